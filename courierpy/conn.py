@@ -1,0 +1,164 @@
+"""The client: the only place that reads and writes it.
+
+A ``Conn`` is two descriptors (0 and 1: socket, pipe, pty or plain file) or a
+TLS object over them.  Output is gathered and written in large pieces; every
+read and write has a deadline.  Knows nothing of IMAP.
+"""
+from __future__ import annotations
+
+import errno
+import os
+import select
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Iterable
+
+READ_SIZE = 65536
+FLUSH_AT = 128 * 1024
+
+
+class Gone(Exception):
+    """The client closed or the connection broke."""
+
+
+class TimedOut(Exception):
+    """Nothing came, or nothing was taken, within the time given."""
+
+
+class Conn:
+    """``rcvd`` and ``sent`` count octets of this process, as Courier's log
+    lines do (ref 1.7)."""
+
+    def __init__(self, infd: int = 0, outfd: int = 1, tls: ssl.SSLSocket | None = None,
+                 pending: bytes = b"") -> None:
+        self.infd = infd
+        self.outfd = outfd
+        self.tls = tls
+        self.write_timeout = 60.0
+        self.rcvd = 0
+        self.sent = 0
+        self.pending = pending          # bytes read by an earlier stage
+        self._out: list[bytes] = []
+        self._size = 0
+
+    # -- reading
+
+    def read(self, timeout: float | None) -> bytes:
+        """Whatever is there, at least one byte; flushes first.
+
+        b"" is the end of input.  Raises TimedOut after ``timeout`` seconds
+        (None: waits for ever).
+        """
+        if self.pending:
+            data, self.pending = self.pending, b""
+            return data
+        self.flush()
+        if self.tls is not None:
+            return self._read_tls(timeout)
+        if timeout is not None and not self._readable(self.infd, timeout):
+            raise TimedOut
+        while True:
+            try:
+                data = os.read(self.infd, READ_SIZE)
+            except BlockingIOError:
+                if not self._readable(self.infd, timeout):
+                    raise TimedOut from None
+                continue
+            except (ConnectionError, TimeoutError):
+                return b""
+            except OSError as error:
+                if error.errno == errno.EIO:      # a pty whose other end is closed
+                    return b""
+                raise
+            self.rcvd += len(data)
+            return data
+
+    def _read_tls(self, timeout: float | None) -> bytes:
+        import ssl
+        assert self.tls is not None
+        self.tls.settimeout(timeout)
+        try:
+            data = self.tls.recv(READ_SIZE)
+        except (TimeoutError, ssl.SSLWantReadError):
+            raise TimedOut from None
+        except (ssl.SSLError, OSError):
+            return b""
+        self.rcvd += len(data)
+        return data
+
+    def ready(self) -> bool:
+        """Can read() give something without waiting?"""
+        if self.pending or (self.tls is not None and self.tls.pending()):
+            return True
+        return self._readable(self.infd, 0)
+
+    def wait(self, others: Iterable[int] = (), timeout: float | None = None) -> set[int]:
+        """Flush, then wait for input or for one of ``others``.
+
+        Gives the ready descriptors; ``self.infd`` stands for the client.
+        Empty after ``timeout`` seconds.
+        """
+        self.flush()
+        if self.pending or (self.tls is not None and self.tls.pending()):
+            return {self.infd}
+        poll = select.poll()
+        poll.register(self.infd, select.POLLIN)
+        for fd in others:
+            poll.register(fd, select.POLLIN)
+        events = poll.poll(None if timeout is None else max(0, int(timeout * 1000 + 0.999)))
+        return {fd for fd, _ in events}
+
+    @staticmethod
+    def _readable(fd: int, timeout: float | None) -> bool:
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        return bool(poll.poll(None if timeout is None else int(timeout * 1000 + 0.999)))
+
+    # -- writing
+
+    def write(self, data: bytes) -> None:
+        """Gather ``data``; written at flush() or when much has come together."""
+        self._out.append(data)
+        self._size += len(data)
+        if self._size >= FLUSH_AT:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what was gathered.  Raises Gone or TimedOut."""
+        if not self._out:
+            return
+        data = b"".join(self._out)
+        self._out.clear()
+        self._size = 0
+        if self.tls is not None:
+            import ssl
+            self.tls.settimeout(self.write_timeout)
+            try:
+                self.tls.sendall(data)
+            except TimeoutError:
+                raise TimedOut from None
+            except (ssl.SSLError, OSError):
+                raise Gone from None
+            self.sent += len(data)
+            return
+        view = memoryview(data)
+        while view:
+            try:
+                done = os.write(self.outfd, view)
+            except BlockingIOError:
+                poll = select.poll()
+                poll.register(self.outfd, select.POLLOUT)
+                if not poll.poll(int(self.write_timeout * 1000)):
+                    raise TimedOut from None
+                continue
+            except OSError:
+                raise Gone from None
+            self.sent += done
+            view = view[done:]
+
+    def discard(self) -> None:
+        """Forget output that was not written."""
+        self._out.clear()
+        self._size = 0

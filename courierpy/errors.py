@@ -1,0 +1,31 @@
+"""The ways out of a command that are not OK.
+
+A handler returns text (tagged OK) or raises one of these; anything else that
+escapes is a bug of ours and is answered ``NO [SERVERBUG]``.
+"""
+from __future__ import annotations
+
+
+class Reply(Exception):
+    """text (str, for the client) and code (bytes inside the brackets, or None)."""
+
+    def __init__(self, text: str, code: bytes | None = None) -> None:
+        super().__init__(text)
+        self.text = text
+        self.code = code
+
+
+class Bad(Reply):
+    """Syntax or wrong state: tagged BAD.  Nothing has happened."""
+
+
+class No(Reply):
+    """Could not or may not: tagged NO.  Nothing, or all, has happened."""
+
+
+class Bye(Reply):
+    """The session cannot go on: untagged BYE, then close."""
+
+    def __init__(self, text: str, code: bytes | None = None, status: int = 0) -> None:
+        super().__init__(text, code)
+        self.status = status
