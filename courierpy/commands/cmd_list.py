@@ -1,0 +1,79 @@
+"""LIST and LSUB.  RFC 9051 6.3.9, RFC 3501 6.3.9; CHILDREN: RFC 3348."""
+from __future__ import annotations
+
+from courierpy.commands import ANY, command
+from courierpy.wire import out
+from courierpy.wire.pattern import Pattern
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from courierpy.session import Session
+    from courierpy.wire.args import Args
+
+
+@command(b"LIST", b"LSUB", when=ANY)
+def list_mailboxes(session: Session, args: Args) -> str:
+    args.sp()
+    reference = args.mailbox()
+    args.sp()
+    pattern = args.list_mailbox()
+    args.end()
+
+    word = args.command
+    if not pattern and word == b"LIST":
+        root = "#shared." if reference.startswith("#shared.") else ""
+        if not root:
+            session.write(b'* LIST (\\Noselect) "." ""\r\n')
+        return "LIST completed"
+    if reference and not reference.endswith("."):
+        reference += "."
+    wanted = Pattern(reference + pattern)
+    folders = session.folders
+    if word == b"LSUB":
+        names = folders.subscriptions()
+        real: Collection[str] = set(names)
+    else:
+        names = folders.names()
+        real = set(names)
+    parents = missing_parents(names, real)
+    with_children = parents_of(names)
+    for name in names:
+        if wanted.matches(name):
+            session.write(_line(session, word, name, name in with_children))
+    for name in parents:
+        if wanted.matches(name):
+            session.write(_line(session, word, name, True, selectable=False))
+    return f"{word.decode()} completed"
+
+
+def parents_of(names: Iterable[str]) -> set[str]:
+    """Every level above a mailbox of ``names``."""
+    found: set[str] = set()
+    for name in names:
+        parent = name.rpartition(".")[0]
+        while parent and parent not in found:
+            found.add(parent)
+            parent = parent.rpartition(".")[0]
+    return found
+
+
+def missing_parents(names: Iterable[str], real: Collection[str]) -> list[str]:
+    """Levels that are no mailbox themselves, the deepest first."""
+    return sorted(parents_of(names).difference(real), key=lambda name: (-name.count("."), name))
+
+
+def _line(session: Session, word: bytes, name: str, children: bool, selectable: bool = True) -> bytes:
+    flags = []
+    settings = session.settings
+    if not selectable:
+        flags.append(b"\\Noselect")
+    elif word == b"LIST" and (name == "INBOX" or settings.flag("IMAP_CHECK_ALL_FOLDERS")):
+        flags.append(b"\\Marked" if session.folders.marked(name) else b"\\Unmarked")
+    if settings.flag("IMAP_OBSOLETE_CLIENT"):
+        if selectable and not children:
+            flags.append(b"\\Noinferiors")
+    else:
+        flags.append(b"\\HasChildren" if children else b"\\HasNoChildren")
+    return b'* %s (%s) "." %s\r\n' % (word, b" ".join(flags), out.mailbox(name, session.utf8))

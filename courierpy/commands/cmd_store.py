@@ -1,0 +1,61 @@
+"""STORE and UID STORE.  RFC 9051 6.4.6."""
+from __future__ import annotations
+
+from courierpy import sync
+from courierpy.commands import SELECTED, USES_SEQ, WRITES, command
+from courierpy.commands.numbers import chosen
+from courierpy.errors import Bad, No
+from courierpy.kinds import FlagChange
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from courierpy.session import Session
+    from courierpy.wire.args import Args
+
+MODES = {b"FLAGS": "=", b"+FLAGS": "+", b"-FLAGS": "-"}
+
+
+def store(session: Session, args: Args) -> str:
+    args.sp()
+    numbers = args.numset()
+    args.sp()
+    word = args.word()
+    silent = word.endswith(b".SILENT")
+    mode = MODES.get(word.removesuffix(b".SILENT"))
+    if mode is None:
+        raise Bad("Error in IMAP command received by server.")
+    args.maybe_sp()
+    bits, keywords = args.flags()
+    args.end()
+    by_uid = args.command.startswith(b"UID ")
+    seqs = chosen(session, numbers, by_uid)
+
+    selected = session.need_selected()
+    if selected.readonly:
+        raise No("Current box is selected READ-ONLY.")
+    if not session.keywords_on:
+        keywords = frozenset()
+    view = selected.view
+    uids = [view.uids[seq - 1] for seq in seqs]
+    change = FlagChange(mode, bits, keywords)
+    done = selected.folder.store(uids, change)
+    if mode != "-":
+        sync.announce_keywords(session, sorted(keywords))
+    for seq, uid in zip(seqs, uids, strict=True):
+        if uid not in done:
+            continue
+        now, words = done[uid]
+        before, old_words = view.bits(seq), view.words(uid)
+        view.set(seq, now, words)
+        # .SILENT still tells what somebody else changed meanwhile
+        surprise = (now, words) != (change.bits(before), change.words(old_words))
+        if not silent or surprise:
+            session.write(sync.fetch_flags(session, seq, by_uid))
+    sync.retire_keywords(session)
+    if len(done) < len(uids):
+        raise No("Some of the messages no longer exist.", b"EXPUNGEISSUED")
+    return "STORE completed."
+
+
+command(b"STORE", when=SELECTED, flags=USES_SEQ | WRITES)(store)
+command(b"UID STORE", when=SELECTED, flags=WRITES)(store)

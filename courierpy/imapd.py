@@ -1,0 +1,273 @@
+"""imapd: serve the Maildir in which it is started, until LOGOUT.
+
+Started by a login (IMAPLOGINTAG is set) it finishes the LOGIN with the tagged
+OK; started from a shell, over ssh or as ``rimapd`` it greets PREAUTH.  Standard
+input and output are the client; standard error is the log.
+"""
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+from courierpy import capability, log
+from courierpy.conn import Conn, Gone, TimedOut
+from courierpy.errors import Bye
+from courierpy.maildir.errors import StoreError
+from courierpy.session import Session
+from courierpy.settings import Settings, from_environ
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import FrameType
+
+    from courierpy.maildir.folders import Folders
+
+MAX_CLOCK_SKEW = 30.0          # seconds between this host and the file server
+
+
+def run() -> None:
+    """The ``imapd`` command."""
+    import sys
+    sys.exit(main(sys.argv, os.environ))
+
+
+def main(argv: list[str], environ: Mapping[str, str], conn: Conn | None = None) -> int:
+    """Gives the exit status.  ``conn`` is set when the login ran in this process."""
+    if argv[1:2] == ["--version"]:
+        from courierpy import __version__
+        os.write(1, f"courierpy {__version__}\n".encode())
+        return 0
+    os.umask(os.umask(0o077) | 0o022)
+    client = conn if conn is not None else Conn(0, 1)
+    daemon = _Imapd(argv, environ, client)
+    try:
+        return daemon.serve()
+    except Bye as bye:
+        return daemon.goodbye(bye)
+    except (Gone, BrokenPipeError):
+        daemon.finish("DISCONNECTED")
+        return 0
+    except TimedOut:
+        return daemon.timed_out()
+    finally:
+        daemon.close()
+
+
+class _Imapd:
+    """The start-up steps in Courier's order, and the ways to end."""
+
+    def __init__(self, argv: list[str], environ: Mapping[str, str], conn: Conn) -> None:
+        self.argv = argv
+        self.environ = environ
+        self.conn = conn
+        self.settings: Settings = from_environ(environ)
+        self.started = time.monotonic()
+        self.tag = environ.get("IMAPLOGINTAG", "")
+        self.user = environ.get("AUTHENTICATED", "")
+        self.peer = environ.get("TCPREMOTEIP", "")
+        self.port = environ.get("TCPREMOTEPORT", "")
+        self.folders: Folders | None = None
+        self.session: Session | None = None
+        self.logged_in = False
+
+    def serve(self) -> int:
+        if not self._who():
+            return self._exit
+        self._signals()
+        self._locked_account()
+        self._enter_maildir()
+        self._login_script()
+        self._owner()
+        self._open_store()
+        self._greet()
+        assert self.session is not None
+        self.session.serve()
+        self.finish("LOGOUT")
+        self._empty_trash()
+        return 0
+
+    # -- before the greeting
+
+    _exit = 0
+
+    def _who(self) -> bool:
+        if self.tag:
+            if not self.user:
+                raise Bye("AUTHENTICATED environment variable not set.")
+            return bool(self.peer and self.port)
+        self.peer, self.port = "127.0.0.1", "0"
+        if not self.user:
+            import pwd
+            uid = os.getuid()
+            try:
+                self.user = pwd.getpwuid(uid).pw_name
+            except KeyError:
+                log.err(f"uid {uid} not found in passwd file")
+                self._exit = 1
+                return False
+        return True
+
+    def _signals(self) -> None:
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self.session is None:
+            raise Bye("Courier-IMAP server shut down by signal.")
+        self.session.stop()
+
+    def _locked_account(self) -> None:
+        """The sticky bit on the home directory locks the account."""
+        try:
+            sticky = os.stat(".").st_mode & 0o1000
+        except OSError:
+            sticky = 0
+        if sticky and self.tag:
+            log.info(f"LOCKED, user={self.user}, ip=[{self.peer}], port=[{self.port}]")
+            raise Bye("Your account is temporarily unavailable (+t bit set on home directory).")
+
+    def _enter_maildir(self) -> None:
+        path = self.environ.get("MAILDIR") or (self.argv[1] if len(self.argv) > 1 else "./Maildir")
+        try:
+            os.chdir(path)
+        except OSError as error:
+            why = os.strerror(error.errno or 0)
+            log.err(f"chdir {path}: {why}")
+            raise Bye(f"Fatal error: {why}: {why}", b"ALERT", 1) from None
+
+    def _login_script(self) -> None:
+        """./loginexec, if executable, runs once; success removes it."""
+        try:
+            if not os.stat("loginexec").st_mode & 0o100:
+                return
+            pid = os.posix_spawn("./loginexec", ["./loginexec"], dict(self.environ),
+                                 file_actions=[(os.POSIX_SPAWN_DUP2, 2, 1)])
+            _, status = os.waitpid(pid, 0)
+            if status == 0:
+                os.unlink("loginexec")
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            log.err(f"loginexec: {error.strerror}")
+
+    def _owner(self) -> None:
+        if self.settings.text("IMAP_MAILBOX_SANITY_CHECK") in ("", "1"):
+            mine = os.stat(".")
+            if (mine.st_uid, mine.st_gid) != (os.geteuid(), os.getegid()):
+                raise Bye("Fatal error: Account's mailbox directory is not owned by the correct "
+                          "uid or gid: ", b"ALERT", 1)
+
+    def _open_store(self) -> None:
+        from courierpy.maildir.folders import Folders
+        settings = self.settings
+        locks = settings.text("IMAP_USELOCKS")
+        self.folders = Folders(
+            ".", locks=not locks or locks.startswith("1"),
+            keywords=settings.number("IMAP_KEYWORDS") != 0,
+            trash=settings.text("IMAP_TRASHFOLDERNAME") or "Trash",
+            host=self.environ.get("HOSTNAME"))
+        self._empty_trash()
+        self._clock()
+        self.session = Session(self.conn, settings, self.folders, self.user, self.peer, self.port)
+        if self.conn.pending:
+            self.session.framer.feed(self.conn.pending)
+            self.conn.pending = b""
+
+    def _empty_trash(self) -> None:
+        spec = self.settings.text("IMAP_EMPTYTRASH")
+        if spec and self.folders is not None:
+            try:
+                self.folders.empty_trash(spec)
+            except (StoreError, ValueError) as error:
+                log.err(f"{self.user}: IMAP_EMPTYTRASH: {error}")
+
+    @staticmethod
+    def _clock() -> None:
+        """A file server whose clock is elsewhere would break every age rule."""
+        path = f"tmp/courier-imap.clockskew.chk.{os.getpid()}"
+        try:
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644))
+            skew = os.stat(path).st_mtime - time.time()
+            os.unlink(path)
+        except OSError:
+            return                 # read-only or not a whole Maildir: SELECT will say
+        if abs(skew) > MAX_CLOCK_SKEW:
+            raise Bye("Clock skew detected. Check the clock on the file server")
+
+    def _greet(self) -> None:
+        """The last stage that can fail says OK."""
+        if self.tag:
+            self.conn.write(f"{self.tag} OK LOGIN Ok.\r\n".encode())
+        else:
+            words = b" ".join(capability.capabilities(self.settings, "session",
+                                                      self.settings.flag("IMAP_TLS")))
+            self.conn.write(b"* PREAUTH [CAPABILITY %s] Ready.\r\n" % words)
+        self._account_options()
+        self.logged_in = True
+        log.info(f"LOGIN, user={self.user}, ip=[{self.peer}], port=[{self.port}], "
+                 f"protocol=IMAP{self._starttls()}")
+
+    def _account_options(self) -> None:
+        options = dict(part.partition("=")[::2] for part in self.environ.get("OPTIONS", "").split(","))
+        if _true(options.get("disableimap", "0")):
+            raise Bye("IMAP access disabled for this account.")
+        if _true(options.get("disableinsecureimap", "0")) and not self.settings.flag("IMAP_TLS"):
+            raise Bye("IMAP access disabled via insecure connection.")
+
+    # -- the ends
+
+    def _starttls(self) -> str:
+        return ", starttls=1" if self.settings.flag("IMAP_TLS") else ""
+
+    def _numbers(self) -> str:
+        headers, body = (self.session.headers, self.session.body) if self.session else (0, 0)
+        return (f"headers={headers}, body={body}, rcvd={self.conn.rcvd}, sent={self.conn.sent}, "
+                f"time={int(time.monotonic() - self.started)}{self._starttls()}")
+
+    def finish(self, word: str) -> None:
+        if self.logged_in:
+            log.info(f"{word}, user={self.user}, ip=[{self.peer}], port=[{self.port}], {self._numbers()}")
+
+    def goodbye(self, bye: Bye) -> int:
+        code = b"[%s] " % bye.code if bye.code else b""
+        self._last_words(b"* BYE %s%s\r\n" % (code, bye.text.encode("ascii", "replace")))
+        if self.session is not None and self.session.stopping:
+            log.notice(f"Disconnected during shutdown by signal, user={self.user}, ip=[{self.peer}], "
+                       f"port=[{self.port}], {self._numbers()}")
+        elif self.logged_in:
+            self.finish("DISCONNECTED")
+        return bye.status
+
+    def timed_out(self) -> int:
+        self._last_words(b"* BYE Disconnected for inactivity.\r\n")
+        self.finish("TIMEOUT")
+        return 0
+
+    def _last_words(self, line: bytes) -> None:
+        self.conn.write_timeout = 5.0
+        try:
+            self.conn.write(line)
+            self.conn.flush()
+        except (Gone, TimedOut):
+            pass
+
+    def close(self) -> None:
+        if self.session is not None and self.session.selected is not None:
+            self.session.selected.folder.close()
+
+
+def _true(value: str) -> bool:
+    """Account options: a non-zero number, or a value that starts with t or y."""
+    return value[:1] in "tTyY" and value != "" or value.isdigit() and int(value) != 0
+
+
+def run_rimapd() -> None:
+    """The ``rimapd`` command: the same program under the name that clients start."""
+    run()
+
+
+if __name__ == "__main__":
+    run()

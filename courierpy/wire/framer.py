@@ -1,0 +1,244 @@
+"""Cut one command out of the stream: line and literals, with limits.
+
+Sans-IO: bytes go in with ``feed``, events come out of ``next``.  A literal is
+announced before its bytes are taken, so that the caller can refuse it or give
+it a place to go.  What is not used stays for the next stage (``rest``).
+RFC 9051 4.3, RFC 7888.
+"""
+from __future__ import annotations
+
+import re
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Sink(Protocol):
+        def write(self, data: bytes) -> object: ...
+
+LINE_LIMIT = 64 * 1024
+MAX_LITERALS = 1000
+_LITERAL = re.compile(rb"(~?)\{(\d{1,10})(\+?|-?)\}$")
+
+
+class Literal:
+    """``data`` in memory, or written to ``sink``.  ``binary``: a literal8."""
+
+    __slots__ = ("binary", "data", "sink", "size")
+
+    def __init__(self, size: int, binary: bool, data: bytes | None = None, sink: object = None) -> None:
+        self.size = size
+        self.binary = binary
+        self.data = data
+        self.sink: object = sink
+
+    def __repr__(self) -> str:
+        return f"Literal({self.size}, {self.data!r})"
+
+
+class Frame:
+    """One command.  ``lines``: the text around the literals, without CRLF and
+    without the announcements; one more than ``literals``."""
+
+    __slots__ = ("lines", "literals")
+
+    def __init__(self, lines: list[bytes], literals: list[Literal]) -> None:
+        self.lines = lines
+        self.literals = literals
+
+    def __repr__(self) -> str:
+        return f"Frame({self.lines!r}, {self.literals!r})"
+
+
+class LiteralAhead:
+    """A literal is announced; answer with accept() or refuse().
+
+    ``text``: the command so far.  ``sync``: the client waits for ``+``.
+    ``frame``: the parts so far, ending in the text before this literal.
+    """
+
+    __slots__ = ("binary", "frame", "size", "sync", "text")
+
+    def __init__(self, text: bytes, size: int, sync: bool, binary: bool, frame: Frame) -> None:
+        self.text = text
+        self.size = size
+        self.sync = sync
+        self.binary = binary
+        self.frame = frame
+
+
+class TooLong:
+    """A line beyond the limit; ``text`` is its beginning, the rest is skipped."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: bytes) -> None:
+        self.text = text
+
+
+class Framer:
+    """Feed bytes, take events; None means that more bytes are needed."""
+
+    def __init__(self, line_limit: int = LINE_LIMIT) -> None:
+        self.line_limit = line_limit
+        self._buffer = bytearray()
+        self._scanned = 0                     # no LF before this position
+        self._lines: list[bytes] = []
+        self._literals: list[Literal] = []
+        self._length = 0                      # of the command's text so far
+        self._ahead: LiteralAhead | None = None
+        self._missing = 0                     # octets of the running literal
+        self._chunks: list[bytes] | None = None
+        self._skip_line = False               # drop up to the next line end
+        self._skip_octets = 0                 # of a refused non-synchronising literal
+
+    def feed(self, data: bytes) -> None:
+        self._buffer += data
+
+    def rest(self) -> bytes:
+        """Take out what was not used yet."""
+        data = bytes(self._buffer)
+        self._buffer.clear()
+        self._scanned = 0
+        return data
+
+    def next(self) -> Frame | LiteralAhead | TooLong | None:
+        while True:
+            if self._ahead is not None:
+                return self._ahead
+            if self._missing and not self._take_literal():
+                return None
+            if self._skip_octets:
+                self._drop(min(self._skip_octets, len(self._buffer)))
+                if self._skip_octets:
+                    return None
+            line = self._line()
+            if line is None:
+                return self._check_length()
+            if self._skip_line:
+                self._after_skipped(line)
+                continue
+            return self._part(line)
+
+    def line(self) -> bytes | TooLong | None:
+        """One raw line without its end, outside the grammar of commands."""
+        line = self._line()
+        if line is None:
+            return self._check_length()
+        return line
+
+    # -- literals
+
+    def accept(self, sink: Sink | None = None) -> None:
+        """Take the announced literal into memory, or write it to ``sink``."""
+        ahead = self._ahead
+        assert ahead is not None
+        self._ahead = None
+        self._literals.append(Literal(ahead.size, ahead.binary, b"" if sink is None else None, sink))
+        self._chunks = [] if sink is None else None
+        self._missing = ahead.size
+        self._length += 1
+
+    def refuse(self) -> None:
+        """The command is over; octets that come all the same are skipped."""
+        ahead = self._ahead
+        assert ahead is not None
+        self._ahead = None
+        self._reset()
+        if not ahead.sync:
+            self._skip_octets = ahead.size
+            self._skip_line = True
+
+    def _take_literal(self) -> bool:
+        """True when the literal is whole."""
+        taken = bytes(self._buffer[:self._missing])
+        del self._buffer[:len(taken)]
+        self._scanned = 0
+        self._missing -= len(taken)
+        literal = self._literals[-1]
+        if self._chunks is not None:
+            self._chunks.append(taken)
+            if not self._missing:
+                literal.data = b"".join(self._chunks)
+                self._chunks = None
+        elif taken:
+            sink: Sink = literal.sink  # type: ignore[assignment]
+            sink.write(taken)
+        return not self._missing
+
+    # -- lines
+
+    def _line(self) -> bytes | None:
+        at = self._buffer.find(b"\n", self._scanned)
+        if at < 0:
+            self._scanned = len(self._buffer)
+            return None
+        end = at - 1 if at and self._buffer[at - 1] == 13 else at
+        line = bytes(self._buffer[:end])
+        del self._buffer[:at + 1]
+        self._scanned = 0
+        return line
+
+    def _drop(self, count: int) -> None:
+        del self._buffer[:count]
+        self._scanned = 0
+        self._skip_octets -= count
+
+    def _check_length(self) -> TooLong | None:
+        """An unfinished line may not grow for ever."""
+        if self._skip_line:
+            self._drop_unfinished()
+            return None
+        if self._length + len(self._buffer) <= self.line_limit:
+            return None
+        text = self._text(bytes(self._buffer[:1000]))
+        self._drop_unfinished()
+        self._reset()
+        self._skip_line = True
+        return TooLong(text[:1000])
+
+    def _drop_unfinished(self) -> None:
+        # the announcement of a literal may be cut in two: keep a little
+        if len(self._buffer) > 64:
+            del self._buffer[:-64]
+            self._scanned = len(self._buffer)
+
+    def _after_skipped(self, line: bytes) -> None:
+        """A non-synchronising literal in a skipped line is skipped with it."""
+        match = _LITERAL.search(line[-64:])
+        if match and match[3]:
+            self._skip_octets = int(match[2])
+        else:
+            self._skip_line = False
+
+    def _part(self, line: bytes) -> Frame | LiteralAhead | TooLong:
+        self._length += len(line)
+        if self._length > self.line_limit or len(self._literals) >= MAX_LITERALS:
+            text = self._text(line)
+            self._reset()
+            self._skip_line = True
+            self._after_skipped(line)
+            return TooLong(text[:1000])
+        match = _LITERAL.search(line)
+        if match is None:
+            self._lines.append(line)
+            frame = Frame(self._lines, self._literals)
+            self._reset()
+            return frame
+        text = self._text(line[:match.start()])
+        self._lines.append(line[:match.start()])
+        self._ahead = LiteralAhead(text, int(match[2]), not match[3], bool(match[1]),
+                                   Frame(list(self._lines), list(self._literals)))
+        return self._ahead
+
+    def _text(self, last: bytes) -> bytes:
+        parts = [line + b"{%d}" % literal.size
+                 for line, literal in zip(self._lines, self._literals, strict=False)]
+        return b"".join(parts) + last
+
+    def _reset(self) -> None:
+        self._lines = []
+        self._literals = []
+        self._length = 0
+        self._missing = 0
+        self._chunks = None
