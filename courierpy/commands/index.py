@@ -1,4 +1,38 @@
+"""Command name -> (module, states, flags).  Generated: make index."""
 from __future__ import annotations
 
-PLUGGED: dict[str, dict[bytes, str]] = {}
-COMMANDS: dict[bytes, tuple[str, int, int]] = {}
+COMMANDS: dict[bytes, tuple[str, int, int]] = {
+    b"APPEND": ("commands.cmd_append", 3, 8),
+    b"CAPABILITY": ("commands.cmd_any", 3, 0),
+    b"CHECK": ("commands.cmd_any", 2, 0),
+    b"CLOSE": ("commands.cmd_select", 2, 2),
+    b"COPY": ("commands.cmd_copy", 2, 1),
+    b"CREATE": ("commands.cmd_mailbox", 3, 0),
+    b"DELETE": ("commands.cmd_mailbox", 3, 0),
+    b"ENABLE": ("ext.enable", 3, 0),
+    b"EXAMINE": ("commands.cmd_select", 3, 2),
+    b"EXPUNGE": ("commands.cmd_expunge", 2, 4),
+    b"FETCH": ("commands.cmd_fetch", 2, 1),
+    b"ID": ("ext.ident", 3, 0),
+    b"IDLE": ("ext.idle", 3, 0),
+    b"LIST": ("commands.cmd_list", 3, 0),
+    b"LOGOUT": ("commands.cmd_any", 3, 2),
+    b"LSUB": ("commands.cmd_list", 3, 0),
+    b"MOVE": ("commands.cmd_copy", 2, 4),
+    b"NAMESPACE": ("ext.namespace", 3, 0),
+    b"NOOP": ("commands.cmd_any", 3, 0),
+    b"RENAME": ("commands.cmd_mailbox", 3, 0),
+    b"SEARCH": ("commands.cmd_search", 2, 1),
+    b"SELECT": ("commands.cmd_select", 3, 2),
+    b"STATUS": ("commands.cmd_status", 3, 0),
+    b"STORE": ("commands.cmd_store", 2, 5),
+    b"SUBSCRIBE": ("commands.cmd_mailbox", 3, 0),
+    b"UID COPY": ("commands.cmd_copy", 2, 0),
+    b"UID EXPUNGE": ("commands.cmd_expunge", 2, 4),
+    b"UID FETCH": ("commands.cmd_fetch", 2, 0),
+    b"UID MOVE": ("commands.cmd_copy", 2, 4),
+    b"UID SEARCH": ("commands.cmd_search", 2, 0),
+    b"UID STORE": ("commands.cmd_store", 2, 4),
+    b"UNSELECT": ("ext.unselect", 2, 2),
+    b"UNSUBSCRIBE": ("commands.cmd_mailbox", 3, 0),
+}

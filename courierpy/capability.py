@@ -1,0 +1,50 @@
+"""What is implemented, and what of it is told.
+
+IMAP_CAPABILITY (IMAP_CAPABILITY_TLS under TLS) is an allow-list over what is
+implemented; unset or empty it allows all of it.
+"""
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from courierpy.settings import Settings
+
+# In the order in which they are told.
+IMPLEMENTED = (b"IMAP4rev1", b"LITERAL+", b"SASL-IR", b"ID", b"ENABLE", b"NAMESPACE", b"CHILDREN",
+               b"UIDPLUS", b"UNSELECT", b"MOVE", b"IDLE")
+MECHANISMS = (b"AUTH=PLAIN", b"AUTH=LOGIN", b"AUTH=CRAM-MD5", b"AUTH=CRAM-SHA1",
+              b"AUTH=CRAM-SHA256", b"AUTH=SCRAM-SHA-256")
+DEFAULT_MECHANISMS = (b"AUTH=PLAIN", b"AUTH=LOGIN")
+
+
+def allowed(settings: Settings, tls: bool) -> frozenset[bytes] | None:
+    """The allow-list in upper case; None allows everything."""
+    text = (settings.text("IMAP_CAPABILITY_TLS") if tls else "") or settings.text("IMAP_CAPABILITY")
+    words = text.upper().encode("ascii", "replace").split()
+    return frozenset(words) if words else None
+
+
+def starttls_offered(settings: Settings, tls: bool) -> bool:
+    """IMAP_STARTTLS (set by the listener) and a certificate to do it with."""
+    return not tls and settings.yes("IMAP_STARTTLS") and bool(settings.text("TLS_CERTFILE"))
+
+
+def capabilities(settings: Settings, stage: str, tls: bool) -> list[bytes]:
+    """``stage``: "login" before, "session" after the login."""
+    allow = allowed(settings, tls)
+    words = [word for word in IMPLEMENTED
+             if allow is None or word.upper() in allow or word == b"IMAP4rev1"]
+    if stage != "login":
+        return words
+    starttls = starttls_offered(settings, tls)
+    if starttls:
+        words.append(b"STARTTLS")
+    if starttls and settings.flag("IMAP_TLS_REQUIRED"):
+        words.append(b"LOGINDISABLED")
+    elif allow is None or not any(word.startswith(b"AUTH=") for word in allow):
+        words.extend(DEFAULT_MECHANISMS)
+    else:
+        words.extend(word for word in MECHANISMS if word in allow)
+    if tls and settings.text("TLS_EXTERNAL") and settings.external_identity():
+        words.append(b"AUTH=EXTERNAL")
+    return words

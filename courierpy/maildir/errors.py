@@ -1,0 +1,54 @@
+"""What can go wrong in the store, named by cause.  Texts are for the log."""
+from __future__ import annotations
+
+import errno
+
+
+class StoreError(Exception):
+    """Base; str() has the detail, paths included."""
+
+
+class FolderMissing(StoreError):
+    """No such folder."""
+
+
+class FolderExists(StoreError):
+    """The name is taken."""
+
+
+class NameInvalid(StoreError):
+    """The name cannot be a folder's."""
+
+
+class QuotaExceeded(StoreError):
+    """No room left by quota."""
+
+
+class Denied(StoreError):
+    """The file system says no."""
+
+
+class Vanished(StoreError):
+    """A message is gone."""
+
+
+class Busy(StoreError):
+    """Another session holds the lock."""
+
+
+class DiskTrouble(StoreError):
+    """Any other failure of a system call.  ``errno`` as the kernel gave it."""
+
+    def __init__(self, path: str | bytes, error: OSError) -> None:
+        shown = path.decode("utf-8", "backslashreplace") if isinstance(path, bytes) else path
+        super().__init__(f"{shown}: {error.strerror or error}")
+        self.errno = error.errno
+
+
+def trouble(path: str | bytes, error: OSError) -> StoreError:
+    """The store error of an OSError."""
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return Denied(str(DiskTrouble(path, error)))
+    if error.errno in (errno.EDQUOT, errno.ENOSPC):
+        return QuotaExceeded(str(DiskTrouble(path, error)))
+    return DiskTrouble(path, error)

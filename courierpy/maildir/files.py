@@ -1,0 +1,52 @@
+"""Small files written whole: tmp, then rename.  Every failure is a store error."""
+from __future__ import annotations
+
+import os
+
+from courierpy.maildir.errors import trouble
+from courierpy.maildir.names import tmp_name
+
+
+def write_all(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view):]
+
+
+def replace(path: str, data: bytes, tmp: str, host: str, unique: str, sync: bool) -> None:
+    """Give ``path`` the content ``data``; ``tmp`` is a directory of the same file system."""
+    scratch = os.path.join(tmp, tmp_name(host, unique))
+    try:
+        fd = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    except OSError as error:
+        raise trouble(scratch, error) from None
+    try:
+        try:
+            write_all(fd, data)
+            if sync:
+                os.fsync(fd)
+        finally:
+            os.close(fd)
+        os.rename(scratch, path)
+    except OSError as error:
+        remove(scratch)
+        raise trouble(path, error) from None
+
+
+def remove(path: str) -> None:
+    """Away with a scratch file; that it is gone already is fine."""
+    try:
+        os.unlink(path)
+    except OSError:
+        pass
+
+
+def sync_directory(path: str) -> None:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise trouble(path, error) from None

@@ -1,0 +1,285 @@
+"""The folders of an account: names, creation, renaming, removal, subscriptions.
+
+A folder appears and goes by one rename, so that nobody sees half of it.  The
+highest UIDVALIDITY ever given is remembered for the account: a name that is used
+again never gets one that it had before.
+"""
+from __future__ import annotations
+
+import os
+import time
+
+from courierpy.kinds import SEEN
+from courierpy.maildir import names, uiddb
+from courierpy.maildir.errors import (
+    Denied,
+    FolderExists,
+    FolderMissing,
+    NameInvalid,
+    StoreError,
+    trouble,
+)
+from courierpy.maildir.files import replace
+from courierpy.maildir.folder import TMP_AGE, Folder
+from courierpy.maildir.locks import FolderLock
+
+SUBSCRIBED = "courierimapsubscribed"
+HIGHEST = "courierpy-uidvalidity"
+EPOCH = 1_000_000_000              # Courier's UIDVALIDITY counts seconds from here
+
+
+class Folders:
+    """The Maildir at ``root``.  ``fsync``: "never", "optimized" or "always"."""
+
+    def __init__(self, root: str = ".", *, locks: bool = True, keywords: bool = True,
+                 fsync: str = "optimized", trash: str = "Trash", host: str | None = None) -> None:
+        self.root = root
+        self.locks = locks
+        self.keywords = keywords
+        self.fsync = fsync
+        self.trash = trash
+        self.host = names.host_name(host)
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self.root, os.fsdecode(names.directory(name)))
+
+    def exists(self, name: str) -> bool:
+        try:
+            return os.path.isdir(os.path.join(self._path(name), "cur"))
+        except NameInvalid:
+            return False
+
+    def open(self, name: str) -> Folder:
+        """Raises FolderMissing, also for names that cannot be."""
+        try:
+            path = self._path(name)
+        except NameInvalid as error:
+            raise FolderMissing(str(error)) from None
+        if not os.path.isdir(path):
+            raise FolderMissing(path)
+        self._repair(path)
+        return Folder(self, name, path)
+
+    @staticmethod
+    def _repair(path: str) -> None:
+        """A Maildir reader may make what is missing of cur, new and tmp; a directory
+        that has none of the three is no folder."""
+        have = [part for part in ("cur", "new", "tmp") if os.path.isdir(os.path.join(path, part))]
+        if not have:
+            raise FolderMissing(path)
+        for part in ("cur", "new", "tmp"):
+            if part not in have:
+                try:
+                    os.mkdir(os.path.join(path, part), 0o700)
+                except OSError as error:
+                    raise trouble(path, error) from None
+
+    def names(self) -> list[str]:
+        """All folders, INBOX first, then by name."""
+        try:
+            entries = os.listdir(os.fsencode(self.root))
+        except OSError as error:
+            raise trouble(self.root, error) from None
+        found = [names.folder_name(entry) for entry in entries if names.is_folder_entry(entry)
+                 and os.path.isdir(os.path.join(os.fsencode(self.root), entry, b"cur"))]
+        return ["INBOX", *sorted(found)]
+
+    def marked(self, name: str) -> bool:
+        """Is there mail in new/, or unseen mail in cur/?"""
+        path = self._path(name)
+        try:
+            if any(not entry.startswith(".") for entry in os.listdir(os.path.join(path, "new"))):
+                return True
+            return any(not names.bits_of(names.info(entry)) & SEEN
+                       for entry in os.listdir(os.fsencode(os.path.join(path, "cur")))
+                       if not entry.startswith(b"."))
+        except OSError:
+            return False
+
+    # -- UIDVALIDITY
+
+    def next_uidvalidity(self, record: bool = True) -> int:
+        """One that no folder of this account had before."""
+        path = os.path.join(self.root, HIGHEST)
+        try:
+            with open(path, "rb") as file:
+                last = int(file.read(32) or b"0")
+        except (FileNotFoundError, ValueError):
+            last = 0
+        except OSError as error:
+            raise trouble(path, error) from None
+        value = max(int(time.time()) - EPOCH, last + 1)
+        if record:
+            replace(path, b"%d\n" % value, os.path.join(self.root, "tmp"), self.host,
+                    "uidvalidity", sync=self.fsync != "never")
+        return value
+
+    # -- making and removing
+
+    def create(self, name: str) -> None:
+        path = self._path(name)
+        if os.path.isdir(path):
+            if os.path.isdir(os.path.join(path, "cur")):
+                raise FolderExists(path)
+        scratch = os.path.join(self.root, "tmp", names.tmp_name(self.host, "folder"))
+        try:
+            os.mkdir(scratch, 0o700)
+            for part in ("cur", "new", "tmp"):
+                os.mkdir(os.path.join(scratch, part), 0o700)
+            os.close(os.open(os.path.join(scratch, "maildirfolder"),
+                             os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+            value = self.next_uidvalidity()
+            replace(os.path.join(scratch, uiddb.NAME), uiddb.render(value, 1, []),
+                    os.path.join(scratch, "tmp"), self.host, "imapuid_0", sync=self.fsync != "never")
+            os.rename(scratch, path)
+        except OSError as error:
+            _remove_tree(scratch)
+            if os.path.isdir(path):
+                raise FolderExists(path) from None
+            raise trouble(path, error) from None
+
+    def delete(self, name: str) -> None:
+        """The folder itself; folders below it stay."""
+        if name == "INBOX":
+            raise Denied("INBOX cannot be deleted")
+        folder = self.open(name)
+        database = uiddb.read(os.path.join(folder.path, uiddb.NAME))
+        if database is not None:
+            self._remember(database.uidvalidity)
+        scratch = os.path.join(self.root, "tmp", names.tmp_name(self.host, "deleted"))
+        try:
+            os.rename(folder.path, scratch)
+        except OSError as error:
+            raise trouble(folder.path, error) from None
+        _remove_tree(scratch)
+
+    def _remember(self, value: int) -> None:
+        """A value given by another program counts too."""
+        path = os.path.join(self.root, HIGHEST)
+        try:
+            with open(path, "rb") as file:
+                if int(file.read(32) or b"0") >= value:
+                    return
+        except (OSError, ValueError):
+            pass
+        replace(path, b"%d\n" % value, os.path.join(self.root, "tmp"), self.host, "uidvalidity",
+                sync=self.fsync != "never")
+
+    def rename(self, old: str, new: str) -> None:
+        """The folder and all below it; UIDs and UIDVALIDITY move along.
+
+        INBOX: its messages move to the new folder, INBOX stays (RFC 9051 6.3.6).
+        """
+        target = self._path(new)
+        if os.path.isdir(os.path.join(target, "cur")):
+            raise FolderExists(target)
+        if old == "INBOX":
+            self.create(new)
+            source = self.open("INBOX")
+            source.move(source.scan().uids, self.open(new))
+            return
+        self._path(old)
+        tree = [name for name in self.names() if name == old or name.startswith(old + ".")]
+        if not tree:
+            raise FolderMissing(old)
+        pairs = [(self._path(name), self._path(new + name[len(old):])) for name in tree]
+        for _, there in pairs:
+            if os.path.isdir(there):
+                raise FolderExists(there)
+        done: list[tuple[str, str]] = []
+        try:
+            for here, there in pairs:
+                os.rename(here, there)
+                done.append((here, there))
+        except OSError as error:
+            for here, there in reversed(done):
+                os.rename(there, here)
+            raise trouble(old, error) from None
+
+    # -- subscriptions
+
+    def subscriptions(self) -> list[str]:
+        path = os.path.join(self.root, SUBSCRIBED)
+        try:
+            with open(path, "rb") as file:
+                data = file.read()
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise trouble(path, error) from None
+        return [line.decode("utf-8", "surrogateescape") for line in data.split(b"\n") if line]
+
+    def subscribe(self, name: str, wanted: bool) -> None:
+        """Raises NameInvalid for what cannot be a folder's name."""
+        if not name.startswith(("#shared.", "shared.")):
+            self._path(name)
+        with FolderLock(self.root, self.host, self.locks):
+            have = self.subscriptions()
+            if (name in have) == wanted:
+                return
+            have = [*have, name] if wanted else [other for other in have if other != name]
+            data = b"".join(line.encode("utf-8", "surrogateescape") + b"\n" for line in have)
+            replace(os.path.join(self.root, SUBSCRIBED), data, os.path.join(self.root, "tmp"),
+                    self.host, "imapsubscribe0", sync=self.fsync != "never")
+
+    # -- cleaning
+
+    def clean_tmp(self) -> None:
+        """Garbage of crashed programs, older than 36 hours, in every tmp/."""
+        limit = time.time() - TMP_AGE
+        for name in self.names():
+            tmp = os.path.join(self._path(name), "tmp")
+            try:
+                with os.scandir(tmp) as entries:
+                    old = [(entry.path, entry.is_dir(follow_symlinks=False)) for entry in entries
+                           if entry.stat(follow_symlinks=False).st_ctime < limit]
+            except OSError:
+                continue
+            for path, is_dir in old:
+                if is_dir:
+                    _remove_tree(path)
+                else:
+                    try:
+                        os.unlink(path)
+                    except OSError:
+                        pass
+
+    def empty_trash(self, spec: str) -> None:
+        """``folder:days[,folder:days]``; a bare number means the trash folder.
+
+        Files whose ctime is older go.  ValueError for a spec that is none.
+        """
+        for part in filter(None, spec.replace(" ", "").split(",")):
+            folder, colon, days = part.rpartition(":")
+            limit = time.time() - max(1, int(days)) * 86400
+            name = "INBOX." + (folder if colon else self.trash)
+            if not self.exists(name):
+                continue
+            for where in ("cur", "new"):
+                directory = os.path.join(self._path(name), where)
+                with os.scandir(directory) as entries:
+                    for entry in entries:
+                        if not entry.name.startswith(".") and entry.stat().st_ctime < limit:
+                            os.unlink(entry.path)
+
+
+def _remove_tree(path: str) -> None:
+    """As much of it as goes; a rest in tmp/ is garbage that is cleaned later."""
+    for top, directories, files in os.walk(path, topdown=False):
+        for name in files:
+            try:
+                os.unlink(os.path.join(top, name))
+            except OSError:
+                pass
+        for name in directories:
+            try:
+                os.rmdir(os.path.join(top, name))
+            except OSError:
+                pass
+    try:
+        os.rmdir(path)
+    except OSError:
+        pass
+
+
+__all__ = ["Folders", "StoreError"]

@@ -1,0 +1,176 @@
+"""``courierimapkeywords/``: the keywords of a folder's messages.
+
+``:list`` has them all: keywords a line, an empty line, ``base:index index`` a
+line.  ``<base>`` is an update (one keyword a line) that is not in ``:list`` yet,
+``.<N>.<base>`` one that is, kept a while for programs that read meanwhile.
+"""
+from __future__ import annotations
+
+import os
+import re
+import time
+
+from courierpy.kinds import NO_KEYWORDS
+from courierpy.maildir.errors import trouble
+from courierpy.maildir.files import remove, replace, write_all
+from courierpy.maildir.names import tmp_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+DIRECTORY = "courierimapkeywords"
+PERIOD = 300                       # seconds that one N of .<N>.<base> stands for
+UNKNOWN_AGE = 15 * 60              # an update for a message nobody knows may be early
+_MERGED = re.compile(rb"\.(\d+)\.(.+)", re.S)
+_INVALID = re.compile(rb"[\x00-\x20(){%*\"\\\]\x7f-\xff]")
+
+
+class Keywords:
+    """The keywords of one folder.  ``path`` is the folder's directory."""
+
+    def __init__(self, path: str, host: str) -> None:
+        self.path = os.path.join(path, DIRECTORY)
+        self.host = host
+
+    def stamp(self) -> int:
+        """Changes when the directory does; 0 when there is none."""
+        try:
+            return os.stat(self.path).st_mtime_ns
+        except OSError:
+            return 0
+
+    def read(self, bases: Collection[bytes]) -> dict[bytes, frozenset[bytes]]:
+        """Keywords of the messages ``bases``; merges updates into ``:list``."""
+        try:
+            entries = os.listdir(os.fsencode(self.path))
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise trouble(self.path, error) from None
+        listed = self._read_list()
+        found = {name: words for name, words in listed.items() if name in bases}
+        period = int(time.time()) // PERIOD
+        merged: dict[bytes, int] = {}
+        pending: list[bytes] = []
+        for entry in entries:
+            match = _MERGED.fullmatch(entry)
+            if entry == b":list":
+                continue
+            if entry.startswith(b".tmp."):
+                self._expire(entry, UNKNOWN_AGE)
+            elif match is not None:
+                self._see_merged(entry, match, merged, period)
+            elif not entry.startswith(b"."):
+                if entry in bases:
+                    pending.append(entry)
+                else:
+                    self._expire(entry, UNKNOWN_AGE)
+        for name, number in merged.items():
+            if name in bases and name not in pending:
+                self._take(found, name, b".%d.%s" % (number, name))
+        taken = [name for name in pending if self._take(found, name, name)]
+        if taken or len(found) < len(listed):
+            self._merge(found, taken, period + 1)
+        return {name: words for name, words in found.items() if words}
+
+    def _see_merged(self, entry: bytes, match: re.Match[bytes], merged: dict[bytes, int],
+                    period: int) -> None:
+        number = int(match[1])
+        if number < period:
+            remove(os.path.join(self.path, os.fsdecode(entry)))
+        elif number > merged.get(match[2], -1):
+            merged[match[2]] = number
+
+    def _take(self, found: dict[bytes, frozenset[bytes]], name: bytes, file: bytes) -> bool:
+        try:
+            with open(os.path.join(os.fsencode(self.path), file), "rb") as stream:
+                data = stream.read()
+        except OSError:
+            return False             # another session merged it meanwhile
+        found[name] = _words(data.split(b"\n"))
+        return True
+
+    def _expire(self, entry: bytes, age: int) -> None:
+        path = os.path.join(self.path, os.fsdecode(entry))
+        try:
+            if time.time() - os.stat(path).st_mtime > age:
+                os.unlink(path)
+        except OSError:
+            pass
+
+    def _read_list(self) -> dict[bytes, frozenset[bytes]]:
+        try:
+            with open(os.path.join(self.path, ":list"), "rb") as file:
+                head, _, body = file.read().partition(b"\n\n")
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise trouble(self.path, error) from None
+        words = [_INVALID.sub(b"_", word) for word in head.split(b"\n")]
+        found = {}
+        for line in body.split(b"\n"):
+            name, colon, numbers = line.rpartition(b":")
+            if colon:
+                found[name] = frozenset(words[int(n)] for n in numbers.split()
+                                        if n.isdigit() and int(n) < len(words))
+        return found
+
+    def _merge(self, found: dict[bytes, frozenset[bytes]], taken: list[bytes], number: int) -> None:
+        """Write ``:list`` anew and put the updates aside."""
+        order: dict[bytes, int] = {}
+        lines = []
+        for name, words in found.items():
+            if words:
+                numbers = [order.setdefault(word, len(order)) for word in sorted(words)]
+                lines.append(name + b":" + b" ".join(b"%d" % n for n in numbers) + b"\n")
+        data = b"".join(word + b"\n" for word in order) + b"\n" + b"".join(lines)
+        replace(os.path.join(self.path, ":list"), data, os.path.join(self.path, "..", "tmp"),
+                self.host, "keywords", sync=False)
+        for name in taken:
+            old = os.path.join(os.fsencode(self.path), name)
+            try:
+                os.rename(old, os.path.join(os.fsencode(self.path), b".%d.%s" % (number, name)))
+            except OSError:
+                pass                 # merged by another session at the same time
+
+    def write(self, name: bytes, words: frozenset[bytes], sync: bool = False) -> None:
+        """The keywords of one message, as an update."""
+        if not os.path.isdir(self.path):
+            try:
+                os.mkdir(self.path, 0o700)
+            except FileExistsError:
+                pass
+            except OSError as error:
+                raise trouble(self.path, error) from None
+        scratch = os.path.join(self.path, "..", "tmp", tmp_name(self.host))
+        data = b"".join(word + b"\n" for word in sorted(words))
+        try:
+            fd = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+            try:
+                write_all(fd, data)
+                if sync:
+                    os.fsync(fd)
+            finally:
+                os.close(fd)
+            os.rename(scratch, os.path.join(self.path, os.fsdecode(name)))
+        except OSError as error:
+            remove(scratch)
+            raise trouble(self.path, error) from None
+
+    def current(self, name: bytes, known: frozenset[bytes]) -> frozenset[bytes]:
+        """What another session may have written since ``known`` was read."""
+        try:
+            with open(os.path.join(os.fsencode(self.path), name), "rb") as file:
+                return _words(file.read().split(b"\n"))
+        except OSError:
+            return known
+
+
+def _words(lines: list[bytes]) -> frozenset[bytes]:
+    seen: dict[bytes, bytes] = {}
+    for line in lines:
+        if line:
+            word = _INVALID.sub(b"_", line)
+            seen.setdefault(word.lower(), word)
+    return frozenset(seen.values()) if seen else NO_KEYWORDS

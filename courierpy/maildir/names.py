@@ -1,0 +1,105 @@
+"""Folder names and directories, message names and flags.
+
+A folder is ``INBOX`` or ``INBOX.a.b``; its directory in the Maildir is ``.`` or
+``.a.b``, in UTF-8.  A directory name that is no UTF-8 shows its odd bytes as lone
+surrogates, which is reversible.  Nothing that a client names leads out of the
+Maildir: a component is not empty and holds no slash or NUL.
+"""
+from __future__ import annotations
+
+import os
+import time
+
+from courierpy.kinds import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN
+from courierpy.maildir.errors import NameInvalid
+
+LETTERS = ((b"D", DRAFT), (b"F", FLAGGED), (b"R", ANSWERED), (b"S", SEEN), (b"T", DELETED))
+_BITS = {letter[0]: bit for letter, bit in LETTERS}
+MAX_NAME = 255                     # bytes of a directory entry
+
+
+def directory(name: str) -> bytes:
+    """The directory of a folder, relative to the Maildir.  Raises NameInvalid."""
+    if name == "INBOX":
+        return b"."
+    if not name.startswith("INBOX."):
+        raise NameInvalid(f"not below INBOX: {name!r}")
+    rest = name[5:]
+    if "/" in rest or "\0" in rest or ".." in rest or rest.endswith("."):
+        raise NameInvalid(f"bad component: {name!r}")
+    try:
+        path = rest.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        raise NameInvalid(f"not encodable: {name!r}") from None
+    if len(path) > MAX_NAME:
+        raise NameInvalid(f"too long: {name!r}")
+    return path
+
+
+def folder_name(path: bytes) -> str:
+    """The folder of a directory entry that begins with a dot."""
+    return "INBOX" + path.decode("utf-8", "surrogateescape")
+
+
+def is_folder_entry(entry: bytes) -> bool:
+    """Can this directory entry of the Maildir be a folder?"""
+    return (entry.startswith(b".") and len(entry) > 1 and b".." not in entry
+            and not entry.endswith(b"."))
+
+
+def base(filename: bytes) -> bytes:
+    """A message's name without flags: all before the last colon."""
+    head, colon, _ = filename.rpartition(b":")
+    return head if colon else filename
+
+
+def info(filename: bytes) -> bytes:
+    """The flag letters behind ``:2,``; b"" when there are none."""
+    _, colon, tail = filename.rpartition(b":")
+    return tail[2:] if colon and tail.startswith(b"2,") else b""
+
+
+def bits_of(letters: bytes) -> int:
+    bits = 0
+    for letter in letters:
+        bits |= _BITS.get(letter, 0)
+    return bits
+
+
+def with_flags(filename: bytes, bits: int) -> bytes:
+    """The name with these flags; letters of other programs stay."""
+    foreign = bytes(letter for letter in info(filename) if letter not in _BITS)
+    ours = b"".join(letter for letter, bit in LETTERS if bits & bit)
+    return base(filename) + b":2," + bytes(sorted(set(ours + foreign)))
+
+
+def sort_key(name: bytes) -> tuple[int, bytes]:
+    """New messages are numbered by the number their name begins with, then the rest."""
+    digits = len(name) - len(name.lstrip(b"0123456789"))
+    return (int(name[:digits]) if digits else 0), name[digits:]
+
+
+_counter = 0
+
+
+def tmp_name(host: str, unique: str | None = None, size: int | None = None) -> str:
+    """A fresh name for tmp/: ``<sec>.M<usec>P<pid>_<unique>.<host>[,S=<size>]``."""
+    global _counter
+    now = time.time_ns() // 1000
+    if unique is None:
+        unique = str(_counter)
+        _counter += 1
+    tail = f",S={size}" if size is not None else ""
+    return f"{now // 1000000}.M{now % 1000000}P{os.getpid()}_{unique}.{host}{tail}"
+
+
+def unique_name(tmp: str, device: int, inode: int) -> str:
+    """The final name of a file in tmp/: device and inode join behind the pid."""
+    head, under, tail = tmp.partition("_")
+    return f"{head}V{device:016X}I{inode:016X}{under}{tail}"
+
+
+def host_name(given: str | None) -> str:
+    """The host part of names: no slash, colon or comma can be in it."""
+    name = given or os.uname().nodename or "localhost"
+    return name.replace("/", "_").replace(":", "_").replace(",", "_")
