@@ -29,9 +29,9 @@ def command_index() -> str:
         importlib.import_module(f"courierpy.{name}")
     lines = [HEAD.format("Command name -> (module, states, flags).  Generated: make index."),
              "COMMANDS: dict[bytes, tuple[str, int, int]] = {\n"]
-    for name, row in sorted(commands.DECORATED.items()):
+    for word, row in sorted(commands.DECORATED.items()):
         module = row.handler.__module__.removeprefix("courierpy.")
-        lines.append(f'    {_literal(name)}: ("{module}", {row.states}, {row.flags}),\n')
+        lines.append(f'    {_literal(word)}: ("{module}", {row.states}, {row.flags}),\n')
     return "".join(lines) + "}\n"
 
 

@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from courierpy.maildir.folder import Draft, Folder
     from courierpy.session import Session
-    from courierpy.wire.framer import LiteralAhead
+    from courierpy.wire.framer import Literal, LiteralAhead
 
 
 def _target(session: Session, name: str) -> Folder:
@@ -64,6 +64,17 @@ def spool(session: Session, ahead: LiteralAhead) -> Draft | None:
     return _target(session, call.mailbox).draft()
 
 
+def _draft(folder: Folder, literal: Literal) -> Draft:
+    """The message, written already as it came or written now."""
+    draft: Draft | None = literal.sink  # type: ignore[assignment]
+    if draft is not None:
+        literal.sink = None           # ours from here on
+        return draft
+    draft = folder.draft()
+    draft.write(literal.data or b"")
+    return draft
+
+
 @command(b"APPEND", when=ANY, flags=SPOOLS)
 def append(session: Session, args: Args) -> Done:
     call = _Call(args)
@@ -71,12 +82,7 @@ def append(session: Session, args: Args) -> Done:
     args.end()
 
     folder = _target(session, call.mailbox)
-    draft = literal.sink
-    if draft is None:
-        draft = folder.draft()
-        draft.write(literal.data or b"")
-    else:
-        literal.sink = None           # ours from here on
+    draft = _draft(folder, literal)
     draft.flags, draft.keywords, draft.date = call.bits, call.keywords, call.date
     if not session.keywords_on:
         draft.keywords = frozenset()

@@ -458,7 +458,7 @@ class Folder:
     def append(self, drafts: Sequence[Draft]) -> tuple[int, list[int]]:
         """Store the drafts, all or none; (UIDVALIDITY, their UIDs)."""
         sync = self.tree.fsync != "never"
-        pending = [draft for draft in drafts]
+        pending = list(drafts)
         try:
             for draft in drafts:
                 draft.finish(sync)

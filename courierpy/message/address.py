@@ -119,9 +119,7 @@ class _Parser:
         if self.angle is not None:
             route, mailbox, host = self.angle
             name = self._phrase()
-            if name is None and self.local is not None:      # "a@b <c@d>"
-                name = self.local + b"@" + b"".join(self.domain)
-            elif self.local is not None:
+            if name is None and self.local is not None or self.local is not None:      # "a@b <c@d>"
                 name = self.local + b"@" + b"".join(self.domain)
             self.found.append((name or comment, route, mailbox, host if host is not None else b""))
         elif self.local is not None:

@@ -224,7 +224,8 @@ class Args:
 
     def flags(self) -> tuple[int, frozenset[bytes]]:
         """A list in parentheses, or bare flags up to the end."""
-        bits, words = 0, {}
+        bits = 0
+        words: dict[bytes, bytes] = {}
         listed = self.at(b"(")
         if listed:
             self.open()

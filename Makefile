@@ -1,0 +1,34 @@
+# make serve: a demo server on 127.0.0.1:1143      make check: style, types, quick tests
+# make test:  everything, real clients included    make index: rewrite the command table
+PYTHON ?= python3
+PORT ?= 1143
+BIN = .venv/bin
+
+.PHONY: install serve check test index clean
+
+install: .venv/installed
+
+.venv/installed: setup.cfg pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[test,dns]'
+	touch $@
+
+serve: install
+	test -d demo || $(BIN)/courierpy demo demo
+	$(BIN)/courierpy serve -C demo/imapd --port $(PORT)
+
+check: install
+	$(BIN)/ruff check courierpy tests
+	$(BIN)/mypy
+	$(BIN)/python -m courierpy.commands.build_index --check
+	$(BIN)/python -m pytest -m 'not server and not clients and not peers'
+
+test: check
+	sh tests/install_clients
+	$(BIN)/python -m pytest -m 'server or clients or peers'
+
+index: install
+	$(BIN)/python -m courierpy.commands.build_index
+
+clean:
+	rm -rf .venv demo build *.egg-info
