@@ -1,0 +1,99 @@
+"""Who may log in: one interface, one file per module.
+
+A module has ``lookup(request) -> Account`` and raises ``Rejected`` (no such
+user, wrong password: the next module is asked) or ``TemporaryFailure`` (nobody
+can tell now: the login ends, and it is never the user's fault).
+"""
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+SEPARATE = ","
+
+
+class Rejected(Exception):
+    """The user or the password is wrong."""
+
+
+class TemporaryFailure(Exception):
+    """The module cannot tell; str() is for the log."""
+
+
+class Account:
+    """What a module says of an account.  ``passwd2`` is the clear password where
+    it is known, ``options`` Courier's comma-separated account options."""
+
+    __slots__ = ("address", "gid", "home", "maildir", "name", "options", "passwd", "passwd2", "quota",
+                 "uid", "username")
+
+    def __init__(self, address: str, uid: int, gid: int, home: str, *, username: str = "",
+                 name: str = "", maildir: str = "", quota: str = "", passwd: str = "",
+                 passwd2: str = "", options: str = "") -> None:
+        self.address = address
+        self.uid = uid
+        self.gid = gid
+        self.home = home
+        self.username = username
+        self.name = name
+        self.maildir = maildir
+        self.quota = quota
+        self.passwd = passwd
+        self.passwd2 = passwd2
+        self.options = options
+
+    def option(self, name: str) -> str | None:
+        """The value of the first option of this name; "1" for a bare one."""
+        for part in self.options.split(SEPARATE):
+            key, equals, value = part.partition("=")
+            if key.strip() == name:
+                return value if equals else "1"
+        return None
+
+    def __repr__(self) -> str:
+        return f"Account({self.address!r}, uid={self.uid}, gid={self.gid}, home={self.home!r})"
+
+
+class Request:
+    """What is asked.  ``kind``: "login" (user, password), "cram-md5" and the like
+    (``challenge``, ``response``, both base64) or "pre" (no password, for EXTERNAL)."""
+
+    __slots__ = ("challenge", "environ", "kind", "password", "response", "service", "user")
+
+    def __init__(self, kind: str, service: str, environ: Mapping[str, str], *, user: str = "",
+                 password: str = "", challenge: str = "", response: str = "") -> None:
+        self.kind = kind
+        self.service = service
+        self.environ = environ
+        self.user = user
+        self.password = password
+        self.challenge = challenge
+        self.response = response
+
+
+NAMES = ("authuserdb", "authpwd", "authshadow", "authpam", "authpipe", "authdaemon", "authcustom")
+
+
+def check(modules: Iterable[str], request: Request) -> Account:
+    """Ask the modules in order.  Raises Rejected or TemporaryFailure."""
+    import importlib
+    for name in modules:
+        if name not in NAMES:
+            raise TemporaryFailure(f"no such auth module: {name}")
+        module = importlib.import_module(f"courierpy.auth.{name}")
+        try:
+            account: Account = module.lookup(request)
+            return account
+        except Rejected:
+            continue
+    raise Rejected
+
+
+def with_domain(user: str, environ: Mapping[str, str]) -> str:
+    """DEFDOMAIN is appended to a name that has no domain."""
+    domain = environ.get("DEFDOMAIN", "")
+    separators = environ.get("DOMAINSEP") or domain[:1]
+    if domain and not any(char in user for char in separators):
+        return user + domain
+    return user

@@ -1,0 +1,34 @@
+"""A password daemon on a unix socket: Courier's authdaemond, or the listener's own helper.
+
+AUTHDAEMON_SOCKET names the socket.  Whatever goes wrong on the way is a
+temporary failure.
+"""
+from __future__ import annotations
+
+import socket
+
+from courierpy.auth import Account, Request, TemporaryFailure
+from courierpy.auth.protocol import parse_reply, render_request, whole
+
+DEFAULT = "/run/courier/authdaemon/socket"
+TIMEOUT = 30.0
+
+
+def lookup(request: Request) -> Account:
+    path = request.environ.get("COURIERPY_AUTHSOCKET") or request.environ.get("AUTHDAEMON_SOCKET") or DEFAULT
+    data = render_request(request)
+    peer = request.environ.get("TCPREMOTEIP", "")
+    try:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(TIMEOUT)
+            client.connect(path)
+            client.sendall((f"TCPREMOTEIP={peer}\n".encode() if peer else b"") + data)
+            reply = b""
+            while not whole(reply):
+                piece = client.recv(65536)
+                if not piece:
+                    break
+                reply += piece
+    except OSError as error:
+        raise TemporaryFailure(f"{path}: {error.strerror or error}") from None
+    return parse_reply(reply)

@@ -1,0 +1,94 @@
+"""Password hashes: crypt's and Courier's ``{...}`` schemes.  Ref: RFC 2307 names.
+
+Loads passlib when a hash needs it, so only the helper that checks passwords
+pays for it.  ``$y$`` and whatever else the system's libcrypt knows goes there.
+"""
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from base64 import b64decode, b64encode
+
+_SCHEME = re.compile(r"\{([A-Za-z0-9.-]+)\}(.*)", re.S)
+_DIGESTS = {"MD5": "md5", "SHA": "sha1", "SHA256": "sha256", "SHA512": "sha512"}
+
+
+def verify(stored: str, password: str) -> bool:
+    """Does ``password`` belong to the stored hash?  Unknown hashes belong to nobody's."""
+    secret = password.encode()
+    match = _SCHEME.fullmatch(stored)
+    if match is None:
+        return _crypt(stored, password)
+    scheme, value = match[1].upper(), match[2]
+    if scheme == "CRYPT":
+        return _crypt(value, password)
+    if scheme in _DIGESTS:
+        digest = hashlib.new(_DIGESTS[scheme], secret, usedforsecurity=False).digest()
+        return hmac.compare_digest(b64encode(digest), value.encode())
+    if scheme == "MD5RAW":
+        return hmac.compare_digest(hashlib.md5(secret, usedforsecurity=False).hexdigest().encode(),
+                                   value.lower().encode())
+    if scheme in ("SSHA", "SSHA256", "SSHA512"):
+        name = {"SSHA": "sha1", "SSHA256": "sha256", "SSHA512": "sha512"}[scheme]
+        return _salted(name, value, secret)
+    if scheme == "BLF-CRYPT" or scheme.startswith("ARGON2"):
+        return _crypt(value, password)
+    return False
+
+
+def _salted(name: str, value: str, secret: bytes) -> bool:
+    try:
+        raw = b64decode(value, validate=True)
+    except ValueError:
+        return False
+    size = hashlib.new(name, usedforsecurity=False).digest_size
+    digest = hashlib.new(name, secret + raw[size:], usedforsecurity=False).digest()
+    return len(raw) > size and hmac.compare_digest(digest, raw[:size])
+
+
+_PASSLIB = (("$1$", "md5_crypt"), ("$5$", "sha256_crypt"), ("$6$", "sha512_crypt"), ("$2", "bcrypt"),
+            ("$argon2", "argon2"))
+
+
+def _crypt(stored: str, password: str) -> bool:
+    if not stored or stored[0] in "*!" or "\0" in password:
+        return False
+    for prefix, name in _PASSLIB:
+        if stored.startswith(prefix):
+            import passlib.hash
+            try:
+                return bool(getattr(passlib.hash, name).verify(password, stored))
+            except ValueError:
+                return False
+    return _libcrypt(stored, password)
+
+
+def _libcrypt(stored: str, password: str) -> bool:
+    """The system's crypt(3): yescrypt, gost, DES."""
+    import ctypes
+    import ctypes.util
+    name = ctypes.util.find_library("crypt") or "libcrypt.so.1"
+    try:
+        crypt = ctypes.CDLL(name).crypt
+    except (OSError, AttributeError):
+        return False
+    crypt.restype = ctypes.c_char_p
+    result = crypt(password.encode(), stored.encode())
+    return bool(result) and not result.startswith(b"*") and hmac.compare_digest(result, stored.encode())
+
+
+# hex digits of the two intermediate states of HMAC
+_HMAC_SIZE = {"md5": 64, "sha1": 80, "sha256": 128}
+
+
+def cram_answer(kind: str, secret: str, challenge: bytes) -> str:
+    """The hex digest that a client with the clear password sends."""
+    return hmac.new(secret.encode(), challenge, kind).hexdigest()
+
+
+def cram_matches(kind: str, account_clear: str, challenge: bytes, digest: str) -> bool:
+    """``kind``: "md5", "sha1" or "sha256"."""
+    if kind not in _HMAC_SIZE or not account_clear:
+        return False
+    return hmac.compare_digest(cram_answer(kind, account_clear, challenge), digest.lower())

@@ -1,0 +1,92 @@
+"""authdaemond's text protocol: requests and replies as bytes."""
+from __future__ import annotations
+
+from courierpy.auth import Account, Rejected, Request, TemporaryFailure
+
+_FIELDS = (("USERNAME", "username"), ("UID", "uid"), ("GID", "gid"), ("HOME", "home"),
+           ("ADDRESS", "address"), ("NAME", "name"), ("MAILDIR", "maildir"), ("QUOTA", "quota"),
+           ("PASSWD", "passwd"), ("PASSWD2", "passwd2"), ("OPTIONS", "options"))
+MAX_REPLY = 64 * 1024
+
+
+def render_request(request: Request) -> bytes:
+    """Raises Rejected for what the lines of the protocol cannot carry."""
+    words = (request.user, request.password, request.challenge, request.response)
+    if any("\n" in word or "\0" in word for word in words):
+        raise Rejected
+    if request.kind == "pre":
+        return f"PRE . {request.service} {request.user}\n".encode()
+    first, second = ((request.user, request.password) if request.kind == "login"
+                     else (request.challenge, request.response))
+    if not first or not second:
+        raise Rejected
+    body = f"{request.service}\n{request.kind}\n{first}\n{second}\n".encode()
+    return b"AUTH %d\n" % len(body) + body
+
+
+def parse_request(data: bytes, environ: dict[str, str]) -> Request | None:
+    """None while it is not whole.  Raises ValueError for what is no request."""
+    head, newline, body = data.partition(b"\n")
+    while newline and b"=" in head and b" " not in head.partition(b"=")[0]:
+        name, _, value = head.decode().partition("=")
+        environ[name] = value
+        head, newline, body = body.partition(b"\n")
+    if not newline:
+        if len(data) > MAX_REPLY:
+            raise ValueError("too long")
+        return None
+    words = head.decode().split(" ", 3)
+    if words[0] == "PRE" and len(words) == 4:
+        return Request("pre", words[2], environ, user=words[3])
+    if words[0] == "AUTH" and len(words) == 2 and words[1].isdigit():
+        size = int(words[1])
+        if size > MAX_REPLY:
+            raise ValueError("too long")
+        if len(body) < size:
+            return None
+        lines = body[:size].decode().split("\n")
+        if len(lines) < 4:
+            raise ValueError("not a request")
+        service, kind, first, second = lines[:4]
+        if kind == "login":
+            return Request(kind, service, environ, user=first, password=second)
+        return Request(kind, service, environ, challenge=first, response=second)
+    raise ValueError("not a request")
+
+
+def render_account(account: Account) -> bytes:
+    lines = []
+    for key, attribute in _FIELDS:
+        value = str(getattr(account, attribute))
+        if value and not (key == "UID" and account.username):
+            lines.append(f"{key}={value}\n")
+    return "".join(lines).encode("utf-8", "surrogateescape") + b".\n"
+
+
+def whole(data: bytes) -> bool:
+    return data == b"FAIL\n" or data.endswith(b"\n.\n")
+
+
+def parse_reply(data: bytes) -> Account:
+    """Raises Rejected, or TemporaryFailure for a reply that is not whole."""
+    if data == b"FAIL\n":
+        raise Rejected
+    if not whole(data):
+        raise TemporaryFailure("no answer from the password daemon")
+    values: dict[str, str] = {}
+    for line in data.decode("utf-8", "surrogateescape").split("\n"):
+        key, equals, value = line.partition("=")
+        if equals:
+            values.setdefault(key, value)
+    username = values.get("USERNAME", "")
+    try:
+        if username and "UID" not in values:
+            import pwd
+            entry = pwd.getpwnam(username)
+            values["UID"], values["GID"] = str(entry.pw_uid), str(values.get("GID", entry.pw_gid))
+        return Account(values["ADDRESS"], int(values["UID"]), int(values["GID"]), values["HOME"],
+                       username=username, name=values.get("NAME", ""), maildir=values.get("MAILDIR", ""),
+                       quota=values.get("QUOTA", ""), passwd=values.get("PASSWD", ""),
+                       passwd2=values.get("PASSWD2", ""), options=values.get("OPTIONS", ""))
+    except (KeyError, ValueError) as error:
+        raise TemporaryFailure(f"the password daemon's answer lacks {error}") from None

@@ -1,0 +1,127 @@
+"""Processes: forking, starting programs, changing ids.  The only door to them."""
+from __future__ import annotations
+
+import os
+import select
+import socket
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from courierpy.conn import Conn
+
+
+class ProcError(Exception):
+    """A step that must not fail did; str() says which."""
+
+
+def become(uid: int, gid: int, username: str | None) -> None:
+    """Groups, gid, uid, in that order, and a look whether it is true.
+
+    Without root only the own uid can be "become".
+    """
+    if os.geteuid() != 0:
+        if uid != os.getuid():
+            raise ProcError(f"cannot become uid {uid}: not started by root")
+        return
+    if uid == 0:
+        raise ProcError("refusing to serve root's mail as root")
+    try:
+        if username:
+            os.initgroups(username, gid)
+        else:
+            os.setgroups([gid])
+        os.setgid(gid)
+        os.setuid(uid)
+    except OSError as error:
+        raise ProcError(f"cannot become uid {uid}, gid {gid}: {error.strerror}") from None
+    if (os.getuid(), os.geteuid(), os.getgid(), os.getegid()) != (uid, uid, gid, gid):
+        raise ProcError(f"did not become uid {uid}, gid {gid}")
+
+
+OURS = ("imaplogin", "imapd", "rimapd")
+
+
+def is_ours(program: str) -> bool:
+    """Is this word a program of courierpy: a bare name, or a path beside our interpreter?"""
+    if os.path.basename(program) not in OURS:
+        return False
+    folder = os.path.dirname(program)
+    return not folder or os.path.realpath(folder) == os.path.realpath(os.path.dirname(sys.executable))
+
+
+def command(program: str) -> list[str]:
+    """The words that start ``program``; our own by this interpreter."""
+    if is_ours(program):
+        module = "imaplogin" if os.path.basename(program) == "imaplogin" else "imapd"
+        return [sys.executable, "-m", f"courierpy.{module}"]
+    return [program]
+
+
+def execute(program: str, args: list[str], environ: Mapping[str, str], conn: Conn) -> None:
+    """Replace this process; returns only by raising ProcError.
+
+    A program that is exec'd reads descriptor 0 itself: bytes that were read
+    already, or TLS, are carried to it by a relay process.
+    """
+    conn.flush()
+    if conn.tls is not None or conn.pending:
+        _relay(conn)
+    words = command(program)
+    try:
+        os.execvpe(words[0], [*words, *args], dict(environ))
+    except OSError as error:
+        raise ProcError(f"{program}: {error.strerror}") from None
+
+
+def _relay(conn: Conn) -> None:
+    """Fork: the child keeps the client and copies both ways, we get a socket on 0 and 1."""
+    ours, theirs = socket.socketpair()
+    if os.fork() == 0:
+        status = 1
+        try:
+            theirs.close()
+            _copy(conn, ours)
+            status = 0
+        finally:
+            os._exit(status)
+    ours.close()
+    os.dup2(theirs.fileno(), 0)
+    os.dup2(theirs.fileno(), 1)
+    theirs.close()
+
+
+def _copy(conn: Conn, inner: socket.socket) -> None:
+    from courierpy.conn import Gone, TimedOut
+    if conn.pending:
+        inner.sendall(conn.pending)
+        conn.pending = b""
+    poll = select.poll()
+    poll.register(conn.infd, select.POLLIN)
+    poll.register(inner.fileno(), select.POLLIN)
+    client_open = True
+    while True:
+        ready = ({conn.infd} if client_open and conn.tls is not None and conn.tls.pending()
+                 else {fd for fd, _ in poll.poll()})
+        if conn.infd in ready and client_open:
+            try:
+                data = conn.read(60.0)
+            except TimedOut:
+                data = b"" if conn.tls is None else None  # type: ignore[assignment]
+            if data:
+                inner.sendall(data)
+            elif data == b"":
+                client_open = False
+                poll.unregister(conn.infd)
+                inner.shutdown(socket.SHUT_WR)
+        if inner.fileno() in ready:
+            data = inner.recv(65536)
+            if not data:
+                return
+            try:
+                conn.write(data)
+                conn.flush()
+            except (Gone, TimedOut):
+                return
