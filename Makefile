@@ -14,8 +14,11 @@ install: .venv/installed
 	touch $@
 
 serve: install
-	test -d demo || $(BIN)/courierpy demo demo
-	$(BIN)/courierpy serve -C demo/imapd --port $(PORT)
+	@test -d demo || $(BIN)/courierpy demo demo
+	@echo "Account demo, password demo, on 127.0.0.1:$(PORT).  Reach it with"
+	@echo "  curl imap://127.0.0.1:$(PORT)/INBOX -u demo:demo -X 'FETCH 1:* (FLAGS ENVELOPE)'"
+	@echo "  mutt -f imap://demo@127.0.0.1:$(PORT)/INBOX        (ctrl-C ends the server)"
+	@$(BIN)/courierpy serve -C demo/imapd --port $(PORT)
 
 check: install
 	$(BIN)/ruff check courierpy tests

@@ -1,0 +1,1 @@
+"""The parts of couriertcpd: access rules, PROXY headers, DNS lists, pid files."""

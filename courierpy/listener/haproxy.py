@@ -1,0 +1,88 @@
+"""PROXY protocol, versions 1 and 2: who the client is, as the proxy in front says."""
+from __future__ import annotations
+
+import socket
+import struct
+import time
+
+SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
+
+
+class ProxyError(Exception):
+    """No header, or one that is none."""
+
+
+class Ends:
+    """Addresses and ports of both ends; None where the proxy speaks for itself."""
+
+    __slots__ = ("local", "remote")
+
+    def __init__(self, remote: tuple[str, int], local: tuple[str, int]) -> None:
+        self.remote = remote
+        self.local = local
+
+
+def read_header(client: socket.socket, timeout: float) -> Ends | None:
+    """Take the header, and not an octet more, from the connection."""
+    end = time.monotonic() + timeout
+    head = _exactly(client, 12, end)
+    if head == SIGNATURE:
+        return _version_2(client, end)
+    if not head.startswith(b"PROXY "):
+        raise ProxyError("no PROXY header")
+    while not head.endswith(b"\r\n"):
+        if len(head) > 107:
+            raise ProxyError("PROXY header too long")
+        head += _exactly(client, 1, end)
+    return parse_line(head)
+
+
+def parse_line(line: bytes) -> Ends | None:
+    """Version 1."""
+    words = line.decode("ascii", "replace").split()
+    if words[1:2] == ["UNKNOWN"]:
+        return None
+    try:
+        family = {"TCP4": socket.AF_INET, "TCP6": socket.AF_INET6}[words[1]]
+        source, target, source_port, target_port = words[2:6]
+        socket.inet_pton(family, source)
+        socket.inet_pton(family, target)
+        return Ends((source, int(source_port)), (target, int(target_port)))
+    except (KeyError, ValueError, OSError, IndexError):
+        raise ProxyError("bad PROXY header") from None
+
+
+def _version_2(client: socket.socket, end: float) -> Ends | None:
+    command, family, length = struct.unpack("!BBH", _exactly(client, 4, end))
+    data = _exactly(client, length, end)
+    if command >> 4 != 2:
+        raise ProxyError("unknown PROXY version")
+    if command & 15 == 0:
+        return None                     # the proxy's own health check
+    sizes = {0x11: (socket.AF_INET, 4), 0x21: (socket.AF_INET6, 16)}
+    if family not in sizes:
+        return None
+    kind, size = sizes[family]
+    if length < 2 * size + 4:
+        raise ProxyError("short PROXY header")
+    source, target = data[:size], data[size:2 * size]
+    ports = struct.unpack("!HH", data[2 * size:2 * size + 4])
+    return Ends((socket.inet_ntop(kind, source), ports[0]), (socket.inet_ntop(kind, target), ports[1]))
+
+
+def _exactly(client: socket.socket, count: int, end: float) -> bytes:
+    data = b""
+    while len(data) < count:
+        left = end - time.monotonic()
+        if left <= 0:
+            raise ProxyError("PROXY header did not come in time")
+        client.settimeout(left)
+        try:
+            piece = client.recv(count - len(data))
+        except OSError:
+            raise ProxyError("PROXY header did not come in time") from None
+        if not piece:
+            raise ProxyError("closed before the PROXY header")
+        data += piece
+    client.settimeout(None)
+    return data
