@@ -2,11 +2,19 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
+import socket
+import subprocess
 import sys
+import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from courierpy.admin import demo, mkcert
 
 REPO = Path(__file__).resolve().parent.parent
 
@@ -51,3 +59,91 @@ def maildir(tmp_path: Path) -> Path:
 def tunnel(maildir: Path) -> str:
     """The command that serves ``maildir`` on standard input and output, PREAUTH."""
     return f"env AUTHENTICATED=demo {sys.executable} -m courierpy.imapd {maildir}"
+
+
+class Server:
+    """couriertcpd on free loopback ports, with the account demo/demo."""
+
+    def __init__(self, home: Path, port: int, tls_port: int, process: subprocess.Popen[bytes],
+                 certificate: Path, log: Path) -> None:
+        self.home = home
+        self.maildir = home / "Maildir"
+        self.port = port
+        self.tls_port = tls_port
+        self.process = process
+        self.certificate = certificate
+        self.log = log
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Until something listens on ``port``."""
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        assert process.poll() is None, log.read_text()
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.02)
+    raise AssertionError("the listener did not come up\n" + log.read_text())
+
+
+def account_ids() -> tuple[int, int]:
+    """uid and gid of the test account: our own, or nobody's when we are root."""
+    if os.getuid():
+        return os.getuid(), os.getgid()
+    entry = pwd.getpwnam("nobody")
+    return entry.pw_uid, entry.pw_gid
+
+
+def account_can_run_python() -> bool:
+    """May the test account start our interpreter?  Not when it lies in root's own home."""
+    uid, gid = account_ids()
+    done = subprocess.run([sys.executable, "-c", f"""import os
+os.setgroups([]) if os.getuid() == 0 else None
+os.setgid({gid}); os.setuid({uid})
+os.execv({sys.executable!r}, ["python", "-c", "import courierpy"])"""],
+                          capture_output=True, env=plain_environ(), check=False)
+    return done.returncode == 0
+
+
+@pytest.fixture(params=["fork", "exec"])
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """The chain, in both of its modes: fork in one process, exec of each program."""
+    if request.param == "exec" and not account_can_run_python():
+        pytest.skip("exec mode: the test account may not start this interpreter")
+    # not pytest's own folder: the account must be able to enter it
+    home = Path(tempfile.mkdtemp(prefix="courierpy-test-"))
+    home.chmod(0o755)
+    demo.make(str(home / "demo"))
+    home = home / "demo"
+    certificate = home / "imapd.pem"
+    mkcert.make(str(certificate), "localhost")
+    port, tls_port = free_port(), free_port()
+    settings = home / "imapd"
+    mode = " -exec" if request.param == "exec" else ""
+    settings.write_text(settings.read_text() + f"""
+PORT={port}
+SSLADDRESS=127.0.0.1
+SSLPORT={tls_port}
+IMAPDSSLSTART=YES
+TLS_CERTFILE={certificate}
+TCPDOPTS="-nodnslookup{mode}"
+""")
+    log = home.parent / "log"
+    with log.open("wb") as stderr:
+        process = subprocess.Popen([sys.executable, "-c", "from courierpy.admin import run; run()", "serve",
+                                    "-C", str(settings)], stderr=stderr, env=plain_environ(), cwd="/")
+    try:
+        wait_for(port, process, log)
+        wait_for(tls_port, process, log)
+        yield Server(home, port, tls_port, process, certificate, log)
+    finally:
+        process.terminate()
+        process.wait(20)
+        shutil.rmtree(home.parent)
