@@ -3,9 +3,9 @@ from __future__ import annotations
 
 import re
 import time
-from datetime import date
 
 MONTHS = (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec")
+EPOCH = 719163                     # the ordinal of 1970-01-01
 _MONTH = {name.lower(): number for number, name in enumerate(MONTHS, 1)}
 _DATE = re.compile(rb"(\d{1,2})-([A-Za-z]{3})-(\d{4})")
 _TIME = re.compile(rb" ?(\d{1,2})-([A-Za-z]{3})-(\d{4}) (\d\d):(\d\d):(\d\d) ([+-])(\d\d)(\d\d)")
@@ -23,6 +23,7 @@ def _ordinal(day: bytes, month: bytes, year: bytes) -> int:
     number = _MONTH.get(month.lower())
     if number is None:
         raise ValueError("not a month")
+    from datetime import date
     return date(int(year), number, int(day)).toordinal()
 
 
@@ -34,7 +35,7 @@ def parse_datetime(data: bytes) -> int:
     hour, minute, second = int(match[4]), int(match[5]), int(match[6])
     if hour > 23 or minute > 59 or second > 60:
         raise ValueError("not a time of day")
-    days = _ordinal(match[1], match[2], match[3]) - date(1970, 1, 1).toordinal()
+    days = _ordinal(match[1], match[2], match[3]) - EPOCH
     offset = (int(match[8]) * 60 + int(match[9])) * 60
     return days * 86400 + hour * 3600 + minute * 60 + second - (offset if match[7] == b"+" else -offset)
 

@@ -32,7 +32,7 @@ def decode(data: bytes) -> str:
     not end, printable ASCII in a shift, padding bits that are not zero."""
     if not data.isascii():
         raise ValueError("8-bit byte in a mailbox name")
-    if b"&" not in data:
+    if b"&" not in data and data.isascii() and data.decode().isprintable():
         return data.decode("ascii")
     out = []
     at = 0

@@ -1,0 +1,77 @@
+"""Imports go down only; the parts do not import each other; the pure ones stay pure."""
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+HOUSE = Path(__file__).resolve().parents[2] / "courierpy"
+
+# The floor of each room; a module may import from its own room and from lower floors.
+FLOORS = {"errors": 0, "kinds": 0, "log": 1, "settings": 1, "conn": 1, "proc": 1, "tls": 1,
+          "wire": 2, "view": 2, "message": 2, "maildir": 2, "auth": 2, "listener": 2,
+          "capability": 3, "sync": 3, "session": 3, "commands": 3, "ext": 3,
+          "tcpd": 4, "imaplogin": 4, "imapd": 4, "admin": 5, "__init__": -1}
+PURE = ("wire", "view", "message")
+IMPURE_MODULES = {"os", "socket", "select", "subprocess", "signal"}
+# heavy: loaded in the function that needs them
+HEAVY = {"typing", "dataclasses", "logging", "argparse", "email", "ssl", "asyncio", "random", "threading",
+         "tempfile", "shutil", "pathlib", "subprocess", "passlib", "pyinotify", "sqlite3"}
+FREE = {"admin", "auth/authpipe.py"}
+
+
+def room(path: Path) -> str:
+    first = path.relative_to(HOUSE).parts[0]
+    return first.removesuffix(".py")
+
+
+def imports(path: Path) -> list[tuple[str, bool]]:
+    """(module, at the top level) of every import outside TYPE_CHECKING."""
+    found = []
+
+    def visit(node: ast.AST, top: bool) -> None:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
+                continue
+            if isinstance(child, ast.Import):
+                found.extend((alias.name, top) for alias in child.names)
+            elif isinstance(child, ast.ImportFrom) and child.module:
+                if child.module == "courierpy":
+                    found.extend((f"courierpy.{alias.name}", top) for alias in child.names)
+                else:
+                    found.append((child.module, top))
+            visit(child, top and not isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)))
+
+    visit(ast.parse(path.read_text()), True)
+    return found
+
+
+FILES = sorted(HOUSE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(HOUSE)))
+def test_imports_go_down(path: Path) -> None:
+    own = room(path)
+    relative = str(path.relative_to(HOUSE))
+    for module, top in imports(path):
+        words = module.split(".")
+        if words[0] == "courierpy":
+            if len(words) == 1 or words[1] in ("__version__",):
+                continue
+            other = words[1]
+            assert FLOORS[other] <= FLOORS[own], f"{relative} imports upward: {module}"
+            if FLOORS[own] == 2 and other != own:
+                assert FLOORS[other] < 2, f"{relative} imports sideways: {module}"
+        else:
+            if own in PURE:
+                assert words[0] not in IMPURE_MODULES, f"{relative} is pure but imports {module}"
+            if top and own not in FREE and relative not in FREE:
+                assert words[0] not in HEAVY, f"{relative} loads {module} at its top"
+
+
+def test_no_name_of_the_standard_library() -> None:
+    import sys
+    for path in FILES:
+        if path.parent == HOUSE and path.stem != "__init__":
+            assert path.stem not in sys.stdlib_module_names
