@@ -1,0 +1,58 @@
+"""The parser of the shell's assignments, the shipped files, and the table."""
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from courierpy.settings import TABLE, Settings, SettingsError, check, parse_file, parse_text
+
+ETC = Path(__file__).resolve().parents[2] / "etc"
+SET_BY_LISTENER = {"IMAP_TLS", "IMAP_STARTTLS"}
+
+
+@pytest.mark.parametrize(("line", "value"), [
+    ("A=b", "b"), ("A='b c'", "b c"), ('A="b $B c"', "b bee c"), ("A=$B", "bee"), ("A=${B}x", "beex"),
+    ("A='$B'", "$B"), ('A="x\\"y"', 'x"y'), ("A=b # why", "b"), ("A=", ""), ("A=b\\ c", "b c"),
+    ("export A=b", "b"), ('A="a"b\'c\'', "abc"), ("A=a#b", "a#b"), ("A=$NONE", "")])
+def test_values(line: str, value: str) -> None:
+    assert parse_text(f"B=bee\n{line}\n", "x")["A"] == value
+
+
+@pytest.mark.parametrize("line", ["A b", 'A="b', "A=b c", "A=`id`", 'A="$(id)"', "if true"])
+def test_errors_name_file_and_line(line: str) -> None:
+    with pytest.raises(SettingsError, match=r"^etc/x:2: "):
+        parse_text(f"B=1\n{line}\n", "etc/x")
+
+
+def test_missing_file() -> None:
+    with pytest.raises(SettingsError, match="No such file"):
+        parse_file("/nonexistent/imapd")
+
+
+def test_shipped_files_name_every_setting_and_ship_the_defaults() -> None:
+    text = (ETC / "imapd").read_text() + (ETC / "imapd-ssl").read_text()
+    named = [line.split(":")[1].strip() for line in text.splitlines() if line.startswith("##NAME:")]
+    assert sorted(named) == sorted(setting.name for setting in TABLE if setting.name not in SET_BY_LISTENER)
+    values = parse_file(str(ETC / "imapd-ssl"), parse_file(str(ETC / "imapd")))
+    for setting in TABLE:
+        if setting.name in values and not setting.name.startswith("IMAP_CAPABILITY"):
+            assert values[setting.name] == setting.default, setting.name
+        if not setting.built and "webadmin" not in setting.doc:
+            paragraph = text.partition(f"##NAME: {setting.name}:")[2].partition("##NAME")[0]
+            assert "not built yet" in " ".join(paragraph.replace("#", "").split()), setting.name
+    assert check(values) == []
+    assert values["MAXPERIP"] == "20"
+
+
+def test_shipped_capabilities_are_those_implemented() -> None:
+    from courierpy import capability
+    values = parse_file(str(ETC / "imapd"))
+    assert values["IMAP_CAPABILITY"].encode().split() == list(capability.IMPLEMENTED)
+
+
+def test_numbers_as_atoi() -> None:
+    settings = Settings({"IMAP_KEYWORDS": " 2x", "MAXDAEMONS": "x"})
+    assert settings.number("IMAP_KEYWORDS") == 2
+    assert settings.number("MAXDAEMONS") == 0
+    assert settings.number("IMAP_IDLE_TIMEOUT") == 60
