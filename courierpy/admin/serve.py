@@ -33,7 +33,7 @@ def main(words: list[str]) -> int:
     settings = Settings(values)
     for line in check(values):
         print(f"courierpy: {line}", file=sys.stderr)
-    environ = {**{name: os.environ[name] for name in ("PATH", "TZ", "LANG") if name in os.environ}, **values}
+    environ = {**{name: os.environ[name] for name in ("PATH", "PYTHONPATH", "TZ", "LANG") if name in os.environ}, **values}
     listeners = []
     if settings.yes("IMAPDSTART"):
         plain = {**environ, "IMAP_STARTTLS": settings.text("IMAPDSTARTTLS")}
