@@ -29,6 +29,12 @@ HASTY = 0.1                    # a child that lives less than this and fails was
 HASTY_ALLOWED = 20             # so many in a row, then accepting pauses
 TLS_TIMEOUT = 30.0
 
+# traceback: a bug of ours is logged even where our files cannot be read
+PRELOADED = ("courierpy.auth.authdaemon", "courierpy.auth.sasl", "courierpy.imapd", "courierpy.imaplogin",
+             "courierpy.maildir.folders", "courierpy.message", "courierpy.tls", "datetime", "html",
+             "traceback", "encodings.ascii", "encodings.cp1252", "encodings.iso8859_15",
+             "encodings.latin_1", "encodings.utf_16_be", "encodings.utf_8")
+
 TEXT_OPTIONS = {"access", "address", "denymsg", "group", "user", "pid", "stderr", "stderrlogger",
                 "stderrloggername"}
 NUMBER_OPTIONS = {"listen", "maxprocs", "maxperip", "maxperc", "warn"}
@@ -542,13 +548,23 @@ def _names(environ: dict[str, str]) -> None:
 
 
 def _preload() -> None:
-    """What every connection needs, loaded once; memory that is shared stays shared."""
-    import gc
+    """What every connection needs, loaded once; memory that is shared stays shared.
 
-    from courierpy import commands
+    After the login nothing may have to be loaded: the user need not be able to
+    read our files.
+    """
+    import gc
+    import importlib
+
+    from courierpy import commands, ext
     from courierpy.commands.index import COMMANDS
-    for name in COMMANDS:
-        commands.find(name)
+    for name in PRELOADED:
+        importlib.import_module(name)
+    for word in COMMANDS:
+        commands.find(word)
+    for seam in ext.SEAMS:
+        for module in ext.keys(seam).values():
+            ext.load(module)
     gc.collect()
     gc.freeze()
     gc.disable()

@@ -33,7 +33,8 @@ def main(words: list[str]) -> int:
     settings = Settings(values)
     for line in check(values):
         print(f"courierpy: {line}", file=sys.stderr)
-    environ = {**{name: os.environ[name] for name in ("PATH", "PYTHONPATH", "TZ", "LANG") if name in os.environ}, **values}
+    own = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "TZ", "LANG") if name in os.environ}
+    environ = {**own, **values}
     listeners = []
     if settings.yes("IMAPDSTART"):
         plain = {**environ, "IMAP_STARTTLS": settings.text("IMAPDSTARTTLS")}
