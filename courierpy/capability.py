@@ -5,6 +5,8 @@ implemented; unset or empty it allows all of it.
 """
 from __future__ import annotations
 
+import os
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from courierpy.settings import Settings
@@ -26,7 +28,7 @@ def allowed(settings: Settings, tls: bool) -> frozenset[bytes] | None:
 
 def starttls_offered(settings: Settings, tls: bool) -> bool:
     """IMAP_STARTTLS (set by the listener) and a certificate to do it with."""
-    return not tls and settings.yes("IMAP_STARTTLS") and bool(settings.text("TLS_CERTFILE"))
+    return not tls and settings.yes("IMAP_STARTTLS") and os.path.exists(settings.text("TLS_CERTFILE"))
 
 
 def capabilities(settings: Settings, stage: str, tls: bool) -> list[bytes]:

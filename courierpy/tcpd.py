@@ -13,20 +13,28 @@ import socket
 import time
 
 from courierpy import log
+from courierpy.capability import starttls_offered
 from courierpy.conn import Conn
 from courierpy.listener import access, pidfile
 from courierpy.proc import ProcError, execute, is_ours
+from courierpy.settings import SettingsError, from_environ
+from courierpy.tls import TlsError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+    from courierpy.auth.helper import Helpers
     from courierpy.listener.dnslists import DnsList
+
+    Reread = Callable[[], tuple[list[str], Mapping[str, str]]]
 
 USAGE = "Usage: couriertcpd [options] PORTS program [arguments...]"
 WARN_EVERY = 60.0
-HASTY = 0.1                    # a child that lives less than this and fails was hasty
+HASTY = 0.1                    # a child that lives less than this and crashes was hasty
 HASTY_ALLOWED = 20             # so many in a row, then accepting pauses
+PAUSE = 1.0
+CRASHED = 70                   # exit status of a process that could not do its work (EX_SOFTWARE)
 TLS_TIMEOUT = 30.0
 
 # traceback: a bug of ours is logged even where our files cannot be read
@@ -152,7 +160,9 @@ def run() -> None:
     sys.exit(main(sys.argv, os.environ))
 
 
-def main(argv: list[str], environ: Mapping[str, str], conn: Conn | None = None) -> int:
+def main(argv: list[str], environ: Mapping[str, str], conn: Conn | None = None,
+         reread: Reread | None = None) -> int:
+    """``reread``: gives command line and environment anew, at SIGHUP; raises SettingsError."""
     try:
         options = Options(argv[1:])
         if options.switches & {"stop", "restart"}:
@@ -162,7 +172,7 @@ def main(argv: list[str], environ: Mapping[str, str], conn: Conn | None = None) 
             return pidfile.stop(path) if "stop" in options.switches else pidfile.restart(path)
         if len(options.rest) < 2:
             raise UsageError(USAGE)
-        return Listener(options, environ).run()
+        return Listener(options, environ, reread).run()
     except (UsageError, access.AccessError) as error:
         os.write(2, f"{argv[0]}: {error}\n".encode())
         return 1
@@ -171,7 +181,21 @@ def main(argv: list[str], environ: Mapping[str, str], conn: Conn | None = None) 
 class Listener:
     """``children``: pid -> (address, time of its start)."""
 
-    def __init__(self, options: Options, environ: Mapping[str, str]) -> None:
+    def __init__(self, options: Options, environ: Mapping[str, str], reread: Reread | None = None) -> None:
+        self.reread = reread
+        self.children: dict[int, tuple[str, float]] = {}
+        self.logger = 0                # pid of -stderrlogger
+        self.helpers: Helpers | None = None
+        self.rules: dict[str, str] = {}
+        self.sockets: list[socket.socket] = []
+        self.hasty = 0
+        self.paused_until = 0.0
+        self.stopping = self.reload = False
+        self.last_warning: dict[str, float] = {}
+        self._take(options, environ)
+        self.in_process = is_ours(self.program) and "exec" not in options.switches
+
+    def _take(self, options: Options, environ: Mapping[str, str]) -> None:
         self.options = options
         self.environ = dict(environ)
         self.program, self.arguments = options.rest[1], options.rest[2:]
@@ -179,22 +203,18 @@ class Listener:
         self.maxperip = options.number.get("maxperip", 4)
         self.maxperc = options.number.get("maxperc", self.maxprocs)
         self.warn_at = options.number.get("warn", self.maxprocs - (self.maxprocs // 10 + 1))
-        self.children: dict[int, tuple[str, float]] = {}
-        self.helpers: list[int] = []
-        self.auth_socket = ""
-        self.rules: dict[str, str] = {}
-        self.sockets: list[socket.socket] = []
-        self.hasty = 0
-        self.stopping = self.reload = False
-        self.last_warning: dict[str, float] = {}
-        self.in_process = is_ours(self.program) and "exec" not in options.switches
 
     # -- start
 
     def run(self) -> int:
         if not self._listen():
             return 1
-        self._rules()
+        self.rules = self._rules(self.options)
+        try:
+            self._certificates(self.options, self.environ)
+        except TlsError as error:
+            log.crit(str(error))
+            return 1
         lock = None
         path = self.options.text.get("pid")
         if path:
@@ -214,20 +234,17 @@ class Listener:
             os.setpgid(0, 0)
         except OSError:
             pass                         # a session leader is one already
-        self._helper()
-        self._drop_privileges()
         if self.in_process:
             _preload()
+        self._start_helpers()
+        self._drop_privileges()
         self._loop(wake_in)
-        for pid in [*self.children, *self.helpers]:
+        for pid in self.children:
             try:
                 os.kill(pid, signal.SIGTERM)
             except ProcessLookupError:
                 pass
-        self._wait_for_children()
-        if self.auth_socket:
-            from courierpy.auth import helper
-            helper.clean(self.auth_socket)
+        self._wait_for(set(self.children) | (self.helpers.stop() if self.helpers is not None else set()))
         if path and lock is not None:
             os.unlink(path)
         return 0
@@ -244,10 +261,17 @@ class Listener:
                 return False
         return True
 
-    def _rules(self) -> None:
-        path = self.options.text.get("access")
-        if path:
-            self.rules = access.load(path)
+    @staticmethod
+    def _rules(options: Options) -> dict[str, str]:
+        path = options.text.get("access")
+        return access.load(path) if path else {}
+
+    def _certificates(self, options: Options, environ: Mapping[str, str]) -> None:
+        """Loaded here, once, for every connection's process.  TlsError."""
+        settings = from_environ(environ)
+        if "tls" in options.switches or (self.in_process and starttls_offered(settings, False)):
+            from courierpy import tls
+            tls.load(settings)
 
     def _stderr(self) -> None:
         path = self.options.text.get("stderr")
@@ -267,25 +291,29 @@ class Listener:
                     os.execvp(logger, [logger, name])
                 finally:
                     os._exit(1)
-            self.helpers.append(pid)
+            self.logger = pid
             os.dup2(writer, 2)
             os.close(reader)
             os.close(writer)
 
-    def _helper(self) -> None:
+    def _start_helpers(self) -> None:
         """Passwords are checked by processes of their own, started once."""
+        modules = self._auth_modules()
+        if modules:
+            from courierpy.auth.helper import Helpers
+            self.helpers = Helpers(modules, self.environ)
+            self.helpers.tend()
+
+    def _auth_modules(self) -> list[str]:
+        """The modules for the helpers; none when imaplogin asks somebody else, or is not ours."""
         if not self.in_process or os.path.basename(self.program) != "imaplogin":
-            return
-        from courierpy.auth import helper
-        from courierpy.settings import from_environ
+            return []
         words = [word for word in self.arguments if word.startswith("auth") and "/" not in word]
         modules = words or from_environ(self.environ).text("AUTHMODULES").split()
         if modules == ["authdaemon"]:
-            return
-        pids, self.auth_socket = helper.start(modules, self.environ)
-        self.helpers += pids
-        self.environ["COURIERPY_AUTHSOCKET"] = self.auth_socket
+            return []
         self.arguments = self.arguments[len(words):]
+        return modules
 
     def _drop_privileges(self) -> None:
         import grp
@@ -310,7 +338,7 @@ class Listener:
         by_fd = {sock.fileno(): sock for sock in self.sockets}
         listening = False
         while not self.stopping:
-            wanted = len(self.children) < self.maxprocs
+            wanted = len(self.children) < self.maxprocs and time.monotonic() >= self.paused_until
             if wanted != listening:
                 for fd in by_fd:
                     if wanted:
@@ -329,17 +357,30 @@ class Listener:
                 elif len(self.children) < self.maxprocs:
                     self._accept(by_fd[fd])
             self._reap()
+            if self.helpers is not None:
+                self.helpers.tend()
             if self.reload:
                 self.reload = False
                 self._reload()
 
     def _reload(self) -> None:
-        """New access rules, if they are sound; else the old ones stay."""
+        """New rules, certificates and settings, if all are sound; else all the old ones stay."""
+        options, environ = self.options, self.environ
         try:
-            self._rules()
-            log.info("access rules read again")
-        except access.AccessError as error:
-            log.err(f"{error}; the old rules stay")
+            if self.reread is not None:
+                words, values = self.reread()
+                options, environ = Options(words[1:]), dict(values)
+            rules = self._rules(options)
+            self._certificates(options, environ)
+        except (SettingsError, UsageError, access.AccessError, TlsError) as error:
+            log.err(f"{error}; the settings in force stay")
+            return
+        self.rules = rules
+        self._take(options, environ)
+        modules = self._auth_modules()
+        if self.helpers is not None and modules:
+            self.helpers.renew(modules, self.environ)
+        log.info("settings read again")
 
     def _accept(self, listener: socket.socket) -> None:
         try:
@@ -356,7 +397,7 @@ class Listener:
             return
         pid = os.fork()
         if pid == 0:
-            status = 1
+            status = CRASHED
             try:
                 status = self._child(client)
             except BaseException as error:  # the child must never return into the loop
@@ -389,31 +430,32 @@ class Listener:
             if not pid:
                 return
             started = self.children.pop(pid, None)
-            if started is None:
-                if pid in self.helpers and not self.stopping:
-                    self.helpers.remove(pid)
-                    log.crit(f"helper process {pid} ended")
-                continue
-            if os.WIFSIGNALED(status) and time.monotonic() - started[1] < HASTY:
-                self.hasty += 1
-                if self.hasty >= HASTY_ALLOWED:
-                    log.alert("connections die at once; accepting pauses for a second")
-                    time.sleep(1)
-                    self.hasty = 0
-            else:
-                self.hasty = 0
+            if started is not None:
+                self._was_hasty(status, time.monotonic() - started[1])
+            elif pid == self.logger:
+                log.crit("the logger ended")
+            elif self.helpers is not None:
+                self.helpers.ended(pid)
 
-    def _wait_for_children(self) -> None:
+    def _was_hasty(self, status: int, lived: float) -> None:
+        """Processes that crash as soon as they start are not started ever faster."""
+        crashed = os.WIFSIGNALED(status) or os.WEXITSTATUS(status) >= CRASHED
+        self.hasty = self.hasty + 1 if crashed and lived < HASTY else 0
+        if self.hasty >= HASTY_ALLOWED:
+            self.hasty = 0
+            self.paused_until = time.monotonic() + PAUSE
+            log.alert(f"connections die at once; accepting pauses for {PAUSE:.0f} s")
+
+    @staticmethod
+    def _wait_for(pids: set[int]) -> None:
         end = time.monotonic() + 8
-        while (self.children or self.helpers) and time.monotonic() < end:
+        while pids and time.monotonic() < end:
             try:
                 pid, _ = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
                 return
             if pid:
-                self.children.pop(pid, None)
-                if pid in self.helpers:
-                    self.helpers.remove(pid)
+                pids.discard(pid)
             else:
                 time.sleep(0.02)
 
@@ -426,6 +468,9 @@ class Listener:
         for sock in self.sockets:
             sock.close()
         environ = self.environ
+        if self.helpers is not None:
+            self.helpers.close()
+            environ["COURIERPY_AUTHSOCKET"] = self.helpers.path
         remote, local = client.getpeername()[:2], client.getsockname()[:2]
         via = ""
         if self.options.haproxy is not None:
@@ -503,11 +548,10 @@ class Listener:
         conn = Conn(0, 1)
         if "tls" in self.options.switches:
             from courierpy import tls
-            from courierpy.settings import from_environ
             try:
                 context = tls.server_context(from_environ(environ), environ["TCPLOCALIP"])
                 environ.update(tls.handshake(conn, context, TLS_TIMEOUT))
-            except tls.TlsError as error:
+            except TlsError as error:
                 log.err(f"TLS, ip=[{environ['TCPREMOTEIP']}]: {error}")
                 return 1
         if self.in_process:
@@ -520,7 +564,7 @@ class Listener:
             execute(self.program, self.arguments, environ, conn)
         except ProcError as error:
             log.crit(str(error))
-        return 1
+        return CRASHED
 
 
 def _c_block(address: str) -> str:

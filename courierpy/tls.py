@@ -15,31 +15,54 @@ class TlsError(Exception):
     """A certificate that does not load or a handshake that fails; str() for the log."""
 
 
-def server_context(settings: Settings, local_ip: str) -> ssl.SSLContext:
-    """The context for a connection to ``local_ip``.
+class Certificates:
+    """A context for each certificate of the settings, loaded at once.
 
-    Certificate: ``TLS_CERTFILE.<name asked for>``, else ``TLS_CERTFILE.<address>``,
-    else TLS_CERTFILE; the same for TLS_PRIVATE_KEYFILE.
+    ``TLS_CERTFILE`` and beside it ``TLS_CERTFILE.<address>`` and
+    ``TLS_CERTFILE.<server name>``; the same for TLS_PRIVATE_KEYFILE.  Raises
+    TlsError for any that does not load.
     """
-    certificate = settings.text("TLS_CERTFILE")
-    if not certificate:
-        raise TlsError("TLS_CERTFILE is not set")
-    address = local_ip.removeprefix("::ffff:")
-    found = f"{certificate}.{address}"
-    context = _context(settings, found if os.path.exists(found) else certificate, address)
-    made: dict[str, ssl.SSLContext] = {}
 
-    def by_name(connection: ssl.SSLObject | ssl.SSLSocket, name: str | None, _: object) -> None:
-        if not name or "/" in name or name.startswith("."):
-            return
-        path = f"{certificate}.{name.lower()}"
-        if name not in made and os.path.exists(path):
-            made[name] = _context(settings, path, name.lower())
-        if name in made:
-            connection.context = made[name]
+    def __init__(self, settings: Settings) -> None:
+        certificate = settings.text("TLS_CERTFILE")
+        if not certificate:
+            raise TlsError("TLS_CERTFILE is not set")
+        self.main = _context(settings, certificate, "")
+        self.named: dict[str, ssl.SSLContext] = {}
+        folder, name = os.path.split(certificate)
+        try:
+            found = os.listdir(folder or ".")
+        except OSError as error:
+            raise TlsError(f"{folder}: {error.strerror}") from None
+        for entry in sorted(found):
+            suffix = entry.removeprefix(name + ".")
+            if suffix != entry and "." in suffix.strip("."):
+                self.named[suffix.lower()] = _context(settings, f"{certificate}.{suffix}", suffix)
+        for context in (self.main, *self.named.values()):
+            context.sni_callback = self._by_name  # type: ignore[assignment]
 
-    context.sni_callback = by_name  # type: ignore[assignment]
-    return context
+    def _by_name(self, connection: ssl.SSLObject | ssl.SSLSocket, name: str | None, _: object) -> None:
+        context = self.named.get((name or "").lower())
+        if context is not None:
+            connection.context = context
+
+    def context(self, local_ip: str) -> ssl.SSLContext:
+        """The one for a connection to this address, before the client names a server."""
+        return self.named.get(local_ip.removeprefix("::ffff:"), self.main)
+
+
+_loaded: Certificates | None = None
+
+
+def load(settings: Settings) -> None:
+    """Load the certificates for all processes forked from now on; on TlsError the old ones stay."""
+    global _loaded
+    _loaded = Certificates(settings)
+
+
+def server_context(settings: Settings, local_ip: str) -> ssl.SSLContext:
+    """The context for a connection to ``local_ip``: what load() left, or made now.  TlsError."""
+    return (_loaded or Certificates(settings)).context(local_ip)
 
 
 def _context(settings: Settings, certificate: str, suffix: str) -> ssl.SSLContext:
@@ -48,7 +71,7 @@ def _context(settings: Settings, certificate: str, suffix: str) -> ssl.SSLContex
     context.minimum_version = (ssl.TLSVersion.TLSv1_3 if "1.3" in settings.text("TLS_PROTOCOL")
                                else ssl.TLSVersion.TLSv1_2)
     key = settings.text("TLS_PRIVATE_KEYFILE") or None
-    if key and os.path.exists(f"{key}.{suffix}"):
+    if key and suffix and os.path.exists(f"{key}.{suffix}"):
         key = f"{key}.{suffix}"
     try:
         context.load_cert_chain(certificate, key)

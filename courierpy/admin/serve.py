@@ -5,10 +5,17 @@ import argparse
 import os
 import signal
 import sys
+from functools import partial
 
 from courierpy import tcpd
 from courierpy.admin import default_files, read_settings
-from courierpy.settings import Settings, check
+from courierpy.settings import Settings, check, parse_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+KEPT = ("PATH", "PYTHONPATH", "TZ", "LANG")     # of our own environment
 
 
 def listener_words(settings: Settings, tls: bool, port: str | None) -> list[str]:
@@ -29,33 +36,40 @@ def main(words: list[str]) -> int:
     parser.add_argument("-C", dest="files", action="append", metavar="FILE", help="settings file")
     parser.add_argument("--port", help="port of the plain listener, instead of PORT")
     options = parser.parse_args(words)
-    values = read_settings(options.files or default_files())
-    settings = Settings(values)
+    files = options.files or default_files()
+    values = read_settings(files)
     for line in check(values):
         print(f"courierpy: {line}", file=sys.stderr)
-    own = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "TZ", "LANG") if name in os.environ}
-    environ = {**own, **values}
-    listeners = []
-    if settings.yes("IMAPDSTART"):
-        plain = {**environ, "IMAP_STARTTLS": settings.text("IMAPDSTARTTLS")}
-        listeners.append((listener_words(settings, False, options.port), plain))
-    if settings.yes("IMAPDSSLSTART"):
-        listeners.append((listener_words(settings, True, None), {**environ, "IMAP_TLS": "1"}))
-    if not listeners:
+    kinds = [tls for tls in (False, True)
+             if Settings(values).yes("IMAPDSSLSTART" if tls else "IMAPDSTART")]
+    if not kinds:
         print("courierpy: nothing to start: IMAPDSTART and IMAPDSSLSTART are both NO", file=sys.stderr)
         return 1
-    if len(listeners) == 1:
-        return tcpd.main(*listeners[0])
-    return _all(listeners)
+    if len(kinds) == 1:
+        return _one(files, kinds[0], options.port)
+    return _all([partial(_one, files, tls, options.port) for tls in kinds])
 
 
-def _all(listeners: list[tuple[list[str], dict[str, str]]]) -> int:
+def _one(files: list[str], tls: bool, port: str | None) -> int:
+    """One listener, here; at SIGHUP it reads the files again."""
+    def read() -> tuple[list[str], dict[str, str]]:
+        values: dict[str, str] = {}
+        for path in files:
+            values = parse_file(path, values)
+        own = {name: os.environ[name] for name in KEPT if name in os.environ}
+        more = {"IMAP_TLS": "1"} if tls else {"IMAP_STARTTLS": Settings(values).text("IMAPDSTARTTLS")}
+        return listener_words(Settings(values), tls, port), {**own, **values, **more}
+
+    return tcpd.main(*read(), reread=read)
+
+
+def _all(listeners: list[Callable[[], int]]) -> int:
     """A process for each listener; one that fails ends the others."""
     pids = []
-    for words, environ in listeners:
+    for listener in listeners:
         pid = os.fork()
         if pid == 0:
-            os._exit(tcpd.main(words, environ))
+            os._exit(listener())
         pids.append(pid)
 
     def pass_on(number: int, frame: object) -> None:

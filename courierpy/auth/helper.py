@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import time
 
 from courierpy import log
 from courierpy.auth import Rejected, TemporaryFailure, check
@@ -20,52 +21,110 @@ if TYPE_CHECKING:
 
 WORKERS = 2
 READ_TIMEOUT = 10.0
+RESTART_AFTER = 1.0            # seconds between two starts of workers that die
 
 
-def start(modules: Sequence[str], environ: Mapping[str, str]) -> tuple[list[int], str]:
-    """Fork the helpers; (their pids, the socket's path)."""
-    import tempfile
-    folder = tempfile.mkdtemp(prefix="courierpy-auth-")        # mode 0700
-    path = os.path.join(folder, "socket")
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(path)
-    listener.listen(128)
-    pids = []
-    for _ in range(WORKERS):
+class Helpers:
+    """The workers, and the private socket that they share; ``path`` names it."""
+
+    def __init__(self, modules: Sequence[str], environ: Mapping[str, str]) -> None:
+        import tempfile
+        self.modules = modules
+        self.environ = environ
+        self.path = os.path.join(tempfile.mkdtemp(prefix="courierpy-auth-"), "socket")   # mode 0700
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.bind(self.path)
+        self._socket.listen(128)
+        self.pids: set[int] = set()
+        self._old: set[int] = set()
+        self._next_start = 0.0
+
+    def tend(self) -> None:
+        """Start the workers that are missing."""
+        now = time.monotonic()
+        if len(self.pids) < WORKERS and now >= self._next_start:
+            self._next_start = now + RESTART_AFTER
+            while len(self.pids) < WORKERS:
+                self.pids.add(self._fork())
+
+    def _fork(self) -> int:
         pid = os.fork()
         if pid == 0:
-            status = 1
             try:
+                signal.set_wakeup_fd(-1)
                 for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
                     signal.signal(number, signal.SIG_DFL)
-                signal.set_wakeup_fd(-1)
-                serve(listener, modules, environ)
+                serve(self._socket, self.modules, self.environ)
             finally:
-                os._exit(status)
-        pids.append(pid)
-    listener.close()
-    return pids, path
+                os._exit(1)
+        return pid
 
+    def renew(self, modules: Sequence[str], environ: Mapping[str, str]) -> None:
+        """Workers with these settings; the old ones finish what they are at."""
+        self.modules, self.environ = modules, environ
+        self._signal(self.pids)
+        self._old |= self.pids
+        self.pids = set()
+        self._next_start = 0.0
+        self.tend()
 
-def clean(path: str) -> None:
-    """Remove the socket and its directory."""
-    try:
-        os.unlink(path)
-        os.rmdir(os.path.dirname(path))
-    except OSError:
-        pass
+    def ended(self, pid: int) -> bool:
+        """Was this process one of ours?"""
+        if pid in self._old:
+            self._old.remove(pid)
+        elif pid in self.pids:
+            self.pids.remove(pid)
+            log.crit(f"password helper {pid} ended")
+        else:
+            return False
+        return True
+
+    def stop(self) -> set[int]:
+        """Tell all to end and remove the socket; the pids to wait for."""
+        self._signal(self.pids | self._old)
+        self._socket.close()
+        try:
+            os.unlink(self.path)
+            os.rmdir(os.path.dirname(self.path))
+        except OSError as error:
+            log.err(f"{self.path}: {error.strerror}")
+        return self.pids | self._old
+
+    def close(self) -> None:
+        """In a connection's process: the listening end is not its own."""
+        self._socket.close()
+
+    @staticmethod
+    def _signal(pids: set[int]) -> None:
+        for pid in pids:
+            try:
+                os.kill(pid, signal.SIGTERM)
+            except ProcessLookupError:
+                pass
 
 
 def serve(listener: socket.socket, modules: Sequence[str], environ: Mapping[str, str]) -> None:
-    """Answer requests, one at a time, until killed."""
-    while True:
+    """Answer requests, one at a time, until SIGTERM; a request that was begun is answered."""
+    ending = busy = False
+
+    def end(number: int, frame: object) -> None:
+        nonlocal ending
+        ending = True
+        if not busy:
+            os._exit(0)
+
+    signal.signal(signal.SIGTERM, end)
+    while not ending:
         client, _ = listener.accept()
+        busy = True
         with client:
             client.settimeout(READ_TIMEOUT)
             try:
                 answer(client, modules, environ)
-            except OSError:
-                continue
+            except OSError as error:
+                log.err(f"password helper: {error.strerror or error}")
+        busy = False
+    os._exit(0)
 
 
 def answer(client: socket.socket, modules: Sequence[str], environ: Mapping[str, str]) -> None:
