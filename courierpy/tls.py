@@ -11,6 +11,11 @@ if TYPE_CHECKING:
     from courierpy.settings import Settings
 
 
+# the names of X.520 that certificates' subjects are shown with
+SHORT = {"commonName": "CN", "organizationName": "O", "organizationalUnitName": "OU", "countryName": "C",
+         "localityName": "L", "stateOrProvinceName": "ST", "userId": "UID"}
+
+
 class TlsError(Exception):
     """A certificate that does not load or a handshake that fails; str() for the log."""
 
@@ -116,5 +121,6 @@ def handshake(conn: Conn, context: ssl.SSLContext, timeout: float) -> dict[str, 
         found["TLS_CONNECTED_PROTOCOL"] = f"{cipher[1]}, {cipher[0]}"
     for group in (secure.getpeercert() or {}).get("subject", ()):
         for field, value in group:  # type: ignore[misc,str-unpack]
-            found[f"TLS_SUBJECT_{str(field).upper()}"] = str(value)
+            for name in (str(field), SHORT.get(str(field), str(field))):
+                found[f"TLS_SUBJECT_{name.upper()}"] = str(value)
     return found

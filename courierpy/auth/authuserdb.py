@@ -1,4 +1,4 @@
-"""Accounts of a userdb text file.  Courier's fields; no makeuserdb step.
+"""Accounts of a userdb text file, or of a directory of them.  Courier's fields; no makeuserdb step.
 
 ``name<TAB>field=value|field=value``.  USERDB names the file; it must not be
 readable or writable by others.  ``clearpw`` (ours) holds a clear password for
@@ -6,6 +6,7 @@ CRAM and SCRAM.
 """
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -34,29 +35,45 @@ def lookup(request: Request) -> Account:
             raise Rejected
         account.passwd2 = request.password
     elif request.kind.startswith("cram-"):
-        cram.verify(account, request)
+        kind = request.kind.removeprefix("cram-")
+        states = fields.get(f"{request.service}-hmac-{kind}pw") or fields.get(f"hmac-{kind}pw", "")
+        cram.verify(account.passwd2, states, request)
     return account
 
 
 def read(path: str) -> dict[str, dict[str, str]]:
-    """name -> fields.  Raises TemporaryFailure, Rejected when there is no such file."""
+    """name -> fields, of a file or all files of a directory.
+
+    Raises TemporaryFailure, Rejected when there is no such file.
+    """
+    records: dict[str, dict[str, str]] = {}
+    for file in _files(path):
+        for line in _text(file).splitlines():
+            name, tab, rest = line.partition("\t")
+            if tab and not name.startswith("#"):
+                pairs = (field.partition("=") for field in rest.strip().split("|"))
+                records[name] = {key: value for key, _, value in pairs}
+    return records
+
+
+def _files(path: str) -> list[str]:
+    if not os.path.isdir(path):
+        return [path]
+    return [os.path.join(path, name) for name in sorted(os.listdir(path)) if not name.startswith(".")]
+
+
+def _text(path: str) -> str:
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            found = os.fstat(file.fileno())
-            if stat.S_IMODE(found.st_mode) & 0o077:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        with open(fd, encoding="utf-8", errors="surrogateescape") as file:
+            if stat.S_IMODE(os.fstat(fd).st_mode) & 0o077:
                 raise TemporaryFailure(f"{path}: others can read or write it, mode must be 0600")
-            text = file.read()
+            return file.read()
     except FileNotFoundError:
         raise Rejected from None
     except OSError as error:
-        raise TemporaryFailure(f"{path}: {error.strerror}") from None
-    records = {}
-    for line in text.splitlines():
-        name, tab, rest = line.partition("\t")
-        if tab and not name.startswith("#"):
-            pairs = (field.partition("=") for field in rest.strip().split("|"))
-            records[name] = {key: value for key, _, value in pairs}
-    return records
+        why = "must not be a symbolic link" if error.errno == errno.ELOOP else error.strerror
+        raise TemporaryFailure(f"{path}: {why}") from None
 
 
 def _secret(fields: dict[str, str], service: str) -> str:

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from base64 import b64decode
 
-from courierpy.auth import Account, Rejected, Request, passwords
+from courierpy.auth import Rejected, Request, passwords
 
 
 def parts(request: Request) -> tuple[bytes, str, str]:
@@ -18,8 +18,8 @@ def parts(request: Request) -> tuple[bytes, str, str]:
     return challenge, user, digest
 
 
-def verify(account: Account, request: Request) -> None:
-    """Raises Rejected unless the account's clear password made the response."""
+def verify(clear: str, states: str, request: Request) -> None:
+    """Raises Rejected unless the clear password, or its HMAC states, made the response."""
     challenge, _, digest = parts(request)
-    if not passwords.cram_matches(request.kind.removeprefix("cram-"), account.passwd2, challenge, digest):
+    if not passwords.cram_matches(request.kind.removeprefix("cram-"), clear, states, challenge, digest):
         raise Rejected

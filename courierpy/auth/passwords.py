@@ -78,8 +78,7 @@ def _libcrypt(stored: str, password: str) -> bool:
     return bool(result) and not result.startswith(b"*") and hmac.compare_digest(result, stored.encode())
 
 
-# hex digits of the two intermediate states of HMAC
-_HMAC_SIZE = {"md5": 64, "sha1": 80, "sha256": 128}
+CRAM_KINDS = ("md5", "sha1", "sha256")
 
 
 def cram_answer(kind: str, secret: str, challenge: bytes) -> str:
@@ -87,8 +86,15 @@ def cram_answer(kind: str, secret: str, challenge: bytes) -> str:
     return hmac.new(secret.encode(), challenge, kind).hexdigest()
 
 
-def cram_matches(kind: str, account_clear: str, challenge: bytes, digest: str) -> bool:
-    """``kind``: "md5", "sha1" or "sha256"."""
-    if kind not in _HMAC_SIZE or not account_clear:
+def cram_matches(kind: str, clear: str, states: str, challenge: bytes, digest: str) -> bool:
+    """``kind``: "md5", "sha1" or "sha256"; ``clear`` or ``states`` (userdb's hmac field) is known."""
+    if kind not in CRAM_KINDS:
         return False
-    return hmac.compare_digest(cram_answer(kind, account_clear, challenge), digest.lower())
+    if clear:
+        wanted = cram_answer(kind, clear, challenge)
+    elif states:
+        from courierpy.auth import hmacstate
+        wanted = (hmacstate.digest(kind, states, challenge) or b"").hex()
+    else:
+        return False
+    return hmac.compare_digest(wanted.encode(), digest.lower().encode())

@@ -32,6 +32,8 @@ def select(session: Session, args: Args) -> Done:
     leave(session)
     folder = session.folders.open(name)
     readonly = args.command == b"EXAMINE"
+    if not readonly:
+        folder.clean_tmp()
     snapshot = folder.scan(readonly=readonly)
     selected = session.selected = Selected(folder, snapshot, readonly)
 

@@ -50,3 +50,22 @@ def sync_directory(path: str) -> None:
             os.close(fd)
     except OSError as error:
         raise trouble(path, error) from None
+
+
+def remove_tree(path: str) -> None:
+    """As much of it as goes; a rest in tmp/ is garbage that is cleaned later."""
+    for top, directories, files in os.walk(path, topdown=False):
+        for name in files:
+            try:
+                os.unlink(os.path.join(top, name))
+            except OSError:
+                pass
+        for name in directories:
+            try:
+                os.rmdir(os.path.join(top, name))
+            except OSError:
+                pass
+    try:
+        os.rmdir(path)
+    except OSError:
+        pass

@@ -19,7 +19,7 @@ from bisect import bisect_left
 from courierpy.kinds import DELETED, NO_KEYWORDS, SEEN, FlagChange, Snapshot
 from courierpy.maildir import uiddb
 from courierpy.maildir.errors import DiskTrouble, FolderMissing, StoreError, Vanished, trouble
-from courierpy.maildir.files import remove, replace, sync_directory, write_all
+from courierpy.maildir.files import remove, remove_tree, replace, sync_directory, write_all
 from courierpy.maildir.keywords import Keywords
 from courierpy.maildir.locks import FolderLock
 from courierpy.maildir.names import base, bits_of, info, sort_key, tmp_name, unique_name, with_flags
@@ -62,7 +62,7 @@ class Draft:
         self.path = os.path.join(folder.path, "tmp", tmp_name(folder.tree.host))
         self.size = 0
         self._exact = False
-        self._last = 0
+        self._tail = b""               # carriage returns at the end of what came
         try:
             self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         except OSError as error:
@@ -71,11 +71,10 @@ class Draft:
     def write(self, data: bytes) -> None:
         if not data:
             return
-        before = bytes((self._last,)) + data
-        if before.count(b"\n") != before.count(b"\r\n") or b"\r\r\n" in before or \
-                (self._last == 13 and data[:1] != b"\n"):
+        seen = self._tail + data
+        if seen.count(b"\n") != seen.count(b"\r\n") or b"\r\r\n" in seen:
             self._exact = True
-        self._last = data[-1]
+        self._tail = seen[-2:] if seen.endswith(b"\r\r") else seen[-1:] if seen.endswith(b"\r") else b""
         try:
             write_all(self.fd, data)
         except OSError as error:
@@ -149,6 +148,24 @@ class Folder:
 
     def locked(self) -> FolderLock:
         return self._lock
+
+    def clean_tmp(self) -> None:
+        """Garbage that crashed programs left in tmp/, when it is older than 36 hours."""
+        limit = time.time() - TMP_AGE
+        try:
+            with os.scandir(os.path.join(self.path, "tmp")) as entries:
+                old = [(entry.path, entry.is_dir(follow_symlinks=False)) for entry in entries
+                       if entry.stat(follow_symlinks=False).st_ctime < limit]
+        except OSError:
+            return                       # it cannot be read, or somebody else cleans
+        for path, is_directory in old:
+            if is_directory:
+                remove_tree(path)
+            else:
+                try:
+                    os.unlink(path)
+                except OSError:
+                    continue
 
     # -- scanning
 

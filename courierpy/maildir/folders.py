@@ -19,8 +19,8 @@ from courierpy.maildir.errors import (
     StoreError,
     trouble,
 )
-from courierpy.maildir.files import replace
-from courierpy.maildir.folder import TMP_AGE, Folder
+from courierpy.maildir.files import remove_tree, replace
+from courierpy.maildir.folder import Folder
 from courierpy.maildir.locks import FolderLock
 
 SUBSCRIBED = "courierimapsubscribed"
@@ -133,7 +133,7 @@ class Folders:
                     os.path.join(scratch, "tmp"), self.host, "imapuid_0", sync=self.fsync != "never")
             os.rename(scratch, path)
         except OSError as error:
-            _remove_tree(scratch)
+            remove_tree(scratch)
             if os.path.isdir(path):
                 raise FolderExists(path) from None
             raise trouble(path, error) from None
@@ -151,7 +151,7 @@ class Folders:
             os.rename(folder.path, scratch)
         except OSError as error:
             raise trouble(folder.path, error) from None
-        _remove_tree(scratch)
+        remove_tree(scratch)
 
     def _remember(self, value: int) -> None:
         """A value given by another program counts too."""
@@ -224,26 +224,6 @@ class Folders:
 
     # -- cleaning
 
-    def clean_tmp(self) -> None:
-        """Garbage of crashed programs, older than 36 hours, in every tmp/."""
-        limit = time.time() - TMP_AGE
-        for name in self.names():
-            tmp = os.path.join(self._path(name), "tmp")
-            try:
-                with os.scandir(tmp) as entries:
-                    old = [(entry.path, entry.is_dir(follow_symlinks=False)) for entry in entries
-                           if entry.stat(follow_symlinks=False).st_ctime < limit]
-            except OSError:
-                continue
-            for path, is_dir in old:
-                if is_dir:
-                    _remove_tree(path)
-                else:
-                    try:
-                        os.unlink(path)
-                    except OSError:
-                        pass
-
     def empty_trash(self, spec: str) -> None:
         """``folder:days[,folder:days]``; a bare number means the trash folder.
 
@@ -261,25 +241,6 @@ class Folders:
                     for entry in entries:
                         if not entry.name.startswith(".") and entry.stat().st_ctime < limit:
                             os.unlink(entry.path)
-
-
-def _remove_tree(path: str) -> None:
-    """As much of it as goes; a rest in tmp/ is garbage that is cleaned later."""
-    for top, directories, files in os.walk(path, topdown=False):
-        for name in files:
-            try:
-                os.unlink(os.path.join(top, name))
-            except OSError:
-                pass
-        for name in directories:
-            try:
-                os.rmdir(os.path.join(top, name))
-            except OSError:
-                pass
-    try:
-        os.rmdir(path)
-    except OSError:
-        pass
 
 
 __all__ = ["Folders", "StoreError"]

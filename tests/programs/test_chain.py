@@ -7,10 +7,12 @@ import signal
 import socket
 import ssl
 import time
+from pathlib import Path
 
 import pytest
 
-from tests.conftest import Server
+from courierpy.admin import mkcert
+from tests.conftest import Server, until
 
 pytestmark = pytest.mark.server
 
@@ -23,19 +25,6 @@ def connect(server: Server) -> tuple[socket.socket, bytes]:
     client = socket.create_connection(("127.0.0.1", server.port), 20)
     client.settimeout(20)
     return client, until(client, b"\r\n")
-
-
-def until(client: socket.socket, end: bytes) -> bytes:
-    data = b""
-    while end not in data:
-        try:
-            piece = client.recv(65536)
-        except ConnectionResetError:
-            break
-        if not piece:
-            break
-        data += piece
-    return data
 
 
 def wait_log(server: Server, text: str) -> str:
@@ -135,3 +124,94 @@ def test_account_is_not_root(server: Server) -> None:
     client.sendall(b"a LOGIN demo demo\r\nb CREATE INBOX.mine\r\n")
     until(client, b"b OK")
     assert (server.maildir / ".mine").stat().st_uid == server.maildir.stat().st_uid != 0
+
+
+def presented(server: Server, name: str, address: str = "127.0.0.1") -> bytes:
+    """The certificate that a connection to this address, asking for this name, gets."""
+    plain = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    plain.check_hostname = False
+    plain.verify_mode = ssl.CERT_NONE
+    plain.set_alpn_protocols(["imap"])
+    with socket.create_connection((address, server.tls_port), 20) as client, \
+            plain.wrap_socket(client, server_hostname=name) as secure:
+        assert secure.version() in ("TLSv1.2", "TLSv1.3")
+        assert secure.selected_alpn_protocol() == "imap"
+        found = secure.getpeercert(binary_form=True)
+        assert found is not None
+        return found
+
+
+def certificate(path: Path) -> bytes:
+    text = path.read_text()
+    return ssl.PEM_cert_to_DER_cert(text[text.index("-----BEGIN CERTIFICATE"):])
+
+
+@pytest.mark.parametrize("server", ["fork"], indirect=True)
+def test_certificates(server: Server) -> None:
+    """By name and address; read again on SIGHUP, when they are sound."""
+    first = certificate(server.certificate)
+    assert presented(server, "localhost") == first
+    for suffix in ("mail.example.org", "127.0.0.1"):
+        mkcert.make(f"{server.certificate}.{suffix}", suffix)
+    server.process.send_signal(signal.SIGHUP)
+    wait_log(server, "settings read again")
+    by_name, by_address = (certificate(Path(f"{server.certificate}.{suffix}"))
+                           for suffix in ("mail.example.org", "127.0.0.1"))
+    end = time.monotonic() + 10
+    while presented(server, "mail.example.org") != by_name:
+        assert time.monotonic() < end
+    assert presented(server, "localhost") == by_address
+    Path(f"{server.certificate}.127.0.0.1").write_text("garbage")
+    server.process.send_signal(signal.SIGHUP)
+    wait_log(server, "the settings in force stay")
+    assert presented(server, "localhost") == by_address
+    with pytest.raises(ssl.SSLError):
+        old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        old.check_hostname = False
+        old.verify_mode = ssl.CERT_NONE
+        old.maximum_version = ssl.TLSVersion.TLSv1_1
+        with socket.create_connection(("127.0.0.1", server.tls_port), 20) as client:
+            old.wrap_socket(client)
+
+
+@pytest.mark.parametrize("server", ["fork"], indirect=True)
+def test_settings_are_read_again(server: Server) -> None:
+    settings = server.home / "imapd"
+    text = settings.read_text()
+    settings.write_text(text + "IMAP_CAPABILITY=IMAP4rev1\n")
+    server.process.send_signal(signal.SIGHUP)
+    wait_log(server, "settings read again")
+    end = time.monotonic() + 10
+    while b"NAMESPACE" in connect(server)[1]:
+        assert time.monotonic() < end
+    settings.write_text(text + "not an assignment\n")
+    server.process.send_signal(signal.SIGHUP)
+    assert f"{settings}:" in wait_log(server, "not an assignment: not an assignment; the settings in force stay")
+    client, greeting = connect(server)
+    assert b"NAMESPACE" not in greeting
+    client.sendall(b"a LOGIN demo demo\r\n")             # the renewed password helpers work
+    assert b"a OK" in until(client, b"a OK")
+
+
+@pytest.mark.parametrize("server", ["fork"], indirect=True)
+def test_client_certificate(server: Server) -> None:
+    own = server.home / "client.pem"
+    mkcert.make(str(own), "demo")
+    with (server.home / "imapd").open("a") as file:
+        file.write(f"TLS_VERIFYPEER=PEER\nTLS_TRUSTCERTS={own}\nTLS_EXTERNAL=CN\n")
+    server.process.send_signal(signal.SIGHUP)
+    wait_log(server, "settings read again")
+    end = time.monotonic() + 10
+    while True:
+        asking = context(server)
+        asking.load_cert_chain(str(own))
+        client = imaplib.IMAP4_SSL("localhost", server.tls_port, ssl_context=asking, timeout=20)
+        if "AUTH=EXTERNAL" in client.capabilities:
+            break
+        assert time.monotonic() < end, server.log.read_text()
+    assert client.authenticate("EXTERNAL", lambda _: b"")[0] == "OK"
+    assert client.select()[0] == "OK"
+    client.logout()
+    without = imaplib.IMAP4_SSL("localhost", server.tls_port, ssl_context=context(server), timeout=20)
+    assert "AUTH=EXTERNAL" not in without.capabilities
+    without.logout()

@@ -1,0 +1,257 @@
+"""Each auth module, and the password daemon's protocol byte by byte."""
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+
+from courierpy import auth
+from courierpy.auth import (
+    Account,
+    Rejected,
+    Request,
+    TemporaryFailure,
+    authpwd,
+    authshadow,
+    authuserdb,
+    check,
+    helper,
+    passwords,
+    protocol,
+)
+from tests.auth.test_passwords import _state
+
+RECORD = ("bob@example.com\tuid=65534|gid=65533|home=/home/bob|mail=/home/bob/Maildir|quota=100000S"
+          "|gecos=Bob B|imappw={SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=|systempw={MD5}nothing"
+          "|options=group=staff,mailhost=a,b\n")
+
+
+@pytest.fixture
+def userdb(tmp_path: Path) -> Path:
+    path = tmp_path / "userdb"
+    states = "".join(_state("md5", bytes(octet ^ pad for octet in b"secret".ljust(64, b"\0"))).hex()
+                     for pad in (0x5c, 0x36))
+    path.write_text("# comment\n\n" + RECORD + "joe\tuid=1|gid=1|home=/home/joe|clearpw=secret\n"
+                    f"amy\tuid=1|gid=1|home=/home/amy|hmac-md5pw={states}\nbroken\tuid=1|gid=x|systempw=x\n")
+    path.chmod(0o600)
+    return path
+
+
+def ask(userdb: Path, user: str, password: str, service: str = "imap") -> Account:
+    return check(["authuserdb"],
+                 Request("login", service, {"USERDB": str(userdb)}, user=user, password=password))
+
+
+def test_userdb(userdb: Path) -> None:
+    account = ask(userdb, "bob@example.com", "password")
+    assert (account.uid, account.gid, account.home, account.maildir, account.name, account.quota) == (
+        65534, 65533, "/home/bob", "/home/bob/Maildir", "Bob B", "100000S")
+    assert account.option("group") == "staff"
+    assert account.option("mailhost") == "a"
+    assert account.option("b") == "1"
+    assert account.option("nothing") is None
+    assert ask(userdb, "joe", "secret").address == "joe"
+    for user, password in (("bob@example.com", "wrong"), ("bob@example.com", ""), ("nobody", "password")):
+        with pytest.raises(Rejected):
+            ask(userdb, user, password)
+    with pytest.raises(Rejected):
+        ask(userdb, "bob@example.com", "password", "pop3")     # systempw counts there
+    with pytest.raises(TemporaryFailure, match="broken"):
+        ask(userdb, "broken", "x")
+
+
+def test_userdb_that_others_can_read(userdb: Path) -> None:
+    for mode in (0o640, 0o604, 0o620):
+        userdb.chmod(mode)
+        with pytest.raises(TemporaryFailure, match="others can read or write it"):
+            ask(userdb, "joe", "secret")
+
+
+def test_userdb_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(Rejected):
+        ask(tmp_path / "absent", "joe", "secret")
+
+
+def test_userdb_folder(userdb: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir(0o700)
+    userdb.rename(folder / "one")
+    (folder / ".hidden").write_text("joe\tuid=2|gid=2|home=/|clearpw=other\n")
+    assert ask(folder, "joe", "secret").uid == 1
+    link = tmp_path / "link"
+    link.symlink_to(folder / "one")
+    with pytest.raises(TemporaryFailure, match="symbolic link"):
+        ask(link, "joe", "secret")
+
+
+def test_an_unknown_user_costs_a_hash(userdb: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(authuserdb.passwords, "verify",
+                        lambda stored, password: bool(asked.append(stored)))
+    with pytest.raises(Rejected):
+        ask(userdb, "who", "x")
+    with pytest.raises(Rejected):
+        ask(userdb, "bob@example.com", "x")
+    assert asked[0] == asked[1]
+
+
+@pytest.mark.parametrize("user", ["joe", "amy"])
+def test_cram(userdb: Path, user: str) -> None:
+    from base64 import b64encode
+    challenge = b"<1@host>"
+    answer = passwords.cram_answer("md5", "secret", challenge)
+    for digest, good in ((answer, True), ("0" * 32, False), ("", False), ("é", False)):
+        request = Request("cram-md5", "imap", {"USERDB": str(userdb)},
+                          challenge=b64encode(challenge).decode(),
+                          response=b64encode(f"{user} {digest}".encode()).decode())
+        if good:
+            assert check(["authuserdb"], request).address == user
+        else:
+            with pytest.raises(Rejected):
+                check(["authuserdb"], request)
+
+
+def test_system_accounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(Rejected):
+        authpwd.lookup(Request("login", "imap", {}, user="no-such-user", password="x"))
+    with pytest.raises(Rejected):
+        authpwd.lookup(Request("login", "imap", {}, user="root", password="x"))
+    assert authpwd.lookup(Request("pre", "imap", {}, user="root")).uid == 0
+    shadow = tmp_path / "shadow"
+    shadow.write_text("daemon:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=:19000:0:99999:7:::\n"
+                      "bin:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=:19000:0:99999:7::1:\nsys:*:19000:0:99999:7:::\n")
+    monkeypatch.setattr(authshadow, "SHADOW", str(shadow))
+    good = authshadow.lookup(Request("login", "imap", {}, user="daemon", password="password"))
+    assert (good.username, good.passwd2) == ("daemon", "password")
+    for user, password in (("daemon", "x"), ("bin", "password"), ("sys", "*"), ("root", "x")):
+        with pytest.raises(Rejected):
+            authshadow.lookup(Request("login", "imap", {}, user=user, password=password))
+    monkeypatch.setattr(authshadow, "SHADOW", str(tmp_path / "absent"))
+    with pytest.raises(TemporaryFailure, match="absent"):
+        authshadow.lookup(Request("login", "imap", {}, user="daemon", password="password"))
+
+
+def test_pam() -> None:
+    pytest.importorskip("pam", reason="python-pam is not installed")
+    with pytest.raises(Rejected):
+        check(["authpam"], Request("login", "imap", {}, user="daemon", password="wrong"))
+
+
+def test_pipe(tmp_path: Path) -> None:
+    program = tmp_path / "authProg"
+    program.write_text("""#!/bin/sh
+while read word rest; do
+  case $word in
+    PRE) case $rest in
+      ". imap joe") printf 'UID=5\\nGID=6\\nHOME=/h\\nADDRESS=joe\\n.\\n' ;;
+      *) echo FAIL ;;
+    esac ;;
+    AUTH) exit 1 ;;
+  esac
+done
+""")
+    program.chmod(0o755)
+    environ = {"AUTHPIPE": str(program)}
+    account = check(["authpipe"], Request("pre", "imap", environ, user="joe"))
+    assert (account.uid, account.gid, account.home, account.address) == (5, 6, "/h", "joe")
+    with pytest.raises(Rejected):
+        check(["authpipe"], Request("pre", "imap", environ, user="amy"))
+    with pytest.raises(TemporaryFailure):
+        check(["authpipe"], Request("login", "imap", environ, user="joe", password="x"))
+    program.chmod(0o644)
+    if os.getuid():
+        with pytest.raises(Rejected):                 # not executable: the module is off
+            check(["authpipe"], Request("pre", "imap", environ, user="joe"))
+
+
+def custom(request: Request) -> object:
+    """Named in AUTHCUSTOM below."""
+    if request.user == "joe":
+        return Account("joe", 1, 1, "/h")
+    if request.user == "odd":
+        return None
+    if request.user == "bug":
+        raise KeyError("bug")
+    raise Rejected
+
+
+def test_custom() -> None:
+    def ask_custom(user: str) -> Account:
+        environ = {"AUTHCUSTOM": f"{__name__}:custom"}
+        return check(["authcustom"], Request("login", "imap", environ, user=user))
+    assert ask_custom("joe").address == "joe"
+    with pytest.raises(Rejected):
+        ask_custom("amy")
+    for user in ("odd", "bug"):
+        with pytest.raises(TemporaryFailure):
+            ask_custom(user)
+    with pytest.raises(TemporaryFailure, match="module:function"):
+        check(["authcustom"], Request("login", "imap", {}, user="joe"))
+
+
+def test_modules_in_order(userdb: Path) -> None:
+    request = Request("login", "imap", {"USERDB": str(userdb)}, user="joe", password="secret")
+    assert check(["authpipe", "authuserdb"], request).address == "joe"
+    with pytest.raises(TemporaryFailure, match="no such auth module"):
+        check(["authuserdb2", "authuserdb"], request)
+    with pytest.raises(Rejected):
+        check([], request)
+
+
+def test_default_domain() -> None:
+    assert auth.with_domain("joe", {}) == "joe"
+    assert auth.with_domain("joe", {"DEFDOMAIN": "@example.com"}) == "joe@example.com"
+    assert auth.with_domain("joe@x", {"DEFDOMAIN": "@example.com"}) == "joe@x"
+    assert auth.with_domain("joe%x", {"DEFDOMAIN": "@example.com", "DOMAINSEP": "%@"}) == "joe%x"
+
+
+def answer(userdb: Path, data: bytes) -> bytes:
+    """What the helper says to these bytes."""
+    ours, theirs = socket.socketpair()
+
+    def serve() -> None:
+        with theirs:
+            helper.answer(theirs, ["authuserdb"], {"USERDB": str(userdb)})
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    with ours:
+        ours.sendall(data)
+        ours.shutdown(socket.SHUT_WR)
+        reply = b""
+        while piece := ours.recv(65536):
+            reply += piece
+    thread.join()
+    return reply
+
+
+def test_protocol(userdb: Path) -> None:
+    whole = (b"UID=65534\nGID=65533\nHOME=/home/bob\nADDRESS=bob@example.com\nNAME=Bob B\n"
+             b"MAILDIR=/home/bob/Maildir\nQUOTA=100000S\nPASSWD={SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=\n")
+    assert answer(userdb, b"PRE . imap bob@example.com\n") == whole + b"OPTIONS=group=staff,mailhost=a,b\n.\n"
+    request = b"imap\nlogin\nbob@example.com\npassword\n"
+    assert answer(userdb, b"TCPREMOTEIP=::1\nAUTH %d\n%s" % (len(request), request)) == (
+        whole + b"PASSWD2=password\nOPTIONS=group=staff,mailhost=a,b\n.\n")
+    request = request.replace(b"password", b"otherwise")
+    assert answer(userdb, b"AUTH %d\n%s" % (len(request), request)) == b"FAIL\n"
+    assert answer(userdb, b"PRE . imap nobody\n") == b"FAIL\n"
+    for nonsense in (b"HELLO\n", b"AUTH x\n", b"AUTH 999999999\n", b"AUTH 50\nimap\n", b"\xff\n", b""):
+        assert answer(userdb, nonsense) == b""
+    userdb.chmod(0o644)
+    assert answer(userdb, b"PRE . imap bob@example.com\n") == b""      # a temporary failure
+    fred = Request("login", "imap", {}, user="fred@example.com", password="foobar")
+    assert protocol.render_request(fred) == (
+        b"AUTH 35\nimap\nlogin\nfred@example.com\nfoobar\n")
+    with pytest.raises(TemporaryFailure):
+        protocol.parse_reply(b"UID=1\nGID=1\nHOME=/\n.\n")
+    with pytest.raises(TemporaryFailure):
+        protocol.parse_reply(b"UID=1\n")
+
+
+def test_no_daemon(tmp_path: Path) -> None:
+    with pytest.raises(TemporaryFailure, match="No such file"):
+        check(["authdaemon"], Request("login", "imap", {"AUTHDAEMON_SOCKET": str(tmp_path / "none")},
+                                      user="joe", password="x"))

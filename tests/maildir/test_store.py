@@ -1,0 +1,466 @@
+"""The store on a real file system: formats byte by byte, two sessions, racers, odd files."""
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from courierpy.kinds import ANSWERED, DELETED, DRAFT, FLAGGED, NO_KEYWORDS, SEEN, FlagChange
+from courierpy.maildir import errors, uiddb
+from courierpy.maildir.folder import Folder
+from courierpy.maildir.folders import Folders
+from courierpy.maildir.locks import FolderLock
+from courierpy.message.message import Message, wire_form
+from tests.conftest import fill
+
+
+@pytest.fixture
+def tree(maildir: Path) -> Folders:
+    return Folders(str(maildir), host="host")
+
+
+def inbox(maildir: Path) -> Folder:
+    """INBOX, opened and read by one more session."""
+    folder = Folders(str(maildir), host="host").open("INBOX")
+    folder.scan()
+    return folder
+
+
+def add(folder: Folder, text: bytes = b"Subject: x\r\n\r\nbody\r\n", flags: int = 0,
+        keywords: frozenset[bytes] = NO_KEYWORDS, date: float | None = None) -> int:
+    draft = folder.draft()
+    draft.flags, draft.keywords, draft.date = flags, keywords, date
+    draft.write(text)
+    return folder.append([draft])[1][0]
+
+
+def remove(folder: Folder, *uids: int) -> None:
+    folder.store(uids, FlagChange("+", DELETED))
+    assert folder.expunge(uids) == list(uids)
+    folder.scan()
+
+
+def test_uiddb(maildir: Path) -> None:
+    folder = inbox(maildir)
+    validity = folder.scan().uidvalidity
+    assert (maildir / "courierimapuiddb").read_bytes() == (
+        b"1 %d 4\n1 1700000001.M1P1.host\n2 1700000002.M2P1.host\n3 1700000003.M3P1.host\n" % validity)
+    assert sorted(os.listdir(maildir / "cur")) == [f"170000000{n}.M{n}P1.host:2," for n in (1, 2, 3)]
+    remove(folder, 2)
+    assert (maildir / "courierimapuiddb").read_bytes() == (
+        b"1 %d 4\n1 1700000001.M1P1.host\n3 1700000003.M3P1.host\n" % validity)
+
+
+@pytest.mark.parametrize("data", [b"", b"1", b"2 5 5\n", b"x y z\n", b"1 795000000\n", b"\xff" * 50])
+def test_uiddb_that_is_broken(maildir: Path, data: bytes) -> None:
+    first = inbox(maildir).scan()
+    (maildir / "courierimapuiddb").write_bytes(data)
+    second = inbox(maildir).scan()
+    assert len(second.uids) == 3
+    assert second.uidvalidity != first.uidvalidity
+
+
+def test_flags_in_names(maildir: Path) -> None:
+    folder = inbox(maildir)
+    folder.store([1], FlagChange("+", SEEN | FLAGGED | ANSWERED | DELETED | DRAFT))
+    assert (maildir / "cur" / "1700000001.M1P1.host:2,DFRST").exists()
+    folder.store([1], FlagChange("-", DELETED | DRAFT))
+    folder.store([2], FlagChange("=", SEEN))
+    assert (maildir / "cur" / "1700000001.M1P1.host:2,FRS").exists()
+    assert inbox(maildir).scan().flags == folder.scan().flags
+
+
+def test_foreign_letters_are_kept(maildir: Path) -> None:
+    (maildir / "new" / "1700000001.M1P1.host").rename(maildir / "cur" / "1700000001.M1P1.host:2,PSab")
+    folder = inbox(maildir)
+    folder.store([1], FlagChange("+", FLAGGED))
+    folder.store([1], FlagChange("-", SEEN))
+    (name,) = [name for name in os.listdir(maildir / "cur") if name.startswith("1700000001")]
+    assert sorted(name.partition(":2,")[2]) == ["F", "P", "a", "b"]
+
+
+def test_keywords(maildir: Path) -> None:
+    folder = inbox(maildir)
+    folder.store([1, 3], FlagChange("+", 0, frozenset({b"$Label1", b"Later"})))
+    folder.store([3], FlagChange("-", 0, frozenset({b"Later"})))
+    files = {name: (maildir / "courierimapkeywords" / name).read_bytes()
+             for name in os.listdir(maildir / "courierimapkeywords")}
+    assert set(files["1700000001.M1P1.host"].splitlines()) == {b"$Label1", b"Later"}
+    assert files["1700000003.M3P1.host"].splitlines() == [b"$Label1"]
+    other = inbox(maildir)                               # merges into :list
+    assert other.scan().keywords == {1: frozenset({b"$Label1", b"Later"}), 3: frozenset({b"$Label1"})}
+    head, _, tail = (maildir / "courierimapkeywords" / ":list").read_bytes().partition(b"\n\n")
+    words = head.split(b"\n")
+    assert set(words) == {b"$Label1", b"Later"}
+    rows = dict(line.split(b":", 1) for line in tail.splitlines())
+    assert {name: {words[int(number)] for number in numbers.split()} for name, numbers in rows.items()} == {
+        b"1700000001.M1P1.host": {b"$Label1", b"Later"}, b"1700000003.M3P1.host": {b"$Label1"}}
+    assert inbox(maildir).scan().keywords == other.scan().keywords
+
+
+def test_append(maildir: Path) -> None:
+    folder = inbox(maildir)
+    uid = add(folder, b"Subject: a\r\n\r\n1\r\n2\r\n", SEEN, frozenset({b"Work"}), 1000000000.0)
+    assert uid == 4
+    (name,) = [name for name in os.listdir(maildir / "cur") if name.startswith(str(int(time.time()))[:6])]
+    assert re.fullmatch(r"\d+\.M\d+P\d+V[0-9A-F]{16}I[0-9A-F]{16}_\d+\.host,S=16:2,S", name)
+    path = maildir / "cur" / name
+    assert path.read_bytes() == b"Subject: a\n\n1\n2\n"
+    assert path.stat().st_mtime == 1000000000
+    snapshot = inbox(maildir).scan()
+    assert list(snapshot.uids) == [1, 2, 3, 4]
+    assert snapshot.keywords == {4: frozenset({b"Work"})}
+    assert os.listdir(maildir / "tmp") == []
+
+
+@pytest.mark.parametrize("text", [b"a\nb\r\n", b"a\r\r\nb\r\n", b"a\rb\r\n", b"a\r", b"\n", b"\0\r\n", b"x"])
+def test_append_gives_back_the_same_bytes(maildir: Path, text: bytes) -> None:
+    folder = inbox(maildir)
+    uid = add(folder, text)
+    folder.scan()
+    message = Message(folder.read(uid))
+    assert message.body() == wire_form(text)             # bare line feeds become CRLF, nothing else changes
+    assert message.size == len(message.body())
+
+
+def test_append_in_pieces(maildir: Path) -> None:
+    folder = inbox(maildir)
+    for text, stored in ((b"a: b\r\n\r\nline\r\n", b"a: b\n\nline\n"), (b"a\r\r\n", b"a\r\r\n"),
+                         (b"a\n\r\n", b"a\n\r\n"), (b"\r\r\r\n", b"\r\r\r\n")):
+        draft = folder.draft()
+        for octet in text:
+            draft.write(bytes((octet,)))
+        uid = folder.append([draft])[1][0]
+        folder.scan()
+        assert folder.read(uid) == stored
+
+
+def test_two_sessions(maildir: Path) -> None:
+    one, two = inbox(maildir), inbox(maildir)
+    one.store([1], FlagChange("+", SEEN))
+    two.store([1], FlagChange("+", FLAGGED))             # by a name that it does not know yet
+    assert one.scan().flags[0] == two.scan().flags[0] == SEEN | FLAGGED
+    one.store([1], FlagChange("+", 0, frozenset({b"A"})))
+    two.store([1], FlagChange("+", 0, frozenset({b"B"})))
+    assert one.scan().keywords[1] == two.scan().keywords[1] == {b"A", b"B"}
+    remove(one, 2)
+    assert list(two.scan().uids) == [1, 3]
+    with pytest.raises(errors.Vanished):
+        two.read(2)
+    assert add(one) == 4
+    assert add(two) == 5
+    assert list(one.scan().uids) == list(two.scan().uids) == [1, 3, 4, 5]
+
+
+def test_recent_is_told_to_one(maildir: Path) -> None:
+    folders = [Folders(str(maildir), host="host").open("INBOX") for _ in range(3)]
+    seen = [uid for folder in folders for uid in folder.scan().recent]
+    assert sorted(seen) == [1, 2, 3]
+
+
+def test_copy_and_move(tree: Folders) -> None:
+    tree.create("INBOX.Sub")
+    source, target = tree.open("INBOX"), tree.open("INBOX.Sub")
+    source.scan()
+    source.store([2], FlagChange("+", FLAGGED, frozenset({b"K"})))
+    validity, pairs = source.copy([1, 2], target)
+    assert pairs == [(1, 1), (2, 2)]
+    snapshot = target.scan()
+    assert (snapshot.uidvalidity, list(snapshot.uids), snapshot.keywords) == (validity, [1, 2], {2: {b"K"}})
+    assert source.read(1) == target.read(1)
+    assert source.stat(1)[1] == target.stat(1)[1]
+    assert source.move([3], target)[1] == [(3, 3)]
+    assert list(source.scan().uids) == [1, 2]
+    assert list(target.scan().uids) == [1, 2, 3]
+
+
+def test_rename_keeps_uids(tree: Folders) -> None:
+    tree.create("INBOX.a")
+    tree.create("INBOX.a.b")
+    for _ in range(3):
+        add(tree.open("INBOX.a.b"))
+    folder = tree.open("INBOX.a.b")
+    folder.scan()
+    remove(folder, 1, 2)
+    before = folder.scan()
+    tree.rename("INBOX.a", "INBOX.z")
+    after = tree.open("INBOX.z.b").scan()
+    assert (after.uidvalidity, list(after.uids), after.uidnext) == (before.uidvalidity, [3], 4)
+    assert tree.names() == ["INBOX", "INBOX.z", "INBOX.z.b"]
+    with pytest.raises(errors.FolderMissing):
+        tree.rename("INBOX.a", "INBOX.q")
+    tree.create("INBOX.q")
+    with pytest.raises(errors.FolderExists):
+        tree.rename("INBOX.z", "INBOX.q")
+
+
+def test_a_name_used_again_has_a_new_uidvalidity(tree: Folders) -> None:
+    given = []
+    for _ in range(5):
+        tree.create("INBOX.again")
+        given.append(tree.open("INBOX.again").scan().uidvalidity)
+        tree.delete("INBOX.again")
+    assert sorted(set(given)) == given
+    tree.create("INBOX.other")
+    tree.rename("INBOX.other", "INBOX.again")
+    assert tree.open("INBOX.again").scan().uidvalidity > given[-1]
+    # one that another program gave counts too
+    path = Path(tree.root) / ".again" / uiddb.NAME
+    path.write_bytes(uiddb.render(2_000_000_000, 1, []))
+    tree.delete("INBOX.again")
+    tree.create("INBOX.again")
+    assert tree.open("INBOX.again").scan().uidvalidity > 2_000_000_000
+
+
+def test_rename_of_inbox(tree: Folders) -> None:
+    tree.rename("INBOX", "INBOX.old")
+    assert list(tree.open("INBOX").scan().uids) == []
+    assert len(tree.open("INBOX.old").scan().uids) == 3
+
+
+def test_folder_on_disk(tree: Folders) -> None:
+    tree.create("INBOX.Entwürfe.☃")
+    path = Path(tree.root) / ".Entwürfe.☃"
+    assert sorted(os.listdir(path)) == ["courierimapuiddb", "cur", "maildirfolder", "new", "tmp"]
+    assert (path / "maildirfolder").read_bytes() == b""
+    assert tree.names() == ["INBOX", "INBOX.Entwürfe.☃"]
+    with pytest.raises(errors.FolderExists):
+        tree.create("INBOX.Entwürfe.☃")
+
+
+def test_names_that_are_not_utf8(tree: Folders) -> None:
+    path = os.path.join(os.fsencode(tree.root), b".\xe9t\xe9")
+    for part in (b"cur", b"new", b"tmp"):
+        os.makedirs(os.path.join(path, part))
+    (name,) = tree.names()[1:]
+    assert len(tree.open(name).scan().uids) == 0
+    tree.rename(name, "INBOX.summer")
+    assert tree.names() == ["INBOX", "INBOX.summer"]
+
+
+@pytest.mark.parametrize("name", ["INBOX..x", "INBOX.a/b", "INBOX./etc", "INBOX.\0", "INBOX.", "other", "..",
+                                  "INBOX...", "INBOX.x.", "INBOX." + "x" * 300, "/etc", "INBOX/../x"])
+def test_names_that_cannot_be(tree: Folders, name: str) -> None:
+    before = sorted(os.listdir(tree.root))
+    for act in (tree.create, lambda name: tree.rename("INBOX", name), tree.delete, tree.open):
+        with pytest.raises(errors.StoreError):
+            act(name)
+    assert not tree.exists(name)
+    assert sorted(set(os.listdir(tree.root)) - {"courierimapuiddb", "courierpy-uidvalidity"}) == before
+
+
+def test_subscriptions(tree: Folders) -> None:
+    path = Path(tree.root) / "courierimapsubscribed"
+    tree.subscribe("INBOX.b", True)
+    tree.subscribe("INBOX.a", True)
+    tree.subscribe("INBOX.b", True)
+    assert path.read_bytes() == b"INBOX.b\nINBOX.a\n"
+    tree.subscribe("INBOX.b", False)
+    tree.subscribe("INBOX.absent", False)
+    assert path.read_bytes() == b"INBOX.a\n"
+
+
+def test_lock(tree: Folders) -> None:
+    path = Path(tree.root) / "tmp" / "courier.lock"
+    with FolderLock(tree.root, "host"):
+        assert path.read_text() == f"{os.getpid()}:{os.uname().nodename}"
+        assert os.listdir(path.parent) == ["courier.lock"]
+    assert not path.exists()
+    with FolderLock(tree.root, "host", enabled=False):
+        assert not path.exists()
+
+
+def test_lock_of_a_dead_process(tree: Folders) -> None:
+    path = Path(tree.root) / "tmp" / "courier.lock"
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    path.write_text(f"{pid}:{os.uname().nodename}")
+    began = time.monotonic()
+    with FolderLock(tree.root, "host"):
+        assert path.read_text().startswith(f"{os.getpid()}:")
+    assert time.monotonic() - began < 5
+    # of another host: only when it is old
+    path.write_text("1:elsewhere")
+    os.utime(path, (time.time() - 300,) * 2)
+    with FolderLock(tree.root, "host"):
+        assert path.read_text().startswith(f"{os.getpid()}:")
+
+
+def test_lock_that_is_held(tree: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
+    from courierpy.maildir import locks
+    monkeypatch.setattr(locks, "PATIENCE", 0.2)
+    path = Path(tree.root) / "tmp" / "courier.lock"
+    path.write_text(f"{os.getppid()}:{os.uname().nodename}")
+    with pytest.raises(errors.Busy), FolderLock(tree.root, "host"):
+        pass
+    assert os.listdir(path.parent) == ["courier.lock"]
+
+
+def test_garbage_in_tmp(tree: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
+    tmp = Path(tree.root) / "tmp"
+    (tmp / "old").write_text("x")
+    (tmp / "deleted").mkdir()
+    (tmp / "deleted" / "file").write_text("x")
+    folder = tree.open("INBOX")
+    folder.clean_tmp()
+    assert len(os.listdir(tmp)) == 2                     # too young
+    later = time.time() + 37 * 3600
+    monkeypatch.setattr(time, "time", lambda: later)
+    folder.clean_tmp()
+    assert os.listdir(tmp) == []
+
+
+def test_empty_trash(tree: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("INBOX.Trash", "INBOX.Spam"):
+        tree.create(name)
+        add(tree.open(name))
+    tree.empty_trash("Trash:7,Spam:30")
+    later = time.time() + 8 * 86400
+    monkeypatch.setattr(time, "time", lambda: later)
+    tree.empty_trash("Trash:7,Spam:30")
+    assert len(tree.open("INBOX.Trash").scan().uids) == 0
+    assert len(tree.open("INBOX.Spam").scan().uids) == 1
+    tree.empty_trash("7")
+    with pytest.raises(ValueError, match="x"):
+        tree.empty_trash("Trash:x")
+
+
+def test_odd_files(maildir: Path) -> None:
+    """Names from other programs, duplicates of a base name, hidden files, directories."""
+    cur = maildir / "cur"
+    for name in ("a:2,S", "b", "c:1,x", "d:2,", "1.x:y:2,F", "ü.host:2,", ".hidden"):
+        (cur / name).write_bytes(b"Subject: odd\n\n")
+    (cur / "d:2,T").write_bytes(b"Subject: twin\n\n")
+    (cur / "folder").mkdir()
+    folder = inbox(maildir)
+    snapshot = folder.scan()
+    assert len(snapshot.uids) >= 9
+    for uid in snapshot.uids:
+        folder.store([uid], FlagChange("+", SEEN))
+    assert all(bits & SEEN for bits in folder.scan().flags)
+    assert list(inbox(maildir).scan().uids) == list(snapshot.uids)
+
+
+def test_missing_parts_are_made(maildir: Path) -> None:
+    for part in ("tmp", "new"):
+        for file in (maildir / part).iterdir():
+            file.unlink()
+        (maildir / part).rmdir()
+    inbox(maildir)
+    assert (maildir / "tmp").is_dir()
+    assert (maildir / "new").is_dir()
+
+
+def test_status_reads_only(maildir: Path) -> None:
+    folder = Folders(str(maildir), host="host").open("INBOX")
+    status = folder.status()
+    assert (status.messages, status.recent, status.uidnext, status.unseen) == (3, 3, 4, 3)
+    assert len(os.listdir(maildir / "new")) == 3
+    assert folder.scan().uidvalidity == status.uidvalidity
+
+
+def test_racing_appends(maildir: Path) -> None:
+    """Four processes; no UID twice, no message lost."""
+    inbox(maildir)
+    pids = []
+    for _ in range(4):
+        pid = os.fork()
+        if pid == 0:
+            status = 1
+            try:
+                folder = Folders(str(maildir), host="host").open("INBOX")
+                for _ in range(25):
+                    add(folder)
+                    folder.scan()
+                status = 0
+            finally:
+                os._exit(status)
+        pids.append(pid)
+    for pid in pids:
+        assert os.waitpid(pid, 0)[1] == 0
+    snapshot = inbox(maildir).scan()
+    assert list(snapshot.uids) == list(range(1, 104))
+
+
+def test_racing_flags(maildir: Path) -> None:
+    """Each of four processes sets a flag or keyword of its own on every message."""
+    inbox(maildir)
+    changes = [FlagChange("+", SEEN), FlagChange("+", FLAGGED), FlagChange("+", 0, frozenset({b"one"})),
+               FlagChange("+", 0, frozenset({b"two"}))]
+    pids = []
+    for change in changes:
+        pid = os.fork()
+        if pid == 0:
+            status = 1
+            try:
+                folder = inbox(maildir)
+                for uid in (1, 2, 3):
+                    folder.store([uid], change)
+                status = 0
+            finally:
+                os._exit(status)
+        pids.append(pid)
+    for pid in pids:
+        assert os.waitpid(pid, 0)[1] == 0
+    snapshot = inbox(maildir).scan()
+    assert all(bits == SEEN | FLAGGED for bits in snapshot.flags)
+    assert set(snapshot.keywords.values()) == {frozenset({b"one", b"two"})}
+
+
+def test_killed_at_any_moment(maildir: Path) -> None:
+    """SIGKILL into a process that appends, flags and expunges: what it said is done is there."""
+    inbox(maildir)
+    for attempt in range(12):
+        reader, writer = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            folder = inbox(maildir)
+            while True:
+                uid = add(folder, b"Subject: kept\r\n\r\n%d\r\n" % attempt)
+                os.write(writer, b"%d\n" % uid)
+                folder.scan()
+                folder.store([uid], FlagChange("+", SEEN))
+        os.close(writer)
+        time.sleep(0.02 + attempt * 0.004)
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        said = [int(line) for line in os.fdopen(reader).read().splitlines()]
+        folder = inbox(maildir)
+        snapshot = folder.scan()
+        assert set(said) <= set(snapshot.uids)
+        assert len(snapshot.uids) == len(set(snapshot.uids))
+        for uid in said:
+            assert folder.read(uid) == b"Subject: kept\n\n%d\n" % attempt
+
+
+def test_unreadable_places(maildir: Path) -> None:
+    if os.getuid() == 0:
+        pytest.skip("root may read everything")
+    (maildir / "cur").chmod(0)
+    with pytest.raises(errors.DiskTrouble):
+        inbox(maildir)
+    (maildir / "cur").chmod(0o700)
+
+
+def test_no_folder(tree: Folders) -> None:
+    (Path(tree.root) / ".empty").mkdir()
+    for name in ("INBOX.empty", "INBOX.absent"):
+        with pytest.raises(errors.FolderMissing):
+            tree.open(name)
+    assert tree.names() == ["INBOX"]
+    with pytest.raises(errors.Denied):
+        tree.delete("INBOX")
+
+
+def test_large_folder(tmp_path: Path) -> None:
+    path = tmp_path / "Maildir"
+    fill(path, 2000)
+    folder = inbox(path)
+    assert list(folder.scan().uids) == list(range(1, 2001))
+    assert folder.scan() is folder.scan()

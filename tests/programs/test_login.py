@@ -1,0 +1,299 @@
+"""imaplogin alone: before the login, each mechanism, and what the next program gets."""
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import account_ids, plain_environ, until
+
+TEMPORARY = b"* BYE [UNAVAILABLE] Temporary problem, please try again later\r\n"
+PROGRAM = """#!/bin/sh
+echo "argv=$*"
+echo "cwd=$(pwd)"
+echo "uid=$(id -u) groups=$(id -G)"
+env
+read line && echo "line=$line"
+"""
+
+
+class Login:
+    """A started imaplogin; ``say`` sends a line and gives the answer up to ``end``."""
+
+    def __init__(self, process: subprocess.Popen[bytes], client: socket.socket) -> None:
+        self.process = process
+        self.client = client
+        self.greeting = until(client, b"\r\n")
+
+    def say(self, line: bytes, end: bytes = b"\r\n") -> bytes:
+        self.client.sendall(line + b"\r\n")
+        return until(self.client, end)
+
+    def answer(self, data: bytes) -> bytes:
+        return self.say(b64encode(data))
+
+    def variables(self) -> dict[str, str]:
+        """What the program said; the client's side is closed."""
+        self.client.shutdown(socket.SHUT_WR)
+        return dict(line.partition("=")[::2] for line in until(self.client, b"never").decode().splitlines())
+
+    def log(self) -> str:
+        self.client.close()
+        assert self.process.stderr is not None
+        return self.process.stderr.read().decode()
+
+
+Start = Callable[..., Login]
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A home that the account may enter, with userdb and the program."""
+    path = Path(tempfile.mkdtemp(prefix="courierpy-test-"))
+    path.chmod(0o755)
+    uid, gid = account_ids()
+    (path / "home").mkdir()
+    os.chown(path / "home", uid, gid)
+    (path / "program").write_text(PROGRAM)
+    (path / "program").chmod(0o755)
+    (path / "userdb").write_text("".join(
+        f"{name}\tuid={uid}|gid={gid}|home={path}/{home}|clearpw=secret|options=group=x|mail={mail}\n"
+        for name, home, mail in (("demo", "home", "./Mail"), ("new", "fresh", ""),
+                                 ("a@example.com", "home", ""))))
+    (path / "userdb").chmod(0o600)
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def start(folder: Path) -> Iterator[Start]:
+    running: list[subprocess.Popen[bytes]] = []
+
+    def run(modules: str = "authuserdb", before: str = "m.FAILURE_DELAY = 0", **environ: str) -> Login:
+        ours, theirs = socket.socketpair()
+        ours.settimeout(20)
+        code = f"import courierpy.imaplogin as m; {before}; m.run()"
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, *modules.split(), str(folder / "program"), "Maildir"],
+            stdin=theirs, stdout=theirs, stderr=subprocess.PIPE, cwd="/",
+            env=plain_environ(USERDB=str(folder / "userdb"), **environ))
+        theirs.close()
+        running.append(process)
+        return Login(process, ours)
+
+    yield run
+    for process in running:
+        process.kill()
+        process.communicate()
+
+
+def test_what_the_program_gets(start: Start, folder: Path) -> None:
+    login = start(TCPREMOTEIP="::1", TCPREMOTEPORT="7")
+    login.client.sendall(b"tag LOGIN demo secret\r\nbehind\r\n")
+    found = login.variables()
+    assert found["argv"] == "./Mail"
+    assert found["cwd"] == str(folder / "home")
+    assert found["uid"].split()[0] == str(account_ids()[0])
+    assert found["line"].strip() == "behind"
+    assert {name: found[name] for name in ("AUTHENTICATED", "OPTIONS", "IMAPLOGINTAG", "MAILDIR", "PROTOCOL",
+                                           "TCPREMOTEIP", "TCPREMOTEPORT", "TCPLOCALPORT", "HOME")} == {
+        "AUTHENTICATED": "demo", "OPTIONS": "group=x", "IMAPLOGINTAG": "tag", "MAILDIR": "./Mail",
+        "PROTOCOL": "IMAP", "TCPREMOTEIP": "::1", "TCPREMOTEPORT": "7", "TCPLOCALPORT": "143",
+        "HOME": str(folder / "home")}
+
+
+def test_default_domain_and_maildir(start: Start) -> None:
+    login = start(DEFDOMAIN="@example.com")
+    login.client.sendall(b"t LOGIN a {6}\r\n")
+    assert until(login.client, b"\r\n") == b"+ OK\r\n"
+    login.client.sendall(b"secret\r\n")
+    found = login.variables()
+    assert (found["AUTHENTICATED"], found["argv"]) == ("a@example.com", "Maildir")
+
+
+def test_home_from_a_skeleton(start: Start, folder: Path) -> None:
+    skeleton = folder / "skeleton"
+    (skeleton / "Maildir" / "cur").mkdir(parents=True)
+    (skeleton / "note").write_text("hello")
+    (skeleton / "note").chmod(0o640)
+    (skeleton / "link").symlink_to("note")
+    login = start(AUTH_MKHOMEDIR_SKEL=str(skeleton))
+    login.client.sendall(b"t LOGIN new secret\r\n")
+    assert login.variables()["cwd"] == str(folder / "fresh")
+    note = folder / "fresh" / "note"
+    assert note.read_text() == "hello"
+    assert (note.stat().st_mode & 0o777, note.stat().st_uid) == (0o640, account_ids()[0])
+    assert (folder / "fresh" / "link").is_symlink()
+    assert (folder / "fresh" / "Maildir" / "cur").stat().st_uid == account_ids()[0]
+
+
+def test_home_that_is_not_there(start: Start) -> None:
+    login = start()
+    assert login.say(b"t LOGIN new secret") == TEMPORARY
+    assert "chdir(" in login.log()
+
+
+def accepted(login: Login) -> bool:
+    return login.variables()["AUTHENTICATED"] == "demo"
+
+
+def test_plain(start: Start) -> None:
+    login = start()
+    assert login.say(b"a AUTHENTICATE PLAIN") == b"+ \r\n"
+    login.client.sendall(b64encode(b"other\0demo\0secret") + b"\r\n")
+    assert accepted(login)
+
+
+def test_login(start: Start) -> None:
+    login = start()
+    assert login.say(b"a AUTHENTICATE LOGIN") == b"+ VXNlcm5hbWU6\r\n"
+    assert login.answer(b"demo") == b"+ UGFzc3dvcmQ6\r\n"
+    login.client.sendall(b64encode(b"secret") + b"\r\n")
+    assert accepted(login)
+
+
+@pytest.mark.parametrize("kind", ["md5", "sha1", "sha256"])
+def test_cram(start: Start, kind: str) -> None:
+    login = start()
+    for secret, good in ((b"wrong", False), (b"secret", True)):
+        challenge = b64decode(login.say(b"a AUTHENTICATE CRAM-%s" % kind.upper().encode())[2:])
+        digest = hmac.new(secret, challenge, kind).hexdigest().encode()
+        login.client.sendall(b64encode(b"demo " + digest) + b"\r\n")
+        if not good:
+            assert until(login.client, b"\r\n") == b"a NO [AUTHENTICATIONFAILED] Login failed.\r\n"
+    assert accepted(login)
+
+
+def scram(login: Login, user: bytes, password: bytes) -> bytes:
+    """RFC 5802 section 3, the client's side; the answer to the proof."""
+    first = b"n=" + user + b",r=clientnonce"
+    server_first = b64decode(login.say(b"a AUTHENTICATE SCRAM-SHA-256 " + b64encode(b"n,," + first))[2:])
+    fields = dict(part.split(b"=", 1) for part in server_first.split(b","))
+    assert fields[b"r"].startswith(b"clientnonce")
+    salted = hashlib.pbkdf2_hmac("sha256", password, b64decode(fields[b"s"]), int(fields[b"i"]))
+    key = hmac.new(salted, b"Client Key", "sha256").digest()
+    final = b"c=biws,r=" + fields[b"r"]
+    message = b",".join((first, server_first, final))
+    signature = hmac.new(hashlib.sha256(key).digest(), message, "sha256").digest()
+    proof = bytes(one ^ two for one, two in zip(key, signature, strict=True))
+    answer = login.answer(final + b",p=" + b64encode(proof))
+    if answer.startswith(b"+ "):
+        server = hmac.new(hmac.new(salted, b"Server Key", "sha256").digest(), message, "sha256").digest()
+        assert b64decode(answer[2:]) == b"v=" + b64encode(server)
+    return answer
+
+
+def test_scram(start: Start) -> None:
+    login = start()
+    for user, password in ((b"demo", b"wrong"), (b"who", b"secret")):
+        assert scram(login, user, password) == b"a NO [AUTHENTICATIONFAILED] Login failed.\r\n"
+    assert scram(login, b"demo", b"secret").startswith(b"+ ")
+    login.client.sendall(b"\r\n")
+    assert accepted(login)
+
+
+def test_external(start: Start) -> None:
+    tls = {"IMAP_TLS": "1", "TLS_EXTERNAL": "CN", "TLS_SUBJECT_CN": "demo"}
+    login = start(**tls)
+    assert b" AUTH=EXTERNAL" in login.greeting
+    assert login.say(b"a AUTHENTICATE EXTERNAL " + b64encode(b"other")).startswith(b"a NO")
+    login.client.sendall(b"b AUTHENTICATE EXTERNAL =\r\n")
+    assert accepted(login)
+    login = start()
+    assert b"EXTERNAL" not in login.greeting
+    assert login.say(b"a AUTHENTICATE EXTERNAL =").startswith(b"a NO [CANNOT]")
+
+
+def test_refusals(start: Start) -> None:
+    login = start()
+    failed = b"a NO [AUTHENTICATIONFAILED] Login failed.\r\n"
+    assert login.say(b"a LOGIN demo wrong") == failed
+    assert login.say(b"a LOGIN who secret") == failed
+    assert login.say(b'a LOGIN demo ""') == failed
+    assert login.say(b"a AUTHENTICATE PLAIN " + b64encode(b"\0demo\0wrong")) == failed
+    login.say(b"a AUTHENTICATE PLAIN")
+    assert login.say(b"*") == failed
+    assert login.say(b"a AUTHENTICATE PLAIN !!!").startswith(b"a BAD")
+    assert login.say(b"a AUTHENTICATE NONSENSE") == b"a NO [CANNOT] Unsupported authentication mechanism.\r\n"
+    assert login.say(b"a LOGIN demo").startswith(b"a BAD")
+    assert login.say(b"a SELECT INBOX").startswith(b"a BAD")
+    assert login.say(b"a NOOP") == b"a OK NOOP completed\r\n"
+    assert login.say(b"a ID NIL", b"a OK ID completed\r\n").startswith(b"* ID (")
+    assert login.say(b"a LOGOUT", b"completed\r\n").startswith(b"* BYE Courier-IMAP server shutting down\r\n")
+    log = login.log()
+    assert "INFO: LOGIN FAILED, user=demo, ip=[127.0.0.1], port=[N/A]" in log
+    assert "INFO: LOGIN FAILED, method=PLAIN, ip=" in log
+    assert "INFO: LOGOUT, ip=[127.0.0.1]" in log
+
+
+def test_too_many_failures(start: Start) -> None:
+    login = start()
+    for _ in range(9):
+        assert b"Login failed" in login.say(b"a LOGIN demo wrong")
+    assert login.say(b"a LOGIN demo wrong") == b"* BYE Too many failed logins.\r\n"
+
+
+def test_too_many_errors(start: Start) -> None:
+    login = start()
+    for _ in range(9):
+        assert login.say(b"a X").startswith(b"a BAD")
+    assert login.say(b"a X").startswith(b"* BYE [ALERT] Fatal error: TOO MANY CONSECUTIVE PROTOCOL ")
+
+
+def test_bounds_before_the_login(start: Start) -> None:
+    login = start()
+    assert login.say(b"a LOGIN demo {100000}") == b"a BAD [TOOBIG] Literal too long.\r\n"
+    login.client.sendall(b"a LOGIN " + b"x" * 70000 + b"\r\n")
+    assert b"BAD Command line too long." in until(login.client, b"\r\n")
+    assert login.say(b"a NOOP") == b"a OK NOOP completed\r\n"
+
+
+def test_the_stage_has_an_end(start: Start) -> None:
+    login = start(before="m.STAGE = 0.5")
+    login.client.sendall(b"a NOOP\r\n")
+    assert until(login.client, b"never") == b"a OK NOOP completed\r\n"
+    assert "DEBUG: Disconnected, ip=[127.0.0.1]" in login.log()
+
+
+def test_temporary_failure(start: Start, folder: Path) -> None:
+    (folder / "userdb").chmod(0o644)
+    login = start()
+    assert login.say(b"a LOGIN demo secret") == TEMPORARY
+    assert "ERR: authentication error:" in login.log()
+    login = start("authdaemon", AUTHDAEMON_SOCKET=str(folder / "none"))
+    assert login.say(b"a LOGIN demo secret").startswith(b"* BYE [UNAVAILABLE]")
+
+
+def test_tls_required(start: Start, folder: Path) -> None:
+    (folder / "cert").write_text("")
+    login = start(IMAP_STARTTLS="YES", IMAP_TLS_REQUIRED="1", TLS_CERTFILE=str(folder / "cert"))
+    assert b" STARTTLS LOGINDISABLED" in login.greeting
+    assert b"AUTH=" not in login.greeting
+    assert login.say(b"a LOGIN demo secret") == b"a NO [PRIVACYREQUIRED] STARTTLS required\r\n"
+    assert login.say(b"a AUTHENTICATE PLAIN AGRlbW8Ac2VjcmV0").startswith(b"a NO [PRIVACYREQUIRED]")
+
+
+def test_capabilities_are_an_allow_list(start: Start) -> None:
+    login = start(IMAP_CAPABILITY="IMAP4rev1 IDLE SORT NONSENSE AUTH=CRAM-MD5")
+    words = login.greeting.split(b"]")[0].split()[3:]
+    assert b"IDLE" in words
+    assert b"AUTH=CRAM-MD5" in words
+    assert not {b"NONSENSE", b"NAMESPACE", b"AUTH=PLAIN"} & set(words)
+    login = start(IMAP_CAPABILITY="IMAP4rev1", IMAP_CAPABILITY_TLS="IMAP4rev1 AUTH=PLAIN", IMAP_TLS="1")
+    assert b"[CAPABILITY IMAP4rev1 AUTH=PLAIN]" in login.greeting
+
+
+def test_no_program() -> None:
+    done = subprocess.run([sys.executable, "-m", "courierpy.imaplogin"], capture_output=True,
+                          env=plain_environ(), check=False, timeout=30)
+    assert (done.returncode, done.stdout) == (1, b"* BYE imaplogin expects a program to start.\r\n")
