@@ -26,7 +26,7 @@ from courierpy.maildir.names import base, bits_of, info, sort_key, tmp_name, uni
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from courierpy.maildir.folders import Folders
 
@@ -405,9 +405,18 @@ class Folder:
     def store(self, uids: Sequence[int], change: FlagChange) -> dict[int, tuple[int, frozenset[bytes]]]:
         """Change flags; uid -> what it has now.  Messages that are gone are left out.
 
-        A change is applied to the name as it is at that moment, so that what
-        another session set is never lost.
+        A change is applied to what is there at that moment, so that what another
+        session set is never lost: for flags the name, which the rename takes over
+        whole; for keywords a file, which is read and written under the lock.
         """
+        if self.tree.keywords and (change.keywords or change.mode == "="):
+            with self._lock:
+                return self._store(uids, change, self._keywords.current())
+        return self._store(uids, change, None)
+
+    def _store(self, uids: Sequence[int], change: FlagChange,
+               current: Callable[[bytes], frozenset[bytes]] | None,
+               ) -> dict[int, tuple[int, frozenset[bytes]]]:
         done: dict[int, tuple[int, frozenset[bytes]]] = {}
         snapshot = self._snapshot
         if snapshot is None:
@@ -419,9 +428,9 @@ class Folder:
             except Vanished:
                 continue
             words = snapshot.keywords.get(uid, NO_KEYWORDS)
-            if self.tree.keywords and (change.keywords or change.mode == "="):
+            if current is not None:
                 name = base(self._names[at])
-                old = self._keywords.current(name, words)
+                old = current(name)
                 words = change.words(old)
                 if words != old:
                     self._keywords.write(name, words)

@@ -17,7 +17,7 @@ from courierpy.maildir.names import tmp_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
 DIRECTORY = "courierimapkeywords"
 PERIOD = 300                       # seconds that one N of .<N>.<base> stands for
@@ -158,13 +158,21 @@ class Keywords:
             remove(scratch)
             raise trouble(self.path, error) from None
 
-    def current(self, name: bytes, known: frozenset[bytes]) -> frozenset[bytes]:
-        """What another session may have written since ``known`` was read."""
-        try:
-            with open(os.path.join(os.fsencode(self.path), name), "rb") as file:
-                return _words(file.read().split(b"\n"))
-        except OSError:
-            return known
+    def current(self) -> Callable[[bytes], frozenset[bytes]]:
+        """A function: base name -> its keywords at this moment.  Ask it under the folder's lock."""
+        listed: dict[bytes, frozenset[bytes]] | None = None
+        period = int(time.time()) // PERIOD
+
+        def words(name: bytes) -> frozenset[bytes]:
+            nonlocal listed
+            for file in (name, b".%d.%s" % (period + 1, name), b".%d.%s" % (period, name)):
+                found: dict[bytes, frozenset[bytes]] = {}
+                if self._take(found, name, file):
+                    return found[name]
+            if listed is None:
+                listed = self._read_list()
+            return listed.get(name, NO_KEYWORDS)
+        return words
 
 
 def _words(lines: list[bytes]) -> frozenset[bytes]:

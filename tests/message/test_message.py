@@ -16,7 +16,8 @@ from courierpy.wire import out
 
 NAMED = (b"From: Ann <ann@example.org>\nSubject: =?utf-8?q?caf=C3=A9?=\nMIME-Version: 1.0\n"
          b"Content-Type: multipart/mixed; boundary=b\n\npreamble\n--b\n\nfirst\n--b\n"
-         b"Content-Type: message/rfc822\n\nSubject: inner\nContent-Type: multipart/alternative; boundary=c\n\n"
+         b"Content-Type: message/rfc822\n\nSubject: inner\n"
+         b"Content-Type: multipart/alternative; boundary=c\n\n"
          b"--c\nContent-Type: text/plain\n\nplain\n--c\nContent-Type: text/html\n\n<b>html</b>\n--c--\n"
          b"--b--\nepilogue\n")
 
@@ -110,8 +111,9 @@ def test_any_bytes(data: bytes) -> None:
 
 
 pieces = st.sampled_from([b"--b\n", b"--b--\n", b"--bb\n", b"--c\n", b"\n", b"text\n", b"--b",
-                          b"Content-Type: message/rfc822\n\n", b"Content-Type: multipart/mixed; boundary=c\n\n",
-                          b"Content-Type: multipart/digest; boundary=bb\n\n", b" folded\n", b"\r\n", b"--c--\n"])
+                          b"Content-Type: message/rfc822\n\n", b" folded\n", b"\r\n", b"--c--\n",
+                          b"Content-Type: multipart/mixed; boundary=c\n\n",
+                          b"Content-Type: multipart/digest; boundary=bb\n\n"])
 
 
 @settings(max_examples=150, deadline=None)

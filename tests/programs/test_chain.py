@@ -186,7 +186,7 @@ def test_settings_are_read_again(server: Server) -> None:
         assert time.monotonic() < end
     settings.write_text(text + "not an assignment\n")
     server.process.send_signal(signal.SIGHUP)
-    assert f"{settings}:" in wait_log(server, "not an assignment: not an assignment; the settings in force stay")
+    assert f"{settings}:" in wait_log(server, "not an assignment; the settings in force stay")
     client, greeting = connect(server)
     assert b"NAMESPACE" not in greeting
     client.sendall(b"a LOGIN demo demo\r\n")             # the renewed password helpers work
