@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from courierpy.settings import Settings
 
 # In the order in which they are told.
-IMPLEMENTED = (b"IMAP4rev1", b"LITERAL+", b"SASL-IR", b"ID", b"ENABLE", b"NAMESPACE", b"CHILDREN",
-               b"UIDPLUS", b"UNSELECT", b"MOVE", b"IDLE")
+IMPLEMENTED = (b"IMAP4rev1", b"LITERAL+", b"LITERAL-", b"SASL-IR", b"ID", b"ENABLE", b"NAMESPACE",
+               b"CHILDREN", b"UIDPLUS", b"UNSELECT", b"MOVE", b"IDLE", b"ESEARCH", b"SORT",
+               b"THREAD=ORDEREDSUBJECT", b"THREAD=REFERENCES", b"I18NLEVEL=1", b"MULTIAPPEND",
+               b"APPENDLIMIT", b"UTF8=ACCEPT")
 MECHANISMS = (b"AUTH=PLAIN", b"AUTH=LOGIN", b"AUTH=CRAM-MD5", b"AUTH=CRAM-SHA1",
               b"AUTH=CRAM-SHA256", b"AUTH=SCRAM-SHA-256")
 DEFAULT_MECHANISMS = (b"AUTH=PLAIN", b"AUTH=LOGIN")
@@ -36,6 +38,13 @@ def capabilities(settings: Settings, stage: str, tls: bool) -> list[bytes]:
     allow = allowed(settings, tls)
     words = [word for word in IMPLEMENTED
              if allow is None or word.upper() in allow or word == b"IMAP4rev1"]
+    if b"LITERAL+" in words:
+        words = [word for word in words if word != b"LITERAL-"]        # one of the two (RFC 7888 5)
+    if settings.flag("IMAP_DISABLETHREADSORT"):
+        words = [word for word in words if not word.startswith((b"SORT", b"THREAD"))]
+    limit = settings.number("IMAP_APPENDLIMIT")
+    if limit:
+        words = [b"APPENDLIMIT=%d" % limit if word == b"APPENDLIMIT" else word for word in words]
     if stage != "login":
         return words
     starttls = starttls_offered(settings, tls)

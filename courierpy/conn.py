@@ -29,7 +29,7 @@ class TimedOut(Exception):
 
 class Conn:
     """``rcvd`` and ``sent`` count octets of this process, as Courier's log
-    lines do (ref 1.7)."""
+    lines do."""
 
     def __init__(self, infd: int = 0, outfd: int = 1, tls: ssl.SSLSocket | None = None,
                  pending: bytes = b"") -> None:

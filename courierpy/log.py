@@ -1,8 +1,7 @@
 """The log: whole lines on descriptor 2, each with Courier's priority word.
 
-Courier's logger turns the word before the colon into a syslog priority
-(ref 10.9).  One line is one write, so that lines of several processes never
-mix.
+Courier's logger turns the word before the colon into a syslog priority.
+One line is one write, so that lines of several processes never mix.
 """
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from courierpy import commands, ext, log, sync
+from courierpy import capability, commands, ext, log, sync
 from courierpy.commands import LEAVES_FOLDER, SELECTED, SPOOLS, USES_SEQ, Done
 from courierpy.conn import Gone, TimedOut
 from courierpy.errors import Bad, Bye, No
@@ -23,12 +23,14 @@ if TYPE_CHECKING:
     from courierpy.kinds import Snapshot
     from courierpy.maildir.folder import Folder
     from courierpy.maildir.folders import Folders
+    from courierpy.message.mime import Limits
     from courierpy.settings import Settings
 
 READ_TIMEOUT = 30 * 60.0       # between commands: RFC 9051 5.4 wants at least 30 minutes
 LITERAL_TIMEOUT = 60.0
 MAX_ERRORS = 10                # bad commands in a row
 MAX_LITERAL = 64 * 1024        # of commands that do not store messages
+LITERAL_MINUS = 4096           # RFC 7888 5
 
 # The store's errors in the words of RFC 5530.
 CODES: dict[type[store.StoreError], tuple[bytes | None, str]] = {
@@ -77,7 +79,8 @@ class Selected:
 
 
 class Session:
-    """``enabled``: tokens of ENABLE.  ``headers``/``body``: octets of message
+    """``enabled``: tokens of ENABLE.  ``append_limit``: octets of a message, 0 for
+    any.  ``headers``/``body``: octets of message
     headers and bodies sent, for the log."""
 
     def __init__(self, conn: Conn, settings: Settings, folders: Folders, user: str,
@@ -94,9 +97,14 @@ class Session:
         self.headers = 0
         self.body = 0
         self.keywords_on = settings.number("IMAP_KEYWORDS") != 0
+        self.append_limit = settings.number("IMAP_APPENDLIMIT")
+        self.refuses_8bit = settings.text("IMAP_APPEND_8BIT") == "0"
+        self._literal_minus = b"LITERAL-" in capability.capabilities(settings, "session",
+                                                                     settings.flag("IMAP_TLS"))
         self.stopping = False
         self._errors = 0
         self._waiting = False
+        self._limits: Limits | None = None
 
     # -- output
 
@@ -113,6 +121,16 @@ class Session:
     @property
     def utf8(self) -> bool:
         return b"UTF8=ACCEPT" in self.enabled
+
+    @property
+    def limits(self) -> Limits:
+        """How far into a message is looked."""
+        if self._limits is None:
+            from courierpy.message.mime import Limits
+            number = self.settings.number
+            self._limits = Limits(number("IMAP_MIME_PARTS"), number("IMAP_MIME_DEPTH"),
+                                  number("IMAP_HEADER_BYTES"))
+        return self._limits
 
     # -- ending
 
@@ -155,6 +173,13 @@ class Session:
             if self._command(frame):
                 return
 
+    @staticmethod
+    def _drop(sinks: list[object]) -> None:
+        """The command is over: what was spooled for it goes."""
+        for sink in sinks:
+            sink.abort()  # type: ignore[attr-defined]
+        sinks.clear()
+
     def _next_frame(self) -> Frame | None:
         """The next whole command; None at the end of input."""
         sinks: list[object] = []
@@ -168,12 +193,12 @@ class Session:
                 timeout = LITERAL_TIMEOUT
                 continue
             if isinstance(event, TooLong):
+                self._drop(sinks)
                 self._answer_bad(event.text, "Command line too long.")
                 continue
             data = self.read(timeout)
             if not data:
-                for sink in sinks:
-                    sink.abort()  # type: ignore[attr-defined]
+                self._drop(sinks)
                 return None
             self.framer.feed(data)
 
@@ -185,16 +210,20 @@ class Session:
         row = commands.find(name)
         try:
             sink = None
+            if not ahead.sync and ahead.size > LITERAL_MINUS and self._literal_minus:
+                raise Bad("Non-synchronizing literals may have 4096 octets here.", b"TOOBIG")
             if row is not None and row.flags & SPOOLS:
                 from courierpy.commands.cmd_append import spool
                 sink = spool(self, ahead)
             elif ahead.size > MAX_LITERAL:
                 raise Bad("Literal too long.", b"TOOBIG")
         except (Bad, No) as error:
+            self._drop(sinks)
             self.framer.refuse()
             self._reply(tag, b"NO" if isinstance(error, No) else b"BAD", error.text, error.code)
             return
         except store.StoreError as error:
+            self._drop(sinks)
             self.framer.refuse()
             self._refused(tag, error)
             return

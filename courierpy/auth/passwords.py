@@ -1,4 +1,4 @@
-"""Password hashes: crypt's and Courier's ``{...}`` schemes.  Ref: RFC 2307 names.
+"""Password hashes: crypt's and Courier's ``{...}`` schemes, named as in RFC 2307.
 
 Loads passlib when a hash needs it, so only the helper that checks passwords
 pays for it.  ``$y$`` and whatever else the system's libcrypt knows goes there.

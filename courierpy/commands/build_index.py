@@ -40,8 +40,9 @@ def ext_index() -> str:
     names = _modules("ext")
     records = {name: ext.load(name) for name in names}
     lines = [HEAD.format("Which extension is plugged where.  Generated: make index."),
-             "CAPABILITIES: dict[str, bytes] = {\n"]
-    lines += [f'    "{name}": {_literal(record.name)},\n' for name, record in records.items()]
+             "CAPABILITIES: dict[str, tuple[bytes, ...]] = {\n"]
+    lines += [f'    "{name}": ({", ".join(map(_literal, record.names))},),\n'
+              for name, record in records.items()]
     lines.append("}\nPLUGGED: dict[str, dict[bytes, str]] = {\n")
     for seam in ext.SEAMS:
         plugged = {key: name for name, record in records.items() for key in getattr(record, seam)}

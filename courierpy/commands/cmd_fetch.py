@@ -32,21 +32,34 @@ TEXT = Section((), b"TEXT")
 class Subject:
     """The message being fetched: what its items share."""
 
-    __slots__ = ("_message", "_stat", "seq", "session", "uid")
+    __slots__ = ("_header", "_message", "_stat", "seq", "session", "uid")
 
     def __init__(self, session: Session, seq: int) -> None:
         self.session = session
         self.seq = seq
         self.uid = session.need_selected().view.uids[seq - 1]
         self._message: Message | None = None
+        self._header: Message | None = None
         self._stat: tuple[int, float] | None = None
 
     @property
     def message(self) -> Message:
         if self._message is None:
             from courierpy.message import Message
-            self._message = Message(self.session.need_selected().folder.read(self.uid))
+            self._message = Message(self.session.need_selected().folder.read(self.uid),
+                                    self.session.limits)
         return self._message
+
+    @property
+    def header(self) -> Message:
+        """The message as far as its header goes; the rest may be missing."""
+        if self._message is not None:
+            return self._message
+        if self._header is None:
+            from courierpy.message import Message
+            self._header = Message(self.session.need_selected().folder.read(self.uid, header=True),
+                                   self.session.limits)
+        return self._header
 
     @property
     def mtime(self) -> float:
@@ -74,15 +87,18 @@ def _size(subject: Subject) -> bytes:
 
 
 def _envelope(subject: Subject) -> bytes:
-    return b"ENVELOPE " + out.render(subject.message.envelope())
+    utf8 = subject.session.utf8
+    return b"ENVELOPE " + out.render(subject.header.envelope(utf8), utf8)
 
 
 def _body(subject: Subject) -> bytes:
-    return b"BODY " + out.render(subject.message.structure(extended=False))
+    utf8 = subject.session.utf8
+    return b"BODY " + out.render(subject.message.structure(extended=False, utf8=utf8), utf8)
 
 
 def _bodystructure(subject: Subject) -> bytes:
-    return b"BODYSTRUCTURE " + out.render(subject.message.structure(extended=True))
+    utf8 = subject.session.utf8
+    return b"BODYSTRUCTURE " + out.render(subject.message.structure(extended=True, utf8=utf8), utf8)
 
 
 SIMPLE: dict[bytes, Render] = {
@@ -96,8 +112,10 @@ OLD = {b"RFC822": (WHOLE, True), b"RFC822.HEADER": (HEADER, False), b"RFC822.TEX
 def _section(label: bytes, section: Section, partial: tuple[int, int | None] | None) -> Render:
     counts_as_header = section.kind not in (b"", b"TEXT")
 
+    header_only = not section.part and section.kind.startswith(b"HEADER")
+
     def render(subject: Subject) -> bytes:
-        data = subject.message.section(section)
+        data = (subject.header if header_only else subject.message).section(section)
         if data is None:
             return label + b" NIL"
         if partial is not None:

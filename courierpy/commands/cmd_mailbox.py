@@ -1,6 +1,8 @@
 """CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE.  RFC 9051 6.3.4 to 6.3.8."""
 from __future__ import annotations
 
+import re
+
 from courierpy.commands import ANY, command
 from courierpy.errors import No
 from courierpy.wire import out
@@ -9,6 +11,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from courierpy.session import Session
     from courierpy.wire.args import Args
+
+
+# what a name may not hold for clients with UTF8=ACCEPT (RFC 6855 3)
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def _fit(session: Session, name: str) -> None:
+    """Raises No for a new name that must not be."""
+    if session.utf8 and _CONTROLS.search(name):
+        raise No("A mailbox name must not hold control characters.", b"CANNOT")
 
 
 def _trash(session: Session) -> str:
@@ -22,11 +34,11 @@ def create(session: Session, args: Args) -> str:
     args.end()
     if name == "INBOX":
         raise No("INBOX already exists!", b"ALREADYEXISTS")
+    _fit(session, name)
     # a trailing separator only announces children (RFC 9051 6.3.4): nothing to make
     if not name.endswith(".") or name == "INBOX.":
         session.folders.create(name)
-    shown = out.mailbox(name, session.utf8).decode("ascii", "replace")
-    return f"{shown} created."
+    return f"{out.mailbox(name).decode('ascii')} created."
 
 
 @command(b"DELETE", when=ANY)
@@ -55,6 +67,7 @@ def rename(session: Session, args: Args) -> str:
         raise No("Reserved folder name - cannot rename.", b"CANNOT")
     if new == "INBOX":
         raise No("INBOX already exists!", b"ALREADYEXISTS")
+    _fit(session, new)
     if new.startswith(old + ".") and old != "INBOX":
         raise No("RENAME failed: a mailbox cannot move below itself", b"CANNOT")
     if session.selected is not None and old != "INBOX":

@@ -12,11 +12,11 @@ from courierpy.commands import SELECTED, USES_SEQ, command
 from courierpy.commands.cmd_fetch import Subject
 from courierpy.kinds import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN
 from courierpy.maildir.errors import Vanished
-from courierpy.wire import searchkeys
+from courierpy.wire import out, searchkeys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
     from courierpy.session import Session
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     Test = Callable[[Subject], bool]
 
-# How dear a key is: 0 view only, 1 stat, 2 header or size, 3 whole text.
+# How dear a key is: 0 view only, 1 stat, 2 header, 3 whole file.
 VIEW, STAT, HEADERS, WHOLE = range(4)
 
 BITS = {b"SEEN": SEEN, b"ANSWERED": ANSWERED, b"FLAGGED": FLAGGED, b"DELETED": DELETED, b"DRAFT": DRAFT}
@@ -68,7 +68,7 @@ def _arrived(subject: Subject) -> int:
 
 
 def _sent(subject: Subject) -> int | None:
-    return subject.message.sent_day()
+    return subject.header.sent_day()
 
 
 DAYS: dict[bytes, tuple[int, Callable[[Subject], int | None], Callable[[int, int], bool]]] = {
@@ -126,18 +126,18 @@ class Program:
             cost, when, compare = DAYS[name]
             return cost, _day(when, compare, value)
         if name == b"LARGER":
-            return HEADERS, lambda subject: subject.message.size > value
+            return WHOLE, lambda subject: subject.message.size > value
         if name == b"SMALLER":
-            return HEADERS, lambda subject: subject.message.size < value
+            return WHOLE, lambda subject: subject.message.size < value
         if name == b"HEADER":
             field, text = value
-            return HEADERS, lambda subject: subject.message.header_contains(field, text)
+            return HEADERS, lambda subject: subject.header.header_contains(field, text)
         if name == b"BODY":
             return WHOLE, lambda subject: subject.message.body_contains(value)
         if name == b"TEXT":
             return WHOLE, lambda subject: subject.message.text_contains(value)
         if name in (b"BCC", b"CC", b"FROM", b"SUBJECT", b"TO"):
-            return HEADERS, lambda subject: subject.message.header_contains(name, value)
+            return HEADERS, lambda subject: subject.header.header_contains(name, value)
         test: Callable[[Session, int, Any], bool] = ext.find("search_keys", name)[1]
         return HEADERS, lambda subject: test(self.session, subject.seq, value)
 
@@ -148,33 +148,69 @@ class Program:
         return lambda subject: any(low <= subject.seq <= high for low, high in ranges)
 
 
-def run(session: Session, key: Key) -> list[int]:
-    """Sequence numbers of the messages that match, ascending.
+def run(session: Session, key: Key, seqs: Iterable[int] | None = None) -> Iterator[int]:
+    """Sequence numbers of the messages that match, in the order of ``seqs``
+    (default: ascending).
 
     A message that vanished matches nothing that needs its file.
     """
     test = Program(session).build(key)[1]
-    found = []
-    for seq in range(1, len(session.need_selected().view) + 1):
+    if seqs is None:
+        seqs = range(1, len(session.need_selected().view) + 1)
+    for seq in seqs:
         try:
             if test(Subject(session, seq)):
-                found.append(seq)
+                yield seq
         except Vanished:
             continue
-    return found
+
+
+def keys_of_extensions() -> dict[bytes, Callable[[Args], Any]]:
+    """What extensions add to the grammar of search keys."""
+    return {name: ext.find("search_keys", name)[0] for name in ext.keys("search_keys")}
+
+
+def numbers(session: Session, seqs: Iterable[int], by_uid: bool) -> list[int]:
+    """What the client is told: the sequence numbers, or their UIDs."""
+    if not by_uid:
+        return list(seqs)
+    uids = session.need_selected().view.uids
+    return [uids[seq - 1] for seq in seqs]
 
 
 def search(session: Session, args: Args) -> str:
     args.sp()
-    key = searchkeys.parse(args, {name: ext.find("search_keys", name)[0]
-                                  for name in ext.keys("search_keys")})
+    options = searchkeys.take_returns(args, ext.keys("search_returns"))
+    key = searchkeys.parse(args, keys_of_extensions())
     args.end()
-    found = run(session, key)
-    if args.command == b"UID SEARCH":
-        uids = session.need_selected().view.uids
-        found = [uids[seq - 1] for seq in found]
-    session.write(b"* SEARCH%s\r\n" % b"".join(b" %d" % number for number in found))
+
+    by_uid = args.command == b"UID SEARCH"
+    if options is None:
+        found = numbers(session, run(session, key), by_uid)
+        session.write(b"* SEARCH%s\r\n" % b"".join(b" %d" % number for number in found))
+        return "SEARCH done."
+    options = options or [b"ALL"]
+    found = numbers(session, _ends(session, key, options), by_uid)
+    line = b"* ESEARCH (TAG %s)%s" % (out.quoted(args.tag), b" UID" if by_uid else b"")
+    for option in dict.fromkeys(options):
+        value = ext.find("search_returns", option)(found)
+        if value is not None:
+            line += b" " + option + b" " + value
+    session.write(line + b"\r\n")
     return "SEARCH done."
+
+
+def _ends(session: Session, key: Key, options: list[bytes]) -> list[int]:
+    """The matches that the options need: for MIN and MAX alone only the first and the last."""
+    if not {b"MIN", b"MAX"}.issuperset(options):
+        return list(run(session, key))
+    found = []
+    if b"MIN" in options:
+        found += [seq for seq, _ in zip(run(session, key), (1,), strict=False)]
+    if b"MAX" in options:
+        backwards = range(len(session.need_selected().view), 0, -1)
+        found += [seq for seq, _ in zip(run(session, key, backwards), (1,), strict=False)]
+    return found
 
 
 command(b"SEARCH", when=SELECTED, flags=USES_SEQ)(search)

@@ -11,35 +11,38 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
-SEAMS = ("enable", "fetch_items", "search_keys", "select_params", "status_items")
+SEAMS = ("enable", "fetch_items", "search_keys", "search_returns", "select_params", "status_items")
 
 
 class Extension:
     """What one extension adds.
 
-    ``name``: its capability (RFC in the file's docstring).  ``commands``: the
+    ``names``: its capabilities (RFC in the file's docstring).  ``commands``: the
     command names its file decorates.  ``enable``: token of ENABLE -> function
     (session).  ``fetch_items``: item -> function (session, seq) giving the
     bytes of the value.  ``search_keys``: key -> (parser of args, test of
-    (session, seq, value)).  ``select_params``: parameter -> function
+    (session, seq, value)).  ``search_returns``: result option -> function of the
+    ascending numbers found, giving bytes or None.  ``select_params``: parameter -> function
     (session, args).  ``status_items``: item -> function (session, folder,
     Status) giving bytes.
     """
 
-    __slots__ = ("commands", "enable", "fetch_items", "name", "search_keys",
-                 "select_params", "status_items")
+    __slots__ = ("commands", "enable", "fetch_items", "names", "search_keys",
+                 "search_returns", "select_params", "status_items")
 
-    def __init__(self, name: bytes, *, commands: tuple[bytes, ...] = (),
+    def __init__(self, *names: bytes, commands: tuple[bytes, ...] = (),
                  enable: Mapping[bytes, Callable[..., Any]] | None = None,
                  fetch_items: Mapping[bytes, Callable[..., bytes]] | None = None,
                  search_keys: Mapping[bytes, tuple[Callable[..., Any], Callable[..., bool]]] | None = None,
+                 search_returns: Mapping[bytes, Callable[[list[int]], bytes | None]] | None = None,
                  select_params: Mapping[bytes, Callable[..., Any]] | None = None,
                  status_items: Mapping[bytes, Callable[..., bytes]] | None = None) -> None:
-        self.name = name
+        self.names = names
         self.commands = commands
         self.enable = enable or {}
         self.fetch_items = fetch_items or {}
         self.search_keys = search_keys or {}
+        self.search_returns = search_returns or {}
         self.select_params = select_params or {}
         self.status_items = status_items or {}
 

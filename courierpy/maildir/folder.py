@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 import time
 from array import array
@@ -27,10 +28,12 @@ from courierpy.maildir.names import base, bits_of, info, sort_key, tmp_name, uni
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from io import FileIO
 
     from courierpy.maildir.folders import Folders
 
 GRAIN = 0.02                       # seconds: a directory younger than this is read again
+HEADER_PIECE = 8192                # octets read at first when only the header is wanted
 TMP_AGE = 36 * 3600                # seconds after which files in tmp/ are garbage
 
 
@@ -82,7 +85,9 @@ class Draft:
             raise trouble(self.path, error) from None
 
     def finish(self, sync: bool) -> None:
-        """Everything on disk, the file closed."""
+        """Everything on disk, the file closed; what is finished stays so."""
+        if self.fd < 0:
+            return
         try:
             if not self._exact:
                 self._to_lf()
@@ -117,6 +122,13 @@ class Draft:
             if not chunk:
                 break
         os.ftruncate(self.fd, write_at)
+
+    def header_is_ascii(self) -> bool:
+        """Are there no 8-bit octets in the header?"""
+        with open(self.path, "rb", buffering=0) as file:
+            data = _read_header(file)
+        end = re.search(rb"\n\r?\n", data)
+        return data[:end.end() if end else len(data)].isascii()
 
     def abort(self) -> None:
         if self.fd >= 0:
@@ -366,8 +378,8 @@ class Folder:
         self._stamps = None
         return True
 
-    def read(self, uid: int) -> bytes:
-        """The file's bytes.  Raises Vanished."""
+    def read(self, uid: int, header: bool = False) -> bytes:
+        """The file's bytes; with ``header`` at least those up to the empty line.  Raises Vanished."""
         at = self._index(uid)
         for _ in range(3):
             path = self._path(at)
@@ -381,7 +393,7 @@ class Folder:
                 raise trouble(path, error) from None
             try:
                 with os.fdopen(fd, "rb", buffering=0) as file:
-                    return file.read()
+                    return _read_header(file) if header else file.read()
             except OSError as error:
                 raise trouble(path, error) from None
         raise Vanished(f"{self.path}: uid {uid}")
@@ -604,6 +616,19 @@ class Folder:
         if not os.path.lexists(self._path(at)) and not self._find_again(at):
             return False
         return bool(bits_of(info(self._names[at])) & DELETED)
+
+
+def _read_header(file: FileIO) -> bytes:
+    """The pieces of a file up to the one with the first empty line."""
+    data = file.read(HEADER_PIECE)
+    size = len(data)
+    while size and b"\n\n" not in data and b"\n\r\n" not in data:
+        size *= 4                      # few copies, however long it is
+        more = file.read(size)
+        if not more:
+            break
+        data += more
+    return data
 
 
 def _link_or_copy(source: bytes, target: bytes) -> None:

@@ -3,7 +3,8 @@
 A folder is ``INBOX`` or ``INBOX.a.b``; its directory in the Maildir is ``.`` or
 ``.a.b``, in UTF-8.  A directory name that is no UTF-8 shows its odd bytes as lone
 surrogates, which is reversible.  Nothing that a client names leads out of the
-Maildir: a component is not empty and holds no slash or NUL.
+Maildir: a component is not empty and holds no slash or NUL, and no LF either,
+which would be two lines in the list of subscriptions.
 """
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ def directory(name: str) -> bytes:
     if not name.startswith("INBOX."):
         raise NameInvalid(f"not below INBOX: {name!r}")
     rest = name[5:]
-    if "/" in rest or "\0" in rest or ".." in rest or rest.endswith("."):
+    if "/" in rest or "\0" in rest or "\n" in rest or ".." in rest or rest.endswith("."):
         raise NameInvalid(f"bad component: {name!r}")
     try:
         path = rest.encode("utf-8", "surrogateescape")
@@ -44,7 +45,7 @@ def folder_name(path: bytes) -> str:
 def is_folder_entry(entry: bytes) -> bool:
     """Can this directory entry of the Maildir be a folder?"""
     return (entry.startswith(b".") and len(entry) > 1 and b".." not in entry
-            and not entry.endswith(b"."))
+            and b"\n" not in entry and not entry.endswith(b"."))
 
 
 def base(filename: bytes) -> bytes:

@@ -8,13 +8,15 @@ from urllib.parse import unquote_to_bytes
 _WORD = re.compile(rb"=\?([^?\s]+)\?([BbQq])\?([^?]*)\?=")
 _BETWEEN = re.compile(rb"(\?=)\s+(=\?[^?\s]+\?[BbQq]\?)")
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]+")
-_TAGS = re.compile(r"<(?:script|style)\b.*?</(?:script|style)\s*>|<[^>]*>", re.S | re.I)
+_TAG = re.compile(r"<(/?)([A-Za-z]*)[^<>]*>")
+# codecs of Python that are no charsets of mail, and some slow with long texts
+_NO_CHARSETS = frozenset(("idna", "punycode", "unicode-escape", "raw-unicode-escape", "undefined"))
 
 
 def charset_text(data: bytes, charset: str) -> str:
     """Bytes of a charset as text; unknown charsets as UTF-8, then Latin-1."""
     try:
-        if charset:
+        if charset and charset.lower().replace("_", "-") not in _NO_CHARSETS:
             return data.decode(charset, "replace")
     except (LookupError, ValueError):
         pass
@@ -83,9 +85,24 @@ def encode_8bit(value: bytes) -> bytes:
 
 
 def html_text(text: str) -> str:
-    """Text of HTML: tags go, the common entities become characters."""
+    """Text of HTML: tags, scripts and styles go, entities become characters."""
     from html import unescape
-    return unescape(_TAGS.sub(" ", text))
+    kept = []
+    at = 0
+    hidden = ""                     # the element that hides its text, while it is open
+    for tag in _TAG.finditer(text):
+        name = tag[2].lower()
+        if hidden:
+            if not (tag[1] and name == hidden):
+                continue
+            hidden = ""
+        else:
+            kept.append(text[at:tag.start()])
+            if name in ("script", "style") and not tag[1]:
+                hidden = name
+        at = tag.end()
+    kept.append(text[at:])
+    return unescape(" ".join(kept))
 
 
 def extended(value: bytes) -> tuple[str, bytes]:

@@ -3,8 +3,8 @@ from __future__ import annotations
 
 import re
 
-_END = re.compile(rb"\n\r?\n|\A\r?\n")
-_FIELD = re.compile(rb"^([!-9;-~]+)[ \t]*:((?:[^\n]|\n(?=[ \t]))*)", re.M)
+_BLANK = re.compile(rb"\n\r?\n")
+_FIELD = re.compile(rb"^([!-9;-~]+)[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)", re.M)
 _FOLD = re.compile(rb"\r?\n(?=[ \t])")
 
 
@@ -12,11 +12,14 @@ def header_end(data: bytes, start: int, stop: int) -> int:
     """Where the body begins: behind the empty line, or ``stop``."""
     if data.startswith((b"\n", b"\r\n"), start):
         return min(stop, start + (1 if data[start:start + 1] == b"\n" else 2))
-    match = _SEARCH(data, start, stop)
-    return match.end() if match is not None else stop
+    return blank_line(data, start, stop)[1]
 
 
-_SEARCH = re.compile(rb"\n\r?\n").search
+def blank_line(data: bytes, start: int, stop: int | None = None) -> tuple[int, int]:
+    """Where the first empty line stands, and where it ends; ``stop`` twice without one."""
+    stop = len(data) if stop is None else stop
+    match = _BLANK.search(data, start, stop)
+    return match.span() if match is not None else (stop, stop)
 
 
 def fields(data: bytes, start: int, stop: int) -> list[tuple[bytes, bytes]]:

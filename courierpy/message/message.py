@@ -9,16 +9,16 @@ import re
 from datetime import date
 
 from courierpy.kinds import Run, Section
-from courierpy.message import address, decode, headers, mime
+from courierpy.message import address, decode, headers, mime, subject
+from courierpy.message.collation import fold, key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from courierpy.message.mime import Part
+    from courierpy.message.mime import Limits, Part
 
 _BARE_LF = re.compile(rb"(?<!\r)\n")
-_SPACE = re.compile(r"\s+")
 _DAY = re.compile(r"(\d{1,2})\s+([A-Za-z]{3})[a-z]*\.?\s+(\d{2,4})"
                   r"(?:\s+(\d{1,2}):(\d\d)(?::(\d\d))?(?:\s+([+-]\d{4}|[A-Za-z]{1,4}))?)?")
 _MONTHS = {name: at for at, name in enumerate(
@@ -38,16 +38,12 @@ def wire_form(data: bytes) -> bytes:
     return _BARE_LF.sub(b"\r\n", data)
 
 
-def fold(text: str) -> str:
-    """For comparison: no case, runs of white space as one blank."""
-    return _SPACE.sub(" ", text).casefold()
-
-
 class Message:
     """``data``: the file as it is."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, limits: Limits = mime.DEFAULT) -> None:
         self.data = data
+        self.limits = limits
         self._body: bytes | None = None
         self._root: Part | None = None
         self._fields: list[tuple[bytes, bytes]] | None = None
@@ -67,7 +63,7 @@ class Message:
     @property
     def root(self) -> Part:
         if self._root is None:
-            self._root = mime.parse(self.body())
+            self._root = mime.parse(self.body(), self.limits)
         return self._root
 
     def section(self, section: Section) -> bytes | None:
@@ -124,7 +120,7 @@ class Message:
 
     def _top_fields(self) -> list[tuple[bytes, bytes]]:
         if self._fields is None:
-            end = headers.header_end(self.data, 0, len(self.data))
+            end = min(headers.header_end(self.data, 0, len(self.data)), self.limits.header)
             self._fields = headers.fields(self.data, 0, end)
         return self._fields
 
@@ -135,6 +131,20 @@ class Message:
 
     def headers_decoded(self, name: bytes) -> list[str]:
         return [decode.words(value) for value in self.header(name)]
+
+    def first_mailbox(self, name: bytes) -> str:
+        """The part before the ``@`` of the first address in a field; "" without one."""
+        for value in self.header(name):
+            found = address.parse(value)
+            return decode.charset_text(found[0][2] or b"", "") if found else ""
+        return ""
+
+    def base_subject(self) -> tuple[str, bool]:
+        """(collation key of the base subject, is it one of a reply or forward).  RFC 5256 2.1."""
+        for value in self.header(b"subject"):
+            text, reply = subject.base(decode.words(value))
+            return key(text), reply
+        return "", False
 
     def envelope(self, utf8: bool = False) -> tuple[object, ...]:
         """RFC 9051 7.5.2; ``utf8``: 8-bit text stays, else it becomes encoded words."""
@@ -162,12 +172,13 @@ class Message:
         if match is None or day is None:
             return None
         hour, minute, second = (int(match[at] or 0) for at in (4, 5, 6))
+        if hour > 23 or minute > 59 or second > 60:
+            hour = minute = second = 0             # RFC 5256 2.2
         zone = (match[7] or "+0000").lower()
-        if zone[0] in "+-":
+        offset = _ZONES.get(zone, 0)               # an invalid zone counts as UTC
+        if zone[0] in "+-" and int(zone[1:3]) < 24 and int(zone[3:5]) < 60:
             offset = int(zone[1:3]) * 60 + int(zone[3:5])
             offset = -offset if zone[0] == "-" else offset
-        else:
-            offset = _ZONES.get(zone, 0)
         return (day - _EPOCH) * 86400.0 + hour * 3600 + minute * 60 + second - offset * 60
 
     # -- searching
@@ -182,19 +193,27 @@ class Message:
         return not wanted or any(wanted in fold(part) for part in self.text())
 
     def text_contains(self, text: str) -> bool:
+        """In some header of the message or its parts, or in its text?"""
         wanted = fold(text)
         if not wanted or any(wanted in fold(f"{name.decode()}: {decode.words(value)}")
                              for name, value in self._top_fields()):
             return True
-        return self.body_contains(text)
+        return self.body_contains(text) or any(
+            wanted in fold(f"{name.decode()}: {decode.words(value)}")
+            for part in self.parts() if part is not self.root for name, value in part.fields)
+
+    def parts(self) -> Iterator[Part]:
+        """All parts, each before what is in it."""
+        stack = [self.root]
+        while stack:
+            part = stack.pop()
+            yield part
+            stack.extend(reversed(part.children))
 
     def text(self) -> Iterator[str]:
         """The text parts, decoded; HTML without its tags; headers of inner messages."""
         data = self.body()
-        stack = [self.root]
-        while stack:
-            part = stack.pop()
-            stack.extend(reversed(part.children))
+        for part in self.parts():
             if part.message is not None:
                 yield "\n".join(decode.words(value) for _, value in part.message.fields)
             if part.kind == b"text":
@@ -241,7 +260,7 @@ def _envelope(fields: list[tuple[bytes, bytes]], utf8: bool) -> tuple[object, ..
         found = address.parse(value) if value else []
         if not found:
             return None
-        return (Run(tuple(_text(part, utf8) for part in person) for person in found),)
+        return (Run(_person(person, utf8) for person in found),)
 
     sender = people(b"from")
     return (one(b"date"), one(b"subject"), sender, people(b"sender") or sender,
@@ -250,6 +269,16 @@ def _envelope(fields: list[tuple[bytes, bytes]], utf8: bool) -> tuple[object, ..
 
 
 _LISTS = frozenset((b"to", b"cc", b"bcc"))
+
+
+def _person(person: address.Address, utf8: bool) -> tuple[object, ...]:
+    """An address structure.  For a client without UTF-8 an address that needs it
+    becomes one that is plainly none, with the real one in its name (RFC 6858)."""
+    name, route, mailbox, host = person
+    if not utf8 and host is not None and not ((mailbox or b"") + host).isascii():
+        whole = (name + b" " if name else b"") + (mailbox or b"") + b"@" + host
+        return _text(whole, False), None, b"invalid", b"internationalized-address.invalid"
+    return tuple(_text(part, utf8) for part in (name, route, mailbox, host))
 
 
 def _pairs(params: list[tuple[bytes, bytes]], utf8: bool) -> tuple[object, ...] | None:

@@ -1,7 +1,9 @@
 """The tree of MIME parts, by offsets into the message.  RFC 2045, RFC 2046.
 
-One pass over the delimiter lines with a stack of open multiparts; no part is
-copied and depth costs no Python calls.
+One pass over the lines that begin with ``--``, with the path of open parts: a
+line that is the delimiter of one of them ends all that is open inside it.  No
+part is copied, and depth costs no Python calls.  What is beyond the limits is
+not looked into; it stays what it is, the bytes of the part that holds it.
 """
 from __future__ import annotations
 
@@ -10,28 +12,41 @@ import re
 from courierpy.message import headers
 from courierpy.message.decode import extended
 
-MAX_PARTS = 10_000
-MAX_DEPTH = 400
 _TOKEN = re.compile(rb"[^\s()<>@,;:\\\"/\[\]?=]+")
-_PARAM = re.compile(rb"""\s*;?\s*([^\s=;"]+)\s*=\s*("(?:[^"\\]|\\.)*"?|[^;]*)""", re.S)
+_PARAM = re.compile(rb"""[\s;]*([^\s=;"]+)\s*=\s*("(?:[^"\\]|\\.)*"?|[^;]*)""", re.S)
 _COMMENT = re.compile(rb"\((?:[^()\\]|\\.)*\)")
 _ESCAPE = re.compile(rb"\\(.)", re.S)
-_DELIMITER = re.compile(rb"(?:^|(?<=\n))--([^\r\n]*)(\r?\n|\Z)")
+_DASHES = re.compile(rb"^--([^\r\n]*)\r?\n?", re.M)
+
+
+class Limits:
+    """``parts`` and ``depth`` of the tree, ``header``: octets of one header block
+    that are looked into."""
+
+    __slots__ = ("depth", "header", "parts")
+
+    def __init__(self, parts: int = 10_000, depth: int = 400, header: int = 1 << 20) -> None:
+        self.parts = parts
+        self.depth = depth
+        self.header = header
+
+
+DEFAULT = Limits()
 
 
 class Part:
     """``start``: its header; ``body``..``stop``: its content.  Offsets."""
 
-    __slots__ = ("body", "boundary", "children", "fields", "index", "kind", "params", "parent",
+    __slots__ = ("body", "boundary", "children", "fields", "kind", "params", "parent",
                  "start", "stop", "subkind")
 
-    def __init__(self, data: bytes, start: int, stop: int, parent: Part | None, default: bytes) -> None:
+    def __init__(self, data: bytes, start: int, body: int, parent: Part | None, default: bytes,
+                 limit: int) -> None:
         self.start = start
-        self.stop = stop
+        self.body = self.stop = body
         self.parent = parent
         self.children: list[Part] = []
-        self.body = headers.header_end(data, start, stop)
-        self.fields = headers.fields(data, start, self.body)
+        self.fields = headers.fields(data, start, min(body, start + limit))
         self._content_type(default)
 
     def _content_type(self, default: bytes) -> None:
@@ -80,7 +95,11 @@ def parameters(text: bytes) -> list[tuple[bytes, bytes]]:
     plain: list[tuple[bytes, bytes]] = []
     pieces: dict[bytes, list[tuple[int, bool, bytes]]] = {}
     at = 0
-    while match := _PARAM.match(text, at):
+    while at < len(text):
+        match = _PARAM.match(text, at)
+        if match is None:
+            at = text.find(b";", at) + 1 or len(text)      # a word without a value is passed over
+            continue
         at = match.end()
         name, value = match[1].lower(), match[2]
         if value.startswith(b'"'):
@@ -99,66 +118,136 @@ def parameters(text: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def _join(pieces: list[tuple[int, bool, bytes]]) -> bytes:
-    charset, octets = "", b""
+    charset = ""
+    octets = []
     for number, encoded, value in sorted(pieces, key=lambda piece: piece[0]):
         if encoded and not number:
             charset, value = extended(value)
         elif encoded:
             value = extended(b"''" + value)[1]
-        octets += value
+        octets.append(value)
+    joined = b"".join(octets)
     if charset and charset.lower() not in ("utf-8", "us-ascii"):
         try:
-            return octets.decode(charset, "replace").encode()
+            return joined.decode(charset, "replace").encode()
         except (LookupError, ValueError):
             pass
-    return octets
+    return joined
 
 
-def parse(data: bytes) -> Part:
+def parse(data: bytes, limits: Limits = DEFAULT) -> Part:
     """The root of the tree."""
-    root = Part(data, 0, len(data), None, b"text/plain")
-    parts = [0]
-    todo = [(root, 0)]
-    while todo:
-        part, depth = todo.pop()
-        if depth >= MAX_DEPTH or parts[0] >= MAX_PARTS:
-            continue
-        if part.kind == b"multipart" and part.boundary:
-            default = b"message/rfc822" if part.subkind == b"digest" else b"text/plain"
-            for start, stop in _split(data, part, MAX_PARTS - parts[0]):
-                part.children.append(Part(data, start, stop, part, default))
-        elif part.kind == b"message" and part.subkind in (b"rfc822", b"global"):
-            if part.encoding not in (b"base64", b"quoted-printable"):
-                part.children.append(Part(data, part.body, part.stop, part, b"text/plain"))
-        parts[0] += len(part.children)
-        todo.extend((child, depth + 1) for child in reversed(part.children))
-    return root
+    return _Parser(data, limits).run()
 
 
-def _split(data: bytes, part: Part, limit: int) -> list[tuple[int, int]]:
-    """Offsets of the parts between the delimiter lines of one multipart."""
-    delimiter = re.compile(rb"(?:\A|\r?\n|(?<=\n))--" + re.escape(part.boundary)
-                           + rb"(--)?[ \t]*(?:\r?\n|\Z|(?=\r?\n))|"
-                           rb"(?:\A|\r?\n)--" + re.escape(part.boundary) + rb"(--)[^\n]*")
-    spans = []
-    start = -1
-    at = part.body
-    while at <= part.stop:
-        match = delimiter.search(data, at, part.stop)
-        if match is None:
-            break
-        if match.start() > part.body or data.startswith(b"--", match.start()) or match.start() == part.body:
-            if start >= 0:
-                spans.append((start, max(start, match.start())))
-                if len(spans) >= limit:
-                    return spans
-            if match[1] or match[2]:
-                return spans
-            start = match.end()
-        # the line end behind a delimiter may begin the next delimiter
-        at = max(match.end() - 1, match.start() + 1)
-        if data[at:at + 1] != b"\n":
-            at = match.end()
-    if start >= 0:
-        spans.append((start, part.stop))
-    return spans
+class _Parser:
+    """``path``: the open parts, the root first; ``open``: boundary -> place in the
+    path of the multipart that it divides.  Of equal boundaries the outer counts."""
+
+    def __init__(self, data: bytes, limits: Limits) -> None:
+        self.data = data
+        self.limits = limits
+        self.path: list[Part] = []
+        self.open: dict[bytes, int] = {}
+        self.count = 0
+        self.blank = (-1, -1)          # the empty line that was found last
+
+    def run(self) -> Part:
+        data = self.data
+        self._begin(0, b"text/plain", None)
+        root = self.path[0]
+        for match in _DASHES.finditer(data):
+            if not self.open:
+                break
+            found = self._whose(match[1].rstrip(b" \t"))
+            if found is None:
+                continue
+            at, closes = found
+            if match.start() < self.path[-1].body:
+                if match.start() < self.path[at].body or at == len(self.path) - 1:
+                    continue           # inside the very header that names the boundary
+                self._cut(match.start())
+            self._end(at + 1, match.start())
+            owner = self.path[at]
+            if closes:
+                del self.open[owner.boundary]      # what follows is the epilogue
+            elif self.count < self.limits.parts:
+                self._begin(match.end(), b"message/rfc822" if owner.subkind == b"digest"
+                            else b"text/plain", owner)
+            else:
+                self.open.clear()
+        self._end(0, len(data), last=True)
+        return root
+
+    def _whose(self, line: bytes) -> tuple[int, bool] | None:
+        """(place of the multipart that this line delimits, does it close it)."""
+        at = self.open.get(line)
+        if at is not None:
+            return at, False
+        if line.endswith(b"--"):
+            at = self.open.get(line[:-2])
+            if at is not None:
+                return at, True
+        return None
+
+    def _begin(self, start: int, default: bytes, parent: Part | None) -> None:
+        """Open the part at ``start``, and the message in it, and so on."""
+        while True:
+            part = Part(self.data, start, self._header_end(start), parent, default, self.limits.header)
+            self.count += 1
+            if parent is not None:
+                parent.children.append(part)
+            self.path.append(part)
+            if len(self.path) >= self.limits.depth:
+                return
+            if part.kind == b"multipart" and part.boundary:
+                self.open.setdefault(part.boundary, len(self.path) - 1)
+                return
+            if part.kind != b"message" or part.subkind not in (b"rfc822", b"global") \
+                    or part.encoding in (b"base64", b"quoted-printable"):
+                return
+            start, default, parent = part.body, b"text/plain", part
+
+    def _header_end(self, start: int) -> int:
+        """As headers.header_end, but an empty line is looked for once only."""
+        data = self.data
+        if data.startswith((b"\n", b"\r\n"), start):
+            return start + (1 if data[start:start + 1] == b"\n" else 2)
+        if self.blank[0] < start:
+            self.blank = headers.blank_line(data, start)
+        return self.blank[1]
+
+    def _cut(self, stop: int) -> None:
+        """A delimiter inside the header of the last part: the part is header only,
+        and what its lines behind the delimiter opened was never there."""
+        first = len(self.path) - 1
+        while first and self.path[first - 1].body > stop:
+            first -= 1
+        part = self.path[first]
+        self._forget(first)
+        assert part.parent is not None
+        part.parent.children.pop()
+        default = b"message/rfc822" if part.parent.subkind == b"digest" else b"text/plain"
+        short = Part(self.data, part.start, max(part.start, stop), part.parent, default, self.limits.header)
+        part.parent.children.append(short)
+        self.path.append(short)
+
+    def _forget(self, first: int) -> None:
+        """Take the parts from ``first`` on off the path."""
+        for at in range(first, len(self.path)):
+            boundary = self.path[at].boundary
+            if self.open.get(boundary) == at:
+                del self.open[boundary]
+        del self.path[first:]
+
+    def _end(self, first: int, stop: int, last: bool = False) -> None:
+        """Close the parts from ``first`` on; the line end before a delimiter belongs to it."""
+        if not last:
+            if self.data[stop - 1:stop] == b"\n":
+                stop -= 1
+                if self.data[stop - 1:stop] == b"\r":
+                    stop -= 1
+        for part in self.path[first:]:
+            part.body = max(part.start, min(part.body, stop)) if part.body > stop else part.body
+            part.stop = max(part.body, stop)
+        self._forget(first)

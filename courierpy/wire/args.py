@@ -134,6 +134,11 @@ class Args:
         if match is None:
             raise Bad(ERROR)
         self._at = match.end()
+        if not match[1].isascii():
+            try:
+                match[1].decode()          # RFC 6855 3: 8-bit text in quotes is UTF-8
+            except UnicodeDecodeError:
+                raise Bad("A quoted string holds octets that are not UTF-8.") from None
         return _ESCAPE.sub(rb"\1", match[1]) if b"\\" in match[1] else match[1]
 
     def nstring(self) -> bytes | None:

@@ -19,6 +19,7 @@ FLAG_NAMES = ((DRAFT, b"\\Draft"), (ANSWERED, b"\\Answered"), (FLAGGED, b"\\Flag
               (SEEN, b"\\Seen"), (DELETED, b"\\Deleted"))
 _FLAG_TEXT = tuple(b" ".join(name for bit, name in FLAG_NAMES if bits & bit) for bits in range(32))
 _NOT_QUOTABLE = re.compile(rb"[\x00\r\n\x80-\xff]")
+_NOT_QUOTABLE_UTF8 = re.compile(rb"[\x00\r\n]")
 _ATOM = re.compile(rb"[^\x00-\x20\x7f-\xff(){%*\"\\]+")
 
 
@@ -35,9 +36,10 @@ def literal(data: bytes) -> bytes:
     return b"{%d}\r\n%s" % (len(data), data)
 
 
-def string(data: bytes) -> bytes:
-    """Quoted if that is possible, else a literal (NUL cannot be in one: it becomes a blank)."""
-    if _NOT_QUOTABLE.search(data) or len(data) > 4096:
+def string(data: bytes, utf8: bool = False) -> bytes:
+    """Quoted if that is possible, else a literal (NUL cannot be in one: it becomes a
+    blank).  ``utf8``: ``data`` is UTF-8, and the client takes it quoted (RFC 6855 3)."""
+    if (_NOT_QUOTABLE_UTF8 if utf8 else _NOT_QUOTABLE).search(data) or len(data) > 4096:
         return literal(data.replace(b"\0", b" "))
     return quoted(data)
 
@@ -71,7 +73,7 @@ def flag_list(bits: int, keywords: Collection[bytes] = (), recent: bool = False)
     return b"(" + text + b")"
 
 
-def render(value: object) -> bytes:
+def render(value: object, utf8: bool = False) -> bytes:
     """None, int, bytes (string), tuple (list) and Run (no blanks, no parentheses).
 
     Works through a stack of its own: a message may be nested deeper than
@@ -86,7 +88,7 @@ def render(value: object) -> bytes:
         elif item is None:
             parts.append(b"NIL")
         elif isinstance(item, bytes):
-            parts.append(string(item))
+            parts.append(string(item, utf8))
         elif isinstance(item, int):
             parts.append(b"%d" % item)
         elif isinstance(item, Run):

@@ -6,7 +6,7 @@ from courierpy.wire.args import ERROR, Args
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Container, Mapping
     from typing import Any
 
 NO_VALUE = frozenset((b"ALL", b"ANSWERED", b"DELETED", b"DRAFT", b"FLAGGED", b"NEW", b"OLD",
@@ -39,38 +39,78 @@ class Key:
         return f"Key({self.name!r}, {self.value!r})"
 
 
-def parse(args: Args, extra: Mapping[bytes, Callable[[Args], Any]] | None = None) -> Key:
-    """A whole search program with its CHARSET.  Raises Bad, or No [BADCHARSET]."""
-    return _Parser(args, extra or {}).program()
+def parse(args: Args, extra: Mapping[bytes, Callable[[Args], Any]] | None = None,
+          charset: str | None = None) -> Key:
+    """A whole search program.  ``charset``: named by the command already (SORT,
+    THREAD); else CHARSET may stand before the keys.  Raises Bad, or No [BADCHARSET]."""
+    if charset is None:
+        charset = "utf-8"
+        if args.rest_text()[:8].upper() == b"CHARSET ":
+            if args.utf8:
+                raise Bad("CHARSET is not valid in UTF8 mode as per RFC 6855")
+            args.word()
+            args.sp()
+            charset = take_charset(args)
+            args.sp()
+    return _Parser(args, extra or {}, charset).keys(0)
+
+
+def take_charset(args: Args) -> str:
+    """The name of a charset.  Raises No [BADCHARSET] with those that are known;
+    Bad for another than UTF-8 when the client enabled that (RFC 6855 3)."""
+    name = args.astring()
+    try:
+        charset = name.decode("ascii")
+        "a".encode(charset)
+    except (LookupError, ValueError):
+        raise No("The requested character set is not supported.",
+                 b"BADCHARSET (%s)" % b" ".join(charsets())) from None
+    if args.utf8 and name.upper() not in (b"UTF-8", b"US-ASCII"):
+        raise Bad("Only UTF-8 charset is valid after enabling RFC 6855 support", b"BADCHARSET (UTF-8)")
+    return charset
+
+
+def charsets() -> list[bytes]:
+    """The charsets that Python knows, the usual ones first."""
+    from encodings.aliases import aliases
+    found = [b"UTF-8", b"US-ASCII", b"ISO-8859-1"]
+    for name in sorted(set(aliases.values()) - {"utf_8", "ascii", "latin_1"}):
+        try:
+            "a".encode(name)
+        except (LookupError, ValueError):
+            continue                   # compressors and the like, or another system's
+        found.append(name.replace("_", "-").encode())
+    return found
+
+
+def take_returns(args: Args, known: Container[bytes]) -> list[bytes] | None:
+    """``RETURN (options)`` before the keys; None without it.  RFC 4731 3.1, RFC 4466 2.6.1."""
+    if args.rest_text()[:7].upper() != b"RETURN ":
+        return None
+    args.word()
+    args.sp()
+    args.open()
+    args.maybe_sp()
+    options: list[bytes] = []
+    while not args.at(b")"):
+        option = args.word()
+        if option not in known:
+            raise Bad("Unknown SEARCH result option.")
+        options.append(option)
+        args.maybe_sp()
+    args.close()
+    args.sp()
+    return options
 
 
 class _Parser:
-    def __init__(self, args: Args, extra: Mapping[bytes, Callable[[Args], Any]]) -> None:
+    def __init__(self, args: Args, extra: Mapping[bytes, Callable[[Args], Any]], charset: str) -> None:
         self.args = args
         self.extra = extra
-        self.charset = "utf-8"
+        self.charset = charset
         self.count = 0
 
-    def program(self) -> Key:
-        args = self.args
-        if args.rest_text()[:8].upper() == b"CHARSET ":
-            args.word()
-            args.sp()
-            self.charset = self._charset(args.astring())
-            args.sp()
-        return self._keys(0)
-
-    @staticmethod
-    def _charset(name: bytes) -> str:
-        try:
-            text = name.decode("ascii")
-            "a".encode(text)
-            return text
-        except (LookupError, ValueError, UnicodeError):
-            raise No("The requested character set is not supported.",
-                     b"BADCHARSET (UTF-8 US-ASCII ISO-8859-1)") from None
-
-    def _keys(self, depth: int) -> Key:
+    def keys(self, depth: int) -> Key:
         keys = [self._key(depth)]
         while self.args.maybe_sp() and not self.args.at_end() and not self.args.at(b")"):
             keys.append(self._key(depth))
@@ -84,7 +124,7 @@ class _Parser:
         if args.at(b"("):
             args.open()
             args.maybe_sp()
-            inner = self._keys(depth + 1)
+            inner = self.keys(depth + 1)
             args.close()
             return inner
         if args.at_numset():

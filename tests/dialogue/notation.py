@@ -35,8 +35,27 @@ MAILS = {
            b"AAECAw==\n--xx--\n",
     "three": b"Subject: no sender\n\nthird\n",
 }
+
+
+def _mail(subject: str, sender: str, day: int, own: str = "", refs: str = "", more: str = "") -> bytes:
+    lines = [f"From: {sender}", f"Subject: {subject}", f"Date: {day} Feb 2024 12:00:00 +0000"]
+    lines += [f"Message-ID: <{own}>"] if own else []
+    lines += [f"References: {refs}"] if refs else []
+    return "\n".join([*lines, *filter(None, [more]), "", "text", ""]).encode()
+
+
+MAILS.update({
+    "plan": _mail("the plan", "zoe@example.org", 5, "p1@x"),
+    "re-plan": _mail("Re: [list] the plan (fwd)", "Bert <bert@example.org>", 3, "p2@x", "<p1@x>"),
+    "other": _mail("=?utf-8?q?=C3=84pfel?=", "Ann <ann@example.org>", 4, "p3@x"),
+    "lost": _mail("Re: [list]  THE plan", "carl@example.org", 9, "p4@x", "<nowhere@x> <p2@x>"),
+    "again": _mail("the plan", "ann@example.net", 9, '"p4"@x', "<p1@x>"),
+    "empty-subject": _mail("", "group: dan@example.org;", 1, "p5@x", "<p5@x>"),
+    "8bit": _mail("gr\u00fc\u00dfe", "J\u00f6rg <j\u00f6rg@\u00f6.example>", 1),
+})
 SETS: dict[str, list[str]] = {"empty": [], "one": ["one"], "two": ["one", "two"],
-                              "three": ["one", "two", "three"]}
+                              "three": ["one", "two", "three"], "8bit": ["8bit"],
+                              "threads": ["plan", "re-plan", "other", "lost", "again", "empty-subject"]}
 
 
 class Client:
