@@ -66,7 +66,7 @@ TABLE: tuple[Setting, ...] = (
     Setting("IMAP_EMPTYTRASH", "text", "Trash:7", "folder:days, older files there are removed"),
     Setting("IMAP_MOVE_EXPUNGE_TO_TRASH", "flag", "0", "EXPUNGE moves to the trash", built=False),
     Setting("IMAP_MIME_PARTS", "number", "10000", "parts of a message that are told apart"),
-    Setting("IMAP_MIME_DEPTH", "number", "400", "how deep parts may be nested and still be told apart"),
+    Setting("IMAP_MIME_DEPTH", "number", "1000", "how deep parts may be nested and still be told apart"),
     Setting("IMAP_HEADER_BYTES", "number", "1048576", "octets of a header that are looked into"),
     Setting("IMAP_APPENDLIMIT", "number", "0", "octets of the largest message that APPEND takes, 0 for any"),
     Setting("IMAP_APPEND_8BIT", "flag", "1", "8-bit headers from clients without UTF8=ACCEPT"),

@@ -117,7 +117,7 @@ def _section(label: bytes, section: Section, partial: tuple[int, int | None] | N
     def render(subject: Subject) -> bytes:
         data = (subject.header if header_only else subject.message).section(section)
         if data is None:
-            return label + b" NIL"
+            return label + b" {0}\r\n"         # no such part
         if partial is not None:
             start, length = partial
             data = data[start:] if length is None else data[start:start + length]

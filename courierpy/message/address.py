@@ -51,9 +51,10 @@ class _Parser:
                 self.found.append((None, None, self._phrase() or b"", None))
                 self.in_group = True
                 self._fresh()
-            elif token == b";" and self.in_group:
-                self._finish()
-                self._end_group()
+            elif token == b";" and (self.in_group or self.angle is not None or self.local is not None):
+                self._finish()                 # some separate addresses with it
+                if self.in_group:
+                    self._end_group()
             elif token == b"<":
                 self._angle()
             elif token == b"@" and self.local is None:

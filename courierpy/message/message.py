@@ -98,23 +98,22 @@ class Message:
 
     def _find(self, numbers: tuple[int, ...]) -> Part | None:
         """Part n.m of RFC 9051 6.4.5: in a message part, the parts of the message in it."""
-        here = self.root
-        for depth, number in enumerate(numbers):
-            if depth:
-                here = here.message or here
-            if here.multipart:
-                if number > len(here.children):
+        inside = self.root             # the multipart, or the message, whose parts are numbered
+        part: Part | None = None
+        for number in numbers:
+            if part is not None:
+                inside = part.message or part
+                if part.message is None and not part.multipart:
                     return None
-                here = here.children[number - 1]
-            elif number != 1 or (depth and here.message is None and here.parent is not None
-                                 and not self._inner(here)):
+            if inside.multipart:
+                if number > len(inside.children):
+                    return None
+                part = inside.children[number - 1]
+            elif number == 1:
+                part = inside          # a body of one part
+            else:
                 return None
-        return here
-
-    @staticmethod
-    def _inner(part: Part) -> bool:
-        """Is it the message inside a message/rfc822 part?"""
-        return part.parent is not None and part.parent.message is part
+        return part
 
     # -- headers
 

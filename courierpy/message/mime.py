@@ -25,7 +25,7 @@ class Limits:
 
     __slots__ = ("depth", "header", "parts")
 
-    def __init__(self, parts: int = 10_000, depth: int = 400, header: int = 1 << 20) -> None:
+    def __init__(self, parts: int = 10_000, depth: int = 1000, header: int = 1 << 20) -> None:
         self.parts = parts
         self.depth = depth
         self.header = header
@@ -141,16 +141,16 @@ def parse(data: bytes, limits: Limits = DEFAULT) -> Part:
 
 
 class _Parser:
-    """``path``: the open parts, the root first; ``open``: boundary -> place in the
-    path of the multipart that it divides.  Of equal boundaries the outer counts."""
+    """``path``: the open parts, the root first; ``open``: boundary -> places in the
+    path of the multiparts that it divides, of which the innermost counts."""
 
     def __init__(self, data: bytes, limits: Limits) -> None:
         self.data = data
         self.limits = limits
         self.path: list[Part] = []
-        self.open: dict[bytes, int] = {}
+        self.open: dict[bytes, list[int]] = {}
         self.count = 0
-        self.blank = (-1, -1)          # the empty line that was found last
+        self.blank = (0, -1, -1)       # looked for from where, found where
 
     def run(self) -> Part:
         data = self.data
@@ -163,32 +163,36 @@ class _Parser:
             if found is None:
                 continue
             at, closes = found
-            if match.start() < self.path[-1].body:
-                if match.start() < self.path[at].body or at == len(self.path) - 1:
-                    continue           # inside the very header that names the boundary
-                self._cut(match.start())
+            if match.start() < self.path[at].body:
+                continue               # inside the very header that names the boundary
+            if not closes and self.count >= self.limits.parts:
+                break                  # the part that is open now holds the rest
             self._end(at + 1, match.start())
             owner = self.path[at]
             if closes:
-                del self.open[owner.boundary]      # what follows is the epilogue
-            elif self.count < self.limits.parts:
+                self._close(at)        # what follows is the epilogue
+            else:
                 self._begin(match.end(), b"message/rfc822" if owner.subkind == b"digest"
                             else b"text/plain", owner)
-            else:
-                self.open.clear()
         self._end(0, len(data), last=True)
         return root
 
     def _whose(self, line: bytes) -> tuple[int, bool] | None:
         """(place of the multipart that this line delimits, does it close it)."""
-        at = self.open.get(line)
-        if at is not None:
-            return at, False
-        if line.endswith(b"--"):
-            at = self.open.get(line[:-2])
-            if at is not None:
-                return at, True
+        if line in self.open:
+            return self.open[line][-1], False
+        if line.endswith(b"--") and line[:-2] in self.open:
+            return self.open[line[:-2]][-1], True
         return None
+
+    def _close(self, at: int) -> None:
+        """The multipart at this place has no further parts."""
+        boundary = self.path[at].boundary
+        places = self.open.get(boundary)
+        if places and places[-1] == at:
+            places.pop()
+            if not places:
+                del self.open[boundary]
 
     def _begin(self, start: int, default: bytes, parent: Part | None) -> None:
         """Open the part at ``start``, and the message in it, and so on."""
@@ -201,7 +205,7 @@ class _Parser:
             if len(self.path) >= self.limits.depth:
                 return
             if part.kind == b"multipart" and part.boundary:
-                self.open.setdefault(part.boundary, len(self.path) - 1)
+                self.open.setdefault(part.boundary, []).append(len(self.path) - 1)
                 return
             if part.kind != b"message" or part.subkind not in (b"rfc822", b"global") \
                     or part.encoding in (b"base64", b"quoted-printable"):
@@ -209,45 +213,41 @@ class _Parser:
             start, default, parent = part.body, b"text/plain", part
 
     def _header_end(self, start: int) -> int:
-        """As headers.header_end, but an empty line is looked for once only."""
+        """Behind the empty line, or before the delimiter of an open multipart."""
         data = self.data
         if data.startswith((b"\n", b"\r\n"), start):
             return start + (1 if data[start:start + 1] == b"\n" else 2)
-        if self.blank[0] < start:
-            self.blank = headers.blank_line(data, start)
-        return self.blank[1]
-
-    def _cut(self, stop: int) -> None:
-        """A delimiter inside the header of the last part: the part is header only,
-        and what its lines behind the delimiter opened was never there."""
-        first = len(self.path) - 1
-        while first and self.path[first - 1].body > stop:
-            first -= 1
-        part = self.path[first]
-        self._forget(first)
-        assert part.parent is not None
-        part.parent.children.pop()
-        default = b"message/rfc822" if part.parent.subkind == b"digest" else b"text/plain"
-        short = Part(self.data, part.start, max(part.start, stop), part.parent, default, self.limits.header)
-        part.parent.children.append(short)
-        self.path.append(short)
+        looked, found, end = self.blank
+        if not looked <= start <= found:         # many parts may have the same one ahead
+            found, end = headers.blank_line(data, start)
+            self.blank = (start, found, end)
+        if self.open:
+            for match in _DASHES.finditer(data, start, end):
+                if self._whose(match[1].rstrip(b" \t")) is not None:
+                    return max(start, self._line_end(match.start()))
+        return end
 
     def _forget(self, first: int) -> None:
         """Take the parts from ``first`` on off the path."""
-        for at in range(first, len(self.path)):
-            boundary = self.path[at].boundary
-            if self.open.get(boundary) == at:
-                del self.open[boundary]
+        for at in range(len(self.path) - 1, first - 1, -1):
+            self._close(at)
         del self.path[first:]
 
     def _end(self, first: int, stop: int, last: bool = False) -> None:
-        """Close the parts from ``first`` on; the line end before a delimiter belongs to it."""
+        """Close the parts from ``first`` on; the line end before a delimiter belongs to
+        it, unless it is the empty line that ends a header."""
         if not last:
-            if self.data[stop - 1:stop] == b"\n":
-                stop -= 1
-                if self.data[stop - 1:stop] == b"\r":
-                    stop -= 1
+            stop = self._line_end(stop)
+        if first < len(self.path):
+            stop = max(stop, self.path[-1].body)
         for part in self.path[first:]:
-            part.body = max(part.start, min(part.body, stop)) if part.body > stop else part.body
-            part.stop = max(part.body, stop)
+            part.stop = stop
         self._forget(first)
+
+    def _line_end(self, at: int) -> int:
+        """Where the line before ``at`` ends, without its CRLF."""
+        if self.data[at - 1:at] == b"\n":
+            at -= 1
+            if self.data[at - 1:at] == b"\r":
+                at -= 1
+        return at

@@ -61,15 +61,13 @@ class _Node:
         return node
 
     def adopt(self, child: _Node) -> None:
-        """Make ``child`` a child of this node, unless that would be a loop."""
+        """Make ``child``, which has no parent, a child of this node, unless that would be a loop."""
         if child.find() is self.find():
             above: _Node | None = self
             while above is not None:
                 if above is child:
                     return
                 above = above.parent
-        if child.parent is not None:
-            child.parent.children.remove(child)
         child.parent = self
         self.children.append(child)
         child.find().group = self.find()
@@ -124,10 +122,10 @@ def _link(mails: Iterable[Mail]) -> list[_Node]:
             if before is not None and there.parent is None:
                 before.adopt(there)
             before = there
-        if before is None:             # (B)
+        if before is None or node.parent is not before:         # (B)
             node.leave()
-        elif node.parent is not before:
-            before.adopt(node)
+            if before is not None:
+                before.adopt(node)
     return [node for node in nodes if node.parent is None]
 
 
