@@ -40,7 +40,7 @@ TLS_TIMEOUT = 30.0
 # traceback: a bug of ours is logged even where our files cannot be read
 PRELOADED = ("courierpy.auth.authdaemon", "courierpy.auth.sasl", "courierpy.imapd", "courierpy.imaplogin",
              "courierpy.maildir.folders", "courierpy.message", "courierpy.tls", "datetime", "html",
-             "traceback", "encodings.ascii", "encodings.cp1252", "encodings.iso8859_15",
+             "traceback", "unicodedata", "encodings.ascii", "encodings.cp1252", "encodings.iso8859_15",
              "encodings.latin_1", "encodings.utf_16_be", "encodings.utf_8")
 
 TEXT_OPTIONS = {"access", "address", "denymsg", "group", "user", "pid", "stderr", "stderrlogger",
@@ -235,7 +235,7 @@ class Listener:
         except OSError:
             pass                         # a session leader is one already
         if self.in_process:
-            _preload()
+            preload()
         self._start_helpers()
         self._drop_privileges()
         self._loop(wake_in)
@@ -591,7 +591,7 @@ def _names(environ: dict[str, str]) -> None:
         environ[variable] = name if plain in found else "softdnserr"
 
 
-def _preload() -> None:
+def preload() -> None:
     """What every connection needs, loaded once; memory that is shared stays shared.
 
     After the login nothing may have to be loaded: the user need not be able to

@@ -7,7 +7,7 @@ from courierpy.wire.pattern import Pattern
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from courierpy.session import Session
     from courierpy.wire.args import Args
@@ -27,9 +27,7 @@ def list_mailboxes(session: Session, args: Args) -> str:
         if not root:
             session.write(b'* LIST (\\Noselect) "." ""\r\n')
         return "LIST completed"
-    if reference and not reference.endswith("."):
-        reference += "."
-    wanted = Pattern(reference + pattern)
+    matches = _wanted(reference, pattern)
     folders = session.folders
     if word == b"LSUB":
         names = folders.subscriptions()
@@ -37,15 +35,31 @@ def list_mailboxes(session: Session, args: Args) -> str:
     else:
         names = folders.names()
         real = set(names)
-    parents = missing_parents(names, real)
+    if word == b"LSUB":
+        # RFC 3501 6.3.9: a level above is told for what the pattern does not reach
+        parents = missing_parents([name for name in names if not matches(name)], real)
+    else:
+        parents = missing_parents(names, real)
     with_children = parents_of(names)
     for name in names:
-        if wanted.matches(name):
+        if matches(name):
             session.write(_line(session, word, name, name in with_children))
     for name in parents:
-        if wanted.matches(name):
+        if matches(name):
             session.write(_line(session, word, name, True, selectable=False))
     return f"{word.decode()} completed"
+
+
+def _wanted(reference: str, pattern: str) -> Callable[[str], bool]:
+    """Reference and pattern joined, as Courier does, by the separator; ``*`` is all
+    that begins with the reference, and so the mailbox of that name too."""
+    if not reference or reference.endswith("."):
+        return Pattern(reference + pattern).matches
+    inner = Pattern(reference + "." + pattern)
+    if inner.text[len(reference):] != ".*":
+        return inner.matches
+    own = inner.text.removesuffix(".*")
+    return lambda name: name == own or inner.matches(name)
 
 
 def parents_of(names: Iterable[str]) -> set[str]:

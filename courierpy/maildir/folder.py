@@ -213,7 +213,9 @@ class Folder:
             return None
         return (stats[0].st_mtime_ns, stats[0].st_ino, stats[1].st_mtime_ns, *database, words)
 
-    def _scan(self, readonly: bool) -> Snapshot:
+    def _scan(self, readonly: bool, take_new: bool = True) -> Snapshot:
+        """``take_new``: False numbers the messages in new/, but leaves them there for
+        the session that is the first to see them."""
         # 1. what the numbers were
         path = os.path.join(self.path, uiddb.NAME)
         database = uiddb.read(path)
@@ -223,7 +225,8 @@ class Folder:
         stamps = self._stamp()
 
         # 2. new mail moves to cur/
-        arrived = self._take_new()
+        arrived = self._take_new() if take_new else []
+        old_arrivals = [database.names[name] for name in arrived if name in database.names]
 
         # 3. names in cur/; what is missing is looked for twice (a rename during
         # readdir can hide a name that never went away)
@@ -231,6 +234,10 @@ class Folder:
         if any(name not in present for name in database.names):
             for name, file in self._list_cur().items():
                 present.setdefault(name, file)
+
+        if not take_new:
+            for name in self._list_new():
+                present.setdefault(base(name), name)
 
         # 4. numbers: known ones stay, others follow in the order of their names
         rows = sorted((uid, name) for name, uid in database.names.items() if name in present)
@@ -250,7 +257,7 @@ class Folder:
         uids = array("I", [uid for uid, _ in rows])
         flags = bytes([bits_of(info(file)) for file in self._names])
         keywords = self._read_keywords(rows, present)
-        recent = frozenset(range(first_fresh, uidnext))
+        recent = frozenset(range(first_fresh, uidnext)).union(old_arrivals)
         before = self._snapshot
         if before is not None and readonly and recent:
             recent -= self._old_recent       # numbers of a read-only look are not written
@@ -271,30 +278,31 @@ class Folder:
                 os.path.join(self.path, "tmp"), self.tree.host, "imapuid_0",
                 sync=self.tree.fsync != "never")
 
-    def _take_new(self) -> bool:
-        try:
-            entries = os.listdir(os.fsencode(self.new))
-        except FileNotFoundError:
-            raise FolderMissing(self.new) from None
-        except OSError as error:
-            raise trouble(self.new, error) from None
-        moved = False
-        for entry in entries:
-            if entry.startswith(b"."):
-                continue
+    def _take_new(self) -> list[bytes]:
+        """Move what is in new/ to cur/; the base names of what came."""
+        moved = []
+        for entry in self._list_new():
             old = os.path.join(os.fsencode(self.new), entry)
             target = entry if b":" in entry else entry + b":2,"
             try:
                 if not stat.S_ISREG(os.stat(old).st_mode):
                     continue
                 os.rename(old, os.path.join(os.fsencode(self.cur), target))
-                moved = True
+                moved.append(base(target))
             except FileNotFoundError:
                 continue             # another session was first
             except OSError as error:
                 if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
                     raise trouble(self.new, error) from None
         return moved
+
+    def _list_new(self) -> list[bytes]:
+        try:
+            return [name for name in os.listdir(os.fsencode(self.new)) if not name.startswith(b".")]
+        except FileNotFoundError:
+            raise FolderMissing(self.new) from None
+        except OSError as error:
+            raise trouble(self.new, error) from None
 
     def _list_cur(self) -> dict[bytes, bytes]:
         """base name -> file name.  Of duplicates the last name in byte order is shown."""
@@ -329,12 +337,7 @@ class Folder:
         """Counts without moving mail from new/ and without writing anything."""
         database = uiddb.read(os.path.join(self.path, uiddb.NAME))
         present = self._list_cur()
-        try:
-            arrived = [name for name in os.listdir(os.fsencode(self.new)) if not name.startswith(b".")]
-        except FileNotFoundError:
-            raise FolderMissing(self.new) from None
-        except OSError as error:
-            raise trouble(self.new, error) from None
+        arrived = self._list_new()
         if database is None:
             # the folder is numbered now, so that what we announce stays true
             with self._lock:
@@ -344,9 +347,9 @@ class Folder:
                     self._write_uiddb(database.uidvalidity, 1, [])
         unknown = sum(1 for name in present if name not in database.names)
         unseen = sum(1 for file in present.values() if not bits_of(info(file)) & SEEN)
-        return Status(len(present) + len(arrived), unknown + len(arrived),
-                      database.uidnext + unknown + len(arrived), database.uidvalidity,
-                      unseen + len(arrived))
+        fresh = unknown + sum(1 for name in arrived if base(name) not in database.names)
+        return Status(len(present) + len(arrived), unknown + len(arrived), database.uidnext + fresh,
+                      database.uidvalidity, unseen + len(arrived))
 
     def keywords_in_use(self) -> list[bytes]:
         snapshot = self._snapshot
@@ -517,13 +520,19 @@ class Folder:
 
     def _enter(self, sources: Sequence[tuple[bytes, str, int, frozenset[bytes]]],
                bring: object) -> tuple[int, list[int]]:
-        """Bring files into cur/ under the lock and number them in the order given."""
-        cur = os.fsencode(self.cur)
+        """Bring files in under the lock and number them in the order given.
+
+        A message without flags goes to new/, so that the first session that sees
+        it is told that it is recent; the others go to cur/.
+        """
+        selected = self._snapshot is not None
         moved: list[tuple[bytes, bytes]] = []
         with self._lock:
             try:
                 # 1. number everything that is there already
-                self._scan(readonly=False)
+                self._scan(readonly=False, take_new=selected)
+                if not selected:
+                    self._snapshot = None
                 database = uiddb.read(os.path.join(self.path, uiddb.NAME))
                 assert database is not None
                 rows = sorted((uid, name) for name, uid in database.names.items())
@@ -534,7 +543,8 @@ class Folder:
                     root = os.fsencode(name)
                     if words and self.tree.keywords:
                         self._keywords.write(root, words, sync=self.tree.fsync == "always")
-                    target = os.path.join(cur, with_flags(root, bits))
+                    target = (os.path.join(os.fsencode(self.cur), with_flags(root, bits)) if bits
+                              else os.path.join(os.fsencode(self.new), root))
                     bring(source, target)  # type: ignore[operator]
                     moved.append((source, target))
                     rows.append((uidnext, root))
@@ -543,7 +553,8 @@ class Folder:
                 # 3. numbers, then the directory: only now may anybody be told
                 self._write_uiddb(database.uidvalidity, uidnext, rows)
                 if self.tree.fsync != "never":
-                    sync_directory(self.cur)
+                    for directory in {os.path.dirname(target) for _, target in moved}:
+                        sync_directory(os.fsdecode(directory))
             except (OSError, StoreError) as error:
                 for source, target in moved:
                     self._undo(source, target, bring)

@@ -2,9 +2,13 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+
+from tests.conftest import plain_environ
 
 HOUSE = Path(__file__).resolve().parents[2] / "courierpy"
 
@@ -71,7 +75,21 @@ def test_imports_go_down(path: Path) -> None:
 
 
 def test_no_name_of_the_standard_library() -> None:
-    import sys
     for path in FILES:
         if path.parent == HOUSE and path.stem != "__init__":
             assert path.stem not in sys.stdlib_module_names
+
+
+def test_late_imports_are_loaded_before_the_login() -> None:
+    """A session of the listener may not be able to read the library: it became the user."""
+    program = "import sys\nfrom courierpy import tcpd\ntcpd.preload()\nprint(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True,
+                            env=plain_environ()).stdout.split()
+    assert "courierpy.session" in loaded
+    rooms = {"conn", "kinds", "wire", "view", "message", "maildir", "sync", "session", "commands", "ext"}
+    for path in FILES:
+        if room(path) in rooms and path.name != "build_index.py":
+            for module, _ in imports(path):
+                if module == "ssl":                # loaded with the certificates, before any connection
+                    continue
+                assert module in loaded or module.rpartition(".")[0] in loaded, f"{path.name} loads {module} late"
