@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 READ_SIZE = 65536
 FLUSH_AT = 128 * 1024
+LINGER = 1.0                    # seconds that the client has to close its side
 
 
 class Gone(Exception):
@@ -157,6 +158,32 @@ class Conn:
                 raise Gone from None
             self.sent += done
             view = view[done:]
+
+    # -- the end
+
+    def end(self) -> None:
+        """Close a socket in order: TLS, then our side of TCP, and for a moment read
+        what the client still says, so that no reset overtakes our last words."""
+        import stat
+        try:
+            if not stat.S_ISSOCK(os.fstat(self.outfd).st_mode):
+                return
+            import socket
+            if self.tls is not None:
+                import ssl
+                self.tls.settimeout(0)
+                try:
+                    self.tls.unwrap()
+                except (ssl.SSLError, OSError):
+                    pass                    # ours is sent; the other one need not come
+            with socket.socket(fileno=os.dup(self.outfd)) as client:
+                client.shutdown(socket.SHUT_WR)
+                client.settimeout(LINGER)
+                for _ in range(16):
+                    if not client.recv(READ_SIZE):
+                        break
+        except (OSError, ValueError):
+            return                          # it is closed already
 
     def discard(self) -> None:
         """Forget output that was not written."""

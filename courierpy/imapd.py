@@ -53,6 +53,8 @@ def main(argv: list[str], environ: Mapping[str, str], conn: Conn | None = None) 
         return daemon.timed_out()
     finally:
         daemon.close()
+        if conn is None:
+            client.end()
 
 
 class _Imapd:

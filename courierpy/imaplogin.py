@@ -54,7 +54,10 @@ def main(argv: list[str], environ: Mapping[str, str], conn: Conn | None = None) 
         client.write(b"* BYE imaplogin expects a program to start.\r\n")
         client.flush()
         return 1
-    return _Login(modules, words, dict(environ), client).serve()
+    try:
+        return _Login(modules, words, dict(environ), client).serve()
+    finally:
+        client.end()
 
 
 class _Login:

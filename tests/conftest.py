@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -160,32 +161,27 @@ def account_python(folder: Path) -> tuple[str, str]:
     pytest.skip("no interpreter that the test account may start")
 
 
-@pytest.fixture(params=["fork", "exec"])
-def server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    """The chain, in both of its modes: fork in one process, exec of each program."""
+@contextmanager
+def serving(mode: str = "fork", **settings: str) -> Iterator[Server]:
+    """The chain, in one of its modes: fork in one process, exec of each program."""
     # not pytest's own folder: the account must be able to enter it
     home = Path(tempfile.mkdtemp(prefix="courierpy-test-"))
     home.chmod(0o755)
     demo.make(str(home / "demo"))
-    python, path = (account_python(home) if request.param == "exec" else (sys.executable, str(REPO)))
+    python, path = (account_python(home) if mode == "exec" else (sys.executable, str(REPO)))
     home = home / "demo"
     certificate = home / "imapd.pem"
     mkcert.make(str(certificate), "localhost")
     port, tls_port = free_port(), free_port()
-    settings = home / "imapd"
-    mode = " -exec" if request.param == "exec" else ""
-    settings.write_text(settings.read_text() + f"""
-PORT={port}
-SSLADDRESS=127.0.0.1
-SSLPORT={tls_port}
-IMAPDSSLSTART=YES
-TLS_CERTFILE={certificate}
-TCPDOPTS="-nodnslookup{mode}"
-""")
+    values = {"PORT": str(port), "SSLADDRESS": "127.0.0.1", "SSLPORT": str(tls_port), "IMAPDSSLSTART": "YES",
+              "TLS_CERTFILE": str(certificate), "TCPDOPTS": "-nodnslookup" + " -exec" * (mode == "exec"),
+              **settings}
+    file = home / "imapd"
+    file.write_text(file.read_text() + "".join(f'{name}="{value}"\n' for name, value in values.items()))
     log = home.parent / "log"
     with log.open("wb") as stderr:
         process = subprocess.Popen([python, "-c", "from courierpy.admin import run; run()", "serve",
-                                    "-C", str(settings)], stderr=stderr,
+                                    "-C", str(file)], stderr=stderr,
                                    env=plain_environ(PYTHONPATH=path), cwd="/")
     try:
         wait_for(port, process, log)
@@ -195,3 +191,10 @@ TCPDOPTS="-nodnslookup{mode}"
         process.terminate()
         process.wait(20)
         shutil.rmtree(home.parent)
+
+
+@pytest.fixture(params=["fork", "exec"])
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """The chain in each of its modes."""
+    with serving(request.param) as running:
+        yield running

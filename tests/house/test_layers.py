@@ -92,4 +92,5 @@ def test_late_imports_are_loaded_before_the_login() -> None:
             for module, _ in imports(path):
                 if module == "ssl":                # loaded with the certificates, before any connection
                     continue
-                assert module in loaded or module.rpartition(".")[0] in loaded, f"{path.name} loads {module} late"
+                assert module in loaded or module.rpartition(".")[0] in loaded, \
+                    f"{path.name} loads {module} late"
