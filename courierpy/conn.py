@@ -41,6 +41,7 @@ class Conn:
         self.rcvd = 0
         self.sent = 0
         self.pending = pending          # bytes read by an earlier stage
+        self.record = -1                # descriptor of a file that gets a record of the dialogue
         self._out: list[bytes] = []
         self._size = 0
 
@@ -56,6 +57,21 @@ class Conn:
             data, self.pending = self.pending, b""
             return data
         self.flush()
+        data = self._read(timeout)
+        if self.record >= 0:
+            self._note(b"READ: ", data)
+        return data
+
+    def _note(self, word: bytes, data: bytes) -> None:
+        lines = data.split(b"\n")
+        if not lines[-1]:
+            lines.pop()
+        try:
+            os.write(self.record, b"".join(word + line.rstrip(b"\r") + b"\n" for line in lines))
+        except OSError:
+            self.record = -1                # a full disk ends the record, not the session
+
+    def _read(self, timeout: float | None) -> bytes:
         if self.tls is not None:
             return self._read_tls(timeout)
         if timeout is not None and not self._readable(self.infd, timeout):
@@ -133,6 +149,8 @@ class Conn:
         data = b"".join(self._out)
         self._out.clear()
         self._size = 0
+        if self.record >= 0:
+            self._note(b"WRITE: ", data)
         if self.tls is not None:
             import ssl
             self.tls.settimeout(self.write_timeout)

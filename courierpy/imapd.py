@@ -1,8 +1,8 @@
 """imapd: serve the Maildir in which it is started, until LOGOUT.
 
 Started by a login (IMAPLOGINTAG is set) it finishes the LOGIN with the tagged
-OK; started from a shell, over ssh or as ``rimapd`` it greets PREAUTH.  Standard
-input and output are the client; standard error is the log.
+OK, and standard error is the log; started from a shell, over ssh or as ``rimapd``
+it greets PREAUTH and logs to syslog.  Standard input and output are the client.
 """
 from __future__ import annotations
 
@@ -100,6 +100,8 @@ class _Imapd:
                 raise Bye("AUTHENTICATED environment variable not set.")
             return bool(self.peer and self.port)
         self.peer, self.port = "127.0.0.1", "0"
+        if not os.isatty(2):
+            log.to_syslog("imapd")     # some clients read our descriptor 2 as they read 1
         if not self.user:
             import pwd
             uid = os.getuid()
@@ -171,12 +173,22 @@ class _Imapd:
             keywords=settings.number("IMAP_KEYWORDS") != 0,
             trash=settings.text("IMAP_TRASHFOLDERNAME") or "Trash",
             host=self.environ.get("HOSTNAME"))
+        self._record()
         self._empty_trash()
         self._clock()
         self.session = Session(self.conn, settings, self.folders, self.user, self.peer, self.port)
         if self.conn.pending:
             self.session.framer.feed(self.conn.pending)
             self.conn.pending = b""
+
+    def _record(self) -> None:
+        """IMAPDEBUGFILE in the Maildir, if it is there already, gets the dialogue."""
+        name = self.settings.text("IMAPDEBUGFILE")
+        if name:
+            try:
+                self.conn.record = os.open(name, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+            except OSError:
+                return
 
     def _empty_trash(self) -> None:
         spec = self.settings.text("IMAP_EMPTYTRASH")

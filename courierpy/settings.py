@@ -72,7 +72,7 @@ TABLE: tuple[Setting, ...] = (
     Setting("IMAP_APPEND_8BIT", "flag", "1", "8-bit headers from clients without UTF8=ACCEPT"),
     Setting("IMAP_LOG_DELETIONS", "text", "", "log each removed file", built=False),
     Setting("AUTH_MKHOMEDIR_SKEL", "text", "", "copied to make a missing home directory"),
-    Setting("IMAPDEBUGFILE", "text", "", "record of the dialogue", built=False),
+    Setting("IMAPDEBUGFILE", "text", "", "record of the dialogue"),
     Setting("OUTBOX", "text", "", "folder whose new messages are sent", built=False),
     Setting("SENDMAIL", "text", "/usr/sbin/sendmail", "program that sends them", built=False),
     Setting("HEADERFROM", "text", "X-IMAP-Sender", "header that names the sender", built=False),

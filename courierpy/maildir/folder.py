@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from courierpy.maildir.folders import Folders
 
+NEW = b"../new/"                   # before the name of a message that is not in cur/ yet
 GRAIN = 0.02                       # seconds: a directory younger than this is read again
 HEADER_PIECE = 8192                # octets read at first when only the header is wanted
 TMP_AGE = 36 * 3600                # seconds after which files in tmp/ are garbage
@@ -221,11 +222,11 @@ class Folder:
         database = uiddb.read(path)
         changed = database is None
         if database is None:
-            database = uiddb.UidDb(self.tree.next_uidvalidity(record=not readonly), 1, {})
+            database = uiddb.UidDb(self._new_uidvalidity(readonly), 1, {})
         stamps = self._stamp()
 
-        # 2. new mail moves to cur/
-        arrived = self._take_new() if take_new else []
+        # 2. new mail moves to cur/; for a session that only reads it stays, and recent with it
+        arrived = self._take_new() if take_new and not readonly else []
         old_arrivals = [database.names[name] for name in arrived if name in database.names]
 
         # 3. names in cur/; what is missing is looked for twice (a rename during
@@ -235,9 +236,9 @@ class Folder:
             for name, file in self._list_cur().items():
                 present.setdefault(name, file)
 
-        if not take_new:
+        if readonly or not take_new:
             for name in self._list_new():
-                present.setdefault(base(name), name)
+                present.setdefault(base(name), NEW + name)
 
         # 4. numbers: known ones stay, others follow in the order of their names
         rows = sorted((uid, name) for name, uid in database.names.items() if name in present)
@@ -249,8 +250,12 @@ class Folder:
         for name in fresh:
             rows.append((uidnext, name))
             uidnext += 1
-        if (changed or fresh) and not readonly:
-            self._write_uiddb(database.uidvalidity, uidnext, rows)
+        if changed or fresh:
+            try:
+                self._write_uiddb(database.uidvalidity, uidnext, rows)
+            except StoreError:
+                if not readonly:
+                    raise              # who only reads may do so from a disk that takes nothing
 
         # 5. columns
         self._names = [present[name] for _, name in rows]
@@ -259,9 +264,10 @@ class Folder:
         keywords = self._read_keywords(rows, present)
         recent = frozenset(range(first_fresh, uidnext)).union(old_arrivals)
         before = self._snapshot
-        if before is not None and readonly and recent:
-            recent -= self._old_recent       # numbers of a read-only look are not written
-        self._old_recent |= recent
+        if readonly:
+            recent |= {uid for uid, name in rows if present[name].startswith(NEW)}
+            recent -= self._old_recent       # they stay in new/, but are told once
+            self._old_recent |= recent
         # a new message or a rename by ourselves changed the stamps: read them again,
         # and trust them only if nothing was younger than the grain
         self._stamps = self._stamp() if not arrived else None
@@ -272,6 +278,14 @@ class Folder:
             snapshot = before if not before.recent else _with_recent(before, frozenset())
         self._snapshot = snapshot
         return snapshot
+
+    def _new_uidvalidity(self, readonly: bool) -> int:
+        try:
+            return self.tree.next_uidvalidity()
+        except StoreError:
+            if not readonly:
+                raise
+            return self.tree.next_uidvalidity(record=False)
 
     def _write_uiddb(self, uidvalidity: int, uidnext: int, rows: list[tuple[int, bytes]]) -> None:
         replace(os.path.join(self.path, uiddb.NAME), uiddb.render(uidvalidity, uidnext, rows),
@@ -372,8 +386,8 @@ class Folder:
         return os.path.join(os.fsencode(self.cur), self._names[at])
 
     def _find_again(self, at: int) -> bool:
-        """The name changed (flags of another program): look for the base name."""
-        root = base(self._names[at])
+        """The name changed (flags of another program, or it is new no more): look for the base name."""
+        root = base(self._names[at].removeprefix(NEW))
         found = self._list_cur().get(root)
         if found is None:
             return False

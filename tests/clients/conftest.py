@@ -13,7 +13,9 @@ from tests.conftest import Server, plain_environ, serving
 @pytest.fixture
 def listener() -> Iterator[Server]:
     """The chain in one process, for clients that are no test of its modes."""
-    with serving(IMAP_IDLE_TIMEOUT="1") as running:
+    with serving(IMAP_IDLE_TIMEOUT="1", IMAPDEBUGFILE="dialogue") as running:
+        (running.maildir / "dialogue").write_bytes(b"")
+        (running.maildir / "dialogue").chmod(0o666)
         yield running
 
 

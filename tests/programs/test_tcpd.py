@@ -412,3 +412,10 @@ def test_complaints() -> None:
     assert done.stderr == f"CRIT: cannot listen on 127.0.0.1 port {port}: Address already in use\n".encode()
     done = once("-tls", "-address=127.0.0.1", str(free_port()), "/bin/cat", TLS_CERTFILE="/no/imapd.pem")
     assert (done.returncode, done.stderr) == (1, b"CRIT: /no/imapd.pem: No such file or directory\n")
+
+
+def test_replies_are_not_delayed(start: Start) -> None:
+    """TCP_NODELAY: a small reply does not wait for the acknowledgement of the one before."""
+    program = ("import socket; s = socket.socket(fileno=0);"
+               "print(s.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY), flush=True)")
+    assert int(start([], sys.executable, "-c", program).say()) != 0
