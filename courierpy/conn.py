@@ -42,6 +42,7 @@ class Conn:
         self.sent = 0
         self.pending = pending          # bytes read by an earlier stage
         self.record = -1                # descriptor of a file that gets a record of the dialogue
+        self._unnoted = b""             # of a line that is not whole yet
         self._out: list[bytes] = []
         self._size = 0
 
@@ -59,13 +60,13 @@ class Conn:
         self.flush()
         data = self._read(timeout)
         if self.record >= 0:
-            self._note(b"READ: ", data)
+            lines, end, self._unnoted = (self._unnoted + data).rpartition(b"\n")
+            if end:
+                self._note(b"READ: ", lines)
         return data
 
     def _note(self, word: bytes, data: bytes) -> None:
-        lines = data.split(b"\n")
-        if not lines[-1]:
-            lines.pop()
+        lines = data.removesuffix(b"\n").split(b"\n")
         try:
             os.write(self.record, b"".join(word + line.rstrip(b"\r") + b"\n" for line in lines))
         except OSError:

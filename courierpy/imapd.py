@@ -182,11 +182,16 @@ class _Imapd:
             self.conn.pending = b""
 
     def _record(self) -> None:
-        """IMAPDEBUGFILE in the Maildir, if it is there already, gets the dialogue."""
+        """IMAPDEBUGFILE in the Maildir, if it is there already, gets the dialogue; a
+        directory gets a file for each session."""
         name = self.settings.text("IMAPDEBUGFILE")
         if name:
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
+            if os.path.isdir(name):
+                name = os.path.join(name, str(os.getpid()))
+                flags |= os.O_CREAT
             try:
-                self.conn.record = os.open(name, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+                self.conn.record = os.open(name, flags, 0o600)
             except OSError:
                 return
 

@@ -1,6 +1,9 @@
 """What the tests of real clients share."""
 from __future__ import annotations
 
+import os
+import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,12 +14,44 @@ from tests.conftest import Server, plain_environ, serving
 
 
 @pytest.fixture
-def listener() -> Iterator[Server]:
+def listener(request: pytest.FixtureRequest) -> Iterator[Server]:
     """The chain in one process, for clients that are no test of its modes."""
-    with serving(IMAP_IDLE_TIMEOUT="1", IMAPDEBUGFILE="dialogue") as running:
-        (running.maildir / "dialogue").write_bytes(b"")
-        (running.maildir / "dialogue").chmod(0o666)
+    yield from recorded("fork", request.node.name)
+
+
+@pytest.fixture(params=["fork", "exec"])
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """The chain in each of its modes."""
+    yield from recorded(request.param, request.node.name)
+
+
+def recorded(mode: str, name: str) -> Iterator[Server]:
+    with serving(mode, IMAP_IDLE_TIMEOUT="1", IMAPDEBUGFILE="tmp/talk") as running:
+        prepare(running.maildir)
         yield running
+        keep(running.maildir, name)
+
+
+@pytest.fixture
+def tunnel(maildir: Path, tunnel: str, request: pytest.FixtureRequest) -> Iterator[str]:
+    """As everywhere, and recorded."""
+    prepare(maildir)
+    yield tunnel.replace("env ", "env IMAPDEBUGFILE=tmp/talk ")
+    keep(maildir, request.node.name)
+
+
+def prepare(maildir: Path) -> None:
+    (maildir / "tmp" / "talk").mkdir()
+    (maildir / "tmp" / "talk").chmod(0o777)
+
+
+def keep(maildir: Path, name: str) -> None:
+    """The sessions' records go to $COURIERPY_RECORD, for tests/dialogue/record.py."""
+    folder = os.environ.get("COURIERPY_RECORD")
+    if folder:
+        target = Path(folder) / re.sub(r"\W+", "_", name).strip("_")
+        if (maildir / "tmp" / "talk").is_dir():
+            shutil.copytree(maildir / "tmp" / "talk", target, dirs_exist_ok=True)
 
 
 def run(words: list[str], home: Path, timeout: float = 60, **environ: str) -> str:

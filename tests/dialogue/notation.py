@@ -9,7 +9,8 @@ A file is a header (``key: value`` words, then a blank line) and lines::
     = deliver new/one            an act from outside the protocol
 
 Untagged lines that the file does not name are passed over unless the header
-says ``strict``.
+says ``strict``.  ``mail`` names the messages that are there, ``new: yes`` puts them
+into new/.
 """
 from __future__ import annotations
 
@@ -20,6 +21,9 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+
+from courierpy.admin import demo
+from tests.conftest import MAIL
 
 DEADLINE = 20.0
 
@@ -53,8 +57,15 @@ MAILS.update({
     "empty-subject": _mail("", "group: dan@example.org;", 1, "p5@x", "<p5@x>"),
     "8bit": _mail("gr\u00fc\u00dfe", "J\u00f6rg <j\u00f6rg@\u00f6.example>", 1),
 })
+MAILS.update({f"demo{at}": (
+    f"From: {sender}\nTo: demo@example.org\nSubject: {subject}\nDate: Tue, 24 Nov 2026 1{at}:00:00 +0000\n"
+    f"Message-ID: <demo{at}@example.org>\nMIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8\n\n"
+    f"{text}").encode() for at, (sender, subject, text) in enumerate(demo.MESSAGES)})
+MAILS.update({f"mail{at}": MAIL % (at, at, at) for at in (1, 2, 3)})
 SETS: dict[str, list[str]] = {"empty": [], "one": ["one"], "two": ["one", "two"],
                               "three": ["one", "two", "three"], "8bit": ["8bit"],
+                              "demo": ["demo0", "demo1", "demo2", "demo3"],
+                              "mails": ["mail1", "mail2", "mail3"],
                               "threads": ["plan", "re-plan", "other", "lost", "again", "empty-subject"]}
 
 
@@ -143,7 +154,8 @@ class Player:
         for name in ("cur", "new", "tmp"):
             (self.maildir / name).mkdir(parents=True)
         for at, name in enumerate(SETS[dialogue.header.get("mail", "empty")]):
-            self.put(f"cur/{1700000000 + at}.M{at}P1.host:2,", MAILS[name], at)
+            self.put(f"new/{1700000000 + at}.M{at}P1.host" if "new" in dialogue.header
+                     else f"cur/{1700000000 + at}.M{at}P1.host:2,", MAILS[name], at)
         self.environ = {"PATH": os.environ["PATH"], "AUTHENTICATED": "demo", "TZ": "UTC",
                         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "HOSTNAME": "host"}
         for key, value in dialogue.header.items():

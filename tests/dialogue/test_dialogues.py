@@ -15,6 +15,6 @@ sys.modules["dialogue_notation"] = notation
 _spec.loader.exec_module(notation)
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in HERE.glob("*.txt")))
+@pytest.mark.parametrize("name", sorted(str(path.relative_to(HERE)) for path in HERE.rglob("*.txt")))
 def test_dialogue(name: str, tmp_path: Path) -> None:
     notation.Player(notation.Dialogue(HERE / name), tmp_path).run()

@@ -22,7 +22,8 @@ def test_a_reply_is_one_write(maildir: Path) -> None:
     theirs.close()
     ours.settimeout(20)
     assert ours.recv(65536).startswith(b"* PREAUTH ")
-    for command in (b"SELECT INBOX", b"FETCH 1:3 (UID FLAGS ENVELOPE BODY[])", b"UID STORE 1:3 +FLAGS (\\Seen $a)",
+    for command in (b"SELECT INBOX", b"FETCH 1:3 (UID FLAGS ENVELOPE BODY[])",
+                    b"UID STORE 1:3 +FLAGS (\\Seen $a)",
                     b"APPEND INBOX {4+}\r\na: b", b"COPY 1:2 INBOX", b"LIST \"\" *", b"SEARCH ALL", b"NOOP",
                     b"UNSELECT"):
         ours.sendall(b"a " + command + b"\r\n")
@@ -36,7 +37,8 @@ def test_a_reply_is_one_write(maildir: Path) -> None:
 def test_standard_error_stays_clean_over_a_pipe(maildir: Path) -> None:
     """Clients read it as they read standard output: alpine, and whoever starts ssh like that."""
     process = start(maildir, subprocess.PIPE, subprocess.PIPE)
-    out, error = process.communicate(b"a SELECT INBOX\r\nb FOO\r\nc SELECT INBOX.no\r\nd LOGOUT\r\n", timeout=20)
+    out, error = process.communicate(b"a SELECT INBOX\r\nb FOO\r\nc SELECT INBOX.no\r\nd LOGOUT\r\n",
+                                     timeout=20)
     assert b"c NO [NONEXISTENT]" in out
     assert error == b""
 
