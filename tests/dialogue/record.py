@@ -45,7 +45,7 @@ class Writer:
     def reply(self, line: str) -> str | None:
         """The line of a reply as the dialogue wants it; None for one that says nothing."""
         line = escape(line)
-        if re.match(r"\* (BYE|OK \[(UIDNEXT|UNSEEN|PERMANENT)|FLAGS|ID|CAPABILITY|NAMESPACE|\d+ RECENT)", line):
+        if re.match(r"\* (BYE|OK \[(UIDNEXT|UNSEEN|PERM)|FLAGS|ID|CAPABILITY|NAMESPACE|\d+ RECENT)", line):
             return None
         line = re.sub(r"(UIDVALIDITY |APPENDUID |COPYUID )(\d+)", lambda m: m[1] + self.name(m[2]), line)
         if line.startswith("*") and " FETCH (" in line:
@@ -70,7 +70,6 @@ def session(todo: list[tuple[str, str]], writer: Writer) -> list[str]:
     """The steps of one session, without the number of the client."""
     out: list[str] = []
     at = 0
-    tag = ""
     while at < len(todo):
         word, text = todo[at]
         at += 1
