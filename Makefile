@@ -1,10 +1,11 @@
 # make serve: a demo server on 127.0.0.1:1143      make check: style, types, quick tests
 # make test:  everything, real clients included    make index: rewrite the command table
+# make bench-idle: how long a push takes
 PYTHON ?= python3
 PORT ?= 1143
 BIN = .venv/bin
 
-.PHONY: install serve check test index clean
+.PHONY: install serve check test index bench-idle clean
 
 install: .venv/installed
 
@@ -21,7 +22,7 @@ serve: install
 	@$(BIN)/courierpy serve -C demo/imapd --port $(PORT)
 
 check: install
-	$(BIN)/ruff check courierpy tests
+	$(BIN)/ruff check courierpy tests bench
 	$(BIN)/mypy
 	$(BIN)/python -m courierpy.commands.build_index --check
 	$(BIN)/python -m pytest -m 'not server and not clients and not peers'
@@ -32,6 +33,9 @@ test: check
 
 index: install
 	$(BIN)/python -m courierpy.commands.build_index
+
+bench-idle: install
+	$(BIN)/python bench/idle.py
 
 clean:
 	rm -rf .venv demo build *.egg-info

@@ -280,10 +280,13 @@ class Session:
                 literal.sink.abort()  # type: ignore[attr-defined]
 
     def _sync(self, row: commands.Row) -> None:
-        if self.selected is None or row.flags & LEAVES_FOLDER:
-            return
+        if self.selected is not None and not row.flags & LEAVES_FOLDER:
+            self.tell(expunges=not row.flags & USES_SEQ)
+
+    def tell(self, *, expunges: bool, flags_of_new: bool = False) -> None:
+        """As sync.tell; Bye when the selected mailbox is there no more."""
         try:
-            sync.tell(self, expunges=not row.flags & USES_SEQ)
+            sync.tell(self, expunges=expunges, flags_of_new=flags_of_new)
         except store.FolderMissing:
             raise Bye("The selected mailbox was deleted.", b"NONEXISTENT") from None
         except store.StoreError as error:

@@ -40,8 +40,14 @@ TLS_TIMEOUT = 30.0
 # traceback: a bug of ours is logged even where our files cannot be read
 PRELOADED = ("courierpy.auth.authdaemon", "courierpy.auth.sasl", "courierpy.imapd", "courierpy.imaplogin",
              "courierpy.maildir.folders", "courierpy.message", "courierpy.tls", "datetime", "html",
-             "traceback", "unicodedata", "encodings.ascii", "encodings.cp1252", "encodings.iso8859_15",
-             "encodings.latin_1", "encodings.utf_16_be", "encodings.utf_8")
+             "traceback", "unicodedata", "ctypes.util", "pyinotify", "encodings.ascii",
+             "encodings.cp1252", "encodings.iso8859_15", "encodings.latin_1",
+             "encodings.utf_16_be", "encodings.utf_8")
+
+# A client that is gone without a word is noticed within five minutes: probes when all is
+# quiet, and an end to waiting for its acknowledgements (milliseconds).
+ALIVE = ((socket.TCP_KEEPIDLE, 180), (socket.TCP_KEEPINTVL, 30), (socket.TCP_KEEPCNT, 4),
+         (socket.TCP_USER_TIMEOUT, 300_000))
 
 TEXT_OPTIONS = {"access", "address", "denymsg", "group", "user", "pid", "stderr", "stderrlogger",
                 "stderrloggername"}
@@ -390,6 +396,8 @@ class Listener:
         client.setblocking(True)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for option, value in ALIVE:
+            client.setsockopt(socket.IPPROTO_TCP, option, value)
         try:
             address = shown(client.getpeername()[0])
         except OSError:
@@ -603,7 +611,11 @@ def preload() -> None:
     from courierpy import commands, ext
     from courierpy.commands.index import COMMANDS
     for name in PRELOADED:
-        importlib.import_module(name)
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            if name != "pyinotify":    # without it IDLE looks by the clock
+                raise
     for word in COMMANDS:
         commands.find(word)
     for seam in ext.SEAMS:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from io import FileIO
 
     from courierpy.maildir.folders import Folders
+    from courierpy.maildir.watch import Watch
 
 NEW = b"../new/"                   # before the name of a message that is not in cur/ yet
 GRAIN = 0.02                       # seconds: a directory younger than this is read again
@@ -154,10 +155,23 @@ class Folder:
         self._stamps: tuple[int, ...] | None = None
         self._readonly = False
         self._old_recent: frozenset[int] = frozenset()
+        self._watch: Watch | None = None
+        self._database: tuple[tuple[int, int, int], uiddb.UidDb] | None = None
+        self._unwritten = False                 # the uiddb holds messages that we removed
 
     def close(self) -> None:
         self._snapshot = None
         self._names = []
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
+
+    def watch(self) -> Watch:
+        """What hears of changes from now on, until close().  Raises watch.Refused."""
+        if self._watch is None:
+            from courierpy.maildir.watch import Watch
+            self._watch = Watch(self.path)
+        return self._watch
 
     def locked(self) -> FolderLock:
         return self._lock
@@ -192,8 +206,35 @@ class Folder:
                 self._snapshot = _with_recent(self._snapshot, frozenset())
             return self._snapshot
         self._readonly = readonly
-        with self._lock:
+        # most changes need no number: a look without the lock will do, or will do as
+        # soon as the session that holds it has numbered what is new
+        if self._look(readonly) or not self._lock.take(lambda: self._look(readonly)):
+            assert self._snapshot is not None
+            return self._snapshot
+        try:
             return self._scan(readonly)
+        finally:
+            self._lock.release()
+
+    def _look(self, readonly: bool) -> bool:
+        """Make the snapshot from what is there, if all of it is numbered and nothing has to be written."""
+        if self._unwritten or self._snapshot is None:
+            return False
+        stamps = self._stamp()
+        database = self._numbers()
+        arrived = self._list_new()
+        if database is None or (arrived and not readonly):
+            return False
+        present = self._present(database)
+        for name in arrived:
+            present.setdefault(base(name), NEW + name)
+        if any(name not in database.names for name in present):
+            return False
+        rows = sorted((uid, name) for name, uid in database.names.items() if name in present)
+        self._columns(database.uidvalidity, database.uidnext, rows, present, frozenset(), readonly)
+        after = self._stamp()
+        self._stamps = after if stamps == after else None
+        return True
 
     def _stamp(self) -> tuple[int, ...] | None:
         """Identities of the directories and the uiddb; None when one is too young to trust."""
@@ -229,13 +270,8 @@ class Folder:
         arrived = self._take_new() if take_new and not readonly else []
         old_arrivals = [database.names[name] for name in arrived if name in database.names]
 
-        # 3. names in cur/; what is missing is looked for twice (a rename during
-        # readdir can hide a name that never went away)
-        present = self._list_cur()
-        if any(name not in present for name in database.names):
-            for name, file in self._list_cur().items():
-                present.setdefault(name, file)
-
+        # 3. names in cur/
+        present = self._present(database)
         if readonly or not take_new:
             for name in self._list_new():
                 present.setdefault(base(name), NEW + name)
@@ -257,23 +293,62 @@ class Folder:
                 if not readonly:
                     raise              # who only reads may do so from a disk that takes nothing
 
+        self._unwritten = False
+
         # 5. columns
-        self._names = [present[name] for _, name in rows]
-        uids = array("I", [uid for uid, _ in rows])
-        flags = bytes([bits_of(info(file)) for file in self._names])
-        keywords = self._read_keywords(rows, present)
         recent = frozenset(range(first_fresh, uidnext)).union(old_arrivals)
-        before = self._snapshot
-        if readonly:
-            recent |= {uid for uid, name in rows if present[name].startswith(NEW)}
-            recent -= self._old_recent       # they stay in new/, but are told once
-            self._old_recent |= recent
+        snapshot = self._columns(database.uidvalidity, uidnext, rows, present, recent, readonly, merge=True)
         # a new message or a rename by ourselves changed the stamps: read them again,
         # and trust them only if nothing was younger than the grain
         self._stamps = self._stamp() if not arrived else None
         if stamps is None or (self._stamps != stamps and not changed and not fresh):
             self._stamps = None
-        snapshot = Snapshot(database.uidvalidity, uidnext, uids, flags, keywords, recent)
+        return snapshot
+
+    def _numbers(self) -> uiddb.UidDb | None:
+        """The uiddb, read only when it is another file than the last time."""
+        path = os.path.join(self.path, uiddb.NAME)
+        try:
+            found = os.stat(path)
+        except OSError:
+            return uiddb.read(path)
+        key = found.st_ino, found.st_mtime_ns, found.st_size
+        if self._database is None or self._database[0] != key:
+            database = uiddb.read(path)
+            if database is None or time.time_ns() - found.st_mtime_ns < GRAIN * 1e9:
+                return database        # too young to be told from the next one
+            self._database = key, database
+        return self._database[1]
+
+    def _present(self, database: uiddb.UidDb) -> dict[bytes, bytes]:
+        """base name -> file name in cur/.  What is missing is looked for twice: a rename
+        during readdir can hide a name that never went away."""
+        present = self._list_cur()
+        if any(name not in present for name in database.names):
+            for name, file in self._list_cur().items():
+                present.setdefault(name, file)
+        return present
+
+    def _columns(self, uidvalidity: int, uidnext: int, rows: list[tuple[int, bytes]],
+                 present: dict[bytes, bytes], recent: frozenset[int], readonly: bool,
+                 merge: bool = False) -> Snapshot:
+        """The snapshot of these rows of (UID, base name); the one before if nothing differs."""
+        before, old_names = self._snapshot, self._names
+        self._names = [present[name] for _, name in rows]
+        uids = array("I", [uid for uid, _ in rows])
+        if before is not None and before.uids == uids:
+            flags = bytearray(before.flags)
+            for at, (old, file) in enumerate(zip(old_names, self._names, strict=True)):
+                if old != file:
+                    flags[at] = bits_of(info(file))
+        else:
+            flags = bytearray([bits_of(info(file)) for file in self._names])
+        keywords = self._read_keywords(rows, present, merge)
+        if readonly:
+            recent |= {uid for uid, name in rows if present[name].startswith(NEW)}
+            recent -= self._old_recent       # they stay in new/, but are told once
+            self._old_recent |= recent
+        snapshot = Snapshot(uidvalidity, uidnext, uids, bytes(flags), keywords, recent)
         if before is not None and not recent and _same(before, snapshot):
             snapshot = before if not before.recent else _with_recent(before, frozenset())
         self._snapshot = snapshot
@@ -321,16 +396,15 @@ class Folder:
     def _list_cur(self) -> dict[bytes, bytes]:
         """base name -> file name.  Of duplicates the last name in byte order is shown."""
         found: dict[bytes, bytes] = {}
+        known = set(self._names)                 # a name that was a message is one
         try:
             with os.scandir(os.fsencode(self.cur)) as entries:
                 for entry in entries:
                     name = entry.name
-                    if name.startswith(b".") or b"\n" in name:
+                    if name not in known and (name.startswith(b".") or b"\n" in name or not entry.is_file()):
                         continue
-                    if not entry.is_file():      # type from readdir, no stat for files
-                        continue
-                    root = base(name)
-                    if found.get(root, b"") < name:
+                    root = name.rpartition(b":")[0] or name
+                    if root not in found or found[root] < name:
                         found[root] = name
         except FileNotFoundError:
             raise FolderMissing(self.cur) from None
@@ -338,11 +412,11 @@ class Folder:
             raise trouble(self.cur, error) from None
         return found
 
-    def _read_keywords(self, rows: list[tuple[int, bytes]],
-                       present: dict[bytes, bytes]) -> dict[int, frozenset[bytes]]:
+    def _read_keywords(self, rows: list[tuple[int, bytes]], present: dict[bytes, bytes],
+                       merge: bool) -> dict[int, frozenset[bytes]]:
         if not self.tree.keywords:
             return {}
-        words = self._keywords.read(present)
+        words = self._keywords.read(present, merge)
         if not words:
             return {}
         return {uid: words[name] for uid, name in rows if name in words}
@@ -616,6 +690,7 @@ class Folder:
             return 0, []
         uidvalidity, numbers = target._enter(sources, bring)
         self._stamps = None
+        self._unwritten = self._unwritten or bring is os.rename
         return uidvalidity, list(zip(known, numbers, strict=True))
 
     # -- messages out
@@ -635,6 +710,7 @@ class Folder:
                 raise trouble(self._path(at), error) from None
             gone.append(uid)
         self._stamps = None
+        self._unwritten = self._unwritten or bool(gone)
         return gone
 
     def _is_deleted(self, at: int) -> bool:

@@ -40,8 +40,9 @@ class Keywords:
         except OSError:
             return 0
 
-    def read(self, bases: Collection[bytes]) -> dict[bytes, frozenset[bytes]]:
-        """Keywords of the messages ``bases``; merges updates into ``:list``."""
+    def read(self, bases: Collection[bytes], merge: bool = True) -> dict[bytes, frozenset[bytes]]:
+        """Keywords of the messages ``bases``.  ``merge``: updates go into ``:list``; only
+        under the folder's lock, as whoever changes keywords reads and writes there."""
         try:
             entries = os.listdir(os.fsencode(self.path))
         except FileNotFoundError:
@@ -70,7 +71,7 @@ class Keywords:
             if name in bases and name not in pending:
                 self._take(found, name, b".%d.%s" % (number, name))
         taken = [name for name in pending if self._take(found, name, name)]
-        if taken or len(found) < len(listed):
+        if merge and (taken or len(found) < len(listed)):
             self._merge(found, taken, period + 1)
         return {name: words for name, words in found.items() if words}
 

@@ -16,11 +16,13 @@ from courierpy.maildir.names import tmp_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
 STALE_ELSEWHERE = 120.0            # seconds, for a holder on another host
 STALE_EMPTY = 10.0                 # an empty lock of a crashed writer
 PATIENCE = 14.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.0005, 0.01      # seconds between two tries: it is held for milliseconds
 
 
 class FolderLock:
@@ -34,13 +36,21 @@ class FolderLock:
         self._depth = 0
 
     def __enter__(self) -> FolderLock:
-        if self._depth == 0 and self.enabled:
-            self._take()
-        self._depth += 1
+        self.take()
         return self
+
+    def take(self, unless: Callable[[], bool] = lambda: False) -> bool:
+        """Take the lock; False, without it, when ``unless()`` became true while it was waited for."""
+        if self._depth == 0 and self.enabled and not self._take(unless):
+            return False
+        self._depth += 1
+        return True
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  where: TracebackType | None) -> None:
+        self.release()
+
+    def release(self) -> None:
         self._depth -= 1
         if self._depth == 0 and self.enabled:
             try:
@@ -48,7 +58,7 @@ class FolderLock:
             except OSError as error_:
                 log.warn(f"{self.lock}: {error_.strerror}")
 
-    def _take(self) -> None:
+    def _take(self, unless: Callable[[], bool]) -> bool:
         # 1. a file of our own that says who we are
         mine = os.path.join(self.tmp, tmp_name(self.host, "courierlock"))
         owner = f"{os.getpid()}:{os.uname().nodename}".encode()
@@ -61,18 +71,18 @@ class FolderLock:
         except OSError as error:
             raise trouble(mine, error) from None
         try:
-            self._link(mine)
+            return self._link(mine, unless)
         finally:
             os.unlink(mine)
 
-    def _link(self, mine: str) -> None:
+    def _link(self, mine: str, unless: Callable[[], bool]) -> bool:
         # 2. link it to the lock's name until that works
         end = time.monotonic() + PATIENCE
-        pause = 0.001
+        pause = FIRST_PAUSE
         while True:
             try:
                 os.link(mine, self.lock)
-                return
+                return True
             except FileExistsError:
                 pass
             except OSError as error:
@@ -84,7 +94,9 @@ class FolderLock:
                 log.warn(f"{self.lock}: held for {PATIENCE:.0f} seconds by {holder}")
                 raise Busy(f"{self.lock}: held by {holder}")
             time.sleep(pause)
-            pause = min(pause * 2, 0.05)
+            pause = min(pause * 1.5, LONGEST_PAUSE)
+            if unless():
+                return False
 
     def _stale(self) -> str | None:
         """None when the lock is gone now, else who holds it."""
