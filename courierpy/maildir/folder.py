@@ -3,8 +3,8 @@
 The hard part is ``scan``.  Names in cur/ change under our feet (a flag is a
 rename by whoever sets it), new/ fills from outside, and several sessions number
 the same messages.  So: the uiddb is read and written under the lock, a name
-that is missing is looked for a second time before the message counts as gone,
-and a directory whose mtime is as young as the clock's grain is read again next
+that is missing is looked for again before the message counts as gone, and a
+directory whose mtime is as young as the clock's grain is read again next
 time, because a change in the same instant would not show.
 """
 from __future__ import annotations
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 NEW = b"../new/"                   # before the name of a message that is not in cur/ yet
 GRAIN = 0.02                       # seconds: a directory younger than this is read again
+READINGS = 6                       # of cur/ before a message that is not seen is gone
 HEADER_PIECE = 8192                # octets read at first when only the header is wanted
 TMP_AGE = 36 * 3600                # seconds after which files in tmp/ are garbage
 
@@ -225,12 +226,12 @@ class Folder:
         arrived = self._list_new()
         if database is None or (arrived and not readonly):
             return False
-        present = self._present(database)
+        present = self._list_cur()
         for name in arrived:
             present.setdefault(base(name), NEW + name)
-        if any(name not in database.names for name in present):
+        if present.keys() != database.names.keys():
             return False
-        rows = sorted((uid, name) for name, uid in database.names.items() if name in present)
+        rows = sorted((uid, name) for name, uid in database.names.items())
         self._columns(database.uidvalidity, database.uidnext, rows, present, frozenset(), readonly)
         after = self._stamp()
         self._stamps = after if stamps == after else None
@@ -321,13 +322,33 @@ class Folder:
         return self._database[1]
 
     def _present(self, database: uiddb.UidDb) -> dict[bytes, bytes]:
-        """base name -> file name in cur/.  What is missing is looked for twice: a rename
-        during readdir can hide a name that never went away."""
+        """base name -> file name in cur/.
+
+        A file that is renamed while readdir goes by can be missed, again and again if
+        somebody toggles its flags.  What is missing counts as gone after a reading
+        during which the directory did not change, or after several.
+        """
         present = self._list_cur()
-        if any(name not in present for name in database.names):
-            for name, file in self._list_cur().items():
-                present.setdefault(name, file)
+        missing = [name for name in database.names if name not in present]
+        for _ in range(READINGS):
+            if not missing:
+                break
+            before = self._cur_mtime()
+            settled = time.time_ns() - before > GRAIN * 1e9
+            again = self._list_cur()
+            present.update((name, again[name]) for name in missing if name in again)
+            missing = [name for name in missing if name not in again]
+            if settled and self._cur_mtime() == before:
+                break
         return present
+
+    def _cur_mtime(self) -> int:
+        try:
+            return os.stat(self.cur).st_mtime_ns
+        except FileNotFoundError:
+            raise FolderMissing(self.cur) from None
+        except OSError as error:
+            raise trouble(self.cur, error) from None
 
     def _columns(self, uidvalidity: int, uidnext: int, rows: list[tuple[int, bytes]],
                  present: dict[bytes, bytes], recent: frozenset[int], readonly: bool,
