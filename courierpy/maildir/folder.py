@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 NEW = b"../new/"                   # before the name of a message that is not in cur/ yet
 GRAIN = 0.02                       # seconds: a directory younger than this is read again
+TRIES = 10                         # for a file whose name another session changes at the same time
 READINGS = 6                       # of cur/ before a message that is not seen is gone
 HEADER_PIECE = 8192                # octets read at first when only the header is wanted
 TMP_AGE = 36 * 3600                # seconds after which files in tmp/ are garbage
@@ -490,6 +491,13 @@ class Folder:
         self._stamps = None
         return True
 
+    def locate(self, uid: int) -> tuple[bytes, int]:
+        """(path, flag bits) as they are now.  Raises Vanished."""
+        at = self._index(uid)
+        if not os.path.lexists(self._path(at)) and not self._find_again(at):
+            raise Vanished(f"{self.path}: uid {uid}")
+        return self._path(at), bits_of(info(self._names[at]))
+
     def read(self, uid: int, header: bool = False) -> bytes:
         """The file's bytes; with ``header`` at least those up to the empty line.  Raises Vanished."""
         at = self._index(uid)
@@ -564,7 +572,7 @@ class Folder:
         return done
 
     def _rename_flags(self, at: int, change: FlagChange) -> int:
-        for _ in range(5):
+        for _ in range(TRIES):
             old = self._names[at]
             bits = change.bits(bits_of(info(old)))
             new = with_flags(old, bits)
@@ -617,19 +625,19 @@ class Folder:
                 found = os.stat(draft.path)
                 name = unique_name(os.path.basename(draft.path), found.st_dev, found.st_ino)
                 name += f",S={draft.size}"
-                sources.append((os.fsencode(draft.path), name, draft.flags, draft.keywords))
-            result = self._enter(sources, os.rename)
+                sources.append(_Source(os.fsencode(draft.path), name, draft.flags, draft.keywords))
+            uidvalidity, uids = self._enter(sources, os.rename)
             pending = []
-            return result
+            return uidvalidity, [uid for uid in uids if uid is not None]
         except OSError as error:
             raise trouble(self.path, error) from None
         finally:
             for draft in pending:
                 draft.abort()
 
-    def _enter(self, sources: Sequence[tuple[bytes, str, int, frozenset[bytes]]],
-               bring: object) -> tuple[int, list[int]]:
-        """Bring files in under the lock and number them in the order given.
+    def _enter(self, sources: Sequence[_Source], bring: object) -> tuple[int, list[int | None]]:
+        """Bring files in under the lock and number them in the order given; None for
+        a message that is gone meanwhile.
 
         A message without flags goes to new/, so that the first session that sees
         it is told that it is recent; the others go to cur/.
@@ -647,15 +655,16 @@ class Folder:
                 rows = sorted((uid, name) for name, uid in database.names.items())
                 uidnext = database.uidnext
                 # 2. keywords before the message can be seen
-                uids = []
-                for source, name, bits, words in sources:
-                    root = os.fsencode(name)
-                    if words and self.tree.keywords:
-                        self._keywords.write(root, words, sync=self.tree.fsync == "always")
-                    target = (os.path.join(os.fsencode(self.cur), with_flags(root, bits)) if bits
-                              else os.path.join(os.fsencode(self.new), root))
-                    bring(source, target)  # type: ignore[operator]
-                    moved.append((source, target))
+                uids: list[int | None] = []
+                for source in sources:
+                    root = os.fsencode(source.name)
+                    if source.words and self.tree.keywords:
+                        self._keywords.write(root, source.words, sync=self.tree.fsync == "always")
+                    target = self._bring(source, root, bring)
+                    if target is None:
+                        uids.append(None)
+                        continue
+                    moved.append((source.path, target))
                     rows.append((uidnext, root))
                     uids.append(uidnext)
                     uidnext += 1
@@ -665,13 +674,27 @@ class Folder:
                     for directory in {os.path.dirname(target) for _, target in moved}:
                         sync_directory(os.fsdecode(directory))
             except (OSError, StoreError) as error:
-                for source, target in moved:
-                    self._undo(source, target, bring)
+                for path, target in moved:
+                    self._undo(path, target, bring)
                 if isinstance(error, OSError):
                     raise trouble(self.cur, error) from None
                 raise
         self._stamps = None
         return database.uidvalidity, uids
+
+    def _bring(self, source: _Source, root: bytes, bring: object) -> bytes | None:
+        """Where the file is now; None when it is gone.  Its name may change under our
+        hands: another session sets a flag."""
+        for _ in range(TRIES):
+            target = (os.path.join(os.fsencode(self.cur), with_flags(root, source.bits)) if source.bits
+                      else os.path.join(os.fsencode(self.new), root))
+            try:
+                bring(source.path, target)  # type: ignore[operator]
+                return target
+            except FileNotFoundError:
+                if not source.again():
+                    return None
+        return None
 
     @staticmethod
     def _undo(source: bytes, target: bytes, bring: object) -> None:
@@ -705,14 +728,14 @@ class Folder:
                 continue
             name = unique_name(tmp_name(self.tree.host), found.st_dev, found.st_ino) + f",S={size}"
             words = snapshot.keywords.get(uid, NO_KEYWORDS) if snapshot else NO_KEYWORDS
-            sources.append((self._path(at), name, bits_of(info(self._names[at])), words))
+            sources.append(_Source(self._path(at), name, bits_of(info(self._names[at])), words, self, uid))
             known.append(uid)
         if not sources:
             return 0, []
         uidvalidity, numbers = target._enter(sources, bring)
         self._stamps = None
         self._unwritten = self._unwritten or bring is os.rename
-        return uidvalidity, list(zip(known, numbers, strict=True))
+        return uidvalidity, [(old, new) for old, new in zip(known, numbers, strict=True) if new is not None]
 
     # -- messages out
 
@@ -738,6 +761,32 @@ class Folder:
         if not os.path.lexists(self._path(at)) and not self._find_again(at):
             return False
         return bool(bits_of(info(self._names[at])) & DELETED)
+
+
+class _Source:
+    """A file on its way into a folder.  ``folder`` and ``uid``: where it comes from,
+    when it is a message already."""
+
+    __slots__ = ("bits", "folder", "name", "path", "uid", "words")
+
+    def __init__(self, path: bytes, name: str, bits: int, words: frozenset[bytes],
+                 folder: Folder | None = None, uid: int = 0) -> None:
+        self.path = path
+        self.name = name
+        self.bits = bits
+        self.words = words
+        self.folder = folder
+        self.uid = uid
+
+    def again(self) -> bool:
+        """Look for it under another name; False when it is gone."""
+        if self.folder is None:
+            raise DiskTrouble(self.path, FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)))
+        try:
+            self.path, self.bits = self.folder.locate(self.uid)
+        except Vanished:
+            return False
+        return True
 
 
 def _read_header(file: FileIO) -> bytes:
