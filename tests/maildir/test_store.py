@@ -13,7 +13,6 @@ from courierpy.kinds import ANSWERED, DELETED, DRAFT, FLAGGED, NO_KEYWORDS, SEEN
 from courierpy.maildir import errors, uiddb
 from courierpy.maildir.folder import Folder
 from courierpy.maildir.folders import Folders
-from courierpy.maildir.locks import FolderLock
 from courierpy.message.message import Message, wire_form
 from tests.conftest import fill
 
@@ -262,44 +261,6 @@ def test_subscriptions(tree: Folders) -> None:
     tree.subscribe("INBOX.b", False)
     tree.subscribe("INBOX.absent", False)
     assert path.read_bytes() == b"INBOX.a\n"
-
-
-def test_lock(tree: Folders) -> None:
-    path = Path(tree.root) / "tmp" / "courier.lock"
-    with FolderLock(tree.root, "host"):
-        assert path.read_text() == f"{os.getpid()}:{os.uname().nodename}"
-        assert os.listdir(path.parent) == ["courier.lock"]
-    assert not path.exists()
-    with FolderLock(tree.root, "host", enabled=False):
-        assert not path.exists()
-
-
-def test_lock_of_a_dead_process(tree: Folders) -> None:
-    path = Path(tree.root) / "tmp" / "courier.lock"
-    pid = os.fork()
-    if pid == 0:
-        os._exit(0)
-    os.waitpid(pid, 0)
-    path.write_text(f"{pid}:{os.uname().nodename}")
-    began = time.monotonic()
-    with FolderLock(tree.root, "host"):
-        assert path.read_text().startswith(f"{os.getpid()}:")
-    assert time.monotonic() - began < 5
-    # of another host: only when it is old
-    path.write_text("1:elsewhere")
-    os.utime(path, (time.time() - 300,) * 2)
-    with FolderLock(tree.root, "host"):
-        assert path.read_text().startswith(f"{os.getpid()}:")
-
-
-def test_lock_that_is_held(tree: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
-    from courierpy.maildir import locks
-    monkeypatch.setattr(locks, "PATIENCE", 0.2)
-    path = Path(tree.root) / "tmp" / "courier.lock"
-    path.write_text(f"{os.getppid()}:{os.uname().nodename}")
-    with pytest.raises(errors.Busy), FolderLock(tree.root, "host"):
-        pass
-    assert os.listdir(path.parent) == ["courier.lock"]
 
 
 def test_garbage_in_tmp(tree: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
