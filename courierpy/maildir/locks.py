@@ -1,32 +1,67 @@
 """The folder lock: ``tmp/courier.lock``, as Courier takes it.
 
 A file that holds ``<pid>:<host>`` is linked to the lock's name; who succeeds
-holds it.  A lock whose holder is a dead process of this host is taken away at
-once, one of another host when it is two minutes old.  Waiting ends: after
-``PATIENCE`` seconds the command is refused rather than hanging.
+holds it, and the file's own name goes.
+
+Who may be overruled.  The lock of a process of this host that is dead, or was
+started after the lock was made, is taken away at once; so is one with our own pid
+that we do not hold.  Of another host's process we know only the time: two minutes.
+Times are compared by the clock that dates our own file, which may be another
+machine's.
+
+How it is waited for.  It is held for milliseconds, so first a few short pauses,
+without any preparation; then inotify says when the lock goes, and the holder's
+descriptor when it dies.  Waiting ends: after ``REPORT`` seconds the log names the
+holder, after ``PATIENCE`` seconds the command is refused rather than hanging.
+
+How it is let go.  Signals whose handlers may raise an exception are held back
+while it is held: the exception could come between link() and the first line of
+the body, or in ``__exit__`` before the first line of it, and the lock would stay.
+A child of fork() holds nothing.  So the body is short, does no client I/O and
+starts no program.
 """
 from __future__ import annotations
 
+import errno
 import os
 import time
 
 from courierpy import log
-from courierpy.maildir.errors import Busy, trouble
+from courierpy.maildir.errors import Busy, FolderMissing, StoreError, trouble
+from courierpy.maildir.inotify import IN_DELETE, IN_MOVED_FROM, IN_ONLYDIR, Inotify
 from courierpy.maildir.names import tmp_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal as _signal
     from collections.abc import Callable
     from types import TracebackType
+else:
+    # what signal wraps in enumerations, which would cost 2 us at each lock
+    import _signal
 
-STALE_ELSEWHERE = 120.0            # seconds, for a holder on another host
+STALE_ELSEWHERE = 120.0            # seconds, for a holder on another host, or a text that names nobody
 STALE_EMPTY = 10.0                 # an empty lock of a crashed writer
+YOUNGER = 3.0                      # a holder started so much later than its lock is another process
+REPORT = 5.0                       # one lock is held for so long: the log should know
 PATIENCE = 14.0
-FIRST_PAUSE, LONGEST_PAUSE = 0.0005, 0.01      # seconds between two tries: it is held for milliseconds
+FIRST_PAUSE, LONGEST_PAUSE = 0.0005, 0.05      # seconds between two tries; each is half as long again
+LAST_SPIN = 0.004                  # a longer pause is a watch, where there can be one: 7 ms have passed
+LOOK_AGAIN = 0.25                  # while watching, in case that another host removes the lock
+TEXT = 300                         # bytes of a lock that are read
+# SIGTSTP has no handler here, but a process that is stopped should not hold a lock
+SIGNALS = frozenset({_signal.SIGHUP, _signal.SIGINT, _signal.SIGTERM, _signal.SIGTSTP})
+
+# what this process holds: its objects never break each other's lock
+_held: set[FolderLock] = set()
 
 
 class FolderLock:
-    """``with FolderLock(path, host):`` — re-entered by the same object for free."""
+    """``with FolderLock(path, host):`` — re-entered by the same object for free.
+
+    ``path``: the folder.  ``host``: for the name in tmp/; the text has the system's
+    own name.  Not ``enabled``: does nothing, successfully.
+    """
 
     def __init__(self, path: str, host: str, enabled: bool = True) -> None:
         self.tmp = os.path.join(path, "tmp")
@@ -34,106 +69,329 @@ class FolderLock:
         self.host = host
         self.enabled = enabled
         self._depth = 0
+        self._since = 0.0
+        self._masked: frozenset[int] = SIGNALS   # signals that we hold back
 
     def __enter__(self) -> FolderLock:
         self.take()
         return self
 
     def take(self, unless: Callable[[], bool] = lambda: False) -> bool:
-        """Take the lock; False, without it, when ``unless()`` became true while it was waited for."""
-        if self._depth == 0 and self.enabled and not self._take(unless):
-            return False
-        self._depth += 1
-        return True
+        """Take the lock; False, without it, when ``unless()`` became true while it was waited for.
+
+        Raises Busy when it is held for too long, FolderMissing without a tmp/,
+        another StoreError for what the disk refuses.
+        """
+        if not self.enabled:
+            return True
+        if self in _held:
+            self._depth += 1
+            return True
+        # 1. a file of our own that says who we are
+        mine = os.path.join(self.tmp, tmp_name(self.host, "courierlock"))
+        try:
+            self._write(mine)
+            # 2. link it to the lock's name until that works
+            return self._link(mine) or self._wait(mine, unless)
+        finally:
+            # 3. the link is all that counts, or nothing is left
+            try:
+                os.unlink(mine)
+            except FileNotFoundError:
+                pass                             # it could not be made
+            except OSError as error:
+                log.warn(f"{mine}: {error.strerror}")
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  where: TracebackType | None) -> None:
         self.release()
 
     def release(self) -> None:
+        """Undo one take().  In a child of the process that took the lock this does nothing."""
+        if not self.enabled or self not in _held:
+            return
         self._depth -= 1
-        if self._depth == 0 and self.enabled:
-            try:
-                os.unlink(self.lock)
-            except OSError as error_:
-                log.warn(f"{self.lock}: {error_.strerror}")
-
-    def _take(self, unless: Callable[[], bool]) -> bool:
-        # 1. a file of our own that says who we are
-        mine = os.path.join(self.tmp, tmp_name(self.host, "courierlock"))
-        owner = f"{os.getpid()}:{os.uname().nodename}".encode()
+        if self._depth > 0:
+            return
         try:
-            fd = os.open(mine, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+            # nobody may have overruled us before this time: no need to look
+            if time.monotonic() - self._since < STALE_EMPTY or self._is_ours():
+                os.unlink(self.lock)
+            else:
+                log.warn(f"{self.lock}: another has it: we held it for too long")
+        except OSError as error_:
+            log.warn(f"{self.lock}: {error_.strerror}")
+        finally:
+            _held.discard(self)
+            self._unmask()
+
+    def _is_ours(self) -> bool:
+        with open(self.lock, "rb") as file:
+            return file.read(TEXT) == _owner()
+
+    def _write(self, mine: str) -> None:
+        try:
+            fd = os.open(mine, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
             try:
-                os.write(fd, owner)
+                owner = _owner()
+                if os.write(fd, owner) < len(owner):   # half a number is another process
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             finally:
                 os.close(fd)
         except OSError as error:
-            raise trouble(mine, error) from None
-        try:
-            return self._link(mine, unless)
-        finally:
-            os.unlink(mine)
+            raise self._trouble(mine, error) from None
 
-    def _link(self, mine: str, unless: Callable[[], bool]) -> bool:
-        # 2. link it to the lock's name until that works
-        end = time.monotonic() + PATIENCE
-        pause = FIRST_PAUSE
-        while True:
+    def _link(self, mine: str) -> bool:
+        """One try.  With True the lock is ours and signals are held back."""
+        try:
+            before = _signal.pthread_sigmask(_signal.SIG_BLOCK, SIGNALS)
+        except BaseException:
+            # a handler that was due raised; what was blocked before we do not know now
+            _signal.pthread_sigmask(_signal.SIG_UNBLOCK, SIGNALS)
+            raise
+        self._masked = SIGNALS - before
+        done = False
+        try:
             try:
                 os.link(mine, self.lock)
-                return True
-            except FileExistsError:
-                pass
+                done = True
             except OSError as error:
-                raise trouble(self.lock, error) from None
-            holder = self._stale()
-            if holder is None:
-                continue
-            if time.monotonic() > end:
-                log.warn(f"{self.lock}: held for {PATIENCE:.0f} seconds by {holder}")
-                raise Busy(f"{self.lock}: held by {holder}")
-            time.sleep(pause)
-            pause = min(pause * 1.5, LONGEST_PAUSE)
-            if unless():
-                return False
+                # NFS: the answer to a link that worked may be lost, and the repeated call fails
+                done = _links(mine) == 2
+                if not done and not isinstance(error, FileExistsError):
+                    raise self._trouble(self.lock, error) from None
+            if done:
+                self._since = time.monotonic()
+                self._depth = 1
+                _held.add(self)
+        finally:
+            if not done:
+                self._unmask()
+        return done
 
-    def _stale(self) -> str | None:
-        """None when the lock is gone now, else who holds it."""
+    def _unmask(self) -> None:
+        # last: the handler of a signal that came meanwhile runs in here and may raise
+        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, self._masked)
+
+    def _wait(self, mine: str, unless: Callable[[], bool]) -> bool:
         try:
-            with open(self.lock, "rb") as file:
-                text = file.read(300)
-                age = time.time() - os.fstat(file.fileno()).st_mtime
+            born = os.lstat(mine).st_mtime
+        except OSError as error:
+            raise self._trouble(mine, error) from None
+        began = time.monotonic()
+        waiting = _Waiting(self.tmp, self.lock)
+        again = False
+        try:
+            while True:
+                waited = time.monotonic() - began
+                holder = self._judge(born + waited)
+                if waited > PATIENCE:
+                    raise Busy(f"{self.lock}: held by {holder or 'others by turns'}")
+                if holder is not None:
+                    if again and unless():
+                        return False
+                    waiting.pause(holder)
+                if self._link(mine):
+                    return True
+                again = True
+        finally:
+            waiting.close()
+
+    def _judge(self, now: float) -> _Holder | None:
+        """Who holds the lock; None when it is gone, by its holder or by us.  ``now``: of the file system."""
+        try:
+            # a link, a directory or a pipe of this name is nobody's lock, but must not stop us
+            fd = os.open(self.lock, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                holder = _Holder(os.read(fd, TEXT), os.fstat(fd))
+                if holder.stale(now) and self._break(fd, holder):
+                    return None
+                return holder
+            finally:
+                os.close(fd)
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise trouble(self.lock, error) from None
-        pid, _, host = text.decode("ascii", "replace").partition(":")
-        if pid.isdigit() and host == os.uname().nodename:
-            # our own pid: a lock of an earlier process with this number
-            stale = int(pid) == os.getpid() or not _alive(int(pid))
-        else:
-            stale = age > (STALE_ELSEWHERE if text else STALE_EMPTY)
-        if not stale:
-            return text.decode("ascii", "replace") or "nobody"
+            raise self._trouble(self.lock, error) from None
+
+    def _break(self, fd: int, holder: _Holder) -> bool:
+        """Take a stale lock away, unless another waiter is about to.  ``fd``: its file, as it was judged.
+
+        Two that judge the same lock must not remove each other's fresh one.  So the
+        stale file is itself locked, and removed only if the name still leads to it: it
+        cannot change between that look and unlink(), because whoever changes it must
+        have the same flock.  Not by rename and a look afterwards: if the wrong one was
+        caught, its holder may let go before it is put back, and it would stay for ever.
+        Courier takes no flock, but pauses for 5 seconds after it removed a lock.
+        """
+        import fcntl
         try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass                       # NFS would want to write: the look must do
+        if _leads_to(self.lock, holder.key):
             os.unlink(self.lock)
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            raise trouble(self.lock, error) from None
-        return None
+            log.info(f"{self.lock}: stale, of {holder}")
+        return True
+
+    def _trouble(self, path: str, error: OSError) -> StoreError:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR):
+            return FolderMissing(f"{self.tmp}: {error.strerror}")
+        return trouble(path, error)
 
 
-def _alive(pid: int) -> bool:
+def _in_child() -> None:
+    """After fork(): the parent holds its locks, we do not; and we hear signals again."""
+    held = [*_held]
+    _held.clear()
+    for lock in held:
+        lock._unmask()
+
+
+os.register_at_fork(after_in_child=_in_child)
+
+
+def _owner() -> bytes:
+    return f"{os.getpid()}:{os.uname().nodename}".encode()
+
+
+def _links(path: str) -> int:
+    try:
+        return os.lstat(path).st_nlink
+    except OSError:
+        return 0
+
+
+def _leads_to(path: str, key: tuple[int, int]) -> bool:
+    try:
+        there = os.lstat(path)
+    except OSError:
+        return False
+    return (there.st_dev, there.st_ino) == key
+
+
+class _Holder:
+    """What a lock says of who holds it.  ``pid``: of a process of this host, else 0."""
+
+    def __init__(self, text: bytes, there: os.stat_result) -> None:
+        self.key = (there.st_dev, there.st_ino)
+        self.mtime = there.st_mtime
+        self.text = text.decode("ascii", "replace")
+        self.number, _, self.host = self.text.partition(":")
+        # 0 and more than 31 bits are no process, but something else for kill()
+        number = int(self.number) if text[:1].isdigit() and self.number.isdigit() else 0
+        self.pid = number if self.host == os.uname().nodename and number < 1 << 31 else 0
+
+    def __str__(self) -> str:
+        if not self.text:
+            return "an empty file"
+        return f"pid {self.number} of host {self.host}" if self.host else repr(self.text)
+
+    def stale(self, now: float) -> bool:
+        age = now - self.mtime
+        if not self.pid:
+            return age > (STALE_ELSEWHERE if self.text else STALE_EMPTY)
+        if self.pid == os.getpid():
+            return not any(_leads_to(lock.lock, self.key) for lock in _held)   # an earlier process
+        return not alive(self.pid, age)
+
+
+def alive(pid: int, age: float = 0.0) -> bool:
+    """Does this process of this host live, and did it when a file was made ``age`` seconds ago?"""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True
+        pass
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[0] != b"Z"
-    except (OSError, IndexError):
-        return True
+            words = file.read().rpartition(b")")[2].split()
+        # proc(5): the state is field 3, the start field 22, in ticks since the boot.  Both
+        # sides are spans of time, so that neither the boot's date nor a file server's clock
+        # comes in
+        started = time.clock_gettime(time.CLOCK_BOOTTIME) - int(words[19]) / os.sysconf("SC_CLK_TCK")
+        return words[0] not in (b"Z", b"X", b"x") and age < started + YOUNGER
+    except (OSError, IndexError, ValueError):
+        return True                    # it is hidden from us
+
+
+class _Waiting:
+    """One wait for a lock: what was seen, and the watch once there is one."""
+
+    def __init__(self, tmp: str, lock: str) -> None:
+        self.tmp = tmp
+        self.lock = lock
+        self._name = os.path.basename(lock).encode()
+        self._pause = FIRST_PAUSE
+        self._watch: Inotify | None = None
+        self._refused = False
+        self._seen: tuple[object, ...] = ()
+        self._since = 0.0
+        self._told = False
+
+    def close(self) -> None:
+        if self._watch is not None:
+            self._watch.close()
+
+    def pause(self, holder: _Holder) -> None:
+        """Return when the lock may be free, or after a short time."""
+        self._report(holder)
+        # the kernel tells of this host's processes only
+        if self._pause <= LAST_SPIN or not holder.pid or self._refused:
+            time.sleep(self._pause)
+            self._pause = min(self._pause * 1.5, LONGEST_PAUSE)
+        elif self._watch is None:
+            self._start()              # and try once more: it may have gone before
+        else:
+            self._hear(self._watch, holder.pid)
+
+    def _report(self, holder: _Holder) -> None:
+        seen = (holder.key, holder.mtime, holder.text)   # the number of an inode is soon used again
+        if seen != self._seen:
+            self._seen, self._since = seen, time.monotonic()
+        elif not self._told and time.monotonic() - self._since >= REPORT:
+            self._told = True
+            log.warn(f"{self.lock}: lock held for {REPORT:.0f} s by {holder}")
+
+    def _start(self) -> None:
+        try:
+            self._watch = Inotify()
+            # the folder, not the lock: the watch then outlasts each holder
+            self._watch.add(self.tmp, IN_DELETE | IN_MOVED_FROM | IN_ONLYDIR)
+        except OSError:
+            # a limit, or no inotify: by short pauses then
+            self._refused = True
+            self.close()
+            self._watch = None
+
+    def _hear(self, watch: Inotify, pid: int) -> None:
+        import select
+        poll = select.poll()
+        poll.register(watch.fd, select.POLLIN)
+        try:
+            process = os.pidfd_open(pid)
+        except ProcessLookupError:
+            time.sleep(FIRST_PAUSE)    # another waiter is about to remove the lock
+            return
+        except OSError:
+            process = -1               # the limit of descriptors: seen when we look again
+        try:
+            if process >= 0:
+                poll.register(process, select.POLLIN)
+            end = time.monotonic() + LOOK_AGAIN
+            left = LOOK_AGAIN
+            while left > 0:
+                ready = [fd for fd, _ in poll.poll(left * 1000)]
+                if process in ready:
+                    time.sleep(FIRST_PAUSE)    # it may be a zombie that looks alive: no busy loop
+                    return
+                # without a name: the folder itself is gone, or events were dropped
+                if watch.fd in ready and any(name in (self._name, b"") for _, _, name in watch.events()):
+                    return
+                left = end - time.monotonic()
+        finally:
+            if process >= 0:
+                os.close(process)
