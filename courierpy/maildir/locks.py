@@ -190,7 +190,7 @@ class FolderLock:
                 if holder is not None:
                     if again and unless():
                         return False
-                    waiting.pause(holder)
+                    waiting.pause(holder, PATIENCE - waited)
                 if self._link(mine):
                     return True
                 again = True
@@ -336,8 +336,8 @@ class _Waiting:
         if self._watch is not None:
             self._watch.close()
 
-    def pause(self, holder: _Holder) -> None:
-        """Return when the lock may be free, or after a short time."""
+    def pause(self, holder: _Holder, left: float) -> None:
+        """Return when the lock may be free, or after a short time, ``left`` seconds at most."""
         self._report(holder)
         # the kernel tells of this host's processes only
         if self._pause <= LAST_SPIN or not holder.pid or self._refused:
@@ -346,7 +346,7 @@ class _Waiting:
         elif self._watch is None:
             self._start()              # and try once more: it may have gone before
         else:
-            self._hear(self._watch, holder.pid)
+            self._hear(self._watch, holder.pid, min(LOOK_AGAIN, left))
 
     def _report(self, holder: _Holder) -> None:
         seen = (holder.key, holder.mtime, holder.text)   # the number of an inode is soon used again
@@ -367,7 +367,7 @@ class _Waiting:
             self.close()
             self._watch = None
 
-    def _hear(self, watch: Inotify, pid: int) -> None:
+    def _hear(self, watch: Inotify, pid: int, left: float) -> None:
         import select
         poll = select.poll()
         poll.register(watch.fd, select.POLLIN)
@@ -381,8 +381,7 @@ class _Waiting:
         try:
             if process >= 0:
                 poll.register(process, select.POLLIN)
-            end = time.monotonic() + LOOK_AGAIN
-            left = LOOK_AGAIN
+            end = time.monotonic() + left
             while left > 0:
                 ready = [fd for fd, _ in poll.poll(left * 1000)]
                 if process in ready:
