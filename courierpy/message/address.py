@@ -10,13 +10,31 @@ import re
 _TOKEN = re.compile(rb"""\s+|"(?:[^"\\]|\\.)*"?|\[[^\]]*\]?|[<>@,:;()]|[^\s"<>@,:;()\[\]]+|.""", re.S)
 _ESCAPE = re.compile(rb"\\(.)", re.S)
 
+# ``Name <a@b>``, ``"Name" <a@b>`` and ``a@b``, as nearly all addresses are; the last group is
+# the rest where something else comes
+_USUAL = re.compile(rb"""\s*+(?:"([^"\\]*+)"\s*+|([^\s"<>@,:;()\[\]]++(?:[ ][^\s"<>@,:;()\[\]]++)*+)\s*+)?
+    <([^\s"<>@,:;()\[\]]++)@([^\s"<>@,:;()\[\]]++)>\s*+(?:,|\Z)
+    |\s*+([^\s"<>@,:;()\[\]]++)@([^\s"<>@,:;()\[\]]++)\s*+(?:,|\Z)|(.+)""", re.S | re.X)
+
 # name, route, mailbox, host: each bytes or None
 Address = tuple["bytes | None", "bytes | None", "bytes | None", "bytes | None"]
 
 
 def parse(value: bytes) -> list[Address]:
     """The addresses of an unfolded header value; groups as start and end markers."""
+    found = usual(value)
+    if found is not None:
+        return [(name or None, None, local, host) for name, local, host in found]
     return _Parser(value).run()
+
+
+def usual(value: bytes) -> list[tuple[bytes, bytes, bytes]] | None:
+    """(name, mailbox, host) of each where all are of the usual forms, else None."""
+    found = _USUAL.findall(value)
+    if not found or found[-1][6]:
+        return None
+    return [(quoted.strip() or words, local or bare, host or domain)
+            for quoted, words, local, host, bare, domain, _ in found]
 
 
 def _unquote(token: bytes) -> bytes:

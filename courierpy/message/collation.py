@@ -6,9 +6,9 @@ of code points are texts in order.
 """
 from __future__ import annotations
 
-import re
-
-_SPACE = re.compile(r"\s+")
+_BLANKS = bytes(32 if chr(code).isspace() and code < 128 else code for code in range(256))
+_ASCII = _BLANKS.upper()                   # of an ASCII text: blanks and capitals
+_ASCII_LINES = _ASCII[:10] + b"\n" + _ASCII[11:]
 
 
 class _Map(dict[int, str]):
@@ -23,7 +23,16 @@ class _Map(dict[int, str]):
         return value
 
 
+class _FoldedMap(dict[int, str]):
+    """The same, with a line end for white space, which no key of other characters holds."""
+
+    def __missing__(self, code: int) -> str:
+        value = self[code] = "\n" if chr(code).isspace() else _MAP[code]
+        return value
+
+
 _MAP = _Map()
+_FOLDED = _FoldedMap()
 
 
 def key(text: str) -> str:
@@ -33,4 +42,17 @@ def key(text: str) -> str:
 
 def fold(text: str) -> str:
     """The key for a search: runs of white space, as folding leaves them, count as one blank."""
-    return key(_SPACE.sub(" ", text))
+    if text.isascii():
+        return fold_ascii(text.encode()).decode()
+    text = text.translate(_FOLDED)
+    while "\n\n" in text:
+        text = text.replace("\n\n", "\n")
+    return text.replace("\n", " ")
+
+
+def fold_ascii(text: bytes, lines: bool = False) -> bytes:
+    """``fold`` of a text of ASCII; with ``lines`` of each of its lines."""
+    text = text.translate(_ASCII_LINES if lines else _ASCII)
+    while b"  " in text:
+        text = text.replace(b"  ", b" ")
+    return text

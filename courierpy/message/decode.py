@@ -5,10 +5,14 @@ import re
 from binascii import Error, a2b_base64, a2b_qp, b2a_base64
 from urllib.parse import unquote_to_bytes
 
+from courierpy.message.headers import wire_form
+
 _WORD = re.compile(rb"=\?([^?\s]+)\?([BbQq])\?([^?]*)\?=")
 _BETWEEN = re.compile(rb"(\?=)\s+(=\?[^?\s]+\?[BbQq]\?)")
-_NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]+")
-_TAG = re.compile(r"<(/?)([A-Za-z]*)[^<>]*>")
+_NOT_BASE64 = re.sub(rb"[A-Za-z0-9+/]", b"", bytes(range(256)))
+_TAG = re.compile(r"<[^<>]*>")
+_HIDES = re.compile(r"<(script|style)(?![a-z])[^<>]*>", re.I | re.A)
+_SHOWS = {name: re.compile(f"</{name}(?![a-z])[^<>]*>", re.I | re.A) for name in ("script", "style")}
 # codecs of Python that are no charsets of mail, and some slow with long texts
 _NO_CHARSETS = frozenset(("idna", "punycode", "unicode-escape", "raw-unicode-escape", "undefined"))
 
@@ -27,8 +31,11 @@ def charset_text(data: bytes, charset: str) -> str:
 
 
 def base64(data: bytes) -> bytes:
-    """Whatever decodes; rubbish is passed over."""
-    clean = _NOT_BASE64.sub(b"", data.split(b"=")[0] if b"=" in data[:-4] else data)
+    """Whatever decodes; rubbish is passed over, and what stands behind the padding."""
+    end = data.find(b"=")
+    if end >= 0 and len(wire_form(data[end:])) > 4:
+        data = data[:end]
+    clean = data.translate(None, _NOT_BASE64)
     if len(clean) % 4 == 1:
         clean = clean[:-1]
     try:
@@ -67,6 +74,11 @@ def words(value: bytes) -> str:
     return "".join(out)
 
 
+def utf_8(value: bytes) -> bytes:
+    """A header value in UTF-8, whatever it was."""
+    return charset_text(value, "").encode("utf-8", "replace")
+
+
 def encode_8bit(value: bytes) -> bytes:
     """A header value in ASCII: 8-bit text becomes encoded words of at most 75 octets."""
     if value.isascii():
@@ -84,25 +96,23 @@ def encode_8bit(value: bytes) -> bytes:
     return b" ".join(chunks)
 
 
-def html_text(text: str) -> str:
-    """Text of HTML: tags, scripts and styles go, entities become characters."""
+def html_text(text: str, blanks: bool = False) -> str:
+    """Text of HTML: tags, scripts and styles go, entities become characters.
+
+    ``blanks``: where any white space will do, a no-break space may be a blank.
+    """
     from html import unescape
+    if blanks:
+        text = text.replace("&nbsp;", " ")
     kept = []
     at = 0
-    hidden = ""                     # the element that hides its text, while it is open
-    for tag in _TAG.finditer(text):
-        name = tag[2].lower()
-        if hidden:
-            if not (tag[1] and name == hidden):
-                continue
-            hidden = ""
-        else:
-            kept.append(text[at:tag.start()])
-            if name in ("script", "style") and not tag[1]:
-                hidden = name
-        at = tag.end()
-    kept.append(text[at:])
-    return unescape(" ".join(kept))
+    while (hides := _HIDES.search(text, at)) is not None:
+        kept += _TAG.split(text[at:hides.start()])
+        shows = _SHOWS[hides[1].lower()].search(text, hides.end())
+        if shows is None:               # it hides nothing: no end of it comes
+            return unescape(" ".join([*kept, text[hides.end():]]))
+        at = shows.end()
+    return unescape(" ".join(kept + _TAG.split(text[at:])))
 
 
 def extended(value: bytes) -> tuple[str, bytes]:

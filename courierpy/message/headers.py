@@ -1,11 +1,34 @@
-"""Header blocks: where they end, their fields, unfolding.  RFC 5322 2.2."""
+"""Header blocks: where they end, their fields, unfolding.  RFC 5322 2.2.
+
+What asks for a few fields looks for those alone: one regular expression with
+their names over the header, and no work for the rest.
+"""
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
+_BARE_LF = re.compile(rb"(?<!\r)\n")
 _BLANK = re.compile(rb"\n\r?\n")
-_FIELD = re.compile(rb"^([!-9;-~]+)[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)", re.M)
+_VALUE = rb"[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)"
+_FIELD = re.compile(rb"\n([!-9;-~]+)" + _VALUE)
+_LINE = re.compile(rb"[^\n]*(?:\n(?=[ \t])[^\n]*)*(?:\n|\Z)")
 _FOLD = re.compile(rb"\r?\n(?=[ \t])")
+_NAME = re.compile(rb"[!-9;-~]+")
+# what ENVELOPE and BODYSTRUCTURE are made of; the first letters let most lines go at once
+_TOLD = re.compile(
+    rb"\n(?=[BCDFIMRST])(date|subject|from|sender|reply-to|to|cc|bcc|in-reply-to|message-id|content-"
+    rb"(?:type|transfer-encoding|id|description|disposition|language|location|md5))" + _VALUE, re.I)
+_LISTS = frozenset((b"to", b"cc", b"bcc"))
+
+
+def wire_form(data: bytes) -> bytes:
+    """Line ends as CRLF."""
+    if b"\r" not in data:
+        return data.replace(b"\n", b"\r\n")
+    if data.count(b"\r\n") == data.count(b"\n"):
+        return data
+    return _BARE_LF.sub(b"\r\n", data)
 
 
 def header_end(data: bytes, start: int, stop: int) -> int:
@@ -22,24 +45,80 @@ def blank_line(data: bytes, start: int, stop: int | None = None) -> tuple[int, i
     return match.span() if match is not None else (stop, stop)
 
 
-def fields(data: bytes, start: int, stop: int) -> list[tuple[bytes, bytes]]:
-    """(name as spelled, value unfolded and stripped) of each field, in order."""
-    return [(match[1], unfold(match[2])) for match in _FIELD.finditer(data, start, stop)]
+def block(data: bytes, start: int, stop: int) -> bytes:
+    """A header with the end of the line before it, so that each field begins behind one."""
+    return data[start - 1:stop] if start else b"\n" + data[:stop]
+
+
+def cut(header: bytes, limit: int) -> bytes:
+    """No more of a block than ``limit`` octets of its wire form."""
+    if len(header) <= limit // 2:
+        return header              # each octet may count twice
+    return header[:1] + wire_form(header[1:limit + 1])[:limit]
+
+
+def fields(header: bytes) -> list[tuple[bytes, bytes]]:
+    """(name as spelled, value unfolded and stripped) of each field of a block, in order."""
+    return [(name, unfold(value)) for name, value in _FIELD.findall(header)]
+
+
+def told(header: bytes) -> dict[bytes, bytes]:
+    """Lower-case name -> value of the fields that ENVELOPE and BODYSTRUCTURE tell.
+
+    The first of a name counts; the values of a repeated To, Cc or Bcc are joined.
+    """
+    found: dict[bytes, bytes] = {}
+    more: dict[bytes, list[bytes]] = {}
+    for name, value in _TOLD.findall(header):
+        name = name.lower()
+        if name not in found:
+            found[name] = unfold(value)
+        elif name in _LISTS:
+            more.setdefault(name, [found[name]]).append(unfold(value))
+    for name, values in more.items():
+        found[name] = b", ".join(values)
+    return found
+
+
+@lru_cache(64)
+def _one(name: bytes) -> re.Pattern[bytes]:
+    return re.compile(rb"\n" + re.escape(name) + _VALUE, re.I)
+
+
+def values(header: bytes, name: bytes) -> list[bytes]:
+    """The unfolded values of one field of a block, in order."""
+    if _NAME.fullmatch(name) is None:
+        return []
+    return [unfold(value) for value in _one(name.lower()).findall(header)]
 
 
 def unfold(value: bytes) -> bytes:
     """The line breaks go, the blanks stay; NUL and bare CR become blanks."""
-    value = _FOLD.sub(b"", value) if b"\n" in value else value
     if b"\r" in value or b"\0" in value:
+        value = _FOLD.sub(b"", value)
         value = value.rstrip(b"\r").replace(b"\r", b" ").replace(b"\0", b" ")
+    elif b"\n" in value:
+        value = value.replace(b"\n", b"")      # each has a blank behind it, or it would end the field
     return value.strip(b" \t")
+
+
+@lru_cache(64)
+def _some(names: frozenset[bytes]) -> re.Pattern[bytes] | None:
+    """The lines of these fields in a block; None where a name is none that a field can have."""
+    if not names or not all(map(_NAME.fullmatch, names)):
+        return None
+    return re.compile(rb"\n((?:" + b"|".join(re.escape(name) for name in sorted(names)) +
+                      rb")[ \t]*:[^\n]*(?:\n[ \t][^\n]*)*)", re.I)
 
 
 def raw_fields(data: bytes, start: int, stop: int, wanted: frozenset[bytes], negate: bool) -> bytes:
     """The lines of the fields in (or, negated, not in) ``wanted`` (lower case), as they stand."""
+    pattern = None if negate else _some(wanted)
+    if pattern is not None and (not start or data.startswith(b"\n", start - 1)):
+        lines = pattern.findall(block(data, start, stop))
+        return b"\n".join(lines) + b"\n" if lines else b""
     kept = []
-    for line in re.finditer(rb"[^\n]*(?:\n(?=[ \t])[^\n]*)*(?:\n|\Z)", data[start:stop]):
-        text = line[0]
+    for text in _LINE.findall(data, start, stop):
         if not text.strip(b"\r\n"):
             continue
         name, colon, _ = text.partition(b":")

@@ -10,13 +10,21 @@ from __future__ import annotations
 import re
 
 from courierpy.message import headers
-from courierpy.message.decode import extended
+from courierpy.message.decode import extended, transfer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _TOKEN = re.compile(rb"[^\s()<>@,;:\\\"/\[\]?=]+")
+_TYPE = re.compile(rb"\s*([^\s()<>@,;:\\\"/\[\]?=]+)\s*/\s*([^\s()<>@,;:\\\"/\[\]?=]+)")
 _PARAM = re.compile(rb"""[\s;]*([^\s=;"]+)\s*=\s*("(?:[^"\\]|\\.)*"?|[^;]*)""", re.S)
+# the same where nothing needs a second look; the last group is the rest that may
+_PLAIN = re.compile(rb"""[\s;]*([^\s=;"*]+)\s*=\s*(?:"([^"\\]*)"|([^\s;"()]+))\s*(?:;|\Z)|(.+)""", re.S)
 _COMMENT = re.compile(rb"\((?:[^()\\]|\\.)*\)")
 _ESCAPE = re.compile(rb"\\(.)", re.S)
-_DASHES = re.compile(rb"^--([^\r\n]*)\r?\n?", re.M)
+_LINE = re.compile(rb"--([^\r\n]*)\r?\n?")
+_ENCODINGS = frozenset((b"7bit", b"8bit", b"binary", b"base64", b"quoted-printable"))
 
 
 class Limits:
@@ -35,42 +43,52 @@ DEFAULT = Limits()
 
 
 class Part:
-    """``start``: its header; ``body``..``stop``: its content.  Offsets."""
+    """``start``: its header; ``body``..``stop``: its content.  Offsets into the file's
+    bytes.  ``known``: the fields that are told, see ``headers.told``."""
 
-    __slots__ = ("body", "boundary", "children", "fields", "kind", "params", "parent",
+    __slots__ = ("body", "boundary", "children", "data", "kind", "known", "limit", "params", "parent",
                  "start", "stop", "subkind")
 
     def __init__(self, data: bytes, start: int, body: int, parent: Part | None, default: bytes,
                  limit: int) -> None:
+        self.data = data
         self.start = start
         self.body = self.stop = body
         self.parent = parent
+        self.limit = limit
         self.children: list[Part] = []
-        self.fields = headers.fields(data, start, min(body, start + limit))
+        self.known = headers.told(self.block)
         self._content_type(default)
 
+    @property
+    def block(self) -> bytes:
+        """The header as far as the limits let it be looked into."""
+        return headers.cut(headers.block(self.data, self.start, self.body), self.limit)
+
+    @property
+    def fields(self) -> list[tuple[bytes, bytes]]:
+        """(name, value) of all fields, each time anew."""
+        return headers.fields(self.block)
+
     def _content_type(self, default: bytes) -> None:
-        value = self.field(b"content-type")
-        text = value if value is not None else default
-        kind, slash, rest = text.partition(b"/")
-        subkind = _TOKEN.match(rest.lstrip())
-        if not slash or subkind is None or not _TOKEN.fullmatch(kind.strip()):
+        value = self.known.get(b"content-type")
+        match = _TYPE.match(default if value is None else value)
+        self.boundary = b""
+        if match is None:
             self.kind, self.subkind = b"text", b"plain"
-            self.params = [] if value is not None else [(b"charset", b"us-ascii")]
-        else:
-            self.kind, self.subkind = kind.strip().lower(), subkind[0].lower()
-            self.params = parameters(rest[subkind.end() + len(rest) - len(rest.lstrip()):])
-            if value is None and self.kind == b"text":
-                self.params = [(b"charset", b"us-ascii")]
-        self.boundary = next((value for name, value in self.params if name == b"boundary"), b"")
-        self.boundary = self.boundary.rstrip()
+            self.params: list[tuple[bytes, bytes]] = []
+            return
+        self.kind, self.subkind = match[1].lower(), match[2].lower()
+        if value is None:
+            self.params = [(b"charset", b"us-ascii")] if self.kind == b"text" else []
+            return
+        self.params = parameters(value[match.end():])
+        if self.kind == b"multipart":
+            self.boundary = next((text for name, text in self.params if name == b"boundary"), b"").rstrip()
 
     def field(self, name: bytes) -> bytes | None:
-        """The first field of this (lower-case) name."""
-        for own, value in self.fields:
-            if own.lower() == name:
-                return value
-        return None
+        """The first field of this (lower-case) name, one of those that are told."""
+        return self.known.get(name)
 
     @property
     def multipart(self) -> bool:
@@ -85,13 +103,37 @@ class Part:
 
     @property
     def encoding(self) -> bytes:
-        value = self.field(b"content-transfer-encoding") or b""
+        value = self.known.get(b"content-transfer-encoding", b"")
+        lowered = value.lower()
+        if lowered in _ENCODINGS:
+            return lowered
         match = _TOKEN.search(_COMMENT.sub(b"", value))
         return match[0].lower() if match else b"7bit"
+
+    @property
+    def charset(self) -> str:
+        """As it is named, or ""."""
+        value = next((text for name, text in self.params if name == b"charset"), b"")
+        return value.decode("ascii", "replace")
+
+    def octets(self) -> bytes:
+        """The content, its transfer encoding undone."""
+        return transfer(headers.wire_form(self.data[self.body:self.stop]), self.encoding)
+
+    def walk(self) -> Iterator[Part]:
+        """This part and all in it, each before what is in it."""
+        stack = [self]
+        while stack:
+            part = stack.pop()
+            yield part
+            stack.extend(reversed(part.children))
 
 
 def parameters(text: bytes) -> list[tuple[bytes, bytes]]:
     """``; name=value`` pairs, names in lower case; RFC 2231 pieces joined and decoded to UTF-8."""
+    found = _PLAIN.findall(text)
+    if not found or not found[-1][3]:
+        return [(name.lower(), quoted or value) for name, quoted, value, _ in found]
     plain: list[tuple[bytes, bytes]] = []
     pieces: dict[bytes, list[tuple[int, bool, bytes]]] = {}
     at = 0
@@ -142,13 +184,15 @@ def parse(data: bytes, limits: Limits = DEFAULT) -> Part:
 
 class _Parser:
     """``path``: the open parts, the root first; ``open``: boundary -> places in the
-    path of the multiparts that it divides, of which the innermost counts."""
+    path of the multiparts that it divides, of which the innermost counts;
+    ``needle``: what every delimiter of them begins with."""
 
     def __init__(self, data: bytes, limits: Limits) -> None:
         self.data = data
         self.limits = limits
         self.path: list[Part] = []
         self.open: dict[bytes, list[int]] = {}
+        self.needle = b""
         self.count = 0
         self.blank = (0, -1, -1)       # looked for from where, found where
 
@@ -156,24 +200,30 @@ class _Parser:
         data = self.data
         self._begin(0, b"text/plain", None)
         root = self.path[0]
-        for match in _DASHES.finditer(data):
-            if not self.open:
+        start = root.body - 1          # no delimiter stands in the header of the root
+        while self.open:
+            start = data.find(self.needle, start)
+            if start < 0:
                 break
+            start += 1
+            match = _LINE.match(data, start)
+            assert match is not None
             found = self._whose(match[1].rstrip(b" \t"))
             if found is None:
                 continue
             at, closes = found
-            if match.start() < self.path[at].body:
+            if start < self.path[at].body:
                 continue               # inside the very header that names the boundary
             if not closes and self.count >= self.limits.parts:
                 break                  # the part that is open now holds the rest
-            self._end(at + 1, match.start())
+            self._end(at + 1, start)
             owner = self.path[at]
             if closes:
                 self._close(at)        # what follows is the epilogue
             else:
                 self._begin(match.end(), b"message/rfc822" if owner.subkind == b"digest"
                             else b"text/plain", owner)
+            start = match.end() - 1    # the line end of this delimiter may begin the next
         self._end(0, len(data), last=True)
         return root
 
@@ -185,6 +235,18 @@ class _Parser:
             return self.open[line[:-2]][-1], True
         return None
 
+    def _aim(self) -> None:
+        """What to look for: all that the open boundaries have in common."""
+        length = 0
+        if len(self.open) == 1:
+            [first] = self.open
+            length = len(first)
+        elif 1 < len(self.open) <= 8:  # of more, finding it out costs more than it saves
+            first, last = min(self.open), max(self.open)
+            while first[:length + 1] == last[:length + 1]:
+                length += 1
+        self.needle = b"\n--" + (first[:length] if length else b"")
+
     def _close(self, at: int) -> None:
         """The multipart at this place has no further parts."""
         boundary = self.path[at].boundary
@@ -193,6 +255,7 @@ class _Parser:
             places.pop()
             if not places:
                 del self.open[boundary]
+                self._aim()
 
     def _begin(self, start: int, default: bytes, parent: Part | None) -> None:
         """Open the part at ``start``, and the message in it, and so on."""
@@ -204,8 +267,9 @@ class _Parser:
             self.path.append(part)
             if len(self.path) >= self.limits.depth:
                 return
-            if part.kind == b"multipart" and part.boundary:
+            if part.boundary:
                 self.open.setdefault(part.boundary, []).append(len(self.path) - 1)
+                self._aim()
                 return
             if part.kind != b"message" or part.subkind not in (b"rfc822", b"global") \
                     or part.encoding in (b"base64", b"quoted-printable"):
@@ -222,9 +286,12 @@ class _Parser:
             found, end = headers.blank_line(data, start)
             self.blank = (start, found, end)
         if self.open:
-            for match in _DASHES.finditer(data, start, end):
-                if self._whose(match[1].rstrip(b" \t")) is not None:
-                    return max(start, self._line_end(match.start()))
+            at = start - 1                       # the delimiter that opened this part ends there
+            while (at := data.find(self.needle, at, end)) >= 0:
+                at += 1
+                match = _LINE.match(data, at, end)
+                if match is not None and self._whose(match[1].rstrip(b" \t")) is not None:
+                    return max(start, self._line_end(at))
         return end
 
     def _forget(self, first: int) -> None:

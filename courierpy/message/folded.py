@@ -1,0 +1,75 @@
+"""What SEARCH compares: the texts of a message, decoded and folded.
+
+A needle, folded too, is in one of the texts or in none: the texts are joined
+by line ends, and folding leaves no line end in a text or a needle.
+"""
+from __future__ import annotations
+
+import re
+
+from courierpy.message import decode, headers
+from courierpy.message.collation import fold, fold_ascii
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from courierpy.message.mime import Part
+
+# Charsets that hold ASCII as itself, octet by octet, whatever stands beside it: they give
+# the same text but for white space from LF and from CRLF.
+_PLAIN = frozenset([
+    "", "us-ascii", "ascii", "utf-8", "utf8", "latin1", "latin-1", "koi8-r", "koi8-u",
+    *[f"iso-8859-{number}" for number in range(1, 17)],
+    *[f"{kind}{number}" for kind in ("windows-", "cp") for number in range(1250, 1259)]])
+
+# folded lines that are fields, each with one blank behind the colon and none at the end
+_REGULAR = re.compile(rb"(?:\n[!-9;-~]++: (?! )[^\n]++(?<! ))*+\n*+")
+
+
+def field(header: bytes, name: bytes) -> str | None:
+    """The values of one field of a header block; None when it has none."""
+    found = headers.values(header, name)
+    return "\n".join([fold(decode.words(value)) for value in found]) if found else None
+
+
+def lines(header: bytes) -> str:
+    """``Name: value`` of each field of a header block."""
+    plain: list[bytes] = []
+    odd: list[bytes] = []              # lines in which something is to be decoded
+    for line in header.replace(b"\n ", b" ").replace(b"\n\t", b" ").split(b"\n"):
+        (odd if b"=?" in line or not line.isascii() else plain).append(line)
+    text = fold_ascii(b"\n".join(plain), lines=True)
+    if b"\r" in header or b"\0" in header or _REGULAR.fullmatch(text) is None:
+        return "\n".join(_each(headers.fields(header)))
+    return "\n".join([text.decode(), *_each(headers.fields(b"\n" + b"\n".join(odd)))])
+
+
+def _each(fields: list[tuple[bytes, bytes]]) -> list[str]:
+    return [fold(f"{name.decode()}: {decode.words(value)}") for name, value in fields]
+
+
+def inner_lines(root: Part) -> str:
+    """The same of the headers of all parts in ``root``."""
+    return "\n".join([lines(part.block) for part in root.walk() if part is not root])
+
+
+def body(root: Part) -> str:
+    """The text parts, HTML without its tags, and the headers of inner messages."""
+    texts = []
+    for part in root.walk():
+        if part.message is not None:
+            texts.append(fold("\n".join([decode.words(value) for _, value in part.message.fields])))
+        if part.kind == b"text":
+            texts.append(_text(part))
+    return "\n".join(texts)
+
+
+def _text(part: Part) -> str:
+    charset = part.charset
+    if charset.lower().replace("_", "-") in _PLAIN:
+        octets = decode.transfer(part.data[part.body:part.stop], part.encoding)
+        if octets.isascii() and part.subkind != b"html":
+            return fold_ascii(octets).decode()
+    else:
+        octets = part.octets()
+    text = decode.charset_text(octets, charset)
+    return fold(decode.html_text(text, blanks=True) if part.subkind == b"html" else text)

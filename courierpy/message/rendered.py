@@ -1,0 +1,178 @@
+"""ENVELOPE and BODYSTRUCTURE as the bytes of a reply.  RFC 9051 7.5.2.
+
+The same as ``values`` through ``wire.out.render``, without the values between:
+usual addresses and plain texts go from the header to the reply in one step.
+Sizes are those of the wire form, found by counting line ends.
+"""
+from __future__ import annotations
+
+import re
+
+from courierpy.message import address, decode, mime, values
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from courierpy.message.mime import Part
+
+_NOT_QUOTABLE = re.compile(rb"[\x00\r\n\x80-\xff]")
+_NOT_QUOTABLE_UTF8 = re.compile(rb"[\x00\r\n]")
+_NOT_PLAIN = re.compile(rb'[^ !#-\[\]-~]')
+_LONGEST = 4096                    # octets of a quoted string
+
+
+def string(data: bytes, utf8: bool = False) -> bytes:
+    """A quoted string, or a literal: the twin of ``wire.out.string``, which is not for this room."""
+    if (_NOT_QUOTABLE_UTF8 if utf8 else _NOT_QUOTABLE).search(data) or len(data) > _LONGEST:
+        return b"{%d}\r\n%s" % (len(data), data.replace(b"\0", b" "))
+    return b'"%s"' % data.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
+
+
+def text(value: bytes | None, utf8: bool) -> bytes:
+    """A text of a header, None as NIL."""
+    if value is None:
+        return b"NIL"
+    if _NOT_PLAIN.search(value) is None and len(value) <= _LONGEST:
+        return b'"%s"' % value
+    if not value.isascii():
+        value = decode.utf_8(value) if utf8 else decode.encode_8bit(value)
+    return string(value, utf8)
+
+
+def _listed(items: Iterable[bytes]) -> bytes:
+    return b"(%s)" % b" ".join(items)
+
+
+def envelope(known: Mapping[bytes, bytes], utf8: bool) -> bytes:
+    """Of the fields that ``headers.told`` found."""
+    get = known.get
+    sender = _people(get(b"from"), utf8) or b"NIL"
+    return b"(%s %s %s %s %s %s %s %s %s %s)" % (
+        text(get(b"date") or None, utf8), text(get(b"subject") or None, utf8), sender,
+        _people(get(b"sender"), utf8) or sender, _people(get(b"reply-to"), utf8) or sender,
+        _people(get(b"to"), utf8) or b"NIL", _people(get(b"cc"), utf8) or b"NIL",
+        _people(get(b"bcc"), utf8) or b"NIL", text(get(b"in-reply-to") or None, utf8),
+        text(get(b"message-id") or None, utf8))
+
+
+def _people(value: bytes | None, utf8: bool) -> bytes | None:
+    """An address list; None without any."""
+    if not value:
+        return None
+    if value.isascii() and b"\\" not in value and len(value) <= _LONGEST:
+        usual = address.usual(value)
+        if usual is not None:
+            return b"(%s)" % b"".join([
+                b'("%s" NIL "%s" "%s")' % one if one[0] else b'(NIL NIL "%s" "%s")' % one[1:]
+                for one in usual])
+    people = [values.person(person, utf8) for person in address.parse(value)]
+    return b"(%s)" % b"".join([
+        _listed([b"NIL" if part is None else string(part, utf8) for part in person]) for person in people
+    ]) if people else None
+
+
+class _Places:
+    """How long pieces of the file are in its wire form, and how many lines they have.
+
+    Each octet is counted once, however deep the parts that it is in.
+    """
+
+    __slots__ = ("bare", "lines", "size")
+
+    def __init__(self, data: bytes, places: Iterable[int]) -> None:
+        self.lines: dict[int, int] = {}         # place -> LFs before it
+        self.bare: dict[int, int] = {}          # place -> LFs before it without a CR
+        returns = b"\r" in data
+        last = lines = bare = 0
+        for place in [*sorted(places), len(data)]:
+            if place > last:
+                count = data.count(b"\n", last, place)
+                lines += count
+                bare += count - data.count(b"\r\n", last, place) if returns else count
+                last = place
+            self.lines[place] = lines
+            self.bare[place] = bare
+        self.size = len(data) + bare
+
+    def measure(self, part: Part) -> tuple[int, int]:
+        """(octets, lines) of the content of a part."""
+        start, stop = part.body, part.stop
+        return stop - start + self.bare[stop] - self.bare[start], self.lines[stop] - self.lines[start]
+
+
+def structure(root: Part, extended: bool, utf8: bool) -> bytes:
+    """BODYSTRUCTURE, or BODY when not ``extended``."""
+    return measured(root, extended, utf8)[0]
+
+
+def measured(root: Part, extended: bool, utf8: bool) -> tuple[bytes, int]:
+    """(structure, octets of the wire form of the whole)."""
+    leaves = [root]
+    if root.children:
+        leaves = [part for part in root.walk() if not part.multipart]
+    places = _Places(root.data, {place for part in leaves for place in (part.body, part.stop)})
+    pieces: list[bytes] = []
+    stack: list[Part | bytes] = [root]
+    while stack:                       # no recursion: nesting may be deep
+        part = stack.pop()
+        if isinstance(part, bytes):
+            pieces.append(part)
+        elif part.multipart:
+            pieces.append(b"(")
+            tail = b" " + string(part.subkind, utf8)
+            if extended:
+                tail += b" %s %s" % (_pairs(part.params, utf8), _extension(part, utf8))
+            stack.append(tail + b")")
+            stack.extend(reversed(part.children))
+        else:
+            size, lines = places.measure(part)
+            head, tail = _leaf(part, size, lines, extended, utf8)
+            pieces.append(head)
+            stack.append(tail)
+            inner = part.message
+            if inner is not None:
+                stack.append(inner)
+    return b"".join(pieces), places.size
+
+
+def _leaf(part: Part, size: int, lines: int, extended: bool, utf8: bool) -> tuple[bytes, bytes]:
+    """What stands before the structure of the message inside, if there is one, and after it."""
+    get = part.known.get
+    kind, subkind = part.kind, part.subkind
+    inner = part.message
+    if inner is None and kind == b"message" and subkind in (b"rfc822", b"global"):
+        # beyond the bounds, or encoded: its bytes are served, its inside is not told
+        kind, subkind = b"application", b"octet-stream"
+    head = b"(%s %s %s %s %s %s %d" % (
+        string(kind, utf8), string(subkind, utf8), _pairs(part.params, utf8), text(get(b"content-id"), utf8),
+        text(get(b"content-description"), utf8), string(part.encoding, utf8), size)
+    tail = b""
+    if inner is not None:
+        head += b" %s " % envelope(inner.known, utf8)
+        tail = b" %d" % lines
+    elif kind == b"text":
+        tail = b" %d" % lines
+    if extended:
+        tail += b" %s %s" % (text(get(b"content-md5"), utf8), _extension(part, utf8))
+    return head, tail + b")"
+
+
+def _pairs(params: list[tuple[bytes, bytes]], utf8: bool) -> bytes:
+    return _listed([text(word, utf8) for pair in params for word in pair]) if params else b"NIL"
+
+
+def _extension(part: Part, utf8: bool) -> bytes:
+    """disposition, language, location."""
+    get = part.known.get
+    disposition = language = b"NIL"
+    raw = get(b"content-disposition")
+    if raw:
+        word, _, rest = raw.partition(b";")
+        disposition = b"(%s %s)" % (text(word.strip().lower() or b"attachment", utf8),
+                                    _pairs(mime.parameters(b";" + rest), utf8))
+    raw = get(b"content-language")
+    if raw:
+        tags = [text(tag.strip(), utf8) for tag in raw.split(b",") if tag.strip()]
+        language = _listed(tags) if len(tags) > 1 else b"".join(tags) or b"NIL"
+    return b"%s %s %s" % (disposition, language, text(get(b"content-location"), utf8))

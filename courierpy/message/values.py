@@ -1,0 +1,115 @@
+"""ENVELOPE and BODYSTRUCTURE as values: nested tuples of bytes, numbers and None.
+
+``rendered`` gives the same as the bytes of a reply, and is what is quick; this
+is the plain statement of what the reply says.
+"""
+from __future__ import annotations
+
+from courierpy.kinds import Run
+from courierpy.message import address, decode, mime
+from courierpy.message.headers import wire_form
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from courierpy.message.mime import Part
+
+
+def text(value: bytes | None, utf8: bool) -> bytes | None:
+    """A header text for a client with or without UTF-8."""
+    if value is None or value.isascii():
+        return value
+    return decode.utf_8(value) if utf8 else decode.encode_8bit(value)
+
+
+def envelope(known: Mapping[bytes, bytes], utf8: bool) -> tuple[object, ...]:
+    """RFC 9051 7.5.2, of the fields that ``headers.told`` found."""
+    def one(name: bytes) -> bytes | None:
+        return text(known.get(name) or None, utf8)
+
+    def people(name: bytes) -> tuple[object, ...] | None:
+        value = known.get(name)
+        found = address.parse(value) if value else []
+        if not found:
+            return None
+        return (Run(person(each, utf8) for each in found),)
+
+    sender = people(b"from")
+    return (one(b"date"), one(b"subject"), sender, people(b"sender") or sender,
+            people(b"reply-to") or sender, people(b"to"), people(b"cc"), people(b"bcc"),
+            one(b"in-reply-to"), one(b"message-id"))
+
+
+def person(whole: address.Address, utf8: bool) -> tuple[bytes | None, ...]:
+    """An address structure.  For a client without UTF-8 an address that needs it
+    becomes one that is plainly none, with the real one in its name (RFC 6858)."""
+    name, route, mailbox, host = whole
+    if not utf8 and host is not None and not ((mailbox or b"") + host).isascii():
+        spelled = (name + b" " if name else b"") + (mailbox or b"") + b"@" + host
+        return text(spelled, False), None, b"invalid", b"internationalized-address.invalid"
+    return tuple(text(part, utf8) for part in (name, route, mailbox, host))
+
+
+def pairs(params: list[tuple[bytes, bytes]], utf8: bool) -> tuple[object, ...] | None:
+    flat = tuple(text(word, utf8) for pair in params for word in pair)
+    return flat or None
+
+
+def structure(root: Part, data: bytes, extended: bool, utf8: bool) -> tuple[object, ...]:
+    """BODYSTRUCTURE, or BODY when not ``extended``; ``data`` is what ``root`` was made of.
+
+    Children before parents, without recursion: nesting may be deep.
+    """
+    order = []
+    stack = [root]
+    while stack:
+        part = stack.pop()
+        order.append(part)
+        stack.extend(part.children)
+    done: dict[int, tuple[object, ...]] = {}
+    for part in reversed(order):
+        if part.multipart:
+            value: tuple[object, ...] = (Run(done.pop(id(child)) for child in part.children), part.subkind)
+            if extended:
+                value += (pairs(part.params, utf8), *_extension(part, utf8))
+        else:
+            value = _leaf(part, data, done, extended, utf8)
+        done[id(part)] = value
+    return done[id(root)]
+
+
+def _leaf(part: Part, data: bytes, done: dict[int, tuple[object, ...]], extended: bool,
+          utf8: bool) -> tuple[object, ...]:
+    kind, subkind = part.kind, part.subkind
+    value: tuple[object, ...] = (
+        kind, subkind, pairs(part.params, utf8), text(part.field(b"content-id"), utf8),
+        text(part.field(b"content-description"), utf8), part.encoding,
+        len(wire_form(data[part.body:part.stop])))
+    lines = data.count(b"\n", part.body, part.stop)
+    inner = part.message
+    if inner is not None:
+        value += (envelope(inner.known, utf8), done.pop(id(inner)), lines)
+    elif kind == b"text":
+        value += (lines,)
+    elif kind == b"message" and subkind in (b"rfc822", b"global"):
+        # beyond the bounds, or encoded: its bytes are served, its inside is not told
+        value = (b"application", b"octet-stream", *value[2:])
+    if extended:
+        value += (text(part.field(b"content-md5"), utf8), *_extension(part, utf8))
+    return value
+
+
+def _extension(part: Part, utf8: bool) -> tuple[object, ...]:
+    """disposition, language, location."""
+    disposition: tuple[object, ...] | None = None
+    raw = part.field(b"content-disposition")
+    if raw:
+        word, _, rest = raw.partition(b";")
+        disposition = (text(word.strip().lower() or b"attachment", utf8),
+                       pairs(mime.parameters(b";" + rest), utf8))
+    language: object = None
+    tags = [tag.strip() for tag in (part.field(b"content-language") or b"").split(b",") if tag.strip()]
+    if tags:
+        language = text(tags[0], utf8) if len(tags) == 1 else tuple(text(tag, utf8) for tag in tags)
+    return disposition, language, text(part.field(b"content-location"), utf8)
