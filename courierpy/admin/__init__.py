@@ -9,6 +9,7 @@ SUBCOMMANDS = {
     "config": "print the settings in force and check them",
     "demo": "make a folder with a demo account and Maildir",
     "mkcert": "make a self-signed certificate",
+    "convert": "take over a Maildir from Dovecot, or give it back",
 }
 
 

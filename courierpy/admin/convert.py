@@ -1,0 +1,370 @@
+"""courierpy convert: a Maildir from Dovecot to Courier's files, or back.
+
+The files of the side that is left stay as they are until those of the other side
+are complete, and the one with the UIDs is written last: whenever this ends early,
+it can be run again.
+"""
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from contextlib import contextmanager, nullcontext
+
+from courierpy.maildir import dovecot, names, uiddb
+from courierpy.maildir.dovecot import Dotlock, Uidlist
+from courierpy.maildir.errors import StoreError, trouble
+from courierpy.maildir.files import remove, replace, sync_directory
+from courierpy.maildir.folders import SUBSCRIBED, Folders
+from courierpy.maildir.keywords import DIRECTORY, Keywords
+from courierpy.maildir.locks import FolderLock
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from contextlib import AbstractContextManager
+
+NEW = b"../new/"                   # before the name of a message that is not in cur/
+TRIES = 10                         # for a file whose name a session changes at the same time
+
+
+def main(words: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="courierpy convert", description=__doc__.partition("\n")[0])
+    side = parser.add_mutually_exclusive_group(required=True)
+    side.add_argument("--from", dest="source", choices=["dovecot"], help="take over what Dovecot left")
+    side.add_argument("--to", dest="target", choices=["dovecot"], help="write Dovecot's files")
+    parser.add_argument("--replace", action="store_true",
+                        help="also where the other side has numbers of its own: they are replaced")
+    parser.add_argument("--utf8", action="store_true",
+                        help='Dovecot\'s mail_location says ":UTF-8": names of folders stay as they are')
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done")
+    parser.add_argument("maildirs", nargs="+", metavar="MAILDIR")
+    options = parser.parse_args(words)
+    failed = False
+    for maildir in options.maildirs:
+        try:
+            with _inside(maildir):
+                conversion = Conversion(options.replace, options.utf8, options.dry_run)
+                if options.source:
+                    conversion.from_dovecot()
+                else:
+                    conversion.to_dovecot()
+                failed = failed or conversion.failed
+        except (OSError, StoreError) as error:
+            print(f"courierpy: {maildir}: {error}", file=sys.stderr)
+            failed = True
+    return 1 if failed else 0
+
+
+@contextmanager
+def _inside(maildir: str) -> Iterator[None]:
+    """In the Maildir, and with its owner's rights: what is written must be the owner's,
+    and root should follow no link that the owner made.  Here, not in proc: for a while only."""
+    here = os.open(".", os.O_RDONLY | os.O_DIRECTORY)
+    groups = os.getgroups()
+    root = os.geteuid() == 0
+    try:
+        os.chdir(maildir)
+        owner = os.stat(".")
+        os.stat("cur")
+        if root:
+            # what a lock that has to be waited for loads: the owner may not be able to read the library
+            import fcntl  # noqa: F401
+            import select  # noqa: F401
+            os.setgroups([owner.st_gid])
+            os.setegid(owner.st_gid)
+            os.seteuid(owner.st_uid)
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+            os.setegid(0)
+            os.setgroups(groups)
+        os.fchdir(here)
+        os.close(here)
+
+
+class Conversion:
+    """Of the Maildir in the working directory.  ``failed``: something was left undone."""
+
+    def __init__(self, overrule: bool, utf8: bool, dry: bool) -> None:
+        self.overrule = overrule
+        self.utf8 = utf8
+        self.dry = dry
+        self.failed = False
+        self.tree = Folders(".")
+
+    def _say(self, name: str, text: str) -> None:
+        coding = sys.stdout.encoding or "ascii"
+        line = f"{'would be: ' if self.dry else ''}{name}: {text}"
+        print(line.encode(coding, "backslashreplace").decode(coding))
+
+    def _fail(self, name: str, text: str) -> None:
+        self._say(name, text)
+        self.failed = True
+
+    def _each(self, convert: Callable[[str, str], None]) -> None:
+        """Each folder; trouble with one does not keep the others from it."""
+        for name in self.tree.names():
+            try:
+                convert(name, os.fsdecode(names.directory(name)))
+            except StoreError as error:
+                self._fail(name, str(error))
+
+    def _locked(self, path: str) -> AbstractContextManager[object]:
+        return FolderLock(path, self.tree.host, not self.dry)
+
+    def _dotlocked(self, path: str) -> AbstractContextManager[object]:
+        return nullcontext() if self.dry else Dotlock(path)
+
+    def _write(self, path: str, data: bytes, folder: str) -> None:
+        replace(path, data, os.path.join(folder, "tmp"), self.tree.host, "convert", sync=True)
+
+    def _rename_folder(self, entry: bytes, convert: Callable[[bytes], bytes]) -> None:
+        new = b"." + convert(entry[1:])
+        if self.utf8 or entry == b"." or new == entry:
+            return
+        shown = os.fsdecode(entry)
+        if os.path.lexists(new):
+            self._fail(shown, f"not renamed: there is a {os.fsdecode(new)} already")
+            return
+        if not self.dry:
+            try:
+                os.rename(entry, new)
+                sync_directory(".")
+            except OSError as error:
+                self._fail(shown, str(trouble(new, error)))
+                return
+        self._say(shown, f"renamed to {os.fsdecode(new)}")
+
+    # -- from Dovecot
+
+    def from_dovecot(self) -> None:
+        for entry in sorted(os.listdir(b".")):
+            if names.is_folder_entry(entry) and os.path.isdir(os.path.join(entry, b"cur")):
+                self._rename_folder(entry, dovecot.courier_name)
+        self._each(self._take_over)
+        self._take_subscriptions()
+
+    def _take_over(self, name: str, path: str) -> None:
+        with self._locked(path):
+            there = os.path.join(path, uiddb.NAME)
+            ours = dovecot.read_uidlist(there)      # Courier's file is Dovecot's version 1
+            present = _present(path)
+            taken = dovecot.takeover(path, present)
+            if taken is None:
+                self._say(name, "Dovecot has not served it: left as it is")
+                return
+            uidlist = Uidlist(taken.uidvalidity, taken.uidnext, taken.names)
+            if ours is not None and not self.overrule:
+                text = "has Courier's files already, and they are the truth: left as it is"
+                if uidlist.uidnext > ours.uidnext or ours.contradicts(uidlist):
+                    self._fail(name, f"{text}, though Dovecot gave numbers since; --replace: Dovecot's count")
+                else:
+                    self._say(name, text)
+                return
+            words = taken.keywords
+            if ours is not None:
+                only_ours = present.keys() - taken.names.keys()
+                words = {**words, **self._keywords(path, only_ours)}
+                uidlist = uidlist.with_more(ours)
+            if not self.dry:
+                self._write_keywords(path, words)
+                # a value that any folder had is never given to another one
+                self.tree._remember(max(taken.uidvalidity, dovecot.last_uidvalidity(".")))
+                self._write(there, uidlist.courier_text(), path)
+                sync_directory(path)
+            self._say(name, f"taken over: {_facts(uidlist, words)}")
+
+    def _keywords(self, path: str, bases: Iterable[bytes]) -> dict[bytes, frozenset[bytes]]:
+        """Courier's keywords of those of these messages that have some; nothing is merged."""
+        if not os.path.isdir(os.path.join(path, DIRECTORY)):
+            return {}
+        current = Keywords(path, self.tree.host).current()
+        return {base: words for base in bases if (words := current(base))}
+
+    def _write_keywords(self, path: str, words: Mapping[bytes, frozenset[bytes]]) -> None:
+        directory = os.path.join(path, DIRECTORY)
+        if not words and not os.path.isdir(directory):
+            return
+        try:
+            os.mkdir(directory, 0o700)
+        except FileExistsError:
+            pass
+        except OSError as error:
+            raise trouble(directory, error) from None
+        order: dict[bytes, int] = {}
+        lines = []
+        for name, own in words.items():
+            numbers = [order.setdefault(word, len(order)) for word in sorted(own)]
+            lines.append(name + b":" + b" ".join(b"%d" % number for number in numbers) + b"\n")
+        head = b"".join(word + b"\n" for word in order)
+        self._write(os.path.join(directory, ":list"), head + b"\n" + b"".join(lines), path)
+        for entry in os.listdir(directory):
+            if entry != ":list" and not entry.startswith(".tmp."):
+                remove(os.path.join(directory, entry))       # an update of an older list
+
+    def _take_subscriptions(self) -> None:
+        with self._locked("."):
+            before = self.tree.subscriptions() if os.path.exists(SUBSCRIBED) else None
+            # names of folders that are renamed now, though their list was taken before
+            after = [_renamed(name) for name in before] if before is not None else None
+            if before is None or self.overrule:
+                after = dovecot.subscriptions(".")
+                if after is not None and before is not None:
+                    after += [name for name in before if name != "INBOX" and not name.startswith("INBOX.")]
+            if after is None or after == before:
+                return
+            if not self.dry:
+                data = b"".join(name.encode("utf-8", "surrogateescape") + b"\n" for name in after)
+                self._write(SUBSCRIBED, data, ".")
+                sync_directory(".")
+            self._say("subscriptions", f"{len(after)} taken over")
+
+    # -- to Dovecot
+
+    def to_dovecot(self) -> None:
+        self._each(self._hand_over)
+        self._hand_subscriptions()
+
+    def _hand_over(self, name: str, path: str) -> None:
+        with self._locked(path), self._dotlocked(os.path.join(path, dovecot.UIDLIST)):
+            truth = dovecot.read_uidlist(os.path.join(path, uiddb.NAME))
+            if truth is None:
+                self._say(name, "has no numbers of Courier's: left as it is")
+            elif not self._hand_folder(name, path, truth):
+                return
+        self._rename_folder(names.directory(name), dovecot.dovecot_name)
+
+    def _hand_folder(self, name: str, path: str, truth: Uidlist) -> bool:
+        there = os.path.join(path, dovecot.UIDLIST)
+        before = dovecot.read_uidlist(there)
+        present = _present(path)
+        if before is not None:
+            before.match(present)
+        against = (before is not None and before.uidvalidity == truth.uidvalidity
+                   and truth.contradicts(before))
+        if against and not self.overrule:
+            self._fail(name, "Dovecot gave numbers since that contradict Courier's: left as it is; "
+                             "--replace: Courier's count")
+            return False
+        uidlist = truth if before is None else truth.with_more(before)
+
+        # 1. keywords get letters; mail that Courier has not numbered keeps those that it has
+        old = dovecot.read_keywords(os.path.join(path, dovecot.KEYWORDS))
+        words = self._keywords(path, present)
+        for base, filename in present.items():
+            if base not in truth.names and base not in words:
+                words[base] = dovecot.words_of(filename, old)
+        table, left = dovecot.assign(old, _uses(words))
+        renames = []
+        for base, filename in present.items():
+            new = dovecot.with_words(filename.removeprefix(NEW), words.get(base, frozenset()), table)
+            if new != filename.removeprefix(NEW):
+                renames.append((base, filename))
+
+        # 2. an index that knows other messages by these numbers would tell their headers
+        stale = [entry for entry in sorted(os.listdir(path)) if entry.startswith(dovecot.INDEX)] \
+            if against or before is None else []
+        if not self.dry:
+            if table != old:
+                self._write(os.path.join(path, dovecot.KEYWORDS), dovecot.keywords_text(table), path)
+            for base, filename in renames:
+                _give_letters(path, base, filename, words.get(base, frozenset()), table)
+            sync_directory(os.path.join(path, "cur"))
+            for entry in stale:
+                remove(os.path.join(path, entry))
+            self._write(there, uidlist.text(), path)
+            sync_directory(path)
+        text = f"{_facts(uidlist, words)}; {len(renames)} files renamed"
+        if stale:
+            text += f"; removed {', '.join(stale)}"
+        if left:
+            self.failed = True
+            text += f"; more than 26 keywords, no letter left for {b', '.join(left).decode('ascii')}"
+        self._say(name, text)
+        return True
+
+    def _hand_subscriptions(self) -> None:
+        if not os.path.exists(SUBSCRIBED):
+            return
+        with self._locked("."), self._dotlocked(dovecot.SUBSCRIPTIONS):
+            ours = self.tree.subscriptions()
+            rows, outside = [], []
+            for name in ours:
+                if name == "INBOX":
+                    rows.append(b"INBOX")
+                elif name.startswith("INBOX."):
+                    plain = name[6:].encode("utf-8", "surrogateescape")
+                    rows.append(plain if self.utf8 else dovecot.dovecot_name(plain))
+                else:
+                    outside.append(name)
+            try:
+                with open(dovecot.SUBSCRIPTIONS, "rb") as file:
+                    before = file.read()
+            except FileNotFoundError:
+                before = None
+            if not self.dry:
+                self._write(dovecot.SUBSCRIPTIONS, dovecot.subscriptions_text(rows, before), ".")
+                sync_directory(".")
+            self._say("subscriptions", f"{len(rows)} written")
+            if outside:
+                self._fail("subscriptions", f"not in the Maildir, left out: {', '.join(outside)}")
+
+
+def _present(path: str) -> dict[bytes, bytes]:
+    """Base name -> file name, seen from cur/."""
+    found = {}
+    try:
+        for where, prefix in (("new", NEW), ("cur", b"")):
+            for entry in os.listdir(os.fsencode(os.path.join(path, where))):
+                if not entry.startswith(b"."):
+                    found[names.base(entry)] = prefix + entry
+    except OSError as error:
+        raise trouble(path, error) from None
+    return found
+
+
+def _give_letters(path: str, base: bytes, filename: bytes, words: frozenset[bytes],
+                  table: Mapping[int, bytes]) -> None:
+    """Rename one message, by whatever name it has by now; one that is gone needs no letters."""
+    cur = os.path.join(os.fsencode(path), b"cur")
+    for _ in range(TRIES):
+        new = dovecot.with_words(filename.removeprefix(NEW), words, table)
+        try:
+            os.rename(os.path.join(cur, filename), os.path.join(cur, new))
+            return
+        except FileNotFoundError:
+            again = _present(path).get(base)
+            if again is None:
+                return
+            filename = again
+        except OSError as error:
+            raise trouble(os.path.join(cur, new), error) from None
+
+
+def _uses(words: Mapping[bytes, frozenset[bytes]]) -> dict[bytes, int]:
+    """Keyword -> number of messages, one spelling of each."""
+    spelling: dict[bytes, bytes] = {}
+    uses: dict[bytes, int] = {}
+    for own in words.values():
+        for word in own:
+            word = spelling.setdefault(word.lower(), word)
+            uses[word] = uses.get(word, 0) + 1
+    return uses
+
+
+def _facts(uidlist: Uidlist, words: Mapping[bytes, frozenset[bytes]]) -> str:
+    return (f"UIDVALIDITY {uidlist.uidvalidity}, UIDNEXT {uidlist.uidnext}, "
+            f"messages numbered: {len(uidlist.names)}, keywords: {len(_uses(words))}")
+
+
+def _renamed(name: str) -> str:
+    """A subscription to what was a directory in modified UTF-7, by its name now."""
+    if not name.startswith("INBOX."):
+        return name
+    plain = name[6:].encode("utf-8", "surrogateescape")
+    decoded = dovecot.courier_name(plain)
+    if not dovecot.is_directory(".", plain) and dovecot.is_directory(".", decoded):
+        return names.folder_name(b"." + decoded)
+    return name
