@@ -276,7 +276,7 @@ class Conversion:
                 remove(os.path.join(path, entry))
             self._write(there, uidlist.text(), path)
             sync_directory(path)
-        text = f"{_facts(uidlist, words)}; {len(renames)} files renamed"
+        text = f"{_facts(uidlist, words)}; files renamed: {len(renames)}"
         if stale:
             text += f"; removed {', '.join(stale)}"
         if left:

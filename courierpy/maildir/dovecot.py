@@ -197,7 +197,7 @@ def _rows_1(lines: list[bytes]) -> Iterable[tuple[int, bytes]]:
         number, _, name = line.partition(b" ")
         uid = _number(number)
         if uid and name:
-            yield uid, base(name)
+            yield uid, _without_flags(name)
 
 
 def _rows_3(lines: list[bytes], fields: dict[bytes, bytes]) -> Iterable[tuple[int, bytes]]:
@@ -206,11 +206,17 @@ def _rows_3(lines: list[bytes], fields: dict[bytes, bytes]) -> Iterable[tuple[in
         number, _, more = head.partition(b" ")
         uid = _number(number)
         if uid and filename:
-            name = base(filename)
+            name = _without_flags(filename)
             fields.pop(name, None)
             if more:
                 fields[name] = more
             yield uid, name
+
+
+def _without_flags(name: bytes) -> bytes:
+    # a colon in a base name, as Courier's file may have it, stays
+    head, _, tail = name.rpartition(b":")
+    return head if head and tail.startswith((b"2,", b"1,")) else name
 
 
 def _number(word: bytes) -> int:

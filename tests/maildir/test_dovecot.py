@@ -55,6 +55,7 @@ def test_a_header_that_is_none(data: bytes) -> None:
     (b"1 :a\n12 :b", {b"a": 1, b"b": 12}, 13),                            # no newline at the end
     (b"x\n\n :a\n0 :a\n-1 :a\n1 a\n3 :\n\xff\xfe\x00\n2 :b\n", {b"b": 2}, 9),
     (b"4294967295 :a\n99999999999999999999 :c\n2 :b\n", {b"b": 2}, 9),
+    (b"1 :a:1,S\n2 :b:2,\n3 ::2,\n", {b"a": 1, b"b": 2, b":2,": 3}, 9),     # flags are no part of a name
     (b"1 :a\r\n", {b"a\r": 1}, 9),                                        # CR is a byte of a name
 ])
 def test_odd_lines(lines: bytes, names: dict[bytes, int], uidnext: int) -> None:
@@ -346,6 +347,17 @@ def test_to_dovecot(served: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("courierimapuiddb", "courierimapkeywords/100.a", "courierimapkeywords/:list"):
         assert after[name] == before[name]
     assert not [name for name in after if name.endswith(".lock")]
+
+
+def test_a_colon_in_a_name(tmp_path: Path) -> None:
+    """Dovecot's name of the message ends before the first colon, Courier's before the last."""
+    message(tmp_path, "102.c:odd:2,S")
+    (tmp_path / "dovecot-uidlist").write_bytes(b"3 V5 N9\n4 W7 :102.c\n")
+    assert convert.main(["--from", "dovecot", str(tmp_path)]) == 0
+    assert contents(tmp_path)["courierimapuiddb"] == b"1 5 9\n4 102.c:odd\n"
+    assert convert.main(["--from", "dovecot", str(tmp_path)]) == 0
+    assert convert.main(["--to", "dovecot", str(tmp_path)]) == 0
+    assert contents(tmp_path)["dovecot-uidlist"] == b"3 V5 N9\n4 W7 :102.c\n"
 
 
 def test_numbers_that_contradict(served: Path, capsys: pytest.CaptureFixture[str]) -> None:
