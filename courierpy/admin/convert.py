@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
 from contextlib import contextmanager, nullcontext
 
 from courierpy.maildir import dovecot, names, uiddb
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 NEW = b"../new/"                   # before the name of a message that is not in cur/
+READINGS = 6                       # of cur/, while it changes
+GRAIN = 0.02                       # seconds: a younger change need not show in the directory's time
 TRIES = 10                         # for a file whose name a session changes at the same time
 
 
@@ -313,13 +316,21 @@ class Conversion:
 
 
 def _present(path: str) -> dict[bytes, bytes]:
-    """Base name -> file name, seen from cur/."""
-    found = {}
+    """Base name -> file name, seen from cur/.
+
+    A file that is renamed while readdir goes by can be missed: read until nothing was
+    renamed meanwhile, and keep what was seen.  A name that is gone does no harm.
+    """
+    found: dict[bytes, bytes] = {}
+    cur, new = (os.fsencode(os.path.join(path, where)) for where in ("cur", "new"))
     try:
-        for where, prefix in (("new", NEW), ("cur", b"")):
-            for entry in os.listdir(os.fsencode(os.path.join(path, where))):
-                if not entry.startswith(b"."):
-                    found[names.base(entry)] = prefix + entry
+        for _ in range(READINGS):
+            before = os.stat(cur).st_mtime_ns
+            settled = time.time_ns() - before > GRAIN * 1e9
+            found.update((names.base(entry), NEW + entry) for entry in os.listdir(new) if entry[:1] != b".")
+            found.update((names.base(entry), entry) for entry in os.listdir(cur) if entry[:1] != b".")
+            if settled and os.stat(cur).st_mtime_ns == before:
+                break
     except OSError as error:
         raise trouble(path, error) from None
     return found

@@ -394,7 +394,12 @@ class Dotlock:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  where: TracebackType | None) -> None:
         try:
-            os.unlink(self.path)
+            with open(self.path, "rb") as file:
+                ours = file.read(300) == _owner()
+            if ours:
+                os.unlink(self.path)
+            else:
+                log.warn(f"{self.path}: another has it: we held it for too long")
         except OSError as error_:
             log.warn(f"{self.path}: {error_.strerror}")
 
@@ -405,7 +410,7 @@ class Dotlock:
         try:
             fd = os.open(mine, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
             try:
-                os.write(fd, f"{os.getpid()}:{os.uname().nodename}".encode())
+                os.write(fd, _owner())
             finally:
                 os.close(fd)
             os.link(mine, self.path)
@@ -431,6 +436,10 @@ class Dotlock:
         except OSError as error:
             raise trouble(self.path, error) from None
         return True
+
+
+def _owner() -> bytes:
+    return f"{os.getpid()}:{os.uname().nodename}".encode()
 
 
 def _is_dead(pid: bytes) -> bool:

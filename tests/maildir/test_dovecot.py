@@ -241,6 +241,14 @@ def test_dotlock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not file.exists()
 
 
+def test_dotlock_that_was_overruled(tmp_path: Path) -> None:
+    (tmp_path / "tmp").mkdir()
+    file = tmp_path / "subscriptions.lock"
+    with dovecot.Dotlock(str(tmp_path / "subscriptions")):
+        file.write_text("1:elsewhere")
+    assert file.read_text() == "1:elsewhere"
+
+
 # -- courierpy convert
 
 def message(folder: Path, name: str, where: str = "cur") -> None:

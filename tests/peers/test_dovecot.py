@@ -201,6 +201,18 @@ def test_dovecot_without_its_index(peer: Peer) -> None:
     assert facts(peer.dovecot(*look(*FOLDERS))) == ours
 
 
+def test_clients_that_ask_for_changes(peer: Peer) -> None:
+    """The index stays: a client of Dovecot hears what we changed (RFC 7162 3.1.4)."""
+    fill_by_dovecot(peer)
+    before = peer.dovecot("SELECT INBOX", "UID STORE 4 +FLAGS (Foo)", "STATUS INBOX (HIGHESTMODSEQ)")
+    known = re.findall(r"STATUS INBOX \(HIGHESTMODSEQ (\d+)", before)[0]
+    peer.convert("--from", "dovecot")
+    peer.ours("SELECT INBOX", r"UID STORE 2 -FLAGS (Zed)", append("INBOX", "New"))
+    peer.convert("--to", "dovecot")
+    answer = peer.dovecot("SELECT INBOX (CONDSTORE)", f"UID FETCH 1:* (FLAGS) (CHANGEDSINCE {known})")
+    assert facts(answer)["messages"] == [r"2 Bar \Draft", "5 New"]
+
+
 def test_a_maildir_that_dovecot_never_saw(peer: Peer) -> None:
     fill(peer.maildir, 3)
     peer.ours("CREATE INBOX.&AOk-t", "SUBSCRIBE INBOX.&AOk-t", append("INBOX.&AOk-t", "Kw"), "SELECT INBOX",
