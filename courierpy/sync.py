@@ -91,6 +91,7 @@ def _update(session: Session, snapshot: Snapshot, expunges: bool, silent: Collec
     changes = compare(view, snapshot)
     if not changes:
         selected.behind = False
+        selected.folder.told()
         return
     # 1. keywords that the following lines use
     announce_keywords(session, keywords_used(snapshot.keywords))
@@ -100,6 +101,8 @@ def _update(session: Session, snapshot: Snapshot, expunges: bool, silent: Collec
     for uid in told_gone:
         session.write(b"* %d EXPUNGE\r\n" % view.expunge(uid))
     selected.behind = bool(changes.gone) and not expunges
+    if not selected.behind:
+        selected.folder.told()
 
     # 3. what is new: sequence numbers grow at the end only, so this is legal even
     # while messages that are gone stay in the view

@@ -34,7 +34,13 @@ def select(session: Session, args: Args) -> Done:
     readonly = args.command == b"EXAMINE"
     if not readonly:
         folder.clean_tmp()
-    snapshot = folder.scan(readonly=readonly)
+    folder.join()
+    try:
+        snapshot = folder.scan(readonly=readonly)
+    except BaseException:
+        folder.close()
+        raise
+    readonly = readonly or folder.read_only
     selected = session.selected = Selected(folder, snapshot, readonly)
 
     view = selected.view

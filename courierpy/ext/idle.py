@@ -46,8 +46,6 @@ def idle(session: Session, args: Args) -> str:
     others = (watch.fd,) if watch else ()
     alive = _Alive(session)
     while True:
-        if watch:
-            watch.changed()            # before the look: what comes after it wakes us again
         session.tell(expunges=True, flags_of_new=watch is not None)
         line = session.framer.line()
         if line is not None:

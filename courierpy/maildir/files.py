@@ -6,6 +6,12 @@ import os
 from courierpy.maildir.errors import trouble
 from courierpy.maildir.names import tmp_name
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from io import FileIO
+
+HEADER_PIECE = 8192                # octets read at first when only the header is wanted
+
 
 def write_all(fd: int, data: bytes) -> None:
     view = memoryview(data)
@@ -69,3 +75,16 @@ def remove_tree(path: str) -> None:
         os.rmdir(path)
     except OSError:
         pass
+
+
+def read_header(file: FileIO) -> bytes:
+    """The pieces of a file up to the one with the first empty line."""
+    data = file.read(HEADER_PIECE)
+    size = len(data)
+    while size and b"\n\n" not in data and b"\n\r\n" not in data:
+        size *= 4                      # few copies, however long it is
+        more = file.read(size)
+        if not more:
+            break
+        data += more
+    return data

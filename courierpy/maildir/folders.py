@@ -23,22 +23,32 @@ from courierpy.maildir.files import remove_tree, replace
 from courierpy.maildir.folder import Folder
 from courierpy.maildir.locks import FolderLock
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from courierpy.maildir.folder import Status
+    from courierpy.maildir.index import Stamps
+
 SUBSCRIBED = "courierimapsubscribed"
 HIGHEST = "courierpy-uidvalidity"
 EPOCH = 1_000_000_000              # Courier's UIDVALIDITY counts seconds from here
 
 
 class Folders:
-    """The Maildir at ``root``.  ``fsync``: "never", "optimized" or "always"."""
+    """The Maildir at ``root``.  ``fsync``: "never", "optimized" (what an OK promises) or
+    "always" (flags and keywords too).  ``index_at``: a directory for what can be derived,
+    outside the Maildir."""
 
     def __init__(self, root: str = ".", *, locks: bool = True, keywords: bool = True,
-                 fsync: str = "optimized", trash: str = "Trash", host: str | None = None) -> None:
+                 fsync: str = "optimized", trash: str = "Trash", host: str | None = None,
+                 index_at: str = "") -> None:
         self.root = root
         self.locks = locks
         self.keywords = keywords
         self.fsync = fsync
         self.trash = trash
         self.host = names.host_name(host)
+        self.index_at = index_at
+        self.counts: dict[str, tuple[Stamps, Status]] = {}      # of folders, as STATUS last found them
 
     def _path(self, name: str) -> str:
         return os.path.join(self.root, os.fsdecode(names.directory(name)))
@@ -55,8 +65,6 @@ class Folders:
             path = self._path(name)
         except NameInvalid as error:
             raise FolderMissing(str(error)) from None
-        if not os.path.isdir(path):
-            raise FolderMissing(path)
         self._repair(path)
         return Folder(self, name, path)
 
@@ -98,8 +106,8 @@ class Folders:
 
     # -- UIDVALIDITY
 
-    def next_uidvalidity(self, record: bool = True) -> int:
-        """One that no folder of this account had before."""
+    def next_uidvalidity(self, record: bool = True, above: int = 0) -> int:
+        """One that no folder of this account had before, and greater than ``above``."""
         path = os.path.join(self.root, HIGHEST)
         try:
             with open(path, "rb") as file:
@@ -108,7 +116,7 @@ class Folders:
             last = 0
         except OSError as error:
             raise trouble(path, error) from None
-        value = max(int(time.time()) - EPOCH, last + 1)
+        value = max(int(time.time()) - EPOCH, last + 1, above + 1)
         if record:
             replace(path, b"%d\n" % value, os.path.join(self.root, "tmp"), self.host,
                     "uidvalidity", sync=self.fsync != "never")
@@ -129,7 +137,7 @@ class Folders:
             os.close(os.open(os.path.join(scratch, "maildirfolder"),
                              os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
             value = self.next_uidvalidity()
-            replace(os.path.join(scratch, uiddb.NAME), uiddb.render(value, 1, []),
+            replace(os.path.join(scratch, uiddb.NAME), uiddb.UidDb(value, 1).content(),
                     os.path.join(scratch, "tmp"), self.host, "imapuid_0", sync=self.fsync != "never")
             os.rename(scratch, path)
         except OSError as error:

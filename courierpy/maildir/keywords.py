@@ -17,7 +17,7 @@ from courierpy.maildir.names import tmp_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
 
 DIRECTORY = "courierimapkeywords"
 PERIOD = 300                       # seconds that one N of .<N>.<base> stands for
@@ -32,6 +32,7 @@ class Keywords:
     def __init__(self, path: str, host: str) -> None:
         self.path = os.path.join(path, DIRECTORY)
         self.host = host
+        self.unmerged = False              # the last reading saw updates and left them
 
     def stamp(self) -> int:
         """Changes when the directory does; 0 when there is none."""
@@ -40,9 +41,12 @@ class Keywords:
         except OSError:
             return 0
 
-    def read(self, bases: Collection[bytes], merge: bool = True) -> dict[bytes, frozenset[bytes]]:
-        """Keywords of the messages ``bases``.  ``merge``: updates go into ``:list``; only
-        under the folder's lock, as whoever changes keywords reads and writes there."""
+    def read(self, rows_of: Callable[[Collection[bytes]], Mapping[bytes, int]],
+             merge: bool = True) -> dict[int, frozenset[bytes]]:
+        """Keywords by row.  ``rows_of``: which of these base names are messages, and their
+        rows.  ``merge``: updates go into ``:list``; only under the folder's lock, as whoever
+        changes keywords reads and writes there."""
+        self.unmerged = False
         try:
             entries = os.listdir(os.fsencode(self.path))
         except FileNotFoundError:
@@ -50,6 +54,9 @@ class Keywords:
         except OSError as error:
             raise trouble(self.path, error) from None
         listed = self._read_list()
+        candidates = {entry for entry in entries if not entry.startswith(b".") and entry != b":list"}
+        candidates.update(match[2] for match in map(_MERGED.fullmatch, entries) if match is not None)
+        bases = rows_of(candidates.union(listed))
         found = {name: words for name, words in listed.items() if name in bases}
         period = int(time.time()) // PERIOD
         merged: dict[bytes, int] = {}
@@ -71,9 +78,10 @@ class Keywords:
             if name in bases and name not in pending:
                 self._take(found, name, b".%d.%s" % (number, name))
         taken = [name for name in pending if self._take(found, name, name)]
+        self.unmerged = bool(taken) and not merge
         if merge and (taken or len(found) < len(listed)):
             self._merge(found, taken, period + 1)
-        return {name: words for name, words in found.items() if words}
+        return {bases[name]: words for name, words in found.items() if words}
 
     def _see_merged(self, entry: bytes, match: re.Match[bytes], merged: dict[bytes, int],
                     period: int) -> None:
@@ -158,6 +166,10 @@ class Keywords:
         except OSError as error:
             remove(scratch)
             raise trouble(self.path, error) from None
+
+    def forget(self, name: bytes) -> None:
+        """The update of a message that did not come to be."""
+        remove(os.path.join(self.path, os.fsdecode(name)))
 
     def current(self) -> Callable[[bytes], frozenset[bytes]]:
         """A function: base name -> its keywords at this moment.  Ask it under the folder's lock."""

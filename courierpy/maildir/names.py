@@ -14,6 +14,10 @@ import time
 from courierpy.kinds import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN
 from courierpy.maildir.errors import NameInvalid
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 LETTERS = ((b"D", DRAFT), (b"F", FLAGGED), (b"R", ANSWERED), (b"S", SEEN), (b"T", DELETED))
 _BITS = {letter[0]: bit for letter, bit in LETTERS}
 MAX_NAME = 255                     # bytes of a directory entry
@@ -67,6 +71,11 @@ def bits_of(letters: bytes) -> int:
     return bits
 
 
+# what stands behind the base name when no other program has a letter there, by flag bits
+SUFFIXES = tuple(b":2," + b"".join(letter for letter, bit in LETTERS if bits & bit) for bits in range(32))
+BITS_OF_SUFFIX = {suffix: bits for bits, suffix in enumerate(SUFFIXES)}
+
+
 def with_flags(filename: bytes, bits: int) -> bytes:
     """The name with these flags; letters of other programs stay."""
     foreign = bytes(letter for letter in info(filename) if letter not in _BITS)
@@ -78,6 +87,14 @@ def sort_key(name: bytes) -> tuple[int, bytes]:
     """New messages are numbered by the number their name begins with, then the rest."""
     digits = len(name) - len(name.lstrip(b"0123456789"))
     return (int(name[:digits]) if digits else 0), name[digits:]
+
+
+def in_order(names: Iterable[bytes]) -> list[bytes]:
+    """Base names in the order in which they are numbered."""
+    ordered = sorted(names)
+    if all(name[10:11] == b"." and name[:10].isdigit() for name in ordered):
+        return ordered                 # seconds of this century: bytes and numbers sort alike
+    return sorted(ordered, key=sort_key)
 
 
 _counter = 0

@@ -1,59 +1,237 @@
 """``courierimapuiddb``: which UID belongs to which message.
 
 A text file: ``1 <uidvalidity> <nextuid>``, then ``<uid> <base name>`` a line,
-ascending.  Only a file that is not there means a new folder; one that cannot be
-read is an error, never a reason to number anew.
+ascending.  In memory it stays what it is on disk, one run of bytes, with an
+array of where each line begins: a hundred thousand messages cost no object
+each, and a message more is a line more.
 """
 from __future__ import annotations
 
+import os
 import re
+from array import array
+from bisect import bisect_right
+from itertools import accumulate, islice
+from operator import lt
 
 from courierpy.maildir.errors import trouble
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    Key = tuple[int, int, int]     # inode, mtime in nanoseconds, size
+
 NAME = "courierimapuiddb"
-_HEADER = re.compile(rb"(\d+) (\d+) (\d+)\s*$")
+MAX_UID = 0xFFFFFFFF
+_HEADER = re.compile(rb"1 (\d{1,10}) (\d{1,10})\s*")
+_LINES = re.compile(rb"(?:[1-9][0-9]* [^\s]+\n)*+")         # as servers write them
 
 
 class UidDb:
-    """``names``: base name -> uid, in the order of the file."""
+    """The numbers of a folder.  Never changed once made.
 
-    __slots__ = ("names", "uidnext", "uidvalidity")
+    ``uids``: array('I'), ascending.  ``body``: the lines; None while the file need not
+    be read, as the numbers are known from elsewhere.  ``lines``: array('I'), where each
+    line begins in it.  ``key``: the file that this is the content of;
+    None while there is none.  ``damaged``: the file held what no server writes, and
+    may have lost lines.
+    """
 
-    def __init__(self, uidvalidity: int, uidnext: int, names: dict[bytes, int]) -> None:
+    __slots__ = ("body", "damaged", "key", "lines", "uidnext", "uids", "uidvalidity")
+
+    def __init__(self, uidvalidity: int, uidnext: int, uids: array[int] | None = None,
+                 body: bytes | None = b"", lines: array[int] | None = None, key: Key | None = None,
+                 damaged: bool = False) -> None:
         self.uidvalidity = uidvalidity
         self.uidnext = uidnext
-        self.names = names
+        self.uids = array("I") if uids is None else uids
+        self.body = body
+        self.lines = array("I") if lines is None else lines
+        self.key = key
+        self.damaged = damaged
+
+    @classmethod
+    def of(cls, uidvalidity: int, uidnext: int, rows: Iterable[tuple[int, bytes]],
+           key: Key | None = None, damaged: bool = False) -> UidDb:
+        """From (UID, base name) pairs, ascending."""
+        rows = list(rows)
+        texts = [b"%d %s\n" % row for row in rows]
+        return cls(uidvalidity, uidnext, array("I", [uid for uid, _ in rows]), b"".join(texts),
+                   _starts(map(len, texts)), key, damaged)
+
+    @property
+    def text(self) -> bytes:
+        """The lines.  They must be there: see Folder, which reads them when it must."""
+        assert self.body is not None
+        return self.body
+
+    def __len__(self) -> int:
+        return len(self.uids)
+
+    def name(self, at: int) -> bytes:
+        """The base name in row ``at``."""
+        start = self.lines[at]
+        text = self.text
+        return text[text.index(b" ", start) + 1:text.index(b"\n", start)]
+
+    def names(self) -> list[bytes]:
+        """All base names, in the order of their UIDs."""
+        body = self.text
+        if body.count(b" ") == len(self.uids):
+            words = body.split()
+            if len(words) == 2 * len(self.uids):
+                return words[1::2]
+        return [line.partition(b" ")[2] for line in body.split(b"\n")[:-1]]
+
+    def find(self, name: bytes) -> int:
+        """The row of a base name; -1 without one."""
+        wanted = b" %s\n" % name
+        text = self.text
+        at = text.find(wanted)
+        while at >= 0:
+            row = bisect_right(self.lines, at) - 1
+            if text[self.lines[row]:at].isdigit():           # the blank behind the number, not one in a name
+                return row
+            at = text.find(wanted, at + 1)
+        return -1
+
+    def extended(self, uids: Sequence[int], names: Sequence[bytes], uidnext: int = 0) -> UidDb:
+        """With more messages, whose UIDs ascend from above those that are there."""
+        texts = [b"%d %s\n" % row for row in zip(uids, names, strict=True)]
+        all_uids, lines = self.uids[:], self.lines[:]
+        all_uids.extend(uids)
+        at = len(self.text)
+        for text in texts:
+            lines.append(at)
+            at += len(text)
+        uidnext = max(uidnext, self.uidnext, uids[-1] + 1 if uids else 0)
+        return UidDb(self.uidvalidity, uidnext, all_uids, self.text + b"".join(texts), lines)
+
+    def without(self, rows: Sequence[int]) -> UidDb:
+        """Without these rows, which ascend."""
+        uids, lines, pieces = array("I"), array("I"), []
+        start = shift = 0
+        for row in (*rows, len(self.uids)):
+            uids += self.uids[start:row]
+            kept = self.lines[start:row]
+            if kept:
+                lines += array("I", [at - shift for at in kept]) if shift else kept
+                pieces.append(self.text[kept[0]:self._end(row - 1)])
+            if row < len(self.uids):
+                shift += self._end(row) - self.lines[row]
+            start = row + 1
+        return UidDb(self.uidvalidity, self.uidnext, uids, b"".join(pieces), lines)
+
+    def _end(self, row: int) -> int:
+        """Where line ``row`` ends."""
+        return self.lines[row + 1] if row + 1 < len(self.lines) else len(self.text)
+
+    def after(self, uid: int) -> bytes:
+        """The lines of higher UIDs."""
+        row = bisect_right(self.uids, uid)
+        return self.text[self.lines[row]:] if row < len(self.lines) else b""
+
+    def content(self) -> bytes:
+        """The content of the file."""
+        return b"1 %d %d\n%s" % (self.uidvalidity, self.uidnext, self.text)
 
 
-def read(path: str) -> UidDb | None:
-    """None when there is none, or its header is no header (UIDs start anew)."""
+def _starts(lengths: Iterable[int]) -> array[int]:
+    starts = array("I", accumulate(lengths, initial=0))
+    starts.pop()
+    return starts
+
+
+def key_of(found: os.stat_result) -> Key:
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def stamp(folder: str) -> Key | None:
+    """Which file is there; None for none.  Raises as trouble() says."""
+    path = os.path.join(folder, NAME)
     try:
-        with open(path, "rb", buffering=0) as file:
-            data = file.read()
+        return key_of(os.stat(path))
     except FileNotFoundError:
         return None
     except OSError as error:
         raise trouble(path, error) from None
-    return parse(data)
 
 
-def parse(data: bytes) -> UidDb | None:
-    head, _, body = data.partition(b"\n")
-    match = _HEADER.match(head)
-    if match is None or match[1] != b"1":
+def read(path: str, before: UidDb | None = None) -> UidDb | None:
+    """None when there is no file; ``damaged`` with UIDVALIDITY 0 when its header is no
+    header.  ``before``: what the file held earlier; mostly only lines have come."""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            key = key_of(os.fstat(file.fileno()))
+            data = file.readall()
+    except FileNotFoundError:
         return None
-    names: dict[bytes, int] = {}
+    except OSError as error:
+        raise trouble(path, error) from None
+    if len(data) != key[2]:
+        key = (key[0], 0, 0)           # it grew or shrank while it was read: not this content
+    return parse(data, key, before)
+
+
+def parse(data: bytes, key: Key | None = None, before: UidDb | None = None) -> UidDb:
+    head, newline, body = data.partition(b"\n")
+    match = _HEADER.fullmatch(head)
+    if match is None or not newline or max(int(match[1]), int(match[2])) > MAX_UID:
+        return UidDb(0, 1, key=key, damaged=True)
+    uidvalidity, uidnext = int(match[1]), int(match[2])
+    if before is not None and uidvalidity == before.uidvalidity and before.body \
+            and body.startswith(before.body):
+        more = parse(data[:len(head) + 1] + body[len(before.body):], key)
+        if not more.uids or more.uids[0] > before.uids[-1]:
+            size = len(before.body)
+            return UidDb(uidvalidity, max(more.uidnext, before.uids[-1] + 1), before.uids + more.uids,
+                         before.body + more.text,
+                         before.lines + array("I", [at + size for at in more.lines]), key, more.damaged)
+    return _plain(uidvalidity, uidnext, body, key) or _odd(uidvalidity, uidnext, body, key)
+
+
+def _plain(uidvalidity: int, uidnext: int, body: bytes, key: Key | None) -> UidDb | None:
+    """The file as servers write it, parsed in a few passes; None for any other."""
+    if _LINES.fullmatch(body) is None:
+        return None
+    words = body.split()
+    count = len(words) // 2
+    try:
+        uids = array("I", map(int, words[::2]))
+    except OverflowError:
+        return None
+    if not all(map(lt, uids, islice(uids, 1, None))) or len(set(words[1::2])) < count:
+        return None
+    starts = array("I", accumulate(map(len, body.split(b"\n")), _next_line, initial=0))
+    del starts[count:]
+    return UidDb(uidvalidity, max(uidnext, uids[-1] + 1 if count else 1), uids, body, starts, key,
+                 bool(count) and uids[-1] >= uidnext)
+
+
+def _next_line(start: int, length: int) -> int:
+    return start + length + 1
+
+
+def _odd(uidvalidity: int, uidnext: int, body: bytes, key: Key | None) -> UidDb:
+    """Line by line; what is no row, or a number or name twice, is passed over."""
+    numbers: dict[bytes, int] = {}
+    damaged = bool(body) and not body.endswith(b"\n")
+    lines = body.split(b"\n")
+    last = lines.pop()
+    if last:
+        damaged = True                 # the end is cut off: its name may be too
     highest = 0
-    for line in body.split(b"\n"):
+    for line in lines:
         number, blank, name = line.partition(b" ")
-        if blank and number.isdigit():
-            uid = int(number)
-            names[name] = uid
-            highest = max(highest, uid)
-    return UidDb(int(match[2]), max(int(match[3]), highest + 1), names)
-
-
-def render(uidvalidity: int, uidnext: int, rows: list[tuple[int, bytes]]) -> bytes:
-    lines = [b"1 %d %d\n" % (uidvalidity, uidnext)]
-    lines += [b"%d %s\n" % row for row in rows]
-    return b"".join(lines)
+        if blank and name and number.isdigit() and 0 < int(number) <= MAX_UID:
+            damaged = damaged or int(number) <= highest or name in numbers
+            numbers[name] = int(number)
+            highest = max(highest, int(number))
+        else:
+            damaged = True
+    rows: dict[int, bytes] = {}
+    for name, uid in numbers.items():
+        rows.setdefault(uid, name)
+    return UidDb.of(uidvalidity, max(uidnext, highest + 1), sorted(rows.items()), key,
+                    damaged or highest >= uidnext)

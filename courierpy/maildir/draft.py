@@ -1,0 +1,102 @@
+"""A message on its way in: a file in tmp/ that is not one yet."""
+from __future__ import annotations
+
+import os
+import re
+import time
+
+from courierpy.kinds import NO_KEYWORDS
+from courierpy.maildir.errors import trouble
+from courierpy.maildir.files import read_header, remove, write_all
+from courierpy.maildir.names import tmp_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from courierpy.maildir.folder import Folder
+
+
+class Draft:
+    """A message on its way in: a file in tmp/, written as it comes.
+
+    Line ends become LF as Courier stores them; a message that would not come
+    back as it was (a bare LF, or CR CR LF) is kept as it is.
+    """
+
+    def __init__(self, folder: Folder) -> None:
+        self.folder = folder
+        self.flags = 0
+        self.keywords: frozenset[bytes] = NO_KEYWORDS
+        self.date: float | None = None
+        self.path = os.path.join(folder.path, "tmp", tmp_name(folder.tree.host))
+        self.size = 0
+        self._exact = False
+        self._tail = b""               # carriage returns at the end of what came
+        try:
+            self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        except OSError as error:
+            raise trouble(self.path, error) from None
+
+    def write(self, data: bytes) -> None:
+        if not data:
+            return
+        seen = self._tail + data
+        if seen.count(b"\n") != seen.count(b"\r\n") or b"\r\r\n" in seen:
+            self._exact = True
+        self._tail = seen[-2:] if seen.endswith(b"\r\r") else seen[-1:] if seen.endswith(b"\r") else b""
+        try:
+            write_all(self.fd, data)
+        except OSError as error:
+            self.abort()
+            raise trouble(self.path, error) from None
+
+    def finish(self, sync: bool) -> None:
+        """Everything on disk, the file closed; what is finished stays so."""
+        if self.fd < 0:
+            return
+        try:
+            if not self._exact:
+                self._to_lf()
+            self.size = os.fstat(self.fd).st_size
+            if self.date is not None:
+                os.utime(self.fd, (time.time(), self.date))
+            if sync:
+                os.fsync(self.fd)
+            os.close(self.fd)
+            self.fd = -1
+        except OSError as error:
+            self.abort()
+            raise trouble(self.path, error) from None
+
+    def _to_lf(self) -> None:
+        """CR LF to LF, in place: the text only gets shorter."""
+        read_at = write_at = 0
+        carry = b""
+        while True:
+            chunk = os.pread(self.fd, 1 << 20, read_at)
+            read_at += len(chunk)
+            data = carry + chunk
+            carry = b"\r" if chunk and data.endswith(b"\r") else b""
+            if carry:
+                data = data[:-1]
+            data = data.replace(b"\r\n", b"\n")
+            view = memoryview(data)
+            while view:
+                done = os.pwrite(self.fd, view, write_at)
+                write_at += done
+                view = view[done:]
+            if not chunk:
+                break
+        os.ftruncate(self.fd, write_at)
+
+    def header_is_ascii(self) -> bool:
+        """Are there no 8-bit octets in the header?"""
+        with open(self.path, "rb", buffering=0) as file:
+            data = read_header(file)
+        end = re.search(rb"\n\r?\n", data)
+        return data[:end.end() if end else len(data)].isascii()
+
+    def abort(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+        remove(self.path)

@@ -1,0 +1,54 @@
+"""What lies in cur/ and new/: names of files, and which message each is."""
+from __future__ import annotations
+
+import os
+
+from courierpy.maildir.errors import FolderMissing, trouble
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+GRAIN = 0.02                       # seconds: a directory younger than this may change and show no new mtime
+COARSE_GRAIN = 2.0                 # where the file system counts whole seconds
+READINGS = 6                       # of cur/ before a message that is not seen is gone
+
+
+def files(directory: str, known: Callable[[bytes], bool] = lambda name: False) -> list[bytes]:
+    """Names of the regular files, and of symbolic links to them.  ``known``: names that
+    need no look at what they are, as they were messages before."""
+    try:
+        with os.scandir(os.fsencode(directory)) as entries:
+            return [entry.name for entry in entries
+                    if not entry.name.startswith(b".") and b"\n" not in entry.name
+                    and (entry.is_file() or known(entry.name))]
+    except FileNotFoundError:
+        raise FolderMissing(directory) from None
+    except OSError as error:
+        raise trouble(directory, error) from None
+
+
+def by_base(names: Iterable[bytes]) -> dict[bytes, bytes]:
+    """base name -> file name.  Of duplicates the last name in byte order is shown."""
+    names = list(names)
+    found = {name.rpartition(b":")[0] or name: name for name in names}
+    if len(found) < len(names):
+        names.sort()
+        found = {name.rpartition(b":")[0] or name: name for name in names}
+    return found
+
+
+def mtime(directory: str) -> int:
+    """Nanoseconds.  FolderMissing when it is not there."""
+    try:
+        return os.stat(directory).st_mtime_ns
+    except FileNotFoundError:
+        raise FolderMissing(directory) from None
+    except OSError as error:
+        raise trouble(directory, error) from None
+
+
+def settled(mtime_ns: int, now_ns: int) -> bool:
+    """Would a change from now on show in the mtime of this directory?"""
+    grain = GRAIN if mtime_ns % 1_000_000_000 else COARSE_GRAIN
+    return now_ns - mtime_ns > grain * 1e9

@@ -1,0 +1,739 @@
+"""Looking at a folder: what is there, which numbers it has, what changed.
+
+Names in cur/ change under our feet (a flag is a
+rename by whoever sets it), new/ fills from outside, and several sessions number
+the same messages.  So:
+
+* Messages in cur/ have numbers, in the uiddb, which is read and written under the
+  lock.  What is in new/ has none: who numbers it moves it to cur/ first.
+* What needs no number is looked at without the lock.
+* A directory is read only when its mtime says that something changed, or is as
+  young as the clock's grain, because a change in the same instant would not show.
+  A session that stays has a watch: events say what changed, and cur/ is read again
+  only when they do not say it clearly.
+* A name that is missing is looked for again before the message counts as gone.
+"""
+from __future__ import annotations
+
+import os
+import time
+
+from courierpy import log
+from courierpy.kinds import NO_KEYWORDS, SEEN, Snapshot
+from courierpy.maildir import held as holding
+from courierpy.maildir import listing, uiddb
+from courierpy.maildir.errors import Denied, FolderMissing, StoreError, trouble
+from courierpy.maildir.files import replace
+from courierpy.maildir.held import Held
+from courierpy.maildir.index import SMALL, Columns, Head, Index, Stamps, place
+from courierpy.maildir.keywords import Keywords
+from courierpy.maildir.locks import FolderLock
+from courierpy.maildir.names import base, in_order
+from courierpy.maildir.readers import Readers
+from courierpy.maildir.uiddb import UidDb
+from courierpy.maildir.watch import Heard, Refused, Watch
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from courierpy.maildir.folders import Folders
+
+
+class Status:
+    """Counts without opening: RFC 9051 6.3.11."""
+
+    __slots__ = ("messages", "recent", "uidnext", "uidvalidity", "unseen")
+
+    def __init__(self, messages: int, recent: int, uidnext: int, uidvalidity: int, unseen: int) -> None:
+        self.messages = messages
+        self.recent = recent
+        self.uidnext = uidnext
+        self.uidvalidity = uidvalidity
+        self.unseen = unseen
+
+
+class Scanner:
+    """A folder as far as looking and numbering go; Folder (messages.py) adds the rest.
+
+    ``name`` as IMAP says it, ``path`` relative to the Maildir's parent tree.
+    ``held``: what is known of cur/ now; it may be ahead of the snapshot.
+    ``read_only``: the disk takes nothing, and only what is numbered is served.
+    """
+
+    def __init__(self, tree: Folders, name: str, path: str) -> None:
+        self.tree = tree
+        self.name = name
+        self.path = path
+        self.cur = os.path.join(path, "cur")
+        self.new = os.path.join(path, "new")
+        self.index = Index(path, tree.host, place(path, tree.index_at))
+        self.readers = Readers(path, tree.host)
+        self.held: Held | None = None
+        self.read_only = False
+        self.departed: dict[int, bytes] = {}    # base names of what went since told()
+        self.words: dict[int, frozenset[bytes]] = {}
+        self._lock = FolderLock(path, tree.host, tree.locks)
+        self._keywords = Keywords(path, tree.host)
+        self._keywords_at = 0                   # their stamp when they were read; -1: read them again
+        self._snapshot: Snapshot | None = None
+        self._stamps: Stamps | None = None      # as everything was looked at; None: look again
+        self._disk: uiddb.Key | None = None     # the uiddb that ``held`` was made of
+        self._unwritten = False                 # it holds messages that are gone
+        self._owed = False                      # and we are the one who removed them
+        self._unsaved = False                   # the index knows less than we do
+        self._watch: Watch | None = None
+        self._heard = Heard()
+        self._own: set[tuple[bytes, bool]] = set()         # what we did in cur/ since the last hearing
+        self._own_heard: set[tuple[bytes, bool]] = set()
+        self._looked = 0                        # when the last look began
+        self._fresh: list[int] = []             # numbered by us, and in no snapshot yet
+        self._entering: UidDb | None = None     # the numbers, as messages are brought in
+        self._shown: frozenset[int] = frozenset()          # recent, and left so for the next session
+        self._stuck: frozenset[bytes] = frozenset()        # in new/, and cannot be moved
+
+    def close(self, wait: bool = False) -> None:
+        """The session leaves the folder.  ``wait``: nobody waits for us, so the moment may
+        pass that is needed to save what is known."""
+        if self.held is not None:
+            self._save(wait)
+        self.readers.leave()
+        self._snapshot = self.held = self._stamps = None
+        self._heard = Heard()
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
+
+    def locked(self) -> FolderLock:
+        return self._lock
+
+    # -- hearing of changes
+
+    def watch(self) -> Watch:
+        """What hears of changes from now on, until close().  Raises watch.Refused."""
+        if self._watch is None:
+            self._watch = Watch(self.path)
+            # what came before it began was not heard
+            self._heard.everything = self._stamps is None or self._stamps != self._stamp()
+        return self._watch
+
+    def watch_if_large(self) -> None:
+        """A large folder that is about to change is heard, not read again and again."""
+        if self._watch is None and self.held is not None and len(self.held.flags) >= SMALL:
+            try:
+                self.watch()
+            except Refused:
+                return
+
+    def _hear(self) -> bool:
+        """Was there anything?"""
+        assert self._watch is not None
+        self._watch.hear(self._heard)
+        self._own_heard |= self._own
+        self._own.clear()
+        return bool(self._heard)
+
+    def did(self, file: bytes, there: bool) -> None:
+        """We made or removed this file in cur/: its event is no news."""
+        if self._watch is not None:
+            self._own.add((file, there))
+
+    # -- scanning
+
+    def scan(self, readonly: bool = False) -> Snapshot:
+        """What the folder holds now; the same object when nothing changed.
+
+        ``readonly``: what nobody saw before stays recent for the next session.
+        """
+        if self._snapshot is not None and self._quiet():
+            if self._snapshot.recent:
+                # recent is told once, to the scan that found it
+                self._snapshot = _with_recent(self._snapshot, frozenset())
+            return self._snapshot
+        # most changes need no number: a look without the lock will do, or will do as
+        # soon as the session that holds it has numbered what is new
+        if not self._update(False, readonly):
+            try:
+                if self._lock.take(lambda: self._update(False, readonly)):
+                    try:
+                        self._update(True, readonly)
+                    finally:
+                        self._lock.release()
+            except Denied as why:
+                self._serve_what_is_numbered(why)
+        assert self._snapshot is not None
+        return self._snapshot
+
+    def _quiet(self) -> bool:
+        """Is everything as at the last look, and in the snapshot?"""
+        if self._fresh or self._owed or self._snapshot is None or self.held is None \
+                or self.held.database.uids is not self._snapshot.uids:
+            return False
+        if self._watch is None:
+            if self._stamps is not None and self._stamps == self._stamp():
+                return True
+            self.watch_if_large()
+        return self._watch is not None and not self._hear()
+
+    def _stamp(self) -> Stamps | None:
+        """Identities of the directories and the uiddb; None when one is too young to trust."""
+        try:
+            cur, new = os.stat(self.cur), os.stat(self.new)
+        except FileNotFoundError:
+            raise FolderMissing(self.path) from None
+        except OSError as error:
+            raise trouble(self.path, error) from None
+        words = self._keywords.stamp() if self.tree.keywords else 0
+        database = uiddb.stamp(self.path)
+        now = time.time_ns()
+        for when in (cur.st_mtime_ns, new.st_mtime_ns, words, database[1] if database else 0):
+            if when and not listing.settled(when, now):
+                return None
+        return Stamps(cur.st_mtime_ns, cur.st_ino, new.st_mtime_ns, words, database)
+
+    def _update(self, locked: bool, readonly: bool) -> bool:
+        """Bring ``held`` and the snapshot up to date.  False: that needs the lock."""
+        if self._owed and not locked:
+            return False
+        self._looked = self.readers.now()
+        stamps = self._stamp()
+        done = None
+        if self.held is None:
+            done = self._from_index(stamps)
+        elif self._watch is not None and not self._heard.everything:
+            done = self._by_events(locked)
+        if done is None:
+            done = self._by_listing(locked)
+        if not done:
+            return False
+        self._read_keywords(locked)
+        if self._keywords.unmerged and self._snapshot is None and not readonly:
+            self._keywords_at = -1
+            return False               # updates would pile up: who opens the folder merges them
+        recent = self._recent(locked, readonly)
+        if recent is None:
+            return False
+        self._make_snapshot(recent)
+        self._heard = Heard()
+        self._own_heard.clear()
+        self._stamps = stamps if stamps is not None and stamps == self._stamp() else None
+        return True
+
+    def _recent(self, locked: bool, readonly: bool) -> frozenset[int] | None:
+        """UIDs that our client is the first to see; None when the lock is needed to say so."""
+        fresh, unclaimed = self._fresh, self.index.unclaimed()
+        if readonly:
+            if fresh:
+                self.index.set_unclaimed([*unclaimed, *fresh])
+            shown = frozenset(unclaimed).union(fresh)
+            recent, self._shown = shown - self._shown, shown | self._shown
+        else:
+            if unclaimed and not locked:
+                return None
+            if unclaimed:
+                self.index.set_unclaimed(())
+            recent = frozenset(unclaimed).union(fresh)
+        self._fresh = []
+        return recent
+
+    # -- three ways to know what is there
+
+    def _from_index(self, stamps: Stamps | None) -> bool | None:
+        """What the index says, when nothing happened since; None when it cannot be used."""
+        columns = self.index.load() if stamps is not None else None
+        if columns is None or stamps is None or not columns.head.stamps.same_but_new(stamps):
+            return None
+        if columns.head.stamps.new != stamps.new and listing.files(self.new):
+            # mail came, and will be moved to cur/.  With a watch that is no reason to read
+            # cur/, if the watch began before the stamps were found to be the same
+            try:
+                self.watch()
+            except Refused:
+                return None
+            again = self._stamp()
+            if again is None or not columns.head.stamps.same_but_new(again):
+                return None
+            self._heard.everything, self._heard.new = False, True
+        self.held = Held(columns.database, bytearray(columns.flags), columns.odd)
+        self.words, self._keywords_at = columns.keywords, stamps.keywords
+        self._disk = stamps.database
+        return self._by_events(locked=False) if self._watch is not None else True
+
+    def _by_events(self, locked: bool) -> bool | None:
+        """What the watch heard; None when cur/ has to be read."""
+        assert self.held is not None
+        if self._heard.cur:
+            self._need_names()
+        replayed = holding.replay(self.held, self._heard, self._own_heard)
+        if replayed is None:
+            return None
+        if replayed.gone:
+            self._drop(replayed.gone)
+        arrived = self._arrived() if self._heard.new else []
+        unknown = replayed.unknown
+        if not unknown and not arrived:
+            if not (locked and self._owed):
+                return True
+            # the lines of what we removed go, those that others wrote meanwhile do not
+            return self._write(self._need_names().database) if self._learn({}) else None
+        if arrived and not locked:
+            return False
+        self._need_names()
+        unknown.update(self._take(arrived))
+        if not self._learn(unknown):
+            return None
+        if not unknown:
+            return True
+        return locked and self._give_numbers(unknown)
+
+    def _learn(self, unknown: dict[bytes, bytes]) -> bool:
+        """Take from ``unknown`` what has a number by now, if the uiddb says nothing else new."""
+        assert self.held is not None
+        if self._disk is not None and self._disk == uiddb.stamp(self.path):
+            return True
+        mine = self.held.database
+        found = uiddb.read(os.path.join(self.path, uiddb.NAME), mine)
+        if found is None or found.damaged or found.uidvalidity != mine.uidvalidity \
+                or found.uidnext < mine.uidnext or not found.text.startswith(mine.text):
+            return False
+        names = [found.name(row) for row in range(len(mine), len(found))]
+        if any(name not in unknown for name in names):
+            return False
+        self.held = self.held.extended(found.uids[len(mine):], names, [unknown.pop(name) for name in names],
+                                       found.uidnext)
+        self._keywords_at = -1
+        self._disk = self._trusted(found.key)
+        self._unwritten = False
+        return True
+
+    def _by_listing(self, locked: bool) -> bool:
+        """What a reading of cur/ says."""
+        database = self._database(locked)
+        if database is None:
+            return False
+        arrived = self._arrived()
+        if arrived and not locked:
+            return False
+        self._take(arrived)
+        before = self.held
+        self.held, missing, unknown = holding.look(database, self._list_cur())
+        missing = self._surely(missing)
+        if before is not None:
+            self._depart(before, self.held, missing)
+        if missing:
+            self.held = self.held.without(missing)
+            self._unwritten = True
+        self._keywords_at = -1
+        if unknown:
+            return locked and self._give_numbers(unknown)
+        return not (locked and self._unwritten) or self._write(self.held.database)
+
+    def _list_cur(self) -> list[bytes]:
+        return listing.files(self.cur)
+
+    def _surely(self, missing: list[int]) -> list[int]:
+        """Which of the rows that a reading of cur/ did not show are gone.
+
+        A file that is renamed while readdir goes by can be missed, again and again if
+        somebody toggles its flags.  It is gone after a reading during which the directory
+        did not change, or after several.
+        """
+        assert self.held is not None
+        database = self.held.database
+        for _ in range(listing.READINGS):
+            if not missing:
+                break
+            before = listing.mtime(self.cur)
+            firm = listing.settled(before, time.time_ns())
+            again = listing.by_base(self._list_cur())
+            still = []
+            for row in missing:
+                file = again.get(database.name(row))
+                if file is None:
+                    still.append(row)
+                else:
+                    self.held.set_file(row, file)
+            missing = still
+            if firm and listing.mtime(self.cur) == before:
+                break
+        return missing
+
+    def _depart(self, before: Held, now: Held, missing: Sequence[int]) -> None:
+        """Keep the names of what is gone until the client was told."""
+        gone = {now.database.uids[row] for row in missing}
+        gone.update(set(before.database.uids).difference(now.database.uids)
+                    if before.database.uids != now.database.uids else ())
+        for uid in gone:
+            row = before.row(uid)
+            if row >= 0 and before.database.body is not None:
+                self.departed[uid] = before.database.name(row)
+
+    def _drop(self, rows: Sequence[int]) -> None:
+        """These are gone, and the uiddb does not say so yet."""
+        assert self.held is not None
+        for row in rows:
+            self.departed[self.held.database.uids[row]] = self.held.database.name(row)
+        self.held = self.held.without(rows)
+        self._unwritten = True
+
+    # -- new mail
+
+    def _arrived(self) -> list[bytes]:
+        return [name for name in listing.files(self.new) if name not in self._stuck]
+
+    def _take(self, arrived: Sequence[bytes]) -> dict[bytes, bytes]:
+        """Move what is in new/ to cur/: base name -> file name of what came."""
+        moved = {}
+        for entry in arrived:
+            target = entry if b":" in entry else entry + b":2,"
+            try:
+                os.rename(os.path.join(os.fsencode(self.new), entry),
+                          os.path.join(os.fsencode(self.cur), target))
+            except FileNotFoundError:
+                continue             # another session was first
+            except OSError as error:
+                raise trouble(self.new, error) from None
+            self.did(target, True)
+            moved[base(target)] = target
+        return moved
+
+    def _give_numbers(self, unknown: Mapping[bytes, bytes]) -> bool:
+        """Number these messages, in the order of their names.  Under the lock."""
+        assert self.held is not None
+        names = in_order(unknown)
+        first = self.held.database.uidnext
+        uids = range(first, first + len(names))
+        more = self.held.extended(uids, names, [unknown[name] for name in names])
+        self._write(more.database)
+        self.held = more
+        self._fresh += uids
+        self._keywords_at = -1           # theirs may have been there before them
+        return True
+
+    # -- messages that a command brings, and takes away (under the lock: transfer.py)
+
+    def next_number(self) -> int:
+        """Everything that is there has its number; what comes gets this one and the following."""
+        if self.held is not None:
+            recent = self._snapshot.recent if self._snapshot is not None else frozenset()
+            self._update(True, False)
+            assert self._snapshot is not None
+            # they are told by the scan after the command
+            self._fresh += recent | self._snapshot.recent
+            self._snapshot = _with_recent(self._snapshot, frozenset())
+            self._entering = self._need_names().database
+        else:
+            database = self._database(True)
+            assert database is not None
+            unknown = self._take(self._arrived())
+            if len(database) < SMALL:          # in a large folder what came to cur/ itself can wait
+                unknown = holding.look(database, self._list_cur())[2]
+            names = in_order(name for name in unknown if database.find(name) < 0)
+            uids = range(database.uidnext, database.uidnext + len(names))
+            self._fresh = list(uids)
+            self._entering = database.extended(uids, names)
+        return self._entering.uidnext
+
+    @property
+    def uidvalidity(self) -> int:
+        """Of the messages that came."""
+        assert self._entering is not None
+        return self._entering.uidvalidity
+
+    def write_keywords(self, name: bytes, words: frozenset[bytes]) -> None:
+        """Of a message that is not there yet."""
+        self._keywords.write(name, words, sync=self.tree.fsync == "always")
+        self._keywords_at = -1
+
+    def entered(self, names: Sequence[bytes], files: Sequence[bytes]) -> None:
+        """Messages came to cur/: they get their numbers."""
+        assert self._entering is not None
+        first = self._entering.uidnext
+        uids = range(first, first + len(names))
+        # \Recent is what nobody has dealt with: what came with flags is not
+        recent = [uid for uid, file in zip(uids, files, strict=True) if file.endswith(b":2,")]
+        if self.held is None:
+            self._write(self._entering.extended(uids, names))
+            if self._fresh or recent:
+                self.index.set_unclaimed([*self.index.unclaimed(), *self._fresh, *recent])
+            self._fresh = []
+            return
+        more = self.held.extended(uids, names, files)
+        self._write(more.database)
+        self.held = more
+        self._fresh += recent
+        for file in files:
+            self.did(file, True)
+
+    def not_entered(self, names: Sequence[bytes]) -> None:
+        """They were taken back; numbers that they got are not used again."""
+        for name in names:
+            self._keywords.forget(name)
+        self._heard.everything, self._stamps = True, None
+        assert self._entering is not None
+        self._fresh = [uid for uid in self._fresh if uid < self._entering.uidnext]
+
+    def leave(self, uids: Sequence[int]) -> None:
+        """Messages that we removed or moved away."""
+        assert self.held is not None
+        rows = sorted(row for row in map(self.held.row, uids) if row >= 0)
+        if rows:
+            self._drop(rows)
+            self._owed = True
+
+    # -- the uiddb
+
+    def _database(self, locked: bool) -> UidDb | None:
+        """The numbers as they are on disk; None when the lock is needed to make them."""
+        path = os.path.join(self.path, uiddb.NAME)
+        before = self.held.database if self.held is not None else self._indexed()
+        if before is not None and before.body is None:
+            before = None
+        if self.held is not None and before is not None and not self._unwritten and self._disk is not None \
+                and self._disk == uiddb.stamp(self.path):
+            return before
+        try:
+            found = uiddb.read(path, before)
+        except Denied as why:
+            if self.index.recall() is None:
+                raise
+            log.warn(f"{why}: its content is restored")
+            found = UidDb(0, 1, damaged=True)
+        if found is not None and not found.damaged and not self._was_cut(found):
+            self._disk = self._trusted(found.key)
+            self._unwritten = False
+            return found
+        if not locked:
+            return None
+        self._disk, self._unwritten = None, True
+        return self._restore(found)
+
+    def _indexed(self) -> UidDb | None:
+        """The numbers as the index has them, if they are of this very file."""
+        columns = self.index.load()
+        if columns is None or columns.database.key is None or columns.database.key != uiddb.stamp(self.path):
+            return None
+        try:
+            with open(os.path.join(self.path, uiddb.NAME), "rb", buffering=0) as file:
+                text = file.readall()
+        except OSError:
+            return None                # who reads it next says why
+        if len(text) == columns.database.key[2]:
+            columns.database.body = text.partition(b"\n")[2]
+        return columns.database
+
+    def _was_cut(self, found: UidDb) -> bool:
+        """The file that we know is shorter now, though servers only ever replace it."""
+        head = self.index.head() if self._disk is None else None
+        known = head.stamps.database if head is not None else self._disk
+        return (known is not None and found.key is not None and known[0] == found.key[0]
+                and found.key[2] < known[2])
+
+    @staticmethod
+    def _trusted(key: uiddb.Key | None) -> uiddb.Key | None:
+        """A file so young could be replaced by one that looks the same: it has no key."""
+        return key if key is not None and listing.settled(key[1], time.time_ns()) else None
+
+    def _restore(self, found: UidDb | None) -> UidDb:
+        """The numbers of a folder that has no good uiddb: what of them is left in it, in our
+        log or in Dovecot's files; else all anew, with another UIDVALIDITY."""
+        rows: dict[bytes, int] = {}
+        uidvalidity, uidnext = 0, 1
+        if found is not None and found.uidvalidity:
+            uidvalidity, uidnext = found.uidvalidity, found.uidnext
+            rows = dict(zip(found.names(), found.uids, strict=True))
+        recalled = self.index.recall() or self._remembered()
+        if recalled is not None and uidvalidity in (0, recalled[0]):
+            uidvalidity, uidnext = recalled[0], max(uidnext, recalled[1])
+            used = set(rows.values())
+            rows.update((name, uid) for name, uid in recalled[2].items()
+                        if name not in rows and uid not in used)
+            log.warn(f"{self.path}: {uiddb.NAME} is missing or damaged; {len(rows)} numbers restored")
+        elif found is not None:
+            log.warn(f"{self.path}: {uiddb.NAME} is damaged; {len(rows)} numbers are left")
+        if not uidvalidity:
+            head = self.index.head()
+            uidvalidity = self.tree.next_uidvalidity(above=head.uidvalidity if head is not None else 0)
+        unique = {uid: name for name, uid in rows.items()}
+        return UidDb.of(uidvalidity, uidnext, sorted(unique.items()))
+
+    def _remembered(self) -> tuple[int, int, dict[bytes, int]] | None:
+        """As Index.recall, from what we know ourselves."""
+        if self.held is None or self.held.database.body is None:
+            return None
+        database = self.held.database
+        return database.uidvalidity, database.uidnext, dict(zip(database.names(), database.uids, strict=True))
+
+    def _write(self, database: UidDb) -> bool:
+        """Under the lock."""
+        path = os.path.join(self.path, uiddb.NAME)
+        if database.body is None:
+            database = self._need_names().database
+        replace(path, database.content(), os.path.join(self.path, "tmp"), self.tree.host, "imapuid_0",
+                sync=self.tree.fsync != "never")
+        self.index.remember(database)
+        self._disk = self._trusted(uiddb.stamp(self.path))
+        self._unwritten = self._owed = False
+        return True
+
+    def _need_names(self) -> Held:
+        """``held`` with the names; so far it may be what the index says."""
+        held = self.held
+        assert held is not None
+        mine = held.database
+        if mine.body is not None:
+            return held
+        found = uiddb.read(os.path.join(self.path, uiddb.NAME))
+        if found is not None and found.key == mine.key:
+            mine.body = found.body
+            return held
+        # another file since: the names of the messages that it still has
+        names = {} if found is None or found.uidvalidity != mine.uidvalidity else dict(
+            zip(found.uids, found.names(), strict=True))
+        rows = [(uid, names.get(uid, b"?%d" % uid)) for uid in mine.uids]
+        self.held = Held(UidDb.of(mine.uidvalidity, mine.uidnext, rows), held.flags, held.odd)
+        self._disk = None
+        return self.held
+
+    # -- the snapshot
+
+    def _read_keywords(self, locked: bool) -> None:
+        if not self.tree.keywords:
+            return
+        stamp = self._keywords.stamp()
+        if stamp == self._keywords_at and not self._heard.keywords:
+            return
+        words: dict[int, frozenset[bytes]] = {}
+        if stamp:
+            held = self._need_names()
+            found = self._keywords.read(held.rows_of, locked)
+            uids = held.database.uids
+            words = {uids[row]: found[row] for row in sorted(found)}
+        self.words = words
+        after = self._keywords.stamp()
+        self._keywords_at = after if not after or listing.settled(after, time.time_ns()) else -1
+
+    def _make_snapshot(self, recent: frozenset[int]) -> None:
+        """The snapshot of what is held; the one before if nothing differs."""
+        assert self.held is not None
+        before, database = self._snapshot, self.held.database
+        if self.departed:
+            for uid in self.departed:
+                self.words.pop(uid, None)
+        flags = bytes(self.held.flags)
+        words = self.words
+        if before is not None and before.uidvalidity == database.uidvalidity \
+                and before.uidnext == database.uidnext and before.uids == database.uids \
+                and before.flags == flags and before.keywords == words:
+            database.uids = before.uids
+            if recent != before.recent:
+                self._snapshot = _with_recent(before, recent)
+            return
+        self._snapshot = Snapshot(database.uidvalidity, database.uidnext, database.uids, flags, dict(words),
+                                  recent)
+        self._unsaved = True
+
+    def _serve_what_is_numbered(self, why: StoreError) -> None:
+        """The disk takes nothing.  A folder that was never numbered is, for this session."""
+        if self._snapshot is not None:
+            raise why
+        self.read_only = True
+        database = uiddb.read(os.path.join(self.path, uiddb.NAME))
+        if database is not None and database.damaged:
+            raise why
+        names = self._list_cur()
+        if database is None:
+            bases = in_order(listing.by_base(names))
+            database = UidDb.of(self.tree.next_uidvalidity(record=False), len(bases) + 1,
+                                list(enumerate(bases, 1)))
+        held, missing, _ = holding.look(database, names)
+        self.held = held.without(missing)
+        self._read_keywords(False)
+        self._make_snapshot(frozenset())
+
+    # -- what others may use
+
+    def _save(self, wait: bool) -> None:
+        """Into the index, if it is worth it and what is known is known to be true."""
+        assert self.held is not None
+        if not self._unsaved or self.read_only or len(self.held.flags) < SMALL:
+            return
+        try:
+            if self._unwritten and self._lock.take(lambda: True):
+                self._owed = True
+                try:
+                    self._update(True, False)
+                finally:
+                    self._lock.release()
+            stamps = self._stamp()
+            if stamps is None and wait:
+                time.sleep(listing.GRAIN * 1.2)
+                stamps = self._stamp()
+            if stamps is None or self._unwritten or self._fresh or stamps.database is None:
+                return
+            if self._watch is not None:
+                if self._hear():
+                    self._update(False, False)
+                    if self._heard or self._unwritten or self._fresh:
+                        return
+                if self._stamp() != stamps:
+                    return
+            elif stamps != self._stamps:
+                return
+            self.index.save(self._columns(stamps))
+            self._unsaved = False
+        except StoreError:
+            return                     # the folder went, or is in use: the next session looks for itself
+
+    def _columns(self, stamps: Stamps) -> Columns:
+        assert self.held is not None
+        held = self.held
+        flags = bytes(held.flags)
+        unseen = flags.translate(_UNSEEN)
+        head = Head(stamps, held.database.uidvalidity, held.database.uidnext, len(flags), unseen.count(1),
+                    unseen.find(1))
+        return Columns(head, held.database, flags, held.odd, self.words)
+
+    def status(self) -> Status:
+        """Counts without moving mail from new/ and without numbering it."""
+        stamps = self._stamp()
+        if stamps is not None:
+            known = self.tree.counts.get(self.path)
+            if known is not None and known[0] == stamps:
+                return known[1]
+        counts = self._count(stamps)
+        if stamps is not None and stamps == self._stamp():
+            self.tree.counts[self.path] = stamps, counts
+        return counts
+
+    def _count(self, stamps: Stamps | None) -> Status:
+        head = self.index.head() if stamps is not None else None
+        arrived = len(listing.files(self.new))
+        recent = arrived + len(self.index.unclaimed())
+        if head is not None and stamps is not None and head.stamps.same_but_new(stamps):
+            return Status(head.count + arrived, recent, head.uidnext + arrived, head.uidvalidity,
+                          head.unseen + arrived)
+        database = self._database(False)
+        if database is None:
+            # the folder is numbered now, so that what we announce stays true
+            with self._lock:
+                database = self._database(True)
+                assert database is not None
+                if self._unwritten:
+                    self._write(database)
+        held, missing, unknown = holding.look(database, self._list_cur())
+        seen = sum(map(SEEN.__and__, held.flags)) + sum(
+            1 for file in unknown.values() if b"S" in file.rpartition(b":2,")[2] and b":2," in file)
+        there = len(database) - len(missing) + len(unknown)
+        return Status(there + arrived, recent + len(unknown), database.uidnext + len(unknown) + arrived,
+                      database.uidvalidity, there + arrived - seen)
+
+
+_UNSEEN = bytes(not bits & SEEN for bits in range(256))
+
+
+def _with_recent(old: Snapshot, recent: frozenset[int]) -> Snapshot:
+    return Snapshot(old.uidvalidity, old.uidnext, old.uids, old.flags, old.keywords, recent)
+
+
+__all__ = ["NO_KEYWORDS", "Scanner", "Status"]

@@ -1,0 +1,227 @@
+"""Messages on their way into a folder: APPEND, COPY, MOVE.
+
+One order for all (reference: what an OK promises): the bytes are on disk; under
+the lock the files come to cur/ and get their numbers; the directories are on
+disk; only then may anybody be told.  What fails on the way is taken back, and
+nothing of the command is left.
+"""
+from __future__ import annotations
+
+import errno
+import os
+
+from courierpy.kinds import NO_KEYWORDS
+from courierpy.maildir.errors import DiskTrouble, StoreError, Vanished, trouble
+from courierpy.maildir.files import remove, sync_directory
+from courierpy.maildir.names import base, tmp_name, unique_name, with_flags
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from courierpy.maildir.draft import Draft
+    from courierpy.maildir.folder import Folder
+
+    Bring = Callable[[bytes, bytes], None]
+
+TRIES = 10                         # for a file whose name another session changes at the same time
+
+
+class Source:
+    """A file on its way into a folder.  ``folder`` and ``uid``: where it comes from,
+    when it is a message already."""
+
+    __slots__ = ("bits", "folder", "name", "path", "uid", "words")
+
+    def __init__(self, path: bytes, name: str, bits: int, words: frozenset[bytes],
+                 folder: Folder | None = None, uid: int = 0) -> None:
+        self.path = path
+        self.name = os.fsencode(name)
+        self.bits = bits
+        self.words = words
+        self.folder = folder
+        self.uid = uid
+
+    def again(self) -> bool:
+        """Look for it under another name; False when it is gone."""
+        if self.folder is None:
+            raise DiskTrouble(self.path, FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)))
+        try:
+            self.path, self.bits = self.folder.locate(self.uid)
+        except Vanished:
+            return False
+        return True
+
+
+def append(folder: Folder, drafts: Sequence[Draft]) -> tuple[int, list[int]]:
+    """Store the drafts, all or none; (UIDVALIDITY, their UIDs)."""
+    sync = folder.tree.fsync != "never"
+    pending = list(drafts)
+    try:
+        sources = []
+        for draft in drafts:
+            draft.finish(sync)
+            found = os.stat(draft.path)
+            name = unique_name(os.path.basename(draft.path), found.st_dev, found.st_ino)
+            sources.append(Source(os.fsencode(draft.path), f"{name},S={draft.size}", draft.flags,
+                                  draft.keywords))
+        uidvalidity, uids = _enter(folder, sources, os.rename)
+        pending = []
+        return uidvalidity, [uid for uid in uids if uid is not None]
+    except OSError as error:
+        raise trouble(folder.path, error) from None
+    finally:
+        for draft in pending:
+            draft.abort()
+
+
+def copy(folder: Folder, uids: Sequence[int], target: Folder) -> tuple[int, list[tuple[int, int]]]:
+    """(UIDVALIDITY of the target, pairs of UIDs: here and there)."""
+    return _transfer(folder, uids, target, _link_or_copy)
+
+
+def move(folder: Folder, uids: Sequence[int], target: Folder) -> tuple[int, list[tuple[int, int]]]:
+    """As copy(); by rename, so that a message is never in both folders, and never in none."""
+    readers = folder.readers
+    kept = readers.others()
+
+    def bring(source: bytes, there: bytes) -> None:
+        if kept:
+            readers.bury(source, base(os.path.basename(source)))
+        _rename_or_copy(source, there)
+    return _transfer(folder, uids, target, bring)
+
+
+def _transfer(folder: Folder, uids: Sequence[int], target: Folder,
+              bring: Bring) -> tuple[int, list[tuple[int, int]]]:
+    folder.watch_if_large()
+    moving = bring is not _link_or_copy
+    sources, known = [], []
+    for uid in uids:
+        try:
+            path, bits = folder.locate(uid)
+            found = os.stat(path)
+        except (Vanished, FileNotFoundError):
+            continue
+        except OSError as error:
+            raise trouble(folder.path, error) from None
+        name = unique_name(tmp_name(folder.tree.host), found.st_dev, found.st_ino)
+        sources.append(Source(path, f"{name},S={found.st_size}", bits, folder.words.get(uid, NO_KEYWORDS),
+                              folder, uid))
+        known.append(uid)
+    if not sources:
+        return 0, []
+    uidvalidity, numbers = _enter(target, sources, bring)
+    pairs = [(old, new) for old, new in zip(known, numbers, strict=True) if new is not None]
+    if moving:
+        for source, number in zip(sources, numbers, strict=True):
+            if number is not None:
+                folder.did(os.path.basename(source.path), False)
+        folder.leave([old for old, _ in pairs])
+    return uidvalidity, pairs
+
+
+def _enter(target: Folder, sources: Sequence[Source], bring: Bring) -> tuple[int, list[int | None]]:
+    """Bring files in under the lock and number them in the order given; None for a
+    message that is gone meanwhile."""
+    sync = target.tree.fsync != "never"
+    moved: list[tuple[bytes, bytes]] = []
+    uids: list[int | None] = []
+    cur = os.fsencode(target.cur)
+    with target.locked():
+        uidnext = target.next_number()
+        try:
+            names, files = [], []
+            # 1. keywords before the message can be seen
+            for source in sources:
+                if source.words and target.tree.keywords:
+                    target.write_keywords(source.name, source.words)
+            # 2. the messages
+            for source in sources:
+                there = _bring(source, cur, bring)
+                if there is None:
+                    uids.append(None)
+                    continue
+                moved.append((source.path, there))
+                names.append(source.name)
+                files.append(os.path.basename(there))
+                uids.append(uidnext + len(names) - 1)
+            # 3. their directory entries before the numbers that name them, and all of it
+            # before anybody is told
+            if sync and moved:
+                sync_directory(target.cur)
+            target.entered(names, files)
+            if sync and moved:
+                sync_directory(target.path)
+        except (OSError, StoreError) as error:
+            for path, there in reversed(moved):
+                _undo(path, there, bring)
+            target.not_entered(names)
+            if isinstance(error, OSError):
+                raise trouble(target.cur, error) from None
+            raise
+        return target.uidvalidity, uids
+
+
+def _bring(source: Source, cur: bytes, bring: Bring) -> bytes | None:
+    """Where the file is now; None when it is gone.  Its name may change under our
+    hands: another session sets a flag."""
+    for _ in range(TRIES):
+        there = os.path.join(cur, with_flags(source.name, source.bits))
+        try:
+            bring(source.path, there)
+            return there
+        except FileNotFoundError:
+            if not source.again():
+                return None
+    return None
+
+
+def _undo(source: bytes, there: bytes, bring: Bring) -> None:
+    try:
+        if bring is _link_or_copy:
+            os.unlink(there)
+        else:
+            _rename_or_copy(there, source)
+    except OSError:
+        pass                     # what cannot be taken back is a whole message, numbered later
+
+
+def _link_or_copy(source: bytes, target: bytes) -> None:
+    try:
+        os.link(source, target, follow_symlinks=True)
+    except OSError as error:
+        if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP):
+            raise
+        _copy(source, target)
+
+
+def _rename_or_copy(source: bytes, target: bytes) -> None:
+    try:
+        os.rename(source, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:          # a folder may be a link to another file system
+            raise
+        _copy(source, target)
+        os.unlink(source)
+
+
+def _copy(source: bytes, target: bytes) -> None:
+    """Through tmp/, so that nobody sees a part of it."""
+    folder = os.path.dirname(os.path.dirname(target))
+    scratch = os.path.join(folder, b"tmp", os.path.basename(target))
+    try:
+        with open(source, "rb") as file, open(scratch, "xb") as copied:
+            while chunk := file.read(1 << 20):
+                copied.write(chunk)
+            copied.flush()
+            os.fsync(copied.fileno())
+        found = os.stat(source)
+        os.utime(scratch, ns=(found.st_atime_ns, found.st_mtime_ns))
+        os.rename(scratch, target)
+    except OSError:
+        remove(os.fsdecode(scratch))
+        raise
+
+
+__all__ = ["Source", "append", "copy", "move", "sync_directory"]
