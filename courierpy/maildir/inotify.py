@@ -38,6 +38,10 @@ class Inotify:
             raise _failure(path)
         return number
 
+    def remove(self, number: int) -> None:
+        """End a watch.  Events of it may still come.  One that ended by itself is no error."""
+        self._libc.inotify_rm_watch(self.fd, number)
+
     def events(self) -> Iterator[tuple[int, int, bytes]]:
         """(watch, mask, name) of what there is to read now; the name is b"" for what is watched itself."""
         import struct
@@ -54,6 +58,7 @@ class Inotify:
                 at += length
 
     def close(self) -> None:
+        """Slow: the kernel waits until none of its threads can be using a watch, 8 ms and more."""
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
@@ -63,7 +68,7 @@ def _library() -> CDLL:
     try:
         import ctypes
         library = ctypes.CDLL(None, use_errno=True)
-        _ = library.inotify_init1, library.inotify_add_watch
+        _ = library.inotify_init1, library.inotify_add_watch, library.inotify_rm_watch
     except (ImportError, AttributeError):
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS)) from None
     return library

@@ -28,7 +28,7 @@ import time
 
 from courierpy import log
 from courierpy.maildir.errors import Busy, FolderMissing, StoreError, trouble
-from courierpy.maildir.inotify import IN_DELETE, IN_MOVED_FROM, IN_ONLYDIR, Inotify
+from courierpy.maildir.inotify import IN_DELETE, IN_MOVED_FROM, IN_ONLYDIR, IN_Q_OVERFLOW, Inotify
 from courierpy.maildir.names import tmp_name
 
 TYPE_CHECKING = False
@@ -54,6 +54,8 @@ SIGNALS = frozenset({_signal.SIGHUP, _signal.SIGINT, _signal.SIGTERM, _signal.SI
 
 # what this process holds: its objects never break each other's lock
 _held: set[FolderLock] = set()
+# kept from the first long wait on: to close it takes longer than most locks are held
+_ear: Inotify | None = None
 
 
 class FolderLock:
@@ -243,9 +245,13 @@ class FolderLock:
 
 
 def _in_child() -> None:
-    """After fork(): the parent holds its locks, we do not; and we hear signals again."""
+    """After fork(): the locks are the parent's, and so is what it hears.  Signals are ours again."""
+    global _ear
     held = [*_held]
     _held.clear()
+    if _ear is not None:
+        _ear.close()                   # quick: the parent has it open
+        _ear = None
     for lock in held:
         lock._unmask()
 
@@ -326,15 +332,15 @@ class _Waiting:
         self.lock = lock
         self._name = os.path.basename(lock).encode()
         self._pause = FIRST_PAUSE
-        self._watch: Inotify | None = None
+        self._watch = -1
         self._refused = False
         self._seen: tuple[object, ...] = ()
         self._since = 0.0
         self._told = False
 
     def close(self) -> None:
-        if self._watch is not None:
-            self._watch.close()
+        if self._watch >= 0 and _ear is not None:
+            _ear.remove(self._watch)
 
     def pause(self, holder: _Holder, left: float) -> None:
         """Return when the lock may be free, or after a short time, ``left`` seconds at most."""
@@ -343,10 +349,10 @@ class _Waiting:
         if self._pause <= LAST_SPIN or not holder.pid or self._refused:
             time.sleep(self._pause)
             self._pause = min(self._pause * 1.5, LONGEST_PAUSE)
-        elif self._watch is None:
+        elif self._watch < 0 or _ear is None:
             self._start()              # and try once more: it may have gone before
         else:
-            self._hear(self._watch, holder.pid, min(LOOK_AGAIN, left))
+            self._hear(_ear, holder.pid, min(LOOK_AGAIN, left))
 
     def _report(self, holder: _Holder) -> None:
         seen = (holder.key, holder.mtime, holder.text)   # the number of an inode is soon used again
@@ -357,20 +363,26 @@ class _Waiting:
             log.warn(f"{self.lock}: lock held for {REPORT:.0f} s by {holder}")
 
     def _start(self) -> None:
+        global _ear
         try:
-            self._watch = Inotify()
+            if _ear is None:
+                _ear = Inotify()
             # the folder, not the lock: the watch then outlasts each holder
-            self._watch.add(self.tmp, IN_DELETE | IN_MOVED_FROM | IN_ONLYDIR)
+            self._watch = _ear.add(self.tmp, IN_DELETE | IN_MOVED_FROM | IN_ONLYDIR)
         except OSError:
-            # a limit, or no inotify: by short pauses then
-            self._refused = True
-            self.close()
-            self._watch = None
+            self._refused = True       # a limit, or no inotify: by short pauses then
 
-    def _hear(self, watch: Inotify, pid: int, left: float) -> None:
+    def _is_sign(self, event: tuple[int, int, bytes]) -> bool:
+        """Of an earlier watch are those that came when it had ended."""
+        number, mask, name = event
+        if number == self._watch:
+            return name in (self._name, b"")     # without a name: the folder itself is gone
+        return bool(mask & IN_Q_OVERFLOW)
+
+    def _hear(self, ear: Inotify, pid: int, left: float) -> None:
         import select
         poll = select.poll()
-        poll.register(watch.fd, select.POLLIN)
+        poll.register(ear.fd, select.POLLIN)
         try:
             process = os.pidfd_open(pid)
         except ProcessLookupError:
@@ -387,8 +399,9 @@ class _Waiting:
                 if process in ready:
                     time.sleep(FIRST_PAUSE)    # it may be a zombie that looks alive: no busy loop
                     return
-                # without a name: the folder itself is gone, or events were dropped
-                if watch.fd in ready and any(name in (self._name, b"") for _, _, name in watch.events()):
+                # all of them are read: one that stays would end the next pause
+                signs = [event for event in ear.events() if self._is_sign(event)] if ear.fd in ready else []
+                if signs:
                     return
                 left = end - time.monotonic()
         finally:

@@ -17,7 +17,7 @@ import pytest
 
 from courierpy.maildir import errors, locks
 from courierpy.maildir.locks import FolderLock
-from tests.conftest import plain_environ
+from tests.conftest import fill, plain_environ
 
 HOST = os.uname().nodename
 
@@ -35,6 +35,15 @@ def path(maildir: Path) -> Path:
 @pytest.fixture
 def log(capfd: pytest.CaptureFixture[str]) -> Callable[[], list[str]]:
     return lambda: capfd.readouterr().err.splitlines()
+
+
+@pytest.fixture(autouse=True)
+def no_ear(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Each test begins as a process that has never waited long."""
+    monkeypatch.setattr(locks, "_ear", None)
+    yield
+    if locks._ear is not None:
+        locks._ear.close()
 
 
 @contextmanager
@@ -79,6 +88,17 @@ def dead_pid() -> int:
 def held_by(path: Path, text: str, age: float = 0.0) -> None:
     path.write_text(text)
     os.utime(path, (time.time() - age,) * 2)
+
+
+def descriptors() -> list[str]:
+    """What is open, by kind."""
+    found = []
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            found.append(os.readlink(f"/proc/self/fd/{name}"))
+        except FileNotFoundError:
+            continue                                     # the directory that was just read
+    return sorted(found)
 
 
 def hold_for_ever(maildir: Path) -> None:
@@ -620,16 +640,46 @@ def test_a_short_wait_makes_no_watch(lock: FolderLock, path: Path, monkeypatch: 
     assert sum(pauses) < 0.01
 
 
-def test_no_descriptor_is_left(lock: FolderLock, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_descriptor_is_kept(maildir: Path, lock: FolderLock, path: Path,
+                                monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of inotify: to close it takes long.  Nothing else is left, watches neither."""
     monkeypatch.setattr(locks, "PATIENCE", 0.1)
-    before = len(os.listdir("/proc/self/fd"))
+    before = descriptors()
+    held_by(path, f"{os.getppid()}:{HOST}")
+    for _ in range(3):
+        with pytest.raises(errors.Busy):
+            lock.take()
+    assert locks._ear is not None
+    assert descriptors() == sorted([*before, "anon_inode:inotify"])
+    assert "inotify wd" not in Path(f"/proc/self/fdinfo/{locks._ear.fd}").read_text()
+    # events that came too late are no sign of the next lock
+    path.unlink()
+    fill(maildir.parent / "other", 0)
+    held_by(maildir.parent / "other" / "tmp" / "courier.lock", f"{os.getppid()}:{HOST}")
+    with pytest.raises(errors.Busy):
+        FolderLock(str(maildir.parent / "other"), "host").take()
+
+
+def test_a_child_hears_for_itself(lock: FolderLock, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = descriptors()
+    monkeypatch.setattr(locks, "PATIENCE", 0.1)
     held_by(path, f"{os.getppid()}:{HOST}")
     with pytest.raises(errors.Busy):
         lock.take()
-    path.unlink()
-    with lock:
-        pass
-    assert len(os.listdir("/proc/self/fd")) == before
+    parents = locks._ear
+    assert parents is not None
+
+    def work() -> None:
+        assert locks._ear is None
+        assert descriptors().count("anon_inode:inotify") == before.count("anon_inode:inotify")
+        held_by(path, f"{os.getppid()}:{HOST}")
+        with pytest.raises(errors.Busy):
+            lock.take()
+
+    with process(work) as pid:
+        assert ended(pid) == 0
+    assert locks._ear is parents
+    os.fstat(parents.fd)
 
 
 def test_unless(lock: FolderLock, path: Path) -> None:
