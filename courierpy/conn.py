@@ -183,10 +183,9 @@ class Conn:
     def end(self) -> None:
         """Close a socket in order: TLS, then our side of TCP, and for a moment read
         what the client still says, so that no reset overtakes our last words."""
-        import stat
         try:
-            if not stat.S_ISSOCK(os.fstat(self.outfd).st_mode):
-                return
+            if os.fstat(self.outfd).st_mode & 0o170000 != 0o140000:
+                return                          # not a socket
             import socket
             if self.tls is not None:
                 import ssl
@@ -195,12 +194,14 @@ class Conn:
                     self.tls.unwrap()
                 except (ssl.SSLError, OSError):
                     pass                    # ours is sent; the other one need not come
-            with socket.socket(fileno=os.dup(self.outfd)) as client:
+            client = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, self.outfd)   # any family will do
+            try:
                 client.shutdown(socket.SHUT_WR)
-                client.settimeout(LINGER)
-                for _ in range(16):
-                    if not client.recv(READ_SIZE):
-                        break
+            finally:
+                client.detach()
+            for _ in range(16):
+                if not self._readable(self.infd, LINGER) or not os.read(self.infd, READ_SIZE):
+                    break
         except (OSError, ValueError):
             return                          # it is closed already
 

@@ -7,11 +7,10 @@ ahead of a TLS handshake is dropped unread.
 from __future__ import annotations
 
 import os
-import signal
 import time
 from base64 import b64decode, b64encode
 
-from courierpy import capability, log
+from courierpy import capability, log, proc
 from courierpy.auth import Account, Rejected, Request, TemporaryFailure, check, with_domain
 from courierpy.conn import Conn, Gone, TimedOut
 from courierpy.errors import Bad, Bye, No
@@ -40,11 +39,12 @@ GREETING = "Courier-IMAP ready. See the documentation of courierpy for distribut
 def run() -> None:
     """The ``imaplogin`` command."""
     import sys
-    sys.exit(main(sys.argv, os.environ))
+    sys.exit(main(["imaplogin", *sys.argv[1:]], os.environ))
 
 
-def main(argv: list[str], environ: Mapping[str, str], conn: Conn | None = None) -> int:
-    """Gives the exit status; after a login that of the program, if it runs in this process."""
+def main(argv: list[str], environ: Mapping[str, str], conn: Conn | None = None,
+         go_on: Start | None = None) -> int:
+    """Gives the exit status.  ``go_on``: the main of the program, which then runs in this process."""
     words = argv[1:]
     modules = []
     while words and words[0].startswith("auth") and "/" not in words[0]:
@@ -55,14 +55,17 @@ def main(argv: list[str], environ: Mapping[str, str], conn: Conn | None = None) 
         client.flush()
         return 1
     try:
-        return _Login(modules, words, dict(environ), client).serve()
+        own = environ if isinstance(environ, dict) else dict(environ)
+        return Login(modules, words, own, client, go_on).serve()
     finally:
         client.end()
 
 
-class _Login:
+class Login:
+    """The stage before the login.  ``_check`` and ``_become`` are its two effects on who is served."""
+
     def __init__(self, modules: list[str], program: list[str], environ: dict[str, str],
-                 conn: Conn) -> None:
+                 conn: Conn, go_on: Start | None = None) -> None:
         environ.setdefault("TCPREMOTEIP", "127.0.0.1")
         environ.setdefault("TCPREMOTEPORT", "N/A")
         environ.setdefault("TCPLOCALPORT", "143")
@@ -70,6 +73,7 @@ class _Login:
         self.environ = environ
         self.program = program
         self.conn = conn
+        self.go_on = go_on
         self.framer = Framer(MAX_LINE)
         self.started = time.monotonic()
         self.end = self.started + STAGE
@@ -92,9 +96,7 @@ class _Login:
 
     def serve(self) -> int:
         log.debug(f"Connection, {self.peer}")
-        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, self._on_signal)
+        proc.on_signal(self._on_signal)
         try:
             self.conn.write(b"* OK [CAPABILITY %s] %s\r\n" % (self._capabilities(), GREETING.encode()))
             while True:
@@ -333,8 +335,11 @@ class _Login:
 
     # -- after the login
 
+    def _become(self, account: Account) -> None:
+        _make_home(account, self.environ.get("AUTH_MKHOMEDIR_SKEL", ""))
+        proc.become(account.uid, account.gid, account.username or None)
+
     def _start(self, account: Account) -> int:
-        from courierpy import proc
         environ = self.environ
         program, *arguments = self.program
         maildir = account.maildir or (arguments[0] if arguments else environ.get("MAILDIRPATH", ""))
@@ -350,8 +355,7 @@ class _Login:
             environ["MAILDIR"] = maildir
             arguments = [maildir, *arguments[1:]]
         try:
-            _make_home(account, environ.get("AUTH_MKHOMEDIR_SKEL", ""))
-            proc.become(account.uid, account.gid, account.username or None)
+            self._become(account)
             os.chdir(account.home)
         except (proc.ProcError, OSError) as error:
             why = error.strerror if isinstance(error, OSError) else str(error)
@@ -360,12 +364,9 @@ class _Login:
             return self._goodbye(Bye("Temporary problem, please try again later", b"UNAVAILABLE", 1))
         environ["HOME"] = account.home
         self.conn.pending = self.framer.rest()
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, signal.SIG_DFL)
-        if proc.is_ours(program) and environ.pop("COURIERPY_FORK", ""):
-            from courierpy.imapd import main as imapd
+        if self.go_on is not None:
             self.conn.rcvd = self.conn.sent = 0
-            return imapd([program, *arguments], environ, self.conn)
+            return self.go_on([program, *arguments], environ, self.conn)
         try:
             proc.execute(program, arguments, environ, self.conn)
         except proc.ProcError as error:
@@ -377,10 +378,10 @@ class _Logout(Exception):
     """The client said LOGOUT."""
 
 
-COMMANDS: dict[bytes, Callable[[_Login, Args], str | Account]] = {
-    b"CAPABILITY": _Login.capability, b"NOOP": _Login.noop, b"LOGOUT": _Login.logout,
-    b"ID": _Login.ident, b"STARTTLS": _Login.starttls, b"LOGIN": _Login.login,
-    b"AUTHENTICATE": _Login.authenticate}
+COMMANDS: dict[bytes, Callable[[Login, Args], str | Account]] = {
+    b"CAPABILITY": Login.capability, b"NOOP": Login.noop, b"LOGOUT": Login.logout,
+    b"ID": Login.ident, b"STARTTLS": Login.starttls, b"LOGIN": Login.login,
+    b"AUTHENTICATE": Login.authenticate}
 
 
 def _controls(data: bytes) -> bool:

@@ -27,7 +27,7 @@ def to_syslog(name: str) -> None:
 
 
 def _line(priority: str, text: str) -> None:
-    clean = "".join(c if c.isprintable() else "." for c in text)
+    clean = text if text.isprintable() else "".join(c if c.isprintable() else "." for c in text)
     if _syslog is not None:
         _syslog(PRIORITIES[priority], clean.encode("utf-8", "backslashreplace").decode())
         return

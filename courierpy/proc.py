@@ -3,14 +3,38 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import socket
 import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from courierpy.conn import Conn
+
+
+TOLD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_hearer: Callable[[int, object], None] | None = None
+
+
+def on_signal(hearer: Callable[[int, object], None]) -> Callable[[int, object], None] | None:
+    """From now on ``hearer`` hears SIGTERM, SIGINT and SIGHUP; gives the one before.
+
+    A forked child has the listener's registration: to register anew would cost it more
+    than the rest of its start.
+    """
+    global _hearer
+    before, _hearer = _hearer, hearer
+    if before is None:
+        for number in TOLD:
+            signal.signal(number, _hear)
+    return before
+
+
+def _hear(number: int, frame: object) -> None:
+    if _hearer is not None:
+        _hearer(number, frame)
 
 
 class ProcError(Exception):
@@ -52,11 +76,27 @@ def is_ours(program: str) -> bool:
     return not folder or os.path.realpath(folder) == os.path.realpath(os.path.dirname(sys.executable))
 
 
+def interpreter(module: str) -> list[str]:
+    """The words that run ``module.run()`` by this interpreter, without ``site``.
+
+    What the hooks of site-packages load costs every process time, and every
+    child of the listener memory; the folders of libraries are named instead.
+    Nothing is ever imported from the working directory.
+    """
+    own = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    library = os.path.dirname(os.__file__)
+    standard = {library, os.path.join(library, "lib-dynload")}
+    folders = [own, *(entry for entry in sys.path if entry not in standard and entry != own
+                      and os.path.isabs(entry) and os.path.isdir(entry))]
+    return [sys.executable, "-I", "-S", "-X", "no_debug_ranges", "-c",
+            f"import sys; sys.path += {folders}; from {module} import run; run()"]
+
+
 def command(program: str) -> list[str]:
     """The words that start ``program``; our own by this interpreter."""
     if is_ours(program):
         module = "imaplogin" if os.path.basename(program) == "imaplogin" else "imapd"
-        return [sys.executable, "-m", f"courierpy.{module}"]
+        return interpreter(f"courierpy.{module}")
     return [program]
 
 
@@ -70,6 +110,7 @@ def execute(program: str, args: list[str], environ: Mapping[str, str], conn: Con
     if conn.tls is not None or conn.pending:
         _relay(conn)
     words = command(program)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)      # Python ignores it, and that would be inherited
     try:
         os.execvpe(words[0], [*words, *args], dict(environ))
     except OSError as error:

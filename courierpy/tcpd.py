@@ -3,6 +3,9 @@
 ``couriertcpd [options] PORTS program [arguments...]``, options as Courier's.
 When the program is our own imaplogin the connection's process is a fork that
 goes on in it: imports are done once, before; ``-exec`` forces an exec.
+
+SIGHUP starts the program anew in the same process, after a child has tried the
+new one: the listening sockets, the connections' processes and their count stay.
 """
 from __future__ import annotations
 
@@ -15,9 +18,11 @@ import time
 from courierpy import log
 from courierpy.capability import starttls_offered
 from courierpy.conn import Conn
-from courierpy.listener import access, pidfile
-from courierpy.proc import ProcError, execute, is_ours
-from courierpy.settings import SettingsError, from_environ
+from courierpy.listener import access, door, handover, pidfile, sockets
+from courierpy.listener.options import Options, UsageError, parse_ports
+from courierpy.listener.sockets import shown
+from courierpy.proc import ProcError, execute, interpreter, is_ours, on_signal
+from courierpy.settings import from_environ
 from courierpy.tls import TlsError
 
 TYPE_CHECKING = False
@@ -25,9 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from courierpy.auth.helper import Helpers
-    from courierpy.listener.dnslists import DnsList
-
-    Reread = Callable[[], tuple[list[str], Mapping[str, str]]]
+    from courierpy.imaplogin import Start
 
 USAGE = "Usage: couriertcpd [options] PORTS program [arguments...]"
 WARN_EVERY = 60.0
@@ -36,139 +39,23 @@ HASTY_ALLOWED = 20             # so many in a row, then accepting pauses
 PAUSE = 1.0
 CRASHED = 70                   # exit status of a process that could not do its work (EX_SOFTWARE)
 TLS_TIMEOUT = 30.0
-
-# traceback: a bug of ours is logged even where our files cannot be read
-PRELOADED = ("courierpy.auth.authdaemon", "courierpy.auth.sasl", "courierpy.imapd", "courierpy.imaplogin",
-             "courierpy.maildir.folders", "courierpy.message", "courierpy.tls", "datetime", "html",
-             "traceback", "unicodedata", "ctypes.util", "pyinotify", "encodings.ascii",
-             "encodings.cp1252", "encodings.iso8859_15", "encodings.latin_1",
-             "encodings.utf_16_be", "encodings.utf_8")
-
-# A client that is gone without a word is noticed within five minutes: probes when all is
-# quiet, and an end to waiting for its acknowledgements (milliseconds).
-ALIVE = ((socket.TCP_KEEPIDLE, 180), (socket.TCP_KEEPINTVL, 30), (socket.TCP_KEEPCNT, 4),
-         (socket.TCP_USER_TIMEOUT, 300_000))
-
-TEXT_OPTIONS = {"access", "address", "denymsg", "group", "user", "pid", "stderr", "stderrlogger",
-                "stderrloggername"}
-NUMBER_OPTIONS = {"listen", "maxprocs", "maxperip", "maxperc", "warn"}
-SWITCHES = {"accesslocal", "nodnslookup", "noidentlookup", "proxy", "restart", "stop", "exec", "tls"}
-
-
-class UsageError(Exception):
-    """A word of the command line; str() is the complaint."""
-
-
-class Options:
-    """The command line taken apart."""
-
-    def __init__(self, words: list[str]) -> None:
-        self.text: dict[str, str] = {}
-        self.number: dict[str, int] = {}
-        self.switches: set[str] = set()
-        self.lists: list[DnsList] = []
-        self.drop: list[str] = []
-        self.haproxy: tuple[float, frozenset[str]] | None = None
-        rest = list(words)
-        while rest and rest[0].startswith("-"):
-            word = rest.pop(0)
-            if word == "-":
-                break
-            self._option(word)
-        self.rest = rest
-
-    def _option(self, word: str) -> None:
-        name, equals, value = word[1:].partition("=")
-        if name in TEXT_OPTIONS and equals:
-            self.text[name] = value
-        elif name in NUMBER_OPTIONS and value.isdigit() and int(value) > 0:
-            self.number[name] = int(value)
-        elif name in SWITCHES and not equals:
-            self.switches.add(name)
-        elif name in ("block", "allow") and value:
-            from courierpy.listener.dnslists import DnsList
-            self.lists.append(DnsList(value, name == "allow"))
-        elif name == "drop":
-            self.drop = value.split(",") if value else ["BLOCK"]
-        elif name == "haproxy":
-            timeout, _, ports = value.partition("/")
-            ports = ports.removeprefix("port=")
-            self.haproxy = (float(timeout or 15), frozenset(filter(None, ports.split(","))))
-        else:
-            raise UsageError(f"Invalid option: {word}")
-
-
-def parse_ports(text: str, default: str | None) -> list[tuple[str, int]]:
-    """``143,127.0.0.1.993`` -> (address or "", port).  Raises UsageError."""
-    found = []
-    for part in text.split(","):
-        address, _, port = part.strip().rpartition(".")
-        address = address or default or ""
-        try:
-            number = int(port) if port.isdigit() else socket.getservbyname(port, "tcp")
-        except OSError:
-            raise UsageError(f"no such service: {port}") from None
-        if not 0 < number < 65536:
-            raise UsageError(f"bad port: {port}")
-        found.append(("" if address == "0" else address, number))
-    return found
-
-
-def listen_on(address: str, port: int) -> list[socket.socket]:
-    """Sockets for one entry of the port list; the wildcard is both families.  OSError."""
-    if address:
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        return [_bound(family, address, port, v6only=family == socket.AF_INET6)]
-    try:
-        return [_bound(socket.AF_INET6, "::", port, v6only=False)]
-    except OSError as error:
-        import errno
-        if error.errno in (errno.EADDRINUSE, errno.EACCES):
-            raise
-        return [_bound(socket.AF_INET, "0.0.0.0", port, v6only=False)]
-
-
-def _bound(family: int, address: str, port: int, v6only: bool) -> socket.socket:
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(v6only))
-        sock.bind((address, port))
-        sock.listen(socket.SOMAXCONN)
-        sock.setblocking(False)
-    except OSError:
-        sock.close()
-        raise
-    return sock
-
-
-def inherited() -> list[socket.socket]:
-    """Sockets that systemd opened for us (LISTEN_FDS)."""
-    if os.environ.get("LISTEN_PID") != str(os.getpid()):
-        return []
-    count = int(os.environ.get("LISTEN_FDS", "0"))
-    sockets = [socket.socket(fileno=fd) for fd in range(3, 3 + count)]
-    for sock in sockets:
-        sock.setblocking(False)
-        os.set_inheritable(sock.fileno(), False)
-    return sockets
-
-
-def shown(address: str) -> str:
-    """An address as Courier shows it: IPv4 mapped into IPv6."""
-    return address if ":" in address else f"::ffff:{address}"
+TRIAL = "COURIERPY_TRIAL"      # set: only try whether this program and these settings would do
+TRIAL_TIME = 60.0
+STAYS = "the settings in force stay"
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 
 def run() -> None:
     """The ``couriertcpd`` command."""
     import sys
-    sys.exit(main(sys.argv, os.environ))
+    image = [*interpreter("courierpy.tcpd"), *sys.argv[1:]]
+    if not sys.flags.no_site:
+        os.execv(image[0], image)      # without all that site loads
+    sys.exit(main(["couriertcpd", *sys.argv[1:]], os.environ, image))
 
 
-def main(argv: list[str], environ: Mapping[str, str], conn: Conn | None = None,
-         reread: Reread | None = None) -> int:
-    """``reread``: gives command line and environment anew, at SIGHUP; raises SettingsError."""
+def main(argv: list[str], environ: Mapping[str, str], image: list[str]) -> int:
+    """``image``: the words that start this program anew, at SIGHUP."""
     try:
         options = Options(argv[1:])
         if options.switches & {"stop", "restart"}:
@@ -178,115 +65,133 @@ def main(argv: list[str], environ: Mapping[str, str], conn: Conn | None = None,
             return pidfile.stop(path) if "stop" in options.switches else pidfile.restart(path)
         if len(options.rest) < 2:
             raise UsageError(USAGE)
-        return Listener(options, environ, reread).run()
+        listener = Listener(options, environ, image)
+        return listener.trial() if TRIAL in environ else listener.run()
     except (UsageError, access.AccessError) as error:
-        os.write(2, f"{argv[0]}: {error}\n".encode())
+        if TRIAL in environ:
+            log.err(f"{error}; {STAYS}")
+        else:
+            os.write(2, f"{argv[0]}: {error}\n".encode())
         return 1
 
 
 class Listener:
-    """``children``: pid -> (address, time of its start)."""
+    """``children``: pid -> (address, time of its start); ``counts``: of their addresses."""
 
-    def __init__(self, options: Options, environ: Mapping[str, str], reread: Reread | None = None) -> None:
-        self.reread = reread
+    def __init__(self, options: Options, environ: Mapping[str, str], image: list[str]) -> None:
+        self.options = options
+        self.image = image
+        self.environ = {name: value for name, value in environ.items()
+                        if name not in (TRIAL, handover.VARIABLE)}
+        self.program, self.arguments = options.rest[1], options.rest[2:]
+        self.start: Start | None = None            # of our own programs, in the connection's process
+        self.in_process = is_ours(self.program) and "exec" not in options.switches
+        self.maxprocs = options.number.get("maxprocs", 40)
+        self.warn_at = options.number.get("warn", self.maxprocs - (self.maxprocs // 10 + 1))
         self.children: dict[int, tuple[str, float]] = {}
+        self.counts = door.Counts()
         self.logger = 0                # pid of -stderrlogger
         self.helpers: Helpers | None = None
         self.rules: dict[str, str] = {}
         self.sockets: list[socket.socket] = []
+        self.lock = -1
+        self.pid = 0
+        self.trying = (0, 0.0)         # the child that tries a new image, and until when it may
         self.hasty = 0
         self.paused_until = 0.0
         self.stopping = self.reload = False
         self.last_warning: dict[str, float] = {}
-        self._take(options, environ)
-        self.in_process = is_ours(self.program) and "exec" not in options.switches
-
-    def _take(self, options: Options, environ: Mapping[str, str]) -> None:
-        self.options = options
-        self.environ = dict(environ)
-        self.program, self.arguments = options.rest[1], options.rest[2:]
-        self.maxprocs = options.number.get("maxprocs", 40)
-        self.maxperip = options.number.get("maxperip", 4)
-        self.maxperc = options.number.get("maxperc", self.maxprocs)
-        self.warn_at = options.number.get("warn", self.maxprocs - (self.maxprocs // 10 + 1))
 
     # -- start
 
     def run(self) -> int:
-        if not self._listen():
-            return 1
-        self.rules = self._rules(self.options)
+        self.pid = os.getpid()
+        on_signal(self._on_signal)       # from here on a signal waits for the loop
+        left = handover.load()
         try:
-            self._certificates(self.options, self.environ)
+            if left is None and not self._listen():
+                return 1
+            self._load()
         except TlsError as error:
             log.crit(str(error))
             return 1
-        lock = None
         path = self.options.text.get("pid")
-        if path:
+        if left is not None:
+            self._go_on(left)
+        elif path:
             pidfile.daemonize()
             lock = pidfile.lock(path)
             if lock is None:
                 return 0                 # it runs already: that is what was wanted
+            self.lock = lock
             pidfile.write(path)
-        self._stderr()
+        self._stderr(left is None)
+        self.pid = os.getpid()
         wake_in, wake_out = os.pipe()
         for fd in (wake_in, wake_out):
             os.set_blocking(fd, False)
         signal.set_wakeup_fd(wake_out, warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
-            signal.signal(number, self._on_signal)
-        try:
-            os.setpgid(0, 0)
-        except OSError:
-            pass                         # a session leader is one already
-        if self.in_process:
-            preload()
-        self._start_helpers()
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)      # the descriptor wakes the loop
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        self._start_helpers(left)
         self._drop_privileges()
+        if self.in_process:
+            from courierpy import preload
+            preload.freeze()
+        if left is not None:
+            log.info("settings read again")
         self._loop(wake_in)
-        for pid in self.children:
-            try:
-                os.kill(pid, signal.SIGTERM)
-            except ProcessLookupError:
-                pass
-        self._wait_for(set(self.children) | (self.helpers.stop() if self.helpers is not None else set()))
-        if path and lock is not None:
+        self._end()
+        if path and self.lock >= 0:
             os.unlink(path)
         return 0
 
+    def trial(self) -> int:
+        """Would a start succeed?  The reason why not goes to the log; gives the exit status."""
+        try:
+            self._load()
+        except (TlsError, access.AccessError) as error:
+            log.err(f"{error}; {STAYS}")
+            return 1
+        return 0
+
+    def _load(self) -> None:
+        """Rules, certificates and, for connections in this process, the program.  AccessError, TlsError."""
+        path = self.options.text.get("access")
+        self.rules = access.load(path) if path else {}
+        settings = from_environ(self.environ)
+        if "tls" in self.options.switches or (self.in_process and starttls_offered(settings, False)):
+            from courierpy import tls
+            tls.load(settings)
+        if self.in_process:
+            from courierpy import preload
+            preload.preload()
+            trouble = preload.rehearse(self.environ)
+            if trouble:
+                log.crit(f"rehearsal of a session: {trouble}")
+            self.start = preload.program(self.program, self.arguments)
+
     def _listen(self) -> bool:
-        self.sockets = inherited()
+        self.sockets = sockets.inherited()
         if self.sockets:
             return True
         for address, port in parse_ports(self.options.rest[0], self.options.text.get("address")):
             try:
-                self.sockets += listen_on(address, port)
+                self.sockets.append(sockets.listen_on(address, port))
             except OSError as error:
                 log.crit(f"cannot listen on {address or '*'} port {port}: {error.strerror}")
                 return False
         return True
 
-    @staticmethod
-    def _rules(options: Options) -> dict[str, str]:
-        path = options.text.get("access")
-        return access.load(path) if path else {}
-
-    def _certificates(self, options: Options, environ: Mapping[str, str]) -> None:
-        """Loaded here, once, for every connection's process.  TlsError."""
-        settings = from_environ(environ)
-        if "tls" in options.switches or (self.in_process and starttls_offered(settings, False)):
-            from courierpy import tls
-            tls.load(settings)
-
-    def _stderr(self) -> None:
+    def _stderr(self, fresh: bool) -> None:
+        """-stderr is opened anew at SIGHUP; the pipe to -stderrlogger stays."""
         path = self.options.text.get("stderr")
         if path and path != "socket":
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o660)
             os.dup2(fd, 2)
             os.close(fd)
         logger = self.options.text.get("stderrlogger")
-        if logger:
+        if logger and fresh:
             name = self.options.text.get("stderrloggername") or os.path.basename(self.program)
             reader, writer = os.pipe()
             pid = os.fork()
@@ -302,13 +207,15 @@ class Listener:
             os.close(reader)
             os.close(writer)
 
-    def _start_helpers(self) -> None:
+    def _start_helpers(self, left: handover.Handover | None) -> None:
         """Passwords are checked by processes of their own, started once."""
         modules = self._auth_modules()
-        if modules:
+        if modules or (left is not None and left.auth[0] >= 0):
             from courierpy.auth.helper import Helpers
-            self.helpers = Helpers(modules, self.environ)
+            self.helpers = Helpers(modules, self.environ, left.auth if left is not None else None,
+                                   left.helpers if left is not None else set())
             self.helpers.tend()
+            self.environ["COURIERPY_AUTHSOCKET"] = self.helpers.path
 
     def _auth_modules(self) -> list[str]:
         """The modules for the helpers; none when imaplogin asks somebody else, or is not ours."""
@@ -322,16 +229,20 @@ class Listener:
         return modules
 
     def _drop_privileges(self) -> None:
+        group, user = self.options.text.get("group"), self.options.text.get("user")
+        if os.geteuid() != 0 or not (group or user):
+            return                     # an earlier image did it
         import grp
         import pwd
-        group, user = self.options.text.get("group"), self.options.text.get("user")
         if group:
             os.setgid(int(group) if group.isdigit() else grp.getgrnam(group).gr_gid)
         if user:
             os.setuid(int(user) if user.isdigit() else pwd.getpwnam(user).pw_uid)
 
     def _on_signal(self, number: int, frame: object) -> None:
-        if number in (signal.SIGTERM, signal.SIGINT):
+        if os.getpid() != self.pid:
+            os._exit(0)                # a connection's process, before it hears them itself
+        elif number in (signal.SIGTERM, signal.SIGINT):
             self.stopping = True
         elif number == signal.SIGHUP:
             self.reload = True
@@ -341,7 +252,7 @@ class Listener:
     def _loop(self, wake: int) -> None:
         poll = select.poll()
         poll.register(wake, select.POLLIN)
-        by_fd = {sock.fileno(): sock for sock in self.sockets}
+        by_fd = {sock.fileno(): (sock, _one_address(sock)) for sock in self.sockets}
         listening = False
         while not self.stopping:
             wanted = len(self.children) < self.maxprocs and time.monotonic() >= self.paused_until
@@ -361,60 +272,97 @@ class Listener:
                         except BlockingIOError:
                             break
                 elif len(self.children) < self.maxprocs:
-                    self._accept(by_fd[fd])
+                    self._accept(*by_fd[fd])
             self._reap()
             if self.helpers is not None:
                 self.helpers.tend()
-            if self.reload:
-                self.reload = False
-                self._reload()
+            self._renew()
 
-    def _reload(self) -> None:
-        """New rules, certificates and settings, if all are sound; else all the old ones stay."""
-        options, environ = self.options, self.environ
-        try:
-            if self.reread is not None:
-                words, values = self.reread()
-                options, environ = Options(words[1:]), dict(values)
-            rules = self._rules(options)
-            self._certificates(options, environ)
-        except (SettingsError, UsageError, access.AccessError, TlsError) as error:
-            log.err(f"{error}; the settings in force stay")
-            return
-        self.rules = rules
-        self._take(options, environ)
-        modules = self._auth_modules()
-        if self.helpers is not None and modules:
-            self.helpers.renew(modules, self.environ)
-        log.info("settings read again")
+    # -- a new image
 
-    def _accept(self, listener: socket.socket) -> None:
+    def _renew(self) -> None:
+        """At SIGHUP: first a child tries what a new start would find."""
+        pid, until = self.trying
+        if pid:
+            if time.monotonic() > until:
+                os.kill(pid, signal.SIGKILL)       # reaped, and spoken of, as any that fails
+        elif self.reload:
+            self.reload = False
+            try:
+                pid = os.posix_spawn(self.image[0], self.image, {**os.environ, TRIAL: "1"})
+            except OSError as error:
+                log.err(f"{self.image[0]}: {error.strerror}; {STAYS}")
+                return
+            self.trying = (pid, time.monotonic() + TRIAL_TIME)
+
+    def _tried(self, status: int) -> None:
+        self.trying = (0, 0.0)
+        if status == 0:
+            self._exec()
+        elif os.waitstatus_to_exitcode(status) != 1:           # which has said why
+            log.err(f"the program does not start again (status {status}); {STAYS}")
+
+    def _exec(self) -> None:
+        """Go on as a new image; a signal that comes meanwhile waits for its handlers."""
+        left = handover.Handover()
+        left.sockets = [sock.fileno() for sock in self.sockets]
+        left.children = self.children
+        if self.helpers is not None:
+            left.helpers = self.helpers.all()
+            left.auth = self.helpers.address()
+        left.lock, left.logger = self.lock, self.logger
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        memory = -1
         try:
-            client, _ = listener.accept()
+            memory = left.save()
+            for fd in left.descriptors():
+                os.set_inheritable(fd, True)
+            os.execve(self.image[0], self.image, {**os.environ, handover.VARIABLE: str(memory)})
+        except OSError as error:
+            if memory >= 0:
+                os.close(memory)
+            for fd in left.descriptors():
+                os.set_inheritable(fd, False)
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+            log.err(f"{self.image[0]}: {error.strerror}; {STAYS}")
+
+    def _go_on(self, left: handover.Handover) -> None:
+        for fd in left.descriptors():
+            os.set_inheritable(fd, False)
+        self.sockets = sockets.adopted(left.sockets)
+        self.lock, self.logger = left.lock, left.logger
+        self.children = left.children
+        for address, _ in self.children.values():
+            self.counts.add(address, 1)
+
+    # -- connections
+
+    def _accept(self, listener: socket.socket, local: door.Address | None) -> None:
+        """``local``: our end's address; None when the socket has more than one."""
+        try:
+            fd, remote = listener._accept()  # type: ignore[attr-defined]
         except OSError:
             return
-        client.setblocking(True)
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for option, value in ALIVE:
-            client.setsockopt(socket.IPPROTO_TCP, option, value)
-        try:
-            address = shown(client.getpeername()[0])
-        except OSError:
-            client.close()
-            return
+        address = shown(remote[0])
         pid = os.fork()
         if pid == 0:
             status = CRASHED
             try:
-                status = self._child(client)
+                os.dup2(fd, 0)
+                os.dup2(fd, 1)
+                os.closerange(3, fd + 1)           # the listener's own are all below
+                status = self._child(remote[:2], local)
+            except door.Refused:
+                status = 0
             except BaseException as error:  # the child must never return into the loop
                 log.crit(f"connection from {address}: {type(error).__name__}: {error}")
             finally:
                 os._exit(status)
-        client.close()
+        os.close(fd)
         self.children[pid] = (address, time.monotonic())
-        self._warn()
+        self.counts.add(address, 1)
+        if len(self.children) >= self.warn_at:
+            self._warn()
 
     def _warn(self) -> None:
         count = len(self.children)
@@ -423,11 +371,11 @@ class Listener:
         elif count >= self.warn_at:
             self._seldom("warn", lambda: log.warn(f"{count} active connections."))
 
-    def _seldom(self, key: str, say: object) -> None:
+    def _seldom(self, key: str, say: Callable[[], None]) -> None:
         now = time.monotonic()
         if now - self.last_warning.get(key, -WARN_EVERY) >= WARN_EVERY:
             self.last_warning[key] = now
-            say()  # type: ignore[operator]
+            say()
 
     def _reap(self) -> None:
         while True:
@@ -439,7 +387,10 @@ class Listener:
                 return
             started = self.children.pop(pid, None)
             if started is not None:
+                self.counts.add(started[0], -1)
                 self._was_hasty(status, time.monotonic() - started[1])
+            elif pid == self.trying[0]:
+                self._tried(status)
             elif pid == self.logger:
                 log.crit("the logger ended")
             elif self.helpers is not None:
@@ -453,6 +404,16 @@ class Listener:
             self.hasty = 0
             self.paused_until = time.monotonic() + PAUSE
             log.alert(f"connections die at once; accepting pauses for {PAUSE:.0f} s")
+
+    def _end(self) -> None:
+        """The sessions say BYE."""
+        pids = set(self.children) | ({self.trying[0]} - {0})
+        for pid in pids:
+            try:
+                os.kill(pid, signal.SIGTERM)
+            except ProcessLookupError:
+                pass
+        self._wait_for(pids | (self.helpers.stop() if self.helpers is not None else set()))
 
     @staticmethod
     def _wait_for(pids: set[int]) -> None:
@@ -469,88 +430,33 @@ class Listener:
 
     # -- in the connection's process
 
-    def _child(self, client: socket.socket) -> int:
-        signal.set_wakeup_fd(-1)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
-            signal.signal(number, signal.SIG_DFL)
-        for sock in self.sockets:
-            sock.close()
-        environ = self.environ
-        if self.helpers is not None:
-            self.helpers.close()
-            environ["COURIERPY_AUTHSOCKET"] = self.helpers.path
-        remote, local = client.getpeername()[:2], client.getsockname()[:2]
+    def _child(self, remote: door.Address, local: door.Address | None) -> int:
+        environ, options = self.environ, self.options
         via = ""
-        if self.options.haproxy is not None:
-            remote, local, via = self._behind_proxy(client, remote, local)
-        address = shown(remote[0])
-        environ.update(TCPREMOTEIP=address, TCPREMOTEPORT=str(remote[1]),
-                       TCPLOCALIP=shown(local[0]), TCPLOCALPORT=str(local[1]))
+        if local is None or options.haproxy is not None:
+            client = socket.socket(fileno=os.dup(0))
+            local = client.getsockname()[:2]
+            if options.haproxy is not None:
+                remote, local, via = door.behind_proxy(client, options.haproxy, remote, local)
+            client.close()
+        environ["TCPREMOTEIP"] = address = shown(remote[0])
+        environ["TCPREMOTEPORT"] = str(remote[1])
+        environ["TCPLOCALIP"] = shown(local[0])
+        environ["TCPLOCALPORT"] = str(local[1])
         if via:
             environ["TCPREMOTEINFO"] = via
-        if not self._admitted(client, address, environ):
-            return 0
-        if "nodnslookup" not in self.options.switches:
-            _names(environ)
-        return self._serve(client, environ)
-
-    def _behind_proxy(self, client: socket.socket, remote: tuple[str, int],
-                      local: tuple[str, int]) -> tuple[tuple[str, int], tuple[str, int], str]:
-        from courierpy.listener import haproxy
-        assert self.options.haproxy is not None
-        timeout, ports = self.options.haproxy
-        if ports and str(local[1]) not in ports and f"{local[0]}.{local[1]}" not in ports:
-            return remote, local, ""
         try:
-            ends = haproxy.read_header(client, timeout)
-        except haproxy.ProxyError as error:
-            log.warn(f"{shown(remote[0])}: {error}")
-            os._exit(0)
-        if ends is None:
-            return remote, local, ""
-        return ends.remote, ends.local, f"proxy via {shown(local[0])}, port {local[1]}"
+            door.admit(options, self.rules, self.counts.of, address, environ)
+        except door.Refused as refused:
+            text = options.text.get("denymsg")
+            if text and refused.spoken:
+                os.write(1, text.encode() + b"\n")
+            return 0
+        if "nodnslookup" not in options.switches:
+            door.names(environ)
+        return self._serve(environ)
 
-    def _admitted(self, client: socket.socket, address: str, environ: dict[str, str]) -> bool:
-        options = self.options
-        if "accesslocal" in options.switches:
-            allowed, _ = access.decide(self.rules, environ["TCPLOCALIP"], environ["TCPLOCALPORT"])
-            if not allowed:
-                return False
-        allowed, variables = access.decide(self.rules, address)
-        if not allowed:
-            self._deny(client)
-            return False
-        environ.update(variables)
-        same = sum(1 for other, _ in self.children.values() if other == address)
-        limit = environ.get("MAXCPERIP", "")
-        if same >= (int(limit) if limit.isdigit() else self.maxperip):
-            log.alert(f"Maximum connection limit reached for {address}")
-            return False
-        block = _c_block(address)
-        if sum(1 for other, _ in self.children.values() if _c_block(other) == block) >= self.maxperc:
-            return False
-        if options.lists:
-            from courierpy.listener import dnslists
-            dnslists.apply(options.lists, address, environ)
-        if any(environ.get(name) for name in options.drop):
-            log.warn(f"dropped blocked connection from {address}")
-            self._deny(client)
-            return False
-        return True
-
-    def _deny(self, client: socket.socket) -> None:
-        text = self.options.text.get("denymsg")
-        if text:
-            try:
-                client.sendall(text.encode() + b"\n")
-            except OSError:
-                pass
-
-    def _serve(self, client: socket.socket, environ: dict[str, str]) -> int:
-        fd = client.detach()
-        os.dup2(fd, 0)
-        os.dup2(fd, 1)
-        os.close(fd)
+    def _serve(self, environ: dict[str, str]) -> int:
         if self.options.text.get("stderr") == "socket":
             os.dup2(1, 2)
         conn = Conn(0, 1)
@@ -562,12 +468,8 @@ class Listener:
             except TlsError as error:
                 log.err(f"TLS, ip=[{environ['TCPREMOTEIP']}]: {error}")
                 return 1
-        if self.in_process:
-            environ["COURIERPY_FORK"] = "1"
-            from courierpy.imapd import main as imapd
-            from courierpy.imaplogin import main as imaplogin
-            program = imaplogin if os.path.basename(self.program) == "imaplogin" else imapd
-            return program([self.program, *self.arguments], environ, conn)
+        if self.start is not None:
+            return self.start([self.program, *self.arguments], environ, conn)
         try:
             execute(self.program, self.arguments, environ, conn)
         except ProcError as error:
@@ -575,55 +477,10 @@ class Listener:
         return CRASHED
 
 
-def _c_block(address: str) -> str:
-    """The address without its last octet (IPv6: its last byte)."""
-    if "." in address:
-        return address.rpartition(".")[0]
-    import ipaddress
-    return ipaddress.ip_address(address).exploded[:-2]
-
-
-def _names(environ: dict[str, str]) -> None:
-    """Names of both ends, confirmed forward; ``softdnserr`` when that fails."""
-    for variable, address in (("TCPREMOTEHOST", environ["TCPREMOTEIP"]),
-                              ("TCPLOCALHOST", environ["TCPLOCALIP"])):
-        plain = address.removeprefix("::ffff:")
-        try:
-            name = socket.gethostbyaddr(plain)[0]
-        except (socket.herror, socket.gaierror):
-            continue
-        try:
-            found = {entry[4][0] for entry in socket.getaddrinfo(name, None)}
-        except socket.gaierror:
-            found = set()
-        environ[variable] = name if plain in found else "softdnserr"
-
-
-def preload() -> None:
-    """What every connection needs, loaded once; memory that is shared stays shared.
-
-    After the login nothing may have to be loaded: the user need not be able to
-    read our files.
-    """
-    import gc
-    import importlib
-
-    from courierpy import commands, ext
-    from courierpy.commands.index import COMMANDS
-    for name in PRELOADED:
-        try:
-            importlib.import_module(name)
-        except ImportError:
-            if name != "pyinotify":    # without it IDLE looks by the clock
-                raise
-    for word in COMMANDS:
-        commands.find(word)
-    for seam in ext.SEAMS:
-        for module in ext.keys(seam).values():
-            ext.load(module)
-    gc.collect()
-    gc.freeze()
-    gc.disable()
+def _one_address(sock: socket.socket) -> door.Address | None:
+    """Where the socket listens; None for the wildcard."""
+    address, port = sock.getsockname()[:2]
+    return None if address in ("0.0.0.0", "::") else (address, port)
 
 
 if __name__ == "__main__":

@@ -1,27 +1,25 @@
-"""courierpy serve: the plain and the TLS listener in the foreground, as the settings say."""
+"""courierpy serve: the plain and the TLS listener in the foreground, as the settings say.
+
+Each listener is a program started anew, so that nothing of this one is in its
+memory; at SIGHUP it reads the settings again.
+"""
 from __future__ import annotations
 
-import argparse
 import os
 import signal
 import sys
-from functools import partial
 
-from courierpy import tcpd
 from courierpy.admin import default_files, read_settings
-from courierpy.settings import Settings, check, parse_file
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from courierpy.proc import interpreter
+from courierpy.settings import Settings, SettingsError, check, parse_file
 
 KEPT = ("PATH", "PYTHONPATH", "TZ", "LANG")     # of our own environment
 
 
-def listener_words(settings: Settings, tls: bool, port: str | None) -> list[str]:
+def listener_words(settings: Settings, tls: bool, port: str) -> list[str]:
     """The command line of couriertcpd for one listener."""
     address = settings.text("SSLADDRESS" if tls else "ADDRESS")
-    ports = port or settings.text("SSLPORT" if tls else "PORT")
+    ports = settings.text("SSLPORT") if tls else port or settings.text("PORT")
     words = ["couriertcpd", f"-address={address}", f"-maxprocs={settings.number('MAXDAEMONS')}",
              f"-maxperip={settings.number('MAXPERIP')}", *settings.text("TCPDOPTS").split()]
     if settings.text("IMAPACCESSFILE") and os.path.exists(settings.text("IMAPACCESSFILE")):
@@ -32,6 +30,7 @@ def listener_words(settings: Settings, tls: bool, port: str | None) -> list[str]
 
 
 def main(words: list[str]) -> int:
+    import argparse
     parser = argparse.ArgumentParser(prog="courierpy serve", description=__doc__)
     parser.add_argument("-C", dest="files", action="append", metavar="FILE", help="settings file")
     parser.add_argument("--port", help="port of the plain listener, instead of PORT")
@@ -40,37 +39,37 @@ def main(words: list[str]) -> int:
     values = read_settings(files)
     for line in check(values):
         print(f"courierpy: {line}", file=sys.stderr)
-    kinds = [tls for tls in (False, True)
-             if Settings(values).yes("IMAPDSSLSTART" if tls else "IMAPDSTART")]
-    if not kinds:
+    images = [[*interpreter("courierpy.admin.serve"), kind, options.port or "", *files]
+              for kind, start in (("plain", "IMAPDSTART"), ("tls", "IMAPDSSLSTART"))
+              if Settings(values).yes(start)]
+    if not images:
         print("courierpy: nothing to start: IMAPDSTART and IMAPDSSLSTART are both NO", file=sys.stderr)
         return 1
-    if len(kinds) == 1:
-        return _one(files, kinds[0], options.port)
-    return _all([partial(_one, files, tls, options.port) for tls in kinds])
+    if len(images) == 1:
+        os.execv(images[0][0], images[0])
+    return _all(images)
 
 
-def _one(files: list[str], tls: bool, port: str | None) -> int:
-    """One listener, here; at SIGHUP it reads the files again."""
-    def read() -> tuple[list[str], dict[str, str]]:
-        values: dict[str, str] = {}
+def run() -> None:
+    """One listener: ``plain|tls PORT FILE...``; an empty PORT is that of the settings."""
+    from courierpy import log, tcpd
+    kind, port, *files = sys.argv[1:]
+    values: dict[str, str] = {}
+    try:
         for path in files:
             values = parse_file(path, values)
-        own = {name: os.environ[name] for name in KEPT if name in os.environ}
-        more = {"IMAP_TLS": "1"} if tls else {"IMAP_STARTTLS": Settings(values).text("IMAPDSTARTTLS")}
-        return listener_words(Settings(values), tls, port), {**own, **values, **more}
+    except SettingsError as error:
+        log.err(f"{error}; {tcpd.STAYS}" if tcpd.TRIAL in os.environ else str(error))
+        sys.exit(1)
+    own = {name: os.environ[name] for name in (*KEPT, tcpd.TRIAL) if name in os.environ}
+    more = {"IMAP_TLS": "1"} if kind == "tls" else {"IMAP_STARTTLS": Settings(values).text("IMAPDSTARTTLS")}
+    sys.exit(tcpd.main(listener_words(Settings(values), kind == "tls", port), {**own, **values, **more},
+                       [*interpreter("courierpy.admin.serve"), *sys.argv[1:]]))
 
-    return tcpd.main(*read(), reread=read)
 
-
-def _all(listeners: list[Callable[[], int]]) -> int:
+def _all(images: list[list[str]]) -> int:
     """A process for each listener; one that fails ends the others."""
-    pids = []
-    for listener in listeners:
-        pid = os.fork()
-        if pid == 0:
-            os._exit(listener())
-        pids.append(pid)
+    pids: list[int] = []
 
     def pass_on(number: int, frame: object) -> None:
         for pid in pids:
@@ -81,6 +80,8 @@ def _all(listeners: list[Callable[[], int]]) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, pass_on)
+    for image in images:
+        pids.append(os.posix_spawn(image[0], image, os.environ))
     status = 0
     while pids:
         pid, ended = os.wait()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 
 from courierpy.auth import Account, Rejected, Request, TemporaryFailure, cram, passwords
 
@@ -41,18 +42,42 @@ def lookup(request: Request) -> Account:
     return account
 
 
+# path -> (what stat said, the records): a helper reads a file that is as it was only once
+_read: dict[str, tuple[tuple[int, ...], dict[str, dict[str, str]]]] = {}
+
+
 def read(path: str) -> dict[str, dict[str, str]]:
     """name -> fields, of a file or all files of a directory.
 
     Raises TemporaryFailure, Rejected when there is no such file.
     """
     records: dict[str, dict[str, str]] = {}
-    for file in _files(path):
-        for line in _text(file).splitlines():
-            name, tab, rest = line.partition("\t")
-            if tab and not name.startswith("#"):
-                pairs = (field.partition("=") for field in rest.strip().split("|"))
-                records[name] = {key: value for key, _, value in pairs}
+    files = _files(path)
+    if len(files) == 1:
+        return _records(files[0])
+    for file in files:
+        records.update(_records(file))
+    return records
+
+
+def _records(path: str) -> dict[str, dict[str, str]]:
+    try:
+        now = os.lstat(path)
+    except OSError:
+        _text(path)                    # says what is wrong
+        return {}
+    stamp = (now.st_mtime_ns, now.st_ctime_ns, now.st_size, now.st_ino, now.st_mode)
+    known = _read.get(path)
+    # a file of the last two seconds may still change within the clock's grain
+    if known is not None and known[0] == stamp and time.time() - now.st_ctime > 2:
+        return known[1]
+    records: dict[str, dict[str, str]] = {}
+    for line in _text(path).splitlines():
+        name, tab, rest = line.partition("\t")
+        if tab and not name.startswith("#"):
+            pairs = (field.partition("=") for field in rest.strip().split("|"))
+            records[name] = {key: value for key, _, value in pairs}
+    _read[path] = (stamp, records)
     return records
 
 

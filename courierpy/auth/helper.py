@@ -17,7 +17,7 @@ from courierpy.auth.protocol import parse_request, render_account
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 WORKERS = 2
 READ_TIMEOUT = 10.0
@@ -27,22 +27,38 @@ RESTART_AFTER = 1.0            # seconds between two starts of workers that die
 class Helpers:
     """The workers, and the private socket that they share; ``path`` names it."""
 
-    def __init__(self, modules: Sequence[str], environ: Mapping[str, str]) -> None:
-        import tempfile
+    def __init__(self, modules: Sequence[str], environ: Mapping[str, str],
+                 left: tuple[int, str] | None = None, old: Iterable[int] = ()) -> None:
+        """``left``: descriptor and path of the socket that an earlier image's workers,
+        ``old``, listen on; they finish what they are at."""
         self.modules = modules
         self.environ = environ
-        self.path = os.path.join(tempfile.mkdtemp(prefix="courierpy-auth-"), "socket")   # mode 0700
+        self.pids: set[int] = set()
+        self._old = set(old)
+        self._next_start = 0.0
+        if left is not None and left[0] >= 0:
+            self.path = left[1]
+            self._socket = socket.socket(fileno=left[0])
+            self._signal(self._old)
+            return
+        folder = os.path.join(os.environ.get("TMPDIR") or "/tmp", f"courierpy-auth-{os.urandom(8).hex()}")
+        os.mkdir(folder, 0o700)
+        self.path = os.path.join(folder, "socket")
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.bind(self.path)
         self._socket.listen(128)
-        self.pids: set[int] = set()
-        self._old: set[int] = set()
-        self._next_start = 0.0
+
+    def all(self) -> set[int]:
+        return self.pids | self._old
+
+    def address(self) -> tuple[int, str]:
+        """Descriptor and path of the socket."""
+        return self._socket.fileno(), self.path
 
     def tend(self) -> None:
         """Start the workers that are missing."""
         now = time.monotonic()
-        if len(self.pids) < WORKERS and now >= self._next_start:
+        if self.modules and len(self.pids) < WORKERS and now >= self._next_start:
             self._next_start = now + RESTART_AFTER
             while len(self.pids) < WORKERS:
                 self.pids.add(self._fork())
@@ -52,21 +68,13 @@ class Helpers:
         if pid == 0:
             try:
                 signal.set_wakeup_fd(-1)
-                for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+                signal.signal(signal.SIGINT, signal.SIG_IGN)      # the listener says when to end
+                for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
                     signal.signal(number, signal.SIG_DFL)
                 serve(self._socket, self.modules, self.environ)
             finally:
                 os._exit(1)
         return pid
-
-    def renew(self, modules: Sequence[str], environ: Mapping[str, str]) -> None:
-        """Workers with these settings; the old ones finish what they are at."""
-        self.modules, self.environ = modules, environ
-        self._signal(self.pids)
-        self._old |= self.pids
-        self.pids = set()
-        self._next_start = 0.0
-        self.tend()
 
     def ended(self, pid: int) -> bool:
         """Was this process one of ours?"""
@@ -81,14 +89,14 @@ class Helpers:
 
     def stop(self) -> set[int]:
         """Tell all to end and remove the socket; the pids to wait for."""
-        self._signal(self.pids | self._old)
+        self._signal(self.all())
         self._socket.close()
         try:
             os.unlink(self.path)
             os.rmdir(os.path.dirname(self.path))
         except OSError as error:
             log.err(f"{self.path}: {error.strerror}")
-        return self.pids | self._old
+        return self.all()
 
     def close(self) -> None:
         """In a connection's process: the listening end is not its own."""

@@ -67,11 +67,13 @@ def _crypt(stored: str, password: str) -> bool:
 def _libcrypt(stored: str, password: str) -> bool:
     """The system's crypt(3): yescrypt, gost, DES."""
     import ctypes
-    import ctypes.util
-    name = ctypes.util.find_library("crypt") or "libcrypt.so.1"
-    try:
-        crypt = ctypes.CDLL(name).crypt
-    except (OSError, AttributeError):
+    for name in ("libcrypt.so.1", "libcrypt.so.2"):    # ctypes.util would start programs to find it
+        try:
+            crypt = ctypes.CDLL(name).crypt
+            break
+        except (OSError, AttributeError):
+            continue
+    else:
         return False
     crypt.restype = ctypes.c_char_p
     result = crypt(password.encode(), stored.encode())

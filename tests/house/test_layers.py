@@ -16,7 +16,7 @@ HOUSE = Path(__file__).resolve().parents[2] / "courierpy"
 FLOORS = {"errors": 0, "kinds": 0, "log": 1, "settings": 1, "conn": 1, "proc": 1, "tls": 1,
           "wire": 2, "view": 2, "message": 2, "maildir": 2, "auth": 2, "listener": 2,
           "capability": 3, "sync": 3, "session": 3, "commands": 3, "ext": 3,
-          "tcpd": 4, "imaplogin": 4, "imapd": 4, "admin": 5, "__init__": -1}
+          "tcpd": 4, "imaplogin": 4, "imapd": 4, "preload": 4, "admin": 5, "__init__": -1}
 PURE = ("wire", "view", "message")
 IMPURE_MODULES = {"os", "socket", "select", "subprocess", "signal"}
 # heavy: loaded in the function that needs them
@@ -82,7 +82,7 @@ def test_no_name_of_the_standard_library() -> None:
 
 def test_late_imports_are_loaded_before_the_login() -> None:
     """A session of the listener may not be able to read the library: it became the user."""
-    program = "import sys\nfrom courierpy import tcpd\ntcpd.preload()\nprint(*sys.modules)"
+    program = "import sys\nfrom courierpy import preload\npreload.preload()\nprint(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True,
                             env=plain_environ()).stdout.split()
     assert "courierpy.session" in loaded

@@ -1,0 +1,72 @@
+"""The command line of couriertcpd taken apart."""
+from __future__ import annotations
+
+import socket
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from courierpy.listener.dnslists import DnsList
+
+TEXT_OPTIONS = {"access", "address", "denymsg", "group", "user", "pid", "stderr", "stderrlogger",
+                "stderrloggername"}
+NUMBER_OPTIONS = {"listen", "maxprocs", "maxperip", "maxperc", "warn"}
+SWITCHES = {"accesslocal", "nodnslookup", "noidentlookup", "proxy", "restart", "stop", "exec", "tls"}
+
+
+class UsageError(Exception):
+    """A word of the command line; str() is the complaint."""
+
+
+class Options:
+    """``rest``: the words behind the options."""
+
+    def __init__(self, words: list[str]) -> None:
+        self.text: dict[str, str] = {}
+        self.number: dict[str, int] = {}
+        self.switches: set[str] = set()
+        self.lists: list[DnsList] = []
+        self.drop: list[str] = []
+        self.haproxy: tuple[float, frozenset[str]] | None = None
+        rest = list(words)
+        while rest and rest[0].startswith("-"):
+            word = rest.pop(0)
+            if word == "-":
+                break
+            self._option(word)
+        self.rest = rest
+
+    def _option(self, word: str) -> None:
+        name, equals, value = word[1:].partition("=")
+        if name in TEXT_OPTIONS and equals:
+            self.text[name] = value
+        elif name in NUMBER_OPTIONS and value.isdigit() and int(value) > 0:
+            self.number[name] = int(value)
+        elif name in SWITCHES and not equals:
+            self.switches.add(name)
+        elif name in ("block", "allow") and value:
+            from courierpy.listener.dnslists import DnsList
+            self.lists.append(DnsList(value, name == "allow"))
+        elif name == "drop":
+            self.drop = value.split(",") if value else ["BLOCK"]
+        elif name == "haproxy":
+            timeout, _, ports = value.partition("/")
+            ports = ports.removeprefix("port=")
+            self.haproxy = (float(timeout or 15), frozenset(filter(None, ports.split(","))))
+        else:
+            raise UsageError(f"Invalid option: {word}")
+
+
+def parse_ports(text: str, default: str | None) -> list[tuple[str, int]]:
+    """``143,127.0.0.1.993`` -> (address or "", port).  Raises UsageError."""
+    found = []
+    for part in text.split(","):
+        address, _, port = part.strip().rpartition(".")
+        address = address or default or ""
+        try:
+            number = int(port) if port.isdigit() else socket.getservbyname(port, "tcp")
+        except OSError:
+            raise UsageError(f"no such service: {port}") from None
+        if not 0 < number < 65536:
+            raise UsageError(f"bad port: {port}")
+        found.append(("" if address == "0" else address, number))
+    return found

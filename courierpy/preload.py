@@ -1,0 +1,210 @@
+"""What every connection needs, loaded and tried once in the listener, before it forks.
+
+After the login nothing may have to be loaded: the user need not be able to read
+our files.  And what a child writes to, it gets a copy of, page by page: that is
+most of what a connection costs.  So nothing is loaded here that sessions can do
+without, and a few sessions are rehearsed: by then the interpreter has rewritten
+the code that they run (PEP 659) and filled its caches, in memory that all share.
+"""
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from functools import partial
+
+from courierpy import imapd, imaplogin, proc
+from courierpy.conn import Conn
+from courierpy.imaplogin import Login
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from courierpy.auth import Account
+    from courierpy.imaplogin import Start
+
+# traceback: a bug of ours is logged even where our files cannot be read
+MODULES = ("courierpy.auth.authdaemon", "courierpy.auth.sasl", "courierpy.imapd", "courierpy.maildir.folders",
+           "courierpy.message", "courierpy.tls", "datetime", "html", "traceback", "unicodedata",
+           "encodings.ascii", "encodings.cp1252", "encodings.iso8859_15",
+           "encodings.latin_1", "encodings.utf_16_be", "encodings.utf_8")
+# Modules that pyinotify imports and its watches, all that we use, do without.  The hooks at a
+# fork of some (logging, threading, random) write to 600 kB in every child.
+UNUSED = ("asyncore", "glob", "locale", "logging", "subprocess", "threading")
+
+REHEARSALS = 12                # code is rewritten after eight calls
+SCRIPT = (b"a CAPABILITY\r\nb LOGIN rehearsal rehearsal\r\nc SELECT INBOX\r\nd UID FETCH 1:* (FLAGS)\r\n"
+          b"e NOOP\r\nf LIST \"\" *\r\ng IDLE\r\nDONE\r\nh LOGOUT\r\n")
+ANSWERS = (b"a OK", b"b OK", b"c OK", b"d OK", b"e OK", b"f OK", b"g OK", b"h OK")
+
+
+def preload() -> None:
+    """Raises ImportError; gives up the collector of garbage, whose marks would be written to."""
+    import gc
+    import importlib
+
+    from courierpy import commands, ext
+    from courierpy.commands.index import COMMANDS
+    for name in MODULES:
+        importlib.import_module(name)
+    _pyinotify()
+    for word in COMMANDS:
+        commands.find(word)
+    for seam in ext.SEAMS:
+        for module in ext.keys(seam).values():
+            ext.load(module)
+    gc.collect()
+    gc.disable()
+
+
+def _pyinotify() -> None:
+    """Without it IDLE looks by the clock."""
+    import ctypes
+    import sys
+    from types import ModuleType
+    # it stays: the real one, for which pyinotify finds nothing better than None, loads the most
+    util = ModuleType("ctypes.util")
+    util.find_library = lambda name: None  # type: ignore[attr-defined]
+    sys.modules["ctypes.util"] = ctypes.util = util  # type: ignore[attr-defined]
+    stubs = {name: ModuleType(name) for name in UNUSED if name not in sys.modules}
+    for stub in stubs.values():
+        stub.__getattr__ = lambda name: _Nothing  # type: ignore[method-assign]
+    sys.modules.update(stubs)
+    try:
+        import pyinotify  # noqa: F401
+    except ImportError:
+        pass
+    finally:
+        for name in stubs:
+            del sys.modules[name]
+
+
+class _Nothing:
+    """Whatever an unused module has: a base class, a lock, a log that says nothing."""
+
+    def __init__(self, *words: object) -> None:
+        pass
+
+    def __getattr__(self, name: str) -> type[_Nothing]:
+        return _Nothing
+
+
+def freeze() -> None:
+    """The last thing before the first connection."""
+    import gc
+    gc.collect()
+    gc.freeze()
+
+
+class _Rehearsal(Login):
+    """A login that stays who it is."""
+
+    def _become(self, account: Account) -> None:
+        pass
+
+    def _need_secure(self) -> None:
+        pass
+
+
+def program(name: str, arguments: list[str]) -> Start:
+    """The main of one of our programs; that of imaplogin goes on in imapd when that is ours too."""
+    if os.path.basename(name) != "imaplogin":
+        return imapd.main
+    words = [word for word in arguments if not word.startswith("auth") or "/" in word]
+    return partial(imaplogin.main, go_on=imapd.main if words and proc.is_ours(words[0]) else None)
+
+
+def rehearse(settings: Mapping[str, str]) -> str:
+    """Hold some sessions with ourselves in an empty Maildir; gives what went wrong, or ""."""
+    folder = os.path.join(os.environ.get("TMPDIR") or "/tmp", f"courierpy-rehearsal-{os.urandom(8).hex()}")
+    hearer = proc.on_signal(lambda number, frame: None)
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
+    handlers = {number: signal.getsignal(number)
+                for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE)}
+    umask = os.umask(0o077)
+    here = os.open(".", os.O_RDONLY | os.O_CLOEXEC)
+    log, null = os.dup(2), os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    os.dup2(null, 2, inheritable=True)
+    daemon = 0
+    try:
+        os.mkdir(folder, 0o700)
+        for part in ("", "cur", "new", "tmp"):
+            os.mkdir(os.path.join(folder, "Maildir", part))
+        with open(os.path.join(folder, "Maildir", "cur", "1.M1P1.host:2,S"), "wb") as file:
+            file.write(b"Subject: rehearsal\n\n")
+        path = os.path.join(folder, "socket")
+        daemon = _password_daemon(path)
+        for _ in range(REHEARSALS):
+            os.chdir(folder)
+            spoken = _session({**settings, "COURIERPY_AUTHSOCKET": path})
+            if not all(answer in spoken for answer in ANSWERS):
+                return spoken.decode("ascii", "replace")
+        return ""
+    except OSError as error:
+        return str(error)
+    finally:
+        if daemon:
+            os.kill(daemon, signal.SIGKILL)
+            os.waitpid(daemon, 0)
+        os.dup2(log, 2, inheritable=True)
+        os.fchdir(here)
+        for fd in (here, log, null):
+            os.close(fd)
+        _remove(folder)
+        os.umask(umask)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        if hearer is not None:
+            proc.on_signal(hearer)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+
+def _password_daemon(path: str) -> int:
+    """The pid of a process that lets everybody in."""
+    listener = socket.socket(socket.AF_UNIX)
+    with listener:
+        listener.bind(path)
+        listener.listen()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                answer = f"UID={os.getuid()}\nGID={os.getgid()}\nHOME=.\nADDRESS=rehearsal\n.\n".encode()
+                for _ in range(REHEARSALS):
+                    client, _ = listener.accept()
+                    client.recv(4096)
+                    client.sendall(answer)
+                    client.close()
+            finally:
+                os._exit(0)
+        return pid
+
+
+def _session(settings: Mapping[str, str]) -> bytes:
+    """What a session answers to the script."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.sendall(SCRIPT)
+        conn = Conn(theirs.fileno(), theirs.fileno())
+        environ = {**settings, "TCPREMOTEIP": "::1", "TCPREMOTEPORT": "1", "TCPLOCALPORT": "143",
+                   "IMAP_EMPTYTRASH": "", "IMAP_MAILBOX_SANITY_CHECK": "0"}
+        _Rehearsal([], ["imapd", "Maildir"], environ, conn, imapd.main).serve()
+        ours.shutdown(socket.SHUT_WR)
+        conn.end()
+        spoken = b""
+        ours.settimeout(5)
+        while piece := ours.recv(65536):
+            spoken += piece
+        return spoken
+
+
+def _remove(folder: str) -> None:
+    for top, directories, files in os.walk(folder, topdown=False):
+        for name in files:
+            os.unlink(os.path.join(top, name))
+        for name in directories:
+            os.rmdir(os.path.join(top, name))
+    try:
+        os.rmdir(folder)
+    except FileNotFoundError:
+        return
