@@ -1,0 +1,137 @@
+"""What was answered is on stable storage: the order of writes, fsyncs and renames.
+
+The calls of a command are played to a model of the disk that forgets, when the power
+goes, data that was not synced since it was written and names that came into a directory
+not synced since.
+"""
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from courierpy import settings
+from tests.faults.operations import BY_NAME, OPERATIONS
+from tests.faults.sweep import Ground
+
+pytestmark = pytest.mark.server
+
+BRINGS = [operation.name for operation in OPERATIONS
+          if operation.name.startswith(("append-", "copy-", "move-")) or operation.name == "rename-inbox"]
+CHANGES = [operation.name for operation in OPERATIONS
+           if operation.name.split("-")[0] in ("append", "copy", "move", "store", "create", "rename",
+                                               "subscribe", "unsubscribe")]
+HAS_SETTING = any(setting.name == "IMAP_FSYNC" for setting in settings.TABLE)
+needs_setting = pytest.mark.skipif(not HAS_SETTING, reason="there is no setting IMAP_FSYNC")
+
+
+class Disk:
+    """``dirty``: files with data that is not synced.  ``loose``: names not synced in
+    their directory.  ``early``: files that got their names before their data was synced."""
+
+    def __init__(self) -> None:
+        self.dirty: set[str] = set()
+        self.loose: set[str] = set()
+        self.early: list[str] = []
+
+    def play(self, calls: list[dict[str, Any]]) -> None:
+        """All calls up to the answer."""
+        for call in calls:
+            if call["kind"] == "answer":
+                return
+            getattr(self, "_" + call["kind"].replace("-", "_"), self._nothing)(*call["paths"])
+        raise AssertionError("no answer was written")
+
+    def _nothing(self, *paths: str) -> None:
+        """It changes nothing that power loss could undo."""
+
+    def _create(self, path: str) -> None:
+        self.loose.add(path)
+
+    def _mkdir(self, path: str) -> None:
+        self.loose.add(path)
+
+    def _write(self, path: str, *source: str) -> None:
+        self.dirty.add(path)
+
+    def _truncate(self, path: str) -> None:
+        self.dirty.add(path)
+
+    def _fsync(self, path: str) -> None:
+        self.dirty.discard(path)
+        self.loose = {name for name in self.loose if (os.path.dirname(name) or ".") != path}
+
+    def _link(self, old: str, new: str) -> None:
+        if old in self.dirty:
+            self.early.append(new)
+            self.dirty.add(new)
+        self.loose.add(new)
+
+    def _rename(self, old: str, new: str) -> None:
+        self._link(old, new)
+        self._unlink(old)
+
+    def _unlink(self, path: str) -> None:
+        self.dirty.discard(path)
+        self.loose.discard(path)
+
+    _rmdir = _unlink
+
+
+def is_message(path: str) -> bool:
+    return os.path.basename(os.path.dirname(path)) in ("cur", "new")
+
+
+def check(disk: Disk, covered: Callable[[str], bool]) -> None:
+    assert [path for path in disk.early if covered(path)] == [], "named before their data was synced"
+    assert sorted(path for path in disk.dirty if covered(path)) == [], "data not synced"
+    assert sorted(path for path in disk.loose if covered(path)) == [], "names not synced in the directory"
+
+
+def played(ground: Ground, name: str, **environ: str) -> Disk:
+    disk = Disk()
+    calls = ground.record(BY_NAME[name], **environ)
+    assert any(call["kind"] in ("rename", "link") for call in calls)
+    disk.play(calls)
+    return disk
+
+
+@pytest.mark.parametrize("policy", [pytest.param("", id="default"),
+                                    pytest.param("optimized", marks=needs_setting),
+                                    pytest.param("always", marks=needs_setting)])
+@pytest.mark.parametrize("name", BRINGS)
+def test_a_message_is_on_stable_storage_before_its_ok(ground: Ground, name: str, policy: str) -> None:
+    disk = played(ground, name, **({"IMAP_FSYNC": policy} if policy else {}))
+
+    def covered(path: str) -> bool:
+        return is_message(path) or os.path.basename(path) == "courierimapuiddb"
+
+    check(disk, covered)
+
+
+@needs_setting
+@pytest.mark.parametrize("name", CHANGES)
+def test_always_covers_keywords_flags_folders_and_subscriptions(ground: Ground, name: str) -> None:
+    disk = played(ground, name, IMAP_FSYNC="always")
+    check(disk, lambda path: "tmp" not in path.split("/")[:-1])
+
+
+@needs_setting
+@pytest.mark.parametrize("name", [operation.name for operation in OPERATIONS])
+def test_never_syncs_nothing(ground: Ground, name: str) -> None:
+    assert [call["paths"] for call in ground.record(BY_NAME[name], IMAP_FSYNC="never")
+            if call["kind"] == "fsync"] == []
+
+
+def test_the_disk_forgets_what_was_not_synced() -> None:
+    """The model itself: a message renamed before its fsync, and into a directory without one."""
+    def call(kind: str, *paths: str) -> dict[str, Any]:
+        return {"kind": kind, "paths": list(paths)}
+
+    disk = Disk()
+    disk.play([call("create", "tmp/a"), call("write", "tmp/a"), call("rename", "tmp/a", "cur/a"),
+               call("create", "tmp/b"), call("write", "tmp/b"), call("fsync", "tmp/b"),
+               call("rename", "tmp/b", "new/b"), call("fsync", "new"), call("answer")])
+    assert (disk.early, disk.dirty, disk.loose) == (["cur/a"], {"cur/a"}, {"cur/a"})
