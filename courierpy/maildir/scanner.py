@@ -197,6 +197,8 @@ class Scanner:
             return False
         self._looked = self.readers.now()
         stamps = self._stamp()
+        if locked and self._watch is not None:
+            self._hear()               # what came while we waited for the lock
         done = None
         if self.held is None:
             done = self._from_index(stamps)
@@ -272,10 +274,13 @@ class Scanner:
         arrived = self._arrived() if self._heard.new else []
         unknown = replayed.unknown
         if not unknown and not arrived:
-            if not (locked and self._owed):
+            if not locked:
                 return True
-            # the lines of what we removed go, those that others wrote meanwhile do not
-            return self._write(self._need_names().database) if self._learn({}) else None
+            # numbers may be given next: those that others gave meanwhile must be known; and
+            # the lines of what we removed go
+            if not self._learn({}):
+                return None
+            return not self._owed or self._write(self._need_names().database)
         if arrived and not locked:
             return False
         self._need_names()

@@ -189,3 +189,26 @@ def test_keywords_are_told_too(tmp_path: Path) -> None:
         assert word in window.until("* 1 FETCH")[-1]
     for each in (window, other):
         each.close()
+
+
+def test_numbers_that_others_gave_meanwhile_are_not_given_again(tmp_path: Path) -> None:
+    """Each session has a watch and hears of the other's message only after its own APPEND."""
+    maildir = tmp_path / "Maildir"
+    fill(maildir, 1)
+    one, two = over_pipe(maildir), over_pipe(maildir)
+    for window in (one, two):
+        window.do("SELECT INBOX")
+        window.idle()
+        window.done()
+    bodies = {}
+    for turn, window in enumerate((one, two, two, one, one, two)):
+        window.send(f"a APPEND INBOX {{4+}}\r\n{turn}: x")
+        told = re.search(r"APPENDUID \d+ (\d+)", window.until("a OK")[-1])
+        assert told is not None
+        bodies[int(told[1])] = f"{turn}: x)"
+    assert sorted(bodies) == [2, 3, 4, 5, 6, 7]
+    for window in (one, two):
+        window.do("NOOP")
+        for uid, body in bodies.items():
+            assert window.do(f"UID FETCH {uid} (BODY.PEEK[])")[-1] == body
+        window.close()
