@@ -12,6 +12,8 @@ from courierpy.message.collation import fold, fold_ascii
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from courierpy.message.mime import Part
 
 # Charsets that hold ASCII as itself, octet by octet, whatever stands beside it: they give
@@ -35,12 +37,17 @@ def lines(header: bytes) -> str:
     """``Name: value`` of each field of a header block."""
     plain: list[bytes] = []
     odd: list[bytes] = []              # lines in which something is to be decoded
-    for line in header.replace(b"\n ", b" ").replace(b"\n\t", b" ").split(b"\n"):
+    block = header.replace(b"\r\n", b"\n") if b"\r" in header else header
+    for line in block.replace(b"\n ", b" ").replace(b"\n\t", b" ").split(b"\n"):
         (odd if b"=?" in line or not line.isascii() else plain).append(line)
     text = fold_ascii(b"\n".join(plain), lines=True)
-    if b"\r" in header or b"\0" in header or _REGULAR.fullmatch(text) is None:
-        return "\n".join(_each(headers.fields(header)))
-    return "\n".join([text.decode(), *_each(headers.fields(b"\n" + b"\n".join(odd)))])
+    if b"\r" in block or b"\0" in block or _REGULAR.fullmatch(text) is None:
+        return _joined(_each(headers.fields(header)))
+    return _joined([text.decode().strip("\n"), *_each(headers.fields(b"\n" + b"\n".join(odd)))])
+
+
+def _joined(texts: Iterable[str]) -> str:
+    return "\n".join(filter(None, texts))
 
 
 def _each(fields: list[tuple[bytes, bytes]]) -> list[str]:
@@ -49,7 +56,12 @@ def _each(fields: list[tuple[bytes, bytes]]) -> list[str]:
 
 def inner_lines(root: Part) -> str:
     """The same of the headers of all parts in ``root``."""
-    return "\n".join([lines(part.block) for part in root.walk() if part is not root])
+    return _joined([lines(part.block) for part in root.walk() if part is not root])
+
+
+def whole(header: bytes, root: Part) -> str:
+    """What TEXT searches, of a message with this header block."""
+    return _joined([lines(header), body(root), inner_lines(root)])
 
 
 def body(root: Part) -> str:

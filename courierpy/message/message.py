@@ -193,7 +193,7 @@ class Message:
 
     def folded_text(self) -> str:
         """What TEXT searches: the headers, the body, the headers of the parts."""
-        return "\n".join([folded.lines(self.block), folded.body(self.root), folded.inner_lines(self.root)])
+        return folded.whole(self.block, self.root)
 
     def header_contains(self, name: bytes, text: str) -> bool:
         """Is ``text`` in some field of this name?  "" asks whether there is one."""

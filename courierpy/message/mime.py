@@ -132,8 +132,12 @@ class Part:
 def parameters(text: bytes) -> list[tuple[bytes, bytes]]:
     """``; name=value`` pairs, names in lower case; RFC 2231 pieces joined and decoded to UTF-8."""
     found = _PLAIN.findall(text)
-    if not found or not found[-1][3]:
-        return [(name.lower(), quoted or value) for name, quoted, value, _ in found]
+    if found and found[-1][3]:
+        return _any_parameters(text)
+    return [(name.lower(), quoted or value) for name, quoted, value, _ in found]
+
+
+def _any_parameters(text: bytes) -> list[tuple[bytes, bytes]]:
     plain: list[tuple[bytes, bytes]] = []
     pieces: dict[bytes, list[tuple[int, bool, bytes]]] = {}
     at = 0

@@ -9,7 +9,7 @@ import re
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Hashable, Iterable, Sequence
 
 _ID = re.compile(rb'<\s*("(?:[^"\\]|\\.)*"|[^<>@"\s]+)\s*@\s*([^<>\s]+)\s*>')
 _ESCAPE = re.compile(rb"\\(.)")
@@ -42,170 +42,201 @@ def message_ids(value: bytes) -> list[bytes]:
     return found
 
 
-class _Node:
-    """A message in the tree, or a place for one that is not there (``mail`` is None)."""
-
-    __slots__ = ("children", "group", "mail", "parent")
-
-    def __init__(self, mail: Mail | None = None) -> None:
-        self.mail = mail
-        self.parent: _Node | None = None
-        self.children: list[_Node] = []
-        self.group: _Node = self           # union-find: nodes that were ever linked
-
-    def find(self) -> _Node:
-        node = self
-        while node.group is not node:
-            node.group = node.group.group
-            node = node.group
-        return node
-
-    def adopt(self, child: _Node) -> None:
-        """Make ``child``, which has no parent, a child of this node, unless that would be a loop."""
-        if child.find() is self.find():
-            above: _Node | None = self
-            while above is not None:
-                if above is child:
-                    return
-                above = above.parent
-        child.parent = self
-        self.children.append(child)
-        child.find().group = self.find()
-
-    def leave(self) -> None:
-        if self.parent is not None:
-            self.parent.children.remove(self)
-            self.parent = None
-
-    def key(self) -> tuple[float, int]:
-        """Sent date, then sequence number; of a dummy that of its first child."""
-        node = self
-        while node.mail is None:
-            node = node.children[0]
-        return node.mail.date, node.mail.number
-
-    def subject(self) -> tuple[str, bool]:
-        node = self if self.mail is not None else self.children[0]
-        assert node.mail is not None
-        return node.mail.subject, node.mail.reply
-
-
 def references(mails: Iterable[Mail]) -> list[object]:
     """REFERENCES; ``mails`` in the order of their sequence numbers."""
-    roots = _prune(_link(mails))                               # (1) to (3)
-    for node in roots:                                         # (4)
-        if node.mail is None:
-            node.children.sort(key=_Node.key)
-    roots.sort(key=_Node.key)
-    roots = _merge(roots)                                      # (5)
-    return [_lists(node) for node in _sorted(roots)]           # (6)
+    mails = list(mails)
+    return by_references([mail.number for mail in mails], [mail.date for mail in mails],
+                         [mail.subject for mail in mails], [mail.reply for mail in mails],
+                         [mail.own for mail in mails], [mail.refs for mail in mails])
 
 
-def _link(mails: Iterable[Mail]) -> list[_Node]:
-    """(1) parents and children by message ID; (2) the nodes without a parent."""
-    known: dict[bytes, _Node] = {}
-    nodes: list[_Node] = []
-    for mail in mails:
-        node = known.get(mail.own) if mail.own is not None else None
-        if node is None or node.mail is not None:
-            node = _Node()             # a new ID, none, or one that is taken
-            nodes.append(node)
-            if mail.own is not None:
-                known.setdefault(mail.own, node)
-        node.mail = mail
-        before: _Node | None = None
-        for ref in mail.refs:          # (A)
-            there = known.get(ref)
-            if there is None:
-                there = known[ref] = _Node()
-                nodes.append(there)
-            if before is not None and there.parent is None:
-                before.adopt(there)
-            before = there
-        if before is None or node.parent is not before:         # (B)
-            node.leave()
-            if before is not None:
-                before.adopt(node)
-    return [node for node in nodes if node.parent is None]
+def by_references(numbers: Sequence[int], dates: Sequence[float], subjects: Sequence[str],
+                  replies: Sequence[object], owns: Sequence[Hashable | None],
+                  refs: Sequence[Iterable[Hashable]]) -> list[object]:
+    """REFERENCES of messages given as columns, ``numbers`` ascending; see ``Mail`` for the
+    rest.  A message ID may be any value that is equal for equal IDs: an interned number, say."""
+    forest = _Forest(owns, refs)                               # (1)
+    roots = forest.prune()                                     # (2), (3)
+    rank = [0] * len(numbers)
+    for place, at in enumerate(sorted(range(len(numbers)), key=dates.__getitem__)):
+        rank[at] = place               # equal dates stay in the order of the numbers
+    key = [rank[mail] if mail >= 0 else -1 for mail in forest.mail]
+    forest.sort([node for node in roots if key[node] < 0], key)        # (4)
+    roots.sort(key=key.__getitem__)
+    roots = forest.merge(roots, key, subjects, replies)        # (5)
+    forest.sort(forest.below(roots), key)                      # (6)
+    roots.sort(key=key.__getitem__)
+    return forest.lists(roots, numbers)
 
 
-def _below(roots: Iterable[_Node]) -> list[_Node]:
-    """The nodes of the trees, parents before children."""
-    order = list(roots)
-    for node in order:                 # grows while it is walked
-        order.extend(node.children)
-    return order
+class _Forest:
+    """Messages and places for messages that are not there, as nodes 0, 1, 2, ...
 
+    ``mail``: the message's place in the columns, -1 for a dummy.  ``parent``: a
+    node, -1 for none.  ``group``: union-find over nodes that were ever linked.
+    """
 
-def _prune(roots: list[_Node]) -> list[_Node]:
-    """(3) Dummies go; their children take their place, at the top only a single one."""
-    for node in reversed(_below(roots)):
-        kept: list[_Node] = []
-        for child in node.children:
-            if child.mail is not None:
-                kept.append(child)
+    def __init__(self, owns: Iterable[Hashable | None], refs: Iterable[Iterable[Hashable]]) -> None:
+        """(1) parents and children by message ID."""
+        self.mail: list[int] = []
+        self.parent: list[int] = []
+        self.children: list[list[int]] = []
+        self.group: list[int] = []
+        known: dict[Hashable, int] = {}
+        parent, new, adopt = self.parent, self._new, self._adopt
+        for at, (own, references) in enumerate(zip(owns, refs, strict=True)):
+            node = -1 if own is None else known.get(own, -1)
+            if node < 0 or self.mail[node] >= 0:   # a new ID, none, or one that is taken
+                node = new(at)
+                if own is not None:
+                    known.setdefault(own, node)
             else:
-                kept.extend(child.children)
-        node.children = kept
-    top: list[_Node] = []
-    for node in roots:
-        if node.mail is not None or len(node.children) > 1:
-            top.append(node)
+                self.mail[node] = at
+            before = -1
+            for ref in references:                 # (A)
+                there = known.get(ref, -1)
+                if there < 0:
+                    there = known[ref] = new(-1)
+                if before >= 0 and parent[there] < 0:
+                    adopt(before, there)
+                before = there
+            if before < 0 or parent[node] != before:        # (B)
+                if parent[node] >= 0:
+                    self.children[parent[node]].remove(node)
+                    parent[node] = -1
+                if before >= 0:
+                    adopt(before, node)
+
+    def _new(self, mail: int) -> int:
+        node = len(self.mail)
+        self.mail.append(mail)
+        self.parent.append(-1)
+        self.children.append([])
+        self.group.append(node)
+        return node
+
+    def _find(self, node: int) -> int:
+        group = self.group
+        while group[node] != node:
+            group[node] = node = group[group[node]]
+        return node
+
+    def _adopt(self, node: int, child: int) -> None:
+        """Make ``child``, which has no parent, a child of ``node``, unless that would be a loop."""
+        one, two = self._find(node), self._find(child)
+        if one != two:
+            self.group[two] = one
         else:
-            top.extend(node.children)
-    return top
+            above = node
+            while above >= 0:
+                if above == child:
+                    return
+                above = self.parent[above]
+        self.parent[child] = node
+        self.children[node].append(child)
 
+    def below(self, roots: Iterable[int]) -> list[int]:
+        """The nodes of the trees that have children, parents before children."""
+        children = self.children
+        order = [node for node in roots if children[node]]
+        for node in order:             # grows while it is walked
+            for child in children[node]:
+                if children[child]:
+                    order.append(child)
+        return order
 
-def _merge(roots: list[_Node]) -> list[_Node]:
-    """(5) Threads of one subject come together."""
-    table: dict[str, _Node] = {}
-    for node in roots:                 # (B)
-        subject, reply = node.subject()
-        if not subject:
-            continue
-        held = table.get(subject)
-        if held is None or (held.mail is not None
-                            and (node.mail is None or (held.subject()[1] and not reply))):
-            table[subject] = node
-    gone: set[int] = set()
-    dummies: dict[int, _Node] = {}
-    for node in roots:                 # (C)
-        subject, reply = node.subject()
-        held = table.get(subject)
-        if held is None or held is node:
-            continue
-        if held.mail is None and node.mail is None:
-            held.children.extend(node.children)
-        elif held.mail is None or (reply and node.mail is not None and not held.subject()[1]):
-            held.children.append(node)
-        else:
-            both = _Node()
-            both.children = [held, node]
-            table[subject] = both
-            dummies[id(held)] = both
-        gone.add(id(node))
-    return [dummies.get(id(node), node) for node in roots if id(node) not in gone]
+    def prune(self) -> list[int]:
+        """(2) The nodes without a parent.  (3) Dummies go; their children take their
+        place, at the top only a single one."""
+        mail, children = self.mail, self.children
+        roots = [node for node, parent in enumerate(self.parent) if parent < 0]
+        for node in reversed(self.below(roots)):
+            kept: list[int] = []
+            for child in children[node]:
+                if mail[child] >= 0:
+                    kept.append(child)
+                else:
+                    kept += children[child]
+            children[node] = kept
+        top: list[int] = []
+        for node in roots:
+            if mail[node] >= 0 or len(children[node]) > 1:
+                top.append(node)
+            else:
+                top += children[node]
+        return top
 
+    def sort(self, order: list[int], key: list[int]) -> None:
+        """The children of these nodes by their keys, the last nodes first; the key of a
+        dummy becomes that of its first child."""
+        for node in reversed(order):
+            children = self.children[node]
+            if len(children) > 1:
+                children.sort(key=key.__getitem__)
+            if self.mail[node] < 0:
+                key[node] = key[children[0]]
 
-def _sorted(roots: list[_Node]) -> list[_Node]:
-    """(6) Each set of siblings by date, the deepest first."""
-    for node in reversed(_below(roots)):
-        node.children.sort(key=_Node.key)
-    return sorted(roots, key=_Node.key)
+    def merge(self, roots: list[int], key: list[int], subjects: Sequence[str],
+              replies: Sequence[object]) -> list[int]:
+        """(5) Threads of one subject come together."""
+        mail, children = self.mail, self.children
+        said = [mail[node] if mail[node] >= 0 else mail[children[node][0]] for node in roots]
+        table: dict[str, tuple[int, int]] = {}     # subject -> (node, message that has the subject)
+        for node, at in zip(roots, said, strict=True):         # (B)
+            subject = subjects[at]
+            if not subject:
+                continue
+            held = table.get(subject)
+            if held is None or (mail[held[0]] >= 0
+                                and (mail[node] < 0 or (replies[held[1]] and not replies[at]))):
+                table[subject] = node, at
+        gone: set[int] = set()
+        dummies: dict[int, int] = {}
+        for node, at in zip(roots, said, strict=True):         # (C)
+            subject = subjects[at]
+            held = table.get(subject)
+            if held is None or held[0] == node:
+                continue
+            first = held[0]
+            if mail[first] < 0 and mail[node] < 0:
+                children[first] += children[node]
+            elif mail[first] < 0 or (replies[at] and mail[node] >= 0 and not replies[held[1]]):
+                children[first].append(node)
+            else:
+                both = self._new(-1)
+                key.append(-1)
+                children[both] = [first, node]
+                table[subject] = both, held[1]
+                dummies[first] = both
+            gone.add(node)
+        return [dummies.get(node, node) for node in roots if node not in gone]
 
-
-def _lists(root: _Node) -> object:
-    """The nested lists of one thread."""
-    done: dict[int, list[object]] = {}
-    for node in reversed(_below([root])):
-        tails = [done.pop(id(child)) for child in node.children]
-        here: list[object] = [] if node.mail is None else [node.mail.number]
-        if len(tails) == 1:
-            tails[0][:0] = reversed(here)
-            done[id(node)] = tails[0]
-        else:
-            done[id(node)] = [*here, tails] if tails else here
-    return done[id(root)]
+    def lists(self, roots: list[int], numbers: Sequence[int]) -> list[object]:
+        """The nested lists of the threads."""
+        mail, children = self.mail, self.children
+        threads: list[object] = []
+        stack: list[tuple[int, list[object]]] = []
+        for root in roots:
+            thread: list[object] = []
+            threads.append(thread)
+            stack.append((root, thread))
+            while stack:
+                node, here = stack.pop()
+                if mail[node] >= 0:
+                    here.append(numbers[mail[node]])
+                below = children[node]
+                while len(below) == 1:
+                    [node] = below
+                    here.append(numbers[mail[node]])
+                    below = children[node]
+                if below:
+                    tails: list[object] = []
+                    here.append(tails)
+                    for child in below:
+                        tail: list[object] = []
+                        tails.append(tail)
+                        stack.append((child, tail))
+        return threads
 
 
 def ordered_subject(mails: Iterable[Mail]) -> list[object]:

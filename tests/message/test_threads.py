@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from courierpy.message import collation, subject, threads
@@ -76,11 +76,12 @@ def test_a_thread_of_any_depth() -> None:
         b"%d" % at for at in range(1, count + 1)) + b")"
 
 
-ids = st.sampled_from([b"a", b"b", b"c", b"d", b"e"])
+ids = st.sampled_from([b"a", b"b", b"c", b"d", b"e", b"f", b"g", b"h", b"i", b"j", b"k", b"l"])
 
 
+@settings(max_examples=300)
 @given(st.lists(st.tuples(st.none() | ids, st.lists(ids, max_size=4), st.sampled_from(["", "p", "q"]),
-                          st.booleans()), max_size=12))
+                          st.booleans()), max_size=40))
 def test_every_message_is_told_once(rows: list[tuple[bytes | None, list[bytes], str, bool]]) -> None:
     given_mails = [Mail(at, float(-at), text, reply, own, refs)
                    for at, (own, refs, text, reply) in enumerate(rows, 1)]
@@ -89,6 +90,25 @@ def test_every_message_is_told_once(rows: list[tuple[bytes | None, list[bytes], 
         numbers = sorted(int(word) for word in told.replace(b"(", b" ").replace(b")", b" ").split())
         assert numbers == list(range(1, len(rows) + 1))
         assert told.count(b"(") == told.count(b")")
+
+
+@given(st.lists(st.tuples(st.none() | ids, st.lists(ids, max_size=4), st.sampled_from(["", "p", "q"]),
+                          st.booleans(), st.integers(0, 9)), max_size=20))
+def test_message_ids_may_be_numbers(
+        rows: list[tuple[bytes | None, list[bytes], str, bool, int]]) -> None:
+    given_mails = [Mail(at, float(date), text, reply, own, refs)
+                   for at, (own, refs, text, reply, date) in enumerate(rows, 1)]
+    told = threads.by_references(
+        [row.number for row in given_mails], [row.date for row in given_mails],
+        [row.subject for row in given_mails], [row.reply for row in given_mails],
+        [None if row.own is None else ord(row.own) for row in given_mails],
+        [[ord(ref) for ref in row.refs] for row in given_mails])
+    assert told == threads.references(given_mails)
+
+
+def test_equal_dates_stay_in_order() -> None:
+    rows = [Mail(at, 5.0, "s", False, b"%d" % at, [b"0"]) for at in range(1, 5)]
+    assert threads.render(threads.references(rows)) == b"((1)(2)(3)(4))"
 
 
 @pytest.mark.parametrize(("one", "two", "equal"), [

@@ -1,0 +1,203 @@
+"""The quick ways give what the plain ones give: addresses, parameters, replies, facts, folded texts."""
+from __future__ import annotations
+
+import email.utils
+import re
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from courierpy.kinds import Section
+from courierpy.message import address, decode, folded, headers, mime, rendered, sent
+from courierpy.message.collation import fold, key
+from courierpy.message.facts import facts
+from courierpy.message.message import Message, wire_form
+from courierpy.message.mime import Limits
+from courierpy.wire import out
+
+
+def joined(*pieces: bytes, size: int = 20) -> st.SearchStrategy[bytes]:
+    return st.lists(st.sampled_from(pieces), max_size=size).map(b"".join)
+
+
+ADDRESSES = joined(b"ann", b"bob ", b"  ", b"\t", b'"', b'"A, B" ', b"\\", b"<", b">", b"<a@b>", b"c@d",
+                   b"@", b",",
+                   b", ", b"(x)", b"(", b":", b";", b"[1.2]", b"\xc3\xa9", b"=?utf-8?q?x?=")
+
+
+@settings(max_examples=400)
+@given(ADDRESSES)
+@example(b'Ann Lee <a@b>, "Lee, Ann" <a@b>, a@b')
+@example(b'"  " <a@b>')
+@example(b'"" <a@b>,')
+def test_usual_addresses(value: bytes) -> None:
+    assert address.parse(value) == address._Parser(value).run()
+
+
+PARAMETERS = joined(b"; ", b";", b"a=b", b"charset=utf-8", b'name="a b"', b'""', b"name=", b'"', b"\\",
+                    b" ", b"\t", b"=",
+                    b"a*=x''%e9", b"a*0=b", b"(c)", b"(", b"A=B; ", b'; B="c"; ')
+
+
+@settings(max_examples=400)
+@given(PARAMETERS)
+@example(b'; charset="utf-8"; format=flowed')
+def test_plain_parameters(text: bytes) -> None:
+    assert mime.parameters(text) == mime._any_parameters(text)
+
+
+@given(st.binary(max_size=40) | st.binary(min_size=4090, max_size=4100), st.booleans())
+def test_strings_are_those_of_the_wire(data: bytes, utf8: bool) -> None:
+    assert rendered.string(data, utf8) == out.string(data, utf8)
+
+
+HEADER = joined(b"Subject: x\n", b"subject : again\n", b"From: A <a@b>\n", b"To: a@b,\n c@d\n", b"TO: e@f\n",
+                b"Cc: \xc3\xa9 <a@b>\n", b"Date: Mon, 1 Jan 2024 10:00:00 +0100\n", b"Date: x\r\n",
+                b" folded\n",
+                b"\tfolded\r\n", b"no colon\n", b"A:\n", b"A:  two\n", b"X: \0\n", b"X: \r \n",
+                b"X: =?utf-8?q?=C3=A9?=\n",
+                b"Content-Type: text/html; charset=latin1\n", b"Content-Type: message/rfc822\n", b" \n",
+                b"Content-Type: multipart/mixed; boundary=b\n",
+                b"Content-Type: multipart/digest; boundary=\"bb\"\n",
+                b"Content-Type: text/plain; name*=utf-8''%c3%a9%0a\n", b"Content-Transfer-Encoding: BASE64\n",
+                b"Content-Transfer-Encoding: quoted-printable\n", b"Content-Language: en, de\n",
+                b"Content-Disposition: attachment; filename=\"a\\\"b\"\n", b"Content-ID: <x@y>\n", size=6)
+BODY = joined(b"--b\n", b"--b\r\n", b"--b--\n", b"--bb\n", b"--bb--\n", b"--b \t\n", b"--b\r", b"--b",
+              b"\n", b"\r\n", b"\r",
+              b"text \t\n", b"<b>x</b>&nbsp;y<style>z</style>\n", b"=C3=A9=\n", b"w6k=\n", b"QQ==\nQQ",
+              b"\xe9\n", b"\0",
+              b"Content-Type: multipart/mixed; boundary=b\n\n",
+              b"Content-Type: multipart/mixed; boundary=bb\n\n",
+              b"Content-Type: message/rfc822\n\n", b"Subject: inner\nFrom: a@b\n\n")
+MESSAGES = st.tuples(HEADER, st.sampled_from([b"\n", b"\r\n", b""]), BODY).map(b"".join)
+LIMITS = st.none() | st.builds(Limits, st.integers(1, 5), st.integers(1, 4),
+                               st.sampled_from([10, 40, 100, 400]))
+
+
+def made(data: bytes, limits: Limits | None) -> Message:
+    return Message(data) if limits is None else Message(data, limits)
+
+
+@settings(max_examples=300, deadline=None)
+@given(MESSAGES, LIMITS)
+def test_replies_and_facts(data: bytes, limits: Limits | None) -> None:
+    message = made(data, limits)
+    for utf8 in (False, True):
+        assert made(data, limits).envelope_bytes(utf8) == out.render(message.envelope(utf8), utf8)
+        for extended in (False, True):
+            assert message.structure_bytes(extended, utf8) == out.render(
+                message.structure(extended, utf8), utf8)
+    found = facts(data) if limits is None else facts(data, limits)
+    assert found.size == message.size == len(wire_form(data))
+    assert found.envelope == message.envelope_bytes()
+    assert found.structure == message.structure_bytes(extended=True)
+    assert found.sent == made(data, limits).sent_time()
+    assert found.plain == (message.envelope_bytes() == message.envelope_bytes(True)
+                           and message.structure_bytes(True) == message.structure_bytes(True, True))
+
+
+@settings(max_examples=300, deadline=None)
+@given(MESSAGES)
+def test_line_ends_make_no_difference(data: bytes) -> None:
+    """A file is served the same with LF as with the CRLF that its client sent."""
+    one, two = Message(data), Message(wire_form(data))
+    assert one.envelope_bytes() == two.envelope_bytes()
+    assert one.structure_bytes(extended=True) == two.structure_bytes(extended=True)
+    assert [(part.kind, part.subkind) for part in one.parts()] == [
+        (part.kind, part.subkind) for part in two.parts()]
+    for part in ((1,), (2,), (1, 1), (2, 1)):
+        for kind in (b"", b"MIME", b"HEADER", b"TEXT"):
+            assert one.section(Section(part, kind)) == two.section(Section(part, kind))
+    assert list(one.text()) == list(two.text())
+    assert sorted(one.folded_text().split("\n")) == sorted(two.folded_text().split("\n"))
+
+
+@settings(max_examples=300, deadline=None)
+@given(MESSAGES, LIMITS)
+def test_folded_texts(data: bytes, limits: Limits | None) -> None:
+    message = made(data, limits)
+    assert message.folded_body() == "\n".join([fold(text) for text in message.text()])
+    blocks = [message.block, *[part.block for part in message.parts() if part is not message.root]]
+    wanted = {fold(f"{name.decode()}: {decode.words(value)}")
+              for block in blocks for name, value in headers.fields(block)}
+    wanted.update(message.folded_body().split("\n"))
+    assert set(message.folded_text().split("\n")) - {""} == wanted - {""}
+    assert set(folded.lines(message.block).split("\n")) - {""} <= wanted
+    decoded = message.headers_decoded(b"subject")
+    assert message.folded_header(b"subject") == ("\n".join(map(fold, decoded)) if decoded else None)
+
+
+@given(st.text(st.sampled_from("aZ \t\n\r\x0b\x1f\x85\xa0\u3000\u00a8\u00e9\u00df\u01c6\ufb01")
+               | st.characters(), max_size=30))
+def test_folding(text: str) -> None:
+    assert fold(text) == key(re.sub(r"\s+", " ", text))
+    assert "\n" not in fold(text)
+
+
+@settings(max_examples=300)
+@given(HEADER, st.frozensets(st.sampled_from([b"subject", b"to", b"a", b"x", b"content-type"]), min_size=1))
+def test_chosen_fields(header: bytes, names: frozenset[bytes]) -> None:
+    """A name that no field can have makes them be chosen line by line."""
+    chosen = headers.raw_fields(header, 0, len(header), names, negate=False)
+    assert chosen == headers.raw_fields(header, 0, len(header), names | {b"no name"}, negate=False)
+    for name in names:
+        assert headers.values(headers.block(header, 0, len(header)), name) == [
+            value for own, value in headers.fields(headers.block(header, 0, len(header)))
+            if own.lower() == name]
+
+
+TAG = re.compile(r"<(/?)([A-Za-z]*)[^<>]*>")
+
+
+def tag_by_tag(text: str) -> str:
+    kept, at, hidden = [], 0, ""
+    for tag in TAG.finditer(text):
+        name = tag[2].lower()
+        if hidden and not (tag[1] and name == hidden):
+            continue
+        if not hidden:
+            kept.append(text[at:tag.start()])
+        hidden = name if not hidden and name in ("script", "style") and not tag[1] else ""
+        at = tag.end()
+    return " ".join([*kept, text[at:]])
+
+
+@settings(max_examples=300)
+@given(st.lists(st.sampled_from([
+    "<b>", "</b>", "<script>", "</script>", "<STYLE a>", "</style >", "<style2>", "<", ">", "text", " ",
+    "<styles>", "</scripts>", "<br/>", "</", "\u017ftyle>"]), max_size=14).map("".join))
+def test_html(text: str) -> None:
+    assert decode.html_text(text) == tag_by_tag(text)
+
+
+@given(joined(b"QUJD", b"Q", b"=", b"==", b"\n", b"\r\n", b" ", b"*", size=12))
+def test_base64_with_any_line_ends(data: bytes) -> None:
+    assert decode.base64(data) == decode.base64(wire_form(data))
+
+
+@given(st.integers(0, 4_000_000_000), st.integers(-23, 23), st.booleans())
+def test_sent(when: int, zone: int, seconds: bool) -> None:
+    text = email.utils.format_datetime(email.utils.datetime.datetime.fromtimestamp(
+        when, email.utils.datetime.timezone(email.utils.datetime.timedelta(hours=zone))))
+    assert sent.moment(text.encode()) == when
+    if seconds:
+        assert sent.moment(re.sub(r":\d\d ", " ", text, count=1).encode()) == when - when % 60
+
+
+def test_repeated_recipients_cost_no_squares() -> None:
+    data = b"To: a@b\n" * 60_000 + b"\n"
+    assert Message(data).envelope_bytes().count(b'"a"') == 60_000
+
+
+@pytest.mark.parametrize("name", [b"", b"a b", b"a:b", b"subject ", b"\xe9"])
+def test_names_that_no_field_has(name: bytes) -> None:
+    message = Message(b"a b: x\na:b: y\nsubject : z\n\xe9: w\n: v\n\n")
+    assert message.header(name) == []
+    assert not message.header_contains(name, "")
+
+
+def test_thread_ids() -> None:
+    data = b"Message-ID: <a@b> <c@d>\nReferences: <e@f>\n <g@h>\nIn-Reply-To: <i@j>\n\n"
+    assert Message(data).thread_ids() == (b"a@b", [b"e@f", b"g@h"])
+    assert Message(b"In-Reply-To: <i@j> <k@l>\n\n").thread_ids() == (None, [b"i@j"])
