@@ -171,8 +171,8 @@ class _Imapd:
         self.folders = Folders(
             ".", locks=not locks or locks.startswith("1"),
             keywords=settings.number("IMAP_KEYWORDS") != 0,
-            trash=settings.text("IMAP_TRASHFOLDERNAME") or "Trash",
-            host=self.environ.get("HOSTNAME"))
+            fsync=self._fsync(), trash=settings.text("IMAP_TRASHFOLDERNAME") or "Trash",
+            host=self.environ.get("HOSTNAME"), index_at=settings.text("IMAP_INDEXDIR"))
         self._record()
         self._empty_trash()
         self._clock()
@@ -180,6 +180,14 @@ class _Imapd:
         if self.conn.pending:
             self.session.framer.feed(self.conn.pending)
             self.conn.pending = b""
+
+    def _fsync(self) -> str:
+        word = self.settings.text("IMAP_FSYNC").lower()
+        word = {"0": "never", "1": "optimized", "": "optimized"}.get(word, word)
+        if word not in ("never", "optimized", "always"):
+            log.warn(f"IMAP_FSYNC: never, optimized or always is expected, not {word}")
+            return "optimized"
+        return word
 
     def _record(self) -> None:
         """IMAPDEBUGFILE in the Maildir, if it is there already, gets the dialogue; a

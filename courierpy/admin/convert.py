@@ -172,9 +172,9 @@ class Conversion:
                 words = {**words, **self._keywords(path, only_ours)}
                 uidlist = uidlist.with_more(ours)
             if not self.dry:
-                self._write_keywords(path, words)
+                Keywords(path, self.tree.host).replace(words)
                 # a value that any folder had is never given to another one
-                self.tree._remember(max(taken.uidvalidity, dovecot.last_uidvalidity(".")))
+                self.tree.remember(max(taken.uidvalidity, dovecot.last_uidvalidity(".")))
                 self._write(there, uidlist.courier_text(), path)
                 sync_directory(path)
             self._say(name, f"taken over: {_facts(uidlist, words)}")
@@ -185,27 +185,6 @@ class Conversion:
             return {}
         current = Keywords(path, self.tree.host).current()
         return {base: words for base in bases if (words := current(base))}
-
-    def _write_keywords(self, path: str, words: Mapping[bytes, frozenset[bytes]]) -> None:
-        directory = os.path.join(path, DIRECTORY)
-        if not words and not os.path.isdir(directory):
-            return
-        try:
-            os.mkdir(directory, 0o700)
-        except FileExistsError:
-            pass
-        except OSError as error:
-            raise trouble(directory, error) from None
-        order: dict[bytes, int] = {}
-        lines = []
-        for name, own in words.items():
-            numbers = [order.setdefault(word, len(order)) for word in sorted(own)]
-            lines.append(name + b":" + b" ".join(b"%d" % number for number in numbers) + b"\n")
-        head = b"".join(word + b"\n" for word in order)
-        self._write(os.path.join(directory, ":list"), head + b"\n" + b"".join(lines), path)
-        for entry in os.listdir(directory):
-            if entry != ":list" and not entry.startswith(".tmp."):
-                remove(os.path.join(directory, entry))       # an update of an older list
 
     def _take_subscriptions(self) -> None:
         with self._locked("."):

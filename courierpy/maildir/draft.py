@@ -6,7 +6,7 @@ import re
 import time
 
 from courierpy.kinds import NO_KEYWORDS
-from courierpy.maildir.errors import trouble
+from courierpy.maildir.errors import StoreError, trouble
 from courierpy.maildir.files import read_header, remove, write_all
 from courierpy.maildir.names import tmp_name
 
@@ -30,6 +30,7 @@ class Draft:
         self.path = os.path.join(folder.path, "tmp", tmp_name(folder.tree.host))
         self.size = 0
         self._exact = False
+        self._failure: StoreError | None = None
         self._tail = b""               # carriage returns at the end of what came
         try:
             self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
@@ -37,7 +38,8 @@ class Draft:
             raise trouble(self.path, error) from None
 
     def write(self, data: bytes) -> None:
-        if not data:
+        """A failure is raised by finish(): what comes until then is swallowed."""
+        if not data or self._failure is not None:
             return
         seen = self._tail + data
         if seen.count(b"\n") != seen.count(b"\r\n") or b"\r\r\n" in seen:
@@ -46,11 +48,13 @@ class Draft:
         try:
             write_all(self.fd, data)
         except OSError as error:
+            self._failure = trouble(self.path, error)
             self.abort()
-            raise trouble(self.path, error) from None
 
     def finish(self, sync: bool) -> None:
         """Everything on disk, the file closed; what is finished stays so."""
+        if self._failure is not None:
+            raise self._failure
         if self.fd < 0:
             return
         try:
@@ -61,8 +65,8 @@ class Draft:
                 os.utime(self.fd, (time.time(), self.date))
             if sync:
                 os.fsync(self.fd)
-            os.close(self.fd)
-            self.fd = -1
+            fd, self.fd = self.fd, -1
+            os.close(fd)
         except OSError as error:
             self.abort()
             raise trouble(self.path, error) from None
@@ -90,13 +94,19 @@ class Draft:
 
     def header_is_ascii(self) -> bool:
         """Are there no 8-bit octets in the header?"""
-        with open(self.path, "rb", buffering=0) as file:
-            data = read_header(file)
+        try:
+            with open(self.path, "rb", buffering=0) as file:
+                data = read_header(file)
+        except OSError as error:
+            raise self._failure or trouble(self.path, error) from None
         end = re.search(rb"\n\r?\n", data)
         return data[:end.end() if end else len(data)].isascii()
 
     def abort(self) -> None:
         if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
+            fd, self.fd = self.fd, -1
+            try:
+                os.close(fd)
+            except OSError:
+                pass                   # it is thrown away in any case
         remove(self.path)

@@ -1,7 +1,9 @@
 """Small files written whole: tmp, then rename.  Every failure is a store error."""
 from __future__ import annotations
 
+import errno
 import os
+import stat
 
 from courierpy.maildir.errors import trouble
 from courierpy.maildir.names import tmp_name
@@ -45,6 +47,18 @@ def remove(path: str) -> None:
         os.unlink(path)
     except OSError:
         pass
+
+
+def is_directory(path: str | bytes) -> bool:
+    """False for what is not there or is something else; a disk that does not say raises a store error."""
+    try:
+        return stat.S_ISDIR(os.stat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return False
+        raise trouble(path, error) from None
 
 
 def sync_directory(path: str) -> None:

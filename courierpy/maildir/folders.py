@@ -6,11 +6,13 @@ again never gets one that it had before.
 """
 from __future__ import annotations
 
+import errno
 import os
 import time
 
+from courierpy import log
 from courierpy.kinds import SEEN
-from courierpy.maildir import names, uiddb
+from courierpy.maildir import dovecot, names, uiddb
 from courierpy.maildir.errors import (
     Denied,
     FolderExists,
@@ -19,8 +21,9 @@ from courierpy.maildir.errors import (
     StoreError,
     trouble,
 )
-from courierpy.maildir.files import remove_tree, replace
+from courierpy.maildir.files import is_directory, remove_tree, replace, sync_directory
 from courierpy.maildir.folder import Folder
+from courierpy.maildir.index import place
 from courierpy.maildir.locks import FolderLock
 
 TYPE_CHECKING = False
@@ -55,7 +58,7 @@ class Folders:
 
     def exists(self, name: str) -> bool:
         try:
-            return os.path.isdir(os.path.join(self._path(name), "cur"))
+            return is_directory(os.path.join(self._path(name), "cur"))
         except NameInvalid:
             return False
 
@@ -72,15 +75,17 @@ class Folders:
     def _repair(path: str) -> None:
         """A Maildir reader may make what is missing of cur, new and tmp; a directory
         that has none of the three is no folder."""
-        have = [part for part in ("cur", "new", "tmp") if os.path.isdir(os.path.join(path, part))]
-        if not have:
+        parts = [os.path.join(path, part) for part in ("cur", "new", "tmp")]
+        missing = [part for part in parts if not is_directory(part)]
+        if len(missing) == len(parts):
             raise FolderMissing(path)
-        for part in ("cur", "new", "tmp"):
-            if part not in have:
-                try:
-                    os.mkdir(os.path.join(path, part), 0o700)
-                except OSError as error:
-                    raise trouble(path, error) from None
+        for part in missing:
+            try:
+                os.mkdir(part, 0o700)
+            except FileExistsError:
+                continue               # another session was first
+            except OSError as error:
+                raise trouble(part, error) from None
 
     def names(self) -> list[str]:
         """All folders, INBOX first, then by name."""
@@ -116,7 +121,8 @@ class Folders:
             last = 0
         except OSError as error:
             raise trouble(path, error) from None
-        value = max(int(time.time()) - EPOCH, last + 1, above + 1)
+        last = max(last, dovecot.last_uidvalidity(self.root), above)
+        value = max(int(time.time()) - EPOCH, last + 1)
         if record:
             replace(path, b"%d\n" % value, os.path.join(self.root, "tmp"), self.host,
                     "uidvalidity", sync=self.fsync != "never")
@@ -126,9 +132,8 @@ class Folders:
 
     def create(self, name: str) -> None:
         path = self._path(name)
-        if os.path.isdir(path):
-            if os.path.isdir(os.path.join(path, "cur")):
-                raise FolderExists(path)
+        if is_directory(os.path.join(path, "cur")):
+            raise FolderExists(path)
         scratch = os.path.join(self.root, "tmp", names.tmp_name(self.host, "folder"))
         try:
             os.mkdir(scratch, 0o700)
@@ -140,11 +145,15 @@ class Folders:
             replace(os.path.join(scratch, uiddb.NAME), uiddb.UidDb(value, 1).content(),
                     os.path.join(scratch, "tmp"), self.host, "imapuid_0", sync=self.fsync != "never")
             os.rename(scratch, path)
+            self._sync()
         except OSError as error:
             remove_tree(scratch)
-            if os.path.isdir(path):
+            if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
                 raise FolderExists(path) from None
             raise trouble(path, error) from None
+        except StoreError:
+            remove_tree(scratch)
+            raise
 
     def delete(self, name: str) -> None:
         """The folder itself; folders below it stay."""
@@ -153,15 +162,24 @@ class Folders:
         folder = self.open(name)
         database = uiddb.read(os.path.join(folder.path, uiddb.NAME))
         if database is not None:
-            self._remember(database.uidvalidity)
+            self.remember(database.uidvalidity)
         scratch = os.path.join(self.root, "tmp", names.tmp_name(self.host, "deleted"))
+        index = place(folder.path, self.index_at)
         try:
             os.rename(folder.path, scratch)
         except OSError as error:
             raise trouble(folder.path, error) from None
+        self._sync()
         remove_tree(scratch)
+        if index:
+            remove_tree(index)
 
-    def _remember(self, value: int) -> None:
+    def _sync(self) -> None:
+        """What changed in the Maildir's own directory stays so."""
+        if self.fsync != "never":
+            sync_directory(self.root)
+
+    def remember(self, value: int) -> None:
         """A value given by another program counts too."""
         path = os.path.join(self.root, HIGHEST)
         try:
@@ -179,7 +197,7 @@ class Folders:
         INBOX: its messages move to the new folder, INBOX stays (RFC 9051 6.3.6).
         """
         target = self._path(new)
-        if os.path.isdir(os.path.join(target, "cur")):
+        if is_directory(os.path.join(target, "cur")):
             raise FolderExists(target)
         if old == "INBOX":
             self.create(new)
@@ -192,7 +210,7 @@ class Folders:
             raise FolderMissing(old)
         pairs = [(self._path(name), self._path(new + name[len(old):])) for name in tree]
         for _, there in pairs:
-            if os.path.isdir(there):
+            if is_directory(there):
                 raise FolderExists(there)
         done: list[tuple[str, str]] = []
         try:
@@ -201,8 +219,12 @@ class Folders:
                 done.append((here, there))
         except OSError as error:
             for here, there in reversed(done):
-                os.rename(there, here)
-            raise trouble(old, error) from None
+                try:
+                    os.rename(there, here)
+                except OSError as why:
+                    log.err(f"{there}: cannot be named {here} again: {why.strerror}")
+            raise trouble(pairs[len(done)][0], error) from None
+        self._sync()
 
     # -- subscriptions
 
@@ -212,7 +234,7 @@ class Folders:
             with open(path, "rb") as file:
                 data = file.read()
         except FileNotFoundError:
-            return []
+            return dovecot.subscriptions(self.root) or []
         except OSError as error:
             raise trouble(path, error) from None
         return [line.decode("utf-8", "surrogateescape") for line in data.split(b"\n") if line]
@@ -229,6 +251,7 @@ class Folders:
             data = b"".join(line.encode("utf-8", "surrogateescape") + b"\n" for line in have)
             replace(os.path.join(self.root, SUBSCRIBED), data, os.path.join(self.root, "tmp"),
                     self.host, "imapsubscribe0", sync=self.fsync != "never")
+            self._sync()
 
     # -- cleaning
 

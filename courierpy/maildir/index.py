@@ -98,6 +98,7 @@ class Index:
         self.folder = path
         self.path = elsewhere or os.path.join(path, DIRECTORY)
         self.host = host
+        self._tmp = elsewhere or os.path.join(path, "tmp")       # where garbage of a crash is cleaned away
 
     def _file(self, name: str) -> str:
         return os.path.join(self.path, name)
@@ -231,7 +232,7 @@ class Index:
         path = self._file(name)
         for _ in range(2):
             try:
-                replace(path, data, self.path, self.host, name, sync=False)
+                replace(path, data, self._tmp, self.host, name, sync=False)
                 return
             except StoreError:
                 try:

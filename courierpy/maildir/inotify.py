@@ -1,7 +1,9 @@
-"""inotify(7) itself, through ctypes: for a watch that is wanted seldom and must not cost an import.
+"""inotify(7), through the binding of pyinotify: one instance, its watches, its events as they come.
 
-Loading ctypes takes 3 ms, pyinotify with all it brings 45.  Both only when the
-first watch is made.
+pyinotify's own reader keeps account of each rename for a minute, and the module
+brings logging, threads and processes that we have no use for: 45 ms and more
+than a megabyte in the memory of every session.  So it is loaded without these,
+when the first watch is made, and only its binding is used.
 """
 from __future__ import annotations
 
@@ -11,36 +13,50 @@ import os
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from ctypes import CDLL
+    from typing import Any
 
 # the masks of <sys/inotify.h>
 IN_ATTRIB, IN_CLOSE_WRITE = 0x4, 0x8
 IN_MOVED_FROM, IN_MOVED_TO = 0x40, 0x80
 IN_CREATE, IN_DELETE, IN_DELETE_SELF, IN_MOVE_SELF = 0x100, 0x200, 0x400, 0x800
 IN_UNMOUNT, IN_Q_OVERFLOW, IN_IGNORED = 0x2000, 0x4000, 0x8000
-IN_ONLYDIR = 0x1000000
+IN_ONLYDIR, IN_DONT_FOLLOW = 0x1000000, 0x2000000
 
 
 class Inotify:
     """One instance.  ``fd`` is readable when there are events.  Raises OSError where the kernel refuses."""
 
     def __init__(self) -> None:
-        self._libc = _library()
-        # O_NONBLOCK and O_CLOEXEC are inotify's own flags by another name
-        self.fd: int = self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._binding = binding()
+        self.fd: int = self._binding.inotify_init()
         if self.fd < 0:
-            raise _failure("inotify_init1")
+            raise self._failure("inotify_init")
+        os.set_blocking(self.fd, False)
+        os.set_inheritable(self.fd, False)
 
     def add(self, path: str, mask: int) -> int:
         """The number of the watch: of the old one when ``path`` is watched already."""
-        number: int = self._libc.inotify_add_watch(self.fd, os.fsencode(path), mask)
+        try:
+            path.encode()
+        except UnicodeEncodeError:
+            # the binding takes UTF-8 only: name the directory by a descriptor
+            fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+            try:
+                return self.add(f"/proc/self/fd/{fd}", mask & ~IN_DONT_FOLLOW)
+            finally:
+                os.close(fd)
+        number: int = self._binding.inotify_add_watch(self.fd, path, mask)
         if number < 0:
-            raise _failure(path)
+            raise self._failure(path)
         return number
 
     def remove(self, number: int) -> None:
         """End a watch.  Events of it may still come.  One that ended by itself is no error."""
-        self._libc.inotify_rm_watch(self.fd, number)
+        self._binding.inotify_rm_watch(self.fd, number)
+
+    def _failure(self, what: str) -> OSError:
+        number: int = self._binding.get_errno()
+        return OSError(number, os.strerror(number), what)
 
     def events(self) -> Iterator[tuple[int, int, bytes]]:
         """(watch, mask, name) of what there is to read now; the name is b"" for what is watched itself."""
@@ -64,17 +80,76 @@ class Inotify:
             self.fd = -1
 
 
-def _library() -> CDLL:
+class NotInstalled(OSError):
+    """There is no pyinotify, or it finds no inotify."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.ENOSYS, "pyinotify is not installed")
+
+
+_binding: Any = None
+
+
+def binding() -> Any:
+    """pyinotify's binding to the system.  Raises NotInstalled."""
+    global _binding
+    if _binding is None:
+        try:
+            pyinotify = _load()
+        except ImportError:
+            raise NotInstalled from None
+        import ctypes.util
+        find = ctypes.util.find_library
+        ctypes.util.find_library = lambda name: None   # it would start a program to find the C library
+        try:
+            _binding = pyinotify.INotifyWrapper.create()
+        finally:
+            ctypes.util.find_library = find
+        if _binding is None:
+            raise NotInstalled
+    return _binding
+
+
+class _Nothing:
+    """In the place of a class that pyinotify derives from, or of an object that it calls at
+    its import."""
+
+    def __init__(self, *args: object, **words: object) -> None:
+        pass
+
+    def __getattr__(self, name: str) -> _Nothing:
+        return self
+
+    def __call__(self, *args: object, **words: object) -> _Nothing:
+        return self
+
+
+# what pyinotify imports and only its threads, its log and its daemon use
+_UNUSED = {"asyncore": ("file_dispatcher",), "atexit": (), "datetime": ("datetime", "timedelta"), "glob": (),
+           "locale": (), "logging": ("getLogger", "StreamHandler", "Formatter"), "subprocess": (),
+           "threading": ("Thread",)}
+
+
+def _load() -> Any:
+    """The module, without what is not used.  ImportError."""
+    import sys
+    if "pyinotify" in sys.modules:
+        return sys.modules["pyinotify"]
+    kind = type(sys)
+    stand_ins = []
+    for name, words in _UNUSED.items():
+        if name not in sys.modules:
+            module = kind(name)
+            for word in words:
+                # a class of its own for each: some classes derive from two of them
+                setattr(module, word, type(word, (_Nothing,), {}))
+            sys.modules[name] = module
+            stand_ins.append(name)
     try:
-        import ctypes
-        library = ctypes.CDLL(None, use_errno=True)
-        _ = library.inotify_init1, library.inotify_add_watch, library.inotify_rm_watch
-    except (ImportError, AttributeError):
-        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS)) from None
-    return library
-
-
-def _failure(what: str) -> OSError:
-    import ctypes
-    number = ctypes.get_errno()
-    return OSError(number, os.strerror(number), what)
+        import pyinotify
+        return pyinotify
+    finally:
+        for name in stand_ins:
+            del sys.modules[name]
+        # one that is loaded later for its own sake shall be the real one
+        sys.modules.pop("pyinotify", None)

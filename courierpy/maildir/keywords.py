@@ -115,7 +115,7 @@ class Keywords:
         except FileNotFoundError:
             return {}
         except OSError as error:
-            raise trouble(self.path, error) from None
+            raise trouble(os.path.join(self.path, ":list"), error) from None
         words = [_INVALID.sub(b"_", word) for word in head.split(b"\n")]
         found = {}
         for line in body.split(b"\n"):
@@ -125,8 +125,35 @@ class Keywords:
                                         if n.isdigit() and int(n) < len(words))
         return found
 
+    def replace(self, words: Mapping[bytes, frozenset[bytes]]) -> None:
+        """These are the keywords, and nothing else: base name -> keywords.  Under the lock."""
+        if not words and not os.path.isdir(self.path):
+            return
+        self._make()
+        self._write_list(words)
+        for entry in os.listdir(self.path):
+            if entry != ":list" and not entry.startswith(".tmp."):
+                remove(os.path.join(self.path, entry))       # an update of an older list
+
+    def _make(self) -> None:
+        try:
+            os.mkdir(self.path, 0o700)
+        except FileExistsError:
+            pass
+        except OSError as error:
+            raise trouble(self.path, error) from None
+
     def _merge(self, found: dict[bytes, frozenset[bytes]], taken: list[bytes], number: int) -> None:
         """Write ``:list`` anew and put the updates aside."""
+        self._write_list(found)
+        for name in taken:
+            old = os.path.join(os.fsencode(self.path), name)
+            try:
+                os.rename(old, os.path.join(os.fsencode(self.path), b".%d.%s" % (number, name)))
+            except OSError:
+                pass                 # merged by another session at the same time
+
+    def _write_list(self, found: Mapping[bytes, frozenset[bytes]]) -> None:
         order: dict[bytes, int] = {}
         lines = []
         for name, words in found.items():
@@ -136,22 +163,11 @@ class Keywords:
         data = b"".join(word + b"\n" for word in order) + b"\n" + b"".join(lines)
         replace(os.path.join(self.path, ":list"), data, os.path.join(self.path, "..", "tmp"),
                 self.host, "keywords", sync=False)
-        for name in taken:
-            old = os.path.join(os.fsencode(self.path), name)
-            try:
-                os.rename(old, os.path.join(os.fsencode(self.path), b".%d.%s" % (number, name)))
-            except OSError:
-                pass                 # merged by another session at the same time
 
     def write(self, name: bytes, words: frozenset[bytes], sync: bool = False) -> None:
         """The keywords of one message, as an update."""
         if not os.path.isdir(self.path):
-            try:
-                os.mkdir(self.path, 0o700)
-            except FileExistsError:
-                pass
-            except OSError as error:
-                raise trouble(self.path, error) from None
+            self._make()
         scratch = os.path.join(self.path, "..", "tmp", tmp_name(self.host))
         data = b"".join(word + b"\n" for word in sorted(words))
         try:
@@ -165,7 +181,7 @@ class Keywords:
             os.rename(scratch, os.path.join(self.path, os.fsdecode(name)))
         except OSError as error:
             remove(scratch)
-            raise trouble(self.path, error) from None
+            raise trouble(os.path.join(os.fsencode(self.path), name), error) from None
 
     def forget(self, name: bytes) -> None:
         """The update of a message that did not come to be."""

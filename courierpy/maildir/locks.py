@@ -78,12 +78,19 @@ class FolderLock:
         self.take()
         return self
 
+    def attempt(self) -> bool:
+        """Take the lock if nobody holds it now.  Raises as take()."""
+        return self._try(lambda mine: self._link(mine))
+
     def take(self, unless: Callable[[], bool] = lambda: False) -> bool:
         """Take the lock; False, without it, when ``unless()`` became true while it was waited for.
 
         Raises Busy when it is held for too long, FolderMissing without a tmp/,
         another StoreError for what the disk refuses.
         """
+        return self._try(lambda mine: self._link(mine) or self._wait(mine, unless))
+
+    def _try(self, way: Callable[[str], bool]) -> bool:
         if not self.enabled:
             return True
         if self in _held:
@@ -94,7 +101,7 @@ class FolderLock:
         try:
             self._write(mine)
             # 2. link it to the lock's name until that works
-            return self._link(mine) or self._wait(mine, unless)
+            return way(mine)
         finally:
             # 3. the link is all that counts, or nothing is left
             try:

@@ -12,6 +12,7 @@ import re
 import time
 
 from courierpy.maildir.files import remove
+from courierpy.maildir.locks import alive
 from courierpy.maildir.names import tmp_name
 
 READER = re.compile(rb"\d+\.M\d+P(\d+)_reader\.(.*)", re.S)
@@ -87,7 +88,7 @@ class Readers:
         match = READER.fullmatch(name)
         if match is None:
             return False
-        return os.fsdecode(match[2]) != self.host or _alive(int(match[1]))
+        return os.fsdecode(match[2]) != self.host or alive(int(match[1]))
 
     def _sweep(self) -> None:
         """Remove what every reader has told."""
@@ -116,13 +117,3 @@ class Readers:
                     self.waiting = True
             except OSError:
                 continue               # another session was first
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

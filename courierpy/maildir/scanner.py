@@ -20,8 +20,8 @@ import time
 
 from courierpy import log
 from courierpy.kinds import NO_KEYWORDS, SEEN, Snapshot
+from courierpy.maildir import dovecot, listing, uiddb
 from courierpy.maildir import held as holding
-from courierpy.maildir import listing, uiddb
 from courierpy.maildir.errors import Denied, FolderMissing, StoreError, trouble
 from courierpy.maildir.files import replace
 from courierpy.maildir.held import Held
@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from courierpy.maildir.folders import Folders
+
+
+HEARKEN = 0.1                      # seconds that a session waits to hear what the one with the lock does
 
 
 class Status:
@@ -84,8 +87,8 @@ class Scanner:
         self._unsaved = False                   # the index knows less than we do
         self._watch: Watch | None = None
         self._heard = Heard()
-        self._own: set[tuple[bytes, bool]] = set()         # what we did in cur/ since the last hearing
-        self._own_heard: set[tuple[bytes, bool]] = set()
+        self._own: dict[bytes, tuple[bytes, bool]] = {}    # what we did last to each base name in cur/
+        self._own_heard: dict[bytes, tuple[bytes, bool]] = {}
         self._looked = 0                        # when the last look began
         self._fresh: list[int] = []             # numbered by us, and in no snapshot yet
         self._entering: UidDb | None = None     # the numbers, as messages are brought in
@@ -129,14 +132,19 @@ class Scanner:
         """Was there anything?"""
         assert self._watch is not None
         self._watch.hear(self._heard)
-        self._own_heard |= self._own
+        self._own_heard.update(self._own)
         self._own.clear()
         return bool(self._heard)
 
     def did(self, file: bytes, there: bool) -> None:
         """We made or removed this file in cur/: its event is no news."""
         if self._watch is not None:
-            self._own.add((file, there))
+            self._own[base(file)] = file, there
+
+    def did_not(self, name: bytes) -> None:
+        """Somebody else changed the file of this base name since: its events are news."""
+        self._own.pop(name, None)
+        self._own_heard.pop(name, None)
 
     # -- scanning
 
@@ -154,7 +162,7 @@ class Scanner:
         # soon as the session that holds it has numbered what is new
         if not self._update(False, readonly):
             try:
-                if self._lock.take(lambda: self._update(False, readonly)):
+                if self._take_lock(readonly):
                     try:
                         self._update(True, readonly)
                     finally:
@@ -163,6 +171,23 @@ class Scanner:
                 self._serve_what_is_numbered(why)
         assert self._snapshot is not None
         return self._snapshot
+
+    def _take_lock(self, readonly: bool) -> bool:
+        """False, without it, when somebody else did meanwhile what it was wanted for.
+
+        Many sessions hear of a new message at the same moment, and one of them numbers
+        it; the others have nothing to do but to hear when that is done.
+        """
+        if self._watch is not None:
+            end = time.monotonic() + HEARKEN
+            while time.monotonic() < end:
+                if self._lock.attempt():
+                    return True
+                self._watch.wait(HEARKEN)
+                self._hear()
+                if self._update(False, readonly):
+                    return False
+        return self._lock.take(lambda: self._update(False, readonly))
 
     def _quiet(self) -> bool:
         """Is everything as at the last look, and in the snapshot?"""
@@ -178,11 +203,14 @@ class Scanner:
     def _stamp(self) -> Stamps | None:
         """Identities of the directories and the uiddb; None when one is too young to trust."""
         try:
-            cur, new = os.stat(self.cur), os.stat(self.new)
+            path = self.cur
+            cur = os.stat(path)
+            path = self.new
+            new = os.stat(path)
         except FileNotFoundError:
-            raise FolderMissing(self.path) from None
+            raise FolderMissing(path) from None
         except OSError as error:
-            raise trouble(self.path, error) from None
+            raise trouble(path, error) from None
         words = self._keywords.stamp() if self.tree.keywords else 0
         database = uiddb.stamp(self.path)
         now = time.time_ns()
@@ -266,6 +294,8 @@ class Scanner:
         assert self.held is not None
         if self._heard.cur:
             self._need_names()
+            if self._heard.everything:
+                return None            # not all have one
         replayed = holding.replay(self.held, self._heard, self._own_heard)
         if replayed is None:
             return None
@@ -321,6 +351,7 @@ class Scanner:
             return False
         self._take(arrived)
         before = self.held
+        self._own.clear()              # what is seen now may be later than that
         self.held, missing, unknown = holding.look(database, self._list_cur())
         missing = self._surely(missing)
         if before is not None:
@@ -397,7 +428,12 @@ class Scanner:
             except FileNotFoundError:
                 continue             # another session was first
             except OSError as error:
-                raise trouble(self.new, error) from None
+                why = trouble(os.path.join(os.fsencode(self.new), entry), error)
+                if not isinstance(why, Denied):
+                    raise why from None
+                log.err(f"{why}: it stays in new/ and is not shown")
+                self._stuck |= {entry}
+                continue
             self.did(target, True)
             moved[base(target)] = target
         return moved
@@ -541,7 +577,8 @@ class Scanner:
 
     def _restore(self, found: UidDb | None) -> UidDb:
         """The numbers of a folder that has no good uiddb: what of them is left in it, in our
-        log or in Dovecot's files; else all anew, with another UIDVALIDITY."""
+        log or in Dovecot's files; else all anew, with another UIDVALIDITY.  The keywords come
+        first: that there is a uiddb says that all is done."""
         rows: dict[bytes, int] = {}
         uidvalidity, uidnext = 0, 1
         if found is not None and found.uidvalidity:
@@ -554,7 +591,14 @@ class Scanner:
             rows.update((name, uid) for name, uid in recalled[2].items()
                         if name not in rows and uid not in used)
             log.warn(f"{self.path}: {uiddb.NAME} is missing or damaged; {len(rows)} numbers restored")
-        elif found is not None:
+        elif found is None:
+            taken = dovecot.takeover(self.path, listing.by_base(self._list_cur()))
+            if taken is not None:
+                uidvalidity, uidnext, rows = taken.uidvalidity, taken.uidnext, taken.names
+                self.tree.remember(uidvalidity)
+                if self.tree.keywords:
+                    self._keywords.replace(taken.keywords)
+        else:
             log.warn(f"{self.path}: {uiddb.NAME} is damaged; {len(rows)} numbers are left")
         if not uidvalidity:
             head = self.index.head()
@@ -592,10 +636,16 @@ class Scanner:
         if found is not None and found.key == mine.key:
             mine.body = found.body
             return held
-        # another file since: the names of the messages that it still has
-        names = {} if found is None or found.uidvalidity != mine.uidvalidity else dict(
-            zip(found.uids, found.names(), strict=True))
+        # another file since: the names of the messages that it still has, and of those that
+        # others took from it
+        names: dict[int, bytes] = {}
+        recalled = self.index.recall()
+        if recalled is not None and recalled[0] == mine.uidvalidity:
+            names.update((uid, name) for name, uid in recalled[2].items())
+        if found is not None and found.uidvalidity == mine.uidvalidity:
+            names.update(zip(found.uids, found.names(), strict=True))
         rows = [(uid, names.get(uid, b"?%d" % uid)) for uid in mine.uids]
+        self._heard.everything |= any(uid not in names for uid in mine.uids)
         self.held = Held(UidDb.of(mine.uidvalidity, mine.uidnext, rows), held.flags, held.odd)
         self._disk = None
         return self.held

@@ -61,15 +61,16 @@ def append(folder: Folder, drafts: Sequence[Draft]) -> tuple[int, list[int]]:
         sources = []
         for draft in drafts:
             draft.finish(sync)
-            found = os.stat(draft.path)
+            try:
+                found = os.stat(draft.path)
+            except OSError as error:
+                raise trouble(draft.path, error) from None
             name = unique_name(os.path.basename(draft.path), found.st_dev, found.st_ino)
             sources.append(Source(os.fsencode(draft.path), f"{name},S={draft.size}", draft.flags,
                                   draft.keywords))
         uidvalidity, uids = _enter(folder, sources, os.rename)
         pending = []
         return uidvalidity, [uid for uid in uids if uid is not None]
-    except OSError as error:
-        raise trouble(folder.path, error) from None
     finally:
         for draft in pending:
             draft.abort()
@@ -100,11 +101,14 @@ def _transfer(folder: Folder, uids: Sequence[int], target: Folder,
     for uid in uids:
         try:
             path, bits = folder.locate(uid)
+        except Vanished:
+            continue
+        try:
             found = os.stat(path)
-        except (Vanished, FileNotFoundError):
+        except FileNotFoundError:
             continue
         except OSError as error:
-            raise trouble(folder.path, error) from None
+            raise trouble(path, error) from None
         name = unique_name(tmp_name(folder.tree.host), found.st_dev, found.st_ino)
         sources.append(Source(path, f"{name},S={found.st_size}", bits, folder.words.get(uid, NO_KEYWORDS),
                               folder, uid))
@@ -130,8 +134,9 @@ def _enter(target: Folder, sources: Sequence[Source], bring: Bring) -> tuple[int
     cur = os.fsencode(target.cur)
     with target.locked():
         uidnext = target.next_number()
+        names: list[bytes] = []
+        files: list[bytes] = []
         try:
-            names, files = [], []
             # 1. keywords before the message can be seen
             for source in sources:
                 if source.words and target.tree.keywords:
@@ -153,12 +158,10 @@ def _enter(target: Folder, sources: Sequence[Source], bring: Bring) -> tuple[int
             target.entered(names, files)
             if sync and moved:
                 sync_directory(target.path)
-        except (OSError, StoreError) as error:
+        except StoreError:
             for path, there in reversed(moved):
                 _undo(path, there, bring)
-            target.not_entered(names)
-            if isinstance(error, OSError):
-                raise trouble(target.cur, error) from None
+            target.not_entered([source.name for source in sources])
             raise
         return target.uidvalidity, uids
 
@@ -174,6 +177,8 @@ def _bring(source: Source, cur: bytes, bring: Bring) -> bytes | None:
         except FileNotFoundError:
             if not source.again():
                 return None
+        except OSError as error:
+            raise trouble(there, error) from None
     return None
 
 

@@ -1,4 +1,4 @@
-"""Hears of changes in a folder as they happen: inotify, through pyinotify.
+"""Hears of changes in a folder as they happen.
 
 Events are a complete record, in order: who plays them back knows what cur/ holds
 without reading it.  Where the kernel cannot tell (a limit is reached, no inotify,
@@ -8,23 +8,26 @@ from __future__ import annotations
 
 import errno
 import os
-import struct
+import select
 
+from courierpy.maildir.inotify import (
+    IN_CLOSE_WRITE,
+    IN_CREATE,
+    IN_DELETE,
+    IN_DELETE_SELF,
+    IN_MOVE_SELF,
+    IN_MOVED_FROM,
+    IN_MOVED_TO,
+    IN_Q_OVERFLOW,
+    Inotify,
+    NotInstalled,
+)
 from courierpy.maildir.keywords import DIRECTORY
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
-_EVENT = struct.Struct("iIII")         # inotify(7): watch, mask, cookie, length of the name
 LIMITS = {errno.EMFILE: "the limit fs.inotify.max_user_instances is reached",
           errno.ENFILE: "the limit of open files is reached",
           errno.ENOSPC: "the limit fs.inotify.max_user_watches is reached"}
-MODIFIED, CLOSE_WRITE = 0x2, 0x8
-MOVED_FROM, MOVED_TO, CREATED, DELETED = 0x40, 0x80, 0x100, 0x200
-DELETE_SELF, MOVE_SELF = 0x400, 0x800
-OVERFLOW, IGNORED = 0x4000, 0x8000
-INSIDE = CREATED | DELETED | MOVED_FROM | MOVED_TO
+INSIDE = IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO
 
 
 class Refused(Exception):
@@ -53,49 +56,49 @@ class Heard:
         if name.startswith(b".") or b"\n" in name:
             return
         base = name.rpartition(b":")[0] or name
-        if mask & (CREATED | MOVED_TO):
+        if mask & (IN_CREATE | IN_MOVED_TO):
+            last = self.cur.get(base)
+            if last is not None and last[1] and last[0] != name and last[0] not in self.left:
+                self.everything = True             # two files of one message
             self.cur[base] = name, True, False
             self.left.discard(name)
         else:
             self.left.add(name)
             last = self.cur.get(base)
             if last is None or last[0] == name:
-                self.cur[base] = name, False, bool(mask & MOVED_FROM)
+                self.cur[base] = name, False, bool(mask & IN_MOVED_FROM)
 
 
-def _manager(pyinotify: Any) -> Any:
-    import ctypes.util
-    find = ctypes.util.find_library
-    ctypes.util.find_library = lambda name: None   # it would start a program to find the C library
-    try:
-        return pyinotify.WatchManager()
-    finally:
-        ctypes.util.find_library = find
+_shared: tuple[int, Inotify] | None = None        # (pid, its instance)
+
+
+def _instance() -> Inotify:
+    """One for all folders of this process: to close it takes the kernel 8 ms.  OSError."""
+    global _shared
+    if _shared is None or _shared[0] != os.getpid():
+        _shared = os.getpid(), Inotify()
+    return _shared[1]
 
 
 class Watch:
-    """``path``: the folder.  ``fd`` is readable when there is something to hear."""
+    """``path``: the folder.  ``fd`` is readable when there is something to hear.  One at a time."""
 
     def __init__(self, path: str) -> None:
-        try:
-            import pyinotify
-        except ImportError:
-            raise Refused("pyinotify is not installed") from None
-        pyinotify.log.disabled = True              # it would write to descriptor 2
         self._keywords_path = os.path.join(path, DIRECTORY)
         try:
-            self._manager: Any = _manager(pyinotify)
-        except OSError:
-            raise Refused(self._why("inotify_init")) from None
-        self.fd: int = self._manager.get_fd()
-        os.set_blocking(self.fd, False)
-        self._keywords = -1
+            self._inotify = _instance()
+        except NotInstalled as error:
+            raise Refused(error.strerror) from None
+        except OSError as error:
+            raise Refused(LIMITS.get(error.errno or 0) or f"inotify: {error.strerror}") from None
+        self.fd = self._inotify.fd
+        self._root = self._new = self._cur = self._keywords = -1
         try:
-            self._root = self._add(path, CREATED | DELETE_SELF | MOVE_SELF)
-            self._new = self._add(os.path.join(path, "new"), CREATED | MOVED_TO)
+            self._root = self._add(path, IN_CREATE | IN_MOVED_TO | IN_DELETE_SELF | IN_MOVE_SELF)
+            self._new = self._add(os.path.join(path, "new"), IN_CREATE | IN_MOVED_TO)
             self._cur = self._add(os.path.join(path, "cur"), INSIDE)
             if os.path.isdir(self._keywords_path):
-                self._keywords = self._add(self._keywords_path, INSIDE | CLOSE_WRITE)
+                self._keywords = self._add(self._keywords_path, INSIDE | IN_CLOSE_WRITE)
         except Refused:
             self.close()
             raise
@@ -103,53 +106,42 @@ class Watch:
     def _add(self, path: str, mask: int) -> int:
         """The number of the watch."""
         try:
-            done: int = self._manager.add_watch(path, mask).get(path, -1)
-        except UnicodeEncodeError:
-            raise Refused("the folder's name is not UTF-8") from None
-        if done < 0:
-            raise Refused(self._why(path))
-        return done
-
-    @staticmethod
-    def _why(what: str) -> str:
-        import ctypes
-        number = ctypes.get_errno()
-        return LIMITS.get(number) or f"{what}: {os.strerror(number)}"
+            return self._inotify.add(path, mask)
+        except OSError as error:
+            raise Refused(LIMITS.get(error.errno or 0) or f"{path}: {error.strerror}") from None
 
     def hear(self, heard: Heard) -> None:
-        """Add what happened to ``heard``.
-
-        The events are read here: pyinotify keeps account of each rename for a minute.
-        """
-        while True:
-            try:
-                data = os.read(self.fd, 65536)
-            except BlockingIOError:
-                return
-            at = 0
-            while at < len(data):
-                number, mask, _, length = _EVENT.unpack_from(data, at)
-                at += _EVENT.size
-                name = data[at:at + length].rstrip(b"\0")
-                at += length
-                if number == self._cur and name:
-                    heard.in_cur(mask, name)
-                elif number == self._new and name:
-                    heard.new = True
-                elif number == self._keywords and name:
+        """Add what happened to ``heard``."""
+        for number, mask, name in self._inotify.events():
+            if mask & IN_Q_OVERFLOW:
+                heard.everything = True
+            elif number == self._cur and name:
+                heard.in_cur(mask, name)
+            elif number == self._new and name:
+                heard.new = True
+            elif number == self._keywords:
+                heard.keywords = True
+            elif number == self._root and name:
+                if name == DIRECTORY.encode() and mask & IN_CREATE:
                     heard.keywords = True
-                elif number == self._root and name:
-                    if name == DIRECTORY.encode():
-                        heard.keywords = True
-                        self._hear_keywords()
-                elif mask & (OVERFLOW | DELETE_SELF | MOVE_SELF) or number != self._keywords:
-                    heard.everything = True        # events were dropped, or a directory is gone
+                    self._hear_keywords()
+            elif number in (self._root, self._new, self._cur):
+                heard.everything = True        # a directory is gone
 
     def _hear_keywords(self) -> None:
         try:
-            self._keywords = self._add(self._keywords_path, INSIDE | CLOSE_WRITE)
+            self._keywords = self._add(self._keywords_path, INSIDE | IN_CLOSE_WRITE)
         except Refused:
             return                     # it is gone again
 
+    def wait(self, seconds: float) -> None:
+        """Until there may be something to hear; a new uiddb counts."""
+        poll = select.poll()
+        poll.register(self.fd, select.POLLIN)
+        poll.poll(int(seconds * 1000))
+
     def close(self) -> None:
-        self._manager.close()
+        """Events that are still on their way carry numbers that nobody has any more."""
+        for number in (self._root, self._new, self._cur, self._keywords):
+            if number >= 0:
+                self._inotify.remove(number)
