@@ -41,6 +41,7 @@ CRASHED = 70                   # exit status of a process that could not do its 
 TLS_TIMEOUT = 30.0
 TRIAL = "COURIERPY_TRIAL"      # set: only try whether this program and these settings would do
 TRIAL_TIME = 60.0
+REFUSED = 78                   # exit status of a trial that has said why (EX_CONFIG)
 STAYS = "the settings in force stay"
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
@@ -70,8 +71,8 @@ def main(argv: list[str], environ: Mapping[str, str], image: list[str]) -> int:
     except (UsageError, access.AccessError) as error:
         if TRIAL in environ:
             log.err(f"{error}; {STAYS}")
-        else:
-            os.write(2, f"{argv[0]}: {error}\n".encode())
+            return REFUSED
+        os.write(2, f"{argv[0]}: {error}\n".encode())
         return 1
 
 
@@ -152,7 +153,7 @@ class Listener:
             self._load()
         except (TlsError, access.AccessError) as error:
             log.err(f"{error}; {STAYS}")
-            return 1
+            return REFUSED
         return 0
 
     def _load(self) -> None:
@@ -299,7 +300,7 @@ class Listener:
         self.trying = (0, 0.0)
         if status == 0:
             self._exec()
-        elif os.waitstatus_to_exitcode(status) != 1:           # which has said why
+        elif os.waitstatus_to_exitcode(status) != REFUSED:
             log.err(f"the program does not start again (status {status}); {STAYS}")
 
     def _exec(self) -> None:

@@ -59,7 +59,10 @@ def run() -> None:
         for path in files:
             values = parse_file(path, values)
     except SettingsError as error:
-        log.err(f"{error}; {tcpd.STAYS}" if tcpd.TRIAL in os.environ else str(error))
+        if tcpd.TRIAL in os.environ:
+            log.err(f"{error}; {tcpd.STAYS}")
+            sys.exit(tcpd.REFUSED)
+        log.err(str(error))
         sys.exit(1)
     own = {name: os.environ[name] for name in (*KEPT, tcpd.TRIAL) if name in os.environ}
     more = {"IMAP_TLS": "1"} if kind == "tls" else {"IMAP_STARTTLS": Settings(values).text("IMAPDSTARTTLS")}

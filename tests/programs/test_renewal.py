@@ -1,0 +1,197 @@
+"""SIGHUP: the listener goes on as a new image of itself, and nobody notices but for the settings."""
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import REPO, Server, account_python, free_port, plain_environ, serving, until, wait_for
+
+pytestmark = pytest.mark.server
+
+
+def wait_log(log: Path, text: str, times: int = 1) -> str:
+    end = time.monotonic() + 30
+    while log.read_text().count(text) < times:
+        assert time.monotonic() < end, f"not logged {times} times: {text}\n{log.read_text()}"
+        time.sleep(0.02)
+    return log.read_text()
+
+
+def connect(port: int) -> tuple[socket.socket, bytes]:
+    client = socket.create_connection(("127.0.0.1", port), 30)
+    client.settimeout(30)
+    return client, until(client, b"\r\n")
+
+
+def renew(server: Server, times: int) -> None:
+    """``times``: how often it was done by then.  The master passes the signal on to both listeners."""
+    server.process.send_signal(signal.SIGHUP)
+    wait_log(server.log, "INFO: settings read again", 2 * times)
+
+
+def children(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+@pytest.mark.parametrize("mode", ["fork", "exec"])
+def test_twenty_clients_go_on(mode: str) -> None:
+    with serving(mode, MAXPERIP="22") as server:
+        listeners = children(server.process.pid)
+        clients = []
+        for number in range(20):
+            client, _ = connect(server.port)
+            clients.append(client)
+            if number >= 5:                               # the others have not logged in
+                client.sendall(b"a LOGIN demo demo\r\n")
+                assert b"a OK" in until(client, b"a OK")
+            if number % 3 == 1 and number >= 5:
+                client.sendall(b"b SELECT INBOX\r\nc IDLE\r\n")
+                until(client, b"+ ")
+            elif number % 3 == 2 and number >= 5:
+                client.sendall(b"b APPEND INBOX {19}\r\n")
+                until(client, b"+ ")
+                client.sendall(b"Subject: ")              # half a literal
+            else:
+                client.sendall(b"b NO")                   # half a command
+        settings = server.home / "imapd"
+        text = settings.read_text()
+        settings.write_text(text + "IMAP_CAPABILITY=IMAP4rev1\n")
+        renew(server, 1)
+        renew(server, 2)
+        settings.write_text(text + "IMAP_CAPABILITY=IMAP4rev1\nnot an assignment\n")
+        server.process.send_signal(signal.SIGHUP)
+        wait_log(server.log, "not an assignment; the settings in force stay", 2)
+        settings.write_text(text + "IMAP_CAPABILITY=IMAP4rev1\n")
+        renew(server, 3)
+        assert children(server.process.pid) == listeners
+
+        for number, client in enumerate(clients):
+            if number % 3 == 1 and number >= 5:
+                client.sendall(b"DONE\r\n")
+                assert b"c OK" in until(client, b"c OK")
+            elif number % 3 == 2 and number >= 5:
+                client.sendall(b"x\r\n\r\nbody.\r\n")
+                assert b"b OK" in until(client, b"b OK")
+            else:
+                client.sendall(b"OP\r\n")
+                assert b"b OK" in until(client, b"b OK")
+            if number < 5:                                # its password helpers are new ones
+                client.sendall(b"d LOGIN demo demo\r\n")
+                assert b"d OK" in until(client, b"d OK")
+        new = [connect(server.port), connect(server.port)]
+        for client, greeting in new:
+            assert greeting.startswith(b"* OK [CAPABILITY IMAP4rev1 STARTTLS AUTH=")   # the changed setting
+            client.sendall(b"a LOGIN demo demo\r\n")
+            assert b"a OK" in until(client, b"a OK")
+        assert connect(server.port)[1] == b""             # the limit counts those from before
+        wait_log(server.log, "ALERT: Maximum connection limit reached")
+        clients[0].close()
+        end = time.monotonic() + 20
+        while not connect(server.port)[1]:                # and hears when they end
+            assert time.monotonic() < end
+            time.sleep(0.05)
+
+
+class Alone:
+    """couriertcpd by itself, from a copy of the package that a test may break."""
+
+    def __init__(self, port: int, process: subprocess.Popen[bytes], log: Path, package: Path) -> None:
+        self.port = port
+        self.process = process
+        self.log = log
+        self.package = package
+
+    def echo(self) -> bool:
+        with socket.create_connection(("127.0.0.1", self.port), 30) as client:
+            client.settimeout(30)
+            client.sendall(b"here\n")
+            return until(client, b"\n") == b"here\n"
+
+
+@contextmanager
+def alone(folder: Path, *words: str, python: str = sys.executable, library: str = "") -> Iterator[Alone]:
+    if not library:
+        shutil.copytree(REPO / "courierpy", folder / "library" / "courierpy",
+                        ignore=shutil.ignore_patterns("__pycache__"))
+        library = str(folder / "library")
+    port, log = free_port(), folder / "log"
+    with log.open("wb") as stderr:
+        process = subprocess.Popen([python, "-m", "courierpy.tcpd", "-address=127.0.0.1", "-nodnslookup",
+                                    *words, str(port), "/bin/cat"], stderr=stderr, cwd="/",
+                                   env=plain_environ(PYTHONPATH=library))
+    try:
+        wait_for(port, process, log)
+        yield Alone(port, process, log, Path(library.split(os.pathsep)[0]) / "courierpy")
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def test_none_is_turned_away_meanwhile(tmp_path: Path) -> None:
+    with alone(tmp_path, "-maxperip=100", "-maxprocs=100") as tcpd:
+        for _ in range(5):
+            tcpd.process.send_signal(signal.SIGHUP)
+            end = time.monotonic() + 0.4
+            while time.monotonic() < end:
+                assert tcpd.echo()
+        wait_log(tcpd.log, "settings read again")
+        assert tcpd.process.poll() is None
+
+
+def test_a_program_that_does_not_start_is_not_started(tmp_path: Path) -> None:
+    with alone(tmp_path) as tcpd:
+        assert tcpd.echo()
+        source = tcpd.package / "tcpd.py"
+        text = source.read_text()
+        source.write_text("this is no Python\n")
+        tcpd.process.send_signal(signal.SIGHUP)
+        wait_log(tcpd.log, "ERR: the program does not start again")
+        assert tcpd.echo()
+        source.write_text(text.replace('log.info("settings read again")', 'log.info("new code runs")'))
+        tcpd.process.send_signal(signal.SIGHUP)
+        wait_log(tcpd.log, "INFO: new code runs")
+        assert tcpd.echo()
+
+
+def test_the_end_comes_also_during_a_renewal(tmp_path: Path) -> None:
+    """SIGTERM at any moment of it: while the new image is tried, started or has just begun."""
+    for number in range(6):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        with alone(folder) as tcpd, socket.create_connection(("127.0.0.1", tcpd.port), 30) as client:
+            client.settimeout(30)
+            client.sendall(b"x\n")
+            until(client, b"\n")
+            tcpd.process.send_signal(signal.SIGHUP)
+            time.sleep(number * 0.06)
+            tcpd.process.terminate()
+            assert tcpd.process.wait(20) == 0
+            assert until(client, b"never") == b""         # its child ended too
+
+
+def test_without_root_the_sockets_are_enough(tmp_path: Path) -> None:
+    if os.getuid():
+        pytest.skip("not root: there is nobody else to become")
+    folder = Path(tempfile.mkdtemp(prefix="courierpy-test-"))
+    folder.chmod(0o755)
+    try:
+        python, library = account_python(folder)
+        with alone(folder, "-user=nobody", "-group=nogroup", python=python, library=library) as tcpd:
+            tcpd.process.send_signal(signal.SIGHUP)
+            wait_log(tcpd.log, "settings read again")
+            assert os.stat(f"/proc/{tcpd.process.pid}").st_uid == pwd.getpwnam("nobody").pw_uid
+            assert tcpd.echo()
+    finally:
+        shutil.rmtree(folder)
