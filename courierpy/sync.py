@@ -78,6 +78,7 @@ def tell(session: Session, *, expunges: bool, look: bool = True,
     if snapshot.uidvalidity != selected.snapshot.uidvalidity:
         raise Bye("The mailbox was replaced by another one, please open it again.", b"UNAVAILABLE")
     if snapshot is selected.snapshot and not selected.behind:
+        selected.folder.told()
         return
     selected.snapshot = snapshot
     selected.recent_from(snapshot)

@@ -74,6 +74,7 @@ class Folder(Scanner):
         assert self.held is not None
         name = self.held.database.name(row)
         cur = os.fsencode(self.cur)
+        self.did_not(name)
         for suffix in SUFFIXES:              # cheaper than to read a large directory
             if os.path.lexists(os.path.join(cur, name + suffix)):
                 self.held.set_file(row, name + suffix)

@@ -13,24 +13,28 @@ from courierpy.maildir.names import BITS_OF_SUFFIX, SUFFIXES, base, bits_of, inf
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from courierpy.maildir.uiddb import UidDb
     from courierpy.maildir.watch import Heard
 
 FEW = 32                           # names that are looked for one by one; for more a table is made
+NONE: frozenset[bytes] = frozenset()
 
 
 class Held:
     """``database``: the rows.  ``flags``: a byte of flag bits each.  ``odd``: UID -> file
-    name, where it is not base name and flags."""
+    name, where it is not base name and flags.  ``twins``: base names with several files,
+    as a program leaves them that links and then unlinks to change a flag."""
 
-    __slots__ = ("database", "flags", "odd")
+    __slots__ = ("database", "flags", "odd", "twins")
 
-    def __init__(self, database: UidDb, flags: bytearray, odd: dict[int, bytes]) -> None:
+    def __init__(self, database: UidDb, flags: bytearray, odd: dict[int, bytes],
+                 twins: frozenset[bytes] = NONE) -> None:
         self.database = database
         self.flags = flags
         self.odd = odd
+        self.twins = twins
 
     def row(self, uid: int) -> int:
         """-1 for a UID that is not held."""
@@ -67,13 +71,13 @@ class Held:
         for row in reversed(rows):
             del flags[row]
             odd.pop(self.database.uids[row], None)
-        return Held(self.database.without(rows), flags, odd)
+        return Held(self.database.without(rows), flags, odd, self.twins)
 
     def extended(self, uids: Sequence[int], names: Sequence[bytes], files: Sequence[bytes],
                  uidnext: int = 0) -> Held:
         """With new messages: UIDs, base names and file names."""
         more = Held(self.database.extended(uids, names, uidnext), self.flags + bytes(len(names)),
-                    dict(self.odd))
+                    dict(self.odd), self.twins)
         for row, name in enumerate(files, len(self.flags)):
             more.set_file(row, name)
         return more
@@ -99,7 +103,11 @@ def look(database: UidDb, names: Collection[bytes]) -> tuple[Held, list[int], di
     if len(present) > len(bases) - len(missing):
         known = set(bases)
         unknown = {name: file for name, file in present.items() if name not in known}
-    return Held(database, flags, odd), missing, unknown
+    twins = NONE
+    if len(present) < len(names):
+        files = set(present.values())
+        twins = frozenset(base(name) for name in names if name not in files)
+    return Held(database, flags, odd, twins), missing, unknown
 
 
 class Replayed:
@@ -113,10 +121,12 @@ class Replayed:
         self.unknown = unknown
 
 
-def replay(held: Held, heard: Heard, own: Collection[tuple[bytes, bool]]) -> Replayed | None:
+def replay(held: Held, heard: Heard, own: Mapping[bytes, tuple[bytes, bool]]) -> Replayed | None:
     """Change ``held`` as the events say; None when cur/ must be read to know.  ``own``: names
     of files that we made (True) or removed (False) ourselves, which are known."""
-    foreign = {name: last for name, last in heard.cur.items() if last[:2] not in own}
+    foreign = {name: last for name, last in heard.cur.items() if last[:2] != own.get(name)}
+    if not held.twins.isdisjoint(heard.cur):
+        return None                    # one of the files went or came, which of them is shown now?
     rows = held.rows_of(foreign)
     gone, unknown = [], {}
     for name, (file, there, moved) in foreign.items():

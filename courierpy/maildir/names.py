@@ -53,9 +53,8 @@ def is_folder_entry(entry: bytes) -> bool:
 
 
 def base(filename: bytes) -> bytes:
-    """A message's name without flags: all before the last colon."""
-    head, colon, _ = filename.rpartition(b":")
-    return head if colon else filename
+    """A message's name without flags: all before the last colon, if there is anything."""
+    return filename.rpartition(b":")[0] or filename
 
 
 def info(filename: bytes) -> bytes:

@@ -146,6 +146,11 @@ class Scanner:
         self._own.pop(name, None)
         self._own_heard.pop(name, None)
 
+    def did_not(self, name: bytes) -> None:
+        """Somebody else changed the file of this base name since: its events are news."""
+        self._own.pop(name, None)
+        self._own_heard.pop(name, None)
+
     # -- scanning
 
     def scan(self, readonly: bool = False) -> Snapshot:
@@ -153,7 +158,9 @@ class Scanner:
 
         ``readonly``: what nobody saw before stays recent for the next session.
         """
+        looked = self.readers.now()
         if self._snapshot is not None and self._quiet():
+            self._looked = looked
             if self._snapshot.recent:
                 # recent is told once, to the scan that found it
                 self._snapshot = _with_recent(self._snapshot, frozenset())
@@ -352,6 +359,7 @@ class Scanner:
         self._take(arrived)
         before = self.held
         self._own.clear()              # what is seen now may be later than that
+        self._own.clear()              # what is seen now may be later than that
         self.held, missing, unknown = holding.look(database, self._list_cur())
         missing = self._surely(missing)
         if before is not None:
@@ -399,9 +407,14 @@ class Scanner:
         gone = {now.database.uids[row] for row in missing}
         gone.update(set(before.database.uids).difference(now.database.uids)
                     if before.database.uids != now.database.uids else ())
+        if gone and before.database.body is None:      # by the index, which has no names
+            recalled = self.index.recall()
+            names = recalled[2] if recalled is not None else {}
+            self.departed.update((uid, name) for name, uid in names.items() if uid in gone)
+            return
         for uid in gone:
             row = before.row(uid)
-            if row >= 0 and before.database.body is not None:
+            if row >= 0:
                 self.departed[uid] = before.database.name(row)
 
     def _drop(self, rows: Sequence[int]) -> None:
