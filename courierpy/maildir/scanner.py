@@ -146,11 +146,6 @@ class Scanner:
         self._own.pop(name, None)
         self._own_heard.pop(name, None)
 
-    def did_not(self, name: bytes) -> None:
-        """Somebody else changed the file of this base name since: its events are news."""
-        self._own.pop(name, None)
-        self._own_heard.pop(name, None)
-
     # -- scanning
 
     def scan(self, readonly: bool = False) -> Snapshot:
@@ -358,7 +353,6 @@ class Scanner:
             return False
         self._take(arrived)
         before = self.held
-        self._own.clear()              # what is seen now may be later than that
         self._own.clear()              # what is seen now may be later than that
         self.held, missing, unknown = holding.look(database, self._list_cur())
         missing = self._surely(missing)
