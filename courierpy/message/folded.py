@@ -9,6 +9,7 @@ import re
 
 from courierpy.message import decode, headers
 from courierpy.message.collation import fold, fold_ascii
+from courierpy.message.headers import CR, NUL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,11 +38,11 @@ def lines(header: bytes) -> str:
     """``Name: value`` of each field of a header block."""
     plain: list[bytes] = []
     odd: list[bytes] = []              # lines in which something is to be decoded
-    block = header.replace(b"\r\n", b"\n") if b"\r" in header else header
+    block = header.replace(b"\r\n", b"\n") if CR in header else header
     for line in block.replace(b"\n ", b" ").replace(b"\n\t", b" ").split(b"\n"):
         (odd if b"=?" in line or not line.isascii() else plain).append(line)
     text = fold_ascii(b"\n".join(plain), lines=True)
-    if b"\r" in block or b"\0" in block or _REGULAR.fullmatch(text) is None:
+    if CR in block or NUL in block or _REGULAR.fullmatch(text) is None:
         return _joined(_each(headers.fields(header)))
     return _joined([text.decode().strip("\n"), *_each(headers.fields(b"\n" + b"\n".join(odd)))])
 

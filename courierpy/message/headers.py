@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+NUL, LF, CR = 0, 10, 13            # a number is found in bytes much sooner than bytes are
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _BLANK = re.compile(rb"\n\r?\n")
 _VALUE = rb"[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)"
@@ -24,7 +25,7 @@ _LISTS = frozenset((b"to", b"cc", b"bcc"))
 
 def wire_form(data: bytes) -> bytes:
     """Line ends as CRLF."""
-    if b"\r" not in data:
+    if CR not in data:
         return data.replace(b"\n", b"\r\n")
     if data.count(b"\r\n") == data.count(b"\n"):
         return data
@@ -72,7 +73,8 @@ def told(header: bytes) -> dict[bytes, bytes]:
     for name, value in _TOLD.findall(header):
         name = name.lower()
         if name not in found:
-            found[name] = unfold(value)
+            found[name] = (unfold(value) if CR in value or LF in value or NUL in value
+                           else value.strip(b" \t"))
         elif name in _LISTS:
             more.setdefault(name, [found[name]]).append(unfold(value))
     for name, values in more.items():
@@ -94,10 +96,10 @@ def values(header: bytes, name: bytes) -> list[bytes]:
 
 def unfold(value: bytes) -> bytes:
     """The line breaks go, the blanks stay; NUL and bare CR become blanks."""
-    if b"\r" in value or b"\0" in value:
+    if CR in value or NUL in value:
         value = _FOLD.sub(b"", value)
         value = value.rstrip(b"\r").replace(b"\r", b" ").replace(b"\0", b" ")
-    elif b"\n" in value:
+    elif LF in value:
         value = value.replace(b"\n", b"")      # each has a blank behind it, or it would end the field
     return value.strip(b" \t")
 

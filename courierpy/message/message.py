@@ -35,7 +35,7 @@ class Message:
     def size(self) -> int:
         """Octets of the wire form, RFC822.SIZE."""
         data = self.data
-        return len(data) + data.count(b"\n") - (data.count(b"\r\n") if b"\r" in data else 0)
+        return len(data) + data.count(b"\n") - (data.count(b"\r\n") if headers.CR in data else 0)
 
     def body(self) -> bytes:
         return wire_form(self.data)

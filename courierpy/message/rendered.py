@@ -9,21 +9,25 @@ from __future__ import annotations
 import re
 
 from courierpy.message import address, decode, mime, values
+from courierpy.message.headers import CR
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from courierpy.message.mime import Part
 
 _NOT_QUOTABLE = re.compile(rb"[\x00\r\n\x80-\xff]")
 _NOT_QUOTABLE_UTF8 = re.compile(rb"[\x00\r\n]")
 _NOT_PLAIN = re.compile(rb'[^ !#-\[\]-~]')
+_BACKSLASH = 92
 _LONGEST = 4096                    # octets of a quoted string
 
 
 def string(data: bytes, utf8: bool = False) -> bytes:
     """A quoted string, or a literal: the twin of ``wire.out.string``, which is not for this room."""
+    if _NOT_PLAIN.search(data) is None and len(data) <= _LONGEST:
+        return b'"%s"' % data
     if (_NOT_QUOTABLE_UTF8 if utf8 else _NOT_QUOTABLE).search(data) or len(data) > _LONGEST:
         return b"{%d}\r\n%s" % (len(data), data.replace(b"\0", b" "))
     return b'"%s"' % data.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
@@ -60,7 +64,7 @@ def _people(value: bytes | None, utf8: bool) -> bytes | None:
     """An address list; None without any."""
     if not value:
         return None
-    if value.isascii() and b"\\" not in value and len(value) <= _LONGEST:
+    if value.isascii() and _BACKSLASH not in value and len(value) <= _LONGEST:
         usual = address.usual(value)
         if usual is not None:
             return b"(%s)" % b"".join([
@@ -83,7 +87,7 @@ class _Places:
     def __init__(self, data: bytes, places: Iterable[int]) -> None:
         self.lines: dict[int, int] = {}         # place -> LFs before it
         self.bare: dict[int, int] = {}          # place -> LFs before it without a CR
-        returns = b"\r" in data
+        returns = CR in data
         last = lines = bare = 0
         for place in [*sorted(places), len(data)]:
             if place > last:
@@ -144,8 +148,8 @@ def _leaf(part: Part, size: int, lines: int, extended: bool, utf8: bool) -> tupl
     if inner is None and kind == b"message" and subkind in (b"rfc822", b"global"):
         # beyond the bounds, or encoded: its bytes are served, its inside is not told
         kind, subkind = b"application", b"octet-stream"
-    head = b"(%s %s %s %s %s %s %d" % (
-        string(kind, utf8), string(subkind, utf8), _pairs(part.params, utf8), text(get(b"content-id"), utf8),
+    head = b"(%s %s %s %s %s %d" % (
+        _strings((kind, subkind), utf8), _pairs(part.params, utf8), text(get(b"content-id"), utf8),
         text(get(b"content-description"), utf8), string(part.encoding, utf8), size)
     tail = b""
     if inner is not None:
@@ -158,8 +162,21 @@ def _leaf(part: Part, size: int, lines: int, extended: bool, utf8: bool) -> tupl
     return head, tail + b")"
 
 
+def _strings(words: Collection[bytes], utf8: bool) -> bytes:
+    """``string`` of each, with blanks between."""
+    whole = b"".join(words)
+    if _NOT_PLAIN.search(whole) is None and len(whole) <= _LONGEST:
+        return b'"%s"' % b'" "'.join(words)
+    return b" ".join([string(word, utf8) for word in words])
+
+
 def _pairs(params: list[tuple[bytes, bytes]], utf8: bool) -> bytes:
-    return _listed([text(word, utf8) for pair in params for word in pair]) if params else b"NIL"
+    if not params:
+        return b"NIL"
+    words = [word for pair in params for word in pair]
+    if not b"".join(words).isascii():
+        return _listed([text(word, utf8) for word in words])
+    return b"(%s)" % _strings(words, utf8)
 
 
 def _extension(part: Part, utf8: bool) -> bytes:
