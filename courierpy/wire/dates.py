@@ -40,11 +40,48 @@ def parse_datetime(data: bytes) -> int:
     return days * 86400 + hour * 3600 + minute * 60 + second - (offset if match[7] == b"+" else -offset)
 
 
+# Mail of many days asks for each of them many times.  Day of UTC -> (offset of the local
+# time in seconds, or None on a day that changes it; how it is spelled); local day -> its date.
+_OFFSETS: dict[int, tuple[int | None, bytes]] = {}
+_DATES: dict[int, bytes] = {}
+_MOST = 4000                       # eleven years of days; beyond, both begin anew
+
+
 def internaldate(unix: float) -> bytes:
     """A quoted date-time in the local time zone, two digits for the day."""
-    local = time.localtime(unix)
-    offset = local.tm_gmtoff // 60
-    sign, offset = (b"-", -offset) if offset < 0 else (b"+", offset)
-    return b'"%02d-%s-%04d %02d:%02d:%02d %s%02d%02d"' % (
-        local.tm_mday, MONTHS[local.tm_mon - 1], local.tm_year, local.tm_hour, local.tm_min,
-        local.tm_sec, sign, offset // 60, offset % 60)
+    day, second = divmod(int(unix // 1), 86400)
+    offset, zone = _OFFSETS.get(day) or _offset(day)
+    if offset is None:
+        local = time.localtime(unix)
+        return b'"%s %02d:%02d:%02d %s"' % (_date(local), local.tm_hour, local.tm_min, local.tm_sec,
+                                            _zone(local.tm_gmtoff))
+    second += offset
+    if not 0 <= second < 86400:
+        day += second // 86400
+        second %= 86400
+    return b'"%s %02d:%02d:%02d %s"' % (_DATES.get(day) or _local_date(day), second // 3600,
+                                        second // 60 % 60, second % 60, zone)
+
+
+def _offset(day: int) -> tuple[int | None, bytes]:
+    if len(_OFFSETS) >= _MOST:
+        _OFFSETS.clear()
+    first, last = time.localtime(day * 86400).tm_gmtoff, time.localtime(day * 86400 + 86399).tm_gmtoff
+    value = _OFFSETS[day] = (first if first == last else None, _zone(first))
+    return value
+
+
+def _local_date(day: int) -> bytes:
+    if len(_DATES) >= _MOST:
+        _DATES.clear()
+    value = _DATES[day] = _date(time.gmtime(day * 86400))
+    return value
+
+
+def _date(when: time.struct_time) -> bytes:
+    return b"%02d-%s-%04d" % (when.tm_mday, MONTHS[when.tm_mon - 1], when.tm_year)
+
+
+def _zone(offset: int) -> bytes:
+    sign, minutes = (b"-", -(offset // 60)) if offset < 0 else (b"+", offset // 60)
+    return b"%s%02d%02d" % (sign, minutes // 60, minutes % 60)
