@@ -35,23 +35,24 @@ def starttls_offered(settings: Settings, tls: bool) -> bool:
 
 # What decides: the settings and the state that were asked for -> the answer.  The listener's is
 # made once, and its children find it.
-_KNOWN: dict[tuple[str | bool | None, ...], list[bytes]] = {}
+_KNOWN: dict[tuple[str | bool | None, ...], bytes] = {}
 _DECIDE = ("IMAP_CAPABILITY", "IMAP_CAPABILITY_TLS", "IMAP_DISABLETHREADSORT", "IMAP_APPENDLIMIT",
            "IMAP_STARTTLS", "IMAP_TLS_REQUIRED", "TLS_CERTFILE", "TLS_EXTERNAL")
 
 
-def capabilities(settings: Settings, stage: str, tls: bool) -> list[bytes]:
-    """``stage``: "login" before, "session" after the login."""
+def line(settings: Settings, stage: str, tls: bool) -> bytes:
+    """``capabilities`` with blanks between."""
     if tls and stage == "login":
-        return _capabilities(settings, stage, tls)         # the client's certificate has a word in it
+        return b" ".join(capabilities(settings, stage, tls))   # the client's certificate has a word in it
     key = (stage, tls, *map(settings.values.get, _DECIDE))
     found = _KNOWN.get(key)
     if found is None:
-        found = _KNOWN[key] = _capabilities(settings, stage, tls)
+        found = _KNOWN[key] = b" ".join(capabilities(settings, stage, tls))
     return found
 
 
-def _capabilities(settings: Settings, stage: str, tls: bool) -> list[bytes]:
+def capabilities(settings: Settings, stage: str, tls: bool) -> list[bytes]:
+    """``stage``: "login" before, "session" after the login."""
     allow = allowed(settings, tls)
     words = [word for word in IMPLEMENTED
              if allow is None or word.upper() in allow or word == b"IMAP4rev1"]

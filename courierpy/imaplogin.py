@@ -202,7 +202,7 @@ class Login:
     # -- commands
 
     def _capabilities(self) -> bytes:
-        return b" ".join(capability.capabilities(from_environ(self.environ), "login", self.tls))
+        return capability.line(from_environ(self.environ), "login", self.tls)
 
     def capability(self, args: Args) -> str:
         args.end()
@@ -384,8 +384,11 @@ COMMANDS: dict[bytes, Callable[[Login, Args], str | Account]] = {
     b"AUTHENTICATE": Login.authenticate}
 
 
+CONTROLS = bytes([*range(32), 127])
+
+
 def _controls(data: bytes) -> bool:
-    return any(octet < 32 or octet == 127 for octet in data)
+    return len(data.translate(None, CONTROLS)) < len(data)
 
 
 def _base64(text: bytes) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 SEPARATE = ","
 
@@ -75,16 +75,20 @@ class Request:
 NAMES = ("authuserdb", "authpwd", "authshadow", "authpam", "authpipe", "authdaemon", "authcustom")
 
 
+_lookups: dict[str, Callable[[Request], Account]] = {}     # of the modules that are loaded
+
+
 def check(modules: Iterable[str], request: Request) -> Account:
     """Ask the modules in order.  Raises Rejected or TemporaryFailure."""
-    import importlib
     for name in modules:
-        if name not in NAMES:
-            raise TemporaryFailure(f"no such auth module: {name}")
-        module = importlib.import_module(f"courierpy.auth.{name}")
+        lookup = _lookups.get(name)
+        if lookup is None:
+            if name not in NAMES:
+                raise TemporaryFailure(f"no such auth module: {name}")
+            import importlib
+            lookup = _lookups[name] = importlib.import_module(f"courierpy.auth.{name}").lookup
         try:
-            account: Account = module.lookup(request)
-            return account
+            return lookup(request)
         except Rejected:
             continue
     raise Rejected

@@ -11,8 +11,8 @@ MAX_REPLY = 64 * 1024
 
 def render_request(request: Request) -> bytes:
     """Raises Rejected for what the lines of the protocol cannot carry."""
-    words = (request.user, request.password, request.challenge, request.response)
-    if any("\n" in word or "\0" in word for word in words):
+    words = request.user + request.password + request.challenge + request.response
+    if "\n" in words or "\0" in words:
         raise Rejected
     if request.kind == "pre":
         return f"PRE . {request.service} {request.user}\n".encode()

@@ -79,7 +79,8 @@ def admit(options: Options, rules: Mapping[str, str], counts: Mapping[str, int],
     if counts.get(address, 0) >= (int(limit) if limit.isdigit() else options.number.get("maxperip", 4)):
         log.alert(f"Maximum connection limit reached for {address}")
         raise Refused
-    if counts.get(network(address), 0) >= options.number.get("maxperc", options.number.get("maxprocs", 40)):
+    maxperc = options.number.get("maxperc")                # by default as many as there can be
+    if maxperc is not None and counts.get(network(address), 0) >= maxperc:
         raise Refused
     if options.lists:
         from courierpy.listener import dnslists
