@@ -1,11 +1,12 @@
 # make serve: a demo server on 127.0.0.1:1143      make check: style, types, quick tests
 # make test:  everything, real clients included    make index: rewrite the command table
+# make bench: every row beside Courier and Dovecot     make bench-growth: how cost grows with a folder
 # make bench-idle: how long a push takes
 PYTHON ?= python3
 PORT ?= 1143
 BIN = .venv/bin
 
-.PHONY: install serve check test index bench-idle clean
+.PHONY: install serve check test index bench bench-growth bench-idle clean
 
 install: .venv/installed
 
@@ -33,6 +34,12 @@ test: check
 
 index: install
 	$(BIN)/python -m courierpy.commands.build_index
+
+bench: install
+	$(BIN)/python -m bench
+
+bench-growth: install
+	$(BIN)/python -m bench.growth
 
 bench-idle: install
 	$(BIN)/python bench/idle.py

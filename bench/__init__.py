@@ -1,0 +1,1 @@
+"""Measures courierpy, Courier and Dovecot side by side, over IMAP on loopback: docs/benchmarks.md."""

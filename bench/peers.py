@@ -1,0 +1,297 @@
+"""Starts and stops the servers that are compared, each on a loopback port of its own.
+
+A peer that is not installed, or that this user may not start, is left out and
+says why.  Nothing of this machine's configuration is used or changed: Dovecot
+gets its own, and Courier's programs, which know their files by fixed names, see
+ours there because they run in a mount namespace.
+"""
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+from bench import corpus, procs
+from bench.client import Client
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+PASSWORD = "secret"
+HASH = "$1$lablab$BLb20GUlY9imG3u1FCK4s."              # md5-crypt of PASSWORD; all servers check the same
+UID = 61000                                            # of the first account, when we are root
+START = 20.0                                           # seconds until a server must listen
+SETTINGS = {                                           # of courierpy and Courier alike
+    "ADDRESS": "127.0.0.1", "MAXDAEMONS": "600", "MAXPERIP": "600",
+    "TCPDOPTS": "-nodnslookup -noidentlookup", "IMAP_ENHANCEDIDLE": "1", "IMAP_KEYWORDS": "1",
+    "IMAP_IDLE_TIMEOUT": "60", "IMAP_USELOCKS": "1", "IMAP_UMASK": "022", "IMAP_TRASHFOLDERNAME": "Trash",
+    "IMAP_EMPTYTRASH": "Trash:7", "IMAP_MAILBOX_SANITY_CHECK": "1", "MAILDIRPATH": "Maildir",
+    "IMAPDSTART": "YES"}
+
+
+class Missing(Exception):
+    """The server cannot run here; str() says why."""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Server:
+    """One server.  ``accounts``: name -> (uid, gid), all with PASSWORD."""
+
+    name = ""
+    prefix = b""                   # of a folder below INBOX, on the wire
+    derived: tuple[str, ...] = ()  # in a folder, what the server can make again: globs
+    version = ""
+
+    def __init__(self, folder: str, accounts: dict[str, tuple[int, int]]) -> None:
+        self.folder = os.path.join(folder, self.name)
+        self.accounts = accounts
+        self.port = free_port()
+        self.started: list[subprocess.Popen[bytes]] = []
+
+    def check(self) -> None:
+        """Raises Missing."""
+
+    def start(self) -> None:
+        raise NotImplementedError
+
+    def home(self, account: str) -> str:
+        return os.path.join(self.folder, account)
+
+    def maildir(self, account: str) -> str:
+        return os.path.join(self.home(account), "Maildir")
+
+    def owner(self, account: str) -> tuple[int, int] | None:
+        """None when we are not root and all files are ours anyway."""
+        return None if os.getuid() else self.accounts[account]
+
+    def prepare(self) -> None:
+        for account in self.accounts:
+            os.makedirs(self.home(account), 0o755)
+            corpus.give(self.home(account), self.owner(account))
+
+    def userdb(self) -> str:
+        return "".join(f"{name}\tuid={uid}|gid={gid}|home={self.home(name)}|shell=/bin/sh|"
+                       f"imappw={HASH}|systempw={HASH}\n" for name, (uid, gid) in self.accounts.items())
+
+    def run(self, words: list[str], environ: dict[str, str]) -> subprocess.Popen[bytes]:
+        with open(os.path.join(self.folder, "log"), "ab") as log:
+            process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/",
+                                       start_new_session=True, env={
+                                           "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
+                                           "TZ": "UTC", "LANG": "C.UTF-8", **environ})
+        self.started.append(process)
+        return process
+
+    def wait(self) -> None:
+        """Until it greets.  Raises Missing with the end of its log."""
+        end = time.monotonic() + START
+        while True:
+            try:
+                Client(self.port).logout()
+                return
+            except OSError as error:
+                dead = [process for process in self.started if process.poll() is not None]
+                if dead or time.monotonic() > end:
+                    raise Missing(f"did not start ({error}): {self.last_words()}") from None
+                time.sleep(0.05)
+
+    def last_words(self) -> str:
+        with open(os.path.join(self.folder, "log"), encoding="utf-8", errors="replace") as file:
+            return file.read()[-2000:]
+
+    def roots(self) -> list[int]:
+        return [process.pid for process in self.started]
+
+    def login(self, account: str) -> Client:
+        return Client(self.port).login(account, PASSWORD)
+
+    def stop(self) -> None:
+        """Every process that this server started, by its id."""
+        family = procs.family(self.roots()) + procs.apart(self.roots())
+        for process in reversed(self.started):
+            process.terminate()
+        for process in reversed(self.started):
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        end = time.monotonic() + 5
+        while (left := [pid for pid in family if os.path.exists(f"/proc/{pid}")]) and time.monotonic() < end:
+            time.sleep(0.05)
+        for pid in left:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+
+
+class Courierpy(Server):
+    """The package as it is in ``source``, from a copy: what is edited meanwhile does not count."""
+
+    name = "courierpy"
+    prefix = b"INBOX."
+    derived = ("courierpyindex", "courierimapuiddb")
+
+    def __init__(self, folder: str, accounts: dict[str, tuple[int, int]], source: str) -> None:
+        super().__init__(folder, accounts)
+        self.library = os.path.join(folder, "library")
+        shutil.copytree(os.path.join(source, "courierpy"), os.path.join(self.library, "courierpy"),
+                        ignore=shutil.ignore_patterns("__pycache__"))
+        # as an installer leaves it
+        subprocess.run([sys.executable, "-m", "compileall", "-q", self.library], check=True)
+
+    def environ(self) -> dict[str, str]:
+        return {"PYTHONPATH": self.library, "PATH": os.environ["PATH"]}
+
+    def start(self) -> None:
+        path = os.path.join(self.folder, "userdb")
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
+            file.write(self.userdb())
+        settings = os.path.join(self.folder, "imapd")
+        with open(settings, "w", encoding="utf-8") as file:
+            for name, value in {**SETTINGS, "PORT": str(self.port), "USERDB": path,
+                                "AUTHMODULES": "authuserdb", "IMAPDSSLSTART": "NO"}.items():
+                file.write(f'{name}="{value}"\n')
+        self.run([sys.executable, "-c", "from courierpy.admin import run; run()", "serve", "-C", settings],
+                 self.environ())
+        self.wait()
+        with open(os.path.join(self.library, "courierpy", "__init__.py"), encoding="utf-8") as file:
+            self.version = file.read().partition('__version__ = "')[2].partition('"')[0]
+
+
+class Courier(Server):
+    """The real one: couriertcpd, imaplogin, imapd, authdaemond with a userdb."""
+
+    name = "courier"
+    prefix = b"INBOX."
+    derived = ("courierimapuiddb", "courierimapkeywords")
+    tcpd = "/usr/sbin/couriertcpd"
+    imaplogin = "/usr/lib/courier/courier/imaplogin"
+    imapd = "/usr/bin/imapd"
+    authdaemond = "/usr/lib/courier/courier-authlib/authdaemond"
+
+    def check(self) -> None:
+        for path in (self.tcpd, self.imaplogin, self.imapd, self.authdaemond):
+            if not os.path.exists(path):
+                raise Missing("not installed")
+        if os.getuid():
+            raise Missing("needs root")
+        if subprocess.run(["unshare", "-m", "mount", "--bind", self.folder, "/etc/courier"],
+                          check=False, capture_output=True).returncode:
+            raise Missing("needs a mount namespace for its fixed file names")
+
+    def start(self) -> None:
+        etc, var = os.path.join(self.folder, "etc"), os.path.join(self.folder, "var")
+        for path in (etc, var):
+            os.makedirs(path)
+            shutil.chown(path, "courier", "courier")
+        with os.fdopen(os.open(os.path.join(etc, "userdb"), os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
+            file.write(self.userdb())
+        with open(os.path.join(etc, "authdaemonrc"), "w", encoding="utf-8") as file:
+            file.write('authmodulelist="authuserdb"\nauthmodulelistorig="authuserdb"\ndaemons=5\n'
+                       'authdaemonvar=/run/courier/authdaemon\nDEBUG_LOGIN=0\nDEFAULTOPTIONS=""\nLOGGEROPTS=""\n')
+        with open("/etc/passwd", encoding="utf-8") as system, \
+                open(os.path.join(self.folder, "passwd"), "w", encoding="utf-8") as file:
+            file.write(system.read())              # gamin, which watches for imapd, wants names of users
+            for uid, gid in sorted(set(self.accounts.values())):
+                file.write(f"courierpybench{uid}:x:{uid}:{gid}::/:/bin/false\n")
+        self.inside(f"makeuserdb; set -a; . /etc/courier/authdaemonrc; exec {self.authdaemond}", {})
+        end = time.monotonic() + START
+        while not os.path.exists(os.path.join(var, "socket")):
+            if time.monotonic() > end:
+                raise Missing("authdaemond did not start: " + self.last_words())
+            time.sleep(0.05)
+        environ = {**SETTINGS, "IMAP_STARTTLS": "NO", "IMAP_CAPABILITY": "IMAP4rev1 UIDPLUS CHILDREN "
+                   "NAMESPACE THREAD=ORDEREDSUBJECT THREAD=REFERENCES SORT QUOTA IDLE"}
+        self.inside(f"exec {self.tcpd} -address=127.0.0.1 -maxprocs=600 -maxperip=600 -maxperc=600 "
+                    f"-nodnslookup -noidentlookup {self.port} {self.imaplogin} {self.imapd} Maildir", environ)
+        self.wait()
+        self.version = package_version("courier-imap")
+
+    def inside(self, command: str, environ: dict[str, str]) -> None:
+        mounts = "".join(f"mount --bind {self.folder}/{name} {place} && " for name, place in (
+            ("etc", "/etc/courier"), ("passwd", "/etc/passwd"), ("var", "/run/courier/authdaemon")))
+        self.run(["unshare", "-m", "sh", "-c", f"{mounts} {{ {command}; }}"], environ)
+
+
+class Dovecot(Server):
+    """Its own configuration where nothing is said here."""
+
+    name = "dovecot"
+    derived = ("dovecot.index*", "dovecot-uidlist", "dovecot.list.index*", "dovecot.mailbox.log*")
+    program = "/usr/sbin/dovecot"
+
+    def check(self) -> None:
+        if not os.path.exists(self.program) or not os.path.exists("/usr/lib/dovecot/imap"):
+            raise Missing("not installed")
+        if os.getuid():
+            raise Missing("needs root")
+
+    def config(self) -> str:
+        return os.path.join(self.folder, "dovecot.conf")
+
+    def start(self) -> None:
+        with open(os.path.join(self.folder, "passwd"), "w", encoding="utf-8") as file:
+            for name, (uid, gid) in self.accounts.items():
+                file.write(f"{name}:{{MD5-CRYPT}}{HASH}:{uid}:{gid}::{self.home(name)}::\n")
+        with open(self.config(), "w", encoding="utf-8") as file:
+            file.write(f"""base_dir = {self.folder}/run
+state_dir = {self.folder}/state
+instance_name = bench
+protocols = imap
+listen = 127.0.0.1
+mail_location = maildir:~/Maildir
+ssl = no
+disable_plaintext_auth = no
+log_path = {self.folder}/log
+mail_max_userip_connections = 1000
+default_client_limit = 4000
+default_process_limit = 1000
+passdb {{
+  driver = passwd-file
+  args = {self.folder}/passwd
+}}
+userdb {{
+  driver = passwd-file
+  args = {self.folder}/passwd
+}}
+service imap-login {{
+  inet_listener imap {{
+    port = {self.port}
+  }}
+  inet_listener imaps {{
+    port = 0
+  }}
+}}
+""")
+        self.run([self.program, "-F", "-c", self.config()], {})
+        self.wait()
+        said = subprocess.run([self.program, "--version"], capture_output=True, text=True, check=False)
+        self.version = said.stdout.split()[0] if said.stdout else ""
+
+
+def package_version(package: str) -> str:
+    """By Debian's package list; empty elsewhere."""
+    try:
+        return subprocess.run(["dpkg-query", "-W", "-f", "${Version}", package], capture_output=True,
+                              text=True, check=False).stdout.strip()
+    except OSError:
+        return ""
+
+
+def accounts(names: Iterable[str]) -> dict[str, tuple[int, int]]:
+    """One user id for all but those that are idle: there a limit of the kernel counts by user."""
+    if os.getuid():
+        return {name: (os.getuid(), os.getgid()) for name in names}
+    return {name: (UID + int(name[4:]) + 1,) * 2 if name.startswith("idle") else (UID, UID) for name in names}

@@ -1,0 +1,441 @@
+"""How each row is measured: a function for one row, on one server, once.  The medians are the caller's.
+
+Warm: another session gave the same command before.  Cold: the server's index, caches and UIDs
+were removed; the messages themselves are in the kernel's cache either way.
+"""
+from __future__ import annotations
+
+import os
+import re
+import statistics
+import subprocess
+import sys
+import threading
+import time
+
+from bench import procs
+from bench.client import Client, sessions
+from bench.corpus import RARE_WORD
+from bench.lab import At
+from bench.peers import PASSWORD, Courier, Courierpy, Dovecot
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    Figures = dict[str, float]
+
+now = time.perf_counter
+STARTS = 5                         # of a process
+AGAIN = 3                          # sessions for one warm figure when it takes less than BRIEF
+BRIEF = 0.3                        # seconds
+HEADERS = (b"BODY.PEEK[HEADER.FIELDS (From To Cc Bcc Subject Date Message-ID Priority X-Priority References "
+           b"Newsgroups In-Reply-To Content-Type Reply-To)]")          # Thunderbird's list
+HIBERNATED = 10.0                  # seconds after which an idle session has had time to shrink
+FILLER = b"The quick brown fox jumps over the lazy dog, and the dog does not mind at all.\r\n"
+MESSAGE = (b"From: Ann <ann@example.org>\r\nTo: bench@example.net\r\nSubject: appended\r\n"
+           b"Date: Mon, 1 Jan 2024 10:00:00 +0000\r\nMessage-ID: <%d.%d@example.org>\r\n\r\n" + FILLER * 60)
+
+
+# -- what several rows do
+
+def timed(client: Client, command: bytes) -> tuple[float, bytes]:
+    start = now()
+    reply = client.do(command)
+    return now() - start, reply
+
+
+def cold(at: At, account: str, command: bytes) -> tuple[float, bytes]:
+    """Seconds for the command in the first session that ever opened the folder, SELECT not counted."""
+    at.settle(account)
+    at.forget(account)
+    client = at.opened(account)
+    result = timed(client, command)
+    client.logout()
+    return result
+
+
+def warm(at: At, account: str, command: bytes, known: bool = False) -> tuple[float, bytes]:
+    """Seconds for a command that an earlier session gave already (``known``: just now)."""
+    if not known:
+        at.settle(account)
+        client = at.opened(account)
+        client.drain(command)
+        client.logout()
+    found: list[float] = []
+    reply = b""
+    while len(found) < AGAIN:
+        client = at.opened(account)
+        seconds, reply = timed(client, command)
+        client.logout()
+        found.append(seconds)
+        if seconds > BRIEF:
+            break
+    return statistics.median(found), reply
+
+
+def rate(at: At, client: Client, commands: list[bytes]) -> float:
+    """Commands a second, one after the other, for at most ``scale.seconds``."""
+    start = now()
+    done = 0
+    for command in commands:
+        client.drain(command)
+        done += 1
+        if now() - start > at.scale.seconds:
+            break
+    return done / (now() - start)
+
+
+def fetched(at: At, key: str, reply: bytes, count: int) -> None:
+    found = reply.count(b" FETCH (")
+    if found != count:
+        raise ValueError(f"row {key}: {at.server.name} told {found} messages of {count}")
+
+
+def numbers(reply: bytes) -> list[int]:
+    return [int(word) for line in re.findall(rb"\* (?:SEARCH|SORT)([ \d]*)", reply) for word in line.split()]
+
+
+# -- the rows
+
+def one_session(at: At) -> list[bytes]:
+    return [b"LOGIN %s %s" % (at.account("tiny").encode(), PASSWORD.encode()), b"SELECT INBOX"]
+
+
+def row_sessions(at: At) -> Figures:
+    total = at.scale.sessions
+    commands = one_session(at)
+    serial = sessions(at.server.port, commands, total // 2, 1)
+    together = sessions(at.server.port, commands, total, 16)
+    return {"1a": total // 2 / serial, "1b": total / together}
+
+
+def row_cpu(at: At) -> Figures:
+    commands = one_session(at)
+    sessions(at.server.port, commands, 3, 1)
+    time.sleep(0.3)                # until what ended is reaped
+    before = procs.cpu(at.server.roots())
+    sessions(at.server.port, commands, at.scale.sessions, 1)
+    time.sleep(0.3)
+    return {"2": 1000 * (procs.cpu(at.server.roots()) - before) / at.scale.sessions}
+
+
+def row_select(at: At) -> Figures:
+    at.settle("big")
+    at.opened("big").logout()
+    found = []
+    for _ in range(AGAIN):
+        client = at.login("big")
+        seconds, reply = timed(client, b"SELECT INBOX")
+        client.logout()
+        found.append(seconds)
+    before = exists(reply)
+    at.deliver("big", before)
+    client = at.login("big")
+    after, reply = timed(client, b"SELECT INBOX")
+    client.logout()
+    if exists(reply) != before + 1:
+        raise ValueError(f"row 3: {at.server.name} did not see the delivery")
+    return {"3a": 1000 * statistics.median(found), "3b": 1000 * after}
+
+
+def exists(reply: bytes) -> int:
+    match = re.search(rb"\* (\d+) EXISTS", reply)
+    return int(match[1]) if match else -1
+
+
+def row_select_cold(at: At) -> Figures:
+    at.settle("big")
+    at.forget("big")
+    client = at.login("big")
+    seconds, reply = timed(client, b"SELECT INBOX")
+    client.logout()
+    if exists(reply) < at.scale.big:
+        raise ValueError(f"row 4: {at.server.name} told {exists(reply)} messages")
+    return {"4": 1000 * seconds}
+
+
+def row_flags(at: At) -> Figures:
+    seconds, reply = warm(at, "big", b"UID FETCH 1:* (FLAGS)")
+    count = reply.count(b" FETCH (")
+    if count < at.scale.big:
+        raise ValueError(f"row 5: {at.server.name} told {count} messages")
+    return {"5": count / seconds}
+
+
+def row_envelope(at: At) -> Figures:
+    return _cold_and_warm(at, "6", b"FETCH 1:* (ENVELOPE)")
+
+
+def row_structure(at: At) -> Figures:
+    return _cold_and_warm(at, "7", b"FETCH 1:* (BODYSTRUCTURE)")
+
+
+def _cold_and_warm(at: At, key: str, command: bytes) -> Figures:
+    count = at.scale.messages
+    first, reply = cold(at, "mail", command)
+    fetched(at, key, reply, count)
+    again, reply = warm(at, "mail", command, known=True)
+    fetched(at, key, reply, count)
+    return {key + "a": count / first, key + "b": count / again}
+
+
+def row_headers(at: At) -> Figures:
+    count = at.scale.messages
+    fields, reply = warm(at, "mail", b"FETCH 1:* (%s)" % HEADERS)
+    fetched(at, "8a", reply, count)
+    sizes, reply = warm(at, "mail", b"FETCH 1:* (RFC822.SIZE INTERNALDATE)")
+    fetched(at, "8b", reply, count)
+    at.note("8b", sum(map(int, re.findall(rb"RFC822\.SIZE (\d+)", reply))))
+    return {"8a": count / fields, "8b": count / sizes}
+
+
+def row_bodies(at: At) -> Figures:
+    client = at.opened("mail")
+    start = now()
+    octets = client.drain(b"FETCH 1:* (BODY.PEEK[])")
+    bulk = octets / (now() - start) / 1e6
+    step = max(1, at.scale.messages // 1000)
+    single = rate(at, client, [b"FETCH %d (BODY.PEEK[])" % number
+                               for number in range(1, at.scale.messages + 1, step)])
+    client.logout()
+    return {"9a": bulk, "9b": single}
+
+
+def row_noop(at: At) -> Figures:
+    at.settle("mail")
+    client = at.opened("mail")
+    client.do(b"NOOP")
+    figure = rate(at, client, [b"NOOP"] * 3000)
+    client.logout()
+    return {"10": figure}
+
+
+def row_folders(at: At) -> Figures:
+    at.settle("many")
+    commands = [b"STATUS %s (MESSAGES UIDNEXT UIDVALIDITY UNSEEN)" % at.folder(f"F{number:03d}")
+                for number in range(at.scale.many)]
+    client = at.login("many")
+    for command in commands:
+        client.drain(command)
+    client.logout()
+    client = at.login("many")
+    start = now()
+    for command in commands:
+        client.drain(command)
+    status = len(commands) / (now() - start)
+    found = []
+    for _ in range(AGAIN):
+        seconds, reply = timed(client, b'LIST "" "*"')
+        found.append(seconds)
+    client.logout()
+    if reply.count(b"* LIST") < at.scale.many:
+        raise ValueError(f"row 11: {at.server.name} told {reply.count(b'* LIST')} folders")
+    return {"11a": status, "11b": 1000 * statistics.median(found)}
+
+
+def row_search(at: At) -> Figures:
+    found = {}
+    for key, command in (("12a", b"SEARCH FROM example.net"), ("12b", b"SEARCH SUBJECT mi")):
+        seconds, reply = warm(at, "mail", command)
+        at.note(key, len(numbers(reply)))
+        found[key] = at.scale.messages / seconds
+    return found
+
+
+def row_search_text(at: At) -> Figures:
+    found = {}
+    for keys, name in (("13a 13c", b"BODY"), ("13b 13d", b"TEXT")):
+        command = b"SEARCH %s %s" % (name, RARE_WORD.encode())
+        first, reply = cold(at, "mail", command)
+        again, reply = warm(at, "mail", command, known=True)
+        at.note(keys.split()[0], len(numbers(reply)))
+        for key, seconds in zip(keys.split(), (again, first), strict=True):
+            found[key] = at.scale.messages / seconds
+    return found
+
+
+def row_order(at: At) -> Figures:
+    found = {}
+    for key, command in (("14a", b"SORT (DATE) UTF-8 ALL"), ("14b", b"THREAD REFERENCES UTF-8 ALL")):
+        seconds, reply = warm(at, "mail", command)
+        if key == "14a":
+            at.note(key, numbers(reply))
+        else:
+            at.note(key, len(re.findall(rb"\d+", reply.partition(b"* THREAD")[2].partition(b"\r\n")[0])))
+        found[key] = at.scale.messages / seconds
+    return found
+
+
+def row_store(at: At) -> Figures:
+    client = at.opened("work")
+    count = at.scale.range
+    found = []
+    for sign in (b"+", b"-"):
+        start = now()
+        client.drain(b"STORE 1:%d %sFLAGS (\\Flagged)" % (count, sign))
+        found.append(count / (now() - start))
+    commands = [b"STORE %d %sFLAGS (\\Answered)" % (number, sign) for sign in (b"+", b"-")
+                for number in range(1, count // 2)]
+    single = rate(at, client, commands)
+    client.logout()
+    return {"15a": statistics.median(found), "15b": single}
+
+
+def row_copy(at: At) -> Figures:
+    """COPY into an empty folder, EXPUNGE of all of it, and COPY again for the MOVE."""
+    count = at.scale.range
+    copies, moved = at.folder("Copies"), at.folder("Moved")
+    client = at.opened("work")
+    start = now()
+    client.drain(b"COPY 1:%d %s" % (count, copies))
+    found = {"16a": count / (now() - start)}
+    found["16b"] = count / _expunge(client, copies, count)
+    client.do(b"SELECT INBOX")
+    if b"MOVE" in client.do(b"CAPABILITY").split():
+        client.drain(b"COPY 1:%d %s" % (count, copies))
+        client.do(b"SELECT " + copies)
+        start = now()
+        client.drain(b"MOVE 1:%d %s" % (count, moved))
+        found["16c"] = count / (now() - start)
+        _expunge(client, moved, count)
+    client.logout()
+    return found
+
+
+def _expunge(client: Client, folder: bytes, count: int) -> float:
+    client.do(b"SELECT " + folder)
+    client.drain(b"STORE 1:* +FLAGS.SILENT (\\Deleted)")
+    seconds, reply = timed(client, b"EXPUNGE")
+    if reply.count(b" EXPUNGE\r\n") != count:
+        raise ValueError(f"EXPUNGE told {reply.count(b' EXPUNGE')} messages of {count}")
+    return seconds
+
+
+def row_append(at: At) -> Figures:
+    folder = at.folder("In")
+    clients = [at.login("work") for _ in range(4)]
+    each = max(5, at.scale.range // 10)
+
+    def work(number: int, count: int) -> None:
+        for serial in range(count):
+            clients[number].append(folder, MESSAGE % (number, serial))
+
+    start = now()
+    work(0, each)
+    alone = each / (now() - start)
+    threads = [threading.Thread(target=work, args=(number, each // 2)) for number in range(4)]
+    start = now()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    together = 4 * (each // 2) / (now() - start)
+    clients[0].do(b"SELECT " + folder)
+    clients[0].drain(b"STORE 1:* +FLAGS.SILENT (\\Deleted)")
+    reply = clients[0].do(b"EXPUNGE")
+    if reply.count(b" EXPUNGE\r\n") != each + 4 * (each // 2):
+        raise ValueError(f"row 17: {at.server.name} lost an appended message")
+    for client in clients:
+        client.logout()
+    return {"17a": alone, "17b": together}
+
+
+def row_sync(at: At) -> Figures:
+    """What mbsync says: ten folders, each message asked for alone, all at once."""
+    at.settle("sync")
+    at.forget("sync")
+    start = now()
+    _mbsync(at, True)
+    first = now() - start
+    _mbsync(at, False)
+    found = []
+    for _ in range(AGAIN):
+        start = now()
+        _mbsync(at, False)
+        found.append(now() - start)
+    return {"18a": 10 * at.scale.synced / first, "18b": 1000 * statistics.median(found)}
+
+
+def _mbsync(at: At, bodies: bool) -> None:
+    client = at.login("sync")
+    client.do(b"CAPABILITY")
+    client.do(b"NAMESPACE")
+    client.do(b'LIST "" *')
+    for number in range(10):
+        client.do(b"SELECT " + at.folder(f"S{number}"))
+        reply = client.do(b"UID FETCH 1:%d (UID FLAGS)" % at.scale.synced)
+        fetched(at, "18", reply, at.scale.synced)
+        if bodies:
+            tags = [client.number + 1 + ahead for ahead in range(at.scale.synced)]
+            client.number += at.scale.synced
+            client.sock.sendall(b"".join(b"zq%dx UID FETCH %d (BODY.PEEK[])\r\n" % (tag, uid)
+                                         for uid, tag in enumerate(tags, 1)))
+            client.drain_reply(b"zq%dx" % tags[-1])
+    client.logout()
+
+
+def row_memory(at: At) -> Figures:
+    found = {}
+    for keys, count in zip(("19a 19c", "19b 19d"), at.scale.idle, strict=True):
+        awake, idle = keys.split()
+        roots = at.server.roots()
+        base = procs.memory(roots)
+        clients = [at.opened(f"idle{number % 20}") for number in range(count)]
+        found[awake] = (procs.memory(roots) - base) / count
+        for client in clients:
+            client.idle()
+        time.sleep(HIBERNATED if at.scale.seconds > 1 else 0.1)
+        found[idle] = (procs.memory(roots) - base) / count
+        for client in clients:
+            client.close()
+        _quiet(roots, base)
+    return found
+
+
+def _quiet(roots: list[int], base: int) -> None:
+    """Until the sessions are gone again, ten seconds at most."""
+    end = now() + 10
+    while procs.memory(roots) > 1.2 * base + 2000 and now() < end:
+        time.sleep(0.1)
+
+
+def row_start(at: At) -> Figures:
+    """A bare imapd over a pipe, from the start of the process to its greeting; beside it the
+    interpreter with four modules that no such program can do without."""
+    server, maildir = at.server, at.maildir("tiny")
+    environ = {"PATH": os.environ["PATH"], "TZ": "UTC", "AUTHENTICATED": "bench", "USER": at.account("tiny"),
+               "HOME": server.home(at.account("tiny"))}
+    owner = server.owner(at.account("tiny"))
+    found = {}
+    if isinstance(server, Courierpy):
+        owner = None               # the interpreter may lie where only root may go
+        environ |= server.environ() | {"IMAP_MAILBOX_SANITY_CHECK": "0"}
+        script = os.path.join(server.folder, "start-imapd")
+        with open(script, "w", encoding="utf-8") as file:      # what an installer writes for the command
+            file.write("import sys\nfrom courierpy.imapd import run\nsys.exit(run())\n")
+        words = [sys.executable, script, maildir]
+        bare = [sys.executable, "-I", "-S", "-c", "import os, re, select, socket; os.write(1, b'* \\n')"]
+        found["20:python"] = 1000 * _start(bare, {"PATH": os.environ["PATH"]}, None)
+    elif isinstance(server, Dovecot):
+        words = ["/usr/lib/dovecot/imap", "-c", server.config()]
+    else:
+        words = [Courier.imapd, maildir]
+    space = server.roots()[-1] if isinstance(server, Courier) else 0       # where the user has a name
+    found["20"] = 1000 * _start(words, environ, owner, space)
+    return found
+
+
+def _start(words: list[str], environ: dict[str, str], owner: tuple[int, int] | None, space: int = 0) -> float:
+    """Seconds to the first line, median of a few.  ``space``: whose mount namespace to be in."""
+    found = []
+    for _ in range(STARTS):
+        start = now()
+        process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, cwd="/",
+                                   env=environ, stderr=subprocess.DEVNULL,
+                                   preexec_fn=lambda: procs.become(owner, space))        # noqa: PLW1509
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        found.append(now() - start)
+        process.communicate()
+        if not line.startswith(b"* "):
+            raise ValueError(f"row 20: no greeting from {words[0]}")
+    return statistics.median(found)

@@ -1,0 +1,112 @@
+"""The rows of the table: what is measured, in which unit, and the goal."""
+from __future__ import annotations
+
+from bench import rows
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bench.lab import At
+    from bench.rows import Figures
+
+
+class Goal:
+    """``factor`` times the figure of ``peer``, or ``limit``: at least when more is better, else at most."""
+
+    def __init__(self, peer: str = "", factor: float = 1.0, limit: float = 0.0) -> None:
+        self.peer = peer
+        self.factor = factor
+        self.limit = limit
+
+    def target(self, figures: Figures) -> float | None:
+        """In the row's unit, from server -> figure; None when the peer was not measured."""
+        if not self.peer:
+            return self.limit
+        return self.factor * figures[self.peer] if self.peer in figures else None
+
+
+class Case:
+    """One line of the table.  ``more``: is more better?"""
+
+    def __init__(self, key: str, title: str, unit: str, more: bool, goal: Goal) -> None:
+        self.key = key
+        self.title = title
+        self.unit = unit
+        self.more = more
+        self.goal = goal
+
+
+class Row:
+    """``measure`` gives key -> figure for the cases; ``most``: repetitions, where a row is slow or steady."""
+
+    def __init__(self, number: int, measure: Callable[[At], Figures], cases: list[Case],
+                 most: int = 99) -> None:
+        self.number = number
+        self.measure = measure
+        self.cases = cases
+        self.most = most
+
+
+ROWS = [
+    Row(1, rows.row_sessions, [
+        Case("1a", "connect, LOGIN, SELECT, LOGOUT, one at a time", "sessions/s", True, Goal("courier", 2)),
+        Case("1b", "the same, 16 at once", "sessions/s", True, Goal("courier", 2))]),
+    Row(2, rows.row_cpu, [
+        Case("2", "server CPU of a session, reaped children included", "ms", False, Goal("courier"))]),
+    Row(3, rows.row_select, [
+        Case("3a", "SELECT {big}, unchanged", "ms", False, Goal("dovecot")),
+        Case("3b", "SELECT {big}, after one delivery", "ms", False, Goal(limit=20))]),
+    Row(4, rows.row_select_cold, [
+        Case("4", "SELECT {big} cold, no index", "ms", False, Goal("dovecot", 0.6))]),
+    Row(5, rows.row_flags, [
+        Case("5", "UID FETCH 1:* FLAGS of {big}", "msg/s", True, Goal("dovecot", 1.5))]),
+    Row(6, rows.row_envelope, [
+        Case("6a", "FETCH ENVELOPE, cold", "msg/s", True, Goal("dovecot")),
+        Case("6b", "FETCH ENVELOPE, warm", "msg/s", True, Goal("dovecot", 10))]),
+    Row(7, rows.row_structure, [
+        Case("7a", "FETCH BODYSTRUCTURE, cold", "msg/s", True, Goal("dovecot", 0.5)),
+        Case("7b", "FETCH BODYSTRUCTURE, warm", "msg/s", True, Goal("dovecot"))]),
+    Row(8, rows.row_headers, [
+        Case("8a", "FETCH header fields, warm", "msg/s", True, Goal("dovecot", 3)),
+        Case("8b", "FETCH RFC822.SIZE INTERNALDATE, warm", "msg/s", True, Goal("dovecot", 3))]),
+    Row(9, rows.row_bodies, [
+        Case("9a", "FETCH BODY[] of all", "MB/s", True, Goal("dovecot")),
+        Case("9b", "FETCH BODY[] one by one", "msg/s", True, Goal("dovecot"))]),
+    Row(10, rows.row_noop, [
+        Case("10", "NOOP in a folder of {messages}", "commands/s", True, Goal("dovecot"))]),
+    Row(11, rows.row_folders, [
+        Case("11a", "STATUS of {many} folders, warm", "folders/s", True, Goal("dovecot")),
+        Case("11b", "LIST of {many} folders", "ms", False, Goal("dovecot"))]),
+    Row(12, rows.row_search, [
+        Case("12a", "SEARCH FROM, warm", "msg/s", True, Goal("dovecot", 10)),
+        Case("12b", "SEARCH SUBJECT, warm", "msg/s", True, Goal("dovecot", 10))]),
+    Row(13, rows.row_search_text, [
+        Case("13a", "SEARCH BODY, warm", "msg/s", True, Goal("dovecot", 20)),
+        Case("13b", "SEARCH TEXT, warm", "msg/s", True, Goal("dovecot", 20)),
+        Case("13c", "SEARCH BODY, cold", "msg/s", True, Goal("dovecot")),
+        Case("13d", "SEARCH TEXT, cold", "msg/s", True, Goal("dovecot"))], most=3),
+    Row(14, rows.row_order, [
+        Case("14a", "SORT (DATE), warm", "msg/s", True, Goal("dovecot")),
+        Case("14b", "THREAD REFERENCES, warm", "msg/s", True, Goal("dovecot"))]),
+    Row(15, rows.row_store, [
+        Case("15a", "STORE of {range} in one command", "msg/s", True, Goal("courier")),
+        Case("15b", "STORE one by one", "msg/s", True, Goal("courier"))]),
+    Row(16, rows.row_copy, [
+        Case("16a", "COPY of {range}", "msg/s", True, Goal("dovecot")),
+        Case("16b", "EXPUNGE of {range}", "msg/s", True, Goal("dovecot")),
+        Case("16c", "MOVE of {range}", "msg/s", True, Goal("dovecot"))]),
+    Row(17, rows.row_append, [
+        Case("17a", "APPEND of 5 kB, durable", "msg/s", True, Goal("dovecot")),
+        Case("17b", "APPEND of 5 kB, durable, 4 connections", "msg/s", True, Goal("dovecot"))]),
+    Row(18, rows.row_sync, [
+        Case("18a", "first sync of 10 folders, as mbsync asks", "msg/s", True, Goal("dovecot", 2)),
+        Case("18b", "next sync of 10 folders of {synced}", "ms", False, Goal("dovecot"))]),
+    Row(19, rows.row_memory, [
+        Case("19a", "memory of a session, {few} open, awake", "kB", False, Goal(limit=950)),
+        Case("19b", "memory of a session, {lots} open, awake", "kB", False, Goal(limit=950)),
+        Case("19c", "memory of a session, {few} in IDLE", "kB", False, Goal(limit=50)),
+        Case("19d", "memory of a session, {lots} in IDLE", "kB", False, Goal(limit=50))], most=1),
+    Row(20, rows.row_start, [
+        Case("20", "bare imapd over a pipe: start to greeting", "ms", False, Goal("python", 2))]),
+]

@@ -1,0 +1,124 @@
+"""The benchmarks: the same mail each time, honest words, and a run gives figures."""
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from bench import corpus, growth, plot, report
+from bench.lab import FULL, Lab
+from bench.peers import Courierpy
+from bench.table import ROWS, Case, Goal
+
+REPO = Path(__file__).resolve().parent.parent.parent
+FASTER = Case("1", "what", "msg/s", True, Goal("courier", 2))
+SHORTER = Case("2", "what", "ms", False, Goal("dovecot"))
+
+
+def written(folder: Path, count: int, small: bool) -> dict[str, bytes]:
+    corpus.write(str(folder), count, small, None)
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("small", [False, True])
+def test_the_corpus_is_the_same_each_time(tmp_path: Path, small: bool) -> None:
+    first = written(tmp_path / "first", 40, small)
+    assert first == written(tmp_path / "second", 40, small)
+    assert len(set(first.values())) == 40
+
+
+def test_the_corpus_looks_like_mail() -> None:
+    writer = corpus.Writer()
+    mails = [writer.message(number, 600)[0] for number in range(600)]
+    sizes = sorted(map(len, mails))
+    assert 4500 < sizes[300] < 8000                      # a median of about 6 kB
+    assert sizes[-6] > 10 * sizes[300]                   # and a long tail
+    everything = b"".join(mails)
+    for text in (b"multipart/alternative", b"multipart/mixed", b"multipart/related", b"multipart/signed",
+                 b"message/rfc822", b"quoted-printable", b"base64", b"koi8-r", b"iso-2022-jp",
+                 b"windows-1252", b"iso-8859-1", b"\nReferences: ", b"=?utf-8?B?"):
+        assert text in everything, text
+    deepest = max(len(found[1].split()) for mail in mails
+                  if (found := re.search(rb"\nReferences: ((?:.|\n )*)", mail)))
+    assert 5 < deepest <= 20
+
+
+def test_ratios_say_how_many_times_as_good() -> None:
+    assert report.better(FASTER, 300, 100) == 3
+    assert report.better(SHORTER, 50, 100) == 2
+
+
+@pytest.mark.parametrize("case, ours, theirs, said", [
+    (FASTER, 200.0, 100.0, "met"), (FASTER, 150.0, 100.0, "**missed** by 25 %"),
+    (FASTER, 50.0, 100.0, "**missed**, 4.0 times"),
+    (SHORTER, 1.0, 1.0, "met"), (SHORTER, 10.0, 1.0, "**missed**, 10.0 times")])
+def test_verdicts(case: Case, ours: float, theirs: float, said: str) -> None:
+    figures = {"courierpy": ours, case.goal.peer: theirs}
+    assert report.verdict(case, figures) == said
+    assert report.verdict(case, {"courierpy": ours}) == "not measured"
+
+
+def test_a_line_for_every_miss_and_every_case_behind_courier() -> None:
+    results = {"1": {"courierpy": [1.0, 3.0, 300.0], "courier": [4.0]},
+               "2": {"courierpy": [2.0], "dovecot": [3.0], "courier": [1.0]}}
+    assert report.slower_than_courier([FASTER, SHORTER], results) == ["1", "2"]
+    text = report.why([FASTER, SHORTER], results)
+    assert text.splitlines()[0].startswith("* **1** what: missed, 2.7 times, 0.75 of Courier's speed.")
+    assert text.splitlines()[1].startswith("* **2** what: met, 0.50 of Courier's speed.")
+
+
+def test_sections_of_the_document_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "benchmarks.md"
+    report.write(str(path), {"table": "one", "why": "because"})
+    report.write(str(path), {"growth": "a picture"})
+    report.write(str(path), {"table": "two"})
+    text = path.read_text()
+    assert text.startswith("# Benchmarks")
+    assert [text.index(word) for word in ("two", "because", "a picture")] == sorted(
+        text.index(word) for word in ("two", "because", "a picture"))
+    assert "\none\n" not in text
+
+
+def test_keys_of_rows_are_told_apart() -> None:
+    keys = [case.key for row in ROWS for case in row.cases]
+    assert len(set(keys)) == len(keys)
+    assert set(growth.WHOLE + growth.RANGE + growth.SINGLE + growth.TIMES) <= set(keys)
+    for row in ROWS:
+        for case in row.cases:
+            assert "{" not in report.titled(case, FULL)
+
+
+def test_the_picture_is_a_picture() -> None:
+    panel = plot.Panel("4", "SELECT <cold>")
+    panel.lines = {"courierpy": {1000: 0.5, 100_000: 50.0}, "dovecot": {1000: 2.0}}
+    drawing = ElementTree.fromstring(plot.draw([panel]))
+    lines = drawing.findall(".//{http://www.w3.org/2000/svg}polyline")
+    assert [len(line.attrib["points"].split()) for line in lines] == [2, 1]
+
+
+@pytest.mark.server
+def test_a_run_gives_figures(tmp_path: Path) -> None:
+    out = tmp_path / "out.md"
+    words = [sys.executable, "-m", "bench", "--quick", "--rows", "5,10", "--servers", "courierpy",
+             "--write", str(out)]
+    done = subprocess.run(words, cwd=REPO, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    for key in ("5", "10"):
+        assert re.search(rf"^\| {key} \| [^|]+ \| [^|]+ \| [\d.,]+ \| - \| - \|", out.read_text(), re.M)
+    assert re.search(r"^10 +NOOP.*commands/s +[\d.,]+ ", done.stdout, re.M)
+
+
+@pytest.mark.server
+def test_each_server_is_stopped(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), Lab(["courierpy"], str(REPO)) as lab:
+        server = lab.servers[0]
+        assert isinstance(server, Courierpy)
+        pids = server.roots()
+        raise RuntimeError
+    assert pids and not [pid for pid in pids if os.path.exists(f"/proc/{pid}")]
+    assert not os.path.exists(lab.folder)
