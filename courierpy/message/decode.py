@@ -57,20 +57,19 @@ def words(value: bytes) -> str:
     """A header value with its encoded words decoded."""
     if b"=?" not in value:
         return charset_text(value, "")
-    value = _BETWEEN.sub(rb"\1\2", value)
-    value = _BETWEEN.sub(rb"\1\2", value)
+    value, joined = _BETWEEN.subn(rb"\1\2", value)
+    if joined:
+        value = _BETWEEN.sub(rb"\1\2", value)
     out = []
-    at = 0
-    for match in _WORD.finditer(value):
-        out.append(charset_text(value[at:match.start()], ""))
-        charset = match[1].partition(b"*")[0].decode("ascii", "replace")
-        if match[2] in b"Bb":
-            data = base64(match[3])
-        else:
-            data = a2b_qp(match[3].replace(b"_", b" "), header=False)
-        out.append(charset_text(data, charset))
-        at = match.end()
-    out.append(charset_text(value[at:], ""))
+    pieces = _WORD.split(value)            # between, charset, encoding, text, between, ...
+    for at in range(0, len(pieces) - 1, 4):
+        between, charset, encoding, text = pieces[at:at + 4]
+        if between:
+            out.append(charset_text(between, ""))
+        data = base64(text) if encoding in b"Bb" else a2b_qp(text.replace(b"_", b" "), header=False)
+        out.append(charset_text(data, charset.partition(b"*")[0].decode("ascii", "replace")))
+    if pieces[-1]:
+        out.append(charset_text(pieces[-1], ""))
     return "".join(out)
 
 
