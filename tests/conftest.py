@@ -18,6 +18,9 @@ import pytest
 from courierpy.admin import demo, mkcert
 
 REPO = Path(__file__).resolve().parent.parent
+# fork: a connection's process is a fork of the listener; exec: each program is exec'd.  What is a test of
+# both runs in both; this is the mode of all the other tests that start a listener.
+MODE = os.environ.get("COURIERPY_TEST_MODE", "fork")
 
 MAIL = (b"From: Ann <ann@example.org>\nTo: demo@example.net\nSubject: mail %d\n"
         b"Date: Mon, 1 Jan 2024 10:00:00 +0000\nMessage-ID: <m%d@example.org>\n\nHello %d.\n")
@@ -162,7 +165,7 @@ def account_python(folder: Path) -> tuple[str, str]:
 
 
 @contextmanager
-def serving(mode: str = "fork", **settings: str) -> Iterator[Server]:
+def serving(mode: str = MODE, **settings: str) -> Iterator[Server]:
     """The chain, in one of its modes: fork in one process, exec of each program."""
     # not pytest's own folder: the account must be able to enter it
     home = Path(tempfile.mkdtemp(prefix="courierpy-test-"))
