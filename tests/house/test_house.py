@@ -8,6 +8,7 @@ from pathlib import Path
 from courierpy import capability
 from courierpy.commands import build_index
 from courierpy.ext.index import CAPABILITIES
+from courierpy.proc import interpreter
 from tests.conftest import plain_environ
 
 HOUSE = Path(__file__).resolve().parents[2]
@@ -25,6 +26,28 @@ def test_a_bare_session_loads_no_heavy_module(maildir: Path) -> None:
     loaded = done.stderr.decode().rpartition("loaded ")[2].split()
     assert "courierpy.session" in loaded
     assert [name for name in HEAVY if name in loaded] == []
+
+
+# each has hooks that run at a fork, or much memory that every child would write to
+NEVER_IN_THE_LISTENER = ("logging", "random", "threading", "subprocess", "email", "asyncio", "argparse",
+                         "dataclasses", "typing", "tempfile", "shutil", "pathlib", "passlib", "site")
+
+
+def test_the_listener_loads_all_before_the_first_connection_and_nothing_heavy(tmp_path: Path) -> None:
+    program = ("import sys\nfrom courierpy import preload, tcpd\n"
+               "preload.preload()\nbefore = set(sys.modules)\n"
+               "assert preload.rehearse({}) == '', preload.rehearse({})\n"
+               "print('loaded', *sorted(before))\nprint('late', *sorted(set(sys.modules) - before))\n")
+    words = interpreter("courierpy.tcpd")
+    words[-1] = words[-1].partition("from ")[0] + program
+    done = subprocess.run(words, capture_output=True, text=True, check=False,
+                          env=plain_environ(TMPDIR=str(tmp_path)))
+    assert done.returncode == 0, done.stderr
+    loaded, late = (line.split()[1:] for line in done.stdout.splitlines())
+    assert "courierpy.session" in loaded
+    assert [name for name in NEVER_IN_THE_LISTENER if name in loaded] == []
+    assert late == []
+    assert list(tmp_path.iterdir()) == []                  # what it was rehearsed on is gone
 
 
 def test_the_index_equals_the_decorations() -> None:
