@@ -26,13 +26,9 @@ if TYPE_CHECKING:
 
 # traceback: a bug of ours is logged even where our files cannot be read
 MODULES = ("courierpy.auth.authdaemon", "courierpy.auth.sasl", "courierpy.imapd", "courierpy.maildir.folders",
-           "courierpy.message", "courierpy.tls", "datetime", "html", "traceback", "unicodedata",
-           "encodings.ascii", "encodings.cp1252", "encodings.iso8859_15",
+           "courierpy.message", "courierpy.recall", "courierpy.tls", "datetime", "html", "traceback",
+           "unicodedata", "encodings.ascii", "encodings.cp1252", "encodings.iso8859_15",
            "encodings.latin_1", "encodings.utf_16_be", "encodings.utf_8")
-# Modules that pyinotify imports and its watches, all that we use, do without.  The hooks at a
-# fork of some (logging, threading, random) write to 600 kB in every child.
-UNUSED = ("asyncore", "glob", "locale", "logging", "subprocess", "threading")
-
 REHEARSALS = 12                # code is rewritten after eight calls
 SCRIPT = (b"a CAPABILITY\r\nb LOGIN rehearsal rehearsal\r\nc SELECT INBOX\r\nd UID FETCH 1:* (FLAGS)\r\n"
           b"e NOOP\r\nf LIST \"\" *\r\ng IDLE\r\nDONE\r\nh LOGOUT\r\n")
@@ -48,7 +44,7 @@ def preload() -> None:
     from courierpy.commands.index import COMMANDS
     for name in MODULES:
         importlib.import_module(name)
-    _pyinotify()
+    _inotify()
     for word in COMMANDS:
         commands.find(word)
     for seam in ext.SEAMS:
@@ -58,36 +54,21 @@ def preload() -> None:
     gc.disable()
 
 
-def _pyinotify() -> None:
-    """Without it IDLE looks by the clock."""
+def _inotify() -> None:
+    """Its binding to the system, without ctypes.util: that loads what costs every child 600 kB
+    (logging, threading and random have hooks at a fork) and would find nothing better than None."""
     import ctypes
     import sys
     from types import ModuleType
-    # it stays: the real one, for which pyinotify finds nothing better than None, loads the most
+
+    from courierpy.maildir import inotify
     util = ModuleType("ctypes.util")
     util.find_library = lambda name: None  # type: ignore[attr-defined]
     sys.modules["ctypes.util"] = ctypes.util = util  # type: ignore[attr-defined]
-    stubs = {name: ModuleType(name) for name in UNUSED if name not in sys.modules}
-    for stub in stubs.values():
-        stub.__getattr__ = lambda name: _Nothing  # type: ignore[method-assign]
-    sys.modules.update(stubs)
     try:
-        import pyinotify  # noqa: F401
-    except ImportError:
-        pass
-    finally:
-        for name in stubs:
-            del sys.modules[name]
-
-
-class _Nothing:
-    """Whatever an unused module has: a base class, a lock, a log that says nothing."""
-
-    def __init__(self, *words: object) -> None:
-        pass
-
-    def __getattr__(self, name: str) -> type[_Nothing]:
-        return _Nothing
+        inotify.binding()
+    except OSError:
+        return                         # then IDLE looks by the clock
 
 
 def freeze() -> None:

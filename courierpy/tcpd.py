@@ -96,6 +96,7 @@ class Listener:
         self.rules: dict[str, str] = {}
         self.sockets: list[socket.socket] = []
         self.lock = -1
+        self.above = 3                 # the listener's own descriptors, from 3 on, are below this
         self.pid = 0
         self.trying = (0, 0.0)         # the child that tries a new image, and until when it may
         self.hasty = 0
@@ -141,6 +142,7 @@ class Listener:
             preload.freeze()
         if left is not None:
             log.info("settings read again")
+        self.above = 1 + max(int(name) for name in os.listdir("/proc/self/fd"))
         self._loop(wake_in)
         self._end()
         if path and self.lock >= 0:
@@ -351,7 +353,7 @@ class Listener:
             try:
                 os.dup2(fd, 0)
                 os.dup2(fd, 1)
-                os.closerange(3, fd + 1)           # the listener's own are all below
+                os.closerange(3, max(fd + 1, self.above))
                 status = self._child(remote[:2], local)
             except door.Refused:
                 status = 0
