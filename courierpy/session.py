@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from courierpy.maildir.folder import Folder
     from courierpy.maildir.folders import Folders
     from courierpy.message.mime import Limits
+    from courierpy.recall import Recall
     from courierpy.settings import Settings
 
 READ_TIMEOUT = 30 * 60.0       # between commands: RFC 9051 5.4 wants at least 30 minutes
@@ -62,7 +63,7 @@ class Selected:
     first to see.
     """
 
-    __slots__ = ("behind", "folder", "keywords", "readonly", "recent", "snapshot", "view")
+    __slots__ = ("_recall", "behind", "folder", "keywords", "readonly", "recent", "snapshot", "view")
 
     def __init__(self, folder: Folder, snapshot: Snapshot, readonly: bool) -> None:
         self.folder = folder
@@ -72,6 +73,14 @@ class Selected:
         self.keywords = keywords_used(snapshot.keywords)
         self.recent = set(snapshot.recent)
         self.behind = False
+        self._recall: Recall | None = None
+
+    def recall(self, limits: Limits) -> Recall:
+        """What is known of the messages without opening them."""
+        if self._recall is None:
+            from courierpy.recall import Recall
+            self._recall = Recall(self.folder, limits)
+        return self._recall
 
     def recent_from(self, snapshot: Snapshot) -> None:
         if snapshot.recent:

@@ -1,9 +1,13 @@
 """FETCH and UID FETCH.  RFC 9051 6.4.5, 7.5.2.
 
-Items are turned into a list of functions once; then each message is one pass
-over that list.  A file is read only when an item needs it, and once.
+What is known of a message without its file goes out by columns: a value a message
+for each item, and one template for the line.  Where the bytes of the messages are
+asked for, items become a list of functions, and each message is one pass over it;
+its file is read once.
 """
 from __future__ import annotations
+
+from array import array
 
 from courierpy import ext, sync
 from courierpy.commands import SELECTED, USES_SEQ, command
@@ -15,7 +19,7 @@ from courierpy.wire import fetchitems, out
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
 
     from courierpy.message import Message
     from courierpy.session import Session
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
 
     Render = Callable[["Subject"], bytes]
 
+CHUNK = 2000                       # messages whose lines are made together
 WHOLE = Section()
 HEADER = Section((), b"HEADER")
 TEXT = Section((), b"TEXT")
@@ -156,6 +161,97 @@ def _plan(items: list[FetchItem]) -> tuple[list[Render], bool]:
     return renders, sees
 
 
+class _Chunk:
+    """Some messages, for columns.  ``rows``: their places in the view."""
+
+    __slots__ = ("recall", "seqs", "uids", "utf8", "view")
+
+    def __init__(self, session: Session, seqs: Sequence[int]) -> None:
+        selected = session.need_selected()
+        self.seqs = seqs
+        self.view = view = selected.view
+        self.recall = selected.recall(session.limits)
+        first, last = seqs[0], seqs[-1]
+        self.uids = (view.uids[first - 1:last] if last - first == len(seqs) - 1
+                     else array("I", [view.uids[seq - 1] for seq in seqs]))
+
+    def flags(self) -> list[bytes]:
+        view = self.view
+        if len(self.seqs) == self.seqs[-1] - self.seqs[0] + 1:
+            bits: Iterable[int] = view.flags[self.seqs[0] - 1:self.seqs[-1]]
+        else:
+            bits = [view.flags[seq - 1] for seq in self.seqs]
+        texts = list(map(out.FLAG_LISTS.__getitem__, bits))
+        if view.keywords or view.recent:
+            words, recent = view.keywords, view.recent
+            for at, uid in enumerate(self.uids):
+                if uid in words or uid in recent:
+                    texts[at] = out.flag_list(view.flags[self.seqs[at] - 1], view.words(uid), uid in recent)
+        return texts
+
+
+# item -> (its place in a line, kind of its values; for a client with UTF-8)
+COLUMNS: dict[bytes, tuple[bytes, str, str]] = {
+    b"ENVELOPE": (b"ENVELOPE %s", "envelope", "envelope-utf8"),
+    b"BODYSTRUCTURE": (b"BODYSTRUCTURE %s", "structure", "structure-utf8"),
+    b"RFC822.SIZE": (b"RFC822.SIZE %d", "size", "size"),
+    b"INTERNALDATE": (b"INTERNALDATE %s", "date", "date"),
+}
+
+
+def _in_columns(items: list[FetchItem]) -> bool:
+    return all(item.name in (b"UID", b"FLAGS") or item.name in COLUMNS if item.section is None
+               else item.peek and not item.section.part and item.section.kind.startswith(b"HEADER.FIELDS")
+               and item.partial is None for item in items)
+
+
+def _fetch_columns(session: Session, items: list[FetchItem], seqs: list[int]) -> bool:
+    """Tell these; True when some of the messages are gone."""
+    recall = session.need_selected().recall(session.limits)
+    recall.lost.clear()
+    words, kinds = [], []
+    for item in items:
+        if item.section is not None:
+            words.append(item.label().replace(b"%", b"%%") + b" %s")
+            kinds.append(recall.fields(item.section))
+        elif item.name in COLUMNS:
+            word, plain, utf8 = COLUMNS[item.name]
+            words.append(word)
+            kinds.append(utf8 if session.utf8 else plain)
+        else:
+            words.append(item.name + (b" %d" if item.name == b"UID" else b" %s"))
+    template = b"* %d FETCH (" + b" ".join(words) + b")\r\n"
+    for start in range(0, len(seqs), CHUNK):
+        chunk = _Chunk(session, seqs[start:start + CHUNK])
+        values = iter(recall.take(kinds, chunk.uids))
+        columns: list[Sequence[object]] = [chunk.seqs]
+        for item in items:
+            if item.name == b"UID":
+                columns.append(chunk.uids)
+            elif item.name == b"FLAGS":
+                columns.append(chunk.flags())
+            else:
+                columns.append(_told(session, item, next(values)))
+        rows: Iterable[tuple[object, ...]] = zip(*columns, strict=True)
+        if recall.lost:
+            rows = [row for row, uid in zip(rows, chunk.uids, strict=True) if uid not in recall.lost]
+        session.write(b"".join(map(template.__mod__, rows)))
+    return bool(recall.lost)
+
+
+def _told(session: Session, item: FetchItem, values: list[bytes | None]) -> Sequence[object]:
+    """The values as they stand in the line."""
+    if item.section is not None:
+        session.headers += sum([len(value) for value in values if value])
+        return [b"{%d}\r\n%s" % (len(value), value) if value is not None else b"" for value in values]
+    if item.name == b"RFC822.SIZE":
+        return list(array("q", b"".join([value or bytes(8) for value in values])))
+    if item.name == b"INTERNALDATE":
+        dates = array("d", b"".join([value or bytes(8) for value in values]))
+        return [out.internaldate(when) for when in dates]
+    return values
+
+
 def fetch(session: Session, args: Args) -> str:
     args.sp()
     numbers = args.numset()
@@ -165,10 +261,21 @@ def fetch(session: Session, args: Args) -> str:
     by_uid = args.command == b"UID FETCH"
     seqs = chosen(session, numbers, by_uid)
 
+    if by_uid and not any(item.name == b"UID" for item in items):
+        items.insert(0, fetchitems.FetchItem(b"UID"))
+    if _in_columns(items):
+        lost = bool(seqs) and _fetch_columns(session, items, seqs)
+    else:
+        lost = _fetch_files(session, items, seqs, by_uid)
+    if lost:
+        raise No("Some of the messages no longer exist.", b"EXPUNGEISSUED")
+    return "FETCH completed."
+
+
+def _fetch_files(session: Session, items: list[FetchItem], seqs: list[int], by_uid: bool) -> bool:
+    """The same by reading each message."""
     selected = session.need_selected()
     renders, sees = _plan(items)
-    if by_uid and _uid not in renders:
-        renders.insert(0, _uid)
     lost = False
     unseen: list[int] = []
     view = selected.view
@@ -184,9 +291,7 @@ def fetch(session: Session, args: Args) -> str:
             unseen.append(seq)
     if unseen and not selected.readonly:
         _mark_seen(session, unseen, by_uid)
-    if lost:
-        raise No("Some of the messages no longer exist.", b"EXPUNGEISSUED")
-    return "FETCH completed."
+    return lost
 
 
 def _mark_seen(session: Session, seqs: list[int], by_uid: bool) -> None:

@@ -1,168 +1,272 @@
 """SEARCH and UID SEARCH.  RFC 9051 6.4.4, RFC 3501 6.4.4.
 
-A program is a tree of keys.  Keys that need no file are tried first, so that a
-message is opened only when the rest still depends on it.
+A program is a tree of keys.  What a key says of all messages is a mask, a byte for
+each: flags become one by a table, texts by looking for the needle in one run of all
+texts.  Keys that cost little come first, so that files are opened only of messages
+that the rest still depends on.
 """
 from __future__ import annotations
 
 import time
+from array import array
+from bisect import bisect_right
+from itertools import compress
 
 from courierpy import ext
 from courierpy.commands import SELECTED, USES_SEQ, command
 from courierpy.commands.cmd_fetch import Subject
 from courierpy.kinds import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN
 from courierpy.maildir.errors import Vanished
+from courierpy.message.collation import fold
 from courierpy.wire import out, searchkeys
+from courierpy.wire.dates import EPOCH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Any
 
     from courierpy.session import Session
     from courierpy.wire.args import Args
     from courierpy.wire.searchkeys import Key
 
-    Test = Callable[[Subject], bool]
-
-# How dear a key is: 0 view only, 1 stat, 2 header, 3 whole file.
-VIEW, STAT, HEADERS, WHOLE = range(4)
-
 BITS = {b"SEEN": SEEN, b"ANSWERED": ANSWERED, b"FLAGGED": FLAGGED, b"DELETED": DELETED, b"DRAFT": DRAFT}
+_HAS = {bit: bytes(bool(bits & bit) for bits in range(256)) for bit in BITS.values()}
+
+# How dear a key is: 0 the view, 1 numbers, 2 headers, 3 whole messages.
+VIEW, NUMBER, HEADERS, WHOLE = range(4)
+COSTS = {b"BEFORE": NUMBER, b"ON": NUMBER, b"SINCE": NUMBER, b"SENTBEFORE": HEADERS, b"SENTON": HEADERS,
+         b"SENTSINCE": HEADERS, b"LARGER": WHOLE, b"SMALLER": WHOLE, b"HEADER": HEADERS, b"BCC": HEADERS,
+         b"CC": HEADERS, b"FROM": HEADERS, b"SUBJECT": HEADERS, b"TO": HEADERS, b"BODY": WHOLE,
+         b"TEXT": WHOLE}
+FIELDS = {b"BCC": "find-bcc", b"CC": "find-cc", b"FROM": "find-from", b"SUBJECT": "find-subject",
+          b"TO": "find-to"}
+# the kinds that a text is looked for in; the first brings the others along
+BODY = ("find-body",)
+TEXT = ("find-body", "find-header", "find-inner")
+SPARSE = 8                             # of one in so many messages values are taken one by one
+PIECE = 2000                           # messages whose texts are had at once, where there is much of them
+HUGE = 64 << 20                        # octets of a column that is searched piece by piece
 
 
-def _bit(bit: int, wanted: bool) -> Test:
-    def test(subject: Subject) -> bool:
-        return bool(subject.session.need_selected().view.bits(subject.seq) & bit) == wanted
-    return test
-
-
-def _recent(wanted: bool) -> Test:
-    def test(subject: Subject) -> bool:
-        return (subject.uid in subject.session.need_selected().view.recent) == wanted
-    return test
-
-
-def _keyword(word: bytes, wanted: bool) -> Test:
-    lowered = word.lower()
-
-    def test(subject: Subject) -> bool:
-        words = subject.session.need_selected().view.words(subject.uid)
-        return any(have.lower() == lowered for have in words) == wanted
-    return test
-
-
-def _day(when: Callable[[Subject], int | None], compare: Callable[[int, int], bool],
-         day: int) -> Test:
-    def test(subject: Subject) -> bool:
-        own = when(subject)
-        return own is not None and compare(own, day)
-    return test
-
-
-def _arrived(subject: Subject) -> int:
-    """The day of INTERNALDATE in the server's time zone, as an ordinal."""
-    from datetime import date
-    local = time.localtime(subject.mtime)
-    return date(local.tm_year, local.tm_mon, local.tm_mday).toordinal()
-
-
-def _sent(subject: Subject) -> int | None:
-    return subject.header.sent_day()
-
-
-DAYS: dict[bytes, tuple[int, Callable[[Subject], int | None], Callable[[int, int], bool]]] = {
-    b"BEFORE": (STAT, _arrived, int.__lt__), b"ON": (STAT, _arrived, int.__eq__),
-    b"SINCE": (STAT, _arrived, int.__ge__), b"SENTBEFORE": (HEADERS, _sent, int.__lt__),
-    b"SENTON": (HEADERS, _sent, int.__eq__), b"SENTSINCE": (HEADERS, _sent, int.__ge__),
-}
+def _cost(key: Key) -> int:
+    if key.name in (b"AND", b"OR"):
+        return max(map(_cost, key.value), default=VIEW)
+    if key.name == b"NOT":
+        return _cost(key.value)
+    return COSTS.get(key.name, HEADERS if key.name in ext.keys("search_keys") else VIEW)
 
 
 class Program:
-    """A search tree compiled against one session's view."""
+    """A search in one session's view.  A mask has a byte for each message: 1 or 0."""
 
     def __init__(self, session: Session) -> None:
+        selected = session.need_selected()
         self.session = session
-        view = session.need_selected().view
-        self.count = len(view)
-        self.largest = view.uids[-1] if view.uids else 0
+        self.view = selected.view
+        self.uids = selected.view.uids
+        self.count = len(self.uids)
+        self.recall = selected.recall(session.limits)
+        self.recall.lost.clear()
 
-    def build(self, key: Key) -> tuple[int, Test]:
-        """(dearness, test) of a key."""
+    def run(self, key: Key) -> list[int]:
+        """Sequence numbers, ascending.  A message that vanished matches nothing that needs its file."""
+        found = self.mask(key, b"\1" * self.count)
+        if self.recall.lost:
+            found = _both(found, self._of_uids(self.recall.lost).translate(_FLIP))
+        return list(compress(range(1, self.count + 1), found))
+
+    def mask(self, key: Key, within: bytes) -> bytes:
+        """Which of the messages ``within`` match."""
         name, value = key.name, key.value
         if name == b"AND":
-            return self._all([self.build(part) for part in value])
+            for part in sorted(value, key=_cost):
+                if 1 not in within:
+                    break
+                within = self.mask(part, within)
+            return within
         if name == b"OR":
-            first, second = sorted((self.build(part) for part in value), key=lambda pair: pair[0])
-            one, two = first[1], second[1]
-            return second[0], lambda subject: one(subject) or two(subject)
+            first, second = sorted(value, key=_cost)
+            one = self.mask(first, within)
+            rest = _both(within, one.translate(_FLIP))
+            return _either(one, self.mask(second, rest)) if 1 in rest else one
         if name == b"NOT":
-            cost, inner = self.build(value)
-            return cost, lambda subject: not inner(subject)
-        return self._leaf(name, value)
+            return _both(within, self.mask(value, within).translate(_FLIP))
+        return _both(within, self._leaf(name, value, within))
 
-    @staticmethod
-    def _all(parts: list[tuple[int, Test]]) -> tuple[int, Test]:
-        parts.sort(key=lambda pair: pair[0])
-        tests = [test for _, test in parts]
-        return (parts[-1][0] if parts else VIEW), lambda subject: all(test(subject) for test in tests)
-
-    def _leaf(self, name: bytes, value: Any) -> tuple[int, Test]:
+    def _leaf(self, name: bytes, value: Any, within: bytes) -> bytes:
+        """A mask that is right where ``within`` is 1."""
         if name == b"ALL":
-            return VIEW, lambda subject: True
+            return within
         if name in BITS:
-            return VIEW, _bit(BITS[name], True)
+            return bytes(self.view.flags.translate(_HAS[BITS[name]]))
         if name.startswith(b"UN") and name[2:] in BITS:
-            return VIEW, _bit(BITS[name[2:]], False)
+            return bytes(self.view.flags.translate(_HAS[BITS[name[2:]]]).translate(_FLIP))
         if name in (b"KEYWORD", b"UNKEYWORD"):
-            return VIEW, _keyword(value, name == b"KEYWORD")
-        if name in (b"RECENT", b"OLD"):
-            return VIEW, _recent(name == b"RECENT")
-        if name == b"NEW":
-            return self._all([(VIEW, _recent(True)), (VIEW, _bit(SEEN, False))])
+            wanted = value.lower()
+            have = self._of_uids([uid for uid, words in self.view.keywords.items()
+                                  if any(word.lower() == wanted for word in words)])
+            return have if name == b"KEYWORD" else have.translate(_FLIP)
+        if name in (b"RECENT", b"OLD", b"NEW"):
+            recent = self._of_uids(self.view.recent)
+            if name == b"NEW":
+                return _both(recent, self._leaf(b"UNSEEN", None, within))
+            return recent if name == b"RECENT" else recent.translate(_FLIP)
         if name in (b"SEQSET", b"UID"):
-            return VIEW, self._numbers(name == b"UID", value)
-        if name in DAYS:
-            cost, when, compare = DAYS[name]
-            return cost, _day(when, compare, value)
+            return self._numbers(name == b"UID", value)
+        if name in (b"BEFORE", b"ON", b"SINCE"):
+            return self._compare("date", "d", within, *_arrival(name, value))
+        if name in (b"SENTBEFORE", b"SENTON", b"SENTSINCE"):
+            low, high = _range(name[4:], value, value + 1)
+            return self._compare("day", "q", within, max(low, 1), high)
         if name == b"LARGER":
-            return WHOLE, lambda subject: subject.message.size > value
+            return self._compare("size", "q", within, value + 1, _MOST)
         if name == b"SMALLER":
-            return WHOLE, lambda subject: subject.message.size < value
+            return self._compare("size", "q", within, 0, value)
         if name == b"HEADER":
             field, text = value
-            return HEADERS, lambda subject: subject.header.header_contains(field, text)
+            if field.upper() not in FIELDS:
+                return self._one_by_one(within, lambda subject: subject.header.header_contains(field, text))
+            name, value = field.upper(), text
+        if name in FIELDS:
+            return self._find((FIELDS[name],), value, within)
         if name == b"BODY":
-            return WHOLE, lambda subject: subject.message.body_contains(value)
+            return self._find(BODY, value, within) if value else within
         if name == b"TEXT":
-            return WHOLE, lambda subject: subject.message.text_contains(value)
-        if name in (b"BCC", b"CC", b"FROM", b"SUBJECT", b"TO"):
-            return HEADERS, lambda subject: subject.header.header_contains(name, value)
+            return self._find(TEXT, value, within) if value else within
         test: Callable[[Session, int, Any], bool] = ext.find("search_keys", name)[1]
-        return HEADERS, lambda subject: test(self.session, subject.seq, value)
+        return self._one_by_one(within, lambda subject: test(self.session, subject.seq, value))
 
-    def _numbers(self, by_uid: bool, numbers: Any) -> Test:
-        ranges = numbers.resolve(self.largest if by_uid else self.count)
-        if by_uid:
-            return lambda subject: any(low <= subject.uid <= high for low, high in ranges)
-        return lambda subject: any(low <= subject.seq <= high for low, high in ranges)
+    # -- masks of several kinds
+
+    def _of_uids(self, uids: Iterable[int]) -> bytes:
+        found = bytearray(self.count)
+        for uid in uids:
+            seq = self.view.seq(uid)
+            if seq:
+                found[seq - 1] = 1
+        return bytes(found)
+
+    def _numbers(self, by_uid: bool, numbers: Any) -> bytes:
+        found = bytearray(self.count)
+        largest = (self.uids[-1] if self.uids else 0) if by_uid else self.count
+        for low, high in numbers.resolve(largest):
+            seqs = (self.view.seqs_of_uids if by_uid else self.view.seqs_in)([(low, high)])
+            first = next(iter(seqs), 0)
+            if first:
+                more = sum(1 for _ in seqs) + 1
+                found[first - 1:first - 1 + more] = b"\1" * more
+        return bytes(found)
+
+    def _some(self, within: bytes) -> array[int]:
+        """The UIDs ``within``."""
+        return array("I", compress(self.uids, within))
+
+    def _spread(self, within: bytes, found: Iterable[object]) -> bytes:
+        """A mask of all messages from one truth for each ``within``."""
+        mask = bytearray(self.count)
+        for at, true in zip(compress(range(self.count), within), found, strict=True):
+            if true:
+                mask[at] = 1
+        return bytes(mask)
+
+    def _compare(self, kind: str, typecode: str, within: bytes, low: float, high: float) -> bytes:
+        """Numbers from ``low`` to below ``high``."""
+        if within.count(1) * SPARSE < self.count:
+            found = self.recall.numbers(kind, self._some(within), typecode)
+            return self._spread(within, [value is not None and low <= value < high for value in found])
+        return bytes([value is not None and low <= value < high
+                      for value in self.recall.numbers(kind, self.uids, typecode)])
+
+    def _find(self, kinds: Sequence[str], text: str, within: bytes) -> bytes:
+        """Texts that hold ``text``."""
+        needle = fold(text).encode("utf-8", "surrogatepass") or b"\n"         # "": is there a text at all?
+        if within.count(1) * SPARSE < self.count:
+            return self._spread(within, self._in_values(kinds, needle, self._some(within)))
+        cache = self.recall.folder.cache
+        if any(cache.size(kind) > HUGE for kind in kinds):
+            return self._find_in_pieces(kinds, needle)
+        mask = bytearray(self.count)
+        for kind in kinds:
+            column = self.recall.column(kind, self.uids)
+            for row in _rows(column.blob, column.ends, needle):
+                mask[row] = 1
+        return bytes(mask)
+
+    def _in_values(self, kinds: Sequence[str], needle: bytes, uids: array[int],
+                   known: bool = True) -> list[bool]:
+        found = []
+        for start in range(0, len(uids), PIECE):
+            values = self.recall.take(kinds, uids[start:start + PIECE], known)
+            found += [any(value is not None and needle in value for value in texts)
+                      for texts in zip(*values, strict=True)]
+        return found
+
+    def _find_in_pieces(self, kinds: Sequence[str], needle: bytes) -> bytes:
+        """Segment by segment, so that the memory needed does not grow with the folder."""
+        hits: list[int] = []
+        unknown: set[int] = set()
+        for kind in kinds:
+            left = set(self.uids)
+            for uids, ends, blob in self.recall.folder.cache.segments(kind):
+                left.difference_update(uids)
+                hits += [uids[row] for row in _rows(blob, ends, needle)]
+            unknown |= left
+        others = array("I", sorted(unknown))
+        hits += compress(others, self._in_values(kinds, needle, others, known=False))
+        return self._of_uids(hits)
+
+    def _one_by_one(self, within: bytes, test: Callable[[Subject], bool]) -> bytes:
+        mask = bytearray(self.count)
+        for seq in compress(range(1, self.count + 1), within):
+            try:
+                mask[seq - 1] = test(Subject(self.session, seq))
+            except Vanished:
+                self.recall.lost.add(self.uids[seq - 1])
+        return bytes(mask)
 
 
-def run(session: Session, key: Key, seqs: Iterable[int] | None = None) -> Iterator[int]:
-    """Sequence numbers of the messages that match, in the order of ``seqs``
-    (default: ascending).
+def _rows(blob: bytes, ends: array[int], needle: bytes) -> Iterator[int]:
+    """Which of the texts that stand in ``blob`` hold ``needle``."""
+    at = blob.find(needle)
+    while at >= 0:
+        row = bisect_right(ends, at)
+        yield row
+        at = blob.find(needle, ends[row])
 
-    A message that vanished matches nothing that needs its file.
-    """
-    test = Program(session).build(key)[1]
-    if seqs is None:
-        seqs = range(1, len(session.need_selected().view) + 1)
-    for seq in seqs:
-        try:
-            if test(Subject(session, seq)):
-                yield seq
-        except Vanished:
-            continue
+
+_FLIP = bytes([1, 0]) + bytes(254)         # what is matched is not, and the reverse
+_MOST = 1 << 62
+
+
+def _both(one: bytes, two: bytes) -> bytes:
+    return (int.from_bytes(one, "little") & int.from_bytes(two, "little")).to_bytes(len(one), "little")
+
+
+def _either(one: bytes, two: bytes) -> bytes:
+    return (int.from_bytes(one, "little") | int.from_bytes(two, "little")).to_bytes(len(one), "little")
+
+
+def _range(name: bytes, start: float, end: float) -> tuple[float, float]:
+    """What BEFORE, ON or SINCE a day that lasts from ``start`` to ``end`` is."""
+    return (-_MOST if name == b"BEFORE" else start), (start if name == b"BEFORE" else
+                                                      end if name == b"ON" else _MOST)
+
+
+def _arrival(name: bytes, day: int) -> tuple[float, float]:
+    """INTERNALDATE by days of the server's time zone."""
+    return _range(name, _midnight(day), _midnight(day + 1))
+
+
+def _midnight(day: int) -> float:
+    """When the day with this ordinal begins here."""
+    when = time.gmtime((day - EPOCH) * 86400)
+    return time.mktime((when.tm_year, when.tm_mon, when.tm_mday, 0, 0, 0, 0, 0, -1))
+
+
+def run(session: Session, key: Key) -> list[int]:
+    """Sequence numbers of the messages that match, ascending."""
+    return Program(session).run(key)
 
 
 def keys_of_extensions() -> dict[bytes, Callable[[Args], Any]]:
@@ -190,7 +294,7 @@ def search(session: Session, args: Args) -> str:
         session.write(b"* SEARCH%s\r\n" % b"".join(b" %d" % number for number in found))
         return "SEARCH done."
     options = options or [b"ALL"]
-    found = numbers(session, _ends(session, key, options), by_uid)
+    found = numbers(session, run(session, key), by_uid)
     line = b"* ESEARCH (TAG %s)%s" % (out.quoted(args.tag), b" UID" if by_uid else b"")
     for option in dict.fromkeys(options):
         value = ext.find("search_returns", option)(found)
@@ -198,19 +302,6 @@ def search(session: Session, args: Args) -> str:
             line += b" " + option + b" " + value
     session.write(line + b"\r\n")
     return "SEARCH done."
-
-
-def _ends(session: Session, key: Key, options: list[bytes]) -> list[int]:
-    """The matches that the options need: for MIN and MAX alone only the first and the last."""
-    if not {b"MIN", b"MAX"}.issuperset(options):
-        return list(run(session, key))
-    found = []
-    if b"MIN" in options:
-        found += [seq for seq, _ in zip(run(session, key), (1,), strict=False)]
-    if b"MAX" in options:
-        backwards = range(len(session.need_selected().view), 0, -1)
-        found += [seq for seq, _ in zip(run(session, key, backwards), (1,), strict=False)]
-    return found
 
 
 command(b"SEARCH", when=SELECTED, flags=USES_SEQ)(search)

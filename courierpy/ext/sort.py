@@ -1,17 +1,18 @@
 """SORT and UID SORT.  RFC 5256 BASE.6.4.SORT; texts are compared by RFC 5051."""
 from __future__ import annotations
 
+from array import array
+
 from courierpy.commands import SELECTED, USES_SEQ, command
-from courierpy.commands.cmd_fetch import Subject
 from courierpy.commands.cmd_search import keys_of_extensions, numbers, run
 from courierpy.errors import Bad, No
 from courierpy.ext import Extension
-from courierpy.maildir.errors import Vanished
+from courierpy.recall import NO_DATE, Recall
 from courierpy.wire import searchkeys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from courierpy.session import Session
@@ -19,30 +20,34 @@ if TYPE_CHECKING:
     from courierpy.wire.searchkeys import Key
 
 
-def sent(subject: Subject) -> float:
-    """The sent date; INTERNALDATE without one (RFC 5256 2.2)."""
-    date = subject.header.sent_time()
-    return subject.mtime if date is None else date
+def sent(recall: Recall, uids: array[int]) -> Sequence[float]:
+    """The sent dates; INTERNALDATE of those without one (RFC 5256 2.2)."""
+    dates = recall.numbers("sent", uids, "d")
+    if None not in dates and NO_DATE not in dates:
+        return dates  # type: ignore[return-value]
+    arrived = recall.numbers("date", uids, "d")
+    return [(when or 0.0) if own is None or own == NO_DATE else own
+            for own, when in zip(dates, arrived, strict=True)]
 
 
-def _first_mailbox(field: bytes) -> Callable[[Subject], str]:
-    def key(subject: Subject) -> str:
-        from courierpy.message.collation import key as collation_key
-        return collation_key(subject.header.first_mailbox(field))
-    return key
+def _number(kind: str, typecode: str) -> Callable[[Recall, array[int]], Sequence[float]]:
+    # a message that vanished comes before all others
+    return lambda recall, uids: [value or 0 for value in recall.numbers(kind, uids, typecode)]
 
 
-def _subject(subject: Subject) -> str:
-    return subject.header.base_subject()[0]
+def _text(kind: str) -> Callable[[Recall, array[int]], Sequence[bytes]]:
+    # keys in UTF-8: octets are in order as the characters are
+    return lambda recall, uids: [value or b"" for value in recall.values(kind, uids)]
 
 
-CRITERIA: dict[bytes, Callable[[Subject], Any]] = {
-    b"ARRIVAL": lambda subject: subject.mtime, b"CC": _first_mailbox(b"cc"), b"DATE": sent,
-    b"FROM": _first_mailbox(b"from"), b"SIZE": lambda subject: subject.message.size,
-    b"SUBJECT": _subject, b"TO": _first_mailbox(b"to"),
+def _subject(recall: Recall, uids: array[int]) -> Sequence[bytes]:
+    return [value[1:] if value else b"" for value in recall.values("subject", uids)]
+
+
+CRITERIA: dict[bytes, Callable[[Recall, array[int]], Sequence[Any]]] = {
+    b"ARRIVAL": _number("date", "d"), b"CC": _text("cc"), b"DATE": sent, b"FROM": _text("from"),
+    b"SIZE": _number("size", "q"), b"SUBJECT": _subject, b"TO": _text("to"),
 }
-# of a message that vanished: what every other value comes after
-NOTHING: dict[bytes, Any] = {b"ARRIVAL": 0, b"DATE": 0, b"SIZE": 0}
 
 
 def allowed(session: Session) -> None:
@@ -87,19 +92,17 @@ def sort(session: Session, args: Args) -> str:
     program = take_program(args)
     allowed(session)
 
-    rows: list[tuple[int, list[Any]]] = []
-    for seq in run(session, program):
-        subject = Subject(session, seq)
-        try:
-            rows.append((seq, [CRITERIA[word](subject) for word, _ in criteria]))
-        except Vanished:
-            rows.append((seq, [NOTHING.get(word, "") for word, _ in criteria]))
+    selected = session.need_selected()
+    seqs = run(session, program)
+    uids = selected.view.uids
+    chosen = uids if len(seqs) == len(uids) else array("I", [uids[seq - 1] for seq in seqs])
+    order = list(range(len(seqs)))
     # each sort keeps the order of the one before: the first criterion comes last, ties
     # stay in the order of their sequence numbers, reversed or not
-    for at in range(len(criteria) - 1, -1, -1):
-        rows.sort(key=lambda row: row[1][at], reverse=criteria[at][1])  # noqa: B023
-    found = numbers(session, [seq for seq, _ in rows], args.command == b"UID SORT")
-    session.write(b"* SORT%s\r\n" % b"".join(b" %d" % number for number in found))
+    for word, backwards in reversed(criteria):
+        order.sort(key=CRITERIA[word](selected.recall(session.limits), chosen).__getitem__, reverse=backwards)
+    found = numbers(session, [seqs[at] for at in order], args.command == b"UID SORT")
+    session.write(b"* SORT%s\r\n" % b"".join([b" %d" % number for number in found]))
     return "SORT done."
 
 

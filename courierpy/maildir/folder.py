@@ -11,6 +11,7 @@ import time
 
 from courierpy.kinds import DELETED, NO_KEYWORDS, FlagChange, Snapshot
 from courierpy.maildir import listing, transfer
+from courierpy.maildir.cache import Cache
 from courierpy.maildir.draft import Draft
 from courierpy.maildir.errors import StoreError, Vanished, trouble
 from courierpy.maildir.files import read_header, remove_tree
@@ -22,15 +23,37 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
 TRIES = 10                         # for a file whose name another session changes at the same time
+WRITING = 2.0                      # seconds without a change after which a file is whole
 TMP_AGE = 36 * 3600                # seconds after which files in tmp/ are garbage
 
 
 class Folder(Scanner):
     """A mailbox: see Scanner for looking, here for messages."""
 
+    _cache: Cache | None = None
+
     def join(self) -> None:
         """A session has the folder open, until close()."""
         self.readers.join()
+
+    @property
+    def cache(self) -> Cache:
+        """What was computed of the messages, by all sessions."""
+        assert self._snapshot is not None
+        if self._cache is None or self._cache.uidvalidity != self._snapshot.uidvalidity:
+            self._cache = Cache(self.index, self._snapshot.uidvalidity)
+        return self._cache
+
+    def rest(self) -> None:
+        """Nothing happens for a while: free what can be had again."""
+        if self._cache is not None:
+            self._cache.forget()
+
+    def close(self, wait: bool = False) -> None:
+        if self._cache is not None:
+            self._cache.flush()
+            self._cache = None
+        super().close(wait)
 
     def told(self) -> None:
         """The client knows what is gone: nobody has to keep it for us."""
@@ -126,6 +149,22 @@ class Folder(Scanner):
                 return read_header(file) if header else file.readall()
         except OSError as error:
             raise trouble(f"{self.path}: uid {uid}", error) from None
+
+    def contents(self, uid: int, header: bool = False) -> tuple[bytes, float, bool]:
+        """(bytes as read() gives them, mtime, will they stay so?).  A file that somebody is
+        still writing may not: its size is not the one in its name, and it is young."""
+        fd = self._open(uid)
+        try:
+            with open(fd, "rb", buffering=0) as file:
+                found = os.fstat(fd)
+                data = read_header(file) if header else file.readall()
+        except OSError as error:
+            raise trouble(f"{self.path}: uid {uid}", error) from None
+        if time.time() - found.st_mtime > WRITING:
+            return data, found.st_mtime, True
+        row = self.held.row(uid) if self.held is not None else -1
+        name = self.held.file(row) if self.held is not None and row >= 0 else b""
+        return data, found.st_mtime, b",S=%d" % found.st_size in name
 
     def stat(self, uid: int) -> tuple[int, float]:
         """(octets on disk, mtime).  Raises Vanished."""

@@ -150,6 +150,4 @@ def _load() -> Any:
         return pyinotify
     finally:
         for name in stand_ins:
-            del sys.modules[name]
-        # one that is loaded later for its own sake shall be the real one
-        sys.modules.pop("pyinotify", None)
+            del sys.modules[name]      # one that is loaded later for its own sake shall be the real one

@@ -50,7 +50,7 @@ def references(mails: Iterable[Mail]) -> list[object]:
                          [mail.own for mail in mails], [mail.refs for mail in mails])
 
 
-def by_references(numbers: Sequence[int], dates: Sequence[float], subjects: Sequence[str],
+def by_references(numbers: Sequence[int], dates: Sequence[float], subjects: Sequence[str | bytes],
                   replies: Sequence[object], owns: Sequence[Hashable | None],
                   refs: Sequence[Iterable[Hashable]]) -> list[object]:
     """REFERENCES of messages given as columns, ``numbers`` ascending; see ``Mail`` for the
@@ -176,12 +176,12 @@ class _Forest:
             if self.mail[node] < 0:
                 key[node] = key[children[0]]
 
-    def merge(self, roots: list[int], key: list[int], subjects: Sequence[str],
+    def merge(self, roots: list[int], key: list[int], subjects: Sequence[str | bytes],
               replies: Sequence[object]) -> list[int]:
         """(5) Threads of one subject come together."""
         mail, children = self.mail, self.children
         said = [mail[node] if mail[node] >= 0 else mail[children[node][0]] for node in roots]
-        table: dict[str, tuple[int, int]] = {}     # subject -> (node, message that has the subject)
+        table: dict[str | bytes, tuple[int, int]] = {}     # subject -> (node, message that has the subject)
         for node, at in zip(roots, said, strict=True):         # (B)
             subject = subjects[at]
             if not subject:

@@ -11,13 +11,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-__all__ = ["FLAG_NAMES", "astring", "flag_list", "internaldate", "literal", "mailbox", "nstring",
-           "quoted", "render", "string"]
+__all__ = ["FLAG_LISTS", "FLAG_NAMES", "astring", "flag_list", "internaldate", "literal", "mailbox",
+           "nstring", "quoted", "render", "string"]
 
 # In the order in which FETCH shows them.
 FLAG_NAMES = ((DRAFT, b"\\Draft"), (ANSWERED, b"\\Answered"), (FLAGGED, b"\\Flagged"),
               (SEEN, b"\\Seen"), (DELETED, b"\\Deleted"))
 _FLAG_TEXT = tuple(b" ".join(name for bit, name in FLAG_NAMES if bits & bit) for bits in range(32))
+FLAG_LISTS = tuple(b"(" + text + b")" for text in _FLAG_TEXT)      # without keywords, by flag bits
 _NOT_QUOTABLE = re.compile(rb"[\x00\r\n\x80-\xff]")
 _NOT_QUOTABLE_UTF8 = re.compile(rb"[\x00\r\n]")
 _ATOM = re.compile(rb"[^\x00-\x20\x7f-\xff(){%*\"\\]+")
