@@ -30,6 +30,7 @@ def measure(lab: Lab, rows: list[Row], scale: Scale, runs: int) -> report.Result
                     figures = row.measure(At(lab, server, scale))
                 except (Refused, ValueError, OSError) as error:
                     print(f"row {row.number}, {server.name}: {error}", file=sys.stderr)
+                    print(server.last_words(), file=sys.stderr)
                     lab.failed.setdefault((row.number, server.name), str(error))
                     continue
                 for key, value in figures.items():
@@ -64,7 +65,7 @@ def main(words: list[str]) -> int:
     servers = options.servers.split(",")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))         # so that the servers are stopped
     start = time.monotonic()
-    with Lab(servers, options.source, where=options.folder) as lab:
+    with Lab(servers, options.source, where=options.folder, alone=not options.quick) as lab:
         for name, why in lab.missing.items():
             print(f"{name} is left out: {why}", file=sys.stderr)
         results = measure(lab, rows, scale, runs)

@@ -4,6 +4,8 @@ from __future__ import annotations
 import glob
 import os
 import shutil
+import socket
+import sys
 import tempfile
 import time
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 OLD = 2.5                          # seconds after which a change counts as old for every server
+PATIENCE = 1800.0                  # seconds to wait for another run to end
 IDLE_ACCOUNTS = 20
 
 
@@ -63,14 +66,16 @@ class Lab:
     """A temporary folder with the corpora, the servers and their accounts.  A context manager."""
 
     def __init__(self, wanted: list[str], source: str, marks: list[str] | None = None,
-                 where: str | None = None) -> None:
+                 where: str | None = None, alone: bool = True) -> None:
+        self.alone = alone
+        self.turn = socket.socket(socket.AF_UNIX)
+        names = peers.accounts(account + mark for mark in marks or [""] for account in ACCOUNTS)
         self.folder = tempfile.mkdtemp(prefix="courierpy-bench-", dir=where)
         self.missing: dict[str, str] = {}
         self.servers: list[Server] = []
         self.failed: dict[tuple[int, str], str] = {}
         self.notes: dict[tuple[str, str], dict[str, object]] = {}
         self.made: set[tuple[str, str]] = set()
-        names = peers.accounts(account + mark for mark in marks or [""] for account in ACCOUNTS)
         self.owner = None if os.getuid() else names["tiny" + (marks or [""])[0]]
         os.chmod(self.folder, 0o755)
         kinds: list[Server] = [Courierpy(self.folder, names, source), Courier(self.folder, names),
@@ -78,6 +83,8 @@ class Lab:
         self.candidates = [server for server in kinds if server.name in wanted]
 
     def __enter__(self) -> Lab:
+        if self.alone:
+            self._wait_for_others()
         try:
             for server in self.candidates:
                 os.makedirs(server.folder, 0o755)
@@ -97,7 +104,21 @@ class Lab:
             raise
         return self
 
+    def _wait_for_others(self) -> None:
+        """Two runs at once would measure each other.  The name is free again when its process ends."""
+        end = time.monotonic() + PATIENCE
+        while True:
+            try:
+                self.turn.bind("\0courierpy-bench")
+                return
+            except OSError:
+                if time.monotonic() > end:
+                    print("another run is still going on; both will be disturbed", file=sys.stderr)
+                    return
+                time.sleep(1)
+
     def __exit__(self, *_: object) -> None:
+        self.turn.close()
         try:
             for server in self.servers:
                 server.stop()

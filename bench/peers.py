@@ -107,7 +107,7 @@ class Server:
 
     def last_words(self) -> str:
         with open(os.path.join(self.folder, "log"), encoding="utf-8", errors="replace") as file:
-            return file.read()[-2000:]
+            return file.read()[-2000:].strip()
 
     def roots(self) -> list[int]:
         return [process.pid for process in self.started]
@@ -258,6 +258,7 @@ log_path = {self.folder}/log
 mail_max_userip_connections = 1000
 default_client_limit = 4000
 default_process_limit = 1000
+default_vsz_limit = 2G
 passdb {{
   driver = passwd-file
   args = {self.folder}/passwd
@@ -294,4 +295,5 @@ def accounts(names: Iterable[str]) -> dict[str, tuple[int, int]]:
     """One user id for all but those that are idle: there a limit of the kernel counts by user."""
     if os.getuid():
         return {name: (os.getuid(), os.getgid()) for name in names}
-    return {name: (UID + int(name[4:]) + 1,) * 2 if name.startswith("idle") else (UID, UID) for name in names}
+    return {name: (UID + 1 + int(name[4:].partition("-")[0]),) * 2 if name.startswith("idle") else (UID, UID)
+            for name in names}

@@ -7,7 +7,7 @@ from html import escape
 COLOURS = {"courierpy": "#c0392b", "courier": "#2e6da4", "dovecot": "#3c8d40"}
 NAMES = {"courierpy": "courierpy", "courier": "Courier", "dovecot": "Dovecot"}
 COLUMNS = 4
-WIDTH, HEIGHT = 250, 190           # of a panel
+WIDTH, HEIGHT = 270, 190           # of a panel
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 28, 24      # from the panel's edge to its axes
 HEAD = 40                          # for the legend
 

@@ -215,7 +215,7 @@ free ports on 127.0.0.1, accounts and mail of their own in a temporary folder, a
 * Warm: an earlier session gave the same command. Cold: the server's index, caches and UIDs were removed;
   the messages are in the kernel's cache. SELECT is counted in its own rows only.
 * All servers check the same md5-crypt password and log to a file. Dovecot and Courier run as they are
-  shipped, with higher limits for connections; Courier with enhanced IDLE, as courierpy.
+  shipped, with higher limits for connections and memory; Courier with enhanced IDLE, as courierpy.
 * Durable APPEND: courierpy and Dovecot sync to disk before the answer, Courier does not.
 * CPU is what the server's processes and their reaped children used, from /proc. Memory is the
   proportional set size with so many sessions less that with none, divided by their number; "in IDLE"

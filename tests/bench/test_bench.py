@@ -115,7 +115,7 @@ def test_a_run_gives_figures(tmp_path: Path) -> None:
 
 @pytest.mark.server
 def test_each_server_is_stopped(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError), Lab(["courierpy"], str(REPO)) as lab:
+    with pytest.raises(RuntimeError), Lab(["courierpy"], str(REPO), alone=False) as lab:
         server = lab.servers[0]
         assert isinstance(server, Courierpy)
         pids = server.roots()
