@@ -39,8 +39,9 @@ def store(session: Session, args: Args) -> str:
     uids = [view.uids[seq - 1] for seq in seqs]
     change = FlagChange(mode, bits, keywords)
     done = selected.folder.store(uids, change)
-    if mode != "-":
-        sync.announce_keywords(session, sorted(keywords))
+    # what others set meanwhile shows too
+    known = frozenset(keywords if mode != "-" else ()).union(*{words for _, words in done.values()})
+    sync.announce_keywords(session, sorted(known))
     for seq, uid in zip(seqs, uids, strict=True):
         if uid not in done:
             continue

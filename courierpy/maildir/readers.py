@@ -91,24 +91,26 @@ class Readers:
         return os.fsdecode(match[2]) != self.host or alive(int(match[1]))
 
     def _sweep(self) -> None:
-        """Remove what every reader has told."""
+        """Remove what every reader has told, and what was left by readers that were killed."""
         try:
             names = os.listdir(self.tmp)
         except OSError:
             return
-        buried = [name for name in names if name.endswith(BURIED)]
         self.waiting = False
-        if not buried:
-            return
         oldest = None
-        for name in names:
-            if READER.fullmatch(name) and self._lives(name):
-                try:
-                    seen = os.stat(os.path.join(self.tmp, name)).st_mtime_ns
+        for name in filter(READER.fullmatch, names):
+            path = os.path.join(self.tmp, name)
+            try:
+                if self._lives(name):
+                    seen = os.stat(path).st_mtime_ns
                     oldest = seen if oldest is None else min(oldest, seen)
-                except OSError:
-                    continue           # it left
-        for name in buried:
+                else:
+                    os.unlink(path)
+            except OSError:
+                continue               # it left
+        for name in names:
+            if not name.endswith(BURIED):
+                continue
             path = os.path.join(self.tmp, name)
             try:
                 if oldest is None or os.stat(path, follow_symlinks=False).st_ctime_ns < oldest:

@@ -345,16 +345,18 @@ class Scanner:
 
     def _by_listing(self, locked: bool) -> bool:
         """What a reading of cur/ says."""
-        database = self._database(locked)
-        if database is None:
-            return False
         arrived = self._arrived()
         if arrived and not locked:
             return False
+        database = self._database(locked)
+        if database is None:
+            return False
+        disk, self._disk = self._disk, None      # ``held`` is not made of it yet, and may never be
         self._take(arrived)
         before = self.held
         self._own.clear()              # what is seen now may be later than that
         self.held, missing, unknown = holding.look(database, self._list_cur())
+        self._disk = disk
         missing = self._surely(missing)
         if before is not None:
             self._depart(before, self.held, missing)

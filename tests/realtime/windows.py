@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import socket
 import subprocess
@@ -16,31 +17,53 @@ DEADLINE = 30.0
 
 
 class Window:
-    """One session.  ``lines``: what came and was not taken yet."""
+    """One session.  ``buffer``: what came and was not taken yet.  ``pid``: of its process,
+    where it is a child of ours."""
 
-    def __init__(self, infd: int, outfd: int, close: Callable[[], object]) -> None:
+    def __init__(self, infd: int, outfd: int, close: Callable[[], object], pid: int = 0) -> None:
         self.infd = infd
         self.outfd = outfd
         self.close = close
+        self.pid = pid
         self.buffer = b""
         self.number = 0
 
     def send(self, line: str) -> None:
         os.write(self.outfd, line.encode() + b"\r\n")
 
+    def _more(self, end: float) -> None:
+        left = end - time.monotonic()
+        if left <= 0 or not select.select([self.infd], [], [], left)[0]:
+            raise AssertionError(f"nothing within {DEADLINE} seconds; so far {self.buffer!r}")
+        data = os.read(self.infd, 65536)
+        if not data:
+            raise AssertionError(f"the server closed the connection; so far {self.buffer!r}")
+        self.buffer += data
+
     def line(self, deadline: float = DEADLINE) -> str:
         """The next line; literals are not understood here."""
         end = time.monotonic() + deadline
         while b"\r\n" not in self.buffer:
-            left = end - time.monotonic()
-            if left <= 0 or not select.select([self.infd], [], [], left)[0]:
-                raise AssertionError(f"no line within {deadline} seconds; so far {self.buffer!r}")
-            data = os.read(self.infd, 65536)
-            if not data:
-                raise AssertionError(f"the server closed the connection; so far {self.buffer!r}")
-            self.buffer += data
+            self._more(end)
         line, _, self.buffer = self.buffer.partition(b"\r\n")
         return line.decode()
+
+    def response(self) -> bytes:
+        """The next line with its literals, without the CRLF at its end."""
+        end = time.monotonic() + DEADLINE
+        at = 0
+        while True:
+            stop = self.buffer.find(b"\r\n", at)
+            if stop < 0:
+                self._more(end)
+                continue
+            literal = re.search(rb"\{(\d+)\}$", self.buffer[at:stop])
+            if literal is None:
+                found, self.buffer = self.buffer[:stop], self.buffer[stop + 2:]
+                return found
+            at = stop + 2 + int(literal[1])
+            while len(self.buffer) < at:
+                self._more(end)
 
     def until(self, end: str) -> list[str]:
         """Lines up to one that begins with ``end``, which is the last."""
@@ -95,7 +118,7 @@ def over_pipe(maildir: Path, **environ: str) -> Window:
         process.stdout.close()
         process.wait(20)
 
-    window = Window(process.stdout.fileno(), process.stdin.fileno(), close)
+    window = Window(process.stdout.fileno(), process.stdin.fileno(), close, process.pid)
     assert window.line().startswith("* PREAUTH ")
     return window
 
