@@ -12,7 +12,7 @@ from tests.conftest import plain_environ
 from tests.faults.nursery import Nursery
 
 # well below the 14 seconds that a server waits for a lock: a lock left behind must not be waited for
-DEADLINE = 6.0
+DEADLINE = 5.0
 
 
 class Dead(Exception):
@@ -107,6 +107,14 @@ class Talk:
         """The responses to a command that must succeed."""
         found = self.do(command)
         assert found[-1].startswith(b"t OK"), f"{command!r} was answered {found[-1]!r}"
+        return found
+
+    def all_ok(self, *commands: bytes) -> list[list[bytes]]:
+        """The same for commands without literals, sent in one piece."""
+        self._send(b"".join(b"t " + command + b"\r\n" for command in commands))
+        found = [self.until(b"t ") for _ in commands]
+        for command, responses in zip(commands, found, strict=True):
+            assert responses[-1].startswith(b"t OK"), f"{command!r} was answered {responses[-1]!r}"
         return found
 
     def descriptors(self) -> int:

@@ -119,10 +119,13 @@ def copy(source: Path, target: Path) -> None:
         os.utime(top, (past, past))
 
 
-def mails(talk: Talk) -> dict[int, Mail]:
-    """The messages of the selected mailbox."""
+FETCH = b"UID FETCH 1:* (UID FLAGS BODY.PEEK[])"
+
+
+def mails(responses: list[bytes]) -> dict[int, Mail]:
+    """The messages that were answered to FETCH."""
     found: dict[int, Mail] = {}
-    for response in talk.ok(b"UID FETCH 1:* (UID FLAGS BODY.PEEK[])"):
+    for response in responses:
         uid = re.search(rb"\bUID (\d+)", response)
         flags = re.search(rb"\bFLAGS \(([^)]*)\)", response)
         body = re.search(rb"BODY\[\] \{(\d+)\}\r\n", response)
@@ -152,15 +155,28 @@ def _names(responses: list[bytes]) -> set[str]:
 def look(talk: Talk) -> World:
     """All that a client can see."""
     boxes = {}
-    subscribed = _names(talk.ok(b'LSUB "" "*"'))
-    for name in sorted(_names(talk.ok(b'LIST "" "*"'))):
-        selected = talk.ok(b"SELECT " + name.encode())
-        found = mails(talk)
+    lsub, listed = talk.all_ok(b'LSUB "" "*"', b'LIST "" "*"')
+    names = sorted(_names(listed))
+    answers = talk.all_ok(*(command for name in names for command in (b"SELECT " + name.encode(), FETCH)))
+    for name, selected, fetched in zip(names, answers[::2], answers[1::2], strict=True):
+        found = mails(fetched)
         exists = sum(int(line.split()[1]) for line in selected if line.endswith(b" EXISTS"))
         assert exists == len(found), f"{name}: {exists} EXISTS, {len(found)} messages"
         boxes[name] = Box(number(selected, b"UIDVALIDITY"), number(selected, b"UIDNEXT"), found)
         assert all(uid < boxes[name].uidnext for uid in found), f"{name}: {boxes[name]}"
-    return World(boxes, subscribed)
+    return World(boxes, _names(lsub))
+
+
+def folder_of(maildir: Path, name: str) -> Path:
+    return maildir if name == "INBOX" else maildir / name.removeprefix("INBOX")
+
+
+def numbers_of(folder: Path) -> tuple[list[int], dict[int, str]]:
+    """The uiddb: its first line, and base names by UID."""
+    head, *lines = (folder / "courierimapuiddb").read_text().splitlines()
+    numbers = {int(uid): base for uid, _, base in (line.partition(" ") for line in lines)}
+    assert len(numbers) == len(lines) == len(set(numbers.values())), f"{folder.name}: numbered twice: {lines}"
+    return [int(word) for word in head.split()], numbers
 
 
 def check_files(maildir: Path, seen: World) -> None:
@@ -171,20 +187,17 @@ def check_files(maildir: Path, seen: World) -> None:
     assert not half, f"folders half made or half removed: {half}"
     assert {"INBOX" + entry for entry in entries} | {"INBOX"} == set(seen.boxes), sorted(entries)
     for name, box in seen.boxes.items():
-        folder = maildir / name.removeprefix("INBOX") if name != "INBOX" else maildir
+        folder = folder_of(maildir, name)
         files: dict[str, str] = {}
         for part in ("cur", "new"):
             for file in (folder / part).iterdir():
                 base = file.name.rpartition(":")[0] or file.name
                 assert base not in files, f"{name}: {base} is there twice"
                 files[base] = label_of(file.read_bytes().replace(b"\n", b"\r\n"), f"{name}: {file.name}")
-        lines = (folder / "courierimapuiddb").read_text().splitlines()
-        version, uidvalidity, uidnext = map(int, lines[0].split())
-        numbers = {int(line.split(" ", 1)[0]): line.split(" ", 1)[1] for line in lines[1:]}
-        assert (version, uidvalidity, uidnext) == (1, box.uidvalidity, box.uidnext), f"{name}: {lines[0]}"
-        assert len(numbers) == len(lines) - 1 == len(set(numbers.values())), f"{name}: numbered twice"
+        head, numbers = numbers_of(folder)
+        assert head == [1, box.uidvalidity, box.uidnext], f"{name}: the uiddb begins with {head}"
         assert {uid: files.get(base) for uid, base in numbers.items()} == {
-            uid: mail.label for uid, mail in box.mails.items()}, f"{name}: the uiddb is {lines}"
+            uid: mail.label for uid, mail in box.mails.items()}, f"{name}: the uiddb has {numbers}"
 
 
 def leftovers(maildir: Path) -> list[str]:
