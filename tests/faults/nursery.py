@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from typing import Any
 
 from tests.conftest import REPO, plain_environ
@@ -22,6 +23,7 @@ class Nursery:
     """The side of the tests."""
 
     def __init__(self) -> None:
+        self.lock = threading.Lock()           # cases run side by side
         self.socket, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.socket.settimeout(60)
         with other:
@@ -32,8 +34,9 @@ class Nursery:
 
     def birth(self, request: dict[str, Any], fds: list[int]) -> int:
         """The pid of a server with these descriptors."""
-        socket.send_fds(self.socket, [json.dumps(request).encode()], fds)
-        return int(self.socket.recv(16))
+        with self.lock:
+            socket.send_fds(self.socket, [json.dumps(request).encode()], fds)
+            return int(self.socket.recv(16))
 
     def close(self) -> None:
         self.socket.close()
