@@ -52,9 +52,8 @@ def main(argv: list[str], environ: Mapping[str, str], conn: Conn | None = None) 
     except TimedOut:
         return daemon.timed_out()
     finally:
-        daemon.close()
-        if conn is None:
-            client.end()
+        client.end()
+        daemon.close()                 # nobody waits for us any more
 
 
 class _Imapd:
@@ -283,7 +282,7 @@ class _Imapd:
 
     def close(self) -> None:
         if self.session is not None and self.session.selected is not None:
-            self.session.selected.folder.close()
+            self.session.selected.folder.close(wait=True)
 
 
 def _true(value: str) -> bool:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from courierpy.maildir.folders import Folders
 
 
+LARGE = 1 << 16                    # octets of a directory that is not read twice without need
 HEARKEN = 0.1                      # seconds that a session waits to hear what the one with the lock does
 
 
@@ -92,6 +93,7 @@ class Scanner:
         self._looked = 0                        # when the last look began
         self._fresh: list[int] = []             # numbered by us, and in no snapshot yet
         self._entering: UidDb | None = None     # the numbers, as messages are brought in
+        self._readonly = False                  # as the last scan was
         self._shown: frozenset[int] = frozenset()          # recent, and left so for the next session
         self._stuck: frozenset[bytes] = frozenset()        # in new/, and cannot be moved
 
@@ -128,6 +130,14 @@ class Scanner:
             except Refused:
                 return
 
+    def _watch_first(self) -> None:
+        """What is about to be read is large: hear from now on what changes, and read it once."""
+        if self._watch is None and self.held is None and os.stat(self.cur).st_size >= LARGE:
+            try:
+                self.watch()
+            except Refused:
+                return
+
     def _hear(self) -> bool:
         """Was there anything?"""
         assert self._watch is not None
@@ -153,6 +163,7 @@ class Scanner:
 
         ``readonly``: what nobody saw before stays recent for the next session.
         """
+        self._readonly = readonly
         looked = self.readers.now()
         if self._snapshot is not None and self._quiet():
             self._looked = looked
@@ -235,6 +246,7 @@ class Scanner:
         elif self._watch is not None and not self._heard.everything:
             done = self._by_events(locked)
         if done is None:
+            self._watch_first()
             done = self._by_listing(locked)
         if not done:
             return False
@@ -465,11 +477,13 @@ class Scanner:
     def next_number(self) -> int:
         """Everything that is there has its number; what comes gets this one and the following."""
         if self.held is not None:
-            recent = self._snapshot.recent if self._snapshot is not None else frozenset()
-            self._update(True, False)
+            self._update(True, self._readonly)
             assert self._snapshot is not None
-            # they are told by the scan after the command
-            self._fresh += recent | self._snapshot.recent
+            # what it found is told by the scan after the command
+            if self._readonly:
+                self._shown -= self._snapshot.recent
+            else:
+                self._fresh += self._snapshot.recent
             self._snapshot = _with_recent(self._snapshot, frozenset())
             self._entering = self._need_names().database
         else:
@@ -561,15 +575,8 @@ class Scanner:
     def _indexed(self) -> UidDb | None:
         """The numbers as the index has them, if they are of this very file."""
         columns = self.index.load()
-        if columns is None or columns.database.key is None or columns.database.key != uiddb.stamp(self.path):
+        if columns is None or not columns.database.fill(os.path.join(self.path, uiddb.NAME)):
             return None
-        try:
-            with open(os.path.join(self.path, uiddb.NAME), "rb", buffering=0) as file:
-                text = file.readall()
-        except OSError:
-            return None                # who reads it next says why
-        if len(text) == columns.database.key[2]:
-            columns.database.body = text.partition(b"\n")[2]
         return columns.database
 
     def _was_cut(self, found: UidDb) -> bool:
@@ -641,10 +648,10 @@ class Scanner:
         mine = held.database
         if mine.body is not None:
             return held
-        found = uiddb.read(os.path.join(self.path, uiddb.NAME))
-        if found is not None and found.key == mine.key:
-            mine.body = found.body
+        path = os.path.join(self.path, uiddb.NAME)
+        if mine.fill(path):
             return held
+        found = uiddb.read(path)
         # another file since: the names of the messages that it still has, and of those that
         # others took from it
         names: dict[int, bytes] = {}
@@ -726,7 +733,7 @@ class Scanner:
             if self._unwritten and self._lock.take(lambda: True):
                 self._owed = True
                 try:
-                    self._update(True, False)
+                    self._update(True, True)   # nobody is told any more what is recent
                 finally:
                     self._lock.release()
             stamps = self._stamp()
@@ -737,13 +744,16 @@ class Scanner:
                 return
             if self._watch is not None:
                 if self._hear():
-                    self._update(False, False)
+                    self._update(False, True)
                     if self._heard or self._unwritten or self._fresh:
                         return
                 if self._stamp() != stamps:
                     return
             elif stamps != self._stamps:
                 return
+            if self.held.database.body is not None \
+                    and len(self.held.database.content()) != stamps.database[2]:
+                return                 # the file says the same in other words: lines begin elsewhere
             self.index.save(self._columns(stamps))
             self._unsaved = False
         except StoreError:

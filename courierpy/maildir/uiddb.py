@@ -60,6 +60,21 @@ class UidDb:
         return cls(uidvalidity, uidnext, array("I", [uid for uid, _ in rows]), b"".join(texts),
                    _starts(map(len, texts)), key, damaged)
 
+    def fill(self, path: str) -> bool:
+        """Read the lines of a file whose numbers are known; False when it is another file now."""
+        try:
+            with open(path, "rb", buffering=0) as file:
+                found = key_of(os.fstat(file.fileno()))
+                data = file.readall() if found == self.key else b""
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise trouble(path, error) from None
+        if found != self.key or len(data) != found[2]:
+            return False
+        self.body = data.partition(b"\n")[2]
+        return True
+
     @property
     def text(self) -> bytes:
         """The lines.  They must be there: see Folder, which reads them when it must."""
