@@ -46,6 +46,10 @@ STAYS = "the settings in force stay"
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 
+class RehearsalFailed(Exception):
+    """The sessions of this program do not work; str() says how."""
+
+
 def run() -> None:
     """The ``couriertcpd`` command."""
     import sys
@@ -117,6 +121,10 @@ class Listener:
         except TlsError as error:
             log.crit(str(error))
             return 1
+        try:
+            self._rehearse()
+        except RehearsalFailed as error:
+            log.crit(str(error))
         path = self.options.text.get("pid")
         if left is not None:
             self._go_on(left)
@@ -153,10 +161,22 @@ class Listener:
         """Would a start succeed?  The reason why not goes to the log; gives the exit status."""
         try:
             self._load()
-        except (TlsError, access.AccessError) as error:
+            self._rehearse()
+        except (TlsError, access.AccessError, RehearsalFailed) as error:
             log.err(f"{error}; {STAYS}")
             return REFUSED
         return 0
+
+    def _rehearse(self) -> None:
+        """RehearsalFailed: the program starts, but its sessions do not work."""
+        if self.in_process:
+            from courierpy import preload
+            try:
+                preload.rehearse(self.environ)
+            except OSError as error:
+                log.warn(f"no rehearsal of a session: {error}")
+            except preload.Failed as error:
+                raise RehearsalFailed(f"rehearsal of a session: {error}") from None
 
     def _load(self) -> None:
         """Rules, certificates and, for connections in this process, the program.  AccessError, TlsError."""
@@ -169,9 +189,6 @@ class Listener:
         if self.in_process:
             from courierpy import preload
             preload.preload()
-            trouble = preload.rehearse(self.environ)
-            if trouble:
-                log.crit(f"rehearsal of a session: {trouble}")
             self.start = preload.program(self.program, self.arguments)
 
     def _listen(self) -> bool:

@@ -36,7 +36,7 @@ NEVER_IN_THE_LISTENER = ("logging", "random", "threading", "subprocess", "email"
 def test_the_listener_loads_all_before_the_first_connection_and_nothing_heavy(tmp_path: Path) -> None:
     program = ("import sys\nfrom courierpy import preload, tcpd\n"
                "preload.preload()\nbefore = set(sys.modules)\n"
-               "assert preload.rehearse({}) == '', preload.rehearse({})\n"
+               "preload.rehearse({})\n"
                "print('loaded', *sorted(before))\nprint('late', *sorted(set(sys.modules) - before))\n")
     words = interpreter("courierpy.tcpd")
     words[-1] = words[-1].partition("from ")[0] + program

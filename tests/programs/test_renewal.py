@@ -121,7 +121,8 @@ class Alone:
 
 
 @contextmanager
-def alone(folder: Path, *words: str, python: str = sys.executable, library: str = "") -> Iterator[Alone]:
+def alone(folder: Path, *words: str, python: str = sys.executable, library: str = "",
+          program: tuple[str, ...] = ("/bin/cat",)) -> Iterator[Alone]:
     if not library:
         shutil.copytree(REPO / "courierpy", folder / "library" / "courierpy",
                         ignore=shutil.ignore_patterns("__pycache__"))
@@ -129,7 +130,7 @@ def alone(folder: Path, *words: str, python: str = sys.executable, library: str 
     port, log = free_port(), folder / "log"
     with log.open("wb") as stderr:
         process = subprocess.Popen([python, "-m", "courierpy.tcpd", "-address=127.0.0.1", "-nodnslookup",
-                                    *words, str(port), "/bin/cat"], stderr=stderr, cwd="/",
+                                    *words, str(port), *program], stderr=stderr, cwd="/",
                                    env=plain_environ(PYTHONPATH=library))
     try:
         wait_for(port, process, log)
@@ -163,6 +164,19 @@ def test_a_program_that_does_not_start_is_not_started(tmp_path: Path) -> None:
         tcpd.process.send_signal(signal.SIGHUP)
         wait_log(tcpd.log, "INFO: new code runs")
         assert tcpd.echo()
+
+
+def test_a_program_whose_sessions_fail_is_not_taken(tmp_path: Path) -> None:
+    with alone(tmp_path, program=("imaplogin", "authuserdb", "imapd", "Maildir")) as tcpd:
+        source = tcpd.package / "imapd.py"
+        text = source.read_text()
+        assert "def _greet(self) -> None:\n" in text
+        source.write_text(text.replace("def _greet(self) -> None:\n",
+                                       "def _greet(self) -> None:\n        raise KeyError('bug')\n"))
+        tcpd.process.send_signal(signal.SIGHUP)
+        said = wait_log(tcpd.log, "the settings in force stay")
+        assert "ERR: rehearsal of a session: KeyError: 'bug'; the settings in force stay" in said
+        assert connect(tcpd.port)[1].startswith(b"* OK ")
 
 
 def test_the_end_comes_also_during_a_renewal(tmp_path: Path) -> None:
