@@ -212,3 +212,18 @@ def test_numbers_that_others_gave_meanwhile_are_not_given_again(tmp_path: Path) 
         for uid, body in bodies.items():
             assert window.do(f"UID FETCH {uid} (BODY.PEEK[])")[-1] == body
         window.close()
+
+
+def test_recent_stays_one_sessions_whatever_a_reader_does(tmp_path: Path) -> None:
+    """EXAMINE shows what is recent and leaves it; an APPEND by that session does not give it out again."""
+    maildir = tmp_path / "Maildir"
+    fill(maildir, 2)
+    reader, first, second = (over_pipe(maildir) for _ in range(3))
+    assert "* 2 RECENT" in reader.do("EXAMINE INBOX")
+    assert "* 2 RECENT" in first.do("SELECT INBOX")
+    reader.do("APPEND INBOX {4+}\r\nA: b")
+    reader.do("APPEND INBOX {4+}\r\nA: c")
+    assert "* 2 RECENT" in second.do("SELECT INBOX")
+    assert "* 2 RECENT" in first.do("NOOP")
+    for window in (reader, first, second):
+        window.close()
