@@ -76,11 +76,9 @@ class Held:
     def extended(self, uids: Sequence[int], names: Sequence[bytes], files: Sequence[bytes],
                  uidnext: int = 0) -> Held:
         """With new messages: UIDs, base names and file names."""
-        more = Held(self.database.extended(uids, names, uidnext), self.flags + bytes(len(names)),
-                    dict(self.odd), self.twins)
-        for row, name in enumerate(files, len(self.flags)):
-            more.set_file(row, name)
-        return more
+        flags, odd = _columns(uids, names, files)
+        return Held(self.database.extended(uids, names, uidnext), self.flags + flags, self.odd | odd,
+                    self.twins)
 
 
 def look(database: UidDb, names: Collection[bytes]) -> tuple[Held, list[int], dict[bytes, bytes]]:
@@ -88,26 +86,32 @@ def look(database: UidDb, names: Collection[bytes]) -> tuple[Held, list[int], di
     name -> file name of what has no row)."""
     present = by_base(names)
     bases = database.names()
-    found = [present.get(name) for name in bases]
-    flags, odd, missing = bytearray(len(bases)), {}, []
-    for row, (name, file) in enumerate(zip(bases, found, strict=True)):
-        if file is None:
-            missing.append(row)
-            continue
-        bits = BITS_OF_SUFFIX.get(file[len(name):])
-        if bits is None:
-            odd[database.uids[row]] = file
-            bits = bits_of(info(file))
-        flags[row] = bits
+    found = list(map(present.get, bases))
+    missing = [row for row, file in enumerate(found) if file is None] if None in found else []
+    files = [file or name for name, file in zip(bases, found, strict=True)] if missing else found
+    flags, odd = _columns(database.uids, bases, files)  # type: ignore[arg-type]
     unknown: dict[bytes, bytes] = {}
     if len(present) > len(bases) - len(missing):
         known = set(bases)
         unknown = {name: file for name, file in present.items() if name not in known}
     twins = NONE
     if len(present) < len(names):
-        files = set(present.values())
-        twins = frozenset(base(name) for name in names if name not in files)
+        shown = set(present.values())
+        twins = frozenset(base(name) for name in names if name not in shown)
     return Held(database, flags, odd, twins), missing, unknown
+
+
+def _columns(uids: Sequence[int], names: Sequence[bytes],
+             files: Sequence[bytes]) -> tuple[bytearray, dict[int, bytes]]:
+    """(flags, odd names by UID) of messages with these base names and file names."""
+    odd: dict[int, bytes] = {}
+    bits = [BITS_OF_SUFFIX.get(file[len(name):]) for name, file in zip(names, files, strict=True)]
+    if None in bits:
+        for row, found in enumerate(bits):
+            if found is None:
+                odd[uids[row]] = files[row]
+                bits[row] = bits_of(info(files[row]))
+    return bytearray(bits), odd  # type: ignore[arg-type]
 
 
 class Replayed:

@@ -607,14 +607,14 @@ class Scanner:
             rows.update((name, uid) for name, uid in recalled[2].items()
                         if name not in rows and uid not in used)
             log.warn(f"{self.path}: {uiddb.NAME} is missing or damaged; {len(rows)} numbers restored")
-        elif found is None:
+        elif found is None and os.path.lexists(os.path.join(self.path, dovecot.UIDLIST)):
             taken = dovecot.takeover(self.path, listing.by_base(self._list_cur()))
             if taken is not None:
                 uidvalidity, uidnext, rows = taken.uidvalidity, taken.uidnext, taken.names
                 self.tree.remember(uidvalidity)
                 if self.tree.keywords:
                     self._keywords.replace(taken.keywords)
-        else:
+        elif found is not None:
             log.warn(f"{self.path}: {uiddb.NAME} is damaged; {len(rows)} numbers are left")
         if not uidvalidity:
             head = self.index.head()

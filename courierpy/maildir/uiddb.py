@@ -114,12 +114,9 @@ class UidDb:
     def extended(self, uids: Sequence[int], names: Sequence[bytes], uidnext: int = 0) -> UidDb:
         """With more messages, whose UIDs ascend from above those that are there."""
         texts = [b"%d %s\n" % row for row in zip(uids, names, strict=True)]
-        all_uids, lines = self.uids[:], self.lines[:]
+        all_uids = self.uids[:]
         all_uids.extend(uids)
-        at = len(self.text)
-        for text in texts:
-            lines.append(at)
-            at += len(text)
+        lines = self.lines + array("I", accumulate(map(len, texts), initial=len(self.text)))[:-1]
         uidnext = max(uidnext, self.uidnext, uids[-1] + 1 if uids else 0)
         return UidDb(self.uidvalidity, uidnext, all_uids, self.text + b"".join(texts), lines)
 
