@@ -94,7 +94,7 @@ class Listener:
         self.maxprocs = options.number.get("maxprocs", 40)
         self.warn_at = options.number.get("warn", self.maxprocs - (self.maxprocs // 10 + 1))
         self.children: dict[int, tuple[str, float]] = {}
-        self.counts = door.Counts()
+        self.counts = door.Counts("maxperc" in options.number)
         self.logger = 0                # pid of -stderrlogger
         self.helpers: Helpers | None = None
         self.rules: dict[str, str] = {}

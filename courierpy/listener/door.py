@@ -24,13 +24,14 @@ class Refused(Exception):
 
 
 class Counts:
-    """Connections by address and by network (the address without its last octet)."""
+    """Connections by address and, if they are limited, by network."""
 
-    def __init__(self) -> None:
+    def __init__(self, networks: bool) -> None:
         self.of: dict[str, int] = {}
+        self.networks = networks
 
     def add(self, address: str, change: int) -> None:
-        for key in (address, network(address)):
+        for key in (address, network(address)) if self.networks else (address,):
             count = self.of.get(key, 0) + change
             if count > 0:
                 self.of[key] = count
