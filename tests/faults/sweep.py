@@ -141,7 +141,8 @@ class Run:
     def __exit__(self, *error: object) -> None:
         for talk in self.talks.values():
             talk.close()
-        shutil.rmtree(self.folder)
+        # a session that ends may be putting its things away
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def talk(self, who: str, journal: Path | None = None, plan: dict[str, Any] | None = None,
               **environ: str) -> Talk:
@@ -380,7 +381,7 @@ def ground() -> Iterator[Ground]:
         yield made
     finally:
         made.close()
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def main(names: list[str]) -> int:

@@ -38,6 +38,14 @@ class Talk:
             os.close(fd)
         self.until(b"login ")
 
+    def leave(self) -> None:
+        """LOGOUT, until the process has put its things away."""
+        self.ok(b"LOGOUT")
+        try:
+            self._more(time.monotonic() + DEADLINE)
+        except Dead:
+            self.close()
+
     def close(self) -> None:
         for fd in (self.outfd, self.infd):
             if fd >= 0:
