@@ -48,6 +48,7 @@ PATIENCE = 14.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.0005, 0.05      # seconds between two tries; each is half as long again
 LAST_SPIN = 0.004                  # a longer pause is a watch, where there can be one: 7 ms have passed
 LOOK_AGAIN = 0.25                  # while watching, in case that another host removes the lock
+REMOVALS = 3                       # tries to remove the lock
 TEXT = 300                         # bytes of a lock that are read
 # SIGTSTP has no handler here, but a process that is stopped should not hold a lock
 SIGNALS = frozenset({_signal.SIGHUP, _signal.SIGINT, _signal.SIGTERM, _signal.SIGTSTP})
@@ -125,7 +126,7 @@ class FolderLock:
         try:
             # nobody may have overruled us before this time: no need to look
             if time.monotonic() - self._since < STALE_EMPTY or self._is_ours():
-                os.unlink(self.lock)
+                self._remove()
             else:
                 log.warn(f"{self.lock}: another has it: we held it for too long")
         except OSError as error_:
@@ -133,6 +134,20 @@ class FolderLock:
         finally:
             _held.discard(self)
             self._unmask()
+
+    def _remove(self) -> None:
+        """A lock that stayed would stop everybody while we live: a disk that fails once may
+        do it the next time, or give the file another name."""
+        for _ in range(REMOVALS):
+            try:
+                os.unlink(self.lock)
+                return
+            except FileNotFoundError:
+                log.warn(f"{self.lock}: it was gone")
+                return
+            except OSError as error:
+                log.warn(f"{self.lock}: {error.strerror}")
+        os.rename(self.lock, os.path.join(self.tmp, tmp_name(self.host, "courierlock")))
 
     def _is_ours(self) -> bool:
         with open(self.lock, "rb") as file:
