@@ -116,11 +116,25 @@ class Folder(Scanner):
         assert self.held is not None
         return self.path_of(row), self.held.flags[row]
 
+    def kept(self, uid: int) -> tuple[bytes, int] | None:
+        """As locate(), for a message that is expunged and that our client still knows."""
+        file = self.departed.get(uid)
+        if file is None:
+            row = self.held.row(uid) if self.held is not None else -1
+            if row < 0:
+                return None
+            assert self.held is not None
+            file = self.held.file(row)
+        path = self.readers.find(base(file))
+        return (path, bits_of(info(file))) if os.path.exists(path) else None
+
     def _open(self, uid: int) -> int:
         """A descriptor of the message's file.  One that is expunged can be had until our
         client was told, if the session that did it saw us."""
-        name = self.departed.get(uid)
-        if name is None:
+        departed = self.departed.get(uid)
+        if departed is not None:
+            name = base(departed)
+        else:
             row = self._row(uid)
             for _ in range(TRIES):
                 path = self.path_of(row)

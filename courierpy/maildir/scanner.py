@@ -75,7 +75,7 @@ class Scanner:
         self.readers = Readers(path, tree.host)
         self.held: Held | None = None
         self.read_only = False
-        self.departed: dict[int, bytes] = {}    # base names of what went since told()
+        self.departed: dict[int, bytes] = {}    # file names of what went since told()
         self.words: dict[int, frozenset[bytes]] = {}
         self._lock = FolderLock(path, tree.host, tree.locks)
         self._keywords = Keywords(path, tree.host)
@@ -423,13 +423,13 @@ class Scanner:
         for uid in gone:
             row = before.row(uid)
             if row >= 0:
-                self.departed[uid] = before.database.name(row)
+                self.departed[uid] = before.file(row)
 
     def _drop(self, rows: Sequence[int]) -> None:
         """These are gone, and the uiddb does not say so yet."""
         assert self.held is not None
         for row in rows:
-            self.departed[self.held.database.uids[row]] = self.held.database.name(row)
+            self.departed[self.held.database.uids[row]] = self.held.file(row)
         self.held = self.held.without(rows)
         self._unwritten = True
 

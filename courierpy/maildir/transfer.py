@@ -102,7 +102,10 @@ def _transfer(folder: Folder, uids: Sequence[int], target: Folder,
         try:
             path, bits = folder.locate(uid)
         except Vanished:
-            continue
+            kept = None if moving else folder.kept(uid)
+            if kept is None:
+                continue
+            path, bits = kept
         try:
             found = os.stat(path)
         except FileNotFoundError:
