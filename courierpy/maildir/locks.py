@@ -142,11 +142,10 @@ class FolderLock:
             try:
                 os.unlink(self.lock)
                 return
-            except FileNotFoundError:
-                log.warn(f"{self.lock}: it was gone")
-                return
             except OSError as error:
                 log.warn(f"{self.lock}: {error.strerror}")
+                if error.errno == errno.ENOENT:
+                    return
         os.rename(self.lock, os.path.join(self.tmp, tmp_name(self.host, "courierlock")))
 
     def _is_ours(self) -> bool:

@@ -740,6 +740,25 @@ def test_no_tmp(lock: FolderLock, path: Path) -> None:
         lock.take()
 
 
+def test_a_lock_that_cannot_be_removed_at_once(lock: FolderLock, path: Path, log: Callable[[], list[str]],
+                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    real, failures = os.unlink, [1]
+
+    def unlink(name: str) -> None:
+        if name == str(path) and failures:
+            failures.pop()
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        real(name)
+
+    monkeypatch.setattr(os, "unlink", unlink)
+    for count in (1, 3):                                 # of failures: with three it gets another name
+        failures.extend([1] * (count - len(failures)))
+        with lock:
+            pass
+        assert not path.exists()
+    assert log() == [f"WARN: {path}: Input/output error"] * 4
+
+
 def test_a_lock_that_is_gone_at_release(lock: FolderLock, path: Path, log: Callable[[], list[str]]) -> None:
     with lock:
         path.unlink()
