@@ -7,6 +7,8 @@ EXPUNGE is withheld while a command that uses sequence numbers runs.
 """
 from __future__ import annotations
 
+from bisect import bisect_left
+
 from courierpy.errors import Bye
 from courierpy.kinds import NO_KEYWORDS
 from courierpy.view import compare, keywords_used
@@ -99,30 +101,33 @@ def _update(session: Session, snapshot: Snapshot, expunges: bool, silent: Collec
 
     # 2. what is gone
     told_gone = changes.gone if expunges else []
-    for uid in told_gone:
-        session.write(b"* %d EXPUNGE\r\n" % view.expunge(uid))
+    if told_gone:
+        session.write(b"".join([b"* %d EXPUNGE\r\n" % seq for seq in view.expunge(told_gone)]))
     selected.behind = bool(changes.gone) and not expunges
     if not selected.behind:
         selected.folder.told()
 
     # 3. what is new: sequence numbers grow at the end only, so this is legal even
     # while messages that are gone stay in the view
-    at = {uid: i for i, uid in enumerate(snapshot.uids)} if changes.new or changes.changed else {}
     for uid in changes.new:
         if view.uids and uid < view.uids[-1]:
             raise Bye("The mailbox was renumbered, please open it again.", b"UNAVAILABLE")
-        view.add(uid, snapshot.flags[at[uid]], snapshot.keywords.get(uid, NO_KEYWORDS),
-                 uid in selected.recent)
+        view.add(uid, *_state(snapshot, uid), uid in selected.recent)
     if told_gone or changes.new:
         session.write(b"* %d EXISTS\r\n* %d RECENT\r\n" % (len(view), len(view.recent)))
 
     # 4. flags
     for uid in changes.changed:
         seq = view.seq(uid)
-        view.set(seq, snapshot.flags[at[uid]], snapshot.keywords.get(uid, NO_KEYWORDS))
+        view.set(seq, *_state(snapshot, uid))
         if uid not in silent:
             session.write(fetch_flags(session, seq, with_uid))
     if flags_of_new:
         for seq in range(len(view) - len(changes.new) + 1, len(view) + 1):
             session.write(fetch_flags(session, seq, with_uid))
     retire_keywords(session)
+
+
+def _state(snapshot: Snapshot, uid: int) -> tuple[int, frozenset[bytes]]:
+    """Flags and keywords of a message that is there."""
+    return snapshot.flags[bisect_left(snapshot.uids, uid)], snapshot.keywords.get(uid, NO_KEYWORDS)

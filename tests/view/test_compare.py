@@ -1,6 +1,7 @@
 """compare(view, snapshot), against a model that knows no shortcuts."""
 from __future__ import annotations
 
+import random
 from array import array
 
 from hypothesis import given
@@ -29,17 +30,44 @@ def test_compare(before: dict[int, tuple[int, frozenset[bytes]]],
     assert bool(changes) == (before != after)
 
 
+def test_compare_long() -> None:
+    """Beyond the lengths that are compared as one run."""
+    rng = random.Random(5)
+    for count in (15, 16, 17, 80, 81, 500, 513, 3000):
+        before = {uid: (rng.randrange(32), frozenset[bytes]()) for uid in rng.sample(range(1, 9999), count)}
+        for changes in (1, 2, 40):
+            after = dict(before)
+            for uid in rng.sample(sorted(before), min(changes, count)):
+                what = rng.randrange(3)
+                if what == 0:
+                    del after[uid]
+                elif what == 1:
+                    after[uid] = after[uid][0] ^ 1, frozenset()
+                else:
+                    after[10000 + uid] = 0, frozenset()
+            found = compare(View.of(snapshot(before)), snapshot(after))
+            assert found.gone == sorted(set(before) - set(after))
+            assert found.new == sorted(set(after) - set(before))
+            both = set(before) & set(after)
+            assert found.changed == sorted(uid for uid in both if before[uid] != after[uid])
+
+
 @given(FOLDERS, st.data())
 def test_expunge_renumbers(folder: dict[int, tuple[int, frozenset[bytes]]], data: st.DataObject) -> None:
     view = View.of(snapshot(folder))
     left = sorted(folder)
     while left:
-        uid = data.draw(st.sampled_from(left))
-        assert view.expunge(uid) == left.index(uid) + 1
-        left.remove(uid)
+        uids = sorted(data.draw(st.sets(st.sampled_from(left), min_size=1)))
+        numbers = []
+        for uid in uids:
+            numbers.append(left.index(uid) + 1)
+            left.remove(uid)
+        assert view.expunge(uids) == numbers
         assert list(view.uids) == left
+        assert view.flags == bytes(folder[uid][0] for uid in left)
+        assert view.keywords == {uid: folder[uid][1] for uid in left if folder[uid][1]}
         assert [view.seq(other) for other in left] == list(range(1, len(left) + 1))
-        assert view.seq(uid) == 0
+        assert all(view.seq(uid) == 0 for uid in uids)
 
 
 @given(FOLDERS, st.integers(1, 31), st.integers(1, 31))
