@@ -145,6 +145,7 @@ class Courierpy(Server):
 
     def __init__(self, folder: str, accounts: dict[str, tuple[int, int]], source: str) -> None:
         super().__init__(folder, accounts)
+        self.revision = revision(source)
         self.library = os.path.join(folder, "library")
         shutil.copytree(os.path.join(source, "courierpy"), os.path.join(self.library, "courierpy"),
                         ignore=shutil.ignore_patterns("__pycache__"))
@@ -167,7 +168,8 @@ class Courierpy(Server):
                  self.environ())
         self.wait()
         with open(os.path.join(self.library, "courierpy", "__init__.py"), encoding="utf-8") as file:
-            self.version = file.read().partition('__version__ = "')[2].partition('"')[0]
+            number = file.read().partition('__version__ = "')[2].partition('"')[0]
+        self.version = f"{number} ({self.revision})" if self.revision else number
 
 
 class Courier(Server):
@@ -280,6 +282,18 @@ service imap-login {{
         self.wait()
         said = subprocess.run([self.program, "--version"], capture_output=True, text=True, check=False)
         self.version = said.stdout.split()[0] if said.stdout else ""
+
+
+def revision(source: str) -> str:
+    """Of the package in a checkout; marked when it was edited since.  Empty elsewhere."""
+    words = []
+    for command in (["rev-parse", "--short", "HEAD"], ["status", "--porcelain", "--", "courierpy"]):
+        try:
+            words.append(subprocess.run(["git", *command], capture_output=True, text=True, check=False,
+                                        cwd=source).stdout.strip())
+        except OSError:
+            return ""
+    return words[0] + ", edited since" * bool(words[1])
 
 
 def package_version(package: str) -> str:

@@ -123,7 +123,7 @@ def reasons() -> dict[str, str]:
     return found
 
 
-def why(cases: list[Case], results: Results) -> str:
+def why(cases: list[Case], results: Results, scale: Scale) -> str:
     """A line for every goal that is missed and every case behind Courier."""
     known = reasons()
     behind = slower_than_courier(cases, results)
@@ -134,14 +134,8 @@ def why(cases: list[Case], results: Results) -> str:
         if said.startswith("missed") or case.key in behind:
             if case.key in behind:
                 said += f", {ratio(case, figures, 'courier')} of Courier's speed"
-            lines.append(f"* **{case.key}** {case.title.split(',')[0].format_map(_Blank())}: {said}. "
-                         + known.get(case.key, "").strip())
-    return "\n".join(line.rstrip() for line in lines) + "\n" if lines else "Every goal is met.\n"
-
-
-class _Blank(dict[str, str]):
-    def __missing__(self, key: str) -> str:
-        return "many"
+            lines.append(f"* **{case.key}** {titled(case, scale)}: {said}. {known.get(case.key, '')}".rstrip())
+    return "\n".join(lines) + "\n" if lines else "Every goal is met.\n"
 
 
 def disagreements(lab: Lab) -> str:
@@ -172,16 +166,8 @@ def machine(lab: Lab) -> str:
                        for (row, name), reason in sorted(lab.failed.items()))
     return (f"{os.cpu_count()} processors ({model}), Linux {platform.release()}, "
             f"mail on {kind.stdout.strip() or 'an unknown file system'}; Python {platform.python_version()}; "
-            f"{', '.join(versions)}{revision()}; {time.strftime('%d %B %Y')}.{missing}")
-
-
-def revision() -> str:
-    try:
-        said = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True,
-                              check=False, cwd=os.path.dirname(NOTES))
-    except OSError:
-        return ""
-    return f" ({said.stdout.strip()})" if said.stdout.strip() else ""
+            f"{', '.join(versions)}; {time.strftime('%d %B %Y')}; {lab.load} processes wanted to run when it "
+            f"began.{missing}")
 
 
 HEAD = """# Benchmarks
@@ -231,7 +217,7 @@ def document(cases: list[Case], results: Results, lab: Lab, scale: Scale, runs: 
     text = machine(lab) + "\n\n" + table(cases, results, scale)
     if different:
         text += "\nThe servers answered differently here:\n\n" + different
-    return {"table": text, "why": "## Where a goal is missed, or Courier is faster\n\n" + why(cases, results),
+    return {"table": text, "why": "## Where a goal is missed, or Courier is faster\n\n" + why(cases, results, scale),
             "repeat": REPEAT.format(minutes=max(1, round(minutes)), messages=f"{scale.messages:,}",
                                     big=f"{scale.big:,}", runs=runs)}
 

@@ -67,7 +67,7 @@ def test_a_line_for_every_miss_and_every_case_behind_courier() -> None:
     results = {"1": {"courierpy": [1.0, 3.0, 300.0], "courier": [4.0]},
                "2": {"courierpy": [2.0], "dovecot": [3.0], "courier": [1.0]}}
     assert report.slower_than_courier([FASTER, SHORTER], results) == ["1", "2"]
-    text = report.why([FASTER, SHORTER], results)
+    text = report.why([FASTER, SHORTER], results, FULL)
     assert text.splitlines()[0].startswith("* **1** what: missed, 2.7 times, 0.75 of Courier's speed.")
     assert text.splitlines()[1].startswith("* **2** what: met, 0.50 of Courier's speed.")
 
