@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ IN_MOVED_FROM, IN_MOVED_TO = 0x40, 0x80
 IN_CREATE, IN_DELETE, IN_DELETE_SELF, IN_MOVE_SELF = 0x100, 0x200, 0x400, 0x800
 IN_UNMOUNT, IN_Q_OVERFLOW, IN_IGNORED = 0x2000, 0x4000, 0x8000
 IN_ONLYDIR, IN_DONT_FOLLOW = 0x1000000, 0x2000000
+_EVENT = struct.Struct("iIII")         # watch, mask, cookie, octets of the name
+READ_SIZE = 65536
+LARGEST = _EVENT.size + 256            # octets of an event
 
 
 class Inotify:
@@ -60,18 +64,19 @@ class Inotify:
 
     def events(self) -> Iterator[tuple[int, int, bytes]]:
         """(watch, mask, name) of what there is to read now; the name is b"" for what is watched itself."""
-        import struct
         while True:
             try:
-                data = os.read(self.fd, 65536)
+                data = os.read(self.fd, READ_SIZE)
             except BlockingIOError:
                 return
             at = 0
             while at < len(data):
-                number, mask, _, length = struct.unpack_from("iIII", data, at)
-                at += 16
+                number, mask, _, length = _EVENT.unpack_from(data, at)
+                at += _EVENT.size
                 yield number, mask, data[at:at + length].rstrip(b"\0")
                 at += length
+            if len(data) < READ_SIZE - LARGEST:
+                return                 # the kernel gives what it has, as far as it fits
 
     def close(self) -> None:
         """Slow: the kernel waits until none of its threads can be using a watch, 8 ms and more."""

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 
 LARGE = 1 << 16                    # octets of a directory that is not read twice without need
+STAYS = 8                          # looks at a large folder after which a session seems to stay in it
 HEARKEN = 0.1                      # seconds that a session waits to hear what the one with the lock does
 
 
@@ -87,6 +88,7 @@ class Scanner:
         self._owed = False                      # and we are the one who removed them
         self._unsaved = False                   # the index knows less than we do
         self._watch: Watch | None = None
+        self._quiet_looks = 0
         self._heard = Heard()
         self._own: dict[bytes, tuple[bytes, bool]] = {}    # what we did last to each base name in cur/
         self._own_heard: dict[bytes, tuple[bytes, bool]] = {}
@@ -209,9 +211,23 @@ class Scanner:
             return False
         if self._watch is None:
             if self._stamps is not None and self._stamps == self._stamp():
+                self._quiet_looks += 1
+                if self._quiet_looks == STAYS:     # what is to come will not need a reading of cur/
+                    self.watch_if_large()
                 return True
             self.watch_if_large()
-        return self._watch is not None and not self._hear()
+        return self._watch is not None and (not self._hear() or self._only_ours())
+
+    def _only_ours(self) -> bool:
+        """Is all that was heard what we did ourselves?  The snapshot has that."""
+        assert self.held is not None
+        heard = self._heard
+        if heard.everything or heard.new or heard.keywords or not self.held.twins.isdisjoint(heard.cur) \
+                or any(last[:2] != self._own_heard.get(name) for name, last in heard.cur.items()):
+            return False
+        self._heard = Heard()
+        self._own_heard.clear()
+        return True
 
     def _stamp(self) -> Stamps | None:
         """Identities of the directories and the uiddb; None when one is too young to trust."""
