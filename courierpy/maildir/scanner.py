@@ -28,7 +28,7 @@ from courierpy.maildir.held import Held
 from courierpy.maildir.index import SMALL, Columns, Head, Index, Stamps, place
 from courierpy.maildir.keywords import Keywords
 from courierpy.maildir.locks import FolderLock
-from courierpy.maildir.names import base, in_order
+from courierpy.maildir.names import MAX_NAME, base, in_order
 from courierpy.maildir.readers import Readers
 from courierpy.maildir.uiddb import UidDb
 from courierpy.maildir.watch import Heard, Refused, Watch
@@ -458,7 +458,8 @@ class Scanner:
         """Move what is in new/ to cur/: base name -> file name of what came."""
         moved = {}
         for entry in arrived:
-            target = entry if b":" in entry else entry + b":2,"
+            # a name that has no room for flags stays as it is
+            target = entry if b":" in entry or len(entry) > MAX_NAME - 3 else entry + b":2,"
             try:
                 os.rename(os.path.join(os.fsencode(self.new), entry),
                           os.path.join(os.fsencode(self.cur), target))
