@@ -319,7 +319,7 @@ BECOMES = (("_imapuid", "/courierimapuiddb"), ("_imapsubscribe", "/courierimapsu
 def _log_names(path: str) -> list[str]:
     """Patterns of which a line of the log must have one, to name this file."""
     becomes = [name for mark, name in BECOMES if path.split("/")[-2:-1] == ["tmp"] and mark in path]
-    return ["/" + re.escape(os.path.basename(path)), *becomes]
+    return ["[/ ]" + re.escape(os.path.basename(path)), *becomes]
 
 
 def _check_own_view(run: Run) -> None:
