@@ -61,15 +61,42 @@ def is_directory(path: str | bytes) -> bool:
         raise trouble(path, error) from None
 
 
+class Directory:
+    """A directory that is opened before something in it changes, so that no limit can keep
+    sync() from saying that it did.  ``wanted``: False does nothing."""
+
+    __slots__ = ("_fd", "path")
+
+    def __init__(self, path: str, wanted: bool = True) -> None:
+        self.path = path
+        self._fd = -1
+        if wanted:
+            try:
+                self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            except OSError as error:
+                raise trouble(path, error) from None
+
+    def __enter__(self) -> Directory:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._fd >= 0:
+            try:
+                os.close(self._fd)
+            except OSError:
+                pass                   # nothing was written through it
+
+    def sync(self) -> None:
+        if self._fd >= 0:
+            try:
+                os.fsync(self._fd)
+            except OSError as error:
+                raise trouble(self.path, error) from None
+
+
 def sync_directory(path: str) -> None:
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-    except OSError as error:
-        raise trouble(path, error) from None
+    with Directory(path) as directory:
+        directory.sync()
 
 
 def remove_tree(path: str) -> None:

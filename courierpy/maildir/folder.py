@@ -9,17 +9,21 @@ from __future__ import annotations
 import os
 import time
 
+from courierpy import log
 from courierpy.kinds import DELETED, NO_KEYWORDS, FlagChange, Snapshot
 from courierpy.maildir import listing, transfer
 from courierpy.maildir.cache import Cache
 from courierpy.maildir.draft import Draft
 from courierpy.maildir.errors import StoreError, Vanished, trouble
-from courierpy.maildir.files import read_header, remove_tree
+from courierpy.maildir.files import Directory, read_header, remove_tree
 from courierpy.maildir.names import SUFFIXES, base, bits_of, info, with_flags
 from courierpy.maildir.scanner import Scanner, Status
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    # what STORE did to a message: row, file name before and after, keywords before if they changed
+    Undo = tuple[int, bytes, bytes, frozenset[bytes] | None]
+
     from collections.abc import Callable, Iterable, Sequence
 
 TRIES = 10                         # for a file whose name another session changes at the same time
@@ -216,30 +220,62 @@ class Folder(Scanner):
                current: Callable[[bytes], frozenset[bytes]] | None,
                ) -> dict[int, tuple[int, frozenset[bytes]]]:
         done: dict[int, tuple[int, frozenset[bytes]]] = {}
-        for uid in uids:
-            try:
-                row = self._row(uid)
-                bits = self._rename_flags(row, change)
-            except Vanished:
-                continue
-            words = self.words.get(uid, NO_KEYWORDS)
-            if current is not None:
-                assert self.held is not None
-                name = self.held.database.name(row)
-                old = current(name)
-                words = change.words(old)
-                if words != old:
-                    self._keywords.write(name, words, sync=self.tree.fsync == "always")
-                if words:
-                    self.words[uid] = words
-                else:
-                    self.words.pop(uid, None)
-            done[uid] = bits, words
-        if done and self.tree.fsync == "always":
-            transfer.sync_directory(self.cur)
+        undo: list[Undo] = []
+        try:
+            with Directory(self.cur, self.tree.fsync == "always") as entries:
+                for uid in uids:
+                    self._store_one(uid, change, current, done, undo)
+                entries.sync()
+        except StoreError:
+            self._take_back(undo)
+            raise
         return done
 
-    def _rename_flags(self, row: int, change: FlagChange) -> int:
+    def _store_one(self, uid: int, change: FlagChange, current: Callable[[bytes], frozenset[bytes]] | None,
+                   done: dict[int, tuple[int, frozenset[bytes]]], undo: list[Undo]) -> None:
+        """Change one message, if it is there still."""
+        try:
+            row = self._row(uid)
+            bits, before = self._rename_flags(row, change)
+        except Vanished:
+            return
+        assert self.held is not None
+        undo.append((row, before, self.held.file(row), None))
+        words = self.words.get(uid, NO_KEYWORDS)
+        if current is not None:
+            name = self.held.database.name(row)
+            old = current(name)
+            words = change.words(old)
+            if words != old:
+                undo[-1] = (*undo[-1][:3], old)
+                self._keywords.write(name, words, sync=self.tree.fsync == "always")
+            self._set_words(uid, words)
+        done[uid] = bits, words
+
+    def _set_words(self, uid: int, words: frozenset[bytes]) -> None:
+        if words:
+            self.words[uid] = words
+        else:
+            self.words.pop(uid, None)
+
+    def _take_back(self, undo: list[Undo]) -> None:
+        """A command that is refused has changed nothing, as far as that can be."""
+        assert self.held is not None
+        cur = os.fsencode(self.cur) + b"/"
+        for row, before, after, words in reversed(undo):
+            try:
+                if before != after:
+                    os.rename(cur + after, cur + before)
+                    self.held.set_file(row, before)
+                    self.did(before, True)
+                if words is not None:
+                    self._keywords.write(self.held.database.name(row), words)
+                    self._set_words(self.held.database.uids[row], words)
+            except (OSError, StoreError) as error:
+                log.err(f"{self.cur}: a change cannot be taken back: {error}")
+
+    def _rename_flags(self, row: int, change: FlagChange) -> tuple[int, bytes]:
+        """(flag bits now, file name before)."""
         held = self.held
         assert held is not None
         cur = os.fsencode(self.cur) + b"/"
@@ -249,7 +285,7 @@ class Folder(Scanner):
             new = with_flags(old, bits)
             if new == old:
                 if os.path.exists(cur + old):
-                    return bits
+                    return bits, old
             else:
                 try:
                     os.rename(cur + old, cur + new)
@@ -260,7 +296,7 @@ class Folder(Scanner):
                 else:
                     held.set_file(row, new)
                     self.did(new, True)
-                    return bits
+                    return bits, old
             if not self.find_again(row):
                 break
         raise Vanished(self.path)
@@ -296,28 +332,36 @@ class Folder(Scanner):
     def expunge(self, uids: Iterable[int]) -> list[int]:
         """Remove messages that are \\Deleted still; gives the UIDs that went."""
         gone: list[int] = []
-        keep = None
-        for uid in uids:
-            try:
-                row = self._row(uid)
-                if not self._is_deleted(row):
-                    continue
-                assert self.held is not None
-                path, file = self.path_of(row), self.held.file(row)
-                if keep is None:
-                    self.watch_if_large()
-                    keep = self.readers.others()
-                if keep:
-                    self.readers.bury(path, self.held.database.name(row))
-                os.unlink(path)
-            except (Vanished, FileNotFoundError):
-                continue
-            except OSError as error:
-                raise trouble(self.cur, error) from None
-            self.did(file, False)
-            gone.append(uid)
-        self.leave(gone)
+        self.watch_if_large()
+        keep = self.readers.others()
+        try:
+            for uid in uids:
+                if self._expunge_one(uid, keep):
+                    gone.append(uid)
+        finally:
+            self.leave(gone)
         return gone
+
+    def _expunge_one(self, uid: int, keep: bool) -> bool:
+        """False for a message that is gone, or \\Deleted no more.  ``keep``: somebody may know it still."""
+        try:
+            row = self._row(uid)
+        except Vanished:
+            return False
+        if not self._is_deleted(row):
+            return False
+        assert self.held is not None
+        path, file = self.path_of(row), self.held.file(row)
+        if keep:
+            self.readers.bury(path, self.held.database.name(row))
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise trouble(path, error) from None
+        self.did(file, False)
+        return True
 
     def _is_deleted(self, row: int) -> bool:
         if not os.path.lexists(self.path_of(row)) and not self.find_again(row):

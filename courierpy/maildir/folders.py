@@ -12,7 +12,8 @@ import time
 
 from courierpy import log
 from courierpy.kinds import SEEN
-from courierpy.maildir import dovecot, names, uiddb
+from courierpy.maildir import dovecot, listing, names, uiddb
+from courierpy.maildir.counts import Counts, stamp
 from courierpy.maildir.errors import (
     Denied,
     FolderExists,
@@ -21,15 +22,16 @@ from courierpy.maildir.errors import (
     StoreError,
     trouble,
 )
-from courierpy.maildir.files import is_directory, remove_tree, replace, sync_directory
+from courierpy.maildir.files import Directory, is_directory, remove_tree, replace, sync_directory
 from courierpy.maildir.folder import Folder
-from courierpy.maildir.index import place
+from courierpy.maildir.index import Index, place
 from courierpy.maildir.locks import FolderLock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from courierpy.maildir.folder import Status
-    from courierpy.maildir.index import Stamps
+    from collections.abc import Sequence
+
+    from courierpy.maildir.counts import Status
 
 SUBSCRIBED = "courierimapsubscribed"
 HIGHEST = "courierpy-uidvalidity"
@@ -51,7 +53,9 @@ class Folders:
         self.trash = trash
         self.host = names.host_name(host)
         self.index_at = index_at
-        self.counts: dict[str, tuple[Stamps, Status]] = {}      # of folders, as STATUS last found them
+        self.counts = Counts(Index(root, self.host, place(root, index_at)))
+        # stamp of the Maildir, what in it may be a folder, what of that is one
+        self._listed: tuple[tuple[int, int], list[bytes], dict[bytes, str]] | None = None
 
     def _path(self, name: str) -> str:
         return os.path.join(self.root, os.fsdecode(names.directory(name)))
@@ -87,15 +91,37 @@ class Folders:
             except OSError as error:
                 raise trouble(part, error) from None
 
+    def status(self, name: str) -> Status:
+        """Counts of a folder, which is opened only if it is not as it was."""
+        try:
+            path = self._path(name)
+            found = self.counts.find(path, stamp(path, self.keywords))
+        except (NameInvalid, FolderMissing):
+            found = None               # open() says it, or makes what is missing
+        return found or self.open(name).status()
+
+    def save(self) -> None:
+        """The session ends: what it learned of all folders is kept."""
+        self.counts.save()
+
     def names(self) -> list[str]:
         """All folders, INBOX first, then by name."""
+        root = os.fsencode(self.root)
         try:
-            entries = os.listdir(os.fsencode(self.root))
+            before = os.stat(root)
+            stamp = before.st_ino, before.st_mtime_ns
+            if self._listed is None or self._listed[0] != stamp:
+                found = [entry for entry in os.listdir(root) if names.is_folder_entry(entry)]
+                settled = listing.settled(before.st_mtime_ns, time.time_ns())
+                self._listed = stamp if settled else (0, 0), found, {}
         except OSError as error:
             raise trouble(self.root, error) from None
-        found = [names.folder_name(entry) for entry in entries if names.is_folder_entry(entry)
-                 and os.path.isdir(os.path.join(os.fsencode(self.root), entry, b"cur"))]
-        return ["INBOX", *sorted(found)]
+        # a directory that was a folder once stays one while the Maildir's own is as it was
+        _, entries, known = self._listed
+        for entry in entries:
+            if entry not in known and os.path.isdir(os.path.join(root, entry, b"cur")):
+                known[entry] = names.folder_name(entry)
+        return ["INBOX", *sorted(known.values())]
 
     def marked(self, name: str) -> bool:
         """Is there mail in new/, or unseen mail in cur/?"""
@@ -135,24 +161,53 @@ class Folders:
         if is_directory(os.path.join(path, "cur")):
             raise FolderExists(path)
         scratch = os.path.join(self.root, "tmp", names.tmp_name(self.host, "folder"))
+        with self._entries() as entries:
+            try:
+                self._make(scratch)
+                try:
+                    os.rename(scratch, path)
+                except OSError as error:
+                    if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
+                        raise FolderExists(path) from None
+                    raise trouble(path, error) from None
+                self._sync(entries, [(path, scratch)])
+            except StoreError:
+                remove_tree(scratch)
+                raise
+
+    def _make(self, scratch: str) -> None:
+        """A whole folder, where nobody sees it."""
+        path = scratch
         try:
-            os.mkdir(scratch, 0o700)
+            os.mkdir(path, 0o700)
             for part in ("cur", "new", "tmp"):
-                os.mkdir(os.path.join(scratch, part), 0o700)
-            os.close(os.open(os.path.join(scratch, "maildirfolder"),
-                             os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-            value = self.next_uidvalidity()
-            replace(os.path.join(scratch, uiddb.NAME), uiddb.UidDb(value, 1).content(),
-                    os.path.join(scratch, "tmp"), self.host, "imapuid_0", sync=self.fsync != "never")
-            os.rename(scratch, path)
-            self._sync()
+                path = os.path.join(scratch, part)
+                os.mkdir(path, 0o700)
+            path = os.path.join(scratch, "maildirfolder")
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         except OSError as error:
-            remove_tree(scratch)
-            if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
-                raise FolderExists(path) from None
             raise trouble(path, error) from None
+        value = self.next_uidvalidity()
+        replace(os.path.join(scratch, uiddb.NAME), uiddb.UidDb(value, 1).content(),
+                os.path.join(scratch, "tmp"), self.host, "imapuid_0", sync=self.fsync != "never")
+        if self.fsync != "never":
+            sync_directory(scratch)
+
+    def _entries(self) -> Directory:
+        """The Maildir's own directory, before something in it gets another name."""
+        return Directory(self.root, self.fsync != "never")
+
+    @staticmethod
+    def _sync(entries: Directory, renamed: Sequence[tuple[str, str]] = ()) -> None:
+        """What changed stays so, or is taken back: (name now, name before)."""
+        try:
+            entries.sync()
         except StoreError:
-            remove_tree(scratch)
+            for now, before in reversed(renamed):
+                try:
+                    os.rename(now, before)
+                except OSError as error:
+                    log.err(f"{now}: cannot be named {before} again: {error.strerror}")
             raise
 
     def delete(self, name: str) -> None:
@@ -165,19 +220,15 @@ class Folders:
             self.remember(database.uidvalidity)
         scratch = os.path.join(self.root, "tmp", names.tmp_name(self.host, "deleted"))
         index = place(folder.path, self.index_at)
-        try:
-            os.rename(folder.path, scratch)
-        except OSError as error:
-            raise trouble(folder.path, error) from None
-        self._sync()
+        with self._entries() as entries:
+            try:
+                os.rename(folder.path, scratch)
+            except OSError as error:
+                raise trouble(folder.path, error) from None
+            self._sync(entries, [(scratch, folder.path)])
         remove_tree(scratch)
         if index:
             remove_tree(index)
-
-    def _sync(self) -> None:
-        """What changed in the Maildir's own directory stays so."""
-        if self.fsync != "never":
-            sync_directory(self.root)
 
     def remember(self, value: int) -> None:
         """A value given by another program counts too."""
@@ -201,8 +252,12 @@ class Folders:
             raise FolderExists(target)
         if old == "INBOX":
             self.create(new)
-            source = self.open("INBOX")
-            source.move(source.scan().uids, self.open(new))
+            try:
+                source = self.open("INBOX")
+                source.move(source.scan().uids, self.open(new))
+            except StoreError:
+                self.delete(new)
+                raise
             return
         self._path(old)
         tree = [name for name in self.names() if name == old or name.startswith(old + ".")]
@@ -212,19 +267,20 @@ class Folders:
         for _, there in pairs:
             if is_directory(there):
                 raise FolderExists(there)
-        done: list[tuple[str, str]] = []
-        try:
-            for here, there in pairs:
-                os.rename(here, there)
-                done.append((here, there))
-        except OSError as error:
-            for here, there in reversed(done):
-                try:
-                    os.rename(there, here)
-                except OSError as why:
-                    log.err(f"{there}: cannot be named {here} again: {why.strerror}")
-            raise trouble(pairs[len(done)][0], error) from None
-        self._sync()
+        with self._entries() as entries:
+            done: list[tuple[str, str]] = []
+            try:
+                for here, there in pairs:
+                    os.rename(here, there)
+                    done.append((there, here))
+            except OSError as error:
+                for there, here in reversed(done):
+                    try:
+                        os.rename(there, here)
+                    except OSError as why:
+                        log.err(f"{there}: cannot be named {here} again: {why.strerror}")
+                raise trouble(pairs[len(done)][0], error) from None
+            self._sync(entries, done)
 
     # -- subscriptions
 
@@ -249,9 +305,10 @@ class Folders:
                 return
             have = [*have, name] if wanted else [other for other in have if other != name]
             data = b"".join(line.encode("utf-8", "surrogateescape") + b"\n" for line in have)
-            replace(os.path.join(self.root, SUBSCRIBED), data, os.path.join(self.root, "tmp"),
-                    self.host, "imapsubscribe0", sync=self.fsync != "never")
-            self._sync()
+            with self._entries() as entries:
+                replace(os.path.join(self.root, SUBSCRIBED), data, os.path.join(self.root, "tmp"),
+                        self.host, "imapsubscribe0", sync=self.fsync != "never")
+                entries.sync()
 
     # -- cleaning
 

@@ -12,7 +12,7 @@ import os
 
 from courierpy.kinds import NO_KEYWORDS
 from courierpy.maildir.errors import DiskTrouble, StoreError, Vanished, trouble
-from courierpy.maildir.files import remove, sync_directory
+from courierpy.maildir.files import Directory, remove
 from courierpy.maildir.names import base, tmp_name, unique_name, with_flags
 
 TYPE_CHECKING = False
@@ -135,7 +135,8 @@ def _enter(target: Folder, sources: Sequence[Source], bring: Bring) -> tuple[int
     moved: list[tuple[bytes, bytes]] = []
     uids: list[int | None] = []
     cur = os.fsencode(target.cur)
-    with target.locked():
+    with Directory(target.cur, sync) as cur_entries, Directory(target.path, sync) as entries, \
+            target.locked():
         uidnext = target.next_number()
         names: list[bytes] = []
         files: list[bytes] = []
@@ -156,11 +157,11 @@ def _enter(target: Folder, sources: Sequence[Source], bring: Bring) -> tuple[int
                 uids.append(uidnext + len(names) - 1)
             # 3. their directory entries before the numbers that name them, and all of it
             # before anybody is told
-            if sync and moved:
-                sync_directory(target.cur)
+            if moved:
+                cur_entries.sync()
             target.entered(names, files)
-            if sync and moved:
-                sync_directory(target.path)
+            if moved:
+                entries.sync()
         except StoreError:
             for path, there in reversed(moved):
                 _undo(path, there, bring)
@@ -232,4 +233,4 @@ def _copy(source: bytes, target: bytes) -> None:
         raise
 
 
-__all__ = ["Source", "append", "copy", "move", "sync_directory"]
+__all__ = ["Source", "append", "copy", "move"]
