@@ -694,7 +694,12 @@ class Scanner:
         words: dict[int, frozenset[bytes]] = {}
         if stamp:
             held = self._need_names()
-            found = self._keywords.read(held.rows_of, locked)
+            try:
+                found = self._keywords.read(held.rows_of, locked)
+            except StoreError as why:
+                log.err(f"{why}: keywords stay as they were known")
+                self._keywords_at = -1
+                return
             uids = held.database.uids
             words = {uids[row]: found[row] for row in sorted(found)}
         self.words = words
