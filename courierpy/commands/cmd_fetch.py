@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from courierpy.wire.fetchitems import FetchItem
 
     Render = Callable[["Subject"], bytes]
+    Piece = Callable[["Subject", list[bytes]], None]
 
 CHUNK = 2000                       # messages whose lines are made together
 WHOLE = Section()
@@ -114,15 +115,15 @@ SIMPLE: dict[bytes, Render] = {
 OLD = {b"RFC822": (WHOLE, True), b"RFC822.HEADER": (HEADER, False), b"RFC822.TEXT": (TEXT, True)}
 
 
-def _section(label: bytes, section: Section, partial: tuple[int, int | None] | None) -> Render:
+def _section(label: bytes, section: Section, partial: tuple[int, int | None] | None) -> Piece:
     counts_as_header = section.kind not in (b"", b"TEXT")
-
     header_only = not section.part and section.kind.startswith(b"HEADER")
 
-    def render(subject: Subject) -> bytes:
+    def add(subject: Subject, line: list[bytes]) -> None:
         data = (subject.header if header_only else subject.message).section(section)
         if data is None:
-            return label + b" {0}\r\n"         # no such part
+            line.append(label + b" {0}\r\n")   # no such part
+            return
         if partial is not None:
             start, length = partial
             data = data[start:] if length is None else data[start:start + length]
@@ -130,8 +131,12 @@ def _section(label: bytes, section: Section, partial: tuple[int, int | None] | N
             subject.session.headers += len(data)
         else:
             subject.session.body += len(data)
-        return label + b" " + out.literal(data)
-    return render
+        line += (b"%s {%d}\r\n" % (label, len(data)), data)
+    return add
+
+
+def _short(render: Render) -> Piece:
+    return lambda subject, line: line.append(render(subject))
 
 
 def _plugged(name: bytes) -> Render:
@@ -142,23 +147,21 @@ def _plugged(name: bytes) -> Render:
     return render
 
 
-def _plan(items: list[FetchItem]) -> tuple[list[Render], bool]:
-    """Functions for the items, and whether they set \\Seen."""
-    renders: list[Render] = []
+def _plan(items: list[FetchItem]) -> tuple[list[Piece], bool]:
+    """Functions that add the items to a line, and whether they set \\Seen."""
+    pieces: list[Piece] = []
     sees = False
     for item in items:
         if item.section is not None:
-            renders.append(_section(item.label(), item.section, item.partial))
+            pieces.append(_section(item.label(), item.section, item.partial))
             sees = sees or not item.peek
         elif item.name in OLD:
             section, marks = OLD[item.name]
-            renders.append(_section(item.name, section, None))
+            pieces.append(_section(item.name, section, None))
             sees = sees or marks
-        elif item.name in SIMPLE:
-            renders.append(SIMPLE[item.name])
         else:
-            renders.append(_plugged(item.name))
-    return renders, sees
+            pieces.append(_short(SIMPLE.get(item.name) or _plugged(item.name)))
+    return pieces, sees
 
 
 class _Chunk:
@@ -275,18 +278,22 @@ def fetch(session: Session, args: Args) -> str:
 def _fetch_files(session: Session, items: list[FetchItem], seqs: list[int], by_uid: bool) -> bool:
     """The same by reading each message."""
     selected = session.need_selected()
-    renders, sees = _plan(items)
+    pieces, sees = _plan(items)
     lost = False
     unseen: list[int] = []
     view = selected.view
     for seq in seqs:
         subject = Subject(session, seq)
+        line = [b"* %d FETCH (" % seq]         # in pieces, as large ones are not copied then
         try:
-            line = b" ".join([render(subject) for render in renders])
+            for add in pieces:
+                add(subject, line)
+                line.append(b" ")
         except Vanished:
             lost = True           # RFC 2180 4.1.2: the others are served
             continue
-        session.write(b"* %d FETCH (%s)\r\n" % (seq, line))
+        line[-1] = b")\r\n"
+        session.write(*line)
         if sees and not view.bits(seq) & SEEN:
             unseen.append(seq)
     if unseen and not selected.readonly:
