@@ -40,13 +40,11 @@ def list_mailboxes(session: Session, args: Args) -> str:
         parents = missing_parents([name for name in names if not matches(name)], real)
     else:
         parents = missing_parents(names, real)
+    line = _lines(session, word)
     with_children = parents_of(names)
-    for name in names:
-        if matches(name):
-            session.write(_line(session, word, name, name in with_children))
-    for name in parents:
-        if matches(name):
-            session.write(_line(session, word, name, True, selectable=False))
+    told = [line(name, name in with_children, True) for name in names if matches(name)]
+    told += [line(name, True, False) for name in parents if matches(name)]
+    session.write(b"".join(told))
     return f"{word.decode()} completed"
 
 
@@ -78,16 +76,21 @@ def missing_parents(names: Iterable[str], real: Collection[str]) -> list[str]:
     return sorted(parents_of(names).difference(real), key=lambda name: (-name.count("."), name))
 
 
-def _line(session: Session, word: bytes, name: str, children: bool, selectable: bool = True) -> bytes:
-    flags = []
-    settings = session.settings
-    if not selectable:
-        flags.append(b"\\Noselect")
-    elif word == b"LIST" and (name == "INBOX" or settings.flag("IMAP_CHECK_ALL_FOLDERS")):
-        flags.append(b"\\Marked" if session.folders.marked(name) else b"\\Unmarked")
-    if settings.flag("IMAP_OBSOLETE_CLIENT"):
-        if selectable and not children:
-            flags.append(b"\\Noinferiors")
-    else:
-        flags.append(b"\\HasChildren" if children else b"\\HasNoChildren")
-    return b'* %s (%s) "." %s\r\n' % (word, b" ".join(flags), out.mailbox(name, session.utf8))
+def _lines(session: Session, word: bytes) -> Callable[[str, bool, bool], bytes]:
+    """What makes the line of a mailbox: (its name, has it children, can it be selected)."""
+    obsolete = session.settings.flag("IMAP_OBSOLETE_CLIENT")
+    check_all = session.settings.flag("IMAP_CHECK_ALL_FOLDERS")
+    utf8 = session.utf8
+
+    def line(name: str, children: bool, selectable: bool) -> bytes:
+        flags = b""
+        if not selectable:
+            flags = b"\\Noselect "
+        elif word == b"LIST" and (name == "INBOX" or check_all):
+            flags = b"\\Marked " if session.folders.marked(name) else b"\\Unmarked "
+        if not obsolete:
+            flags += b"\\HasChildren" if children else b"\\HasNoChildren"
+        elif selectable and not children:
+            flags += b"\\Noinferiors"
+        return b'* %s (%s) "." %s\r\n' % (word, flags.rstrip(), out.mailbox(name, utf8))
+    return line

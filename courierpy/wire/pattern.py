@@ -37,6 +37,8 @@ class Pattern:
         return state | (state & self._stay) << 1
 
     def matches(self, name: str, separator: str = ".") -> bool:
+        if self.text == "*":
+            return True
         state = self._skip(1)
         for char in name:
             stays = self._any if char == separator else self._stay

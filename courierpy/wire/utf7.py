@@ -10,6 +10,8 @@ _PLAIN = re.compile("[\x20-\x7e]+")
 
 def encode(name: str) -> bytes:
     """The name as modified UTF-7; code points of any plane, lone surrogates kept."""
+    if "&" not in name and name.isascii() and name.isprintable():
+        return name.encode("ascii")
     out = []
     at = 0
     for match in _PLAIN.finditer(name):
