@@ -24,6 +24,10 @@ class QuotaExceeded(StoreError):
     """No room left by quota."""
 
 
+class DiskFull(QuotaExceeded):
+    """No room left on the disk."""
+
+
 class Denied(StoreError):
     """The file system says no."""
 
@@ -49,6 +53,8 @@ def trouble(path: str | bytes, error: OSError) -> StoreError:
     """The store error of an OSError."""
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return Denied(str(DiskTrouble(path, error)))
-    if error.errno in (errno.EDQUOT, errno.ENOSPC):
+    if error.errno == errno.ENOSPC:
+        return DiskFull(str(DiskTrouble(path, error)))
+    if error.errno == errno.EDQUOT:
         return QuotaExceeded(str(DiskTrouble(path, error)))
     return DiskTrouble(path, error)

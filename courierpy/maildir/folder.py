@@ -248,7 +248,7 @@ class Folder(Scanner):
             words = change.words(old)
             if words != old:
                 undo[-1] = (*undo[-1][:3], old)
-                self._keywords.write(name, words, sync=self.tree.fsync == "always")
+                self._keywords.write(name, words)
             self._set_words(uid, words)
         done[uid] = bits, words
 

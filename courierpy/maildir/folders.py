@@ -123,6 +123,16 @@ class Folders:
                 known[entry] = names.folder_name(entry)
         return ["INBOX", *sorted(known.values())]
 
+    def _below(self, top: str) -> list[str]:
+        """A folder and all below it.  One that cannot be looked at raises: it would be left behind."""
+        try:
+            entries = os.listdir(os.fsencode(self.root))
+        except OSError as error:
+            raise trouble(self.root, error) from None
+        found = sorted(names.folder_name(entry) for entry in entries if names.is_folder_entry(entry))
+        return [name for name in found if (name == top or name.startswith(top + "."))
+                and is_directory(os.path.join(self._path(name), "cur"))]
+
     def marked(self, name: str) -> bool:
         """Is there mail in new/, or unseen mail in cur/?"""
         path = self._path(name)
@@ -260,7 +270,7 @@ class Folders:
                 raise
             return
         self._path(old)
-        tree = [name for name in self.names() if name == old or name.startswith(old + ".")]
+        tree = self._below(old)
         if not tree:
             raise FolderMissing(old)
         pairs = [(self._path(name), self._path(new + name[len(old):])) for name in tree]

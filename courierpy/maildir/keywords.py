@@ -12,7 +12,7 @@ import time
 
 from courierpy.kinds import NO_KEYWORDS
 from courierpy.maildir.errors import trouble
-from courierpy.maildir.files import remove, replace, write_all
+from courierpy.maildir.files import remove, replace, sync_directory, write_all
 from courierpy.maildir.names import tmp_name
 
 TYPE_CHECKING = False
@@ -27,10 +27,12 @@ _INVALID = re.compile(rb"[\x00-\x20(){%*\"\\\]\x7f-\xff]")
 
 
 class Keywords:
-    """The keywords of one folder.  ``path`` is the folder's directory."""
+    """The keywords of one folder.  ``path`` is the folder's directory; ``sync``: what is
+    written is on the disk before anybody is told."""
 
-    def __init__(self, path: str, host: str) -> None:
+    def __init__(self, path: str, host: str, sync: bool = False) -> None:
         self.path = os.path.join(path, DIRECTORY)
+        self.sync = sync
         self.host = host
         self.unmerged = False              # the last reading saw updates and left them
 
@@ -162,9 +164,10 @@ class Keywords:
                 lines.append(name + b":" + b" ".join(b"%d" % n for n in numbers) + b"\n")
         data = b"".join(word + b"\n" for word in order) + b"\n" + b"".join(lines)
         replace(os.path.join(self.path, ":list"), data, os.path.join(self.path, "..", "tmp"),
-                self.host, "keywords", sync=False)
+                self.host, "keywords", sync=self.sync)
+        self._sync()
 
-    def write(self, name: bytes, words: frozenset[bytes], sync: bool = False) -> None:
+    def write(self, name: bytes, words: frozenset[bytes]) -> None:
         """The keywords of one message, as an update."""
         if not os.path.isdir(self.path):
             self._make()
@@ -174,7 +177,7 @@ class Keywords:
             fd = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
             try:
                 write_all(fd, data)
-                if sync:
+                if self.sync:
                     os.fsync(fd)
             finally:
                 os.close(fd)
@@ -182,6 +185,11 @@ class Keywords:
         except OSError as error:
             remove(scratch)
             raise trouble(os.path.join(os.fsencode(self.path), name), error) from None
+        self._sync()
+
+    def _sync(self) -> None:
+        if self.sync:
+            sync_directory(self.path)
 
     def forget(self, name: bytes) -> None:
         """The update of a message that did not come to be."""

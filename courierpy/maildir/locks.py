@@ -28,6 +28,7 @@ import time
 
 from courierpy import log
 from courierpy.maildir.errors import Busy, FolderMissing, StoreError, trouble
+from courierpy.maildir.files import write_all
 from courierpy.maildir.inotify import IN_DELETE, IN_MOVED_FROM, IN_ONLYDIR, IN_Q_OVERFLOW, Inotify
 from courierpy.maildir.names import tmp_name
 
@@ -156,9 +157,7 @@ class FolderLock:
         try:
             fd = os.open(mine, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
             try:
-                owner = _owner()
-                if os.write(fd, owner) < len(owner):   # half a number is another process
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                write_all(fd, _owner())        # half a number is another process
             finally:
                 os.close(fd)
         except OSError as error:
