@@ -35,12 +35,11 @@ def status(session: Session, args: Args) -> str:
     if unknown:
         raise Bad("Unknown STATUS item.")
 
-    folder = session.folders.open(name)
-    count = folder.status()
+    count = session.folders.status(name)
     numbers = (count.messages, count.recent, count.uidnext, count.uidvalidity, count.unseen)
     told = [b"%s %d" % (item, number) for item, number in zip(ITEMS, numbers, strict=True)
             if item in wanted]
     for item in wanted.difference(ITEMS):
-        told.append(item + b" " + ext.find("status_items", item)(session, folder, count))
+        told.append(item + b" " + ext.find("status_items", item)(session, session.folders.open(name), count))
     session.write(b"* STATUS %s (%s)\r\n" % (out.mailbox(name, session.utf8), b" ".join(told)))
     return "STATUS Completed."

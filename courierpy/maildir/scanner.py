@@ -79,7 +79,7 @@ class Scanner:
         self.departed: dict[int, bytes] = {}    # file names of what went since told()
         self.words: dict[int, frozenset[bytes]] = {}
         self._lock = FolderLock(path, tree.host, tree.locks)
-        self._keywords = Keywords(path, tree.host)
+        self._keywords = Keywords(path, tree.host, tree.fsync == "always")
         self._keywords_at = 0                   # their stamp when they were read; -1: read them again
         self._snapshot: Snapshot | None = None
         self._stamps: Stamps | None = None      # as everything was looked at; None: look again
@@ -523,7 +523,7 @@ class Scanner:
 
     def write_keywords(self, name: bytes, words: frozenset[bytes]) -> None:
         """Of a message that is not there yet."""
-        self._keywords.write(name, words, sync=self.tree.fsync == "always")
+        self._keywords.write(name, words)
         self._keywords_at = -1
 
     def entered(self, names: Sequence[bytes], files: Sequence[bytes]) -> None:
