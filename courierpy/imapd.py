@@ -7,10 +7,9 @@ it greets PREAUTH and logs to syslog.  Standard input and output are the client.
 from __future__ import annotations
 
 import os
-import signal
 import time
 
-from courierpy import capability, log
+from courierpy import capability, log, proc
 from courierpy.conn import Conn, Gone, TimedOut
 from courierpy.errors import Bye
 from courierpy.maildir.errors import StoreError
@@ -20,7 +19,6 @@ from courierpy.settings import Settings, from_environ
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from types import FrameType
 
     from courierpy.maildir.folders import Folders
 
@@ -76,7 +74,7 @@ class _Imapd:
     def serve(self) -> int:
         if not self._who():
             return self._exit
-        self._signals()
+        proc.on_signal(self._on_signal)
         self._locked_account()
         self._enter_maildir()
         self._login_script()
@@ -112,12 +110,7 @@ class _Imapd:
                 return False
         return True
 
-    def _signals(self) -> None:
-        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-            signal.signal(number, self._on_signal)
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+    def _on_signal(self, number: int, frame: object) -> None:
         if self.session is None:
             raise Bye("Courier-IMAP server shut down by signal.")
         self.session.stop()
@@ -228,8 +221,7 @@ class _Imapd:
         if self.tag:
             self.conn.write(f"{self.tag} OK LOGIN Ok.\r\n".encode())
         else:
-            words = b" ".join(capability.capabilities(self.settings, "session",
-                                                      self.settings.flag("IMAP_TLS")))
+            words = capability.line(self.settings, "session", self.settings.flag("IMAP_TLS"))
             self.conn.write(b"* PREAUTH [CAPABILITY %s] Ready.\r\n" % words)
         self._account_options()
         self.logged_in = True

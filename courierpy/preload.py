@@ -46,9 +46,13 @@ def preload() -> None:
 
     from courierpy import commands, ext
     from courierpy.commands.index import COMMANDS
+    from courierpy.maildir import inotify
     for name in MODULES:
         importlib.import_module(name)
-    _inotify()
+    try:
+        inotify.binding()
+    except OSError:
+        pass                           # then IDLE looks by the clock
     for word in COMMANDS:
         commands.find(word)
     for seam in ext.SEAMS:
@@ -56,23 +60,6 @@ def preload() -> None:
             ext.load(module)
     gc.collect()
     gc.disable()
-
-
-def _inotify() -> None:
-    """Its binding to the system, without ctypes.util: that loads what costs every child 600 kB
-    (logging, threading and random have hooks at a fork) and would find nothing better than None."""
-    import ctypes
-    import sys
-    from types import ModuleType
-
-    from courierpy.maildir import inotify
-    util = ModuleType("ctypes.util")
-    util.find_library = lambda name: None  # type: ignore[attr-defined]
-    sys.modules["ctypes.util"] = ctypes.util = util  # type: ignore[attr-defined]
-    try:
-        inotify.binding()
-    except OSError:
-        return                         # then IDLE looks by the clock
 
 
 def freeze() -> None:
@@ -102,11 +89,10 @@ def program(name: str, arguments: list[str]) -> Start:
 
 def rehearse(settings: Mapping[str, str]) -> None:
     """Hold some sessions with ourselves in a small Maildir.  Failed; OSError where there can be none."""
+    from courierpy.maildir import watch
     folder = os.path.join(os.environ.get("TMPDIR") or "/tmp", f"courierpy-rehearsal-{os.urandom(8).hex()}")
     hearer = proc.on_signal(lambda number, frame: None)
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
-    handlers = {number: signal.getsignal(number)
-                for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE)}
     umask = os.umask(0o077)
     here = os.open(".", os.O_RDONLY | os.O_CLOEXEC)
     log, null = os.dup(2), os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
@@ -133,14 +119,13 @@ def rehearse(settings: Mapping[str, str]) -> None:
         if daemon:
             os.kill(daemon, signal.SIGKILL)
             os.waitpid(daemon, 0)
+        watch.drop()                   # a child must never hear by it
         os.dup2(log, 2, inheritable=True)
         os.fchdir(here)
         for fd in (here, log, null):
             os.close(fd)
         _remove(folder)
         os.umask(umask)
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
         if hearer is not None:
             proc.on_signal(hearer)
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)

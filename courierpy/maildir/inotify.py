@@ -99,17 +99,23 @@ def binding() -> Any:
     """pyinotify's binding to the system.  Raises NotInstalled."""
     global _binding
     if _binding is None:
+        import ctypes
+        import sys
+        real = sys.modules.get("ctypes.util")
+        # the real one brings subprocess, threading, tempfile and random (some with hooks at a
+        # fork, 600 kB in every process), and starts a program to find the C library
+        util = type(sys)("ctypes.util")
+        util.find_library = lambda name: None  # type: ignore[attr-defined]
+        sys.modules["ctypes.util"] = ctypes.util = util  # type: ignore[attr-defined]
         try:
-            pyinotify = _load()
+            _binding = _load().INotifyWrapper.create()
         except ImportError:
             raise NotInstalled from None
-        import ctypes.util
-        find = ctypes.util.find_library
-        ctypes.util.find_library = lambda name: None   # it would start a program to find the C library
-        try:
-            _binding = pyinotify.INotifyWrapper.create()
         finally:
-            ctypes.util.find_library = find
+            if real is not None:
+                sys.modules["ctypes.util"] = ctypes.util = real  # type: ignore[attr-defined]
+            else:
+                del sys.modules["ctypes.util"], ctypes.util  # type: ignore[attr-defined]
         if _binding is None:
             raise NotInstalled
     return _binding

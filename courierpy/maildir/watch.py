@@ -80,6 +80,15 @@ def _instance() -> Inotify:
     return _shared[1]
 
 
+def drop() -> None:
+    """Close the instance that all folders of this process share; their watches are none any more."""
+    global _shared
+    if _shared is not None:
+        if _shared[0] == os.getpid():
+            _shared[1].close()
+        _shared = None
+
+
 class Watch:
     """``path``: the folder.  ``fd`` is readable when there is something to hear.  One at a time."""
 
