@@ -20,9 +20,10 @@ import time
 
 from courierpy import log
 from courierpy.kinds import NO_KEYWORDS, SEEN, Snapshot
-from courierpy.maildir import dovecot, listing, uiddb
+from courierpy.maildir import counts, dovecot, listing, uiddb
 from courierpy.maildir import held as holding
-from courierpy.maildir.errors import Denied, FolderMissing, StoreError, trouble
+from courierpy.maildir.counts import Status
+from courierpy.maildir.errors import Denied, StoreError, trouble
 from courierpy.maildir.files import replace
 from courierpy.maildir.held import Held
 from courierpy.maildir.index import SMALL, Columns, Head, Index, Stamps, place
@@ -43,19 +44,6 @@ if TYPE_CHECKING:
 LARGE = 1 << 16                    # octets of a directory that is not read twice without need
 STAYS = 8                          # looks at a large folder after which a session seems to stay in it
 HEARKEN = 0.1                      # seconds that a session waits to hear what the one with the lock does
-
-
-class Status:
-    """Counts without opening: RFC 9051 6.3.11."""
-
-    __slots__ = ("messages", "recent", "uidnext", "uidvalidity", "unseen")
-
-    def __init__(self, messages: int, recent: int, uidnext: int, uidvalidity: int, unseen: int) -> None:
-        self.messages = messages
-        self.recent = recent
-        self.uidnext = uidnext
-        self.uidvalidity = uidvalidity
-        self.unseen = unseen
 
 
 class Scanner:
@@ -231,22 +219,7 @@ class Scanner:
 
     def _stamp(self) -> Stamps | None:
         """Identities of the directories and the uiddb; None when one is too young to trust."""
-        try:
-            path = self.cur
-            cur = os.stat(path)
-            path = self.new
-            new = os.stat(path)
-        except FileNotFoundError:
-            raise FolderMissing(path) from None
-        except OSError as error:
-            raise trouble(path, error) from None
-        words = self._keywords.stamp() if self.tree.keywords else 0
-        database = uiddb.stamp(self.path)
-        now = time.time_ns()
-        for when in (cur.st_mtime_ns, new.st_mtime_ns, words, database[1] if database else 0):
-            if when and not listing.settled(when, now):
-                return None
-        return Stamps(cur.st_mtime_ns, cur.st_ino, new.st_mtime_ns, words, database)
+        return counts.stamp(self.path, self.tree.keywords)
 
     def _update(self, locked: bool, readonly: bool) -> bool:
         """Bring ``held`` and the snapshot up to date.  False: that needs the lock."""
@@ -793,14 +766,14 @@ class Scanner:
     def status(self) -> Status:
         """Counts without moving mail from new/ and without numbering it."""
         stamps = self._stamp()
-        if stamps is not None:
-            known = self.tree.counts.get(self.path)
-            if known is not None and known[0] == stamps:
-                return known[1]
-        counts = self._count(stamps)
-        if stamps is not None and stamps == self._stamp():
-            self.tree.counts[self.path] = stamps, counts
-        return counts
+        known = self.tree.counts.find(self.path, stamps)
+        if known is not None:
+            return known
+        found = self._count(stamps)
+        # who claims what is recent changes nothing that the stamps show
+        if stamps is not None and not self.index.unclaimed() and stamps == self._stamp():
+            self.tree.counts.put(self.path, stamps, found)
+        return found
 
     def _count(self, stamps: Stamps | None) -> Status:
         head = self.index.head() if stamps is not None else None
