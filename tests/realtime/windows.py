@@ -105,9 +105,13 @@ def over_tcp(port: int) -> Window:
 
 
 def over_pipe(maildir: Path, **environ: str) -> Window:
-    process = subprocess.Popen([sys.executable, "-m", "courierpy.imapd", str(maildir)], stdin=subprocess.PIPE,
-                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0,
-                               env=plain_environ(AUTHENTICATED="demo", **environ))
+    return over_program([sys.executable, "-m", "courierpy.imapd", str(maildir)], **environ)
+
+
+def over_program(words: list[str], stderr: int = subprocess.DEVNULL, **environ: str) -> Window:
+    """A program that greets PREAUTH on its standard output."""
+    process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, bufsize=0,
+                               env=plain_environ(**{"AUTHENTICATED": "demo", **environ}))
     assert process.stdin is not None
     assert process.stdout is not None
 
