@@ -2,15 +2,21 @@
 it is in the cache.
 
 A kind of value is a row of the table: how much of a message it needs, and how it
-follows from that.  All values are bytes; numbers are eight octets.
+follows from that.  All values are bytes; numbers are eight octets.  The cache keeps
+them apart by the rules that they are computed by: VERSION, the interpreter (its tables
+of characters), and the limits of the settings.
 """
 from __future__ import annotations
 
 import struct
+import sys
+import time
 from array import array
+from itertools import accumulate
 
-from courierpy.maildir.cache import column_of
+from courierpy.maildir.cache import Column
 from courierpy.maildir.errors import Vanished
+from courierpy.maildir.folder import WRITING
 from courierpy.message import Message, folded
 from courierpy.message.collation import key as collation_key
 
@@ -19,12 +25,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from courierpy.kinds import Section
-    from courierpy.maildir.cache import Column
     from courierpy.maildir.folder import Folder
     from courierpy.message.mime import Limits
 
+VERSION = 1                        # to be raised when some value is another one for the same message
 HEADER, WHOLE = True, False        # how much of a message is needed
-FEW = 16                           # messages for which a large column is not loaded
+FEW = 4                            # messages whose files are read sooner than a large column is looked into
+PIECE = 500                        # messages whose values are put together at once
+SETS = 12                          # kinds of BODY[HEADER.FIELDS (...)] that are kept
 NO_DATE = -(1 << 62)               # of a message without a Date
 NUL = b"\0"
 
@@ -75,6 +83,13 @@ KINDS: dict[str, tuple[bool, Callable[[Message], bytes]]] = {
 DATE = "date"                      # INTERNALDATE in seconds: of the file, not of the message
 # what costs little more when the first is computed
 ALONG = {"structure": ("size", "envelope"), "find-body": ("find-header", "find-inner")}
+SECTION = "fields."                # how the kinds of BODY[HEADER.FIELDS (...)] begin
+
+
+def rules(limits: Limits) -> bytes:
+    """By what values are computed, as the cache keeps it."""
+    return struct.pack("=5I", VERSION, sys.hexversion >> 16, *(number & 0xFFFFFFFF for number in (
+        limits.parts, limits.depth, limits.header)))
 
 
 class Recall:
@@ -85,6 +100,7 @@ class Recall:
         self.limits = limits
         self.lost: set[int] = set()
         self._sections: dict[str, Section] = {}
+        folder.index.rules = rules(limits)
 
     def fields(self, section: Section) -> str:
         """The kind of BODY[HEADER.FIELDS (...)], a section of the whole message."""
@@ -93,8 +109,13 @@ class Recall:
         if len(text) > 150 or not text.replace(".", "").replace("-", "").isalnum() or not text.isascii():
             from hashlib import sha256
             text = sha256(names).hexdigest()
-        kind = f"fields.{text}"
-        self._sections[kind] = section
+        kind = SECTION + text
+        if kind not in self._sections:
+            self._sections[kind] = section
+            cache = self.folder.cache
+            others = [other for other in cache.kinds() if other.startswith(SECTION) and other != kind]
+            for other in others[:1 - SETS]:
+                cache.drop(other)          # a client that asks ever differently does not fill the disk
         return kind
 
     def values(self, kind: str, uids: Sequence[int]) -> list[bytes | None]:
@@ -108,45 +129,56 @@ class Recall:
         cache = self.folder.cache
         wanted = uids if isinstance(uids, array) else array("I", uids)
         few = len(wanted) <= FEW
-        found: list[list[bytes | None]] = [
-            [None] * len(wanted) if not known or few and cache.is_large(kind) else cache.values(kind, wanted)
-            for kind in kinds]
+        aside = [not known or few and cache.is_large(kind) for kind in kinds]
+        found: list[list[bytes | None]] = [[None] * len(wanted) if passed else cache.values(kind, wanted)
+                                           for kind, passed in zip(kinds, aside, strict=True)]
         if any(None in values for values in found):
             for at, uid in enumerate(wanted):
                 missing = [row for row, values in enumerate(found) if values[at] is None]
                 if missing and uid not in self.lost:
-                    self._fill(kinds, found, at, uid, missing)
+                    self._fill(kinds, found, at, uid, missing, aside)
         return found
 
     def _fill(self, kinds: Sequence[str], found: list[list[bytes | None]], at: int, uid: int,
-              missing: list[int]) -> None:
-        """Compute what is missing of one message."""
+              missing: list[int], aside: list[bool]) -> None:
+        """Compute what is missing of one message.  ``aside``: whether the cache was not asked."""
         cache = self.folder.cache
         names = [kinds[row] for row in missing]
         try:
-            if names == [DATE]:
-                found[missing[0]][at] = value = _FLOAT(self.folder.stat(uid)[1])
-                cache.add(DATE, uid, value)
-                return
-            header = all(name == DATE or name in self._sections or KINDS[name][0] for name in names)
-            data, date, stays = self.folder.contents(uid, header)
+            values, stays = self.compute(names, uid)
         except Vanished:
             self.lost.add(uid)
             return
-        message = Message(data, self.limits)
         for row, name in zip(missing, names, strict=True):
-            if name == DATE:
-                value = _FLOAT(date)
-            elif name in self._sections:
-                value = message.section(self._sections[name]) or b""
-            else:
-                value = KINDS[name][1](message)
-            found[row][at] = value
-            if stays:
+            found[row][at] = values[name]
+            if stays and (not aside[row] or cache.is_beyond(name, uid)):
+                cache.add(name, uid, values[name])
+        for name, value in values.items():
+            if name not in names and stays:
                 cache.add(name, uid, value)
-                for other in ALONG.get(name, ()):
-                    if other not in names:
-                        cache.add(other, uid, KINDS[other][1](message))
+
+    def compute(self, names: Sequence[str], uid: int) -> tuple[dict[str, bytes], bool]:
+        """(values of these kinds and of those that come along, will they stay so?) by the
+        message's file.  Raises Vanished."""
+        if [*names] == [DATE]:
+            when = self.folder.stat(uid)[1]
+            return {DATE: _FLOAT(when)}, time.time() - when > WRITING
+        header = all(name == DATE or name in self._sections or KINDS[name][0] for name in names)
+        data, date, stays = self.folder.contents(uid, header)
+        message = Message(data, self.limits)
+        values = {}
+        for name in names:
+            if name == DATE:
+                values[name] = _FLOAT(date)
+            elif name in self._sections:
+                values[name] = message.section(self._sections[name]) or b""
+            else:
+                values[name] = KINDS[name][1](message)
+        for name in names:
+            for other in ALONG.get(name, ()):
+                if other not in values and not self.folder.cache.has(other, uid):
+                    values[other] = KINDS[other][1](message)
+        return values, stays
 
     def numbers(self, kind: str, uids: array[int], typecode: str = "q") -> Sequence[float | None]:
         """The values of a kind that is a number, "q" or "d"."""
@@ -161,4 +193,10 @@ class Recall:
         column = self.folder.cache.whole(kind, uids)
         if column is not None:
             return column
-        return column_of(uids, [value or b"" for value in self.values(kind, uids)])
+        ends, blobs = array("Q"), []
+        for start in range(0, len(uids), PIECE):
+            values = [value or b"" for value in self.values(kind, uids[start:start + PIECE])]
+            last = ends[-1] if ends else 0
+            ends.extend([last + end for end in accumulate(map(len, values))])
+            blobs.append(b"".join(values))
+        return Column(uids, ends, b"".join(blobs))

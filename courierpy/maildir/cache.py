@@ -1,80 +1,45 @@
 """What was computed of messages once: columns by UID, in files that grow at their end.
 
 A message never changes, so neither does what follows from its bytes.  Each kind
-of value is a file in the folder's index: a header, then segments.  A segment has
-the UIDs, where each value ends, and the values in one run; it counts only if its
-checksum is right.  Who appends holds a lock of the kernel on the file and cuts off
-a tail that a crash left; who reads needs none.
+of value is a file in the folder's index: a header, then segments of about a megabyte.
+What is where is known from the headers of the segments; a segment is read when a
+value of it is wanted, and few are kept, so that memory does not grow with the folder.
+
+Nothing is believed whose checksum is wrong.
+
+Who appends holds a lock of the kernel on the file, cuts off what is not whole, and
+takes small segments at the end into the new one, so that there are few.  Who reads
+needs no lock: what changes below it has another header, or a wrong checksum.  When
+most of a file is of messages that are gone, the rest is written to another file.
 """
 from __future__ import annotations
 
 import os
-import struct
+import time
 from array import array
-from bisect import bisect_left
-from itertools import accumulate, islice
-from operator import lt
-from zlib import crc32
+from bisect import bisect_left, bisect_right
 
-from courierpy.maildir.files import write_all
+from courierpy.maildir import segments, uiddb
+from courierpy.maildir.errors import StoreError
+from courierpy.maildir.files import remove, write_all
+from courierpy.maildir.segments import PIECE, Column, Stale, column_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Iterator
 
     from courierpy.maildir.index import Index
+    from courierpy.maildir.segments import Place, Table
 
-MAGIC = b"courierpy cache 1\n\0\0" + struct.pack("=I", 0x01020304)
-_FILE = struct.Struct("=24sI")             # magic, UIDVALIDITY
-_SEGMENT = struct.Struct("=IIQ")           # checksum, number of messages, octets of the values
-PIECE = 8 << 20                            # octets of values after which a segment is written
+PREFIX = "cache."                          # of the files' names
+KEEP = 4 << 20                             # octets of segments that stay in memory
+HOLD = 8 << 20                             # octets of a kind that are kept though they cannot be written
+OVERHEAD = 48                              # octets that a value takes in memory beside its own
 LARGE = 1 << 20
-MANY = 24                                  # segments: the file is written anew as one
-
-
-class Column:
-    """``uids`` and ``ends``: array('I'), array('Q'); ``blob``: the values one after another."""
-
-    __slots__ = ("_places", "_sorted", "blob", "ends", "uids")
-
-    def __init__(self, uids: array[int], ends: array[int], blob: bytes) -> None:
-        self.uids = uids
-        self.ends = ends
-        self.blob = blob
-        self._sorted = all(map(lt, uids, islice(uids, 1, None)))
-        self._places: dict[int, int] | None = None
-
-    def __len__(self) -> int:
-        return len(self.uids)
-
-    def place(self, uid: int) -> int:
-        """Where the value of this UID is; -1 when it is not there."""
-        if self._sorted:
-            at = bisect_left(self.uids, uid)
-            return at if at < len(self.uids) and self.uids[at] == uid else -1
-        if self._places is None:
-            self._places = dict(zip(self.uids, range(len(self.uids)), strict=True))
-        return self._places.get(uid, -1)
-
-    def run(self, uids: array[int]) -> int:
-        """Where these UIDs stand one after another; -1 when they do not."""
-        first = self.place(uids[0]) if uids else -1
-        return first if first >= 0 and self.uids[first:first + len(uids)] == uids else -1
-
-    def value(self, at: int) -> bytes:
-        return self.blob[self.ends[at - 1] if at else 0:self.ends[at]]
-
-    def values(self, first: int, count: int) -> list[bytes]:
-        """``count`` values from place ``first`` on."""
-        blob, ends = self.blob, self.ends[first:first + count]
-        starts = [self.ends[first - 1] if first else 0, *ends]
-        return [blob[start:end] for start, end in zip(starts, ends, strict=False)]
-
-    def numbers(self, typecode: str) -> array[int] | array[float]:
-        """All values, where they are numbers of eight octets: "q" or "d"."""
-        found = array(typecode)
-        found.frombytes(self.blob)
-        return found
+SLACK = 1000                               # values of dead messages that do not matter
+MANY = 16                                  # segments out of order that do not matter
+TRIES = 5                                  # for a file that others change meanwhile
+LOCK_TRIES, LOCK_PAUSE = 10, 0.002         # seconds
 
 
 class Cache:
@@ -83,74 +48,201 @@ class Cache:
     def __init__(self, index: Index, uidvalidity: int) -> None:
         self.index = index
         self.uidvalidity = uidvalidity
-        self._columns: dict[str, Column] = {}
+        self._tables: dict[str, Table] = {}
+        self._loaded: dict[tuple[str, bytes], Column] = {}       # by segment, the one used last at the end
+        self._weight = 0                                         # octets of their values
         self._fresh: dict[str, dict[int, bytes]] = {}
-        self._sizes: dict[str, int] = {}
-
-    def _path(self, kind: str) -> str:
-        return os.path.join(self.index.path, f"cache.{kind}")
+        self._sizes: dict[str, int] = {}                         # octets of these
+        self._when: dict[str, int] = {}                          # at which size they are written
+        self._bad: dict[str, set[bytes]] = {}                    # heads of segments that are not whole
+        self._alive = 0                                          # messages, as they were counted last
 
     # -- reading
 
-    def column(self, kind: str) -> Column:
-        """All that is on disk of this kind, or was when it was asked for first."""
-        column = self._columns.get(kind)
-        if column is None:
-            column = self._columns[kind] = _joined([Column(*parts) for parts in self.segments(kind)])
-        return column
-
     def values(self, kind: str, uids: array[int]) -> list[bytes | None]:
-        """Those that are known, None for the others."""
-        column, fresh = self.column(kind), self._fresh.get(kind, {})
-        first = column.run(uids)
-        if first >= 0:
-            return [*column.values(first, len(uids))]
-        found: list[bytes | None] = []
-        for uid in uids:
-            value = fresh.get(uid)
-            if value is None:
-                at = column.place(uid)
-                value = column.value(at) if at >= 0 else None
-            found.append(value)
+        """Those that are known, None for the others.  The UIDs ascend."""
+        found: list[bytes | None] = [None] * len(uids)
+        for _ in range(TRIES if uids else 0):
+            try:
+                self._take(kind, uids, found)
+                break
+            except Stale:
+                continue
+        fresh = self._fresh.get(kind)
+        if fresh:
+            for at, uid in enumerate(uids):
+                if found[at] is None:
+                    found[at] = fresh.get(uid)
         return found
+
+    def _take(self, kind: str, uids: array[int], found: list[bytes | None]) -> None:
+        for place in self._table(kind).around(uids):
+            start, stop = bisect_left(uids, place.first), bisect_right(uids, place.last)
+            if start < stop:
+                values = self._load(kind, place).pick(uids[start:stop])
+                if None in values:     # in another segment, perhaps
+                    values = [old if new is None else new
+                              for old, new in zip(found[start:stop], values, strict=True)]
+                found[start:stop] = values
+
+    def has(self, kind: str, uid: int) -> bool:
+        if uid in self._fresh.get(kind, ()):
+            return True
+        try:
+            return any(place.first <= uid <= place.last and self._load(kind, place).place(uid) >= 0
+                       for place in self._table(kind).around(array("I", [uid])))
+        except Stale:
+            return False
+
+    def is_beyond(self, kind: str, uid: int) -> bool:
+        """Is this UID above all that are on disk?"""
+        return uid > self._table(kind).last
 
     def whole(self, kind: str, uids: array[int]) -> Column | None:
         """The column of exactly these UIDs, if it is known whole."""
-        column = self.column(kind)
         if self._fresh.get(kind):
             self._flush(kind)
-            column = self.column(kind)
-        return column if column.uids == uids else None
+        table = self._table(kind)
+        if table.number + len(self._fresh.get(kind, ())) < len(uids):
+            return None
+        if table.disorder or self._fresh.get(kind):
+            values = self.values(kind, uids)
+            return None if None in values else column_of(uids, values)  # type: ignore[arg-type]
+        ends, blobs, at, shift = array("Q"), [], 0, 0
+        for place in table.places:
+            stop = bisect_right(uids, place.last, at)
+            if stop == at:
+                continue
+            try:
+                column = self._load(kind, place)
+            except Stale:
+                return None
+            if column.uids != uids[at:stop]:       # some are gone
+                values = column.pick(uids[at:stop])
+                if None in values:
+                    return None
+                column = column_of(uids[at:stop], values)  # type: ignore[arg-type]
+            ends += array("Q", [end + shift for end in column.ends]) if shift else column.ends
+            blobs.append(column.blob)
+            shift += len(column.blob)
+            at = stop
+        return Column(uids, ends, b"".join(blobs)) if at == len(uids) else None
+
+    def segments(self, kind: str) -> Iterator[tuple[array[int], array[int], bytes]]:
+        """(UIDs, ends, values) one segment after another: for columns that are large."""
+        self._flush(kind)
+        try:
+            with open(self.index.open(PREFIX + kind), "rb", buffering=0) as file:
+                for place in self._walk(file.fileno(), kind).places:
+                    column = self._read(file.fileno(), kind, place)
+                    if column is None:
+                        self._bad.setdefault(kind, set()).add(place.head)
+                        return
+                    yield column.uids, column.ends, column.blob
+        except (OSError, Stale):
+            return
 
     def size(self, kind: str) -> int:
         """Octets on disk."""
         try:
-            return os.stat(self._path(kind)).st_size
+            return os.stat(self.index.file(PREFIX + kind)).st_size
         except OSError:
             return 0
 
     def is_large(self, kind: str) -> bool:
-        """Would it take long to load for the sake of a few messages?"""
-        return kind not in self._columns and self.size(kind) > LARGE
+        """Would it take longer to look here than to look at a few messages?"""
+        return kind not in self._tables and self.size(kind) > LARGE
 
-    def segments(self, kind: str) -> Iterator[tuple[array[int], array[int], bytes]]:
-        """(UIDs, ends, values) one segment after another: for columns that are large."""
+    def kinds(self) -> list[str]:
+        """What there is on disk, the file that was written last at the end."""
+        found = []
         try:
-            with open(self._path(kind), "rb", buffering=0) as file:
-                head = file.read(_FILE.size)
-                if head != _FILE.pack(MAGIC, self.uidvalidity):
-                    return
-                while (found := _read_segment(file)) is not None:
-                    yield found
+            for entry in os.scandir(self.index.path):
+                if entry.name.startswith(PREFIX):
+                    found.append((entry.stat().st_mtime_ns, entry.name.removeprefix(PREFIX)))
         except OSError:
-            return
+            pass
+        return [kind for _, kind in sorted(found)]
+
+    def sound(self, kind: str) -> str:
+        """"" for a file that is whole, else what is wrong with it, and made anew at the next occasion."""
+        try:
+            fd = self.index.open(PREFIX + kind)
+        except OSError as error:
+            return error.strerror or "cannot be read"
+        try:
+            table = self._walk(fd, kind)
+            if not table.end:
+                return "of another version, UIDVALIDITY or limits"
+            if any(self._read(fd, kind, place) is None for place in table.places):
+                return "damaged"
+            return "torn at its end" if table.end < os.fstat(fd).st_size else ""
+        except (OSError, Stale):
+            return "changing, or not to be read"
+        finally:
+            os.close(fd)
+
+    def _head(self, kind: str) -> bytes:
+        return segments.header(self.uidvalidity, self.index.rules, kind)
+
+    def _table(self, kind: str) -> Table:
+        """What is where now.  A file that changed is walked through again."""
+        known = self._tables.get(kind)
+        try:
+            if known is not None:
+                found = os.stat(self.index.file(PREFIX + kind))
+                if known.key == (found.st_ino, found.st_size):
+                    return known
+            fd = self.index.open(PREFIX + kind)
+        except OSError:
+            return segments.NOTHING
+        try:
+            self._tables[kind] = table = self._walk(fd, kind)
+        except OSError:
+            return segments.NOTHING
+        finally:
+            os.close(fd)
+        return table
+
+    def _walk(self, fd: int, kind: str) -> Table:
+        return segments.walk(fd, self._head(kind), self._bad.get(kind, ()))
+
+    def _read(self, fd: int, kind: str, place: Place) -> Column | None:
+        return segments.read(fd, self._head(kind), place)
+
+    def _load(self, kind: str, place: Place) -> Column:
+        """Raises Stale where the file must be walked through again."""
+        key = kind, place.head
+        column = self._loaded.pop(key, None)
+        if column is None:
+            try:
+                fd = self.index.open(PREFIX + kind)
+                try:
+                    # twice: it may have been written at this very moment
+                    column = self._read(fd, kind, place) or self._read(fd, kind, place)
+                finally:
+                    os.close(fd)
+            except OSError:
+                column = None
+            except Stale:
+                self._tables.pop(kind, None)
+                raise
+            if column is None:
+                self._bad.setdefault(kind, set()).add(place.head)
+                self._tables.pop(kind, None)
+                raise Stale
+            self._weight += column.weight
+        self._loaded[key] = column
+        while self._weight > KEEP and len(self._loaded) > 1:
+            self._weight -= self._loaded.pop(next(iter(self._loaded))).weight
+        return column
 
     # -- adding
 
     def add(self, kind: str, uid: int, value: bytes) -> None:
         self._fresh.setdefault(kind, {})[uid] = value
-        size = self._sizes[kind] = self._sizes.get(kind, 0) + len(value)
-        if size >= PIECE:
+        size = self._sizes[kind] = self._sizes.get(kind, 0) + len(value) + OVERHEAD
+        if size >= self._when.get(kind, PIECE):
             self._flush(kind)
 
     def flush(self) -> None:
@@ -161,113 +253,151 @@ class Cache:
     def forget(self) -> None:
         """Free the memory."""
         self.flush()
-        self._columns.clear()
+        for values in (self._fresh, self._sizes, self._when, self._tables, self._loaded):
+            values.clear()
+        self._weight = 0
+
+    def drop(self, kind: str) -> None:
+        """Nothing of this kind is known any more."""
+        for values in (self._fresh, self._sizes, self._when, self._tables):
+            values.pop(kind, None)
+        if self.index.trusted():
+            remove(self.index.file(PREFIX + kind))
 
     def _flush(self, kind: str) -> None:
-        fresh = self._fresh.pop(kind, None)
-        self._sizes.pop(kind, None)
+        """What cannot be written is kept for ourselves, until it is much."""
+        fresh = self._fresh.get(kind)
         if not fresh:
             return
-        column = self._columns.get(kind)
-        if column is not None:
-            self._columns[kind] = _joined([column, _column(fresh)])
-        path = self._path(kind)
         try:
-            fd = self._open(path)
+            fd = self._locked(kind)
+            try:
+                self._append(fd, kind, fresh)
+            finally:
+                os.close(fd)
         except OSError:
-            return
-        try:
-            import fcntl
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            end, count = self._whole(fd)
-            if count >= MANY:
-                fresh = self._everything(kind, fresh)
-                end = 0
-            os.ftruncate(fd, end)
-            os.lseek(fd, end, os.SEEK_SET)
-            head = b"" if end else _FILE.pack(MAGIC, self.uidvalidity)
-            write_all(fd, head + _segment(fresh))
-        except OSError:
-            return                       # another session writes it now, or the disk is full
-        finally:
+            size = self._sizes[kind]
+            if size < HOLD:
+                self._when[kind] = size + PIECE
+                return
+        for values in (self._fresh, self._sizes, self._when):
+            values.pop(kind, None)
+
+    def _locked(self, kind: str) -> int:
+        """A descriptor of the file, which nobody else writes to.  Raises OSError."""
+        import fcntl
+        for _ in range(LOCK_TRIES):
+            fd = self.index.open(PREFIX + kind, os.O_RDWR | os.O_CREAT)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                found, there = os.fstat(fd), os.stat(self.index.file(PREFIX + kind))
+                if (found.st_ino, found.st_dev) == (there.st_ino, there.st_dev):
+                    return fd
+            except (BlockingIOError, FileNotFoundError):
+                time.sleep(LOCK_PAUSE)           # a write takes milliseconds
+            except BaseException:
+                os.close(fd)
+                raise
             os.close(fd)
+        raise BlockingIOError
 
-    def _open(self, path: str) -> int:
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+    def _append(self, fd: int, kind: str, fresh: dict[int, bytes]) -> None:
+        """Write these values behind those that are there.  Raises OSError."""
+        table = self._checked(fd, kind)
+        places, start = table.places, table.end
+        values, total = fresh, self._sizes[kind]
+        while places and places[-1].span <= total and total + places[-1].span <= PIECE:
+            place = places.pop()
+            column = self._read(fd, kind, place)
+            start = place.offset
+            if column is not None:
+                values = column.pairs() | values
+                total += place.span
+        head = self._head(kind)
         try:
-            return os.open(path, flags, 0o600)
-        except FileNotFoundError:
-            os.makedirs(self.index.path, 0o700, exist_ok=True)
-            return os.open(path, flags, 0o600)
+            os.ftruncate(fd, start)
+            os.lseek(fd, start, os.SEEK_SET)
+            write_all(fd, b"".join([b"" if start else head, *segments.pack(values, head)]))
+        except OSError:
+            os.ftruncate(fd, start)
+            raise
+        self._tidy(fd, kind)
 
-    def _whole(self, fd: int) -> tuple[int, int]:
-        """(where the last whole segment ends, 0 for a file to begin anew; how many there are).
+    def _checked(self, fd: int, kind: str) -> Table:
+        """What is whole, by the lock: of what we found bad, what still is."""
+        bad = self._bad.pop(kind, None)
+        if bad:
+            # nothing changes under the lock, so no segment is stale
+            self._bad[kind] = {place.head for place in self._walk(fd, kind).places
+                               if place.head in bad and self._read(fd, kind, place) is None}
+        return self._walk(fd, kind)
 
-        Checksums are left to who reads: a segment that was cut off is told by the file's size.
-        """
-        if os.pread(fd, _FILE.size, 0) != _FILE.pack(MAGIC, self.uidvalidity):
-            return 0, 0
-        size, end, count = os.fstat(fd).st_size, _FILE.size, 0
-        while True:
-            head = os.pread(fd, _SEGMENT.size, end)
-            if len(head) < _SEGMENT.size:
-                return end, count
-            _, number, octets = _SEGMENT.unpack(head)
-            after = end + _SEGMENT.size + 12 * number + octets
-            if after > size:
-                return end, count
-            end = after
-            count += 1
+    # -- what is of no use any more
 
-    def _everything(self, kind: str, fresh: dict[int, bytes]) -> dict[int, bytes]:
-        """All that is known and of messages that are there still: for a file written anew."""
-        column = _joined([Column(*parts) for parts in self.segments(kind)])
-        if len(column.blob) > 8 * PIECE:
-            return fresh                 # a large column of text begins anew
-        known = dict(zip(column.uids, column.values(0, len(column)), strict=True))
-        known.update(fresh)
-        return dict(sorted(known.items()))
+    def _tidy(self, fd: int, kind: str) -> None:
+        """Write the file anew if most of it is of messages that are gone.  By the lock."""
+        table = self._tables[kind] = self._walk(fd, kind)
+        if not self._is_wasted(table):
+            return
+        head = self.index.head()
+        if head is not None and head.uidvalidity == self.uidvalidity:
+            self._alive = head.count
+            if not self._is_wasted(table):
+                return
+        path = ""
+        try:
+            database = uiddb.read(os.path.join(self.index.folder, uiddb.NAME))
+            if database is None or database.damaged or database.uidvalidity != self.uidvalidity:
+                return
+            self._alive = len(database)
+            if not self._is_wasted(table):
+                return
+            scratch, path = self.index.scratch()
+            try:
+                self._rewrite(fd, kind, table, database, scratch)
+            finally:
+                os.close(scratch)
+            os.rename(path, self.index.file(PREFIX + kind))
+        except (OSError, StoreError):
+            self._alive = table.number       # not again before much more has come
+            if path:
+                remove(path)
+        except BaseException:
+            remove(path)
+            raise
+        self._tables.pop(kind, None)
+
+    def _is_wasted(self, table: Table) -> bool:
+        return table.disorder >= MANY or table.number > 2 * self._alive + SLACK
+
+    def _rewrite(self, fd: int, kind: str, table: Table, database: uiddb.UidDb, scratch: int) -> None:
+        """Copy what is of messages that are there, by ascending UIDs and piece by piece."""
+        uids, starts, sizes = array("I"), array("Q"), array("Q")
+        for place in table.places:
+            column = self._read(fd, kind, place)
+            if column is None:
+                break
+            before = 0
+            for uid, end in zip(column.uids, column.ends, strict=True):
+                at = bisect_left(database.uids, uid)
+                # a number that was given since is not in it
+                if uid >= database.uidnext or at < len(database.uids) and database.uids[at] == uid:
+                    uids.append(uid)
+                    starts.append(place.start + before)
+                    sizes.append(end - before)
+                before = end
+        head = self._head(kind)
+        write_all(scratch, head)
+        order = range(len(uids)) if not table.disorder else sorted(range(len(uids)), key=uids.__getitem__)
+        values: dict[int, bytes] = {}
+        size = 0
+        for row in order:
+            values[uids[row]] = os.pread(fd, sizes[row], starts[row])
+            size += sizes[row] + OVERHEAD
+            if size >= PIECE:
+                write_all(scratch, b"".join(segments.pack(values, head)))
+                values, size = {}, 0
+        write_all(scratch, b"".join(segments.pack(values, head)))
 
 
-def column_of(uids: array[int], values: Collection[bytes]) -> Column:
-    return Column(uids, array("Q", accumulate(map(len, values))), b"".join(values))
-
-
-def _column(values: dict[int, bytes]) -> Column:
-    return column_of(array("I", values), values.values())
-
-
-def _segment(values: dict[int, bytes]) -> bytes:
-    column = _column(values)
-    body = column.uids.tobytes() + column.ends.tobytes() + column.blob
-    return _SEGMENT.pack(crc32(body), len(column.uids), len(column.blob)) + body
-
-
-def _read_segment(file: object) -> tuple[array[int], array[int], bytes] | None:
-    read = file.read  # type: ignore[attr-defined]
-    head = read(_SEGMENT.size)
-    if len(head) < _SEGMENT.size:
-        return None
-    check, number, octets = _SEGMENT.unpack(head)
-    body = read(12 * number + octets)
-    if len(body) < 12 * number + octets or crc32(body) != check:
-        return None
-    uids, ends = array("I"), array("Q")
-    uids.frombytes(body[:4 * number])
-    ends.frombytes(body[4 * number:12 * number])
-    return uids, ends, body[12 * number:]
-
-
-def _joined(columns: list[Column]) -> Column:
-    columns = [column for column in columns if column.uids] or columns[:1]
-    if len(columns) == 1:
-        return columns[0]
-    uids, ends = array("I"), array("Q")
-    blobs = []
-    shift = 0
-    for column in columns:
-        uids += column.uids
-        ends += array("Q", [end + shift for end in column.ends]) if shift else column.ends
-        shift += len(column.blob)
-        blobs.append(column.blob)
-    return Column(uids, ends, b"".join(blobs))
+__all__ = ["PIECE", "Cache", "Column", "column_of"]

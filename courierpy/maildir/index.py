@@ -6,33 +6,40 @@ the same.  ``uids`` is a log of every number given: when the uiddb is lost or
 damaged, the messages get their numbers back from it.  ``recent`` names messages
 that are numbered and that no session was told to be recent yet.
 
-Files are replaced whole, or grow at their end; a tail that a crash tore is
-passed over.  docs/index.md has the formats.
+Files are replaced whole, or grow at their end; a tail that a crash tore is cut
+off.  All has checksums, and what is not whole is made anew.  They hold parts of the
+mail, so nobody else may read them, and in a directory that others can write to
+nothing is believed that others could have put there.  docs/index.md has the formats.
 """
 from __future__ import annotations
 
 import os
+import re
+import stat
 import struct
 import time
 from array import array
 from zlib import crc32
 
-from courierpy.maildir.errors import StoreError
-from courierpy.maildir.files import remove, replace, write_all
+from courierpy import log
+from courierpy.maildir.files import remove, write_all
+from courierpy.maildir.names import tmp_name
 from courierpy.maildir.uiddb import NAME, UidDb
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from courierpy.maildir.uiddb import Key
 
 DIRECTORY = "courierpyindex"
 COLUMNS, LOG, RECENT = "columns", "uids", "recent"
-MAGIC = b"courierpy 1\n" + struct.pack("=I", 0x01020304)       # the second word tells the byte order
-_HEAD = struct.Struct("=16sI IIII II 4q 3q qI I")
+MAGIC = b"courierpy 2\n" + struct.pack("=I", 0x01020304)       # the second word tells the byte order
+_HEAD = struct.Struct("=16sI IIII II qQqq Qqq q I")
 SMALL = 256                        # a folder with fewer messages is read faster than an index
 LOG_SLACK = 1 << 16                # octets of dead lines in the log before it is written anew
+SCRATCH_AGE = 3600                 # seconds after which a file that was never finished is garbage
+_MARK = re.compile(rb"(?<=\n)= ([0-9a-f]{8})\n")
 
 
 class Stamps:
@@ -92,15 +99,19 @@ class Columns:
 
 class Index:
     """``path``: the folder; ``elsewhere``: a directory for the files of this folder
-    instead of the one in it."""
+    instead of the one in it, as place() names it.  ``rules``: by which values are
+    computed now, for the cache."""
 
     def __init__(self, path: str, host: str, elsewhere: str = "") -> None:
         self.folder = path
         self.path = elsewhere or os.path.join(path, DIRECTORY)
         self.host = host
-        self._tmp = elsewhere or os.path.join(path, "tmp")       # where garbage of a crash is cleaned away
+        self.rules = bytes(20)
+        self._elsewhere = bool(elsewhere)
+        self._ours = not elsewhere               # nobody else can put anything there
+        self._complained = False
 
-    def _file(self, name: str) -> str:
+    def file(self, name: str) -> str:
         return os.path.join(self.path, name)
 
     # -- columns
@@ -146,62 +157,73 @@ class Index:
         packed = _HEAD.pack(MAGIC, 0, head.uidvalidity, head.uidnext, head.count, len(odd),
                             head.unseen, head.first_unseen & 0xFFFFFFFF,
                             stamps.cur, stamps.inode, stamps.new, stamps.keywords,
-                            *(stamps.database or (0, 0, -1)), time.time_ns(), crc32(body), 0)
+                            *(stamps.database or (0, 0, -1)), time.time_ns(), crc32(body))
         packed = packed[:16] + struct.pack("=I", crc32(packed[20:])) + packed[20:]
-        self._replace(COLUMNS, packed + body)
+        self.replace(COLUMNS, (packed, body))
+        self._sweep()
 
     # -- the log of numbers
 
     def remember(self, database: UidDb) -> None:
         """Write down what the log has not: call it under the folder's lock."""
-        path = self._file(LOG)
         try:
-            fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+            fd = self.open(LOG, os.O_RDWR | os.O_APPEND)
         except FileNotFoundError:
             if database.uids or os.path.isdir(self.path):
-                self._replace(LOG, _log(database))
+                self.replace(LOG, (_log(database),))
             return
         except OSError:
             return
         try:
             size = os.fstat(fd).st_size
             head = os.pread(fd, 64, 0).partition(b"\n")[0]
-            if head != b"courierpy uids %d" % database.uidvalidity \
-                    or size > 2 * len(database.body or b"") + LOG_SLACK:
-                self._replace(LOG, _log(database))
-                return
             tail = os.pread(fd, 1024, max(0, size - 1024))
-            last = tail.rstrip(b"\n").rpartition(b"\n")[2].partition(b" ")[0]
-            if not last.isdigit():
-                last = head and b"0"                   # only the first line is there
-            known = int(last)
-            torn = b"" if tail.endswith(b"\n") else b"\n"
-            rows = database.after(known)
-            if rows or torn:
-                write_all(fd, torn + rows)
-        except (OSError, ValueError):
+            marks = [*_MARK.finditer(tail)]
+            if head != _LOG_HEAD % database.uidvalidity or not marks \
+                    or size > 2 * len(database.body or b"") + LOG_SLACK:
+                self.replace(LOG, (_log(database),))
+                return
+            last = tail[:marks[-1].start() - 1].rpartition(b"\n")[2].partition(b" ")[0]
+            rows = database.after(int(last) if last.isdigit() else 0)
+            if marks[-1].end() < len(tail):            # a crash cut the lines behind it
+                os.ftruncate(fd, size - len(tail) + marks[-1].end())
+            if rows:
+                write_all(fd, _marked(rows))
+        except OSError:
             return
         finally:
             os.close(fd)
 
     def recall(self) -> tuple[int, int, dict[bytes, int]] | None:
-        """(UIDVALIDITY, the UID after the highest given, base name -> UID); None without a log."""
+        """(UIDVALIDITY, the UID after the highest given, base name -> UID); None without a
+        log, or with one that is not what was written."""
         data = self._read(LOG)
         if data is None:
             return None
-        head, *lines = data.split(b"\n")
-        word, _, number = head.rpartition(b" ")
-        if word != b"courierpy uids" or not number.isdigit() or not 0 < int(number) <= 0xFFFFFFFF:
-            return None
         names: dict[bytes, int] = {}
-        highest = 0
-        for line in lines[:-1]:
-            uid, _, name = line.partition(b" ")
-            if uid.isdigit() and 0 < int(uid) < 0xFFFFFFFF:
-                highest = max(highest, int(uid))
-                if name:
-                    names[name] = int(uid)
-        return int(number), highest + 1, names
+        highest = start = 0
+        number = b""
+        while start < len(data):
+            end = data.find(b"\n= ", start) + 1
+            mark = _MARK.match(data, end) if end else None
+            block = data[start:end if mark else data.rfind(b"\n") + 1]
+            if mark is not None and crc32(block) != int(mark[1], 16):
+                return None
+            lines = block.split(b"\n")[:-1]
+            if start == 0:
+                word, _, number = lines[0].rpartition(b" ") if lines else (b"", b"", b"")
+                if mark is None or word + b" %d" != _LOG_HEAD or not number.isdigit() \
+                        or not 0 < int(number) <= 0xFFFFFFFF:
+                    return None
+                del lines[0]
+            for line in lines:
+                uid, _, name = line.partition(b" ")
+                if uid.isdigit() and 0 < int(uid) < 0xFFFFFFFF:
+                    highest = max(highest, int(uid))
+                    if name and mark is not None:      # of lines that a crash cut the numbers alone count
+                        names[name] = int(uid)
+            start = mark.end() if mark is not None else len(data)
+        return (int(number), highest + 1, names) if number else None
 
     # -- recent messages that nobody was told of
 
@@ -209,36 +231,107 @@ class Index:
         data = self._read(RECENT)
         return [int(word) for word in data.split() if word.isdigit()] if data else []
 
-    def any_unclaimed(self) -> bool:
-        return os.path.exists(self._file(RECENT))
-
     def set_unclaimed(self, uids: Sequence[int]) -> None:
         """Call it under the folder's lock."""
         if uids:
-            self._replace(RECENT, b"".join(b"%d\n" % uid for uid in uids))
-        else:
-            remove(self._file(RECENT))
+            self.replace(RECENT, [b"%d\n" % uid for uid in uids])
+        elif self.trusted():
+            remove(self.file(RECENT))
 
     # -- files
 
+    def trusted(self) -> bool:
+        """Can nobody else have put there what we find there?"""
+        if not self._ours:
+            mine = os.path.dirname(self.path)
+            try:
+                above, found = os.stat(os.path.dirname(mine)), os.lstat(mine)
+            except OSError:
+                return False
+            # without the sticky bit whoever may write to the directory above can put another in this place
+            self._ours = (stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
+                          and not found.st_mode & 0o022
+                          and (not above.st_mode & 0o022 or bool(above.st_mode & stat.S_ISVTX)))
+        return self._ours
+
+    def open(self, name: str, flags: int = os.O_RDONLY) -> int:
+        """A descriptor of a file; with O_CREAT the directory is made too.  Raises OSError."""
+        flags |= os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        if flags & os.O_CREAT:
+            self._prepare()
+        elif not self.trusted():
+            raise FileNotFoundError
+        return os.open(self.file(name), flags, 0o600)
+
+    def _prepare(self) -> None:
+        """Make the directory.  Raises OSError where there can be none that is ours alone."""
+        if os.path.isdir(self.path) and self.trusted():
+            return
+        if self._elsewhere and not os.path.isdir(self.folder):
+            raise FileNotFoundError(self.folder)       # it was removed, and its index too
+        if self._elsewhere and not self.trusted():
+            mine = os.path.dirname(self.path)
+            try:
+                os.mkdir(mine, 0o700)
+            except FileExistsError:
+                pass
+            except OSError as error:
+                self._complain(f"{mine}: {error.strerror}")
+                raise
+            if not self.trusted():
+                self._complain(f"{mine} is not ours alone")
+                raise PermissionError(mine)
+        try:
+            os.mkdir(self.path, 0o700)
+        except FileExistsError:
+            return
+
+    def _complain(self, why: str) -> None:
+        if not self._complained:
+            self._complained = True
+            log.warn(f"{why}: {self.folder} has no index")
+
     def _read(self, name: str, size: int = -1) -> bytes | None:
         try:
-            with open(self._file(name), "rb", buffering=0) as file:
+            with open(self.open(name), "rb", buffering=0) as file:
                 return file.read(size) if size >= 0 else file.readall()
         except OSError:
             return None
 
-    def _replace(self, name: str, data: bytes) -> None:
-        path = self._file(name)
-        for _ in range(2):
+    def scratch(self) -> tuple[int, str]:
+        """A new file that may become one of the index: descriptor and path.  Raises OSError."""
+        self._prepare()
+        # in the Maildir there is a place where garbage of a crash is cleaned away
+        path = os.path.join(self.path if self._elsewhere else os.path.join(self.folder, "tmp"),
+                            tmp_name(self.host, "index"))
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600), path
+
+    def replace(self, name: str, pieces: Iterable[bytes]) -> None:
+        """A file in place of the one that was there.  May fail in silence: a disk or a user
+        that may not write works without."""
+        try:
+            fd, path = self.scratch()
+        except OSError:
+            return
+        try:
             try:
-                replace(path, data, self._tmp, self.host, name, sync=False)
-                return
-            except StoreError:
-                try:
-                    os.makedirs(self.path, 0o700)
-                except OSError:
-                    return             # a disk or a user that may not write works without
+                write_all(fd, b"".join(pieces))
+            finally:
+                os.close(fd)
+            os.rename(path, self.file(name))
+        except OSError:
+            remove(path)
+
+    def _sweep(self) -> None:
+        """Garbage that crashed sessions left in a directory outside the Maildir."""
+        if not self._elsewhere or not self.trusted():
+            return
+        try:
+            for entry in os.scandir(self.path):
+                if entry.name[:1].isdigit() and time.time() - entry.stat().st_mtime > SCRATCH_AGE:
+                    remove(entry.path)
+        except OSError:
+            return
 
 
 def _head(data: bytes) -> tuple[Head, int, int] | None:
@@ -246,7 +339,7 @@ def _head(data: bytes) -> tuple[Head, int, int] | None:
     if len(data) < _HEAD.size or data[:16] != MAGIC:
         return None
     (_, check, uidvalidity, uidnext, count, odd_size, unseen, first, cur, inode, new, keywords, ino, mtime,
-     size, _, crc, _) = _HEAD.unpack_from(data)
+     size, _, crc) = _HEAD.unpack_from(data)
     if crc32(data[20:_HEAD.size]) != check:
         return None
     stamps = Stamps(cur, inode, new, keywords, (ino, mtime, size) if size >= 0 else None)
@@ -268,6 +361,7 @@ def _unpack_odd(data: memoryview) -> dict[int, bytes]:
 def _pack_keywords(keywords: Mapping[int, frozenset[bytes]]) -> bytes:
     """The sets, a line each; then UIDs and numbers of sets."""
     numbers: dict[frozenset[bytes], int] = {}
+    keywords = {uid: words for uid, words in keywords.items() if words}
     uids, which = array("I", keywords), array("I")
     for words in keywords.values():
         which.append(numbers.setdefault(words, len(numbers)))
@@ -286,10 +380,18 @@ def _unpack_keywords(data: bytes) -> dict[int, frozenset[bytes]]:
     return dict(zip(uids, map(sets.__getitem__, which), strict=True))
 
 
+_LOG_HEAD = b"courierpy uids 2 %d"
+
+
+def _marked(lines: bytes) -> bytes:
+    """Lines of the log with their checksum behind them."""
+    return b"%s= %08x\n" % (lines, crc32(lines))
+
+
 def _log(database: UidDb) -> bytes:
     """The log of a folder that has only these."""
     rest = b"%d \n" % (database.uidnext - 1) if database.uidnext > 1 else b""
-    return b"courierpy uids %d\n%s%s" % (database.uidvalidity, database.body or b"", rest)
+    return _marked(_LOG_HEAD % database.uidvalidity + b"\n" + (database.body or b"") + rest)
 
 
 def place(folder: str, base: str) -> str:
@@ -302,7 +404,7 @@ def place(folder: str, base: str) -> str:
     if len(name) > 200:
         from hashlib import sha256
         name = sha256(real).hexdigest().encode()
-    return os.path.join(base, str(os.getuid()), os.fsdecode(name))
+    return os.path.join(base, str(os.geteuid()), os.fsdecode(name))
 
 
 __all__ = ["DIRECTORY", "NAME", "Columns", "Head", "Index", "Stamps", "place"]

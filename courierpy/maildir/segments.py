@@ -1,0 +1,210 @@
+"""The files of the cache: a header, then segments of columns.  docs/index.md.
+
+A segment has the UIDs, ascending, where each value ends, and the values in one run.
+Its checksums begin with the one of the file's header, so that it counts only where it
+was written: for this kind of value, this UIDVALIDITY and these rules.
+"""
+from __future__ import annotations
+
+import os
+import struct
+from array import array
+from bisect import bisect_left, bisect_right
+from itertools import accumulate
+from zlib import crc32
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+MAGIC = b"courierpy cache 2\n\0\0"
+ORDER = 0x01020304                         # of the octets in a number
+RULES = 20                                 # octets that say by which rules values are computed
+# magic, byte order, UIDVALIDITY, rules, checksum of the kind's name
+_FILE = struct.Struct(f"=20sII{RULES}sI")
+_CHECK = struct.Struct("=I")
+# checksum of the rest, of the body; number of values; first and last UID; 0; octets of the values
+_SEGMENT = struct.Struct("=IIIIIIQ")
+HEAD = _FILE.size + _CHECK.size
+ROW = 12                                   # octets of a value's UID and end
+PIECE = 1 << 20                            # octets after which a segment is full
+
+
+class Stale(Exception):
+    """Another session changed the file."""
+
+
+class Column:
+    """``uids`` and ``ends``: array('I'), ascending, and array('Q'); ``blob``: the values one
+    after another."""
+
+    __slots__ = ("blob", "ends", "uids")
+
+    def __init__(self, uids: array[int], ends: array[int], blob: bytes) -> None:
+        self.uids = uids
+        self.ends = ends
+        self.blob = blob
+
+    def __len__(self) -> int:
+        return len(self.uids)
+
+    @property
+    def weight(self) -> int:
+        """Octets."""
+        return ROW * len(self.uids) + len(self.blob)
+
+    def place(self, uid: int) -> int:
+        """Where the value of this UID is; -1 when it is not there."""
+        at = bisect_left(self.uids, uid)
+        return at if at < len(self.uids) and self.uids[at] == uid else -1
+
+    def run(self, uids: array[int]) -> int:
+        """Where these UIDs stand one after another; -1 when they do not."""
+        first = self.place(uids[0]) if uids else -1
+        return first if first >= 0 and self.uids[first:first + len(uids)] == uids else -1
+
+    def value(self, at: int) -> bytes:
+        return self.blob[self.ends[at - 1] if at else 0:self.ends[at]]
+
+    def values(self, first: int, count: int) -> list[bytes]:
+        """``count`` values from place ``first`` on."""
+        blob, ends = self.blob, self.ends[first:first + count]
+        starts = [self.ends[first - 1] if first else 0, *ends]
+        return [blob[start:end] for start, end in zip(starts, ends, strict=False)]
+
+    def pick(self, uids: array[int]) -> list[bytes | None]:
+        """Values of these UIDs; None where there is none."""
+        first = self.run(uids)
+        if first >= 0:
+            return [*self.values(first, len(uids))]
+        if len(uids) * 8 > len(self.uids):
+            return list(map(self.pairs().get, uids))
+        rows = map(self.place, uids)
+        return [self.value(row) if row >= 0 else None for row in rows]
+
+    def pairs(self) -> dict[int, bytes]:
+        return dict(zip(self.uids, self.values(0, len(self.uids)), strict=True))
+
+    def numbers(self, typecode: str) -> array[int] | array[float]:
+        """All values, where they are numbers of eight octets: "q" or "d"."""
+        found = array(typecode)
+        found.frombytes(self.blob)
+        return found
+
+
+class Place:
+    """A segment in the file: ``head`` as it stands there, which is its identity;
+    ``span``: its octets."""
+
+    __slots__ = ("check", "first", "head", "last", "number", "offset", "span")
+
+    def __init__(self, offset: int, head: bytes) -> None:
+        self.offset = offset
+        self.head = head
+        self.number: int
+        self.last: int
+        _, self.check, self.number, self.first, self.last, _, octets = _SEGMENT.unpack(head)
+        self.span: int = len(head) + ROW * self.number + octets
+
+    @property
+    def start(self) -> int:
+        """Where the values begin."""
+        return self.offset + len(self.head) + ROW * self.number
+
+
+class Table:
+    """What is where in a file.  ``key``: inode and size; ``end``: where the last whole
+    segment ends, 0 when all must be written anew; ``disorder``: how many segments hold
+    UIDs that are not above those before them."""
+
+    __slots__ = ("_firsts", "_lasts", "disorder", "end", "key", "places")
+
+    def __init__(self, key: tuple[int, int], places: list[Place], end: int) -> None:
+        self.key = key
+        self.places = places
+        self.end = end
+        self._firsts = [place.first for place in places]
+        self._lasts = [place.last for place in places]
+        self.disorder: int = sum(map(int.__le__, self._firsts[1:], accumulate(self._lasts, max)))
+
+    @property
+    def number(self) -> int:
+        """Of the values."""
+        return sum([place.number for place in self.places])
+
+    @property
+    def last(self) -> int:
+        """The highest UID."""
+        return max(self._lasts, default=0)
+
+    def around(self, uids: array[int]) -> list[Place]:
+        """The segments that may have some of these, the latest first."""
+        places = self.places
+        if not self.disorder:
+            places = places[bisect_left(self._lasts, uids[0]):bisect_right(self._firsts, uids[-1])]
+        return places[::-1]
+
+
+NOTHING = Table((0, 0), [], 0)
+
+
+def header(uidvalidity: int, rules: bytes, kind: str) -> bytes:
+    """Of a file."""
+    head = _FILE.pack(MAGIC, ORDER, uidvalidity, rules, crc32(kind.encode()))
+    return head + _CHECK.pack(crc32(head))
+
+
+def walk(fd: int, head: bytes, bad: Collection[bytes] = ()) -> Table:
+    """What is there, by the heads alone: up to what is torn or has one of the ``bad`` heads.
+    Raises OSError."""
+    found = os.fstat(fd)
+    places: list[Place] = []
+    end = 0
+    if os.pread(fd, len(head), 0) == head:
+        seed, end = crc32(head), len(head)
+        while True:
+            data = os.pread(fd, _SEGMENT.size, end)
+            if len(data) < _SEGMENT.size or data in bad \
+                    or _CHECK.unpack_from(data)[0] != crc32(data[_CHECK.size:], seed):
+                break
+            place = Place(end, data)
+            if end + place.span > found.st_size:
+                break
+            places.append(place)
+            end += place.span
+    return Table((found.st_ino, found.st_size), places, end)
+
+
+def read(fd: int, head: bytes, place: Place) -> Column | None:
+    """A segment; None when it is not what was written.  Raises OSError, and Stale for one
+    that is not there any more."""
+    data = os.pread(fd, place.span, place.offset)
+    if data[:_SEGMENT.size] != place.head:
+        raise Stale
+    body, number = memoryview(data)[_SEGMENT.size:], place.number
+    if len(data) < place.span or crc32(body, crc32(head)) != place.check:
+        return None
+    uids, ends = array("I"), array("Q")
+    uids.frombytes(body[:4 * number])
+    ends.frombytes(body[4 * number:ROW * number])
+    return Column(uids, ends, bytes(body[ROW * number:]))
+
+
+def pack(values: dict[int, bytes], head: bytes) -> Iterator[bytes]:
+    """The octets of as many segments as these values take."""
+    uids = sorted(values)
+    seed = crc32(head)
+    start = size = 0
+    for at, uid in enumerate(uids, 1):
+        size += len(values[uid]) + ROW
+        if size >= PIECE or at == len(uids):
+            column = column_of(array("I", uids[start:at]), [values[one] for one in uids[start:at]])
+            body = column.uids.tobytes() + column.ends.tobytes() + column.blob
+            rest = _SEGMENT.pack(0, crc32(body, seed), at - start, uids[start], uid, 0,
+                                 len(column.blob))[_CHECK.size:]
+            yield _CHECK.pack(crc32(rest, seed)) + rest + body
+            start, size = at, 0
+
+
+def column_of(uids: array[int], values: Collection[bytes]) -> Column:
+    return Column(uids, array("Q", accumulate(map(len, values))), b"".join(values))
