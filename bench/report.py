@@ -134,8 +134,8 @@ def why(cases: list[Case], results: Results, scale: Scale) -> str:
         if said.startswith("missed") or case.key in behind:
             if case.key in behind:
                 said += f", {ratio(case, figures, 'courier')} of Courier's speed"
-            lines.append(f"* **{case.key}** {titled(case, scale)}: {said}. {known.get(case.key, '')}".rstrip())
-    return "\n".join(lines) + "\n" if lines else "Every goal is met.\n"
+            lines.append(f"* **{case.key}** {titled(case, scale)}: {said}. " + known.get(case.key, ""))
+    return "\n".join(line.rstrip() for line in lines) + "\n" if lines else "Every goal is met.\n"
 
 
 def disagreements(lab: Lab) -> str:
@@ -217,7 +217,8 @@ def document(cases: list[Case], results: Results, lab: Lab, scale: Scale, runs: 
     text = machine(lab) + "\n\n" + table(cases, results, scale)
     if different:
         text += "\nThe servers answered differently here:\n\n" + different
-    return {"table": text, "why": "## Where a goal is missed, or Courier is faster\n\n" + why(cases, results, scale),
+    reasons_text = "## Where a goal is missed, or Courier is faster\n\n" + why(cases, results, scale)
+    return {"table": text, "why": reasons_text,
             "repeat": REPEAT.format(minutes=max(1, round(minutes)), messages=f"{scale.messages:,}",
                                     big=f"{scale.big:,}", runs=runs)}
 
