@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from courierpy import capability, commands, ext, log, sync
-from courierpy.commands import LEAVES_FOLDER, SELECTED, SPOOLS, USES_SEQ, Done
+from courierpy.commands import LEAVES_FOLDER, READS, SELECTED, SPOOLS, USES_SEQ, Done
 from courierpy.conn import Gone, TimedOut
 from courierpy.errors import Bad, Bye, No
 from courierpy.maildir import errors as store
@@ -38,6 +38,7 @@ CODES: dict[type[store.StoreError], tuple[bytes | None, str]] = {
     store.FolderMissing: (b"NONEXISTENT", "Mailbox does not exist, or must be subscribed to."),
     store.FolderExists: (b"ALREADYEXISTS", "Mailbox already exists."),
     store.NameInvalid: (b"CANNOT", "Invalid mailbox name."),
+    store.DiskFull: (b"OVERQUOTA", "There is no room left in the mail store."),
     store.QuotaExceeded: (b"OVERQUOTA", "You exceeded your mail quota."),
     store.Denied: (b"NOPERM", "Access denied."),
     store.Vanished: (b"EXPUNGEISSUED", "Some of the messages no longer exist."),
@@ -175,12 +176,15 @@ class Session:
 
     def serve(self) -> None:
         """Until LOGOUT (returns), end of input (Gone) or Bye."""
-        while True:
-            frame = self._next_frame()
-            if frame is None:
-                raise Gone
-            if self._command(frame):
-                return
+        try:
+            while True:
+                frame = self._next_frame()
+                if frame is None:
+                    raise Gone
+                if self._command(frame):
+                    return
+        finally:
+            self.folders.save()
 
     @staticmethod
     def _drop(sinks: list[object]) -> None:
@@ -289,8 +293,10 @@ class Session:
                 literal.sink.abort()  # type: ignore[attr-defined]
 
     def _sync(self, row: commands.Row) -> None:
-        if self.selected is not None and not row.flags & LEAVES_FOLDER:
-            self.tell(expunges=not row.flags & USES_SEQ)
+        if self.selected is None or row.flags & LEAVES_FOLDER \
+                or row.flags & READS and self.framer.has_more:
+            return
+        self.tell(expunges=not row.flags & USES_SEQ)
 
     def tell(self, *, expunges: bool, flags_of_new: bool = False) -> None:
         """As sync.tell; Bye when the selected mailbox is there no more."""

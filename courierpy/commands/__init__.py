@@ -22,8 +22,10 @@ ANY = AUTHENTICATED | SELECTED
 
 # Flags.  USES_SEQ: no EXPUNGE may be told until it is done (RFC 9051 7.5.1).
 # LEAVES_FOLDER: no update of the mailbox afterwards.  WRITES: refused when the
-# mailbox is read-only.  SPOOLS: large literals go to the store as they come.
-USES_SEQ, LEAVES_FOLDER, WRITES, SPOOLS = 1, 2, 4, 8
+# mailbox is read-only.  SPOOLS: large literals go to the store as they come.  READS: it
+# changes no mailbox, so what others changed can be told after the next command, if that
+# has come already.
+USES_SEQ, LEAVES_FOLDER, WRITES, SPOOLS, READS = 1, 2, 4, 8, 16
 
 
 class Done:

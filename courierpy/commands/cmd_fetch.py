@@ -10,7 +10,7 @@ from __future__ import annotations
 from array import array
 
 from courierpy import ext, sync
-from courierpy.commands import SELECTED, USES_SEQ, command
+from courierpy.commands import READS, SELECTED, USES_SEQ, command
 from courierpy.commands.numbers import chosen
 from courierpy.errors import No
 from courierpy.kinds import SEEN, FlagChange, Section
@@ -312,5 +312,5 @@ def _mark_seen(session: Session, seqs: list[int], by_uid: bool) -> None:
             session.write(sync.fetch_flags(session, seq, by_uid))
 
 
-command(b"FETCH", when=SELECTED, flags=USES_SEQ)(fetch)
-command(b"UID FETCH", when=SELECTED)(fetch)
+command(b"FETCH", when=SELECTED, flags=USES_SEQ | READS)(fetch)
+command(b"UID FETCH", when=SELECTED, flags=READS)(fetch)

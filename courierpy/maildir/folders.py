@@ -160,8 +160,10 @@ class Folders:
         last = max(last, dovecot.last_uidvalidity(self.root), above)
         value = max(int(time.time()) - EPOCH, last + 1)
         if record:
+            # what the folder's own uiddb says is on stable storage before anybody is told, and
+            # DELETE writes it down here: this file alone need not be
             replace(path, b"%d\n" % value, os.path.join(self.root, "tmp"), self.host,
-                    "uidvalidity", sync=self.fsync != "never")
+                    "uidvalidity", sync=self.fsync == "always")
         return value
 
     # -- making and removing

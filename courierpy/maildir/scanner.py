@@ -229,9 +229,9 @@ class Scanner:
         stamps = self._stamp()
         if locked and self._watch is not None:
             self._hear()               # what came while we waited for the lock
-        done = None
+        done = indexed = None
         if self.held is None:
-            done = self._from_index(stamps)
+            done = indexed = self._from_index(stamps)
         elif self._watch is not None and not self._heard.everything:
             done = self._by_events(locked)
         if done is None:
@@ -247,6 +247,8 @@ class Scanner:
         if recent is None:
             return False
         self._make_snapshot(recent)
+        if indexed:
+            self._unsaved = False      # the index said all of it
         self._heard = Heard()
         self._own_heard.clear()
         self._stamps = stamps if stamps is not None and stamps == self._stamp() else None

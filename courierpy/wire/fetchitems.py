@@ -20,6 +20,7 @@ _NAME = re.compile(rb"[A-Za-z0-9.=_-]+")
 _PART = re.compile(rb"[1-9]\d{0,8}(?:\.[1-9]\d{0,8})*")
 _KIND = re.compile(rb"HEADER(?:\.FIELDS(?:\.NOT)?)?|TEXT|MIME", re.I)
 _PARTIAL = re.compile(rb"<(\d{1,19})(?:\.([1-9]\d{0,18}))?>")
+_OPEN, _DOT, _CLOSE = re.compile(rb"\["), re.compile(rb"\."), re.compile(rb"\]")
 MAX_DEPTH = 1000
 
 
@@ -84,7 +85,7 @@ def _item(args: Args, name: bytes, known: Container[bytes]) -> FetchItem:
 
 
 def _section(args: Args, peek: bool) -> FetchItem:
-    args.take(re.compile(rb"\["))
+    args.take(_OPEN)
     part: tuple[int, ...] = ()
     kind = b""
     fields: tuple[bytes, ...] = ()
@@ -94,7 +95,7 @@ def _section(args: Args, peek: bool) -> FetchItem:
             if len(part) > MAX_DEPTH:
                 raise Bad(ERROR)
             if args.at(b"."):
-                args.take(re.compile(rb"\."))
+                args.take(_DOT)
                 kind = args.take(_KIND).upper()
         else:
             kind = args.take(_KIND).upper()
@@ -102,7 +103,7 @@ def _section(args: Args, peek: bool) -> FetchItem:
                 raise Bad(ERROR)
         if kind.startswith(b"HEADER.FIELDS"):
             fields = _fields(args)
-    args.take(re.compile(rb"\]"))
+    args.take(_CLOSE)
     partial = None
     if args.at(b"<"):
         match = _PARTIAL.match(args.rest_text())

@@ -95,6 +95,11 @@ class Framer:
     def feed(self, data: bytes) -> None:
         self._buffer += data
 
+    @property
+    def has_more(self) -> bool:
+        """Is there something that belongs to a later command?  Ask between two."""
+        return bool(self._buffer)
+
     def rest(self) -> bytes:
         """Take out what was not used yet."""
         data = bytes(self._buffer)
