@@ -108,10 +108,14 @@ def over_pipe(maildir: Path, **environ: str) -> Window:
     return over_program([sys.executable, "-m", "courierpy.imapd", str(maildir)], **environ)
 
 
-def over_program(words: list[str], stderr: int = subprocess.DEVNULL, **environ: str) -> Window:
-    """A program that greets PREAUTH on its standard output."""
-    process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, bufsize=0,
-                               env=plain_environ(**{"AUTHENTICATED": "demo", **environ}))
+def over_program(words: list[str], log: Path | None = None, **environ: str) -> Window:
+    """A program that greets PREAUTH on its standard output; with ``log`` as after a login,
+    when standard error is the log."""
+    if log is not None:
+        environ = {"IMAPLOGINTAG": "l", "TCPREMOTEIP": "127.0.0.1", "TCPREMOTEPORT": "9", **environ}
+    with open(log or os.devnull, "ab") as stderr:
+        process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr,
+                                   bufsize=0, env=plain_environ(**{"AUTHENTICATED": "demo", **environ}))
     assert process.stdin is not None
     assert process.stdout is not None
 
@@ -123,7 +127,7 @@ def over_program(words: list[str], stderr: int = subprocess.DEVNULL, **environ: 
         process.wait(20)
 
     window = Window(process.stdout.fileno(), process.stdin.fileno(), close, process.pid)
-    assert window.line().startswith("* PREAUTH ")
+    assert window.line().startswith("* PREAUTH " if log is None else "l OK ")
     return window
 
 
