@@ -6,6 +6,7 @@ import random
 import re
 import signal
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,9 +26,9 @@ class World:
     """What all clients of a run know together.
 
     ``bodies``: (mailbox, UIDVALIDITY, UID) -> bytes, for ever.  ``recent``: who was told
-    that it is recent.  ``talk``: all conversations.  ``kept``: nobody but these clients
-    removes anything, and none in the same instant: what is expunged is served until it
-    was told.
+    that it is recent.  ``talk``: all conversations.  ``killed``: processes.  ``kept``:
+    nobody but these clients removes anything, and none in the same instant: what is
+    expunged is served until it was told.
     """
 
     def __init__(self, maildir: Path, connect: Callable[[], Window], kept: bool) -> None:
@@ -37,6 +38,7 @@ class World:
         self.bodies: dict[tuple[str, int, int], bytes] = {}
         self.recent: dict[tuple[str, int, int], tuple[int, int]] = {}
         self.talk: list[str] = []
+        self.killed: list[int] = []
         self.counter = 0
         self.lock = threading.Lock()
 
@@ -170,7 +172,15 @@ class Client:
     def start_again(self, kill: bool = False) -> None:
         """The mailbox is gone, or nobody says goodbye."""
         if kill:
+            if self.uids and not self.examined and self.rnd.random() < 0.6:
+                # in the middle of something, which may come to be or not
+                self.say(self.rnd.choice([
+                    "k STORE 1:* +FLAGS (\\Flagged $Todo)", f"k MOVE {self.some()} {self.rnd.choice(BOXES)}",
+                    f"k COPY {self.some()} {self.rnd.choice(BOXES)}", "k EXPUNGE",
+                    f"k APPEND INBOX {{40+}}\r\n{self.world.text().decode():40.40}"]))
+                time.sleep(self.rnd.random() * 0.01)
             self.world.talk.append(f"{self.number:2}! killed")
+            self.world.killed.append(self.window.pid)
             os.kill(self.window.pid, signal.SIGKILL)
         self.window.close()
         self.window = self.world.connect()
