@@ -16,7 +16,7 @@ from courierpy.maildir.cache import Cache
 from courierpy.maildir.draft import Draft
 from courierpy.maildir.errors import StoreError, Vanished, trouble
 from courierpy.maildir.files import Directory, read_header, remove_tree
-from courierpy.maildir.names import SUFFIXES, base, bits_of, info, with_flags
+from courierpy.maildir.names import SUFFIXES, base, bits_of, info
 from courierpy.maildir.scanner import Scanner, Status
 
 TYPE_CHECKING = False
@@ -94,7 +94,7 @@ class Folder(Scanner):
 
     def path_of(self, row: int) -> bytes:
         assert self.held is not None
-        return os.path.join(os.fsencode(self.cur), self.held.file(row))
+        return self.inside + self.held.file(row)
 
     def find_again(self, row: int) -> bool:
         """The name changed: flags of another program.  Look for the base name."""
@@ -114,9 +114,16 @@ class Folder(Scanner):
 
     def locate(self, uid: int) -> tuple[bytes, int]:
         """(path, flag bits) as they are now.  Raises Vanished."""
-        row = self._row(uid)
-        if not os.path.lexists(self.path_of(row)) and not self.find_again(row):
+        path, bits = self.last_known(uid)
+        if os.path.lexists(path):
+            return path, bits
+        if not self.find_again(self._row(uid)):
             raise Vanished(f"{self.path}: uid {uid}")
+        return self.last_known(uid)
+
+    def last_known(self, uid: int) -> tuple[bytes, int]:
+        """(path, flag bits), which others may have changed since.  Raises Vanished."""
+        row = self._row(uid)
         assert self.held is not None
         return self.path_of(row), self.held.flags[row]
 
@@ -236,11 +243,11 @@ class Folder(Scanner):
         """Change one message, if it is there still."""
         try:
             row = self._row(uid)
-            bits, before = self._rename_flags(row, change)
+            bits, before, after = self._rename_flags(row, change)
         except Vanished:
             return
         assert self.held is not None
-        undo.append((row, before, self.held.file(row), None))
+        undo.append((row, before, after, None))
         words = self.words.get(uid, NO_KEYWORDS)
         if current is not None:
             name = self.held.database.name(row)
@@ -274,18 +281,17 @@ class Folder(Scanner):
             except (OSError, StoreError) as error:
                 log.err(f"{self.cur}: a change cannot be taken back: {error}")
 
-    def _rename_flags(self, row: int, change: FlagChange) -> tuple[int, bytes]:
-        """(flag bits now, file name before)."""
-        held = self.held
+    def _rename_flags(self, row: int, change: FlagChange) -> tuple[int, bytes, bytes]:
+        """(flag bits now, file name before, file name after)."""
+        held, cur = self.held, self.inside
         assert held is not None
-        cur = os.fsencode(self.cur) + b"/"
         for _ in range(TRIES):
             old = held.file(row)
-            bits = change.bits(bits_of(info(old)))
-            new = with_flags(old, bits)
+            bits = change.bits(held.flags[row])
+            new = held.file_with(row, bits)
             if new == old:
                 if os.path.exists(cur + old):
-                    return bits, old
+                    return bits, old, old
             else:
                 try:
                     os.rename(cur + old, cur + new)
@@ -296,7 +302,7 @@ class Folder(Scanner):
                 else:
                     held.set_file(row, new)
                     self.did(new, True)
-                    return bits, old
+                    return bits, old, new
             if not self.find_again(row):
                 break
         raise Vanished(self.path)
@@ -348,26 +354,28 @@ class Folder(Scanner):
             row = self._row(uid)
         except Vanished:
             return False
-        if not self._is_deleted(row):
-            return False
-        assert self.held is not None
-        path, file = self.path_of(row), self.held.file(row)
-        if keep:
-            self.readers.bury(path, self.held.database.name(row))
-        try:
-            os.unlink(path)
-        except FileNotFoundError:
-            return False
-        except OSError as error:
-            raise trouble(path, error) from None
-        self.did(file, False)
-        return True
-
-    def _is_deleted(self, row: int) -> bool:
-        if not os.path.lexists(self.path_of(row)) and not self.find_again(row):
-            return False
-        assert self.held is not None
-        return bool(self.held.flags[row] & DELETED)
+        held = self.held
+        assert held is not None
+        for _ in range(TRIES):
+            file = held.file(row)
+            path = self.inside + file
+            if held.flags[row] & DELETED:      # it is while a file of this name is there
+                if keep:
+                    self.readers.bury(path, held.database.name(row))
+                try:
+                    os.unlink(path)
+                except FileNotFoundError:
+                    pass
+                except OSError as error:
+                    raise trouble(path, error) from None
+                else:
+                    self.did(file, False)
+                    return True
+            elif os.path.lexists(path):
+                return False
+            if not self.find_again(row):
+                return False
+        return False
 
 
 __all__ = ["Draft", "Folder", "Status", "StoreError", "base"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 
 from courierpy.maildir.listing import by_base
-from courierpy.maildir.names import BITS_OF_SUFFIX, SUFFIXES, base, bits_of, info
+from courierpy.maildir.names import BITS_OF_SUFFIX, SUFFIXES, base, bits_of, info, with_flags
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,8 +44,14 @@ class Held:
 
     def file(self, row: int) -> bytes:
         """The file's name in cur/."""
-        odd = self.odd.get(self.database.uids[row])
-        return odd if odd is not None else self.database.name(row) + SUFFIXES[self.flags[row]]
+        return self.file_with(row, self.flags[row])
+
+    def file_with(self, row: int, bits: int) -> bytes:
+        """What the file's name is with these flags."""
+        odd = self.odd.get(self.database.uids[row]) if self.odd else None
+        if odd is None:
+            return self.database.name(row) + SUFFIXES[bits]
+        return odd if bits == self.flags[row] else with_flags(odd, bits)
 
     def set_file(self, row: int, name: bytes) -> None:
         """The message in this row has another file name, and its flags."""

@@ -59,6 +59,7 @@ class Scanner:
         self.name = name
         self.path = path
         self.cur = os.path.join(path, "cur")
+        self.inside = os.fsencode(self.cur) + b"/"         # what stands before a file name in it
         self.new = os.path.join(path, "new")
         self.index = Index(path, tree.host, place(path, tree.index_at))
         self.readers = Readers(path, tree.host)

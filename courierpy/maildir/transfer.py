@@ -13,7 +13,7 @@ import os
 from courierpy.kinds import NO_KEYWORDS
 from courierpy.maildir.errors import DiskTrouble, StoreError, Vanished, trouble
 from courierpy.maildir.files import Directory, remove
-from courierpy.maildir.names import base, tmp_name, unique_name, with_flags
+from courierpy.maildir.names import SUFFIXES, base, tmp_name, unique_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -99,19 +99,10 @@ def _transfer(folder: Folder, uids: Sequence[int], target: Folder,
     moving = bring is not _link_or_copy
     sources, known = [], []
     for uid in uids:
-        try:
-            path, bits = folder.locate(uid)
-        except Vanished:
-            kept = None if moving else folder.kept(uid)
-            if kept is None:
-                continue
-            path, bits = kept
-        try:
-            found = os.stat(path)
-        except FileNotFoundError:
+        there = _find(folder, uid, not moving)
+        if there is None:
             continue
-        except OSError as error:
-            raise trouble(path, error) from None
+        path, bits, found = there
         name = unique_name(tmp_name(folder.tree.host), found.st_dev, found.st_ino)
         sources.append(Source(path, f"{name},S={found.st_size}", bits, folder.words.get(uid, NO_KEYWORDS),
                               folder, uid))
@@ -128,13 +119,29 @@ def _transfer(folder: Folder, uids: Sequence[int], target: Folder,
     return uidvalidity, pairs
 
 
+def _find(folder: Folder, uid: int, also_kept: bool) -> tuple[bytes, int, os.stat_result] | None:
+    """Where a message is, its flags, and what its file is; None for one that is gone."""
+    where: Callable[[int], tuple[bytes, int] | None]
+    for where in (folder.last_known, folder.locate, folder.kept) if also_kept else \
+            (folder.last_known, folder.locate):
+        try:
+            found = where(uid)
+            if found is not None:
+                return *found, os.stat(found[0])
+        except (Vanished, FileNotFoundError):
+            continue
+        except OSError as error:
+            raise trouble(folder.cur, error) from None
+    return None
+
+
 def _enter(target: Folder, sources: Sequence[Source], bring: Bring) -> tuple[int, list[int | None]]:
     """Bring files in under the lock and number them in the order given; None for a
     message that is gone meanwhile."""
     sync = target.tree.fsync != "never"
     moved: list[tuple[bytes, bytes]] = []
     uids: list[int | None] = []
-    cur = os.fsencode(target.cur)
+    cur = target.inside
     with Directory(target.cur, sync) as cur_entries, Directory(target.path, sync) as entries, \
             target.locked():
         uidnext = target.next_number()
@@ -174,7 +181,7 @@ def _bring(source: Source, cur: bytes, bring: Bring) -> bytes | None:
     """Where the file is now; None when it is gone.  Its name may change under our
     hands: another session sets a flag."""
     for _ in range(TRIES):
-        there = os.path.join(cur, with_flags(source.name, source.bits))
+        there = cur + source.name + SUFFIXES[source.bits]
         try:
             bring(source.path, there)
             return there

@@ -86,9 +86,9 @@ class UidDb:
 
     def name(self, at: int) -> bytes:
         """The base name in row ``at``."""
-        start = self.lines[at]
         text = self.text
-        return text[text.index(b" ", start) + 1:text.index(b"\n", start)]
+        start = text.index(b" ", self.lines[at]) + 1
+        return text[start:text.index(b"\n", start)]
 
     def names(self) -> list[bytes]:
         """All base names, in the order of their UIDs."""
