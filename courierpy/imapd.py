@@ -15,11 +15,13 @@ from courierpy.errors import Bye
 from courierpy.maildir.errors import StoreError
 from courierpy.session import Session
 from courierpy.settings import Settings, from_environ
+from courierpy.wire.framer import Frame
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+    from courierpy.hibernate import Known, Woken
     from courierpy.maildir.folders import Folders
 
 MAX_CLOCK_SKEW = 30.0          # seconds between this host and the file server
@@ -37,11 +39,37 @@ def main(argv: list[str], environ: Mapping[str, str], conn: Conn | None = None) 
         from courierpy import __version__
         os.write(1, f"courierpy {__version__}\n".encode())
         return 0
-    os.umask(os.umask(0o077) | 0o022)
-    client = conn if conn is not None else Conn(0, 1)
-    daemon = _Imapd(argv, environ, client)
+    daemon = _Imapd(argv, environ, conn if conn is not None else Conn(0, 1))
+    return _ends(daemon, daemon.serve)
+
+
+def wake(woken: Woken, door: str, conn: Conn) -> int:
+    """Go on for a client whose process ended while it idled, already as its user.
+
+    ``door``: the descriptor that leads to the keeper, "" where nobody sleeps any more.
+    """
+    from courierpy import hibernate
     try:
-        return daemon.serve()
+        known = woken.take()
+    except Gone:
+        return 0
+    except hibernate.Damaged as error:
+        log.err(f"a connection that slept cannot go on: {error}")
+        conn.write(b"* BYE [UNAVAILABLE] Please connect again.\r\n")
+        try:
+            conn.flush()
+        except (Gone, TimedOut):
+            pass
+        conn.end()
+        return 0
+    daemon = _Imapd(["imapd"], hibernate.settings_of(known, door), conn)
+    return _ends(daemon, lambda: daemon.go_on(woken, known))
+
+
+def _ends(daemon: _Imapd, serve: Callable[[], int]) -> int:
+    os.umask(os.umask(0o077) | 0o022)
+    try:
+        return serve()
     except Bye as bye:
         return daemon.goodbye(bye)
     except (Gone, BrokenPipeError):
@@ -50,7 +78,7 @@ def main(argv: list[str], environ: Mapping[str, str], conn: Conn | None = None) 
     except TimedOut:
         return daemon.timed_out()
     finally:
-        client.end()
+        daemon.conn.end()
         daemon.close()                 # nobody waits for us any more
 
 
@@ -80,9 +108,38 @@ class _Imapd:
         self._login_script()
         self._owner()
         self._open_store()
+        self._record()
+        self._empty_trash()
+        self._clock()
+        session = self._session()
+        if self.conn.pending:
+            session.framer.feed(self.conn.pending)
+            self.conn.pending = b""
+        self._sleeps(session)
         self._greet()
-        assert self.session is not None
-        self.session.serve()
+        session.serve()
+        self.finish("LOGOUT")
+        self._empty_trash()
+        return 0
+
+    def go_on(self, woken: Woken, known: Known) -> int:
+        """In the middle of an IDLE."""
+        from courierpy import hibernate
+        self._who()
+        proc.on_signal(self._on_signal)
+        self.started = known.started
+        self.logged_in = True
+        self.conn.rcvd, self.conn.sent = known.rcvd, known.sent + woken.words
+        try:
+            os.chdir(known.cwd)
+        except OSError as error:
+            log.err(f"{self.user}: chdir {os.fsdecode(known.cwd)}: {error.strerror}")
+            raise Bye("The selected mailbox was deleted.", b"NONEXISTENT") from None
+        self._open_store()
+        session = self._session()
+        hibernate.restore(session, known)
+        self._sleeps(session, woken)
+        session.serve(Frame([known.tag + b" IDLE"], []))
         self.finish("LOGOUT")
         self._empty_trash()
         return 0
@@ -165,13 +222,20 @@ class _Imapd:
             keywords=settings.number("IMAP_KEYWORDS") != 0,
             fsync=self._fsync(), trash=settings.text("IMAP_TRASHFOLDERNAME") or "Trash",
             host=self.environ.get("HOSTNAME"), index_at=settings.text("IMAP_INDEXDIR"))
-        self._record()
-        self._empty_trash()
-        self._clock()
-        self.session = Session(self.conn, settings, self.folders, self.user, self.peer, self.port)
-        if self.conn.pending:
-            self.session.framer.feed(self.conn.pending)
-            self.conn.pending = b""
+
+    def _session(self) -> Session:
+        assert self.folders is not None
+        self.session = Session(self.conn, self.settings, self.folders, self.user, self.peer, self.port)
+        return self.session
+
+    def _sleeps(self, session: Session, woken: Woken | None = None) -> None:
+        """Where the listener gave us a way to its keeper, the process may end while the client idles."""
+        door, after = self.environ.get("COURIERPY_KEEPER", ""), self.settings.number("IMAP_HIBERNATE")
+        if woken is not None or door.isdigit() and after > 0 and self.conn.tls is None:
+            from courierpy.hibernate import Sleeper
+            note = f"user={self.user}, ip=[{self.peer}], port=[{self.port}]"
+            session.sleeper = Sleeper(session, int(door) if door.isdigit() else -1, after, self.started, note,
+                                      woken)
 
     def _fsync(self) -> str:
         word = self.settings.text("IMAP_FSYNC").lower()

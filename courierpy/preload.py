@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from courierpy.imaplogin import Start
 
 # traceback: a bug of ours is logged even where our files cannot be read
-MODULES = ("courierpy.auth.authdaemon", "courierpy.auth.sasl", "courierpy.imapd", "courierpy.maildir.folders",
-           "courierpy.message", "courierpy.recall", "courierpy.tls", "datetime", "html", "traceback",
-           "unicodedata", "encodings.ascii", "encodings.cp1252", "encodings.iso8859_15",
-           "encodings.latin_1", "encodings.utf_16_be", "encodings.utf_8")
+MODULES = ("courierpy.auth.authdaemon", "courierpy.auth.sasl", "courierpy.hibernate", "courierpy.imapd",
+           "courierpy.maildir.folders", "courierpy.message", "courierpy.recall", "courierpy.tls", "datetime",
+           "html", "traceback", "unicodedata", "zlib", "encodings.ascii", "encodings.cp1252",
+           "encodings.iso8859_15", "encodings.latin_1", "encodings.utf_16_be", "encodings.utf_8")
 REHEARSALS = 12                # code is rewritten after eight calls
 SCRIPT = (b"a CAPABILITY\r\nb LOGIN rehearsal rehearsal\r\nc SELECT INBOX\r\nd UID FETCH 1:* (FLAGS)\r\n"
           b"e NOOP\r\nf LIST \"\" *\r\ng IDLE\r\nDONE\r\nh LOGOUT\r\n")

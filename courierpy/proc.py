@@ -9,7 +9,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from courierpy.conn import Conn
 
@@ -41,9 +41,10 @@ class ProcError(Exception):
     """A step that must not fail did; str() says which."""
 
 
-def become(uid: int, gid: int, username: str | None) -> None:
+def become(uid: int, gid: int, username: str | None, groups: Sequence[int] | None = None) -> None:
     """Groups, gid, uid, in that order, and a look whether it is true.
 
+    ``groups``: the supplementary ones, else those of ``username``.
     Without root only the own uid can be "become".
     """
     if os.geteuid() != 0:
@@ -53,7 +54,9 @@ def become(uid: int, gid: int, username: str | None) -> None:
     if uid == 0:
         raise ProcError("refusing to serve root's mail as root")
     try:
-        if username:
+        if groups is not None:
+            os.setgroups(groups)
+        elif username:
             os.initgroups(username, gid)
         else:
             os.setgroups([gid])
@@ -63,6 +66,36 @@ def become(uid: int, gid: int, username: str | None) -> None:
         raise ProcError(f"cannot become uid {uid}, gid {gid}: {error.strerror}") from None
     if (os.getuid(), os.geteuid(), os.getgid(), os.getegid()) != (uid, uid, gid, gid):
         raise ProcError(f"did not become uid {uid}, gid {gid}")
+
+
+CAP_DAC_READ_SEARCH = 2
+CAPABILITY_VERSION = 0x20080522
+PR_SET_KEEPCAPS = 8
+
+
+def confine() -> None:
+    """Become nobody, who may read any directory and nothing else that nobody may not: what
+    inotify asks of who watches it.  Without root nothing changes.  Raises ProcError."""
+    if os.geteuid() != 0:
+        return
+    import ctypes
+    import pwd
+    try:
+        nobody = pwd.getpwnam("nobody")
+        libc = ctypes.CDLL(None, use_errno=True)
+        steps = libc.prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0)
+        os.setgroups([])
+        os.setgid(nobody.pw_gid)
+        os.setuid(nobody.pw_uid)
+        mask = 1 << CAP_DAC_READ_SEARCH
+        header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION, 0)
+        # effective, permitted, inheritable; the second three are capabilities from 32 on
+        sets = (ctypes.c_uint32 * 6)(mask, mask, 0, 0, 0, 0)
+        steps |= libc.capset(header, sets)
+    except (KeyError, OSError, AttributeError) as error:
+        raise ProcError(f"cannot become nobody: {error}") from None
+    if steps or os.getuid() != nobody.pw_uid:
+        raise ProcError(f"cannot keep the right to watch directories: {os.strerror(ctypes.get_errno())}")
 
 
 OURS = ("imaplogin", "imapd", "rimapd")

@@ -20,6 +20,7 @@ from courierpy.wire.framer import Frame, Framer, LiteralAhead, TooLong
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from courierpy.conn import Conn
+    from courierpy.hibernate import Sleeper
     from courierpy.kinds import Snapshot
     from courierpy.maildir.folder import Folder
     from courierpy.maildir.folders import Folders
@@ -91,7 +92,8 @@ class Selected:
 class Session:
     """``enabled``: tokens of ENABLE.  ``append_limit``: octets of a message, 0 for
     any.  ``headers``/``body``: octets of message
-    headers and bodies sent, for the log."""
+    headers and bodies sent, for the log.  ``errors``: bad commands in a row.
+    ``sleeper``: how the process may end while the client idles, None where it may not."""
 
     def __init__(self, conn: Conn, settings: Settings, folders: Folders, user: str,
                  peer: str, port: str) -> None:
@@ -111,8 +113,9 @@ class Session:
         self.refuses_8bit = settings.text("IMAP_APPEND_8BIT") == "0"
         self._literal_minus = b"LITERAL-" in capability.capabilities(settings, "session",
                                                                      settings.flag("IMAP_TLS"))
+        self.sleeper: Sleeper | None = None
         self.stopping = False
-        self._errors = 0
+        self.errors = 0
         self._waiting = False
         self._limits: Limits | None = None
 
@@ -174,15 +177,17 @@ class Session:
 
     # -- the loop
 
-    def serve(self) -> None:
-        """Until LOGOUT (returns), end of input (Gone) or Bye."""
+    def serve(self, frame: Frame | None = None) -> None:
+        """Until LOGOUT (returns), end of input (Gone) or Bye.  ``frame``: a command that is
+        gone on with."""
         try:
             while True:
-                frame = self._next_frame()
+                frame = frame or self._next_frame()
                 if frame is None:
                     raise Gone
                 if self._command(frame):
                     return
+                frame = None
         finally:
             self.folders.save()
 
@@ -269,7 +274,7 @@ class Session:
                 self.conn.flush()
                 return True
             self._sync(row)
-            self._errors = 0
+            self.errors = 0
             self._reply(tag, b"OK", done.text, done.code)
         except Bad as error:
             self._count_error(tag, error)
@@ -309,7 +314,7 @@ class Session:
             log.err(f"{self.user}: {error}")
 
     def _after_no(self, row: commands.Row | None) -> None:
-        self._errors = 0
+        self.errors = 0
         if row is not None:
             self._sync(row)
 
@@ -331,8 +336,8 @@ class Session:
         self._count_error(tag[:200], Bad(why))
 
     def _count_error(self, tag: bytes, error: Bad) -> None:
-        self._errors += 1
-        if self._errors >= MAX_ERRORS:
+        self.errors += 1
+        if self.errors >= MAX_ERRORS:
             log.err(f"{self.user}: TOO MANY CONSECUTIVE PROTOCOL VIOLATIONS")
             raise Bye("Fatal error: TOO MANY CONSECUTIVE PROTOCOL VIOLATIONS: ", b"ALERT", 1)
         self._reply(tag, b"BAD", error.text, error.code)

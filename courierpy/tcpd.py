@@ -14,14 +14,16 @@ import select
 import signal
 import socket
 import time
+from functools import partial
 
 from courierpy import log
 from courierpy.capability import starttls_offered
 from courierpy.conn import Conn
 from courierpy.listener import access, door, handover, pidfile, sockets
 from courierpy.listener.options import Options, UsageError, parse_ports
+from courierpy.listener.sleepers import VARIABLE, Request, Sleepers
 from courierpy.listener.sockets import shown
-from courierpy.proc import ProcError, execute, interpreter, is_ours, on_signal
+from courierpy.proc import ProcError, become, confine, execute, interpreter, is_ours, on_signal
 from courierpy.settings import from_environ
 from courierpy.tls import TlsError
 
@@ -87,7 +89,7 @@ class Listener:
         self.options = options
         self.image = image
         self.environ = {name: value for name, value in environ.items()
-                        if name not in (TRIAL, handover.VARIABLE)}
+                        if name not in (TRIAL, handover.VARIABLE, VARIABLE)}
         self.program, self.arguments = options.rest[1], options.rest[2:]
         self.start: Start | None = None            # of our own programs, in the connection's process
         self.in_process = is_ours(self.program) and "exec" not in options.switches
@@ -97,6 +99,7 @@ class Listener:
         self.counts = door.Counts("maxperc" in options.number)
         self.logger = 0                # pid of -stderrlogger
         self.helpers: Helpers | None = None
+        self.sleepers: Sleepers | None = None
         self.rules: dict[str, str] = {}
         self.sockets: list[socket.socket] = []
         self.lock = -1
@@ -145,6 +148,7 @@ class Listener:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         self._start_helpers(left)
         self._drop_privileges()
+        self._start_keeper(left)
         if self.in_process:
             from courierpy import preload
             preload.freeze()
@@ -237,6 +241,20 @@ class Listener:
             self.helpers.tend()
             self.environ["COURIERPY_AUTHSOCKET"] = self.helpers.path
 
+    def _start_keeper(self, left: handover.Handover | None) -> None:
+        """Idle connections are kept by one process, where they can be; see IMAP_HIBERNATE."""
+        wanted = (self.in_process and "tls" not in self.options.switches
+                  and from_environ(self.environ).number("IMAP_HIBERNATE") > 0)
+        before = left.keeper if left is not None else None
+        if wanted or before is not None:
+            from courierpy.maildir.inotify import Inotify
+            self.sleepers = Sleepers(Inotify, confine, before)
+            if left is not None:
+                self.sleepers.asleep = left.asleep
+            if wanted:
+                self.environ[VARIABLE] = str(self.sleepers.door.fileno())
+                self.sleepers.tend()
+
     def _auth_modules(self) -> list[str]:
         """The modules for the helpers; none when imaplogin asks somebody else, or is not ours."""
         if not self.in_process or os.path.basename(self.program) != "imaplogin":
@@ -274,8 +292,13 @@ class Listener:
         poll.register(wake, select.POLLIN)
         by_fd = {sock.fileno(): (sock, _one_address(sock)) for sock in self.sockets}
         listening = False
+        link = -1
         while not self.stopping:
-            wanted = len(self.children) < self.maxprocs and time.monotonic() >= self.paused_until
+            if self.sleepers is not None and self.sleepers.fileno() != link:
+                link = self.sleepers.fileno()          # the one before left the poll when it was closed
+                if link >= 0:
+                    poll.register(link, select.POLLIN)
+            wanted = self._connections() < self.maxprocs and time.monotonic() >= self.paused_until
             if wanted != listening:
                 for fd in by_fd:
                     if wanted:
@@ -291,11 +314,16 @@ class Listener:
                                 break
                         except BlockingIOError:
                             break
-                elif len(self.children) < self.maxprocs:
+                elif fd == link:
+                    self._keeper_says()
+                elif self._connections() < self.maxprocs:
                     self._accept(*by_fd[fd])
             self._reap()
             if self.helpers is not None:
                 self.helpers.tend()
+            if self.sleepers is not None and VARIABLE in self.environ:
+                self.sleepers.tend()
+                self.above = max(self.above, self.sleepers.fileno() + 1)
             self._renew()
 
     # -- a new image
@@ -330,6 +358,8 @@ class Listener:
         if self.helpers is not None:
             left.helpers = self.helpers.all()
             left.auth = self.helpers.address()
+        if self.sleepers is not None:
+            left.keeper, left.asleep = self.sleepers.left(), self.sleepers.asleep
         left.lock, left.logger = self.lock, self.logger
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         memory = -1
@@ -352,10 +382,15 @@ class Listener:
         self.sockets = sockets.adopted(left.sockets)
         self.lock, self.logger = left.lock, left.logger
         self.children = left.children
-        for address, _ in self.children.values():
-            self.counts.add(address, 1)
+        for address, _ in (*self.children.values(), *left.asleep.values()):
+            if address:
+                self.counts.add(address, 1)
 
     # -- connections
+
+    def _connections(self) -> int:
+        """With a process or asleep: who sleeps must be able to wake."""
+        return len(self.children) + (len(self.sleepers.asleep) if self.sleepers is not None else 0)
 
     def _accept(self, listener: socket.socket, local: door.Address | None) -> None:
         """``local``: our end's address; None when the socket has more than one."""
@@ -368,9 +403,7 @@ class Listener:
         if pid == 0:
             status = CRASHED
             try:
-                os.dup2(fd, 0)
-                os.dup2(fd, 1)
-                os.closerange(3, max(fd + 1, self.above))
+                self._keep_only(fd)
                 status = self._child(remote[:2], local)
             except door.Refused:
                 status = 0
@@ -381,11 +414,64 @@ class Listener:
         os.close(fd)
         self.children[pid] = (address, time.monotonic())
         self.counts.add(address, 1)
-        if len(self.children) >= self.warn_at:
+        if self._connections() >= self.warn_at:
             self._warn()
 
+    def _keep_only(self, client: int, channel: int = -1) -> None:
+        """In a forked child: the client on 0 and 1, and what leads to the keeper."""
+        os.dup2(client, 0)
+        os.dup2(client, 1)
+        door = self.sleepers.door.fileno() if self.sleepers is not None else -1
+        low = 3
+        for fd in sorted({door, channel} - {-1}):
+            os.closerange(low, fd)
+            low = fd + 1
+        os.closerange(low, max(client + 1, channel + 1, self.above))
+
+    def _keeper_says(self) -> None:
+        assert self.sleepers is not None
+        asleep = self.sleepers.asleep
+        for request in self.sleepers.read():
+            if request.letter == b"W":
+                self._wake(request)
+            elif request.letter == b"S":
+                child = self.children.get(request.pid)
+                if child is None or not child[0]:
+                    self.sleepers.drop(request.number)         # nobody's, or his second
+                else:
+                    asleep[request.number] = child
+                    self.children[request.pid] = ("", child[1])
+            elif request.number in asleep:
+                self.counts.add(asleep.pop(request.number)[0], -1)
+
+    def _wake(self, request: Request) -> None:
+        """A fork goes on with a connection that slept.  If there can be none, the keeper asks again."""
+        assert self.sleepers is not None
+        try:
+            pid = os.fork()
+        except OSError as error:
+            request.close()
+            self._seldom("fork", partial(log.crit, f"fork: {error.strerror}"))
+            return
+        if pid == 0:
+            status = CRASHED
+            try:
+                self._keep_only(request.client, request.channel)
+                status = self._woken(request)
+            except BaseException as error:  # the child must never return into the loop
+                log.crit(f"a connection is to go on: {type(error).__name__}: {error}")
+            finally:
+                os._exit(status)
+        address, _ = self.sleepers.asleep.pop(request.number, ("", 0.0))
+        if not address:                     # an earlier process was to wake it, and did not
+            address = door.peer(request.client)
+            if address:
+                self.counts.add(address, 1)
+        request.close()
+        self.children[pid] = (address, time.monotonic())
+
     def _warn(self) -> None:
-        count = len(self.children)
+        count = self._connections()
         if count >= self.maxprocs:
             self._seldom("max", lambda: log.alert(f"{self.maxprocs} maximum active connections."))
         elif count >= self.warn_at:
@@ -407,12 +493,16 @@ class Listener:
                 return
             started = self.children.pop(pid, None)
             if started is not None:
-                self.counts.add(started[0], -1)
+                if started[0]:                 # else its connection goes on without it
+                    self.counts.add(started[0], -1)
                 self._was_hasty(status, time.monotonic() - started[1])
             elif pid == self.trying[0]:
                 self._tried(status)
             elif pid == self.logger:
                 log.crit("the logger ended")
+            elif self.sleepers is not None and (lost := self.sleepers.ended(pid)) is not None:
+                for address in lost:
+                    self.counts.add(address, -1)
             elif self.helpers is not None:
                 self.helpers.ended(pid)
 
@@ -427,13 +517,14 @@ class Listener:
 
     def _end(self) -> None:
         """The sessions say BYE."""
+        kept = self.sleepers.end() if self.sleepers is not None else set()
         pids = set(self.children) | ({self.trying[0]} - {0})
         for pid in pids:
             try:
                 os.kill(pid, signal.SIGTERM)
             except ProcessLookupError:
                 pass
-        self._wait_for(pids | (self.helpers.stop() if self.helpers is not None else set()))
+        self._wait_for(pids | kept | (self.helpers.stop() if self.helpers is not None else set()))
 
     @staticmethod
     def _wait_for(pids: set[int]) -> None:
@@ -475,6 +566,13 @@ class Listener:
         if "nodnslookup" not in options.switches:
             door.names(environ)
         return self._serve(environ)
+
+    def _woken(self, request: Request) -> int:
+        from courierpy import hibernate, imapd
+        if self.options.text.get("stderr") == "socket":
+            os.dup2(1, 2)
+        become(request.uid, request.gid, None, request.groups)
+        return imapd.wake(hibernate.Woken(request.channel), self.environ.get(VARIABLE, ""), Conn(0, 1))
 
     def _serve(self, environ: dict[str, str]) -> int:
         if self.options.text.get("stderr") == "socket":

@@ -3,7 +3,8 @@
 With IMAP_ENHANCEDIDLE the folder's watch wakes the session; each time it tells
 what is there by then, so that a burst costs as many looks as the client takes.
 The clock (IMAP_IDLE_TIMEOUT) stays as a fallback, and for changes of other hosts
-that the kernel does not hear of.
+that the kernel does not hear of.  After a while the process may end, and a client's
+DONE or a change comes to another one: see hibernate.py.
 """
 from __future__ import annotations
 
@@ -41,31 +42,51 @@ def _pause(session: Session) -> int:
 @command(b"IDLE", when=ANY)
 def idle(session: Session, args: Args) -> str:
     args.end()
-    watch = _watch(session)
-    session.write(b"+ entering ENHANCED idle mode\r\n" if watch else b"+ entering idle mode\r\n")
-    others = (watch.fd,) if watch else ()
-    alive = _Alive(session)
+    sleeper = session.sleeper
+    woken = sleeper.woken if sleeper is not None else None
+    watch = None
+    if woken is None:
+        watch = _watch(session)
+        session.write(b"+ entering ENHANCED idle mode\r\n" if watch else b"+ entering idle mode\r\n")
+    alive = _Alive(session, woken.due if woken is not None else 0.0)
+    hears = watch is not None or woken is not None
+    # who was woken may sleep again at once
+    rests_at = time.monotonic() + (sleeper.after if sleeper is not None and woken is None else 0)
     while True:
-        session.tell(expunges=True, flags_of_new=watch is not None)
+        session.tell(expunges=True, flags_of_new=hears)
+        if woken is not None:
+            woken.looked()
         line = session.framer.line()
         if line is not None:
+            if sleeper is not None:
+                sleeper.woken = None
             if not isinstance(line, bytes) or line.strip().upper() != b"DONE":
                 raise Bad("Error in IMAP command received by server.")
             return "IDLE completed"
-        if session.conn.infd in session.wait(others, alive.left(_pause(session))):
+        pause = alive.left(_pause(session))
+        if sleeper is not None and (hears or session.selected is None):
+            if time.monotonic() >= rests_at:
+                sleeper.sleep(args.tag, alive.next, alive.every)
+                rests_at = time.monotonic() + sleeper.after    # it has to stay awake
+            pause = min(pause, max(0.0, rests_at - time.monotonic()))
+        if woken is not None:          # it stays: it has to hear for itself, from before its next look
+            woken, watch = None, _watch(session)
+            hears = watch is not None
+            continue
+        if session.conn.infd in session.wait((watch.fd,) if watch else (), pause):
             _read(session)
 
 
 class _Alive:
     """A word now and then, so that nobody on the way forgets the connection, and
     so that the end of a client that is gone is noticed.  Without it (interval 0) an
-    IDLE ends as any wait does."""
+    IDLE ends as any wait does.  ``due``: when the next is, if it is known."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, due: float = 0.0) -> None:
         from courierpy.session import READ_TIMEOUT
         self.session = session
         self.every = session.settings.number("IMAP_IDLE_KEEPALIVE")
-        self.next = time.monotonic() + (self.every or READ_TIMEOUT)
+        self.next = due or time.monotonic() + (self.every or READ_TIMEOUT)
 
     def left(self, pause: float) -> float:
         """Seconds to wait, at most ``pause``; says the word when it is time."""

@@ -47,6 +47,17 @@ def network(address: str) -> str:
     return ipaddress.ip_address(address).exploded[:-2] + "/"
 
 
+def peer(fd: int) -> str:
+    """The address of the client on this descriptor; "" when it is gone."""
+    client = socket.socket(fileno=fd)
+    try:
+        return shown(client.getpeername()[0])
+    except OSError:
+        return ""
+    finally:
+        client.detach()
+
+
 def behind_proxy(client: socket.socket, wanted: tuple[float, frozenset[str]], remote: Address,
                  local: Address) -> tuple[Address, Address, str]:
     """(remote, local, what TCPREMOTEINFO says), as the proxy's header has them.  Refused."""

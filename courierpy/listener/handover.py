@@ -13,25 +13,32 @@ VARIABLE = "COURIERPY_HANDOVER"
 class Handover:
     """``children``: pid -> (address, start on the monotonic clock).  ``auth``: descriptor
     and path of the password helpers' socket, -1 without helpers.  ``lock``: descriptor of
-    the pid file's lock or -1.  ``logger``: pid of -stderrlogger or 0."""
+    the pid file's lock or -1.  ``logger``: pid of -stderrlogger or 0.  ``keeper``: its
+    version, pid and three descriptors, None without.  ``asleep``: number -> as ``children``."""
 
-    __slots__ = ("auth", "children", "helpers", "lock", "logger", "sockets")
+    __slots__ = ("asleep", "auth", "children", "helpers", "keeper", "lock", "logger", "sockets")
 
     def __init__(self) -> None:
         self.sockets: list[int] = []
         self.children: dict[int, tuple[str, float]] = {}
         self.helpers: set[int] = set()
         self.auth: tuple[int, str] = (-1, "")
+        self.keeper: tuple[int, int, int, int, int] | None = None
+        self.asleep: dict[int, tuple[str, float]] = {}
         self.lock = -1
         self.logger = 0
 
     def descriptors(self) -> list[int]:
-        return [fd for fd in (*self.sockets, self.auth[0], self.lock) if fd >= 0]
+        kept = self.keeper[2:] if self.keeper is not None else ()
+        return [fd for fd in (*self.sockets, self.auth[0], self.lock, *kept) if fd >= 0]
 
     def save(self) -> int:
         """The descriptor of the file, inherited by the next image.  OSError."""
         lines = [*(f"socket {fd}" for fd in self.sockets),
                  *(f"child {pid} {start!r} {address}" for pid, (address, start) in self.children.items()),
+                 *(f"asleep {number} {start!r} {address}"
+                   for number, (address, start) in self.asleep.items()),
+                 *([f"keeper {' '.join(map(str, self.keeper))}"] if self.keeper is not None else []),
                  *(f"helper {pid}" for pid in self.helpers),
                  f"auth {self.auth[0]} {self.auth[1]}", f"lock {self.lock}", f"logger {self.logger}"]
         fd = os.memfd_create("handover", 0)
@@ -53,9 +60,12 @@ def load() -> Handover | None:
         first, _, rest = value.partition(" ")
         if word == "socket":
             found.sockets.append(int(first))
-        elif word == "child":
+        elif word in ("child", "asleep"):
             start, _, address = rest.partition(" ")
-            found.children[int(first)] = (address, float(start))
+            (found.children if word == "child" else found.asleep)[int(first)] = (address, float(start))
+        elif word == "keeper":
+            version, pid, door, inner, link = map(int, value.split())
+            found.keeper = version, pid, door, inner, link
         elif word == "helper":
             found.helpers.add(int(first))
         elif word == "auth":

@@ -1,0 +1,554 @@
+"""The keeper: one process that holds the connections whose processes ended while they idled.
+
+It knows three kinds of descriptors:
+
+* the door, over which a session's process offers its client.  The kernel says whose
+  process that is (SCM_CREDENTIALS, SO_PEERGROUPS): only they can be woken for it.
+* the clients, which it hands back when there is input, when the folder changes, or by
+  the clock.  It reads none of them, and writes only whole fixed lines.
+* the link to the listener, which counts who sleeps and forks who is woken.
+
+An offer has four steps, so that a client always has one owner: the session sends the
+descriptors, the keeper watches the folder and says KEPT, the session looks a last time
+and sends what it knows (from then on it must not touch the client), the keeper says
+GOOD once the listener was told.  A wake has two: who is woken says TAKEN before it
+touches the client, and closes its channel when it has looked.
+
+What a session knows is opaque here, and no mail or password is ever in it.
+"""
+from __future__ import annotations
+
+import array
+import fcntl
+import os
+import select
+import socket
+import stat
+import struct
+import time
+from collections import deque
+
+from courierpy import log
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Protocol
+
+    class Inotify(Protocol):
+        fd: int
+
+        def add(self, path: str, mask: int) -> int: ...
+        def remove(self, number: int) -> None: ...
+        def events(self) -> Iterator[tuple[int, int, bytes]]: ...
+
+VERSION = 1                    # of what is said over the link; another listener needs another keeper
+KEPT, GOOD, TAKEN = b"k", b"g", b"t"
+# over the link: a letter, and what follows it
+SLEPT, GONE = struct.Struct("!cQI"), struct.Struct("!cQ")       # b"S" number pid; b"G" number
+WAKE = struct.Struct("!cQIIH")                 # b"W" number uid gid count, then the groups; client, channel
+END, DROP, LOG = b"E", b"D", b"L"      # of the listener: end all; number: drop one; a new descriptor 2
+# due (monotonic clock), every, sent, started (monotonic clock), octets of the note and of what is known
+RECORD = struct.Struct("!dIQdHI")
+WOKEN = struct.Struct("!dQI")                  # due, octets that the keeper sent, octets of what is known
+MAX_KNOWN = 8 * 1024 * 1024
+MAX_DIRECTORIES = 4
+ALIVE = b"* OK Still here\r\n"
+BYE = b"* BYE Courier-IMAP server shut down by signal.\r\n"
+
+# of <sys/inotify.h>; one mask for all, as two sessions may watch the same directory
+CLOSE_WRITE, MOVED_FROM, MOVED_TO, CREATE, DELETE = 0x8, 0x40, 0x80, 0x100, 0x200
+DELETE_SELF, MOVE_SELF, OVERFLOW, IGNORED = 0x400, 0x800, 0x4000, 0x8000
+MASK = CLOSE_WRITE | MOVED_FROM | MOVED_TO | CREATE | DELETE | DELETE_SELF | MOVE_SELF
+INSIDE = MOVED_FROM | MOVED_TO | CREATE | DELETE
+ROOT, NEW, CUR, KEYWORDS = b"r", b"n", b"c", b"k"               # what a directory is in its folder
+KEYWORD_DIRECTORY = b"courierimapkeywords"
+
+AT_A_TIME, OF_ONE_USER = 32, 8  # processes that are woken and have not looked yet
+LOOKING = 5.0                  # seconds after which one that has not is not waited for
+APART = 0.5                    # seconds between two wakes of one connection by changes
+TRIES = 6                      # of a wake, in growing distance; then the connection is lost
+RETRY = 0.25
+SO_PEERGROUPS = 59
+GROUPS = 1024                  # octets: who is in more than 256 groups stays awake
+CREDENTIALS = struct.Struct("=iII")
+SPARE = 64                     # descriptors that stay free
+
+
+class Entry:
+    """One connection.  ``stage``: OFFERED, ASLEEP, QUEUED (to be woken), WAKING, FAILED (a wake;
+    there will be another) or DROPPED.  ``channel``: to the
+    session while it offers, or to the one that is woken.  ``note``: who it is, for the log.
+    ``sent``: octets before ``words`` more were sent from here."""
+
+    __slots__ = ("buffer", "changed", "channel", "client", "due", "every", "gid", "groups", "kept_at",
+                 "known", "note", "number", "pid", "sent", "stage", "started", "taken", "tries", "uid",
+                 "watches", "woken_at", "words")
+
+    def __init__(self, number: int, client: int, channel: socket.socket, pid: int, uid: int, gid: int,
+                 groups: tuple[int, ...]) -> None:
+        self.number = number
+        self.client = client
+        self.channel: socket.socket | None = channel
+        self.pid, self.uid, self.gid, self.groups = pid, uid, gid, groups
+        self.stage = OFFERED
+        self.buffer = b""
+        self.watches: tuple[int, ...] = ()
+        self.due = self.started = self.kept_at = self.woken_at = 0.0
+        self.every = self.sent = self.words = self.tries = 0
+        self.note = self.known = b""
+        self.taken = self.changed = False
+
+
+OFFERED, ASLEEP, QUEUED, WAKING, FAILED, DROPPED = range(6)
+
+
+class Refused(Exception):
+    """An offer that is not taken; str() says why."""
+
+
+class Keeper:
+    """``entries``: by number; ``by_fd``: by client and channel."""
+
+    def __init__(self, door: socket.socket, link: socket.socket, inotify: Inotify, limit: int) -> None:
+        self.door = door
+        self.link = link
+        self.inotify = inotify
+        self.limit = limit                     # descriptors
+        self.entries: dict[int, Entry] = {}
+        self.by_fd: dict[int, Entry] = {}
+        self.watchers: dict[int, dict[int, bytes]] = {}       # watch -> number of entry -> kind
+        self.queues: dict[int, deque[Entry]] = {}             # by uid, who is to be woken
+        self.wakers: set[Entry] = set()                       # who was woken and has not looked yet
+        self.waking: dict[int, int] = {}                      # uid -> how many of these
+        self.later: list[tuple[float, int]] = []              # entries that are queued at a time
+        self.last = time.time_ns()             # numbers are not used again, by another keeper neither
+        self.next_look = 0.0
+        self.poll = select.epoll()
+        for fd in (door.fileno(), link.fileno(), inotify.fd):
+            self.poll.register(fd, select.EPOLLIN)
+
+    def serve(self) -> None:
+        """Until the listener says so, or is gone."""
+        while True:
+            for fd, _ in self.poll.poll(self._timeout()):
+                if fd == self.inotify.fd:
+                    self._changes()
+                elif fd == self.door.fileno():
+                    self._offers()
+                elif fd == self.link.fileno():
+                    if not self._listener():
+                        return
+                elif (entry := self.by_fd.get(fd)) is not None:
+                    if fd == entry.client:
+                        if entry.stage == ASLEEP:
+                            self._queue(entry, first=True)
+                    elif entry.stage == OFFERED:
+                        self._offered(entry)
+                    elif entry.stage == WAKING:
+                        self._woken(entry)
+            self._clock()
+            self._wake()
+
+    def _timeout(self) -> float | None:
+        times = [when for when, _ in self.later]
+        if self.next_look:
+            times.append(self.next_look)
+        times += [entry.woken_at + LOOKING for entry in self.wakers if entry.taken]
+        return max(0.0, min(times) - time.monotonic()) + 0.001 if times else None
+
+    # -- offers
+
+    def _offers(self) -> None:
+        self._changes()                # what happened so far is no news to who looked before its offer
+        for _ in range(64):
+            try:
+                data, ancillary, flags, _ = self.door.recvmsg(
+                    64, socket.CMSG_SPACE(4 * 8) + socket.CMSG_SPACE(CREDENTIALS.size),
+                    socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC)
+            except BlockingIOError:
+                return
+            fds, who = array.array("i"), None
+            for level, kind, value in ancillary:
+                if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                    fds.frombytes(value[:len(value) - len(value) % fds.itemsize])
+                elif level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
+                    who = CREDENTIALS.unpack(value)
+            try:
+                if flags & socket.MSG_CTRUNC or who is None or data[:1] != b"o" or len(fds) != 1 + len(data):
+                    raise Refused("not an offer")
+                self._offer(data[1:], fds, who)
+                del fds[:2]            # they are the entry's now
+            except (Refused, OSError) as error:
+                log.debug(f"an offer is refused: {error}")
+            finally:
+                for fd in fds:
+                    os.close(fd)
+
+    def _offer(self, kinds: bytes, fds: array.array[int], who: tuple[int, int, int]) -> None:
+        """Raises Refused or OSError, and then keeps nothing."""
+        client, fd, *directories = fds
+        pid, uid, gid = who
+        if max(fds) > self.limit - SPARE:
+            raise Refused("too many descriptors")
+        if uid == 0 or len(directories) > MAX_DIRECTORIES:
+            raise Refused("not a session")
+        channel = socket.socket(fileno=os.dup(fd))
+        try:
+            # who made the channel must be who sends it, or its groups are somebody else's
+            made_by = CREDENTIALS.unpack(channel.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+            if made_by != who or channel.family != socket.AF_UNIX or channel.type != socket.SOCK_STREAM:
+                raise Refused("not the maker of its channel")
+            groups = array.array("I", channel.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, GROUPS))
+            if not _is_connection(client):
+                raise Refused("not a connection")
+            for directory in directories:
+                # to watch takes the right to read, which this process has for all: the opener had it
+                if not stat.S_ISDIR(os.fstat(directory).st_mode) \
+                        or fcntl.fcntl(directory, fcntl.F_GETFL) & os.O_PATH:
+                    raise Refused("not a directory that can be read")
+            channel.setblocking(False)
+            self.last += 1
+            entry = Entry(self.last, client, channel, pid, uid, gid, tuple(groups))
+            try:
+                for directory, kind in zip(directories, kinds, strict=True):
+                    number = self.inotify.add(f"/proc/self/fd/{directory}", MASK)
+                    self.watchers.setdefault(number, {})[entry.number] = bytes((kind,))
+                    entry.watches += number,
+                channel.send(KEPT)
+                self.poll.register(channel.fileno(), select.EPOLLIN)
+            except OSError:
+                self._unwatch(entry)
+                raise
+        except BaseException:
+            channel.close()
+            raise
+        os.close(fd)
+        self.entries[entry.number] = entry
+        self.by_fd[channel.fileno()] = entry
+
+    def _offered(self, entry: Entry) -> None:
+        """The session sends what it knows; one that closes the channel before has thought better of it."""
+        assert entry.channel is not None
+        try:
+            data = entry.channel.recv(1 << 20)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        entry.buffer += data
+        whole = 0
+        if len(entry.buffer) >= RECORD.size:
+            *_, note, known = RECORD.unpack_from(entry.buffer)
+            whole = RECORD.size + note + known
+        if not data or whole > MAX_KNOWN or whole and len(entry.buffer) > whole:
+            self._forget(entry)
+        elif whole == len(entry.buffer):
+            self._sleeps(entry)
+
+    def _sleeps(self, entry: Entry) -> None:
+        entry.due, entry.every, entry.sent, entry.started, note, _ = RECORD.unpack_from(entry.buffer)
+        entry.note = entry.buffer[RECORD.size:RECORD.size + note]
+        entry.known = entry.buffer[RECORD.size + note:]
+        entry.buffer = b""
+        self.link.send(SLEPT.pack(b"S", entry.number, entry.pid))
+        assert entry.channel is not None
+        try:
+            entry.channel.send(GOOD)
+        except OSError:
+            pass                       # its process was killed; the client is here
+        self._close_channel(entry)
+        entry.stage = ASLEEP
+        entry.kept_at = time.monotonic()
+        if entry.changed:
+            self.later.append((entry.kept_at + APART, entry.number))
+        self.by_fd[entry.client] = entry
+        self.poll.register(entry.client, select.EPOLLIN | select.EPOLLRDHUP)
+        if not self.next_look or entry.due < self.next_look:
+            self.next_look = entry.due
+
+    # -- what wakes
+
+    def _changes(self) -> None:
+        for watch, mask, name in self.inotify.events():
+            if mask & OVERFLOW:
+                for entry in list(self.entries.values()):
+                    self._changed(entry)
+                continue
+            for number, kind in list(self.watchers.get(watch, {}).items()):
+                if mask & (DELETE_SELF | MOVE_SELF | IGNORED) or _tells(kind, mask, name):
+                    self._changed(self.entries[number])
+            if mask & IGNORED:
+                self.watchers.pop(watch, None)
+
+    def _changed(self, entry: Entry) -> None:
+        if entry.stage == OFFERED:
+            entry.changed = True       # perhaps after its session looked the last time
+        elif entry.stage == ASLEEP and not entry.changed:
+            at = entry.kept_at + APART
+            if time.monotonic() >= at:
+                self._queue(entry)
+            else:
+                entry.changed = True
+                self.later.append((at, entry.number))
+
+    def _queue(self, entry: Entry, first: bool = False) -> None:
+        """``first``: the client waits."""
+        if entry.stage == ASLEEP:
+            self.poll.unregister(entry.client)
+            self._unwatch(entry)       # it will look anyway
+        entry.stage = QUEUED
+        queue = self.queues.setdefault(entry.uid, deque())
+        if first:
+            queue.appendleft(entry)
+        else:
+            queue.append(entry)
+
+    def _clock(self) -> None:
+        now = time.monotonic()
+        if self.later:
+            due = [number for at, number in self.later if at <= now]
+            self.later = [item for item in self.later if item[0] > now]
+            for number in due:
+                entry = self.entries.get(number)
+                if entry is not None and entry.stage in (ASLEEP, FAILED):
+                    self._queue(entry)
+        for entry in [entry for entry in self.wakers if entry.taken and now > entry.woken_at + LOOKING]:
+            self._has_looked(entry)
+        if self.next_look and now >= self.next_look:
+            asleep = [entry for entry in self.entries.values() if entry.stage == ASLEEP]
+            for entry in asleep:
+                if entry.due <= now:
+                    self._due(entry, now)
+            # not more often than once a second, however many there are
+            self.next_look = max(now + 1.0, min(entry.due for entry in asleep)) if asleep else 0.0
+
+    def _due(self, entry: Entry, now: float) -> None:
+        if not entry.every:
+            self._queue(entry, first=True)             # its IDLE is over
+            return
+        entry.due = now + entry.every
+        with _borrowed(entry.client) as client:
+            try:
+                sent = client.send(ALIVE, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+                if sent < len(ALIVE):
+                    client.shutdown(socket.SHUT_RDWR)  # nobody may ever say the rest in the right place
+                entry.words += sent
+            except OSError:
+                return                 # it takes nothing at the moment; if it is gone, the poll says so
+
+    # -- waking
+
+    def _wake(self) -> None:
+        for uid in list(self.queues):
+            queue = self.queues.pop(uid)
+            while queue and self.waking.get(uid, 0) < OF_ONE_USER and len(self.wakers) < AT_A_TIME:
+                entry = queue.popleft()
+                if entry.stage == QUEUED:
+                    self._start(entry)
+            if queue:
+                self.queues[uid] = queue       # behind the others
+        if not self.entries:
+            self.later = []
+
+    def _start(self, entry: Entry) -> None:
+        entry.channel, theirs = socket.socketpair()
+        entry.channel.setblocking(False)
+        entry.stage, entry.woken_at = WAKING, time.monotonic()
+        entry.buffer = WOKEN.pack(entry.due, entry.words, len(entry.known)) + entry.known
+        message = WAKE.pack(b"W", entry.number, entry.uid, entry.gid, len(entry.groups))
+        with theirs:
+            self.link.sendmsg([message, struct.pack(f"!{len(entry.groups)}I", *entry.groups)],
+                              [(socket.SOL_SOCKET, socket.SCM_RIGHTS,
+                                array.array("i", (entry.client, theirs.fileno())))])
+        self.by_fd[entry.channel.fileno()] = entry
+        self.poll.register(entry.channel.fileno(), select.EPOLLIN | select.EPOLLOUT)
+        self.wakers.add(entry)
+        self.waking[entry.uid] = self.waking.get(entry.uid, 0) + 1
+
+    def _woken(self, entry: Entry) -> None:
+        """Its new process reads what is known, says TAKEN, and closes the channel when it has looked."""
+        assert entry.channel is not None
+        try:
+            if entry.buffer:
+                entry.buffer = entry.buffer[entry.channel.send(entry.buffer):]
+                if not entry.buffer:
+                    self.poll.modify(entry.channel.fileno(), select.EPOLLIN)
+            said = entry.channel.recv(16)
+        except BlockingIOError:
+            return
+        except OSError:
+            said = b""
+        if said:
+            self._take(entry)
+        else:
+            self._has_looked(entry)
+
+    def _take(self, entry: Entry) -> None:
+        entry.taken = True
+        self.by_fd.pop(entry.client, None)
+        os.close(entry.client)
+        entry.client = -1
+
+    def _has_looked(self, entry: Entry) -> None:
+        """Or ended, or takes too long."""
+        self._close_channel(entry)
+        self.wakers.discard(entry)
+        self.waking[entry.uid] -= 1
+        if not self.waking[entry.uid]:
+            del self.waking[entry.uid]
+        if entry.taken:
+            self._forget(entry)
+            return
+        entry.tries += 1
+        if entry.tries < TRIES:
+            entry.stage = FAILED
+            self.later.append((time.monotonic() + RETRY * 2 ** entry.tries, entry.number))
+            return
+        log.crit(f"a connection cannot be woken and is closed, {entry.note.decode(errors='replace')}")
+        self.link.send(GONE.pack(b"G", entry.number))
+        self._forget(entry)
+
+    # -- the end of entries
+
+    def _close_channel(self, entry: Entry) -> None:
+        if entry.channel is not None:
+            # to close it is not enough for the poll, as long as somebody has a copy of it
+            self.poll.unregister(entry.channel.fileno())
+            self.by_fd.pop(entry.channel.fileno(), None)
+            entry.channel.close()
+            entry.channel = None
+
+    def _unwatch(self, entry: Entry) -> None:
+        for number in entry.watches:
+            watchers = self.watchers.get(number)
+            if watchers is not None and watchers.pop(entry.number, b"") and not watchers:
+                del self.watchers[number]
+                self.inotify.remove(number)
+        entry.watches = ()
+
+    def _forget(self, entry: Entry) -> None:
+        self._close_channel(entry)
+        self._unwatch(entry)
+        if entry.stage == ASLEEP:
+            self.poll.unregister(entry.client)
+        if entry.client >= 0:
+            os.close(entry.client)
+        self.by_fd.pop(entry.client, None)
+        self.entries.pop(entry.number, None)
+
+    # -- the listener
+
+    def _listener(self) -> bool:
+        """False: it wants no more, or is gone."""
+        try:
+            data, ancillary, _, _ = self.link.recvmsg(64, socket.CMSG_SPACE(4),
+                                                      socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        fds = array.array("i")
+        for _, _, value in ancillary:
+            fds.frombytes(value)
+        if data[:1] == DROP:
+            entry = self.entries.get(int.from_bytes(data[1:], "big"))
+            if entry is not None:
+                self._forget(entry)
+                entry.stage = DROPPED
+        elif data == LOG and fds:
+            os.dup2(fds[0], 2)
+        for fd in fds:
+            os.close(fd)
+        return data not in (b"", END)
+
+    def end(self) -> None:
+        """Last words to all.  Who has not handed over yet stays what it is, and hears of the end itself."""
+        for entry in list(self.entries.values()):
+            if entry.stage == OFFERED:
+                self._offered(entry)
+            elif entry.stage == WAKING:
+                self._woken(entry)
+        for entry in self.entries.values():
+            if entry.stage != OFFERED and not entry.taken:
+                self._goodbye(entry)
+
+    @staticmethod
+    def _goodbye(entry: Entry) -> None:
+        sent = entry.sent + entry.words
+        with _borrowed(entry.client) as client:
+            try:
+                sent += client.send(BYE, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+                client.shutdown(socket.SHUT_WR)
+            except OSError:
+                pass                   # it is gone, or takes nothing
+        log.notice(f"Disconnected during shutdown by signal, {entry.note.decode(errors='replace')}, "
+                   f"sent={sent}, time={int(time.monotonic() - entry.started)}")
+
+
+class _borrowed:  # noqa: N801  (as a function)
+    """A socket object for a descriptor that stays open."""
+
+    def __init__(self, fd: int) -> None:
+        self.socket = socket.socket(fileno=fd)
+
+    def __enter__(self) -> socket.socket:
+        return self.socket
+
+    def __exit__(self, *error: object) -> None:
+        self.socket.detach()
+
+
+def _is_connection(fd: int) -> bool:
+    """Is it TCP, and connected still?  OSError when it is not, or no socket at all."""
+    with _borrowed(fd) as client:
+        client.getpeername()
+        return client.family in (socket.AF_INET, socket.AF_INET6) and client.type == socket.SOCK_STREAM
+
+
+def _tells(kind: bytes, mask: int, name: bytes) -> bool:
+    """Is this event in that directory news of the folder?"""
+    if kind == ROOT:
+        return name == KEYWORD_DIRECTORY
+    if kind == NEW:
+        return bool(mask & (CREATE | MOVED_TO))
+    return bool(mask & (INSIDE if kind == CUR else INSIDE | CLOSE_WRITE))
+
+
+class _Ended(Exception):
+    """SIGTERM."""
+
+
+def run(door: socket.socket, link: socket.socket, inotify: Callable[[], Inotify],
+        confine: Callable[[], None]) -> None:
+    """The keeper's process, forked by the listener: until the listener says so, or is gone."""
+    import resource
+    import signal
+
+    def end(number: int, frame: object) -> None:
+        raise _Ended
+
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGINT, signal.SIGHUP):      # the listener says when to end
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, end)
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if limit == resource.RLIM_INFINITY:
+        limit = 1 << 20
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > 2 and int(name) not in (door.fileno(), link.fileno()):
+            try:
+                os.close(int(name))
+            except OSError:
+                continue               # that of the listing
+    os.chdir("/")
+    confine()
+    keeper = Keeper(door, link, inotify(), limit)
+    try:
+        keeper.serve()
+    except (_Ended, BrokenPipeError, ConnectionResetError):
+        pass                           # as when the link ends
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    keeper.end()
