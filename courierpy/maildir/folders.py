@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 SUBSCRIBED = "courierimapsubscribed"
 HIGHEST = "courierpy-uidvalidity"
 EPOCH = 1_000_000_000              # Courier's UIDVALIDITY counts seconds from here
+ALONE_TRIES = 200                  # of 10 ms, for what takes less than one
 
 
 class Folders:
@@ -150,21 +151,44 @@ class Folders:
     def next_uidvalidity(self, record: bool = True, above: int = 0) -> int:
         """One that no folder of this account had before, and greater than ``above``."""
         path = os.path.join(self.root, HIGHEST)
+        alone = self._alone()
         try:
             with open(path, "rb") as file:
                 last = int(file.read(32) or b"0")
         except (FileNotFoundError, ValueError):
             last = 0
         except OSError as error:
+            os.close(alone)
             raise trouble(path, error) from None
-        last = max(last, dovecot.last_uidvalidity(self.root), above)
-        value = max(int(time.time()) - EPOCH, last + 1)
-        if record:
-            # what the folder's own uiddb says is on stable storage before anybody is told, and
-            # DELETE writes it down here: this file alone need not be
-            replace(path, b"%d\n" % value, os.path.join(self.root, "tmp"), self.host,
-                    "uidvalidity", sync=self.fsync == "always")
-        return value
+        try:
+            last = max(last, dovecot.last_uidvalidity(self.root), above)
+            value = max(int(time.time()) - EPOCH, last + 1)
+            if record:
+                # what the folder's own uiddb says is on stable storage before anybody is told, and
+                # DELETE writes it down here: this file alone need not be
+                replace(path, b"%d\n" % value, os.path.join(self.root, "tmp"), self.host,
+                        "uidvalidity", sync=self.fsync == "always")
+            return value
+        finally:
+            os.close(alone)
+
+    def _alone(self) -> int:
+        """A descriptor: while it is open no other session of this host gives or remembers a
+        UIDVALIDITY.  Not the folder's lock: INBOX's may be ours already."""
+        import fcntl
+        try:
+            fd = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise trouble(self.root, error) from None
+        for _ in range(ALONE_TRIES):
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                time.sleep(0.01)
+            except OSError:
+                break                  # a file system without such locks
+        return fd
 
     # -- making and removing
 
@@ -245,14 +269,19 @@ class Folders:
     def remember(self, value: int) -> None:
         """A value given by another program counts too."""
         path = os.path.join(self.root, HIGHEST)
+        alone = self._alone()
         try:
             with open(path, "rb") as file:
                 if int(file.read(32) or b"0") >= value:
+                    os.close(alone)
                     return
         except (OSError, ValueError):
             pass
-        replace(path, b"%d\n" % value, os.path.join(self.root, "tmp"), self.host, "uidvalidity",
-                sync=self.fsync != "never")
+        try:
+            replace(path, b"%d\n" % value, os.path.join(self.root, "tmp"), self.host, "uidvalidity",
+                    sync=self.fsync != "never")
+        finally:
+            os.close(alone)
 
     def rename(self, old: str, new: str) -> None:
         """The folder and all below it; UIDs and UIDVALIDITY move along.

@@ -576,8 +576,11 @@ class Scanner:
         """The file that we know is shorter now, though servers only ever replace it."""
         head = self.index.head() if self._disk is None else None
         known = head.stamps.database if head is not None else self._disk
-        return (known is not None and found.key is not None and known[0] == found.key[0]
-                and found.key[2] < known[2])
+        if known is None or found.key is None or known[0] != found.key[0] or found.key[2] >= known[2]:
+            return False
+        # or two new files came, and the second has the inode of the one we know
+        mine = self.held.database if self.held is not None else None
+        return mine is None or mine.body is None or mine.body.startswith(found.text)
 
     @staticmethod
     def _trusted(key: uiddb.Key | None) -> uiddb.Key | None:

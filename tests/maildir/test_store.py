@@ -430,3 +430,38 @@ def test_large_folder(tmp_path: Path) -> None:
     folder = inbox(path)
     assert list(folder.scan().uids) == list(range(1, 2001))
     assert folder.scan() is folder.scan()
+
+
+def test_racing_creates(tree: Folders) -> None:
+    """Four processes make folders at once: no two have the same UIDVALIDITY."""
+    pids = []
+    for name in "abcd":
+        pid = os.fork()
+        if pid == 0:
+            status = 1
+            try:
+                mine = Folders(tree.root, host="host")
+                for turn in range(25):
+                    mine.create(f"INBOX.{name}{turn}")
+                status = 0
+            finally:
+                os._exit(status)
+        pids.append(pid)
+    for pid in pids:
+        assert os.waitpid(pid, 0)[1] == 0
+    given = [tree.open(name).scan().uidvalidity for name in tree.names()[1:]]
+    assert len(given) == len(set(given)) == 100
+    tree.create("INBOX.last")
+    assert tree.open("INBOX.last").scan().uidvalidity > max(given)
+
+
+def test_a_shorter_uiddb_is_one_that_others_wrote(maildir: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Also when it has the inode of the one that we know: nothing was lost, and nothing is restored."""
+    fill(maildir, 40)
+    ours, other = inbox(maildir), inbox(maildir)
+    for uid in range(1, 21):
+        remove(other, uid)
+        if uid % 2 == 0:
+            time.sleep(0.03)
+            assert list(ours.scan().uids) == list(range(uid + 1, 41))
+    assert "restored" not in capfd.readouterr().err
