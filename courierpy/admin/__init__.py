@@ -10,6 +10,7 @@ SUBCOMMANDS = {
     "demo": "make a folder with a demo account and Maildir",
     "mkcert": "make a self-signed certificate",
     "convert": "take over a Maildir from Dovecot, or give it back",
+    "reindex": "compute what clients will ask for, before they do",
 }
 
 

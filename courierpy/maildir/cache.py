@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 PREFIX = "cache."                          # of the files' names
 KEEP = 4 << 20                             # octets of segments that stay in memory
 HOLD = 8 << 20                             # octets of a kind that are kept though they cannot be written
+PENDING = 4 << 20                          # octets of all kinds that are to be written
 OVERHEAD = 48                              # octets that a value takes in memory beside its own
 LARGE = 1 << 20
 SLACK = 1000                               # values of dead messages that do not matter
@@ -53,6 +54,7 @@ class Cache:
         self._weight = 0                                         # octets of their values
         self._fresh: dict[str, dict[int, bytes]] = {}
         self._sizes: dict[str, int] = {}                         # octets of these
+        self._pending = 0                                        # and of all, or more
         self._when: dict[str, int] = {}                          # at which size they are written
         self._bad: dict[str, set[bytes]] = {}                    # heads of segments that are not whole
         self._alive = 0                                          # messages, as they were counted last
@@ -93,6 +95,20 @@ class Cache:
                        for place in self._table(kind).around(array("I", [uid])))
         except Stale:
             return False
+
+    def known(self, kind: str, uids: array[int]) -> bytes:
+        """For each of these UIDs 1 or 0: is there a value that is believed?"""
+        mask = bytearray(len(uids))
+        for have, _, _ in self.segments(kind):
+            start, stop = bisect_left(uids, have[0]), bisect_right(uids, have[-1])
+            if uids[start:stop] == have:
+                mask[start:stop] = b"\1" * (stop - start)
+                continue
+            for uid in have:
+                at = bisect_left(uids, uid, start, stop)
+                if at < stop and uids[at] == uid:
+                    mask[at] = 1
+        return bytes(mask)
 
     def is_beyond(self, kind: str, uid: int) -> bool:
         """Is this UID above all that are on disk?"""
@@ -241,9 +257,15 @@ class Cache:
 
     def add(self, kind: str, uid: int, value: bytes) -> None:
         self._fresh.setdefault(kind, {})[uid] = value
-        size = self._sizes[kind] = self._sizes.get(kind, 0) + len(value) + OVERHEAD
+        weight = len(value) + OVERHEAD
+        size = self._sizes[kind] = self._sizes.get(kind, 0) + weight
+        self._pending += weight
         if size >= self._when.get(kind, PIECE):
             self._flush(kind)
+        elif self._pending >= PENDING:
+            self._pending = 0              # counted anew
+            self._flush(max(self._sizes, key=self._sizes.__getitem__))
+            self._pending = sum(self._sizes.values())
 
     def flush(self) -> None:
         """Write what is new.  May fail in silence: it only saves work."""

@@ -154,6 +154,12 @@ def header(uidvalidity: int, rules: bytes, kind: str) -> bytes:
     return head + _CHECK.pack(crc32(head))
 
 
+def seed_of(head: bytes) -> int:
+    """What the checksums in a file begin with.  (The checksum of a header with its own at the
+    end would be the same number for all headers.)"""
+    return int(_CHECK.unpack_from(head, _FILE.size)[0])
+
+
 def walk(fd: int, head: bytes, bad: Collection[bytes] = ()) -> Table:
     """What is there, by the heads alone: up to what is torn or has one of the ``bad`` heads.
     Raises OSError."""
@@ -161,7 +167,7 @@ def walk(fd: int, head: bytes, bad: Collection[bytes] = ()) -> Table:
     places: list[Place] = []
     end = 0
     if os.pread(fd, len(head), 0) == head:
-        seed, end = crc32(head), len(head)
+        seed, end = seed_of(head), len(head)
         while True:
             data = os.pread(fd, _SEGMENT.size, end)
             if len(data) < _SEGMENT.size or data in bad \
@@ -182,7 +188,7 @@ def read(fd: int, head: bytes, place: Place) -> Column | None:
     if data[:_SEGMENT.size] != place.head:
         raise Stale
     body, number = memoryview(data)[_SEGMENT.size:], place.number
-    if len(data) < place.span or crc32(body, crc32(head)) != place.check:
+    if len(data) < place.span or crc32(body, seed_of(head)) != place.check:
         return None
     uids, ends = array("I"), array("Q")
     uids.frombytes(body[:4 * number])
@@ -193,7 +199,7 @@ def read(fd: int, head: bytes, place: Place) -> Column | None:
 def pack(values: dict[int, bytes], head: bytes) -> Iterator[bytes]:
     """The octets of as many segments as these values take."""
     uids = sorted(values)
-    seed = crc32(head)
+    seed = seed_of(head)
     start = size = 0
     for at, uid in enumerate(uids, 1):
         size += len(values[uid]) + ROW

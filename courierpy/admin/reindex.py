@@ -1,0 +1,306 @@
+"""courierpy reindex: compute now what sessions would compute when a client first asks for it.
+
+Each folder is looked at as by EXAMINE: new mail gets its number, and stays recent
+for the next session.  Only what is missing in the index is computed.  It can be
+interrupted and run again, and sessions may go on meanwhile.
+"""
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import signal
+import sys
+import time
+from array import array
+
+from courierpy.admin import default_files, read_settings
+from courierpy.admin.convert import _inside as inside
+from courierpy.maildir import uiddb
+from courierpy.maildir.cache import PREFIX, Cache
+from courierpy.maildir.errors import StoreError, Vanished
+from courierpy.maildir.files import remove_tree
+from courierpy.maildir.folders import Folders
+from courierpy.message.mime import Limits
+from courierpy.preload import MODULES
+from courierpy.recall import KINDS, Recall, rules
+from courierpy.settings import Settings
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from courierpy.maildir.folder import Folder
+
+FETCH = ("envelope", "structure", "size", "date")
+SEARCH = ("find-from", "find-to", "find-cc", "find-bcc", "find-subject", "day")
+SORT = ("sent", "subject", "ids", "from", "to", "cc")
+TEXT = ("find-header", "find-body", "find-inner")
+UTF8 = ("envelope-utf8", "structure-utf8")
+SAMPLE = 1000                      # messages that the difference is measured with
+WIDTH = 30                         # of the bar
+REFRESH = 0.1                      # seconds
+
+
+def main(words: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="courierpy reindex", description=__doc__.partition("\n")[0])
+    parser.add_argument("-C", dest="files", action="append", metavar="FILE",
+                        help="settings file: IMAP_INDEXDIR, IMAP_MIME_PARTS and others count as for sessions")
+    parser.add_argument("--text", action="store_true",
+                        help="also the texts that SEARCH BODY and TEXT look into: as much as the mail's own")
+    parser.add_argument("--utf8", action="store_true", help="also for clients that enable UTF8=ACCEPT")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--check", action="store_true", help="change nothing; say what is missing or damaged")
+    what.add_argument("--drop", action="store_true", help="remove the indexes")
+    parser.add_argument("maildirs", nargs="+", metavar="MAILDIR")
+    options = parser.parse_args(words)
+    settings = Settings(read_settings(options.files or default_files()))
+    for name in MODULES:               # the owner of the Maildir may not be able to read the library
+        importlib.import_module(name)
+    os.umask(os.umask(0o077) | 0o022)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    kinds = FETCH + SEARCH + SORT + (TEXT if options.text else ()) + (UTF8 if options.utf8 else ())
+    failed = False
+    try:
+        for maildir in options.maildirs:
+            try:
+                with inside(maildir):
+                    work = Reindex(settings, kinds)
+                    if options.drop:
+                        work.drop()
+                    elif options.check:
+                        work.check()
+                    else:
+                        work.build()
+                    failed = failed or work.failed
+            except (OSError, StoreError) as error:
+                print(f"courierpy: {maildir}: {error}", file=sys.stderr)
+                failed = True
+    except KeyboardInterrupt:
+        print("courierpy: interrupted; what was computed is kept", file=sys.stderr)
+        return 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return 1 if failed else 0
+
+
+class Reindex:
+    """Of the Maildir in the working directory.  ``failed``: something was left undone."""
+
+    def __init__(self, settings: Settings, kinds: Sequence[str]) -> None:
+        number = settings.number
+        locks = settings.text("IMAP_USELOCKS")
+        self.limits = Limits(number("IMAP_MIME_PARTS"), number("IMAP_MIME_DEPTH"),
+                             number("IMAP_HEADER_BYTES"))
+        self.kinds = kinds
+        self.failed = False
+        self.tree = Folders(".", locks=not locks or locks.startswith("1"),
+                            keywords=number("IMAP_KEYWORDS") != 0, index_at=settings.text("IMAP_INDEXDIR"))
+
+    def _names(self) -> list[tuple[str, Folder]]:
+        """Each folder that can be opened."""
+        found = []
+        for name in self.tree.names():
+            try:
+                found.append((name, self.tree.open(name)))
+            except StoreError as error:
+                self._fail(name, str(error))
+        return found
+
+    def _fail(self, name: str, text: str) -> None:
+        _say(f"{name}: {text}")
+        self.failed = True
+
+    # -- building
+
+    def build(self) -> None:
+        folders = self._names()
+        counts = [len(os.listdir(folder.cur)) + len(os.listdir(folder.new)) for _, folder in folders]
+        largest = counts.index(max(counts)) if counts else -1
+        for at, (name, folder) in enumerate(folders):
+            try:
+                self._build(name, folder, at == largest and counts[at] > 0)
+            except StoreError as error:
+                self._fail(name, str(error))
+
+    def _build(self, name: str, folder: Folder, measured: bool) -> None:
+        start = time.monotonic()
+        size = _octets(folder.index.path)
+        bar = Bar(name)
+        done = unreadable = 0
+        try:
+            uids = folder.scan(readonly=True).uids
+            recall = Recall(folder, self.limits)
+            sample = uids[-SAMPLE:]
+            slow = self._times(recall, sample, live=True) if measured else []
+            lacking = self._lacking(folder.cache, uids)
+            total = len(uids) - lacking.count(0)
+            for uid, mask in zip(uids, lacking, strict=True):
+                if mask:
+                    try:
+                        self._fill(recall, uid, mask)
+                    except Vanished:
+                        pass
+                    except StoreError:
+                        unreadable += 1
+                    done += 1
+                    bar.show(done, total)
+        finally:
+            folder.close(wait=True)
+            bar.clear()
+        saved = _octets(folder.index.path)
+        seconds = time.monotonic() - start
+        _say(f"{name}: {len(uids):,} messages, {done:,} of them computed, {_size(saved)} of index "
+             f"({_size(saved - size)} more), {seconds:.1f} s")
+        if unreadable:
+            self._fail(name, f"{unreadable:,} messages cannot be read")
+        if done > unreadable and not saved:
+            self._fail(name, f"nothing could be saved in {folder.index.path}")
+        if measured:
+            again = self.tree.open(name)
+            again.scan(readonly=True)
+            fast = self._times(Recall(again, self.limits), sample, live=False)
+            again.close()
+            for (word, before), (_, now) in zip(slow, fast, strict=True):
+                _say(f"{name}: {word} of {len(sample):,} messages: {1000 * before:.1f} ms without the index, "
+                     f"{1000 * now:.1f} ms with it")
+
+    def _lacking(self, cache: Cache, uids: array[int]) -> array[int]:
+        """What is missing of each message, a bit for each kind."""
+        lacking = array("I", bytes(4 * len(uids)))
+        for bit, kind in enumerate(self.kinds):
+            known = cache.known(kind, uids)
+            row = known.find(0)
+            while row >= 0:
+                lacking[row] |= 1 << bit
+                row = known.find(0, row + 1)
+        return lacking
+
+    def _fill(self, recall: Recall, uid: int, mask: int) -> None:
+        kinds = [kind for bit, kind in enumerate(self.kinds) if mask >> bit & 1]
+        values, stays = recall.compute(kinds, uid)
+        if stays:
+            cache = recall.folder.cache
+            for kind in kinds:
+                cache.add(kind, uid, values[kind])
+
+    def _times(self, recall: Recall, uids: array[int], live: bool) -> list[tuple[str, float]]:
+        """Seconds that two commands take over these messages, by their files or by the index."""
+        commands = [("FETCH (ENVELOPE BODYSTRUCTURE RFC822.SIZE INTERNALDATE)", FETCH),
+                    ("SEARCH FROM", ("find-from",))]
+        if "find-body" in self.kinds:
+            commands.append(("SEARCH TEXT", TEXT))
+        found = []
+        for word, kinds in commands:
+            start = time.monotonic()
+            if live:
+                for uid in uids:
+                    try:
+                        recall.compute(kinds, uid)
+                    except StoreError:
+                        continue
+            else:
+                recall.take(kinds, uids)
+            found.append((word, time.monotonic() - start))
+        return found
+
+    # -- the rest
+
+    def drop(self) -> None:
+        for name, folder in self._names():
+            size = _octets(folder.index.path)
+            if folder.index.trusted():
+                remove_tree(folder.index.path)
+            if os.path.lexists(folder.index.path):
+                self._fail(name, f"{folder.index.path} cannot be removed")
+            elif size:
+                _say(f"{name}: {_size(size)} removed")
+
+    def check(self) -> None:
+        for name, folder in self._names():
+            try:
+                self._check(name, folder)
+            except StoreError as error:
+                self._fail(name, str(error))
+
+    def _check(self, name: str, folder: Folder) -> None:
+        index = folder.index
+        index.rules = rules(self.limits)
+        database = uiddb.read(os.path.join(folder.path, uiddb.NAME))
+        if database is None or database.damaged:
+            _say(f"{name}: has no numbers yet")
+            return
+        cache = Cache(index, database.uidvalidity)
+        faults = []
+        for file, found in (("columns", index.load), ("uids", index.recall)):
+            if os.path.exists(index.file(file)) and found() is None:
+                faults.append(f"{file}: damaged, or of another version")
+        kinds = cache.kinds()
+        for kind in kinds:
+            fault = cache.sound(kind)
+            if fault:
+                faults.append(f"{PREFIX}{kind}: {fault}")
+        lacking = []
+        for kind in self.kinds:
+            known = cache.known(kind, database.uids)
+            if 0 in known:
+                lacking.append(f"{kind} of {known.count(0):,}")
+        _say(f"{name}: {len(database):,} messages, {len(kinds)} kinds of values, "
+             f"{_size(_octets(index.path))}")
+        for fault in faults:
+            self._fail(name, f"would be made anew: {fault}")
+        if lacking:
+            _say(f"{name}: would be computed: {', '.join(lacking)}")
+
+
+class Bar:
+    """How far it is, on a terminal."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.terminal = sys.stdout.isatty()
+        self.start = time.monotonic()
+        self.shown = 0.0
+
+    def show(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if not self.terminal or now - self.shown < REFRESH and done < total:
+            return
+        self.shown = now
+        full = WIDTH * done // total
+        rate = done / max(now - self.start, 0.001)
+        line = (f"{self.name[:30]} [{'#' * full}{'.' * (WIDTH - full)}] {100 * done // total:3}% "
+                f"{done:,}/{total:,} {rate:,.0f}/s, {(total - done) / rate:.0f} s left")
+        sys.stdout.write(f"\r{_plain(line)}\033[K")
+        sys.stdout.flush()
+
+    def clear(self) -> None:
+        if self.shown:
+            sys.stdout.write("\r\033[K")
+
+
+def _plain(text: str) -> str:
+    """As the terminal or file can take it, and without what would steer a terminal."""
+    coding = sys.stdout.encoding or "ascii"
+    shown = "".join(char if char.isprintable() else "?" for char in text)
+    return shown.encode(coding, "backslashreplace").decode(coding)
+
+
+def _say(text: str) -> None:
+    print(_plain(text))
+
+
+def _octets(path: str) -> int:
+    """Of the files in a directory."""
+    try:
+        with os.scandir(path) as entries:
+            return sum(entry.stat(follow_symlinks=False).st_size for entry in entries)
+    except OSError:
+        return 0
+
+
+def _size(octets: int) -> str:
+    return f"{octets / 1e6:.1f} MB" if abs(octets) >= 100_000 else f"{octets / 1e3:.1f} kB"
+
+
+assert set(FETCH + SEARCH + SORT + TEXT + UTF8) == {*KINDS, "date"}    # a kind that is forgotten here
