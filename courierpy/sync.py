@@ -53,14 +53,16 @@ def retire_keywords(session: Session) -> None:
         session.write(*keyword_lines(selected, session.keywords_on))
 
 
-def fetch_flags(session: Session, seq: int, with_uid: bool = False) -> bytes:
-    """The untagged FETCH that tells the flags of ``seq``."""
+def fetch_flags(session: Session, seqs: Iterable[int], with_uid: bool = False) -> list[bytes]:
+    """The untagged FETCH lines that tell the flags of ``seqs``."""
     view = session.need_selected().view
-    uid = view.uids[seq - 1]
-    flags = out.flag_list(view.bits(seq), view.words(uid), uid in view.recent)
-    if with_uid:
-        return b"* %d FETCH (UID %d FLAGS %s)\r\n" % (seq, uid, flags)
-    return b"* %d FETCH (FLAGS %s)\r\n" % (seq, flags)
+    lines = []
+    for seq in seqs:
+        uid = view.uids[seq - 1]
+        flags = out.flag_list(view.flags[seq - 1], view.words(uid), uid in view.recent)
+        lines.append(b"* %d FETCH (UID %d FLAGS %s)\r\n" % (seq, uid, flags) if with_uid
+                     else b"* %d FETCH (FLAGS %s)\r\n" % (seq, flags))
+    return lines
 
 
 def tell(session: Session, *, expunges: bool, look: bool = True,
@@ -93,6 +95,7 @@ def _update(session: Session, snapshot: Snapshot, expunges: bool, silent: Collec
     view = selected.view
     changes = compare(view, snapshot)
     if not changes:
+        view.share(snapshot)
         selected.behind = False
         selected.folder.told()
         return
@@ -116,15 +119,19 @@ def _update(session: Session, snapshot: Snapshot, expunges: bool, silent: Collec
     if told_gone or changes.new:
         session.write(b"* %d EXISTS\r\n* %d RECENT\r\n" % (len(view), len(view.recent)))
 
+    if not selected.behind:
+        view.share(snapshot)
+
     # 4. flags
+    told: list[int] = []
     for uid in changes.changed:
         seq = view.seq(uid)
         view.set(seq, *_state(snapshot, uid))
         if uid not in silent:
-            session.write(fetch_flags(session, seq, with_uid))
+            told.append(seq)
     if flags_of_new:
-        for seq in range(len(view) - len(changes.new) + 1, len(view) + 1):
-            session.write(fetch_flags(session, seq, with_uid))
+        told += range(len(view) - len(changes.new) + 1, len(view) + 1)
+    session.write(*fetch_flags(session, told, with_uid))
     retire_keywords(session)
 
 

@@ -62,7 +62,7 @@ def compare(view: View, snapshot: Snapshot) -> Changes:
     changed: list[int] = []
     here = there = 0
     while here < len(told) or there < len(held):
-        count = _same(told, here, held, there)
+        count = len(held) if told is held else _same(told, here, held, there)
         if count:
             changed += [told[here + at] for at in _differing(view.flags[here:here + count],
                                                              snapshot.flags[there:there + count])]
@@ -115,12 +115,16 @@ def _differing(one: bytes | bytearray, two: bytes) -> list[int]:
 
 
 class View:
-    """The messages this client knows: sequence number n is ``uids[n - 1]``."""
+    """The messages this client knows: sequence number n is ``uids[n - 1]``.
 
-    __slots__ = ("flags", "keywords", "recent", "uids")
+    A client that knows all UIDs of a snapshot shares its array.
+    """
+
+    __slots__ = ("_shares", "flags", "keywords", "recent", "uids")
 
     def __init__(self) -> None:
         self.uids: array[int] = array("I")
+        self._shares = False
         self.flags = bytearray()
         self.keywords: dict[int, frozenset[bytes]] = {}
         self.recent: set[int] = set()
@@ -129,7 +133,7 @@ class View:
     def of(cls, snapshot: Snapshot) -> View:
         """The view of a client that is told all of ``snapshot``."""
         view = cls()
-        view.uids = array("I", snapshot.uids)
+        view.share(snapshot)
         view.flags = bytearray(snapshot.flags)
         view.keywords = dict(snapshot.keywords)
         view.recent = set(snapshot.recent)
@@ -149,10 +153,22 @@ class View:
     def words(self, uid: int) -> frozenset[bytes]:
         return self.keywords.get(uid, NO_KEYWORDS)
 
+    def share(self, snapshot: Snapshot) -> None:
+        """The UIDs are those of ``snapshot``."""
+        self.uids = snapshot.uids
+        self._shares = True
+
+    def _own(self) -> None:
+        """The UIDs are about to become others than those of any snapshot."""
+        if self._shares:
+            self.uids = self.uids[:]
+            self._shares = False
+
     def expunge(self, uids: Sequence[int]) -> list[int]:
         """Forget these, which ascend; gives the sequence number that each had when those
         before it were forgotten."""
         rows = [self.seq(uid) - 1 for uid in uids]
+        self._own()
         for first, stop in _runs(rows):
             del self.uids[first:stop]
             del self.flags[first:stop]
@@ -163,6 +179,7 @@ class View:
 
     def add(self, uid: int, bits: int, words: frozenset[bytes], recent: bool) -> int:
         """A message that the client is told of now.  UIDs only grow."""
+        self._own()
         self.uids.append(uid)
         self.flags.append(bits)
         if words:

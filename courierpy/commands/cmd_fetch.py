@@ -305,11 +305,13 @@ def _mark_seen(session: Session, seqs: list[int], by_uid: bool) -> None:
     selected = session.need_selected()
     view = selected.view
     done = selected.folder.store([view.uids[seq - 1] for seq in seqs], FlagChange("+", SEEN))
+    told = []
     for seq in seqs:
         state = done.get(view.uids[seq - 1])
         if state is not None:
             view.set(seq, *state)
-            session.write(sync.fetch_flags(session, seq, by_uid))
+            told.append(seq)
+    session.write(*sync.fetch_flags(session, told, by_uid))
 
 
 command(b"FETCH", when=SELECTED, flags=USES_SEQ | READS)(fetch)

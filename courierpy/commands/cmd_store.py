@@ -42,16 +42,16 @@ def store(session: Session, args: Args) -> str:
     # what others set meanwhile shows too
     known = frozenset(keywords if mode != "-" else ()).union(*{words for _, words in done.values()})
     sync.announce_keywords(session, sorted(known))
+    told = []
     for seq, uid in zip(seqs, uids, strict=True):
         if uid not in done:
             continue
         now, words = done[uid]
-        before, old_words = view.bits(seq), view.words(uid)
-        view.set(seq, now, words)
         # .SILENT still tells what somebody else changed meanwhile
-        surprise = (now, words) != (change.bits(before), change.words(old_words))
-        if not silent or surprise:
-            session.write(sync.fetch_flags(session, seq, by_uid))
+        if not silent or now != change.bits(view.bits(seq)) or words != change.words(view.words(uid)):
+            told.append(seq)
+        view.set(seq, now, words)
+    session.write(*sync.fetch_flags(session, told, by_uid))
     sync.retire_keywords(session)
     if len(done) < len(uids):
         raise No("Some of the messages no longer exist.", b"EXPUNGEISSUED")

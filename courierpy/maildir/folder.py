@@ -300,7 +300,7 @@ class Folder(Scanner):
                 except OSError as error:
                     raise trouble(cur + old, error) from None
                 else:
-                    held.set_file(row, new)
+                    held.set_flags(row, bits, new)
                     self.did(new, True)
                     return bits, old, new
             if not self.find_again(row):

@@ -62,6 +62,13 @@ class Held:
         else:
             self.odd[uid] = name
 
+    def set_flags(self, row: int, bits: int, name: bytes) -> None:
+        """As set_file(), where ``name`` is file_with() of these flags."""
+        if self.odd:
+            self.set_file(row, name)
+        else:
+            self.flags[row] = bits
+
     def rows_of(self, names: Collection[bytes]) -> dict[bytes, int]:
         """The rows of those base names that have one."""
         if len(names) <= FEW:

@@ -66,6 +66,8 @@ def mailbox(name: str, utf8: bool = False) -> bytes:
 
 def flag_list(bits: int, keywords: Collection[bytes] = (), recent: bool = False) -> bytes:
     """``(\\Seen \\Recent $Label1)`` in Courier's order."""
+    if not recent and not keywords:
+        return FLAG_LISTS[bits & 31]
     text = _FLAG_TEXT[bits & 31]
     if recent:
         text = text + b" \\Recent" if text else b"\\Recent"
