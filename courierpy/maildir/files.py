@@ -10,6 +10,7 @@ from courierpy.maildir.names import tmp_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from io import FileIO
 
 HEADER_PIECE = 8192                # octets read at first when only the header is wanted
@@ -21,8 +22,9 @@ def write_all(fd: int, data: bytes) -> None:
         view = view[os.write(fd, view):]
 
 
-def replace(path: str, data: bytes, tmp: str, host: str, unique: str, sync: bool) -> None:
-    """Give ``path`` the content ``data``; ``tmp`` is a directory of the same file system."""
+def replace(path: str, data: bytes, tmp: str, host: str, unique: str, sync: bool,
+            more: Iterable[bytes] = ()) -> None:
+    """Give ``path`` the content ``data`` and ``more``; ``tmp`` is a directory of the same file system."""
     scratch = os.path.join(tmp, tmp_name(host, unique))
     try:
         fd = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
@@ -30,7 +32,8 @@ def replace(path: str, data: bytes, tmp: str, host: str, unique: str, sync: bool
         raise trouble(scratch, error) from None
     try:
         try:
-            write_all(fd, data)
+            for piece in (data, *more):
+                write_all(fd, piece)
             if sync:
                 os.fsync(fd)
         finally:

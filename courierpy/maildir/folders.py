@@ -224,7 +224,7 @@ class Folders:
         except OSError as error:
             raise trouble(path, error) from None
         value = self.next_uidvalidity()
-        replace(os.path.join(scratch, uiddb.NAME), uiddb.UidDb(value, 1).content(),
+        replace(os.path.join(scratch, uiddb.NAME), b"".join(uiddb.UidDb(value, 1).pieces()),
                 os.path.join(scratch, "tmp"), self.host, "imapuid_0", sync=self.fsync != "never")
         if self.fsync != "never":
             sync_directory(scratch)

@@ -391,7 +391,8 @@ def _marked(lines: bytes) -> bytes:
 def _log(database: UidDb) -> bytes:
     """The log of a folder that has only these."""
     rest = b"%d \n" % (database.uidnext - 1) if database.uidnext > 1 else b""
-    return _marked(_LOG_HEAD % database.uidvalidity + b"\n" + (database.body or b"") + rest)
+    rows = database.text if database.body is not None else b""
+    return _marked(_LOG_HEAD % database.uidvalidity + b"\n" + rows + rest)
 
 
 def place(folder: str, base: str) -> str:

@@ -580,7 +580,7 @@ class Scanner:
             return False
         # or two new files came, and the second has the inode of the one we know
         mine = self.held.database if self.held is not None else None
-        return mine is None or mine.body is None or mine.body.startswith(found.text)
+        return mine is None or mine.body is None or mine.text.startswith(found.text)
 
     @staticmethod
     def _trusted(key: uiddb.Key | None) -> uiddb.Key | None:
@@ -630,8 +630,9 @@ class Scanner:
         path = os.path.join(self.path, uiddb.NAME)
         if database.body is None:
             database = self._need_names().database
-        replace(path, database.content(), os.path.join(self.path, "tmp"), self.tree.host, "imapuid_0",
-                sync=self.tree.fsync != "never")
+        head, *lines = database.pieces()
+        replace(path, head, os.path.join(self.path, "tmp"), self.tree.host, "imapuid_0",
+                sync=self.tree.fsync != "never", more=lines)
         self.index.remember(database)
         self._disk = self._trusted(uiddb.stamp(self.path))
         self._unwritten = self._owed = False
@@ -753,7 +754,7 @@ class Scanner:
             elif stamps != self._stamps:
                 return
             if self.held.database.body is not None \
-                    and len(self.held.database.content()) != stamps.database[2]:
+                    and sum(map(len, self.held.database.pieces())) != stamps.database[2]:
                 return                 # the file says the same in other words: lines begin elsewhere
             self.index.save(self._columns(stamps))
             self._unsaved = False

@@ -38,7 +38,7 @@ class UidDb:
     may have lost lines.
     """
 
-    __slots__ = ("body", "damaged", "key", "lines", "uidnext", "uids", "uidvalidity")
+    __slots__ = ("_tail", "body", "damaged", "key", "lines", "uidnext", "uids", "uidvalidity")
 
     def __init__(self, uidvalidity: int, uidnext: int, uids: array[int] | None = None,
                  body: bytes | None = b"", lines: array[int] | None = None, key: Key | None = None,
@@ -50,6 +50,7 @@ class UidDb:
         self.lines = array("I") if lines is None else lines
         self.key = key
         self.damaged = damaged
+        self._tail = b""               # lines behind ``body``, until somebody wants them in one run
 
     @classmethod
     def of(cls, uidvalidity: int, uidnext: int, rows: Iterable[tuple[int, bytes]],
@@ -65,20 +66,24 @@ class UidDb:
         try:
             with open(path, "rb", buffering=0) as file:
                 found = key_of(os.fstat(file.fileno()))
-                data = file.readall() if found == self.key else b""
+                head = file.read(40).partition(b"\n")
+                file.seek(len(head[0]) + 1)
+                body = file.readall() if found == self.key else b""
         except FileNotFoundError:
             return False
         except OSError as error:
             raise trouble(path, error) from None
-        if found != self.key or len(data) != found[2]:
+        if found != self.key or len(head[0]) + 1 + len(body) != found[2]:
             return False
-        self.body = data.partition(b"\n")[2]
+        self.body, self._tail = body, b""
         return True
 
     @property
     def text(self) -> bytes:
         """The lines.  They must be there: see Folder, which reads them when it must."""
         assert self.body is not None
+        if self._tail:
+            self.body, self._tail = self.body + self._tail, b""
         return self.body
 
     def __len__(self) -> int:
@@ -116,9 +121,13 @@ class UidDb:
         texts = [b"%d %s\n" % row for row in zip(uids, names, strict=True)]
         all_uids = self.uids[:]
         all_uids.extend(uids)
-        lines = self.lines + array("I", accumulate(map(len, texts), initial=len(self.text)))[:-1]
+        assert self.body is not None
+        size = len(self.body) + len(self._tail)
+        lines = self.lines + array("I", accumulate(map(len, texts), initial=size))[:-1]
         uidnext = max(uidnext, self.uidnext, uids[-1] + 1 if uids else 0)
-        return UidDb(self.uidvalidity, uidnext, all_uids, self.text + b"".join(texts), lines)
+        more = UidDb(self.uidvalidity, uidnext, all_uids, self.body, lines)
+        more._tail = self._tail + b"".join(texts)
+        return more
 
     def without(self, rows: Sequence[int]) -> UidDb:
         """Without these rows, which ascend."""
@@ -142,11 +151,15 @@ class UidDb:
     def after(self, uid: int) -> bytes:
         """The lines of higher UIDs."""
         row = bisect_right(self.uids, uid)
-        return self.text[self.lines[row]:] if row < len(self.lines) else b""
+        if row == len(self.lines):
+            return b""
+        size = len(self.body or b"")
+        return self._tail[self.lines[row] - size:] if self.lines[row] >= size else self.text[self.lines[row]:]
 
-    def content(self) -> bytes:
-        """The content of the file."""
-        return b"1 %d %d\n%s" % (self.uidvalidity, self.uidnext, self.text)
+    def pieces(self) -> tuple[bytes, bytes, bytes]:
+        """The content of the file, one behind the other."""
+        assert self.body is not None
+        return b"1 %d %d\n" % (self.uidvalidity, self.uidnext), self.body, self._tail
 
 
 def _starts(lengths: Iterable[int]) -> array[int]:
