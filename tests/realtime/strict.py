@@ -186,12 +186,23 @@ class Client:
         self.window = self.world.connect()
         self.select("INBOX")
 
+    def leave(self) -> None:
+        """As one does who does not understand any more what is told."""
+        self.window.close()
+        self.window = self.world.connect()
+        self.box, self.uids, self.flags = "", [], {}
+        self.do("SELECT INBOX")
+        self.box = "INBOX"
+
     # -- one thing or another
 
     def some(self) -> str:
-        """A sequence number or two."""
-        first = self.rnd.randint(1, len(self.uids))
-        return str(first) if self.rnd.random() < 0.5 else f"{first}:{self.rnd.randint(1, len(self.uids))}"
+        """A sequence number or a few: a large mailbox stays large."""
+        count = len(self.uids)
+        first = self.rnd.randint(1, count)
+        if self.rnd.random() < 0.5:
+            return str(first)
+        return f"{first}:{self.rnd.randint(max(1, first - 12), min(count, first + 12))}"
 
     def some_uids(self) -> list[int]:
         known = [uid for uid in self.uids if uid]
