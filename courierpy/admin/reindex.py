@@ -145,6 +145,7 @@ class Reindex:
                         unreadable += 1
                     done += 1
                     bar.show(done, total)
+            folder.scan(readonly=True)     # by now what it wrote first is old enough to be trusted
         finally:
             folder.close(wait=True)
             bar.clear()

@@ -289,7 +289,7 @@ class Index:
     def _complain(self, why: str) -> None:
         if not self._complained:
             self._complained = True
-            log.warn(f"{why}: {self.folder} has no index")
+            log.warn(f"{why}: {os.path.abspath(self.folder)} has no index")
 
     def _read(self, name: str, size: int = -1) -> bytes | None:
         try:

@@ -204,7 +204,7 @@ def test_octets_that_changed_are_not_believed(folder: Path) -> None:
         if at % 7 == 0:
             assert opened(folder).sound("kind") != ""
             uids = array("I", range(1, 80))
-            for _ in range(2):             # a session finds out, computes what is missing, and cuts off the rest
+            for _ in range(2):             # a session computes what is missing, and cuts off the rest
                 session = opened(folder)
                 for uid, value in zip(uids, session.values("kind", uids), strict=True):
                     if value is None:
