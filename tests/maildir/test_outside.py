@@ -281,3 +281,22 @@ def test_a_hundred_thousand_files_at_once(tmp_path: Path) -> None:
     assert database is not None
     assert len(database) == links
     assert set(database.names()) == {names.base(name) for name in os.listdir(os.fsencode(maildir / "cur"))}
+
+
+def test_flags_by_link_and_unlink_again_and_again(maildir: Path, look: Look) -> None:
+    """At each moment the message has a name, and often two: it is never gone, whenever a session looks."""
+    cur = maildir / "cur"
+    files = [next(cur.glob(f"170000000{number}.*")) for number in (1, 2)]
+    told: list[str] = []
+    for turn in range(200):
+        for at, file in enumerate(files):
+            other = file.with_name(file.name.partition(":")[0] + (":2,F" if turn % 2 == 0 else ":2,"))
+            os.link(file, other)
+            if look.how != "live" and turn % 20 == at:
+                told += look.window.do("NOOP")           # in the middle of it
+            file.unlink()
+            files[at] = other
+    told += look.until(look.count)
+    told += look.window.do("NOOP")
+    assert not any(line.endswith(("EXPUNGE", "EXISTS")) for line in told)
+    assert {1, 2} <= set(look.messages("FLAGS"))
