@@ -126,12 +126,14 @@ def _find(folder: Folder, uid: int, also_kept: bool) -> tuple[bytes, int, os.sta
             (folder.last_known, folder.locate):
         try:
             found = where(uid)
-            if found is not None:
-                return *found, os.stat(found[0])
+            if found is None:
+                continue
+            path, bits = found
+            return path, bits, os.stat(path)
         except (Vanished, FileNotFoundError):
             continue
         except OSError as error:
-            raise trouble(folder.cur, error) from None
+            raise trouble(path, error) from None
     return None
 
 
@@ -142,39 +144,50 @@ def _enter(target: Folder, sources: Sequence[Source], bring: Bring) -> tuple[int
     moved: list[tuple[bytes, bytes]] = []
     uids: list[int | None] = []
     cur = target.inside
-    with Directory(target.cur, sync) as cur_entries, Directory(target.path, sync) as entries, \
-            target.locked():
-        uidnext = target.next_number()
-        names: list[bytes] = []
-        files: list[bytes] = []
+    names: list[bytes] = []
+    files: list[bytes] = []
+    with Directory(target.cur, sync) as cur_entries, Directory(target.path, sync) as entries:
+        with target.locked():
+            uidnext = target.next_number()
+            try:
+                # 1. keywords before the message can be seen
+                for source in sources:
+                    if source.words and target.tree.keywords:
+                        target.write_keywords(source.name, source.words)
+                # 2. the messages
+                for source in sources:
+                    there = _bring(source, cur, bring)
+                    if there is None:
+                        uids.append(None)
+                        continue
+                    moved.append((source.path, there))
+                    names.append(source.name)
+                    files.append(os.path.basename(there))
+                    uids.append(uidnext + len(names) - 1)
+                # 3. their numbers
+                target.entered(names, files)
+            except StoreError:
+                _take_back(target, sources, moved, bring)
+                raise
+        # 4. the directory entries, before anybody is told.  Not under the lock: those who bring
+        # messages at the same time share what the disk has to do for it.  Numbers of messages that
+        # a crash takes with it were told to nobody, and are not used again
         try:
-            # 1. keywords before the message can be seen
-            for source in sources:
-                if source.words and target.tree.keywords:
-                    target.write_keywords(source.name, source.words)
-            # 2. the messages
-            for source in sources:
-                there = _bring(source, cur, bring)
-                if there is None:
-                    uids.append(None)
-                    continue
-                moved.append((source.path, there))
-                names.append(source.name)
-                files.append(os.path.basename(there))
-                uids.append(uidnext + len(names) - 1)
-            # 3. their directory entries before the numbers that name them, and all of it
-            # before anybody is told
             if moved:
                 cur_entries.sync()
-            target.entered(names, files)
-            if moved:
                 entries.sync()
         except StoreError:
-            for path, there in reversed(moved):
-                _undo(path, there, bring)
-            target.not_entered([source.name for source in sources])
+            _take_back(target, sources, moved, bring)
             raise
-        return target.uidvalidity, uids
+    return target.uidvalidity, uids
+
+
+def _take_back(target: Folder, sources: Sequence[Source], moved: Sequence[tuple[bytes, bytes]],
+               bring: Bring) -> None:
+    """The command is refused: nothing of it is done."""
+    for path, there in reversed(moved):
+        _undo(path, there, bring)
+    target.not_entered([source.name for source in sources])
 
 
 def _bring(source: Source, cur: bytes, bring: Bring) -> bytes | None:
