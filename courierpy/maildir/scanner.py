@@ -43,7 +43,8 @@ if TYPE_CHECKING:
 
 LARGE = 1 << 16                    # octets of a directory that is not read twice without need
 STAYS = 8                          # looks at a large folder after which a session seems to stay in it
-HEARKEN = 0.1                      # seconds that a session waits to hear what the one with the lock does
+HEARKEN = 0.1                      # seconds that a session waits to hear what the one with the lock does,
+A_WHILE = 0.02                     # so long before it tries the lock again
 
 
 class Scanner:
@@ -164,7 +165,7 @@ class Scanner:
             return self._snapshot
         # most changes need no number: a look without the lock will do, or will do as
         # soon as the session that holds it has numbered what is new
-        if not self._update(False, readonly):
+        if self._needs_number() or not self._update(False, readonly):
             try:
                 if self._take_lock(readonly):
                     try:
@@ -175,6 +176,21 @@ class Scanner:
                 self._serve_what_is_numbered(why)
         assert self._snapshot is not None
         return self._snapshot
+
+    def _hearken(self) -> None:
+        """Until there are new numbers, or for so long that the lock may be held for something else."""
+        assert self._watch is not None
+        end = time.monotonic() + A_WHILE
+        while True:
+            left = end - time.monotonic()
+            self._watch.wait(max(0.0, left))
+            self._hear()
+            if not self._needs_number() or left <= 0:
+                return
+
+    def _needs_number(self) -> bool:
+        """Did mail come, as far as we heard, that nobody has numbered since?"""
+        return self._watch is not None and self._heard.new and not self._heard.numbers
 
     def _take_lock(self, readonly: bool) -> bool:
         """False, without it, when somebody else did meanwhile what it was wanted for.
@@ -187,9 +203,8 @@ class Scanner:
             while time.monotonic() < end:
                 if self._lock.attempt():
                     return True
-                self._watch.wait(HEARKEN)
-                self._hear()
-                if self._update(False, readonly):
+                self._hearken()
+                if not self._needs_number() and self._update(False, readonly):
                     return False
         return self._lock.take(lambda: self._update(False, readonly))
 
@@ -227,7 +242,7 @@ class Scanner:
         if self._owed and not locked:
             return False
         self._looked = self.readers.now()
-        stamps = self._stamp()
+        stamps = self._stamp() if self._watch is None or self.held is None else None
         if locked and self._watch is not None:
             self._hear()               # what came while we waited for the lock
         done = indexed = None

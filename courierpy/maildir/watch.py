@@ -23,6 +23,7 @@ from courierpy.maildir.inotify import (
     NotInstalled,
 )
 from courierpy.maildir.keywords import DIRECTORY
+from courierpy.maildir.uiddb import NAME
 
 LIMITS = {errno.EMFILE: "the limit fs.inotify.max_user_instances is reached",
           errno.ENFILE: "the limit of open files is reached",
@@ -39,13 +40,14 @@ class Heard:
 
     ``everything``: anything may have happened.  ``cur``: base name -> (file name, is
     it there, was it moved), the last word on each.  ``left``: file names that went.
-    ``new``, ``keywords``: something came there.
+    ``new``, ``keywords``: something came there.  ``numbers``: there is a new uiddb, which
+    is no change of the folder by itself.
     """
 
-    __slots__ = ("cur", "everything", "keywords", "left", "new")
+    __slots__ = ("cur", "everything", "keywords", "left", "new", "numbers")
 
     def __init__(self) -> None:
-        self.everything = self.new = self.keywords = False
+        self.everything = self.new = self.keywords = self.numbers = False
         self.cur: dict[bytes, tuple[bytes, bool, bool]] = {}
         self.left: set[bytes] = set()
 
@@ -134,6 +136,8 @@ class Watch:
                 if name == DIRECTORY.encode() and mask & IN_CREATE:
                     heard.keywords = True
                     self._hear_keywords()
+                elif name == NAME.encode():
+                    heard.numbers = True
             elif number in (self._root, self._new, self._cur):
                 heard.everything = True        # a directory is gone
 
@@ -144,7 +148,7 @@ class Watch:
             return                     # it is gone again
 
     def wait(self, seconds: float) -> None:
-        """Until there may be something to hear; a new uiddb counts."""
+        """Until there may be something to hear."""
         poll = select.poll()
         poll.register(self.fd, select.POLLIN)
         poll.poll(int(seconds * 1000))
