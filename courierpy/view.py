@@ -196,19 +196,23 @@ class View:
         else:
             self.keywords.pop(uid, None)
 
-    def seqs_in(self, ranges: Iterable[tuple[int, int]]) -> Iterator[int]:
+    def seqs_in(self, ranges: Iterable[tuple[int, int]]) -> list[int]:
         """Sequence numbers of the ascending ``ranges`` of sequence numbers."""
         count = len(self.uids)
+        found: list[int] = []
         for low, high in ranges:
-            yield from range(low, min(high, count) + 1)
+            found += range(low, min(high, count) + 1)
+        return found
 
-    def seqs_of_uids(self, ranges: Iterable[tuple[int, int]]) -> Iterator[int]:
+    def seqs_of_uids(self, ranges: Iterable[tuple[int, int]]) -> list[int]:
         """Sequence numbers of the known UIDs in the ascending ``ranges``."""
         uids = self.uids
+        found: list[int] = []
         for low, high in ranges:
             start = bisect_left(uids, low)
             stop = bisect_left(uids, high + 1, start) if high < 0xFFFFFFFF else len(uids)
-            yield from range(start + 1, stop + 1)
+            found += range(start + 1, stop + 1)
+        return found
 
 
 def _runs(rows: Sequence[int]) -> Iterator[tuple[int, int]]:

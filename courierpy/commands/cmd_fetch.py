@@ -8,6 +8,7 @@ its file is read once.
 from __future__ import annotations
 
 from array import array
+from itertools import chain, compress, repeat
 
 from courierpy import ext, sync
 from courierpy.commands import READS, SELECTED, USES_SEQ, command
@@ -19,7 +20,8 @@ from courierpy.wire import fetchitems, out
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from typing import Any
 
     from courierpy.message import Message
     from courierpy.session import Session
@@ -193,12 +195,12 @@ class _Chunk:
         return texts
 
 
-# item -> (its place in a line, kind of its values; for a client with UTF-8)
-COLUMNS: dict[bytes, tuple[bytes, str, str]] = {
-    b"ENVELOPE": (b"ENVELOPE %s", "envelope", "envelope-utf8"),
-    b"BODYSTRUCTURE": (b"BODYSTRUCTURE %s", "structure", "structure-utf8"),
-    b"RFC822.SIZE": (b"RFC822.SIZE %d", "size", "size"),
-    b"INTERNALDATE": (b"INTERNALDATE %s", "date", "date"),
+# item -> (its place in a line, kind of its values; for a client with UTF-8; are they large?)
+COLUMNS: dict[bytes, tuple[bytes, str, str, bool]] = {
+    b"ENVELOPE": (b"ENVELOPE ", "envelope", "envelope-utf8", True),
+    b"BODYSTRUCTURE": (b"BODYSTRUCTURE ", "structure", "structure-utf8", True),
+    b"RFC822.SIZE": (b"RFC822.SIZE %d", "size", "size", False),
+    b"INTERNALDATE": (b"INTERNALDATE %s", "date", "date", False),
 }
 
 
@@ -212,47 +214,75 @@ def _fetch_columns(session: Session, items: list[FetchItem], seqs: list[int]) ->
     """Tell these; True when some of the messages are gone."""
     recall = session.need_selected().recall(session.limits)
     recall.lost.clear()
-    words, kinds = [], []
+    kinds: list[str] = []
+    templates = [b"* %d FETCH ("]              # of the texts between the large values
     for item in items:
+        templates[-1] += b"" if templates[-1].endswith(b"(") else b" "
         if item.section is not None:
-            words.append(item.label().replace(b"%", b"%%") + b" %s")
+            templates[-1] += item.label().replace(b"%", b"%%") + b" {%d}\r\n"
+            templates.append(b"")
             kinds.append(recall.fields(item.section))
         elif item.name in COLUMNS:
-            word, plain, utf8 = COLUMNS[item.name]
-            words.append(word)
+            word, plain, utf8, large = COLUMNS[item.name]
+            templates[-1] += word
+            if large:
+                templates.append(b"")
             kinds.append(utf8 if session.utf8 else plain)
         else:
-            words.append(item.name + (b" %d" if item.name == b"UID" else b" %s"))
-    template = b"* %d FETCH (" + b" ".join(words) + b")\r\n"
+            templates[-1] += item.name + (b" %d" if item.name == b"UID" else b" %s")
+    templates[-1] += b")\r\n"
     for start in range(0, len(seqs), CHUNK):
         chunk = _Chunk(session, seqs[start:start + CHUNK])
-        values = iter(recall.take(kinds, chunk.uids))
-        columns: list[Sequence[object]] = [chunk.seqs]
-        for item in items:
-            if item.name == b"UID":
-                columns.append(chunk.uids)
-            elif item.name == b"FLAGS":
-                columns.append(chunk.flags())
-            else:
-                columns.append(_told(session, item, next(values)))
-        rows: Iterable[tuple[object, ...]] = zip(*columns, strict=True)
+        columns = _columns(session, items, chunk, recall.take(kinds, chunk.uids))
         if recall.lost:
-            rows = [row for row, uid in zip(rows, chunk.uids, strict=True) if uid not in recall.lost]
-        session.write(b"".join(map(template.__mod__, rows)))
+            there = [uid not in recall.lost for uid in chunk.uids]
+            columns = [list(compress(column, there)) for column in columns]
+        session.write(b"".join(chain.from_iterable(zip(*_pieces(templates, columns), strict=False))))
     return bool(recall.lost)
 
 
-def _told(session: Session, item: FetchItem, values: list[bytes | None]) -> Sequence[object]:
-    """The values as they stand in the line."""
-    if item.section is not None:
-        session.headers += sum([len(value) for value in values if value])
-        return [b"{%d}\r\n%s" % (len(value), value) if value is not None else b"" for value in values]
-    if item.name == b"RFC822.SIZE":
-        return list(array("q", b"".join([value or bytes(8) for value in values])))
-    if item.name == b"INTERNALDATE":
-        dates = array("d", b"".join([value or bytes(8) for value in values]))
-        return [out.internaldate(when) for when in dates]
-    return values
+def _columns(session: Session, items: list[FetchItem], chunk: _Chunk,
+             values: list[list[bytes | None]]) -> list[Sequence[Any]]:
+    """What the templates take, in their order, and the large values between them."""
+    found: list[Sequence[Any]] = [chunk.seqs]
+    column = iter(values)
+    for item in items:
+        if item.name == b"UID":
+            found.append(chunk.uids)
+        elif item.name == b"FLAGS":
+            found.append(chunk.flags())
+        elif item.section is not None:
+            texts = [value or b"" for value in next(column)]
+            sizes = list(map(len, texts))
+            session.headers += sum(sizes)
+            found += [sizes, texts]
+        elif item.name == b"RFC822.SIZE":
+            found.append(_numbers("q", next(column)))
+        elif item.name == b"INTERNALDATE":
+            found.append(out.internaldates(_numbers("d", next(column))))
+        else:
+            found.append([value or b"" for value in next(column)])
+    return found
+
+
+def _numbers(typecode: str, values: list[bytes | None]) -> array[Any]:
+    """Of eight octets each."""
+    return array(typecode, b"".join([value or bytes(8) for value in values]))
+
+
+def _pieces(templates: list[bytes], columns: list[Sequence[Any]]) -> Iterator[Iterable[bytes]]:
+    """The columns of texts and large values, by turns: those are not copied into a text."""
+    at = 0
+    for number, template in enumerate(templates):
+        count = template.count(b"%") - 2 * template.count(b"%%")
+        if count:
+            yield map(template.__mod__, zip(*columns[at:at + count], strict=True))
+        else:
+            yield repeat(template % ())
+        at += count
+        if number < len(templates) - 1:
+            yield columns[at]
+            at += 1
 
 
 def fetch(session: Session, args: Args) -> str:

@@ -152,10 +152,8 @@ class Program:
         largest = (self.uids[-1] if self.uids else 0) if by_uid else self.count
         for low, high in numbers.resolve(largest):
             seqs = (self.view.seqs_of_uids if by_uid else self.view.seqs_in)([(low, high)])
-            first = next(iter(seqs), 0)
-            if first:
-                more = sum(1 for _ in seqs) + 1
-                found[first - 1:first - 1 + more] = b"\1" * more
+            if seqs:
+                found[seqs[0] - 1:seqs[-1]] = b"\1" * len(seqs)
         return bytes(found)
 
     def _some(self, within: bytes) -> array[int]:

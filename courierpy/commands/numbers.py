@@ -18,9 +18,9 @@ def chosen(session: Session, numbers: NumSet, by_uid: bool) -> list[int]:
     view = session.need_selected().view
     if by_uid:
         largest = view.uids[-1] if view.uids else 0
-        return list(view.seqs_of_uids(numbers.resolve(largest)))
+        return view.seqs_of_uids(numbers.resolve(largest))
     count = len(view)
     ranges = numbers.resolve(count)
     if ranges and (ranges[-1][1] > count or ranges[0][0] < 1):
         raise Bad("Invalid message sequence number.")
-    return list(view.seqs_in(ranges))
+    return view.seqs_in(ranges)

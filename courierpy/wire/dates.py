@@ -4,6 +4,10 @@ from __future__ import annotations
 import re
 import time
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 MONTHS = (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec")
 EPOCH = 719163                     # the ordinal of 1970-01-01
 _MONTH = {name.lower(): number for number, name in enumerate(MONTHS, 1)}
@@ -43,8 +47,10 @@ def parse_datetime(data: bytes) -> int:
 # Mail of many days asks for each of them many times.  Day of UTC -> (offset of the local
 # time in seconds, or None on a day that changes it; how it is spelled); local day -> its date.
 _OFFSETS: dict[int, tuple[int | None, bytes]] = {}
+_STARTS: dict[int, int] = {}       # day of UTC -> offset at its begin, which ends the day before
+_ZONES: dict[int, bytes] = {}      # offset -> how it is spelled
 _DATES: dict[int, bytes] = {}
-_MOST = 4000                       # eleven years of days; beyond, both begin anew
+_MOST = 4000                       # eleven years of days; beyond, all begin anew
 
 
 def internaldate(unix: float) -> bytes:
@@ -63,18 +69,51 @@ def internaldate(unix: float) -> bytes:
                                         second // 60 % 60, second % 60, zone)
 
 
+def internaldates(times: Iterable[float]) -> list[bytes]:
+    """``internaldate`` of each."""
+    offsets, days = _OFFSETS.get, _DATES.get
+    found = []
+    for unix in times:
+        day, second = divmod(int(unix // 1), 86400)
+        offset, zone = offsets(day) or _offset(day)
+        if offset is None:
+            found.append(internaldate(unix))
+            continue
+        if offset:
+            more, second = divmod(second + offset, 86400)
+            day += more
+        minute, second = divmod(second, 60)
+        found.append(b'"%s %02d:%02d:%02d %s"' % (days(day) or _local_date(day), minute // 60, minute % 60,
+                                                  second, zone))
+    return found
+
+
 def _offset(day: int) -> tuple[int | None, bytes]:
     if len(_OFFSETS) >= _MOST:
         _OFFSETS.clear()
-    first, last = time.localtime(day * 86400).tm_gmtoff, time.localtime(day * 86400 + 86399).tm_gmtoff
-    value = _OFFSETS[day] = (first if first == last else None, _zone(first))
+        _STARTS.clear()
+    first, last = _STARTS.get(day), _STARTS.get(day + 1)
+    if first is None:
+        first = _STARTS[day] = time.localtime(day * 86400).tm_gmtoff
+    if last is None:
+        last = _STARTS[day + 1] = time.localtime(day * 86400 + 86400).tm_gmtoff
+    zone = _ZONES.get(first)
+    if zone is None:
+        zone = _ZONES[first] = _zone(first)
+    value = _OFFSETS[day] = first if first == last else None, zone
     return value
 
 
 def _local_date(day: int) -> bytes:
+    """Remembers the whole month."""
     if len(_DATES) >= _MOST:
         _DATES.clear()
-    value = _DATES[day] = _date(time.gmtime(day * 86400))
+    when = time.gmtime(day * 86400)
+    first = day - when.tm_mday + 1
+    rest = b"-%s-%04d" % (MONTHS[when.tm_mon - 1], when.tm_year)
+    for number in range(28 if when.tm_mon == 2 else 30):       # other days are asked for one by one
+        _DATES[first + number] = b"%02d%s" % (number + 1, rest)
+    value = _DATES[day] = _date(when)
     return value
 
 

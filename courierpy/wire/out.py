@@ -5,13 +5,14 @@ import re
 
 from courierpy.kinds import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN, Run
 from courierpy.wire import utf7
-from courierpy.wire.dates import internaldate
+from courierpy.wire.dates import internaldate, internaldates
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-__all__ = ["FLAG_LISTS", "FLAG_NAMES", "astring", "flag_list", "internaldate", "literal", "mailbox",
+__all__ = ["FLAG_LISTS", "FLAG_NAMES", "astring", "flag_list", "internaldate", "internaldates",
+           "literal", "mailbox",
            "nstring", "quoted", "render", "string"]
 
 # In the order in which FETCH shows them.

@@ -25,6 +25,7 @@ def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
     monkeypatch.setenv("TZ", request.param)
     time.tzset()
     monkeypatch.setattr(dates, "_OFFSETS", {})
+    monkeypatch.setattr(dates, "_STARTS", {})
     monkeypatch.setattr(dates, "_DATES", {})
     yield found
     monkeypatch.undo()
@@ -46,13 +47,16 @@ def test_internaldate(zone: zoneinfo.ZoneInfo, unix: float) -> None:
 
 def test_each_hour_of_two_years(zone: zoneinfo.ZoneInfo) -> None:
     """2011: Samoa left out a day; each other zone with summer time changes four times."""
-    for unix in range(1_293_840_000, 1_357_000_000, 3600):
+    times = range(1_293_840_000, 1_357_000_000, 3600)
+    for unix in times:
         assert dates.internaldate(unix) == expected(unix, zone)
+    assert dates.internaldates(times) == [dates.internaldate(unix) for unix in times]
 
 
 def test_what_is_remembered_has_an_end(zone: zoneinfo.ZoneInfo, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dates, "_MOST", 5)
-    for day in range(20):
+    for day in range(200):
         assert dates.internaldate(day * 86400) == expected(day * 86400, zone)
     assert len(dates._OFFSETS) <= 5
-    assert len(dates._DATES) <= 5
+    assert len(dates._STARTS) <= 10
+    assert len(dates._DATES) <= 5 + 31
