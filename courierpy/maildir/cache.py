@@ -21,7 +21,7 @@ from bisect import bisect_left, bisect_right
 
 from courierpy.maildir import segments, uiddb
 from courierpy.maildir.errors import StoreError
-from courierpy.maildir.files import remove, write_all
+from courierpy.maildir.files import close, remove, write_all
 from courierpy.maildir.segments import PIECE, Column, Stale, column_of
 
 TYPE_CHECKING = False
@@ -196,7 +196,7 @@ class Cache:
         except (OSError, Stale):
             return "changing, or not to be read"
         finally:
-            os.close(fd)
+            close(fd)
 
     def _head(self, kind: str) -> bytes:
         return segments.header(self.uidvalidity, self.index.rules, kind)
@@ -217,7 +217,7 @@ class Cache:
         except OSError:
             return segments.NOTHING
         finally:
-            os.close(fd)
+            close(fd)
         return table
 
     def _walk(self, fd: int, kind: str) -> Table:
@@ -237,7 +237,7 @@ class Cache:
                     # twice: it may have been written at this very moment
                     column = self._read(fd, kind, place) or self._read(fd, kind, place)
                 finally:
-                    os.close(fd)
+                    close(fd)
             except OSError:
                 column = None
             except Stale:
@@ -296,7 +296,7 @@ class Cache:
             try:
                 self._append(fd, kind, fresh)
             finally:
-                os.close(fd)
+                close(fd)
         except OSError:
             size = self._sizes[kind]
             if size < HOLD:
@@ -318,9 +318,9 @@ class Cache:
             except (BlockingIOError, FileNotFoundError):
                 time.sleep(LOCK_PAUSE)           # a write takes milliseconds
             except BaseException:
-                os.close(fd)
+                close(fd)
                 raise
-            os.close(fd)
+            close(fd)
         raise BlockingIOError
 
     def _append(self, fd: int, kind: str, fresh: dict[int, bytes]) -> None:
@@ -378,7 +378,7 @@ class Cache:
             try:
                 self._rewrite(fd, kind, table, database, scratch)
             finally:
-                os.close(scratch)
+                close(scratch)
             os.rename(path, self.index.file(PREFIX + kind))
         except (OSError, StoreError):
             self._alive = table.number       # not again before much more has come

@@ -84,10 +84,7 @@ class Directory:
 
     def __exit__(self, *error: object) -> None:
         if self._fd >= 0:
-            try:
-                os.close(self._fd)
-            except OSError:
-                pass                   # nothing was written through it
+            close(self._fd)
 
     def sync(self) -> None:
         if self._fd >= 0:
@@ -95,6 +92,28 @@ class Directory:
                 os.fsync(self._fd)
             except OSError as error:
                 raise trouble(self.path, error) from None
+
+
+def exists(path: str | bytes) -> bool:
+    """Is there anything of this name?  A disk that does not say raises a store error: what
+    cannot be looked at is not gone."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return False
+        raise trouble(path, error) from None
+    return True
+
+
+def close(fd: int) -> None:
+    """Where nothing depends on it: what was written was synced, or need not be."""
+    try:
+        os.close(fd)
+    except OSError:
+        pass
 
 
 def sync_directory(path: str) -> None:

@@ -15,7 +15,8 @@ from courierpy.maildir import listing, transfer
 from courierpy.maildir.cache import Cache
 from courierpy.maildir.draft import Draft
 from courierpy.maildir.errors import StoreError, Vanished, trouble
-from courierpy.maildir.files import Directory, read_header, remove_tree
+from courierpy.maildir.files import Directory, close, exists, read_header, remove_tree
+from courierpy.maildir.keywords import Update
 from courierpy.maildir.names import SUFFIXES, base, bits_of, info
 from courierpy.maildir.scanner import Scanner, Status
 
@@ -103,7 +104,7 @@ class Folder(Scanner):
         cur = os.fsencode(self.cur)
         self.did_not(name)
         for suffix in SUFFIXES:              # cheaper than to read a large directory
-            if os.path.lexists(os.path.join(cur, name + suffix)):
+            if exists(os.path.join(cur, name + suffix)):
                 self.held.set_file(row, name + suffix)
                 return True
         found = listing.by_base(listing.files(self.cur)).get(name)
@@ -115,7 +116,7 @@ class Folder(Scanner):
     def locate(self, uid: int) -> tuple[bytes, int]:
         """(path, flag bits) as they are now.  Raises Vanished."""
         path, bits = self.last_known(uid)
-        if os.path.lexists(path):
+        if exists(path):
             return path, bits
         if not self.find_again(self._row(uid)):
             raise Vanished(f"{self.path}: uid {uid}")
@@ -137,7 +138,7 @@ class Folder(Scanner):
             assert self.held is not None
             file = self.held.file(row)
         path = self.readers.find(base(file))
-        return (path, bits_of(info(file))) if os.path.exists(path) else None
+        return (path, bits_of(info(file))) if exists(path) else None
 
     def _open(self, uid: int) -> int:
         """A descriptor of the message's file.  One that is expunged can be had until our
@@ -200,7 +201,7 @@ class Folder(Scanner):
             try:
                 found = os.fstat(fd)
             finally:
-                os.close(fd)
+                close(fd)
         except OSError as error:
             raise trouble(f"{self.path}: uid {uid}", error) from None
         return found.st_size, found.st_mtime
@@ -228,17 +229,42 @@ class Folder(Scanner):
                ) -> dict[int, tuple[int, frozenset[bytes]]]:
         done: dict[int, tuple[int, frozenset[bytes]]] = {}
         undo: list[Undo] = []
+        # 1. what needs room on the disk, where nobody sees it
+        drafts = self._draft_keywords(uids, change, current) if current is not None else {}
         try:
             with Directory(self.cur, self.tree.fsync == "always") as entries:
+                # 2. what is seen
                 for uid in uids:
-                    self._store_one(uid, change, current, done, undo)
+                    self._store_one(uid, change, drafts.get(uid), done, undo)
                 entries.sync()
         except StoreError:
             self._take_back(undo)
             raise
+        finally:
+            for draft in drafts.values():
+                draft.abort()
         return done
 
-    def _store_one(self, uid: int, change: FlagChange, current: Callable[[bytes], frozenset[bytes]] | None,
+    def _draft_keywords(self, uids: Sequence[int], change: FlagChange,
+                        current: Callable[[bytes], frozenset[bytes]]) -> dict[int, Update]:
+        """By UID, for the messages whose keywords change or are others than we knew."""
+        assert self.held is not None
+        drafts: dict[int, Update] = {}
+        try:
+            for uid in uids:
+                try:
+                    name = self.held.database.name(self._row(uid))
+                except Vanished:
+                    continue
+                old = current(name)
+                drafts[uid] = self._keywords.draft(name, old, change.words(old))
+        except StoreError:
+            for draft in drafts.values():
+                draft.abort()
+            raise
+        return drafts
+
+    def _store_one(self, uid: int, change: FlagChange, keywords: Update | None,
                    done: dict[int, tuple[int, frozenset[bytes]]], undo: list[Undo]) -> None:
         """Change one message, if it is there still."""
         try:
@@ -246,16 +272,12 @@ class Folder(Scanner):
             bits, before, after = self._rename_flags(row, change)
         except Vanished:
             return
-        assert self.held is not None
         undo.append((row, before, after, None))
         words = self.words.get(uid, NO_KEYWORDS)
-        if current is not None:
-            name = self.held.database.name(row)
-            old = current(name)
-            words = change.words(old)
-            if words != old:
-                undo[-1] = (*undo[-1][:3], old)
-                self._keywords.write(name, words)
+        if keywords is not None:
+            words = keywords.words
+            if keywords.commit():
+                undo[-1] = row, before, after, keywords.before
             self._set_words(uid, words)
         done[uid] = bits, words
 
@@ -290,7 +312,7 @@ class Folder(Scanner):
             bits = change.bits(held.flags[row])
             new = held.file_with(row, bits)
             if new == old:
-                if os.path.exists(cur + old):
+                if exists(cur + old):
                     return bits, old, old
             else:
                 try:
@@ -371,7 +393,7 @@ class Folder(Scanner):
                 else:
                     self.did(file, False)
                     return True
-            elif os.path.lexists(path):
+            elif exists(path):
                 return False
             if not self.find_again(row):
                 return False

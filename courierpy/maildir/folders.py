@@ -22,14 +22,22 @@ from courierpy.maildir.errors import (
     StoreError,
     trouble,
 )
-from courierpy.maildir.files import Directory, is_directory, remove_tree, replace, sync_directory
+from courierpy.maildir.files import (
+    Directory,
+    close,
+    is_directory,
+    remove,
+    remove_tree,
+    replace,
+    sync_directory,
+)
 from courierpy.maildir.folder import Folder
 from courierpy.maildir.index import Index, place
 from courierpy.maildir.locks import FolderLock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from courierpy.maildir.counts import Status
 
@@ -158,7 +166,7 @@ class Folders:
         except (FileNotFoundError, ValueError):
             last = 0
         except OSError as error:
-            os.close(alone)
+            close(alone)
             raise trouble(path, error) from None
         try:
             last = max(last, dovecot.last_uidvalidity(self.root), above)
@@ -168,9 +176,11 @@ class Folders:
                 # DELETE writes it down here: this file alone need not be
                 replace(path, b"%d\n" % value, os.path.join(self.root, "tmp"), self.host,
                         "uidvalidity", sync=self.fsync == "always")
+                if self.fsync == "always":
+                    sync_directory(self.root)
             return value
         finally:
-            os.close(alone)
+            close(alone)
 
     def _alone(self) -> int:
         """A descriptor: while it is open no other session of this host gives or remembers a
@@ -208,8 +218,19 @@ class Folders:
                     raise trouble(path, error) from None
                 self._sync(entries, [(path, scratch)])
             except StoreError:
-                remove_tree(scratch)
+                self._unmake(scratch)
                 raise
+
+    @staticmethod
+    def _unmake(scratch: str) -> None:
+        """By its known parts: to list it may need the descriptor that cannot be had."""
+        for name in ("maildirfolder", uiddb.NAME):
+            remove(os.path.join(scratch, name))
+        for part in ("cur", "new", "tmp", "."):
+            try:
+                os.rmdir(os.path.join(scratch, part) if part != "." else scratch)
+            except OSError:
+                continue               # it is not there; a rest is garbage in tmp/
 
     def _make(self, scratch: str) -> None:
         """A whole folder, where nobody sees it."""
@@ -273,7 +294,7 @@ class Folders:
         try:
             with open(path, "rb") as file:
                 if int(file.read(32) or b"0") >= value:
-                    os.close(alone)
+                    close(alone)
                     return
         except (OSError, ValueError):
             pass
@@ -281,7 +302,7 @@ class Folders:
             replace(path, b"%d\n" % value, os.path.join(self.root, "tmp"), self.host, "uidvalidity",
                     sync=self.fsync != "never")
         finally:
-            os.close(alone)
+            close(alone)
 
     def rename(self, old: str, new: str) -> None:
         """The folder and all below it; UIDs and UIDVALIDITY move along.
@@ -344,12 +365,19 @@ class Folders:
             have = self.subscriptions()
             if (name in have) == wanted:
                 return
-            have = [*have, name] if wanted else [other for other in have if other != name]
-            data = b"".join(line.encode("utf-8", "surrogateescape") + b"\n" for line in have)
             with self._entries() as entries:
-                replace(os.path.join(self.root, SUBSCRIBED), data, os.path.join(self.root, "tmp"),
-                        self.host, "imapsubscribe0", sync=self.fsync != "never")
-                entries.sync()
+                self._write_subscriptions([*have, name] if wanted
+                                          else [other for other in have if other != name])
+                try:
+                    entries.sync()
+                except StoreError:
+                    self._write_subscriptions(have)
+                    raise
+
+    def _write_subscriptions(self, names: Iterable[str]) -> None:
+        data = b"".join(name.encode("utf-8", "surrogateescape") + b"\n" for name in names)
+        replace(os.path.join(self.root, SUBSCRIBED), data, os.path.join(self.root, "tmp"), self.host,
+                "imapsubscribe0", sync=self.fsync != "never")
 
     # -- cleaning
 

@@ -22,7 +22,7 @@ from array import array
 from zlib import crc32
 
 from courierpy import log
-from courierpy.maildir.files import remove, write_all
+from courierpy.maildir.files import close, remove, write_all
 from courierpy.maildir.names import tmp_name
 from courierpy.maildir.uiddb import NAME, UidDb
 
@@ -168,31 +168,35 @@ class Index:
         """Write down what the log has not: call it under the folder's lock."""
         try:
             fd = self.open(LOG, os.O_RDWR | os.O_APPEND)
+            try:
+                if self._extend(fd, database):
+                    return
+            finally:
+                close(fd)
         except FileNotFoundError:
-            if database.uids or os.path.isdir(self.path):
-                self.replace(LOG, (_log(database),))
-            return
-        except OSError:
-            return
-        try:
-            size = os.fstat(fd).st_size
-            head = os.pread(fd, 64, 0).partition(b"\n")[0]
-            tail = os.pread(fd, 1024, max(0, size - 1024))
-            marks = [*_MARK.finditer(tail)]
-            if head != _LOG_HEAD % database.uidvalidity or not marks \
-                    or size > 2 * len(database.body or b"") + LOG_SLACK:
-                self.replace(LOG, (_log(database),))
+            if not database.uids and not os.path.isdir(self.path):
                 return
-            last = tail[:marks[-1].start() - 1].rpartition(b"\n")[2].partition(b" ")[0]
-            rows = database.after(int(last) if last.isdigit() else 0)
-            if marks[-1].end() < len(tail):            # a crash cut the lines behind it
-                os.ftruncate(fd, size - len(tail) + marks[-1].end())
-            if rows:
-                write_all(fd, _marked(rows))
         except OSError:
             return
-        finally:
-            os.close(fd)
+        self.replace(LOG, (_log(database),))
+
+    @staticmethod
+    def _extend(fd: int, database: UidDb) -> bool:
+        """Add to the log what is new; False when it should be written anew.  Raises OSError."""
+        size = os.fstat(fd).st_size
+        head = os.pread(fd, 64, 0).partition(b"\n")[0]
+        tail = os.pread(fd, 1024, max(0, size - 1024))
+        marks = [*_MARK.finditer(tail)]
+        if head != _LOG_HEAD % database.uidvalidity or not marks \
+                or size > 2 * len(database.body or b"") + LOG_SLACK:
+            return False
+        last = tail[:marks[-1].start() - 1].rpartition(b"\n")[2].partition(b" ")[0]
+        rows = database.after(int(last) if last.isdigit() else 0)
+        if marks[-1].end() < len(tail):            # a crash cut the lines behind it
+            os.ftruncate(fd, size - len(tail) + marks[-1].end())
+        if rows:
+            write_all(fd, _marked(rows))
+        return True
 
     def recall(self) -> tuple[int, int, dict[bytes, int]] | None:
         """(UIDVALIDITY, the UID after the highest given, base name -> UID); None without a
@@ -317,7 +321,7 @@ class Index:
             try:
                 write_all(fd, b"".join(pieces))
             finally:
-                os.close(fd)
+                close(fd)
             os.rename(path, self.file(name))
         except OSError:
             remove(path)

@@ -12,7 +12,7 @@ import time
 
 from courierpy.kinds import NO_KEYWORDS
 from courierpy.maildir.errors import trouble
-from courierpy.maildir.files import remove, replace, sync_directory, write_all
+from courierpy.maildir.files import is_directory, remove, replace, sync_directory, write_all
 from courierpy.maildir.names import tmp_name
 
 TYPE_CHECKING = False
@@ -129,7 +129,7 @@ class Keywords:
 
     def replace(self, words: Mapping[bytes, frozenset[bytes]]) -> None:
         """These are the keywords, and nothing else: base name -> keywords.  Under the lock."""
-        if not words and not os.path.isdir(self.path):
+        if not words and not is_directory(self.path):
             return
         self._make()
         self._write_list(words)
@@ -165,11 +165,18 @@ class Keywords:
         data = b"".join(word + b"\n" for word in order) + b"\n" + b"".join(lines)
         replace(os.path.join(self.path, ":list"), data, os.path.join(self.path, "..", "tmp"),
                 self.host, "keywords", sync=self.sync)
-        self._sync()
+        self.settle()
 
     def write(self, name: bytes, words: frozenset[bytes]) -> None:
         """The keywords of one message, as an update."""
-        if not os.path.isdir(self.path):
+        self.draft(name, None, words).commit()
+
+    def draft(self, name: bytes, before: frozenset[bytes] | None, words: frozenset[bytes]) -> Update:
+        """An update that nobody sees until commit(); none is needed if the keywords are the
+        same as ``before``."""
+        if words == before:
+            return Update(self, name, "", words, words)
+        if not is_directory(self.path):
             self._make()
         scratch = os.path.join(self.path, "..", "tmp", tmp_name(self.host))
         data = b"".join(word + b"\n" for word in sorted(words))
@@ -181,13 +188,13 @@ class Keywords:
                     os.fsync(fd)
             finally:
                 os.close(fd)
-            os.rename(scratch, os.path.join(self.path, os.fsdecode(name)))
         except OSError as error:
             remove(scratch)
             raise trouble(os.path.join(os.fsencode(self.path), name), error) from None
-        self._sync()
+        return Update(self, name, scratch, before or NO_KEYWORDS, words)
 
-    def _sync(self) -> None:
+    def settle(self) -> None:
+        """What got a name here keeps it, where all is synced."""
         if self.sync:
             sync_directory(self.path)
 
@@ -210,6 +217,39 @@ class Keywords:
                 listed = self._read_list()
             return listed.get(name, NO_KEYWORDS)
         return words
+
+
+class Update:
+    """Keywords of one message, written and not seen yet.  ``before``: what it had."""
+
+    __slots__ = ("_keywords", "_scratch", "before", "name", "words")
+
+    def __init__(self, keywords: Keywords, name: bytes, scratch: str, before: frozenset[bytes],
+                 words: frozenset[bytes]) -> None:
+        self._keywords = keywords
+        self._scratch = scratch
+        self.name = name
+        self.before = before
+        self.words = words
+
+    def commit(self) -> bool:
+        """Let it be seen; False when there was nothing to change."""
+        if not self._scratch:
+            return False
+        path = os.path.join(os.fsencode(self._keywords.path), self.name)
+        try:
+            os.rename(os.fsencode(self._scratch), path)
+        except OSError as error:
+            self.abort()
+            raise trouble(path, error) from None
+        self._scratch = ""
+        self._keywords.settle()
+        return True
+
+    def abort(self) -> None:
+        if self._scratch:
+            remove(self._scratch)
+            self._scratch = ""
 
 
 def _words(lines: list[bytes]) -> frozenset[bytes]:

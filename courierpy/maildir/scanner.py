@@ -23,8 +23,8 @@ from courierpy.kinds import NO_KEYWORDS, SEEN, Snapshot
 from courierpy.maildir import counts, dovecot, listing, uiddb
 from courierpy.maildir import held as holding
 from courierpy.maildir.counts import Status
-from courierpy.maildir.errors import Denied, StoreError, trouble
-from courierpy.maildir.files import replace
+from courierpy.maildir.errors import Denied, FolderMissing, StoreError, trouble
+from courierpy.maildir.files import replace, sync_directory
 from courierpy.maildir.held import Held
 from courierpy.maildir.index import SMALL, Columns, Head, Index, Stamps, place
 from courierpy.maildir.keywords import Keywords
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 
 LARGE = 1 << 16                    # octets of a directory that is not read twice without need
+FEW = 32                           # messages of a folder that is read as fast as its index is
 STAYS = 8                          # looks at a large folder after which a session seems to stay in it
 HEARKEN = 0.1                      # seconds that a session waits to hear what the one with the lock does,
 A_WHILE = 0.02                     # so long before it tries the lock again
@@ -124,11 +125,15 @@ class Scanner:
 
     def _watch_first(self) -> None:
         """What is about to be read is large: hear from now on what changes, and read it once."""
-        if self._watch is None and self.held is None and os.stat(self.cur).st_size >= LARGE:
-            try:
+        try:
+            if self._watch is None and self.held is None and os.stat(self.cur).st_size >= LARGE:
                 self.watch()
-            except Refused:
-                return
+        except FileNotFoundError:
+            raise FolderMissing(self.cur) from None
+        except OSError as error:
+            raise trouble(self.cur, error) from None
+        except Refused:
+            return
 
     def _hear(self) -> bool:
         """Was there anything?"""
@@ -648,6 +653,8 @@ class Scanner:
         head, *lines = database.pieces()
         replace(path, head, os.path.join(self.path, "tmp"), self.tree.host, "imapuid_0",
                 sync=self.tree.fsync != "never", more=lines)
+        if self.tree.fsync == "always":
+            sync_directory(self.path)
         self.index.remember(database)
         self._disk = self._trusted(uiddb.stamp(self.path))
         self._unwritten = self._owed = False
@@ -744,7 +751,7 @@ class Scanner:
     def _save(self, wait: bool) -> None:
         """Into the index, if it is worth it and what is known is known to be true."""
         assert self.held is not None
-        if not self._unsaved or self.read_only or len(self.held.flags) < SMALL:
+        if not self._unsaved or self.read_only or len(self.held.flags) < FEW:
             return
         try:
             if self._unwritten and self._lock.take(lambda: True):

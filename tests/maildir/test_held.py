@@ -140,12 +140,13 @@ UNLINKS = st.tuples(st.just("unlink"), NAMES, st.just(b""))
 
 
 @settings(deadline=None, max_examples=100)
-@given(st.sets(st.sampled_from(BASES), min_size=1),
+@given(st.sets(st.sampled_from([base for base in BASES if b":" not in base]), min_size=1),
        st.lists(st.one_of(RENAMES, UNLINKS, OURS, HEAR), max_size=30))
 def test_what_is_plain_needs_no_reading(bases: set[bytes], steps: list[tuple[str, bytes, bytes]]) -> None:
     """Flags that change, mail that comes and mail that is deleted: events tell all of it."""
     created = [("create", base + b":2,", b"") for base in sorted(bases)]
-    # a rename onto the name of a twin is not plain: here no base has two files
+    # a rename onto the name of a twin is not plain, nor one that makes it another message: here
+    # no base has two files, and none a colon that would count once the flags are gone
     assert run([*created, *steps]).listed == 0
 
 
