@@ -191,6 +191,18 @@ def test_other_limits_are_other_values(visited: Path) -> None:
     assert ask(visited) == plain
 
 
+def test_a_client_that_asks_ever_differently_does_not_fill_the_disk(mailbox: Path) -> None:
+    client = Client(mailbox)
+    for number in range(3 * recall.SETS):
+        answer = client.do(f"FETCH 20:30 (BODY.PEEK[HEADER.FIELDS (Subject X-{number})])")
+        assert answer.count(b"Subject: ") == 11
+        client.do("SELECT INBOX")              # what is known is written
+    client.end()
+    kept = {path.name for path in (mailbox / "courierpyindex").glob("cache.fields.*")}
+    assert len(kept) == recall.SETS
+    assert f"cache.fields.HEADER.FIELDS.SUBJECT.X-{3 * recall.SETS - 1}" in kept
+
+
 def test_the_version_is_raised_when_a_rendering_changes() -> None:
     """If this fails because a value is meant to be another one now: raise recall.VERSION, and
     put the new pair here.  Else an old index would go on telling the old value."""
