@@ -151,7 +151,8 @@ class Recall:
             return
         for row, name in zip(missing, names, strict=True):
             found[row][at] = values[name]
-            if stays and (not aside[row] or cache.is_beyond(name, uid)):
+            if stays and (not aside[row] or cache.is_beyond(name, uid)
+                          or len(found[row]) > FEW and not cache.has(name, uid)):
                 cache.add(name, uid, values[name])
         for name, value in values.items():
             if name not in names and stays:

@@ -17,7 +17,9 @@ import pytest
 from bench.corpus import Writer
 from courierpy import recall
 from courierpy.admin import reindex
+from courierpy.maildir.folders import Folders
 from courierpy.message import Message
+from courierpy.message.mime import Limits
 from tests.conftest import account_ids, fill, plain_environ
 
 ODD = [
@@ -212,6 +214,22 @@ def test_the_version_is_raised_when_a_rendering_changes() -> None:
             digest.update(b"%s %d\n" % (kind.encode(), len(value := recall.KINDS[kind][1](Message(data)))))
             digest.update(value)
     assert (recall.VERSION, digest.hexdigest()[:16]) == (1, "9531ca599167b955")
+
+
+def test_what_was_not_looked_up_is_not_written_twice(mailbox: Path) -> None:
+    folder = Folders(str(mailbox), host="host").open("INBOX")
+    uids = folder.scan().uids
+    mine = recall.Recall(folder, Limits())
+    first = mine.take(["find-subject"], uids[10:20])
+    folder.cache.flush()
+    size = folder.cache.size("find-subject")
+    assert mine.take(["find-subject"], uids[10:20], known=False) == first
+    folder.cache.flush()
+    assert folder.cache.size("find-subject") == size
+    mine.take(["find-subject"], uids[:30], known=False)        # also those before and behind
+    folder.cache.flush()
+    assert 0 not in folder.cache.known("find-subject", uids[:30])
+    assert folder.cache.sound("find-subject") == ""
 
 
 def test_what_it_says(mailbox: Path) -> None:
