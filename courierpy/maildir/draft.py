@@ -96,7 +96,7 @@ class Draft:
         """Are there no 8-bit octets in the header?"""
         try:
             with open(self.path, "rb", buffering=0) as file:
-                data = read_header(file)
+                data = read_header(file.fileno())
         except OSError as error:
             raise self._failure or trouble(self.path, error) from None
         end = re.search(rb"\n\r?\n", data)

@@ -11,7 +11,6 @@ from courierpy.maildir.names import tmp_name
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from io import FileIO
 
 HEADER_PIECE = 8192                # octets read at first when only the header is wanted
 
@@ -140,13 +139,24 @@ def remove_tree(path: str) -> None:
         pass
 
 
-def read_header(file: FileIO) -> bytes:
+def read_all(fd: int, size: int) -> bytes:
+    """What is in a file from here on; ``size`` as it was looked at, most often in one call."""
+    data = os.read(fd, size + 1)
+    if len(data) == size:
+        return data                    # an octet less than what was asked for: the end
+    pieces = [data]
+    while data := os.read(fd, 1 << 20):
+        pieces.append(data)
+    return b"".join(pieces)
+
+
+def read_header(fd: int) -> bytes:
     """The pieces of a file up to the one with the first empty line."""
-    data = file.read(HEADER_PIECE)
+    data = os.read(fd, HEADER_PIECE)
     size = len(data)
     while size and b"\n\n" not in data and b"\n\r\n" not in data:
         size *= 4                      # few copies, however long it is
-        more = file.read(size)
+        more = os.read(fd, size)
         if not more:
             break
         data += more

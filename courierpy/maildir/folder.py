@@ -15,7 +15,7 @@ from courierpy.maildir import listing, transfer
 from courierpy.maildir.cache import Cache
 from courierpy.maildir.draft import Draft
 from courierpy.maildir.errors import StoreError, Vanished, trouble
-from courierpy.maildir.files import Directory, close, exists, read_header, remove_tree
+from courierpy.maildir.files import Directory, close, exists, read_all, read_header, remove_tree
 from courierpy.maildir.keywords import Update
 from courierpy.maildir.names import SUFFIXES, base, bits_of, info
 from courierpy.maildir.scanner import Scanner, Status
@@ -169,23 +169,22 @@ class Folder(Scanner):
 
     def read(self, uid: int, header: bool = False) -> bytes:
         """The file's bytes; with ``header`` at least those up to the empty line.  Raises Vanished."""
+        return self._read(uid, header)[0]
+
+    def _read(self, uid: int, header: bool) -> tuple[bytes, os.stat_result]:
         fd = self._open(uid)
         try:
-            with open(fd, "rb", buffering=0) as file:
-                return read_header(file) if header else file.readall()
+            found = os.fstat(fd)
+            return read_header(fd) if header else read_all(fd, found.st_size), found
         except OSError as error:
             raise trouble(f"{self.path}: uid {uid}", error) from None
+        finally:
+            close(fd)
 
     def contents(self, uid: int, header: bool = False) -> tuple[bytes, float, bool]:
         """(bytes as read() gives them, mtime, will they stay so?).  A file that somebody is
         still writing may not: its size is not the one in its name, and it is young."""
-        fd = self._open(uid)
-        try:
-            with open(fd, "rb", buffering=0) as file:
-                found = os.fstat(fd)
-                data = read_header(file) if header else file.readall()
-        except OSError as error:
-            raise trouble(f"{self.path}: uid {uid}", error) from None
+        data, found = self._read(uid, header)
         if time.time() - found.st_mtime > WRITING:
             return data, found.st_mtime, True
         row = self.held.row(uid) if self.held is not None else -1
