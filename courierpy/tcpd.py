@@ -247,7 +247,12 @@ class Listener:
                   and from_environ(self.environ).number("IMAP_HIBERNATE") > 0)
         before = left.keeper if left is not None else None
         if wanted or before is not None:
-            from courierpy.maildir.inotify import Inotify
+            from courierpy.maildir.inotify import Inotify, binding
+            try:
+                binding()
+            except OSError as error:
+                log.warn(f"idle connections keep their processes: {error.strerror}")
+                wanted = False
             self.sleepers = Sleepers(Inotify, confine, before)
             if left is not None:
                 self.sleepers.asleep = left.asleep
@@ -295,7 +300,9 @@ class Listener:
         link = -1
         while not self.stopping:
             if self.sleepers is not None and self.sleepers.fileno() != link:
-                link = self.sleepers.fileno()          # the one before left the poll when it was closed
+                if link >= 0:
+                    poll.unregister(link)
+                link = self.sleepers.fileno()
                 if link >= 0:
                     poll.register(link, select.POLLIN)
             wanted = self._connections() < self.maxprocs and time.monotonic() >= self.paused_until
@@ -429,7 +436,8 @@ class Listener:
         os.closerange(low, max(client + 1, channel + 1, self.above))
 
     def _keeper_says(self) -> None:
-        assert self.sleepers is not None
+        if self.sleepers is None:
+            return
         asleep = self.sleepers.asleep
         for request in self.sleepers.read():
             if request.letter == b"W":
@@ -491,6 +499,7 @@ class Listener:
                 return
             if not pid:
                 return
+            self._keeper_says()                # if its connection sleeps, that was said before it ended
             started = self.children.pop(pid, None)
             if started is not None:
                 if started[0]:                 # else its connection goes on without it

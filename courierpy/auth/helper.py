@@ -71,6 +71,10 @@ class Helpers:
                 signal.signal(signal.SIGINT, signal.SIG_IGN)      # the listener says when to end
                 for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
                     signal.signal(number, signal.SIG_DFL)
+                # what is the listener's own shall end with it
+                own = self._socket.fileno()
+                os.closerange(3, own)
+                os.closerange(own + 1, max(map(int, os.listdir("/proc/self/fd"))) + 1)
                 serve(self._socket, self.modules, self.environ)
             finally:
                 os._exit(1)

@@ -44,6 +44,7 @@ def idle(session: Session, args: Args) -> str:
     args.end()
     sleeper = session.sleeper
     woken = sleeper.woken if sleeper is not None else None
+    enhanced = session.settings.flag("IMAP_ENHANCEDIDLE")
     watch = None
     if woken is None:
         watch = _watch(session)
@@ -64,7 +65,8 @@ def idle(session: Session, args: Args) -> str:
                 raise Bad("Error in IMAP command received by server.")
             return "IDLE completed"
         pause = alive.left(_pause(session))
-        if sleeper is not None and (hears or session.selected is None):
+        # the keeper hears for all by one instance: it may have a watch where there was none for us
+        if sleeper is not None and (enhanced or session.selected is None):
             if time.monotonic() >= rests_at:
                 sleeper.sleep(args.tag, alive.next, alive.every)
                 rests_at = time.monotonic() + sleeper.after    # it has to stay awake

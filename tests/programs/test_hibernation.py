@@ -1,0 +1,784 @@
+"""Connections that idle have no process, and nobody can tell but by looking for one."""
+from __future__ import annotations
+
+import array
+import os
+import re
+import signal
+import socket
+import ssl
+import struct
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from courierpy import hibernate
+from courierpy.hibernate import Damaged, Known, pack, unpack
+from courierpy.listener import keeper
+from courierpy.listener.keeper import Keeper
+from courierpy.maildir.inotify import Inotify
+from tests.conftest import Server, account_ids, serving, until
+from tests.programs.test_renewal import children, renew, wait_log
+from tests.realtime.windows import Window, deliver, over_tcp
+
+server_test = pytest.mark.server
+DEADLINE = 30.0
+
+
+class Running:
+    """A listener whose sessions sleep after a second, and what is known of its processes."""
+
+    def __init__(self, server: Server, stay: int) -> None:
+        self.server = server
+        self.listener = children(server.process.pid)[0]
+        wait_until(lambda: len(children(self.listener)) == stay)
+        self.base = set(children(self.listener))      # password helpers and the keeper
+        for part in ("tmp", "new", "cur"):
+            (server.maildir / part).chmod(0o777)
+
+    def keeper(self) -> int:
+        end = time.monotonic() + DEADLINE
+        while True:
+            for pid in children(self.listener):
+                try:
+                    links = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+                except OSError:
+                    continue           # it ends
+                if any("eventpoll" in link for link in links):
+                    return pid
+            assert time.monotonic() < end, "there is no keeper"
+            time.sleep(0.01)
+
+    def awake(self) -> list[int]:
+        return [pid for pid in children(self.listener) if pid not in self.base]
+
+    def wait_asleep(self, awake: int = 0) -> None:
+        """Until no more than ``awake`` connections have a process."""
+        wait_until(lambda: len(self.awake()) <= awake)
+
+    def idler(self, folder: str = "INBOX", command: str = "SELECT") -> Window:
+        window = over_tcp(self.server.port)
+        if folder:
+            window.do(f"{command} {folder}")
+        assert window.idle()[0].startswith("+ ")
+        return window
+
+    def sleeper(self, folder: str = "INBOX", command: str = "SELECT", awake: int = 0) -> Window:
+        window = self.idler(folder, command)
+        self.wait_asleep(awake)
+        return window
+
+    def readers(self) -> list[str]:
+        return [name for name in os.listdir(self.server.maildir / "tmp") if "_reader" in name]
+
+
+def wait_until(true: object) -> None:
+    end = time.monotonic() + DEADLINE
+    while not true():  # type: ignore[operator]
+        assert time.monotonic() < end, "it did not come about"
+        time.sleep(0.01)
+
+
+@contextmanager
+def hibernating(**values: str) -> Iterator[Running]:
+    with serving("fork", **{"IMAP_HIBERNATE": "1", "MAXPERIP": "40", **values}) as server:
+        yield Running(server, 3 if values.get("IMAP_HIBERNATE") != "0" else 2)
+
+
+@pytest.fixture
+def running() -> Iterator[Running]:
+    with hibernating() as found:
+        yield found
+
+
+# -- what is told
+
+def conversation(running: Running, sleeps: bool) -> list[list[str]]:
+    """What a client hears of everything that may happen in its IDLE, and how it goes on."""
+    server, said = running.server, []
+    first = over_tcp(server.port)
+    other = over_tcp(server.port)
+    first.do("ENABLE UTF8=ACCEPT")
+    first.do("SELECT INBOX")
+    first.do("STORE 2 +FLAGS (one)")
+    other.do("SELECT INBOX")
+
+    def step(*ends: str) -> None:
+        said.append([line for end in ends for line in first.until(end)])
+        if sleeps:
+            running.wait_asleep(1)     # and is told the next thing by another process
+
+    said.append(first.idle())
+    if sleeps:
+        running.wait_asleep(1)
+    deliver(server.maildir, "1800000000.M1P1.host")
+    step("* 5 FETCH")
+    other.do("STORE 1 +FLAGS (\\Flagged)")
+    step("* 1 FETCH")
+    other.do("STORE 3 +FLAGS (two)")
+    step("* OK [PERMANENTFLAGS", "* 3 FETCH")
+    other.do("STORE 2,4 +FLAGS.SILENT (\\Deleted)")
+    step("* 2 FETCH", "* 4 FETCH")
+    other.do("EXPUNGE")
+    step("* 3 EXISTS", "* 3 RECENT", "* OK [PERMANENTFLAGS")
+    for number in range(3):
+        deliver(server.maildir, f"180000001{number}.M1P1.host")
+    step("* 6 FETCH")
+    said[-1] = said[-1][-1:]           # in one look or in three
+    said.append(first.done())
+    for command in ("FETCH 1:* (UID FLAGS)", "UID SEARCH ALL", "STORE 1 +FLAGS (\\Seen)", "SEARCH RECENT",
+                    "NOOP", "FETCH 2 (BODY.PEEK[HEADER.FIELDS (Subject)])", "UID STORE 8 +FLAGS (\\Deleted)",
+                    "EXPUNGE",
+                    'STATUS "INBOX" (MESSAGES RECENT)', "SELECT INBOX"):
+        said.append(first.do(command))
+    said[-1] = [line for line in said[-1] if "UIDVALIDITY" not in line]
+    assert first.do("ENABLE UTF8=ACCEPT") in (["* ENABLED UTF8=ACCEPT"], ["* ENABLED"])
+    for window in (first, other):
+        window.close()
+    return said
+
+
+@server_test
+def test_a_client_hears_the_same_asleep_and_awake() -> None:
+    with hibernating() as running:
+        asleep = conversation(running, True)
+    with hibernating(IMAP_HIBERNATE="0") as running:
+        assert conversation(running, False) == asleep
+    assert asleep[1] == ["* 5 EXISTS", "* 5 RECENT", "* 5 FETCH (FLAGS (\\Recent))"]
+    assert asleep[5][:3] == ["* 2 EXPUNGE", "* 3 EXPUNGE", "* 3 EXISTS"]
+
+
+@server_test
+def test_recent_is_one_sessions_only(running: Running) -> None:
+    windows = [running.idler() for _ in range(4)]
+    running.wait_asleep()
+    deliver(running.server.maildir, "1800000000.M1P1.host")
+    flags = [window.until("* 5 FETCH")[-1] for window in windows]
+    assert sorted(flags) == ["* 5 FETCH (FLAGS ())"] * 3 + ["* 5 FETCH (FLAGS (\\Recent))"]
+    running.wait_asleep()
+    for window in windows:
+        window.done()
+
+
+@server_test
+def test_a_read_only_view_stays_so(running: Running) -> None:
+    window = running.sleeper(command="EXAMINE")
+    deliver(running.server.maildir, "1800000000.M1P1.host")
+    assert window.until("* 5 FETCH")[-1] == "* 5 FETCH (FLAGS (\\Recent))"
+    running.wait_asleep()
+    window.done()
+    window.send("x STORE 1 +FLAGS (\\Seen)")
+    assert window.line().startswith("x NO ")
+    window.do("UNSELECT")
+    assert "* 5 RECENT" in over_tcp(running.server.port).do("SELECT INBOX")    # left to the next
+
+
+@server_test
+def test_without_a_mailbox(running: Running) -> None:
+    window = running.sleeper(folder="")
+    assert window.done() == []
+    assert "* 4 EXISTS" in window.do("SELECT INBOX")
+
+
+@server_test
+def test_a_folder_that_is_deleted_meanwhile(running: Running) -> None:
+    other = over_tcp(running.server.port)
+    other.do("CREATE INBOX.Work")
+    window = running.sleeper("INBOX.Work", awake=1)
+    other.do("DELETE INBOX.Work")
+    assert window.line() == "* BYE [NONEXISTENT] The selected mailbox was deleted."
+    with pytest.raises(AssertionError, match="closed the connection"):
+        window.line()
+
+
+@server_test
+def test_who_sleeps_reads_no_expunged_message(running: Running) -> None:
+    """Its mark as a reader goes with its process, and comes again."""
+    window = running.sleeper()
+    assert running.readers() == []
+    other = over_tcp(running.server.port)
+    other.do("SELECT INBOX")
+    other.do("STORE 1 +FLAGS (\\Deleted)")
+    window.until("* 1 FETCH")
+    running.wait_asleep(1)
+    other.do("EXPUNGE")
+    assert window.until("* 3 EXISTS") == ["* 1 EXPUNGE", "* 3 EXISTS"]
+    window.until("* 3 RECENT")
+    other.close()
+    window.done()
+    wait_until(lambda: len(running.readers()) == 1)
+    assert not [name for name in os.listdir(running.server.maildir / "tmp") if "_expunged" in name]
+
+
+# -- what the client says
+
+@server_test
+@pytest.mark.parametrize("pieces", [
+    [b"DONE\r\na NOOP\r\nb FETCH 4 (UID)\r\n"],
+    [bytes((octet,)) for octet in b"DONE\r\na NOOP\r\nb FETCH 4 (UID)\r\n"],
+    [b"D", b"ONE\r\na NO", b"OP\r\nb FETCH 4 (UI", b"D)\r\n"], [b"done\na NOOP\nb FETCH 4 (UID)\n"]])
+def test_input_wakes(running: Running, pieces: list[bytes]) -> None:
+    with socket.create_connection(("127.0.0.1", running.server.port), DEADLINE) as client:
+        client.settimeout(DEADLINE)
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        client.sendall(b"x LOGIN demo demo\r\ny SELECT INBOX\r\nthe.tag IDLE\r\n")
+        until(client, b"idle mode\r\n")
+        running.wait_asleep()
+        for piece in pieces:
+            client.sendall(piece)
+            time.sleep(0.02)
+        assert until(client, b"b OK").startswith(b"the.tag OK IDLE completed\r\na OK NOOP completed\r\n"
+                                                 b"* 4 FETCH (UID 4)\r\nb OK")
+        client.sendall(b"c IDLE\r\n")
+        until(client, b"idle mode\r\n")
+        running.wait_asleep()
+        client.sendall(b"d NOOP\r\ne NOOP\r\n")
+        assert until(client, b"e OK").startswith(b"c BAD ")
+
+
+@server_test
+def test_half_a_line_keeps_awake_and_is_not_lost(running: Running) -> None:
+    window = running.idler()
+    os.write(window.outfd, b"DO")
+    time.sleep(2.5)
+    assert len(running.awake()) == 1
+    os.write(window.outfd, b"NE\r\n")
+    assert window.until("t3 ") == ["t3 OK IDLE completed"]
+
+
+@server_test
+def test_the_log_has_the_totals_of_the_connection(running: Running) -> None:
+    """One line for all its processes, with what the client counts itself."""
+    window = running.sleeper()
+    deliver(running.server.maildir, "1800000000.M1P1.host")
+    window.until("* 5 FETCH")
+    running.wait_asleep()
+    window.close()
+    said = wait_log(running.server.log, "DISCONNECTED, user=demo")
+    numbers = re.search(r"DISCONNECTED, user=demo, ip=\[::ffff:127\.0\.0\.1\], port=\[\d+\], "
+                        r"headers=0, body=0, rcvd=(\d+), sent=(\d+), time=(\d+)", said)
+    assert numbers is not None, said
+    assert int(numbers[1]) == len("t2 SELECT INBOX\r\nt3 IDLE\r\n")
+    assert int(numbers[2]) > 300
+    assert int(numbers[3]) >= 1
+    assert said.count("INFO: LOGIN, ") == said.count("INFO: DISCONNECTED") == 1
+
+
+@server_test
+def test_the_octets_of_the_keepers_words_are_counted() -> None:
+    with hibernating(IMAP_IDLE_KEEPALIVE="2") as running:
+        with socket.create_connection(("127.0.0.1", running.server.port), DEADLINE) as client:
+            client.settimeout(DEADLINE)
+            until(client, b"\r\n")
+            client.sendall(b"a LOGIN demo demo\r\nb IDLE\r\n")
+            got = until(client, b"idle mode\r\n")
+            for _ in range(2):
+                running.wait_asleep()
+                got += until(client, b"* OK Still here\r\n")
+                assert running.awake() == []
+            client.sendall(b"DONE\r\nc LOGOUT\r\n")
+            got += until(client, b"never")
+        assert f"sent={len(got)}," in wait_log(running.server.log, "LOGOUT, user=demo")
+
+
+# -- limits
+
+@server_test
+@pytest.mark.parametrize("limits", [{"MAXPERIP": "2", "MAXDAEMONS": "10"},
+                                      {"MAXPERIP": "10", "MAXDAEMONS": "2"}])
+def test_who_sleeps_is_counted(limits: dict[str, str]) -> None:
+    with hibernating(**limits) as running:
+        windows = [running.sleeper(), running.sleeper()]
+        assert running.awake() == []
+        with socket.create_connection(("127.0.0.1", running.server.port), DEADLINE) as third:
+            third.settimeout(1)
+            if limits["MAXPERIP"] == "2":
+                assert third.recv(10) == b""
+            else:
+                with pytest.raises(TimeoutError):          # it waits in the queue of the listening socket
+                    third.recv(10)
+                windows.pop().close()
+                third.settimeout(DEADLINE)
+                assert third.recv(4) == b"* OK"
+        for window in windows:
+            window.close()
+        wait_log(running.server.log, "DISCONNECTED", 2)
+        wait_until(lambda: running.awake() == [])
+        over_tcp(running.server.port).close()
+
+
+# -- signals and failures
+
+@server_test
+def test_the_end_of_the_listener_is_told(running: Running) -> None:
+    windows = [running.sleeper(), running.idler()]
+    running.server.process.send_signal(signal.SIGTERM)
+    for window in windows:
+        assert window.line() == "* BYE Courier-IMAP server shut down by signal."
+    assert running.server.process.wait(20) == 0
+    said = running.server.log.read_text()
+    found = re.findall(r"NOTICE: Disconnected during shutdown by signal, user=demo, "
+                       r"ip=\[::ffff:127\.0\.0\.1\], port=\[\d+\], "
+                       r"headers=0, body=0, rcvd=(\d+), sent=(\d+), time=\d+\n", said)
+    assert len(found) == 2
+    assert found[0][0] == found[1][0]          # the same as of one that is awake
+    assert "CRIT" not in said
+
+
+@server_test
+def test_a_new_image_wakes_who_slept_before(running: Running) -> None:
+    windows = [running.sleeper(), running.sleeper("", awake=1), running.idler()]
+    kept = running.keeper()
+    file = running.server.home / "imapd"
+    file.write_text(file.read_text() + "IMAP_CAPABILITY=IMAP4rev1\nMAXPERIP=4\n")
+    renew(running.server, 1)
+    running.base |= {pid for pid in children(running.listener) if pid != windows[2].pid}
+    assert running.keeper() == kept
+    deliver(running.server.maildir, "1800000000.M1P1.host")
+    assert windows[0].until("* 5 FETCH")[0] == "* 5 EXISTS"
+    assert windows[2].until("* 5 FETCH")[0] == "* 5 EXISTS"
+    for window in windows:
+        window.done()
+        assert "IDLE" in window.do("CAPABILITY")[0]        # goes on with the settings that it began with
+    windows.append(over_tcp(running.server.port))
+    assert "IDLE" not in windows[3].do("CAPABILITY")[0]
+    with socket.create_connection(("127.0.0.1", running.server.port), DEADLINE) as fifth:
+        assert fifth.recv(10) == b""                       # all four are counted
+
+
+@server_test
+def test_settings_that_want_no_sleep_leave_none_behind(running: Running) -> None:
+    window = running.sleeper()
+    file = running.server.home / "imapd"
+    file.write_text(file.read_text() + "IMAP_HIBERNATE=0\n")
+    renew(running.server, 1)
+    window.done()
+    assert window.do("NOOP") == []
+
+
+@server_test
+def test_a_keeper_that_is_killed(running: Running) -> None:
+    lost = running.sleeper()
+    awake = over_tcp(running.server.port)
+    old = running.keeper()
+    os.kill(old, signal.SIGKILL)
+    with pytest.raises((AssertionError, ConnectionResetError)):
+        lost.line()
+    said = wait_log(running.server.log, "CRIT: the keeper of idle connections ended")
+    assert "ended; 1 are lost" in said
+    awake.do("SELECT INBOX")
+    wait_until(lambda: len(children(running.listener)) == 4)           # a session and three that stay
+    running.base |= {running.keeper()}
+    awake.idle()
+    running.wait_asleep()              # the next one takes those from before it
+    deliver(running.server.maildir, "1800000000.M1P1.host")
+    awake.until("* 5 FETCH")
+    awake.done()
+
+
+@server_test
+def test_a_listener_that_is_killed(running: Running) -> None:
+    window = running.sleeper()
+    kept = running.keeper()
+    os.kill(running.listener, signal.SIGKILL)
+    assert window.line() == "* BYE Courier-IMAP server shut down by signal."
+    wait_until(lambda: not os.path.exists(f"/proc/{kept}") or _state(kept) == "Z")
+
+
+def _state(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+# -- who does not sleep
+
+@server_test
+def test_under_tls_all_stay_awake(running: Running) -> None:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    tls_listener = children(running.server.process.pid)[1]
+    base = children(tls_listener)
+    with socket.create_connection(("127.0.0.1", running.server.tls_port), DEADLINE) as plain, \
+            context.wrap_socket(plain) as client, \
+            socket.create_connection(("127.0.0.1", running.server.port), DEADLINE) as second:
+        second.settimeout(DEADLINE)
+        until(second, b"\r\n")
+        second.sendall(b"a STARTTLS\r\n")
+        until(second, b"\r\n")
+        with context.wrap_socket(second) as other:
+            for each in (client, other):
+                each.sendall(b"a LOGIN demo demo\r\nb SELECT INBOX\r\nc IDLE\r\n")
+                until(each, b"idle mode\r\n")
+            time.sleep(2.5)
+            assert len(running.awake()) == 1
+            assert len(children(tls_listener)) == len(base) + 1
+
+
+@server_test
+def test_programs_that_are_execd_and_dialogues_on_record_stay_awake() -> None:
+    with hibernating(IMAPDEBUGFILE="record") as running:
+        (running.server.maildir / "record").touch()
+        (running.server.maildir / "record").chmod(0o666)
+        window = running.idler()
+        time.sleep(2.5)
+        assert len(running.awake()) == 1
+        window.done()
+    with serving("exec", IMAP_HIBERNATE="1") as server:
+        window = over_tcp(server.port)
+        window.do("SELECT INBOX")
+        window.idle()
+        time.sleep(2.5)
+        listener = children(server.process.pid)[0]
+        assert [pid for pid in children(listener) if b"imapd" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        window.done()
+
+
+# -- many
+
+@server_test
+def test_five_hundred_hear_of_one_delivery() -> None:
+    """One after another: never more processes at a time than may look."""
+    with hibernating(MAXPERIP="600", MAXDAEMONS="600") as running, ExitStack() as stack:
+        windows = []
+        for _ in range(500):
+            windows.append(running.idler())
+            stack.callback(windows[-1].close)
+        running.wait_asleep()
+        deliver(running.server.maildir, "1800000000.M1P1.host")
+        most, left = 0, list(windows)
+        end = time.monotonic() + 4 * DEADLINE
+        while left:
+            assert time.monotonic() < end
+            most = max(most, len(running.awake()))
+            window = left.pop()
+            assert window.until("* 5 FETCH")[0] == "* 5 EXISTS"
+        # a process that has said that it looked may take a moment to end
+        assert 0 < most < 5 * keeper.OF_ONE_USER
+        running.wait_asleep()
+
+
+# -- who may be woken
+
+@server_test
+def test_who_is_woken_is_who_slept(running: Running) -> None:
+    uid, gid = account_ids()
+    window = running.idler()
+    before = _identity(running.awake()[0])
+    running.wait_asleep()
+    window.send("DONE")
+    window.until("t3 OK")
+    assert _identity(running.awake()[0]) == before
+    assert before["Uid"] == [str(uid)] * 4
+    assert before["Gid"] == [str(gid)] * 4
+
+
+@server_test
+def test_the_keeper_may_do_little(running: Running) -> None:
+    if os.getuid():
+        pytest.skip("not root: the keeper is who we are")
+    found = _identity(running.keeper())
+    assert found["Uid"] == [str(account_ids()[0])] * 4
+    assert int(found["CapEff"][0], 16) == int(found["CapPrm"][0], 16) == 1 << 2      # CAP_DAC_READ_SEARCH
+    assert found["Groups"] == []
+
+
+def _identity(pid: int) -> dict[str, list[str]]:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    words = {line.partition(":")[0]: line.partition(":")[2].split() for line in lines}
+    return {name: words[name] for name in ("Uid", "Gid", "Groups", "CapEff", "CapPrm")}
+
+
+class Bench:
+    """A keeper in this process, its listener's end of the link, and a connected client."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self.door, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        inner.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        self.link, link = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        inotify = Inotify()
+        self.keeper = Keeper(inner, link, inotify, 1024)
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            self.client = socket.create_connection(listener.getsockname())
+            self.served, _ = listener.accept()
+        # made here, or by who offers: the mark of the maker stays with it
+        self.foreign, self.foreign_end = socket.socketpair()
+        for each in (self.door, inner, link, self.link, self.client, self.served, self.foreign,
+                     self.foreign_end):
+            stack.callback(each.close)
+        for each in (self.link, self.client):
+            each.settimeout(5)
+        stack.callback(inotify.close)
+
+    def offer(self, *directories: int, kinds: bytes = b"", client: int = -1, channel: int = -1,
+              word: bytes = b"o", say: bytes | None = None) -> bytes:
+        """The answer to an offer that a process of the test account makes; ``say``: what it says then."""
+        answer, report = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                _become_account()
+                ours, theirs = socket.socketpair()
+                fds = array.array("i", (client if client >= 0 else self.served.fileno(),
+                                        channel if channel >= 0 else theirs.fileno(), *directories))
+                self.door.sendmsg([word + kinds], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
+                os.write(report, b"-")
+                theirs.close()
+                ours.settimeout(10)
+                os.write(report, ours.recv(1))
+                if say is not None:
+                    ours.sendall(say)
+                    ours.shutdown(socket.SHUT_WR)
+                    os.write(report, ours.recv(1))
+            finally:
+                os._exit(0)
+        os.close(report)
+        with open(answer, "rb", buffering=0) as said:
+            assert said.read(1) == b"-"
+            self.keeper._offers()
+            end = time.monotonic() + 10
+            while any(entry.stage == keeper.OFFERED for entry in self.keeper.entries.values()):
+                assert time.monotonic() < end
+                for entry in list(self.keeper.entries.values()):
+                    if entry.stage == keeper.OFFERED:
+                        self.keeper._offered(entry)
+            found = said.read(1) + said.read(1)
+        os.waitpid(pid, 0)
+        return found
+
+
+def _become_account() -> None:
+    uid, gid = account_ids()
+    if os.getuid() == 0:
+        os.setgroups([gid, 4711])
+        os.setgid(gid)
+        os.setuid(uid)
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    with ExitStack() as stack:
+        yield Bench(stack)
+
+
+def record(note: bytes, known: bytes, due: float = 1e9, every: int = 1) -> bytes:
+    return keeper.RECORD.pack(due, every, 7, 0.0, len(note), len(known)) + note + known
+
+
+def test_an_offer(bench: Bench, tmp_path: Path) -> None:
+    """The kernel says who makes it, and the listener hears of it before its process may end."""
+    (tmp_path / "cur").mkdir()
+    with _opened(tmp_path / "cur", os.O_RDONLY) as fd:
+        assert bench.offer(fd, kinds=b"c", say=record(b"who", b"what")) == keeper.KEPT + keeper.GOOD
+    (entry,) = bench.keeper.entries.values()
+    assert (entry.uid, entry.gid) == account_ids()
+    if os.getuid() == 0:
+        assert 4711 in entry.groups
+        assert set(entry.groups) <= {account_ids()[1], 4711}
+    assert (entry.note, entry.known, entry.sent) == (b"who", b"what", 7)
+    assert keeper.SLEPT.unpack(bench.link.recv(100)) == (b"S", entry.number, entry.pid)
+    (tmp_path / "cur" / "x").touch()
+    bench.keeper._changes()
+    entry.kept_at -= keeper.APART
+    bench.keeper.later = [(0.0, number) for _, number in bench.keeper.later]
+    bench.keeper._clock()
+    bench.keeper._wake()
+    data, fds, _, _ = socket.recv_fds(bench.link, 1000, 4)
+    for fd in fds:
+        os.close(fd)
+    letter, number, uid, gid, count = keeper.WAKE.unpack_from(data)
+    assert (letter, number, uid, gid) == (b"W", entry.number, *account_ids())
+    assert struct.unpack_from(f"!{count}I", data, keeper.WAKE.size) == entry.groups
+
+
+@contextmanager
+def _opened(path: Path, flags: int) -> Iterator[int]:
+    fd = os.open(path, flags)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def test_what_is_not_kept(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    inside, outside = socket.socketpair()
+    with _opened(tmp_path / "file", os.O_RDONLY) as file, _opened(tmp_path, os.O_RDONLY) as good, \
+            _opened(tmp_path, os.O_PATH) as named_only, inside, outside:
+        refused = [
+            bench.offer(client=file),                                # not a socket
+            bench.offer(client=inside.fileno()),                     # not TCP
+            bench.offer(named_only, kinds=b"c"),                     # no right to read is needed for it
+            bench.offer(file, kinds=b"c"),                           # not a directory
+            bench.offer(good, good, good, good, good, kinds=b"ccccc"),
+            bench.offer(good, kinds=b""),                            # kinds and descriptors differ
+            bench.offer(good, kinds=b"cc"),
+            bench.offer(word=b"x"),
+            bench.offer(channel=file)]
+        if os.getuid() == 0:
+            refused.append(bench.offer(channel=bench.foreign.fileno()))    # its groups would be root's
+        assert refused == [b""] * len(refused)
+        assert bench.keeper.entries == {}
+        assert bench.keeper.watchers == {}
+        before = len(os.listdir("/proc/self/fd"))
+        assert bench.offer(client=file) == b""
+        assert len(os.listdir("/proc/self/fd")) == before            # nothing stays open
+
+
+def test_who_thinks_better_of_it_keeps_the_client(bench: Bench) -> None:
+    """It hangs up before all is said."""
+    for said in (b"", record(b"who", b"what")[:-1], b"x", record(b"who", b"what") + b"x",
+                 keeper.RECORD.pack(0.0, 0, 0, 0.0, 1, keeper.MAX_KNOWN)):
+        assert bench.offer(say=said)[:1] == keeper.KEPT
+        assert bench.keeper.entries == {}
+    assert bench.client.send(b"x") == 1
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.binary(max_size=100), st.binary(max_size=300))
+def test_any_octets_are_a_record_or_refused(before: bytes, known: bytes) -> None:
+    with ExitStack() as stack:
+        bench = Bench(stack)
+        answer = bench.offer(say=before + record(b"n", known))
+        assert answer[:1] == keeper.KEPT
+        for entry in bench.keeper.entries.values():
+            told = len(entry.note) + len(entry.known) + keeper.RECORD.size
+            assert told == len(before + record(b"n", known))
+
+
+@pytest.mark.parametrize(("times", "lost"), [(1, False), (keeper.TRIES, True)])
+def test_a_wake_that_fails_is_tried_again(bench: Bench, times: int, lost: bool) -> None:
+    """A fork that failed, or a process that ended before it had the client."""
+    bench.offer(say=record(b"who", b"what"))
+    bench.link.recv(100)
+    (entry,) = bench.keeper.entries.values()
+    bench.keeper._queue(entry)
+    for _ in range(times):
+        bench.keeper._wake()
+        _, fds, _, _ = socket.recv_fds(bench.link, 1000, 4)
+        for fd in fds:
+            os.close(fd)
+        bench.keeper._woken(entry)
+        assert bench.keeper.wakers == set()
+        bench.keeper.later = [(0.0, number) for _, number in bench.keeper.later]
+        bench.keeper._clock()
+    assert (bench.keeper.entries == {}) == lost
+    if lost:
+        assert keeper.GONE.unpack(bench.link.recv(100)) == (b"G", entry.number)
+        bench.served.close()
+        assert bench.client.recv(10) == b""
+        return
+    bench.keeper._wake()
+    _, (client, channel), _, _ = socket.recv_fds(bench.link, 1000, 4)
+    os.close(client)
+    with socket.socket(fileno=channel) as woken:
+        bench.keeper._woken(entry)
+        due, words, length = keeper.WOKEN.unpack(woken.recv(keeper.WOKEN.size))
+        assert (due, words, woken.recv(length)) == (1e9, 0, b"what")
+        woken.send(keeper.TAKEN)
+        bench.keeper._woken(entry)
+        assert entry.client == -1
+    bench.keeper._woken(entry)
+    assert bench.keeper.entries == {}
+
+
+def test_an_idle_that_may_last_no_longer_is_woken(bench: Bench) -> None:
+    """IMAP_IDLE_KEEPALIVE=0: no words, but an end."""
+    bench.offer(say=record(b"who", b"what", due=time.monotonic() - 1, every=0))
+    bench.keeper._clock()
+    (entry,) = bench.keeper.entries.values()
+    assert entry.stage == keeper.QUEUED
+
+
+# -- what a session knows
+
+keyword_sets = st.frozensets(st.binary(min_size=1, max_size=8), min_size=1, max_size=3)
+words = st.text(st.characters(exclude_characters="\0="), min_size=1, max_size=10).filter(
+    lambda word: word.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape") == word
+    if all(not 0xD800 <= ord(char) < 0xE000 for char in word) else False)
+numbers = st.integers(0, (1 << 64) - 1)
+
+
+@st.composite
+def states(draw: st.DrawFn) -> Known:
+    known = Known()
+    known.started = draw(st.floats(allow_nan=False))
+    known.rcvd, known.sent, known.headers, known.body = (draw(numbers) for _ in range(4))
+    known.errors = draw(st.integers(0, 255))
+    known.tag = draw(st.from_regex(rb"[A-Za-z0-9.]{1,20}", fullmatch=True))
+    known.cwd = draw(st.binary(max_size=20)).replace(b"\0", b"/")
+    known.environ = draw(st.dictionaries(words, words, max_size=5))
+    known.enabled = draw(st.sets(st.binary(max_size=8), max_size=2))
+    if draw(st.booleans()):
+        known.name, known.path = draw(words), "./." + draw(words)
+        known.readonly = draw(st.booleans())
+        known.uidvalidity, known.uidnext = draw(st.integers(0, (1 << 32) - 1)), draw(numbers)
+        uids = sorted(draw(st.sets(st.integers(1, (1 << 32) - 1) | st.integers(1, 30), max_size=40)))
+        known.uids = array.array("I", uids)
+        known.flags = bytes(draw(st.integers(0, 31)) for _ in uids)
+        some = st.sets(st.sampled_from(uids)) if uids else st.just(set[int]())
+        known.keywords = {uid: draw(keyword_sets) for uid in draw(some)}
+        known.told_recent = draw(some)
+        known.recent = known.told_recent | draw(st.sets(st.integers(1, 100), max_size=3))
+        known.words = draw(st.lists(st.binary(max_size=8), max_size=3))
+    return known
+
+
+@given(states())
+def test_what_is_known_comes_back(known: Known) -> None:
+    assert unpack(pack(known)) == known
+
+
+def plain(known: Known) -> bytes:
+    import zlib
+    return zlib.decompress(pack(known)[len(hibernate.MAGIC):])
+
+
+@given(states(), st.data())
+def test_damage_is_refused_or_is_another_state(known: Known, data: st.DataObject) -> None:
+    """Nothing but Damaged is raised, and what is taken is consistent."""
+    import zlib
+    octets = bytearray(plain(known))
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(octets) - 1))
+        octets[at] = data.draw(st.integers(0, 255))
+    end = data.draw(st.just(len(octets)) | st.integers(0, len(octets)))
+    try:
+        found = unpack(hibernate.MAGIC + zlib.compress(bytes(octets[:end])))
+    except Damaged:
+        return
+    assert len(found.uids) == len(found.flags)
+    assert list(found.uids) == sorted(set(found.uids))
+    assert set(found.keywords) <= set(found.uids)
+
+
+@given(st.binary(max_size=200))
+@example(b"")
+@example(hibernate.MAGIC)
+@example(b"courierpy 0\n" + b"x" * 50)
+def test_no_octets_do_harm(octets: bytes) -> None:
+    for each in (octets, hibernate.MAGIC + octets):
+        with pytest.raises(Damaged):
+            unpack(each)
+
+
+def test_a_record_that_would_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hibernate, "LIMIT", 1 << 20)
+    known = Known()
+    known.tag = b"a"
+    known.environ = {"A": "x" * (2 << 20)}
+    with pytest.raises(Damaged):
+        unpack(pack(known))
+
+
+def test_large_views_are_small_records() -> None:
+    known = Known()
+    known.tag, known.name, known.path = b"a", "INBOX", "."
+    known.uids = array.array("I", range(1, 100_001))
+    del known.uids[::1000]
+    known.flags = bytes([1]) * len(known.uids)
+    assert len(pack(known)) < 2000
+    assert unpack(pack(known)) == known
