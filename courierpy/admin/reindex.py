@@ -135,6 +135,7 @@ class Reindex:
             slow = self._times(recall, sample, live=True) if measured else []
             lacking = self._lacking(folder.cache, uids)
             total = len(uids) - lacking.count(0)
+            bar.start = time.monotonic()
             for uid, mask in zip(uids, lacking, strict=True):
                 if mask:
                     try:
