@@ -221,6 +221,16 @@ class Folders:
                 self._unmake(scratch)
                 raise
 
+    def _discard(self, path: str) -> None:
+        """A folder that we made, unless there are messages in it."""
+        scratch = os.path.join(self.root, "tmp", names.tmp_name(self.host, "deleted"))
+        try:
+            os.rmdir(os.path.join(path, "cur"))
+            os.rename(path, scratch)
+        except OSError:
+            return
+        remove_tree(scratch)
+
     @staticmethod
     def _unmake(scratch: str) -> None:
         """By its known parts: to list it may need the descriptor that cannot be had."""
@@ -318,7 +328,7 @@ class Folders:
                 source = self.open("INBOX")
                 source.move(source.scan().uids, self.open(new))
             except StoreError:
-                self.delete(new)
+                self._discard(target)
                 raise
             return
         self._path(old)

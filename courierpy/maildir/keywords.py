@@ -40,8 +40,10 @@ class Keywords:
         """Changes when the directory does; 0 when there is none."""
         try:
             return os.stat(self.path).st_mtime_ns
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return 0
+        except OSError as error:
+            raise trouble(self.path, error) from None
 
     def read(self, rows_of: Callable[[Collection[bytes]], Mapping[bytes, int]],
              merge: bool = True) -> dict[int, frozenset[bytes]]:

@@ -69,6 +69,7 @@ class Scanner:
         self.read_only = False
         self.departed: dict[int, bytes] = {}    # file names of what went since told()
         self.words: dict[int, frozenset[bytes]] = {}
+        self.unread: StoreError | None = None   # why they may be others
         self._lock = FolderLock(path, tree.host, tree.locks)
         self._keywords = Keywords(path, tree.host, tree.fsync == "always")
         self._keywords_at = 0                   # their stamp when they were read; -1: read them again
@@ -690,22 +691,24 @@ class Scanner:
     def _read_keywords(self, locked: bool) -> None:
         if not self.tree.keywords:
             return
-        stamp = self._keywords.stamp()
-        if stamp == self._keywords_at and not self._heard.keywords:
-            return
-        words: dict[int, frozenset[bytes]] = {}
-        if stamp:
-            held = self._need_names()
-            try:
-                found = self._keywords.read(held.rows_of, locked)
-            except StoreError as why:
-                log.err(f"{why}: keywords stay as they were known")
-                self._keywords_at = -1
+        self.unread = None
+        try:
+            stamp = self._keywords.stamp()
+            if stamp == self._keywords_at and not self._heard.keywords:
                 return
-            uids = held.database.uids
-            words = {uids[row]: found[row] for row in sorted(found)}
+            words: dict[int, frozenset[bytes]] = {}
+            if stamp:
+                held = self._need_names()
+                found = self._keywords.read(held.rows_of, locked)
+                uids = held.database.uids
+                words = {uids[row]: found[row] for row in sorted(found)}
+            after = self._keywords.stamp()
+        except StoreError as why:
+            log.err(f"{why}: keywords stay as they were known")
+            self._keywords_at = -1
+            self.unread = why
+            return
         self.words = words
-        after = self._keywords.stamp()
         self._keywords_at = after if not after or listing.settled(after, time.time_ns()) else -1
 
     def _make_snapshot(self, recent: frozenset[int]) -> None:

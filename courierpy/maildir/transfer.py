@@ -109,6 +109,8 @@ def _transfer(folder: Folder, uids: Sequence[int], target: Folder,
         known.append(uid)
     if not sources:
         return 0, []
+    if folder.unread is not None:      # they would come without their keywords
+        raise folder.unread
     uidvalidity, numbers = _enter(target, sources, bring)
     pairs = [(old, new) for old, new in zip(known, numbers, strict=True) if new is not None]
     if moving:
