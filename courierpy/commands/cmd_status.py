@@ -1,6 +1,8 @@
 """STATUS.  RFC 9051 6.3.11.  Courier's order of items, whatever was asked."""
 from __future__ import annotations
 
+import re
+
 from courierpy import ext
 from courierpy.commands import ANY, command
 from courierpy.errors import Bad
@@ -11,6 +13,7 @@ if TYPE_CHECKING:
     from courierpy.session import Session
     from courierpy.wire.args import Args
 
+LIST = re.compile(rb"\((?=[A-Za-z])[A-Za-z0-9:._ \t-]+\)")
 ITEMS = (b"MESSAGES", b"RECENT", b"UIDNEXT", b"UIDVALIDITY", b"UNSEEN")
 
 
@@ -19,27 +22,17 @@ def status(session: Session, args: Args) -> str:
     args.sp()
     name = args.mailbox()
     args.maybe_sp()
-    wanted = set()
-    if args.at(b"("):
-        args.open()
-        while True:
-            wanted.add(args.word())
-            if not args.maybe_sp():
-                break
-        args.close()
-    else:
-        wanted.add(args.word())
+    wanted = set(args.take(LIST)[1:-1].upper().split() if args.at(b"(") else (args.word(),))
     args.end()
-    plugged = ext.keys("status_items")
-    unknown = [item for item in wanted if item not in ITEMS and item not in plugged]
-    if unknown:
+    others = wanted.difference(ITEMS)
+    if not others <= ext.keys("status_items").keys():
         raise Bad("Unknown STATUS item.")
 
     count = session.folders.status(name)
     numbers = (count.messages, count.recent, count.uidnext, count.uidvalidity, count.unseen)
     told = [b"%s %d" % (item, number) for item, number in zip(ITEMS, numbers, strict=True)
             if item in wanted]
-    for item in wanted.difference(ITEMS):
+    for item in others:
         told.append(item + b" " + ext.find("status_items", item)(session, session.folders.open(name), count))
     session.write(b"* STATUS %s (%s)\r\n" % (out.mailbox(name, session.utf8), b" ".join(told)))
     return "STATUS Completed."

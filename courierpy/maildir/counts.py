@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 FILE = "counts"
 HEAD = b"courierpy counts 1 %08x\n"
+OLD = int(listing.COARSE_GRAIN * 1e9)      # nanoseconds after which a time is settled anywhere
 NUMBERS = 12                       # of a line; the folder's path follows
 NOT_THERE = -1                     # size of a uiddb that is not there
 
@@ -54,14 +55,16 @@ def stamp(path: str, keywords: bool) -> Stamps | None:
     if keywords:
         try:
             words = os.stat(f"{path}/{DIRECTORY}").st_mtime_ns
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             words = 0
+        except OSError:
+            return None                # who reads it says why
     database = uiddb.stamp(path)
+    times = cur.st_mtime_ns, new.st_mtime_ns, words, database[1] if database else 0
     now = time.time_ns()
-    for when in (cur.st_mtime_ns, new.st_mtime_ns, words, database[1] if database else 0):
-        if when and not listing.settled(when, now):
-            return None
-    return Stamps(cur.st_mtime_ns, cur.st_ino, new.st_mtime_ns, words, database)
+    if now - max(times) <= OLD and not all(listing.settled(when, now) for when in times if when):
+        return None
+    return Stamps(times[0], cur.st_ino, times[1], words, database)
 
 
 class Counts:
