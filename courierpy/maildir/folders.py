@@ -229,6 +229,7 @@ class Folders:
             os.rename(path, scratch)
         except OSError:
             return
+        self._unmake(scratch)
         remove_tree(scratch)
 
     @staticmethod
