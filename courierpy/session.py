@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from courierpy import capability, commands, ext, log, sync
+from courierpy import capability, commands, log, sync
 from courierpy.commands import LEAVES_FOLDER, READS, SELECTED, SPOOLS, USES_SEQ, Done
 from courierpy.conn import Gone, TimedOut
 from courierpy.errors import Bad, Bye, No
@@ -351,7 +351,3 @@ class Session:
             for part in line.rstrip().split("\n"):
                 log.crit(f"bug {number}: {part}")
         self._reply(tag, b"NO", f"Internal error {number}, it was logged.", b"SERVERBUG")
-
-    def plugged(self, seam: str) -> object:
-        """The keys of a seam, for the grammar."""
-        return ext.keys(seam)
