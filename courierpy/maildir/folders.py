@@ -32,7 +32,8 @@ from courierpy.maildir.files import (
     sync_directory,
 )
 from courierpy.maildir.folder import Folder
-from courierpy.maildir.index import Index, place
+from courierpy.maildir.index import COLUMNS, DIRECTORY, LOG, RECENT, Index, place
+from courierpy.maildir.keywords import DIRECTORY as KEYWORDS
 from courierpy.maildir.locks import FolderLock
 
 TYPE_CHECKING = False
@@ -235,9 +236,9 @@ class Folders:
     @staticmethod
     def _unmake(scratch: str) -> None:
         """By its known parts: to list it may need the descriptor that cannot be had."""
-        for name in ("maildirfolder", uiddb.NAME):
+        for name in ("maildirfolder", uiddb.NAME, *(f"{DIRECTORY}/{part}" for part in (COLUMNS, LOG, RECENT))):
             remove(os.path.join(scratch, name))
-        for part in ("cur", "new", "tmp", "."):
+        for part in ("cur", "new", "tmp", KEYWORDS, DIRECTORY, "."):
             try:
                 os.rmdir(os.path.join(scratch, part) if part != "." else scratch)
             except OSError:
