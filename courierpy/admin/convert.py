@@ -46,7 +46,7 @@ def main(words: list[str]) -> int:
     failed = False
     for maildir in options.maildirs:
         try:
-            with _inside(maildir):
+            with inside(maildir):
                 conversion = Conversion(options.replace, options.utf8, options.dry_run)
                 if options.source:
                     conversion.from_dovecot()
@@ -60,7 +60,7 @@ def main(words: list[str]) -> int:
 
 
 @contextmanager
-def _inside(maildir: str) -> Iterator[None]:
+def inside(maildir: str) -> Iterator[None]:
     """In the Maildir, and with its owner's rights: what is written must be the owner's,
     and root should follow no link that the owner made.  Here, not in proc: for a while only."""
     here = os.open(".", os.O_RDONLY | os.O_DIRECTORY)

@@ -15,7 +15,7 @@ import time
 from array import array
 
 from courierpy.admin import default_files, read_settings
-from courierpy.admin.convert import _inside as inside
+from courierpy.admin.convert import inside
 from courierpy.maildir import uiddb
 from courierpy.maildir.cache import PREFIX, Cache
 from courierpy.maildir.errors import StoreError, Vanished

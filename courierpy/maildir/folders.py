@@ -236,7 +236,8 @@ class Folders:
     @staticmethod
     def _unmake(scratch: str) -> None:
         """By its known parts: to list it may need the descriptor that cannot be had."""
-        for name in ("maildirfolder", uiddb.NAME, *(f"{DIRECTORY}/{part}" for part in (COLUMNS, LOG, RECENT))):
+        derived = [os.path.join(DIRECTORY, name) for name in (COLUMNS, LOG, RECENT)]
+        for name in ("maildirfolder", uiddb.NAME, *derived):
             remove(os.path.join(scratch, name))
         for part in ("cur", "new", "tmp", KEYWORDS, DIRECTORY, "."):
             try:

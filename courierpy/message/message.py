@@ -61,7 +61,7 @@ class Message:
         if not section.kind:
             return wire_form(data[part.body:part.stop])
         if section.kind == b"MIME":
-            return wire_form(data[part.start if part.parent is not None else 0:part.body])
+            return wire_form(data[part.start if part.inner else 0:part.body])
         inner = part.message
         if inner is None:
             return None

@@ -44,17 +44,18 @@ DEFAULT = Limits()
 
 class Part:
     """``start``: its header; ``body``..``stop``: its content.  Offsets into the file's
-    bytes.  ``known``: the fields that are told, see ``headers.told``."""
+    bytes.  ``known``: the fields that are told, see ``headers.told``.  ``inner``: it is
+    in another part; which, it does not say: a cycle would keep the message's bytes."""
 
-    __slots__ = ("body", "boundary", "children", "data", "kind", "known", "limit", "params", "parent",
+    __slots__ = ("body", "boundary", "children", "data", "inner", "kind", "known", "limit", "params",
                  "start", "stop", "subkind")
 
-    def __init__(self, data: bytes, start: int, body: int, parent: Part | None, default: bytes,
+    def __init__(self, data: bytes, start: int, body: int, inner: bool, default: bytes,
                  limit: int) -> None:
         self.data = data
         self.start = start
         self.body = self.stop = body
-        self.parent = parent
+        self.inner = inner
         self.limit = limit
         self.children: list[Part] = []
         self.known = headers.told(self.block)
@@ -264,7 +265,8 @@ class _Parser:
     def _begin(self, start: int, default: bytes, parent: Part | None) -> None:
         """Open the part at ``start``, and the message in it, and so on."""
         while True:
-            part = Part(self.data, start, self._header_end(start), parent, default, self.limits.header)
+            part = Part(self.data, start, self._header_end(start), parent is not None, default,
+                        self.limits.header)
             self.count += 1
             if parent is not None:
                 parent.children.append(part)

@@ -82,14 +82,14 @@ class _Places:
     Each octet is counted once, however deep the parts that it is in.
     """
 
-    __slots__ = ("bare", "lines", "size")
+    __slots__ = ("bare", "lines")
 
     def __init__(self, data: bytes, places: Iterable[int]) -> None:
         self.lines: dict[int, int] = {}         # place -> LFs before it
         self.bare: dict[int, int] = {}          # place -> LFs before it without a CR
         returns = CR in data
         last = lines = bare = 0
-        for place in [*sorted(places), len(data)]:
+        for place in sorted(places):
             if place > last:
                 count = data.count(b"\n", last, place)
                 lines += count
@@ -97,7 +97,6 @@ class _Places:
                 last = place
             self.lines[place] = lines
             self.bare[place] = bare
-        self.size = len(data) + bare
 
     def measure(self, part: Part) -> tuple[int, int]:
         """(octets, lines) of the content of a part."""
@@ -107,11 +106,6 @@ class _Places:
 
 def structure(root: Part, extended: bool, utf8: bool) -> bytes:
     """BODYSTRUCTURE, or BODY when not ``extended``."""
-    return measured(root, extended, utf8)[0]
-
-
-def measured(root: Part, extended: bool, utf8: bool) -> tuple[bytes, int]:
-    """(structure, octets of the wire form of the whole)."""
     leaves = [root]
     if root.children:
         leaves = [part for part in root.walk() if not part.multipart]
@@ -137,7 +131,7 @@ def measured(root: Part, extended: bool, utf8: bool) -> tuple[bytes, int]:
             inner = part.message
             if inner is not None:
                 stack.append(inner)
-    return b"".join(pieces), places.size
+    return b"".join(pieces)
 
 
 def _leaf(part: Part, size: int, lines: int, extended: bool, utf8: bool) -> tuple[bytes, bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 import datetime
 import email
 import email.policy
+import gc
 from email.message import EmailMessage
 
 import pytest
@@ -152,3 +153,19 @@ def test_search_in_text() -> None:
     assert not message.body_contains("<b>")
     assert message.text_contains("ann@EXAMPLE")
     assert not message.body_contains("ann@")
+
+
+def test_a_message_leaves_nothing_for_the_collector() -> None:
+    """Sessions run without it."""
+    data = (b"Content-Type: multipart/mixed; boundary=a\n\n--a\n\nx\n--a\nContent-Type: message/rfc822\n\n"
+            b"Subject: y\n\nz\n--a--\n")
+    gc.collect()
+    gc.disable()
+    try:
+        message = Message(data)
+        assert message.structure_bytes(True)
+        assert message.section(Section((2,), b"HEADER")) == b"Subject: y\r\n\r\n"
+        del message
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
