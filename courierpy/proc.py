@@ -37,6 +37,16 @@ def _hear(number: int, frame: object) -> None:
         _hearer(number, frame)
 
 
+def trim_memory() -> None:
+    """Give freed memory back to the system, where that is at hand: the C library keeps it."""
+    ctypes = sys.modules.get("ctypes")
+    if ctypes is not None:
+        try:
+            ctypes.CDLL(None).malloc_trim(0)
+        except (AttributeError, OSError):
+            return                     # another C library
+
+
 class ProcError(Exception):
     """A step that must not fail did; str() says which."""
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from courierpy.settings import Settings
 
 READ_TIMEOUT = 30 * 60.0       # between commands: RFC 9051 5.4 wants at least 30 minutes
+REST = 1.0                     # seconds without a command after which memory is given back
 LITERAL_TIMEOUT = 60.0
 MAX_ERRORS = 10                # bad commands in a row
 MAX_LITERAL = 64 * 1024        # of commands that do not store messages
@@ -160,6 +161,9 @@ class Session:
         try:
             if self.stopping:
                 raise Bye("Courier-IMAP server shut down by signal.")
+            if self.selected is not None and self.selected.folder.busy and timeout > REST \
+                    and not self.conn.wait((), REST):
+                self.selected.folder.rest()
             return self.conn.read(timeout)
         finally:
             self._waiting = False

@@ -49,6 +49,8 @@ def idle(session: Session, args: Args) -> str:
     if woken is None:
         watch = _watch(session)
         session.write(b"+ entering ENHANCED idle mode\r\n" if watch else b"+ entering idle mode\r\n")
+    if session.selected is not None:
+        session.selected.folder.rest()
     alive = _Alive(session, woken.due if woken is not None else 0.0)
     hears = watch is not None or woken is not None
     # who was woken may sleep again at once

@@ -19,6 +19,7 @@ from courierpy.maildir.files import Directory, close, exists, read_all, read_hea
 from courierpy.maildir.keywords import Update
 from courierpy.maildir.names import SUFFIXES, base, bits_of, info
 from courierpy.maildir.scanner import Scanner, Status
+from courierpy.proc import trim_memory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,10 +50,17 @@ class Folder(Scanner):
             self._cache = Cache(self.index, self._snapshot.uidvalidity)
         return self._cache
 
+    @property
+    def busy(self) -> bool:
+        """Is there memory that rest() gives back?"""
+        return self._cache is not None
+
     def rest(self) -> None:
-        """Nothing happens for a while: free what can be had again."""
+        """Nothing happens for a while: what can be had again goes."""
         if self._cache is not None:
             self._cache.forget()
+            self._cache = None
+            trim_memory()
 
     def close(self, wait: bool = False) -> None:
         if self._cache is not None:
