@@ -47,6 +47,48 @@ def trim_memory() -> None:
             return                     # another C library
 
 
+def processors() -> int:
+    """How many we may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def elsewhere(work: Callable[[], bytes]) -> Callable[[], bytes | None]:
+    """Do ``work`` in a process beside this one; gives a function that waits for the result.
+
+    None: there is no result, by a limit or because the work failed, and it is for the
+    caller to do.  The process sees what we have now, and changes nothing of it.
+    """
+    try:
+        result = os.memfd_create("result")
+    except OSError:
+        return lambda: None
+    try:
+        pid = os.fork()
+    except OSError:
+        os.close(result)
+        return lambda: None
+    if pid == 0:
+        status = 1
+        try:
+            data = memoryview(work())
+            while data:
+                data = data[os.write(result, data):]
+            status = 0
+        finally:
+            os._exit(status)
+
+    def wait() -> bytes | None:
+        try:
+            if os.waitpid(pid, 0)[1] != 0:
+                return None
+            return os.pread(result, os.fstat(result).st_size, 0)
+        except OSError:
+            return None
+        finally:
+            os.close(result)
+    return wait
+
+
 class ProcError(Exception):
     """A step that must not fail did; str() says which."""
 

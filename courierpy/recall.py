@@ -14,6 +14,7 @@ import time
 from array import array
 from itertools import accumulate
 
+from courierpy import proc
 from courierpy.maildir.cache import Column
 from courierpy.maildir.errors import Vanished
 from courierpy.maildir.folder import WRITING
@@ -22,7 +23,7 @@ from courierpy.message.collation import key as collation_key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from courierpy.kinds import Section
     from courierpy.maildir.folder import Folder
@@ -36,6 +37,7 @@ SETS = 12                          # kinds of BODY[HEADER.FIELDS (...)] that are
 NO_DATE = -(1 << 62)               # of a message without a Date
 NUL = b"\0"
 
+_PACKED, _LENGTH = struct.Struct("=BH"), struct.Struct("=I")
 _INT = struct.Struct("=q").pack
 _FLOAT = struct.Struct("=d").pack
 
@@ -81,8 +83,8 @@ KINDS: dict[str, tuple[bool, Callable[[Message], bytes]]] = {
     "find-inner": (WHOLE, lambda message: _text(folded.inner_lines(message.root))),
 }
 DATE = "date"                      # INTERNALDATE in seconds: of the file, not of the message
-# what costs little more when the first is computed
-ALONG = {"structure": ("size", "envelope"), "find-body": ("find-header", "find-inner")}
+# so many messages to be computed are worth other processes
+MANY = {HEADER: 1000, WHOLE: 300}
 SECTION = "fields."                # how the kinds of BODY[HEADER.FIELDS (...)] begin
 
 
@@ -90,6 +92,39 @@ def rules(limits: Limits) -> bytes:
     """By what values are computed, as the cache keeps it."""
     return struct.pack("=5I", VERSION, sys.hexversion >> 16, *(number & 0xFFFFFFFF for number in (
         limits.parts, limits.depth, limits.header)))
+
+
+class Todo:
+    """A message of which values are missing.  ``at``: its place among those that are asked
+    for; ``rows``: the kinds.  ``values``: as computed; None when the message is gone."""
+
+    __slots__ = ("at", "rows", "stays", "uid", "values")
+
+    def __init__(self, at: int, uid: int, rows: list[int]) -> None:
+        self.at = at
+        self.uid = uid
+        self.rows = rows
+        self.values: list[bytes] | None = None
+        self.stays = False
+
+    def packed(self) -> bytes:
+        """``stays`` and ``values``, to be handed from one process to another."""
+        if self.values is None:
+            return _PACKED.pack(0, 0)
+        return _PACKED.pack(1 + self.stays, len(self.values)) + b"".join(
+            [_LENGTH.pack(len(value)) + value for value in self.values])
+
+    def unpack(self, data: bytes, at: int) -> int:
+        """Take them from where they begin; gives where they end."""
+        state, count = _PACKED.unpack_from(data, at)
+        at += _PACKED.size
+        values = []
+        for _ in range(count):
+            end = at + _LENGTH.size + _LENGTH.unpack_from(data, at)[0]
+            values.append(data[at + _LENGTH.size:end])
+            at = end
+        self.values, self.stays = (values if state else None), state == 2
+        return at
 
 
 class Recall:
@@ -133,34 +168,59 @@ class Recall:
         found: list[list[bytes | None]] = [[None] * len(wanted) if passed else cache.values(kind, wanted)
                                            for kind, passed in zip(kinds, aside, strict=True)]
         if any(None in values for values in found):
-            for at, uid in enumerate(wanted):
-                missing = [row for row, values in enumerate(found) if values[at] is None]
-                if missing and uid not in self.lost:
-                    self._fill(kinds, found, at, uid, missing, aside)
+            todo = [Todo(at, uid, rows) for at, uid in enumerate(wanted) if uid not in self.lost
+                    and (rows := [row for row, values in enumerate(found) if values[at] is None])]
+            self._compute_all(kinds, todo)
+            for one in todo:
+                self._fill(kinds, found, one, aside)
         return found
 
-    def _fill(self, kinds: Sequence[str], found: list[list[bytes | None]], at: int, uid: int,
-              missing: list[int], aside: list[bool]) -> None:
-        """Compute what is missing of one message.  ``aside``: whether the cache was not asked."""
+    def _compute_all(self, kinds: Sequence[str], todo: list[Todo]) -> None:
+        """What is missing, by several processes where it is much and there are processors."""
+        header = all(kind == DATE or kind in self._sections or KINDS[kind][0] for kind in kinds)
+        count = proc.processors() if len(todo) >= MANY[header] else 1
+        shares = [todo[first::count] for first in range(count)]
+
+        def work(share: list[Todo]) -> Callable[[], bytes]:
+            return lambda: b"".join([one.packed() for one in self._computed(kinds, share)])
+        helpers = [(share, proc.elsewhere(work(share))) for share in shares[1:]]
+        for _ in self._computed(kinds, shares[0]):
+            pass
+        for share, result in helpers:
+            data = result()
+            if data is None:           # no process could be had, or it failed
+                for _ in self._computed(kinds, share):
+                    pass
+            else:
+                at = 0
+                for one in share:
+                    at = one.unpack(data, at)
+
+    def _computed(self, kinds: Sequence[str], todo: list[Todo]) -> Iterator[Todo]:
+        for one in todo:
+            names = [kinds[row] for row in one.rows]
+            try:
+                values, one.stays = self.compute(names, one.uid)
+                one.values = [values[name] for name in names]
+            except Vanished:
+                one.values = None
+            yield one
+
+    def _fill(self, kinds: Sequence[str], found: list[list[bytes | None]], one: Todo,
+              aside: list[bool]) -> None:
+        """Take what was computed of one message.  ``aside``: whether the cache was not asked."""
         cache = self.folder.cache
-        names = [kinds[row] for row in missing]
-        try:
-            values, stays = self.compute(names, uid)
-        except Vanished:
-            self.lost.add(uid)
+        if one.values is None:
+            self.lost.add(one.uid)
             return
-        for row, name in zip(missing, names, strict=True):
-            found[row][at] = values[name]
-            if stays and (not aside[row] or cache.is_beyond(name, uid)
-                          or len(found[row]) > FEW and not cache.has(name, uid)):
-                cache.add(name, uid, values[name])
-        for name, value in values.items():
-            if name not in names and stays:
-                cache.add(name, uid, value)
+        for row, value in zip(one.rows, one.values, strict=True):
+            found[row][one.at] = value
+            if one.stays and (not aside[row] or cache.is_beyond(kinds[row], one.uid)
+                              or len(found[row]) > FEW and not cache.has(kinds[row], one.uid)):
+                cache.add(kinds[row], one.uid, value)
 
     def compute(self, names: Sequence[str], uid: int) -> tuple[dict[str, bytes], bool]:
-        """(values of these kinds and of those that come along, will they stay so?) by the
-        message's file.  Raises Vanished."""
+        """(values of these kinds, will they stay so?) by the message's file.  Raises Vanished."""
         if [*names] == [DATE]:
             when = self.folder.stat(uid)[1]
             return {DATE: _FLOAT(when)}, time.time() - when > WRITING
@@ -175,10 +235,6 @@ class Recall:
                 values[name] = message.section(self._sections[name]) or b""
             else:
                 values[name] = KINDS[name][1](message)
-        for name in names:
-            for other in ALONG.get(name, ()):
-                if other not in values and not self.folder.cache.has(other, uid):
-                    values[other] = KINDS[other][1](message)
         return values, stays
 
     def numbers(self, kind: str, uids: array[int], typecode: str = "q") -> Sequence[float | None]:
