@@ -63,6 +63,7 @@ class Folders:
         self.trash = trash
         self.host = names.host_name(host)
         self.index_at = index_at
+        self._unsettled: set[str] = set()       # folders whose counts could not be kept
         self.counts = Counts(Index(root, self.host, place(root, index_at)))
         # stamp of the Maildir, what in it may be a folder, what of that is one
         self._listed: tuple[tuple[int, int], list[bytes], dict[bytes, str]] | None = None
@@ -108,10 +109,22 @@ class Folders:
             found = self.counts.find(path, stamp(path, self.keywords))
         except (NameInvalid, FolderMissing):
             found = None               # open() says it, or makes what is missing
-        return found or self.open(name).status()
+        if found is not None:
+            return found
+        folder = self.open(name)
+        found = folder.status()
+        if self.counts.find(folder.path, stamp(folder.path, self.keywords)) is None:
+            self._unsettled.add(name)
+        return found
 
     def save(self) -> None:
-        """The session ends: what it learned of all folders is kept."""
+        """The session ends, and nobody waits for it: what it learned of all folders is kept.
+        Counts of folders that were too young to be sure of are taken again."""
+        for name in self._unsettled:
+            try:
+                self.open(name).status()
+            except StoreError:
+                continue               # it went, or the disk is sick: who asks next is told
         self.counts.save()
 
     def names(self) -> list[str]:
