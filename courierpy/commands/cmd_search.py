@@ -45,8 +45,7 @@ FIELDS = {b"BCC": "find-bcc", b"CC": "find-cc", b"FROM": "find-from", b"SUBJECT"
 BODY = ("find-body",)
 TEXT = ("find-body", "find-header", "find-inner")
 SPARSE = 8                             # of one in so many messages values are taken one by one
-PIECE = 2000                           # messages whose texts are had at once, where there is much of them
-HUGE = 64 << 20                        # octets of a column that is searched piece by piece
+PIECE = 2000                           # messages whose texts are had at once
 
 
 def _cost(key: Key) -> int:
@@ -181,8 +180,7 @@ class Program:
         needle = fold(text).encode("utf-8", "surrogatepass") or b"\n"         # "": is there a text at all?
         if within.count(1) * SPARSE < self.count:
             return self._spread(within, self._in_values(kinds, needle, self._some(within)))
-        cache = self.recall.folder.cache
-        if any(cache.size(kind) > HUGE for kind in kinds):
+        if kinds in (BODY, TEXT):
             return self._find_in_pieces(kinds, needle)
         mask = bytearray(self.count)
         for kind in kinds:
@@ -201,7 +199,8 @@ class Program:
         return found
 
     def _find_in_pieces(self, kinds: Sequence[str], needle: bytes) -> bytes:
-        """Segment by segment, so that the memory needed does not grow with the folder."""
+        """Segment by segment, so that the memory needed does not grow with the folder; what
+        is in none of them is computed for all kinds at once."""
         hits: list[int] = []
         unknown: set[int] = set()
         for kind in kinds:
