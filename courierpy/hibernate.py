@@ -17,7 +17,7 @@ from bisect import bisect_left
 from courierpy import log, sync
 from courierpy.conn import Gone
 from courierpy.kinds import Snapshot
-from courierpy.listener import keeper
+from courierpy.listener import words
 from courierpy.maildir.errors import StoreError
 from courierpy.maildir.folder import Folder
 from courierpy.maildir.keywords import DIRECTORY
@@ -244,9 +244,9 @@ class Woken:
     def take(self) -> Known:
         """From now on the client is ours.  Raises Gone (it is not), Damaged."""
         try:
-            os.write(self._channel, keeper.TAKEN)
-            data = self._read(keeper.WOKEN.size)
-            self.due, self.words, length = keeper.WOKEN.unpack(data)
+            os.write(self._channel, words.TAKEN)
+            data = self._read(words.WOKEN.size)
+            self.due, self.words, length = words.WOKEN.unpack(data)
             return unpack(self._read(length))
         except OSError:
             raise Gone from None
@@ -294,15 +294,15 @@ class Sleeper:
                 self._offer(theirs)
                 theirs.close()
                 ours.settimeout(ANSWER)
-                if ours.recv(1) != keeper.KEPT or not self._still():
+                if ours.recv(1) != words.KEPT or not self._still():
                     return
                 record = pack(know(self.session, tag, self.started))
                 note = f"{self.note}, headers={self.session.headers}, body={self.session.body}, " \
                        f"rcvd={self.session.conn.rcvd}".encode("utf-8", "backslashreplace")
-                head = keeper.RECORD.pack(due, every, self.session.conn.sent, self.started, len(note),
+                head = words.RECORD.pack(due, every, self.session.conn.sent, self.started, len(note),
                                           len(record))
                 ours.settimeout(HAND_OVER)
-                if len(head) + len(note) + len(record) > keeper.MAX_KNOWN or self.session.stopping:
+                if len(head) + len(note) + len(record) > words.MAX_KNOWN or self.session.stopping:
                     return
                 ours.sendall(head + note + record)
             except (OSError, StoreError) as error:
@@ -329,13 +329,13 @@ class Sleeper:
         try:
             if selected is not None:
                 path = selected.folder.path
-                for kind, name in ((keeper.ROOT, ""), (keeper.NEW, "new"), (keeper.CUR, "cur"),
-                                   (keeper.KEYWORDS, DIRECTORY)):
+                for kind, name in ((words.ROOT, ""), (words.NEW, "new"), (words.CUR, "cur"),
+                                   (words.KEYWORDS, DIRECTORY)):
                     try:
                         fds.append(os.open(os.path.join(path, name),
                                            os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
                     except FileNotFoundError:
-                        if kind != keeper.KEYWORDS:
+                        if kind != words.KEYWORDS:
                             raise
                         continue
                     kinds += kind
@@ -361,6 +361,7 @@ class Sleeper:
         try:
             if self.session.selected is not None:
                 self.session.selected.folder.close()
+            self.session.folders.save()
             # when the listener knows that the connection sleeps, it may hear that the process is gone
             poll = select.poll()
             poll.register(channel, select.POLLIN)

@@ -65,7 +65,7 @@ TABLE: tuple[Setting, ...] = (
     Setting("IMAP_INDEXDIR", "text", "", "directory for the indexes; empty: in each folder"),
     Setting("IMAP_ENHANCEDIDLE", "flag", "1", "changes told at once while idle"),
     Setting("IMAP_IDLE_KEEPALIVE", "number", "240", "seconds between words to a client that is idle"),
-    Setting("IMAP_HIBERNATE", "number", "0", "seconds of IDLE after which a process ends, 0: never"),
+    Setting("IMAP_HIBERNATE", "number", "10", "seconds of IDLE after which a process ends, 0: never"),
     Setting("IMAP_TRASHFOLDERNAME", "text", "Trash", "the trash folder"),
     Setting("IMAP_EMPTYTRASH", "text", "Trash:7", "folder:days, older files there are removed"),
     Setting("IMAP_MOVE_EXPUNGE_TO_TRASH", "flag", "0", "EXPUNGE moves to the trash", built=False),

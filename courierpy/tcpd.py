@@ -19,7 +19,7 @@ from functools import partial
 from courierpy import log
 from courierpy.capability import starttls_offered
 from courierpy.conn import Conn
-from courierpy.listener import access, door, handover, pidfile, sockets
+from courierpy.listener import access, door, handover, pidfile, process, sockets
 from courierpy.listener.options import Options, UsageError, parse_ports
 from courierpy.listener.sleepers import VARIABLE, Request, Sleepers
 from courierpy.listener.sockets import shown
@@ -147,7 +147,7 @@ class Listener:
         signal.signal(signal.SIGCHLD, lambda number, frame: None)      # the descriptor wakes the loop
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         self._start_helpers(left)
-        self._drop_privileges()
+        process.drop_privileges(self.options.text)
         self._start_keeper(left)
         if self.in_process:
             from courierpy import preload
@@ -209,27 +209,12 @@ class Listener:
 
     def _stderr(self, fresh: bool) -> None:
         """-stderr is opened anew at SIGHUP; the pipe to -stderrlogger stays."""
-        path = self.options.text.get("stderr")
-        if path and path != "socket":
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o660)
-            os.dup2(fd, 2)
-            os.close(fd)
-        logger = self.options.text.get("stderrlogger")
-        if logger and fresh:
-            name = self.options.text.get("stderrloggername") or os.path.basename(self.program)
-            reader, writer = os.pipe()
-            pid = os.fork()
-            if pid == 0:
-                os.dup2(reader, 0)
-                os.closerange(3, 256)
-                try:
-                    os.execvp(logger, [logger, name])
-                finally:
-                    os._exit(1)
-            self.logger = pid
-            os.dup2(writer, 2)
-            os.close(reader)
-            os.close(writer)
+        text = self.options.text
+        if text.get("stderr", "socket") != "socket":
+            process.open_log(text["stderr"])
+        if text.get("stderrlogger") and fresh:
+            name = text.get("stderrloggername") or os.path.basename(self.program)
+            self.logger = process.start_logger(text["stderrlogger"], name)
 
     def _start_helpers(self, left: handover.Handover | None) -> None:
         """Passwords are checked by processes of their own, started once."""
@@ -270,17 +255,6 @@ class Listener:
             return []
         self.arguments = self.arguments[len(words):]
         return modules
-
-    def _drop_privileges(self) -> None:
-        group, user = self.options.text.get("group"), self.options.text.get("user")
-        if os.geteuid() != 0 or not (group or user):
-            return                     # an earlier image did it
-        import grp
-        import pwd
-        if group:
-            os.setgid(int(group) if group.isdigit() else grp.getgrnam(group).gr_gid)
-        if user:
-            os.setuid(int(user) if user.isdigit() else pwd.getpwnam(user).pw_uid)
 
     def _on_signal(self, number: int, frame: object) -> None:
         if os.getpid() != self.pid:
@@ -410,7 +384,7 @@ class Listener:
         if pid == 0:
             status = CRASHED
             try:
-                self._keep_only(fd)
+                self._serve_only(fd)
                 status = self._child(remote[:2], local)
             except door.Refused:
                 status = 0
@@ -424,16 +398,9 @@ class Listener:
         if self._connections() >= self.warn_at:
             self._warn()
 
-    def _keep_only(self, client: int, channel: int = -1) -> None:
-        """In a forked child: the client on 0 and 1, and what leads to the keeper."""
-        os.dup2(client, 0)
-        os.dup2(client, 1)
-        door = self.sleepers.door.fileno() if self.sleepers is not None else -1
-        low = 3
-        for fd in sorted({door, channel} - {-1}):
-            os.closerange(low, fd)
-            low = fd + 1
-        os.closerange(low, max(client + 1, channel + 1, self.above))
+    def _serve_only(self, client: int, *more: int) -> None:
+        door = () if self.sleepers is None else (self.sleepers.door.fileno(),)
+        process.serve_only(client, (*door, *more), self.above)
 
     def _keeper_says(self) -> None:
         if self.sleepers is None:
@@ -464,7 +431,7 @@ class Listener:
         if pid == 0:
             status = CRASHED
             try:
-                self._keep_only(request.client, request.channel)
+                self._serve_only(request.client, request.channel)
                 status = self._woken(request)
             except BaseException as error:  # the child must never return into the loop
                 log.crit(f"a connection is to go on: {type(error).__name__}: {error}")
@@ -528,25 +495,8 @@ class Listener:
         """The sessions say BYE."""
         kept = self.sleepers.end() if self.sleepers is not None else set()
         pids = set(self.children) | ({self.trying[0]} - {0})
-        for pid in pids:
-            try:
-                os.kill(pid, signal.SIGTERM)
-            except ProcessLookupError:
-                pass
-        self._wait_for(pids | kept | (self.helpers.stop() if self.helpers is not None else set()))
-
-    @staticmethod
-    def _wait_for(pids: set[int]) -> None:
-        end = time.monotonic() + 8
-        while pids and time.monotonic() < end:
-            try:
-                pid, _ = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid:
-                pids.discard(pid)
-            else:
-                time.sleep(0.02)
+        process.tell_all(pids)
+        process.wait_for(pids | kept | (self.helpers.stop() if self.helpers is not None else set()))
 
     # -- in the connection's process
 

@@ -29,40 +29,31 @@ import time
 from collections import deque
 
 from courierpy import log
+from courierpy.listener.hearing import ALL, Hearing
+from courierpy.listener.words import (
+    ALIVE,
+    BYE,
+    DROP,
+    END,
+    GONE,
+    GOOD,
+    KEPT,
+    LOG,
+    MAX_DIRECTORIES,
+    MAX_KNOWN,
+    RECORD,
+    SLEPT,
+    WAKE,
+    WOKEN,
+    borrowed,
+    is_connection,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from typing import Protocol
+    from collections.abc import Callable
 
-    class Inotify(Protocol):
-        fd: int
-
-        def add(self, path: str, mask: int) -> int: ...
-        def remove(self, number: int) -> None: ...
-        def events(self) -> Iterator[tuple[int, int, bytes]]: ...
-
-VERSION = 1                    # of what is said over the link; another listener needs another keeper
-KEPT, GOOD, TAKEN = b"k", b"g", b"t"
-# over the link: a letter, and what follows it
-SLEPT, GONE = struct.Struct("!cQI"), struct.Struct("!cQ")       # b"S" number pid; b"G" number
-WAKE = struct.Struct("!cQIIH")                 # b"W" number uid gid count, then the groups; client, channel
-END, DROP, LOG = b"E", b"D", b"L"      # of the listener: end all; number: drop one; a new descriptor 2
-# due (monotonic clock), every, sent, started (monotonic clock), octets of the note and of what is known
-RECORD = struct.Struct("!dIQdHI")
-WOKEN = struct.Struct("!dQI")                  # due, octets that the keeper sent, octets of what is known
-MAX_KNOWN = 8 * 1024 * 1024
-MAX_DIRECTORIES = 4
-ALIVE = b"* OK Still here\r\n"
-BYE = b"* BYE Courier-IMAP server shut down by signal.\r\n"
-
-# of <sys/inotify.h>; one mask for all, as two sessions may watch the same directory
-CLOSE_WRITE, MOVED_FROM, MOVED_TO, CREATE, DELETE = 0x8, 0x40, 0x80, 0x100, 0x200
-DELETE_SELF, MOVE_SELF, OVERFLOW, IGNORED = 0x400, 0x800, 0x4000, 0x8000
-MASK = CLOSE_WRITE | MOVED_FROM | MOVED_TO | CREATE | DELETE | DELETE_SELF | MOVE_SELF
-INSIDE = MOVED_FROM | MOVED_TO | CREATE | DELETE
-ROOT, NEW, CUR, KEYWORDS = b"r", b"n", b"c", b"k"               # what a directory is in its folder
-KEYWORD_DIRECTORY = b"courierimapkeywords"
+    from courierpy.listener.hearing import Inotify
 
 AT_A_TIME, OF_ONE_USER = 32, 8  # processes that are woken and have not looked yet
 LOOKING = 5.0                  # seconds after which one that has not is not waited for
@@ -72,6 +63,7 @@ RETRY = 0.25
 SO_PEERGROUPS = 59
 GROUPS = 1024                  # octets: who is in more than 256 groups stays awake
 CREDENTIALS = struct.Struct("=iII")
+LONGEST = 1e6                  # seconds until the next word to a client
 SPARE = 64                     # descriptors that stay free
 
 
@@ -103,6 +95,10 @@ class Entry:
 OFFERED, ASLEEP, QUEUED, WAKING, FAILED, DROPPED = range(6)
 
 
+class Ended(Exception):
+    """The listener wants no more, or is gone."""
+
+
 class Refused(Exception):
     """An offer that is not taken; str() says why."""
 
@@ -113,12 +109,12 @@ class Keeper:
     def __init__(self, door: socket.socket, link: socket.socket, inotify: Inotify, limit: int) -> None:
         self.door = door
         self.link = link
-        self.inotify = inotify
+        self.hearing = Hearing(inotify)
         self.limit = limit                     # descriptors
         self.entries: dict[int, Entry] = {}
         self.by_fd: dict[int, Entry] = {}
-        self.watchers: dict[int, dict[int, bytes]] = {}       # watch -> number of entry -> kind
         self.queues: dict[int, deque[Entry]] = {}             # by uid, who is to be woken
+        self.offering: dict[int, Entry] = {}                  # by pid
         self.wakers: set[Entry] = set()                       # who was woken and has not looked yet
         self.waking: dict[int, int] = {}                      # uid -> how many of these
         self.later: list[tuple[float, int]] = []              # entries that are queued at a time
@@ -129,32 +125,38 @@ class Keeper:
             self.poll.register(fd, select.EPOLLIN)
 
     def serve(self) -> None:
-        """Until the listener says so, or is gone."""
+        """Until the listener says so, or is gone (Ended)."""
         while True:
             for fd, _ in self.poll.poll(self._timeout()):
-                if fd == self.inotify.fd:
+                if fd == self.hearing.fd:
                     self._changes()
                 elif fd == self.door.fileno():
                     self._offers()
                 elif fd == self.link.fileno():
-                    if not self._listener():
-                        return
+                    self._listener()
                 elif (entry := self.by_fd.get(fd)) is not None:
-                    if fd == entry.client:
-                        if entry.stage == ASLEEP:
-                            self._queue(entry, first=True)
-                    elif entry.stage == OFFERED:
-                        self._offered(entry)
-                    elif entry.stage == WAKING:
-                        self._woken(entry)
+                    try:
+                        self._of_entry(entry, fd)
+                    except OSError as error:
+                        self._lose(entry, error.strerror)
             self._clock()
             self._wake()
+
+    def _of_entry(self, entry: Entry, fd: int) -> None:
+        if fd == entry.client:
+            if entry.stage == ASLEEP:
+                self._queue(entry, first=True)
+        elif entry.stage == OFFERED:
+            self._offered(entry)
+        elif entry.stage == WAKING:
+            self._woken(entry)
 
     def _timeout(self) -> float | None:
         times = [when for when, _ in self.later]
         if self.next_look:
             times.append(self.next_look)
         times += [entry.woken_at + LOOKING for entry in self.wakers if entry.taken]
+        times += [entry.kept_at + LOOKING for entry in self.offering.values()]
         return max(0.0, min(times) - time.monotonic()) + 0.001 if times else None
 
     # -- offers
@@ -200,7 +202,7 @@ class Keeper:
             if made_by != who or channel.family != socket.AF_UNIX or channel.type != socket.SOCK_STREAM:
                 raise Refused("not the maker of its channel")
             groups = array.array("I", channel.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, GROUPS))
-            if not _is_connection(client):
+            if not is_connection(client):
                 raise Refused("not a connection")
             for directory in directories:
                 # to watch takes the right to read, which this process has for all: the opener had it
@@ -211,10 +213,7 @@ class Keeper:
             self.last += 1
             entry = Entry(self.last, client, channel, pid, uid, gid, tuple(groups))
             try:
-                for directory, kind in zip(directories, kinds, strict=True):
-                    number = self.inotify.add(f"/proc/self/fd/{directory}", MASK)
-                    self.watchers.setdefault(number, {})[entry.number] = bytes((kind,))
-                    entry.watches += number,
+                entry.watches = self.hearing.watch(entry.number, directories, kinds)
                 channel.send(KEPT)
                 self.poll.register(channel.fileno(), select.EPOLLIN)
             except OSError:
@@ -224,8 +223,10 @@ class Keeper:
             channel.close()
             raise
         os.close(fd)
-        self.entries[entry.number] = entry
-        self.by_fd[channel.fileno()] = entry
+        if pid in self.offering:
+            self._forget(self.offering[pid])
+        self.offering[pid] = self.entries[entry.number] = self.by_fd[channel.fileno()] = entry
+        entry.kept_at = time.monotonic()
 
     def _offered(self, entry: Entry) -> None:
         """The session sends what it knows; one that closes the channel before has thought better of it."""
@@ -248,38 +249,35 @@ class Keeper:
 
     def _sleeps(self, entry: Entry) -> None:
         entry.due, entry.every, entry.sent, entry.started, note, _ = RECORD.unpack_from(entry.buffer)
+        now = time.monotonic()
+        if not (0 <= entry.started <= now and 0 <= entry.due <= now + LONGEST):
+            self._forget(entry)        # what else may it not be: a number
+            return
+        self.offering.pop(entry.pid)
         entry.note = entry.buffer[RECORD.size:RECORD.size + note]
         entry.known = entry.buffer[RECORD.size + note:]
         entry.buffer = b""
-        self.link.send(SLEPT.pack(b"S", entry.number, entry.pid))
+        self._tell([SLEPT.pack(b"S", entry.number, entry.pid)])
         assert entry.channel is not None
         try:
             entry.channel.send(GOOD)
         except OSError:
             pass                       # its process was killed; the client is here
         self._close_channel(entry)
-        entry.stage = ASLEEP
-        entry.kept_at = time.monotonic()
+        entry.stage, entry.kept_at = ASLEEP, now
         if entry.changed:
             self.later.append((entry.kept_at + APART, entry.number))
-        self.by_fd[entry.client] = entry
         self.poll.register(entry.client, select.EPOLLIN | select.EPOLLRDHUP)
+        self.by_fd[entry.client] = entry
         if not self.next_look or entry.due < self.next_look:
             self.next_look = entry.due
 
     # -- what wakes
 
     def _changes(self) -> None:
-        for watch, mask, name in self.inotify.events():
-            if mask & OVERFLOW:
-                for entry in list(self.entries.values()):
-                    self._changed(entry)
-                continue
-            for number, kind in list(self.watchers.get(watch, {}).items()):
-                if mask & (DELETE_SELF | MOVE_SELF | IGNORED) or _tells(kind, mask, name):
-                    self._changed(self.entries[number])
-            if mask & IGNORED:
-                self.watchers.pop(watch, None)
+        for who in self.hearing.heard():
+            for entry in list(self.entries.values()) if who == ALL else [self.entries[who]]:
+                self._changed(entry)
 
     def _changed(self, entry: Entry) -> None:
         if entry.stage == OFFERED:
@@ -313,6 +311,8 @@ class Keeper:
                 entry = self.entries.get(number)
                 if entry is not None and entry.stage in (ASLEEP, FAILED):
                     self._queue(entry)
+        for entry in [entry for entry in self.offering.values() if now > entry.kept_at + LOOKING]:
+            self._forget(entry)
         for entry in [entry for entry in self.wakers if entry.taken and now > entry.woken_at + LOOKING]:
             self._has_looked(entry)
         if self.next_look and now >= self.next_look:
@@ -328,7 +328,7 @@ class Keeper:
             self._queue(entry, first=True)             # its IDLE is over
             return
         entry.due = now + entry.every
-        with _borrowed(entry.client) as client:
+        with borrowed(entry.client) as client:
             try:
                 sent = client.send(ALIVE, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
                 if sent < len(ALIVE):
@@ -345,7 +345,10 @@ class Keeper:
             while queue and self.waking.get(uid, 0) < OF_ONE_USER and len(self.wakers) < AT_A_TIME:
                 entry = queue.popleft()
                 if entry.stage == QUEUED:
-                    self._start(entry)
+                    try:
+                        self._start(entry)
+                    except OSError:
+                        self._again(entry)
             if queue:
                 self.queues[uid] = queue       # behind the others
         if not self.entries:
@@ -358,9 +361,8 @@ class Keeper:
         entry.buffer = WOKEN.pack(entry.due, entry.words, len(entry.known)) + entry.known
         message = WAKE.pack(b"W", entry.number, entry.uid, entry.gid, len(entry.groups))
         with theirs:
-            self.link.sendmsg([message, struct.pack(f"!{len(entry.groups)}I", *entry.groups)],
-                              [(socket.SOL_SOCKET, socket.SCM_RIGHTS,
-                                array.array("i", (entry.client, theirs.fileno())))])
+            self._tell([message, struct.pack(f"!{len(entry.groups)}I", *entry.groups)],
+                       entry.client, theirs.fileno())
         self.by_fd[entry.channel.fileno()] = entry
         self.poll.register(entry.channel.fileno(), select.EPOLLIN | select.EPOLLOUT)
         self.wakers.add(entry)
@@ -399,15 +401,16 @@ class Keeper:
             del self.waking[entry.uid]
         if entry.taken:
             self._forget(entry)
-            return
+        else:
+            self._again(entry)
+
+    def _again(self, entry: Entry) -> None:
         entry.tries += 1
         if entry.tries < TRIES:
             entry.stage = FAILED
             self.later.append((time.monotonic() + RETRY * 2 ** entry.tries, entry.number))
             return
-        log.crit(f"a connection cannot be woken and is closed, {entry.note.decode(errors='replace')}")
-        self.link.send(GONE.pack(b"G", entry.number))
-        self._forget(entry)
+        self._lose(entry, "it cannot be woken")
 
     # -- the end of entries
 
@@ -420,17 +423,20 @@ class Keeper:
             entry.channel = None
 
     def _unwatch(self, entry: Entry) -> None:
-        for number in entry.watches:
-            watchers = self.watchers.get(number)
-            if watchers is not None and watchers.pop(entry.number, b"") and not watchers:
-                del self.watchers[number]
-                self.inotify.remove(number)
+        self.hearing.unwatch(entry.number, entry.watches)
         entry.watches = ()
 
+    def _lose(self, entry: Entry, why: str | None) -> None:
+        log.crit(f"an idle connection is closed, {entry.note.decode(errors='replace')}: {why}")
+        self._tell([GONE.pack(b"G", entry.number)])
+        self._forget(entry)
+
     def _forget(self, entry: Entry) -> None:
+        if self.offering.get(entry.pid) is entry:
+            del self.offering[entry.pid]
         self._close_channel(entry)
         self._unwatch(entry)
-        if entry.stage == ASLEEP:
+        if entry.stage == ASLEEP and self.by_fd.get(entry.client) is entry:
             self.poll.unregister(entry.client)
         if entry.client >= 0:
             os.close(entry.client)
@@ -439,15 +445,22 @@ class Keeper:
 
     # -- the listener
 
-    def _listener(self) -> bool:
-        """False: it wants no more, or is gone."""
+    def _tell(self, words: list[bytes], *fds: int) -> None:
+        try:
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+            self.link.sendmsg(words, rights)
+        except OSError:
+            raise Ended from None
+
+    def _listener(self) -> None:
+        """Raises Ended: it wants no more, or is gone."""
         try:
             data, ancillary, _, _ = self.link.recvmsg(64, socket.CMSG_SPACE(4),
                                                       socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC)
         except BlockingIOError:
-            return True
+            return
         except OSError:
-            return False
+            raise Ended from None
         fds = array.array("i")
         for _, _, value in ancillary:
             fds.frombytes(value)
@@ -460,15 +473,19 @@ class Keeper:
             os.dup2(fds[0], 2)
         for fd in fds:
             os.close(fd)
-        return data not in (b"", END)
+        if data in (b"", END):
+            raise Ended
 
     def end(self) -> None:
         """Last words to all.  Who has not handed over yet stays what it is, and hears of the end itself."""
         for entry in list(self.entries.values()):
-            if entry.stage == OFFERED:
-                self._offered(entry)
-            elif entry.stage == WAKING:
-                self._woken(entry)
+            try:
+                if entry.stage == OFFERED:
+                    self._offered(entry)
+                elif entry.stage == WAKING:
+                    self._woken(entry)
+            except (OSError, Ended):
+                continue
         for entry in self.entries.values():
             if entry.stage != OFFERED and not entry.taken:
                 self._goodbye(entry)
@@ -476,7 +493,7 @@ class Keeper:
     @staticmethod
     def _goodbye(entry: Entry) -> None:
         sent = entry.sent + entry.words
-        with _borrowed(entry.client) as client:
+        with borrowed(entry.client) as client:
             try:
                 sent += client.send(BYE, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
                 client.shutdown(socket.SHUT_WR)
@@ -486,39 +503,6 @@ class Keeper:
                    f"sent={sent}, time={int(time.monotonic() - entry.started)}")
 
 
-class _borrowed:  # noqa: N801  (as a function)
-    """A socket object for a descriptor that stays open."""
-
-    def __init__(self, fd: int) -> None:
-        self.socket = socket.socket(fileno=fd)
-
-    def __enter__(self) -> socket.socket:
-        return self.socket
-
-    def __exit__(self, *error: object) -> None:
-        self.socket.detach()
-
-
-def _is_connection(fd: int) -> bool:
-    """Is it TCP, and connected still?  OSError when it is not, or no socket at all."""
-    with _borrowed(fd) as client:
-        client.getpeername()
-        return client.family in (socket.AF_INET, socket.AF_INET6) and client.type == socket.SOCK_STREAM
-
-
-def _tells(kind: bytes, mask: int, name: bytes) -> bool:
-    """Is this event in that directory news of the folder?"""
-    if kind == ROOT:
-        return name == KEYWORD_DIRECTORY
-    if kind == NEW:
-        return bool(mask & (CREATE | MOVED_TO))
-    return bool(mask & (INSIDE if kind == CUR else INSIDE | CLOSE_WRITE))
-
-
-class _Ended(Exception):
-    """SIGTERM."""
-
-
 def run(door: socket.socket, link: socket.socket, inotify: Callable[[], Inotify],
         confine: Callable[[], None]) -> None:
     """The keeper's process, forked by the listener: until the listener says so, or is gone."""
@@ -526,7 +510,7 @@ def run(door: socket.socket, link: socket.socket, inotify: Callable[[], Inotify]
     import signal
 
     def end(number: int, frame: object) -> None:
-        raise _Ended
+        raise Ended
 
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGINT, signal.SIGHUP):      # the listener says when to end
@@ -548,7 +532,7 @@ def run(door: socket.socket, link: socket.socket, inotify: Callable[[], Inotify]
     keeper = Keeper(door, link, inotify(), limit)
     try:
         keeper.serve()
-    except (_Ended, BrokenPipeError, ConnectionResetError):
-        pass                           # as when the link ends
+    except Ended:
+        pass
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     keeper.end()

@@ -8,13 +8,13 @@ import struct
 import time
 
 from courierpy import log
-from courierpy.listener import keeper
+from courierpy.listener import keeper, words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from courierpy.listener.keeper import Inotify
+    from courierpy.listener.hearing import Inotify
 
 VARIABLE = "COURIERPY_KEEPER"  # the descriptor of the door, in the environment of a connection's process
 RESTART_AFTER = 1.0            # seconds between two starts
@@ -60,13 +60,13 @@ class Sleepers:
         self.door, self.inner = socket.socket(fileno=door), socket.socket(fileno=inner)
         if link >= 0:
             self.pid, self.link = pid, socket.socket(fileno=link)
-        if version != keeper.VERSION:
+        if version != words.VERSION:
             self.end()                 # those who sleep there hear BYE; the next one starts when it is gone
         else:
-            self._tell(keeper.LOG, 2)
+            self._tell(words.LOG, 2)
 
     def left(self) -> tuple[int, int, int, int, int]:
-        return (keeper.VERSION, self.pid, self.door.fileno(), self.inner.fileno(), self.fileno())
+        return (words.VERSION, self.pid, self.door.fileno(), self.inner.fileno(), self.fileno())
 
     def fileno(self) -> int:
         """Of the link; -1 without."""
@@ -114,12 +114,12 @@ class Sleepers:
     @staticmethod
     def _request(data: bytes) -> Request:
         if data[:1] != b"W":
-            form = keeper.SLEPT if data[:1] == b"S" else keeper.GONE
+            form = words.SLEPT if data[:1] == b"S" else words.GONE
             return Request(*form.unpack(data))
-        letter, number, uid, gid, count = keeper.WAKE.unpack_from(data)
+        letter, number, uid, gid, count = words.WAKE.unpack_from(data)
         request = Request(letter, number)
         request.uid, request.gid = uid, gid
-        request.groups = struct.unpack_from(f"!{count}I", data, keeper.WAKE.size)
+        request.groups = struct.unpack_from(f"!{count}I", data, words.WAKE.size)
         return request
 
     def _tell(self, word: bytes, fd: int = -1) -> None:
@@ -131,11 +131,11 @@ class Sleepers:
                 return                 # it is gone, and will be missed
 
     def drop(self, number: int) -> None:
-        self._tell(keeper.DROP + number.to_bytes(8, "big"))
+        self._tell(words.DROP + number.to_bytes(8, "big"))
 
     def end(self) -> set[int]:
         """Tell it to end; the pid to wait for."""
-        self._tell(keeper.END)
+        self._tell(words.END)
         return {self.pid} - {0}
 
     def ended(self, pid: int) -> list[str] | None:
