@@ -39,9 +39,9 @@ class Status:
         self.unseen = unseen
 
 
-def stamp(path: str, keywords: bool) -> Stamps | None:
+def stamp(path: str, keywords: bool, sure: bool = True) -> Stamps | None:
     """Identities of the directories and the uiddb of a folder; None when one is too young to
-    trust.  FolderMissing without cur/ or new/."""
+    trust, if that is to be ``sure``.  FolderMissing without cur/ or new/."""
     words = 0
     try:
         where = path + "/cur"
@@ -62,7 +62,7 @@ def stamp(path: str, keywords: bool) -> Stamps | None:
     database = uiddb.stamp(path)
     times = cur.st_mtime_ns, new.st_mtime_ns, words, database[1] if database else 0
     now = time.time_ns()
-    if now - max(times) <= OLD and not all(listing.settled(when, now) for when in times if when):
+    if sure and now - max(times) <= OLD and not all(listing.settled(when, now) for when in times if when):
         return None
     return Stamps(times[0], cur.st_ino, times[1], words, database)
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 DIRECTORY = "courierpyindex"
 COLUMNS, LOG, RECENT = "columns", "uids", "recent"
-MAGIC = b"courierpy 2\n" + struct.pack("=I", 0x01020304)       # the second word tells the byte order
+MAGIC = b"courierpy 3\n" + struct.pack("=I", 0x01020304)       # the second word tells the byte order
 _HEAD = struct.Struct("=16sI IIII II qQqq Qqq q I")
 SMALL = 256                        # a folder with fewer messages is read faster than an index
 LOG_SLACK = 1 << 16                # octets of dead lines in the log before it is written anew
@@ -68,13 +68,15 @@ class Stamps:
 
 class Head:
     """The counts, for who does not need more.  ``unseen``: messages; ``first_unseen``:
-    a row, -1 without one."""
+    a row, -1 without one.  ``fine``: what changes later has other stamps, even in the same
+    tick of the clock."""
 
-    __slots__ = ("count", "first_unseen", "stamps", "uidnext", "uidvalidity", "unseen")
+    __slots__ = ("count", "fine", "first_unseen", "stamps", "uidnext", "uidvalidity", "unseen")
 
     def __init__(self, stamps: Stamps, uidvalidity: int, uidnext: int, count: int, unseen: int,
-                 first_unseen: int) -> None:
+                 first_unseen: int, fine: bool = False) -> None:
         self.stamps = stamps
+        self.fine = fine
         self.uidvalidity = uidvalidity
         self.uidnext = uidnext
         self.count = count
@@ -157,7 +159,7 @@ class Index:
         packed = _HEAD.pack(MAGIC, 0, head.uidvalidity, head.uidnext, head.count, len(odd),
                             head.unseen, head.first_unseen & 0xFFFFFFFF,
                             stamps.cur, stamps.inode, stamps.new, stamps.keywords,
-                            *(stamps.database or (0, 0, -1)), time.time_ns(), crc32(body))
+                            *(stamps.database or (0, 0, -1)), head.fine, crc32(body))
         packed = packed[:16] + struct.pack("=I", crc32(packed[20:])) + packed[20:]
         self.replace(COLUMNS, (packed, body))
         self._sweep()
@@ -343,12 +345,12 @@ def _head(data: bytes) -> tuple[Head, int, int] | None:
     if len(data) < _HEAD.size or data[:16] != MAGIC:
         return None
     (_, check, uidvalidity, uidnext, count, odd_size, unseen, first, cur, inode, new, keywords, ino, mtime,
-     size, _, crc) = _HEAD.unpack_from(data)
+     size, fine, crc) = _HEAD.unpack_from(data)
     if crc32(data[20:_HEAD.size]) != check:
         return None
     stamps = Stamps(cur, inode, new, keywords, (ino, mtime, size) if size >= 0 else None)
     first = -1 if first == 0xFFFFFFFF else first
-    return Head(stamps, uidvalidity, uidnext, count, unseen, first), crc, odd_size
+    return Head(stamps, uidvalidity, uidnext, count, unseen, first, bool(fine)), crc, odd_size
 
 
 def _unpack_odd(data: memoryview) -> dict[int, bytes]:

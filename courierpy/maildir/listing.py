@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 GRAIN = 0.02                       # seconds: a directory younger than this may change and show no new mtime
 COARSE_GRAIN = 2.0                 # where the file system counts whole seconds
+TRIALS = 4
 READINGS = 6                       # of cur/ before a message that is not seen is gone
 
 
@@ -46,6 +47,26 @@ def mtime(directory: str) -> int:
         raise FolderMissing(directory) from None
     except OSError as error:
         raise trouble(directory, error) from None
+
+
+def at_once(directory: str) -> bool:
+    """Does every change of a directory show, however soon after a look at it?
+
+    Since Linux 6.13 the times of some file systems are finer than the clock's tick once
+    somebody has looked at them.  Tried with a file of our own; a tick that falls into
+    each of the tries would have to be a very short one.
+    """
+    path = os.path.join(directory, f".grain.{os.getpid()}")
+    try:
+        for _ in range(TRIALS):
+            before = os.stat(directory).st_mtime_ns
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            os.unlink(path)
+            if os.stat(directory).st_mtime_ns == before:
+                return False
+    except OSError:
+        return False
+    return True
 
 
 def settled(mtime_ns: int, now_ns: int) -> bool:

@@ -239,9 +239,9 @@ class Scanner:
         self._own_heard.clear()
         return True
 
-    def _stamp(self) -> Stamps | None:
+    def _stamp(self, sure: bool = True) -> Stamps | None:
         """Identities of the directories and the uiddb; None when one is too young to trust."""
-        return counts.stamp(self.path, self.tree.keywords)
+        return counts.stamp(self.path, self.tree.keywords, sure)
 
     def _update(self, locked: bool, readonly: bool) -> bool:
         """Bring ``held`` and the snapshot up to date.  False: that needs the lock."""
@@ -297,8 +297,13 @@ class Scanner:
 
     def _from_index(self, stamps: Stamps | None) -> bool | None:
         """What the index says, when nothing happened since; None when it cannot be used."""
-        columns = self.index.load() if stamps is not None else None
-        if columns is None or stamps is None or not columns.head.stamps.same_but_new(stamps):
+        columns = self.index.load()
+        if columns is None:
+            return None
+        fine = columns.head.fine
+        if fine:
+            stamps = self._stamp(sure=False)
+        if stamps is None or not columns.head.stamps.same_but_new(stamps):
             return None
         if columns.head.stamps.new != stamps.new and listing.files(self.new):
             # mail came, and will be moved to cur/.  With a watch that is no reason to read
@@ -307,7 +312,7 @@ class Scanner:
                 self.watch()
             except Refused:
                 return None
-            again = self._stamp()
+            again = self._stamp(sure=not fine)
             if again is None or not columns.head.stamps.same_but_new(again):
                 return None
             self._heard.everything, self._heard.new = False, True
@@ -763,7 +768,8 @@ class Scanner:
                     self._update(True, True)   # nobody is told any more what is recent
                 finally:
                     self._lock.release()
-            stamps = self._stamp()
+            fine = self._watch is not None and listing.at_once(os.path.join(self.path, "tmp"))
+            stamps = self._stamp(sure=not fine)
             if stamps is None and wait:
                 time.sleep(listing.GRAIN * 1.2)
                 stamps = self._stamp()
@@ -771,28 +777,32 @@ class Scanner:
                 return
             if self._watch is not None:
                 if self._hear():
+                    # mail that comes just now is for the next one: cur/ is as we know it
+                    mail, self._heard.new = self._heard.new, False
                     self._update(False, True)
                     if self._heard or self._unwritten or self._fresh:
                         return
-                if self._stamp() != stamps:
+                    stamps.new = 0 if mail else stamps.new
+                now = self._stamp(sure=not fine)
+                if now is None or not now.same_but_new(stamps):
                     return
             elif stamps != self._stamps:
                 return
             if self.held.database.body is not None \
                     and sum(map(len, self.held.database.pieces())) != stamps.database[2]:
                 return                 # the file says the same in other words: lines begin elsewhere
-            self.index.save(self._columns(stamps))
+            self.index.save(self._columns(stamps, fine))
             self._unsaved = False
         except StoreError:
             return                     # the folder went, or is in use: the next session looks for itself
 
-    def _columns(self, stamps: Stamps) -> Columns:
+    def _columns(self, stamps: Stamps, fine: bool) -> Columns:
         assert self.held is not None
         held = self.held
         flags = bytes(held.flags)
         unseen = flags.translate(_UNSEEN)
         head = Head(stamps, held.database.uidvalidity, held.database.uidnext, len(flags), unseen.count(1),
-                    unseen.find(1))
+                    unseen.find(1), fine)
         return Columns(head, held.database, flags, held.odd, self.words)
 
     def status(self) -> Status:
