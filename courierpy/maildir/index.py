@@ -19,6 +19,7 @@ import stat
 import struct
 import time
 from array import array
+from itertools import accumulate
 from zlib import crc32
 
 from courierpy import log
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 DIRECTORY = "courierpyindex"
 COLUMNS, LOG, RECENT = "columns", "uids", "recent"
-MAGIC = b"courierpy 3\n" + struct.pack("=I", 0x01020304)       # the second word tells the byte order
+MAGIC = b"courierpy 4\n" + struct.pack("=I", 0x01020304)       # the second word tells the byte order
 _HEAD = struct.Struct("=16sI IIII II qQqq Qqq q I")
 SMALL = 256                        # a folder with fewer messages is read faster than an index
 LOG_SLACK = 1 << 16                # octets of dead lines in the log before it is written anew
@@ -140,7 +141,7 @@ class Index:
             uids.frombytes(body[:4 * count])
             lines.frombytes(body[4 * count:8 * count])
             flags = bytes(body[8 * count:9 * count])
-            odd = _unpack_odd(body[9 * count:9 * count + odd_size])
+            odd = _unpack_odd(bytes(body[9 * count:9 * count + odd_size]))
             keywords = _unpack_keywords(bytes(body[9 * count + odd_size:]))
         except (ValueError, struct.error, IndexError):
             return None
@@ -152,7 +153,7 @@ class Index:
     def save(self, columns: Columns) -> None:
         """May fail in silence: it only saves work."""
         head, database = columns.head, columns.database
-        odd = b"".join(struct.pack("=IH", uid, len(name)) + name for uid, name in columns.odd.items())
+        odd = _pack_odd(columns.odd)
         body = b"".join((database.uids.tobytes(), database.lines.tobytes(), columns.flags, odd,
                          _pack_keywords(columns.keywords)))
         stamps = head.stamps
@@ -353,15 +354,21 @@ def _head(data: bytes) -> tuple[Head, int, int] | None:
     return Head(stamps, uidvalidity, uidnext, count, unseen, first, bool(fine)), crc, odd_size
 
 
-def _unpack_odd(data: memoryview) -> dict[int, bytes]:
-    odd = {}
-    at = 0
-    while at < len(data):
-        uid, length = struct.unpack_from("=IH", data, at)
-        at += 6
-        odd[uid] = bytes(data[at:at + length])
-        at += length
-    return odd
+def _pack_odd(odd: Mapping[int, bytes]) -> bytes:
+    """How many; UIDs; where each name ends; the names."""
+    uids, ends = array("I", odd), array("I", accumulate(map(len, odd.values())))
+    return struct.pack("=I", len(uids)) + uids.tobytes() + ends.tobytes() + b"".join(odd.values())
+
+
+def _unpack_odd(data: bytes) -> dict[int, bytes]:
+    count: int = struct.unpack_from("=I", data)[0]
+    if not count:
+        return {}
+    uids, ends = array("I"), array("I")
+    uids.frombytes(data[4:4 + 4 * count])
+    ends.frombytes(data[4 + 4 * count:4 + 8 * count])
+    names = data[4 + 8 * count:]
+    return {uid: names[start:end] for uid, start, end in zip(uids, [0, *ends], ends, strict=False)}
 
 
 def _pack_keywords(keywords: Mapping[int, frozenset[bytes]]) -> bytes:
