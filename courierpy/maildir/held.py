@@ -104,7 +104,9 @@ def look(database: UidDb, names: Collection[bytes]) -> tuple[Held, list[int], di
     files = [file or name for name, file in zip(bases, found, strict=True)] if missing else found
     flags, odd = _columns(database.uids, bases, files)  # type: ignore[arg-type]
     unknown: dict[bytes, bytes] = {}
-    if len(present) > len(bases) - len(missing):
+    if not bases:
+        unknown = present
+    elif len(present) > len(bases) - len(missing):
         known = set(bases)
         unknown = {name: file for name, file in present.items() if name not in known}
     twins = NONE

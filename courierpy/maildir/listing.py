@@ -20,13 +20,15 @@ def files(directory: str, known: Callable[[bytes], bool] = lambda name: False) -
     need no look at what they are, as they were messages before."""
     try:
         with os.scandir(os.fsencode(directory)) as entries:
-            return [entry.name for entry in entries
-                    if not entry.name.startswith(b".") and b"\n" not in entry.name
-                    and (entry.is_file() or known(entry.name))]
+            names = [entry.name for entry in entries if entry.is_file() or known(entry.name)]
     except FileNotFoundError:
         raise FolderMissing(directory) from None
     except OSError as error:
         raise trouble(directory, error) from None
+    together = b"/".join((b"", *names))
+    if b"/." in together or b"\n" in together:
+        names = [name for name in names if not name.startswith(b".") and b"\n" not in name]
+    return names
 
 
 def by_base(names: Iterable[bytes]) -> dict[bytes, bytes]:

@@ -9,6 +9,7 @@ which would be two lines in the list of subscriptions.
 from __future__ import annotations
 
 import os
+import re
 import time
 
 from courierpy.kinds import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN
@@ -88,11 +89,14 @@ def sort_key(name: bytes) -> tuple[int, bytes]:
     return (int(name[:digits]) if digits else 0), name[digits:]
 
 
+_OF_OUR_DAYS = re.compile(rb"(?:[0-9]{10}\.[^\n]*+\n?)*+")
+
+
 def in_order(names: Iterable[bytes]) -> list[bytes]:
     """Base names in the order in which they are numbered."""
     ordered = sorted(names)
-    if all(name[10:11] == b"." and name[:10].isdigit() for name in ordered):
-        return ordered                 # seconds of this century: bytes and numbers sort alike
+    if _OF_OUR_DAYS.fullmatch(b"\n".join(ordered)):
+        return ordered                 # seconds of ten digits: bytes and numbers sort alike
     return sorted(ordered, key=sort_key)
 
 

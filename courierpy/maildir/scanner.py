@@ -484,7 +484,7 @@ class Scanner:
         names = in_order(unknown)
         first = self.held.database.uidnext
         uids = range(first, first + len(names))
-        more = self.held.extended(uids, names, [unknown[name] for name in names])
+        more = self.held.extended(uids, names, list(map(unknown.__getitem__, names)))
         self._write(more.database)
         self.held = more
         self._fresh += uids
