@@ -11,14 +11,17 @@ import time
 
 from courierpy import log
 from courierpy.kinds import DELETED, NO_KEYWORDS, FlagChange, Snapshot
+from courierpy.maildir import held as holding
 from courierpy.maildir import listing, transfer
 from courierpy.maildir.cache import Cache
+from courierpy.maildir.counts import Status
 from courierpy.maildir.draft import Draft
 from courierpy.maildir.errors import StoreError, Vanished, trouble
 from courierpy.maildir.files import Directory, close, exists, read_all, read_header, remove_tree
+from courierpy.maildir.index import SMALL
 from courierpy.maildir.keywords import Update
-from courierpy.maildir.names import SUFFIXES, base, bits_of, info
-from courierpy.maildir.scanner import Scanner, Status
+from courierpy.maildir.names import SUFFIXES, base, bits_of, in_order, info
+from courierpy.maildir.scanner import Scanner, with_recent
 from courierpy.proc import trim_memory
 
 TYPE_CHECKING = False
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     Undo = tuple[int, bytes, bytes, frozenset[bytes] | None]
 
     from collections.abc import Callable, Iterable, Sequence
+
+    from courierpy.maildir.uiddb import UidDb
 
 TRIES = 10                         # for a file whose name another session changes at the same time
 WRITING = 2.0                      # seconds without a change after which a file is whole
@@ -37,6 +42,7 @@ class Folder(Scanner):
     """A mailbox: see Scanner for looking, here for messages."""
 
     _cache: Cache | None = None
+    _entering: UidDb | None = None              # the numbers, as messages are brought in
 
     def join(self) -> None:
         """A session has the folder open, until close()."""
@@ -361,6 +367,79 @@ class Folder(Scanner):
     def move(self, uids: Sequence[int], target: Folder) -> tuple[int, list[tuple[int, int]]]:
         """By rename: a message is never in both folders, and never in none."""
         return transfer.move(self, uids, target)
+
+    # -- steps of these, under the lock (transfer.py)
+
+    def next_number(self) -> int:
+        """Everything that is there has its number; what comes gets this one and the following."""
+        if self.held is not None:
+            self._update(True, self._readonly)
+            assert self._snapshot is not None
+            # what it found is told by the scan after the command
+            if self._readonly:
+                self._shown -= self._snapshot.recent
+            else:
+                self._fresh += self._snapshot.recent
+            self._snapshot = with_recent(self._snapshot, frozenset())
+            self._entering = self._need_names().database
+        else:
+            database = self._database(True)
+            assert database is not None
+            unknown = self._take(self._arrived())
+            if len(database) < SMALL:          # in a large folder what came to cur/ itself can wait
+                unknown = holding.look(database, self._list_cur())[2]
+            names = in_order(name for name in unknown if database.find(name) < 0)
+            uids = range(database.uidnext, database.uidnext + len(names))
+            self._fresh = list(uids)
+            self._entering = database.extended(uids, names)
+        return self._entering.uidnext
+
+    @property
+    def uidvalidity(self) -> int:
+        """Of the messages that came."""
+        assert self._entering is not None
+        return self._entering.uidvalidity
+
+    def write_keywords(self, name: bytes, words: frozenset[bytes]) -> None:
+        """Of a message that is not there yet."""
+        self._keywords.write(name, words)
+        self._keywords_at = -1
+
+    def entered(self, names: Sequence[bytes], files: Sequence[bytes]) -> None:
+        """Messages came to cur/: they get their numbers."""
+        assert self._entering is not None
+        first = self._entering.uidnext
+        uids = range(first, first + len(names))
+        # \Recent is what nobody has dealt with: what came with flags is not
+        recent = [uid for uid, file in zip(uids, files, strict=True) if file.endswith(b":2,")]
+        if self.held is None:
+            self._write(self._entering.extended(uids, names))
+            if self._fresh or recent:
+                self.index.set_unclaimed([*self.index.unclaimed(), *self._fresh, *recent])
+            self._fresh = []
+            return
+        more = self.held.extended(uids, names, files)
+        self._write(more.database)
+        self.held = more
+        self._fresh += recent
+        for file in files:
+            self.did(file, True)
+
+    def not_entered(self, names: Sequence[bytes]) -> None:
+        """They were taken back; numbers that they got are not used again."""
+        for name in names:
+            self._keywords.forget(name)
+        self._heard.everything, self._stamps = True, None
+        assert self._entering is not None
+        self._fresh = [uid for uid in self._fresh if uid < self._entering.uidnext]
+
+    def leave(self, uids: Sequence[int]) -> None:
+        """Messages that we removed or moved away."""
+        assert self.held is not None
+        rows = sorted(row for row in map(self.held.row, uids) if row >= 0)
+        if rows:
+            self._drop(rows)
+            self._owed = True
 
     # -- messages out
 

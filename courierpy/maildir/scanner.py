@@ -19,17 +19,14 @@ import os
 import time
 
 from courierpy import log
-from courierpy.kinds import NO_KEYWORDS, SEEN, Snapshot
-from courierpy.maildir import counts, dovecot, listing, uiddb
+from courierpy.kinds import SEEN, Snapshot
 from courierpy.maildir import held as holding
-from courierpy.maildir.counts import Status
+from courierpy.maildir import listing, uiddb
 from courierpy.maildir.errors import Denied, FolderMissing, StoreError, trouble
-from courierpy.maildir.files import replace, sync_directory
 from courierpy.maildir.held import Held
-from courierpy.maildir.index import SMALL, Columns, Head, Index, Stamps, place
-from courierpy.maildir.keywords import Keywords
-from courierpy.maildir.locks import FolderLock
+from courierpy.maildir.index import SMALL, Columns, Head, Stamps
 from courierpy.maildir.names import MAX_NAME, base, in_order
+from courierpy.maildir.numbering import Numbering
 from courierpy.maildir.readers import Readers
 from courierpy.maildir.uiddb import UidDb
 from courierpy.maildir.watch import Heard, Refused, Watch
@@ -48,45 +45,30 @@ HEARKEN = 0.1                      # seconds that a session waits to hear what t
 A_WHILE = 0.02                     # so long before it tries the lock again
 
 
-class Scanner:
-    """A folder as far as looking and numbering go; Folder (messages.py) adds the rest.
+class Scanner(Numbering):
+    """Looking at a folder and numbering what is new; Folder (folder.py) adds the messages.
 
-    ``name`` as IMAP says it, ``path`` relative to the Maildir's parent tree.
-    ``held``: what is known of cur/ now; it may be ahead of the snapshot.
-    ``read_only``: the disk takes nothing, and only what is numbered is served.
+    ``words``: keywords by UID.  ``read_only``: the disk takes nothing, and only what is
+    numbered is served.
     """
 
     def __init__(self, tree: Folders, name: str, path: str) -> None:
-        self.tree = tree
-        self.name = name
-        self.path = path
-        self.cur = os.path.join(path, "cur")
-        self.inside = os.fsencode(self.cur) + b"/"         # what stands before a file name in it
-        self.new = os.path.join(path, "new")
-        self.index = Index(path, tree.host, place(path, tree.index_at))
+        super().__init__(tree, name, path)
         self.readers = Readers(path, tree.host)
-        self.held: Held | None = None
         self.read_only = False
         self.departed: dict[int, bytes] = {}    # file names of what went since told()
         self.words: dict[int, frozenset[bytes]] = {}
         self.unread: StoreError | None = None   # why they may be others
-        self._lock = FolderLock(path, tree.host, tree.locks)
-        self._keywords = Keywords(path, tree.host, tree.fsync == "always")
         self._keywords_at = 0                   # their stamp when they were read; -1: read them again
         self._snapshot: Snapshot | None = None
         self._stamps: Stamps | None = None      # as everything was looked at; None: look again
-        self._disk: uiddb.Key | None = None     # the uiddb that ``held`` was made of
-        self._unwritten = False                 # it holds messages that are gone
-        self._owed = False                      # and we are the one who removed them
         self._unsaved = False                   # the index knows less than we do
         self._watch: Watch | None = None
         self._quiet_looks = 0
-        self._heard = Heard()
         self._own: dict[bytes, tuple[bytes, bool]] = {}    # what we did last to each base name in cur/
         self._own_heard: dict[bytes, tuple[bytes, bool]] = {}
         self._looked = 0                        # when the last look began
         self._fresh: list[int] = []             # numbered by us, and in no snapshot yet
-        self._entering: UidDb | None = None     # the numbers, as messages are brought in
         self._readonly = False                  # as the last scan was
         self._shown: frozenset[int] = frozenset()          # recent, and left so for the next session
         self._stuck: frozenset[bytes] = frozenset()        # in new/, and cannot be moved
@@ -102,9 +84,6 @@ class Scanner:
         if self._watch is not None:
             self._watch.close()
             self._watch = None
-
-    def locked(self) -> FolderLock:
-        return self._lock
 
     # -- hearing of changes
 
@@ -167,7 +146,7 @@ class Scanner:
             self._looked = looked
             if self._snapshot.recent:
                 # recent is told once, to the scan that found it
-                self._snapshot = _with_recent(self._snapshot, frozenset())
+                self._snapshot = with_recent(self._snapshot, frozenset())
             return self._snapshot
         # most changes need no number: a look without the lock will do, or will do as
         # soon as the session that holds it has numbered what is new
@@ -238,10 +217,6 @@ class Scanner:
         self._heard = Heard()
         self._own_heard.clear()
         return True
-
-    def _stamp(self, sure: bool = True) -> Stamps | None:
-        """Identities of the directories and the uiddb; None when one is too young to trust."""
-        return counts.stamp(self.path, self.tree.keywords, sure)
 
     def _update(self, locked: bool, readonly: bool) -> bool:
         """Bring ``held`` and the snapshot up to date.  False: that needs the lock."""
@@ -398,9 +373,6 @@ class Scanner:
             return locked and self._give_numbers(unknown)
         return not (locked and self._unwritten) or self._write(self.held.database)
 
-    def _list_cur(self) -> list[bytes]:
-        return listing.files(self.cur)
-
     def _surely(self, missing: list[int]) -> list[int]:
         """Which of the rows that a reading of cur/ did not show are gone.
 
@@ -491,206 +463,6 @@ class Scanner:
         self._keywords_at = -1           # theirs may have been there before them
         return True
 
-    # -- messages that a command brings, and takes away (under the lock: transfer.py)
-
-    def next_number(self) -> int:
-        """Everything that is there has its number; what comes gets this one and the following."""
-        if self.held is not None:
-            self._update(True, self._readonly)
-            assert self._snapshot is not None
-            # what it found is told by the scan after the command
-            if self._readonly:
-                self._shown -= self._snapshot.recent
-            else:
-                self._fresh += self._snapshot.recent
-            self._snapshot = _with_recent(self._snapshot, frozenset())
-            self._entering = self._need_names().database
-        else:
-            database = self._database(True)
-            assert database is not None
-            unknown = self._take(self._arrived())
-            if len(database) < SMALL:          # in a large folder what came to cur/ itself can wait
-                unknown = holding.look(database, self._list_cur())[2]
-            names = in_order(name for name in unknown if database.find(name) < 0)
-            uids = range(database.uidnext, database.uidnext + len(names))
-            self._fresh = list(uids)
-            self._entering = database.extended(uids, names)
-        return self._entering.uidnext
-
-    @property
-    def uidvalidity(self) -> int:
-        """Of the messages that came."""
-        assert self._entering is not None
-        return self._entering.uidvalidity
-
-    def write_keywords(self, name: bytes, words: frozenset[bytes]) -> None:
-        """Of a message that is not there yet."""
-        self._keywords.write(name, words)
-        self._keywords_at = -1
-
-    def entered(self, names: Sequence[bytes], files: Sequence[bytes]) -> None:
-        """Messages came to cur/: they get their numbers."""
-        assert self._entering is not None
-        first = self._entering.uidnext
-        uids = range(first, first + len(names))
-        # \Recent is what nobody has dealt with: what came with flags is not
-        recent = [uid for uid, file in zip(uids, files, strict=True) if file.endswith(b":2,")]
-        if self.held is None:
-            self._write(self._entering.extended(uids, names))
-            if self._fresh or recent:
-                self.index.set_unclaimed([*self.index.unclaimed(), *self._fresh, *recent])
-            self._fresh = []
-            return
-        more = self.held.extended(uids, names, files)
-        self._write(more.database)
-        self.held = more
-        self._fresh += recent
-        for file in files:
-            self.did(file, True)
-
-    def not_entered(self, names: Sequence[bytes]) -> None:
-        """They were taken back; numbers that they got are not used again."""
-        for name in names:
-            self._keywords.forget(name)
-        self._heard.everything, self._stamps = True, None
-        assert self._entering is not None
-        self._fresh = [uid for uid in self._fresh if uid < self._entering.uidnext]
-
-    def leave(self, uids: Sequence[int]) -> None:
-        """Messages that we removed or moved away."""
-        assert self.held is not None
-        rows = sorted(row for row in map(self.held.row, uids) if row >= 0)
-        if rows:
-            self._drop(rows)
-            self._owed = True
-
-    # -- the uiddb
-
-    def _database(self, locked: bool) -> UidDb | None:
-        """The numbers as they are on disk; None when the lock is needed to make them."""
-        path = os.path.join(self.path, uiddb.NAME)
-        before = self.held.database if self.held is not None else self._indexed()
-        if before is not None and before.body is None:
-            before = None
-        if self.held is not None and before is not None and not self._unwritten and self._disk is not None \
-                and self._disk == uiddb.stamp(self.path):
-            return before
-        try:
-            found = uiddb.read(path, before)
-        except Denied as why:
-            if self.index.recall() is None:
-                raise
-            log.warn(f"{why}: its content is restored")
-            found = UidDb(0, 1, damaged=True)
-        if found is not None and not found.damaged and not self._was_cut(found):
-            self._disk = self._trusted(found.key)
-            self._unwritten = False
-            return found
-        if not locked:
-            return None
-        self._disk, self._unwritten = None, True
-        return self._restore(found)
-
-    def _indexed(self) -> UidDb | None:
-        """The numbers as the index has them, if they are of this very file."""
-        columns = self.index.load()
-        if columns is None or not columns.database.fill(os.path.join(self.path, uiddb.NAME)):
-            return None
-        return columns.database
-
-    def _was_cut(self, found: UidDb) -> bool:
-        """The file that we know is shorter now, though servers only ever replace it."""
-        head = self.index.head() if self._disk is None else None
-        known = head.stamps.database if head is not None else self._disk
-        if known is None or found.key is None or known[0] != found.key[0] or found.key[2] >= known[2]:
-            return False
-        # or two new files came, and the second has the inode of the one we know
-        mine = self.held.database if self.held is not None else None
-        return mine is None or mine.body is None or mine.text.startswith(found.text)
-
-    @staticmethod
-    def _trusted(key: uiddb.Key | None) -> uiddb.Key | None:
-        """A file so young could be replaced by one that looks the same: it has no key."""
-        return key if key is not None and listing.settled(key[1], time.time_ns()) else None
-
-    def _restore(self, found: UidDb | None) -> UidDb:
-        """The numbers of a folder that has no good uiddb: what of them is left in it, in our
-        log or in Dovecot's files; else all anew, with another UIDVALIDITY.  The keywords come
-        first: that there is a uiddb says that all is done."""
-        rows: dict[bytes, int] = {}
-        uidvalidity, uidnext = 0, 1
-        if found is not None and found.uidvalidity:
-            uidvalidity, uidnext = found.uidvalidity, found.uidnext
-            rows = dict(zip(found.names(), found.uids, strict=True))
-        recalled = self.index.recall() or self._remembered()
-        if recalled is not None and uidvalidity in (0, recalled[0]):
-            uidvalidity, uidnext = recalled[0], max(uidnext, recalled[1])
-            used = set(rows.values())
-            rows.update((name, uid) for name, uid in recalled[2].items()
-                        if name not in rows and uid not in used)
-            log.warn(f"{self.path}: {uiddb.NAME} is missing or damaged; {len(rows)} numbers restored")
-        elif found is None and os.path.lexists(os.path.join(self.path, dovecot.UIDLIST)):
-            taken = dovecot.takeover(self.path, listing.by_base(self._list_cur()))
-            if taken is not None:
-                uidvalidity, uidnext, rows = taken.uidvalidity, taken.uidnext, taken.names
-                self.tree.remember(uidvalidity)
-                if self.tree.keywords:
-                    self._keywords.replace(taken.keywords)
-        elif found is not None:
-            log.warn(f"{self.path}: {uiddb.NAME} is damaged; {len(rows)} numbers are left")
-        if not uidvalidity:
-            head = self.index.head()
-            uidvalidity = self.tree.next_uidvalidity(above=head.uidvalidity if head is not None else 0)
-        unique = {uid: name for name, uid in rows.items()}
-        return UidDb.of(uidvalidity, uidnext, sorted(unique.items()))
-
-    def _remembered(self) -> tuple[int, int, dict[bytes, int]] | None:
-        """As Index.recall, from what we know ourselves."""
-        if self.held is None or self.held.database.body is None:
-            return None
-        database = self.held.database
-        return database.uidvalidity, database.uidnext, dict(zip(database.names(), database.uids, strict=True))
-
-    def _write(self, database: UidDb) -> bool:
-        """Under the lock."""
-        path = os.path.join(self.path, uiddb.NAME)
-        if database.body is None:
-            database = self._need_names().database
-        head, *lines = database.pieces()
-        replace(path, head, os.path.join(self.path, "tmp"), self.tree.host, "imapuid_0",
-                sync=self.tree.fsync != "never", more=lines)
-        if self.tree.fsync == "always":
-            sync_directory(self.path)
-        self.index.remember(database)
-        self._disk = self._trusted(uiddb.stamp(self.path))
-        self._unwritten = self._owed = False
-        return True
-
-    def _need_names(self) -> Held:
-        """``held`` with the names; so far it may be what the index says."""
-        held = self.held
-        assert held is not None
-        mine = held.database
-        if mine.body is not None:
-            return held
-        path = os.path.join(self.path, uiddb.NAME)
-        if mine.fill(path):
-            return held
-        found = uiddb.read(path)
-        # another file since: the names of the messages that it still has, and of those that
-        # others took from it
-        names: dict[int, bytes] = {}
-        recalled = self.index.recall()
-        if recalled is not None and recalled[0] == mine.uidvalidity:
-            names.update((uid, name) for name, uid in recalled[2].items())
-        if found is not None and found.uidvalidity == mine.uidvalidity:
-            names.update(zip(found.uids, found.names(), strict=True))
-        rows = [(uid, names.get(uid, b"?%d" % uid)) for uid in mine.uids]
-        self._heard.everything |= any(uid not in names for uid in mine.uids)
-        self.held = Held(UidDb.of(mine.uidvalidity, mine.uidnext, rows), held.flags, held.odd)
-        self._disk = None
-        return self.held
-
     # -- the snapshot
 
     def _read_keywords(self, locked: bool) -> None:
@@ -730,7 +502,7 @@ class Scanner:
                 and before.flags == flags and before.keywords == words:
             database.uids = before.uids
             if recent != before.recent:
-                self._snapshot = _with_recent(before, recent)
+                self._snapshot = with_recent(before, recent)
             return
         self._snapshot = Snapshot(database.uidvalidity, database.uidnext, database.uids, flags, dict(words),
                                   recent)
@@ -805,46 +577,11 @@ class Scanner:
                     unseen.find(1), fine)
         return Columns(head, held.database, flags, held.odd, self.words)
 
-    def status(self) -> Status:
-        """Counts without moving mail from new/ and without numbering it."""
-        stamps = self._stamp()
-        known = self.tree.counts.find(self.path, stamps)
-        if known is not None:
-            return known
-        found = self._count(stamps)
-        # who claims what is recent changes nothing that the stamps show
-        if stamps is not None and not self.index.unclaimed() and stamps == self._stamp():
-            self.tree.counts.put(self.path, stamps, found)
-        return found
-
-    def _count(self, stamps: Stamps | None) -> Status:
-        head = self.index.head() if stamps is not None else None
-        arrived = len(listing.files(self.new))
-        recent = arrived + len(self.index.unclaimed())
-        if head is not None and stamps is not None and head.stamps.same_but_new(stamps):
-            return Status(head.count + arrived, recent, head.uidnext + arrived, head.uidvalidity,
-                          head.unseen + arrived)
-        database = self._database(False)
-        if database is None:
-            # the folder is numbered now, so that what we announce stays true
-            with self._lock:
-                database = self._database(True)
-                assert database is not None
-                if self._unwritten:
-                    self._write(database)
-        held, missing, unknown = holding.look(database, self._list_cur())
-        seen = sum(map(SEEN.__and__, held.flags)) + sum(
-            1 for file in unknown.values() if b"S" in file.rpartition(b":2,")[2] and b":2," in file)
-        there = len(database) - len(missing) + len(unknown)
-        return Status(there + arrived, recent + len(unknown), database.uidnext + len(unknown) + arrived,
-                      database.uidvalidity, there + arrived - seen)
-
 
 _UNSEEN = bytes(not bits & SEEN for bits in range(256))
 
 
-def _with_recent(old: Snapshot, recent: frozenset[int]) -> Snapshot:
+def with_recent(old: Snapshot, recent: frozenset[int]) -> Snapshot:
+    """The same, but for what is recent."""
     return Snapshot(old.uidvalidity, old.uidnext, old.uids, old.flags, old.keywords, recent)
 
-
-__all__ = ["NO_KEYWORDS", "Scanner", "Status"]
