@@ -261,8 +261,8 @@ class Woken:
             length -= len(piece)
         return b"".join(pieces)
 
-    def looked(self) -> None:
-        """Others may be woken now."""
+    def let_go(self) -> None:
+        """We are here to stay: others may be woken now.  Who sleeps again lets go by ending."""
         if self._channel >= 0:
             os.close(self._channel)
             self._channel = -1
@@ -270,7 +270,7 @@ class Woken:
 
 class Sleeper:
     """The way of a session to its sleep.  ``after``: seconds of IDLE.  ``note``: who it is, for
-    the log.  ``woken``: how it came to be, until its first look."""
+    the log.  ``woken``: how it came to be, until it stays()."""
 
     def __init__(self, session: Session, door: int, after: int, started: float, note: str,
                  woken: Woken | None = None) -> None:
@@ -311,6 +311,12 @@ class Sleeper:
             finally:
                 theirs.close()
             self._end(ours)
+
+    def stays(self) -> None:
+        """The process goes on."""
+        if self.woken is not None:
+            self.woken.let_go()
+            self.woken = None
 
     def _may(self) -> bool:
         """Is there nothing that a record cannot hold?"""

@@ -57,12 +57,10 @@ def idle(session: Session, args: Args) -> str:
     rests_at = time.monotonic() + (sleeper.after if sleeper is not None and woken is None else 0)
     while True:
         session.tell(expunges=True, flags_of_new=hears)
-        if woken is not None:
-            woken.looked()
         line = session.framer.line()
         if line is not None:
             if sleeper is not None:
-                sleeper.woken = None
+                sleeper.stays()
             if not isinstance(line, bytes) or line.strip().upper() != b"DONE":
                 raise Bad("Error in IMAP command received by server.")
             return "IDLE completed"
@@ -73,7 +71,9 @@ def idle(session: Session, args: Args) -> str:
                 sleeper.sleep(args.tag, alive.next, alive.every)
                 rests_at = time.monotonic() + sleeper.after    # it has to stay awake
             pause = min(pause, max(0.0, rests_at - time.monotonic()))
-        if woken is not None:          # it stays: it has to hear for itself, from before its next look
+        if woken is not None and sleeper is not None:
+            # it stays, and has to hear for itself, from before its next look
+            sleeper.stays()
             woken, watch = None, _watch(session)
             hears = watch is not None
             continue

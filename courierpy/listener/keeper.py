@@ -12,7 +12,7 @@ An offer has four steps, so that a client always has one owner: the session send
 descriptors, the keeper watches the folder and says KEPT, the session looks a last time
 and sends what it knows (from then on it must not touch the client), the keeper says
 GOOD once the listener was told.  A wake has two: who is woken says TAKEN before it
-touches the client, and closes its channel when it has looked.
+touches the client, and closes its channel when it stays awake, or by ending.
 
 What a session knows is opaque here, and no mail or password is ever in it.
 """
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 
     from courierpy.listener.hearing import Inotify
 
-AT_A_TIME, OF_ONE_USER = 32, 8  # processes that are woken and have not looked yet
+AT_A_TIME, OF_ONE_USER = 32, 8  # processes that were woken and are at their look
 LOOKING = 5.0                  # seconds after which one that has not is not waited for
 APART = 0.5                    # seconds between two wakes of one connection by changes
 TRIES = 6                      # of a wake, in growing distance; then the connection is lost
@@ -115,7 +115,7 @@ class Keeper:
         self.by_fd: dict[int, Entry] = {}
         self.queues: dict[int, deque[Entry]] = {}             # by uid, who is to be woken
         self.offering: dict[int, Entry] = {}                  # by pid
-        self.wakers: set[Entry] = set()                       # who was woken and has not looked yet
+        self.wakers: set[Entry] = set()                       # who was woken and is at its look
         self.waking: dict[int, int] = {}                      # uid -> how many of these
         self.later: list[tuple[float, int]] = []              # entries that are queued at a time
         self.last = time.time_ns()             # numbers are not used again, by another keeper neither
@@ -314,7 +314,7 @@ class Keeper:
         for entry in [entry for entry in self.offering.values() if now > entry.kept_at + LOOKING]:
             self._forget(entry)
         for entry in [entry for entry in self.wakers if entry.taken and now > entry.woken_at + LOOKING]:
-            self._has_looked(entry)
+            self._let_go(entry)
         if self.next_look and now >= self.next_look:
             asleep = [entry for entry in self.entries.values() if entry.stage == ASLEEP]
             for entry in asleep:
@@ -369,7 +369,7 @@ class Keeper:
         self.waking[entry.uid] = self.waking.get(entry.uid, 0) + 1
 
     def _woken(self, entry: Entry) -> None:
-        """Its new process reads what is known, says TAKEN, and closes the channel when it has looked."""
+        """Its new process reads what is known, says TAKEN, and closes the channel to stay, or ends."""
         assert entry.channel is not None
         try:
             if entry.buffer:
@@ -384,7 +384,7 @@ class Keeper:
         if said:
             self._take(entry)
         else:
-            self._has_looked(entry)
+            self._let_go(entry)
 
     def _take(self, entry: Entry) -> None:
         entry.taken = True
@@ -392,8 +392,8 @@ class Keeper:
         os.close(entry.client)
         entry.client = -1
 
-    def _has_looked(self, entry: Entry) -> None:
-        """Or ended, or takes too long."""
+    def _let_go(self, entry: Entry) -> None:
+        """Its process stays, or ended, or takes too long."""
         self._close_channel(entry)
         self.wakers.discard(entry)
         self.waking[entry.uid] -= 1
@@ -528,8 +528,9 @@ def run(door: socket.socket, link: socket.socket, inotify: Callable[[], Inotify]
             except OSError:
                 continue               # that of the listing
     os.chdir("/")
+    heard = inotify()              # while we are who has few of them: nobody's may be used up
     confine()
-    keeper = Keeper(door, link, inotify(), limit)
+    keeper = Keeper(door, link, heard, limit)
     try:
         keeper.serve()
     except Ended:
