@@ -29,7 +29,7 @@ AGAIN = 3                          # sessions for one warm figure when it takes 
 BRIEF = 0.3                        # seconds
 HEADERS = (b"BODY.PEEK[HEADER.FIELDS (From To Cc Bcc Subject Date Message-ID Priority X-Priority References "
            b"Newsgroups In-Reply-To Content-Type Reply-To)]")          # Thunderbird's list
-HIBERNATED = 10.0                  # seconds after which an idle session has had time to shrink
+HIBERNATED = 13.0                  # seconds after which an idle session has had time to shrink
 FILLER = b"The quick brown fox jumps over the lazy dog, and the dog does not mind at all.\r\n"
 MESSAGE = (b"From: Ann <ann@example.org>\r\nTo: bench@example.net\r\nSubject: appended\r\n"
            b"Date: Mon, 1 Jan 2024 10:00:00 +0000\r\nMessage-ID: <%d.%d@example.org>\r\n\r\n" + FILLER * 60)
