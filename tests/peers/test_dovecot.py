@@ -189,6 +189,21 @@ def test_there_and_back(peer: Peer) -> None:
     assert facts(peer.ours(*look(*folders))) == theirs
 
 
+def test_the_first_look_takes_over(peer: Peer) -> None:
+    """Nobody has to convert anything: the Maildir opens as it was."""
+    fill_by_dovecot(peer)
+    folders = FOLDERS[:3]
+    theirs, ours = facts(peer.dovecot(*look(*folders))), facts(peer.ours(*look(*folders)))
+    assert ours["messages"] == theirs["messages"]
+    assert ours["messages"] == [r"1 $Label1 Foo \Seen", r"2 Bar Zed \Draft", "4", "1 Bar"]
+    assert ours["validity"] == theirs["validity"]
+    assert {"INBOX", "INBOX.Sub.deep"} <= set(ours["subscribed"])
+    # from then on Courier's files are the truth
+    peer.ours("SELECT INBOX", "STORE 1 -FLAGS (Foo)", append("INBOX", "New"))
+    assert facts(peer.ours(*look("INBOX")))["messages"] == [
+        r"1 $Label1 \Seen", r"2 Bar Zed \Draft", "4", "5 New"]
+
+
 def test_dovecot_without_its_index(peer: Peer) -> None:
     """All that is handed over is in the files that are written, not in an index that was kept."""
     fill_by_dovecot(peer)
