@@ -37,7 +37,7 @@ DIRECTORY = "courierpyindex"
 COLUMNS, LOG, RECENT = "columns", "uids", "recent"
 MAGIC = b"courierpy 4\n" + struct.pack("=I", 0x01020304)       # the second word tells the byte order
 _HEAD = struct.Struct("=16sI IIII II qQqq Qqq q I")
-SMALL = 256                        # a folder with fewer messages is read faster than an index
+SMALL = 256                        # a folder with fewer messages may be read again: it needs no watch
 LOG_SLACK = 1 << 16                # octets of dead lines in the log before it is written anew
 SCRATCH_AGE = 3600                 # seconds after which a file that was never finished is garbage
 _MARK = re.compile(rb"(?<=\n)= ([0-9a-f]{8})\n")

@@ -1,8 +1,7 @@
 """Looking at a folder: what is there, which numbers it has, what changed.
 
-Names in cur/ change under our feet (a flag is a
-rename by whoever sets it), new/ fills from outside, and several sessions number
-the same messages.  So:
+Names in cur/ change under our feet (a flag is a rename by whoever sets it), new/
+fills from outside, and several sessions number the same messages.  So:
 
 * Messages in cur/ have numbers, in the uiddb, which is read and written under the
   lock.  What is in new/ has none: who numbers it moves it to cur/ first.
