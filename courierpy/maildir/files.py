@@ -10,7 +10,7 @@ from courierpy.maildir.names import tmp_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 HEADER_PIECE = 8192                # octets read at first when only the header is wanted
 
@@ -53,13 +53,25 @@ def remove(path: str) -> None:
 
 def is_directory(path: str | bytes) -> bool:
     """False for what is not there or is something else; a disk that does not say raises a store error."""
+    seen = _look(os.stat, path)
+    return seen is not None and stat.S_ISDIR(seen.st_mode)
+
+
+def exists(path: str | bytes) -> bool:
+    """Is there anything of this name?  A disk that does not say raises a store error: what
+    cannot be looked at is not gone."""
+    return _look(os.lstat, path) is not None
+
+
+def _look(look: Callable[[str | bytes], os.stat_result], path: str | bytes) -> os.stat_result | None:
+    """None when nothing is there, or can be by this name."""
     try:
-        return stat.S_ISDIR(os.stat(path).st_mode)
+        return look(path)
     except (FileNotFoundError, NotADirectoryError):
-        return False
+        return None
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
-            return False
+            return None
         raise trouble(path, error) from None
 
 
@@ -91,20 +103,6 @@ class Directory:
                 os.fsync(self._fd)
             except OSError as error:
                 raise trouble(self.path, error) from None
-
-
-def exists(path: str | bytes) -> bool:
-    """Is there anything of this name?  A disk that does not say raises a store error: what
-    cannot be looked at is not gone."""
-    try:
-        os.lstat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:
-            return False
-        raise trouble(path, error) from None
-    return True
 
 
 def close(fd: int) -> None:

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
     from courierpy.maildir.uiddb import UidDb
 
-TRIES = 10                         # for a file whose name another session changes at the same time
 WRITING = 2.0                      # seconds without a change after which a file is whole
 TMP_AGE = 36 * 3600                # seconds after which files in tmp/ are garbage
 
@@ -162,7 +161,7 @@ class Folder(Scanner):
             name = base(departed)
         else:
             row = self._row(uid)
-            for _ in range(TRIES):
+            for _ in range(transfer.TRIES):
                 path = self.path_of(row)
                 try:
                     return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -320,7 +319,7 @@ class Folder(Scanner):
         """(flag bits now, file name before, file name after)."""
         held, cur = self.held, self.inside
         assert held is not None
-        for _ in range(TRIES):
+        for _ in range(transfer.TRIES):
             old = held.file(row)
             bits = change.bits(held.flags[row])
             new = held.file_with(row, bits)
@@ -464,7 +463,7 @@ class Folder(Scanner):
             return False
         held = self.held
         assert held is not None
-        for _ in range(TRIES):
+        for _ in range(transfer.TRIES):
             file = held.file(row)
             path = self.inside + file
             if held.flags[row] & DELETED:      # it is while a file of this name is there
