@@ -104,8 +104,8 @@ def over_tcp(port: int) -> Window:
     return window
 
 
-def over_pipe(maildir: Path, **environ: str) -> Window:
-    return over_program([sys.executable, "-m", "courierpy.imapd", str(maildir)], **environ)
+def over_pipe(maildir: Path, log: Path | None = None, **environ: str) -> Window:
+    return over_program([sys.executable, "-m", "courierpy.imapd", str(maildir)], log, **environ)
 
 
 def over_program(words: list[str], log: Path | None = None, **environ: str) -> Window:
