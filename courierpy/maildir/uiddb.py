@@ -205,13 +205,13 @@ def parse(data: bytes, key: Key | None = None, before: UidDb | None = None) -> U
     if match is None or not newline or max(int(match[1]), int(match[2])) > MAX_UID:
         return UidDb(0, 1, key=key, damaged=True)
     uidvalidity, uidnext = int(match[1]), int(match[2])
-    if before is not None and uidvalidity == before.uidvalidity and before.body \
-            and body.startswith(before.body):
-        more = parse(data[:len(head) + 1] + body[len(before.body):], key)
+    if before is not None and before.uids and uidvalidity == before.uidvalidity \
+            and body.startswith(before.text):
+        size = len(before.text)
+        more = parse(data[:len(head) + 1] + body[size:], key)
         if not more.uids or more.uids[0] > before.uids[-1]:
-            size = len(before.body)
             return UidDb(uidvalidity, max(more.uidnext, before.uids[-1] + 1), before.uids + more.uids,
-                         before.body + more.text,
+                         before.text + more.text,
                          before.lines + array("I", [at + size for at in more.lines]), key, more.damaged)
     return _plain(uidvalidity, uidnext, body, key) or _odd(uidvalidity, uidnext, body, key)
 

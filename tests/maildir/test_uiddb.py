@@ -1,0 +1,64 @@
+"""However the numbers came to be known, they are what the file says."""
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from courierpy.maildir.uiddb import UidDb, parse
+
+VALIDITY = 700000001
+# how many messages come, or which of those that are there go, or that somebody wants the lines in one run
+steps = st.lists(st.one_of(st.tuples(st.just("come"), st.integers(0, 3)),
+                           st.tuples(st.just("go"), st.integers(0, 9)),
+                           st.tuples(st.just("read"), st.just(0))), max_size=12)
+
+
+def rows(database: UidDb) -> list[tuple[int, bytes]]:
+    """By all ways to them, which agree."""
+    found = list(zip(database.uids, database.names(), strict=True))
+    assert [database.name(row) for row in range(len(database))] == [name for _, name in found]
+    assert [database.find(name) for _, name in found] == list(range(len(found)))
+    return found
+
+
+def content(database: UidDb) -> bytes:
+    return b"".join(database.pieces())
+
+
+def versions(history: list[tuple[str, int]]) -> list[tuple[UidDb, dict[int, bytes]]]:
+    """Each with what is in it."""
+    database, model = UidDb(VALIDITY, 1), dict[int, bytes]()
+    made = [(database, model)]
+    for what, number in history:
+        model = dict(model)
+        if what == "come":
+            uids = range(database.uidnext, database.uidnext + number)
+            names = [b"%d.x y" % uid if uid % 5 == 0 else b"%d.M%dP1.host" % (uid, uid) for uid in uids]
+            database = database.extended(uids, names)
+            model.update(zip(uids, names, strict=True))
+        elif what == "read":
+            assert database.text == content(database).partition(b"\n")[2]
+        elif model:
+            row = number % len(model)
+            database = database.without([row])
+            del model[sorted(model)[row]]
+        made.append((database, model))
+    return made
+
+
+@given(steps)
+def test_rows(history: list[tuple[str, int]]) -> None:
+    for database, model in versions(history):
+        assert rows(parse(content(database))) == sorted(model.items())
+        assert rows(database) == sorted(model.items())
+
+
+@given(steps, st.data())
+def test_what_was_known_changes_nothing(history: list[tuple[str, int]], data: st.DataObject) -> None:
+    # each in a session of its own, as what one does with a version may change how it lies in memory
+    before, now = (versions(history[:data.draw(st.integers(0, len(history)))])[-1][0] for _ in range(2))
+    found, plain = parse(content(now), before=before), parse(content(now))
+    assert rows(found) == rows(plain)
+    assert (content(found), found.damaged) == (content(plain), plain.damaged)
+    more = [found.uidnext, found.uidnext + 4]
+    assert content(found.extended(more, [b"a", b"b"])) == content(plain.extended(more, [b"a", b"b"]))
