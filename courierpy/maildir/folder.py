@@ -265,9 +265,10 @@ class Folder(Scanner):
         try:
             for uid in uids:
                 try:
-                    name = self.held.database.name(self._row(uid))
+                    row = self._row(uid)
                 except Vanished:
                     continue
+                name = self.held.database.name(row)
                 old = current(name)
                 drafts[uid] = self._keywords.draft(name, old, change.words(old))
         except StoreError:

@@ -177,11 +177,10 @@ class Numbering:
             names.update((uid, name) for name, uid in recalled[2].items())
         if found is not None and found.uidvalidity == mine.uidvalidity:
             names.update(zip(found.uids, found.names(), strict=True))
-        rows = [(uid, names.get(uid, b"?%d" % uid)) for uid in mine.uids]
         self._heard.everything |= any(uid not in names for uid in mine.uids)     # cur/ has to be read
-        self.held = Held(UidDb.of(mine.uidvalidity, mine.uidnext, rows), held.flags, held.odd)
+        mine.give(names.get(uid, b"?%d" % uid) for uid in mine.uids)
         self._disk = None
-        return self.held
+        return held
 
     # -- counts
 

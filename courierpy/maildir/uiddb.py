@@ -29,7 +29,7 @@ _LINES = re.compile(rb"(?:[1-9][0-9]* [^\s]+\n)*+")         # as servers write t
 
 
 class UidDb:
-    """The numbers of a folder.  Never changed once made.
+    """The numbers of a folder.  Never changed once made, but for lines that are read when needed.
 
     ``uids``: array('I'), ascending.  ``body``: the lines; None while the file need not
     be read, as the numbers are known from elsewhere.  ``lines``: array('I'), where each
@@ -77,6 +77,12 @@ class UidDb:
             return False
         self.body, self._tail = body, b""
         return True
+
+    def give(self, names: Iterable[bytes]) -> None:
+        """The base names, in the order of the UIDs, where the file of these lines is no more."""
+        texts = [b"%d %s\n" % row for row in zip(self.uids, names, strict=True)]
+        self.body, self._tail, self.key = b"".join(texts), b"", None
+        self.lines = _starts(map(len, texts))
 
     @property
     def text(self) -> bytes:

@@ -245,6 +245,28 @@ def test_from_the_index_without_a_watch(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("_as_processes")
+def test_names_are_needed_first_by_a_keyword(tmp_path: Path) -> None:
+    """When the uiddb that the index knew is another one since."""
+    maildir = large(tmp_path)
+    settled(maildir)
+    opened(maildir).close()
+    other, ours = opened(maildir), opened(maildir)
+    assert ours.held is not None
+    assert ours.held.database.body is None
+    other.store([3], FlagChange("+", DELETED))
+    other.expunge([3])
+    other.scan()                                         # the uiddb has one line less
+    todo = frozenset([b"$Todo"])
+    assert ours.store([2, 3, 5], FlagChange("+", FLAGGED, todo)) == {2: (FLAGGED, todo), 5: (FLAGGED, todo)}
+    shown = other.scan()
+    assert shown.keywords == {2: todo, 5: todo}
+    assert list(shown.uids[:4]) == [1, 2, 4, 5]
+    assert list(shown.flags[:4]) == [0, FLAGGED, 0, FLAGGED]
+    for folder in (other, ours):
+        folder.close()
+
+
+@pytest.mark.usefixtures("_as_processes")
 def test_own_changes_and_those_of_others_between(tmp_path: Path) -> None:
     """The same name twice, once by us and once by another: the last word counts."""
     maildir = large(tmp_path)
