@@ -12,7 +12,6 @@ import os
 import select
 import socket
 import struct
-from bisect import bisect_left
 
 from courierpy import log, sync
 from courierpy.conn import Gone
@@ -22,14 +21,15 @@ from courierpy.maildir.errors import StoreError
 from courierpy.maildir.folder import Folder
 from courierpy.maildir.keywords import DIRECTORY
 from courierpy.session import Selected
+from courierpy.uidset import NO_UIDS, UidSet, runs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from courierpy.session import Session
 
-MAGIC = b"courierpy 1\n"       # another version of what is known gets another one
+MAGIC = b"courierpy 2\n"       # another version of what is known gets another one
 LIMIT = 64 * 1024 * 1024       # octets of a record
 ANSWER = 1.0                   # seconds that the keeper has to answer
 HAND_OVER = 5.0                # seconds for what follows
@@ -68,8 +68,8 @@ class Known:
         self.flags = b""
         self.keywords: dict[int, frozenset[bytes]] = {}
         self.words: list[bytes] = []
-        self.told_recent: set[int] = set()
-        self.recent: set[int] = set()
+        self.told_recent = NO_UIDS
+        self.recent = NO_UIDS
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Known) and all(getattr(self, name) == getattr(other, name)
@@ -92,10 +92,10 @@ def pack(known: Known) -> bytes:
         number = {words: index for index, words in enumerate(sets)}
         parts += [_FOLDER.pack(known.uidvalidity, known.uidnext),
                   known.name.encode("utf-8", "surrogateescape"), os.fsencode(known.path),
-                  _runs(known.uids), bytes(known.flags), _list(known.words),
+                  _runs(runs(known.uids)), bytes(known.flags), _list(known.words),
                   _list(_list(sorted(words)) for words in sets),
                   b"".join(_RUN.pack(uid, number[words]) for uid, words in sorted(known.keywords.items())),
-                  _runs(sorted(known.told_recent)), _runs(sorted(known.recent))]
+                  _runs(known.told_recent.runs), _runs(known.recent.runs)]
     return MAGIC + zlib.compress(numbers + _list(parts), 1)
 
 
@@ -142,9 +142,9 @@ def _unpack(data: bytes) -> Known:
         known.words = _parts(parts[9])
         sets = [frozenset(_parts(words)) for words in _parts(parts[10])]
         known.keywords = {uid: sets[number] for uid, number in _RUN.iter_unpack(parts[11])}
-        known.told_recent = set(_numbers(parts[12], len(known.flags)))
-        known.recent = set(_numbers(parts[13], LIMIT // 64))
-        if not known.told_recent.union(known.keywords).issubset(known.uids):
+        known.told_recent, known.recent = UidSet(_pairs(parts[12])), UidSet(_pairs(parts[13]))
+        if known.told_recent.within(known.uids) != known.told_recent \
+                or not set(known.keywords).issubset(known.uids):
             raise ValueError("UIDs")
     return known
 
@@ -170,28 +170,29 @@ def _parts(data: bytes) -> list[bytes]:
     return found
 
 
-def _runs(uids: Sequence[int]) -> bytes:
-    """Ascending UIDs as (first, how many)."""
+def _runs(pairs: Iterable[tuple[int, int]]) -> bytes:
+    return b"".join([_RUN.pack(first, last) for first, last in pairs])
+
+
+def _pairs(data: bytes) -> list[tuple[int, int]]:
+    """(first, last) of the runs, which ascend and have gaps between them."""
     found = []
-    at = 0
-    while at < len(uids):
-        first = uids[at]
-        # in a run uid - position stays the same, behind it it is higher
-        end = bisect_left(range(at, len(uids)), True, key=lambda i: uids[i] - i > first - at) + at
-        found.append(_RUN.pack(first, end - at))
-        at = end
-    return b"".join(found)
+    least = 1
+    for first, last in _RUN.iter_unpack(data):
+        if first < least or last < first:
+            raise ValueError("UIDs")
+        found.append((first, last))
+        least = last + 2
+    return found
 
 
-def _numbers(runs: bytes, limit: int) -> array.array[int]:
+def _numbers(data: bytes, limit: int) -> array.array[int]:
     """The UIDs of the runs, ``limit`` at most."""
     found = array.array("I")
-    last = 0
-    for first, count in _RUN.iter_unpack(runs):
-        if first <= last or count == 0 or count > limit - len(found) or first + count > 1 << 32:
+    for first, last in _pairs(data):
+        if last - first >= limit - len(found):
             raise ValueError("UIDs")
-        found.extend(range(first, first + count))
-        last = first + count - 1
+        found.extend(range(first, last + 1))
     return found
 
 
@@ -227,7 +228,7 @@ def restore(session: Session, known: Known) -> None:
     folder = Folder(session.folders, known.name, known.path)
     folder.join()
     snapshot = Snapshot(known.uidvalidity, known.uidnext, known.uids, known.flags, known.keywords,
-                        frozenset(known.told_recent))
+                        known.told_recent)
     selected = session.selected = Selected(folder, snapshot, known.readonly)
     selected.keywords, selected.recent = known.words, known.recent
 

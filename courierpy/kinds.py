@@ -11,6 +11,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from courierpy.uidset import UidSet
+
 # System flags as bits, in no particular order; the store maps them to letters,
 # the wire to names.
 SEEN, ANSWERED, FLAGGED, DELETED, DRAFT = 1, 2, 4, 8, 16
@@ -65,7 +67,7 @@ class Snapshot:
     __slots__ = ("flags", "keywords", "recent", "uidnext", "uids", "uidvalidity")
 
     def __init__(self, uidvalidity: int, uidnext: int, uids: array[int], flags: bytes,
-                 keywords: Mapping[int, frozenset[bytes]], recent: frozenset[int]) -> None:
+                 keywords: Mapping[int, frozenset[bytes]], recent: UidSet) -> None:
         self.uidvalidity = uidvalidity
         self.uidnext = uidnext
         self.uids = uids
@@ -75,7 +77,7 @@ class Snapshot:
 
     def __repr__(self) -> str:
         return (f"Snapshot({self.uidvalidity}, {self.uidnext}, {list(self.uids)!r}, "
-                f"{self.flags!r}, {dict(self.keywords)!r}, {set(self.recent)!r})")
+                f"{self.flags!r}, {dict(self.keywords)!r}, {self.recent!r})")
 
 
 class FlagChange:

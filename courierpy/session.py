@@ -74,7 +74,7 @@ class Selected:
         self.readonly = readonly
         self.view = View.of(snapshot)
         self.keywords = keywords_used(snapshot.keywords)
-        self.recent = set(snapshot.recent)
+        self.recent = snapshot.recent
         self.behind = False
         self._recall: Recall | None = None
 
@@ -86,8 +86,7 @@ class Selected:
         return self._recall
 
     def recent_from(self, snapshot: Snapshot) -> None:
-        if snapshot.recent:
-            self.recent |= snapshot.recent
+        self.recent |= snapshot.recent
 
 
 class Session:

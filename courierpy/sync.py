@@ -115,7 +115,8 @@ def _update(session: Session, snapshot: Snapshot, expunges: bool, silent: Collec
     for uid in changes.new:
         if view.uids and uid < view.uids[-1]:
             raise Bye("The mailbox was renumbered, please open it again.", b"UNAVAILABLE")
-        view.add(uid, *_state(snapshot, uid), uid in selected.recent)
+        view.add(uid, *_state(snapshot, uid))
+    view.recent |= selected.recent.within(changes.new)
     if told_gone or changes.new:
         session.write(b"* %d EXISTS\r\n* %d RECENT\r\n" % (len(view), len(view.recent)))
 

@@ -12,10 +12,11 @@ from itertools import compress
 from operator import ne
 
 from courierpy.kinds import NO_KEYWORDS
+from courierpy.uidset import NO_UIDS, UidSet, runs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from courierpy.kinds import Snapshot
 
@@ -127,7 +128,7 @@ class View:
         self._shares = False
         self.flags = bytearray()
         self.keywords: dict[int, frozenset[bytes]] = {}
-        self.recent: set[int] = set()
+        self.recent = NO_UIDS
 
     @classmethod
     def of(cls, snapshot: Snapshot) -> View:
@@ -136,7 +137,7 @@ class View:
         view.share(snapshot)
         view.flags = bytearray(snapshot.flags)
         view.keywords = dict(snapshot.keywords)
-        view.recent = set(snapshot.recent)
+        view.recent = snapshot.recent
         return view
 
     def __len__(self) -> int:
@@ -169,23 +170,21 @@ class View:
         before it were forgotten."""
         rows = [self.seq(uid) - 1 for uid in uids]
         self._own()
-        for first, stop in _runs(rows):
-            del self.uids[first:stop]
-            del self.flags[first:stop]
+        for first, last in reversed(runs(rows)):
+            del self.uids[first:last + 1]
+            del self.flags[first:last + 1]
         for uid in uids if self.keywords else ():
             self.keywords.pop(uid, None)
-        self.recent.difference_update(uids)
+        self.recent -= UidSet.of(uids)
         return [row + 1 - before for before, row in enumerate(rows)]
 
-    def add(self, uid: int, bits: int, words: frozenset[bytes], recent: bool) -> int:
+    def add(self, uid: int, bits: int, words: frozenset[bytes]) -> int:
         """A message that the client is told of now.  UIDs only grow."""
         self._own()
         self.uids.append(uid)
         self.flags.append(bits)
         if words:
             self.keywords[uid] = words
-        if recent:
-            self.recent.add(uid)
         return len(self.uids)
 
     def set(self, seq: int, bits: int, words: frozenset[bytes]) -> None:
@@ -213,17 +212,6 @@ class View:
             stop = bisect_left(uids, high + 1, start) if high < 0xFFFFFFFF else len(uids)
             found += range(start + 1, stop + 1)
         return found
-
-
-def _runs(rows: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """(first, stop) of rows that follow one another, the last ones first."""
-    stop = len(rows)
-    while stop:
-        first = stop - 1
-        while first and rows[first - 1] == rows[first] - 1:
-            first -= 1
-        yield rows[first], rows[stop - 1] + 1
-        stop = first
 
 
 def keywords_used(keywords: Mapping[int, frozenset[bytes]]) -> list[bytes]:

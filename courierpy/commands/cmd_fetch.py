@@ -188,7 +188,7 @@ class _Chunk:
             bits = [view.flags[seq - 1] for seq in self.seqs]
         texts = list(map(out.FLAG_LISTS.__getitem__, bits))
         if view.keywords or view.recent:
-            words, recent = view.keywords, view.recent
+            words, recent = view.keywords, frozenset(view.recent.within(self.uids))
             for at, uid in enumerate(self.uids):
                 if uid in words or uid in recent:
                     texts[at] = out.flag_list(view.flags[self.seqs[at] - 1], view.words(uid), uid in recent)

@@ -22,7 +22,9 @@ from courierpy.maildir.index import SMALL
 from courierpy.maildir.keywords import Update
 from courierpy.maildir.names import SUFFIXES, base, bits_of, in_order, info
 from courierpy.maildir.scanner import Scanner, with_recent
+from courierpy.maildir.uiddb import MAX_UID
 from courierpy.proc import trim_memory
+from courierpy.uidset import NO_UIDS, UidSet
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -379,8 +381,8 @@ class Folder(Scanner):
             if self._readonly:
                 self._shown -= self._snapshot.recent
             else:
-                self._fresh += self._snapshot.recent
-            self._snapshot = with_recent(self._snapshot, frozenset())
+                self._fresh |= self._snapshot.recent
+            self._snapshot = with_recent(self._snapshot, NO_UIDS)
             self._entering = self._need_names().database
         else:
             database = self._database(True)
@@ -390,7 +392,7 @@ class Folder(Scanner):
                 unknown = holding.look(database, self._list_cur())[2]
             names = in_order(name for name in unknown if database.find(name) < 0)
             uids = range(database.uidnext, database.uidnext + len(names))
-            self._fresh = list(uids)
+            self._fresh = UidSet.of(uids)
             self._entering = database.extended(uids, names)
         return self._entering.uidnext
 
@@ -411,17 +413,17 @@ class Folder(Scanner):
         first = self._entering.uidnext
         uids = range(first, first + len(names))
         # \Recent is what nobody has dealt with: what came with flags is not
-        recent = [uid for uid, file in zip(uids, files, strict=True) if file.endswith(b":2,")]
+        recent = UidSet.of([uid for uid, file in zip(uids, files, strict=True) if file.endswith(b":2,")])
         if self.held is None:
             self._write(self._entering.extended(uids, names))
             if self._fresh or recent:
-                self.index.set_unclaimed([*self.index.unclaimed(), *self._fresh, *recent])
-            self._fresh = []
+                self.index.set_unclaimed(self.index.unclaimed() | self._fresh | recent)
+            self._fresh = NO_UIDS
             return
         more = self.held.extended(uids, names, files)
         self._write(more.database)
         self.held = more
-        self._fresh += recent
+        self._fresh |= recent
         for file in files:
             self.did(file, True)
 
@@ -431,7 +433,7 @@ class Folder(Scanner):
             self._keywords.forget(name)
         self._heard.everything, self._stamps = True, None
         assert self._entering is not None
-        self._fresh = [uid for uid in self._fresh if uid < self._entering.uidnext]
+        self._fresh -= UidSet([(self._entering.uidnext, MAX_UID)])
 
     def leave(self, uids: Sequence[int]) -> None:
         """Messages that we removed or moved away."""

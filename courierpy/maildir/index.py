@@ -25,11 +25,12 @@ from zlib import crc32
 from courierpy import log
 from courierpy.maildir.files import close, remove, write_all
 from courierpy.maildir.names import tmp_name
-from courierpy.maildir.uiddb import NAME, UidDb
+from courierpy.maildir.uiddb import MAX_UID, NAME, UidDb
+from courierpy.uidset import UidSet
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from courierpy.maildir.uiddb import Key
 
@@ -40,6 +41,7 @@ _HEAD = struct.Struct("=16sI IIII II qQqq Qqq q I")
 SMALL = 256                        # a folder with fewer messages may be read again: it needs no watch
 LOG_SLACK = 1 << 16                # octets of dead lines in the log before it is written anew
 SCRATCH_AGE = 3600                 # seconds after which a file that was never finished is garbage
+_RUN = re.compile(rb"(\d{1,10}):(\d{1,10})")
 _MARK = re.compile(rb"(?<=\n)= ([0-9a-f]{8})\n")
 
 
@@ -234,14 +236,15 @@ class Index:
 
     # -- recent messages that nobody was told of
 
-    def unclaimed(self) -> list[int]:
-        data = self._read(RECENT)
-        return [int(word) for word in data.split() if word.isdigit()] if data else []
+    def unclaimed(self) -> UidSet:
+        found = map(_RUN.fullmatch, (self._read(RECENT) or b"").split())
+        pairs = sorted((int(run[1]), int(run[2])) for run in found if run is not None)
+        return UidSet(pair for pair in pairs if 0 < pair[0] <= pair[1] <= MAX_UID)
 
-    def set_unclaimed(self, uids: Sequence[int]) -> None:
+    def set_unclaimed(self, uids: UidSet) -> None:
         """Call it under the folder's lock."""
         if uids:
-            self.replace(RECENT, [b"%d\n" % uid for uid in uids])
+            self.replace(RECENT, [b"%d:%d\n" % run for run in uids.runs])
         elif self.trusted():
             remove(self.file(RECENT))
 

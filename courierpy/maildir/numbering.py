@@ -22,6 +22,7 @@ from courierpy.maildir.keywords import Keywords
 from courierpy.maildir.locks import FolderLock
 from courierpy.maildir.uiddb import UidDb
 from courierpy.maildir.watch import Heard
+from courierpy.uidset import UidSet
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -197,11 +198,13 @@ class Numbering:
         return found
 
     def _count(self, stamps: Stamps | None) -> Status:
-        head = self.index.head() if stamps is not None else None
+        unclaimed = self.index.unclaimed()     # some of them may be gone since
+        columns = self.index.load() if unclaimed and stamps is not None else None
+        head = columns.head if columns is not None else self.index.head() if stamps is not None else None
         arrived = len(listing.files(self.new))
-        recent = arrived + len(self.index.unclaimed())
         if head is not None and stamps is not None and head.stamps.same_but_new(stamps):
-            return Status(head.count + arrived, recent, head.uidnext + arrived, head.uidvalidity,
+            recent = len(unclaimed.within(columns.database.uids)) if columns is not None else 0
+            return Status(head.count + arrived, recent + arrived, head.uidnext + arrived, head.uidvalidity,
                           head.unseen + arrived)
         database = self._database(False)
         if database is None:
@@ -215,5 +218,6 @@ class Numbering:
         seen = sum(map(SEEN.__and__, held.flags)) + sum(
             1 for file in unknown.values() if b"S" in file.rpartition(b":2,")[2] and b":2," in file)
         there = len(database) - len(missing) + len(unknown)
-        return Status(there + arrived, recent + len(unknown), database.uidnext + len(unknown) + arrived,
-                      database.uidvalidity, there + arrived - seen)
+        recent = len(unclaimed.within(database.uids) - UidSet.of([database.uids[row] for row in missing]))
+        return Status(there + arrived, recent + arrived + len(unknown),
+                      database.uidnext + len(unknown) + arrived, database.uidvalidity, there + arrived - seen)

@@ -29,6 +29,7 @@ from courierpy.maildir.numbering import Numbering
 from courierpy.maildir.readers import Readers
 from courierpy.maildir.uiddb import UidDb
 from courierpy.maildir.watch import Heard, Refused, Watch
+from courierpy.uidset import NO_UIDS, UidSet
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,9 +68,9 @@ class Scanner(Numbering):
         self._own: dict[bytes, tuple[bytes, bool]] = {}    # what we did last to each base name in cur/
         self._own_heard: dict[bytes, tuple[bytes, bool]] = {}
         self._looked = 0                        # when the last look began
-        self._fresh: list[int] = []             # numbered by us, and in no snapshot yet
+        self._fresh = NO_UIDS                   # numbered by us, and in no snapshot yet
         self._readonly = False                  # as the last scan was
-        self._shown: frozenset[int] = frozenset()          # recent, and left so for the next session
+        self._shown = NO_UIDS                   # recent, and left so for the next session
         self._stuck: frozenset[bytes] = frozenset()        # in new/, and cannot be moved
 
     def close(self, wait: bool = False) -> None:
@@ -145,7 +146,7 @@ class Scanner(Numbering):
             self._looked = looked
             if self._snapshot.recent:
                 # recent is told once, to the scan that found it
-                self._snapshot = with_recent(self._snapshot, frozenset())
+                self._snapshot = with_recent(self._snapshot, NO_UIDS)
             return self._snapshot
         # most changes need no number: a look without the lock will do, or will do as
         # soon as the session that holds it has numbered what is new
@@ -250,22 +251,23 @@ class Scanner(Numbering):
         self._stamps = stamps if stamps is not None and stamps == self._stamp() else None
         return True
 
-    def _recent(self, locked: bool, readonly: bool) -> frozenset[int] | None:
+    def _recent(self, locked: bool, readonly: bool) -> UidSet | None:
         """UIDs that our client is the first to see; None when the lock is needed to say so."""
         fresh, unclaimed = self._fresh, self.index.unclaimed()
         if readonly:
             if fresh:
-                self.index.set_unclaimed([*unclaimed, *fresh])
-            shown = frozenset(unclaimed).union(fresh)
+                self.index.set_unclaimed(unclaimed | fresh)
+            shown = unclaimed | fresh
             recent, self._shown = shown - self._shown, shown | self._shown
         else:
             if unclaimed and not locked:
                 return None
             if unclaimed:
-                self.index.set_unclaimed(())
-            recent = frozenset(unclaimed).union(fresh)
-        self._fresh = []
-        return recent
+                self.index.set_unclaimed(NO_UIDS)
+            recent = unclaimed | fresh
+        self._fresh = NO_UIDS
+        assert self.held is not None
+        return recent.within(self.held.database.uids)
 
     # -- three ways to know what is there
 
@@ -458,7 +460,7 @@ class Scanner(Numbering):
         more = self.held.extended(uids, names, list(map(unknown.__getitem__, names)))
         self._write(more.database)
         self.held = more
-        self._fresh += uids
+        self._fresh |= UidSet.of(uids)
         self._keywords_at = -1           # theirs may have been there before them
         return True
 
@@ -487,7 +489,7 @@ class Scanner(Numbering):
         self.words = words
         self._keywords_at = after if not after or listing.settled(after, time.time_ns()) else -1
 
-    def _make_snapshot(self, recent: frozenset[int]) -> None:
+    def _make_snapshot(self, recent: UidSet) -> None:
         """The snapshot of what is held; the one before if nothing differs."""
         assert self.held is not None
         before, database = self._snapshot, self.held.database
@@ -523,7 +525,7 @@ class Scanner(Numbering):
         held, missing, _ = holding.look(database, names)
         self.held = held.without(missing)
         self._read_keywords(False)
-        self._make_snapshot(frozenset())
+        self._make_snapshot(NO_UIDS)
 
     # -- what others may use
 
@@ -580,7 +582,7 @@ class Scanner(Numbering):
 _UNSEEN = bytes(not bits & SEEN for bits in range(256))
 
 
-def with_recent(old: Snapshot, recent: frozenset[int]) -> Snapshot:
+def with_recent(old: Snapshot, recent: UidSet) -> Snapshot:
     """The same, but for what is recent."""
     return Snapshot(old.uidvalidity, old.uidnext, old.uids, old.flags, old.keywords, recent)
 

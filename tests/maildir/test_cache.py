@@ -19,6 +19,7 @@ from courierpy.maildir import cache as caches
 from courierpy.maildir import segments
 from courierpy.maildir.cache import Cache
 from courierpy.maildir.index import Index
+from courierpy.uidset import UidSet
 
 VALIDITY = 700000001
 RULES = b"rules of this test.."
@@ -448,7 +449,7 @@ def test_nobody_else_may_read(folder: Path) -> None:
     old = os.umask(0)
     try:
         put(folder, 1)
-        Index(str(folder), "host").set_unclaimed([1])
+        Index(str(folder), "host").set_unclaimed(UidSet([(1, 1)]))
     finally:
         os.umask(old)
     assert (folder / "courierpyindex").stat().st_mode & 0o777 == 0o700

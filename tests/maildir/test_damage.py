@@ -16,6 +16,7 @@ from courierpy.kinds import FLAGGED, SEEN, FlagChange
 from courierpy.maildir import uiddb
 from courierpy.maildir.folder import Folder
 from courierpy.maildir.folders import Folders
+from courierpy.uidset import UidSet
 from tests.conftest import MAIL, fill
 from tests.realtime.windows import Window, over_pipe
 
@@ -89,7 +90,7 @@ def made(tmp_path: Path, count: int) -> Path:
     time.sleep(0.03)
     folder.scan()
     folder.close(wait=True)
-    folder.index.set_unclaimed([2])
+    folder.index.set_unclaimed(UidSet([(2, 2)]))
     return maildir
 
 

@@ -166,6 +166,22 @@ def test_recent_is_told_to_one(maildir: Path) -> None:
     assert sorted(seen) == [1, 2, 3]
 
 
+def test_recent_that_is_gone_is_counted_nowhere(maildir: Path) -> None:
+    """It came while no session was there, and went before one was."""
+    inbox(maildir).close()
+    visitor = Folders(str(maildir), host="host").open("INBOX")
+    before = set((maildir / "cur").iterdir())
+    assert add(visitor) == 4
+    (file,) = set((maildir / "cur").iterdir()) - before
+    assert add(visitor) == 5
+    file.unlink()
+    status = Folders(str(maildir), host="host").open("INBOX").status()
+    assert (status.messages, status.recent) == (4, 1)
+    snapshot = Folders(str(maildir), host="host").open("INBOX").scan()
+    assert list(snapshot.uids) == [1, 2, 3, 5]
+    assert list(snapshot.recent) == [5]
+
+
 def test_copy_and_move(tree: Folders) -> None:
     tree.create("INBOX.Sub")
     source, target = tree.open("INBOX"), tree.open("INBOX.Sub")

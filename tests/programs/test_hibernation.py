@@ -23,6 +23,7 @@ from courierpy.hibernate import Damaged, Known, pack, unpack
 from courierpy.listener import keeper, words
 from courierpy.listener.keeper import Keeper
 from courierpy.maildir.inotify import Inotify
+from courierpy.uidset import UidSet
 from tests.conftest import Server, account_ids, serving, until
 from tests.programs.test_renewal import children, renew, wait_log
 from tests.realtime.windows import Window, deliver, over_tcp
@@ -727,8 +728,8 @@ def states(draw: st.DrawFn) -> Known:
         known.flags = bytes(draw(st.integers(0, 31)) for _ in uids)
         some = st.sets(st.sampled_from(uids)) if uids else st.just(set[int]())
         known.keywords = {uid: draw(keyword_sets) for uid in draw(some)}
-        known.told_recent = draw(some)
-        known.recent = known.told_recent | draw(st.sets(st.integers(1, 100), max_size=3))
+        known.told_recent = UidSet.of(sorted(draw(some)))
+        known.recent = known.told_recent | UidSet.of(sorted(draw(st.sets(st.integers(1, 100), max_size=3))))
         known.words = draw(st.lists(st.binary(max_size=8), max_size=3))
     return known
 

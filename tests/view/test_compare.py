@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from courierpy.kinds import Snapshot
+from courierpy.uidset import NO_UIDS
 from courierpy.view import View, compare
 
 WORDS = st.frozensets(st.sampled_from([b"a", b"b", b"c"]), max_size=2)
@@ -17,7 +18,7 @@ FOLDERS = st.dictionaries(st.integers(1, 30), st.tuples(st.integers(0, 31), WORD
 def snapshot(folder: dict[int, tuple[int, frozenset[bytes]]]) -> Snapshot:
     uids = sorted(folder)
     return Snapshot(1, 31, array("I", uids), bytes(folder[uid][0] for uid in uids),
-                    {uid: folder[uid][1] for uid in uids if folder[uid][1]}, frozenset())
+                    {uid: folder[uid][1] for uid in uids if folder[uid][1]}, NO_UIDS)
 
 
 @given(FOLDERS, FOLDERS)
