@@ -160,9 +160,12 @@ class Session:
         try:
             if self.stopping:
                 raise Bye("Courier-IMAP server shut down by signal.")
-            if self.selected is not None and self.selected.folder.busy and timeout > REST \
-                    and not self.conn.wait((), REST):
-                self.selected.folder.rest()
+            if self.selected is not None and self.selected.folder.busy and timeout > REST:
+                try:
+                    return self.conn.read(REST)
+                except TimedOut:
+                    self.selected.folder.rest()
+                    timeout -= REST
             return self.conn.read(timeout)
         finally:
             self._waiting = False

@@ -13,7 +13,6 @@ import struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import Any
 
 # the masks of <sys/inotify.h>
@@ -62,21 +61,22 @@ class Inotify:
         number: int = self._binding.get_errno()
         return OSError(number, os.strerror(number), what)
 
-    def events(self) -> Iterator[tuple[int, int, bytes]]:
+    def events(self) -> list[tuple[int, int, bytes]]:
         """(watch, mask, name) of what there is to read now; the name is b"" for what is watched itself."""
+        found: list[tuple[int, int, bytes]] = []
         while True:
             try:
                 data = os.read(self.fd, READ_SIZE)
             except BlockingIOError:
-                return
+                return found
             at = 0
             while at < len(data):
                 number, mask, _, length = _EVENT.unpack_from(data, at)
                 at += _EVENT.size
-                yield number, mask, data[at:at + length].rstrip(b"\0")
+                found.append((number, mask, data[at:at + length].rstrip(b"\0")))
                 at += length
             if len(data) < READ_SIZE - LARGEST:
-                return                 # the kernel gives what it has, as far as it fits
+                return found           # the kernel gives what it has, as far as it fits
 
     def close(self) -> None:
         """Slow: the kernel waits until none of its threads can be using a watch, 8 ms and more."""

@@ -16,6 +16,7 @@ from courierpy.wire.numset import NumSet
 
 ERROR = "Error in IMAP command received by server."
 _TAG = re.compile(rb"[^\x00-\x20\x7f-\xff(){%*\"\\+]+")
+_HEAD = re.compile(rb"([^\x00-\x20\x7f-\xff(){%*\"\\+]+) ([A-Za-z]+)(?= |$)")     # most commands, at once
 _ATOM = re.compile(rb"[^\x00-\x20\x7f-\xff(){%*\"\\\]]+")
 _ASTRING = re.compile(rb"[^\x00-\x20\x7f-\xff(){%*\"\\]+")
 _PATTERN = re.compile(rb"[^\x00-\x20\x7f-\xff(){\"\\]+")
@@ -41,10 +42,15 @@ class Args:
         self.utf8 = utf8
         self.tag = b"*"
         self.command = b""
-        self.maybe_sp()
-        self.tag = self._match(_TAG)
-        self.sp()
-        self.command = self._match(_ATOM).upper()
+        head = _HEAD.match(self._text)
+        if head is not None:
+            self.tag, self.command = head[1], head[2].upper()
+            self._at = head.end()
+        else:
+            self.maybe_sp()
+            self.tag = self._match(_TAG)
+            self.sp()
+            self.command = self._match(_ATOM).upper()
         if self.command == b"UID":
             self.sp()
             self.command += b" " + self._match(_ATOM).upper()
