@@ -120,7 +120,7 @@ def _columns(uids: Sequence[int], names: Sequence[bytes],
              files: Sequence[bytes]) -> tuple[bytearray, dict[int, bytes]]:
     """(flags, odd names by UID) of messages with these base names and file names."""
     odd: dict[int, bytes] = {}
-    bits = [BITS_OF_SUFFIX.get(file[len(name):]) for name, file in zip(names, files, strict=True)]
+    bits = list(map(BITS_OF_SUFFIX.get, map(bytes.removeprefix, files, names)))
     if None in bits:
         for row, found in enumerate(bits):
             if found is None:

@@ -11,6 +11,7 @@ import os
 import re
 from array import array
 from bisect import bisect_right
+from io import BytesIO
 from itertools import accumulate, islice
 from operator import lt
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 NAME = "courierimapuiddb"
 MAX_UID = 0xFFFFFFFF
+PIECE = 1 << 14                    # lines that are made at a time: each is an object until they are joined
 _HEADER = re.compile(rb"1 (\d{1,10}) (\d{1,10})\s*")
 _LINES = re.compile(rb"(?:[1-9][0-9]* [^\s]+\n)*+")         # as servers write them
 
@@ -124,15 +126,21 @@ class UidDb:
 
     def extended(self, uids: Sequence[int], names: Sequence[bytes], uidnext: int = 0) -> UidDb:
         """With more messages, whose UIDs ascend from above those that are there."""
-        texts = [b"%d %s\n" % row for row in zip(uids, names, strict=True)]
-        all_uids = self.uids[:]
-        all_uids.extend(uids)
         assert self.body is not None
+        all_uids, lines = self.uids[:], self.lines[:]
+        all_uids.extend(uids)
         size = len(self.body) + len(self._tail)
-        lines = self.lines + array("I", accumulate(map(len, texts), initial=size))[:-1]
+        tail = BytesIO()
+        tail.write(self._tail)
+        for start in range(0, len(uids), PIECE):
+            rows = zip(uids[start:start + PIECE], names[start:start + PIECE], strict=True)
+            texts = [b"%d %s\n" % row for row in rows]
+            lines.extend(accumulate(map(len, texts), initial=size))
+            size = lines.pop()
+            tail.write(b"".join(texts))
         uidnext = max(uidnext, self.uidnext, uids[-1] + 1 if uids else 0)
         more = UidDb(self.uidvalidity, uidnext, all_uids, self.body, lines)
-        more._tail = self._tail + b"".join(texts)
+        more._tail = tail.getvalue()
         return more
 
     def without(self, rows: Sequence[int]) -> UidDb:
