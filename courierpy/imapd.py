@@ -215,13 +215,7 @@ class _Imapd:
 
     def _open_store(self) -> None:
         from courierpy.maildir.folders import Folders
-        settings = self.settings
-        locks = settings.text("IMAP_USELOCKS")
-        self.folders = Folders(
-            ".", locks=not locks or locks.startswith("1"),
-            keywords=settings.number("IMAP_KEYWORDS") != 0,
-            fsync=self._fsync(), trash=settings.text("IMAP_TRASHFOLDERNAME") or "Trash",
-            host=self.environ.get("HOSTNAME"), index_at=settings.text("IMAP_INDEXDIR"))
+        self.folders = Folders.of(self.settings, self.environ.get("HOSTNAME"))
 
     def _session(self) -> Session:
         assert self.folders is not None
@@ -236,14 +230,6 @@ class _Imapd:
             note = f"user={self.user}, ip=[{self.peer}], port=[{self.port}]"
             session.sleeper = Sleeper(session, int(door) if door.isdigit() else -1, after, self.started, note,
                                       woken)
-
-    def _fsync(self) -> str:
-        word = self.settings.text("IMAP_FSYNC").lower()
-        word = {"0": "never", "1": "optimized", "": "optimized"}.get(word, word)
-        if word not in ("never", "optimized", "always"):
-            log.warn(f"IMAP_FSYNC: never, optimized or always is expected, not {word}")
-            return "optimized"
-        return word
 
     def _record(self) -> None:
         """IMAPDEBUGFILE in the Maildir, if it is there already, gets the dialogue; a
@@ -272,6 +258,8 @@ class _Imapd:
         """A file server whose clock is elsewhere would break every age rule."""
         path = f"tmp/courier-imap.clockskew.chk.{os.getpid()}"
         try:
+            if os.major(os.stat("tmp").st_dev):
+                return             # a disk of our own, which has our clock
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644))
             skew = os.stat(path).st_mtime - time.time()
             os.unlink(path)

@@ -140,9 +140,7 @@ class Session:
         """How far into a message is looked."""
         if self._limits is None:
             from courierpy.message.mime import Limits
-            number = self.settings.number
-            self._limits = Limits(number("IMAP_MIME_PARTS"), number("IMAP_MIME_DEPTH"),
-                                  number("IMAP_HEADER_BYTES"))
+            self._limits = Limits.of(self.settings)
         return self._limits
 
     # -- ending

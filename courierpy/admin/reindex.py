@@ -88,14 +88,10 @@ class Reindex:
     """Of the Maildir in the working directory.  ``failed``: something was left undone."""
 
     def __init__(self, settings: Settings, kinds: Sequence[str]) -> None:
-        number = settings.number
-        locks = settings.text("IMAP_USELOCKS")
-        self.limits = Limits(number("IMAP_MIME_PARTS"), number("IMAP_MIME_DEPTH"),
-                             number("IMAP_HEADER_BYTES"))
+        self.limits = Limits.of(settings)
         self.kinds = kinds
         self.failed = False
-        self.tree = Folders(".", locks=not locks or locks.startswith("1"),
-                            keywords=number("IMAP_KEYWORDS") != 0, index_at=settings.text("IMAP_INDEXDIR"))
+        self.tree = Folders.of(settings, os.environ.get("HOSTNAME"))
 
     def _names(self) -> list[tuple[str, Folder]]:
         """Each folder that can be opened."""

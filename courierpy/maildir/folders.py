@@ -41,11 +41,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from courierpy.maildir.counts import Status
+    from courierpy.settings import Settings
 
 SUBSCRIBED = "courierimapsubscribed"
 HIGHEST = "courierpy-uidvalidity"
 EPOCH = 1_000_000_000              # Courier's UIDVALIDITY counts seconds from here
 ALONE_TRIES = 200                  # of 10 ms, for what takes less than one
+
+
+def _fsync(word: str) -> str:
+    word = {"0": "never", "1": "optimized", "": "optimized"}.get(word, word)
+    if word not in ("never", "optimized", "always"):
+        log.warn(f"IMAP_FSYNC: never, optimized or always is expected, not {word}")
+        return "optimized"
+    return word
 
 
 class Folders:
@@ -67,6 +76,15 @@ class Folders:
         self.counts = Counts(Index(root, self.host, place(root, index_at)))
         # stamp of the Maildir, what in it may be a folder, what of that is one
         self._listed: tuple[tuple[int, int], list[bytes], dict[bytes, str]] | None = None
+
+    @classmethod
+    def of(cls, settings: Settings, host: str | None = None) -> Folders:
+        """The Maildir in the working directory, as the settings say."""
+        locks = settings.text("IMAP_USELOCKS")
+        return cls(locks=not locks or locks.startswith("1"), keywords=settings.number("IMAP_KEYWORDS") != 0,
+                   fsync=_fsync(settings.text("IMAP_FSYNC").lower()),
+                   trash=settings.text("IMAP_TRASHFOLDERNAME") or "Trash", host=host,
+                   index_at=settings.text("IMAP_INDEXDIR"))
 
     def _path(self, name: str) -> str:
         return os.path.join(self.root, os.fsdecode(names.directory(name)))

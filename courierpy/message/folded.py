@@ -60,11 +60,6 @@ def inner_lines(root: Part) -> str:
     return _joined([lines(part.block) for part in root.walk() if part is not root])
 
 
-def whole(header: bytes, root: Part) -> str:
-    """What TEXT searches, of a message with this header block."""
-    return _joined([lines(header), body(root), inner_lines(root)])
-
-
 def body(root: Part) -> str:
     """The text parts, HTML without its tags, and the headers of inner messages."""
     texts = []

@@ -12,7 +12,6 @@ from courierpy.message.headers import wire_form
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
 
     from courierpy.message.mime import Limits, Part
 
@@ -120,9 +119,6 @@ class Message:
         """Values of a field, unfolded, in order."""
         return headers.values(self.block, name)
 
-    def headers_decoded(self, name: bytes) -> list[str]:
-        return [decode.words(value) for value in self.header(name)]
-
     def first_mailbox(self, name: bytes) -> str:
         """The part before the ``@`` of the first address in a field; "" without one."""
         for value in self.header(name):
@@ -191,34 +187,7 @@ class Message:
         """What BODY searches."""
         return folded.body(self.root)
 
-    def folded_text(self) -> str:
-        """What TEXT searches: the headers, the body, the headers of the parts."""
-        return folded.whole(self.block, self.root)
-
     def header_contains(self, name: bytes, text: str) -> bool:
         """Is ``text`` in some field of this name?  "" asks whether there is one."""
         have = self.folded_header(name)
         return have is not None and fold(text) in have
-
-    def body_contains(self, text: str) -> bool:
-        wanted = fold(text)
-        return not wanted or wanted in self.folded_body()
-
-    def text_contains(self, text: str) -> bool:
-        """In some header of the message or its parts, or in its text?"""
-        wanted = fold(text)
-        return (not wanted or wanted in folded.lines(self.block) or wanted in folded.body(self.root)
-                or wanted in folded.inner_lines(self.root))
-
-    def parts(self) -> Iterator[Part]:
-        """All parts, each before what is in it."""
-        return self.root.walk()
-
-    def text(self) -> Iterator[str]:
-        """The text parts, decoded; HTML without its tags; headers of inner messages."""
-        for part in self.parts():
-            if part.message is not None:
-                yield "\n".join([decode.words(value) for _, value in part.message.fields])
-            if part.kind == b"text":
-                text = decode.charset_text(part.octets(), part.charset)
-                yield decode.html_text(text) if part.subkind == b"html" else text

@@ -16,6 +16,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from courierpy.settings import Settings
+
 _TOKEN = re.compile(rb"[^\s()<>@,;:\\\"/\[\]?=]+")
 _TYPE = re.compile(rb"\s*([^\s()<>@,;:\\\"/\[\]?=]+)\s*/\s*([^\s()<>@,;:\\\"/\[\]?=]+)")
 _PARAM = re.compile(rb"""[\s;]*([^\s=;"]+)\s*=\s*("(?:[^"\\]|\\.)*"?|[^;]*)""", re.S)
@@ -37,6 +39,11 @@ class Limits:
         self.parts = parts
         self.depth = depth
         self.header = header
+
+    @classmethod
+    def of(cls, settings: Settings) -> Limits:
+        number = settings.number
+        return cls(number("IMAP_MIME_PARTS"), number("IMAP_MIME_DEPTH"), number("IMAP_HEADER_BYTES"))
 
 
 DEFAULT = Limits()

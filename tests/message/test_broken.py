@@ -10,6 +10,7 @@ from courierpy.kinds import Section
 from courierpy.message.message import Message, wire_form
 from courierpy.message.mime import Limits
 from courierpy.wire import out
+from tests.message.searched import in_text
 
 
 def shape(message: Message) -> object:
@@ -214,7 +215,7 @@ def test_nothing_takes_long(data: bytes) -> None:
     message.sent_time()
     for value in message.header(b"references"):
         message_ids(value)
-    assert not message.text_contains("nowhere to be found")
+    assert not in_text(message, "nowhere to be found")
 
 
 @pytest.mark.parametrize(("line", "wanted"), [

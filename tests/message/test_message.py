@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from courierpy.kinds import Section
 from courierpy.message.message import Message, wire_form
 from courierpy.wire import out
+from tests.message.searched import in_body, in_text
 
 NAMED = (b"From: Ann <ann@example.org>\nSubject: =?utf-8?q?caf=C3=A9?=\nMIME-Version: 1.0\n"
          b"Content-Type: multipart/mixed; boundary=b\n\npreamble\n--b\n\nfirst\n--b\n"
@@ -107,7 +108,7 @@ def test_any_bytes(data: bytes) -> None:
     assert body(message, (), b"HEADER") + body(message, (), b"TEXT") == body(message)
     for value in (message.envelope(), message.structure(extended=False), message.structure(extended=True)):
         assert out.render(value).startswith(b"(")
-    message.text_contains("x")
+    in_text(message, "x")
     message.sent_day()
 
 
@@ -149,10 +150,10 @@ def test_dates() -> None:
 def test_search_in_text() -> None:
     message = Message(NAMED)
     assert message.header_contains(b"subject", "CAFÉ")
-    assert message.body_contains("HTML")
-    assert not message.body_contains("<b>")
-    assert message.text_contains("ann@EXAMPLE")
-    assert not message.body_contains("ann@")
+    assert in_body(message, "HTML")
+    assert not in_body(message, "<b>")
+    assert in_text(message, "ann@EXAMPLE")
+    assert not in_body(message, "ann@")
 
 
 def test_a_message_leaves_nothing_for_the_collector() -> None:

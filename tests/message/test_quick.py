@@ -14,6 +14,7 @@ from courierpy.message.collation import fold, key
 from courierpy.message.message import Message, wire_form
 from courierpy.message.mime import Limits
 from courierpy.wire import out
+from tests.message.searched import everything, texts
 
 
 def joined(*pieces: bytes, size: int = 20) -> st.SearchStrategy[bytes]:
@@ -97,27 +98,27 @@ def test_line_ends_make_no_difference(data: bytes) -> None:
     one, two = Message(data), Message(wire_form(data))
     assert one.envelope_bytes() == two.envelope_bytes()
     assert one.structure_bytes(extended=True) == two.structure_bytes(extended=True)
-    assert [(part.kind, part.subkind) for part in one.parts()] == [
-        (part.kind, part.subkind) for part in two.parts()]
+    assert [(part.kind, part.subkind) for part in one.root.walk()] == [
+        (part.kind, part.subkind) for part in two.root.walk()]
     for part in ((1,), (2,), (1, 1), (2, 1)):
         for kind in (b"", b"MIME", b"HEADER", b"TEXT"):
             assert one.section(Section(part, kind)) == two.section(Section(part, kind))
-    assert list(one.text()) == list(two.text())
-    assert sorted(one.folded_text().split("\n")) == sorted(two.folded_text().split("\n"))
+    assert list(texts(one)) == list(texts(two))
+    assert sorted(everything(one).split("\n")) == sorted(everything(two).split("\n"))
 
 
 @settings(max_examples=300, deadline=None)
 @given(MESSAGES, LIMITS)
 def test_folded_texts(data: bytes, limits: Limits | None) -> None:
     message = made(data, limits)
-    assert message.folded_body() == "\n".join([fold(text) for text in message.text()])
-    blocks = [message.block, *[part.block for part in message.parts() if part is not message.root]]
+    assert message.folded_body() == "\n".join([fold(text) for text in texts(message)])
+    blocks = [message.block, *[part.block for part in message.root.walk() if part is not message.root]]
     wanted = {fold(f"{name.decode()}: {decode.words(value)}")
               for block in blocks for name, value in headers.fields(block)}
     wanted.update(message.folded_body().split("\n"))
-    assert set(message.folded_text().split("\n")) - {""} == wanted - {""}
+    assert set(everything(message).split("\n")) - {""} == wanted - {""}
     assert set(folded.lines(message.block).split("\n")) - {""} <= wanted
-    decoded = message.headers_decoded(b"subject")
+    decoded = list(map(decode.words, message.header(b"subject")))
     assert message.folded_header(b"subject") == ("\n".join(map(fold, decoded)) if decoded else None)
 
 

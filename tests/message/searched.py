@@ -1,0 +1,31 @@
+"""What SEARCH looks for a text in."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from courierpy.message import decode, folded
+from courierpy.message.collation import fold
+from courierpy.message.message import Message
+
+
+def everything(message: Message) -> str:
+    """As TEXT: the headers, the body, the headers of the parts."""
+    return "\n".join([folded.lines(message.block), message.folded_body(), folded.inner_lines(message.root)])
+
+
+def texts(message: Message) -> Iterator[str]:
+    """The text parts, decoded; HTML without its tags; headers of inner messages."""
+    for part in message.root.walk():
+        if part.message is not None:
+            yield "\n".join([decode.words(value) for _, value in part.message.fields])
+        if part.kind == b"text":
+            text = decode.charset_text(part.octets(), part.charset)
+            yield decode.html_text(text) if part.subkind == b"html" else text
+
+
+def in_body(message: Message, text: str) -> bool:
+    return fold(text) in message.folded_body()
+
+
+def in_text(message: Message, text: str) -> bool:
+    return fold(text) in everything(message)
