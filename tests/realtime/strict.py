@@ -174,10 +174,11 @@ class Client:
         if kill:
             if self.uids and not self.examined and self.rnd.random() < 0.6:
                 # in the middle of something, which may come to be or not
+                text = self.world.text().decode()
                 self.say(self.rnd.choice([
                     "k STORE 1:* +FLAGS (\\Flagged $Todo)", f"k MOVE {self.some()} {self.rnd.choice(BOXES)}",
                     f"k COPY {self.some()} {self.rnd.choice(BOXES)}", "k EXPUNGE",
-                    f"k APPEND INBOX {{40+}}\r\n{self.world.text().decode():40.40}"]))
+                    f"k APPEND INBOX {{{len(text)}+}}\r\n{text}"]))
                 time.sleep(self.rnd.random() * 0.01)
             self.world.talk.append(f"{self.number:2}! killed")
             self.world.killed.append(self.window.pid)

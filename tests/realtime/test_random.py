@@ -228,7 +228,7 @@ def test_without_the_lock_at_random(seed: int, tmp_path: Path) -> None:
         for box in BOXES:
             folder = world.maildir / os.fsdecode(names.directory(box))
             for file in (folder / "cur").iterdir():
-                assert WHOLE.fullmatch(file.read_bytes())
+                assert WHOLE.fullmatch(file.read_bytes()), file.read_bytes()
             again = over_pipe(world.maildir)
             assert f"* {len(os.listdir(folder / 'cur'))} EXISTS" in again.do(f"SELECT {box}")
             again.do("APPEND INBOX {4+}\r\nA: b")
