@@ -7,6 +7,7 @@ ours there because they run in a mount namespace.
 """
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 import signal
@@ -14,6 +15,7 @@ import socket
 import subprocess
 import sys
 import time
+import venv
 
 from bench import corpus, procs
 from bench.client import Client
@@ -154,6 +156,16 @@ class Courierpy(Server):
 
     def environ(self) -> dict[str, str]:
         return {"PYTHONPATH": self.library, "PATH": os.environ["PATH"]}
+
+    def installed(self) -> str:
+        """An interpreter with the package where an installer puts it, and with nothing else:
+        ours may have it as developers do, with a finder that is slow to load."""
+        place = os.path.join(self.folder, "installed")
+        if not os.path.exists(place):
+            venv.create(place, symlinks=True)
+            (packages,) = glob.glob(os.path.join(place, "lib", "python*", "site-packages"))
+            os.symlink(os.path.join(self.library, "courierpy"), os.path.join(packages, "courierpy"))
+        return os.path.join(place, "bin", "python")
 
     def start(self) -> None:
         path = os.path.join(self.folder, "userdb")

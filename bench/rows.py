@@ -9,7 +9,6 @@ import os
 import re
 import statistics
 import subprocess
-import sys
 import threading
 import time
 
@@ -415,12 +414,13 @@ def row_start(at: At) -> Figures:
     found = {}
     if isinstance(server, Courierpy):
         owner = None               # the interpreter may lie where only root may go
-        environ |= server.environ() | {"IMAP_MAILBOX_SANITY_CHECK": "0"}
+        environ["IMAP_MAILBOX_SANITY_CHECK"] = "0"
+        python = server.installed()
         script = os.path.join(server.folder, "start-imapd")
         with open(script, "w", encoding="utf-8") as file:      # what an installer writes for the command
             file.write("import sys\nfrom courierpy.imapd import run\nsys.exit(run())\n")
-        words = [sys.executable, script, maildir]
-        bare = [sys.executable, "-I", "-S", "-c", "import os, re, select, socket; os.write(1, b'* \\n')"]
+        words = [python, script, maildir]
+        bare = [python, "-I", "-S", "-c", "import os, re, select, socket; os.write(1, b'* \\n')"]
         found["20:python"] = 1000 * _start(bare, {"PATH": os.environ["PATH"]}, None)
     elif isinstance(server, Dovecot):
         words = ["/usr/lib/dovecot/imap", "-c", server.config()]
