@@ -23,9 +23,9 @@ serve: install
 	@$(BIN)/courierpy serve -C demo/imapd --port $(PORT)
 
 check: install
-	$(BIN)/ruff check courierpy tests bench
+	$(BIN)/ruff check courierpy tests bench tools
 	$(BIN)/mypy
-	$(BIN)/python -m courierpy.commands.build_index --check
+	$(BIN)/python -m tools.build_index --check
 	$(BIN)/python -m pytest -m 'not server and not clients and not peers'
 
 test: check
@@ -33,7 +33,7 @@ test: check
 	$(BIN)/python -m pytest -m 'server or clients or peers'
 
 index: install
-	$(BIN)/python -m courierpy.commands.build_index
+	$(BIN)/python -m tools.build_index
 
 bench: install
 	$(BIN)/python -m bench

@@ -9,20 +9,21 @@ from __future__ import annotations
 import os
 import time
 
-from courierpy import capability, log, proc
-from courierpy.conn import Conn, Gone, TimedOut
-from courierpy.errors import Bye
+from courierpy.imap import capability
+from courierpy.imap.grammar.framer import Frame
+from courierpy.imap.session import Session
 from courierpy.maildir.errors import StoreError
-from courierpy.session import Session
-from courierpy.settings import Settings, from_environ
-from courierpy.wire.framer import Frame
+from courierpy.model.replies import Bye
+from courierpy.system import log, proc
+from courierpy.system.conn import Conn, Gone, TimedOut
+from courierpy.system.settings import Settings, from_environ
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from courierpy.hibernate import Known, Woken
-    from courierpy.maildir.folders import Folders
+    from courierpy.hibernate.sleeper import Known, Woken
+    from courierpy.maildir.store import Folders
 
 MAX_CLOCK_SKEW = 30.0          # seconds between this host and the file server
 
@@ -48,12 +49,12 @@ def wake(woken: Woken, door: str, conn: Conn) -> int:
 
     ``door``: the descriptor that leads to the keeper, "" where nobody sleeps any more.
     """
-    from courierpy import hibernate
+    from courierpy.hibernate import sleeper
     try:
         known = woken.take()
     except Gone:
         return 0
-    except hibernate.Damaged as error:
+    except sleeper.Damaged as error:
         log.err(f"a connection that slept cannot go on: {error}")
         conn.write(b"* BYE [UNAVAILABLE] Please connect again.\r\n")
         try:
@@ -62,7 +63,7 @@ def wake(woken: Woken, door: str, conn: Conn) -> int:
             pass
         conn.end()
         return 0
-    daemon = _Imapd(["imapd"], hibernate.settings_of(known, door), conn)
+    daemon = _Imapd(["imapd"], sleeper.settings_of(known, door), conn)
     return _ends(daemon, lambda: daemon.go_on(woken, known))
 
 
@@ -124,7 +125,7 @@ class _Imapd:
 
     def go_on(self, woken: Woken, known: Known) -> int:
         """In the middle of an IDLE."""
-        from courierpy import hibernate
+        from courierpy.hibernate import sleeper
         self._who()
         proc.on_signal(self._on_signal)
         self.started = known.started
@@ -137,7 +138,7 @@ class _Imapd:
             raise Bye("The selected mailbox was deleted.", b"NONEXISTENT") from None
         self._open_store()
         session = self._session()
-        hibernate.restore(session, known)
+        sleeper.restore(session, known)
         self._sleeps(session, woken)
         session.serve(Frame([known.tag + b" IDLE"], []))
         self.finish("LOGOUT")
@@ -214,7 +215,7 @@ class _Imapd:
                           "uid or gid: ", b"ALERT", 1)
 
     def _open_store(self) -> None:
-        from courierpy.maildir.folders import Folders
+        from courierpy.maildir.store import Folders
         self.folders = Folders.of(self.settings, self.environ.get("HOSTNAME"))
 
     def _session(self) -> Session:
@@ -226,7 +227,7 @@ class _Imapd:
         """Where the listener gave us a way to its keeper, the process may end while the client idles."""
         door, after = self.environ.get("COURIERPY_KEEPER", ""), self.settings.number("IMAP_HIBERNATE")
         if woken is not None or door.isdigit() and after > 0 and self.conn.tls is None:
-            from courierpy.hibernate import Sleeper
+            from courierpy.hibernate.sleeper import Sleeper
             note = f"user={self.user}, ip=[{self.peer}], port=[{self.port}]"
             session.sleeper = Sleeper(session, int(door) if door.isdigit() else -1, after, self.started, note,
                                       woken)

@@ -10,13 +10,14 @@ import os
 import time
 from base64 import b64decode, b64encode
 
-from courierpy import capability, log, proc
 from courierpy.auth import Account, Rejected, Request, TemporaryFailure, check, with_domain
-from courierpy.conn import Conn, Gone, TimedOut
-from courierpy.errors import Bad, Bye, No
-from courierpy.settings import from_environ
-from courierpy.wire.args import ERROR, Args
-from courierpy.wire.framer import Frame, Framer, LiteralAhead, TooLong
+from courierpy.imap import capability
+from courierpy.imap.grammar.args import ERROR, Args
+from courierpy.imap.grammar.framer import Frame, Framer, LiteralAhead, TooLong
+from courierpy.model.replies import Bad, Bye, No
+from courierpy.system import log, proc
+from courierpy.system.conn import Conn, Gone, TimedOut
+from courierpy.system.settings import from_environ
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -242,7 +243,7 @@ class Login:
 
     def _handshake(self) -> None:
         """Octets that came before it are dropped; a failure ends the connection."""
-        from courierpy import tls
+        from courierpy.system import tls
         self.framer.rest()
         try:
             context = tls.server_context(from_environ(self.environ), self.environ.get("TCPLOCALIP", ""))

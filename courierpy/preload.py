@@ -13,9 +13,10 @@ import signal
 import socket
 from functools import partial
 
-from courierpy import imapd, imaplogin, proc
-from courierpy.conn import Conn
+from courierpy import imapd, imaplogin
 from courierpy.imaplogin import Login
+from courierpy.system import proc
+from courierpy.system.conn import Conn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,10 +26,11 @@ if TYPE_CHECKING:
     from courierpy.imaplogin import Start
 
 # traceback: a bug of ours is logged even where our files cannot be read
-MODULES = ("courierpy.auth.authdaemon", "courierpy.auth.sasl", "courierpy.hibernate", "courierpy.imapd",
-           "courierpy.maildir.folders", "courierpy.message", "courierpy.recall", "courierpy.tls", "datetime",
-           "html", "traceback", "unicodedata", "zlib", "encodings.ascii", "encodings.cp1252",
-           "encodings.iso8859_15", "encodings.latin_1", "encodings.utf_16_be", "encodings.utf_8")
+MODULES = ("courierpy.auth.authdaemon", "courierpy.auth.sasl", "courierpy.hibernate.sleeper",
+           "courierpy.imap.attributes", "courierpy.imapd", "courierpy.maildir.store", "courierpy.message",
+           "courierpy.system.tls", "datetime", "html", "traceback", "unicodedata", "zlib", "encodings.ascii",
+           "encodings.cp1252", "encodings.iso8859_15", "encodings.latin_1", "encodings.utf_16_be",
+           "encodings.utf_8")
 REHEARSALS = 12                # code is rewritten after eight calls
 SCRIPT = (b"a CAPABILITY\r\nb LOGIN rehearsal rehearsal\r\nc SELECT INBOX\r\nd UID FETCH 1:* (FLAGS)\r\n"
           b"e NOOP\r\nf LIST \"\" *\r\ng IDLE\r\nDONE\r\nh LOGOUT\r\n")
@@ -44,9 +46,9 @@ def preload() -> None:
     import gc
     import importlib
 
-    from courierpy import commands, ext
-    from courierpy.commands.index import COMMANDS
-    from courierpy.maildir import inotify
+    from courierpy.imap import commands, ext
+    from courierpy.imap.commands.index import COMMANDS
+    from courierpy.system import inotify
     for name in MODULES:
         importlib.import_module(name)
     try:

@@ -16,16 +16,16 @@ import socket
 import time
 from functools import partial
 
-from courierpy import log
-from courierpy.capability import starttls_offered
-from courierpy.conn import Conn
-from courierpy.listener import access, door, handover, pidfile, process, sockets
+from courierpy.hibernate.link import VARIABLE, Request, Sleepers
+from courierpy.imap.capability import starttls_offered
+from courierpy.listener import access, admission, children, handover, pidfile, sockets
 from courierpy.listener.options import Options, UsageError, parse_ports
-from courierpy.listener.sleepers import VARIABLE, Request, Sleepers
 from courierpy.listener.sockets import shown
-from courierpy.proc import ProcError, become, confine, execute, interpreter, is_ours, on_signal
-from courierpy.settings import from_environ
-from courierpy.tls import TlsError
+from courierpy.system import log
+from courierpy.system.conn import Conn
+from courierpy.system.proc import ProcError, become, confine, execute, interpreter, is_ours, on_signal
+from courierpy.system.settings import from_environ
+from courierpy.system.tls import TlsError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class Listener:
         self.maxprocs = options.number.get("maxprocs", 40)
         self.warn_at = options.number.get("warn", self.maxprocs - (self.maxprocs // 10 + 1))
         self.children: dict[int, tuple[str, float]] = {}
-        self.counts = door.Counts("maxperc" in options.number)
+        self.counts = admission.Counts("maxperc" in options.number)
         self.logger = 0                # pid of -stderrlogger
         self.helpers: Helpers | None = None
         self.sleepers: Sleepers | None = None
@@ -147,7 +147,7 @@ class Listener:
         signal.signal(signal.SIGCHLD, lambda number, frame: None)      # the descriptor wakes the loop
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         self._start_helpers(left)
-        process.drop_privileges(self.options.text)
+        children.drop_privileges(self.options.text)
         self._start_keeper(left)
         if self.in_process:
             from courierpy import preload
@@ -188,7 +188,7 @@ class Listener:
         self.rules = access.load(path) if path else {}
         settings = from_environ(self.environ)
         if "tls" in self.options.switches or (self.in_process and starttls_offered(settings, False)):
-            from courierpy import tls
+            from courierpy.system import tls
             tls.load(settings)
         if self.in_process:
             from courierpy import preload
@@ -211,10 +211,10 @@ class Listener:
         """-stderr is opened anew at SIGHUP; the pipe to -stderrlogger stays."""
         text = self.options.text
         if text.get("stderr", "socket") != "socket":
-            process.open_log(text["stderr"])
+            children.open_log(text["stderr"])
         if text.get("stderrlogger") and fresh:
             name = text.get("stderrloggername") or os.path.basename(self.program)
-            self.logger = process.start_logger(text["stderrlogger"], name)
+            self.logger = children.start_logger(text["stderrlogger"], name)
 
     def _start_helpers(self, left: handover.Handover | None) -> None:
         """Passwords are checked by processes of their own, started once."""
@@ -232,7 +232,7 @@ class Listener:
                   and from_environ(self.environ).number("IMAP_HIBERNATE") > 0)
         before = left.keeper if left is not None else None
         if wanted or before is not None:
-            from courierpy.maildir.inotify import Inotify, binding
+            from courierpy.system.inotify import Inotify, binding
             try:
                 binding()
             except OSError as error:
@@ -373,7 +373,7 @@ class Listener:
         """With a process or asleep: who sleeps must be able to wake."""
         return len(self.children) + (len(self.sleepers.asleep) if self.sleepers is not None else 0)
 
-    def _accept(self, listener: socket.socket, local: door.Address | None) -> None:
+    def _accept(self, listener: socket.socket, local: admission.Address | None) -> None:
         """``local``: our end's address; None when the socket has more than one."""
         try:
             fd, remote = listener._accept()  # type: ignore[attr-defined]
@@ -386,7 +386,7 @@ class Listener:
             try:
                 self._serve_only(fd)
                 status = self._child(remote[:2], local)
-            except door.Refused:
+            except admission.Refused:
                 status = 0
             except BaseException as error:  # the child must never return into the loop
                 log.crit(f"connection from {address}: {type(error).__name__}: {error}")
@@ -400,7 +400,7 @@ class Listener:
 
     def _serve_only(self, client: int, *more: int) -> None:
         door = () if self.sleepers is None else (self.sleepers.door.fileno(),)
-        process.serve_only(client, (*door, *more), self.above)
+        children.serve_only(client, (*door, *more), self.above)
 
     def _keeper_says(self) -> None:
         if self.sleepers is None:
@@ -439,7 +439,7 @@ class Listener:
                 os._exit(status)
         address, _ = self.sleepers.asleep.pop(request.number, ("", 0.0))
         if not address:                     # an earlier process was to wake it, and did not
-            address = door.peer(request.client)
+            address = admission.peer(request.client)
             if address:
                 self.counts.add(address, 1)
         request.close()
@@ -495,19 +495,19 @@ class Listener:
         """The sessions say BYE."""
         kept = self.sleepers.end() if self.sleepers is not None else set()
         pids = set(self.children) | ({self.trying[0]} - {0})
-        process.tell_all(pids)
-        process.wait_for(pids | kept | (self.helpers.stop() if self.helpers is not None else set()))
+        children.tell_all(pids)
+        children.wait_for(pids | kept | (self.helpers.stop() if self.helpers is not None else set()))
 
     # -- in the connection's process
 
-    def _child(self, remote: door.Address, local: door.Address | None) -> int:
+    def _child(self, remote: admission.Address, local: admission.Address | None) -> int:
         environ, options = self.environ, self.options
         via = ""
         if local is None or options.haproxy is not None:
             client = socket.socket(fileno=os.dup(0))
             local = client.getsockname()[:2]
             if options.haproxy is not None:
-                remote, local, via = door.behind_proxy(client, options.haproxy, remote, local)
+                remote, local, via = admission.behind_proxy(client, options.haproxy, remote, local)
             client.close()
         environ["TCPREMOTEIP"] = address = shown(remote[0])
         environ["TCPREMOTEPORT"] = str(remote[1])
@@ -516,29 +516,30 @@ class Listener:
         if via:
             environ["TCPREMOTEINFO"] = via
         try:
-            door.admit(options, self.rules, self.counts.of, address, environ)
-        except door.Refused as refused:
+            admission.admit(options, self.rules, self.counts.of, address, environ)
+        except admission.Refused as refused:
             text = options.text.get("denymsg")
             if text and refused.spoken:
                 os.write(1, text.encode() + b"\n")
             return 0
         if "nodnslookup" not in options.switches:
-            door.names(environ)
+            admission.names(environ)
         return self._serve(environ)
 
     def _woken(self, request: Request) -> int:
-        from courierpy import hibernate, imapd
+        from courierpy import imapd
+        from courierpy.hibernate import sleeper
         if self.options.text.get("stderr") == "socket":
             os.dup2(1, 2)
         become(request.uid, request.gid, None, request.groups)
-        return imapd.wake(hibernate.Woken(request.channel), self.environ.get(VARIABLE, ""), Conn(0, 1))
+        return imapd.wake(sleeper.Woken(request.channel), self.environ.get(VARIABLE, ""), Conn(0, 1))
 
     def _serve(self, environ: dict[str, str]) -> int:
         if self.options.text.get("stderr") == "socket":
             os.dup2(1, 2)
         conn = Conn(0, 1)
         if "tls" in self.options.switches:
-            from courierpy import tls
+            from courierpy.system import tls
             try:
                 context = tls.server_context(from_environ(environ), environ["TCPLOCALIP"])
                 environ.update(tls.handshake(conn, context, TLS_TIMEOUT))
@@ -554,7 +555,7 @@ class Listener:
         return CRASHED
 
 
-def _one_address(sock: socket.socket) -> door.Address | None:
+def _one_address(sock: socket.socket) -> admission.Address | None:
     """Where the socket listens; None for the wildcard."""
     address, port = sock.getsockname()[:2]
     return None if address in ("0.0.0.0", "::") else (address, port)

@@ -4,7 +4,7 @@ from __future__ import annotations
 import argparse
 
 from courierpy.admin import default_files, read_settings
-from courierpy.settings import TABLE, check
+from courierpy.system.settings import TABLE, check
 
 
 def main(words: list[str]) -> int:

@@ -12,13 +12,14 @@ import sys
 import time
 from contextlib import contextmanager, nullcontext
 
-from courierpy.maildir import dovecot, names, uiddb
-from courierpy.maildir.dovecot import Dotlock, Uidlist
+from courierpy.maildir import names
 from courierpy.maildir.errors import StoreError, trouble
 from courierpy.maildir.files import remove, replace, sync_directory
-from courierpy.maildir.folders import SUBSCRIBED, Folders
-from courierpy.maildir.keywords import DIRECTORY, Keywords
+from courierpy.maildir.formats import dovecot, uiddb
+from courierpy.maildir.formats.dovecot import Dotlock, Uidlist
+from courierpy.maildir.formats.keywordlist import DIRECTORY, Keywords
 from courierpy.maildir.locks import FolderLock
+from courierpy.maildir.store import SUBSCRIBED, Folders
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

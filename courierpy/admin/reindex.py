@@ -16,21 +16,21 @@ from array import array
 
 from courierpy.admin import default_files, read_settings
 from courierpy.admin.convert import inside
-from courierpy.maildir import uiddb
-from courierpy.maildir.cache import PREFIX, Cache
+from courierpy.imap.attributes import KINDS, Recall, rules
 from courierpy.maildir.errors import StoreError, Vanished
 from courierpy.maildir.files import remove_tree
-from courierpy.maildir.folders import Folders
+from courierpy.maildir.formats import uiddb
+from courierpy.maildir.index.valuecache import PREFIX, Cache
+from courierpy.maildir.store import Folders
 from courierpy.message.mime import Limits
 from courierpy.preload import MODULES
-from courierpy.recall import KINDS, Recall, rules
-from courierpy.settings import Settings
+from courierpy.system.settings import Settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from courierpy.maildir.folder import Folder
+    from courierpy.maildir.mailbox import Folder
 
 FETCH = ("envelope", "structure", "size", "date")
 SEARCH = ("find-from", "find-to", "find-cc", "find-bcc", "find-subject", "day")

@@ -10,8 +10,8 @@ import signal
 import sys
 
 from courierpy.admin import default_files, read_settings
-from courierpy.proc import interpreter
-from courierpy.settings import Settings, SettingsError, check, parse_file
+from courierpy.system.proc import interpreter
+from courierpy.system.settings import Settings, SettingsError, check, parse_file
 
 KEPT = ("PATH", "PYTHONPATH", "TZ", "LANG")     # of our own environment
 
@@ -52,7 +52,8 @@ def main(words: list[str]) -> int:
 
 def run() -> None:
     """One listener: ``plain|tls PORT FILE...``; an empty PORT is that of the settings."""
-    from courierpy import log, tcpd
+    from courierpy import tcpd
+    from courierpy.system import log
     kind, port, *files = sys.argv[1:]
     values: dict[str, str] = {}
     try:

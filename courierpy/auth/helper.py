@@ -11,9 +11,9 @@ import signal
 import socket
 import time
 
-from courierpy import log
 from courierpy.auth import Rejected, TemporaryFailure, check
 from courierpy.auth.protocol import parse_request, render_account
+from courierpy.system import log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

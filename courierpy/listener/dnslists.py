@@ -1,7 +1,7 @@
 """DNS lists of ``-block`` and ``-allow`` (extra ``dns``: dnspython)."""
 from __future__ import annotations
 
-from courierpy import log
+from courierpy.system import log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,14 +5,14 @@ import os
 import re
 import time
 
-from courierpy.kinds import NO_KEYWORDS
 from courierpy.maildir.errors import StoreError, trouble
 from courierpy.maildir.files import read_header, remove, write_all
 from courierpy.maildir.names import tmp_name
+from courierpy.model.flags import NO_KEYWORDS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from courierpy.maildir.folder import Folder
+    from courierpy.maildir.mailbox import Folder
 
 
 class Draft:

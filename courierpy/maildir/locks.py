@@ -26,11 +26,11 @@ import errno
 import os
 import time
 
-from courierpy import log
 from courierpy.maildir.errors import Busy, FolderMissing, StoreError, trouble
 from courierpy.maildir.files import write_all
-from courierpy.maildir.inotify import IN_DELETE, IN_MOVED_FROM, IN_ONLYDIR, IN_Q_OVERFLOW, Inotify
 from courierpy.maildir.names import tmp_name
+from courierpy.system import log
+from courierpy.system.inotify import IN_DELETE, IN_MOVED_FROM, IN_ONLYDIR, IN_Q_OVERFLOW, Inotify
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ import os
 import re
 import time
 
-from courierpy.kinds import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN
 from courierpy.maildir.errors import NameInvalid
+from courierpy.model.flags import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,17 +10,17 @@ from __future__ import annotations
 import errno
 import os
 
-from courierpy.kinds import NO_KEYWORDS
 from courierpy.maildir.errors import DiskTrouble, StoreError, Vanished, trouble
 from courierpy.maildir.files import Directory, remove
 from courierpy.maildir.names import SUFFIXES, base, tmp_name, unique_name
+from courierpy.model.flags import NO_KEYWORDS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from courierpy.maildir.draft import Draft
-    from courierpy.maildir.folder import Folder
+    from courierpy.maildir.mailbox import Folder
 
     Bring = Callable[[bytes, bytes], None]
 

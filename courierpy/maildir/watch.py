@@ -10,7 +10,9 @@ import errno
 import os
 import select
 
-from courierpy.maildir.inotify import (
+from courierpy.maildir.formats.keywordlist import DIRECTORY
+from courierpy.maildir.formats.uiddb import NAME
+from courierpy.system.inotify import (
     IN_CLOSE_WRITE,
     IN_CREATE,
     IN_DELETE,
@@ -22,8 +24,6 @@ from courierpy.maildir.inotify import (
     Inotify,
     NotInstalled,
 )
-from courierpy.maildir.keywords import DIRECTORY
-from courierpy.maildir.uiddb import NAME
 
 LIMITS = {errno.EMFILE: "the limit fs.inotify.max_user_instances is reached",
           errno.ENFILE: "the limit of open files is reached",

@@ -5,10 +5,25 @@ that files with LF and files with CRLF are both served right.
 """
 from __future__ import annotations
 
-from courierpy.kinds import Section
-from courierpy.message import address, decode, folded, headers, mime, rendered, sent, subject, threads, values
+from courierpy.message import (
+    address,
+    decode,
+    headers,
+    mime,
+    rendered,
+    subject,
+    threads,
+    values,
+)
+from courierpy.message import (
+    dateheader as sent,
+)
+from courierpy.message import (
+    searchtext as folded,
+)
 from courierpy.message.collation import fold, key
 from courierpy.message.headers import wire_form
+from courierpy.model.section import Section
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from courierpy.settings import Settings
+    from courierpy.system.settings import Settings
 
 _TOKEN = re.compile(rb"[^\s()<>@,;:\\\"/\[\]?=]+")
 _TYPE = re.compile(rb"\s*([^\s()<>@,;:\\\"/\[\]?=]+)\s*/\s*([^\s()<>@,;:\\\"/\[\]?=]+)")

@@ -5,9 +5,9 @@ is the plain statement of what the reply says.
 """
 from __future__ import annotations
 
-from courierpy.kinds import Run
 from courierpy.message import address, decode, mime
 from courierpy.message.headers import wire_form
+from courierpy.model.section import Run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

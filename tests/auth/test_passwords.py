@@ -24,7 +24,7 @@ from courierpy.auth import hmacstate, passwords
     "{BLF-CRYPT}" + passlib.hash.bcrypt.using(rounds=4).hash("password"),
     passlib.hash.bcrypt.using(rounds=4, ident="2y").hash("password"),
     passlib.hash.argon2.using(rounds=1, memory_cost=64).hash("password"),
-])
+], ids=lambda stored: stored[:4])
 def test_scheme(stored: str) -> None:
     assert passwords.verify(stored, "password")
     assert not passwords.verify(stored, "Password")

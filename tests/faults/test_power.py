@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from courierpy import settings
+from courierpy.system import settings
 from tests.faults.operations import BY_NAME, OPERATIONS, Added, Moved
 from tests.faults.sweep import Ground
 

@@ -5,11 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from courierpy import capability
-from courierpy.commands import build_index
-from courierpy.ext.index import CAPABILITIES
-from courierpy.proc import interpreter
+from courierpy.imap import capability
+from courierpy.imap.ext.index import CAPABILITIES
+from courierpy.system.proc import interpreter
 from tests.conftest import plain_environ
+from tools import build_index
 
 HOUSE = Path(__file__).resolve().parents[2]
 HEAVY = ("typing", "dataclasses", "logging", "argparse", "email", "ssl", "asyncio", "random", "threading",
@@ -24,7 +24,7 @@ def test_a_bare_session_loads_no_heavy_module(maildir: Path) -> None:
                            f"import sys; sys.path.insert(0, {str(HOUSE)!r})\n" + program, str(maildir)],
                           input=b"a LOGOUT\r\n", capture_output=True, env=plain_environ(), check=True)
     loaded = done.stderr.decode().rpartition("loaded ")[2].split()
-    assert "courierpy.session" in loaded
+    assert "courierpy.imap.session" in loaded
     assert [name for name in HEAVY if name in loaded] == []
 
 
@@ -44,7 +44,7 @@ def test_the_listener_loads_all_before_the_first_connection_and_nothing_heavy(tm
                           env=plain_environ(TMPDIR=str(tmp_path)))
     assert done.returncode == 0, done.stderr
     loaded, late = (line.split()[1:] for line in done.stdout.splitlines())
-    assert "courierpy.session" in loaded
+    assert "courierpy.imap.session" in loaded
     assert [name for name in NEVER_IN_THE_LISTENER if name in loaded] == []
     assert late == []
     assert list(tmp_path.iterdir()) == []                  # what it was rehearsed on is gone

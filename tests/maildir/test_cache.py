@@ -15,11 +15,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from courierpy.maildir import cache as caches
-from courierpy.maildir import segments
-from courierpy.maildir.cache import Cache
-from courierpy.maildir.index import Index
-from courierpy.uidset import UidSet
+from courierpy.maildir.index import segments
+from courierpy.maildir.index import valuecache as caches
+from courierpy.maildir.index.columns import Index
+from courierpy.maildir.index.valuecache import Cache
+from courierpy.model.uidset import UidSet
 
 VALIDITY = 700000001
 RULES = b"rules of this test.."

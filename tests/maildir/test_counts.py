@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from courierpy.kinds import SEEN, FlagChange
 from courierpy.maildir.errors import FolderMissing
-from courierpy.maildir.folders import Folders
+from courierpy.maildir.store import Folders
+from courierpy.model.flags import SEEN, FlagChange
 
 FILE = "courierpyindex/counts"
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from courierpy.kinds import FLAGGED, SEEN, FlagChange
-from courierpy.maildir import uiddb
-from courierpy.maildir.folder import Folder
-from courierpy.maildir.folders import Folders
-from courierpy.uidset import UidSet
+from courierpy.maildir.formats import uiddb
+from courierpy.maildir.mailbox import Folder
+from courierpy.maildir.store import Folders
+from courierpy.model.flags import FLAGGED, SEEN, FlagChange
+from courierpy.model.uidset import UidSet
 from tests.conftest import MAIL, fill
 from tests.realtime.windows import Window, over_pipe
 

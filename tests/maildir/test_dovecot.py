@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from courierpy.admin import convert
-from courierpy.maildir import dovecot
 from courierpy.maildir.errors import Busy, StoreError
-from courierpy.maildir.folders import Folders
-from courierpy.wire import utf7
+from courierpy.maildir.formats import dovecot
+from courierpy.maildir.store import Folders
+from courierpy.model import utf7
 
 VERSION_3 = (b"3 V1795570068 N3 Ga042c9269439066b574a000083ecc375\n"
              b"1 W20 S17 P0001.uidl:x :100.a,S=17\n"

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from courierpy.kinds import DELETED, FLAGGED, SEEN, FlagChange
-from courierpy.maildir import listing, watch
-from courierpy.maildir.folder import Folder
-from courierpy.maildir.folders import Folders
-from courierpy.maildir.held import Held, look, replay
-from courierpy.maildir.inotify import Inotify
-from courierpy.maildir.uiddb import UidDb
+from courierpy.maildir import directory, watch
+from courierpy.maildir.contents import Held, look, replay
+from courierpy.maildir.formats.uiddb import UidDb
+from courierpy.maildir.mailbox import Folder
+from courierpy.maildir.store import Folders
 from courierpy.maildir.watch import Heard, Watch
+from courierpy.model.flags import DELETED, FLAGGED, SEEN, FlagChange
+from courierpy.system.inotify import Inotify
 from tests.conftest import fill
 
 BASES = [b"1.M1P1.host", b"2.M2P1.host,S=9", b"3.x:y", b"4", b"\xff 5"]
@@ -96,7 +96,7 @@ class Model:
         replayed = None if self.heard.everything else replay(self.held, self.heard, self.own)
         if replayed is None:
             self.listed += 1
-            held, missing, unknown = look(self.held.database, listing.files(os.fsdecode(self.cur)))
+            held, missing, unknown = look(self.held.database, directory.files(os.fsdecode(self.cur)))
             self.held = held.without(missing)
         else:
             self.held = self.held.without(replayed.gone)
@@ -106,7 +106,7 @@ class Model:
         self.own.clear()
 
     def check(self) -> None:
-        held, missing, unknown = look(self.held.database, listing.files(os.fsdecode(self.cur)))
+        held, missing, unknown = look(self.held.database, directory.files(os.fsdecode(self.cur)))
         assert (missing, unknown) == ([], {})
         count = len(self.held.database)
         assert [self.held.file(row) for row in range(count)] == [held.file(row) for row in range(count)]

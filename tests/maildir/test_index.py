@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from courierpy.maildir import index as indexes
-from courierpy.maildir.folders import Folders
-from courierpy.maildir.index import SMALL, Columns, Head, Index, Stamps, place
-from courierpy.maildir.uiddb import UidDb
+from courierpy.maildir.formats.uiddb import UidDb
+from courierpy.maildir.index import columns as indexes
+from courierpy.maildir.index.columns import SMALL, Columns, Head, Index, Stamps, place
+from courierpy.maildir.store import Folders
 from tests.conftest import account_ids, fill
 from tests.maildir.test_cache import dying, in_child
 

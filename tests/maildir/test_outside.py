@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from courierpy.maildir import names, uiddb
+from courierpy.maildir import names
+from courierpy.maildir.formats import uiddb
 from tests.conftest import fill
 from tests.realtime.windows import over_pipe
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from courierpy import proc, recall
-from courierpy.maildir.folders import Folders
+from courierpy.imap import attributes
+from courierpy.maildir.store import Folders
 from courierpy.message.mime import Limits
+from courierpy.system import proc
 
 COUNT = 40
 KINDS = ["size", "structure", "find-subject", "date"]
@@ -31,14 +32,14 @@ def values(path: Path, gone: tuple[int, ...] = ()) -> tuple[list[list[bytes | No
     snapshot = opened.scan()
     for number in gone:
         (path / "cur" / f"17{number:08}.M1P1.host:2,").unlink(missing_ok=True)
-    known = recall.Recall(opened, Limits())
+    known = attributes.Recall(opened, Limits())
     found = known.take(KINDS, snapshot.uids, known=False)
     return found, known.lost
 
 
 @pytest.mark.parametrize("gone", [(), (1, 7, 8, 40)])
 def test_several_processes(folder: Path, monkeypatch: pytest.MonkeyPatch, gone: tuple[int, ...]) -> None:
-    monkeypatch.setattr(recall, "MANY", dict.fromkeys(recall.MANY, COUNT))
+    monkeypatch.setattr(attributes, "MANY", dict.fromkeys(attributes.MANY, COUNT))
     started: list[object] = []
     real = proc.elsewhere
 
@@ -66,7 +67,7 @@ def test_several_processes(folder: Path, monkeypatch: pytest.MonkeyPatch, gone: 
 def test_a_process_that_fails(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its share is computed here."""
     plain = values(folder)
-    monkeypatch.setattr(recall, "MANY", dict.fromkeys(recall.MANY, COUNT))
+    monkeypatch.setattr(attributes, "MANY", dict.fromkeys(attributes.MANY, COUNT))
     monkeypatch.setattr(proc, "processors", lambda: 4)
     real = proc.elsewhere
     failing = iter([True, False, True])
@@ -80,7 +81,7 @@ def test_a_process_that_fails(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_no_process_can_be_had(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = values(folder)
-    monkeypatch.setattr(recall, "MANY", dict.fromkeys(recall.MANY, COUNT))
+    monkeypatch.setattr(attributes, "MANY", dict.fromkeys(attributes.MANY, COUNT))
     monkeypatch.setattr(proc, "processors", lambda: 2)
 
     def fork() -> int:

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from courierpy.kinds import ANSWERED, DELETED, DRAFT, FLAGGED, NO_KEYWORDS, SEEN, FlagChange
-from courierpy.maildir import errors, uiddb
-from courierpy.maildir.folder import Folder
-from courierpy.maildir.folders import Folders
+from courierpy.maildir import errors
+from courierpy.maildir.formats import uiddb
+from courierpy.maildir.mailbox import Folder
+from courierpy.maildir.store import Folders
 from courierpy.message.message import Message, wire_form
+from courierpy.model.flags import ANSWERED, DELETED, DRAFT, FLAGGED, NO_KEYWORDS, SEEN, FlagChange
 from tests.conftest import fill
 
 

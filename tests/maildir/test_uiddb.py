@@ -4,7 +4,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from courierpy.maildir.uiddb import UidDb, parse
+from courierpy.maildir.formats.uiddb import UidDb, parse
 
 VALIDITY = 700000001
 # how many messages come, or which of those that are there go, or that somebody wants the lines in one run

@@ -3,14 +3,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from courierpy.message import decode, folded
+from courierpy.message import decode, searchtext
 from courierpy.message.collation import fold
 from courierpy.message.message import Message
 
 
 def everything(message: Message) -> str:
     """As TEXT: the headers, the body, the headers of the parts."""
-    return "\n".join([folded.lines(message.block), message.folded_body(), folded.inner_lines(message.root)])
+    return "\n".join([searchtext.lines(message.block), message.folded_body(),
+                      searchtext.inner_lines(message.root)])
 
 
 def texts(message: Message) -> Iterator[str]:

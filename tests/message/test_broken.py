@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from courierpy.kinds import Section
+from courierpy.imap.grammar import out
 from courierpy.message.message import Message, wire_form
 from courierpy.message.mime import Limits
-from courierpy.wire import out
+from courierpy.model.section import Section
 from tests.message.searched import in_text
 
 

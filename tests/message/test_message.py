@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from courierpy.kinds import Section
+from courierpy.imap.grammar import out
 from courierpy.message.message import Message, wire_form
-from courierpy.wire import out
+from courierpy.model.section import Section
 from tests.message.searched import in_body, in_text
 
 NAMED = (b"From: Ann <ann@example.org>\nSubject: =?utf-8?q?caf=C3=A9?=\nMIME-Version: 1.0\n"

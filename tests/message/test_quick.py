@@ -8,12 +8,24 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from courierpy.kinds import Section
-from courierpy.message import address, decode, folded, headers, mime, rendered, sent
+from courierpy.imap.grammar import out
+from courierpy.message import (
+    address,
+    decode,
+    headers,
+    mime,
+    rendered,
+)
+from courierpy.message import (
+    dateheader as sent,
+)
+from courierpy.message import (
+    searchtext as folded,
+)
 from courierpy.message.collation import fold, key
 from courierpy.message.message import Message, wire_form
 from courierpy.message.mime import Limits
-from courierpy.wire import out
+from courierpy.model.section import Section
 from tests.message.searched import everything, texts
 
 

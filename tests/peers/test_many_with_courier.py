@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from courierpy.maildir import names, uiddb
+from courierpy.maildir import names
+from courierpy.maildir.formats import uiddb
 from tests.conftest import fill, need
 from tests.realtime.windows import Window, deliver, over_pipe, over_program
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from courierpy import conn as conns
-from courierpy.conn import Conn, TimedOut
+from courierpy.system import conn as conns
+from courierpy.system.conn import Conn, TimedOut
 
 
 @pytest.fixture

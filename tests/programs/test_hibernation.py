@@ -18,12 +18,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from courierpy import hibernate
-from courierpy.hibernate import Damaged, Known, pack, unpack
-from courierpy.listener import keeper, words
-from courierpy.listener.keeper import Keeper
-from courierpy.maildir.inotify import Inotify
-from courierpy.uidset import UidSet
+from courierpy.hibernate import keeper, protocol, sleeper
+from courierpy.hibernate.keeper import Keeper
+from courierpy.hibernate.sleeper import Damaged, Known, pack, unpack
+from courierpy.model.uidset import UidSet
+from courierpy.system.inotify import Inotify
 from tests.conftest import Server, account_ids, serving, until
 from tests.programs.test_renewal import children, renew, wait_log
 from tests.realtime.windows import Window, deliver, over_tcp
@@ -571,21 +570,21 @@ LATER = float(int(time.monotonic()) + 1000)
 
 
 def record(note: bytes, known: bytes, due: float = LATER, every: int = 1) -> bytes:
-    return words.RECORD.pack(due, every, 7, 0.0, len(note), len(known)) + note + known
+    return protocol.RECORD.pack(due, every, 7, 0.0, len(note), len(known)) + note + known
 
 
 def test_an_offer(bench: Bench, tmp_path: Path) -> None:
     """The kernel says who makes it, and the listener hears of it before its process may end."""
     (tmp_path / "cur").mkdir()
     with _opened(tmp_path / "cur", os.O_RDONLY) as fd:
-        assert bench.offer(fd, kinds=b"c", say=record(b"who", b"what")) == words.KEPT + words.GOOD
+        assert bench.offer(fd, kinds=b"c", say=record(b"who", b"what")) == protocol.KEPT + protocol.GOOD
     (entry,) = bench.keeper.entries.values()
     assert (entry.uid, entry.gid) == account_ids()
     if os.getuid() == 0:
         assert 4711 in entry.groups
         assert set(entry.groups) <= {account_ids()[1], 4711}
     assert (entry.note, entry.known, entry.sent) == (b"who", b"what", 7)
-    assert words.SLEPT.unpack(bench.link.recv(100)) == (b"S", entry.number, entry.pid)
+    assert protocol.SLEPT.unpack(bench.link.recv(100)) == (b"S", entry.number, entry.pid)
     (tmp_path / "cur" / "x").touch()
     bench.keeper._changes()
     entry.kept_at -= keeper.APART
@@ -595,9 +594,9 @@ def test_an_offer(bench: Bench, tmp_path: Path) -> None:
     data, fds, _, _ = socket.recv_fds(bench.link, 1000, 4)
     for fd in fds:
         os.close(fd)
-    letter, number, uid, gid, count = words.WAKE.unpack_from(data)
+    letter, number, uid, gid, count = protocol.WAKE.unpack_from(data)
     assert (letter, number, uid, gid) == (b"W", entry.number, *account_ids())
-    assert struct.unpack_from(f"!{count}I", data, words.WAKE.size) == entry.groups
+    assert struct.unpack_from(f"!{count}I", data, protocol.WAKE.size) == entry.groups
 
 
 @contextmanager
@@ -638,8 +637,8 @@ def test_who_thinks_better_of_it_keeps_the_client(bench: Bench) -> None:
     """It hangs up before all is said."""
     for said in (b"", record(b"who", b"what")[:-1], b"x", record(b"who", b"what") + b"x",
                  record(b"who", b"what", due=float("nan")), record(b"who", b"what", due=1e300),
-                 words.RECORD.pack(0.0, 0, 0, 0.0, 1, words.MAX_KNOWN)):
-        assert bench.offer(say=said)[:1] == words.KEPT
+                 protocol.RECORD.pack(0.0, 0, 0, 0.0, 1, protocol.MAX_KNOWN)):
+        assert bench.offer(say=said)[:1] == protocol.KEPT
         assert bench.keeper.entries == {}
     assert bench.client.send(b"x") == 1
 
@@ -650,9 +649,9 @@ def test_any_octets_are_a_record_or_refused(before: bytes, known: bytes) -> None
     with ExitStack() as stack:
         bench = Bench(stack)
         answer = bench.offer(say=before + record(b"n", known))
-        assert answer[:1] == words.KEPT
+        assert answer[:1] == protocol.KEPT
         for entry in bench.keeper.entries.values():
-            told = len(entry.note) + len(entry.known) + words.RECORD.size
+            told = len(entry.note) + len(entry.known) + protocol.RECORD.size
             assert told == len(before + record(b"n", known))
 
 
@@ -674,7 +673,7 @@ def test_a_wake_that_fails_is_tried_again(bench: Bench, times: int, lost: bool) 
         bench.keeper._clock()
     assert (bench.keeper.entries == {}) == lost
     if lost:
-        assert words.GONE.unpack(bench.link.recv(100)) == (b"G", entry.number)
+        assert protocol.GONE.unpack(bench.link.recv(100)) == (b"G", entry.number)
         bench.served.close()
         assert bench.client.recv(10) == b""
         return
@@ -683,9 +682,9 @@ def test_a_wake_that_fails_is_tried_again(bench: Bench, times: int, lost: bool) 
     os.close(client)
     with socket.socket(fileno=channel) as woken:
         bench.keeper._woken(entry)
-        due, sent, length = words.WOKEN.unpack(woken.recv(words.WOKEN.size))
+        due, sent, length = protocol.WOKEN.unpack(woken.recv(protocol.WOKEN.size))
         assert (due, sent, woken.recv(length)) == (LATER, 0, b"what")
-        woken.send(words.TAKEN)
+        woken.send(protocol.TAKEN)
         bench.keeper._woken(entry)
         assert entry.client == -1
     bench.keeper._woken(entry)
@@ -741,7 +740,7 @@ def test_what_is_known_comes_back(known: Known) -> None:
 
 def plain(known: Known) -> bytes:
     import zlib
-    return zlib.decompress(pack(known)[len(hibernate.MAGIC):])
+    return zlib.decompress(pack(known)[len(sleeper.MAGIC):])
 
 
 @given(states(), st.data())
@@ -754,7 +753,7 @@ def test_damage_is_refused_or_is_another_state(known: Known, data: st.DataObject
         octets[at] = data.draw(st.integers(0, 255))
     end = data.draw(st.just(len(octets)) | st.integers(0, len(octets)))
     try:
-        found = unpack(hibernate.MAGIC + zlib.compress(bytes(octets[:end])))
+        found = unpack(sleeper.MAGIC + zlib.compress(bytes(octets[:end])))
     except Damaged:
         return
     assert len(found.uids) == len(found.flags)
@@ -764,16 +763,16 @@ def test_damage_is_refused_or_is_another_state(known: Known, data: st.DataObject
 
 @given(st.binary(max_size=200))
 @example(b"")
-@example(hibernate.MAGIC)
+@example(sleeper.MAGIC)
 @example(b"courierpy 0\n" + b"x" * 50)
 def test_no_octets_do_harm(octets: bytes) -> None:
-    for each in (octets, hibernate.MAGIC + octets):
+    for each in (octets, sleeper.MAGIC + octets):
         with pytest.raises(Damaged):
             unpack(each)
 
 
 def test_a_record_that_would_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hibernate, "LIMIT", 1 << 20)
+    monkeypatch.setattr(sleeper, "LIMIT", 1 << 20)
     known = Known()
     known.tag = b"a"
     known.environ = {"A": "x" * (2 << 20)}

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from bench.corpus import Writer
-from courierpy import recall
 from courierpy.admin import reindex
-from courierpy.maildir.folders import Folders
+from courierpy.imap import attributes
+from courierpy.maildir.store import Folders
 from courierpy.message import Message
 from courierpy.message.mime import Limits
 from tests.conftest import account_ids, fill, plain_environ
@@ -195,31 +195,32 @@ def test_other_limits_are_other_values(visited: Path) -> None:
 
 def test_a_client_that_asks_ever_differently_does_not_fill_the_disk(mailbox: Path) -> None:
     client = Client(mailbox)
-    for number in range(3 * recall.SETS):
+    for number in range(3 * attributes.SETS):
         answer = client.do(f"FETCH 20:30 (BODY.PEEK[HEADER.FIELDS (Subject X-{number})])")
         assert answer.count(b"Subject: ") == 11
         client.do("SELECT INBOX")              # what is known is written
     client.end()
     kept = {path.name for path in (mailbox / "courierpyindex").glob("cache.fields.*")}
-    assert len(kept) == recall.SETS
-    assert f"cache.fields.HEADER.FIELDS.SUBJECT.X-{3 * recall.SETS - 1}" in kept
+    assert len(kept) == attributes.SETS
+    assert f"cache.fields.HEADER.FIELDS.SUBJECT.X-{3 * attributes.SETS - 1}" in kept
 
 
 def test_the_version_is_raised_when_a_rendering_changes() -> None:
-    """If this fails because a value is meant to be another one now: raise recall.VERSION, and
+    """If this fails because a value is meant to be another one now: raise attributes.VERSION, and
     put the new pair here.  Else an old index would go on telling the old value."""
     digest = hashlib.sha256()
     for data in ODD:
-        for kind in sorted(recall.KINDS):
-            digest.update(b"%s %d\n" % (kind.encode(), len(value := recall.KINDS[kind][1](Message(data)))))
+        for kind in sorted(attributes.KINDS):
+            value = attributes.KINDS[kind][1](Message(data))
+            digest.update(b"%s %d\n" % (kind.encode(), len(value)))
             digest.update(value)
-    assert (recall.VERSION, digest.hexdigest()[:16]) == (1, "9531ca599167b955")
+    assert (attributes.VERSION, digest.hexdigest()[:16]) == (1, "9531ca599167b955")
 
 
 def test_what_was_not_looked_up_is_not_written_twice(mailbox: Path) -> None:
     folder = Folders(str(mailbox), host="host").open("INBOX")
     uids = folder.scan().uids
-    mine = recall.Recall(folder, Limits())
+    mine = attributes.Recall(folder, Limits())
     first = mine.take(["find-subject"], uids[10:20])
     folder.cache.flush()
     size = folder.cache.size("find-subject")

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from courierpy.maildir import listing, names, uiddb
+from courierpy.maildir import directory, names
+from courierpy.maildir.formats import uiddb
 from tests.conftest import fill
 from tests.realtime.strict import BOXES, Client, World
 from tests.realtime.windows import over_pipe
@@ -87,7 +88,7 @@ def on_disk(folder: Path, exact: bool = True, killed: Sequence[int] = ()) -> Non
     ``exact``: some went with nobody to see it, and their lines go when a number is needed next.
     Those who were ``killed`` may have left what they wrote, but not what they read, and a lock
     that nobody wanted since."""
-    files = listing.files(str(folder / "cur"))
+    files = directory.files(str(folder / "cur"))
     database = uiddb.read(str(folder / uiddb.NAME))
     assert database is not None
     assert not database.damaged

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from courierpy.settings import TABLE, Settings, SettingsError, check, parse_file, parse_text
+from courierpy.system.settings import TABLE, Settings, SettingsError, check, parse_file, parse_text
 
 ETC = Path(__file__).resolve().parents[2] / "etc"
 SET_BY_LISTENER = {"IMAP_TLS", "IMAP_STARTTLS"}
@@ -46,7 +46,7 @@ def test_shipped_files_name_every_setting_and_ship_the_defaults() -> None:
 
 
 def test_shipped_capabilities_are_those_implemented() -> None:
-    from courierpy import capability
+    from courierpy.imap import capability
     values = parse_file(str(ETC / "imapd"))
     assert values["IMAP_CAPABILITY"].encode().split() == [word for word in capability.IMPLEMENTED
                                                            if word != b"LITERAL-"]

@@ -7,9 +7,9 @@ from array import array
 from hypothesis import given
 from hypothesis import strategies as st
 
-from courierpy.kinds import Snapshot
-from courierpy.uidset import NO_UIDS
-from courierpy.view import View, compare
+from courierpy.imap.view import View, compare
+from courierpy.model.messages import Snapshot
+from courierpy.model.uidset import NO_UIDS
 
 WORDS = st.frozensets(st.sampled_from([b"a", b"b", b"c"]), max_size=2)
 FOLDERS = st.dictionaries(st.integers(1, 30), st.tuples(st.integers(0, 31), WORDS), max_size=12)

@@ -6,7 +6,7 @@ from array import array
 from hypothesis import given
 from hypothesis import strategies as st
 
-from courierpy.uidset import NO_UIDS, UidSet, runs
+from courierpy.model.uidset import NO_UIDS, UidSet, runs
 
 MOST = 0xFFFFFFFF
 uids = st.sets(st.integers(1, 40) | st.integers(MOST - 3, MOST))

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from courierpy.wire.framer import Frame, Framer, LiteralAhead, TooLong
+from courierpy.imap.grammar.framer import Frame, Framer, LiteralAhead, TooLong
 
 STREAMS = {
     b"a NOOP\r\n": [([b"a NOOP"], [])],

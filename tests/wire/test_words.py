@@ -5,14 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from courierpy.errors import Bad, No
-from courierpy.kinds import DELETED, SEEN, Run, Section
-from courierpy.wire import dates, fetchitems, out, searchkeys, utf7
-from courierpy.wire.args import Args
-from courierpy.wire.framer import Frame, Framer, LiteralAhead
-from courierpy.wire.numset import NumSet, compact
-from courierpy.wire.pattern import Pattern
-from courierpy.wire.searchkeys import Key
+from courierpy.imap.grammar import dates, fetchitems, out, searchkeys
+from courierpy.imap.grammar.args import Args
+from courierpy.imap.grammar.framer import Frame, Framer, LiteralAhead
+from courierpy.imap.grammar.numset import NumSet, compact
+from courierpy.imap.grammar.pattern import Pattern
+from courierpy.imap.grammar.searchkeys import Key
+from courierpy.model import utf7
+from courierpy.model.flags import DELETED, SEEN
+from courierpy.model.replies import Bad, No
+from courierpy.model.section import Run, Section
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 

@@ -1,0 +1,383 @@
+"""An IDLE that lasts gives its client to the keeper, and its process ends; another one goes on.
+
+What a session knows becomes a record (``pack``, ``unpack``) and a session again
+(``restore``).  It is read by a process that is the user already, and is taken for
+what any user might have written: lengths and limits, no code.  Awake stays who has
+TLS, a pipe, a record of the dialogue, half a line of input or no watch.
+"""
+from __future__ import annotations
+
+import array
+import os
+import select
+import socket
+import struct
+
+from courierpy.hibernate import protocol
+from courierpy.imap import updates
+from courierpy.imap.session import Selected
+from courierpy.maildir.errors import StoreError
+from courierpy.maildir.formats.keywordlist import DIRECTORY
+from courierpy.maildir.mailbox import Folder
+from courierpy.model.messages import Snapshot
+from courierpy.model.uidset import NO_UIDS, UidSet, runs
+from courierpy.system import log
+from courierpy.system.conn import Gone
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from courierpy.imap.session import Session
+
+MAGIC = b"courierpy 2\n"       # another version of what is known gets another one
+LIMIT = 64 * 1024 * 1024       # octets of a record
+ANSWER = 1.0                   # seconds that the keeper has to answer
+HAND_OVER = 5.0                # seconds for what follows
+_NUMBERS = struct.Struct("!dQQQQBB")
+_FOLDER = struct.Struct("!IQ")
+_LENGTH = struct.Struct("!I")
+_RUN = struct.Struct("!II")
+_SELECTED, _READONLY = 1, 2
+
+
+class Damaged(Exception):
+    """A record that no session wrote."""
+
+
+class Known:
+    """What a session knows, apart from its folder's content.  ``started``: on the monotonic
+    clock.  ``uids``, ``flags``, ``keywords``, ``told_recent`` are the view's, ``recent`` and
+    ``words`` those of Selected (its ``keywords``); ``name`` is None when no mailbox is selected."""
+
+    __slots__ = ("body", "cwd", "enabled", "environ", "errors", "flags", "headers", "keywords", "name",
+                 "path", "rcvd", "readonly", "recent", "sent", "started", "tag", "told_recent", "uidnext",
+                 "uids", "uidvalidity", "words")
+
+    def __init__(self) -> None:
+        self.started = 0.0
+        self.rcvd = self.sent = self.headers = self.body = self.errors = 0
+        self.tag = b""
+        self.cwd = b"/"
+        self.environ: dict[str, str] = {}
+        self.enabled: set[bytes] = set()
+        self.name: str | None = None
+        self.path = ""
+        self.readonly = False
+        self.uidvalidity = self.uidnext = 0
+        self.uids: array.array[int] = array.array("I")
+        self.flags = b""
+        self.keywords: dict[int, frozenset[bytes]] = {}
+        self.words: list[bytes] = []
+        self.told_recent = NO_UIDS
+        self.recent = NO_UIDS
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Known) and all(getattr(self, name) == getattr(other, name)
+                                                for name in self.__slots__)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+# -- a record
+
+def pack(known: Known) -> bytes:
+    import zlib
+    bits = (known.name is not None) * _SELECTED | known.readonly * _READONLY
+    parts = [known.tag, known.cwd, _strings(f"{name}={value}" for name, value in known.environ.items()),
+             _list(sorted(known.enabled))]
+    numbers = _NUMBERS.pack(known.started, known.rcvd, known.sent, known.headers, known.body, known.errors,
+                            bits)
+    if known.name is not None:
+        sets = sorted(set(known.keywords.values()), key=sorted)
+        number = {words: index for index, words in enumerate(sets)}
+        parts += [_FOLDER.pack(known.uidvalidity, known.uidnext),
+                  known.name.encode("utf-8", "surrogateescape"), os.fsencode(known.path),
+                  _runs(runs(known.uids)), bytes(known.flags), _list(known.words),
+                  _list(_list(sorted(words)) for words in sets),
+                  b"".join(_RUN.pack(uid, number[words]) for uid, words in sorted(known.keywords.items())),
+                  _runs(known.told_recent.runs), _runs(known.recent.runs)]
+    return MAGIC + zlib.compress(numbers + _list(parts), 1)
+
+
+def unpack(record: bytes) -> Known:
+    """Raises Damaged."""
+    import zlib
+    if not record.startswith(MAGIC):
+        raise Damaged("of another version")
+    unzip = zlib.decompressobj()
+    try:
+        data = unzip.decompress(record[len(MAGIC):], LIMIT)
+        if unzip.unconsumed_tail or not unzip.eof or unzip.unused_data:
+            raise Damaged("too long, or not whole")
+        return _unpack(data)
+    except (zlib.error, struct.error, UnicodeError, ValueError, IndexError) as error:
+        raise Damaged(str(error)) from None
+
+
+def _unpack(data: bytes) -> Known:
+    known = Known()
+    (known.started, known.rcvd, known.sent, known.headers, known.body, known.errors,
+     bits) = _NUMBERS.unpack_from(data)
+    parts = _parts(data[_NUMBERS.size:])
+    if len(parts) != (14 if bits & _SELECTED else 4) or bits > 3:
+        raise ValueError("parts")
+    known.tag, known.cwd = parts[:2]
+    if not known.tag or not known.tag.isascii() or len(known.tag.split()) != 1 or b"\0" in known.cwd:
+        raise ValueError("tag")
+    for pair in _parts(parts[2]):
+        name, equals, value = pair.decode("utf-8", "surrogateescape").partition("=")
+        if not name or not equals or b"\0" in pair:
+            raise ValueError("environment")
+        known.environ[name] = value
+    known.enabled = set(_parts(parts[3]))
+    known.readonly = bool(bits & _READONLY)
+    if bits & _SELECTED:
+        known.uidvalidity, known.uidnext = _FOLDER.unpack(parts[4])
+        known.name = parts[5].decode("utf-8", "surrogateescape")
+        known.path = os.fsdecode(parts[6])
+        known.flags = parts[8]
+        known.uids = _numbers(parts[7], len(known.flags))
+        if len(known.uids) != len(known.flags) or not known.path or "\0" in known.path:
+            raise ValueError("columns")
+        known.words = _parts(parts[9])
+        sets = [frozenset(_parts(words)) for words in _parts(parts[10])]
+        known.keywords = {uid: sets[number] for uid, number in _RUN.iter_unpack(parts[11])}
+        known.told_recent, known.recent = UidSet(_pairs(parts[12])), UidSet(_pairs(parts[13]))
+        if known.told_recent.within(known.uids) != known.told_recent \
+                or not set(known.keywords).issubset(known.uids):
+            raise ValueError("UIDs")
+    return known
+
+
+def _list(parts: Iterable[bytes]) -> bytes:
+    return b"".join(_LENGTH.pack(len(part)) + part for part in parts)
+
+
+def _strings(parts: Iterable[str]) -> bytes:
+    return _list(part.encode("utf-8", "surrogateescape") for part in parts)
+
+
+def _parts(data: bytes) -> list[bytes]:
+    found = []
+    at = 0
+    while at < len(data):
+        length, = _LENGTH.unpack_from(data, at)
+        at += _LENGTH.size
+        if at + length > len(data):
+            raise ValueError("a part is cut")
+        found.append(data[at:at + length])
+        at += length
+    return found
+
+
+def _runs(pairs: Iterable[tuple[int, int]]) -> bytes:
+    return b"".join([_RUN.pack(first, last) for first, last in pairs])
+
+
+def _pairs(data: bytes) -> list[tuple[int, int]]:
+    """(first, last) of the runs, which ascend and have gaps between them."""
+    found = []
+    least = 1
+    for first, last in _RUN.iter_unpack(data):
+        if first < least or last < first:
+            raise ValueError("UIDs")
+        found.append((first, last))
+        least = last + 2
+    return found
+
+
+def _numbers(data: bytes, limit: int) -> array.array[int]:
+    """The UIDs of the runs, ``limit`` at most."""
+    found = array.array("I")
+    for first, last in _pairs(data):
+        if last - first >= limit - len(found):
+            raise ValueError("UIDs")
+        found.extend(range(first, last + 1))
+    return found
+
+
+# -- a session
+
+def know(session: Session, tag: bytes, started: float) -> Known:
+    """What this session knows now."""
+    known = Known()
+    known.started, known.tag, known.cwd = started, tag, os.getcwdb()
+    known.environ = {name: value for name, value in session.settings.values.items()
+                     if name != "COURIERPY_KEEPER"}
+    known.rcvd, known.sent = session.conn.rcvd, session.conn.sent
+    known.headers, known.body, known.errors = session.headers, session.body, session.errors
+    known.enabled = session.enabled
+    selected = session.selected
+    if selected is not None:
+        known.name, known.path = selected.folder.name, selected.folder.path
+        known.readonly, known.words, known.recent = selected.readonly, selected.keywords, selected.recent
+        known.uidvalidity, known.uidnext = selected.snapshot.uidvalidity, selected.snapshot.uidnext
+        view = selected.view
+        known.uids, known.flags, known.keywords = view.uids, bytes(view.flags), view.keywords
+        known.told_recent = view.recent
+    return known
+
+
+def restore(session: Session, known: Known) -> None:
+    """A new session becomes the one that slept.  What happened meanwhile is told by its next look."""
+    session.headers, session.body, session.errors = known.headers, known.body, known.errors
+    session.enabled = known.enabled
+    if known.name is None:
+        return
+    # not opened as for SELECT: what is missing of it is not made again
+    folder = Folder(session.folders, known.name, known.path)
+    folder.join()
+    snapshot = Snapshot(known.uidvalidity, known.uidnext, known.uids, known.flags, known.keywords,
+                        known.told_recent)
+    selected = session.selected = Selected(folder, snapshot, known.readonly)
+    selected.keywords, selected.recent = known.words, known.recent
+
+
+class Woken:
+    """The way to the keeper of a process that was woken.  ``due``: when the client wants a
+    word next, on the monotonic clock.  ``words``: octets that it was sent meanwhile."""
+
+    def __init__(self, channel: int) -> None:
+        self.due = 0.0
+        self.words = 0
+        self._channel = channel
+
+    def take(self) -> Known:
+        """From now on the client is ours.  Raises Gone (it is not), Damaged."""
+        try:
+            os.write(self._channel, protocol.TAKEN)
+            data = self._read(protocol.WOKEN.size)
+            self.due, self.words, length = protocol.WOKEN.unpack(data)
+            return unpack(self._read(length))
+        except OSError:
+            raise Gone from None
+
+    def _read(self, length: int) -> bytes:
+        pieces = []
+        while length:
+            piece = os.read(self._channel, min(length, 1 << 20))
+            if not piece:
+                raise Gone
+            pieces.append(piece)
+            length -= len(piece)
+        return b"".join(pieces)
+
+    def let_go(self) -> None:
+        """We are here to stay: others may be woken now.  Who sleeps again lets go by ending."""
+        if self._channel >= 0:
+            os.close(self._channel)
+            self._channel = -1
+
+
+class Sleeper:
+    """The way of a session to its sleep.  ``after``: seconds of IDLE.  ``note``: who it is, for
+    the log.  ``woken``: how it came to be, until it stays()."""
+
+    def __init__(self, session: Session, door: int, after: int, started: float, note: str,
+                 woken: Woken | None = None) -> None:
+        self.session = session
+        self.door = door
+        self.after = after
+        self.started = started
+        self.note = note
+        self.woken = woken
+
+    def sleep(self, tag: bytes, due: float, every: int) -> None:
+        """Ends the process, or returns because the session has to stay awake.
+
+        ``due``: when the client wants a word next, and ``every`` how many seconds then.
+        """
+        if not self._may():
+            return
+        ours, theirs = socket.socketpair()
+        with ours:
+            try:
+                self._offer(theirs)
+                theirs.close()
+                ours.settimeout(ANSWER)
+                if ours.recv(1) != protocol.KEPT or not self._still():
+                    return
+                record = pack(know(self.session, tag, self.started))
+                note = f"{self.note}, headers={self.session.headers}, body={self.session.body}, " \
+                       f"rcvd={self.session.conn.rcvd}".encode("utf-8", "backslashreplace")
+                head = protocol.RECORD.pack(due, every, self.session.conn.sent, self.started, len(note),
+                                          len(record))
+                ours.settimeout(HAND_OVER)
+                if len(head) + len(note) + len(record) > protocol.MAX_KNOWN or self.session.stopping:
+                    return
+                ours.sendall(head + note + record)
+            except (OSError, StoreError) as error:
+                log.debug(f"{self.session.user}: stays awake: {error}")
+                return
+            finally:
+                theirs.close()
+            self._end(ours)
+
+    def stays(self) -> None:
+        """The process goes on."""
+        if self.woken is not None:
+            self.woken.let_go()
+            self.woken = None
+
+    def _may(self) -> bool:
+        """Is there nothing that a record cannot hold?"""
+        session, conn, selected = self.session, self.session.conn, self.session.selected
+        conn.flush()
+        rest = session.framer.rest()
+        session.framer.feed(rest)
+        if selected is not None and (selected.behind or selected.folder.read_only):
+            return False
+        return not (rest or conn.tls is not None or conn.record >= 0 or session.stopping or conn.ready())
+
+    def _offer(self, channel: socket.socket) -> None:
+        """OSError when the keeper has too much to do, or cannot be reached."""
+        selected = self.session.selected
+        kinds, fds = b"", [self.session.conn.infd, channel.fileno()]
+        try:
+            if selected is not None:
+                path = selected.folder.path
+                for kind, name in ((protocol.ROOT, ""), (protocol.NEW, "new"), (protocol.CUR, "cur"),
+                                   (protocol.KEYWORDS, DIRECTORY)):
+                    try:
+                        fds.append(os.open(os.path.join(path, name),
+                                           os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+                    except FileNotFoundError:
+                        if kind != protocol.KEYWORDS:
+                            raise
+                        continue
+                    kinds += kind
+            door = socket.socket(fileno=self.door)
+            try:
+                door.sendmsg([b"o" + kinds], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))],
+                             socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+            finally:
+                door.detach()
+        finally:
+            for fd in fds[2:]:
+                os.close(fd)
+
+    def _still(self) -> bool:
+        """The last look, now that the keeper has its watch.  Raises StoreError."""
+        session = self.session
+        updates.tell(session, expunges=True, flags_of_new=True)
+        session.conn.flush()
+        return not session.conn.ready()
+
+    def _end(self, channel: socket.socket) -> None:
+        """The client is the keeper's: nothing may touch it any more."""
+        try:
+            if self.session.selected is not None:
+                self.session.selected.folder.close()
+            self.session.folders.save()
+            # when the listener knows that the connection sleeps, it may hear that the process is gone
+            poll = select.poll()
+            poll.register(channel, select.POLLIN)
+            poll.poll(HAND_OVER * 1000)
+        finally:
+            os._exit(0)
+
+
+def settings_of(known: Known, door: str) -> Mapping[str, str]:
+    """The environment that the session had, with today's way to the keeper."""
+    return {**known.environ, "COURIERPY_KEEPER": door} if door else known.environ

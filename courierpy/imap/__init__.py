@@ -1,0 +1,1 @@
+"""IMAP: all that speaks it."""

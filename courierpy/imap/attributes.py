@@ -1,0 +1,259 @@
+"""What is told of many messages at once: from the cache, else from their files, and then
+it is in the cache.
+
+A kind of value is a row of the table: how much of a message it needs, and how it
+follows from that.  All values are bytes; numbers are eight octets.  The cache keeps
+them apart by the rules that they are computed by: VERSION, the interpreter (its tables
+of characters), and the limits of the settings.
+"""
+from __future__ import annotations
+
+import struct
+import sys
+import time
+from array import array
+from itertools import accumulate
+
+from courierpy.maildir.errors import Vanished
+from courierpy.maildir.index.valuecache import Column
+from courierpy.maildir.mailbox import WRITING
+from courierpy.message import Message, searchtext
+from courierpy.message.collation import key as collation_key
+from courierpy.system import proc
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from courierpy.maildir.mailbox import Folder
+    from courierpy.message.mime import Limits
+    from courierpy.model.section import Section
+
+VERSION = 1                        # to be raised when some value is another one for the same message
+HEADER, WHOLE = True, False        # how much of a message is needed
+FEW = 4                            # messages whose files are read sooner than a large column is looked into
+PIECE = 500                        # messages whose values are put together at once
+SETS = 12                          # kinds of BODY[HEADER.FIELDS (...)] that are kept
+NO_DATE = -(1 << 62)               # of a message without a Date
+NUL = b"\0"
+
+_PACKED, _LENGTH = struct.Struct("=BH"), struct.Struct("=I")
+_INT = struct.Struct("=q").pack
+_FLOAT = struct.Struct("=d").pack
+
+
+def _text(value: str | None) -> bytes:
+    """A folded text; b"" for one that is not there, which an empty one is not."""
+    return b"" if value is None else b"\n" + value.encode("utf-8", "surrogatepass") + b"\n"
+
+
+def _ids(message: Message) -> bytes:
+    own, refs = message.thread_ids()
+    return NUL.join([own or b"", *refs])
+
+
+def _subject_key(message: Message) -> bytes:
+    key, reply = message.base_subject()
+    return (b"R" if reply else b" ") + key.encode("utf-8", "surrogatepass")
+
+
+def _mailbox(field: bytes) -> Callable[[Message], bytes]:
+    return lambda message: collation_key(message.first_mailbox(field)).encode("utf-8", "surrogatepass")
+
+
+def _folded(field: bytes) -> Callable[[Message], bytes]:
+    return lambda message: _text(message.folded_header(field))
+
+
+KINDS: dict[str, tuple[bool, Callable[[Message], bytes]]] = {
+    "size": (WHOLE, lambda message: _INT(message.size)),
+    "envelope": (HEADER, lambda message: message.envelope_bytes()),
+    "envelope-utf8": (HEADER, lambda message: message.envelope_bytes(True)),
+    "structure": (WHOLE, lambda message: message.structure_bytes(True)),
+    "structure-utf8": (WHOLE, lambda message: message.structure_bytes(True, True)),
+    "sent": (HEADER, lambda message: _FLOAT(NO_DATE if (sent := message.sent_time()) is None else sent)),
+    "day": (HEADER, lambda message: _INT(message.sent_day() or 0)),
+    "subject": (HEADER, _subject_key), "ids": (HEADER, _ids),
+    "from": (HEADER, _mailbox(b"from")), "to": (HEADER, _mailbox(b"to")), "cc": (HEADER, _mailbox(b"cc")),
+    "find-from": (HEADER, _folded(b"from")), "find-to": (HEADER, _folded(b"to")),
+    "find-cc": (HEADER, _folded(b"cc")), "find-bcc": (HEADER, _folded(b"bcc")),
+    "find-subject": (HEADER, _folded(b"subject")),
+    "find-header": (HEADER, lambda message: _text(searchtext.lines(message.block))),
+    "find-body": (WHOLE, lambda message: _text(message.folded_body())),
+    "find-inner": (WHOLE, lambda message: _text(searchtext.inner_lines(message.root))),
+}
+DATE = "date"                      # INTERNALDATE in seconds: of the file, not of the message
+# so many messages to be computed are worth other processes
+MANY = {HEADER: 1000, WHOLE: 300}
+SECTION = "fields."                # how the kinds of BODY[HEADER.FIELDS (...)] begin
+
+
+def rules(limits: Limits) -> bytes:
+    """By what values are computed, as the cache keeps it."""
+    return struct.pack("=5I", VERSION, sys.hexversion >> 16, *(number & 0xFFFFFFFF for number in (
+        limits.parts, limits.depth, limits.header)))
+
+
+class Todo:
+    """A message of which values are missing.  ``at``: its place among those that are asked
+    for; ``rows``: the kinds.  ``values``: as computed; None when the message is gone."""
+
+    __slots__ = ("at", "rows", "stays", "uid", "values")
+
+    def __init__(self, at: int, uid: int, rows: list[int]) -> None:
+        self.at = at
+        self.uid = uid
+        self.rows = rows
+        self.values: list[bytes] | None = None
+        self.stays = False
+
+    def packed(self) -> bytes:
+        """``stays`` and ``values``, to be handed from one process to another."""
+        if self.values is None:
+            return _PACKED.pack(0, 0)
+        return _PACKED.pack(1 + self.stays, len(self.values)) + b"".join(
+            [_LENGTH.pack(len(value)) + value for value in self.values])
+
+    def unpack(self, data: bytes, at: int) -> int:
+        """Take them from where they begin; gives where they end."""
+        state, count = _PACKED.unpack_from(data, at)
+        at += _PACKED.size
+        values = []
+        for _ in range(count):
+            end = at + _LENGTH.size + _LENGTH.unpack_from(data, at)[0]
+            values.append(data[at + _LENGTH.size:end])
+            at = end
+        self.values, self.stays = (values if state else None), state == 2
+        return at
+
+
+class Recall:
+    """Of one selected folder.  ``lost``: UIDs of messages that could not be read any more."""
+
+    def __init__(self, folder: Folder, limits: Limits) -> None:
+        self.folder = folder
+        self.limits = limits
+        self.lost: set[int] = set()
+        self._sections: dict[str, Section] = {}
+        folder.index.rules = rules(limits)
+
+    def fields(self, section: Section) -> str:
+        """The kind of BODY[HEADER.FIELDS (...)], a section of the whole message."""
+        names = NUL.join([section.kind, *sorted(name.upper() for name in section.fields)])
+        text = names.replace(NUL, b".").decode("latin-1")
+        if len(text) > 150 or not text.replace(".", "").replace("-", "").isalnum() or not text.isascii():
+            from hashlib import sha256
+            text = sha256(names).hexdigest()
+        kind = SECTION + text
+        if kind not in self._sections:
+            self._sections[kind] = section
+            cache = self.folder.cache
+            others = [other for other in cache.kinds() if other.startswith(SECTION) and other != kind]
+            for other in others[:1 - SETS]:
+                cache.drop(other)          # a client that asks ever differently does not fill the disk
+        return kind
+
+    def values(self, kind: str, uids: Sequence[int]) -> list[bytes | None]:
+        """In the order of ``uids``; None for a message that vanished."""
+        return self.take([kind], uids)[0]
+
+    def take(self, kinds: Sequence[str], uids: Sequence[int],
+             known: bool = True) -> list[list[bytes | None]]:
+        """Values of several kinds; a file that is needed is read once.  ``known``: False where
+        nothing of it is in the cache."""
+        cache = self.folder.cache
+        wanted = uids if isinstance(uids, array) else array("I", uids)
+        few = len(wanted) <= FEW
+        aside = [not known or few and cache.is_large(kind) for kind in kinds]
+        found: list[list[bytes | None]] = [[None] * len(wanted) if passed else cache.values(kind, wanted)
+                                           for kind, passed in zip(kinds, aside, strict=True)]
+        if any(None in values for values in found):
+            todo = [Todo(at, uid, rows) for at, uid in enumerate(wanted) if uid not in self.lost
+                    and (rows := [row for row, values in enumerate(found) if values[at] is None])]
+            self._compute_all(kinds, todo)
+            for one in todo:
+                self._fill(kinds, found, one, aside)
+        return found
+
+    def _compute_all(self, kinds: Sequence[str], todo: list[Todo]) -> None:
+        """What is missing, by several processes where it is much and there are processors."""
+        header = all(kind == DATE or kind in self._sections or KINDS[kind][0] for kind in kinds)
+        count = proc.processors() if len(todo) >= MANY[header] else 1
+        shares = [todo[first::count] for first in range(count)]
+
+        def work(share: list[Todo]) -> Callable[[], bytes]:
+            return lambda: b"".join([one.packed() for one in self._computed(kinds, share)])
+        helpers = [(share, proc.elsewhere(work(share))) for share in shares[1:]]
+        for _ in self._computed(kinds, shares[0]):
+            pass
+        for share, result in helpers:
+            data = result()
+            if data is None:           # no process could be had, or it failed
+                for _ in self._computed(kinds, share):
+                    pass
+            else:
+                at = 0
+                for one in share:
+                    at = one.unpack(data, at)
+
+    def _computed(self, kinds: Sequence[str], todo: list[Todo]) -> Iterator[Todo]:
+        for one in todo:
+            names = [kinds[row] for row in one.rows]
+            try:
+                values, one.stays = self.compute(names, one.uid)
+                one.values = [values[name] for name in names]
+            except Vanished:
+                one.values = None
+            yield one
+
+    def _fill(self, kinds: Sequence[str], found: list[list[bytes | None]], one: Todo,
+              aside: list[bool]) -> None:
+        """Take what was computed of one message.  ``aside``: whether the cache was not asked."""
+        cache = self.folder.cache
+        if one.values is None:
+            self.lost.add(one.uid)
+            return
+        for row, value in zip(one.rows, one.values, strict=True):
+            found[row][one.at] = value
+            if one.stays and (not aside[row] or cache.is_beyond(kinds[row], one.uid)
+                              or len(found[row]) > FEW and not cache.has(kinds[row], one.uid)):
+                cache.add(kinds[row], one.uid, value)
+
+    def compute(self, names: Sequence[str], uid: int) -> tuple[dict[str, bytes], bool]:
+        """(values of these kinds, will they stay so?) by the message's file.  Raises Vanished."""
+        if [*names] == [DATE]:
+            when = self.folder.stat(uid)[1]
+            return {DATE: _FLOAT(when)}, time.time() - when > WRITING
+        header = all(name == DATE or name in self._sections or KINDS[name][0] for name in names)
+        data, date, stays = self.folder.contents(uid, header)
+        message = Message(data, self.limits)
+        values = {}
+        for name in names:
+            if name == DATE:
+                values[name] = _FLOAT(date)
+            elif name in self._sections:
+                values[name] = message.section(self._sections[name]) or b""
+            else:
+                values[name] = KINDS[name][1](message)
+        return values, stays
+
+    def numbers(self, kind: str, uids: array[int], typecode: str = "q") -> Sequence[float | None]:
+        """The values of a kind that is a number, "q" or "d"."""
+        column = self.folder.cache.whole(kind, uids)
+        if column is not None:
+            return column.numbers(typecode)
+        unpack = struct.Struct("=" + typecode).unpack
+        return [None if value is None else unpack(value)[0] for value in self.values(kind, uids)]
+
+    def column(self, kind: str, uids: array[int]) -> Column:
+        """All values in one run; b"" for a message that vanished."""
+        column = self.folder.cache.whole(kind, uids)
+        if column is not None:
+            return column
+        ends, blobs = array("Q"), []
+        for start in range(0, len(uids), PIECE):
+            values = [value or b"" for value in self.values(kind, uids[start:start + PIECE])]
+            last = ends[-1] if ends else 0
+            ends.extend([last + end for end in accumulate(map(len, values))])
+            blobs.append(b"".join(values))
+        return Column(uids, ends, b"".join(blobs))

@@ -1,0 +1,77 @@
+"""The command table: what a command may be used for, and where its handler is.
+
+``index.py`` is plain data: name -> (module, states, flags).  A handler takes
+(session, args), parses everything, acts, and gives the text of its tagged OK
+(or a ``Done`` with a response code).  ``Bad``, ``No`` and ``Bye`` are the only
+other ways out.  Modules are loaded when their first command comes.
+"""
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from courierpy.imap.grammar.args import Args
+    from courierpy.imap.session import Session
+
+    Handler = Callable[[Session, Args], "str | Done"]
+
+# States in which a command is allowed.
+AUTHENTICATED, SELECTED = 1, 2
+ANY = AUTHENTICATED | SELECTED
+
+# Flags.  USES_SEQ: no EXPUNGE may be told until it is done (RFC 9051 7.5.1).
+# LEAVES_FOLDER: no update of the mailbox afterwards.  WRITES: refused when the
+# mailbox is read-only.  SPOOLS: large literals go to the store as they come.  READS: it
+# changes no mailbox, so what others changed can be told after the next command, if that
+# has come already.
+USES_SEQ, LEAVES_FOLDER, WRITES, SPOOLS, READS = 1, 2, 4, 8, 16
+
+
+class Done:
+    """The tagged OK of a command, with a response code."""
+
+    __slots__ = ("code", "text")
+
+    def __init__(self, text: str, code: bytes | None = None) -> None:
+        self.text = text
+        self.code = code
+
+
+class Row:
+    """A row of the table, its handler loaded."""
+
+    __slots__ = ("flags", "handler", "name", "states")
+
+    def __init__(self, name: bytes, states: int, flags: int, handler: Handler) -> None:
+        self.name = name
+        self.states = states
+        self.flags = flags
+        self.handler = handler
+
+
+# What the decorations of the loaded modules add up to; a test holds index.py against it.
+DECORATED: dict[bytes, Row] = {}
+
+
+def command(*names: bytes, when: int = ANY, flags: int = 0) -> Callable[[Handler], Handler]:
+    """Hang rows of the table on a handler.  With several names the same
+    function serves each; it finds its own in ``args.command``."""
+    def hang(handler: Handler) -> Handler:
+        for name in names:
+            DECORATED[name] = Row(name, when, flags, handler)
+        return handler
+    return hang
+
+
+def find(name: bytes) -> Row | None:
+    """The row of ``name``, its module loaded; None for an unknown command."""
+    row = DECORATED.get(name)
+    if row is None:
+        from courierpy.imap.commands.index import COMMANDS
+        entry = COMMANDS.get(name)
+        if entry is None:
+            return None
+        __import__(f"courierpy.imap.{entry[0]}")
+        row = DECORATED[name]
+    return row

@@ -1,0 +1,349 @@
+"""FETCH and UID FETCH.  RFC 9051 6.4.5, 7.5.2.
+
+What is known of a message without its file goes out by columns: a value a message
+for each item, and one template for the line.  Where the bytes of the messages are
+asked for, items become a list of functions, and each message is one pass over it;
+its file is read once.
+"""
+from __future__ import annotations
+
+from array import array
+from itertools import chain, compress, repeat
+
+from courierpy.imap import ext, updates
+from courierpy.imap.commands import READS, SELECTED, USES_SEQ, command
+from courierpy.imap.commands.numbers import chosen
+from courierpy.imap.grammar import fetchitems, out
+from courierpy.maildir.errors import Vanished
+from courierpy.model.flags import SEEN, FlagChange
+from courierpy.model.replies import No
+from courierpy.model.section import Section
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from typing import Any
+
+    from courierpy.imap.grammar.args import Args
+    from courierpy.imap.grammar.fetchitems import FetchItem
+    from courierpy.imap.session import Session
+    from courierpy.message import Message
+
+    Render = Callable[["Subject"], bytes]
+    Piece = Callable[["Subject", list[bytes]], None]
+
+CHUNK = 2000                       # messages whose lines are made together
+WHOLE = Section()
+HEADER = Section((), b"HEADER")
+TEXT = Section((), b"TEXT")
+
+
+class Subject:
+    """The message being fetched: what its items share."""
+
+    __slots__ = ("_header", "_message", "_stat", "seq", "session", "uid")
+
+    def __init__(self, session: Session, seq: int) -> None:
+        self.session = session
+        self.seq = seq
+        self.uid = session.need_selected().view.uids[seq - 1]
+        self._message: Message | None = None
+        self._header: Message | None = None
+        self._stat: tuple[int, float] | None = None
+
+    @property
+    def message(self) -> Message:
+        if self._message is None:
+            from courierpy.message import Message
+            self._message = Message(self.session.need_selected().folder.read(self.uid),
+                                    self.session.limits)
+        return self._message
+
+    @property
+    def header(self) -> Message:
+        """The message as far as its header goes; the rest may be missing."""
+        if self._message is not None:
+            return self._message
+        if self._header is None:
+            from courierpy.message import Message
+            self._header = Message(self.session.need_selected().folder.read(self.uid, header=True),
+                                   self.session.limits)
+        return self._header
+
+    @property
+    def mtime(self) -> float:
+        if self._stat is None:
+            self._stat = self.session.need_selected().folder.stat(self.uid)
+        return self._stat[1]
+
+
+def _uid(subject: Subject) -> bytes:
+    return b"UID %d" % subject.uid
+
+
+def _flags(subject: Subject) -> bytes:
+    view = subject.session.need_selected().view
+    uid = subject.uid
+    return b"FLAGS " + out.flag_list(view.bits(subject.seq), view.words(uid), uid in view.recent)
+
+
+def _internaldate(subject: Subject) -> bytes:
+    return b"INTERNALDATE " + out.internaldate(subject.mtime)
+
+
+def _size(subject: Subject) -> bytes:
+    return b"RFC822.SIZE %d" % subject.message.size
+
+
+def _envelope(subject: Subject) -> bytes:
+    utf8 = subject.session.utf8
+    return b"ENVELOPE " + out.render(subject.header.envelope(utf8), utf8)
+
+
+def _body(subject: Subject) -> bytes:
+    utf8 = subject.session.utf8
+    return b"BODY " + out.render(subject.message.structure(extended=False, utf8=utf8), utf8)
+
+
+def _bodystructure(subject: Subject) -> bytes:
+    utf8 = subject.session.utf8
+    return b"BODYSTRUCTURE " + out.render(subject.message.structure(extended=True, utf8=utf8), utf8)
+
+
+SIMPLE: dict[bytes, Render] = {
+    b"UID": _uid, b"FLAGS": _flags, b"INTERNALDATE": _internaldate, b"RFC822.SIZE": _size,
+    b"ENVELOPE": _envelope, b"BODY": _body, b"BODYSTRUCTURE": _bodystructure,
+}
+# RFC822 items in terms of sections, and whether they set \Seen (RFC 3501 6.4.5)
+OLD = {b"RFC822": (WHOLE, True), b"RFC822.HEADER": (HEADER, False), b"RFC822.TEXT": (TEXT, True)}
+
+
+def _section(label: bytes, section: Section, partial: tuple[int, int | None] | None) -> Piece:
+    counts_as_header = section.kind not in (b"", b"TEXT")
+    header_only = not section.part and section.kind.startswith(b"HEADER")
+
+    def add(subject: Subject, line: list[bytes]) -> None:
+        data = (subject.header if header_only else subject.message).section(section)
+        if data is None:
+            line.append(label + b" {0}\r\n")   # no such part
+            return
+        if partial is not None:
+            start, length = partial
+            data = data[start:] if length is None else data[start:start + length]
+        if counts_as_header:
+            subject.session.headers += len(data)
+        else:
+            subject.session.body += len(data)
+        line += (b"%s {%d}\r\n" % (label, len(data)), data)
+    return add
+
+
+def _short(render: Render) -> Piece:
+    return lambda subject, line: line.append(render(subject))
+
+
+def _plugged(name: bytes) -> Render:
+    value: Callable[[Session, int], bytes] = ext.find("fetch_items", name)
+
+    def render(subject: Subject) -> bytes:
+        return name + b" " + value(subject.session, subject.seq)
+    return render
+
+
+def _plan(items: list[FetchItem]) -> tuple[list[Piece], bool]:
+    """Functions that add the items to a line, and whether they set \\Seen."""
+    pieces: list[Piece] = []
+    sees = False
+    for item in items:
+        if item.section is not None:
+            pieces.append(_section(item.label(), item.section, item.partial))
+            sees = sees or not item.peek
+        elif item.name in OLD:
+            section, marks = OLD[item.name]
+            pieces.append(_section(item.name, section, None))
+            sees = sees or marks
+        else:
+            pieces.append(_short(SIMPLE.get(item.name) or _plugged(item.name)))
+    return pieces, sees
+
+
+class _Chunk:
+    """Some messages, for columns.  ``rows``: their places in the view."""
+
+    __slots__ = ("recall", "seqs", "uids", "utf8", "view")
+
+    def __init__(self, session: Session, seqs: Sequence[int]) -> None:
+        selected = session.need_selected()
+        self.seqs = seqs
+        self.view = view = selected.view
+        self.recall = selected.recall(session.limits)
+        first, last = seqs[0], seqs[-1]
+        self.uids = (view.uids[first - 1:last] if last - first == len(seqs) - 1
+                     else array("I", [view.uids[seq - 1] for seq in seqs]))
+
+    def flags(self) -> list[bytes]:
+        view = self.view
+        if len(self.seqs) == self.seqs[-1] - self.seqs[0] + 1:
+            bits: Iterable[int] = view.flags[self.seqs[0] - 1:self.seqs[-1]]
+        else:
+            bits = [view.flags[seq - 1] for seq in self.seqs]
+        texts = list(map(out.FLAG_LISTS.__getitem__, bits))
+        if view.keywords or view.recent:
+            words, recent = view.keywords, frozenset(view.recent.within(self.uids))
+            for at, uid in enumerate(self.uids):
+                if uid in words or uid in recent:
+                    texts[at] = out.flag_list(view.flags[self.seqs[at] - 1], view.words(uid), uid in recent)
+        return texts
+
+
+# item -> (its place in a line, kind of its values; for a client with UTF-8; are they large?)
+COLUMNS: dict[bytes, tuple[bytes, str, str, bool]] = {
+    b"ENVELOPE": (b"ENVELOPE ", "envelope", "envelope-utf8", True),
+    b"BODYSTRUCTURE": (b"BODYSTRUCTURE ", "structure", "structure-utf8", True),
+    b"RFC822.SIZE": (b"RFC822.SIZE %d", "size", "size", False),
+    b"INTERNALDATE": (b"INTERNALDATE %s", "date", "date", False),
+}
+
+
+def _in_columns(items: list[FetchItem]) -> bool:
+    return all(item.name in (b"UID", b"FLAGS") or item.name in COLUMNS if item.section is None
+               else item.peek and not item.section.part and item.section.kind.startswith(b"HEADER.FIELDS")
+               and item.partial is None for item in items)
+
+
+def _fetch_columns(session: Session, items: list[FetchItem], seqs: list[int]) -> bool:
+    """Tell these; True when some of the messages are gone."""
+    recall = session.need_selected().recall(session.limits)
+    recall.lost.clear()
+    kinds: list[str] = []
+    templates = [b"* %d FETCH ("]              # of the texts between the large values
+    for item in items:
+        templates[-1] += b"" if templates[-1].endswith(b"(") else b" "
+        if item.section is not None:
+            templates[-1] += item.label().replace(b"%", b"%%") + b" {%d}\r\n"
+            templates.append(b"")
+            kinds.append(recall.fields(item.section))
+        elif item.name in COLUMNS:
+            word, plain, utf8, large = COLUMNS[item.name]
+            templates[-1] += word
+            if large:
+                templates.append(b"")
+            kinds.append(utf8 if session.utf8 else plain)
+        else:
+            templates[-1] += item.name + (b" %d" if item.name == b"UID" else b" %s")
+    templates[-1] += b")\r\n"
+    for start in range(0, len(seqs), CHUNK):
+        chunk = _Chunk(session, seqs[start:start + CHUNK])
+        columns = _columns(session, items, chunk, recall.take(kinds, chunk.uids))
+        if recall.lost:
+            there = [uid not in recall.lost for uid in chunk.uids]
+            columns = [list(compress(column, there)) for column in columns]
+        session.write(b"".join(chain.from_iterable(zip(*_pieces(templates, columns), strict=False))))
+    return bool(recall.lost)
+
+
+def _columns(session: Session, items: list[FetchItem], chunk: _Chunk,
+             values: list[list[bytes | None]]) -> list[Sequence[Any]]:
+    """What the templates take, in their order, and the large values between them."""
+    found: list[Sequence[Any]] = [chunk.seqs]
+    column = iter(values)
+    for item in items:
+        if item.name == b"UID":
+            found.append(chunk.uids)
+        elif item.name == b"FLAGS":
+            found.append(chunk.flags())
+        elif item.section is not None:
+            texts = [value or b"" for value in next(column)]
+            sizes = list(map(len, texts))
+            session.headers += sum(sizes)
+            found += [sizes, texts]
+        elif item.name == b"RFC822.SIZE":
+            found.append(_numbers("q", next(column)))
+        elif item.name == b"INTERNALDATE":
+            found.append(out.internaldates(_numbers("d", next(column))))
+        else:
+            found.append([value or b"" for value in next(column)])
+    return found
+
+
+def _numbers(typecode: str, values: list[bytes | None]) -> array[Any]:
+    """Of eight octets each."""
+    return array(typecode, b"".join([value or bytes(8) for value in values]))
+
+
+def _pieces(templates: list[bytes], columns: list[Sequence[Any]]) -> Iterator[Iterable[bytes]]:
+    """The columns of texts and large values, by turns: those are not copied into a text."""
+    at = 0
+    for number, template in enumerate(templates):
+        count = template.count(b"%") - 2 * template.count(b"%%")
+        if count:
+            yield map(template.__mod__, zip(*columns[at:at + count], strict=True))
+        else:
+            yield repeat(template % ())
+        at += count
+        if number < len(templates) - 1:
+            yield columns[at]
+            at += 1
+
+
+def fetch(session: Session, args: Args) -> str:
+    args.sp()
+    numbers = args.numset()
+    args.maybe_sp()
+    items = fetchitems.parse(args, ext.keys("fetch_items"))
+    args.end()
+    by_uid = args.command == b"UID FETCH"
+    seqs = chosen(session, numbers, by_uid)
+
+    if by_uid and not any(item.name == b"UID" for item in items):
+        items.insert(0, fetchitems.FetchItem(b"UID"))
+    if _in_columns(items):
+        lost = bool(seqs) and _fetch_columns(session, items, seqs)
+    else:
+        lost = _fetch_files(session, items, seqs, by_uid)
+    if lost:
+        raise No("Some of the messages no longer exist.", b"EXPUNGEISSUED")
+    return "FETCH completed."
+
+
+def _fetch_files(session: Session, items: list[FetchItem], seqs: list[int], by_uid: bool) -> bool:
+    """The same by reading each message."""
+    selected = session.need_selected()
+    pieces, sees = _plan(items)
+    lost = False
+    unseen: list[int] = []
+    view = selected.view
+    for seq in seqs:
+        subject = Subject(session, seq)
+        line = [b"* %d FETCH (" % seq]         # in pieces, as large ones are not copied then
+        try:
+            for add in pieces:
+                add(subject, line)
+                line.append(b" ")
+        except Vanished:
+            lost = True           # RFC 2180 4.1.2: the others are served
+            continue
+        line[-1] = b")\r\n"
+        session.write(*line)
+        if sees and not view.bits(seq) & SEEN:
+            unseen.append(seq)
+    if unseen and not selected.readonly:
+        _mark_seen(session, unseen, by_uid)
+    return lost
+
+
+def _mark_seen(session: Session, seqs: list[int], by_uid: bool) -> None:
+    selected = session.need_selected()
+    view = selected.view
+    done = selected.folder.store([view.uids[seq - 1] for seq in seqs], FlagChange("+", SEEN))
+    told = []
+    for seq in seqs:
+        state = done.get(view.uids[seq - 1])
+        if state is not None:
+            view.set(seq, *state)
+            told.append(seq)
+    session.write(*updates.fetch_flags(session, told, by_uid))
+
+
+command(b"FETCH", when=SELECTED, flags=USES_SEQ | READS)(fetch)
+command(b"UID FETCH", when=SELECTED, flags=READS)(fetch)

@@ -1,0 +1,37 @@
+"""CAPABILITY, NOOP, CHECK, LOGOUT.  RFC 9051 6.1; CHECK: RFC 3501 6.4.1."""
+from __future__ import annotations
+
+from courierpy.imap import capability
+from courierpy.imap.commands import ANY, LEAVES_FOLDER, SELECTED, command
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from courierpy.imap.grammar.args import Args
+    from courierpy.imap.session import Session
+
+
+@command(b"CAPABILITY", when=ANY)
+def capability_command(session: Session, args: Args) -> str:
+    args.end()
+    words = capability.capabilities(session.settings, "session", session.settings.flag("IMAP_TLS"))
+    session.write(b"* CAPABILITY " + b" ".join(words) + b"\r\n")
+    return "CAPABILITY completed"
+
+
+@command(b"NOOP", when=ANY)
+def noop(session: Session, args: Args) -> str:
+    args.end()                  # what changed is told after every command
+    return "NOOP completed"
+
+
+@command(b"CHECK", when=SELECTED)
+def check(session: Session, args: Args) -> str:
+    args.end()
+    return "CHECK completed"
+
+
+@command(b"LOGOUT", when=ANY, flags=LEAVES_FOLDER)
+def logout(session: Session, args: Args) -> str:
+    args.end()
+    session.write(b"* BYE Courier-IMAP server shutting down\r\n")
+    return "LOGOUT completed"

@@ -1,0 +1,96 @@
+"""LIST and LSUB.  RFC 9051 6.3.9, RFC 3501 6.3.9; CHILDREN: RFC 3348."""
+from __future__ import annotations
+
+from courierpy.imap.commands import ANY, command
+from courierpy.imap.grammar import out
+from courierpy.imap.grammar.pattern import Pattern
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable
+
+    from courierpy.imap.grammar.args import Args
+    from courierpy.imap.session import Session
+
+
+@command(b"LIST", b"LSUB", when=ANY)
+def list_mailboxes(session: Session, args: Args) -> str:
+    args.sp()
+    reference = args.mailbox()
+    args.sp()
+    pattern = args.list_mailbox()
+    args.end()
+
+    word = args.command
+    if not pattern and word == b"LIST":
+        root = "#shared." if reference.startswith("#shared.") else ""
+        if not root:
+            session.write(b'* LIST (\\Noselect) "." ""\r\n')
+        return "LIST completed"
+    matches = _wanted(reference, pattern)
+    folders = session.folders
+    if word == b"LSUB":
+        names = folders.subscriptions()
+        real: Collection[str] = set(names)
+    else:
+        names = folders.names()
+        real = set(names)
+    if word == b"LSUB":
+        # RFC 3501 6.3.9: a level above is told for what the pattern does not reach
+        parents = missing_parents([name for name in names if not matches(name)], real)
+    else:
+        parents = missing_parents(names, real)
+    line = _lines(session, word)
+    with_children = parents_of(names)
+    told = [line(name, name in with_children, True) for name in names if matches(name)]
+    told += [line(name, True, False) for name in parents if matches(name)]
+    session.write(b"".join(told))
+    return f"{word.decode()} completed"
+
+
+def _wanted(reference: str, pattern: str) -> Callable[[str], bool]:
+    """Reference and pattern joined, as Courier does, by the separator; ``*`` is all
+    that begins with the reference, and so the mailbox of that name too."""
+    if not reference or reference.endswith("."):
+        return Pattern(reference + pattern).matches
+    inner = Pattern(reference + "." + pattern)
+    if inner.text[len(reference):] != ".*":
+        return inner.matches
+    own = inner.text.removesuffix(".*")
+    return lambda name: name == own or inner.matches(name)
+
+
+def parents_of(names: Iterable[str]) -> set[str]:
+    """Every level above a mailbox of ``names``."""
+    found: set[str] = set()
+    for name in names:
+        parent = name.rpartition(".")[0]
+        while parent and parent not in found:
+            found.add(parent)
+            parent = parent.rpartition(".")[0]
+    return found
+
+
+def missing_parents(names: Iterable[str], real: Collection[str]) -> list[str]:
+    """Levels that are no mailbox themselves, the deepest first."""
+    return sorted(parents_of(names).difference(real), key=lambda name: (-name.count("."), name))
+
+
+def _lines(session: Session, word: bytes) -> Callable[[str, bool, bool], bytes]:
+    """What makes the line of a mailbox: (its name, has it children, can it be selected)."""
+    obsolete = session.settings.flag("IMAP_OBSOLETE_CLIENT")
+    check_all = session.settings.flag("IMAP_CHECK_ALL_FOLDERS")
+    utf8 = session.utf8
+
+    def line(name: str, children: bool, selectable: bool) -> bytes:
+        flags = b""
+        if not selectable:
+            flags = b"\\Noselect "
+        elif word == b"LIST" and (name == "INBOX" or check_all):
+            flags = b"\\Marked " if session.folders.marked(name) else b"\\Unmarked "
+        if not obsolete:
+            flags += b"\\HasChildren" if children else b"\\HasNoChildren"
+        elif selectable and not children:
+            flags += b"\\Noinferiors"
+        return b'* %s (%s) "." %s\r\n' % (word, flags.rstrip(), out.mailbox(name, utf8))
+    return line

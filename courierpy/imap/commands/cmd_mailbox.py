@@ -1,0 +1,91 @@
+"""CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE.  RFC 9051 6.3.4 to 6.3.8."""
+from __future__ import annotations
+
+import re
+
+from courierpy.imap.commands import ANY, command
+from courierpy.imap.grammar import out
+from courierpy.model.replies import No
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from courierpy.imap.grammar.args import Args
+    from courierpy.imap.session import Session
+
+
+# what a name may not hold for clients with UTF8=ACCEPT (RFC 6855 3)
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def _fit(session: Session, name: str) -> None:
+    """Raises No for a new name that must not be."""
+    if session.utf8 and _CONTROLS.search(name):
+        raise No("A mailbox name must not hold control characters.", b"CANNOT")
+
+
+def _trash(session: Session) -> str:
+    return "INBOX." + session.settings.text("IMAP_TRASHFOLDERNAME")
+
+
+@command(b"CREATE", when=ANY)
+def create(session: Session, args: Args) -> str:
+    args.sp()
+    name = args.mailbox()
+    args.end()
+    if name == "INBOX":
+        raise No("INBOX already exists!", b"ALREADYEXISTS")
+    _fit(session, name)
+    # a trailing separator only announces children (RFC 9051 6.3.4): nothing to make
+    if not name.endswith(".") or name == "INBOX.":
+        session.folders.create(name)
+    return f"{out.mailbox(name).decode('ascii')} created."
+
+
+@command(b"DELETE", when=ANY)
+def delete(session: Session, args: Args) -> str:
+    args.sp()
+    name = args.mailbox()
+    args.end()
+    if name in ("INBOX", _trash(session)):
+        raise No("Cannot delete this folder.", b"CANNOT")
+    if name.endswith("."):
+        return "Folder directory delete punted."
+    if session.selected is not None and session.selected.folder.name == name:
+        raise No("Cannot delete currently-open folder.", b"INUSE")
+    session.folders.delete(name)
+    return "Folder deleted."
+
+
+@command(b"RENAME", when=ANY)
+def rename(session: Session, args: Args) -> str:
+    args.sp()
+    old = args.mailbox()
+    args.sp()
+    new = args.mailbox()
+    args.end()
+    if _trash(session) in (old, new):
+        raise No("Reserved folder name - cannot rename.", b"CANNOT")
+    if new == "INBOX":
+        raise No("INBOX already exists!", b"ALREADYEXISTS")
+    _fit(session, new)
+    if new.startswith(old + ".") and old != "INBOX":
+        raise No("RENAME failed: a mailbox cannot move below itself", b"CANNOT")
+    if session.selected is not None and old != "INBOX":
+        open_name = session.selected.folder.name
+        if open_name == old or open_name.startswith(old + "."):
+            raise No("Can't RENAME the currently-open folder", b"INUSE")
+    session.folders.rename(old, new)
+    return "Folder renamed."
+
+
+@command(b"SUBSCRIBE", b"UNSUBSCRIBE", when=ANY)
+def subscribe(session: Session, args: Args) -> str:
+    args.sp()
+    name = args.mailbox()
+    args.end()
+    word = args.command.decode().lower()
+    if name.endswith("."):
+        return f"Folder directory {word} punted."      # Outlook Express sends these
+    # RFC 9051 6.3.7: what does not exist may be subscribed to and stays so
+    session.folders.subscribe(name, args.command == b"SUBSCRIBE")
+    return f"Folder {word}d."

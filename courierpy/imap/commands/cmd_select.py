@@ -1,0 +1,81 @@
+"""SELECT, EXAMINE, CLOSE.  RFC 9051 6.3.2, 6.3.3, 6.4.1."""
+from __future__ import annotations
+
+from courierpy.imap import ext, updates
+from courierpy.imap.commands import ANY, LEAVES_FOLDER, SELECTED, Done, command
+from courierpy.imap.session import Selected
+from courierpy.model.flags import DELETED, SEEN
+from courierpy.model.replies import Bad
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from courierpy.imap.grammar.args import Args
+    from courierpy.imap.session import Session
+
+
+def leave(session: Session) -> None:
+    """The selected mailbox is selected no more; nothing is expunged."""
+    if session.selected is not None:
+        session.selected.folder.close()
+        session.selected = None
+
+
+@command(b"SELECT", b"EXAMINE", when=ANY, flags=LEAVES_FOLDER)
+def select(session: Session, args: Args) -> Done:
+    args.sp()
+    name = args.mailbox()
+    if args.maybe_sp():
+        _parameters(session, args)
+    args.end()
+
+    # RFC 9051 6.3.2: the old mailbox is closed even when the new one fails
+    leave(session)
+    folder = session.folders.open(name)
+    readonly = args.command == b"EXAMINE"
+    if not readonly:
+        folder.clean_tmp()
+    folder.join()
+    try:
+        snapshot = folder.scan(readonly=readonly)
+    except BaseException:
+        folder.close()
+        raise
+    readonly = readonly or folder.read_only
+    selected = session.selected = Selected(folder, snapshot, readonly)
+
+    view = selected.view
+    session.write(*updates.keyword_lines(selected, session.keywords_on))
+    session.write(b"* %d EXISTS\r\n* %d RECENT\r\n" % (len(view), len(view.recent)))
+    for seq, bits in enumerate(view.flags, 1):
+        if not bits & SEEN:
+            session.write(b"* OK [UNSEEN %d] First unseen\r\n" % seq)
+            break
+    session.write(b"* OK [UIDVALIDITY %d] Ok\r\n" % snapshot.uidvalidity,
+                  b"* OK [UIDNEXT %d] Predicted next UID\r\n" % snapshot.uidnext)
+    return Done("Ok", b"READ-ONLY" if readonly else b"READ-WRITE")
+
+
+def _parameters(session: Session, args: Args) -> None:
+    """The parenthesised parameters: each belongs to an extension."""
+    args.open()
+    while True:
+        word = args.word()
+        act = ext.find("select_params", word)
+        if act is None:
+            raise Bad("Unknown SELECT parameter.")
+        act(session, args)
+        if not args.maybe_sp():
+            break
+    args.close()
+
+
+@command(b"CLOSE", when=SELECTED, flags=LEAVES_FOLDER)
+def close(session: Session, args: Args) -> str:
+    args.end()
+    selected = session.need_selected()
+    if not selected.readonly:
+        view = selected.view
+        selected.folder.expunge([uid for uid, bits in zip(view.uids, view.flags, strict=True)
+                                 if bits & DELETED])
+    leave(session)
+    return "mailbox closed."

@@ -1,0 +1,62 @@
+"""STORE and UID STORE.  RFC 9051 6.4.6."""
+from __future__ import annotations
+
+from courierpy.imap import updates
+from courierpy.imap.commands import SELECTED, USES_SEQ, WRITES, command
+from courierpy.imap.commands.numbers import chosen
+from courierpy.model.flags import FlagChange
+from courierpy.model.replies import Bad, No
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from courierpy.imap.grammar.args import Args
+    from courierpy.imap.session import Session
+
+MODES = {b"FLAGS": "=", b"+FLAGS": "+", b"-FLAGS": "-"}
+
+
+def store(session: Session, args: Args) -> str:
+    args.sp()
+    numbers = args.numset()
+    args.sp()
+    word = args.word()
+    silent = word.endswith(b".SILENT")
+    mode = MODES.get(word.removesuffix(b".SILENT"))
+    if mode is None:
+        raise Bad("Error in IMAP command received by server.")
+    args.maybe_sp()
+    bits, keywords = args.flags()
+    args.end()
+    by_uid = args.command.startswith(b"UID ")
+    seqs = chosen(session, numbers, by_uid)
+
+    selected = session.need_selected()
+    if selected.readonly:
+        raise No("Current box is selected READ-ONLY.")
+    if not session.keywords_on:
+        keywords = frozenset()
+    view = selected.view
+    uids = [view.uids[seq - 1] for seq in seqs]
+    change = FlagChange(mode, bits, keywords)
+    done = selected.folder.store(uids, change)
+    # what others set meanwhile shows too
+    known = frozenset(keywords if mode != "-" else ()).union(*{words for _, words in done.values()})
+    updates.announce_keywords(session, sorted(known))
+    told = []
+    for seq, uid in zip(seqs, uids, strict=True):
+        if uid not in done:
+            continue
+        now, words = done[uid]
+        # .SILENT still tells what somebody else changed meanwhile
+        if not silent or now != change.bits(view.bits(seq)) or words != change.words(view.words(uid)):
+            told.append(seq)
+        view.set(seq, now, words)
+    session.write(*updates.fetch_flags(session, told, by_uid))
+    updates.retire_keywords(session)
+    if len(done) < len(uids):
+        raise No("Some of the messages no longer exist.", b"EXPUNGEISSUED")
+    return "STORE completed."
+
+
+command(b"STORE", when=SELECTED, flags=USES_SEQ | WRITES)(store)
+command(b"UID STORE", when=SELECTED, flags=WRITES)(store)

@@ -1,0 +1,26 @@
+"""The messages that a command names, as sequence numbers of this client's view."""
+from __future__ import annotations
+
+from courierpy.model.replies import Bad
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from courierpy.imap.grammar.numset import NumSet
+    from courierpy.imap.session import Session
+
+
+def chosen(session: Session, numbers: NumSet, by_uid: bool) -> list[int]:
+    """Sequence numbers, ascending, each once.
+
+    UIDs that are not there are passed over (RFC 9051 6.4.9); a sequence number
+    that is not there is the client's mistake (RFC 9051 9, seq-number).
+    """
+    view = session.need_selected().view
+    if by_uid:
+        largest = view.uids[-1] if view.uids else 0
+        return view.seqs_of_uids(numbers.resolve(largest))
+    count = len(view)
+    ranges = numbers.resolve(count)
+    if ranges and (ranges[-1][1] > count or ranges[0][0] < 1):
+        raise Bad("Invalid message sequence number.")
+    return view.seqs_in(ranges)

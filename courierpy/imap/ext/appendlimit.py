@@ -1,0 +1,16 @@
+"""APPENDLIMIT.  RFC 7889: the largest message that is taken, for all mailboxes the same."""
+from __future__ import annotations
+
+from courierpy.imap.ext import Extension
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from courierpy.imap.session import Session
+    from courierpy.maildir.mailbox import Folder, Status
+
+
+def _status(session: Session, folder: Folder, count: Status) -> bytes:
+    return b"%d" % session.append_limit if session.append_limit else b"NIL"
+
+
+EXTENSION = Extension(b"APPENDLIMIT", status_items={b"APPENDLIMIT": _status})

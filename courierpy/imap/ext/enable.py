@@ -1,0 +1,34 @@
+"""ENABLE.  RFC 5161.  What can be enabled is what extensions plug into its seam."""
+from __future__ import annotations
+
+from courierpy.imap import ext
+from courierpy.imap.commands import ANY, command
+from courierpy.imap.ext import Extension
+from courierpy.model.replies import Bad
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from courierpy.imap.grammar.args import Args
+    from courierpy.imap.session import Session
+
+
+@command(b"ENABLE", when=ANY)
+def enable(session: Session, args: Args) -> str:
+    wanted = []
+    while args.maybe_sp():
+        wanted.append(args.word())
+    args.end()
+    if not wanted:
+        raise Bad("ENABLE needs a capability.")
+    told = b""
+    for token in wanted:
+        turn_on = ext.find("enable", token)
+        if turn_on is not None and token not in session.enabled:
+            turn_on(session)
+            session.enabled.add(token)
+            told += b" " + token
+    session.write(b"* ENABLED%s\r\n" % told)
+    return "Options enabled"
+
+
+EXTENSION = Extension(b"ENABLE", commands=(b"ENABLE",))

@@ -1,0 +1,112 @@
+"""SORT and UID SORT.  RFC 5256 BASE.6.4.SORT; texts are compared by RFC 5051."""
+from __future__ import annotations
+
+from array import array
+
+from courierpy.imap.attributes import NO_DATE, Recall
+from courierpy.imap.commands import SELECTED, USES_SEQ, command
+from courierpy.imap.commands.cmd_search import keys_of_extensions, numbers, run
+from courierpy.imap.ext import Extension
+from courierpy.imap.grammar import searchkeys
+from courierpy.model.replies import Bad, No
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from courierpy.imap.grammar.args import Args
+    from courierpy.imap.grammar.searchkeys import Key
+    from courierpy.imap.session import Session
+
+
+def sent(recall: Recall, uids: array[int]) -> Sequence[float]:
+    """The sent dates; INTERNALDATE of those without one (RFC 5256 2.2)."""
+    dates = recall.numbers("sent", uids, "d")
+    if None not in dates and NO_DATE not in dates:
+        return dates  # type: ignore[return-value]
+    arrived = recall.numbers("date", uids, "d")
+    return [(when or 0.0) if own is None or own == NO_DATE else own
+            for own, when in zip(dates, arrived, strict=True)]
+
+
+def _number(kind: str, typecode: str) -> Callable[[Recall, array[int]], Sequence[float]]:
+    # a message that vanished comes before all others
+    return lambda recall, uids: [value or 0 for value in recall.numbers(kind, uids, typecode)]
+
+
+def _text(kind: str) -> Callable[[Recall, array[int]], Sequence[bytes]]:
+    # keys in UTF-8: octets are in order as the characters are
+    return lambda recall, uids: [value or b"" for value in recall.values(kind, uids)]
+
+
+def _subject(recall: Recall, uids: array[int]) -> Sequence[bytes]:
+    return [value[1:] if value else b"" for value in recall.values("subject", uids)]
+
+
+CRITERIA: dict[bytes, Callable[[Recall, array[int]], Sequence[Any]]] = {
+    b"ARRIVAL": _number("date", "d"), b"CC": _text("cc"), b"DATE": sent, b"FROM": _text("from"),
+    b"SIZE": _number("size", "q"), b"SUBJECT": _subject, b"TO": _text("to"),
+}
+
+
+def allowed(session: Session) -> None:
+    """Raises No where the administrator switched SORT and THREAD off."""
+    if session.settings.flag("IMAP_DISABLETHREADSORT"):
+        raise No("This command is disabled by the system administrator.", b"NOPERM")
+
+
+def take_program(args: Args) -> Key:
+    """The charset and the search keys at the end of SORT and THREAD."""
+    charset = searchkeys.take_charset(args)
+    args.sp()
+    key = searchkeys.parse(args, keys_of_extensions(), charset)
+    args.end()
+    return key
+
+
+def _criteria(args: Args) -> list[tuple[bytes, bool]]:
+    """(key, is it reversed) of each, in order."""
+    found = []
+    args.open()
+    args.maybe_sp()
+    while True:
+        word = args.word()
+        backwards = word == b"REVERSE"
+        if backwards:
+            args.sp()
+            word = args.word()
+        if word not in CRITERIA:
+            raise Bad("Unknown sort criterion.")
+        found.append((word, backwards))
+        if not args.maybe_sp() or args.at(b")"):
+            break
+    args.close()
+    return found
+
+
+def sort(session: Session, args: Args) -> str:
+    args.sp()
+    criteria = _criteria(args)
+    args.sp()
+    program = take_program(args)
+    allowed(session)
+
+    selected = session.need_selected()
+    seqs = run(session, program)
+    uids = selected.view.uids
+    chosen = uids if len(seqs) == len(uids) else array("I", [uids[seq - 1] for seq in seqs])
+    order = list(range(len(seqs)))
+    # each sort keeps the order of the one before: the first criterion comes last, ties
+    # stay in the order of their sequence numbers, reversed or not
+    for word, backwards in reversed(criteria):
+        order.sort(key=CRITERIA[word](selected.recall(session.limits), chosen).__getitem__, reverse=backwards)
+    found = numbers(session, [seqs[at] for at in order], args.command == b"UID SORT")
+    session.write(b"* SORT%s\r\n" % b"".join([b" %d" % number for number in found]))
+    return "SORT done."
+
+
+command(b"SORT", when=SELECTED, flags=USES_SEQ)(sort)
+command(b"UID SORT", when=SELECTED)(sort)
+
+EXTENSION = Extension(b"SORT", commands=(b"SORT", b"UID SORT"))

@@ -1,0 +1,66 @@
+"""THREAD and UID THREAD.  RFC 5256 BASE.6.4.THREAD."""
+from __future__ import annotations
+
+from array import array
+
+from courierpy.imap.attributes import NUL
+from courierpy.imap.commands import SELECTED, USES_SEQ, command
+from courierpy.imap.commands.cmd_search import run
+from courierpy.imap.ext import Extension
+from courierpy.imap.ext.sort import allowed, sent, take_program
+from courierpy.message import threads
+from courierpy.model.replies import Bad
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from courierpy.imap.grammar.args import Args
+    from courierpy.imap.session import Session
+
+ALGORITHMS = (b"ORDEREDSUBJECT", b"REFERENCES")
+
+
+def _threads(session: Session, algorithm: bytes, seqs: list[int]) -> list[object]:
+    """The threads of these messages, as nested lists of sequence numbers."""
+    selected = session.need_selected()
+    recall, uids = selected.recall(session.limits), selected.view.uids
+    chosen = uids if len(seqs) == len(uids) else array("I", [uids[seq - 1] for seq in seqs])
+    recall.lost.clear()
+    subjects, ids = recall.take(["subject", "ids"], chosen)
+    dates = sent(recall, chosen)
+    if recall.lost:
+        kept = [at for at, uid in enumerate(chosen) if uid not in recall.lost]
+        seqs, dates = [seqs[at] for at in kept], [dates[at] for at in kept]
+        subjects, ids = [subjects[at] for at in kept], [ids[at] for at in kept]
+    keys = [subject[1:] for subject in subjects if subject is not None]
+    if algorithm == b"ORDEREDSUBJECT":
+        return threads.ordered_subject([threads.Mail(seq, date, key.decode("utf-8", "surrogatepass"))
+                                        for seq, date, key in zip(seqs, dates, keys, strict=True)])
+    replies = [subject[:1] == b"R" for subject in subjects if subject is not None]
+    words = [value.split(NUL) for value in ids if value is not None]
+    return threads.by_references(seqs, dates, keys, replies, [own[0] or None for own in words],
+                                 [own[1:] for own in words])
+
+
+def thread(session: Session, args: Args) -> str:
+    args.sp()
+    algorithm = args.word()
+    if algorithm not in ALGORITHMS:
+        raise Bad("Unknown thread algorithm.")
+    args.sp()
+    program = take_program(args)
+    allowed(session)
+
+    seqs = run(session, program)
+    names = None
+    if args.command == b"UID THREAD":
+        uids = session.need_selected().view.uids
+        names = {seq: uids[seq - 1] for seq in seqs}
+    told = threads.render(_threads(session, algorithm, seqs), names)
+    session.write(b"* THREAD %s\r\n" % told if told else b"* THREAD\r\n")
+    return "THREAD done."
+
+
+command(b"THREAD", when=SELECTED, flags=USES_SEQ)(thread)
+command(b"UID THREAD", when=SELECTED)(thread)
+
+EXTENSION = Extension(b"THREAD=ORDEREDSUBJECT", b"THREAD=REFERENCES", commands=(b"THREAD", b"UID THREAD"))

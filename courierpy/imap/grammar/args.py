@@ -1,0 +1,256 @@
+"""The words of the grammar, read one after another from a frame.
+
+Each method takes one word and leaves what follows; blanks are taken by ``sp``.
+Lenient where Courier is and no meaning is lost: several blanks, none before a
+parenthesis.  Everything else raises Bad.  RFC 9051 9.
+"""
+from __future__ import annotations
+
+import re
+
+from courierpy.imap.grammar import dates
+from courierpy.imap.grammar.framer import Frame, Literal
+from courierpy.imap.grammar.numset import NumSet
+from courierpy.model import utf7
+from courierpy.model.flags import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN
+from courierpy.model.replies import Bad
+
+ERROR = "Error in IMAP command received by server."
+_TAG = re.compile(rb"[^\x00-\x20\x7f-\xff(){%*\"\\+]+")
+_HEAD = re.compile(rb"([^\x00-\x20\x7f-\xff(){%*\"\\+]+) ([A-Za-z]+)(?= |$)")     # most commands, at once
+_ATOM = re.compile(rb"[^\x00-\x20\x7f-\xff(){%*\"\\\]]+")
+_ASTRING = re.compile(rb"[^\x00-\x20\x7f-\xff(){%*\"\\]+")
+_PATTERN = re.compile(rb"[^\x00-\x20\x7f-\xff(){\"\\]+")
+_QUOTED = re.compile(rb'"((?:[^"\\\r\n\0]|\\.)*)"')
+_ESCAPE = re.compile(rb"\\(.)")
+_NUMSET = re.compile(rb"[\d:*,]+")
+_NUMBER = re.compile(rb"\d{1,20}")
+_BLANKS = re.compile(rb"[ \t]+")
+FLAGS = {b"\\SEEN": SEEN, b"\\ANSWERED": ANSWERED, b"\\FLAGGED": FLAGGED, b"\\DELETED": DELETED,
+         b"\\DRAFT": DRAFT}
+
+
+class Args:
+    """``tag`` and ``command`` (upper-case, ``UID FETCH`` is one) are read at once."""
+
+    __slots__ = ("_at", "_frame", "_index", "_text", "command", "tag", "utf8")
+
+    def __init__(self, frame: Frame, utf8: bool = False) -> None:
+        self._frame = frame
+        self._index = 0
+        self._text = frame.lines[0]
+        self._at = 0
+        self.utf8 = utf8
+        self.tag = b"*"
+        self.command = b""
+        head = _HEAD.match(self._text)
+        if head is not None:
+            self.tag, self.command = head[1], head[2].upper()
+            self._at = head.end()
+        else:
+            self.maybe_sp()
+            self.tag = self._match(_TAG)
+            self.sp()
+            self.command = self._match(_ATOM).upper()
+        if self.command == b"UID":
+            self.sp()
+            self.command += b" " + self._match(_ATOM).upper()
+
+    def _match(self, pattern: re.Pattern[bytes]) -> bytes:
+        match = pattern.match(self._text, self._at)
+        if match is None:
+            raise Bad(ERROR)
+        self._at = match.end()
+        return match[0]
+
+    # -- punctuation
+
+    def sp(self) -> None:
+        """At least one blank."""
+        self._match(_BLANKS)
+
+    def maybe_sp(self) -> bool:
+        match = _BLANKS.match(self._text, self._at)
+        if match is None:
+            return False
+        self._at = match.end()
+        return True
+
+    def at(self, char: bytes) -> bool:
+        """Does the next word begin with ``char``?  Nothing is taken."""
+        return self._text.startswith(char, self._at)
+
+    def open(self) -> None:
+        self._char(b"(")
+
+    def close(self) -> None:
+        self.maybe_sp()
+        self._char(b")")
+
+    def _char(self, char: bytes) -> None:
+        if not self.at(char):
+            raise Bad(ERROR)
+        self._at += len(char)
+
+    def at_end(self) -> bool:
+        """Nothing but blanks is left."""
+        return (self._index == len(self._frame.literals)
+                and not self._text[self._at:].strip())
+
+    def end(self) -> None:
+        if not self.at_end():
+            raise Bad(ERROR)
+
+    def rest_text(self) -> bytes:
+        """The unread text of this line."""
+        return self._text[self._at:]
+
+    # -- strings
+
+    def atom(self) -> bytes:
+        return self._match(_ATOM)
+
+    def word(self) -> bytes:
+        """An atom in upper case: item names, keywords of the grammar."""
+        return self._match(_ATOM).upper()
+
+    def take(self, pattern: re.Pattern[bytes]) -> bytes:
+        """What ``pattern`` matches here."""
+        return self._match(pattern)
+
+    def _at_literal(self) -> bool:
+        return self._at == len(self._text) and self._index < len(self._frame.literals)
+
+    def literal(self) -> Literal:
+        if not self._at_literal():
+            raise Bad(ERROR)
+        literal = self._frame.literals[self._index]
+        self._index += 1
+        self._text = self._frame.lines[self._index]
+        self._at = 0
+        return literal
+
+    def string(self) -> bytes:
+        """Quoted or literal."""
+        if self._at_literal():
+            data = self.literal().data
+            if data is None:
+                raise Bad(ERROR)
+            return data
+        match = _QUOTED.match(self._text, self._at)
+        if match is None:
+            raise Bad(ERROR)
+        self._at = match.end()
+        if not match[1].isascii():
+            try:
+                match[1].decode()          # RFC 6855 3: 8-bit text in quotes is UTF-8
+            except UnicodeDecodeError:
+                raise Bad("A quoted string holds octets that are not UTF-8.") from None
+        return _ESCAPE.sub(rb"\1", match[1]) if b"\\" in match[1] else match[1]
+
+    def nstring(self) -> bytes | None:
+        if self._text[self._at:self._at + 3].upper() == b"NIL":
+            self._at += 3
+            return None
+        return self.string()
+
+    def astring(self) -> bytes:
+        if self._at_literal() or self.at(b'"'):
+            return self.string()
+        return self._match(_ASTRING)
+
+    def mailbox(self) -> str:
+        """A mailbox name as Unicode; ``inbox`` in any case is INBOX."""
+        return self._name(self.astring())
+
+    def list_mailbox(self) -> str:
+        if self._at_literal() or self.at(b'"'):
+            return self._name(self.string())
+        return self._name(self._match(_PATTERN))
+
+    def _name(self, data: bytes) -> str:
+        try:
+            name = data.decode() if self.utf8 else utf7.decode(data)
+        except ValueError:
+            name = self._plain(data)
+        if name[:5].upper() == "INBOX" and (len(name) == 5 or name[5] == "."):
+            name = "INBOX" + name[5:]
+        return name
+
+    @staticmethod
+    def _plain(data: bytes) -> str:
+        """Not valid modified UTF-7: raw UTF-8 is what many clients mean by it."""
+        if data.isascii():
+            raise Bad("Invalid mailbox name.")
+        try:
+            return data.decode()
+        except UnicodeDecodeError:
+            raise Bad("Invalid mailbox name.") from None
+
+    # -- numbers, dates
+
+    def number(self) -> int:
+        value = int(self._match(_NUMBER))
+        if value > 0xFFFFFFFFFFFFFFFF:
+            raise Bad(ERROR)
+        return value
+
+    def nz_number(self) -> int:
+        value = self.number()
+        if not value:
+            raise Bad(ERROR)
+        return value
+
+    def numset(self) -> NumSet:
+        return NumSet.parse(self._match(_NUMSET))
+
+    def at_numset(self) -> bool:
+        return _NUMSET.match(self._text, self._at) is not None
+
+    def date(self) -> int:
+        """A day as an ordinal."""
+        try:
+            return dates.parse_date(self.astring())
+        except ValueError:
+            raise Bad(ERROR) from None
+
+    def datetime(self) -> int:
+        """Seconds since 1970 UTC."""
+        try:
+            return dates.parse_datetime(self.string())
+        except ValueError:
+            raise Bad(ERROR) from None
+
+    # -- flags
+
+    def flag(self) -> tuple[int, bytes | None]:
+        """(bit, None) of a system flag or (0, keyword)."""
+        if self.at(b"\\"):
+            self._at += 1
+            bit = FLAGS.get(b"\\" + self._match(_ATOM).upper())
+            if bit is None:
+                raise Bad("Invalid flag.")
+            return bit, None
+        word = self._match(_ATOM)
+        return 0, word
+
+    def flags(self) -> tuple[int, frozenset[bytes]]:
+        """A list in parentheses, or bare flags up to the end."""
+        bits = 0
+        words: dict[bytes, bytes] = {}
+        listed = self.at(b"(")
+        if listed:
+            self.open()
+            self.maybe_sp()
+        while not (self.at(b")") if listed else self.at_end()):
+            bit, word = self.flag()
+            bits |= bit
+            if word is not None:
+                words.setdefault(word.lower(), word)
+            if not self.maybe_sp():
+                break
+        if listed:
+            self.close()
+        elif not bits and not words:
+            raise Bad(ERROR)
+        return bits, frozenset(words.values())

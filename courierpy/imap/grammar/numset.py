@@ -1,0 +1,105 @@
+"""Sets of message numbers: ``1,3:5,7:*``.  RFC 9051 9, sequence-set."""
+from __future__ import annotations
+
+import re
+
+from courierpy.model.replies import Bad
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MAX_NUMBER = 0xFFFFFFFF
+STAR = MAX_NUMBER + 1           # `*`: the largest number in use
+_SET = re.compile(rb"(?:[1-9]\d{0,9}|\*)(?::(?:[1-9]\d{0,9}|\*))?"
+                  rb"(?:,(?:[1-9]\d{0,9}|\*)(?::(?:[1-9]\d{0,9}|\*))?)*")
+
+
+class NumSet:
+    """``ranges``: (first, last) as written; STAR for `*`."""
+
+    __slots__ = ("ranges",)
+
+    def __init__(self, ranges: tuple[tuple[int, int], ...]) -> None:
+        self.ranges = ranges
+
+    @classmethod
+    def parse(cls, data: bytes) -> NumSet:
+        """Raises Bad."""
+        if not _SET.fullmatch(data):
+            raise Bad("Invalid message set.")
+        ranges = []
+        for part in data.split(b","):
+            first, colon, last = part.partition(b":")
+            low = _number(first)
+            ranges.append((low, _number(last) if colon else low))
+        return cls(tuple(ranges))
+
+    @classmethod
+    def of(cls, numbers: Iterable[int]) -> NumSet:
+        return cls(tuple(_runs(numbers)))
+
+    def resolve(self, largest: int) -> list[tuple[int, int]]:
+        """Ascending, merged ranges; `*` is ``largest``, order within a range does not matter.
+
+        With ``largest`` 0 (an empty mailbox) `*` stands for nothing.
+        """
+        found = []
+        for first, last in self.ranges:
+            if not largest and STAR in (first, last):
+                continue
+            low, high = (largest if n == STAR else n for n in (first, last))
+            found.append((low, high) if low <= high else (high, low))
+        found.sort()
+        merged: list[tuple[int, int]] = []
+        for low, high in found:
+            if merged and low <= merged[-1][1] + 1:
+                if high > merged[-1][1]:
+                    merged[-1] = (merged[-1][0], high)
+            else:
+                merged.append((low, high))
+        return merged
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, NumSet) and self.ranges == other.ranges
+
+    def __hash__(self) -> int:
+        return hash(self.ranges)
+
+    def __bytes__(self) -> bytes:
+        return b",".join(_text(low) if low == high else _text(low) + b":" + _text(high)
+                         for low, high in self.ranges)
+
+    def __repr__(self) -> str:
+        return f"NumSet({bytes(self).decode()!r})"
+
+
+def _number(data: bytes) -> int:
+    if data == b"*":
+        return STAR
+    number = int(data)
+    if number > MAX_NUMBER:
+        raise Bad("Invalid message set.")
+    return number
+
+
+def _text(number: int) -> bytes:
+    return b"*" if number == STAR else b"%d" % number
+
+
+def _runs(numbers: Iterable[int]) -> Iterable[tuple[int, int]]:
+    start = last = 0
+    for number in numbers:
+        if start and number == last + 1:
+            last = number
+            continue
+        if start:
+            yield start, last
+        start = last = number
+    if start:
+        yield start, last
+
+
+def compact(numbers: Iterable[int]) -> bytes:
+    """Numbers in the order given, ascending runs as ranges: ``40,1:3,2``."""
+    return bytes(NumSet.of(numbers))

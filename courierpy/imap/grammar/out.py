@@ -1,0 +1,117 @@
+"""Values to bytes: strings, flags, lists, as they stand in replies.  RFC 9051 9."""
+from __future__ import annotations
+
+import re
+
+from courierpy.imap.grammar.dates import internaldate, internaldates
+from courierpy.model import utf7
+from courierpy.model.flags import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN
+from courierpy.model.section import Run
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+__all__ = ["FLAG_LISTS", "FLAG_NAMES", "astring", "flag_list", "internaldate", "internaldates",
+           "literal", "mailbox",
+           "nstring", "quoted", "render", "string"]
+
+# In the order in which FETCH shows them.
+FLAG_NAMES = ((DRAFT, b"\\Draft"), (ANSWERED, b"\\Answered"), (FLAGGED, b"\\Flagged"),
+              (SEEN, b"\\Seen"), (DELETED, b"\\Deleted"))
+_FLAG_TEXT = tuple(b" ".join(name for bit, name in FLAG_NAMES if bits & bit) for bits in range(32))
+FLAG_LISTS = tuple(b"(" + text + b")" for text in _FLAG_TEXT)      # without keywords, by flag bits
+_NOT_QUOTABLE = re.compile(rb"[\x00\r\n\x80-\xff]")
+_NOT_QUOTABLE_UTF8 = re.compile(rb"[\x00\r\n]")
+_ATOM = re.compile(rb"[^\x00-\x20\x7f-\xff(){%*\"\\]+")
+
+
+def quoted(data: bytes) -> bytes:
+    """A quoted string; ``data`` must hold no CR, LF or NUL."""
+    if b"\\" in data:
+        data = data.replace(b"\\", b"\\\\")
+    if b'"' in data:
+        data = data.replace(b'"', b'\\"')
+    return b'"' + data + b'"'
+
+
+def literal(data: bytes) -> bytes:
+    return b"{%d}\r\n%s" % (len(data), data)
+
+
+def string(data: bytes, utf8: bool = False) -> bytes:
+    """Quoted if that is possible, else a literal (NUL cannot be in one: it becomes a
+    blank).  ``utf8``: ``data`` is UTF-8, and the client takes it quoted (RFC 6855 3)."""
+    if (_NOT_QUOTABLE_UTF8 if utf8 else _NOT_QUOTABLE).search(data) or len(data) > 4096:
+        return literal(data.replace(b"\0", b" "))
+    return quoted(data)
+
+
+def nstring(data: bytes | None) -> bytes:
+    return b"NIL" if data is None else string(data)
+
+
+def astring(data: bytes) -> bytes:
+    """An atom if that is possible."""
+    return data if _ATOM.fullmatch(data) and data.upper() != b"NIL" else string(data)
+
+
+def mailbox(name: str, utf8: bool = False) -> bytes:
+    """A mailbox name, always quoted; modified UTF-7, or UTF-8 for clients that enabled it."""
+    if utf8:
+        try:
+            return quoted(name.encode())
+        except UnicodeEncodeError:
+            pass                    # a name that is no UTF-8: only modified UTF-7 can carry it
+    return quoted(utf7.encode(name))
+
+
+def flag_list(bits: int, keywords: Collection[bytes] = (), recent: bool = False) -> bytes:
+    """``(\\Seen \\Recent $Label1)`` in Courier's order."""
+    if not recent and not keywords:
+        return FLAG_LISTS[bits & 31]
+    text = _FLAG_TEXT[bits & 31]
+    if recent:
+        text = text + b" \\Recent" if text else b"\\Recent"
+    if keywords:
+        text = b" ".join(([text] if text else []) + sorted(keywords))
+    return b"(" + text + b")"
+
+
+def render(value: object, utf8: bool = False) -> bytes:
+    """None, int, bytes (string), tuple (list) and Run (no blanks, no parentheses).
+
+    Works through a stack of its own: a message may be nested deeper than
+    Python's calls.
+    """
+    parts: list[bytes] = []
+    stack: list[object] = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, _Raw):
+            parts.append(item)
+        elif item is None:
+            parts.append(b"NIL")
+        elif isinstance(item, bytes):
+            parts.append(string(item, utf8))
+        elif isinstance(item, int):
+            parts.append(b"%d" % item)
+        elif isinstance(item, Run):
+            stack.extend(reversed(item))
+        elif isinstance(item, tuple):
+            stack.append(_CLOSE)
+            for at in range(len(item) - 1, -1, -1):
+                stack.append(item[at])
+                if at:
+                    stack.append(_BLANK)
+            stack.append(_OPEN)
+        else:
+            raise TypeError(f"cannot render {type(item).__name__}")
+    return b"".join(parts)
+
+
+class _Raw(bytes):
+    __slots__ = ()
+
+
+_OPEN, _CLOSE, _BLANK = _Raw(b"("), _Raw(b")"), _Raw(b" ")

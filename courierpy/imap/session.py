@@ -1,0 +1,358 @@
+"""One client inside its Maildir: view, account, output, and the command loop.
+
+A command is cut into a frame, looked up in the table, parsed, done, answered;
+then the client hears what changed meanwhile.  The only place that writes a
+tagged line, and the only one that turns the store's errors into response codes.
+"""
+from __future__ import annotations
+
+import os
+
+from courierpy.imap import capability, commands, updates
+from courierpy.imap.commands import LEAVES_FOLDER, READS, SELECTED, SPOOLS, USES_SEQ, Done
+from courierpy.imap.grammar.args import Args
+from courierpy.imap.grammar.framer import Frame, Framer, LiteralAhead, TooLong
+from courierpy.imap.view import View, keywords_used
+from courierpy.maildir import errors as store
+from courierpy.model.replies import Bad, Bye, No
+from courierpy.system import log
+from courierpy.system.conn import Gone, TimedOut
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from courierpy.hibernate.sleeper import Sleeper
+    from courierpy.imap.attributes import Recall
+    from courierpy.maildir.mailbox import Folder
+    from courierpy.maildir.store import Folders
+    from courierpy.message.mime import Limits
+    from courierpy.model.messages import Snapshot
+    from courierpy.system.conn import Conn
+    from courierpy.system.settings import Settings
+
+READ_TIMEOUT = 30 * 60.0       # between commands: RFC 9051 5.4 wants at least 30 minutes
+REST = 1.0                     # seconds without a command after which memory is given back
+LITERAL_TIMEOUT = 60.0
+MAX_ERRORS = 10                # bad commands in a row
+MAX_LITERAL = 64 * 1024        # of commands that do not store messages
+LITERAL_MINUS = 4096           # RFC 7888 5
+
+# The store's errors in the words of RFC 5530.
+CODES: dict[type[store.StoreError], tuple[bytes | None, str]] = {
+    store.FolderMissing: (b"NONEXISTENT", "Mailbox does not exist, or must be subscribed to."),
+    store.FolderExists: (b"ALREADYEXISTS", "Mailbox already exists."),
+    store.NameInvalid: (b"CANNOT", "Invalid mailbox name."),
+    store.DiskFull: (b"OVERQUOTA", "There is no room left in the mail store."),
+    store.QuotaExceeded: (b"OVERQUOTA", "You exceeded your mail quota."),
+    store.Denied: (b"NOPERM", "Access denied."),
+    store.Vanished: (b"EXPUNGEISSUED", "Some of the messages no longer exist."),
+    store.Busy: (b"INUSE", "The mailbox is locked by another session, please try again."),
+    store.DiskTrouble: (b"UNAVAILABLE", "The mail store does not work at the moment."),
+}
+
+
+def describe(error: store.StoreError) -> No:
+    """The NO of a store error; its detail stays in the log."""
+    for kind in type(error).__mro__:
+        if kind in CODES:
+            code, text = CODES[kind]
+            return No(text, code)
+    return No("The mail store refused this.", b"CANNOT")
+
+
+class Selected:
+    """The selected mailbox as this client sees it.
+
+    ``behind``: the view still holds messages that are gone.  ``keywords``: as
+    told in the last FLAGS line.  ``recent``: UIDs that this session was the
+    first to see.
+    """
+
+    __slots__ = ("_recall", "behind", "folder", "keywords", "readonly", "recent", "snapshot", "view")
+
+    def __init__(self, folder: Folder, snapshot: Snapshot, readonly: bool) -> None:
+        self.folder = folder
+        self.snapshot = snapshot
+        self.readonly = readonly
+        self.view = View.of(snapshot)
+        self.keywords = keywords_used(snapshot.keywords)
+        self.recent = snapshot.recent
+        self.behind = False
+        self._recall: Recall | None = None
+
+    def recall(self, limits: Limits) -> Recall:
+        """What is known of the messages without opening them."""
+        if self._recall is None:
+            from courierpy.imap.attributes import Recall
+            self._recall = Recall(self.folder, limits)
+        return self._recall
+
+    def recent_from(self, snapshot: Snapshot) -> None:
+        self.recent |= snapshot.recent
+
+
+class Session:
+    """``enabled``: tokens of ENABLE.  ``append_limit``: octets of a message, 0 for
+    any.  ``headers``/``body``: octets of message
+    headers and bodies sent, for the log.  ``errors``: bad commands in a row.
+    ``sleeper``: how the process may end while the client idles, None where it may not."""
+
+    def __init__(self, conn: Conn, settings: Settings, folders: Folders, user: str,
+                 peer: str, port: str) -> None:
+        self.conn = conn
+        self.settings = settings
+        self.folders = folders
+        self.user = user
+        self.peer = peer
+        self.port = port
+        self.selected: Selected | None = None
+        self.enabled: set[bytes] = set()
+        self.framer = Framer()
+        self.headers = 0
+        self.body = 0
+        self.keywords_on = settings.number("IMAP_KEYWORDS") != 0
+        self.append_limit = settings.number("IMAP_APPENDLIMIT")
+        self.refuses_8bit = settings.text("IMAP_APPEND_8BIT") == "0"
+        self._literal_minus = b"LITERAL-" in capability.capabilities(settings, "session",
+                                                                     settings.flag("IMAP_TLS"))
+        self.sleeper: Sleeper | None = None
+        self.stopping = False
+        self.errors = 0
+        self._waiting = False
+        self._limits: Limits | None = None
+
+    # -- output
+
+    def write(self, *lines: bytes) -> None:
+        """Untagged output, whole lines with their CRLF."""
+        for line in lines:
+            self.conn.write(line)
+
+    def need_selected(self) -> Selected:
+        if self.selected is None:
+            raise Bad("No mailbox is selected.")
+        return self.selected
+
+    @property
+    def utf8(self) -> bool:
+        return b"UTF8=ACCEPT" in self.enabled
+
+    @property
+    def limits(self) -> Limits:
+        """How far into a message is looked."""
+        if self._limits is None:
+            from courierpy.message.mime import Limits
+            self._limits = Limits.of(self.settings)
+        return self._limits
+
+    # -- ending
+
+    def stop(self) -> None:
+        """From a signal handler: end at the next moment between two commands."""
+        self.stopping = True
+        if self._waiting:
+            raise Bye("Courier-IMAP server shut down by signal.")
+
+    def read(self, timeout: float) -> bytes:
+        """Input of the client; b"" at its end.  Raises Bye when told to stop."""
+        self.conn.flush()
+        self._waiting = True
+        try:
+            if self.stopping:
+                raise Bye("Courier-IMAP server shut down by signal.")
+            if self.selected is not None and self.selected.folder.busy and timeout > REST:
+                try:
+                    return self.conn.read(REST)
+                except TimedOut:
+                    self.selected.folder.rest()
+                    timeout -= REST
+            return self.conn.read(timeout)
+        finally:
+            self._waiting = False
+
+    def wait(self, others: tuple[int, ...], timeout: float) -> set[int]:
+        """As Conn.wait; Bye when told to stop."""
+        self.conn.flush()
+        self._waiting = True
+        try:
+            if self.stopping:
+                raise Bye("Courier-IMAP server shut down by signal.")
+            return self.conn.wait(others, timeout)
+        finally:
+            self._waiting = False
+
+    # -- the loop
+
+    def serve(self, frame: Frame | None = None) -> None:
+        """Until LOGOUT (returns), end of input (Gone) or Bye.  ``frame``: a command that is
+        gone on with."""
+        try:
+            while True:
+                frame = frame or self._next_frame()
+                if frame is None:
+                    raise Gone
+                if self._command(frame):
+                    return
+                frame = None
+        finally:
+            self.folders.save()
+
+    @staticmethod
+    def _drop(sinks: list[object]) -> None:
+        """The command is over: what was spooled for it goes."""
+        for sink in sinks:
+            sink.abort()  # type: ignore[attr-defined]
+        sinks.clear()
+
+    def _next_frame(self) -> Frame | None:
+        """The next whole command; None at the end of input."""
+        sinks: list[object] = []
+        timeout = READ_TIMEOUT
+        while True:
+            event = self.framer.next()
+            if isinstance(event, Frame):
+                return event
+            if isinstance(event, LiteralAhead):
+                self._literal(event, sinks)
+                timeout = LITERAL_TIMEOUT
+                continue
+            if isinstance(event, TooLong):
+                self._drop(sinks)
+                self._answer_bad(event.text, "Command line too long.")
+                continue
+            data = self.read(timeout)
+            if not data:
+                self._drop(sinks)
+                return None
+            self.framer.feed(data)
+
+    def _literal(self, ahead: LiteralAhead, sinks: list[object]) -> None:
+        """Take or refuse a literal before its bytes come."""
+        words = ahead.text.split(None, 2)
+        tag = words[0] if words else b"*"
+        name = words[1].upper() if len(words) > 1 else b""
+        row = commands.find(name)
+        try:
+            sink = None
+            if not ahead.sync and ahead.size > LITERAL_MINUS and self._literal_minus:
+                raise Bad("Non-synchronizing literals may have 4096 octets here.", b"TOOBIG")
+            if row is not None and row.flags & SPOOLS:
+                from courierpy.imap.commands.cmd_append import spool
+                sink = spool(self, ahead)
+            elif ahead.size > MAX_LITERAL:
+                raise Bad("Literal too long.", b"TOOBIG")
+        except (Bad, No) as error:
+            self._drop(sinks)
+            self.framer.refuse()
+            self._reply(tag, b"NO" if isinstance(error, No) else b"BAD", error.text, error.code)
+            return
+        except store.StoreError as error:
+            self._drop(sinks)
+            self.framer.refuse()
+            self._refused(tag, error)
+            return
+        if sink is not None:
+            sinks.append(sink)
+        self.framer.accept(sink)
+        if ahead.sync:
+            self.conn.write(b"+ OK\r\n")
+
+    def _command(self, frame: Frame) -> bool:
+        """Do one command and answer it.  True: it was LOGOUT."""
+        tag = b"*"
+        row = None
+        try:
+            args = Args(frame, utf8=self.utf8)
+            tag = args.tag
+            row = commands.find(args.command)
+            if row is None:
+                raise Bad("Error in IMAP command received by server.")
+            if row.states == SELECTED and self.selected is None:
+                raise Bad("No mailbox is selected.")
+            try:
+                done = row.handler(self, args)
+            finally:
+                self._release(frame)
+            if isinstance(done, str):
+                done = Done(done)
+            if row.name == b"LOGOUT":
+                self._reply(tag, b"OK", done.text, done.code)
+                self.conn.flush()
+                return True
+            self._sync(row)
+            self.errors = 0
+            self._reply(tag, b"OK", done.text, done.code)
+        except Bad as error:
+            self._count_error(tag, error)
+        except No as error:
+            self._after_no(row)
+            self._reply(tag, b"NO", error.text, error.code)
+        except store.StoreError as error:
+            self._after_no(row)
+            self._refused(tag, error)
+        except (Bye, Gone, TimedOut):
+            raise
+        except Exception:
+            self._bug(tag)
+        return False
+
+    @staticmethod
+    def _release(frame: Frame) -> None:
+        """Drop spooled literals that no handler took."""
+        for literal in frame.literals:
+            if literal.sink is not None:
+                literal.sink.abort()  # type: ignore[attr-defined]
+
+    def _sync(self, row: commands.Row) -> None:
+        if self.selected is None or row.flags & LEAVES_FOLDER \
+                or row.flags & READS and self.framer.has_more:
+            return
+        self.tell(expunges=not row.flags & USES_SEQ)
+
+    def tell(self, *, expunges: bool, flags_of_new: bool = False) -> None:
+        """As updates.tell; Bye when the selected mailbox is there no more."""
+        try:
+            updates.tell(self, expunges=expunges, flags_of_new=flags_of_new)
+        except store.FolderMissing:
+            raise Bye("The selected mailbox was deleted.", b"NONEXISTENT") from None
+        except store.StoreError as error:
+            # the command itself is done: say that the look failed, keep the session
+            log.err(f"{self.user}: {error}")
+
+    def _after_no(self, row: commands.Row | None) -> None:
+        self.errors = 0
+        if row is not None:
+            self._sync(row)
+
+    def _refused(self, tag: bytes, error: store.StoreError) -> None:
+        log.err(f"{self.user}: {error}")
+        no = describe(error)
+        self._reply(tag, b"NO", no.text, no.code)
+
+    def _reply(self, tag: bytes, word: bytes, text: str, code: bytes | None = None) -> None:
+        shown = text.encode("ascii", "replace")
+        if code is None:
+            self.conn.write(b"%s %s %s\r\n" % (tag, word, shown))
+        else:
+            self.conn.write(b"%s %s [%s] %s\r\n" % (tag, word, code, shown))
+
+    def _answer_bad(self, text: bytes, why: str) -> None:
+        words = text.split(None, 1)
+        tag = words[0] if words and words[0].isascii() and b"{" not in words[0] else b"*"
+        self._count_error(tag[:200], Bad(why))
+
+    def _count_error(self, tag: bytes, error: Bad) -> None:
+        self.errors += 1
+        if self.errors >= MAX_ERRORS:
+            log.err(f"{self.user}: TOO MANY CONSECUTIVE PROTOCOL VIOLATIONS")
+            raise Bye("Fatal error: TOO MANY CONSECUTIVE PROTOCOL VIOLATIONS: ", b"ALERT", 1)
+        self._reply(tag, b"BAD", error.text, error.code)
+
+    def _bug(self, tag: bytes) -> None:
+        """Ours: the traceback to the log under a number, the number to the client."""
+        import sys
+        import traceback
+        number = os.urandom(4).hex()
+        for line in traceback.format_exception(*sys.exc_info()):
+            for part in line.rstrip().split("\n"):
+                log.crit(f"bug {number}: {part}")
+        self._reply(tag, b"NO", f"Internal error {number}, it was logged.", b"SERVERBUG")

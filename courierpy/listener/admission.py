@@ -1,0 +1,118 @@
+"""Whether a connection may come in: proxies in front, access rules, limits, DNS lists."""
+from __future__ import annotations
+
+import socket
+
+from courierpy.listener import access
+from courierpy.listener.sockets import shown
+from courierpy.system import log
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, MutableMapping
+
+    from courierpy.listener.options import Options
+
+    Address = tuple[str, int]
+
+
+class Refused(Exception):
+    """``spoken``: the client is told -denymsg."""
+
+    def __init__(self, spoken: bool = False) -> None:
+        self.spoken = spoken
+
+
+class Counts:
+    """Connections by address and, if they are limited, by network."""
+
+    def __init__(self, networks: bool) -> None:
+        self.of: dict[str, int] = {}
+        self.networks = networks
+
+    def add(self, address: str, change: int) -> None:
+        for key in (address, network(address)) if self.networks else (address,):
+            count = self.of.get(key, 0) + change
+            if count > 0:
+                self.of[key] = count
+            else:
+                self.of.pop(key, None)
+
+
+def network(address: str) -> str:
+    """The address without its last octet (IPv6: its last byte), with a mark that it is one."""
+    if "." in address:
+        return address.rpartition(".")[0] + "/"
+    import ipaddress
+    return ipaddress.ip_address(address).exploded[:-2] + "/"
+
+
+def peer(fd: int) -> str:
+    """The address of the client on this descriptor; "" when it is gone."""
+    client = socket.socket(fileno=fd)
+    try:
+        return shown(client.getpeername()[0])
+    except OSError:
+        return ""
+    finally:
+        client.detach()
+
+
+def behind_proxy(client: socket.socket, wanted: tuple[float, frozenset[str]], remote: Address,
+                 local: Address) -> tuple[Address, Address, str]:
+    """(remote, local, what TCPREMOTEINFO says), as the proxy's header has them.  Refused."""
+    from courierpy.listener import haproxy
+    timeout, ports = wanted
+    if ports and str(local[1]) not in ports and f"{local[0]}.{local[1]}" not in ports:
+        return remote, local, ""
+    try:
+        ends = haproxy.read_header(client, timeout)
+    except haproxy.ProxyError as error:
+        log.warn(f"{shown(remote[0])}: {error}")
+        raise Refused from None
+    if ends is None:
+        return remote, local, ""
+    return ends.remote, ends.local, f"proxy via {shown(local[0])}, port {local[1]}"
+
+
+def admit(options: Options, rules: Mapping[str, str], counts: Mapping[str, int], address: str,
+          environ: MutableMapping[str, str]) -> None:
+    """Raises Refused; sets the variables of the rule that lets it in."""
+    if rules:
+        if "accesslocal" in options.switches:
+            allowed, _ = access.decide(rules, environ["TCPLOCALIP"], environ["TCPLOCALPORT"])
+            if not allowed:
+                raise Refused
+        allowed, variables = access.decide(rules, address)
+        if not allowed:
+            raise Refused(spoken=True)
+        environ.update(variables)
+    limit = environ.get("MAXCPERIP", "")
+    if counts.get(address, 0) >= (int(limit) if limit.isdigit() else options.number.get("maxperip", 4)):
+        log.alert(f"Maximum connection limit reached for {address}")
+        raise Refused
+    maxperc = options.number.get("maxperc")                # by default as many as there can be
+    if maxperc is not None and counts.get(network(address), 0) >= maxperc:
+        raise Refused
+    if options.lists:
+        from courierpy.listener import dnslists
+        dnslists.apply(options.lists, address, environ)
+    if any(environ.get(name) for name in options.drop):
+        log.warn(f"dropped blocked connection from {address}")
+        raise Refused(spoken=True)
+
+
+def names(environ: MutableMapping[str, str]) -> None:
+    """Names of both ends, confirmed forward; ``softdnserr`` when that fails."""
+    for variable, address in (("TCPREMOTEHOST", environ["TCPREMOTEIP"]),
+                              ("TCPLOCALHOST", environ["TCPLOCALIP"])):
+        plain = address.removeprefix("::ffff:")
+        try:
+            name = socket.gethostbyaddr(plain)[0]
+        except (socket.herror, socket.gaierror):
+            continue
+        try:
+            found = {entry[4][0] for entry in socket.getaddrinfo(name, None)}
+        except socket.gaierror:
+            found = set()
+        environ[variable] = name if plain in found else "softdnserr"

@@ -1,0 +1,1 @@
+"""Files of Courier and Dovecot: bytes to values and back."""

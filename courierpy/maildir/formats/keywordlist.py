@@ -1,0 +1,263 @@
+"""``courierimapkeywords/``: the keywords of a folder's messages.
+
+``:list`` has them all: keywords a line, an empty line, ``base:index index`` a
+line.  ``<base>`` is an update (one keyword a line) that is not in ``:list`` yet,
+``.<N>.<base>`` one that is, kept a while for programs that read meanwhile.
+"""
+from __future__ import annotations
+
+import os
+import re
+import time
+
+from courierpy.maildir.errors import trouble
+from courierpy.maildir.files import is_directory, remove, replace, sync_directory, write_all
+from courierpy.maildir.names import tmp_name
+from courierpy.model.flags import NO_KEYWORDS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+
+DIRECTORY = "courierimapkeywords"
+PERIOD = 300                       # seconds that one N of .<N>.<base> stands for
+UNKNOWN_AGE = 15 * 60              # an update for a message nobody knows may be early
+_MERGED = re.compile(rb"\.(\d+)\.(.+)", re.S)
+_INVALID = re.compile(rb"[\x00-\x20(){%*\"\\\]\x7f-\xff]")
+
+
+class Keywords:
+    """The keywords of one folder.  ``path`` is the folder's directory; ``sync``: what is
+    written is on the disk before anybody is told."""
+
+    def __init__(self, path: str, host: str, sync: bool = False) -> None:
+        self.path = os.path.join(path, DIRECTORY)
+        self.sync = sync
+        self.host = host
+        self.unmerged = False              # the last reading saw updates and left them
+
+    def stamp(self) -> int:
+        """Changes when the directory does; 0 when there is none."""
+        try:
+            return os.stat(self.path).st_mtime_ns
+        except (FileNotFoundError, NotADirectoryError):
+            return 0
+        except OSError as error:
+            raise trouble(self.path, error) from None
+
+    def read(self, rows_of: Callable[[Collection[bytes]], Mapping[bytes, int]],
+             merge: bool = True) -> dict[int, frozenset[bytes]]:
+        """Keywords by row.  ``rows_of``: which of these base names are messages, and their
+        rows.  ``merge``: updates go into ``:list``; only under the folder's lock, as whoever
+        changes keywords reads and writes there."""
+        self.unmerged = False
+        try:
+            entries = os.listdir(os.fsencode(self.path))
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise trouble(self.path, error) from None
+        listed = self._read_list()
+        candidates = {entry for entry in entries if not entry.startswith(b".") and entry != b":list"}
+        candidates.update(match[2] for match in map(_MERGED.fullmatch, entries) if match is not None)
+        bases = rows_of(candidates.union(listed))
+        found = {name: words for name, words in listed.items() if name in bases}
+        period = int(time.time()) // PERIOD
+        merged: dict[bytes, int] = {}
+        pending: list[bytes] = []
+        for entry in entries:
+            match = _MERGED.fullmatch(entry)
+            if entry == b":list":
+                continue
+            if entry.startswith(b".tmp."):
+                self._expire(entry, UNKNOWN_AGE)
+            elif match is not None:
+                self._see_merged(entry, match, merged, period)
+            elif not entry.startswith(b"."):
+                if entry in bases:
+                    pending.append(entry)
+                else:
+                    self._expire(entry, UNKNOWN_AGE)
+        for name, number in merged.items():
+            if name in bases and name not in pending:
+                self._take(found, name, b".%d.%s" % (number, name))
+        taken = [name for name in pending if self._take(found, name, name)]
+        self.unmerged = bool(taken) and not merge
+        if merge and (taken or len(found) < len(listed)):
+            self._merge(found, taken, period + 1)
+        return {bases[name]: words for name, words in found.items() if words}
+
+    def _see_merged(self, entry: bytes, match: re.Match[bytes], merged: dict[bytes, int],
+                    period: int) -> None:
+        number = int(match[1])
+        if number < period:
+            remove(os.path.join(self.path, os.fsdecode(entry)))
+        elif number > merged.get(match[2], -1):
+            merged[match[2]] = number
+
+    def _take(self, found: dict[bytes, frozenset[bytes]], name: bytes, file: bytes) -> bool:
+        try:
+            with open(os.path.join(os.fsencode(self.path), file), "rb") as stream:
+                data = stream.read()
+        except OSError:
+            return False             # another session merged it meanwhile
+        found[name] = _words(data.split(b"\n"))
+        return True
+
+    def _expire(self, entry: bytes, age: int) -> None:
+        path = os.path.join(self.path, os.fsdecode(entry))
+        try:
+            if time.time() - os.stat(path).st_mtime > age:
+                os.unlink(path)
+        except OSError:
+            pass
+
+    def _read_list(self) -> dict[bytes, frozenset[bytes]]:
+        try:
+            with open(os.path.join(self.path, ":list"), "rb") as file:
+                head, _, body = file.read().partition(b"\n\n")
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise trouble(os.path.join(self.path, ":list"), error) from None
+        words = [_INVALID.sub(b"_", word) for word in head.split(b"\n")]
+        found = {}
+        for line in body.split(b"\n"):
+            name, colon, numbers = line.rpartition(b":")
+            if colon:
+                found[name] = frozenset(words[int(n)] for n in numbers.split()
+                                        if n.isdigit() and int(n) < len(words))
+        return found
+
+    def replace(self, words: Mapping[bytes, frozenset[bytes]]) -> None:
+        """These are the keywords, and nothing else: base name -> keywords.  Under the lock."""
+        if not words and not is_directory(self.path):
+            return
+        self._make()
+        self._write_list(words)
+        for entry in os.listdir(self.path):
+            if entry != ":list" and not entry.startswith(".tmp."):
+                remove(os.path.join(self.path, entry))       # an update of an older list
+
+    def _make(self) -> None:
+        try:
+            os.mkdir(self.path, 0o700)
+        except FileExistsError:
+            pass
+        except OSError as error:
+            raise trouble(self.path, error) from None
+
+    def _merge(self, found: dict[bytes, frozenset[bytes]], taken: list[bytes], number: int) -> None:
+        """Write ``:list`` anew and put the updates aside."""
+        self._write_list(found)
+        for name in taken:
+            old = os.path.join(os.fsencode(self.path), name)
+            try:
+                os.rename(old, os.path.join(os.fsencode(self.path), b".%d.%s" % (number, name)))
+            except OSError:
+                pass                 # merged by another session at the same time
+
+    def _write_list(self, found: Mapping[bytes, frozenset[bytes]]) -> None:
+        order: dict[bytes, int] = {}
+        lines = []
+        for name, words in found.items():
+            if words:
+                numbers = [order.setdefault(word, len(order)) for word in sorted(words)]
+                lines.append(name + b":" + b" ".join(b"%d" % n for n in numbers) + b"\n")
+        data = b"".join(word + b"\n" for word in order) + b"\n" + b"".join(lines)
+        replace(os.path.join(self.path, ":list"), data, os.path.join(self.path, "..", "tmp"),
+                self.host, "keywords", sync=self.sync)
+        self.settle()
+
+    def write(self, name: bytes, words: frozenset[bytes]) -> None:
+        """The keywords of one message, as an update."""
+        self.draft(name, None, words).commit()
+
+    def draft(self, name: bytes, before: frozenset[bytes] | None, words: frozenset[bytes]) -> Update:
+        """An update that nobody sees until commit(); none is needed if the keywords are the
+        same as ``before``."""
+        if words == before:
+            return Update(self, name, "", words, words)
+        if not is_directory(self.path):
+            self._make()
+        scratch = os.path.join(self.path, "..", "tmp", tmp_name(self.host))
+        data = b"".join(word + b"\n" for word in sorted(words))
+        try:
+            fd = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+            try:
+                write_all(fd, data)
+                if self.sync:
+                    os.fsync(fd)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            remove(scratch)
+            raise trouble(os.path.join(os.fsencode(self.path), name), error) from None
+        return Update(self, name, scratch, before or NO_KEYWORDS, words)
+
+    def settle(self) -> None:
+        """What got a name here keeps it, where all is synced."""
+        if self.sync:
+            sync_directory(self.path)
+
+    def forget(self, name: bytes) -> None:
+        """The update of a message that did not come to be."""
+        remove(os.path.join(self.path, os.fsdecode(name)))
+
+    def current(self) -> Callable[[bytes], frozenset[bytes]]:
+        """A function: base name -> its keywords at this moment.  Ask it under the folder's lock."""
+        listed: dict[bytes, frozenset[bytes]] | None = None
+        period = int(time.time()) // PERIOD
+
+        def words(name: bytes) -> frozenset[bytes]:
+            nonlocal listed
+            for file in (name, b".%d.%s" % (period + 1, name), b".%d.%s" % (period, name)):
+                found: dict[bytes, frozenset[bytes]] = {}
+                if self._take(found, name, file):
+                    return found[name]
+            if listed is None:
+                listed = self._read_list()
+            return listed.get(name, NO_KEYWORDS)
+        return words
+
+
+class Update:
+    """Keywords of one message, written and not seen yet.  ``before``: what it had."""
+
+    __slots__ = ("_keywords", "_scratch", "before", "name", "words")
+
+    def __init__(self, keywords: Keywords, name: bytes, scratch: str, before: frozenset[bytes],
+                 words: frozenset[bytes]) -> None:
+        self._keywords = keywords
+        self._scratch = scratch
+        self.name = name
+        self.before = before
+        self.words = words
+
+    def commit(self) -> bool:
+        """Let it be seen; False when there was nothing to change."""
+        if not self._scratch:
+            return False
+        path = os.path.join(os.fsencode(self._keywords.path), self.name)
+        try:
+            os.rename(os.fsencode(self._scratch), path)
+        except OSError as error:
+            self.abort()
+            raise trouble(path, error) from None
+        self._scratch = ""
+        self._keywords.settle()
+        return True
+
+    def abort(self) -> None:
+        if self._scratch:
+            remove(self._scratch)
+            self._scratch = ""
+
+
+def _words(lines: list[bytes]) -> frozenset[bytes]:
+    seen: dict[bytes, bytes] = {}
+    for line in lines:
+        if line:
+            word = _INVALID.sub(b"_", line)
+            seen.setdefault(word.lower(), word)
+    return frozenset(seen.values()) if seen else NO_KEYWORDS

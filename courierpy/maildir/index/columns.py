@@ -1,0 +1,427 @@
+"""``courierpyindex/``: what saves work the next time.  Derived, and may be deleted at any time.
+
+``columns`` is a folder as it was at one moment: the stamps of its directories and
+of the uiddb, and what a look at them gave.  It counts only while the stamps are
+the same.  ``uids`` is a log of every number given: when the uiddb is lost or
+damaged, the messages get their numbers back from it.  ``recent`` names messages
+that are numbered and that no session was told to be recent yet.
+
+Files are replaced whole, or grow at their end; a tail that a crash tore is cut
+off.  All has checksums, and what is not whole is made anew.  They hold parts of the
+mail, so nobody else may read them, and in a directory that others can write to
+nothing is believed that others could have put there.  docs/index.md has the formats.
+"""
+from __future__ import annotations
+
+import os
+import re
+import stat
+import struct
+import time
+from array import array
+from itertools import accumulate
+from zlib import crc32
+
+from courierpy.maildir.files import close, remove, write_all
+from courierpy.maildir.formats.uiddb import MAX_UID, NAME, UidDb
+from courierpy.maildir.names import tmp_name
+from courierpy.model.uidset import UidSet
+from courierpy.system import log
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from courierpy.maildir.formats.uiddb import Key
+
+DIRECTORY = "courierpyindex"
+COLUMNS, LOG, RECENT = "columns", "uids", "recent"
+MAGIC = b"courierpy 4\n" + struct.pack("=I", 0x01020304)       # the second word tells the byte order
+_HEAD = struct.Struct("=16sI IIII II qQqq Qqq q I")
+SMALL = 256                        # a folder with fewer messages may be read again: it needs no watch
+LOG_SLACK = 1 << 16                # octets of dead lines in the log before it is written anew
+SCRATCH_AGE = 3600                 # seconds after which a file that was never finished is garbage
+_RUN = re.compile(rb"(\d{1,10}):(\d{1,10})")
+_MARK = re.compile(rb"(?<=\n)= ([0-9a-f]{8})\n")
+
+
+class Stamps:
+    """When and as what the folder was seen: ``cur``, ``new``, ``keywords``: mtime in
+    nanoseconds (0: not there); ``inode`` of cur/; ``database``: key of the uiddb."""
+
+    __slots__ = ("cur", "database", "inode", "keywords", "new")
+
+    def __init__(self, cur: int, inode: int, new: int, keywords: int, database: Key | None) -> None:
+        self.cur = cur
+        self.inode = inode
+        self.new = new
+        self.keywords = keywords
+        self.database = database
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Stamps) and self.same_but_new(other) and self.new == other.new
+
+    def __hash__(self) -> int:
+        return hash((self.cur, self.new))
+
+    def same_but_new(self, other: Stamps) -> bool:
+        return ((self.cur, self.inode, self.keywords, self.database)
+                == (other.cur, other.inode, other.keywords, other.database))
+
+
+class Head:
+    """The counts, for who does not need more.  ``unseen``: messages; ``first_unseen``:
+    a row, -1 without one.  ``fine``: what changes later has other stamps, even in the same
+    tick of the clock."""
+
+    __slots__ = ("count", "fine", "first_unseen", "stamps", "uidnext", "uidvalidity", "unseen")
+
+    def __init__(self, stamps: Stamps, uidvalidity: int, uidnext: int, count: int, unseen: int,
+                 first_unseen: int, fine: bool = False) -> None:
+        self.stamps = stamps
+        self.fine = fine
+        self.uidvalidity = uidvalidity
+        self.uidnext = uidnext
+        self.count = count
+        self.unseen = unseen
+        self.first_unseen = first_unseen
+
+
+class Columns:
+    """A folder as it was.  ``odd``: UID -> file name, where the name is more than the
+    base name and the letters of the flags.  ``keywords``: by UID."""
+
+    __slots__ = ("database", "flags", "head", "keywords", "odd")
+
+    def __init__(self, head: Head, database: UidDb, flags: bytes, odd: dict[int, bytes],
+                 keywords: dict[int, frozenset[bytes]]) -> None:
+        self.head = head
+        self.database = database
+        self.flags = flags
+        self.odd = odd
+        self.keywords = keywords
+
+
+class Index:
+    """``path``: the folder; ``elsewhere``: a directory for the files of this folder
+    instead of the one in it, as place() names it.  ``rules``: by which values are
+    computed now, for the cache."""
+
+    def __init__(self, path: str, host: str, elsewhere: str = "") -> None:
+        self.folder = path
+        self.path = elsewhere or os.path.join(path, DIRECTORY)
+        self.host = host
+        self.rules = bytes(20)
+        self._elsewhere = bool(elsewhere)
+        self._ours = not elsewhere               # nobody else can put anything there
+        self._complained = False
+
+    def file(self, name: str) -> str:
+        return os.path.join(self.path, name)
+
+    # -- columns
+
+    def head(self) -> Head | None:
+        """The counts alone; None when there are none that hold."""
+        data = self._read(COLUMNS, _HEAD.size)
+        found = _head(data) if data is not None else None
+        return found[0] if found else None
+
+    def load(self) -> Columns | None:
+        """None when there is nothing, or nothing whole."""
+        data = self._read(COLUMNS)
+        found = _head(data) if data is not None else None
+        if data is None or found is None:
+            return None
+        head, crc, odd_size = found
+        body = memoryview(data)[_HEAD.size:]
+        if crc32(body) != crc:
+            return None
+        count = head.count
+        try:
+            uids, lines = array("I"), array("I")
+            uids.frombytes(body[:4 * count])
+            lines.frombytes(body[4 * count:8 * count])
+            flags = bytes(body[8 * count:9 * count])
+            odd = _unpack_odd(bytes(body[9 * count:9 * count + odd_size]))
+            keywords = _unpack_keywords(bytes(body[9 * count + odd_size:]))
+        except (ValueError, struct.error, IndexError):
+            return None
+        if len(flags) != count:
+            return None
+        database = UidDb(head.uidvalidity, head.uidnext, uids, None, lines, head.stamps.database)
+        return Columns(head, database, flags, odd, keywords)
+
+    def save(self, columns: Columns) -> None:
+        """May fail in silence: it only saves work."""
+        head, database = columns.head, columns.database
+        odd = _pack_odd(columns.odd)
+        body = b"".join((database.uids.tobytes(), database.lines.tobytes(), columns.flags, odd,
+                         _pack_keywords(columns.keywords)))
+        stamps = head.stamps
+        packed = _HEAD.pack(MAGIC, 0, head.uidvalidity, head.uidnext, head.count, len(odd),
+                            head.unseen, head.first_unseen & 0xFFFFFFFF,
+                            stamps.cur, stamps.inode, stamps.new, stamps.keywords,
+                            *(stamps.database or (0, 0, -1)), head.fine, crc32(body))
+        packed = packed[:16] + struct.pack("=I", crc32(packed[20:])) + packed[20:]
+        self.replace(COLUMNS, (packed, body))
+        self._sweep()
+
+    # -- the log of numbers
+
+    def remember(self, database: UidDb) -> None:
+        """Write down what the log has not: call it under the folder's lock."""
+        try:
+            fd = self.open(LOG, os.O_RDWR | os.O_APPEND)
+            try:
+                if self._extend(fd, database):
+                    return
+            finally:
+                close(fd)
+        except FileNotFoundError:
+            if not database.uids and not os.path.isdir(self.path):
+                return
+        except OSError:
+            return
+        self.replace(LOG, (_log(database),))
+
+    @staticmethod
+    def _extend(fd: int, database: UidDb) -> bool:
+        """Add to the log what is new; False when it should be written anew.  Raises OSError."""
+        size = os.fstat(fd).st_size
+        head = os.pread(fd, 64, 0).partition(b"\n")[0]
+        tail = os.pread(fd, 1024, max(0, size - 1024))
+        marks = [*_MARK.finditer(tail)]
+        if head != _LOG_HEAD % database.uidvalidity or not marks \
+                or size > 2 * len(database.body or b"") + LOG_SLACK:
+            return False
+        last = tail[:marks[-1].start() - 1].rpartition(b"\n")[2].partition(b" ")[0]
+        rows = database.after(int(last) if last.isdigit() else 0)
+        if marks[-1].end() < len(tail):            # a crash cut the lines behind it
+            os.ftruncate(fd, size - len(tail) + marks[-1].end())
+        if rows:
+            write_all(fd, _marked(rows))
+        return True
+
+    def recall(self) -> tuple[int, int, dict[bytes, int]] | None:
+        """(UIDVALIDITY, the UID after the highest given, base name -> UID); None without a
+        log, or with one that is not what was written."""
+        data = self._read(LOG)
+        if data is None:
+            return None
+        names: dict[bytes, int] = {}
+        highest = start = 0
+        number = b""
+        while start < len(data):
+            end = data.find(b"\n= ", start) + 1
+            mark = _MARK.match(data, end) if end else None
+            block = data[start:end if mark else data.rfind(b"\n") + 1]
+            if mark is not None and crc32(block) != int(mark[1], 16):
+                return None
+            lines = block.split(b"\n")[:-1]
+            if start == 0:
+                word, _, number = lines[0].rpartition(b" ") if lines else (b"", b"", b"")
+                if mark is None or word + b" %d" != _LOG_HEAD or not number.isdigit() \
+                        or not 0 < int(number) <= 0xFFFFFFFF:
+                    return None
+                del lines[0]
+            for line in lines:
+                uid, _, name = line.partition(b" ")
+                if uid.isdigit() and 0 < int(uid) < 0xFFFFFFFF:
+                    highest = max(highest, int(uid))
+                    if name and mark is not None:      # of lines that a crash cut the numbers alone count
+                        names[name] = int(uid)
+            start = mark.end() if mark is not None else len(data)
+        return (int(number), highest + 1, names) if number else None
+
+    # -- recent messages that nobody was told of
+
+    def unclaimed(self) -> UidSet:
+        found = map(_RUN.fullmatch, (self._read(RECENT) or b"").split())
+        pairs = sorted((int(run[1]), int(run[2])) for run in found if run is not None)
+        return UidSet(pair for pair in pairs if 0 < pair[0] <= pair[1] <= MAX_UID)
+
+    def set_unclaimed(self, uids: UidSet) -> None:
+        """Call it under the folder's lock."""
+        if uids:
+            self.replace(RECENT, [b"%d:%d\n" % run for run in uids.runs])
+        elif self.trusted():
+            remove(self.file(RECENT))
+
+    # -- files
+
+    def trusted(self) -> bool:
+        """Can nobody else have put there what we find there?"""
+        if not self._ours:
+            mine = os.path.dirname(self.path)
+            try:
+                above, found = os.stat(os.path.dirname(mine)), os.lstat(mine)
+            except OSError:
+                return False
+            # without the sticky bit whoever may write to the directory above can put another in this place
+            self._ours = (stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
+                          and not found.st_mode & 0o022
+                          and (not above.st_mode & 0o022 or bool(above.st_mode & stat.S_ISVTX)))
+        return self._ours
+
+    def open(self, name: str, flags: int = os.O_RDONLY) -> int:
+        """A descriptor of a file; with O_CREAT the directory is made too.  Raises OSError."""
+        flags |= os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        if flags & os.O_CREAT:
+            self._prepare()
+        elif not self.trusted():
+            raise FileNotFoundError
+        return os.open(self.file(name), flags, 0o600)
+
+    def _prepare(self) -> None:
+        """Make the directory.  Raises OSError where there can be none that is ours alone."""
+        if os.path.isdir(self.path) and self.trusted():
+            return
+        if self._elsewhere and not os.path.isdir(self.folder):
+            raise FileNotFoundError(self.folder)       # it was removed, and its index too
+        if self._elsewhere and not self.trusted():
+            mine = os.path.dirname(self.path)
+            try:
+                os.mkdir(mine, 0o700)
+            except FileExistsError:
+                pass
+            except OSError as error:
+                self._complain(f"{mine}: {error.strerror}")
+                raise
+            if not self.trusted():
+                self._complain(f"{mine} is not ours alone")
+                raise PermissionError(mine)
+        try:
+            os.mkdir(self.path, 0o700)
+        except FileExistsError:
+            return
+
+    def _complain(self, why: str) -> None:
+        if not self._complained:
+            self._complained = True
+            log.warn(f"{why}: {os.path.abspath(self.folder)} has no index")
+
+    def _read(self, name: str, size: int = -1) -> bytes | None:
+        try:
+            with open(self.open(name), "rb", buffering=0) as file:
+                return file.read(size) if size >= 0 else file.readall()
+        except OSError:
+            return None
+
+    def scratch(self) -> tuple[int, str]:
+        """A new file that may become one of the index: descriptor and path.  Raises OSError."""
+        self._prepare()
+        # in the Maildir there is a place where garbage of a crash is cleaned away
+        path = os.path.join(self.path if self._elsewhere else os.path.join(self.folder, "tmp"),
+                            tmp_name(self.host, "index"))
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600), path
+
+    def replace(self, name: str, pieces: Iterable[bytes]) -> None:
+        """A file in place of the one that was there.  May fail in silence: a disk or a user
+        that may not write works without."""
+        try:
+            fd, path = self.scratch()
+        except OSError:
+            return
+        try:
+            try:
+                write_all(fd, b"".join(pieces))
+            finally:
+                close(fd)
+            os.rename(path, self.file(name))
+        except OSError:
+            remove(path)
+
+    def _sweep(self) -> None:
+        """Garbage that crashed sessions left in a directory outside the Maildir."""
+        if not self._elsewhere or not self.trusted():
+            return
+        try:
+            for entry in os.scandir(self.path):
+                if entry.name[:1].isdigit() and time.time() - entry.stat().st_mtime > SCRATCH_AGE:
+                    remove(entry.path)
+        except OSError:
+            return
+
+
+def _head(data: bytes) -> tuple[Head, int, int] | None:
+    """(counts, crc of the body, octets of odd names)."""
+    if len(data) < _HEAD.size or data[:16] != MAGIC:
+        return None
+    (_, check, uidvalidity, uidnext, count, odd_size, unseen, first, cur, inode, new, keywords, ino, mtime,
+     size, fine, crc) = _HEAD.unpack_from(data)
+    if crc32(data[20:_HEAD.size]) != check:
+        return None
+    stamps = Stamps(cur, inode, new, keywords, (ino, mtime, size) if size >= 0 else None)
+    first = -1 if first == 0xFFFFFFFF else first
+    return Head(stamps, uidvalidity, uidnext, count, unseen, first, bool(fine)), crc, odd_size
+
+
+def _pack_odd(odd: Mapping[int, bytes]) -> bytes:
+    """How many; UIDs; where each name ends; the names."""
+    uids, ends = array("I", odd), array("I", accumulate(map(len, odd.values())))
+    return struct.pack("=I", len(uids)) + uids.tobytes() + ends.tobytes() + b"".join(odd.values())
+
+
+def _unpack_odd(data: bytes) -> dict[int, bytes]:
+    count: int = struct.unpack_from("=I", data)[0]
+    if not count:
+        return {}
+    uids, ends = array("I"), array("I")
+    uids.frombytes(data[4:4 + 4 * count])
+    ends.frombytes(data[4 + 4 * count:4 + 8 * count])
+    names = data[4 + 8 * count:]
+    return {uid: names[start:end] for uid, start, end in zip(uids, [0, *ends], ends, strict=False)}
+
+
+def _pack_keywords(keywords: Mapping[int, frozenset[bytes]]) -> bytes:
+    """The sets, a line each; then UIDs and numbers of sets."""
+    numbers: dict[frozenset[bytes], int] = {}
+    keywords = {uid: words for uid, words in keywords.items() if words}
+    uids, which = array("I", keywords), array("I")
+    for words in keywords.values():
+        which.append(numbers.setdefault(words, len(numbers)))
+    sets = b"".join(b" ".join(sorted(words)) + b"\n" for words in numbers)
+    return struct.pack("=II", len(sets), len(uids)) + sets + uids.tobytes() + which.tobytes()
+
+
+def _unpack_keywords(data: bytes) -> dict[int, frozenset[bytes]]:
+    size, count = struct.unpack_from("=II", data)
+    if not count:
+        return {}
+    sets = [frozenset(line.split(b" ")) for line in data[8:8 + size].split(b"\n")[:-1]]
+    uids, which = array("I"), array("I")
+    uids.frombytes(data[8 + size:8 + size + 4 * count])
+    which.frombytes(data[8 + size + 4 * count:8 + size + 8 * count])
+    return dict(zip(uids, map(sets.__getitem__, which), strict=True))
+
+
+_LOG_HEAD = b"courierpy uids 2 %d"
+
+
+def _marked(lines: bytes) -> bytes:
+    """Lines of the log with their checksum behind them."""
+    return b"%s= %08x\n" % (lines, crc32(lines))
+
+
+def _log(database: UidDb) -> bytes:
+    """The log of a folder that has only these."""
+    rest = b"%d \n" % (database.uidnext - 1) if database.uidnext > 1 else b""
+    rows = database.text if database.body is not None else b""
+    return _marked(_LOG_HEAD % database.uidvalidity + b"\n" + rows + rest)
+
+
+def place(folder: str, base: str) -> str:
+    """The directory below ``base`` for the index of a folder: one name for each Maildir
+    directory of each user."""
+    if not base:
+        return ""
+    real = os.fsencode(os.path.realpath(folder))
+    name = real.replace(b"%", b"%25").replace(b"/", b"%2F")
+    if len(name) > 200:
+        from hashlib import sha256
+        name = sha256(real).hexdigest().encode()
+    return os.path.join(base, str(os.geteuid()), os.fsdecode(name))
+
+
+__all__ = ["DIRECTORY", "NAME", "Columns", "Head", "Index", "Stamps", "place"]

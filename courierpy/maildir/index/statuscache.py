@@ -1,0 +1,136 @@
+"""What STATUS found in each folder of an account, and what each folder looked like then.
+
+A client asks for the counts of all its folders every few minutes, and next to none of
+them has changed: a folder whose stamps are the same is not opened.  Kept in the index
+of the Maildir itself; a line a folder, as true as its stamps and no truer.
+"""
+from __future__ import annotations
+
+import os
+import time
+from zlib import crc32
+
+from courierpy.maildir import directory
+from courierpy.maildir.errors import FolderMissing, trouble
+from courierpy.maildir.formats import uiddb
+from courierpy.maildir.formats.keywordlist import DIRECTORY
+from courierpy.maildir.index.columns import Stamps
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from courierpy.maildir.index.columns import Index
+
+FILE = "counts"
+HEAD = b"courierpy counts 1 %08x\n"
+OLD = int(directory.COARSE_GRAIN * 1e9)      # nanoseconds after which a time is settled anywhere
+NUMBERS = 12                       # of a line; the folder's path follows
+NOT_THERE = -1                     # size of a uiddb that is not there
+
+
+class Status:
+    """Counts without opening: RFC 9051 6.3.11."""
+
+    __slots__ = ("messages", "recent", "uidnext", "uidvalidity", "unseen")
+
+    def __init__(self, messages: int, recent: int, uidnext: int, uidvalidity: int, unseen: int) -> None:
+        self.messages = messages
+        self.recent = recent
+        self.uidnext = uidnext
+        self.uidvalidity = uidvalidity
+        self.unseen = unseen
+
+
+def stamp(path: str, keywords: bool, sure: bool = True) -> Stamps | None:
+    """Identities of the directories and the uiddb of a folder; None when one is too young to
+    trust, if that is to be ``sure``.  FolderMissing without cur/ or new/."""
+    words = 0
+    try:
+        where = path + "/cur"
+        cur = os.stat(where)
+        where = path + "/new"
+        new = os.stat(where)
+    except FileNotFoundError:
+        raise FolderMissing(where) from None
+    except OSError as error:
+        raise trouble(where, error) from None
+    if keywords:
+        try:
+            words = os.stat(f"{path}/{DIRECTORY}").st_mtime_ns
+        except (FileNotFoundError, NotADirectoryError):
+            words = 0
+        except OSError:
+            return None                # who reads it says why
+    database = uiddb.stamp(path)
+    times = cur.st_mtime_ns, new.st_mtime_ns, words, database[1] if database else 0
+    now = time.time_ns()
+    if sure and now - max(times) <= OLD and not all(directory.settled(when, now) for when in times if when):
+        return None
+    return Stamps(times[0], cur.st_ino, times[1], words, database)
+
+
+class Counts:
+    """``index``: that of the Maildir."""
+
+    def __init__(self, index: Index) -> None:
+        self.index = index
+        self._known: dict[str, tuple[Stamps, Status]] = {}
+        self._lines: dict[bytes, bytes] | None = None      # as they were on disk: path -> numbers
+        self._new = False
+
+    def find(self, path: str, stamps: Stamps | None) -> Status | None:
+        """What is known of a folder that looks like this."""
+        known = self._known.get(path)
+        if known is None:
+            known = self._read(path)
+        return known[1] if known is not None and known[0] == stamps else None
+
+    def put(self, path: str, stamps: Stamps, status: Status) -> None:
+        self._known[path] = stamps, status
+        self._new = True
+
+    def save(self) -> None:
+        """May fail in silence: it only saves work."""
+        if self._new:
+            self._lines = None         # another session may have saved what it found
+            lines = {path: numbers for path, numbers in self._load().items()
+                     if os.fsdecode(path) in self._known or os.path.isdir(path)}
+            for path, (stamps, status) in self._known.items():
+                lines[os.fsencode(path)] = _packed(stamps, status)
+            body = b"".join([b"%s %s\n" % (numbers, path) for path, numbers in lines.items()
+                             if b"\n" not in path])
+            self.index.replace(FILE, (HEAD % crc32(body), body))
+            self._new = False
+
+    def _read(self, path: str) -> tuple[Stamps, Status] | None:
+        """What a session before this one knew."""
+        numbers = self._load().get(os.fsencode(path))
+        if numbers is None:
+            return None
+        found = self._known[path] = _unpacked(numbers)
+        return found
+
+    def _load(self) -> dict[bytes, bytes]:
+        if self._lines is None:
+            self._lines = {}
+            try:
+                with open(self.index.open(FILE), "rb", buffering=0) as file:
+                    head, _, body = file.readall().partition(b"\n")
+            except OSError:
+                return self._lines
+            if head + b"\n" == HEAD % crc32(body):
+                for line in body.split(b"\n")[:-1]:
+                    *_, path = line.split(b" ", NUMBERS)
+                    self._lines[path] = line[:-len(path) - 1]
+        return self._lines
+
+
+def _packed(stamps: Stamps, status: Status) -> bytes:
+    return b"%d %d %d %d %d %d %d %d %d %d %d %d" % (
+        stamps.cur, stamps.inode, stamps.new, stamps.keywords, *(stamps.database or (0, 0, NOT_THERE)),
+        status.messages, status.recent, status.uidnext, status.uidvalidity, status.unseen)
+
+
+def _unpacked(numbers: bytes) -> tuple[Stamps, Status]:
+    cur, inode, new, keywords, number, mtime, size, *counts = map(int, numbers.split(b" "))
+    database = None if size == NOT_THERE else (number, mtime, size)
+    return Stamps(cur, inode, new, keywords, database), Status(*counts)

@@ -1,0 +1,589 @@
+"""Looking at a folder: what is there, which numbers it has, what changed.
+
+Names in cur/ change under our feet (a flag is a rename by whoever sets it), new/
+fills from outside, and several sessions number the same messages.  So:
+
+* Messages in cur/ have numbers, in the uiddb, which is read and written under the
+  lock.  What is in new/ has none: who numbers it moves it to cur/ first.
+* What needs no number is looked at without the lock.
+* A directory is read only when its mtime says that something changed, or is as
+  young as the clock's grain, because a change in the same instant would not show.
+  A session that stays has a watch: events say what changed, and cur/ is read again
+  only when they do not say it clearly.
+* A name that is missing is looked for again before the message counts as gone.
+"""
+from __future__ import annotations
+
+import os
+import time
+
+from courierpy.maildir import contents, directory
+from courierpy.maildir.contents import Held
+from courierpy.maildir.errors import Denied, FolderMissing, StoreError, trouble
+from courierpy.maildir.expunged import Readers
+from courierpy.maildir.formats import uiddb
+from courierpy.maildir.formats.uiddb import UidDb
+from courierpy.maildir.index.columns import SMALL, Columns, Head, Stamps
+from courierpy.maildir.names import MAX_NAME, base, in_order
+from courierpy.maildir.numbers import Numbering
+from courierpy.maildir.watch import Heard, Refused, Watch
+from courierpy.model.flags import SEEN
+from courierpy.model.messages import Snapshot
+from courierpy.model.uidset import NO_UIDS, UidSet
+from courierpy.system import log
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from courierpy.maildir.store import Folders
+
+
+LARGE = 1 << 16                    # octets of a directory that is not read twice without need
+FEW = 32                           # messages of a folder that is read as fast as its index is
+STAYS = 8                          # looks at a large folder after which a session seems to stay in it
+HEARKEN = 0.1                      # seconds that a session waits to hear what the one with the lock does,
+A_WHILE = 0.02                     # so long before it tries the lock again
+
+
+class Scanner(Numbering):
+    """Looking at a folder and numbering what is new; Folder (mailbox.py) adds the messages.
+
+    ``words``: keywords by UID.  ``read_only``: the disk takes nothing, and only what is
+    numbered is served.
+    """
+
+    def __init__(self, tree: Folders, name: str, path: str) -> None:
+        super().__init__(tree, name, path)
+        self.readers = Readers(path, tree.host)
+        self.read_only = False
+        self.departed: dict[int, bytes] = {}    # file names of what went since told()
+        self.words: dict[int, frozenset[bytes]] = {}
+        self.unread: StoreError | None = None   # why they may be others
+        self._keywords_at = 0                   # their stamp when they were read; -1: read them again
+        self._snapshot: Snapshot | None = None
+        self._stamps: Stamps | None = None      # as everything was looked at; None: look again
+        self._unsaved = False                   # the index knows less than we do
+        self._watch: Watch | None = None
+        self._quiet_looks = 0
+        self._own: dict[bytes, tuple[bytes, bool]] = {}    # what we did last to each base name in cur/
+        self._own_heard: dict[bytes, tuple[bytes, bool]] = {}
+        self._looked = 0                        # when the last look began
+        self._fresh = NO_UIDS                   # numbered by us, and in no snapshot yet
+        self._readonly = False                  # as the last scan was
+        self._shown = NO_UIDS                   # recent, and left so for the next session
+        self._stuck: frozenset[bytes] = frozenset()        # in new/, and cannot be moved
+
+    def close(self, wait: bool = False) -> None:
+        """The session leaves the folder.  ``wait``: nobody waits for us, so the moment may
+        pass that is needed to save what is known."""
+        if self.held is not None:
+            self._save(wait)
+        self.readers.leave()
+        self._snapshot = self.held = self._stamps = None
+        self._heard = Heard()
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
+
+    # -- hearing of changes
+
+    def watch(self) -> Watch:
+        """What hears of changes from now on, until close().  Raises watch.Refused."""
+        if self._watch is None:
+            self._watch = Watch(self.path)
+            # what came before it began was not heard
+            self._heard.everything = self._stamps is None or self._stamps != self._stamp()
+        return self._watch
+
+    def watch_if_large(self) -> None:
+        """A large folder that is about to change is heard, not read again and again."""
+        if self._watch is None and self.held is not None and len(self.held.flags) >= SMALL:
+            try:
+                self.watch()
+            except Refused:
+                return
+
+    def _watch_first(self) -> None:
+        """What is about to be read is large: hear from now on what changes, and read it once."""
+        try:
+            if self._watch is None and self.held is None and os.stat(self.cur).st_size >= LARGE:
+                self.watch()
+        except FileNotFoundError:
+            raise FolderMissing(self.cur) from None
+        except OSError as error:
+            raise trouble(self.cur, error) from None
+        except Refused:
+            return
+
+    def _hear(self) -> bool:
+        """Was there anything?"""
+        assert self._watch is not None
+        self._watch.hear(self._heard)
+        self._own_heard.update(self._own)
+        self._own.clear()
+        return bool(self._heard)
+
+    def did(self, file: bytes, there: bool) -> None:
+        """We made or removed this file in cur/: its event is no news."""
+        if self._watch is not None:
+            self._own[base(file)] = file, there
+
+    def did_not(self, name: bytes) -> None:
+        """Somebody else changed the file of this base name since: its events are news."""
+        self._own.pop(name, None)
+        self._own_heard.pop(name, None)
+
+    # -- scanning
+
+    def scan(self, readonly: bool = False) -> Snapshot:
+        """What the folder holds now; the same object when nothing changed.
+
+        ``readonly``: what nobody saw before stays recent for the next session.
+        """
+        self._readonly = readonly
+        looked = self.readers.now()
+        if self._snapshot is not None and self._quiet():
+            self._looked = looked
+            if self._snapshot.recent:
+                # recent is told once, to the scan that found it
+                self._snapshot = with_recent(self._snapshot, NO_UIDS)
+            return self._snapshot
+        # most changes need no number: a look without the lock will do, or will do as
+        # soon as the session that holds it has numbered what is new
+        if self._needs_number() or not self._update(False, readonly):
+            try:
+                if self._take_lock(readonly):
+                    try:
+                        self._update(True, readonly)
+                    finally:
+                        self._lock.release()
+            except Denied as why:
+                self._serve_what_is_numbered(why)
+        assert self._snapshot is not None
+        return self._snapshot
+
+    def _hearken(self) -> None:
+        """Until there are new numbers, or for so long that the lock may be held for something else."""
+        assert self._watch is not None
+        end = time.monotonic() + A_WHILE
+        while True:
+            left = end - time.monotonic()
+            self._watch.wait(max(0.0, left))
+            self._hear()
+            if not self._needs_number() or left <= 0:
+                return
+
+    def _needs_number(self) -> bool:
+        """Did mail come, as far as we heard, that nobody has numbered since?"""
+        return self._watch is not None and self._heard.new and not self._heard.numbers
+
+    def _take_lock(self, readonly: bool) -> bool:
+        """False, without it, when somebody else did meanwhile what it was wanted for.
+
+        Many sessions hear of a new message at the same moment, and one of them numbers
+        it; the others have nothing to do but to hear when that is done.
+        """
+        if self._watch is not None:
+            end = time.monotonic() + HEARKEN
+            while time.monotonic() < end:
+                if self._lock.attempt():
+                    return True
+                self._hearken()
+                if not self._needs_number() and self._update(False, readonly):
+                    return False
+        return self._lock.take(lambda: self._update(False, readonly))
+
+    def _quiet(self) -> bool:
+        """Is everything as at the last look, and in the snapshot?"""
+        if self._fresh or self._owed or self._snapshot is None or self.held is None \
+                or self.held.database.uids is not self._snapshot.uids:
+            return False
+        if self._watch is None:
+            if self._stamps is not None and self._stamps == self._stamp():
+                self._quiet_looks += 1
+                if self._quiet_looks == STAYS:     # what is to come will not need a reading of cur/
+                    self.watch_if_large()
+                return True
+            self.watch_if_large()
+        return self._watch is not None and (not self._hear() or self._only_ours())
+
+    def _only_ours(self) -> bool:
+        """Is all that was heard what we did ourselves?  The snapshot has that."""
+        assert self.held is not None
+        heard = self._heard
+        if heard.everything or heard.new or heard.keywords or not self.held.twins.isdisjoint(heard.cur) \
+                or any(last[:2] != self._own_heard.get(name) for name, last in heard.cur.items()):
+            return False
+        self._heard = Heard()
+        self._own_heard.clear()
+        return True
+
+    def _update(self, locked: bool, readonly: bool) -> bool:
+        """Bring ``held`` and the snapshot up to date.  False: that needs the lock."""
+        if self._owed and not locked:
+            return False
+        self._looked = self.readers.now()
+        stamps = self._stamp() if self._watch is None or self.held is None else None
+        if locked and self._watch is not None:
+            self._hear()               # what came while we waited for the lock
+        done = indexed = None
+        if self.held is None:
+            done = indexed = self._from_index(stamps)
+        elif self._watch is not None and not self._heard.everything:
+            done = self._by_events(locked)
+        if done is None:
+            self._watch_first()
+            done = self._by_listing(locked)
+        if not done:
+            return False
+        self._read_keywords(locked)
+        if self._keywords.unmerged and self._snapshot is None and not readonly:
+            self._keywords_at = -1
+            return False               # updates would pile up: who opens the folder merges them
+        recent = self._recent(locked, readonly)
+        if recent is None:
+            return False
+        self._make_snapshot(recent)
+        if indexed:
+            self._unsaved = False      # the index said all of it
+        self._heard = Heard()
+        self._own_heard.clear()
+        self._stamps = stamps if stamps is not None and stamps == self._stamp() else None
+        return True
+
+    def _recent(self, locked: bool, readonly: bool) -> UidSet | None:
+        """UIDs that our client is the first to see; None when the lock is needed to say so."""
+        fresh, unclaimed = self._fresh, self.index.unclaimed()
+        if readonly:
+            if fresh:
+                self.index.set_unclaimed(unclaimed | fresh)
+            shown = unclaimed | fresh
+            recent, self._shown = shown - self._shown, shown | self._shown
+        else:
+            if unclaimed and not locked:
+                return None
+            if unclaimed:
+                self.index.set_unclaimed(NO_UIDS)
+            recent = unclaimed | fresh
+        self._fresh = NO_UIDS
+        assert self.held is not None
+        return recent.within(self.held.database.uids)
+
+    # -- three ways to know what is there
+
+    def _from_index(self, stamps: Stamps | None) -> bool | None:
+        """What the index says, when nothing happened since; None when it cannot be used."""
+        columns = self.index.load()
+        if columns is None:
+            return None
+        fine = columns.head.fine
+        if fine:
+            stamps = self._stamp(sure=False)
+        if stamps is None or not columns.head.stamps.same_but_new(stamps):
+            return None
+        if columns.head.stamps.new != stamps.new and directory.files(self.new):
+            # mail came, and will be moved to cur/.  With a watch that is no reason to read
+            # cur/, if the watch began before the stamps were found to be the same
+            try:
+                self.watch()
+            except Refused:
+                return None
+            again = self._stamp(sure=not fine)
+            if again is None or not columns.head.stamps.same_but_new(again):
+                return None
+            self._heard.everything, self._heard.new = False, True
+        self.held = Held(columns.database, bytearray(columns.flags), columns.odd)
+        self.words, self._keywords_at = columns.keywords, stamps.keywords
+        self._disk = stamps.database
+        return self._by_events(locked=False) if self._watch is not None else True
+
+    def _by_events(self, locked: bool) -> bool | None:
+        """What the watch heard; None when cur/ has to be read."""
+        assert self.held is not None
+        if self._heard.cur:
+            self._need_names()
+            if self._heard.everything:
+                return None            # not all have one
+        replayed = contents.replay(self.held, self._heard, self._own_heard)
+        if replayed is None:
+            return None
+        if replayed.gone:
+            self._drop(replayed.gone)
+        arrived = self._arrived() if self._heard.new else []
+        unknown = replayed.unknown
+        if not unknown and not arrived:
+            if not locked:
+                return True
+            # numbers may be given next: those that others gave meanwhile must be known; and
+            # the lines of what we removed go
+            if not self._learn({}):
+                return None
+            return not self._owed or self._write(self._need_names().database)
+        if arrived and not locked:
+            return False
+        self._need_names()
+        unknown.update(self._take(arrived))
+        if not self._learn(unknown):
+            return None
+        if not unknown:
+            return True
+        return locked and self._give_numbers(unknown)
+
+    def _learn(self, unknown: dict[bytes, bytes]) -> bool:
+        """Take from ``unknown`` what has a number by now, if the uiddb says nothing else new."""
+        assert self.held is not None
+        if self._disk is not None and self._disk == uiddb.stamp(self.path):
+            return True
+        mine = self.held.database
+        found = uiddb.read(os.path.join(self.path, uiddb.NAME), mine)
+        if found is None or found.damaged or found.uidvalidity != mine.uidvalidity \
+                or found.uidnext < mine.uidnext or not found.text.startswith(mine.text):
+            return False
+        names = [found.name(row) for row in range(len(mine), len(found))]
+        if any(name not in unknown for name in names):
+            return False
+        self.held = self.held.extended(found.uids[len(mine):], names, [unknown.pop(name) for name in names],
+                                       found.uidnext)
+        self._keywords_at = -1
+        self._disk = self._trusted(found.key)
+        self._unwritten = False
+        return True
+
+    def _by_listing(self, locked: bool) -> bool:
+        """What a reading of cur/ says."""
+        arrived = self._arrived()
+        if arrived and not locked:
+            return False
+        database = self._database(locked)
+        if database is None:
+            return False
+        disk, self._disk = self._disk, None      # ``held`` is not made of it yet, and may never be
+        self._take(arrived)
+        before = self.held
+        self._own.clear()              # what is seen now may be later than that
+        self.held, missing, unknown = contents.look(database, self._list_cur())
+        self._disk = disk
+        missing = self._surely(missing)
+        if before is not None:
+            self._depart(before, self.held, missing)
+        if missing:
+            self.held = self.held.without(missing)
+            self._unwritten = True
+        self._keywords_at = -1
+        if unknown:
+            return locked and self._give_numbers(unknown)
+        return not (locked and self._unwritten) or self._write(self.held.database)
+
+    def _surely(self, missing: list[int]) -> list[int]:
+        """Which of the rows that a reading of cur/ did not show are gone.
+
+        A file that is renamed while readdir goes by can be missed, again and again if
+        somebody toggles its flags.  It is gone after a reading during which the directory
+        did not change, or after several.
+        """
+        assert self.held is not None
+        database = self.held.database
+        for _ in range(directory.READINGS):
+            if not missing:
+                break
+            before = directory.mtime(self.cur)
+            firm = directory.settled(before, time.time_ns())
+            again = directory.by_base(self._list_cur())
+            still = []
+            for row in missing:
+                file = again.get(database.name(row))
+                if file is None:
+                    still.append(row)
+                else:
+                    self.held.set_file(row, file)
+            missing = still
+            if firm and directory.mtime(self.cur) == before:
+                break
+        return missing
+
+    def _depart(self, before: Held, now: Held, missing: Sequence[int]) -> None:
+        """Keep the names of what is gone until the client was told."""
+        gone = {now.database.uids[row] for row in missing}
+        gone.update(set(before.database.uids).difference(now.database.uids)
+                    if before.database.uids != now.database.uids else ())
+        if gone and before.database.body is None:      # by the index, which has no names
+            recalled = self.index.recall()
+            names = recalled[2] if recalled is not None else {}
+            self.departed.update((uid, name) for name, uid in names.items() if uid in gone)
+            return
+        for uid in gone:
+            row = before.row(uid)
+            if row >= 0:
+                self.departed[uid] = before.file(row)
+
+    def _drop(self, rows: Sequence[int]) -> None:
+        """These are gone, and the uiddb does not say so yet."""
+        assert self.held is not None
+        for row in rows:
+            self.departed[self.held.database.uids[row]] = self.held.file(row)
+        self.held = self.held.without(rows)
+        self._unwritten = True
+
+    # -- new mail
+
+    def _arrived(self) -> list[bytes]:
+        return [name for name in directory.files(self.new) if name not in self._stuck]
+
+    def _take(self, arrived: Sequence[bytes]) -> dict[bytes, bytes]:
+        """Move what is in new/ to cur/: base name -> file name of what came."""
+        moved = {}
+        for entry in arrived:
+            # a name that has no room for flags stays as it is
+            target = entry if b":" in entry or len(entry) > MAX_NAME - 3 else entry + b":2,"
+            try:
+                os.rename(os.path.join(os.fsencode(self.new), entry),
+                          os.path.join(os.fsencode(self.cur), target))
+            except FileNotFoundError:
+                continue             # another session was first
+            except OSError as error:
+                why = trouble(os.path.join(os.fsencode(self.new), entry), error)
+                if not isinstance(why, Denied):
+                    raise why from None
+                log.err(f"{why}: it stays in new/ and is not shown")
+                self._stuck |= {entry}
+                continue
+            self.did(target, True)
+            moved[base(target)] = target
+        return moved
+
+    def _give_numbers(self, unknown: Mapping[bytes, bytes]) -> bool:
+        """Number these messages, in the order of their names.  Under the lock."""
+        assert self.held is not None
+        names = in_order(unknown)
+        first = self.held.database.uidnext
+        uids = range(first, first + len(names))
+        more = self.held.extended(uids, names, list(map(unknown.__getitem__, names)))
+        self._write(more.database)
+        self.held = more
+        self._fresh |= UidSet.of(uids)
+        self._keywords_at = -1           # theirs may have been there before them
+        return True
+
+    # -- the snapshot
+
+    def _read_keywords(self, locked: bool) -> None:
+        if not self.tree.keywords:
+            return
+        self.unread = None
+        try:
+            stamp = self._keywords.stamp()
+            if stamp == self._keywords_at and not self._heard.keywords:
+                return
+            words: dict[int, frozenset[bytes]] = {}
+            if stamp:
+                held = self._need_names()
+                found = self._keywords.read(held.rows_of, locked)
+                uids = held.database.uids
+                words = {uids[row]: found[row] for row in sorted(found)}
+            after = self._keywords.stamp()
+        except StoreError as why:
+            log.err(f"{why}: keywords stay as they were known")
+            self._keywords_at = -1
+            self.unread = why
+            return
+        self.words = words
+        self._keywords_at = after if not after or directory.settled(after, time.time_ns()) else -1
+
+    def _make_snapshot(self, recent: UidSet) -> None:
+        """The snapshot of what is held; the one before if nothing differs."""
+        assert self.held is not None
+        before, database = self._snapshot, self.held.database
+        if self.departed:
+            for uid in self.departed:
+                self.words.pop(uid, None)
+        flags = bytes(self.held.flags)
+        words = self.words
+        if before is not None and before.uidvalidity == database.uidvalidity \
+                and before.uidnext == database.uidnext and before.uids == database.uids \
+                and before.flags == flags and before.keywords == words:
+            database.uids = before.uids
+            if recent != before.recent:
+                self._snapshot = with_recent(before, recent)
+            return
+        self._snapshot = Snapshot(database.uidvalidity, database.uidnext, database.uids, flags, dict(words),
+                                  recent)
+        self._unsaved = True
+
+    def _serve_what_is_numbered(self, why: StoreError) -> None:
+        """The disk takes nothing.  A folder that was never numbered is, for this session."""
+        if self._snapshot is not None:
+            raise why
+        self.read_only = True
+        database = uiddb.read(os.path.join(self.path, uiddb.NAME))
+        if database is not None and database.damaged:
+            raise why
+        names = self._list_cur()
+        if database is None:
+            bases = in_order(directory.by_base(names))
+            database = UidDb.of(self.tree.next_uidvalidity(record=False), len(bases) + 1,
+                                list(enumerate(bases, 1)))
+        held, missing, _ = contents.look(database, names)
+        self.held = held.without(missing)
+        self._read_keywords(False)
+        self._make_snapshot(NO_UIDS)
+
+    # -- what others may use
+
+    def _save(self, wait: bool) -> None:
+        """Into the index, if it is worth it and what is known is known to be true."""
+        assert self.held is not None
+        if not self._unsaved or self.read_only or len(self.held.flags) < FEW:
+            return
+        try:
+            if self._unwritten and self._lock.take(lambda: True):
+                self._owed = True
+                try:
+                    self._update(True, True)   # nobody is told any more what is recent
+                finally:
+                    self._lock.release()
+            fine = self._watch is not None and directory.at_once(os.path.join(self.path, "tmp"))
+            stamps = self._stamp(sure=not fine)
+            if stamps is None and wait:
+                time.sleep(directory.GRAIN * 1.2)
+                stamps = self._stamp()
+            if stamps is None or self._unwritten or self._fresh or stamps.database is None:
+                return
+            if self._watch is not None:
+                if self._hear():
+                    # mail that comes just now is for the next one: cur/ is as we know it
+                    mail, self._heard.new = self._heard.new, False
+                    self._update(False, True)
+                    if self._heard or self._unwritten or self._fresh:
+                        return
+                    stamps.new = 0 if mail else stamps.new
+                now = self._stamp(sure=not fine)
+                if now is None or not now.same_but_new(stamps):
+                    return
+            elif stamps != self._stamps:
+                return
+            if self.held.database.body is not None \
+                    and sum(map(len, self.held.database.pieces())) != stamps.database[2]:
+                return                 # the file says the same in other words: lines begin elsewhere
+            self.index.save(self._columns(stamps, fine))
+            self._unsaved = False
+        except StoreError:
+            return                     # the folder went, or is in use: the next session looks for itself
+
+    def _columns(self, stamps: Stamps, fine: bool) -> Columns:
+        assert self.held is not None
+        held = self.held
+        flags = bytes(held.flags)
+        unseen = flags.translate(_UNSEEN)
+        head = Head(stamps, held.database.uidvalidity, held.database.uidnext, len(flags), unseen.count(1),
+                    unseen.find(1), fine)
+        return Columns(head, held.database, flags, held.odd, self.words)
+
+
+_UNSEEN = bytes(not bits & SEEN for bits in range(256))
+
+
+def with_recent(old: Snapshot, recent: UidSet) -> Snapshot:
+    """The same, but for what is recent."""
+    return Snapshot(old.uidvalidity, old.uidnext, old.uids, old.flags, old.keywords, recent)
+

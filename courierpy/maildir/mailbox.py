@@ -1,0 +1,491 @@
+"""One folder on disk.  Gives Snapshots, takes changes.  Knows nothing of IMAP or clients.
+
+A change of flags is a rename, which takes what others set meanwhile over whole;
+keywords are a file, read and written under the lock.  What a session expunges
+stays readable for those that were not told yet.
+"""
+from __future__ import annotations
+
+import os
+import time
+
+from courierpy.maildir import contents, directory, transfer
+from courierpy.maildir.draft import Draft
+from courierpy.maildir.errors import StoreError, Vanished, trouble
+from courierpy.maildir.files import Directory, close, exists, read_all, read_header, remove_tree
+from courierpy.maildir.formats.keywordlist import Update
+from courierpy.maildir.formats.uiddb import MAX_UID
+from courierpy.maildir.index.columns import SMALL
+from courierpy.maildir.index.statuscache import Status
+from courierpy.maildir.index.valuecache import Cache
+from courierpy.maildir.looker import Scanner, with_recent
+from courierpy.maildir.names import SUFFIXES, base, bits_of, in_order, info
+from courierpy.model.flags import DELETED, NO_KEYWORDS, FlagChange
+from courierpy.model.messages import Snapshot
+from courierpy.model.uidset import NO_UIDS, UidSet
+from courierpy.system import log
+from courierpy.system.proc import trim_memory
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    # what STORE did to a message: row, file name before and after, keywords before if they changed
+    Undo = tuple[int, bytes, bytes, frozenset[bytes] | None]
+
+    from collections.abc import Callable, Iterable, Sequence
+
+    from courierpy.maildir.formats.uiddb import UidDb
+
+WRITING = 2.0                      # seconds without a change after which a file is whole
+TMP_AGE = 36 * 3600                # seconds after which files in tmp/ are garbage
+
+
+class Folder(Scanner):
+    """A mailbox: see Scanner for looking, here for messages."""
+
+    _cache: Cache | None = None
+    _entering: UidDb | None = None              # the numbers, as messages are brought in
+
+    def join(self) -> None:
+        """A session has the folder open, until close()."""
+        self.readers.join()
+
+    @property
+    def cache(self) -> Cache:
+        """What was computed of the messages, by all sessions."""
+        assert self._snapshot is not None
+        if self._cache is None or self._cache.uidvalidity != self._snapshot.uidvalidity:
+            self._cache = Cache(self.index, self._snapshot.uidvalidity)
+        return self._cache
+
+    @property
+    def busy(self) -> bool:
+        """Is there memory that rest() gives back?"""
+        return self._cache is not None
+
+    def rest(self) -> None:
+        """Nothing happens for a while: what can be had again goes."""
+        if self._cache is not None:
+            self._cache.forget()
+            self._cache = None
+            trim_memory()
+
+    def close(self, wait: bool = False) -> None:
+        if self._cache is not None:
+            self._cache.flush()
+            self._cache = None
+        super().close(wait)
+
+    def told(self) -> None:
+        """The client knows what is gone: nobody has to keep it for us."""
+        if self.departed or self.readers.waiting:
+            self.departed.clear()
+            self.readers.told(self._looked)
+
+    def clean_tmp(self) -> None:
+        """Garbage that crashed programs left in tmp/, when it is older than 36 hours."""
+        limit = time.time() - TMP_AGE
+        try:
+            with os.scandir(os.path.join(self.path, "tmp")) as entries:
+                old = [(entry.path, entry.is_dir(follow_symlinks=False)) for entry in entries
+                       if entry.stat(follow_symlinks=False).st_ctime < limit]
+        except OSError:
+            return                       # it cannot be read, or somebody else cleans
+        for path, is_directory in old:
+            if is_directory:
+                remove_tree(path)
+            else:
+                try:
+                    os.unlink(path)
+                except OSError:
+                    continue
+
+    # -- one message
+
+    def _row(self, uid: int) -> int:
+        row = self.held.row(uid) if self.held is not None else -1
+        if row < 0:
+            raise Vanished(f"{self.path}: uid {uid}")
+        self._need_names()
+        return row
+
+    def path_of(self, row: int) -> bytes:
+        assert self.held is not None
+        return self.inside + self.held.file(row)
+
+    def find_again(self, row: int) -> bool:
+        """The name changed: flags of another program.  Look for the base name."""
+        assert self.held is not None
+        name = self.held.database.name(row)
+        cur = os.fsencode(self.cur)
+        self.did_not(name)
+        for suffix in SUFFIXES:              # cheaper than to read a large directory
+            if exists(os.path.join(cur, name + suffix)):
+                self.held.set_file(row, name + suffix)
+                return True
+        found = directory.by_base(directory.files(self.cur)).get(name)
+        if found is None:
+            return False
+        self.held.set_file(row, found)
+        return True
+
+    def locate(self, uid: int) -> tuple[bytes, int]:
+        """(path, flag bits) as they are now.  Raises Vanished."""
+        path, bits = self.last_known(uid)
+        if exists(path):
+            return path, bits
+        if not self.find_again(self._row(uid)):
+            raise Vanished(f"{self.path}: uid {uid}")
+        return self.last_known(uid)
+
+    def last_known(self, uid: int) -> tuple[bytes, int]:
+        """(path, flag bits), which others may have changed since.  Raises Vanished."""
+        row = self._row(uid)
+        assert self.held is not None
+        return self.path_of(row), self.held.flags[row]
+
+    def kept(self, uid: int) -> tuple[bytes, int] | None:
+        """As locate(), for a message that is expunged and that our client still knows."""
+        file = self.departed.get(uid)
+        if file is None:
+            row = self.held.row(uid) if self.held is not None else -1
+            if row < 0:
+                return None
+            assert self.held is not None
+            file = self.held.file(row)
+        path = self.readers.find(base(file))
+        return (path, bits_of(info(file))) if exists(path) else None
+
+    def _open(self, uid: int) -> int:
+        """A descriptor of the message's file.  One that is expunged can be had until our
+        client was told, if the session that did it saw us."""
+        departed = self.departed.get(uid)
+        if departed is not None:
+            name = base(departed)
+        else:
+            row = self._row(uid)
+            for _ in range(transfer.TRIES):
+                path = self.path_of(row)
+                try:
+                    return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+                except FileNotFoundError:
+                    if not self.find_again(row):
+                        break
+                except OSError as error:
+                    raise trouble(path, error) from None
+            assert self.held is not None
+            name = self.held.database.name(row)
+        path = self.readers.find(name)
+        try:
+            return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise Vanished(f"{self.path}: uid {uid}") from None
+        except OSError as error:
+            raise trouble(path, error) from None
+
+    def read(self, uid: int, header: bool = False) -> bytes:
+        """The file's bytes; with ``header`` at least those up to the empty line.  Raises Vanished."""
+        return self._read(uid, header)[0]
+
+    def _read(self, uid: int, header: bool) -> tuple[bytes, os.stat_result]:
+        fd = self._open(uid)
+        try:
+            found = os.fstat(fd)
+            return read_header(fd) if header else read_all(fd, found.st_size), found
+        except OSError as error:
+            raise trouble(f"{self.path}: uid {uid}", error) from None
+        finally:
+            close(fd)
+
+    def contents(self, uid: int, header: bool = False) -> tuple[bytes, float, bool]:
+        """(bytes as read() gives them, mtime, will they stay so?).  A file that somebody is
+        still writing may not: its size is not the one in its name, and it is young."""
+        data, found = self._read(uid, header)
+        if time.time() - found.st_mtime > WRITING:
+            return data, found.st_mtime, True
+        row = self.held.row(uid) if self.held is not None else -1
+        name = self.held.file(row) if self.held is not None and row >= 0 else b""
+        return data, found.st_mtime, b",S=%d" % found.st_size in name
+
+    def stat(self, uid: int) -> tuple[int, float]:
+        """(octets on disk, mtime).  Raises Vanished."""
+        try:
+            found = os.stat(self.path_of(self._row(uid)))
+        except (FileNotFoundError, Vanished):
+            fd = self._open(uid)
+            try:
+                found = os.fstat(fd)
+            finally:
+                close(fd)
+        except OSError as error:
+            raise trouble(f"{self.path}: uid {uid}", error) from None
+        return found.st_size, found.st_mtime
+
+    # -- flags
+
+    def store(self, uids: Sequence[int], change: FlagChange) -> dict[int, tuple[int, frozenset[bytes]]]:
+        """Change flags; uid -> what it has now.  Messages that are gone are left out.
+
+        A change is applied to what is there at that moment, so that what another
+        session set is never lost: for flags the name, which the rename takes over
+        whole; for keywords a file, which is read and written under the lock.
+        """
+        self.watch_if_large()
+        try:
+            if self.tree.keywords and (change.keywords or change.mode == "="):
+                with self._lock:
+                    return self._store(uids, change, self._keywords.current())
+            return self._store(uids, change, None)
+        finally:
+            self._snap()
+
+    def _store(self, uids: Sequence[int], change: FlagChange,
+               current: Callable[[bytes], frozenset[bytes]] | None,
+               ) -> dict[int, tuple[int, frozenset[bytes]]]:
+        done: dict[int, tuple[int, frozenset[bytes]]] = {}
+        undo: list[Undo] = []
+        # 1. what needs room on the disk, where nobody sees it
+        drafts = self._draft_keywords(uids, change, current) if current is not None else {}
+        try:
+            with Directory(self.cur, self.tree.fsync == "always") as entries:
+                # 2. what is seen
+                for uid in uids:
+                    self._store_one(uid, change, drafts.get(uid), done, undo)
+                entries.sync()
+        except StoreError:
+            self._take_back(undo)
+            raise
+        finally:
+            for draft in drafts.values():
+                draft.abort()
+        return done
+
+    def _draft_keywords(self, uids: Sequence[int], change: FlagChange,
+                        current: Callable[[bytes], frozenset[bytes]]) -> dict[int, Update]:
+        """By UID, for the messages whose keywords change or are others than we knew."""
+        assert self.held is not None
+        drafts: dict[int, Update] = {}
+        try:
+            for uid in uids:
+                try:
+                    row = self._row(uid)
+                except Vanished:
+                    continue
+                name = self.held.database.name(row)
+                old = current(name)
+                drafts[uid] = self._keywords.draft(name, old, change.words(old))
+        except StoreError:
+            for draft in drafts.values():
+                draft.abort()
+            raise
+        return drafts
+
+    def _store_one(self, uid: int, change: FlagChange, keywords: Update | None,
+                   done: dict[int, tuple[int, frozenset[bytes]]], undo: list[Undo]) -> None:
+        """Change one message, if it is there still."""
+        try:
+            row = self._row(uid)
+            bits, before, after = self._rename_flags(row, change)
+        except Vanished:
+            return
+        undo.append((row, before, after, None))
+        words = self.words.get(uid, NO_KEYWORDS)
+        if keywords is not None:
+            words = keywords.words
+            if keywords.commit():
+                undo[-1] = row, before, after, keywords.before
+            self._set_words(uid, words)
+        done[uid] = bits, words
+
+    def _set_words(self, uid: int, words: frozenset[bytes]) -> None:
+        if words:
+            self.words[uid] = words
+        else:
+            self.words.pop(uid, None)
+
+    def _take_back(self, undo: list[Undo]) -> None:
+        """A command that is refused has changed nothing, as far as that can be."""
+        assert self.held is not None
+        cur = os.fsencode(self.cur) + b"/"
+        for row, before, after, words in reversed(undo):
+            try:
+                if before != after:
+                    os.rename(cur + after, cur + before)
+                    self.held.set_file(row, before)
+                    self.did(before, True)
+                if words is not None:
+                    self._keywords.write(self.held.database.name(row), words)
+                    self._set_words(self.held.database.uids[row], words)
+            except (OSError, StoreError) as error:
+                log.err(f"{self.cur}: a change cannot be taken back: {error}")
+
+    def _rename_flags(self, row: int, change: FlagChange) -> tuple[int, bytes, bytes]:
+        """(flag bits now, file name before, file name after)."""
+        held, cur = self.held, self.inside
+        assert held is not None
+        for _ in range(transfer.TRIES):
+            old = held.file(row)
+            bits = change.bits(held.flags[row])
+            new = held.file_with(row, bits)
+            if new == old:
+                if exists(cur + old):
+                    return bits, old, old
+            else:
+                try:
+                    os.rename(cur + old, cur + new)
+                except FileNotFoundError:
+                    pass
+                except OSError as error:
+                    raise trouble(cur + old, error) from None
+                else:
+                    held.set_flags(row, bits, new)
+                    self.did(new, True)
+                    return bits, old, new
+            if not self.find_again(row):
+                break
+        raise Vanished(self.path)
+
+    def _snap(self) -> None:
+        """A snapshot that has what we just did."""
+        old, held = self._snapshot, self.held
+        if old is None or held is None or held.database.uids is not old.uids:
+            return                     # the next scan makes one
+        self._snapshot = Snapshot(old.uidvalidity, old.uidnext, old.uids, bytes(held.flags), dict(self.words),
+                                  old.recent)
+        self._unsaved = True
+
+    # -- messages in
+
+    def draft(self) -> Draft:
+        return Draft(self)
+
+    def append(self, drafts: Sequence[Draft]) -> tuple[int, list[int]]:
+        """Store the drafts, all or none; (UIDVALIDITY, their UIDs)."""
+        return transfer.append(self, drafts)
+
+    def copy(self, uids: Sequence[int], target: Folder) -> tuple[int, list[tuple[int, int]]]:
+        """Hard links under new names; flags, keywords and dates come along."""
+        return transfer.copy(self, uids, target)
+
+    def move(self, uids: Sequence[int], target: Folder) -> tuple[int, list[tuple[int, int]]]:
+        """By rename: a message is never in both folders, and never in none."""
+        return transfer.move(self, uids, target)
+
+    # -- steps of these, under the lock (transfer.py)
+
+    def next_number(self) -> int:
+        """Everything that is there has its number; what comes gets this one and the following."""
+        if self.held is not None:
+            self._update(True, self._readonly)
+            assert self._snapshot is not None
+            # what it found is told by the scan after the command
+            if self._readonly:
+                self._shown -= self._snapshot.recent
+            else:
+                self._fresh |= self._snapshot.recent
+            self._snapshot = with_recent(self._snapshot, NO_UIDS)
+            self._entering = self._need_names().database
+        else:
+            database = self._database(True)
+            assert database is not None
+            unknown = self._take(self._arrived())
+            if len(database) < SMALL:          # in a large folder what came to cur/ itself can wait
+                unknown = contents.look(database, self._list_cur())[2]
+            names = in_order(name for name in unknown if database.find(name) < 0)
+            uids = range(database.uidnext, database.uidnext + len(names))
+            self._fresh = UidSet.of(uids)
+            self._entering = database.extended(uids, names)
+        return self._entering.uidnext
+
+    @property
+    def uidvalidity(self) -> int:
+        """Of the messages that came."""
+        assert self._entering is not None
+        return self._entering.uidvalidity
+
+    def write_keywords(self, name: bytes, words: frozenset[bytes]) -> None:
+        """Of a message that is not there yet."""
+        self._keywords.write(name, words)
+        self._keywords_at = -1
+
+    def entered(self, names: Sequence[bytes], files: Sequence[bytes]) -> None:
+        """Messages came to cur/: they get their numbers."""
+        assert self._entering is not None
+        first = self._entering.uidnext
+        uids = range(first, first + len(names))
+        # \Recent is what nobody has dealt with: what came with flags is not
+        recent = UidSet.of([uid for uid, file in zip(uids, files, strict=True) if file.endswith(b":2,")])
+        if self.held is None:
+            self._write(self._entering.extended(uids, names))
+            if self._fresh or recent:
+                self.index.set_unclaimed(self.index.unclaimed() | self._fresh | recent)
+            self._fresh = NO_UIDS
+            return
+        more = self.held.extended(uids, names, files)
+        self._write(more.database)
+        self.held = more
+        self._fresh |= recent
+        for file in files:
+            self.did(file, True)
+
+    def not_entered(self, names: Sequence[bytes]) -> None:
+        """They were taken back; numbers that they got are not used again."""
+        for name in names:
+            self._keywords.forget(name)
+        self._heard.everything, self._stamps = True, None
+        assert self._entering is not None
+        self._fresh -= UidSet([(self._entering.uidnext, MAX_UID)])
+
+    def leave(self, uids: Sequence[int]) -> None:
+        """Messages that we removed or moved away."""
+        assert self.held is not None
+        rows = sorted(row for row in map(self.held.row, uids) if row >= 0)
+        if rows:
+            self._drop(rows)
+            self._owed = True
+
+    # -- messages out
+
+    def expunge(self, uids: Iterable[int]) -> list[int]:
+        """Remove messages that are \\Deleted still; gives the UIDs that went."""
+        gone: list[int] = []
+        self.watch_if_large()
+        keep = self.readers.others()
+        try:
+            for uid in uids:
+                if self._expunge_one(uid, keep):
+                    gone.append(uid)
+        finally:
+            self.leave(gone)
+        return gone
+
+    def _expunge_one(self, uid: int, keep: bool) -> bool:
+        """False for a message that is gone, or \\Deleted no more.  ``keep``: somebody may know it still."""
+        try:
+            row = self._row(uid)
+        except Vanished:
+            return False
+        held = self.held
+        assert held is not None
+        for _ in range(transfer.TRIES):
+            file = held.file(row)
+            path = self.inside + file
+            if held.flags[row] & DELETED:      # it is while a file of this name is there
+                if keep:
+                    self.readers.bury(path, held.database.name(row))
+                try:
+                    os.unlink(path)
+                except FileNotFoundError:
+                    pass
+                except OSError as error:
+                    raise trouble(path, error) from None
+                else:
+                    self.did(file, False)
+                    return True
+            elif exists(path):
+                return False
+            if not self.find_again(row):
+                return False
+        return False
+
+
+__all__ = ["Draft", "Folder", "Status", "StoreError", "base"]

@@ -1,0 +1,1 @@
+"""Pure words of all rooms: values without effects.  Imports nothing of ours."""

@@ -1,0 +1,126 @@
+"""TLS of the server side, from Courier's settings to Python's ssl."""
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import ssl
+
+    from courierpy.system.conn import Conn
+    from courierpy.system.settings import Settings
+
+
+# the names of X.520 that certificates' subjects are shown with
+SHORT = {"commonName": "CN", "organizationName": "O", "organizationalUnitName": "OU", "countryName": "C",
+         "localityName": "L", "stateOrProvinceName": "ST", "userId": "UID"}
+
+
+class TlsError(Exception):
+    """A certificate that does not load or a handshake that fails; str() for the log."""
+
+
+class Certificates:
+    """A context for each certificate of the settings, loaded at once.
+
+    ``TLS_CERTFILE`` and beside it ``TLS_CERTFILE.<address>`` and
+    ``TLS_CERTFILE.<server name>``; the same for TLS_PRIVATE_KEYFILE.  Raises
+    TlsError for any that does not load.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        certificate = settings.text("TLS_CERTFILE")
+        if not certificate:
+            raise TlsError("TLS_CERTFILE is not set")
+        self.main = _context(settings, certificate, "")
+        self.named: dict[str, ssl.SSLContext] = {}
+        folder, name = os.path.split(certificate)
+        try:
+            found = os.listdir(folder or ".")
+        except OSError as error:
+            raise TlsError(f"{folder}: {error.strerror}") from None
+        for entry in sorted(found):
+            suffix = entry.removeprefix(name + ".")
+            if suffix != entry and "." in suffix.strip("."):
+                self.named[suffix.lower()] = _context(settings, f"{certificate}.{suffix}", suffix)
+        for context in (self.main, *self.named.values()):
+            context.sni_callback = self._by_name  # type: ignore[assignment]
+
+    def _by_name(self, connection: ssl.SSLObject | ssl.SSLSocket, name: str | None, _: object) -> None:
+        context = self.named.get((name or "").lower())
+        if context is not None:
+            connection.context = context
+
+    def context(self, local_ip: str) -> ssl.SSLContext:
+        """The one for a connection to this address, before the client names a server."""
+        return self.named.get(local_ip.removeprefix("::ffff:"), self.main)
+
+
+_loaded: Certificates | None = None
+
+
+def load(settings: Settings) -> None:
+    """Load the certificates for all processes forked from now on; on TlsError the old ones stay."""
+    global _loaded
+    _loaded = Certificates(settings)
+
+
+def server_context(settings: Settings, local_ip: str) -> ssl.SSLContext:
+    """The context for a connection to ``local_ip``: what load() left, or made now.  TlsError."""
+    return (_loaded or Certificates(settings)).context(local_ip)
+
+
+def _context(settings: Settings, certificate: str, suffix: str) -> ssl.SSLContext:
+    import ssl
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = (ssl.TLSVersion.TLSv1_3 if "1.3" in settings.text("TLS_PROTOCOL")
+                               else ssl.TLSVersion.TLSv1_2)
+    key = settings.text("TLS_PRIVATE_KEYFILE") or None
+    if key and suffix and os.path.exists(f"{key}.{suffix}"):
+        key = f"{key}.{suffix}"
+    try:
+        context.load_cert_chain(certificate, key)
+        ciphers = settings.text("TLS_CIPHER_LIST")
+        if ciphers:
+            context.set_ciphers(ciphers)
+        trusted = settings.text("TLS_TRUSTCERTS")
+        mode = settings.text("TLS_VERIFYPEER")[:1].upper()
+        if mode in ("P", "R") and trusted:
+            if os.path.isdir(trusted):
+                context.load_verify_locations(capath=trusted)
+            else:
+                context.load_verify_locations(cafile=trusted)
+            context.verify_mode = ssl.CERT_REQUIRED if mode == "R" else ssl.CERT_OPTIONAL
+    except OSError as error:
+        raise TlsError(f"{certificate}: {error.strerror or error}") from None
+    names = settings.text("TLS_ALPN").replace(",", " ").split()
+    if names:
+        context.set_alpn_protocols(names)
+    return context
+
+
+def handshake(conn: Conn, context: ssl.SSLContext, timeout: float) -> dict[str, str]:
+    """Encrypt ``conn`` from here on; gives TLS_* variables for the environment.
+
+    Anything that came in clear before is forgotten.  Raises TlsError.
+    """
+    import socket
+    conn.flush()
+    conn.pending = b""
+    try:
+        sock = socket.socket(fileno=os.dup(conn.infd))
+        sock.settimeout(timeout)
+        secure = context.wrap_socket(sock, server_side=True)
+    except OSError as error:          # SSLError is one
+        raise TlsError(str(error.strerror or error) or "handshake timed out") from None
+    conn.tls = secure
+    conn.infd = conn.outfd = secure.fileno()
+    found = {"IMAP_TLS": "1", "IMAP_STARTTLS": "NO", "IMAP_TLS_REQUIRED": "0"}
+    cipher = secure.cipher()
+    if cipher is not None:
+        found["TLS_CONNECTED_PROTOCOL"] = f"{cipher[1]}, {cipher[0]}"
+    for group in (secure.getpeercert() or {}).get("subject", ()):
+        for field, value in group:  # type: ignore[misc,str-unpack]
+            for name in (str(field), SHORT.get(str(field), str(field))):
+                found[f"TLS_SUBJECT_{name.upper()}"] = str(value)
+    return found
