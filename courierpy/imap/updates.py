@@ -1,5 +1,9 @@
 """After each command: what changed in the selected mailbox, and what may be said now.
 
+Three steps: a look at the mailbox, ``updates`` (pure: the client's view against what
+is there, as a list of values), ``write`` (the one writer: it alone changes the view and
+says so to the client).  Extensions rewrite the list in between (seam ``on_updates``).
+
 Order as Courier's (and legal by RFC 9051 7.5.1): new keywords first, then all
 EXPUNGEs, EXISTS and RECENT if the membership changed, then FETCH (FLAGS) in
 sequence order, then the keyword list again when some went out of use.
@@ -9,76 +13,153 @@ from __future__ import annotations
 
 from bisect import bisect_left
 
-from courierpy.imap.grammar import out
+from courierpy.imap import ext
+from courierpy.imap.grammar import lines, out
 from courierpy.imap.view import compare, keywords_used
 from courierpy.model.flags import NO_KEYWORDS
 from courierpy.model.replies import Bye
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from courierpy.imap.session import Selected, Session
+    from courierpy.imap.view import View
     from courierpy.model.messages import Snapshot
+
+    State = tuple[int, frozenset[bytes]]       # flag bits and keywords of a message
 
 SYSTEM_FLAGS = b"\\Draft \\Answered \\Flagged \\Deleted \\Seen"
 
 
-def keyword_lines(selected: Selected, keywords_on: bool) -> list[bytes]:
-    """The untagged FLAGS and PERMANENTFLAGS lines."""
-    words = b"".join(word + b" " for word in selected.keywords)
-    if selected.readonly:
-        permanent = b"* OK [PERMANENTFLAGS ()] No permanent flags permitted\r\n"
-    else:
-        any_word = b"\\* " if keywords_on else b""
-        permanent = b"* OK [PERMANENTFLAGS (%s%s%s)] Limited\r\n" % (words, any_word, SYSTEM_FLAGS)
-    return [b"* FLAGS (%s%s \\Recent)\r\n" % (words, SYSTEM_FLAGS), permanent]
+class Update:
+    """Something that the client of a selected mailbox is to hear.  Compared and printed by its values."""
+
+    __slots__: tuple[str, ...] = ()
+
+    def _values(self) -> tuple[object, ...]:
+        return tuple(getattr(self, name) for name in self.__slots__)
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self._values() == other._values()  # type: ignore[attr-defined]
+
+    def __hash__(self) -> int:
+        return hash((type(self), repr(self)))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(map(repr, self._values()))})"
 
 
-def announce_keywords(session: Session, wanted: Iterable[bytes]) -> None:
-    """Tell of keywords that are not in the last FLAGS line yet."""
-    selected = session.need_selected()
-    fresh = [word for word in wanted if word not in selected.keywords]
-    if fresh:
-        selected.keywords = sorted(set(selected.keywords).union(fresh))
-        session.write(*keyword_lines(selected, session.keywords_on))
+class NewKeywords(Update):
+    """``words``: keywords that the updates behind this one use; those that are not in the client's
+    list of flags yet are told."""
+
+    __slots__ = ("words",)
+
+    def __init__(self, words: Iterable[bytes]) -> None:
+        self.words = sorted(words)
 
 
-def retire_keywords(session: Session) -> None:
-    """Tell again when some keyword is on no message any more."""
-    selected = session.need_selected()
-    used = keywords_used(selected.view.keywords)
-    if used != selected.keywords:
-        selected.keywords = used
-        session.write(*keyword_lines(selected, session.keywords_on))
+class KeywordsLeft(Update):
+    """Keywords that no message of the view has any more leave the client's list of flags."""
+
+    __slots__ = ()
 
 
-def fetch_flags(session: Session, seqs: Iterable[int], with_uid: bool = False) -> list[bytes]:
-    """The untagged FETCH lines that tell the flags of ``seqs``."""
-    view = session.need_selected().view
-    lines = []
-    for seq in seqs:
-        uid = view.uids[seq - 1]
-        flags = out.flag_list(view.flags[seq - 1], view.words(uid), uid in view.recent)
-        lines.append(b"* %d FETCH (UID %d FLAGS %s)\r\n" % (seq, uid, flags) if with_uid
-                     else b"* %d FETCH (FLAGS %s)\r\n" % (seq, flags))
-    return lines
+class Expunged(Update):
+    """``uids``: messages of the view that are gone, ascending.  RFC 9051 7.5.1."""
+
+    __slots__ = ("uids",)
+
+    def __init__(self, uids: Sequence[int]) -> None:
+        self.uids = uids
+
+    def lines(self, seqs: Sequence[int]) -> bytes:
+        """``seqs``: the number that each had when those before it were forgotten."""
+        return lines.expunged(seqs)
 
 
-def tell(session: Session, *, expunges: bool, look: bool = True,
-         silent: Collection[int] = (), with_uid: bool = False,
-         flags_of_new: bool = False) -> None:
-    """Bring the client's view up to date with the folder, as far as allowed.
+class Arrived(Update):
+    """``states``: flags and keywords of new messages by UID, ascending."""
 
-    ``expunges``: EXPUNGE may be sent.  ``look``: read the folder first (a few
-    stat calls when nothing changed).  ``silent``: UIDs whose flags the client
-    knows already.  ``flags_of_new``: FETCH (FLAGS) of new messages too, as in
-    real-time IDLE.
+    __slots__ = ("states",)
+
+    def __init__(self, states: Mapping[int, State]) -> None:
+        self.states = states
+
+
+class Sizes(Update):
+    """How many messages there are, and how many are recent: EXISTS and RECENT of the view."""
+
+    __slots__ = ()
+
+
+class FlagsChanged(Update):
+    """``states``: flags and keywords by UID, ascending, of messages of the view.  ``silent``: UIDs of
+    those that the client knows already; the view has them, no line is told.  ``with_uid``: the
+    lines name the UID."""
+
+    __slots__ = ("silent", "states", "with_uid")
+
+    def __init__(self, states: Mapping[int, State], silent: Collection[int] = (),
+                 with_uid: bool = False) -> None:
+        self.states = states
+        self.silent = silent
+        self.with_uid = with_uid
+
+    def line(self, view: View, uid: int) -> bytes:
+        """The FETCH line of one message.  RFC 9051 7.5.2."""
+        seq = view.seq(uid)
+        flags = b"FLAGS " + out.flag_list(view.bits(seq), view.words(uid), uid in view.recent)
+        return lines.fetched(seq, b"UID %d" % uid, flags) if self.with_uid else lines.fetched(seq, flags)
+
+
+# -- what is to be said
+
+def updates(view: View, snapshot: Snapshot, *, expunges: bool, flags_of_new: bool = False) -> list[Update]:
+    """What a client that knows ``view`` is to hear of ``snapshot``.  Pure.
+
+    ``expunges``: EXPUNGE may be sent.  ``flags_of_new``: FETCH (FLAGS) of new messages too, as in
+    real-time IDLE.  Raises Bye when new messages have UIDs among those that were told.
+    """
+    changes = compare(view, snapshot)
+    if not changes:
+        return []
+    if changes.new and view.uids and changes.new[0] < view.uids[-1]:
+        raise Bye("The mailbox was renumbered, please open it again.", b"UNAVAILABLE")
+    said: list[Update] = [NewKeywords(keywords_used(snapshot.keywords))]
+    if changes.gone and expunges:
+        said.append(Expunged(changes.gone))
+    # sequence numbers grow at the end only, so this is legal even while messages that
+    # are gone stay in the view
+    arrived = {uid: state_of(snapshot, uid) for uid in changes.new}
+    if arrived:
+        said.append(Arrived(arrived))
+    if arrived or changes.gone and expunges:
+        said.append(Sizes())
+    changed = {uid: state_of(snapshot, uid) for uid in changes.changed}
+    if flags_of_new:
+        changed.update(arrived)
+    if changed:
+        said.append(FlagsChanged(changed))
+    said.append(KeywordsLeft())
+    return said
+
+
+def state_of(snapshot: Snapshot, uid: int) -> State:
+    """Flags and keywords of a message that is there."""
+    return snapshot.flags[bisect_left(snapshot.uids, uid)], snapshot.keywords.get(uid, NO_KEYWORDS)
+
+
+def tell(session: Session, *, expunges: bool, flags_of_new: bool = False) -> None:
+    """Look at the selected mailbox and tell the client what changed, as far as allowed.
+
+    Costs a few stat calls when nothing did.  ``expunges``, ``flags_of_new``: as for ``updates``.
     """
     selected = session.selected
     if selected is None:
         return
-    snapshot = selected.folder.scan(readonly=selected.readonly) if look else selected.snapshot
+    snapshot = selected.folder.scan(readonly=selected.readonly)
     if snapshot.uidvalidity != selected.snapshot.uidvalidity:
         raise Bye("The mailbox was replaced by another one, please open it again.", b"UNAVAILABLE")
     if snapshot is selected.snapshot and not selected.behind:
@@ -86,56 +167,61 @@ def tell(session: Session, *, expunges: bool, look: bool = True,
         return
     selected.snapshot = snapshot
     selected.recent_from(snapshot)
-    _update(session, snapshot, expunges, silent, with_uid, flags_of_new)
+    write(session, updates(selected.view, snapshot, expunges=expunges, flags_of_new=flags_of_new))
+    # what is gone and was not told stays in the view, which then is longer
+    selected.behind = len(selected.view) > len(snapshot.uids)
+    if not selected.behind:
+        selected.view.share(snapshot)
+        selected.folder.told()
 
 
-def _update(session: Session, snapshot: Snapshot, expunges: bool, silent: Collection[int],
-            with_uid: bool, flags_of_new: bool) -> None:
+# -- the writer
+
+def write(session: Session, said: list[Update]) -> None:
+    """Tell the client of the selected mailbox these updates, in their order; its view has them then."""
+    for token in session.enabled:
+        rewrite = ext.find("on_updates", token)
+        if rewrite is not None:
+            said = rewrite(session, said)
     selected = session.need_selected()
+    for update in said:
+        told = _lines(session, selected, update)
+        if told:
+            session.write(told)
+
+
+def _lines(session: Session, selected: Selected, update: Update) -> bytes:
+    """What the client hears of one update, which the view has from now on."""
     view = selected.view
-    changes = compare(view, snapshot)
-    if not changes:
-        view.share(snapshot)
-        selected.behind = False
-        selected.folder.told()
-        return
-    # 1. keywords that the following lines use
-    announce_keywords(session, keywords_used(snapshot.keywords))
-
-    # 2. what is gone
-    told_gone = changes.gone if expunges else []
-    if told_gone:
-        session.write(b"".join([b"* %d EXPUNGE\r\n" % seq for seq in view.expunge(told_gone)]))
-    selected.behind = bool(changes.gone) and not expunges
-    if not selected.behind:
-        selected.folder.told()
-
-    # 3. what is new: sequence numbers grow at the end only, so this is legal even
-    # while messages that are gone stay in the view
-    for uid in changes.new:
-        if view.uids and uid < view.uids[-1]:
-            raise Bye("The mailbox was renumbered, please open it again.", b"UNAVAILABLE")
-        view.add(uid, *_state(snapshot, uid))
-    view.recent |= selected.recent.within(changes.new)
-    if told_gone or changes.new:
-        session.write(b"* %d EXISTS\r\n* %d RECENT\r\n" % (len(view), len(view.recent)))
-
-    if not selected.behind:
-        view.share(snapshot)
-
-    # 4. flags
-    told: list[int] = []
-    for uid in changes.changed:
-        seq = view.seq(uid)
-        view.set(seq, *_state(snapshot, uid))
-        if uid not in silent:
-            told.append(seq)
-    if flags_of_new:
-        told += range(len(view) - len(changes.new) + 1, len(view) + 1)
-    session.write(*fetch_flags(session, told, with_uid))
-    retire_keywords(session)
+    if isinstance(update, FlagsChanged):
+        for uid, state in update.states.items():
+            view.set(view.seq(uid), *state)
+        return b"".join([update.line(view, uid) for uid in update.states if uid not in update.silent])
+    if isinstance(update, Expunged):
+        return update.lines(view.expunge(update.uids))
+    if isinstance(update, Arrived):
+        for uid, state in update.states.items():
+            view.add(uid, *state)
+        view.recent |= selected.recent.within(list(update.states))
+        return b""
+    if isinstance(update, Sizes):
+        return lines.sizes(len(view), len(view.recent))
+    if isinstance(update, NewKeywords):
+        keywords = sorted({*selected.keywords, *update.words})
+    else:
+        keywords = keywords_used(view.keywords)
+    if keywords == selected.keywords:
+        return b""
+    selected.keywords = keywords
+    return keyword_lines(selected, session.keywords_on)
 
 
-def _state(snapshot: Snapshot, uid: int) -> tuple[int, frozenset[bytes]]:
-    """Flags and keywords of a message that is there."""
-    return snapshot.flags[bisect_left(snapshot.uids, uid)], snapshot.keywords.get(uid, NO_KEYWORDS)
+def keyword_lines(selected: Selected, keywords_on: bool) -> bytes:
+    """The untagged FLAGS and PERMANENTFLAGS lines.  RFC 9051 7.3.5, 7.1."""
+    words = b"".join(word + b" " for word in selected.keywords)
+    flags = lines.data(b"FLAGS", b"(%s%s \\Recent)" % (words, SYSTEM_FLAGS))
+    if selected.readonly:
+        return flags + lines.told(lines.OK, "No permanent flags permitted", b"PERMANENTFLAGS ()")
+    any_word = b"\\* " if keywords_on else b""
+    permanent = b"PERMANENTFLAGS (%s%s%s)" % (words, any_word, SYSTEM_FLAGS)
+    return flags + lines.told(lines.OK, "Limited", permanent)

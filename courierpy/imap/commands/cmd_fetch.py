@@ -336,13 +336,7 @@ def _mark_seen(session: Session, seqs: list[int], by_uid: bool) -> None:
     selected = session.need_selected()
     view = selected.view
     done = selected.folder.store([view.uids[seq - 1] for seq in seqs], FlagChange("+", SEEN))
-    told = []
-    for seq in seqs:
-        state = done.get(view.uids[seq - 1])
-        if state is not None:
-            view.set(seq, *state)
-            told.append(seq)
-    session.write(*updates.fetch_flags(session, told, by_uid))
+    updates.write(session, [updates.FlagsChanged(done, with_uid=by_uid)])
 
 
 command(b"FETCH", when=SELECTED, flags=USES_SEQ | READS)(fetch)

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from courierpy.imap import ext, updates
 from courierpy.imap.commands import ANY, LEAVES_FOLDER, SELECTED, Done, command
+from courierpy.imap.grammar import lines
 from courierpy.imap.session import Selected
 from courierpy.model.flags import DELETED, SEEN
 from courierpy.model.replies import Bad
@@ -44,14 +45,14 @@ def select(session: Session, args: Args) -> Done:
     selected = session.selected = Selected(folder, snapshot, readonly)
 
     view = selected.view
-    session.write(*updates.keyword_lines(selected, session.keywords_on))
-    session.write(b"* %d EXISTS\r\n* %d RECENT\r\n" % (len(view), len(view.recent)))
+    session.write(updates.keyword_lines(selected, session.keywords_on),
+                  lines.sizes(len(view), len(view.recent)))
     for seq, bits in enumerate(view.flags, 1):
         if not bits & SEEN:
-            session.write(b"* OK [UNSEEN %d] First unseen\r\n" % seq)
+            session.write(lines.told(lines.OK, "First unseen", b"UNSEEN %d" % seq))
             break
-    session.write(b"* OK [UIDVALIDITY %d] Ok\r\n" % snapshot.uidvalidity,
-                  b"* OK [UIDNEXT %d] Predicted next UID\r\n" % snapshot.uidnext)
+    session.write(lines.told(lines.OK, "Ok", b"UIDVALIDITY %d" % snapshot.uidvalidity),
+                  lines.told(lines.OK, "Predicted next UID", b"UIDNEXT %d" % snapshot.uidnext))
     return Done("Ok", b"READ-ONLY" if readonly else b"READ-WRITE")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 from courierpy.imap import updates
 from courierpy.imap.commands import SELECTED, USES_SEQ, WRITES, command
 from courierpy.imap.commands.numbers import chosen
+from courierpy.imap.updates import FlagsChanged, KeywordsLeft, NewKeywords
 from courierpy.model.flags import FlagChange
 from courierpy.model.replies import Bad, No
 
@@ -41,18 +42,10 @@ def store(session: Session, args: Args) -> str:
     done = selected.folder.store(uids, change)
     # what others set meanwhile shows too
     known = frozenset(keywords if mode != "-" else ()).union(*{words for _, words in done.values()})
-    updates.announce_keywords(session, sorted(known))
-    told = []
-    for seq, uid in zip(seqs, uids, strict=True):
-        if uid not in done:
-            continue
-        now, words = done[uid]
-        # .SILENT still tells what somebody else changed meanwhile
-        if not silent or now != change.bits(view.bits(seq)) or words != change.words(view.words(uid)):
-            told.append(seq)
-        view.set(seq, now, words)
-    session.write(*updates.fetch_flags(session, told, by_uid))
-    updates.retire_keywords(session)
+    # .SILENT still tells what somebody else changed meanwhile
+    quiet = {uid for seq, uid in zip(seqs, uids, strict=True) if uid in done
+             and done[uid] == (change.bits(view.bits(seq)), change.words(view.words(uid)))} if silent else ()
+    updates.write(session, [NewKeywords(known), FlagsChanged(done, quiet, by_uid), KeywordsLeft()])
     if len(done) < len(uids):
         raise No("Some of the messages no longer exist.", b"EXPUNGEISSUED")
     return "STORE completed."

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
-SEAMS = ("enable", "fetch_items", "search_keys", "search_returns", "select_params", "status_items")
+SEAMS = ("enable", "fetch_items", "on_updates", "search_keys", "search_returns", "select_params",
+         "status_items")
 
 
 class Extension:
@@ -20,19 +21,21 @@ class Extension:
     ``names``: its capabilities (RFC in the file's docstring).  ``commands``: the
     command names its file decorates.  ``enable``: token of ENABLE -> function
     (session).  ``fetch_items``: item -> function (session, seq) giving the
-    bytes of the value.  ``search_keys``: key -> (parser of args, test of
+    bytes of the value.  ``on_updates``: token of ENABLE -> function (session, list of Update)
+    giving the list that is told where that is enabled.  ``search_keys``: key -> (parser of args, test of
     (session, seq, value)).  ``search_returns``: result option -> function of the
     ascending numbers found, giving bytes or None.  ``select_params``: parameter -> function
     (session, args).  ``status_items``: item -> function (session, folder,
     Status) giving bytes.
     """
 
-    __slots__ = ("commands", "enable", "fetch_items", "names", "search_keys",
+    __slots__ = ("commands", "enable", "fetch_items", "names", "on_updates", "search_keys",
                  "search_returns", "select_params", "status_items")
 
     def __init__(self, *names: bytes, commands: tuple[bytes, ...] = (),
                  enable: Mapping[bytes, Callable[..., Any]] | None = None,
                  fetch_items: Mapping[bytes, Callable[..., bytes]] | None = None,
+                 on_updates: Mapping[bytes, Callable[..., Any]] | None = None,
                  search_keys: Mapping[bytes, tuple[Callable[..., Any], Callable[..., bool]]] | None = None,
                  search_returns: Mapping[bytes, Callable[[list[int]], bytes | None]] | None = None,
                  select_params: Mapping[bytes, Callable[..., Any]] | None = None,
@@ -41,6 +44,7 @@ class Extension:
         self.commands = commands
         self.enable = enable or {}
         self.fetch_items = fetch_items or {}
+        self.on_updates = on_updates or {}
         self.search_keys = search_keys or {}
         self.search_returns = search_returns or {}
         self.select_params = select_params or {}

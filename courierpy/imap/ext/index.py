@@ -16,6 +16,7 @@ CAPABILITIES: dict[str, tuple[bytes, ...]] = {
 PLUGGED: dict[str, dict[bytes, str]] = {
     "enable": {b"UTF8=ACCEPT": "utf8"},
     "fetch_items": {},
+    "on_updates": {},
     "search_keys": {},
     "search_returns": {b"ALL": "esearch", b"COUNT": "esearch", b"MAX": "esearch", b"MIN": "esearch"},
     "select_params": {},

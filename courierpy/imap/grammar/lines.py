@@ -1,0 +1,58 @@
+"""Reply lines: the one place that spells them.  RFC 9051 7.
+
+A function gives whole lines with their CRLF, as ``bytes``.  What stands inside (lists,
+strings, sets) comes from ``out`` and ``numset``.
+"""
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+OK, NO, BAD, BYE, PREAUTH = b"OK", b"NO", b"BAD", b"BYE", b"PREAUTH"
+
+
+def status(tag: bytes, word: bytes, text: str, code: bytes | None = None) -> bytes:
+    """``a OK [CODE] text``.  ``tag``: ``b"*"`` for an untagged one.  RFC 9051 7.1.
+
+    What of ``text`` is not ASCII is shown as a question mark: RFC 9051 9 has no other octets there.
+    """
+    shown = text.encode("ascii", "replace")
+    if code is None:
+        return b"%s %s %s\r\n" % (tag, word, shown)
+    return b"%s %s [%s] %s\r\n" % (tag, word, code, shown)
+
+
+def told(word: bytes, text: str, code: bytes | None = None) -> bytes:
+    """An untagged status: ``* OK [UIDNEXT 4] text``."""
+    return status(b"*", word, text, code)
+
+
+def go_on(text: bytes = b"OK") -> bytes:
+    """A continuation request.  RFC 9051 7.6."""
+    return b"+ %s\r\n" % text
+
+
+def data(name: bytes, *values: bytes) -> bytes:
+    """``* NAME value ...``: CAPABILITY, ENABLED, LIST, SEARCH, STATUS and their kind."""
+    return b" ".join((b"*", name, *values)) + b"\r\n"
+
+
+def numbers(name: bytes, values: Iterable[int]) -> bytes:
+    """``* SEARCH 2 3 6``."""
+    return b"* %s%s\r\n" % (name, b"".join([b" %d" % value for value in values]))
+
+
+def sizes(exists: int, recent: int) -> bytes:
+    """EXISTS and RECENT.  RFC 9051 7.4.1, RFC 3501 7.3.2."""
+    return b"* %d EXISTS\r\n* %d RECENT\r\n" % (exists, recent)
+
+
+def expunged(seqs: Sequence[int]) -> bytes:
+    """An EXPUNGE for each; a number counts after those before it are gone.  RFC 9051 7.5.1."""
+    return b"".join([b"* %d EXPUNGE\r\n" % seq for seq in seqs])
+
+
+def fetched(seq: int, *items: bytes) -> bytes:
+    """``* 3 FETCH (item ...)``.  RFC 9051 7.5.2."""
+    return b"* %d FETCH (%s)\r\n" % (seq, b" ".join(items))
