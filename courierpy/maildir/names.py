@@ -89,13 +89,13 @@ def sort_key(name: bytes) -> tuple[int, bytes]:
     return (int(name[:digits]) if digits else 0), name[digits:]
 
 
-_OF_OUR_DAYS = re.compile(rb"(?:[0-9]{10}\.[^\n]*+\n?)*+")
+_OF_OTHER_DAYS = re.compile(rb"\n(?![0-9]{10}\.)")
 
 
 def in_order(names: Iterable[bytes]) -> list[bytes]:
     """Base names in the order in which they are numbered."""
     ordered = sorted(names)
-    if _OF_OUR_DAYS.fullmatch(b"\n".join(ordered)):
+    if _OF_OTHER_DAYS.search(b"\n" + b"\n".join(ordered)) is None:
         return ordered                 # seconds of ten digits: bytes and numbers sort alike
     return sorted(ordered, key=sort_key)
 

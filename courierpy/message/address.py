@@ -12,9 +12,9 @@ _ESCAPE = re.compile(rb"\\(.)", re.S)
 
 # ``Name <a@b>``, ``"Name" <a@b>`` and ``a@b``, as nearly all addresses are; the last group is
 # the rest where something else comes
-_USUAL = re.compile(rb"""\s*+(?:"([^"\\]*+)"\s*+|([^\s"<>@,:;()\[\]]++(?:[ ][^\s"<>@,:;()\[\]]++)*+)\s*+)?
-    <([^\s"<>@,:;()\[\]]++)@([^\s"<>@,:;()\[\]]++)>\s*+(?:,|\Z)
-    |\s*+([^\s"<>@,:;()\[\]]++)@([^\s"<>@,:;()\[\]]++)\s*+(?:,|\Z)|(.+)""", re.S | re.X)
+_USUAL = re.compile(rb"""\s*(?:"([^"\\]*)"\s*|([^\s"<>@,:;()\[\]]+(?:[ ][^\s"<>@,:;()\[\]]+)*)\s*)?
+    <([^\s"<>@,:;()\[\]]+)@([^\s"<>@,:;()\[\]]+)>\s*(?:,|\Z)
+    |\s*([^\s"<>@,:;()\[\]]+)@([^\s"<>@,:;()\[\]]+)\s*(?:,|\Z)|(.+)""", re.S | re.X)
 
 # name, route, mailbox, host: each bytes or None
 Address = tuple["bytes | None", "bytes | None", "bytes | None", "bytes | None"]

@@ -24,8 +24,8 @@ _PLAIN = frozenset([
     *[f"iso-8859-{number}" for number in range(1, 17)],
     *[f"{kind}{number}" for kind in ("windows-", "cp") for number in range(1250, 1259)]])
 
-# folded lines that are fields, each with one blank behind the colon and none at the end
-_REGULAR = re.compile(rb"(?:\n[!-9;-~]++: (?! )[^\n]++(?<! ))*+\n*+")
+# a folded line that is no field with one blank behind the colon and none at the end
+_IRREGULAR = re.compile(rb"\n(?![!-9;-~]+: (?! )[^\n]+(?<! )(?:\n|\Z))")
 
 
 def field(header: bytes, name: bytes) -> str | None:
@@ -42,7 +42,7 @@ def lines(header: bytes) -> str:
     for line in block.replace(b"\n ", b" ").replace(b"\n\t", b" ").split(b"\n"):
         (odd if b"=?" in line or not line.isascii() else plain).append(line)
     text = fold_ascii(b"\n".join(plain), lines=True)
-    if CR in block or NUL in block or _REGULAR.fullmatch(text) is None:
+    if CR in block or NUL in block or text[:1] not in b"\n" or _IRREGULAR.search(text.rstrip(b"\n")):
         return _joined(_each(headers.fields(header)))
     return _joined([text.decode().strip("\n"), *_each(headers.fields(b"\n" + b"\n".join(odd)))])
 

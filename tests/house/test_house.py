@@ -3,7 +3,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from courierpy.imap import capability
 from courierpy.imap.ext.index import CAPABILITIES
@@ -33,7 +37,14 @@ NEVER_IN_THE_LISTENER = ("logging", "random", "threading", "subprocess", "email"
                          "dataclasses", "typing", "tempfile", "shutil", "pathlib", "passlib", "site")
 
 
-def test_the_listener_loads_all_before_the_first_connection_and_nothing_heavy(tmp_path: Path) -> None:
+@pytest.fixture
+def near() -> Iterator[Path]:
+    """A folder whose path leaves room for the name of a socket (unix(7): 108 octets), unlike pytest's own."""
+    with tempfile.TemporaryDirectory(prefix="courierpy-test-") as path:
+        yield Path(path)
+
+
+def test_the_listener_loads_all_before_the_first_connection_and_nothing_heavy(near: Path) -> None:
     program = ("import sys\nfrom courierpy import preload, tcpd\n"
                "preload.preload()\nbefore = set(sys.modules)\n"
                "preload.rehearse({})\n"
@@ -41,13 +52,13 @@ def test_the_listener_loads_all_before_the_first_connection_and_nothing_heavy(tm
     words = interpreter("courierpy.tcpd")
     words[-1] = words[-1].partition("from ")[0] + program
     done = subprocess.run(words, capture_output=True, text=True, check=False,
-                          env=plain_environ(TMPDIR=str(tmp_path)))
+                          env=plain_environ(TMPDIR=str(near)))
     assert done.returncode == 0, done.stderr
     loaded, late = (line.split()[1:] for line in done.stdout.splitlines())
     assert "courierpy.imap.session" in loaded
     assert [name for name in NEVER_IN_THE_LISTENER if name in loaded] == []
     assert late == []
-    assert list(tmp_path.iterdir()) == []                  # what it was rehearsed on is gone
+    assert list(near.iterdir()) == []                  # what it was rehearsed on is gone
 
 
 def test_the_index_equals_the_decorations() -> None:

@@ -69,6 +69,29 @@ def test_uiddb_that_is_broken(maildir: Path, data: bytes) -> None:
     assert third.uidvalidity > first.uidvalidity
 
 
+@pytest.mark.parametrize("digits", [b"9" * 5000, b"0" * 5000 + b"2", b"4294967296", b"99999999999"])
+def test_a_number_of_a_row_that_is_none(maildir: Path, digits: bytes) -> None:
+    validity = inbox(maildir).scan().uidvalidity
+    (maildir / "courierimapuiddb").write_bytes(
+        b"1 %d 4\n1 1700000001.M1P1.host\n" % validity + digits +
+        b" 1700000002.M2P1.host\n3 1700000003.M3P1.host\n")
+    again = inbox(maildir).scan()
+    assert (again.uidvalidity, len(again.uids)) == (validity, 3)
+    assert {1, 3} <= {*again.uids}
+
+
+@pytest.mark.parametrize("digits", [b"9" * 5000, b"7"])
+def test_a_number_of_a_keyword_that_is_none(maildir: Path, digits: bytes) -> None:
+    folder = inbox(maildir)
+    folder.scan()
+    folder.store([1, 2], FlagChange("+", 0, frozenset((b"kept",))))
+    inbox(maildir).scan()
+    path = maildir / "courierimapkeywords" / ":list"
+    head, _, body = path.read_bytes().partition(b"\n\n")
+    path.write_bytes(head + b"\n\n" + body.replace(b":0", b":0 " + digits))
+    assert {*inbox(maildir).scan().keywords.values()} == {frozenset((b"kept",))}
+
+
 def test_flags_in_names(maildir: Path) -> None:
     folder = inbox(maildir)
     folder.store([1], FlagChange("+", SEEN | FLAGGED | ANSWERED | DELETED | DRAFT))

@@ -126,7 +126,7 @@ class Keywords:
             name, colon, numbers = line.rpartition(b":")
             if colon:
                 found[name] = frozenset(words[int(n)] for n in numbers.split()
-                                        if n.isdigit() and int(n) < len(words))
+                                        if n.isdigit() and len(n) < 10 and int(n) < len(words))
         return found
 
     def replace(self, words: Mapping[bytes, frozenset[bytes]]) -> None:

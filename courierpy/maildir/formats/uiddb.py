@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 
 NAME = "courierimapuiddb"
 MAX_UID = 0xFFFFFFFF
+DIGITS = 10                        # of a UID: int() refuses thousands of them
 PIECE = 1 << 14                    # lines that are made at a time: each is an object until they are joined
 _HEADER = re.compile(rb"1 (\d{1,10}) (\d{1,10})\s*")
-_LINES = re.compile(rb"(?:[1-9][0-9]* [^\s]+\n)*+")         # as servers write them
+_OTHER_LINE = re.compile(rb"\n(?!\Z|[1-9][0-9]{0,9} [^\s]+\n)")         # than servers write
 
 
 class UidDb:
@@ -232,7 +233,7 @@ def parse(data: bytes, key: Key | None = None, before: UidDb | None = None) -> U
 
 def _plain(uidvalidity: int, uidnext: int, body: bytes, key: Key | None) -> UidDb | None:
     """The file as servers write it, parsed in a few passes; None for any other."""
-    if _LINES.fullmatch(body) is None:
+    if _OTHER_LINE.search(b"\n" + body) is not None:
         return None
     words = body.split()
     count = len(words) // 2
@@ -263,7 +264,7 @@ def _odd(uidvalidity: int, uidnext: int, body: bytes, key: Key | None) -> UidDb:
     highest = 0
     for line in lines:
         number, blank, name = line.partition(b" ")
-        if blank and name and number.isdigit() and 0 < int(number) <= MAX_UID:
+        if blank and name and number.isdigit() and len(number) <= DIGITS and 0 < int(number) <= MAX_UID:
             damaged = damaged or int(number) <= highest or name in numbers
             numbers[name] = int(number)
             highest = max(highest, int(number))
