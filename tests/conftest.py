@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from courierpy.admin import demo, mkcert
+from courierpy.maildir.mailbox import Folder
 
 REPO = Path(__file__).resolve().parent.parent
 # fork: a connection's process is a fork of the listener; exec: each program is exec'd.  What is a test of
@@ -43,6 +44,12 @@ def fill(maildir: Path, count: int) -> None:
     for number in range(1, count + 1):
         (maildir / "new" / f"{1700000000 + number}.M{number}P1.host").write_bytes(
             MAIL % (number, number, number))
+
+
+def octets(folder: Folder, uid: int) -> bytes:
+    """A message's file as it is."""
+    with folder.message(uid) as file:
+        return file.whole()
 
 
 def plain_environ(**more: str) -> dict[str, str]:

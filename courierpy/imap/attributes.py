@@ -16,7 +16,7 @@ from itertools import accumulate
 
 from courierpy.maildir.errors import Vanished
 from courierpy.maildir.index.valuecache import Column
-from courierpy.maildir.mailbox import WRITING
+from courierpy.maildir.messagefile import WRITING
 from courierpy.message import Message, searchtext
 from courierpy.message.collation import key as collation_key
 from courierpy.system import proc
@@ -225,8 +225,9 @@ class Recall:
             when = self.folder.stat(uid)[1]
             return {DATE: _FLOAT(when)}, time.time() - when > WRITING
         header = all(name == DATE or name in self._sections or KINDS[name][0] for name in names)
-        data, date, stays = self.folder.contents(uid, header)
-        message = Message(data, self.limits)
+        with self.folder.message(uid) as file:
+            message = Message(file.header(file.size) if header else file.whole(), self.limits)
+            date, stays = file.mtime, self.folder.settled(uid, file)
         values = {}
         for name in names:
             if name == DATE:

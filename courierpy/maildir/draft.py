@@ -6,7 +6,8 @@ import re
 import time
 
 from courierpy.maildir.errors import StoreError, trouble
-from courierpy.maildir.files import read_header, remove, write_all
+from courierpy.maildir.files import remove, write_all
+from courierpy.maildir.messagefile import PIECE_OCTETS
 from courierpy.maildir.names import tmp_name
 from courierpy.model.flags import NO_KEYWORDS
 
@@ -76,7 +77,7 @@ class Draft:
         read_at = write_at = 0
         carry = b""
         while True:
-            chunk = os.pread(self.fd, 1 << 20, read_at)
+            chunk = os.pread(self.fd, PIECE_OCTETS, read_at)
             read_at += len(chunk)
             data = carry + chunk
             carry = b"\r" if chunk and data.endswith(b"\r") else b""
@@ -94,13 +95,19 @@ class Draft:
 
     def header_is_ascii(self) -> bool:
         """Are there no 8-bit octets in the header?"""
+        before = b"\n"                 # of the line that the header would follow
         try:
             with open(self.path, "rb", buffering=0) as file:
-                data = read_header(file.fileno())
+                while data := file.read(PIECE_OCTETS):
+                    end = re.search(rb"\n\r?\n", before + data)
+                    if end is not None:
+                        return (before + data)[:end.end()].isascii()
+                    if not data.isascii():
+                        return False
+                    before = data[-2:]
         except OSError as error:
             raise self._failure or trouble(self.path, error) from None
-        end = re.search(rb"\n\r?\n", data)
-        return data[:end.end() if end else len(data)].isascii()
+        return True
 
     def abort(self) -> None:
         if self.fd >= 0:

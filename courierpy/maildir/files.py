@@ -12,8 +12,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-HEADER_PIECE = 8192                # octets read at first when only the header is wanted
-
 
 def write_all(fd: int, data: bytes) -> None:
     view = memoryview(data)
@@ -135,27 +133,3 @@ def remove_tree(path: str) -> None:
         os.rmdir(path)
     except OSError:
         pass
-
-
-def read_all(fd: int, size: int) -> bytes:
-    """What is in a file from here on; ``size`` as it was looked at, most often in one call."""
-    data = os.read(fd, size + 1)
-    if len(data) == size:
-        return data                    # an octet less than what was asked for: the end
-    pieces = [data]
-    while data := os.read(fd, 1 << 20):
-        pieces.append(data)
-    return b"".join(pieces)
-
-
-def read_header(fd: int) -> bytes:
-    """The pieces of a file up to the one with the first empty line."""
-    data = os.read(fd, HEADER_PIECE)
-    size = len(data)
-    while size and b"\n\n" not in data and b"\n\r\n" not in data:
-        size *= 4                      # few copies, however long it is
-        more = os.read(fd, size)
-        if not more:
-            break
-        data += more
-    return data

@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import time
 
-from courierpy.maildir import contents, directory, transfer
+from courierpy.maildir import contents, directory, messagefile, transfer
 from courierpy.maildir.draft import Draft
 from courierpy.maildir.errors import StoreError, Vanished, trouble
-from courierpy.maildir.files import Directory, close, exists, read_all, read_header, remove_tree
+from courierpy.maildir.files import Directory, exists, remove_tree
 from courierpy.maildir.formats.keywordlist import Update
 from courierpy.maildir.formats.uiddb import MAX_UID
 from courierpy.maildir.index.columns import SMALL
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from courierpy.maildir.formats.uiddb import UidDb
+    from courierpy.maildir.messagefile import MessageFile
 
-WRITING = 2.0                      # seconds without a change after which a file is whole
 TMP_AGE = 36 * 3600                # seconds after which files in tmp/ are garbage
 
 
@@ -155,69 +155,21 @@ class Folder(Scanner):
         path = self.readers.find(base(file))
         return (path, bits_of(info(file))) if exists(path) else None
 
-    def _open(self, uid: int) -> int:
-        """A descriptor of the message's file.  One that is expunged can be had until our
-        client was told, if the session that did it saw us."""
-        departed = self.departed.get(uid)
-        if departed is not None:
-            name = base(departed)
-        else:
-            row = self._row(uid)
-            for _ in range(transfer.TRIES):
-                path = self.path_of(row)
-                try:
-                    return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-                except FileNotFoundError:
-                    if not self.find_again(row):
-                        break
-                except OSError as error:
-                    raise trouble(path, error) from None
-            assert self.held is not None
-            name = self.held.database.name(row)
-        path = self.readers.find(name)
-        try:
-            return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except FileNotFoundError:
-            raise Vanished(f"{self.path}: uid {uid}") from None
-        except OSError as error:
-            raise trouble(path, error) from None
+    def message(self, uid: int) -> MessageFile:
+        """The file of a message, open until the caller closes it.  Raises Vanished."""
+        return messagefile.open_message(self, uid)
 
-    def read(self, uid: int, header: bool = False) -> bytes:
-        """The file's bytes; with ``header`` at least those up to the empty line.  Raises Vanished."""
-        return self._read(uid, header)[0]
-
-    def _read(self, uid: int, header: bool) -> tuple[bytes, os.stat_result]:
-        fd = self._open(uid)
-        try:
-            found = os.fstat(fd)
-            return read_header(fd) if header else read_all(fd, found.st_size), found
-        except OSError as error:
-            raise trouble(f"{self.path}: uid {uid}", error) from None
-        finally:
-            close(fd)
-
-    def contents(self, uid: int, header: bool = False) -> tuple[bytes, float, bool]:
-        """(bytes as read() gives them, mtime, will they stay so?).  A file that somebody is
-        still writing may not: its size is not the one in its name, and it is young."""
-        data, found = self._read(uid, header)
-        if time.time() - found.st_mtime > WRITING:
-            return data, found.st_mtime, True
+    def settled(self, uid: int, file: MessageFile) -> bool:
+        """Will the content of a message stay so?  A file that somebody is still writing may
+        not: it is young, and its size is not the one in its name."""
+        if time.time() - file.mtime > messagefile.WRITING:
+            return True
         row = self.held.row(uid) if self.held is not None else -1
-        name = self.held.file(row) if self.held is not None and row >= 0 else b""
-        return data, found.st_mtime, b",S=%d" % found.st_size in name
+        return self.held is not None and row >= 0 and b",S=%d" % file.size in self.held.file(row)
 
     def stat(self, uid: int) -> tuple[int, float]:
         """(octets on disk, mtime).  Raises Vanished."""
-        try:
-            found = os.stat(self.path_of(self._row(uid)))
-        except (FileNotFoundError, Vanished):
-            fd = self._open(uid)
-            try:
-                found = os.fstat(fd)
-            finally:
-                close(fd)
-        except OSError as error:
-            raise trouble(f"{self.path}: uid {uid}", error) from None
+        found = messagefile.look(self, uid)[2]
         return found.st_size, found.st_mtime
 
     # -- flags
@@ -322,7 +274,7 @@ class Folder(Scanner):
         """(flag bits now, file name before, file name after)."""
         held, cur = self.held, self.inside
         assert held is not None
-        for _ in range(transfer.TRIES):
+        for _ in range(messagefile.TRIES):
             old = held.file(row)
             bits = change.bits(held.flags[row])
             new = held.file_with(row, bits)
@@ -466,7 +418,7 @@ class Folder(Scanner):
             return False
         held = self.held
         assert held is not None
-        for _ in range(transfer.TRIES):
+        for _ in range(messagefile.TRIES):
             file = held.file(row)
             path = self.inside + file
             if held.flags[row] & DELETED:      # it is while a file of this name is there

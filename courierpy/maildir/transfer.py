@@ -12,6 +12,7 @@ import os
 
 from courierpy.maildir.errors import DiskTrouble, StoreError, Vanished, trouble
 from courierpy.maildir.files import Directory, remove
+from courierpy.maildir.messagefile import PIECE_OCTETS, TRIES, look
 from courierpy.maildir.names import SUFFIXES, base, tmp_name, unique_name
 from courierpy.model.flags import NO_KEYWORDS
 
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from courierpy.maildir.mailbox import Folder
 
     Bring = Callable[[bytes, bytes], None]
-
-TRIES = 10                         # for a file whose name another session changes at the same time
 
 
 class Source:
@@ -99,10 +98,10 @@ def _transfer(folder: Folder, uids: Sequence[int], target: Folder,
     moving = bring is not _link_or_copy
     sources, known = [], []
     for uid in uids:
-        there = _find(folder, uid, not moving)
-        if there is None:
+        try:
+            path, bits, found = look(folder, uid, not moving)
+        except Vanished:
             continue
-        path, bits, found = there
         name = unique_name(tmp_name(folder.tree.host), found.st_dev, found.st_ino)
         sources.append(Source(path, f"{name},S={found.st_size}", bits, folder.words.get(uid, NO_KEYWORDS),
                               folder, uid))
@@ -119,24 +118,6 @@ def _transfer(folder: Folder, uids: Sequence[int], target: Folder,
                 folder.did(os.path.basename(source.path), False)
         folder.leave([old for old, _ in pairs])
     return uidvalidity, pairs
-
-
-def _find(folder: Folder, uid: int, also_kept: bool) -> tuple[bytes, int, os.stat_result] | None:
-    """Where a message is, its flags, and what its file is; None for one that is gone."""
-    where: Callable[[int], tuple[bytes, int] | None]
-    for where in (folder.last_known, folder.locate, folder.kept) if also_kept else \
-            (folder.last_known, folder.locate):
-        try:
-            found = where(uid)
-            if found is None:
-                continue
-            path, bits = found
-            return path, bits, os.stat(path)
-        except (Vanished, FileNotFoundError):
-            continue
-        except OSError as error:
-            raise trouble(path, error) from None
-    return None
 
 
 def _enter(target: Folder, sources: Sequence[Source], bring: Bring) -> tuple[int, list[int | None]]:
@@ -243,7 +224,7 @@ def _copy(source: bytes, target: bytes) -> None:
     scratch = os.path.join(folder, b"tmp", os.path.basename(target))
     try:
         with open(source, "rb") as file, open(scratch, "xb") as copied:
-            while chunk := file.read(1 << 20):
+            while chunk := file.read(PIECE_OCTETS):
                 copied.write(chunk)
             copied.flush()
             os.fsync(copied.fileno())

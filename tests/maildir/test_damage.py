@@ -17,7 +17,7 @@ from courierpy.maildir.mailbox import Folder
 from courierpy.maildir.store import Folders
 from courierpy.model.flags import FLAGGED, SEEN, FlagChange
 from courierpy.model.uidset import UidSet
-from tests.conftest import MAIL, fill
+from tests.conftest import MAIL, fill, octets
 from tests.realtime.windows import Window, over_pipe
 
 INDEX = "courierpyindex"
@@ -217,7 +217,7 @@ def inbox(maildir: Path) -> Folder:
 
 def held(folder: Folder) -> tuple[int, dict[int, bytes]]:
     snapshot = folder.scan()
-    return snapshot.uidvalidity, {uid: folder.read(uid) for uid in snapshot.uids}
+    return snapshot.uidvalidity, {uid: octets(folder, uid) for uid in snapshot.uids}
 
 
 @pytest.mark.parametrize("log", [True, False])

@@ -19,7 +19,7 @@ from courierpy.maildir.store import Folders
 from courierpy.maildir.watch import Heard, Watch
 from courierpy.model.flags import DELETED, FLAGGED, SEEN, FlagChange
 from courierpy.system.inotify import Inotify
-from tests.conftest import fill
+from tests.conftest import fill, octets
 
 BASES = [b"1.M1P1.host", b"2.M2P1.host,S=9", b"3.x:y", b"4", b"\xff 5"]
 TAILS = [b"", b":2,", b":2,S", b":2,FS", b":2,Sa", b":1,x"]
@@ -207,14 +207,14 @@ def test_from_the_index_and_by_events(tmp_path: Path) -> None:
     assert (maildir / "courierpyindex" / "columns").exists()
     other, ours = opened(maildir), opened(maildir)
     ours.watch()
-    texts = {uid: other.read(uid) for uid in (3, 5)}
+    texts = {uid: octets(other, uid) for uid in (3, 5)}
     other.store([3, 5], FlagChange("+", DELETED))
     other.expunge([3, 5])
     other.scan()                                         # the uiddb has them no more
     snapshot = ours.scan()
     assert set(range(1, 301)) - set(snapshot.uids) == {3, 5}
     for uid, text in texts.items():
-        assert ours.read(uid) == text                    # our client was not told yet
+        assert octets(ours, uid) == text                    # our client was not told yet
     ours.told()
     assert [name for name in os.listdir(maildir / "tmp") if name.endswith("_expunged")] != []
     time.sleep(0.02)                                     # told in the same instant is not told after
@@ -233,12 +233,12 @@ def test_from_the_index_without_a_watch(tmp_path: Path) -> None:
     opened(maildir).close()
     assert (maildir / "courierpyindex" / "columns").exists()
     other, ours = opened(maildir), opened(maildir)
-    text = other.read(7)
+    text = octets(other, 7)
     other.store([7], FlagChange("+", DELETED | SEEN))
     other.expunge([7])
     other.scan()
     assert 7 not in ours.scan().uids
-    assert ours.read(7) == text
+    assert octets(ours, 7) == text
     for folder in (other, ours):
         folder.close()
     assert os.listdir(maildir / "tmp") == []

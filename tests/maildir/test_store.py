@@ -16,7 +16,7 @@ from courierpy.maildir.mailbox import Folder
 from courierpy.maildir.store import Folders
 from courierpy.message.message import Message, wire_form
 from courierpy.model.flags import ANSWERED, DELETED, DRAFT, FLAGGED, NO_KEYWORDS, SEEN, FlagChange
-from tests.conftest import fill
+from tests.conftest import fill, octets
 
 
 @pytest.fixture
@@ -150,7 +150,7 @@ def test_append_gives_back_the_same_bytes(maildir: Path, text: bytes) -> None:
     folder = inbox(maildir)
     uid = add(folder, text)
     folder.scan()
-    message = Message(folder.read(uid))
+    message = Message(octets(folder, uid))
     assert message.body() == wire_form(text)             # bare line feeds become CRLF, nothing else changes
     assert message.size == len(message.body())
 
@@ -164,7 +164,7 @@ def test_append_in_pieces(maildir: Path) -> None:
             draft.write(bytes((octet,)))
         uid = folder.append([draft])[1][0]
         folder.scan()
-        assert folder.read(uid) == stored
+        assert octets(folder, uid) == stored
 
 
 def test_two_sessions(maildir: Path) -> None:
@@ -178,7 +178,7 @@ def test_two_sessions(maildir: Path) -> None:
     remove(one, 2)
     assert list(two.scan().uids) == [1, 3]
     with pytest.raises(errors.Vanished):
-        two.read(2)
+        octets(two, 2)
     assert add(one) == 4
     assert add(two) == 5
     assert list(one.scan().uids) == list(two.scan().uids) == [1, 3, 4, 5]
@@ -215,7 +215,7 @@ def test_copy_and_move(tree: Folders) -> None:
     assert pairs == [(1, 1), (2, 2)]
     snapshot = target.scan()
     assert (snapshot.uidvalidity, list(snapshot.uids), snapshot.keywords) == (validity, [1, 2], {2: {b"K"}})
-    assert source.read(1) == target.read(1)
+    assert octets(source, 1) == octets(target, 1)
     assert source.stat(1)[1] == target.stat(1)[1]
     assert source.move([3], target)[1] == [(3, 3)]
     assert list(source.scan().uids) == [1, 2]
@@ -442,7 +442,7 @@ def test_killed_at_any_moment(maildir: Path) -> None:
         assert set(said) <= set(snapshot.uids)
         assert len(snapshot.uids) == len(set(snapshot.uids))
         for uid in said:
-            assert folder.read(uid) == b"Subject: kept\n\n%d\n" % attempt
+            assert octets(folder, uid) == b"Subject: kept\n\n%d\n" % attempt
 
 
 def test_unreadable_places(maildir: Path) -> None:

@@ -55,8 +55,8 @@ class Subject:
     def message(self) -> Message:
         if self._message is None:
             from courierpy.message import Message
-            self._message = Message(self.session.need_selected().folder.read(self.uid),
-                                    self.session.limits)
+            with self.session.need_selected().folder.message(self.uid) as file:
+                self._message = Message(file.whole(), self.session.limits)
         return self._message
 
     @property
@@ -66,8 +66,8 @@ class Subject:
             return self._message
         if self._header is None:
             from courierpy.message import Message
-            self._header = Message(self.session.need_selected().folder.read(self.uid, header=True),
-                                   self.session.limits)
+            with self.session.need_selected().folder.message(self.uid) as file:
+                self._header = Message(file.header(file.size), self.session.limits)
         return self._header
 
     @property
