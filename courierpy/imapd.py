@@ -14,7 +14,7 @@ from courierpy.imap.grammar.framer import Frame
 from courierpy.imap.session import Session
 from courierpy.maildir.errors import StoreError
 from courierpy.model.replies import Bye
-from courierpy.system import log, proc
+from courierpy.system import about, log, proc
 from courierpy.system.conn import Conn, Gone, TimedOut
 from courierpy.system.settings import Settings, from_environ
 
@@ -26,6 +26,23 @@ if TYPE_CHECKING:
     from courierpy.maildir.store import Folders
 
 MAX_CLOCK_SKEW = 30.0          # seconds between this host and the file server
+WRONG_WORDS = 2                # exit status
+USAGE = """
+Usage: imapd [MAILDIR]
+       rimapd [MAILDIR]
+
+Serve a Maildir over IMAP on standard input and output: $MAILDIR, else MAILDIR,
+else ./Maildir.  From a shell, over ssh or from inetd it greets PREAUTH; type
+
+    a SELECT INBOX
+    b LOGOUT
+
+  -h, --help      tell this
+  -V, --version   tell the version
+
+"courierpy maildirmake MAILDIR" makes a Maildir.  Settings are variables of the
+environment, as in etc/imapd: IMAP_LAYOUT=fs imapd ~/Mail
+"""
 
 
 def run() -> None:
@@ -36,10 +53,10 @@ def run() -> None:
 
 def main(argv: list[str], environ: Mapping[str, str], conn: Conn | None = None) -> int:
     """Gives the exit status.  ``conn`` is set when the login ran in this process."""
-    if argv[1:2] == ["--version"]:
-        from courierpy import __version__
-        os.write(1, f"courierpy {__version__}\n".encode())
-        return 0
+    if conn is None:
+        status = about.told(argv, USAGE)
+        if status is not None:
+            return status
     daemon = _Imapd(argv, environ, conn if conn is not None else Conn(0, 1))
     return _ends(daemon, daemon.serve)
 
@@ -184,13 +201,28 @@ class _Imapd:
             raise Bye("Your account is temporarily unavailable (+t bit set on home directory).")
 
     def _enter_maildir(self) -> None:
-        path = self.environ.get("MAILDIR") or (self.argv[1] if len(self.argv) > 1 else "./Maildir")
+        given = self.argv[1] if len(self.argv) > 1 else ""
+        path = self.environ.get("MAILDIR") or given or "./Maildir"
+        if path == given and given.startswith("-") and not os.path.lexists(given):
+            raise Bye(f"There is no option {given}; imapd --help tells what there is.", b"ALERT", WRONG_WORDS)
         try:
             os.chdir(path)
         except OSError as error:
-            why = os.strerror(error.errno or 0)
-            log.err(f"chdir {path}: {why}")
-            raise Bye(f"Fatal error: {why}: {why}", b"ALERT", 1) from None
+            why = error.strerror or str(error)
+            log.err(f"{self.user}: chdir {os.path.abspath(path)}: {why}; a Maildir was expected there "
+                    '("courierpy maildirmake" makes one)')
+            raise Bye(self._no_maildir(path, error), b"ALERT", 1) from None
+
+    def _no_maildir(self, path: str, error: OSError) -> str:
+        """The reason for the client.  Who named the path, in a shell or over ssh, reads it; who came
+        over the network reads of no path, and that the mend is not his."""
+        if self.tag:
+            return "Your mailbox cannot be opened; the log of your mail administrator has the reason."
+        if isinstance(error, FileNotFoundError):
+            return f'There is no Maildir at {path}: name another, or make it: courierpy maildirmake {path}'
+        if isinstance(error, NotADirectoryError):
+            return f"{path} is no directory, and a Maildir is one: name another."
+        return f"{path} cannot be entered: {error.strerror}: a Maildir of your own was expected."
 
     def _login_script(self) -> None:
         """./loginexec, if executable, runs once; success removes it."""
@@ -211,6 +243,9 @@ class _Imapd:
         if self.settings.text("IMAP_MAILBOX_SANITY_CHECK") in ("", "1"):
             mine = os.stat(".")
             if (mine.st_uid, mine.st_gid) != (os.geteuid(), os.getegid()):
+                log.err(f"{self.user}: {os.getcwd()} belongs to uid {mine.st_uid}, gid {mine.st_gid}; "
+                        f"uid {os.geteuid()}, gid {os.getegid()} was expected: chown it, or set "
+                        "IMAP_MAILBOX_SANITY_CHECK=0")
                 raise Bye("Fatal error: Account's mailbox directory is not owned by the correct "
                           "uid or gid: ", b"ALERT", 1)
 
@@ -304,7 +339,8 @@ class _Imapd:
 
     def goodbye(self, bye: Bye) -> int:
         code = b"[%s] " % bye.code if bye.code else b""
-        self._last_words(b"* BYE %s%s\r\n" % (code, bye.text.encode("ascii", "replace")))
+        text = "".join(char if char.isprintable() else "?" for char in bye.text)
+        self._last_words(b"* BYE %s%s\r\n" % (code, text.encode("ascii", "replace")))
         if self.session is not None and self.session.stopping:
             log.notice(f"Disconnected during shutdown by signal, user={self.user}, ip=[{self.peer}], "
                        f"port=[{self.port}], {self._numbers()}")

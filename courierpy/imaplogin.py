@@ -15,7 +15,7 @@ from courierpy.imap import capability
 from courierpy.imap.grammar.args import ERROR, Args
 from courierpy.imap.grammar.framer import Frame, Framer, LiteralAhead, TooLong
 from courierpy.model.replies import Bad, Bye, No
-from courierpy.system import log, proc
+from courierpy.system import about, log, proc
 from courierpy.system.conn import Conn, Gone, TimedOut
 from courierpy.system.settings import from_environ
 
@@ -34,6 +34,18 @@ MAX_FAILURES = 10
 MAX_ERRORS = 10
 MAX_LINE = 8192
 MAX_LITERAL = 4096
+USAGE = """
+Usage: imaplogin [MODULE...] PROGRAM [ARGUMENT...]
+
+The IMAP commands before the login, on standard input and output; couriertcpd starts
+it.  After the login it becomes the user and starts PROGRAM.  MODULEs, words that
+begin with auth, check passwords in this order; without any AUTHMODULES names them.
+
+  -h, --help      tell this
+  -V, --version   tell the version
+
+"courierpy serve" starts all of it as the settings say.
+"""
 GREETING = "Courier-IMAP ready. See the documentation of courierpy for distribution information."
 
 
@@ -46,13 +58,17 @@ def run() -> None:
 def main(argv: list[str], environ: Mapping[str, str], conn: Conn | None = None,
          go_on: Start | None = None) -> int:
     """Gives the exit status.  ``go_on``: the main of the program, which then runs in this process."""
+    if conn is None:
+        status = about.told(argv, USAGE)
+        if status is not None:
+            return status
     words = argv[1:]
     modules = []
     while words and words[0].startswith("auth") and "/" not in words[0]:
         modules.append(words.pop(0))
     client = conn if conn is not None else Conn(0, 1)
     if not words:
-        client.write(b"* BYE imaplogin expects a program to start.\r\n")
+        client.write(b"* BYE imaplogin expects a program to start; imaplogin --help tells how.\r\n")
         client.flush()
         return 1
     try:

@@ -19,9 +19,9 @@ from functools import partial
 from courierpy.hibernate.link import VARIABLE, Request, Sleepers
 from courierpy.imap.capability import starttls_offered
 from courierpy.listener import access, admission, children, handover, pidfile, sockets
-from courierpy.listener.options import Options, UsageError, parse_ports
+from courierpy.listener.options import USAGE, Options, UsageError, parse_ports
 from courierpy.listener.sockets import shown
-from courierpy.system import log
+from courierpy.system import about, log
 from courierpy.system.conn import Conn
 from courierpy.system.proc import ProcError, become, confine, execute, interpreter, is_ours, on_signal
 from courierpy.system.settings import from_environ
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from courierpy.auth.helper import Helpers
     from courierpy.imaplogin import Start
 
-USAGE = "Usage: couriertcpd [options] PORTS program [arguments...]"
 WARN_EVERY = 60.0
 HASTY = 0.1                    # a child that lives less than this and crashes was hasty
 HASTY_ALLOWED = 20             # so many in a row, then accepting pauses
@@ -63,6 +62,9 @@ def run() -> None:
 
 def main(argv: list[str], environ: Mapping[str, str], image: list[str]) -> int:
     """``image``: the words that start this program anew, at SIGHUP."""
+    status = about.told(argv, USAGE)
+    if status is not None:
+        return status
     try:
         options = Options(argv[1:])
         if options.switches & {"stop", "restart"}:
@@ -71,7 +73,7 @@ def main(argv: list[str], environ: Mapping[str, str], image: list[str]) -> int:
                 raise UsageError("-pid=FILE is needed")
             return pidfile.stop(path) if "stop" in options.switches else pidfile.restart(path)
         if len(options.rest) < 2:
-            raise UsageError(USAGE)
+            raise UsageError(f"{USAGE.splitlines()[1]}; couriertcpd --help tells all")
         listener = Listener(options, environ, image)
         return listener.trial() if TRIAL in environ else listener.run()
     except (UsageError, access.AccessError) as error:

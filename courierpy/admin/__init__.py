@@ -1,33 +1,155 @@
-"""The ``courierpy`` command: administration, one file per subcommand."""
+"""The ``courierpy`` command: administration, one file per subcommand.
+
+A subcommand is a module with ``main(words) -> exit status``: 0 done, 1 something was
+left undone, 2 wrong words.  What it cannot do it says in one line: the path, what was
+expected there, what to do.  An OSError that it did not catch becomes such a line here.
+"""
 from __future__ import annotations
 
 import os
 import sys
+from functools import partial
+
+from courierpy.system.about import told
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import NoReturn
 
 SUBCOMMANDS = {
     "serve": "start the listeners as the settings say",
     "config": "print the settings in force and check them",
+    "maildirmake": "make a Maildir, or a folder in one",
     "demo": "make a folder with a demo account and Maildir",
     "mkcert": "make a self-signed certificate",
     "convert": "take over a Maildir from Dovecot, or give it back",
     "reindex": "compute what clients will ask for, before they do",
 }
+_WIDTH = max(map(len, SUBCOMMANDS))
 
 
 def run() -> None:
+    """The ``courierpy`` command."""
     sys.exit(main(sys.argv))
 
 
+def run_maildirmake() -> None:
+    """The ``maildirmake`` command: the subcommand by Courier's name."""
+    sys.exit(_guarded("maildirmake", partial(_call, "maildirmake", sys.argv[1:])))
+
+
 def main(argv: list[str]) -> int:
-    if len(argv) < 2 or argv[1] not in SUBCOMMANDS:
-        print("Usage: courierpy COMMAND [options]\n")
-        for name, text in SUBCOMMANDS.items():
-            print(f"  {name:8} {text}")
-        return 0 if argv[1:] in (["--help"], ["-h"]) else 2
+    """``argv``: as sys.argv.  Gives the exit status."""
+    words = argv[1:]
+    if words[:1] in (["help"], ["version"]):
+        words = [*words[1:2], f"--{words[0]}"]     # help COMMAND is COMMAND --help
+    status = told([argv[0], *words], usage())
+    if status is not None:
+        return status
+    if not words:
+        print(usage(), file=sys.stderr)
+        return 2
+    if words[0] not in SUBCOMMANDS:
+        near = nearest(words[0], SUBCOMMANDS)
+        meant = f"; did you mean {near!r}?" if near else ""
+        complain(f'there is no command {words[0]!r}{meant}  "courierpy help" lists them')
+        return 2
+    return _guarded(f"courierpy {words[0]}", partial(_call, words[0], words[1:]))
+
+
+def usage() -> str:
+    """What ``courierpy --help`` prints."""
+    lines = [f"  {name:{_WIDTH}}  {text}" for name, text in SUBCOMMANDS.items()]
+    return "\n".join(["Usage: courierpy COMMAND [options]", "", *lines, "",
+                      "courierpy COMMAND --help tells the options; courierpy --version the version."])
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The one of ``known`` that ``word`` is most likely meant to be, in any case; None: none is near."""
+    import difflib
+    folded = {name.casefold(): name for name in known}
+    found = difflib.get_close_matches(word.casefold(), folded, 1, 0.7)
+    return folded[found[0]] if found else None
+
+
+def _call(name: str, words: list[str]) -> int:
     import importlib
-    module = importlib.import_module(f"courierpy.admin.{argv[1]}")
-    status: int = module.main(argv[2:])
+    status: int = importlib.import_module(f"courierpy.admin.{name}").main(words)
     return status
+
+
+def _guarded(shown: str, work: Callable[[], int]) -> int:
+    """The exit status of ``work``; what it could not do in one line, which begins with ``shown``."""
+    from courierpy.maildir.errors import StoreError
+    try:
+        try:
+            status = work()
+        except SystemExit as end:      # of argparse, after --help too
+            status = end.code if isinstance(end.code, int) else 0
+        sys.stdout.flush()             # here, where its failure is caught
+        return status
+    except KeyboardInterrupt:
+        complain("interrupted", shown)
+        return 130
+    except BrokenPipeError:
+        pass                           # who read our output has enough
+    except OSError as error:
+        complain(explain(error), shown)
+    except StoreError as error:
+        complain(str(error), shown)
+    try:
+        sys.stdout.flush()
+    except OSError:
+        # the interpreter would try it again at its end, and complain
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return 1
+
+
+def complain(text: str, shown: str = "courierpy") -> None:
+    """One line on standard error, whatever is in a name that it tells."""
+    plain = "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+    print(f"{shown}: {plain.encode('utf-8', 'backslashreplace').decode()}", file=sys.stderr)
+
+
+def explain(error: OSError, where: str = "") -> str:
+    """What the kernel refused in one line: the path, why, and what to do.
+
+    ``where``: the directory in which a relative path of the error is, and the path of one that has none.
+    """
+    import errno
+    name = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else ""
+    if where and name != where:
+        name = os.path.join(where, name) if name else where
+    above = os.path.dirname(os.path.abspath(name))
+    what = error.strerror or str(error)
+    todo = {
+        errno.ENOENT: "look at the spelling of the name" if not name or os.path.isdir(above) else
+                      f"its directory {above} is not there either: look at the spelling, or make it first",
+        errno.ENOTDIR: "a directory was expected: name one",
+        errno.EISDIR: "a file was expected: name one",
+        errno.EEXIST: "name another, or remove it first",
+        errno.ENOTEMPTY: "name another, or empty it first",
+        errno.EACCES: f"{_myself()} may not: do it as its owner, or as root",
+        errno.EPERM: f"{_myself()} may not: do it as its owner, or as root",
+        errno.EROFS: "mount the file system for writing first",
+        errno.ENOSPC: "make room on the disk, then do it again",
+        errno.EDQUOT: "make room in the quota, then do it again",
+        errno.EADDRINUSE: "another program listens there: end it, or take another port",
+        errno.EMFILE: "raise the limit of open files (ulimit -n), then do it again",
+        errno.ENFILE: "raise the system's limit of open files, then do it again",
+        errno.ELOOP: "symbolic links lead in a circle: remove one of them",
+        errno.ENAMETOOLONG: "take a shorter name",
+    }.get(error.errno or 0)
+    return (f"{name}: " if name else "") + what + (f" ({todo})" if todo else "")
+
+
+def _myself() -> str:
+    import pwd
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return f"uid {os.geteuid()}"
 
 
 def read_settings(files: list[str]) -> dict[str, str]:
@@ -38,8 +160,14 @@ def read_settings(files: list[str]) -> dict[str, str]:
         for path in files:
             values = parse_file(path, values)
     except SettingsError as error:
-        sys.exit(f"courierpy: {error}")
+        give_up(f"{error} (a file of settings was expected: assignments NAME=value, a line each)")
     return values
+
+
+def give_up(text: str, status: int = 1) -> NoReturn:
+    """Say in one line why there is no way on, and end."""
+    complain(text)
+    sys.exit(status)
 
 
 def default_files() -> list[str]:

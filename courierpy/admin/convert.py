@@ -10,8 +10,10 @@ import argparse
 import os
 import sys
 import time
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 
+from courierpy.admin import complain, explain
+from courierpy.admin.owner import inside
 from courierpy.maildir import names
 from courierpy.maildir.errors import StoreError, trouble
 from courierpy.maildir.files import remove, replace, sync_directory
@@ -23,7 +25,7 @@ from courierpy.maildir.store import SUBSCRIBED, Folders
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from contextlib import AbstractContextManager
 
 NEW = b"../new/"                   # before the name of a message that is not in cur/
@@ -55,37 +57,9 @@ def main(words: list[str]) -> int:
                     conversion.to_dovecot()
                 failed = failed or conversion.failed
         except (OSError, StoreError) as error:
-            print(f"courierpy: {maildir}: {error}", file=sys.stderr)
+            complain(explain(error, maildir) if isinstance(error, OSError) else str(error))
             failed = True
     return 1 if failed else 0
-
-
-@contextmanager
-def inside(maildir: str) -> Iterator[None]:
-    """In the Maildir, and with its owner's rights: what is written must be the owner's,
-    and root should follow no link that the owner made.  Here, not in proc: for a while only."""
-    here = os.open(".", os.O_RDONLY | os.O_DIRECTORY)
-    groups = os.getgroups()
-    root = os.geteuid() == 0
-    try:
-        os.chdir(maildir)
-        owner = os.stat(".")
-        os.stat("cur")
-        if root:
-            # what a lock that has to be waited for loads: the owner may not be able to read the library
-            import fcntl  # noqa: F401
-            import select  # noqa: F401
-            os.setgroups([owner.st_gid])
-            os.setegid(owner.st_gid)
-            os.seteuid(owner.st_uid)
-        yield
-    finally:
-        if root:
-            os.seteuid(0)
-            os.setegid(0)
-            os.setgroups(groups)
-        os.fchdir(here)
-        os.close(here)
 
 
 class Conversion:

@@ -3,8 +3,9 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import time
+
+from courierpy.admin import complain
 
 MESSAGES = (
     ("Ada Lovelace <ada@example.org>", "Notes on the engine",
@@ -22,8 +23,8 @@ def main(words: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="courierpy demo", description=__doc__)
     parser.add_argument("folder")
     options = parser.parse_args(words)
-    if os.path.exists(options.folder):
-        print(f"{options.folder} already exists.", file=sys.stderr)
+    if os.path.lexists(options.folder):
+        complain(f"{options.folder}: it is there already: name another folder, or remove it first")
         return 1
     make(os.path.abspath(options.folder))
     print(f"made {options.folder}: account demo, password demo")

@@ -4,7 +4,8 @@ from __future__ import annotations
 import argparse
 import os
 import subprocess
-import sys
+
+from courierpy.admin import complain
 
 
 def main(words: list[str]) -> int:
@@ -13,10 +14,21 @@ def main(words: list[str]) -> int:
     parser.add_argument("--name", default="localhost", help="host name in the certificate")
     parser.add_argument("--days", type=int, default=365)
     options = parser.parse_args(words)
-    if os.path.exists(options.file):
-        print(f"{options.file} already exists.", file=sys.stderr)
+    if os.path.lexists(options.file):
+        complain(f"{options.file}: it is there already: name another file, or remove it first")
         return 1
-    make(options.file, options.name, options.days)
+    try:
+        make(options.file, options.name, options.days)
+    except FileNotFoundError as error:
+        if error.filename != "openssl":
+            raise
+        complain("openssl: no such program, and it makes the certificate: install the package openssl")
+        return 1
+    except subprocess.CalledProcessError as error:
+        said = error.stderr.decode(errors="replace").strip().splitlines()
+        why = said[0] if said else f"exit status {error.returncode}"
+        complain(f"{options.file}: openssl did not make it: {why}")
+        return 1
     return 0
 
 

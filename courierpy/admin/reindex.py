@@ -14,8 +14,8 @@ import sys
 import time
 from array import array
 
-from courierpy.admin import default_files, read_settings
-from courierpy.admin.convert import inside
+from courierpy.admin import complain, default_files, explain, read_settings
+from courierpy.admin.owner import inside
 from courierpy.imap.attributes import KINDS, Recall, rules
 from courierpy.maildir.errors import StoreError, Vanished
 from courierpy.maildir.files import remove_tree
@@ -74,10 +74,10 @@ def main(words: list[str]) -> int:
                         work.build()
                     failed = failed or work.failed
             except (OSError, StoreError) as error:
-                print(f"courierpy: {maildir}: {error}", file=sys.stderr)
+                complain(explain(error, maildir) if isinstance(error, OSError) else str(error))
                 failed = True
     except KeyboardInterrupt:
-        print("courierpy: interrupted; what was computed is kept", file=sys.stderr)
+        complain("interrupted; what was computed is kept")
         return 130
     finally:
         signal.signal(signal.SIGTERM, before)

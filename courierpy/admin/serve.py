@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 
-from courierpy.admin import default_files, read_settings
+from courierpy.admin import complain, default_files, read_settings
 from courierpy.system.proc import interpreter
 from courierpy.system.settings import Settings, SettingsError, check, parse_file
 
@@ -38,12 +38,13 @@ def main(words: list[str]) -> int:
     files = options.files or default_files()
     values = read_settings(files)
     for line in check(values):
-        print(f"courierpy: {line}", file=sys.stderr)
+        complain(line)
     images = [[*interpreter("courierpy.admin.serve"), kind, options.port or "", *files]
               for kind, start in (("plain", "IMAPDSTART"), ("tls", "IMAPDSSLSTART"))
               if Settings(values).yes(start)]
     if not images:
-        print("courierpy: nothing to start: IMAPDSTART and IMAPDSSLSTART are both NO", file=sys.stderr)
+        where = ", ".join(files) or "there is no file of settings"
+        complain(f"nothing to start: IMAPDSTART and IMAPDSSLSTART are both NO: one must be YES ({where})")
         return 1
     if len(images) == 1:
         os.execv(images[0][0], images[0])

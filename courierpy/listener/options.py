@@ -12,6 +12,37 @@ TEXT_OPTIONS = {"access", "address", "denymsg", "group", "user", "pid", "stderr"
 NUMBER_OPTIONS = {"listen", "maxprocs", "maxperip", "maxperc", "warn"}
 SWITCHES = {"accesslocal", "nodnslookup", "noidentlookup", "proxy", "restart", "stop", "exec", "tls"}
 
+USAGE = """
+Usage: couriertcpd [OPTION...] PORTS PROGRAM [ARGUMENT...]
+       couriertcpd -pid=FILE -stop
+       couriertcpd -pid=FILE -restart
+
+Listen on PORTS, a comma list of port or address.port, and start PROGRAM for each
+connection, which is its standard input and output.
+
+  -access=FILE           rules by address: a text, a directory of texts, or a .dat
+  -accesslocal           rules for the local address first
+  -address=IP            the address where PORTS name none
+  -allow=ZONE -block=ZONE -drop[=VAR,...]   DNS lists
+  -denymsg=TEXT          sent to a client that is refused
+  -exec                  start our own programs by exec, too
+  -group=GROUP -user=USER   who the listener is once it listens
+  -haproxy[=SECONDS][/PORT,...]   the PROXY protocol, versions 1 and 2
+  -maxprocs=N            connections at a time (40)
+  -maxperip=N            of one address (4)
+  -maxperc=N             of one network
+  -warn=N                a line in the log from so many on
+  -nodnslookup           no names of addresses
+  -pid=FILE              run as a daemon; with -stop end it, with -restart reload it
+  -stderr=socket|FILE -stderrlogger=PROGRAM -stderrloggername=NAME   where the log goes
+  -tls                   TLS from the first octet
+  -noidentlookup -listen=N -proxy   accepted
+  -h, --help             tell this
+  -V, --version          tell the version
+
+"courierpy serve" starts the listeners as the settings say.
+"""
+
 
 class UsageError(Exception):
     """A word of the command line; str() is the complaint."""
@@ -53,7 +84,7 @@ class Options:
             ports = ports.removeprefix("port=")
             self.haproxy = (float(timeout or 15), frozenset(filter(None, ports.split(","))))
         else:
-            raise UsageError(f"Invalid option: {word}")
+            raise UsageError(f"Invalid option: {word}; couriertcpd --help tells what there is")
 
 
 def parse_ports(text: str, default: str | None) -> list[tuple[str, int]]:

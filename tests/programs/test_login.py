@@ -296,4 +296,5 @@ def test_capabilities_are_an_allow_list(start: Start) -> None:
 def test_no_program() -> None:
     done = subprocess.run([sys.executable, "-m", "courierpy.imaplogin"], capture_output=True,
                           env=plain_environ(), check=False, timeout=30)
-    assert (done.returncode, done.stdout) == (1, b"* BYE imaplogin expects a program to start.\r\n")
+    assert (done.returncode, done.stdout) == (
+        1, b"* BYE imaplogin expects a program to start; imaplogin --help tells how.\r\n")

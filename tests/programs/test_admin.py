@@ -1,0 +1,224 @@
+"""The courierpy command and what all programs say of themselves: help, version, errors that help."""
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from courierpy import __version__
+from courierpy.admin import SUBCOMMANDS, explain, nearest
+from tests.conftest import account_ids, fill, plain_environ
+
+PROGRAMS = {"couriertcpd": "courierpy.tcpd", "imaplogin": "courierpy.imaplogin",
+            "imapd": "courierpy.imapd", "courierpy": "courierpy.admin"}
+
+
+def start(program: str, *words: str, cwd: Path | None = None, text: str = "", stdout: int = subprocess.PIPE,
+          **environ: str) -> subprocess.CompletedProcess[str]:
+    """A program to its end; without a terminal, on ``text`` as its input."""
+    entry = "run_maildirmake" if program == "maildirmake" else "run"
+    module = PROGRAMS.get(program, "courierpy.admin")
+    return subprocess.run([sys.executable, "-c", f"from {module} import {entry}; {entry}()", *words], cwd=cwd,
+                          input=text, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False,
+                          timeout=60, env=plain_environ(**environ))
+
+
+def courierpy(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return start("courierpy", *words, cwd=cwd)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_help_and_version(program: str) -> None:
+    for word in ("--version", "-V"):
+        done = start(program, word)
+        assert (done.returncode, done.stdout, done.stderr) == (0, f"courierpy {__version__}\n", "")
+    for word in ("--help", "-h"):
+        done = start(program, word)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.startswith(f"Usage: {program} ")
+
+
+@pytest.mark.parametrize("name", SUBCOMMANDS)
+def test_help_of_a_subcommand(name: str) -> None:
+    answers = {(done.returncode, done.stdout, done.stderr)
+               for done in (courierpy(name, "--help"), courierpy("help", name))}
+    ((status, out, error),) = answers
+    assert (status, error) == (0, "")
+    assert f"courierpy {name}" in out
+
+
+def test_no_command_tells_the_usage() -> None:
+    done = courierpy()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("Usage: ")
+    assert courierpy("help").stdout == courierpy("--help").stdout
+    assert courierpy("version").stdout == f"courierpy {__version__}\n"
+
+
+@pytest.mark.parametrize(("word", "meant"), [
+    ("reidnex", "reindex"), ("Serve", "serve"), ("maildir", "maildirmake"), ("mkcret", "mkcert"),
+    ("covnert", "convert")])
+def test_an_unknown_command_and_the_nearest(word: str, meant: str) -> None:
+    done = courierpy(word)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"{word!r}; did you mean {meant!r}?" in done.stderr
+
+
+def test_an_unknown_command_that_is_near_to_none() -> None:
+    assert nearest("xyzzy", SUBCOMMANDS) is None
+    done = courierpy("xyzzy\n\033[2J")
+    assert done.returncode == 2
+    assert "did you mean" not in done.stderr
+    assert "\033" not in done.stderr
+    assert '"courierpy help"' in done.stderr
+
+
+BAD = ("missing", "missing/below", "file", "file/below", "loop", "x" * 300, "with\nline")
+WORDS = {"serve": ["-C", "{}"], "config": ["-C", "{}"], "maildirmake": ["{}/deep/er"], "demo": ["{}/deep/er"],
+         "mkcert": ["{}/deep/er.pem"], "convert": ["--from", "dovecot", "{}"], "reindex": ["{}"]}
+
+
+@pytest.mark.parametrize(("name", "path"), [
+    (name, path) for name in SUBCOMMANDS for path in BAD
+    if name != "demo" or path.startswith(("file", "loop", "x"))])            # demo makes what is missing
+def test_a_path_that_cannot_be(name: str, path: str, tmp_path: Path) -> None:
+    """No traceback; one line, which names the path."""
+    (tmp_path / "file").write_text("no assignment\n")
+    (tmp_path / "loop").symlink_to("loop")
+    done = courierpy(name, *(word.format(path) for word in WORDS[name]), cwd=tmp_path)
+    assert done.returncode == 1, done
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("courierpy")
+    assert path.replace("\n", "\\n") in line
+
+
+@pytest.mark.parametrize("words", [["--help"], ["help", "config"], ["config"], ["config", "-C", "/dev/null"]])
+def test_an_output_that_is_full_or_closed(words: list[str]) -> None:
+    with open("/dev/full", "wb") as full:
+        done = start("courierpy", *words, stdout=full.fileno())
+    assert "Traceback" not in done.stderr
+    assert "Exception" not in done.stderr
+    assert done.returncode == 1
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = start("courierpy", *words, stdout=writing)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_what_is_told_of_an_error(tmp_path: Path) -> None:
+    for path, told in ((tmp_path / "a" / "b", f"its directory {tmp_path}/a is not there"),
+                       (tmp_path / "a", "look at the spelling")):
+        with pytest.raises(OSError) as caught:
+            path.read_bytes()
+        line = explain(caught.value)
+        assert line.startswith(f"{path}: No such file or directory (")
+        assert told in line
+    assert explain(OSError(28, "No space left on device", "tmp/x"), "box").startswith("box/tmp/x: No space ")
+    assert explain(OSError(28, "No space left on device")).startswith("No space left on device (make room")
+    assert explain(OSError(2, "No such file", "box"), "box").startswith("box: No such file")
+
+
+# -- maildirmake
+
+@pytest.mark.parametrize("program", ["courierpy", "maildirmake"])
+def test_maildirmake(program: str, tmp_path: Path) -> None:
+    words = ["maildirmake"] if program == "courierpy" else []
+    done = start(program, *words, "Maildir", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "Maildir: made\n")
+    for part in ("", "cur", "new", "tmp"):
+        found = (tmp_path / "Maildir" / part).stat()
+        assert stat.S_IMODE(found.st_mode) == 0o700
+        assert found.st_uid == os.getuid()
+    done = start(program, *words, "-f", "Work.2024", "Maildir", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "Maildir: folder Work.2024 made\n")
+    assert (tmp_path / "Maildir" / ".Work.2024" / "maildirfolder").exists()
+    for again in ("Maildir", "-f Work.2024 Maildir", "-f .x Maildir", "-f a/b Maildir"):
+        done = start(program, *words, *again.split(), cwd=tmp_path)
+        assert (done.returncode, done.stdout) == (1, ""), again
+        assert len(done.stderr.splitlines()) == 1, again
+
+
+@pytest.mark.parametrize(("option", "told"), [
+    ("-q 1000S", "quotas"), ("-S", "shared"), ("-f x -s write", "shared"), ("--add a=b", "shared"),
+    ("--checkutf8", "convert")])
+def test_maildirmake_refuses_what_it_cannot(option: str, told: str, tmp_path: Path) -> None:
+    done = start("maildirmake", *option.split(), "Maildir", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert told in done.stderr
+    assert not (tmp_path / "Maildir").exists()
+
+
+def test_maildirmake_completes_what_is_begun_and_touches_nothing_else(tmp_path: Path) -> None:
+    fill(tmp_path / "part", 2)
+    (tmp_path / "part" / "tmp").rmdir()
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "file").touch()
+    for name in ("part", "empty"):
+        assert start("maildirmake", name, cwd=tmp_path).stdout == f"{name}: completed\n"
+        assert {"cur", "new", "tmp"} <= {path.name for path in (tmp_path / name).iterdir()}
+    assert len(list((tmp_path / "part" / "new").iterdir())) == 2
+    done = start("maildirmake", "other", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert [path.name for path in (tmp_path / "other").iterdir()] == ["file"]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root makes what is another's")
+def test_maildirmake_by_root_makes_it_for_the_owner(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir(mode=0o755)
+    for above in (home, *list(home.parents)[:3]):
+        above.chmod(0o755)
+    os.chown(home, *account_ids())
+    assert start("maildirmake", str(home / "Maildir")).stderr == ""
+    assert start("maildirmake", "-f", "x", str(home / "Maildir")).stderr == ""
+    for path in (home / "Maildir", *(home / "Maildir").rglob("*")):
+        assert (path.stat().st_uid, path.stat().st_gid) == account_ids()
+    done = start("maildirmake", str(tmp_path / "roots"))
+    assert done.returncode == 0
+    assert "chown" in done.stderr
+
+
+# -- imapd
+
+def imapd(*words: str, cwd: Path | None = None, **environ: str) -> subprocess.CompletedProcess[str]:
+    return start("imapd", *words, cwd=cwd, **environ)
+
+
+@pytest.mark.parametrize(("word", "told"), [
+    ("Mial", "There is no Maildir at Mial: name another, or make it: courierpy maildirmake Mial"),
+    ("file", "file is no directory, and a Maildir is one: name another."),
+    ("loop", "loop cannot be entered: Too many levels of symbolic links: a Maildir of your own was "
+             "expected."),
+    ("a\r\n* b", "There is no Maildir at a??* b: name another, or make it: courierpy maildirmake a??* b")])
+def test_imapd_without_a_maildir(word: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    done = imapd(word, cwd=tmp_path, AUTHENTICATED="demo")
+    assert (done.returncode, done.stdout) == (1, f"* BYE [ALERT] {told}\n")
+    done = imapd("elsewhere", cwd=tmp_path, AUTHENTICATED="demo", MAILDIR=word)
+    assert (done.returncode, done.stdout) == (1, f"* BYE [ALERT] {told}\n")
+
+
+def test_imapd_with_an_option_that_is_none(tmp_path: Path) -> None:
+    done = imapd("--hepl", cwd=tmp_path, AUTHENTICATED="demo")
+    assert (done.returncode, done.stdout) == (
+        2, "* BYE [ALERT] There is no option --hepl; imapd --help tells what there is.\n")
+    fill(tmp_path / "-odd", 1)                     # a Maildir of such a name is one
+    assert imapd("-odd", cwd=tmp_path, AUTHENTICATED="demo").stdout.startswith("* PREAUTH ")
+
+
+def test_behind_a_login_the_client_reads_no_path_and_the_log_does(tmp_path: Path) -> None:
+    done = imapd("secret/place", cwd=tmp_path, AUTHENTICATED="demo", IMAPLOGINTAG="a", TCPREMOTEIP="::1",
+                 TCPREMOTEPORT="1")
+    assert done.returncode == 1
+    assert done.stdout.startswith("* BYE [ALERT] Your mailbox cannot be opened")
+    assert "secret" not in done.stdout
+    assert f"chdir {tmp_path}/secret/place: No such file or directory" in done.stderr
+    assert "maildirmake" in done.stderr
