@@ -57,8 +57,8 @@ def preload() -> None:
         pass                           # then IDLE looks by the clock
     for word in COMMANDS:
         commands.find(word)
-    for seam in ext.SEAMS:
-        for module in ext.keys(seam).values():
+    for table in ext.TABLES:
+        for module in ext.keys(table).values():
             ext.load(module)
     gc.collect()
     gc.disable()

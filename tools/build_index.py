@@ -28,27 +28,33 @@ def command_index() -> str:
     files += [f"ext.{name}" for name in _modules("ext")]
     for name in files:
         importlib.import_module(f"courierpy.imap.{name}")
-    lines = [HEAD.format("Command name -> (module, states, flags).  Generated: make index."),
-             "COMMANDS: dict[bytes, tuple[str, int, int]] = {\n"]
+    lines = [HEAD.format("Command name -> (module, states, flags, rights).  Generated: make index."),
+             "COMMANDS: dict[bytes, tuple[str, int, int, str]] = {\n"]
     for word, row in sorted(commands.DECORATED.items()):
         module = row.handler.__module__.removeprefix("courierpy.imap.")
-        lines.append(f'    {_literal(word)}: ("{module}", {row.states}, {row.flags}),\n')
+        lines.append(f'    {_literal(word)}: ("{module}", {row.states}, {row.flags}, "{row.rights}"),\n')
     return "".join(lines) + "}\n"
 
 
 def ext_index() -> str:
     """The text of ext/index.py."""
-    names = _modules("ext")
-    records = {name: ext.load(name) for name in names}
+    import importlib
+    records = {name: ext.load(name) for name in _modules("ext")}
+    rows = [(word, f"ext.{name}", record.off, record.value) for name, record in records.items()
+            for word in record.names]
+    for name in _modules("commands"):
+        module = importlib.import_module(f"courierpy.imap.commands.{name}")
+        rows += [(word, f"commands.{name}", "", "") for word in getattr(module, "CAPABILITIES", ())]
     lines = [HEAD.format("Which extension is plugged where.  Generated: make index."),
-             "CAPABILITIES: dict[str, tuple[bytes, ...]] = {\n"]
-    lines += [f'    "{name}": ({", ".join(map(_literal, record.names))},),\n'
-              for name, record in records.items()]
-    lines.append("}\nPLUGGED: dict[str, dict[bytes, str]] = {\n")
-    for seam in ext.SEAMS:
-        plugged = {key: name for name, record in records.items() for key in getattr(record, seam)}
+             "# token, file, the setting that takes it back, the setting that is its value\n"
+             "CAPABILITIES: tuple[tuple[bytes, str, str, str], ...] = (\n"]
+    lines += [f'    ({_literal(word)}, "{file}", "{off}", "{value}"),\n'
+              for word, file, off, value in sorted(rows)]
+    lines.append(")\nPLUGGED: dict[str, dict[bytes, str]] = {\n")
+    for table in ext.TABLES:
+        plugged = {key: name for name, record in records.items() for key in record.tables.get(table, ())}
         inner = ", ".join(f'{_literal(key)}: "{name}"' for key, name in sorted(plugged.items()))
-        lines.append(f'    "{seam}": {{{inner}}},\n')
+        lines.append(f'    "{table}": {{{inner}}},\n')
     return "".join(lines) + "}\n"
 
 

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import os
 
+from courierpy.imap.ext.index import CAPABILITIES
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from courierpy.system.settings import Settings
 
+# What is the grammar's and the login's own; all else belongs to the file that does it.
+CORE = (b"IMAP4rev1", b"LITERAL+", b"LITERAL-", b"SASL-IR")
 # In the order in which they are told.
-IMPLEMENTED = (b"IMAP4rev1", b"LITERAL+", b"LITERAL-", b"SASL-IR", b"ID", b"ENABLE", b"NAMESPACE",
-               b"CHILDREN", b"UIDPLUS", b"UNSELECT", b"MOVE", b"IDLE", b"ESEARCH", b"SORT",
-               b"THREAD=ORDEREDSUBJECT", b"THREAD=REFERENCES", b"I18NLEVEL=1", b"MULTIAPPEND",
-               b"APPENDLIMIT", b"UTF8=ACCEPT")
+IMPLEMENTED = CORE + tuple(word for word, _, _, _ in CAPABILITIES)
 MECHANISMS = (b"AUTH=PLAIN", b"AUTH=LOGIN", b"AUTH=CRAM-MD5", b"AUTH=CRAM-SHA1",
               b"AUTH=CRAM-SHA256", b"AUTH=SCRAM-SHA-256")
 DEFAULT_MECHANISMS = (b"AUTH=PLAIN", b"AUTH=LOGIN")
@@ -36,8 +37,8 @@ def starttls_offered(settings: Settings, tls: bool) -> bool:
 # What decides: the settings and the state that were asked for -> the answer.  The listener's is
 # made once, and its children find it.
 _KNOWN: dict[tuple[str | bool | None, ...], bytes] = {}
-_DECIDE = ("IMAP_CAPABILITY", "IMAP_CAPABILITY_TLS", "IMAP_DISABLETHREADSORT", "IMAP_APPENDLIMIT",
-           "IMAP_STARTTLS", "IMAP_TLS_REQUIRED", "TLS_CERTFILE", "TLS_EXTERNAL")
+_DECIDE = ("IMAP_CAPABILITY", "IMAP_CAPABILITY_TLS", "IMAP_STARTTLS", "IMAP_TLS_REQUIRED", "TLS_CERTFILE",
+           "TLS_EXTERNAL", *{setting for row in CAPABILITIES for setting in row[2:] if setting})
 
 
 def line(settings: Settings, stage: str, tls: bool) -> bytes:
@@ -58,11 +59,11 @@ def capabilities(settings: Settings, stage: str, tls: bool) -> list[bytes]:
              if allow is None or word.upper() in allow or word == b"IMAP4rev1"]
     if b"LITERAL+" in words:
         words = [word for word in words if word != b"LITERAL-"]        # one of the two (RFC 7888 5)
-    if settings.flag("IMAP_DISABLETHREADSORT"):
-        words = [word for word in words if not word.startswith((b"SORT", b"THREAD"))]
-    limit = settings.number("IMAP_APPENDLIMIT")
-    if limit:
-        words = [b"APPENDLIMIT=%d" % limit if word == b"APPENDLIMIT" else word for word in words]
+    for word, _, off, value in CAPABILITIES:
+        if word in words and off and settings.flag(off):
+            words.remove(word)
+        elif word in words and value and settings.number(value):
+            words[words.index(word)] = b"%s=%d" % (word, settings.number(value))
     if stage != "login":
         return words
     starttls = starttls_offered(settings, tls)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from courierpy.imap import capability, commands, updates
-from courierpy.imap.commands import LEAVES_FOLDER, READS, SELECTED, SPOOLS, USES_SEQ, Done
+from courierpy.imap.commands import LEAVES_FOLDER, READS, SELECTED, USES_SEQ, WRITES, Done
 from courierpy.imap.grammar.args import Args
 from courierpy.imap.grammar.framer import Frame, Framer, LiteralAhead, TooLong
 from courierpy.imap.view import View, keywords_used
@@ -35,6 +35,8 @@ LITERAL_TIMEOUT = 60.0
 MAX_ERRORS = 10                # bad commands in a row
 MAX_LITERAL = 64 * 1024        # of commands that do not store messages
 LITERAL_MINUS = 4096           # RFC 7888 5
+
+ALL_RIGHTS = frozenset("lrswipkxtea")  # of who owns the mailbox: RFC 4314 2.1
 
 # The store's errors in the words of RFC 5530.
 CODES: dict[type[store.StoreError], tuple[bytes | None, str]] = {
@@ -64,10 +66,11 @@ class Selected:
 
     ``behind``: the view still holds messages that are gone.  ``keywords``: as
     told in the last FLAGS line.  ``recent``: UIDs that this session was the
-    first to see.
+    first to see.  ``rights``: letters of RFC 4314 2.1 that the session has here.
     """
 
-    __slots__ = ("_recall", "behind", "folder", "keywords", "readonly", "recent", "snapshot", "view")
+    __slots__ = ("_recall", "behind", "folder", "keywords", "readonly", "recent", "rights", "snapshot",
+                 "view")
 
     def __init__(self, folder: Folder, snapshot: Snapshot, readonly: bool) -> None:
         self.folder = folder
@@ -76,6 +79,7 @@ class Selected:
         self.view = View.of(snapshot)
         self.keywords = keywords_used(snapshot.keywords)
         self.recent = snapshot.recent
+        self.rights = ALL_RIGHTS
         self.behind = False
         self._recall: Recall | None = None
 
@@ -235,9 +239,8 @@ class Session:
             sink = None
             if not ahead.sync and ahead.size > LITERAL_MINUS and self._literal_minus:
                 raise Bad("Non-synchronizing literals may have 4096 octets here.", b"TOOBIG")
-            if row is not None and row.flags & SPOOLS:
-                from courierpy.imap.commands.cmd_append import spool
-                sink = spool(self, ahead)
+            if row is not None and row.spool is not None:
+                sink = row.spool(self, ahead)
             elif ahead.size > MAX_LITERAL:
                 raise Bad("Literal too long.", b"TOOBIG")
         except (Bad, No) as error:
@@ -266,9 +269,8 @@ class Session:
             row = commands.find(args.command)
             if row is None:
                 raise Bad("Error in IMAP command received by server.")
-            if row.states == SELECTED and self.selected is None:
-                raise Bad("No mailbox is selected.")
             try:
+                self._may(row)
                 done = row.handler(self, args)
             finally:
                 self._release(frame)
@@ -294,6 +296,18 @@ class Session:
         except Exception:
             self._bug(tag)
         return False
+
+    def _may(self, row: commands.Row) -> None:
+        """Raises Bad in the wrong state, No where the mailbox or the rights on it forbid the command."""
+        selected = self.selected
+        if selected is None:
+            if row.states == SELECTED:
+                raise Bad("No mailbox is selected.")
+            return
+        if row.flags & WRITES and selected.readonly:
+            raise No("Current box is selected READ-ONLY.")
+        if not selected.rights.issuperset(row.rights):
+            raise No("Access denied.", b"NOPERM")
 
     @staticmethod
     def _release(frame: Frame) -> None:

@@ -9,8 +9,8 @@ A file is a header (``key: value`` words, then a blank line) and lines::
     = deliver new/one            an act from outside the protocol
 
 Untagged lines that the file does not name are passed over unless the header
-says ``strict``.  ``mail`` names the messages that are there, ``new: yes`` puts them
-into new/.
+says ``strict``.  ``needs``: capabilities that it takes for granted.  ``mail`` names the
+messages that are there, ``new: yes`` puts them into new/.
 """
 from __future__ import annotations
 
@@ -75,7 +75,8 @@ class Client:
     def __init__(self, maildir: Path, environ: dict[str, str]) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "courierpy.imapd", str(maildir)], stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environ, bufsize=0)
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environ,
+            cwd=maildir, bufsize=0)
         self.buffer = b""
         self.passed: list[bytes] = []
 

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from courierpy.imap import capability
-from courierpy.imap.ext.index import CAPABILITIES
 from courierpy.system.proc import interpreter
 from tests.conftest import plain_environ
 from tools import build_index
@@ -63,7 +61,3 @@ def test_the_listener_loads_all_before_the_first_connection_and_nothing_heavy(ne
 
 def test_the_index_equals_the_decorations() -> None:
     assert build_index.main(["--check"]) == 0
-
-
-def test_every_extension_is_implemented_by_its_word() -> None:
-    assert {word for words in CAPABILITIES.values() for word in words} <= set(capability.IMPLEMENTED)

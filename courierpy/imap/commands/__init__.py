@@ -12,19 +12,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from courierpy.imap.grammar.args import Args
+    from courierpy.imap.grammar.framer import LiteralAhead, Sink
     from courierpy.imap.session import Session
 
     Handler = Callable[[Session, Args], "str | Done"]
+    # the file that takes the octets as they come, or None: they are kept in memory
+    Spool = Callable[[Session, LiteralAhead], "Sink | None"]
 
 # States in which a command is allowed.
 AUTHENTICATED, SELECTED = 1, 2
 ANY = AUTHENTICATED | SELECTED
 
 # Flags.  USES_SEQ: no EXPUNGE may be told until it is done (RFC 9051 7.5.1).
-# LEAVES_FOLDER: no update of the mailbox afterwards.  WRITES: refused when the
-# mailbox is read-only.  SPOOLS: large literals go to the store as they come.  READS: it
-# changes no mailbox, so what others changed can be told after the next command, if that
-# has come already.
+# LEAVES_FOLDER: no update of the mailbox afterwards.  WRITES: the session refuses it while
+# the mailbox is read-only.  SPOOLS: it has a function that says where a large literal goes as
+# it comes.  READS: it changes no mailbox, so what others changed can be told after the next
+# command, if that has come already.
 USES_SEQ, LEAVES_FOLDER, WRITES, SPOOLS, READS = 1, 2, 4, 8, 16
 
 
@@ -39,27 +42,35 @@ class Done:
 
 
 class Row:
-    """A row of the table, its handler loaded."""
+    """A row of the table, its handler loaded.
 
-    __slots__ = ("flags", "handler", "name", "states")
+    ``rights``: letters of RFC 4314 2.1 that the session must have on the selected mailbox, all
+    of them.  ``spool``: where a literal goes that is announced, of a command that SPOOLS.
+    """
 
-    def __init__(self, name: bytes, states: int, flags: int, handler: Handler) -> None:
+    __slots__ = ("flags", "handler", "name", "rights", "spool", "states")
+
+    def __init__(self, name: bytes, states: int, flags: int, handler: Handler, rights: str = "",
+                 spool: Spool | None = None) -> None:
         self.name = name
         self.states = states
-        self.flags = flags
+        self.flags = flags | (SPOOLS if spool is not None else 0)
         self.handler = handler
+        self.rights = rights
+        self.spool = spool
 
 
 # What the decorations of the loaded modules add up to; a test holds index.py against it.
 DECORATED: dict[bytes, Row] = {}
 
 
-def command(*names: bytes, when: int = ANY, flags: int = 0) -> Callable[[Handler], Handler]:
+def command(*names: bytes, when: int = ANY, flags: int = 0, rights: str = "",
+            spool: Spool | None = None) -> Callable[[Handler], Handler]:
     """Hang rows of the table on a handler.  With several names the same
     function serves each; it finds its own in ``args.command``."""
     def hang(handler: Handler) -> Handler:
         for name in names:
-            DECORATED[name] = Row(name, when, flags, handler)
+            DECORATED[name] = Row(name, when, flags, handler, rights, spool)
         return handler
     return hang
 

@@ -1,4 +1,4 @@
-"""APPEND.  RFC 9051 6.3.12; several messages: RFC 3502; APPENDUID: RFC 4315.
+"""APPEND.  RFC 9051 6.3.12; several messages: RFC 3502.
 
 The literal goes to a file in the mailbox's tmp/ as it comes.  Whether it is
 wanted is decided before it is asked for: a mailbox that is not there costs the
@@ -6,9 +6,9 @@ client no upload.
 """
 from __future__ import annotations
 
-from courierpy.imap.commands import ANY, SPOOLS, Done, command
+from courierpy.imap import ext
+from courierpy.imap.commands import ANY, Done, command
 from courierpy.imap.grammar.args import Args
-from courierpy.imap.grammar.numset import compact
 from courierpy.maildir.errors import FolderMissing
 from courierpy.model.replies import Bad, No
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from courierpy.imap.grammar.framer import Literal, LiteralAhead
     from courierpy.imap.session import Session
     from courierpy.maildir.mailbox import Draft, Folder
+
+
+CAPABILITIES = (b"MULTIAPPEND",)
 
 
 def _target(session: Session, name: str) -> Folder:
@@ -129,7 +132,7 @@ def _draft(folder: Folder, literal: Literal) -> Draft:
     return draft
 
 
-@command(b"APPEND", when=ANY, flags=SPOOLS)
+@command(b"APPEND", when=ANY, spool=spool)
 def append(session: Session, args: Args) -> Done:
     call = _Call(args, session.utf8)
     if not call.mails or (call.waits is not None and not call.waits.bare):
@@ -151,4 +154,4 @@ def append(session: Session, args: Args) -> Done:
     finally:
         for draft in drafts:
             draft.abort()
-    return Done("APPEND Ok.", b"APPENDUID %d %s" % (uidvalidity, compact(uids)))
+    return Done("APPEND Ok.", ext.tagged_code(b"APPEND", uidvalidity, uids))

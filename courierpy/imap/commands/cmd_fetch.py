@@ -291,9 +291,12 @@ def fetch(session: Session, args: Args) -> str:
     numbers = args.numset()
     args.maybe_sp()
     items = fetchitems.parse(args, ext.keys("fetch_items"))
+    modifiers = ext.parameters("fetch_modifiers", session, args) if args.maybe_sp() else []
     args.end()
     by_uid = args.command == b"UID FETCH"
     seqs = chosen(session, numbers, by_uid)
+    for stay in modifiers:
+        seqs = stay(seqs)
 
     if by_uid and not any(item.name == b"UID" for item in items):
         items.insert(0, fetchitems.FetchItem(b"UID"))
@@ -339,5 +342,5 @@ def _mark_seen(session: Session, seqs: list[int], by_uid: bool) -> None:
     updates.write(session, [updates.FlagsChanged(done, with_uid=by_uid)])
 
 
-command(b"FETCH", when=SELECTED, flags=USES_SEQ | READS)(fetch)
-command(b"UID FETCH", when=SELECTED, flags=READS)(fetch)
+command(b"FETCH", when=SELECTED, flags=USES_SEQ | READS, rights="r")(fetch)
+command(b"UID FETCH", when=SELECTED, flags=READS, rights="r")(fetch)

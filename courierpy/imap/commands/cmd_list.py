@@ -1,31 +1,47 @@
 """LIST and LSUB.  RFC 9051 6.3.9, RFC 3501 6.3.9; CHILDREN: RFC 3348."""
 from __future__ import annotations
 
+from courierpy.imap import ext
 from courierpy.imap.commands import ANY, command
-from courierpy.imap.grammar import out
+from courierpy.imap.grammar import lines, out
 from courierpy.imap.grammar.pattern import Pattern
+from courierpy.model.replies import Bad
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from courierpy.imap.grammar.args import Args
     from courierpy.imap.session import Session
 
 
+CAPABILITIES = (b"CHILDREN",)
+
+
 @command(b"LIST", b"LSUB", when=ANY)
 def list_mailboxes(session: Session, args: Args) -> str:
     args.sp()
+    extended = args.command == b"LIST"         # RFC 5258 3: LSUB has no options
+    options: list[Callable[[str], bool]] = []
+    if extended and args.at(b"("):
+        options = ext.parameters("list_options", session, args)
+        args.sp()
     reference = args.mailbox()
     args.sp()
     pattern = args.list_mailbox()
+    returns: list[Callable[[str], bytes]] = []
+    if extended and args.maybe_sp():
+        if args.word() != b"RETURN":
+            raise Bad("LIST: RETURN or nothing must follow the pattern.")
+        args.sp()
+        returns = ext.parameters("list_returns", session, args)
     args.end()
 
     word = args.command
     if not pattern and word == b"LIST":
         root = "#shared." if reference.startswith("#shared.") else ""
         if not root:
-            session.write(b'* LIST (\\Noselect) "." ""\r\n')
+            session.write(lines.data(b"LIST", b"(\\Noselect)", b'"."', b'""'))
         return "LIST completed"
     matches = _wanted(reference, pattern)
     folders = session.folders
@@ -40,10 +56,12 @@ def list_mailboxes(session: Session, args: Args) -> str:
         parents = missing_parents([name for name in names if not matches(name)], real)
     else:
         parents = missing_parents(names, real)
-    line = _lines(session, word)
+    line = _lines(session, word, returns)
     with_children = parents_of(names)
-    told = [line(name, name in with_children, True) for name in names if matches(name)]
-    told += [line(name, True, False) for name in parents if matches(name)]
+    told = [line(name, name in with_children, True) for name in names
+            if matches(name) and all(listed(name) for listed in options)]
+    told += [line(name, True, False) for name in parents
+             if matches(name) and all(listed(name) for listed in options)]
     session.write(b"".join(told))
     return f"{word.decode()} completed"
 
@@ -76,7 +94,8 @@ def missing_parents(names: Iterable[str], real: Collection[str]) -> list[str]:
     return sorted(parents_of(names).difference(real), key=lambda name: (-name.count("."), name))
 
 
-def _lines(session: Session, word: bytes) -> Callable[[str, bool, bool], bytes]:
+def _lines(session: Session, word: bytes,
+           returns: Sequence[Callable[[str], bytes]]) -> Callable[[str, bool, bool], bytes]:
     """What makes the line of a mailbox: (its name, has it children, can it be selected)."""
     obsolete = session.settings.flag("IMAP_OBSOLETE_CLIENT")
     check_all = session.settings.flag("IMAP_CHECK_ALL_FOLDERS")
@@ -92,5 +111,7 @@ def _lines(session: Session, word: bytes) -> Callable[[str, bool, bool], bytes]:
             flags += b"\\HasChildren" if children else b"\\HasNoChildren"
         elif selectable and not children:
             flags += b"\\Noinferiors"
-        return b'* %s (%s) "." %s\r\n' % (word, flags.rstrip(), out.mailbox(name, utf8))
+        for more in returns:
+            flags += b" " + more(name)
+        return lines.data(word, b"(%s)" % flags.strip(), b'"."', out.mailbox(name, utf8))
     return line

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import re
 
+from courierpy.imap import ext
 from courierpy.imap.commands import ANY, command
 from courierpy.imap.grammar import out
 from courierpy.model.replies import No
@@ -31,6 +32,7 @@ def _trash(session: Session) -> str:
 def create(session: Session, args: Args) -> str:
     args.sp()
     name = args.mailbox()
+    asked = ext.parameters("create_params", session, args) if args.maybe_sp() else []
     args.end()
     if name == "INBOX":
         raise No("INBOX already exists!", b"ALREADYEXISTS")
@@ -38,6 +40,8 @@ def create(session: Session, args: Args) -> str:
     # a trailing separator only announces children (RFC 9051 6.3.4): nothing to make
     if not name.endswith(".") or name == "INBOX.":
         session.folders.create(name)
+        for prepare in filter(None, asked):
+            prepare(name)
     return f"{out.mailbox(name).decode('ascii')} created."
 
 

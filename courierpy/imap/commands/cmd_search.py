@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from courierpy.imap.grammar.searchkeys import Key
     from courierpy.imap.session import Session
 
+CAPABILITIES = (b"I18NLEVEL=1",)       # texts are compared by i;unicode-casemap: RFC 5255 4.2
 BITS = {b"SEEN": SEEN, b"ANSWERED": ANSWERED, b"FLAGGED": FLAGGED, b"DELETED": DELETED, b"DRAFT": DRAFT}
 _HAS = {bit: bytes(bool(bits & bit) for bits in range(256)) for bit in BITS.values()}
 
@@ -301,5 +302,5 @@ def search(session: Session, args: Args) -> str:
     return "SEARCH done."
 
 
-command(b"SEARCH", when=SELECTED, flags=USES_SEQ)(search)
-command(b"UID SEARCH", when=SELECTED)(search)
+command(b"SEARCH", when=SELECTED, flags=USES_SEQ, rights="r")(search)
+command(b"UID SEARCH", when=SELECTED, rights="r")(search)

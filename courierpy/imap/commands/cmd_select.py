@@ -6,7 +6,6 @@ from courierpy.imap.commands import ANY, LEAVES_FOLDER, SELECTED, Done, command
 from courierpy.imap.grammar import lines
 from courierpy.imap.session import Selected
 from courierpy.model.flags import DELETED, SEEN
-from courierpy.model.replies import Bad
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,8 +24,7 @@ def leave(session: Session) -> None:
 def select(session: Session, args: Args) -> Done:
     args.sp()
     name = args.mailbox()
-    if args.maybe_sp():
-        _parameters(session, args)
+    asked = ext.parameters("select_params", session, args) if args.maybe_sp() else []
     args.end()
 
     # RFC 9051 6.3.2: the old mailbox is closed even when the new one fails
@@ -53,21 +51,10 @@ def select(session: Session, args: Args) -> Done:
             break
     session.write(lines.told(lines.OK, "Ok", b"UIDVALIDITY %d" % snapshot.uidvalidity),
                   lines.told(lines.OK, "Predicted next UID", b"UIDNEXT %d" % snapshot.uidnext))
+    asked += [ext.find("on_selected", token) for token in sorted(session.enabled)]
+    for more in filter(None, asked):
+        session.write(more(session, selected))
     return Done("Ok", b"READ-ONLY" if readonly else b"READ-WRITE")
-
-
-def _parameters(session: Session, args: Args) -> None:
-    """The parenthesised parameters: each belongs to an extension."""
-    args.open()
-    while True:
-        word = args.word()
-        act = ext.find("select_params", word)
-        if act is None:
-            raise Bad("Unknown SELECT parameter.")
-        act(session, args)
-        if not args.maybe_sp():
-            break
-    args.close()
 
 
 @command(b"CLOSE", when=SELECTED, flags=LEAVES_FOLDER)

@@ -5,16 +5,26 @@ import re
 
 from courierpy.imap import ext
 from courierpy.imap.commands import ANY, command
-from courierpy.imap.grammar import out
+from courierpy.imap.grammar import lines, out
 from courierpy.model.replies import Bad
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from courierpy.imap.grammar.args import Args
     from courierpy.imap.session import Session
+    from courierpy.maildir.index.statuscache import Status
 
 LIST = re.compile(rb"\((?=[A-Za-z])[A-Za-z0-9:._ \t-]+\)")
-ITEMS = (b"MESSAGES", b"RECENT", b"UIDNEXT", b"UIDVALIDITY", b"UNSEEN")
+# in the order in which they are told; those of extensions follow
+ITEMS: dict[bytes, Callable[[Session, str, Status], bytes]] = {
+    b"MESSAGES": lambda session, name, count: b"%d" % count.messages,
+    b"RECENT": lambda session, name, count: b"%d" % count.recent,
+    b"UIDNEXT": lambda session, name, count: b"%d" % count.uidnext,
+    b"UIDVALIDITY": lambda session, name, count: b"%d" % count.uidvalidity,
+    b"UNSEEN": lambda session, name, count: b"%d" % count.unseen,
+}
 
 
 @command(b"STATUS", when=ANY)
@@ -29,10 +39,8 @@ def status(session: Session, args: Args) -> str:
         raise Bad("Unknown STATUS item.")
 
     count = session.folders.status(name)
-    numbers = (count.messages, count.recent, count.uidnext, count.uidvalidity, count.unseen)
-    told = [b"%s %d" % (item, number) for item, number in zip(ITEMS, numbers, strict=True)
-            if item in wanted]
-    for item in others:
-        told.append(item + b" " + ext.find("status_items", item)(session, session.folders.open(name), count))
-    session.write(b"* STATUS %s (%s)\r\n" % (out.mailbox(name, session.utf8), b" ".join(told)))
+    values = {item: value for item, value in ITEMS.items() if item in wanted}
+    values.update((item, ext.find("status_items", item)) for item in sorted(others))
+    told = b" ".join([b"%s %s" % (item, value(session, name, count)) for item, value in values.items()])
+    session.write(lines.data(b"STATUS", out.mailbox(name, session.utf8), b"(%s)" % told))
     return "STATUS Completed."

@@ -1,7 +1,7 @@
 """STORE and UID STORE.  RFC 9051 6.4.6."""
 from __future__ import annotations
 
-from courierpy.imap import updates
+from courierpy.imap import ext, updates
 from courierpy.imap.commands import SELECTED, USES_SEQ, WRITES, command
 from courierpy.imap.commands.numbers import chosen
 from courierpy.imap.updates import FlagsChanged, KeywordsLeft, NewKeywords
@@ -20,6 +20,9 @@ def store(session: Session, args: Args) -> str:
     args.sp()
     numbers = args.numset()
     args.sp()
+    conditions = ext.parameters("store_modifiers", session, args) if args.at(b"(") else []
+    if conditions:
+        args.sp()
     word = args.word()
     silent = word.endswith(b".SILENT")
     mode = MODES.get(word.removesuffix(b".SILENT"))
@@ -32,14 +35,19 @@ def store(session: Session, args: Args) -> str:
     seqs = chosen(session, numbers, by_uid)
 
     selected = session.need_selected()
-    if selected.readonly:
-        raise No("Current box is selected READ-ONLY.")
     if not session.keywords_on:
         keywords = frozenset()
     view = selected.view
     uids = [view.uids[seq - 1] for seq in seqs]
     change = FlagChange(mode, bits, keywords)
-    done = selected.folder.store(uids, change)
+    if conditions:
+        with selected.folder.locked():
+            for stay in conditions:
+                seqs = stay(seqs)
+            uids = [view.uids[seq - 1] for seq in seqs]
+            done = selected.folder.store(uids, change)
+    else:
+        done = selected.folder.store(uids, change)
     # what others set meanwhile shows too
     known = frozenset(keywords if mode != "-" else ()).union(*{words for _, words in done.values()})
     # .SILENT still tells what somebody else changed meanwhile

@@ -1,69 +1,80 @@
-"""Extensions: one record each, plugged into the seams of the centre.
+"""Extensions: one record each, plugged into the tables of the centre.
 
-The centre asks ``find(seam, key)`` and knows no extension by name.  Which
+The centre asks ``find(table, key)`` and knows no extension by name.  Which
 extension answers is plain data (``index.py``), so that its file is loaded only
 when somebody uses it.
 """
 from __future__ import annotations
+
+from courierpy.model.replies import Bad
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
-SEAMS = ("enable", "fetch_items", "on_updates", "search_keys", "search_returns", "select_params",
-         "status_items")
+    from courierpy.imap.grammar.args import Args
+    from courierpy.imap.session import Session
+
+TABLES = ("create_params", "enable", "fetch_items", "fetch_modifiers", "list_options", "list_returns",
+          "on_selected", "on_updates", "search_keys", "search_returns", "select_params", "status_items",
+          "store_modifiers", "tagged_code")
 
 
 class Extension:
-    """What one extension adds.
+    """What one extension adds: its capabilities, and what it puts into the tables of the centre.
 
-    ``names``: its capabilities (RFC in the file's docstring).  ``commands``: the
-    command names its file decorates.  ``enable``: token of ENABLE -> function
-    (session).  ``fetch_items``: item -> function (session, seq) giving the
-    bytes of the value.  ``on_updates``: token of ENABLE -> function (session, list of Update)
-    giving the list that is told where that is enabled.  ``search_keys``: key -> (parser of args, test of
-    (session, seq, value)).  ``search_returns``: result option -> function of the
-    ascending numbers found, giving bytes or None.  ``select_params``: parameter -> function
-    (session, args).  ``status_items``: item -> function (session, folder,
-    Status) giving bytes.
+    ``names``: its tokens of CAPABILITY (its RFC stands in the file's docstring).  ``off``: a setting that
+    takes them back where it is set.  ``value``: a setting whose number is told behind an equals sign,
+    unless it is 0.  ``tables``: by their names, key -> what the centre finds there:
+
+    ``enable``: token of ENABLE -> function (session), called once.  RFC 5161.
+    ``select_params``: parameter -> parser giving a function (session, selected), called when the mailbox
+    is open, that gives further reply lines.  RFC 4466 2.1.
+    ``on_selected``: token of ENABLE -> such a function, where that is enabled.
+    ``fetch_items``: item -> function (session, seq) giving the bytes of the value.  RFC 9051 6.4.5.
+    ``fetch_modifiers``: modifier -> parser giving a function (list of sequence numbers) that gives those
+    which are fetched.  RFC 4466 2.4.
+    ``store_modifiers``: the same for those which are changed; called under the lock.  RFC 4466 2.5.
+    ``search_keys``: key -> (parser of args, test of (session, seq, value)).  RFC 9051 6.4.4.
+    ``search_returns``: result option -> function (ascending numbers) giving bytes or None.  RFC 4731.
+    ``status_items``: item -> function (session, mailbox name, Status) giving bytes.  RFC 4466 2.3.
+    ``list_options``: selection option -> parser giving a function (mailbox name) that says whether it
+    is listed.  RFC 5258 3.1.
+    ``list_returns``: return option -> parser giving a function (mailbox name) that gives attributes.
+    RFC 5258 3.2.
+    ``create_params``: parameter -> parser giving a function (mailbox name), called when the mailbox is
+    there.  RFC 4466 2.2.
+    ``tagged_code``: command -> function of what it brought about, giving the code of its tagged OK.
+    RFC 9051 7.1.
+    ``on_updates``: token of ENABLE -> function (session, list of Update) giving the list that is told.
+
+    A parser takes (session, args), and of ``args`` what stands behind its word, the blank included.
     """
 
-    __slots__ = ("commands", "enable", "fetch_items", "names", "on_updates", "search_keys",
-                 "search_returns", "select_params", "status_items")
+    __slots__ = ("names", "off", "tables", "value")
 
-    def __init__(self, *names: bytes, commands: tuple[bytes, ...] = (),
-                 enable: Mapping[bytes, Callable[..., Any]] | None = None,
-                 fetch_items: Mapping[bytes, Callable[..., bytes]] | None = None,
-                 on_updates: Mapping[bytes, Callable[..., Any]] | None = None,
-                 search_keys: Mapping[bytes, tuple[Callable[..., Any], Callable[..., bool]]] | None = None,
-                 search_returns: Mapping[bytes, Callable[[list[int]], bytes | None]] | None = None,
-                 select_params: Mapping[bytes, Callable[..., Any]] | None = None,
-                 status_items: Mapping[bytes, Callable[..., bytes]] | None = None) -> None:
+    def __init__(self, *names: bytes, off: str = "", value: str = "",
+                 **tables: Mapping[bytes, Callable[..., Any] | tuple[Callable[..., Any], ...]]) -> None:
+        unknown = tables.keys() - set(TABLES)
+        if unknown:
+            raise TypeError(f"no such tables: {', '.join(sorted(unknown))}")
         self.names = names
-        self.commands = commands
-        self.enable = enable or {}
-        self.fetch_items = fetch_items or {}
-        self.on_updates = on_updates or {}
-        self.search_keys = search_keys or {}
-        self.search_returns = search_returns or {}
-        self.select_params = select_params or {}
-        self.status_items = status_items or {}
+        self.off = off
+        self.value = value
+        self.tables = tables
 
 
-def keys(seam: str) -> Mapping[bytes, str]:
-    """What is plugged into ``seam``: key -> name of the extension's file."""
+def keys(table: str) -> Mapping[bytes, str]:
+    """What is plugged into ``table``: key -> name of the extension's file."""
     from courierpy.imap.ext.index import PLUGGED
-    return PLUGGED[seam]
+    return PLUGGED[table]
 
 
-def find(seam: str, key: bytes) -> Any:
-    """What an extension put into ``seam`` under ``key``, or None."""
-    module = keys(seam).get(key)
-    if module is None:
-        return None
-    record: Extension = load(module)
-    return getattr(record, seam)[key]
+def find(table: str, key: bytes) -> Any:
+    """What an extension put into ``table`` under ``key``, or None."""
+    module = keys(table).get(key)
+    return None if module is None else load(module).tables[table][key]
 
 
 def load(module: str) -> Extension:
@@ -71,3 +82,28 @@ def load(module: str) -> Extension:
     import importlib
     record: Extension = importlib.import_module(f"courierpy.imap.ext.{module}").EXTENSION
     return record
+
+
+def parameters(table: str, session: Session, args: Args) -> list[Any]:
+    """What the parameters in parentheses at this place say, each parsed by the extension that knows
+    its word; in the client's order, None for those that ask for nothing.  RFC 4466 2.1.  Raises Bad."""
+    found = []
+    args.open()
+    args.maybe_sp()
+    while True:
+        word = args.word()
+        parse = find(table, word)
+        if parse is None:
+            raise Bad(f"Unknown parameter {word.decode('ascii', 'replace')[:40]}.")
+        found.append(parse(session, args))
+        if not args.maybe_sp() or args.at(b")"):
+            break
+    args.close()
+    return found
+
+
+def tagged_code(command: bytes, *what: Any) -> bytes | None:
+    """The response code of a command's tagged OK, of what it brought about; None where no
+    extension gives one."""
+    code = find("tagged_code", command)
+    return None if code is None else bytes(code(*what))

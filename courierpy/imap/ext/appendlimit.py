@@ -6,11 +6,11 @@ from courierpy.imap.ext import Extension
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from courierpy.imap.session import Session
-    from courierpy.maildir.mailbox import Folder, Status
+    from courierpy.maildir.index.statuscache import Status
 
 
-def _status(session: Session, folder: Folder, count: Status) -> bytes:
+def _status(session: Session, name: str, count: Status) -> bytes:
     return b"%d" % session.append_limit if session.append_limit else b"NIL"
 
 
-EXTENSION = Extension(b"APPENDLIMIT", status_items={b"APPENDLIMIT": _status})
+EXTENSION = Extension(b"APPENDLIMIT", value="IMAP_APPENDLIMIT", status_items={b"APPENDLIMIT": _status})

@@ -31,4 +31,4 @@ def enable(session: Session, args: Args) -> str:
     return "Options enabled"
 
 
-EXTENSION = Extension(b"ENABLE", commands=(b"ENABLE",))
+EXTENSION = Extension(b"ENABLE")

@@ -58,4 +58,4 @@ def own_fields(session: Session) -> list[bytes]:
     return fields
 
 
-EXTENSION = Extension(b"ID", commands=(b"ID",))
+EXTENSION = Extension(b"ID")

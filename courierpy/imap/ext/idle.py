@@ -113,4 +113,4 @@ def _read(session: Session) -> None:
     session.framer.feed(data)
 
 
-EXTENSION = Extension(b"IDLE", commands=(b"IDLE",))
+EXTENSION = Extension(b"IDLE")

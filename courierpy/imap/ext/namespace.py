@@ -17,4 +17,4 @@ def namespace(session: Session, args: Args) -> str:
     return "NAMESPACE completed."
 
 
-EXTENSION = Extension(b"NAMESPACE", commands=(b"NAMESPACE",))
+EXTENSION = Extension(b"NAMESPACE")

@@ -3,31 +3,20 @@ from __future__ import annotations
 
 from array import array
 
-from courierpy.imap.attributes import NO_DATE, Recall
 from courierpy.imap.commands import SELECTED, USES_SEQ, command
-from courierpy.imap.commands.cmd_search import keys_of_extensions, numbers, run
+from courierpy.imap.commands.cmd_search import numbers, run
+from courierpy.imap.commands.ordered import allowed, sent, take_program
 from courierpy.imap.ext import Extension
-from courierpy.imap.grammar import searchkeys
-from courierpy.model.replies import Bad, No
+from courierpy.model.replies import Bad
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
+    from courierpy.imap.attributes import Recall
     from courierpy.imap.grammar.args import Args
-    from courierpy.imap.grammar.searchkeys import Key
     from courierpy.imap.session import Session
-
-
-def sent(recall: Recall, uids: array[int]) -> Sequence[float]:
-    """The sent dates; INTERNALDATE of those without one (RFC 5256 2.2)."""
-    dates = recall.numbers("sent", uids, "d")
-    if None not in dates and NO_DATE not in dates:
-        return dates  # type: ignore[return-value]
-    arrived = recall.numbers("date", uids, "d")
-    return [(when or 0.0) if own is None or own == NO_DATE else own
-            for own, when in zip(dates, arrived, strict=True)]
 
 
 def _number(kind: str, typecode: str) -> Callable[[Recall, array[int]], Sequence[float]]:
@@ -48,21 +37,6 @@ CRITERIA: dict[bytes, Callable[[Recall, array[int]], Sequence[Any]]] = {
     b"ARRIVAL": _number("date", "d"), b"CC": _text("cc"), b"DATE": sent, b"FROM": _text("from"),
     b"SIZE": _number("size", "q"), b"SUBJECT": _subject, b"TO": _text("to"),
 }
-
-
-def allowed(session: Session) -> None:
-    """Raises No where the administrator switched SORT and THREAD off."""
-    if session.settings.flag("IMAP_DISABLETHREADSORT"):
-        raise No("This command is disabled by the system administrator.", b"NOPERM")
-
-
-def take_program(args: Args) -> Key:
-    """The charset and the search keys at the end of SORT and THREAD."""
-    charset = searchkeys.take_charset(args)
-    args.sp()
-    key = searchkeys.parse(args, keys_of_extensions(), charset)
-    args.end()
-    return key
 
 
 def _criteria(args: Args) -> list[tuple[bytes, bool]]:
@@ -106,7 +80,7 @@ def sort(session: Session, args: Args) -> str:
     return "SORT done."
 
 
-command(b"SORT", when=SELECTED, flags=USES_SEQ)(sort)
-command(b"UID SORT", when=SELECTED)(sort)
+command(b"SORT", when=SELECTED, flags=USES_SEQ, rights="r")(sort)
+command(b"UID SORT", when=SELECTED, rights="r")(sort)
 
-EXTENSION = Extension(b"SORT", commands=(b"SORT", b"UID SORT"))
+EXTENSION = Extension(b"SORT", off="IMAP_DISABLETHREADSORT")

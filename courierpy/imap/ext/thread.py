@@ -6,8 +6,8 @@ from array import array
 from courierpy.imap.attributes import NUL
 from courierpy.imap.commands import SELECTED, USES_SEQ, command
 from courierpy.imap.commands.cmd_search import run
+from courierpy.imap.commands.ordered import allowed, sent, take_program
 from courierpy.imap.ext import Extension
-from courierpy.imap.ext.sort import allowed, sent, take_program
 from courierpy.message import threads
 from courierpy.model.replies import Bad
 
@@ -60,7 +60,7 @@ def thread(session: Session, args: Args) -> str:
     return "THREAD done."
 
 
-command(b"THREAD", when=SELECTED, flags=USES_SEQ)(thread)
-command(b"UID THREAD", when=SELECTED)(thread)
+command(b"THREAD", when=SELECTED, flags=USES_SEQ, rights="r")(thread)
+command(b"UID THREAD", when=SELECTED, rights="r")(thread)
 
-EXTENSION = Extension(b"THREAD=ORDEREDSUBJECT", b"THREAD=REFERENCES", commands=(b"THREAD", b"UID THREAD"))
+EXTENSION = Extension(b"THREAD=ORDEREDSUBJECT", b"THREAD=REFERENCES", off="IMAP_DISABLETHREADSORT")

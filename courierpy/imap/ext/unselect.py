@@ -18,4 +18,4 @@ def unselect(session: Session, args: Args) -> str:
     return "mailbox closed."
 
 
-EXTENSION = Extension(b"UNSELECT", commands=(b"UNSELECT",))
+EXTENSION = Extension(b"UNSELECT")

@@ -1,0 +1,29 @@
+"""MOVE and UID MOVE.  RFC 6851: by rename; a message is never in both mailboxes, and never in none."""
+from __future__ import annotations
+
+from courierpy.imap import ext
+from courierpy.imap.commands import SELECTED, WRITES, Done, command
+from courierpy.imap.commands.cmd_copy import named, refused
+from courierpy.imap.ext import Extension
+from courierpy.imap.grammar import lines
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from courierpy.imap.grammar.args import Args
+    from courierpy.imap.session import Session
+
+
+@command(b"MOVE", b"UID MOVE", when=SELECTED, flags=WRITES, rights="te")
+def move(session: Session, args: Args) -> Done:
+    uids, target = named(session, args)
+    uidvalidity, pairs = session.need_selected().folder.move(uids, target)
+    if uids and not pairs:
+        raise refused()
+    code = ext.tagged_code(b"MOVE", uidvalidity, pairs) if pairs else None
+    if code is not None:
+        # RFC 6851 4.3: the UIDs come before the EXPUNGEs that they explain
+        session.write(lines.told(lines.OK, "Moved.", code))
+    return Done("MOVE completed.")
+
+
+EXTENSION = Extension(b"MOVE")
