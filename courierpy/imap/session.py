@@ -10,6 +10,7 @@ import os
 
 from courierpy.imap import capability, commands, updates
 from courierpy.imap.commands import LEAVES_FOLDER, READS, SELECTED, USES_SEQ, WRITES, Done
+from courierpy.imap.grammar import lines
 from courierpy.imap.grammar.args import Args
 from courierpy.imap.grammar.framer import Frame, Framer, LiteralAhead, TooLong
 from courierpy.imap.view import View, keywords_used
@@ -257,7 +258,7 @@ class Session:
             sinks.append(sink)
         self.framer.accept(sink)
         if ahead.sync:
-            self.conn.write(b"+ OK\r\n")
+            self.conn.write(lines.go_on())
 
     def _command(self, frame: Frame) -> bool:
         """Do one command and answer it.  True: it was LOGOUT."""
@@ -343,11 +344,7 @@ class Session:
         self._reply(tag, b"NO", no.text, no.code)
 
     def _reply(self, tag: bytes, word: bytes, text: str, code: bytes | None = None) -> None:
-        shown = text.encode("ascii", "replace")
-        if code is None:
-            self.conn.write(b"%s %s %s\r\n" % (tag, word, shown))
-        else:
-            self.conn.write(b"%s %s [%s] %s\r\n" % (tag, word, code, shown))
+        self.conn.write(lines.status(tag, word, text, code))
 
     def _answer_bad(self, text: bytes, why: str) -> None:
         words = text.split(None, 1)

@@ -1,6 +1,7 @@
 """What a bare session loads, the command index, and words that must not be in the code."""
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tempfile
@@ -57,6 +58,12 @@ def test_the_listener_loads_all_before_the_first_connection_and_nothing_heavy(ne
     assert [name for name in NEVER_IN_THE_LISTENER if name in loaded] == []
     assert late == []
     assert list(near.iterdir()) == []                  # what it was rehearsed on is gone
+
+
+def test_reply_lines_are_spelled_in_one_place() -> None:
+    for path in (HOUSE / "courierpy" / "imap").rglob("*.py"):
+        if path.name not in ("lines.py", "cmd_fetch.py"):      # which fills templates, for speed
+            assert not re.search(r"b[\"'][*+] ", path.read_text()), path.name
 
 
 def test_the_index_equals_the_decorations() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from courierpy.imap import capability
 from courierpy.imap.commands import ANY, LEAVES_FOLDER, SELECTED, command
+from courierpy.imap.grammar import lines
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 def capability_command(session: Session, args: Args) -> str:
     args.end()
     words = capability.capabilities(session.settings, "session", session.settings.flag("IMAP_TLS"))
-    session.write(b"* CAPABILITY " + b" ".join(words) + b"\r\n")
+    session.write(lines.data(b"CAPABILITY", *words))
     return "CAPABILITY completed"
 
 
@@ -33,5 +34,5 @@ def check(session: Session, args: Args) -> str:
 @command(b"LOGOUT", when=ANY, flags=LEAVES_FOLDER)
 def logout(session: Session, args: Args) -> str:
     args.end()
-    session.write(b"* BYE Courier-IMAP server shutting down\r\n")
+    session.write(lines.told(lines.BYE, "Courier-IMAP server shutting down"))
     return "LOGOUT completed"

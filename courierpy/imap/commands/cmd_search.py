@@ -15,7 +15,7 @@ from itertools import compress
 from courierpy.imap import ext
 from courierpy.imap.commands import SELECTED, USES_SEQ, command
 from courierpy.imap.commands.cmd_fetch import Subject
-from courierpy.imap.grammar import out, searchkeys
+from courierpy.imap.grammar import lines, out, searchkeys
 from courierpy.imap.grammar.dates import EPOCH
 from courierpy.maildir.errors import Vanished
 from courierpy.message.collation import fold
@@ -289,16 +289,18 @@ def search(session: Session, args: Args) -> str:
     by_uid = args.command == b"UID SEARCH"
     if options is None:
         found = numbers(session, run(session, key), by_uid)
-        session.write(b"* SEARCH%s\r\n" % b"".join(b" %d" % number for number in found))
+        session.write(lines.numbers(b"SEARCH", found))
         return "SEARCH done."
     options = options or [b"ALL"]
     found = numbers(session, run(session, key), by_uid)
-    line = b"* ESEARCH (TAG %s)%s" % (out.quoted(args.tag), b" UID" if by_uid else b"")
+    values = [b"(TAG %s)" % out.quoted(args.tag)]
+    if by_uid:
+        values.append(b"UID")
     for option in dict.fromkeys(options):
         value = ext.find("search_returns", option)(found)
         if value is not None:
-            line += b" " + option + b" " + value
-    session.write(line + b"\r\n")
+            values += option, value
+    session.write(lines.data(b"ESEARCH", *values))
     return "SEARCH done."
 
 

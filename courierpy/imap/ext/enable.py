@@ -4,6 +4,7 @@ from __future__ import annotations
 from courierpy.imap import ext
 from courierpy.imap.commands import ANY, command
 from courierpy.imap.ext import Extension
+from courierpy.imap.grammar import lines
 from courierpy.model.replies import Bad
 
 TYPE_CHECKING = False
@@ -20,14 +21,14 @@ def enable(session: Session, args: Args) -> str:
     args.end()
     if not wanted:
         raise Bad("ENABLE needs a capability.")
-    told = b""
+    enabled = []
     for token in wanted:
         turn_on = ext.find("enable", token)
         if turn_on is not None and token not in session.enabled:
             turn_on(session)
             session.enabled.add(token)
-            told += b" " + token
-    session.write(b"* ENABLED%s\r\n" % told)
+            enabled.append(token)
+    session.write(lines.data(b"ENABLED", *enabled))
     return "Options enabled"
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from courierpy.imap.commands import ANY, command
 from courierpy.imap.ext import Extension
-from courierpy.imap.grammar import out
+from courierpy.imap.grammar import lines, out
 from courierpy.model.replies import Bad
 from courierpy.system import log
 
@@ -37,7 +37,7 @@ def ident(session: Session, args: Args) -> str:
                          + ("(nil)" if value is None else value.decode("utf-8", "replace"))
                          for field, value in pairs)
         log.info(f"ID, user={session.user}, ip=[{session.peer}], port=[{session.port}], {told}")
-    session.write(b"* ID (%s)\r\n" % b" ".join(map(out.quoted, own_fields(session))))
+    session.write(lines.data(b"ID", b"(%s)" % b" ".join(map(out.quoted, own_fields(session)))))
     return "ID completed"
 
 

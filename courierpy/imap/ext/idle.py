@@ -12,6 +12,7 @@ import time
 
 from courierpy.imap.commands import ANY, command
 from courierpy.imap.ext import Extension
+from courierpy.imap.grammar import lines
 from courierpy.maildir.watch import Refused
 from courierpy.model.replies import Bad
 from courierpy.system import log
@@ -48,7 +49,7 @@ def idle(session: Session, args: Args) -> str:
     watch = None
     if woken is None:
         watch = _watch(session)
-        session.write(b"+ entering ENHANCED idle mode\r\n" if watch else b"+ entering idle mode\r\n")
+        session.write(lines.go_on(b"entering ENHANCED idle mode" if watch else b"entering idle mode"))
     if session.selected is not None:
         session.selected.folder.rest()
     alive = _Alive(session, woken.due if woken is not None else 0.0)
@@ -98,7 +99,7 @@ class _Alive:
         if now >= self.next:
             if not self.every:
                 raise TimedOut
-            self.session.write(b"* OK Still here\r\n")
+            self.session.write(lines.told(lines.OK, "Still here"))
             self.next = now + self.every
         return min(pause, self.next - now)
 

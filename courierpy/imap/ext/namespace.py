@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from courierpy.imap.commands import ANY, command
 from courierpy.imap.ext import Extension
+from courierpy.imap.grammar import lines
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 @command(b"NAMESPACE", when=ANY)
 def namespace(session: Session, args: Args) -> str:
     args.end()
-    session.write(b'* NAMESPACE (("INBOX." ".")) NIL (("#shared." ".")("shared." "."))\r\n')
+    session.write(lines.data(b"NAMESPACE", b'(("INBOX." "."))', b"NIL", b'(("#shared." ".")("shared." "."))'))
     return "NAMESPACE completed."
 
 

@@ -7,6 +7,7 @@ from courierpy.imap.commands import SELECTED, USES_SEQ, command
 from courierpy.imap.commands.cmd_search import numbers, run
 from courierpy.imap.commands.ordered import allowed, sent, take_program
 from courierpy.imap.ext import Extension
+from courierpy.imap.grammar import lines
 from courierpy.model.replies import Bad
 
 TYPE_CHECKING = False
@@ -76,7 +77,7 @@ def sort(session: Session, args: Args) -> str:
     for word, backwards in reversed(criteria):
         order.sort(key=CRITERIA[word](selected.recall(session.limits), chosen).__getitem__, reverse=backwards)
     found = numbers(session, [seqs[at] for at in order], args.command == b"UID SORT")
-    session.write(b"* SORT%s\r\n" % b"".join([b" %d" % number for number in found]))
+    session.write(lines.numbers(b"SORT", found))
     return "SORT done."
 
 

@@ -8,6 +8,7 @@ from courierpy.imap.commands import SELECTED, USES_SEQ, command
 from courierpy.imap.commands.cmd_search import run
 from courierpy.imap.commands.ordered import allowed, sent, take_program
 from courierpy.imap.ext import Extension
+from courierpy.imap.grammar import lines
 from courierpy.message import threads
 from courierpy.model.replies import Bad
 
@@ -56,7 +57,7 @@ def thread(session: Session, args: Args) -> str:
         uids = session.need_selected().view.uids
         names = {seq: uids[seq - 1] for seq in seqs}
     told = threads.render(_threads(session, algorithm, seqs), names)
-    session.write(b"* THREAD %s\r\n" % told if told else b"* THREAD\r\n")
+    session.write(lines.data(b"THREAD", told) if told else lines.data(b"THREAD"))
     return "THREAD done."
 
 
