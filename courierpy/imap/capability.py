@@ -1,7 +1,8 @@
 """What is implemented, and what of it is told.
 
-IMAP_CAPABILITY (IMAP_CAPABILITY_TLS under TLS) is an allow-list over what is
-implemented; unset or empty it allows all of it.
+IMAP_CAPABILITY (IMAP_CAPABILITY_TLS under TLS) chooses from what is implemented:
+``all``, or nothing, is all of it; a list is what it names; ``+X`` and ``-X`` change
+that, ``-IDLE -THREAD`` is all but these.
 """
 from __future__ import annotations
 
@@ -20,13 +21,43 @@ IMPLEMENTED = CORE + tuple(word for word, _, _, _ in CAPABILITIES)
 MECHANISMS = (b"AUTH=PLAIN", b"AUTH=LOGIN", b"AUTH=CRAM-MD5", b"AUTH=CRAM-SHA1",
               b"AUTH=CRAM-SHA256", b"AUTH=SCRAM-SHA-256")
 DEFAULT_MECHANISMS = (b"AUTH=PLAIN", b"AUTH=LOGIN")
+ALTERNATIVES = {b"LITERAL+": b"LITERAL-", b"LITERAL-": b"LITERAL+"}    # one of the two (RFC 7888 5)
 
 
-def allowed(settings: Settings, tls: bool) -> frozenset[bytes] | None:
-    """The allow-list in upper case; None allows everything."""
-    text = (settings.text("IMAP_CAPABILITY_TLS") if tls else "") or settings.text("IMAP_CAPABILITY")
+def family(word: bytes) -> list[bytes]:
+    """The capabilities, in upper case, that a word of a setting means: itself, or as ``THREAD`` and
+    ``AUTH`` all that begin so."""
+    return [known for name in IMPLEMENTED + MECHANISMS
+            if (known := name.upper()) == word or known.startswith(word + b"=")]
+
+
+def choose(text: str) -> frozenset[bytes]:
+    """What a value of IMAP_CAPABILITY allows, in upper case.
+
+    Words of the form ``AUTH=`` are a list of their own: without any the mechanisms are the default
+    ones, and they alone do not make the value a list of capabilities.
+    """
     words = text.upper().encode("ascii", "replace").split()
-    return frozenset(words) if words else None
+    plain = [word for word in words if word[:1] not in (b"+", b"-") and word != b"ALL"]
+    mechanisms = {word for word in plain if word.startswith(b"AUTH=")}
+    listed = set(plain) - mechanisms
+    if not listed or b"ALL" in words:
+        listed = {word.upper() for word in IMPLEMENTED}
+    chosen = listed | (mechanisms or set(DEFAULT_MECHANISMS))
+    for word in words:
+        if word[:1] == b"+":
+            chosen.update(family(word[1:]))
+            chosen.discard(ALTERNATIVES.get(word[1:], b""))
+        elif word[:1] == b"-":
+            chosen.difference_update(family(word[1:]))
+    if b"LITERAL+" in chosen:
+        chosen.discard(b"LITERAL-")
+    return frozenset(chosen)
+
+
+def allowed(settings: Settings, tls: bool) -> frozenset[bytes]:
+    """What may be told, in upper case."""
+    return choose((settings.text("IMAP_CAPABILITY_TLS") if tls else "") or settings.text("IMAP_CAPABILITY"))
 
 
 def starttls_offered(settings: Settings, tls: bool) -> bool:
@@ -55,10 +86,7 @@ def line(settings: Settings, stage: str, tls: bool) -> bytes:
 def capabilities(settings: Settings, stage: str, tls: bool) -> list[bytes]:
     """``stage``: "login" before, "session" after the login."""
     allow = allowed(settings, tls)
-    words = [word for word in IMPLEMENTED
-             if allow is None or word.upper() in allow or word == b"IMAP4rev1"]
-    if b"LITERAL+" in words:
-        words = [word for word in words if word != b"LITERAL-"]        # one of the two (RFC 7888 5)
+    words = [word for word in IMPLEMENTED if word.upper() in allow or word == b"IMAP4rev1"]
     for word, _, off, value in CAPABILITIES:
         if word in words and off and settings.flag(off):
             words.remove(word)
@@ -71,8 +99,6 @@ def capabilities(settings: Settings, stage: str, tls: bool) -> list[bytes]:
         words.append(b"STARTTLS")
     if starttls and settings.flag("IMAP_TLS_REQUIRED"):
         words.append(b"LOGINDISABLED")
-    elif allow is None or not any(word.startswith(b"AUTH=") for word in allow):
-        words.extend(DEFAULT_MECHANISMS)
     else:
         words.extend(word for word in MECHANISMS if word in allow)
     if tls and settings.text("TLS_EXTERNAL") and settings.external_identity():

@@ -41,7 +41,7 @@ TABLE: tuple[Setting, ...] = (
     Setting("LOGGEROPTS", "text", "", "options of the logger", built=False),
     Setting("DEFDOMAIN", "text", "", "appended to user names without a domain"),
     Setting("DOMAINSEP", "text", "", "characters that show that a user name has a domain"),
-    Setting("IMAP_CAPABILITY", "text", "", "capabilities to tell; empty: all that are implemented"),
+    Setting("IMAP_CAPABILITY", "text", "all", "capabilities to tell: all, a list, and +X or -X"),
     Setting("IMAP_CAPABILITY_ORIG", "text", "", "used by webadmin only", built=False),
     Setting("IMAP_CAPABILITY_TLS", "text", "", "the same under TLS"),
     Setting("IMAP_CAPABILITY_TLS_ORIG", "text", "", "used by webadmin only", built=False),

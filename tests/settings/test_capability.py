@@ -1,0 +1,64 @@
+"""IMAP_CAPABILITY: what is told of what is implemented."""
+from __future__ import annotations
+
+import pytest
+
+from courierpy.imap import capability
+from courierpy.imap.capability import IMPLEMENTED, capabilities
+from courierpy.system.settings import Settings
+
+ALL = [word for word in IMPLEMENTED if word != b"LITERAL-"]
+PLAIN_LOGIN = [b"AUTH=PLAIN", b"AUTH=LOGIN"]
+
+
+def told(value: str, stage: str = "session", tls: str | None = None) -> list[bytes]:
+    values = {"IMAP_CAPABILITY": value} | ({} if tls is None else {"IMAP_CAPABILITY_TLS": tls})
+    return capabilities(Settings(values), stage, tls is not None)
+
+
+def without(*words: bytes) -> list[bytes]:
+    return [word for word in ALL if word not in words]
+
+
+@pytest.mark.parametrize("value", ["", " ", "all", "ALL", "All +IDLE", "idle all", "-nonsense +nonsense",
+                                   "+ -", "-IMAP4rev1", "-LITERAL-"])
+def test_all(value: str) -> None:
+    assert told(value) == ALL
+
+
+@pytest.mark.parametrize(("value", "gone"), [
+    ("-IDLE", [b"IDLE"]), ("all -idle", [b"IDLE"]), ("-IDLE all -MOVE", [b"IDLE", b"MOVE"]),
+    ("-THREAD", [b"THREAD=ORDEREDSUBJECT", b"THREAD=REFERENCES"]),
+    ("-THREAD=REFERENCES", [b"THREAD=REFERENCES"]),
+    ("-SORT -IDLE +SORT", [b"IDLE"]), ("-LITERAL+ -LITERAL-", [b"LITERAL+"])])
+def test_all_but_some(value: str, gone: list[bytes]) -> None:
+    assert told(value) == without(*gone)
+
+
+@pytest.mark.parametrize("value", ["-LITERAL+", "all +LITERAL-"])
+def test_one_of_the_two_literals(value: str) -> None:
+    assert told(value) == [b"LITERAL-" if word == b"LITERAL+" else word for word in ALL]
+
+
+@pytest.mark.parametrize(("value", "words"), [
+    ("IMAP4rev1", []), ("imap4rev1 idle", [b"IDLE"]), ("IDLE NONSENSE", [b"IDLE"]),
+    ("IDLE MOVE -MOVE +SORT", [b"IDLE", b"SORT"]), ("LITERAL-", [b"LITERAL-"]),
+    ("LITERAL- LITERAL+", [b"LITERAL+"]),
+    ("IDLE +THREAD", [b"IDLE", b"THREAD=ORDEREDSUBJECT", b"THREAD=REFERENCES"])])
+def test_a_list(value: str, words: list[bytes]) -> None:
+    assert told(value) == [b"IMAP4rev1", *words]
+
+
+@pytest.mark.parametrize(("value", "mechanisms"), [
+    ("all", PLAIN_LOGIN), ("IMAP4rev1 AUTH=CRAM-MD5", [b"AUTH=CRAM-MD5"]), ("AUTH=PLAIN", [b"AUTH=PLAIN"]),
+    ("+AUTH=SCRAM-SHA-256", [*PLAIN_LOGIN, b"AUTH=SCRAM-SHA-256"]),
+    ("-AUTH=LOGIN", [b"AUTH=PLAIN"]), ("-AUTH", []),
+    ("+AUTH", list(capability.MECHANISMS)), ("all AUTH=NONE", [])])
+def test_mechanisms(value: str, mechanisms: list[bytes]) -> None:
+    assert [word for word in told(value, "login") if word.startswith(b"AUTH=")] == mechanisms
+    assert not [word for word in told(value) if word.startswith(b"AUTH=")]
+
+
+def test_the_mechanisms_of_the_shipped_line_do_not_make_a_list() -> None:
+    for base in ("", "all", "-IDLE"):
+        assert told(base, "login", f"{base} AUTH=PLAIN AUTH=LOGIN") == told(base, "login")
