@@ -29,8 +29,7 @@ if TYPE_CHECKING:
 MODULES = ("courierpy.auth.authdaemon", "courierpy.auth.sasl", "courierpy.hibernate.sleeper",
            "courierpy.imap.attributes", "courierpy.imapd", "courierpy.maildir.store", "courierpy.message",
            "courierpy.system.tls", "datetime", "html", "traceback", "unicodedata", "zlib", "encodings.ascii",
-           "encodings.cp1252", "encodings.iso8859_15", "encodings.latin_1", "encodings.utf_16_be",
-           "encodings.utf_8")
+           "encodings.latin_1", "encodings.utf_8")
 REHEARSALS = 12                # code is rewritten after eight calls
 SCRIPT = (b"a CAPABILITY\r\nb LOGIN rehearsal rehearsal\r\nc SELECT INBOX\r\nd UID FETCH 1:* (FLAGS)\r\n"
           b"e NOOP\r\nf LIST \"\" *\r\ng IDLE\r\nDONE\r\nh LOGOUT\r\n")
@@ -48,9 +47,11 @@ def preload() -> None:
 
     from courierpy.imap import commands, ext
     from courierpy.imap.commands.index import COMMANDS
+    from courierpy.message import charsets
     from courierpy.system import inotify
     for name in MODULES:
         importlib.import_module(name)
+    charsets.load()
     try:
         inotify.binding()
     except OSError:

@@ -5,29 +5,17 @@ import re
 from binascii import Error, a2b_base64, a2b_qp, b2a_base64
 from urllib.parse import unquote_to_bytes
 
+from courierpy.message import charsets
+from courierpy.message.charsets import charset_text
 from courierpy.message.headers import wire_form
 
 _WORD = re.compile(rb"=\?([^?\s]+)\?([BbQq])\?([^?]*)\?=")
-_BETWEEN = re.compile(rb"(\?=)\s+(=\?[^?\s]+\?[BbQq]\?)")
+_BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+_LEFT = (0, 63, 15, 3)             # bits of the last letter that make no octet, by letters beyond fours
 _NOT_BASE64 = re.sub(rb"[A-Za-z0-9+/]", b"", bytes(range(256)))
 _TAG = re.compile(r"<[^<>]*>")
 _HIDES = re.compile(r"<(script|style)(?![a-z])[^<>]*>", re.I | re.A)
 _SHOWS = {name: re.compile(f"</{name}(?![a-z])[^<>]*>", re.I | re.A) for name in ("script", "style")}
-# codecs of Python that are no charsets of mail, and some slow with long texts
-_NO_CHARSETS = frozenset(("idna", "punycode", "unicode-escape", "raw-unicode-escape", "undefined"))
-
-
-def charset_text(data: bytes, charset: str) -> str:
-    """Bytes of a charset as text; unknown charsets as UTF-8, then Latin-1."""
-    try:
-        if charset and charset.lower().replace("_", "-") not in _NO_CHARSETS:
-            return data.decode(charset, "replace")
-    except (LookupError, ValueError):
-        pass
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        return data.decode("latin-1")
 
 
 def base64(data: bytes) -> bytes:
@@ -54,23 +42,59 @@ def transfer(data: bytes, encoding: bytes) -> bytes:
 
 
 def words(value: bytes) -> str:
-    """A header value with its encoded words decoded."""
+    """A header value with its encoded words decoded.
+
+    Of neighbours in one charset the octets are joined first: a letter may be cut in two,
+    against RFC 2047 5, and base64 between two of its letters.
+    """
     if b"=?" not in value:
         return charset_text(value, "")
-    value, joined = _BETWEEN.subn(rb"\1\2", value)
-    if joined:
-        value = _BETWEEN.sub(rb"\1\2", value)
-    out = []
+    out: list[str] = []
+    run: list[tuple[bytes, bytes]] = []    # (encoding, text) of neighbours in one charset
+    charset = codec = ""
     pieces = _WORD.split(value)            # between, charset, encoding, text, between, ...
     for at in range(0, len(pieces) - 1, 4):
-        between, charset, encoding, text = pieces[at:at + 4]
-        if between:
+        between, label, encoding, text = pieces[at:at + 4]
+        name = label.partition(b"*")[0].decode("ascii", "replace")        # RFC 2231 5: a language
+        own = charsets.find(name) or charsets.ASCII
+        apart = between.strip() or not at and between
+        if run and (apart or own != codec):
+            out.append(charset_text(_octets(run), charset))
+            run.clear()
+        if apart:
             out.append(charset_text(between, ""))
-        data = base64(text) if encoding in b"Bb" else a2b_qp(text.replace(b"_", b" "), header=False)
-        out.append(charset_text(data, charset.partition(b"*")[0].decode("ascii", "replace")))
+        charset, codec = name, own
+        run.append((encoding, text))
+    if run:
+        out.append(charset_text(_octets(run), charset))
     if pieces[-1]:
         out.append(charset_text(pieces[-1], ""))
     return "".join(out)
+
+
+def _octets(run: list[tuple[bytes, bytes]]) -> bytes:
+    """Of neighbouring encoded words, (encoding, text) each."""
+    if len(run) == 1:
+        encoding, text = run[0]
+        return base64(text) if encoding in b"Bb" else _q(text)
+    found = []
+    cut = b""                              # base64 that goes on in the next word
+    for encoding, text in run:
+        if encoding in b"Bb":
+            text, cut = cut + text, b""
+            rest = len(text) % 4
+            # bits left over that are not 0 are no padding (RFC 4648 3.5): the sender cut there
+            if rest and not text.translate(None, _BASE64) and _BASE64.index(text[-1:]) & _LEFT[rest]:
+                text, cut = text[:-rest], text[-rest:]
+            found.append(base64(text))
+        else:
+            found += (base64(cut), _q(text))
+            cut = b""
+    return b"".join(found) + base64(cut)
+
+
+def _q(text: bytes) -> bytes:
+    return a2b_qp(text.replace(b"_", b" "), header=False)
 
 
 def utf_8(value: bytes) -> bytes:
@@ -84,14 +108,15 @@ def encode_8bit(value: bytes) -> bytes:
         return value
     text = charset_text(value, "")
     chunks = []
-    while text:
+    at = 0
+    while at < len(text):
         size = 30
-        chunk = text[:size].encode("utf-8", "replace")
+        chunk = text[at:at + size].encode("utf-8", "replace")
         while len(chunk) > 45:
             size -= 5
-            chunk = text[:size].encode("utf-8", "replace")
+            chunk = text[at:at + size].encode("utf-8", "replace")
         chunks.append(b"=?utf-8?B?" + b2a_base64(chunk, newline=False) + b"?=")
-        text = text[size:]
+        at += size
     return b" ".join(chunks)
 
 

@@ -21,6 +21,7 @@ from courierpy.message import (
 from courierpy.message import (
     searchtext as folded,
 )
+from courierpy.message.charsets import charset_text
 from courierpy.message.collation import fold, key
 from courierpy.message.headers import wire_form
 from courierpy.model.section import Section
@@ -138,7 +139,7 @@ class Message:
         """The part before the ``@`` of the first address in a field; "" without one."""
         for value in self.header(name):
             found = address.parse(value)
-            return decode.charset_text(found[0][2] or b"", "") if found else ""
+            return charset_text(found[0][2] or b"", "") if found else ""
         return ""
 
     def base_subject(self) -> tuple[str, bool]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from courierpy.message import decode, headers
+from courierpy.message import charsets, decode, headers
 from courierpy.message.collation import fold, fold_ascii
 from courierpy.message.headers import CR, NUL
 
@@ -17,12 +17,8 @@ if TYPE_CHECKING:
 
     from courierpy.message.mime import Part
 
-# Charsets that hold ASCII as itself, octet by octet, whatever stands beside it: they give
-# the same text but for white space from LF and from CRLF.
-_PLAIN = frozenset([
-    "", "us-ascii", "ascii", "utf-8", "utf8", "latin1", "latin-1", "koi8-r", "koi8-u",
-    *[f"iso-8859-{number}" for number in range(1, 17)],
-    *[f"{kind}{number}" for kind in ("windows-", "cp") for number in range(1250, 1259)]])
+_META = re.compile(rb"<meta[^<>]*charset\s*=\s*[\"']?([A-Za-z0-9._:-]+)", re.I)
+PAGE_HEAD = 4096                       # octets of a page in which its charset is looked for
 
 # a folded line that is no field with one blank behind the colon and none at the end
 _IRREGULAR = re.compile(rb"\n(?![!-9;-~]+: (?! )[^\n]+(?<! )(?:\n|\Z))")
@@ -73,11 +69,27 @@ def body(root: Part) -> str:
 
 def _text(part: Part) -> str:
     charset = part.charset
-    if charset.lower().replace("_", "-") in _PLAIN:
+    # where ASCII is itself, line ends that are others change no more than white space
+    if charsets.holds_ascii(charset):
         octets = decode.transfer(part.data[part.body:part.stop], part.encoding)
         if octets.isascii() and part.subkind != b"html":
             return fold_ascii(octets).decode()
     else:
         octets = part.octets()
-    text = decode.charset_text(octets, charset)
-    return fold(decode.html_text(text, blanks=True) if part.subkind == b"html" else text)
+    if part.subkind == b"html":
+        if charsets.find(charset) in (None, charsets.ASCII):
+            charset = _charset_of_page(octets)
+        return fold(decode.html_text(charsets.charset_text(octets, charset), blanks=True))
+    return fold(charsets.charset_text(octets, charset))
+
+
+def _charset_of_page(octets: bytes) -> str:
+    """What a page says of itself; "" where it is UTF-8, or says nothing."""
+    named = _META.search(octets, 0, PAGE_HEAD)
+    if named is not None and not octets.isascii():
+        try:
+            octets.decode()
+        except UnicodeDecodeError:
+            name = named[1].decode()
+            return name if charsets.holds_ascii(name) else ""          # it was just read as ASCII
+    return ""

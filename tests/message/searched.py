@@ -4,6 +4,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from courierpy.message import decode, searchtext
+from courierpy.message.charsets import charset_text
 from courierpy.message.collation import fold
 from courierpy.message.message import Message
 
@@ -20,7 +21,7 @@ def texts(message: Message) -> Iterator[str]:
         if part.message is not None:
             yield "\n".join([decode.words(value) for _, value in part.message.fields])
         if part.kind == b"text":
-            text = decode.charset_text(part.octets(), part.charset)
+            text = charset_text(part.octets(), part.charset)
             yield decode.html_text(text) if part.subkind == b"html" else text
 
 

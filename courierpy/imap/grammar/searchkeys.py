@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from courierpy.imap.grammar.args import ERROR, Args
+from courierpy.message import charsets
 from courierpy.model.replies import Bad, No
 
 TYPE_CHECKING = False
@@ -59,28 +60,13 @@ def take_charset(args: Args) -> str:
     """The name of a charset.  Raises No [BADCHARSET] with those that are known;
     Bad for another than UTF-8 when the client enabled that (RFC 6855 3)."""
     name = args.astring()
-    try:
-        charset = name.decode("ascii")
-        "a".encode(charset)
-    except (LookupError, ValueError):
+    charset = name.decode("ascii", "replace")
+    if charsets.find(charset) is None:
         raise No("The requested character set is not supported.",
-                 b"BADCHARSET (%s)" % b" ".join(charsets())) from None
+                 b"BADCHARSET (%s)" % b" ".join(charsets.known()))
     if args.utf8 and name.upper() not in (b"UTF-8", b"US-ASCII"):
         raise Bad("Only UTF-8 charset is valid after enabling RFC 6855 support", b"BADCHARSET (UTF-8)")
     return charset
-
-
-def charsets() -> list[bytes]:
-    """The charsets that Python knows, the usual ones first."""
-    from encodings.aliases import aliases
-    found = [b"UTF-8", b"US-ASCII", b"ISO-8859-1"]
-    for name in sorted(set(aliases.values()) - {"utf_8", "ascii", "latin_1"}):
-        try:
-            "a".encode(name)
-        except (LookupError, ValueError):
-            continue                   # compressors and the like, or another system's
-        found.append(name.replace("_", "-").encode())
-    return found
 
 
 def take_returns(args: Args, known: Container[bytes]) -> list[bytes] | None:
@@ -152,7 +138,7 @@ class _Parser:
         if name in DATES:
             return args.date()
         if name in (b"KEYWORD", b"UNKEYWORD"):
-            return args.atom()
+            return args.astring()      # quoted by many clients, against the grammar
         if name in (b"LARGER", b"SMALLER"):
             return args.number()
         if name == b"UID":
@@ -162,4 +148,4 @@ class _Parser:
         raise Bad(ERROR)
 
     def _text(self) -> str:
-        return self.args.astring().decode(self.charset, "replace")
+        return charsets.charset_text(self.args.astring(), self.charset)
