@@ -291,7 +291,7 @@ def fetch(session: Session, args: Args) -> str:
     numbers = args.numset()
     args.maybe_sp()
     items = fetchitems.parse(args, ext.keys("fetch_items"))
-    modifiers = ext.parameters("fetch_modifiers", session, args) if args.maybe_sp() else []
+    modifiers = ext.parameters("fetch_modifiers", session, args) if args.more() else []
     args.end()
     by_uid = args.command == b"UID FETCH"
     seqs = chosen(session, numbers, by_uid)

@@ -30,7 +30,7 @@ def list_mailboxes(session: Session, args: Args) -> str:
     args.sp()
     pattern = args.list_mailbox()
     returns: list[Callable[[str], bytes]] = []
-    if extended and args.maybe_sp():
+    if extended and args.more():
         if args.word() != b"RETURN":
             raise Bad("LIST: RETURN or nothing must follow the pattern.")
         args.sp()

@@ -32,7 +32,7 @@ def _trash(session: Session) -> str:
 def create(session: Session, args: Args) -> str:
     args.sp()
     name = args.mailbox()
-    asked = ext.parameters("create_params", session, args) if args.maybe_sp() else []
+    asked = ext.parameters("create_params", session, args) if args.more() else []
     args.end()
     if name == "INBOX":
         raise No("INBOX already exists!", b"ALREADYEXISTS")

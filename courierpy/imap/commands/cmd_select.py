@@ -24,7 +24,7 @@ def leave(session: Session) -> None:
 def select(session: Session, args: Args) -> Done:
     args.sp()
     name = args.mailbox()
-    asked = ext.parameters("select_params", session, args) if args.maybe_sp() else []
+    asked = ext.parameters("select_params", session, args) if args.more() else []
     args.end()
 
     # RFC 9051 6.3.2: the old mailbox is closed even when the new one fails

@@ -1,8 +1,6 @@
 """STATUS.  RFC 9051 6.3.11.  Courier's order of items, whatever was asked."""
 from __future__ import annotations
 
-import re
-
 from courierpy.imap import ext
 from courierpy.imap.commands import ANY, command
 from courierpy.imap.grammar import lines, out
@@ -16,7 +14,6 @@ if TYPE_CHECKING:
     from courierpy.imap.session import Session
     from courierpy.maildir.index.statuscache import Status
 
-LIST = re.compile(rb"\((?=[A-Za-z])[A-Za-z0-9:._ \t-]+\)")
 # in the order in which they are told; those of extensions follow
 ITEMS: dict[bytes, Callable[[Session, str, Status], bytes]] = {
     b"MESSAGES": lambda session, name, count: b"%d" % count.messages,
@@ -32,7 +29,7 @@ def status(session: Session, args: Args) -> str:
     args.sp()
     name = args.mailbox()
     args.maybe_sp()
-    wanted = set(args.take(LIST)[1:-1].upper().split() if args.at(b"(") else (args.word(),))
+    wanted = set(args.words() if args.at(b"(") else (args.word(),))
     args.end()
     others = wanted.difference(ITEMS)
     if not others <= ext.keys("status_items").keys():

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @command(b"ENABLE", when=ANY)
 def enable(session: Session, args: Args) -> str:
     wanted = []
-    while args.maybe_sp():
+    while args.more():
         wanted.append(args.word())
     args.end()
     if not wanted:

@@ -21,6 +21,7 @@ def ident(session: Session, args: Args) -> str:
     pairs: list[tuple[bytes, bytes | None]] = []
     if args.at(b"("):
         args.open()
+        args.maybe_sp()
         while not args.at(b")"):
             if len(pairs) == MAX_PAIRS:
                 raise Bad("Too many ID fields.")

@@ -76,6 +76,10 @@ class Args:
         self._at = match.end()
         return True
 
+    def more(self) -> bool:
+        """Blanks, if some are there, and is there something behind them?"""
+        return self.maybe_sp() and not self.at_end()
+
     def at(self, char: bytes) -> bool:
         """Does the next word begin with ``char``?  Nothing is taken."""
         return self._text.startswith(char, self._at)
@@ -113,6 +117,16 @@ class Args:
     def word(self) -> bytes:
         """An atom in upper case: item names, keywords of the grammar."""
         return self._match(_ATOM).upper()
+
+    def words(self) -> list[bytes]:
+        """Words in parentheses, at least one."""
+        self.open()
+        self.maybe_sp()
+        found = [self.word()]
+        while self.maybe_sp() and not self.at(b")"):
+            found.append(self.word())
+        self.close()
+        return found
 
     def take(self, pattern: re.Pattern[bytes]) -> bytes:
         """What ``pattern`` matches here."""

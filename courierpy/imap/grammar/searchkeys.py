@@ -97,8 +97,9 @@ class _Parser:
         self.count = 0
 
     def keys(self, depth: int) -> Key:
+        args = self.args
         keys = [self._key(depth)]
-        while self.args.maybe_sp() and not self.args.at_end() and not self.args.at(b")"):
+        while (args.maybe_sp() or args.at(b"(")) and not args.at_end() and not args.at(b")"):
             keys.append(self._key(depth))
         return keys[0] if len(keys) == 1 else Key(b"AND", keys)
 
