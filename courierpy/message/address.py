@@ -1,27 +1,42 @@
 """Address lists: ``Name <a@b>, group: c@d;`` to IMAP's address structures.
 
-RFC 5322 3.4, RFC 9051 7.5.2.  Every header gives something: what cannot be an
-address is kept as a mailbox without host.
+RFC 5322 3.4, RFC 9051 7.5.2.  Every header gives something, in time that grows with its
+length.  Where the grammar is broken no address is lost and none is made up:
+
+* what stands between two addresses parts them, a comma or not;
+* an angle that nothing closes ends at the next comma; quotes, parentheses and brackets that
+  nothing closes are blanks;
+* the words before an angle are its name, an address among them too;
+* words without an address are a mailbox without host, unless they stand behind a group or
+  an address: then they are its name, where it has none.
 """
 from __future__ import annotations
 
 import re
 
-_TOKEN = re.compile(rb"""\s+|"(?:[^"\\]|\\.)*"?|\[[^\]]*\]?|[<>@,:;()]|[^\s"<>@,:;()\[\]]+|.""", re.S)
-_ESCAPE = re.compile(rb"\\(.)", re.S)
+from courierpy.message.lexical import QUOTED, comments, unquoted
+
+_ATOM = rb'[^\s"<>@,:;()\[\]]+'
+_TOKEN = re.compile(rb"\s+|%s|[<>@,:;()]|%s|\[[^\[\]<>@]*\]|." % (_ATOM, QUOTED.pattern), re.S)
+_TOKEN_WITHOUT_QUOTES = re.compile(rb"\s+|%s|[<>@,:;()]|\[[^\[\]<>@]*\]|." % _ATOM, re.S)
+_OPEN_NAME = re.compile(rb'[^"<>@]*(?=<)')
+_ROUTE = re.compile(rb"\s*(@%s(?:\s*,\s*@%s)*)\s*:" % (_ATOM, _ATOM))
+_MAILTO = re.compile(rb"\s*mailto:", re.I)
 
 # ``Name <a@b>``, ``"Name" <a@b>`` and ``a@b``, as nearly all addresses are; the last group is
 # the rest where something else comes
-_USUAL = re.compile(rb"""\s*(?:"([^"\\]*)"\s*|([^\s"<>@,:;()\[\]]+(?:[ ][^\s"<>@,:;()\[\]]+)*)\s*)?
-    <([^\s"<>@,:;()\[\]]+)@([^\s"<>@,:;()\[\]]+)>\s*(?:,|\Z)
-    |\s*([^\s"<>@,:;()\[\]]+)@([^\s"<>@,:;()\[\]]+)\s*(?:,|\Z)|(.+)""", re.S | re.X)
+_USUAL = re.compile(rb"""\s*(?:"([^"\\]*)"\s*|(%(w)s(?:[ ]%(w)s)*)\s*)?<(%(w)s)@(%(w)s)>\s*(?:,|\Z)
+    |\s*(%(w)s)@(%(w)s)\s*(?:,|\Z)|(.+)""" % {b"w": _ATOM}, re.S | re.X)
 
 # name, route, mailbox, host: each bytes or None
 Address = tuple["bytes | None", "bytes | None", "bytes | None", "bytes | None"]
 
 
 def parse(value: bytes) -> list[Address]:
-    """The addresses of an unfolded header value; groups as start and end markers."""
+    """The addresses of an unfolded header value, or of several with LF between; groups as
+    start and end markers."""
+    if b"\n" in value:
+        return [one for field in value.split(b"\n") for one in parse(field)]
     found = usual(value)
     if found is not None:
         return [(name or None, None, local, host) for name, local, host in found]
@@ -31,120 +46,283 @@ def parse(value: bytes) -> list[Address]:
 def usual(value: bytes) -> list[tuple[bytes, bytes, bytes]] | None:
     """(name, mailbox, host) of each where all are of the usual forms, else None."""
     found = _USUAL.findall(value)
-    if not found or found[-1][6]:
+    if not found or found[-1][6] or b"\n" in value:
         return None
     return [(quoted.strip() or words, local or bare, host or domain)
             for quoted, words, local, host, bare, domain, _ in found]
 
 
-def _unquote(token: bytes) -> bytes:
-    inner = token[1:-1] if len(token) > 1 and token.endswith(b'"') else token[1:]
-    return _ESCAPE.sub(rb"\1", inner)
+def _text(words: list[bytes]) -> bytes:
+    """Words as one text; several blanks between two of them are one."""
+    pieces: list[bytes] = []
+    for word in words:
+        if word == b" ":
+            if pieces and pieces[-1] == b" ":
+                continue
+            pieces.append(word)
+        else:
+            pieces.append(unquoted(word) if len(word) > 1 and word.startswith(b'"') else word)
+    return b"".join(pieces).strip()
+
+
+class _Pending:
+    """An address that is read; its name may still come.  ``bare``: it stood in no angle."""
+
+    __slots__ = ("bare", "host", "local", "name", "route")
+
+    def __init__(self, name: bytes, route: bytes | None, local: bytes, host: bytes, bare: bool) -> None:
+        self.name = name
+        self.route = route
+        self.local = local
+        self.host = host
+        self.bare = bare
 
 
 class _Parser:
+    """``words``: the tokens since the last address or separator, a blank for white space.
+    ``local`` and ``host``: tokens before and behind an "@"; ``host`` is None before one
+    came.  ``comment``: the first one, for an address without a name."""
+
     def __init__(self, value: bytes) -> None:
-        self.tokens = _TOKEN.findall(value)
+        self.value = value
         self.at = 0
+        self.tokens = _TOKEN
+        self.comments: dict[int, int] | None = None
         self.found: list[Address] = []
         self.in_group = False
+        self.behind_group = False
+        self.pending: _Pending | None = None
         self._fresh()
 
     def _fresh(self) -> None:
-        self.words: list[bytes] = []         # of a phrase or a local part, blanks kept as b" "
-        self.comments: list[bytes] = []
-        self.local: bytes | None = None      # set when "@" came
-        self.domain: list[bytes] = []
-        self.angle: tuple[bytes | None, bytes, bytes | None] | None = None
+        self.words: list[bytes] = []
+        self.name = b""
+        self.route: bytes | None = None
+        self.comment = b""
+        self.angle = False
+        self.local: list[bytes] = []
+        self.host: list[bytes] | None = None
+        self.gap = False           # was there white space behind the last token of the host?
+        self.joint = 0             # where in the host a word stands behind a dot and a blank
 
     def run(self) -> list[Address]:
-        while self.at < len(self.tokens):
-            token = self.tokens[self.at]
-            self.at += 1
-            if token == b"(":
-                self.comments.append(self._comment())
-            elif token == b",":
-                self._finish()
-            elif token == b":" and self.angle is None and self.local is None and not self.in_group:
-                self.found.append((None, None, self._phrase() or b"", None))
-                self.in_group = True
-                self._fresh()
-            elif token == b";" and (self.in_group or self.angle is not None or self.local is not None):
-                self._finish()                 # some separate addresses with it
-                if self.in_group:
-                    self._end_group()
-            elif token == b"<":
-                self._angle()
-            elif token == b"@" and self.local is None:
-                self.local = self._spec(self.words)
-                self.domain = []
-            elif self.local is not None:
-                if not token.isspace():
-                    self.domain.append(token)
+        handlers = {b"(": self._parenthesis, b",": self._comma, b";": self._semicolon, b":": self._colon,
+                    b"<": self._open, b">": self._close, b"@": self._at, b")": self._blank,
+                    b"[": self._blank, b"]": self._blank, b'"': self._quote}
+        end = len(self.value)
+        while self.at < end:
+            match = self.tokens.match(self.value, self.at)
+            assert match is not None
+            self.at = match.end()
+            token = match[0]
+            handler = handlers.get(token)
+            if handler is not None:
+                handler()
+            elif token.isspace():
+                self._blank()
             else:
-                self.words.append(b" " if token.isspace() else token)
+                self._word(token)
         self._finish()
         if self.in_group:
             self._end_group()
         return self.found
 
+    # -- tokens
+
+    def _blank(self) -> None:
+        if self.host is not None:
+            self.gap = True
+        else:
+            self.words.append(b" ")
+
+    def _word(self, token: bytes) -> None:
+        if token.startswith(b'"') and self._glued(self.at - len(token)):
+            self.at += 1 - len(token)          # O"Brien: no quoted string begins inside a word
+            token = b'"'
+        if self.host is not None:
+            quoted = len(token) > 1 and token.startswith(b'"')
+            dotted = bool(self.host) and self.host[-1].endswith(b".")
+            if self.host and (quoted or self.gap and not dotted and not token.startswith(b".")):
+                self._end_host()
+            else:
+                if self.gap and dotted and not token.startswith(b"."):
+                    self.joint = len(self.host)
+                self.host.append(token)
+                self.gap = False
+                return
+        self.words.append(token)
+
+    def _glued(self, at: int) -> bool:
+        """Is the character before this one a letter of a word?"""
+        return at > 0 and self.value[at - 1:at] not in b'"<>@,:;()[].' and not self.value[at - 1:at].isspace()
+
+    def _quote(self) -> None:
+        """A quote that nothing closes: it may end before an angle, or is none."""
+        start = self.at - 1
+        if self._glued(start):
+            self.words.append(b'"')
+            return
+        self.tokens = _TOKEN_WITHOUT_QUOTES
+        name = _OPEN_NAME.match(self.value, self.at) if self.host is None and not self.angle else None
+        if name is None:
+            self._blank()
+        else:
+            self.at = name.end()
+            self.words.append(b'"%s"' % name[0].rstrip())
+
+    def _parenthesis(self) -> None:
+        if self.comments is None:
+            self.comments = comments(self.value)
+        start = self.at - 1
+        end = self.comments.get(start)
+        if end is not None:
+            self.comment = self.comment or self.value[start + 1:end - 1].strip()
+            self.at = end
+        self._blank()
+
+    def _comma(self) -> None:
+        self._finish()
+        self.behind_group = False
+
+    def _semicolon(self) -> None:
+        self._finish()
+        if self.in_group:
+            self._end_group()
+            self.behind_group = True
+
+    def _colon(self) -> None:
+        if self.host is not None and not self.local and not self.angle:
+            self._fresh()                      # a route without an angle
+        elif self.host is not None or self.angle:
+            self._word(b":")
+        else:
+            name = _text(self.words)
+            self.words = []
+            if name.lower() == b"mailto":
+                return
+            if name or not self.in_group:
+                self._flush()
+                if self.in_group:
+                    self._end_group()          # its end is missing
+                self._fresh()
+                self.found.append((None, None, name, None))
+                self.in_group = True
+                self.behind_group = False
+
+    def _at(self) -> None:
+        if self.host is not None and not self.joint:
+            self.local += (b"@", *self.host)   # a@b@c: the last one parts
+            self.host = []
+            self.gap = False
+            return
+        if self.host is not None:              # a@b. c@d
+            behind = self.host[self.joint:]
+            del self.host[self.joint:]
+            self._end_host()
+            self.words = behind
+        self.angle = self.angle and self.pending is None   # a second one in it: its end is missing
+        self._flush()
+        if self.angle:
+            self.local = self.words
+        else:
+            start = _local_part(self.words)
+            self.name = _text(self.words[:start])
+            self.local = self.words[start:]
+        self.words = []
+        self.host = []
+        self.gap = False
+        self.joint = 0
+
+    def _open(self) -> None:
+        self._end_host()
+        words = _text(self.words)
+        first = next((word for word in self.words if word != b" "), b"a")
+        pending = self.pending
+        if pending is not None and pending.bare and not self.angle and first[:1].islower():
+            # a@b <c@d>, a@b via List <c@d>: it is part of the name, which else begins anew
+            words = b" ".join(filter(None, (pending.name, pending.local + b"@" + pending.host, words)))
+            self.pending = None
+        self._flush()
+        if not self.angle or words:
+            self.name = words
+        self.words = []
+        self.angle = True
+        route = _ROUTE.match(self.value, self.at)
+        if route is not None:
+            self.route = b"".join(route[1].split())
+        match = route or _MAILTO.match(self.value, self.at)
+        if match is not None:
+            self.at = match.end()
+
+    def _close(self) -> None:
+        self._end_host()
+        if self.angle:
+            self._end_angle()
+        self.angle = False
+
+    # -- addresses
+
+    def _end_host(self) -> None:
+        """The address with an "@" is complete."""
+        if self.host is None:
+            return
+        local, host = _text(self.local), b"".join(self.host)
+        if local or self.name:
+            self.pending = _Pending(self.name, self.route, local, host, not self.angle)
+        self.name = b""
+        self.route = None
+        self.local = []
+        self.host = None
+        self.gap = False
+        self.joint = 0
+        self.words = []
+
+    def _end_angle(self) -> None:
+        """Of an angle without "@" what is in it is the mailbox."""
+        if self.pending is None:
+            self.pending = _Pending(self.name, self.route, _text(self.words), b"", bare=False)
+            self.name = b""
+            self.route = None
+        self.words = []
+
+    def _flush(self, words: bytes = b"") -> None:
+        """Take the address that is pending; ``words`` stand behind it."""
+        pending = self.pending
+        if pending is not None:
+            self.found.append((pending.name or self.comment or words or None, pending.route, pending.local,
+                               pending.host))
+            self.pending = None
+            self.comment = b""
+
+    def _finish(self) -> None:
+        """A separator, or the end."""
+        self._end_host()
+        if self.angle:
+            self._end_angle()
+        words = _text(self.words)
+        if self.pending is not None:
+            self._flush(words)
+        elif words and not self.behind_group:
+            self.found.append((self.comment or None, None, words, b""))
+        self._fresh()
+
     def _end_group(self) -> None:
         self.found.append((None, None, None, None))
         self.in_group = False
 
-    def _comment(self) -> bytes:
-        depth, text = 1, []
-        while self.at < len(self.tokens):
-            token = self.tokens[self.at]
-            self.at += 1
-            depth += (token == b"(") - (token == b")")
-            if not depth:
+
+def _local_part(words: list[bytes]) -> int:
+    """Where in the words before an "@" the mailbox begins; what stands before it is a name."""
+    at = len(words)
+    while at and words[at - 1] == b" ":
+        at -= 1
+    while at:
+        at -= 1
+        if at and words[at - 1] == b" ":
+            before = at - 1
+            while before and words[before - 1] == b" ":
+                before -= 1
+            if not before or not (words[at].startswith(b".") or words[before - 1] == b"."):
                 break
-            text.append(token)
-        return b"".join(text).strip()
-
-    def _angle(self) -> None:
-        """<route:local@domain>"""
-        inner = []
-        while self.at < len(self.tokens):
-            token = self.tokens[self.at]
-            self.at += 1
-            if token == b">":
-                break
-            if not token.isspace():
-                inner.append(token)
-        route = None
-        if inner[:1] == [b"@"] and b":" in inner:
-            colon = inner.index(b":")
-            route = b"".join(inner[:colon])
-            inner = inner[colon + 1:]
-        if b"@" in inner:
-            split = len(inner) - 1 - inner[::-1].index(b"@")
-            self.angle = route, self._spec(inner[:split]), b"".join(inner[split + 1:])
-        else:
-            self.angle = route, self._spec(inner), None
-
-    @staticmethod
-    def _spec(words: list[bytes]) -> bytes:
-        return b"".join(_unquote(word) if word.startswith(b'"') else word for word in words).strip()
-
-    def _phrase(self) -> bytes | None:
-        text = b"".join(_unquote(word) if word.startswith(b'"') else word for word in self.words)
-        text = b" ".join(text.split()) if b'"' not in b"".join(self.words) else text.strip()
-        return text or None
-
-    def _finish(self) -> None:
-        comment = self.comments[0] if self.comments else None
-        if self.angle is not None:
-            route, mailbox, host = self.angle
-            name = self._phrase()
-            if name is None and self.local is not None or self.local is not None:      # "a@b <c@d>"
-                name = self.local + b"@" + b"".join(self.domain)
-            self.found.append((name or comment, route, mailbox, host if host is not None else b""))
-        elif self.local is not None:
-            self.found.append((comment, None, self.local, b"".join(self.domain)))
-        else:
-            mailbox = self._spec(self.words)
-            if mailbox:
-                self.found.append((comment, None, mailbox, b""))
-        self._fresh()
+            at = before
+    return at

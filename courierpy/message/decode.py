@@ -1,9 +1,8 @@
-"""Encoded words, charsets, transfer encodings.  RFC 2047, RFC 2045, RFC 2231."""
+"""Encoded words, charsets, transfer encodings.  RFC 2047, RFC 2045."""
 from __future__ import annotations
 
 import re
 from binascii import Error, a2b_base64, a2b_qp, b2a_base64
-from urllib.parse import unquote_to_bytes
 
 from courierpy.message import charsets
 from courierpy.message.charsets import charset_text
@@ -137,11 +136,3 @@ def html_text(text: str, blanks: bool = False) -> str:
             return unescape(" ".join([*kept, text[hides.end():]]))
         at = shows.end()
     return unescape(" ".join(kept + _TAG.split(text[at:])))
-
-
-def extended(value: bytes) -> tuple[str, bytes]:
-    """RFC 2231 4: charset'language'percent-encoded -> (charset, octets)."""
-    parts = value.split(b"'", 2)
-    if len(parts) == 3:
-        return parts[0].decode("ascii", "replace"), unquote_to_bytes(parts[2])
-    return "", unquote_to_bytes(value)

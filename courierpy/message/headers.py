@@ -20,7 +20,7 @@ _NAME = re.compile(rb"[!-9;-~]+")
 _TOLD = re.compile(
     rb"\n(?=[BCDFIMRST])(date|subject|from|sender|reply-to|to|cc|bcc|in-reply-to|message-id|content-"
     rb"(?:type|transfer-encoding|id|description|disposition|language|location|md5))" + _VALUE, re.I)
-_LISTS = frozenset((b"to", b"cc", b"bcc"))
+_LISTS = frozenset((b"from", b"sender", b"reply-to", b"to", b"cc", b"bcc"))
 
 
 def wire_form(data: bytes) -> bytes:
@@ -66,19 +66,20 @@ def fields(header: bytes) -> list[tuple[bytes, bytes]]:
 def told(header: bytes) -> dict[bytes, bytes]:
     """Lower-case name -> value of the fields that ENVELOPE and BODYSTRUCTURE tell.
 
-    The first of a name counts; the values of a repeated To, Cc or Bcc are joined.
+    The first of a name that says something counts.  The addresses of all count: the values
+    of a repeated field of them are joined with LF, which no value holds.
     """
     found: dict[bytes, bytes] = {}
     more: dict[bytes, list[bytes]] = {}
     for name, value in _TOLD.findall(header):
         name = name.lower()
-        if name not in found:
+        if not found.get(name):
             found[name] = (unfold(value) if CR in value or LF in value or NUL in value
                            else value.strip(b" \t"))
         elif name in _LISTS:
             more.setdefault(name, [found[name]]).append(unfold(value))
     for name, values in more.items():
-        found[name] = b", ".join(values)
+        found[name] = b"\n".join(filter(None, values))
     return found
 
 

@@ -139,12 +139,13 @@ class Message:
         """The part before the ``@`` of the first address in a field; "" without one."""
         for value in self.header(name):
             found = address.parse(value)
-            return charset_text(found[0][2] or b"", "") if found else ""
+            if found:
+                return charset_text(found[0][2] or b"", "")
         return ""
 
     def base_subject(self) -> tuple[str, bool]:
         """(collation key of the base subject, is it one of a reply or forward).  RFC 5256 2.1."""
-        for value in self.header(b"subject"):
+        for value in filter(None, self.header(b"subject")):
             text, reply = subject.base(decode.words(value))
             return key(text), reply
         return "", False
@@ -170,7 +171,7 @@ class Message:
     def _date(self) -> bytes | None:
         if self._known is not None:
             return self._known.get(b"date")
-        return next(iter(self.header(b"date")), None)
+        return next(filter(None, self.header(b"date")), None)
 
     # -- what is told
 

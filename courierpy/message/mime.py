@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 
-from courierpy.message import headers
-from courierpy.message.decode import extended, transfer
+from courierpy.message import headers, parameters
+from courierpy.message.decode import transfer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,13 +18,6 @@ if TYPE_CHECKING:
 
     from courierpy.system.settings import Settings
 
-_TOKEN = re.compile(rb"[^\s()<>@,;:\\\"/\[\]?=]+")
-_TYPE = re.compile(rb"\s*([^\s()<>@,;:\\\"/\[\]?=]+)\s*/\s*([^\s()<>@,;:\\\"/\[\]?=]+)")
-_PARAM = re.compile(rb"""[\s;]*([^\s=;"]+)\s*=\s*("(?:[^"\\]|\\.)*"?|[^;]*)""", re.S)
-# the same where nothing needs a second look; the last group is the rest that may
-_PLAIN = re.compile(rb"""[\s;]*([^\s=;"*]+)\s*=\s*(?:"([^"\\]*)"|([^\s;"()]+))\s*(?:;|\Z)|(.+)""", re.S)
-_COMMENT = re.compile(rb"\((?:[^()\\]|\\.)*\)")
-_ESCAPE = re.compile(rb"\\(.)", re.S)
 _LINE = re.compile(rb"--([^\r\n]*)\r?\n?")
 _ENCODINGS = frozenset((b"7bit", b"8bit", b"binary", b"base64", b"quoted-printable"))
 
@@ -80,19 +73,12 @@ class Part:
 
     def _content_type(self, default: bytes) -> None:
         value = self.known.get(b"content-type")
-        match = _TYPE.match(default if value is None else value)
         self.boundary = b""
-        if match is None:
-            self.kind, self.subkind = b"text", b"plain"
-            self.params: list[tuple[bytes, bytes]] = []
-            return
-        self.kind, self.subkind = match[1].lower(), match[2].lower()
-        if value is None:
-            self.params = [(b"charset", b"us-ascii")] if self.kind == b"text" else []
-            return
-        self.params = parameters(value[match.end():])
-        if self.kind == b"multipart":
-            self.boundary = next((text for name, text in self.params if name == b"boundary"), b"").rstrip()
+        self.kind, self.subkind, self.params = parameters.content_type(default if value is None else value)
+        if value is None and self.kind == b"text":
+            self.params = [(b"charset", b"us-ascii")]
+        elif self.kind == b"multipart":
+            self.boundary = parameters.find(self.params, b"boundary").rstrip()
 
     def field(self, name: bytes) -> bytes | None:
         """The first field of this (lower-case) name, one of those that are told."""
@@ -115,14 +101,12 @@ class Part:
         lowered = value.lower()
         if lowered in _ENCODINGS:
             return lowered
-        match = _TOKEN.search(_COMMENT.sub(b"", value))
-        return match[0].lower() if match else b"7bit"
+        return parameters.word(value) or b"7bit"
 
     @property
     def charset(self) -> str:
         """As it is named, or ""."""
-        value = next((text for name, text in self.params if name == b"charset"), b"")
-        return value.decode("ascii", "replace")
+        return parameters.find(self.params, b"charset").decode("ascii", "replace")
 
     def octets(self) -> bytes:
         """The content, its transfer encoding undone."""
@@ -135,58 +119,6 @@ class Part:
             part = stack.pop()
             yield part
             stack.extend(reversed(part.children))
-
-
-def parameters(text: bytes) -> list[tuple[bytes, bytes]]:
-    """``; name=value`` pairs, names in lower case; RFC 2231 pieces joined and decoded to UTF-8."""
-    found = _PLAIN.findall(text)
-    if found and found[-1][3]:
-        return _any_parameters(text)
-    return [(name.lower(), quoted or value) for name, quoted, value, _ in found]
-
-
-def _any_parameters(text: bytes) -> list[tuple[bytes, bytes]]:
-    plain: list[tuple[bytes, bytes]] = []
-    pieces: dict[bytes, list[tuple[int, bool, bytes]]] = {}
-    at = 0
-    while at < len(text):
-        match = _PARAM.match(text, at)
-        if match is None:
-            at = text.find(b";", at) + 1 or len(text)      # a word without a value is passed over
-            continue
-        at = match.end()
-        name, value = match[1].lower(), match[2]
-        if value.startswith(b'"'):
-            value = _ESCAPE.sub(rb"\1", value[1:-1] if len(value) > 1 and value.endswith(b'"')
-                                else value[1:])
-        else:
-            value = _COMMENT.sub(b"", value).strip()
-        star = re.fullmatch(rb"([^*]+)(?:\*(\d{1,4}))?(\*?)", name)
-        if star and (star[2] or star[3]):
-            if star[1] not in pieces:
-                plain.append((star[1], b""))
-            pieces.setdefault(star[1], []).append((int(star[2] or 0), bool(star[3]), value))
-        else:
-            plain.append((name, value))
-    return [(name, _join(pieces[name]) if name in pieces else value) for name, value in plain]
-
-
-def _join(pieces: list[tuple[int, bool, bytes]]) -> bytes:
-    charset = ""
-    octets = []
-    for number, encoded, value in sorted(pieces, key=lambda piece: piece[0]):
-        if encoded and not number:
-            charset, value = extended(value)
-        elif encoded:
-            value = extended(b"''" + value)[1]
-        octets.append(value)
-    joined = b"".join(octets)
-    if charset and charset.lower() not in ("utf-8", "us-ascii"):
-        try:
-            return joined.decode(charset, "replace").encode()
-        except (LookupError, ValueError):
-            pass
-    return joined
 
 
 def parse(data: bytes, limits: Limits = DEFAULT) -> Part:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from courierpy.message import address, decode, mime, values
+from courierpy.message import address, decode, parameters, values
 from courierpy.message.headers import CR
 
 TYPE_CHECKING = False
@@ -53,11 +53,11 @@ def envelope(known: Mapping[bytes, bytes], utf8: bool) -> bytes:
     get = known.get
     sender = _people(get(b"from"), utf8) or b"NIL"
     return b"(%s %s %s %s %s %s %s %s %s %s)" % (
-        text(get(b"date") or None, utf8), text(get(b"subject") or None, utf8), sender,
+        text(get(b"date"), utf8), text(get(b"subject"), utf8), sender,
         _people(get(b"sender"), utf8) or sender, _people(get(b"reply-to"), utf8) or sender,
         _people(get(b"to"), utf8) or b"NIL", _people(get(b"cc"), utf8) or b"NIL",
-        _people(get(b"bcc"), utf8) or b"NIL", text(get(b"in-reply-to") or None, utf8),
-        text(get(b"message-id") or None, utf8))
+        _people(get(b"bcc"), utf8) or b"NIL", text(get(b"in-reply-to"), utf8),
+        text(get(b"message-id"), utf8))
 
 
 def _people(value: bytes | None, utf8: bool) -> bytes | None:
@@ -178,12 +178,11 @@ def _extension(part: Part, utf8: bool) -> bytes:
     get = part.known.get
     disposition = language = b"NIL"
     raw = get(b"content-disposition")
-    if raw:
-        word, _, rest = raw.partition(b";")
-        disposition = b"(%s %s)" % (text(word.strip().lower() or b"attachment", utf8),
-                                    _pairs(mime.parameters(b";" + rest), utf8))
+    told = parameters.disposition(raw) if raw else None
+    if told is not None:
+        disposition = b"(%s %s)" % (text(told[0], utf8), _pairs(told[1], utf8))
     raw = get(b"content-language")
     if raw:
-        tags = [text(tag.strip(), utf8) for tag in raw.split(b",") if tag.strip()]
+        tags = [text(tag, utf8) for tag in parameters.languages(raw)]
         language = _listed(tags) if len(tags) > 1 else b"".join(tags) or b"NIL"
     return b"%s %s %s" % (disposition, language, text(get(b"content-location"), utf8))

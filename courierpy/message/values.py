@@ -5,7 +5,7 @@ is the plain statement of what the reply says.
 """
 from __future__ import annotations
 
-from courierpy.message import address, decode, mime
+from courierpy.message import address, decode, parameters
 from courierpy.message.headers import wire_form
 from courierpy.model.section import Run
 
@@ -26,7 +26,7 @@ def text(value: bytes | None, utf8: bool) -> bytes | None:
 def envelope(known: Mapping[bytes, bytes], utf8: bool) -> tuple[object, ...]:
     """RFC 9051 7.5.2, of the fields that ``headers.told`` found."""
     def one(name: bytes) -> bytes | None:
-        return text(known.get(name) or None, utf8)
+        return text(known.get(name), utf8)
 
     def people(name: bytes) -> tuple[object, ...] | None:
         value = known.get(name)
@@ -102,14 +102,8 @@ def _leaf(part: Part, data: bytes, done: dict[int, tuple[object, ...]], extended
 
 def _extension(part: Part, utf8: bool) -> tuple[object, ...]:
     """disposition, language, location."""
-    disposition: tuple[object, ...] | None = None
-    raw = part.field(b"content-disposition")
-    if raw:
-        word, _, rest = raw.partition(b";")
-        disposition = (text(word.strip().lower() or b"attachment", utf8),
-                       pairs(mime.parameters(b";" + rest), utf8))
-    language: object = None
-    tags = [tag.strip() for tag in (part.field(b"content-language") or b"").split(b",") if tag.strip()]
-    if tags:
-        language = text(tags[0], utf8) if len(tags) == 1 else tuple(text(tag, utf8) for tag in tags)
+    told = parameters.disposition(part.field(b"content-disposition") or b"")
+    disposition = None if told is None else (text(told[0], utf8), pairs(told[1], utf8))
+    tags = [text(tag, utf8) for tag in parameters.languages(part.field(b"content-language") or b"")]
+    language: object = tuple(tags) if len(tags) > 1 else (tags or [None])[0]
     return disposition, language, text(part.field(b"content-location"), utf8)

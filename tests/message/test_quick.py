@@ -13,7 +13,7 @@ from courierpy.message import (
     address,
     decode,
     headers,
-    mime,
+    parameters,
     rendered,
 )
 from courierpy.message import (
@@ -23,6 +23,7 @@ from courierpy.message import (
     searchtext as folded,
 )
 from courierpy.message.collation import fold, key
+from courierpy.message.lexical import masked
 from courierpy.message.message import Message, wire_form
 from courierpy.message.mime import Limits
 from courierpy.model.section import Section
@@ -34,7 +35,7 @@ def joined(*pieces: bytes, size: int = 20) -> st.SearchStrategy[bytes]:
 
 
 ADDRESSES = joined(b"ann", b"bob ", b"  ", b"\t", b'"', b'"A, B" ', b"\\", b"<", b">", b"<a@b>", b"c@d",
-                   b"@", b",",
+                   b"@", b",", b"e.", b".",
                    b", ", b"(x)", b"(", b":", b";", b"[1.2]", b"\xc3\xa9", b"=?utf-8?q?x?=")
 
 
@@ -49,14 +50,16 @@ def test_usual_addresses(value: bytes) -> None:
 
 PARAMETERS = joined(b"; ", b";", b"a=b", b"charset=utf-8", b'name="a b"', b'""', b"name=", b'"', b"\\",
                     b" ", b"\t", b"=",
-                    b"a*=x''%e9", b"a*0=b", b"(c)", b"(", b"A=B; ", b'; B="c"; ')
+                    b"a*=x''%e9", b"a*0=b", b"a*1*=%c3", b"(c)", b"(", b")", b"A=B; ", b'; B="c"; ', b",",
+                    b":", b"\\")
 
 
 @settings(max_examples=400)
 @given(PARAMETERS)
 @example(b'; charset="utf-8"; format=flowed')
 def test_plain_parameters(text: bytes) -> None:
-    assert mime.parameters(text) == mime._any_parameters(text)
+    assert parameters.parameters(text) == parameters._joined(
+        list(parameters._Parameters(text, 0, masked(text))))
 
 
 @given(st.binary(max_size=40) | st.binary(min_size=4090, max_size=4100), st.booleans())
