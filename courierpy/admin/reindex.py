@@ -125,7 +125,7 @@ class Reindex:
         bar = Bar(name)
         done = unreadable = 0
         try:
-            uids = folder.scan(readonly=True).uids
+            uids = folder.scan(readonly=True).messages.uids
             recall = Recall(folder, self.limits)
             sample = uids[-SAMPLE:]
             slow = self._times(recall, sample, live=True) if measured else []

@@ -19,8 +19,8 @@ from courierpy.imap.session import Selected
 from courierpy.maildir.errors import StoreError
 from courierpy.maildir.formats.keywordlist import DIRECTORY
 from courierpy.maildir.mailbox import Folder
-from courierpy.model.messages import Snapshot
-from courierpy.model.uidset import NO_UIDS, UidSet, runs
+from courierpy.model.messages import NO_MESSAGES, Messages, Snapshot
+from courierpy.model.uidset import NO_UIDS, UidSet
 from courierpy.system import log
 from courierpy.system.conn import Gone
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from courierpy.imap.session import Session
 
-MAGIC = b"courierpy 2\n"       # another version of what is known gets another one
+MAGIC = b"courierpy 3\n"       # another version of what is known gets another one
 LIMIT = 64 * 1024 * 1024       # octets of a record
 ANSWER = 1.0                   # seconds that the keeper has to answer
 HAND_OVER = 5.0                # seconds for what follows
@@ -47,12 +47,12 @@ class Damaged(Exception):
 
 class Known:
     """What a session knows, apart from its folder's content.  ``started``: on the monotonic
-    clock.  ``uids``, ``flags``, ``keywords``, ``told_recent`` are the view's, ``recent`` and
-    ``words`` those of Selected (its ``keywords``); ``name`` is None when no mailbox is selected."""
+    clock.  ``messages``, ``told_recent`` are the view's, ``recent`` and ``words`` those of
+    Selected (its ``keywords``); ``name`` is None when no mailbox is selected."""
 
-    __slots__ = ("body", "cwd", "enabled", "environ", "errors", "flags", "headers", "keywords", "name",
-                 "path", "rcvd", "readonly", "recent", "sent", "started", "tag", "told_recent", "uidnext",
-                 "uids", "uidvalidity", "words")
+    __slots__ = ("body", "cwd", "enabled", "environ", "errors", "headers", "messages", "name", "path",
+                 "rcvd", "readonly", "recent", "sent", "started", "tag", "told_recent", "uidnext",
+                 "uidvalidity", "words")
 
     def __init__(self) -> None:
         self.started = 0.0
@@ -65,9 +65,7 @@ class Known:
         self.path = ""
         self.readonly = False
         self.uidvalidity = self.uidnext = 0
-        self.uids: array.array[int] = array.array("I")
-        self.flags = b""
-        self.keywords: dict[int, frozenset[bytes]] = {}
+        self.messages = NO_MESSAGES
         self.words: list[bytes] = []
         self.told_recent = NO_UIDS
         self.recent = NO_UIDS
@@ -89,13 +87,9 @@ def pack(known: Known) -> bytes:
     numbers = _NUMBERS.pack(known.started, known.rcvd, known.sent, known.headers, known.body, known.errors,
                             bits)
     if known.name is not None:
-        sets = sorted(set(known.keywords.values()), key=sorted)
-        number = {words: index for index, words in enumerate(sets)}
         parts += [_FOLDER.pack(known.uidvalidity, known.uidnext),
                   known.name.encode("utf-8", "surrogateescape"), os.fsencode(known.path),
-                  _runs(runs(known.uids)), bytes(known.flags), _list(known.words),
-                  _list(_list(sorted(words)) for words in sets),
-                  b"".join(_RUN.pack(uid, number[words]) for uid, words in sorted(known.keywords.items())),
+                  known.messages.pack(), _list(known.words),
                   _runs(known.told_recent.runs), _runs(known.recent.runs)]
     return MAGIC + zlib.compress(numbers + _list(parts), 1)
 
@@ -120,7 +114,7 @@ def _unpack(data: bytes) -> Known:
     (known.started, known.rcvd, known.sent, known.headers, known.body, known.errors,
      bits) = _NUMBERS.unpack_from(data)
     parts = _parts(data[_NUMBERS.size:])
-    if len(parts) != (14 if bits & _SELECTED else 4) or bits > 3:
+    if len(parts) != (11 if bits & _SELECTED else 4) or bits > 3:
         raise ValueError("parts")
     known.tag, known.cwd = parts[:2]
     if not known.tag or not known.tag.isascii() or len(known.tag.split()) != 1 or b"\0" in known.cwd:
@@ -136,16 +130,13 @@ def _unpack(data: bytes) -> Known:
         known.uidvalidity, known.uidnext = _FOLDER.unpack(parts[4])
         known.name = parts[5].decode("utf-8", "surrogateescape")
         known.path = os.fsdecode(parts[6])
-        known.flags = parts[8]
-        known.uids = _numbers(parts[7], len(known.flags))
-        if len(known.uids) != len(known.flags) or not known.path or "\0" in known.path:
-            raise ValueError("columns")
-        known.words = _parts(parts[9])
-        sets = [frozenset(_parts(words)) for words in _parts(parts[10])]
-        known.keywords = {uid: sets[number] for uid, number in _RUN.iter_unpack(parts[11])}
-        known.told_recent, known.recent = UidSet(_pairs(parts[12])), UidSet(_pairs(parts[13]))
-        if known.told_recent.within(known.uids) != known.told_recent \
-                or not set(known.keywords).issubset(known.uids):
+        known.messages = Messages.unpack(parts[7])
+        if not known.path or "\0" in known.path:
+            raise ValueError("path")
+        known.words = _parts(parts[8])
+        known.told_recent, known.recent = UidSet(_pairs(parts[9])), UidSet(_pairs(parts[10]))
+        if known.told_recent.within(known.messages.uids) != known.told_recent \
+                or not set(known.messages.keywords).issubset(known.messages.uids):
             raise ValueError("UIDs")
     return known
 
@@ -187,16 +178,6 @@ def _pairs(data: bytes) -> list[tuple[int, int]]:
     return found
 
 
-def _numbers(data: bytes, limit: int) -> array.array[int]:
-    """The UIDs of the runs, ``limit`` at most."""
-    found = array.array("I")
-    for first, last in _pairs(data):
-        if last - first >= limit - len(found):
-            raise ValueError("UIDs")
-        found.extend(range(first, last + 1))
-    return found
-
-
 # -- a session
 
 def know(session: Session, tag: bytes, started: float) -> Known:
@@ -214,8 +195,7 @@ def know(session: Session, tag: bytes, started: float) -> Known:
         known.readonly, known.words, known.recent = selected.readonly, selected.keywords, selected.recent
         known.uidvalidity, known.uidnext = selected.snapshot.uidvalidity, selected.snapshot.uidnext
         view = selected.view
-        known.uids, known.flags, known.keywords = view.uids, bytes(view.flags), view.keywords
-        known.told_recent = view.recent
+        known.messages, known.told_recent = view.messages, view.recent
     return known
 
 
@@ -228,8 +208,7 @@ def restore(session: Session, known: Known) -> None:
     # not opened as for SELECT: what is missing of it is not made again
     folder = Folder(session.folders, known.name, known.path)
     folder.join()
-    snapshot = Snapshot(known.uidvalidity, known.uidnext, known.uids, known.flags, known.keywords,
-                        known.told_recent)
+    snapshot = Snapshot(known.uidvalidity, known.uidnext, known.messages, known.told_recent)
     selected = session.selected = Selected(folder, snapshot, known.readonly)
     selected.keywords, selected.recent = known.words, known.recent
 

@@ -13,8 +13,9 @@ from courierpy.imap.commands import LEAVES_FOLDER, READS, SELECTED, USES_SEQ, WR
 from courierpy.imap.grammar import lines
 from courierpy.imap.grammar.args import Args
 from courierpy.imap.grammar.framer import Frame, Framer, LiteralAhead, TooLong
-from courierpy.imap.view import View, keywords_used
+from courierpy.imap.view import View
 from courierpy.maildir import errors as store
+from courierpy.model.messages import keywords_used
 from courierpy.model.replies import Bad, Bye, No
 from courierpy.system import log
 from courierpy.system.conn import Gone, TimedOut
@@ -78,7 +79,7 @@ class Selected:
         self.snapshot = snapshot
         self.readonly = readonly
         self.view = View.of(snapshot)
-        self.keywords = keywords_used(snapshot.keywords)
+        self.keywords = keywords_used(snapshot.messages.keywords)
         self.recent = snapshot.recent
         self.rights = ALL_RIGHTS
         self.behind = False

@@ -11,12 +11,9 @@ EXPUNGE is withheld while a command that uses sequence numbers runs.
 """
 from __future__ import annotations
 
-from bisect import bisect_left
-
 from courierpy.imap import ext
 from courierpy.imap.grammar import lines, out
-from courierpy.imap.view import compare, keywords_used
-from courierpy.model.flags import NO_KEYWORDS
+from courierpy.model.messages import keywords_used
 from courierpy.model.replies import Bye
 
 TYPE_CHECKING = False
@@ -25,9 +22,7 @@ if TYPE_CHECKING:
 
     from courierpy.imap.session import Selected, Session
     from courierpy.imap.view import View
-    from courierpy.model.messages import Snapshot
-
-    State = tuple[int, frozenset[bytes]]       # flag bits and keywords of a message
+    from courierpy.model.messages import Messages, State
 
 SYSTEM_FLAGS = b"\\Draft \\Answered \\Flagged \\Deleted \\Seen"
 
@@ -116,39 +111,34 @@ class FlagsChanged(Update):
 
 # -- what is to be said
 
-def updates(view: View, snapshot: Snapshot, *, expunges: bool, flags_of_new: bool = False) -> list[Update]:
-    """What a client that knows ``view`` is to hear of ``snapshot``.  Pure.
+def updates(known: Messages, now: Messages, *, expunges: bool, flags_of_new: bool = False) -> list[Update]:
+    """What a client that knows the messages ``known`` is to hear of those that are there ``now``.  Pure.
 
     ``expunges``: EXPUNGE may be sent.  ``flags_of_new``: FETCH (FLAGS) of new messages too, as in
     real-time IDLE.  Raises Bye when new messages have UIDs among those that were told.
     """
-    changes = compare(view, snapshot)
+    changes = now.changed_since(known)
     if not changes:
         return []
-    if changes.new and view.uids and changes.new[0] < view.uids[-1]:
+    if changes.new and known.uids and changes.new[0] < known.uids[-1]:
         raise Bye("The mailbox was renumbered, please open it again.", b"UNAVAILABLE")
-    said: list[Update] = [NewKeywords(keywords_used(snapshot.keywords))]
+    said: list[Update] = [NewKeywords(keywords_used(now.keywords))]
     if changes.gone and expunges:
         said.append(Expunged(changes.gone))
     # sequence numbers grow at the end only, so this is legal even while messages that
     # are gone stay in the view
-    arrived = {uid: state_of(snapshot, uid) for uid in changes.new}
+    arrived = {uid: now.state(uid) for uid in changes.new}
     if arrived:
         said.append(Arrived(arrived))
     if arrived or changes.gone and expunges:
         said.append(Sizes())
-    changed = {uid: state_of(snapshot, uid) for uid in changes.changed}
+    changed = {uid: now.state(uid) for uid in changes.changed}
     if flags_of_new:
         changed.update(arrived)
     if changed:
         said.append(FlagsChanged(changed))
     said.append(KeywordsLeft())
     return said
-
-
-def state_of(snapshot: Snapshot, uid: int) -> State:
-    """Flags and keywords of a message that is there."""
-    return snapshot.flags[bisect_left(snapshot.uids, uid)], snapshot.keywords.get(uid, NO_KEYWORDS)
 
 
 def tell(session: Session, *, expunges: bool, flags_of_new: bool = False) -> None:
@@ -167,11 +157,12 @@ def tell(session: Session, *, expunges: bool, flags_of_new: bool = False) -> Non
         return
     selected.snapshot = snapshot
     selected.recent_from(snapshot)
-    write(session, updates(selected.view, snapshot, expunges=expunges, flags_of_new=flags_of_new))
+    view, now = selected.view, snapshot.messages
+    write(session, updates(view.messages, now, expunges=expunges, flags_of_new=flags_of_new))
     # what is gone and was not told stays in the view, which then is longer
-    selected.behind = len(selected.view) > len(snapshot.uids)
+    selected.behind = len(view) > len(now)
     if not selected.behind:
-        selected.view.share(snapshot)
+        view.messages = now            # the same columns, once in memory
         selected.folder.told()
 
 
@@ -194,14 +185,12 @@ def _lines(session: Session, selected: Selected, update: Update) -> bytes:
     """What the client hears of one update, which the view has from now on."""
     view = selected.view
     if isinstance(update, FlagsChanged):
-        for uid, state in update.states.items():
-            view.set(view.seq(uid), *state)
+        view.messages = view.messages.changed(update.states)
         return b"".join([update.line(view, uid) for uid in update.states if uid not in update.silent])
     if isinstance(update, Expunged):
         return update.lines(view.expunge(update.uids))
     if isinstance(update, Arrived):
-        for uid, state in update.states.items():
-            view.add(uid, *state)
+        view.messages = view.messages.extended(update.states)
         view.recent |= selected.recent.within(list(update.states))
         return b""
     if isinstance(update, Sizes):

@@ -28,7 +28,7 @@ from courierpy.maildir.names import MAX_NAME, base, in_order
 from courierpy.maildir.numbers import Numbering
 from courierpy.maildir.watch import Heard, Refused, Watch
 from courierpy.model.flags import SEEN
-from courierpy.model.messages import Snapshot
+from courierpy.model.messages import Messages, Snapshot
 from courierpy.model.uidset import NO_UIDS, UidSet
 from courierpy.system import log
 
@@ -147,7 +147,7 @@ class Scanner(Numbering):
             self._looked = looked
             if self._snapshot.recent:
                 # recent is told once, to the scan that found it
-                self._snapshot = with_recent(self._snapshot, NO_UIDS)
+                self._snapshot = self._snapshot.with_recent(NO_UIDS)
             return self._snapshot
         # most changes need no number: a look without the lock will do, or will do as
         # soon as the session that holds it has numbered what is new
@@ -197,7 +197,7 @@ class Scanner(Numbering):
     def _quiet(self) -> bool:
         """Is everything as at the last look, and in the snapshot?"""
         if self._fresh or self._owed or self._snapshot is None or self.held is None \
-                or self.held.database.uids is not self._snapshot.uids:
+                or self.held.database.uids is not self._snapshot.messages.uids:
             return False
         if self._watch is None:
             if self._stamps is not None and self._stamps == self._stamp():
@@ -293,8 +293,8 @@ class Scanner(Numbering):
             if again is None or not columns.head.stamps.same_but_new(again):
                 return None
             self._heard.everything, self._heard.new = False, True
-        self.held = Held(columns.database, bytearray(columns.flags), columns.odd)
-        self.words, self._keywords_at = columns.keywords, stamps.keywords
+        self.held = Held(columns.database, bytearray(columns.messages.flags), columns.odd)
+        self.words, self._keywords_at = dict(columns.messages.keywords), stamps.keywords
         self._disk = stamps.database
         return self._by_events(locked=False) if self._watch is not None else True
 
@@ -497,17 +497,14 @@ class Scanner(Numbering):
         if self.departed:
             for uid in self.departed:
                 self.words.pop(uid, None)
-        flags = bytes(self.held.flags)
-        words = self.words
+        messages = Messages(database.uids, bytes(self.held.flags), dict(self.words))
         if before is not None and before.uidvalidity == database.uidvalidity \
-                and before.uidnext == database.uidnext and before.uids == database.uids \
-                and before.flags == flags and before.keywords == words:
-            database.uids = before.uids
+                and before.uidnext == database.uidnext and before.messages == messages:
+            database.uids = before.messages.uids
             if recent != before.recent:
-                self._snapshot = with_recent(before, recent)
+                self._snapshot = before.with_recent(recent)
             return
-        self._snapshot = Snapshot(database.uidvalidity, database.uidnext, database.uids, flags, dict(words),
-                                  recent)
+        self._snapshot = Snapshot(database.uidvalidity, database.uidnext, messages, recent)
         self._unsaved = True
 
     def _serve_what_is_numbered(self, why: StoreError) -> None:
@@ -573,17 +570,12 @@ class Scanner(Numbering):
     def _columns(self, stamps: Stamps, fine: bool) -> Columns:
         assert self.held is not None
         held = self.held
-        flags = bytes(held.flags)
-        unseen = flags.translate(_UNSEEN)
-        head = Head(stamps, held.database.uidvalidity, held.database.uidnext, len(flags), unseen.count(1),
+        messages = Messages(held.database.uids, bytes(held.flags), self.words)
+        unseen = messages.flags.translate(_UNSEEN)
+        head = Head(stamps, held.database.uidvalidity, held.database.uidnext, len(messages), unseen.count(1),
                     unseen.find(1), fine)
-        return Columns(head, held.database, flags, held.odd, self.words)
+        return Columns(head, held.database, messages, held.odd)
 
 
 _UNSEEN = bytes(not bits & SEEN for bits in range(256))
-
-
-def with_recent(old: Snapshot, recent: UidSet) -> Snapshot:
-    """The same, but for what is recent."""
-    return Snapshot(old.uidvalidity, old.uidnext, old.uids, old.flags, old.keywords, recent)
 

@@ -18,10 +18,10 @@ from courierpy.maildir.formats.uiddb import MAX_UID
 from courierpy.maildir.index.columns import SMALL
 from courierpy.maildir.index.statuscache import Status
 from courierpy.maildir.index.valuecache import Cache
-from courierpy.maildir.looker import Scanner, with_recent
+from courierpy.maildir.looker import Scanner
 from courierpy.maildir.names import SUFFIXES, base, bits_of, in_order, info
 from courierpy.model.flags import DELETED, NO_KEYWORDS, FlagChange
-from courierpy.model.messages import Snapshot
+from courierpy.model.messages import Messages, Snapshot
 from courierpy.model.uidset import NO_UIDS, UidSet
 from courierpy.system import log
 from courierpy.system.proc import trim_memory
@@ -299,10 +299,10 @@ class Folder(Scanner):
     def _snap(self) -> None:
         """A snapshot that has what we just did."""
         old, held = self._snapshot, self.held
-        if old is None or held is None or held.database.uids is not old.uids:
+        if old is None or held is None or held.database.uids is not old.messages.uids:
             return                     # the next scan makes one
-        self._snapshot = Snapshot(old.uidvalidity, old.uidnext, old.uids, bytes(held.flags), dict(self.words),
-                                  old.recent)
+        messages = Messages(old.messages.uids, bytes(held.flags), dict(self.words))
+        self._snapshot = Snapshot(old.uidvalidity, old.uidnext, messages, old.recent)
         self._unsaved = True
 
     # -- messages in
@@ -334,7 +334,7 @@ class Folder(Scanner):
                 self._shown -= self._snapshot.recent
             else:
                 self._fresh |= self._snapshot.recent
-            self._snapshot = with_recent(self._snapshot, NO_UIDS)
+            self._snapshot = self._snapshot.with_recent(NO_UIDS)
             self._entering = self._need_names().database
         else:
             database = self._database(True)

@@ -361,7 +361,7 @@ class Folders:
             self.create(new)
             try:
                 source = self.open("INBOX")
-                source.move(source.scan().uids, self.open(new))
+                source.move(source.scan().messages.uids, self.open(new))
             except StoreError:
                 self._discard(target)
                 raise

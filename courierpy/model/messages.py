@@ -1,34 +1,322 @@
-"""The messages of a mailbox at one moment, as columns."""
+"""The messages of a mailbox at one moment, as columns; and how two such moments differ.
+
+One value for who looks (a snapshot), for what a client knows (a view), for what is
+kept in the index and in the record of a session that sleeps.  Pure.
+"""
 from __future__ import annotations
+
+import struct
+from array import array
+from bisect import bisect_left
+from itertools import compress, count, pairwise, repeat
+from operator import eq, lt, ne
+from operator import sub as minus
+
+from courierpy.model.flags import NO_KEYWORDS
+from courierpy.model.uidset import runs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from array import array
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from courierpy.model.uidset import UidSet
 
+    State = tuple[int, frozenset[bytes]]       # flag bits and keywords of a message
+    Keywords = Mapping[int, frozenset[bytes]]
 
-class Snapshot:
-    """What a folder holds at one moment, by UID.  Never changed once made.
+_generations = count(1)
+_HEAD = struct.Struct("=BIII")                 # form, messages, octets of the UIDs and of the keywords
+_FLAGS = bytes(range(32))                      # what an octet of flag bits can be
+_RUNS, _MODSEQS = 1, 2                         # bits of the form: UIDs as runs; a column of MODSEQs
+FEW_RUNS = 64                                  # so many messages in a run, on average, make runs worth it
+PIECE = 512                                    # flags that are looked at one by one when some of them differ
 
-    ``uids``: array('I'), ascending.  ``flags``: one byte of flag bits for each
-    uid, in the same order.  ``keywords``: uid -> frozenset of keywords, only
-    for messages that have some.  ``recent``: UIDs that this scan was the first
-    to see.
+
+class Messages:
+    """Columns by message, in the order of their UIDs.  Never changed once made.
+
+    ``uids``: array("I"), ascending.  ``flags``: an octet of flag bits each.  ``keywords``: UID ->
+    frozenset of keywords, only for messages that have some.  ``modseqs``: array("Q") of MODSEQs
+    (RFC 7162 3.1), or None where nobody asked for them.  ``generation``: no two values with
+    different columns have the same one, in this process.
     """
 
-    __slots__ = ("flags", "keywords", "recent", "uidnext", "uids", "uidvalidity")
+    __slots__ = ("flags", "generation", "keywords", "modseqs", "uids")
 
-    def __init__(self, uidvalidity: int, uidnext: int, uids: array[int], flags: bytes,
-                 keywords: Mapping[int, frozenset[bytes]], recent: UidSet) -> None:
-        self.uidvalidity = uidvalidity
-        self.uidnext = uidnext
+    def __init__(self, uids: array[int], flags: bytes, keywords: Keywords,
+                 modseqs: array[int] | None = None) -> None:
         self.uids = uids
         self.flags = flags
         self.keywords = keywords
-        self.recent = recent
+        self.modseqs = modseqs
+        self.generation = next(_generations)
+
+    def __len__(self) -> int:
+        return len(self.uids)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Messages):
+            return False
+        return self.generation == other.generation or (
+            self.flags == other.flags and self.uids == other.uids and self.keywords == other.keywords
+            and self.modseqs == other.modseqs)
+
+    __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        return (f"Snapshot({self.uidvalidity}, {self.uidnext}, {list(self.uids)!r}, "
-                f"{self.flags!r}, {dict(self.keywords)!r}, {self.recent!r})")
+        return f"Messages({list(self.uids)!r}, {self.flags!r}, {dict(self.keywords)!r}, {self.modseqs!r})"
+
+    def find(self, uid: int) -> int:
+        """The row of a UID, from 0; -1 for one that is not there."""
+        at = bisect_left(self.uids, uid)
+        return at if at < len(self.uids) and self.uids[at] == uid else -1
+
+    def state(self, uid: int) -> State:
+        """Flag bits and keywords of a message that is there."""
+        return self.flags[bisect_left(self.uids, uid)], self.keywords.get(uid, NO_KEYWORDS)
+
+    # -- others, made of this one
+
+    def without(self, rows: Sequence[int]) -> Messages:
+        """Without these rows, which ascend."""
+        uids, flags = self.uids[:], bytearray(self.flags)
+        modseqs = self.modseqs[:] if self.modseqs is not None else None
+        for first, last in reversed(runs(rows)):
+            del uids[first:last + 1]
+            del flags[first:last + 1]
+            if modseqs is not None:
+                del modseqs[first:last + 1]
+        keywords = self.keywords
+        if keywords:
+            gone = {self.uids[row] for row in rows}
+            keywords = {uid: words for uid, words in keywords.items() if uid not in gone}
+        return Messages(uids, bytes(flags), keywords, modseqs)
+
+    def extended(self, states: Mapping[int, State]) -> Messages:
+        """With messages behind those that are there: UID -> flags and keywords, ascending.  Their
+        MODSEQ is 0, which is none."""
+        uids = self.uids[:]
+        uids.extend(states)
+        keywords = {uid: words for uid, (_, words) in states.items() if words}
+        modseqs = self.modseqs + array("Q", bytes(8 * len(states))) if self.modseqs is not None else None
+        return Messages(uids, self.flags + bytes([bits for bits, _ in states.values()]),
+                        {**self.keywords, **keywords} if keywords else self.keywords, modseqs)
+
+    def changed(self, states: Mapping[int, State]) -> Messages:
+        """With other flags and keywords of messages that are there, by UID."""
+        flags = bytearray(self.flags)
+        keywords: dict[int, frozenset[bytes]] | None = None
+        for uid, (bits, words) in states.items():
+            flags[bisect_left(self.uids, uid)] = bits
+            if words != self.keywords.get(uid, NO_KEYWORDS):
+                if keywords is None:
+                    keywords = dict(self.keywords)
+                keywords[uid] = words
+                if not words:
+                    del keywords[uid]
+        return Messages(self.uids, bytes(flags), self.keywords if keywords is None else keywords,
+                        self.modseqs)
+
+    def changed_since(self, other: Messages) -> Changes:
+        """What happened between ``other``, which was before, and this one.
+
+        Long runs that are the same are compared as octets, and only what differs is looked
+        at one by one: a change in a large mailbox costs little more than in a small one.
+        """
+        if self.generation == other.generation:
+            return NOTHING
+        old, now = other.uids, self.uids
+        gone: list[int] = []
+        new: list[int] = []
+        changed: list[int] = []
+        here = there = 0
+        while here < len(old) or there < len(now):
+            many = len(now) if old is now else _same(old, here, now, there)
+            if many:
+                changed += [old[here + at] for at in _differing(other.flags[here:here + many],
+                                                                self.flags[there:there + many])]
+                here, there = here + many, there + many
+            elif there == len(now) or here < len(old) and old[here] < now[there]:
+                gone.append(old[here])
+                here += 1
+            else:
+                new.append(now[there])
+                there += 1
+        if other.keywords is not self.keywords and other.keywords != self.keywords:
+            others = {uid for uid, _ in other.keywords.items() ^ self.keywords.items()}
+            changed = sorted(others.difference(gone, new).union(changed))
+        return Changes(gone, new, changed) if gone or new or changed else NOTHING
+
+    # -- the codec
+
+    def pack(self) -> bytes:
+        """As octets, for unpack().  UIDs as runs where these are few."""
+        gaps = len(self.uids) - 1 - sum(map(eq, map(minus, self.uids[1:], self.uids), repeat(1)))
+        as_runs = gaps < len(self.uids) // FEW_RUNS
+        uids = array("I", [end for pair in runs(self.uids) for end in pair]) if as_runs else self.uids
+        keywords = _pack_keywords(self.keywords)
+        form = _RUNS * as_runs | _MODSEQS * (self.modseqs is not None)
+        return b"".join((_HEAD.pack(form, len(self.uids), 4 * len(uids), len(keywords)), uids.tobytes(),
+                         self.flags, keywords, self.modseqs.tobytes() if self.modseqs is not None else b""))
+
+    @classmethod
+    def unpack(cls, data: bytes | memoryview) -> Messages:
+        """What pack() gave, of this machine.  Raises ValueError for anything else: whoever wrote it, rows
+        ascend, columns are of one length, and nothing is larger than the octets can hold."""
+        try:
+            form, many, uid_size, keyword_size = _HEAD.unpack_from(data)
+        except struct.error as error:
+            raise ValueError(str(error)) from None
+        ends = _HEAD.size + uid_size
+        if form > _RUNS | _MODSEQS or uid_size % 4 \
+                or len(data) != ends + many + keyword_size + 8 * many * bool(form & _MODSEQS):
+            raise ValueError("columns of other lengths")
+        uids = array("I")
+        uids.frombytes(data[_HEAD.size:ends])
+        if form & _RUNS:
+            uids = _expanded(uids, many)
+        if len(uids) != many or many and uids[0] == 0 \
+                or not form & _RUNS and not all(map(lt, uids, uids[1:])):
+            raise ValueError("UIDs do not ascend")
+        keywords = _unpack_keywords(data[ends + many:ends + many + keyword_size])
+        modseqs = None
+        if form & _MODSEQS:
+            modseqs = array("Q")
+            modseqs.frombytes(data[ends + many + keyword_size:])
+        flags = bytes(data[ends:ends + many])
+        if flags.translate(None, _FLAGS):
+            raise ValueError("flags that are none")
+        return cls(uids, flags, keywords, modseqs)
+
+
+NO_MESSAGES = Messages(array("I"), b"", {})
+
+
+class Changes:
+    """What one ``Messages`` has that an earlier one has not.
+
+    ``gone``: UIDs that are no more.  ``new``: UIDs that were not there.  ``changed``: UIDs in both, whose
+    flags or keywords are others.  All ascend.
+    """
+
+    __slots__ = ("changed", "gone", "new")
+
+    def __init__(self, gone: Sequence[int] = (), new: Sequence[int] = (),
+                 changed: Sequence[int] = ()) -> None:
+        self.gone = list(gone)
+        self.new = list(new)
+        self.changed = list(changed)
+
+    def __bool__(self) -> bool:
+        return bool(self.gone or self.new or self.changed)
+
+    def __eq__(self, other: object) -> bool:
+        return (isinstance(other, Changes) and
+                (self.gone, self.new, self.changed) == (other.gone, other.new, other.changed))
+
+    def __repr__(self) -> str:
+        return f"Changes(gone={self.gone}, new={self.new}, changed={self.changed})"
+
+
+NOTHING = Changes()
+
+
+class Snapshot:
+    """What a mailbox holds at one moment.  Never changed once made.
+
+    ``recent``: UIDs that this look was the first to see (RFC 3501 2.3.2).
+    """
+
+    __slots__ = ("messages", "recent", "uidnext", "uidvalidity")
+
+    def __init__(self, uidvalidity: int, uidnext: int, messages: Messages, recent: UidSet) -> None:
+        self.uidvalidity = uidvalidity
+        self.uidnext = uidnext
+        self.messages = messages
+        self.recent = recent
+
+    def with_recent(self, recent: UidSet) -> Snapshot:
+        """The same, but for what is recent."""
+        return Snapshot(self.uidvalidity, self.uidnext, self.messages, recent)
+
+    def __repr__(self) -> str:
+        return f"Snapshot({self.uidvalidity}, {self.uidnext}, {self.messages!r}, {self.recent!r})"
+
+
+def keywords_used(keywords: Keywords) -> list[bytes]:
+    """The keywords of a mailbox, each once, in a stable order."""
+    if not keywords:
+        return []
+    return sorted(frozenset().union(*set(keywords.values())))
+
+
+def _same(one: array[int], at: int, two: array[int], start: int) -> int:
+    """How many UIDs are the same from these places on."""
+    most = min(len(one) - at, len(two) - start)
+    low, step = 0, 16
+    while low < most:                  # longer and longer runs, then halves of the last one
+        high = min(low + step, most)
+        if one[at + low:at + high] != two[start + low:start + high]:
+            break
+        low, step = high, 4 * step
+    else:
+        return most
+    while high - low > 1:
+        middle = (low + high) // 2
+        if one[at + low:at + middle] == two[start + low:start + middle]:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def _differing(one: bytes, two: bytes) -> list[int]:
+    """The places where two runs of equal length differ."""
+    if one == two:
+        return []
+    found: list[int] = []
+    for start in range(0, len(two), PIECE):
+        old, now = one[start:start + PIECE], two[start:start + PIECE]
+        if old != now:
+            found += compress(range(start, start + len(now)), map(ne, old, now))
+    return found
+
+
+def _expanded(ends: array[int], most: int) -> array[int]:
+    """The UIDs of runs; ValueError where they are more than ``most``."""
+    uids = array("I")
+    if len(ends) % 2 or not all(first <= last for first, last in pairwise(ends)):
+        raise ValueError("half a run")
+    for first, last in zip(ends[::2], ends[1::2], strict=True):
+        if last - first >= most - len(uids) or uids and first == uids[-1]:
+            raise ValueError("runs of other lengths")
+        uids.extend(range(first, last + 1))
+    return uids
+
+
+def _pack_keywords(keywords: Keywords) -> bytes:
+    """The sets, a line each; then UIDs and numbers of sets."""
+    keywords = {uid: words for uid, words in keywords.items() if words}
+    if not keywords:
+        return b""
+    numbers: dict[frozenset[bytes], int] = {}
+    which = array("I", [numbers.setdefault(words, len(numbers)) for words in keywords.values()])
+    sets = b"".join([b" ".join(sorted(words)) + b"\n" for words in numbers])
+    return struct.pack("=I", len(sets)) + sets + array("I", keywords).tobytes() + which.tobytes()
+
+
+def _unpack_keywords(data: bytes | memoryview) -> dict[int, frozenset[bytes]]:
+    if not data:
+        return {}
+    try:
+        size: int = struct.unpack_from("=I", data)[0]
+        rest = len(data) - 4 - size
+        if rest < 0 or rest % 8:
+            raise ValueError("keywords of other lengths")
+        sets = [frozenset(line.split(b" ")) for line in bytes(data[4:4 + size]).split(b"\n")[:-1]]
+        columns = array("I")
+        columns.frombytes(data[4 + size:])
+        half = len(columns) // 2
+        return dict(zip(columns[:half], map(sets.__getitem__, columns[half:]), strict=True))
+    except (struct.error, IndexError) as error:
+        raise ValueError(str(error)) from None

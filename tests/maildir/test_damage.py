@@ -217,7 +217,7 @@ def inbox(maildir: Path) -> Folder:
 
 def held(folder: Folder) -> tuple[int, dict[int, bytes]]:
     snapshot = folder.scan()
-    return snapshot.uidvalidity, {uid: octets(folder, uid) for uid in snapshot.uids}
+    return snapshot.uidvalidity, {uid: octets(folder, uid) for uid in snapshot.messages.uids}
 
 
 @pytest.mark.parametrize("log", [True, False])

@@ -212,7 +212,7 @@ def test_from_the_index_and_by_events(tmp_path: Path) -> None:
     other.expunge([3, 5])
     other.scan()                                         # the uiddb has them no more
     snapshot = ours.scan()
-    assert set(range(1, 301)) - set(snapshot.uids) == {3, 5}
+    assert set(range(1, 301)) - set(snapshot.messages.uids) == {3, 5}
     for uid, text in texts.items():
         assert octets(ours, uid) == text                    # our client was not told yet
     ours.told()
@@ -237,7 +237,7 @@ def test_from_the_index_without_a_watch(tmp_path: Path) -> None:
     other.store([7], FlagChange("+", DELETED | SEEN))
     other.expunge([7])
     other.scan()
-    assert 7 not in ours.scan().uids
+    assert 7 not in ours.scan().messages.uids
     assert octets(ours, 7) == text
     for folder in (other, ours):
         folder.close()
@@ -259,7 +259,7 @@ def test_names_are_needed_first_by_a_keyword(tmp_path: Path) -> None:
     todo = frozenset([b"$Todo"])
     assert ours.store([2, 3, 5], FlagChange("+", FLAGGED, todo)) == {2: (FLAGGED, todo), 5: (FLAGGED, todo)}
     shown = other.scan()
-    assert shown.keywords == {2: todo, 5: todo}
+    assert shown.messages.keywords == {2: todo, 5: todo}
     assert list(shown.uids[:4]) == [1, 2, 4, 5]
     assert list(shown.flags[:4]) == [0, FLAGGED, 0, FLAGGED]
     for folder in (other, ours):
@@ -276,8 +276,8 @@ def test_own_changes_and_those_of_others_between(tmp_path: Path) -> None:
     ours.store([1], FlagChange("+", FLAGGED))
     ours.store([1], FlagChange("-", FLAGGED))
     other.store([1], FlagChange("+", FLAGGED))           # the name that we made, and left
-    assert ours.scan().flags[0] == FLAGGED
+    assert ours.scan().messages.flags[0] == FLAGGED
     other.store([1], FlagChange("-", FLAGGED))
-    assert ours.scan().flags[0] == 0
+    assert ours.scan().messages.flags[0] == 0
     for folder in (other, ours):
         folder.close()

@@ -13,6 +13,7 @@ from courierpy.maildir.formats.uiddb import UidDb
 from courierpy.maildir.index import columns as indexes
 from courierpy.maildir.index.columns import SMALL, Columns, Head, Index, Stamps, place
 from courierpy.maildir.store import Folders
+from courierpy.model.messages import Messages
 from tests.conftest import account_ids, fill
 from tests.maildir.test_cache import dying, in_child
 
@@ -26,16 +27,17 @@ def columns(rows: list[tuple[int, bytes]] = NAMES) -> Columns:
     head = Head(stamps, VALIDITY, 0xFFFFFFFE, len(rows), 3, 1)
     odd = {rows[0][0]: b"one:2,Sa", rows[-1][0]: b"highest:3,odd\xff"}
     words = {rows[1][0]: frozenset([b"$a", b"b"]), rows[0][0]: frozenset([b"b"]), rows[2][0]: frozenset()}
-    return Columns(head, UidDb.of(VALIDITY, 0xFFFFFFFE, rows), bytes(row % 256 for row in range(len(rows))),
-                   odd, words)
+    database = UidDb.of(VALIDITY, 0xFFFFFFFE, rows)
+    flags = bytes(row % 32 for row in range(len(rows)))
+    return Columns(head, database, Messages(database.uids, flags, words), odd)
 
 
 def same(found: Columns, wanted: Columns) -> bool:
     def told(columns: Columns) -> tuple[object, ...]:
         head, database = columns.head, columns.database
         return (head.stamps, head.uidvalidity, head.uidnext, head.count, head.unseen, head.first_unseen,
-                database.uids, database.lines, columns.flags, columns.odd,
-                {uid: words for uid, words in columns.keywords.items() if words})
+                database.uids, database.lines, columns.messages.flags, columns.odd,
+                {uid: words for uid, words in columns.messages.keywords.items() if words})
 
     return told(found) == told(wanted)
 
@@ -213,7 +215,7 @@ def visit(folder: Path, index_at: str = "") -> array[int]:
     opened = Folders(str(folder), host="host", index_at=index_at).open("INBOX")
     opened.scan()
     time.sleep(0.03)                           # what was written just now may change and show no other time
-    uids = opened.scan().uids
+    uids = opened.scan().messages.uids
     opened.cache.add("kind", uids[0], b"value")
     opened.close(wait=True)
     return uids

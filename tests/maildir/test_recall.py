@@ -33,7 +33,7 @@ def values(path: Path, gone: tuple[int, ...] = ()) -> tuple[list[list[bytes | No
     for number in gone:
         (path / "cur" / f"17{number:08}.M1P1.host:2,").unlink(missing_ok=True)
     known = attributes.Recall(opened, Limits())
-    found = known.take(KINDS, snapshot.uids, known=False)
+    found = known.take(KINDS, snapshot.messages.uids, known=False)
     return found, known.lost
 
 
@@ -54,7 +54,7 @@ def test_several_processes(folder: Path, monkeypatch: pytest.MonkeyPatch, gone: 
     monkeypatch.setattr(proc, "processors", lambda: 1)
     if gone:
         opened = Folders(str(folder), host="host").open("INBOX")
-        assert len(opened.scan().uids) == COUNT - len(gone)
+        assert len(opened.scan().messages.uids) == COUNT - len(gone)
         assert several[1] == set(gone)
         assert [at + 1 for at, value in enumerate(several[0][0]) if value is None] == [*gone]
         assert several[0][0][2] is not None

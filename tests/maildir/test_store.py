@@ -61,11 +61,12 @@ def test_uiddb_that_is_broken(maildir: Path, data: bytes) -> None:
     first = inbox(maildir).scan()
     (maildir / "courierimapuiddb").write_bytes(data)
     second = inbox(maildir).scan()
-    assert (second.uidvalidity, second.uids) == (first.uidvalidity, first.uids)      # by the log of numbers
+    # by the log of numbers
+    assert (second.uidvalidity, second.messages.uids) == (first.uidvalidity, first.messages.uids)
     shutil.rmtree(maildir / "courierpyindex")
     (maildir / "courierimapuiddb").write_bytes(data)
     third = inbox(maildir).scan()
-    assert list(third.uids) == [1, 2, 3]
+    assert list(third.messages.uids) == [1, 2, 3]
     assert third.uidvalidity > first.uidvalidity
 
 
@@ -76,8 +77,8 @@ def test_a_number_of_a_row_that_is_none(maildir: Path, digits: bytes) -> None:
         b"1 %d 4\n1 1700000001.M1P1.host\n" % validity + digits +
         b" 1700000002.M2P1.host\n3 1700000003.M3P1.host\n")
     again = inbox(maildir).scan()
-    assert (again.uidvalidity, len(again.uids)) == (validity, 3)
-    assert {1, 3} <= {*again.uids}
+    assert (again.uidvalidity, len(again.messages.uids)) == (validity, 3)
+    assert {1, 3} <= {*again.messages.uids}
 
 
 @pytest.mark.parametrize("digits", [b"9" * 5000, b"7"])
@@ -89,7 +90,7 @@ def test_a_number_of_a_keyword_that_is_none(maildir: Path, digits: bytes) -> Non
     path = maildir / "courierimapkeywords" / ":list"
     head, _, body = path.read_bytes().partition(b"\n\n")
     path.write_bytes(head + b"\n\n" + body.replace(b":0", b":0 " + digits))
-    assert {*inbox(maildir).scan().keywords.values()} == {frozenset((b"kept",))}
+    assert {*inbox(maildir).scan().messages.keywords.values()} == {frozenset((b"kept",))}
 
 
 def test_flags_in_names(maildir: Path) -> None:
@@ -99,7 +100,7 @@ def test_flags_in_names(maildir: Path) -> None:
     folder.store([1], FlagChange("-", DELETED | DRAFT))
     folder.store([2], FlagChange("=", SEEN))
     assert (maildir / "cur" / "1700000001.M1P1.host:2,FRS").exists()
-    assert inbox(maildir).scan().flags == folder.scan().flags
+    assert inbox(maildir).scan().messages.flags == folder.scan().messages.flags
 
 
 def test_foreign_letters_are_kept(maildir: Path) -> None:
@@ -120,14 +121,15 @@ def test_keywords(maildir: Path) -> None:
     assert set(files["1700000001.M1P1.host"].splitlines()) == {b"$Label1", b"Later"}
     assert files["1700000003.M3P1.host"].splitlines() == [b"$Label1"]
     other = inbox(maildir)                               # merges into :list
-    assert other.scan().keywords == {1: frozenset({b"$Label1", b"Later"}), 3: frozenset({b"$Label1"})}
+    assert other.scan().messages.keywords == {1: frozenset({b"$Label1", b"Later"}),
+                                              3: frozenset({b"$Label1"})}
     head, _, tail = (maildir / "courierimapkeywords" / ":list").read_bytes().partition(b"\n\n")
     words = head.split(b"\n")
     assert set(words) == {b"$Label1", b"Later"}
     rows = dict(line.split(b":", 1) for line in tail.splitlines())
     assert {name: {words[int(number)] for number in numbers.split()} for name, numbers in rows.items()} == {
         b"1700000001.M1P1.host": {b"$Label1", b"Later"}, b"1700000003.M3P1.host": {b"$Label1"}}
-    assert inbox(maildir).scan().keywords == other.scan().keywords
+    assert inbox(maildir).scan().messages.keywords == other.scan().messages.keywords
 
 
 def test_append(maildir: Path) -> None:
@@ -140,8 +142,8 @@ def test_append(maildir: Path) -> None:
     assert path.read_bytes() == b"Subject: a\n\n1\n2\n"
     assert path.stat().st_mtime == 1000000000
     snapshot = inbox(maildir).scan()
-    assert list(snapshot.uids) == [1, 2, 3, 4]
-    assert snapshot.keywords == {4: frozenset({b"Work"})}
+    assert list(snapshot.messages.uids) == [1, 2, 3, 4]
+    assert snapshot.messages.keywords == {4: frozenset({b"Work"})}
     assert os.listdir(maildir / "tmp") == []
 
 
@@ -171,17 +173,17 @@ def test_two_sessions(maildir: Path) -> None:
     one, two = inbox(maildir), inbox(maildir)
     one.store([1], FlagChange("+", SEEN))
     two.store([1], FlagChange("+", FLAGGED))             # by a name that it does not know yet
-    assert one.scan().flags[0] == two.scan().flags[0] == SEEN | FLAGGED
+    assert one.scan().messages.flags[0] == two.scan().messages.flags[0] == SEEN | FLAGGED
     one.store([1], FlagChange("+", 0, frozenset({b"A"})))
     two.store([1], FlagChange("+", 0, frozenset({b"B"})))
-    assert one.scan().keywords[1] == two.scan().keywords[1] == {b"A", b"B"}
+    assert one.scan().messages.keywords[1] == two.scan().messages.keywords[1] == {b"A", b"B"}
     remove(one, 2)
-    assert list(two.scan().uids) == [1, 3]
+    assert list(two.scan().messages.uids) == [1, 3]
     with pytest.raises(errors.Vanished):
         octets(two, 2)
     assert add(one) == 4
     assert add(two) == 5
-    assert list(one.scan().uids) == list(two.scan().uids) == [1, 3, 4, 5]
+    assert list(one.scan().messages.uids) == list(two.scan().messages.uids) == [1, 3, 4, 5]
 
 
 def test_recent_is_told_to_one(maildir: Path) -> None:
@@ -202,7 +204,7 @@ def test_recent_that_is_gone_is_counted_nowhere(maildir: Path) -> None:
     status = Folders(str(maildir), host="host").open("INBOX").status()
     assert (status.messages, status.recent) == (4, 1)
     snapshot = Folders(str(maildir), host="host").open("INBOX").scan()
-    assert list(snapshot.uids) == [1, 2, 3, 5]
+    assert list(snapshot.messages.uids) == [1, 2, 3, 5]
     assert list(snapshot.recent) == [5]
 
 
@@ -214,12 +216,13 @@ def test_copy_and_move(tree: Folders) -> None:
     validity, pairs = source.copy([1, 2], target)
     assert pairs == [(1, 1), (2, 2)]
     snapshot = target.scan()
-    assert (snapshot.uidvalidity, list(snapshot.uids), snapshot.keywords) == (validity, [1, 2], {2: {b"K"}})
+    assert (snapshot.uidvalidity, list(snapshot.messages.uids)) == (validity, [1, 2])
+    assert snapshot.messages.keywords == {2: {b"K"}}
     assert octets(source, 1) == octets(target, 1)
     assert source.stat(1)[1] == target.stat(1)[1]
     assert source.move([3], target)[1] == [(3, 3)]
-    assert list(source.scan().uids) == [1, 2]
-    assert list(target.scan().uids) == [1, 2, 3]
+    assert list(source.scan().messages.uids) == [1, 2]
+    assert list(target.scan().messages.uids) == [1, 2, 3]
 
 
 def test_rename_keeps_uids(tree: Folders) -> None:
@@ -233,7 +236,7 @@ def test_rename_keeps_uids(tree: Folders) -> None:
     before = folder.scan()
     tree.rename("INBOX.a", "INBOX.z")
     after = tree.open("INBOX.z.b").scan()
-    assert (after.uidvalidity, list(after.uids), after.uidnext) == (before.uidvalidity, [3], 4)
+    assert (after.uidvalidity, list(after.messages.uids), after.uidnext) == (before.uidvalidity, [3], 4)
     assert tree.names() == ["INBOX", "INBOX.z", "INBOX.z.b"]
     with pytest.raises(errors.FolderMissing):
         tree.rename("INBOX.a", "INBOX.q")
@@ -262,8 +265,8 @@ def test_a_name_used_again_has_a_new_uidvalidity(tree: Folders) -> None:
 
 def test_rename_of_inbox(tree: Folders) -> None:
     tree.rename("INBOX", "INBOX.old")
-    assert list(tree.open("INBOX").scan().uids) == []
-    assert len(tree.open("INBOX.old").scan().uids) == 3
+    assert list(tree.open("INBOX").scan().messages.uids) == []
+    assert len(tree.open("INBOX.old").scan().messages.uids) == 3
 
 
 def test_folder_on_disk(tree: Folders) -> None:
@@ -281,7 +284,7 @@ def test_names_that_are_not_utf8(tree: Folders) -> None:
     for part in (b"cur", b"new", b"tmp"):
         os.makedirs(os.path.join(path, part))
     (name,) = tree.names()[1:]
-    assert len(tree.open(name).scan().uids) == 0
+    assert len(tree.open(name).scan().messages.uids) == 0
     tree.rename(name, "INBOX.summer")
     assert tree.names() == ["INBOX", "INBOX.summer"]
 
@@ -330,8 +333,8 @@ def test_empty_trash(tree: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
     later = time.time() + 8 * 86400
     monkeypatch.setattr(time, "time", lambda: later)
     tree.empty_trash("Trash:7,Spam:30")
-    assert len(tree.open("INBOX.Trash").scan().uids) == 0
-    assert len(tree.open("INBOX.Spam").scan().uids) == 1
+    assert len(tree.open("INBOX.Trash").scan().messages.uids) == 0
+    assert len(tree.open("INBOX.Spam").scan().messages.uids) == 1
     tree.empty_trash("7")
     with pytest.raises(ValueError, match="x"):
         tree.empty_trash("Trash:x")
@@ -346,11 +349,11 @@ def test_odd_files(maildir: Path) -> None:
     (cur / "folder").mkdir()
     folder = inbox(maildir)
     snapshot = folder.scan()
-    assert len(snapshot.uids) >= 9
-    for uid in snapshot.uids:
+    assert len(snapshot.messages.uids) >= 9
+    for uid in snapshot.messages.uids:
         folder.store([uid], FlagChange("+", SEEN))
-    assert all(bits & SEEN for bits in folder.scan().flags)
-    assert list(inbox(maildir).scan().uids) == list(snapshot.uids)
+    assert all(bits & SEEN for bits in folder.scan().messages.flags)
+    assert list(inbox(maildir).scan().messages.uids) == list(snapshot.messages.uids)
 
 
 def test_missing_parts_are_made(maildir: Path) -> None:
@@ -391,7 +394,7 @@ def test_racing_appends(maildir: Path) -> None:
     for pid in pids:
         assert os.waitpid(pid, 0)[1] == 0
     snapshot = inbox(maildir).scan()
-    assert list(snapshot.uids) == list(range(1, 104))
+    assert list(snapshot.messages.uids) == list(range(1, 104))
 
 
 def test_racing_flags(maildir: Path) -> None:
@@ -415,8 +418,8 @@ def test_racing_flags(maildir: Path) -> None:
     for pid in pids:
         assert os.waitpid(pid, 0)[1] == 0
     snapshot = inbox(maildir).scan()
-    assert all(bits == SEEN | FLAGGED for bits in snapshot.flags)
-    assert set(snapshot.keywords.values()) == {frozenset({b"one", b"two"})}
+    assert all(bits == SEEN | FLAGGED for bits in snapshot.messages.flags)
+    assert set(snapshot.messages.keywords.values()) == {frozenset({b"one", b"two"})}
 
 
 def test_killed_at_any_moment(maildir: Path) -> None:
@@ -439,8 +442,8 @@ def test_killed_at_any_moment(maildir: Path) -> None:
         said = [int(line) for line in os.fdopen(reader).read().splitlines()]
         folder = inbox(maildir)
         snapshot = folder.scan()
-        assert set(said) <= set(snapshot.uids)
-        assert len(snapshot.uids) == len(set(snapshot.uids))
+        assert set(said) <= set(snapshot.messages.uids)
+        assert len(snapshot.messages.uids) == len(set(snapshot.messages.uids))
         for uid in said:
             assert octets(folder, uid) == b"Subject: kept\n\n%d\n" % attempt
 
@@ -468,7 +471,7 @@ def test_large_folder(tmp_path: Path) -> None:
     path = tmp_path / "Maildir"
     fill(path, 2000)
     folder = inbox(path)
-    assert list(folder.scan().uids) == list(range(1, 2001))
+    assert list(folder.scan().messages.uids) == list(range(1, 2001))
     assert folder.scan() is folder.scan()
 
 
@@ -503,5 +506,5 @@ def test_a_shorter_uiddb_is_one_that_others_wrote(maildir: Path, capfd: pytest.C
         remove(other, uid)
         if uid % 2 == 0:
             time.sleep(0.03)
-            assert list(ours.scan().uids) == list(range(uid + 1, 41))
+            assert list(ours.scan().messages.uids) == list(range(uid + 1, 41))
     assert "restored" not in capfd.readouterr().err

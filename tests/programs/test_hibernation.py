@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from courierpy.hibernate import keeper, protocol, sleeper
 from courierpy.hibernate.keeper import Keeper
 from courierpy.hibernate.sleeper import Damaged, Known, pack, unpack
+from courierpy.model.messages import Messages
 from courierpy.model.uidset import UidSet
 from courierpy.system.inotify import Inotify
 from tests.conftest import Server, account_ids, serving, until
@@ -701,7 +702,7 @@ def test_an_idle_that_may_last_no_longer_is_woken(bench: Bench) -> None:
 
 # -- what a session knows
 
-keyword_sets = st.frozensets(st.binary(min_size=1, max_size=8), min_size=1, max_size=3)
+keyword_sets = st.frozensets(st.from_regex(rb"[!-~]{1,8}", fullmatch=True), min_size=1, max_size=3)
 names = st.text(st.characters(exclude_characters="\0="), min_size=1, max_size=10).filter(
     lambda word: word.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape") == word
     if all(not 0xD800 <= ord(char) < 0xE000 for char in word) else False)
@@ -723,10 +724,9 @@ def states(draw: st.DrawFn) -> Known:
         known.readonly = draw(st.booleans())
         known.uidvalidity, known.uidnext = draw(st.integers(0, (1 << 32) - 1)), draw(numbers)
         uids = sorted(draw(st.sets(st.integers(1, (1 << 32) - 1) | st.integers(1, 30), max_size=40)))
-        known.uids = array.array("I", uids)
-        known.flags = bytes(draw(st.integers(0, 31)) for _ in uids)
         some = st.sets(st.sampled_from(uids)) if uids else st.just(set[int]())
-        known.keywords = {uid: draw(keyword_sets) for uid in draw(some)}
+        known.messages = Messages(array.array("I", uids), bytes(draw(st.integers(0, 31)) for _ in uids),
+                                  {uid: draw(keyword_sets) for uid in draw(some)})
         known.told_recent = UidSet.of(sorted(draw(some)))
         known.recent = known.told_recent | UidSet.of(sorted(draw(st.sets(st.integers(1, 100), max_size=3))))
         known.words = draw(st.lists(st.binary(max_size=8), max_size=3))
@@ -756,9 +756,10 @@ def test_damage_is_refused_or_is_another_state(known: Known, data: st.DataObject
         found = unpack(sleeper.MAGIC + zlib.compress(bytes(octets[:end])))
     except Damaged:
         return
-    assert len(found.uids) == len(found.flags)
-    assert list(found.uids) == sorted(set(found.uids))
-    assert set(found.keywords) <= set(found.uids)
+    uids = list(found.messages.uids)
+    assert len(uids) == len(found.messages.flags)
+    assert uids == sorted(set(uids))
+    assert set(found.messages.keywords) <= set(uids)
 
 
 @given(st.binary(max_size=200))
@@ -783,8 +784,8 @@ def test_a_record_that_would_fill_the_memory(monkeypatch: pytest.MonkeyPatch) ->
 def test_large_views_are_small_records() -> None:
     known = Known()
     known.tag, known.name, known.path = b"a", "INBOX", "."
-    known.uids = array.array("I", range(1, 100_001))
-    del known.uids[::1000]
-    known.flags = bytes([1]) * len(known.uids)
+    uids = array.array("I", range(1, 100_001))
+    del uids[::1000]
+    known.messages = Messages(uids, bytes([1]) * len(uids), {})
     assert len(pack(known)) < 2000
     assert unpack(pack(known)) == known

@@ -219,7 +219,7 @@ def test_the_version_is_raised_when_a_rendering_changes() -> None:
 
 def test_what_was_not_looked_up_is_not_written_twice(mailbox: Path) -> None:
     folder = Folders(str(mailbox), host="host").open("INBOX")
-    uids = folder.scan().uids
+    uids = folder.scan().messages.uids
     mine = attributes.Recall(folder, Limits())
     first = mine.take(["find-subject"], uids[10:20])
     folder.cache.flush()

@@ -25,6 +25,7 @@ from zlib import crc32
 from courierpy.maildir.files import close, remove, write_all
 from courierpy.maildir.formats.uiddb import MAX_UID, NAME, UidDb
 from courierpy.maildir.names import tmp_name
+from courierpy.model.messages import Messages
 from courierpy.model.uidset import UidSet
 from courierpy.system import log
 
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 DIRECTORY = "courierpyindex"
 COLUMNS, LOG, RECENT = "columns", "uids", "recent"
-MAGIC = b"courierpy 4\n" + struct.pack("=I", 0x01020304)       # the second word tells the byte order
+MAGIC = b"courierpy 5\n" + struct.pack("=I", 0x01020304)       # the second word tells the byte order
 _HEAD = struct.Struct("=16sI IIII II qQqq Qqq q I")
 SMALL = 256                        # a folder with fewer messages may be read again: it needs no watch
 LOG_SLACK = 1 << 16                # octets of dead lines in the log before it is written anew
@@ -88,18 +89,16 @@ class Head:
 
 
 class Columns:
-    """A folder as it was.  ``odd``: UID -> file name, where the name is more than the
-    base name and the letters of the flags.  ``keywords``: by UID."""
+    """A folder as it was.  ``messages``: its columns, with the UIDs of ``database``.  ``odd``: UID -> file
+    name, where the name is more than the base name and the letters of the flags."""
 
-    __slots__ = ("database", "flags", "head", "keywords", "odd")
+    __slots__ = ("database", "head", "messages", "odd")
 
-    def __init__(self, head: Head, database: UidDb, flags: bytes, odd: dict[int, bytes],
-                 keywords: dict[int, frozenset[bytes]]) -> None:
+    def __init__(self, head: Head, database: UidDb, messages: Messages, odd: dict[int, bytes]) -> None:
         self.head = head
         self.database = database
-        self.flags = flags
+        self.messages = messages
         self.odd = odd
-        self.keywords = keywords
 
 
 class Index:
@@ -139,25 +138,22 @@ class Index:
             return None
         count = head.count
         try:
-            uids, lines = array("I"), array("I")
-            uids.frombytes(body[:4 * count])
-            lines.frombytes(body[4 * count:8 * count])
-            flags = bytes(body[8 * count:9 * count])
-            odd = _unpack_odd(bytes(body[9 * count:9 * count + odd_size]))
-            keywords = _unpack_keywords(bytes(body[9 * count + odd_size:]))
+            lines = array("I")
+            lines.frombytes(body[:4 * count])
+            odd = _unpack_odd(bytes(body[4 * count:4 * count + odd_size]))
+            messages = Messages.unpack(body[4 * count + odd_size:])
         except (ValueError, struct.error, IndexError):
             return None
-        if len(flags) != count:
+        if len(messages) != count:
             return None
-        database = UidDb(head.uidvalidity, head.uidnext, uids, None, lines, head.stamps.database)
-        return Columns(head, database, flags, odd, keywords)
+        database = UidDb(head.uidvalidity, head.uidnext, messages.uids, None, lines, head.stamps.database)
+        return Columns(head, database, messages, odd)
 
     def save(self, columns: Columns) -> None:
         """May fail in silence: it only saves work."""
         head, database = columns.head, columns.database
         odd = _pack_odd(columns.odd)
-        body = b"".join((database.uids.tobytes(), database.lines.tobytes(), columns.flags, odd,
-                         _pack_keywords(columns.keywords)))
+        body = b"".join((database.lines.tobytes(), odd, columns.messages.pack()))
         stamps = head.stamps
         packed = _HEAD.pack(MAGIC, 0, head.uidvalidity, head.uidnext, head.count, len(odd),
                             head.unseen, head.first_unseen & 0xFFFFFFFF,
@@ -372,28 +368,6 @@ def _unpack_odd(data: bytes) -> dict[int, bytes]:
     ends.frombytes(data[4 + 4 * count:4 + 8 * count])
     names = data[4 + 8 * count:]
     return {uid: names[start:end] for uid, start, end in zip(uids, [0, *ends], ends, strict=False)}
-
-
-def _pack_keywords(keywords: Mapping[int, frozenset[bytes]]) -> bytes:
-    """The sets, a line each; then UIDs and numbers of sets."""
-    numbers: dict[frozenset[bytes], int] = {}
-    keywords = {uid: words for uid, words in keywords.items() if words}
-    uids, which = array("I", keywords), array("I")
-    for words in keywords.values():
-        which.append(numbers.setdefault(words, len(numbers)))
-    sets = b"".join(b" ".join(sorted(words)) + b"\n" for words in numbers)
-    return struct.pack("=II", len(sets), len(uids)) + sets + uids.tobytes() + which.tobytes()
-
-
-def _unpack_keywords(data: bytes) -> dict[int, frozenset[bytes]]:
-    size, count = struct.unpack_from("=II", data)
-    if not count:
-        return {}
-    sets = [frozenset(line.split(b" ")) for line in data[8:8 + size].split(b"\n")[:-1]]
-    uids, which = array("I"), array("I")
-    uids.frombytes(data[8 + size:8 + size + 4 * count])
-    which.frombytes(data[8 + size + 4 * count:8 + size + 8 * count])
-    return dict(zip(uids, map(sets.__getitem__, which), strict=True))
 
 
 _LOG_HEAD = b"courierpy uids 2 %d"
