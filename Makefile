@@ -1,28 +1,48 @@
 # make serve: a demo server on 127.0.0.1:1143      make check: style, types, quick tests
 # make test:  everything, real clients included    make index: rewrite the command table
+# make install PREFIX=/usr/local: the programs, in a venv of their own
 # make bench: every row beside Courier and Dovecot     make bench-growth: how cost grows with a folder
 # make bench-idle: how long a push takes
 PYTHON ?= python3
 PORT ?= 1143
 BIN = .venv/bin
+PREFIX ?= /usr/local
+PROGRAMS = couriertcpd imaplogin imapd rimapd maildirmake courierpy
 
-.PHONY: install serve check test index bench bench-growth bench-idle clean
+.PHONY: install develop serve check test index bench bench-growth bench-idle clean
 
-install: .venv/installed
+# the package alone, for make serve
+.venv/package: setup.cfg pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "courierpy needs Python 3.11 or later, $(PYTHON) is $$($(PYTHON) -V 2>&1): make PYTHON=python3.11"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "$(PYTHON) has no venv module: install it first (Debian: apt install python3-venv)"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
+	@echo "installing courierpy and what it needs into .venv (some seconds, 40 MB)"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -e . || { rm -rf .venv; exit 1; }
+	@touch $@
 
-.venv/installed: setup.cfg pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[test,dns]'
-	touch $@
+# courierpy below PREFIX, in a venv of its own: programs in bin/, settings in etc/courierpy/
+install:
+	$(PYTHON) -m venv "$(DESTDIR)$(PREFIX)/lib/courierpy"
+	"$(DESTDIR)$(PREFIX)/lib/courierpy/bin/python" -m pip install -q --disable-pip-version-check .
+	mkdir -p "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/etc/courierpy"
+	for program in $(PROGRAMS); do \
+	  ln -sf "../lib/courierpy/bin/$$program" "$(DESTDIR)$(PREFIX)/bin/$$program" || exit 1; done
+	for file in imapd imapd-ssl; do test -e "$(DESTDIR)$(PREFIX)/etc/courierpy/$$file" || \
+	  cp "etc/$$file" "$(DESTDIR)$(PREFIX)/etc/courierpy/$$file" || exit 1; done
 
-serve: install
-	@test -d demo || $(BIN)/courierpy demo demo
-	@echo "Account demo, password demo, on 127.0.0.1:$(PORT).  Reach it with"
-	@echo "  curl imap://127.0.0.1:$(PORT)/INBOX -u demo:demo -X 'FETCH 1:* (FLAGS ENVELOPE)'"
-	@echo "  mutt -f imap://demo@127.0.0.1:$(PORT)/INBOX        (ctrl-C ends the server)"
-	@$(BIN)/courierpy serve -C demo/imapd --port $(PORT)
+develop: .venv/installed
 
-check: install
+.venv/installed: .venv/package
+	@echo "installing the tools of the tests into .venv (about a minute, 170 MB)"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[test,dns]'
+	@touch $@
+
+serve: .venv/package
+	@$(BIN)/python -m courierpy.admin demo demo --serve --port $(PORT)
+
+check: develop
 	$(BIN)/ruff check courierpy tests bench tools
 	$(BIN)/mypy
 	$(BIN)/python -m tools.build_index --check
@@ -32,16 +52,16 @@ test: check
 	sh tests/install_clients
 	$(BIN)/python -m pytest -m 'server or clients or peers'
 
-index: install
+index: develop
 	$(BIN)/python -m tools.build_index
 
-bench: install
+bench: develop
 	$(BIN)/python -m bench
 
-bench-growth: install
+bench-growth: develop
 	$(BIN)/python -m bench.growth
 
-bench-idle: install
+bench-idle: develop
 	$(BIN)/python bench/idle.py
 
 clean:

@@ -1,11 +1,18 @@
-"""courierpy demo DIR: an account demo/demo, its Maildir with some mail, settings to serve it."""
+"""courierpy demo DIR: an account demo/demo with some mail, settings and a certificate to serve it.
+
+With --serve it is served at once, in the foreground; one that is there already is served as it is.
+"""
 from __future__ import annotations
 
 import argparse
 import os
+import signal
+import socket
+import subprocess
+import sys
 import time
 
-from courierpy.admin import complain
+from courierpy.admin import complain, mkcert
 
 MESSAGES = (
     ("Ada Lovelace <ada@example.org>", "Notes on the engine",
@@ -22,7 +29,11 @@ MESSAGES = (
 def main(words: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="courierpy demo", description=__doc__)
     parser.add_argument("folder")
+    parser.add_argument("--serve", action="store_true", help="make it if it is not there, and serve it")
+    parser.add_argument("--port", type=int, default=1143, help="with --serve: the port on 127.0.0.1")
     options = parser.parse_args(words)
+    if options.serve:
+        return serve(options.folder, options.port)
     if os.path.lexists(options.folder):
         complain(f"{options.folder}: it is there already: name another folder, or remove it first")
         return 1
@@ -57,6 +68,7 @@ def make(folder: str) -> None:
             for name in (".", *directories, *files):
                 os.lchown(os.path.join(top, name), uid, gid)
     userdb = os.path.join(folder, "userdb")
+    tls = _certificate(folder)
     with os.fdopen(os.open(userdb, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(f"demo\tuid={uid}|gid={gid}|home={folder}|imappw={secret}\n")
     with open(os.path.join(folder, "imapd"), "w", encoding="utf-8") as file:
@@ -65,8 +77,80 @@ ADDRESS=127.0.0.1
 PORT=1143
 MAILDIRPATH=Maildir
 AUTHMODULES=authuserdb
-USERDB={userdb}
+USERDB="{userdb}"
 IMAPDSTART=YES
 IMAPDSSLSTART=NO
+{tls}
 TCPDOPTS="-nodnslookup -noidentlookup"
 """)
+
+
+def _certificate(folder: str) -> str:
+    """The settings of STARTTLS, with a certificate of its own; without it where there is no openssl(1)."""
+    path = os.path.join(folder, "imapd.pem")
+    try:
+        mkcert.make(path, "localhost")
+    except (OSError, subprocess.CalledProcessError) as error:
+        complain(f"the demo has no TLS, openssl made no certificate: {error}")
+        return "IMAPDSTARTTLS=NO"
+    return f'IMAPDSTARTTLS=YES\nTLS_CERTFILE="{path}"'
+
+
+# -- serving it
+
+def serve(folder: str, port: int) -> int:
+    """Until ctrl-C or the listener's end; the exit status."""
+    if _taken(port):
+        complain(f"port {port} of 127.0.0.1 is taken by another program: take another one, "
+                 f"make serve PORT={port + 1000} or --port {port + 1000}")
+        return 1
+    folder = reachable(os.path.abspath(folder))
+    if not os.path.lexists(folder):
+        print(f"making {folder}: account demo, password demo, some mail, settings, a certificate")
+        make(folder)
+    settings = os.path.join(folder, "imapd")
+    if not os.path.isfile(settings):
+        complain(f"{settings}: no settings: {folder} is no demo; name another folder, or remove it")
+        return 1
+    listener = subprocess.Popen([sys.executable, "-m", "courierpy.admin", "serve", "-C", settings,
+                                 "--port", str(port)])
+
+    def pass_on(number: int, frame: object) -> None:
+        listener.send_signal(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, pass_on)
+    while listener.poll() is None and not _taken(port):
+        time.sleep(0.05)
+    if listener.poll() is None:
+        print(f"""listening on 127.0.0.1 port {port}.  Account demo, password demo.  Reach it with
+  curl imap://127.0.0.1:{port}/INBOX -u demo:demo -X 'FETCH 1:* (FLAGS ENVELOPE)'
+  mutt -f imap://demo@127.0.0.1:{port}/INBOX        (its certificate is its own: accept it once, "o")
+ctrl-C ends the server; rm -r {folder} removes the demo.""", flush=True)
+    return listener.wait()
+
+
+def _taken(port: int) -> bool:
+    """Does something listen there?"""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
+
+
+def reachable(folder: str) -> str:
+    """The folder, or one below /var/tmp where root's demo, whose account is nobody, could not be reached."""
+    if os.getuid() or os.path.lexists(folder):
+        return folder
+    above = os.path.dirname(folder)
+    while above != "/":
+        if not os.stat(above).st_mode & 0o001:
+            other = os.path.join("/var/tmp", "courierpy-demo")
+            print(f"{above} lets nobody in but its owner, and the demo's account is nobody: "
+                  f"the demo is {other} instead")
+            return other
+        above = os.path.dirname(above)
+    return folder

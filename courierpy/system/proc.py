@@ -7,6 +7,8 @@ import signal
 import socket
 import sys
 
+import courierpy
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -168,7 +170,7 @@ def interpreter(module: str) -> list[str]:
     child of the listener memory; the folders of libraries are named instead.
     Nothing is ever imported from the working directory.
     """
-    own = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    own = os.path.dirname(os.path.dirname(os.path.abspath(courierpy.__file__)))
     library = os.path.dirname(os.__file__)
     standard = {library, os.path.join(library, "lib-dynload")}
     folders = [own, *(entry for entry in sys.path if entry not in standard and entry != own
