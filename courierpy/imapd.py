@@ -7,6 +7,7 @@ it greets PREAUTH and logs to syslog.  Standard input and output are the client.
 from __future__ import annotations
 
 import os
+import signal
 import time
 
 from courierpy.imap import capability
@@ -186,6 +187,8 @@ class _Imapd:
         return True
 
     def _on_signal(self, number: int, frame: object) -> None:
+        if number == signal.SIGUSR1:
+            return                     # meant for one that had not logged in
         if self.session is None:
             raise Bye("Courier-IMAP server shut down by signal.")
         self.session.stop()

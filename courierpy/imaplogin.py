@@ -7,6 +7,7 @@ ahead of a TLS handshake is dropped unread.
 from __future__ import annotations
 
 import os
+import signal
 import time
 from base64 import b64decode, b64encode
 
@@ -15,7 +16,7 @@ from courierpy.imap import capability
 from courierpy.imap.grammar.args import ERROR, Args
 from courierpy.imap.grammar.framer import Frame, Framer, LiteralAhead, TooLong
 from courierpy.model.replies import Bad, Bye, No
-from courierpy.system import about, log, proc
+from courierpy.system import about, desk, log, proc
 from courierpy.system.conn import Conn, Gone, TimedOut
 from courierpy.system.settings import from_environ
 
@@ -134,6 +135,8 @@ class Login:
             return 0
 
     def _on_signal(self, number: int, frame: object) -> None:
+        if number == signal.SIGUSR1:
+            raise Bye("Too many connections that have not logged in.", b"UNAVAILABLE")
         raise Bye("Courier-IMAP server shut down by signal.")
 
     def _goodbye(self, bye: Bye) -> int:
@@ -365,7 +368,7 @@ class Login:
         environ["AUTHADDR"] = account.address
         environ["AUTHFULLNAME"] = account.name
         environ.pop("MAILDIR", None)
-        environ.pop("COURIERPY_AUTHSOCKET", None)
+        desk.leave(environ)
         if account.quota:
             environ["MAILDIRQUOTA"] = account.quota
         if maildir:

@@ -15,8 +15,10 @@ from functools import partial
 
 from courierpy import imapd, imaplogin
 from courierpy.imaplogin import Login
+from courierpy.listener import sockets
 from courierpy.system import proc
 from courierpy.system.conn import Conn
+from courierpy.system.desk import AUTHSOCKET, BY_DESCRIPTOR
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -100,18 +102,17 @@ def rehearse(settings: Mapping[str, str]) -> None:
     here = os.open(".", os.O_RDONLY | os.O_CLOEXEC)
     log, null = os.dup(2), os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
     os.dup2(null, 2, inheritable=True)
-    daemon = 0
+    daemon, door = 0, -1
     try:
+        daemon, door = _password_daemon(folder)
         os.mkdir(folder, 0o700)
         for part in ("", "cur", "new", "tmp"):
             os.mkdir(os.path.join(folder, "Maildir", part))
         with open(os.path.join(folder, "Maildir", "cur", "1.M1P1.host:2,S"), "wb") as file:
             file.write(b"Subject: rehearsal\n\n")
-        path = os.path.join(folder, "socket")
-        daemon = _password_daemon(path)
         for _ in range(REHEARSALS):
             os.chdir(folder)
-            spoken = _session({**settings, "COURIERPY_AUTHSOCKET": path})
+            spoken = _session({**settings, AUTHSOCKET: f"{BY_DESCRIPTOR}{os.dup(door)}"})
             if not all(answer in spoken for answer in ANSWERS):
                 raise Failed(spoken.decode("ascii", "replace"))
     except (OSError, Failed):
@@ -125,8 +126,9 @@ def rehearse(settings: Mapping[str, str]) -> None:
         watch.drop()                   # a child must never hear by it
         os.dup2(log, 2, inheritable=True)
         os.fchdir(here)
-        for fd in (here, log, null):
-            os.close(fd)
+        for fd in (here, log, null, door):
+            if fd >= 0:
+                os.close(fd)
         _remove(folder)
         os.umask(umask)
         if hearer is not None:
@@ -134,24 +136,36 @@ def rehearse(settings: Mapping[str, str]) -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
-def _password_daemon(path: str) -> int:
-    """The pid of a process that lets everybody in."""
-    listener = socket.socket(socket.AF_UNIX)
+def _password_daemon(folder: str) -> tuple[int, int]:
+    """The pid of a process that lets everybody in, and a descriptor that leads to its socket.
+
+    It also removes the folder, when this process ends before it has.  OSError.
+    """
+    listener, door = sockets.private()
+
+    def answer() -> int:
+        proc.on_signal(lambda number, frame: _clean(folder))
+        proc.keep_open((listener.fileno(),))
+        text = f"UID={os.getuid()}\nGID={os.getgid()}\nHOME=.\nADDRESS=rehearsal\n.\n".encode()
+        while True:
+            client, _ = listener.accept()
+            with client:
+                client.recv(4096)
+                client.sendall(text)
+
     with listener:
-        listener.bind(path)
-        listener.listen()
-        pid = os.fork()
-        if pid == 0:
-            try:
-                answer = f"UID={os.getuid()}\nGID={os.getgid()}\nHOME=.\nADDRESS=rehearsal\n.\n".encode()
-                for _ in range(REHEARSALS):
-                    client, _ = listener.accept()
-                    client.recv(4096)
-                    client.sendall(answer)
-                    client.close()
-            finally:
-                os._exit(0)
-        return pid
+        try:
+            return proc.fork(answer, signal.SIGUSR1), door     # the others are held back here
+        except OSError:
+            os.close(door)
+            raise
+
+
+def _clean(folder: str) -> None:
+    try:
+        _remove(folder)
+    finally:
+        os._exit(0)
 
 
 def _session(settings: Mapping[str, str]) -> bytes:

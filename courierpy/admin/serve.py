@@ -54,22 +54,27 @@ def main(words: list[str]) -> int:
 def run() -> None:
     """One listener: ``plain|tls PORT FILE...``; an empty PORT is that of the settings."""
     from courierpy import tcpd
+    from courierpy.listener import handover
+    from courierpy.listener.renewal import REFUSED, STAYS, TRIAL
     from courierpy.system import log
+    image = [*interpreter("courierpy.admin.serve"), *sys.argv[1:]]
     kind, port, *files = sys.argv[1:]
     values: dict[str, str] = {}
     try:
         for path in files:
             values = parse_file(path, values)
     except SettingsError as error:
-        if tcpd.TRIAL in os.environ:
-            log.err(f"{error}; {tcpd.STAYS}")
-            sys.exit(tcpd.REFUSED)
-        log.err(str(error))
-        sys.exit(1)
-    own = {name: os.environ[name] for name in (*KEPT, tcpd.TRIAL) if name in os.environ}
+        before = handover.before()
+        if TRIAL not in os.environ and before is None:
+            log.err(str(error))
+            sys.exit(1)
+        log.err(f"{error}; {STAYS}")
+        # without the trial: the file has been changed since
+        sys.exit(REFUSED if before is None else tcpd.main(*before, image))
+    own = {name: os.environ[name] for name in (*KEPT, TRIAL) if name in os.environ}
     more = {"IMAP_TLS": "1"} if kind == "tls" else {"IMAP_STARTTLS": Settings(values).text("IMAPDSTARTTLS")}
     sys.exit(tcpd.main(listener_words(Settings(values), kind == "tls", port), {**own, **values, **more},
-                       [*interpreter("courierpy.admin.serve"), *sys.argv[1:]]))
+                       image))
 
 
 def _all(images: list[list[str]]) -> int:

@@ -47,7 +47,7 @@ from courierpy.hibernate.protocol import (
     is_connection,
 )
 from courierpy.hibernate.watches import ALL, Hearing
-from courierpy.system import log
+from courierpy.system import log, proc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -509,24 +509,14 @@ def run(door: socket.socket, link: socket.socket, inotify: Callable[[], Inotify]
     import resource
     import signal
 
-    def end(number: int, frame: object) -> None:
-        raise Ended
-
-    signal.set_wakeup_fd(-1)
-    for number in (signal.SIGINT, signal.SIGHUP):      # the listener says when to end
+    for number in proc.TOLD:           # the listener says when to end, or its own end does
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    signal.signal(signal.SIGTERM, end)
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if limit == resource.RLIM_INFINITY:
         limit = 1 << 20
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
-    for name in os.listdir("/proc/self/fd"):
-        if int(name) > 2 and int(name) not in (door.fileno(), link.fileno()):
-            try:
-                os.close(int(name))
-            except OSError:
-                continue               # that of the listing
+    proc.keep_open((door.fileno(), link.fileno()))
     os.chdir("/")
     heard = inotify()              # while we are who has few of them: nobody's may be used up
     confine()
@@ -535,5 +525,4 @@ def run(door: socket.socket, link: socket.socket, inotify: Callable[[], Inotify]
         keeper.serve()
     except Ended:
         pass
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     keeper.end()

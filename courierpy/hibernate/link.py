@@ -6,9 +6,11 @@ import os
 import socket
 import struct
 import time
+from functools import partial
 
 from courierpy.hibernate import keeper, protocol
-from courierpy.system import log
+from courierpy.system import log, proc
+from courierpy.system.seldom import due
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,18 +80,30 @@ class Sleepers:
         if self.pid or now < self._next_start:
             return
         self._next_start = now + RESTART_AFTER
-        link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        pid = os.fork()
-        if pid == 0:
-            try:
-                keeper.run(self.inner, theirs, self.inotify, self.confine)
-            except BaseException as error:      # never back into the loop
-                log.crit(f"keeper: {type(error).__name__}: {error}")
-            finally:
-                os._exit(0)
-        theirs.close()
+        link = theirs = None
+        try:
+            link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            # it hears of our end by the link, and has something to say to the clients then
+            pid = proc.fork(partial(self._keep, theirs), 0)
+        except OSError as error:
+            if link is not None:
+                link.close()
+            if due("keeper"):
+                log.crit(f"the keeper of idle connections cannot be started: fork: {error.strerror}")
+            return
+        finally:
+            if theirs is not None:
+                theirs.close()
         link.setblocking(False)
         self.pid, self.link = pid, link
+
+    def _keep(self, link: socket.socket) -> int:
+        try:
+            keeper.run(self.inner, link, self.inotify, self.confine)
+        except BaseException as error:      # never back into the loop
+            log.crit(f"keeper: {type(error).__name__}: {error}")
+            return proc.CRASHED
+        return 0
 
     def read(self) -> Iterator[Request]:
         """What the keeper says."""

@@ -5,9 +5,13 @@ import os
 import signal
 import time
 
+from courierpy.system import proc
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+PATIENCE = 8.0                 # seconds that children have to end
 
 
 def open_log(path: str) -> None:
@@ -18,65 +22,85 @@ def open_log(path: str) -> None:
 
 
 def start_logger(program: str, name: str) -> int:
-    """Descriptor 2 is a pipe to this program from now on; its pid."""
+    """Descriptor 2 is a pipe to this program from now on; its pid.  OSError.
+
+    It ends when all have who write to the pipe, and so hears their last words.
+    """
     reader, writer = os.pipe()
-    pid = os.fork()
-    if pid == 0:
+
+    def logger() -> int:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
         os.dup2(reader, 0)
-        os.closerange(3, 256)
+        proc.keep_open()
         try:
             os.execvp(program, [program, name])
         finally:
             os._exit(1)
-    os.dup2(writer, 2)
-    os.close(reader)
-    os.close(writer)
+
+    try:
+        pid = proc.fork(logger, 0)
+        os.dup2(writer, 2)
+    finally:
+        os.close(reader)
+        os.close(writer)
     return pid
+
+
+def owner(text: Mapping[str, str]) -> int:
+    """The uid that the option ``user`` names; -1 without it."""
+    user = text.get("user")
+    if not user:
+        return -1
+    import pwd
+    return int(user) if user.isdigit() else pwd.getpwnam(user).pw_uid
 
 
 def drop_privileges(text: Mapping[str, str]) -> None:
     """Become who the options ``group`` and ``user`` say."""
-    group, user = text.get("group"), text.get("user")
-    if os.geteuid() != 0 or not (group or user):
+    group = text.get("group")
+    if os.geteuid() != 0:
         return                     # an earlier image did it
-    import grp
-    import pwd
     if group:
+        import grp
         os.setgid(int(group) if group.isdigit() else grp.getgrnam(group).gr_gid)
-    if user:
-        os.setuid(int(user) if user.isdigit() else pwd.getpwnam(user).pw_uid)
+    uid = owner(text)
+    if uid >= 0:
+        os.setuid(uid)
 
 
 def serve_only(client: int, kept: Iterable[int], above: int) -> None:
     """In a forked child: the client on 0 and 1, and of what is below ``above`` only ``kept``."""
-    signal.set_wakeup_fd(-1)       # else a signal writes into whatever gets that number now
     os.dup2(client, 0)
     os.dup2(client, 1)
-    low = 3
-    for fd in sorted(kept):
-        os.closerange(low, fd)
-        low = fd + 1
-    os.closerange(low, max(client + 1, low, above))
+    proc.keep_open(kept, max(client + 1, above))
 
 
-def tell_all(pids: Iterable[int]) -> None:
-    """SIGTERM."""
+def tell_all(pids: Iterable[int], number: int = signal.SIGTERM) -> None:
+    """A signal to each of these children."""
     for pid in pids:
         try:
-            os.kill(pid, signal.SIGTERM)
+            os.kill(pid, number)
         except ProcessLookupError:
             pass
 
 
 def wait_for(pids: set[int]) -> None:
-    """Until these children ended, eight seconds at most."""
-    end = time.monotonic() + 8
+    """Until these children ended; who has not after a while is killed."""
+    if not _ended(pids, PATIENCE):
+        tell_all(pids, signal.SIGKILL)
+        _ended(pids, PATIENCE)
+
+
+def _ended(pids: set[int], seconds: float) -> bool:
+    end = time.monotonic() + seconds
     while pids and time.monotonic() < end:
         try:
             pid, _ = os.waitpid(-1, os.WNOHANG)
         except ChildProcessError:
-            return
+            return True
         if pid:
             pids.discard(pid)
         else:
-            time.sleep(0.02)
+            time.sleep(0.005)
+    return not pids

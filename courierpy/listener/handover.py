@@ -6,44 +6,82 @@ is a memory file of lines, named by its descriptor in COURIERPY_HANDOVER.
 from __future__ import annotations
 
 import os
+import socket
+
+from courierpy.listener.connections import Connection
 
 VARIABLE = "COURIERPY_HANDOVER"
 
 
 class Handover:
-    """``children``: pid -> (address, start on the monotonic clock).  ``auth``: descriptor
-    and path of the password helpers' socket, -1 without helpers.  ``lock``: descriptor of
-    the pid file's lock or -1.  ``logger``: pid of -stderrlogger or 0.  ``keeper``: its
-    version, pid and three descriptors, None without.  ``asleep``: number -> as ``children``."""
+    """``connections``: by pid.  ``auth``: descriptor and path of the password helpers' socket, -1
+    without helpers.  ``lock``: descriptor of the pid file's lock or -1.  ``logger``: pid of
+    -stderrlogger or 0.  ``keeper``: its version, pid and three descriptors, None without.
+    ``asleep``: number -> (address, start on the monotonic clock).  ``argv`` and ``environ``: the
+    settings in force."""
 
-    __slots__ = ("asleep", "auth", "children", "helpers", "keeper", "lock", "logger", "sockets")
+    __slots__ = ("argv", "asleep", "auth", "connections", "environ", "helpers", "keeper", "lock", "logger",
+                 "sockets")
 
     def __init__(self) -> None:
         self.sockets: list[int] = []
-        self.children: dict[int, tuple[str, float]] = {}
+        self.connections: dict[int, Connection] = {}
         self.helpers: set[int] = set()
         self.auth: tuple[int, str] = (-1, "")
         self.keeper: tuple[int, int, int, int, int] | None = None
         self.asleep: dict[int, tuple[str, float]] = {}
         self.lock = -1
         self.logger = 0
+        self.argv: list[str] = []
+        self.environ: dict[str, str] = {}
 
     def descriptors(self) -> list[int]:
         kept = self.keeper[2:] if self.keeper is not None else ()
-        return [fd for fd in (*self.sockets, self.auth[0], self.lock, *kept) if fd >= 0]
+        desks = [each.desk.fileno() for each in self.connections.values() if each.desk is not None]
+        door = self.auth[1].rpartition("/")[2]
+        return [fd for fd in (*self.sockets, self.auth[0], int(door) if door.isdigit() else -1, self.lock,
+                              *kept, *desks) if fd >= 0]
 
     def save(self) -> int:
         """The descriptor of the file, inherited by the next image.  OSError."""
+        import json
         lines = [*(f"socket {fd}" for fd in self.sockets),
-                 *(f"child {pid} {start!r} {address}" for pid, (address, start) in self.children.items()),
+                 *(line for pid, each in self.connections.items() for line in _lines(pid, each)),
                  *(f"asleep {number} {start!r} {address}"
                    for number, (address, start) in self.asleep.items()),
                  *([f"keeper {' '.join(map(str, self.keeper))}"] if self.keeper is not None else []),
                  *(f"helper {pid}" for pid in self.helpers),
-                 f"auth {self.auth[0]} {self.auth[1]}", f"lock {self.lock}", f"logger {self.logger}"]
+                 f"auth {self.auth[0]} {self.auth[1]}", f"lock {self.lock}", f"logger {self.logger}",
+                 f"argv {json.dumps(self.argv)}", f"environ {json.dumps(self.environ)}"]
         fd = os.memfd_create("handover", 0)
-        os.write(fd, "\n".join(lines).encode())
+        data = memoryview("\n".join(lines).encode())
+        while data:
+            data = data[os.write(fd, data):]
         return fd
+
+
+def _lines(pid: int, connection: Connection) -> list[str]:
+    desk = connection.desk.fileno() if connection.desk is not None else -1
+    address, port = connection.peer
+    return [f"child {pid} {connection.started!r} {connection.address}", f"peer {pid} {desk} {port} {address}"]
+
+
+def _read(number: str) -> list[str]:
+    with open(int(number), "rb", closefd=False) as file:
+        file.seek(0)
+        return file.read().decode().split("\n")
+
+
+def before() -> tuple[list[str], dict[str, str]] | None:
+    """The arguments and the environment that an earlier image ran with, if this one was started by it."""
+    import json
+    number = os.environ.get(VARIABLE, "")
+    if not number:
+        return None
+    found = dict(line.partition(" ")[::2] for line in _read(number) if line.startswith(("argv ", "environ ")))
+    if len(found) < 2:
+        return None
+    return json.loads(found["argv"]), json.loads(found["environ"])
 
 
 def load() -> Handover | None:
@@ -51,18 +89,25 @@ def load() -> Handover | None:
     number = os.environ.pop(VARIABLE, "")
     if not number:
         return None
-    with open(int(number), "rb") as file:
-        file.seek(0)
-        lines = file.read().decode().split("\n")
     found = Handover()
-    for line in lines:
+    for line in _read(number):
         word, _, value = line.partition(" ")
         first, _, rest = value.partition(" ")
         if word == "socket":
             found.sockets.append(int(first))
-        elif word in ("child", "asleep"):
+        elif word == "child":
             start, _, address = rest.partition(" ")
-            (found.children if word == "child" else found.asleep)[int(first)] = (address, float(start))
+            found.connections[int(first)] = Connection(address, started=float(start))
+        elif word == "peer":
+            desk, port, address = rest.split(" ", 2)
+            connection = found.connections[int(first)]
+            connection.peer = address, int(port)
+            if int(desk) >= 0:
+                connection.desk = socket.socket(fileno=int(desk))
+                connection.desk.setblocking(False)
+        elif word == "asleep":
+            start, _, address = rest.partition(" ")
+            found.asleep[int(first)] = address, float(start)
         elif word == "keeper":
             version, pid, door, inner, link = map(int, value.split())
             found.keeper = version, pid, door, inner, link
@@ -74,4 +119,5 @@ def load() -> Handover | None:
             found.lock = int(first)
         elif word == "logger":
             found.logger = int(first)
+    os.close(int(number))
     return found

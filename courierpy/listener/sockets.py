@@ -4,6 +4,10 @@ from __future__ import annotations
 import os
 import socket
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 # A client that is gone without a word is noticed within five minutes: probes when all is
 # quiet, and an end to waiting for its acknowledgements (milliseconds).  A reply is never
 # delayed.  Linux gives a connection the options of the socket that it came through.
@@ -63,3 +67,85 @@ def adopted(descriptors: range | list[int]) -> list[socket.socket]:
 def shown(address: str) -> str:
     """An address as Courier shows it: IPv4 mapped into IPv6."""
     return address if ":" in address else f"::ffff:{address}"
+
+
+def private(owner: int = -1) -> tuple[socket.socket, int]:
+    """A listening AF_UNIX socket without a name, and a descriptor that leads to it.  OSError.
+
+    Who has the descriptor connects to ``/proc/self/fd/NUMBER``; who has not cannot find the
+    socket, and nothing is left of it when its processes end.  Only root and ``owner`` may
+    connect.  For a moment it has a name, in a folder for such things.
+    """
+    name = f"courierpy-{os.urandom(8).hex()}"
+    trouble: OSError | None = None
+    for folder in _folders():
+        sock = socket.socket(socket.AF_UNIX)
+        try:
+            directory = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                # by the descriptor: a path to a socket has 107 octets at most
+                return sock, _nameless(sock, f"/proc/self/fd/{directory}/{name}", owner)
+            finally:
+                os.close(directory)
+        except OSError as error:
+            sock.close()
+            trouble = trouble or error
+    raise trouble or FileNotFoundError
+
+
+def _nameless(sock: socket.socket, path: str, owner: int) -> int:
+    umask = os.umask(0o177)
+    try:
+        sock.bind(path)
+    finally:
+        os.umask(umask)
+    try:
+        fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+        if owner >= 0 and os.geteuid() == 0:
+            os.chown(path, owner, -1)
+        sock.listen(128)
+    finally:
+        os.unlink(path)
+    return fd
+
+
+def _folders() -> Iterator[str]:
+    if os.geteuid() == 0:
+        try:
+            os.mkdir("/run/courierpy", 0o755)
+        except OSError:
+            pass                       # it is there, or cannot be
+        yield "/run/courierpy"
+    if os.environ.get("XDG_RUNTIME_DIR"):
+        yield os.environ["XDG_RUNTIME_DIR"]
+    yield os.environ.get("TMPDIR") or "/tmp"
+    yield "/tmp"
+
+
+class Spare:
+    """A descriptor that is given up when there is no other, to send a client away with a word."""
+
+    def __init__(self) -> None:
+        self._fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+
+    def turn_away(self, listener: socket.socket, words: bytes) -> None:
+        """The client that waits longest hears ``words`` and is closed."""
+        os.close(self._fd)
+        try:
+            client, _ = listener.accept()
+            turn_away(client, words)
+        except OSError:
+            pass                       # it went by itself
+        finally:
+            self._fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def turn_away(client: socket.socket, words: bytes) -> None:
+    """Say ``words``, without waiting, and close."""
+    with client:
+        try:
+            if words:
+                client.send(words, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+            client.shutdown(socket.SHUT_WR)
+        except OSError:
+            return                     # it is gone

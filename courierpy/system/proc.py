@@ -2,26 +2,29 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
-import socket
 import sys
 
 import courierpy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from typing import Any, NoReturn
 
     from courierpy.system.conn import Conn
 
 
-TOLD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+# SIGUSR1: the listener wants the place of a connection that has not logged in
+TOLD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+CRASHED = 70                   # exit status of a process that could not do its work (EX_SOFTWARE)
+ENDED = 128                    # and the number of a signal: exit status of a child that was told to end
+PR_SET_PDEATHSIG, PR_GET_PDEATHSIG = 1, 2
 _hearer: Callable[[int, object], None] | None = None
 
 
 def on_signal(hearer: Callable[[int, object], None]) -> Callable[[int, object], None] | None:
-    """From now on ``hearer`` hears SIGTERM, SIGINT and SIGHUP; gives the one before.
+    """From now on ``hearer`` hears the signals of TOLD; gives the one before.
 
     A forked child has the listener's registration: to register anew would cost it more
     than the rest of its start.
@@ -39,13 +42,94 @@ def _hear(number: int, frame: object) -> None:
         _hearer(number, frame)
 
 
+def _ends(number: int, frame: object) -> None:
+    os._exit(ENDED + number)
+
+
+def fork(main: Callable[[], int], death: int = signal.SIGTERM) -> int:
+    """Start a child that does ``main`` and ends with the status that it gives; its pid.  OSError.
+
+    No signal is lost: the child ends by any of TOLD from its first moment on, until it
+    hears them itself.  (Between the fork and the child's first step they are held back:
+    what comes then Python forgets, with what was on its way to the parent.)
+    No child is left: it gets ``death``, if that is not 0, when this process ends, however
+    that comes.
+    """
+    parent, _ = os.getpid(), _library()        # before: a child has no use for an import
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, (*TOLD, signal.SIGCHLD))
+    try:
+        pid = os.fork()
+        if pid == 0:
+            _be_child(main, parent, death, held)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
+    return pid
+
+
+def _be_child(main: Callable[[], int], parent: int, death: int, held: set[int | signal.Signals]) -> NoReturn:
+    status = CRASHED
+    try:
+        signal.set_wakeup_fd(-1)       # else a signal writes into whatever gets that number now
+        on_signal(_ends)
+        if death:
+            die_with(parent, death)
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
+        status = main()
+    finally:
+        os._exit(status)               # never into what the parent was at
+
+
+def keep_open(kept: Iterable[int] = (), above: int = 0) -> None:
+    """Of the descriptors from 3 on only ``kept`` stay.  ``above``: all are below it; 0: it is found out."""
+    low = 3
+    for fd in sorted(kept):
+        os.closerange(low, fd)
+        low = fd + 1
+    os.closerange(low, max(low, above or 1 + max(map(int, os.listdir("/proc/self/fd")))))
+
+
+_libc: Any = None
+
+
+def _library() -> Any:
+    """The C library, by ctypes; None where that is not to be had."""
+    global _libc
+    if _libc is None:
+        try:
+            import ctypes
+            _libc = ctypes.CDLL(None, use_errno=True)
+        except (ImportError, OSError):
+            return None
+    return _libc
+
+
+def die_with(parent: int, death: int) -> None:
+    """This process gets the signal ``death`` when ``parent`` ends, or now when it has."""
+    try:
+        _library().prctl(PR_SET_PDEATHSIG, death, 0, 0, 0)
+    except AttributeError:
+        return                         # another C library, or none at hand
+    if os.getppid() != parent:
+        os.kill(os.getpid(), death)
+
+
+def _death() -> int:
+    """The signal that this process gets when its parent ends, 0 for none."""
+    library = _library()
+    if library is None:
+        return 0
+    import ctypes
+    number = ctypes.c_int()
+    library.prctl(PR_GET_PDEATHSIG, ctypes.byref(number), 0, 0, 0)
+    return number.value
+
+
 def trim_memory() -> None:
     """Give freed memory back to the system, where that is at hand: the C library keeps it."""
-    ctypes = sys.modules.get("ctypes")
-    if ctypes is not None:
+    if "ctypes" in sys.modules:
         try:
-            ctypes.CDLL(None).malloc_trim(0)
-        except (AttributeError, OSError):
+            _library().malloc_trim(0)
+        except AttributeError:
             return                     # another C library
 
 
@@ -64,20 +148,18 @@ def elsewhere(work: Callable[[], bytes]) -> Callable[[], bytes | None]:
         result = os.memfd_create("result")
     except OSError:
         return lambda: None
+
+    def child() -> int:
+        data = memoryview(work())
+        while data:
+            data = data[os.write(result, data):]
+        return 0
+
     try:
-        pid = os.fork()
+        pid = fork(child, signal.SIGKILL)
     except OSError:
         os.close(result)
         return lambda: None
-    if pid == 0:
-        status = 1
-        try:
-            data = memoryview(work())
-            while data:
-                data = data[os.write(result, data):]
-            status = 0
-        finally:
-            os._exit(status)
 
     def wait() -> bytes | None:
         try:
@@ -107,6 +189,7 @@ def become(uid: int, gid: int, username: str | None, groups: Sequence[int] | Non
         return
     if uid == 0:
         raise ProcError("refusing to serve root's mail as root")
+    parent, death = os.getppid(), _death()
     try:
         if groups is not None:
             os.setgroups(groups)
@@ -120,6 +203,8 @@ def become(uid: int, gid: int, username: str | None, groups: Sequence[int] | Non
         raise ProcError(f"cannot become uid {uid}, gid {gid}: {error.strerror}") from None
     if (os.getuid(), os.geteuid(), os.getgid(), os.getegid()) != (uid, uid, gid, gid):
         raise ProcError(f"did not become uid {uid}, gid {gid}")
+    if death:
+        die_with(parent, death)        # the kernel took it away with the old ids
 
 
 CAP_DAC_READ_SEARCH = 2
@@ -134,9 +219,10 @@ def confine() -> None:
         return
     import ctypes
     import pwd
+    parent, death = os.getppid(), _death()
     try:
         nobody = pwd.getpwnam("nobody")
-        libc = ctypes.CDLL(None, use_errno=True)
+        libc = _library()
         steps = libc.prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0)
         os.setgroups([])
         os.setgid(nobody.pw_gid)
@@ -150,6 +236,8 @@ def confine() -> None:
         raise ProcError(f"cannot become nobody: {error}") from None
     if steps or os.getuid() != nobody.pw_uid:
         raise ProcError(f"cannot keep the right to watch directories: {os.strerror(ctypes.get_errno())}")
+    if death:
+        die_with(parent, death)
 
 
 OURS = ("imaplogin", "imapd", "rimapd")
@@ -195,61 +283,12 @@ def execute(program: str, args: list[str], environ: Mapping[str, str], conn: Con
     """
     conn.flush()
     if conn.tls is not None or conn.pending:
-        _relay(conn)
+        from courierpy.system import relay
+        relay.start(conn)
     words = command(program)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)      # the login is over
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)      # Python ignores it, and that would be inherited
     try:
         os.execvpe(words[0], [*words, *args], dict(environ))
     except OSError as error:
         raise ProcError(f"{program}: {error.strerror}") from None
-
-
-def _relay(conn: Conn) -> None:
-    """Fork: the child keeps the client and copies both ways, we get a socket on 0 and 1."""
-    ours, theirs = socket.socketpair()
-    if os.fork() == 0:
-        status = 1
-        try:
-            theirs.close()
-            _copy(conn, ours)
-            status = 0
-        finally:
-            os._exit(status)
-    ours.close()
-    os.dup2(theirs.fileno(), 0)
-    os.dup2(theirs.fileno(), 1)
-    theirs.close()
-
-
-def _copy(conn: Conn, inner: socket.socket) -> None:
-    from courierpy.system.conn import Gone, TimedOut
-    if conn.pending:
-        inner.sendall(conn.pending)
-        conn.pending = b""
-    poll = select.poll()
-    poll.register(conn.infd, select.POLLIN)
-    poll.register(inner.fileno(), select.POLLIN)
-    client_open = True
-    while True:
-        ready = ({conn.infd} if client_open and conn.tls is not None and conn.tls.pending()
-                 else {fd for fd, _ in poll.poll()})
-        if conn.infd in ready and client_open:
-            try:
-                data = conn.read(60.0)
-            except TimedOut:
-                data = b"" if conn.tls is None else None  # type: ignore[assignment]
-            if data:
-                inner.sendall(data)
-            elif data == b"":
-                client_open = False
-                poll.unregister(conn.infd)
-                inner.shutdown(socket.SHUT_WR)
-        if inner.fileno() in ready:
-            data = inner.recv(65536)
-            if not data:
-                return
-            try:
-                conn.write(data)
-                conn.flush()
-            except (Gone, TimedOut):
-                return

@@ -35,6 +35,7 @@ TABLE: tuple[Setting, ...] = (
     Setting("PORT", "text", "143", "ports of the plain listener, comma separated"),
     Setting("MAXDAEMONS", "number", "40", "connections at a time"),
     Setting("MAXPERIP", "number", "20", "connections of one address"),
+    Setting("IMAP_MAXPRELOGIN", "number", "50", "connections before their login, 0: no bound"),
     Setting("PIDFILE", "text", "", "file for the listener's process id"),
     Setting("TCPDOPTS", "text", "-nodnslookup -noidentlookup", "more options of couriertcpd"),
     Setting("IMAPACCESSFILE", "text", "", "access rules by address"),

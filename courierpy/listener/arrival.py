@@ -1,0 +1,95 @@
+"""The process of a new connection, from the accepted descriptor to the program."""
+from __future__ import annotations
+
+import os
+import socket
+
+from courierpy.listener import admission
+from courierpy.listener.sockets import shown
+from courierpy.system import desk, log
+from courierpy.system.conn import Conn
+from courierpy.system.proc import CRASHED, ProcError, execute
+from courierpy.system.settings import from_environ
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from courierpy.listener.options import Options
+
+TLS_TIMEOUT = 30.0             # seconds for the handshake
+
+
+class Arrival:
+    """One connection, whose client is on descriptors 0 and 1.  ``start``: the main of the program
+    when it goes on in this process."""
+
+    def __init__(self, options: Options, rules: Mapping[str, str], environ: dict[str, str],
+                 start: Callable[[list[str], Mapping[str, str], Conn], int] | None) -> None:
+        self.options = options
+        self.rules = rules
+        self.environ = environ
+        self.start = start
+
+    def serve(self, program: str, arguments: list[str], remote: admission.Address,
+              local: admission.Address | None, counts: Mapping[str, int]) -> int:
+        """Gives the exit status.  ``local``: our end; None when the socket has more than one address.
+
+        ``counts``: connections by address and network, not with this one.
+        """
+        options, environ = self.options, self.environ
+        via = ""
+        try:
+            if local is None or options.haproxy is not None:
+                with socket.socket(fileno=os.dup(0)) as client:
+                    local = client.getsockname()[:2]
+                    if options.haproxy is not None:
+                        remote, local, via = admission.behind_proxy(client, options.haproxy, remote, local)
+                        counts = self._told(shown(remote[0]))
+            environ["TCPREMOTEIP"] = address = shown(remote[0])
+            environ["TCPREMOTEPORT"] = str(remote[1])
+            environ["TCPLOCALIP"] = shown(local[0])
+            environ["TCPLOCALPORT"] = str(local[1])
+            if via:
+                environ["TCPREMOTEINFO"] = via
+            admission.admit(options, self.rules, counts, address, environ)
+        except admission.Refused as refused:
+            text = options.text.get("denymsg")
+            if text and refused.spoken:
+                os.write(1, text.encode() + b"\n")
+            return 0
+        if "nodnslookup" not in options.switches:
+            admission.names(environ)
+        if options.text.get("stderr") == "socket":
+            os.dup2(1, 2)
+        return self._go_on(program, arguments)
+
+    def _told(self, address: str) -> dict[str, int]:
+        """The counts for a client that only the proxy knew; from now on it counts.  Raises Refused."""
+        try:
+            of_address, of_network = desk.tell(int(self.environ[desk.VARIABLE]), address)
+        except OSError as error:
+            log.err(f"{address}: the listener does not answer: {error.strerror or error}")
+            raise admission.Refused from None
+        return {address: of_address, admission.network(address): of_network}
+
+    def _go_on(self, program: str, arguments: list[str]) -> int:
+        environ = self.environ
+        conn = Conn(0, 1)
+        if "tls" in self.options.switches:
+            from courierpy.system import tls
+            try:
+                context = tls.server_context(from_environ(environ), environ["TCPLOCALIP"])
+                environ.update(tls.handshake(conn, context, TLS_TIMEOUT))
+            except tls.TlsError as error:
+                log.err(f"TLS, ip=[{environ['TCPREMOTEIP']}]: {error}")
+                return 1
+        if self.start is not None:
+            return self.start([program, *arguments], environ, conn)
+        for fd in desk.descriptors(environ):
+            os.set_inheritable(fd, True)
+        try:
+            execute(program, arguments, environ, conn)
+        except ProcError as error:
+            log.crit(str(error))
+        return CRASHED
