@@ -8,18 +8,20 @@ of characters), and the limits of the settings.
 """
 from __future__ import annotations
 
+import errno
+import os
 import struct
 import sys
 import time
 from array import array
 from itertools import accumulate
 
-from courierpy.maildir.errors import Vanished
+from courierpy.maildir.errors import DiskTrouble, MessageDenied, StoreError, Vanished
 from courierpy.maildir.index.valuecache import Column
 from courierpy.maildir.messagefile import WRITING
 from courierpy.message import Message, searchtext
 from courierpy.message.collation import key as collation_key
-from courierpy.system import proc
+from courierpy.system import log, proc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,6 +39,10 @@ SETS = 12                          # kinds of BODY[HEADER.FIELDS (...)] that are
 NO_DATE = -(1 << 62)               # of a message without a Date
 NUL = b"\0"
 
+# What became of a message whose values were to be computed: it is gone; they are those of its file,
+# which may change or will stay so; it may not be read; the disk does not give it.  The values of what
+# cannot be read are those of a message without a text.
+GONE, MAY_CHANGE, STAYS, DENIED, SICK = range(5)
 _PACKED, _LENGTH = struct.Struct("=BH"), struct.Struct("=I")
 _INT = struct.Struct("=q").pack
 _FLOAT = struct.Struct("=d").pack
@@ -96,46 +102,73 @@ def rules(limits: Limits) -> bytes:
 
 class Todo:
     """A message of which values are missing.  ``at``: its place among those that are asked
-    for; ``rows``: the kinds.  ``values``: as computed; None when the message is gone."""
+    for; ``rows``: the kinds.  ``values``: as computed; None when the message is gone.
+    ``state``: what became of it."""
 
-    __slots__ = ("at", "rows", "stays", "uid", "values")
+    __slots__ = ("at", "rows", "state", "uid", "values")
 
     def __init__(self, at: int, uid: int, rows: list[int]) -> None:
         self.at = at
         self.uid = uid
         self.rows = rows
         self.values: list[bytes] | None = None
-        self.stays = False
+        self.state = GONE
 
     def packed(self) -> bytes:
-        """``stays`` and ``values``, to be handed from one process to another."""
-        if self.values is None:
-            return _PACKED.pack(0, 0)
-        return _PACKED.pack(1 + self.stays, len(self.values)) + b"".join(
-            [_LENGTH.pack(len(value)) + value for value in self.values])
+        """What was computed, to be handed from one process to another."""
+        values = self.values or []
+        return _PACKED.pack(self.state, len(values)) + b"".join(
+            [_LENGTH.pack(len(value)) + value for value in values])
 
     def unpack(self, data: bytes, at: int) -> int:
         """Take them from where they begin; gives where they end."""
-        state, count = _PACKED.unpack_from(data, at)
+        self.state, count = _PACKED.unpack_from(data, at)
         at += _PACKED.size
         values = []
         for _ in range(count):
             end = at + _LENGTH.size + _LENGTH.unpack_from(data, at)[0]
             values.append(data[at + _LENGTH.size:end])
             at = end
-        self.values, self.stays = (values if state else None), state == 2
+        self.values = None if self.state == GONE else values
         return at
 
 
 class Recall:
-    """Of one selected folder.  ``lost``: UIDs of messages that could not be read any more."""
+    """Of one selected folder.  UIDs of messages that were needed since begin() and could not be had:
+    ``lost``: they are gone; ``denied``: they are there and may not be read, and count as messages
+    without a text; ``sick``: the disk does not give them."""
 
     def __init__(self, folder: Folder, limits: Limits) -> None:
         self.folder = folder
         self.limits = limits
         self.lost: set[int] = set()
+        self.denied: set[int] = set()
+        self.sick: set[int] = set()
+        self._complained: set[int] = set()
         self._sections: dict[str, Section] = {}
         folder.index.rules = rules(limits)
+
+    def begin(self) -> None:
+        """A command begins: what it misses is not known yet."""
+        for uids in (self.lost, self.denied, self.sick):
+            uids.clear()
+
+    def unreadable(self, uid: int, sick: bool = False) -> None:
+        """This message is there and may not be read, or (``sick``) the disk does not give it; the
+        log hears of it once."""
+        (self.sick if sick else self.denied).add(uid)
+        if uid not in self._complained:
+            self._complained.add(uid)
+            log.err(f"{self.folder.path}: uid {uid} cannot be read, and its text is left out")
+
+    def refuse(self, denied: bool) -> None:
+        """Raises a store error if the disk did not give some message, or (``denied``) if one may
+        not be read."""
+        if self.sick:
+            raise DiskTrouble(f"{self.folder.path}: uid {min(self.sick)}",
+                              OSError(errno.EIO, os.strerror(errno.EIO)))
+        if denied and self.denied:
+            raise MessageDenied(f"{self.folder.path}: {len(self.denied)} messages may not be read")
 
     def fields(self, section: Section) -> str:
         """The kind of BODY[HEADER.FIELDS (...)], a section of the whole message."""
@@ -200,10 +233,14 @@ class Recall:
         for one in todo:
             names = [kinds[row] for row in one.rows]
             try:
-                values, one.stays = self.compute(names, one.uid)
-                one.values = [values[name] for name in names]
+                values, stays = self.compute(names, one.uid)
+                one.state = STAYS if stays else MAY_CHANGE
             except Vanished:
-                one.values = None
+                one.state = GONE
+            except (MessageDenied, DiskTrouble) as why:
+                values = self._without_text(names, one.uid)
+                one.state = DENIED if isinstance(why, MessageDenied) else SICK
+            one.values = None if one.state == GONE else [values[name] for name in names]
             yield one
 
     def _fill(self, kinds: Sequence[str], found: list[list[bytes | None]], one: Todo,
@@ -213,9 +250,11 @@ class Recall:
         if one.values is None:
             self.lost.add(one.uid)
             return
+        if one.state in (DENIED, SICK):
+            self.unreadable(one.uid, one.state == SICK)
         for row, value in zip(one.rows, one.values, strict=True):
             found[row][one.at] = value
-            if one.stays and (not aside[row] or cache.is_beyond(kinds[row], one.uid)
+            if one.state == STAYS and (not aside[row] or cache.is_beyond(kinds[row], one.uid)
                               or len(found[row]) > FEW and not cache.has(kinds[row], one.uid)):
                 cache.add(kinds[row], one.uid, value)
 
@@ -228,6 +267,17 @@ class Recall:
         with self.folder.message(uid) as file:
             message = Message(file.header(file.size) if header else file.whole(), self.limits)
             date, stays = file.mtime, self.folder.settled(uid, file)
+        return self._values(names, message, date), stays
+
+    def _without_text(self, names: Sequence[str], uid: int) -> dict[str, bytes]:
+        """The values of a message that cannot be read."""
+        try:
+            date = self.folder.stat(uid)[1]
+        except StoreError:
+            date = 0.0
+        return self._values(names, Message(b"", self.limits), date)
+
+    def _values(self, names: Sequence[str], message: Message, date: float) -> dict[str, bytes]:
         values = {}
         for name in names:
             if name == DATE:
@@ -236,7 +286,7 @@ class Recall:
                 values[name] = message.section(self._sections[name]) or b""
             else:
                 values[name] = KINDS[name][1](message)
-        return values, stays
+        return values
 
     def numbers(self, kind: str, uids: array[int], typecode: str = "q") -> Sequence[float | None]:
         """The values of a kind that is a number, "q" or "d"."""

@@ -1,13 +1,15 @@
 """What lies in cur/ and new/: names of files, and which message each is."""
 from __future__ import annotations
 
+import errno
 import os
+import stat
 
 from courierpy.maildir.errors import FolderMissing, trouble
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
 GRAIN = 0.02                       # seconds: a directory younger than this may change and show no new mtime
 COARSE_GRAIN = 2.0                 # where the file system counts whole seconds
@@ -15,12 +17,32 @@ TRIALS = 4
 READINGS = 6                       # of cur/ before a message that is not seen is gone
 
 
-def files(directory: str, known: Callable[[bytes], bool] = lambda name: False) -> list[bytes]:
-    """Names of the regular files, and of symbolic links to them.  ``known``: names that
-    need no look at what they are, as they were messages before."""
+def is_message(path: bytes) -> bool:
+    """Is this a regular file, or a link to one?  True too for a link that cannot be followed to
+    its end, in circles or where we may not go: there may be a message.  False for a link that
+    leads nowhere, and for what is not there.  Raises a store error."""
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
+            return False
+        if error.errno in (errno.ELOOP, errno.EACCES):
+            return os.path.islink(path)
+        raise trouble(path, error) from None
+
+
+def _is_message(entry: os.DirEntry[bytes]) -> bool:
+    try:
+        return entry.is_file()         # mostly without a look at it
+    except OSError:
+        return is_message(entry.path)
+
+
+def files(directory: str) -> list[bytes]:
+    """Names of what is_message()."""
     try:
         with os.scandir(os.fsencode(directory)) as entries:
-            names = [entry.name for entry in entries if entry.is_file() or known(entry.name)]
+            names = [entry.name for entry in entries if _is_message(entry)]
     except FileNotFoundError:
         raise FolderMissing(directory) from None
     except OSError as error:

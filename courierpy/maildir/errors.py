@@ -32,6 +32,10 @@ class Denied(StoreError):
     """The file system says no."""
 
 
+class MessageDenied(Denied):
+    """The file system says no to the file of one message; others may be well."""
+
+
 class Vanished(StoreError):
     """A message is gone."""
 
@@ -58,3 +62,24 @@ def trouble(path: str | bytes, error: OSError) -> StoreError:
     if error.errno == errno.EDQUOT:
         return QuotaExceeded(str(DiskTrouble(path, error)))
     return DiskTrouble(path, error)
+
+
+# A file that others may not read, a link that leads nowhere, a directory or a socket in the place of a
+# message; and one that is immutable, or another's where the sticky bit is set, a name that has no room for a
+# flag.  Who may not change the directory may change no message: that is no trouble of one of them.
+_UNREADABLE = (errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG, errno.EISDIR, errno.ENXIO)
+_UNCHANGEABLE = (errno.EPERM, errno.ENAMETOOLONG, errno.EISDIR)
+
+
+def unreadable(path: str | bytes, error: OSError) -> StoreError:
+    """As trouble(), where the file of one message was to be read."""
+    if error.errno in _UNREADABLE:
+        return MessageDenied(str(DiskTrouble(path, error)))
+    return trouble(path, error)
+
+
+def unchangeable(path: str | bytes, error: OSError) -> StoreError:
+    """As trouble(), where the file of one message was to be renamed or removed."""
+    if error.errno in _UNCHANGEABLE:
+        return MessageDenied(str(DiskTrouble(path, error)))
+    return trouble(path, error)

@@ -311,7 +311,8 @@ class Scanner(Numbering):
         if replayed.gone:
             self._drop(replayed.gone)
         arrived = self._arrived() if self._heard.new else []
-        unknown = replayed.unknown
+        unknown = {name: file for name, file in replayed.unknown.items()
+                   if directory.is_message(self.inside + file)}
         if not unknown and not arrived:
             if not locked:
                 return True
@@ -449,7 +450,8 @@ class Scanner(Numbering):
                 self._stuck |= {entry}
                 continue
             self.did(target, True)
-            moved[base(target)] = target
+            if directory.is_message(self.inside + target):         # a link may lead elsewhere from here
+                moved[base(target)] = target
         return moved
 
     def _give_numbers(self, unknown: Mapping[bytes, bytes]) -> bool:

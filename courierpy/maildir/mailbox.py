@@ -11,7 +11,7 @@ import time
 
 from courierpy.maildir import contents, directory, messagefile, transfer
 from courierpy.maildir.draft import Draft
-from courierpy.maildir.errors import StoreError, Vanished, trouble
+from courierpy.maildir.errors import MessageDenied, StoreError, Vanished, unchangeable
 from courierpy.maildir.files import Directory, exists, remove_tree
 from courierpy.maildir.formats.keywordlist import Update
 from courierpy.maildir.formats.uiddb import MAX_UID
@@ -174,8 +174,10 @@ class Folder(Scanner):
 
     # -- flags
 
-    def store(self, uids: Sequence[int], change: FlagChange) -> dict[int, tuple[int, frozenset[bytes]]]:
-        """Change flags; uid -> what it has now.  Messages that are gone are left out.
+    def store(self, uids: Sequence[int], change: FlagChange, refused: list[StoreError] | None = None,
+              ) -> dict[int, tuple[int, frozenset[bytes]]]:
+        """Change flags; uid -> what it has now.  Messages that are gone are left out, and so are
+        those that alone cannot be changed: why they cannot is added to ``refused``.
 
         A change is applied to what is there at that moment, so that what another
         session set is never lost: for flags the name, which the rename takes over
@@ -185,14 +187,14 @@ class Folder(Scanner):
         try:
             if self.tree.keywords and (change.keywords or change.mode == "="):
                 with self._lock:
-                    return self._store(uids, change, self._keywords.current())
-            return self._store(uids, change, None)
+                    return self._store(uids, change, self._keywords.current(), refused)
+            return self._store(uids, change, None, refused)
         finally:
             self._snap()
 
     def _store(self, uids: Sequence[int], change: FlagChange,
                current: Callable[[bytes], frozenset[bytes]] | None,
-               ) -> dict[int, tuple[int, frozenset[bytes]]]:
+               refused: list[StoreError] | None) -> dict[int, tuple[int, frozenset[bytes]]]:
         done: dict[int, tuple[int, frozenset[bytes]]] = {}
         undo: list[Undo] = []
         # 1. what needs room on the disk, where nobody sees it
@@ -201,7 +203,12 @@ class Folder(Scanner):
             with Directory(self.cur, self.tree.fsync == "always") as entries:
                 # 2. what is seen
                 for uid in uids:
-                    self._store_one(uid, change, drafts.get(uid), done, undo)
+                    try:
+                        self._store_one(uid, change, drafts.get(uid), done, undo)
+                    except MessageDenied as why:
+                        if refused is None:
+                            raise
+                        refused.append(why)
                 entries.sync()
         except StoreError:
             self._take_back(undo)
@@ -287,7 +294,7 @@ class Folder(Scanner):
                 except FileNotFoundError:
                     pass
                 except OSError as error:
-                    raise trouble(cur + old, error) from None
+                    raise unchangeable(cur + old, error) from None
                 else:
                     held.set_flags(row, bits, new)
                     self.did(new, True)
@@ -314,13 +321,15 @@ class Folder(Scanner):
         """Store the drafts, all or none; (UIDVALIDITY, their UIDs)."""
         return transfer.append(self, drafts)
 
-    def copy(self, uids: Sequence[int], target: Folder) -> tuple[int, list[tuple[int, int]]]:
-        """Hard links under new names; flags, keywords and dates come along."""
-        return transfer.copy(self, uids, target)
+    def copy(self, uids: Sequence[int], target: Folder,
+             refused: list[StoreError] | None = None) -> tuple[int, list[tuple[int, int]]]:
+        """Hard links under new names; flags, keywords and dates come along.  ``refused``: as for store()."""
+        return transfer.copy(self, uids, target, refused)
 
-    def move(self, uids: Sequence[int], target: Folder) -> tuple[int, list[tuple[int, int]]]:
-        """By rename: a message is never in both folders, and never in none."""
-        return transfer.move(self, uids, target)
+    def move(self, uids: Sequence[int], target: Folder,
+             refused: list[StoreError] | None = None) -> tuple[int, list[tuple[int, int]]]:
+        """By rename: a message is never in both folders, and never in none.  ``refused``: as for store()."""
+        return transfer.move(self, uids, target, refused)
 
     # -- steps of these, under the lock (transfer.py)
 
@@ -364,8 +373,7 @@ class Folder(Scanner):
         assert self._entering is not None
         first = self._entering.uidnext
         uids = range(first, first + len(names))
-        # \Recent is what nobody has dealt with: what came with flags is not
-        recent = UidSet.of([uid for uid, file in zip(uids, files, strict=True) if file.endswith(b":2,")])
+        recent = UidSet.of(uids)       # whatever flags they bring: RFC 3501 6.3.11, 6.4.7
         if self.held is None:
             self._write(self._entering.extended(uids, names))
             if self._fresh or recent:
@@ -397,15 +405,21 @@ class Folder(Scanner):
 
     # -- messages out
 
-    def expunge(self, uids: Iterable[int]) -> list[int]:
-        """Remove messages that are \\Deleted still; gives the UIDs that went."""
+    def expunge(self, uids: Iterable[int], refused: list[StoreError] | None = None) -> list[int]:
+        """Remove messages that are \\Deleted still; gives the UIDs that went.  ``refused``: as
+        for store()."""
         gone: list[int] = []
         self.watch_if_large()
         keep = self.readers.others()
         try:
             for uid in uids:
-                if self._expunge_one(uid, keep):
-                    gone.append(uid)
+                try:
+                    if self._expunge_one(uid, keep):
+                        gone.append(uid)
+                except MessageDenied as why:
+                    if refused is None:
+                        raise
+                    refused.append(why)
         finally:
             self.leave(gone)
         return gone
@@ -429,7 +443,7 @@ class Folder(Scanner):
                 except FileNotFoundError:
                     pass
                 except OSError as error:
-                    raise trouble(path, error) from None
+                    raise unchangeable(path, error) from None
                 else:
                     self.did(file, False)
                     return True

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 
-from courierpy.maildir.errors import Vanished, trouble
+from courierpy.maildir.errors import Vanished, trouble, unreadable
 from courierpy.maildir.files import close
 
 TYPE_CHECKING = False
@@ -112,25 +112,29 @@ def places(folder: Folder, uid: int, kept: bool = True) -> Iterator[tuple[bytes,
 
 def open_message(folder: Folder, uid: int) -> MessageFile:
     """The file of a message.  One that is expunged can be had until our client was told, if
-    the session that did it saw us.  Raises Vanished."""
+    the session that did it saw us.  Raises Vanished; MessageDenied when it is there and
+    cannot be read."""
     for path, _ in places(folder, uid):
         try:
             fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError:
             continue
         except OSError as error:
-            raise trouble(path, error) from None
+            raise unreadable(path, error) from None
         return MessageFile(fd, f"{folder.path}: uid {uid}")
     raise Vanished(f"{folder.path}: uid {uid}")
 
 
 def look(folder: Folder, uid: int, kept: bool = True) -> tuple[bytes, int, os.stat_result]:
-    """(path, flag bits, what stat() says) of a message.  Raises Vanished."""
+    """(path, flag bits, what stat() says) of a message; of a link that cannot be followed what
+    it is itself.  Raises Vanished."""
     for path, bits in places(folder, uid, kept):
-        try:
-            return path, bits, os.stat(path)
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            raise trouble(path, error) from None
+        for follow in (True, False):
+            try:
+                return path, bits, os.stat(path, follow_symlinks=follow)
+            except FileNotFoundError:
+                break
+            except OSError as error:
+                if not follow:
+                    raise trouble(path, error) from None
     raise Vanished(f"{folder.path}: uid {uid}")

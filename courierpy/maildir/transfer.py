@@ -9,8 +9,17 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 
-from courierpy.maildir.errors import DiskTrouble, StoreError, Vanished, trouble
+from courierpy.maildir.errors import (
+    DiskTrouble,
+    MessageDenied,
+    StoreError,
+    Vanished,
+    trouble,
+    unchangeable,
+    unreadable,
+)
 from courierpy.maildir.files import Directory, remove
 from courierpy.maildir.messagefile import PIECE_OCTETS, TRIES, look
 from courierpy.maildir.names import SUFFIXES, base, tmp_name, unique_name
@@ -75,12 +84,15 @@ def append(folder: Folder, drafts: Sequence[Draft]) -> tuple[int, list[int]]:
             draft.abort()
 
 
-def copy(folder: Folder, uids: Sequence[int], target: Folder) -> tuple[int, list[tuple[int, int]]]:
-    """(UIDVALIDITY of the target, pairs of UIDs: here and there)."""
-    return _transfer(folder, uids, target, _link_or_copy)
+def copy(folder: Folder, uids: Sequence[int], target: Folder,
+         refused: list[StoreError] | None = None) -> tuple[int, list[tuple[int, int]]]:
+    """(UIDVALIDITY of the target, pairs of UIDs: here and there).  Messages that alone cannot be
+    brought are left out; why they cannot is added to ``refused``."""
+    return _transfer(folder, uids, target, _link_or_copy, refused)
 
 
-def move(folder: Folder, uids: Sequence[int], target: Folder) -> tuple[int, list[tuple[int, int]]]:
+def move(folder: Folder, uids: Sequence[int], target: Folder,
+         refused: list[StoreError] | None = None) -> tuple[int, list[tuple[int, int]]]:
     """As copy(); by rename, so that a message is never in both folders, and never in none."""
     readers = folder.readers
     kept = readers.others()
@@ -89,11 +101,11 @@ def move(folder: Folder, uids: Sequence[int], target: Folder) -> tuple[int, list
         if kept:
             readers.bury(source, base(os.path.basename(source)))
         _rename_or_copy(source, there)
-    return _transfer(folder, uids, target, bring)
+    return _transfer(folder, uids, target, bring, refused)
 
 
-def _transfer(folder: Folder, uids: Sequence[int], target: Folder,
-              bring: Bring) -> tuple[int, list[tuple[int, int]]]:
+def _transfer(folder: Folder, uids: Sequence[int], target: Folder, bring: Bring,
+              refused: list[StoreError] | None) -> tuple[int, list[tuple[int, int]]]:
     folder.watch_if_large()
     moving = bring is not _link_or_copy
     sources, known = [], []
@@ -103,14 +115,15 @@ def _transfer(folder: Folder, uids: Sequence[int], target: Folder,
         except Vanished:
             continue
         name = unique_name(tmp_name(folder.tree.host), found.st_dev, found.st_ino)
-        sources.append(Source(path, f"{name},S={found.st_size}", bits, folder.words.get(uid, NO_KEYWORDS),
-                              folder, uid))
+        if stat.S_ISREG(found.st_mode):        # or it is a link that leads nowhere, with a size of its own
+            name += f",S={found.st_size}"
+        sources.append(Source(path, name, bits, folder.words.get(uid, NO_KEYWORDS), folder, uid))
         known.append(uid)
     if not sources:
         return 0, []
     if folder.unread is not None:      # they would come without their keywords
         raise folder.unread
-    uidvalidity, numbers = _enter(target, sources, bring)
+    uidvalidity, numbers = _enter(target, sources, bring, refused)
     pairs = [(old, new) for old, new in zip(known, numbers, strict=True) if new is not None]
     if moving:
         for source, number in zip(sources, numbers, strict=True):
@@ -120,9 +133,10 @@ def _transfer(folder: Folder, uids: Sequence[int], target: Folder,
     return uidvalidity, pairs
 
 
-def _enter(target: Folder, sources: Sequence[Source], bring: Bring) -> tuple[int, list[int | None]]:
+def _enter(target: Folder, sources: Sequence[Source], bring: Bring,
+           refused: list[StoreError] | None = None) -> tuple[int, list[int | None]]:
     """Bring files in under the lock and number them in the order given; None for a
-    message that is gone meanwhile."""
+    message that is gone meanwhile or is refused."""
     sync = target.tree.fsync != "never"
     moved: list[tuple[bytes, bytes]] = []
     uids: list[int | None] = []
@@ -139,7 +153,13 @@ def _enter(target: Folder, sources: Sequence[Source], bring: Bring) -> tuple[int
                         target.write_keywords(source.name, source.words)
                 # 2. the messages
                 for source in sources:
-                    there = _bring(source, cur, bring)
+                    try:
+                        there = _bring(source, cur, bring)
+                    except MessageDenied as why:
+                        if refused is None:
+                            raise
+                        refused.append(why)
+                        there = None
                     if there is None:
                         uids.append(None)
                         continue
@@ -185,7 +205,7 @@ def _bring(source: Source, cur: bytes, bring: Bring) -> bytes | None:
             if not source.again():
                 return None
         except OSError as error:
-            raise trouble(there, error) from None
+            raise unchangeable(there, error) from None
     return None
 
 
@@ -195,7 +215,7 @@ def _undo(source: bytes, there: bytes, bring: Bring) -> None:
             os.unlink(there)
         else:
             _rename_or_copy(there, source)
-    except OSError:
+    except (OSError, StoreError):
         pass                     # what cannot be taken back is a whole message, numbered later
 
 
@@ -203,7 +223,10 @@ def _link_or_copy(source: bytes, target: bytes) -> None:
     try:
         os.link(source, target, follow_symlinks=True)
     except OSError as error:
-        if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP):
+        # EPERM: another's file that may not be written either gets no second name of ours.  The last
+        # two may be the source's as well: who reads it knows
+        if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.EACCES,
+                               errno.ELOOP):
             raise
         _copy(source, target)
 
@@ -223,7 +246,13 @@ def _copy(source: bytes, target: bytes) -> None:
     folder = os.path.dirname(os.path.dirname(target))
     scratch = os.path.join(folder, b"tmp", os.path.basename(target))
     try:
-        with open(source, "rb") as file, open(scratch, "xb") as copied:
+        original = open(source, "rb")  # noqa: SIM115
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise unreadable(source, error) from None
+    try:
+        with original as file, open(scratch, "xb") as copied:
             while chunk := file.read(PIECE_OCTETS):
                 copied.write(chunk)
             copied.flush()

@@ -4,13 +4,17 @@ from __future__ import annotations
 from courierpy.imap import ext
 from courierpy.imap.commands import SELECTED, USES_SEQ, Done, command
 from courierpy.imap.commands.numbers import chosen
+from courierpy.imap.grammar import lines
+from courierpy.imap.session import describe
 from courierpy.maildir.errors import FolderMissing
 from courierpy.model.replies import No
+from courierpy.system import log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from courierpy.imap.grammar.args import Args
     from courierpy.imap.session import Session
+    from courierpy.maildir.errors import StoreError
     from courierpy.maildir.mailbox import Folder
 
 
@@ -30,16 +34,25 @@ def named(session: Session, args: Args) -> tuple[list[int], Folder]:
     return [selected.view.uids[seq - 1] for seq in seqs], target
 
 
-def refused() -> No:
-    """Of the messages that were named none is there any more."""
-    return No("Some of the messages no longer exist.", b"EXPUNGEISSUED")
+def check_some(args: Args, uids: list[int], pairs: list[tuple[int, int]], refused: list[StoreError]) -> None:
+    """Raises when none of the messages that were named could be copied or moved."""
+    if refused and not pairs:
+        raise refused[0]
+    # RFC 3501 6.4.8: UIDs that are not there are no error
+    if uids and not pairs and not args.command.startswith(b"UID "):
+        raise No("The messages no longer exist.", b"EXPUNGEISSUED")
 
 
 def copy(session: Session, args: Args) -> Done:
     uids, target = named(session, args)
-    uidvalidity, pairs = session.need_selected().folder.copy(uids, target)
-    if uids and not pairs:
-        raise refused()
+    refused: list[StoreError] = []
+    uidvalidity, pairs = session.need_selected().folder.copy(uids, target, refused)
+    check_some(args, uids, pairs, refused)
+    if refused:
+        # a tagged NO would say that nothing was copied (RFC 9051 6.4.7); COPYUID says what was
+        log.err(f"{session.user}: {len(refused)} messages cannot be copied: {refused[0]}")
+        session.write(lines.told(lines.NO, "Some of the messages cannot be copied.",
+                                 describe(refused[0]).code))
     return Done("COPY completed.", ext.tagged_code(b"COPY", uidvalidity, pairs) if pairs else None)
 
 

@@ -8,6 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from courierpy.imap.grammar.args import Args
     from courierpy.imap.session import Session
+    from courierpy.maildir.errors import StoreError
 
 
 @command(b"EXPUNGE", when=SELECTED, flags=WRITES, rights="e")
@@ -16,6 +17,9 @@ def expunge(session: Session, args: Args) -> str:
     selected = session.need_selected()
     view = selected.view
     uids = [uid for uid, bits in zip(view.uids, view.flags, strict=True) if bits & DELETED]
+    refused: list[StoreError] = []
     if uids:
-        selected.folder.expunge(uids)
+        selected.folder.expunge(uids, refused)
+    if refused:
+        raise refused[0]                   # the others went, and are told
     return "EXPUNGE completed"

@@ -14,16 +14,18 @@ from courierpy.imap import ext, updates
 from courierpy.imap.commands import READS, SELECTED, USES_SEQ, command
 from courierpy.imap.commands.numbers import chosen
 from courierpy.imap.grammar import fetchitems, out
-from courierpy.maildir.errors import Vanished
+from courierpy.maildir.errors import DiskTrouble, MessageDenied, StoreError, Vanished
 from courierpy.model.flags import SEEN, FlagChange
 from courierpy.model.replies import No
 from courierpy.model.section import Section
+from courierpy.system import log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Any
 
+    from courierpy.imap.attributes import Recall
     from courierpy.imap.grammar.args import Args
     from courierpy.imap.grammar.fetchitems import FetchItem
     from courierpy.imap.session import Session
@@ -69,6 +71,11 @@ class Subject:
             with self.session.need_selected().folder.message(self.uid) as file:
                 self._header = Message(file.header(file.size), self.session.limits)
         return self._header
+
+    def leave_out_text(self) -> None:
+        """The message cannot be read: from now on it is an empty one."""
+        from courierpy.message import Message
+        self._message = Message(b"", self.session.limits)
 
     @property
     def mtime(self) -> float:
@@ -211,10 +218,8 @@ def _in_columns(items: list[FetchItem]) -> bool:
                and item.partial is None for item in items)
 
 
-def _fetch_columns(session: Session, items: list[FetchItem], seqs: list[int]) -> bool:
-    """Tell these; True when some of the messages are gone."""
-    recall = session.need_selected().recall(session.limits)
-    recall.lost.clear()
+def _fetch_columns(session: Session, recall: Recall, items: list[FetchItem], seqs: list[int]) -> None:
+    """Tell these."""
     kinds: list[str] = []
     templates = [b"* %d FETCH ("]              # of the texts between the large values
     for item in items:
@@ -235,11 +240,11 @@ def _fetch_columns(session: Session, items: list[FetchItem], seqs: list[int]) ->
     for start in range(0, len(seqs), CHUNK):
         chunk = _Chunk(session, seqs[start:start + CHUNK])
         columns = _columns(session, items, chunk, recall.take(kinds, chunk.uids))
-        if recall.lost:
-            there = [uid not in recall.lost for uid in chunk.uids]
+        missing = recall.lost | recall.denied | recall.sick
+        if missing:
+            there = [uid not in missing for uid in chunk.uids]
             columns = [list(compress(column, there)) for column in columns]
         session.write(b"".join(chain.from_iterable(zip(*_pieces(templates, columns), strict=False))))
-    return bool(recall.lost)
 
 
 def _columns(session: Session, items: list[FetchItem], chunk: _Chunk,
@@ -300,20 +305,24 @@ def fetch(session: Session, args: Args) -> str:
 
     if by_uid and not any(item.name == b"UID" for item in items):
         items.insert(0, fetchitems.FetchItem(b"UID"))
-    if _in_columns(items):
-        lost = bool(seqs) and _fetch_columns(session, items, seqs)
-    else:
-        lost = _fetch_files(session, items, seqs, by_uid)
-    if lost:
+    # RFC 2180 4.1.2: what is there is served, whatever is missing
+    recall = session.need_selected().recall(session.limits)
+    recall.begin()
+    if not _in_columns(items):
+        _fetch_files(session, recall, items, seqs, by_uid)
+    elif seqs:
+        _fetch_columns(session, recall, items, seqs)
+    recall.refuse(denied=True)
+    if recall.lost and not by_uid:         # RFC 3501 6.4.8: UIDs that are not there are no error
         raise No("Some of the messages no longer exist.", b"EXPUNGEISSUED")
     return "FETCH completed."
 
 
-def _fetch_files(session: Session, items: list[FetchItem], seqs: list[int], by_uid: bool) -> bool:
+def _fetch_files(session: Session, recall: Recall, items: list[FetchItem], seqs: list[int],
+                 by_uid: bool) -> None:
     """The same by reading each message."""
     selected = session.need_selected()
     pieces, sees = _plan(items)
-    lost = False
     unseen: list[int] = []
     view = selected.view
     for seq in seqs:
@@ -324,7 +333,10 @@ def _fetch_files(session: Session, items: list[FetchItem], seqs: list[int], by_u
                 add(subject, line)
                 line.append(b" ")
         except Vanished:
-            lost = True           # RFC 2180 4.1.2: the others are served
+            recall.lost.add(subject.uid)
+            continue
+        except (MessageDenied, DiskTrouble) as why:
+            recall.unreadable(subject.uid, isinstance(why, DiskTrouble))
             continue
         line[-1] = b")\r\n"
         session.write(*line)
@@ -332,13 +344,18 @@ def _fetch_files(session: Session, items: list[FetchItem], seqs: list[int], by_u
             unseen.append(seq)
     if unseen and not selected.readonly:
         _mark_seen(session, unseen, by_uid)
-    return lost
 
 
 def _mark_seen(session: Session, seqs: list[int], by_uid: bool) -> None:
     selected = session.need_selected()
     view = selected.view
-    done = selected.folder.store([view.uids[seq - 1] for seq in seqs], FlagChange("+", SEEN))
+    refused: list[StoreError] = []
+    try:
+        done = selected.folder.store([view.uids[seq - 1] for seq in seqs], FlagChange("+", SEEN), refused)
+    except StoreError as why:
+        done, refused = {}, [why]
+    if refused:                            # what was asked for is told; a name has no room, or the disk
+        log.err(f"{session.user}: \\Seen cannot be set: {refused[0]}")
     updates.write(session, [updates.FlagsChanged(done, with_uid=by_uid)])
 
 

@@ -17,7 +17,7 @@ from courierpy.imap.commands import SELECTED, USES_SEQ, command
 from courierpy.imap.commands.cmd_fetch import Subject
 from courierpy.imap.grammar import lines, out, searchkeys
 from courierpy.imap.grammar.dates import EPOCH
-from courierpy.maildir.errors import Vanished
+from courierpy.maildir.errors import MessageDenied, Vanished
 from courierpy.message.collation import fold
 from courierpy.model.flags import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN
 
@@ -67,11 +67,13 @@ class Program:
         self.uids = selected.view.uids
         self.count = len(self.uids)
         self.recall = selected.recall(session.limits)
-        self.recall.lost.clear()
+        self.recall.begin()
 
     def run(self, key: Key) -> list[int]:
-        """Sequence numbers, ascending.  A message that vanished matches nothing that needs its file."""
+        """Sequence numbers, ascending.  A message that vanished matches nothing that needs its file;
+        one that cannot be read is one without a text."""
         found = self.mask(key, b"\1" * self.count)
+        self.recall.refuse(denied=False)
         if self.recall.lost:
             found = _both(found, self._of_uids(self.recall.lost).translate(_FLIP))
         return list(compress(range(1, self.count + 1), found))
@@ -217,8 +219,14 @@ class Program:
     def _one_by_one(self, within: bytes, test: Callable[[Subject], bool]) -> bytes:
         mask = bytearray(self.count)
         for seq in compress(range(1, self.count + 1), within):
+            subject = Subject(self.session, seq)
             try:
-                mask[seq - 1] = test(Subject(self.session, seq))
+                try:
+                    mask[seq - 1] = test(subject)
+                except MessageDenied:
+                    self.recall.unreadable(subject.uid)
+                    subject.leave_out_text()
+                    mask[seq - 1] = test(subject)
             except Vanished:
                 self.recall.lost.add(self.uids[seq - 1])
         return bytes(mask)

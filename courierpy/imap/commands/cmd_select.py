@@ -6,11 +6,13 @@ from courierpy.imap.commands import ANY, LEAVES_FOLDER, SELECTED, Done, command
 from courierpy.imap.grammar import lines
 from courierpy.imap.session import Selected
 from courierpy.model.flags import DELETED, SEEN
+from courierpy.system import log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from courierpy.imap.grammar.args import Args
     from courierpy.imap.session import Session
+    from courierpy.maildir.errors import StoreError
 
 
 def leave(session: Session) -> None:
@@ -63,7 +65,10 @@ def close(session: Session, args: Args) -> str:
     selected = session.need_selected()
     if not selected.readonly:
         view = selected.view
+        refused: list[StoreError] = []
         selected.folder.expunge([uid for uid, bits in zip(view.uids, view.flags, strict=True)
-                                 if bits & DELETED])
+                                 if bits & DELETED], refused)
+        if refused:                        # they stay, and the client need not care: it leaves
+            log.err(f"{session.user}: {len(refused)} messages cannot be expunged: {refused[0]}")
     leave(session)
     return "mailbox closed."

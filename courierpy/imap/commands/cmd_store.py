@@ -12,6 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from courierpy.imap.grammar.args import Args
     from courierpy.imap.session import Session
+    from courierpy.maildir.errors import StoreError
 
 MODES = {b"FLAGS": "=", b"+FLAGS": "+", b"-FLAGS": "-"}
 
@@ -40,22 +41,27 @@ def store(session: Session, args: Args) -> str:
     view = selected.view
     uids = [view.uids[seq - 1] for seq in seqs]
     change = FlagChange(mode, bits, keywords)
+    refused: list[StoreError] = []
     if conditions:
         with selected.folder.locked():
             for stay in conditions:
                 seqs = stay(seqs)
             uids = [view.uids[seq - 1] for seq in seqs]
-            done = selected.folder.store(uids, change)
+            done = selected.folder.store(uids, change, refused)
     else:
-        done = selected.folder.store(uids, change)
+        done = selected.folder.store(uids, change, refused)
     # what others set meanwhile shows too
     known = frozenset(keywords if mode != "-" else ()).union(*{words for _, words in done.values()})
     # .SILENT still tells what somebody else changed meanwhile
     quiet = {uid for seq, uid in zip(seqs, uids, strict=True) if uid in done
              and done[uid] == (change.bits(view.bits(seq)), change.words(view.words(uid)))} if silent else ()
     updates.write(session, [NewKeywords(known), FlagsChanged(done, quiet, by_uid), KeywordsLeft()])
-    if len(done) < len(uids):
-        raise No("Some of the messages no longer exist.", b"EXPUNGEISSUED")
+    if refused:
+        raise refused[0]
+    # RFC 2180 4.2: who wants no answer hears of none that is missing, nor who gets one for some of
+    # them.  RFC 3501 6.4.8: UIDs that are not there are no error
+    if uids and not done and not silent and not by_uid:
+        raise No("The messages no longer exist.", b"EXPUNGEISSUED")
     return "STORE completed."
 
 

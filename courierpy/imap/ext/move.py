@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from courierpy.imap import ext
 from courierpy.imap.commands import SELECTED, WRITES, Done, command
-from courierpy.imap.commands.cmd_copy import named, refused
+from courierpy.imap.commands.cmd_copy import check_some, named
 from courierpy.imap.ext import Extension
 from courierpy.imap.grammar import lines
 
@@ -11,18 +11,21 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from courierpy.imap.grammar.args import Args
     from courierpy.imap.session import Session
+    from courierpy.maildir.errors import StoreError
 
 
 @command(b"MOVE", b"UID MOVE", when=SELECTED, flags=WRITES, rights="te")
 def move(session: Session, args: Args) -> Done:
     uids, target = named(session, args)
-    uidvalidity, pairs = session.need_selected().folder.move(uids, target)
-    if uids and not pairs:
-        raise refused()
+    refused: list[StoreError] = []
+    uidvalidity, pairs = session.need_selected().folder.move(uids, target, refused)
+    check_some(args, uids, pairs, refused)
     code = ext.tagged_code(b"MOVE", uidvalidity, pairs) if pairs else None
     if code is not None:
         # RFC 6851 4.3: the UIDs come before the EXPUNGEs that they explain
         session.write(lines.told(lines.OK, "Moved.", code))
+    if refused:
+        raise refused[0]                   # RFC 6851 3.3: the others are moved
     return Done("MOVE completed.")
 
 

@@ -69,13 +69,14 @@ def sort(session: Session, args: Args) -> str:
 
     selected = session.need_selected()
     seqs = run(session, program)
-    uids = selected.view.uids
+    recall, uids = selected.recall(session.limits), selected.view.uids
     chosen = uids if len(seqs) == len(uids) else array("I", [uids[seq - 1] for seq in seqs])
     order = list(range(len(seqs)))
     # each sort keeps the order of the one before: the first criterion comes last, ties
     # stay in the order of their sequence numbers, reversed or not
     for word, backwards in reversed(criteria):
-        order.sort(key=CRITERIA[word](selected.recall(session.limits), chosen).__getitem__, reverse=backwards)
+        order.sort(key=CRITERIA[word](recall, chosen).__getitem__, reverse=backwards)
+    recall.refuse(denied=False)
     found = numbers(session, [seqs[at] for at in order], args.command == b"UID SORT")
     session.write(lines.numbers(b"SORT", found))
     return "SORT done."

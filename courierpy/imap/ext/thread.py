@@ -25,9 +25,10 @@ def _threads(session: Session, algorithm: bytes, seqs: list[int]) -> list[object
     selected = session.need_selected()
     recall, uids = selected.recall(session.limits), selected.view.uids
     chosen = uids if len(seqs) == len(uids) else array("I", [uids[seq - 1] for seq in seqs])
-    recall.lost.clear()
+    recall.begin()
     subjects, ids = recall.take(["subject", "ids"], chosen)
     dates = sent(recall, chosen)
+    recall.refuse(denied=False)
     if recall.lost:
         kept = [at for at, uid in enumerate(chosen) if uid not in recall.lost]
         seqs, dates = [seqs[at] for at in kept], [dates[at] for at in kept]

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from courierpy.imap.grammar.args import Args
     from courierpy.imap.session import Session
+    from courierpy.maildir.errors import StoreError
 
 
 def _appenduid(uidvalidity: int, uids: Sequence[int]) -> bytes:
@@ -34,8 +35,11 @@ def uid_expunge(session: Session, args: Args) -> str:
     selected = session.need_selected()
     view = selected.view
     uids = [view.uids[seq - 1] for seq in seqs if view.bits(seq) & DELETED]
+    refused: list[StoreError] = []
     if uids:
-        selected.folder.expunge(uids)
+        selected.folder.expunge(uids, refused)
+    if refused:
+        raise refused[0]                   # the others went, and are told
     return "EXPUNGE completed"
 
 
