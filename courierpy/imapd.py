@@ -13,7 +13,6 @@ import time
 from courierpy.imap import capability
 from courierpy.imap.grammar.framer import Frame
 from courierpy.imap.session import Session
-from courierpy.maildir.errors import StoreError
 from courierpy.model.replies import Bye
 from courierpy.system import about, log, proc
 from courierpy.system.conn import Conn, Gone, TimedOut
@@ -287,9 +286,10 @@ class _Imapd:
     def _empty_trash(self) -> None:
         spec = self.settings.text("IMAP_EMPTYTRASH")
         if spec and self.folders is not None:
+            from courierpy.maildir import trash
             try:
-                self.folders.empty_trash(spec)
-            except (StoreError, ValueError) as error:
+                trash.empty(self.folders, spec)
+            except ValueError as error:
                 log.err(f"{self.user}: IMAP_EMPTYTRASH: {error}")
 
     @staticmethod

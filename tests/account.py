@@ -20,7 +20,7 @@ from tests.realtime.windows import Window, over_program
 
 
 class Account:
-    """``home``: the Maildir's folder.  ``python``, ``library``: how a program of the account is started."""
+    """``home``: where the Maildir is.  ``log``: of all its sessions."""
 
     def __init__(self, home: Path, python: str, library: str, close: ExitStack) -> None:
         self.home = home
@@ -30,13 +30,19 @@ class Account:
         self._library = library
         self._close = close
 
-    def window(self, **environ: str) -> Window:
-        """A session, as after a login; it ends with the account."""
+    def window(self, hook: str = "", **environ: str) -> Window:
+        """A session, as after a login; it ends with the account.  ``hook``: Python that it runs first."""
+        path = self._library
+        if hook:
+            hooks = Path(tempfile.mkdtemp(prefix="hook-", dir=self.home.parent))
+            hooks.chmod(0o755)
+            (hooks / "sitecustomize.py").write_text(hook)
+            path = os.pathsep.join([str(hooks), path])
         uid, gid = account_ids()
         words = [self._python, "-m", "courierpy.imapd", str(self.maildir)]
         if os.getuid() == 0:
             words = ["setpriv", f"--reuid={uid}", f"--regid={gid}", "--clear-groups", *words]
-        window = over_program(words, self.log, PYTHONPATH=self._library, **environ)
+        window = over_program(words, self.log, PYTHONPATH=path, **environ)
         self._close.callback(window.close)
         return window
 

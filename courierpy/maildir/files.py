@@ -116,6 +116,15 @@ def sync_directory(path: str) -> None:
         directory.sync()
 
 
+def listed(directory: str) -> list[os.DirEntry[str]]:
+    """What is in a directory, where nothing depends on it: none if it cannot be read."""
+    try:
+        with os.scandir(directory) as entries:
+            return list(entries)
+    except OSError:
+        return []
+
+
 def remove_tree(path: str) -> None:
     """As much of it as goes; a rest in tmp/ is garbage that is cleaned later."""
     for top, directories, files in os.walk(path, topdown=False):

@@ -12,7 +12,7 @@ import time
 from courierpy.maildir import contents, directory, messagefile, transfer
 from courierpy.maildir.draft import Draft
 from courierpy.maildir.errors import MessageDenied, StoreError, Vanished, unchangeable
-from courierpy.maildir.files import Directory, exists, remove_tree
+from courierpy.maildir.files import Directory, exists, listed, remove_tree
 from courierpy.maildir.formats.keywordlist import Update
 from courierpy.maildir.formats.uiddb import MAX_UID
 from courierpy.maildir.index.columns import SMALL
@@ -84,20 +84,16 @@ class Folder(Scanner):
     def clean_tmp(self) -> None:
         """Garbage that crashed programs left in tmp/, when it is older than 36 hours."""
         limit = time.time() - TMP_AGE
-        try:
-            with os.scandir(os.path.join(self.path, "tmp")) as entries:
-                old = [(entry.path, entry.is_dir(follow_symlinks=False)) for entry in entries
-                       if entry.stat(follow_symlinks=False).st_ctime < limit]
-        except OSError:
-            return                       # it cannot be read, or somebody else cleans
-        for path, is_directory in old:
-            if is_directory:
-                remove_tree(path)
-            else:
-                try:
-                    os.unlink(path)
-                except OSError:
+        for entry in listed(os.path.join(self.path, "tmp")):
+            try:
+                if entry.stat(follow_symlinks=False).st_ctime >= limit:
                     continue
+                if entry.is_dir(follow_symlinks=False):
+                    remove_tree(entry.path)
+                else:
+                    os.unlink(entry.path)
+            except OSError:
+                continue               # somebody else cleans, or it cannot be removed
 
     # -- one message
 

@@ -87,19 +87,20 @@ class Folders:
                    trash=settings.text("IMAP_TRASHFOLDERNAME") or "Trash", host=host,
                    index_at=settings.text("IMAP_INDEXDIR"))
 
-    def _path(self, name: str) -> str:
+    def path_of(self, name: str) -> str:
+        """The directory of a folder, which need not be there.  Raises NameInvalid."""
         return os.path.join(self.root, os.fsdecode(names.directory(name)))
 
     def exists(self, name: str) -> bool:
         try:
-            return is_directory(os.path.join(self._path(name), "cur"))
+            return is_directory(os.path.join(self.path_of(name), "cur"))
         except NameInvalid:
             return False
 
     def open(self, name: str) -> Folder:
         """Raises FolderMissing, also for names that cannot be."""
         try:
-            path = self._path(name)
+            path = self.path_of(name)
         except NameInvalid as error:
             raise FolderMissing(str(error)) from None
         self._repair(path)
@@ -124,7 +125,7 @@ class Folders:
     def status(self, name: str) -> Status:
         """Counts of a folder, which is opened only if it is not as it was."""
         try:
-            path = self._path(name)
+            path = self.path_of(name)
             found = self.counts.find(path, stamp(path, self.keywords))
         except (NameInvalid, FolderMissing):
             found = None               # open() says it, or makes what is missing
@@ -173,11 +174,11 @@ class Folders:
             raise trouble(self.root, error) from None
         found = sorted(names.folder_name(entry) for entry in entries if names.is_folder_entry(entry))
         return [name for name in found if (name == top or name.startswith(top + "."))
-                and is_directory(os.path.join(self._path(name), "cur"))]
+                and is_directory(os.path.join(self.path_of(name), "cur"))]
 
     def marked(self, name: str) -> bool:
         """Is there mail in new/, or unseen mail in cur/?"""
-        path = self._path(name)
+        path = self.path_of(name)
         try:
             if any(not entry.startswith(".") for entry in os.listdir(os.path.join(path, "new"))):
                 return True
@@ -236,7 +237,7 @@ class Folders:
     # -- making and removing
 
     def create(self, name: str) -> None:
-        path = self._path(name)
+        path = self.path_of(name)
         if is_directory(os.path.join(path, "cur")):
             raise FolderExists(path)
         scratch = os.path.join(self.root, "tmp", names.tmp_name(self.host, "folder"))
@@ -354,7 +355,7 @@ class Folders:
 
         INBOX: its messages move to the new folder, INBOX stays (RFC 9051 6.3.6).
         """
-        target = self._path(new)
+        target = self.path_of(new)
         if is_directory(os.path.join(target, "cur")):
             raise FolderExists(target)
         if old == "INBOX":
@@ -366,11 +367,11 @@ class Folders:
                 self._discard(target)
                 raise
             return
-        self._path(old)
+        self.path_of(old)
         tree = self._below(old)
         if not tree:
             raise FolderMissing(old)
-        pairs = [(self._path(name), self._path(new + name[len(old):])) for name in tree]
+        pairs = [(self.path_of(name), self.path_of(new + name[len(old):])) for name in tree]
         for _, there in pairs:
             if is_directory(there):
                 raise FolderExists(there)
@@ -405,7 +406,7 @@ class Folders:
     def subscribe(self, name: str, wanted: bool) -> None:
         """Raises NameInvalid for what cannot be a folder's name."""
         if not name.startswith(("#shared.", "shared.")):
-            self._path(name)
+            self.path_of(name)
         with FolderLock(self.root, self.host, self.locks):
             have = self.subscriptions()
             if (name in have) == wanted:
@@ -423,26 +424,6 @@ class Folders:
         data = b"".join(name.encode("utf-8", "surrogateescape") + b"\n" for name in names)
         replace(os.path.join(self.root, SUBSCRIBED), data, os.path.join(self.root, "tmp"), self.host,
                 "imapsubscribe0", sync=self.fsync != "never")
-
-    # -- cleaning
-
-    def empty_trash(self, spec: str) -> None:
-        """``folder:days[,folder:days]``; a bare number means the trash folder.
-
-        Files whose ctime is older go.  ValueError for a spec that is none.
-        """
-        for part in filter(None, spec.replace(" ", "").split(",")):
-            folder, colon, days = part.rpartition(":")
-            limit = time.time() - max(1, int(days)) * 86400
-            name = "INBOX." + (folder if colon else self.trash)
-            if not self.exists(name):
-                continue
-            for where in ("cur", "new"):
-                directory = os.path.join(self._path(name), where)
-                with os.scandir(directory) as entries:
-                    for entry in entries:
-                        if not entry.name.startswith(".") and entry.stat().st_ctime < limit:
-                            os.unlink(entry.path)
 
 
 __all__ = ["Folders", "StoreError"]

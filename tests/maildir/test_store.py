@@ -325,21 +325,6 @@ def test_garbage_in_tmp(tree: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
     assert os.listdir(tmp) == []
 
 
-def test_empty_trash(tree: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("INBOX.Trash", "INBOX.Spam"):
-        tree.create(name)
-        add(tree.open(name))
-    tree.empty_trash("Trash:7,Spam:30")
-    later = time.time() + 8 * 86400
-    monkeypatch.setattr(time, "time", lambda: later)
-    tree.empty_trash("Trash:7,Spam:30")
-    assert len(tree.open("INBOX.Trash").scan().messages.uids) == 0
-    assert len(tree.open("INBOX.Spam").scan().messages.uids) == 1
-    tree.empty_trash("7")
-    with pytest.raises(ValueError, match="x"):
-        tree.empty_trash("Trash:x")
-
-
 def test_odd_files(maildir: Path) -> None:
     """Names from other programs, duplicates of a base name, hidden files, directories."""
     cur = maildir / "cur"

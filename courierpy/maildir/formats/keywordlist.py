@@ -11,7 +11,7 @@ import re
 import time
 
 from courierpy.maildir.errors import trouble
-from courierpy.maildir.files import is_directory, remove, replace, sync_directory, write_all
+from courierpy.maildir.files import is_directory, listed, remove, replace, sync_directory, write_all
 from courierpy.maildir.names import tmp_name
 from courierpy.model.flags import NO_KEYWORDS
 
@@ -135,7 +135,7 @@ class Keywords:
             return
         self._make()
         self._write_list(words)
-        for entry in os.listdir(self.path):
+        for entry in (entry.name for entry in listed(self.path)):
             if entry != ":list" and not entry.startswith(".tmp."):
                 remove(os.path.join(self.path, entry))       # an update of an older list
 

@@ -22,7 +22,7 @@ from array import array
 from itertools import accumulate
 from zlib import crc32
 
-from courierpy.maildir.files import close, remove, write_all
+from courierpy.maildir.files import close, listed, remove, write_all
 from courierpy.maildir.formats.uiddb import MAX_UID, NAME, UidDb
 from courierpy.maildir.names import tmp_name
 from courierpy.model.messages import Messages
@@ -332,12 +332,12 @@ class Index:
         """Garbage that crashed sessions left in a directory outside the Maildir."""
         if not self._elsewhere or not self.trusted():
             return
-        try:
-            for entry in os.scandir(self.path):
+        for entry in listed(self.path):
+            try:
                 if entry.name[:1].isdigit() and time.time() - entry.stat().st_mtime > SCRATCH_AGE:
                     remove(entry.path)
-        except OSError:
-            return
+            except OSError:
+                continue               # it is gone
 
 
 def _head(data: bytes) -> tuple[Head, int, int] | None:

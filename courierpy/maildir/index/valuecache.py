@@ -20,7 +20,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 
 from courierpy.maildir.errors import StoreError
-from courierpy.maildir.files import close, remove, write_all
+from courierpy.maildir.files import close, listed, remove, write_all
 from courierpy.maildir.formats import uiddb
 from courierpy.maildir.index import segments
 from courierpy.maildir.index.segments import PIECE, Column, Stale, column_of
@@ -173,12 +173,12 @@ class Cache:
     def kinds(self) -> list[str]:
         """What there is on disk, the file that was written last at the end."""
         found = []
-        try:
-            for entry in os.scandir(self.index.path):
-                if entry.name.startswith(PREFIX):
+        for entry in listed(self.index.path):
+            if entry.name.startswith(PREFIX):
+                try:
                     found.append((entry.stat().st_mtime_ns, entry.name.removeprefix(PREFIX)))
-        except OSError:
-            pass
+                except OSError:
+                    continue           # another session dropped it
         return [kind for _, kind in sorted(found)]
 
     def sound(self, kind: str) -> str:

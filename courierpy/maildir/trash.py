@@ -1,0 +1,79 @@
+"""Emptying the trash: old files of some folders go.  ``IMAP_EMPTYTRASH``, Courier's.
+
+It runs while somebody logs in and out, so nothing that it meets may matter to them: what
+cannot be looked at or removed, and what is no message, is passed over, and told in the
+log once by a process.  Another session may be at the same work.
+"""
+from __future__ import annotations
+
+import os
+import re
+import time
+
+from courierpy.maildir.directory import is_message
+from courierpy.maildir.errors import NameInvalid, StoreError
+from courierpy.system import log
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from courierpy.maildir.store import Folders
+
+DAY = 86400                        # seconds
+_PART = re.compile(r"(?:(.*):)?([0-9]{1,5})", re.S)
+_told: set[bytes] = set()          # directories of which the log knows
+
+
+def empty(tree: Folders, spec: str) -> None:
+    """``spec``: ``folder:days[,folder:days]``; a bare number means the trash folder.  Files
+    whose ctime is older than so many days (one at least) go.  ValueError for a spec that is none.
+    """
+    wanted = []
+    for part in filter(None, spec.replace(" ", "").split(",")):
+        match = _PART.fullmatch(part)
+        if match is None:
+            raise ValueError(f"folder:days is expected, not {part}")
+        name = "INBOX." + (match[1] if match[1] is not None else tree.trash)
+        wanted.append((name, time.time() - max(1, int(match[2])) * DAY))
+    for name, limit in wanted:
+        try:
+            path = tree.path_of(name)
+        except NameInvalid:
+            continue                   # no folder can have it
+        for place in (b"cur", b"new"):
+            _empty(os.path.join(os.fsencode(path), place), limit)
+
+
+def _empty(directory: bytes, limit: float) -> None:
+    """Remove the messages whose ctime is before ``limit``."""
+    try:
+        with os.scandir(directory) as entries:
+            names = [entry.name for entry in entries if not entry.name.startswith(b".")]
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        _tell(directory, b"", str(error.strerror))
+        return
+    for name in names:
+        path = os.path.join(directory, name)
+        try:
+            if os.lstat(path).st_ctime < limit:
+                if is_message(path):
+                    os.unlink(path)
+                elif os.path.lexists(path):
+                    _tell(directory, name, "no message")
+        except FileNotFoundError:
+            continue                   # another session was first
+        except OSError as error:
+            _tell(directory, name, str(error.strerror))
+        except StoreError as error:
+            _tell(directory, name, str(error))
+
+
+def _tell(directory: bytes, name: bytes, why: str) -> None:
+    if directory not in _told:
+        _told.add(directory)
+        what = os.path.join(directory, name).decode("utf-8", "backslashreplace")
+        log.err(f"{what}: {why}: it is not removed")
+
+
+__all__ = ["empty"]

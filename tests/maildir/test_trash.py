@@ -1,0 +1,169 @@
+"""Emptying the trash, and the other sweeps of a login and a SELECT: what they meet keeps nobody out."""
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from courierpy.maildir import trash
+from courierpy.maildir.mailbox import TMP_AGE
+from courierpy.maildir.store import Folders
+from tests.account import account
+from tests.conftest import fill
+from tests.maildir.test_entries import NOTHING, UNREADABLE
+
+AT_ONCE = "import courierpy.maildir.trash\ncourierpy.maildir.trash.DAY = -9\n"      # a day is nothing
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Folders:
+    fill(tmp_path / "Maildir", 0)
+    tree = Folders(str(tmp_path / "Maildir"), host="host")
+    for name in ("INBOX.Trash", "INBOX.Spam"):
+        tree.create(name)
+        fill(Path(tree.path_of(name)), 3)
+        tree.open(name).scan()
+        fill(Path(tree.path_of(name)), 1)                # and one in new/
+    trash._told.clear()
+    return tree
+
+
+def days_later(monkeypatch: pytest.MonkeyPatch, days: int) -> None:
+    later = time.time() + days * 86400
+    monkeypatch.setattr(time, "time", lambda: later)
+
+
+def count(tree: Folders, name: str) -> int:
+    return tree.open(name).status().messages
+
+
+def test_what_is_old_goes(tree: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
+    trash.empty(tree, "Trash:7,Spam:30")
+    assert [count(tree, name) for name in ("INBOX.Trash", "INBOX.Spam")] == [4, 4]
+    days_later(monkeypatch, 8)
+    trash.empty(tree, "Trash:7, Spam:30, No.Such:1, a..b:1, /:1")
+    assert [count(tree, name) for name in ("INBOX.Trash", "INBOX.Spam")] == [0, 4]
+    days_later(monkeypatch, 23)
+    trash.empty(tree, "7")
+    assert count(tree, "INBOX.Spam") == 4
+    for spec in ("Trash:x", "x", "Trash:-1", "Trash:7:", "Trash:" + "9" * 5000):
+        with pytest.raises(ValueError, match="expected"):
+            trash.empty(tree, "Spam:1," + spec)
+    assert count(tree, "INBOX.Spam") == 4                # nothing happens by half a spec
+    trash.empty(tree, "Spam:0")
+    assert count(tree, "INBOX.Spam") == 0
+
+
+@pytest.mark.parametrize("missing", ["cur", "new", "tmp"])
+def test_a_folder_of_which_parts_are_missing(missing: str, tree: Folders,
+                                             monkeypatch: pytest.MonkeyPatch) -> None:
+    path = Path(tree.path_of("INBOX.Trash"))
+    for file in (path / missing).iterdir():
+        file.unlink()
+    (path / missing).rmdir()
+    days_later(monkeypatch, 8)
+    trash.empty(tree, "Trash:7")
+    assert [len(list((path / part).glob("*"))) for part in ("cur", "new") if part != missing] == \
+        [0] * (1 + (missing == "tmp"))
+    (path / "new").rename(path / "old") if missing != "new" else None
+    (path / "new").write_text("a file")
+    trash.empty(tree, "Trash:7")
+
+
+def test_two_at_once(tree: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(Path(tree.path_of("INBOX.Trash")), 2000)
+    days_later(monkeypatch, 8)
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            trash.empty(tree, "Trash:7")
+        except BaseException as error:
+            failed.append(error)
+    workers = [threading.Thread(target=work) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert not failed
+    assert count(tree, "INBOX.Trash") == 0
+
+
+def test_another_removes_it_first(tree: Folders, monkeypatch: pytest.MonkeyPatch,
+                                  capfd: pytest.CaptureFixture[str]) -> None:
+    """Between the look and the removal; that is no news."""
+    real = os.unlink
+
+    def unlink(path: str | bytes, **named: int) -> None:
+        real(path, **named)
+        real(path, **named)
+    days_later(monkeypatch, 8)
+    monkeypatch.setattr(os, "unlink", unlink)
+    trash.empty(tree, "Trash:7")
+    assert count(tree, "INBOX.Trash") == 0
+    assert "removed" not in capfd.readouterr().err
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("place", ["cur", "new"])
+@pytest.mark.parametrize("kind", [*NOTHING, *UNREADABLE])
+def test_a_login_goes_on(kind: str, place: str, tmp_path: Path) -> None:
+    """All else goes, at the login; the log hears of it once."""
+    with account() as owner:
+        owner.folder()
+        owner.folder(".Trash")
+        owner.mail(3, ".Trash/cur")
+        owner.mail(3, ".Trash/new")
+        path = (NOTHING | UNREADABLE)[kind](owner, f".Trash/{place}")
+        window = owner.window(hook=AT_ONCE)
+        assert "* 0 EXISTS" in window.do("SELECT INBOX")
+        left = [name for part in ("cur", "new") for name in os.listdir(owner.home / f"Maildir/.Trash/{part}")]
+        assert left == ([os.fsdecode(os.path.basename(path))] if kind in NOTHING else [])
+        window.do("LOGOUT")
+        assert sum("not removed" in line for line in owner.logged.splitlines()) == (kind in NOTHING)
+
+
+@pytest.mark.server
+def test_what_may_not_be_removed(tmp_path: Path) -> None:
+    if os.getuid():
+        pytest.skip("not root: everything here is ours")
+    with account() as owner:
+        owner.folder()
+        owner.folder(".Trash")
+        owner.mail(3, ".Trash/cur")
+        cur = owner.home / "Maildir/.Trash/cur"
+        os.chown(next(cur.iterdir()), 0, 0)
+        os.chmod(cur, 0o1777)
+        os.chown(cur, 0, 0)
+        os.chown(owner.home / "Maildir/.Trash/new", 0, 0)
+        os.chmod(owner.home / "Maildir/.Trash/new", 0)
+        window = owner.window(hook=AT_ONCE)
+        assert "* 0 EXISTS" in window.do("SELECT INBOX")
+        window.do("LOGOUT")
+        assert len(os.listdir(cur)) == 1
+        assert sum("not removed" in line for line in owner.logged.splitlines()) == 2
+
+
+def test_garbage_that_another_session_cleans(tree: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One entry that goes in the middle of it does not end the sweep."""
+    tmp = os.path.join(tree.root, "tmp")
+    for number in range(5):
+        Path(tmp, f"170000000{number}.M1P1.host").write_text("x")
+    Path(tmp, "1700000009.d").mkdir()
+    days_later(monkeypatch, TMP_AGE // 86400 + 2)
+    gone: list[str] = []
+    real = os.unlink
+
+    def unlink(path: str, **named: int) -> None:
+        for other in sorted(os.listdir(tmp)) if not gone else ():
+            if other.endswith("host") and os.path.join(tmp, other) != path and len(gone) < 2:
+                gone.append(other)
+                real(os.path.join(tmp, other))
+        real(path, **named)
+    monkeypatch.setattr(os, "unlink", unlink)
+    tree.open("INBOX").clean_tmp()
+    assert len(gone) == 2
+    assert os.listdir(tmp) == []
