@@ -237,7 +237,8 @@ class Scanner(Numbering):
             done = self._by_listing(locked)
         if not done:
             return False
-        self._read_keywords(locked)
+        if not self._read_keywords(locked):
+            return False
         if self._keywords.unmerged and self._snapshot is None and not readonly:
             self._keywords_at = -1
             return False               # updates would pile up: who opens the folder merges them
@@ -469,18 +470,23 @@ class Scanner(Numbering):
 
     # -- the snapshot
 
-    def _read_keywords(self, locked: bool) -> None:
+    def _read_keywords(self, locked: bool) -> bool:
+        """False: that needs the lock."""
         if not self.tree.keywords:
-            return
+            return True
         self.unread = None
+        began = time.time_ns()
         try:
             stamp = self._keywords.stamp()
             if stamp == self._keywords_at and not self._heard.keywords:
-                return
+                return True
             words: dict[int, frozenset[bytes]] = {}
             if stamp:
                 held = self._need_names()
                 found = self._keywords.read(held.rows_of, locked)
+                if found is None:
+                    self._keywords_at = -1
+                    return False
                 uids = held.database.uids
                 words = {uids[row]: found[row] for row in sorted(found)}
             after = self._keywords.stamp()
@@ -488,9 +494,11 @@ class Scanner(Numbering):
             log.err(f"{why}: keywords stay as they were known")
             self._keywords_at = -1
             self.unread = why
-            return
+            return True
         self.words = words
-        self._keywords_at = after if not after or directory.settled(after, time.time_ns()) else -1
+        known = after == stamp or locked           # or it is of what came since
+        self._keywords_at = after if known and (not after or directory.settled(after, began)) else -1
+        return True
 
     def _make_snapshot(self, recent: UidSet) -> None:
         """The snapshot of what is held; the one before if nothing differs."""

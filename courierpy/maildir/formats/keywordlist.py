@@ -11,7 +11,7 @@ import re
 import time
 
 from courierpy.maildir.errors import trouble
-from courierpy.maildir.files import is_directory, listed, remove, replace, sync_directory, write_all
+from courierpy.maildir.files import close, is_directory, listed, remove, replace, sync_directory, write_all
 from courierpy.maildir.names import tmp_name
 from courierpy.model.flags import NO_KEYWORDS
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 DIRECTORY = "courierimapkeywords"
 PERIOD = 300                       # seconds that one N of .<N>.<base> stands for
+READINGS = 10                      # without the lock, before it is needed
 UNKNOWN_AGE = 15 * 60              # an update for a message nobody knows may be early
 _MERGED = re.compile(rb"\.(\d+)\.(.+)", re.S)
 _INVALID = re.compile(rb"[\x00-\x20(){%*\"\\\]\x7f-\xff]")
@@ -32,6 +33,7 @@ class Keywords:
 
     def __init__(self, path: str, host: str, sync: bool = False) -> None:
         self.path = os.path.join(path, DIRECTORY)
+        self._list = os.path.join(self.path, ":list")
         self.sync = sync
         self.host = host
         self.unmerged = False              # the last reading saw updates and left them
@@ -46,10 +48,28 @@ class Keywords:
             raise trouble(self.path, error) from None
 
     def read(self, rows_of: Callable[[Collection[bytes]], Mapping[bytes, int]],
-             merge: bool = True) -> dict[int, frozenset[bytes]]:
+             merge: bool = True) -> dict[int, frozenset[bytes]] | None:
         """Keywords by row.  ``rows_of``: which of these base names are messages, and their
         rows.  ``merge``: updates go into ``:list``; only under the folder's lock, as whoever
-        changes keywords reads and writes there."""
+        changes keywords reads and writes there.  Without it None says that others replaced
+        ``:list`` again and again: the lock is needed."""
+        for _ in range(READINGS):
+            fd = self._open_list()
+            try:
+                found = self._look(self._read_list(fd), rows_of, merge)
+                # An update that is not there any more went into a list.  If that is the one we have
+                # read, nothing is missing; its inode is no other's while we have it open
+                if merge or self._is_list(fd):
+                    return found
+            finally:
+                if fd >= 0:
+                    close(fd)
+        return None
+
+    def _look(self, listed: dict[bytes, frozenset[bytes]],
+              rows_of: Callable[[Collection[bytes]], Mapping[bytes, int]],
+              merge: bool) -> dict[int, frozenset[bytes]]:
+        """``listed``, and the updates that are there."""
         self.unmerged = False
         try:
             entries = os.listdir(os.fsencode(self.path))
@@ -57,43 +77,22 @@ class Keywords:
             return {}
         except OSError as error:
             raise trouble(self.path, error) from None
-        listed = self._read_list()
-        candidates = {entry for entry in entries if not entry.startswith(b".") and entry != b":list"}
-        candidates.update(match[2] for match in map(_MERGED.fullmatch, entries) if match is not None)
-        bases = rows_of(candidates.union(listed))
+        updates = [entry for entry in entries if not entry.startswith(b".") and entry != b":list"]
+        bases = rows_of({*updates, *listed})
         found = {name: words for name, words in listed.items() if name in bases}
+        taken = [name for name in updates if name in bases and self._take(found, name, name)]
+        self.unmerged = bool(taken) and not merge
         period = int(time.time()) // PERIOD
-        merged: dict[bytes, int] = {}
-        pending: list[bytes] = []
         for entry in entries:
             match = _MERGED.fullmatch(entry)
-            if entry == b":list":
-                continue
-            if entry.startswith(b".tmp."):
+            if match is not None:
+                if int(match[1]) < period:
+                    remove(os.path.join(self.path, os.fsdecode(entry)))
+            elif entry.startswith(b".tmp.") or entry in updates and entry not in bases:
                 self._expire(entry, UNKNOWN_AGE)
-            elif match is not None:
-                self._see_merged(entry, match, merged, period)
-            elif not entry.startswith(b"."):
-                if entry in bases:
-                    pending.append(entry)
-                else:
-                    self._expire(entry, UNKNOWN_AGE)
-        for name, number in merged.items():
-            if name in bases and name not in pending:
-                self._take(found, name, b".%d.%s" % (number, name))
-        taken = [name for name in pending if self._take(found, name, name)]
-        self.unmerged = bool(taken) and not merge
         if merge and (taken or len(found) < len(listed)):
             self._merge(found, taken, period + 1)
         return {bases[name]: words for name, words in found.items() if words}
-
-    def _see_merged(self, entry: bytes, match: re.Match[bytes], merged: dict[bytes, int],
-                    period: int) -> None:
-        number = int(match[1])
-        if number < period:
-            remove(os.path.join(self.path, os.fsdecode(entry)))
-        elif number > merged.get(match[2], -1):
-            merged[match[2]] = number
 
     def _take(self, found: dict[bytes, frozenset[bytes]], name: bytes, file: bytes) -> bool:
         try:
@@ -112,14 +111,33 @@ class Keywords:
         except OSError:
             pass
 
-    def _read_list(self) -> dict[bytes, frozenset[bytes]]:
+    def _open_list(self) -> int:
+        """A descriptor of ``:list``; -1 when there is none."""
         try:
-            with open(os.path.join(self.path, ":list"), "rb") as file:
-                head, _, body = file.read().partition(b"\n\n")
+            return os.open(self._list, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
-            return {}
+            return -1
         except OSError as error:
-            raise trouble(os.path.join(self.path, ":list"), error) from None
+            raise trouble(self._list, error) from None
+
+    def _is_list(self, fd: int) -> bool:
+        """Is this, of _open_list(), what is there?"""
+        try:
+            there = os.stat(self._list)
+            return fd >= 0 and os.path.samestat(os.fstat(fd), there)
+        except FileNotFoundError:
+            return fd < 0
+        except OSError as error:
+            raise trouble(self._list, error) from None
+
+    def _read_list(self, fd: int) -> dict[bytes, frozenset[bytes]]:
+        if fd < 0:
+            return {}
+        try:
+            with open(fd, "rb", buffering=0, closefd=False) as file:
+                head, _, body = file.readall().partition(b"\n\n")
+        except OSError as error:
+            raise trouble(self._list, error) from None
         words = [_INVALID.sub(b"_", word) for word in head.split(b"\n")]
         found = {}
         for line in body.split(b"\n"):
@@ -165,7 +183,7 @@ class Keywords:
                 numbers = [order.setdefault(word, len(order)) for word in sorted(words)]
                 lines.append(name + b":" + b" ".join(b"%d" % n for n in numbers) + b"\n")
         data = b"".join(word + b"\n" for word in order) + b"\n" + b"".join(lines)
-        replace(os.path.join(self.path, ":list"), data, os.path.join(self.path, "..", "tmp"),
+        replace(self._list, data, os.path.join(self.path, "..", "tmp"),
                 self.host, "keywords", sync=self.sync)
         self.settle()
 
@@ -216,7 +234,12 @@ class Keywords:
                 if self._take(found, name, file):
                     return found[name]
             if listed is None:
-                listed = self._read_list()
+                fd = self._open_list()
+                try:
+                    listed = self._read_list(fd)
+                finally:
+                    if fd >= 0:
+                        close(fd)
             return listed.get(name, NO_KEYWORDS)
         return words
 
