@@ -49,6 +49,7 @@ class Conn:
         self._unnoted = b""             # of a line that is not whole yet
         self._poll: tuple[int, select.poll] | None = None
         self._quick = 0                 # how often in a row the client said something at once
+        self._ended = False
         self._out: list[bytes] = []
         self._size = 0
 
@@ -204,6 +205,9 @@ class Conn:
     def end(self) -> None:
         """Close a socket in order: TLS, then our side of TCP, and for a moment read
         what the client still says, so that no reset overtakes our last words."""
+        if self._ended:
+            return                              # by the program that the login went on in
+        self._ended = True
         try:
             if os.fstat(self.outfd).st_mode & 0o170000 != 0o140000:
                 return                          # not a socket
