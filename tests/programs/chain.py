@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from courierpy.admin import demo
 from courierpy.system.proc import interpreter
-from tests.conftest import REPO, free_port, plain_environ, until, wait_for
+from tests.conftest import REPO, account_python, free_port, plain_environ, until, wait_for
 
 DEADLINE = 30.0
 MARK = "COURIERPY_TEST_MARK"
@@ -90,19 +91,22 @@ class Chain:
 
 @contextmanager
 def chain(*options: str, before: str = "", program: tuple[str, ...] = ("imaplogin", "imapd", "Maildir"),
-          library: str = str(REPO), **settings: str) -> Iterator[Chain]:
+          **settings: str) -> Iterator[Chain]:
     """``before``: Python that the listener runs first, also when it starts anew."""
     top = Path(tempfile.mkdtemp(prefix="courierpy-test-"))
     top.chmod(0o755)
     home = top / "demo"
     demo.make(str(home))
     port, log, mark = free_port(), top / "log", os.urandom(8).hex()
-    *words, start = interpreter("courierpy.tcpd")
-    paths = start.partition("from ")[0]
+    *words, _ = interpreter("courierpy.tcpd")
+    # what is exec'd is the account's already, and must be able to read the package
+    python, path = account_python(top) if "-exec" in options else (sys.executable, str(REPO))
+    words[0] = python
+    paths = [*path.split(os.pathsep), *(word for word in sys.path if "site-packages" in word)]
     run = "import os; exec(os.environ['COURIERPY_TEST_CODE'])"
     code = f"""
-{paths}
-sys.path.insert(0, {library!r})
+import sys
+sys.path[:0] = {paths!r}
 {before}
 from courierpy import tcpd
 sys.exit(tcpd.main(["couriertcpd", *sys.argv[1:]], os.environ, [*{words!r}, {run!r}, *sys.argv[1:]]))
