@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from courierpy.admin import demo, mkcert
+from courierpy.admin import demo
 from courierpy.maildir.mailbox import Folder
 
 REPO = Path(__file__).resolve().parent.parent
@@ -181,7 +181,6 @@ def serving(mode: str = MODE, **settings: str) -> Iterator[Server]:
     python, path = (account_python(home) if mode == "exec" else (sys.executable, str(REPO)))
     home = home / "demo"
     certificate = home / "imapd.pem"
-    mkcert.make(str(certificate), "localhost")
     port, tls_port = free_port(), free_port()
     values = {"PORT": str(port), "SSLADDRESS": "127.0.0.1", "SSLPORT": str(tls_port), "IMAPDSSLSTART": "YES",
               "TLS_CERTFILE": str(certificate), "TCPDOPTS": "-nodnslookup" + " -exec" * (mode == "exec"),
