@@ -4,6 +4,7 @@ A session that selects a folder leaves a file ``..._reader.<host>`` in tmp/ and
 touches it when it has told its client what went.  While another one is there,
 an expunged message gets a second name in tmp/, ``<base name>_expunged``: its
 bytes can be served to clients that know it still.  Whoever comes last removes it.
+On a full disk nothing is kept, for who expunges wants room.
 """
 from __future__ import annotations
 
@@ -17,6 +18,7 @@ from courierpy.maildir.names import tmp_name
 
 READER = re.compile(rb"\d+\.M\d+P(\d+)_reader\.(.*)", re.S)
 BURIED = b"_expunged"
+LOW_OCTETS, LOW_FILES = 4 << 20, 64     # free on a disk that counts as full
 COARSE = 5                         # CLOCK_REALTIME_COARSE of clock_gettime(2)
 
 
@@ -70,6 +72,33 @@ class Readers:
             os.link(path, self._grave(name), follow_symlinks=True)
         except OSError:
             return
+
+    def keeps(self) -> bool:
+        """Are expunged messages to be kept for others?  Not where there is hardly any room left."""
+        try:
+            disk = os.statvfs(self.tmp)
+        except OSError:
+            return False
+        if disk.f_bavail * disk.f_frsize < LOW_OCTETS or disk.f_files and disk.f_favail < LOW_FILES:
+            self.give_up()
+            return False
+        return self.others()
+
+    def give_up(self) -> bool:
+        """Room is needed: what is kept goes.  True if there was anything."""
+        found = False
+        try:
+            names = os.listdir(self.tmp)
+        except OSError:
+            return False
+        for name in names:
+            if name.endswith(BURIED):
+                try:
+                    os.unlink(os.path.join(self.tmp, name))
+                    found = True
+                except OSError:
+                    continue           # another session was first
+        return found
 
     def find(self, name: bytes) -> bytes:
         """Where the bytes of an expunged message may be."""

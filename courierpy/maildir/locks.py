@@ -158,6 +158,10 @@ class FolderLock:
             fd = os.open(mine, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
             try:
                 write_all(fd, _owner())        # half a number is another process
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+                os.ftruncate(fd, 0)            # an empty one keeps others away too, for STALE_EMPTY
             finally:
                 os.close(fd)
         except OSError as error:

@@ -19,10 +19,9 @@ import time
 
 from courierpy.maildir import contents, directory
 from courierpy.maildir.contents import Held
-from courierpy.maildir.errors import Denied, FolderMissing, StoreError, trouble
+from courierpy.maildir.errors import Denied, FolderMissing, QuotaExceeded, StoreError, trouble
 from courierpy.maildir.expunged import Readers
 from courierpy.maildir.formats import uiddb
-from courierpy.maildir.formats.uiddb import UidDb
 from courierpy.maildir.index.columns import SMALL, Columns, Head, Stamps
 from courierpy.maildir.names import MAX_NAME, base, in_order
 from courierpy.maildir.numbers import Numbering
@@ -153,15 +152,25 @@ class Scanner(Numbering):
         # soon as the session that holds it has numbered what is new
         if self._needs_number() or not self._update(False, readonly):
             try:
-                if self._take_lock(readonly):
-                    try:
-                        self._update(True, readonly)
-                    finally:
-                        self._lock.release()
-            except Denied as why:
+                try:
+                    self._with_lock(readonly)
+                except QuotaExceeded:
+                    if not self.readers.give_up():
+                        raise
+                    self._with_lock(readonly)
+            except (Denied, QuotaExceeded) as why:
+                if self._snapshot is None:
+                    log.err(f"{why}: what has a number is served")
                 self._serve_what_is_numbered(why)
         assert self._snapshot is not None
         return self._snapshot
+
+    def _with_lock(self, readonly: bool) -> None:
+        if self._take_lock(readonly):
+            try:
+                self._update(True, readonly)
+            finally:
+                self._lock.release()
 
     def _hearken(self) -> None:
         """Until there are new numbers, or for so long that the lock may be held for something else."""
@@ -445,6 +454,8 @@ class Scanner(Numbering):
                 continue             # another session was first
             except OSError as error:
                 why = trouble(os.path.join(os.fsencode(self.new), entry), error)
+                if isinstance(why, QuotaExceeded):
+                    continue           # the directory cannot grow: later
                 if not isinstance(why, Denied):
                     raise why from None
                 log.err(f"{why}: it stays in new/ and is not shown")
@@ -518,22 +529,37 @@ class Scanner(Numbering):
         self._unsaved = True
 
     def _serve_what_is_numbered(self, why: StoreError) -> None:
-        """The disk takes nothing.  A folder that was never numbered is, for this session."""
-        if self._snapshot is not None:
-            raise why
-        self.read_only = True
-        database = uiddb.read(os.path.join(self.path, uiddb.NAME))
-        if database is not None and database.damaged:
-            raise why
-        names = self._list_cur()
-        if database is None:
-            bases = in_order(directory.by_base(names))
-            database = UidDb.of(self.tree.next_uidvalidity(record=False), len(bases) + 1,
-                                list(enumerate(bases, 1)))
-        held, missing, _ = contents.look(database, names)
-        self.held = held.without(missing)
+        """The disk takes nothing, or has no room: a look that writes nothing.
+
+        What has no number is not shown, as the number could not be kept.  A folder of which no
+        number is known is numbered in memory; so all of it is shown, and who has room writes that
+        down (see _restore).
+        """
+        if isinstance(why, Denied) and self._snapshot is None:
+            self.read_only = True
+        found = uiddb.read(os.path.join(self.path, uiddb.NAME))
+        lost = found is None or found.damaged
+        database = self._restore(found, record=False) if found is None or found.damaged else found
+        if lost and not isinstance(why, Denied):
+            self._take(self._arrived())
+        before, self._disk = self.held, None
+        self._own.clear()
+        self.held, missing, unknown = contents.look(database, self._list_cur())
+        missing = self._surely(missing)
+        if before is not None:
+            self._depart(before, self.held, missing)
+        self.held = self.held.without(missing)
+        if unknown and lost:
+            names = in_order(unknown)
+            first = self.held.database.uidnext
+            self.held = self.held.extended(range(first, first + len(names)), names,
+                                           [unknown[name] for name in names])
+        self._unwritten = True
+        self._keywords_at = -1
         self._read_keywords(False)
         self._make_snapshot(NO_UIDS)
+        self._heard, self._stamps = Heard(), None
+        self._own_heard.clear()
 
     # -- what others may use
 

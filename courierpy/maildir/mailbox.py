@@ -48,6 +48,7 @@ class Folder(Scanner):
     def join(self) -> None:
         """A session has the folder open, until close()."""
         self.readers.join()
+        self.read_only = not os.access(self.cur, os.W_OK)      # EROFS is told to root as well
 
     @property
     def cache(self) -> Cache:
@@ -406,7 +407,7 @@ class Folder(Scanner):
         for store()."""
         gone: list[int] = []
         self.watch_if_large()
-        keep = self.readers.others()
+        keep = self.readers.keeps()
         try:
             for uid in uids:
                 try:

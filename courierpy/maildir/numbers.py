@@ -11,7 +11,7 @@ import time
 
 from courierpy.maildir import contents, directory
 from courierpy.maildir.contents import Held
-from courierpy.maildir.errors import Denied
+from courierpy.maildir.errors import Denied, QuotaExceeded
 from courierpy.maildir.files import replace, sync_directory
 from courierpy.maildir.formats import dovecot, uiddb
 from courierpy.maildir.formats.keywordlist import Keywords
@@ -107,10 +107,11 @@ class Numbering:
         """A file so young could be replaced by one that looks the same: it has no key."""
         return key if key is not None and directory.settled(key[1], time.time_ns()) else None
 
-    def _restore(self, found: UidDb | None) -> UidDb:
+    def _restore(self, found: UidDb | None, record: bool = True) -> UidDb:
         """The numbers of a folder that has no good uiddb: what of them is left in it, in our
         log or in Dovecot's files; else all anew, with another UIDVALIDITY.  The keywords come
-        first: that there is a uiddb says that all is done."""
+        first: that there is a uiddb says that all is done.  ``record``: False where nothing can be
+        written; a new UIDVALIDITY is then kept in memory, for all that this session does."""
         rows: dict[bytes, int] = {}
         uidvalidity, uidnext = 0, 1
         if found is not None and found.uidvalidity:
@@ -127,14 +128,24 @@ class Numbering:
             taken = dovecot.takeover(self.path, directory.by_base(self._list_cur()))
             if taken is not None:
                 uidvalidity, uidnext, rows = taken.uidvalidity, taken.uidnext, taken.names
-                self.tree.remember(uidvalidity)
-                if self.tree.keywords:
+                if record:
+                    self.tree.remember(uidvalidity)
+                if self.tree.keywords and record:
                     self._keywords.replace(taken.keywords)
         elif found is not None:
             log.warn(f"{self.path}: {uiddb.NAME} is damaged; {len(rows)} numbers are left")
+        unrecorded = self.tree.unrecorded
+        if not uidvalidity and not record and self.path in unrecorded:
+            uidvalidity = unrecorded[self.path]
         if not uidvalidity:
             head = self.index.head()
-            uidvalidity = self.tree.next_uidvalidity(above=head.uidvalidity if head is not None else 0)
+            last = head.uidvalidity if head is not None else 0
+            uidvalidity = self.tree.next_uidvalidity(record, above=last)
+            if not record:
+                unrecorded[self.path] = uidvalidity
+        if record and unrecorded.get(self.path) == uidvalidity:
+            self.tree.remember(uidvalidity)
+            del unrecorded[self.path]
         unique = {uid: name for name, uid in rows.items()}
         return UidDb.of(uidvalidity, uidnext, sorted(unique.items()))
 
@@ -210,11 +221,15 @@ class Numbering:
         database = self._database(False)
         if database is None:
             # the folder is numbered now, so that what we announce stays true
-            with self._lock:
-                database = self._database(True)
-                assert database is not None
-                if self._unwritten:
-                    self._write(database)
+            try:
+                with self._lock:
+                    database = self._database(True)
+                    assert database is not None
+                    if self._unwritten:
+                        self._write(database)
+            except (Denied, QuotaExceeded) as why:
+                log.err(f"{why}: its numbers are kept in memory")
+                database = self._restore(uiddb.read(os.path.join(self.path, uiddb.NAME)), record=False)
         held, missing, unknown = contents.look(database, self._list_cur())
         seen = sum(map(SEEN.__and__, held.flags)) + sum(
             1 for file in unknown.values() if b"S" in file.rpartition(b":2,")[2] and b":2," in file)

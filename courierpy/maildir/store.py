@@ -16,6 +16,7 @@ from courierpy.maildir.errors import (
     FolderExists,
     FolderMissing,
     NameInvalid,
+    QuotaExceeded,
     StoreError,
     trouble,
 )
@@ -73,6 +74,7 @@ class Folders:
         self.trash = trash
         self.host = names.host_name(host)
         self.index_at = index_at
+        self.unrecorded: dict[str, int] = {}    # UIDVALIDITY by folder's path, which no disk has
         self._unsettled: set[str] = set()       # folders whose counts could not be kept
         self.counts = Counts(Index(root, self.host, place(root, index_at)))
         # stamp of the Maildir, what in it may be a folder, what of that is one
@@ -319,8 +321,12 @@ class Folders:
             raise Denied("INBOX cannot be deleted")
         folder = self.open(name)
         database = uiddb.read(os.path.join(folder.path, uiddb.NAME))
+        full = False
         if database is not None:
-            self.remember(database.uidvalidity)
+            try:
+                self.remember(database.uidvalidity)
+            except QuotaExceeded:
+                full = True            # there is room when the folder is gone
         scratch = os.path.join(self.root, "tmp", names.tmp_name(self.host, "deleted"))
         index = place(folder.path, self.index_at)
         with self._entries() as entries:
@@ -332,6 +338,11 @@ class Folders:
         remove_tree(scratch)
         if index:
             remove_tree(index)
+        if full and database is not None:
+            try:
+                self.remember(database.uidvalidity)
+            except StoreError as why:
+                log.err(f"{why}: UIDVALIDITY {database.uidvalidity} is not remembered")
 
     def remember(self, value: int) -> None:
         """A value given by another program counts too."""

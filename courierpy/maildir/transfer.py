@@ -95,7 +95,7 @@ def move(folder: Folder, uids: Sequence[int], target: Folder,
          refused: list[StoreError] | None = None) -> tuple[int, list[tuple[int, int]]]:
     """As copy(); by rename, so that a message is never in both folders, and never in none."""
     readers = folder.readers
-    kept = readers.others()
+    kept = readers.keeps()
 
     def bring(source: bytes, there: bytes) -> None:
         if kept:

@@ -260,8 +260,8 @@ def test_names_are_needed_first_by_a_keyword(tmp_path: Path) -> None:
     assert ours.store([2, 3, 5], FlagChange("+", FLAGGED, todo)) == {2: (FLAGGED, todo), 5: (FLAGGED, todo)}
     shown = other.scan()
     assert shown.messages.keywords == {2: todo, 5: todo}
-    assert list(shown.uids[:4]) == [1, 2, 4, 5]
-    assert list(shown.flags[:4]) == [0, FLAGGED, 0, FLAGGED]
+    assert list(shown.messages.uids[:4]) == [1, 2, 4, 5]
+    assert list(shown.messages.flags[:4]) == [0, FLAGGED, 0, FLAGGED]
     for folder in (other, ours):
         folder.close()
 

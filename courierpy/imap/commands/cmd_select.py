@@ -37,6 +37,7 @@ def select(session: Session, args: Args) -> Done:
         folder.clean_tmp()
     folder.join()
     try:
+        readonly = readonly or folder.read_only
         snapshot = folder.scan(readonly=readonly)
     except BaseException:
         folder.close()

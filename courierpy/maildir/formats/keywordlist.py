@@ -10,7 +10,7 @@ import os
 import re
 import time
 
-from courierpy.maildir.errors import trouble
+from courierpy.maildir.errors import Denied, QuotaExceeded, trouble
 from courierpy.maildir.files import close, is_directory, listed, remove, replace, sync_directory, write_all
 from courierpy.maildir.names import tmp_name
 from courierpy.model.flags import NO_KEYWORDS
@@ -91,7 +91,10 @@ class Keywords:
             elif entry.startswith(b".tmp.") or entry in updates and entry not in bases:
                 self._expire(entry, UNKNOWN_AGE)
         if merge and (taken or len(found) < len(listed)):
-            self._merge(found, taken, period + 1)
+            try:
+                self._merge(found, taken, period + 1)
+            except (Denied, QuotaExceeded):
+                pass                   # it only saves work; they are known all the same
         return {bases[name]: words for name, words in found.items() if words}
 
     def _take(self, found: dict[bytes, frozenset[bytes]], name: bytes, file: bytes) -> bool:
