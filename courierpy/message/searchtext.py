@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 
-from courierpy.message import charsets, decode, headers
+from courierpy.message import address, charsets, decode, headers
+from courierpy.message.charsets import charset_text
 from courierpy.message.collation import fold, fold_ascii
 from courierpy.message.headers import CR, NUL
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from courierpy.message.mime import Part
 
+_ADDRESSES = frozenset((b"from", b"to", b"cc", b"bcc"))
 _META = re.compile(rb"<meta[^<>]*charset\s*=\s*[\"']?([A-Za-z0-9._:-]+)", re.I)
 PAGE_HEAD = 4096                       # octets of a page in which its charset is looked for
 
@@ -25,9 +27,28 @@ _IRREGULAR = re.compile(rb"\n(?![!-9;-~]+: (?! )[^\n]+(?<! )(?:\n|\Z))")
 
 
 def field(header: bytes, name: bytes) -> str | None:
-    """The values of one field of a header block; None when it has none."""
+    """The values of one field of a header block; None when it has none.  Of From, To, Cc and
+    Bcc, what ENVELOPE tells is there too, which is what a client shows and searches for."""
     found = headers.values(header, name)
-    return "\n".join([fold(decode.words(value)) for value in found]) if found else None
+    if not found:
+        return None
+    texts = [fold(decode.words(value)) for value in found]
+    if name.lower() in _ADDRESSES:
+        texts += [fold(text) for value in found for text in _told(value)]
+    return "\n".join(texts)
+
+
+def _told(value: bytes) -> list[str]:
+    """``name mailbox@host`` of each address that does not stand so in the value."""
+    if address.usual(value) is not None:
+        return []
+    told = []
+    for name, _, mailbox, host in address.parse(value):
+        words = [decode.words(name)] if name else []
+        if mailbox is not None:
+            words.append(charset_text(mailbox + b"@" + host if host else mailbox, ""))
+        told.append(" ".join(words))
+    return told
 
 
 def lines(header: bytes) -> str:
@@ -79,8 +100,8 @@ def _text(part: Part) -> str:
     if part.subkind == b"html":
         if charsets.find(charset) in (None, charsets.ASCII):
             charset = _charset_of_page(octets)
-        return fold(decode.html_text(charsets.charset_text(octets, charset), blanks=True))
-    return fold(charsets.charset_text(octets, charset))
+        return fold(decode.html_text(charset_text(octets, charset), blanks=True))
+    return fold(charset_text(octets, charset))
 
 
 def _charset_of_page(octets: bytes) -> str:

@@ -133,6 +133,9 @@ def test_folded_texts(data: bytes, limits: Limits | None) -> None:
     wanted.update(message.folded_body().split("\n"))
     assert set(everything(message).split("\n")) - {""} == wanted - {""}
     assert set(folded.lines(message.block).split("\n")) - {""} <= wanted
+    addresses = message.folded_header(b"from")
+    assert addresses is None or set(map(fold, map(decode.words, message.header(b"from")))) <= {
+        *addresses.split("\n")}
     decoded = list(map(decode.words, message.header(b"subject")))
     assert message.folded_header(b"subject") == ("\n".join(map(fold, decoded)) if decoded else None)
 
