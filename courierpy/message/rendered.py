@@ -29,7 +29,7 @@ def string(data: bytes, utf8: bool = False) -> bytes:
     if _NOT_PLAIN.search(data) is None and len(data) <= _LONGEST:
         return b'"%s"' % data
     if (_NOT_QUOTABLE_UTF8 if utf8 else _NOT_QUOTABLE).search(data) or len(data) > _LONGEST:
-        return b"{%d}\r\n%s" % (len(data), data.replace(b"\0", b" "))
+        return b"{%d}\r\n%s" % (len(data), data.replace(b"\0", b"\x80"))
     return b'"%s"' % data.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
 
 

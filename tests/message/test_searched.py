@@ -5,7 +5,6 @@ import pytest
 
 from courierpy.message.message import Message
 
-
 # -- FROM, TO, CC, BCC: what ENVELOPE tells
 
 FOUND = [

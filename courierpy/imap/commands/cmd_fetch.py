@@ -141,7 +141,7 @@ def _section(label: bytes, section: Section, partial: tuple[int, int | None] | N
             subject.session.headers += len(data)
         else:
             subject.session.body += len(data)
-        line += (b"%s {%d}\r\n" % (label, len(data)), data)
+        line += (b"%s {%d}\r\n" % (label, len(data)), out.char8(data))
     return add
 
 
@@ -258,7 +258,7 @@ def _columns(session: Session, items: list[FetchItem], chunk: _Chunk,
         elif item.name == b"FLAGS":
             found.append(chunk.flags())
         elif item.section is not None:
-            texts = [value or b"" for value in next(column)]
+            texts = [out.char8(value or b"") for value in next(column)]
             sizes = list(map(len, texts))
             session.headers += sum(sizes)
             found += [sizes, texts]

@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-__all__ = ["FLAG_LISTS", "FLAG_NAMES", "astring", "flag_list", "internaldate", "internaldates",
+__all__ = ["FLAG_LISTS", "FLAG_NAMES", "astring", "char8", "flag_list", "internaldate", "internaldates",
            "literal", "mailbox",
            "nstring", "quoted", "render", "string"]
 
@@ -35,15 +35,21 @@ def quoted(data: bytes) -> bytes:
     return b'"' + data + b'"'
 
 
+def char8(data: bytes) -> bytes:
+    """What may stand in a literal: a NUL, which only a literal8 may hold, becomes 0x80, as
+    Dovecot gives it; the size stays.  RFC 3501 9 CHAR8, RFC 9051 9."""
+    return data.replace(b"\0", b"\x80")           # the very object where there is none
+
+
 def literal(data: bytes) -> bytes:
-    return b"{%d}\r\n%s" % (len(data), data)
+    return b"{%d}\r\n%s" % (len(data), char8(data))
 
 
 def string(data: bytes, utf8: bool = False) -> bytes:
-    """Quoted if that is possible, else a literal (NUL cannot be in one: it becomes a
-    blank).  ``utf8``: ``data`` is UTF-8, and the client takes it quoted (RFC 6855 3)."""
+    """Quoted if that is possible, else a literal.  ``utf8``: ``data`` is UTF-8, and the client
+    takes it quoted (RFC 6855 3)."""
     if (_NOT_QUOTABLE_UTF8 if utf8 else _NOT_QUOTABLE).search(data) or len(data) > 4096:
-        return literal(data.replace(b"\0", b" "))
+        return literal(data)
     return quoted(data)
 
 
