@@ -11,6 +11,11 @@ _ASCII = _BLANKS.upper()                   # of an ASCII text: blanks and capita
 _ASCII_LINES = _ASCII[:10] + b"\n" + _ASCII[11:]
 
 
+# soft hyphen, joiners, widths of zero, directions, selectors of a variant
+_UNSEEN = frozenset((0xAD, 0x34F, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2070),
+                     *range(0xFE00, 0xFE10), 0xFEFF))
+
+
 class _Map(dict[int, str]):
     """Code point -> its part of the key, filled as characters come."""
 
@@ -24,10 +29,11 @@ class _Map(dict[int, str]):
 
 
 class _FoldedMap(dict[int, str]):
-    """The same, with a line end for white space, which no key of other characters holds."""
+    """The same, with a line end for white space, which no key of other characters holds, and
+    nothing for what is not seen, as where a word may be broken."""
 
     def __missing__(self, code: int) -> str:
-        value = self[code] = "\n" if chr(code).isspace() else _MAP[code]
+        value = self[code] = "\n" if chr(code).isspace() else "" if code in _UNSEEN else _MAP[code]
         return value
 
 

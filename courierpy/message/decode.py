@@ -1,43 +1,16 @@
-"""Encoded words, charsets, transfer encodings.  RFC 2047, RFC 2045."""
+"""Encoded words of headers.  RFC 2047."""
 from __future__ import annotations
 
 import re
-from binascii import Error, a2b_base64, a2b_qp, b2a_base64
+from binascii import a2b_qp, b2a_base64
 
 from courierpy.message import charsets
 from courierpy.message.charsets import charset_text
-from courierpy.message.headers import wire_form
+from courierpy.message.transfer import base64
 
 _WORD = re.compile(rb"=\?([^?\s]+)\?([BbQq])\?([^?]*)\?=")
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _LEFT = (0, 63, 15, 3)             # bits of the last letter that make no octet, by letters beyond fours
-_NOT_BASE64 = re.sub(rb"[A-Za-z0-9+/]", b"", bytes(range(256)))
-_TAG = re.compile(r"<[^<>]*>")
-_HIDES = re.compile(r"<(script|style)(?![a-z])[^<>]*>", re.I | re.A)
-_SHOWS = {name: re.compile(f"</{name}(?![a-z])[^<>]*>", re.I | re.A) for name in ("script", "style")}
-
-
-def base64(data: bytes) -> bytes:
-    """Whatever decodes; rubbish is passed over, and what stands behind the padding."""
-    end = data.find(b"=")
-    if end >= 0 and len(wire_form(data[end:])) > 4:
-        data = data[:end]
-    clean = data.translate(None, _NOT_BASE64)
-    if len(clean) % 4 == 1:
-        clean = clean[:-1]
-    try:
-        return a2b_base64(clean + b"=" * (-len(clean) % 4))
-    except Error:
-        return b""
-
-
-def transfer(data: bytes, encoding: bytes) -> bytes:
-    """Content-Transfer-Encoding undone."""
-    if encoding == b"base64":
-        return base64(data)
-    if encoding == b"quoted-printable":
-        return a2b_qp(data)
-    return data
 
 
 def words(value: bytes) -> str:
@@ -117,22 +90,3 @@ def encode_8bit(value: bytes) -> bytes:
         chunks.append(b"=?utf-8?B?" + b2a_base64(chunk, newline=False) + b"?=")
         at += size
     return b" ".join(chunks)
-
-
-def html_text(text: str, blanks: bool = False) -> str:
-    """Text of HTML: tags, scripts and styles go, entities become characters.
-
-    ``blanks``: where any white space will do, a no-break space may be a blank.
-    """
-    from html import unescape
-    if blanks:
-        text = text.replace("&nbsp;", " ")
-    kept = []
-    at = 0
-    while (hides := _HIDES.search(text, at)) is not None:
-        kept += _TAG.split(text[at:hides.start()])
-        shows = _SHOWS[hides[1].lower()].search(text, hides.end())
-        if shows is None:               # it hides nothing: no end of it comes
-            return unescape(" ".join([*kept, text[hides.end():]]))
-        at = shows.end()
-    return unescape(" ".join(kept + _TAG.split(text[at:])))

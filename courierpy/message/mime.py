@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from courierpy.message import headers, parameters
-from courierpy.message.decode import transfer
+from courierpy.message.transfer import transfer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

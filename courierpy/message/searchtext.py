@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import re
 
-from courierpy.message import address, charsets, decode, headers
+from courierpy.message import address, charsets, decode, headers, parameters
 from courierpy.message.charsets import charset_text
 from courierpy.message.collation import fold, fold_ascii
+from courierpy.message.flowed import FlowedDecoder
 from courierpy.message.headers import CR, NUL
+from courierpy.message.htmltext import html_text
+from courierpy.message.transfer import transfer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -90,18 +93,23 @@ def body(root: Part) -> str:
 
 def _text(part: Part) -> str:
     charset = part.charset
+    html, flowed = part.subkind == b"html", parameters.find(part.params, b"format").lower() == b"flowed"
     # where ASCII is itself, line ends that are others change no more than white space
     if charsets.holds_ascii(charset):
-        octets = decode.transfer(part.data[part.body:part.stop], part.encoding)
-        if octets.isascii() and part.subkind != b"html":
+        octets = transfer(part.data[part.body:part.stop], part.encoding)
+        if octets.isascii() and not html and not flowed:
             return fold_ascii(octets).decode()
     else:
         octets = part.octets()
-    if part.subkind == b"html":
+    if html:
         if charsets.find(charset) in (None, charsets.ASCII):
             charset = _charset_of_page(octets)
-        return fold(decode.html_text(charset_text(octets, charset), blanks=True))
-    return fold(charset_text(octets, charset))
+        return fold(html_text(charset_text(octets, charset)))
+    text = charset_text(octets, charset)
+    if flowed:
+        delsp = parameters.find(part.params, b"delsp").lower() == b"yes"
+        text = FlowedDecoder(delsp).decode(text, final=True)
+    return fold(text)
 
 
 def _charset_of_page(octets: bytes) -> str:

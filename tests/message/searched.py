@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from courierpy.message import decode, searchtext
 from courierpy.message.charsets import charset_text
 from courierpy.message.collation import fold
+from courierpy.message.htmltext import html_text
 from courierpy.message.message import Message
 
 
@@ -22,7 +23,7 @@ def texts(message: Message) -> Iterator[str]:
             yield "\n".join([decode.words(value) for _, value in part.message.fields])
         if part.kind == b"text":
             text = charset_text(part.octets(), part.charset)
-            yield decode.html_text(text) if part.subkind == b"html" else text
+            yield html_text(text) if part.subkind == b"html" else text
 
 
 def in_body(message: Message, text: str) -> bool:

@@ -1,9 +1,18 @@
 """What SEARCH finds, and what it does not."""
 from __future__ import annotations
 
-import pytest
+from collections.abc import Callable
+from typing import Protocol
 
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from courierpy.message import transfer
+from courierpy.message.flowed import FlowedDecoder
+from courierpy.message.htmltext import HIDDEN, HtmlDecoder, html_text
 from courierpy.message.message import Message
+from tests.message.searched import in_body, in_text
 
 # -- FROM, TO, CC, BCC: what ENVELOPE tells
 
@@ -40,3 +49,172 @@ def test_addresses_are_not_glued_together() -> None:
     message = Message(b"To: a(c)@example.org, b(d)@example.net\n\n")
     for text in ("example.org b@", "a@example.net", "a@b"):
         assert not message.header_contains(b"to", text)
+
+
+# -- transfer encodings
+
+@pytest.mark.parametrize(("octets", "text"), [
+    (b"a long=  \n word, another lo=\t\nng one", b"a long word, another long one"),
+    (b"a long= \t \r\n word", b"a long word"),
+    (b"padded \t\nline  \r\nend =", b"padded\nline\r\nend "),
+    (b"kept=20\nblank=09 \nend=  ", b"kept \nblank\t\nend"),
+    (b"caf=C3=\n=A9 =3D = x", b"caf\xc3\xa9 = = x"),
+    (b"=\n=  \n=\t\n", b""),
+    (b"", b""),
+])
+def test_quoted_printable(octets: bytes, text: bytes) -> None:
+    assert transfer.transfer(octets, b"quoted-printable") == text
+
+
+@pytest.mark.parametrize(("octets", "text"), [
+    (b"SGVsbG8=\nIHdvcmxk\n", b"Hello world"),                # each piece has its own padding
+    (b"SGVsbG8=IHdvcmxk", b"Hello world"),
+    (b"SGVsbA==\r\nbyB3bw==\r\ncmxk", b"Hello world"),
+    (b"5pel5p8=\n5pys", "\u65e5".encode() + b"\xe6\x9f" + "\u672c".encode()),
+    (b"SGVs*bG8=\n-- \nlist footer, https://example.org/\n", b"Hello"),          # rubbish, a footer
+    (b"SGVsbG8gd29ybGQ\n", b"Hello world"),                   # no padding at all
+    (b"SGVsbG8=\n\nIHdv\ncmxk\n\n_______\nSGVs", b"Hello world"),
+    (b"S", b""), (b"=", b""), (b"", b""),
+])
+def test_base64(octets: bytes, text: bytes) -> None:
+    assert transfer.base64(octets) == text
+
+
+class Decoder(Protocol):
+    def decode(self, piece: bytes, final: bool = False, /) -> bytes: ...
+
+
+CUTS = st.lists(st.integers(0, 60), max_size=3)
+
+
+@pytest.mark.parametrize("decoder", [transfer.Base64Decoder, transfer.QuotedPrintableDecoder])
+@settings(max_examples=300)
+@given(st.lists(st.sampled_from([b"QUJD", b"Q", b"=", b"==", b"=\n", b"=  \n", b"\r\n", b" ", b"\t", b"=C3",
+                                 b"*"]), max_size=15).map(b"".join), CUTS)
+def test_octets_in_pieces(decoder: Callable[[], Decoder], octets: bytes, cuts: list[int]) -> None:
+    ours, found, at = decoder(), b"", 0
+    for cut in sorted(cuts):
+        found, at = found + ours.decode(octets[at:cut]), max(at, cut)
+    assert found + ours.decode(octets[at:], True) == decoder().decode(octets, True)
+
+
+def test_encoded_bodies() -> None:
+    head = b"Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: %s\n\n"
+    assert in_body(Message(head % b"quoted-printable" + b"some=   \n times ca=C3=\t\n=A9"),
+                   "some times ca\u00e9")
+    assert in_body(Message(head % b"base64" + b"SGVsbG8=\nIHdvcmxk"), "hello world")
+
+
+# -- lines to be joined
+
+@pytest.mark.parametrize(("delsp", "lines", "text"), [
+    (True, "\u4eca\u65e5 \n\u306f\n", "\u4eca\u65e5\u306f"),
+    (True, "one  \ntwo \n\nthree", "one two"),
+    (True, "\u4eca \r\n\u65e5 \r\n\u306f", "\u4eca\u65e5\u306f"),
+    (True, "> \u4eca \n> \u65e5\n", "\u4eca\u65e5"),
+    (True, "  \u4eca \n \u65e5", "\u4eca\u65e5"),                # stuffed
+    (False, "> a quoted \n> line\n", "a quoted line"),
+    (False, ">> deeper \n>> down", "deeper down"),
+])
+def test_flowed(delsp: bool, lines: str, text: str) -> None:
+    assert text in FlowedDecoder(delsp).decode(lines, final=True)
+    kind = f"Content-Type: text/plain; charset=utf-8; Format=Flowed; DelSp={'Yes' if delsp else 'no'}\n\n"
+    assert in_body(Message((kind + lines).encode()), text)
+
+
+@pytest.mark.parametrize(("lines", "text"), [
+    ("-- \nAnn", "--Ann"), ("\u4eca \n> \u65e5", "\u4eca\u65e5"), ("> \u4eca \n\u65e5", "\u4eca\u65e5"),
+    ("\u4eca\n\u65e5", "\u4eca\u65e5")])
+def test_what_does_not_flow(lines: str, text: str) -> None:
+    kind = "Content-Type: text/plain; charset=utf-8; format=flowed; delsp=yes\n\n"
+    assert not in_body(Message((kind + lines).encode()), text)
+    plain = "Content-Type: text/plain; charset=utf-8; delsp=yes\n\n"
+    assert not in_body(Message((plain + "\u4eca \n\u65e5").encode()), "\u4eca\u65e5")
+
+
+@settings(max_examples=300)
+@given(st.lists(st.sampled_from(["a", " ", "\n", " \n", "\r\n", ">", "> ", "-- \n", "x y"]),
+                max_size=15).map("".join), CUTS, st.booleans())
+def test_lines_in_pieces(text: str, cuts: list[int], delsp: bool) -> None:
+    ours, found, at = FlowedDecoder(delsp), "", 0
+    for cut in sorted(cuts):
+        found, at = found + ours.decode(text[at:cut]), max(at, cut)
+    whole = FlowedDecoder(delsp).decode(text, True)
+    assert " ".join((found + ours.decode(text[at:], True)).split()) == " ".join(whole.split())
+
+
+# -- HTML
+
+SEEN = {
+    "<b>": "", "</b>": "", "<span class='x y'>": "", "<wbr>": "", "<WBR/>": "", "<o:p>": "",
+    "<font\ncolor=red>": "", "<strong>": "", "<a>": "", "</a>": "", "<!-- <p>no</p> -->": "", "<!-->": "",
+    "<!--[if mso]><i>9<![endif]-->": "",
+    "<!DOCTYPE html>": "", "<x-foo>": "", "<abbr>": "",
+    "<p>": " ", "<br>": " ", "<br/>": " ", "</TD>": " ", "<h1 id=a>": " ", "<img src=x>": " ", "<li>": " ",
+    "<script>if (a<b) x()</script>": " ", "<STYLE a>p > b {}</style >": " ", "<style><!-- x --></style>": " ",
+    "text": "text", "w": "w", " ": " ", "< 3": "< 3", ">": ">", "a<1": "a<1",
+    "&amp;": "&", "&eacute;": "\u00e9", "&#65;": "A", "&#0000000000065;": "A", "&#x00000041;": "A",
+    "&nbsp;": " ", "&#" + "9" * 5000 + ";": "\ufffd", "&#x" + "f" * 5000 + ";": "\ufffd",
+    "&#9999999;": "\ufffd", "&#x;": "&#x;",
+}
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.sampled_from(sorted(SEEN)), max_size=14), st.lists(st.integers(0, 400), max_size=3))
+def test_html(pieces: list[str], cuts: list[int]) -> None:
+    page, seen = "".join(pieces), "".join(map(SEEN.__getitem__, pieces))
+    assert html_text(page) == seen
+    ours, found, at = HtmlDecoder(), "", 0
+    for cut in sorted(cuts):
+        found, at = found + ours.decode(page[at:cut]), max(at, cut)
+    found += ours.decode(page[at:], True)
+    if not any(piece.startswith("&#") and len(piece) > 100 for piece in pieces):        # longer than is held
+        assert found == seen
+
+
+@pytest.mark.parametrize(("page", "texts", "others"), [
+    ("un<b>believ</b>able", ["unbelievable"], ["un believ"]),
+    ("<td>one</td><td>two</td>", ["one two"], ["onetwo"]),
+    ("soft&shy;ly zero&#8203;width join&zwnj;ed \ufeffmark", ["softly", "zerowidth", "joined", "mark"], []),
+    ('see <a href="https://example.org/?a=1&amp;b=2">here</a>now',
+     ["see herenow", "https://example.org/?a=1&b=2"], ["<a", "href"]),
+    ("<A class=x HREF='mailto:ann@example.org'>Ann</A>", ["mailto:ann@example.org"], []),
+    ("<a href=http://plain.example/x>p</a> <area href='//map.example/'>",
+     ["http://plain.example/x", "//map.example/"], []),
+    ('<img alt="a red bicycle" src="cid:1"><a title="the title">x</a>',
+     ["a red bicycle", "the title"], ["cid:1"]),
+    ("<script>var x = '<a href=hidden.example>'</script>y", ["y"], ["hidden.example"]),
+    ("<!-- <a href=comment.example> -->y", ["y"], ["comment.example"]),
+    ("<script>never ends <p>text", ["never ends text"], []),
+    ("<style>never <!-- ends <b>te</b>xt", ["never ends text"], []),
+    ("<p>a" + "&#" + "1" * 5000 + ";b", ["b"], []),
+])
+def test_pages(page: str, texts: list[str], others: list[str]) -> None:
+    message = Message(("Content-Type: text/html; charset=utf-8\n\n" + page).encode())
+    for text in texts:
+        assert in_body(message, text), text
+        assert in_text(message, text)
+    for text in others:
+        assert not in_body(message, text), text
+
+
+@pytest.mark.parametrize("shape", [
+    "<", "<a", "<a ", "<script>", "<style>", "<!--", "<!-->", "&", "&#", "&#0", "&#x0", "&amp", "<a href=",
+    '<a href="', "<a title='", "</script>", "<script><!--<style>", "<a href=x>", "<a href=" + "x" * 100 + ">",
+    " = ", "=", "= ", "\t", "-->", "<p " + "x" * 50, "&" + "x" * 30])
+def test_nothing_takes_long(shape: str) -> None:
+    """As many as fit into a megabyte; what grew with the square would take hours."""
+    page = shape * ((1 << 20) // len(shape))
+    pieces = [page[at:at + 65536] for at in range(0, 1 << 20, 65536)]
+    for ours in (html_text(page), "".join(map(HtmlDecoder().decode, pieces))):
+        assert len(ours) <= 3 * len(page)
+    transfer.transfer(page.encode(), b"quoted-printable")
+    transfer.base64(page.encode())
+    FlowedDecoder(True).decode(page.replace("=", " \n"), True)
+
+
+def test_a_script_that_is_longer_than_any_hides_nothing() -> None:
+    for kind in ("script", "style"):
+        page = f"<{kind}>" + "x " * HIDDEN + f"</{kind}>end"
+        assert html_text(page).split()[-1] == "end"
+        assert "x x" in html_text(page)

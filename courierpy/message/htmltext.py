@@ -1,0 +1,106 @@
+"""The text of HTML, as a reader sees it, and where its links lead.
+
+Tags of inline elements cut no word; others stand for a blank.  Scripts, styles and
+comments are not seen.  What links lead to, and the texts of images and titles, follow
+the text.  All is bounded, so that a page costs no more than its length.
+"""
+from __future__ import annotations
+
+import re
+
+# "<" and no letter, "/", "!" or "?" is text (HTML 13.2.5.6)
+_TAG = re.compile(r"<[/!?a-z][^<>]*>", re.I | re.A)
+_INLINE = re.compile(
+    r"<(?!/?(?:a(?:ddress|rticle|side|udio)|b(?:lockquote|ody|r|utton)|c(?:anvas|aption|enter|ol(?:group)?)|"
+    r"d(?:[dlt]|etails|ialog|ir|iv)|embed|f(?:ieldset|ig(?:caption|ure)|ooter|orm|rame(?:set)?)|"
+    r"h(?:[1-6r]|ead(?:er)?|group|tml)|i(?:frame|mg|nput)|l(?:egend|i|ink)|m(?:ain|ap|enu|eta)|"
+    r"n(?:av|oscript)|o(?:bject|l|pt(?:group|ion))|p(?:icture|re)?|s(?:cript|ection|elect|tyle|ummary|vg)|"
+    r"t(?:able|body|[dhr]|extarea|foot|head|itle)|ul|video)(?![\w:-]))[/!?a-z][^<>]*>", re.I | re.A)
+_HIDES = re.compile(r"<(?:(script|style)(?![a-z])[^<>]*>|!--)", re.I | re.A)
+_SHOWS = {"script": re.compile(r"</script(?![a-z])[^<>]*>", re.I | re.A),
+          "style": re.compile(r"</style(?![a-z])[^<>]*>", re.I | re.A), "": re.compile(r"--!?>")}
+_TELLING = re.compile(r"<(?:a(?:rea)?|img)\s[^<>]*>", re.I | re.A)
+_ATTRIBUTE = re.compile(r"""\s(?:href|alt|title)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""", re.I | re.A)
+# numbers that html.unescape would make of more digits than there are characters, or than int() takes
+_ZEROS = re.compile(r"(&#)0+(?=[0-9])|(&#[xX])0+(?=[0-9a-fA-F])")
+_HUGE = re.compile(r"&#(?:[0-9]{8,}|[xX][0-9a-fA-F]{7,});?")
+HIDDEN = 1 << 20                       # characters behind which a script that does not end hides nothing
+TOLD = 1 << 20                         # characters of what links lead to
+TAG = 1 << 16                          # characters of a tag, and of an entity, that the end of a piece may cut
+ENTITY = 64
+LAST_TAG = 1024                        # characters of the end of a script that a piece may cut
+
+
+def html_text(text: str) -> str:
+    """All of a page."""
+    return HtmlDecoder().decode(text, final=True)
+
+
+class HtmlDecoder:
+    """At once or piece by piece."""
+
+    def __init__(self) -> None:
+        self._held = ""                # may belong together with what comes
+        self._base = 0                 # characters before it
+        self._endless = {"script": 0, "style": 0, "": 0}       # up to where no end of it comes
+        self._entity = ""
+        self._told: list[str] = []
+        self._room = TOLD
+
+    def decode(self, text: str, final: bool = False) -> str:
+        text = self._held + text
+        found: list[str] = []
+        at = 0
+        while True:
+            hides = _HIDES.search(text, at)
+            if hides is None:
+                end = len(text) if final else _whole_tags(text, at)
+                found.append(self._shown(text[at:end]))
+                at = end
+                break
+            found.append(self._shown(text[at:hides.start()]))
+            kind = (hides[1] or "").lower()
+            limit = hides.end() + HIDDEN
+            start = hides.end() if kind else hides.end() - 2       # "<!-->" is a whole comment
+            shows = _SHOWS[kind].search(text, max(start, self._endless[kind] - self._base), limit)
+            if shows is None:
+                cut = 0 if final and limit >= len(text) else LAST_TAG if kind else len("--!>")
+                self._endless[kind] = self._base + min(len(text), limit) - cut
+                if not final and len(text) < limit:
+                    at = hides.start()             # the end may come in the next piece
+                    break
+            if kind:
+                found.append(" ")
+            at = hides.end() if shows is None else shows.end()
+        self._held, self._base = text[at:], self._base + at
+        if final and self._told:
+            found.append(" " + " ".join(self._told))
+        return self._unescaped("".join(found), final)
+
+    def _shown(self, text: str) -> str:
+        if "<" not in text:
+            return text
+        if self._room > 0:
+            for tag in _TELLING.findall(text):
+                for told in _ATTRIBUTE.findall(tag):
+                    self._told.append("".join(told)[:self._room])
+                    self._room -= len(self._told[-1])
+        return _TAG.sub(" ", _INLINE.sub("", text))
+
+    def _unescaped(self, text: str, final: bool) -> str:
+        """Entities as characters."""
+        from html import unescape
+        text, self._entity = self._entity + text, ""
+        if not final:
+            end = text.rfind("&", max(0, len(text) - ENTITY))
+            if end >= 0 and ";" not in text[end:]:
+                text, self._entity = text[:end], text[end:]
+        if "&#" in text:
+            text = _HUGE.sub("\ufffd", _ZEROS.sub(r"\1\2", text))
+        return unescape(text.replace("&nbsp;", " "))
+
+
+def _whole_tags(text: str, start: int) -> int:
+    """The end of ``text``, or where a tag begins that may go on behind it."""
+    at = text.rfind("<", max(start, len(text) - TAG))
+    return at if at >= 0 and text.find(">", at) < 0 else len(text)

@@ -1,0 +1,91 @@
+"""Content-Transfer-Encoding undone, at once or piece by piece.  RFC 2045 6.7, 6.8."""
+from __future__ import annotations
+
+import re
+from binascii import a2b_base64, a2b_qp
+
+_NOT_BASE64 = re.sub(rb"[A-Za-z0-9+/]", b"", bytes(range(256)))
+_BASE64_LINE = re.compile(rb"[A-Za-z0-9+/=]*")
+# blanks that transport put behind a line, a soft line break too (RFC 2045 6.7 (3))
+_PADDING = re.compile(rb"(?<![ \t])[ \t]+(?=\r?\n|\Z)")
+LINE_OCTETS = 1 << 16              # a longer line may be cut
+
+
+def transfer(octets: bytes, encoding: bytes) -> bytes:
+    """All of a body; an encoding that nobody knows changes nothing."""
+    if encoding == b"base64":
+        return base64(octets)
+    return QuotedPrintableDecoder().decode(octets, final=True) if encoding == b"quoted-printable" else octets
+
+
+def base64(octets: bytes) -> bytes:
+    """Whatever decodes, see ``Base64Decoder``."""
+    return Base64Decoder().decode(octets, final=True)
+
+
+class Base64Decoder:
+    """Rubbish is passed over.  Behind padding may stand another text in base64, as senders do
+    that encode by pieces; but the first line there that is none ends it: a footer of a list."""
+
+    def __init__(self) -> None:
+        self._letters = b""            # fewer than four
+        self._padded = self._over = False
+        self._line = b""               # behind padding, not whole yet
+
+    def decode(self, octets: bytes, final: bool = False) -> bytes:
+        found = []
+        if not self._padded:
+            octets, padding, behind = octets.partition(b"=")
+            self._padded = bool(padding)
+            found.append(self._take(octets.translate(None, _NOT_BASE64), final or self._padded))
+            octets = behind
+        if self._padded and not self._over:
+            found += self._behind(octets, final)
+        return b"".join(found)
+
+    def _take(self, letters: bytes, end: bool) -> bytes:
+        letters = self._letters + letters
+        whole = len(letters) - len(letters) % 4
+        letters, self._letters = letters[:whole], letters[whole:]
+        if end:
+            rest, self._letters = self._letters, b""
+            if len(rest) > 1:          # one letter alone is no octet
+                letters += rest + b"=" * (4 - len(rest))
+        return a2b_base64(letters)
+
+    def _behind(self, octets: bytes, final: bool) -> list[bytes]:
+        lines = (self._line + octets).split(b"\n")
+        self._line = b"" if final or len(lines[-1]) > LINE_OCTETS else lines.pop()
+        found = []
+        for line in lines:
+            line = line.strip()
+            self._over = _BASE64_LINE.fullmatch(line) is None
+            if self._over:
+                break
+            *padded, last = line.split(b"=")
+            found += [self._take(letters, True) for letters in padded]
+            found.append(self._take(last, False))
+        if final or self._over:
+            found.append(self._take(b"", True))
+        return found
+
+
+class QuotedPrintableDecoder:
+    """Line by line."""
+
+    def __init__(self) -> None:
+        self._held = b""
+
+    def decode(self, octets: bytes, final: bool = False) -> bytes:
+        octets, self._held = self._held + octets, b""
+        if not final:
+            end = octets.rfind(b"\n") + 1
+            if not end and len(octets) > LINE_OCTETS:
+                # not between =, blanks and what belongs to them
+                end = len(octets[:-2].rstrip(b" \t"))
+                end -= octets[:end].endswith(b"=") + 2 * octets[:end - 1].endswith(b"=")
+            octets, self._held = octets[:end], octets[end:]
+        if octets.endswith((b" ", b"\t")) or any(
+                blank in octets for blank in (b" \n", b"\t\n", b" \r", b"\t\r")):
+            octets = _PADDING.sub(b"", octets)
+        return a2b_qp(octets)
