@@ -164,7 +164,9 @@ class Folders:
         # a directory that was a folder once stays one while the Maildir's own is as it was
         _, entries, known = self._listed
         for entry in entries:
-            if entry not in known and os.path.isdir(os.path.join(root, entry, b"cur")):
+            # what can be selected is listed, as open() makes what is missing of the three
+            if entry not in known and any(os.path.isdir(os.path.join(root, entry, part))
+                                          for part in (b"cur", b"new", b"tmp")):
                 known[entry] = names.folder_name(entry)
         return ["INBOX", *sorted(known.values())]
 

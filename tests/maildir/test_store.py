@@ -493,3 +493,17 @@ def test_a_shorter_uiddb_is_one_that_others_wrote(maildir: Path, capfd: pytest.C
             time.sleep(0.03)
             assert list(ours.scan().messages.uids) == list(range(uid + 1, 41))
     assert "restored" not in capfd.readouterr().err
+
+
+def test_a_folder_without_cur_is_listed(tree: Folders) -> None:
+    """As it can be selected; what has none of the three directories cannot."""
+    for name in (".a/new", ".b/tmp", ".c/x"):
+        os.makedirs(os.path.join(tree.root, name))
+    with open(os.path.join(tree.root, ".d"), "w"):
+        pass
+    assert tree.names() == ["INBOX", "INBOX.a", "INBOX.b"]
+    for name in ("INBOX.a", "INBOX.b"):
+        assert tree.status(name).messages == 0
+    for name in ("INBOX.c", "INBOX.d"):
+        with pytest.raises(errors.FolderMissing):
+            tree.status(name)

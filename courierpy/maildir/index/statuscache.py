@@ -49,7 +49,7 @@ def stamp(path: str, keywords: bool, sure: bool = True) -> Stamps | None:
         cur = os.stat(where)
         where = path + "/new"
         new = os.stat(where)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise FolderMissing(where) from None
     except OSError as error:
         raise trouble(where, error) from None
