@@ -11,13 +11,20 @@ import os
 import select
 from time import monotonic
 
+from courierpy.system.writers import Blocked, writer_of
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterable
 
+    from courierpy.system.writers import Writer
+
 READ_SIZE = 65536
 FLUSH_AT = 128 * 1024
+WRITE_TIMEOUT = 60.0            # seconds in which a client must take TAKES octets, or all there are
+TAKES = 65536
+LAST_WORDS = 5.0                # seconds for the line before the end
 LINGER = 1.0                    # seconds that the client has to close its side
 AT_ONCE = 0.0003                # seconds within which a program on this machine says the next thing
 TIMES = 8                       # in a row, after which the client is taken for one
@@ -33,15 +40,18 @@ class TimedOut(Exception):
 
 
 class Conn:
-    """``rcvd`` and ``sent`` count octets of this process, as Courier's log
-    lines do."""
+    """``rcvd`` and ``sent`` count octets of this process, as Courier's log lines do.
+
+    ``deadline``: the moment on the monotonic clock after which nothing is waited for; None: there is none.
+    """
 
     def __init__(self, infd: int = 0, outfd: int = 1, tls: ssl.SSLSocket | None = None,
                  pending: bytes = b"") -> None:
         self.infd = infd
         self.outfd = outfd
         self.tls = tls
-        self.write_timeout = 60.0
+        self.write_timeout = WRITE_TIMEOUT
+        self.deadline: float | None = None
         self.rcvd = 0
         self.sent = 0
         self.pending = pending          # bytes read by an earlier stage
@@ -50,6 +60,7 @@ class Conn:
         self._poll: tuple[int, select.poll] | None = None
         self._quick = 0                 # how often in a row the client said something at once
         self._ended = False
+        self._writer: tuple[int, Writer] | None = None
         self._out: list[bytes] = []
         self._size = 0
 
@@ -59,12 +70,17 @@ class Conn:
         """Whatever is there, at least one byte; flushes first.
 
         b"" is the end of input.  Raises TimedOut after ``timeout`` seconds
-        (None: waits for ever).
+        (None: at the deadline, waits for ever without one).
         """
         if self.pending:
             data, self.pending = self.pending, b""
             return data
         self.flush()
+        if self.deadline is not None:
+            left = self.deadline - monotonic()
+            if left <= 0:
+                raise TimedOut
+            timeout = left if timeout is None else min(timeout, left)
         data = self._read(timeout)
         if self.record >= 0:
             lines, end, self._unnoted = (self._unnoted + data).rpartition(b"\n")
@@ -174,31 +190,45 @@ class Conn:
         self._size = 0
         if self.record >= 0:
             self._note(b"WRITE: ", data)
-        if self.tls is not None:
-            import ssl
-            self.tls.settimeout(self.write_timeout)
+        try:
+            self._put(memoryview(data))
+        except OSError:
+            raise Gone from None
+
+    def _put(self, view: memoryview) -> None:
+        """OSError, TimedOut."""
+        writer = self._writer_now()
+        at = counted = 0                        # what was taken from ``counted`` on was so before ``end``
+        end = 0.0
+        while at < len(view):
             try:
-                self.tls.sendall(data)
-            except TimeoutError:
-                raise TimedOut from None
-            except (ssl.SSLError, OSError):
-                raise Gone from None
-            self.sent += len(data)
-            return
-        view = memoryview(data)
-        while view:
-            try:
-                done = os.write(self.outfd, view)
-            except BlockingIOError:
-                poll = select.poll()
-                poll.register(self.outfd, select.POLLOUT)
-                if not poll.poll(int(self.write_timeout * 1000)):
+                done = writer.write(view[at:at + writer.most])
+            except Blocked as blocked:
+                if not end:
+                    end = monotonic() + self.write_timeout
+                    if self.deadline is not None:
+                        end = min(end, self.deadline)
+                if not blocked.wait(end - monotonic()):
                     raise TimedOut from None
                 continue
-            except OSError:
-                raise Gone from None
             self.sent += done
-            view = view[done:]
+            at += done
+            if at - counted >= TAKES:
+                counted, end = at, 0.0
+
+    def _writer_now(self) -> Writer:
+        if self._writer is None or self._writer[0] != self.outfd:
+            self._writer = self.outfd, writer_of(self.outfd, self.tls)
+        return self._writer[1]
+
+    def say_last(self, line: bytes) -> None:
+        """Write a line before the end, if the client takes it soon."""
+        self.deadline, self.write_timeout = None, LAST_WORDS
+        try:
+            self.write(line)
+            self.flush()
+        except (Gone, TimedOut):
+            self.discard()
 
     # -- the end
 
@@ -209,21 +239,8 @@ class Conn:
             return                              # by the program that the login went on in
         self._ended = True
         try:
-            if os.fstat(self.outfd).st_mode & 0o170000 != 0o140000:
+            if not self._writer_now().end():
                 return                          # not a socket
-            import socket
-            if self.tls is not None:
-                import ssl
-                self.tls.settimeout(0)
-                try:
-                    self.tls.unwrap()
-                except (ssl.SSLError, OSError):
-                    pass                    # ours is sent; the other one need not come
-            client = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, self.outfd)   # any family will do
-            try:
-                client.shutdown(socket.SHUT_WR)
-            finally:
-                client.detach()
             for _ in range(16):
                 if not self._readable(LINGER) or not os.read(self.infd, READ_SIZE):
                     break
