@@ -1,40 +1,190 @@
-"""The log: whole lines on descriptor 2, each with Courier's priority word.
+"""The log: one line for each event, in the form that whoever reads it expects.
 
-Courier's logger turns the word before the colon into a syslog priority.
-One line is one write, so that lines of several processes never mix.  A session
-over a pipe has no logger behind descriptor 2, only the client's terminal or even
-its input: it logs to syslog itself.
+    courier   ``ERR: text``: a pipe leads to courierlogger, which turns the word into a syslog priority
+    lines     ``2026-07-28T12:00:00+02:00 host imapd[4711]: text``: a file or a terminal, where nobody
+              else adds time and name; the word stays, but for INFO
+    journal   systemd's journal, with program, pid and priority as fields of their own
+    syslog    syslog(3), facility mail
+
+``start`` chooses: ``IMAP_LOG`` names one, else it is what descriptor 2 is.  One line is one
+write, so that lines of several processes never mix.
+
+Text of a client is never written as it came: ``quoted`` keeps what is harmless, escapes what
+could be taken for another field, and cuts.  What a process says about its client has user, ip
+and port, because ``about`` is told once who that is.
 """
 from __future__ import annotations
 
 import os
+import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Mapping
 
 # the numbers of syslog(3)
 PRIORITIES = {"DEBUG": 7, "INFO": 6, "NOTICE": 5, "WARN": 4, "ERR": 3, "CRIT": 2, "ALERT": 1}
-_syslog: Callable[[int, str], None] | None = None
+FORMS = ("courier", "lines", "journal", "syslog")
+JOURNAL = "/run/systemd/journal/socket"      # systemd's native protocol: a datagram of FIELD=value lines
+JOURNAL_TIMEOUT = 2.0                        # seconds
+FACILITY = 2                                 # mail, syslog(3)
+MAX_WORD = 128                               # characters of a word of a client
+MAX_LINE = 4000                              # characters of a whole line
+
+_form = "courier"
+_name = "courierpy"
+_about = ""
+
+
+def start(name: str, environ: Mapping[str, str]) -> None:
+    """Chooses the form and names the program; called again when descriptor 2 became something else.
+
+    ``environ``: IMAP_LOG, one of FORMS, and systemd's JOURNAL_STREAM.
+    """
+    global _form
+    be(name)
+    wanted = environ.get("IMAP_LOG", "")
+    _form = wanted if wanted in FORMS else _by_descriptor(environ)
+    if _form == "syslog":
+        to_syslog(name)
+
+
+def _by_descriptor(environ: Mapping[str, str]) -> str:
+    try:
+        found = os.fstat(2)
+    except OSError:
+        return "courier"
+    if environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}":
+        return "journal"
+    kind = found.st_mode & 0o170000
+    return "lines" if kind in (0o100000, 0o020000) else "courier"       # a file, a terminal
+
+
+def behind_logger() -> bool:
+    """Is descriptor 2 a pipe that courierlogger, which started us, reads?"""
+    try:
+        with open(f"/proc/{os.getppid()}/comm", encoding="utf-8") as file:
+            return file.read().strip() == "courierlogger"
+    except OSError:
+        return False
+
+
+def be(name: str) -> None:
+    """From now on the lines are this program's."""
+    global _name
+    _name = name
+
+
+def form() -> str:
+    """One of FORMS; for IMAP_LOG of a program that is started by exec."""
+    return _form
+
+
+def kept() -> tuple[str, str, str]:
+    """What decides how lines look now, for ``restore``."""
+    return _form, _name, _about
+
+
+def restore(state: tuple[str, str, str]) -> None:
+    global _form, _name, _about
+    _form, _name, _about = state
 
 
 def to_syslog(name: str) -> None:
     """From now on to syslog, facility mail, under this name."""
-    global _syslog
+    global _form
     import syslog
+    be(name)
+    _form = "syslog"
     syslog.openlog(name, syslog.LOG_PID, syslog.LOG_MAIL)
-    _syslog = syslog.syslog
 
+
+# -- what a line holds
+
+def quoted(text: str | bytes, limit: int = MAX_WORD) -> str:
+    """A word of a client: as it is when it is harmless, else in quotes with ``\\xNN`` for what is not.
+
+    Neither a comma nor a bracket is left, so that no reader of logs can take a part of it
+    for another field.  Longer ones are cut to ``limit`` characters and end in ``...``.
+    """
+    word = text.decode("utf-8", "surrogateescape") if isinstance(text, bytes) else text
+    cut = word[:limit]
+    more = "..." if len(word) > limit else ""
+    if cut and cut.isprintable() and not _ODD.intersection(cut):
+        return cut + more
+    return '"' + "".join(map(_escaped, cut)) + '"' + more
+
+
+_ODD = frozenset(' ,"\\[]')
+_ESCAPED = _ODD - {" "}
+
+
+def _escaped(char: str) -> str:
+    if char.isprintable() and char not in _ESCAPED:
+        return char
+    return "".join(f"\\x{octet:02x}" for octet in char.encode("utf-8", "surrogateescape"))
+
+
+def who(ip: str, port: str, user: str | bytes | None = None, **more: str) -> str:
+    """``user=U, ip=[I], port=[P]``, in Courier's words; ``more`` stands behind the user."""
+    words = [] if user is None else [f"user={quoted(user)}"]
+    words += [f"{key}={quoted(value)}" for key, value in more.items()]
+    return ", ".join([*words, f"ip=[{_bare(ip)}]", f"port=[{_bare(port)}]"])
+
+
+def _bare(word: str) -> str:
+    """An address or a port, which come from the environment."""
+    return word if word.isprintable() and not _ODD.intersection(word) else quoted(word)
+
+
+def about(client: str) -> None:
+    """Lines of this process that do not say ``client`` (see ``who``) themselves end in it; "": none do."""
+    global _about
+    _about = client
+
+
+# -- writing
 
 def _line(priority: str, text: str) -> None:
+    if _about and _about not in text:
+        # a file's name may be a client's words: only what we add is an address
+        text = text[:MAX_LINE - len(_about)].replace("=[", r"=\x5b") + ", " + _about
     clean = text if text.isprintable() else "".join(c if c.isprintable() else "." for c in text)
-    if _syslog is not None:
-        _syslog(PRIORITIES[priority], clean.encode("utf-8", "backslashreplace").decode())
-        return
+    data = clean[:2 * MAX_LINE].encode("utf-8", "backslashreplace")
+    if _form == "syslog":
+        import syslog
+        syslog.syslog(PRIORITIES[priority], data.decode())
+    elif not (_form == "journal" and _to_journal(priority, data)):
+        _to_descriptor(priority, data)
+
+
+def _to_descriptor(priority: str, data: bytes) -> None:
+    word = b"" if priority == "INFO" else b"%s: " % priority.encode()
+    if _form == "lines":
+        now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+        head = f"{now[:-2]}:{now[-2:]} {os.uname().nodename} {_name}[{os.getpid()}]: ".encode() + word
+    elif _form == "journal":
+        head = b"<%d>" % PRIORITIES[priority]          # sd-daemon(3); the unit's name stands before it
+    else:
+        head = b"%s: " % priority.encode()
     try:
-        os.write(2, f"{priority}: {clean}\n".encode("utf-8", "backslashreplace"))
+        os.write(2, head + data + b"\n")
     except OSError:
-        pass  # a log that is gone must not end a session
+        pass                           # a log that is gone must not end a session
+
+
+def _to_journal(priority: str, data: bytes) -> bool:
+    """False where the journal cannot be reached that way."""
+    import socket
+    fields = f"PRIORITY={PRIORITIES[priority]}\nSYSLOG_FACILITY={FACILITY}\nSYSLOG_IDENTIFIER={_name}\n" \
+             f"SYSLOG_PID={os.getpid()}\nMESSAGE=".encode() + data + b"\n"
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as door:
+            door.settimeout(JOURNAL_TIMEOUT)
+            door.sendto(fields, JOURNAL)
+    except OSError:
+        return False
+    return True
 
 
 def debug(text: str) -> None:

@@ -1,0 +1,118 @@
+"""Lines of the log: their form, and that no client can write a part of one."""
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from courierpy.system import log
+from tests.conftest import plain_environ
+
+HEAD = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d \S+ imapd\[\d+\]: "
+SAY = ("import os, sys\nfrom courierpy.system import log\n"
+       "log.start('imapd', os.environ)\nlog.JOURNAL = os.environ.get('DOOR', log.JOURNAL)\n"
+       "log.info('one, user=x'); log.err('two'); log.debug('three')\n")
+
+
+def say(stderr: int, **environ: str) -> None:
+    subprocess.run([sys.executable, "-c", SAY], stderr=stderr, env=plain_environ(**environ), check=True,
+                   timeout=60)
+
+
+@pytest.mark.parametrize("text", ["joe", "joe@example.com", "j.o-e_+%'x", "jörg"])
+def test_harmless_words_are_as_they_are(text: str) -> None:
+    assert log.quoted(text) == log.quoted(text.encode()) == text
+
+
+@pytest.mark.parametrize(("text", "shown"), [
+    ("", '""'), ("a b", '"a b"'), ("x, ip=[::1]", r'"x\x2c ip=\x5b::1\x5d"'), ('a"b\\', r'"a\x22b\x5c"'),
+    ("a\r\nINFO: b", r'"a\x0d\x0aINFO: b"'), ("\x1b[2J", r'"\x1b\x5b2J"'), ("\u202e", r'"\xe2\x80\xae"'),
+    (b"\xff\0", r'"\xff\x00"'), ("y" * 200, "y" * 128 + "..."), (" " * 200, '"' + " " * 128 + '"...')])
+def test_other_words_are_quoted_and_cut(text: str | bytes, shown: str) -> None:
+    assert log.quoted(text) == shown
+
+
+@given(st.one_of(st.text(), st.binary()))
+def test_no_word_holds_what_parts_fields(word: str | bytes) -> None:
+    shown = log.quoted(word)
+    assert shown.isprintable()
+    assert not set(shown) & set(",[]")
+    assert len(shown) <= 4 * 4 * log.MAX_WORD + 5
+    assert re.fullmatch(r'[^"]+|"[^"]*"(\.\.\.)?', shown)
+
+
+def test_who() -> None:
+    assert log.who("::1", "7") == "ip=[::1], port=[7]"
+    assert log.who("::1", "7", "joe") == "user=joe, ip=[::1], port=[7]"
+    assert log.who("::1", "N/A", "", method="PLAIN") == 'user="", method=PLAIN, ip=[::1], port=[N/A]'
+    assert log.who("1], user=[", "7").count("]") == 2
+
+
+def test_a_file_gets_time_host_and_program(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("wb") as file:
+        say(file.fileno())
+    one, two, three = (tmp_path / "log").read_text().splitlines()
+    assert re.fullmatch(HEAD + "one, user=x", one)
+    assert re.fullmatch(HEAD + "ERR: two", two)
+    assert re.fullmatch(HEAD + "DEBUG: three", three)
+
+
+def test_a_terminal_too() -> None:
+    ours, theirs = os.openpty()
+    say(theirs)
+    assert re.fullmatch(HEAD + "one, user=x", os.read(ours, 4096).decode().splitlines()[0])
+    os.close(ours)
+    os.close(theirs)
+
+
+@pytest.mark.parametrize("form", ["", "courier", "nonsense"])
+def test_a_pipe_gets_the_words_of_courierlogger(form: str) -> None:
+    ours, theirs = os.pipe()
+    say(theirs, IMAP_LOG=form)
+    assert os.read(ours, 4096) == b"INFO: one, user=x\nERR: two\nDEBUG: three\n"
+    os.close(ours)
+    os.close(theirs)
+
+
+def test_the_journal_gets_fields(tmp_path: Path) -> None:
+    stream, theirs = socket.socketpair()
+    found = os.fstat(theirs.fileno())
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as door, stream, theirs:
+        door.bind(str(tmp_path / "journal"))
+        say(theirs.fileno(), JOURNAL_STREAM=f"{found.st_dev}:{found.st_ino}", DOOR=str(tmp_path / "journal"))
+        fields = dict(line.split("=", 1) for line in door.recv(4096).decode().splitlines())
+        assert fields.pop("SYSLOG_PID").isdecimal()
+        assert fields == {"PRIORITY": "6", "SYSLOG_FACILITY": "2", "SYSLOG_IDENTIFIER": "imapd",
+                          "MESSAGE": "one, user=x"}
+        assert b"PRIORITY=3\n" in door.recv(4096)
+        # a journal that cannot be reached that way hears by its stream
+        say(theirs.fileno(), JOURNAL_STREAM=f"{found.st_dev}:{found.st_ino}", DOOR=str(tmp_path / "none"))
+        assert stream.recv(4096) == b"<6>one, user=x\n<3>two\n<7>three\n"
+        # the variable of a service whose descriptor 2 is another one
+        say(theirs.fileno(), JOURNAL_STREAM="1:1")
+        assert stream.recv(4096).startswith(b"INFO: one")
+
+
+def test_lines_end_in_whom_they_are_about(capfd: pytest.CaptureFixture[str]) -> None:
+    before = log.kept()
+    try:
+        log.about(log.who("::1", "7", "joe"))
+        log.restore(("courier", *log.kept()[1:]))
+        log.err("./.x, user=you, ip=[::9], port=[1]: No such file")
+        log.info(f"LOGOUT, {log.who('::1', '7', 'joe')}, time=1")
+        log.err("y" * 5000)
+    finally:
+        log.restore(before)
+    one, two, three = capfd.readouterr().err.splitlines()
+    assert one.endswith(": No such file, user=joe, ip=[::1], port=[7]")
+    assert one.count("ip=[") == 1
+    assert two == "INFO: LOGOUT, user=joe, ip=[::1], port=[7], time=1"
+    assert three.endswith("y, user=joe, ip=[::1], port=[7]")
+    assert len(three) < log.MAX_LINE + 20
