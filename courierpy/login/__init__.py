@@ -1,0 +1,1 @@
+"""Before the login, whatever the protocol: who may try how often, and the way to the account."""
