@@ -57,6 +57,8 @@ def main(argv: list[str], environ: Mapping[str, str], conn: Conn | None = None) 
         status = about.told(argv, USAGE)
         if status is not None:
             return status
+        log.start("imapd", environ)
+    log.be("imapd")
     daemon = _Imapd(argv, environ, conn if conn is not None else Conn(0, 1))
     return _ends(daemon, daemon.serve)
 
@@ -67,17 +69,14 @@ def wake(woken: Woken, door: str, conn: Conn) -> int:
     ``door``: the descriptor that leads to the keeper, "" where nobody sleeps any more.
     """
     from courierpy.hibernate import sleeper
+    log.be("imapd")
     try:
         known = woken.take()
     except Gone:
         return 0
     except sleeper.Damaged as error:
         log.err(f"a connection that slept cannot go on: {error}")
-        conn.write(b"* BYE [UNAVAILABLE] Please connect again.\r\n")
-        try:
-            conn.flush()
-        except (Gone, TimedOut):
-            pass
+        conn.say_last(b"* BYE [UNAVAILABLE] Please connect again.\r\n")
         conn.end()
         return 0
     daemon = _Imapd(["imapd"], sleeper.settings_of(known, door), conn)
@@ -85,7 +84,7 @@ def wake(woken: Woken, door: str, conn: Conn) -> int:
 
 
 def _ends(daemon: _Imapd, serve: Callable[[], int]) -> int:
-    os.umask(os.umask(0o077) | 0o022)
+    daemon.set_umask()
     try:
         return serve()
     except Bye as bye:
@@ -113,6 +112,7 @@ class _Imapd:
         self.user = environ.get("AUTHENTICATED", "")
         self.peer = environ.get("TCPREMOTEIP", "")
         self.port = environ.get("TCPREMOTEPORT", "")
+        self.who = ""
         self.folders: Folders | None = None
         self.session: Session | None = None
         self.logged_in = False
@@ -151,7 +151,7 @@ class _Imapd:
         try:
             os.chdir(known.cwd)
         except OSError as error:
-            log.err(f"{self.user}: chdir {os.fsdecode(known.cwd)}: {error.strerror}")
+            log.err(f"chdir {os.fsdecode(known.cwd)}: {error.strerror}")
             raise Bye("The selected mailbox was deleted.", b"NONEXISTENT") from None
         self._open_store()
         session = self._session()
@@ -166,13 +166,25 @@ class _Imapd:
 
     _exit = 0
 
+    def set_umask(self) -> None:
+        """IMAP_UMASK; where it is not set, what we were started with and at least 022."""
+        wanted = self.settings.umask()
+        os.umask(os.umask(0o077) | 0o022 if wanted is None else wanted)
+
     def _who(self) -> bool:
+        if not self._whose():
+            return False
+        self.who = log.who(self.peer, self.port, self.user)
+        log.about(self.who)
+        return True
+
+    def _whose(self) -> bool:
         if self.tag:
             if not self.user:
                 raise Bye("AUTHENTICATED environment variable not set.")
             return bool(self.peer and self.port)
         self.peer, self.port = "127.0.0.1", "0"
-        if not os.isatty(2):
+        if not os.isatty(2) and not self.environ.get("IMAP_LOG"):
             log.to_syslog("imapd")     # some clients read our descriptor 2 as they read 1
         if not self.user:
             import pwd
@@ -199,7 +211,7 @@ class _Imapd:
         except OSError:
             sticky = 0
         if sticky and self.tag:
-            log.info(f"LOCKED, user={self.user}, ip=[{self.peer}], port=[{self.port}]")
+            log.info(f"LOCKED, {self.who}")
             raise Bye("Your account is temporarily unavailable (+t bit set on home directory).")
 
     def _enter_maildir(self) -> None:
@@ -211,7 +223,7 @@ class _Imapd:
             os.chdir(path)
         except OSError as error:
             why = error.strerror or str(error)
-            log.err(f"{self.user}: chdir {os.path.abspath(path)}: {why}; a Maildir was expected there "
+            log.err(f"chdir {os.path.abspath(path)}: {why}; a Maildir was expected there "
                     '("courierpy maildirmake" makes one)')
             raise Bye(self._no_maildir(path, error), b"ALERT", 1) from None
 
@@ -227,7 +239,12 @@ class _Imapd:
         return f"{path} cannot be entered: {error.strerror}: a Maildir of your own was expected."
 
     def _login_script(self) -> None:
-        """./loginexec, if executable, runs once; success removes it."""
+        """IMAP_LOGINEXEC: ./loginexec, if executable, runs once; success removes it.
+
+        Whoever may write to the Maildir could put it there, so it is off by default.
+        """
+        if not self.settings.flag("IMAP_LOGINEXEC"):
+            return
         try:
             if not os.stat("loginexec").st_mode & 0o100:
                 return
@@ -242,10 +259,10 @@ class _Imapd:
             log.err(f"loginexec: {error.strerror}")
 
     def _owner(self) -> None:
-        if self.settings.text("IMAP_MAILBOX_SANITY_CHECK") in ("", "1"):
+        if self.settings.checks_owner:
             mine = os.stat(".")
             if (mine.st_uid, mine.st_gid) != (os.geteuid(), os.getegid()):
-                log.err(f"{self.user}: {os.getcwd()} belongs to uid {mine.st_uid}, gid {mine.st_gid}; "
+                log.err(f"{os.getcwd()} belongs to uid {mine.st_uid}, gid {mine.st_gid}; "
                         f"uid {os.geteuid()}, gid {os.getegid()} was expected: chown it, or set "
                         "IMAP_MAILBOX_SANITY_CHECK=0")
                 raise Bye("Fatal error: Account's mailbox directory is not owned by the correct "
@@ -265,9 +282,8 @@ class _Imapd:
         door, after = self.environ.get("COURIERPY_KEEPER", ""), self.settings.number("IMAP_HIBERNATE")
         if woken is not None or door.isdigit() and after > 0 and self.conn.tls is None:
             from courierpy.hibernate.sleeper import Sleeper
-            note = f"user={self.user}, ip=[{self.peer}], port=[{self.port}]"
-            session.sleeper = Sleeper(session, int(door) if door.isdigit() else -1, after, self.started, note,
-                                      woken)
+            session.sleeper = Sleeper(session, int(door) if door.isdigit() else -1, after, self.started,
+                                      self.who, woken)
 
     def _record(self) -> None:
         """IMAPDEBUGFILE in the Maildir, if it is there already, gets the dialogue; a
@@ -290,7 +306,7 @@ class _Imapd:
             try:
                 trash.empty(self.folders, spec)
             except ValueError as error:
-                log.err(f"{self.user}: IMAP_EMPTYTRASH: {error}")
+                log.err(f"IMAP_EMPTYTRASH: {error}")
 
     @staticmethod
     def _clock() -> None:
@@ -299,7 +315,7 @@ class _Imapd:
         try:
             if os.major(os.stat("tmp").st_dev):
                 return             # a disk of our own, which has our clock
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644))
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666))
             skew = os.stat(path).st_mtime - time.time()
             os.unlink(path)
         except OSError:
@@ -312,12 +328,11 @@ class _Imapd:
         if self.tag:
             self.conn.write(f"{self.tag} OK LOGIN Ok.\r\n".encode())
         else:
-            words = capability.line(self.settings, "session", self.settings.flag("IMAP_TLS"))
+            words = capability.line(self.settings, "preauth", self.settings.flag("IMAP_TLS"))
             self.conn.write(b"* PREAUTH [CAPABILITY %s] Ready.\r\n" % words)
         self._account_options()
         self.logged_in = True
-        log.info(f"LOGIN, user={self.user}, ip=[{self.peer}], port=[{self.port}], "
-                 f"protocol=IMAP{self._starttls()}")
+        log.info(f"LOGIN, {self.who}, protocol=IMAP{self._starttls()}")
 
     def _account_options(self) -> None:
         options = dict(part.partition("=")[::2] for part in self.environ.get("OPTIONS", "").split(","))
@@ -338,31 +353,22 @@ class _Imapd:
 
     def finish(self, word: str) -> None:
         if self.logged_in:
-            log.info(f"{word}, user={self.user}, ip=[{self.peer}], port=[{self.port}], {self._numbers()}")
+            log.info(f"{word}, {self.who}, {self._numbers()}")
 
     def goodbye(self, bye: Bye) -> int:
         code = b"[%s] " % bye.code if bye.code else b""
         text = "".join(char if char.isprintable() else "?" for char in bye.text)
-        self._last_words(b"* BYE %s%s\r\n" % (code, text.encode("ascii", "replace")))
+        self.conn.say_last(b"* BYE %s%s\r\n" % (code, text.encode("ascii", "replace")))
         if self.session is not None and self.session.stopping:
-            log.notice(f"Disconnected during shutdown by signal, user={self.user}, ip=[{self.peer}], "
-                       f"port=[{self.port}], {self._numbers()}")
+            log.notice(f"Disconnected during shutdown by signal, {self.who}, {self._numbers()}")
         elif self.logged_in:
             self.finish("DISCONNECTED")
         return bye.status
 
     def timed_out(self) -> int:
-        self._last_words(b"* BYE Disconnected for inactivity.\r\n")
+        self.conn.say_last(b"* BYE Disconnected for inactivity.\r\n")
         self.finish("TIMEOUT")
         return 0
-
-    def _last_words(self, line: bytes) -> None:
-        self.conn.write_timeout = 5.0
-        try:
-            self.conn.write(line)
-            self.conn.flush()
-        except (Gone, TimedOut):
-            pass
 
     def close(self) -> None:
         if self.session is not None and self.session.selected is not None:

@@ -2,7 +2,8 @@
 
 ``imaplogin [auth modules...] program [arguments...]``.  The whole stage has 60
 seconds.  What the client sent behind LOGIN goes on to the program; what it sent
-ahead of a TLS handshake is dropped unread.
+ahead of a TLS handshake is dropped unread.  Who may try how often, and when a refusal
+is answered, is login.gate's affair; whether an account can be served, login.start's.
 """
 from __future__ import annotations
 
@@ -11,12 +12,14 @@ import signal
 import time
 from base64 import b64decode, b64encode
 
-from courierpy.auth import Account, Rejected, Request, TemporaryFailure, check, with_domain
-from courierpy.imap import capability
-from courierpy.imap.grammar.args import ERROR, Args
+from courierpy.auth import Account, Rejected, Request, TemporaryFailure, Unservable, check, with_domain
+from courierpy.imap import capability, ident
+from courierpy.imap.grammar import lines
+from courierpy.imap.grammar.args import ERROR, Args, tag_of
 from courierpy.imap.grammar.framer import Frame, Framer, LiteralAhead, TooLong
+from courierpy.login import gate, start
 from courierpy.model.replies import Bad, Bye, No
-from courierpy.system import about, desk, log, proc
+from courierpy.system import about, log, proc
 from courierpy.system.conn import Conn, Gone, TimedOut
 from courierpy.system.settings import from_environ
 
@@ -25,16 +28,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Protocol
 
+    from courierpy.auth import sasl
+
     class Start(Protocol):
         def __call__(self, argv: list[str], environ: Mapping[str, str],
                      conn: Conn | None = None) -> int: ...
 
 STAGE = 60.0                   # seconds for everything before the login
-FAILURE_DELAY = 5.0
-MAX_FAILURES = 10
+FAILURE_DELAY = gate.FIRST     # seconds until a refusal is answered, where IMAP_LOGIN_DELAY does not say
 MAX_ERRORS = 10
-MAX_LINE = 8192
-MAX_LITERAL = 4096
+MAX_LINE = 8192                # octets of a command without its literals
+MAX_ID_LINE = 65536            # RFC 2971 3.3: 30 pairs of 30 and 1024 octets, any of which may be escaped
+# literals of a command and octets of each
+LITERALS = {b"ID": (2 * ident.MAX_PAIRS, ident.MAX_VALUE)}
+OTHER_LITERALS = (4, 4096)
+TEMPORARY = Bye("Temporary problem, please try again later", b"UNAVAILABLE", 1)
 USAGE = """
 Usage: imaplogin [MODULE...] PROGRAM [ARGUMENT...]
 
@@ -63,13 +71,16 @@ def main(argv: list[str], environ: Mapping[str, str], conn: Conn | None = None,
         status = about.told(argv, USAGE)
         if status is not None:
             return status
+        log.start("imaplogin", environ)
+    log.be("imaplogin")
     words = argv[1:]
     modules = []
     while words and words[0].startswith("auth") and "/" not in words[0]:
         modules.append(words.pop(0))
     client = conn if conn is not None else Conn(0, 1)
     if not words:
-        client.write(b"* BYE imaplogin expects a program to start; imaplogin --help tells how.\r\n")
+        why = "imaplogin expects a program to start; imaplogin --help tells how."
+        client.write(lines.told(lines.BYE, why))
         client.flush()
         return 1
     try:
@@ -80,7 +91,7 @@ def main(argv: list[str], environ: Mapping[str, str], conn: Conn | None = None,
 
 
 class Login:
-    """The stage before the login.  ``_check`` and ``_become`` are its two effects on who is served."""
+    """The dialogue before the login.  ``_check`` and ``_become`` are its two effects on who is served."""
 
     def __init__(self, modules: list[str], program: list[str], environ: dict[str, str],
                  conn: Conn, go_on: Start | None = None) -> None:
@@ -92,34 +103,35 @@ class Login:
         self.program = program
         self.conn = conn
         self.go_on = go_on
-        self.framer = Framer(MAX_LINE)
-        self.started = time.monotonic()
-        self.end = self.started + STAGE
-        self.failures = 0
+        self.framer = Framer(MAX_LINE, {b"ID": MAX_ID_LINE})
+        delay = (from_environ(environ).number("IMAP_LOGIN_DELAY") if "IMAP_LOGIN_DELAY" in environ
+                 else FAILURE_DELAY)
+        self.gate = gate.Gate(environ, STAGE, delay)
         self.errors = 0
         self.tls = environ.get("IMAP_TLS", "0") not in ("", "0")
-        self.secured_here = False
         if modules:
             self.modules = modules
         elif environ.get("COURIERPY_AUTHSOCKET"):
             self.modules = ["authdaemon"]
         else:
             self.modules = from_environ(environ).text("AUTHMODULES").split()
+        self.peer = self._who(None)
 
-    @property
-    def peer(self) -> str:
-        return f"ip=[{self.environ['TCPREMOTEIP']}], port=[{self.environ['TCPREMOTEPORT']}]"
+    def _who(self, user: str | None, **more: str) -> str:
+        return log.who(self.environ["TCPREMOTEIP"], self.environ["TCPREMOTEPORT"], user, **more)
 
     # -- the loop
 
     def serve(self) -> int:
+        log.about(self.peer)
         log.debug(f"Connection, {self.peer}")
         proc.on_signal(self._on_signal)
+        self.conn.deadline = self.gate.end
         try:
-            self.conn.write(b"* OK [CAPABILITY %s] %s\r\n" % (self._capabilities(), GREETING.encode()))
+            told = b"CAPABILITY " + self._capabilities()
+            self.conn.write(lines.told(lines.OK, GREETING, told))
             while True:
-                frame = self._frame()
-                account = self._command(frame)
+                account = self._command(self._frame())
                 if account is not None:
                     return self._start(account)
         except Bye as bye:
@@ -129,7 +141,7 @@ class Login:
             log.info(f"LOGOUT, {self.peer}, rcvd={self.conn.rcvd}, sent={self.conn.sent}")
             return 0
         except (Gone, TimedOut):
-            seconds = int(time.monotonic() - self.started)
+            seconds = int(time.monotonic() - self.gate.started)
             tail = ", starttls=1" if self.tls else ""
             log.debug(f"Disconnected, {self.peer}, time={seconds}{tail}")
             return 0
@@ -140,19 +152,11 @@ class Login:
         raise Bye("Courier-IMAP server shut down by signal.")
 
     def _goodbye(self, bye: Bye) -> int:
-        code = b"[%s] " % bye.code if bye.code else b""
-        try:
-            self.conn.write(b"* BYE %s%s\r\n" % (code, bye.text.encode("ascii", "replace")))
-            self.conn.flush()
-        except (Gone, TimedOut):
-            pass
+        self.conn.say_last(lines.told(lines.BYE, bye.text, bye.code))
         return bye.status
 
     def _read(self) -> None:
-        left = self.end - time.monotonic()
-        if left <= 0:
-            raise TimedOut
-        data = self.conn.read(left)
+        data = self.conn.read(None)            # until the end of the stage
         if not data:
             raise Gone
         self.framer.feed(data)
@@ -163,18 +167,23 @@ class Login:
             if isinstance(event, Frame):
                 return event
             if isinstance(event, LiteralAhead):
-                if event.size > MAX_LITERAL or len(event.frame.literals) >= 4:
-                    self.framer.refuse()
-                    self._error(event.text.split(None, 1)[0] if event.text.strip() else b"*",
-                                Bad("Literal too long.", b"TOOBIG"))
-                    continue
-                self.framer.accept()
-                if event.sync:
-                    self.conn.write(b"+ OK\r\n")
+                self._literal(event)
             elif isinstance(event, TooLong):
-                self._error(b"*", Bad("Command line too long."))
+                self._error(tag_of(event.text), Bad("Command line too long."))
             else:
                 self._read()
+
+    def _literal(self, ahead: LiteralAhead) -> None:
+        """Take or refuse a literal before its bytes come."""
+        words = ahead.text.split(None, 2)
+        count, octets = LITERALS.get(words[1].upper() if len(words) > 1 else b"", OTHER_LITERALS)
+        if ahead.size > octets or len(ahead.frame.literals) >= count:
+            self.framer.refuse()
+            self._error(tag_of(ahead.text), Bad("Literal too long.", b"TOOBIG"))
+            return
+        self.framer.accept()
+        if ahead.sync:
+            self.conn.write(lines.go_on())
 
     def _line(self) -> bytes:
         """A line of a SASL exchange."""
@@ -187,7 +196,7 @@ class Login:
             self._read()
 
     def _command(self, frame: Frame) -> Account | None:
-        tag = b"*"
+        tag = tag_of(frame.lines[0])
         try:
             args = Args(frame)
             tag = args.tag
@@ -199,7 +208,7 @@ class Login:
             if isinstance(done, Account):
                 self.environ["IMAPLOGINTAG"] = tag.decode("ascii", "replace")
                 return done
-            self.conn.write(b"%s OK %s\r\n" % (tag, done.encode()))
+            self.conn.write(lines.status(tag, lines.OK, done))
             if args.command == b"LOGOUT":
                 raise _Logout
             if args.command == b"STARTTLS":
@@ -207,17 +216,15 @@ class Login:
         except Bad as error:
             self._error(tag, error)
         except No as error:
-            code = b"[%s] " % error.code if error.code else b""
-            self.conn.write(b"%s NO %s%s\r\n" % (tag, code, error.text.encode("ascii", "replace")))
+            self.conn.write(lines.status(tag, lines.NO, error.text, error.code))
         return None
 
     def _error(self, tag: bytes, error: Bad) -> None:
         self.errors += 1
         if self.errors >= MAX_ERRORS:
-            log.err(f"{self.peer}: TOO MANY CONSECUTIVE PROTOCOL VIOLATIONS")
+            log.err(f"TOO MANY CONSECUTIVE PROTOCOL VIOLATIONS, {self.peer}")
             raise Bye("Fatal error: TOO MANY CONSECUTIVE PROTOCOL VIOLATIONS: ", b"ALERT", 1)
-        code = b"[%s] " % error.code if error.code else b""
-        self.conn.write(b"%s BAD %s%s\r\n" % (tag, code, error.text.encode("ascii", "replace")))
+        self.conn.write(lines.status(tag, lines.BAD, error.text, error.code))
 
     # -- commands
 
@@ -226,7 +233,7 @@ class Login:
 
     def capability(self, args: Args) -> str:
         args.end()
-        self.conn.write(b"* CAPABILITY %s\r\n" % self._capabilities())
+        self.conn.write(lines.data(b"CAPABILITY", self._capabilities()))
         return "CAPABILITY completed"
 
     def noop(self, args: Args) -> str:
@@ -235,23 +242,14 @@ class Login:
 
     def logout(self, args: Args) -> str:
         args.end()
-        self.conn.write(b"* BYE Courier-IMAP server shutting down\r\n")
+        self.conn.write(lines.told(lines.BYE, "Courier-IMAP server shutting down"))
         return "LOGOUT completed"
 
     def ident(self, args: Args) -> str:
-        args.sp()
-        if args.at(b"("):
-            args.open()
-            while not args.at(b")"):
-                args.string()
-                args.sp()
-                args.nstring()
-                args.maybe_sp()
-            args.close()
-        elif args.word() != b"NIL":
-            raise Bad(ERROR)
-        args.end()
-        self.conn.write(b'* ID ("name" "courierpy")\r\n')
+        pairs = ident.pairs(args)
+        if pairs:
+            log.info(f"ID, {self.peer}, {ident.told(pairs)}")
+        self.conn.write(ident.reply(from_environ(self.environ)))
         return "ID completed"
 
     def starttls(self, args: Args) -> str:
@@ -266,11 +264,11 @@ class Login:
         self.framer.rest()
         try:
             context = tls.server_context(from_environ(self.environ), self.environ.get("TCPLOCALIP", ""))
-            self.environ.update(tls.handshake(self.conn, context, max(1.0, self.end - time.monotonic())))
+            self.environ.update(tls.handshake(self.conn, context, max(1.0, self.gate.left())))
         except tls.TlsError as error:
             log.err(f"STARTTLS failed, {self.peer}: {error}")
             raise Gone from None
-        self.tls = self.secured_here = True
+        self.tls = True
 
     def _need_secure(self) -> None:
         settings = from_environ(self.environ)
@@ -291,18 +289,7 @@ class Login:
         password = args.astring()
         args.end()
         self._need_secure()
-        began = time.monotonic()
-        name = user.decode("utf-8", "replace")
-        try:
-            if _controls(user) or _controls(password) or not user or not password:
-                raise Rejected
-            return self._check(Request("login", self.service, self.environ,
-                                       user=with_domain(user.decode(), self.environ),
-                                       password=password.decode()))
-        except (Rejected, UnicodeDecodeError):
-            raise self._failed(f"user={name}", began) from None
-        except TemporaryFailure as error:
-            raise self._temporary(error) from None
+        return self._admitted(lambda context: context.login(user, password))
 
     def authenticate(self, args: Args) -> Account:
         from courierpy.auth import sasl
@@ -315,18 +302,18 @@ class Login:
         else:
             args.end()
         self._need_secure()
-        settings = from_environ(self.environ)
         mechanism = sasl.MECHANISMS.get(name)
         if mechanism is None or (name == b"EXTERNAL" and not self.tls):
             raise No("Unsupported authentication mechanism.", b"CANNOT")
-        began = time.monotonic()
-        context = sasl.Context(self._check, self.service, self.environ,
-                               settings.external_identity() if self.tls else "")
-        exchange = mechanism(context, initial)
+        return self._admitted(lambda context: self._exchange(mechanism(context, initial)),
+                              method=name.decode())
+
+    def _exchange(self, exchange: sasl.Exchange) -> Account:
+        """Challenges and responses, until the mechanism decides."""
         try:
             challenge = next(exchange)
             while True:
-                self.conn.write(b"+ %s\r\n" % b64encode(challenge))
+                self.conn.write(lines.go_on(b64encode(challenge)))
                 line = self._line()
                 if line.startswith(b"*"):
                     raise Rejected
@@ -334,56 +321,66 @@ class Login:
         except StopIteration as done:
             account: Account = done.value
             return account
-        except (Rejected, ValueError):
-            raise self._failed(f"method={name.decode()}", began) from None
+
+    def _admitted(self, ask: Callable[[sasl.Context], Account], **more: str) -> Account:
+        """The account that ``ask`` finds, if it can be served; else No or Bye, when that is due.
+
+        ``more``: what the log says besides the user and the client.
+        """
+        from courierpy.auth import sasl
+        began = time.monotonic()
+        identity = from_environ(self.environ).external_identity() if self.tls else ""
+        context = sasl.Context(self._check, self.service, self.environ, identity)
+        why = None
+        try:
+            account = ask(context)
+            self._look(account)
+            return account
         except TemporaryFailure as error:
-            raise self._temporary(error) from None
+            log.err(f"authentication error: {error}, {self._who(context.user, **more)}")
+            raise TEMPORARY from None
+        except Unservable as error:
+            why = error
+        except Rejected:
+            pass
+        raise self._failed(began, context.user, self._who(context.user, **more), why)
 
-    def _failed(self, who: str, began: float) -> No | Bye:
+    def _look(self, account: Account) -> None:
+        """Raises Unservable, or TemporaryFailure, where a session of the account could not begin."""
+        settings = from_environ(self.environ)
+        program, *arguments = self.program
+        maildir = start.maildir_of(account, arguments, self.environ) if proc.is_ours(program) else ""
+        start.look(account, maildir, settings.text("AUTH_MKHOMEDIR_SKEL"), settings.checks_owner)
+
+    def _failed(self, began: float, user: str | None, who: str, why: Unservable | None) -> No | Bye:
         """Every refusal comes at the same time after the question, whatever its reason."""
-        log.info(f"LOGIN FAILED, {who}, {self.peer}")
+        if why is not None:
+            log.err(f"the account cannot be served: {why}, {who}")
+        log.info(f"LOGIN FAILED, {who}")
         self.conn.flush()
-        time.sleep(max(0.0, began + FAILURE_DELAY - time.monotonic()))
-        self.failures += 1
-        if self.failures >= MAX_FAILURES or time.monotonic() > self.end:
-            return Bye("Too many failed logins.")
-        return No("Login failed.", b"AUTHENTICATIONFAILED")
-
-    def _temporary(self, error: TemporaryFailure) -> Bye:
-        log.err(f"authentication error: {error}")
-        return Bye("Temporary problem, please try again later", b"UNAVAILABLE", 1)
+        if self.gate.refuse(began, with_domain(user, self.environ) if user else ""):
+            return No("Login failed.", b"AUTHENTICATIONFAILED")
+        return Bye("Too many failed logins.")
 
     # -- after the login
 
     def _become(self, account: Account) -> None:
-        _make_home(account, self.environ.get("AUTH_MKHOMEDIR_SKEL", ""))
-        proc.become(account.uid, account.gid, account.username or None)
+        start.enter(account)
 
     def _start(self, account: Account) -> int:
         environ = self.environ
         program, *arguments = self.program
-        maildir = account.maildir or (arguments[0] if arguments else environ.get("MAILDIRPATH", ""))
-        environ["AUTHENTICATED"] = account.address
-        environ["OPTIONS"] = environ["AUTHOPTIONS"] = account.options
-        environ["AUTHADDR"] = account.address
-        environ["AUTHFULLNAME"] = account.name
-        environ.pop("MAILDIR", None)
-        desk.leave(environ)
-        if account.quota:
-            environ["MAILDIRQUOTA"] = account.quota
+        maildir = start.maildir_of(account, arguments, environ)
         if maildir:
-            environ["MAILDIR"] = maildir
             arguments = [maildir, *arguments[1:]]
         try:
             self._become(account)
-            os.chdir(account.home)
-        except (proc.ProcError, OSError) as error:
-            why = error.strerror if isinstance(error, OSError) else str(error)
-            log.warn(f"{account.address}: chdir({account.home}) failed!!" if isinstance(error, OSError)
-                     else f"{account.address}: {why}")
-            return self._goodbye(Bye("Temporary problem, please try again later", b"UNAVAILABLE", 1))
-        environ["HOME"] = account.home
+        except TemporaryFailure as error:
+            log.err(f"{error}, {self._who(account.address)}")
+            return self._goodbye(TEMPORARY)
+        start.hand_over(account, maildir, environ)
         self.conn.pending = self.framer.rest()
+        self.conn.deadline = None
         if self.go_on is not None:
             self.conn.rcvd = self.conn.sent = 0
             return self.go_on([program, *arguments], environ, self.conn)
@@ -391,7 +388,7 @@ class Login:
             proc.execute(program, arguments, environ, self.conn)
         except proc.ProcError as error:
             log.err(str(error))
-        return self._goodbye(Bye("Temporary problem, please try again later", b"UNAVAILABLE", 1))
+        return self._goodbye(TEMPORARY)
 
 
 class _Logout(Exception):
@@ -404,29 +401,11 @@ COMMANDS: dict[bytes, Callable[[Login, Args], str | Account]] = {
     b"AUTHENTICATE": Login.authenticate}
 
 
-CONTROLS = bytes([*range(32), 127])
-
-
-def _controls(data: bytes) -> bool:
-    return len(data.translate(None, CONTROLS)) < len(data)
-
-
 def _base64(text: bytes) -> bytes:
     try:
         return b64decode(text.strip(), validate=True)
     except ValueError:
         raise Bad("Invalid base64.") from None
-
-
-def _make_home(account: Account, skeleton: str) -> None:
-    """A home directory that is not there is a copy of the skeleton, owned by the account."""
-    if not skeleton or os.path.exists(account.home) or not os.path.isdir(skeleton):
-        return
-    import shutil
-    shutil.copytree(skeleton, account.home, symlinks=True)
-    for top, directories, files in os.walk(account.home):
-        for name in (".", *directories, *files):
-            os.lchown(os.path.join(top, name), account.uid, account.gid)
 
 
 if __name__ == "__main__":

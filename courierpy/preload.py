@@ -16,7 +16,7 @@ from functools import partial
 from courierpy import imapd, imaplogin
 from courierpy.imaplogin import Login
 from courierpy.listener import sockets
-from courierpy.system import proc
+from courierpy.system import log, proc
 from courierpy.system.conn import Conn
 from courierpy.system.desk import AUTHSOCKET, BY_DESCRIPTOR
 
@@ -77,6 +77,9 @@ def freeze() -> None:
 class _Rehearsal(Login):
     """A login that stays who it is."""
 
+    def _look(self, account: Account) -> None:
+        pass
+
     def _become(self, account: Account) -> None:
         pass
 
@@ -98,10 +101,11 @@ def rehearse(settings: Mapping[str, str]) -> None:
     folder = os.path.join(os.environ.get("TMPDIR") or "/tmp", f"courierpy-rehearsal-{os.urandom(8).hex()}")
     hearer = proc.on_signal(lambda number, frame: None)
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
-    umask = os.umask(0o077)
+    umask, look = os.umask(0o077), log.kept()
     here = os.open(".", os.O_RDONLY | os.O_CLOEXEC)
-    log, null = os.dup(2), os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    errors, null = os.dup(2), os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
     os.dup2(null, 2, inheritable=True)
+    log.start("rehearsal", {"IMAP_LOG": "lines"})
     daemon, door = 0, -1
     try:
         daemon, door = _password_daemon(folder)
@@ -124,9 +128,10 @@ def rehearse(settings: Mapping[str, str]) -> None:
             os.kill(daemon, signal.SIGKILL)
             os.waitpid(daemon, 0)
         watch.drop()                   # a child must never hear by it
-        os.dup2(log, 2, inheritable=True)
+        os.dup2(errors, 2, inheritable=True)
+        log.restore(look)
         os.fchdir(here)
-        for fd in (here, log, null, door):
+        for fd in (here, errors, null, door):
             if fd >= 0:
                 os.close(fd)
         _remove(folder)

@@ -21,6 +21,7 @@ from courierpy.listener.entrance import Entrance
 from courierpy.listener.loop import Loop
 from courierpy.listener.options import USAGE, Options, UsageError, parse_ports
 from courierpy.listener.renewal import REFUSED, STAYS, TRIAL, Renewal
+from courierpy.login import tries
 from courierpy.system import about, desk, log
 from courierpy.system.conn import Conn
 from courierpy.system.proc import (
@@ -47,7 +48,8 @@ if TYPE_CHECKING:
 BUSY = b"* BYE [UNAVAILABLE] The server has too much to do, please try again later.\r\n"
 LOAD_AGAIN = 0.5               # seconds
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
-NOT_PASSED_ON = frozenset((TRIAL, handover.VARIABLE, VARIABLE, desk.VARIABLE, desk.AUTHSOCKET))
+NOT_PASSED_ON = frozenset((TRIAL, handover.VARIABLE, VARIABLE, desk.VARIABLE, desk.AUTHSOCKET,
+                           tries.VARIABLE))
 
 
 def run() -> None:
@@ -67,6 +69,7 @@ def main(argv: list[str], environ: Mapping[str, str], image: list[str]) -> int:
     trying = environ.get(TRIAL, "")
     if trying.isdigit():
         die_with(int(trying), signal.SIGTERM)
+    log.start("couriertcpd", _log_of(environ))
     try:
         options = Options(argv[1:])
         if options.switches & {"stop", "restart"}:
@@ -88,6 +91,11 @@ def main(argv: list[str], environ: Mapping[str, str], image: list[str]) -> int:
             return main(*before, image)
         os.write(2, f"{argv[0]}: {error}\n".encode())
         return 1
+
+
+def _log_of(environ: Mapping[str, str]) -> dict[str, str]:
+    """What decides the form of the log: the settings, and where systemd says that descriptor 2 leads."""
+    return {"IMAP_LOG": environ.get("IMAP_LOG", ""), "JOURNAL_STREAM": os.environ.get("JOURNAL_STREAM", "")}
 
 
 class Listener:
@@ -118,6 +126,7 @@ class Listener:
         self.rules: dict[str, str] = {}
         self.sockets: list[socket.socket] = []
         self.lock = -1
+        self.tries = -1
         self.stopping = False
 
     # -- start
@@ -143,6 +152,7 @@ class Listener:
             self._stderr(left is None)
             self.loop = Loop()
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+            self._count_tries()
             self._start_helpers(left)
         except TlsError as error:
             log.crit(str(error))
@@ -237,9 +247,19 @@ class Listener:
         text = self.options.text
         if text.get("stderr", "socket") != "socket":
             children.open_log(text["stderr"])
+            log.start("couriertcpd", _log_of(self.environ))
         if text.get("stderrlogger") and fresh:
             name = text.get("stderrloggername") or os.path.basename(self.program)
             self.logger = children.start_logger(text["stderrlogger"], name)
+            log.start("couriertcpd", {})
+        self.environ["IMAP_LOG"] = log.form()      # of programs that are started by exec
+
+    def _count_tries(self) -> None:
+        """Refused logins are counted for all connections, of another listener of ours and image too."""
+        table = tries.inherited(os.environ)
+        self.tries = table if table >= 0 else tries.make()
+        if self.tries >= 0:
+            self.environ[tries.VARIABLE] = os.environ[tries.VARIABLE] = str(self.tries)
 
     def _start_helpers(self, left: handover.Handover | None) -> None:
         """Passwords are checked by processes of their own, started once.  OSError."""
@@ -457,7 +477,7 @@ class Listener:
 
     def _arrive(self, client: int, remote: admission.Address, local: admission.Address | None,
                 at_desk: int) -> int:
-        self._serve_only(client, at_desk, self.helpers.door() if self.helpers is not None else -1)
+        self._serve_only(client, at_desk, self.helpers.door() if self.helpers is not None else -1, self.tries)
         if at_desk >= 0:
             self.environ[desk.VARIABLE] = str(at_desk)
         arrival = Arrival(self.options, self.rules, self.environ, self.start)
@@ -468,8 +488,7 @@ class Listener:
         from courierpy.hibernate import sleeper
         try:
             self._serve_only(request.client, request.channel)
-            if self.options.text.get("stderr") == "socket":
-                os.dup2(1, 2)
+            children.log_to_client(self.options.text, self.environ)
             become(request.uid, request.gid, None, request.groups)
             return imapd.wake(sleeper.Woken(request.channel), self.environ.get(VARIABLE, ""), Conn(0, 1))
         except BaseException as error:  # the child must never return into the loop

@@ -172,8 +172,11 @@ def account_python(folder: Path) -> tuple[str, str]:
 
 
 @contextmanager
-def serving(mode: str = MODE, **settings: str) -> Iterator[Server]:
-    """The chain, in one of its modes: fork in one process, exec of each program."""
+def serving(mode: str = MODE, errors: int | None = None, **settings: str) -> Iterator[Server]:
+    """The chain, in one of its modes: fork in one process, exec of each program.
+
+    ``errors``: where standard error leads instead of to the log, as Popen has it.
+    """
     # not pytest's own folder: the account must be able to enter it
     home = Path(tempfile.mkdtemp(prefix="courierpy-test-"))
     home.chmod(0o755)
@@ -190,7 +193,7 @@ def serving(mode: str = MODE, **settings: str) -> Iterator[Server]:
     log = home.parent / "log"
     with log.open("wb") as stderr:
         process = subprocess.Popen([python, "-c", "from courierpy.admin import run; run()", "serve",
-                                    "-C", str(file)], stderr=stderr,
+                                    "-C", str(file)], stderr=stderr if errors is None else errors,
                                    env=plain_environ(PYTHONPATH=path), cwd="/")
     try:
         wait_for(port, process, log)

@@ -7,13 +7,20 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import sys
 
 from courierpy.admin import complain, default_files, read_settings
+from courierpy.login import tries
+from courierpy.system import log
 from courierpy.system.proc import interpreter
 from courierpy.system.settings import Settings, SettingsError, check, parse_file
 
-KEPT = ("PATH", "PYTHONPATH", "TZ", "LANG")     # of our own environment
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+KEPT = ("PATH", "PYTHONPATH", "TZ", "LANG", "IMAP_LOG", tries.VARIABLE)     # of our own environment
 
 
 def listener_words(settings: Settings, tls: bool, port: str) -> list[str]:
@@ -46,9 +53,20 @@ def main(words: list[str]) -> int:
         where = ", ".join(files) or "there is no file of settings"
         complain(f"nothing to start: IMAPDSTART and IMAPDSSLSTART are both NO: one must be YES ({where})")
         return 1
+    _log_to(values)
+    table = tries.make()                   # one for all listeners
+    if table >= 0:
+        os.environ[tries.VARIABLE] = str(table)
     if len(images) == 1:
         os.execv(images[0][0], images[0])
     return _all(images)
+
+
+def _log_to(values: Mapping[str, str]) -> None:
+    """A pipe that is not courierlogger's leads to somebody who adds neither time nor name."""
+    if not values.get("IMAP_LOG") and stat.S_ISFIFO(os.fstat(2).st_mode) and not log.behind_logger():
+        os.environ["IMAP_LOG"] = "lines"
+    log.start("courierpy", {**os.environ, **values})
 
 
 def run() -> None:
@@ -56,7 +74,6 @@ def run() -> None:
     from courierpy import tcpd
     from courierpy.listener import handover
     from courierpy.listener.renewal import REFUSED, STAYS, TRIAL
-    from courierpy.system import log
     image = [*interpreter("courierpy.admin.serve"), *sys.argv[1:]]
     kind, port, *files = sys.argv[1:]
     values: dict[str, str] = {}
@@ -71,6 +88,9 @@ def run() -> None:
         log.err(f"{error}; {STAYS}")
         # without the trial: the file has been changed since
         sys.exit(REFUSED if before is None else tcpd.main(*before, image))
+    umask = Settings(values).umask()
+    if umask is not None:
+        os.umask(umask)
     own = {name: os.environ[name] for name in (*KEPT, TRIAL) if name in os.environ}
     more = {"IMAP_TLS": "1"} if kind == "tls" else {"IMAP_STARTTLS": Settings(values).text("IMAPDSTARTTLS")}
     sys.exit(tcpd.main(listener_words(Settings(values), kind == "tls", port), {**own, **values, **more},

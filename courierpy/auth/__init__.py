@@ -17,8 +17,25 @@ class Rejected(Exception):
     """The user or the password is wrong."""
 
 
+class Unservable(Rejected):
+    """The password is right, the account is not: str() says why, for the log.
+
+    The client must not learn that it was right.
+    """
+
+
 class TemporaryFailure(Exception):
     """The module cannot tell; str() is for the log."""
+
+
+MAX_ID = 0xFFFFFFFE                    # (uid_t)-1 means nobody in particular
+
+
+def number_of(text: str) -> int:
+    """A uid or gid as a module has it written.  Raises ValueError for what cannot be one."""
+    if not (text.isascii() and text.isdecimal() and len(text) <= 10 and int(text) <= MAX_ID):
+        raise ValueError(f"{text[:20]!r} is no uid or gid")
+    return int(text)
 
 
 class Account:
@@ -80,6 +97,7 @@ _lookups: dict[str, Callable[[Request], Account]] = {}     # of the modules that
 
 def check(modules: Iterable[str], request: Request) -> Account:
     """Ask the modules in order.  Raises Rejected or TemporaryFailure."""
+    refusal = Rejected()
     for name in modules:
         lookup = _lookups.get(name)
         if lookup is None:
@@ -89,9 +107,11 @@ def check(modules: Iterable[str], request: Request) -> Account:
             lookup = _lookups[name] = importlib.import_module(f"courierpy.auth.{name}").lookup
         try:
             return lookup(request)
+        except Unservable as error:
+            refusal = error
         except Rejected:
             continue
-    raise Rejected
+    raise refusal
 
 
 def with_domain(user: str, environ: Mapping[str, str]) -> str:

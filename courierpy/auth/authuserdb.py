@@ -11,7 +11,16 @@ import os
 import stat
 import time
 
-from courierpy.auth import Account, Rejected, Request, TemporaryFailure, cram, passwords
+from courierpy.auth import (
+    Account,
+    Rejected,
+    Request,
+    TemporaryFailure,
+    Unservable,
+    cram,
+    number_of,
+    passwords,
+)
 
 DEFAULT = "/etc/courier/userdb"
 # the same work for a name that is not there
@@ -29,17 +38,17 @@ def lookup(request: Request) -> Account:
             passwords.verify(next((secret for other in records.values() if
                                    (secret := _secret(other, request.service))), DUMMY), request.password)
         raise Rejected
-    account = _account(user, fields, request.service)
+    secret, clear = _secret(fields, request.service), fields.get("clearpw", "")
     if request.kind == "login":
-        if not request.password or not (account.passwd and passwords.verify(account.passwd, request.password)
-                                        or account.passwd2 and account.passwd2 == request.password):
+        if not request.password or not (secret and passwords.verify(secret, request.password)
+                                        or clear and clear == request.password):
             raise Rejected
-        account.passwd2 = request.password
+        clear = request.password
     elif request.kind.startswith("cram-"):
         kind = request.kind.removeprefix("cram-")
         states = fields.get(f"{request.service}-hmac-{kind}pw") or fields.get(f"hmac-{kind}pw", "")
-        cram.verify(account.passwd2, states, request)
-    return account
+        cram.verify(clear, states, request)
+    return _account(user, fields, secret, clear)
 
 
 # path -> (what stat said, the records): a helper reads a file that is as it was only once
@@ -105,11 +114,12 @@ def _secret(fields: dict[str, str], service: str) -> str:
     return fields.get(f"{service}pw") or fields.get("systempw", "")
 
 
-def _account(user: str, fields: dict[str, str], service: str) -> Account:
+def _account(user: str, fields: dict[str, str], secret: str, clear: str) -> Account:
+    """Of a row whose password is right."""
     try:
-        return Account(user, int(fields["uid"]), int(fields["gid"]), fields["home"],
+        return Account(user, number_of(fields["uid"]), number_of(fields["gid"]), fields["home"],
                        name=fields.get("gecos", ""), maildir=fields.get("mail", ""),
-                       quota=fields.get("quota", ""), passwd=_secret(fields, service),
-                       passwd2=fields.get("clearpw", ""), options=fields.get("options", ""))
+                       quota=fields.get("quota", ""), passwd=secret, passwd2=clear,
+                       options=fields.get("options", ""))
     except (KeyError, ValueError):
-        raise TemporaryFailure(f"userdb: {user}: uid, gid or home is missing or bad") from None
+        raise Unservable(f"userdb: {user}: uid, gid or home is missing or bad") from None

@@ -1,7 +1,7 @@
 """authdaemond's text protocol: requests and replies as bytes."""
 from __future__ import annotations
 
-from courierpy.auth import Account, Rejected, Request, TemporaryFailure
+from courierpy.auth import Account, Rejected, Request, TemporaryFailure, Unservable, number_of
 
 _FIELDS = (("USERNAME", "username"), ("UID", "uid"), ("GID", "gid"), ("HOME", "home"),
            ("ADDRESS", "address"), ("NAME", "name"), ("MAILDIR", "maildir"), ("QUOTA", "quota"),
@@ -68,7 +68,8 @@ def whole(data: bytes) -> bool:
 
 
 def parse_reply(data: bytes) -> Account:
-    """Raises Rejected, or TemporaryFailure for a reply that is not whole."""
+    """Raises Rejected, Unservable for one of an account that lacks something, or TemporaryFailure for a
+    reply that is not whole."""
     if data == b"FAIL\n":
         raise Rejected
     if not whole(data):
@@ -84,9 +85,9 @@ def parse_reply(data: bytes) -> Account:
             import pwd
             entry = pwd.getpwnam(username)
             values["UID"], values["GID"] = str(entry.pw_uid), str(values.get("GID", entry.pw_gid))
-        return Account(values["ADDRESS"], int(values["UID"]), int(values["GID"]), values["HOME"],
+        return Account(values["ADDRESS"], number_of(values["UID"]), number_of(values["GID"]), values["HOME"],
                        username=username, name=values.get("NAME", ""), maildir=values.get("MAILDIR", ""),
                        quota=values.get("QUOTA", ""), passwd=values.get("PASSWD", ""),
                        passwd2=values.get("PASSWD2", ""), options=values.get("OPTIONS", ""))
     except (KeyError, ValueError) as error:
-        raise TemporaryFailure(f"the password daemon's answer lacks {error}") from None
+        raise Unservable(f"the password daemon's answer lacks {error}") from None

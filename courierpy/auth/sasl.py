@@ -23,17 +23,28 @@ if TYPE_CHECKING:
 
 
 class Context:
-    """What a mechanism needs of the login: how to check, service, environment, identity."""
+    """What a mechanism needs of the login: how to check, service, environment, identity.
+
+    ``user``: whom the client named, for the log; None as long as it named nobody.
+    """
 
     def __init__(self, check: Check, service: str, environ: Mapping[str, str], external: str = "") -> None:
         self.check = check
         self.service = service
         self.environ = environ
         self.external = external
+        self.user: str | None = None
+
+    def names(self, user: bytes | str) -> None:
+        self.user = user if isinstance(user, str) else user.decode("utf-8", "surrogateescape")
 
     def login(self, user: bytes, password: bytes) -> Account:
+        self.names(user)
+        name, secret = _text(user), _text(password)
+        if not name or not secret:
+            raise Rejected
         return self.check(Request("login", self.service, self.environ,
-                                  user=with_domain(_text(user), self.environ), password=_text(password)))
+                                  user=with_domain(name, self.environ), password=secret))
 
     def lookup(self, user: str) -> Account:
         return self.check(Request("pre", self.service, self.environ, user=user))
@@ -49,16 +60,26 @@ def _text(data: bytes) -> str:
     return text
 
 
+def _itself(wanted: bytes | str, user: bytes | str) -> None:
+    """Nobody may log in with his own password and be somebody else (RFC 4616 2: authzid)."""
+    if wanted and wanted != user:
+        raise Rejected
+
+
 def plain(context: Context, initial: bytes | None) -> Exchange:
     data = initial if initial is not None else (yield b"")
     parts = data.split(b"\0")
-    if len(parts) != 3 or not parts[1] or not parts[2]:
+    if len(parts) != 3:
         raise Rejected
-    return context.login(parts[1], parts[2])
+    wanted, user, password = parts
+    context.names(user)
+    _itself(wanted, user)
+    return context.login(user, password)
 
 
 def login(context: Context, initial: bytes | None) -> Exchange:
     user = initial if initial is not None else (yield b"Username:")
+    context.names(user)
     password = yield b"Password:"
     return context.login(user, password)
 
@@ -67,6 +88,7 @@ def _cram(kind: str) -> Callable[[Context, bytes | None], Exchange]:
     def exchange(context: Context, initial: bytes | None) -> Exchange:
         challenge = f"<{os.urandom(16).hex().upper()}@{os.uname().nodename}>".encode()
         response = yield challenge
+        context.names(response.rpartition(b" ")[0])
         return context.check(Request(f"cram-{kind}", context.service, context.environ,
                                      challenge=b64encode(challenge).decode(),
                                      response=b64encode(response).decode()))
@@ -76,12 +98,17 @@ def _cram(kind: str) -> Callable[[Context, bytes | None], Exchange]:
 def external(context: Context, initial: bytes | None) -> Exchange:
     """The user is who the client's certificate says."""
     asked = initial if initial is not None else (yield b"")
+    context.names(asked or context.external)
     if not context.external or (asked and _text(asked) != context.external):
         raise Rejected
     return context.lookup(context.external)
 
 
 ITERATIONS = 4096
+
+
+def _saslname(text: str) -> str:
+    return text.replace("=2C", ",").replace("=3D", "=")
 
 
 def scram_sha_256(context: Context, initial: bytes | None) -> Exchange:
@@ -93,16 +120,20 @@ def scram_sha_256(context: Context, initial: bytes | None) -> Exchange:
     binding, comma, rest = first.partition(",")
     if binding not in ("n", "y") or not comma:
         raise Rejected
-    _, _, bare = rest.partition(",")
+    authzid, _, bare = rest.partition(",")
     fields = dict(part.partition("=")[::2] for part in bare.split(","))
     if "n" not in fields or not fields.get("r") or "m" in fields:
         raise Rejected
-    user = with_domain(fields["n"].replace("=2C", ",").replace("=3D", "="), context.environ)
+    name = _saslname(fields["n"])
+    context.names(name)
+    _itself(_saslname(authzid.removeprefix("a=")), name)
+    user = with_domain(name, context.environ)
+    account, secret, refusal = None, "", Rejected()
     try:
-        account: Account | None = context.lookup(user)
-        secret = account.passwd2 if account is not None else ""
-    except Rejected:
-        account, secret = None, ""
+        account = context.lookup(user)
+        secret = account.passwd2
+    except Rejected as error:
+        refusal = error                    # when it is due
     # the salt of a name is always the same, also of one that is not there
     salt = hmac.new(_KEY, user.encode(), "sha256").digest()[:16]
     nonce = fields["r"] + os.urandom(18).hex()
@@ -123,7 +154,7 @@ def scram_sha_256(context: Context, initial: bytes | None) -> Exchange:
     except ValueError:
         raise Rejected from None
     if account is None or not secret or not hmac.compare_digest(wanted, given):
-        raise Rejected
+        raise refusal
     server_key = hmac.new(salted, b"Server Key", "sha256").digest()
     verifier = b64encode(hmac.new(server_key, message, "sha256").digest())
     yield b"v=" + verifier

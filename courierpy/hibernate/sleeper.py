@@ -287,7 +287,7 @@ class Sleeper:
                     return
                 ours.sendall(head + note + record)
             except (OSError, StoreError) as error:
-                log.debug(f"{self.session.user}: stays awake: {error}")
+                log.debug(f"stays awake: {error}")
                 return
             finally:
                 theirs.close()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 # What is the grammar's and the login's own; all else belongs to the file that does it.
 CORE = (b"IMAP4rev1", b"LITERAL+", b"LITERAL-", b"SASL-IR")
+BEFORE_LOGIN = (b"SASL-IR",)   # says nothing to a client that never logs in (RFC 4959 3)
 # In the order in which they are told.
 IMPLEMENTED = CORE + tuple(word for word, _, _, _ in CAPABILITIES)
 MECHANISMS = (b"AUTH=PLAIN", b"AUTH=LOGIN", b"AUTH=CRAM-MD5", b"AUTH=CRAM-SHA1",
@@ -72,6 +73,11 @@ _DECIDE = ("IMAP_CAPABILITY", "IMAP_CAPABILITY_TLS", "IMAP_STARTTLS", "IMAP_TLS_
            "TLS_EXTERNAL", *{setting for row in CAPABILITIES for setting in row[2:] if setting})
 
 
+def stage_of(settings: Settings) -> str:
+    """Of a session: "session" behind a login of ours or of Courier, else "preauth"."""
+    return "session" if settings.text("IMAPLOGINTAG") else "preauth"
+
+
 def line(settings: Settings, stage: str, tls: bool) -> bytes:
     """``capabilities`` with blanks between."""
     if tls and stage == "login":
@@ -84,7 +90,7 @@ def line(settings: Settings, stage: str, tls: bool) -> bytes:
 
 
 def capabilities(settings: Settings, stage: str, tls: bool) -> list[bytes]:
-    """``stage``: "login" before, "session" after the login."""
+    """``stage``: "login" before, "session" after the login, "preauth" without one."""
     allow = allowed(settings, tls)
     words = [word for word in IMPLEMENTED if word.upper() in allow or word == b"IMAP4rev1"]
     for word, _, off, value in CAPABILITIES:
@@ -93,7 +99,7 @@ def capabilities(settings: Settings, stage: str, tls: bool) -> list[bytes]:
         elif word in words and value and settings.number(value):
             words[words.index(word)] = b"%s=%d" % (word, settings.number(value))
     if stage != "login":
-        return words
+        return [word for word in words if stage == "session" or word not in BEFORE_LOGIN]
     starttls = starttls_offered(settings, tls)
     if starttls:
         words.append(b"STARTTLS")

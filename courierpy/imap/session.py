@@ -11,7 +11,7 @@ import os
 from courierpy.imap import capability, commands, updates
 from courierpy.imap.commands import LEAVES_FOLDER, READS, SELECTED, USES_SEQ, WRITES, Done
 from courierpy.imap.grammar import lines
-from courierpy.imap.grammar.args import Args
+from courierpy.imap.grammar.args import Args, tag_of
 from courierpy.imap.grammar.framer import Frame, Framer, LiteralAhead, TooLong
 from courierpy.imap.view import View
 from courierpy.maildir import errors as store
@@ -107,9 +107,7 @@ class Session:
         self.conn = conn
         self.settings = settings
         self.folders = folders
-        self.user = user
-        self.peer = peer
-        self.port = port
+        self.who = log.who(peer, port, user)
         self.selected: Selected | None = None
         self.enabled: set[bytes] = set()
         self.framer = Framer()
@@ -223,7 +221,7 @@ class Session:
                 continue
             if isinstance(event, TooLong):
                 self._drop(sinks)
-                self._answer_bad(event.text, "Command line too long.")
+                self._count_error(tag_of(event.text), Bad("Command line too long."))
                 continue
             data = self.read(timeout)
             if not data:
@@ -233,10 +231,9 @@ class Session:
 
     def _literal(self, ahead: LiteralAhead, sinks: list[object]) -> None:
         """Take or refuse a literal before its bytes come."""
+        tag = tag_of(ahead.text)
         words = ahead.text.split(None, 2)
-        tag = words[0] if words else b"*"
-        name = words[1].upper() if len(words) > 1 else b""
-        row = commands.find(name)
+        row = commands.find(words[1].upper() if len(words) > 1 else b"")
         try:
             sink = None
             if not ahead.sync and ahead.size > LITERAL_MINUS and self._literal_minus:
@@ -263,11 +260,14 @@ class Session:
 
     def _command(self, frame: Frame) -> bool:
         """Do one command and answer it.  True: it was LOGOUT."""
-        tag = b"*"
-        row = None
         try:
             args = Args(frame, utf8=self.utf8)
-            tag = args.tag
+        except Bad as error:
+            self._release(frame)
+            self._count_error(tag_of(frame.lines[0]), error)
+            return False
+        tag, row = args.tag, None
+        try:
             row = commands.find(args.command)
             if row is None:
                 raise Bad("Error in IMAP command received by server.")
@@ -332,7 +332,7 @@ class Session:
             raise Bye("The selected mailbox was deleted.", b"NONEXISTENT") from None
         except store.StoreError as error:
             # the command itself is done: say that the look failed, keep the session
-            log.err(f"{self.user}: {error}")
+            log.err(str(error))
 
     def _after_no(self, row: commands.Row | None) -> None:
         self.errors = 0
@@ -340,22 +340,17 @@ class Session:
             self._sync(row)
 
     def _refused(self, tag: bytes, error: store.StoreError) -> None:
-        log.err(f"{self.user}: {error}")
+        log.err(str(error))
         no = describe(error)
         self._reply(tag, b"NO", no.text, no.code)
 
     def _reply(self, tag: bytes, word: bytes, text: str, code: bytes | None = None) -> None:
         self.conn.write(lines.status(tag, word, text, code))
 
-    def _answer_bad(self, text: bytes, why: str) -> None:
-        words = text.split(None, 1)
-        tag = words[0] if words and words[0].isascii() and b"{" not in words[0] else b"*"
-        self._count_error(tag[:200], Bad(why))
-
     def _count_error(self, tag: bytes, error: Bad) -> None:
         self.errors += 1
         if self.errors >= MAX_ERRORS:
-            log.err(f"{self.user}: TOO MANY CONSECUTIVE PROTOCOL VIOLATIONS")
+            log.err(f"TOO MANY CONSECUTIVE PROTOCOL VIOLATIONS, {self.who}")
             raise Bye("Fatal error: TOO MANY CONSECUTIVE PROTOCOL VIOLATIONS: ", b"ALERT", 1)
         self._reply(tag, b"BAD", error.text, error.code)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 import os
 import socket
 
-from courierpy.listener import admission
+from courierpy.listener import admission, children
 from courierpy.listener.sockets import shown
 from courierpy.system import desk, log
 from courierpy.system.conn import Conn
@@ -60,8 +60,7 @@ class Arrival:
             return 0
         if "nodnslookup" not in options.switches:
             admission.names(environ)
-        if options.text.get("stderr") == "socket":
-            os.dup2(1, 2)
+        children.log_to_client(options.text, environ)
         return self._go_on(program, arguments)
 
     def _told(self, address: str) -> dict[str, int]:
@@ -82,7 +81,7 @@ class Arrival:
                 context = tls.server_context(from_environ(environ), environ["TCPLOCALIP"])
                 environ.update(tls.handshake(conn, context, TLS_TIMEOUT))
             except tls.TlsError as error:
-                log.err(f"TLS, ip=[{environ['TCPREMOTEIP']}]: {error}")
+                log.err(f"TLS, {log.who(environ['TCPREMOTEIP'], environ['TCPREMOTEPORT'])}: {error}")
                 return 1
         if self.start is not None:
             return self.start([program, *arguments], environ, conn)

@@ -5,13 +5,21 @@ import os
 import signal
 import time
 
-from courierpy.system import proc
+from courierpy.system import log, proc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 PATIENCE = 8.0                 # seconds that children have to end
+
+
+def log_to_client(text: Mapping[str, str], environ: dict[str, str]) -> None:
+    """-stderr=socket, in the connection's process."""
+    if text.get("stderr") == "socket":
+        os.dup2(1, 2)
+        log.start("couriertcpd", {})
+        environ["IMAP_LOG"] = log.form()
 
 
 def open_log(path: str) -> None:

@@ -24,7 +24,7 @@ def replace(path: str, data: bytes, tmp: str, host: str, unique: str, sync: bool
     """Give ``path`` the content ``data`` and ``more``; ``tmp`` is a directory of the same file system."""
     scratch = os.path.join(tmp, tmp_name(host, unique))
     try:
-        fd = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        fd = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     except OSError as error:
         raise trouble(scratch, error) from None
     try:

@@ -155,7 +155,7 @@ class FolderLock:
 
     def _write(self, mine: str) -> None:
         try:
-            fd = os.open(mine, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+            fd = os.open(mine, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
             try:
                 write_all(fd, _owner())        # half a number is another process
             except OSError as error:

@@ -183,28 +183,72 @@ def become(uid: int, gid: int, username: str | None, groups: Sequence[int] | Non
     ``groups``: the supplementary ones, else those of ``username``.
     Without root only the own uid can be "become".
     """
-    if os.geteuid() != 0:
-        if uid != os.getuid():
-            raise ProcError(f"cannot become uid {uid}: not started by root")
+    if not _may_become(uid):
         return
-    if uid == 0:
-        raise ProcError("refusing to serve root's mail as root")
     parent, death = os.getppid(), _death()
     try:
-        if groups is not None:
-            os.setgroups(groups)
-        elif username:
-            os.initgroups(username, gid)
-        else:
-            os.setgroups([gid])
+        _set_groups(gid, username, groups)
         os.setgid(gid)
         os.setuid(uid)
-    except OSError as error:
-        raise ProcError(f"cannot become uid {uid}, gid {gid}: {error.strerror}") from None
+    except (OSError, OverflowError) as error:
+        raise ProcError(f"cannot become uid {uid}, gid {gid}: {error}") from None
     if (os.getuid(), os.geteuid(), os.getgid(), os.getegid()) != (uid, uid, gid, gid):
         raise ProcError(f"did not become uid {uid}, gid {gid}")
     if death:
         die_with(parent, death)        # the kernel took it away with the old ids
+
+
+def _may_become(uid: int) -> bool:
+    """False: it is what we are.  Raises ProcError."""
+    if os.geteuid() != 0:
+        if uid != os.getuid():
+            raise ProcError(f"cannot become uid {uid}: not started by root")
+        return False
+    if uid == 0:
+        raise ProcError("refusing to serve root's mail as root")
+    return True
+
+
+def _set_groups(gid: int, username: str | None, groups: Sequence[int] | None) -> None:
+    if groups is not None:
+        os.setgroups(groups)
+    elif username:
+        os.initgroups(username, gid)
+    else:
+        os.setgroups([gid])
+
+
+class Borrowed:
+    """Within it the effective ids are an account's, to see what it may; then they are root's again.
+
+    As become(): raises ProcError where that is not possible.
+    """
+
+    def __init__(self, uid: int, gid: int, username: str | None) -> None:
+        self._wanted = (uid, gid, username)
+        self._own: tuple[int, list[int]] | None = None
+        self._parent, self._death = os.getppid(), _death()
+
+    def __enter__(self) -> None:
+        uid, gid, username = self._wanted
+        if not _may_become(uid):
+            return
+        self._own = os.getegid(), os.getgroups()
+        try:
+            _set_groups(gid, username, None)
+            os.setegid(gid)
+            os.seteuid(uid)
+        except (OSError, OverflowError) as error:
+            self.__exit__()
+            raise ProcError(f"cannot become uid {uid}, gid {gid}: {error}") from None
+
+    def __exit__(self, *_: object) -> None:
+        if self._own is not None:
+            os.seteuid(0)
+            os.setegid(self._own[0])
+            os.setgroups(self._own[1])
+            if self._death:
+                die_with(self._parent, self._death)
 
 
 CAP_DAC_READ_SEARCH = 2

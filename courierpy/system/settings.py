@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+_UMASK = re.compile(r"\s*0{0,3}[0-7]{1,3}\s*")
+
+
 class SettingsError(Exception):
     """A file that cannot be read or understood; str() names file and line."""
 
@@ -76,6 +79,10 @@ TABLE: tuple[Setting, ...] = (
     Setting("IMAP_APPENDLIMIT", "number", "0", "octets of the largest message that APPEND takes, 0 for any"),
     Setting("IMAP_APPEND_8BIT", "flag", "1", "8-bit headers from clients without UTF8=ACCEPT"),
     Setting("IMAP_LOG_DELETIONS", "text", "", "log each removed file", built=False),
+    Setting("IMAP_LOGIN_DELAY", "number", "5", "seconds until a refused login is answered, at first"),
+    Setting("IMAP_LOGINEXEC", "flag", "0", "run ./loginexec of a Maildir at the login"),
+    Setting("IMAP_PREAUTH_LOGIN", "flag", "0", "LOGIN is answered OK after PREAUTH too"),
+    Setting("IMAP_LOG", "text", "", "form of the log: courier, lines, journal, syslog"),
     Setting("AUTH_MKHOMEDIR_SKEL", "text", "", "copied to make a missing home directory"),
     Setting("IMAPDEBUGFILE", "text", "", "record of the dialogue"),
     Setting("OUTBOX", "text", "", "folder whose new messages are sent", built=False),
@@ -139,6 +146,16 @@ class Settings:
 
     def yes(self, name: str) -> bool:
         return self.text(name)[:1] in ("y", "Y")
+
+    @property
+    def checks_owner(self) -> bool:
+        """Must a Maildir be its user's own?  As Courier reads IMAP_MAILBOX_SANITY_CHECK."""
+        return self.text("IMAP_MAILBOX_SANITY_CHECK") in ("", "1")
+
+    def umask(self) -> int | None:
+        """IMAP_UMASK, octal; None where it is not set or is none."""
+        word = self.values.get("IMAP_UMASK", "")
+        return int(word, 8) if _UMASK.fullmatch(word) else None
 
     def external_identity(self) -> str:
         """The subject field of the client certificate that EXTERNAL logs in as."""
@@ -229,6 +246,8 @@ def check(values: Mapping[str, str]) -> list[str]:
             found.append(f"{name}: accepted, but not built yet")
         if setting.kind in ("number", "flag") and not re.fullmatch(r"\s*-?\d*\s*", value):
             found.append(f"{name}: a number is expected, not {value!r}")
+        if name == "IMAP_UMASK" and value and not _UMASK.fullmatch(value):
+            found.append(f"{name}: octal digits are expected, as in 077, not {value!r}")
         if setting.kind == "yes" and value[:1].upper() not in ("Y", "N", ""):
             found.append(f"{name}: YES or NO is expected, not {value!r}")
     return found

@@ -6,6 +6,8 @@ import os
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Mapping
+    from typing import Any
 
     from courierpy.system.conn import Conn
     from courierpy.system.settings import Settings
@@ -119,8 +121,22 @@ def handshake(conn: Conn, context: ssl.SSLContext, timeout: float) -> dict[str, 
     cipher = secure.cipher()
     if cipher is not None:
         found["TLS_CONNECTED_PROTOCOL"] = f"{cipher[1]}, {cipher[0]}"
-    for group in (secure.getpeercert() or {}).get("subject", ()):
-        for field, value in group:  # type: ignore[misc,str-unpack]
-            for name in (str(field), SHORT.get(str(field), str(field))):
-                found[f"TLS_SUBJECT_{name.upper()}"] = str(value)
+    found.update(subject(secure.getpeercert() or {}))
     return found
+
+
+def subject(certificate: Mapping[str, Any]) -> dict[str, str]:
+    """The TLS_SUBJECT_* variables of what getpeercert() gave.
+
+    A field that a certificate has twice has no variable: which of the two somebody is cannot be told.
+    """
+    found: dict[str, str] = {}
+    twice = set()
+    for group in certificate.get("subject", ()):
+        for field, value in group:
+            for name in {field, SHORT.get(field, field)}:
+                variable = f"TLS_SUBJECT_{name.upper()}"
+                if variable in found or not value.isprintable():
+                    twice.add(variable)
+                found[variable] = value
+    return {variable: value for variable, value in found.items() if variable not in twice}

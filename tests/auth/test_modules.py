@@ -14,6 +14,7 @@ from courierpy.auth import (
     Rejected,
     Request,
     TemporaryFailure,
+    Unservable,
     authpwd,
     authshadow,
     authuserdb,
@@ -35,7 +36,7 @@ def userdb(tmp_path: Path) -> Path:
     states = "".join(_state("md5", bytes(octet ^ pad for octet in b"secret".ljust(64, b"\0"))).hex()
                      for pad in (0x5c, 0x36))
     path.write_text("# comment\n\n" + RECORD + "joe\tuid=1|gid=1|home=/home/joe|clearpw=secret\n"
-                    f"amy\tuid=1|gid=1|home=/home/amy|hmac-md5pw={states}\nbroken\tuid=1|gid=x|systempw=x\n")
+                    f"amy\tuid=1|gid=1|home=/home/amy|hmac-md5pw={states}\nbroken\tuid=1|gid=x|systempw=x|imappw={{SHA}}W6ph5Mm5Pz8GgiULbPgzG37mj9g=\n")
     path.chmod(0o600)
     return path
 
@@ -59,8 +60,10 @@ def test_userdb(userdb: Path) -> None:
             ask(userdb, user, password)
     with pytest.raises(Rejected):
         ask(userdb, "bob@example.com", "password", "pop3")     # systempw counts there
-    with pytest.raises(TemporaryFailure, match="broken"):
-        ask(userdb, "broken", "x")
+    with pytest.raises(Rejected):
+        ask(userdb, "broken", "x", "imap")                     # the password of another service
+    with pytest.raises(Unservable, match="broken: uid, gid or home"):
+        ask(userdb, "broken", "password")
 
 
 def test_userdb_that_others_can_read(userdb: Path) -> None:
@@ -245,8 +248,10 @@ def test_protocol(userdb: Path) -> None:
     fred = Request("login", "imap", {}, user="fred@example.com", password="foobar")
     assert protocol.render_request(fred) == (
         b"AUTH 35\nimap\nlogin\nfred@example.com\nfoobar\n")
-    with pytest.raises(TemporaryFailure):
-        protocol.parse_reply(b"UID=1\nGID=1\nHOME=/\n.\n")
+    for broken in (b"UID=1\nGID=1\nHOME=/\n", b"UID=x\nGID=1\nHOME=/\nADDRESS=x\n",
+                   b"UID=%d\nGID=1\nHOME=/\nADDRESS=x\n" % 2**32, b"USERNAME=no-such\nHOME=/\nADDRESS=x\n"):
+        with pytest.raises(Unservable):
+            protocol.parse_reply(broken + b".\n")
     with pytest.raises(TemporaryFailure):
         protocol.parse_reply(b"UID=1\n")
 

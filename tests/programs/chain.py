@@ -86,7 +86,7 @@ class Chain:
     def hup(self, times: int) -> None:
         """``times``: how often it was done by then."""
         self.process.send_signal(signal.SIGHUP)
-        self.wait_log("INFO: settings read again", times)
+        self.wait_log(": settings read again", times)
 
 
 @contextmanager

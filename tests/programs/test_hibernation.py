@@ -268,7 +268,7 @@ def test_the_log_has_the_totals_of_the_connection(running: Running) -> None:
     assert int(numbers[1]) == len("t2 SELECT INBOX\r\nt3 IDLE\r\n")
     assert int(numbers[2]) > 300
     assert int(numbers[3]) >= 1
-    assert said.count("INFO: LOGIN, ") == said.count("INFO: DISCONNECTED") == 1
+    assert said.count(": LOGIN, ") == said.count(": DISCONNECTED, ") == 1
 
 
 @server_test

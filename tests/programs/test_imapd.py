@@ -1,10 +1,13 @@
 """imapd alone: what it writes where."""
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from tests.conftest import plain_environ
 
@@ -64,3 +67,65 @@ def test_a_record_of_the_dialogue(maildir: Path) -> None:
     assert b"READ: a APPEND INBOX {4+}" in lines
     assert b"READ: a: b" in lines
     assert lines[-1] == b"WRITE: b OK LOGOUT completed"
+
+
+WORK = (b"a APPEND INBOX {4+}\r\na: b\r\nb CREATE INBOX.new\r\nc SUBSCRIBE INBOX.new\r\nd SELECT INBOX\r\n"
+        b"e STORE 1 +FLAGS (word \\Seen)\r\nf COPY 1 INBOX.new\r\ng FETCH 1:* ENVELOPE\r\n"
+        b"h STORE 1 +FLAGS.SILENT (\\Deleted)\r\ni EXPUNGE\r\nj LOGOUT\r\n")
+
+
+def made(maildir: Path, **environ: str) -> dict[str, int]:
+    """The mode of what a session makes, by path."""
+    before = {path.lstat().st_ino for path in maildir.rglob("*")}
+    process = start(maildir, subprocess.PIPE, subprocess.PIPE, **environ)
+    out, _ = process.communicate(WORK, timeout=20)
+    assert out.count(b" OK ") >= 10, out
+    return {str(path.relative_to(maildir)): path.lstat().st_mode & 0o777
+            for path in maildir.rglob("*") if path.lstat().st_ino not in before}
+
+
+@pytest.mark.parametrize(("umask", "mail"), [("077", 0o600), ("022", 0o644), ("0027", 0o640), ("007", 0o660),
+                                             ("", 0o644), ("x", 0o644)])
+def test_umask(maildir: Path, umask: str, mail: int) -> None:
+    """IMAP_UMASK holds for whatever is made; what is no octal number is none."""
+    modes = made(maildir, **({"IMAP_UMASK": umask} if umask else {}))
+    taken = int(umask, 8) if umask.isdecimal() else 0o022
+    assert {mode for path, mode in modes.items() if mode & taken} == set(), modes
+    assert {mode for path, mode in modes.items() if path.startswith("cur/")} == {mail}
+    assert modes["courierimapuiddb"] == modes["courierimapsubscribed"] == mail
+    assert modes[".new"] == 0o700
+
+
+def test_our_own_umask_counts_where_none_is_set(maildir: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        assert {mode for path, mode in made(maildir).items() if mode & 0o077} == set()
+    finally:
+        os.umask(before)
+
+
+@pytest.mark.parametrize("wanted", ["", "0", "1"])
+def test_loginexec_runs_where_it_is_wanted(maildir: Path, wanted: str) -> None:
+    program = maildir / "loginexec"
+    program.write_text("#!/bin/sh\ntouch it-ran\n")
+    program.chmod(0o755)
+    start(maildir, subprocess.PIPE, subprocess.PIPE, IMAP_LOGINEXEC=wanted).communicate(b"a LOGOUT\r\n",
+                                                                                         timeout=20)
+    assert (maildir / "it-ran").exists() is (wanted == "1")
+    assert program.exists() is (wanted != "1")
+
+
+def test_the_greeting_names_nothing_of_the_login(maildir: Path) -> None:
+    words = "IMAP4rev1 SASL-IR IDLE AUTH=PLAIN STARTTLS LOGINDISABLED"
+    process = start(maildir, subprocess.PIPE, subprocess.PIPE, IMAP_CAPABILITY=words, IMAP_STARTTLS="YES",
+                    TLS_CERTFILE=__file__)
+    out, _ = process.communicate(b"a CAPABILITY\r\nb LOGOUT\r\n", timeout=20)
+    assert out.startswith(b"* PREAUTH [CAPABILITY IMAP4rev1 IDLE] Ready.\r\n* CAPABILITY IMAP4rev1 IDLE\r\n")
+
+
+def test_a_line_that_is_too_long_has_its_tag(maildir: Path) -> None:
+    process = start(maildir, subprocess.PIPE, subprocess.PIPE)
+    long = b"x" * 70000
+    out, _ = process.communicate(b"a SELECT %s\r\nb NOOP\r\n%s\r\nc LOGOUT\r\n" % (long, long), timeout=20)
+    assert out.splitlines()[1:4] == [b"a BAD Command line too long.", b"b OK NOOP completed",
+                                     b"* BAD Command line too long."]

@@ -4,6 +4,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -79,12 +80,13 @@ def folder() -> Iterator[Path]:
 def start(folder: Path) -> Iterator[Start]:
     running: list[subprocess.Popen[bytes]] = []
 
-    def run(modules: str = "authuserdb", before: str = "m.FAILURE_DELAY = 0", **environ: str) -> Login:
+    def run(modules: str = "authuserdb", before: str = "m.FAILURE_DELAY = 0", program: str = "",
+            **environ: str) -> Login:
         ours, theirs = socket.socketpair()
         ours.settimeout(20)
         code = f"import courierpy.imaplogin as m; {before}; m.run()"
         process = subprocess.Popen(
-            [sys.executable, "-c", code, *modules.split(), str(folder / "program"), "Maildir"],
+            [sys.executable, "-c", code, *modules.split(), program or str(folder / "program"), "Maildir"],
             stdin=theirs, stdout=theirs, stderr=subprocess.PIPE, cwd="/",
             env=plain_environ(USERDB=str(folder / "userdb"), **environ))
         theirs.close()
@@ -139,8 +141,75 @@ def test_home_from_a_skeleton(start: Start, folder: Path) -> None:
 
 def test_home_that_is_not_there(start: Start) -> None:
     login = start()
-    assert login.say(b"t LOGIN new secret") == TEMPORARY
+    assert login.say(b"t LOGIN new secret") == b"t NO [AUTHENTICATIONFAILED] Login failed.\r\n"
     assert "chdir(" in login.log()
+
+
+REFUSED = b"a NO [AUTHENTICATIONFAILED] Login failed.\r\n"
+
+
+@pytest.fixture
+def broken(folder: Path) -> Path:
+    """The folder, with accounts that cannot be served; each has the password "secret"."""
+    uid, gid = account_ids()
+    row = f"uid={uid}|gid={gid}|home={folder}/home"
+    (folder / "file").write_text("")
+    with (folder / "userdb").open("a") as file:
+        for name, fields in {
+                "root": f"uid=0|gid=0|home={folder}/home",
+                "other": f"uid={uid + 1}|gid={gid}|home={folder}/home",
+                "nohome": f"uid={uid}|gid={gid}|home={folder}/nothing",
+                "filehome": f"uid={uid}|gid={gid}|home={folder}/file",
+                "closed": f"uid={uid}|gid={gid}|home={folder}/closed",
+                "nouid": f"gid={gid}|home={folder}/home",
+                "nohomefield": f"uid={uid}|gid={gid}",
+                "oddgid": f"uid={uid}|gid=x|home=/",
+                "huge": f"uid={2 ** 70}|gid={gid}|home=/",
+                "minus": f"uid=-1|gid={gid}|home=/",
+                "nomaildir": row + "|mail=./None",
+                "fileasmaildir": f"{row}|mail={folder}/file",
+                "foreignmaildir": f"{row}|mail={folder}/foreign"}.items():
+            file.write(f"{name}\t{fields}|clearpw=secret\n")
+    for name in ("closed", "foreign"):
+        (folder / name).mkdir()
+    (folder / "closed").chmod(0)
+    if os.getuid() == 0:
+        os.chown(folder / "foreign", uid + 1, gid)
+    return folder
+
+
+# each with the reason as the log has it
+UNSERVABLE = {"root": "root", "other": "Permission denied", "nohome": "No such file",
+              "filehome": "Not a directory", "closed": "Permission denied", "nouid": "uid, gid or home",
+              "nohomefield": "uid, gid or home", "oddgid": "uid, gid or home",
+              "huge": "uid, gid or home", "minus": "uid, gid or home",
+              "nomaildir": "No such file", "fileasmaildir": "Not a directory", "foreignmaildir": "belongs to"}
+
+
+@pytest.mark.parametrize("user", UNSERVABLE)
+def test_an_account_that_cannot_be_served_is_refused_as_a_wrong_password_is(
+        broken: Path, start: Start, user: str) -> None:
+    if os.getuid() and user in ("other", "foreignmaildir"):
+        pytest.skip("needs root")
+    if not os.getuid() and user == "other":
+        (broken / "home").chmod(0o700)             # root may become anybody: it is the home that is not his
+    slept = "import courierpy.login.gate as g; g.time = type('T', (), {'monotonic': g.time.monotonic, " \
+            "'sleep': staticmethod(lambda seconds: m.os.write(2, b'slept %d\\n' % round(seconds)))})"
+    login = start(before=slept, program="imapd")
+    for line in (b"LOGIN %s secret", b"LOGIN %s wrong"):
+        assert login.say(b"a " + line % user.encode()) == REFUSED
+    for password in (b"secret", b"wrong"):
+        answer = login.say(b"a AUTHENTICATE PLAIN " + b64encode(b"\0" + user.encode() + b"\0" + password))
+        assert answer == REFUSED
+    log = login.log()
+    assert log.count("slept 5\n") == 4
+    assert log.count(f"INFO: LOGIN FAILED, user={user}, ") == 4
+    said = [line for line in log.splitlines() if "cannot be served" in line]
+    assert len(said) == 2
+    for line in said:
+        assert UNSERVABLE[user] in line
+        assert f"user={user}, " in line
+        assert "ip=[127.0.0.1], port=[N/A]" in line
 
 
 def accepted(login: Login) -> bool:
@@ -150,7 +219,9 @@ def accepted(login: Login) -> bool:
 def test_plain(start: Start) -> None:
     login = start()
     assert login.say(b"a AUTHENTICATE PLAIN") == b"+ \r\n"
-    login.client.sendall(b64encode(b"other\0demo\0secret") + b"\r\n")
+    assert login.answer(b"other\0demo\0secret") == b"a NO [AUTHENTICATIONFAILED] Login failed.\r\n"
+    assert login.say(b"b AUTHENTICATE PLAIN") == b"+ \r\n"
+    login.client.sendall(b64encode(b"demo\0demo\0secret") + b"\r\n")
     assert accepted(login)
 
 
@@ -232,7 +303,8 @@ def test_refusals(start: Start) -> None:
     assert login.say(b"a LOGOUT", b"completed\r\n").startswith(b"* BYE Courier-IMAP server shutting down\r\n")
     log = login.log()
     assert "INFO: LOGIN FAILED, user=demo, ip=[127.0.0.1], port=[N/A]" in log
-    assert "INFO: LOGIN FAILED, method=PLAIN, ip=" in log
+    assert "INFO: LOGIN FAILED, user=demo, method=PLAIN, ip=" in log
+    assert "INFO: LOGIN FAILED, method=PLAIN, ip=" in log          # it was cancelled
     assert "INFO: LOGOUT, ip=[127.0.0.1]" in log
 
 
@@ -253,9 +325,72 @@ def test_too_many_errors(start: Start) -> None:
 def test_bounds_before_the_login(start: Start) -> None:
     login = start()
     assert login.say(b"a LOGIN demo {100000}") == b"a BAD [TOOBIG] Literal too long.\r\n"
-    login.client.sendall(b"a LOGIN " + b"x" * 70000 + b"\r\n")
-    assert b"BAD Command line too long." in until(login.client, b"\r\n")
+    for count in (8200, 70000):
+        login.client.sendall(b"b LOGIN " + b"x" * count + b"\r\n")
+        assert until(login.client, b"\r\n") == b"b BAD Command line too long.\r\n"
+    assert login.say(b"x" * 9000) == b"* BAD Command line too long.\r\n"
+    assert login.say(b"c LOGIN {1+}\r\nx {1+}\r\ny {1+}\r\nz {1+}\r\nz {1+}\r\nz") == (
+        b"c BAD [TOOBIG] Literal too long.\r\n")
     assert login.say(b"a NOOP") == b"a OK NOOP completed\r\n"
+
+
+def test_every_refusal_has_its_tag(start: Start) -> None:
+    login = start()
+    for line in (b"a", b"a ()(", b"a LOGIN (", b"a\tNOOP(", b"a X", b"a LOGIN {5000}", b"a (x) {5000}"):
+        assert login.say(line).startswith(b"a BAD "), line
+    assert login.say(b"(a NOOP").startswith(b"* BAD ")
+    assert login.say(b"a NOOP") == b"a OK NOOP completed\r\n"
+
+
+def test_the_largest_id_before_the_login(start: Start) -> None:
+    """RFC 2971 3.3: 30 pairs, fields of 30 octets, values of 1024."""
+    login = start(IMAP_ID_FIELDS="1")
+    whole = b" ".join(b'"' + b"%030d" % number + b'" "' + b'\\"' * 1024 + b'"' for number in range(30))
+    told = login.say(b"a ID (" + whole + b")", b"completed\r\n")
+    assert told.startswith(b'* ID ("name" "courierpy" "version" ')
+    literals = b" ".join(b"{30+}\r\n%030d {1024+}\r\n%s" % (number, b"y" * 1024) for number in range(30))
+    assert login.say(b"b ID (" + literals + b")", b"completed\r\n").endswith(b"b OK ID completed\r\n")
+    assert login.say(b'c ID ("x" NIL)', b"completed\r\n").endswith(b"c OK ID completed\r\n")
+    for bad in (whole + b' "x" "y"', b'"' + b"x" * 31 + b'" "y"', b'"x" "' + b"y" * 1025 + b'"', b'"x"',
+                b"NIL"):
+        assert login.say(b"d ID (" + bad + b")").startswith(b"d BAD "), bad[:40]
+    assert login.say(b"e ID (" + b"x" * 70000 + b")") == b"e BAD Command line too long.\r\n"
+    log = login.log()
+    assert "INFO: ID, ip=[127.0.0.1], port=[N/A], x=(nil)\n" in log
+    assert max(map(len, log.splitlines())) < 2000
+
+
+def test_a_client_cannot_write_a_line_of_the_log(start: Start) -> None:
+    login = start()
+    name = b"x\r\nERR: y, ip=[10.9.8.7], port=[1]"
+    for line in (b"LOGIN {%d+}\r\n%s z" % (len(name), name),
+                 b"AUTHENTICATE PLAIN " + b64encode(b"\0" + name + b"\0z"),
+                 b'LOGIN "x, ip=[10.9.8.7], port=[1]" z', b"LOGIN " + b"n" * 5000 + b" z"):
+        assert login.say(b"a " + line) == REFUSED
+    login.say(b'a ID ("a, ip=[1.1.1.1]" "b, ip=[10.9.8.7]")', b"completed\r\n")
+    for line in login.log().splitlines():
+        assert re.findall(r"ip=\[([^\]]*)\]", line) == ["127.0.0.1"], line
+        assert not line.startswith("ERR")
+        assert len(line) < 500
+
+
+def test_scram_for_somebody_else(start: Start) -> None:
+    login = start()
+    first = b"n,a=other,n=demo,r=nonce"
+    assert login.say(b"a AUTHENTICATE SCRAM-SHA-256 " + b64encode(first)) == REFUSED
+    own = first.replace(b"other", b"demo")
+    assert login.say(b"a AUTHENTICATE SCRAM-SHA-256 " + b64encode(own)).startswith(b"+ ")
+
+
+def test_a_client_that_reads_nothing_is_let_go(start: Start) -> None:
+    login = start(before="m.STAGE = 1")
+    login.client.settimeout(0.2)
+    try:
+        for _ in range(100_000):
+            login.client.sendall(b"a CAPABILITY\r\n" * 100)
+    except OSError:
+        pass
+    assert login.process.wait(60) == 0
 
 
 def test_the_stage_has_an_end(start: Start) -> None:

@@ -38,7 +38,7 @@ def connect(port: int) -> tuple[socket.socket, bytes]:
 def renew(server: Server, times: int) -> None:
     """``times``: how often it was done by then.  The master passes the signal on to both listeners."""
     server.process.send_signal(signal.SIGHUP)
-    wait_log(server.log, "INFO: settings read again", 2 * times)
+    wait_log(server.log, "]: settings read again", 2 * times)
 
 
 def children(pid: int) -> list[int]:
@@ -162,7 +162,7 @@ def test_a_program_that_does_not_start_is_not_started(tmp_path: Path) -> None:
         assert tcpd.echo()
         source.write_text(text.replace('log.info("settings read again")', 'log.info("new code runs")'))
         tcpd.process.send_signal(signal.SIGHUP)
-        wait_log(tcpd.log, "INFO: new code runs")
+        wait_log(tcpd.log, "]: new code runs")
         assert tcpd.echo()
 
 

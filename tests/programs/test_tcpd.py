@@ -126,7 +126,7 @@ def test_access_rules(start: Start, tmp_path: Path) -> None:
     # read again on SIGHUP; a broken file changes nothing
     rules.write_text("127.0.0.9\tdeny\n")
     tcpd.process.send_signal(signal.SIGHUP)
-    tcpd.wait_log("INFO: settings read again")
+    tcpd.wait_log("]: settings read again")
     assert tcpd.say(source="127.0.0.9") == b"go away\n"
     rules.write_text("127.0.0.9\n")
     tcpd.process.send_signal(signal.SIGHUP)
@@ -331,7 +331,7 @@ def test_daemon(tmp_path: Path) -> None:
     assert once(f"-pid={pid}", "-restart").returncode == 0
     while "settings read again" not in log.read_text() and time.monotonic() < end:
         time.sleep(0.02)
-    assert "INFO: settings read again" in log.read_text()
+    assert "]: settings read again" in log.read_text()
     assert once(f"-pid={pid}", "-stop").returncode == 0
     assert not pid.exists()
     with pytest.raises(ConnectionRefusedError):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from courierpy.imap.grammar import dates, fetchitems, out, searchkeys
-from courierpy.imap.grammar.args import Args
+from courierpy.imap.grammar.args import Args, tag_of
 from courierpy.imap.grammar.framer import Frame, Framer, LiteralAhead
 from courierpy.imap.grammar.numset import NumSet, compact
 from courierpy.imap.grammar.pattern import Pattern
@@ -108,10 +108,26 @@ def test_mailbox_names(line: bytes, name: str) -> None:
     found.end()
 
 
-@pytest.mark.parametrize("line", [b"INBOX.&bad", b"INBOX.x&y", b'"open', b"", b"\xff"])
+@pytest.mark.parametrize("line", [b"INBOX.&bad", b"INBOX.x&y", b"&", b"&AOk", b"&AOl-", b"{4}\r\na\xff.b"])
+def test_names_that_are_no_modified_utf7_are_taken_and_refused(line: bytes) -> None:
+    found = args(line)
+    with pytest.raises(No):
+        found.mailbox()
+    found.end()
+
+
+@pytest.mark.parametrize("line", [b'"open', b"", b"\xff", b'"\xff"'])
 def test_bad_mailbox_names(line: bytes) -> None:
     with pytest.raises(Bad):
         args(line).mailbox()
+
+
+@pytest.mark.parametrize(("line", "tag"), [
+    (b"a NOOP", b"a"), (b"a", b"a"), (b"a ()(", b"a"), (b" \ta x", b"a"), (b"a.1-\xff", b"a.1-"), (b"", b"*"),
+    (b"(a NOOP", b"*"), (b"+ a", b"*"), (b"\"a\" b", b"*"), (b"a{5", b"a"), (b"x" * 200, b"x" * 200),
+    (b"x" * 201, b"*"), (b"x" * 1000, b"*")])
+def test_the_tag_of_what_cannot_be_read(line: bytes, tag: bytes) -> None:
+    assert tag_of(line) == tag
 
 
 def test_flags() -> None:

@@ -50,7 +50,7 @@ def copy(session: Session, args: Args) -> Done:
     check_some(args, uids, pairs, refused)
     if refused:
         # a tagged NO would say that nothing was copied (RFC 9051 6.4.7); COPYUID says what was
-        log.err(f"{session.user}: {len(refused)} messages cannot be copied: {refused[0]}")
+        log.err(f"{len(refused)} messages cannot be copied: {refused[0]}")
         session.write(lines.told(lines.NO, "Some of the messages cannot be copied.",
                                  describe(refused[0]).code))
     return Done("COPY completed.", ext.tagged_code(b"COPY", uidvalidity, pairs) if pairs else None)

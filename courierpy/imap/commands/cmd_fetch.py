@@ -355,7 +355,7 @@ def _mark_seen(session: Session, seqs: list[int], by_uid: bool) -> None:
     except StoreError as why:
         done, refused = {}, [why]
     if refused:                            # what was asked for is told; a name has no room, or the disk
-        log.err(f"{session.user}: \\Seen cannot be set: {refused[0]}")
+        log.err(f"\\Seen cannot be set: {refused[0]}")
     updates.write(session, [updates.FlagsChanged(done, with_uid=by_uid)])
 
 

@@ -1,9 +1,10 @@
-"""CAPABILITY, NOOP, CHECK, LOGOUT.  RFC 9051 6.1; CHECK: RFC 3501 6.4.1."""
+"""CAPABILITY, NOOP, CHECK, LOGOUT, LOGIN too late.  RFC 9051 6.1, 6.2.3; CHECK: RFC 3501 6.4.1."""
 from __future__ import annotations
 
 from courierpy.imap import capability
 from courierpy.imap.commands import ANY, LEAVES_FOLDER, SELECTED, command
 from courierpy.imap.grammar import lines
+from courierpy.model.replies import Bad
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,9 +15,26 @@ if TYPE_CHECKING:
 @command(b"CAPABILITY", when=ANY)
 def capability_command(session: Session, args: Args) -> str:
     args.end()
-    words = capability.capabilities(session.settings, "session", session.settings.flag("IMAP_TLS"))
+    settings = session.settings
+    words = capability.capabilities(settings, capability.stage_of(settings), settings.flag("IMAP_TLS"))
     session.write(lines.data(b"CAPABILITY", *words))
     return "CAPABILITY completed"
+
+
+@command(b"LOGIN", when=ANY)
+def login(session: Session, args: Args) -> str:
+    """A client that cannot be told not to log in is content with an OK after PREAUTH (IMAP_PREAUTH_LOGIN).
+
+    Its words are not looked at: who started us has decided who it is.
+    """
+    args.sp()
+    args.astring()
+    args.sp()
+    args.astring()
+    args.end()
+    if session.settings.text("IMAPLOGINTAG") or not session.settings.flag("IMAP_PREAUTH_LOGIN"):
+        raise Bad("Already logged in.")
+    return "LOGIN Ok."
 
 
 @command(b"NOOP", when=ANY)

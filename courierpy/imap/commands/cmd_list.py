@@ -5,7 +5,7 @@ from courierpy.imap import ext
 from courierpy.imap.commands import ANY, command
 from courierpy.imap.grammar import lines, out
 from courierpy.imap.grammar.pattern import Pattern
-from courierpy.model.replies import Bad
+from courierpy.model.replies import Bad, No
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,9 +26,9 @@ def list_mailboxes(session: Session, args: Args) -> str:
     if extended and args.at(b"("):
         options = ext.parameters("list_options", session, args)
         args.sp()
-    reference = args.mailbox()
+    reference = _maybe(args.mailbox)
     args.sp()
-    pattern = args.list_mailbox()
+    pattern = _maybe(args.list_mailbox)
     returns: list[Callable[[str], bytes]] = []
     if extended and args.more():
         if args.word() != b"RETURN":
@@ -38,6 +38,8 @@ def list_mailboxes(session: Session, args: Args) -> str:
     args.end()
 
     word = args.command
+    if reference is None or pattern is None:
+        return f"{word.decode()} completed"        # no name can match it
     if not pattern and word == b"LIST":
         root = "#shared." if reference.startswith("#shared.") else ""
         if not root:
@@ -64,6 +66,14 @@ def list_mailboxes(session: Session, args: Args) -> str:
              if matches(name) and all(listed(name) for listed in options)]
     session.write(b"".join(told))
     return f"{word.decode()} completed"
+
+
+def _maybe(take: Callable[[], str]) -> str | None:
+    """The name or pattern; None for what is no modified UTF-7."""
+    try:
+        return take()
+    except No:
+        return None
 
 
 def _wanted(reference: str, pattern: str) -> Callable[[str], bool]:

@@ -70,6 +70,6 @@ def close(session: Session, args: Args) -> str:
         selected.folder.expunge([uid for uid, bits in zip(view.uids, view.flags, strict=True)
                                  if bits & DELETED], refused)
         if refused:                        # they stay, and the client need not care: it leaves
-            log.err(f"{session.user}: {len(refused)} messages cannot be expunged: {refused[0]}")
+            log.err(f"{len(refused)} messages cannot be expunged: {refused[0]}")
     leave(session)
     return "mailbox closed."

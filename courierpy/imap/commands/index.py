@@ -16,6 +16,7 @@ COMMANDS: dict[bytes, tuple[str, int, int, str]] = {
     b"ID": ("ext.id", 3, 0, ""),
     b"IDLE": ("ext.idle", 3, 0, ""),
     b"LIST": ("commands.cmd_list", 3, 0, ""),
+    b"LOGIN": ("commands.cmd_general", 3, 0, ""),
     b"LOGOUT": ("commands.cmd_general", 3, 2, ""),
     b"LSUB": ("commands.cmd_list", 3, 0, ""),
     b"MOVE": ("ext.move", 2, 4, "te"),

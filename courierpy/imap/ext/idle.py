@@ -32,7 +32,7 @@ def _watch(session: Session) -> Watch | None:
     try:
         return session.selected.folder.watch()
     except Refused as why:
-        log.warn(f"{session.user}: IDLE looks every {_pause(session)} seconds: {why}")
+        log.warn(f"IDLE looks every {_pause(session)} seconds: {why}")
         return None
 
 

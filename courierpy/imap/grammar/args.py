@@ -2,7 +2,7 @@
 
 Each method takes one word and leaves what follows; blanks are taken by ``sp``.
 Lenient where Courier is and no meaning is lost: several blanks, none before a
-parenthesis.  Everything else raises Bad.  RFC 9051 9.
+parenthesis.  Everything else raises Bad, a mailbox name that cannot be one No.  RFC 9051 9.
 """
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from courierpy.imap.grammar.framer import Frame, Literal
 from courierpy.imap.grammar.numset import NumSet
 from courierpy.model import utf7
 from courierpy.model.flags import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN
-from courierpy.model.replies import Bad
+from courierpy.model.replies import Bad, No
 
 ERROR = "Error in IMAP command received by server."
 _TAG = re.compile(rb"[^\x00-\x20\x7f-\xff(){%*\"\\+]+")
@@ -26,8 +26,21 @@ _ESCAPE = re.compile(rb"\\(.)")
 _NUMSET = re.compile(rb"[\d:*,]+")
 _NUMBER = re.compile(rb"\d{1,20}")
 _BLANKS = re.compile(rb"[ \t]+")
+MAX_TAG = 200                  # octets of a tag that comes back with a refusal of what cannot be read
 FLAGS = {b"\\SEEN": SEEN, b"\\ANSWERED": ANSWERED, b"\\FLAGGED": FLAGGED, b"\\DELETED": DELETED,
          b"\\DRAFT": DRAFT}
+
+
+def tag_of(text: bytes) -> bytes:
+    """The tag with which a command begins that cannot be read any further; ``*`` without one.
+
+    ``text``: its beginning.  A word that goes on to the end of it is a tag only if it is short:
+    else it may be a part of one.
+    """
+    match = _TAG.match(text.lstrip(b" \t"))
+    if match is None or match.end() > MAX_TAG:
+        return b"*"
+    return match[0]
 
 
 class Args:
@@ -174,7 +187,10 @@ class Args:
         return self._match(_ASTRING)
 
     def mailbox(self) -> str:
-        """A mailbox name as Unicode; ``inbox`` in any case is INBOX."""
+        """A mailbox name as Unicode; ``inbox`` in any case is INBOX.
+
+        Raises No for one that is no modified UTF-7; the word is taken all the same.
+        """
         return self._name(self.astring())
 
     def list_mailbox(self) -> str:
@@ -194,12 +210,13 @@ class Args:
     @staticmethod
     def _plain(data: bytes) -> str:
         """Not valid modified UTF-7: raw UTF-8 is what many clients mean by it."""
-        if data.isascii():
-            raise Bad("Invalid mailbox name.")
-        try:
-            return data.decode()
-        except UnicodeDecodeError:
-            raise Bad("Invalid mailbox name.") from None
+        if not data.isascii():
+            try:
+                return data.decode()
+            except UnicodeDecodeError:
+                pass
+        # no error of syntax: the name is an astring, there is just no such mailbox
+        raise No("Invalid mailbox name.", b"CANNOT")
 
     # -- numbers, dates
 

@@ -11,6 +11,7 @@ import re
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Protocol
 
     class Sink(Protocol):
@@ -79,8 +80,11 @@ class TooLong:
 class Framer:
     """Feed bytes, take events; None means that more bytes are needed."""
 
-    def __init__(self, line_limit: int = LINE_LIMIT) -> None:
+    def __init__(self, line_limit: int = LINE_LIMIT, limits: Mapping[bytes, int] | None = None) -> None:
+        """``line_limit``: octets of a command's text without its literals; ``limits``: command name in
+        upper case -> the same for this one."""
         self.line_limit = line_limit
+        self._limits = limits or {}
         self._buffer = bytearray()
         self._scanned = 0                     # no LF before this position
         self._lines: list[bytes] = []
@@ -194,9 +198,12 @@ class Framer:
         if self._skip_line:
             self._drop_unfinished()
             return None
-        if self._length + len(self._buffer) <= self.line_limit:
+        length = self._length + len(self._buffer)
+        if length <= self.line_limit:
             return None
         text = self._text(bytes(self._buffer[:1000]))
+        if length <= self._limit(text):
+            return None
         self._drop_unfinished()
         self._reset()
         self._skip_line = True
@@ -218,7 +225,8 @@ class Framer:
 
     def _part(self, line: bytes) -> Frame | LiteralAhead | TooLong:
         self._length += len(line)
-        if self._length > self.line_limit or len(self._literals) >= MAX_LITERALS:
+        if (self._length > self.line_limit and self._length > self._limit(self._text(line[:1000]))
+                or len(self._literals) >= MAX_LITERALS):
             text = self._text(line)
             self._reset()
             self._skip_line = True
@@ -235,6 +243,11 @@ class Framer:
         self._ahead = LiteralAhead(text, int(match[2]), not match[3], bool(match[1]),
                                    Frame(list(self._lines), list(self._literals)))
         return self._ahead
+
+    def _limit(self, text: bytes) -> int:
+        """Of the command that begins with ``text``."""
+        words = text[:1000].split(None, 2) if self._limits else ()
+        return self._limits.get(words[1].upper(), self.line_limit) if len(words) > 1 else self.line_limit
 
     def _text(self, last: bytes) -> bytes:
         parts = [line + b"{%d}" % literal.size

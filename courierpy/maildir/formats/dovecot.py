@@ -408,7 +408,7 @@ class Dotlock:
         folder = os.path.dirname(self.path)
         mine = os.path.join(folder, "tmp", tmp_name(host_name(None), "dotlock"))
         try:
-            fd = os.open(mine, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+            fd = os.open(mine, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
             try:
                 os.write(fd, _owner())
             finally:

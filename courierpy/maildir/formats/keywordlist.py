@@ -204,7 +204,7 @@ class Keywords:
         scratch = os.path.join(self.path, "..", "tmp", tmp_name(self.host))
         data = b"".join(word + b"\n" for word in sorted(words))
         try:
-            fd = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+            fd = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
             try:
                 write_all(fd, data)
                 if self.sync:

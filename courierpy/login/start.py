@@ -1,0 +1,103 @@
+"""From a checked password to the next program: may the account be served, and what the program gets.
+
+An account is looked at before the client hears anything: as its user, but with the way back to
+root open.  One that cannot be served is refused like a wrong password, so that nobody learns
+that the password was right; the reason is in the log.
+"""
+from __future__ import annotations
+
+import errno
+import os
+
+from courierpy.auth import Account, TemporaryFailure, Unservable
+from courierpy.login import tries
+from courierpy.system import desk, proc
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+# what is wrong with the account itself; anything else that the system says may pass
+LASTING = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG)
+
+
+def maildir_of(account: Account, arguments: list[str], environ: MutableMapping[str, str]) -> str:
+    """The account's own, else the argument of the program, else MAILDIRPATH; "" without any."""
+    return account.maildir or (arguments[0] if arguments else environ.get("MAILDIRPATH", ""))
+
+
+def look(account: Account, maildir: str, skeleton: str, owned: bool) -> None:
+    """Could a session of this account begin?  A missing home is made from ``skeleton``, unless that is "".
+
+    ``maildir``: must be there too; "" if that is the program's own affair.  ``owned``: and must be
+    the account's.  Raises Unservable or TemporaryFailure.
+    """
+    try:
+        if account.uid:
+            _make_home(account, skeleton)
+        with proc.Borrowed(account.uid, account.gid, account.username or None):
+            _enter(account.home, "home")
+            if maildir:
+                place = os.path.join(account.home, maildir)
+                found = _enter(place, "Maildir")
+                if owned and (found.st_uid, found.st_gid) != (account.uid, account.gid):
+                    raise Unservable(f"{place} belongs to uid {found.st_uid}, gid {found.st_gid}, not to "
+                                     f"uid {account.uid}, gid {account.gid}")
+    except proc.ProcError as error:
+        raise Unservable(str(error)) from None
+    except ValueError as error:                    # a NUL in a path
+        raise Unservable(f"{account.home!r}: {error}") from None
+
+
+def _enter(path: str, what: str) -> os.stat_result:
+    try:
+        return os.stat(os.path.join(path, "."))
+    except OSError as error:
+        why = f"{what}: chdir({path}): {error.strerror}"
+        if error.errno in LASTING:
+            raise Unservable(why) from None
+        raise TemporaryFailure(why) from None
+
+
+def _make_home(account: Account, skeleton: str) -> None:
+    """A home directory that is not there is a copy of the skeleton, owned by the account."""
+    if not skeleton or os.path.exists(account.home) or not os.path.isdir(skeleton):
+        return
+    import shutil
+    try:
+        shutil.copytree(skeleton, account.home, symlinks=True)
+        for top, directories, files in os.walk(account.home):
+            for name in (".", *directories, *files):
+                os.lchown(os.path.join(top, name), account.uid, account.gid)
+    except OSError as error:                       # shutil.Error is one
+        raise TemporaryFailure(f"{account.home}: cannot be made from {skeleton}: "
+                               f"{error.strerror or error}") from None
+
+
+def enter(account: Account) -> None:
+    """Become the account, in its home, for good.  Raises TemporaryFailure: it was looked at before."""
+    try:
+        proc.become(account.uid, account.gid, account.username or None)
+        os.chdir(account.home)
+    except proc.ProcError as error:
+        raise TemporaryFailure(str(error)) from None
+    except OSError as error:
+        raise TemporaryFailure(f"chdir({account.home}): {error.strerror}") from None
+
+
+def hand_over(account: Account, maildir: str, environ: MutableMapping[str, str]) -> None:
+    """The variables that the next program is promised; what only the login needs goes."""
+    environ["AUTHENTICATED"] = environ["AUTHADDR"] = account.address
+    environ["OPTIONS"] = environ["AUTHOPTIONS"] = account.options
+    environ["AUTHFULLNAME"] = account.name
+    environ["HOME"] = account.home
+    environ.pop("MAILDIR", None)
+    desk.leave(environ)
+    table = tries.inherited(environ)
+    if table >= 0:
+        os.close(table)                # not a session's business
+    environ.pop(tries.VARIABLE, None)
+    if account.quota:
+        environ["MAILDIRQUOTA"] = account.quota
+    if maildir:
+        environ["MAILDIR"] = maildir
