@@ -1,6 +1,7 @@
 # make serve: a demo server on 127.0.0.1:1143      make check: style, types, quick tests
 # make test:  everything, real clients included    make index: rewrite the command table
 # make install PREFIX=/usr/local: the programs, in a venv of their own
+# make test-pythons: the quick tests on every Python from 3.11 on that the machine has
 # make bench: every row beside Courier and Dovecot     make bench-growth: how cost grows with a folder
 # make bench-idle: how long a push takes
 PYTHON ?= python3
@@ -9,7 +10,7 @@ BIN = .venv/bin
 PREFIX ?= /usr/local
 PROGRAMS = couriertcpd imaplogin imapd rimapd maildirmake courierpy
 
-.PHONY: install develop serve check test index bench bench-growth bench-idle clean
+.PHONY: install develop serve check test test-pythons index bench bench-growth bench-idle clean
 
 # the package alone, for make serve
 .venv/package: setup.cfg pyproject.toml
@@ -51,6 +52,9 @@ check: develop
 test: check
 	sh tests/install_clients
 	$(BIN)/python -m pytest -m 'server or clients or peers'
+
+test-pythons: develop
+	$(BIN)/python -m tools.pythons
 
 index: develop
 	$(BIN)/python -m tools.build_index
