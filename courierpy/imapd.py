@@ -13,6 +13,7 @@ import time
 from courierpy.imap import capability
 from courierpy.imap.grammar.framer import Frame
 from courierpy.imap.session import Session
+from courierpy.maildir.errors import StoreError
 from courierpy.model.replies import Bye
 from courierpy.system import about, log, proc
 from courierpy.system.conn import Conn, Gone, TimedOut
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 MAX_CLOCK_SKEW = 30.0          # seconds between this host and the file server
 WRONG_WORDS = 2                # exit status
+OTHERS = "Your mailbox cannot be opened; the log of your mail administrator has the reason."
 USAGE = """
 Usage: imapd [MAILDIR]
        rimapd [MAILDIR]
@@ -231,7 +233,7 @@ class _Imapd:
         """The reason for the client.  Who named the path, in a shell or over ssh, reads it; who came
         over the network reads of no path, and that the mend is not his."""
         if self.tag:
-            return "Your mailbox cannot be opened; the log of your mail administrator has the reason."
+            return OTHERS
         if isinstance(error, FileNotFoundError):
             return f'There is no Maildir at {path}: name another, or make it: courierpy maildirmake {path}'
         if isinstance(error, NotADirectoryError):
@@ -270,7 +272,19 @@ class _Imapd:
 
     def _open_store(self) -> None:
         from courierpy.maildir.store import Folders
-        self.folders = Folders.of(self.settings, self.environ.get("HOSTNAME"))
+        try:
+            self.folders = Folders.of(self.settings, self.environ.get("HOSTNAME"))
+            whole = self.folders.layout.is_there()
+        except StoreError as error:
+            log.err(f"{self.user}: {error}")
+            whole = False
+        if not whole:
+            here = os.getcwd()
+            log.err(f"{self.user}: {here}: no Maildir: it has no cur, new and tmp, nor mailboxes that "
+                    'IMAP_LAYOUT knows ("courierpy maildirmake" makes one)')
+            raise Bye(OTHERS if self.tag else
+                      f"{here} is no Maildir: name another, or make it: courierpy maildirmake {here}",
+                      b"ALERT", 1)
 
     def _session(self) -> Session:
         assert self.folders is not None
@@ -308,12 +322,13 @@ class _Imapd:
             except ValueError as error:
                 log.err(f"IMAP_EMPTYTRASH: {error}")
 
-    @staticmethod
-    def _clock() -> None:
+    def _clock(self) -> None:
         """A file server whose clock is elsewhere would break every age rule."""
-        path = f"tmp/courier-imap.clockskew.chk.{os.getpid()}"
+        assert self.folders is not None
+        tmp = os.path.join(self.folders.layout.inbox, "tmp")
+        path = os.path.join(tmp, f"courier-imap.clockskew.chk.{os.getpid()}")
         try:
-            if os.major(os.stat("tmp").st_dev):
+            if os.major(os.stat(tmp).st_dev):
                 return             # a disk of our own, which has our clock
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666))
             skew = os.stat(path).st_mtime - time.time()

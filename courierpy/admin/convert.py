@@ -15,11 +15,11 @@ from contextlib import nullcontext
 from courierpy.admin import complain, explain
 from courierpy.admin.owner import inside
 from courierpy.maildir import names
-from courierpy.maildir.errors import StoreError, trouble
+from courierpy.maildir.errors import NameInvalid, StoreError, trouble
 from courierpy.maildir.files import remove, replace, sync_directory
 from courierpy.maildir.formats import dovecot, uiddb
 from courierpy.maildir.formats.dovecot import Dotlock, Uidlist
-from courierpy.maildir.formats.keywordlist import DIRECTORY, Keywords
+from courierpy.maildir.layout import CHOICES, Nested
 from courierpy.maildir.locks import FolderLock
 from courierpy.maildir.store import SUBSCRIBED, Folders
 
@@ -44,13 +44,15 @@ def main(words: list[str]) -> int:
     parser.add_argument("--utf8", action="store_true",
                         help='Dovecot\'s mail_location says ":UTF-8": names of folders stay as they are')
     parser.add_argument("--dry-run", action="store_true", help="say what would be done")
+    parser.add_argument("--layout", choices=CHOICES, default="auto",
+                        help="where mailboxes lie, as IMAP_LAYOUT says it")
     parser.add_argument("maildirs", nargs="+", metavar="MAILDIR")
     options = parser.parse_args(words)
     failed = False
     for maildir in options.maildirs:
         try:
-            with inside(maildir):
-                conversion = Conversion(options.replace, options.utf8, options.dry_run)
+            with inside(maildir, options.layout):
+                conversion = Conversion(options.replace, options.utf8, options.dry_run, options.layout)
                 if options.source:
                     conversion.from_dovecot()
                 else:
@@ -65,12 +67,14 @@ def main(words: list[str]) -> int:
 class Conversion:
     """Of the Maildir in the working directory.  ``failed``: something was left undone."""
 
-    def __init__(self, overrule: bool, utf8: bool, dry: bool) -> None:
+    def __init__(self, overrule: bool, utf8: bool, dry: bool, choice: str) -> None:
         self.overrule = overrule
-        self.utf8 = utf8
         self.dry = dry
         self.failed = False
-        self.tree = Folders(".")
+        self.tree = Folders(".", choice=choice)
+        self.layout = self.tree.layout
+        # where mailboxes lie in each other both have the same names
+        self.utf8 = utf8 or isinstance(self.layout, Nested)
 
     def _say(self, name: str, text: str) -> None:
         coding = sys.stdout.encoding or "ascii"
@@ -85,7 +89,7 @@ class Conversion:
         """Each folder; trouble with one does not keep the others from it."""
         for name in self.tree.names():
             try:
-                convert(name, os.fsdecode(names.directory(name)))
+                convert(name, self.layout.path(name))
             except StoreError as error:
                 self._fail(name, str(error))
 
@@ -95,8 +99,10 @@ class Conversion:
     def _dotlocked(self, path: str) -> AbstractContextManager[object]:
         return nullcontext() if self.dry else Dotlock(path)
 
-    def _write(self, path: str, data: bytes, folder: str) -> None:
-        replace(path, data, os.path.join(folder, "tmp"), self.tree.host, "convert", sync=True)
+    def _write(self, path: str, data: bytes, folder: str = "") -> None:
+        """``folder``: the one that the file belongs to, without one the whole Maildir."""
+        tmp = os.path.join(folder, "tmp") if folder else self.layout.scratch
+        replace(path, data, tmp, self.tree.host, "convert", sync=True)
 
     def _rename_folder(self, entry: bytes, convert: Callable[[bytes], bytes]) -> None:
         new = b"." + convert(entry[1:])
@@ -118,7 +124,7 @@ class Conversion:
     # -- from Dovecot
 
     def from_dovecot(self) -> None:
-        for entry in sorted(os.listdir(b".")):
+        for entry in [] if self.utf8 else sorted(os.listdir(b".")):
             if names.is_folder_entry(entry) and os.path.isdir(os.path.join(entry, b"cur")):
                 self._rename_folder(entry, dovecot.courier_name)
         self._each(self._take_over)
@@ -147,7 +153,7 @@ class Conversion:
                 words = {**words, **self._keywords(path, only_ours)}
                 uidlist = uidlist.with_more(ours)
             if not self.dry:
-                Keywords(path, self.tree.host).replace(words)
+                self.tree.keywords_of(path).replace(words)
                 # a value that any folder had is never given to another one
                 self.tree.remember(max(taken.uidvalidity, dovecot.last_uidvalidity(".")))
                 self._write(there, uidlist.courier_text(), path)
@@ -156,25 +162,26 @@ class Conversion:
 
     def _keywords(self, path: str, bases: Iterable[bytes]) -> dict[bytes, frozenset[bytes]]:
         """Courier's keywords of those of these messages that have some; nothing is merged."""
-        if not os.path.isdir(os.path.join(path, DIRECTORY)):
+        keywords = self.tree.keywords_of(path)
+        if not os.path.isdir(keywords.path):
             return {}
-        current = Keywords(path, self.tree.host).current()
+        current = keywords.current()
         return {base: words for base in bases if (words := current(base))}
 
     def _take_subscriptions(self) -> None:
-        with self._locked("."):
+        with self._locked(self.layout.inbox):
             before = self.tree.subscriptions() if os.path.exists(SUBSCRIBED) else None
             # names of folders that are renamed now, though their list was taken before
             after = [_renamed(name) for name in before] if before is not None else None
             if before is None or self.overrule:
-                after = dovecot.subscriptions(".")
+                after = self.tree.subscribed_by_dovecot()
                 if after is not None and before is not None:
                     after += [name for name in before if name != "INBOX" and not name.startswith("INBOX.")]
             if after is None or after == before:
                 return
             if not self.dry:
                 data = b"".join(name.encode("utf-8", "surrogateescape") + b"\n" for name in after)
-                self._write(SUBSCRIBED, data, ".")
+                self._write(SUBSCRIBED, data)
                 sync_directory(".")
             self._say("subscriptions", f"{len(after)} taken over")
 
@@ -191,7 +198,8 @@ class Conversion:
                 self._say(name, "has no numbers of Courier's: left as it is")
             elif not self._hand_folder(name, path, truth):
                 return
-        self._rename_folder(names.directory(name), dovecot.dovecot_name)
+        if not self.utf8:
+            self._rename_folder(names.directory(name), dovecot.dovecot_name)
 
     def _hand_folder(self, name: str, path: str, truth: Uidlist) -> bool:
         there = os.path.join(path, dovecot.UIDLIST)
@@ -242,18 +250,30 @@ class Conversion:
         self._say(name, text)
         return True
 
+    def _levels(self, name: str) -> list[bytes]:
+        """The levels of a mailbox as Dovecot has them; none for what is not in the Maildir."""
+        if isinstance(self.layout, Nested):
+            try:
+                return self.layout.levels(name)
+            except NameInvalid:
+                return []
+        if name == "INBOX":
+            return [b"INBOX"]
+        if not name.startswith("INBOX."):
+            return []
+        plain = name[6:].encode("utf-8", "surrogateescape")
+        return (plain if self.utf8 else dovecot.dovecot_name(plain)).split(b".")
+
     def _hand_subscriptions(self) -> None:
         if not os.path.exists(SUBSCRIBED):
             return
-        with self._locked("."), self._dotlocked(dovecot.SUBSCRIPTIONS):
+        with self._locked(self.layout.inbox), self._dotlocked(dovecot.SUBSCRIPTIONS):
             ours = self.tree.subscriptions()
             rows, outside = [], []
             for name in ours:
-                if name == "INBOX":
-                    rows.append(b"INBOX")
-                elif name.startswith("INBOX."):
-                    plain = name[6:].encode("utf-8", "surrogateescape")
-                    rows.append(plain if self.utf8 else dovecot.dovecot_name(plain))
+                levels = self._levels(name)
+                if levels:
+                    rows.append(levels)
                 else:
                     outside.append(name)
             try:
@@ -262,7 +282,8 @@ class Conversion:
             except FileNotFoundError:
                 before = None
             if not self.dry:
-                self._write(dovecot.SUBSCRIPTIONS, dovecot.subscriptions_text(rows, before), ".")
+                self._write(dovecot.SUBSCRIPTIONS, dovecot.subscriptions_text(
+                    rows, before, b"/" if isinstance(self.layout, Nested) else b"."))
                 sync_directory(".")
             self._say("subscriptions", f"{len(rows)} written")
             if outside:

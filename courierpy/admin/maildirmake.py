@@ -90,7 +90,8 @@ def make_folder(maildir: str, folder: str) -> int:
         return 1
     with inside(maildir):
         try:
-            Folders(".").create(f"INBOX.{folder}")
+            tree = Folders(".")
+            tree.create(tree.layout.prefix + folder)
         except FolderExists:
             complain(f"{maildir}: there is a folder {folder} already")
             return 1

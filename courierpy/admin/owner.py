@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager
 
+from courierpy.maildir import layout
 from courierpy.maildir.errors import FolderMissing
 
 TYPE_CHECKING = False
@@ -13,14 +14,16 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def inside(maildir: str) -> Iterator[None]:
+def inside(maildir: str, choice: str = "auto") -> Iterator[None]:
     """In the Maildir as working directory, with its owner's rights.
 
-    Raises OSError where that cannot be, FolderMissing for a directory that is no Maildir.
+    ``choice``: of its layout.  Raises OSError where that cannot be, FolderMissing for a directory that is
+    no Maildir.
     """
     with working_in(maildir):
-        if not os.path.isdir("cur"):
-            raise FolderMissing(f'{maildir}: no Maildir: it has no cur/  ("courierpy maildirmake" makes one)')
+        if not layout.find(".", choice).is_there():
+            raise FolderMissing(f"{maildir}: no Maildir, it has no cur, new and tmp "
+                                '("courierpy maildirmake" makes one)')
         yield
 
 

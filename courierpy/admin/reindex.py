@@ -64,7 +64,7 @@ def main(words: list[str]) -> int:
     try:
         for maildir in options.maildirs:
             try:
-                with inside(maildir):
+                with inside(maildir, settings.text("IMAP_LAYOUT").lower()):
                     work = Reindex(settings, kinds)
                     if options.drop:
                         work.drop()

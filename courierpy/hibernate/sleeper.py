@@ -17,7 +17,6 @@ from courierpy.hibernate import protocol
 from courierpy.imap import updates
 from courierpy.imap.session import Selected
 from courierpy.maildir.errors import StoreError
-from courierpy.maildir.formats.keywordlist import DIRECTORY
 from courierpy.maildir.mailbox import Folder
 from courierpy.model.messages import NO_MESSAGES, Messages, Snapshot
 from courierpy.model.uidset import NO_UIDS, UidSet
@@ -315,12 +314,11 @@ class Sleeper:
         kinds, fds = b"", [self.session.conn.infd, channel.fileno()]
         try:
             if selected is not None:
-                path = selected.folder.path
-                for kind, name in ((protocol.ROOT, ""), (protocol.NEW, "new"), (protocol.CUR, "cur"),
-                                   (protocol.KEYWORDS, DIRECTORY)):
+                folder = selected.folder
+                for kind, path in ((protocol.ROOT, folder.path), (protocol.NEW, folder.new),
+                                   (protocol.CUR, folder.cur), (protocol.KEYWORDS, folder.keyword_directory)):
                     try:
-                        fds.append(os.open(os.path.join(path, name),
-                                           os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+                        fds.append(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
                     except FileNotFoundError:
                         if kind != protocol.KEYWORDS:
                             raise

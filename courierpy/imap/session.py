@@ -137,6 +137,11 @@ class Session:
         return self.selected
 
     @property
+    def separator(self) -> str:
+        """What stands between the levels of a mailbox name."""
+        return self.folders.layout.separator
+
+    @property
     def utf8(self) -> bool:
         return b"UTF8=ACCEPT" in self.enabled
 
@@ -261,7 +266,7 @@ class Session:
     def _command(self, frame: Frame) -> bool:
         """Do one command and answer it.  True: it was LOGOUT."""
         try:
-            args = Args(frame, utf8=self.utf8)
+            args = Args(frame, self.utf8, self.separator)
         except Bad as error:
             self._release(frame)
             self._count_error(tag_of(frame.lines[0]), error)

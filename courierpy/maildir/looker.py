@@ -90,7 +90,7 @@ class Scanner(Numbering):
     def watch(self) -> Watch:
         """What hears of changes from now on, until close().  Raises watch.Refused."""
         if self._watch is None:
-            self._watch = Watch(self.path)
+            self._watch = Watch(self.path, self.keyword_directory)
             # what came before it began was not heard
             self._heard.everything = self._stamps is None or self._stamps != self._stamp()
         return self._watch

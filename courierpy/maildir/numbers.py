@@ -14,10 +14,9 @@ from courierpy.maildir.contents import Held
 from courierpy.maildir.errors import Denied, QuotaExceeded
 from courierpy.maildir.files import replace, sync_directory
 from courierpy.maildir.formats import dovecot, uiddb
-from courierpy.maildir.formats.keywordlist import Keywords
 from courierpy.maildir.formats.uiddb import UidDb
 from courierpy.maildir.index import statuscache
-from courierpy.maildir.index.columns import Index, Stamps, place
+from courierpy.maildir.index.columns import Stamps
 from courierpy.maildir.index.statuscache import Status
 from courierpy.maildir.locks import FolderLock
 from courierpy.maildir.watch import Heard
@@ -41,21 +40,26 @@ class Numbering:
         self.cur = os.path.join(path, "cur")
         self.inside = os.fsencode(self.cur) + b"/"         # what stands before a file name in it
         self.new = os.path.join(path, "new")
-        self.index = Index(path, tree.host, place(path, tree.index_at))
+        self.index = tree.index(path)
         self.held: Held | None = None
         self._lock = FolderLock(path, tree.host, tree.locks)
-        self._keywords = Keywords(path, tree.host, tree.fsync == "always")
+        self._keywords = tree.keywords_of(path)
         self._disk: uiddb.Key | None = None     # the uiddb that ``held`` was made of
         self._unwritten = False                 # it holds messages that are gone
         self._owed = False                      # and we are the one who removed them
         self._heard = Heard()                   # what happened in cur/ and ``held`` does not say yet
+
+    @property
+    def keyword_directory(self) -> str:
+        """The path of the directory with the keywords."""
+        return self._keywords.path
 
     def locked(self) -> FolderLock:
         return self._lock
 
     def _stamp(self, sure: bool = True) -> Stamps | None:
         """Identities of the directories and the uiddb; None when one is too young to trust."""
-        return statuscache.stamp(self.path, self.tree.keywords, sure)
+        return statuscache.stamp(self.path, self.tree.keyword_directory, sure)
 
     def _list_cur(self) -> list[bytes]:
         return directory.files(self.cur)

@@ -32,7 +32,7 @@ def empty(tree: Folders, spec: str) -> None:
         match = _PART.fullmatch(part)
         if match is None:
             raise ValueError(f"folder:days is expected, not {part}")
-        name = "INBOX." + (match[1] if match[1] is not None else tree.trash)
+        name = tree.layout.prefix + (match[1] if match[1] is not None else tree.trash)
         wanted.append((name, time.time() - max(1, int(match[2])) * DAY))
     for name, limit in wanted:
         try:

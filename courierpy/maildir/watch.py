@@ -10,7 +10,6 @@ import errno
 import os
 import select
 
-from courierpy.maildir.formats.keywordlist import DIRECTORY
 from courierpy.maildir.formats.uiddb import NAME
 from courierpy.system.inotify import (
     IN_CLOSE_WRITE,
@@ -92,10 +91,13 @@ def drop() -> None:
 
 
 class Watch:
-    """``path``: the folder.  ``fd`` is readable when there is something to hear.  One at a time."""
+    """``path``: the folder; ``keywords``: the directory with its keywords, in it or in its cur/.
+    ``fd`` is readable when there is something to hear.  One at a time."""
 
-    def __init__(self, path: str) -> None:
-        self._keywords_path = os.path.join(path, DIRECTORY)
+    def __init__(self, path: str, keywords: str) -> None:
+        self._keywords_path = keywords
+        self._keywords_name = os.fsencode(os.path.basename(keywords))
+        self._in_cur = os.path.dirname(keywords) == os.path.join(path, "cur")
         try:
             self._inotify = _instance()
         except NotInstalled as error:
@@ -126,6 +128,10 @@ class Watch:
         for number, mask, name in self._inotify.events():
             if mask & IN_Q_OVERFLOW:
                 heard.everything = True
+            elif name == self._keywords_name and number == (self._cur if self._in_cur else self._root):
+                if mask & IN_CREATE:
+                    heard.keywords = True
+                    self._hear_keywords()
             elif number == self._cur and name:
                 heard.in_cur(mask, name)
             elif number == self._new and name:
@@ -133,11 +139,7 @@ class Watch:
             elif number == self._keywords:
                 heard.keywords = True
             elif number == self._root and name:
-                if name == DIRECTORY.encode() and mask & IN_CREATE:
-                    heard.keywords = True
-                    self._hear_keywords()
-                elif name == NAME.encode():
-                    heard.numbers = True
+                heard.numbers = heard.numbers or name == NAME.encode()
             elif number in (self._root, self._new, self._cur):
                 heard.everything = True        # a directory is gone
 

@@ -65,6 +65,7 @@ TABLE: tuple[Setting, ...] = (
     Setting("IMAP_USELOCKS", "text", "1", "dot-locks; only another first character than 1 switches off"),
     Setting("IMAP_SHAREDINDEXFILE", "text", "", "index of shared folders", built=False),
     Setting("IMAP_SHAREDMUNGENAMES", "flag", "0", "quoting of shared names", built=False),
+    Setting("IMAP_LAYOUT", "text", "auto", "where mailboxes lie: auto, maildir++, fs, legacy, flat"),
     Setting("IMAP_FSYNC", "text", "optimized", "what is on disk before an OK: optimized, always, never"),
     Setting("IMAP_INDEXDIR", "text", "", "directory for the indexes; empty: in each folder"),
     Setting("IMAP_ENHANCEDIDLE", "flag", "1", "changes told at once while idle"),

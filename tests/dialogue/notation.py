@@ -216,7 +216,8 @@ class Player:
         return re.sub(r"\$(\w+)", lambda m: self.bound.get(m[1], m[0]), text)
 
     def outside(self, text: str) -> None:
-        """deliver NAME [FILE]: a message into new/;  remove GLOB;  rename GLOB SUFFIX."""
+        """deliver NAME [FILE]: a message into new/;  remove GLOB;  flags GLOB LETTERS;  maildir PATH: an
+        empty one."""
         self.talk.append(f"= {text}")
         verb, *rest = text.split()
         if verb == "deliver":
@@ -231,6 +232,9 @@ class Player:
         elif verb == "flags":
             for file in self.maildir.glob(rest[0]):
                 file.rename(file.with_name(file.name.partition(":")[0] + ":2," + rest[1]))
+        elif verb == "maildir":
+            for part in ("cur", "new", "tmp"):
+                (self.maildir / rest[0] / part).mkdir(parents=True)
         else:
             raise ValueError(f"unknown act: {verb}")
 

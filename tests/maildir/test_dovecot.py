@@ -150,10 +150,11 @@ def test_subscriptions(tmp_path: Path) -> None:
 
 
 def test_subscriptions_keep_their_version() -> None:
-    names = [b"INBOX", b"a.b"]
-    assert dovecot.subscriptions_text(names, None) == b"V\t2\n\nINBOX\na\tb\n"
-    assert dovecot.subscriptions_text(names, b"V\t2\n\nold\n") == b"V\t2\n\nINBOX\na\tb\n"
-    assert dovecot.subscriptions_text(names, b"old\n") == b"INBOX\na.b\n"
+    rows = [[b"INBOX"], [b"a", b"b"]]
+    assert dovecot.subscriptions_text(rows, None, b".") == b"V\t2\n\nINBOX\na\tb\n"
+    assert dovecot.subscriptions_text(rows, b"V\t2\n\nold\n", b".") == b"V\t2\n\nINBOX\na\tb\n"
+    assert dovecot.subscriptions_text(rows, b"old\n", b".") == b"INBOX\na.b\n"
+    assert dovecot.subscriptions_text(rows, b"old\n", b"/") == b"INBOX\na/b\n"
 
 
 @pytest.mark.parametrize(("theirs", "ours"), [

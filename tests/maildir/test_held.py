@@ -40,7 +40,7 @@ class Model:
             (folder / part).mkdir()
         self.cur = os.fsencode(folder / "cur")
         self.elsewhere = os.fsencode(folder / "elsewhere")
-        self.watch = Watch(str(folder))
+        self.watch = Watch(str(folder), str(folder / "courierimapkeywords"))
         self.heard = Heard()
         self.own: dict[bytes, tuple[bytes, bool]] = {}
         self.held = Held(UidDb(1, 1), bytearray(), {})

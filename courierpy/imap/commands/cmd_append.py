@@ -96,7 +96,7 @@ class _Call:
 def spool(session: Session, ahead: LiteralAhead) -> Draft | None:
     """Where the announced literal goes; None keeps it in memory (it is not the
     message but, say, the mailbox name).  Raises as APPEND itself would."""
-    args = Args(ahead.frame, utf8=session.utf8)
+    args = Args(ahead.frame, session.utf8, session.separator)
     waits = None
     try:
         call = _Call(args, session.utf8)

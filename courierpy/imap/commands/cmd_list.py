@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 
 CAPABILITIES = (b"CHILDREN",)
+NAMED = 5                          # Maildirs that are not shown
 
 
 @command(b"LIST", b"LSUB", when=ANY)
@@ -43,9 +44,10 @@ def list_mailboxes(session: Session, args: Args) -> str:
     if not pattern and word == b"LIST":
         root = "#shared." if reference.startswith("#shared.") else ""
         if not root:
-            session.write(lines.data(b"LIST", b"(\\Noselect)", b'"."', b'""'))
+            session.write(lines.data(b"LIST", b"(\\Noselect)", b'"%s"' % session.separator.encode(), b'""'))
         return "LIST completed"
-    matches = _wanted(reference, pattern)
+    separator = session.separator
+    matches = _wanted(reference, pattern, separator)
     folders = session.folders
     if word == b"LSUB":
         names = folders.subscriptions()
@@ -55,16 +57,18 @@ def list_mailboxes(session: Session, args: Args) -> str:
         real = set(names)
     if word == b"LSUB":
         # RFC 3501 6.3.9: a level above is told for what the pattern does not reach
-        parents = missing_parents([name for name in names if not matches(name)], real)
+        parents = missing_parents([name for name in names if not matches(name)], real, separator)
     else:
-        parents = missing_parents(names, real)
+        parents = missing_parents(names, real, separator)
     line = _lines(session, word, returns)
-    with_children = parents_of(names)
+    with_children = parents_of(names, separator)
     told = [line(name, name in with_children, True) for name in names
             if matches(name) and all(listed(name) for listed in options)]
     told += [line(name, True, False) for name in parents
              if matches(name) and all(listed(name) for listed in options)]
     session.write(b"".join(told))
+    if word == b"LIST":
+        _tell_of_others(session)
     return f"{word.decode()} completed"
 
 
@@ -76,32 +80,44 @@ def _maybe(take: Callable[[], str]) -> str | None:
         return None
 
 
-def _wanted(reference: str, pattern: str) -> Callable[[str], bool]:
+def _tell_of_others(session: Session) -> None:
+    """What lies beside the mailboxes and is none of them, once: who looks for it learns why."""
+    found = session.folders.passed_over()
+    if found:
+        shown = ", ".join("".join(char if char.isprintable() else "?" for char in path)
+                          for path in found[:NAMED])
+        more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
+        session.write(lines.told(b"OK", f"Maildirs that are not shown, as they are none of the layout "
+                                 f"{session.folders.layout.name} (IMAP_LAYOUT): {shown}{more}", b"ALERT"))
+
+
+def _wanted(reference: str, pattern: str, separator: str) -> Callable[[str], bool]:
     """Reference and pattern joined, as Courier does, by the separator; ``*`` is all
     that begins with the reference, and so the mailbox of that name too."""
-    if not reference or reference.endswith("."):
-        return Pattern(reference + pattern).matches
-    inner = Pattern(reference + "." + pattern)
-    if inner.text[len(reference):] != ".*":
+    if not reference or reference.endswith(separator):
+        return Pattern(reference + pattern, separator).matches
+    inner = Pattern(reference + separator + pattern, separator)
+    if inner.text[len(reference):] != f"{separator}*":
         return inner.matches
-    own = inner.text.removesuffix(".*")
+    own = inner.text.removesuffix(f"{separator}*")
     return lambda name: name == own or inner.matches(name)
 
 
-def parents_of(names: Iterable[str]) -> set[str]:
+def parents_of(names: Iterable[str], separator: str) -> set[str]:
     """Every level above a mailbox of ``names``."""
     found: set[str] = set()
     for name in names:
-        parent = name.rpartition(".")[0]
+        parent = name.rpartition(separator)[0]
         while parent and parent not in found:
             found.add(parent)
-            parent = parent.rpartition(".")[0]
+            parent = parent.rpartition(separator)[0]
     return found
 
 
-def missing_parents(names: Iterable[str], real: Collection[str]) -> list[str]:
+def missing_parents(names: Iterable[str], real: Collection[str], separator: str) -> list[str]:
     """Levels that are no mailbox themselves, the deepest first."""
-    return sorted(parents_of(names).difference(real), key=lambda name: (-name.count("."), name))
+    found = parents_of(names, separator).difference(real)
+    return sorted(found, key=lambda name: (-name.count(separator), name))
 
 
 def _lines(session: Session, word: bytes,
@@ -110,6 +126,7 @@ def _lines(session: Session, word: bytes,
     obsolete = session.settings.flag("IMAP_OBSOLETE_CLIENT")
     check_all = session.settings.flag("IMAP_CHECK_ALL_FOLDERS")
     utf8 = session.utf8
+    separator = b'"%s"' % session.separator.encode()
 
     def line(name: str, children: bool, selectable: bool) -> bytes:
         flags = b""
@@ -123,5 +140,5 @@ def _lines(session: Session, word: bytes,
             flags += b"\\Noinferiors"
         for more in returns:
             flags += b" " + more(name)
-        return lines.data(word, b"(%s)" % flags.strip(), b'"."', out.mailbox(name, utf8))
+        return lines.data(word, b"(%s)" % flags.strip(), separator, out.mailbox(name, utf8))
     return line

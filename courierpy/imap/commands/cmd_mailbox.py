@@ -24,9 +24,6 @@ def _fit(session: Session, name: str) -> None:
         raise No("A mailbox name must not hold control characters.", b"CANNOT")
 
 
-def _trash(session: Session) -> str:
-    return "INBOX." + session.settings.text("IMAP_TRASHFOLDERNAME")
-
 
 @command(b"CREATE", when=ANY)
 def create(session: Session, args: Args) -> str:
@@ -38,7 +35,7 @@ def create(session: Session, args: Args) -> str:
         raise No("INBOX already exists!", b"ALREADYEXISTS")
     _fit(session, name)
     # a trailing separator only announces children (RFC 9051 6.3.4): nothing to make
-    if not name.endswith(".") or name == "INBOX.":
+    if not name.endswith(session.separator) or name == f"INBOX{session.separator}":
         session.folders.create(name)
         for prepare in filter(None, asked):
             prepare(name)
@@ -50,9 +47,9 @@ def delete(session: Session, args: Args) -> str:
     args.sp()
     name = args.mailbox()
     args.end()
-    if name in ("INBOX", _trash(session)):
+    if name in ("INBOX", session.folders.trash_mailbox):
         raise No("Cannot delete this folder.", b"CANNOT")
-    if name.endswith("."):
+    if name.endswith(session.separator):
         return "Folder directory delete punted."
     if session.selected is not None and session.selected.folder.name == name:
         raise No("Cannot delete currently-open folder.", b"INUSE")
@@ -67,16 +64,16 @@ def rename(session: Session, args: Args) -> str:
     args.sp()
     new = args.mailbox()
     args.end()
-    if _trash(session) in (old, new):
+    if session.folders.trash_mailbox in (old, new):
         raise No("Reserved folder name - cannot rename.", b"CANNOT")
     if new == "INBOX":
         raise No("INBOX already exists!", b"ALREADYEXISTS")
     _fit(session, new)
-    if new.startswith(old + ".") and old != "INBOX":
+    if new.startswith(old + session.separator) and old != "INBOX":
         raise No("RENAME failed: a mailbox cannot move below itself", b"CANNOT")
     if session.selected is not None and old != "INBOX":
         open_name = session.selected.folder.name
-        if open_name == old or open_name.startswith(old + "."):
+        if open_name == old or open_name.startswith(old + session.separator):
             raise No("Can't RENAME the currently-open folder", b"INUSE")
     session.folders.rename(old, new)
     return "Folder renamed."
@@ -88,7 +85,7 @@ def subscribe(session: Session, args: Args) -> str:
     name = args.mailbox()
     args.end()
     word = args.command.decode().lower()
-    if name.endswith("."):
+    if name.endswith(session.separator):
         return f"Folder directory {word} punted."      # Outlook Express sends these
     # RFC 9051 6.3.7: what does not exist may be subscribed to and stays so
     session.folders.subscribe(name, args.command == b"SUBSCRIBE")

@@ -1,4 +1,5 @@
-"""NAMESPACE.  RFC 2342.  Courier's namespaces: personal ``INBOX.``, the rest shared."""
+"""NAMESPACE.  RFC 2342.  Courier's namespaces: personal ``INBOX.``, the rest shared; where mailboxes lie
+in each other (IMAP_LAYOUT) the personal one has no prefix, and there is no other."""
 from __future__ import annotations
 
 from courierpy.imap.commands import ANY, command
@@ -14,7 +15,10 @@ if TYPE_CHECKING:
 @command(b"NAMESPACE", when=ANY)
 def namespace(session: Session, args: Args) -> str:
     args.end()
-    session.write(lines.data(b"NAMESPACE", b'(("INBOX." "."))', b"NIL", b'(("#shared." ".")("shared." "."))'))
+    layout = session.folders.layout
+    personal = f'(("{layout.prefix}" "{layout.separator}"))'.encode()
+    shared = b'(("#shared." ".")("shared." "."))' if layout.prefix else b"NIL"
+    session.write(lines.data(b"NAMESPACE", personal, b"NIL", shared))
     return "NAMESPACE completed."
 
 

@@ -44,16 +44,18 @@ def tag_of(text: bytes) -> bytes:
 
 
 class Args:
-    """``tag`` and ``command`` (upper-case, ``UID FETCH`` is one) are read at once."""
+    """``tag`` and ``command`` (upper-case, ``UID FETCH`` is one) are read at once.
+    ``separator``: between the levels of a mailbox name."""
 
-    __slots__ = ("_at", "_frame", "_index", "_text", "command", "tag", "utf8")
+    __slots__ = ("_at", "_frame", "_index", "_text", "command", "separator", "tag", "utf8")
 
-    def __init__(self, frame: Frame, utf8: bool = False) -> None:
+    def __init__(self, frame: Frame, utf8: bool = False, separator: str = ".") -> None:
         self._frame = frame
         self._index = 0
         self._text = frame.lines[0]
         self._at = 0
         self.utf8 = utf8
+        self.separator = separator
         self.tag = b"*"
         self.command = b""
         head = _HEAD.match(self._text)
@@ -203,7 +205,7 @@ class Args:
             name = data.decode() if self.utf8 else utf7.decode(data)
         except ValueError:
             name = self._plain(data)
-        if name[:5].upper() == "INBOX" and (len(name) == 5 or name[5] == "."):
+        if name[:5].upper() == "INBOX" and (len(name) == 5 or name[5] == self.separator):
             name = "INBOX" + name[5:]
         return name
 

@@ -10,13 +10,14 @@ import re
 
 class Pattern:
     """``text``: reference and pattern joined, as Unicode.  INBOX in any case
-    matches as a first level."""
+    matches as a first level.  ``separator``: between the levels of names."""
 
-    __slots__ = ("_accept", "_any", "_chars", "_stay", "text")
+    __slots__ = ("_accept", "_any", "_chars", "_separator", "_stay", "text")
 
     def __init__(self, text: str, separator: str = ".") -> None:
         if text[:5].upper() == "INBOX" and (len(text) == 5 or text[5] in separator + "*%"):
             text = "INBOX" + text[5:]
+        self._separator = separator
         self.text = text = re.sub(r"%+", "%", re.sub(r"[%*]*\*[%*]*", "*", text))
         # positions 0..n; a wildcard at position i may stay at i or step over freely
         self._chars: dict[str, int] = {}
@@ -36,12 +37,12 @@ class Pattern:
         """Step over wildcards that match nothing."""
         return state | (state & self._stay) << 1
 
-    def matches(self, name: str, separator: str = ".") -> bool:
+    def matches(self, name: str) -> bool:
         if self.text == "*":
             return True
         state = self._skip(1)
         for char in name:
-            stays = self._any if char == separator else self._stay
+            stays = self._any if char == self._separator else self._stay
             state = self._skip((state & stays) | (state & self._chars.get(char, 0)) << 1)
             if not state:
                 return False

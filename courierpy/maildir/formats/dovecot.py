@@ -36,7 +36,7 @@ from courierpy.system import log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from types import TracebackType
 
 UIDLIST = "dovecot-uidlist"
@@ -302,6 +302,16 @@ def subscriptions(root: str) -> list[str] | None:
     return list(found)
 
 
+def subscribed_levels(root: str) -> list[list[bytes]] | None:
+    """The levels of each folder that is subscribed to, as they are on disk, where a folder lies in
+    another (``LAYOUT=fs``); None when there is no list."""
+    data = _content(os.path.join(root, SUBSCRIPTIONS))
+    if data is None:
+        return None
+    separator = b"\t" if data.startswith(_VERSION_2) else b"/"
+    return [line.split(separator) for line in data.removeprefix(_VERSION_2).split(b"\n") if line]
+
+
 def _subscribed(root: str, name: bytes) -> str:
     if name.upper() == b"INBOX":
         return "INBOX"
@@ -310,11 +320,12 @@ def _subscribed(root: str, name: bytes) -> str:
     return folder_name(b"." + (name if is_directory(root, name) else courier_name(name)))
 
 
-def subscriptions_text(names: Iterable[bytes], before: bytes | None) -> bytes:
-    """The list, in the version of the one before; version 2 when there was none."""
+def subscriptions_text(rows: Iterable[Sequence[bytes]], before: bytes | None, separator: bytes) -> bytes:
+    """The list of the folders whose levels these are, in the version of the one before; version 2 when
+    there was none.  ``separator``: between the levels in version 1."""
     if before is None or before.startswith(_VERSION_2):
-        return _VERSION_2 + b"\n" + b"".join(name.replace(b".", b"\t") + b"\n" for name in names)
-    return b"".join(name + b"\n" for name in names)
+        return _VERSION_2 + b"\n" + b"".join(b"\t".join(levels) + b"\n" for levels in rows)
+    return b"".join(separator.join(levels) + b"\n" for levels in rows)
 
 
 def is_directory(root: str, name: bytes) -> bool:

@@ -28,12 +28,13 @@ _INVALID = re.compile(rb"[\x00-\x20(){%*\"\\\]\x7f-\xff]")
 
 
 class Keywords:
-    """The keywords of one folder.  ``path`` is the folder's directory; ``sync``: what is
-    written is on the disk before anybody is told."""
+    """The keywords of one folder.  ``folder`` is its directory; ``sync``: what is written is on
+    the disk before anybody is told; ``inside``: the name of their directory in the folder."""
 
-    def __init__(self, path: str, host: str, sync: bool = False) -> None:
-        self.path = os.path.join(path, DIRECTORY)
+    def __init__(self, folder: str, host: str, sync: bool = False, inside: str = DIRECTORY) -> None:
+        self.path = os.path.join(folder, inside)
         self._list = os.path.join(self.path, ":list")
+        self.tmp = os.path.join(folder, "tmp")
         self.sync = sync
         self.host = host
         self.unmerged = False              # the last reading saw updates and left them
@@ -186,8 +187,7 @@ class Keywords:
                 numbers = [order.setdefault(word, len(order)) for word in sorted(words)]
                 lines.append(name + b":" + b" ".join(b"%d" % n for n in numbers) + b"\n")
         data = b"".join(word + b"\n" for word in order) + b"\n" + b"".join(lines)
-        replace(self._list, data, os.path.join(self.path, "..", "tmp"),
-                self.host, "keywords", sync=self.sync)
+        replace(self._list, data, self.tmp, self.host, "keywords", sync=self.sync)
         self.settle()
 
     def write(self, name: bytes, words: frozenset[bytes]) -> None:
@@ -201,7 +201,7 @@ class Keywords:
             return Update(self, name, "", words, words)
         if not is_directory(self.path):
             self._make()
-        scratch = os.path.join(self.path, "..", "tmp", tmp_name(self.host))
+        scratch = os.path.join(self.tmp, tmp_name(self.host))
         data = b"".join(word + b"\n" for word in sorted(words))
         try:
             fd = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)

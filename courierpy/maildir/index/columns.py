@@ -103,12 +103,12 @@ class Columns:
 
 class Index:
     """``path``: the folder; ``elsewhere``: a directory for the files of this folder
-    instead of the one in it, as place() names it.  ``rules``: by which values are
-    computed now, for the cache."""
+    instead of the one in it, as place() names it; ``inside``: the name of that one.
+    ``rules``: by which values are computed now, for the cache."""
 
-    def __init__(self, path: str, host: str, elsewhere: str = "") -> None:
+    def __init__(self, path: str, host: str, elsewhere: str = "", inside: str = DIRECTORY) -> None:
         self.folder = path
-        self.path = elsewhere or os.path.join(path, DIRECTORY)
+        self.path = elsewhere or os.path.join(path, inside)
         self.host = host
         self.rules = bytes(20)
         self._elsewhere = bool(elsewhere)

@@ -13,7 +13,6 @@ from zlib import crc32
 from courierpy.maildir import directory
 from courierpy.maildir.errors import FolderMissing, trouble
 from courierpy.maildir.formats import uiddb
-from courierpy.maildir.formats.keywordlist import DIRECTORY
 from courierpy.maildir.index.columns import Stamps
 
 TYPE_CHECKING = False
@@ -40,9 +39,10 @@ class Status:
         self.unseen = unseen
 
 
-def stamp(path: str, keywords: bool, sure: bool = True) -> Stamps | None:
+def stamp(path: str, keywords: str, sure: bool = True) -> Stamps | None:
     """Identities of the directories and the uiddb of a folder; None when one is too young to
-    trust, if that is to be ``sure``.  FolderMissing without cur/ or new/."""
+    trust, if that is to be ``sure``.  ``keywords``: their directory below the folder's, "" where they
+    are off.  FolderMissing without cur/ or new/."""
     words = 0
     try:
         where = path + "/cur"
@@ -55,7 +55,7 @@ def stamp(path: str, keywords: bool, sure: bool = True) -> Stamps | None:
         raise trouble(where, error) from None
     if keywords:
         try:
-            words = os.stat(f"{path}/{DIRECTORY}").st_mtime_ns
+            words = os.stat(f"{path}/{keywords}").st_mtime_ns
         except (FileNotFoundError, NotADirectoryError):
             words = 0
         except OSError:
