@@ -29,6 +29,7 @@ from courierpy.system.proc import (
     become,
     confine,
     die_with,
+    elsewhere,
     fork,
     interpreter,
     is_ours,
@@ -135,6 +136,8 @@ class Listener:
         on_signal(self._on_signal)       # from here on a signal waits for the loop
         left = handover.load()
         path = self.options.text.get("pid")
+        if left is None:
+            self._check_modules()
         try:
             if left is None and not self._listen():
                 return 1
@@ -176,6 +179,7 @@ class Listener:
 
     def trial(self) -> int:
         """Would a start succeed?  The reason why not goes to the log; gives the exit status."""
+        self._check_modules()
         try:
             self._load(renewed=False)
             if not self._rehearse():
@@ -184,6 +188,20 @@ class Listener:
             log.err(f"{error}; {STAYS}")
             return REFUSED
         return 0
+
+    def _check_modules(self) -> None:
+        """UsageError for a module that can let nobody in.  What is loaded to see is not loaded here."""
+        if self.logs_in:
+            words = [word for word in self.arguments if word.startswith("auth") and "/" not in word]
+            modules = words or from_environ(self.environ).text("AUTHMODULES").split()
+
+            def look() -> bytes:
+                from courierpy.auth import sound
+                return "\n".join(sound.wrong(modules, self.environ)).encode()
+
+            found = elsewhere(look)()
+            if found:
+                raise UsageError(found.decode().replace("\n", "; "))
 
     def _rehearse(self) -> bool:
         """False: the program starts, but its sessions do not work; the log says how."""

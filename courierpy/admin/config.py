@@ -4,7 +4,8 @@ from __future__ import annotations
 import argparse
 
 from courierpy.admin import default_files, read_settings
-from courierpy.system.settings import TABLE, check
+from courierpy.auth import sound
+from courierpy.system.settings import TABLE, Settings, check
 
 
 def main(words: list[str]) -> int:
@@ -16,6 +17,8 @@ def main(words: list[str]) -> int:
         value = values.get(setting.name, setting.default)
         print(f'{setting.name}="{value}"' + ("" if setting.name in values else "    # default"))
     odd = check(values)
-    for line in odd:
+    modules = Settings(values).text("AUTHMODULES").split()
+    wrong = sound.wrong(modules, values)
+    for line in (*odd, *wrong, *sound.odd(modules, values)):
         print(f"# {line}")
-    return 1 if any("expected" in line for line in odd) else 0
+    return 1 if wrong or any("expected" in line for line in odd) else 0

@@ -11,18 +11,21 @@ from courierpy.auth import Account, Request, TemporaryFailure
 from courierpy.auth.protocol import parse_reply, render_request, whole
 
 DEFAULT = "/run/courier/authdaemon/socket"
-TIMEOUT = 30.0
+TIMEOUT = 30.0                 # seconds that authdaemond has
+OWN_TIMEOUT = 120.0            # our own helper has a deadline for each module
 
 
 def lookup(request: Request) -> Account:
     path = request.environ.get("COURIERPY_AUTHSOCKET") or request.environ.get("AUTHDAEMON_SOCKET") or DEFAULT
     data = render_request(request)
-    peer = request.environ.get("TCPREMOTEIP", "")
+    own = "COURIERPY_AUTHSOCKET" in request.environ
+    told = "".join(f"{name}={request.environ[name]}\n" for name in ("TCPREMOTEIP", "TCPREMOTEPORT")[:1 + own]
+                   if request.environ.get(name))
     try:
         with socket.socket(socket.AF_UNIX) as client:
-            client.settimeout(TIMEOUT)
+            client.settimeout(OWN_TIMEOUT if own else TIMEOUT)
             client.connect(path)
-            client.sendall((f"TCPREMOTEIP={peer}\n".encode() if peer else b"") + data)
+            client.sendall(told.encode() + data)
             reply = b""
             while not whole(reply):
                 piece = client.recv(65536)

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import os
 import subprocess
+from functools import partial
+from signal import SIGKILL
 
 from courierpy.auth import Account, Rejected, Request, TemporaryFailure
 from courierpy.auth.protocol import parse_reply, render_request, whole
+from courierpy.system.proc import die_with
 
 DEFAULT = "/etc/courier/authProg"
 
@@ -20,7 +23,8 @@ def lookup(request: Request) -> Account:
         raise Rejected                      # the module is off
     data = render_request(request)
     try:
-        with subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as child:
+        with subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0,
+                              preexec_fn=partial(die_with, os.getpid(), SIGKILL)) as child:  # noqa: PLW1509
             assert child.stdin is not None and child.stdout is not None
             child.stdin.write(data)
             reply = b""

@@ -1,69 +1,289 @@
-"""What the listener's password helpers do: they check passwords, and live long.
+"""The password helper: a process that takes requests, and workers that ask the modules.
 
-They speak authdaemond's protocol on a private socket, so that a real
-authdaemond can stand in their place, and keep hash libraries and slow hashes
-out of the processes of connections.
+It speaks authdaemond's protocol on the listener's private socket, so that a real authdaemond can
+stand in its place, and keeps hash libraries and slow hashes out of the processes of connections.
+
+Each module has a queue, and workers of its own that are started when requests wait: one that hangs
+holds up nobody who is answered before it.  A request that a module has not answered in its time
+(AUTH_TIMEOUT) is a temporary failure, and its worker is killed.  A worker answers one request at
+a time, on a socketpair that keeps messages apart: the account, FAIL or TEMPORARY.
 """
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
+import time
+from functools import partial
 
-from courierpy.auth import Rejected, TemporaryFailure, check
-from courierpy.auth.protocol import parse_request, render_account
-from courierpy.system import log
+from courierpy.auth import Rejected, Request, TemporaryFailure, Unservable, check
+from courierpy.auth.protocol import MAX_REPLY, parse_request, render_account
+from courierpy.system import log, proc
+from courierpy.system.settings import Settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-READ_TIMEOUT = 10.0
+READ_TIMEOUT = 10.0            # seconds for a request to come
+IDLE = 60.0                    # seconds without work after which a worker ends, but for the last one
+FAIL, TEMPORARY = b"FAIL\n", b"TEMPORARY\n"
 
 
 def serve(listener: socket.socket, modules: Sequence[str], environ: Mapping[str, str]) -> None:
-    """Answer requests, one at a time, until SIGTERM; a request that was begun is answered."""
-    ending = busy = False
+    """Answers requests until SIGTERM; those that were begun are answered.  Does not return."""
+    Helper(listener, modules, environ).run()
 
-    def end(number: int, frame: object) -> None:
-        nonlocal ending
-        ending = True
-        if not busy:
+
+class Job:
+    """A request.  ``at``: which module it is at; ``until``: on the monotonic clock."""
+
+    __slots__ = ("at", "client", "data", "request", "until", "worker")
+
+    def __init__(self, client: socket.socket) -> None:
+        self.client = client
+        self.data = b""
+        self.request: Request | None = None
+        self.at = 0
+        self.until = time.monotonic() + READ_TIMEOUT
+        self.worker: Worker | None = None
+
+
+class Worker:
+    """``job``: None while it has nothing to do, since ``since``."""
+
+    __slots__ = ("end", "job", "module", "pid", "since")
+
+    def __init__(self, module: str, pid: int, end: socket.socket) -> None:
+        self.module = module
+        self.pid = pid
+        self.end = end
+        self.job: Job | None = None
+        self.since = time.monotonic()
+
+
+class Helper:
+    """The queues.  ``jobs``: whatever is not answered yet."""
+
+    def __init__(self, listener: socket.socket, modules: Sequence[str], environ: Mapping[str, str]) -> None:
+        self.modules = modules
+        self.environ = environ
+        settings = Settings(environ)
+        self.seconds = {name: max(1, settings.of_word("AUTH_TIMEOUT", name)) for name in modules}
+        self.most = {name: max(1, settings.of_word("AUTH_WORKERS", name)) for name in modules}
+        self.jobs: set[Job] = set()
+        self.waiting: dict[str, list[Job]] = {name: [] for name in modules}
+        self.workers: dict[str, list[Worker]] = {name: [] for name in modules}
+        self.ending = False
+        self._listener = listener
+        self._heard: dict[int, Callable[[], None]] = {}
+        self._poll = select.poll()
+        self._gone: set[int] = set()           # pids of workers that end
+
+    def run(self) -> None:
+        log.be("courierpy-auth")
+        signal.signal(signal.SIGTERM, self._told)
+        self._listener.setblocking(False)
+        self._hear(self._listener, self._accept)
+        while not self.ending or self.jobs:
+            now = time.monotonic()
+            left = min((job.until - now for job in self.jobs), default=1.0)
+            for fd, _ in self._poll.poll(max(0, int(min(left, 1.0) * 1000) + 1)):
+                heard = self._heard.get(fd)
+                if heard is not None:
+                    heard()
+            self._see_to_time()
+        os._exit(0)
+
+    def _told(self, number: int, frame: object) -> None:
+        self.ending = True
+        if not self.jobs:
             os._exit(0)
 
-    signal.signal(signal.SIGTERM, end)
-    while not ending:
-        client, _ = listener.accept()
-        busy = True
-        with client:
-            client.settimeout(READ_TIMEOUT)
-            try:
-                answer(client, modules, environ)
-            except OSError as error:
-                log.err(f"password helper: {error.strerror or error}")
-        busy = False
-    os._exit(0)
+    def _hear(self, end: socket.socket, heard: Callable[[], None]) -> None:
+        self._heard[end.fileno()] = heard
+        self._poll.register(end.fileno(), select.POLLIN)
 
+    def _close(self, end: socket.socket) -> None:
+        if self._heard.pop(end.fileno(), None) is not None:
+            self._poll.unregister(end.fileno())
+        end.close()
 
-def answer(client: socket.socket, modules: Sequence[str], environ: Mapping[str, str]) -> None:
-    """One request.  A temporary failure is a connection closed without a word."""
-    data = b""
-    while True:
-        piece = client.recv(65536)
-        data += piece
+    # -- requests
+
+    def _accept(self) -> None:
         try:
-            request = parse_request(data, dict(environ))
-        except (ValueError, UnicodeDecodeError):
+            client, _ = self._listener.accept()
+        except OSError:                        # another helper was quicker
             return
-        if request is not None:
-            break
-        if not piece:
+        client.setblocking(False)
+        job = Job(client)
+        self.jobs.add(job)
+        self._hear(client, partial(self._read, job))
+
+    def _read(self, job: Job) -> None:
+        try:
+            piece = job.client.recv(65536)
+            job.data += piece
+            job.request = parse_request(job.data, dict(self.environ))
+        except (OSError, ValueError):          # UnicodeDecodeError is one
+            return self._done(job, None)
+        if job.request is None:
+            if not piece:
+                self._done(job, None)
+            return None
+        self._heard.pop(job.client.fileno())
+        self._poll.unregister(job.client.fileno())
+        return self._ask(job)
+
+    def _ask(self, job: Job) -> None:
+        """Queue for the next module; none is left: nobody knows it."""
+        if job.at == len(self.modules):
+            return self._done(job, FAIL)
+        module = self.modules[job.at]
+        job.until = time.monotonic() + self.seconds[module]
+        self.waiting[module].append(job)
+        return self._work_off(module)
+
+    def _done(self, job: Job, reply: bytes | None) -> None:
+        """``reply``: None for a temporary failure, which is an end without a word."""
+        self.jobs.discard(job)
+        if reply is not None:
+            try:
+                job.client.send(reply)         # smaller than any socket's buffer
+            except OSError:
+                pass                           # the login was given up
+        self._close(job.client)
+
+    # -- workers
+
+    def _work_off(self, module: str) -> None:
+        """Give what waits to workers, as long as there are any or may be more."""
+        queue, workers = self.waiting[module], self.workers[module]
+        while queue:
+            worker = next((each for each in workers if each.job is None), None)
+            if worker is None:
+                if len(workers) >= self.most[module]:
+                    return
+                worker = self._start(module)
+                if worker is None:
+                    return                     # in time, or never
+            job = queue.pop(0)
+            worker.job, job.worker = job, worker
+            try:
+                worker.end.send(job.data)
+            except OSError:
+                self._lost(worker)
+
+    def _start(self, module: str) -> Worker | None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            pid = proc.fork(partial(_work, theirs, module, self.environ), signal.SIGKILL)
+        except OSError as error:
+            log.crit(f"no worker for {module} can be started: fork: {error.strerror}")
+            ours.close()
+            return None
+        finally:
+            theirs.close()
+        ours.setblocking(False)
+        worker = Worker(module, pid, ours)
+        self.workers[module].append(worker)
+        self._hear(ours, partial(self._answered, worker))
+        return worker
+
+    def _answered(self, worker: Worker) -> None:
+        try:
+            reply = worker.end.recv(MAX_REPLY)
+        except BlockingIOError:
             return
+        except OSError:
+            reply = b""
+        if not reply:
+            self._lost(worker)
+            return
+        job, worker.job, worker.since = worker.job, None, time.monotonic()
+        if job is not None:
+            job.worker = None
+            if reply == FAIL:
+                job.at += 1
+                self._ask(job)
+            else:
+                self._done(job, None if reply == TEMPORARY else reply)
+        self._work_off(worker.module)
+
+    def _lost(self, worker: Worker) -> None:
+        """It is killed, or has ended; what it was at fails for now."""
+        try:
+            os.killpg(worker.pid, signal.SIGKILL)
+        except OSError:
+            pass
+        self.workers[worker.module].remove(worker)
+        self._gone.add(worker.pid)
+        self._close(worker.end)
+        if worker.job is not None:
+            log.err(f"authentication error: {worker.module}: a worker ended, {_who(worker.job.request)}")
+            self._done(worker.job, None)
+            worker.job = None
+
+    def _see_to_time(self) -> None:
+        now = time.monotonic()
+        for job in [job for job in self.jobs if job.until <= now]:
+            if job.request is None:
+                self._done(job, None)
+                continue
+            module = self.modules[job.at]
+            log.err(f"authentication error: {module}: no answer in {self.seconds[module]} seconds, "
+                    + _who(job.request))
+            worker, job.worker = job.worker, None
+            self._done(job, None)
+            if worker is None:
+                self.waiting[module].remove(job)
+            else:
+                worker.job = None
+                self._lost(worker)
+            self._work_off(module)
+        for workers in self.workers.values():
+            idle = [worker for worker in workers if worker.job is None and now - worker.since > IDLE]
+            for worker in idle[:len(workers) - 1]:
+                self._lost(worker)
+        for pid in list(self._gone):
+            try:
+                if os.waitpid(pid, os.WNOHANG)[0]:
+                    self._gone.discard(pid)
+            except ChildProcessError:
+                self._gone.discard(pid)
+
+
+def _who(request: Request | None) -> str:
+    if request is None:
+        return ""
+    return log.who(request.environ.get("TCPREMOTEIP", ""), request.environ.get("TCPREMOTEPORT", ""),
+                   request.user or None)
+
+
+def _work(end: socket.socket, module: str, environ: Mapping[str, str]) -> int:
+    """A worker: until the helper has no use for it."""
+    os.setpgid(0, 0)                   # what the module starts ends with it
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    proc.keep_open((end.fileno(),))
+    while data := end.recv(2 * MAX_REPLY):
+        request = parse_request(data, dict(environ))
+        if request is None:
+            return 1
+        end.send(answer(module, request))
+    return 0
+
+
+def answer(module: str, request: Request) -> bytes:
+    """What a module says to one request: the account, FAIL or TEMPORARY, the reason in the log."""
     try:
-        reply = render_account(check(modules, request))
+        return render_account(check([module], request))
+    except Unservable as error:
+        log.err(f"the account cannot be served: {error}, {_who(request)}")
     except Rejected:
-        reply = b"FAIL\n"
+        pass
     except TemporaryFailure as error:
-        log.err(f"authentication error: {error}")
-        return
-    client.sendall(reply)
+        log.err(f"authentication error: {error}, {_who(request)}")
+        return TEMPORARY
+    return FAIL

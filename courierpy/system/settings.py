@@ -94,6 +94,8 @@ TABLE: tuple[Setting, ...] = (
     Setting("IMAPDSTART", "yes", "YES", "start the plain listener"),
     Setting("MAILDIRPATH", "text", "Maildir", "the Maildir below the home directory"),
     Setting("USERDB", "text", "/etc/courier/userdb", "account file of authuserdb"),
+    Setting("AUTH_TIMEOUT", "text", "15", "seconds that a module has to answer"),
+    Setting("AUTH_WORKERS", "text", "10", "processes at most that ask a module at the same time"),
     Setting("AUTHMODULES", "text", "authuserdb authpwd", "modules that check passwords, in order"),
     Setting("IMAP_TLS", "flag", "0", "set by the listener: the connection is encrypted"),
     Setting("IMAP_STARTTLS", "yes", "NO", "set by the listener: STARTTLS can be offered"),
@@ -141,6 +143,17 @@ class Settings:
         """As atoi(): the digits at the beginning, else 0."""
         match = re.match(r"\s*(-?\d+)", self.text(name))
         return int(match[1]) if match else 0
+
+    def of_word(self, name: str, word: str) -> int:
+        """A number that may differ by word: ``15 authpam=30``."""
+        found = 0
+        for part in self.text(name).split():
+            own, equals, value = part.rpartition("=")
+            if value.isdecimal() and len(value) < 10 and (own == word or not equals and not found):
+                found = int(value)
+                if equals:
+                    return found
+        return found
 
     def flag(self, name: str) -> bool:
         return self.number(name) != 0

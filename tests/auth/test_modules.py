@@ -2,8 +2,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import subprocess
+import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,8 +27,10 @@ from courierpy.auth import (
     helper,
     passwords,
     protocol,
+    sound,
 )
 from tests.auth.test_passwords import _state
+from tests.conftest import plain_environ
 
 RECORD = ("bob@example.com\tuid=65534|gid=65533|home=/home/bob|mail=/home/bob/Maildir|quota=100000S"
           "|gecos=Bob B|imappw={SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=|systempw={MD5}nothing"
@@ -211,24 +218,98 @@ def test_default_domain() -> None:
     assert auth.with_domain("joe%x", {"DEFDOMAIN": "@example.com", "DOMAINSEP": "%@"}) == "joe%x"
 
 
-def answer(userdb: Path, data: bytes) -> bytes:
+@contextmanager
+def helping(folder: Path, modules: list[str], **environ: str) -> Iterator[str]:
+    """The socket of a helper that runs in a process of its own."""
+    path = str(folder / "socket")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                helper.serve(listener, modules, environ)
+            finally:
+                os._exit(1)
+    try:
+        yield path
+    finally:
+        os.kill(pid, signal.SIGTERM)
+        assert os.waitpid(pid, 0)[1] == 0
+        os.unlink(path)
+
+
+def says(path: str, data: bytes) -> bytes:
     """What the helper says to these bytes."""
-    ours, theirs = socket.socketpair()
-
-    def serve() -> None:
-        with theirs:
-            helper.answer(theirs, ["authuserdb"], {"USERDB": str(userdb)})
-
-    thread = threading.Thread(target=serve)
-    thread.start()
-    with ours:
+    with socket.socket(socket.AF_UNIX) as ours:
+        ours.settimeout(60)
+        ours.connect(path)
         ours.sendall(data)
         ours.shutdown(socket.SHUT_WR)
         reply = b""
         while piece := ours.recv(65536):
             reply += piece
-    thread.join()
     return reply
+
+
+def answer(userdb: Path, data: bytes) -> bytes:
+    with helping(userdb.parent, ["authuserdb"], USERDB=str(userdb)) as path:
+        return says(path, data)
+
+
+HUNG = """#!/bin/sh
+read line
+case $line in *slow*) exec sleep 1000 ;; esac
+read a; read b; read user; read password
+[ "$user" = slow ] && exec sleep 1000
+[ "$user" = quick ] && printf 'UID=5\\nGID=6\\nHOME=/h\\nADDRESS=quick\\n.\\n' || echo FAIL
+"""
+
+
+def login_request(user: str, password: str = "secret") -> bytes:
+    return protocol.render_request(Request("login", "imap", {}, user=user, password=password))
+
+
+def test_a_module_that_hangs_holds_up_only_itself(userdb: Path, tmp_path: Path) -> None:
+    """Requests that never answer; who is known before, and who asks while there are workers, is served."""
+    program = tmp_path / "authProg"
+    program.write_text(HUNG)
+    program.chmod(0o755)
+    hung: list[bytes] = []
+    with helping(tmp_path, ["authuserdb", "authpipe"], USERDB=str(userdb), AUTHPIPE=str(program),
+                 AUTH_TIMEOUT="30 authpipe=4", AUTH_WORKERS="10 authpipe=3") as path:
+        def hang() -> None:
+            hung.append(says(path, login_request("slow")))
+
+        slow = [threading.Thread(target=hang) for _ in range(2)]
+        for thread in slow:
+            thread.start()
+        assert b"ADDRESS=joe\n" in says(path, login_request("joe"))
+        assert b"ADDRESS=quick\n" in says(path, login_request("quick"))        # a third worker
+        assert says(path, login_request("nobody")) == b"FAIL\n"
+        more = [threading.Thread(target=hang) for _ in range(9)]
+        for thread in more:
+            thread.start()
+        assert b"ADDRESS=joe\n" in says(path, login_request("joe"))
+        for thread in (*slow, *more):
+            thread.join(60)
+        assert hung == [b""] * 11                  # a temporary failure, in time
+        assert b"ADDRESS=quick\n" in says(path, login_request("quick"))
+    left = [line for line in subprocess.run(["ps", "axo", "args"], capture_output=True, text=True,
+                                            check=True).stdout.splitlines() if str(program) in line]
+    assert left == []
+
+
+def test_a_worker_that_dies_fails_its_request_only(userdb: Path, tmp_path: Path) -> None:
+    with helping(tmp_path, ["authcustom"], AUTHCUSTOM=f"{__name__}:dies") as path:
+        assert says(path, login_request("die")) == b""
+        assert says(path, login_request("amy")) == b"FAIL\n"
+
+
+def dies(request: Request) -> Account:
+    if request.user == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    raise Rejected
 
 
 def test_protocol(userdb: Path) -> None:
@@ -260,3 +341,37 @@ def test_no_daemon(tmp_path: Path) -> None:
     with pytest.raises(TemporaryFailure, match="No such file"):
         check(["authdaemon"], Request("login", "imap", {"AUTHDAEMON_SOCKET": str(tmp_path / "none")},
                                       user="joe", password="x"))
+
+
+@pytest.mark.parametrize(("module", "environ", "why"), [
+    ("authuserdbx", {}, "no such auth module: authuserdbx"), ("authcustom", {}, "must be module:function"),
+    ("authcustom", {"AUTHCUSTOM": "no_such_module:x"}, "no_such_module"),
+    ("authcustom", {"AUTHCUSTOM": "os:no_such"}, "no such function")])
+def test_a_module_that_lets_nobody_in_is_told(module: str, environ: dict[str, str], why: str) -> None:
+    found = sound.wrong(["authpwd", module], environ)
+    assert len(found) == 1
+    assert why in found[0]
+
+
+def test_a_missing_library_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pam", None)
+    assert "python-pam is not installed" in sound.wrong(["authpam"], {})[0]
+    assert sound.wrong(["authuserdb", "authpipe", "authdaemon"], {}) == []
+    assert len(sound.odd(["authuserdb", "authpipe"], {"USERDB": "/none", "AUTHPIPE": "/none"})) == 2
+
+
+def test_it_is_said_before_listening(tmp_path: Path) -> None:
+    settings = tmp_path / "imapd"
+    settings.write_text("ADDRESS=127.0.0.1\nPORT=1\nAUTHMODULES=\"authuserdb authfoo\"\n")
+    for words in (["serve"], ["config"]):
+        done = subprocess.run([sys.executable, "-c", "from courierpy.admin import run; run()", *words,
+                               "-C", str(settings)], capture_output=True, text=True, check=False, timeout=60,
+                              env=plain_environ())
+        assert done.returncode == 1
+        assert "no such auth module: authfoo" in done.stdout + done.stderr
+        assert "cannot listen" not in done.stderr
+    words = ["-address=127.0.0.1", "-exec", "1", "imaplogin", "authbar", "imapd"]
+    done = subprocess.run([sys.executable, "-c", "from courierpy.tcpd import run; run()", *words],
+                          capture_output=True, text=True, check=False, timeout=60, env=plain_environ())
+    assert done.returncode == 1
+    assert "no such auth module: authbar" in done.stderr

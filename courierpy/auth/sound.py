@@ -1,0 +1,62 @@
+"""Can the modules do their work?  Asked before the listener listens, and by ``courierpy config``.
+
+What is missing is found by loading it, so the listener asks in a process beside itself.
+"""
+from __future__ import annotations
+
+import importlib
+import os
+
+from courierpy.auth import NAMES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+# module -> (what it imports when it is asked, the distribution that has it)
+LIBRARIES = {"authpam": ("pam", "python-pam"), "authuserdb": ("passlib.hash", "passlib"),
+             "authpwd": ("passlib.hash", "passlib"), "authshadow": ("passlib.hash", "passlib")}
+
+
+def wrong(modules: Iterable[str], environ: Mapping[str, str]) -> list[str]:
+    """A line for each module that can let nobody in: unknown, a library or a function is missing."""
+    found = []
+    for name in modules:
+        if name not in NAMES:
+            found.append(f"no such auth module: {name}; there are {' '.join(NAMES)}")
+        elif name == "authcustom":
+            found += _custom(environ.get("AUTHCUSTOM", ""))
+        elif name in LIBRARIES:
+            library, distribution = LIBRARIES[name]
+            try:
+                importlib.import_module(library)
+            except ImportError as error:
+                found.append(f"{name}: {distribution} is not installed ({error})")
+    return found
+
+
+def _custom(name: str) -> list[str]:
+    module, colon, function = name.partition(":")
+    if not colon:
+        return ["authcustom: AUTHCUSTOM must be module:function"]
+    try:
+        if callable(getattr(importlib.import_module(module), function, None)):
+            return []
+    except Exception as error:         # the administrator's code
+        return [f"authcustom: AUTHCUSTOM {name}: {type(error).__name__}: {error}"]
+    return [f"authcustom: AUTHCUSTOM {name}: there is no such function"]
+
+
+def odd(modules: Iterable[str], environ: Mapping[str, str]) -> list[str]:
+    """A line for each module that lets nobody in as long as something outside is as it is."""
+    found = []
+    for name in modules:
+        if name == "authuserdb":
+            path = environ.get("USERDB") or "/etc/courier/userdb"
+            if not os.path.exists(path):
+                found.append(f"authuserdb: {path} is not there: it knows nobody")
+        elif name == "authpipe":
+            path = environ.get("AUTHPIPE") or "/etc/courier/authProg"
+            if not os.access(path, os.X_OK):
+                found.append(f"authpipe: {path} is not executable: the module is off")
+    return found
