@@ -8,11 +8,13 @@ class FlowedDecoder:
 
     def __init__(self, delsp: bool) -> None:
         self._delsp = delsp
+        self._whole = True             # no piece was before
         self._held = ""                # of a line that is not whole yet
         self._goes_on = -1             # how deep the line before is quoted, if it goes on
 
     def decode(self, text: str, final: bool = False) -> str:
-        if final and not self._delsp and not self._held and self._goes_on < 0 and ">" not in text:
+        whole, self._whole = final and self._whole, False
+        if whole and not self._delsp and ">" not in text:
             return text                # joining would change no more than white space
         *lines, self._held = (self._held + text).split("\n")
         found = [self._line(line) for line in lines]

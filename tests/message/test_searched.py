@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from courierpy.message import transfer
@@ -135,6 +135,7 @@ def test_what_does_not_flow(lines: str, text: str) -> None:
 @settings(max_examples=300)
 @given(st.lists(st.sampled_from(["a", " ", "\n", " \n", "\r\n", ">", "> ", "-- \n", "x y"]),
                 max_size=15).map("".join), CUTS, st.booleans())
+@example("x\na", [2], False)
 def test_lines_in_pieces(text: str, cuts: list[int], delsp: bool) -> None:
     ours, found, at = FlowedDecoder(delsp), "", 0
     for cut in sorted(cuts):
