@@ -7,6 +7,7 @@ tagged line, and the only one that turns the store's errors into response codes.
 from __future__ import annotations
 
 import os
+from time import monotonic
 
 from courierpy.imap import capability, commands, updates
 from courierpy.imap.commands import LEAVES_FOLDER, READS, SELECTED, USES_SEQ, WRITES, Done
@@ -215,20 +216,21 @@ class Session:
     def _next_frame(self) -> Frame | None:
         """The next whole command; None at the end of input."""
         sinks: list[object] = []
-        timeout = READ_TIMEOUT
+        end = monotonic() + READ_TIMEOUT           # of the whole line, however it comes
+        literal = False
         while True:
             event = self.framer.next()
             if isinstance(event, Frame):
                 return event
             if isinstance(event, LiteralAhead):
                 self._literal(event, sinks)
-                timeout = LITERAL_TIMEOUT
+                literal = True
                 continue
             if isinstance(event, TooLong):
                 self._drop(sinks)
                 self._count_error(tag_of(event.text), Bad("Command line too long."))
                 continue
-            data = self.read(timeout)
+            data = self.read(LITERAL_TIMEOUT if literal else max(0.0, end - monotonic()))
             if not data:
                 self._drop(sinks)
                 return None

@@ -169,7 +169,7 @@ def test_a_session_has_no_way_to_the_helpers() -> None:
         before = server.children()
         client = server.greeted()
         (login,) = set(server.children()) - set(before)
-        assert len(_doors(login)) == 1
+        assert len(_doors(login)) == 2         # and to the counts of refused logins
         client.sendall(b"a LOGIN demo demo\r\n")
         assert b"a OK" in until(client, b"a OK")
         assert _doors(login) == []

@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -129,3 +130,19 @@ def test_a_line_that_is_too_long_has_its_tag(maildir: Path) -> None:
     out, _ = process.communicate(b"a SELECT %s\r\nb NOOP\r\n%s\r\nc LOGOUT\r\n" % (long, long), timeout=20)
     assert out.splitlines()[1:4] == [b"a BAD Command line too long.", b"b OK NOOP completed",
                                      b"* BAD Command line too long."]
+
+
+def test_a_command_that_comes_by_and_by_has_an_end(maildir: Path) -> None:
+    code = "import courierpy.imap.session as s; s.READ_TIMEOUT = 1.0\nfrom courierpy.imapd import run; run()"
+    with subprocess.Popen([sys.executable, "-c", code, str(maildir)], stdin=subprocess.PIPE, bufsize=0,
+                          stdout=subprocess.PIPE, env=plain_environ(AUTHENTICATED="demo")) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            for _ in range(200):
+                process.stdin.write(b"a")
+                time.sleep(0.1)
+        except BrokenPipeError:
+            pass
+        assert process.stdout.read().endswith(b"* BYE Disconnected for inactivity.\r\n")
+        assert process.wait(20) == 0

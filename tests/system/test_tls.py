@@ -1,0 +1,27 @@
+"""Who a client's certificate says it is."""
+from __future__ import annotations
+
+from courierpy.system import tls
+from courierpy.system.settings import Settings
+
+
+def names(*fields: tuple[str, str]) -> dict[str, str]:
+    return tls.subject({"subject": tuple((field,) for field in fields)})
+
+
+def test_the_subject() -> None:
+    assert names(("commonName", "joe"), ("emailAddress", "joe@example.com")) == {
+        "TLS_SUBJECT_COMMONNAME": "joe", "TLS_SUBJECT_CN": "joe",
+        "TLS_SUBJECT_EMAILADDRESS": "joe@example.com"}
+    assert tls.subject({}) == {}
+
+
+def test_a_field_that_is_there_twice_is_nobody() -> None:
+    found = names(("commonName", "joe"), ("organizationName", "x"), ("commonName", "amy"))
+    assert found == {"TLS_SUBJECT_ORGANIZATIONNAME": "x", "TLS_SUBJECT_O": "x"}
+    assert tls.subject({"subject": ((("commonName", "joe"), ("commonName", "joe")),)}) == {}
+    assert Settings({**found, "TLS_EXTERNAL": "CN"}).external_identity() == ""
+
+
+def test_a_value_that_no_variable_can_hold_is_nobody() -> None:
+    assert names(("commonName", "joe\0amy")) == {}
