@@ -42,6 +42,7 @@ LARGE = 1 << 16                    # octets of a directory that is not read twic
 FEW = 32                           # messages of a folder that is read as fast as its index is
 STAYS = 8                          # looks at a large folder after which a session seems to stay in it
 HEARKEN = 0.1                      # seconds that a session waits to hear what the one with the lock does,
+PATIENCE = 2.0                     # seconds that a session that leaves waits to write what went
 A_WHILE = 0.02                     # so long before it tries the lock again
 
 
@@ -56,7 +57,6 @@ class Scanner(Numbering):
         super().__init__(tree, name, path)
         self.readers = Readers(path, tree.host)
         self.read_only = False
-        self.departed: dict[int, bytes] = {}    # file names of what went since told()
         self.words: dict[int, frozenset[bytes]] = {}
         self.unread: StoreError | None = None   # why they may be others
         self._keywords_at = 0                   # their stamp when they were read; -1: read them again
@@ -76,6 +76,7 @@ class Scanner(Numbering):
     def close(self, wait: bool = False) -> None:
         """The session leaves the folder.  ``wait``: nobody waits for us, so the moment may
         pass that is needed to save what is known."""
+        self._strike_out(PATIENCE)
         if self.held is not None:
             self._save(wait)
         self.readers.leave()
@@ -255,6 +256,8 @@ class Scanner(Numbering):
         if recent is None:
             return False
         self._make_snapshot(recent)
+        if locked and not self._unwritten:
+            self._owed = False         # another session wrote it down
         if indexed:
             self._unsaved = False      # the index said all of it
         self._heard = Heard()
@@ -352,8 +355,8 @@ class Scanner(Numbering):
                 or found.uidnext < mine.uidnext or not found.text.startswith(mine.text):
             return False
         names = [found.name(row) for row in range(len(mine), len(found))]
-        if any(name not in unknown for name in names):
-            return False
+        if any(name not in unknown for name in names) or names and found.uids[len(mine)] < mine.uidnext:
+            return False               # or a line of what is gone, and its file is back
         self.held = self.held.extended(found.uids[len(mine):], names, [unknown.pop(name) for name in names],
                                        found.uidnext)
         self._keywords_at = -1
@@ -378,13 +381,17 @@ class Scanner(Numbering):
         missing = self._surely(missing)
         if before is not None:
             self._depart(before, self.held, missing)
+        gone = NO_UIDS
         if missing:
+            gone = UidSet.of([self.held.database.uids[row] for row in missing])
+            if before is None:
+                self._told_gone |= gone        # the client will know what is there
             self.held = self.held.without(missing)
             self._unwritten = True
         self._keywords_at = -1
         if unknown:
             return locked and self._give_numbers(unknown)
-        return not (locked and self._unwritten) or self._write(self.held.database)
+        return not (locked and self._unwritten) or self._write(self.held.database, gone)
 
     def _surely(self, missing: list[int]) -> list[int]:
         """Which of the rows that a reading of cur/ did not show are gone.
@@ -539,7 +546,8 @@ class Scanner(Numbering):
             self.read_only = True
         found = uiddb.read(os.path.join(self.path, uiddb.NAME))
         lost = found is None or found.damaged
-        database = self._restore(found, record=False) if found is None or found.damaged else found
+        database = self._restore(found, record=False) if found is None or found.damaged \
+            else self._without_gone(found)
         if lost and not isinstance(why, Denied):
             self._take(self._arrived())
         before, self._disk = self.held, None

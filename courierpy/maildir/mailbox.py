@@ -77,10 +77,14 @@ class Folder(Scanner):
         super().close(wait)
 
     def told(self) -> None:
-        """The client knows what is gone: nobody has to keep it for us."""
+        """The client knows what is gone: nobody has to keep it for us, and no file gets its UIDs again."""
         if self.departed or self.readers.waiting:
+            if self._unwritten:
+                self._told_gone |= UidSet.of(sorted(self.departed))
             self.departed.clear()
             self.readers.told(self._looked)
+        if self._told_gone and not self.read_only:
+            self._strike_out()
 
     def clean_tmp(self) -> None:
         """Garbage that crashed programs left in tmp/, when it is older than 36 hours."""

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 import time
+from bisect import bisect_left
 
 from courierpy.maildir import contents, directory
 from courierpy.maildir.contents import Held
-from courierpy.maildir.errors import Denied, QuotaExceeded
+from courierpy.maildir.errors import Denied, QuotaExceeded, StoreError
 from courierpy.maildir.files import replace, sync_directory
 from courierpy.maildir.formats import dovecot, uiddb
 from courierpy.maildir.formats.uiddb import UidDb
@@ -21,7 +22,7 @@ from courierpy.maildir.index.statuscache import Status
 from courierpy.maildir.locks import FolderLock
 from courierpy.maildir.watch import Heard
 from courierpy.model.flags import SEEN
-from courierpy.model.uidset import UidSet
+from courierpy.model.uidset import NO_UIDS, UidSet
 from courierpy.system import log
 
 TYPE_CHECKING = False
@@ -42,11 +43,13 @@ class Numbering:
         self.new = os.path.join(path, "new")
         self.index = tree.index(path)
         self.held: Held | None = None
+        self.departed: dict[int, bytes] = {}    # file names of what went since told()
         self._lock = FolderLock(path, tree.host, tree.locks)
         self._keywords = tree.keywords_of(path)
         self._disk: uiddb.Key | None = None     # the uiddb that ``held`` was made of
         self._unwritten = False                 # it holds messages that are gone
         self._owed = False                      # and we are the one who removed them
+        self._told_gone = NO_UIDS               # the client knows so, and it may hold them still
         self._heard = Heard()                   # what happened in cur/ and ``held`` does not say yet
 
     @property
@@ -83,11 +86,54 @@ class Numbering:
         if found is not None and not found.damaged and not self._was_cut(found):
             self._disk = self._trusted(found.key)
             self._unwritten = False
-            return found
+            return self._without_gone(found)
         if not locked:
             return None
         self._disk, self._unwritten = None, True
         return self._restore(found)
+
+    def _without_gone(self, found: UidDb) -> UidDb:
+        """The uiddb as it was read, without the lines of what our client knows as gone: a file of
+        that name that came back is another message (RFC 9051 2.3.1.1)."""
+        rows = sorted(bisect_left(found.uids, uid) for uid in self._told_gone.within(found.uids))
+        if not rows:
+            self._told_gone = NO_UIDS          # nobody writes such a line again
+            return found
+        self._unwritten = True
+        return found.without(rows)
+
+    def _strike_out(self, patience: float = 0.0) -> None:
+        """Write the uiddb without what our client knows as gone, so that no session gives those UIDs
+        to files that come back.  Without the lock after ``patience`` seconds it is left for later."""
+        if self.held is None or not self._told_gone:
+            return
+        end = time.monotonic() + patience
+        try:
+            if self._struck_out() is None:
+                return                 # another session did it
+            if not (self._lock.take(lambda: time.monotonic() >= end) if patience else self._lock.attempt()):
+                return
+            try:
+                left = self._struck_out()
+                if left is not None:
+                    self._write(left)
+                    if left is not self.held.database:
+                        self._disk, self._unwritten = None, bool(self.departed)
+            finally:
+                self._lock.release()
+        except StoreError:
+            return                     # the disk takes nothing, or the folder went
+
+    def _struck_out(self) -> UidDb | None:
+        """What the uiddb should say; None when it says nothing of what is gone."""
+        assert self.held is not None
+        if self._disk is not None and self._disk == uiddb.stamp(self.path):
+            return self._need_names().database
+        found = uiddb.read(os.path.join(self.path, uiddb.NAME))
+        if found is None or found.damaged or found.uidvalidity != self.held.database.uidvalidity:
+            return None                # the next look restores it, or sees another folder
+        left = self._without_gone(found)
+        return left if left is not found else None
 
     def _indexed(self) -> UidDb | None:
         """The numbers as the index has them, if they are of this very file."""
@@ -121,7 +167,7 @@ class Numbering:
         if found is not None and found.uidvalidity:
             uidvalidity, uidnext = found.uidvalidity, found.uidnext
             rows = dict(zip(found.names(), found.uids, strict=True))
-        recalled = self.index.recall() or self._remembered()
+        recalled = self.index.recall(gone=False) or self._remembered()
         if recalled is not None and uidvalidity in (0, recalled[0]):
             uidvalidity, uidnext = recalled[0], max(uidnext, recalled[1])
             used = set(rows.values())
@@ -150,7 +196,7 @@ class Numbering:
         if record and unrecorded.get(self.path) == uidvalidity:
             self.tree.remember(uidvalidity)
             del unrecorded[self.path]
-        unique = {uid: name for name, uid in rows.items()}
+        unique = {uid: name for name, uid in rows.items() if uid not in self._told_gone}
         return UidDb.of(uidvalidity, uidnext, sorted(unique.items()))
 
     def _remembered(self) -> tuple[int, int, dict[bytes, int]] | None:
@@ -160,8 +206,8 @@ class Numbering:
         database = self.held.database
         return database.uidvalidity, database.uidnext, dict(zip(database.names(), database.uids, strict=True))
 
-    def _write(self, database: UidDb) -> bool:
-        """Under the lock."""
+    def _write(self, database: UidDb, gone: UidSet = NO_UIDS) -> bool:
+        """Under the lock.  ``gone``: UIDs that it has no more, beside those that we know as departed."""
         path = os.path.join(self.path, uiddb.NAME)
         if database.body is None:
             database = self._need_names().database
@@ -170,9 +216,10 @@ class Numbering:
                 sync=self.tree.fsync != "never", more=lines)
         if self.tree.fsync == "always":
             sync_directory(self.path)
-        self.index.remember(database)
+        self.index.remember(database, {*self.departed, *self._told_gone, *gone})
         self._disk = self._trusted(uiddb.stamp(self.path))
         self._unwritten = self._owed = False
+        self._told_gone = NO_UIDS
         return True
 
     def _need_names(self) -> Held:

@@ -216,8 +216,8 @@ class Player:
         return re.sub(r"\$(\w+)", lambda m: self.bound.get(m[1], m[0]), text)
 
     def outside(self, text: str) -> None:
-        """deliver NAME [FILE]: a message into new/;  remove GLOB;  flags GLOB LETTERS;  maildir PATH: an
-        empty one."""
+        """deliver NAME [FILE]: a message into new/;  remove GLOB;  move GLOB DIRECTORY;  flags GLOB LETTERS;
+        maildir PATH: an empty one."""
         self.talk.append(f"= {text}")
         verb, *rest = text.split()
         if verb == "deliver":
@@ -229,6 +229,9 @@ class Player:
             assert found, f"nothing to remove: {rest[0]}"
             for file in found:
                 file.unlink()
+        elif verb == "move":
+            for file in self.maildir.glob(rest[0]):
+                file.rename(self.maildir / rest[1] / file.name)
         elif verb == "flags":
             for file in self.maildir.glob(rest[0]):
                 file.rename(file.with_name(file.name.partition(":")[0] + ":2," + rest[1]))

@@ -165,12 +165,13 @@ class Index:
 
     # -- the log of numbers
 
-    def remember(self, database: UidDb) -> None:
-        """Write down what the log has not: call it under the folder's lock."""
+    def remember(self, database: UidDb, gone: Iterable[int] = ()) -> None:
+        """Write down what the log has not: call it under the folder's lock.  ``gone``: UIDs that no
+        file of their names gets again."""
         try:
             fd = self.open(LOG, os.O_RDWR | os.O_APPEND)
             try:
-                if self._extend(fd, database):
+                if self._extend(fd, database, gone):
                     return
             finally:
                 close(fd)
@@ -182,7 +183,7 @@ class Index:
         self.replace(LOG, (_log(database),))
 
     @staticmethod
-    def _extend(fd: int, database: UidDb) -> bool:
+    def _extend(fd: int, database: UidDb, gone: Iterable[int]) -> bool:
         """Add to the log what is new; False when it should be written anew.  Raises OSError."""
         size = os.fstat(fd).st_size
         head = os.pread(fd, 64, 0).partition(b"\n")[0]
@@ -193,19 +194,23 @@ class Index:
             return False
         last = tail[:marks[-1].start() - 1].rpartition(b"\n")[2].partition(b" ")[0]
         rows = database.after(int(last) if last.isdigit() else 0)
+        struck = b"".join(b"-%d\n" % uid for uid in gone)
+        if struck:                     # a block ends with the highest number
+            rows += struck + b"%d \n" % (database.uidnext - 1)
         if marks[-1].end() < len(tail):            # a crash cut the lines behind it
             os.ftruncate(fd, size - len(tail) + marks[-1].end())
         if rows:
             write_all(fd, _marked(rows))
         return True
 
-    def recall(self) -> tuple[int, int, dict[bytes, int]] | None:
+    def recall(self, gone: bool = True) -> tuple[int, int, dict[bytes, int]] | None:
         """(UIDVALIDITY, the UID after the highest given, base name -> UID); None without a
-        log, or with one that is not what was written."""
+        log, or with one that is not what was written.  ``gone``: also those of messages that are."""
         data = self._read(LOG)
         if data is None:
             return None
         names: dict[bytes, int] = {}
+        struck: set[int] = set()
         highest = start = 0
         number = b""
         while start < len(data):
@@ -227,7 +232,11 @@ class Index:
                     highest = max(highest, int(uid))
                     if name and mark is not None:      # of lines that a crash cut the numbers alone count
                         names[name] = int(uid)
+                elif uid[:1] == b"-" and uid[1:].isdigit() and len(uid) <= 11 and not gone:
+                    struck.add(int(uid[1:]))
             start = mark.end() if mark is not None else len(data)
+        if struck:
+            names = {name: uid for name, uid in names.items() if uid not in struck}
         return (int(number), highest + 1, names) if number else None
 
     # -- recent messages that nobody was told of
