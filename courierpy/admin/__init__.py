@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 SUBCOMMANDS = {
     "serve": "start the listeners as the settings say",
     "config": "print the settings in force and check them",
+    "user": "add, change, remove or list the accounts of a userdb",
+    "authtest": "show what each module says of a user and a password",
     "maildirmake": "make a Maildir, or a folder in one",
     "demo": "make a folder with a demo account and Maildir",
     "mkcert": "make a self-signed certificate",
@@ -69,7 +71,7 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     """The one of ``known`` that ``word`` is most likely meant to be, in any case; None: none is near."""
     import difflib
     folded = {name.casefold(): name for name in known}
-    found = difflib.get_close_matches(word.casefold(), folded, 1, 0.7)
+    found = difflib.get_close_matches(word.casefold(), folded, 1)
     return folded[found[0]] if found else None
 
 

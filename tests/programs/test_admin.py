@@ -78,7 +78,8 @@ def test_an_unknown_command_that_is_near_to_none() -> None:
 
 
 BAD = ("missing", "missing/below", "file", "file/below", "loop", "x" * 300, "with\nline")
-WORDS = {"serve": ["-C", "{}"], "config": ["-C", "{}"], "maildirmake": ["{}/deep/er"], "demo": ["{}/deep/er"],
+WORDS = {"serve": ["-C", "{}"], "config": ["-C", "{}"], "user": ["-C", "{}", "list"],
+         "authtest": ["-C", "{}", "ann"], "maildirmake": ["{}/deep/er"], "demo": ["{}/deep/er"],
          "mkcert": ["{}/deep/er.pem"], "convert": ["--from", "dovecot", "{}"], "reindex": ["{}"]}
 
 
