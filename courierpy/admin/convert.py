@@ -180,7 +180,7 @@ class Conversion:
             if after is None or after == before:
                 return
             if not self.dry:
-                data = b"".join(name.encode("utf-8", "surrogateescape") + b"\n" for name in after)
+                data = b"".join(names.on_disk(name) + b"\n" for name in after)
                 self._write(SUBSCRIBED, data)
                 sync_directory(".")
             self._say("subscriptions", f"{len(after)} taken over")
@@ -261,7 +261,7 @@ class Conversion:
             return [b"INBOX"]
         if not name.startswith("INBOX."):
             return []
-        plain = name[6:].encode("utf-8", "surrogateescape")
+        plain = names.on_disk(name[6:])
         return (plain if self.utf8 else dovecot.dovecot_name(plain)).split(b".")
 
     def _hand_subscriptions(self) -> None:
@@ -349,7 +349,7 @@ def _renamed(name: str) -> str:
     """A subscription to what was a directory in modified UTF-7, by its name now."""
     if not name.startswith("INBOX."):
         return name
-    plain = name[6:].encode("utf-8", "surrogateescape")
+    plain = names.on_disk(name[6:])
     decoded = dovecot.courier_name(plain)
     if not dovecot.is_directory(".", plain) and dovecot.is_directory(".", decoded):
         return names.folder_name(b"." + decoded)

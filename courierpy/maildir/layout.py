@@ -179,7 +179,7 @@ class Nested:
         """The path one level down; as it is found, else as it would be made."""
         before = path + self._joint if path else b""
         try:
-            plain = level.encode("utf-8", "surrogateescape")
+            plain = names.on_disk(level)
             coded = utf7.encode(level)
         except UnicodeEncodeError:
             raise NameInvalid(f"not encodable: {level!r}") from None
@@ -227,7 +227,7 @@ class Nested:
         """The mailboxes whose levels are on disk as each row has them, as far as they can be."""
         found = []
         for levels in rows:
-            name = self.separator.join(_decoded(level) or level.decode("utf-8", "surrogateescape")
+            name = self.separator.join(_decoded(level) or names.shown(level)
                                        for level in levels)
             if name[:5].upper() == "INBOX" and name[5:6] in ("", self.separator):
                 name = "INBOX" + name[5:]
@@ -276,12 +276,12 @@ class Nested:
         if depth == 0 and first.upper() == b"INBOX":
             # a client's INBOX, in any case, is the one that was found
             wanted = first == b"INBOX" if first != entry or self._inbox == b"." else entry == self._inbox
-            return ("INBOX" + os.fsdecode(entry[5:])) if wanted else ""
+            return ("INBOX" + names.shown(entry[5:])) if wanted else ""
         dot = self._joint != b"/" and entry.startswith(b".")
         if depth and self._joint == b"." or dot != (depth > 0 and self._joint == b"/."):
             return ""
         entry = entry[dot:]
-        return _decoded(entry) or entry.decode("utf-8", "surrogateescape")
+        return _decoded(entry) or names.shown(entry)
 
     def _look(self, path: bytes) -> _Seen:
         """The directories in a directory, and has it a cur/?  Read again only when it changed."""

@@ -1,10 +1,11 @@
 """Folder names and directories, message names and flags.
 
 A folder is ``INBOX`` or ``INBOX.a.b``; its directory in the Maildir is ``.`` or
-``.a.b``, in UTF-8.  A directory name that is no UTF-8 shows its odd bytes as lone
-surrogates, which is reversible.  Nothing that a client names leads out of the
-Maildir: a component is not empty and holds no slash or NUL, and no LF either,
-which would be two lines in the list of subscriptions.
+``.a.b``, in UTF-8.  A name on disk that is no UTF-8 shows each odd octet as one of
+the private use characters U+EF80 to U+EFFF, which clients can be told and can say.
+Nothing that a client names leads out of the Maildir: a component is not empty and
+holds no slash or NUL, and no LF either, which would be two lines in the list of
+subscriptions.
 """
 from __future__ import annotations
 
@@ -33,10 +34,7 @@ def directory(name: str) -> bytes:
     rest = name[5:]
     if "/" in rest or "\0" in rest or "\n" in rest or ".." in rest or rest.endswith("."):
         raise NameInvalid(f"bad component: {name!r}")
-    try:
-        path = rest.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        raise NameInvalid(f"not encodable: {name!r}") from None
+    path = on_disk(rest)
     if len(path) > MAX_NAME:
         raise NameInvalid(f"too long: {name!r}")
     return path
@@ -44,7 +42,36 @@ def directory(name: str) -> bytes:
 
 def folder_name(path: bytes) -> str:
     """The folder of a directory entry that begins with a dot."""
-    return "INBOX" + path.decode("utf-8", "surrogateescape")
+    return "INBOX" + shown(path)
+
+
+_ODD = re.compile("[\udc80-\udcff\uef80-\uefff]")
+_PRIVATE = re.compile("[\uef80-\uefff]")
+
+
+def shown(octets: bytes) -> str:
+    """A name on disk, or a level of one, as clients are told it.  Those private use characters
+    themselves are shown by their octets, so that no two names look alike."""
+    text = octets.decode("utf-8", "surrogateescape")
+    return text if text.isascii() else _ODD.sub(_private, text)
+
+
+def _private(match: re.Match[str]) -> str:
+    return "".join(chr(0xEF00 + octet) for octet in match[0].encode("utf-8", "surrogateescape"))
+
+
+def on_disk(name: str) -> bytes:
+    """What shown() shows as ``name``.  Raises NameInvalid when it shows nothing so."""
+    if name.isascii():
+        return name.encode()
+    text = _PRIVATE.sub(lambda match: chr(ord(match[0]) - 0xEF00 + 0xDC00), name)
+    try:
+        octets = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        raise NameInvalid(f"not encodable: {name!r}") from None
+    if shown(octets) != name:
+        raise NameInvalid(f"shown otherwise: {name!r}")
+    return octets
 
 
 def is_folder_entry(entry: bytes) -> bool:

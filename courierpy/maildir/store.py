@@ -307,7 +307,7 @@ class Folders:
             return self.subscribed_by_dovecot() or []
         except OSError as error:
             raise trouble(path, error) from None
-        return [line.decode("utf-8", "surrogateescape") for line in data.split(b"\n") if line]
+        return [names.shown(line) for line in data.split(b"\n") if line]
 
     def subscribed_by_dovecot(self) -> list[str] | None:
         """None when Dovecot left no list."""
@@ -320,6 +320,7 @@ class Folders:
         """Raises NameInvalid for what cannot be a folder's name."""
         if not name.startswith(("#shared.", "shared.")):
             self.path_of(name)
+        names.on_disk(name)
         self.places.repair(self.layout.inbox)          # which has the lock
         with FolderLock(self.layout.inbox, self.host, self.locks):
             have = self.subscriptions()
@@ -334,8 +335,8 @@ class Folders:
                     self._write_subscriptions(have)
                     raise
 
-    def _write_subscriptions(self, names: Iterable[str]) -> None:
-        data = b"".join(name.encode("utf-8", "surrogateescape") + b"\n" for name in names)
+    def _write_subscriptions(self, subscribed: Iterable[str]) -> None:
+        data = b"".join(names.on_disk(name) + b"\n" for name in subscribed)
         replace(os.path.join(self.root, SUBSCRIBED), data, self.layout.scratch, self.host,
                 "imapsubscribe0", sync=self.fsync != "never")
 

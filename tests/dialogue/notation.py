@@ -236,8 +236,9 @@ class Player:
             for file in self.maildir.glob(rest[0]):
                 file.rename(file.with_name(file.name.partition(":")[0] + ":2," + rest[1]))
         elif verb == "maildir":
+            path = self.maildir / os.fsdecode(rest[0].encode().decode("unicode_escape").encode("latin-1"))
             for part in ("cur", "new", "tmp"):
-                (self.maildir / rest[0] / part).mkdir(parents=True)
+                (path / part).mkdir(parents=True)
         else:
             raise ValueError(f"unknown act: {verb}")
 

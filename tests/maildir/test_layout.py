@@ -158,7 +158,7 @@ def test_names_in_no_coding(tmp_path: Path) -> None:
             os.makedirs(os.path.join(os.fsencode(tmp_path), path, os.fsencode(part)))
     tree = Folders(str(plant(tmp_path, "INBOX")), host="host")
     (_, name) = tree.names()
-    assert name == "\udcff\udce9"
+    assert name == "\uefff\uefe9"
     assert tree.status(name).messages == 0
     tree.rename(name, "better")
     assert tree.names() == ["INBOX", "better"]

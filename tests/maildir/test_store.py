@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from courierpy.maildir import errors
+from courierpy.maildir import errors, names
 from courierpy.maildir.formats import uiddb
 from courierpy.maildir.mailbox import Folder
 from courierpy.maildir.store import Folders
 from courierpy.message.message import Message, wire_form
+from courierpy.model import utf7
 from courierpy.model.flags import ANSWERED, DELETED, DRAFT, FLAGGED, NO_KEYWORDS, SEEN, FlagChange
 from tests.conftest import fill, octets
 
@@ -284,9 +285,38 @@ def test_names_that_are_not_utf8(tree: Folders) -> None:
     for part in (b"cur", b"new", b"tmp"):
         os.makedirs(os.path.join(path, part))
     (name,) = tree.names()[1:]
+    assert name == "INBOX.\uefe9t\uefe9"
     assert len(tree.open(name).scan().messages.uids) == 0
+    tree.subscribe(name, True)
+    assert (Path(tree.root) / "courierimapsubscribed").read_bytes() == b"INBOX.\xe9t\xe9\n"
+    assert tree.subscriptions() == [name]
+    tree.create(name + ".\uefff")
+    assert os.path.isdir(path + b".\xff")
+    tree.delete(name + ".\uefff")
     tree.rename(name, "INBOX.summer")
     assert tree.names() == ["INBOX", "INBOX.summer"]
+    tree.rename("INBOX.summer", name)
+    assert os.path.isdir(path)
+
+
+@pytest.mark.parametrize("path", [
+    b".\xe9", b".a\xff\x80b", b".\xc3", b".\xed\xb2\x80", b".\xee\xbe\x80", b".\xf4\x90\x80\x80",
+    b".\xc0\xae", ".\uefc3\uefa9".encode(), ".\uefff☃\U0001f600".encode() + b"\xf0\x9f"])
+def test_any_name_on_disk_is_shown_and_found(path: bytes) -> None:
+    name = names.folder_name(path)
+    name.encode()                              # no lone surrogates
+    assert names.directory(utf7.decode(utf7.encode(name))) == path
+
+
+@pytest.mark.parametrize("name", ["INBOX.\uefc3\uefa9", "INBOX.\udce9", "INBOX.\ud800",
+                                  "INBOX.é.\uefe2\uef98\uef83"])
+def test_a_name_that_would_be_shown_otherwise(tree: Folders, name: str) -> None:
+    with pytest.raises(errors.NameInvalid):
+        tree.create(name)
+    with pytest.raises(errors.NameInvalid):
+        tree.subscribe(name, True)
+    with pytest.raises(errors.NameInvalid):
+        tree.subscribe("#shared." + name, True)
 
 
 @pytest.mark.parametrize("name", ["INBOX..x", "INBOX.a/b", "INBOX./etc", "INBOX.\0", "INBOX.", "other", "..",
