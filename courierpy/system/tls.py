@@ -87,6 +87,11 @@ def _context(settings: Settings, certificate: str, suffix: str) -> ssl.SSLContex
             context.set_ciphers(ciphers)
         trusted = settings.text("TLS_TRUSTCERTS")
         mode = settings.text("TLS_VERIFYPEER")[:1].upper()
+        if mode not in ("N", "P", "R", ""):
+            raise TlsError("TLS_VERIFYPEER is none of NONE, PEER and REQUIREPEER")
+        if mode == "R" and not trusted:
+            # without authorities nobody would be asked, and everybody served
+            raise TlsError("TLS_VERIFYPEER=REQUIREPEER wants the authorities in TLS_TRUSTCERTS")
         if mode in ("P", "R") and trusted:
             if os.path.isdir(trusted):
                 context.load_verify_locations(capath=trusted)

@@ -1,6 +1,11 @@
 """Who a client's certificate says it is."""
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+
+from courierpy.admin import mkcert
 from courierpy.system import tls
 from courierpy.system.settings import Settings
 
@@ -25,3 +30,18 @@ def test_a_field_that_is_there_twice_is_nobody() -> None:
 
 def test_a_value_that_no_variable_can_hold_is_nobody() -> None:
     assert names(("commonName", "joe\0amy")) == {}
+
+
+@pytest.mark.parametrize(("values", "why"), [
+    ({"TLS_VERIFYPEER": "REQUIREPEER"}, "TLS_TRUSTCERTS"),
+    ({"TLS_VERIFYPEER": "R", "TLS_TRUSTCERTS": ""}, "TLS_TRUSTCERTS"),
+    ({"TLS_VERIFYPEER": "yes"}, "NONE, PEER and REQUIREPEER")])
+def test_who_wants_certificates_of_nobody_is_told_at_the_start(tmp_path: Path, values: dict[str, str],
+                                                               why: str) -> None:
+    """Nobody would be asked for one, and everybody served."""
+    own = tmp_path / "own.pem"
+    mkcert.make(str(own), "localhost")
+    with pytest.raises(tls.TlsError, match=why):
+        tls.Certificates(Settings({"TLS_CERTFILE": str(own), **values}))
+    tls.Certificates(Settings({"TLS_CERTFILE": str(own), "TLS_VERIFYPEER": "REQUIREPEER",
+                               "TLS_TRUSTCERTS": str(own)}))
