@@ -14,6 +14,7 @@ from courierpy.imap import capability
 from courierpy.imap.grammar.framer import Frame
 from courierpy.imap.session import Session
 from courierpy.maildir.errors import StoreError
+from courierpy.model.numbers import decimal
 from courierpy.model.replies import Bye
 from courierpy.system import about, log, proc
 from courierpy.system.conn import Conn, Gone, TimedOut
@@ -293,10 +294,11 @@ class _Imapd:
 
     def _sleeps(self, session: Session, woken: Woken | None = None) -> None:
         """Where the listener gave us a way to its keeper, the process may end while the client idles."""
-        door, after = self.environ.get("COURIERPY_KEEPER", ""), self.settings.number("IMAP_HIBERNATE")
-        if woken is not None or door.isdigit() and after > 0 and self.conn.tls is None:
+        door = decimal(self.environ.get("COURIERPY_KEEPER", ""))
+        after = self.settings.number("IMAP_HIBERNATE")
+        if woken is not None or door is not None and after > 0 and self.conn.tls is None:
             from courierpy.hibernate.sleeper import Sleeper
-            session.sleeper = Sleeper(session, int(door) if door.isdigit() else -1, after, self.started,
+            session.sleeper = Sleeper(session, -1 if door is None else door, after, self.started,
                                       self.who, woken)
 
     def _record(self) -> None:
@@ -392,7 +394,7 @@ class _Imapd:
 
 def _true(value: str) -> bool:
     """Account options: a non-zero number, or a value that starts with t or y."""
-    return value[:1] in "tTyY" and value != "" or value.isdigit() and int(value) != 0
+    return value[:1] in "tTyY" and value != "" or bool(decimal(value))
 
 
 def run_rimapd() -> None:

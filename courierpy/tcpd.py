@@ -22,6 +22,7 @@ from courierpy.listener.loop import Loop
 from courierpy.listener.options import USAGE, Options, UsageError, parse_ports
 from courierpy.listener.renewal import REFUSED, STAYS, TRIAL, Renewal
 from courierpy.login import tries
+from courierpy.model.numbers import PID_MOST, decimal
 from courierpy.system import about, desk, log
 from courierpy.system.conn import Conn
 from courierpy.system.proc import (
@@ -67,9 +68,9 @@ def main(argv: list[str], environ: Mapping[str, str], image: list[str]) -> int:
     status = about.told(argv, USAGE)
     if status is not None:
         return status
-    trying = environ.get(TRIAL, "")
-    if trying.isdigit():
-        die_with(int(trying), signal.SIGTERM)
+    trying = decimal(environ.get(TRIAL, ""), PID_MOST)
+    if trying is not None:
+        die_with(trying, signal.SIGTERM)
     log.start("couriertcpd", _log_of(environ))
     try:
         options = Options(argv[1:])

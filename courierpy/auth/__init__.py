@@ -6,6 +6,8 @@ can tell now: the login ends, and it is never the user's fault).
 """
 from __future__ import annotations
 
+from courierpy.model.numbers import decimal
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -33,9 +35,10 @@ MAX_ID = 0xFFFFFFFE                    # (uid_t)-1 means nobody in particular
 
 def number_of(text: str) -> int:
     """A uid or gid as a module has it written.  Raises ValueError for what cannot be one."""
-    if not (text.isascii() and text.isdecimal() and len(text) <= 10 and int(text) <= MAX_ID):
+    number = decimal(text, MAX_ID)
+    if number is None:
         raise ValueError(f"{text[:20]!r} is no uid or gid")
-    return int(text)
+    return number
 
 
 class Account:

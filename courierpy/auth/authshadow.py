@@ -5,6 +5,7 @@ import time
 
 from courierpy.auth import Account, Rejected, Request, TemporaryFailure, passwords
 from courierpy.auth.authpwd import account_of
+from courierpy.model.numbers import decimal
 
 SHADOW = "/etc/shadow"
 
@@ -28,4 +29,5 @@ def lookup(request: Request) -> Account:
 
 def _expired(days: str) -> bool:
     """The account's last day, counted from 1970."""
-    return days.isdigit() and int(days) * 86400 < time.time()
+    number = decimal(days)
+    return number is not None and number * 86400 < time.time()

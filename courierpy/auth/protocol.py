@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from courierpy.auth import Account, Rejected, Request, TemporaryFailure, Unservable, number_of
+from courierpy.model.numbers import decimal
 
 _FIELDS = (("USERNAME", "username"), ("UID", "uid"), ("GID", "gid"), ("HOME", "home"),
            ("ADDRESS", "address"), ("NAME", "name"), ("MAILDIR", "maildir"), ("QUOTA", "quota"),
@@ -38,10 +39,10 @@ def parse_request(data: bytes, environ: dict[str, str]) -> Request | None:
     words = head.decode().split(" ", 3)
     if words[0] == "PRE" and len(words) == 4:
         return Request("pre", words[2], environ, user=words[3])
-    if words[0] == "AUTH" and len(words) == 2 and words[1].isdigit():
-        size = int(words[1])
-        if size > MAX_REPLY:
-            raise ValueError("too long")
+    if words[0] == "AUTH" and len(words) == 2:
+        size = decimal(words[1], MAX_REPLY)
+        if size is None:
+            raise ValueError("not a request, or too long")
         if len(body) < size:
             return None
         lines = body[:size].decode().split("\n")

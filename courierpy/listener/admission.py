@@ -5,6 +5,7 @@ import socket
 
 from courierpy.listener import access
 from courierpy.listener.sockets import shown
+from courierpy.model.numbers import decimal
 from courierpy.system import log
 
 TYPE_CHECKING = False
@@ -87,8 +88,8 @@ def admit(options: Options, rules: Mapping[str, str], counts: Mapping[str, int],
         if not allowed:
             raise Refused(spoken=True)
         environ.update(variables)
-    limit = environ.get("MAXCPERIP", "")
-    if counts.get(address, 0) >= (int(limit) if limit.isdigit() else options.number.get("maxperip", 4)):
+    limit = decimal(environ.get("MAXCPERIP", ""))
+    if counts.get(address, 0) >= (options.number.get("maxperip", 4) if limit is None else limit):
         log.alert(f"Maximum connection limit reached for {address}")
         raise Refused
     maxperc = options.number.get("maxperc")                # by default as many as there can be

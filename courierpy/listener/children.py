@@ -5,6 +5,7 @@ import os
 import signal
 import time
 
+from courierpy.model.numbers import decimal
 from courierpy.system import log, proc
 
 TYPE_CHECKING = False
@@ -61,7 +62,8 @@ def owner(text: Mapping[str, str]) -> int:
     if not user:
         return -1
     import pwd
-    return int(user) if user.isdigit() else pwd.getpwnam(user).pw_uid
+    number = decimal(user)
+    return pwd.getpwnam(user).pw_uid if number is None else number
 
 
 def drop_privileges(text: Mapping[str, str]) -> None:
@@ -71,7 +73,8 @@ def drop_privileges(text: Mapping[str, str]) -> None:
         return                     # an earlier image did it
     if group:
         import grp
-        os.setgid(int(group) if group.isdigit() else grp.getgrnam(group).gr_gid)
+        number = decimal(group)
+        os.setgid(grp.getgrnam(group).gr_gid if number is None else number)
     uid = owner(text)
     if uid >= 0:
         os.setuid(uid)

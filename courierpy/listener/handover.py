@@ -9,6 +9,7 @@ import os
 import socket
 
 from courierpy.listener.connections import Connection
+from courierpy.model.numbers import PID_MOST, decimal
 
 VARIABLE = "COURIERPY_HANDOVER"
 
@@ -38,8 +39,8 @@ class Handover:
     def descriptors(self) -> list[int]:
         kept = self.keeper[2:] if self.keeper is not None else ()
         desks = [each.desk.fileno() for each in self.connections.values() if each.desk is not None]
-        door = self.auth[1].rpartition("/")[2]
-        return [fd for fd in (*self.sockets, self.auth[0], int(door) if door.isdigit() else -1, self.lock,
+        door = decimal(self.auth[1].rpartition("/")[2], PID_MOST)
+        return [fd for fd in (*self.sockets, self.auth[0], -1 if door is None else door, self.lock,
                               *kept, *desks) if fd >= 0]
 
     def save(self) -> int:

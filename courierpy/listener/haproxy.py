@@ -5,6 +5,8 @@ import socket
 import struct
 import time
 
+from courierpy.model.numbers import decimal
+
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 
 
@@ -47,7 +49,10 @@ def parse_line(line: bytes) -> Ends | None:
         source, target, source_port, target_port = words[2:6]
         socket.inet_pton(family, source)
         socket.inet_pton(family, target)
-        return Ends((source, int(source_port)), (target, int(target_port)))
+        ports = decimal(source_port, 65535), decimal(target_port, 65535)
+        if ports[0] is None or ports[1] is None:
+            raise ValueError
+        return Ends((source, ports[0]), (target, ports[1]))
     except (KeyError, ValueError, OSError, IndexError):
         raise ProxyError("bad PROXY header") from None
 

@@ -3,6 +3,8 @@ from __future__ import annotations
 
 import socket
 
+from courierpy.model.numbers import decimal
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from courierpy.listener.dnslists import DnsList
@@ -70,8 +72,8 @@ class Options:
         name, equals, value = word[1:].partition("=")
         if name in TEXT_OPTIONS and equals:
             self.text[name] = value
-        elif name in NUMBER_OPTIONS and value.isdigit() and int(value) > 0:
-            self.number[name] = int(value)
+        elif name in NUMBER_OPTIONS and (number := decimal(value)):
+            self.number[name] = number
         elif name in SWITCHES and not equals:
             self.switches.add(name)
         elif name in ("block", "allow") and value:
@@ -82,7 +84,10 @@ class Options:
         elif name == "haproxy":
             timeout, _, ports = value.partition("/")
             ports = ports.removeprefix("port=")
-            self.haproxy = (float(timeout or 15), frozenset(filter(None, ports.split(","))))
+            try:
+                self.haproxy = (float(timeout or 15), frozenset(filter(None, ports.split(","))))
+            except ValueError:
+                raise UsageError(f"-haproxy=SECONDS is expected, not {timeout}") from None
         else:
             raise UsageError(f"Invalid option: {word}; couriertcpd --help tells what there is")
 
@@ -94,7 +99,8 @@ def parse_ports(text: str, default: str | None) -> list[tuple[str, int]]:
         address, _, port = part.strip().rpartition(".")
         address = address or default or ""
         try:
-            number = int(port) if port.isdigit() else socket.getservbyname(port, "tcp")
+            number = decimal(port)
+            number = socket.getservbyname(port, "tcp") if number is None else number
         except OSError:
             raise UsageError(f"no such service: {port}") from None
         if not 0 < number < 65536:

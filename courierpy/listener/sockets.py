@@ -4,6 +4,10 @@ from __future__ import annotations
 import os
 import socket
 
+from courierpy.model.numbers import decimal
+
+FDS_MOST = 1024                    # descriptors that can be inherited
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +61,7 @@ def inherited() -> list[socket.socket]:
     """Sockets that systemd opened for us (LISTEN_FDS)."""
     if os.environ.get("LISTEN_PID") != str(os.getpid()):
         return []
-    return adopted(range(3, 3 + int(os.environ.get("LISTEN_FDS", "0"))))
+    return adopted(range(3, 3 + (decimal(os.environ.get("LISTEN_FDS", ""), FDS_MOST) or 0)))
 
 
 def adopted(descriptors: range | list[int]) -> list[socket.socket]:

@@ -12,6 +12,8 @@ import os
 import struct
 import time
 
+from courierpy.model.numbers import PID_MOST, decimal
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -38,12 +40,12 @@ def make() -> int:
 
 def inherited(environ: Mapping[str, str]) -> int:
     """The descriptor of the table that whoever started us made; -1 without one."""
-    word = environ.get(VARIABLE, "")
+    fd = decimal(environ.get(VARIABLE, ""), PID_MOST)
     try:
-        found = os.readlink(f"/proc/self/fd/{int(word)}") if word.isdecimal() else ""
-    except (OSError, ValueError):
+        found = "" if fd is None else os.readlink(f"/proc/self/fd/{fd}")
+    except OSError:
         return -1
-    return int(word) if NAME in found else -1
+    return fd if fd is not None and NAME in found else -1
 
 
 def refused(table: int, keys: Iterable[str]) -> float:

@@ -15,8 +15,9 @@ import time
 from courierpy.maildir.files import remove
 from courierpy.maildir.locks import alive
 from courierpy.maildir.names import tmp_name
+from courierpy.model.numbers import PID_MOST, decimal
 
-READER = re.compile(rb"\d+\.M\d+P(\d+)_reader\.(.*)", re.S)
+READER = re.compile(rb"\d{1,18}\.M\d{1,18}P(\d{1,18})_reader\.(.*)", re.S)
 BURIED = b"_expunged"
 LOW_OCTETS, LOW_FILES = 4 << 20, 64     # free on a disk that counts as full
 COARSE = 5                         # CLOCK_REALTIME_COARSE of clock_gettime(2)
@@ -117,7 +118,8 @@ class Readers:
         match = READER.fullmatch(name)
         if match is None:
             return False
-        return os.fsdecode(match[2]) != self.host or alive(int(match[1]))
+        pid = decimal(match[1], PID_MOST)
+        return os.fsdecode(match[2]) != self.host or bool(pid and alive(pid))
 
     def _sweep(self) -> None:
         """Remove what every reader has told, and what was left by readers that were killed."""

@@ -29,6 +29,7 @@ import time
 from courierpy.maildir.errors import Busy, FolderMissing, StoreError, trouble
 from courierpy.maildir.files import write_all
 from courierpy.maildir.names import tmp_name
+from courierpy.model.numbers import PID_MOST, decimal
 from courierpy.system import log
 from courierpy.system.inotify import IN_DELETE, IN_MOVED_FROM, IN_ONLYDIR, IN_Q_OVERFLOW, Inotify
 
@@ -311,8 +312,8 @@ class _Holder:
         self.text = text.decode("ascii", "replace")
         self.number, _, self.host = self.text.partition(":")
         # 0 and more than 31 bits are no process, but something else for kill()
-        number = int(self.number) if text[:1].isdigit() and self.number.isdigit() else 0
-        self.pid = number if self.host == os.uname().nodename and number < 1 << 31 else 0
+        number = decimal(self.number, PID_MOST) or 0
+        self.pid = number if self.host == os.uname().nodename else 0
 
     def __str__(self) -> str:
         if not self.text:

@@ -11,6 +11,8 @@ import os
 import socket
 import struct
 
+from courierpy.model.numbers import PID_MOST, decimal
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
@@ -51,7 +53,7 @@ def leave(environ: MutableMapping[str, str]) -> None:
 def descriptors(environ: Mapping[str, str]) -> list[int]:
     """Those that the stage before the login has of the listener."""
     words = environ.get(VARIABLE, ""), environ.get(AUTHSOCKET, "").removeprefix(BY_DESCRIPTOR)
-    return [int(word) for word in words if word.isdigit()]
+    return [number for word in words if (number := decimal(word, PID_MOST)) is not None]
 
 
 # -- in the listener

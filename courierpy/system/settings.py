@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 
+from courierpy.model.numbers import decimal
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -141,7 +143,7 @@ class Settings:
 
     def number(self, name: str) -> int:
         """As atoi(): the digits at the beginning, else 0."""
-        match = re.match(r"\s*(-?\d+)", self.text(name))
+        match = re.match(r"\s*(-?[0-9]{1,18})", self.text(name))
         return int(match[1]) if match else 0
 
     def of_word(self, name: str, word: str) -> int:
@@ -149,8 +151,9 @@ class Settings:
         found = 0
         for part in self.text(name).split():
             own, equals, value = part.rpartition("=")
-            if value.isdecimal() and len(value) < 10 and (own == word or not equals and not found):
-                found = int(value)
+            number = decimal(value, 999_999_999)
+            if number is not None and (own == word or not equals and not found):
+                found = number
                 if equals:
                     return found
         return found
@@ -258,7 +261,7 @@ def check(values: Mapping[str, str]) -> list[str]:
             continue
         if not setting.built and value not in ("", "0", setting.default):
             found.append(f"{name}: accepted, but not built yet")
-        if setting.kind in ("number", "flag") and not re.fullmatch(r"\s*-?\d*\s*", value):
+        if setting.kind in ("number", "flag") and not re.fullmatch(r"\s*-?[0-9]{0,18}\s*", value):
             found.append(f"{name}: a number is expected, not {value!r}")
         if name == "IMAP_UMASK" and value and not _UMASK.fullmatch(value):
             found.append(f"{name}: octal digits are expected, as in 077, not {value!r}")

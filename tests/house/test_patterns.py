@@ -46,3 +46,18 @@ def test_they_would_be_seen() -> None:
         assert any(FAULTY.search(one) for one in patterns(f"import re\nP = re.compile({text})\n")), text
     for text in (r'rb"a\++"', r'rb"[*+?]+"', r'"a+b+"', r'"(?:a)+"'):
         assert not any(FAULTY.search(one) for one in patterns(f"import re\nP = re.compile({text})\n")), text
+
+
+# how a number is bounded there instead
+BOUNDED = {"model/numbers.py": "it is the place", "imap/grammar/fetchitems.py": "asks for one octet",
+           "maildir/index/columns.py": "asks for one octet", "maildir/formats/uiddb.py": "DIGITS"}
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path.is_relative_to(HOUSE / "courierpy")],
+                         ids=lambda path: str(path.relative_to(HOUSE)))
+def test_numbers_are_bounded_before_int(path: Path) -> None:
+    """A pattern takes no more digits than numbers have; what has none goes through ``model.numbers``."""
+    source = path.read_text()
+    assert not re.search(r"(?:\\d|\[0-9\])[+*]", source)
+    if str(path.relative_to(HOUSE / "courierpy")) not in BOUNDED:
+        assert not re.search(r"\.is(?:digit|decimal|numeric)\(", source)

@@ -32,6 +32,7 @@ from courierpy.maildir.errors import Busy, NameInvalid, trouble
 from courierpy.maildir.files import remove
 from courierpy.maildir.names import base, directory, folder_name, host_name, info, tmp_name
 from courierpy.model.flags import NO_KEYWORDS
+from courierpy.model.numbers import PID_MOST, decimal
 from courierpy.system import log
 
 TYPE_CHECKING = False
@@ -221,8 +222,7 @@ def _without_flags(name: bytes) -> bytes:
 
 def _number(word: bytes) -> int:
     """0 for what is no number of a message or a folder."""
-    number = int(word) if word.isdigit() and len(word) <= 10 else 0
-    return number if number < MAX_UID else 0
+    return decimal(word, MAX_UID - 1) or 0
 
 
 def last_uidvalidity(root: str) -> int:
@@ -238,10 +238,11 @@ def read_keywords(path: str) -> dict[int, bytes]:
     table: dict[int, bytes] = {}
     spelling: dict[bytes, bytes] = {}
     for line in (_content(path) or b"").split(b"\n"):
-        number, _, word = line.partition(b" ")
-        if number.isdigit() and len(number) <= 2 and int(number) < 26 and _KEYWORD.fullmatch(word):
+        digits, _, word = line.partition(b" ")
+        number = decimal(digits, 25)
+        if number is not None and _KEYWORD.fullmatch(word):
             # one keyword in two spellings is one
-            table[int(number)] = spelling.setdefault(word.lower(), word)
+            table[number] = spelling.setdefault(word.lower(), word)
     return table
 
 
@@ -454,12 +455,13 @@ def _owner() -> bytes:
 
 
 def _is_dead(pid: bytes) -> bool:
-    if not pid.isdigit() or len(pid) > 9:
+    number = decimal(pid, PID_MOST)
+    if number is None:
         return False
-    if int(pid) == os.getpid():
+    if number == os.getpid():
         return True                    # an earlier process with our number
     try:
-        os.kill(int(pid), 0)
+        os.kill(number, 0)
     except ProcessLookupError:
         return True
     except PermissionError:

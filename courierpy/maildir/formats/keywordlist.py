@@ -14,6 +14,7 @@ from courierpy.maildir.errors import Denied, QuotaExceeded, trouble
 from courierpy.maildir.files import close, is_directory, listed, remove, replace, sync_directory, write_all
 from courierpy.maildir.names import tmp_name
 from courierpy.model.flags import NO_KEYWORDS
+from courierpy.model.numbers import decimal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ DIRECTORY = "courierimapkeywords"
 PERIOD = 300                       # seconds that one N of .<N>.<base> stands for
 READINGS = 10                      # without the lock, before it is needed
 UNKNOWN_AGE = 15 * 60              # an update for a message nobody knows may be early
-_MERGED = re.compile(rb"\.(\d+)\.(.+)", re.S)
+_MERGED = re.compile(rb"\.(\d{1,18})\.(.+)", re.S)
 _INVALID = re.compile(rb"[\x00-\x20(){%*\"\\\]\x7f-\xff]")
 
 
@@ -147,8 +148,8 @@ class Keywords:
         for line in body.split(b"\n"):
             name, colon, numbers = line.rpartition(b":")
             if colon:
-                found[name] = frozenset(words[int(n)] for n in numbers.split()
-                                        if n.isdigit() and len(n) < 10 and int(n) < len(words))
+                found[name] = frozenset(words[number] for word in numbers.split()
+                                        if (number := decimal(word, len(words) - 1)) is not None)
         return found
 
     def replace(self, words: Mapping[bytes, frozenset[bytes]]) -> None:

@@ -26,6 +26,7 @@ from courierpy.maildir.files import close, listed, remove, write_all
 from courierpy.maildir.formats.uiddb import MAX_UID, NAME, UidDb
 from courierpy.maildir.names import tmp_name
 from courierpy.model.messages import Messages
+from courierpy.model.numbers import decimal
 from courierpy.model.uidset import UidSet
 from courierpy.system import log
 
@@ -193,7 +194,7 @@ class Index:
                 or size > 2 * len(database.body or b"") + LOG_SLACK:
             return False
         last = tail[:marks[-1].start() - 1].rpartition(b"\n")[2].partition(b" ")[0]
-        rows = database.after(int(last) if last.isdigit() else 0)
+        rows = database.after(decimal(last, MAX_UID) or 0)
         struck = b"".join(b"-%d\n" % uid for uid in gone)
         if struck:                     # a block ends with the highest number
             rows += struck + b"%d \n" % (database.uidnext - 1)
@@ -212,7 +213,7 @@ class Index:
         names: dict[bytes, int] = {}
         struck: set[int] = set()
         highest = start = 0
-        number = b""
+        uidvalidity = None
         while start < len(data):
             end = data.find(b"\n= ", start) + 1
             mark = _MARK.match(data, end) if end else None
@@ -222,22 +223,23 @@ class Index:
             lines = block.split(b"\n")[:-1]
             if start == 0:
                 word, _, number = lines[0].rpartition(b" ") if lines else (b"", b"", b"")
-                if mark is None or word + b" %d" != _LOG_HEAD or not number.isdigit() \
-                        or not 0 < int(number) <= 0xFFFFFFFF:
+                uidvalidity = decimal(number, 0xFFFFFFFF)
+                if mark is None or word + b" %d" != _LOG_HEAD or not uidvalidity:
                     return None
                 del lines[0]
             for line in lines:
-                uid, _, name = line.partition(b" ")
-                if uid.isdigit() and 0 < int(uid) < 0xFFFFFFFF:
-                    highest = max(highest, int(uid))
+                digits, _, name = line.partition(b" ")
+                uid = decimal(digits, MAX_UID - 1)
+                if uid:
+                    highest = max(highest, uid)
                     if name and mark is not None:      # of lines that a crash cut the numbers alone count
-                        names[name] = int(uid)
-                elif uid[:1] == b"-" and uid[1:].isdigit() and len(uid) <= 11 and not gone:
-                    struck.add(int(uid[1:]))
+                        names[name] = uid
+                elif digits[:1] == b"-" and not gone and (uid := decimal(digits[1:], MAX_UID)) is not None:
+                    struck.add(uid)
             start = mark.end() if mark is not None else len(data)
         if struck:
             names = {name: uid for name, uid in names.items() if uid not in struck}
-        return (int(number), highest + 1, names) if number else None
+        return (uidvalidity, highest + 1, names) if uidvalidity else None
 
     # -- recent messages that nobody was told of
 
