@@ -22,6 +22,7 @@ from courierpy.maildir.files import remove_tree
 from courierpy.maildir.formats import uiddb
 from courierpy.maildir.index.valuecache import PREFIX, Cache
 from courierpy.maildir.store import Folders
+from courierpy.message import charsets
 from courierpy.message.mime import Limits
 from courierpy.preload import MODULES
 from courierpy.system.settings import Settings
@@ -57,6 +58,7 @@ def main(words: list[str]) -> int:
     settings = Settings(read_settings(options.files or default_files()))
     for name in MODULES:               # the owner of the Maildir may not be able to read the library
         importlib.import_module(name)
+    charsets.load()
     os.umask(os.umask(0o077) | 0o022)
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     kinds = FETCH + SEARCH + SORT + (TEXT if options.text else ()) + (UTF8 if options.utf8 else ())

@@ -16,10 +16,11 @@ import time
 from array import array
 from itertools import accumulate
 
+from courierpy.imap.reading import Reading
 from courierpy.maildir.errors import DiskTrouble, MessageDenied, StoreError, Vanished
 from courierpy.maildir.index.valuecache import Column
 from courierpy.maildir.messagefile import WRITING
-from courierpy.message import Message, searchtext
+from courierpy.message import Message, searchtext, streamed
 from courierpy.message.collation import key as collation_key
 from courierpy.system import log, proc
 
@@ -34,15 +35,19 @@ if TYPE_CHECKING:
 VERSION = 3                        # to be raised when some value is another one for the same message
 HEADER, WHOLE = True, False        # how much of a message is needed
 FEW = 4                            # messages whose files are read sooner than a large column is looked into
+HELD_OCTETS = 8 << 20              # of values that are had at once
+TEXT_OCTETS = 2 << 20              # of a folded text that is kept
 PIECE = 500                        # messages whose values are put together at once
 SETS = 12                          # kinds of BODY[HEADER.FIELDS (...)] that are kept
 NO_DATE = -(1 << 62)               # of a message without a Date
 NUL = b"\0"
 
-# What became of a message whose values were to be computed: it is gone; they are those of its file,
-# which may change or will stay so; it may not be read; the disk does not give it.  The values of what
-# cannot be read are those of a message without a text.
-GONE, MAY_CHANGE, STAYS, DENIED, SICK = range(5)
+# What became of a message whose values were to be computed: not yet; it is gone; some value is too
+# long; they are those of its file, which may change or will stay so; it may not be read; the disk does
+# not give it.  The values of what cannot be read are those of a message without a text.
+LATER, GONE, LONG, MAY_CHANGE, STAYS, DENIED, SICK = range(7)
+LONG_TEXT = b"\0"                  # stands for a text that is too long to be kept
+
 _PACKED, _LENGTH = struct.Struct("=BH"), struct.Struct("=I")
 _INT = struct.Struct("=q").pack
 _FLOAT = struct.Struct("=d").pack
@@ -51,6 +56,14 @@ _FLOAT = struct.Struct("=d").pack
 def _text(value: str | None) -> bytes:
     """A folded text; b"" for one that is not there, which an empty one is not."""
     return b"" if value is None else b"\n" + value.encode("utf-8", "surrogatepass") + b"\n"
+
+
+def _searched(kind: str, message: Message) -> bytes:
+    """A text of the whole message.  That of a large one is made piece by piece."""
+    if isinstance(message.data, bytes):
+        return _text(message.folded_body() if kind == "find-body" else searchtext.inner_lines(message.root))
+    text = streamed.joined(STREAMED[kind](message.root), TEXT_OCTETS)
+    return LONG_TEXT if text is None else b"\n" + text + b"\n"
 
 
 def _ids(message: Message) -> bytes:
@@ -85,9 +98,10 @@ KINDS: dict[str, tuple[bool, Callable[[Message], bytes]]] = {
     "find-cc": (HEADER, _folded(b"cc")), "find-bcc": (HEADER, _folded(b"bcc")),
     "find-subject": (HEADER, _folded(b"subject")),
     "find-header": (HEADER, lambda message: _text(searchtext.lines(message.block))),
-    "find-body": (WHOLE, lambda message: _text(message.folded_body())),
-    "find-inner": (WHOLE, lambda message: _text(searchtext.inner_lines(message.root))),
+    "find-body": (WHOLE, lambda message: _searched("find-body", message)),
+    "find-inner": (WHOLE, lambda message: _searched("find-inner", message)),
 }
+STREAMED = {"find-body": streamed.body, "find-inner": streamed.inner_lines}
 DATE = "date"                      # INTERNALDATE in seconds: of the file, not of the message
 # so many messages to be computed are worth other processes
 MANY = {HEADER: 1000, WHOLE: 300}
@@ -102,8 +116,7 @@ def rules(limits: Limits) -> bytes:
 
 class Todo:
     """A message of which values are missing.  ``at``: its place among those that are asked
-    for; ``rows``: the kinds.  ``values``: as computed; None when the message is gone.
-    ``state``: what became of it."""
+    for; ``rows``: the kinds; ``values``: of these, as far as ``state`` says that there are any."""
 
     __slots__ = ("at", "rows", "state", "uid", "values")
 
@@ -111,46 +124,49 @@ class Todo:
         self.at = at
         self.uid = uid
         self.rows = rows
-        self.values: list[bytes] | None = None
-        self.state = GONE
+        self.values: list[bytes] = []
+        self.state = LATER
 
     def packed(self) -> bytes:
-        """What was computed, to be handed from one process to another."""
-        values = self.values or []
-        return _PACKED.pack(self.state, len(values)) + b"".join(
-            [_LENGTH.pack(len(value)) + value for value in values])
+        """``state`` and ``values``, to be handed from one process to another."""
+        return _PACKED.pack(self.state, len(self.values)) + b"".join(
+            [_LENGTH.pack(len(value)) + value for value in self.values])
 
     def unpack(self, data: bytes, at: int) -> int:
         """Take them from where they begin; gives where they end."""
         self.state, count = _PACKED.unpack_from(data, at)
         at += _PACKED.size
-        values = []
         for _ in range(count):
             end = at + _LENGTH.size + _LENGTH.unpack_from(data, at)[0]
-            values.append(data[at + _LENGTH.size:end])
+            self.values.append(data[at + _LENGTH.size:end])
             at = end
-        self.values = None if self.state == GONE else values
         return at
+
+
+class TooLong(Exception):
+    """A value that is too long to be held."""
 
 
 class Recall:
     """Of one selected folder.  UIDs of messages that were needed since begin() and could not be had:
     ``lost``: they are gone; ``denied``: they are there and may not be read, and count as messages
-    without a text; ``sick``: the disk does not give them."""
+    without a text; ``sick``: the disk does not give them; ``long``: some value is too long to be held."""
 
     def __init__(self, folder: Folder, limits: Limits) -> None:
         self.folder = folder
         self.limits = limits
+        self.reading = Reading(folder, limits)
         self.lost: set[int] = set()
         self.denied: set[int] = set()
         self.sick: set[int] = set()
+        self.long: set[int] = set()
         self._complained: set[int] = set()
         self._sections: dict[str, Section] = {}
         folder.index.rules = rules(limits)
 
     def begin(self) -> None:
         """A command begins: what it misses is not known yet."""
-        for uids in (self.lost, self.denied, self.sick):
+        for uids in (self.lost, self.denied, self.sick, self.long):
             uids.clear()
 
     def unreadable(self, uid: int, sick: bool = False) -> None:
@@ -190,12 +206,36 @@ class Recall:
         """In the order of ``uids``; None for a message that vanished."""
         return self.take([kind], uids)[0]
 
-    def take(self, kinds: Sequence[str], uids: Sequence[int],
-             known: bool = True) -> list[list[bytes | None]]:
-        """Values of several kinds; a file that is needed is read once.  ``known``: False where
-        nothing of it is in the cache."""
-        cache = self.folder.cache
+    def take(self, kinds: Sequence[str], uids: Sequence[int]) -> list[list[bytes | None]]:
+        """Values of several kinds; a file that is needed is read once."""
+        found: list[list[bytes | None]] = [[] for _ in kinds]
+        for _, _, some in self.pieces(kinds, uids, len(uids)):
+            for values, more in zip(found, some, strict=True):
+                values += more
+        return found
+
+    def pieces(self, kinds: Sequence[str], uids: Sequence[int], rows: int,
+               known: bool = True) -> Iterator[tuple[int, int, list[list[bytes | None]]]]:
+        """The same for some messages after the others: (from which, to which, their values).
+
+        No more than ``rows`` of them, and no more than a few megabytes, however long the
+        values are.  ``known``: False where nothing of it is in the cache.
+        """
         wanted = uids if isinstance(uids, array) else array("I", uids)
+        cache = self.folder.cache
+        start = 0
+        while start < len(wanted):
+            some = wanted[start:start + rows]
+            while known and len(some) > 1 and sum([cache.weight(kind, some) for kind in kinds]) > HELD_OCTETS:
+                some = some[:len(some) // 2]
+            values = self._take(kinds, some, known)
+            stop = start + (len(values[0]) if values else len(some))
+            yield start, stop, values
+            start = stop
+
+    def _take(self, kinds: Sequence[str], wanted: array[int], known: bool) -> list[list[bytes | None]]:
+        """Of the first of these messages, at least of one."""
+        cache = self.folder.cache
         few = len(wanted) <= FEW
         aside = [not known or few and cache.is_large(kind) for kind in kinds]
         found: list[list[bytes | None]] = [[None] * len(wanted) if passed else cache.values(kind, wanted)
@@ -206,6 +246,9 @@ class Recall:
             self._compute_all(kinds, todo)
             for one in todo:
                 self._fill(kinds, found, one, aside)
+            stop = min([one.at for one in todo if one.state == LATER], default=len(wanted))
+            if stop < len(wanted):
+                return [values[:stop] for values in found]
         return found
 
     def _compute_all(self, kinds: Sequence[str], todo: list[Todo]) -> None:
@@ -213,61 +256,70 @@ class Recall:
         header = all(kind == DATE or kind in self._sections or KINDS[kind][0] for kind in kinds)
         count = proc.processors() if len(todo) >= MANY[header] else 1
         shares = [todo[first::count] for first in range(count)]
+        most = HELD_OCTETS // count
 
         def work(share: list[Todo]) -> Callable[[], bytes]:
-            return lambda: b"".join([one.packed() for one in self._computed(kinds, share)])
+            def packed() -> bytes:
+                self._computed(kinds, share, most)
+                return b"".join([one.packed() for one in share])
+            return packed
         helpers = [(share, proc.elsewhere(work(share))) for share in shares[1:]]
-        for _ in self._computed(kinds, shares[0]):
-            pass
+        self._computed(kinds, shares[0], most)
         for share, result in helpers:
             data = result()
             if data is None:           # no process could be had, or it failed
-                for _ in self._computed(kinds, share):
-                    pass
+                self._computed(kinds, share, most)
             else:
                 at = 0
                 for one in share:
                     at = one.unpack(data, at)
 
-    def _computed(self, kinds: Sequence[str], todo: list[Todo]) -> Iterator[Todo]:
+    def _computed(self, kinds: Sequence[str], todo: list[Todo], most: int) -> None:
+        """One after the other until the values have so many octets; the others stay for later."""
         for one in todo:
+            if most <= 0:
+                return
             names = [kinds[row] for row in one.rows]
             try:
                 values, stays = self.compute(names, one.uid)
                 one.state = STAYS if stays else MAY_CHANGE
             except Vanished:
                 one.state = GONE
+                continue
+            except TooLong:
+                one.state = LONG
+                continue
             except (MessageDenied, DiskTrouble) as why:
                 values = self._without_text(names, one.uid)
                 one.state = DENIED if isinstance(why, MessageDenied) else SICK
-            one.values = None if one.state == GONE else [values[name] for name in names]
-            yield one
+            one.values = [values[name] for name in names]
+            most -= sum(map(len, one.values))
 
     def _fill(self, kinds: Sequence[str], found: list[list[bytes | None]], one: Todo,
               aside: list[bool]) -> None:
         """Take what was computed of one message.  ``aside``: whether the cache was not asked."""
         cache = self.folder.cache
-        if one.values is None:
+        if one.state == GONE:
             self.lost.add(one.uid)
-            return
-        if one.state in (DENIED, SICK):
+        elif one.state == LONG:
+            self.long.add(one.uid)
+        elif one.state in (DENIED, SICK):
             self.unreadable(one.uid, one.state == SICK)
-        for row, value in zip(one.rows, one.values, strict=True):
+        for row, value in zip(one.rows, one.values, strict=False):
             found[row][one.at] = value
             if one.state == STAYS and (not aside[row] or cache.is_beyond(kinds[row], one.uid)
-                              or len(found[row]) > FEW and not cache.has(kinds[row], one.uid)):
+                                       or len(found[row]) > FEW and not cache.has(kinds[row], one.uid)):
                 cache.add(kinds[row], one.uid, value)
 
     def compute(self, names: Sequence[str], uid: int) -> tuple[dict[str, bytes], bool]:
-        """(values of these kinds, will they stay so?) by the message's file.  Raises Vanished."""
+        """(values of these kinds, will they stay so?) by the message's file.  Raises Vanished, TooLong."""
         if [*names] == [DATE]:
             when = self.folder.stat(uid)[1]
             return {DATE: _FLOAT(when)}, time.time() - when > WRITING
         header = all(name == DATE or name in self._sections or KINDS[name][0] for name in names)
-        with self.folder.message(uid) as file:
-            message = Message(file.header(file.size) if header else file.whole(), self.limits)
-            date, stays = file.mtime, self.folder.settled(uid, file)
-        return self._values(names, message, date), stays
+        with self.reading.open(uid, header) as opened:
+            values = self._values(names, opened.message, opened.file.mtime)
+        return values, self.folder.settled(uid, opened.file)
 
     def _without_text(self, names: Sequence[str], uid: int) -> dict[str, bytes]:
         """The values of a message that cannot be read."""
@@ -283,10 +335,25 @@ class Recall:
             if name == DATE:
                 values[name] = _FLOAT(date)
             elif name in self._sections:
-                values[name] = message.section(self._sections[name]) or b""
+                found = message.content(self._sections[name])
+                if found is not None and not isinstance(found, bytes):
+                    raise TooLong
+                values[name] = found or b""
             else:
                 values[name] = KINDS[name][1](message)
         return values
+
+    def has_text(self, kinds: Sequence[str], uid: int, needle: bytes) -> bool:
+        """Is the folded ``needle`` in a text of a message, whose texts are too long to be held?"""
+        try:
+            with self.reading.open(uid) as opened:
+                return any(streamed.contains(STREAMED[kind](opened.message.root), needle)
+                           for kind in kinds if kind in STREAMED)
+        except Vanished:
+            self.lost.add(uid)
+        except (MessageDenied, DiskTrouble) as why:
+            self.unreadable(uid, isinstance(why, DiskTrouble))
+        return False
 
     def numbers(self, kind: str, uids: array[int], typecode: str = "q") -> Sequence[float | None]:
         """The values of a kind that is a number, "q" or "d"."""

@@ -11,7 +11,7 @@ from time import monotonic
 
 from courierpy.imap import capability, commands, updates
 from courierpy.imap.commands import LEAVES_FOLDER, READS, SELECTED, USES_SEQ, WRITES, Done
-from courierpy.imap.grammar import lines
+from courierpy.imap.grammar import lines, out
 from courierpy.imap.grammar.args import Args, tag_of
 from courierpy.imap.grammar.framer import Frame, Framer, LiteralAhead, TooLong
 from courierpy.imap.view import View
@@ -23,10 +23,13 @@ from courierpy.system.conn import Gone, TimedOut
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from courierpy.hibernate.sleeper import Sleeper
     from courierpy.imap.attributes import Recall
     from courierpy.maildir.mailbox import Folder
     from courierpy.maildir.store import Folders
+    from courierpy.message.message import Content
     from courierpy.message.mime import Limits
     from courierpy.model.messages import Snapshot
     from courierpy.system.conn import Conn
@@ -131,6 +134,33 @@ class Session:
         """Untagged output, whole lines with their CRLF."""
         for line in lines:
             self.conn.write(line)
+
+    def write_long(self, line: Iterable[Content]) -> None:
+        """An untagged line in pieces.  One that is no ``bytes`` is read while it is written:
+        as many octets as its len() said, for the literal is announced already.  Where there
+        are not as many any more, or others, nothing can be said that the client would not
+        take for the rest of the literal: the connection ends, and the log says why."""
+        conn = self.conn
+        conn.midway = True
+        for piece in line:
+            if isinstance(piece, bytes):
+                conn.write(piece)
+                continue
+            left = len(piece)
+            why = "its file was changed"
+            try:
+                for octets in piece:
+                    left -= len(octets)
+                    if left < 0:
+                        break
+                    conn.write(out.char8(octets))
+            except store.StoreError as error:
+                why = str(error)
+                left = left or -1
+            if left:
+                log.err(f"disconnected in the middle of a message: {why}")
+                raise Gone
+        conn.midway = False
 
     def need_selected(self) -> Selected:
         if self.selected is None:

@@ -8,6 +8,10 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from courierpy.message.source import Octets
+
 NUL, LF, CR = 0, 10, 13            # a number is found in bytes much sooner than bytes are
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _BLANK = re.compile(rb"\n\r?\n")
@@ -32,21 +36,23 @@ def wire_form(data: bytes) -> bytes:
     return _BARE_LF.sub(b"\r\n", data)
 
 
-def header_end(data: bytes, start: int, stop: int) -> int:
+def header_end(data: Octets, start: int, stop: int) -> int:
     """Where the body begins: behind the empty line, or ``stop``."""
     if data.startswith((b"\n", b"\r\n"), start):
         return min(stop, start + (1 if data[start:start + 1] == b"\n" else 2))
     return blank_line(data, start, stop)[1]
 
 
-def blank_line(data: bytes, start: int, stop: int | None = None) -> tuple[int, int]:
+def blank_line(data: Octets, start: int, stop: int | None = None) -> tuple[int, int]:
     """Where the first empty line stands, and where it ends; ``stop`` twice without one."""
     stop = len(data) if stop is None else stop
+    if not isinstance(data, bytes):
+        return data.search(_BLANK, 3, start, stop) or (stop, stop)
     match = _BLANK.search(data, start, stop)
     return match.span() if match is not None else (stop, stop)
 
 
-def block(data: bytes, start: int, stop: int) -> bytes:
+def block(data: Octets, start: int, stop: int) -> bytes:
     """A header with the end of the line before it, so that each field begins behind one."""
     return data[start - 1:stop] if start else b"\n" + data[:stop]
 

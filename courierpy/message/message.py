@@ -1,4 +1,4 @@
-"""A message by its file's bytes; everything is computed when it is asked for.
+"""A message by its file's octets; everything is computed when it is asked for.
 
 The wire form has CRLF line ends: every LF without a CR before it gets one, so
 that files with LF and files with CRLF are both served right.
@@ -11,6 +11,7 @@ from courierpy.message import (
     headers,
     mime,
     rendered,
+    sections,
     subject,
     threads,
     values,
@@ -24,36 +25,50 @@ from courierpy.message import (
 from courierpy.message.charsets import charset_text
 from courierpy.message.collation import fold, key
 from courierpy.message.headers import wire_form
-from courierpy.model.section import Section
+from courierpy.message.sections import Fields
+from courierpy.message.wire import Extent, Wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-
     from courierpy.message.mime import Limits, Part
+    from courierpy.message.source import Octets
+    from courierpy.model.section import Section
+
+    Content = bytes | Extent | Fields
 
 __all__ = ["Message", "wire_form"]
 
+AT_ONCE_OCTETS = 64 * 1024         # of a section that is made ready as one piece
+HEADER_OCTETS = 1024 * 1024        # of a header that is chosen from at once
+
 
 class Message:
-    """``data``: the file as it is."""
+    """``data``: the file as it is, in memory or read by offset."""
 
-    def __init__(self, data: bytes, limits: Limits = mime.DEFAULT) -> None:
+    def __init__(self, data: Octets, limits: Limits = mime.DEFAULT) -> None:
         self.data = data
         self.limits = limits
         self._root: Part | None = None
+        self._wire: Wire | None = None
         self._block: bytes | None = None
         self._known: dict[bytes, bytes] | None = None
 
-    # -- bytes
+    # -- octets
+
+    @property
+    def wire(self) -> Wire:
+        """Where each octet stands in the wire form."""
+        if self._wire is None:
+            self._wire = Wire(self.data)
+        return self._wire
 
     @property
     def size(self) -> int:
         """Octets of the wire form, RFC822.SIZE."""
         data = self.data
+        if not isinstance(data, bytes):
+            return self.wire.size
         return len(data) + data.count(b"\n") - (data.count(b"\r\n") if headers.CR in data else 0)
-
-    def body(self) -> bytes:
-        return wire_form(self.data)
 
     @property
     def root(self) -> Part:
@@ -62,54 +77,35 @@ class Message:
             self._root = mime.parse(self.data, self.limits)
         return self._root
 
+    def content(self, section: Section, most: int = AT_ONCE_OCTETS) -> Content | None:
+        """BODY[section]; None when there is no such part.  What has more than ``most`` octets on
+        disk is not made ready here: it has a len(), and gives its octets piece by piece."""
+        place = self._place(section)
+        if place is None:
+            return None
+        start, stop = place
+        if section.kind.startswith(b"HEADER.FIELDS"):
+            if stop - start > (HEADER_OCTETS if most == AT_ONCE_OCTETS else most):
+                return Fields(self.data, start, stop, section)
+            return sections.chosen_fields(self.data, start, stop, section)
+        if stop - start > most:
+            return Extent(self.wire, start, stop)
+        return wire_form(self.data[start:stop])
+
     def section(self, section: Section) -> bytes | None:
-        """The octets of BODY[section]; None when there is no such part."""
-        data = self.data
-        if not section.part:
-            if not section.kind:
-                return wire_form(data)
-            end = headers.header_end(data, 0, len(data))
-            return self._of(section, data, 0, end, len(data))
-        part = self._find(section.part)
-        if part is None:
-            return None
+        """The same, all octets at once."""
+        found = self.content(section)
+        return found if found is None or isinstance(found, bytes) else b"".join(found)
+
+    def _place(self, section: Section) -> tuple[int, int] | None:
+        """From where to where it stands."""
+        if section.part:
+            return sections.place_in(self.root, section)
+        size = len(self.data)
         if not section.kind:
-            return wire_form(data[part.body:part.stop])
-        if section.kind == b"MIME":
-            return wire_form(data[part.start if part.inner else 0:part.body])
-        inner = part.message
-        if inner is None:
-            return None
-        return self._of(section, data, inner.start, inner.body, inner.stop)
-
-    @staticmethod
-    def _of(section: Section, data: bytes, start: int, body: int, stop: int) -> bytes:
-        if section.kind == b"HEADER":
-            return wire_form(data[start:body])
-        if section.kind == b"TEXT":
-            return wire_form(data[body:stop])
-        wanted = frozenset([name.lower() for name in section.fields])
-        lines = headers.raw_fields(data, start, body, wanted, section.kind.endswith(b"NOT"))
-        return wire_form(lines) + b"\r\n"
-
-    def _find(self, numbers: tuple[int, ...]) -> Part | None:
-        """Part n.m of RFC 9051 6.4.5: in a message part, the parts of the message in it."""
-        inside = self.root             # the multipart, or the message, whose parts are numbered
-        part: Part | None = None
-        for number in numbers:
-            if part is not None:
-                inside = part.message or part
-                if part.message is None and not part.multipart:
-                    return None
-            if inside.multipart:
-                if number > len(inside.children):
-                    return None
-                part = inside.children[number - 1]
-            elif number == 1:
-                part = inside          # a body of one part
-            else:
-                return None
-        return part
+            return 0, size
+        end = headers.header_end(self.data, 0, size)
+        return (end, size) if section.kind == b"TEXT" else (0, end)
 
     # -- headers
 

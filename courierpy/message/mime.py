@@ -16,9 +16,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from courierpy.message.source import Octets
     from courierpy.system.settings import Settings
 
 _LINE = re.compile(rb"--([^\r\n]*)\r?\n?")
+HEADERS = 4                        # times the limit of one: octets of all headers that are told
+LINE_OCTETS = 1024                 # read at first where a delimiter may stand
 _ENCODINGS = frozenset((b"7bit", b"8bit", b"binary", b"base64", b"quoted-printable"))
 
 
@@ -50,7 +53,7 @@ class Part:
     __slots__ = ("body", "boundary", "children", "data", "inner", "kind", "known", "limit", "params",
                  "start", "stop", "subkind")
 
-    def __init__(self, data: bytes, start: int, body: int, inner: bool, default: bytes,
+    def __init__(self, data: Octets, start: int, body: int, inner: bool, default: bytes,
                  limit: int) -> None:
         self.data = data
         self.start = start
@@ -64,7 +67,8 @@ class Part:
     @property
     def block(self) -> bytes:
         """The header as far as the limits let it be looked into."""
-        return headers.cut(headers.block(self.data, self.start, self.body), self.limit)
+        stop = min(self.body, self.start + self.limit)
+        return headers.cut(headers.block(self.data, self.start, stop), self.limit)
 
     @property
     def fields(self) -> list[tuple[bytes, bytes]]:
@@ -121,7 +125,7 @@ class Part:
             stack.extend(reversed(part.children))
 
 
-def parse(data: bytes, limits: Limits = DEFAULT) -> Part:
+def parse(data: Octets, limits: Limits = DEFAULT) -> Part:
     """The root of the tree."""
     return _Parser(data, limits).run()
 
@@ -131,13 +135,14 @@ class _Parser:
     path of the multiparts that it divides, of which the innermost counts;
     ``needle``: what every delimiter of them begins with."""
 
-    def __init__(self, data: bytes, limits: Limits) -> None:
+    def __init__(self, data: Octets, limits: Limits) -> None:
         self.data = data
         self.limits = limits
         self.path: list[Part] = []
         self.open: dict[bytes, list[int]] = {}
         self.needle = b""
         self.count = 0
+        self.told = 0                  # octets of the fields that are told
         self.blank = (0, -1, -1)       # looked for from where, found where
 
     def run(self) -> Part:
@@ -150,26 +155,39 @@ class _Parser:
             if start < 0:
                 break
             start += 1
-            match = _LINE.match(data, start)
-            assert match is not None
-            found = self._whose(match[1].rstrip(b" \t"))
+            line, end = self._line(start, len(data))
+            found = self._whose(line)
             if found is None:
                 continue
             at, closes = found
             if start < self.path[at].body:
                 continue               # inside the very header that names the boundary
-            if not closes and self.count >= self.limits.parts:
+            if not closes and (self.count >= self.limits.parts or self._is_much()):
                 break                  # the part that is open now holds the rest
             self._end(at + 1, start)
             owner = self.path[at]
             if closes:
                 self._close(at)        # what follows is the epilogue
             else:
-                self._begin(match.end(), b"message/rfc822" if owner.subkind == b"digest"
+                self._begin(end, b"message/rfc822" if owner.subkind == b"digest"
                             else b"text/plain", owner)
-            start = match.end() - 1    # the line end of this delimiter may begin the next
+            start = end - 1            # the line end of this delimiter may begin the next
         self._end(0, len(data), last=True)
         return root
+
+    def _line(self, start: int, stop: int) -> tuple[bytes, int]:
+        """(what follows the two hyphens that stand there, where its line ends)."""
+        data, first = self.data, 0
+        if not isinstance(data, bytes):        # no delimiter is longer than a header may be
+            first, size = start, LINE_OCTETS
+            while True:
+                data = self.data[start:min(start + size, stop)]
+                if b"\n" in data or len(data) < size or size > self.limits.header:
+                    break
+                size *= 16
+            start, stop = 0, len(data)
+        match = _LINE.match(data, start, stop)
+        return (match[1].rstrip(b" \t"), first + match.end()) if match is not None else (b"", first + start)
 
     def _whose(self, line: bytes) -> tuple[int, bool] | None:
         """(place of the multipart that this line delimits, does it close it)."""
@@ -178,6 +196,10 @@ class _Parser:
         if line.endswith(b"--") and line[:-2] in self.open:
             return self.open[line[:-2]][-1], True
         return None
+
+    def _is_much(self) -> bool:
+        """What is told of headers stays in memory: that of all of them is bounded as that of each is."""
+        return self.told >= HEADERS * self.limits.header
 
     def _aim(self) -> None:
         """What to look for: all that the open boundaries have in common."""
@@ -207,10 +229,11 @@ class _Parser:
             part = Part(self.data, start, self._header_end(start), parent is not None, default,
                         self.limits.header)
             self.count += 1
+            self.told += sum(map(len, part.known.values()))
             if parent is not None:
                 parent.children.append(part)
             self.path.append(part)
-            if len(self.path) >= self.limits.depth:
+            if len(self.path) >= self.limits.depth or self._is_much():
                 return
             if part.boundary:
                 self.open.setdefault(part.boundary, []).append(len(self.path) - 1)
@@ -234,8 +257,7 @@ class _Parser:
             at = start - 1                       # the delimiter that opened this part ends there
             while (at := data.find(self.needle, at, end)) >= 0:
                 at += 1
-                match = _LINE.match(data, at, end)
-                if match is not None and self._whose(match[1].rstrip(b" \t")) is not None:
+                if self._whose(self._line(at, end)[0]) is not None:
                     return max(start, self._line_end(at))
         return end
 

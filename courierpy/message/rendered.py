@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from courierpy.message.mime import Part
+    from courierpy.message.source import Octets
 
 _NOT_QUOTABLE = re.compile(rb"[\x00\r\n\x80-\xff]")
 _NOT_QUOTABLE_UTF8 = re.compile(rb"[\x00\r\n]")
@@ -84,10 +85,10 @@ class _Places:
 
     __slots__ = ("bare", "lines")
 
-    def __init__(self, data: bytes, places: Iterable[int]) -> None:
+    def __init__(self, data: Octets, places: Iterable[int]) -> None:
         self.lines: dict[int, int] = {}         # place -> LFs before it
         self.bare: dict[int, int] = {}          # place -> LFs before it without a CR
-        returns = CR in data
+        returns = not isinstance(data, bytes) or CR in data
         last = lines = bare = 0
         for place in sorted(places):
             if place > last:

@@ -80,12 +80,17 @@ def inner_lines(root: Part) -> str:
     return _joined([lines(part.block) for part in root.walk() if part is not root])
 
 
+def values(message: Part) -> str:
+    """Of all fields of a message inside."""
+    return fold("\n".join([decode.words(value) for _, value in message.fields]))
+
+
 def body(root: Part) -> str:
     """The text parts, HTML without its tags, and the headers of inner messages."""
     texts = []
     for part in root.walk():
         if part.message is not None:
-            texts.append(fold("\n".join([decode.words(value) for _, value in part.message.fields])))
+            texts.append(values(part.message))
         if part.kind == b"text":
             texts.append(_text(part))
     return "\n".join(texts)
@@ -114,11 +119,17 @@ def _text(part: Part) -> str:
 
 def _charset_of_page(octets: bytes) -> str:
     """What a page says of itself; "" where it is UTF-8, or says nothing."""
-    named = _META.search(octets, 0, PAGE_HEAD)
-    if named is not None and not octets.isascii():
+    name = named_in_page(octets)
+    if name and not octets.isascii():
         try:
             octets.decode()
         except UnicodeDecodeError:
-            name = named[1].decode()
-            return name if charsets.holds_ascii(name) else ""          # it was just read as ASCII
+            return name
     return ""
+
+
+def named_in_page(octets: bytes) -> str:
+    """The charset that stands at the beginning of a page, if the page can be read by it."""
+    named = _META.search(octets, 0, PAGE_HEAD)
+    name = "" if named is None else named[1].decode()
+    return name if charsets.holds_ascii(name) else ""              # it was just read as ASCII

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from courierpy.message.mime import Part
+    from courierpy.message.source import Octets
 
 
 def text(value: bytes | None, utf8: bool) -> bytes | None:
@@ -56,7 +57,7 @@ def pairs(params: list[tuple[bytes, bytes]], utf8: bool) -> tuple[object, ...] |
     return flat or None
 
 
-def structure(root: Part, data: bytes, extended: bool, utf8: bool) -> tuple[object, ...]:
+def structure(root: Part, data: Octets, extended: bool, utf8: bool) -> tuple[object, ...]:
     """BODYSTRUCTURE, or BODY when not ``extended``; ``data`` is what ``root`` was made of.
 
     Children before parents, without recursion: nesting may be deep.
@@ -79,7 +80,7 @@ def structure(root: Part, data: bytes, extended: bool, utf8: bool) -> tuple[obje
     return done[id(root)]
 
 
-def _leaf(part: Part, data: bytes, done: dict[int, tuple[object, ...]], extended: bool,
+def _leaf(part: Part, data: Octets, done: dict[int, tuple[object, ...]], extended: bool,
           utf8: bool) -> tuple[object, ...]:
     kind, subkind = part.kind, part.subkind
     value: tuple[object, ...] = (

@@ -43,6 +43,7 @@ class Conn:
     """``rcvd`` and ``sent`` count octets of this process, as Courier's log lines do.
 
     ``deadline``: the moment on the monotonic clock after which nothing is waited for; None: there is none.
+    ``midway``: what was written last is not a whole line, and nothing but the rest of it may follow.
     """
 
     def __init__(self, infd: int = 0, outfd: int = 1, tls: ssl.SSLSocket | None = None,
@@ -56,6 +57,7 @@ class Conn:
         self.sent = 0
         self.pending = pending          # bytes read by an earlier stage
         self.record = -1                # descriptor of a file that gets a record of the dialogue
+        self.midway = False
         self._unnoted = b""             # of a line that is not whole yet
         self._poll: tuple[int, select.poll] | None = None
         self._quick = 0                 # how often in a row the client said something at once
@@ -222,7 +224,10 @@ class Conn:
         return self._writer[1]
 
     def say_last(self, line: bytes) -> None:
-        """Write a line before the end, if the client takes it soon."""
+        """Write a line before the end, if the client takes it soon, and for a line."""
+        if self.midway:
+            self.discard()
+            return
         self.deadline, self.write_timeout = None, LAST_WORDS
         try:
             self.write(line)

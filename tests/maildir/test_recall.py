@@ -33,7 +33,8 @@ def values(path: Path, gone: tuple[int, ...] = ()) -> tuple[list[list[bytes | No
     for number in gone:
         (path / "cur" / f"17{number:08}.M1P1.host:2,").unlink(missing_ok=True)
     known = attributes.Recall(opened, Limits())
-    found = known.take(KINDS, snapshot.messages.uids, known=False)
+    uids = snapshot.messages.uids
+    [(_, _, found)] = known.pieces(KINDS, uids, len(uids), known=False)
     return found, known.lost
 
 

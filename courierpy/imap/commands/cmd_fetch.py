@@ -15,6 +15,7 @@ from courierpy.imap.commands import READS, SELECTED, USES_SEQ, command
 from courierpy.imap.commands.numbers import chosen
 from courierpy.imap.grammar import fetchitems, out
 from courierpy.maildir.errors import DiskTrouble, MessageDenied, StoreError, Vanished
+from courierpy.message.message import AT_ONCE_OCTETS
 from courierpy.model.flags import SEEN, FlagChange
 from courierpy.model.replies import No
 from courierpy.model.section import Section
@@ -28,59 +29,80 @@ if TYPE_CHECKING:
     from courierpy.imap.attributes import Recall
     from courierpy.imap.grammar.args import Args
     from courierpy.imap.grammar.fetchitems import FetchItem
+    from courierpy.imap.reading import Opened
     from courierpy.imap.session import Session
+    from courierpy.imap.view import View
     from courierpy.message import Message
+    from courierpy.message.message import Content
 
+    Line = list[Content]               # its pieces, as large ones are neither copied nor held
     Render = Callable[["Subject"], bytes]
-    Piece = Callable[["Subject", list[bytes]], None]
+    Piece = Callable[["Subject", Line], None]
 
-CHUNK = 2000                       # messages whose lines are made together
+CHUNK = 2000                       # messages whose lines are made together, or fewer
+VALUES = 16_000                    # that are had at once, at most
+TEXT_OCTETS = 4 << 20              # of flags that are told at once
+LINE_OCTETS = 1 << 20              # of a line that are made ready before it is told; the rest is read then
 WHOLE = Section()
 HEADER = Section((), b"HEADER")
 TEXT = Section((), b"TEXT")
 
 
 class Subject:
-    """The message being fetched: what its items share."""
+    """The message being fetched: what its items share.  A context manager, at whose end its
+    file is closed.  ``room``: octets that may still be made ready for its line."""
 
-    __slots__ = ("_header", "_message", "_stat", "seq", "session", "uid")
+    __slots__ = ("_empty", "_header", "_message", "_reading", "_stat", "room", "seq", "session", "uid")
 
     def __init__(self, session: Session, seq: int) -> None:
+        selected = session.need_selected()
         self.session = session
         self.seq = seq
-        self.uid = session.need_selected().view.uids[seq - 1]
-        self._message: Message | None = None
-        self._header: Message | None = None
+        self.uid = selected.view.uids[seq - 1]
+        self.room = LINE_OCTETS
+        self._reading = selected.recall(session.limits).reading
+        self._empty: Message | None = None
+        self._message: Opened | None = None
+        self._header: Opened | None = None
         self._stat: tuple[int, float] | None = None
+
+    def __enter__(self) -> Subject:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for opened in (self._message, self._header):
+            if opened is not None:
+                opened.close()
 
     @property
     def message(self) -> Message:
+        if self._empty is not None:
+            return self._empty
         if self._message is None:
-            from courierpy.message import Message
-            with self.session.need_selected().folder.message(self.uid) as file:
-                self._message = Message(file.whole(), self.session.limits)
-        return self._message
+            self._message = self._reading.open(self.uid)
+        return self._message.message
 
     @property
     def header(self) -> Message:
         """The message as far as its header goes; the rest may be missing."""
-        if self._message is not None:
-            return self._message
+        if self._message is not None or self._empty is not None:
+            return self.message
         if self._header is None:
-            from courierpy.message import Message
-            with self.session.need_selected().folder.message(self.uid) as file:
-                self._header = Message(file.header(file.size), self.session.limits)
-        return self._header
+            self._header = self._reading.open(self.uid, header=True)
+        return self._header.message
 
     def leave_out_text(self) -> None:
         """The message cannot be read: from now on it is an empty one."""
         from courierpy.message import Message
-        self._message = Message(b"", self.session.limits)
+        self._empty = Message(b"", self.session.limits)
 
     @property
     def mtime(self) -> float:
+        opened = self._message or self._header
+        if opened is not None:
+            return opened.file.mtime
         if self._stat is None:
-            self._stat = self.session.need_selected().folder.stat(self.uid)
+            self._stat = self._reading.folder.stat(self.uid)
         return self._stat[1]
 
 
@@ -103,18 +125,15 @@ def _size(subject: Subject) -> bytes:
 
 
 def _envelope(subject: Subject) -> bytes:
-    utf8 = subject.session.utf8
-    return b"ENVELOPE " + out.render(subject.header.envelope(utf8), utf8)
+    return b"ENVELOPE " + subject.header.envelope_bytes(subject.session.utf8)
 
 
 def _body(subject: Subject) -> bytes:
-    utf8 = subject.session.utf8
-    return b"BODY " + out.render(subject.message.structure(extended=False, utf8=utf8), utf8)
+    return b"BODY " + subject.message.structure_bytes(extended=False, utf8=subject.session.utf8)
 
 
 def _bodystructure(subject: Subject) -> bytes:
-    utf8 = subject.session.utf8
-    return b"BODYSTRUCTURE " + out.render(subject.message.structure(extended=True, utf8=utf8), utf8)
+    return b"BODYSTRUCTURE " + subject.message.structure_bytes(extended=True, utf8=subject.session.utf8)
 
 
 SIMPLE: dict[bytes, Render] = {
@@ -129,19 +148,26 @@ def _section(label: bytes, section: Section, partial: tuple[int, int | None] | N
     counts_as_header = section.kind not in (b"", b"TEXT")
     header_only = not section.part and section.kind.startswith(b"HEADER")
 
-    def add(subject: Subject, line: list[bytes]) -> None:
-        data = (subject.header if header_only else subject.message).section(section)
+    def add(subject: Subject, line: Line) -> None:
+        message = subject.header if header_only else subject.message
+        data = message.content(section, min(subject.room, AT_ONCE_OCTETS))
         if data is None:
             line.append(label + b" {0}\r\n")   # no such part
             return
         if partial is not None:
             start, length = partial
-            data = data[start:] if length is None else data[start:start + length]
+            if not isinstance(data, bytes):
+                data = data.cut(start, length)
+            else:
+                data = data[start:] if length is None else data[start:start + length]
+        size = len(data)
+        if isinstance(data, bytes):
+            subject.room = max(0, subject.room - size)
         if counts_as_header:
-            subject.session.headers += len(data)
+            subject.session.headers += size
         else:
-            subject.session.body += len(data)
-        line += (b"%s {%d}\r\n" % (label, len(data)), out.char8(data))
+            subject.session.body += size
+        line += (b"%s {%d}\r\n" % (label, size), out.char8(data) if isinstance(data, bytes) else data)
     return add
 
 
@@ -175,18 +201,14 @@ def _plan(items: list[FetchItem]) -> tuple[list[Piece], bool]:
 
 
 class _Chunk:
-    """Some messages, for columns.  ``rows``: their places in the view."""
+    """Some messages, for columns: their sequence numbers, and their UIDs."""
 
-    __slots__ = ("recall", "seqs", "uids", "utf8", "view")
+    __slots__ = ("seqs", "uids", "view")
 
-    def __init__(self, session: Session, seqs: Sequence[int]) -> None:
-        selected = session.need_selected()
+    def __init__(self, view: View, seqs: Sequence[int], uids: array[int]) -> None:
+        self.view = view
         self.seqs = seqs
-        self.view = view = selected.view
-        self.recall = selected.recall(session.limits)
-        first, last = seqs[0], seqs[-1]
-        self.uids = (view.uids[first - 1:last] if last - first == len(seqs) - 1
-                     else array("I", [view.uids[seq - 1] for seq in seqs]))
+        self.uids = uids
 
     def flags(self) -> list[bytes]:
         view = self.view
@@ -237,14 +259,41 @@ def _fetch_columns(session: Session, recall: Recall, items: list[FetchItem], seq
         else:
             templates[-1] += item.name + (b" %d" if item.name == b"UID" else b" %s")
     templates[-1] += b")\r\n"
-    for start in range(0, len(seqs), CHUNK):
-        chunk = _Chunk(session, seqs[start:start + CHUNK])
-        columns = _columns(session, items, chunk, recall.take(kinds, chunk.uids))
-        missing = recall.lost | recall.denied | recall.sick
-        if missing:
-            there = [uid not in missing for uid in chunk.uids]
-            columns = [list(compress(column, there)) for column in columns]
-        session.write(b"".join(chain.from_iterable(zip(*_pieces(templates, columns), strict=False))))
+    view = session.need_selected().view
+    uids = _uids(view, seqs)
+    flags = any(item.name == b"FLAGS" for item in items)
+    for start, stop, values in recall.pieces(kinds, uids, min(CHUNK, VALUES // len(items) + 1)):
+        for first, last in _light(view, uids, start, stop) if flags and view.keywords else ((start, stop),):
+            chunk = _Chunk(view, seqs[first:last], uids[first:last])
+            taken = [column[first - start:last - start] for column in values]
+            columns = _columns(session, items, chunk, taken)
+            if recall.lost or recall.denied or recall.sick or recall.long:
+                missing = recall.lost | recall.denied | recall.sick | recall.long
+                there = [uid not in missing for uid in chunk.uids]
+                columns = [list(compress(column, there)) for column in columns]
+            session.write(b"".join(chain.from_iterable(zip(*_pieces(templates, columns), strict=False))))
+        if recall.long:            # told one by one
+            _fetch_files(session, recall, items, [view.seq(uid) for uid in sorted(recall.long)])
+            recall.long.clear()
+
+
+def _uids(view: View, seqs: Sequence[int]) -> array[int]:
+    if seqs[-1] - seqs[0] == len(seqs) - 1:
+        return view.uids[seqs[0] - 1:seqs[-1]]
+    return array("I", [view.uids[seq - 1] for seq in seqs])
+
+
+def _light(view: View, uids: array[int], start: int, stop: int) -> Iterator[tuple[int, int]]:
+    """The same messages in portions whose keywords are not too many to be told at once."""
+    octets, keywords = 0, view.keywords
+    for at in range(start, stop):
+        if uids[at] in keywords:
+            octets += sum([len(word) + 1 for word in keywords[uids[at]]])
+            if octets > TEXT_OCTETS:
+                yield start, at + 1
+                start, octets = at + 1, 0
+    if start < stop:
+        yield start, stop
 
 
 def _columns(session: Session, items: list[FetchItem], chunk: _Chunk,
@@ -319,27 +368,27 @@ def fetch(session: Session, args: Args) -> str:
 
 
 def _fetch_files(session: Session, recall: Recall, items: list[FetchItem], seqs: list[int],
-                 by_uid: bool) -> None:
+                 by_uid: bool = False) -> None:
     """The same by reading each message."""
     selected = session.need_selected()
     pieces, sees = _plan(items)
     unseen: list[int] = []
     view = selected.view
     for seq in seqs:
-        subject = Subject(session, seq)
-        line = [b"* %d FETCH (" % seq]         # in pieces, as large ones are not copied then
-        try:
-            for add in pieces:
-                add(subject, line)
-                line.append(b" ")
-        except Vanished:
-            recall.lost.add(subject.uid)
-            continue
-        except (MessageDenied, DiskTrouble) as why:
-            recall.unreadable(subject.uid, isinstance(why, DiskTrouble))
-            continue
-        line[-1] = b")\r\n"
-        session.write(*line)
+        line: Line = [b"* %d FETCH (" % seq]
+        with Subject(session, seq) as subject:
+            try:
+                for add in pieces:
+                    add(subject, line)
+                    line.append(b" ")
+            except Vanished:
+                recall.lost.add(subject.uid)
+                continue
+            except (MessageDenied, DiskTrouble) as why:
+                recall.unreadable(subject.uid, isinstance(why, DiskTrouble))
+                continue
+            line[-1] = b")\r\n"
+            session.write_long(line)
         if sees and not view.bits(seq) & SEEN:
             unseen.append(seq)
     if unseen and not selected.readonly:

@@ -13,6 +13,7 @@ from bisect import bisect_right
 from itertools import compress
 
 from courierpy.imap import ext
+from courierpy.imap.attributes import LONG_TEXT
 from courierpy.imap.commands import SELECTED, USES_SEQ, command
 from courierpy.imap.commands.cmd_fetch import Subject
 from courierpy.imap.grammar import lines, out, searchkeys
@@ -195,25 +196,36 @@ class Program:
     def _in_values(self, kinds: Sequence[str], needle: bytes, uids: array[int],
                    known: bool = True) -> list[bool]:
         found = []
-        for start in range(0, len(uids), PIECE):
-            values = self.recall.take(kinds, uids[start:start + PIECE], known)
+        for start, _, values in self.recall.pieces(kinds, uids, PIECE, known):
             found += [any(value is not None and needle in value for value in texts)
-                      for texts in zip(*values, strict=True)]
+                      or LONG_TEXT in texts and self._in_long(kinds, texts, uids[start + at], needle)
+                      for at, texts in enumerate(zip(*values, strict=True))]
         return found
+
+    def _in_long(self, kinds: Sequence[str], texts: Sequence[bytes | None], uid: int, needle: bytes) -> bool:
+        """The same in those texts of a message that are too long to be kept."""
+        return self.recall.has_text([kind for kind, text in zip(kinds, texts, strict=True)
+                                     if text == LONG_TEXT], uid, needle)
 
     def _find_in_pieces(self, kinds: Sequence[str], needle: bytes) -> bytes:
         """Segment by segment, so that the memory needed does not grow with the folder; what
         is in none of them is computed for all kinds at once."""
         hits: list[int] = []
         unknown: set[int] = set()
+        long: dict[int, list[str]] = {}
         for kind in kinds:
             left = set(self.uids)
             for uids, ends, blob in self.recall.folder.cache.segments(kind):
                 left.difference_update(uids)
                 hits += [uids[row] for row in _rows(blob, ends, needle)]
+                for row in _rows(blob, ends, LONG_TEXT):
+                    if blob[ends[row - 1] if row else 0:ends[row]] == LONG_TEXT:
+                        long.setdefault(uids[row], []).append(kind)
             unknown |= left
         others = array("I", sorted(unknown))
         hits += compress(others, self._in_values(kinds, needle, others, known=False))
+        hits += [uid for uid in sorted(long.keys() - unknown - {*hits})
+                 if self.view.seq(uid) and self.recall.has_text(long[uid], uid, needle)]
         return self._of_uids(hits)
 
     def _one_by_one(self, within: bytes, test: Callable[[Subject], bool]) -> bytes:
@@ -221,12 +233,13 @@ class Program:
         for seq in compress(range(1, self.count + 1), within):
             subject = Subject(self.session, seq)
             try:
-                try:
-                    mask[seq - 1] = test(subject)
-                except MessageDenied:
-                    self.recall.unreadable(subject.uid)
-                    subject.leave_out_text()
-                    mask[seq - 1] = test(subject)
+                with subject:
+                    try:
+                        mask[seq - 1] = test(subject)
+                    except MessageDenied:
+                        self.recall.unreadable(subject.uid)
+                        subject.leave_out_text()
+                        mask[seq - 1] = test(subject)
             except Vanished:
                 self.recall.lost.add(self.uids[seq - 1])
         return bytes(mask)

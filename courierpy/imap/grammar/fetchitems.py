@@ -53,7 +53,7 @@ class FetchItem:
 
 
 def parse(args: Args, known: Container[bytes]) -> list[FetchItem]:
-    """One item, a macro, or a list of items; ``known``: what extensions add."""
+    """One item, a macro, or a list of items, each once; ``known``: what extensions add."""
     if not args.at(b"("):
         name = args.take(_NAME).upper()
         if name in MACROS:
@@ -61,13 +61,15 @@ def parse(args: Args, known: Container[bytes]) -> list[FetchItem]:
         return [_item(args, name, known)]
     args.open()
     args.maybe_sp()
-    items = []
+    items: dict[object, FetchItem] = {}
     while True:
-        items.append(_item(args, args.take(_NAME).upper(), known))
+        item = _item(args, args.take(_NAME).upper(), known)
+        same = items.setdefault((item.label(), item.partial), item)
+        same.peek = same.peek and item.peek
         if not args.maybe_sp() or args.at(b")"):
             break
     args.close()
-    return items
+    return [*items.values()]
 
 
 def _item(args: Args, name: bytes, known: Container[bytes]) -> FetchItem:

@@ -88,6 +88,15 @@ class Cache:
                               for old, new in zip(found[start:stop], values, strict=True)]
                 found[start:stop] = values
 
+    def weight(self, kind: str, uids: array[int]) -> int:
+        """How many octets the values of these UIDs may have, by the heads of the segments."""
+        total = self._sizes.get(kind, 0)
+        for place in self._table(kind).around(uids):
+            if place.first <= uids[-1] and uids[0] <= place.last:
+                share = place.span if place.span > 2 * PIECE else 4 * place.span * len(uids) // place.number
+                total += min(place.span, share)
+        return total
+
     def has(self, kind: str, uid: int) -> bool:
         if uid in self._fresh.get(kind, ()):
             return True
