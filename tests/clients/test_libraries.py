@@ -64,7 +64,7 @@ def test_imapclient(listener: Server) -> None:
         client.multiappend("INBOX.Gr\u00fc\u00dfe", [MAIL, {"msg": MAIL, "flags": [b"\\Flagged"]}])
         client.select_folder("INBOX.Gr\u00fc\u00dfe")
         assert client.search(["SUBJECT", "LIBRARY"]) == [1, 2]
-        assert client.get_flags([2])[2] == (b"\\Flagged",)
+        assert client.get_flags([2])[2] == (b"\\Flagged", b"\\Recent")
         client.move([1], "INBOX")
         assert client.folder_status("INBOX", ["MESSAGES"])[b"MESSAGES"] == 5
 
@@ -171,7 +171,7 @@ def test_ruby_net_imap(listener: Server, tmp_path: Path) -> None:
     assert (told["exists"], told["found"], told["left"]) == (4, [5], 4)
     assert len(told["subjects"]) == 4
     assert told["text"] == "Subject: by Net::IMAP\r\n\r\nbody\r\n"
-    assert told["flags"] == ["Flagged"]
+    assert told["flags"] == ["Flagged", "Recent"]
     assert told["sorted"] == [5, 1, 2, 3, 4]
     assert told["threads"] == 4
 

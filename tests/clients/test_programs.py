@@ -205,7 +205,8 @@ def test_aerc(listener: Server, tmp_path: Path) -> None:
     client.send(":clear\r:mark -a\r:read\r:unmark -a\r:select 0\r")
     client.send(":cp -p INBOX.kept\r")
     end = 0
-    while end < 100 and not (listener.maildir / ".kept" / "cur").is_dir():
+    kept = listener.maildir / ".kept"
+    while end < 200 and not ((kept / "cur").is_dir() and flags(kept)):
         client.expect([pexpect.TIMEOUT, "."], timeout=0.1)
         end += 1
     client.send(":quit\r")

@@ -87,7 +87,8 @@ class Hook:
                 data = real(*args, **named)
                 self.armed = data.startswith(TAG + b" ") or b"\n" + TAG + b" " in data
                 return data
-            if name == "write" and args[0] == 1 and re.search(rb"(?:^|\n)%s (?:OK|NO|BAD) " % TAG, args[1]):
+            if name == "write" and re.search(rb"(?:^|\n)%s (?:OK|NO|BAD) " % TAG, args[1]) \
+                    and os.path.samestat(os.fstat(args[0]), os.fstat(1)):      # opened once more, it may be
                 return self._answer(args[1])
             paths = [self._path(arg) for arg in (args or (".",))[:files]]
             if not any(path == self.root or path.startswith(self.root + "/") for path in paths):
