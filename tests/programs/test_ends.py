@@ -231,7 +231,7 @@ renewal.Renewal.begin = disturbed
         with server.connect() as waiting:
             certificate.write_bytes(sound)
             assert until(waiting, b"\r\n").startswith(b"* OK ")
-        server.wait_log("INFO: settings read again")
+        server.wait_log("settings read again")
 
 
 @server_test
@@ -249,7 +249,7 @@ renewal.Renewal.begin = disturbed
     with chain(before=before) as server:
         client = server.session()
         server.process.send_signal(signal.SIGHUP)
-        server.wait_log("INFO: settings read again")
+        server.wait_log("settings read again")
         assert "Invalid option: -nonsense" in server.wait_log("the settings in force stay")
         client.sendall(b"a NOOP\r\n")
         assert b"a OK" in until(client, b"a OK")
