@@ -14,12 +14,18 @@ if TYPE_CHECKING:
 @command(b"EXPUNGE", when=SELECTED, flags=WRITES, rights="e")
 def expunge(session: Session, args: Args) -> str:
     args.end()
-    selected = session.need_selected()
-    view = selected.view
-    uids = [uid for uid, bits in zip(view.uids, view.flags, strict=True) if bits & DELETED]
+    view = session.need_selected().view
+    return remove(session, [uid for uid, bits in zip(view.uids, view.flags, strict=True) if bits & DELETED])
+
+
+def remove(session: Session, uids: list[int]) -> str:
+    """Removes these messages of the selected mailbox, \\Deleted all; gives the text of the tagged OK.
+
+    Raises the StoreError of the first that the store refused; the others are gone then, and are told.
+    """
     refused: list[StoreError] = []
     if uids:
-        selected.folder.expunge(uids, refused)
+        session.need_selected().folder.expunge(uids, refused)
     if refused:
-        raise refused[0]                   # the others went, and are told
+        raise refused[0]
     return "EXPUNGE completed"

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from courierpy.imap.commands import SELECTED, WRITES, command
+from courierpy.imap.commands.cmd_expunge import remove
 from courierpy.imap.commands.numbers import chosen
 from courierpy.imap.ext import Extension
 from courierpy.imap.grammar.numset import compact
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
 
     from courierpy.imap.grammar.args import Args
     from courierpy.imap.session import Session
-    from courierpy.maildir.errors import StoreError
 
 
 def _appenduid(uidvalidity: int, uids: Sequence[int]) -> bytes:
@@ -32,15 +32,8 @@ def uid_expunge(session: Session, args: Args) -> str:
     args.sp()
     seqs = chosen(session, args.numset(), True)
     args.end()
-    selected = session.need_selected()
-    view = selected.view
-    uids = [view.uids[seq - 1] for seq in seqs if view.bits(seq) & DELETED]
-    refused: list[StoreError] = []
-    if uids:
-        selected.folder.expunge(uids, refused)
-    if refused:
-        raise refused[0]                   # the others went, and are told
-    return "EXPUNGE completed"
+    view = session.need_selected().view
+    return remove(session, [view.uids[seq - 1] for seq in seqs if view.bits(seq) & DELETED])
 
 
 EXTENSION = Extension(b"UIDPLUS", tagged_code={b"APPEND": _appenduid, b"COPY": _copyuid, b"MOVE": _copyuid})
