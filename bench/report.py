@@ -138,6 +138,28 @@ def why(cases: list[Case], results: Results, scale: Scale) -> str:
     return "\n".join(line.rstrip() for line in lines) + "\n" if lines else "Every goal is met.\n"
 
 
+def ahead(cases: list[Case], results: Results, scale: Scale) -> str:
+    """What is ahead of both peers, by how much; then how many rows are behind which."""
+    leads, behind = [], dict.fromkeys(PEERS, 0)
+    for case in cases:
+        figures = medians(results, case.key)
+        rates = {peer: better(case, figures["courierpy"], figures[peer]) for peer in PEERS
+                 if {"courierpy", peer} <= figures.keys()}
+        for peer, rate in rates.items():
+            behind[peer] += rate < 1
+        if len(rates) == len(PEERS) and min(rates.values()) >= 1:
+            leads.append((min(rates.values()), case))
+    leads.sort(key=lambda lead: -lead[0])
+    lines = ["| ahead of both | : Courier | : Dovecot |", "| --- | ---: | ---: |"]
+    for _, case in leads:
+        figures = medians(results, case.key)
+        lines.append(f"| {titled(case, scale)} | {' | '.join(ratio(case, figures, peer) for peer in PEERS)} |")
+    return ("## What is ahead\n\n" + f"Of {len(cases)} rows courierpy is ahead of both in {len(leads)}, behind "
+            + " and ".join(f"{TITLES[peer]} in {count}" for peer, count in behind.items())
+            + ". How many times as good, whatever the unit:\n\n" + "\n".join(lines)
+            + "\n\nAll rows follow, then why a goal is missed.\n")
+
+
 def disagreements(lab: Lab) -> str:
     """Where the servers answered differently: a figure for different work says nothing."""
     lines = []
@@ -218,12 +240,12 @@ def document(cases: list[Case], results: Results, lab: Lab, scale: Scale, runs: 
     if different:
         text += "\nThe servers answered differently here:\n\n" + different
     reasons_text = "## Where a goal is missed, or Courier is faster\n\n" + why(cases, results, scale)
-    return {"table": text, "why": reasons_text,
+    return {"ahead": ahead(cases, results, scale), "table": text, "why": reasons_text,
             "repeat": REPEAT.format(minutes=max(1, round(minutes)), messages=f"{scale.messages:,}",
                                     big=f"{scale.big:,}", runs=runs)}
 
 
-SECTIONS = ("table", "why", "growth", "repeat")
+SECTIONS = ("ahead", "table", "why", "growth", "repeat")
 
 
 def write(path: str, new: dict[str, str]) -> None:

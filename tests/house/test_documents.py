@@ -1,0 +1,40 @@
+"""The documents name files, settings and targets that are there."""
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from courierpy.system.settings import SETTINGS
+from tests.conftest import REPO
+
+DOCUMENTS = sorted([*REPO.glob("*.md"), *(REPO / "docs").glob("*.md")])
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)", path.read_text()):
+        if not target.startswith("http"):
+            assert (path.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_files_that_are_named_exist(path: Path) -> None:
+    """In code spelling and with a directory: courierpy/imap/updates.py, tests/house/test_layers.py."""
+    for name in re.findall(r"`((?:courierpy|tests|bench|tools|etc|docs|rfc)/[\w./-]+)`", path.read_text()):
+        assert (REPO / name).exists(), name
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_make_targets_that_are_named_exist(path: Path) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (REPO / "Makefile").read_text(), re.M))
+    named = {word for word in re.findall(r"`make ([a-z-]+)", path.read_text())}
+    assert named <= targets
+
+
+def test_settings_that_are_named_exist() -> None:
+    known = {setting.name for setting in SETTINGS}
+    for path in DOCUMENTS:
+        for name in re.findall(r"`(IMAP_[A-Z_]+)(?:=[^`]*)?`", path.read_text()):
+            assert name in known or any(one.startswith(name) for one in known), f"{path.name}: {name}"
