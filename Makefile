@@ -47,6 +47,7 @@ check: develop
 	$(BIN)/ruff check courierpy tests bench tools
 	$(BIN)/mypy
 	$(BIN)/python -m tools.build_index --check
+	$(BIN)/python -m tools.rfc_references --check
 	$(BIN)/python -m pytest -m 'not server and not clients and not peers'
 
 test: check
@@ -58,6 +59,7 @@ test-pythons: develop
 
 index: develop
 	$(BIN)/python -m tools.build_index
+	$(BIN)/python -m tools.rfc_references
 
 bench: develop
 	$(BIN)/python -m bench

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from courierpy.system.settings import SETTINGS
+from courierpy.system.settings import TABLE
 from tests.conftest import REPO
 
 DOCUMENTS = sorted([*REPO.glob("*.md"), *(REPO / "docs").glob("*.md")])
@@ -29,12 +29,12 @@ def test_files_that_are_named_exist(path: Path) -> None:
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_make_targets_that_are_named_exist(path: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (REPO / "Makefile").read_text(), re.M))
-    named = {word for word in re.findall(r"`make ([a-z-]+)", path.read_text())}
+    named = set(re.findall(r"`make ([a-z-]+)", path.read_text()))
     assert named <= targets
 
 
 def test_settings_that_are_named_exist() -> None:
-    known = {setting.name for setting in SETTINGS}
+    known = {setting.name for setting in TABLE}
     for path in DOCUMENTS:
         for name in re.findall(r"`(IMAP_[A-Z_]+)(?:=[^`]*)?`", path.read_text()):
             assert name in known or any(one.startswith(name) for one in known), f"{path.name}: {name}"
