@@ -1,0 +1,60 @@
+"""The environment as the interface between the programs: each variable, who sets it, who reads it.
+
+The names are Courier's, so that each program of the chain can be Courier's or ours; what begins with
+``COURIERPY_`` is between our own.  Settings (system/settings.py) are variables too, and are not
+repeated here.  A name that ends in ``*`` stands for all that begin so.
+"""
+from __future__ import annotations
+
+
+class Variable:
+    """``setter``, ``readers``: programs; ``text``: what it holds, with its unit."""
+
+    __slots__ = ("name", "readers", "setter", "text")
+
+    def __init__(self, name: str, setter: str, readers: str, text: str) -> None:
+        self.name = name
+        self.setter = setter
+        self.readers = readers
+        self.text = text
+
+
+TABLE: tuple[Variable, ...] = (
+    # the connection: ref couriertcpd
+    Variable("TCPLOCALIP", "couriertcpd", "imaplogin", "address that the client connected to"),
+    Variable("TCPLOCALPORT", "couriertcpd", "imaplogin", "port that the client connected to"),
+    Variable("TCPREMOTEIP", "couriertcpd", "imaplogin, imapd", "address of the client"),
+    Variable("TCPREMOTEPORT", "couriertcpd", "imaplogin, imapd", "port of the client"),
+    Variable("TCPREMOTEHOST", "couriertcpd", "access rules", "name of the client, unless -nodnslookup"),
+    Variable("TCPLOCALHOST", "couriertcpd", "access rules", "name of our address, unless -nodnslookup"),
+    Variable("TCPREMOTEINFO", "couriertcpd", "access rules", "what identd said, unless -noidentlookup"),
+    Variable("BLOCK*", "couriertcpd", "imaplogin", "why a list of -block names the address"),
+    Variable("ALLOW_*", "couriertcpd", "imaplogin", "what a list of -allow says of the address"),
+    Variable("MAXCPERIP", "access rules", "couriertcpd", "connections of this address at a time"),
+    Variable("PROTOCOL", "imaplogin", "auth modules", "IMAP"),
+    Variable("TLS_SUBJECT_*", "imaplogin", "imaplogin", "fields of the client's certificate"),
+    Variable("TLS_CONNECTED_PROTOCOL", "imaplogin", "imapd", "version of TLS and cipher"),
+    # the account: ref authlib
+    Variable("AUTHSERVICE*", "administrator", "imaplogin", "service name of the port, else imap"),
+    Variable("AUTHENTICATED", "imaplogin", "imapd", "name of the user, for the log"),
+    Variable("AUTHADDR", "imaplogin", "imapd", "address of the account"),
+    Variable("AUTHFULLNAME", "imaplogin", "imapd", "the account's name"),
+    Variable("AUTHOPTIONS", "imaplogin", "imapd", "options of the account"),
+    Variable("OPTIONS", "imaplogin", "imapd", "the same, by its older name"),
+    Variable("MAILDIR", "imaplogin, shell", "imapd", "the Maildir; wins over the argument"),
+    Variable("MAILDIRQUOTA", "imaplogin", "imapd", "quota of the account"),
+    Variable("HOME", "imaplogin", "imapd", "the account's home, which is the working directory"),
+    Variable("IMAPLOGINTAG", "imaplogin", "imapd", "tag of the LOGIN that imapd answers; without it PREAUTH"),
+    # between our own programs
+    Variable("COURIERPY_AUTHSOCKET", "couriertcpd", "imaplogin", "path of the password helpers' socket"),
+    Variable("COURIERPY_DESK", "couriertcpd", "imaplogin, imapd", "descriptor of the way to the listener"),
+    Variable("COURIERPY_HANDOVER", "couriertcpd", "couriertcpd", "descriptor of what the image before left"),
+    Variable("COURIERPY_KEEPER", "couriertcpd", "imapd", "descriptor of the way to the keeper"),
+    Variable("COURIERPY_TRIAL", "couriertcpd", "couriertcpd", "set: only try whether a start would do"),
+    # the system's
+    Variable("HOSTNAME", "shell", "imapd", "name of the host, for names of files; else uname(2)'s"),
+    Variable("LISTEN_FDS", "systemd", "couriertcpd", "how many sockets are open already, from descriptor 3"),
+    Variable("LISTEN_PID", "systemd", "couriertcpd", "the process that they are meant for"),
+    Variable("TMPDIR", "shell", "couriertcpd", "where sockets are made in the last resort"),
+    Variable("XDG_RUNTIME_DIR", "session manager", "couriertcpd", "where a user's sockets are made"),
+)
