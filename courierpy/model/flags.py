@@ -4,7 +4,6 @@ from __future__ import annotations
 # System flags as bits, in no particular order; the store maps them to letters,
 # the wire to names.
 SEEN, ANSWERED, FLAGGED, DELETED, DRAFT = 1, 2, 4, 8, 16
-ALL_FLAGS = SEEN | ANSWERED | FLAGGED | DELETED | DRAFT
 
 NO_KEYWORDS: frozenset[bytes] = frozenset()
 

@@ -228,12 +228,6 @@ class Args:
             raise Bad(ERROR)
         return value
 
-    def nz_number(self) -> int:
-        value = self.number()
-        if not value:
-            raise Bad(ERROR)
-        return value
-
     def numset(self) -> NumSet:
         return NumSet.parse(self._match(_NUMSET))
 
