@@ -53,6 +53,7 @@ TABLE: tuple[Variable, ...] = (
     Variable("COURIERPY_TRIAL", "couriertcpd", "couriertcpd", "set: only try whether a start would do"),
     # the system's
     Variable("HOSTNAME", "shell", "imapd", "name of the host, for names of files; else uname(2)'s"),
+    Variable("JOURNAL_STREAM", "systemd", "couriertcpd", "standard error's file, if the journal reads it"),
     Variable("LISTEN_FDS", "systemd", "couriertcpd", "how many sockets are open already, from descriptor 3"),
     Variable("LISTEN_PID", "systemd", "couriertcpd", "the process that they are meant for"),
     Variable("TMPDIR", "shell", "couriertcpd", "where sockets are made in the last resort"),
