@@ -153,9 +153,11 @@ def ahead(cases: list[Case], results: Results, scale: Scale) -> str:
     lines = ["| ahead of both | : Courier | : Dovecot |", "| --- | ---: | ---: |"]
     for _, case in leads:
         figures = medians(results, case.key)
-        lines.append(f"| {titled(case, scale)} | {' | '.join(ratio(case, figures, peer) for peer in PEERS)} |")
-    return ("## What is ahead\n\n" + f"Of {len(cases)} rows courierpy is ahead of both in {len(leads)}, behind "
-            + " and ".join(f"{TITLES[peer]} in {count}" for peer, count in behind.items())
+        rates_told = " | ".join(ratio(case, figures, peer) for peer in PEERS)
+        lines.append(f"| {titled(case, scale)} | {rates_told} |")
+    told = " and ".join(f"{TITLES[peer]} in {count}" for peer, count in behind.items())
+    return ("## What is ahead\n\n"
+            + f"Of {len(cases)} rows courierpy is ahead of both in {len(leads)}, behind {told}"
             + ". How many times as good, whatever the unit:\n\n" + "\n".join(lines)
             + "\n\nAll rows follow, then why a goal is missed.\n")
 
