@@ -120,8 +120,8 @@ class Session:
         self.keywords_on = settings.number("IMAP_KEYWORDS") != 0
         self.append_limit = settings.number("IMAP_APPENDLIMIT")
         self.refuses_8bit = settings.text("IMAP_APPEND_8BIT") == "0"
-        self._literal_minus = b"LITERAL-" in capability.capabilities(settings, "session",
-                                                                     settings.flag("IMAP_TLS"))
+        told = capability.line(settings, "session", settings.flag("IMAP_TLS"))
+        self._literal_minus = b"LITERAL-" in told.split()
         self.sleeper: Sleeper | None = None
         self.stopping = False
         self.errors = 0
