@@ -24,7 +24,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from courierpy.hibernate.sleeper import Known, Woken
+    from courierpy.hibernate.sleeper import Known
+    from courierpy.hibernate.woken import Woken
     from courierpy.maildir.store import Folders
 
 MAX_CLOCK_SKEW = 30.0          # seconds between this host and the file server
@@ -75,8 +76,6 @@ def wake(woken: Woken, door: str, conn: Conn) -> int:
     log.be("imapd")
     try:
         known = woken.take()
-    except Gone:
-        return 0
     except sleeper.Damaged as error:
         log.err(f"a connection that slept cannot go on: {error}")
         conn.say_last(b"* BYE [UNAVAILABLE] Please connect again.\r\n")

@@ -29,9 +29,10 @@ if TYPE_CHECKING:
 
 # traceback: a bug of ours is logged even where our files cannot be read
 MODULES = ("courierpy.auth.authdaemon", "courierpy.auth.sasl", "courierpy.hibernate.sleeper",
-           "courierpy.imap.attributes", "courierpy.imapd", "courierpy.maildir.store", "courierpy.message",
-           "courierpy.system.tls", "datetime", "html", "traceback", "unicodedata", "zlib", "encodings.ascii",
-           "encodings.latin_1", "encodings.utf_8")
+           "courierpy.hibernate.woken", "courierpy.imap.attributes", "courierpy.imapd",
+           "courierpy.maildir.store", "courierpy.message", "courierpy.system.tls", "datetime",
+           "html", "traceback", "unicodedata", "zlib", "encodings.ascii", "encodings.latin_1",
+           "encodings.utf_8")
 REHEARSALS = 12                # code is rewritten after eight calls
 SCRIPT = (b"a CAPABILITY\r\nb LOGIN rehearsal rehearsal\r\nc SELECT INBOX\r\nd UID FETCH 1:* (FLAGS)\r\n"
           b"e NOOP\r\nf LIST \"\" *\r\ng IDLE\r\nDONE\r\nh LOGOUT\r\n")

@@ -12,11 +12,11 @@ import socket
 import time
 from functools import partial
 
-from courierpy.hibernate.link import VARIABLE, Request, Sleepers
+from courierpy.hibernate.link import VARIABLE, Sleepers, Wake
 from courierpy.imap.capability import starttls_offered
 from courierpy.listener import access, admission, children, handover, pidfile, sockets
 from courierpy.listener.arrival import Arrival
-from courierpy.listener.connections import Connection, Connections
+from courierpy.listener.connections import Asleep, Connection, Connections
 from courierpy.listener.entrance import Entrance
 from courierpy.listener.loop import Loop
 from courierpy.listener.options import USAGE, Options, UsageError, parse_ports
@@ -315,9 +315,8 @@ class Listener:
             except OSError as error:
                 log.warn(f"idle connections keep their processes: {error.strerror}")
                 wanted = False
-            self.sleepers = Sleepers(Inotify, confine, before)
-            if left is not None:
-                self.sleepers.asleep = left.asleep
+            self.sleepers = Sleepers(self.connections, Inotify, confine, before,
+                                     left.asleep if left is not None else {})
             if wanted and not self.stopping:
                 self.environ[VARIABLE] = str(self.sleepers.door.fileno())
                 self.sleepers.tend()
@@ -359,9 +358,8 @@ class Listener:
         """Start what is missing."""
         if self.helpers is not None:
             self.helpers.tend()
-        if self.sleepers is not None and VARIABLE in self.environ:
+        if self.sleepers is not None and (VARIABLE in self.environ or self.sleepers.asleep):
             self.sleepers.tend()
-            self.entrance.above = max(self.entrance.above, self.sleepers.fileno() + 1)
         self.renewal.tend()
 
     def _connections(self) -> int:
@@ -410,9 +408,8 @@ class Listener:
                     self.renewal.begin(self._left, lambda: self.stopping, SIGNALS)
             elif pid == self.logger:
                 log.crit("the logger ended")
-            elif self.sleepers is not None and (lost := self.sleepers.ended(pid)) is not None:
-                for address in lost:
-                    self.connections.left(address)
+            elif self.sleepers is not None and self.sleepers.ended(pid):
+                continue
             elif self.helpers is not None:
                 self.helpers.ended(pid)
 
@@ -440,8 +437,8 @@ class Listener:
         self.lock, self.logger = left.lock, left.logger
         for pid, connection in left.connections.items():
             self.connections.add(pid, connection)
-        for address, _ in left.asleep.values():
-            self.connections.counts.add(address, 1)
+        for asleep in left.asleep.values():
+            self.connections.counts.add(asleep.address, 1)
 
     def _end(self) -> None:
         """The sessions say BYE."""
@@ -449,50 +446,38 @@ class Listener:
         pids = set(self.connections.by_pid) | ({self.renewal.pid} - {0})
         children.tell_all(pids)
         children.wait_for(pids | kept | (self.helpers.stop() if self.helpers is not None else set()))
+        if self.sleepers is not None:
+            self.sleepers.last_words()
 
     # -- connections that sleep
 
     def _keeper_says(self) -> None:
-        if self.sleepers is None:
-            return
-        asleep = self.sleepers.asleep
-        for request in self.sleepers.read():
-            if request.letter == b"W":
-                self._wake(request)
-            elif request.letter == b"S":
-                connection = self.connections.by_pid.get(request.pid)
-                address = self.connections.takes_place_of(request.pid)
-                if connection is None or not address:
-                    self.sleepers.drop(request.number)         # nobody's, or his second
-                else:
-                    asleep[request.number] = address, connection.started
-            elif request.number in asleep:
-                self.connections.left(asleep.pop(request.number)[0])
+        if self.sleepers is not None:
+            for wake in self.sleepers.hear():
+                self._wake(wake)
 
-    def _wake(self, request: Request) -> None:
+    def _wake(self, wake: Wake) -> None:
         """A fork goes on with a connection that slept.  If there can be none, the keeper asks again."""
         assert self.sleepers is not None
+        asleep = self.sleepers.asleep[wake.number]
         try:
-            pid = fork(partial(self._woken, request))
+            pid = fork(partial(self._woken, asleep, wake.channel.fileno()))
         except OSError as error:
-            request.close()
+            wake.channel.close()
             if due("fork"):
                 log.crit(f"an idle connection cannot be woken: fork: {error.strerror}")
             return
-        address, _ = self.sleepers.asleep.pop(request.number, ("", 0.0))
-        if address:
-            self.connections.left(address)
-        else:                               # an earlier process was to wake it, and did not
-            address = admission.peer(request.client)
-        request.close()
-        self.connections.add(pid, Connection(address))
+        self.connections.add(pid, Connection(asleep.address, asleep.peer))
+        self.sleepers.taken(wake)
 
     # -- in the connection's process
 
     def _serve_only(self, client: int, *more: int) -> None:
-        kept = [fd for fd in (*more, self.sleepers.door.fileno() if self.sleepers is not None else -1)
-                if fd >= 0]
-        children.serve_only(client, kept, self.entrance.above)
+        kept, above = [fd for fd in more if fd >= 0], self.entrance.above
+        if self.sleepers is not None:
+            kept.append(self.sleepers.door.fileno())
+            above = max(above, self.sleepers.above)
+        children.serve_only(client, kept, above)
 
     def _arrive(self, client: int, remote: admission.Address, local: admission.Address | None,
                 at_desk: int) -> int:
@@ -502,14 +487,14 @@ class Listener:
         arrival = Arrival(self.options, self.rules, self.environ, self.start)
         return arrival.serve(self.program, self.arguments, remote, local, self.connections.counts.of)
 
-    def _woken(self, request: Request) -> int:
+    def _woken(self, asleep: Asleep, channel: int) -> int:
         from courierpy import imapd
-        from courierpy.hibernate import sleeper
+        from courierpy.hibernate.woken import Woken
         try:
-            self._serve_only(request.client, request.channel)
+            self._serve_only(asleep.client, asleep.file, channel)
             children.log_to_client(self.options.text, self.environ)
-            become(request.uid, request.gid, None, request.groups)
-            return imapd.wake(sleeper.Woken(request.channel), self.environ.get(VARIABLE, ""), Conn(0, 1))
+            become(asleep.uid, asleep.gid, None, asleep.groups)
+            return imapd.wake(Woken(channel, asleep.file), self.environ.get(VARIABLE, ""), Conn(0, 1))
         except BaseException as error:  # the child must never return into the loop
             log.crit(f"a connection is to go on: {type(error).__name__}: {error}")
             return CRASHED

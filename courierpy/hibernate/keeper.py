@@ -3,16 +3,27 @@
 It knows three kinds of descriptors:
 
 * the door, over which a session's process offers its client.  The kernel says whose
-  process that is (SCM_CREDENTIALS, SO_PEERGROUPS): only they can be woken for it.
+  process that is (SCM_CREDENTIALS).
 * the clients, which it hands back when there is input, when the folder changes, or by
   the clock.  It reads none of them, and writes only whole fixed lines.
-* the link to the listener, which counts who sleeps and forks who is woken.
+* the link to the listener, which forks who is woken, as who the session was.
 
-An offer has four steps, so that a client always has one owner: the session sends the
-descriptors, the keeper watches the folder and says KEPT, the session looks a last time
-and sends what it knows (from then on it must not touch the client), the keeper says
-GOOD once the listener was told.  A wake has two: who is woken says TAKEN before it
-touches the client, and closes its channel when it stays awake, or by ending.
+Whose a client is: at every moment one has the last word, and the listener has a copy of
+all that is needed to go on, so that no death of the others loses a connection.
+
+1. The session sends the client's descriptor; the keeper watches the folder and says KEPT.
+2. The session looks a last time and sends what it knows.  From then on it waits, and must
+   not touch the client.
+3. The keeper writes that into a memory file and sends client, file and the session's
+   channel to the listener.
+4. The listener looks whether that is so, keeps them, and says GOOD: the session ends.  A
+   channel that is closed without it says that the session has its client again.
+5. The keeper asks for a wake.  The listener forks, and says TAKEN when it has: the client
+   is that process's.  It closes its channel when it stays awake, or by ending.
+
+When the keeper dies the listener starts another one with all that it has; since nobody
+heard of changes meanwhile, all are woken for a look, one after another.  When the listener
+dies the keeper says BYE to all.
 
 What a session knows is opaque here, and no mail or password is ever in it.
 """
@@ -28,21 +39,20 @@ import struct
 import time
 from collections import deque
 
+from courierpy.hibernate import protocol
 from courierpy.hibernate.protocol import (
     ALIVE,
-    BYE,
     DROP,
     END,
     GONE,
-    GOOD,
     KEPT,
     LOG,
     MAX_DIRECTORIES,
     MAX_KNOWN,
-    RECORD,
     SLEPT,
+    TAKEN,
     WAKE,
-    WOKEN,
+    State,
     borrowed,
     is_connection,
 )
@@ -51,48 +61,44 @@ from courierpy.system import log, proc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from courierpy.hibernate.watches import Inotify
 
 AT_A_TIME, OF_ONE_USER = 32, 8  # processes that were woken and are at their look
 LOOKING = 5.0                  # seconds after which one that has not is not waited for
 APART = 0.5                    # seconds between two wakes of one connection by changes
-TRIES = 6                      # of a wake, in growing distance; then the connection is lost
-RETRY = 0.25
-SO_PEERGROUPS = 59
-GROUPS = 1024                  # octets: who is in more than 256 groups stays awake
+RETRY, LONGEST_RETRY = 0.5, 30.0       # seconds until a wake that was refused is tried again, doubled
 CREDENTIALS = struct.Struct("=iII")
 LONGEST = 1e6                  # seconds until the next word to a client
-SPARE = 64                     # descriptors that stay free
+SPARE = 128                    # descriptors that stay free, here and in the listener
 
 
 class Entry:
-    """One connection.  ``stage``: OFFERED, ASLEEP, QUEUED (to be woken), WAKING, FAILED (a wake;
-    there will be another) or DROPPED.  ``channel``: to the
-    session while it offers, or to the one that is woken.  ``note``: who it is, for the log.
-    ``sent``: octets before ``words`` more were sent from here."""
+    """One connection.  ``stage``: OFFERED, ASLEEP, QUEUED (to be woken), WAKING, REFUSED (a wake;
+    there will be another) or DROPPED.  ``channel``: to the session while it offers, or to the one
+    that is woken.  ``taken``: the client is that one's.  ``state``, and ``file``, its descriptor:
+    from ASLEEP on.  ``changed``: the folder, and there is no wake for that yet."""
 
-    __slots__ = ("buffer", "changed", "channel", "client", "due", "every", "gid", "groups", "kept_at",
-                 "known", "note", "number", "pid", "sent", "stage", "started", "taken", "tries", "uid",
-                 "watches", "woken_at", "words")
+    __slots__ = ("buffer", "changed", "channel", "client", "file", "kept_at", "number", "pid", "stage",
+                 "state", "taken", "tries", "uid", "watches", "woken_at")
 
-    def __init__(self, number: int, client: int, channel: socket.socket, pid: int, uid: int, gid: int,
-                 groups: tuple[int, ...]) -> None:
+    def __init__(self, number: int, client: int, channel: socket.socket | None, pid: int, uid: int) -> None:
         self.number = number
         self.client = client
-        self.channel: socket.socket | None = channel
-        self.pid, self.uid, self.gid, self.groups = pid, uid, gid, groups
+        self.channel = channel
+        self.pid, self.uid = pid, uid
         self.stage = OFFERED
+        self.state: State | None = None
+        self.file = -1
         self.buffer = b""
         self.watches: tuple[int, ...] = ()
-        self.due = self.started = self.kept_at = self.woken_at = 0.0
-        self.every = self.sent = self.words = self.tries = 0
-        self.note = self.known = b""
+        self.kept_at = self.woken_at = 0.0
+        self.tries = 0
         self.taken = self.changed = False
 
 
-OFFERED, ASLEEP, QUEUED, WAKING, FAILED, DROPPED = range(6)
+OFFERED, ASLEEP, QUEUED, WAKING, REFUSED, DROPPED = range(6)
 
 
 class Ended(Exception):
@@ -126,6 +132,7 @@ class Keeper:
 
     def serve(self) -> None:
         """Until the listener says so, or is gone (Ended)."""
+        self._wake()                   # those of an earlier keeper
         while True:
             for fd, _ in self.poll.poll(self._timeout()):
                 if fd == self.hearing.fd:
@@ -138,7 +145,10 @@ class Keeper:
                     try:
                         self._of_entry(entry, fd)
                     except OSError as error:
-                        self._lose(entry, error.strerror)
+                        if entry.stage == OFFERED:
+                            self._forget(entry)        # its session has it again
+                        else:
+                            self._lose(entry, error.strerror)
             self._clock()
             self._wake()
 
@@ -190,18 +200,15 @@ class Keeper:
     def _offer(self, kinds: bytes, fds: array.array[int], who: tuple[int, int, int]) -> None:
         """Raises Refused or OSError, and then keeps nothing."""
         client, fd, *directories = fds
-        pid, uid, gid = who
+        pid, uid, _ = who
         if max(fds) > self.limit - SPARE:
             raise Refused("too many descriptors")
         if uid == 0 or len(directories) > MAX_DIRECTORIES:
             raise Refused("not a session")
         channel = socket.socket(fileno=os.dup(fd))
         try:
-            # who made the channel must be who sends it, or its groups are somebody else's
-            made_by = CREDENTIALS.unpack(channel.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-            if made_by != who or channel.family != socket.AF_UNIX or channel.type != socket.SOCK_STREAM:
-                raise Refused("not the maker of its channel")
-            groups = array.array("I", channel.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, GROUPS))
+            if channel.family != socket.AF_UNIX or channel.type != socket.SOCK_STREAM:
+                raise Refused("not a channel")
             if not is_connection(client):
                 raise Refused("not a connection")
             for directory in directories:
@@ -211,7 +218,7 @@ class Keeper:
                     raise Refused("not a directory that can be read")
             channel.setblocking(False)
             self.last += 1
-            entry = Entry(self.last, client, channel, pid, uid, gid, tuple(groups))
+            entry = Entry(self.last, client, channel, pid, uid)
             try:
                 entry.watches = self.hearing.watch(entry.number, directories, kinds)
                 channel.send(KEPT)
@@ -238,39 +245,48 @@ class Keeper:
         except OSError:
             data = b""
         entry.buffer += data
-        whole = 0
-        if len(entry.buffer) >= RECORD.size:
-            *_, note, known = RECORD.unpack_from(entry.buffer)
-            whole = RECORD.size + note + known
+        whole = protocol.whole(entry.buffer)
         if not data or whole > MAX_KNOWN or whole and len(entry.buffer) > whole:
             self._forget(entry)
         elif whole == len(entry.buffer):
             self._sleeps(entry)
 
     def _sleeps(self, entry: Entry) -> None:
-        entry.due, entry.every, entry.sent, entry.started, note, _ = RECORD.unpack_from(entry.buffer)
-        now = time.monotonic()
-        if not (0 <= entry.started <= now and 0 <= entry.due <= now + LONGEST):
+        """From here on the listener has the word.  Raises OSError, and then the session has."""
+        state, now = State(entry.buffer), time.monotonic()
+        if not (0 <= state.started <= now and 0 <= state.due <= now + LONGEST):
             self._forget(entry)        # what else may it not be: a number
             return
-        self.offering.pop(entry.pid)
-        entry.note = entry.buffer[RECORD.size:RECORD.size + note]
-        entry.known = entry.buffer[RECORD.size + note:]
-        entry.buffer = b""
-        self._tell([SLEPT.pack(b"S", entry.number, entry.pid)])
         assert entry.channel is not None
-        try:
-            entry.channel.send(GOOD)
-        except OSError:
-            pass                       # its process was killed; the client is here
+        entry.file = protocol.save(entry.buffer)
+        entry.state, entry.buffer = state, b""
+        state.known = b""              # the file has it
+        self._tell([SLEPT.pack(b"S", entry.number, entry.pid)],
+                   entry.channel.fileno(), entry.client, entry.file)
+        self.offering.pop(entry.pid)
         self._close_channel(entry)
         entry.stage, entry.kept_at = ASLEEP, now
         if entry.changed:
             self.later.append((entry.kept_at + APART, entry.number))
         self.poll.register(entry.client, select.EPOLLIN | select.EPOLLRDHUP)
         self.by_fd[entry.client] = entry
-        if not self.next_look or entry.due < self.next_look:
-            self.next_look = entry.due
+        if not self.next_look or state.due < self.next_look:
+            self.next_look = state.due
+
+    def adopt(self, connections: Iterable[tuple[int, int, int, int]]) -> None:
+        """Go on for a keeper that died: (number, client, file, uid) of what it had.  All are woken, as
+        nobody heard what happened since."""
+        for number, client, file, uid in connections:
+            entry = Entry(number, client, None, 0, uid)
+            entry.file = file
+            self.entries[number] = entry
+            try:
+                entry.state = protocol.load(file)
+                entry.state.known = b""
+            except (OSError, struct.error) as error:
+                self._lose(entry, str(error))
+                continue
+            self._queue(entry)
 
     # -- what wakes
 
@@ -309,7 +325,7 @@ class Keeper:
             self.later = [item for item in self.later if item[0] > now]
             for number in due:
                 entry = self.entries.get(number)
-                if entry is not None and entry.stage in (ASLEEP, FAILED):
+                if entry is not None and entry.stage in (ASLEEP, REFUSED):
                     self._queue(entry)
         for entry in [entry for entry in self.offering.values() if now > entry.kept_at + LOOKING]:
             self._forget(entry)
@@ -318,22 +334,23 @@ class Keeper:
         if self.next_look and now >= self.next_look:
             asleep = [entry for entry in self.entries.values() if entry.stage == ASLEEP]
             for entry in asleep:
-                if entry.due <= now:
-                    self._due(entry, now)
+                if entry.state is not None and entry.state.due <= now:
+                    self._due(entry, entry.state, now)
             # not more often than once a second, however many there are
-            self.next_look = max(now + 1.0, min(entry.due for entry in asleep)) if asleep else 0.0
+            self.next_look = max(now + 1.0, min(_due_of(entry) for entry in asleep)) if asleep else 0.0
 
-    def _due(self, entry: Entry, now: float) -> None:
-        if not entry.every:
+    def _due(self, entry: Entry, state: State, now: float) -> None:
+        if not state.every:
             self._queue(entry, first=True)             # its IDLE is over
             return
-        entry.due = now + entry.every
+        state.due = now + state.every
         with borrowed(entry.client) as client:
             try:
                 sent = client.send(ALIVE, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
                 if sent < len(ALIVE):
                     client.shutdown(socket.SHUT_RDWR)  # nobody may ever say the rest in the right place
-                entry.words += sent
+                state.words += sent
+                protocol.note_words(entry.file, state.due, state.words)
             except OSError:
                 return                 # it takes nothing at the moment; if it is gone, the poll says so
 
@@ -358,39 +375,27 @@ class Keeper:
         entry.channel, theirs = socket.socketpair()
         entry.channel.setblocking(False)
         entry.stage, entry.woken_at = WAKING, time.monotonic()
-        entry.buffer = WOKEN.pack(entry.due, entry.words, len(entry.known)) + entry.known
-        message = WAKE.pack(b"W", entry.number, entry.uid, entry.gid, len(entry.groups))
         with theirs:
-            self._tell([message, struct.pack(f"!{len(entry.groups)}I", *entry.groups)],
-                       entry.client, theirs.fileno())
+            self._tell([WAKE.pack(b"W", entry.number)], theirs.fileno())
         self.by_fd[entry.channel.fileno()] = entry
-        self.poll.register(entry.channel.fileno(), select.EPOLLIN | select.EPOLLOUT)
+        self.poll.register(entry.channel.fileno(), select.EPOLLIN)
         self.wakers.add(entry)
         self.waking[entry.uid] = self.waking.get(entry.uid, 0) + 1
 
     def _woken(self, entry: Entry) -> None:
-        """Its new process reads what is known, says TAKEN, and closes the channel to stay, or ends."""
+        """The listener says TAKEN; the new process closes the channel to stay, or ends."""
         assert entry.channel is not None
         try:
-            if entry.buffer:
-                entry.buffer = entry.buffer[entry.channel.send(entry.buffer):]
-                if not entry.buffer:
-                    self.poll.modify(entry.channel.fileno(), select.EPOLLIN)
             said = entry.channel.recv(16)
         except BlockingIOError:
             return
         except OSError:
             said = b""
-        if said:
-            self._take(entry)
-        else:
+        if said == TAKEN:
+            entry.taken = True
+            self._close_client(entry)
+        elif not said:
             self._let_go(entry)
-
-    def _take(self, entry: Entry) -> None:
-        entry.taken = True
-        self.by_fd.pop(entry.client, None)
-        os.close(entry.client)
-        entry.client = -1
 
     def _let_go(self, entry: Entry) -> None:
         """Its process stays, or ended, or takes too long."""
@@ -405,12 +410,11 @@ class Keeper:
             self._again(entry)
 
     def _again(self, entry: Entry) -> None:
+        """No process can be had at the moment."""
+        entry.stage = REFUSED
+        pause = min(RETRY * 2 ** min(entry.tries, 9), LONGEST_RETRY)
+        self.later.append((time.monotonic() + pause, entry.number))
         entry.tries += 1
-        if entry.tries < TRIES:
-            entry.stage = FAILED
-            self.later.append((time.monotonic() + RETRY * 2 ** entry.tries, entry.number))
-            return
-        self._lose(entry, "it cannot be woken")
 
     # -- the end of entries
 
@@ -426,8 +430,20 @@ class Keeper:
         self.hearing.unwatch(entry.number, entry.watches)
         entry.watches = ()
 
+    def _close_client(self, entry: Entry) -> None:
+        """Somebody else has it, or nobody any more."""
+        if self.by_fd.get(entry.client) is entry:
+            del self.by_fd[entry.client]
+            if entry.stage == ASLEEP:
+                self.poll.unregister(entry.client)
+        for fd in (entry.client, entry.file):
+            if fd >= 0:
+                os.close(fd)
+        entry.client = entry.file = -1
+
     def _lose(self, entry: Entry, why: str | None) -> None:
-        log.crit(f"an idle connection is closed, {entry.note.decode(errors='replace')}: {why}")
+        who = entry.state.note if entry.state is not None else f"pid {entry.pid}"
+        log.crit(f"an idle connection is closed, {who}: {why}")
         self._tell([GONE.pack(b"G", entry.number)])
         self._forget(entry)
 
@@ -436,11 +452,7 @@ class Keeper:
             del self.offering[entry.pid]
         self._close_channel(entry)
         self._unwatch(entry)
-        if entry.stage == ASLEEP and self.by_fd.get(entry.client) is entry:
-            self.poll.unregister(entry.client)
-        if entry.client >= 0:
-            os.close(entry.client)
-        self.by_fd.pop(entry.client, None)
+        self._close_client(entry)
         self.entries.pop(entry.number, None)
 
     # -- the listener
@@ -487,25 +499,31 @@ class Keeper:
             except (OSError, Ended):
                 continue
         for entry in self.entries.values():
-            if entry.stage != OFFERED and not entry.taken:
-                self._goodbye(entry)
+            if entry.stage != OFFERED and not entry.taken and entry.state is not None:
+                self._goodbye(entry.client, entry.state)
 
     @staticmethod
-    def _goodbye(entry: Entry) -> None:
-        sent = entry.sent + entry.words
-        with borrowed(entry.client) as client:
-            try:
-                sent += client.send(BYE, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
-                client.shutdown(socket.SHUT_WR)
-            except OSError:
-                pass                   # it is gone, or takes nothing
-        log.notice(f"Disconnected during shutdown by signal, {entry.note.decode(errors='replace')}, "
-                   f"sent={sent}, time={int(time.monotonic() - entry.started)}")
+    def _goodbye(client: int, state: State) -> None:
+        protocol.farewell(client, state)
+        log_end(state)
+
+
+def log_end(state: State) -> None:
+    """As the session would have written it."""
+    log.notice(f"Disconnected during shutdown by signal, {state.note}, sent={state.sent + state.words}, "
+               f"time={int(time.monotonic() - state.started)}")
+
+
+def _due_of(entry: Entry) -> float:
+    return entry.state.due if entry.state is not None else LONGEST
 
 
 def run(door: socket.socket, link: socket.socket, inotify: Callable[[], Inotify],
-        confine: Callable[[], None]) -> None:
-    """The keeper's process, forked by the listener: until the listener says so, or is gone."""
+        confine: Callable[[], None], left: list[tuple[int, int, int, int]]) -> None:
+    """The keeper's process, forked by the listener: until the listener says so, or is gone.
+
+    ``left``: what an earlier one had; see adopt().
+    """
     import resource
     import signal
 
@@ -516,12 +534,13 @@ def run(door: socket.socket, link: socket.socket, inotify: Callable[[], Inotify]
     if limit == resource.RLIM_INFINITY:
         limit = 1 << 20
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
-    proc.keep_open((door.fileno(), link.fileno()))
+    proc.keep_open((door.fileno(), link.fileno(), *(fd for each in left for fd in each[1:3])))
     os.chdir("/")
     heard = inotify()              # while we are who has few of them: nobody's may be used up
     confine()
     keeper = Keeper(door, link, heard, limit)
     try:
+        keeper.adopt(left)
         keeper.serve()
     except Ended:
         pass

@@ -1,14 +1,17 @@
-"""The listener's side of the keeper: its process, and how many connections sleep there."""
+"""The listener's side of the keeper: its process, and the connections that sleep there."""
 from __future__ import annotations
 
 import array
 import os
+import resource
+import signal
 import socket
 import struct
 import time
 from functools import partial
 
 from courierpy.hibernate import keeper, protocol
+from courierpy.listener.connections import Asleep
 from courierpy.system import log, proc
 from courierpy.system.seldom import due
 
@@ -17,43 +20,41 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from courierpy.hibernate.watches import Inotify
+    from courierpy.listener.connections import Connections
 
 VARIABLE = "COURIERPY_KEEPER"  # the descriptor of the door, in the environment of a connection's process
 RESTART_AFTER = 1.0            # seconds between two starts
+DESCRIPTORS = 3                # that come with one message, at most
 
 
-class Request:
-    """``letter``: b"S" slept, b"G" gone, b"W" is to be woken.  ``client`` and ``channel`` are
-    descriptors of the last."""
+class Wake:
+    """``number`` is to be woken; ``channel`` goes to its process."""
 
-    __slots__ = ("channel", "client", "gid", "groups", "letter", "number", "pid", "uid")
+    __slots__ = ("channel", "number")
 
-    def __init__(self, letter: bytes, number: int, pid: int = 0) -> None:
-        self.letter = letter
+    def __init__(self, number: int, channel: socket.socket) -> None:
         self.number = number
-        self.pid = pid
-        self.uid = self.gid = self.client = self.channel = -1
-        self.groups: tuple[int, ...] = ()
-
-    def close(self) -> None:
-        for fd in (self.client, self.channel):
-            if fd >= 0:
-                os.close(fd)
+        self.channel = channel
 
 
 class Sleepers:
-    """``asleep``: number -> (address, start) of the connections that have no process.
-    ``door``: what sessions offer theirs by.  Both its ends stay here, and outlive a keeper."""
+    """``asleep``: by number.  ``door``: what sessions offer theirs by.  Both its ends stay here, and
+    outlive a keeper; so do the connections."""
 
-    def __init__(self, inotify: Callable[[], Inotify], confine: Callable[[], None],
-                 left: tuple[int, int, int, int, int] | None = None) -> None:
+    def __init__(self, connections: Connections, inotify: Callable[[], Inotify], confine: Callable[[], None],
+                 left: tuple[int, int, int, int, int] | None = None,
+                 asleep: dict[int, Asleep] | None = None) -> None:
         """``left``: version, pid and descriptors (door, its other end, link) of an earlier image."""
+        self.connections = connections
         self.inotify = inotify
         self.confine = confine
-        self.asleep: dict[int, tuple[str, float]] = {}
+        self.asleep: dict[int, Asleep] = asleep or {}
         self.pid = 0
         self.link: socket.socket | None = None
+        self.above = 0                 # all descriptors from here are below this
         self._next_start = 0.0
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))     # two for each that sleeps
         if left is None:
             self.door, self.inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             self.inner.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
@@ -62,10 +63,13 @@ class Sleepers:
         self.door, self.inner = socket.socket(fileno=door), socket.socket(fileno=inner)
         if link >= 0:
             self.pid, self.link = pid, socket.socket(fileno=link)
-        if version != protocol.VERSION:
-            self.end()                 # those who sleep there hear BYE; the next one starts when it is gone
-        else:
+            self.link.setblocking(False)
+        if version == protocol.VERSION:
             self._tell(protocol.LOG, 2)
+        elif version == protocol.ALONE:
+            self._tell(protocol.END)   # those who sleep there hear BYE
+        elif self.pid:
+            os.kill(self.pid, signal.SIGKILL)  # the next one goes on with what we have
 
     def left(self) -> tuple[int, int, int, int, int]:
         return (protocol.VERSION, self.pid, self.door.fileno(), self.inner.fileno(), self.fileno())
@@ -96,45 +100,91 @@ class Sleepers:
                 theirs.close()
         link.setblocking(False)
         self.pid, self.link = pid, link
+        self.above = max(self.above, link.fileno() + 1)
 
     def _keep(self, link: socket.socket) -> int:
+        left = [(number, each.client, each.file, each.uid) for number, each in self.asleep.items()]
         try:
-            keeper.run(self.inner, link, self.inotify, self.confine)
+            keeper.run(self.inner, link, self.inotify, self.confine, left)
         except BaseException as error:      # never back into the loop
             log.crit(f"keeper: {type(error).__name__}: {error}")
             return proc.CRASHED
         return 0
 
-    def read(self) -> Iterator[Request]:
-        """What the keeper says."""
+    def hear(self) -> Iterator[Wake]:
+        """Do what the keeper says; who is to be woken."""
         while self.link is not None:
             try:
-                data, ancillary, _, _ = self.link.recvmsg(
-                    1 << 17, socket.CMSG_SPACE(8), socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC)
+                data, ancillary, flags, _ = self.link.recvmsg(
+                    64, socket.CMSG_SPACE(4 * DESCRIPTORS), socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC)
             except BlockingIOError:
                 return
             except OSError:
-                data, ancillary = b"", []
+                data, ancillary, flags = b"", [], 0
             if not data:
                 self.link.close()      # it is gone: ended() comes
                 self.link = None
                 return
-            request = self._request(data)
+            fds = array.array("i")
             for _, _, value in ancillary:
-                fds = array.array("i", value)
-                request.client, request.channel = fds
-            yield request
+                fds.frombytes(value)
+            wake = None
+            if data[:1] == b"S":
+                _, number, pid = protocol.SLEPT.unpack(data)
+                if not self._sleeps(number, pid, fds, whole=not flags & socket.MSG_CTRUNC):
+                    self._tell(protocol.DROP + number.to_bytes(8, "big"))
+            elif data[:1] == b"W" and len(fds) == 1:
+                _, number = protocol.WAKE.unpack(data)
+                if number in self.asleep:
+                    wake = Wake(number, socket.socket(fileno=fds.pop()))
+            elif data[:1] == b"G":
+                self._forget(protocol.GONE.unpack(data)[1])
+            for fd in fds:
+                os.close(fd)
+            if wake is not None:
+                yield wake
 
-    @staticmethod
-    def _request(data: bytes) -> Request:
-        if data[:1] != b"W":
-            form = protocol.SLEPT if data[:1] == b"S" else protocol.GONE
-            return Request(*form.unpack(data))
-        letter, number, uid, gid, count = protocol.WAKE.unpack_from(data)
-        request = Request(letter, number)
-        request.uid, request.gid = uid, gid
-        request.groups = struct.unpack_from(f"!{count}I", data, protocol.WAKE.size)
-        return request
+    def _sleeps(self, number: int, pid: int, fds: array.array[int], whole: bool) -> bool:
+        """Take the connection of this child of ours.  False: its session goes on with it."""
+        connection = self.connections.by_pid.get(pid)
+        if not whole or len(fds) != DESCRIPTORS or connection is None or not connection.address:
+            return False               # nobody's, or his second
+        channel, client, file = fds
+        try:
+            uid, gid, groups = proc.identity(pid)
+            with protocol.borrowed(client) as sock:
+                peer = sock.getpeername()[:2]
+        except OSError:
+            return False               # it is gone
+        if peer != connection.peer or uid == 0:
+            return False               # not his; not who may sleep
+        with protocol.borrowed(channel) as said:
+            try:
+                said.send(protocol.GOOD, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+            except BlockingIOError:
+                return False
+            except OSError:
+                pass                   # its process was killed; the client is here
+        del fds[1:]
+        self.above = max(self.above, client + 1, file + 1)
+        address = self.connections.takes_place_of(pid)
+        self.asleep[number] = Asleep(address, peer, client, file, uid, gid, groups)
+        return True
+
+    def _forget(self, number: int) -> None:
+        gone = self.asleep.pop(number, None)
+        if gone is not None:
+            gone.close()
+            self.connections.left(gone.address)
+
+    def taken(self, wake: Wake) -> None:
+        """A process goes on with it now."""
+        try:
+            wake.channel.send(protocol.TAKEN, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        except OSError:
+            pass                       # the keeper died meanwhile: it has no say any more
+        wake.channel.close()
+        self._forget(wake.number)
 
     def _tell(self, word: bytes, fd: int = -1) -> None:
         if self.link is not None:
@@ -144,23 +194,30 @@ class Sleepers:
             except OSError:
                 return                 # it is gone, and will be missed
 
-    def drop(self, number: int) -> None:
-        self._tell(protocol.DROP + number.to_bytes(8, "big"))
-
-    def end(self) -> set[int]:
-        """Tell it to end; the pid to wait for."""
-        self._tell(protocol.END)
-        return {self.pid} - {0}
-
-    def ended(self, pid: int) -> list[str] | None:
-        """The addresses whose connections were lost, if this process was the keeper."""
+    def ended(self, pid: int) -> bool:
+        """Was this process the keeper?"""
         if pid != self.pid:
-            return None
-        lost = [address for address, _ in self.asleep.values()]
-        log.crit(f"the keeper of idle connections ended; {len(lost)} are lost")
-        self.asleep.clear()
+            return False
+        log.crit(f"the keeper of idle connections ended; {len(self.asleep)} go on in another")
         self.pid = 0
         if self.link is not None:
             self.link.close()
             self.link = None
-        return lost
+        return True
+
+    # -- the end
+
+    def end(self) -> set[int]:
+        """Tell the keeper to end; the pid to wait for."""
+        self._tell(protocol.END)
+        return {self.pid} - {0}
+
+    def last_words(self) -> None:
+        """To those who heard none from the keeper, because there was none, or it did not come to it."""
+        for each in self.asleep.values():
+            try:
+                state = protocol.load(each.file)
+            except (OSError, struct.error):
+                continue
+            if protocol.farewell(each.client, state):
+                keeper.log_end(state)

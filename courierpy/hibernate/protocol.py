@@ -4,18 +4,19 @@ All are octets of fixed form, and descriptors that travel with them.
 """
 from __future__ import annotations
 
+import os
 import socket
 import struct
 
-VERSION = 1                    # of what is said over the link; another listener needs another keeper
+VERSION = 2                    # of what is said over the link; another listener needs another keeper
+ALONE = 1                      # the last version whose keeper was the only one that held the connections
 KEPT, GOOD, TAKEN = b"k", b"g", b"t"
 # over the link: a letter, and what follows it
-SLEPT, GONE = struct.Struct("!cQI"), struct.Struct("!cQ")       # b"S" number pid; b"G" number
-WAKE = struct.Struct("!cQIIH")                 # b"W" number uid gid count, then the groups; client, channel
+SLEPT = struct.Struct("!cQI")  # b"S" number pid; with channel, client and state
+WAKE, GONE = struct.Struct("!cQ"), struct.Struct("!cQ")        # b"W" number; with a channel.  b"G" number
 END, DROP, LOG = b"E", b"D", b"L"      # of the listener: end all; number: drop one; a new descriptor 2
 # due (monotonic clock), every, sent, started (monotonic clock), octets of the note and of what is known
 RECORD = struct.Struct("!dIQdHI")
-WOKEN = struct.Struct("!dQI")                  # due, octets that the keeper sent, octets of what is known
 MAX_KNOWN = 8 * 1024 * 1024
 MAX_DIRECTORIES = 4
 ALIVE = b"* OK Still here\r\n"
@@ -41,3 +42,74 @@ def is_connection(fd: int) -> bool:
     with borrowed(fd) as client:
         client.getpeername()
         return client.family in (socket.AF_INET, socket.AF_INET6) and client.type == socket.SOCK_STREAM
+
+
+# -- the state of a connection that sleeps: a memory file, which whoever holds it can go on with
+
+_HEAD = struct.Struct("!dQ")   # due, octets of words that the keeper has said: these two change
+
+
+class State:
+    """``due``: when the client wants a word next, on the monotonic clock, and ``every`` how many
+    seconds then; 0: never, its IDLE ends.  ``sent``: octets before it slept, ``words``: those
+    since.  ``note``: who it is, for the log.  ``known``: what its session knew."""
+
+    __slots__ = ("due", "every", "known", "note", "sent", "started", "words")
+
+    def __init__(self, record: bytes) -> None:
+        """``record``: as the session sent it, whole."""
+        self.due, self.every, self.sent, self.started, note, _ = RECORD.unpack_from(record)
+        self.words = 0
+        self.note = record[RECORD.size:RECORD.size + note].decode("utf-8", "replace")
+        self.known = record[RECORD.size + note:]
+
+
+def whole(record: bytes) -> int:
+    """Octets that this record will have; 0 when that cannot be said yet."""
+    if len(record) < RECORD.size:
+        return 0
+    note: int
+    known: int
+    *_, note, known = RECORD.unpack_from(record)
+    return RECORD.size + note + known
+
+
+def save(record: bytes) -> int:
+    """The descriptor of a memory file with this state.  OSError."""
+    fd = os.memfd_create("asleep")
+    try:
+        data = memoryview(_HEAD.pack(RECORD.unpack_from(record)[0], 0) + record)
+        while data:
+            data = data[os.write(fd, data):]
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
+
+
+def note_words(fd: int, due: float, words: int) -> None:
+    """The client was told something meanwhile.  OSError."""
+    os.pwrite(fd, _HEAD.pack(due, words), 0)
+
+
+def load(fd: int) -> State:
+    """OSError."""
+    size = os.fstat(fd).st_size
+    data = b""
+    while len(data) < size and (piece := os.pread(fd, size - len(data), len(data))):
+        data += piece
+    state = State(data[_HEAD.size:])
+    state.due, state.words = _HEAD.unpack_from(data)
+    return state
+
+
+def farewell(client: int, state: State) -> bool:
+    """Last words to who sleeps.  False: it is gone, takes nothing, or has heard them."""
+    with borrowed(client) as connection:
+        try:
+            sent = connection.send(BYE, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+            connection.shutdown(socket.SHUT_WR)
+        except OSError:
+            return False
+    state.words += sent
+    return True

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import array
 import os
-import select
 import socket
 import struct
 
@@ -21,18 +20,19 @@ from courierpy.maildir.mailbox import Folder
 from courierpy.model.messages import NO_MESSAGES, Messages, Snapshot
 from courierpy.model.uidset import NO_UIDS, UidSet
 from courierpy.system import log
-from courierpy.system.conn import Gone
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from courierpy.hibernate.woken import Woken
     from courierpy.imap.session import Session
 
 MAGIC = b"courierpy 3\n"       # another version of what is known gets another one
 LIMIT = 64 * 1024 * 1024       # octets of a record
 ANSWER = 1.0                   # seconds that the keeper has to answer
-HAND_OVER = 5.0                # seconds for what follows
+HAND_OVER = 5.0                # seconds to hand over what the session knows
+PATIENCE = 60.0                # seconds until the listener has said whose the client is
 _NUMBERS = struct.Struct("!dQQQQBB")
 _FOLDER = struct.Struct("!IQ")
 _LENGTH = struct.Struct("!I")
@@ -212,42 +212,6 @@ def restore(session: Session, known: Known) -> None:
     selected.keywords, selected.recent = known.words, known.recent
 
 
-class Woken:
-    """The way to the keeper of a process that was woken.  ``due``: when the client wants a
-    word next, on the monotonic clock.  ``words``: octets that it was sent meanwhile."""
-
-    def __init__(self, channel: int) -> None:
-        self.due = 0.0
-        self.words = 0
-        self._channel = channel
-
-    def take(self) -> Known:
-        """From now on the client is ours.  Raises Gone (it is not), Damaged."""
-        try:
-            os.write(self._channel, protocol.TAKEN)
-            data = self._read(protocol.WOKEN.size)
-            self.due, self.words, length = protocol.WOKEN.unpack(data)
-            return unpack(self._read(length))
-        except OSError:
-            raise Gone from None
-
-    def _read(self, length: int) -> bytes:
-        pieces = []
-        while length:
-            piece = os.read(self._channel, min(length, 1 << 20))
-            if not piece:
-                raise Gone
-            pieces.append(piece)
-            length -= len(piece)
-        return b"".join(pieces)
-
-    def let_go(self) -> None:
-        """We are here to stay: others may be woken now.  Who sleeps again lets go by ending."""
-        if self._channel >= 0:
-            os.close(self._channel)
-            self._channel = -1
-
-
 class Sleeper:
     """The way of a session to its sleep.  ``after``: seconds of IDLE.  ``note``: who it is, for
     the log.  ``woken``: how it came to be, until it stays()."""
@@ -285,12 +249,14 @@ class Sleeper:
                 if len(head) + len(note) + len(record) > protocol.MAX_KNOWN or self.session.stopping:
                     return
                 ours.sendall(head + note + record)
+                if not self._good(ours):
+                    return
             except (OSError, StoreError) as error:
                 log.debug(f"stays awake: {error}")
                 return
             finally:
                 theirs.close()
-            self._end(ours)
+            self._end()
 
     def stays(self) -> None:
         """The process goes on."""
@@ -341,16 +307,23 @@ class Sleeper:
         session.conn.flush()
         return not session.conn.ready()
 
-    def _end(self, channel: socket.socket) -> None:
-        """The client is the keeper's: nothing may touch it any more."""
+    @staticmethod
+    def _good(channel: socket.socket) -> bool:
+        """Is the client somebody else's now?  As long as nobody says so, or hangs up, it may be."""
+        channel.settimeout(PATIENCE)
+        try:
+            return channel.recv(1) == protocol.GOOD
+        except TimeoutError:
+            os._exit(0)
+        except ConnectionError:
+            return False
+
+    def _end(self) -> None:
+        """Nothing may touch the client any more."""
         try:
             if self.session.selected is not None:
                 self.session.selected.folder.close()
             self.session.folders.save()
-            # when the listener knows that the connection sleeps, it may hear that the process is gone
-            poll = select.poll()
-            poll.register(channel, select.POLLIN)
-            poll.poll(HAND_OVER * 1000)
         finally:
             os._exit(0)
 

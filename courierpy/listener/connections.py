@@ -40,6 +40,38 @@ class Connection:
         self.told_to_go = 0.0          # when it was; 0.0: it was not
 
 
+class Asleep:
+    """A connection without a process.  ``address``: what it counts for.  ``peer``: the other end of
+    its socket.  ``client`` and ``file``: descriptors of the connection and of its state.  ``uid``,
+    ``gid``, ``groups``: who its session was."""
+
+    __slots__ = ("address", "client", "file", "gid", "groups", "peer", "uid")
+
+    def __init__(self, address: str, peer: Address, client: int, file: int, uid: int, gid: int,
+                 groups: tuple[int, ...]) -> None:
+        self.address = address
+        self.peer = peer
+        self.client = client
+        self.file = file
+        self.uid, self.gid, self.groups = uid, gid, groups
+
+    def close(self) -> None:
+        for fd in (self.client, self.file):
+            os.close(fd)
+
+    def line(self) -> str:
+        """As of() reads it."""
+        groups = ",".join(map(str, self.groups))
+        return (f"{self.client} {self.file} {self.uid} {self.gid} [{groups}] {self.peer[1]} {self.peer[0]} "
+                f"{self.address}")
+
+    @classmethod
+    def of(cls, line: str) -> Asleep:
+        client, file, uid, gid, groups, port, peer, address = line.split(" ")
+        return cls(address, (peer, int(port)), int(client), int(file), int(uid), int(gid),
+                   tuple(map(int, filter(None, groups[1:-1].split(",")))))
+
+
 class Connections:
     """``by_pid``: those with a process.  ``waiting``: those of them that have not logged in, the
     oldest first.  ``bound``: how many may wait, 0 for any number.  ``closing`` is called before

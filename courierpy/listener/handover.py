@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import socket
 
-from courierpy.listener.connections import Connection
+from courierpy.listener.connections import Asleep, Connection
 from courierpy.model.numbers import PID_MOST, decimal
 
 VARIABLE = "COURIERPY_HANDOVER"
@@ -18,7 +18,7 @@ class Handover:
     """``connections``: by pid.  ``auth``: descriptor and path of the password helpers' socket, -1
     without helpers.  ``lock``: descriptor of the pid file's lock or -1.  ``logger``: pid of
     -stderrlogger or 0.  ``keeper``: its version, pid and three descriptors, None without.
-    ``asleep``: number -> (address, start on the monotonic clock).  ``argv`` and ``environ``: the
+    ``asleep``: by number.  ``argv`` and ``environ``: the
     settings in force."""
 
     __slots__ = ("argv", "asleep", "auth", "connections", "environ", "helpers", "keeper", "lock", "logger",
@@ -30,7 +30,7 @@ class Handover:
         self.helpers: set[int] = set()
         self.auth: tuple[int, str] = (-1, "")
         self.keeper: tuple[int, int, int, int, int] | None = None
-        self.asleep: dict[int, tuple[str, float]] = {}
+        self.asleep: dict[int, Asleep] = {}
         self.lock = -1
         self.logger = 0
         self.argv: list[str] = []
@@ -40,16 +40,16 @@ class Handover:
         kept = self.keeper[2:] if self.keeper is not None else ()
         desks = [each.desk.fileno() for each in self.connections.values() if each.desk is not None]
         door = decimal(self.auth[1].rpartition("/")[2], PID_MOST)
+        asleep = [fd for each in self.asleep.values() for fd in (each.client, each.file)]
         return [fd for fd in (*self.sockets, self.auth[0], -1 if door is None else door, self.lock,
-                              *kept, *desks) if fd >= 0]
+                              *kept, *desks, *asleep) if fd >= 0]
 
     def save(self) -> int:
         """The descriptor of the file, inherited by the next image.  OSError."""
         import json
         lines = [*(f"socket {fd}" for fd in self.sockets),
                  *(line for pid, each in self.connections.items() for line in _lines(pid, each)),
-                 *(f"asleep {number} {start!r} {address}"
-                   for number, (address, start) in self.asleep.items()),
+                 *(f"sleeper {number} {each.line()}" for number, each in self.asleep.items()),
                  *([f"keeper {' '.join(map(str, self.keeper))}"] if self.keeper is not None else []),
                  *(f"helper {pid}" for pid in self.helpers),
                  f"auth {self.auth[0]} {self.auth[1]}", f"lock {self.lock}", f"logger {self.logger}",
@@ -106,9 +106,8 @@ def load() -> Handover | None:
             if int(desk) >= 0:
                 connection.desk = socket.socket(fileno=int(desk))
                 connection.desk.setblocking(False)
-        elif word == "asleep":
-            start, _, address = rest.partition(" ")
-            found.asleep[int(first)] = address, float(start)
+        elif word == "sleeper":
+            found.asleep[int(first)] = Asleep.of(rest)
         elif word == "keeper":
             version, pid, door, inner, link = map(int, value.split())
             found.keeper = version, pid, door, inner, link

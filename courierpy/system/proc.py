@@ -1,6 +1,7 @@
 """Processes: forking, starting programs, changing ids.  The only door to them."""
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -171,6 +172,23 @@ def elsewhere(work: Callable[[], bytes]) -> Callable[[], bytes | None]:
         finally:
             os.close(result)
     return wait
+
+
+def identity(pid: int) -> tuple[int, int, tuple[int, ...]]:
+    """uid, gid and groups of another process, which may have ended and not been waited for.
+
+    OSError when there is none, or it is about to become somebody else.
+    """
+    found: dict[bytes, tuple[int, ...]] = {}
+    with open(f"/proc/{pid}/status", "rb") as file:
+        for line in file:
+            name, _, words = line.partition(b":")
+            if name in (b"Uid", b"Gid", b"Groups"):
+                found[name] = tuple(map(int, words.split()))
+    uids, gids = set(found.get(b"Uid", ())), set(found.get(b"Gid", ()))
+    if len(uids) != 1 or len(gids) != 1:
+        raise ProcessLookupError(errno.ESRCH, "its ids differ")
+    return uids.pop(), gids.pop(), found.get(b"Groups", ())
 
 
 class ProcError(Exception):

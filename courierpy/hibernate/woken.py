@@ -1,0 +1,37 @@
+"""What the process finds that is woken for a connection."""
+from __future__ import annotations
+
+import os
+import struct
+
+from courierpy.hibernate import protocol
+from courierpy.hibernate.sleeper import Damaged, Known, unpack
+
+
+class Woken:
+    """``due``: when the client wants a word next, on the monotonic clock.  ``words``: octets that
+    it was sent meanwhile."""
+
+    def __init__(self, channel: int, file: int) -> None:
+        """Descriptors: to the keeper, and of the connection's state."""
+        self.due = 0.0
+        self.words = 0
+        self._channel = channel
+        self._file = file
+
+    def take(self) -> Known:
+        """What the session knew.  Raises Damaged."""
+        try:
+            state = protocol.load(self._file)
+        except (OSError, struct.error) as error:
+            raise Damaged(str(error)) from None
+        finally:
+            os.close(self._file)
+        self.due, self.words = state.due, state.words
+        return unpack(state.known)
+
+    def let_go(self) -> None:
+        """We are here to stay: others may be woken now.  Who sleeps again lets go by ending."""
+        if self._channel >= 0:
+            os.close(self._channel)
+            self._channel = -1
