@@ -98,7 +98,7 @@ def program(name: str, arguments: list[str]) -> Start:
 
 def rehearse(settings: Mapping[str, str]) -> None:
     """Hold some sessions with ourselves in a small Maildir.  Failed; OSError where there can be none."""
-    from courierpy.maildir import watch
+    from courierpy.system import inotify
     folder = os.path.join(os.environ.get("TMPDIR") or "/tmp", f"courierpy-rehearsal-{os.urandom(8).hex()}")
     hearer = proc.on_signal(lambda number, frame: None)
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
@@ -128,7 +128,7 @@ def rehearse(settings: Mapping[str, str]) -> None:
         if daemon:
             os.kill(daemon, signal.SIGKILL)
             os.waitpid(daemon, 0)
-        watch.drop()                   # a child must never hear by it
+        inotify.drop()                 # as a session that ends
         os.dup2(errors, 2, inheritable=True)
         log.restore(look)
         os.fchdir(here)

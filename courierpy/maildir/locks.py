@@ -31,7 +31,7 @@ from courierpy.maildir.files import write_all
 from courierpy.maildir.names import tmp_name
 from courierpy.model.numbers import PID_MOST, decimal
 from courierpy.system import log
-from courierpy.system.inotify import IN_DELETE, IN_MOVED_FROM, IN_ONLYDIR, IN_Q_OVERFLOW, Inotify
+from courierpy.system.inotify import IN_DELETE, IN_MOVED_FROM, IN_ONLYDIR, Ear
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,8 +57,6 @@ SIGNALS = frozenset({_signal.SIGHUP, _signal.SIGINT, _signal.SIGTERM, _signal.SI
 
 # what this process holds: its objects never break each other's lock
 _held: set[FolderLock] = set()
-# kept from the first long wait on: to close it takes longer than most locks are held
-_ear: Inotify | None = None
 
 
 class FolderLock:
@@ -270,13 +268,9 @@ class FolderLock:
 
 
 def _in_child() -> None:
-    """After fork(): the locks are the parent's, and so is what it hears.  Signals are ours again."""
-    global _ear
+    """After fork(): the locks are the parent's.  Signals are ours again."""
     held = [*_held]
     _held.clear()
-    if _ear is not None:
-        _ear.close()                   # quick: the parent has it open
-        _ear = None
     for lock in held:
         lock._unmask()
 
@@ -357,15 +351,15 @@ class _Waiting:
         self.lock = lock
         self._name = os.path.basename(lock).encode()
         self._pause = FIRST_PAUSE
-        self._watch = -1
+        self._ear: Ear | None = None
         self._refused = False
         self._seen: tuple[object, ...] = ()
         self._since = 0.0
         self._told = False
 
     def close(self) -> None:
-        if self._watch >= 0 and _ear is not None:
-            _ear.remove(self._watch)
+        if self._ear is not None:
+            self._ear.close()
 
     def pause(self, holder: _Holder, left: float) -> None:
         """Return when the lock may be free, or after a short time, ``left`` seconds at most."""
@@ -374,10 +368,10 @@ class _Waiting:
         if self._pause <= LAST_SPIN or not holder.pid or self._refused:
             time.sleep(self._pause)
             self._pause = min(self._pause * 1.5, LONGEST_PAUSE)
-        elif self._watch < 0 or _ear is None:
+        elif self._ear is None:
             self._start()              # and try once more: it may have gone before
         else:
-            self._hear(_ear, holder.pid, min(LOOK_AGAIN, left))
+            self._hear(self._ear, holder.pid, min(LOOK_AGAIN, left))
 
     def _report(self, holder: _Holder) -> None:
         seen = (holder.key, holder.mtime, holder.text)   # the number of an inode is soon used again
@@ -388,23 +382,17 @@ class _Waiting:
             log.warn(f"{self.lock}: lock held for {REPORT:.0f} s by {holder}")
 
     def _start(self) -> None:
-        global _ear
         try:
-            if _ear is None:
-                _ear = Inotify()
+            self._ear = Ear()
             # the folder, not the lock: the watch then outlasts each holder
-            self._watch = _ear.add(self.tmp, IN_DELETE | IN_MOVED_FROM | IN_ONLYDIR)
+            self._ear.add(self.tmp, IN_DELETE | IN_MOVED_FROM | IN_ONLYDIR)
         except OSError:
-            self._refused = True       # a limit, or no inotify: by short pauses then
+            self._ear, self._refused = None, True       # a limit, or no inotify: by short pauses then
 
     def _is_sign(self, event: tuple[int, int, bytes]) -> bool:
-        """Of an earlier watch are those that came when it had ended."""
-        number, mask, name = event
-        if number == self._watch:
-            return name in (self._name, b"")     # without a name: the folder itself is gone
-        return bool(mask & IN_Q_OVERFLOW)
+        return event[2] in (self._name, b"")     # without a name: the folder is gone, or events are lost
 
-    def _hear(self, ear: Inotify, pid: int, left: float) -> None:
+    def _hear(self, ear: Ear, pid: int, left: float) -> None:
         import select
         poll = select.poll()
         poll.register(ear.fd, select.POLLIN)
@@ -420,13 +408,12 @@ class _Waiting:
                 poll.register(process, select.POLLIN)
             end = time.monotonic() + left
             while left > 0:
-                ready = [fd for fd, _ in poll.poll(left * 1000)]
+                ready = [fd for fd, _ in poll.poll(0 if ear.waiting else left * 1000)]
                 if process in ready:
                     time.sleep(FIRST_PAUSE)    # it may be a zombie that looks alive: no busy loop
                     return
                 # all of them are read: one that stays would end the next pause
-                signs = [event for event in ear.events() if self._is_sign(event)] if ear.fd in ready else []
-                if signs:
+                if [event for event in ear.events() if self._is_sign(event)]:
                     return
                 left = end - time.monotonic()
         finally:

@@ -20,7 +20,7 @@ from courierpy.system.inotify import (
     IN_MOVED_FROM,
     IN_MOVED_TO,
     IN_Q_OVERFLOW,
-    Inotify,
+    Ear,
     NotInstalled,
 )
 
@@ -70,41 +70,21 @@ class Heard:
                 self.cur[base] = name, False, bool(mask & IN_MOVED_FROM)
 
 
-_shared: tuple[int, Inotify] | None = None        # (pid, its instance)
-
-
-def _instance() -> Inotify:
-    """One for all folders of this process: to close it takes the kernel 8 ms.  OSError."""
-    global _shared
-    if _shared is None or _shared[0] != os.getpid():
-        _shared = os.getpid(), Inotify()
-    return _shared[1]
-
-
-def drop() -> None:
-    """Close the instance that all folders of this process share; their watches are none any more."""
-    global _shared
-    if _shared is not None:
-        if _shared[0] == os.getpid():
-            _shared[1].close()
-        _shared = None
-
-
 class Watch:
     """``path``: the folder; ``keywords``: the directory with its keywords, in it or in its cur/.
-    ``fd`` is readable when there is something to hear.  One at a time."""
+    ``fd`` is readable when there is something to hear, unless ``waiting``."""
 
     def __init__(self, path: str, keywords: str) -> None:
         self._keywords_path = keywords
         self._keywords_name = os.fsencode(os.path.basename(keywords))
         self._in_cur = os.path.dirname(keywords) == os.path.join(path, "cur")
         try:
-            self._inotify = _instance()
+            self._ear = Ear()
         except NotInstalled as error:
             raise Refused(error.strerror) from None
         except OSError as error:
             raise Refused(LIMITS.get(error.errno or 0) or f"inotify: {error.strerror}") from None
-        self.fd = self._inotify.fd
+        self.fd = self._ear.fd
         self._root = self._new = self._cur = self._keywords = -1
         try:
             self._root = self._add(path, IN_CREATE | IN_MOVED_TO | IN_DELETE_SELF | IN_MOVE_SELF)
@@ -119,13 +99,13 @@ class Watch:
     def _add(self, path: str, mask: int) -> int:
         """The number of the watch."""
         try:
-            return self._inotify.add(path, mask)
+            return self._ear.add(path, mask)
         except OSError as error:
             raise Refused(LIMITS.get(error.errno or 0) or f"{path}: {error.strerror}") from None
 
     def hear(self, heard: Heard) -> None:
         """Add what happened to ``heard``."""
-        for number, mask, name in self._inotify.events():
+        for number, mask, name in self._ear.events():
             if mask & IN_Q_OVERFLOW:
                 heard.everything = True
             elif name == self._keywords_name and number == (self._cur if self._in_cur else self._root):
@@ -149,14 +129,19 @@ class Watch:
         except Refused:
             return                     # it is gone again
 
+    @property
+    def waiting(self) -> bool:
+        """Was something heard already, when somebody else of this process listened?"""
+        return bool(self._ear.waiting)
+
     def wait(self, seconds: float) -> None:
         """Until there may be something to hear."""
+        if self.waiting:
+            return
         poll = select.poll()
         poll.register(self.fd, select.POLLIN)
         poll.poll(int(seconds * 1000))
 
     def close(self) -> None:
-        """Events that are still on their way carry numbers that nobody has any more."""
-        for number in (self._root, self._new, self._cur, self._keywords):
-            if number >= 0:
-                self._inotify.remove(number)
+        """Events that are still on their way are nobody's any more."""
+        self._ear.close()

@@ -21,6 +21,8 @@ IN_MOVED_FROM, IN_MOVED_TO = 0x40, 0x80
 IN_CREATE, IN_DELETE, IN_DELETE_SELF, IN_MOVE_SELF = 0x100, 0x200, 0x400, 0x800
 IN_UNMOUNT, IN_Q_OVERFLOW, IN_IGNORED = 0x2000, 0x4000, 0x8000
 IN_ONLYDIR, IN_DONT_FOLLOW = 0x1000000, 0x2000000
+IN_MASK_ADD = 0x20000000               # to what is watched of that directory already
+_ALL_HEAR = IN_UNMOUNT | IN_Q_OVERFLOW | IN_IGNORED
 _EVENT = struct.Struct("iIII")         # watch, mask, cookie, octets of the name
 READ_SIZE = 65536
 LARGEST = _EVENT.size + 256            # octets of an event
@@ -83,6 +85,89 @@ class Inotify:
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
+
+
+# -- one instance for all that a process hears
+
+class _Dispatcher:
+    """The process's instance, and whose watches are in it.  ``masks``: watch -> ear -> what that
+    one wants to hear."""
+
+    def __init__(self) -> None:
+        self.inotify = Inotify()
+        self.masks: dict[int, dict[Ear, int]] = {}
+
+    def read(self) -> None:
+        """Give each ear the events that are its own."""
+        for event in self.inotify.events():
+            number, mask, _ = event
+            if mask & IN_Q_OVERFLOW:
+                for ear in {ear: None for ears in self.masks.values() for ear in ears}:
+                    ear.waiting.append(event)
+                continue
+            for ear, wanted in self.masks.get(number, {}).items():
+                if mask & (wanted | _ALL_HEAR):
+                    ear.waiting.append(event)
+            if mask & IN_IGNORED:
+                self.masks.pop(number, None)   # the kernel has ended it
+
+
+class Ear:
+    """The watches of one who listens.  All of a process share an instance: to close one takes the
+    kernel 8 ms, and a user has 128.  ``fd`` is readable when there are events, unless ``waiting``
+    has them: another ear's reading brought them.  Raises OSError where the kernel refuses."""
+
+    def __init__(self) -> None:
+        global _dispatcher
+        if _dispatcher is None:
+            _dispatcher = _Dispatcher()
+        self._dispatcher = _dispatcher
+        self.fd = _dispatcher.inotify.fd
+        self.waiting: list[tuple[int, int, bytes]] = []
+
+    def add(self, path: str, mask: int) -> int:
+        """The number of the watch: of the old one when ``path`` is watched already.  OSError."""
+        number = self._dispatcher.inotify.add(path, mask | IN_MASK_ADD)
+        ears = self._dispatcher.masks.setdefault(number, {})
+        ears[self] = ears.get(self, 0) | mask
+        return number
+
+    def remove(self, number: int) -> None:
+        """End a watch; what it heard before is forgotten."""
+        ears = self._dispatcher.masks.get(number, {})
+        if ears.pop(self, 0):
+            self.waiting = [event for event in self.waiting if event[0] != number]
+            if not ears:
+                del self._dispatcher.masks[number]
+                if self._dispatcher.inotify.fd >= 0:   # else it is that of our parent
+                    self._dispatcher.inotify.remove(number)
+
+    def events(self) -> list[tuple[int, int, bytes]]:
+        """As Inotify.events(), of these watches."""
+        if self._dispatcher.inotify.fd >= 0:
+            self._dispatcher.read()
+        found, self.waiting = self.waiting, []
+        return found
+
+    def close(self) -> None:
+        """End all its watches."""
+        for number in [number for number, ears in self._dispatcher.masks.items() if self in ears]:
+            self.remove(number)
+
+
+_dispatcher: _Dispatcher | None = None
+
+
+def drop() -> None:
+    """Close the instance of this process; who listens by it hears no more."""
+    global _dispatcher
+    if _dispatcher is not None:
+        _dispatcher.inotify.close()
+        _dispatcher = None
+
+
+# what a parent hears is its own; to close it is quick as long as the parent has it open
+os.register_at_fork(after_in_child=drop)
 
 
 class NotInstalled(OSError):

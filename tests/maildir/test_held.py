@@ -18,7 +18,8 @@ from courierpy.maildir.mailbox import Folder
 from courierpy.maildir.store import Folders
 from courierpy.maildir.watch import Heard, Watch
 from courierpy.model.flags import DELETED, FLAGGED, SEEN, FlagChange
-from courierpy.system.inotify import Inotify
+from courierpy.system import inotify
+from courierpy.system.inotify import Ear, Inotify
 from tests.conftest import fill, octets
 
 BASES = [b"1.M1P1.host", b"2.M2P1.host,S=9", b"3.x:y", b"4", b"\xff 5"]
@@ -182,13 +183,17 @@ def _as_processes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Each session stands for a process, which has an inotify instance of its own."""
     made: list[Inotify] = []
 
-    def instance() -> Inotify:
-        made.append(Inotify())
-        return made[-1]
-    monkeypatch.setattr(watch, "_instance", instance)
+    def ear() -> Ear:
+        inotify._dispatcher = None
+        found = Ear()
+        made.append(found._dispatcher.inotify)
+        return found
+
+    monkeypatch.setattr(watch, "Ear", ear)
     yield
     for each in made:
         each.close()
+    inotify._dispatcher = None
 
 
 def opened(maildir: Path) -> Folder:

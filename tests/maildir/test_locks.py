@@ -17,6 +17,7 @@ import pytest
 
 from courierpy.maildir import errors, locks
 from courierpy.maildir.locks import FolderLock
+from courierpy.system import inotify
 from tests.conftest import fill, plain_environ
 
 HOST = os.uname().nodename
@@ -40,10 +41,9 @@ def log(capfd: pytest.CaptureFixture[str]) -> Callable[[], list[str]]:
 @pytest.fixture(autouse=True)
 def no_ear(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Each test begins as a process that has never waited long."""
-    monkeypatch.setattr(locks, "_ear", None)
+    monkeypatch.setattr(inotify, "_dispatcher", None)
     yield
-    if locks._ear is not None:
-        locks._ear.close()
+    inotify.drop()
 
 
 @contextmanager
@@ -610,7 +610,7 @@ def test_without_inotify(lock: FolderLock, path: Path, monkeypatch: pytest.Monke
             made.append(self)
             raise OSError(errno.EMFILE, "too many")
 
-    monkeypatch.setattr(locks, "Inotify", Refusing)
+    monkeypatch.setattr(locks, "Ear", Refusing)
     held_by(path, f"{os.getppid()}:{HOST}")
     timer = threading.Timer(0.1, path.unlink)
     timer.start()
@@ -624,7 +624,7 @@ def test_a_short_wait_makes_no_watch(lock: FolderLock, path: Path, monkeypatch: 
     def never() -> None:
         raise AssertionError
 
-    monkeypatch.setattr(locks, "Inotify", never)
+    monkeypatch.setattr(locks, "Ear", never)
     held_by(path, f"{os.getppid()}:{HOST}")
     pauses = []
 
@@ -649,9 +649,8 @@ def test_one_descriptor_is_kept(maildir: Path, lock: FolderLock, path: Path,
     for _ in range(3):
         with pytest.raises(errors.Busy):
             lock.take()
-    assert locks._ear is not None
     assert descriptors() == sorted([*before, "anon_inode:inotify"])
-    assert "inotify wd" not in Path(f"/proc/self/fdinfo/{locks._ear.fd}").read_text()
+    assert "inotify wd" not in Path(f"/proc/self/fdinfo/{inotify.Ear().fd}").read_text()
     # events that came too late are no sign of the next lock
     path.unlink()
     fill(maildir.parent / "other", 0)
@@ -666,11 +665,11 @@ def test_a_child_hears_for_itself(lock: FolderLock, path: Path, monkeypatch: pyt
     held_by(path, f"{os.getppid()}:{HOST}")
     with pytest.raises(errors.Busy):
         lock.take()
-    parents = locks._ear
+    parents = inotify._dispatcher
     assert parents is not None
 
     def work() -> None:
-        assert locks._ear is None
+        assert inotify._dispatcher is None
         assert descriptors().count("anon_inode:inotify") == before.count("anon_inode:inotify")
         held_by(path, f"{os.getppid()}:{HOST}")
         with pytest.raises(errors.Busy):
@@ -678,8 +677,8 @@ def test_a_child_hears_for_itself(lock: FolderLock, path: Path, monkeypatch: pyt
 
     with process(work) as pid:
         assert ended(pid) == 0
-    assert locks._ear is parents
-    os.fstat(parents.fd)
+    assert inotify._dispatcher is parents
+    os.fstat(parents.inotify.fd)
 
 
 def test_unless(lock: FolderLock, path: Path) -> None:

@@ -78,7 +78,8 @@ def idle(session: Session, args: Args) -> str:
             woken, watch = None, _watch(session)
             hears = watch is not None
             continue
-        if session.conn.infd in session.wait((watch.fd,) if watch else (), pause):
+        if session.conn.infd in session.wait((watch.fd,) if watch else (),
+                                                    0 if watch and watch.waiting else pause):
             _read(session)
 
 
