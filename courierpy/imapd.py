@@ -16,7 +16,7 @@ from courierpy.imap.session import Session
 from courierpy.maildir.errors import StoreError
 from courierpy.model.numbers import decimal
 from courierpy.model.replies import Bye
-from courierpy.system import about, log, proc
+from courierpy.system import about, inotify, log, proc
 from courierpy.system.conn import Conn, Gone, TimedOut
 from courierpy.system.settings import Settings, from_environ
 
@@ -295,6 +295,9 @@ class _Imapd:
         """Where the listener gave us a way to its keeper, the process may end while the client idles."""
         door = decimal(self.environ.get("COURIERPY_KEEPER", ""))
         after = self.settings.number("IMAP_HIBERNATE")
+        if door is not None:
+            way = door
+            inotify.lend(lambda: _lent(way))
         if woken is not None or door is not None and after > 0 and self.conn.tls is None:
             from courierpy.hibernate.sleeper import Sleeper
             session.sleeper = Sleeper(session, -1 if door is None else door, after, self.started,
@@ -389,6 +392,11 @@ class _Imapd:
     def close(self) -> None:
         if self.session is not None and self.session.selected is not None:
             self.session.selected.folder.close(wait=True)
+
+
+def _lent(door: int) -> inotify.Lent:
+    from courierpy.hibernate.hearing import Remote
+    return Remote(door)
 
 
 def _true(value: str) -> bool:

@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from courierpy.imaplogin import Start
 
 # traceback: a bug of ours is logged even where our files cannot be read
-MODULES = ("courierpy.auth.authdaemon", "courierpy.auth.sasl", "courierpy.hibernate.sleeper",
-           "courierpy.hibernate.woken", "courierpy.imap.attributes", "courierpy.imapd",
-           "courierpy.maildir.store", "courierpy.message", "courierpy.system.tls", "datetime",
-           "html", "traceback", "unicodedata", "zlib", "encodings.ascii", "encodings.latin_1",
-           "encodings.utf_8")
+MODULES = ("courierpy.auth.authdaemon", "courierpy.auth.sasl", "courierpy.hibernate.hearing",
+           "courierpy.hibernate.sleeper", "courierpy.hibernate.woken",
+           "courierpy.imap.attributes", "courierpy.imapd", "courierpy.maildir.store",
+           "courierpy.message", "courierpy.system.tls", "datetime", "html", "traceback",
+           "unicodedata", "zlib", "encodings.ascii", "encodings.latin_1", "encodings.utf_8")
 REHEARSALS = 12                # code is rewritten after eight calls
 SCRIPT = (b"a CAPABILITY\r\nb LOGIN rehearsal rehearsal\r\nc SELECT INBOX\r\nd UID FETCH 1:* (FLAGS)\r\n"
           b"e NOOP\r\nf LIST \"\" *\r\ng IDLE\r\nDONE\r\nh LOGOUT\r\n")
@@ -150,7 +150,6 @@ def _password_daemon(folder: str) -> tuple[int, int]:
     listener, door = sockets.private()
 
     def answer() -> int:
-        proc.on_signal(lambda number, frame: _clean(folder))
         proc.keep_open((listener.fileno(),))
         text = f"UID={os.getuid()}\nGID={os.getgid()}\nHOME=.\nADDRESS=rehearsal\n.\n".encode()
         while True:
@@ -161,7 +160,8 @@ def _password_daemon(folder: str) -> tuple[int, int]:
 
     with listener:
         try:
-            return proc.fork(answer, signal.SIGUSR1), door     # the others are held back here
+            # the other signals are held back here
+            return proc.fork(answer, signal.SIGUSR1, lambda number, frame: _clean(folder)), door
         except OSError:
             os.close(door)
             raise

@@ -304,22 +304,32 @@ class Listener:
         return modules
 
     def _start_keeper(self, left: handover.Handover | None) -> None:
-        """Idle connections are kept by one process, where they can be; see IMAP_HIBERNATE."""
-        wanted = (self.in_process and "tls" not in self.options.switches
-                  and from_environ(self.environ).number("IMAP_HIBERNATE") > 0)
+        """One process keeps idle connections (IMAP_HIBERNATE), and hears for sessions that cannot."""
         before = left.keeper if left is not None else None
+        wanted = self.in_process
         if wanted or before is not None:
-            from courierpy.system.inotify import Inotify, binding
+            from courierpy.system.inotify import Ear, binding
             try:
                 binding()
             except OSError as error:
-                log.warn(f"idle connections keep their processes: {error.strerror}")
+                log.warn(f"idle connections keep their processes, and hear by the clock: {error.strerror}")
                 wanted = False
-            self.sleepers = Sleepers(self.connections, Inotify, confine, before,
+            self.sleepers = Sleepers(self.connections, Ear, confine, before,
                                      left.asleep if left is not None else {})
             if wanted and not self.stopping:
                 self.environ[VARIABLE] = str(self.sleepers.door.fileno())
+                if "tls" not in self.options.switches and \
+                        from_environ(self.environ).number("IMAP_HIBERNATE") > 0:
+                    self.sleepers.eager = True
                 self.sleepers.tend()
+                if not self.sleepers.eager:
+                    self.loop.hear(self.sleepers.inner.fileno(), self._keeper_wanted)
+
+    def _keeper_wanted(self) -> None:
+        """A session asks for what only the keeper can do."""
+        if self.sleepers is not None:
+            self.loop.forget((self.sleepers.inner.fileno(),))
+            self.sleepers.eager = True
 
     def _on_signal(self, number: int, frame: object) -> None:
         if number in (signal.SIGTERM, signal.SIGINT):
@@ -358,7 +368,7 @@ class Listener:
         """Start what is missing."""
         if self.helpers is not None:
             self.helpers.tend()
-        if self.sleepers is not None and (VARIABLE in self.environ or self.sleepers.asleep):
+        if self.sleepers is not None:
             self.sleepers.tend()
         self.renewal.tend()
 
@@ -445,7 +455,8 @@ class Listener:
         kept = self.sleepers.end() if self.sleepers is not None else set()
         pids = set(self.connections.by_pid) | ({self.renewal.pid} - {0})
         children.tell_all(pids)
-        children.wait_for(pids | kept | (self.helpers.stop() if self.helpers is not None else set()))
+        helpers = self.helpers.stop() if self.helpers is not None else set()
+        children.wait_for(pids | kept | helpers, self._keeper_says)
         if self.sleepers is not None:
             self.sleepers.last_words()
 

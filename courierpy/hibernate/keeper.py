@@ -40,6 +40,7 @@ import time
 from collections import deque
 
 from courierpy.hibernate import protocol
+from courierpy.hibernate.hearing import ASKS, Listener
 from courierpy.hibernate.protocol import (
     ALIVE,
     DROP,
@@ -58,6 +59,7 @@ from courierpy.hibernate.protocol import (
 )
 from courierpy.hibernate.watches import ALL, Hearing
 from courierpy.system import log, proc
+from courierpy.system.inotify import Ear
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -119,6 +121,7 @@ class Keeper:
         self.limit = limit                     # descriptors
         self.entries: dict[int, Entry] = {}
         self.by_fd: dict[int, Entry] = {}
+        self.listeners: dict[int, Listener] = {}              # sessions that are awake, by their channel
         self.queues: dict[int, deque[Entry]] = {}             # by uid, who is to be woken
         self.offering: dict[int, Entry] = {}                  # by pid
         self.wakers: set[Entry] = set()                       # who was woken and is at its look
@@ -141,6 +144,8 @@ class Keeper:
                     self._offers()
                 elif fd == self.link.fileno():
                     self._listener()
+                elif fd in self.listeners:
+                    self._lent(self.listeners[fd], Listener.asked)
                 elif (entry := self.by_fd.get(fd)) is not None:
                     try:
                         self._of_entry(entry, fd)
@@ -187,6 +192,9 @@ class Keeper:
                 elif level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
                     who = CREDENTIALS.unpack(value)
             try:
+                if data == ASKS and len(fds) == 1 and who is not None and who[1]:
+                    self._lend(fds.pop())
+                    continue
                 if flags & socket.MSG_CTRUNC or who is None or data[:1] != b"o" or len(fds) != 1 + len(data):
                     raise Refused("not an offer")
                 self._offer(data[1:], fds, who)
@@ -234,6 +242,31 @@ class Keeper:
             self._forget(self.offering[pid])
         self.offering[pid] = self.entries[entry.number] = self.by_fd[channel.fileno()] = entry
         entry.kept_at = time.monotonic()
+
+    # -- sessions that are awake
+
+    def _lend(self, fd: int) -> None:
+        """Hear for a session that has no instance of its own.  OSError."""
+        with socket.socket(fileno=fd) as given:
+            if fd > self.limit - SPARE or given.family != socket.AF_UNIX \
+                    or given.type != socket.SOCK_SEQPACKET:
+                raise Refused("not a channel")
+            listener = Listener(given.dup(), Ear())
+        self.listeners[listener.channel.fileno()] = listener
+        self.poll.register(listener.channel.fileno(), select.EPOLLIN)
+        self._lent(listener, Listener.greet)
+
+    def _lent(self, listener: Listener, act: Callable[[Listener], None]) -> None:
+        """One that is gone, or does what it should not, is forgotten."""
+        try:
+            act(listener)
+        except BlockingIOError:
+            return
+        except OSError:
+            fd = listener.channel.fileno()
+            self.poll.unregister(fd)
+            del self.listeners[fd]
+            listener.close()
 
     def _offered(self, entry: Entry) -> None:
         """The session sends what it knows; one that closes the channel before has thought better of it."""
@@ -294,6 +327,8 @@ class Keeper:
         for who in self.hearing.heard():
             for entry in list(self.entries.values()) if who == ALL else [self.entries[who]]:
                 self._changed(entry)
+        for listener in [each for each in self.listeners.values() if each.ear.waiting]:
+            self._lent(listener, Listener.tell)
 
     def _changed(self, entry: Entry) -> None:
         if entry.stage == OFFERED:

@@ -38,8 +38,9 @@ class Wake:
 
 
 class Sleepers:
-    """``asleep``: by number.  ``door``: what sessions offer theirs by.  Both its ends stay here, and
-    outlive a keeper; so do the connections."""
+    """``eager``: the keeper is started before it is asked for.  ``asleep``: by number.  ``door``:
+    what sessions offer theirs by.  Both its ends stay here, and outlive a keeper; so do the
+    connections."""
 
     def __init__(self, connections: Connections, inotify: Callable[[], Inotify], confine: Callable[[], None],
                  left: tuple[int, int, int, int, int] | None = None,
@@ -49,6 +50,8 @@ class Sleepers:
         self.inotify = inotify
         self.confine = confine
         self.asleep: dict[int, Asleep] = asleep or {}
+        self.eager = False
+        self._ending = False
         self.pid = 0
         self.link: socket.socket | None = None
         self.above = 0                 # all descriptors from here are below this
@@ -64,6 +67,7 @@ class Sleepers:
         if link >= 0:
             self.pid, self.link = pid, socket.socket(fileno=link)
             self.link.setblocking(False)
+        self.eager = self.pid != 0
         if version == protocol.VERSION:
             self._tell(protocol.LOG, 2)
         elif version == protocol.ALONE:
@@ -79,9 +83,9 @@ class Sleepers:
         return self.link.fileno() if self.link is not None else -1
 
     def tend(self) -> None:
-        """Start the keeper if there is none."""
+        """Start the keeper if it is wanted, and there is none."""
         now = time.monotonic()
-        if self.pid or now < self._next_start:
+        if self.pid or not (self.eager or self.asleep) or now < self._next_start:
             return
         self._next_start = now + RESTART_AFTER
         link = theirs = None
@@ -135,7 +139,7 @@ class Sleepers:
                     self._tell(protocol.DROP + number.to_bytes(8, "big"))
             elif data[:1] == b"W" and len(fds) == 1:
                 _, number = protocol.WAKE.unpack(data)
-                if number in self.asleep:
+                if number in self.asleep and not self._ending:
                     wake = Wake(number, socket.socket(fileno=fds.pop()))
             elif data[:1] == b"G":
                 self._forget(protocol.GONE.unpack(data)[1])
@@ -208,7 +212,9 @@ class Sleepers:
     # -- the end
 
     def end(self) -> set[int]:
-        """Tell the keeper to end; the pid to wait for."""
+        """Tell the keeper to end; the pid to wait for.  Until it has ended, hear() must go on: there may
+        be sessions that wait for our word."""
+        self._ending = True
         self._tell(protocol.END)
         return {self.pid} - {0}
 

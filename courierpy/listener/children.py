@@ -10,7 +10,7 @@ from courierpy.system import log, proc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 PATIENCE = 8.0                 # seconds that children have to end
 
@@ -96,16 +96,17 @@ def tell_all(pids: Iterable[int], number: int = signal.SIGTERM) -> None:
             pass
 
 
-def wait_for(pids: set[int]) -> None:
+def wait_for(pids: set[int], meanwhile: Callable[[], object]) -> None:
     """Until these children ended; who has not after a while is killed."""
-    if not _ended(pids, PATIENCE):
+    if not _ended(pids, PATIENCE, meanwhile):
         tell_all(pids, signal.SIGKILL)
-        _ended(pids, PATIENCE)
+        _ended(pids, PATIENCE, meanwhile)
 
 
-def _ended(pids: set[int], seconds: float) -> bool:
+def _ended(pids: set[int], seconds: float, meanwhile: Callable[[], object]) -> bool:
     end = time.monotonic() + seconds
     while pids and time.monotonic() < end:
+        meanwhile()
         try:
             pid, _ = os.waitpid(-1, os.WNOHANG)
         except ChildProcessError:

@@ -13,7 +13,18 @@ import struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Callable
+    from typing import Any, Protocol
+
+    class Lent(Protocol):
+        """As Inotify."""
+
+        fd: int
+
+        def add(self, path: str, mask: int) -> int: ...
+        def remove(self, number: int) -> None: ...
+        def events(self) -> list[tuple[int, int, bytes]]: ...
+        def close(self) -> None: ...
 
 # the masks of <sys/inotify.h>
 IN_ATTRIB, IN_CLOSE_WRITE = 0x4, 0x8
@@ -94,7 +105,7 @@ class _Dispatcher:
     one wants to hear."""
 
     def __init__(self) -> None:
-        self.inotify = Inotify()
+        self.inotify = _instance()
         self.masks: dict[int, dict[Ear, int]] = {}
 
     def read(self) -> None:
@@ -110,6 +121,28 @@ class _Dispatcher:
                     ear.waiting.append(event)
             if mask & IN_IGNORED:
                 self.masks.pop(number, None)   # the kernel has ended it
+
+
+def _instance() -> Inotify | Lent:
+    try:
+        return Inotify()
+    except OSError as error:
+        if error.errno != errno.EMFILE or _lender is None:
+            raise
+        try:
+            return _lender()
+        except OSError:
+            raise error from None
+
+
+def lend(lender: Callable[[], Lent]) -> None:
+    """Where the kernel has no instance left for this user, another process has one: ``lender`` gives
+    what stands for it, or raises OSError."""
+    global _lender
+    _lender = lender
+
+
+_lender: Callable[[], Lent] | None = None
 
 
 class Ear:

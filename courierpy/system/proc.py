@@ -47,12 +47,14 @@ def _ends(number: int, frame: object) -> None:
     os._exit(ENDED + number)
 
 
-def fork(main: Callable[[], int], death: int = signal.SIGTERM) -> int:
+def fork(main: Callable[[], int], death: int = signal.SIGTERM,
+         hearer: Callable[[int, object], None] = _ends) -> int:
     """Start a child that does ``main`` and ends with the status that it gives; its pid.  OSError.
 
-    No signal is lost: the child ends by any of TOLD from its first moment on, until it
-    hears them itself.  (Between the fork and the child's first step they are held back:
-    what comes then Python forgets, with what was on its way to the parent.)
+    No signal is lost: ``hearer`` hears TOLD in the child from its first moment on; without
+    it the child ends by them, until it hears them itself.  (Between the fork and the child's
+    first step they are held back: what comes then Python forgets, with what was on its way
+    to the parent.)
     No child is left: it gets ``death``, if that is not 0, when this process ends, however
     that comes.
     """
@@ -61,17 +63,18 @@ def fork(main: Callable[[], int], death: int = signal.SIGTERM) -> int:
     try:
         pid = os.fork()
         if pid == 0:
-            _be_child(main, parent, death, held)
+            _be_child(main, parent, death, hearer, held)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, held)
     return pid
 
 
-def _be_child(main: Callable[[], int], parent: int, death: int, held: set[int | signal.Signals]) -> NoReturn:
+def _be_child(main: Callable[[], int], parent: int, death: int, hearer: Callable[[int, object], None],
+              held: set[int | signal.Signals]) -> NoReturn:
     status = CRASHED
     try:
         signal.set_wakeup_fd(-1)       # else a signal writes into whatever gets that number now
-        on_signal(_ends)
+        on_signal(hearer)
         if death:
             die_with(parent, death)
         signal.pthread_sigmask(signal.SIG_SETMASK, held)

@@ -137,6 +137,27 @@ def test_who_does_not_end_is_killed() -> None:
 
 
 @server_test
+def test_a_session_that_is_about_to_sleep() -> None:
+    """It waits for the listener's word, which has heard of the end already."""
+    before = """
+from courierpy.hibernate.link import Sleepers
+from courierpy.listener import children
+children.PATIENCE = 600.0
+hear = Sleepers.hear
+def slow(self):
+    return hear(self) if self._ending else iter(())
+Sleepers.hear = slow
+"""
+    with chain(before=before) as server:
+        eventually(lambda: len(server.children()) == 3)
+        client = server.session(b"SELECT INBOX", b"IDLE")
+        time.sleep(2.5)                        # it has offered its client, and the keeper has told of it
+        server.process.terminate()
+        assert until(client, b"never").startswith(b"* BYE ")
+        assert server.process.wait(30) == 0
+
+
+@server_test
 @pytest.mark.parametrize("where", ["TMPDIR", "XDG_RUNTIME_DIR"])
 def test_a_long_path_does_not_break_the_start(where: str, tmp_path: Path) -> None:
     """AF_UNIX takes 107 octets."""
