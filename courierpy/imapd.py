@@ -395,8 +395,8 @@ class _Imapd:
 
 
 def _lent(door: int) -> inotify.Lent:
-    from courierpy.hibernate.hearing import Remote
-    return Remote(door)
+    from courierpy.hibernate import hearing
+    return hearing.instance(door)
 
 
 def _true(value: str) -> bool:

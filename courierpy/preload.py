@@ -19,6 +19,7 @@ from courierpy.listener import sockets
 from courierpy.system import log, proc
 from courierpy.system.conn import Conn
 from courierpy.system.desk import AUTHSOCKET, BY_DESCRIPTOR
+from courierpy.system.inotify import Instance
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,14 +52,10 @@ def preload() -> None:
     from courierpy.imap import commands, ext
     from courierpy.imap.commands.index import COMMANDS
     from courierpy.message import charsets
-    from courierpy.system import inotify
     for name in MODULES:
         importlib.import_module(name)
     charsets.load()
-    try:
-        inotify.binding()
-    except OSError:
-        pass                           # then IDLE looks by the clock
+    proc.library()
     for word in COMMANDS:
         commands.find(word)
     for table in ext.TABLES:
@@ -115,6 +112,7 @@ def rehearse(settings: Mapping[str, str]) -> None:
             os.mkdir(os.path.join(folder, "Maildir", part))
         with open(os.path.join(folder, "Maildir", "cur", "1.M1P1.host:2,S"), "wb") as file:
             file.write(b"Subject: rehearsal\n\n")
+        inotify.lend(_Silence)
         for _ in range(REHEARSALS):
             os.chdir(folder)
             spoken = _session({**settings, AUTHSOCKET: f"{BY_DESCRIPTOR}{os.dup(door)}"})
@@ -125,17 +123,18 @@ def rehearse(settings: Mapping[str, str]) -> None:
     except Exception as error:          # a bug: the caller says what becomes of it
         raise Failed(f"{type(error).__name__}: {error}") from error
     finally:
+        os.fchdir(here)
+        _remove(folder)                # before the one goes that would do it if we were killed
         if daemon:
             os.kill(daemon, signal.SIGKILL)
             os.waitpid(daemon, 0)
         inotify.drop()                 # as a session that ends
+        inotify.lend(None)
         os.dup2(errors, 2, inheritable=True)
         log.restore(look)
-        os.fchdir(here)
         for fd in (here, errors, null, door):
             if fd >= 0:
                 os.close(fd)
-        _remove(folder)
         os.umask(umask)
         if hearer is not None:
             proc.on_signal(hearer)
@@ -165,6 +164,26 @@ def _password_daemon(folder: str) -> tuple[int, int]:
         except OSError:
             os.close(door)
             raise
+
+
+class _Silence(Instance):
+    """An instance in which nothing is ever heard: the listener loads no binding to make one."""
+
+    def __init__(self) -> None:
+        end, other = os.pipe()
+        os.close(other)
+        super().__init__(end)
+        self._last = 0
+
+    def add(self, path: str, mask: int) -> int:
+        self._last += 1
+        return self._last
+
+    def remove(self, number: int) -> None:
+        pass
+
+    def events(self) -> list[tuple[int, int, bytes]]:
+        return []
 
 
 def _clean(folder: str) -> None:

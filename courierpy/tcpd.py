@@ -308,11 +308,12 @@ class Listener:
         before = left.keeper if left is not None else None
         wanted = self.in_process
         if wanted or before is not None:
-            from courierpy.system.inotify import Ear, binding
-            try:
-                binding()
-            except OSError as error:
-                log.warn(f"idle connections keep their processes, and hear by the clock: {error.strerror}")
+            from importlib.machinery import PathFinder
+
+            from courierpy.system.inotify import Ear
+            if PathFinder.find_spec("pyinotify") is None:
+                log.warn("idle connections keep their processes, and hear by the clock: "
+                         "pyinotify is not installed")
                 wanted = False
             self.sleepers = Sleepers(self.connections, Ear, confine, before,
                                      left.asleep if left is not None else {})

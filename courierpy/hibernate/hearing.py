@@ -1,14 +1,20 @@
-"""Hearing for sessions that are awake: where a user has no instance of inotify left, the keeper lends one.
+"""Hearing for sessions that are awake: the keeper makes what inotify(7) asks for, or hears for them.
 
-The kernel gives each user a number of instances (fs.inotify.max_user_instances, 128), and a
-process that has none would hear of changes by the clock only.  Remote is an instance for the
-session; what it watches the keeper watches, in the one instance that it has for all.
+A session does not load what makes instances and watches (see system/inotify.py): it asks
+over the keeper's door.  The instance that it gets is its own, and it reads the events
+itself.  But the kernel gives each user a number of instances (fs.inotify.max_user_instances,
+128), and the keeper's user no more than others: a session for which there is none gets
+the use of the one that the keeper has for itself.
 
-Over a socketpair that keeps messages apart.  The session asks: ``+`` mask and a directory's
-descriptor, answered by ``n`` and the watch's number or ``e`` and an errno; ``-`` number; ``?``,
-answered by ``!`` when all is told that has happened until then.  The keeper says ``k`` when it
-is there, and ``v`` with events as they come.  Which of them are lost, because the session
-reads none, it tells by an overflow, as the kernel does.
+Requests over the door, each with a channel for the answer: ``i`` an instance, ``a`` mask, with
+instance and directory: a watch; ``r`` number, with the instance: it is to end (no answer).
+``e``: hear for me, by the channel from then on, which keeps messages apart:
+
+The session asks: ``+`` mask and a directory's descriptor, answered by ``n`` and the watch's
+number or ``e`` and an errno; ``-`` number; ``?``, answered by ``!`` when all is told that has
+happened until then.  The keeper says ``k`` when it is there, and ``v`` with events as they
+come.  Which of them are lost, because the session reads none, it tells by an overflow, as
+the kernel does.
 """
 from __future__ import annotations
 
@@ -21,13 +27,22 @@ import stat
 import struct
 import time
 
-from courierpy.system.inotify import IN_DONT_FOLLOW, IN_IGNORED, IN_ONLYDIR, IN_Q_OVERFLOW
+from courierpy.system.inotify import (
+    IN_DONT_FOLLOW,
+    IN_IGNORED,
+    IN_ONLYDIR,
+    IN_Q_OVERFLOW,
+    Inotify,
+    Instance,
+    NotInstalled,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from courierpy.system.inotify import Ear
+    from courierpy.system.inotify import Ear, Lent
 
-ASKS = b"e"                    # over the door: lend an ear; with a channel
+INSTANCE, WATCH, UNWATCH, ASKS = b"i", b"a", b"r", b"e"        # over the door
+REQUESTS = {INSTANCE: 1, WATCH: 3, UNWATCH: 1}                 # with so many descriptors
 ADD, REMOVE, SYNC = b"+", b"-", b"?"
 HERE, NUMBER, ERROR, EVENTS, SYNCED = b"k", b"n", b"e", b"v", b"!"
 ANSWER = 2.0                   # seconds that the keeper has for an answer; it may have to be started
@@ -62,6 +77,42 @@ def unpack(message: bytes) -> list[tuple[int, int, bytes]]:
 
 
 # -- in the keeper
+
+def make(data: bytes, fds: list[int]) -> None:
+    """Answer INSTANCE, WATCH or UNWATCH; ``fds`` are the caller's to close.  OSError when nobody hears it."""
+    if data[:1] == UNWATCH:
+        Inotify(os.dup(fds[0])).remove(*_WORD.unpack_from(data, 1))
+        return
+    rights: list[int] = []
+    try:
+        if data[:1] == INSTANCE:
+            made = Inotify()
+            reply, rights = HERE, [made.fd]
+        else:
+            _directory(fds[2])
+            reply = NUMBER + _WORD.pack(_watch(fds[1], fds[2], *_WORD.unpack_from(data, 1)))
+    except OSError as error:
+        reply = ERROR + _WORD.pack(error.errno or errno.EIO)
+    with socket.socket(fileno=os.dup(fds[0])) as channel:
+        socket.send_fds(channel, [reply], rights, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+    for fd in rights:
+        os.close(fd)
+
+
+def _watch(instance: int, directory: int, mask: int) -> int:
+    inotify = Inotify(os.dup(instance))
+    try:
+        return inotify.add(f"/proc/self/fd/{directory}", mask & ~(IN_DONT_FOLLOW | IN_ONLYDIR))
+    finally:
+        inotify.close()                # the session has it open: that is quick
+
+
+def _directory(fd: int) -> None:
+    """OSError: it is none, or the session may not read it.  To watch takes that right, which this
+    process has for all: who has opened it had it."""
+    if not stat.S_ISDIR(os.fstat(fd).st_mode) or fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_PATH:
+        raise OSError(errno.ENOTDIR, "")
+
 
 class Listener:
     """One session that is awake, and its ear.  ``lost``: it was not told all."""
@@ -133,10 +184,7 @@ class Listener:
             raise ConnectionResetError from None       # it asks, and does not hear
 
     def _add(self, directory: int, mask: int) -> int:
-        # to watch takes the right to read, which this process has for all: the opener had it
-        if not stat.S_ISDIR(os.fstat(directory).st_mode) \
-                or fcntl.fcntl(directory, fcntl.F_GETFL) & os.O_PATH:
-            raise OSError(errno.ENOTDIR, "")
+        _directory(directory)
         if self._watches >= WATCHES:
             raise OSError(errno.ENOSPC, "")
         number = self.ear.add(f"/proc/self/fd/{directory}", mask & ~(IN_DONT_FOLLOW | IN_ONLYDIR))
@@ -145,6 +193,74 @@ class Listener:
 
 
 # -- in the session
+
+def instance(door: int) -> Lent:
+    """What stands for this process's instance.  ``door``: descriptor that leads to the keeper.  OSError."""
+    try:
+        return Made(door)
+    except OSError as error:
+        if error.errno not in (errno.EMFILE, errno.ENFILE):
+            raise
+    return Remote(door)
+
+
+def _send(door: int, word: bytes, fds: list[int]) -> None:
+    with socket.socket(fileno=os.dup(door)) as way:
+        socket.send_fds(way, [word], fds, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+
+
+def _ask(door: int, word: bytes, fds: list[int]) -> tuple[bytes, list[int]]:
+    """The keeper's answer, and the descriptors with it.  OSError, also one that the keeper met."""
+    ours, theirs = socket.socketpair()
+    with ours:
+        with theirs:
+            _send(door, word, [theirs.fileno(), *fds])
+        ours.settimeout(ANSWER)
+        try:
+            reply, rights, _, _ = socket.recv_fds(ours, 64, 1)
+        except TimeoutError:
+            raise TimeoutError(errno.ETIMEDOUT, "the keeper does not answer") from None
+    if reply[:1] == ERROR:
+        number: int = _WORD.unpack_from(reply, 1)[0]
+        if number == errno.ENOSYS:
+            raise NotInstalled
+        raise OSError(number, os.strerror(number))
+    if not reply:
+        raise ConnectionResetError(errno.ECONNRESET, "the keeper does not answer")
+    return reply, list(rights)
+
+
+def _opened(path: str, mask: int) -> int:
+    follow = os.O_NOFOLLOW if mask & IN_DONT_FOLLOW else 0
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | follow)
+
+
+class Made(Instance):
+    """As inotify.Inotify, made by the keeper.  It outlives the keeper; another one adds to it."""
+
+    def __init__(self, door: int) -> None:
+        """OSError where there is none left, or nobody answers."""
+        self._door = door
+        _, fds = _ask(door, INSTANCE, [])
+        super().__init__(fds[0])
+
+    def add(self, path: str, mask: int) -> int:
+        """As Inotify.add."""
+        directory = _opened(path, mask)
+        try:
+            reply, _ = _ask(self._door, WATCH + _WORD.pack(mask), [self.fd, directory])
+        finally:
+            os.close(directory)
+        number: int = _WORD.unpack_from(reply, 1)[0]
+        return number
+
+    def remove(self, number: int) -> None:
+        """As Inotify.remove."""
+        try:
+            _send(self._door, UNWATCH + _WORD.pack(number), [self.fd])
+        except OSError:
+            return                     # it is told of, and nobody hears it
+
 
 class Remote:
     """As inotify.Inotify, in the keeper.  ``fd`` stays the same when the keeper is another one: what
@@ -169,13 +285,7 @@ class Remote:
     def _open(self) -> socket.socket:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            door = socket.socket(fileno=self._door)
-            try:
-                rights = array.array("i", (theirs.fileno(),))
-                door.sendmsg([ASKS], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)],
-                             socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
-            finally:
-                door.detach()
+            _send(self._door, ASKS, [theirs.fileno()])
         except OSError:
             ours.close()
             raise
@@ -221,11 +331,9 @@ class Remote:
 
     def _add(self, path: str, mask: int) -> int:
         """The keeper's number."""
-        follow = os.O_NOFOLLOW if mask & IN_DONT_FOLLOW else 0
-        directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | follow)
+        directory = _opened(path, mask)
         try:
-            self._channel.sendmsg([ADD + _WORD.pack(mask)], [
-                (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", (directory,)))], socket.MSG_NOSIGNAL)
+            socket.send_fds(self._channel, [ADD + _WORD.pack(mask)], [directory], socket.MSG_NOSIGNAL)
         finally:
             os.close(directory)
         reply = self._receive(time.monotonic() + ANSWER)

@@ -40,7 +40,7 @@ import time
 from collections import deque
 
 from courierpy.hibernate import protocol
-from courierpy.hibernate.hearing import ASKS, Listener
+from courierpy.hibernate.hearing import ASKS, REQUESTS, Listener, make
 from courierpy.hibernate.protocol import (
     ALIVE,
     DROP,
@@ -195,11 +195,14 @@ class Keeper:
                 if data == ASKS and len(fds) == 1 and who is not None and who[1]:
                     self._lend(fds.pop())
                     continue
+                if len(fds) == REQUESTS.get(data[:1], 0) and who is not None and who[1]:
+                    make(data, list(fds))
+                    continue
                 if flags & socket.MSG_CTRUNC or who is None or data[:1] != b"o" or len(fds) != 1 + len(data):
                     raise Refused("not an offer")
                 self._offer(data[1:], fds, who)
                 del fds[:2]            # they are the entry's now
-            except (Refused, OSError) as error:
+            except (Refused, OSError, struct.error) as error:
                 log.debug(f"an offer is refused: {error}")
             finally:
                 for fd in fds:

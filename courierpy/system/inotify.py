@@ -1,9 +1,9 @@
-"""inotify(7), through the binding of pyinotify: one instance, its watches, its events as they come.
+"""inotify(7): instances, their watches, their events as they come, and one instance for a process.
 
-pyinotify's own reader keeps account of each rename for a minute, and the module
-brings logging, threads and processes that we have no use for: 45 ms and more
-than a megabyte in the memory of every session.  So it is loaded without these,
-when the first watch is made, and only its binding is used.
+pyinotify makes instances and watches; events are read here, as its own reader keeps
+account of each rename for a minute.  It is imported when a process makes its first
+instance itself: that costs 50 ms and 3 MB, and hooks that would run in each fork of the
+listener.  So sessions of the listener have theirs made by the keeper (see lend()).
 """
 from __future__ import annotations
 
@@ -39,40 +39,13 @@ READ_SIZE = 65536
 LARGEST = _EVENT.size + 256            # octets of an event
 
 
-class Inotify:
-    """One instance.  ``fd`` is readable when there are events.  Raises OSError where the kernel refuses."""
+class Instance:
+    """``fd`` is readable when there are events."""
 
-    def __init__(self) -> None:
-        self._binding = binding()
-        self.fd: int = self._binding.inotify_init()
-        if self.fd < 0:
-            raise self._failure("inotify_init")
-        os.set_blocking(self.fd, False)
-        os.set_inheritable(self.fd, False)
-
-    def add(self, path: str, mask: int) -> int:
-        """The number of the watch: of the old one when ``path`` is watched already."""
-        try:
-            path.encode()
-        except UnicodeEncodeError:
-            # the binding takes UTF-8 only: name the directory by a descriptor
-            fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
-            try:
-                return self.add(f"/proc/self/fd/{fd}", mask & ~IN_DONT_FOLLOW)
-            finally:
-                os.close(fd)
-        number: int = self._binding.inotify_add_watch(self.fd, path, mask)
-        if number < 0:
-            raise self._failure(path)
-        return number
-
-    def remove(self, number: int) -> None:
-        """End a watch.  Events of it may still come.  One that ended by itself is no error."""
-        self._binding.inotify_rm_watch(self.fd, number)
-
-    def _failure(self, what: str) -> OSError:
-        number: int = self._binding.get_errno()
-        return OSError(number, os.strerror(number), what)
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        os.set_blocking(fd, False)
+        os.set_inheritable(fd, False)
 
     def events(self) -> list[tuple[int, int, bytes]]:
         """(watch, mask, name) of what there is to read now; the name is b"" for what is watched itself."""
@@ -98,6 +71,43 @@ class Inotify:
             self.fd = -1
 
 
+class Inotify(Instance):
+    """An instance of this process's making.  Raises OSError where the kernel refuses."""
+
+    def __init__(self, fd: int = -1) -> None:
+        """``fd``: of an instance that is there already."""
+        self._binding = binding()
+        if fd < 0:
+            fd = self._binding.inotify_init()
+        if fd < 0:
+            raise self._failure("inotify_init")
+        super().__init__(fd)
+
+    def add(self, path: str, mask: int) -> int:
+        """The number of the watch: of the old one when ``path`` is watched already."""
+        try:
+            path.encode()
+        except UnicodeEncodeError:
+            # the binding takes UTF-8 only: name the directory by a descriptor
+            fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+            try:
+                return self.add(f"/proc/self/fd/{fd}", mask & ~IN_DONT_FOLLOW)
+            finally:
+                os.close(fd)
+        number: int = self._binding.inotify_add_watch(self.fd, path, mask)
+        if number < 0:
+            raise self._failure(path)
+        return number
+
+    def remove(self, number: int) -> None:
+        """End a watch.  Events of it may still come.  One that ended by itself is no error."""
+        self._binding.inotify_rm_watch(self.fd, number)
+
+    def _failure(self, what: str) -> OSError:
+        number: int = self._binding.get_errno()
+        return OSError(number, os.strerror(number), what)
+
+
 # -- one instance for all that a process hears
 
 class _Dispatcher:
@@ -105,7 +115,7 @@ class _Dispatcher:
     one wants to hear."""
 
     def __init__(self) -> None:
-        self.inotify = _instance()
+        self.inotify: Lent = _lender() if _lender is not None else Inotify()
         self.masks: dict[int, dict[Ear, int]] = {}
 
     def read(self) -> None:
@@ -123,21 +133,9 @@ class _Dispatcher:
                 self.masks.pop(number, None)   # the kernel has ended it
 
 
-def _instance() -> Inotify | Lent:
-    try:
-        return Inotify()
-    except OSError as error:
-        if error.errno != errno.EMFILE or _lender is None:
-            raise
-        try:
-            return _lender()
-        except OSError:
-            raise error from None
-
-
-def lend(lender: Callable[[], Lent]) -> None:
-    """Where the kernel has no instance left for this user, another process has one: ``lender`` gives
-    what stands for it, or raises OSError."""
+def lend(lender: Callable[[], Lent] | None) -> None:
+    """From now on the instance of this process is made by another one: ``lender`` gives what stands
+    for it, or raises OSError."""
     global _lender
     _lender = lender
 
@@ -217,66 +215,11 @@ def binding() -> Any:
     """pyinotify's binding to the system.  Raises NotInstalled."""
     global _binding
     if _binding is None:
-        import ctypes
-        import sys
-        real = sys.modules.get("ctypes.util")
-        # the real one brings subprocess, threading, tempfile and random (some with hooks at a
-        # fork, 600 kB in every process), and starts a program to find the C library
-        util = type(sys)("ctypes.util")
-        util.find_library = lambda name: None  # type: ignore[attr-defined]
-        sys.modules["ctypes.util"] = ctypes.util = util  # type: ignore[attr-defined]
         try:
-            _binding = _load().INotifyWrapper.create()
+            import pyinotify
         except ImportError:
             raise NotInstalled from None
-        finally:
-            if real is not None:
-                sys.modules["ctypes.util"] = ctypes.util = real  # type: ignore[attr-defined]
-            else:
-                del sys.modules["ctypes.util"], ctypes.util  # type: ignore[attr-defined]
+        _binding = pyinotify.INotifyWrapper.create()
         if _binding is None:
             raise NotInstalled
     return _binding
-
-
-class _Nothing:
-    """In the place of a class that pyinotify derives from, or of an object that it calls at
-    its import."""
-
-    def __init__(self, *args: object, **words: object) -> None:
-        pass
-
-    def __getattr__(self, name: str) -> _Nothing:
-        return self
-
-    def __call__(self, *args: object, **words: object) -> _Nothing:
-        return self
-
-
-# what pyinotify imports and only its threads, its log and its daemon use
-_UNUSED = {"asyncore": ("file_dispatcher",), "atexit": (), "datetime": ("datetime", "timedelta"), "glob": (),
-           "locale": (), "logging": ("getLogger", "StreamHandler", "Formatter"), "subprocess": (),
-           "threading": ("Thread",)}
-
-
-def _load() -> Any:
-    """The module, without what is not used.  ImportError."""
-    import sys
-    if "pyinotify" in sys.modules:
-        return sys.modules["pyinotify"]
-    kind = type(sys)
-    stand_ins = []
-    for name, words in _UNUSED.items():
-        if name not in sys.modules:
-            module = kind(name)
-            for word in words:
-                # a class of its own for each: some classes derive from two of them
-                setattr(module, word, type(word, (_Nothing,), {}))
-            sys.modules[name] = module
-            stand_ins.append(name)
-    try:
-        import pyinotify
-        return pyinotify
-    finally:
-        for name in stand_ins:
-            del sys.modules[name]      # one that is loaded later for its own sake shall be the real one

@@ -58,7 +58,7 @@ def fork(main: Callable[[], int], death: int = signal.SIGTERM,
     No child is left: it gets ``death``, if that is not 0, when this process ends, however
     that comes.
     """
-    parent, _ = os.getpid(), _library()        # before: a child has no use for an import
+    parent, _ = os.getpid(), library()        # before: a child has no use for an import
     held = signal.pthread_sigmask(signal.SIG_BLOCK, (*TOLD, signal.SIGCHLD))
     try:
         pid = os.fork()
@@ -95,7 +95,7 @@ def keep_open(kept: Iterable[int] = (), above: int = 0) -> None:
 _libc: Any = None
 
 
-def _library() -> Any:
+def library() -> Any:
     """The C library, by ctypes; None where that is not to be had."""
     global _libc
     if _libc is None:
@@ -110,7 +110,7 @@ def _library() -> Any:
 def die_with(parent: int, death: int) -> None:
     """This process gets the signal ``death`` when ``parent`` ends, or now when it has."""
     try:
-        _library().prctl(PR_SET_PDEATHSIG, death, 0, 0, 0)
+        library().prctl(PR_SET_PDEATHSIG, death, 0, 0, 0)
     except AttributeError:
         return                         # another C library, or none at hand
     if os.getppid() != parent:
@@ -119,12 +119,12 @@ def die_with(parent: int, death: int) -> None:
 
 def _death() -> int:
     """The signal that this process gets when its parent ends, 0 for none."""
-    library = _library()
-    if library is None:
+    found = library()
+    if found is None:
         return 0
     import ctypes
     number = ctypes.c_int()
-    library.prctl(PR_GET_PDEATHSIG, ctypes.byref(number), 0, 0, 0)
+    found.prctl(PR_GET_PDEATHSIG, ctypes.byref(number), 0, 0, 0)
     return number.value
 
 
@@ -132,7 +132,7 @@ def trim_memory() -> None:
     """Give freed memory back to the system, where that is at hand: the C library keeps it."""
     if "ctypes" in sys.modules:
         try:
-            _library().malloc_trim(0)
+            library().malloc_trim(0)
         except AttributeError:
             return                     # another C library
 
@@ -287,7 +287,7 @@ def confine() -> None:
     parent, death = os.getppid(), _death()
     try:
         nobody = pwd.getpwnam("nobody")
-        libc = _library()
+        libc = library()
         steps = libc.prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0)
         os.setgroups([])
         os.setgid(nobody.pw_gid)

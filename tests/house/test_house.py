@@ -33,7 +33,8 @@ def test_a_bare_session_loads_no_heavy_module(maildir: Path) -> None:
 
 # each has hooks that run at a fork, or much memory that every child would write to
 NEVER_IN_THE_LISTENER = ("logging", "random", "threading", "subprocess", "email", "asyncio", "argparse",
-                         "dataclasses", "typing", "tempfile", "shutil", "pathlib", "passlib", "site")
+                         "dataclasses", "typing", "tempfile", "shutil", "pathlib", "passlib", "site",
+                         "pyinotify")
 
 
 @pytest.fixture

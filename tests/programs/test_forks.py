@@ -55,8 +55,9 @@ def test_a_new_connection(number: int, flag: Path) -> None:
         there.sendall(b"a NOOP\r\n")
         assert b"a OK" in until(there, b"a OK")
         said = [line for line in server.log.read_text().splitlines() if "cannot be" in line]
-        assert said == [f"CRIT: a connection cannot be served: {os.strerror(number)}; "
-                        "accepting pauses for 1 s"]
+        assert len(said) == 1
+        assert said[0].endswith(f"CRIT: a connection cannot be served: {os.strerror(number)}; "
+                                "accepting pauses for 1 s")
 
 
 @server_test
