@@ -71,7 +71,8 @@ def fork(main: Callable[[], int], death: int = signal.SIGTERM,
 
 def _be_child(main: Callable[[], int], parent: int, death: int, hearer: Callable[[int, object], None],
               held: set[int | signal.Signals]) -> NoReturn:
-    status = CRASHED
+    global _tied
+    status, _tied = CRASHED, None
     try:
         signal.set_wakeup_fd(-1)       # else a signal writes into whatever gets that number now
         on_signal(hearer)
@@ -93,6 +94,7 @@ def keep_open(kept: Iterable[int] = (), above: int = 0) -> None:
 
 
 _libc: Any = None
+_tied: tuple[int, int] | None = None   # pid of the parent, and the signal at its end, where we know
 
 
 def library() -> Any:
@@ -109,6 +111,8 @@ def library() -> Any:
 
 def die_with(parent: int, death: int) -> None:
     """This process gets the signal ``death`` when ``parent`` ends, or now when it has."""
+    global _tied
+    _tied = parent, death
     try:
         library().prctl(PR_SET_PDEATHSIG, death, 0, 0, 0)
     except AttributeError:
@@ -117,15 +121,17 @@ def die_with(parent: int, death: int) -> None:
         os.kill(os.getpid(), death)
 
 
-def _death() -> int:
-    """The signal that this process gets when its parent ends, 0 for none."""
-    found = library()
+def _death() -> tuple[int, int]:
+    """The pid of the parent, and the signal that this process gets when that ends, 0 for none."""
+    if _tied is not None:
+        return _tied
+    parent, found = os.getppid(), library()
     if found is None:
-        return 0
-    import ctypes
+        return parent, 0
+    import ctypes  # a program that was exec'd: the kernel knows
     number = ctypes.c_int()
     found.prctl(PR_GET_PDEATHSIG, ctypes.byref(number), 0, 0, 0)
-    return number.value
+    return parent, number.value
 
 
 def trim_memory() -> None:
@@ -206,7 +212,7 @@ def become(uid: int, gid: int, username: str | None, groups: Sequence[int] | Non
     """
     if not _may_become(uid):
         return
-    parent, death = os.getppid(), _death()
+    parent, death = _death()
     try:
         _set_groups(gid, username, groups)
         os.setgid(gid)
@@ -248,7 +254,7 @@ class Borrowed:
     def __init__(self, uid: int, gid: int, username: str | None) -> None:
         self._wanted = (uid, gid, username)
         self._own: tuple[int, list[int]] | None = None
-        self._parent, self._death = os.getppid(), _death()
+        self._parent, self._death = _death()
 
     def __enter__(self) -> None:
         uid, gid, username = self._wanted
@@ -284,7 +290,7 @@ def confine() -> None:
         return
     import ctypes
     import pwd
-    parent, death = os.getppid(), _death()
+    parent, death = _death()
     try:
         nobody = pwd.getpwnam("nobody")
         libc = library()
