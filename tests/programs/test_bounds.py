@@ -99,6 +99,7 @@ def test_who_has_not_logged_in_does_not_count_for_all() -> None:
     with chain("-maxprocs=2", IMAP_MAXPRELOGIN="4") as server:
         silent = [server.connect() for _ in range(10)]
         one, two = server.session(), server.session()
+        server.wait_log("2 maximum active connections.")  # the listener has heard of the logins
         third = server.connect()                          # waits until one of them ends
         third.settimeout(1)
         with pytest.raises(TimeoutError):
