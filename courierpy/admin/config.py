@@ -1,24 +1,158 @@
-"""courierpy config: the settings in force, and what is odd about them."""
+"""courierpy config: the settings in force, and what is odd about them, in three classes.
+
+Wrong: something else was expected.  Lost: something is not built or is switched off
+that may be missed.  Not needed: it does nothing here, and nothing is missed.
+"""
 from __future__ import annotations
 
 import argparse
+import os
+import re
+from functools import partial
 
-from courierpy.admin import default_files, read_settings
-from courierpy.auth import sound
-from courierpy.system.settings import TABLE, Settings, check
+from courierpy.admin import default_files, nearest, read_settings
+from courierpy.auth import NAMES, sound
+from courierpy.imap import capability
+from courierpy.model.numbers import decimal
+from courierpy.system.settings import LOST, TABLE, UNNEEDED, WRONG, Finding, Settings, check
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+wrong, lost, unneeded = (partial(Finding, kind) for kind in (WRONG, LOST, UNNEEDED))
+HEADINGS = ((WRONG, "wrong"), (LOST, "lost"), (UNNEEDED, "not needed here"))
+# read by programs here, and not in the table: of one connection, of a module, of the system
+OTHERS = re.compile(r"AUTHSERVICE[0-9]{1,5}|AUTHCUSTOM|AUTHPIPE|AUTHDAEMON_SOCKET|TLS_CERTFILE_\w+|TZ|LANG|"
+                    r"LC_\w+|PATH|PYTHONPATH|TMPDIR|HOSTNAME|MAILDIR|DEBUG_LOGIN")
+AUTHDAEMONRC = "authdaemonrc"      # beside the files of settings
+FOREIGN = ("authldap", "authmysql", "authpgsql", "authsqlite", "authvchkpw")     # authdaemond's, and not ours
 
 
 def main(words: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="courierpy config", description=__doc__)
+    parser = argparse.ArgumentParser(prog="courierpy config", description="the settings in force, and what "
+                                     "is odd about them; exit status 1 when something is wrong")
     parser.add_argument("-C", dest="files", action="append", metavar="FILE", help="settings file")
+    parser.add_argument("-n", dest="differing", action="store_true",
+                        help="only what differs from the default")
     options = parser.parse_args(words)
-    values = read_settings(options.files or default_files())
+    files = options.files or default_files()
+    values = read_settings(files)
+    _show(values, options.differing)
+    found = findings(values, files)
+    for kind, heading in HEADINGS:
+        lines = [finding for finding in found if finding.kind == kind]
+        if lines:
+            print(f"\n# {heading}:")
+        for finding in lines:
+            print("#   " + str(finding).replace("\n", " "))
+    return 1 if any(finding.kind == WRONG for finding in found) else 0
+
+
+def _show(values: Mapping[str, str], differing: bool) -> None:
+    """The settings as lines of a file of settings."""
     for setting in TABLE:
         value = values.get(setting.name, setting.default)
-        print(f'{setting.name}="{value}"' + ("" if setting.name in values else "    # default"))
-    odd = check(values)
+        if not differing or value != setting.default:
+            print(f"{setting.name}={_quoted(value)}" + ("" if setting.name in values else "    # default"))
+
+
+def _quoted(value: str) -> str:
+    return '"' + re.sub(r'(["\\$`])', r"\\\1", value).replace("\n", " ") + '"'
+
+
+def findings(values: Mapping[str, str], files: Sequence[str]) -> list[Finding]:
+    """All that is odd, by the table and beyond it."""
+    return [*check(values), *_unknown(values), *_capabilities(values), *_modules(values),
+            *_authdaemonrc(values, files), *_listeners(values)]
+
+
+def _unknown(values: Iterable[str]) -> list[Finding]:
+    """Names that no program reads.  Those in small letters are the files' own, as ``prefix`` is."""
+    known = [setting.name for setting in TABLE]
+    found = []
+    for name in sorted(values):
+        if name in known or OTHERS.fullmatch(name) or not name.isupper():
+            continue
+        near = nearest(name, known)
+        found.append(wrong(name, f"no setting has this name; did you mean {near}?") if near else
+                     unneeded(name, "no setting has this name; nothing here reads it"))
+    return found
+
+
+def _capabilities(values: Mapping[str, str]) -> list[Finding]:
+    """What IMAP_CAPABILITY hides, and what it names that is none."""
+    settings = Settings(values)
+    known = [word.decode() for word in (*capability.IMPLEMENTED, *capability.MECHANISMS)]
+    upper = {word.upper() for word in known}
+    found = []
+    for name in ("IMAP_CAPABILITY", "IMAP_CAPABILITY_TLS"):
+        text = values.get(name, "")
+        allowed = capability.choose(text or settings.text("IMAP_CAPABILITY"))
+        hidden = [word.decode() for word in capability.IMPLEMENTED
+                  if word.upper() not in allowed and word not in (b"LITERAL+", b"LITERAL-", b"IMAP4rev1")]
+        if text and hidden:
+            found.append(lost(name, f"not told to clients: {' '.join(hidden)}; all tells everything"))
+        for word in text.split():
+            plain = word.upper().lstrip("+-") if word[:1] in "+-" else word.upper()
+            if plain == "ALL" or plain in upper or capability.family(plain.encode("ascii", "replace")):
+                continue
+            near = nearest(plain, known)
+            found.append(wrong(name, f"{word}: no such capability; did you mean {near}?") if near else
+                         lost(name, f"{word}: not implemented, and not told"))
+    return found
+
+
+def _modules(values: Mapping[str, str]) -> list[Finding]:
+    """Modules that are unknown, or lack something."""
     modules = Settings(values).text("AUTHMODULES").split()
-    wrong = sound.wrong(modules, values)
-    for line in (*odd, *wrong, *sound.odd(modules, values)):
-        print(f"# {line}")
-    return 1 if wrong or any("expected" in line for line in odd) else 0
+    found = []
+    for line in sound.wrong(modules, values):
+        word = re.search(r"no such auth module: (\S+?);", line)
+        near = nearest(word[1], NAMES) if word else None
+        found.append(wrong("AUTHMODULES", line + (f"; did you mean {near}?" if near else "")))
+    if not modules:
+        found.append(wrong("AUTHMODULES", f"nobody can log in; some of {' '.join(NAMES)} are expected"))
+    return found + [lost("AUTHMODULES", line) for line in sound.odd(modules, values)]
+
+
+def _authdaemonrc(values: Mapping[str, str], files: Sequence[str]) -> list[Finding]:
+    """Courier's own list of modules is authdaemond's: here another counts."""
+    places = dict.fromkeys([os.path.join(os.path.dirname(path), AUTHDAEMONRC) for path in files])
+    path = next(filter(os.path.isfile, places), None)
+    if path is None:
+        return []
+    listed = read_settings([path]).get("authmodulelist", "").split()
+    ours = Settings(values).text("AUTHMODULES").split()
+    if not listed or listed == ours or "authdaemon" in ours:
+        return []
+    text = f"{path} has authmodulelist=\"{' '.join(listed)}\", here AUTHMODULES=\"{' '.join(ours)}\" counts"
+    foreign = [name for name in listed if name not in NAMES]
+    if foreign:
+        text += (f"; of these {' '.join(foreign)} can be asked only by AUTHMODULES=authdaemon, "
+                 "with authdaemond running")
+    return [lost("AUTHMODULES", text)]
+
+
+def _listeners(values: Mapping[str, str]) -> list[Finding]:
+    """Whether the listeners can start as it is asked for."""
+    settings = Settings(values)
+    found = []
+    plain, tls = settings.yes("IMAPDSTART"), settings.yes("IMAPDSSLSTART")
+    certificate = settings.text("TLS_CERTFILE")
+    if not plain and not tls:
+        found.append(lost("IMAPDSTART", "NO, and IMAPDSSLSTART too: no listener is started"))
+    if certificate and not os.path.exists(certificate):
+        found.append(wrong("TLS_CERTFILE", f"{certificate} is not there: a certificate was expected, "
+                             f"courierpy mkcert {certificate} makes one"))
+    elif not certificate and tls:
+        found.append(wrong("TLS_CERTFILE", "empty, and IMAPDSSLSTART=YES needs a certificate"))
+    elif not certificate and plain and settings.yes("IMAPDSTARTTLS"):
+        found.append(lost("TLS_CERTFILE", "empty: STARTTLS is not offered, passwords go as they are"))
+    for name in ("PORT", "SSLPORT"):
+        for part in settings.text(name).split(","):
+            port = part.strip().rpartition(".")[2]
+            # what has other characters is the name of a service
+            if not port.strip("0123456789") and not decimal(port, 65535):
+                found.append(wrong(name, f"ports from 1 to 65535 are expected, not {part!r}"))
+    return found

@@ -14,7 +14,7 @@ from courierpy.admin import complain, default_files, read_settings
 from courierpy.login import tries
 from courierpy.system import log
 from courierpy.system.proc import interpreter
-from courierpy.system.settings import Settings, SettingsError, check, parse_file
+from courierpy.system.settings import UNNEEDED, Settings, SettingsError, check, parse_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,8 +44,9 @@ def main(words: list[str]) -> int:
     options = parser.parse_args(words)
     files = options.files or default_files()
     values = read_settings(files)
-    for line in check(values):
-        complain(line)
+    for finding in check(values):
+        if finding.kind != UNNEEDED:
+            complain(str(finding))
     images = [[*interpreter("courierpy.admin.serve"), kind, options.port or "", *files]
               for kind, start in (("plain", "IMAPDSTART"), ("tls", "IMAPDSSLSTART"))
               if Settings(values).yes(start)]

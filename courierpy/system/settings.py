@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-_UMASK = re.compile(r"\s*0{0,3}[0-7]{1,3}\s*")
+_OCTAL = re.compile(r"\s*0{0,3}[0-7]{1,3}\s*")
 
 
 class SettingsError(Exception):
@@ -22,77 +22,148 @@ class SettingsError(Exception):
 
 
 class Setting:
-    """``kind``: "text", "number", "flag" (non-zero is on), "yes" (Y or N).
-    ``built``: False for what is accepted and does nothing yet."""
+    """A row of the table.
 
-    __slots__ = ("built", "default", "doc", "kind", "name")
+    ``kind``: "text", "number", "flag" (non-zero is on), "yes" (Y or N), "choice" (one of ``choices``, in any
+    case), "octal" (permissions).  ``low``, ``high``: of a number; one beyond counts as the nearest
+    that is not, None: no bound.  ``off``: (pattern of values, what these switch off; ``{NAME}`` is another
+    setting's value).  What is accepted and does nothing has ``unneeded``, why nobody misses it,
+    or ``lost``, what is missed.
+    """
 
-    def __init__(self, name: str, kind: str, default: str, doc: str, built: bool = True) -> None:
+    __slots__ = ("choices", "default", "doc", "high", "kind", "lost", "low", "name", "off", "unneeded")
+
+    def __init__(self, name: str, kind: str, default: str, doc: str, *, low: int | None = None,
+                 high: int | None = None, choices: tuple[str, ...] = (), off: tuple[str, str] | None = None,
+                 unneeded: str = "", lost: str = "") -> None:
         self.name = name
         self.kind = kind
         self.default = default
         self.doc = doc
-        self.built = built
+        self.low = low
+        self.high = high
+        self.choices = choices
+        self.off = off
+        self.unneeded = unneeded
+        self.lost = lost
+
+    @property
+    def built(self) -> bool:
+        return not (self.unneeded or self.lost)
+
+    def wrong(self, value: str) -> str:
+        """What was expected instead of this value; "" for one that is right."""
+        if self.kind in ("number", "flag"):
+            if not re.fullmatch(r"\s*-?[0-9]{0,18}\s*", value):
+                return "a number is expected"
+            number = int(value) if value.strip() not in ("", "-") else None
+            if number is not None and (self.low is not None and number < self.low
+                                       or self.high is not None and number > self.high):
+                return f"a number {self.span()} is expected"
+        if self.kind == "octal" and value and not _OCTAL.fullmatch(value):
+            return "octal digits are expected, as in 077"
+        if self.kind == "yes" and value[:1].upper() not in ("Y", "N", ""):
+            return "YES or NO is expected"
+        if self.kind == "choice" and value and value.lower() not in map(str.lower, self.choices):
+            return f"one of {', '.join(self.choices)} is expected"
+        return ""
+
+    def span(self) -> str:
+        """The range in words."""
+        if self.high is None:
+            return f"of {self.low} or more"
+        return f"from {self.low} to {self.high}" if self.low is not None else f"of {self.high} or less"
 
 
 TABLE: tuple[Setting, ...] = (
     Setting("ADDRESS", "text", "0", "address of the plain listener, 0 for all"),
     Setting("PORT", "text", "143", "ports of the plain listener, comma separated"),
-    Setting("MAXDAEMONS", "number", "40", "connections at a time"),
-    Setting("MAXPERIP", "number", "20", "connections of one address"),
-    Setting("IMAP_MAXPRELOGIN", "number", "50", "connections before their login, 0: no bound"),
+    Setting("MAXDAEMONS", "number", "40", "connections at a time", low=1),
+    Setting("MAXPERIP", "number", "20", "connections of one address",
+            low=1, off=("[1-9]", "a mail reader opens five connections and more: the next is refused")),
+    Setting("IMAP_MAXPRELOGIN", "number", "50", "connections before their login, 0: no bound",
+            low=0, off=("0", "connections before their login can take all of MAXDAEMONS")),
     Setting("PIDFILE", "text", "", "file for the listener's process id"),
     Setting("TCPDOPTS", "text", "-nodnslookup -noidentlookup", "more options of couriertcpd"),
     Setting("IMAPACCESSFILE", "text", "", "access rules by address"),
-    Setting("LOGGEROPTS", "text", "", "options of the logger", built=False),
+    Setting("LOGGEROPTS", "text", "", "options of the logger",
+            unneeded="the log needs no options, see IMAP_LOG"),
     Setting("DEFDOMAIN", "text", "", "appended to user names without a domain"),
     Setting("DOMAINSEP", "text", "", "characters that show that a user name has a domain"),
     Setting("IMAP_CAPABILITY", "text", "all", "capabilities to tell: all, a list, and +X or -X"),
-    Setting("IMAP_CAPABILITY_ORIG", "text", "", "used by webadmin only", built=False),
+    Setting("IMAP_CAPABILITY_ORIG", "text", "", "used by webadmin only", unneeded="webadmin alone reads it"),
     Setting("IMAP_CAPABILITY_TLS", "text", "", "the same under TLS"),
-    Setting("IMAP_CAPABILITY_TLS_ORIG", "text", "", "used by webadmin only", built=False),
-    Setting("IMAP_KEYWORDS", "number", "1", "0 switches keywords off"),
-    Setting("IMAP_ACL", "flag", "0", "access control lists", built=False),
-    Setting("SMAP_CAPABILITY", "text", "", "Courier's private protocol", built=False),
-    Setting("IMAP_PROXY", "flag", "0", "send logins on to mailhost", built=False),
-    Setting("PROXY_HOSTNAME", "text", "", "this host's name as a proxy", built=False),
-    Setting("IMAP_PROXY_FOREIGN", "flag", "0", "ask the other host for its capabilities", built=False),
-    Setting("IMAP_IDLE_TIMEOUT", "number", "60", "seconds between looks while idle"),
-    Setting("IMAP_MAILBOX_SANITY_CHECK", "flag", "1", "the Maildir must be the user's own"),
-    Setting("IMAP_DISABLETHREADSORT", "flag", "0", "refuse SORT and THREAD"),
+    Setting("IMAP_CAPABILITY_TLS_ORIG", "text", "", "used by webadmin only",
+            unneeded="webadmin alone reads it"),
+    Setting("IMAP_KEYWORDS", "number", "1", "0 switches keywords off",
+            low=0, high=2, off=("0", "keywords: labels, junk marks and the like are not kept")),
+    Setting("IMAP_ACL", "flag", "0", "access control lists",
+            lost="access control lists: nobody else gets at a mailbox, and SETACL is not known"),
+    Setting("SMAP_CAPABILITY", "text", "", "Courier's private protocol",
+            unneeded="only Courier's own mail reader speaks that protocol, and IMAP too"),
+    Setting("IMAP_PROXY", "flag", "0", "send logins on to mailhost",
+            lost="logins are not sent on to another host"),
+    Setting("PROXY_HOSTNAME", "text", "", "this host's name as a proxy", unneeded="it belongs to IMAP_PROXY"),
+    Setting("IMAP_PROXY_FOREIGN", "flag", "0", "ask the other host for its capabilities",
+            unneeded="it belongs to IMAP_PROXY"),
+    Setting("IMAP_IDLE_TIMEOUT", "number", "60", "seconds between looks while idle", low=1),
+    Setting("IMAP_MAILBOX_SANITY_CHECK", "flag", "1", "the Maildir must be the user's own",
+            off=("0", "a Maildir that is another user's is served")),
+    Setting("IMAP_DISABLETHREADSORT", "flag", "0", "refuse SORT and THREAD",
+            off=("[1-9].*", "SORT and THREAD: mail readers sort by themselves, message by message")),
     Setting("IMAP_CHECK_ALL_FOLDERS", "flag", "0", "tell \\Marked for every folder"),
     Setting("IMAP_OBSOLETE_CLIENT", "flag", "0", "LIST flags for very old clients"),
-    Setting("IMAP_UMASK", "text", "022", "umask of the servers"),
-    Setting("IMAP_ULIMITD", "text", "", "data segment limit in KiB", built=False),
-    Setting("IMAP_USELOCKS", "text", "1", "dot-locks; only another first character than 1 switches off"),
-    Setting("IMAP_SHAREDINDEXFILE", "text", "", "index of shared folders", built=False),
-    Setting("IMAP_SHAREDMUNGENAMES", "flag", "0", "quoting of shared names", built=False),
-    Setting("IMAP_LAYOUT", "text", "auto", "where mailboxes lie: auto, maildir++, fs, legacy, flat"),
-    Setting("IMAP_FSYNC", "text", "optimized", "what is on disk before an OK: optimized, always, never"),
+    Setting("IMAP_UMASK", "octal", "022", "umask of the servers"),
+    Setting("IMAP_ULIMITD", "text", "", "data segment limit in KiB",
+            lost="a session may take as much memory as there is"),
+    Setting("IMAP_USELOCKS", "text", "1", "dot-locks; only another first character than 1 switches off",
+            off=("[^1].*", "the lock on a mailbox: sessions that number new mail at once may disagree")),
+    Setting("IMAP_SHAREDINDEXFILE", "text", "", "index of shared folders",
+            lost="folders shared by other accounts are not shown"),
+    Setting("IMAP_SHAREDMUNGENAMES", "flag", "0", "quoting of shared names",
+            unneeded="it belongs to IMAP_SHAREDINDEXFILE"),
+    Setting("IMAP_LAYOUT", "choice", "auto", "where mailboxes lie: auto, maildir++, fs, legacy, flat",
+            choices=("auto", "maildir++", "fs", "legacy", "flat")),
+    Setting("IMAP_FSYNC", "choice", "optimized", "what is on disk before an OK: optimized, always, never",
+            choices=("optimized", "always", "never", "0", "1"),
+            off=("never|0", "after a crash of the host mail may be gone that was answered OK")),
     Setting("IMAP_INDEXDIR", "text", "", "directory for the indexes; empty: in each folder"),
-    Setting("IMAP_ENHANCEDIDLE", "flag", "1", "changes told at once while idle"),
-    Setting("IMAP_IDLE_KEEPALIVE", "number", "240", "seconds between words to a client that is idle"),
-    Setting("IMAP_HIBERNATE", "number", "10", "seconds of IDLE after which a process ends, 0: never"),
+    Setting("IMAP_ENHANCEDIDLE", "flag", "1", "changes told at once while idle",
+            off=("0", "an idle client hears of mail after up to {IMAP_IDLE_TIMEOUT} s instead of at once")),
+    Setting("IMAP_IDLE_KEEPALIVE", "number", "240", "seconds between words to a client that is idle",
+            low=0, high=1740,
+            off=("0", "routers on the way forget idle clients, and an IDLE ends after 30 minutes")),
+    Setting("IMAP_HIBERNATE", "number", "10", "seconds of IDLE after which a process ends, 0: never",
+            low=0, off=("0", "each idle connection keeps a process")),
     Setting("IMAP_TRASHFOLDERNAME", "text", "Trash", "the trash folder"),
     Setting("IMAP_EMPTYTRASH", "text", "Trash:7", "folder:days, older files there are removed"),
-    Setting("IMAP_MOVE_EXPUNGE_TO_TRASH", "flag", "0", "EXPUNGE moves to the trash", built=False),
-    Setting("IMAP_MIME_PARTS", "number", "10000", "parts of a message that are told apart"),
-    Setting("IMAP_MIME_DEPTH", "number", "1000", "how deep parts may be nested and still be told apart"),
-    Setting("IMAP_HEADER_BYTES", "number", "1048576", "octets of a header that are looked into"),
-    Setting("IMAP_APPENDLIMIT", "number", "0", "octets of the largest message that APPEND takes, 0 for any"),
-    Setting("IMAP_APPEND_8BIT", "flag", "1", "8-bit headers from clients without UTF8=ACCEPT"),
-    Setting("IMAP_LOG_DELETIONS", "text", "", "log each removed file", built=False),
-    Setting("IMAP_LOGIN_DELAY", "number", "5", "seconds until a refused login is answered, at first"),
+    Setting("IMAP_MOVE_EXPUNGE_TO_TRASH", "flag", "0", "EXPUNGE moves to the trash",
+            lost="EXPUNGE removes messages, it does not move them to the trash"),
+    Setting("IMAP_MIME_PARTS", "number", "10000", "parts of a message that are told apart", low=1),
+    Setting("IMAP_MIME_DEPTH", "number", "1000", "how deep parts may be nested and still be told apart",
+            low=1),
+    Setting("IMAP_HEADER_BYTES", "number", "1048576", "octets of a header that are looked into", low=1024),
+    Setting("IMAP_APPENDLIMIT", "number", "0", "octets of the largest message that APPEND takes, 0 for any",
+            low=0, high=4294967295),
+    Setting("IMAP_APPEND_8BIT", "flag", "1", "8-bit headers from clients without UTF8=ACCEPT",
+            off=("0", "APPEND of messages with 8-bit headers, which programs that copy mail need")),
+    Setting("IMAP_LOG_DELETIONS", "text", "", "log each removed file", lost="removed files are not logged"),
+    Setting("IMAP_LOGIN_DELAY", "number", "5", "seconds until a refused login is answered, at first", low=0),
     Setting("IMAP_LOGINEXEC", "flag", "0", "run ./loginexec of a Maildir at the login"),
     Setting("IMAP_PREAUTH_LOGIN", "flag", "0", "LOGIN is answered OK after PREAUTH too"),
-    Setting("IMAP_LOG", "text", "", "form of the log: courier, lines, journal, syslog"),
+    Setting("IMAP_LOG", "choice", "", "form of the log: courier, lines, journal, syslog",
+            choices=("courier", "lines", "journal", "syslog")),
     Setting("AUTH_MKHOMEDIR_SKEL", "text", "", "copied to make a missing home directory"),
     Setting("IMAPDEBUGFILE", "text", "", "record of the dialogue"),
-    Setting("OUTBOX", "text", "", "folder whose new messages are sent", built=False),
-    Setting("SENDMAIL", "text", "/usr/sbin/sendmail", "program that sends them", built=False),
-    Setting("HEADERFROM", "text", "X-IMAP-Sender", "header that names the sender", built=False),
-    Setting("OUTBOX_MULTIPLE_SEND", "flag", "0", "several messages at a time", built=False),
-    Setting("IMAP_ID_FIELDS", "number", "0", "what ID tells: 1 version, 2 os, 4 its version"),
+    Setting("OUTBOX", "text", "", "folder whose new messages are sent",
+            lost="what is put into that folder is not sent"),
+    Setting("SENDMAIL", "text", "/usr/sbin/sendmail", "program that sends them",
+            unneeded="it belongs to OUTBOX"),
+    Setting("HEADERFROM", "text", "X-IMAP-Sender", "header that names the sender",
+            unneeded="it belongs to OUTBOX"),
+    Setting("OUTBOX_MULTIPLE_SEND", "flag", "0", "several messages at a time",
+            unneeded="it belongs to OUTBOX"),
+    Setting("IMAP_ID_FIELDS", "number", "0", "what ID tells: 1 version, 2 os, 4 its version", low=0, high=7),
     Setting("IMAPDSTART", "yes", "YES", "start the plain listener"),
     Setting("MAILDIRPATH", "text", "Maildir", "the Maildir below the home directory"),
     Setting("USERDB", "text", "/etc/courier/userdb", "account file of authuserdb"),
@@ -107,25 +178,32 @@ TABLE: tuple[Setting, ...] = (
     Setting("SSLPORT", "text", "993", "ports of the TLS listener"),
     Setting("SSLADDRESS", "text", "0", "address of the TLS listener"),
     Setting("SSLPIDFILE", "text", "", "file for its process id"),
-    Setting("SSLLOGGEROPTS", "text", "", "options of its logger", built=False),
+    Setting("SSLLOGGEROPTS", "text", "", "options of its logger",
+            unneeded="the log needs no options, see IMAP_LOG"),
     Setting("IMAPDSSLSTART", "yes", "NO", "start the TLS listener"),
-    Setting("IMAPDSTARTTLS", "yes", "YES", "offer STARTTLS on the plain listener"),
+    Setting("IMAPDSTARTTLS", "yes", "YES", "offer STARTTLS on the plain listener",
+            off=("[nN].*", "STARTTLS: passwords go over the plain listener as they are")),
     Setting("IMAP_TLS_REQUIRED", "flag", "0", "no login without TLS"),
-    Setting("COURIERTLS", "text", "", "TLS is built in", built=False),
-    Setting("TLS_PRIORITY", "text", "", "GnuTLS priorities", built=False),
+    Setting("COURIERTLS", "text", "", "TLS is built in", unneeded="TLS is built in"),
+    Setting("TLS_PRIORITY", "text", "", "GnuTLS priorities",
+            unneeded="GnuTLS is not used, see TLS_CIPHER_LIST"),
     Setting("TLS_PROTOCOL", "text", "", "lowest protocol: TLSv1.2 or TLSv1.3"),
-    Setting("TLS_STARTTLS_PROTOCOL", "text", "", "the same for STARTTLS", built=False),
+    Setting("TLS_STARTTLS_PROTOCOL", "text", "", "the same for STARTTLS",
+            lost="TLS_PROTOCOL counts for STARTTLS too"),
     Setting("TLS_CIPHER_LIST", "text", "", "OpenSSL cipher list"),
-    Setting("TLS_MIN_DH_BITS", "text", "", "GnuTLS only", built=False),
-    Setting("TLS_TIMEOUT", "text", "", "not used by Courier either", built=False),
+    Setting("TLS_MIN_DH_BITS", "text", "", "GnuTLS only", unneeded="GnuTLS is not used"),
+    Setting("TLS_TIMEOUT", "text", "", "not used by Courier either",
+            unneeded="Courier does not use it either"),
     Setting("TLS_CERTFILE", "text", "", "certificate chain and key, PEM"),
     Setting("TLS_PRIVATE_KEYFILE", "text", "", "the key when it is apart"),
-    Setting("TLS_DHPARAMS", "text", "", "not needed with today's key exchange", built=False),
+    Setting("TLS_DHPARAMS", "text", "", "not needed with today's key exchange",
+            unneeded="today's key exchange needs none"),
     Setting("TLS_TRUSTCERTS", "text", "", "authorities of client certificates"),
-    Setting("TLS_VERIFYPEER", "text", "NONE", "NONE, PEER or REQUIREPEER"),
+    Setting("TLS_VERIFYPEER", "choice", "NONE", "NONE, PEER or REQUIREPEER",
+            choices=("NONE", "PEER", "REQUIREPEER")),
     Setting("TLS_EXTERNAL", "text", "", "subject field that is the user of EXTERNAL"),
-    Setting("TLS_CACHEFILE", "text", "", "session tickets need none", built=False),
-    Setting("TLS_CACHESIZE", "text", "", "session tickets need none", built=False),
+    Setting("TLS_CACHEFILE", "text", "", "session tickets need none", unneeded="session tickets need none"),
+    Setting("TLS_CACHESIZE", "text", "", "session tickets need none", unneeded="session tickets need none"),
     Setting("TLS_ALPN", "text", "imap", "protocol names for ALPN"),
 )
 _BY_NAME = {setting.name: setting for setting in TABLE}
@@ -145,9 +223,16 @@ class Settings:
         return value
 
     def number(self, name: str) -> int:
-        """As atoi(): the digits at the beginning, else 0."""
+        """As atoi(): the digits at the beginning, else 0; one beyond the bounds of the table is the
+        nearest within, and a 0 that no digit says is the default where it is beyond."""
         match = re.match(r"\s*(-?[0-9]{1,18})", self.text(name))
-        return int(match[1]) if match else 0
+        found = int(match[1]) if match else 0
+        setting = _BY_NAME.get(name)
+        if setting is None:
+            return found
+        if setting.low is not None and found < setting.low:
+            return setting.low if match else int(setting.default)
+        return found if setting.high is None else min(found, setting.high)
 
     def of_word(self, name: str, word: str) -> int:
         """A number that may differ by word: ``15 authpam=30``."""
@@ -175,7 +260,7 @@ class Settings:
     def umask(self) -> int | None:
         """IMAP_UMASK, octal; None where it is not set or is none."""
         word = self.values.get("IMAP_UMASK", "")
-        return int(word, 8) if _UMASK.fullmatch(word) else None
+        return int(word, 8) if _OCTAL.fullmatch(word) else None
 
     def external_identity(self) -> str:
         """The subject field of the client certificate that EXTERNAL logs in as."""
@@ -255,19 +340,39 @@ def _value(text: str, values: Mapping[str, str]) -> str:
     return "".join(out)
 
 
-def check(values: Mapping[str, str]) -> list[str]:
-    """What is odd about the values: a line each."""
+WRONG, LOST, UNNEEDED = "wrong", "lost", "unneeded"
+
+
+class Finding:
+    """What is odd about one setting.  ``kind``: WRONG; LOST: something is not there or switched off that
+    may be missed; UNNEEDED: it does nothing here, and nothing is missed."""
+
+    __slots__ = ("kind", "name", "text")
+
+    def __init__(self, kind: str, name: str, text: str) -> None:
+        self.kind = kind
+        self.name = name
+        self.text = text
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.text}" if self.name else self.text
+
+
+def check(values: Mapping[str, str]) -> list[Finding]:
+    """What is odd about the values, by the table."""
+    settings = Settings(values)
     found = []
     for name, value in sorted(values.items()):
         setting = _BY_NAME.get(name)
         if setting is None:
             continue
-        if not setting.built and value not in ("", "0", setting.default):
-            found.append(f"{name}: accepted, but not built yet")
-        if setting.kind in ("number", "flag") and not re.fullmatch(r"\s*-?[0-9]{0,18}\s*", value):
-            found.append(f"{name}: a number is expected, not {value!r}")
-        if name == "IMAP_UMASK" and value and not _UMASK.fullmatch(value):
-            found.append(f"{name}: octal digits are expected, as in 077, not {value!r}")
-        if setting.kind == "yes" and value[:1].upper() not in ("Y", "N", ""):
-            found.append(f"{name}: YES or NO is expected, not {value!r}")
+        expected = setting.wrong(value)
+        if expected:
+            found.append(Finding(WRONG, name, f"{expected}, not {value!r}"))
+        elif not setting.built and value.upper() not in ("", "0", "NO", setting.default.upper()):
+            found.append(Finding(LOST, name, f"not built yet: {setting.lost}") if setting.lost else
+                         Finding(UNNEEDED, name, setting.unneeded))
+        elif setting.off is not None and re.fullmatch(setting.off[0], value.strip()):
+            text = re.sub(r"\{(\w+)\}", lambda match: settings.text(match[1]), setting.off[1])
+            found.append(Finding(LOST, name, f"{value.strip()}: {text}"))
     return found

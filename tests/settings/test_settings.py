@@ -1,6 +1,7 @@
 """The parser of the shell's assignments, the shipped files, and the table."""
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -57,5 +58,24 @@ def test_shipped_capabilities_are_those_implemented() -> None:
 def test_numbers_as_atoi() -> None:
     settings = Settings({"IMAP_KEYWORDS": " 2x", "MAXDAEMONS": "x"})
     assert settings.number("IMAP_KEYWORDS") == 2
-    assert settings.number("MAXDAEMONS") == 0
+    assert settings.number("IMAP_ACL") == 0
+    assert settings.number("MAXDAEMONS") == 40             # 0 would be beyond its bounds
     assert settings.number("IMAP_IDLE_TIMEOUT") == 60
+
+
+@pytest.mark.parametrize(("name", "value", "number"), [
+    ("MAXDAEMONS", "0", 1), ("MAXDAEMONS", "-5", 1), ("IMAP_IDLE_TIMEOUT", "", 60),
+    ("IMAP_ID_FIELDS", "99", 7), ("IMAP_IDLE_KEEPALIVE", "99999", 1740),
+    ("IMAP_APPENDLIMIT", "9" * 5000, 4294967295), ("NONE_OF_OURS", "7", 7)])
+def test_numbers_stay_within_their_bounds(name: str, value: str, number: int) -> None:
+    assert Settings({name: value}).number(name) == number
+
+
+def test_bounds_and_choices_hold_for_the_defaults() -> None:
+    for setting in TABLE:
+        assert setting.wrong(setting.default) == "", setting.name
+        assert not (setting.unneeded and setting.lost), setting.name
+        assert (setting.low is None and setting.high is None) or setting.kind == "number", setting.name
+        assert bool(setting.choices) is (setting.kind == "choice"), setting.name
+        if setting.off is not None:
+            assert not re.fullmatch(setting.off[0], setting.default), setting.name

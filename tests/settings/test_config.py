@@ -1,0 +1,93 @@
+"""courierpy config: what is odd about settings, in its three classes, and its exit status."""
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from courierpy.admin import config
+from courierpy.system.settings import LOST, UNNEEDED, WRONG, parse_text
+
+ETC = Path(__file__).resolve().parents[2] / "etc"
+
+
+def found(text: str, files: list[str] | None = None) -> list[tuple[str, str]]:
+    """(class, what is said) of each finding of the text, less what an empty file has too."""
+    def said(text: str) -> list[tuple[str, str]]:
+        values = parse_text("AUTHMODULES=authpwd\n" + text, "x")
+        return [(finding.kind, str(finding)) for finding in config.findings(values, files or [])]
+    before = said("")
+    return [row for row in said(text) if row not in before]
+
+
+@pytest.mark.parametrize(("text", "kind", "told"), [
+    ("MAXDAEMONS=x", WRONG, "MAXDAEMONS: a number is expected, not 'x'"),
+    ("MAXDAEMONS=0", WRONG, "MAXDAEMONS: a number of 1 or more is expected, not '0'"),
+    ("IMAP_ID_FIELDS=8", WRONG, "from 0 to 7"), ("IMAP_IDLE_TIMEOUT=-1", WRONG, "of 1 or more"),
+    ("IMAP_APPENDLIMIT=99999999999", WRONG, "from 0 to 4294967295"), ("IMAP_UMASK=9", WRONG, "octal digits"),
+    ("IMAPDSTART=maybe", WRONG, "YES or NO is expected"), ("IMAP_PROXY=NO", WRONG, "a number is expected"),
+    ("IMAP_LAYOUT=nested", WRONG, "one of auto, maildir++, fs"),
+    ("TLS_VERIFYPEER=ALL", WRONG, "NONE, PEER, REQUIREPEER"),
+    ("IMAP_FSYNC=sometimes", WRONG, "optimized, always"),
+    ("IMAP_IDEL_TIMEOUT=9", WRONG, "no setting has this name; did you mean IMAP_IDLE_TIMEOUT?"),
+    ("IMAP_TSL_REQUIRED=1", WRONG, "did you mean IMAP_TLS_REQUIRED?"),
+    ("ZZ_OWN_THING=1", UNNEEDED, "no setting has this name"),
+    ("AUTHMODULES=authuserbd", WRONG, "did you mean authuserdb?"),
+    ("AUTHMODULES=", WRONG, "nobody can log in"),
+    ("IMAP_CAPABILITY=\"IMAP4rev1 IDEL\"", WRONG, "IDEL: no such capability; did you mean IDLE?"),
+    ("IMAP_CAPABILITY=\"IMAP4rev1 IDLE\"", LOST, "not told to clients: "),
+    ("IMAP_CAPABILITY=-MOVE", LOST, "not told to clients: MOVE;"),
+    ("IMAP_CAPABILITY=\"all XZZZ\"", LOST, "XZZZ: not implemented"),
+    ("IMAP_ENHANCEDIDLE=0", LOST, "an idle client hears of mail after up to 60 s"),
+    ("IMAP_ENHANCEDIDLE=0\nIMAP_IDLE_TIMEOUT=59", LOST, "after up to 59 s"),
+    ("IMAP_KEYWORDS=0", LOST, "keywords"), ("IMAP_DISABLETHREADSORT=1", LOST, "SORT and THREAD"),
+    ("IMAP_USELOCKS=0", LOST, "the lock"), ("IMAP_FSYNC=never", LOST, "after a crash"),
+    ("MAXPERIP=4", LOST, "five connections"), ("IMAP_ACL=1", LOST, "not built yet: access control"),
+    ("IMAP_MOVE_EXPUNGE_TO_TRASH=1", LOST, "not built yet"), ("LOGGEROPTS=-name=x", UNNEEDED, "IMAP_LOG"),
+    ("TLS_CACHEFILE=/x", UNNEEDED, "session tickets"),
+    ("TLS_CERTFILE=/no/such.pem", WRONG, "courierpy mkcert"),
+    ("IMAPDSSLSTART=YES", WRONG, "needs a certificate"), ("PORT=0", WRONG, "ports from 1 to 65535"),
+    ("PORT=143,127.0.0.1.70000", WRONG, "'127.0.0.1.70000'")])
+def test_findings(text: str, kind: str, told: str) -> None:
+    rows = found(text)
+    assert any(row[0] == kind and told in row[1] for row in rows), rows
+
+
+@pytest.mark.parametrize("text", [
+    "MAXDAEMONS=7", "prefix=/usr", "AUTHSERVICE143=imap", "TZ=UTC", "PORT=143,[::1].993",
+    "IMAP_CAPABILITY=all", "IMAP_CAPABILITY=+AUTH=CRAM-MD5", "IMAP_LAYOUT=FS", "IMAP_CAPABILITY=-LITERAL+",
+    "IMAP_ACL=0", "TLS_CACHESIZE=", "TLS_VERIFYPEER=peer", "IMAP_KEYWORDS=2", "IMAP_UMASK=0077"])
+def test_what_is_not_odd(text: str) -> None:
+    assert found(text) == []
+
+
+def test_the_shipped_files_have_nothing_wrong(capsys: pytest.CaptureFixture[str]) -> None:
+    assert config.main(["-C", str(ETC / "imapd"), "-C", str(ETC / "imapd-ssl")]) == 0
+    assert "# wrong" not in capsys.readouterr().out
+
+
+def test_the_lines_are_a_file_of_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "imapd"
+    file.write_text("PORT='2143'\nTCPDOPTS='a \"b\" $c \\ `d`'\nMAXPERIP=4\nLOGGEROPTS=x\nMAXDAEMONS=0\n")
+    assert config.main(["-C", str(file)]) == 1
+    out = capsys.readouterr().out
+    assert out.index("# wrong:") < out.index("# lost:") < out.index("# not needed here:")
+    assert 'MAXDAEMONS="0"\n' in out
+    assert 'ADDRESS="0"    # default\n' in out
+    assert config.main(["-n", "-C", str(file)]) == 1
+    out = capsys.readouterr().out
+    shown = [line.partition("=")[0] for line in out.splitlines() if line[:1] not in "#"]
+    assert shown == ["PORT", "MAXDAEMONS", "MAXPERIP", "TCPDOPTS", "LOGGEROPTS"]
+    assert 'TCPDOPTS="a \\"b\\" \\$c \\\\ \\`d\\`"' in out
+
+
+def test_courier_s_list_of_modules_is_told_where_it_differs(tmp_path: Path) -> None:
+    files = [str(tmp_path / "imapd")]
+    rc = tmp_path / "authdaemonrc"
+    rc.write_text('# modules\nauthmodulelist="authmysql authpam"\ndaemons=5\n')
+    text = "\n".join(str(finding) for finding in config.findings({"AUTHMODULES": "authpwd"}, files))
+    assert 'authmodulelist="authmysql authpam", here AUTHMODULES="authpwd" counts' in text
+    assert "authmysql can be asked only by AUTHMODULES=authdaemon" in text
+    for modules in ("authmysql authpam", "authdaemon"):
+        text = "\n".join(str(finding) for finding in config.findings({"AUTHMODULES": modules}, files))
+        assert "authmodulelist" not in text
