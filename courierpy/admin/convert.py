@@ -96,8 +96,8 @@ class Conversion:
     def _locked(self, path: str) -> AbstractContextManager[object]:
         return FolderLock(path, self.tree.host, not self.dry)
 
-    def _dotlocked(self, path: str) -> AbstractContextManager[object]:
-        return nullcontext() if self.dry else Dotlock(path)
+    def _dotlocked(self, path: str, scratch: str = "") -> AbstractContextManager[object]:
+        return nullcontext() if self.dry else Dotlock(path, scratch)
 
     def _write(self, path: str, data: bytes, folder: str = "") -> None:
         """``folder``: the one that the file belongs to, without one the whole Maildir."""
@@ -267,7 +267,7 @@ class Conversion:
     def _hand_subscriptions(self) -> None:
         if not os.path.exists(SUBSCRIBED):
             return
-        with self._locked(self.layout.inbox), self._dotlocked(dovecot.SUBSCRIPTIONS):
+        with self._locked(self.layout.inbox), self._dotlocked(dovecot.SUBSCRIPTIONS, self.layout.scratch):
             ours = self.tree.subscriptions()
             rows, outside = [], []
             for name in ours:

@@ -276,7 +276,8 @@ class Nested:
         if depth == 0 and first.upper() == b"INBOX":
             # a client's INBOX, in any case, is the one that was found
             wanted = first == b"INBOX" if first != entry or self._inbox == b"." else entry == self._inbox
-            return ("INBOX" + names.shown(entry[5:])) if wanted else ""
+            if first == entry or not wanted:
+                return "INBOX" if wanted else ""
         dot = self._joint != b"/" and entry.startswith(b".")
         if depth and self._joint == b"." or dot != (depth > 0 and self._joint == b"/."):
             return ""

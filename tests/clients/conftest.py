@@ -66,7 +66,7 @@ def flags(maildir: Path) -> dict[str, str]:
     """Subject -> flag letters of the messages in cur/ and new/."""
     found = {}
     for part in ("cur", "new"):
-        for file in (maildir / part).iterdir():
+        for file in (maildir / part).glob("[!.]*"):
             found[subject(file)] = file.name.partition(":2,")[2]
     return found
 

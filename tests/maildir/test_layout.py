@@ -33,13 +33,13 @@ def maildirs(root: Path) -> list[str]:
 TREES = {
     "fs": ["INBOX", "INBOX/Sub", "Work", "Work/Projects/deep", "v1.2", "&AOk-t&AOk-", "R&-D"],
     "legacy": ["Inbox", "Inbox/.Sub", "Work", "Work/.Projects/.deep", "v1.2", "&AOk-t&AOk-", "R&-D"],
-    "flat": ["INBOX", "INBOX.Sub", "Work", "Work.Projects.deep", "v1.2", "&AOk-t&AOk-", "R&-D"],
+    "flat": ["INBOX", "INBOX.S&APw-b", "Work", "Work.Projects.deep", "v1.2", "&AOk-t&AOk-", "R&-D"],
     "maildir++": [".", ".Sub", ".Work", ".Work.Projects.deep", ".v1.2", ".été", ".R&D"],
 }
 NAMES = {
     "fs": ["INBOX", "INBOX/Sub", "R&D", "Work", "Work/Projects/deep", "v1.2", "été"],
     "legacy": ["INBOX", "INBOX/Sub", "R&D", "Work", "Work/Projects/deep", "v1.2", "été"],
-    "flat": ["INBOX", "INBOX.Sub", "R&D", "Work", "Work.Projects.deep", "v1.2", "été"],
+    "flat": ["INBOX", "INBOX.Süb", "R&D", "Work", "Work.Projects.deep", "v1.2", "été"],
     "maildir++": ["INBOX", "INBOX.R&D", "INBOX.Sub", "INBOX.Work", "INBOX.Work.Projects.deep", "INBOX.v1.2",
                   "INBOX.été"],
 }

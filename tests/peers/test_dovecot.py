@@ -52,6 +52,7 @@ class Peer:
         self.prefix = "INBOX."
         self.separator = "."
         self.layout = ""
+        self.environ: dict[str, str] = {}          # of ours
 
     def dovecot(self, *commands: str) -> str:
         uid, gid = account_ids()
@@ -67,7 +68,7 @@ class Peer:
     def ours(self, *commands: str) -> str:
         self._give(os.getuid(), os.getgid())
         return self._run([sys.executable, "-m", "courierpy.imapd", str(self.maildir)], commands,
-                         plain_environ(AUTHENTICATED="demo"))
+                         plain_environ(AUTHENTICATED="demo", **self.environ))
 
     def _give(self, uid: int, gid: int) -> None:
         for path in (self.maildir, *self.maildir.rglob("*")):

@@ -385,14 +385,16 @@ def _decode(name: bytes) -> bytes | None:
 
 class Dotlock:
     """``<path>.lock`` as Dovecot takes it, around a change of ``path``, a file of a folder.
+    ``scratch``: a directory for what becomes the lock; without one the folder's tmp/.
 
     Raises Busy after ``PATIENCE`` seconds.  Programs of ours hold the folder's lock
     besides, so that only one of them judges whether it is stale; and a process of ours
     takes it once.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, scratch: str = "") -> None:
         self.path = path + ".lock"
+        self._scratch = scratch or os.path.join(os.path.dirname(path), "tmp")
 
     def __enter__(self) -> Dotlock:
         end = time.monotonic() + PATIENCE
@@ -417,8 +419,7 @@ class Dotlock:
 
     def _make(self) -> bool:
         # link, not O_EXCL: an empty lock, of a process that died before it wrote, would be waited for
-        folder = os.path.dirname(self.path)
-        mine = os.path.join(folder, "tmp", tmp_name(host_name(None), "dotlock"))
+        mine = os.path.join(self._scratch, tmp_name(host_name(None), "dotlock"))
         try:
             fd = os.open(mine, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
             try:
