@@ -12,7 +12,16 @@ import signal
 import time
 from base64 import b64decode, b64encode
 
-from courierpy.auth import Account, Rejected, Request, TemporaryFailure, Unservable, check, with_domain
+from courierpy.auth import (
+    Account,
+    Rejected,
+    Request,
+    TemporaryFailure,
+    Unservable,
+    check,
+    configured,
+    with_domain,
+)
 from courierpy.imap import capability, ident
 from courierpy.imap.grammar import lines
 from courierpy.imap.grammar.args import ERROR, Args, tag_of
@@ -114,7 +123,7 @@ class Login:
         elif environ.get("COURIERPY_AUTHSOCKET"):
             self.modules = ["authdaemon"]
         else:
-            self.modules = from_environ(environ).text("AUTHMODULES").split()
+            self.modules = configured(environ)
         self.peer = self._who(None)
 
     def _who(self, user: str | None, **more: str) -> str:

@@ -12,6 +12,7 @@ import socket
 import time
 from functools import partial
 
+from courierpy.auth import configured
 from courierpy.hibernate.link import VARIABLE, Sleepers, Wake
 from courierpy.imap.capability import starttls_offered
 from courierpy.listener import access, admission, children, handover, pidfile, sockets
@@ -194,7 +195,7 @@ class Listener:
         """UsageError for a module that can let nobody in.  What is loaded to see is not loaded here."""
         if self.logs_in:
             words = [word for word in self.arguments if word.startswith("auth") and "/" not in word]
-            modules = words or from_environ(self.environ).text("AUTHMODULES").split()
+            modules = words or configured(self.environ)
 
             def look() -> bytes:
                 from courierpy.auth import sound
@@ -297,7 +298,7 @@ class Listener:
         if not self.in_process or not self.logs_in:
             return []
         words = [word for word in self.arguments if word.startswith("auth") and "/" not in word]
-        modules = words or from_environ(self.environ).text("AUTHMODULES").split()
+        modules = words or configured(self.environ)
         if modules == ["authdaemon"]:
             return []
         self.arguments = self.arguments[len(words):]

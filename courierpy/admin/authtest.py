@@ -18,6 +18,7 @@ from courierpy.auth import (
     TemporaryFailure,
     Unservable,
     check,
+    configured,
     sound,
     with_domain,
 )
@@ -39,7 +40,7 @@ def main(words: list[str]) -> int:
     options = parser.parse_args(words)
     values = read_settings(options.files or default_files())
     settings = Settings(values)
-    modules = options.modules or settings.text("AUTHMODULES").split()
+    modules = options.modules or configured(values)
     user = with_domain(options.user, values)
     try:
         password = "" if options.exists else ask(user)

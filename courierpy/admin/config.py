@@ -11,7 +11,7 @@ import re
 from functools import partial
 
 from courierpy.admin import default_files, nearest, read_settings
-from courierpy.auth import NAMES, sound
+from courierpy.auth import NAMES, configured, sound
 from courierpy.imap import capability
 from courierpy.model.numbers import decimal
 from courierpy.system.settings import LOST, TABLE, UNNEEDED, WRONG, Finding, Settings, check
@@ -105,7 +105,7 @@ def _capabilities(values: Mapping[str, str]) -> list[Finding]:
 
 def _modules(values: Mapping[str, str]) -> list[Finding]:
     """Modules that are unknown, or lack something."""
-    modules = Settings(values).text("AUTHMODULES").split()
+    modules = configured(values)
     found = []
     for line in sound.wrong(modules, values):
         word = re.search(r"no such auth module: (\S+?);", line)
@@ -123,7 +123,7 @@ def _authdaemonrc(values: Mapping[str, str], files: Sequence[str]) -> list[Findi
     if path is None:
         return []
     listed = read_settings([path]).get("authmodulelist", "").split()
-    ours = Settings(values).text("AUTHMODULES").split()
+    ours = configured(values)
     if not listed or listed == ours or "authdaemon" in ours:
         return []
     text = f"{path} has authmodulelist=\"{' '.join(listed)}\", here AUTHMODULES=\"{' '.join(ours)}\" counts"

@@ -95,6 +95,16 @@ class Request:
 NAMES = ("authuserdb", "authpwd", "authshadow", "authpam", "authpipe", "authdaemon", "authcustom")
 
 
+def configured(environ: Mapping[str, str]) -> list[str]:
+    """The modules of AUTHMODULES.  Where it is not set: the userdb, then the system's accounts, by PAM
+    when python-pam is installed."""
+    words = environ.get("AUTHMODULES")
+    if words is not None:
+        return words.split()
+    from importlib.util import find_spec
+    return ["authuserdb", "authpwd" if find_spec("pam") is None else "authpam"]
+
+
 _lookups: dict[str, Callable[[Request], Account]] = {}     # of the modules that are loaded
 
 

@@ -169,7 +169,7 @@ TABLE: tuple[Setting, ...] = (
     Setting("USERDB", "text", "/etc/courier/userdb", "account file of authuserdb"),
     Setting("AUTH_TIMEOUT", "text", "15", "seconds that a module has to answer"),
     Setting("AUTH_WORKERS", "text", "10", "processes at most that ask a module at the same time"),
-    Setting("AUTHMODULES", "text", "authuserdb authpwd", "modules that check passwords, in order"),
+    Setting("AUTHMODULES", "text", "", "modules that check passwords; unset: userdb and system"),
     Setting("AUTHDAEMON_SOCKET", "text", "", "authdaemon: the socket; empty: Courier's"),
     Setting("AUTHPIPE", "text", "", "authpipe: the program; empty: /etc/courier/authProg"),
     Setting("AUTHCUSTOM", "text", "", "authcustom: package.module:function"),

@@ -20,10 +20,12 @@ from courierpy.auth import (
     Request,
     TemporaryFailure,
     Unservable,
+    authpam,
     authpwd,
     authshadow,
     authuserdb,
     check,
+    configured,
     helper,
     passwords,
     protocol,
@@ -148,6 +150,24 @@ def test_pam() -> None:
     pytest.importorskip("pam", reason="python-pam is not installed")
     with pytest.raises(Rejected):
         check(["authpam"], Request("login", "imap", {}, user="daemon", password="wrong"))
+
+
+def test_the_system_is_asked_by_pam_where_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert configured({"AUTHMODULES": "authpwd authpipe"}) == ["authpwd", "authpipe"]
+    assert configured({"AUTHMODULES": ""}) == []
+    for found, module in ((object(), "authpam"), (None, "authpwd")):
+        monkeypatch.setattr("importlib.util.find_spec", lambda name, found=found: found)
+        assert configured({}) == ["authuserdb", module]
+
+
+def test_the_service_of_pam(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(authpam, "RULES", (str(tmp_path),))
+    assert authpam.service_of("imap") == "login"
+    (tmp_path / "imap").touch()
+    assert authpam.service_of("imap") == "imap"
+    assert authpam.service_of("pop3") == "login"
+    monkeypatch.setattr(authpam, "RULES", (str(tmp_path / "none"),))
+    assert authpam.service_of("imap") == "imap"          # one file has the rules of all
 
 
 def test_pipe(tmp_path: Path) -> None:
