@@ -106,9 +106,9 @@ STRUCTURED: dict[str, Shape] = {
     "Content-Type quotes that hide an end of a comment": _field("Content-Type", b'(")"', b"text/plain; a=b "),
     "Content-Type comments before the type": _field("Content-Type", b"(a)", b"", b"text/plain"),
     "Content-Type pieces": lambda octets: b"Content-Type: text/plain%s\n\nbody\n" % b"".join(
-        b"; a*%d=b" % number for number in range(octets // 11)),
+        b"; a%d*%d=b" % divmod(number, 1000) for number in range(octets // 11)),
     "Content-Type pieces, the last first": lambda octets: b"Content-Type: text/plain%s\n\nbody\n" % b"".join(
-        b"; a*%d*=b" % number for number in range(octets // 12, 0, -1)),
+        b"; a%d*%d*=b" % divmod(number, 1000) for number in range(octets // 12, -1, -1)),
     "Content-Type one long piece and its name": lambda octets: b"Content-Type: x/y; a*0=%s%s\n\nbody\n" % (
         b"x" * (octets // 2), _filled(b"; a=1", octets // 2)),
     "Content-Type pieces to be escaped": _field("Content-Type", b"%", b'x/y; a*0*=b; a*1="', b'"'),
