@@ -15,7 +15,6 @@ import time
 
 from bench.shapes import SHAPES
 from courierpy.imap.attributes import KINDS
-from courierpy.imap.grammar import out
 from courierpy.message import Message, threads
 from courierpy.message.mime import Limits
 from courierpy.model.section import Section
@@ -53,8 +52,6 @@ MEASURES: dict[str, Callable[[Message], object]] = {
     "parts": lambda message: message.root,
     **{kind: compute for kind, (_, compute) in KINDS.items()},
     "BODY": lambda message: message.structure_bytes(False),
-    "values of ENVELOPE": lambda message: out.render(message.envelope()),
-    "values of BODY": lambda message: out.render(message.structure(False)),
     "threads": _threads,
     "BODY[1]": _section(1), "BODY[1.MIME]": _section(1, kind=b"MIME"),
     "BODY[1.1.HEADER]": _section(1, 1, kind=b"HEADER"),

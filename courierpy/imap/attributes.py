@@ -16,7 +16,7 @@ import time
 from array import array
 from itertools import accumulate
 
-from courierpy.imap.reading import Reading
+from courierpy.imap.reading import Reading, TooLong
 from courierpy.maildir.errors import DiskTrouble, MessageDenied, StoreError, Vanished
 from courierpy.maildir.index.valuecache import Column
 from courierpy.maildir.messagefile import WRITING
@@ -48,7 +48,7 @@ NUL = b"\0"
 LATER, GONE, LONG, MAY_CHANGE, STAYS, DENIED, SICK = range(7)
 LONG_TEXT = b"\0"                  # stands for a text that is too long to be kept
 
-_PACKED, _LENGTH = struct.Struct("=BH"), struct.Struct("=I")
+_PACKED, _LENGTH = struct.Struct("=B?H"), struct.Struct("=I")
 _INT = struct.Struct("=q").pack
 _FLOAT = struct.Struct("=d").pack
 
@@ -84,6 +84,16 @@ def _folded(field: bytes) -> Callable[[Message], bytes]:
     return lambda message: _text(message.folded_header(field))
 
 
+def _fields(section: Section) -> Callable[[Message], bytes]:
+    """BODY[HEADER.FIELDS (...)].  Raises TooLong."""
+    def chosen(message: Message) -> bytes:
+        found = message.content(section)
+        if found is not None and not isinstance(found, bytes):
+            raise TooLong
+        return found or b""
+    return chosen
+
+
 KINDS: dict[str, tuple[bool, Callable[[Message], bytes]]] = {
     "size": (WHOLE, lambda message: _INT(message.size)),
     "envelope": (HEADER, lambda message: message.envelope_bytes()),
@@ -116,9 +126,10 @@ def rules(limits: Limits) -> bytes:
 
 class Todo:
     """A message of which values are missing.  ``at``: its place among those that are asked
-    for; ``rows``: the kinds; ``values``: of these, as far as ``state`` says that there are any."""
+    for; ``rows``: the kinds; ``values``: of these, as far as ``state`` says that there are any.
+    ``odd``: we could not make sense of it, as was said in the log."""
 
-    __slots__ = ("at", "rows", "state", "uid", "values")
+    __slots__ = ("at", "odd", "rows", "state", "uid", "values")
 
     def __init__(self, at: int, uid: int, rows: list[int]) -> None:
         self.at = at
@@ -126,25 +137,22 @@ class Todo:
         self.rows = rows
         self.values: list[bytes] = []
         self.state = LATER
+        self.odd = False
 
     def packed(self) -> bytes:
-        """``state`` and ``values``, to be handed from one process to another."""
-        return _PACKED.pack(self.state, len(self.values)) + b"".join(
+        """``state``, ``odd`` and ``values``, to be handed from one process to another."""
+        return _PACKED.pack(self.state, self.odd, len(self.values)) + b"".join(
             [_LENGTH.pack(len(value)) + value for value in self.values])
 
     def unpack(self, data: bytes, at: int) -> int:
         """Take them from where they begin; gives where they end."""
-        self.state, count = _PACKED.unpack_from(data, at)
+        self.state, self.odd, count = _PACKED.unpack_from(data, at)
         at += _PACKED.size
         for _ in range(count):
             end = at + _LENGTH.size + _LENGTH.unpack_from(data, at)[0]
             self.values.append(data[at + _LENGTH.size:end])
             at = end
         return at
-
-
-class TooLong(Exception):
-    """A value that is too long to be held."""
 
 
 class Recall:
@@ -273,6 +281,8 @@ class Recall:
                 at = 0
                 for one in share:
                     at = one.unpack(data, at)
+                    if one.odd:
+                        self.reading.odd.add(one.uid)
 
     def _computed(self, kinds: Sequence[str], todo: list[Todo], most: int) -> None:
         """One after the other until the values have so many octets; the others stay for later."""
@@ -292,6 +302,7 @@ class Recall:
             except (MessageDenied, DiskTrouble) as why:
                 values = self._without_text(names, one.uid)
                 one.state = DENIED if isinstance(why, MessageDenied) else SICK
+            one.odd = one.uid in self.reading.odd
             one.values = [values[name] for name in names]
             most -= sum(map(len, one.values))
 
@@ -318,7 +329,7 @@ class Recall:
             return {DATE: _FLOAT(when)}, time.time() - when > WRITING
         header = all(name == DATE or name in self._sections or KINDS[name][0] for name in names)
         with self.reading.open(uid, header) as opened:
-            values = self._values(names, opened.message, opened.file.mtime)
+            values = self._values(names, opened.told, opened.file.mtime)
         return values, self.folder.settled(uid, opened.file)
 
     def _without_text(self, names: Sequence[str], uid: int) -> dict[str, bytes]:
@@ -327,28 +338,29 @@ class Recall:
             date = self.folder.stat(uid)[1]
         except StoreError:
             date = 0.0
-        return self._values(names, Message(b"", self.limits), date)
+        empty = Message(b"", self.limits)
+        return self._values(names, lambda compute: compute(empty), date)
 
-    def _values(self, names: Sequence[str], message: Message, date: float) -> dict[str, bytes]:
+    def _values(self, names: Sequence[str], told: Callable[[Callable[[Message], bytes]], bytes],
+                date: float) -> dict[str, bytes]:
+        """``told`` calls a function with the message."""
         values = {}
         for name in names:
             if name == DATE:
                 values[name] = _FLOAT(date)
             elif name in self._sections:
-                found = message.content(self._sections[name])
-                if found is not None and not isinstance(found, bytes):
-                    raise TooLong
-                values[name] = found or b""
+                values[name] = told(_fields(self._sections[name]))
             else:
-                values[name] = KINDS[name][1](message)
+                values[name] = told(KINDS[name][1])
         return values
 
     def has_text(self, kinds: Sequence[str], uid: int, needle: bytes) -> bool:
         """Is the folded ``needle`` in a text of a message, whose texts are too long to be held?"""
         try:
             with self.reading.open(uid) as opened:
-                return any(streamed.contains(STREAMED[kind](opened.message.root), needle)
-                           for kind in kinds if kind in STREAMED)
+                return opened.told(lambda message: any(
+                    streamed.contains(STREAMED[kind](message.root), needle) for kind in kinds
+                    if kind in STREAMED))
         except Vanished:
             self.lost.add(uid)
         except (MessageDenied, DiskTrouble) as why:

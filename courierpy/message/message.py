@@ -53,6 +53,10 @@ class Message:
         self._block: bytes | None = None
         self._known: dict[bytes, bytes] | None = None
 
+    def as_text(self) -> Message:
+        """The same octets as a plain text without a header that says anything."""
+        return Message(self.data, mime.Limits(parts=1, depth=1, header=0))
+
     # -- octets
 
     @property

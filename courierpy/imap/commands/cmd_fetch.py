@@ -24,7 +24,7 @@ from courierpy.system import log
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from typing import Any
+    from typing import Any, TypeVar
 
     from courierpy.imap.attributes import Recall
     from courierpy.imap.grammar.args import Args
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     Line = list[Content]               # its pieces, as large ones are neither copied nor held
     Render = Callable[["Subject"], bytes]
     Piece = Callable[["Subject", Line], None]
+    T = TypeVar("T")
 
 CHUNK = 2000                       # messages whose lines are made together, or fewer
 VALUES = 16_000                    # that are had at once, at most
@@ -74,22 +75,17 @@ class Subject:
             if opened is not None:
                 opened.close()
 
-    @property
-    def message(self) -> Message:
+    def told(self, tell: Callable[[Message], T], header: bool = False) -> T:
+        """What ``tell`` says of the message.  ``header``: it needs no more than its header."""
         if self._empty is not None:
-            return self._empty
+            return tell(self._empty)
+        if header and self._message is None:
+            if self._header is None:
+                self._header = self._reading.open(self.uid, header=True)
+            return self._header.told(tell)
         if self._message is None:
             self._message = self._reading.open(self.uid)
-        return self._message.message
-
-    @property
-    def header(self) -> Message:
-        """The message as far as its header goes; the rest may be missing."""
-        if self._message is not None or self._empty is not None:
-            return self.message
-        if self._header is None:
-            self._header = self._reading.open(self.uid, header=True)
-        return self._header.message
+        return self._message.told(tell)
 
     def leave_out_text(self) -> None:
         """The message cannot be read: from now on it is an empty one."""
@@ -121,19 +117,22 @@ def _internaldate(subject: Subject) -> bytes:
 
 
 def _size(subject: Subject) -> bytes:
-    return b"RFC822.SIZE %d" % subject.message.size
+    return b"RFC822.SIZE %d" % subject.told(lambda message: message.size)
 
 
 def _envelope(subject: Subject) -> bytes:
-    return b"ENVELOPE " + subject.header.envelope_bytes(subject.session.utf8)
+    utf8 = subject.session.utf8
+    return b"ENVELOPE " + subject.told(lambda message: message.envelope_bytes(utf8), header=True)
 
 
 def _body(subject: Subject) -> bytes:
-    return b"BODY " + subject.message.structure_bytes(extended=False, utf8=subject.session.utf8)
+    utf8 = subject.session.utf8
+    return b"BODY " + subject.told(lambda message: message.structure_bytes(extended=False, utf8=utf8))
 
 
 def _bodystructure(subject: Subject) -> bytes:
-    return b"BODYSTRUCTURE " + subject.message.structure_bytes(extended=True, utf8=subject.session.utf8)
+    utf8 = subject.session.utf8
+    return b"BODYSTRUCTURE " + subject.told(lambda message: message.structure_bytes(extended=True, utf8=utf8))
 
 
 SIMPLE: dict[bytes, Render] = {
@@ -149,8 +148,8 @@ def _section(label: bytes, section: Section, partial: tuple[int, int | None] | N
     header_only = not section.part and section.kind.startswith(b"HEADER")
 
     def add(subject: Subject, line: Line) -> None:
-        message = subject.header if header_only else subject.message
-        data = message.content(section, min(subject.room, AT_ONCE_OCTETS))
+        most = min(subject.room, AT_ONCE_OCTETS)
+        data = subject.told(lambda message: message.content(section, most), header_only)
         if data is None:
             line.append(label + b" {0}\r\n")   # no such part
             return

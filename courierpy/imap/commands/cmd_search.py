@@ -129,7 +129,8 @@ class Program:
         if name == b"HEADER":
             field, text = value
             if field.upper() not in FIELDS:
-                return self._one_by_one(within, lambda subject: subject.header.header_contains(field, text))
+                return self._one_by_one(within, lambda subject: subject.told(
+                    lambda message: message.header_contains(field, text), header=True))
             name, value = field.upper(), text
         if name in FIELDS:
             return self._find((FIELDS[name],), value, within)
