@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 
+from courierpy.message.roots import Roots
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Sequence
@@ -73,15 +75,17 @@ class _Forest:
     """Messages and places for messages that are not there, as nodes 0, 1, 2, ...
 
     ``mail``: the message's place in the columns, -1 for a dummy.  ``parent``: a
-    node, -1 for none.  ``group``: union-find over nodes that were ever linked.
+    node, -1 for none.  ``group``: union-find over nodes that were ever linked; ``parted``: which
+    groups are more than one tree, as something was taken off; ``roots``: once that matters.
     """
 
     def __init__(self, owns: Iterable[Hashable | None], refs: Iterable[Iterable[Hashable]]) -> None:
         """(1) parents and children by message ID."""
         self.mail: list[int] = []
         self.parent: list[int] = []
-        self.children: list[list[int]] = []
         self.group: list[int] = []
+        self.parted: set[int] = set()
+        self.roots: Roots | None = None
         known: dict[Hashable, int] = {}
         parent, new, adopt = self.parent, self._new, self._adopt
         for at, (own, references) in enumerate(zip(owns, refs, strict=True)):
@@ -102,16 +106,18 @@ class _Forest:
                 before = there
             if before < 0 or parent[node] != before:        # (B)
                 if parent[node] >= 0:
-                    self.children[parent[node]].remove(node)
-                    parent[node] = -1
+                    self._take_off(node)
                 if before >= 0:
                     adopt(before, node)
+        self.children: list[list[int]] = [[] for _ in parent]
+        for node, above in enumerate(parent):
+            if above >= 0:
+                self.children[above].append(node)
 
     def _new(self, mail: int) -> int:
         node = len(self.mail)
         self.mail.append(mail)
         self.parent.append(-1)
-        self.children.append([])
         self.group.append(node)
         return node
 
@@ -126,14 +132,25 @@ class _Forest:
         one, two = self._find(node), self._find(child)
         if one != two:
             self.group[two] = one
+            if two in self.parted:
+                self.parted.add(one)
+        elif one not in self.parted:
+            return                     # they are one tree, and ``child`` is its root
         else:
-            above = node
-            while above >= 0:
-                if above == child:
-                    return
-                above = self.parent[above]
+            if self.roots is None:
+                self.roots = Roots(self.parent)
+            if self.roots.find(node) == child:
+                return
         self.parent[child] = node
-        self.children[node].append(child)
+        if self.roots is not None:
+            self.roots.link(node, child)
+
+    def _take_off(self, node: int) -> None:
+        """Part it from its parent."""
+        self.parted.add(self._find(node))
+        self.parent[node] = -1
+        if self.roots is not None:
+            self.roots.cut(node)
 
     def below(self, roots: Iterable[int]) -> list[int]:
         """The nodes of the trees that have children, parents before children."""
@@ -205,7 +222,7 @@ class _Forest:
             else:
                 both = self._new(-1)
                 key.append(-1)
-                children[both] = [first, node]
+                children.append([first, node])
                 table[subject] = both, held[1]
                 dummies[first] = both
             gone.add(node)
