@@ -3,14 +3,16 @@
 # make install PREFIX=/usr/local: the programs, in a venv of their own
 # make test-pythons: the quick tests on every Python from 3.11 on that the machine has
 # make bench: every row beside Courier and Dovecot     make bench-growth: how cost grows with a folder
-# make bench-idle: how long a push takes
+# make bench-idle: how long a push takes               make bench-messages: how cost grows with a message
+# make fuzz: mutated mail, commands and files for long, SECONDS for each target (120)
 PYTHON ?= python3
 PORT ?= 1143
 BIN = .venv/bin
 PREFIX ?= /usr/local
+SECONDS ?= 120
 PROGRAMS = couriertcpd imaplogin imapd rimapd maildirmake courierpy
 
-.PHONY: install develop serve check test test-pythons index bench bench-growth bench-idle clean
+.PHONY: install develop serve check test test-pythons index bench bench-growth bench-idle bench-messages fuzz clean
 
 # the package alone, for make serve
 .venv/package: setup.cfg pyproject.toml
@@ -44,7 +46,7 @@ serve: .venv/package
 	@$(BIN)/python -m courierpy.admin demo demo --serve --port $(PORT)
 
 check: develop
-	$(BIN)/ruff check courierpy tests bench tools
+	$(BIN)/ruff check courierpy tests bench tools fuzz
 	$(BIN)/mypy
 	$(BIN)/python -m tools.build_index --check
 	$(BIN)/python -m tools.rfc_references --check
@@ -70,5 +72,13 @@ bench-growth: develop
 bench-idle: develop
 	$(BIN)/python bench/idle.py
 
+bench-messages: develop
+	$(BIN)/python -m bench.growth_of_messages
+
+fuzz: develop
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || \
+	  $(BIN)/python -m pip install -q --disable-pip-version-check -e '.[fuzz]'
+	$(BIN)/python -m fuzz --seconds $(SECONDS)
+
 clean:
-	rm -rf .venv demo build *.egg-info
+	rm -rf .venv .fuzz demo build *.egg-info

@@ -204,6 +204,7 @@ REPEAT = """## How to repeat
 
     make bench                 every row, about {minutes} minutes; writes this table
     make bench-growth          how cost grows with the folder; writes the plots
+    make bench-messages        how cost grows with a message: 281 shapes of mail, doubled up to 1 MB
     python -m bench --quick    a smoke test with little mail
     python -m bench --rows 3,5 --servers courierpy,dovecot --runs 9
 

@@ -62,3 +62,10 @@ def test_what_was_known_changes_nothing(history: list[tuple[str, int]], data: st
     assert (content(found), found.damaged) == (content(plain), plain.damaged)
     more = [found.uidnext, found.uidnext + 4]
     assert content(found.extended(more, [b"a", b"b"])) == content(plain.extended(more, [b"a", b"b"]))
+
+
+def test_names_keep_what_looks_like_a_blank() -> None:
+    """A file's name may end in any octet but LF."""
+    database = parse(b"1 5 9\n1 a\r\n3 b\t\n4 c\x0bd\n6 \x0c\n")
+    assert database.names() == [database.name(row) for row in range(len(database))]
+    assert database.names()[:2] == [b"a\r", b"b\t"]

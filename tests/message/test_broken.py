@@ -1,7 +1,6 @@
 """Mail as it is in the wild: what it is taken for, and that nothing of it breaks a reply."""
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +9,7 @@ from courierpy.imap.grammar import out
 from courierpy.message.message import Message, wire_form
 from courierpy.message.mime import Limits
 from courierpy.model.section import Section
+from fuzz.oracles import read_back
 from tests.message.searched import in_text
 
 
@@ -104,21 +104,6 @@ def assert_grammatical(message: Message) -> None:
         for value in (message.envelope(utf8), message.structure(extended=True, utf8=utf8),
                       message.structure(extended=False, utf8=utf8)):
             assert read_back(out.render(value, utf8)) == 1
-
-
-def read_back(data: bytes) -> int:
-    """How many values these bytes are; an assertion fails where they are no IMAP data."""
-    depth, count, at = 0, 0, 0
-    pattern = re.compile(rb'\(|\)| |NIL|\d+(?![^ )])|"(?:[^"\\\r\n\0]|\\["\\])*"|\{(\d+)\}\r\n')
-    while at < len(data):
-        match = pattern.match(data, at)
-        assert match is not None, data[at:at + 80]
-        at = match.end() + int(match[1] or 0)
-        depth += (match[0] == b"(") - (match[0] == b")")
-        assert depth >= 0
-        count += depth == 0
-    assert depth == 0
-    return count
 
 
 def hostile() -> Iterator[bytes]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 NAME = "courierimapuiddb"
 MAX_UID = 0xFFFFFFFF
+_OTHER_BLANKS = (b"\r", b"\t", b"\v", b"\f")         # which bytes.split() takes for blanks too
 DIGITS = 10                        # of a UID: int() refuses thousands of them
 PIECE = 1 << 14                    # lines that are made at a time: each is an object until they are joined
 _HEADER = re.compile(rb"1 (\d{1,10}) (\d{1,10})\s*")
@@ -107,7 +108,7 @@ class UidDb:
     def names(self) -> list[bytes]:
         """All base names, in the order of their UIDs."""
         body = self.text
-        if body.count(b" ") == len(self.uids):
+        if body.count(b" ") == len(self.uids) and not any(map(body.__contains__, _OTHER_BLANKS)):
             words = body.split()
             if len(words) == 2 * len(self.uids):
                 return words[1::2]
