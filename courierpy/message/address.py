@@ -25,7 +25,7 @@ _MAILTO = re.compile(rb"\s*mailto:", re.I)
 
 # ``Name <a@b>``, ``"Name" <a@b>`` and ``a@b``, as nearly all addresses are; the last group is
 # the rest where something else comes
-_USUAL = re.compile(rb"""\s*(?:"([^"\\]*)"\s*|(%(w)s(?:[ ]%(w)s)*)\s*)?<(%(w)s)@(%(w)s)>\s*(?:,|\Z)
+_USUAL = re.compile(rb"""\s*(?:"([^"\\]*)"\s*|(%(w)s(?:[ ]%(w)s){0,20})\s*)?<(%(w)s)@(%(w)s)>\s*(?:,|\Z)
     |\s*(%(w)s)@(%(w)s)\s*(?:,|\Z)|(.+)""" % {b"w": _ATOM}, re.S | re.X)
 
 # name, route, mailbox, host: each bytes or None

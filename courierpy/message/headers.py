@@ -1,7 +1,8 @@
 """Header blocks: where they end, their fields, unfolding.  RFC 5322 2.2.
 
 What asks for a few fields looks for those alone: one regular expression with
-their names over the header, and no work for the rest.
+their names over the header, and no work for the rest.  Each line that goes on costs
+such an expression memory, so large headers are unfolded first.
 """
 from __future__ import annotations
 
@@ -10,14 +11,16 @@ from functools import lru_cache
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from courierpy.message.source import Octets
 
 NUL, LF, CR = 0, 10, 13            # a number is found in bytes much sooner than bytes are
+LARGE_OCTETS = 16 * 1024           # of a header, from where on patterns see it unfolded
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _BLANK = re.compile(rb"\n\r?\n")
 _VALUE = rb"[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)"
 _FIELD = re.compile(rb"\n([!-9;-~]+)" + _VALUE)
-_LINE = re.compile(rb"[^\n]*(?:\n(?=[ \t])[^\n]*)*(?:\n|\Z)")
 _FOLD = re.compile(rb"\r?\n(?=[ \t])")
 _NAME = re.compile(rb"[!-9;-~]+")
 # what ENVELOPE and BODYSTRUCTURE are made of; the first letters let most lines go at once
@@ -66,7 +69,7 @@ def cut(header: bytes, limit: int) -> bytes:
 
 def fields(header: bytes) -> list[tuple[bytes, bytes]]:
     """(name as spelled, value unfolded and stripped) of each field of a block, in order."""
-    return [(name, unfold(value)) for name, value in _FIELD.findall(header)]
+    return [(name, unfold(value)) for name, value in _FIELD.findall(_flat(header))]
 
 
 def told(header: bytes) -> dict[bytes, bytes]:
@@ -77,7 +80,7 @@ def told(header: bytes) -> dict[bytes, bytes]:
     """
     found: dict[bytes, bytes] = {}
     more: dict[bytes, list[bytes]] = {}
-    for name, value in _TOLD.findall(header):
+    for name, value in _TOLD.findall(_flat(header)):
         name = name.lower()
         if not found.get(name):
             found[name] = (unfold(value) if CR in value or LF in value or NUL in value
@@ -98,7 +101,15 @@ def values(header: bytes, name: bytes) -> list[bytes]:
     """The unfolded values of one field of a block, in order."""
     if _NAME.fullmatch(name) is None:
         return []
-    return [unfold(value) for value in _one(name.lower()).findall(header)]
+    return [unfold(value) for value in _one(name.lower()).findall(_flat(header))]
+
+
+def _flat(header: bytes) -> bytes:
+    """A large block with each field on one line."""
+    if len(header) > LARGE_OCTETS:
+        for end in (b"\r\n ", b"\r\n\t", b"\n ", b"\n\t"):
+            header = header.replace(end, end[-1:])
+    return header
 
 
 def unfold(value: bytes) -> bytes:
@@ -120,14 +131,25 @@ def _some(names: frozenset[bytes]) -> re.Pattern[bytes] | None:
                       rb")[ \t]*:[^\n]*(?:\n[ \t][^\n]*)*)", re.I)
 
 
+def _lines(header: bytes) -> Iterator[bytes]:
+    """Each field of a header with its line ends, and what stands between fields."""
+    lines: list[bytes] = []
+    for line in header.split(b"\n"):
+        if lines and line[:1] not in (b" ", b"\t"):
+            yield b"\n".join([*lines, b""])
+            lines.clear()
+        lines.append(line)
+    yield b"\n".join(lines)
+
+
 def raw_fields(data: bytes, start: int, stop: int, wanted: frozenset[bytes], negate: bool) -> bytes:
     """The lines of the fields in (or, negated, not in) ``wanted`` (lower case), as they stand."""
-    pattern = None if negate else _some(wanted)
+    pattern = None if negate or stop - start > LARGE_OCTETS else _some(wanted)
     if pattern is not None and (not start or data.startswith(b"\n", start - 1)):
         lines = pattern.findall(block(data, start, stop))
         return b"\n".join(lines) + b"\n" if lines else b""
     kept = []
-    for text in _LINE.findall(data, start, stop):
+    for text in _lines(data[start:stop]):
         if not text.strip(b"\r\n"):
             continue
         name, colon, _ = text.partition(b":")

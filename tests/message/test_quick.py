@@ -191,3 +191,20 @@ def test_thread_ids() -> None:
     data = b"Message-ID: <a@b> <c@d>\nReferences: <e@f>\n <g@h>\nIn-Reply-To: <i@j>\n\n"
     assert Message(data).thread_ids() == (b"a@b", [b"e@f", b"g@h"])
     assert Message(b"In-Reply-To: <i@j> <k@l>\n\n").thread_ids() == (None, [b"i@j"])
+
+
+@settings(max_examples=200)
+@given(HEADER, st.frozensets(st.sampled_from([b"subject", b"to", b"a", b"x", b"content-type"]), min_size=1),
+       st.booleans())
+def test_large_headers_are_read_as_small_ones(header: bytes, names: frozenset[bytes], negate: bool) -> None:
+    block = headers.block(header, 0, len(header))
+    small = (headers.told(block), headers.fields(block), [headers.values(block, name) for name in names],
+             headers.raw_fields(header, 0, len(header), names, negate))
+    before = headers.LARGE_OCTETS
+    headers.LARGE_OCTETS = 0
+    try:
+        assert small == (headers.told(block), headers.fields(block),
+                         [headers.values(block, name) for name in names],
+                         headers.raw_fields(header, 0, len(header), names, negate))
+    finally:
+        headers.LARGE_OCTETS = before
