@@ -124,26 +124,24 @@ def grown(shape: Shape, wanted: Sequence[str], sizes: Sequence[int], runs: int =
 def one_shape(title: str, wanted: Sequence[str], largest: int = LARGEST) -> list[str]:
     """Measure a shape and print the worst of it; gives what is above the limit, in words.
 
-    Two steps of the size first; what looks steep in one is measured with care before anything is said.
+    Two steps of the size first.  What looks steep in one of them is measured with care, over the
+    whole range, before anything is said: where memory leaves a processor's cache there is a step.
     """
     shape = SHAPES[title]
+    first, middle, last = largest // 32, largest // 6, largest
+    low, high = (grown(shape, wanted, sizes) for sizes in ((first, middle), (middle, last)))
+    worst = max(growth.exponent() for growth in (*low.values(), *high.values()))
+    steep = [name for name in wanted if low[name].steep() or high[name].steep()]
     bad = []
-    growths: dict[str, Growth] = {}
-    worst = 0.0
-    for first, last in ((largest // 32, largest // 6), (largest // 6, largest)):
-        growths = grown(shape, wanted, (first, last))
-        steep = [name for name, growth in growths.items() if growth.steep()]
-        if steep:
-            needed = list(dict.fromkeys([*FIRST, *steep]))
-            slow = any(max(growth.seconds.values()) > GIVEN_UP_S for growth in growths.values())
-            careful = grown(shape, needed, (first, last // 2, last), 1 if slow else CAREFUL_RUNS)
-            growths |= {name: careful[name] for name in steep}
-            bad += [f"{title}: {name}: {growth.told()}" for name, growth in careful.items()
-                    if name in steep and growth.steep()]
-        worst = max(worst, *[growth.exponent() for growth in growths.values()])
-    longest = max(wanted, key=lambda name: max(growths[name].seconds.values()))
-    print(f"{title:50} {worst:5.2f} {1000 * max(growths[longest].seconds.values()):9.0f} ms {longest}",
-          flush=True)
+    if steep:
+        slow = any(max(growth.seconds.values()) > GIVEN_UP_S for growth in high.values())
+        careful = grown(shape, list(dict.fromkeys([*FIRST, *steep])), (first, last // 8, last // 2, last),
+                        1 if slow else CAREFUL_RUNS)
+        worst = max(careful[name].exponent() for name in steep)
+        bad = [f"{title}: {name}: {careful[name].told()}" for name in steep if careful[name].steep()]
+    longest = max(wanted, key=lambda name: max(high[name].seconds.values()))
+    spent = max(high[longest].seconds.values())
+    print(f"{title:50} {worst:5.2f} {1000 * spent:9.0f} ms {longest}", flush=True)
     return bad
 
 
