@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from courierpy.hibernate.sleeper import Known
     from courierpy.hibernate.woken import Woken
-    from courierpy.maildir.store import Folders
+    from courierpy.maildir.store import Store
 
 MAX_CLOCK_SKEW = 30.0          # seconds between this host and the file server
 WRONG_WORDS = 2                # exit status
@@ -115,7 +115,7 @@ class _Imapd:
         self.peer = environ.get("TCPREMOTEIP", "")
         self.port = environ.get("TCPREMOTEPORT", "")
         self.who = ""
-        self.folders: Folders | None = None
+        self.folders: Store | None = None
         self.session: Session | None = None
         self.logged_in = False
 
@@ -271,9 +271,9 @@ class _Imapd:
                           "uid or gid: ", b"ALERT", 1)
 
     def _open_store(self) -> None:
-        from courierpy.maildir.store import Folders
+        from courierpy.maildir.store import Store
         try:
-            self.folders = Folders.of(self.settings, self.environ.get("HOSTNAME"))
+            self.folders = Store.of(self.settings, self.environ.get("HOSTNAME"))
             whole = self.folders.layout.is_there()
         except StoreError as error:
             log.err(f"{self.user}: {error}")

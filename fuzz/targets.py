@@ -22,7 +22,7 @@ from courierpy.imap.grammar.framer import Frame, Framer, LiteralAhead
 from courierpy.imap.grammar.pattern import Pattern
 from courierpy.listener import haproxy
 from courierpy.maildir.formats import uiddb
-from courierpy.maildir.store import Folders
+from courierpy.maildir.store import Store
 from courierpy.message import (
     Message,
     address,
@@ -254,7 +254,7 @@ def _maildir() -> tuple[str, list[str]]:
             file.write(b"Subject: %d\n\n%d\n" % (number, number))
         os.utime(path, (1700000000, 1700000000))
     for keyword in (b"one", b"two"):
-        folder = Folders(os.path.join(root, "made"), host="host").open("INBOX")
+        folder = Store(os.path.join(root, "made"), host="host").open("INBOX")
         folder.scan()
         folder.store([1, 2], FlagChange("+", SEEN, frozenset({keyword})))
         folder.close(wait=True)
@@ -276,7 +276,7 @@ def kept_files(data: bytes) -> None:
     os.unlink(path)
     with open(path, "wb") as file:
         file.write(data[1:])
-    store = Folders(work, host="host")
+    store = Store(work, host="host")
     folder = store.open("INBOX")
     try:
         found = folder.scan()

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from courierpy.admin import demo
-from courierpy.maildir.mailbox import Folder
+from courierpy.maildir.mailbox import Mailbox
 
 REPO = Path(__file__).resolve().parent.parent
 # fork: a connection's process is a fork of the listener; exec: each program is exec'd.  What is a test of
@@ -46,7 +46,7 @@ def fill(maildir: Path, count: int) -> None:
             MAIL % (number, number, number))
 
 
-def octets(folder: Folder, uid: int) -> bytes:
+def octets(folder: Mailbox, uid: int) -> bytes:
     """A message's file as it is."""
     with folder.message(uid) as file:
         return file.whole()

@@ -21,7 +21,7 @@ from courierpy.maildir.formats import dovecot, uiddb
 from courierpy.maildir.formats.dovecot import Dotlock, Uidlist
 from courierpy.maildir.layout import CHOICES, Nested
 from courierpy.maildir.locks import FolderLock
-from courierpy.maildir.store import SUBSCRIBED, Folders
+from courierpy.maildir.store import SUBSCRIBED, Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Conversion:
         self.overrule = overrule
         self.dry = dry
         self.failed = False
-        self.tree = Folders(".", choice=choice)
+        self.tree = Store(".", choice=choice)
         self.layout = self.tree.layout
         # where mailboxes lie in each other both have the same names
         self.utf8 = utf8 or isinstance(self.layout, Nested)

@@ -11,7 +11,7 @@ import sys
 from courierpy.admin import complain
 from courierpy.admin.owner import inside, working_in
 from courierpy.maildir.errors import FolderExists, NameInvalid
-from courierpy.maildir.store import Folders
+from courierpy.maildir.store import Store
 
 PARTS = ("cur", "new", "tmp")
 # of Courier's maildirmake, and not ours
@@ -90,7 +90,7 @@ def make_folder(maildir: str, folder: str) -> int:
         return 1
     with inside(maildir):
         try:
-            tree = Folders(".")
+            tree = Store(".")
             tree.create(tree.layout.prefix + folder)
         except FolderExists:
             complain(f"{maildir}: there is a folder {folder} already")

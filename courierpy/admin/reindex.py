@@ -16,12 +16,12 @@ from array import array
 
 from courierpy.admin import complain, default_files, explain, read_settings
 from courierpy.admin.owner import inside
-from courierpy.imap.attributes import KINDS, Recall, rules
+from courierpy.imap.attributes import KINDS, Attributes, rules
 from courierpy.maildir.errors import StoreError, Vanished
 from courierpy.maildir.files import remove_tree
 from courierpy.maildir.formats import uiddb
 from courierpy.maildir.index.valuecache import PREFIX, Cache
-from courierpy.maildir.store import Folders
+from courierpy.maildir.store import Store
 from courierpy.message import charsets
 from courierpy.message.mime import Limits
 from courierpy.preload import MODULES
@@ -31,7 +31,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from courierpy.maildir.mailbox import Folder
+    from courierpy.maildir.mailbox import Mailbox
 
 FETCH = ("envelope", "structure", "size", "date")
 SEARCH = ("find-from", "find-to", "find-cc", "find-bcc", "find-subject", "day")
@@ -93,9 +93,9 @@ class Reindex:
         self.limits = Limits.of(settings)
         self.kinds = kinds
         self.failed = False
-        self.tree = Folders.of(settings, os.environ.get("HOSTNAME"))
+        self.tree = Store.of(settings, os.environ.get("HOSTNAME"))
 
-    def _names(self) -> list[tuple[str, Folder]]:
+    def _names(self) -> list[tuple[str, Mailbox]]:
         """Each folder that can be opened."""
         found = []
         for name in self.tree.names():
@@ -121,23 +121,23 @@ class Reindex:
             except StoreError as error:
                 self._fail(name, str(error))
 
-    def _build(self, name: str, folder: Folder, measured: bool) -> None:
+    def _build(self, name: str, folder: Mailbox, measured: bool) -> None:
         start = time.monotonic()
         size = _octets(folder.index.path)
         bar = Bar(name)
         done = unreadable = 0
         try:
             uids = folder.scan(readonly=True).messages.uids
-            recall = Recall(folder, self.limits)
+            attributes = Attributes(folder, self.limits)
             sample = uids[-SAMPLE:]
-            slow = self._times(recall, sample, live=True) if measured else []
+            slow = self._times(attributes, sample, live=True) if measured else []
             lacking = self._lacking(folder.cache, uids)
             total = len(uids) - lacking.count(0)
             bar.start = time.monotonic()
             for uid, mask in zip(uids, lacking, strict=True):
                 if mask:
                     try:
-                        self._fill(recall, uid, mask)
+                        self._fill(attributes, uid, mask)
                     except Vanished:
                         pass
                     except StoreError:
@@ -159,7 +159,7 @@ class Reindex:
         if measured:
             again = self.tree.open(name)
             again.scan(readonly=True)
-            fast = self._times(Recall(again, self.limits), sample, live=False)
+            fast = self._times(Attributes(again, self.limits), sample, live=False)
             again.close()
             for (word, before), (_, now) in zip(slow, fast, strict=True):
                 _say(f"{name}: {word} of {len(sample):,} messages: {1000 * before:.1f} ms without the index, "
@@ -176,15 +176,15 @@ class Reindex:
                 row = known.find(0, row + 1)
         return lacking
 
-    def _fill(self, recall: Recall, uid: int, mask: int) -> None:
+    def _fill(self, attributes: Attributes, uid: int, mask: int) -> None:
         kinds = [kind for bit, kind in enumerate(self.kinds) if mask >> bit & 1]
-        values, stays = recall.compute(kinds, uid)
+        values, stays = attributes.compute(kinds, uid)
         if stays:
-            cache = recall.folder.cache
+            cache = attributes.folder.cache
             for kind in kinds:
                 cache.add(kind, uid, values[kind])
 
-    def _times(self, recall: Recall, uids: array[int], live: bool) -> list[tuple[str, float]]:
+    def _times(self, attributes: Attributes, uids: array[int], live: bool) -> list[tuple[str, float]]:
         """Seconds that two commands take over these messages, by their files or by the index."""
         commands = [("FETCH (ENVELOPE BODYSTRUCTURE RFC822.SIZE INTERNALDATE)", FETCH),
                     ("SEARCH FROM", ("find-from",))]
@@ -196,11 +196,11 @@ class Reindex:
             if live:
                 for uid in uids:
                     try:
-                        recall.compute(kinds, uid)
+                        attributes.compute(kinds, uid)
                     except StoreError:
                         continue
             else:
-                recall.take(kinds, uids)
+                attributes.take(kinds, uids)
             found.append((word, time.monotonic() - start))
         return found
 
@@ -223,7 +223,7 @@ class Reindex:
             except StoreError as error:
                 self._fail(name, str(error))
 
-    def _check(self, name: str, folder: Folder) -> None:
+    def _check(self, name: str, folder: Mailbox) -> None:
         index = folder.index
         index.rules = rules(self.limits)
         database = uiddb.read(os.path.join(folder.path, uiddb.NAME))

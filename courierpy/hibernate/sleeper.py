@@ -16,7 +16,7 @@ from courierpy.hibernate import protocol
 from courierpy.imap import updates
 from courierpy.imap.session import Selected
 from courierpy.maildir.errors import StoreError
-from courierpy.maildir.mailbox import Folder
+from courierpy.maildir.mailbox import Mailbox
 from courierpy.model.messages import NO_MESSAGES, Messages, Snapshot
 from courierpy.model.uidset import NO_UIDS, UidSet
 from courierpy.system import log
@@ -205,7 +205,7 @@ def restore(session: Session, known: Known) -> None:
     if known.name is None:
         return
     # not opened as for SELECT: what is missing of it is not made again
-    folder = Folder(session.folders, known.name, known.path)
+    folder = Mailbox(session.folders, known.name, known.path)
     folder.join()
     snapshot = Snapshot(known.uidvalidity, known.uidnext, known.messages, known.told_recent)
     selected = session.selected = Selected(folder, snapshot, known.readonly)

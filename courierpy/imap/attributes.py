@@ -28,7 +28,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from courierpy.maildir.mailbox import Folder
+    from courierpy.maildir.mailbox import Mailbox
     from courierpy.message.mime import Limits
     from courierpy.model.section import Section
 
@@ -155,12 +155,12 @@ class Todo:
         return at
 
 
-class Recall:
+class Attributes:
     """Of one selected folder.  UIDs of messages that were needed since begin() and could not be had:
     ``lost``: they are gone; ``denied``: they are there and may not be read, and count as messages
     without a text; ``sick``: the disk does not give them; ``long``: some value is too long to be held."""
 
-    def __init__(self, folder: Folder, limits: Limits) -> None:
+    def __init__(self, folder: Mailbox, limits: Limits) -> None:
         self.folder = folder
         self.limits = limits
         self.reading = Reading(folder, limits)

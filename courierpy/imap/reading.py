@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeVar
 
-    from courierpy.maildir.mailbox import Folder
+    from courierpy.maildir.mailbox import Mailbox
     from courierpy.maildir.messagefile import MessageFile
     from courierpy.message.mime import Limits
 
@@ -88,7 +88,7 @@ class Opened:
 class Reading:
     """Opens the messages of one mailbox.  ``odd``: UIDs of those that we could not make sense of."""
 
-    def __init__(self, folder: Folder, limits: Limits) -> None:
+    def __init__(self, folder: Mailbox, limits: Limits) -> None:
         self.folder = folder
         self.limits = limits
         self.odd: set[int] = set()

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from courierpy.hibernate.sleeper import Sleeper
-    from courierpy.imap.attributes import Recall
-    from courierpy.maildir.mailbox import Folder
-    from courierpy.maildir.store import Folders
+    from courierpy.imap.attributes import Attributes
+    from courierpy.maildir.mailbox import Mailbox
+    from courierpy.maildir.store import Store
     from courierpy.message.message import Content
     from courierpy.message.mime import Limits
     from courierpy.model.messages import Snapshot
@@ -75,10 +75,10 @@ class Selected:
     first to see.  ``rights``: letters of RFC 4314 2.1 that the session has here.
     """
 
-    __slots__ = ("_recall", "behind", "folder", "keywords", "readonly", "recent", "rights", "snapshot",
+    __slots__ = ("_attributes", "behind", "folder", "keywords", "readonly", "recent", "rights", "snapshot",
                  "view")
 
-    def __init__(self, folder: Folder, snapshot: Snapshot, readonly: bool) -> None:
+    def __init__(self, folder: Mailbox, snapshot: Snapshot, readonly: bool) -> None:
         self.folder = folder
         self.snapshot = snapshot
         self.readonly = readonly
@@ -87,14 +87,14 @@ class Selected:
         self.recent = snapshot.recent
         self.rights = ALL_RIGHTS
         self.behind = False
-        self._recall: Recall | None = None
+        self._attributes: Attributes | None = None
 
-    def recall(self, limits: Limits) -> Recall:
+    def attributes(self, limits: Limits) -> Attributes:
         """What is known of the messages without opening them."""
-        if self._recall is None:
-            from courierpy.imap.attributes import Recall
-            self._recall = Recall(self.folder, limits)
-        return self._recall
+        if self._attributes is None:
+            from courierpy.imap.attributes import Attributes
+            self._attributes = Attributes(self.folder, limits)
+        return self._attributes
 
     def recent_from(self, snapshot: Snapshot) -> None:
         self.recent |= snapshot.recent
@@ -106,7 +106,7 @@ class Session:
     headers and bodies sent, for the log.  ``errors``: bad commands in a row.
     ``sleeper``: how the process may end while the client idles, None where it may not."""
 
-    def __init__(self, conn: Conn, settings: Settings, folders: Folders, user: str,
+    def __init__(self, conn: Conn, settings: Settings, folders: Store, user: str,
                  peer: str, port: str) -> None:
         self.conn = conn
         self.settings = settings

@@ -13,7 +13,7 @@ from courierpy.model.flags import NO_KEYWORDS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from courierpy.maildir.mailbox import Folder
+    from courierpy.maildir.mailbox import Mailbox
 
 
 class Draft:
@@ -23,7 +23,7 @@ class Draft:
     back as it was (a bare LF, or CR CR LF) is kept as it is.
     """
 
-    def __init__(self, folder: Folder) -> None:
+    def __init__(self, folder: Mailbox) -> None:
         self.folder = folder
         self.flags = 0
         self.keywords: frozenset[bytes] = NO_KEYWORDS

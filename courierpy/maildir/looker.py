@@ -35,7 +35,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from courierpy.maildir.store import Folders
+    from courierpy.maildir.store import Store
 
 
 LARGE = 1 << 16                    # octets of a directory that is not read twice without need
@@ -47,13 +47,13 @@ A_WHILE = 0.02                     # so long before it tries the lock again
 
 
 class Scanner(Numbering):
-    """Looking at a folder and numbering what is new; Folder (mailbox.py) adds the messages.
+    """Looking at a folder and numbering what is new; Mailbox (mailbox.py) adds the messages.
 
     ``words``: keywords by UID.  ``read_only``: the disk takes nothing, and only what is
     numbered is served.
     """
 
-    def __init__(self, tree: Folders, name: str, path: str) -> None:
+    def __init__(self, tree: Store, name: str, path: str) -> None:
         super().__init__(tree, name, path)
         self.readers = Readers(path, tree.host)
         self.read_only = False

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 TMP_AGE = 36 * 3600                # seconds after which files in tmp/ are garbage
 
 
-class Folder(Scanner):
+class Mailbox(Scanner):
     """A mailbox: see Scanner for looking, here for messages."""
 
     _cache: Cache | None = None
@@ -322,12 +322,12 @@ class Folder(Scanner):
         """Store the drafts, all or none; (UIDVALIDITY, their UIDs)."""
         return transfer.append(self, drafts)
 
-    def copy(self, uids: Sequence[int], target: Folder,
+    def copy(self, uids: Sequence[int], target: Mailbox,
              refused: list[StoreError] | None = None) -> tuple[int, list[tuple[int, int]]]:
         """Hard links under new names; flags, keywords and dates come along.  ``refused``: as for store()."""
         return transfer.copy(self, uids, target, refused)
 
-    def move(self, uids: Sequence[int], target: Folder,
+    def move(self, uids: Sequence[int], target: Mailbox,
              refused: list[StoreError] | None = None) -> tuple[int, list[tuple[int, int]]]:
         """By rename: a message is never in both folders, and never in none.  ``refused``: as for store()."""
         return transfer.move(self, uids, target, refused)
@@ -455,4 +455,4 @@ class Folder(Scanner):
         return False
 
 
-__all__ = ["Draft", "Folder", "Status", "StoreError", "base"]
+__all__ = ["Draft", "Mailbox", "Status", "StoreError", "base"]

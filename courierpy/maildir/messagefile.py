@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from courierpy.maildir.mailbox import Folder
+    from courierpy.maildir.mailbox import Mailbox
 
 TRIES = 10                         # for a file whose name another session changes at the same time
 WRITING = 2.0                      # seconds without a change after which a file is whole
@@ -95,7 +95,7 @@ class MessageFile:
             raise trouble(self._where, error) from None
 
 
-def places(folder: Folder, uid: int, kept: bool = True) -> Iterator[tuple[bytes, int]]:
+def places(folder: Mailbox, uid: int, kept: bool = True) -> Iterator[tuple[bytes, int]]:
     """(path, flag bits) of a message: where it was last, then where it is found when one
     looks again, then (``kept``) where an expunged one is readable for those who were not told.
     Who finds nothing there asks for the next; it ends when the message is gone."""
@@ -110,7 +110,7 @@ def places(folder: Folder, uid: int, kept: bool = True) -> Iterator[tuple[bytes,
         yield last
 
 
-def open_message(folder: Folder, uid: int) -> MessageFile:
+def open_message(folder: Mailbox, uid: int) -> MessageFile:
     """The file of a message.  One that is expunged can be had until our client was told, if
     the session that did it saw us.  Raises Vanished; MessageDenied when it is there and
     cannot be read."""
@@ -125,7 +125,7 @@ def open_message(folder: Folder, uid: int) -> MessageFile:
     raise Vanished(f"{folder.path}: uid {uid}")
 
 
-def look(folder: Folder, uid: int, kept: bool = True) -> tuple[bytes, int, os.stat_result]:
+def look(folder: Mailbox, uid: int, kept: bool = True) -> tuple[bytes, int, os.stat_result]:
     """(path, flag bits, what stat() says) of a message; of a link that cannot be followed what
     it is itself.  Raises Vanished."""
     for path, bits in places(folder, uid, kept):

@@ -27,14 +27,14 @@ from courierpy.system import log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from courierpy.maildir.store import Folders
+    from courierpy.maildir.store import Store
 
 
 class Numbering:
     """``name`` as IMAP says it, ``path`` relative to the Maildir's parent tree.
     ``held``: what is known of cur/ now; it may be ahead of what anybody was told."""
 
-    def __init__(self, tree: Folders, name: str, path: str) -> None:
+    def __init__(self, tree: Store, name: str, path: str) -> None:
         self.tree = tree
         self.name = name
         self.path = path

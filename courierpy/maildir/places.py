@@ -32,7 +32,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from courierpy.maildir.store import Folders
+    from courierpy.maildir.store import Store
 
 
 class Steps:
@@ -106,7 +106,7 @@ def _remove_directory(path: str) -> None:
 class Siblings:
     """The directories of a Maildir++."""
 
-    def __init__(self, tree: Folders) -> None:
+    def __init__(self, tree: Store) -> None:
         self.tree = tree
         self.layout = tree.layout
 

@@ -26,7 +26,7 @@ from courierpy.maildir.index.columns import Index, place
 from courierpy.maildir.index.statuscache import Counts, stamp
 from courierpy.maildir.layout import MaildirPlusPlus
 from courierpy.maildir.locks import FolderLock
-from courierpy.maildir.mailbox import Folder
+from courierpy.maildir.mailbox import Mailbox
 from courierpy.maildir.places import Levels, Siblings
 from courierpy.model.flags import SEEN
 from courierpy.system import log
@@ -53,7 +53,7 @@ def _fsync(word: str) -> str:
     return word
 
 
-class Folders:
+class Store:
     """The Maildir at ``root``.  ``fsync``: "never", "optimized" (what an OK promises) or
     "always" (flags and keywords too).  ``index_at``: a directory for what can be derived,
     outside the Maildir.  ``choice``, ``home``: of the layout, see layout.find()."""
@@ -76,7 +76,7 @@ class Folders:
         self.counts = Counts(self.index(self.layout.inbox))
 
     @classmethod
-    def of(cls, settings: Settings, host: str | None = None) -> Folders:
+    def of(cls, settings: Settings, host: str | None = None) -> Store:
         """The Maildir in the working directory, as the settings say."""
         locks = settings.text("IMAP_USELOCKS")
         return cls(locks=not locks or locks.startswith("1"), keywords=settings.number("IMAP_KEYWORDS") != 0,
@@ -112,14 +112,14 @@ class Folders:
         except NameInvalid:
             return False
 
-    def open(self, name: str) -> Folder:
+    def open(self, name: str) -> Mailbox:
         """Raises FolderMissing, also for names that cannot be."""
         try:
             path = self.path_of(name)
         except NameInvalid as error:
             raise FolderMissing(str(error)) from None
         self.places.repair(path)
-        return Folder(self, name, path)
+        return Mailbox(self, name, path)
 
     def status(self, name: str) -> Status:
         """Counts of a folder, which is opened only if it is not as it was."""
@@ -341,4 +341,4 @@ class Folders:
                 "imapsubscribe0", sync=self.fsync != "never")
 
 
-__all__ = ["Folders", "StoreError"]
+__all__ = ["Store", "StoreError"]

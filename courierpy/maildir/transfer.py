@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from courierpy.maildir.draft import Draft
-    from courierpy.maildir.mailbox import Folder
+    from courierpy.maildir.mailbox import Mailbox
 
     Bring = Callable[[bytes, bytes], None]
 
@@ -42,7 +42,7 @@ class Source:
     __slots__ = ("bits", "folder", "name", "path", "uid", "words")
 
     def __init__(self, path: bytes, name: str, bits: int, words: frozenset[bytes],
-                 folder: Folder | None = None, uid: int = 0) -> None:
+                 folder: Mailbox | None = None, uid: int = 0) -> None:
         self.path = path
         self.name = os.fsencode(name)
         self.bits = bits
@@ -61,7 +61,7 @@ class Source:
         return True
 
 
-def append(folder: Folder, drafts: Sequence[Draft]) -> tuple[int, list[int]]:
+def append(folder: Mailbox, drafts: Sequence[Draft]) -> tuple[int, list[int]]:
     """Store the drafts, all or none; (UIDVALIDITY, their UIDs)."""
     sync = folder.tree.fsync != "never"
     pending = list(drafts)
@@ -84,14 +84,14 @@ def append(folder: Folder, drafts: Sequence[Draft]) -> tuple[int, list[int]]:
             draft.abort()
 
 
-def copy(folder: Folder, uids: Sequence[int], target: Folder,
+def copy(folder: Mailbox, uids: Sequence[int], target: Mailbox,
          refused: list[StoreError] | None = None) -> tuple[int, list[tuple[int, int]]]:
     """(UIDVALIDITY of the target, pairs of UIDs: here and there).  Messages that alone cannot be
     brought are left out; why they cannot is added to ``refused``."""
     return _transfer(folder, uids, target, _link_or_copy, refused)
 
 
-def move(folder: Folder, uids: Sequence[int], target: Folder,
+def move(folder: Mailbox, uids: Sequence[int], target: Mailbox,
          refused: list[StoreError] | None = None) -> tuple[int, list[tuple[int, int]]]:
     """As copy(); by rename, so that a message is never in both folders, and never in none."""
     readers = folder.readers
@@ -104,7 +104,7 @@ def move(folder: Folder, uids: Sequence[int], target: Folder,
     return _transfer(folder, uids, target, bring, refused)
 
 
-def _transfer(folder: Folder, uids: Sequence[int], target: Folder, bring: Bring,
+def _transfer(folder: Mailbox, uids: Sequence[int], target: Mailbox, bring: Bring,
               refused: list[StoreError] | None) -> tuple[int, list[tuple[int, int]]]:
     folder.watch_if_large()
     moving = bring is not _link_or_copy
@@ -133,7 +133,7 @@ def _transfer(folder: Folder, uids: Sequence[int], target: Folder, bring: Bring,
     return uidvalidity, pairs
 
 
-def _enter(target: Folder, sources: Sequence[Source], bring: Bring,
+def _enter(target: Mailbox, sources: Sequence[Source], bring: Bring,
            refused: list[StoreError] | None = None) -> tuple[int, list[int | None]]:
     """Bring files in under the lock and number them in the order given; None for a
     message that is gone meanwhile or is refused."""
@@ -185,7 +185,7 @@ def _enter(target: Folder, sources: Sequence[Source], bring: Bring,
     return target.uidvalidity, uids
 
 
-def _take_back(target: Folder, sources: Sequence[Source], moved: Sequence[tuple[bytes, bytes]],
+def _take_back(target: Mailbox, sources: Sequence[Source], moved: Sequence[tuple[bytes, bytes]],
                bring: Bring) -> None:
     """The command is refused: nothing of it is done."""
     for path, there in reversed(moved):

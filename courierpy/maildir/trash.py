@@ -16,14 +16,14 @@ from courierpy.system import log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from courierpy.maildir.store import Folders
+    from courierpy.maildir.store import Store
 
 DAY = 86400                        # seconds
 _PART = re.compile(r"(?:(.*):)?([0-9]{1,5})", re.S)
 _told: set[bytes] = set()          # directories of which the log knows
 
 
-def empty(tree: Folders, spec: str) -> None:
+def empty(tree: Store, spec: str) -> None:
     """``spec``: ``folder:days[,folder:days]``; a bare number means the trash folder.  Files
     whose ctime is older than so many days (one at least) go.  ValueError for a spec that is none.
     """

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from courierpy.maildir.errors import FolderMissing
-from courierpy.maildir.store import Folders
+from courierpy.maildir.store import Store
 from courierpy.model.flags import SEEN, FlagChange
 
 FILE = "courierpyindex/counts"
@@ -21,11 +21,11 @@ def settle(maildir: Path) -> None:
         os.utime(path, (old, old))
 
 
-def session(maildir: Path) -> Folders:
-    return Folders(str(maildir), host="host")
+def session(maildir: Path) -> Store:
+    return Store(str(maildir), host="host")
 
 
-def counts(tree: Folders) -> tuple[int, int, int, int]:
+def counts(tree: Store) -> tuple[int, int, int, int]:
     status = tree.status("INBOX")
     return status.messages, status.recent, status.uidnext, status.unseen
 

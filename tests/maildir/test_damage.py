@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from courierpy.maildir.formats import uiddb
-from courierpy.maildir.mailbox import Folder
-from courierpy.maildir.store import Folders
+from courierpy.maildir.mailbox import Mailbox
+from courierpy.maildir.store import Store
 from courierpy.model.flags import FLAGGED, SEEN, FlagChange
 from courierpy.model.uidset import UidSet
 from tests.conftest import MAIL, fill, octets
@@ -79,12 +79,12 @@ def made(tmp_path: Path, count: int) -> Path:
     """A folder that sessions used, with all the files there are."""
     maildir = tmp_path / "Maildir"
     fill(maildir, count)
-    folder = Folders(str(maildir), host="host").open("INBOX")
+    folder = Store(str(maildir), host="host").open("INBOX")
     folder.scan()
     folder.store([1], FlagChange("+", FLAGGED, frozenset({b"one"})))
     folder.store([3], FlagChange("+", SEEN, frozenset({b"two", b"three"})))
     folder.close()
-    folder = Folders(str(maildir), host="host").open("INBOX")
+    folder = Store(str(maildir), host="host").open("INBOX")
     folder.scan()                                        # merges the keywords
     folder.store([2], FlagChange("+", 0, frozenset({b"update"})))
     time.sleep(0.03)
@@ -211,11 +211,11 @@ def test_nothing_knows_the_numbers_any_more(count: int, how: str, damage: str, t
     opened.close()
 
 
-def inbox(maildir: Path) -> Folder:
-    return Folders(str(maildir), host="host").open("INBOX")
+def inbox(maildir: Path) -> Mailbox:
+    return Store(str(maildir), host="host").open("INBOX")
 
 
-def held(folder: Folder) -> tuple[int, dict[int, bytes]]:
+def held(folder: Mailbox) -> tuple[int, dict[int, bytes]]:
     snapshot = folder.scan()
     return snapshot.uidvalidity, {uid: octets(folder, uid) for uid in snapshot.messages.uids}
 

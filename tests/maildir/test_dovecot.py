@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from courierpy.admin import convert
 from courierpy.maildir.errors import Busy, StoreError
 from courierpy.maildir.formats import dovecot
-from courierpy.maildir.store import Folders
+from courierpy.maildir.store import Store
 from courierpy.model import utf7
 
 VERSION_3 = (b"3 V1795570068 N3 Ga042c9269439066b574a000083ecc375\n"
@@ -296,7 +296,7 @@ def test_from_dovecot(served: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert after["courierimapsubscribed"] == "INBOX.ét\nINBOX.Sub\n".encode()
     assert after["courierpy-uidvalidity"] == b"%d\n" % 0x6b063fff
     # the store opens it so
-    tree = Folders(str(served), host="host")
+    tree = Store(str(served), host="host")
     snapshot = tree.open("INBOX").scan()
     assert (snapshot.uidvalidity, snapshot.uidnext) == (1795570068, 6)
     assert list(snapshot.messages.uids) == [2, 3, 5]

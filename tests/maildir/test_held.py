@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from courierpy.maildir import directory, watch
 from courierpy.maildir.contents import Held, look, replay
 from courierpy.maildir.formats.uiddb import UidDb
-from courierpy.maildir.mailbox import Folder
-from courierpy.maildir.store import Folders
+from courierpy.maildir.mailbox import Mailbox
+from courierpy.maildir.store import Store
 from courierpy.maildir.watch import Heard, Watch
 from courierpy.model.flags import DELETED, FLAGGED, SEEN, FlagChange
 from courierpy.system import inotify
@@ -196,8 +196,8 @@ def _as_processes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     inotify._dispatcher = None
 
 
-def opened(maildir: Path) -> Folder:
-    folder = Folders(str(maildir), host="host").open("INBOX")
+def opened(maildir: Path) -> Mailbox:
+    folder = Store(str(maildir), host="host").open("INBOX")
     folder.join()
     folder.scan()
     return folder

@@ -12,7 +12,7 @@ import pytest
 from courierpy.maildir.formats.uiddb import UidDb
 from courierpy.maildir.index import columns as indexes
 from courierpy.maildir.index.columns import SMALL, Columns, Head, Index, Stamps, place
-from courierpy.maildir.store import Folders
+from courierpy.maildir.store import Store
 from courierpy.model.messages import Messages
 from tests.conftest import account_ids, fill
 from tests.maildir.test_cache import dying, in_child
@@ -212,7 +212,7 @@ def many(folder: Path) -> Path:
 
 
 def visit(folder: Path, index_at: str = "") -> array[int]:
-    opened = Folders(str(folder), host="host", index_at=index_at).open("INBOX")
+    opened = Store(str(folder), host="host", index_at=index_at).open("INBOX")
     opened.scan()
     time.sleep(0.03)                           # what was written just now may change and show no other time
     uids = opened.scan().messages.uids
@@ -324,7 +324,7 @@ def test_a_place_that_another_user_made(folder: Path, shared: Path) -> None:
 
 
 def test_a_removed_folder_leaves_nothing_elsewhere(folder: Path, shared: Path) -> None:
-    tree = Folders(str(folder), host="host", index_at=str(shared))
+    tree = Store(str(folder), host="host", index_at=str(shared))
     tree.create("INBOX.sub")
     sub = tree.open("INBOX.sub")
     sub.scan()

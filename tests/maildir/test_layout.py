@@ -9,7 +9,7 @@ import pytest
 from courierpy.maildir import layout, trash
 from courierpy.maildir.errors import FolderExists, FolderMissing, NameInvalid, StoreError
 from courierpy.maildir.formats import uiddb
-from courierpy.maildir.store import Folders
+from courierpy.maildir.store import Store
 from courierpy.model.flags import FLAGGED, SEEN, FlagChange
 from tests.conftest import fill
 
@@ -22,7 +22,7 @@ def plant(root: Path, *paths: str) -> Path:
 
 
 def shown(root: Path, choice: str = "auto") -> list[str]:
-    return Folders(str(root), host="host", choice=choice).names()
+    return Store(str(root), host="host", choice=choice).names()
 
 
 def maildirs(root: Path) -> list[str]:
@@ -48,7 +48,7 @@ NAMES = {
 @pytest.mark.parametrize("name", TREES)
 def test_auto_finds_each_and_shows_all_of_it(name: str, tmp_path: Path) -> None:
     plant(tmp_path, *TREES[name])
-    tree = Folders(str(tmp_path), host="host")
+    tree = Store(str(tmp_path), host="host")
     assert tree.layout.name == name
     assert tree.names() == NAMES[name]
     assert tree.layout.unshown() == []
@@ -59,7 +59,7 @@ def test_auto_finds_each_and_shows_all_of_it(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("inbox", ["INBOX", "Inbox", "inbox"])
 def test_inbox_in_any_case(inbox: str, tmp_path: Path) -> None:
-    tree = Folders(str(plant(tmp_path, "Work", f"{inbox}/Sub", inbox)), host="host")
+    tree = Store(str(plant(tmp_path, "Work", f"{inbox}/Sub", inbox)), host="host")
     assert tree.names() == ["INBOX", "INBOX/Sub", "Work"]
     assert tree.status("INBOX").messages == 2
     tree.create("INBOX/New")
@@ -67,13 +67,13 @@ def test_inbox_in_any_case(inbox: str, tmp_path: Path) -> None:
 
 
 def test_of_two_spellings_of_inbox_one_is_shown_and_the_other_told(tmp_path: Path) -> None:
-    tree = Folders(str(plant(tmp_path, "Inbox/Sub", "Inbox", "INBOX", "Work")), host="host")
+    tree = Store(str(plant(tmp_path, "Inbox/Sub", "Inbox", "INBOX", "Work")), host="host")
     assert tree.names() == ["INBOX", "Work"]
     assert tree.layout.unshown() == ["Inbox", "Inbox/Sub"]
 
 
 def test_a_tree_without_inbox_gets_one_when_it_is_opened(tmp_path: Path) -> None:
-    tree = Folders(str(plant(tmp_path, "Work", "sent")), host="host")
+    tree = Store(str(plant(tmp_path, "Work", "sent")), host="host")
     assert tree.names() == ["INBOX", "Work", "sent"]
     assert maildirs(tmp_path) == ["Work", "sent"]
     assert tree.status("INBOX").messages == 0
@@ -84,7 +84,7 @@ def test_fs_with_inbox_in_the_root(tmp_path: Path) -> None:
     """Dovecot's LAYOUT=fs without INBOX=: by setting only, as a Maildir++ may have such directories too."""
     plant(tmp_path, ".", "Work", "Work/Projects", "INBOX/Sub")
     assert shown(tmp_path) == ["INBOX"]
-    tree = Folders(str(tmp_path), host="host", choice="fs")
+    tree = Store(str(tmp_path), host="host", choice="fs")
     assert tree.names() == ["INBOX", "INBOX/Sub", "Work", "Work/Projects"]
     assert [tree.status(name).messages for name in tree.names()] == [0, 3, 1, 2]
     tree.create("INBOX/New")
@@ -98,7 +98,7 @@ def test_fs_with_inbox_in_the_root(tmp_path: Path) -> None:
 def test_auto_never_changes_what_a_maildir_shows(part: str, tmp_path: Path) -> None:
     plant(tmp_path, "INBOX", "INBOX/Sub", "Work", ".Sent")
     (tmp_path / part).mkdir()
-    tree = Folders(str(tmp_path), host="host")
+    tree = Store(str(tmp_path), host="host")
     assert tree.names() == ["INBOX", "INBOX.Sent"]
     assert tree.layout.unshown() == ["INBOX", "INBOX/Sub", "Work"]
 
@@ -132,21 +132,21 @@ def test_a_word_that_is_no_layout_is_told_and_auto(tmp_path: Path, capfd: pytest
 # -- names
 
 def test_both_codings_are_read_and_a_new_name_is_as_those_that_are_there(tmp_path: Path) -> None:
-    tree = Folders(str(plant(tmp_path / "a", "INBOX", "&AOk-t&AOk-")), host="host")
+    tree = Store(str(plant(tmp_path / "a", "INBOX", "&AOk-t&AOk-")), host="host")
     tree.create("Grüße")
     assert (tmp_path / "a" / "Gr&APwA3w-e" / "cur").is_dir()
-    tree = Folders(str(plant(tmp_path / "b", "INBOX", "été/deep")), host="host")
+    tree = Store(str(plant(tmp_path / "b", "INBOX", "été/deep")), host="host")
     tree.create("Grüße")
     tree.create("été/né")
     assert maildirs(tmp_path / "b") == ["Grüße", "INBOX", "été/deep", "été/né"]
-    tree = Folders(str(plant(tmp_path / "c", "INBOX", "R&D", "&bad", "Q&-A")), host="host")
+    tree = Store(str(plant(tmp_path / "c", "INBOX", "R&D", "&bad", "Q&-A")), host="host")
     assert tree.names() == ["INBOX", "&bad", "Q&A", "R&D"]
     tree.create("new & old")
     assert (tmp_path / "c" / "new &- old" / "cur").is_dir()
 
 
 def test_two_codings_of_one_name(tmp_path: Path) -> None:
-    tree = Folders(str(plant(tmp_path, "INBOX", "été", "&AOk-t&AOk-", "été/below")), host="host")
+    tree = Store(str(plant(tmp_path, "INBOX", "été", "&AOk-t&AOk-", "été/below")), host="host")
     assert tree.names() == ["INBOX", "été"]
     assert tree.status("été").messages == 2
     assert tree.layout.unshown() == ["été", "été/below"]
@@ -156,7 +156,7 @@ def test_names_in_no_coding(tmp_path: Path) -> None:
     for path in (b"\xff\xe9", b"line\nfeed"):
         for part in ("cur", "new", "tmp"):
             os.makedirs(os.path.join(os.fsencode(tmp_path), path, os.fsencode(part)))
-    tree = Folders(str(plant(tmp_path, "INBOX")), host="host")
+    tree = Store(str(plant(tmp_path, "INBOX")), host="host")
     (_, name) = tree.names()
     assert name == "\uefff\uefe9"
     assert tree.status(name).messages == 0
@@ -167,7 +167,7 @@ def test_names_in_no_coding(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["", "/", "a//b", "/a", "a/", "../x", "a/../b", "./a", "a/.", "cur", "a/new",
                                   "tmp/x", "a\0b", "a\nb", "x" * 256, "é" * 100, "/".join("a" * 40)])
 def test_names_that_cannot_be(name: str, tmp_path: Path) -> None:
-    tree = Folders(str(plant(tmp_path / "tree", "INBOX", "a")), host="host", choice="fs")
+    tree = Store(str(plant(tmp_path / "tree", "INBOX", "a")), host="host", choice="fs")
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises((NameInvalid, FolderExists)):
         tree.create(name)
@@ -182,7 +182,7 @@ def test_names_that_cannot_be(name: str, tmp_path: Path) -> None:
     ("legacy", ".a"), ("flat", ".a"), ("flat", "a..b"), ("flat", "a/b"), ("flat", "a.cur"),
     ("legacy", "a/b/../c")])
 def test_names_that_cannot_be_elsewhere(choice: str, name: str, tmp_path: Path) -> None:
-    tree = Folders(str(plant(tmp_path, "INBOX")), host="host", choice=choice)
+    tree = Store(str(plant(tmp_path, "INBOX")), host="host", choice=choice)
     with pytest.raises(NameInvalid):
         tree.create(name)
     assert maildirs(tmp_path) == ["INBOX"]
@@ -196,7 +196,7 @@ def test_links(tmp_path: Path) -> None:
     (tmp_path / "tree" / "Work" / "self").symlink_to(".")
     (tmp_path / "tree" / "loop").symlink_to("loop")
     (tmp_path / "tree" / "gone").symlink_to("nowhere")
-    tree = Folders(str(tmp_path / "tree"), host="host")
+    tree = Store(str(tmp_path / "tree"), host="host")
     assert tree.names() == ["INBOX", "Work", "there", "there/deep"]
     tree.delete("there")
     assert tree.names() == ["INBOX", "Work", "there/deep"]
@@ -206,7 +206,7 @@ def test_links(tmp_path: Path) -> None:
 
 
 def test_what_changes_is_seen(tmp_path: Path) -> None:
-    tree = Folders(str(plant(tmp_path, "INBOX", "Work")), host="host")
+    tree = Store(str(plant(tmp_path, "INBOX", "Work")), host="host")
     for path in (".", "Work"):
         os.utime(tmp_path / path, (1_000_000_000, 1_000_000_000))
     assert tree.names() == ["INBOX", "Work"]
@@ -225,7 +225,7 @@ def content(root: Path) -> dict[str, int]:
 
 
 def test_create_and_delete(tmp_path: Path) -> None:
-    tree = Folders(str(plant(tmp_path, "INBOX", "Work/Projects")), host="host")
+    tree = Store(str(plant(tmp_path, "INBOX", "Work/Projects")), host="host")
     tree.create("Work")                            # a level becomes a mailbox
     assert tree.names() == ["INBOX", "Work", "Work/Projects"]
     with pytest.raises(FolderExists):
@@ -248,7 +248,7 @@ def test_create_and_delete(tmp_path: Path) -> None:
 
 
 def test_delete_leaves_other_directories(tmp_path: Path) -> None:
-    tree = Folders(str(plant(tmp_path, "INBOX", "Work")), host="host")
+    tree = Store(str(plant(tmp_path, "INBOX", "Work")), host="host")
     (tmp_path / "Work" / "letters").mkdir()
     (tmp_path / "Work" / "letters" / "draft.txt").write_text("x")
     (tmp_path / "Work" / ".mbsyncstate").write_text("x")
@@ -260,7 +260,7 @@ def test_delete_leaves_other_directories(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["fs", "legacy", "flat"])
 def test_rename(name: str, tmp_path: Path) -> None:
     plant(tmp_path, *TREES[name])
-    tree = Folders(str(tmp_path), host="host")
+    tree = Store(str(tmp_path), host="host")
     sep = tree.layout.separator
     tree.create(f"Work{sep}2024")
     numbers = {mailbox: tree.open(mailbox).scan().uidvalidity for mailbox in tree.names()}
@@ -294,7 +294,7 @@ def test_rename_onto_a_level(tmp_path: Path) -> None:
     (tmp_path / "A" / ".uidvalidity").write_text("of this one")
     (tmp_path / "B" / "new").mkdir()
     before = content(tmp_path)
-    tree = Folders(str(tmp_path), host="host")
+    tree = Store(str(tmp_path), host="host")
     tree.rename("A", "B")
     assert content(tmp_path) == {path.replace("A", "B"): count for path, count in before.items()}
     assert not (tmp_path / "A").exists()
@@ -312,7 +312,7 @@ def test_rename_onto_a_level(tmp_path: Path) -> None:
 
 
 def test_rename_of_a_level_and_of_inbox(tmp_path: Path) -> None:
-    tree = Folders(str(plant(tmp_path, "INBOX/Sub", "INBOX", "a/b/c", "a/b/d")), host="host")
+    tree = Store(str(plant(tmp_path, "INBOX/Sub", "INBOX", "a/b/c", "a/b/d")), host="host")
     tree.rename("a/b", "x")
     assert maildirs(tmp_path) == ["INBOX", "INBOX/Sub", "x/c", "x/d"]
     assert not (tmp_path / "a").exists()
@@ -331,7 +331,7 @@ def test_a_disk_that_refuses_leaves_all_as_it_was(call: str, act: str, words: li
     real = getattr(os, call)
     for nth in range(30):
         root = plant(tmp_path / str(nth), "INBOX", "A", "A/x", "B/y")
-        tree = Folders(str(root), host="host")
+        tree = Store(str(root), host="host")
         for name in tree.names():
             tree.open(name).scan()
         before = there(root)
@@ -365,7 +365,7 @@ def there(root: Path) -> list[str]:
 # -- what is ours lies where others pass it over
 
 def test_index_keywords_and_subscriptions(tmp_path: Path) -> None:
-    tree = Folders(str(plant(tmp_path, "INBOX", "Work", "Work/deep")), host="host")
+    tree = Store(str(plant(tmp_path, "INBOX", "Work", "Work/deep")), host="host")
     work = tree.open("Work")
     work.scan()
     work.store([1], FlagChange("+", SEEN, frozenset({b"Alpha"})))
@@ -381,16 +381,16 @@ def test_index_keywords_and_subscriptions(tmp_path: Path) -> None:
         f"{box}/cur/.{ours}" for box in ("INBOX", "Work", "Work/deep")
         for ours in ("courierpyindex", "courierimapkeywords")}
     assert "Work/cur/.courierimapkeywords" in directories
-    again = Folders(str(tmp_path), host="host").open("Work").scan()
+    again = Store(str(tmp_path), host="host").open("Work").scan()
     assert (again.messages.keywords, list(again.messages.flags)) == ({1: {b"Alpha"}}, [SEEN])
 
 
 def test_subscriptions_of_dovecot(tmp_path: Path) -> None:
     plant(tmp_path, "INBOX", "Work/Projects", "a.b", "&AOk-t&AOk-")
     (tmp_path / "subscriptions").write_text("V\t2\n\nWork\tProjects\n&AOk-t&AOk-\na.b\nINBOX\n../x\ncur\n")
-    assert Folders(str(tmp_path), host="host").subscriptions() == ["Work/Projects", "été", "a.b", "INBOX"]
+    assert Store(str(tmp_path), host="host").subscriptions() == ["Work/Projects", "été", "a.b", "INBOX"]
     (tmp_path / "subscriptions").write_text("Work/Projects\n&AOk-t&AOk-\na.b\n")
-    tree = Folders(str(tmp_path), host="host")
+    tree = Store(str(tmp_path), host="host")
     assert tree.subscriptions() == ["Work/Projects", "été", "a.b"]
     tree.subscribe("a.b", False)
     assert (tmp_path / "courierimapsubscribed").read_text() == "Work/Projects\nété\n"
@@ -400,7 +400,7 @@ def test_subscriptions_of_dovecot(tmp_path: Path) -> None:
 
 def test_keywords_set_by_one_session_are_heard_by_another(tmp_path: Path) -> None:
     plant(tmp_path, "INBOX", "Work")
-    one, two = (Folders(str(tmp_path), host="host").open("Work") for _ in range(2))
+    one, two = (Store(str(tmp_path), host="host").open("Work") for _ in range(2))
     one.scan()
     two.scan()
     two.watch()
@@ -411,7 +411,7 @@ def test_keywords_set_by_one_session_are_heard_by_another(tmp_path: Path) -> Non
 
 
 def test_the_trash_is_emptied(tmp_path: Path) -> None:
-    tree = Folders(str(plant(tmp_path, "INBOX", "Trash", "Work/Trash")), host="host")
+    tree = Store(str(plant(tmp_path, "INBOX", "Trash", "Work/Trash")), host="host")
     assert tree.trash_mailbox == "Trash"
     (file,) = (tmp_path / "Trash" / "new").iterdir()
     trash.empty(tree, "Trash:1,Work/Trash:1")
@@ -423,17 +423,17 @@ def test_the_trash_is_emptied(tmp_path: Path) -> None:
 def test_what_is_passed_over_is_told_once(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     plant(tmp_path, ".", "Work", "Work/deep", "..Sub", ".Sent")
     (tmp_path / "notes").mkdir()
-    tree = Folders(str(tmp_path), host="host")
+    tree = Store(str(tmp_path), host="host")
     tree.names()
     assert tree.passed_over() == ["..Sub", "Work", "Work/deep"]
     assert tree.passed_over() == []
     assert capfd.readouterr().err.count("Work/deep") == 1
-    again = Folders(str(tmp_path), host="host")
+    again = Store(str(tmp_path), host="host")
     again.names()
     assert again.passed_over() == []               # but the log has it in each session
     assert capfd.readouterr().err.count("Work/deep") == 1
     plant(tmp_path, "More")
-    again = Folders(str(tmp_path), host="host")
+    again = Store(str(tmp_path), host="host")
     again.names()
     assert "More" in again.passed_over()
 
@@ -442,7 +442,7 @@ def test_what_is_passed_over_is_told_once(tmp_path: Path, capfd: pytest.CaptureF
                                                ("fs", ["inbox"])])
 def test_what_another_layout_would_show(choice: str, paths: list[str], tmp_path: Path) -> None:
     plant(tmp_path, "INBOX", "Work", *paths)
-    tree = Folders(str(tmp_path), host="host", choice=choice)
+    tree = Store(str(tmp_path), host="host", choice=choice)
     assert tree.names() == ["INBOX", "Work"]
     assert tree.layout.unshown() == sorted(paths)
 

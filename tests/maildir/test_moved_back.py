@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from courierpy.maildir.locks import FolderLock
-from courierpy.maildir.mailbox import Folder
-from courierpy.maildir.store import Folders
+from courierpy.maildir.mailbox import Mailbox
+from courierpy.maildir.store import Store
 from courierpy.model.flags import DELETED, FlagChange
 from tests.conftest import fill
 
@@ -19,12 +19,12 @@ SECOND = "1700000002.M2P1.host:2,"
 @pytest.fixture
 def outside(maildir: Path, tmp_path: Path) -> Path:
     """Where the second message is moved to."""
-    Folders(str(maildir), host="host").open("INBOX").scan()
+    Store(str(maildir), host="host").open("INBOX").scan()
     return tmp_path / SECOND
 
 
-def opened(maildir: Path, watch: bool = False) -> Folder:
-    folder = Folders(str(maildir), host="host").open("INBOX")
+def opened(maildir: Path, watch: bool = False) -> Mailbox:
+    folder = Store(str(maildir), host="host").open("INBOX")
     folder.join()
     folder.scan()
     if watch:
@@ -32,7 +32,7 @@ def opened(maildir: Path, watch: bool = False) -> Folder:
     return folder
 
 
-def uids(folder: Folder) -> list[int]:
+def uids(folder: Mailbox) -> list[int]:
     """What the client is told."""
     found = list(folder.scan().messages.uids)
     folder.told()

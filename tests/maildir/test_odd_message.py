@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from courierpy.imap import attributes
-from courierpy.maildir.store import Folders
+from courierpy.maildir.store import Store
 from courierpy.message.mime import Limits
 from courierpy.system import proc
 from tests.conftest import MAIL, plain_environ
@@ -107,7 +107,7 @@ def test_its_values_are_those_of_a_plain_text(maildir: Path, monkeypatch: pytest
         return real(data, limits)
 
     monkeypatch.setattr(mime, "parse", broken)
-    recall = attributes.Recall(Folders(str(maildir), host="host", index_at="").open("INBOX"), Limits())
+    recall = attributes.Attributes(Store(str(maildir), host="host", index_at="").open("INBOX"), Limits())
     kinds = ["envelope", "structure", "find-body", "size"]
     uids = recall.folder.scan().messages.uids
     rows = dict(zip(kinds, recall.take(kinds, uids), strict=True))
@@ -128,7 +128,7 @@ def test_a_helper_tells_that_it_was_said(maildir: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(rendered, "envelope", broken)
     monkeypatch.setattr(attributes, "MANY", dict.fromkeys(attributes.MANY, 1))
     monkeypatch.setattr(proc, "processors", lambda: 3)
-    recall = attributes.Recall(Folders(str(maildir), host="host", index_at="").open("INBOX"), Limits())
+    recall = attributes.Attributes(Store(str(maildir), host="host", index_at="").open("INBOX"), Limits())
     uids = recall.folder.scan().messages.uids
     assert recall.take(["envelope"], uids) == [[b"()"] * COUNT]
     assert recall.reading.odd == set(uids)
@@ -143,7 +143,7 @@ def test_where_a_plain_text_fails_too_it_has_no_text(maildir: Path, monkeypatch:
     monkeypatch.setattr(searchtext, "body",
                         lambda root: real(root) if not root.data[:10].startswith(b"From: BOOM")
                         else 1 // 0)
-    recall = attributes.Recall(Folders(str(maildir), host="host", index_at="").open("INBOX"), Limits())
+    recall = attributes.Attributes(Store(str(maildir), host="host", index_at="").open("INBOX"), Limits())
     [texts] = recall.take(["find-body"], recall.folder.scan().messages.uids)
     assert [at + 1 for at, text in enumerate(texts) if text == b"\n\n"] == [ODD]
     assert recall.reading.odd == {ODD}
@@ -157,7 +157,7 @@ def test_what_the_disk_says_is_no_fault_of_a_message(maildir: Path, monkeypatch:
         raise DiskTrouble("no", OSError(5, "Input/output error"))
 
     monkeypatch.setattr(rendered, "structure", broken)
-    recall = attributes.Recall(Folders(str(maildir), host="host", index_at="").open("INBOX"), Limits())
+    recall = attributes.Attributes(Store(str(maildir), host="host", index_at="").open("INBOX"), Limits())
     recall.folder.scan()
     with recall.reading.open(1) as opened, pytest.raises(DiskTrouble):
         opened.told(lambda message: message.structure_bytes(True))

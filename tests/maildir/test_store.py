@@ -12,8 +12,8 @@ import pytest
 
 from courierpy.maildir import errors, names
 from courierpy.maildir.formats import uiddb
-from courierpy.maildir.mailbox import Folder
-from courierpy.maildir.store import Folders
+from courierpy.maildir.mailbox import Mailbox
+from courierpy.maildir.store import Store
 from courierpy.message.message import Message, wire_form
 from courierpy.model import utf7
 from courierpy.model.flags import ANSWERED, DELETED, DRAFT, FLAGGED, NO_KEYWORDS, SEEN, FlagChange
@@ -22,18 +22,18 @@ from tests.conftest import fill, octets
 
 
 @pytest.fixture
-def tree(maildir: Path) -> Folders:
-    return Folders(str(maildir), host="host")
+def tree(maildir: Path) -> Store:
+    return Store(str(maildir), host="host")
 
 
-def inbox(maildir: Path) -> Folder:
+def inbox(maildir: Path) -> Mailbox:
     """INBOX, opened and read by one more session."""
-    folder = Folders(str(maildir), host="host").open("INBOX")
+    folder = Store(str(maildir), host="host").open("INBOX")
     folder.scan()
     return folder
 
 
-def add(folder: Folder, text: bytes = b"Subject: x\r\n\r\nbody\r\n", flags: int = 0,
+def add(folder: Mailbox, text: bytes = b"Subject: x\r\n\r\nbody\r\n", flags: int = 0,
         keywords: frozenset[bytes] = NO_KEYWORDS, date: float | None = None) -> int:
     draft = folder.draft()
     draft.flags, draft.keywords, draft.date = flags, keywords, date
@@ -41,7 +41,7 @@ def add(folder: Folder, text: bytes = b"Subject: x\r\n\r\nbody\r\n", flags: int 
     return folder.append([draft])[1][0]
 
 
-def remove(folder: Folder, *uids: int) -> None:
+def remove(folder: Mailbox, *uids: int) -> None:
     folder.store(uids, FlagChange("+", DELETED))
     assert folder.expunge(uids) == list(uids)
     folder.scan()
@@ -190,7 +190,7 @@ def test_two_sessions(maildir: Path) -> None:
 
 
 def test_recent_is_told_to_one(maildir: Path) -> None:
-    folders = [Folders(str(maildir), host="host").open("INBOX") for _ in range(3)]
+    folders = [Store(str(maildir), host="host").open("INBOX") for _ in range(3)]
     seen = [uid for folder in folders for uid in folder.scan().recent]
     assert sorted(seen) == [1, 2, 3]
 
@@ -198,20 +198,20 @@ def test_recent_is_told_to_one(maildir: Path) -> None:
 def test_recent_that_is_gone_is_counted_nowhere(maildir: Path) -> None:
     """It came while no session was there, and went before one was."""
     inbox(maildir).close()
-    visitor = Folders(str(maildir), host="host").open("INBOX")
+    visitor = Store(str(maildir), host="host").open("INBOX")
     before = set((maildir / "cur").iterdir())
     assert add(visitor) == 4
     (file,) = set((maildir / "cur").iterdir()) - before
     assert add(visitor) == 5
     file.unlink()
-    status = Folders(str(maildir), host="host").open("INBOX").status()
+    status = Store(str(maildir), host="host").open("INBOX").status()
     assert (status.messages, status.recent) == (4, 1)
-    snapshot = Folders(str(maildir), host="host").open("INBOX").scan()
+    snapshot = Store(str(maildir), host="host").open("INBOX").scan()
     assert list(snapshot.messages.uids) == [1, 2, 3, 5]
     assert list(snapshot.recent) == [5]
 
 
-def test_copy_and_move(tree: Folders) -> None:
+def test_copy_and_move(tree: Store) -> None:
     tree.create("INBOX.Sub")
     source, target = tree.open("INBOX"), tree.open("INBOX.Sub")
     source.scan()
@@ -228,7 +228,7 @@ def test_copy_and_move(tree: Folders) -> None:
     assert list(target.scan().messages.uids) == [1, 2, 3]
 
 
-def test_rename_keeps_uids(tree: Folders) -> None:
+def test_rename_keeps_uids(tree: Store) -> None:
     tree.create("INBOX.a")
     tree.create("INBOX.a.b")
     for _ in range(3):
@@ -248,7 +248,7 @@ def test_rename_keeps_uids(tree: Folders) -> None:
         tree.rename("INBOX.z", "INBOX.q")
 
 
-def test_a_name_used_again_has_a_new_uidvalidity(tree: Folders) -> None:
+def test_a_name_used_again_has_a_new_uidvalidity(tree: Store) -> None:
     given = []
     for _ in range(5):
         tree.create("INBOX.again")
@@ -266,13 +266,13 @@ def test_a_name_used_again_has_a_new_uidvalidity(tree: Folders) -> None:
     assert tree.open("INBOX.again").scan().uidvalidity > 2_000_000_000
 
 
-def test_rename_of_inbox(tree: Folders) -> None:
+def test_rename_of_inbox(tree: Store) -> None:
     tree.rename("INBOX", "INBOX.old")
     assert list(tree.open("INBOX").scan().messages.uids) == []
     assert len(tree.open("INBOX.old").scan().messages.uids) == 3
 
 
-def test_folder_on_disk(tree: Folders) -> None:
+def test_folder_on_disk(tree: Store) -> None:
     tree.create("INBOX.Entwürfe.☃")
     path = Path(tree.root) / ".Entwürfe.☃"
     assert sorted(os.listdir(path)) == ["courierimapuiddb", "cur", "maildirfolder", "new", "tmp"]
@@ -282,7 +282,7 @@ def test_folder_on_disk(tree: Folders) -> None:
         tree.create("INBOX.Entwürfe.☃")
 
 
-def test_names_that_are_not_utf8(tree: Folders) -> None:
+def test_names_that_are_not_utf8(tree: Store) -> None:
     path = os.path.join(os.fsencode(tree.root), b".\xe9t\xe9")
     for part in (b"cur", b"new", b"tmp"):
         os.makedirs(os.path.join(path, part))
@@ -312,7 +312,7 @@ def test_any_name_on_disk_is_shown_and_found(path: bytes) -> None:
 
 @pytest.mark.parametrize("name", ["INBOX.\uefc3\uefa9", "INBOX.\udce9", "INBOX.\ud800",
                                   "INBOX.é.\uefe2\uef98\uef83"])
-def test_a_name_that_would_be_shown_otherwise(tree: Folders, name: str) -> None:
+def test_a_name_that_would_be_shown_otherwise(tree: Store, name: str) -> None:
     with pytest.raises(errors.NameInvalid):
         tree.create(name)
     with pytest.raises(errors.NameInvalid):
@@ -323,7 +323,7 @@ def test_a_name_that_would_be_shown_otherwise(tree: Folders, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["INBOX..x", "INBOX.a/b", "INBOX./etc", "INBOX.\0", "INBOX.", "other", "..",
                                   "INBOX...", "INBOX.x.", "INBOX." + "x" * 300, "/etc", "INBOX/../x"])
-def test_names_that_cannot_be(tree: Folders, name: str) -> None:
+def test_names_that_cannot_be(tree: Store, name: str) -> None:
     before = sorted(os.listdir(tree.root))
     for act in (tree.create, lambda name: tree.rename("INBOX", name), tree.delete, tree.open):
         with pytest.raises(errors.StoreError):
@@ -332,7 +332,7 @@ def test_names_that_cannot_be(tree: Folders, name: str) -> None:
     assert sorted(set(os.listdir(tree.root)) - {"courierimapuiddb", "courierpy-uidvalidity"}) == before
 
 
-def test_subscriptions(tree: Folders) -> None:
+def test_subscriptions(tree: Store) -> None:
     path = Path(tree.root) / "courierimapsubscribed"
     tree.subscribe("INBOX.b", True)
     tree.subscribe("INBOX.a", True)
@@ -343,7 +343,7 @@ def test_subscriptions(tree: Folders) -> None:
     assert path.read_bytes() == b"INBOX.a\n"
 
 
-def test_garbage_in_tmp(tree: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_garbage_in_tmp(tree: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     tmp = Path(tree.root) / "tmp"
     (tmp / "old").write_text("x")
     (tmp / "deleted").mkdir()
@@ -384,7 +384,7 @@ def test_missing_parts_are_made(maildir: Path) -> None:
 
 
 def test_status_reads_only(maildir: Path) -> None:
-    folder = Folders(str(maildir), host="host").open("INBOX")
+    folder = Store(str(maildir), host="host").open("INBOX")
     status = folder.status()
     assert (status.messages, status.recent, status.uidnext, status.unseen) == (3, 3, 4, 3)
     assert len(os.listdir(maildir / "new")) == 3
@@ -400,7 +400,7 @@ def test_racing_appends(maildir: Path) -> None:
         if pid == 0:
             status = 1
             try:
-                folder = Folders(str(maildir), host="host").open("INBOX")
+                folder = Store(str(maildir), host="host").open("INBOX")
                 for _ in range(25):
                     add(folder)
                     folder.scan()
@@ -474,7 +474,7 @@ def test_unreadable_places(maildir: Path) -> None:
     (maildir / "cur").chmod(0o700)
 
 
-def test_no_folder(tree: Folders) -> None:
+def test_no_folder(tree: Store) -> None:
     (Path(tree.root) / ".empty").mkdir()
     for name in ("INBOX.empty", "INBOX.absent"):
         with pytest.raises(errors.FolderMissing):
@@ -492,7 +492,7 @@ def test_large_folder(tmp_path: Path) -> None:
     assert folder.scan() is folder.scan()
 
 
-def test_racing_creates(tree: Folders) -> None:
+def test_racing_creates(tree: Store) -> None:
     """Four processes make folders at once: no two have the same UIDVALIDITY."""
     pids = []
     for name in "abcd":
@@ -500,7 +500,7 @@ def test_racing_creates(tree: Folders) -> None:
         if pid == 0:
             status = 1
             try:
-                mine = Folders(tree.root, host="host")
+                mine = Store(tree.root, host="host")
                 for turn in range(25):
                     mine.create(f"INBOX.{name}{turn}")
                 status = 0
@@ -527,7 +527,7 @@ def test_a_shorter_uiddb_is_one_that_others_wrote(maildir: Path, capfd: pytest.C
     assert "restored" not in capfd.readouterr().err
 
 
-def test_a_folder_without_cur_is_listed(tree: Folders) -> None:
+def test_a_folder_without_cur_is_listed(tree: Store) -> None:
     """As it can be selected; what has none of the three directories cannot."""
     for name in (".a/new", ".b/tmp", ".c/x"):
         os.makedirs(os.path.join(tree.root, name))

@@ -10,7 +10,7 @@ import pytest
 
 from courierpy.maildir import trash
 from courierpy.maildir.mailbox import TMP_AGE
-from courierpy.maildir.store import Folders
+from courierpy.maildir.store import Store
 from tests.account import account
 from tests.conftest import fill
 from tests.maildir.test_entries import NOTHING, UNREADABLE
@@ -19,9 +19,9 @@ AT_ONCE = "import courierpy.maildir.trash\ncourierpy.maildir.trash.DAY = -9\n"  
 
 
 @pytest.fixture
-def tree(tmp_path: Path) -> Folders:
+def tree(tmp_path: Path) -> Store:
     fill(tmp_path / "Maildir", 0)
-    tree = Folders(str(tmp_path / "Maildir"), host="host")
+    tree = Store(str(tmp_path / "Maildir"), host="host")
     for name in ("INBOX.Trash", "INBOX.Spam"):
         tree.create(name)
         fill(Path(tree.path_of(name)), 3)
@@ -36,11 +36,11 @@ def days_later(monkeypatch: pytest.MonkeyPatch, days: int) -> None:
     monkeypatch.setattr(time, "time", lambda: later)
 
 
-def count(tree: Folders, name: str) -> int:
+def count(tree: Store, name: str) -> int:
     return tree.open(name).status().messages
 
 
-def test_what_is_old_goes(tree: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_old_goes(tree: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     trash.empty(tree, "Trash:7,Spam:30")
     assert [count(tree, name) for name in ("INBOX.Trash", "INBOX.Spam")] == [4, 4]
     days_later(monkeypatch, 8)
@@ -58,7 +58,7 @@ def test_what_is_old_goes(tree: Folders, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize("missing", ["cur", "new", "tmp"])
-def test_a_folder_of_which_parts_are_missing(missing: str, tree: Folders,
+def test_a_folder_of_which_parts_are_missing(missing: str, tree: Store,
                                              monkeypatch: pytest.MonkeyPatch) -> None:
     path = Path(tree.path_of("INBOX.Trash"))
     for file in (path / missing).iterdir():
@@ -73,7 +73,7 @@ def test_a_folder_of_which_parts_are_missing(missing: str, tree: Folders,
     trash.empty(tree, "Trash:7")
 
 
-def test_two_at_once(tree: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_at_once(tree: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(Path(tree.path_of("INBOX.Trash")), 2000)
     days_later(monkeypatch, 8)
     failed: list[BaseException] = []
@@ -92,7 +92,7 @@ def test_two_at_once(tree: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
     assert count(tree, "INBOX.Trash") == 0
 
 
-def test_another_removes_it_first(tree: Folders, monkeypatch: pytest.MonkeyPatch,
+def test_another_removes_it_first(tree: Store, monkeypatch: pytest.MonkeyPatch,
                                   capfd: pytest.CaptureFixture[str]) -> None:
     """Between the look and the removal; that is no news."""
     real = os.unlink
@@ -147,7 +147,7 @@ def test_what_may_not_be_removed(tmp_path: Path) -> None:
         assert sum("not removed" in line for line in owner.logged.splitlines()) == 2
 
 
-def test_garbage_that_another_session_cleans(tree: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_garbage_that_another_session_cleans(tree: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """One entry that goes in the middle of it does not end the sweep."""
     tmp = os.path.join(tree.root, "tmp")
     for number in range(5):

@@ -16,17 +16,17 @@ WORDS = st.frozensets(st.sampled_from([b"a", b"b", b"c"]), max_size=2)
 FOLDERS = st.dictionaries(st.integers(1, 30), st.tuples(st.integers(0, 31), WORDS), max_size=12)
 
 
-Folder = dict[int, tuple[int, frozenset[bytes]]]
+Mailbox = dict[int, tuple[int, frozenset[bytes]]]
 
 
-def columns(folder: Folder) -> Messages:
+def columns(folder: Mailbox) -> Messages:
     uids = sorted(folder)
     return Messages(array("I", uids), bytes(folder[uid][0] for uid in uids),
                     {uid: folder[uid][1] for uid in uids if folder[uid][1]})
 
 
 @given(FOLDERS, FOLDERS)
-def test_changed_since(before: Folder, after: Folder) -> None:
+def test_changed_since(before: Mailbox, after: Mailbox) -> None:
     changes = columns(after).changed_since(columns(before))
     assert changes.gone == sorted(set(before) - set(after))
     assert changes.new == sorted(set(after) - set(before))
@@ -57,7 +57,7 @@ def test_changed_since_in_long_columns() -> None:
 
 
 @given(FOLDERS, st.data())
-def test_expunge_renumbers(folder: Folder, data: st.DataObject) -> None:
+def test_expunge_renumbers(folder: Mailbox, data: st.DataObject) -> None:
     view = View(columns(folder))
     left = sorted(folder)
     while left:
@@ -75,7 +75,7 @@ def test_expunge_renumbers(folder: Folder, data: st.DataObject) -> None:
 
 
 @given(FOLDERS, st.integers(1, 31), st.integers(1, 31))
-def test_uid_ranges(folder: Folder, one: int, two: int) -> None:
+def test_uid_ranges(folder: Mailbox, one: int, two: int) -> None:
     view = View(columns(folder))
     low, high = sorted((one, two))
     assert [view.uids[seq - 1] for seq in view.seqs_of_uids([(low, high)])] == \
@@ -83,14 +83,14 @@ def test_uid_ranges(folder: Folder, one: int, two: int) -> None:
 
 
 @given(FOLDERS)
-def test_the_same_generation_is_the_same(folder: Folder) -> None:
+def test_the_same_generation_is_the_same(folder: Mailbox) -> None:
     messages = columns(folder)
     assert messages.changed_since(messages) == Changes()
     assert columns(folder) == messages and columns(folder).generation != messages.generation
 
 
 @given(FOLDERS, st.data())
-def test_others_are_made_of_it(folder: Folder, data: st.DataObject) -> None:
+def test_others_are_made_of_it(folder: Mailbox, data: st.DataObject) -> None:
     messages, before = columns(folder), repr(columns(folder))
     some = st.sets(st.sampled_from(sorted(folder))) if folder else st.just(set[int]())
     gone = data.draw(some)
@@ -117,7 +117,7 @@ def test_a_column_of_modseqs_goes_along() -> None:
 @example({uid: (uid % 32, frozenset()) for uid in range(1, 3000) if uid % 700})
 @example({uid: (0, frozenset()) for uid in range(1, 3000, 2)})
 @example({(1 << 32) - 1: (31, frozenset([b"x"]))})
-def test_the_codec(folder: Folder) -> None:
+def test_the_codec(folder: Mailbox) -> None:
     messages = columns(folder)
     assert Messages.unpack(messages.pack()) == messages
     assert Messages.unpack(memoryview(messages.pack())) == messages
@@ -128,7 +128,7 @@ def test_runs_are_small() -> None:
 
 
 @given(FOLDERS, st.data())
-def test_damage_is_refused_or_is_another_value(folder: Folder, data: st.DataObject) -> None:
+def test_damage_is_refused_or_is_another_value(folder: Mailbox, data: st.DataObject) -> None:
     octets = bytearray(columns(folder).pack())
     for _ in range(data.draw(st.integers(1, 3))):
         octets[data.draw(st.integers(0, len(octets) - 1))] = data.draw(st.integers(0, 255))

@@ -17,7 +17,7 @@ import pytest
 from bench.corpus import Writer
 from courierpy.admin import reindex
 from courierpy.imap import attributes
-from courierpy.maildir.store import Folders
+from courierpy.maildir.store import Store
 from courierpy.message import Message
 from courierpy.message.mime import Limits
 from tests.conftest import account_ids, fill, plain_environ
@@ -218,9 +218,9 @@ def test_the_version_is_raised_when_a_rendering_changes() -> None:
 
 
 def test_what_was_not_looked_up_is_not_written_twice(mailbox: Path) -> None:
-    folder = Folders(str(mailbox), host="host").open("INBOX")
+    folder = Store(str(mailbox), host="host").open("INBOX")
     uids = folder.scan().messages.uids
-    mine = attributes.Recall(folder, Limits())
+    mine = attributes.Attributes(folder, Limits())
     first = mine.take(["find-subject"], uids[10:20])
     folder.cache.flush()
     size = folder.cache.size("find-subject")

@@ -18,7 +18,7 @@ from courierpy.imap.updates import (
 from courierpy.model.flags import FLAGGED, NO_KEYWORDS, SEEN
 from courierpy.model.messages import Messages
 from courierpy.model.replies import Bye
-from tests.model.test_messages import FOLDERS, Folder, columns
+from tests.model.test_messages import FOLDERS, Mailbox, columns
 
 PLAIN = (0, NO_KEYWORDS)
 
@@ -61,7 +61,7 @@ def test_a_uid_that_comes_late_ends_the_session() -> None:
 
 
 @given(FOLDERS, FOLDERS)
-def test_nothing_is_told_of_what_is_the_same(before: Folder, after: Folder) -> None:
+def test_nothing_is_told_of_what_is_the_same(before: Mailbox, after: Mailbox) -> None:
     after = {uid: state for uid, state in after.items() if uid in before or uid > max(before, default=0)}
     said = updates(columns(before), columns(after), expunges=True)
     assert bool(said) == (before != after)

@@ -16,13 +16,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from courierpy.imap.grammar.framer import Literal, LiteralAhead
     from courierpy.imap.session import Session
-    from courierpy.maildir.mailbox import Draft, Folder
+    from courierpy.maildir.mailbox import Draft, Mailbox
 
 
 CAPABILITIES = (b"MULTIAPPEND",)
 
 
-def _target(session: Session, name: str) -> Folder:
+def _target(session: Session, name: str) -> Mailbox:
     selected = session.selected
     if selected is not None and selected.folder.name == name:
         return selected.folder
@@ -121,7 +121,7 @@ def spool(session: Session, ahead: LiteralAhead) -> Draft | None:
     return folder.draft()
 
 
-def _draft(folder: Folder, literal: Literal) -> Draft:
+def _draft(folder: Mailbox, literal: Literal) -> Draft:
     """The message, written already as it came or written now."""
     draft: Draft | None = literal.sink  # type: ignore[assignment]
     if draft is not None:

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from courierpy.imap.grammar.args import Args
     from courierpy.imap.session import Session
     from courierpy.maildir.errors import StoreError
-    from courierpy.maildir.mailbox import Folder
+    from courierpy.maildir.mailbox import Mailbox
 
 
-def named(session: Session, args: Args) -> tuple[list[int], Folder]:
+def named(session: Session, args: Args) -> tuple[list[int], Mailbox]:
     """The UIDs that COPY or MOVE names, and where they go.  Raises Bad, No [TRYCREATE]."""
     args.sp()
     numbers = args.numset()

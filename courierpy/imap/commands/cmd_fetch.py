@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Any, TypeVar
 
-    from courierpy.imap.attributes import Recall
+    from courierpy.imap.attributes import Attributes
     from courierpy.imap.grammar.args import Args
     from courierpy.imap.grammar.fetchitems import FetchItem
     from courierpy.imap.reading import Opened
@@ -61,7 +61,7 @@ class Subject:
         self.seq = seq
         self.uid = selected.view.uids[seq - 1]
         self.room = LINE_OCTETS
-        self._reading = selected.recall(session.limits).reading
+        self._reading = selected.attributes(session.limits).reading
         self._empty: Message | None = None
         self._message: Opened | None = None
         self._header: Opened | None = None
@@ -239,7 +239,7 @@ def _in_columns(items: list[FetchItem]) -> bool:
                and item.partial is None for item in items)
 
 
-def _fetch_columns(session: Session, recall: Recall, items: list[FetchItem], seqs: list[int]) -> None:
+def _fetch_columns(session: Session, attributes: Attributes, items: list[FetchItem], seqs: list[int]) -> None:
     """Tell these."""
     kinds: list[str] = []
     templates = [b"* %d FETCH ("]              # of the texts between the large values
@@ -248,7 +248,7 @@ def _fetch_columns(session: Session, recall: Recall, items: list[FetchItem], seq
         if item.section is not None:
             templates[-1] += item.label().replace(b"%", b"%%") + b" {%d}\r\n"
             templates.append(b"")
-            kinds.append(recall.fields(item.section))
+            kinds.append(attributes.fields(item.section))
         elif item.name in COLUMNS:
             word, plain, utf8, large = COLUMNS[item.name]
             templates[-1] += word
@@ -261,19 +261,19 @@ def _fetch_columns(session: Session, recall: Recall, items: list[FetchItem], seq
     view = session.need_selected().view
     uids = _uids(view, seqs)
     flags = any(item.name == b"FLAGS" for item in items)
-    for start, stop, values in recall.pieces(kinds, uids, min(CHUNK, VALUES // len(items) + 1)):
+    for start, stop, values in attributes.pieces(kinds, uids, min(CHUNK, VALUES // len(items) + 1)):
         for first, last in _light(view, uids, start, stop) if flags and view.keywords else ((start, stop),):
             chunk = _Chunk(view, seqs[first:last], uids[first:last])
             taken = [column[first - start:last - start] for column in values]
             columns = _columns(session, items, chunk, taken)
-            if recall.lost or recall.denied or recall.sick or recall.long:
-                missing = recall.lost | recall.denied | recall.sick | recall.long
+            if attributes.lost or attributes.denied or attributes.sick or attributes.long:
+                missing = attributes.lost | attributes.denied | attributes.sick | attributes.long
                 there = [uid not in missing for uid in chunk.uids]
                 columns = [list(compress(column, there)) for column in columns]
             session.write(b"".join(chain.from_iterable(zip(*_pieces(templates, columns), strict=False))))
-        if recall.long:            # told one by one
-            _fetch_files(session, recall, items, [view.seq(uid) for uid in sorted(recall.long)])
-            recall.long.clear()
+        if attributes.long:            # told one by one
+            _fetch_files(session, attributes, items, [view.seq(uid) for uid in sorted(attributes.long)])
+            attributes.long.clear()
 
 
 def _uids(view: View, seqs: Sequence[int]) -> array[int]:
@@ -354,19 +354,19 @@ def fetch(session: Session, args: Args) -> str:
     if by_uid and not any(item.name == b"UID" for item in items):
         items.insert(0, fetchitems.FetchItem(b"UID"))
     # RFC 2180 4.1.2: what is there is served, whatever is missing
-    recall = session.need_selected().recall(session.limits)
-    recall.begin()
+    attributes = session.need_selected().attributes(session.limits)
+    attributes.begin()
     if not _in_columns(items):
-        _fetch_files(session, recall, items, seqs, by_uid)
+        _fetch_files(session, attributes, items, seqs, by_uid)
     elif seqs:
-        _fetch_columns(session, recall, items, seqs)
-    recall.refuse(denied=True)
-    if recall.lost and not by_uid:         # RFC 3501 6.4.8: UIDs that are not there are no error
+        _fetch_columns(session, attributes, items, seqs)
+    attributes.refuse(denied=True)
+    if attributes.lost and not by_uid:         # RFC 3501 6.4.8: UIDs that are not there are no error
         raise No("Some of the messages no longer exist.", b"EXPUNGEISSUED")
     return "FETCH completed."
 
 
-def _fetch_files(session: Session, recall: Recall, items: list[FetchItem], seqs: list[int],
+def _fetch_files(session: Session, attributes: Attributes, items: list[FetchItem], seqs: list[int],
                  by_uid: bool = False) -> None:
     """The same by reading each message."""
     selected = session.need_selected()
@@ -381,10 +381,10 @@ def _fetch_files(session: Session, recall: Recall, items: list[FetchItem], seqs:
                     add(subject, line)
                     line.append(b" ")
             except Vanished:
-                recall.lost.add(subject.uid)
+                attributes.lost.add(subject.uid)
                 continue
             except (MessageDenied, DiskTrouble) as why:
-                recall.unreadable(subject.uid, isinstance(why, DiskTrouble))
+                attributes.unreadable(subject.uid, isinstance(why, DiskTrouble))
                 continue
             line[-1] = b")\r\n"
             session.write_long(line)

@@ -67,16 +67,16 @@ class Program:
         self.view = selected.view
         self.uids = selected.view.uids
         self.count = len(self.uids)
-        self.recall = selected.recall(session.limits)
-        self.recall.begin()
+        self.attributes = selected.attributes(session.limits)
+        self.attributes.begin()
 
     def run(self, key: Key) -> list[int]:
         """Sequence numbers, ascending.  A message that vanished matches nothing that needs its file;
         one that cannot be read is one without a text."""
         found = self.mask(key, b"\1" * self.count)
-        self.recall.refuse(denied=False)
-        if self.recall.lost:
-            found = _both(found, self._of_uids(self.recall.lost).translate(_FLIP))
+        self.attributes.refuse(denied=False)
+        if self.attributes.lost:
+            found = _both(found, self._of_uids(self.attributes.lost).translate(_FLIP))
         return list(compress(range(1, self.count + 1), found))
 
     def mask(self, key: Key, within: bytes) -> bytes:
@@ -175,10 +175,10 @@ class Program:
     def _compare(self, kind: str, typecode: str, within: bytes, low: float, high: float) -> bytes:
         """Numbers from ``low`` to below ``high``."""
         if within.count(1) * SPARSE < self.count:
-            found = self.recall.numbers(kind, self._some(within), typecode)
+            found = self.attributes.numbers(kind, self._some(within), typecode)
             return self._spread(within, [value is not None and low <= value < high for value in found])
         return bytes([value is not None and low <= value < high
-                      for value in self.recall.numbers(kind, self.uids, typecode)])
+                      for value in self.attributes.numbers(kind, self.uids, typecode)])
 
     def _find(self, kinds: Sequence[str], text: str, within: bytes) -> bytes:
         """Texts that hold ``text``."""
@@ -189,7 +189,7 @@ class Program:
             return self._find_in_pieces(kinds, needle)
         mask = bytearray(self.count)
         for kind in kinds:
-            column = self.recall.column(kind, self.uids)
+            column = self.attributes.column(kind, self.uids)
             for row in _rows(column.blob, column.ends, needle):
                 mask[row] = 1
         return bytes(mask)
@@ -197,7 +197,7 @@ class Program:
     def _in_values(self, kinds: Sequence[str], needle: bytes, uids: array[int],
                    known: bool = True) -> list[bool]:
         found = []
-        for start, _, values in self.recall.pieces(kinds, uids, PIECE, known):
+        for start, _, values in self.attributes.pieces(kinds, uids, PIECE, known):
             found += [any(value is not None and needle in value for value in texts)
                       or LONG_TEXT in texts and self._in_long(kinds, texts, uids[start + at], needle)
                       for at, texts in enumerate(zip(*values, strict=True))]
@@ -205,7 +205,7 @@ class Program:
 
     def _in_long(self, kinds: Sequence[str], texts: Sequence[bytes | None], uid: int, needle: bytes) -> bool:
         """The same in those texts of a message that are too long to be kept."""
-        return self.recall.has_text([kind for kind, text in zip(kinds, texts, strict=True)
+        return self.attributes.has_text([kind for kind, text in zip(kinds, texts, strict=True)
                                      if text == LONG_TEXT], uid, needle)
 
     def _find_in_pieces(self, kinds: Sequence[str], needle: bytes) -> bytes:
@@ -216,7 +216,7 @@ class Program:
         long: dict[int, list[str]] = {}
         for kind in kinds:
             left = set(self.uids)
-            for uids, ends, blob in self.recall.folder.cache.segments(kind):
+            for uids, ends, blob in self.attributes.folder.cache.segments(kind):
                 left.difference_update(uids)
                 hits += [uids[row] for row in _rows(blob, ends, needle)]
                 for row in _rows(blob, ends, LONG_TEXT):
@@ -226,7 +226,7 @@ class Program:
         others = array("I", sorted(unknown))
         hits += compress(others, self._in_values(kinds, needle, others, known=False))
         hits += [uid for uid in sorted(long.keys() - unknown - {*hits})
-                 if self.view.seq(uid) and self.recall.has_text(long[uid], uid, needle)]
+                 if self.view.seq(uid) and self.attributes.has_text(long[uid], uid, needle)]
         return self._of_uids(hits)
 
     def _one_by_one(self, within: bytes, test: Callable[[Subject], bool]) -> bytes:
@@ -238,11 +238,11 @@ class Program:
                     try:
                         mask[seq - 1] = test(subject)
                     except MessageDenied:
-                        self.recall.unreadable(subject.uid)
+                        self.attributes.unreadable(subject.uid)
                         subject.leave_out_text()
                         mask[seq - 1] = test(subject)
             except Vanished:
-                self.recall.lost.add(self.uids[seq - 1])
+                self.attributes.lost.add(self.uids[seq - 1])
         return bytes(mask)
 
 

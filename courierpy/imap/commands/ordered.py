@@ -1,7 +1,7 @@
 """What SORT and THREAD share: the words at their end, and the dates that they order by.  RFC 5256."""
 from __future__ import annotations
 
-from courierpy.imap.attributes import NO_DATE, Recall
+from courierpy.imap.attributes import NO_DATE, Attributes
 from courierpy.imap.commands.cmd_search import keys_of_extensions
 from courierpy.imap.grammar import searchkeys
 from courierpy.model.replies import No
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from courierpy.imap.session import Session
 
 
-def sent(recall: Recall, uids: array[int]) -> Sequence[float]:
+def sent(attributes: Attributes, uids: array[int]) -> Sequence[float]:
     """The sent dates; INTERNALDATE of those without one (RFC 5256 2.2)."""
-    dates = recall.numbers("sent", uids, "d")
+    dates = attributes.numbers("sent", uids, "d")
     if None not in dates and NO_DATE not in dates:
         return dates  # type: ignore[return-value]
-    arrived = recall.numbers("date", uids, "d")
+    arrived = attributes.numbers("date", uids, "d")
     return [(when or 0.0) if own is None or own == NO_DATE else own
             for own, when in zip(dates, arrived, strict=True)]
 

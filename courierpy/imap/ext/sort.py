@@ -15,26 +15,26 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-    from courierpy.imap.attributes import Recall
+    from courierpy.imap.attributes import Attributes
     from courierpy.imap.grammar.args import Args
     from courierpy.imap.session import Session
 
 
-def _number(kind: str, typecode: str) -> Callable[[Recall, array[int]], Sequence[float]]:
+def _number(kind: str, typecode: str) -> Callable[[Attributes, array[int]], Sequence[float]]:
     # a message that vanished comes before all others
-    return lambda recall, uids: [value or 0 for value in recall.numbers(kind, uids, typecode)]
+    return lambda attributes, uids: [value or 0 for value in attributes.numbers(kind, uids, typecode)]
 
 
-def _text(kind: str) -> Callable[[Recall, array[int]], Sequence[bytes]]:
+def _text(kind: str) -> Callable[[Attributes, array[int]], Sequence[bytes]]:
     # keys in UTF-8: octets are in order as the characters are
-    return lambda recall, uids: [value or b"" for value in recall.values(kind, uids)]
+    return lambda attributes, uids: [value or b"" for value in attributes.values(kind, uids)]
 
 
-def _subject(recall: Recall, uids: array[int]) -> Sequence[bytes]:
-    return [value[1:] if value else b"" for value in recall.values("subject", uids)]
+def _subject(attributes: Attributes, uids: array[int]) -> Sequence[bytes]:
+    return [value[1:] if value else b"" for value in attributes.values("subject", uids)]
 
 
-CRITERIA: dict[bytes, Callable[[Recall, array[int]], Sequence[Any]]] = {
+CRITERIA: dict[bytes, Callable[[Attributes, array[int]], Sequence[Any]]] = {
     b"ARRIVAL": _number("date", "d"), b"CC": _text("cc"), b"DATE": sent, b"FROM": _text("from"),
     b"SIZE": _number("size", "q"), b"SUBJECT": _subject, b"TO": _text("to"),
 }
@@ -69,14 +69,14 @@ def sort(session: Session, args: Args) -> str:
 
     selected = session.need_selected()
     seqs = run(session, program)
-    recall, uids = selected.recall(session.limits), selected.view.uids
+    attributes, uids = selected.attributes(session.limits), selected.view.uids
     chosen = uids if len(seqs) == len(uids) else array("I", [uids[seq - 1] for seq in seqs])
     order = list(range(len(seqs)))
     # each sort keeps the order of the one before: the first criterion comes last, ties
     # stay in the order of their sequence numbers, reversed or not
     for word, backwards in reversed(criteria):
-        order.sort(key=CRITERIA[word](recall, chosen).__getitem__, reverse=backwards)
-    recall.refuse(denied=False)
+        order.sort(key=CRITERIA[word](attributes, chosen).__getitem__, reverse=backwards)
+    attributes.refuse(denied=False)
     found = numbers(session, [seqs[at] for at in order], args.command == b"UID SORT")
     session.write(lines.numbers(b"SORT", found))
     return "SORT done."

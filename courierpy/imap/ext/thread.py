@@ -23,14 +23,14 @@ ALGORITHMS = (b"ORDEREDSUBJECT", b"REFERENCES")
 def _threads(session: Session, algorithm: bytes, seqs: list[int]) -> list[object]:
     """The threads of these messages, as nested lists of sequence numbers."""
     selected = session.need_selected()
-    recall, uids = selected.recall(session.limits), selected.view.uids
+    attributes, uids = selected.attributes(session.limits), selected.view.uids
     chosen = uids if len(seqs) == len(uids) else array("I", [uids[seq - 1] for seq in seqs])
-    recall.begin()
-    subjects, ids = recall.take(["subject", "ids"], chosen)
-    dates = sent(recall, chosen)
-    recall.refuse(denied=False)
-    if recall.lost:
-        kept = [at for at, uid in enumerate(chosen) if uid not in recall.lost]
+    attributes.begin()
+    subjects, ids = attributes.take(["subject", "ids"], chosen)
+    dates = sent(attributes, chosen)
+    attributes.refuse(denied=False)
+    if attributes.lost:
+        kept = [at for at, uid in enumerate(chosen) if uid not in attributes.lost]
         seqs, dates = [seqs[at] for at in kept], [dates[at] for at in kept]
         subjects, ids = [subjects[at] for at in kept], [ids[at] for at in kept]
     keys = [subject[1:] for subject in subjects if subject is not None]

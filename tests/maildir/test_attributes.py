@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from courierpy.imap import attributes
-from courierpy.maildir.store import Folders
+from courierpy.maildir.store import Store
 from courierpy.message.mime import Limits
 from courierpy.system import proc
 
@@ -28,11 +28,11 @@ def folder(tmp_path: Path) -> Path:
 
 def values(path: Path, gone: tuple[int, ...] = ()) -> tuple[list[list[bytes | None]], set[int]]:
     """Of all messages, by a session of which some messages vanish before it asks."""
-    opened = Folders(str(path), host="host", index_at="").open("INBOX")
+    opened = Store(str(path), host="host", index_at="").open("INBOX")
     snapshot = opened.scan()
     for number in gone:
         (path / "cur" / f"17{number:08}.M1P1.host:2,").unlink(missing_ok=True)
-    known = attributes.Recall(opened, Limits())
+    known = attributes.Attributes(opened, Limits())
     uids = snapshot.messages.uids
     [(_, _, found)] = known.pieces(KINDS, uids, len(uids), known=False)
     return found, known.lost
@@ -54,7 +54,7 @@ def test_several_processes(folder: Path, monkeypatch: pytest.MonkeyPatch, gone: 
     assert len(started) == 2
     monkeypatch.setattr(proc, "processors", lambda: 1)
     if gone:
-        opened = Folders(str(folder), host="host").open("INBOX")
+        opened = Store(str(folder), host="host").open("INBOX")
         assert len(opened.scan().messages.uids) == COUNT - len(gone)
         assert several[1] == set(gone)
         assert [at + 1 for at, value in enumerate(several[0][0]) if value is None] == [*gone]
