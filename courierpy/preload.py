@@ -60,8 +60,8 @@ def preload() -> None:
     for word in COMMANDS:
         commands.find(word)
     for table in ext.TABLES:
-        for module in ext.keys(table).values():
-            ext.load(module)
+        for key in ext.keys(table):
+            ext.find(table, key)
     gc.collect()
     gc.disable()
 

@@ -15,6 +15,7 @@ from array import array
 from bench.shapes import SHAPES
 from courierpy.auth import Rejected, TemporaryFailure, protocol
 from courierpy.hibernate import sleeper
+from courierpy.imap import fetch, search
 from courierpy.imap.attributes import KINDS
 from courierpy.imap.grammar import dates, fetchitems, searchkeys
 from courierpy.imap.grammar.args import Args
@@ -171,13 +172,12 @@ def command(data: bytes) -> None:
                 word = args.command
                 args.sp()
                 if word.endswith(b"SEARCH"):
-                    searchkeys.take_returns(args, (b"ALL", b"MIN"))
-                    searchkeys.parse(args)
+                    searchkeys.take_returns(args, search.return_grammar)
+                    searchkeys.parse(args, search.grammar)
                 elif word.endswith(b"FETCH"):
                     args.numset().resolve(1000)
                     args.sp()
-                    for item in fetchitems.parse(args, ()):
-                        item.label()
+                    fetchitems.parse(args, fetch.grammar)
                 elif word == b"LIST":
                     args.mailbox()
                     args.sp()

@@ -16,6 +16,7 @@ import time
 from array import array
 from itertools import accumulate
 
+from courierpy.imap import ext
 from courierpy.imap.reading import Reading, TooLong
 from courierpy.maildir.errors import DiskTrouble, MessageDenied, StoreError, Vanished
 from courierpy.maildir.index.valuecache import Column
@@ -111,6 +112,14 @@ KINDS: dict[str, tuple[bool, Callable[[Message], bytes]]] = {
     "find-body": (WHOLE, lambda message: _searched("find-body", message)),
     "find-inner": (WHOLE, lambda message: _searched("find-inner", message)),
 }
+
+
+def _kind(name: str) -> tuple[bool, Callable[[Message], bytes]]:
+    """The row of a kind; those of extensions too."""
+    row: tuple[bool, Callable[[Message], bytes]] = KINDS.get(name) or ext.find("attributes", name.encode())
+    return row
+
+
 STREAMED = {"find-body": streamed.body, "find-inner": streamed.inner_lines}
 DATE = "date"                      # INTERNALDATE in seconds: of the file, not of the message
 # so many messages to be computed are worth other processes
@@ -261,7 +270,7 @@ class Attributes:
 
     def _compute_all(self, kinds: Sequence[str], todo: list[Todo]) -> None:
         """What is missing, by several processes where it is much and there are processors."""
-        header = all(kind == DATE or kind in self._sections or KINDS[kind][0] for kind in kinds)
+        header = all(kind == DATE or kind in self._sections or _kind(kind)[0] for kind in kinds)
         count = proc.processors() if len(todo) >= MANY[header] else 1
         shares = [todo[first::count] for first in range(count)]
         most = HELD_OCTETS // count
@@ -327,7 +336,7 @@ class Attributes:
         if [*names] == [DATE]:
             when = self.folder.stat(uid)[1]
             return {DATE: _FLOAT(when)}, time.time() - when > WRITING
-        header = all(name == DATE or name in self._sections or KINDS[name][0] for name in names)
+        header = all(name == DATE or name in self._sections or _kind(name)[0] for name in names)
         with self.reading.open(uid, header) as opened:
             values = self._values(names, opened.told, opened.file.mtime)
         return values, self.folder.settled(uid, opened.file)
@@ -351,7 +360,7 @@ class Attributes:
             elif name in self._sections:
                 values[name] = told(_fields(self._sections[name]))
             else:
-                values[name] = told(KINDS[name][1])
+                values[name] = told(_kind(name)[1])
         return values
 
     def has_text(self, kinds: Sequence[str], uid: int, needle: bytes) -> bool:

@@ -8,12 +8,25 @@ from __future__ import annotations
 
 import os
 
-from courierpy.imap.ext.index import CAPABILITIES
+from courierpy.imap.ext import index
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from courierpy.system.settings import Settings
 
+
+def _there() -> tuple[tuple[bytes, str, str, str], ...]:
+    """The rows of the index whose file is there: nothing is told that nobody does."""
+    here = os.path.dirname(__file__)
+    try:
+        files = {f"{room}.{name.partition('.')[0]}" for room in ("commands", "ext")
+                 for name in os.listdir(os.path.join(here, room))}
+    except OSError:
+        return index.CAPABILITIES      # in an archive, of which nobody takes a file
+    return tuple(row for row in index.CAPABILITIES if row[1] in files)
+
+
+CAPABILITIES = _there()
 # What is the grammar's and the login's own; all else belongs to the file that does it.
 CORE = (b"IMAP4rev1", b"LITERAL+", b"LITERAL-", b"SASL-IR")
 BEFORE_LOGIN = (b"SASL-IR",)   # says nothing to a client that never logs in (RFC 4959 3)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from courierpy.imap import ext
+from courierpy.imap import capability, ext
+from courierpy.imap.commands.index import COMMANDS
 from courierpy.imap.ext.index import CAPABILITIES
 from tests.conftest import REPO
 from tests.dialogue.notation import Dialogue, Player
@@ -46,20 +47,44 @@ def play(house: Path, dialogue: Path, home: Path) -> None:
     player.run()
 
 
-def told(house: Path, home: Path) -> set[str]:
-    """The words of CAPABILITY."""
+def spoken(house: Path, home: Path, *commands: str) -> list[str]:
+    """What an imapd of this code answers, line by line; each command has the tag "a"."""
     for part in ("cur", "new", "tmp"):
-        (home / "told" / part).mkdir(parents=True)
-    done = subprocess.run([sys.executable, "-m", "courierpy.imapd", "."], cwd=home / "told",
-                          check=True, timeout=60, input=b"a CAPABILITY\r\nb LOGOUT\r\n", capture_output=True,
+        (home / "spoken" / part).mkdir(parents=True, exist_ok=True)
+    (home / "spoken" / "cur" / "1.M1P1.host:2,").write_bytes(b"Subject: one\n\ntext\n")
+    words = "".join(f"a {command}\r\n" for command in ("CAPABILITY", "SELECT INBOX", *commands, "LOGOUT"))
+    done = subprocess.run([sys.executable, "-m", "courierpy.imapd", "."], cwd=home / "spoken",
+                          check=True, timeout=60, input=words.encode(), capture_output=True,
                           env={"PYTHONPATH": str(house), "AUTHENTICATED": "demo"})
-    return set(re.search(rb"\* CAPABILITY (.*)", done.stdout)[1].decode().split())  # type: ignore[index]
+    return done.stdout.decode().splitlines()
 
 
-def test_every_word_belongs_to_a_file_that_does_it() -> None:
-    for word, file, _, _ in CAPABILITIES:
-        module = __import__(f"courierpy.imap.{file}", fromlist=["x"])
-        assert word in (module.EXTENSION.names if file.startswith("ext.") else module.CAPABILITIES)
+def told(lines: list[str]) -> set[str]:
+    """The words of CAPABILITY."""
+    return set(next(line for line in lines if line.startswith("* CAPABILITY ")).split()[2:])
+
+
+# where an extension is no command: what is refused without it
+ASKED = {"esearch": ["SEARCH RETURN () ALL", "SEARCH RETURN (MIN) ALL"],
+         "appendlimit": ["STATUS INBOX (APPENDLIMIT)"]}
+
+
+def refused(lines: list[str], extension: str) -> bool:
+    """Is all that it did answered with BAD?  ``lines``: of a dialogue with what asked() gives."""
+    answers = [line for line in lines if line.startswith("a ")][2:-1]
+    return len(answers) == len(asked(extension)) and all(line.startswith("a BAD ") for line in answers)
+
+
+def asked(extension: str) -> list[str]:
+    words = [name.decode() for name, row in COMMANDS.items() if row[0] == f"ext.{extension}"]
+    return words + ASKED.get(extension, [])
+
+
+def test_every_file_is_of_some_use() -> None:
+    for extension in EXTENSIONS:
+        record = ext.load(extension)
+        assert record.names or record.tables, extension
+        assert asked(extension) or record.tables.keys() - {"search_returns", "status_items"}, extension
 
 
 @pytest.mark.parametrize("extension", EXTENSIONS)
@@ -68,17 +93,46 @@ def test_without_one(extension: str, house: Path, tmp_path: Path) -> None:
     (house / "courierpy" / "imap" / "ext" / f"{extension}.py").unlink()
     rebuilt(house)
     gone = {word.decode() for word in words_of(extension)}
-    assert gone and gone.isdisjoint(told(house, tmp_path))
+    lines = spoken(house, tmp_path, *asked(extension))
+    assert gone and gone.isdisjoint(told(lines))
+    assert refused(lines, extension)
     for name in CORE:
         dialogue = Dialogue(DIALOGUES / f"{name}.txt")
         if gone.isdisjoint(dialogue.header.get("needs", "").split()):
             play(house, DIALOGUES / f"{name}.txt", tmp_path / name)
 
 
+def test_what_was_taken_out_by_hand_is_not_told(house: Path, tmp_path: Path) -> None:
+    """The index still has them: nothing is told whose file is absent, and nothing fails in its place."""
+    assert EXTENSIONS
+    for extension in EXTENSIONS:
+        (house / "courierpy" / "imap" / "ext" / f"{extension}.py").unlink()
+    every = [command for extension in EXTENSIONS for command in asked(extension)]
+    for at in range(0, len(every), 5):                 # ten errors in a row end a session
+        lines = spoken(house, tmp_path, *every[at:at + 5])
+        left = {word.decode() for word, file, _, _ in CAPABILITIES if not file.startswith("ext.")}
+        assert told(lines) == left | {word.decode() for word in capability.CORE} - {"LITERAL-", "SASL-IR"}
+        answers = [line for line in lines if line.startswith("a ")][2:-1]
+        assert len(answers) == len(every[at:at + 5])
+        assert all(line.startswith("a BAD ") for line in answers), answers
+
+
+def test_the_page_on_extensions_has_all_that_is_told() -> None:
+    shown = set(re.findall(r"`([A-Z0-9+=-]+)`", (REPO / "docs" / "extensions.md").read_text()))
+    assert {word.decode() for word in capability.IMPLEMENTED} - {"IMAP4rev1"} <= shown
+
+
 TOY = '''"""TOY."""
+import re
+
 from courierpy.imap.commands import SELECTED, command
 from courierpy.imap.ext import Extension
+from courierpy.imap.fetch import Column, Item, kept
+from courierpy.imap.grammar import fetchitems, searchkeys
+from courierpy.imap.grammar.fetchitems import FetchItem
+from courierpy.imap.search import HEADERS, SearchKey, SearchReturn
 from courierpy.imap.updates import Sizes
+from courierpy.model.replies import No
 
 chosen = []
 
@@ -115,14 +169,46 @@ def doubled(session, updates):
     return [*updates, *[one for one in updates if isinstance(one, Sizes)]]
 
 
+def part(args, name):
+    """TOY.PART[2]<0.3>: sets \\\\Seen."""
+    args.take(re.compile(rb"\\["))
+    numbers = fetchitems.part(args)
+    args.take(re.compile(rb"\\]"))
+    return FetchItem(name, (numbers, fetchitems.span(args)), b"TOY.PART[%d]" % numbers, sees=True)
+
+
+def render(subject, item):
+    if subject.uid == 2:
+        raise No("not this one", b"TOYS")
+    (number,), (start, length) = item.value
+    return [b"~{3}\\r\\n", subject.told(lambda message: message.data[start:start + length])]
+
+
+ITEMS = {
+    b"TOY": Item(lambda subject, item: [b"%d" % (subject.seq * 100)]),
+    b"TOY.PART": Item(render, parse=part),
+    # of the view; of the message, kept
+    b"TOY.UIDS": Item(column=Column(lambda chunk, known: [b"u%d" % uid for uid in chunk.uids])),
+    b"TOY.SIZE": Item(column=Column(lambda chunk, known: known, kept("toy"), b"", counted=True)),
+}
+KEYS = {
+    b"TOY": SearchKey(lambda program, value, within: program.of_uids([value]), parse=searchkeys.number),
+    b"TOYHEAD": SearchKey(lambda program, value, within: program.one_by_one(
+        within, lambda subject: subject.told(lambda message: value.encode() in bytes(message.data))),
+        HEADERS, searchkeys.text),
+}
+
+
 EXTENSION = Extension(
-    b"TOY", enable={b"TOY": lambda session: None}, on_updates={b"TOY": doubled},
+    b"TOY", attributes={b"toy": (False, lambda message: b"%d" % message.size)},
+    enable={b"TOY": lambda session: None}, on_updates={b"TOY": doubled},
     on_selected={b"TOY": lambda session, selected: b"* OK [TOYS] enabled\\r\\n"},
     select_params={b"TOY": param}, create_params={b"TOY": prepared},
-    fetch_items={b"TOY": lambda session, seq: b"%d" % (seq * 100)}, fetch_modifiers={b"TOY": every},
+    fetch_items=ITEMS, fetch_modifiers={b"TOY": every},
     store_modifiers={b"TOY": every}, status_items={b"TOY": lambda session, name, count: b"7"},
-    search_keys={b"TOY": (lambda args: args.number(), lambda session, seq, value: seq == value)},
-    search_returns={b"TOY": lambda found: b"%d" % sum(found)},
+    search_keys=KEYS,
+    search_returns={b"TOY": SearchReturn(lambda found, value: b"%d" % (sum(found.numbers) * value),
+                                         lambda args: args.sp() or args.number())},
     list_options={b"TOY": lambda session, args: lambda name: name == "INBOX.toy"},
     list_returns={b"TOY": lambda session, args: lambda name: b"\\\\Toy"},
     tagged_code={b"COPY": lambda uidvalidity, pairs: b"TOYCOPY %d" % len(pairs)})
@@ -150,9 +236,32 @@ TALK = r"""mail: three
 1> g STORE 1:3 (TOY one) +FLAGS (\\Flagged)
 1< * 1 FETCH (FLAGS (\\Flagged ...
 1< g OK ...
-1> h SEARCH RETURN (TOY) NOT TOY 2
-1< * ESEARCH (TAG "h") TOY 4
+1> f1 FETCH 1:3 (TOY.UIDS FLAGS TOY.SIZE)
+1< * 3 FETCH (TOY.UIDS u3 FLAGS (\\Recent) TOY.SIZE {2}\r\n29)
+1< f1 OK ...
+1> f2 FETCH 1:3 (TOY.SIZE TOY TOY.UIDS)
+1< * 3 FETCH (TOY.SIZE {2}\r\n29 TOY 300 TOY.UIDS u3)
+1< f2 OK ...
+1> f3 FETCH 1:3 TOY.PART[7]<2.3>
+1< * 1 FETCH (TOY.PART[7] ~{3}\r\nom:)
+1! 2 FETCH (TOY.PART
+1< * 3 FETCH (FLAGS (\\Seen ...
+1< f3 NO [TOYS] not this one
+1> f4 FETCH 1 TOY.PART
+1< f4 BAD ...
+1> f5 FETCH 1 TOYS
+1< f5 BAD ...
+1> h SEARCH RETURN (TOY 3) NOT TOY 2
+1< * ESEARCH (TAG "h") TOY 12
 1< h OK ...
+1> h1 SEARCH OR TOY 2 (SUBJECT words NOT TOYHEAD Great)
+1< * SEARCH 1 2
+1< h1 OK ...
+1> h2 SORT (ARRIVAL) UTF-8 TOYHEAD sender
+1< * SORT 3
+1< h2 OK ...
+1> h3 SEARCH TOY
+1< h3 BAD ...
 1> i TOY
 1< i OK toy
 1> j COPY 1:2 INBOX.toy

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from courierpy.imap import fetch, search
 from courierpy.imap.grammar import dates, fetchitems, out, searchkeys
 from courierpy.imap.grammar.args import Args, tag_of
 from courierpy.imap.grammar.framer import Frame, Framer, LiteralAhead
@@ -158,7 +159,7 @@ def test_dates() -> None:
     (b"body[header]", [b"BODY[HEADER]"]), (b"BODY [TEXT]", [b"BODY[TEXT]"]), (b"BODY", [b"BODY"])])
 def test_items(line: bytes, labels: list[bytes]) -> None:
     found = args(line)
-    assert [item.label() for item in fetchitems.parse(found, ())] == labels
+    assert [item.label for item in fetchitems.parse(found, fetch.grammar)] == labels
     found.end()
 
 
@@ -168,20 +169,21 @@ def test_items(line: bytes, labels: list[bytes]) -> None:
 def test_bad_items(line: bytes) -> None:
     with pytest.raises(Bad):
         found = args(line)
-        fetchitems.parse(found, ())
+        fetchitems.parse(found, fetch.grammar)
         found.end()
 
 
 def test_section_values() -> None:
-    item = fetchitems.parse(args(b"BODY.PEEK[1.2.HEADER.FIELDS.NOT (X)]<0.9>"), ())[0]
-    assert item.section == Section((1, 2), b"HEADER.FIELDS.NOT", (b"X",))
-    assert (item.partial, item.peek) == ((0, 9), True)
+    item = fetchitems.parse(args(b"BODY.PEEK[1.2.HEADER.FIELDS.NOT (X)]<0.9>"), fetch.grammar)[0]
+    assert item.value == (Section((1, 2), b"HEADER.FIELDS.NOT", (b"X",)), (0, 9))
+    assert not item.sees
 
 
 # -- keys of SEARCH
 
 def test_search_tree() -> None:
-    key = searchkeys.parse(args(b"CHARSET UTF-8 OR (SEEN 1:3) NOT SUBJECT {3+}\r\n\xe2\x82\xac SMALLER 5"))
+    key = searchkeys.parse(args(b"CHARSET UTF-8 OR (SEEN 1:3) NOT SUBJECT {3+}\r\n\xe2\x82\xac SMALLER 5"),
+                           search.grammar)
     assert key == Key(b"AND", [
         Key(b"OR", (Key(b"AND", [Key(b"SEEN"), Key(b"SEQSET", NumSet(((1, 3),)))]),
                     Key(b"NOT", Key(b"SUBJECT", "\u20ac")))), Key(b"SMALLER", 5)])
@@ -192,13 +194,13 @@ def test_search_tree() -> None:
 def test_bad_searches(line: bytes) -> None:
     with pytest.raises(Bad):
         found = args(line)
-        searchkeys.parse(found)
+        searchkeys.parse(found, search.grammar)
         found.end()
 
 
 def test_unknown_charset() -> None:
     with pytest.raises(No) as caught:
-        searchkeys.parse(args(b"CHARSET x-klingon ALL"))
+        searchkeys.parse(args(b"CHARSET x-klingon ALL"), search.grammar)
     assert (caught.value.code or b"").startswith(b"BADCHARSET")
 
 

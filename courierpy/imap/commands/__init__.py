@@ -76,13 +76,20 @@ def command(*names: bytes, when: int = ANY, flags: int = 0, rights: str = "",
 
 
 def find(name: bytes) -> Row | None:
-    """The row of ``name``, its module loaded; None for an unknown command."""
+    """The row of ``name``, its module loaded; None for an unknown command, and where the file of an
+    extension was taken out."""
     row = DECORATED.get(name)
     if row is None:
         from courierpy.imap.commands.index import COMMANDS
         entry = COMMANDS.get(name)
         if entry is None:
             return None
-        __import__(f"courierpy.imap.{entry[0]}")
+        module = f"courierpy.imap.{entry[0]}"
+        try:
+            __import__(module)
+        except ModuleNotFoundError as error:
+            if error.name != module:
+                raise
+            return None
         row = DECORATED[name]
     return row

@@ -31,13 +31,12 @@ def status(session: Session, args: Args) -> str:
     args.maybe_sp()
     wanted = set(args.words() if args.at(b"(") else (args.word(),))
     args.end()
-    others = wanted.difference(ITEMS)
-    if not others <= ext.keys("status_items").keys():
+    values = {item: value for item, value in ITEMS.items() if item in wanted}
+    values.update((item, ext.find("status_items", item)) for item in sorted(wanted.difference(ITEMS)))
+    if None in values.values():
         raise Bad("Unknown STATUS item.")
 
     count = session.folders.status(name)
-    values = {item: value for item, value in ITEMS.items() if item in wanted}
-    values.update((item, ext.find("status_items", item)) for item in sorted(others))
     told = b" ".join([b"%s %s" % (item, value(session, name, count)) for item, value in values.items()])
     session.write(lines.data(b"STATUS", out.mailbox(name, session.utf8), b"(%s)" % told))
     return "STATUS Completed."

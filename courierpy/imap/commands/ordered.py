@@ -1,8 +1,8 @@
 """What SORT and THREAD share: the words at their end, and the dates that they order by.  RFC 5256."""
 from __future__ import annotations
 
+from courierpy.imap import search
 from courierpy.imap.attributes import NO_DATE, Attributes
-from courierpy.imap.commands.cmd_search import keys_of_extensions
 from courierpy.imap.grammar import searchkeys
 from courierpy.model.replies import No
 
@@ -36,6 +36,6 @@ def take_program(args: Args) -> Key:
     """The charset and the search keys at the end of SORT and THREAD."""
     charset = searchkeys.take_charset(args)
     args.sp()
-    key = searchkeys.parse(args, keys_of_extensions(), charset)
+    key = searchkeys.parse(args, search.grammar, charset)
     args.end()
     return key

@@ -10,15 +10,15 @@ from courierpy.model.replies import Bad
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from typing import Any
 
     from courierpy.imap.grammar.args import Args
     from courierpy.imap.session import Session
 
-TABLES = ("create_params", "enable", "fetch_items", "fetch_modifiers", "list_options", "list_returns",
-          "on_selected", "on_updates", "search_keys", "search_returns", "select_params", "status_items",
-          "store_modifiers", "tagged_code")
+TABLES = ("attributes", "create_params", "enable", "fetch_items", "fetch_modifiers", "list_options",
+          "list_returns", "on_selected", "on_updates", "search_keys", "search_returns", "select_params",
+          "status_items", "store_modifiers", "tagged_code")
 
 
 class Extension:
@@ -32,12 +32,15 @@ class Extension:
     ``select_params``: parameter -> parser giving a function (session, selected), called when the mailbox
     is open, that gives further reply lines.  RFC 4466 2.1.
     ``on_selected``: token of ENABLE -> such a function, where that is enabled.
-    ``fetch_items``: item -> function (session, seq) giving the bytes of the value.  RFC 9051 6.4.5.
+    ``attributes``: kind -> (whether the header is enough, function (Message) giving bytes): what
+    ``Attributes`` keeps of a message.  Where other values are to follow from the same message, the kind
+    gets another name.
+    ``fetch_items``: item -> ``fetch.Item``.  RFC 9051 6.4.5.
     ``fetch_modifiers``: modifier -> parser giving a function (list of sequence numbers) that gives those
     which are fetched.  RFC 4466 2.4.
     ``store_modifiers``: the same for those which are changed; called under the lock.  RFC 4466 2.5.
-    ``search_keys``: key -> (parser of args, test of (session, seq, value)).  RFC 9051 6.4.4.
-    ``search_returns``: result option -> function (ascending numbers) giving bytes or None.  RFC 4731.
+    ``search_keys``: key -> ``search.SearchKey``.  RFC 9051 6.4.4.
+    ``search_returns``: result option -> ``search.SearchReturn``.  RFC 4731.
     ``status_items``: item -> function (session, mailbox name, Status) giving bytes.  RFC 4466 2.3.
     ``list_options``: selection option -> parser giving a function (mailbox name) that says whether it
     is listed.  RFC 5258 3.1.
@@ -55,7 +58,7 @@ class Extension:
     __slots__ = ("names", "off", "tables", "value")
 
     def __init__(self, *names: bytes, off: str = "", value: str = "",
-                 **tables: Mapping[bytes, Callable[..., Any] | tuple[Callable[..., Any], ...]]) -> None:
+                 **tables: Mapping[bytes, Any]) -> None:
         unknown = tables.keys() - set(TABLES)
         if unknown:
             raise TypeError(f"no such tables: {', '.join(sorted(unknown))}")
@@ -72,15 +75,22 @@ def keys(table: str) -> Mapping[bytes, str]:
 
 
 def find(table: str, key: bytes) -> Any:
-    """What an extension put into ``table`` under ``key``, or None."""
+    """What an extension put into ``table`` under ``key``, or None; None too where its file was taken out."""
     module = keys(table).get(key)
-    return None if module is None else load(module).tables[table][key]
+    if module is None:
+        return None
+    try:
+        return load(module).tables[table][key]
+    except ModuleNotFoundError as error:
+        if error.name != f"{__name__}.{module}":
+            raise
+        return None
 
 
 def load(module: str) -> Extension:
     """The record of the extension in ``ext/<module>.py``."""
     import importlib
-    record: Extension = importlib.import_module(f"courierpy.imap.ext.{module}").EXTENSION
+    record: Extension = importlib.import_module(f"{__name__}.{module}").EXTENSION
     return record
 
 

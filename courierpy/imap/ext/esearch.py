@@ -3,22 +3,25 @@ from __future__ import annotations
 
 from courierpy.imap.ext import Extension
 from courierpy.imap.grammar.numset import compact
+from courierpy.imap.search import Found, SearchReturn
 
 
-def _min(found: list[int]) -> bytes | None:
-    return b"%d" % found[0] if found else None
+def _min(found: Found, value: None) -> bytes | None:
+    return b"%d" % found.numbers[0] if found.seqs else None
 
 
-def _max(found: list[int]) -> bytes | None:
-    return b"%d" % found[-1] if found else None
+def _max(found: Found, value: None) -> bytes | None:
+    return b"%d" % found.numbers[-1] if found.seqs else None
 
 
-def _all(found: list[int]) -> bytes | None:
-    return compact(found) if found else None
+def _all(found: Found, value: None) -> bytes | None:
+    return compact(found.numbers) if found.seqs else None
 
 
-def _count(found: list[int]) -> bytes:
-    return b"%d" % len(found)
+def _count(found: Found, value: None) -> bytes:
+    return b"%d" % len(found.seqs)
 
 
-EXTENSION = Extension(b"ESEARCH", search_returns={b"MIN": _min, b"MAX": _max, b"ALL": _all, b"COUNT": _count})
+EXTENSION = Extension(b"ESEARCH", search_returns={
+    b"MIN": SearchReturn(_min), b"MAX": SearchReturn(_max), b"ALL": SearchReturn(_all),
+    b"COUNT": SearchReturn(_count)})

@@ -21,6 +21,7 @@ CAPABILITIES: tuple[tuple[bytes, str, str, str], ...] = (
     (b"UTF8=ACCEPT", "ext.utf8", "", ""),
 )
 PLUGGED: dict[str, dict[bytes, str]] = {
+    "attributes": {},
     "create_params": {},
     "enable": {b"UTF8=ACCEPT": "utf8"},
     "fetch_items": {},

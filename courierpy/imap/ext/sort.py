@@ -4,10 +4,10 @@ from __future__ import annotations
 from array import array
 
 from courierpy.imap.commands import SELECTED, USES_SEQ, command
-from courierpy.imap.commands.cmd_search import numbers, run
 from courierpy.imap.commands.ordered import allowed, sent, take_program
 from courierpy.imap.ext import Extension
 from courierpy.imap.grammar import lines
+from courierpy.imap.search import numbers, run
 from courierpy.model.replies import Bad
 
 TYPE_CHECKING = False

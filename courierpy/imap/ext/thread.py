@@ -5,10 +5,10 @@ from array import array
 
 from courierpy.imap.attributes import NUL
 from courierpy.imap.commands import SELECTED, USES_SEQ, command
-from courierpy.imap.commands.cmd_search import run
 from courierpy.imap.commands.ordered import allowed, sent, take_program
 from courierpy.imap.ext import Extension
 from courierpy.imap.grammar import lines
+from courierpy.imap.search import run
 from courierpy.message import threads
 from courierpy.model.replies import Bad
 

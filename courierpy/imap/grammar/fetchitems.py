@@ -10,10 +10,12 @@ from courierpy.model.section import Section
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Callable, Hashable
+    from typing import Any
 
-ITEMS = frozenset((b"UID", b"FLAGS", b"INTERNALDATE", b"RFC822.SIZE", b"ENVELOPE", b"BODY",
-                   b"BODYSTRUCTURE", b"RFC822", b"RFC822.HEADER", b"RFC822.TEXT"))
+    Grammar = Callable[[Args, bytes], "FetchItem"]
+
+SECTION = b"BODY.PEEK"
 FAST = (b"FLAGS", b"INTERNALDATE", b"RFC822.SIZE")
 MACROS = {b"FAST": FAST, b"ALL": (*FAST, b"ENVELOPE"), b"FULL": (*FAST, b"ENVELOPE", b"BODY")}
 _NAME = re.compile(rb"[A-Za-z0-9.=_-]+")
@@ -25,77 +27,121 @@ MAX_DEPTH = 1000
 
 
 class FetchItem:
-    """``section`` is set for BODY[...]; ``partial``: (first octet, count or None)."""
+    """An item that a client asks for, as its grammar read it.
 
-    __slots__ = ("name", "partial", "peek", "section")
+    ``name``: of its record.  ``value``: what stood behind the name, hashable; of BODY[...] (Section,
+    (first octet, count or None) or None).  ``label``: what stands before the value in the reply.
+    ``sees``: does it set \\Seen?
+    """
 
-    def __init__(self, name: bytes, section: Section | None = None,
-                 partial: tuple[int, int | None] | None = None, peek: bool = True) -> None:
+    __slots__ = ("label", "name", "sees", "value")
+
+    def __init__(self, name: bytes, value: Hashable = None, label: bytes = b"", sees: bool = False) -> None:
         self.name = name
-        self.section = section
-        self.partial = partial
-        self.peek = peek
-
-    def label(self) -> bytes:
-        """What stands before the value in the reply."""
-        section = self.section
-        if section is None:
-            return self.name
-        words = b".".join([b"%d" % number for number in section.part]
-                          + ([section.kind] if section.kind else []))
-        if section.fields:
-            words += b" (" + b" ".join(map(quoted, section.fields)) + b")"
-        label = b"BODY[" + words + b"]"
-        return label if self.partial is None else label + b"<%d>" % self.partial[0]
+        self.value: Any = value
+        self.label = label or name
+        self.sees = sees
 
     def __repr__(self) -> str:
-        return f"FetchItem({self.label()!r}, partial={self.partial}, peek={self.peek})"
+        return f"FetchItem({self.label!r}, {self.value!r}, sees={self.sees})"
 
 
-def parse(args: Args, known: Container[bytes]) -> list[FetchItem]:
-    """One item, a macro, or a list of items, each once; ``known``: what extensions add."""
+def parse(args: Args, grammar: Callable[[bytes], Grammar | None]) -> list[FetchItem]:
+    """One item, a macro, or a list of items, each once.  ``grammar``: gives that of the item of a
+    name, None where there is none.  Raises Bad."""
     if not args.at(b"("):
         name = args.take(_NAME).upper()
         if name in MACROS:
             return [FetchItem(word) for word in MACROS[name]]
-        return [_item(args, name, known)]
+        return [_item(args, name, grammar)]
     args.open()
     args.maybe_sp()
     items: dict[object, FetchItem] = {}
     while True:
-        item = _item(args, args.take(_NAME).upper(), known)
-        same = items.setdefault((item.label(), item.partial), item)
-        same.peek = same.peek and item.peek
+        item = _item(args, args.take(_NAME).upper(), grammar)
+        same = items.setdefault((item.label, item.value), item)
+        same.sees = same.sees or item.sees
         if not args.maybe_sp() or args.at(b")"):
             break
     args.close()
     return [*items.values()]
 
 
-def _item(args: Args, name: bytes, known: Container[bytes]) -> FetchItem:
-    if name in (b"BODY", b"BODY.PEEK"):
-        peek = name.endswith(b"PEEK")
-        if args.at(b" [") and not args.at(b"["):
-            args.sp()                          # Pine writes BODY [TEXT]
-        if args.at(b"["):
-            return _section(args, peek)
-        if not peek:
-            return FetchItem(name)
-    elif name in ITEMS or name in known:
-        return FetchItem(name)
-    raise Bad(ERROR)
+def _item(args: Args, name: bytes, grammar: Callable[[bytes], Grammar | None]) -> FetchItem:
+    behind = grammar(name)
+    if behind is None:
+        raise Bad(ERROR)
+    return behind(args, name)
 
 
-def _section(args: Args, peek: bool) -> FetchItem:
+# -- the grammars
+
+def plain(args: Args, name: bytes) -> FetchItem:
+    """Nothing stands behind the name."""
+    return FetchItem(name)
+
+
+def old(kind: bytes, *, sees: bool) -> Grammar:
+    """The RFC822 items in terms of sections.  RFC 3501 6.4.5."""
+    return lambda args, name: FetchItem(name, (Section((), kind), None), sees=sees)
+
+
+def body(args: Args, name: bytes) -> FetchItem:
+    """BODY[...], or BODY alone, which is the structure."""
+    return section(args, name) if _at_section(args) else FetchItem(name)
+
+
+def _at_section(args: Args) -> bool:
+    if args.at(b" ["):
+        args.sp()                          # Pine writes BODY [TEXT]
+    return args.at(b"[")
+
+
+def section(args: Args, name: bytes) -> FetchItem:
+    """The brackets of BODY[...] and BODY.PEEK[...], and which octets of the section."""
+    _at_section(args)
+    found = _section(args)
+    partial = span(args)
+    label = _label(found)
+    if partial is not None:
+        label += b"<%d>" % partial[0]
+    return FetchItem(SECTION, (found, partial), label, sees=name != SECTION)
+
+
+def _label(found: Section) -> bytes:
+    words = b".".join([b"%d" % number for number in found.part] + ([found.kind] if found.kind else []))
+    if found.fields:
+        words += b" (" + b" ".join(map(quoted, found.fields)) + b")"
+    return b"BODY[" + words + b"]"
+
+
+def part(args: Args) -> tuple[int, ...]:
+    """The numbers of a part, as in ``1.2.1``."""
+    numbers = tuple(map(int, args.take(_PART).split(b".")))
+    if len(numbers) > MAX_DEPTH:
+        raise Bad(ERROR)
+    return numbers
+
+
+def span(args: Args) -> tuple[int, int | None] | None:
+    """``<first octet.count>``; the count may be missing, and all of it."""
+    if not args.at(b"<"):
+        return None
+    match = _PARTIAL.match(args.rest_text())
+    if match is None:
+        raise Bad(ERROR)
+    args.take(_PARTIAL)
+    return int(match[1]), int(match[2]) if match[2] else None
+
+
+def _section(args: Args) -> Section:
     args.take(_OPEN)
-    part: tuple[int, ...] = ()
+    numbers: tuple[int, ...] = ()
     kind = b""
     fields: tuple[bytes, ...] = ()
     if not args.at(b"]"):
         if args.rest_text()[:1].isdigit():
-            part = tuple(map(int, args.take(_PART).split(b".")))
-            if len(part) > MAX_DEPTH:
-                raise Bad(ERROR)
+            numbers = part(args)
             if args.at(b"."):
                 args.take(_DOT)
                 kind = args.take(_KIND).upper()
@@ -106,14 +152,7 @@ def _section(args: Args, peek: bool) -> FetchItem:
         if kind.startswith(b"HEADER.FIELDS"):
             fields = _fields(args)
     args.take(_CLOSE)
-    partial = None
-    if args.at(b"<"):
-        match = _PARTIAL.match(args.rest_text())
-        if match is None:
-            raise Bad(ERROR)
-        args.take(_PARTIAL)
-        partial = int(match[1]), int(match[2]) if match[2] else None
-    return FetchItem(b"BODY[]", Section(part, kind, fields), partial, peek)
+    return Section(numbers, kind, fields)
 
 
 def _fields(args: Args) -> tuple[bytes, ...]:

@@ -7,14 +7,13 @@ from courierpy.model.replies import Bad, No
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Mapping
+    from collections.abc import Callable
     from typing import Any
 
-NO_VALUE = frozenset((b"ALL", b"ANSWERED", b"DELETED", b"DRAFT", b"FLAGGED", b"NEW", b"OLD",
-                      b"RECENT", b"SEEN", b"UNANSWERED", b"UNDELETED", b"UNDRAFT", b"UNFLAGGED",
-                      b"UNSEEN"))
-TEXTS = frozenset((b"BCC", b"BODY", b"CC", b"FROM", b"SUBJECT", b"TEXT", b"TO"))
-DATES = frozenset((b"BEFORE", b"ON", b"SENTBEFORE", b"SENTON", b"SENTSINCE", b"SINCE"))
+    from courierpy.imap.grammar.numset import NumSet
+
+    Grammar = Callable[["Parser"], Any]
+
 MAX_KEYS = 1000
 MAX_DEPTH = 100
 
@@ -40,10 +39,10 @@ class Key:
         return f"Key({self.name!r}, {self.value!r})"
 
 
-def parse(args: Args, extra: Mapping[bytes, Callable[[Args], Any]] | None = None,
-          charset: str | None = None) -> Key:
-    """A whole search program.  ``charset``: named by the command already (SORT,
-    THREAD); else CHARSET may stand before the keys.  Raises Bad, or No [BADCHARSET]."""
+def parse(args: Args, grammar: Callable[[bytes], Grammar | None], charset: str | None = None) -> Key:
+    """A whole search program.  ``grammar``: gives that of the key of a name, None where there is none.
+    ``charset``: named by the command already (SORT, THREAD); else CHARSET may stand before the keys.
+    Raises Bad, or No [BADCHARSET]."""
     if charset is None:
         charset = "utf-8"
         if args.rest_text()[:8].upper() == b"CHARSET ":
@@ -53,7 +52,7 @@ def parse(args: Args, extra: Mapping[bytes, Callable[[Args], Any]] | None = None
             args.sp()
             charset = take_charset(args)
             args.sp()
-    return _Parser(args, extra or {}, charset).keys(0)
+    return Parser(args, grammar, charset).keys()
 
 
 def take_charset(args: Args) -> str:
@@ -69,84 +68,129 @@ def take_charset(args: Args) -> str:
     return charset
 
 
-def take_returns(args: Args, known: Container[bytes]) -> list[bytes] | None:
-    """``RETURN (options)`` before the keys; None without it.  RFC 4731 3.1, RFC 4466 2.6.1."""
+def take_returns(args: Args, grammar: Callable[[bytes], Callable[[Args], Any] | None],
+                 ) -> list[tuple[bytes, Any]] | None:
+    """``RETURN (options)`` before the keys, each with what stands behind its word; None without it.
+    ``grammar``: gives that of an option, None where there is none of that name.
+    RFC 4731 3.1, RFC 4466 2.6.1.  Raises Bad."""
     if args.rest_text()[:7].upper() != b"RETURN ":
         return None
     args.word()
     args.sp()
     args.open()
     args.maybe_sp()
-    options: list[bytes] = []
+    options: list[tuple[bytes, Any]] = []
     while not args.at(b")"):
         option = args.word()
-        if option not in known:
+        behind = grammar(option)
+        if behind is None:
             raise Bad("Unknown SEARCH result option.")
-        options.append(option)
+        options.append((option, behind(args)))
         args.maybe_sp()
     args.close()
     args.sp()
     return options
 
 
-class _Parser:
-    def __init__(self, args: Args, extra: Mapping[bytes, Callable[[Args], Any]], charset: str) -> None:
-        self.args = args
-        self.extra = extra
-        self.charset = charset
-        self.count = 0
+class Parser:
+    """What the grammar of a key reads from: ``args``, the blank behind the key's name still there."""
 
-    def keys(self, depth: int) -> Key:
+    __slots__ = ("_charset", "_count", "_depth", "_grammar", "args")
+
+    def __init__(self, args: Args, grammar: Callable[[bytes], Grammar | None], charset: str) -> None:
+        self.args = args
+        self._grammar = grammar
+        self._charset = charset
+        self._count = self._depth = 0
+
+    def keys(self) -> Key:
+        """Keys up to a parenthesis or the end: all of them must match."""
         args = self.args
-        keys = [self._key(depth)]
+        keys = [self.key()]
         while (args.maybe_sp() or args.at(b"(")) and not args.at_end() and not args.at(b")"):
-            keys.append(self._key(depth))
+            keys.append(self.key())
         return keys[0] if len(keys) == 1 else Key(b"AND", keys)
 
-    def _key(self, depth: int) -> Key:
-        args = self.args
-        self.count += 1
-        if self.count > MAX_KEYS or depth > MAX_DEPTH:
+    def key(self) -> Key:
+        """One key with what belongs to it."""
+        self._count += 1
+        self._depth += 1
+        if self._count > MAX_KEYS or self._depth > MAX_DEPTH:
             raise Bad("Too many search keys.")
+        found = self._key()
+        self._depth -= 1
+        return found
+
+    def _key(self) -> Key:
+        args = self.args
         if args.at(b"("):
             args.open()
             args.maybe_sp()
-            inner = self.keys(depth + 1)
+            inner = self.keys()
             args.close()
             return inner
         if args.at_numset():
             return Key(b"SEQSET", args.numset())
         name = args.word()
-        if name in NO_VALUE:
-            return Key(name)
-        args.sp()
-        if name == b"NOT":
-            return Key(name, self._key(depth + 1))
-        if name == b"OR":
-            first = self._key(depth + 1)
-            args.sp()
-            return Key(name, (first, self._key(depth + 1)))
-        return Key(name, self._value(name))
+        behind = self._grammar(name)
+        if behind is None:
+            raise Bad(ERROR)
+        return Key(name, behind(self))
 
-    def _value(self, name: bytes) -> Any:
-        args = self.args
-        if name in TEXTS:
-            return self._text()
-        if name == b"HEADER":
-            field = args.astring()
-            args.sp()
-            return field, self._text()
-        if name in DATES:
-            return args.date()
-        if name in (b"KEYWORD", b"UNKEYWORD"):
-            return args.astring()      # quoted by many clients, against the grammar
-        if name in (b"LARGER", b"SMALLER"):
-            return args.number()
-        if name == b"UID":
-            return args.numset()
-        if name in self.extra:
-            return self.extra[name](args)
-        raise Bad(ERROR)
+    def text(self) -> str:
+        """A string in the charset of the command."""
+        return charsets.charset_text(self.args.astring(), self._charset)
 
-    def _text(self) -> str:
-        return charsets.charset_text(self.args.astring(), self.charset)
+
+# -- the grammars
+
+def nothing(parser: Parser) -> None:
+    """Nothing stands behind the name."""
+
+
+def negated(parser: Parser) -> Key:
+    """One key."""
+    parser.args.sp()
+    return parser.key()
+
+
+def pair(parser: Parser) -> tuple[Key, Key]:
+    """Two keys."""
+    return negated(parser), negated(parser)
+
+
+def text(parser: Parser) -> str:
+    """A text to be looked for."""
+    parser.args.sp()
+    return parser.text()
+
+
+def header(parser: Parser) -> tuple[bytes, str]:
+    """A name of a header field, and a text."""
+    parser.args.sp()
+    field = parser.args.astring()
+    return field, text(parser)
+
+
+def string(parser: Parser) -> bytes:
+    """A keyword.  Quoted by many clients, against the grammar."""
+    parser.args.sp()
+    return parser.args.astring()
+
+
+def date(parser: Parser) -> int:
+    """A day, as an ordinal."""
+    parser.args.sp()
+    return parser.args.date()
+
+
+def number(parser: Parser) -> int:
+    """A count of octets or seconds."""
+    parser.args.sp()
+    return parser.args.number()
+
+
+def numbers(parser: Parser) -> NumSet:
+    """A set of UIDs."""
+    parser.args.sp()
+    return parser.args.numset()

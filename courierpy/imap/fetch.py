@@ -1,0 +1,293 @@
+"""What FETCH tells of messages: an item is one record.  RFC 9051 6.4.5, RFC 3501 6.4.5.
+
+A record has a grammar (what may stand behind the name), a column (how the values of many
+messages are had at once, of the view or from what ``Attributes`` keeps, without their
+files) and a render (the value of one message, whose file may be read).  Those of the
+RFCs named above are the table here; extensions plug theirs into ``fetch_items``.
+"""
+from __future__ import annotations
+
+from array import array
+
+from courierpy.imap import ext
+from courierpy.imap.grammar import fetchitems, out
+from courierpy.message.message import AT_ONCE_OCTETS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from typing import Any, TypeVar
+
+    from courierpy.imap.grammar.fetchitems import FetchItem, Grammar
+    from courierpy.imap.reading import Opened
+    from courierpy.imap.session import Session
+    from courierpy.message import Message
+    from courierpy.message.message import Content
+
+    T = TypeVar("T")
+    Kind = Callable[[Session, FetchItem], str]
+    Values = Callable[["Chunk", list[bytes | None]], Sequence[Any]]
+    Render = Callable[["Subject", FetchItem], list[Content]]
+
+LINE_OCTETS = 1 << 20              # of a line that are made ready before it is told; the rest is read then
+
+
+class Column:
+    """The values of one item, of many messages at once.
+
+    ``values``: function (Chunk, what Attributes has of each message) giving the values in the order of
+    the messages.  ``kind``: function (session, FetchItem) giving the kind of value that Attributes is
+    asked for; None: it is asked for nothing, and ``values`` gets an empty list.  ``form``: how a value
+    stands in the line, ``b"%s"`` or ``b"%d"``; b"": as it is, not copied into a text, for large ones.
+    ``counted``: the values are told as literals.  ``fits``: function (FetchItem) that says whether this
+    form of the item can be told so.
+    """
+
+    __slots__ = ("counted", "fits", "form", "kind", "values")
+
+    def __init__(self, values: Values, kind: Kind | None = None, form: bytes = b"%s", counted: bool = False,
+                 fits: Callable[[FetchItem], bool] = lambda item: True) -> None:
+        self.values = values
+        self.kind = kind
+        self.form = form
+        self.counted = counted
+        self.fits = fits
+
+
+class Item:
+    """An item of FETCH.
+
+    ``render``: function (Subject, FetchItem) giving the value of this message, in pieces, so that large
+    ones are neither copied nor held; None: it is that of the column.  It may raise No, which is the
+    command's answer when all other messages have been told.  ``column``: None where the file of each
+    message is needed.  ``parse``: function (Args, name) giving the FetchItem, of what stands behind the
+    name; by default nothing may.
+    """
+
+    __slots__ = ("column", "parse", "render")
+
+    def __init__(self, render: Render | None = None, column: Column | None = None,
+                 parse: Grammar = fetchitems.plain) -> None:
+        if render is None:
+            if column is None:
+                raise TypeError("an item needs a render or a column")
+            render = _of_column(column)
+        self.render = render
+        self.column = column
+        self.parse = parse
+
+    def column_for(self, item: FetchItem) -> Column | None:
+        """The column, if there is one for this form of the item."""
+        return self.column if self.column is not None and self.column.fits(item) else None
+
+
+def find(name: bytes) -> Item:
+    """The record of an item that the grammar knows."""
+    found: Item = ITEMS.get(name) or ext.find("fetch_items", name)
+    return found
+
+
+def grammar(name: bytes) -> Grammar | None:
+    """What may stand behind the name of an item; None where there is none of that name."""
+    item: Item | None = ITEMS.get(name) or ext.find("fetch_items", name)
+    return None if item is None else item.parse
+
+
+class Subject:
+    """The message being fetched: what its items share.  A context manager, at whose end its
+    file is closed.  ``room``: octets that may still be made ready for its line."""
+
+    __slots__ = ("_empty", "_header", "_message", "_reading", "_stat", "room", "seq", "session", "uid")
+
+    def __init__(self, session: Session, seq: int) -> None:
+        selected = session.need_selected()
+        self.session = session
+        self.seq = seq
+        self.uid = selected.view.uids[seq - 1]
+        self.room = LINE_OCTETS
+        self._reading = selected.attributes(session.limits).reading
+        self._empty: Message | None = None
+        self._message: Opened | None = None
+        self._header: Opened | None = None
+        self._stat: tuple[int, float] | None = None
+
+    def __enter__(self) -> Subject:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for opened in (self._message, self._header):
+            if opened is not None:
+                opened.close()
+
+    def told(self, tell: Callable[[Message], T], header: bool = False) -> T:
+        """What ``tell`` says of the message.  ``header``: it needs no more than its header."""
+        if self._empty is not None:
+            return tell(self._empty)
+        if header and self._message is None:
+            if self._header is None:
+                self._header = self._reading.open(self.uid, header=True)
+            return self._header.told(tell)
+        if self._message is None:
+            self._message = self._reading.open(self.uid)
+        return self._message.told(tell)
+
+    def leave_out_text(self) -> None:
+        """The message cannot be read: from now on it is an empty one."""
+        from courierpy.message import Message
+        self._empty = Message(b"", self.session.limits)
+
+    @property
+    def mtime(self) -> float:
+        """When its file was changed, in seconds since 1970: INTERNALDATE."""
+        opened = self._message or self._header
+        if opened is not None:
+            return opened.file.mtime
+        if self._stat is None:
+            self._stat = self._reading.folder.stat(self.uid)
+        return self._stat[1]
+
+
+class Chunk:
+    """Some messages, for columns: ``seqs`` their sequence numbers, ``uids`` their UIDs, ascending."""
+
+    __slots__ = ("seqs", "session", "uids", "view")
+
+    def __init__(self, session: Session, seqs: Sequence[int], uids: array[int]) -> None:
+        self.session = session
+        self.view = session.need_selected().view
+        self.seqs = seqs
+        self.uids = uids
+
+
+def _of_column(column: Column) -> Render:
+    """The value of one message, of a column that has it without the file."""
+    def render(subject: Subject, item: FetchItem) -> list[Content]:
+        session = subject.session
+        chunk = Chunk(session, [subject.seq], array("I", [subject.uid]))
+        known: list[bytes | None] = []
+        if column.kind is not None:
+            attributes = session.need_selected().attributes(session.limits)
+            known = attributes.values(column.kind(session, item), chunk.uids)
+        value = column.values(chunk, known)[0]
+        if column.counted:
+            return [b"{%d}\r\n" % len(value), value]
+        return [column.form % value if column.form else value]
+    return render
+
+
+# -- the items of the base
+
+def _uid(subject: Subject, item: FetchItem) -> list[Content]:
+    return [b"%d" % subject.uid]
+
+
+def _flags(subject: Subject, item: FetchItem) -> list[Content]:
+    view = subject.session.need_selected().view
+    uid = subject.uid
+    return [out.flag_list(view.bits(subject.seq), view.words(uid), uid in view.recent)]
+
+
+def _flag_lists(chunk: Chunk, known: list[bytes | None]) -> list[bytes]:
+    view, seqs = chunk.view, chunk.seqs
+    if len(seqs) == seqs[-1] - seqs[0] + 1:
+        bits: Iterable[int] = view.flags[seqs[0] - 1:seqs[-1]]
+    else:
+        bits = [view.flags[seq - 1] for seq in seqs]
+    texts = list(map(out.FLAG_LISTS.__getitem__, bits))
+    if view.keywords or view.recent:
+        words, recent = view.keywords, frozenset(view.recent.within(chunk.uids))
+        for at, uid in enumerate(chunk.uids):
+            if uid in words or uid in recent:
+                texts[at] = out.flag_list(view.flags[seqs[at] - 1], view.words(uid), uid in recent)
+    return texts
+
+
+def _internaldate(subject: Subject, item: FetchItem) -> list[Content]:
+    return [out.internaldate(subject.mtime)]
+
+
+def _size(subject: Subject, item: FetchItem) -> list[Content]:
+    return [b"%d" % subject.told(lambda message: message.size)]
+
+
+def _envelope(subject: Subject, item: FetchItem) -> list[Content]:
+    utf8 = subject.session.utf8
+    return [subject.told(lambda message: message.envelope_bytes(utf8), header=True)]
+
+
+def _structure(extended: bool) -> Render:
+    def render(subject: Subject, item: FetchItem) -> list[Content]:
+        utf8 = subject.session.utf8
+        return [subject.told(lambda message: message.structure_bytes(extended=extended, utf8=utf8))]
+    return render
+
+
+def _content(subject: Subject, item: FetchItem) -> list[Content]:
+    section, partial = item.value
+    counts_as_header = section.kind not in (b"", b"TEXT")
+    most = min(subject.room, AT_ONCE_OCTETS)
+    data = subject.told(lambda message: message.content(section, most),
+                        not section.part and section.kind.startswith(b"HEADER"))
+    if data is None:
+        return [b"{0}\r\n"]            # no such part
+    if partial is not None:
+        start, length = partial
+        if not isinstance(data, bytes):
+            data = data.cut(start, length)
+        else:
+            data = data[start:] if length is None else data[start:start + length]
+    size = len(data)
+    if isinstance(data, bytes):
+        subject.room = max(0, subject.room - size)
+        data = out.char8(data)
+    if counts_as_header:
+        subject.session.headers += size
+    else:
+        subject.session.body += size
+    return [b"{%d}\r\n" % size, data]
+
+
+def _header_fields(chunk: Chunk, known: list[bytes | None]) -> list[bytes]:
+    texts = [out.char8(value or b"") for value in known]
+    chunk.session.headers += sum(map(len, texts))
+    return texts
+
+
+def _is_header_fields(item: FetchItem) -> bool:
+    section, partial = item.value
+    return (not item.sees and not section.part and section.kind.startswith(b"HEADER.FIELDS")
+            and partial is None)
+
+
+def _text(chunk: Chunk, known: list[bytes | None]) -> list[bytes]:
+    return [value or b"" for value in known]
+
+
+def numbers(typecode: str, known: list[bytes | None]) -> array[Any]:
+    """Values of eight octets each, 0 for a message that is gone."""
+    return array(typecode, b"".join([value or bytes(8) for value in known]))
+
+
+def kept(kind: str, utf8: str = "") -> Kind:
+    """A kind of Attributes, and another one (``utf8``) for clients that enabled UTF8=ACCEPT."""
+    return lambda session, item: utf8 if utf8 and session.utf8 else kind
+
+
+ITEMS: dict[bytes, Item] = {
+    b"UID": Item(_uid, Column(lambda chunk, known: chunk.uids, form=b"%d")),
+    b"FLAGS": Item(_flags, Column(_flag_lists)),
+    b"INTERNALDATE": Item(_internaldate, Column(
+        lambda chunk, known: out.internaldates(numbers("d", known)), kept("date"))),
+    b"RFC822.SIZE": Item(_size, Column(lambda chunk, known: numbers("q", known), kept("size"), b"%d")),
+    b"ENVELOPE": Item(_envelope, Column(_text, kept("envelope", "envelope-utf8"), b"")),
+    b"BODYSTRUCTURE": Item(_structure(extended=True),
+                           Column(_text, kept("structure", "structure-utf8"), b"")),
+    b"BODY": Item(_structure(extended=False), parse=fetchitems.body),
+    # BODY[...] too: its sections are of this row
+    fetchitems.SECTION: Item(_content, Column(
+        _header_fields, lambda session, item: session.need_selected().attributes(session.limits).fields(
+            item.value[0]), b"", counted=True, fits=_is_header_fields), fetchitems.section),
+    b"RFC822": Item(_content, parse=fetchitems.old(b"", sees=True)),
+    b"RFC822.HEADER": Item(_content, parse=fetchitems.old(b"HEADER", sees=False)),
+    b"RFC822.TEXT": Item(_content, parse=fetchitems.old(b"TEXT", sees=True)),
+}

@@ -1,0 +1,406 @@
+"""What SEARCH asks of messages: a key is one record.  RFC 9051 6.4.4, RFC 3501 6.4.4.
+
+A program is a tree of keys.  What a key says of all messages is a mask, a byte for
+each: flags become one by a table, texts by looking for the needle in one run of all
+texts.  Keys that cost little come first, so that files are opened only of messages
+that the rest still depends on.  The keys of the RFCs named above are the table here;
+extensions plug theirs into ``search_keys``, and what of a result is told into ``search_returns``.
+"""
+from __future__ import annotations
+
+import time
+from array import array
+from bisect import bisect_right
+from itertools import compress
+
+from courierpy.imap import ext
+from courierpy.imap.attributes import LONG_TEXT
+from courierpy.imap.fetch import Subject
+from courierpy.imap.grammar import searchkeys
+from courierpy.imap.grammar.dates import EPOCH
+from courierpy.maildir.errors import MessageDenied, Vanished
+from courierpy.message.collation import fold
+from courierpy.model.flags import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from typing import Any
+
+    from courierpy.imap.grammar.args import Args
+    from courierpy.imap.grammar.searchkeys import Grammar, Key
+    from courierpy.imap.session import Session
+
+    Mask = Callable[["Program", Any, bytes], bytes]
+
+# How dear a key is: the view, numbers, headers, whole messages.
+VIEW, NUMBER, HEADERS, WHOLE = range(4)
+# the kinds that a text is looked for in; the first brings the others along
+BODY = ("find-body",)
+TEXT = ("find-body", "find-header", "find-inner")
+SPARSE = 8                             # of one in so many messages values are taken one by one
+PIECE = 2000                           # messages whose texts are had at once
+
+
+class SearchKey:
+    """A key of SEARCH.
+
+    ``mask``: function (Program, value, mask) giving a mask that is right where that mask is 1.
+    ``cost``: one of VIEW to WHOLE, or a function of the value that gives it.  ``parse``: function
+    (Parser) giving the value, of what stands behind the name, the blank included; by default nothing
+    may.  None: the name is no word of a client.
+    """
+
+    __slots__ = ("cost", "mask", "parse")
+
+    def __init__(self, mask: Mask, cost: int | Callable[[Any], int] = VIEW,
+                 parse: Grammar | None = searchkeys.nothing) -> None:
+        self.mask = mask
+        self.cost = cost
+        self.parse = parse
+
+
+class SearchReturn:
+    """An option of RETURN.  RFC 4731 3.1.
+
+    ``tell``: function (Found, value) giving the value that is told, or None: nothing is.  ``parse``:
+    function (args) giving the value, of what stands behind the word, the blank included.
+    """
+
+    __slots__ = ("parse", "tell")
+
+    def __init__(self, tell: Callable[[Found, Any], bytes | None],
+                 parse: Callable[[Args], Any] = lambda args: None) -> None:
+        self.tell = tell
+        self.parse = parse
+
+
+class Found:
+    """What a command found: ``seqs``, sequence numbers in the order in which they are told;
+    ``by_uid``: the client is told their UIDs."""
+
+    __slots__ = ("by_uid", "seqs", "session")
+
+    def __init__(self, session: Session, seqs: list[int], by_uid: bool) -> None:
+        self.session = session
+        self.seqs = seqs
+        self.by_uid = by_uid
+
+    @property
+    def numbers(self) -> list[int]:
+        """What the client is told: the sequence numbers, or the UIDs."""
+        return numbers(self.session, self.seqs, self.by_uid)
+
+
+def record(name: bytes) -> SearchKey:
+    """The record of a key that the grammar knows."""
+    found: SearchKey = KEYS.get(name) or ext.find("search_keys", name)
+    return found
+
+
+def grammar(name: bytes) -> Grammar | None:
+    """What may stand behind the name of a key; None where there is none of that name."""
+    key: SearchKey | None = KEYS.get(name) or ext.find("search_keys", name)
+    return None if key is None else key.parse
+
+
+def return_grammar(option: bytes) -> Callable[[Args], Any] | None:
+    """What may stand behind an option of RETURN; None where there is none of that name."""
+    found: SearchReturn | None = ext.find("search_returns", option)
+    return None if found is None else found.parse
+
+
+def cost(key: Key) -> int:
+    """How dear a key is, with all that it holds."""
+    dear = record(key.name).cost
+    return dear if isinstance(dear, int) else dear(key.value)
+
+
+class Program:
+    """A search in one session's view.  A mask has a byte for each message: 1 or 0."""
+
+    def __init__(self, session: Session) -> None:
+        selected = session.need_selected()
+        self.session = session
+        self.view = selected.view
+        self.uids = selected.view.uids
+        self.count = len(self.uids)
+        self.attributes = selected.attributes(session.limits)
+        self.attributes.begin()
+
+    def run(self, key: Key) -> list[int]:
+        """Sequence numbers, ascending.  A message that vanished matches nothing that needs its file;
+        one that cannot be read is one without a text."""
+        found = self.mask(key, b"\1" * self.count)
+        self.attributes.refuse(denied=False)
+        if self.attributes.lost:
+            found = both(found, inverse(self.of_uids(self.attributes.lost)))
+        return list(compress(range(1, self.count + 1), found))
+
+    def mask(self, key: Key, within: bytes) -> bytes:
+        """Which of the messages ``within`` match."""
+        return both(within, record(key.name).mask(self, key.value, within))
+
+    # -- masks of several kinds
+
+    def of_uids(self, uids: Iterable[int]) -> bytes:
+        found = bytearray(self.count)
+        for uid in uids:
+            seq = self.view.seq(uid)
+            if seq:
+                found[seq - 1] = 1
+        return bytes(found)
+
+    def of_numbers(self, by_uid: bool, numbers: Any) -> bytes:
+        found = bytearray(self.count)
+        largest = (self.uids[-1] if self.uids else 0) if by_uid else self.count
+        for low, high in numbers.resolve(largest):
+            seqs = (self.view.seqs_of_uids if by_uid else self.view.seqs_in)([(low, high)])
+            if seqs:
+                found[seqs[0] - 1:seqs[-1]] = b"\1" * len(seqs)
+        return bytes(found)
+
+    def _some(self, within: bytes) -> array[int]:
+        """The UIDs ``within``."""
+        return array("I", compress(self.uids, within))
+
+    def _spread(self, within: bytes, found: Iterable[object]) -> bytes:
+        """A mask of all messages from one truth for each ``within``."""
+        mask = bytearray(self.count)
+        for at, true in zip(compress(range(self.count), within), found, strict=True):
+            if true:
+                mask[at] = 1
+        return bytes(mask)
+
+    def compare(self, kind: str, typecode: str, within: bytes, low: float, high: float) -> bytes:
+        """Numbers from ``low`` to below ``high``."""
+        if within.count(1) * SPARSE < self.count:
+            found = self.attributes.numbers(kind, self._some(within), typecode)
+            return self._spread(within, [value is not None and low <= value < high for value in found])
+        return bytes([value is not None and low <= value < high
+                      for value in self.attributes.numbers(kind, self.uids, typecode)])
+
+    def find(self, kinds: Sequence[str], text: str, within: bytes) -> bytes:
+        """Texts that hold ``text``."""
+        needle = fold(text).encode("utf-8", "surrogatepass") or b"\n"         # "": is there a text at all?
+        if within.count(1) * SPARSE < self.count:
+            return self._spread(within, self._in_values(kinds, needle, self._some(within)))
+        if kinds in (BODY, TEXT):
+            return self._find_in_pieces(kinds, needle)
+        mask = bytearray(self.count)
+        for kind in kinds:
+            column = self.attributes.column(kind, self.uids)
+            for row in _rows(column.blob, column.ends, needle):
+                mask[row] = 1
+        return bytes(mask)
+
+    def _in_values(self, kinds: Sequence[str], needle: bytes, uids: array[int],
+                   known: bool = True) -> list[bool]:
+        found = []
+        for start, _, values in self.attributes.pieces(kinds, uids, PIECE, known):
+            found += [any(value is not None and needle in value for value in texts)
+                      or LONG_TEXT in texts and self._in_long(kinds, texts, uids[start + at], needle)
+                      for at, texts in enumerate(zip(*values, strict=True))]
+        return found
+
+    def _in_long(self, kinds: Sequence[str], texts: Sequence[bytes | None], uid: int, needle: bytes) -> bool:
+        """The same in those texts of a message that are too long to be kept."""
+        return self.attributes.has_text([kind for kind, text in zip(kinds, texts, strict=True)
+                                     if text == LONG_TEXT], uid, needle)
+
+    def _find_in_pieces(self, kinds: Sequence[str], needle: bytes) -> bytes:
+        """Segment by segment, so that the memory needed does not grow with the folder; what
+        is in none of them is computed for all kinds at once."""
+        hits: list[int] = []
+        unknown: set[int] = set()
+        long: dict[int, list[str]] = {}
+        for kind in kinds:
+            left = set(self.uids)
+            for uids, ends, blob in self.attributes.folder.cache.segments(kind):
+                left.difference_update(uids)
+                hits += [uids[row] for row in _rows(blob, ends, needle)]
+                for row in _rows(blob, ends, LONG_TEXT):
+                    if blob[ends[row - 1] if row else 0:ends[row]] == LONG_TEXT:
+                        long.setdefault(uids[row], []).append(kind)
+            unknown |= left
+        others = array("I", sorted(unknown))
+        hits += compress(others, self._in_values(kinds, needle, others, known=False))
+        hits += [uid for uid in sorted(long.keys() - unknown - {*hits})
+                 if self.view.seq(uid) and self.attributes.has_text(long[uid], uid, needle)]
+        return self.of_uids(hits)
+
+    def one_by_one(self, within: bytes, test: Callable[[Subject], bool]) -> bytes:
+        mask = bytearray(self.count)
+        for seq in compress(range(1, self.count + 1), within):
+            subject = Subject(self.session, seq)
+            try:
+                with subject:
+                    try:
+                        mask[seq - 1] = test(subject)
+                    except MessageDenied:
+                        self.attributes.unreadable(subject.uid)
+                        subject.leave_out_text()
+                        mask[seq - 1] = test(subject)
+            except Vanished:
+                self.attributes.lost.add(self.uids[seq - 1])
+        return bytes(mask)
+
+
+def _rows(blob: bytes, ends: array[int], needle: bytes) -> Iterator[int]:
+    """Which of the texts that stand in ``blob`` hold ``needle``."""
+    at = blob.find(needle)
+    while at >= 0:
+        row = bisect_right(ends, at)
+        yield row
+        at = blob.find(needle, ends[row])
+
+
+_FLIP = bytes([1, 0]) + bytes(254)         # what is matched is not, and the reverse
+MOST = 1 << 62
+
+
+def inverse(mask: bytes) -> bytes:
+    return mask.translate(_FLIP)
+
+
+def both(one: bytes, two: bytes) -> bytes:
+    return (int.from_bytes(one, "little") & int.from_bytes(two, "little")).to_bytes(len(one), "little")
+
+
+def either(one: bytes, two: bytes) -> bytes:
+    return (int.from_bytes(one, "little") | int.from_bytes(two, "little")).to_bytes(len(one), "little")
+
+
+def run(session: Session, key: Key) -> list[int]:
+    """Sequence numbers of the messages that match, ascending."""
+    return Program(session).run(key)
+
+
+def numbers(session: Session, seqs: Iterable[int], by_uid: bool) -> list[int]:
+    """What the client is told: the sequence numbers, or their UIDs."""
+    if not by_uid:
+        return list(seqs)
+    uids = session.need_selected().view.uids
+    return [uids[seq - 1] for seq in seqs]
+
+
+# -- the keys of the base
+
+def _and(program: Program, value: list[Key], within: bytes) -> bytes:
+    for part in sorted(value, key=cost):
+        if 1 not in within:
+            break
+        within = program.mask(part, within)
+    return within
+
+
+def _or(program: Program, value: tuple[Key, Key], within: bytes) -> bytes:
+    first, second = sorted(value, key=cost)
+    one = program.mask(first, within)
+    rest = both(within, inverse(one))
+    return either(one, program.mask(second, rest)) if 1 in rest else one
+
+
+def _not(program: Program, value: Key, within: bytes) -> bytes:
+    return inverse(program.mask(value, within))
+
+
+def _dearest(value: Iterable[Key]) -> int:
+    return max(map(cost, value), default=VIEW)
+
+
+def _flag(bit: int, is_set: bool = True) -> SearchKey:
+    has = bytes(bool(bits & bit) is is_set for bits in range(256))
+    return SearchKey(lambda program, value, within: bytes(program.view.flags.translate(has)))
+
+
+def _keyword(program: Program, value: bytes, within: bytes) -> bytes:
+    wanted = value.lower()
+    return program.of_uids([uid for uid, words in program.view.keywords.items()
+                            if any(word.lower() == wanted for word in words)])
+
+
+def _recent(program: Program, value: None, within: bytes) -> bytes:
+    return program.of_uids(program.view.recent)
+
+
+def _new(program: Program, value: None, within: bytes) -> bytes:
+    return both(_recent(program, value, within), KEYS[b"UNSEEN"].mask(program, value, within))
+
+
+def _range(name: bytes, start: float, end: float) -> tuple[float, float]:
+    """What BEFORE, ON or SINCE a day that lasts from ``start`` to ``end`` is."""
+    return (-MOST if name == b"BEFORE" else start), (start if name == b"BEFORE" else
+                                                     end if name == b"ON" else MOST)
+
+
+def _midnight(day: int) -> float:
+    """When the day with this ordinal begins here."""
+    when = time.gmtime((day - EPOCH) * 86400)
+    return time.mktime((when.tm_year, when.tm_mon, when.tm_mday, 0, 0, 0, 0, 0, -1))
+
+
+def _arrived(name: bytes) -> SearchKey:
+    """INTERNALDATE by days of the server's time zone."""
+    def mask(program: Program, value: int, within: bytes) -> bytes:
+        return program.compare("date", "d", within, *_range(name, _midnight(value), _midnight(value + 1)))
+    return SearchKey(mask, NUMBER, searchkeys.date)
+
+
+def _sent(name: bytes) -> SearchKey:
+    """By the day that the Date field names."""
+    def mask(program: Program, value: int, within: bytes) -> bytes:
+        low, high = _range(name, value, value + 1)
+        return program.compare("day", "q", within, max(low, 1), high)
+    return SearchKey(mask, HEADERS, searchkeys.date)
+
+
+FIELDS = {b"BCC": "find-bcc", b"CC": "find-cc", b"FROM": "find-from", b"SUBJECT": "find-subject",
+          b"TO": "find-to"}
+
+
+def _field(kind: str) -> SearchKey:
+    return SearchKey(lambda program, value, within: program.find((kind,), value, within), HEADERS,
+                     searchkeys.text)
+
+
+def _header(program: Program, value: tuple[bytes, str], within: bytes) -> bytes:
+    field, text = value
+    kind = FIELDS.get(field.upper())
+    if kind is not None:
+        return program.find((kind,), text, within)
+    return program.one_by_one(within, lambda subject: subject.told(
+        lambda message: message.header_contains(field, text), header=True))
+
+
+def _text(kinds: Sequence[str]) -> SearchKey:
+    return SearchKey(lambda program, value, within: program.find(kinds, value, within) if value else within,
+                     WHOLE, searchkeys.text)
+
+
+KEYS: dict[bytes, SearchKey] = {
+    b"AND": SearchKey(_and, _dearest, None), b"OR": SearchKey(_or, _dearest, searchkeys.pair),
+    b"NOT": SearchKey(_not, cost, searchkeys.negated),
+    b"ALL": SearchKey(lambda program, value, within: within),
+    b"ANSWERED": _flag(ANSWERED), b"DELETED": _flag(DELETED), b"DRAFT": _flag(DRAFT),
+    b"FLAGGED": _flag(FLAGGED), b"SEEN": _flag(SEEN),
+    b"UNANSWERED": _flag(ANSWERED, False), b"UNDELETED": _flag(DELETED, False),
+    b"UNDRAFT": _flag(DRAFT, False), b"UNFLAGGED": _flag(FLAGGED, False), b"UNSEEN": _flag(SEEN, False),
+    b"KEYWORD": SearchKey(_keyword, parse=searchkeys.string),
+    b"UNKEYWORD": SearchKey(lambda program, value, within: inverse(_keyword(program, value, within)),
+                            parse=searchkeys.string),
+    b"RECENT": SearchKey(_recent), b"NEW": SearchKey(_new),
+    b"OLD": SearchKey(lambda program, value, within: inverse(_recent(program, value, within))),
+    b"SEQSET": SearchKey(lambda program, value, within: program.of_numbers(False, value), parse=None),
+    b"UID": SearchKey(lambda program, value, within: program.of_numbers(True, value),
+                      parse=searchkeys.numbers),
+    b"BEFORE": _arrived(b"BEFORE"), b"ON": _arrived(b"ON"), b"SINCE": _arrived(b"SINCE"),
+    b"SENTBEFORE": _sent(b"BEFORE"), b"SENTON": _sent(b"ON"), b"SENTSINCE": _sent(b"SINCE"),
+    b"LARGER": SearchKey(lambda program, value, within: program.compare("size", "q", within, value + 1, MOST),
+                         WHOLE, searchkeys.number),
+    b"SMALLER": SearchKey(lambda program, value, within: program.compare("size", "q", within, 0, value),
+                          WHOLE, searchkeys.number),
+    **{name: _field(kind) for name, kind in FIELDS.items()},
+    b"HEADER": SearchKey(_header, HEADERS, searchkeys.header),
+    b"BODY": _text(BODY), b"TEXT": _text(TEXT),
+}
