@@ -117,11 +117,19 @@ class Messages:
         return Messages(self.uids, bytes(flags), self.keywords if keywords is None else keywords,
                         self.modseqs)
 
+    def restamped(self, other: Messages) -> Messages:
+        """With the MODSEQs of ``other``, where that has the message."""
+        known = dict(zip(other.uids, other.modseqs or (), strict=False))
+        mine = self.modseqs or array("Q", bytes(8 * len(self.uids)))
+        return Messages(self.uids, self.flags, self.keywords,
+                        array("Q", map(known.get, self.uids, mine)))  # type: ignore[arg-type]
+
     def changed_since(self, other: Messages) -> Changes:
         """What happened between ``other``, which was before, and this one.
 
         Long runs that are the same are compared as octets, and only what differs is looked
-        at one by one: a change in a large mailbox costs little more than in a small one.
+        at one by one: a change in a large mailbox costs little more than in a small one.  A message
+        with another MODSEQ has changed too, where both have them.
         """
         if self.generation == other.generation:
             return NOTHING
@@ -129,12 +137,17 @@ class Messages:
         gone: list[int] = []
         new: list[int] = []
         changed: list[int] = []
+        others: set[int] = set()
         here = there = 0
         while here < len(old) or there < len(now):
             many = len(now) if old is now else _same(old, here, now, there)
             if many:
                 changed += [old[here + at] for at in _differing(other.flags[here:here + many],
                                                                 self.flags[there:there + many])]
+                if other.modseqs is not None and self.modseqs is not None:
+                    numbers = other.modseqs[here:here + many], self.modseqs[there:there + many]
+                    if numbers[0] != numbers[1]:
+                        others.update(compress(old[here:here + many], map(ne, *numbers)))
                 here, there = here + many, there + many
             elif there == len(now) or here < len(old) and old[here] < now[there]:
                 gone.append(old[here])
@@ -143,7 +156,8 @@ class Messages:
                 new.append(now[there])
                 there += 1
         if other.keywords is not self.keywords and other.keywords != self.keywords:
-            others = {uid for uid, _ in other.keywords.items() ^ self.keywords.items()}
+            others.update(uid for uid, _ in other.keywords.items() ^ self.keywords.items())
+        if others:
             changed = sorted(others.difference(gone, new).union(changed))
         return Changes(gone, new, changed) if gone or new or changed else NOTHING
 
@@ -196,7 +210,7 @@ class Changes:
     """What one ``Messages`` has that an earlier one has not.
 
     ``gone``: UIDs that are no more.  ``new``: UIDs that were not there.  ``changed``: UIDs in both, whose
-    flags or keywords are others.  All ascend.
+    flags, keywords or MODSEQs are others.  All ascend.
     """
 
     __slots__ = ("changed", "gone", "new")
