@@ -8,7 +8,9 @@ length.  Where the grammar is broken no address is lost and none is made up:
   nothing closes are blanks;
 * the words before an angle are its name, an address among them too;
 * words without an address are a mailbox without host, unless they stand behind a group or
-  an address: then they are its name, where it has none.
+  an address: then they are its name, where it has none;
+* an encoded word is one word, also where it holds commas, colons or angles (RFC 2047 5 (3));
+* a quoted string that holds an address, where nothing else does, is read as if it had no quotes.
 """
 from __future__ import annotations
 
@@ -17,16 +19,21 @@ import re
 from courierpy.message.lexical import QUOTED, comments, unquoted
 
 _ATOM = rb'[^\s"<>@,:;()\[\]]+'
-_TOKEN = re.compile(rb"\s+|%s|[<>@,:;()]|%s|\[[^\[\]<>@]*\]|." % (_ATOM, QUOTED.pattern), re.S)
-_TOKEN_WITHOUT_QUOTES = re.compile(rb"\s+|%s|[<>@,:;()]|\[[^\[\]<>@]*\]|." % _ATOM, re.S)
+# with "@" in it only before an angle: it may be a whole address that somebody encoded
+_ENCODED_WORD = rb'=\?[^?\s"<>@,;]+\?[BbQq]\?(?:[^?\s@]*\?=|[^?]*\?=(?=\s*<))'
+_TOKEN = re.compile(rb"\s+|%s|%s|[<>@,:;()]|%s|\[[^\[\]<>@]*\]|." % (_ENCODED_WORD, _ATOM, QUOTED.pattern),
+                    re.S)
+_TOKEN_WITHOUT_QUOTES = re.compile(rb"\s+|%s|%s|[<>@,:;()]|\[[^\[\]<>@]*\]|." % (_ENCODED_WORD, _ATOM), re.S)
 _OPEN_NAME = re.compile(rb'[^"<>@]*(?=<)')
 _ROUTE = re.compile(rb"\s*(@%s(?:\s*,\s*@%s)*)\s*:" % (_ATOM, _ATOM))
 _MAILTO = re.compile(rb"\s*mailto:", re.I)
+_SPEC = re.compile(rb'[^\s"<>@]@[^\s"<>@]')
+_ENDS_ADDRESS = re.compile(rb'@[^\s"<>@]+>\s*[,;]')         # in what looks like a quoted string
 
 # ``Name <a@b>``, ``"Name" <a@b>`` and ``a@b``, as nearly all addresses are; the last group is
 # the rest where something else comes
 _USUAL = re.compile(rb"""\s*(?:"([^"\\]*)"\s*|(%(w)s(?:[ ]%(w)s){0,20})\s*)?<(%(w)s)@(%(w)s)>\s*(?:,|\Z)
-    |\s*(%(w)s)@(%(w)s)\s*(?:,|\Z)|(.+)""" % {b"w": _ATOM}, re.S | re.X)
+    |\s*(?!=\?)(%(w)s)@(%(w)s)\s*(?:,|\Z)|(.+)""" % {b"w": _ATOM}, re.S | re.X)
 
 # name, route, mailbox, host: each bytes or None
 Address = tuple["bytes | None", "bytes | None", "bytes | None", "bytes | None"]
@@ -108,7 +115,7 @@ class _Parser:
     def run(self) -> list[Address]:
         handlers = {b"(": self._parenthesis, b",": self._comma, b";": self._semicolon, b":": self._colon,
                     b"<": self._open, b">": self._close, b"@": self._at, b")": self._blank,
-                    b"[": self._blank, b"]": self._blank, b'"': self._quote}
+                    b"[": self._bracket, b"]": self._unbracket, b'"': self._quote}
         end = len(self.value)
         while self.at < end:
             match = self.tokens.match(self.value, self.at)
@@ -135,10 +142,27 @@ class _Parser:
         else:
             self.words.append(b" ")
 
+    def _bracket(self) -> None:
+        if _MAILTO.match(self.value, self.at):
+            self._open()                       # Eve [mailto:eve@x.org]
+        else:
+            self._blank()
+
+    def _unbracket(self) -> None:
+        if self.angle:
+            self._close()
+        else:
+            self._blank()
+
     def _word(self, token: bytes) -> None:
-        if token.startswith(b'"') and self._glued(self.at - len(token)):
-            self.at += 1 - len(token)          # O"Brien: no quoted string begins inside a word
-            token = b'"'
+        if token.startswith(b'"') and len(token) > 1:
+            if self._glued(self.at - len(token)):
+                self.at += 1 - len(token)      # O"Brien: no quoted string begins inside a word
+                token = b'"'
+            elif self._glued(self.at + 1) and _ENDS_ADDRESS.search(token):
+                self.at += 1 - len(token)      # "Eve <eve@x.org>, "Dan" <dan@y.org>: it never closes
+                self._blank()
+                return
         if self.host is not None:
             quoted = len(token) > 1 and token.startswith(b'"')
             dotted = bool(self.host) and self.host[-1].endswith(b".")
@@ -154,7 +178,8 @@ class _Parser:
 
     def _glued(self, at: int) -> bool:
         """Is the character before this one a letter of a word?"""
-        return at > 0 and self.value[at - 1:at] not in b'"<>@,:;()[].' and not self.value[at - 1:at].isspace()
+        before = self.value[at - 1:at] if at else b""
+        return before not in b'"<>@,:;()[].' and not before.isspace()
 
     def _quote(self) -> None:
         """A quote that nothing closes: it may end before an angle, or is none."""
@@ -242,9 +267,10 @@ class _Parser:
             # a@b <c@d>, a@b via List <c@d>: it is part of the name, which else begins anew
             words = b" ".join(filter(None, (pending.name, pending.local + b"@" + pending.host, words)))
             self.pending = None
+        if self.angle and self.pending is None:
+            words = b" ".join(filter(None, (self.name, words)))            # Eve <Hill <eve@x.org>>
         self._flush()
-        if not self.angle or words:
-            self.name = words
+        self.name = words
         self.words = []
         self.angle = True
         route = _ROUTE.match(self.value, self.at)
@@ -266,7 +292,7 @@ class _Parser:
         """The address with an "@" is complete."""
         if self.host is None:
             return
-        local, host = _text(self.local), b"".join(self.host)
+        local, host = _text(_undotted(self.local)), b"".join(self.host)
         if local or self.name:
             self.pending = _Pending(self.name, self.route, local, host, not self.angle)
         self.name = b""
@@ -303,12 +329,18 @@ class _Parser:
         if self.pending is not None:
             self._flush(words)
         elif words and not self.behind_group:
-            self.found.append((self.comment or None, None, words, b""))
+            inside = [one for one in parse(words) if one[3]] if _SPEC.search(words) else []
+            self.found += inside or [(self.comment or None, None, words, b"")]
         self._fresh()
 
     def _end_group(self) -> None:
         self.found.append((None, None, None, None))
         self.in_group = False
+
+
+def _apart(word: bytes, behind: bytes) -> bool:
+    """Does no dot stand between these two, as it must in a mailbox?"""
+    return not (behind.startswith(b".") or word.endswith(b"."))
 
 
 def _local_part(words: list[bytes]) -> int:
@@ -325,4 +357,17 @@ def _local_part(words: list[bytes]) -> int:
             if not before or not (words[at].startswith(b".") or words[before - 1] == b"."):
                 break
             at = before
+        elif at and b'"' in (words[at][:1], words[at - 1][:1]) and _apart(words[at - 1], words[at]):
+            break                              # "Eve"eve@x.org
     return at
+
+
+def _undotted(words: list[bytes]) -> list[bytes]:
+    """The words of a mailbox without the blanks beside its dots.  RFC 5322 4.4."""
+    kept: list[bytes] = []
+    for word in words:
+        if word != b" ":
+            while len(kept) > 1 and kept[-1] == b" " and not _apart(kept[-2], word):
+                kept.pop()
+        kept.append(word)
+    return kept
