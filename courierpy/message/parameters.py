@@ -26,7 +26,8 @@ _TAG = re.compile(rb'[^\s,;"]+')
 _PLAIN = re.compile(rb"""[\s;]*([^\s=;:,"*()]+)\s*=\s*(?:"([^"\\]*)"|([^\s;,"()]+))\s*(?:;|\Z)|(.+)""", re.S)
 _APART = re.compile(rb"[\s;,]*")
 _GAP = re.compile(rb"[\s,]*")
-_NAME = re.compile(rb"""([^\s=:;,"]+)\s*(?:([=:])\s*|(?="))""")
+# a name may stand in quotes, with blanks before its star
+_NAME = re.compile(rb"""(?:"([^\s=:;,"]+)"|([^\s=:;,"]+)(?:[ \t]+(\*[0-9*]*))?)\s*(?:([=:])\s*|(?="))""")
 _RUN = re.compile(rb"[^\s;,]+")
 _QUOTES = re.compile(rb'"+\s*(?=[;,]|\Z)')
 _PASSED = re.compile(rb'[^\s;,"]+')
@@ -72,8 +73,8 @@ def disposition(value: bytes) -> tuple[bytes, Pairs] | None:
 
 
 def languages(value: bytes) -> list[bytes]:
-    """The tags of Content-Language.  RFC 3282 2."""
-    return _TAG.findall(masked(value))
+    """The tags of Content-Language (RFC 3282 2), without the weights of Accept-Language."""
+    return [tag for tag in _TAG.findall(masked(value)) if b"=" not in tag]
 
 
 def word(value: bytes) -> bytes:
@@ -125,7 +126,7 @@ class _Parameters:
                 self.at = passed.end() if passed is not None else self.at + 1
                 continue
             self.at = name.end()
-            own = name[1].lower()
+            own = _own(name)
             yield own, self._quoted() if mask.startswith(b'"', self.at) else self._text(own)
 
     def _behind(self, pattern: re.Pattern[bytes]) -> int:
@@ -154,20 +155,23 @@ class _Parameters:
         if match is None:
             self._aim()
             self.at = self.semicolon
-            return self.value[start + 1:self.text_end]
+            return _without_stray(self.value[start + 1:self.text_end])
         self.at = match.end()
+        behind = b""
         rest = self.mask[self.at:self.at + 1]
         if rest and rest not in b";," and not rest.isspace():
             quotes = _QUOTES.match(self.mask, self.at)
             if quotes is not None:
                 self.at = quotes.end()
-            else:                  # text: if a quote ends it, those before were quotes of the text
+            elif not _begins_usual(_NAME.match(self.mask, self.at)):
+                # text: if a quote ends it, those before were quotes of the text
                 self._aim()
                 if self.mask.startswith(b'"', self.text_end - 1):
                     self.at = self.semicolon
                     return unquoted(self.value[start:self.text_end])
-                self.at = self._behind(_PASSED)
-        return unquoted(match[0])
+                end, self.at = self.at, self._behind(_PASSED)
+                behind = self.value[end:self.at]
+        return unquoted(match[0]) + behind
 
     def _text(self, own: bytes) -> bytes:
         """A value without quotes, up to a separator, or to what looks like the next name."""
@@ -181,11 +185,32 @@ class _Parameters:
             if mask.startswith(b";", self.at):
                 break
             name = _NAME.match(mask, self.at) if self.at > end else None
-            if name is not None and name[2] == b"=":
-                ahead = name[1].lower().partition(b"*")[0]
-                if own.partition(b"*")[0] not in _FILES or ahead in _USUAL or ahead.startswith(b"x-"):
-                    break
-        return self.value[start:end]
+            if name is not None and name[4] == b"=" and (
+                    own.partition(b"*")[0] not in _FILES or _begins_usual(name)):
+                break
+        return _without_stray(self.value[start:end])
+
+
+def _own(name: re.Match[bytes]) -> bytes:
+    """The name that _NAME matched."""
+    return ((name[1] or name[2]) + (name[3] or b"")).lower()
+
+
+def _begins_usual(name: re.Match[bytes] | None) -> bool:
+    """Is this a parameter, and not some text with a sign in it?"""
+    if name is None or name[4] != b"=":
+        return False
+    own = _own(name).partition(b"*")[0]
+    return own in _USUAL or own.startswith(b"x-")
+
+
+def _without_stray(text: bytes) -> bytes:
+    r"""A value without the quotes that senders forgot to open, or escaped: utf-8", \"utf-8\"."""
+    if text.startswith(b'\\"') and text.endswith(b'\\"') and len(text) > 3:
+        return text[2:-2]
+    if text.endswith(b'"') and text.count(b'"') % 2:
+        return text[:-1].removesuffix(b"\\")
+    return text
 
 
 def _joined(pairs: Pairs) -> Pairs:
