@@ -50,19 +50,25 @@ _SUPERSET = {
     "iso2022_jp_ext": ISO_2022, "iso2022_kr": ISO_2022}
 # what neither the web nor Python has, and what means more in mail; as ``_key`` gives it
 _MAIL = {
-    "ansi": "cp1252", "iso8859": "cp1252", "utf8mb3": UTF_8, "utf8mb4": UTF_8, "utf8n": UTF_8,
+    **dict.fromkeys(("ansi", "iso8859", "windows31latin1"), "cp1252"), "latin0": "iso8859_15",
+    **dict.fromkeys(("ia5", "ascii7bit"), ASCII),
+    "pcmultilingual850euro": "cp858", "ebcdicus37euro": "cp1140",
+    # as a sequence of surrogates, each of what is beyond the first plane
+    "cesu8": UTF_8, "utf8mac": UTF_8, "utf8strict": UTF_8, "utf8mb3": UTF_8, "utf8mb4": UTF_8, "utf8n": UTF_8,
     "utf8bom": UTF_8,
     # a mark at the beginning may say that it is the other one
     **dict.fromkeys(("unicode", "ucs2", "iso10646ucs2"), "utf_16"),
     **dict.fromkeys(("ucs4", "iso10646ucs4"), "utf_32"),
     **dict.fromkeys(("unicode11utf7", "unicode20utf7"), "utf_7"),
-    "koi": "koi8_r", "tcvn": "cp1258", "tactis": "cp874",
-    **dict.fromkeys(("gb", "gb13000", "gb23121980", "gb180302000", "gb180302005", "gb180302022",
-                     "eucgb2312cn", "macchinesesimp", "macgb2312"), "gb18030"),
+    "koi": "koi8_r", **dict.fromkeys(("tcvn", "tcvn5712", "tcvn57121"), "cp1258"),
+    **dict.fromkeys(("tactis", "tis6202533", "tis62025331"), "cp874"),
+    **dict.fromkeys(("gb", "zhcn", "gb2312charset", "gb13000", "gb23121980", "gb180302000", "gb180302005",
+                     "gb180302022", "eucgb2312cn", "macchinesesimp", "macgb2312"), "gb18030"),
     **dict.fromkeys(("iso2022cn", "iso2022cnext", "iso2022", "jis", "iso2022jpms"), ISO_2022),
     **dict.fromkeys(("big5eten", "big5plus", "big52003", "bigfive", "macchinesetrad", "macbig5"),
                     "big5hkscs"),
-    **dict.fromkeys(("eucjpms", "eucjpwin"), "euc_jp"), "euccn": "gb18030",
+    **dict.fromkeys(("eucjpms", "eucjpwin", "extendedunixcodepackedformatforjapanese"), "euc_jp"),
+    "euccn": "gb18030",
     **dict.fromkeys(("sjisopen", "sjiswin", "macjapanese"), "cp932"),
     **dict.fromkeys(("ksc5601", "ksc56011992", "ksx1001", "wansung", "hangul", "mackorean"), "cp949"),
     **dict.fromkeys(("macroman", "applemacintosh", "macosroman"), "mac_roman"),

@@ -1,8 +1,8 @@
 """The text of HTML, as a reader sees it, and where its links lead.
 
 Tags of inline elements cut no word; others stand for a blank.  Scripts, styles and
-comments are not seen.  What links lead to, and the texts of images and titles, follow
-the text.  All is bounded, so that a page costs no more than its length.
+comments are not seen.  What links lead to, and the texts of images, titles and buttons,
+follow the text.  All is bounded, so that a page costs no more than its length.
 """
 from __future__ import annotations
 
@@ -19,8 +19,16 @@ _INLINE = re.compile(
 _HIDES = re.compile(r"<(?:(script|style)(?![a-z])[^<>]*>|!--)", re.I | re.A)
 _SHOWS = {"script": re.compile(r"</script(?![a-z])[^<>]*>", re.I | re.A),
           "style": re.compile(r"</style(?![a-z])[^<>]*>", re.I | re.A), "": re.compile(r"--!?>")}
-_TELLING = re.compile(r"<(?:a(?:rea)?|img)\s[^<>]*>", re.I | re.A)
-_ATTRIBUTE = re.compile(r"""\s(?:href|alt|title)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""", re.I | re.A)
+# the look ahead lets most tags go at once
+_TELLING = re.compile(r"<(?=[abefilosvw])(?:a(?:rea)?|im(?:g|age)|link|base|i?frame|form|input|button|embed|"
+                      r"object|video|audio|source|[vow]:\w+)[\s/][^<>]*>", re.I | re.A)
+_ATTRIBUTE = re.compile(r"""[\s/"'](?:href|src|alt|title|action|data|value)\s*=\s*"""
+                        r"""(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""", re.I | re.A)
+# a value in quotes that holds what else ends or begins a tag
+_HOLDING = re.compile(r"""=\s*(?:"[^"<>]*(?:[<>][^"<>]*){1,4}"|'[^'<>]*(?:[<>][^'<>]*){1,4}')(?=[\s/>])""")
+_HIDDEN_ANGLES = str.maketrans("<>", "\ufdd0\ufdd1")            # no characters, so no text has them
+_OPEN_VALUE = re.compile(r"""=\s*(?:"[^"]*|'[^']*)\Z""")
+_ANGLES = str.maketrans("\ufdd0\ufdd1", "<>")
 # numbers that html.unescape would make of more digits than there are characters, or than int() takes
 _ZEROS = re.compile(r"(&#)0+(?=[0-9])|(&#[xX])0+(?=[0-9a-fA-F])")
 _HUGE = re.compile(r"&#(?:[0-9]{8,}|[xX][0-9a-fA-F]{7,});?")
@@ -80,12 +88,18 @@ class HtmlDecoder:
     def _shown(self, text: str) -> str:
         if "<" not in text:
             return text
+        hidden = text.count("<") != text.count(">") or '="<' in text or "='<" in text
+        if hidden:
+            text = _HOLDING.sub(lambda match: match[0].translate(_HIDDEN_ANGLES), text)
         if self._room > 0:
             for tag in _TELLING.findall(text):
-                for told in _ATTRIBUTE.findall(tag):
-                    self._told.append("".join(told)[:self._room])
-                    self._room -= len(self._told[-1])
-        return _TAG.sub(" ", _INLINE.sub("", text))
+                for values in _ATTRIBUTE.findall(tag):
+                    told = "".join(values)
+                    if not told.startswith(("data:", "cid:")):     # the thing itself, or another part
+                        self._told.append((told.translate(_ANGLES) if hidden else told)[:self._room])
+                        self._room -= len(self._told[-1])
+        text = _TAG.sub(" ", _INLINE.sub("", text))
+        return text.translate(_ANGLES) if hidden else text
 
     def _unescaped(self, text: str, final: bool) -> str:
         """Entities as characters."""
@@ -103,4 +117,6 @@ class HtmlDecoder:
 def _whole_tags(text: str, start: int) -> int:
     """The end of ``text``, or where a tag begins that may go on behind it."""
     at = text.rfind("<", max(start, len(text) - TAG))
-    return at if at >= 0 and text.find(">", at) < 0 else len(text)
+    if at >= 0 and (text.find(">", at) < 0 or _OPEN_VALUE.search(text, at)):
+        return at
+    return len(text)

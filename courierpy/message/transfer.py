@@ -6,6 +6,7 @@ from binascii import a2b_base64, a2b_qp
 
 _NOT_BASE64 = re.sub(rb"[A-Za-z0-9+/]", b"", bytes(range(256)))
 _BASE64_LINE = re.compile(rb"[A-Za-z0-9+/=]*")
+_BEHIND_PADDING = re.compile(rb"(?<==)[ \t]+")
 # blanks that transport put behind a line, a soft line break too (RFC 2045 6.7 (3))
 _PADDING = re.compile(rb"(?<![ \t])[ \t]+(?=\r?\n|\Z)")
 LINE_OCTETS = 1 << 16              # a longer line may be cut
@@ -58,7 +59,7 @@ class Base64Decoder:
         self._line = b"" if final or len(lines[-1]) > LINE_OCTETS else lines.pop()
         found = []
         for line in lines:
-            line = line.strip()
+            line = _BEHIND_PADDING.sub(b"", line.strip())
             self._over = _BASE64_LINE.fullmatch(line) is None
             if self._over:
                 break

@@ -114,6 +114,15 @@ iso-8859-08 | iso8859_8 | ש
 utf-8; format=flowed | utf-8 | é
 koi8-r, | koi8_r | да
 johab | johab | 한
+GB2312_CHARSET | gb18030 | 中文
+Extended_UNIX_Code_Packed_Format_for_Japanese | euc_jp | 日本
+csWindows31Latin1 | cp1252 | é
+tis620.2533 | cp874 | สวัสดี
+PC-Multilingual-850+euro | cp858 | €
+ebcdic-us-37+euro | cp1140 | €
+CESU-8 | utf-8 | é
+x-IA5 | utf-8 | é
+latin-0 | iso8859_15 | €
 euc-jp | cp932 | ①㈱髙﨑
 euc-jp | euc_jp | 丂
 iso-2022-jp | iso2022_jp | 日本語

@@ -71,6 +71,7 @@ def test_quoted_printable(octets: bytes, text: bytes) -> None:
     (b"SGVsbG8=IHdvcmxk", b"Hello world"),
     (b"SGVsbA==\r\nbyB3bw==\r\ncmxk", b"Hello world"),
     (b"5pel5p8=\n5pys", "\u65e5".encode() + b"\xe6\x9f" + "\u672c".encode()),
+    (b"SGVsbG8=  IHdv\tcmxk", b"Hello"), (b"SGVsbG8= \t IHdvcmxk", b"Hello world"),
     (b"SGVs*bG8=\n-- \nlist footer, https://example.org/\n", b"Hello"),          # rubbish, a footer
     (b"SGVsbG8gd29ybGQ\n", b"Hello world"),                   # no padding at all
     (b"SGVsbG8=\n\nIHdv\ncmxk\n\n_______\nSGVs", b"Hello world"),
@@ -151,7 +152,7 @@ SEEN = {
     "<font\ncolor=red>": "", "<strong>": "", "<a>": "", "</a>": "", "<!-- <p>no</p> -->": "", "<!-->": "",
     "<!--[if mso]><i>9<![endif]-->": "",
     "<!DOCTYPE html>": "", "<x-foo>": "", "<abbr>": "",
-    "<p>": " ", "<br>": " ", "<br/>": " ", "</TD>": " ", "<h1 id=a>": " ", "<img src=x>": " ", "<li>": " ",
+    "<p>": " ", "<br>": " ", "<br/>": " ", "</TD>": " ", "<h1 id=a>": " ", "<img width=9>": " ", "<li>": " ",
     "<script>if (a<b) x()</script>": " ", "<STYLE a>p > b {}</style >": " ", "<style><!-- x --></style>": " ",
     "text": "text", "w": "w", " ": " ", "< 3": "< 3", ">": ">", "a<1": "a<1",
     "&amp;": "&", "&eacute;": "\u00e9", "&#65;": "A", "&#0000000000065;": "A", "&#x00000041;": "A",
@@ -184,6 +185,23 @@ def test_html(pieces: list[str], cuts: list[int]) -> None:
      ["http://plain.example/x", "//map.example/"], []),
     ('<img alt="a red bicycle" src="cid:1"><a title="the title">x</a>',
      ["a red bicycle", "the title"], ["cid:1"]),
+    # angles in the values of a tag
+    ('un<span title="a > b">believ</span>able', ["unbelievable"], ["b\">"]),
+    ('un<a title="a > b" href="x">believ</a>able', ["unbelievable", "a > b"], ["b\">"]),
+    ("un<span title='a < b'>believ</span>able", ["unbelievable"], ["<span"]),
+    ('un<a title="<b>x</b>">believ</a>able', ["unbelievable", "<b>x</b>"], []),
+    ('x = "1 < 2" and y = "3 > 4" <b>or</b>', ['x = "1 < 2" and y = "3 > 4" or'], []),
+    ('<script>a="</script> "<p>shown', ["shown"], ["a="]),
+    # what else leads somewhere, or can be read
+    ('<img src="https://img.example/a.png"><img src="data:image/png;base64,QUJD">', ["https://img.example/a.png"],
+     ["QUJD"]),
+    ('<form action="https://form.example/"><input type=submit value="Send it">',
+     ["https://form.example/", "send it"], []),
+    ('<iframe src="//frame.example/"></iframe><v:rect href="https://vml.example/"/>',
+     ["//frame.example/", "https://vml.example/"], []),
+    ('<a class="x"href="https://glued.example/"><a/href="https://slash.example/">',
+     ["https://glued.example/", "https://slash.example/"], []),
+    ('<a data-href="https://data.example/">x', ["x"], ["data.example"]),
     ("<script>var x = '<a href=hidden.example>'</script>y", ["y"], ["hidden.example"]),
     ("<!-- <a href=comment.example> -->y", ["y"], ["comment.example"]),
     ("<script>never ends <p>text", ["never ends text"], []),
@@ -201,7 +219,8 @@ def test_pages(page: str, texts: list[str], others: list[str]) -> None:
 
 @pytest.mark.parametrize("shape", [
     "<", "<a", "<a ", "<script>", "<style>", "<!--", "<!-->", "&", "&#", "&#0", "&#x0", "&amp", "<a href=",
-    '<a href="', "<a title='", "</script>", "<script><!--<style>", "<a href=x>", "<a href=" + "x" * 100 + ">",
+    '<a href="', "<a title='", '="<', "='>", '="><" ', '<a b="<" ', "</script>", "<script><!--<style>",
+    "<a href=x>", "<a href=" + "x" * 100 + ">",
     " = ", "=", "= ", "\t", "-->", "<p " + "x" * 50, "&" + "x" * 30])
 def test_nothing_takes_long(shape: str) -> None:
     """As many as fit into a megabyte; what grew with the square would take hours."""
