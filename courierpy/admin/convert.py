@@ -22,6 +22,7 @@ from courierpy.maildir.formats.dovecot import Dotlock, Uidlist
 from courierpy.maildir.layout import CHOICES, Nested
 from courierpy.maildir.locks import FolderLock
 from courierpy.maildir.store import SUBSCRIBED, Store
+from courierpy.model.namespaces import INBOX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class Conversion:
         """Each folder; trouble with one does not keep the others from it."""
         for name in self.tree.names():
             try:
-                convert(name, self.layout.path(name))
+                convert(name, self.tree.path_of(name))
             except StoreError as error:
                 self._fail(name, str(error))
 
@@ -172,11 +173,11 @@ class Conversion:
         with self._locked(self.layout.inbox):
             before = self.tree.subscriptions() if os.path.exists(SUBSCRIBED) else None
             # names of folders that are renamed now, though their list was taken before
-            after = [_renamed(name) for name in before] if before is not None else None
+            after = [self._renamed(name) for name in before] if before is not None else None
             if before is None or self.overrule:
                 after = self.tree.subscribed_by_dovecot()
                 if after is not None and before is not None:
-                    after += [name for name in before if name != "INBOX" and not name.startswith("INBOX.")]
+                    after += [name for name in before if not self._is_own(name)]
             if after is None or after == before:
                 return
             if not self.dry:
@@ -199,7 +200,7 @@ class Conversion:
             elif not self._hand_folder(name, path, truth):
                 return
         if not self.utf8:
-            self._rename_folder(names.directory(name), dovecot.dovecot_name)
+            self._rename_folder(names.directory(self.tree.resolve(name)[1]), dovecot.dovecot_name)
 
     def _hand_folder(self, name: str, path: str, truth: Uidlist) -> bool:
         there = os.path.join(path, dovecot.UIDLIST)
@@ -250,18 +251,34 @@ class Conversion:
         self._say(name, text)
         return True
 
+    def _renamed(self, name: str) -> str:
+        """A subscription to what was a directory in modified UTF-7, by its name now."""
+        if isinstance(self.layout, Nested) or not self._is_own(name):
+            return name
+        personal, path = self.tree.resolve(name)
+        plain = names.on_disk(path)
+        decoded = dovecot.courier_name(plain)
+        if not dovecot.is_directory(".", plain) and dovecot.is_directory(".", decoded):
+            return personal.name(names.mailbox_path(b"." + decoded))
+        return name
+
+    def _is_own(self, name: str) -> bool:
+        found = self.tree.namespaces.find(name)
+        return found is not None and found[0] is self.tree.namespaces.personal
+
     def _levels(self, name: str) -> list[bytes]:
         """The levels of a mailbox as Dovecot has them; none for what is not in the Maildir."""
+        if not self._is_own(name):
+            return []
+        path = self.tree.resolve(name)[1]
         if isinstance(self.layout, Nested):
             try:
-                return self.layout.levels(name)
+                return self.layout.levels(path)
             except NameInvalid:
                 return []
-        if name == "INBOX":
-            return [b"INBOX"]
-        if not name.startswith("INBOX."):
-            return []
-        plain = names.on_disk(name[6:])
+        if not path:
+            return [INBOX.encode()]
+        plain = names.on_disk(path)
         return (plain if self.utf8 else dovecot.dovecot_name(plain)).split(b".")
 
     def _hand_subscriptions(self) -> None:
@@ -343,14 +360,3 @@ def _uses(words: Mapping[bytes, frozenset[bytes]]) -> dict[bytes, int]:
 def _facts(uidlist: Uidlist, words: Mapping[bytes, frozenset[bytes]]) -> str:
     return (f"UIDVALIDITY {uidlist.uidvalidity}, UIDNEXT {uidlist.uidnext}, "
             f"messages numbered: {len(uidlist.names)}, keywords: {len(_uses(words))}")
-
-
-def _renamed(name: str) -> str:
-    """A subscription to what was a directory in modified UTF-7, by its name now."""
-    if not name.startswith("INBOX."):
-        return name
-    plain = names.on_disk(name[6:])
-    decoded = dovecot.courier_name(plain)
-    if not dovecot.is_directory(".", plain) and dovecot.is_directory(".", decoded):
-        return names.folder_name(b"." + decoded)
-    return name

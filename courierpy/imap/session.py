@@ -17,6 +17,7 @@ from courierpy.imap.grammar.framer import Frame, Framer, LiteralAhead, TooLong
 from courierpy.imap.view import View
 from courierpy.maildir import errors as store
 from courierpy.model.messages import keywords_used
+from courierpy.model.namespaces import ALL_RIGHTS
 from courierpy.model.replies import Bad, Bye, No
 from courierpy.system import log
 from courierpy.system.conn import Gone, TimedOut
@@ -41,8 +42,6 @@ LITERAL_TIMEOUT = 60.0
 MAX_ERRORS = 10                # bad commands in a row
 MAX_LITERAL = 64 * 1024        # of commands that do not store messages
 LITERAL_MINUS = 4096           # RFC 7888 5
-
-ALL_RIGHTS = frozenset("lrswipkxtea")  # of who owns the mailbox: RFC 4314 2.1
 
 # The store's errors in the words of RFC 5530.
 CODES: dict[type[store.StoreError], tuple[bytes | None, str]] = {
@@ -78,14 +77,15 @@ class Selected:
     __slots__ = ("_attributes", "behind", "folder", "keywords", "readonly", "recent", "rights", "snapshot",
                  "view")
 
-    def __init__(self, folder: Mailbox, snapshot: Snapshot, readonly: bool) -> None:
+    def __init__(self, folder: Mailbox, snapshot: Snapshot, readonly: bool,
+                 rights: frozenset[str] = ALL_RIGHTS) -> None:
         self.folder = folder
         self.snapshot = snapshot
         self.readonly = readonly
         self.view = View.of(snapshot)
         self.keywords = keywords_used(snapshot.messages.keywords)
         self.recent = snapshot.recent
-        self.rights = ALL_RIGHTS
+        self.rights = rights
         self.behind = False
         self._attributes: Attributes | None = None
 

@@ -1,4 +1,4 @@
-"""Where mailboxes lie in a Maildir: the name that clients know <-> the directory.
+"""Where mailboxes lie in a Maildir: the path that a mailbox has in its namespace <-> the directory.
 
 | layout | mailbox | directory | whose |
 | --- | --- | --- | --- |
@@ -14,7 +14,7 @@ are found; a new one is as those that are there, and modified UTF-7 where none t
 Our own directories are in ``cur``, where every reader of Maildirs passes over names with
 a dot: beside ``cur`` they would be levels of mailboxes to the others.
 
-Nothing that a client names leads out of the Maildir.
+INBOX has the path "".  Nothing that a client names leads out of the Maildir.
 """
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ from courierpy.maildir.errors import NameInvalid, trouble
 from courierpy.maildir.files import exists, is_directory
 from courierpy.maildir.formats.keywordlist import DIRECTORY as KEYWORDS
 from courierpy.maildir.index.columns import DIRECTORY as INDEX
-from courierpy.model import utf7
+from courierpy.model import namespaces, utf7
+from courierpy.model.namespaces import INBOX
 from courierpy.system import log
 
 TYPE_CHECKING = False
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 PARTS = ("cur", "new", "tmp")
+_INBOX = INBOX.encode()
 _PARTS = frozenset(os.fsencode(part) for part in PARTS)
 # directories in the root of a Maildir++ that hold no mailboxes: ours and Courier's
 _KNOWN = frozenset(os.fsencode(name) for name in (*PARTS, KEYWORDS, INDEX, "courierimaphieracl",
@@ -47,14 +49,14 @@ LEVELS_LOOKED_INTO = 3
 class MaildirPlusPlus:
     """The Maildir at ``root`` is INBOX, and has a directory for each other mailbox.
 
-    ``separator`` and ``prefix``: of the names of mailboxes (RFC 2342 5).  ``inbox``: INBOX's path.
+    ``separator`` and ``prefix``: of the names of mailboxes (RFC 2342 5).  ``inbox``: INBOX's directory.
     ``index``, ``keywords``: our directories, below that of a mailbox.  ``scratch``: a directory for
     files that get a name in the root.
     """
 
     name = "maildir++"
     separator = "."
-    prefix = "INBOX."
+    prefix = f"{INBOX}."
     index, keywords = INDEX, KEYWORDS
 
     def __init__(self, root: str) -> None:
@@ -70,12 +72,12 @@ class MaildirPlusPlus:
         return (any(os.path.isdir(os.path.join(self.root, part)) for part in PARTS)
                 or len(self.mailboxes()) > 1)
 
-    def path(self, name: str) -> str:
-        """The directory of a mailbox.  Raises NameInvalid."""
-        return os.path.join(self.root, os.fsdecode(names.directory(name)))
+    def directory(self, path: str) -> str:
+        """The directory of a mailbox, there or not.  Raises NameInvalid."""
+        return os.path.join(self.root, os.fsdecode(names.directory(path)))
 
     def mailboxes(self) -> list[str]:
-        """The names of all there are, INBOX first, then in order."""
+        """The paths of all there are, INBOX first, then in order."""
         root = os.fsencode(self.root)
         try:
             before = os.stat(root)
@@ -91,8 +93,8 @@ class MaildirPlusPlus:
         for entry in entries:
             # what can be selected is listed, as open() makes what is missing of the three
             if entry not in known and any(os.path.isdir(os.path.join(root, entry, part)) for part in _PARTS):
-                known[entry] = names.folder_name(entry)
-        return ["INBOX", *sorted(known.values())]
+                known[entry] = names.mailbox_path(entry)
+        return ["", *sorted(known.values())]
 
     @staticmethod
     def _entries(root: bytes) -> tuple[list[bytes], list[bytes]]:
@@ -116,9 +118,9 @@ class MaildirPlusPlus:
             entries = os.listdir(os.fsencode(self.root))
         except OSError as error:
             raise trouble(self.root, error) from None
-        found = sorted(names.folder_name(entry) for entry in entries if names.is_folder_entry(entry))
-        return [name for name in found if (name == top or name.startswith(top + "."))
-                and is_directory(os.path.join(self.path(name), "cur"))]
+        found = sorted(names.mailbox_path(entry) for entry in entries if names.is_folder_entry(entry))
+        return [path for path in found if (path == top or path.startswith(top + "."))
+                and is_directory(os.path.join(self.directory(path), "cur"))]
 
 
 class Nested:
@@ -142,38 +144,38 @@ class Nested:
     def _find_inbox(self) -> bytes:
         """A directory INBOX that is a mailbox, or any other spelling; else the root, if that is one; else
         INBOX, which is made when it is opened."""
-        found = sorted((entry for entry in self._look(b"").entries if entry.upper() == b"INBOX"),
-                       key=lambda entry: (entry != b"INBOX", entry))
+        found = sorted((entry for entry in self._look(b"").entries if entry.upper() == _INBOX),
+                       key=lambda entry: (entry != _INBOX, entry))
         whole = [entry for entry in found if self._look(entry).mailbox]
         if whole:
             return whole[0]
-        return b"." if self._look(b"").mailbox else (*found, b"INBOX")[0]
+        return b"." if self._look(b"").mailbox else (*found, _INBOX)[0]
 
     def is_there(self) -> bool:
         """Is there anything of a Maildir?"""
         return self._look(self._inbox).mailbox or len(self.mailboxes()) > 1
 
-    # -- a name to a path
+    # -- a path to a directory
 
-    def path(self, name: str) -> str:
+    def directory(self, path: str) -> str:
         """The directory of a mailbox, there or not.  Raises NameInvalid."""
-        if name == "INBOX":
+        if not path:
             return self.inbox
-        levels = [name] if self.separator == "." else name.split("/")
-        for level in name.split(self.separator):
+        levels = [path] if self.separator == "." else path.split("/")
+        for level in path.split(self.separator):
             if not level or level in (".", "..", *PARTS) or any(char in level for char in "/\0\n"):
-                raise NameInvalid(f"bad component: {name!r}")
+                raise NameInvalid(f"bad component: {path!r}")
         if len(levels) > MAX_LEVELS:
-            raise NameInvalid(f"too many levels: {name!r}")
-        path = b""
+            raise NameInvalid(f"too many levels: {path!r}")
+        found = b""
         for at, level in enumerate(levels):
-            if at == 0 and level == "INBOX" and self._inbox != b".":
-                path = self._inbox
+            if at == 0 and level == INBOX and self._inbox != b".":
+                found = self._inbox
                 continue
             if at == 0 and self._joint != b"/" and level.startswith("."):
-                raise NameInvalid(f"begins with a dot: {name!r}")
-            path = self._below(path, level)
-        return os.path.join(self.root, os.fsdecode(path))
+                raise NameInvalid(f"begins with a dot: {path!r}")
+            found = self._below(found, level)
+        return os.path.join(self.root, os.fsdecode(found))
 
     def _below(self, path: bytes, level: str) -> bytes:
         """The path one level down; as it is found, else as it would be made."""
@@ -201,19 +203,19 @@ class Nested:
     # -- what there is
 
     def mailboxes(self) -> list[str]:
-        """The names of all there are, INBOX first, then in order."""
+        """The paths of all there are, INBOX first, then in order."""
         found: dict[str, bytes] = {}
         self._unshown = []
         for path, name, mailbox in self._walk():
             if not mailbox or path == self._inbox:
                 continue
-            if name and name != "INBOX" and name not in found and self._leads_to(name, path):
+            if name and name != INBOX and name not in found and self._leads_to(name, path):
                 found[name] = path
             else:
                 self._unshown.append(path)
         if self._inbox != b"." and self._look(b"").mailbox:
             self._unshown.append(b".")
-        return ["INBOX", *sorted(found)]
+        return ["", *sorted(found)]
 
     def unshown(self) -> list[str]:
         """Paths below the root of Maildirs that mailboxes() passed over."""
@@ -221,33 +223,35 @@ class Nested:
 
     def below(self, top: str) -> list[str]:
         """A mailbox and all below it."""
-        return [name for name in self.mailboxes() if name == top or name.startswith(top + self.separator)]
+        return [path for path in self.mailboxes() if path == top or path.startswith(top + self.separator)]
 
     def named(self, rows: Iterable[Sequence[bytes]]) -> list[str]:
-        """The mailboxes whose levels are on disk as each row has them, as far as they can be."""
+        """The paths of the mailboxes whose levels are on disk as each row has them, as far as they can be."""
         found = []
         for levels in rows:
             name = self.separator.join(_decoded(level) or names.shown(level)
                                        for level in levels)
-            if name[:5].upper() == "INBOX" and name[5:6] in ("", self.separator):
-                name = "INBOX" + name[5:]
+            path = namespaces.folded(name, self.separator)
+            path = "" if path == INBOX else path
             try:
-                self.path(name)
+                self.directory(path)
             except NameInvalid:
                 continue
-            found.append(name)
+            if name:
+                found.append(path)
         return list(dict.fromkeys(found))
 
-    def levels(self, name: str) -> list[bytes]:
-        """The levels of a mailbox as they are on disk; INBOX is of that name, wherever it lies."""
-        path = os.path.relpath(os.fsencode(self.path(name)), os.fsencode(self.root)).split(b"/")
-        return [b"INBOX", *path[1:]] if self._inbox in (path[0], b"/".join(path)) else path
+    def levels(self, mailbox: str) -> list[bytes]:
+        """The levels of the mailbox at this path as they are on disk; INBOX is of that name, wherever
+        it lies."""
+        path = os.path.relpath(os.fsencode(self.directory(mailbox)), os.fsencode(self.root)).split(b"/")
+        return [_INBOX, *path[1:]] if self._inbox in (path[0], b"/".join(path)) else path
 
     def _leads_to(self, name: str, path: bytes) -> bool:
         """Is this the directory that the name opens?  Not of two that differ by their coding, nor for one
         that no name can be given to."""
         try:
-            return os.path.join(self.root, os.fsdecode(path)) == self.path(name)
+            return os.path.join(self.root, os.fsdecode(path)) == self.directory(name)
         except NameInvalid:
             return False
 
@@ -273,11 +277,11 @@ class Nested:
     def _level(self, entry: bytes, depth: int) -> str:
         """One level of a name, "" where the layout has none for this directory."""
         first = entry.partition(b".")[0] if self._joint == b"." else entry
-        if depth == 0 and first.upper() == b"INBOX":
+        if depth == 0 and first.upper() == _INBOX:
             # a client's INBOX, in any case, is the one that was found
-            wanted = first == b"INBOX" if first != entry or self._inbox == b"." else entry == self._inbox
+            wanted = first == _INBOX if first != entry or self._inbox == b"." else entry == self._inbox
             if first == entry or not wanted:
-                return "INBOX" if wanted else ""
+                return INBOX if wanted else ""
         dot = self._joint != b"/" and entry.startswith(b".")
         if depth and self._joint == b"." or dot != (depth > 0 and self._joint == b"/."):
             return ""
@@ -366,7 +370,7 @@ def detect(root: str, home: str = "") -> str:
     found = list(_maildirs(root))
     tops = {path.partition(b"/")[0] for path in found}
     whole = {path for path in found if b"/" not in path}
-    inboxes = [path for path in whole if path.upper() == b"INBOX"]
+    inboxes = [path for path in whole if path.upper() == _INBOX]
     if all(top.startswith(b".") for top in tops) or home and not inboxes and _same(root, home):
         return MaildirPlusPlus.name
     deeper = [level for path in found for level in path.split(b"/")[1:]]

@@ -1,7 +1,7 @@
-"""Folder names and directories, message names and flags.
+"""Paths of mailboxes and directories, message names and flags.
 
-A folder is ``INBOX`` or ``INBOX.a.b``; its directory in the Maildir is ``.`` or
-``.a.b``, in UTF-8.  A name on disk that is no UTF-8 shows each odd octet as one of
+A mailbox of a Maildir++ has a path, ``a.b``, or "" for INBOX; its directory in the Maildir
+is ``.a.b`` or ``.``, in UTF-8.  A name on disk that is no UTF-8 shows each odd octet as one of
 the private use characters U+EF80 to U+EFFF, which clients can be told and can say.
 Nothing that a client names leads out of the Maildir: a component is not empty and
 holds no slash or NUL, and no LF either, which would be two lines in the list of
@@ -25,24 +25,22 @@ _BITS = {letter[0]: bit for letter, bit in LETTERS}
 MAX_NAME = 255                     # bytes of a directory entry
 
 
-def directory(name: str) -> bytes:
-    """The directory of a folder, relative to the Maildir.  Raises NameInvalid."""
-    if name == "INBOX":
+def directory(path: str) -> bytes:
+    """The directory of the mailbox at ``path``, relative to the Maildir.  Raises NameInvalid."""
+    if not path:
         return b"."
-    if not name.startswith("INBOX."):
-        raise NameInvalid(f"not below INBOX: {name!r}")
-    rest = name[5:]
-    if "/" in rest or "\0" in rest or "\n" in rest or ".." in rest or rest.endswith("."):
-        raise NameInvalid(f"bad component: {name!r}")
-    path = on_disk(rest)
-    if len(path) > MAX_NAME:
-        raise NameInvalid(f"too long: {name!r}")
-    return path
+    entry = f".{path}"
+    if "/" in entry or "\0" in entry or "\n" in entry or ".." in entry or entry.endswith("."):
+        raise NameInvalid(f"bad component: {path!r}")
+    octets = on_disk(entry)
+    if len(octets) > MAX_NAME:
+        raise NameInvalid(f"too long: {path!r}")
+    return octets
 
 
-def folder_name(path: bytes) -> str:
-    """The folder of a directory entry that begins with a dot."""
-    return "INBOX" + shown(path)
+def mailbox_path(entry: bytes) -> str:
+    """The path of the mailbox whose directory entry, which begins with a dot, this is."""
+    return shown(entry)[1:]
 
 
 _ODD = re.compile("[\udc80-\udcff\uef80-\uefff]")

@@ -206,7 +206,7 @@ class Siblings:
         tree = self.layout.below(old)
         if not tree:
             raise FolderMissing(old)
-        pairs = [(self.layout.path(name), self.layout.path(new + name[len(old):])) for name in tree]
+        pairs = [(self.layout.directory(name), self.layout.directory(new + name[len(old):])) for name in tree]
         for _, there in pairs:
             if is_directory(there):
                 raise FolderExists(there)
@@ -298,15 +298,15 @@ class Levels(Siblings):
             path = os.path.dirname(path)
 
     def rename(self, old: str, new: str) -> None:
-        here, there = self.layout.path(old), self.layout.path(new)
-        if os.path.dirname(self.layout.path(old + self.layout.separator + "x")) != here:
+        here, there = self.layout.directory(old), self.layout.directory(new)
+        if os.path.dirname(self.layout.directory(old + self.layout.separator + "x")) != here:
             Siblings.rename(self, old, new)        # what is below it does not lie in it
             return
         tree = self.layout.below(old)
         if not tree:
             raise FolderMissing(old)
         for name in tree:
-            target = self.layout.path(new + name[len(old):])
+            target = self.layout.directory(new + name[len(old):])
             if is_directory(os.path.join(target, "cur")):
                 raise FolderExists(target)
         aside: list[str] = []

@@ -29,6 +29,15 @@ from courierpy.maildir.locks import FolderLock
 from courierpy.maildir.mailbox import Mailbox
 from courierpy.maildir.places import Levels, Siblings
 from courierpy.model.flags import SEEN
+from courierpy.model.namespaces import (
+    ALL_RIGHTS,
+    INBOX,
+    PERSONAL,
+    SHARED,
+    SHARED_PREFIXES,
+    Namespace,
+    Namespaces,
+)
 from courierpy.system import log
 
 TYPE_CHECKING = False
@@ -72,6 +81,10 @@ class Store:
         self._passed_over: list[str] = []
         self._unsettled: set[str] = set()       # folders whose counts could not be kept
         self.layout = layout.find(root, choice, home)
+        personal = Namespace(PERSONAL, self.layout.prefix, self.layout.separator, root, ALL_RIGHTS)
+        # beside names that may begin with anything there is no room for others
+        shared = SHARED_PREFIXES if personal.prefix else ()
+        self.namespaces = Namespaces(personal, *[Namespace(SHARED, prefix, ".") for prefix in shared])
         self.places = (Siblings if isinstance(self.layout, MaildirPlusPlus) else Levels)(self)
         self.counts = Counts(self.index(self.layout.inbox))
 
@@ -85,9 +98,27 @@ class Store:
                    index_at=settings.text("IMAP_INDEXDIR"), home=settings.values.get("HOME", ""),
                    choice=settings.text("IMAP_LAYOUT").lower() or "auto")
 
+    def resolve(self, name: str) -> tuple[Namespace, str]:
+        """(namespace, path there) of the mailbox of that name, there or not.  Raises NameInvalid."""
+        found = self.namespaces.find(name)
+        if found is None:
+            raise NameInvalid(f"in no namespace: {name!r}")
+        return found
+
+    def rights(self, name: str) -> frozenset[str]:
+        """Letters of RFC 4314 2.1 that the user has on a mailbox.  Raises NameInvalid."""
+        return self.resolve(name)[0].rights
+
     def path_of(self, name: str) -> str:
         """The directory of a mailbox, which need not be there.  Raises NameInvalid."""
-        return self.layout.path(name)
+        return self.layout.directory(self._own_path(name))
+
+    def _own_path(self, name: str) -> str:
+        """The path of a mailbox of this Maildir.  Raises NameInvalid."""
+        namespace, path = self.resolve(name)
+        if namespace.root != self.root:
+            raise NameInvalid(f"in another Maildir: {name!r}")
+        return path
 
     def index(self, path: str) -> Index:
         """What is derived from the mailbox at ``path``."""
@@ -148,7 +179,7 @@ class Store:
 
     def names(self) -> list[str]:
         """All mailboxes, INBOX first, then by name."""
-        return self.layout.mailboxes()
+        return list(map(self.namespaces.personal.name, self.layout.mailboxes()))
 
     def passed_over(self) -> list[str]:
         """Paths of Maildirs that names() left out and the client is to be told of.  What it was told once
@@ -239,7 +270,7 @@ class Store:
 
     def delete(self, name: str) -> None:
         """The folder itself; folders below it stay."""
-        if name == "INBOX":
+        if name == INBOX:
             raise Denied("INBOX cannot be deleted")
         folder = self.open(name)
         database = uiddb.read(os.path.join(folder.path, uiddb.NAME))
@@ -284,17 +315,16 @@ class Store:
         target = self.path_of(new)
         if is_directory(os.path.join(target, "cur")):
             raise FolderExists(target)
-        if old == "INBOX":
+        if old == INBOX:
             self.create(new)
             try:
-                source = self.open("INBOX")
+                source = self.open(INBOX)
                 source.move(source.scan().messages.uids, self.open(new))
             except StoreError:
                 self.places.discard(target)
                 raise
             return
-        self.path_of(old)
-        self.places.rename(old, new)
+        self.places.rename(self._own_path(old), self._own_path(new))
 
     # -- subscriptions
 
@@ -312,14 +342,17 @@ class Store:
     def subscribed_by_dovecot(self) -> list[str] | None:
         """None when Dovecot left no list."""
         if isinstance(self.layout, MaildirPlusPlus):
-            return dovecot.subscriptions(self.root)
-        rows = dovecot.subscribed_levels(self.root)
-        return None if rows is None else self.layout.named(rows)
+            paths = dovecot.subscriptions(self.root)
+        else:
+            rows = dovecot.subscribed_levels(self.root)
+            paths = None if rows is None else self.layout.named(rows)
+        return None if paths is None else list(map(self.namespaces.personal.name, paths))
 
     def subscribe(self, name: str, wanted: bool) -> None:
         """Raises NameInvalid for what cannot be a folder's name."""
-        if not name.startswith(("#shared.", "shared.")):
-            self.path_of(name)
+        namespace, path = self.resolve(name)
+        if namespace.root == self.root:
+            self.layout.directory(path)
         names.on_disk(name)
         self.places.repair(self.layout.inbox)          # which has the lock
         with FolderLock(self.layout.inbox, self.host, self.locks):

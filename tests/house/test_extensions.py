@@ -165,6 +165,15 @@ def prepared(session, args):
     return lambda name: session.write(b"* OK [TOY %s] made\\r\\n" % value)
 
 
+def only(listing):
+    listing.criteria[b"TOY"] = lambda entry: entry.name == "INBOX.toy"
+    listing.behind[b"TOY"] = lambda entry: b"* OK [TOY] behind\\r\\n"
+
+
+def told(listing):
+    listing.attributes[b"TOY"] = lambda entry: b"\\\\Toy"
+
+
 def doubled(session, updates):
     return [*updates, *[one for one in updates if isinstance(one, Sizes)]]
 
@@ -209,8 +218,9 @@ EXTENSION = Extension(
     search_keys=KEYS,
     search_returns={b"TOY": SearchReturn(lambda found, value: b"%d" % (sum(found.numbers) * value),
                                          lambda args: args.sp() or args.number())},
-    list_options={b"TOY": lambda session, args: lambda name: name == "INBOX.toy"},
-    list_returns={b"TOY": lambda session, args: lambda name: b"\\\\Toy"},
+    list_options={b"TOY": lambda session, args: only},
+    list_returns={b"TOY": lambda session, args: told},
+    on_list={b"TOY": lambda listing: listing.attributes.update({b"": lambda entry: b"\\\\All"})},
     tagged_code={b"COPY": lambda uidvalidity, pairs: b"TOYCOPY %d" % len(pairs)})
 '''
 TALK = r"""mail: three
@@ -222,7 +232,8 @@ TALK = r"""mail: three
 1< * OK [TOY BOX] made
 1< b OK ...
 1> c LIST (TOY) "" * RETURN (TOY)
-1< * LIST (\\HasNoChildren \\Toy) "." "INBOX.toy"
+1< * LIST (\\HasNoChildren \\All \\Toy) "." "INBOX.toy"
+1< * OK [TOY] behind
 1< c OK ...
 1> d STATUS INBOX (MESSAGES TOY)
 1< * STATUS "INBOX" (MESSAGES 3 TOY 7)

@@ -394,7 +394,7 @@ def test_subscriptions_of_dovecot(tmp_path: Path) -> None:
     assert tree.subscriptions() == ["Work/Projects", "été", "a.b"]
     tree.subscribe("a.b", False)
     assert (tmp_path / "courierimapsubscribed").read_text() == "Work/Projects\nété\n"
-    assert [tree.layout.levels(name) for name in ("INBOX", "Work/Projects", "été")] == [      # type: ignore[union-attr]
+    assert [tree.layout.levels(path) for path in ("", "Work/Projects", "été")] == [      # type: ignore[union-attr]
         [b"INBOX"], [b"Work", b"Projects"], [b"&AOk-t&AOk-"]]
 
 

@@ -305,7 +305,7 @@ def test_names_that_are_not_utf8(tree: Store) -> None:
     b".\xe9", b".a\xff\x80b", b".\xc3", b".\xed\xb2\x80", b".\xee\xbe\x80", b".\xf4\x90\x80\x80",
     b".\xc0\xae", ".\uefc3\uefa9".encode(), ".\uefff☃\U0001f600".encode() + b"\xf0\x9f"])
 def test_any_name_on_disk_is_shown_and_found(path: bytes) -> None:
-    name = names.folder_name(path)
+    name = names.mailbox_path(path)
     name.encode()                              # no lone surrogates
     assert names.directory(utf7.decode(utf7.encode(name))) == path
 

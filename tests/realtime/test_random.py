@@ -80,7 +80,8 @@ def together(world: World, made: list[Client], exact: bool = True) -> None:
     for client in made:
         client.window.close()
     for box in BOXES:
-        on_disk(world.maildir / os.fsdecode(names.directory(box)), exact and not world.killed, world.killed)
+        path = box.removeprefix("INBOX").removeprefix(".")
+        on_disk(world.maildir / os.fsdecode(names.directory(path)), exact and not world.killed, world.killed)
 
 
 def on_disk(folder: Path, exact: bool = True, killed: Sequence[int] = ()) -> None:
@@ -227,7 +228,7 @@ def test_without_the_lock_at_random(seed: int, tmp_path: Path) -> None:
         for client in made:
             client.window.close()
         for box in BOXES:
-            folder = world.maildir / os.fsdecode(names.directory(box))
+            folder = world.maildir / os.fsdecode(names.directory(box.removeprefix("INBOX").removeprefix(".")))
             for file in (folder / "cur").iterdir():
                 assert WHOLE.fullmatch(file.read_bytes()), file.read_bytes()
             again = over_pipe(world.maildir)

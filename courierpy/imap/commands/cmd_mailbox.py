@@ -6,6 +6,7 @@ import re
 from courierpy.imap import ext
 from courierpy.imap.commands import ANY, command
 from courierpy.imap.grammar import out
+from courierpy.model.namespaces import INBOX
 from courierpy.model.replies import No
 
 TYPE_CHECKING = False
@@ -31,11 +32,11 @@ def create(session: Session, args: Args) -> str:
     name = args.mailbox()
     asked = ext.parameters("create_params", session, args) if args.more() else []
     args.end()
-    if name == "INBOX":
+    if name == INBOX:
         raise No("INBOX already exists!", b"ALREADYEXISTS")
     _fit(session, name)
     # a trailing separator only announces children (RFC 9051 6.3.4): nothing to make
-    if not name.endswith(session.separator) or name == f"INBOX{session.separator}":
+    if not name.endswith(session.separator) or name == INBOX + session.separator:
         session.folders.create(name)
         for prepare in filter(None, asked):
             prepare(name)
@@ -47,7 +48,7 @@ def delete(session: Session, args: Args) -> str:
     args.sp()
     name = args.mailbox()
     args.end()
-    if name in ("INBOX", session.folders.trash_mailbox):
+    if name in (INBOX, session.folders.trash_mailbox):
         raise No("Cannot delete this folder.", b"CANNOT")
     if name.endswith(session.separator):
         return "Folder directory delete punted."
@@ -66,12 +67,12 @@ def rename(session: Session, args: Args) -> str:
     args.end()
     if session.folders.trash_mailbox in (old, new):
         raise No("Reserved folder name - cannot rename.", b"CANNOT")
-    if new == "INBOX":
+    if new == INBOX:
         raise No("INBOX already exists!", b"ALREADYEXISTS")
     _fit(session, new)
-    if new.startswith(old + session.separator) and old != "INBOX":
+    if new.startswith(old + session.separator) and old != INBOX:
         raise No("RENAME failed: a mailbox cannot move below itself", b"CANNOT")
-    if session.selected is not None and old != "INBOX":
+    if session.selected is not None and old != INBOX:
         open_name = session.selected.folder.name
         if open_name == old or open_name.startswith(old + session.separator):
             raise No("Can't RENAME the currently-open folder", b"INUSE")

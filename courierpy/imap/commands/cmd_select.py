@@ -43,7 +43,7 @@ def select(session: Session, args: Args) -> Done:
         folder.close()
         raise
     readonly = readonly or folder.read_only
-    selected = session.selected = Selected(folder, snapshot, readonly)
+    selected = session.selected = Selected(folder, snapshot, readonly, session.folders.rights(name))
 
     view = selected.view
     session.write(updates.keyword_lines(selected, session.keywords_on),

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from courierpy.imap.session import Session
 
 TABLES = ("attributes", "create_params", "enable", "fetch_items", "fetch_modifiers", "list_options",
-          "list_returns", "on_selected", "on_updates", "search_keys", "search_returns", "select_params",
-          "status_items", "store_modifiers", "tagged_code")
+          "list_returns", "on_list", "on_selected", "on_updates", "search_keys", "search_returns",
+          "select_params", "status_items", "store_modifiers", "tagged_code")
 
 
 class Extension:
@@ -42,10 +42,11 @@ class Extension:
     ``search_keys``: key -> ``search.SearchKey``.  RFC 9051 6.4.4.
     ``search_returns``: result option -> ``search.SearchReturn``.  RFC 4731.
     ``status_items``: item -> function (session, mailbox name, Status) giving bytes.  RFC 4466 2.3.
-    ``list_options``: selection option -> parser giving a function (mailbox name) that says whether it
-    is listed.  RFC 5258 3.1.
-    ``list_returns``: return option -> parser giving a function (mailbox name) that gives attributes.
+    ``list_options``: selection option -> parser giving a function (Listing) that changes what is listed.
+    RFC 5258 3.1.
+    ``list_returns``: return option -> parser giving a function (Listing) that adds to what is told.
     RFC 5258 3.2.
+    ``on_list``: any word -> such a function, called for every LIST and LSUB.
     ``create_params``: parameter -> parser giving a function (mailbox name), called when the mailbox is
     there.  RFC 4466 2.2.
     ``tagged_code``: command -> function of what it brought about, giving the code of its tagged OK.
@@ -94,13 +95,14 @@ def load(module: str) -> Extension:
     return record
 
 
-def parameters(table: str, session: Session, args: Args) -> list[Any]:
+def parameters(table: str, session: Session, args: Args, maybe_none: bool = False) -> list[Any]:
     """What the parameters in parentheses at this place say, each parsed by the extension that knows
-    its word; in the client's order, None for those that ask for nothing.  RFC 4466 2.1.  Raises Bad."""
+    its word; in the client's order, None for those that ask for nothing.  ``maybe_none``: the
+    parentheses may be empty.  RFC 4466 2.1.  Raises Bad."""
     found = []
     args.open()
     args.maybe_sp()
-    while True:
+    while not (maybe_none and args.at(b")")):
         word = args.word()
         parse = find(table, word)
         if parse is None:

@@ -28,6 +28,7 @@ PLUGGED: dict[str, dict[bytes, str]] = {
     "fetch_modifiers": {},
     "list_options": {},
     "list_returns": {},
+    "on_list": {},
     "on_selected": {},
     "on_updates": {},
     "search_keys": {},

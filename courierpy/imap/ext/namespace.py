@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from courierpy.imap.commands import ANY, command
 from courierpy.imap.ext import Extension
-from courierpy.imap.grammar import lines
+from courierpy.imap.grammar import lines, out
+from courierpy.model.namespaces import OTHERS, PERSONAL, SHARED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,11 +16,15 @@ if TYPE_CHECKING:
 @command(b"NAMESPACE", when=ANY)
 def namespace(session: Session, args: Args) -> str:
     args.end()
-    layout = session.folders.layout
-    personal = f'(("{layout.prefix}" "{layout.separator}"))'.encode()
-    shared = b'(("#shared." ".")("shared." "."))' if layout.prefix else b"NIL"
-    session.write(lines.data(b"NAMESPACE", personal, b"NIL", shared))
+    session.write(lines.data(b"NAMESPACE", *[_list(session, kind) for kind in (PERSONAL, OTHERS, SHARED)]))
     return "NAMESPACE completed."
+
+
+def _list(session: Session, kind: int) -> bytes:
+    """The namespaces of a kind, or NIL."""
+    found = b"".join([b"(%s %s)" % (out.mailbox(one.prefix, session.utf8), out.quoted(one.separator.encode()))
+                      for one in session.folders.namespaces.of_kind(kind)])
+    return b"(%s)" % found if found else b"NIL"
 
 
 EXTENSION = Extension(b"NAMESPACE")

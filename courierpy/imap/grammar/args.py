@@ -11,7 +11,7 @@ import re
 from courierpy.imap.grammar import dates
 from courierpy.imap.grammar.framer import Frame, Literal
 from courierpy.imap.grammar.numset import NumSet
-from courierpy.model import utf7
+from courierpy.model import namespaces, utf7
 from courierpy.model.flags import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN
 from courierpy.model.replies import Bad, No
 
@@ -205,9 +205,7 @@ class Args:
             name = data.decode() if self.utf8 else utf7.decode(data)
         except ValueError:
             name = self._plain(data)
-        if name[:5].upper() == "INBOX" and (len(name) == 5 or name[5] == self.separator):
-            name = "INBOX" + name[5:]
-        return name
+        return namespaces.folded(name, self.separator)
 
     @staticmethod
     def _plain(data: bytes) -> str:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 
+from courierpy.model import namespaces
+
 
 class Pattern:
     """``text``: reference and pattern joined, as Unicode.  INBOX in any case
@@ -15,8 +17,7 @@ class Pattern:
     __slots__ = ("_accept", "_any", "_chars", "_separator", "_stay", "text")
 
     def __init__(self, text: str, separator: str = ".") -> None:
-        if text[:5].upper() == "INBOX" and (len(text) == 5 or text[5] in separator + "*%"):
-            text = "INBOX" + text[5:]
+        text = namespaces.folded(text, separator, "*%")
         self._separator = separator
         self.text = text = re.sub(r"%+", "%", re.sub(r"[%*]*\*[%*]*", "*", text))
         # positions 0..n; a wildcard at position i may stay at i or step over freely

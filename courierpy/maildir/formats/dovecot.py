@@ -30,8 +30,9 @@ from codecs import utf_16_be_decode, utf_16_be_encode
 
 from courierpy.maildir.errors import Busy, NameInvalid, trouble
 from courierpy.maildir.files import remove
-from courierpy.maildir.names import base, directory, folder_name, host_name, info, tmp_name
+from courierpy.maildir.names import base, directory, host_name, info, mailbox_path, tmp_name
 from courierpy.model.flags import NO_KEYWORDS
+from courierpy.model.namespaces import INBOX
 from courierpy.model.numbers import PID_MOST, decimal
 from courierpy.system import log
 
@@ -283,7 +284,7 @@ def assign(table: Mapping[int, bytes], uses: Mapping[bytes, int]) -> tuple[dict[
 # -- subscriptions and names
 
 def subscriptions(root: str) -> list[str] | None:
-    """Courier's names of the folders that are subscribed to; None when there is no list.
+    """The paths of the mailboxes of a Maildir++ that are subscribed to; None when there is no list.
 
     For an account without ``courierimapsubscribed``.  A name that is a directory is
     that directory; else it is decoded, and an ``INBOX.`` in front of it, which only
@@ -294,12 +295,13 @@ def subscriptions(root: str) -> list[str] | None:
         return None
     found: dict[str, None] = {}
     for line in data.removeprefix(_VERSION_2).split(b"\n"):
-        name = _subscribed(root, line.replace(b"\t", b".").replace(b"/", b"."))
+        path = _subscribed(root, line.replace(b"\t", b".").replace(b"/", b"."))
         try:
-            directory(name)
+            directory(path or "")
         except NameInvalid:
             continue
-        found[name] = None
+        if path is not None:
+            found[path] = None
     return list(found)
 
 
@@ -313,12 +315,14 @@ def subscribed_levels(root: str) -> list[list[bytes]] | None:
     return [line.split(separator) for line in data.removeprefix(_VERSION_2).split(b"\n") if line]
 
 
-def _subscribed(root: str, name: bytes) -> str:
-    if name.upper() == b"INBOX":
-        return "INBOX"
-    if name[:6].upper() == b"INBOX." and not is_directory(root, name):
+def _subscribed(root: str, name: bytes) -> str | None:
+    if not name:
+        return None
+    if name.upper() == INBOX.encode():
+        return ""
+    if name[:6].upper() == f"{INBOX}.".encode() and not is_directory(root, name):
         name = name[6:]
-    return folder_name(b"." + (name if is_directory(root, name) else courier_name(name)))
+    return mailbox_path(b"." + (name if is_directory(root, name) else courier_name(name)))
 
 
 def subscriptions_text(rows: Iterable[Sequence[bytes]], before: bytes | None, separator: bytes) -> bytes:
@@ -340,7 +344,7 @@ def courier_name(name: bytes) -> bytes:
     if decoded is None or _decode(decoded) not in (None, decoded):
         return name
     try:
-        return directory(folder_name(b"." + decoded))[1:]
+        return directory(mailbox_path(b"." + decoded))[1:]
     except NameInvalid:
         return name
 

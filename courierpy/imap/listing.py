@@ -1,0 +1,178 @@
+"""What LIST tells, entry by entry.  RFC 9051 6.3.9, RFC 5258.
+
+A ``Listing`` is one command: the names that there are, and what may be told of each.
+Options of extensions change it (they select entries, add attributes, data, or lines
+behind an entry) before it is told.
+"""
+from __future__ import annotations
+
+from courierpy.imap.grammar import lines, out
+from courierpy.imap.grammar.pattern import Pattern
+from courierpy.model.namespaces import INBOX
+from courierpy.model.replies import Bad
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable
+
+    from courierpy.imap.session import Session
+
+    Matches = Callable[[str], bool]
+
+
+class Entry:
+    """A name that LIST may tell.  ``exists``: it is a mailbox.  ``children``: there are mailboxes below
+    it.  ``selected``: it is what the selection options ask for.  ``opens``: False once it was tried and
+    could not be opened."""
+
+    __slots__ = ("children", "exists", "name", "opens", "selected")
+
+    def __init__(self, name: str, exists: bool, children: bool) -> None:
+        self.name = name
+        self.exists = exists
+        self.children = children
+        self.selected = True
+        self.opens = True
+
+    def __repr__(self) -> str:
+        return f"Entry({self.name!r}, exists={self.exists}, children={self.children})"
+
+
+class Listing:
+    """One LIST.  ``extended``: the client used a form of RFC 5258.
+
+    What options change: ``criteria``: option -> function (Entry), which must be true of all that are told
+    (RFC 5258 3.1).  ``names``: names that may be told though there are no such mailboxes.  ``recursive``:
+    a name is told too if one below it is selected and not told itself.  ``attributes``: word -> function
+    (Entry) giving attributes, b"" for none.  ``behind``: word -> function (Entry) giving whole lines,
+    which follow those of a mailbox that is selected.
+    """
+
+    def __init__(self, session: Session, word: bytes = b"LIST", extended: bool = False) -> None:
+        self.session = session
+        self.word = word
+        self.extended = extended
+        self.criteria: dict[bytes, Callable[[Entry], bool]] = {}
+        self.names: list[str] = []
+        self.recursive = False
+        self.attributes: dict[bytes, Callable[[Entry], bytes]] = {}
+        self.behind: dict[bytes, Callable[[Entry], bytes]] = {}
+
+    def entries(self) -> list[Entry]:
+        """Mailboxes, INBOX first; then levels above them that are none; then other names."""
+        separator = self.session.separator
+        there = self.session.folders.names()
+        parents = parents_of(there, separator)
+        real = set(there)
+        found = [Entry(name, True, name in parents) for name in there]
+        found += [Entry(name, False, True) for name in deepest_first(parents - real, separator)]
+        if self.names:
+            known = real | parents
+            more = [name for name in dict.fromkeys(self.names) if name not in known]
+            known.update(more)
+            above = parents_of(more, separator) - known
+            found += [Entry(name, False, False) for name in [*more, *deepest_first(above, separator)]]
+        for entry in found if self.criteria else ():
+            entry.selected = all(test(entry) for test in self.criteria.values())
+        return found
+
+    def tell(self, matches: Matches) -> None:
+        """Tells the client the entries whose names match and that are selected.  Raises Bad for
+        options that do not go together."""
+        if self.recursive and not self.criteria:
+            raise Bad("RECURSIVEMATCH needs another selection option.")        # RFC 5258 3.1
+        entries = self.entries()
+        below, hidden = self._with_selected_below(entries, matches) if self.recursive else ((), ())
+        line = self.line()
+        told: list[bytes] = []
+        for entry in entries:
+            if not matches(entry.name) or not entry.selected and entry.name not in hidden:
+                continue
+            if not self.behind:
+                told.append(line(entry, entry.name in below))
+                continue
+            behind = [more(entry) for more in self.behind.values()] if entry.selected else []
+            # asked for first: what becomes of the mailbox meanwhile shows in its line
+            self.session.write(line(entry, entry.name in below), *behind)
+        self.session.write(b"".join(told))
+
+    def _with_selected_below(self, entries: Iterable[Entry], matches: Matches) -> tuple[set[str], set[str]]:
+        """Names below which there is one that is selected, and those where such a one does not match
+        the pattern.  RFC 5258 3.3, 3.5."""
+        separator = self.session.separator
+        chosen = [entry.name for entry in entries if entry.selected]
+        return (parents_of(chosen, separator),
+                parents_of([name for name in chosen if not matches(name)], separator))
+
+    def line(self) -> Callable[[Entry, bool], bytes]:
+        """What makes the line of an entry: (it, is one below it selected)."""
+        session, word, extended = self.session, self.word, self.extended
+        obsolete = session.settings.flag("IMAP_OBSOLETE_CLIENT") and not extended
+        check_all = session.settings.flag("IMAP_CHECK_ALL_FOLDERS")
+        utf8 = session.utf8
+        separator = b'"%s"' % session.separator.encode()
+        absent = b"\\NonExistent " if extended else b"\\Noselect "
+        info = b""
+        if self.recursive:
+            words = b" ".join([out.quoted(option) for option in self.criteria])
+            info = b'("CHILDINFO" (%s))' % words
+        attributes = [*self.attributes.values()]
+
+        def line(entry: Entry, below: bool = False) -> bytes:
+            flags = b""
+            if not entry.exists:
+                flags = absent
+            elif not entry.opens:
+                flags = b"\\Noselect "
+            elif word == b"LIST" and (entry.name == INBOX or check_all):
+                flags = b"\\Marked " if session.folders.marked(entry.name) else b"\\Unmarked "
+            if not obsolete:
+                flags += b"\\HasChildren" if entry.children else b"\\HasNoChildren"
+            elif entry.exists and not entry.children:
+                flags += b"\\Noinferiors"
+            for more in attributes:
+                told = more(entry)
+                if told:
+                    flags += b" " + told
+            values = [b"(%s)" % flags.strip(), separator, out.mailbox(entry.name, utf8)]
+            if below and info:
+                values.append(info)
+            return lines.data(word, *values)
+        return line
+
+
+# -- names
+
+def parents_of(names: Iterable[str], separator: str) -> set[str]:
+    """Every level above a mailbox of ``names``."""
+    found: set[str] = set()
+    for name in names:
+        parent = name.rpartition(separator)[0]
+        while parent and parent not in found:
+            found.add(parent)
+            parent = parent.rpartition(separator)[0]
+    return found
+
+
+def deepest_first(names: Collection[str], separator: str) -> list[str]:
+    return sorted(names, key=lambda name: (-name.count(separator), name))
+
+
+def wanted(reference: str, patterns: Iterable[str], separator: str) -> Matches:
+    """Does a name match one of the patterns?"""
+    tests = [_matches(reference, pattern, separator) for pattern in patterns]
+    if len(tests) == 1:
+        return tests[0]
+    return lambda name: any(test(name) for test in tests)
+
+
+def _matches(reference: str, pattern: str, separator: str) -> Matches:
+    """Reference and pattern joined, as Courier does, by the separator; ``*`` is all
+    that begins with the reference, and so the mailbox of that name too."""
+    if not reference or reference.endswith(separator):
+        return Pattern(reference + pattern, separator).matches
+    inner = Pattern(reference + separator + pattern, separator)
+    if inner.text[len(reference):] != f"{separator}*":
+        return inner.matches
+    own = inner.text.removesuffix(f"{separator}*")
+    return lambda name: name == own or inner.matches(name)
