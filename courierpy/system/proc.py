@@ -6,6 +6,9 @@ import os
 import signal
 import sys
 
+# signal's own makes enums of the numbers, at each call
+from _signal import pthread_sigmask  # type: ignore[import-not-found]
+
 import courierpy
 
 TYPE_CHECKING = False
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
 
 # SIGUSR1: the listener wants the place of a connection that has not logged in
 TOLD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+_HELD = tuple(map(int, (*TOLD, signal.SIGCHLD)))
+_BLOCK, _SETMASK = int(signal.SIG_BLOCK), int(signal.SIG_SETMASK)
 CRASHED = 70                   # exit status of a process that could not do its work (EX_SOFTWARE)
 ENDED = 128                    # and the number of a signal: exit status of a child that was told to end
 PR_SET_PDEATHSIG, PR_GET_PDEATHSIG = 1, 2
@@ -59,18 +64,18 @@ def fork(main: Callable[[], int], death: int = signal.SIGTERM,
     that comes.
     """
     parent, _ = os.getpid(), library()        # before: a child has no use for an import
-    held = signal.pthread_sigmask(signal.SIG_BLOCK, (*TOLD, signal.SIGCHLD))
+    held = pthread_sigmask(_BLOCK, _HELD)
     try:
         pid = os.fork()
         if pid == 0:
             _be_child(main, parent, death, hearer, held)
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, held)
+        pthread_sigmask(_SETMASK, held)
     return pid
 
 
 def _be_child(main: Callable[[], int], parent: int, death: int, hearer: Callable[[int, object], None],
-              held: set[int | signal.Signals]) -> NoReturn:
+              held: Iterable[int]) -> NoReturn:
     global _tied
     status, _tied = CRASHED, None
     try:
@@ -78,7 +83,7 @@ def _be_child(main: Callable[[], int], parent: int, death: int, hearer: Callable
         on_signal(hearer)
         if death:
             die_with(parent, death)
-        signal.pthread_sigmask(signal.SIG_SETMASK, held)
+        pthread_sigmask(_SETMASK, held)
         status = main()
     finally:
         os._exit(status)               # never into what the parent was at
@@ -104,8 +109,11 @@ def library() -> Any:
         try:
             import ctypes
             _libc = ctypes.CDLL(None, use_errno=True)
+            _libc.prctl.restype = ctypes.c_int         # looked up now, and not in each child
         except (ImportError, OSError):
             return None
+        except AttributeError:
+            return _libc               # another C library
     return _libc
 
 
