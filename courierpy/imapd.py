@@ -11,6 +11,7 @@ import signal
 import time
 
 from courierpy.imap import capability
+from courierpy.imap.grammar import lines
 from courierpy.imap.grammar.framer import Frame
 from courierpy.imap.session import Session
 from courierpy.maildir.errors import StoreError
@@ -19,6 +20,7 @@ from courierpy.model.replies import Bye
 from courierpy.system import about, inotify, log, proc
 from courierpy.system.conn import Conn, Gone, TimedOut
 from courierpy.system.settings import Settings, from_environ
+from courierpy.system.stream import Garbled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,7 +80,7 @@ def wake(woken: Woken, door: str, conn: Conn) -> int:
         known = woken.take()
     except sleeper.Damaged as error:
         log.err(f"a connection that slept cannot go on: {error}")
-        conn.say_last(b"* BYE [UNAVAILABLE] Please connect again.\r\n")
+        conn.say_last(lines.told(lines.BYE, "Please connect again.", b"UNAVAILABLE"))
         conn.end()
         return 0
     daemon = _Imapd(["imapd"], sleeper.settings_of(known, door), conn)
@@ -91,6 +93,8 @@ def _ends(daemon: _Imapd, serve: Callable[[], int]) -> int:
         return serve()
     except Bye as bye:
         return daemon.goodbye(bye)
+    except Garbled as why:
+        return daemon.garbled(why)
     except (Gone, BrokenPipeError):
         daemon.finish("DISCONNECTED")
         return 0
@@ -298,7 +302,7 @@ class _Imapd:
         if door is not None:
             way = door
             inotify.lend(lambda: _lent(way))
-        if woken is not None or door is not None and after > 0 and self.conn.tls is None:
+        if woken is not None or door is not None and after > 0 and self.conn.plain:
             from courierpy.hibernate.sleeper import Sleeper
             session.sleeper = Sleeper(session, -1 if door is None else door, after, self.started,
                                       self.who, woken)
@@ -345,10 +349,10 @@ class _Imapd:
     def _greet(self) -> None:
         """The last stage that can fail says OK."""
         if self.tag:
-            self.conn.write(f"{self.tag} OK LOGIN Ok.\r\n".encode())
+            self.conn.write(lines.status(self.tag.encode(), lines.OK, "LOGIN Ok."))
         else:
             words = capability.line(self.settings, "preauth", self.settings.flag("IMAP_TLS"))
-            self.conn.write(b"* PREAUTH [CAPABILITY %s] Ready.\r\n" % words)
+            self.conn.write(lines.told(lines.PREAUTH, "Ready.", b"CAPABILITY " + words))
         self._account_options()
         self.logged_in = True
         log.info(f"LOGIN, {self.who}, protocol=IMAP{self._starttls()}")
@@ -375,17 +379,22 @@ class _Imapd:
             log.info(f"{word}, {self.who}, {self._numbers()}")
 
     def goodbye(self, bye: Bye) -> int:
-        code = b"[%s] " % bye.code if bye.code else b""
         text = "".join(char if char.isprintable() else "?" for char in bye.text)
-        self.conn.say_last(b"* BYE %s%s\r\n" % (code, text.encode("ascii", "replace")))
+        self.conn.say_last(lines.told(lines.BYE, text, bye.code))
         if self.session is not None and self.session.stopping:
             log.notice(f"Disconnected during shutdown by signal, {self.who}, {self._numbers()}")
         elif self.logged_in:
             self.finish("DISCONNECTED")
         return bye.status
 
+    def garbled(self, why: Garbled) -> int:
+        log.err(f"what the client sends cannot be read: {why}")
+        self.conn.say_last(lines.told(lines.BYE, "What you send cannot be read."))
+        self.finish("DISCONNECTED")
+        return 0
+
     def timed_out(self) -> int:
-        self.conn.say_last(b"* BYE Disconnected for inactivity.\r\n")
+        self.conn.say_last(lines.told(lines.BYE, "Disconnected for inactivity."))
         self.finish("TIMEOUT")
         return 0
 

@@ -272,7 +272,7 @@ class Sleeper:
         session.framer.feed(rest)
         if selected is not None and (selected.behind or selected.folder.read_only):
             return False
-        return not (rest or conn.tls is not None or conn.record >= 0 or session.stopping or conn.ready())
+        return not (rest or not conn.plain or conn.record >= 0 or session.stopping or conn.ready())
 
     def _offer(self, channel: socket.socket) -> None:
         """OSError when the keeper has too much to do, or cannot be reached."""

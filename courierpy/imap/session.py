@@ -322,6 +322,9 @@ class Session:
             self._sync(row)
             self.errors = 0
             self._reply(tag, b"OK", done.text, done.code)
+            if done.layer is not None:
+                layer, ahead = done.layer, self.framer.rest()
+                self.conn.put_on(lambda lower: layer(lower, ahead))
         except Bad as error:
             self._count_error(tag, error)
         except No as error:

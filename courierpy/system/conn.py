@@ -1,24 +1,23 @@
 """The client: the only place that reads and writes it.
 
-A ``Conn`` is two descriptors (0 and 1: socket, pipe, pty or plain file) or a
-TLS object over them.  Output is gathered and written in large pieces; every
-read and write has a deadline.  Knows nothing of IMAP.
+A ``Conn`` has two descriptors (0 and 1: socket, pipe, pty or plain file) and the stream over
+them, plain or in layers (see system/stream.py).  Output is gathered and written in large pieces;
+every read and write has a deadline.  Knows nothing of IMAP.
 """
 from __future__ import annotations
 
-import errno
 import os
 import select
 from time import monotonic
 
-from courierpy.system.writers import Blocked, writer_of
+from courierpy.system.stream import Plain
+from courierpy.system.writers import Blocked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import ssl
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
-    from courierpy.system.writers import Writer
+    from courierpy.system.stream import Stream
 
 READ_SIZE = 65536
 FLUSH_AT = 128 * 1024
@@ -46,11 +45,8 @@ class Conn:
     ``midway``: what was written last is not a whole line, and nothing but the rest of it may follow.
     """
 
-    def __init__(self, infd: int = 0, outfd: int = 1, tls: ssl.SSLSocket | None = None,
-                 pending: bytes = b"") -> None:
-        self.infd = infd
-        self.outfd = outfd
-        self.tls = tls
+    def __init__(self, infd: int = 0, outfd: int = 1, pending: bytes = b"") -> None:
+        self.stream: Stream = Plain(infd, outfd)
         self.write_timeout = WRITE_TIMEOUT
         self.deadline: float | None = None
         self.rcvd = 0
@@ -59,12 +55,28 @@ class Conn:
         self.record = -1                # descriptor of a file that gets a record of the dialogue
         self.midway = False
         self._unnoted = b""             # of a line that is not whole yet
-        self._poll: tuple[int, select.poll] | None = None
+        self._poll: tuple[int, select.poll] | None = None       # of the descriptor that is read
         self._quick = 0                 # how often in a row the client said something at once
         self._ended = False
-        self._writer: tuple[int, Writer] | None = None
         self._out: list[bytes] = []
         self._size = 0
+
+    # -- what it goes through
+
+    @property
+    def infd(self) -> int:
+        """What is polled until the client says something."""
+        return self.stream.infd
+
+    @property
+    def plain(self) -> bool:
+        """Are the octets on the descriptors the client's own, so that another process can go on with them?"""
+        return not self.stream.layers
+
+    def put_on(self, layer: Callable[[Stream], Stream]) -> None:
+        """From here on all goes through one more layer; what was written so far goes before it."""
+        self.flush()
+        self.stream = layer(self.stream)
 
     # -- reading
 
@@ -72,7 +84,7 @@ class Conn:
         """Whatever is there, at least one byte; flushes first.
 
         b"" is the end of input.  Raises TimedOut after ``timeout`` seconds
-        (None: at the deadline, waits for ever without one).
+        (None: at the deadline, waits for ever without one), and Garbled.
         """
         if self.pending:
             data, self.pending = self.pending, b""
@@ -98,42 +110,23 @@ class Conn:
             self.record = -1                # a full disk ends the record, not the session
 
     def _read(self, timeout: float | None) -> bytes:
-        if self.tls is not None:
-            return self._read_tls(timeout)
-        if timeout is not None and not self._await(timeout):
+        stream = self.stream
+        end = None if timeout is None else monotonic() + timeout
+        if timeout is not None and not stream.buffered() and not self._await(timeout):
             raise TimedOut
         while True:
             try:
-                data = os.read(self.infd, READ_SIZE)
-            except BlockingIOError:
-                if not self._readable(timeout):
+                data = stream.read(READ_SIZE)
+            except Blocked as blocked:
+                if not blocked.wait(None if end is None else end - monotonic()):
                     raise TimedOut from None
                 continue
-            except (ConnectionError, TimeoutError):
-                return b""
-            except OSError as error:
-                if error.errno == errno.EIO:      # a pty whose other end is closed
-                    return b""
-                raise
             self.rcvd += len(data)
             return data
 
-    def _read_tls(self, timeout: float | None) -> bytes:
-        import ssl
-        assert self.tls is not None
-        self.tls.settimeout(timeout)
-        try:
-            data = self.tls.recv(READ_SIZE)
-        except (TimeoutError, ssl.SSLWantReadError):
-            raise TimedOut from None
-        except (ssl.SSLError, OSError):
-            return b""
-        self.rcvd += len(data)
-        return data
-
     def ready(self) -> bool:
         """Can read() give something without waiting?"""
-        if self.pending or (self.tls is not None and self.tls.pending()):
+        if self.pending or self.stream.buffered():
             return True
         return self._readable(0)
 
@@ -144,10 +137,11 @@ class Conn:
         Empty after ``timeout`` seconds.
         """
         self.flush()
-        if self.pending or (self.tls is not None and self.tls.pending()):
-            return {self.infd}
+        infd = self.stream.infd
+        if self.pending or self.stream.buffered():
+            return {infd}
         poll = select.poll()
-        poll.register(self.infd, select.POLLIN)
+        poll.register(infd, select.POLLIN)
         for fd in others:
             poll.register(fd, select.POLLIN)
         events = poll.poll(None if timeout is None else max(0, int(timeout * 1000 + 0.999)))
@@ -168,10 +162,11 @@ class Conn:
         return found
 
     def _readable(self, timeout: float | None) -> bool:
-        if self._poll is None or self._poll[0] != self.infd:
+        infd = self.stream.infd
+        if self._poll is None or self._poll[0] != infd:
             poll = select.poll()
-            poll.register(self.infd, select.POLLIN)
-            self._poll = self.infd, poll
+            poll.register(infd, select.POLLIN)
+            self._poll = infd, poll
         return bool(self._poll[1].poll(None if timeout is None else int(timeout * 1000 + 0.999)))
 
     # -- writing
@@ -199,12 +194,12 @@ class Conn:
 
     def _put(self, view: memoryview) -> None:
         """OSError, TimedOut."""
-        writer = self._writer_now()
+        stream = self.stream
         at = counted = 0                        # what was taken from ``counted`` on was so before ``end``
         end = 0.0
-        while at < len(view):
+        while at < len(view) or stream.held:
             try:
-                done = writer.write(view[at:at + writer.most])
+                done = stream.write(view[at:at + stream.most])
             except Blocked as blocked:
                 if not end:
                     end = monotonic() + self.write_timeout
@@ -217,11 +212,6 @@ class Conn:
             at += done
             if at - counted >= TAKES:
                 counted, end = at, 0.0
-
-    def _writer_now(self) -> Writer:
-        if self._writer is None or self._writer[0] != self.outfd:
-            self._writer = self.outfd, writer_of(self.outfd, self.tls)
-        return self._writer[1]
 
     def say_last(self, line: bytes) -> None:
         """Write a line before the end, if the client takes it soon, and for a line."""
@@ -238,16 +228,16 @@ class Conn:
     # -- the end
 
     def end(self) -> None:
-        """Close a socket in order: TLS, then our side of TCP, and for a moment read
+        """Close a socket in order: its layers, then our side of TCP, and for a moment read
         what the client still says, so that no reset overtakes our last words."""
         if self._ended:
             return                              # by the program that the login went on in
         self._ended = True
         try:
-            if not self._writer_now().end():
+            if not self.stream.end():
                 return                          # not a socket
             for _ in range(16):
-                if not self._readable(LINGER) or not os.read(self.infd, READ_SIZE):
+                if not self._readable(LINGER) or not os.read(self.stream.infd, READ_SIZE):
                     break
         except (OSError, ValueError):
             return                          # it is closed already

@@ -361,7 +361,7 @@ def execute(program: str, args: list[str], environ: Mapping[str, str], conn: Con
     already, or TLS, are carried to it by a relay process.
     """
     conn.flush()
-    if conn.tls is not None or conn.pending:
+    if not conn.plain or conn.pending:
         from courierpy.system import relay
         relay.start(conn)
     words = command(program)

@@ -80,7 +80,7 @@ def _copy(conn: Conn, inner: socket.socket) -> None:
         reading = client_open and not rest
         if reading:
             poll.register(conn.infd, select.POLLIN)
-        buffered = reading and conn.tls is not None and conn.tls.pending()
+        buffered = reading and conn.stream.buffered()
         ready = dict(poll.poll(0 if buffered else None))
         if rest and ready.get(inner.fileno(), 0) & select.POLLOUT:
             rest = rest[inner.send(rest):]
@@ -104,8 +104,8 @@ def _copy(conn: Conn, inner: socket.socket) -> None:
 
 
 def _read(conn: Conn) -> bytes | None:
-    """What the client says; b"" at its end, None for a TLS record that is not whole yet."""
+    """What the client says; b"" at its end, None where it is not whole yet."""
     try:
-        return conn.read(60.0)
+        return conn.read(0)
     except TimedOut:
-        return b"" if conn.tls is None else None
+        return None

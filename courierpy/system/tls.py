@@ -2,6 +2,9 @@
 from __future__ import annotations
 
 import os
+import select
+
+from courierpy.system.writers import OFFERED, Blocked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -106,6 +109,52 @@ def _context(settings: Settings, certificate: str, suffix: str) -> ssl.SSLContex
     return context
 
 
+class TlsStream:
+    """TLS over a socket of its own.  ``secure``: its handshake is done."""
+
+    layers = ("tls",)
+    most = OFFERED
+    held = False                       # what is Blocked was not taken
+
+    def __init__(self, secure: ssl.SSLSocket) -> None:
+        secure.settimeout(0)
+        self.infd = self.outfd = secure.fileno()
+        self._secure = secure
+
+    def buffered(self) -> bool:
+        return self._secure.pending() > 0
+
+    def read(self, size: int) -> bytes:
+        from ssl import SSLWantReadError, SSLWantWriteError
+        try:
+            return self._secure.recv(size)
+        except SSLWantReadError:       # a record that is not whole yet
+            raise Blocked(self.infd, select.POLLIN) from None
+        except SSLWantWriteError:
+            raise Blocked(self.infd) from None
+        except OSError:                # SSLError is one
+            return b""
+
+    def write(self, data: memoryview) -> int:
+        from ssl import SSLWantReadError, SSLWantWriteError
+        if not data:
+            return 0
+        try:
+            return self._secure.send(data)
+        except SSLWantWriteError:
+            raise Blocked(self.outfd) from None
+        except SSLWantReadError:
+            raise Blocked(self.outfd, select.POLLIN) from None
+
+    def end(self) -> bool:
+        try:
+            self._secure.unwrap()
+        except OSError:
+            pass                       # ours is sent; the other one need not come
+        self._secure.shutdown(1)       # SHUT_WR
+        return True
+
+
 def handshake(conn: Conn, context: ssl.SSLContext, timeout: float) -> dict[str, str]:
     """Encrypt ``conn`` from here on; gives TLS_* variables for the environment.
 
@@ -120,8 +169,7 @@ def handshake(conn: Conn, context: ssl.SSLContext, timeout: float) -> dict[str, 
         secure = context.wrap_socket(sock, server_side=True)
     except OSError as error:          # SSLError is one
         raise TlsError(str(error.strerror or error) or "handshake timed out") from None
-    conn.tls = secure
-    conn.infd = conn.outfd = secure.fileno()
+    conn.put_on(lambda plain: TlsStream(secure))
     found = {"IMAP_TLS": "1", "IMAP_STARTTLS": "NO", "IMAP_TLS_REQUIRED": "0"}
     cipher = secure.cipher()
     if cipher is not None:

@@ -1,4 +1,4 @@
-"""The ways to write to a client without waiting in the kernel.
+"""The ways to write to a descriptor without waiting in the kernel.
 
 A client that takes nothing must not hold a process, so no write may block; but descriptors 0 and 1
 are shared with whoever started us, who may not expect O_NONBLOCK on them.  So a socket is written
@@ -16,7 +16,6 @@ import stat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable
 
 OFFERED = 256 * 1024           # octets
@@ -24,17 +23,17 @@ PIPE_ROOM = 4096               # for so many a pipe that is ready has room: PIPE
 
 
 class Blocked(Exception):
-    """Nothing is taken now; ``wait`` until that may have changed."""
+    """Nothing is taken, or there, now; ``wait`` until that may have changed."""
 
     def __init__(self, fd: int, event: int = select.POLLOUT) -> None:
         self.fd = fd
         self.event = event
 
-    def wait(self, seconds: float) -> bool:
-        """False when it is as it was after so many seconds."""
+    def wait(self, seconds: float | None) -> bool:
+        """False when it is as it was after so many seconds; None: for ever."""
         poll = select.poll()
         poll.register(self.fd, self.event)
-        return bool(poll.poll(max(0, int(seconds * 1000 + 0.999))))
+        return bool(poll.poll(None if seconds is None else max(0, int(seconds * 1000 + 0.999))))
 
 
 class SocketWriter:
@@ -54,32 +53,6 @@ class SocketWriter:
 
     def end(self) -> bool:
         self._socket.shutdown(1)       # SHUT_WR
-        return True
-
-
-class TlsWriter:
-    most = OFFERED
-
-    def __init__(self, tls: ssl.SSLSocket) -> None:
-        self._tls = tls
-
-    def write(self, data: memoryview) -> int:
-        from ssl import SSLWantReadError, SSLWantWriteError
-        self._tls.settimeout(0)
-        try:
-            return self._tls.send(data)
-        except SSLWantWriteError:
-            raise Blocked(self._tls.fileno()) from None
-        except SSLWantReadError:
-            raise Blocked(self._tls.fileno(), select.POLLIN) from None
-
-    def end(self) -> bool:
-        self._tls.settimeout(0)
-        try:
-            self._tls.unwrap()
-        except OSError:
-            pass                       # ours is sent; the other one need not come
-        self._tls.shutdown(1)          # SHUT_WR
         return True
 
 
@@ -129,13 +102,11 @@ class GivenWriter:
 
 
 if TYPE_CHECKING:
-    Writer = SocketWriter | TlsWriter | OwnWriter | GivenWriter
+    Writer = SocketWriter | OwnWriter | GivenWriter
 
 
-def writer_of(fd: int, tls: ssl.SSLSocket | None) -> Writer:
-    """The way for this descriptor, or for TLS over it.  OSError."""
-    if tls is not None:
-        return TlsWriter(tls)
+def writer_of(fd: int) -> Writer:
+    """The way for this descriptor.  OSError."""
     mode = os.fstat(fd).st_mode
     if stat.S_ISSOCK(mode):
         return SocketWriter(fd)

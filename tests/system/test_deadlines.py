@@ -3,10 +3,12 @@ from __future__ import annotations
 
 import fcntl
 import os
+import random
 import socket
 import ssl
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,9 +17,13 @@ import pytest
 from courierpy.admin import mkcert
 from courierpy.system import conn as conns
 from courierpy.system.conn import Conn, Gone, TimedOut
+from courierpy.system.deflate import Deflate
+from courierpy.system.stream import Plain
+from courierpy.system.tls import TlsStream
 from courierpy.system.writers import GivenWriter
 
-MUCH = b"x" * (16 << 20)                # more than any buffer between two ends holds
+# more than any buffer between two ends holds, and nothing that can be said shorter
+MUCH = random.Random(5).randbytes(16 << 20)
 Ends = tuple[Conn, Callable[[int], bytes]]
 
 
@@ -45,7 +51,9 @@ def over_pipe() -> Ends:
 def over_pipe_that_cannot_be_opened_again() -> Ends:
     theirs, ours = os.pipe()
     conn = Conn(ours, ours)
-    conn._writer = ours, GivenWriter(ours, True)
+    plain = Plain(ours, ours)
+    plain._writer = GivenWriter(ours, True)
+    conn.stream = plain
     return conn, lambda size: os.read(theirs, size)
 
 
@@ -69,16 +77,32 @@ def over_tls(folder: Path) -> Ends:
     shake.start()
     secure = server.wrap_socket(ours, server_side=True)
     shake.join()
-    return Conn(secure.fileno(), secure.fileno(), secure), found[0].recv
+    conn = Conn(secure.fileno(), secure.fileno())
+    conn.put_on(lambda plain: TlsStream(secure))
+    return conn, found[0].recv
+
+
+def over_deflate(folder: Path) -> Ends:
+    """With TLS below, whose records and buffers are in the way of a layer's own."""
+    conn, take = over_tls(folder)
+    conn.put_on(Deflate)
+    inflate = zlib.decompressobj(-15)
+
+    def taken(size: int) -> bytes:
+        return inflate.decompress(take(size))
+    return conn, taken
 
 
 KINDS = {"socket": over_socket, "tcp": over_tcp, "pipe": over_pipe, "terminal": over_terminal,
          "given pipe": over_pipe_that_cannot_be_opened_again}
 
 
-@pytest.fixture(params=[*KINDS, "tls"])
+LAYERS = {"tls": over_tls, "deflate": over_deflate}
+
+
+@pytest.fixture(params=[*KINDS, *LAYERS])
 def ends(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ends]:
-    yield over_tls(tmp_path) if request.param == "tls" else KINDS[request.param]()
+    yield LAYERS[request.param](tmp_path) if request.param in LAYERS else KINDS[request.param]()
 
 
 def test_a_client_that_takes_nothing(ends: Ends) -> None:
@@ -165,8 +189,8 @@ def test_the_descriptors_of_others_stay_blocking(ends: Ends) -> None:
     conn, _ = ends
     conn.write(b"x")
     conn.flush()
-    if conn.tls is None:
-        assert not fcntl.fcntl(conn.outfd, fcntl.F_GETFL) & os.O_NONBLOCK
+    if conn.plain:
+        assert not fcntl.fcntl(conn.stream.outfd, fcntl.F_GETFL) & os.O_NONBLOCK
 
 
 @pytest.mark.parametrize("kind", [over_socket, over_tcp])

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from courierpy.imap.grammar.args import Args
     from courierpy.imap.grammar.framer import LiteralAhead, Sink
     from courierpy.imap.session import Session
+    from courierpy.system.stream import Stream
 
     Handler = Callable[[Session, Args], "str | Done"]
     # the file that takes the octets as they come, or None: they are kept in memory
@@ -32,13 +33,19 @@ USES_SEQ, LEAVES_FOLDER, WRITES, SPOOLS, READS = 1, 2, 4, 8, 16
 
 
 class Done:
-    """The tagged OK of a command, with a response code."""
+    """The tagged OK of a command, with a response code.
 
-    __slots__ = ("code", "text")
+    ``layer``: from the first octet behind this OK the connection goes through it, both ways.  It is
+    called with the stream below and the octets that the client has sent ahead, as RFC 4978 3 wants it.
+    """
 
-    def __init__(self, text: str, code: bytes | None = None) -> None:
+    __slots__ = ("code", "layer", "text")
+
+    def __init__(self, text: str, code: bytes | None = None,
+                 layer: Callable[[Stream, bytes], Stream] | None = None) -> None:
         self.text = text
         self.code = code
+        self.layer = layer
 
 
 class Row:

@@ -1,0 +1,83 @@
+"""A compressed layer over another stream: raw DEFLATE (RFC 1951) both ways, as RFC 4978 has it.
+
+What is written at once ends at an octet's border (Z_SYNC_FLUSH), so that the client can read all
+of it.  Memory is bounded, whatever the client sends: a few octets can stand for many, and no more
+of these are made than are asked for; the rest waits, compressed.  The layer has some 200 kB: the
+compressor 128, with a window of 16 kB, the decompressor a window of the 32 kB that a client may
+use, and a piece of output.
+"""
+from __future__ import annotations
+
+import select
+import zlib
+
+from courierpy.system.stream import Garbled
+from courierpy.system.writers import Blocked
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from courierpy.system.stream import Stream
+
+LEVEL = 6
+OUR_WINDOW, MEMORY = 14, 7     # logarithms: 2 ** (14 + 2) + 2 ** (7 + 9) octets
+THEIR_WINDOW = 15              # logarithm of the largest that RFC 1951 has
+PIECE = 32 * 1024              # octets that are compressed, and read, at once
+
+
+class Deflate:
+    """``ahead``: compressed octets of the client that were read already."""
+
+    most = PIECE
+
+    def __init__(self, lower: Stream, ahead: bytes = b"") -> None:
+        self.infd = lower.infd
+        self.outfd = lower.outfd
+        self.layers = (*lower.layers, "deflate")
+        self._lower = lower
+        self._deflate = zlib.compressobj(LEVEL, zlib.DEFLATED, -OUR_WINDOW, MEMORY)
+        self._inflate = zlib.decompressobj(-THEIR_WINDOW)
+        self._ahead = ahead            # compressed, to be read
+        self._full = False             # the decompressor may have more without further input
+        self._out = b""                # compressed, to be written
+        self._at = 0                   # so much of it is
+
+    @property
+    def held(self) -> bool:
+        return self._at < len(self._out) or self._lower.held
+
+    def buffered(self) -> bool:
+        return bool(self._ahead) or self._full or self._lower.buffered()
+
+    def read(self, size: int) -> bytes:
+        lower = self._lower
+        while True:
+            if not self._ahead and not self._full:
+                self._ahead = lower.read(PIECE)
+                if not self._ahead:
+                    return b""
+            try:
+                found = self._inflate.decompress(self._ahead, size)
+            except zlib.error:
+                raise Garbled("it is no compressed data") from None
+            self._ahead, self._full = self._inflate.unconsumed_tail, len(found) == size
+            if found:
+                return found
+            if self._inflate.eof:      # the client's last block: it says nothing more
+                return b""
+            if not lower.buffered():   # to read again might wait
+                raise Blocked(self.infd, select.POLLIN)
+
+    def write(self, data: memoryview) -> int:
+        while self.held:
+            if self._at < len(self._out):
+                self._at += self._lower.write(memoryview(self._out)[self._at:self._at + self._lower.most])
+            else:
+                self._lower.write(memoryview(b""))
+        piece = data[:PIECE]
+        if piece:
+            self._out = self._deflate.compress(piece) + self._deflate.flush(zlib.Z_SYNC_FLUSH)
+            self._at = 0
+        return len(piece)
+
+    def end(self) -> bool:
+        return self._lower.end()
