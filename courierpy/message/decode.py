@@ -8,7 +8,8 @@ from courierpy.message import charsets
 from courierpy.message.charsets import charset_text
 from courierpy.message.transfer import base64
 
-_WORD = re.compile(rb"=\?([^?\s]+)\?([BbQq])\?([^?]*)\?=")
+# a "?" in it ought to be encoded, and often is not; "=?" begins another one
+_WORD = re.compile(rb"=\?([^?\s]+)\?([BbQq])\?([^?]*(?:(?<!=)\?(?!=)[^?]*)*)\?=")
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _LEFT = (0, 63, 15, 3)             # bits of the last letter that make no octet, by letters beyond fours
 
