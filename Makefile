@@ -22,7 +22,7 @@ PROGRAMS = couriertcpd imaplogin imapd rimapd maildirmake courierpy
 	  { echo "$(PYTHON) has no venv module: install it first (Debian: apt install python3-venv)"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
 	@echo "installing courierpy and what it needs into .venv (some seconds, 40 MB)"
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -e . || { rm -rf .venv; exit 1; }
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e . || { rm -rf .venv; exit 1; }
 	@touch $@
 
 # courierpy below PREFIX, in a venv of its own: programs in bin/, settings in etc/courierpy/

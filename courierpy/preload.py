@@ -96,8 +96,8 @@ def program(name: str, arguments: list[str]) -> Start:
 
 def rehearse(settings: Mapping[str, str]) -> None:
     """Hold some sessions with ourselves in a small Maildir.  Failed; OSError where there can be none."""
-    from courierpy.system import inotify
-    folder = os.path.join(os.environ.get("TMPDIR") or "/tmp", f"courierpy-rehearsal-{os.urandom(8).hex()}")
+    from courierpy.system import inotify, temporary
+    folder = os.path.join(temporary.folder(), f"courierpy-rehearsal-{os.urandom(8).hex()}")
     hearer = proc.on_signal(lambda number, frame: None)
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
     umask, look = os.umask(0o077), log.kept()

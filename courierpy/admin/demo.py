@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -120,14 +121,23 @@ def serve(folder: str, port: int) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, pass_on)
-    while listener.poll() is None and not _taken(port):
+    while listener.poll() is None and not _greets(port):
         time.sleep(0.05)
     if listener.poll() is None:
         print(f"""listening on 127.0.0.1 port {port}.  Account demo, password demo.  Reach it with
   curl imap://127.0.0.1:{port}/INBOX -u demo:demo -X 'FETCH 1:* (FLAGS ENVELOPE)'
   mutt -f imap://demo@127.0.0.1:{port}/INBOX        (its certificate is its own: accept it once, "o")
-ctrl-C ends the server; rm -r {folder} removes the demo.""", flush=True)
+ctrl-C ends the server; rm -r {shlex.quote(folder)} removes the demo.""", flush=True)
     return listener.wait()
+
+
+def _greets(port: int) -> bool:
+    """Is a client served there?  That the port is taken does not say so: the listener may still fail."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+            return client.recv(1) == b"*"
+    except OSError:
+        return False
 
 
 def _taken(port: int) -> bool:
@@ -149,7 +159,7 @@ def reachable(folder: str) -> str:
     while above != "/":
         if not os.stat(above).st_mode & 0o001:
             other = os.path.join("/var/tmp", "courierpy-demo")
-            print(f"{above} lets nobody in but its owner, and the demo's account is nobody: "
+            print(f"{above} lets in none but its owner, and the account of root's demo is nobody's: "
                   f"the demo is {other} instead")
             return other
         above = os.path.dirname(above)

@@ -5,6 +5,7 @@ import os
 import socket
 
 from courierpy.model.numbers import decimal
+from courierpy.system import temporary
 
 FDS_MOST = 1024                    # descriptors that can be inherited
 
@@ -78,10 +79,12 @@ def private(owner: int = -1) -> tuple[socket.socket, int]:
 
     Who has the descriptor connects to ``/proc/self/fd/NUMBER``; who has not cannot find the
     socket, and nothing is left of it when its processes end.  Only root and ``owner`` may
-    connect.  For a moment it has a name, in a folder for such things.
+    connect.  For a moment it has a name, in a folder for such things; the error names all that
+    were tried.
     """
     name = f"courierpy-{os.urandom(8).hex()}"
     trouble: OSError | None = None
+    tried: list[str] = []
     for folder in _folders():
         sock = socket.socket(socket.AF_UNIX)
         try:
@@ -93,8 +96,11 @@ def private(owner: int = -1) -> tuple[socket.socket, int]:
                 os.close(directory)
         except OSError as error:
             sock.close()
+            tried.append(folder)
             trouble = trouble or error
-    raise trouble or FileNotFoundError
+    assert trouble is not None
+    raise OSError(trouble.errno, f"{trouble.strerror} (no socket can be made there: "
+                  "let TMPDIR name a folder that may be written into)", ", ".join(tried))
 
 
 def _nameless(sock: socket.socket, path: str, owner: int) -> int:
@@ -122,8 +128,7 @@ def _folders() -> Iterator[str]:
         yield "/run/courierpy"
     if os.environ.get("XDG_RUNTIME_DIR"):
         yield os.environ["XDG_RUNTIME_DIR"]
-    yield os.environ.get("TMPDIR") or "/tmp"
-    yield "/tmp"
+    yield from temporary.folders()
 
 
 class Spare:

@@ -140,7 +140,7 @@ def test_a_demo_of_root_is_where_its_account_can_go(tmp_path: Path,
                                                     capsys: pytest.CaptureFixture[str]) -> None:
     tmp_path.chmod(0o700)
     assert demo.reachable(str(tmp_path / "demo")) == "/var/tmp/courierpy-demo"
-    assert f"{tmp_path} lets nobody in" in capsys.readouterr().out
+    assert f"{tmp_path} lets in none but its owner" in capsys.readouterr().out
     assert demo.reachable("/var/tmp/x") == "/var/tmp/x"
 
 
