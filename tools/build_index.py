@@ -53,8 +53,11 @@ def ext_index() -> str:
     lines.append(")\nPLUGGED: dict[str, dict[bytes, str]] = {\n")
     for table in ext.TABLES:
         plugged = {key: name for name, record in records.items() for key in record.tables.get(table, ())}
-        inner = ", ".join(f'{_literal(key)}: "{name}"' for key, name in sorted(plugged.items()))
-        lines.append(f'    "{table}": {{{inner}}},\n')
+        inner = [f'{_literal(key)}: "{name}"' for key, name in sorted(plugged.items())]
+        line = f'    "{table}": {{{", ".join(inner)}}},\n'
+        if len(line) > 110:
+            line = f'    "{table}": {{\n' + "".join(f"        {pair},\n" for pair in inner) + "    },\n"
+        lines.append(line)
     return "".join(lines) + "}\n"
 
 

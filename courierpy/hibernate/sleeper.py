@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from courierpy.hibernate.woken import Woken
     from courierpy.imap.session import Session
 
-MAGIC = b"courierpy 3\n"       # another version of what is known gets another one
+MAGIC = b"courierpy 4\n"       # another version of what is known gets another one
 LIMIT = 64 * 1024 * 1024       # octets of a record
 ANSWER = 1.0                   # seconds that the keeper has to answer
 HAND_OVER = 5.0                # seconds to hand over what the session knows
@@ -46,11 +46,11 @@ class Damaged(Exception):
 
 class Known:
     """What a session knows, apart from its folder's content.  ``started``: on the monotonic
-    clock.  ``messages``, ``told_recent`` are the view's, ``recent`` and ``words`` those of
+    clock.  ``messages``, ``told_recent`` are the view's, ``recent``, ``saved`` and ``words`` those of
     Selected (its ``keywords``); ``name`` is None when no mailbox is selected."""
 
     __slots__ = ("body", "cwd", "enabled", "environ", "errors", "headers", "messages", "name", "path",
-                 "rcvd", "readonly", "recent", "sent", "started", "tag", "told_recent", "uidnext",
+                 "rcvd", "readonly", "recent", "saved", "sent", "started", "tag", "told_recent", "uidnext",
                  "uidvalidity", "words")
 
     def __init__(self) -> None:
@@ -68,6 +68,7 @@ class Known:
         self.words: list[bytes] = []
         self.told_recent = NO_UIDS
         self.recent = NO_UIDS
+        self.saved = NO_UIDS
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Known) and all(getattr(self, name) == getattr(other, name)
@@ -89,7 +90,7 @@ def pack(known: Known) -> bytes:
         parts += [_FOLDER.pack(known.uidvalidity, known.uidnext),
                   known.name.encode("utf-8", "surrogateescape"), os.fsencode(known.path),
                   known.messages.pack(), _list(known.words),
-                  _runs(known.told_recent.runs), _runs(known.recent.runs)]
+                  _runs(known.told_recent.runs), _runs(known.recent.runs), _runs(known.saved.runs)]
     return MAGIC + zlib.compress(numbers + _list(parts), 1)
 
 
@@ -113,7 +114,7 @@ def _unpack(data: bytes) -> Known:
     (known.started, known.rcvd, known.sent, known.headers, known.body, known.errors,
      bits) = _NUMBERS.unpack_from(data)
     parts = _parts(data[_NUMBERS.size:])
-    if len(parts) != (11 if bits & _SELECTED else 4) or bits > 3:
+    if len(parts) != (12 if bits & _SELECTED else 4) or bits > 3:
         raise ValueError("parts")
     known.tag, known.cwd = parts[:2]
     if not known.tag or not known.tag.isascii() or len(known.tag.split()) != 1 or b"\0" in known.cwd:
@@ -133,7 +134,7 @@ def _unpack(data: bytes) -> Known:
         if not known.path or "\0" in known.path:
             raise ValueError("path")
         known.words = _parts(parts[8])
-        known.told_recent, known.recent = UidSet(_pairs(parts[9])), UidSet(_pairs(parts[10]))
+        known.told_recent, known.recent, known.saved = [UidSet(_pairs(part)) for part in parts[9:]]
         if known.told_recent.within(known.messages.uids) != known.told_recent \
                 or not set(known.messages.keywords).issubset(known.messages.uids):
             raise ValueError("UIDs")
@@ -192,6 +193,7 @@ def know(session: Session, tag: bytes, started: float) -> Known:
     if selected is not None:
         known.name, known.path = selected.folder.name, selected.folder.path
         known.readonly, known.words, known.recent = selected.readonly, selected.keywords, selected.recent
+        known.saved = selected.saved
         known.uidvalidity, known.uidnext = selected.snapshot.uidvalidity, selected.snapshot.uidnext
         view = selected.view
         known.messages, known.told_recent = view.messages, view.recent
@@ -209,7 +211,7 @@ def restore(session: Session, known: Known) -> None:
     folder.join()
     snapshot = Snapshot(known.uidvalidity, known.uidnext, known.messages, known.told_recent)
     selected = session.selected = Selected(folder, snapshot, known.readonly)
-    selected.keywords, selected.recent = known.words, known.recent
+    selected.keywords, selected.recent, selected.saved = known.words, known.recent, known.saved
 
 
 class Sleeper:

@@ -15,6 +15,7 @@ from itertools import compress
 
 from courierpy.imap import ext
 from courierpy.imap.attributes import LONG_TEXT
+from courierpy.imap.commands.numbers import saved
 from courierpy.imap.fetch import Subject
 from courierpy.imap.grammar import searchkeys
 from courierpy.imap.grammar.dates import EPOCH
@@ -24,7 +25,7 @@ from courierpy.model.flags import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
     from courierpy.imap.grammar.args import Args
@@ -64,32 +65,49 @@ class SearchReturn:
     """An option of RETURN.  RFC 4731 3.1.
 
     ``tell``: function (Found, value) giving the value that is told, or None: nothing is.  ``parse``:
-    function (args) giving the value, of what stands behind the word, the blank included.
+    function (args) giving the value, of what stands behind the word, the blank included.  ``part``:
+    function (Found, value) giving the sequence numbers that it speaks of; by default all that were found.
+    ``silent``: it asks for no line.  ``not_beside``: options that the same command must not have; itself
+    among them: it may be named once.  ``refused``: function (session), called when the command is
+    answered with NO.
     """
 
-    __slots__ = ("parse", "tell")
+    __slots__ = ("not_beside", "parse", "part", "refused", "silent", "tell")
 
     def __init__(self, tell: Callable[[Found, Any], bytes | None],
-                 parse: Callable[[Args], Any] = lambda args: None) -> None:
+                 parse: Callable[[Args], Any] = lambda args: None,
+                 part: Callable[[Found, Any], list[int]] | None = None,
+                 silent: bool = False, not_beside: Sequence[bytes] = (),
+                 refused: Callable[[Session], None] | None = None) -> None:
         self.tell = tell
         self.parse = parse
+        self.part = part if part is not None else _every
+        self.silent = silent
+        self.not_beside = not_beside
+        self.refused = refused
 
 
 class Found:
     """What a command found: ``seqs``, sequence numbers in the order in which they are told;
-    ``by_uid``: the client is told their UIDs."""
+    ``by_uid``: the client is told their UIDs; ``options``: those of RETURN, and what stood behind them."""
 
-    __slots__ = ("by_uid", "seqs", "session")
+    __slots__ = ("by_uid", "options", "seqs", "session")
 
-    def __init__(self, session: Session, seqs: list[int], by_uid: bool) -> None:
+    def __init__(self, session: Session, seqs: list[int], by_uid: bool,
+                 options: Mapping[bytes, Any] | None = None) -> None:
         self.session = session
         self.seqs = seqs
         self.by_uid = by_uid
+        self.options = options or {}
 
     @property
     def numbers(self) -> list[int]:
         """What the client is told: the sequence numbers, or the UIDs."""
         return numbers(self.session, self.seqs, self.by_uid)
+
+
+def _every(found: Found, value: object) -> list[int]:
+    return found.seqs
 
 
 def record(name: bytes) -> SearchKey:
@@ -152,7 +170,7 @@ class Program:
         return bytes(found)
 
     def of_numbers(self, by_uid: bool, numbers: Any) -> bytes:
-        found = bytearray(self.count)
+        found = bytearray(self.of_uids(saved(self.session)) if numbers.saved else self.count)
         largest = (self.uids[-1] if self.uids else 0) if by_uid else self.count
         for low, high in numbers.resolve(largest):
             seqs = (self.view.seqs_of_uids if by_uid else self.view.seqs_in)([(low, high)])

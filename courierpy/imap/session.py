@@ -19,6 +19,7 @@ from courierpy.maildir import errors as store
 from courierpy.model.messages import keywords_used
 from courierpy.model.namespaces import ALL_RIGHTS
 from courierpy.model.replies import Bad, Bye, No
+from courierpy.model.uidset import NO_UIDS
 from courierpy.system import log
 from courierpy.system.conn import Gone, TimedOut
 
@@ -72,10 +73,11 @@ class Selected:
     ``behind``: the view still holds messages that are gone.  ``keywords``: as
     told in the last FLAGS line.  ``recent``: UIDs that this session was the
     first to see.  ``rights``: letters of RFC 4314 2.1 that the session has here.
+    ``saved``: UIDs of the saved result, `$`.
     """
 
-    __slots__ = ("_attributes", "behind", "folder", "keywords", "readonly", "recent", "rights", "snapshot",
-                 "view")
+    __slots__ = ("_attributes", "behind", "folder", "keywords", "readonly", "recent", "rights", "saved",
+                 "snapshot", "view")
 
     def __init__(self, folder: Mailbox, snapshot: Snapshot, readonly: bool,
                  rights: frozenset[str] = ALL_RIGHTS) -> None:
@@ -86,6 +88,7 @@ class Selected:
         self.keywords = keywords_used(snapshot.messages.keywords)
         self.recent = snapshot.recent
         self.rights = rights
+        self.saved = NO_UIDS
         self.behind = False
         self._attributes: Attributes | None = None
 

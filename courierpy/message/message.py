@@ -143,6 +143,17 @@ class Message:
                 return charset_text(found[0][2] or b"", "")
         return ""
 
+    def first_shown(self, name: bytes) -> str:
+        """What is shown of the first address in a field: its name, decoded, or else the address; "" without
+        one.  RFC 5957 3."""
+        for value in self.header(name):
+            found = address.parse(value)
+            if found:
+                shown, _, mailbox, host = found[0]
+                spelled = (mailbox or b"") + (b"@" + host if mailbox and host else b"")
+                return decode.words(shown or b"") or charset_text(spelled, "")
+        return ""
+
     def base_subject(self) -> tuple[str, bool]:
         """(collation key of the base subject, is it one of a reply or forward).  RFC 5256 2.1."""
         for value in filter(None, self.header(b"subject")):

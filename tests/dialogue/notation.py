@@ -55,6 +55,11 @@ MAILS.update({
     "lost": _mail("Re: [list]  THE plan", "carl@example.org", 9, "p4@x", "<nowhere@x> <p2@x>"),
     "again": _mail("the plan", "ann@example.net", 9, '"p4"@x', "<p1@x>"),
     "empty-subject": _mail("", "group: dan@example.org;", 1, "p5@x", "<p5@x>"),
+    "shown1": b"From: =?utf-8?q?=C3=84pfel?= <zoe@x>\nTo: zz@b.example\n\n1\n",
+    "shown2": b"From: bert <bert@x>\nTo: Mia <a@x>\n\n2\n",
+    "shown3": b"From: \"\" <Carl@b>\n\n3\n",
+    "shown4": b"Subject: nobody\nTo: aa@b.example\n\n4\n",
+    "shown5": b"From: friends: x@y;\nTo: <b@c>\n\n5\n",
     "8bit": _mail("gr\u00fc\u00dfe", "J\u00f6rg <j\u00f6rg@\u00f6.example>", 1),
 })
 MAILS.update({f"demo{at}": (
@@ -66,6 +71,7 @@ SETS: dict[str, list[str]] = {"empty": [], "one": ["one"], "two": ["one", "two"]
                               "three": ["one", "two", "three"], "8bit": ["8bit"],
                               "demo": ["demo0", "demo1", "demo2", "demo3"],
                               "mails": ["mail1", "mail2", "mail3"],
+                              "display": ["shown1", "shown2", "shown3", "shown4", "shown5"],
                               "threads": ["plan", "re-plan", "other", "lost", "again", "empty-subject"]}
 
 

@@ -66,7 +66,12 @@ def told(lines: list[str]) -> set[str]:
 
 # where an extension is no command: what is refused without it
 ASKED = {"esearch": ["SEARCH RETURN () ALL", "SEARCH RETURN (MIN) ALL"],
-         "appendlimit": ["STATUS INBOX (APPENDLIMIT)"]}
+         "appendlimit": ["STATUS INBOX (APPENDLIMIT)"],
+         "searchres": ["SEARCH RETURN (SAVE) ALL", "FETCH $ FLAGS", "SEARCH 1,$"],
+         "partial": ["SEARCH RETURN (PARTIAL 1:2) ALL", "UID FETCH 1:* FLAGS (PARTIAL 1:2)"],
+         "within": ["SEARCH OLDER 1", "SEARCH YOUNGER 1"],
+         "esort": ["SORT RETURN () (DATE) UTF-8 ALL"],
+         "sortdisplay": ["SORT (DISPLAYFROM) UTF-8 ALL"]}
 
 
 def refused(lines: list[str], extension: str) -> bool:

@@ -800,6 +800,7 @@ def states(draw: st.DrawFn) -> Known:
                                   {uid: draw(keyword_sets) for uid in draw(some)})
         known.told_recent = UidSet.of(sorted(draw(some)))
         known.recent = known.told_recent | UidSet.of(sorted(draw(st.sets(st.integers(1, 100), max_size=3))))
+        known.saved = UidSet.of(sorted(draw(st.sets(st.integers(1, 100), max_size=5))))
         known.words = draw(st.lists(st.binary(max_size=8), max_size=3))
     return known
 

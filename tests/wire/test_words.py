@@ -54,7 +54,16 @@ def test_star() -> None:
     assert NumSet.parse(b"1:*").resolve(0) == []
 
 
-@pytest.mark.parametrize("text", [b"0", b"1:", b":1", b"1,,2", b"", b"a", b"4294967296", b"1:2:3"])
+def test_the_saved_result() -> None:
+    """RFC 5182 3: alone, or the last of a set."""
+    saved = NumSet.parse(b"$")
+    assert (saved.ranges, saved.saved, bytes(saved)) == ((), True, b"$")
+    assert bytes(NumSet.parse(b"4,7:*,$")) == b"4,7:*,$"
+    assert saved != NumSet(()) and saved == NumSet((), True)
+
+
+@pytest.mark.parametrize("text", [b"0", b"1:", b":1", b"1,,2", b"", b"a", b"4294967296", b"1:2:3", b"$,1",
+                                  b"1$", b",$", b"1,$,$", b"$:1"])
 def test_bad_sets(text: bytes) -> None:
     with pytest.raises(Bad):
         NumSet.parse(text)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def named(session: Session, args: Args) -> tuple[list[int], Mailbox]:
     """The UIDs that COPY or MOVE names, and where they go.  Raises Bad, No [TRYCREATE]."""
     args.sp()
-    numbers = args.numset()
+    numbers = args.messages()
     args.sp()
     name = args.mailbox()
     args.end()

@@ -124,7 +124,7 @@ def _pieces(templates: list[bytes], columns: list[Sequence[Any]]) -> Iterator[It
 
 def fetch_messages(session: Session, args: Args) -> str:
     args.sp()
-    numbers = args.numset()
+    numbers = args.messages()
     args.maybe_sp()
     items = fetchitems.parse(args, fetch.grammar)
     modifiers = ext.parameters("fetch_modifiers", session, args) if args.more() else []

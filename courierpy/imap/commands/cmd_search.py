@@ -5,10 +5,12 @@ from courierpy.imap import ext, search
 from courierpy.imap.commands import SELECTED, USES_SEQ, command
 from courierpy.imap.grammar import lines, out, searchkeys
 from courierpy.imap.search import Found
-from courierpy.model.replies import Bad
+from courierpy.maildir.errors import StoreError
+from courierpy.model.replies import Bad, No
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
     from courierpy.imap.grammar.args import Args
@@ -20,38 +22,71 @@ CAPABILITIES = (b"I18NLEVEL=1",)       # texts are compared by i;unicode-casemap
 def search_messages(session: Session, args: Args) -> str:
     args.sp()
     options = take_returns(args)
-    key = searchkeys.parse(args, search.grammar)
-    args.end()
+    with refusing(session, options):
+        key = searchkeys.parse(args, search.grammar)
+        args.end()
+        seqs = search.run(session, key)
 
-    found = Found(session, search.run(session, key), args.command == b"UID SEARCH")
+    found = Found(session, seqs, args.command == b"UID SEARCH", options)
     if options is None:
         session.write(lines.numbers(b"SEARCH", found.numbers))
     else:
-        tell_returns(args, found, options)
+        tell_returns(args, found)
     return "SEARCH done."
 
 
-def take_returns(args: Args) -> list[tuple[bytes, Any]] | None:
+class refusing:
+    """Where the command is answered with NO, those of its options hear of it that want to."""
+
+    __slots__ = ("options", "session")
+
+    def __init__(self, session: Session, options: Mapping[bytes, Any] | None) -> None:
+        self.session = session
+        self.options = options
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        if self.options and kind is not None and issubclass(kind, (No, StoreError)):
+            for option in self.options:
+                hears = ext.find("search_returns", option).refused
+                if hears is not None:
+                    hears(self.session)
+
+
+def take_returns(args: Args) -> dict[bytes, Any] | None:
     """RETURN before the keys, if it is there: options and what stands behind them; ALL for none.
     RFC 4731 3.1.  Raises Bad."""
     options = searchkeys.take_returns(args, search.return_grammar)
-    if options is None or options:
-        return options
+    if options is None:
+        return None
+    words = [option for option, _ in options]
+    for option in words:
+        for other in ext.find("search_returns", option).not_beside:
+            if words.count(other) > (other == option):
+                raise Bad("Result options that do not go together.")
+    if options:
+        return dict(options)
     if search.return_grammar(b"ALL") is None:
         raise Bad("Unknown SEARCH result option.")
-    return [(b"ALL", None)]
+    return {b"ALL": None}
 
 
-def tell_returns(args: Args, found: Found, options: list[tuple[bytes, Any]]) -> None:
+def tell_returns(args: Args, found: Found) -> None:
     """The ESEARCH line: what the options say of what was found.  RFC 4731 3.2."""
     values = [b"(TAG %s)" % out.quoted(args.tag)]
     if found.by_uid:
         values.append(b"UID")
-    for option, value in dict(options).items():
-        told = ext.find("search_returns", option).tell(found, value)
+    silent = True
+    for option, value in found.options.items():
+        record = ext.find("search_returns", option)
+        silent = silent and record.silent
+        told = record.tell(found, value)
         if told is not None:
             values += option, told
-    found.session.write(lines.data(b"ESEARCH", *values))
+    if not silent:
+        found.session.write(lines.data(b"ESEARCH", *values))
 
 
 command(b"SEARCH", when=SELECTED, flags=USES_SEQ, rights="r")(search_messages)

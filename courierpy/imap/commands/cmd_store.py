@@ -19,7 +19,7 @@ MODES = {b"FLAGS": "=", b"+FLAGS": "+", b"-FLAGS": "-"}
 
 def store(session: Session, args: Args) -> str:
     args.sp()
-    numbers = args.numset()
+    numbers = args.messages()
     args.sp()
     conditions = ext.parameters("store_modifiers", session, args) if args.at(b"(") else []
     if conditions:

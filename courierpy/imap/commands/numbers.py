@@ -1,12 +1,14 @@
 """The messages that a command names, as sequence numbers of this client's view."""
 from __future__ import annotations
 
+from courierpy.imap import ext
+from courierpy.imap.grammar.numset import NumSet
 from courierpy.model.replies import Bad
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from courierpy.imap.grammar.numset import NumSet
     from courierpy.imap.session import Session
+    from courierpy.model.uidset import UidSet
 
 
 def chosen(session: Session, numbers: NumSet, by_uid: bool) -> list[int]:
@@ -16,6 +18,11 @@ def chosen(session: Session, numbers: NumSet, by_uid: bool) -> list[int]:
     that is not there is the client's mistake (RFC 9051 9, seq-number).
     """
     view = session.need_selected().view
+    if numbers.saved:
+        found = view.seqs_of_uids(saved(session).runs)
+        if numbers.ranges:
+            found = sorted({*found, *chosen(session, NumSet(numbers.ranges), by_uid)})
+        return found
     if by_uid:
         largest = view.uids[-1] if view.uids else 0
         return view.seqs_of_uids(numbers.resolve(largest))
@@ -24,3 +31,12 @@ def chosen(session: Session, numbers: NumSet, by_uid: bool) -> list[int]:
     if ranges and (ranges[-1][1] > count or ranges[0][0] < 1):
         raise Bad("Invalid message sequence number.")
     return view.seqs_in(ranges)
+
+
+def saved(session: Session) -> UidSet:
+    """The UIDs for which `$` stands; of messages that are gone too.  Raises Bad where none can be saved."""
+    of = ext.find("message_sets", b"$")
+    if of is None:
+        raise Bad("Invalid message set.")
+    found: UidSet = of(session)
+    return found

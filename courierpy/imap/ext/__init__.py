@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from courierpy.imap.session import Session
 
 TABLES = ("attributes", "create_params", "enable", "fetch_items", "fetch_modifiers", "list_options",
-          "list_returns", "on_list", "on_selected", "on_updates", "search_keys", "search_returns",
-          "select_params", "status_items", "store_modifiers", "tagged_code")
+          "list_returns", "message_sets", "on_list", "on_selected", "on_updates", "search_keys",
+          "search_returns", "select_params", "sort_keys", "sort_returns", "status_items",
+          "store_modifiers", "tagged_code")
 
 
 class Extension:
@@ -41,6 +42,12 @@ class Extension:
     ``store_modifiers``: the same for those which are changed; called under the lock.  RFC 4466 2.5.
     ``search_keys``: key -> ``search.SearchKey``.  RFC 9051 6.4.4.
     ``search_returns``: result option -> ``search.SearchReturn``.  RFC 4731.
+    ``message_sets``: what may stand in the place of numbers -> function (session) giving the UIDs that it
+    means there, as UidSet.  RFC 5182 3.
+    ``sort_keys``: criterion -> function (Attributes, UIDs) giving a value for each, by which they are
+    ordered.  RFC 5256.
+    ``sort_returns``: b"RETURN" -> function (args) that gives the result options before the criteria, as
+    those of SEARCH.  RFC 5267 3.1.
     ``status_items``: item -> function (session, mailbox name, Status) giving bytes.  RFC 4466 2.3.
     ``list_options``: selection option -> parser giving a function (Listing) that changes what is listed.
     RFC 5258 3.1.

@@ -14,6 +14,14 @@ def _max(found: Found, value: None) -> bytes | None:
     return b"%d" % found.numbers[-1] if found.seqs else None
 
 
+def _first(found: Found, value: None) -> list[int]:
+    return found.seqs[:1]
+
+
+def _last(found: Found, value: None) -> list[int]:
+    return found.seqs[-1:]
+
+
 def _all(found: Found, value: None) -> bytes | None:
     return compact(found.numbers) if found.seqs else None
 
@@ -23,5 +31,5 @@ def _count(found: Found, value: None) -> bytes:
 
 
 EXTENSION = Extension(b"ESEARCH", search_returns={
-    b"MIN": SearchReturn(_min), b"MAX": SearchReturn(_max), b"ALL": SearchReturn(_all),
-    b"COUNT": SearchReturn(_count)})
+    b"MIN": SearchReturn(_min, part=_first), b"MAX": SearchReturn(_max, part=_last),
+    b"ALL": SearchReturn(_all), b"COUNT": SearchReturn(_count)})

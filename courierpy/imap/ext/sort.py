@@ -3,11 +3,13 @@ from __future__ import annotations
 
 from array import array
 
+from courierpy.imap import ext
 from courierpy.imap.commands import SELECTED, USES_SEQ, command
+from courierpy.imap.commands.cmd_search import refusing, tell_returns
 from courierpy.imap.commands.ordered import allowed, sent, take_program
 from courierpy.imap.ext import Extension
 from courierpy.imap.grammar import lines
-from courierpy.imap.search import numbers, run
+from courierpy.imap.search import Found, run
 from courierpy.model.replies import Bad
 
 TYPE_CHECKING = False
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from courierpy.imap.attributes import Attributes
     from courierpy.imap.grammar.args import Args
     from courierpy.imap.session import Session
+
+    Values = Callable[[Attributes, array[int]], Sequence[Any]]
 
 
 def _number(kind: str, typecode: str) -> Callable[[Attributes, array[int]], Sequence[float]]:
@@ -34,10 +38,15 @@ def _subject(attributes: Attributes, uids: array[int]) -> Sequence[bytes]:
     return [value[1:] if value else b"" for value in attributes.values("subject", uids)]
 
 
-CRITERIA: dict[bytes, Callable[[Attributes, array[int]], Sequence[Any]]] = {
+CRITERIA: dict[bytes, Values] = {
     b"ARRIVAL": _number("date", "d"), b"CC": _text("cc"), b"DATE": sent, b"FROM": _text("from"),
     b"SIZE": _number("size", "q"), b"SUBJECT": _subject, b"TO": _text("to"),
 }
+
+
+def _values(word: bytes) -> Values | None:
+    """What a criterion orders by; those of extensions too."""
+    return CRITERIA.get(word) or ext.find("sort_keys", word)
 
 
 def _criteria(args: Args) -> list[tuple[bytes, bool]]:
@@ -51,7 +60,7 @@ def _criteria(args: Args) -> list[tuple[bytes, bool]]:
         if backwards:
             args.sp()
             word = args.word()
-        if word not in CRITERIA:
+        if _values(word) is None:
             raise Bad("Unknown sort criterion.")
         found.append((word, backwards))
         if not args.maybe_sp() or args.at(b")"):
@@ -62,24 +71,36 @@ def _criteria(args: Args) -> list[tuple[bytes, bool]]:
 
 def sort(session: Session, args: Args) -> str:
     args.sp()
-    criteria = _criteria(args)
-    args.sp()
-    program = take_program(args)
-    allowed(session)
+    take = ext.find("sort_returns", b"RETURN")
+    options = take(args) if take is not None else None
+    with refusing(session, options):
+        criteria = _criteria(args)
+        args.sp()
+        program = take_program(args)
+        allowed(session)
+        seqs = _sorted(session, criteria, run(session, program))
 
+    found = Found(session, seqs, args.command == b"UID SORT", options)
+    if options is None:
+        session.write(lines.numbers(b"SORT", found.numbers))
+    else:
+        tell_returns(args, found)
+    return "SORT done."
+
+
+def _sorted(session: Session, criteria: list[tuple[bytes, bool]], seqs: list[int]) -> list[int]:
     selected = session.need_selected()
-    seqs = run(session, program)
     attributes, uids = selected.attributes(session.limits), selected.view.uids
     chosen = uids if len(seqs) == len(uids) else array("I", [uids[seq - 1] for seq in seqs])
     order = list(range(len(seqs)))
     # each sort keeps the order of the one before: the first criterion comes last, ties
     # stay in the order of their sequence numbers, reversed or not
     for word, backwards in reversed(criteria):
-        order.sort(key=CRITERIA[word](attributes, chosen).__getitem__, reverse=backwards)
+        values = _values(word)
+        assert values is not None
+        order.sort(key=values(attributes, chosen).__getitem__, reverse=backwards)
     attributes.refuse(denied=False)
-    found = numbers(session, [seqs[at] for at in order], args.command == b"UID SORT")
-    session.write(lines.numbers(b"SORT", found))
-    return "SORT done."
+    return [seqs[at] for at in order]
 
 
 command(b"SORT", when=SELECTED, flags=USES_SEQ, rights="r")(sort)

@@ -30,7 +30,7 @@ def _copyuid(uidvalidity: int, pairs: Sequence[tuple[int, int]]) -> bytes:
 def uid_expunge(session: Session, args: Args) -> str:
     """RFC 4315 2.1."""
     args.sp()
-    seqs = chosen(session, args.numset(), True)
+    seqs = chosen(session, args.messages(), True)
     args.end()
     view = session.need_selected().view
     return remove(session, [view.uids[seq - 1] for seq in seqs if view.bits(seq) & DELETED])

@@ -24,6 +24,7 @@ _PATTERN = re.compile(rb"[^\x00-\x20\x7f-\xff(){\"\\]+")
 _QUOTED = re.compile(rb'"((?:[^"\\\r\n\0]|\\.)*)"')
 _ESCAPE = re.compile(rb"\\(.)")
 _NUMSET = re.compile(rb"[\d:*,]+")
+_MESSAGES = re.compile(rb"[\d:*,]+\$?|\$")
 _NUMBER = re.compile(rb"\d{1,20}")
 _BLANKS = re.compile(rb"[ \t]+")
 MAX_TAG = 200                  # octets of a tag that comes back with a refusal of what cannot be read
@@ -229,8 +230,12 @@ class Args:
     def numset(self) -> NumSet:
         return NumSet.parse(self._match(_NUMSET))
 
-    def at_numset(self) -> bool:
-        return _NUMSET.match(self._text, self._at) is not None
+    def messages(self) -> NumSet:
+        """A set of messages, which may be those of the saved result: `$`.  RFC 5182 3."""
+        return NumSet.parse(self._match(_MESSAGES))
+
+    def at_messages(self) -> bool:
+        return _MESSAGES.match(self._text, self._at) is not None
 
     def date(self) -> int:
         """A day as an ordinal."""

@@ -16,16 +16,21 @@ _SET = re.compile(rb"(?:[1-9]\d{0,9}|\*)(?::(?:[1-9]\d{0,9}|\*))?"
 
 
 class NumSet:
-    """``ranges``: (first, last) as written; STAR for `*`."""
+    """``ranges``: (first, last) as written; STAR for `*`.  ``saved``: and those of the saved result, `$`."""
 
-    __slots__ = ("ranges",)
+    __slots__ = ("ranges", "saved")
 
-    def __init__(self, ranges: tuple[tuple[int, int], ...]) -> None:
+    def __init__(self, ranges: tuple[tuple[int, int], ...], saved: bool = False) -> None:
         self.ranges = ranges
+        self.saved = saved
 
     @classmethod
     def parse(cls, data: bytes) -> NumSet:
         """Raises Bad."""
+        if data == b"$":
+            return cls((), True)
+        saved = data.endswith(b",$")       # RFC 5182 3: only as the last
+        data = data.removesuffix(b",$")
         if not _SET.fullmatch(data):
             raise Bad("Invalid message set.")
         ranges = []
@@ -33,7 +38,7 @@ class NumSet:
             first, colon, last = part.partition(b":")
             low = _number(first)
             ranges.append((low, _number(last) if colon else low))
-        return cls(tuple(ranges))
+        return cls(tuple(ranges), saved)
 
     @classmethod
     def of(cls, numbers: Iterable[int]) -> NumSet:
@@ -61,14 +66,14 @@ class NumSet:
         return merged
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, NumSet) and self.ranges == other.ranges
+        return isinstance(other, NumSet) and (self.ranges, self.saved) == (other.ranges, other.saved)
 
     def __hash__(self) -> int:
-        return hash(self.ranges)
+        return hash((self.ranges, self.saved))
 
     def __bytes__(self) -> bytes:
-        return b",".join(_text(low) if low == high else _text(low) + b":" + _text(high)
-                         for low, high in self.ranges)
+        parts = [_text(low) if low == high else _text(low) + b":" + _text(high) for low, high in self.ranges]
+        return b",".join([*parts, b"$"] if self.saved else parts)
 
     def __repr__(self) -> str:
         return f"NumSet({bytes(self).decode()!r})"

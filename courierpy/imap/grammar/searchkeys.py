@@ -129,8 +129,8 @@ class Parser:
             inner = self.keys()
             args.close()
             return inner
-        if args.at_numset():
-            return Key(b"SEQSET", args.numset())
+        if args.at_messages():
+            return Key(b"SEQSET", args.messages())
         name = args.word()
         behind = self._grammar(name)
         if behind is None:
@@ -193,4 +193,4 @@ def number(parser: Parser) -> int:
 def numbers(parser: Parser) -> NumSet:
     """A set of UIDs."""
     parser.args.sp()
-    return parser.args.numset()
+    return parser.args.messages()
