@@ -1,6 +1,7 @@
-"""Write ``commands/index.py`` and ``ext/index.py`` from what the modules decorate.
+"""Write ``commands/index.py`` and ``ext/index.py`` from what the modules decorate, and what is told into
+``etc/imapd``.
 
-Both are plain data, so that a session loads only the modules that it uses.
+The indices are plain data, so that a session loads only the modules that it uses.
 ``python -m tools.build_index`` rewrites them, ``--check`` only compares.
 """
 from __future__ import annotations
@@ -12,6 +13,7 @@ from courierpy import imap
 from courierpy.imap import commands, ext
 
 IMAP = os.path.dirname(imap.__file__)
+SETTINGS = os.path.join(os.path.dirname(os.path.dirname(IMAP)), "etc", "imapd")
 HEAD = '"""{}"""\nfrom __future__ import annotations\n\n'
 
 
@@ -61,22 +63,40 @@ def ext_index() -> str:
     return "".join(lines) + "}\n"
 
 
+def settings_text(path: str) -> str:
+    """The text of etc/imapd, with what is told where nothing is chosen."""
+    import re
+    import textwrap
+
+    from courierpy.imap.capability import CORE
+    words = [word.decode() for word in CORE if word != b"LITERAL-"]
+    words += re.findall(r'^    \(b"(\S+)", ', ext_index(), re.M)
+    with open(path, encoding="utf-8") as file:
+        before, between, after = file.read().partition("all\n#  is: ")
+    told = textwrap.fill(" ".join(words), 106, initial_indent="#  is: ", subsequent_indent="#  ",
+                         break_on_hyphens=False)
+    return before + between + told.removeprefix("#  is: ") + "\n\n" + after.partition("\n\n")[2]
+
+
 def _literal(name: bytes) -> str:
     return 'b"' + name.decode("ascii").replace("\\", "\\\\") + '"'
 
 
 def main(argv: list[str]) -> int:
     stale = 0
-    for package, text in (("commands", command_index()), ("ext", ext_index())):
-        path = os.path.join(IMAP, package, "index.py")
+    texts = {os.path.join(IMAP, "commands", "index.py"): command_index(),
+             os.path.join(IMAP, "ext", "index.py"): ext_index()}
+    if os.path.exists(SETTINGS):
+        texts[SETTINGS] = settings_text(SETTINGS)
+    for path, text in texts.items():
         old = ""
         if os.path.exists(path):
-            with open(path, encoding="ascii") as file:
+            with open(path, encoding="utf-8") as file:
                 old = file.read()
         if old != text:
             stale = 1
             if "--check" not in argv:
-                with open(path, "w", encoding="ascii") as file:
+                with open(path, "w", encoding="utf-8") as file:
                     file.write(text)
     return stale if "--check" in argv else 0
 

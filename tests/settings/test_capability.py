@@ -42,7 +42,7 @@ def test_one_of_the_two_literals(value: str) -> None:
 
 @pytest.mark.parametrize(("value", "words"), [
     ("IMAP4rev1", []), ("imap4rev1 idle", [b"IDLE"]), ("IDLE NONSENSE", [b"IDLE"]),
-    ("IDLE MOVE -MOVE +SORT", [b"IDLE", b"SORT"]), ("LITERAL-", [b"LITERAL-"]),
+    ("IDLE MOVE -MOVE +SORT", [b"IDLE", b"SORT", b"SORT=DISPLAY"]), ("LITERAL-", [b"LITERAL-"]),
     ("LITERAL- LITERAL+", [b"LITERAL+"]),
     ("IDLE +THREAD", [b"IDLE", b"THREAD=ORDEREDSUBJECT", b"THREAD=REFERENCES"])])
 def test_a_list(value: str, words: list[bytes]) -> None:
