@@ -71,7 +71,10 @@ ASKED = {"esearch": ["SEARCH RETURN () ALL", "SEARCH RETURN (MIN) ALL"],
          "partial": ["SEARCH RETURN (PARTIAL 1:2) ALL", "UID FETCH 1:* FLAGS (PARTIAL 1:2)"],
          "within": ["SEARCH OLDER 1", "SEARCH YOUNGER 1"],
          "esort": ["SORT RETURN () (DATE) UTF-8 ALL"],
-         "sortdisplay": ["SORT (DISPLAYFROM) UTF-8 ALL"]}
+         "sortdisplay": ["SORT (DISPLAYFROM) UTF-8 ALL"],
+         "listextended": ['LIST (SUBSCRIBED) "" *', 'LIST "" * RETURN (CHILDREN)'],
+         "listmyrights": ['LIST "" * RETURN (MYRIGHTS)'],
+         "liststatus": ['LIST "" * RETURN (STATUS (MESSAGES))']}
 
 
 def refused(lines: list[str], extension: str) -> bool:

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from courierpy.imap.session import Session
     from courierpy.maildir.index.statuscache import Status
 
+    Value = Callable[[Session, str, Status], bytes]
+
 # in the order in which they are told; those of extensions follow
-ITEMS: dict[bytes, Callable[[Session, str, Status], bytes]] = {
+ITEMS: dict[bytes, Value] = {
     b"MESSAGES": lambda session, name, count: b"%d" % count.messages,
     b"RECENT": lambda session, name, count: b"%d" % count.recent,
     b"UIDNEXT": lambda session, name, count: b"%d" % count.uidnext,
@@ -29,14 +31,26 @@ def status(session: Session, args: Args) -> str:
     args.sp()
     name = args.mailbox()
     args.maybe_sp()
-    wanted = set(args.words() if args.at(b"(") else (args.word(),))
+    wanted = args.words() if args.at(b"(") else [args.word()]
     args.end()
-    values = {item: value for item, value in ITEMS.items() if item in wanted}
-    values.update((item, ext.find("status_items", item)) for item in sorted(wanted.difference(ITEMS)))
-    if None in values.values():
-        raise Bad("Unknown STATUS item.")
+    items = chosen(wanted)
 
-    count = session.folders.status(name)
-    told = b" ".join([b"%s %s" % (item, value(session, name, count)) for item, value in values.items()])
-    session.write(lines.data(b"STATUS", out.mailbox(name, session.utf8), b"(%s)" % told))
+    session.write(line(session, name, items))
     return "STATUS Completed."
+
+
+def chosen(words: list[bytes]) -> dict[bytes, Value]:
+    """The items of these names, in the order in which they are told.  Raises Bad."""
+    wanted = set(words)
+    items = {item: value for item, value in ITEMS.items() if item in wanted}
+    items.update((item, ext.find("status_items", item)) for item in sorted(wanted.difference(ITEMS)))
+    if None in items.values():
+        raise Bad("Unknown STATUS item.")
+    return items
+
+
+def line(session: Session, name: str, items: dict[bytes, Value]) -> bytes:
+    """The STATUS line of a mailbox.  Raises a store error."""
+    count = session.folders.status(name)
+    told = b" ".join([b"%s %s" % (item, value(session, name, count)) for item, value in items.items()])
+    return lines.data(b"STATUS", out.mailbox(name, session.utf8), b"(%s)" % told)

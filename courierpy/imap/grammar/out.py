@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FLAG_LISTS", "FLAG_NAMES", "astring", "char8", "flag_list", "internaldate", "internaldates",
            "literal", "mailbox",
-           "nstring", "quoted", "render", "string"]
+           "nstring", "quoted", "render", "rights", "string"]
 
 # In the order in which FETCH shows them.
 FLAG_NAMES = ((DRAFT, b"\\Draft"), (ANSWERED, b"\\Answered"), (FLAGGED, b"\\Flagged"),
@@ -82,6 +82,17 @@ def flag_list(bits: int, keywords: Collection[bytes] = (), recent: bool = False)
     if keywords:
         text = b" ".join(([text] if text else []) + sorted(keywords))
     return b"(" + text + b")"
+
+
+RIGHTS = b"lrswipkxtea"            # in the order of RFC 4314 2.1
+
+
+def rights(letters: Collection[str]) -> bytes:
+    """The letters of ACL and MYRIGHTS; with c and d, for clients of RFC 2086.  RFC 4314 2.1.1."""
+    told = bytes(letter for letter in RIGHTS if chr(letter) in letters)
+    if not {*"kx"}.isdisjoint(letters):
+        told += b"c"
+    return told if {*"xte"}.isdisjoint(letters) else told + b"d"
 
 
 def render(value: object, utf8: bool = False) -> bytes:

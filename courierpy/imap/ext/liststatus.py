@@ -1,0 +1,38 @@
+"""LIST-STATUS.  RFC 5819: LIST ... RETURN (STATUS (...)), the STATUS of each mailbox behind its line."""
+from __future__ import annotations
+
+from courierpy.imap.commands import cmd_status
+from courierpy.imap.ext import Extension
+from courierpy.maildir.errors import Denied, FolderMissing, StoreError
+from courierpy.system import log
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from courierpy.imap.grammar.args import Args
+    from courierpy.imap.listing import Entry, Listing
+    from courierpy.imap.session import Session
+
+
+def _status(session: Session, args: Args) -> Callable[[Listing], None]:
+    args.sp()
+    items = cmd_status.chosen(args.words())
+
+    def line(entry: Entry) -> bytes:
+        if not entry.exists:
+            return b""
+        try:
+            return cmd_status.line(session, entry.name, items)
+        except (FolderMissing, Denied):
+            entry.opens = False        # RFC 5819 2: \Noselect, and no STATUS
+        except StoreError as error:
+            log.err(str(error))        # the others are told
+        return b""
+
+    def prepare(listing: Listing) -> None:
+        listing.behind[b"STATUS"] = line
+    return prepare
+
+
+EXTENSION = Extension(b"LIST-STATUS", list_returns={b"STATUS": _status})
