@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 
 from courierpy.imap import capability
 from courierpy.imap.grammar import lines
 from courierpy.imap.grammar.framer import Frame
 from courierpy.imap.session import Session
+from courierpy.imap.shortage import LAST_WORDS
 from courierpy.maildir.errors import StoreError
 from courierpy.model.numbers import decimal
 from courierpy.model.replies import Bye
-from courierpy.system import about, inotify, log, proc
+from courierpy.system import about, inotify, log, memory, proc
 from courierpy.system.conn import Conn, Gone, TimedOut
 from courierpy.system.settings import Settings, from_environ
 from courierpy.system.stream import Garbled
@@ -53,7 +55,6 @@ environment, as in etc/imapd: IMAP_LAYOUT=fs imapd ~/Mail
 
 def run() -> None:
     """The ``imapd`` command."""
-    import sys
     sys.exit(main(sys.argv, os.environ))
 
 
@@ -90,9 +91,20 @@ def wake(woken: Woken, door: str, conn: Conn) -> int:
 def _ends(daemon: _Imapd, serve: Callable[[], int]) -> int:
     daemon.set_umask()
     try:
+        return _served(daemon, serve)
+    finally:
+        daemon.conn.end()
+        daemon.close()                 # nobody waits for us any more
+
+
+def _served(daemon: _Imapd, serve: Callable[[], int]) -> int:
+    """The exit status."""
+    try:
+        daemon.limit_memory()
         return serve()
     except Bye as bye:
-        return daemon.goodbye(bye)
+        if bye is not LAST_WORDS:
+            return daemon.goodbye(bye)
     except Garbled as why:
         return daemon.garbled(why)
     except (Gone, BrokenPipeError):
@@ -100,9 +112,11 @@ def _ends(daemon: _Imapd, serve: Callable[[], int]) -> int:
         return 0
     except TimedOut:
         return daemon.timed_out()
-    finally:
-        daemon.conn.end()
-        daemon.close()                 # nobody waits for us any more
+    except (MemoryError, OSError) as error:
+        if not memory.is_short(error):
+            raise
+    # not above, where the error holds what took the memory
+    return daemon.out_of_memory()
 
 
 class _Imapd:
@@ -176,6 +190,18 @@ class _Imapd:
         """IMAP_UMASK; where it is not set, what we were started with and at least 022."""
         wanted = self.settings.umask()
         os.umask(os.umask(0o077) | 0o022 if wanted is None else wanted)
+
+    def limit_memory(self) -> None:
+        """IMAP_ULIMITD.  Nothing is loaded after it: what a module does to which memory is refused in the
+        middle of its start nobody knows."""
+        kib = self.settings.number("IMAP_ULIMITD")
+        if kib > 0:
+            if "courierpy.preload" not in sys.modules:         # no listener did it
+                import pyinotify  # noqa: F401
+
+                from courierpy import preload
+                preload.preload()
+            memory.limit(kib)
 
     def _who(self) -> bool:
         if not self._whose():
@@ -398,9 +424,21 @@ class _Imapd:
         self.finish("TIMEOUT")
         return 0
 
+    def out_of_memory(self) -> int:
+        """IMAP_ULIMITD is less than the session needs to go on."""
+        memory.take_reserve()
+        if self.session is not None and self.session.selected is not None:
+            self.session.selected.forget()
+        log.err(f"no memory to go on: IMAP_ULIMITD is {self.settings.text('IMAP_ULIMITD')}, "
+                f"{self.who or self.user}")
+        return self.goodbye(LAST_WORDS)
+
     def close(self) -> None:
         if self.session is not None and self.session.selected is not None:
-            self.session.selected.folder.close(wait=True)
+            try:
+                self.session.selected.folder.close(wait=True)
+            except MemoryError:
+                log.err(f"no memory to save what was learned of {self.session.selected.folder.path}")
 
 
 def _lent(door: int) -> inotify.Lent:

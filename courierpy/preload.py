@@ -33,7 +33,7 @@ MODULES = ("courierpy.auth.authdaemon", "courierpy.auth.sasl", "courierpy.hibern
            "courierpy.hibernate.sleeper", "courierpy.hibernate.woken",
            "courierpy.imap.attributes", "courierpy.imapd", "courierpy.maildir.store",
            "courierpy.maildir.trash", "courierpy.message", "courierpy.system.tls", "datetime",
-           "html", "traceback", "unicodedata", "zlib", "encodings.ascii", "encodings.latin_1",
+           "html", "resource", "traceback", "unicodedata", "zlib", "encodings.ascii", "encodings.latin_1",
            "encodings.utf_8")
 REHEARSALS = 12                # code is rewritten after eight calls
 SCRIPT = (b"a CAPABILITY\r\nb LOGIN rehearsal rehearsal\r\nc SELECT INBOX\r\nd UID FETCH 1:* (FLAGS)\r\n"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from time import monotonic
 
-from courierpy.imap import capability, commands, updates
+from courierpy.imap import capability, commands, shortage, updates
 from courierpy.imap.commands import LEAVES_FOLDER, READS, SELECTED, USES_SEQ, WRITES, Done
 from courierpy.imap.grammar import lines, out
 from courierpy.imap.grammar.args import Args, tag_of
@@ -22,6 +22,7 @@ from courierpy.model.replies import Bad, Bye, No
 from courierpy.model.uidset import NO_UIDS
 from courierpy.system import log
 from courierpy.system.conn import Gone, TimedOut
+from courierpy.system.memory import is_short
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -101,6 +102,12 @@ class Selected:
 
     def recent_from(self, snapshot: Snapshot) -> None:
         self.recent |= snapshot.recent
+
+    def forget(self) -> None:
+        """What is known beside the view goes, and is had anew."""
+        self._attributes = None
+        self.behind = True
+        self.folder.forget()
 
 
 class Session:
@@ -306,7 +313,7 @@ class Session:
             self._release(frame)
             self._count_error(tag_of(frame.lines[0]), error)
             return False
-        tag, row = args.tag, None
+        tag, row, short = args.tag, None, False
         try:
             row = commands.find(args.command)
             if row is None:
@@ -333,13 +340,18 @@ class Session:
         except No as error:
             self._after_no(row)
             self._reply(tag, b"NO", error.text, error.code)
-        except store.StoreError as error:
-            self._after_no(row)
-            self._refused(tag, error)
         except (Bye, Gone, TimedOut):
             raise
-        except Exception:
-            self._bug(tag)
+        except Exception as error:
+            short = is_short(error)
+            if isinstance(error, store.StoreError) and not short:
+                self._after_no(row)
+                self._refused(tag, error)
+            elif not short:
+                self._bug(tag)
+        if short:                      # not above, where the error holds what took the memory
+            no = shortage.answer(self, row, self._after_no)
+            self._reply(tag, b"NO", no.text, no.code)
         return False
 
     def _may(self, row: commands.Row) -> None:

@@ -175,8 +175,15 @@ def write(session: Session, said: list[Update]) -> None:
         if rewrite is not None:
             said = rewrite(session, said)
     selected = session.need_selected()
+    view = selected.view
     for update in said:
-        told = _lines(session, selected, update)
+        before = view.messages, view.recent, selected.keywords
+        try:
+            told = _lines(session, selected, update)
+        except MemoryError:
+            # the client did not hear of it
+            view.messages, view.recent, selected.keywords = before
+            raise
         if told:
             session.write(told)
 

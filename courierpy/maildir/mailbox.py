@@ -20,6 +20,7 @@ from courierpy.maildir.index.statuscache import Status
 from courierpy.maildir.index.valuecache import Cache
 from courierpy.maildir.looker import Scanner
 from courierpy.maildir.names import SUFFIXES, base, bits_of, in_order, info
+from courierpy.maildir.watch import Heard
 from courierpy.model.flags import DELETED, NO_KEYWORDS, FlagChange
 from courierpy.model.messages import Messages, Snapshot
 from courierpy.model.uidset import NO_UIDS, UidSet
@@ -69,6 +70,17 @@ class Mailbox(Scanner):
             self._cache.forget()
             self._cache = None
             trim_memory()
+
+    def forget(self) -> None:
+        """What is known goes, as something broke off in the middle: the next look is as the first one.
+        What the client was not told yet stays readable."""
+        self._cache = None
+        self._snapshot = self.held = self._stamps = self._disk = None
+        self._keywords_at, self.words = -1, {}
+        self._own, self._own_heard, self._heard = {}, {}, Heard()
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
 
     def close(self, wait: bool = False) -> None:
         if self._cache is not None:

@@ -169,7 +169,7 @@ def _enter(target: Mailbox, sources: Sequence[Source], bring: Bring,
                     uids.append(uidnext + len(names) - 1)
                 # 3. their numbers
                 target.entered(names, files)
-            except StoreError:
+            except (StoreError, MemoryError):
                 _take_back(target, sources, moved, bring)
                 raise
         # 4. the directory entries, before anybody is told.  Not under the lock: those who bring
@@ -179,7 +179,7 @@ def _enter(target: Mailbox, sources: Sequence[Source], bring: Bring,
             if moved:
                 cur_entries.sync()
                 entries.sync()
-        except StoreError:
+        except (StoreError, MemoryError):
             _take_back(target, sources, moved, bring)
             raise
     return target.uidvalidity, uids

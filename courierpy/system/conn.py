@@ -182,15 +182,17 @@ class Conn:
         """Write what was gathered.  Raises Gone or TimedOut."""
         if not self._out:
             return
-        data = b"".join(self._out)
-        self._out.clear()
-        self._size = 0
-        if self.record >= 0:
-            self._note(b"WRITE: ", data)
-        try:
-            self._put(memoryview(data))
-        except OSError:
-            raise Gone from None
+        pieces = self._out
+        if self._size <= 2 * FLUSH_AT:         # larger ones are not copied once more
+            pieces = [b"".join(pieces)]
+        self._out, self._size = [], 0
+        for piece in pieces:
+            if self.record >= 0:
+                self._note(b"WRITE: ", piece)
+            try:
+                self._put(memoryview(piece))
+            except OSError:
+                raise Gone from None
 
     def _put(self, view: memoryview) -> None:
         """OSError, TimedOut."""
