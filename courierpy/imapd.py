@@ -112,7 +112,7 @@ def _served(daemon: _Imapd, serve: Callable[[], int]) -> int:
         return 0
     except TimedOut:
         return daemon.timed_out()
-    except (MemoryError, OSError) as error:
+    except (MemoryError, OSError, SystemError) as error:
         if not memory.is_short(error):
             raise
     # not above, where the error holds what took the memory

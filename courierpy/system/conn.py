@@ -182,11 +182,10 @@ class Conn:
         """Write what was gathered.  Raises Gone or TimedOut."""
         if not self._out:
             return
-        pieces = self._out
-        if self._size <= 2 * FLUSH_AT:         # larger ones are not copied once more
-            pieces = [b"".join(pieces)]
+        pieces = [b"".join(self._out)] if self._size <= 2 * FLUSH_AT else [
+            b"".join(self._out[:-1]), self._out[-1]]       # a large one is not copied once more
         self._out, self._size = [], 0
-        for piece in pieces:
+        for piece in filter(None, pieces):
             if self.record >= 0:
                 self._note(b"WRITE: ", piece)
             try:

@@ -17,13 +17,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 RESERVE_OCTETS = 4 << 20           # beyond the limit, for the end of what failed
+_limited = False
 
 
 def limit(kib: int) -> None:
     """From now on this process and its children may take so much; 0: as before.  A lower limit that
     it has already stays."""
+    global _limited
     if kib <= 0:
         return
+    _limited = True
     import resource  # most sessions have no limit
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     wanted = kib * 1024
@@ -35,8 +38,10 @@ def limit(kib: int) -> None:
 
 
 def is_short(error: BaseException) -> bool:
-    """Does the error say that there is no memory?  The kernel and the C library say ENOMEM."""
-    return isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM
+    """Does the error say that there is no memory?  The kernel and the C library say ENOMEM; the interpreter
+    sometimes, where it could not make the frame of a call, that something failed and it knows not why."""
+    return isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM \
+        or _limited and isinstance(error, SystemError)
 
 
 def take_reserve() -> tuple[int, int]:
