@@ -209,6 +209,8 @@ def restore(session: Session, known: Known) -> None:
     # not opened as for SELECT: what is missing of it is not made again
     folder = Mailbox(session.folders, known.name, known.path)
     folder.join()
+    if known.messages.modseqs is not None:
+        folder.number_changes()
     snapshot = Snapshot(known.uidvalidity, known.uidnext, known.messages, known.told_recent)
     selected = session.selected = Selected(folder, snapshot, known.readonly)
     selected.keywords, selected.recent, selected.saved = known.words, known.recent, known.saved

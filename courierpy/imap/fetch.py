@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeVar
 
     from courierpy.imap.grammar.fetchitems import FetchItem, Grammar
+    from courierpy.imap.grammar.numset import NumSet
     from courierpy.imap.reading import Opened
     from courierpy.imap.session import Session
     from courierpy.message import Message
@@ -61,13 +62,13 @@ class Item:
     ones are neither copied nor held; None: it is that of the column.  It may raise No, which is the
     command's answer when all other messages have been told.  ``column``: None where the file of each
     message is needed.  ``parse``: function (Args, name) giving the FetchItem, of what stands behind the
-    name; by default nothing may.
+    name; by default nothing may.  ``prepare``: function (session), called before anything is told.
     """
 
-    __slots__ = ("column", "parse", "render")
+    __slots__ = ("column", "parse", "prepare", "render")
 
     def __init__(self, render: Render | None = None, column: Column | None = None,
-                 parse: Grammar = fetchitems.plain) -> None:
+                 parse: Grammar = fetchitems.plain, prepare: Callable[[Session], None] | None = None) -> None:
         if render is None:
             if column is None:
                 raise TypeError("an item needs a render or a column")
@@ -75,10 +76,49 @@ class Item:
         self.render = render
         self.column = column
         self.parse = parse
+        self.prepare = prepare
 
     def column_for(self, item: FetchItem) -> Column | None:
         """The column, if there is one for this form of the item."""
         return self.column if self.column is not None and self.column.fits(item) else None
+
+
+class Modifier:
+    """A modifier of FETCH.  RFC 4466 2.4.
+
+    ``stay``: function (Fetching, sequence numbers) giving those of them which are fetched; it may tell
+    something first.  ``items``: those that are told besides.  ``check``: function (Fetching), called when
+    all is parsed and nothing is done; it raises Bad.  ``prepare``: function (session), called before the
+    messages are chosen.  ``chooses``: it counts messages, and comes before others.  ``value``: for other
+    modifiers.
+    """
+
+    __slots__ = ("check", "chooses", "items", "name", "prepare", "stay", "value")
+
+    def __init__(self, name: bytes, stay: Callable[[Fetching, list[int]], list[int]],
+                 items: Sequence[bytes] = (), check: Callable[[Fetching], None] = lambda fetching: None,
+                 prepare: Callable[[Session], None] | None = None, chooses: bool = False,
+                 value: Any = None) -> None:
+        self.chooses = chooses
+        self.name = name
+        self.stay = stay
+        self.items = items
+        self.check = check
+        self.prepare = prepare
+        self.value = value
+
+
+class Fetching:
+    """One FETCH: which messages it names, as UIDs where ``by_uid``, and how that is modified."""
+
+    __slots__ = ("by_uid", "modifiers", "numbers", "session")
+
+    def __init__(self, session: Session, numbers: NumSet, by_uid: bool,
+                 modifiers: Sequence[Modifier]) -> None:
+        self.session = session
+        self.numbers = numbers
+        self.by_uid = by_uid
+        self.modifiers = {modifier.name: modifier for modifier in modifiers}
 
 
 def find(name: bytes) -> Item:

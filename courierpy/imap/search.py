@@ -19,6 +19,7 @@ from courierpy.imap.commands.numbers import saved
 from courierpy.imap.fetch import Subject
 from courierpy.imap.grammar import searchkeys
 from courierpy.imap.grammar.dates import EPOCH
+from courierpy.imap.grammar.searchkeys import Key
 from courierpy.maildir.errors import MessageDenied, Vanished
 from courierpy.message.collation import fold
 from courierpy.model.flags import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from courierpy.imap.grammar.args import Args
-    from courierpy.imap.grammar.searchkeys import Grammar, Key
+    from courierpy.imap.grammar.searchkeys import Grammar
     from courierpy.imap.session import Session
 
     Mask = Callable[["Program", Any, bytes], bytes]
@@ -49,16 +50,22 @@ class SearchKey:
     ``mask``: function (Program, value, mask) giving a mask that is right where that mask is 1.
     ``cost``: one of VIEW to WHOLE, or a function of the value that gives it.  ``parse``: function
     (Parser) giving the value, of what stands behind the name, the blank included; by default nothing
-    may.  None: the name is no word of a client.
+    may.  None: the name is no word of a client.  ``prepare``: function (session), called before the search.
+    ``besides``: function (session, sequence numbers) giving what is told of those that are told, where
+    the key was used; as (word, value), None for nothing.
     """
 
-    __slots__ = ("cost", "mask", "parse")
+    __slots__ = ("besides", "cost", "mask", "parse", "prepare")
 
     def __init__(self, mask: Mask, cost: int | Callable[[Any], int] = VIEW,
-                 parse: Grammar | None = searchkeys.nothing) -> None:
+                 parse: Grammar | None = searchkeys.nothing,
+                 prepare: Callable[[Session], None] | None = None,
+                 besides: Callable[[Session, list[int]], tuple[bytes, bytes] | None] | None = None) -> None:
         self.mask = mask
         self.cost = cost
         self.parse = parse
+        self.prepare = prepare
+        self.besides = besides
 
 
 class SearchReturn:
@@ -132,6 +139,32 @@ def cost(key: Key) -> int:
     """How dear a key is, with all that it holds."""
     dear = record(key.name).cost
     return dear if isinstance(dear, int) else dear(key.value)
+
+
+def each(key: Key) -> Iterator[Key]:
+    """All keys of a tree."""
+    left = [key]
+    while left:
+        one = left.pop()
+        yield one
+        inside = one.value if isinstance(one.value, (list, tuple)) else (one.value,)
+        left += [part for part in inside if isinstance(part, Key)]
+
+
+def names(key: Key) -> list[bytes]:
+    """The names of all keys of a tree, each once."""
+    return sorted({one.name for one in each(key)})
+
+
+def uses_numbers(key: Key) -> bool:
+    """Are messages named by sequence numbers?  Then no EXPUNGE is told (RFC 7162 3.2.10.2)."""
+    return any(one.name == b"SEQSET" and one.value.ranges for one in each(key))
+
+
+def besides(session: Session, key: Key, seqs: list[int]) -> list[tuple[bytes, bytes]]:
+    """What keys that were used have to say of the messages ``seqs`` that are told: words and values."""
+    says = [says for name in names(key) if (says := record(name).besides) is not None]
+    return [told for one in says if (told := one(session, seqs)) is not None]
 
 
 class Program:
@@ -291,6 +324,10 @@ def either(one: bytes, two: bytes) -> bytes:
 
 def run(session: Session, key: Key) -> list[int]:
     """Sequence numbers of the messages that match, ascending."""
+    for name in names(key):
+        prepare = record(name).prepare
+        if prepare is not None:
+            prepare(session)
     return Program(session).run(key)
 
 

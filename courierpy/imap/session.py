@@ -326,12 +326,12 @@ class Session:
             if isinstance(done, str):
                 done = Done(done)
             if row.name == b"LOGOUT":
-                self._reply(tag, b"OK", done.text, done.code)
+                self._reply(tag, b"OK", done.text)
                 self.conn.flush()
                 return True
-            self._sync(row)
+            self._sync(row, done.uses_seq)
             self.errors = 0
-            self._reply(tag, b"OK", done.text, done.code)
+            self._reply(tag, b"OK", done.text, done.code() if callable(done.code) else done.code)
             if done.layer is not None:
                 layer, ahead = done.layer, self.framer.rest()
                 self.conn.put_on(lambda lower: layer(lower, ahead))
@@ -373,11 +373,12 @@ class Session:
             if literal.sink is not None:
                 literal.sink.abort()  # type: ignore[attr-defined]
 
-    def _sync(self, row: commands.Row) -> None:
+    def _sync(self, row: commands.Row, uses_seq: bool = False) -> None:
+        # who was not told all yet may be told by each command how far it was (RFC 7162 3.2)
         if self.selected is None or row.flags & LEAVES_FOLDER \
-                or row.flags & READS and self.framer.has_more:
+                or row.flags & READS and self.framer.has_more and not self.selected.behind:
             return
-        self.tell(expunges=not row.flags & USES_SEQ)
+        self.tell(expunges=not (uses_seq or row.flags & USES_SEQ))
 
     def tell(self, *, expunges: bool, flags_of_new: bool = False) -> None:
         """As updates.tell; Bye when the selected mailbox is there no more."""

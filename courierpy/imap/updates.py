@@ -102,11 +102,28 @@ class FlagsChanged(Update):
         self.silent = silent
         self.with_uid = with_uid
 
+    def apply(self, view: View) -> None:
+        """The view has the states from now on."""
+        view.messages = view.messages.changed(self.states)
+
+    def lines(self, view: View) -> bytes:
+        """What is told of them."""
+        return b"".join([self.line(view, uid) for uid in self.states if uid not in self.silent])
+
     def line(self, view: View, uid: int) -> bytes:
         """The FETCH line of one message.  RFC 9051 7.5.2."""
         seq = view.seq(uid)
         flags = b"FLAGS " + out.flag_list(view.bits(seq), view.words(uid), uid in view.recent)
         return lines.fetched(seq, b"UID %d" % uid, flags) if self.with_uid else lines.fetched(seq, flags)
+
+
+class Said(Update):
+    """``line``: a whole line, with its CRLF, that changes nothing in the view."""
+
+    __slots__ = ("line",)
+
+    def __init__(self, line: bytes) -> None:
+        self.line = line
 
 
 # -- what is to be said
@@ -164,13 +181,15 @@ def tell(session: Session, *, expunges: bool, flags_of_new: bool = False) -> Non
     if not selected.behind:
         view.messages = now            # the same columns, once in memory
         selected.folder.told()
+    elif now.modseqs is not None:
+        view.messages = view.messages.restamped(now)
 
 
 # -- the writer
 
 def write(session: Session, said: list[Update]) -> None:
     """Tell the client of the selected mailbox these updates, in their order; its view has them then."""
-    for token in session.enabled:
+    for token in sorted(session.enabled):
         rewrite = ext.find("on_updates", token)
         if rewrite is not None:
             said = rewrite(session, said)
@@ -192,8 +211,8 @@ def _lines(session: Session, selected: Selected, update: Update) -> bytes:
     """What the client hears of one update, which the view has from now on."""
     view = selected.view
     if isinstance(update, FlagsChanged):
-        view.messages = view.messages.changed(update.states)
-        return b"".join([update.line(view, uid) for uid in update.states if uid not in update.silent])
+        update.apply(view)
+        return update.lines(view)
     if isinstance(update, Expunged):
         return update.lines(view.expunge(update.uids))
     if isinstance(update, Arrived):
@@ -202,6 +221,8 @@ def _lines(session: Session, selected: Selected, update: Update) -> bytes:
         return b""
     if isinstance(update, Sizes):
         return lines.sizes(len(view), len(view.recent))
+    if isinstance(update, Said):
+        return update.line
     if isinstance(update, NewKeywords):
         keywords = sorted({*selected.keywords, *update.words})
     else:

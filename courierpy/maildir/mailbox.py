@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from courierpy.maildir.formats.uiddb import UidDb
     from courierpy.maildir.messagefile import MessageFile
+    from courierpy.maildir.modseqs import Modseqs
 
 TMP_AGE = 36 * 3600                # seconds after which files in tmp/ are garbage
 
@@ -45,6 +46,7 @@ class Mailbox(Scanner):
 
     _cache: Cache | None = None
     _entering: UidDb | None = None              # the numbers, as messages are brought in
+    modseqs: Modseqs | None = None              # of its changes; None: the client did not ask for them
 
     def join(self) -> None:
         """A session has the folder open, until close()."""
@@ -81,8 +83,27 @@ class Mailbox(Scanner):
         if self._watch is not None:
             self._watch.close()
             self._watch = None
+        if self.modseqs is not None:
+            self.modseqs.close()       # it is read anew
+
+    def scan(self, readonly: bool = False) -> Snapshot:
+        """As Scanner.scan; with MODSEQs for a client that asked for them."""
+        return self.look(readonly) if self.modseqs is None else self.modseqs.scan(readonly)
+
+    def look(self, readonly: bool) -> Snapshot:
+        """As scan(), without MODSEQs."""
+        return super().scan(readonly)
+
+    def number_changes(self) -> Modseqs:
+        """From now on scan() gives MODSEQs, and changes are numbered.  RFC 7162."""
+        if self.modseqs is None:
+            from courierpy.maildir.modseqs import Modseqs  # for few clients
+            self.modseqs = Modseqs(self)
+        return self.modseqs
 
     def close(self, wait: bool = False) -> None:
+        if self.modseqs is not None:
+            self.modseqs.close()
         if self._cache is not None:
             self._cache.flush()
             self._cache = None
@@ -90,6 +111,8 @@ class Mailbox(Scanner):
 
     def told(self) -> None:
         """The client knows what is gone: nobody has to keep it for us, and no file gets its UIDs again."""
+        if self.modseqs is not None and self.modseqs.kept:
+            self.modseqs.told = self.modseqs.history.highest
         if self.departed or self.readers.waiting:
             if self._unwritten:
                 self._told_gone |= UidSet.of(sorted(self.departed))
@@ -196,6 +219,13 @@ class Mailbox(Scanner):
         session set is never lost: for flags the name, which the rename takes over
         whole; for keywords a file, which is read and written under the lock.
         """
+        if self.modseqs is None:
+            return self._change(uids, change, refused)
+        with self.modseqs:
+            return self._change(uids, change, refused)
+
+    def _change(self, uids: Sequence[int], change: FlagChange, refused: list[StoreError] | None,
+                ) -> dict[int, tuple[int, frozenset[bytes]]]:
         self.watch_if_large()
         try:
             if self.tree.keywords and (change.keywords or change.mode == "="):

@@ -78,6 +78,7 @@ class Store:
         self.host = names.host_name(host)
         self.index_at = index_at
         self.unrecorded: dict[str, int] = {}    # UIDVALIDITY by folder's path, which no disk has
+        self.highest: dict[str, tuple[object, int]] = {}       # what modseqs.highest() found, by name
         self._passed_over: list[str] = []
         self._unsettled: set[str] = set()       # folders whose counts could not be kept
         self.layout = layout.find(root, choice, home)

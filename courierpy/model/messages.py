@@ -117,12 +117,17 @@ class Messages:
         return Messages(self.uids, bytes(flags), self.keywords if keywords is None else keywords,
                         self.modseqs)
 
+    def numbered(self, modseqs: Mapping[int, int]) -> Messages:
+        """With other MODSEQs of messages that are there, by UID."""
+        mine = array("Q", self.modseqs if self.modseqs is not None else bytes(8 * len(self.uids)))
+        for uid, modseq in modseqs.items():
+            mine[bisect_left(self.uids, uid)] = modseq
+        return Messages(self.uids, self.flags, self.keywords, mine)
+
     def restamped(self, other: Messages) -> Messages:
         """With the MODSEQs of ``other``, where that has the message."""
-        known = dict(zip(other.uids, other.modseqs or (), strict=False))
-        mine = self.modseqs or array("Q", bytes(8 * len(self.uids)))
-        return Messages(self.uids, self.flags, self.keywords,
-                        array("Q", map(known.get, self.uids, mine)))  # type: ignore[arg-type]
+        theirs = zip(other.uids, other.modseqs or (), strict=False)
+        return self.numbered({uid: modseq for uid, modseq in theirs if self.find(uid) >= 0})
 
     def changed_since(self, other: Messages) -> Changes:
         """What happened between ``other``, which was before, and this one.

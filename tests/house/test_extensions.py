@@ -65,7 +65,11 @@ def told(lines: list[str]) -> set[str]:
 
 
 # where an extension is no command: what is refused without it
-ASKED = {"esearch": ["SEARCH RETURN () ALL", "SEARCH RETURN (MIN) ALL"],
+ASKED = {"condstore": ["FETCH 1 MODSEQ", "FETCH 1 UID (CHANGEDSINCE 1)", "SEARCH MODSEQ 1",
+                       "STORE 1 (UNCHANGEDSINCE 1) FLAGS ()", "STATUS INBOX (HIGHESTMODSEQ)",
+                       "SELECT INBOX (CONDSTORE)"],
+         "qresync": ["SELECT INBOX (QRESYNC (1 1))", "UID FETCH 1 UID (VANISHED)"],
+         "esearch": ["SEARCH RETURN () ALL", "SEARCH RETURN (MIN) ALL"],
          "appendlimit": ["STATUS INBOX (APPENDLIMIT)"],
          "searchres": ["SEARCH RETURN (SAVE) ALL", "FETCH $ FLAGS", "SEARCH 1,$"],
          "partial": ["SEARCH RETURN (PARTIAL 1:2) ALL", "UID FETCH 1:* FLAGS (PARTIAL 1:2)"],
@@ -135,7 +139,8 @@ import re
 
 from courierpy.imap.commands import SELECTED, command
 from courierpy.imap.ext import Extension
-from courierpy.imap.fetch import Column, Item, kept
+from courierpy.imap.commands.cmd_store import Condition
+from courierpy.imap.fetch import Column, Item, Modifier, kept
 from courierpy.imap.grammar import fetchitems, searchkeys
 from courierpy.imap.grammar.fetchitems import FetchItem
 from courierpy.imap.search import HEADERS, SearchKey, SearchReturn
@@ -158,9 +163,13 @@ def word(session, args):
     return value
 
 
-def every(session, args):
+def first(session, args):
+    return Modifier(word(session, args), lambda fetching, seqs: seqs[:1], [b"TOY.UIDS"])
+
+
+def once(session, args):
     word(session, args)
-    return lambda seqs: seqs[:1]
+    return Condition(lambda session, change, seqs: seqs[:1], lambda by_uid: b"TOYED")
 
 
 def param(session, args):
@@ -221,8 +230,9 @@ EXTENSION = Extension(
     enable={b"TOY": lambda session: None}, on_updates={b"TOY": doubled},
     on_selected={b"TOY": lambda session, selected: b"* OK [TOYS] enabled\\r\\n"},
     select_params={b"TOY": param}, create_params={b"TOY": prepared},
-    fetch_items=ITEMS, fetch_modifiers={b"TOY": every},
-    store_modifiers={b"TOY": every}, status_items={b"TOY": lambda session, name, count: b"7"},
+    fetch_items=ITEMS, fetch_modifiers={b"TOY": first},
+    fetch_besides={b"TOY": lambda session: [b"TOY"]},
+    store_modifiers={b"TOY": once}, status_items={b"TOY": lambda session, name, count: b"7"},
     search_keys=KEYS,
     search_returns={b"TOY": SearchReturn(lambda found, value: b"%d" % (sum(found.numbers) * value),
                                          lambda args: args.sp() or args.number())},
@@ -250,11 +260,11 @@ TALK = r"""mail: three
 1< * OK [TOY YES] opened
 1< e OK ...
 1> f FETCH 1:3 (TOY) (TOY one)
-1< * 1 FETCH (TOY 100)
+1< * 1 FETCH (TOY 100 TOY.UIDS u1)
 1< f OK ...
 1> g STORE 1:3 (TOY one) +FLAGS (\\Flagged)
 1< * 1 FETCH (FLAGS (\\Flagged ...
-1< g OK ...
+1< g OK [TOYED] ...
 1> f1 FETCH 1:3 (TOY.UIDS FLAGS TOY.SIZE)
 1< * 3 FETCH (TOY.UIDS u3 FLAGS (\\Recent) TOY.SIZE {2}\r\n29)
 1< f1 OK ...
@@ -292,7 +302,11 @@ TALK = r"""mail: three
 1< * 4 EXISTS
 1< * 4 EXISTS
 1< l OK ...
+1> l1 FETCH 1 FLAGS
+1< * 1 FETCH (FLAGS (\\Flagged ... TOY 100)
+1< l1 OK ...
 1> m SELECT INBOX
+1< * OK [CLOSED] ...
 1< * OK [TOYS] enabled
 1< m OK ...
 1> n CREATE INBOX.x (NOTOY x)

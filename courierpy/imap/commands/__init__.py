@@ -33,19 +33,22 @@ USES_SEQ, LEAVES_FOLDER, WRITES, SPOOLS, READS = 1, 2, 4, 8, 16
 
 
 class Done:
-    """The tagged OK of a command, with a response code.
+    """The tagged OK of a command, with a response code, or a function that gives it (or None) when the
+    client was told what changed.
 
     ``layer``: from the first octet behind this OK the connection goes through it, both ways.  It is
     called with the stream below and the octets that the client has sent ahead, as RFC 4978 3 wants it.
+    ``uses_seq``: as the flag USES_SEQ, where that depends on what was asked.
     """
 
-    __slots__ = ("code", "layer", "text")
+    __slots__ = ("code", "layer", "text", "uses_seq")
 
-    def __init__(self, text: str, code: bytes | None = None,
-                 layer: Callable[[Stream, bytes], Stream] | None = None) -> None:
+    def __init__(self, text: str, code: bytes | Callable[[], bytes | None] | None = None,
+                 layer: Callable[[Stream, bytes], Stream] | None = None, uses_seq: bool = False) -> None:
         self.text = text
         self.code = code
         self.layer = layer
+        self.uses_seq = uses_seq
 
 
 class Row:

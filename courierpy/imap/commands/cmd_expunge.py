@@ -1,7 +1,8 @@
 """EXPUNGE.  RFC 9051 6.4.3."""
 from __future__ import annotations
 
-from courierpy.imap.commands import SELECTED, WRITES, command
+from courierpy.imap import ext
+from courierpy.imap.commands import SELECTED, WRITES, Done, command
 from courierpy.model.flags import DELETED
 
 TYPE_CHECKING = False
@@ -12,20 +13,19 @@ if TYPE_CHECKING:
 
 
 @command(b"EXPUNGE", when=SELECTED, flags=WRITES, rights="e")
-def expunge(session: Session, args: Args) -> str:
+def expunge(session: Session, args: Args) -> Done:
     args.end()
     view = session.need_selected().view
     return remove(session, [uid for uid, bits in zip(view.uids, view.flags, strict=True) if bits & DELETED])
 
 
-def remove(session: Session, uids: list[int]) -> str:
-    """Removes these messages of the selected mailbox, \\Deleted all; gives the text of the tagged OK.
+def remove(session: Session, uids: list[int]) -> Done:
+    """Removes these messages of the selected mailbox, \\Deleted all; gives the tagged OK.
 
     Raises the StoreError of the first that the store refused; the others are gone then, and are told.
     """
     refused: list[StoreError] = []
-    if uids:
-        session.need_selected().folder.expunge(uids, refused)
+    gone = session.need_selected().folder.expunge(uids, refused) if uids else []
     if refused:
         raise refused[0]
-    return "EXPUNGE completed"
+    return Done("EXPUNGE completed", (lambda: ext.tagged_code(b"EXPUNGE", session)) if gone else None)

@@ -12,7 +12,7 @@ from itertools import chain, compress, repeat
 from courierpy.imap import ext, fetch, updates
 from courierpy.imap.commands import READS, SELECTED, USES_SEQ, command
 from courierpy.imap.commands.numbers import chosen
-from courierpy.imap.fetch import Chunk, Subject
+from courierpy.imap.fetch import Chunk, Fetching, Subject
 from courierpy.imap.grammar import fetchitems
 from courierpy.maildir.errors import DiskTrouble, MessageDenied, StoreError, Vanished
 from courierpy.model.flags import SEEN, FlagChange
@@ -122,6 +122,15 @@ def _pieces(templates: list[bytes], columns: list[Sequence[Any]]) -> Iterator[It
             at += 1
 
 
+def _add(items: list[FetchItem], *more: Sequence[bytes]) -> None:
+    """Items that are told besides, if they are not asked for."""
+    asked = {item.name for item in items}
+    for name in chain.from_iterable(more):
+        if name not in asked:
+            items.append(fetchitems.FetchItem(name))
+            asked.add(name)
+
+
 def fetch_messages(session: Session, args: Args) -> str:
     args.sp()
     numbers = args.messages()
@@ -131,11 +140,21 @@ def fetch_messages(session: Session, args: Args) -> str:
     args.end()
     by_uid = args.command == b"UID FETCH"
     seqs = chosen(session, numbers, by_uid)
-    for stay in modifiers:
-        seqs = stay(seqs)
+    fetching = Fetching(session, numbers, by_uid, modifiers)
+    for modifier in modifiers:
+        modifier.check(fetching)
 
     if by_uid and not any(item.name == b"UID" for item in items):
         items.insert(0, fetchitems.FetchItem(b"UID"))
+    for prepare in (*(modifier.prepare for modifier in modifiers),
+                    *(fetch.find(item.name).prepare for item in items)):
+        if prepare is not None:
+            prepare(session)
+    _add(items, *(modifier.items for modifier in modifiers),
+         *(ext.find("fetch_besides", token)(session) for token in sorted(session.enabled)
+           if token in ext.keys("fetch_besides")))
+    for modifier in sorted(modifiers, key=lambda modifier: not modifier.chooses):
+        seqs = modifier.stay(fetching, seqs)
     # RFC 2180 4.1.2: what is there is served, whatever is missing
     attributes = session.need_selected().attributes(session.limits)
     attributes.begin()

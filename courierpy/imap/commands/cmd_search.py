@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from courierpy.imap import ext, search
-from courierpy.imap.commands import SELECTED, USES_SEQ, command
+from courierpy.imap.commands import SELECTED, USES_SEQ, Done, command
 from courierpy.imap.grammar import lines, out, searchkeys
 from courierpy.imap.search import Found
 from courierpy.maildir.errors import StoreError
@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     from typing import Any
 
     from courierpy.imap.grammar.args import Args
+    from courierpy.imap.grammar.searchkeys import Key
     from courierpy.imap.session import Session
 
 CAPABILITIES = (b"I18NLEVEL=1",)       # texts are compared by i;unicode-casemap: RFC 5255 4.2
 
 
-def search_messages(session: Session, args: Args) -> str:
+def search_messages(session: Session, args: Args) -> Done:
     args.sp()
     options = take_returns(args)
     with refusing(session, options):
@@ -29,10 +30,16 @@ def search_messages(session: Session, args: Args) -> str:
 
     found = Found(session, seqs, args.command == b"UID SEARCH", options)
     if options is None:
-        session.write(lines.numbers(b"SEARCH", found.numbers))
+        tell_numbers(b"SEARCH", found, key)
     else:
-        tell_returns(args, found)
-    return "SEARCH done."
+        tell_returns(args, found, key)
+    return Done("SEARCH done.", uses_seq=search.uses_numbers(key))
+
+
+def tell_numbers(name: bytes, found: Found, key: Key) -> None:
+    """The line of numbers: of SEARCH or of SORT.  What keys have to say stands behind, in parentheses."""
+    besides = [b"(%s %s)" % told for told in search.besides(found.session, key, found.seqs)]
+    found.session.write(lines.numbers(name, found.numbers, *besides))
 
 
 class refusing:
@@ -73,18 +80,23 @@ def take_returns(args: Args) -> dict[bytes, Any] | None:
     return {b"ALL": None}
 
 
-def tell_returns(args: Args, found: Found) -> None:
-    """The ESEARCH line: what the options say of what was found.  RFC 4731 3.2."""
+def tell_returns(args: Args, found: Found, key: Key) -> None:
+    """The ESEARCH line: what the options say of what was found, and the keys of that.  RFC 4731 3.2."""
     values = [b"(TAG %s)" % out.quoted(args.tag)]
     if found.by_uid:
         values.append(b"UID")
+    spoken: set[int] = set()
     silent = True
     for option, value in found.options.items():
         record = ext.find("search_returns", option)
-        silent = silent and record.silent
         told = record.tell(found, value)
         if told is not None:
             values += option, told
+        if not record.silent:
+            silent = False
+            spoken.update(record.part(found, value))
+    for word, said in search.besides(found.session, key, sorted(spoken)):
+        values += word, said
     if not silent:
         found.session.write(lines.data(b"ESEARCH", *values))
 

@@ -30,7 +30,9 @@ def select(session: Session, args: Args) -> Done:
     args.end()
 
     # RFC 9051 6.3.2: the old mailbox is closed even when the new one fails
-    leave(session)
+    if session.selected is not None:
+        leave(session)
+        session.write(lines.told(lines.OK, "The mailbox before is closed.", b"CLOSED"))
     folder = session.folders.open(name)
     readonly = args.command == b"EXAMINE"
     if not readonly:
@@ -54,8 +56,8 @@ def select(session: Session, args: Args) -> Done:
             break
     session.write(lines.told(lines.OK, "Ok", b"UIDVALIDITY %d" % snapshot.uidvalidity),
                   lines.told(lines.OK, "Predicted next UID", b"UIDNEXT %d" % snapshot.uidnext))
-    asked += [ext.find("on_selected", token) for token in sorted(session.enabled)]
-    for more in filter(None, asked):
+    enabled = [ext.find("on_selected", token) for token in sorted(session.enabled)]
+    for more in filter(None, [*enabled, *asked]):
         session.write(more(session, selected))
     return Done("Ok", b"READ-ONLY" if readonly else b"READ-WRITE")
 

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from courierpy.imap import ext, updates
-from courierpy.imap.commands import SELECTED, USES_SEQ, WRITES, command
+from courierpy.imap.commands import SELECTED, USES_SEQ, WRITES, Done, command
 from courierpy.imap.commands.numbers import chosen
 from courierpy.imap.updates import FlagsChanged, KeywordsLeft, NewKeywords
 from courierpy.model.flags import FlagChange
@@ -10,18 +10,38 @@ from courierpy.model.replies import Bad, No
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from courierpy.imap.grammar.args import Args
     from courierpy.imap.session import Session
     from courierpy.maildir.errors import StoreError
 
+class Condition:
+    """A modifier of STORE.  RFC 4466 2.5.
+
+    ``stay``: function (session, FlagChange, sequence numbers) giving those of them which are changed; called
+    under the lock, so that it holds until the change.  ``code``: function (by_uid) giving the response
+    code of the tagged OK, or None.  ``prepare``: function (session), called before anything else.
+    """
+
+    __slots__ = ("code", "prepare", "stay")
+
+    def __init__(self, stay: Callable[[Session, FlagChange, list[int]], list[int]],
+                 code: Callable[[bool], bytes | None] = lambda by_uid: None,
+                 prepare: Callable[[Session], None] = lambda session: None) -> None:
+        self.stay = stay
+        self.code = code
+        self.prepare = prepare
+
+
 MODES = {b"FLAGS": "=", b"+FLAGS": "+", b"-FLAGS": "-"}
 
 
-def store(session: Session, args: Args) -> str:
+def store(session: Session, args: Args) -> Done:
     args.sp()
     numbers = args.messages()
     args.sp()
-    conditions = ext.parameters("store_modifiers", session, args) if args.at(b"(") else []
+    conditions: list[Condition] = ext.parameters("store_modifiers", session, args) if args.at(b"(") else []
     if conditions:
         args.sp()
     word = args.word()
@@ -42,10 +62,12 @@ def store(session: Session, args: Args) -> str:
     uids = [view.uids[seq - 1] for seq in seqs]
     change = FlagChange(mode, bits, keywords)
     refused: list[StoreError] = []
+    for condition in conditions:
+        condition.prepare(session)
     if conditions:
         with selected.folder.locked():
-            for stay in conditions:
-                seqs = stay(seqs)
+            for condition in conditions:
+                seqs = condition.stay(session, change, seqs)
             uids = [view.uids[seq - 1] for seq in seqs]
             done = selected.folder.store(uids, change, refused)
     else:
@@ -62,7 +84,8 @@ def store(session: Session, args: Args) -> str:
     # them.  RFC 3501 6.4.8: UIDs that are not there are no error
     if uids and not done and not silent and not by_uid:
         raise No("The messages no longer exist.", b"EXPUNGEISSUED")
-    return "STORE completed."
+    codes = [code for condition in conditions if (code := condition.code(by_uid)) is not None]
+    return Done("STORE completed.", codes[0] if codes else None)
 
 
 command(b"STORE", when=SELECTED, flags=USES_SEQ | WRITES)(store)

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from courierpy.imap.grammar.args import Args
     from courierpy.imap.session import Session
 
-TABLES = ("attributes", "create_params", "enable", "fetch_items", "fetch_modifiers", "list_options",
-          "list_returns", "message_sets", "on_list", "on_selected", "on_updates", "search_keys",
-          "search_returns", "select_params", "sort_keys", "sort_returns", "status_items",
+TABLES = ("attributes", "create_params", "enable", "fetch_besides", "fetch_items", "fetch_modifiers",
+          "list_options", "list_returns", "message_sets", "on_list", "on_selected", "on_updates",
+          "search_keys", "search_returns", "select_params", "sort_keys", "sort_returns", "status_items",
           "store_modifiers", "tagged_code")
 
 
@@ -37,9 +37,9 @@ class Extension:
     ``Attributes`` keeps of a message.  Where other values are to follow from the same message, the kind
     gets another name.
     ``fetch_items``: item -> ``fetch.Item``.  RFC 9051 6.4.5.
-    ``fetch_modifiers``: modifier -> parser giving a function (list of sequence numbers) that gives those
-    which are fetched.  RFC 4466 2.4.
-    ``store_modifiers``: the same for those which are changed; called under the lock.  RFC 4466 2.5.
+    ``fetch_modifiers``: modifier -> parser giving a ``fetch.Modifier``.  RFC 4466 2.4.
+    ``fetch_besides``: token of ENABLE -> function (session) giving items that each FETCH tells then.
+    ``store_modifiers``: modifier -> parser giving a ``cmd_store.Condition``.  RFC 4466 2.5.
     ``search_keys``: key -> ``search.SearchKey``.  RFC 9051 6.4.4.
     ``search_returns``: result option -> ``search.SearchReturn``.  RFC 4731.
     ``message_sets``: what may stand in the place of numbers -> function (session) giving the UIDs that it
@@ -125,4 +125,5 @@ def tagged_code(command: bytes, *what: Any) -> bytes | None:
     """The response code of a command's tagged OK, of what it brought about; None where no
     extension gives one."""
     code = find("tagged_code", command)
-    return None if code is None else bytes(code(*what))
+    found: bytes | None = None if code is None else code(*what)
+    return found

@@ -21,13 +21,14 @@ def enable(session: Session, args: Args) -> str:
     args.end()
     if not wanted:
         raise Bad("ENABLE needs a capability.")
-    enabled = []
+    before = set(session.enabled)
     for token in wanted:
         turn_on = ext.find("enable", token)
-        if turn_on is not None and token not in session.enabled:
+        if turn_on is not None and token not in before:
             turn_on(session)
             session.enabled.add(token)
-            enabled.append(token)
+    # one may bring another along, which is told if it was named
+    enabled = [token for token in dict.fromkeys(wanted) if token in session.enabled and token not in before]
     session.write(lines.data(b"ENABLED", *enabled))
     return "Options enabled"
 

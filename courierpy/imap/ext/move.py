@@ -26,7 +26,7 @@ def move(session: Session, args: Args) -> Done:
         session.write(lines.told(lines.OK, "Moved.", code))
     if refused:
         raise refused[0]                   # RFC 6851 3.3: the others are moved
-    return Done("MOVE completed.")
+    return Done("MOVE completed.", (lambda: ext.tagged_code(b"EXPUNGE", session)) if pairs else None)
 
 
 EXTENSION = Extension(b"MOVE")

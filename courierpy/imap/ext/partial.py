@@ -4,6 +4,7 @@ from __future__ import annotations
 import re
 
 from courierpy.imap.ext import Extension
+from courierpy.imap.fetch import Modifier
 from courierpy.imap.grammar.args import ERROR, Args
 from courierpy.imap.grammar.numset import MAX_NUMBER, compact
 from courierpy.imap.search import Found, SearchReturn, numbers
@@ -11,8 +12,6 @@ from courierpy.model.replies import Bad
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from courierpy.imap.session import Session
 
 _RANGE = re.compile(rb"([1-9]\d{0,9}):([1-9]\d{0,9})|-([1-9]\d{0,9}):-([1-9]\d{0,9})")
@@ -48,11 +47,12 @@ def _tell(found: Found, value: _Range) -> bytes:
     return b"(%s %s)" % (value.word, some or b"NIL")
 
 
-def _fetch(session: Session, args: Args) -> Callable[[list[int]], list[int]]:
+def _fetch(session: Session, args: Args) -> Modifier:
     """RFC 9394 3.3."""
     if args.command != b"UID FETCH":
         raise Bad("PARTIAL belongs to UID FETCH.")
-    return _Range(args).of
+    some = _Range(args)
+    return Modifier(b"PARTIAL", lambda fetching, seqs: some.of(seqs), chooses=True)
 
 
 EXTENSION = Extension(b"PARTIAL", fetch_modifiers={b"PARTIAL": _fetch}, search_returns={

@@ -4,12 +4,11 @@ from __future__ import annotations
 from array import array
 
 from courierpy.imap import ext
-from courierpy.imap.commands import SELECTED, USES_SEQ, command
-from courierpy.imap.commands.cmd_search import refusing, tell_returns
+from courierpy.imap.commands import SELECTED, USES_SEQ, Done, command
+from courierpy.imap.commands.cmd_search import refusing, tell_numbers, tell_returns
 from courierpy.imap.commands.ordered import allowed, sent, take_program
 from courierpy.imap.ext import Extension
-from courierpy.imap.grammar import lines
-from courierpy.imap.search import Found, run
+from courierpy.imap.search import Found, run, uses_numbers
 from courierpy.model.replies import Bad
 
 TYPE_CHECKING = False
@@ -69,7 +68,7 @@ def _criteria(args: Args) -> list[tuple[bytes, bool]]:
     return found
 
 
-def sort(session: Session, args: Args) -> str:
+def sort(session: Session, args: Args) -> Done:
     args.sp()
     take = ext.find("sort_returns", b"RETURN")
     options = take(args) if take is not None else None
@@ -82,10 +81,10 @@ def sort(session: Session, args: Args) -> str:
 
     found = Found(session, seqs, args.command == b"UID SORT", options)
     if options is None:
-        session.write(lines.numbers(b"SORT", found.numbers))
+        tell_numbers(b"SORT", found, program)
     else:
-        tell_returns(args, found)
-    return "SORT done."
+        tell_returns(args, found, program)
+    return Done("SORT done.", uses_seq=uses_numbers(program))
 
 
 def _sorted(session: Session, criteria: list[tuple[bytes, bool]], seqs: list[int]) -> list[int]:

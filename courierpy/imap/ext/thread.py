@@ -4,11 +4,11 @@ from __future__ import annotations
 from array import array
 
 from courierpy.imap.attributes import NUL
-from courierpy.imap.commands import SELECTED, USES_SEQ, command
+from courierpy.imap.commands import SELECTED, USES_SEQ, Done, command
 from courierpy.imap.commands.ordered import allowed, sent, take_program
 from courierpy.imap.ext import Extension
 from courierpy.imap.grammar import lines
-from courierpy.imap.search import run
+from courierpy.imap.search import run, uses_numbers
 from courierpy.message import threads
 from courierpy.model.replies import Bad
 
@@ -43,7 +43,7 @@ def _threads(session: Session, algorithm: bytes, seqs: list[int]) -> list[object
                                  [own[1:] for own in words])
 
 
-def thread(session: Session, args: Args) -> str:
+def thread(session: Session, args: Args) -> Done:
     args.sp()
     algorithm = args.word()
     if algorithm not in ALGORITHMS:
@@ -59,7 +59,7 @@ def thread(session: Session, args: Args) -> str:
         names = {seq: uids[seq - 1] for seq in seqs}
     told = threads.render(_threads(session, algorithm, seqs), names)
     session.write(lines.data(b"THREAD", told) if told else lines.data(b"THREAD"))
-    return "THREAD done."
+    return Done("THREAD done.", uses_seq=uses_numbers(program))
 
 
 command(b"THREAD", when=SELECTED, flags=USES_SEQ, rights="r")(thread)

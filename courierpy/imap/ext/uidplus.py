@@ -1,7 +1,7 @@
 """UIDPLUS.  RFC 4315: the UIDs of what was appended or copied are told, EXPUNGE can name messages."""
 from __future__ import annotations
 
-from courierpy.imap.commands import SELECTED, WRITES, command
+from courierpy.imap.commands import SELECTED, WRITES, Done, command
 from courierpy.imap.commands.cmd_expunge import remove
 from courierpy.imap.commands.numbers import chosen
 from courierpy.imap.ext import Extension
@@ -27,7 +27,7 @@ def _copyuid(uidvalidity: int, pairs: Sequence[tuple[int, int]]) -> bytes:
 
 
 @command(b"UID EXPUNGE", when=SELECTED, flags=WRITES, rights="e")
-def uid_expunge(session: Session, args: Args) -> str:
+def uid_expunge(session: Session, args: Args) -> Done:
     """RFC 4315 2.1."""
     args.sp()
     seqs = chosen(session, args.messages(), True)

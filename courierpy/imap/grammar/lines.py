@@ -38,9 +38,10 @@ def data(name: bytes, *values: bytes) -> bytes:
     return b" ".join((b"*", name, *values)) + b"\r\n"
 
 
-def numbers(name: bytes, values: Iterable[int]) -> bytes:
-    """``* SEARCH 2 3 6``."""
-    return b"* %s%s\r\n" % (name, b"".join([b" %d" % value for value in values]))
+def numbers(name: bytes, values: Iterable[int], *besides: bytes) -> bytes:
+    """``* SEARCH 2 3 6``, and what stands behind."""
+    return b"* %s%s%s\r\n" % (name, b"".join([b" %d" % value for value in values]),
+                              b"".join([b" " + said for said in besides]))
 
 
 def sizes(exists: int, recent: int) -> bytes:

@@ -108,3 +108,8 @@ def _runs(numbers: Iterable[int]) -> Iterable[tuple[int, int]]:
 def compact(numbers: Iterable[int]) -> bytes:
     """Numbers in the order given, ascending runs as ranges: ``40,1:3,2``."""
     return bytes(NumSet.of(numbers))
+
+
+def compact_runs(runs: Iterable[tuple[int, int]]) -> bytes:
+    """As compact(), of runs."""
+    return bytes(NumSet(tuple(runs)))

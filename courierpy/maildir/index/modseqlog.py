@@ -399,26 +399,31 @@ class ModseqLog:
 
     # -- under the mailbox's lock
 
-    def stamp(self, uidvalidity: int, uidnext: int, messages: Messages, sync: bool = False) -> bool:
+    def stamp(self, uidvalidity: int, uidnext: int, messages: Messages, sync: bool = False,
+              write: bool = True) -> bool:
         """Give a number to what has none in ``messages``, which were looked at under the lock.
 
-        ``history`` has it then.  False if it could not be written: what was given counts in this session
-        only, and is given anew by whoever looks next.  ``sync``: it is on stable storage then.
+        ``history`` has it then.  False if it could not be written, or is not to be: what was given counts
+        in this session only, and is given anew by whoever looks next.  ``sync``: it is on stable storage
+        then.
         """
         self.catch_up()
         history = self.history
         number = after(max(self._given, history.highest if history is not None else 0))
         if history is None or history.uidvalidity != uidvalidity or self.torn:
             self.history, self._given = History.begun(uidvalidity, uidnext, messages, number), number
-            return self._write_anew(sync)
+            return self._write_anew(sync, write)
         record = history.record(messages, uidnext, number)
         if record is None:
             self.history = history.sharing(messages)
-            return not self.lost or self._write_anew(sync)
+            return not self.lost or self._write_anew(sync, write)
         self.history, self._given = history.followed(record).sharing(messages), number
+        if not write:
+            self.close()
+            return False
         data = block(record.pack())
         if self.lost or self._read + len(data) > 2 * self._base + SLACK_OCTETS:
-            return self._write_anew(sync)
+            return self._write_anew(sync, write)
         try:
             write_all(self._fd, data)
             if sync:
@@ -437,12 +442,14 @@ class ModseqLog:
             pass                       # then it is torn
         self.close()
 
-    def _write_anew(self, sync: bool) -> bool:
+    def _write_anew(self, sync: bool, write: bool) -> bool:
         """The whole history in a new file, in place of the one that was there."""
         history = self.history
         assert history is not None
         data = MAGIC + block(history.pack())
         self.close()
+        if not write:
+            return False
         path = ""
         try:
             fd, path = self._index.scratch()

@@ -1,0 +1,184 @@
+"""The MODSEQs of an open mailbox, for a client that asked for them.  RFC 7162.
+
+Every look is compared with the log (index/modseqlog.py); what the log does not know yet gets
+its number under the mailbox's lock, by a look that begins when the lock is held: so what is
+written never goes back behind what another session wrote.  Changes of our own are made
+and numbered under one lock, those of others before them.
+
+Whose client did not ask has none of this: its changes are numbered by who looks next.
+"""
+from __future__ import annotations
+
+import os
+
+from courierpy.maildir.errors import FolderMissing, NameInvalid, StoreError
+from courierpy.maildir.index.modseqlog import FILE, History, ModseqLog
+from courierpy.maildir.index.statuscache import stamp
+from courierpy.model.messages import Snapshot
+from courierpy.model.uidset import NO_UIDS
+from courierpy.system import log
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from courierpy.maildir.mailbox import Mailbox
+    from courierpy.maildir.store import Store
+
+
+class Modseqs:
+    """``kept``: they outlast the session; False where nothing can be written (RFC 7162 3.1.2.2), and then
+    there are none.  ``told``: the number up to which our client knows all.
+
+    A context manager: what is changed inside gets one number at its end, under the lock.
+    """
+
+    def __init__(self, mailbox: Mailbox) -> None:
+        self.kept = mailbox.tree.locks
+        self.told = 0
+        self._mailbox = mailbox
+        self._log = ModseqLog(mailbox.index)
+        self._sync = mailbox.tree.fsync == "always"
+        self._readonly = False
+        self._recent = NO_UIDS         # found, and not handed out yet
+        self._agreed = 0               # the generation of what the log was found to say
+        self._given: Snapshot | None = None
+
+    def close(self) -> None:
+        self._log.close()
+
+    @property
+    def history(self) -> History:
+        """As of the last look."""
+        assert self._log.history is not None
+        return self._log.history
+
+    # -- looking
+
+    def scan(self, readonly: bool) -> Snapshot:
+        """As Mailbox.scan, with MODSEQs where they are kept; the same object when nothing changed."""
+        self._readonly = readonly
+        plain = self._number()
+        recent, self._recent = self._recent, NO_UIDS
+        if not self.kept:
+            return plain.with_recent(recent) if recent else plain
+        messages = self.history.messages
+        given = self._given
+        if given is None or recent or given.recent or given.messages is not messages \
+                or (given.uidvalidity, given.uidnext) != (plain.uidvalidity, plain.uidnext):
+            given = self._given = Snapshot(plain.uidvalidity, plain.uidnext, messages, recent)
+        return given
+
+    def refresh(self) -> None:
+        """All that is there now has its number in ``history``.  Under the lock."""
+        if self.kept:
+            plain = self._look()
+            if not self._known(plain):
+                self._agreed = plain.messages.generation if self._write(plain) else 0
+
+    def _look(self) -> Snapshot:
+        found = self._mailbox.look(self._readonly)
+        self._recent |= found.recent
+        return found
+
+    def _number(self) -> Snapshot:
+        """A look without MODSEQs, of which the log knows all."""
+        plain = self._look()
+        if self.kept and not self._known(plain):
+            plain = self._stamp(plain)
+        return plain
+
+    def _known(self, plain: Snapshot) -> bool:
+        """Does the log say just what is there?"""
+        known = self._log
+        news = known.catch_up()
+        if known.lost or known.torn or known.history is None:
+            return False
+        if plain.messages.generation == self._agreed and not news:
+            return True
+        if known.history.uidvalidity != plain.uidvalidity \
+                or not known.history.agrees(plain.messages, plain.uidnext):
+            return False
+        known.history = known.history.sharing(plain.messages)
+        self._agreed = plain.messages.generation
+        return True
+
+    def _stamp(self, plain: Snapshot) -> Snapshot:
+        """Number what the log does not know, unless another session does it meanwhile."""
+        first = self._given is None
+        lock = self._mailbox.locked()
+        try:
+            if not lock.take(lambda: self._known(plain)):
+                return plain
+            try:
+                plain = self._look()
+                written = self._write(plain)
+            finally:
+                lock.release()
+        except FolderMissing:
+            raise
+        except StoreError as why:
+            log.err(f"{why}: changes cannot be numbered")
+            written = False
+            if not first:              # for this session alone
+                self._log.stamp(plain.uidvalidity, plain.uidnext, plain.messages, write=False)
+        if not written and first:
+            self.kept = False
+        self._agreed = plain.messages.generation if written else 0
+        return plain
+
+    def _write(self, plain: Snapshot) -> bool:
+        return self._log.stamp(plain.uidvalidity, plain.uidnext, plain.messages, sync=self._sync)
+
+    # -- changes of our own
+
+    def __enter__(self) -> Modseqs:
+        if self.kept:
+            self._mailbox.locked().take()
+            try:
+                self.refresh()
+            except BaseException:
+                self._mailbox.locked().release()
+                raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 where: TracebackType | None) -> None:
+        if self.kept:
+            try:
+                self.refresh()
+            finally:
+                self._mailbox.locked().release()
+
+
+def highest(store: Store, name: str) -> int:
+    """HIGHESTMODSEQ of a mailbox, for STATUS: all that is there is numbered; 0 where that cannot be kept.
+    RFC 7162 3.1.7.  What is in new/ comes to cur/, and is recent still for who opens the mailbox.
+
+    Raises StoreError.
+    """
+    known = store.highest.get(name)
+    if known is not None and known[0] == _identity(store, name):
+        return known[1]
+    mailbox = store.open(name)
+    before = _identity(store, name)
+    try:
+        modseqs = mailbox.number_changes()
+        mailbox.scan(readonly=True)
+        number = modseqs.history.highest if modseqs.kept else 0
+    finally:
+        mailbox.close()
+    if before is not None and before == _identity(store, name):
+        store.highest[name] = before, number
+    return number
+
+
+def _identity(store: Store, name: str) -> object:
+    """What is the same as long as the number is; None when that is not sure."""
+    try:
+        path = store.path_of(name)
+        stamps = stamp(path, store.keyword_directory)
+        found = os.stat(store.index(path).file(FILE))
+    except (OSError, FolderMissing, NameInvalid):
+        return None
+    return None if stamps is None else (stamps, found.st_ino, found.st_size)
