@@ -255,7 +255,7 @@ class _Imapd:
             os.chdir(path)
         except OSError as error:
             why = error.strerror or str(error)
-            log.err(f"chdir {os.path.abspath(path)}: {why}; a Maildir was expected there "
+            log.err(f"chdir {proc.absolute(path)}: {why}; a Maildir was expected there "
                     '("courierpy maildirmake" makes one)')
             raise Bye(self._no_maildir(path, error), b"ALERT", 1) from None
 

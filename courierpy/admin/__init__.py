@@ -11,6 +11,7 @@ import sys
 from functools import partial
 
 from courierpy.system.about import told
+from courierpy.system.proc import absolute
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -123,10 +124,13 @@ def explain(error: OSError, where: str = "") -> str:
     name = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else ""
     if where and name != where:
         name = os.path.join(where, name) if name else where
-    above = os.path.dirname(os.path.abspath(name))
+    above = absolute(os.path.dirname(name) or ".")
+    here = above.startswith("/")
     what = error.strerror or str(error)
     todo = {
-        errno.ENOENT: "look at the spelling of the name" if not name or os.path.isdir(above) else
+        errno.ENOENT: "the directory that this runs in has been removed: change to another one"
+                      if not here else "look at the spelling of the name"
+                      if not name or os.path.isdir(above) else
                       f"its directory {above} is not there either: look at the spelling, or make it first",
         errno.ENOTDIR: "a directory was expected: name one",
         errno.EISDIR: "a file was expected: name one",

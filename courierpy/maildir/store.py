@@ -38,7 +38,7 @@ from courierpy.model.namespaces import (
     Namespace,
     Namespaces,
 )
-from courierpy.system import log
+from courierpy.system import log, proc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ class Store:
             return []
         self._passed_over = found
         text = b"".join(os.fsencode(path).replace(b"\n", b"?") + b"\n" for path in found)
-        log.warn(f"{os.path.abspath(self.root)}: {len(found)} Maildirs are not shown, they are none of the "
+        log.warn(f"{proc.absolute(self.root)}: {len(found)} Maildirs are not shown, they are none of the "
                  f"layout {self.layout.name} (IMAP_LAYOUT): {', '.join(map(ascii, found))}")
         index = self.index(self.layout.inbox)
         try:

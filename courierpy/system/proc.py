@@ -330,6 +330,14 @@ def is_ours(program: str) -> bool:
     return not folder or os.path.realpath(folder) == os.path.realpath(os.path.dirname(sys.executable))
 
 
+def absolute(path: str) -> str:
+    """The path from the root on; as it is where the working directory has been removed."""
+    try:
+        return os.path.abspath(path)
+    except OSError:
+        return path
+
+
 def interpreter(module: str) -> list[str]:
     """The words that run ``module.run()`` by this interpreter, without ``site``.
 

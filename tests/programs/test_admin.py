@@ -125,6 +125,24 @@ def test_what_is_told_of_an_error(tmp_path: Path) -> None:
     assert explain(OSError(2, "No such file", "box"), "box").startswith("box: No such file")
 
 
+@pytest.mark.parametrize("words", [
+    ["courierpy", "demo", "box"], ["courierpy", "reindex", "box"], ["courierpy", "maildirmake", "box"],
+    ["courierpy", "convert", "--from", "dovecot", "box"], ["courierpy", "mkcert", "box"],
+    ["courierpy", "user", "-f", "box", "list"], ["imapd", "box"], ["maildirmake", "box"]])
+def test_in_a_directory_that_was_removed(words: list[str], tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    entry = "run_maildirmake" if words[0] == "maildirmake" else "run"
+    module = PROGRAMS.get(words[0], "courierpy.admin")
+    done = subprocess.run(["/bin/sh", "-c", 'rmdir "$0"; exec "$@"', str(gone), sys.executable, "-c",
+                           f"from {module} import {entry}; {entry}()", *words[1:]], cwd=gone, text=True,
+                          stdin=subprocess.DEVNULL, capture_output=True, env=plain_environ(), timeout=60,
+                          check=False)
+    assert done.returncode
+    assert "Traceback" not in done.stderr
+    assert "has been removed" in done.stderr or words[0] == "imapd" and "no Maildir at box" in done.stdout
+
+
 # -- maildirmake
 
 @pytest.mark.parametrize("program", ["courierpy", "maildirmake"])
