@@ -57,11 +57,19 @@ class Listing:
         self.recursive = False
         self.attributes: dict[bytes, Callable[[Entry], bytes]] = {}
         self.behind: dict[bytes, Callable[[Entry], bytes]] = {}
+        self._there: list[str] | None = None
+
+    @property
+    def there(self) -> list[str]:
+        """The names of all mailboxes, INBOX first."""
+        if self._there is None:
+            self._there = self.session.folders.names()
+        return self._there
 
     def entries(self) -> list[Entry]:
         """Mailboxes, INBOX first; then levels above them that are none; then other names."""
         separator = self.session.separator
-        there = self.session.folders.names()
+        there = self.there
         parents = parents_of(there, separator)
         real = set(there)
         found = [Entry(name, True, name in parents) for name in there]
@@ -124,7 +132,7 @@ class Listing:
                 flags = absent
             elif not entry.opens:
                 flags = b"\\Noselect "
-            elif word == b"LIST" and (entry.name == INBOX or check_all):
+            elif word != b"LSUB" and (entry.name == INBOX or check_all):
                 flags = b"\\Marked " if session.folders.marked(entry.name) else b"\\Unmarked "
             if not obsolete:
                 flags += b"\\HasChildren" if entry.children else b"\\HasNoChildren"

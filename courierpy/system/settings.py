@@ -135,6 +135,7 @@ TABLE: tuple[Setting, ...] = (
     Setting("IMAP_HIBERNATE", "number", "10", "seconds of IDLE after which a process ends, 0: never",
             low=0, off=("0", "each idle connection keeps a process")),
     Setting("IMAP_TRASHFOLDERNAME", "text", "Trash", "the trash folder"),
+    Setting("IMAP_SPECIALUSE", "text", "", "names by which mailboxes have a use: Sent=name,name;Junk=name"),
     Setting("IMAP_EMPTYTRASH", "text", "Trash:7", "folder:days, older files there are removed"),
     Setting("IMAP_MOVE_EXPUNGE_TO_TRASH", "flag", "0", "EXPUNGE moves to the trash",
             lost="EXPUNGE removes messages, it does not move them to the trash"),

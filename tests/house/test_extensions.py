@@ -78,6 +78,7 @@ ASKED = {"condstore": ["FETCH 1 MODSEQ", "FETCH 1 UID (CHANGEDSINCE 1)", "SEARCH
          "sortdisplay": ["SORT (DISPLAYFROM) UTF-8 ALL"],
          "listextended": ['LIST (SUBSCRIBED) "" *', 'LIST "" * RETURN (CHILDREN)'],
          "listmyrights": ['LIST "" * RETURN (MYRIGHTS)'],
+         "specialuse": ['LIST (SPECIAL-USE) "" *', "CREATE INBOX.x (USE (\\Sent))", 'XLIST "" *'],
          "liststatus": ['LIST "" * RETURN (STATUS (MESSAGES))']}
 
 

@@ -29,7 +29,7 @@ def list_mailboxes(session: Session, args: Args) -> str:
     if extended:
         options += ext.parameters("list_options", session, args, maybe_none=True)
         args.sp()
-    reference = _maybe(args.mailbox)
+    reference = maybe(args.mailbox)
     args.sp()
     extended = extended or args.at(b"(")
     patterns = _patterns(args)
@@ -67,9 +67,9 @@ def tell(listing: Listing, reference: str | None, patterns: list[str],
 @command(b"LSUB", when=ANY)
 def list_subscribed(session: Session, args: Args) -> str:
     args.sp()
-    reference = _maybe(args.mailbox)
+    reference = maybe(args.mailbox)
     args.sp()
-    pattern = _maybe(args.list_mailbox)
+    pattern = maybe(args.list_mailbox)
     args.end()
 
     if reference is None or pattern is None:
@@ -100,18 +100,18 @@ def prepare(listing: Listing) -> None:
 def _patterns(args: Args) -> list[str]:
     """One, or several in parentheses; without those that no name can match."""
     if not args.at(b"("):
-        found = [_maybe(args.list_mailbox)]
+        found = [maybe(args.list_mailbox)]
     else:
         args.open()
         args.maybe_sp()
-        found = [_maybe(args.list_mailbox)]
+        found = [maybe(args.list_mailbox)]
         while args.maybe_sp() and not args.at(b")"):
-            found.append(_maybe(args.list_mailbox))
+            found.append(maybe(args.list_mailbox))
         args.close()
     return [pattern for pattern in found if pattern is not None]
 
 
-def _maybe(take: Callable[[], str]) -> str | None:
+def maybe(take: Callable[[], str]) -> str | None:
     """The name or pattern; None for what is no modified UTF-7."""
     try:
         return take()

@@ -35,11 +35,18 @@ def create(session: Session, args: Args) -> str:
     if name == INBOX:
         raise No("INBOX already exists!", b"ALREADYEXISTS")
     _fit(session, name)
+    prepares = [prepare for prepare in asked if prepare is not None]
+    if prepares:
+        name = name.removesuffix(session.separator)
     # a trailing separator only announces children (RFC 9051 6.3.4): nothing to make
     if not name.endswith(session.separator) or name == INBOX + session.separator:
         session.folders.create(name)
-        for prepare in filter(None, asked):
-            prepare(name)
+        try:
+            for prepare in prepares:
+                prepare(name)
+        except BaseException:
+            session.folders.delete(name)       # RFC 6154 3: as it was asked for, or not at all
+            raise
     return f"{out.mailbox(name).decode('ascii')} created."
 
 

@@ -40,4 +40,5 @@ COMMANDS: dict[bytes, tuple[str, int, int, str]] = {
     b"UID THREAD": ("ext.thread", 2, 0, "r"),
     b"UNSELECT": ("ext.unselect", 2, 2, ""),
     b"UNSUBSCRIBE": ("commands.cmd_mailbox", 3, 0, ""),
+    b"XLIST": ("ext.specialuse", 3, 0, ""),
 }

@@ -19,6 +19,7 @@ ERROR = "Error in IMAP command received by server."
 _TAG = re.compile(rb"[^\x00-\x20\x7f-\xff(){%*\"\\+]+")
 _HEAD = re.compile(rb"([^\x00-\x20\x7f-\xff(){%*\"\\+]+) ([A-Za-z]+)(?= |$)")     # most commands, at once
 _ATOM = re.compile(rb"[^\x00-\x20\x7f-\xff(){%*\"\\\]]+")
+_ATTRIBUTE = re.compile(rb"\\" + _ATOM.pattern)
 _ASTRING = re.compile(rb"[^\x00-\x20\x7f-\xff(){%*\"\\]+")
 _PATTERN = re.compile(rb"[^\x00-\x20\x7f-\xff(){\"\\]+")
 _QUOTED = re.compile(rb'"((?:[^"\\\r\n\0]|\\.)*)"')
@@ -133,6 +134,10 @@ class Args:
     def word(self) -> bytes:
         """An atom in upper case: item names, keywords of the grammar."""
         return self._match(_ATOM).upper()
+
+    def attribute(self) -> bytes:
+        """A word behind a backslash, that included: an attribute of a mailbox.  RFC 9051 9."""
+        return self._match(_ATTRIBUTE)
 
     def words(self) -> list[bytes]:
         """Words in parentheses, at least one."""
