@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 READ_TIMEOUT = 30 * 60.0       # between commands: RFC 9051 5.4 wants at least 30 minutes
 REST = 1.0                     # seconds without a command after which memory is given back
 LITERAL_TIMEOUT = 60.0
+SLOWEST_OCTETS = 512           # of a literal in a second, beyond that
 MAX_ERRORS = 10                # bad commands in a row
 MAX_LITERAL = 64 * 1024        # of commands that do not store messages
 LITERAL_MINUS = 4096           # RFC 7888 5
@@ -50,6 +51,8 @@ CODES: dict[type[store.StoreError], tuple[bytes | None, str]] = {
     store.FolderMissing: (b"NONEXISTENT", "Mailbox does not exist, or must be subscribed to."),
     store.FolderExists: (b"ALREADYEXISTS", "Mailbox already exists."),
     store.NameInvalid: (b"CANNOT", "Invalid mailbox name."),
+    store.MailboxFull: (b"LIMIT", "The mailbox may not have more messages here."),
+    store.TooManyKeywords: (b"LIMIT", "These are too many keywords for the message or the mailbox."),
     store.DiskFull: (b"OVERQUOTA", "There is no room left in the mail store."),
     store.QuotaExceeded: (b"OVERQUOTA", "You exceeded your mail quota."),
     store.Denied: (b"NOPERM", "Access denied."),
@@ -111,9 +114,9 @@ class Selected:
 
 
 class Session:
-    """``enabled``: tokens of ENABLE.  ``append_limit``: octets of a message, 0 for
-    any.  ``headers``/``body``: octets of message
-    headers and bodies sent, for the log.  ``errors``: bad commands in a row.
+    """``enabled``: tokens of ENABLE.  ``append_limit``: octets of a message, 0 for any.
+    ``literal_octets``: of all literals of a command that are no messages.  ``headers``/``body``:
+    octets of message headers and bodies sent, for the log.  ``errors``: bad commands in a row.
     ``sleeper``: how the process may end while the client idles, None where it may not."""
 
     def __init__(self, conn: Conn, settings: Settings, folders: Store, user: str,
@@ -129,6 +132,7 @@ class Session:
         self.body = 0
         self.keywords_on = settings.number("IMAP_KEYWORDS") != 0
         self.append_limit = settings.number("IMAP_APPENDLIMIT")
+        self.literal_octets = settings.number("IMAP_LITERAL_BYTES")
         self.refuses_8bit = settings.text("IMAP_APPEND_8BIT") == "0"
         told = capability.line(settings, "session", settings.flag("IMAP_TLS"))
         self._literal_minus = b"LITERAL-" in told.split()
@@ -264,13 +268,15 @@ class Session:
                 return event
             if isinstance(event, LiteralAhead):
                 self._literal(event, sinks)
-                literal = True
+                # to drip is not to send: as a whole it comes at some speed, and the rest of the line
+                literal, end = True, monotonic() + LITERAL_TIMEOUT + event.size / SLOWEST_OCTETS
                 continue
             if isinstance(event, TooLong):
                 self._drop(sinks)
                 self._count_error(tag_of(event.text), Bad("Command line too long."))
                 continue
-            data = self.read(LITERAL_TIMEOUT if literal else max(0.0, end - monotonic()))
+            left = max(0.0, end - monotonic())
+            data = self.read(min(LITERAL_TIMEOUT, left) if literal else left)
             if not data:
                 self._drop(sinks)
                 return None
@@ -289,6 +295,9 @@ class Session:
                 sink = row.spool(self, ahead)
             elif ahead.size > MAX_LITERAL:
                 raise Bad("Literal too long.", b"TOOBIG")
+            if sink is None and ahead.size + sum([literal.size for literal in ahead.frame.literals
+                                                  if literal.sink is None]) > self.literal_octets:
+                raise No(f"The literals of a command may have {self.literal_octets} octets here.", b"LIMIT")
         except (Bad, No) as error:
             self._drop(sinks)
             self.framer.refuse()

@@ -28,6 +28,14 @@ class DiskFull(QuotaExceeded):
     """No room left on the disk."""
 
 
+class MailboxFull(StoreError):
+    """The mailbox has as many messages as the settings allow."""
+
+
+class TooManyKeywords(StoreError):
+    """A message or its mailbox would have more keywords than the settings allow, or too long ones."""
+
+
 class Denied(StoreError):
     """The file system says no."""
 

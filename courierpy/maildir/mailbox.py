@@ -406,6 +406,16 @@ class Mailbox(Scanner):
         assert self._entering is not None
         return self._entering.uidvalidity
 
+    def admit(self, messages: Sequence[frozenset[bytes]]) -> None:
+        """Messages come, with these keywords.  Raises MailboxFull, TooManyKeywords; behind next_number()."""
+        assert self._entering is not None
+        self.tree.bounds.enters(self.path, len(self._entering), len(messages))
+        if any(messages) and self.tree.keywords:
+            # what other sessions bring at this moment is counted once somebody has looked
+            brought = self.tree.tagged.setdefault(self.path, set())
+            self.tree.bounds.tags(self.path, messages, self._keywords.used() | brought)
+            brought.update(*messages)
+
     def write_keywords(self, name: bytes, words: frozenset[bytes]) -> None:
         """Of a message that is not there yet."""
         self._keywords.write(name, words)

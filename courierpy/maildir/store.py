@@ -10,6 +10,7 @@ import os
 import time
 
 from courierpy.maildir import layout, names
+from courierpy.maildir.bounds import Bounds
 from courierpy.maildir.errors import (
     Denied,
     FolderExists,
@@ -69,7 +70,8 @@ class Store:
 
     def __init__(self, root: str = ".", *, locks: bool = True, keywords: bool = True,
                  fsync: str = "optimized", trash: str = "Trash", host: str | None = None,
-                 index_at: str = "", choice: str = "auto", home: str = "") -> None:
+                 index_at: str = "", choice: str = "auto", home: str = "",
+                 bounds: Bounds | None = None) -> None:
         self.root = root
         self.locks = locks
         self.keywords = keywords
@@ -77,6 +79,8 @@ class Store:
         self.trash = trash
         self.host = names.host_name(host)
         self.index_at = index_at
+        self.bounds = bounds or Bounds()
+        self.tagged: dict[str, set[bytes]] = {}  # by folder's path, keywords that messages brought there
         self.unrecorded: dict[str, int] = {}    # UIDVALIDITY by folder's path, which no disk has
         self.highest: dict[str, tuple[object, int]] = {}       # what modseqs.highest() found, by name
         self._passed_over: list[str] = []
@@ -97,7 +101,7 @@ class Store:
                    fsync=_fsync(settings.text("IMAP_FSYNC").lower()),
                    trash=settings.text("IMAP_TRASHFOLDERNAME") or "Trash", host=host,
                    index_at=settings.text("IMAP_INDEXDIR"), home=settings.values.get("HOME", ""),
-                   choice=settings.text("IMAP_LAYOUT").lower() or "auto")
+                   choice=settings.text("IMAP_LAYOUT").lower() or "auto", bounds=Bounds.of(settings))
 
     def resolve(self, name: str) -> tuple[Namespace, str]:
         """(namespace, path there) of the mailbox of that name, there or not.  Raises NameInvalid."""

@@ -146,6 +146,7 @@ def _enter(target: Mailbox, sources: Sequence[Source], bring: Bring,
     with Directory(target.cur, sync) as cur_entries, Directory(target.path, sync) as entries:
         with target.locked():
             uidnext = target.next_number()
+            target.admit([source.words for source in sources])
             try:
                 # 1. keywords before the message can be seen
                 for source in sources:

@@ -92,7 +92,7 @@ class Framer:
         self._length = 0                      # of the command's text so far
         self._ahead: LiteralAhead | None = None
         self._missing = 0                     # octets of the running literal
-        self._chunks: list[bytes] | None = None
+        self._held: bytearray | None = None   # of the running literal, unless it has a sink
         self._skip_line = False               # drop up to the next line end
         self._skip_octets = 0                 # of a refused non-synchronising literal
 
@@ -144,7 +144,7 @@ class Framer:
         assert ahead is not None
         self._ahead = None
         self._literals.append(Literal(ahead.size, ahead.binary, b"" if sink is None else None, sink))
-        self._chunks = [] if sink is None else None
+        self._held = bytearray() if sink is None else None
         self._missing = ahead.size
         self._length += 1
 
@@ -165,11 +165,11 @@ class Framer:
         self._scanned = 0
         self._missing -= len(taken)
         literal = self._literals[-1]
-        if self._chunks is not None:
-            self._chunks.append(taken)
+        if self._held is not None:
+            self._held += taken
             if not self._missing:
-                literal.data = b"".join(self._chunks)
-                self._chunks = None
+                literal.data = bytes(self._held)
+                self._held = None
         elif taken:
             sink: Sink = literal.sink  # type: ignore[assignment]
             sink.write(taken)
@@ -259,4 +259,4 @@ class Framer:
         self._literals = []
         self._length = 0
         self._missing = 0
-        self._chunks = None
+        self._held = None

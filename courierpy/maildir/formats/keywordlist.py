@@ -152,6 +152,20 @@ class Keywords:
                                         if (number := decimal(word, len(words) - 1)) is not None)
         return found
 
+    def used(self) -> set[bytes]:
+        """The keywords that ``:list`` begins with; what no look has put there yet is not among them."""
+        fd = self._open_list()
+        if fd < 0:
+            return set()
+        try:
+            with open(fd, "rb") as file:
+                head = b""
+                while b"\n\n" not in head and (more := file.read1()):
+                    head += more
+        except OSError as error:
+            raise trouble(self._list, error) from None
+        return {word for word in head.partition(b"\n\n")[0].split(b"\n") if word}
+
     def replace(self, words: Mapping[bytes, frozenset[bytes]]) -> None:
         """These are the keywords, and nothing else: base name -> keywords.  Under the lock."""
         if not words and not is_directory(self.path):

@@ -1,0 +1,61 @@
+"""Who sends a literal drop by drop does not hold a session for ever; who is only slow is served."""
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from courierpy.imap import session as sessions
+from courierpy.imap.session import Session
+from courierpy.maildir.store import Store
+from courierpy.system.conn import Conn, TimedOut
+from courierpy.system.settings import Settings
+
+
+def served(maildir: Path, monkeypatch: pytest.MonkeyPatch, drops: list[tuple[bytes, float]]) -> bytes:
+    """What a client hears that says the drops, each so many seconds after the last.  Raises TimedOut."""
+    monkeypatch.chdir(maildir)
+    monkeypatch.setattr(sessions, "LITERAL_TIMEOUT", 1.0)
+    theirs, says = os.pipe()
+    hears, ours = os.pipe()
+
+    def talk() -> None:
+        for data, seconds in drops:
+            time.sleep(seconds)
+            try:
+                os.write(says, data)
+            except OSError:
+                return
+    session = Session(Conn(theirs, ours), Settings({}), Store(), "demo", "::1", "7")
+    talker = threading.Thread(target=talk)
+    talker.start()
+    try:
+        session.serve()
+        return os.read(hears, 65536)
+    finally:
+        os.close(theirs)
+        talker.join()
+        for fd in (says, hears, ours):
+            os.close(fd)
+
+
+def test_drops_are_no_literal(maildir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drops = [(b"a STATUS {40+}\r\n", 0.0)] + [(b"x", 0.2)] * 40
+    with pytest.raises(TimedOut):
+        served(maildir, monkeypatch, drops)
+
+
+def test_nor_is_what_follows_one_a_line(maildir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drops = [(b"a STATUS {5+}\r\nINBOX (", 0.0)] + [(b"x", 0.2)] * 40
+    with pytest.raises(TimedOut):
+        served(maildir, monkeypatch, drops)
+
+
+def test_a_slow_one_is(maildir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Longer than the time of one word, and as fast as the slowest."""
+    monkeypatch.setattr(sessions, "SLOWEST_OCTETS", 100)
+    drops = [(b"a APPEND INBOX {1000+}\r\n", 0.0)] + [(b"x" * 100, 0.3)] * 10 + [(b"\r\nb LOGOUT\r\n", 0.1)]
+    assert b"a OK [APPENDUID" in served(maildir, monkeypatch, drops)
