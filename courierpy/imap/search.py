@@ -389,6 +389,11 @@ def _range(name: bytes, start: float, end: float) -> tuple[float, float]:
                                                      end if name == b"ON" else MOST)
 
 
+def moments(name: bytes, day: int) -> tuple[float, float]:
+    """From when to when BEFORE, ON or SINCE this day (an ordinal) is, in seconds since 1970."""
+    return _range(name, _midnight(day), _midnight(day + 1))
+
+
 def _midnight(day: int) -> float:
     """When the day with this ordinal begins here."""
     when = time.gmtime((day - EPOCH) * 86400)
@@ -398,7 +403,7 @@ def _midnight(day: int) -> float:
 def _arrived(name: bytes) -> SearchKey:
     """INTERNALDATE by days of the server's time zone."""
     def mask(program: Program, value: int, within: bytes) -> bytes:
-        return program.compare("date", "d", within, *_range(name, _midnight(value), _midnight(value + 1)))
+        return program.compare("date", "d", within, *moments(name, value))
     return SearchKey(mask, NUMBER, searchkeys.date)
 
 

@@ -17,6 +17,17 @@ TRIALS = 4
 READINGS = 6                       # of cur/ before a message that is not seen is gone
 
 
+def identity(path: str) -> int:
+    """A number that no other directory of the file system has, and that stays when it gets another name.
+    Raises a store error."""
+    try:
+        return os.stat(path).st_ino
+    except FileNotFoundError:
+        raise FolderMissing(path) from None
+    except OSError as error:
+        raise trouble(path, error) from None
+
+
 def is_message(path: bytes) -> bool:
     """Is this a regular file, or a link to one?  True too for a link that cannot be followed to
     its end, in circles or where we may not go: there may be a message.  False for a link that

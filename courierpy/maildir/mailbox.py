@@ -144,6 +144,15 @@ class Mailbox(Scanner):
         self._need_names()
         return row
 
+    def name_of(self, uid: int) -> bytes:
+        """The base name of a message's file, which no change of flags changes.  Raises Vanished."""
+        file = self.departed.get(uid)
+        if file is not None:
+            return base(file)
+        row = self._row(uid)
+        assert self.held is not None
+        return self.held.database.name(row)
+
     def path_of(self, row: int) -> bytes:
         assert self.held is not None
         return self.inside + self.held.file(row)

@@ -114,6 +114,16 @@ def sort_key(name: bytes) -> tuple[int, bytes]:
     return (int(name[:digits]) if digits else 0), name[digits:]
 
 
+_TIME = re.compile(rb"([0-9]{9,10})[._]")
+
+
+def time_of(name: bytes) -> int | None:
+    """When the message came to its mailbox, in seconds since 1970, as every program that brings one there
+    writes it at the beginning of the name; None of a name without."""
+    found = _TIME.match(name)
+    return int(found[1]) if found is not None else None
+
+
 _OF_OTHER_DAYS = re.compile(rb"\n(?![0-9]{10}\.)")
 
 

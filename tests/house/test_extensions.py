@@ -71,6 +71,8 @@ ASKED = {"condstore": ["FETCH 1 MODSEQ", "FETCH 1 UID (CHANGEDSINCE 1)", "SEARCH
          "qresync": ["SELECT INBOX (QRESYNC (1 1))", "UID FETCH 1 UID (VANISHED)"],
          "esearch": ["SEARCH RETURN () ALL", "SEARCH RETURN (MIN) ALL"],
          "appendlimit": ["STATUS INBOX (APPENDLIMIT)"],
+         "savedate": ["FETCH 1 SAVEDATE", "SEARCH SAVEDSINCE 1-Jan-2000", "SEARCH SAVEDATESUPPORTED"],
+         "objectid": ["FETCH 1 EMAILID", "FETCH 1 THREADID", "SEARCH EMAILID x", "STATUS INBOX (MAILBOXID)"],
          "searchres": ["SEARCH RETURN (SAVE) ALL", "FETCH $ FLAGS", "SEARCH 1,$"],
          "partial": ["SEARCH RETURN (PARTIAL 1:2) ALL", "UID FETCH 1:* FLAGS (PARTIAL 1:2)"],
          "within": ["SEARCH OLDER 1", "SEARCH YOUNGER 1"],

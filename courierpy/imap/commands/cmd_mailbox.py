@@ -4,7 +4,7 @@ from __future__ import annotations
 import re
 
 from courierpy.imap import ext
-from courierpy.imap.commands import ANY, command
+from courierpy.imap.commands import ANY, Done, command
 from courierpy.imap.grammar import out
 from courierpy.model.namespaces import INBOX
 from courierpy.model.replies import No
@@ -27,7 +27,7 @@ def _fit(session: Session, name: str) -> None:
 
 
 @command(b"CREATE", when=ANY)
-def create(session: Session, args: Args) -> str:
+def create(session: Session, args: Args) -> Done:
     args.sp()
     name = args.mailbox()
     asked = ext.parameters("create_params", session, args) if args.more() else []
@@ -39,6 +39,7 @@ def create(session: Session, args: Args) -> str:
     if prepares:
         name = name.removesuffix(session.separator)
     # a trailing separator only announces children (RFC 9051 6.3.4): nothing to make
+    code = None
     if not name.endswith(session.separator) or name == INBOX + session.separator:
         session.folders.create(name)
         try:
@@ -47,7 +48,8 @@ def create(session: Session, args: Args) -> str:
         except BaseException:
             session.folders.delete(name)       # RFC 6154 3: as it was asked for, or not at all
             raise
-    return f"{out.mailbox(name).decode('ascii')} created."
+        code = ext.tagged_code(b"CREATE", session, name)
+    return Done(f"{out.mailbox(name).decode('ascii')} created.", code)
 
 
 @command(b"DELETE", when=ANY)

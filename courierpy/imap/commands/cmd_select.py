@@ -56,7 +56,7 @@ def select(session: Session, args: Args) -> Done:
             break
     session.write(lines.told(lines.OK, "Ok", b"UIDVALIDITY %d" % snapshot.uidvalidity),
                   lines.told(lines.OK, "Predicted next UID", b"UIDNEXT %d" % snapshot.uidnext))
-    enabled = [ext.find("on_selected", token) for token in sorted(session.enabled)]
+    enabled = [ext.find("on_selected", token) for token in (b"", *sorted(session.enabled))]
     for more in filter(None, [*enabled, *asked]):
         session.write(more(session, selected))
     return Done("Ok", b"READ-ONLY" if readonly else b"READ-WRITE")

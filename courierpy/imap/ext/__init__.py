@@ -32,7 +32,7 @@ class Extension:
     ``enable``: token of ENABLE -> function (session), called once.  RFC 5161.
     ``select_params``: parameter -> parser giving a function (session, selected), called when the mailbox
     is open, that gives further reply lines.  RFC 4466 2.1.
-    ``on_selected``: token of ENABLE -> such a function, where that is enabled.
+    ``on_selected``: token of ENABLE -> such a function, where that is enabled; b"" -> one for all clients.
     ``attributes``: kind -> (whether the header is enough, function (Message) giving bytes): what
     ``Attributes`` keeps of a message.  Where other values are to follow from the same message, the kind
     gets another name.
