@@ -50,8 +50,11 @@ def follow(session: Session, selected: Selected, expunges: bool = False) -> byte
     The client was told, when that line is written, all that its number stands for, but for what
     ``expunges`` holds back.
     """
-    selected.folder.number_changes()
-    session.tell(expunges=expunges)
+    if selected.folder.modseqs is None:
+        selected.folder.number_changes()
+        session.tell(expunges=expunges)
+    elif not selected.behind:
+        selected.folder.told()         # it has just been selected
     modseqs = find(selected)
     if modseqs is None:
         return lines.told(lines.OK, "Mod-sequences cannot be kept here.", b"NOMODSEQ")

@@ -231,6 +231,7 @@ KEYS = {
 EXTENSION = Extension(
     b"TOY", attributes={b"toy": (False, lambda message: b"%d" % message.size)},
     enable={b"TOY": lambda session: None}, on_updates={b"TOY": doubled},
+    on_open={b"TOY": lambda session, mailbox: chosen.append(mailbox.name)},
     on_selected={b"TOY": lambda session, selected: b"* OK [TOYS] enabled\\r\\n"},
     select_params={b"TOY": param}, create_params={b"TOY": prepared},
     fetch_items=ITEMS, fetch_modifiers={b"TOY": first},

@@ -39,6 +39,8 @@ def select(session: Session, args: Args) -> Done:
         folder.clean_tmp()
     folder.join()
     try:
+        for prepare in filter(None, [ext.find("on_open", token) for token in sorted(session.enabled)]):
+            prepare(session, folder)
         readonly = readonly or folder.read_only
         snapshot = folder.scan(readonly=readonly)
     except BaseException:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from courierpy.imap.session import Session
 
 TABLES = ("attributes", "create_params", "enable", "fetch_besides", "fetch_items", "fetch_modifiers",
-          "list_options", "list_returns", "message_sets", "on_list", "on_selected", "on_updates",
+          "list_options", "list_returns", "message_sets", "on_list", "on_open", "on_selected", "on_updates",
           "search_keys", "search_returns", "select_params", "sort_keys", "sort_returns", "status_items",
           "store_modifiers", "tagged_code")
 
@@ -32,6 +32,7 @@ class Extension:
     ``enable``: token of ENABLE -> function (session), called once.  RFC 5161.
     ``select_params``: parameter -> parser giving a function (session, selected), called when the mailbox
     is open, that gives further reply lines.  RFC 4466 2.1.
+    ``on_open``: token of ENABLE -> function (session, Mailbox), called before the mailbox is looked at.
     ``on_selected``: token of ENABLE -> such a function, where that is enabled; b"" -> one for all clients.
     ``attributes``: kind -> (whether the header is enough, function (Message) giving bytes): what
     ``Attributes`` keeps of a message.  Where other values are to follow from the same message, the kind

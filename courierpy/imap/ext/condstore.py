@@ -174,6 +174,7 @@ EXTENSION = Extension(
     modseqs.TOKEN,
     enable={modseqs.TOKEN: modseqs.turn_on},
     select_params={modseqs.TOKEN: _select},
+    on_open={modseqs.TOKEN: lambda session, mailbox: mailbox.number_changes()},
     on_selected={modseqs.TOKEN: _selected},
     on_updates={modseqs.TOKEN: _with_modseqs},
     status_items={b"HIGHESTMODSEQ": _status},

@@ -66,6 +66,7 @@ PLUGGED: dict[str, dict[bytes, str]] = {
     },
     "message_sets": {b"$": "searchres"},
     "on_list": {b"SPECIAL-USE": "specialuse"},
+    "on_open": {b"CONDSTORE": "condstore"},
     "on_selected": {b"": "objectid", b"CONDSTORE": "condstore"},
     "on_updates": {b"CONDSTORE": "condstore", b"QRESYNC": "qresync"},
     "search_keys": {
