@@ -81,6 +81,7 @@ ASKED = {"condstore": ["FETCH 1 MODSEQ", "FETCH 1 UID (CHANGEDSINCE 1)", "SEARCH
          "listextended": ['LIST (SUBSCRIBED) "" *', 'LIST "" * RETURN (CHILDREN)'],
          "listmyrights": ['LIST "" * RETURN (MYRIGHTS)'],
          "specialuse": ['LIST (SPECIAL-USE) "" *', "CREATE INBOX.x (USE (\\Sent))", 'XLIST "" *'],
+         "statussize": ["STATUS INBOX (SIZE)"],
          "liststatus": ['LIST "" * RETURN (STATUS (MESSAGES))']}
 
 

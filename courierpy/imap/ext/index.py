@@ -27,6 +27,7 @@ CAPABILITIES: tuple[tuple[bytes, str, str, str], ...] = (
     (b"SORT", "ext.sort", "IMAP_DISABLETHREADSORT", ""),
     (b"SORT=DISPLAY", "ext.sortdisplay", "IMAP_DISABLETHREADSORT", ""),
     (b"SPECIAL-USE", "ext.specialuse", "", ""),
+    (b"STATUS=SIZE", "ext.statussize", "", ""),
     (b"THREAD=ORDEREDSUBJECT", "ext.thread", "IMAP_DISABLETHREADSORT", ""),
     (b"THREAD=REFERENCES", "ext.thread", "IMAP_DISABLETHREADSORT", ""),
     (b"UIDPLUS", "ext.uidplus", "", ""),
@@ -91,7 +92,12 @@ PLUGGED: dict[str, dict[bytes, str]] = {
     "select_params": {b"CONDSTORE": "condstore", b"QRESYNC": "qresync"},
     "sort_keys": {b"DISPLAYFROM": "sortdisplay", b"DISPLAYTO": "sortdisplay"},
     "sort_returns": {b"RETURN": "esort"},
-    "status_items": {b"APPENDLIMIT": "appendlimit", b"HIGHESTMODSEQ": "condstore", b"MAILBOXID": "objectid"},
+    "status_items": {
+        b"APPENDLIMIT": "appendlimit",
+        b"HIGHESTMODSEQ": "condstore",
+        b"MAILBOXID": "objectid",
+        b"SIZE": "statussize",
+    },
     "store_modifiers": {b"UNCHANGEDSINCE": "condstore"},
     "tagged_code": {
         b"APPEND": "uidplus",
