@@ -167,7 +167,7 @@ class Session:
                     left -= len(octets)
                     if left < 0:
                         break
-                    conn.write(out.char8(octets))
+                    conn.write(octets if hasattr(piece, "octets8") else out.char8(octets))
             except store.StoreError as error:
                 why = str(error)
                 left = left or -1

@@ -1,6 +1,7 @@
 """A message on its way in: a file in tmp/ that is not one yet."""
 from __future__ import annotations
 
+import errno
 import os
 import re
 import time
@@ -13,6 +14,8 @@ from courierpy.model.flags import NO_KEYWORDS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from courierpy.maildir.mailbox import Mailbox
 
 
@@ -92,6 +95,41 @@ class Draft:
             if not chunk:
                 break
         os.ftruncate(self.fd, write_at)
+
+    @property
+    def open(self) -> bool:
+        """May something be written yet?"""
+        return self.fd >= 0
+
+    def came(self) -> int:
+        """Octets that came, while it is open."""
+        try:
+            return os.fstat(self.fd).st_size if self.open else 0
+        except OSError as error:
+            raise trouble(self.path, error) from None
+
+    def read(self, start: int, count: int) -> bytes:
+        """Exactly so many of them."""
+        try:
+            data = os.pread(self.fd, count, start)
+        except OSError as error:
+            raise trouble(self.path, error) from None
+        if len(data) < count:
+            raise trouble(self.path, OSError(errno.EIO, os.strerror(errno.EIO)))
+        return data
+
+    def rewrite(self, pieces: Iterable[bytes]) -> None:
+        """It becomes these octets, which may be made of what read() gives."""
+        other = Draft(self.folder)
+        try:
+            for piece in pieces:
+                other.write(piece)
+        except BaseException:
+            other.abort()
+            raise
+        self.abort()
+        self.path, self.fd = other.path, other.fd
+        self._exact, self._failure, self._tail = other._exact, other._failure, other._tail
 
     def header_is_ascii(self) -> bool:
         """Are there no 8-bit octets in the header?"""

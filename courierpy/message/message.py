@@ -30,11 +30,12 @@ from courierpy.message.wire import Extent, Wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from courierpy.message.binary import Cut, Decoded
     from courierpy.message.mime import Limits, Part
     from courierpy.message.source import Octets
     from courierpy.model.section import Section
 
-    Content = bytes | Extent | Fields
+    Content = bytes | Extent | Fields | Cut
 
 __all__ = ["Message", "wire_form"]
 
@@ -52,6 +53,7 @@ class Message:
         self._wire: Wire | None = None
         self._block: bytes | None = None
         self._known: dict[bytes, bytes] | None = None
+        self._decoded: dict[tuple[int, ...], Decoded | None] = {}
 
     def as_text(self) -> Message:
         """The same octets as a plain text without a header that says anything."""
@@ -95,6 +97,20 @@ class Message:
         if stop - start > most:
             return Extent(self.wire, start, stop)
         return wire_form(self.data[start:stop])
+
+    def decoded(self, numbers: tuple[int, ...]) -> Decoded | None:
+        """BINARY[numbers]; None when there is no such part.  Raises UnknownEncoding.  RFC 3516 4.2."""
+        from courierpy.message.binary import Decoded
+        if numbers not in self._decoded:
+            found: Decoded | None = None
+            part = sections.part_of(self.root, numbers)
+            if not numbers:
+                found = Decoded(self.data, 0, len(self.data), b"8bit")
+            elif part is not None:     # one that holds parts is what it holds, whatever it says of itself
+                encoding = b"8bit" if part.children else part.encoding
+                found = Decoded(self.data, part.body, part.stop, encoding)
+            self._decoded = {numbers: found}       # clients fetch a large one in many pieces
+        return self._decoded[numbers]
 
     def section(self, section: Section) -> bytes | None:
         """The same, all octets at once."""

@@ -55,6 +55,14 @@ MAILS.update({
     "lost": _mail("Re: [list]  THE plan", "carl@example.org", 9, "p4@x", "<nowhere@x> <p2@x>"),
     "again": _mail("the plan", "ann@example.net", 9, '"p4"@x', "<p1@x>"),
     "empty-subject": _mail("", "group: dan@example.org;", 1, "p5@x", "<p5@x>"),
+    "parts": b"Subject: parts\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n\n"
+             b"--b\nContent-Transfer-Encoding: quoted-printable\n\nGr=C3=BC=\n=C3=9Fe\nend\n"
+             b"--b\nContent-Type: image/png\nContent-Transfer-Encoding: base64\n\nAAEC\nAwQ=\n"
+             b"--b\nContent-Transfer-Encoding: x-uuencode\n\nbegin 644 a\n"
+             b"--b\nContent-Transfer-Encoding: base64\n\nQUJD*QUJD\n"
+             b"--b\nContent-Transfer-Encoding: base64\n\nQUJD\nREVG\n"
+             b"--b\nContent-Type: message/rfc822\n\nSubject: inner\nContent-Transfer-Encoding: base64\n\n"
+             b"aW5uZXI=\n--b\nContent-Transfer-Encoding: Quoted-Printable\n\n=XY\n--b--\n",
     "shown1": b"From: =?utf-8?q?=C3=84pfel?= <zoe@x>\nTo: zz@b.example\n\n1\n",
     "shown2": b"From: bert <bert@x>\nTo: Mia <a@x>\n\n2\n",
     "shown3": b"From: \"\" <Carl@b>\n\n3\n",
@@ -71,6 +79,7 @@ SETS: dict[str, list[str]] = {"empty": [], "one": ["one"], "two": ["one", "two"]
                               "three": ["one", "two", "three"], "8bit": ["8bit"],
                               "demo": ["demo0", "demo1", "demo2", "demo3"],
                               "mails": ["mail1", "mail2", "mail3"],
+                              "parts": ["parts", "three"],
                               "display": ["shown1", "shown2", "shown3", "shown4", "shown5"],
                               "threads": ["plan", "re-plan", "other", "lost", "again", "empty-subject"]}
 
@@ -99,7 +108,7 @@ class Client:
                 self._more(end)
             line, _, self.buffer = self.buffer.partition(b"\r\n")
             whole += line
-            literal = re.search(rb"\{(\d+)\}$", line)
+            literal = re.search(rb"\{(\d+)\}$", line)       # or of a literal8
             if not literal:
                 return whole
             size = int(literal[1])

@@ -14,6 +14,8 @@ from courierpy.model.replies import Bad, No
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from courierpy.imap.grammar.framer import Literal, LiteralAhead
     from courierpy.imap.session import Session
     from courierpy.maildir.mailbox import Draft, Mailbox
@@ -62,7 +64,7 @@ class _Mail:
         """A literal8 and UTF8 belong together.  Raises Bad."""
         if self.utf8 and not enabled:
             raise Bad("UTF8 needs ENABLE UTF8=ACCEPT first.")
-        if self.utf8 != binary:
+        if self.utf8 and not binary or binary and not self.utf8 and _literal8() is None:
             raise Bad("A literal8 belongs into UTF8 ( ) and nowhere else.")
 
     def give(self, draft: Draft, keywords_on: bool) -> None:
@@ -115,7 +117,7 @@ def spool(session: Session, ahead: LiteralAhead) -> Draft | None:
     folder = _target(session, call.mailbox)
     for mail in call.mails:            # RFC 3502: close what is whole, there may be many
         if mail.literal is not None and mail.literal.sink is not None:
-            earlier: Draft = mail.literal.sink  # type: ignore[assignment]
+            earlier = _prepared(mail.literal)
             mail.give(earlier, session.keywords_on)
             earlier.finish(session.folders.fsync != "never")
     return folder.draft()
@@ -123,12 +125,26 @@ def spool(session: Session, ahead: LiteralAhead) -> Draft | None:
 
 def _draft(folder: Mailbox, literal: Literal) -> Draft:
     """The message, written already as it came or written now."""
-    draft: Draft | None = literal.sink  # type: ignore[assignment]
-    if draft is not None:
-        literal.sink = None           # ours from here on
-        return draft
-    draft = folder.draft()
-    draft.write(literal.data or b"")
+    if literal.sink is None:
+        sink = literal.sink = folder.draft()
+        sink.write(literal.data or b"")
+    draft = _prepared(literal)
+    literal.sink = None               # ours from here on
+    return draft
+
+
+def _literal8() -> Callable[[Draft], None] | None:
+    """What makes a message of any octets one that can be stored; None where none is taken."""
+    found: Callable[[Draft], None] | None = ext.find("append_literals", b"~")
+    return found
+
+
+def _prepared(literal: Literal) -> Draft:
+    """The draft that the literal was written to, as it can be stored."""
+    draft: Draft = literal.sink  # type: ignore[assignment]
+    prepare = _literal8() if literal.binary and draft.open else None
+    if prepare is not None:
+        prepare(draft)
     return draft
 
 

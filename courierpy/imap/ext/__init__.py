@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from courierpy.imap.grammar.args import Args
     from courierpy.imap.session import Session
 
-TABLES = ("attributes", "create_params", "enable", "fetch_besides", "fetch_items", "fetch_modifiers",
-          "list_options", "list_returns", "message_sets", "on_list", "on_open", "on_selected", "on_updates",
-          "search_keys", "search_returns", "select_params", "sort_keys", "sort_returns", "status_items",
-          "store_modifiers", "tagged_code")
+TABLES = ("append_literals", "attributes", "create_params", "enable", "fetch_besides", "fetch_items",
+          "fetch_modifiers", "list_options", "list_returns", "message_sets", "on_list", "on_open",
+          "on_selected", "on_updates", "search_keys", "search_returns", "select_params", "sort_keys",
+          "sort_returns", "status_items", "store_modifiers", "tagged_code")
 
 
 class Extension:
@@ -37,6 +37,7 @@ class Extension:
     ``attributes``: kind -> (whether the header is enough, function (Message) giving bytes): what
     ``Attributes`` keeps of a message.  Where other values are to follow from the same message, the kind
     gets another name.
+    ``append_literals``: b"~" -> function (Draft) that makes of a literal8 what can be stored.
     ``fetch_items``: item -> ``fetch.Item``.  RFC 9051 6.4.5.
     ``fetch_modifiers``: modifier -> parser giving a ``fetch.Modifier``.  RFC 4466 2.4.
     ``fetch_besides``: token of ENABLE -> function (session) giving items that each FETCH tells then.

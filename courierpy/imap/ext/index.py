@@ -4,6 +4,7 @@ from __future__ import annotations
 # token, file, the setting that takes it back, the setting that is its value
 CAPABILITIES: tuple[tuple[bytes, str, str, str], ...] = (
     (b"APPENDLIMIT", "ext.appendlimit", "", "IMAP_APPENDLIMIT"),
+    (b"BINARY", "ext.binary", "", ""),
     (b"CHILDREN", "commands.cmd_list", "", ""),
     (b"CONDSTORE", "ext.condstore", "", ""),
     (b"CREATE-SPECIAL-USE", "ext.specialuse", "", ""),
@@ -36,6 +37,7 @@ CAPABILITIES: tuple[tuple[bytes, str, str, str], ...] = (
     (b"WITHIN", "ext.within", "", ""),
 )
 PLUGGED: dict[str, dict[bytes, str]] = {
+    "append_literals": {b"~": "binary"},
     "attributes": {
         b"digest": "objectid",
         b"display-from": "sortdisplay",
@@ -46,6 +48,9 @@ PLUGGED: dict[str, dict[bytes, str]] = {
     "enable": {b"CONDSTORE": "condstore", b"QRESYNC": "qresync", b"UTF8=ACCEPT": "utf8"},
     "fetch_besides": {b"CONDSTORE": "condstore", b"QRESYNC": "qresync"},
     "fetch_items": {
+        b"BINARY": "binary",
+        b"BINARY.PEEK": "binary",
+        b"BINARY.SIZE": "binary",
         b"EMAILID": "objectid",
         b"MODSEQ": "condstore",
         b"SAVEDATE": "savedate",
