@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 _OCTAL = re.compile(r"\s*0{0,3}[0-7]{1,3}\s*")
+_DAYS = re.compile(r"(?:.*:)?[0-9]{1,5}", re.S)          # as maildir.trash reads it
 
 
 class SettingsError(Exception):
@@ -25,10 +26,10 @@ class Setting:
     """A row of the table.
 
     ``kind``: "text", "number", "flag" (non-zero is on), "yes" (Y or N), "choice" (one of ``choices``, in any
-    case), "octal" (permissions).  ``low``, ``high``: of a number; one beyond counts as the nearest
-    that is not, None: no bound.  ``off``: (pattern of values, what these switch off; ``{NAME}`` is another
-    setting's value).  What is accepted and does nothing has ``unneeded``, why nobody misses it,
-    or ``lost``, what is missed.
+    case), "octal" (permissions), "days" (folder:days of each).  ``low``, ``high``: of a number; one beyond
+    counts as the nearest that is not, None: no bound.  ``off``: (pattern of values, what these switch off;
+    ``{NAME}`` is another setting's value).  What is accepted and does nothing has ``unneeded``, why nobody
+    misses it, or ``lost``, what is missed.
     """
 
     __slots__ = ("choices", "default", "doc", "high", "kind", "lost", "low", "name", "off", "unneeded")
@@ -66,6 +67,9 @@ class Setting:
             return "YES or NO is expected"
         if self.kind == "choice" and value and value.lower() not in map(str.lower, self.choices):
             return f"one of {', '.join(self.choices)} is expected"
+        if self.kind == "days" and not all(_DAYS.fullmatch(part) for part in
+                                           filter(None, value.replace(" ", "").split(","))):
+            return "folder:days is expected, several with commas between, as in Trash:7"
         return ""
 
     def span(self) -> str:
@@ -136,7 +140,7 @@ TABLE: tuple[Setting, ...] = (
             low=0, off=("0", "each idle connection keeps a process")),
     Setting("IMAP_TRASHFOLDERNAME", "text", "Trash", "the trash folder"),
     Setting("IMAP_SPECIALUSE", "text", "", "names by which mailboxes have a use: Sent=name,name;Junk=name"),
-    Setting("IMAP_EMPTYTRASH", "text", "Trash:7", "folder:days, older files there are removed"),
+    Setting("IMAP_EMPTYTRASH", "days", "Trash:7", "folder:days, older files there are removed"),
     Setting("IMAP_MOVE_EXPUNGE_TO_TRASH", "flag", "0", "EXPUNGE moves to the trash",
             lost="EXPUNGE removes messages, it does not move them to the trash"),
     Setting("IMAP_MIME_PARTS", "number", "10000", "parts of a message that are told apart", low=1),
@@ -363,6 +367,12 @@ class Finding:
         return f"{self.name}: {self.text}" if self.name else self.text
 
 
+def _sound(settings: Settings, name: str) -> str:
+    """The value of a setting; its default where it has a wrong one."""
+    value = settings.text(name)
+    return _BY_NAME[name].default if _BY_NAME[name].wrong(value) else value
+
+
 def check(values: Mapping[str, str]) -> list[Finding]:
     """What is odd about the values, by the table."""
     settings = Settings(values)
@@ -378,6 +388,6 @@ def check(values: Mapping[str, str]) -> list[Finding]:
             found.append(Finding(LOST, name, f"not built yet: {setting.lost}") if setting.lost else
                          Finding(UNNEEDED, name, setting.unneeded))
         elif setting.off is not None and re.fullmatch(setting.off[0], value.strip()):
-            text = re.sub(r"\{(\w+)\}", lambda match: settings.text(match[1]), setting.off[1])
+            text = re.sub(r"\{(\w+)\}", lambda match: _sound(settings, match[1]), setting.off[1])
             found.append(Finding(LOST, name, f"{value.strip()}: {text}"))
     return found

@@ -40,6 +40,9 @@ def found(text: str, files: list[str] | None = None) -> list[tuple[str, str]]:
     ("IMAP_CAPABILITY=\"all XZZZ\"", LOST, "XZZZ: not implemented"),
     ("IMAP_ENHANCEDIDLE=0", LOST, "an idle client hears of mail after up to 60 s"),
     ("IMAP_ENHANCEDIDLE=0\nIMAP_IDLE_TIMEOUT=59", LOST, "after up to 59 s"),
+    ("IMAP_ENHANCEDIDLE=0\nIMAP_IDLE_TIMEOUT=x", LOST, "after up to 60 s"),
+    ("IMAP_EMPTYTRASH=Trash", WRONG, "folder:days is expected"),
+    ("IMAP_EMPTYTRASH=Trash:7,Junk:x", WRONG, "as in Trash:7"),
     ("IMAP_KEYWORDS=0", LOST, "keywords"), ("IMAP_DISABLETHREADSORT=1", LOST, "SORT and THREAD"),
     ("IMAP_USELOCKS=0", LOST, "the lock"), ("IMAP_FSYNC=never", LOST, "after a crash"),
     ("MAXPERIP=4", LOST, "five connections"), ("IMAP_ACL=1", LOST, "not built yet: access control"),
@@ -56,7 +59,8 @@ def test_findings(text: str, kind: str, told: str) -> None:
 @pytest.mark.parametrize("text", [
     "MAXDAEMONS=7", "prefix=/usr", "AUTHSERVICE143=imap", "TZ=UTC", "PORT=143,[::1].993",
     "IMAP_CAPABILITY=all", "IMAP_CAPABILITY=+AUTH=CRAM-MD5", "IMAP_LAYOUT=FS", "IMAP_CAPABILITY=-LITERAL+",
-    "IMAP_ACL=0", "TLS_CACHESIZE=", "TLS_VERIFYPEER=peer", "IMAP_KEYWORDS=2", "IMAP_UMASK=0077"])
+    "IMAP_ACL=0", "IMAP_EMPTYTRASH=", "IMAP_EMPTYTRASH=7", "IMAP_EMPTYTRASH='Trash:7, Junk:30'",
+    "TLS_CACHESIZE=", "TLS_VERIFYPEER=peer", "IMAP_KEYWORDS=2", "IMAP_UMASK=0077"])
 def test_what_is_not_odd(text: str) -> None:
     assert found(text) == []
 
