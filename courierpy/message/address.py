@@ -30,10 +30,10 @@ _MAILTO = re.compile(rb"\s*mailto:", re.I)
 _SPEC = re.compile(rb'[^\s"<>@]@[^\s"<>@]')
 _ENDS_ADDRESS = re.compile(rb'@[^\s"<>@]+>\s*[,;]')         # in what looks like a quoted string
 
-# ``Name <a@b>``, ``"Name" <a@b>`` and ``a@b``, as nearly all addresses are; the last group is
-# the rest where something else comes
+# ``Name <a@b>``, ``"Name" <a@b>``, ``a@b`` and ``a@b (Name)``, as nearly all addresses are; the last
+# group is the rest where something else comes
 _USUAL = re.compile(rb"""\s*(?:"([^"\\]*)"\s*|(%(w)s(?:[ ]%(w)s){0,20})\s*)?<(%(w)s)@(%(w)s)>\s*(?:,|\Z)
-    |\s*(?!=\?)(%(w)s)@(%(w)s)\s*(?:,|\Z)|(.+)""" % {b"w": _ATOM}, re.S | re.X)
+    |\s*(?!=\?)(%(w)s)@(%(w)s)\s*(?:[(]([^()"\\]*)[)]\s*)?(?:,|\Z)|(.+)""" % {b"w": _ATOM}, re.S | re.X)
 
 # name, route, mailbox, host: each bytes or None
 Address = tuple["bytes | None", "bytes | None", "bytes | None", "bytes | None"]
@@ -53,10 +53,10 @@ def parse(value: bytes) -> list[Address]:
 def usual(value: bytes) -> list[tuple[bytes, bytes, bytes]] | None:
     """(name, mailbox, host) of each where all are of the usual forms, else None."""
     found = _USUAL.findall(value)
-    if not found or found[-1][6] or b"\n" in value:
+    if not found or found[-1][7] or b"\n" in value:
         return None
-    return [(quoted.strip() or words, local or bare, host or domain)
-            for quoted, words, local, host, bare, domain, _ in found]
+    return [(quoted.strip() or words or comment.strip(), local or bare, host or domain)
+            for quoted, words, local, host, bare, domain, comment, _ in found]
 
 
 def _text(words: list[bytes]) -> bytes:

@@ -43,7 +43,7 @@ def field(header: bytes, name: bytes) -> str | None:
 
 def _told(value: bytes) -> list[str]:
     """``name mailbox@host`` of each address that does not stand so in the value."""
-    if address.usual(value) is not None:
+    if b"(" not in value and address.usual(value) is not None:
         return []
     told = []
     for name, _, mailbox, host in address.parse(value):
