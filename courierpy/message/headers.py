@@ -80,7 +80,9 @@ def told(header: bytes) -> dict[bytes, bytes]:
     """
     found: dict[bytes, bytes] = {}
     more: dict[bytes, list[bytes]] = {}
-    for name, value in _TOLD.findall(_flat(header)):
+    if len(header) > LARGE_OCTETS:
+        header = _flat(header)
+    for name, value in _TOLD.findall(header):
         name = name.lower()
         if not found.get(name):
             found[name] = (unfold(value) if CR in value or LF in value or NUL in value

@@ -142,7 +142,8 @@ class _Parser:
         self.open: dict[bytes, list[int]] = {}
         self.needle = b""
         self.count = 0
-        self.told = 0                  # octets of the fields that are told
+        self.told = 0                  # octets of the fields that are told, of which so many stay in memory
+        self.most = HEADERS * limits.header
         self.blank = (0, -1, -1)       # looked for from where, found where
 
     def run(self) -> Part:
@@ -162,7 +163,7 @@ class _Parser:
             at, closes = found
             if start < self.path[at].body:
                 continue               # inside the very header that names the boundary
-            if not closes and (self.count >= self.limits.parts or self._is_much()):
+            if not closes and (self.count >= self.limits.parts or self.told >= self.most):
                 break                  # the part that is open now holds the rest
             self._end(at + 1, start)
             owner = self.path[at]
@@ -197,10 +198,6 @@ class _Parser:
             return self.open[line[:-2]][-1], True
         return None
 
-    def _is_much(self) -> bool:
-        """What is told of headers stays in memory: that of all of them is bounded as that of each is."""
-        return self.told >= HEADERS * self.limits.header
-
     def _aim(self) -> None:
         """What to look for: all that the open boundaries have in common."""
         length = 0
@@ -233,7 +230,7 @@ class _Parser:
             if parent is not None:
                 parent.children.append(part)
             self.path.append(part)
-            if len(self.path) >= self.limits.depth or self._is_much():
+            if len(self.path) >= self.limits.depth or self.told >= self.most:
                 return
             if part.boundary:
                 self.open.setdefault(part.boundary, []).append(len(self.path) - 1)
@@ -261,12 +258,6 @@ class _Parser:
                     return max(start, self._line_end(at))
         return end
 
-    def _forget(self, first: int) -> None:
-        """Take the parts from ``first`` on off the path."""
-        for at in range(len(self.path) - 1, first - 1, -1):
-            self._close(at)
-        del self.path[first:]
-
     def _end(self, first: int, stop: int, last: bool = False) -> None:
         """Close the parts from ``first`` on; the line end before a delimiter belongs to
         it, unless it is the empty line that ends a header."""
@@ -274,9 +265,12 @@ class _Parser:
             stop = self._line_end(stop)
         if first < len(self.path):
             stop = max(stop, self.path[-1].body)
-        for part in self.path[first:]:
+        for at in range(len(self.path) - 1, first - 1, -1):
+            part = self.path[at]
             part.stop = stop
-        self._forget(first)
+            if part.boundary:
+                self._close(at)
+        del self.path[first:]
 
     def _line_end(self, at: int) -> int:
         """Where the line before ``at`` ends, without its CRLF."""

@@ -44,7 +44,7 @@ _ALONE = {b"text": b"plain", b"multipart": b"mixed", **dict.fromkeys(
 
 def content_type(value: bytes) -> tuple[bytes, bytes, Pairs]:
     """(type, subtype, parameters); of a value without a type those of a plain text."""
-    mask = masked(value)
+    mask = masked(value) if b"(" in value else value
     match = _TYPE.match(mask)
     if match is not None:
         return match[1].lower(), match[2].lower(), parameters(value, match.end(), mask)
