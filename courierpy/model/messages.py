@@ -11,13 +11,14 @@ from bisect import bisect_left
 from itertools import compress, count, pairwise, repeat
 from operator import eq, lt, ne
 from operator import sub as minus
+from weakref import ref
 
 from courierpy.model.flags import NO_KEYWORDS
 from courierpy.model.uidset import runs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from courierpy.model.uidset import UidSet
 
@@ -302,7 +303,14 @@ def _differing(one: bytes, two: bytes) -> list[int]:
 
 
 def _expanded(ends: array[int], most: int) -> array[int]:
-    """The UIDs of runs; ValueError where they are more than ``most``."""
+    """The UIDs of runs; ValueError where they are more than ``most``.
+
+    Several files say the same of a mailbox: a column that is in use is not made again.
+    """
+    global _last_expanded
+    known = _last_expanded[1]()
+    if known is not None and _last_expanded[0] == ends and len(known) <= most:
+        return known
     uids = array("I")
     if len(ends) % 2 or not all(first <= last for first, last in pairwise(ends)):
         raise ValueError("half a run")
@@ -310,7 +318,11 @@ def _expanded(ends: array[int], most: int) -> array[int]:
         if last - first >= most - len(uids) or uids and first == uids[-1]:
             raise ValueError("runs of other lengths")
         uids.extend(range(first, last + 1))
+    _last_expanded = ends, ref(uids)
     return uids
+
+
+_last_expanded: tuple[array[int], Callable[[], array[int] | None]] = array("I"), lambda: None
 
 
 def _pack_keywords(keywords: Keywords) -> bytes:

@@ -33,10 +33,13 @@ if TYPE_CHECKING:
 
     from courierpy.maildir.index.columns import Index
 
+    Chain = tuple[int, array[int], "Chain | None"]
+
 FILE = "modseq"
 MAGIC = b"courierpy modseq 1\n\0" + struct.pack("=I", 0x01020304)      # the second word tells the byte order
 MOST = 2 ** 53 - 1                 # the largest number that clients keep which count in floating point
 EXPUNGED_RUNS = 8192               # runs of UIDs that are remembered as expunged
+PIECE = 512                        # numbers that are looked at one by one when some of them differ
 SLACK_OCTETS = 1 << 16             # of records, before the file is written anew
 _BLOCK = struct.Struct("=II")      # octets of a block, and their checksum
 _BASE = struct.Struct("=IIQQI")    # UIDVALIDITY, UIDNEXT, highest, horizon, expunged runs
@@ -139,13 +142,15 @@ class History:
     """What is known of a mailbox's changes.  Never changed once made.
 
     ``messages``: with their MODSEQs, in the state that these stand for.  ``highest``: the last number
-    given (HIGHESTMODSEQ).  ``expunged``: what is no more.
+    given (HIGHESTMODSEQ).  ``expunged``: what is no more.  ``latest``: a number, and what has changed since
+    it: the last number with its UIDs, and what was before.
     """
 
-    __slots__ = ("expunged", "highest", "messages", "uidnext", "uidvalidity")
+    __slots__ = ("_changes", "_since", "expunged", "highest", "messages", "uidnext", "uidvalidity")
 
     def __init__(self, uidvalidity: int, uidnext: int, highest: int, messages: Messages,
-                 expunged: Expunged) -> None:
+                 expunged: Expunged, latest: tuple[int, Chain | None] | None = None) -> None:
+        self._since, self._changes = latest if latest is not None else (highest, None)
         self.uidvalidity = uidvalidity
         self.uidnext = uidnext
         self.highest = highest
@@ -191,28 +196,47 @@ class History:
                           {uid: keywords[uid] for uid in uids if uid in keywords} if keywords else {})
         return Record(number, max(uidnext, self.uidnext), UidSet.of(changes.gone) | unseen, states)
 
-    def followed(self, record: Record) -> History:
-        """With what a record says.  A number that is not higher than the last one is taken for the next:
-        order is what counts."""
-        number = max(record.modseq, self.highest + 1)
-        messages, states = self.messages, record.states
-        gone = record.gone.within(messages.uids)
-        if gone:
-            messages = messages.without([messages.find(uid) for uid in gone])
-        if states.uids:
-            messages = _merged(messages, states)
-            modseqs = array("Q", messages.modseqs or ())
-            for uid in states.uids:
-                modseqs[messages.find(uid)] = number
-            messages = Messages(messages.uids, messages.flags, messages.keywords, modseqs)
-        expunged = self.expunged.and_then(number, record.gone) if record.gone else self.expunged
-        return History(self.uidvalidity, max(self.uidnext, record.uidnext), number, messages, expunged)
+    def followed(self, *records: Record) -> History:
+        """With what records say, in their order.  A number that is not higher than the last one is taken for
+        the next: order is what counts."""
+        messages, expunged, highest, uidnext = self.messages, self.expunged, self.highest, self.uidnext
+        uids, flags = messages.uids[:], bytearray(messages.flags)
+        modseqs, keywords = self.modseqs[:], dict(messages.keywords)
+        changes = self._changes
+        for record in records:
+            highest = max(record.modseq, highest + 1)
+            uidnext = max(record.uidnext, uidnext)
+            for first, last in reversed(record.gone.within(uids).runs if record.gone else ()):
+                start, stop = bisect_left(uids, first), bisect_right(uids, last)
+                for uid in uids[start:stop] if keywords else ():
+                    keywords.pop(uid, None)
+                del uids[start:stop], flags[start:stop], modseqs[start:stop]
+            if record.gone:
+                expunged = expunged.and_then(highest, record.gone)
+            states = record.states
+            for uid, bits in zip(states.uids, states.flags, strict=True):
+                row = bisect_left(uids, uid)
+                if row < len(uids) and uids[row] == uid:
+                    flags[row], modseqs[row] = bits, highest
+                else:                  # new, or one that was missed is back among the others
+                    uids.insert(row, uid)
+                    flags.insert(row, bits)
+                    modseqs.insert(row, highest)
+                if uid in states.keywords:
+                    keywords[uid] = states.keywords[uid]
+                elif keywords:
+                    keywords.pop(uid, None)
+            changes = highest, states.uids, changes
+        if uids == messages.uids:
+            uids = messages.uids       # once in memory
+        return History(self.uidvalidity, uidnext, highest, Messages(uids, bytes(flags), keywords, modseqs),
+                       expunged, (self._since, changes))
 
     def sharing(self, messages: Messages) -> History:
         """The same with the columns of ``messages``, which are equal, once in memory."""
         return History(self.uidvalidity, self.uidnext, self.highest,
                        Messages(messages.uids, messages.flags, messages.keywords, self.modseqs),
-                       self.expunged)
+                       self.expunged, (self._since, self._changes))
 
     def agrees(self, messages: Messages, uidnext: int) -> bool:
         """Has all of this its number?"""
@@ -226,7 +250,22 @@ class History:
         """The UIDs of messages with a higher number, ascending."""
         if modseq >= self.highest:
             return []
-        return list(compress(self.messages.uids, map(modseq.__lt__, self.modseqs)))
+        uids, modseqs = self.messages.uids, self.modseqs
+        found: list[int] = []
+        if modseq >= self._since:      # no need to look at all of them
+            changes = self._changes
+            some: set[int] = set()
+            while changes is not None and changes[0] > modseq:
+                some.update(changes[1])
+                changes = changes[2]
+            return [uid for uid in sorted(some) if self.messages.find(uid) >= 0]
+        for start in range(0, len(uids), PIECE):
+            numbers = modseqs[start:start + PIECE]
+            if numbers[1:] != numbers[:-1]:
+                found += compress(uids[start:start + PIECE], map(modseq.__lt__, numbers))
+            elif numbers[0] > modseq:      # they came together
+                found += uids[start:start + PIECE]
+        return found
 
     def vanished_since(self, modseq: int, asked: UidSet) -> UidSet:
         """Those of the UIDs ``asked`` that were given and are no more, and went after ``modseq``; where that
@@ -257,25 +296,6 @@ class History:
         if messages.modseqs is None:
             raise ValueError("no MODSEQs")
         return cls(uidvalidity, uidnext, highest, messages, expunged)
-
-
-def _merged(messages: Messages, states: Messages) -> Messages:
-    """With new messages and other states of those that are there."""
-    changed = {uid: states.state(uid) for uid in states.uids if messages.find(uid) >= 0}
-    new = {uid: states.state(uid) for uid in states.uids if uid not in changed}
-    if changed:
-        messages = messages.changed(changed)
-    if not new:
-        return messages
-    if not messages.uids or next(iter(new)) > messages.uids[-1]:
-        return messages.extended(new)
-    # one that was missed is back among the others
-    modseqs = dict(zip(messages.uids, messages.modseqs or (), strict=True))
-    all_states = {uid: messages.state(uid) for uid in messages.uids} | new
-    ordered = sorted(all_states)
-    return Messages(array("I", ordered), bytes([all_states[uid][0] for uid in ordered]),
-                    {uid: all_states[uid][1] for uid in ordered if all_states[uid][1]},
-                    array("Q", [modseqs.get(uid, 0) for uid in ordered]))
 
 
 def _array(typecode: str, data: memoryview, at: int, many: int) -> array[int]:
@@ -386,14 +406,15 @@ class ModseqLog:
     def _take(self, data: memoryview) -> None:
         history = self.history
         assert history is not None
-        taken = 0
+        taken, records = 0, []
         for found in blocks(data):
             try:
-                history = history.followed(Record.unpack(found))
+                records.append(Record.unpack(found))
             except ValueError:
                 break
             taken += _BLOCK.size + len(found)
-        self.history = history
+        if records:
+            self.history = history.followed(*records)
         self._read += taken
         self.torn = taken < len(data)
 

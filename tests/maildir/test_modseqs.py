@@ -1,0 +1,179 @@
+"""The MODSEQs of a mailbox: who gives them, to what, and what it costs those who did not ask."""
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from courierpy.maildir.errors import Denied
+from courierpy.maildir.index.modseqlog import FILE
+from courierpy.maildir.locks import FolderLock
+from courierpy.maildir.mailbox import Mailbox
+from courierpy.maildir.modseqs import highest
+from courierpy.maildir.store import Store
+from courierpy.model.flags import DELETED, FLAGGED, SEEN, FlagChange
+from tests.conftest import fill
+
+
+@pytest.fixture
+def maildir(tmp_path: Path) -> Path:
+    fill(tmp_path / "Maildir", 3)
+    return tmp_path / "Maildir"
+
+
+def opened(maildir: Path, numbered: bool = True, **settings: bool) -> Mailbox:
+    mailbox = Store(str(maildir), **settings).open("INBOX")
+    mailbox.join()
+    if numbered:
+        mailbox.number_changes()
+    mailbox.scan()
+    return mailbox
+
+
+def numbers(mailbox: Mailbox) -> list[int]:
+    return list(mailbox.scan().messages.modseqs or ())
+
+
+def test_nobody_pays_who_did_not_ask(maildir: Path) -> None:
+    mailbox = opened(maildir, numbered=False)
+    mailbox.store([1, 2], FlagChange("+", SEEN))
+    assert mailbox.scan().messages.modseqs is None
+    mailbox.close()
+    assert not os.path.exists(mailbox.index.file(FILE))
+
+
+def test_two_sessions_and_one_change(maildir: Path) -> None:
+    one, two, plain = opened(maildir), opened(maildir), opened(maildir, numbered=False)
+    assert numbers(one) == numbers(two)
+    first = numbers(one)[0]
+    one.store([1], FlagChange("+", FLAGGED))
+    assert numbers(one) == numbers(two) and numbers(one)[0] > first
+    plain.store([2], FlagChange("+", SEEN))            # by one that gives no numbers
+    plain.store([2], FlagChange("+", FLAGGED, frozenset([b"$Todo"])))
+    assert numbers(two) == numbers(one) and numbers(one)[1] > numbers(one)[0]
+    before = numbers(one)
+    two.store([1], FlagChange("+", FLAGGED))           # it has it
+    assert numbers(one) == numbers(two) == before
+    plain.store([3], FlagChange("+", DELETED))
+    plain.expunge([3])
+    assert numbers(one) == numbers(two)
+    assert one.modseqs is not None and two.modseqs is not None
+    assert one.modseqs.history.highest == two.modseqs.history.highest > max(before)
+    for mailbox in one, two, plain:
+        mailbox.close()
+
+
+def test_snapshot_stays_the_same_when_nothing_happened(maildir: Path) -> None:
+    mailbox = opened(maildir)
+    mailbox.scan()
+    assert mailbox.scan() is mailbox.scan()
+    mailbox.close()
+
+
+def test_recent_is_told_once(maildir: Path) -> None:
+    """Also where it was found by the look before a change of our own."""
+    mailbox = opened(maildir)
+    mailbox.scan()
+    (maildir / "new" / "1800000000.M1P1.late").write_text("Subject: late\n\nx\n")
+    mailbox.store([1], FlagChange("+", SEEN))
+    assert list(mailbox.scan().recent) == [4]
+    assert list(mailbox.scan().recent) == []
+    mailbox.close()
+
+
+def test_status_rises_with_each_change(maildir: Path) -> None:
+    store = Store(str(maildir))
+    seen = [highest(store, "INBOX")]
+
+    def rose() -> bool:
+        seen.append(highest(store, "INBOX"))
+        assert highest(store, "INBOX") == highest(Store(str(maildir)), "INBOX") == seen[-1]
+        return seen[-1] > seen[-2]
+    assert not rose()
+    (maildir / "new" / "1800000000.M1P1.late").write_text("Subject: late\n\nx\n")
+    assert rose() and not rose()
+    file = next((maildir / "cur").glob("*late*"))
+    file = file.rename(file.with_name(file.name + "S"))
+    assert rose() and not rose()
+    file.unlink()
+    assert rose() and not rose()
+    opened(maildir, numbered=False).store([1], FlagChange("+", 0, frozenset([b"$Todo"])))
+    assert rose() and not rose()
+    # mail is recent still
+    (maildir / "new" / "1800000001.M1P1.later").write_text("Subject: later\n\nx\n")
+    assert rose()
+    assert list(store.open("INBOX").scan().recent) != []
+
+
+def test_lost_index_moves_up(maildir: Path) -> None:
+    store = Store(str(maildir))
+    first = highest(store, "INBOX")
+    shutil.rmtree(maildir / "courierpyindex")
+    second = highest(store, "INBOX")
+    assert second > first
+    mailbox = opened(maildir)
+    assert numbers(mailbox) == [second] * 3
+    assert mailbox.modseqs is not None and mailbox.modseqs.history.expunged.horizon == second
+    mailbox.close()
+
+
+def test_lost_while_open(maildir: Path) -> None:
+    """What the session knows is not lost."""
+    mailbox = opened(maildir)
+    mailbox.store([2], FlagChange("+", SEEN))
+    before = numbers(mailbox)
+    os.unlink(mailbox.index.file(FILE))
+    assert numbers(mailbox) == before
+    other = opened(maildir)
+    assert numbers(other) == before
+    mailbox.close(), other.close()
+
+
+def test_renamed_and_made_again(maildir: Path) -> None:
+    store = Store(str(maildir))
+    store.create("INBOX.a")
+    first = highest(store, "INBOX.a")
+    store.rename("INBOX.a", "INBOX.b")
+    assert highest(Store(str(maildir)), "INBOX.b") == first        # its index came along
+    store.delete("INBOX.b")
+    store.create("INBOX.b")
+    assert highest(Store(str(maildir)), "INBOX.b") > first
+
+
+@pytest.mark.parametrize("why", ["no locks", "no place", "locks are refused"])
+def test_where_nothing_can_be_kept(why: str, maildir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if why == "no place":
+        (maildir / "courierpyindex").write_text("")
+    mailbox = Store(str(maildir), locks=why != "no locks").open("INBOX")
+    modseqs = mailbox.number_changes()
+    if why == "locks are refused":
+        mailbox.look(readonly=False)
+
+        def refuse(self: FolderLock, unless: object = None) -> bool:
+            raise Denied("no lock")
+        monkeypatch.setattr(FolderLock, "take", refuse)
+    assert mailbox.scan().messages.modseqs is None and not modseqs.kept
+    mailbox.close()
+
+
+def test_store_is_one_number_whatever_happens_beside(maildir: Path) -> None:
+    """A foreign change that is found by the look before has its own."""
+    mailbox = opened(maildir)
+    before = numbers(mailbox)
+    other = opened(maildir, numbered=False)
+    other.store([3], FlagChange("+", FLAGGED))
+    mailbox.store([1, 2], FlagChange("+", SEEN))
+    after = numbers(mailbox)
+    assert after[0] == after[1] > after[2] > max(before)
+    mailbox.close(), other.close()
+
+
+def test_module_is_loaded_when_somebody_asks() -> None:
+    code = "import courierpy.imapd, courierpy.maildir.mailbox, sys; " \
+           "print([name for name in sys.modules if 'modseq' in name])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=60)
+    assert done.stdout.strip() == b"[]"
