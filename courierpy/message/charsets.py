@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         def decode(self, octets: bytes, final: bool = False, /) -> str: ...
 
 ASCII, UTF_8 = "ascii", "utf-8"    # these two and ISO 2022 need no table of the library
+SHIFTED_OCTETS = 1 << 16           # of UTF-7; behind so many a character may be cut
 LONGEST = 100                      # characters of a label that is looked up
 # all that a label can lead to besides
 CODECS = frozenset((
@@ -125,6 +126,8 @@ def decoder(codec: str) -> Decoder:
         return eastasian.EastAsianDecoder(codec)
     if codec in _MARKS:
         return _MarkedDecoder(codec)
+    if codec == "utf_7":
+        return _Utf7Decoder()
     return codecs.getincrementaldecoder(codec)("replace")
 
 
@@ -147,6 +150,24 @@ class _MarkedDecoder:
             self._decoder = codecs.getincrementaldecoder(self._codec + order)("replace")
             octets, self._held = self._held, b""
         return self._decoder.decode(octets, final)
+
+
+class _Utf7Decoder:
+    """UTF-7, of which the library holds all that is shifted until it ends."""
+
+    def __init__(self) -> None:
+        self._held = b""               # from the plus on that begins it
+
+    def decode(self, octets: bytes, final: bool = False) -> str:
+        octets = self._held + octets
+        text, read = codecs.utf_7_decode(octets, "replace", final)
+        self._held = octets[read:]
+        if len(self._held) > SHIFTED_OCTETS:
+            # eight letters are three characters; so it can be ended and begun again
+            end = 1 + (len(self._held) - 1) // 8 * 8
+            text += self._held[:end].decode("utf_7", "replace")
+            self._held = b"+" + self._held[end:]
+        return text
 
 
 def find(label: str) -> str | None:

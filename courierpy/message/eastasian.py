@@ -152,6 +152,9 @@ def _unknown(octets: bytes) -> str:
     return re.sub(r"[^\s]{2}", "\ufffd", octets.decode("latin-1"))
 
 
+ESCAPE_OCTETS = 4                  # at most; the end of a piece may cut one
+
+
 class Iso2022Decoder:
     """ISO 2022 piece by piece: runs of octets, each by the set that the escapes before it chose."""
 
@@ -168,6 +171,10 @@ class Iso2022Decoder:
             end = octets.rfind(b"\n") + 1
             if not end and len(octets) > LINE_OCTETS:
                 end = max(octets.rfind(b"\x1b"), 0)
+                if not end:            # not between the octets of a pair, which begin behind an escape
+                    begun = _SPLIT.match(octets)
+                    start = begun.end() if begun is not None else 0
+                    end = start + (len(octets) - start - ESCAPE_OCTETS) // 2 * 2
             octets, self._held = octets[:end], octets[end:]
         found = []
         pieces = _SPLIT.split(octets)

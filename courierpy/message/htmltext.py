@@ -11,7 +11,7 @@ import re
 # "<" and no letter, "/", "!" or "?" is text (HTML 13.2.5.6)
 _TAG = re.compile(r"<[/!?a-z][^<>]*>", re.I | re.A)
 _INLINE = re.compile(
-    r"<(?!/?(?:a(?:ddress|rticle|side|udio)|b(?:lockquote|ody|r|utton)|c(?:anvas|aption|enter|ol(?:group)?)|"
+    r"<(?=[/!?a-z])(?!/?(?:a(?:ddress|rticle|side|udio)|b(?:lockquote|ody|r|utton)|c(?:anvas|aption|enter|ol(?:group)?)|"
     r"d(?:[dlt]|etails|ialog|ir|iv)|embed|f(?:ieldset|ig(?:caption|ure)|ooter|orm|rame(?:set)?)|"
     r"h(?:[1-6r]|ead(?:er)?|group|tml)|i(?:frame|mg|nput)|l(?:egend|i|ink)|m(?:ain|ap|enu|eta)|"
     r"n(?:av|oscript)|o(?:bject|l|pt(?:group|ion))|p(?:icture|re)?|s(?:cript|ection|elect|tyle|ummary|vg)|"

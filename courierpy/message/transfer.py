@@ -64,7 +64,11 @@ class Base64Decoder:
             if self._over:
                 break
             *padded, last = line.split(b"=")
-            found += [self._take(letters, True) for letters in padded]
+            if padded:
+                found.append(self._take(padded[0], True))
+                # many may be short; one letter alone is no octet
+                found += [a2b_base64((letters if len(letters) & 3 != 1 else letters[:-1]) + b"==")
+                          for letters in padded[1:] if letters]
             found.append(self._take(last, False))
         if final or self._over:
             found.append(self._take(b"", True))
@@ -85,6 +89,8 @@ class QuotedPrintableDecoder:
                 # not between =, blanks and what belongs to them
                 end = len(octets[:-2].rstrip(b" \t"))
                 end -= octets[:end].endswith(b"=") + 2 * octets[:end - 1].endswith(b"=")
+                if len(octets) - end > 2 * LINE_OCTETS:        # blanks, of which some fewer will do
+                    octets = octets[:end + LINE_OCTETS]
             octets, self._held = octets[:end], octets[end:]
         if octets.endswith((b" ", b"\t")) or any(
                 blank in octets for blank in (b" \n", b"\t\n", b" \r", b"\t\r")):

@@ -2,13 +2,15 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from courierpy.message import Message, mime, searchtext, sections, source, streamed, wire
+from courierpy.message import Message, charsets, mime, searchtext, sections, source, streamed, wire
+from courierpy.message.flowed import FlowedDecoder
 from courierpy.message.headers import wire_form
 from courierpy.message.mime import Limits, Part
 from courierpy.message.source import MessageSource
@@ -153,3 +155,55 @@ def test_headers_are_looked_into_as_far_as_all_may_have_together() -> None:
         children = message.root.children
         assert 4 <= len(children) < 10
         assert children[-1].stop == len(data)        # the last one holds the rest
+
+
+ENDLESS = {                            # Content-Type, transfer encoding, what stands there again and again
+    "flowed": (b"text/plain; format=flowed", b"7bit", b"word " * 13),
+    "flowed without blanks": (b"text/plain; format=flowed; delsp=yes", b"7bit", b"wordword"),
+    "quotes": (b"text/plain; format=flowed", b"7bit", b">" * 64),
+    "soft broken": (b"text/plain; format=flowed", b"quoted-printable", b"=41word=\n"),
+    "padding": (b"text/plain", b"quoted-printable", b" \t" * 32),
+    "no digits": (b"text/plain", b"quoted-printable", b"=" * 64),
+    "shifted": (b"text/plain; charset=utf-7", b"7bit", b"AGEAYgBj" * 8),
+    "kanji": (b"text/plain; charset=iso-2022-jp", b"7bit", b"0!0\"" * 16),
+    "base64": (b"text/plain", b"base64", b"QUJD" * 16), "no letters": (b"text/plain", b"base64", b"!" * 64),
+    "tag": (b"text/html", b"7bit", b" a=b" * 16), "open tags": (b"text/html", b"7bit", b"<" * 64),
+}
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_what_does_not_end_is_not_held(name: str) -> None:
+    """A line, shift, tag or run of blanks: no stage keeps more than a few pieces of it."""
+    kind, encoding, piece = ENDLESS[name]
+    head = b"Content-Type: %s\nContent-Transfer-Encoding: %s\n\n" % (kind, encoding)
+    begun = {"shifted": b"+", "kanji": b"\x1b$B", "tag": b"<a"}.get(name, b"")
+    size = 2_500_000
+
+    def read(start: int, count: int) -> bytes:
+        made = head + begun
+        at = (start - len(made)) % len(piece) if start >= len(made) else 0
+        before = made[start:] if start < len(made) else b""
+        return (before + (piece * (count // len(piece) + 2))[at:])[:count]
+    tracemalloc.start()
+    try:
+        root = Message(MessageSource(size, read)).root
+        assert not streamed.contains(streamed.body(root), b"ZEBRA")
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_long_line_goes_on() -> None:
+    """What is cut into pieces says the same; where a paragraph ends is known at the end of its line."""
+    for line in ("> " + "word " * 40_000, "word " * 40_000 + "x", ">>" + "word " * 40_000 + "x"):
+        text = f"first \n{line}\nlast\n"
+        whole = FlowedDecoder(False).decode(text + ">", final=True)[:-2]
+        decoder = FlowedDecoder(False)
+        found = "".join([decoder.decode(text[at:at + 1000]) for at in range(0, len(text), 1000)])
+        assert whole.startswith(found + decoder.decode("", final=True).removesuffix("\n "))
+    letters = "\u0161\u65e5\u672c" * 30_000
+    data = letters.encode("utf-7")
+    for codec, octets in (("utf_7", data), ("iso2022_jp", ("\u65e5\u672c" * 60_000).encode("iso2022_jp"))):
+        reader = charsets.decoder(charsets.find(codec) or "")
+        pieces = [reader.decode(octets[at:at + 1000]) for at in range(0, len(octets), 1000)]
+        assert "".join(pieces) + reader.decode(b"", True) == octets.decode(codec)
