@@ -289,7 +289,10 @@ class Login:
         return self.environ.get(f"AUTHSERVICE{self.environ['TCPLOCALPORT']}") or "imap"
 
     def _check(self, request: Request) -> Account:
-        return check(self.modules, request)
+        if self.modules == ["authdaemon"]:             # it has its own deadlines
+            return check(self.modules, request)
+        from courierpy.auth import apart
+        return apart.check(self.modules, request, self.gate.left())
 
     def login(self, args: Args) -> Account:
         args.sp()

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -433,3 +434,28 @@ def test_no_program() -> None:
                           env=plain_environ(), check=False, timeout=30)
     assert (done.returncode, done.stdout) == (
         1, b"* BYE imaplogin expects a program to start; imaplogin --help tells how.\r\n")
+
+
+def test_a_module_that_hangs_without_the_helper(start: Start, folder: Path) -> None:
+    """It and what it started are gone, and the client hears that it may come again."""
+    pid = folder / "pid"
+    hanging = folder / "hanging"
+    hanging.write_text(f"#!/bin/sh\necho $$ > {pid}\nsleep 1000\n")
+    hanging.chmod(0o755)
+    login = start("authpipe authuserdb", AUTHPIPE=str(hanging), AUTH_TIMEOUT="authpipe=1")
+    login.client.sendall(b"t LOGIN demo secret\r\n")
+    assert b"* BYE [UNAVAILABLE]" in until(login.client, b"later\r\n")
+    assert login.process.wait(timeout=20) == 1
+    with pytest.raises(ProcessLookupError):
+        for _ in range(100):
+            os.kill(int(pid.read_text()), 0)
+            time.sleep(0.1)
+
+
+def test_modules_are_asked_in_order_without_the_helper(start: Start, folder: Path) -> None:
+    refuses = folder / "refuses"
+    refuses.write_text("#!/bin/sh\necho FAIL\n")
+    refuses.chmod(0o755)
+    login = start("authpipe authuserdb", AUTHPIPE=str(refuses))
+    login.client.sendall(b"t LOGIN demo secret\r\n")
+    assert login.variables()["AUTHENTICATED"] == "demo"

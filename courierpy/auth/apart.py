@@ -1,0 +1,65 @@
+"""Ask modules without the helper: each in a process of its own, that is killed when its time is over.
+
+So it is where imaplogin is started by another program than our listener.  A module that hangs, in a
+library or in a program that it started, is a temporary failure after AUTH_TIMEOUT, as with the helper.
+"""
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import time
+from functools import partial
+
+from courierpy.auth import Account, Rejected, Request, TemporaryFailure
+from courierpy.auth.helper import FAIL, answer
+from courierpy.auth.protocol import MAX_REPLY, parse_reply
+from courierpy.system import proc
+from courierpy.system.settings import Settings
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def check(modules: Iterable[str], request: Request, seconds: float) -> Account:
+    """Ask the modules in order, for so many seconds at most.  Raises Rejected or TemporaryFailure."""
+    end = time.monotonic() + seconds
+    settings = Settings(request.environ)
+    for name in modules:
+        allowed = float(max(1, settings.of_word("AUTH_TIMEOUT", name)))
+        reply = _ask(name, request, min(allowed, end - time.monotonic()))
+        if reply != FAIL:
+            return parse_reply(reply)
+    raise Rejected
+
+
+def _ask(module: str, request: Request, seconds: float) -> bytes:
+    """What helper.answer() says.  Raises TemporaryFailure when that takes too long."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        try:
+            pid = proc.fork(partial(_work, theirs, module, request), signal.SIGKILL)
+        except OSError as error:
+            raise TemporaryFailure(f"no process for {module} can be started: {error.strerror}") from None
+        theirs.close()
+        try:
+            poll = select.poll()
+            poll.register(ours, select.POLLIN)
+            if not poll.poll(max(0, int(seconds * 1000))):
+                raise TemporaryFailure(f"{module}: no answer in {seconds:.0f} seconds")
+            return ours.recv(MAX_REPLY)
+        finally:
+            for kill in (os.killpg, os.kill):      # it may not have its group yet
+                try:
+                    kill(pid, signal.SIGKILL)
+                except OSError:
+                    continue
+            os.waitpid(pid, 0)
+
+
+def _work(end: socket.socket, module: str, request: Request) -> int:
+    os.setpgid(0, 0)                   # what the module starts ends with it
+    end.send(answer(module, request))
+    return 0
