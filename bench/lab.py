@@ -28,7 +28,8 @@ class Scale:
     def __init__(self, messages: int = 10_000, big: int = 100_000, many: int = 200, of_each: int = 50,
                  synced: int = 300, range_: int = 1_000, sessions: int = 160,
                  idle: tuple[int, int] = (50, 200), seconds: float = 3.0, small: bool = False,
-                 mark: str = "") -> None:
+                 mark: str = "", crowds: tuple[int, int] = (10, 20), crowded: int = 200,
+                 crowd_seconds: float = 8.0) -> None:
         self.messages = messages
         self.big = big
         self.many = many                       # folders for STATUS and LIST
@@ -37,6 +38,9 @@ class Scale:
         self.range = range_                    # messages of one STORE, COPY, ...
         self.sessions = sessions
         self.idle = idle
+        self.crowds = crowds                   # clients in one INBOX at the same time
+        self.crowded = crowded                 # messages in it
+        self.crowd_seconds = crowd_seconds     # for which they are there
         self.seconds = seconds                 # after which a loop of single commands ends early
         self.small = small                     # short texts in "mail" too
         self.mark = mark                       # tells the accounts of one scale from another's
@@ -50,6 +54,7 @@ class Scale:
             "work": {"": (size, self.messages), **dict.fromkeys(("Copies", "Moved", "In"), ("small", 0))},
             "big": {"": ("links" if self.big > 200_000 else "small", self.big)},
             "many": {f"F{number:03d}": ("small", self.of_each) for number in range(self.many)},
+            "crowd": {"": ("small", self.crowded)},
             "sync": {f"S{number}": ("mail", self.synced) for number in range(10)},
         }
         return tables["tiny" if account.startswith("idle") else account]
@@ -57,8 +62,8 @@ class Scale:
 
 FULL = Scale()
 QUICK = Scale(messages=200, big=500, many=10, of_each=5, synced=20, range_=50, sessions=20, idle=(3, 6),
-              seconds=0.5)
-SINGLE = ("tiny", "mail", "work", "big", "many", "sync")
+              seconds=0.5, crowds=(3, 6), crowded=40, crowd_seconds=1.0)
+SINGLE = ("tiny", "mail", "work", "big", "many", "crowd", "sync")
 ACCOUNTS = [*SINGLE, *(f"idle{number}" for number in range(IDLE_ACCOUNTS))]
 
 

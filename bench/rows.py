@@ -12,7 +12,7 @@ import subprocess
 import threading
 import time
 
-from bench import procs
+from bench import crowd, procs
 from bench.client import Client, sessions
 from bench.corpus import RARE_WORD
 from bench.lab import At
@@ -402,6 +402,31 @@ def _quiet(roots: list[int], base: int) -> None:
     end = now() + 10
     while procs.memory(roots) > 1.2 * base + 2000 and now() < end:
         time.sleep(0.1)
+
+
+def row_crowd(at: At) -> Figures:
+    """Random commands of many clients in one INBOX.  The lock is courierpy's and Courier's alike: one
+    program more asks for it all the time and tells how long it waited."""
+    figures = {}
+    inbox = at.maildir("crowd")
+    login = f"{at.account('crowd')} {PASSWORD}".encode()
+    for key, clients in zip("ab", at.scale.crowds, strict=True):
+        probe = None
+        if not isinstance(at.server, Dovecot):
+            probe = crowd.Probe(inbox, at.server.owner(at.account("crowd")))
+        came = crowd.visit(at.server.port, login, clients, at.scale.crowd_seconds, at.scale.crowded, b"INBOX")
+        figures["24" + key] = came.done / came.seconds
+        waited = probe.end() if probe is not None else 0.0
+    figures["24c"] = 1000 * came.longest
+    if waited:
+        figures["24d"] = 1000 * waited
+    client = at.opened("crowd")
+    there = exists(client.do(b"SELECT INBOX"))
+    client.logout()
+    files = sum(len(os.listdir(os.path.join(inbox, part))) for part in ("cur", "new"))
+    if there != files:
+        raise ValueError(f"row 24: {at.server.name} tells {there} messages of {files}")
+    return figures
 
 
 def row_start(at: At) -> Figures:

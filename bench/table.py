@@ -107,6 +107,14 @@ ROWS = [
         Case("19b", "memory of a session, {lots} open, awake", "kB", False, Goal(limit=950)),
         Case("19c", "memory of a session, {few} in IDLE", "kB", False, Goal(limit=50)),
         Case("19d", "memory of a session, {lots} in IDLE", "kB", False, Goal(limit=50))], most=1),
+    Row(24, rows.row_crowd, [
+        Case("24a", "{some} clients at random in one INBOX of {crowded}", "commands/s", True,
+             Goal("dovecot", 0.8)),
+        Case("24b", "{crowd} clients at random in one INBOX of {crowded}", "commands/s", True,
+             Goal("dovecot", 0.8)),
+        Case("24c", "longest answer to one of {crowd} clients", "ms", False, Goal("dovecot")),
+        Case("24d", "longest wait for the lock, beside {crowd} clients", "ms", False, Goal(limit=500))],
+        most=3),
     Row(20, rows.row_start, [
         Case("20", "bare imapd over a pipe: start to greeting", "ms", False, Goal("python", 2))]),
 ]
