@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 VERSION = 4                        # to be raised when some value is another one for the same message
 HEADER, WHOLE = True, False        # how much of a message is needed
 FEW = 4                            # messages whose files are read sooner than a large column is looked into
+SHARED = 4                         # so many new values are written at once where others may want them
 HELD_OCTETS = 8 << 20              # of values that are had at once
 TEXT_OCTETS = 2 << 20              # of a folded text that is kept
 PIECE = 500                        # messages whose values are put together at once
@@ -263,6 +264,8 @@ class Attributes:
             self._compute_all(kinds, todo)
             for one in todo:
                 self._fill(kinds, found, one, aside)
+            if len(todo) >= SHARED and self.folder.readers.others():
+                cache.flush()          # or each of them computes it too
             stop = min([one.at for one in todo if one.state == LATER], default=len(wanted))
             if stop < len(wanted):
                 return [values[:stop] for values in found]

@@ -1,9 +1,10 @@
 """Who has a folder open, and messages that are expunged and not told to all of them yet.
 
-A session that selects a folder leaves a file ``..._reader.<host>`` in tmp/ and
-touches it when it has told its client what went.  While another one is there,
+A session that selects a folder has a file ``<time>P<pid>_reader.<host>`` in tmp/; the
+time is when it last told its client what went.  While another one is there,
 an expunged message gets a second name in tmp/, ``<base name>_expunged``: its
 bytes can be served to clients that know it still.  Whoever comes last removes it.
+The file says who we are as a lock does, so that it can be linked to the lock's name.
 On a full disk nothing is kept, for who expunges wants room.
 """
 from __future__ import annotations
@@ -12,15 +13,20 @@ import os
 import re
 import time
 
-from courierpy.maildir.files import remove
-from courierpy.maildir.locks import alive
-from courierpy.maildir.names import tmp_name
+from courierpy.maildir.files import remove, write_all
+from courierpy.maildir.locks import alive, owner
 from courierpy.model.numbers import PID_MOST, decimal
 
-READER = re.compile(rb"\d{1,18}\.M\d{1,18}P(\d{1,18})_reader\.(.*)", re.S)
+# seconds, microseconds with a number behind them that tells the readers of a process apart, process, host
+READER = re.compile(rb"(\d{1,11})\.M(\d{1,6})\d{0,18}P(\d{1,18})_reader\.(.*)", re.S)
 BURIED = b"_expunged"
 LOW_OCTETS, LOW_FILES = 4 << 20, 64     # free on a disk that counts as full
+ALIVE = 5.0                        # seconds for which a process that lived is taken for alive
+CROWD, SELDOM = 8, 0.25            # so many readers do not sweep more often than that, in seconds
+MANY = 1000                        # processes that are remembered
 COARSE = 5                         # CLOCK_REALTIME_COARSE of clock_gettime(2)
+
+_count = 0                         # of the times that this process has joined
 
 
 class Readers:
@@ -32,26 +38,56 @@ class Readers:
         self.host = host
         self.waiting = False
         self._own = b""
+        self._number = self._pid = 0
+        self._readers = 0                        # as they were counted last, and when that was
+        self._swept = 0.0
+        self._graves: dict[bytes, int] = {}      # what is kept, and since when (the ctime)
+        self._seen: dict[bytes, float] = {}      # processes that lived, and when that was looked at
 
     def join(self) -> None:
         """Without effect where tmp/ takes no file."""
-        own = os.path.join(self.tmp, os.fsencode(tmp_name(self.host, "reader")))
+        global _count
+        _count += 1
+        self._number, self._pid = _count, os.getpid()
+        own = self._name(self.now())
         try:
-            os.close(os.open(own, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            fd = os.open(own, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         except OSError:
             return
+        try:
+            write_all(fd, owner())
+        except OSError:
+            remove(os.fsdecode(own))
+            return
+        finally:
+            os.close(fd)
         self._own = own
 
     def leave(self) -> None:
         if self._own:
             remove(os.fsdecode(self._own))
             self._own = b""
+            if self._readers < CROWD:
+                self._seen.clear()     # now it counts who lives; many are followed by others
             self._sweep()
+
+    def own(self) -> str:
+        """The path of our file; "" without one, and in a child, whose name it does not say."""
+        return os.fsdecode(self._own) if self._pid == os.getpid() else ""
+
+    def _name(self, when: int) -> bytes:
+        seconds, rest = divmod(when, 1_000_000_000)
+        name = f"{seconds}.M{rest // 1000:06d}{self._number}P{self._pid}_reader.{self.host}"
+        return self.tmp + b"/" + os.fsencode(name)
 
     def others(self) -> bool:
         """Has another session the folder open?"""
         own = os.path.basename(self._own)
-        return any(name != own for name in self._names(READER) if self._lives(name))
+        try:
+            names = os.listdir(self.tmp)
+        except OSError:
+            return False
+        return any(name != own and self._lives(match) for name in names if (match := READER.fullmatch(name)))
 
     @staticmethod
     def now() -> int:
@@ -61,11 +97,16 @@ class Readers:
     def told(self, when: int) -> None:
         """Our client knows what was gone at ``when``, a value of now()."""
         if self._own:
+            name = self._name(when)
             try:
-                os.utime(self._own, ns=(when, when))
+                os.rename(self._own, name)
+                self._own = name
             except OSError:
                 pass                   # cleaned away as garbage: the others do not wait for us
-            self._sweep()
+            if self._readers < CROWD or time.monotonic() - self._swept >= SELDOM:
+                self._sweep()
+            else:
+                self.waiting = True    # for us or another to do it
 
     def bury(self, path: bytes, name: bytes) -> None:
         """A second name for the file of the message ``name``; if that cannot be, it is just gone."""
@@ -108,18 +149,21 @@ class Readers:
     def _grave(self, name: bytes) -> bytes:
         return os.path.join(self.tmp, name + BURIED)
 
-    def _names(self, wanted: re.Pattern[bytes]) -> list[bytes]:
-        try:
-            return [name for name in os.listdir(self.tmp) if wanted.fullmatch(name)]
-        except OSError:
-            return []
-
-    def _lives(self, name: bytes) -> bool:
-        match = READER.fullmatch(name)
-        if match is None:
+    def _lives(self, reader: re.Match[bytes]) -> bool:
+        """Does it live, or did it a moment ago?  To ask of each session at each command takes longer
+        than the command."""
+        if os.fsdecode(reader[4]) != self.host:
+            return True
+        now, process = time.monotonic(), reader[3]
+        if now - self._seen.get(process, -ALIVE) < ALIVE:
+            return True
+        pid = decimal(process, PID_MOST)
+        if not pid or not alive(pid):
             return False
-        pid = decimal(match[1], PID_MOST)
-        return os.fsdecode(match[2]) != self.host or bool(pid and alive(pid))
+        if len(self._seen) >= MANY:
+            self._seen.clear()         # most of them have left long ago
+        self._seen[process] = now
+        return True
 
     def _sweep(self) -> None:
         """Remove what every reader has told, and what was left by readers that were killed."""
@@ -128,25 +172,27 @@ class Readers:
         except OSError:
             return
         self.waiting = False
+        self._readers, self._swept = 0, time.monotonic()
         oldest = None
-        for name in filter(READER.fullmatch, names):
-            path = os.path.join(self.tmp, name)
-            try:
-                if self._lives(name):
-                    seen = os.stat(path).st_mtime_ns
-                    oldest = seen if oldest is None else min(oldest, seen)
-                else:
-                    os.unlink(path)
-            except OSError:
-                continue               # it left
+        graves: dict[bytes, int] = {}
+        for reader in filter(None, map(READER.fullmatch, names)):
+            if self._lives(reader):
+                self._readers += 1
+                seen = int(reader[1]) * 1_000_000_000 + int(reader[2]) * 1000
+                oldest = seen if oldest is None else min(oldest, seen)
+            else:
+                remove(os.fsdecode(self.tmp + b"/" + reader[0]))
         for name in names:
             if not name.endswith(BURIED):
                 continue
-            path = os.path.join(self.tmp, name)
+            path = self.tmp + b"/" + name
             try:
-                if oldest is None or os.stat(path, follow_symlinks=False).st_ctime_ns < oldest:
+                when = self._graves.get(name) or os.stat(path, follow_symlinks=False).st_ctime_ns
+                graves[name] = when
+                if oldest is None or when < oldest:
                     os.unlink(path)
                 else:
                     self.waiting = True
             except OSError:
                 continue               # another session was first
+        self._graves = graves

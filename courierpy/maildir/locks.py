@@ -1,7 +1,10 @@
 """The folder lock: ``tmp/courier.lock``, as Courier takes it.
 
 A file that holds ``<pid>:<host>`` is linked to the lock's name; who succeeds
-holds it, and the file's own name goes.
+holds it, and the file's own name goes.  Or a file is linked that a session has in tmp/
+anyway (``own``).  To make and remove one each time would be most of what a lock costs:
+ext4 does not use the number of a removed inode again for five seconds, and who makes
+a file has to pass over all of these.
 
 Who may be overruled.  The lock of a process of this host that is dead, or was
 started after the lock was made, is taken away at once; so is one with our own pid
@@ -9,10 +12,12 @@ that we do not hold.  Of another host's process we know only the time: two minut
 Times are compared by the clock that dates our own file, which may be another
 machine's.
 
-How it is waited for.  It is held for milliseconds, so first a few short pauses,
-without any preparation; then inotify says when the lock goes, and the holder's
-descriptor when it dies.  Waiting ends: after ``REPORT`` seconds the log names the
-holder, after ``PATIENCE`` seconds the command is refused rather than hanging.
+How it is waited for.  The processes of this host stand in a queue (lockqueue.py), so
+that one of them at a time waits for the lock itself, and mostly finds it free.  It is
+held for milliseconds, so first a few short pauses, without any preparation; then
+inotify says when the lock goes, and the holder's descriptor when it dies.  Waiting
+ends: after ``REPORT`` seconds the log names the holder, after ``PATIENCE`` seconds the
+command is refused rather than hanging.
 
 How it is let go.  Signals whose handlers may raise an exception are held back
 while it is held: the exception could come between link() and the first line of
@@ -28,6 +33,7 @@ import time
 
 from courierpy.maildir.errors import Busy, FolderMissing, StoreError, trouble
 from courierpy.maildir.files import write_all
+from courierpy.maildir.lockqueue import Queue
 from courierpy.maildir.names import tmp_name
 from courierpy.model.numbers import PID_MOST, decimal
 from courierpy.system import log
@@ -38,6 +44,9 @@ if TYPE_CHECKING:
     import signal as _signal
     from collections.abc import Callable
     from types import TracebackType
+    from typing import TypeVar
+
+    Judged = TypeVar("Judged")
 else:
     # what signal wraps in enumerations, which would cost 2 us at each lock
     import _signal
@@ -50,6 +59,7 @@ PATIENCE = 14.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.0005, 0.05      # seconds between two tries; each is half as long again
 LAST_SPIN = 0.004                  # a longer pause is a watch, where there can be one: 7 ms have passed
 LOOK_AGAIN = 0.25                  # while watching, in case that another host removes the lock
+TURN = 0.5                         # in the queue, before we look for ourselves
 REMOVALS = 3                       # tries to remove the lock
 TEXT = 300                         # bytes of a lock that are read
 # SIGTSTP has no handler here, but a process that is stopped should not hold a lock
@@ -63,54 +73,107 @@ class FolderLock:
     """``with FolderLock(path, host):`` — re-entered by the same object for free.
 
     ``path``: the folder.  ``host``: for the name in tmp/; the text has the system's
-    own name.  Not ``enabled``: does nothing, successfully.
+    own name.  Not ``enabled``: there is no file, and only the queue keeps the processes of this
+    host apart, as far as it can.  ``own``: gives the path of a
+    file in tmp/ with the text of owner() in it, or "" when there is none now.
     """
 
-    def __init__(self, path: str, host: str, enabled: bool = True) -> None:
+    def __init__(self, path: str, host: str, enabled: bool = True,
+                 own: Callable[[], str] = lambda: "") -> None:
         self.tmp = os.path.join(path, "tmp")
         self.lock = os.path.join(self.tmp, "courier.lock")
         self.host = host
         self.enabled = enabled
         self._depth = 0
         self._since = 0.0
+        self._queue = Queue(self.tmp)
+        self._own = own
         self._masked: frozenset[int] = SIGNALS   # signals that we hold back
 
     def __enter__(self) -> FolderLock:
         self.take()
         return self
 
-    def attempt(self) -> bool:
-        """Take the lock if nobody holds it now.  Raises as take()."""
-        return self._try(lambda mine: self._link(mine))
+    def is_held(self) -> bool:
+        """Does anybody hold it, as far as one can see?  True where it cannot be looked at."""
+        try:
+            return self._holder(lambda fd, holder: not holder.stale(time.time()))
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
 
-    def take(self, unless: Callable[[], bool] = lambda: False) -> bool:
+    def attempt(self) -> bool:
+        """Take the lock if nobody holds it now, and none of this host waits for it.  Raises as take()."""
+        return self._try(False)
+
+    def take(self, unless: Callable[[], bool] | None = None, at_once: bool = False) -> bool:
         """Take the lock; False, without it, when ``unless()`` became true while it was waited for.
+
+        ``at_once``: to ask takes no time, so that it can be done at our turn; otherwise we
+        ask before it, and hold up nobody.
 
         Raises Busy when it is held for too long, FolderMissing without a tmp/,
         another StoreError for what the disk refuses.
         """
-        return self._try(lambda mine: self._link(mine) or self._wait(mine, unless))
+        return self._try(True, unless, at_once)
 
-    def _try(self, way: Callable[[str], bool]) -> bool:
-        if not self.enabled:
-            return True
+    def _try(self, patient: bool, unless: Callable[[], bool] | None = None, at_once: bool = False) -> bool:
         if self in _held:
             self._depth += 1
             return True
-        # 1. a file of our own that says who we are
-        mine = os.path.join(self.tmp, tmp_name(self.host, "courierlock"))
+        if not self.enabled:
+            return self._queue_only(patient, unless)
+        done = False
         try:
-            self._write(mine)
-            # 2. link it to the lock's name until that works
-            return way(mine)
-        finally:
-            # 3. the link is all that counts, or nothing is left
+            # 1. nobody of this host is before us, or we wait
+            if not self._queue.attempt() and not patient:
+                return False
+            mine, lent = self._file()
             try:
-                os.unlink(mine)
-            except FileNotFoundError:
-                pass                             # it could not be made
-            except OSError as error:
-                log.warn(f"{mine}: {error.strerror}")
+                # 2. a file of our own that says who we are
+                if not lent:
+                    self._write(mine)
+                # 3. link it to the lock's name until that works
+                done = self._queue.first and self._link(mine) or patient and self._wait(mine, unless, at_once)
+            finally:
+                # 4. the link is all that counts, or nothing is left
+                if not lent:
+                    try:
+                        os.unlink(mine)
+                    except FileNotFoundError:
+                        pass                         # it could not be made
+                    except OSError as error:
+                        log.warn(f"{mine}: {error.strerror}")
+            return done
+        finally:
+            if not done:
+                self._queue.leave()
+
+    def _queue_only(self, patient: bool, unless: Callable[[], bool] | None) -> bool:
+        """Not enabled: whoever has our turn in the queue of this host does not hold us up for long."""
+        if not self._queue.attempt():
+            if not patient:
+                return False
+            self._queue.wait(TURN)
+            if unless is not None and unless():
+                self._queue.leave()
+                return False
+        self._depth, self._masked = 1, frozenset()
+        _held.add(self)
+        return True
+
+    def _file(self) -> tuple[str, bool]:
+        """The path of the file that is linked, and is it there?  It is as young then as others
+        take the lock to be."""
+        own = self._own()
+        if own:
+            try:
+                os.utime(own)
+                return own, True
+            except OSError:
+                pass                             # cleaned away as garbage
+        return os.path.join(self.tmp, tmp_name(self.host, "courierlock")), False
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  where: TracebackType | None) -> None:
@@ -118,10 +181,14 @@ class FolderLock:
 
     def release(self) -> None:
         """Undo one take().  In a child of the process that took the lock this does nothing."""
-        if not self.enabled or self not in _held:
+        if self not in _held:
             return
         self._depth -= 1
         if self._depth > 0:
+            return
+        if not self.enabled:
+            _held.discard(self)
+            self._queue.leave()
             return
         try:
             # nobody may have overruled us before this time: no need to look
@@ -133,6 +200,7 @@ class FolderLock:
             log.warn(f"{self.lock}: {error_.strerror}")
         finally:
             _held.discard(self)
+            self._queue.leave()
             self._unmask()
 
     def _remove(self) -> None:
@@ -150,13 +218,13 @@ class FolderLock:
 
     def _is_ours(self) -> bool:
         with open(self.lock, "rb") as file:
-            return file.read(TEXT) == _owner()
+            return file.read(TEXT) == owner()
 
     def _write(self, mine: str) -> None:
         try:
             fd = os.open(mine, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
             try:
-                write_all(fd, _owner())        # half a number is another process
+                write_all(fd, owner())         # half a number is another process
             except OSError as error:
                 if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                     raise
@@ -178,7 +246,11 @@ class FolderLock:
         done = False
         try:
             try:
-                os.link(mine, self.lock)
+                try:
+                    os.link(mine, self.lock)
+                except FileNotFoundError:
+                    self._write(mine)            # it was cleaned away, or the folder is gone
+                    os.link(mine, self.lock)
                 done = True
             except OSError as error:
                 # NFS: the answer to a link that worked may be lost, and the repeated call fails
@@ -198,46 +270,70 @@ class FolderLock:
         # last: the handler of a signal that came meanwhile runs in here and may raise
         _signal.pthread_sigmask(_signal.SIG_UNBLOCK, self._masked)
 
-    def _wait(self, mine: str, unless: Callable[[], bool]) -> bool:
+    def _wait(self, mine: str, unless: Callable[[], bool] | None, at_once: bool) -> bool:
         try:
             born = os.lstat(mine).st_mtime
         except OSError as error:
             raise self._trouble(mine, error) from None
         began = time.monotonic()
         waiting = _Waiting(self.tmp, self.lock)
-        again = False
+        asked = again = False
         try:
             while True:
+                if not self._queue.first:
+                    came = self._turn(began + PATIENCE - time.monotonic())
+                    # perhaps nothing is left to do
+                    if at_once and unless is not None:
+                        if unless():
+                            return False
+                    elif came and not asked and unless is not None:
+                        asked = True
+                        self._queue.leave()
+                        if unless():
+                            return False
+                        self._queue.attempt()
+                        continue
                 waited = time.monotonic() - began
                 holder = self._judge(born + waited)
-                if waited > PATIENCE:
+                if waited > PATIENCE and (again or holder is not None):
+                    if holder is not None:
+                        waiting.report(holder)
                     raise Busy(f"{self.lock}: held by {holder or 'others by turns'}")
                 if holder is not None:
-                    if again and unless():
+                    if again and unless is not None and unless():
                         return False
-                    waiting.pause(holder, PATIENCE - waited)
+                    waiting.pause(holder, PATIENCE - waited, self._queue.first)
                 if self._link(mine):
+                    if not self._queue.first:
+                        self._queue.doubt()
                     return True
                 again = True
         finally:
             waiting.close()
 
+    def _turn(self, left: float) -> bool:
+        """Is it our turn, before ``left`` seconds have passed?  False also when it takes so long
+        that we should look for ourselves."""
+        return self._queue.wait(max(0.001, min(left, TURN)))
+
     def _judge(self, now: float) -> _Holder | None:
         """Who holds the lock; None when it is gone, by its holder or by us.  ``now``: of the file system."""
         try:
-            # a link, a directory or a pipe of this name is nobody's lock, but must not stop us
-            fd = os.open(self.lock, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-            try:
-                holder = _Holder(os.read(fd, TEXT), os.fstat(fd))
-                if holder.stale(now) and self._break(fd, holder):
-                    return None
-                return holder
-            finally:
-                os.close(fd)
+            return self._holder(
+                lambda fd, holder: None if holder.stale(now) and self._break(fd, holder) else holder)
         except FileNotFoundError:
             return None
         except OSError as error:
             raise self._trouble(self.lock, error) from None
+
+    def _holder(self, judge: Callable[[int, _Holder], Judged]) -> Judged:
+        """What ``judge`` says of the lock's file, open, and of who holds it.  Raises OSError."""
+        # a link, a directory or a pipe of this name is nobody's lock, but must not stop us
+        fd = os.open(self.lock, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            return judge(fd, _Holder(os.read(fd, TEXT), os.fstat(fd)))
+        finally:
+            os.close(fd)
 
     def _break(self, fd: int, holder: _Holder) -> bool:
         """Take a stale lock away, unless another waiter is about to.  ``fd``: its file, as it was judged.
@@ -256,7 +352,7 @@ class FolderLock:
             return False
         except OSError:
             pass                       # NFS would want to write: the look must do
-        if _leads_to(self.lock, holder.key):
+        if _leads_to(self.lock, holder.key, holder.mtime):
             os.unlink(self.lock)
             log.info(f"{self.lock}: stale, of {holder}")
         return True
@@ -272,13 +368,15 @@ def _in_child() -> None:
     held = [*_held]
     _held.clear()
     for lock in held:
+        lock._queue.leave()            # the parent stays in it
         lock._unmask()
 
 
 os.register_at_fork(after_in_child=_in_child)
 
 
-def _owner() -> bytes:
+def owner() -> bytes:
+    """What a lock says of who holds it."""
     return f"{os.getpid()}:{os.uname().nodename}".encode()
 
 
@@ -289,12 +387,13 @@ def _links(path: str) -> int:
         return 0
 
 
-def _leads_to(path: str, key: tuple[int, int]) -> bool:
+def _leads_to(path: str, key: tuple[int, int], mtime: float | None = None) -> bool:
+    """Is this file there?  With ``mtime``: and as it was, since a session may link one file again."""
     try:
         there = os.lstat(path)
     except OSError:
         return False
-    return (there.st_dev, there.st_ino) == key
+    return (there.st_dev, there.st_ino) == key and mtime in (None, there.st_mtime)
 
 
 class _Holder:
@@ -361,9 +460,12 @@ class _Waiting:
         if self._ear is not None:
             self._ear.close()
 
-    def pause(self, holder: _Holder, left: float) -> None:
-        """Return when the lock may be free, or after a short time, ``left`` seconds at most."""
-        self._report(holder)
+    def pause(self, holder: _Holder, left: float, first: bool) -> None:
+        """Return when the lock may be free, or after a short time, ``left`` seconds at most.  At once
+        when we are not the ``first``: then we have waited for our turn."""
+        self.report(holder)
+        if not first:
+            return
         # the kernel tells of this host's processes only
         if self._pause <= LAST_SPIN or not holder.pid or self._refused:
             time.sleep(self._pause)
@@ -373,7 +475,8 @@ class _Waiting:
         else:
             self._hear(self._ear, holder.pid, min(LOOK_AGAIN, left))
 
-    def _report(self, holder: _Holder) -> None:
+    def report(self, holder: _Holder) -> None:
+        """Name who holds it in the log, once and not before ``REPORT`` seconds have passed."""
         seen = (holder.key, holder.mtime, holder.text)   # the number of an inode is soon used again
         if seen != self._seen:
             self._seen, self._since = seen, time.monotonic()

@@ -16,11 +16,11 @@ from __future__ import annotations
 
 import os
 import time
+from bisect import bisect_left
 
 from courierpy.maildir import contents, directory
 from courierpy.maildir.contents import Held
 from courierpy.maildir.errors import Denied, FolderMissing, QuotaExceeded, StoreError, trouble
-from courierpy.maildir.expunged import Readers
 from courierpy.maildir.formats import uiddb
 from courierpy.maildir.index.columns import SMALL, Columns, Head, Stamps
 from courierpy.maildir.names import MAX_NAME, base, in_order
@@ -41,30 +41,30 @@ if TYPE_CHECKING:
 LARGE = 1 << 16                    # octets of a directory that is not read twice without need
 FEW = 32                           # messages of a folder that is read as fast as its index is
 STAYS = 8                          # looks at a large folder after which a session seems to stay in it
+BUSY = 2                           # looks, one after the other, that found something: others work here too
 HEARKEN = 0.1                      # seconds that a session waits to hear what the one with the lock does,
 PATIENCE = 2.0                     # seconds that a session that leaves waits to write what went
+PILE = 16                          # updates of keywords that who opens a mailbox puts together
+SELDOM = 0.5                       # seconds: not more often is the uiddb written only for what went
 A_WHILE = 0.02                     # so long before it tries the lock again
 
 
 class Scanner(Numbering):
     """Looking at a folder and numbering what is new; Mailbox (mailbox.py) adds the messages.
 
-    ``words``: keywords by UID.  ``read_only``: the disk takes nothing, and only what is
+    ``read_only``: the disk takes nothing, and only what is
     numbered is served.
     """
 
     def __init__(self, tree: Store, name: str, path: str) -> None:
         super().__init__(tree, name, path)
-        self.readers = Readers(path, tree.host)
         self.read_only = False
-        self.words: dict[int, frozenset[bytes]] = {}
-        self.unread: StoreError | None = None   # why they may be others
-        self._keywords_at = 0                   # their stamp when they were read; -1: read them again
         self._snapshot: Snapshot | None = None
         self._stamps: Stamps | None = None      # as everything was looked at; None: look again
         self._unsaved = False                   # the index knows less than we do
         self._watch: Watch | None = None
         self._quiet_looks = 0
+        self._busy_looks = 0
         self._own: dict[bytes, tuple[bytes, bool]] = {}    # what we did last to each base name in cur/
         self._own_heard: dict[bytes, tuple[bytes, bool]] = {}
         self._looked = 0                        # when the last look began
@@ -97,17 +97,21 @@ class Scanner(Numbering):
         return self._watch
 
     def watch_if_large(self) -> None:
-        """A large folder that is about to change is heard, not read again and again."""
-        if self._watch is None and self.held is not None and len(self.held.flags) >= SMALL:
+        """A large folder that is about to change is heard, not read again and again; and so is
+        any that a session has open and that changes all the time."""
+        if self._watch is None and self.held is not None \
+                and (len(self.held.flags) >= SMALL or self._busy_looks >= BUSY and self.readers.own()):
             try:
                 self.watch()
             except Refused:
                 return
 
     def _watch_first(self) -> None:
-        """What is about to be read is large: hear from now on what changes, and read it once."""
+        """What is about to be read is large, or others work here too: hear from now on what changes,
+        and read it once."""
         try:
-            if self._watch is None and self.held is None and os.stat(self.cur).st_size >= LARGE:
+            if self._watch is None and self.held is None \
+                    and (os.stat(self.cur).st_size >= LARGE or self.readers.own() and self.readers.others()):
                 self.watch()
         except FileNotFoundError:
             raise FolderMissing(self.cur) from None
@@ -141,6 +145,12 @@ class Scanner(Numbering):
 
         ``readonly``: what nobody saw before stays recent for the next session.
         """
+        before = self._snapshot
+        found = self._look(readonly)
+        self._busy_looks = self._busy_looks + 1 if before is not None and found is not before else 0
+        return found
+
+    def _look(self, readonly: bool) -> Snapshot:
         self._readonly = readonly
         looked = self.readers.now()
         if self._snapshot is not None and self._quiet():
@@ -148,6 +158,9 @@ class Scanner(Numbering):
             if self._snapshot.recent:
                 # recent is told once, to the scan that found it
                 self._snapshot = self._snapshot.with_recent(NO_UIDS)
+            return self._snapshot
+        if self._is_due() and self._write_what_is_left(readonly):
+            assert self._snapshot is not None
             return self._snapshot
         # most changes need no number: a look without the lock will do, or will do as
         # soon as the session that holds it has numbered what is new
@@ -165,6 +178,28 @@ class Scanner(Numbering):
                 self._serve_what_is_numbered(why)
         assert self._snapshot is not None
         return self._snapshot
+
+    def _is_due(self) -> bool:
+        """Are there lines of messages that we removed, and for long enough to write the uiddb for them?"""
+        return self._owed and time.monotonic() - self._struck >= SELDOM
+
+    def _write_what_is_left(self, readonly: bool) -> bool:
+        """Look, and take the lines of what is gone from the uiddb.  False when the lock cannot
+        be had at once: it only saves work, and who needs a number next leaves them out too."""
+        self._struck = time.monotonic()
+        try:
+            if not self._lock.attempt():
+                return False
+            try:
+                return self._update(True, readonly)
+            finally:
+                self._lock.release()
+        except FolderMissing:
+            raise
+        except StoreError as why:
+            log.warn(f"{why}: lines of messages that are gone stay for now")
+            self._owed = False
+            return False
 
     def _with_lock(self, readonly: bool) -> None:
         if self._take_lock(readonly):
@@ -194,20 +229,19 @@ class Scanner(Numbering):
         Many sessions hear of a new message at the same moment, and one of them numbers
         it; the others have nothing to do but to hear when that is done.
         """
-        if self._watch is not None:
-            end = time.monotonic() + HEARKEN
-            while time.monotonic() < end:
-                if self._lock.attempt():
-                    return True
-                self._hearken()
-                if not self._needs_number() and self._update(False, readonly):
-                    return False
+        end = time.monotonic() + HEARKEN
+        while self._needs_number() and time.monotonic() < end:
+            if self._lock.attempt():
+                return True
+            self._hearken()
+            if not self._needs_number() and self._update(False, readonly):
+                return False
         return self._lock.take(lambda: self._update(False, readonly))
 
     def _quiet(self) -> bool:
         """Is everything as at the last look, and in the snapshot?"""
-        if self._fresh or self._owed or self._snapshot is None or self.held is None \
-                or self.held.database.uids is not self._snapshot.messages.uids:
+        if self._fresh or self._is_due() or self.keywords.doubtful or self._snapshot is None \
+                or self.held is None or self.held.database.uids is not self._snapshot.messages.uids:
             return False
         if self._watch is None:
             if self._stamps is not None and self._stamps == self._stamp():
@@ -231,12 +265,10 @@ class Scanner(Numbering):
 
     def _update(self, locked: bool, readonly: bool) -> bool:
         """Bring ``held`` and the snapshot up to date.  False: that needs the lock."""
-        if self._owed and not locked:
-            return False
         self._looked = self.readers.now()
         stamps = self._stamp() if self._watch is None or self.held is None else None
-        if locked and self._watch is not None:
-            self._hear()               # what came while we waited for the lock
+        if self._watch is not None:
+            self._hear()               # what came while we waited for the lock, or for its numbers
         done = indexed = None
         if self.held is None:
             done = indexed = self._from_index(stamps)
@@ -249,9 +281,8 @@ class Scanner(Numbering):
             return False
         if not self._read_keywords(locked):
             return False
-        if self._keywords.unmerged and self._snapshot is None and not readonly:
-            self._keywords_at = -1
-            return False               # updates would pile up: who opens the folder merges them
+        if self.keywords.files.unmerged and self._snapshot is None and not readonly:
+            self._merge_keywords()
         recent = self._recent(locked, readonly)
         if recent is None:
             return False
@@ -307,7 +338,7 @@ class Scanner(Numbering):
                 return None
             self._heard.everything, self._heard.new = False, True
         self.held = Held(columns.database, bytearray(columns.messages.flags), columns.odd)
-        self.words, self._keywords_at = dict(columns.messages.keywords), stamps.keywords
+        self.keywords.take(dict(columns.messages.keywords), stamps.keywords)
         self._disk = stamps.database
         return self._by_events(locked=False) if self._watch is not None else True
 
@@ -331,37 +362,60 @@ class Scanner(Numbering):
                 return True
             # numbers may be given next: those that others gave meanwhile must be known; and
             # the lines of what we removed go
-            if not self._learn({}):
+            if not self._learn({}, locked):
                 return None
             return not self._owed or self._write(self._need_names().database)
         if arrived and not locked:
             return False
         self._need_names()
         unknown.update(self._take(arrived))
-        if not self._learn(unknown):
+        if not self._learn(unknown, locked):
             return None
         if not unknown:
             return True
         return locked and self._give_numbers(unknown)
 
-    def _learn(self, unknown: dict[bytes, bytes]) -> bool:
-        """Take from ``unknown`` what has a number by now, if the uiddb says nothing else new."""
+    def _learn(self, unknown: dict[bytes, bytes], locked: bool) -> bool:
+        """Take from ``unknown`` what has a number by now.  False when the uiddb says more than that
+        messages came, and lines of those that went may be there still.
+
+        Who brings messages numbers them first, and then lets them in, in that order.  So those that
+        have not come yet stand behind all that have, and are left for the next look; one before them
+        of which nothing was heard did not come at all, and cur/ has to say so.
+        """
         assert self.held is not None
         if self._disk is not None and self._disk == uiddb.stamp(self.path):
             return True
         mine = self.held.database
-        found = uiddb.read(os.path.join(self.path, uiddb.NAME), mine)
+        found = uiddb.read(os.path.join(self.path, uiddb.NAME), self._file or mine)
         if found is None or found.damaged or found.uidvalidity != mine.uidvalidity \
-                or found.uidnext < mine.uidnext or not found.text.startswith(mine.text):
+                or found.uidnext < mine.uidnext:
             return False
-        names = [found.name(row) for row in range(len(mine), len(found))]
-        if any(name not in unknown for name in names) or names and found.uids[len(mine)] < mine.uidnext:
-            return False               # or a line of what is gone, and its file is back
-        self.held = self.held.extended(found.uids[len(mine):], names, [unknown.pop(name) for name in names],
-                                       found.uidnext)
-        self._keywords_at = -1
-        self._disk = self._trusted(found.key)
-        self._unwritten = False
+        first = bisect_left(found.uids, mine.uidnext)
+        if found.uids[:first] != mine.uids and not set(found.uids[:first]).issuperset(mine.uids):
+            return False
+        new = {found.name(row): found.uids[row] for row in range(first, len(found))}
+        if any(name not in new and found.find(name) >= 0 for name in unknown):
+            return False               # the line of what is gone, and its file is back
+        there: list[bytes] = []
+        coming: list[bytes] = []
+        for name in new:
+            if name in unknown:
+                there.append(name)
+                if coming:
+                    return False
+            elif name not in self._heard.cur:
+                coming.append(name)
+            elif self._heard.cur[name][1:] != (False, False):
+                return False           # its flags change just now; or it came and went
+        if coming and locked:
+            return False               # nobody can be about to bring it
+        self.held = self.held.extended([new[name] for name in there], there,
+                                       [unknown.pop(name) for name in there],
+                                       new[coming[0]] if coming else found.uidnext)
+        self.keywords.came(there)
+        self._disk, self._file = None if coming else self._trusted(found.key), found
+        self._unwritten = len(self.held.database) < len(found)
         return True
 
     def _by_listing(self, locked: bool) -> bool:
@@ -373,22 +427,37 @@ class Scanner(Numbering):
         if database is None:
             return False
         disk, self._disk = self._disk, None      # ``held`` is not made of it yet, and may never be
+        # whoever has the lock may have numbered messages that come in a moment
+        coming = not locked and (self._lock.is_held() or not self._lock.enabled)
         self._take(arrived)
         before = self.held
         self._own.clear()              # what is seen now may be later than that
         self.held, missing, unknown = contents.look(database, self._list_cur())
         self._disk = disk
         missing = self._surely(missing)
+        last = len(missing)
+        if coming:
+            # those behind all that are there, and behind what the client was told of
+            here, told = self.held.database.uids, 0 if before is None else before.database.uidnext
+            while last and missing[last - 1] == len(here) - 1 - (len(missing) - last) \
+                    and here[missing[last - 1]] >= told:
+                last -= 1
+            if last < len(missing) and before is None:
+                self.held = self._disk = None
+                return False           # or they are gone, and UIDNEXT must not fall below what it was
         if before is not None:
             self._depart(before, self.held, missing)
         gone = NO_UIDS
         if missing:
-            gone = UidSet.of([self.held.database.uids[row] for row in missing])
+            gone = UidSet.of([self.held.database.uids[row] for row in missing[:last]])
             if before is None:
                 self._told_gone |= gone        # the client will know what is there
+            come = self.held.database.uids[missing[last]] if last < len(missing) else 0
             self.held = self.held.without(missing)
             self._unwritten = True
-        self._keywords_at = -1
+            if come:
+                self.held.database.uidnext, self._disk = come, None
+        self.keywords.again()
         if unknown:
             return locked and self._give_numbers(unknown)
         return not (locked and self._unwritten) or self._write(self.held.database, gone)
@@ -397,11 +466,16 @@ class Scanner(Numbering):
         """Which of the rows that a reading of cur/ did not show are gone.
 
         A file that is renamed while readdir goes by can be missed, again and again if
-        somebody toggles its flags.  It is gone after a reading during which the directory
-        did not change, or after several.
+        somebody toggles its flags.  It is gone if the watch heard nothing of it meanwhile, or
+        after a reading during which the directory did not change, or after several.
         """
         assert self.held is not None
+        if not missing:
+            return missing
         database = self.held.database
+        stirred = self._watch.stirred() if self._watch is not None else None
+        gone = [row for row in missing if database.name(row) not in stirred] if stirred is not None else []
+        missing = sorted(set(missing).difference(gone))
         for _ in range(directory.READINGS):
             if not missing:
                 break
@@ -418,7 +492,7 @@ class Scanner(Numbering):
             missing = still
             if firm and directory.mtime(self.cur) == before:
                 break
-        return missing
+        return sorted([*gone, *missing])
 
     def _depart(self, before: Held, now: Held, missing: Sequence[int]) -> None:
         """Keep the names of what is gone until the client was told."""
@@ -483,49 +557,36 @@ class Scanner(Numbering):
         self._write(more.database)
         self.held = more
         self._fresh |= UidSet.of(uids)
-        self._keywords_at = -1           # theirs may have been there before them
+        self.keywords.came(names)
         return True
 
     # -- the snapshot
 
     def _read_keywords(self, locked: bool) -> bool:
         """False: that needs the lock."""
-        if not self.tree.keywords:
-            return True
-        self.unread = None
-        began = time.time_ns()
+        hears = self._watch is not None and self._watch.hears_keywords
+        return self.keywords.refresh(self._need_names, self._heard.keywords, hears, locked)
+
+    def _merge_keywords(self) -> None:
+        """Updates would pile up: who opens the mailbox merges them, unless somebody has the lock.  Others
+        who have it open would read all again, so that a few can wait."""
         try:
-            stamp = self._keywords.stamp()
-            if stamp == self._keywords_at and not self._heard.keywords:
-                return True
-            words: dict[int, frozenset[bytes]] = {}
-            if stamp:
-                held = self._need_names()
-                found = self._keywords.read(held.rows_of, locked)
-                if found is None:
-                    self._keywords_at = -1
-                    return False
-                uids = held.database.uids
-                words = {uids[row]: found[row] for row in sorted(found)}
-            after = self._keywords.stamp()
-        except StoreError as why:
-            log.err(f"{why}: keywords stay as they were known")
-            self._keywords_at = -1
-            self.unread = why
-            return True
-        self.words = words
-        known = after == stamp or locked           # or it is of what came since
-        self._keywords_at = after if known and (not after or directory.settled(after, began)) else -1
-        return True
+            if (self.keywords.files.unmerged >= PILE or not self.readers.others()) and self._lock.attempt():
+                try:
+                    self.keywords.again()
+                    self._read_keywords(True)
+                finally:
+                    self._lock.release()
+        except StoreError:
+            return                     # the disk takes nothing
 
     def _make_snapshot(self, recent: UidSet) -> None:
         """The snapshot of what is held; the one before if nothing differs."""
         assert self.held is not None
         before, database = self._snapshot, self.held.database
         if self.departed:
-            for uid in self.departed:
-                self.words.pop(uid, None)
-        messages = Messages(database.uids, bytes(self.held.flags), dict(self.words))
+            self.keywords.forget(self.departed)
+        messages = Messages(database.uids, bytes(self.held.flags), dict(self.keywords.by_uid))
         if before is not None and before.uidvalidity == database.uidvalidity \
                 and before.uidnext == database.uidnext and before.messages == messages:
             database.uids = before.messages.uids
@@ -563,10 +624,11 @@ class Scanner(Numbering):
             self.held = self.held.extended(range(first, first + len(names)), names,
                                            [unknown[name] for name in names])
         self._unwritten = True
-        self._keywords_at = -1
+        self.keywords.again()
         self._read_keywords(False)
         self._make_snapshot(NO_UIDS)
         self._heard, self._stamps = Heard(), None
+        self._heard.everything = True          # what has no number yet: the next look tries again
         self._own_heard.clear()
 
     # -- what others may use
@@ -574,15 +636,13 @@ class Scanner(Numbering):
     def _save(self, wait: bool) -> None:
         """Into the index, if it is worth it and what is known is known to be true."""
         assert self.held is not None
-        if not self._unsaved or self.read_only or len(self.held.flags) < FEW:
-            return
+        worth = self._unsaved and not self.read_only and len(self.held.flags) >= FEW
         try:
-            if self._unwritten and self._lock.take(lambda: True):
+            if self._owed or self._unwritten and worth:
                 self._owed = True
-                try:
-                    self._update(True, True)   # nobody is told any more what is recent
-                finally:
-                    self._lock.release()
+                self._write_what_is_left(True)     # nobody is told any more what is recent
+            if not worth:
+                return
             fine = self._watch is not None and directory.at_once(os.path.join(self.path, "tmp"))
             stamps = self._stamp(sure=not fine)
             if stamps is None and wait:
@@ -614,7 +674,7 @@ class Scanner(Numbering):
     def _columns(self, stamps: Stamps, fine: bool) -> Columns:
         assert self.held is not None
         held = self.held
-        messages = Messages(held.database.uids, bytes(held.flags), self.words)
+        messages = Messages(held.database.uids, bytes(held.flags), self.keywords.by_uid)
         unseen = messages.flags.translate(_UNSEEN)
         head = Head(stamps, held.database.uidvalidity, held.database.uidnext, len(messages), unseen.count(1),
                     unseen.find(1), fine)

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import os
 import time
+from bisect import bisect_left
 
 from courierpy.maildir import contents, directory, messagefile, transfer
 from courierpy.maildir.draft import Draft
-from courierpy.maildir.errors import MessageDenied, StoreError, Vanished, unchangeable
+from courierpy.maildir.errors import FolderMissing, MessageDenied, StoreError, Vanished, trouble, unchangeable
 from courierpy.maildir.files import Directory, exists, listed, remove_tree
+from courierpy.maildir.formats import uiddb
 from courierpy.maildir.formats.keywordlist import Update
 from courierpy.maildir.formats.uiddb import MAX_UID
 from courierpy.maildir.index.columns import SMALL
 from courierpy.maildir.index.statuscache import Status
 from courierpy.maildir.index.valuecache import Cache
-from courierpy.maildir.looker import Scanner
+from courierpy.maildir.looker import SELDOM, Scanner
 from courierpy.maildir.names import SUFFIXES, base, bits_of, in_order, info
 from courierpy.maildir.watch import Heard
 from courierpy.model.flags import DELETED, NO_KEYWORDS, FlagChange
@@ -45,8 +47,9 @@ class Mailbox(Scanner):
     """A mailbox: see Scanner for looking, here for messages."""
 
     _cache: Cache | None = None
-    _entering: UidDb | None = None              # the numbers, as messages are brought in
     modseqs: Modseqs | None = None              # of its changes; None: the client did not ask for them
+    uidvalidity = 0                             # of the numbers that were given to messages that came last
+    _entering = 0                               # the first of them
 
     def join(self) -> None:
         """A session has the folder open, until close()."""
@@ -77,8 +80,8 @@ class Mailbox(Scanner):
         """What is known goes, as something broke off in the middle: the next look is as the first one.
         What the client was not told yet stays readable."""
         self._cache = None
-        self._snapshot = self.held = self._stamps = self._disk = None
-        self._keywords_at, self.words = -1, {}
+        self._snapshot = self.held = self._stamps = self._disk = self._file = None
+        self.keywords.lost()
         self._own, self._own_heard, self._heard = {}, {}, Heard()
         if self._watch is not None:
             self._watch.close()
@@ -118,7 +121,7 @@ class Mailbox(Scanner):
                 self._told_gone |= UidSet.of(sorted(self.departed))
             self.departed.clear()
             self.readers.told(self._looked)
-        if self._told_gone and not self.read_only:
+        if self._told_gone and not self.read_only and time.monotonic() - self._struck >= SELDOM:
             self._strike_out()
 
     def clean_tmp(self) -> None:
@@ -239,7 +242,7 @@ class Mailbox(Scanner):
         try:
             if self.tree.keywords and (change.keywords or change.mode == "="):
                 with self._lock:
-                    return self._store(uids, change, self._keywords.current(), refused)
+                    return self._store(uids, change, self.keywords.files.current(), refused)
             return self._store(uids, change, None, refused)
         finally:
             self._snap()
@@ -283,7 +286,7 @@ class Mailbox(Scanner):
                     continue
                 name = self.held.database.name(row)
                 old = current(name)
-                drafts[uid] = self._keywords.draft(name, old, change.words(old))
+                drafts[uid] = self.keywords.files.draft(name, old, change.words(old))
         except StoreError:
             for draft in drafts.values():
                 draft.abort()
@@ -299,19 +302,13 @@ class Mailbox(Scanner):
         except Vanished:
             return
         undo.append((row, before, after, None))
-        words = self.words.get(uid, NO_KEYWORDS)
+        words = self.keywords.by_uid.get(uid, NO_KEYWORDS)
         if keywords is not None:
             words = keywords.words
             if keywords.commit():
                 undo[-1] = row, before, after, keywords.before
-            self._set_words(uid, words)
+            self.keywords.put(uid, words)
         done[uid] = bits, words
-
-    def _set_words(self, uid: int, words: frozenset[bytes]) -> None:
-        if words:
-            self.words[uid] = words
-        else:
-            self.words.pop(uid, None)
 
     def _take_back(self, undo: list[Undo]) -> None:
         """A command that is refused has changed nothing, as far as that can be."""
@@ -324,8 +321,8 @@ class Mailbox(Scanner):
                     self.held.set_file(row, before)
                     self.did(before, True)
                 if words is not None:
-                    self._keywords.write(self.held.database.name(row), words)
-                    self._set_words(self.held.database.uids[row], words)
+                    self.keywords.files.write(self.held.database.name(row), words)
+                    self.keywords.put(self.held.database.uids[row], words)
             except (OSError, StoreError) as error:
                 log.err(f"{self.cur}: a change cannot be taken back: {error}")
 
@@ -360,7 +357,7 @@ class Mailbox(Scanner):
         old, held = self._snapshot, self.held
         if old is None or held is None or held.database.uids is not old.messages.uids:
             return                     # the next scan makes one
-        messages = Messages(old.messages.uids, bytes(held.flags), dict(self.words))
+        messages = Messages(old.messages.uids, bytes(held.flags), dict(self.keywords.by_uid))
         self._snapshot = Snapshot(old.uidvalidity, old.uidnext, messages, old.recent)
         self._unsaved = True
 
@@ -383,21 +380,31 @@ class Mailbox(Scanner):
         """By rename: a message is never in both folders, and never in none.  ``refused``: as for store()."""
         return transfer.move(self, uids, target, refused)
 
-    # -- steps of these, under the lock (transfer.py)
+    # -- steps of these (transfer.py)
 
-    def next_number(self) -> int:
-        """Everything that is there has its number; what comes gets this one and the following."""
+    def write_keywords(self, name: bytes, words: frozenset[bytes]) -> None:
+        """Of a message that is not there yet."""
+        self.keywords.files.write(name, words)
+        self.keywords.again()
+
+    def number(self, names: Sequence[bytes]) -> int:
+        """Under the lock: these messages are about to come to cur/, and have their numbers first.
+        Who looks meanwhile sees no message without one, and a number without a message is none.
+        Gives the first of them; the others follow.  Raises MailboxFull."""
+        database = self._to_number()
+        again = sorted(row for row in map(database.find, names) if row >= 0)
+        if again:                      # who gave them a number did not live to let them in
+            database = database.without(again)
+        self.tree.bounds.enters(self.path, len(database), len(names))
+        self.uidvalidity, self._entering = database.uidvalidity, database.uidnext
+        self._write(database.extended(range(database.uidnext, database.uidnext + len(names)), names))
         if self.held is not None:
-            self._update(True, self._readonly)
-            assert self._snapshot is not None
-            # what it found is told by the scan after the command
-            if self._readonly:
-                self._shown -= self._snapshot.recent
-            else:
-                self._fresh |= self._snapshot.recent
-            self._snapshot = self._snapshot.with_recent(NO_UIDS)
-            self._entering = self._need_names().database
-        else:
+            self._disk = None          # it says more than we hold: the next look finds out
+        return self._entering
+
+    def _to_number(self) -> UidDb:
+        """The uiddb as it is; what comes gets the numbers that follow."""
+        if self.held is None:
             database = self._database(True)
             assert database is not None
             unknown = self._take(self._arrived())
@@ -406,56 +413,70 @@ class Mailbox(Scanner):
             names = in_order(name for name in unknown if database.find(name) < 0)
             uids = range(database.uidnext, database.uidnext + len(names))
             self._fresh = UidSet.of(uids)
-            self._entering = database.extended(uids, names)
-        return self._entering.uidnext
+            return database.extended(uids, names)
+        found = uiddb.read(os.path.join(self.path, uiddb.NAME), self._file)
+        if found is not None and not found.damaged and found.uidvalidity == self.held.database.uidvalidity \
+                and found.uidnext >= self.held.database.uidnext and not self._was_cut(found):
+            gone = UidSet.of(sorted(self.departed)) | self._told_gone
+            return found.without([bisect_left(found.uids, uid) for uid in gone.within(found.uids)])
+        # it has to be restored
+        self._update(True, self._readonly)
+        assert self._snapshot is not None
+        # what was found is told by the scan after the command
+        if self._readonly:
+            self._shown -= self._snapshot.recent
+        else:
+            self._fresh |= self._snapshot.recent
+        self._snapshot = self._snapshot.with_recent(NO_UIDS)
+        return self._need_names().database
 
-    @property
-    def uidvalidity(self) -> int:
-        """Of the messages that came."""
-        assert self._entering is not None
-        return self._entering.uidvalidity
+    def let_in(self, files: Sequence[bytes], first: int, own: bytes = b"") -> None:
+        """Under the lock: these come from where they wait, by the numbers from ``first`` on.  Raises a
+        store error for ``own``; the others wait on."""
+        came = []
+        for uid, file in enumerate(files, first):
+            try:
+                if self.lobby.let_in(file, self.inside):
+                    came.append(uid)
+            except OSError as error:
+                if file == own:
+                    raise trouble(self.inside + file, error) from None
+        self.entered(came)
 
     def admit(self, messages: Sequence[frozenset[bytes]]) -> None:
-        """Messages come, with these keywords.  Raises MailboxFull, TooManyKeywords; behind next_number()."""
-        assert self._entering is not None
-        self.tree.bounds.enters(self.path, len(self._entering), len(messages))
+        """Messages are about to come, with these keywords.  Raises TooManyKeywords."""
         if any(messages) and self.tree.keywords:
             # what other sessions bring at this moment is counted once somebody has looked
             brought = self.tree.tagged.setdefault(self.path, set())
-            self.tree.bounds.tags(self.path, messages, self._keywords.used() | brought)
+            self.tree.bounds.tags(self.path, messages, self.keywords.files.used() | brought)
             brought.update(*messages)
 
-    def write_keywords(self, name: bytes, words: frozenset[bytes]) -> None:
-        """Of a message that is not there yet."""
-        self._keywords.write(name, words)
-        self._keywords_at = -1
-
-    def entered(self, names: Sequence[bytes], files: Sequence[bytes]) -> None:
-        """Messages came to cur/: they get their numbers."""
-        assert self._entering is not None
-        first = self._entering.uidnext
-        uids = range(first, first + len(names))
-        recent = UidSet.of(uids)       # whatever flags they bring: RFC 3501 6.3.11, 6.4.7
-        if self.held is None:
-            self._write(self._entering.extended(uids, names))
-            if self._fresh or recent:
-                self.index.set_unclaimed(self.index.unclaimed() | self._fresh | recent)
+    def entered(self, uids: Sequence[int]) -> None:
+        """Under the lock: these came, whatever flags they bring: RFC 3501 6.3.11, 6.4.7."""
+        self._fresh |= UidSet.of(uids)
+        if self.held is None and self._fresh:
+            self.index.set_unclaimed(self.index.unclaimed() | self._fresh)
             self._fresh = NO_UIDS
-            return
-        more = self.held.extended(uids, names, files)
-        self._write(more.database)
-        self.held = more
-        self._fresh |= recent
-        for file in files:
-            self.did(file, True)
 
     def not_entered(self, names: Sequence[bytes]) -> None:
         """They were taken back; numbers that they got are not used again."""
         for name in names:
-            self._keywords.forget(name)
-        self._heard.everything, self._stamps = True, None
-        assert self._entering is not None
-        self._fresh -= UidSet([(self._entering.uidnext, MAX_UID)])
+            self.keywords.files.forget(name)
+        self._heard.everything, self._stamps, self._disk = True, None, None
+        if self._entering:
+            self._fresh -= UidSet([(self._entering, MAX_UID)])
+
+    def number_of(self, name: bytes) -> tuple[int, int | None]:
+        """(UIDVALIDITY, the UID of a message that came); None for one that is gone already and left
+        no trace."""
+        found = uiddb.read(os.path.join(self.path, uiddb.NAME), self._file)
+        if found is None:
+            raise FolderMissing(self.path)
+        row = found.find(name)
+        if row >= 0:
+            return found.uidvalidity, found.uids[row]
+        recalled = self.index.recall()
+        return found.uidvalidity, recalled[2].get(name) if recalled is not None else None
 
     def leave(self, uids: Sequence[int]) -> None:
         """Messages that we removed or moved away."""

@@ -13,12 +13,15 @@ from bisect import bisect_left
 from courierpy.maildir import contents, directory
 from courierpy.maildir.contents import Held
 from courierpy.maildir.errors import Denied, QuotaExceeded, StoreError
+from courierpy.maildir.expunged import Readers
 from courierpy.maildir.files import replace, sync_directory
 from courierpy.maildir.formats import dovecot, uiddb
 from courierpy.maildir.formats.uiddb import UidDb
 from courierpy.maildir.index import statuscache
 from courierpy.maildir.index.columns import Stamps
 from courierpy.maildir.index.statuscache import Status
+from courierpy.maildir.keywords import KnownKeywords
+from courierpy.maildir.lobby import Lobby
 from courierpy.maildir.locks import FolderLock
 from courierpy.maildir.watch import Heard
 from courierpy.model.flags import SEEN
@@ -44,18 +47,22 @@ class Numbering:
         self.index = tree.index(path)
         self.held: Held | None = None
         self.departed: dict[int, bytes] = {}    # file names of what went since told()
-        self._lock = FolderLock(path, tree.host, tree.locks)
-        self._keywords = tree.keywords_of(path)
+        self.readers = Readers(path, tree.host)
+        self._lock = FolderLock(path, tree.host, tree.locks, self.readers.own)
+        self.lobby = Lobby(path, tree.host)
+        self.keywords = KnownKeywords(tree.keywords_of(path), tree.keywords)
         self._disk: uiddb.Key | None = None     # the uiddb that ``held`` was made of
+        self._file: UidDb | None = None         # as it was read or written, lines of what is gone too
         self._unwritten = False                 # it holds messages that are gone
         self._owed = False                      # and we are the one who removed them
+        self._struck = 0.0                      # when it was last written for what went, or tried
         self._told_gone = NO_UIDS               # the client knows so, and it may hold them still
         self._heard = Heard()                   # what happened in cur/ and ``held`` does not say yet
 
     @property
     def keyword_directory(self) -> str:
         """The path of the directory with the keywords."""
-        return self._keywords.path
+        return self.keywords.files.path
 
     def locked(self) -> FolderLock:
         return self._lock
@@ -77,14 +84,14 @@ class Numbering:
                 and self._disk == uiddb.stamp(self.path):
             return before
         try:
-            found = uiddb.read(path, before)
+            found = uiddb.read(path, self._file or before)
         except Denied as why:
             if self.index.recall() is None:
                 raise
             log.warn(f"{why}: its content is restored")
             found = UidDb(0, 1, damaged=True)
         if found is not None and not found.damaged and not self._was_cut(found):
-            self._disk = self._trusted(found.key)
+            self._disk, self._file = self._trusted(found.key), found
             self._unwritten = False
             return self._without_gone(found)
         if not locked:
@@ -107,7 +114,8 @@ class Numbering:
         to files that come back.  Without the lock after ``patience`` seconds it is left for later."""
         if self.held is None or not self._told_gone:
             return
-        end = time.monotonic() + patience
+        self._struck = time.monotonic()
+        end = self._struck + patience
         try:
             if self._struck_out() is None:
                 return                 # another session did it
@@ -129,7 +137,7 @@ class Numbering:
         assert self.held is not None
         if self._disk is not None and self._disk == uiddb.stamp(self.path):
             return self._need_names().database
-        found = uiddb.read(os.path.join(self.path, uiddb.NAME))
+        found = uiddb.read(os.path.join(self.path, uiddb.NAME), self._file)
         if found is None or found.damaged or found.uidvalidity != self.held.database.uidvalidity:
             return None                # the next look restores it, or sees another folder
         left = self._without_gone(found)
@@ -144,6 +152,8 @@ class Numbering:
 
     def _was_cut(self, found: UidDb) -> bool:
         """The file that we know is shorter now, though servers only ever replace it."""
+        if self._file is not None and self._file.uidnext != found.uidnext:
+            return False               # numbers were given since: it is a new one
         head = self.index.head() if self._disk is None else None
         known = head.stamps.database if head is not None else self._disk
         if known is None or found.key is None or known[0] != found.key[0] or found.key[2] >= known[2]:
@@ -181,7 +191,7 @@ class Numbering:
                 if record:
                     self.tree.remember(uidvalidity)
                 if self.tree.keywords and record:
-                    self._keywords.replace(taken.keywords)
+                    self.keywords.files.replace(taken.keywords)
         elif found is not None:
             log.warn(f"{self.path}: {uiddb.NAME} is damaged; {len(rows)} numbers are left")
         unrecorded = self.tree.unrecorded
@@ -217,7 +227,7 @@ class Numbering:
         if self.tree.fsync == "always":
             sync_directory(self.path)
         self.index.remember(database, {*self.departed, *self._told_gone, *gone})
-        self._disk = self._trusted(uiddb.stamp(self.path))
+        self._disk, self._file = self._trusted(uiddb.stamp(self.path)), database
         self._unwritten = self._owed = False
         self._told_gone = NO_UIDS
         return True

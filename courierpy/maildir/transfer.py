@@ -1,9 +1,10 @@
 """Messages on their way into a folder: APPEND, COPY, MOVE.
 
 One order for all (reference: what an OK promises): the bytes are on disk; under
-the lock the files come to cur/ and get their numbers; the directories are on
-disk; only then may anybody be told.  What fails on the way is taken back, and
-nothing of the command is left.
+the lock the messages get their numbers, and then the files come to cur/; the
+directories are on disk; only then may anybody be told.  What fails on the way is
+taken back, and nothing of the command is left.  One message alone need not have the
+lock itself (lobby.py).
 """
 from __future__ import annotations
 
@@ -20,10 +21,11 @@ from courierpy.maildir.errors import (
     unchangeable,
     unreadable,
 )
-from courierpy.maildir.files import Directory, remove
+from courierpy.maildir.files import Directory, exists, remove
 from courierpy.maildir.messagefile import PIECE_OCTETS, TRIES, look
 from courierpy.maildir.names import SUFFIXES, base, tmp_name, unique_name
 from courierpy.model.flags import NO_KEYWORDS
+from courierpy.system import log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -117,12 +119,12 @@ def _transfer(folder: Mailbox, uids: Sequence[int], target: Mailbox, bring: Brin
         name = unique_name(tmp_name(folder.tree.host), found.st_dev, found.st_ino)
         if stat.S_ISREG(found.st_mode):        # or it is a link that leads nowhere, with a size of its own
             name += f",S={found.st_size}"
-        sources.append(Source(path, name, bits, folder.words.get(uid, NO_KEYWORDS), folder, uid))
+        sources.append(Source(path, name, bits, folder.keywords.by_uid.get(uid, NO_KEYWORDS), folder, uid))
         known.append(uid)
     if not sources:
         return 0, []
-    if folder.unread is not None:      # they would come without their keywords
-        raise folder.unread
+    if folder.keywords.unread is not None:      # they would come without their keywords
+        raise folder.keywords.unread
     uidvalidity, numbers = _enter(target, sources, bring, refused)
     pairs = [(old, new) for old, new in zip(known, numbers, strict=True) if new is not None]
     if moving:
@@ -135,55 +137,85 @@ def _transfer(folder: Mailbox, uids: Sequence[int], target: Mailbox, bring: Brin
 
 def _enter(target: Mailbox, sources: Sequence[Source], bring: Bring,
            refused: list[StoreError] | None = None) -> tuple[int, list[int | None]]:
-    """Bring files in under the lock and number them in the order given; None for a
-    message that is gone meanwhile or is refused."""
+    """Bring files in and number them in the order given; None for a message that is gone
+    meanwhile or is refused."""
     sync = target.tree.fsync != "never"
     moved: list[tuple[bytes, bytes]] = []
-    uids: list[int | None] = []
-    cur = target.inside
-    names: list[bytes] = []
-    files: list[bytes] = []
     with Directory(target.cur, sync) as cur_entries, Directory(target.path, sync) as entries:
-        with target.locked():
-            uidnext = target.next_number()
-            target.admit([source.words for source in sources])
-            try:
-                # 1. keywords before the message can be seen
-                for source in sources:
-                    if source.words and target.tree.keywords:
-                        target.write_keywords(source.name, source.words)
-                # 2. the messages
-                for source in sources:
-                    try:
-                        there = _bring(source, cur, bring)
-                    except MessageDenied as why:
-                        if refused is None:
-                            raise
-                        refused.append(why)
-                        there = None
-                    if there is None:
-                        uids.append(None)
-                        continue
-                    moved.append((source.path, there))
-                    names.append(source.name)
-                    files.append(os.path.basename(there))
-                    uids.append(uidnext + len(names) - 1)
-                # 3. their numbers
-                target.entered(names, files)
-            except (StoreError, MemoryError):
-                _take_back(target, sources, moved, bring)
-                raise
-        # 4. the directory entries, before anybody is told.  Not under the lock: those who bring
-        # messages at the same time share what the disk has to do for it.  Numbers of messages that
-        # a crash takes with it were told to nobody, and are not used again
+        target.admit([source.words for source in sources])
         try:
+            # 1. keywords before the message can be seen
+            for source in sources:
+                if source.words and target.tree.keywords:
+                    target.write_keywords(source.name, source.words)
+            # 2. numbers, then the messages
+            enter = _with_others if len(sources) == 1 and bring in (os.rename, _link_or_copy) else _together
+            uidvalidity, uids = enter(target, sources, bring, refused, moved)
+            # 3. the directory entries, before anybody is told.  Not under the lock: those who bring
+            # messages at the same time share what the disk has to do for it.  Numbers of messages that
+            # a crash takes with it were told to nobody, and are not used again
             if moved:
                 cur_entries.sync()
                 entries.sync()
         except (StoreError, MemoryError):
             _take_back(target, sources, moved, bring)
             raise
+    return uidvalidity, uids
+
+
+def _together(target: Mailbox, sources: Sequence[Source], bring: Bring, refused: list[StoreError] | None,
+              moved: list[tuple[bytes, bytes]]) -> tuple[int, list[int | None]]:
+    """All of them or none.  ``moved``: where each was, and where it is now."""
+    uids: list[int | None] = []
+    with target.locked():
+        others = target.lobby.waiting()
+        first = target.number([*(source.name for source in sources), *map(base, others)])
+        # in the order of their numbers: who looks meanwhile has no higher one before a lower
+        for uid, source in enumerate(sources, first):
+            there = _bring(source, target.inside, bring, refused)
+            uids.append(uid if there is not None else None)
+            if there is not None:
+                moved.append((source.path, there))
+        target.entered([uid for uid in uids if uid is not None])
+        target.let_in(others, first + len(sources))
     return target.uidvalidity, uids
+
+
+def _with_others(target: Mailbox, sources: Sequence[Source], bring: Bring, refused: list[StoreError] | None,
+                 moved: list[tuple[bytes, bytes]]) -> tuple[int, list[int | None]]:
+    """One message waits where whoever has the lock lets it in."""
+    source, = sources
+    waits = _bring(source, target.lobby.inside, bring, refused)
+    if waits is None:
+        return 0, [None]
+    file = os.path.basename(waits)
+    try:
+        if target.locked().take(lambda: not exists(waits), at_once=True):
+            try:
+                files = target.lobby.waiting(file)
+                target.let_in(files, target.number([*map(base, files)]), file)
+            finally:
+                target.locked().release()
+    except BaseException as why:
+        if _withdraw(source.path, waits, bring) or not isinstance(why, StoreError):
+            raise                      # or somebody has let it in
+    moved.append((source.path, target.inside + file))
+    uidvalidity, uid = target.number_of(source.name)
+    return uidvalidity, [uid]
+
+
+def _withdraw(source: bytes, waits: bytes, bring: Bring) -> bool:
+    """Take a message back that waits; False when it does no longer."""
+    try:
+        if bring is _link_or_copy:
+            os.unlink(waits)
+        else:
+            os.rename(waits, source)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        log.err(f"{os.fsdecode(waits)}: {error.strerror}: it may come in without having been acknowledged")
+    return True
 
 
 def _take_back(target: Mailbox, sources: Sequence[Source], moved: Sequence[tuple[bytes, bytes]],
@@ -194,17 +226,23 @@ def _take_back(target: Mailbox, sources: Sequence[Source], moved: Sequence[tuple
     target.not_entered([source.name for source in sources])
 
 
-def _bring(source: Source, cur: bytes, bring: Bring) -> bytes | None:
-    """Where the file is now; None when it is gone.  Its name may change under our
-    hands: another session sets a flag."""
+def _bring(source: Source, directory: bytes, bring: Bring,
+           refused: list[StoreError] | None) -> bytes | None:
+    """Where the file is now; None when it is gone, or is refused.  Its name may change under
+    our hands: another session sets a flag."""
     for _ in range(TRIES):
-        there = cur + source.name + SUFFIXES[source.bits]
+        there = directory + source.name + SUFFIXES[source.bits]
         try:
             bring(source.path, there)
             return there
         except FileNotFoundError:
             if not source.again():
                 return None
+        except MessageDenied as why:
+            if refused is None:
+                raise
+            refused.append(why)
+            return None
         except OSError as error:
             raise unchangeable(there, error) from None
     return None
@@ -245,7 +283,7 @@ def _rename_or_copy(source: bytes, target: bytes) -> None:
 def _copy(source: bytes, target: bytes) -> None:
     """Through tmp/, so that nobody sees a part of it."""
     folder = os.path.dirname(os.path.dirname(target))
-    scratch = os.path.join(folder, b"tmp", os.path.basename(target))
+    scratch = os.path.join(folder, b"tmp", base(os.path.basename(target)))    # what waits has its flags
     try:
         original = open(source, "rb")  # noqa: SIM115
     except FileNotFoundError:

@@ -10,7 +10,9 @@ import errno
 import os
 import select
 
+from courierpy.maildir.formats.keywordlist import LIST
 from courierpy.maildir.formats.uiddb import NAME
+from courierpy.maildir.names import base
 from courierpy.system.inotify import (
     IN_CLOSE_WRITE,
     IN_CREATE,
@@ -39,19 +41,21 @@ class Heard:
 
     ``everything``: anything may have happened.  ``cur``: base name -> (file name, is
     it there, was it moved), the last word on each.  ``left``: file names that went.
-    ``new``, ``keywords``: something came there.  ``numbers``: there is a new uiddb, which
-    is no change of the folder by itself.
+    ``new``: something came there.  ``keywords``: names of files in the keywords' directory that
+    came, went or changed.  ``numbers``: there is a new uiddb, which is no change of the folder by
+    itself.
     """
 
     __slots__ = ("cur", "everything", "keywords", "left", "new", "numbers")
 
     def __init__(self) -> None:
-        self.everything = self.new = self.keywords = self.numbers = False
+        self.everything = self.new = self.numbers = False
+        self.keywords: set[bytes] = set()
         self.cur: dict[bytes, tuple[bytes, bool, bool]] = {}
         self.left: set[bytes] = set()
 
     def __bool__(self) -> bool:
-        return self.everything or self.new or self.keywords or bool(self.cur)
+        return self.everything or self.new or bool(self.keywords) or bool(self.cur)
 
     def in_cur(self, mask: int, name: bytes) -> None:
         if name.startswith(b".") or b"\n" in name:
@@ -110,18 +114,35 @@ class Watch:
                 heard.everything = True
             elif name == self._keywords_name and number == (self._cur if self._in_cur else self._root):
                 if mask & IN_CREATE:
-                    heard.keywords = True
+                    heard.keywords.add(LIST)       # all of it
                     self._hear_keywords()
             elif number == self._cur and name:
                 heard.in_cur(mask, name)
             elif number == self._new and name:
                 heard.new = True
             elif number == self._keywords:
-                heard.keywords = True
+                heard.keywords.add(name or LIST)
             elif number == self._root and name:
                 heard.numbers = heard.numbers or name == NAME.encode()
             elif number in (self._root, self._new, self._cur):
                 heard.everything = True        # a directory is gone
+
+    @property
+    def hears_keywords(self) -> bool:
+        """Is their directory watched?"""
+        return self._keywords >= 0
+
+    def stirred(self) -> set[bytes] | None:
+        """Base names in cur/ of which there is something to hear, which is left for hear(); None when
+        that cannot be said."""
+        self._ear.listen()
+        names = set()
+        for number, mask, name in self._ear.waiting:
+            if mask & IN_Q_OVERFLOW or number == self._cur and not name:
+                return None
+            if number == self._cur:
+                names.add(base(name))
+        return names
 
     def _hear_keywords(self) -> None:
         try:

@@ -175,10 +175,14 @@ class Ear:
 
     def events(self) -> list[tuple[int, int, bytes]]:
         """As Inotify.events(), of these watches."""
-        if self._dispatcher.inotify.fd >= 0:
-            self._dispatcher.read()
+        self.listen()
         found, self.waiting = self.waiting, []
         return found
+
+    def listen(self) -> None:
+        """Let ``waiting`` have all that happened until now."""
+        if self._dispatcher.inotify.fd >= 0:
+            self._dispatcher.read()
 
     def close(self) -> None:
         """End all its watches."""

@@ -28,7 +28,7 @@ def sweep(ground: Ground, name: str,
           cases: Callable[[list[dict[str, Any]], Operation], Iterator[Case]]) -> None:
     """Run them all; the test fails with a line for each that found something."""
     operation = BY_NAME[name]
-    chosen = list(cases(ground.record(operation), operation))
+    chosen = list(cases(ground.record(operation, witnessed=cases is kill_cases), operation))
     failed: list[Failed] = []
     end = time.monotonic() + PATIENCE
 

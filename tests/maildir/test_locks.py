@@ -12,10 +12,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from courierpy.maildir import errors, locks
+from courierpy.maildir import errors, lockqueue, locks
+from courierpy.maildir.lockqueue import Queue
 from courierpy.maildir.locks import FolderLock
 from courierpy.system import inotify
 from tests.conftest import fill, plain_environ
@@ -36,6 +38,21 @@ def path(maildir: Path) -> Path:
 @pytest.fixture
 def log(capfd: pytest.CaptureFixture[str]) -> Callable[[], list[str]]:
     return lambda: capfd.readouterr().err.splitlines()
+
+
+@pytest.fixture(autouse=True, params=[True, False], ids=["queue", "no queue"])
+def queue(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """With the queue of this host's processes, and where there is none, as on NFS."""
+    monkeypatch.setattr(lockqueue, "_doubts", {})
+    if not request.param:
+        def flock(fd: int, how: int) -> None:
+            if os.path.isdir(f"/proc/self/fd/{fd}"):
+                raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+            fcntl.flock(fd, how)
+
+        monkeypatch.setattr(lockqueue, "fcntl", SimpleNamespace(flock=flock, LOCK_EX=fcntl.LOCK_EX,
+                                                                LOCK_NB=fcntl.LOCK_NB))
+    return bool(request.param)
 
 
 @pytest.fixture(autouse=True)
@@ -105,6 +122,11 @@ def hold_for_ever(maildir: Path) -> None:
     with FolderLock(str(maildir), "host"):
         while True:
             signal.pause()
+
+
+def no_queue(queue: Queue) -> bool:
+    queue.first = True
+    return True
 
 
 # -- as Courier takes it
@@ -274,7 +296,9 @@ def test_our_own_number(lock: FolderLock, maildir: Path, path: Path, monkeypatch
 
 
 def test_two_judge_one_stale_lock(maildir: Path, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second wakes when the first has removed it already, and has taken its own."""
+    """The second wakes when the first has removed it already, and has taken its own, as one may
+    that knows nothing of the queue."""
+    monkeypatch.setattr(Queue, "attempt", no_queue)
     held_by(path, f"{dead_pid()}:{HOST}")
     first, second = FolderLock(str(maildir), "host"), FolderLock(str(maildir), "host")
     monkeypatch.setattr(locks, "PATIENCE", 0.05)
@@ -548,6 +572,7 @@ def slow_look(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(time, "sleep", sleep)
     monkeypatch.setattr(locks, "LOOK_AGAIN", 600.0)
+    monkeypatch.setattr(locks, "TURN", 600.0)
     monkeypatch.setattr(locks, "PATIENCE", 1000.0)
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
 DIRECTORY = "courierimapkeywords"
+LIST = b":list"
 PERIOD = 300                       # seconds that one N of .<N>.<base> stands for
 READINGS = 10                      # without the lock, before it is needed
 UNKNOWN_AGE = 15 * 60              # an update for a message nobody knows may be early
@@ -34,11 +35,12 @@ class Keywords:
 
     def __init__(self, folder: str, host: str, sync: bool = False, inside: str = DIRECTORY) -> None:
         self.path = os.path.join(folder, inside)
-        self._list = os.path.join(self.path, ":list")
+        self._list = os.path.join(self.path, os.fsdecode(LIST))
         self.tmp = os.path.join(folder, "tmp")
         self.sync = sync
         self.host = host
-        self.unmerged = False              # the last reading saw updates and left them
+        self.missed = False                # it could not read an update
+        self.unmerged = 0                  # updates that the last reading saw and left
 
     def stamp(self) -> int:
         """Changes when the directory does; 0 when there is none."""
@@ -72,18 +74,18 @@ class Keywords:
               rows_of: Callable[[Collection[bytes]], Mapping[bytes, int]],
               merge: bool) -> dict[int, frozenset[bytes]]:
         """``listed``, and the updates that are there."""
-        self.unmerged = False
+        self.unmerged, self.missed = 0, False
         try:
             entries = os.listdir(os.fsencode(self.path))
         except FileNotFoundError:
             return {}
         except OSError as error:
             raise trouble(self.path, error) from None
-        updates = [entry for entry in entries if not entry.startswith(b".") and entry != b":list"]
+        updates = [entry for entry in entries if not entry.startswith(b".") and entry != LIST]
         bases = rows_of({*updates, *listed})
         found = {name: words for name, words in listed.items() if name in bases}
         taken = [name for name in updates if name in bases and self._take(found, name, name)]
-        self.unmerged = bool(taken) and not merge
+        self.unmerged = 0 if merge else len(taken)
         period = int(time.time()) // PERIOD
         for entry in entries:
             match = _MERGED.fullmatch(entry)
@@ -99,12 +101,20 @@ class Keywords:
                 pass                   # it only saves work; they are known all the same
         return {bases[name]: words for name, words in found.items() if words}
 
+    def update(self, name: bytes) -> frozenset[bytes] | None:
+        """What the update of one message says; None when there is none, and ``:list`` has the last word."""
+        found: dict[bytes, frozenset[bytes]] = {}
+        return found[name] if self._take(found, name, name) else None
+
     def _take(self, found: dict[bytes, frozenset[bytes]], name: bytes, file: bytes) -> bool:
         try:
-            with open(os.path.join(os.fsencode(self.path), file), "rb") as stream:
-                data = stream.read()
-        except OSError:
+            with open(os.path.join(os.fsencode(self.path), file), "rb", buffering=0) as stream:
+                data = stream.readall()
+        except FileNotFoundError:
             return False             # another session merged it meanwhile
+        except OSError:
+            self.missed = True
+            return False
         found[name] = _words(data.split(b"\n"))
         return True
 

@@ -1,0 +1,148 @@
+"""What is known of the keywords in an open mailbox, and how little has to be read to know it still.
+
+Without a watch the directory's mtime says whether anything changed, and then all is read
+again.  With one, events name the files: an update is read alone, and all only when ``:list``
+is another one, or when what was heard of an update is that it went.
+"""
+from __future__ import annotations
+
+import time
+
+from courierpy.maildir import directory
+from courierpy.maildir.errors import StoreError
+from courierpy.maildir.formats.keywordlist import LIST
+from courierpy.system import log
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable
+
+    from courierpy.maildir.contents import Held
+    from courierpy.maildir.formats.keywordlist import Keywords
+
+AGAIN = -1                         # a stamp that no directory has
+
+
+class KnownKeywords:
+    """``by_uid``: keywords of the messages that have some.  ``unread``: why they may be others.
+    ``kept``: are there keywords at all?"""
+
+    def __init__(self, files: Keywords, kept: bool) -> None:
+        self.files = files
+        self.kept = kept
+        self.by_uid: dict[int, frozenset[bytes]] = {}
+        self.unread: StoreError | None = None
+        self._stamp = 0                # of the directory when it was read
+        self._complete = False         # all is known, but for what the watch hears
+        self._strangers: set[bytes] = set()      # base names that have keywords and no number yet
+        self._changed: set[bytes] = set()        # of messages whose updates have to be read
+
+    @property
+    def doubtful(self) -> bool:
+        """Was there something at the last look that could not be read?"""
+        return self.unread is not None or self.files.missed
+
+    def take(self, by_uid: dict[int, frozenset[bytes]], stamp: int) -> None:
+        """As the index knows them."""
+        self.by_uid, self._stamp, self._complete = by_uid, stamp, False
+
+    def put(self, uid: int, words: frozenset[bytes]) -> None:
+        if words:
+            self.by_uid[uid] = words
+        else:
+            self.by_uid.pop(uid, None)
+
+    def forget(self, uids: Iterable[int]) -> None:
+        """These messages are gone."""
+        for uid in uids:
+            self.by_uid.pop(uid, None)
+
+    def again(self) -> None:
+        """All has to be read at the next look."""
+        self._stamp, self._complete = AGAIN, False
+
+    def lost(self) -> None:
+        """Nothing is known any more."""
+        self.by_uid = {}
+        self.again()
+
+    def came(self, names: Collection[bytes]) -> None:
+        """Messages with these base names have numbers now; theirs may have been there before them."""
+        if self._complete:
+            here = self._strangers.intersection(names)
+            self._strangers -= here
+            self._changed |= here
+        else:
+            self.again()
+
+    def refresh(self, held: Callable[[], Held], changed: set[bytes], hears: bool, locked: bool) -> bool:
+        """Read what may have changed.  False: that needs the folder's lock.
+
+        ``held``: gives the messages, with their names.  ``changed``: what the watch heard of.
+        ``hears``: there is a watch, since before this look began.
+        """
+        self.unread = None
+        if not self.kept:
+            return True
+        try:
+            if self._complete and hears and self._few(held, changed):
+                return True
+            return self._all(held, changed, hears, locked)
+        except StoreError as why:
+            log.err(f"{why}: keywords stay as they were known")
+            self.again()
+            self.unread = why
+            return True
+
+    def _few(self, held: Callable[[], Held], changed: set[bytes]) -> bool:
+        """Read the updates that were heard of.  False when that is not enough."""
+        if LIST in changed:
+            return False
+        # those with a dot are drafts, and updates that are in ``:list``
+        names = self._changed.union(name for name in changed if not name.startswith(b"."))
+        if not names:
+            return True
+        here = held()
+        rows = here.rows_of(names)
+        for name in names:
+            words = self.files.update(name)
+            if words is None:
+                return False
+            if name in rows:
+                self.put(here.database.uids[rows[name]], words)
+            else:
+                self._strangers.add(name)
+        self._changed.clear()
+        return True
+
+    def _all(self, held: Callable[[], Held], changed: set[bytes], hears: bool, locked: bool) -> bool:
+        began = time.time_ns()
+        stamp = self.files.stamp()
+        if stamp == self._stamp and not changed:
+            return True
+        by_uid: dict[int, frozenset[bytes]] = {}
+        strangers: set[bytes] = set()
+        if stamp:
+            here = held()
+
+            def rows_of(names: Collection[bytes]) -> dict[bytes, int]:
+                rows = here.rows_of(names)
+                strangers.update(names)
+                strangers.difference_update(rows)
+                return rows
+
+            found = self.files.read(rows_of, locked)
+            if found is None:
+                self.again()
+                return False
+            uids = here.database.uids
+            by_uid = {uids[row]: found[row] for row in sorted(found)}
+        after = self.files.stamp()
+        self.by_uid, self._strangers, self._complete = by_uid, strangers, hears
+        self._changed.clear()
+        if self.files.missed:
+            self.again()
+            return True
+        known = after == stamp or locked           # or it is of what came since
+        self._stamp = after if known and (not after or directory.settled(after, began)) else AGAIN
+        return True
