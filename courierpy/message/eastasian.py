@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 
 ISO_2022 = "iso-2022"              # all of its kinds for mail at once
 CODECS = frozenset(("big5hkscs", "cp932", "euc_jp", "gb18030", "iso8859_8", ISO_2022))
-SECOND = frozenset(("cp1255", "cp932", "cp950", "euc_jis_2004", "shift_jis_2004"))      # what is asked then
+# what is asked then, or first
+SECOND = frozenset(("cp1255", "cp932", "cp950", "euc_jis_2004", "iso2022_jp", "shift_jis_2004"))
 
 # the six signs that JIS and Microsoft give to different characters: what is typed is the latter
 _SIGNS = tuple(zip("\u301c\u2016\u2212\xa2\xa3\xac", "\uff5e\u2225\uff0d\uffe0\uffe1\uffe2", strict=True))
+_SIGN = re.compile(f"[{''.join(jis for jis, _ in _SIGNS)}]")
 LINE_OCTETS = 1 << 16              # a line of ISO 2022 that is longer may be cut
 FEW = 1000                         # unreadable letters that any text may have
 _SPLIT = re.compile(rb"\x1b(\$\([@-S]|\$[)*+]?[@-S]|[(.][@-Z])|(\x1bN.|[\x0e\x0f\n])", re.S)
@@ -33,6 +35,11 @@ _PAIR = re.compile(rb"[\xa1-\xfe]{2}")
 def read(octets: bytes, codec: str) -> str:
     """The text, in one of CODECS."""
     if codec == ISO_2022:
+        if b"\x0e" not in octets:
+            try:                       # most of it is plain RFC 1468, which the library reads at once
+                return _as_typed(octets.decode("iso2022_jp"))
+            except UnicodeDecodeError:
+                pass
         return Iso2022Decoder().decode(octets, final=True)
     text = octets.decode(codec, "replace")
     # to ask for a letter costs fifty times as much as to decode one: not for what is no text at all
@@ -42,6 +49,8 @@ def read(octets: bytes, codec: str) -> str:
 
 
 def _as_typed(text: str) -> str:
+    if _SIGN.search(text) is None:
+        return text
     for jis, microsoft in _SIGNS:
         text = text.replace(jis, microsoft)
     return text

@@ -88,9 +88,9 @@ class HtmlDecoder:
     def _shown(self, text: str) -> str:
         if "<" not in text:
             return text
-        hidden = text.count("<") != text.count(">") or '="<' in text or "='<" in text
-        if hidden:
-            text = _HOLDING.sub(lambda match: match[0].translate(_HIDDEN_ANGLES), text)
+        hidden = 0
+        if text.count("<") != text.count(">") or '="<' in text or "='<" in text:
+            text, hidden = _HOLDING.subn(lambda match: match[0].translate(_HIDDEN_ANGLES), text)
         if self._room > 0:
             for tag in _TELLING.findall(text):
                 for values in _ATTRIBUTE.findall(tag):
@@ -99,7 +99,8 @@ class HtmlDecoder:
                         self._told.append((told.translate(_ANGLES) if hidden else told)[:self._room])
                         self._room -= len(self._told[-1])
         text = _TAG.sub(" ", _INLINE.sub("", text))
-        return text.translate(_ANGLES) if hidden else text
+        # sooner than translate()
+        return text.replace("\ufdd0", "<").replace("\ufdd1", ">") if hidden else text
 
     def _unescaped(self, text: str, final: bool) -> str:
         """Entities as characters."""
