@@ -88,9 +88,11 @@ class HtmlDecoder:
     def _shown(self, text: str) -> str:
         if "<" not in text:
             return text
-        hidden = 0
-        if text.count("<") != text.count(">") or '="<' in text or "='<" in text:
+        shown, hidden = _without_tags(text), 0
+        if "<" in shown or ">" in shown or '="<' in text or "='<" in text:
             text, hidden = _HOLDING.subn(lambda match: match[0].translate(_HIDDEN_ANGLES), text)
+            if hidden:
+                shown = _without_tags(text).replace("\ufdd0", "<").replace("\ufdd1", ">")
         if self._room > 0:
             for tag in _TELLING.findall(text):
                 for values in _ATTRIBUTE.findall(tag):
@@ -98,9 +100,7 @@ class HtmlDecoder:
                     if not told.startswith(("data:", "cid:")):     # the thing itself, or another part
                         self._told.append((told.translate(_ANGLES) if hidden else told)[:self._room])
                         self._room -= len(self._told[-1])
-        text = _TAG.sub(" ", _INLINE.sub("", text))
-        # sooner than translate()
-        return text.replace("\ufdd0", "<").replace("\ufdd1", ">") if hidden else text
+        return shown
 
     def _unescaped(self, text: str, final: bool) -> str:
         """Entities as characters."""
@@ -113,6 +113,10 @@ class HtmlDecoder:
         if "&#" in text:
             text = _HUGE.sub("\ufffd", _ZEROS.sub(r"\1\2", text))
         return unescape(text.replace("&nbsp;", " "))
+
+
+def _without_tags(text: str) -> str:
+    return _TAG.sub(" ", _INLINE.sub("", text))
 
 
 def _whole_tags(text: str, start: int) -> int:
