@@ -45,15 +45,15 @@ def html_text(text: str) -> str:
 
 
 class HtmlDecoder:
-    """At once or piece by piece."""
+    """At once or piece by piece.  ``told``: characters of what links lead to, at most."""
 
-    def __init__(self) -> None:
+    def __init__(self, told: int = TOLD) -> None:
         self._held = ""                # may belong together with what comes
         self._base = 0                 # characters before it
         self._endless = {"script": 0, "style": 0, "": 0}       # up to where no end of it comes
         self._entity = ""
         self._told: list[str] = []
-        self._room = TOLD
+        self._room = told
 
     def decode(self, text: str, final: bool = False) -> str:
         text = self._held + text

@@ -85,13 +85,18 @@ def contains(texts: Texts, needle: bytes) -> bool:
 
 # -- one text part, stage by stage
 
-def _text(part: Part) -> Iterator[str]:
-    html = part.subkind == b"html"
+def characters(part: Part) -> Iterator[str]:
+    """The text of a part by its charset, as it stands: HTML with its tags."""
     codec = charsets.find(part.charset) or charsets.ASCII
     if codec == charsets.ASCII:
-        codec = charsets.UTF_8 if _is_utf8(part) else _codec_of_page(part) if html else LATIN
-    text = _through(_octets(part), charsets.decoder(codec), b"")
-    if html:
+        codec = (charsets.UTF_8 if _is_utf8(part)
+                 else _codec_of_page(part) if part.subkind == b"html" else LATIN)
+    return _through(_octets(part), charsets.decoder(codec), b"")
+
+
+def _text(part: Part) -> Iterator[str]:
+    text = characters(part)
+    if part.subkind == b"html":
         return _through(text, HtmlDecoder(), "")
     if parameters.find(part.params, b"format").lower() == b"flowed":
         return _through(text, FlowedDecoder(parameters.find(part.params, b"delsp").lower() == b"yes"), "")

@@ -74,6 +74,7 @@ ASKED = {"condstore": ["FETCH 1 MODSEQ", "FETCH 1 UID (CHANGEDSINCE 1)", "SEARCH
          "savedate": ["FETCH 1 SAVEDATE", "SEARCH SAVEDSINCE 1-Jan-2000", "SEARCH SAVEDATESUPPORTED"],
          "objectid": ["FETCH 1 EMAILID", "FETCH 1 THREADID", "SEARCH EMAILID x", "STATUS INBOX (MAILBOXID)"],
          "binary": ["FETCH 1 BINARY[1]", "FETCH 1 BINARY.PEEK[]", "FETCH 1 BINARY.SIZE[1]"],
+         "preview": ["FETCH 1 PREVIEW", "FETCH 1 (PREVIEW (LAZY))"],
          "searchres": ["SEARCH RETURN (SAVE) ALL", "FETCH $ FLAGS", "SEARCH 1,$"],
          "partial": ["SEARCH RETURN (PARTIAL 1:2) ALL", "UID FETCH 1:* FLAGS (PARTIAL 1:2)"],
          "within": ["SEARCH OLDER 1", "SEARCH YOUNGER 1"],

@@ -1,0 +1,48 @@
+"""PREVIEW.  RFC 8970: the beginning of the text of a message, computed once."""
+from __future__ import annotations
+
+import re
+
+from courierpy.imap.ext import Extension
+from courierpy.imap.fetch import Column, Item, kept
+from courierpy.imap.grammar import out
+from courierpy.imap.grammar.fetchitems import FetchItem
+from courierpy.message.preview import preview
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from courierpy.imap.fetch import Chunk
+    from courierpy.imap.grammar.args import Args
+    from courierpy.message import Message
+
+LAZY = b"PREVIEW LAZY"             # no name that a client can say
+# what else stands in parentheses there is the modifiers of the command
+_LAZY = re.compile(rb"[ \t]+\([ \t]*LAZY(?:[ \t]+LAZY)*[ \t]*\)", re.I)
+
+
+def _grammar(args: Args, name: bytes) -> FetchItem:
+    if _LAZY.match(args.rest_text()) is None:
+        return FetchItem(name)
+    args.take(_LAZY)
+    return FetchItem(LAZY, label=name)
+
+
+def _kept(message: Message) -> bytes:
+    return preview(message.root).encode()
+
+
+def _strings(chunk: Chunk, known: list[bytes | None]) -> list[bytes]:
+    utf8 = chunk.session.utf8
+    return [out.string(value or b"", utf8) for value in known]
+
+
+def _lazy_strings(chunk: Chunk, known: list[bytes | None]) -> list[bytes]:
+    """Of those that are known already; NIL of the others.  RFC 8970 4.1."""
+    session = chunk.session
+    values = session.need_selected().folder.cache.values("preview", chunk.uids)
+    return [b"NIL" if value is None else out.string(value, session.utf8) for value in values]
+
+
+EXTENSION = Extension(b"PREVIEW", attributes={b"preview": (False, _kept)}, fetch_items={
+    b"PREVIEW": Item(column=Column(_strings, kept("preview")), parse=_grammar),
+    LAZY: Item(column=Column(_lazy_strings))})
