@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     Matches = Callable[[str], bool]
 
 
+MAX_PATTERNS = 100                 # with wildcards, of one LIST
+
+
 class Entry:
     """A name that LIST may tell.  ``exists``: it is a mailbox.  ``children``: there are mailboxes below
     it.  ``selected``: it is what the selection options ask for.  ``opens``: False once it was tried and
@@ -167,20 +170,33 @@ def deepest_first(names: Collection[str], separator: str) -> list[str]:
 
 
 def wanted(reference: str, patterns: Iterable[str], separator: str) -> Matches:
-    """Does a name match one of the patterns?"""
-    tests = [_matches(reference, pattern, separator) for pattern in patterns]
-    if len(tests) == 1:
+    """Does a name match one of the patterns?  However many of them are names: those are looked up.
+    Raises Bad for too many others, each of which is tried on every name."""
+    names: set[str] = set()
+    tests: list[Matches] = []
+    for pattern in dict.fromkeys(patterns):
+        if "*" in reference + pattern or "%" in reference + pattern:
+            tests.append(_matches(reference, pattern, separator))
+        else:
+            names.add(_joined(reference, pattern, separator).text)
+    if len(tests) > MAX_PATTERNS:
+        raise Bad("Too many patterns.")
+    if not names and len(tests) == 1:
         return tests[0]
-    return lambda name: any(test(name) for test in tests)
+    return lambda name: name in names or any(test(name) for test in tests)
+
+
+def _joined(reference: str, pattern: str, separator: str) -> Pattern:
+    if not reference or reference.endswith(separator):
+        return Pattern(reference + pattern, separator)
+    return Pattern(reference + separator + pattern, separator)
 
 
 def _matches(reference: str, pattern: str, separator: str) -> Matches:
     """Reference and pattern joined, as Courier does, by the separator; ``*`` is all
     that begins with the reference, and so the mailbox of that name too."""
-    if not reference or reference.endswith(separator):
-        return Pattern(reference + pattern, separator).matches
-    inner = Pattern(reference + separator + pattern, separator)
-    if inner.text[len(reference):] != f"{separator}*":
+    inner = _joined(reference, pattern, separator)
+    if not reference or reference.endswith(separator) or inner.text[len(reference):] != f"{separator}*":
         return inner.matches
     own = inner.text.removesuffix(f"{separator}*")
     return lambda name: name == own or inner.matches(name)

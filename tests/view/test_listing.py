@@ -75,6 +75,18 @@ def test_the_order_is_the_mailboxes_then_levels_then_other_names() -> None:
         ("INBOX.a", False, True), ("INBOX.z.y", False, False), ("INBOX.z", False, False)]
 
 
+def test_many_patterns_cost_what_they_are_long() -> None:
+    """Names are looked up, however many there are; patterns are tried one by one, and bounded."""
+    matches = wanted("INBOX", [f"a{at}" for at in range(20000)], ".")
+    assert [matches(name) for name in ("INBOX.a0", "INBOX.a19999", "INBOX.a20000", "INBOX.a")] == [
+        True, True, False, False]
+    assert wanted("", ["inbox", "INBOX.%", "x"], ".")("INBOX")
+    assert wanted("", ["a*"] * 5000, ".")("abc")
+    with pytest.raises(Bad):
+        wanted("", [f"a{at}*" for at in range(101)], ".")
+    assert not wanted("", [], ".")("INBOX")
+
+
 def test_criteria_are_all_fulfilled() -> None:
     session, told = session_with(Folders("INBOX", "INBOX.ab", "INBOX.a", "INBOX.b", "INBOX.b.ab"))
     listing = Listing(session, b"LIST", True)
