@@ -12,7 +12,7 @@ PREFIX ?= /usr/local
 SECONDS ?= 120
 PROGRAMS = couriertcpd imaplogin imapd rimapd maildirmake courierpy
 
-.PHONY: install develop serve check test test-pythons index bench bench-growth bench-idle bench-messages fuzz clean
+.PHONY: install develop serve announce check test test-pythons index bench bench-growth bench-idle bench-messages fuzz clean
 
 # the package alone, for make serve
 .venv/package: setup.cfg pyproject.toml
@@ -46,17 +46,22 @@ serve: .venv/package
 	@$(BIN)/python -m courierpy.admin demo demo --serve --port $(PORT)
 
 check: develop
+	@echo "style, types and the quick tests: about two minutes"
 	$(BIN)/ruff check courierpy tests bench tools fuzz
 	$(BIN)/mypy
 	$(BIN)/python -m tools.build_index --check
 	$(BIN)/python -m tools.rfc_references --check
-	$(BIN)/python -m pytest -m 'not server and not clients and not peers'
+	$(BIN)/python -m pytest -rs -m 'not server and not clients and not peers'
 
-test: check
+test: announce check
 	sh tests/install_clients
-	$(BIN)/python -m pytest -m 'server or clients or peers'
+	$(BIN)/python -m pytest -rs -m 'server or clients or peers'
+
+announce:
+	@echo "all tests: about fifteen minutes, the quick ones first; the reason of each that is skipped comes last"
 
 test-pythons: develop
+	@echo "the quick tests on each Python of this machine: about three minutes each"
 	$(BIN)/python -m tools.pythons
 
 index: develop

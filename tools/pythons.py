@@ -86,7 +86,7 @@ def main() -> int:
         print(f"Python {version} ({path}) with {hashes}", flush=True)
         try:
             python = prepare(version, path, hashes)
-            subprocess.run([python, "-m", "pytest", "-n", "2", "-p", "no:cacheprovider", "-m", QUICK,
+            subprocess.run([python, "-m", "pytest", "-n", "2", "-rs", "-p", "no:cacheprovider", "-m", QUICK,
                             *sys.argv[1:]], cwd=HOUSE, check=True)
         except subprocess.CalledProcessError:
             failed.append(version)

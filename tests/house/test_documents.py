@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -38,3 +39,12 @@ def test_settings_that_are_named_exist() -> None:
     for path in DOCUMENTS:
         for name in re.findall(r"`(IMAP_[A-Z_]+)(?:=[^`]*)?`", path.read_text()):
             assert name in known or any(one.startswith(name) for one in known), f"{path.name}: {name}"
+
+
+def test_make_test_says_how_long_it_takes_and_why_it_skips() -> None:
+    told = subprocess.run(["make", "-n", "test"], cwd=REPO, capture_output=True, text=True, check=True,
+                          timeout=60).stdout.splitlines()
+    assert "minutes" in told[0]
+    runs = [line for line in told if " -m pytest " in line]
+    assert len(runs) == 2
+    assert all(" -rs " in line for line in runs)
