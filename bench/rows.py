@@ -279,6 +279,46 @@ def row_store(at: At) -> Figures:
     return {"15a": statistics.median(found), "15b": single}
 
 
+def row_condstore(at: At) -> Figures:
+    """For a client with CONDSTORE; and one with QRESYNC that was away while ten messages changed."""
+    if isinstance(at.server, Courier):
+        return {}
+    client = at.opened("work")
+    client.do(b"ENABLE CONDSTORE")
+    count = at.scale.range
+    found = []
+    for sign in (b"+", b"-"):
+        start = now()
+        client.drain(b"STORE 1:%d %sFLAGS (\\Flagged)" % (count, sign))
+        found.append(count / (now() - start))
+    client.logout()
+
+    client = at.opened("big")
+    client.drain(b"STORE 1:* -FLAGS.SILENT (\\Draft)")
+    client.logout()
+    client = at.login("big")
+    client.do(b"ENABLE QRESYNC")
+    reply = client.do(b"SELECT INBOX")
+    validity, highest = (re.findall(rb"%s (\d+)" % word, reply)[0]
+                         for word in (b"UIDVALIDITY", b"HIGHESTMODSEQ"))
+    changed = range(1, at.scale.big, max(1, at.scale.big // 10))[:10]
+    for number in changed:
+        client.do(b"STORE %d +FLAGS.SILENT (\\Draft)" % number)
+    client.logout()
+    at.settle("big")
+    resync = b"SELECT INBOX (QRESYNC (%s %s))" % (validity, highest)
+    times = []
+    for _ in range(AGAIN):
+        client = at.login("big")
+        client.do(b"ENABLE QRESYNC")
+        seconds, reply = timed(client, resync)
+        client.logout()
+        times.append(seconds)
+        if reply.count(b" FETCH (") != len(changed):
+            raise ValueError(f"row 25: {at.server.name} told {reply.count(b' FETCH (')} changes")
+    return {"25a": statistics.median(found), "25b": 1000 * statistics.median(times)}
+
+
 def row_copy(at: At) -> Figures:
     """COPY into an empty folder, EXPUNGE of all of it, and COPY again for the MOVE."""
     count = at.scale.range

@@ -117,4 +117,7 @@ ROWS = [
         most=3),
     Row(20, rows.row_start, [
         Case("20", "bare imapd over a pipe: start to greeting", "ms", False, Goal("python", 2))]),
+    Row(25, rows.row_condstore, [
+        Case("25a", "STORE of {range} in one command, CONDSTORE", "msg/s", True, Goal("dovecot")),
+        Case("25b", "QRESYNC of {big} with ten changes", "ms", False, Goal(limit=10))]),
 ]

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import fill, need, plain_environ
+from tests.realtime.windows import over_pipe
 
 pytestmark = pytest.mark.peers
 
@@ -110,3 +111,42 @@ def test_the_maildir_belongs_to_us(tmp_path: Path) -> None:
                               env=plain_environ(AUTHENTICATED="demo"), timeout=60)
         answers.append((done.stdout, done.returncode))
     assert answers[0] == answers[1]
+
+
+def test_changes_by_courier_get_their_number(tmp_path: Path) -> None:
+    """A client comes back by QRESYNC, and finds what was done by Courier meanwhile."""
+    maildir = tmp_path / "Maildir"
+    fill(maildir, 5)
+    told = session("ours", maildir, ["ENABLE QRESYNC", "SELECT INBOX"])
+    validity, before = (re.findall(rf"{word} (\d+)", told)[0] for word in ("UIDVALIDITY", "HIGHESTMODSEQ"))
+    session("courier", maildir, ["SELECT INBOX", r"STORE 2 +FLAGS (\Flagged)", "STORE 4 +FLAGS (Later)",
+                                 r"STORE 3 +FLAGS (\Deleted)", "EXPUNGE", "COPY 1 INBOX"])
+    resync = f"SELECT INBOX (QRESYNC ({validity} {before}))"
+    told = session("ours", maildir, ["ENABLE QRESYNC", resync, "NOOP"])
+    assert "* VANISHED (EARLIER) 3\r\n" in told
+    assert re.findall(r"FETCH \(UID (\d+) FLAGS \(([^)]*)\)", told.replace(" \\Recent", "").replace(
+        "\\Recent", "")) == [("2", "\\Flagged"), ("4", "Later"), ("6", "")]
+    after = re.findall(r"HIGHESTMODSEQ (\d+)", told)[0]
+    assert int(after) > int(before)
+    told = session("ours", maildir, ["ENABLE QRESYNC", f"SELECT INBOX (QRESYNC ({validity} {after}))"])
+    assert "VANISHED" not in told and "FETCH" not in told
+
+
+def test_courier_beside_a_session_that_numbers(tmp_path: Path) -> None:
+    """While it is open: both sessions tell one number, and the numbers rise."""
+    maildir = tmp_path / "Maildir"
+    fill(maildir, 3)
+    one, two = over_pipe(maildir), over_pipe(maildir)
+    for window in (one, two):
+        window.do("ENABLE QRESYNC")
+        window.do("SELECT INBOX")
+    known = 0
+    for change in (r"+FLAGS (\Seen)", "+FLAGS (Later)", "-FLAGS (Later)", r"-FLAGS (\Seen)"):
+        session("courier", maildir, ["SELECT INBOX", f"STORE 2 {change}"])
+        told = [[line.replace(" \\Recent", "").replace("\\Recent", "") for line in window.do("NOOP")
+                 if " FETCH " in line] for window in (one, two)]
+        assert told[0] == told[1] and len(told[0]) == 1, told
+        number = int(re.findall(r"MODSEQ \((\d+)\)", told[0][0])[0])
+        assert number > known
+        known = number
+    one.close(), two.close()

@@ -166,6 +166,40 @@ def test_a_client_hears_the_same_asleep_and_awake() -> None:
 
 
 @server_test
+def test_who_asked_for_numbers_has_them_asleep_too(running: Running) -> None:
+    """QRESYNC: what happens meanwhile is told with its number, and is not told again by a resync."""
+    server = running.server
+    first, other = over_tcp(server.port), over_tcp(server.port)
+    first.do("ENABLE QRESYNC")
+    told = first.do("SELECT INBOX")
+    validity = next(line for line in told if "UIDVALIDITY" in line).split()[3].rstrip("]")
+    before = next(line for line in told if "HIGHESTMODSEQ" in line).split()[3].rstrip("]")
+    other.do("SELECT INBOX")
+    first.idle()
+    running.wait_asleep(1)
+    other.do("STORE 1 +FLAGS (\\Flagged)")             # by one that gives no numbers
+    changed = first.until("* 1 FETCH")[-1]
+    number = re.fullmatch(r"\* 1 FETCH \(UID 1 FLAGS \(.*\) MODSEQ \((\d+)\)\)", changed)
+    assert number is not None and int(number[1]) > int(before)
+    running.wait_asleep(1)
+    other.do("STORE 2 +FLAGS.SILENT (\\Deleted)")
+    first.until("* 2 FETCH")
+    running.wait_asleep(1)
+    other.do("EXPUNGE")
+    gone = first.until("* OK [HIGHESTMODSEQ ")
+    assert gone[0] == "* VANISHED 2" and not any("EXISTS" in line for line in gone)
+    after = gone[-1].split()[3].rstrip("]")
+    running.wait_asleep(1)
+    assert first.done() == []
+    assert first.do(f"UID FETCH 1:* (FLAGS) (CHANGEDSINCE {after} VANISHED)") == []
+    again = first.do(f"SELECT INBOX (QRESYNC ({validity} {before}))")
+    assert "* VANISHED (EARLIER) 2" in again
+    assert any(f"(UID 1 FLAGS (\\Flagged) MODSEQ ({number[1]}))" in line for line in again)
+    for window in (first, other):
+        window.close()
+
+
+@server_test
 def test_recent_is_one_sessions_only(running: Running) -> None:
     windows = [running.idler() for _ in range(4)]
     running.wait_asleep()
