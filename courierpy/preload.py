@@ -11,11 +11,11 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from functools import partial
 
-from courierpy import imapd, imaplogin
+from courierpy import imapd
 from courierpy.imaplogin import Login
 from courierpy.listener import sockets
+from courierpy.login.stage import Stage
 from courierpy.system import log, proc
 from courierpy.system.conn import Conn
 from courierpy.system.desk import AUTHSOCKET, BY_DESCRIPTOR
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from courierpy.auth import Account
-    from courierpy.imaplogin import Start
 
 # traceback: a bug of ours is logged even where our files cannot be read
 MODULES = ("courierpy.auth.authdaemon", "courierpy.auth.sasl", "courierpy.hibernate.hearing",
@@ -73,25 +72,14 @@ def freeze() -> None:
     gc.freeze()
 
 
-class _Rehearsal(Login):
-    """A login that stays who it is."""
+class _Rehearsal(Stage):
+    """The stage before a login that stays who it is."""
 
     def _look(self, account: Account) -> None:
         pass
 
     def _become(self, account: Account) -> None:
         pass
-
-    def _need_secure(self) -> None:
-        pass
-
-
-def program(name: str, arguments: list[str]) -> Start:
-    """The main of one of our programs; that of imaplogin goes on in imapd when that is ours too."""
-    if os.path.basename(name) != "imaplogin":
-        return imapd.main
-    words = [word for word in arguments if not word.startswith("auth") or "/" in word]
-    return partial(imaplogin.main, go_on=imapd.main if words and proc.is_ours(words[0]) else None)
 
 
 def rehearse(settings: Mapping[str, str]) -> None:
@@ -202,8 +190,11 @@ def _session(settings: Mapping[str, str]) -> bytes:
         ours.shutdown(socket.SHUT_WR)
         conn = Conn(theirs.fileno(), theirs.fileno())
         environ = {**settings, "TCPREMOTEIP": "::1", "TCPREMOTEPORT": "1", "TCPLOCALPORT": "143",
-                   "IMAP_EMPTYTRASH": "", "IMAPDEBUGFILE": "", "IMAP_MAILBOX_SANITY_CHECK": "0"}
-        _Rehearsal([], ["imapd", "Maildir"], environ, conn, imapd.main).serve()
+                   "IMAP_EMPTYTRASH": "", "IMAPDEBUGFILE": "", "IMAP_MAILBOX_SANITY_CHECK": "0",
+                   "IMAP_TLS_REQUIRED": "0"}
+        following = Login(_Rehearsal("IMAP", "143", [], ["imapd", "Maildir"], environ, conn)).serve()
+        if not isinstance(following, int):
+            imapd.main(following.argv, following.environ, conn)
         conn.end()
         spoken = b""
         ours.settimeout(5)

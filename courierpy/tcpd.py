@@ -33,10 +33,9 @@ from courierpy.system.proc import (
     die_with,
     elsewhere,
     fork,
-    interpreter,
-    is_ours,
     on_signal,
 )
+from courierpy.system.programs import find, interpreter
 from courierpy.system.seldom import due
 from courierpy.system.settings import from_environ
 from courierpy.system.tls import TlsError
@@ -45,7 +44,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from courierpy.imaplogin import Start
     from courierpy.listener.helpers import Helpers
 
 BUSY = b"* BYE [UNAVAILABLE] The server has too much to do, please try again later.\r\n"
@@ -111,9 +109,9 @@ class Listener:
         self.trying = TRIAL in environ
         self.environ = {name: value for name, value in environ.items() if name not in NOT_PASSED_ON}
         self.program, self.arguments = options.rest[1], options.rest[2:]
-        self.start: Start | None = None            # of our own programs, in the connection's process
-        self.in_process = is_ours(self.program) and "exec" not in options.switches
-        self.logs_in = is_ours(self.program) and os.path.basename(self.program) == "imaplogin"
+        ours = find(self.program)
+        self.in_process = ours is not None and "exec" not in options.switches
+        self.logs_in = ours is not None and ours.logs_in
         self.maxprocs = options.number.get("maxprocs", 40)
         self.warn_at = options.number.get("warn", self.maxprocs - (self.maxprocs // 10 + 1))
         bound = from_environ(self.environ).number("IMAP_MAXPRELOGIN") if self.logs_in else 0
@@ -240,7 +238,6 @@ class Listener:
         if self.in_process:
             from courierpy import preload
             preload.preload()
-            self.start = preload.program(self.program, self.arguments)
 
     def _load_files(self) -> None:
         path = self.options.text.get("access")
@@ -497,7 +494,7 @@ class Listener:
         self._serve_only(client, at_desk, self.helpers.door() if self.helpers is not None else -1, self.tries)
         if at_desk >= 0:
             self.environ[desk.VARIABLE] = str(at_desk)
-        arrival = Arrival(self.options, self.rules, self.environ, self.start)
+        arrival = Arrival(self.options, self.rules, self.environ, self.in_process)
         return arrival.serve(self.program, self.arguments, remote, local, self.connections.counts.of)
 
     def _woken(self, asleep: Asleep, channel: int) -> int:

@@ -13,7 +13,7 @@ import sys
 from courierpy.admin import complain, default_files, read_settings
 from courierpy.login import tries
 from courierpy.system import log
-from courierpy.system.proc import interpreter
+from courierpy.system.programs import interpreter
 from courierpy.system.settings import UNNEEDED, Settings, SettingsError, check, parse_file
 
 TYPE_CHECKING = False

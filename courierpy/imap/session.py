@@ -1,19 +1,16 @@
-"""One client inside its Maildir: view, account, output, and the command loop.
+"""One client inside its Maildir: view, account, output, and what a command is to the session.
 
-A command is cut into a frame, looked up in the table, parsed, done, answered;
-then the client hears what changed meanwhile.  The only place that writes a
-tagged line, and the only one that turns the store's errors into response codes.
+A command is looked up in the table and done; then the client hears what changed meanwhile, and
+the dialogue answers.  The only place that turns the store's errors into response codes.
 """
 from __future__ import annotations
 
-import os
-from time import monotonic
-
 from courierpy.imap import capability, commands, shortage, updates
 from courierpy.imap.commands import LEAVES_FOLDER, READS, SELECTED, USES_SEQ, WRITES, Done
-from courierpy.imap.grammar import lines, out
-from courierpy.imap.grammar.args import Args, tag_of
-from courierpy.imap.grammar.framer import Frame, Framer, LiteralAhead, TooLong
+from courierpy.imap.dialogue import Dialogue
+from courierpy.imap.grammar import out
+from courierpy.imap.grammar.args import Args
+from courierpy.imap.grammar.framer import Frame, Framer, LiteralAhead
 from courierpy.imap.view import View
 from courierpy.maildir import errors as store
 from courierpy.model.messages import keywords_used
@@ -30,6 +27,7 @@ if TYPE_CHECKING:
 
     from courierpy.hibernate.sleeper import Sleeper
     from courierpy.imap.attributes import Attributes
+    from courierpy.imap.grammar.framer import Sink
     from courierpy.maildir.mailbox import Mailbox
     from courierpy.maildir.store import Store
     from courierpy.message.message import Content
@@ -38,11 +36,7 @@ if TYPE_CHECKING:
     from courierpy.system.conn import Conn
     from courierpy.system.settings import Settings
 
-READ_TIMEOUT = 30 * 60.0       # between commands: RFC 9051 5.4 wants at least 30 minutes
 REST = 1.0                     # seconds without a command after which memory is given back
-LITERAL_TIMEOUT = 60.0
-SLOWEST_OCTETS = 512           # of a literal in a second, beyond that
-MAX_ERRORS = 10                # bad commands in a row
 MAX_LITERAL = 64 * 1024        # of commands that do not store messages
 LITERAL_MINUS = 4096           # RFC 7888 5
 
@@ -113,21 +107,19 @@ class Selected:
         self.folder.forget()
 
 
-class Session:
+class Session(Dialogue):
     """``enabled``: tokens of ENABLE.  ``append_limit``: octets of a message, 0 for any.
     ``literal_octets``: of all literals of a command that are no messages.  ``headers``/``body``:
-    octets of message headers and bodies sent, for the log.  ``errors``: bad commands in a row.
+    octets of message headers and bodies sent, for the log.
     ``sleeper``: how the process may end while the client idles, None where it may not."""
 
     def __init__(self, conn: Conn, settings: Settings, folders: Store, user: str,
                  peer: str, port: str) -> None:
-        self.conn = conn
+        super().__init__(conn, Framer(), log.who(peer, port, user))
         self.settings = settings
         self.folders = folders
-        self.who = log.who(peer, port, user)
         self.selected: Selected | None = None
         self.enabled: set[bytes] = set()
-        self.framer = Framer()
         self.headers = 0
         self.body = 0
         self.keywords_on = settings.number("IMAP_KEYWORDS") != 0
@@ -138,7 +130,7 @@ class Session:
         self._literal_minus = b"LITERAL-" in told.split()
         self.sleeper: Sleeper | None = None
         self.stopping = False
-        self.errors = 0
+        self._row: commands.Row | None = None      # of the command that is being done
         self._waiting = False
         self._limits: Limits | None = None
 
@@ -234,134 +226,69 @@ class Session:
         finally:
             self._waiting = False
 
-    # -- the loop
+    # -- commands
 
     def serve(self, frame: Frame | None = None) -> None:
         """Until LOGOUT (returns), end of input (Gone) or Bye.  ``frame``: a command that is
         gone on with."""
         try:
-            while True:
-                frame = frame or self._next_frame()
-                if frame is None:
-                    raise Gone
-                if self._command(frame):
-                    return
+            while not self.ended:
+                self.do(frame or self.next_frame())
                 frame = None
+            self.conn.flush()
         finally:
             self.folders.save()
 
-    @staticmethod
-    def _drop(sinks: list[object]) -> None:
-        """The command is over: what was spooled for it goes."""
-        for sink in sinks:
-            sink.abort()  # type: ignore[attr-defined]
-        sinks.clear()
+    def parse(self, frame: Frame) -> Args:
+        return Args(frame, self.utf8, self.separator)
 
-    def _next_frame(self) -> Frame | None:
-        """The next whole command; None at the end of input."""
-        sinks: list[object] = []
-        end = monotonic() + READ_TIMEOUT           # of the whole line, however it comes
-        literal = False
-        while True:
-            event = self.framer.next()
-            if isinstance(event, Frame):
-                return event
-            if isinstance(event, LiteralAhead):
-                self._literal(event, sinks)
-                # to drip is not to send: as a whole it comes at some speed, and the rest of the line
-                literal, end = True, monotonic() + LITERAL_TIMEOUT + event.size / SLOWEST_OCTETS
-                continue
-            if isinstance(event, TooLong):
-                self._drop(sinks)
-                self._count_error(tag_of(event.text), Bad("Command line too long."))
-                continue
-            left = max(0.0, end - monotonic())
-            data = self.read(min(LITERAL_TIMEOUT, left) if literal else left)
-            if not data:
-                self._drop(sinks)
-                return None
-            self.framer.feed(data)
-
-    def _literal(self, ahead: LiteralAhead, sinks: list[object]) -> None:
-        """Take or refuse a literal before its bytes come."""
-        tag = tag_of(ahead.text)
+    def place(self, ahead: LiteralAhead) -> Sink | None:
         words = ahead.text.split(None, 2)
         row = commands.find(words[1].upper() if len(words) > 1 else b"")
-        try:
-            sink = None
-            if not ahead.sync and ahead.size > LITERAL_MINUS and self._literal_minus:
-                raise Bad("Non-synchronizing literals may have 4096 octets here.", b"TOOBIG")
-            if row is not None and row.spool is not None:
-                sink = row.spool(self, ahead)
-            elif ahead.size > MAX_LITERAL:
-                raise Bad("Literal too long.", b"TOOBIG")
-            if sink is None and ahead.size + sum([literal.size for literal in ahead.frame.literals
-                                                  if literal.sink is None]) > self.literal_octets:
-                raise No(f"The literals of a command may have {self.literal_octets} octets here.", b"LIMIT")
-        except (Bad, No) as error:
-            self._drop(sinks)
-            self.framer.refuse()
-            self._reply(tag, b"NO" if isinstance(error, No) else b"BAD", error.text, error.code)
-            return
-        except store.StoreError as error:
-            self._drop(sinks)
-            self.framer.refuse()
-            self._refused(tag, error)
-            return
-        if sink is not None:
-            sinks.append(sink)
-        self.framer.accept(sink)
-        if ahead.sync:
-            self.conn.write(lines.go_on())
-
-    def _command(self, frame: Frame) -> bool:
-        """Do one command and answer it.  True: it was LOGOUT."""
-        try:
-            args = Args(frame, self.utf8, self.separator)
-        except Bad as error:
-            self._release(frame)
-            self._count_error(tag_of(frame.lines[0]), error)
-            return False
-        tag, row, short = args.tag, None, False
-        try:
-            row = commands.find(args.command)
-            if row is None:
-                raise Bad("Error in IMAP command received by server.")
+        sink = None
+        if not ahead.sync and ahead.size > LITERAL_MINUS and self._literal_minus:
+            raise Bad("Non-synchronizing literals may have 4096 octets here.", b"TOOBIG")
+        if row is not None and row.spool is not None:
             try:
-                self._may(row)
-                done = row.handler(self, args)
-            finally:
-                self._release(frame)
-            if isinstance(done, str):
-                done = Done(done)
-            if row.name == b"LOGOUT":
-                self._reply(tag, b"OK", done.text)
-                self.conn.flush()
-                return True
-            self._sync(row, done.uses_seq)
-            self.errors = 0
-            self._reply(tag, b"OK", done.text, done.code() if callable(done.code) else done.code)
-            if done.layer is not None:
-                layer, ahead = done.layer, self.framer.rest()
-                self.conn.put_on(lambda lower: layer(lower, ahead))
-        except Bad as error:
-            self._count_error(tag, error)
-        except No as error:
-            self._after_no(row)
-            self._reply(tag, b"NO", error.text, error.code)
-        except (Bye, Gone, TimedOut):
+                sink = row.spool(self, ahead)
+            except store.StoreError as error:
+                raise _refused(error) from None
+        elif ahead.size > MAX_LITERAL:
+            raise Bad("Literal too long.", b"TOOBIG")
+        if sink is None and ahead.size + sum([literal.size for literal in ahead.frame.literals
+                                              if literal.sink is None]) > self.literal_octets:
+            raise No(f"The literals of a command may have {self.literal_octets} octets here.", b"LIMIT")
+        return sink
+
+    def perform(self, args: Args) -> Done:
+        row = self._row = commands.find(args.command)
+        if row is None:
+            raise Bad("Error in IMAP command received by server.")
+        try:
+            self._may(row)
+            done = row.handler(self, args)
+        except No:
+            self._sync(row)
             raise
-        except Exception as error:
-            short = is_short(error)
-            if isinstance(error, store.StoreError) and not short:
-                self._after_no(row)
-                self._refused(tag, error)
-            elif not short:
-                self._bug(tag)
-        if short:                      # not above, where the error holds what took the memory
-            no = shortage.answer(self, row, self._after_no)
-            self._reply(tag, b"NO", no.text, no.code)
-        return False
+        except store.StoreError as error:
+            if is_short(error):
+                raise
+            self._sync(row)
+            raise _refused(error) from None
+        if isinstance(done, str):
+            done = Done(done)
+        if row.name == b"LOGOUT":
+            self.ended = True
+        else:
+            self._sync(row, done.uses_seq)
+        return done
+
+    def short(self) -> No:
+        return shortage.answer(self, self._row, self._look)
+
+    def _look(self, row: commands.Row | None) -> None:
+        if row is not None:
+            self._sync(row)
 
     def _may(self, row: commands.Row) -> None:
         """Raises Bad in the wrong state, No where the mailbox or the rights on it forbid the command."""
@@ -374,13 +301,6 @@ class Session:
             raise No("Current box is selected READ-ONLY.")
         if not selected.rights.issuperset(row.rights):
             raise No("Access denied.", b"NOPERM")
-
-    @staticmethod
-    def _release(frame: Frame) -> None:
-        """Drop spooled literals that no handler took."""
-        for literal in frame.literals:
-            if literal.sink is not None:
-                literal.sink.abort()  # type: ignore[attr-defined]
 
     def _sync(self, row: commands.Row, uses_seq: bool = False) -> None:
         # who was not told all yet may be told by each command how far it was (RFC 7162 3.2)
@@ -399,32 +319,7 @@ class Session:
             # the command itself is done: say that the look failed, keep the session
             log.err(str(error))
 
-    def _after_no(self, row: commands.Row | None) -> None:
-        self.errors = 0
-        if row is not None:
-            self._sync(row)
 
-    def _refused(self, tag: bytes, error: store.StoreError) -> None:
-        log.err(str(error))
-        no = describe(error)
-        self._reply(tag, b"NO", no.text, no.code)
-
-    def _reply(self, tag: bytes, word: bytes, text: str, code: bytes | None = None) -> None:
-        self.conn.write(lines.status(tag, word, text, code))
-
-    def _count_error(self, tag: bytes, error: Bad) -> None:
-        self.errors += 1
-        if self.errors >= MAX_ERRORS:
-            log.err(f"TOO MANY CONSECUTIVE PROTOCOL VIOLATIONS, {self.who}")
-            raise Bye("Fatal error: TOO MANY CONSECUTIVE PROTOCOL VIOLATIONS: ", b"ALERT", 1)
-        self._reply(tag, b"BAD", error.text, error.code)
-
-    def _bug(self, tag: bytes) -> None:
-        """Ours: the traceback to the log under a number, the number to the client."""
-        import sys
-        import traceback
-        number = os.urandom(4).hex()
-        for line in traceback.format_exception(*sys.exc_info()):
-            for part in line.rstrip().split("\n"):
-                log.crit(f"bug {number}: {part}")
-        self._reply(tag, b"NO", f"Internal error {number}, it was logged.", b"SERVERBUG")
+def _refused(error: store.StoreError) -> No:
+    log.err(str(error))
+    return describe(error)

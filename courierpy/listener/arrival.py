@@ -8,12 +8,13 @@ from courierpy.listener import admission, children
 from courierpy.listener.sockets import shown
 from courierpy.system import desk, log
 from courierpy.system.conn import Conn
-from courierpy.system.proc import CRASHED, ProcError, execute
+from courierpy.system.proc import CRASHED, ProcError
+from courierpy.system.programs import execute, run
 from courierpy.system.settings import from_environ
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from courierpy.listener.options import Options
 
@@ -21,15 +22,15 @@ TLS_TIMEOUT = 30.0             # seconds for the handshake
 
 
 class Arrival:
-    """One connection, whose client is on descriptors 0 and 1.  ``start``: the main of the program
-    when it goes on in this process."""
+    """One connection, whose client is on descriptors 0 and 1.  ``inside``: its programs, which are
+    ours, run in this process."""
 
     def __init__(self, options: Options, rules: Mapping[str, str], environ: dict[str, str],
-                 start: Callable[[list[str], Mapping[str, str], Conn], int] | None) -> None:
+                 inside: bool) -> None:
         self.options = options
         self.rules = rules
         self.environ = environ
-        self.start = start
+        self.inside = inside
 
     def serve(self, program: str, arguments: list[str], remote: admission.Address,
               local: admission.Address | None, counts: Mapping[str, int]) -> int:
@@ -83,8 +84,8 @@ class Arrival:
             except tls.TlsError as error:
                 log.err(f"TLS, {log.who(environ['TCPREMOTEIP'], environ['TCPREMOTEPORT'])}: {error}")
                 return 1
-        if self.start is not None:
-            return self.start([program, *arguments], environ, conn)
+        if self.inside:
+            return run([program, *arguments], environ, conn, inside=True)
         for fd in desk.descriptors(environ):
             os.set_inheritable(fd, True)
         try:

@@ -57,7 +57,6 @@ class Conn:
         self._unnoted = b""             # of a line that is not whole yet
         self._poll: tuple[int, select.poll] | None = None       # of the descriptor that is read
         self._quick = 0                 # how often in a row the client said something at once
-        self._ended = False
         self._out: list[bytes] = []
         self._size = 0
 
@@ -231,9 +230,6 @@ class Conn:
     def end(self) -> None:
         """Close a socket in order: its layers, then our side of TCP, and for a moment read
         what the client still says, so that no reset overtakes our last words."""
-        if self._ended:
-            return                              # by the program that the login went on in
-        self._ended = True
         try:
             if not self.stream.end():
                 return                          # not a socket

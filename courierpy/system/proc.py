@@ -9,14 +9,10 @@ import sys
 # signal's own makes enums of the numbers, at each call
 from _signal import pthread_sigmask  # type: ignore[import-not-found]
 
-import courierpy
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any, NoReturn
-
-    from courierpy.system.conn import Conn
 
 
 # SIGUSR1: the listener wants the place of a connection that has not logged in
@@ -319,63 +315,9 @@ def confine() -> None:
         die_with(parent, death)
 
 
-OURS = ("imaplogin", "imapd", "rimapd")
-
-
-def is_ours(program: str) -> bool:
-    """Is this word a program of courierpy: a bare name, or a path beside our interpreter?"""
-    if os.path.basename(program) not in OURS:
-        return False
-    folder = os.path.dirname(program)
-    return not folder or os.path.realpath(folder) == os.path.realpath(os.path.dirname(sys.executable))
-
-
 def absolute(path: str) -> str:
     """The path from the root on; as it is where the working directory has been removed."""
     try:
         return os.path.abspath(path)
     except OSError:
         return path
-
-
-def interpreter(module: str) -> list[str]:
-    """The words that run ``module.run()`` by this interpreter, without ``site``.
-
-    What the hooks of site-packages load costs every process time, and every
-    child of the listener memory; the folders of libraries are named instead.
-    Nothing is ever imported from the working directory.
-    """
-    own = os.path.dirname(os.path.dirname(os.path.abspath(courierpy.__file__)))
-    library = os.path.dirname(os.__file__)
-    standard = {library, os.path.join(library, "lib-dynload")}
-    folders = [own, *(entry for entry in sys.path if entry not in standard and entry != own
-                      and os.path.isabs(entry) and os.path.isdir(entry))]
-    return [sys.executable, "-I", "-S", "-X", "no_debug_ranges", "-c",
-            f"import sys; sys.path += {folders}; from {module} import run; run()"]
-
-
-def command(program: str) -> list[str]:
-    """The words that start ``program``; our own by this interpreter."""
-    if is_ours(program):
-        module = "imaplogin" if os.path.basename(program) == "imaplogin" else "imapd"
-        return interpreter(f"courierpy.{module}")
-    return [program]
-
-
-def execute(program: str, args: list[str], environ: Mapping[str, str], conn: Conn) -> None:
-    """Replace this process; returns only by raising ProcError.
-
-    A program that is exec'd reads descriptor 0 itself: bytes that were read
-    already, or TLS, are carried to it by a relay process.
-    """
-    conn.flush()
-    if not conn.plain or conn.pending:
-        from courierpy.system import relay
-        relay.start(conn)
-    words = command(program)
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)      # the login is over
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)      # Python ignores it, and that would be inherited
-    try:
-        os.execvpe(words[0], [*words, *args], dict(environ))
-    except OSError as error:
-        raise ProcError(f"{program}: {error.strerror}") from None

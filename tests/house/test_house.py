@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from courierpy.system.proc import interpreter
+from courierpy.system.programs import interpreter
 from tests.conftest import plain_environ
 from tools import build_index
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from courierpy.admin import demo
-from courierpy.system.proc import interpreter
+from courierpy.system.programs import interpreter
 from tests.conftest import REPO, account_python, free_port, plain_environ, until, wait_for
 
 DEADLINE = 30.0

@@ -89,7 +89,7 @@ class _Alive:
     IDLE ends as any wait does.  ``due``: when the next is, if it is known."""
 
     def __init__(self, session: Session, due: float = 0.0) -> None:
-        from courierpy.imap.session import READ_TIMEOUT
+        from courierpy.imap.dialogue import READ_TIMEOUT
         self.session = session
         self.every = session.settings.number("IMAP_IDLE_KEEPALIVE")
         self.next = due or time.monotonic() + (self.every or READ_TIMEOUT)

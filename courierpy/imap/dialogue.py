@@ -1,0 +1,187 @@
+"""The dialogue with one client, command by command: imaplogin's and imapd's.  RFC 9051 2.2.
+
+A greeting; then a command is cut into a frame, its literals taken or refused before they come;
+it is parsed, done and answered by one tagged line.  ``Bad``, ``No`` and ``Bye`` are the ways out
+of a command; anything else is a bug of ours, which costs the client one command.  Who speaks too
+slowly, or says nothing that can be understood again and again, is let go.
+
+What a command does is the subclass's affair, and so is where a literal goes.
+"""
+from __future__ import annotations
+
+import os
+from time import monotonic
+
+from courierpy.imap.grammar import lines
+from courierpy.imap.grammar.args import Args, tag_of
+from courierpy.imap.grammar.framer import Frame, LiteralAhead, TooLong
+from courierpy.imap.shortage import NO_MEMORY
+from courierpy.model.replies import Bad, Bye, No
+from courierpy.system import log
+from courierpy.system.conn import Gone, TimedOut
+from courierpy.system.memory import is_short
+from courierpy.system.stream import Garbled
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from courierpy.imap.commands import Done
+    from courierpy.imap.grammar.framer import Framer, Sink
+    from courierpy.system.conn import Conn
+
+READ_TIMEOUT = 30 * 60.0       # seconds of one command line: RFC 9051 5.4 wants at least 30 minutes
+LITERAL_TIMEOUT = 60.0         # seconds without an octet of a command that has a literal
+SLOWEST_OCTETS = 512           # of a literal in a second, beyond that
+MAX_ERRORS = 10                # bad commands in a row
+
+
+class Dialogue:
+    """``who``: the client, for the log.  ``errors``: bad commands in a row.  ``ended``: the command
+    that is being done is the last one."""
+
+    def __init__(self, conn: Conn, framer: Framer, who: str) -> None:
+        self.conn = conn
+        self.framer = framer
+        self.who = who
+        self.errors = 0
+        self.ended = False
+
+    # -- what a program says to it
+
+    def perform(self, args: Args) -> Done | None:
+        """Do a command; None: somebody else answers it.  Raises Bad, No, Bye, Gone or TimedOut."""
+        raise NotImplementedError
+
+    def place(self, ahead: LiteralAhead) -> Sink | None:
+        """Where the octets of a literal go; None: they are kept in memory.  Raises Bad or No: they are
+        refused, and the command with them."""
+        raise NotImplementedError
+
+    def short(self) -> No:
+        """There was no memory for a command: make whole what it has left half; the answer.  Raises Bye
+        where it cannot."""
+        return No(NO_MEMORY, b"LIMIT")
+
+    def parse(self, frame: Frame) -> Args:
+        """Raises Bad."""
+        return Args(frame)
+
+    def read(self, timeout: float) -> bytes:
+        """Input of the client; b"" at its end.  Raises TimedOut, Bye or Gone."""
+        return self.conn.read(timeout)
+
+    # -- the loop
+
+    def greet(self, word: bytes, text: str, code: bytes) -> None:
+        """The first line.  RFC 9051 7.1.1, 7.1.4."""
+        self.conn.write(lines.told(word, text, code))
+
+    def next_frame(self) -> Frame:
+        """The next whole command.  Raises Gone at the end of input."""
+        sinks: list[object] = []
+        end = monotonic() + READ_TIMEOUT           # of the whole line, however it comes
+        literal = False
+        while True:
+            event = self.framer.next()
+            if isinstance(event, Frame):
+                return event
+            if isinstance(event, LiteralAhead):
+                self._literal(event, sinks)
+                # to drip is not to send: as a whole it comes at some speed, and the rest of the line
+                literal, end = True, monotonic() + LITERAL_TIMEOUT + event.size / SLOWEST_OCTETS
+                continue
+            if isinstance(event, TooLong):
+                _drop(sinks)
+                self.bad(tag_of(event.text), Bad("Command line too long."))
+                continue
+            left = max(0.0, end - monotonic())
+            data = self.read(min(LITERAL_TIMEOUT, left) if literal else left)
+            if not data:
+                _drop(sinks)
+                raise Gone
+            self.framer.feed(data)
+
+    def _literal(self, ahead: LiteralAhead, sinks: list[object]) -> None:
+        """Take or refuse a literal before its octets come."""
+        try:
+            sink = self.place(ahead)
+        except (Bad, No) as error:
+            _drop(sinks)
+            self.framer.refuse()
+            if isinstance(error, Bad):
+                self.bad(tag_of(ahead.text), error)
+            else:
+                self.reply(tag_of(ahead.text), lines.NO, error.text, error.code)
+            return
+        if sink is not None:
+            sinks.append(sink)
+        self.framer.accept(sink)
+        if ahead.sync:
+            self.conn.write(lines.go_on())
+
+    def do(self, frame: Frame) -> None:
+        """Do one command and answer it."""
+        tag, short = tag_of(frame.lines[0]), False
+        try:
+            args = self.parse(frame)
+            tag = args.tag
+            done = self.perform(args)
+            self.errors = 0
+            if done is not None:
+                self.reply(tag, lines.OK, done.text, done.code() if callable(done.code) else done.code)
+                if done.layer is not None:
+                    layer, ahead = done.layer, self.framer.rest()
+                    self.conn.put_on(lambda lower: layer(lower, ahead))
+        except Bad as error:
+            self.bad(tag, error)
+        except No as error:
+            self.errors = 0
+            self.reply(tag, lines.NO, error.text, error.code)
+        except (Bye, Gone, TimedOut, Garbled):
+            raise
+        except Exception as error:
+            short = is_short(error)
+            if not short:
+                self._bug(tag)
+        finally:
+            _release(frame)
+        if short:                      # not above, where the error holds what took the memory
+            no = self.short()
+            self.errors = 0
+            self.reply(tag, lines.NO, no.text, no.code)
+
+    # -- the tagged line
+
+    def reply(self, tag: bytes, word: bytes, text: str, code: bytes | None = None) -> None:
+        self.conn.write(lines.status(tag, word, text, code))
+
+    def bad(self, tag: bytes, error: Bad) -> None:
+        """Answer what cannot be understood; Bye when it was the last that is put up with."""
+        self.errors += 1
+        if self.errors >= MAX_ERRORS:
+            log.err(f"TOO MANY CONSECUTIVE PROTOCOL VIOLATIONS, {self.who}")
+            raise Bye("Fatal error: TOO MANY CONSECUTIVE PROTOCOL VIOLATIONS: ", b"ALERT", 1)
+        self.reply(tag, lines.BAD, error.text, error.code)
+
+    def _bug(self, tag: bytes) -> None:
+        """Ours: the traceback to the log under a number, the number to the client."""
+        import sys
+        import traceback
+        number = os.urandom(4).hex()
+        for line in traceback.format_exception(*sys.exc_info()):
+            for part in line.rstrip().split("\n"):
+                log.crit(f"bug {number}: {part}")
+        self.reply(tag, lines.NO, f"Internal error {number}, it was logged.", b"SERVERBUG")
+
+
+def _release(frame: Frame) -> None:
+    """Drop spooled literals that no handler took."""
+    for literal in frame.literals:
+        if literal.sink is not None:
+            literal.sink.abort()  # type: ignore[attr-defined]
+
+
+def _drop(sinks: list[object]) -> None:
+    """The command is over: what was spooled for it goes."""
+    for sink in sinks:
+        sink.abort()  # type: ignore[attr-defined]
+    sinks.clear()

@@ -1,0 +1,140 @@
+"""The programs of the chain: which words name one of ours, and how one goes on in the next.
+
+A program's ``main`` gives an exit status, or the ``Next`` program, which starts when the frames of
+the one before are gone: of what those knew nothing can be reached from it but what Next hands
+over.  It starts in the same process where that is asked for and it is ours, else by exec, and
+then any program that reads descriptor 0 will do.
+"""
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+import courierpy
+from courierpy.system import log
+from courierpy.system.proc import ProcError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from courierpy.system.conn import Conn
+
+    Main = Callable[[list[str], Mapping[str, str], Conn | None], "int | Next"]
+
+
+class Program:
+    """``module``: where its ``main`` and ``run`` are.  ``logs_in``: it speaks before the login, as
+    nobody's program yet, and names the next one among its arguments."""
+
+    __slots__ = ("logs_in", "module", "name")
+
+    def __init__(self, name: str, module: str, logs_in: bool = False) -> None:
+        self.name = name
+        self.module = module
+        self.logs_in = logs_in
+
+    def main(self) -> Main:
+        import importlib
+        found: Main = importlib.import_module(self.module).main
+        return found
+
+
+TABLE = {program.name: program for program in (
+    Program("imaplogin", "courierpy.imaplogin", logs_in=True),
+    Program("imapd", "courierpy.imapd"),
+    Program("rimapd", "courierpy.imapd"))}
+
+
+class Next:
+    """What the next program gets.  ``argv``: its name and arguments.  ``last_words``: whole lines that
+    the client reads where it cannot be started."""
+
+    __slots__ = ("argv", "conn", "environ", "last_words")
+
+    def __init__(self, argv: list[str], environ: Mapping[str, str], conn: Conn, last_words: bytes) -> None:
+        self.argv = argv
+        self.environ = environ
+        self.conn = conn
+        self.last_words = last_words
+
+
+def find(word: str) -> Program | None:
+    """Our program that this word names: a bare name, or a path beside our interpreter."""
+    program = TABLE.get(os.path.basename(word))
+    folder = os.path.dirname(word)
+    if program is None or folder \
+            and os.path.realpath(folder) != os.path.realpath(os.path.dirname(sys.executable)):
+        return None
+    return program
+
+
+def run(argv: list[str], environ: Mapping[str, str], conn: Conn | None, inside: bool) -> int:
+    """Run our program ``argv[0]``, and those that it goes on in; gives the exit status.
+
+    ``inside``: our own programs go on in this process.
+    """
+    program = TABLE[os.path.basename(argv[0])]
+    while True:
+        result = program.main()(argv, environ, conn)
+        if isinstance(result, int):
+            return result
+        following = find(result.argv[0]) if inside else None
+        if following is None:
+            return _go_on(result)
+        program, argv, environ, conn = following, result.argv, result.environ, result.conn
+        conn.rcvd = conn.sent = 0      # of this program, as Courier counts
+        del result
+
+
+def _go_on(following: Next) -> int:
+    """By exec; comes back only where that fails."""
+    try:
+        execute(following.argv[0], following.argv[1:], following.environ, following.conn)
+    except ProcError as error:
+        log.err(str(error))
+    following.conn.say_last(following.last_words)
+    following.conn.end()
+    return 1
+
+
+def interpreter(module: str) -> list[str]:
+    """The words that run ``module.run()`` by this interpreter, without ``site``.
+
+    What the hooks of site-packages load costs every process time, and every
+    child of the listener memory; the folders of libraries are named instead.
+    Nothing is ever imported from the working directory.
+    """
+    own = os.path.dirname(os.path.dirname(os.path.abspath(courierpy.__file__)))
+    library = os.path.dirname(os.__file__)
+    standard = {library, os.path.join(library, "lib-dynload")}
+    folders = [own, *(entry for entry in sys.path if entry not in standard and entry != own
+                      and os.path.isabs(entry) and os.path.isdir(entry))]
+    return [sys.executable, "-I", "-S", "-X", "no_debug_ranges", "-c",
+            f"import sys; sys.path += {folders}; from {module} import run; run()"]
+
+
+def command(program: str) -> list[str]:
+    """The words that start ``program``; our own by this interpreter."""
+    ours = find(program)
+    return [program] if ours is None else interpreter(ours.module)
+
+
+def execute(program: str, args: list[str], environ: Mapping[str, str], conn: Conn) -> None:
+    """Replace this process; returns only by raising ProcError.
+
+    A program that is exec'd reads descriptor 0 itself: bytes that were read
+    already, or TLS, are carried to it by a relay process.
+    """
+    conn.flush()
+    if not conn.plain or conn.pending:
+        from courierpy.system import relay
+        relay.start(conn)
+    words = command(program)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)      # the login is over
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)      # Python ignores it, and that would be inherited
+    try:
+        os.execvpe(words[0], [*words, *args], dict(environ))
+    except OSError as error:
+        raise ProcError(f"{program}: {error.strerror}") from None
