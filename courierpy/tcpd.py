@@ -13,11 +13,11 @@ import time
 from functools import partial
 
 from courierpy.auth import configured
-from courierpy.hibernate.link import VARIABLE, Sleepers, Wake
+from courierpy.hibernate.link import VARIABLE, Sleepers, keeper_possible
 from courierpy.imap.capability import starttls_offered
 from courierpy.listener import access, admission, children, handover, pidfile, sockets
 from courierpy.listener.arrival import Arrival
-from courierpy.listener.connections import Asleep, Connection, Connections
+from courierpy.listener.connections import Asleep, Connections
 from courierpy.listener.entrance import Entrance
 from courierpy.listener.loop import Loop
 from courierpy.listener.options import USAGE, Options, UsageError, parse_ports
@@ -29,10 +29,8 @@ from courierpy.system.conn import Conn
 from courierpy.system.proc import (
     CRASHED,
     become,
-    confine,
     die_with,
     elsewhere,
-    fork,
     on_signal,
 )
 from courierpy.system.programs import find, interpreter
@@ -304,18 +302,9 @@ class Listener:
     def _start_keeper(self, left: handover.Handover | None) -> None:
         """One process keeps idle connections (IMAP_HIBERNATE), and hears for sessions that cannot."""
         before = left.keeper if left is not None else None
-        wanted = self.in_process
-        if wanted or before is not None:
-            from importlib.machinery import PathFinder
-
-            from courierpy.system.inotify import Ear
-            if PathFinder.find_spec("pyinotify") is None:
-                log.warn("idle connections keep their processes, and hear by the clock: "
-                         "pyinotify is not installed")
-                wanted = False
-            self.sleepers = Sleepers(self.connections, Ear, confine, before,
-                                     left.asleep if left is not None else {})
-            if wanted and not self.stopping:
+        if self.in_process or before is not None:
+            self.sleepers = Sleepers(self.connections, before, left.asleep if left is not None else {})
+            if self.in_process and keeper_possible() and not self.stopping:
                 self.environ[VARIABLE] = str(self.sleepers.door.fileno())
                 if "tls" not in self.options.switches and \
                         from_environ(self.environ).number("IMAP_HIBERNATE") > 0:
@@ -464,21 +453,7 @@ class Listener:
     def _keeper_says(self) -> None:
         if self.sleepers is not None:
             for wake in self.sleepers.hear():
-                self._wake(wake)
-
-    def _wake(self, wake: Wake) -> None:
-        """A fork goes on with a connection that slept.  If there can be none, the keeper asks again."""
-        assert self.sleepers is not None
-        asleep = self.sleepers.asleep[wake.number]
-        try:
-            pid = fork(partial(self._woken, asleep, wake.channel.fileno()))
-        except OSError as error:
-            wake.channel.close()
-            if due("fork"):
-                log.crit(f"an idle connection cannot be woken: fork: {error.strerror}")
-            return
-        self.connections.add(pid, Connection(asleep.address, asleep.peer))
-        self.sleepers.taken(wake)
+                self.sleepers.wake(wake, self._woken)
 
     # -- in the connection's process
 

@@ -30,17 +30,17 @@ What a session knows is opaque here, and no mail or password is ever in it.
 from __future__ import annotations
 
 import array
-import fcntl
 import os
 import select
 import socket
-import stat
 import struct
 import time
 from collections import deque
 
-from courierpy.hibernate import protocol
-from courierpy.hibernate.hearing import ASKS, REQUESTS, Listener, make
+from courierpy.hibernate import offers, protocol
+from courierpy.hibernate.awake import Awake
+from courierpy.hibernate.entry import ASLEEP, DROPPED, OFFERED, QUEUED, REFUSED, WAKING, Entry
+from courierpy.hibernate.hearing import ASKS, REQUESTS, make
 from courierpy.hibernate.protocol import (
     ALIVE,
     DROP,
@@ -48,14 +48,12 @@ from courierpy.hibernate.protocol import (
     GONE,
     KEPT,
     LOG,
-    MAX_DIRECTORIES,
     MAX_KNOWN,
     SLEPT,
     TAKEN,
     WAKE,
     State,
     borrowed,
-    is_connection,
 )
 from courierpy.hibernate.watches import ALL, Hearing
 from courierpy.system import log, proc
@@ -63,7 +61,7 @@ from courierpy.system.inotify import Ear
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from courierpy.hibernate.watches import Inotify
 
@@ -71,44 +69,12 @@ AT_A_TIME, OF_ONE_USER = 32, 8  # processes that were woken and are at their loo
 LOOKING = 5.0                  # seconds after which one that has not is not waited for
 APART = 0.5                    # seconds between two wakes of one connection by changes
 RETRY, LONGEST_RETRY = 0.5, 30.0       # seconds until a wake that was refused is tried again, doubled
-CREDENTIALS = struct.Struct("=iII")
 LONGEST = 1e6                  # seconds until the next word to a client
 SPARE = 128                    # descriptors that stay free, here and in the listener
 
 
-class Entry:
-    """One connection.  ``stage``: OFFERED, ASLEEP, QUEUED (to be woken), WAKING, REFUSED (a wake;
-    there will be another) or DROPPED.  ``channel``: to the session while it offers, or to the one
-    that is woken.  ``taken``: the client is that one's.  ``state``, and ``file``, its descriptor:
-    from ASLEEP on.  ``changed``: the folder, and there is no wake for that yet."""
-
-    __slots__ = ("buffer", "changed", "channel", "client", "file", "kept_at", "number", "pid", "stage",
-                 "state", "taken", "tries", "uid", "watches", "woken_at")
-
-    def __init__(self, number: int, client: int, channel: socket.socket | None, pid: int, uid: int) -> None:
-        self.number = number
-        self.client = client
-        self.channel = channel
-        self.pid, self.uid = pid, uid
-        self.stage = OFFERED
-        self.state: State | None = None
-        self.file = -1
-        self.buffer = b""
-        self.watches: tuple[int, ...] = ()
-        self.kept_at = self.woken_at = 0.0
-        self.tries = 0
-        self.taken = self.changed = False
-
-
-OFFERED, ASLEEP, QUEUED, WAKING, REFUSED, DROPPED = range(6)
-
-
 class Ended(Exception):
     """The listener wants no more, or is gone."""
-
-
-class Refused(Exception):
-    """An offer that is not taken; str() says why."""
 
 
 class Keeper:
@@ -121,7 +87,6 @@ class Keeper:
         self.limit = limit                     # descriptors
         self.entries: dict[int, Entry] = {}
         self.by_fd: dict[int, Entry] = {}
-        self.listeners: dict[int, Listener] = {}              # sessions that are awake, by their channel
         self.queues: dict[int, deque[Entry]] = {}             # by uid, who is to be woken
         self.offering: dict[int, Entry] = {}                  # by pid
         self.wakers: set[Entry] = set()                       # who was woken and is at its look
@@ -130,6 +95,7 @@ class Keeper:
         self.last = time.time_ns()             # numbers are not used again, by another keeper neither
         self.next_look = 0.0
         self.poll = select.epoll()
+        self.awake = Awake(self.poll)
         for fd in (door.fileno(), link.fileno(), inotify.fd):
             self.poll.register(fd, select.EPOLLIN)
 
@@ -144,9 +110,7 @@ class Keeper:
                     self._offers()
                 elif fd == self.link.fileno():
                     self._listener()
-                elif fd in self.listeners:
-                    self._lent(self.listeners[fd], Listener.asked)
-                elif (entry := self.by_fd.get(fd)) is not None:
+                elif not self.awake.asked(fd) and (entry := self.by_fd.get(fd)) is not None:
                     try:
                         self._of_entry(entry, fd)
                     except OSError as error:
@@ -178,60 +142,29 @@ class Keeper:
 
     def _offers(self) -> None:
         self._changes()                # what happened so far is no news to who looked before its offer
-        for _ in range(64):
+        for data, fds, who in offers.received(self.door):
             try:
-                data, ancillary, flags, _ = self.door.recvmsg(
-                    64, socket.CMSG_SPACE(4 * 8) + socket.CMSG_SPACE(CREDENTIALS.size),
-                    socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC)
-            except BlockingIOError:
-                return
-            fds, who = array.array("i"), None
-            for level, kind, value in ancillary:
-                if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                    fds.frombytes(value[:len(value) - len(value) % fds.itemsize])
-                elif level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
-                    who = CREDENTIALS.unpack(value)
-            try:
-                if data == ASKS and len(fds) == 1 and who is not None and who[1]:
-                    self._lend(fds.pop())
-                    continue
-                if len(fds) == REQUESTS.get(data[:1], 0) and who is not None and who[1]:
+                if data == ASKS and len(fds) == 1:
+                    self.awake.lend(fds.pop(), self.limit - SPARE)
+                elif len(fds) == REQUESTS.get(data[:1], 0):
                     make(data, list(fds))
-                    continue
-                if flags & socket.MSG_CTRUNC or who is None or data[:1] != b"o" or len(fds) != 1 + len(data):
-                    raise Refused("not an offer")
-                self._offer(data[1:], fds, who)
-                del fds[:2]            # they are the entry's now
-            except (Refused, OSError, struct.error) as error:
+                else:
+                    self._offer(data, fds, who)
+            except (offers.Refused, OSError, struct.error) as error:
                 log.debug(f"an offer is refused: {error}")
             finally:
                 for fd in fds:
                     os.close(fd)
 
-    def _offer(self, kinds: bytes, fds: array.array[int], who: tuple[int, int, int]) -> None:
-        """Raises Refused or OSError, and then keeps nothing."""
-        client, fd, *directories = fds
+    def _offer(self, data: bytes, fds: array.array[int], who: offers.Who) -> None:
+        """Takes its first two from ``fds``.  Raises Refused or OSError, and then keeps nothing."""
         pid, uid, _ = who
-        if max(fds) > self.limit - SPARE:
-            raise Refused("too many descriptors")
-        if uid == 0 or len(directories) > MAX_DIRECTORIES:
-            raise Refused("not a session")
-        channel = socket.socket(fileno=os.dup(fd))
+        channel = offers.channel(data, fds, uid, self.limit - SPARE)
         try:
-            if channel.family != socket.AF_UNIX or channel.type != socket.SOCK_STREAM:
-                raise Refused("not a channel")
-            if not is_connection(client):
-                raise Refused("not a connection")
-            for directory in directories:
-                # to watch takes the right to read, which this process has for all: the opener had it
-                if not stat.S_ISDIR(os.fstat(directory).st_mode) \
-                        or fcntl.fcntl(directory, fcntl.F_GETFL) & os.O_PATH:
-                    raise Refused("not a directory that can be read")
-            channel.setblocking(False)
             self.last += 1
-            entry = Entry(self.last, client, channel, pid, uid)
+            entry = Entry(self.last, fds[0], channel, pid, uid)
             try:
-                entry.watches = self.hearing.watch(entry.number, directories, kinds)
+                entry.watches = self.hearing.watch(entry.number, fds[2:], data[1:])
                 channel.send(KEPT)
                 self.poll.register(channel.fileno(), select.EPOLLIN)
             except OSError:
@@ -240,36 +173,12 @@ class Keeper:
         except BaseException:
             channel.close()
             raise
-        os.close(fd)
+        os.close(fds[1])
+        del fds[:2]                    # the client is the entry's now
         if pid in self.offering:
             self._forget(self.offering[pid])
         self.offering[pid] = self.entries[entry.number] = self.by_fd[channel.fileno()] = entry
         entry.kept_at = time.monotonic()
-
-    # -- sessions that are awake
-
-    def _lend(self, fd: int) -> None:
-        """Hear for a session that has no instance of its own.  OSError."""
-        with socket.socket(fileno=fd) as given:
-            if fd > self.limit - SPARE or given.family != socket.AF_UNIX \
-                    or given.type != socket.SOCK_SEQPACKET:
-                raise Refused("not a channel")
-            listener = Listener(given.dup(), Ear())
-        self.listeners[listener.channel.fileno()] = listener
-        self.poll.register(listener.channel.fileno(), select.EPOLLIN)
-        self._lent(listener, Listener.greet)
-
-    def _lent(self, listener: Listener, act: Callable[[Listener], None]) -> None:
-        """One that is gone, or does what it should not, is forgotten."""
-        try:
-            act(listener)
-        except BlockingIOError:
-            return
-        except OSError:
-            fd = listener.channel.fileno()
-            self.poll.unregister(fd)
-            del self.listeners[fd]
-            listener.close()
 
     def _offered(self, entry: Entry) -> None:
         """The session sends what it knows; one that closes the channel before has thought better of it."""
@@ -330,8 +239,7 @@ class Keeper:
         for who in self.hearing.heard():
             for entry in list(self.entries.values()) if who == ALL else [self.entries[who]]:
                 self._changed(entry)
-        for listener in [each for each in self.listeners.values() if each.ear.waiting]:
-            self._lent(listener, Listener.tell)
+        self.awake.tell()
 
     def _changed(self, entry: Entry) -> None:
         if entry.stage == OFFERED:
@@ -556,8 +464,7 @@ def _due_of(entry: Entry) -> float:
     return entry.state.due if entry.state is not None else LONGEST
 
 
-def run(door: socket.socket, link: socket.socket, inotify: Callable[[], Inotify],
-        confine: Callable[[], None], left: list[tuple[int, int, int, int]]) -> None:
+def run(door: socket.socket, link: socket.socket, left: list[tuple[int, int, int, int]]) -> None:
     """The keeper's process, forked by the listener: until the listener says so, or is gone.
 
     ``left``: what an earlier one had; see adopt().
@@ -574,8 +481,8 @@ def run(door: socket.socket, link: socket.socket, inotify: Callable[[], Inotify]
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
     proc.keep_open((door.fileno(), link.fileno(), *(fd for each in left for fd in each[1:3])))
     os.chdir("/")
-    heard = inotify()              # while we are who has few of them: nobody's may be used up
-    confine()
+    heard = Ear()                  # while we are who has few of them: nobody's may be used up
+    proc.confine()
     keeper = Keeper(door, link, heard, limit)
     try:
         keeper.adopt(left)

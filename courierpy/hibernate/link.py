@@ -11,7 +11,7 @@ import time
 from functools import partial
 
 from courierpy.hibernate import keeper, protocol
-from courierpy.listener.connections import Asleep
+from courierpy.listener.connections import Asleep, Connection
 from courierpy.system import log, proc
 from courierpy.system.seldom import due
 
@@ -19,12 +19,20 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from courierpy.hibernate.watches import Inotify
     from courierpy.listener.connections import Connections
 
 VARIABLE = "COURIERPY_KEEPER"  # the descriptor of the door, in the environment of a connection's process
 RESTART_AFTER = 1.0            # seconds between two starts
 DESCRIPTORS = 3                # that come with one message, at most
+
+
+def keeper_possible() -> bool:
+    """Is there what a keeper hears by?  Otherwise the log says so."""
+    from importlib.machinery import PathFinder
+    found = PathFinder.find_spec("pyinotify") is not None
+    if not found:
+        log.warn("idle connections keep their processes, and hear by the clock: pyinotify is not installed")
+    return found
 
 
 class Wake:
@@ -42,13 +50,10 @@ class Sleepers:
     what sessions offer theirs by.  Both its ends stay here, and outlive a keeper; so do the
     connections."""
 
-    def __init__(self, connections: Connections, inotify: Callable[[], Inotify], confine: Callable[[], None],
-                 left: tuple[int, int, int, int, int] | None = None,
+    def __init__(self, connections: Connections, left: tuple[int, int, int, int, int] | None = None,
                  asleep: dict[int, Asleep] | None = None) -> None:
         """``left``: version, pid and descriptors (door, its other end, link) of an earlier image."""
         self.connections = connections
-        self.inotify = inotify
-        self.confine = confine
         self.asleep: dict[int, Asleep] = asleep or {}
         self.eager = False
         self._ending = False
@@ -109,7 +114,7 @@ class Sleepers:
     def _keep(self, link: socket.socket) -> int:
         left = [(number, each.client, each.file, each.uid) for number, each in self.asleep.items()]
         try:
-            keeper.run(self.inner, link, self.inotify, self.confine, left)
+            keeper.run(self.inner, link, left)
         except BaseException as error:      # never back into the loop
             log.crit(f"keeper: {type(error).__name__}: {error}")
             return proc.CRASHED
@@ -181,8 +186,20 @@ class Sleepers:
             gone.close()
             self.connections.left(gone.address)
 
-    def taken(self, wake: Wake) -> None:
-        """A process goes on with it now."""
+    def wake(self, wake: Wake, serve: Callable[[Asleep, int], int]) -> None:
+        """A fork goes on with a connection that slept.  If there can be none, the keeper asks again.
+
+        ``serve``: what the fork does with it, and with the descriptor of its channel; gives the exit status.
+        """
+        asleep = self.asleep[wake.number]
+        try:
+            pid = proc.fork(partial(serve, asleep, wake.channel.fileno()))
+        except OSError as error:
+            wake.channel.close()
+            if due("fork"):
+                log.crit(f"an idle connection cannot be woken: fork: {error.strerror}")
+            return
+        self.connections.add(pid, Connection(asleep.address, asleep.peer))
         try:
             wake.channel.send(protocol.TAKEN, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
         except OSError:

@@ -1,0 +1,83 @@
+"""What comes over the keeper's door: words of sessions, with descriptors, and who says them.
+
+The kernel says whose process it is (SCM_CREDENTIALS).  What a session sends is looked at before
+anything of it is kept.
+"""
+from __future__ import annotations
+
+import array
+import fcntl
+import os
+import socket
+import stat
+import struct
+
+from courierpy.hibernate.protocol import MAX_DIRECTORIES, is_connection
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    Who = tuple[int, int, int]         # pid, uid, gid
+
+CREDENTIALS = struct.Struct("=iII")
+AT_ONCE = 64                   # words that are taken before anything else is done
+DESCRIPTORS = 8                # that come with one word, at most
+
+
+class Refused(Exception):
+    """An offer that is not taken; str() says why."""
+
+
+def received(door: socket.socket) -> Iterator[tuple[bytes, array.array[int], Who]]:
+    """The words that are there, but for those that root says, or nobody knows who: root's sessions do
+    not sleep.  The descriptors are the caller's to close."""
+    for _ in range(AT_ONCE):
+        try:
+            data, ancillary, flags, _ = door.recvmsg(
+                64, socket.CMSG_SPACE(4 * DESCRIPTORS) + socket.CMSG_SPACE(CREDENTIALS.size),
+                socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC)
+        except BlockingIOError:
+            return
+        fds, who = array.array("i"), None
+        for level, kind, value in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                fds.frombytes(value[:len(value) - len(value) % fds.itemsize])
+            elif level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
+                who = CREDENTIALS.unpack(value)
+        if flags & socket.MSG_CTRUNC or who is None or not who[1]:
+            for fd in fds:
+                os.close(fd)
+            continue
+        yield data, fds, who
+
+
+def channel(data: bytes, fds: array.array[int], uid: int, limit: int) -> socket.socket:
+    """The channel of an offer: ``o``, and for each directory a letter; with client, channel and
+    directories.  A copy: ``fds`` are as they were.  Raises Refused or OSError.
+
+    ``limit``: all descriptors have to be below it.
+    """
+    if data[:1] != b"o" or len(fds) != 1 + len(data):
+        raise Refused("not an offer")
+    client, fd, *directories = fds
+    if max(fds) > limit:
+        raise Refused("too many descriptors")
+    if uid == 0 or len(directories) > MAX_DIRECTORIES:
+        raise Refused("not a session")
+    found = socket.socket(fileno=os.dup(fd))
+    try:
+        if found.family != socket.AF_UNIX or found.type != socket.SOCK_STREAM:
+            raise Refused("not a channel")
+        if not is_connection(client):
+            raise Refused("not a connection")
+        for directory in directories:
+            # to watch takes the right to read, which this process has for all: the opener had it
+            if not stat.S_ISDIR(os.fstat(directory).st_mode) \
+                    or fcntl.fcntl(directory, fcntl.F_GETFL) & os.O_PATH:
+                raise Refused("not a directory that can be read")
+        found.setblocking(False)
+    except BaseException:
+        found.close()
+        raise
+    return found
