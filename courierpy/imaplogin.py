@@ -17,12 +17,13 @@ from courierpy.imap.commands import Done
 from courierpy.imap.dialogue import Dialogue
 from courierpy.imap.grammar import lines
 from courierpy.imap.grammar.args import ERROR, Args
-from courierpy.imap.grammar.framer import Framer, LiteralAhead, TooLong
+from courierpy.imap.grammar.framer import Frame, Framer, LiteralAhead, TooLong
 from courierpy.login.stage import Refused, Stage
 from courierpy.model.replies import Bad, Bye, No
 from courierpy.system import about, log, proc, programs
 from courierpy.system.conn import Conn, Gone, TimedOut
 from courierpy.system.settings import from_environ
+from courierpy.system.wipe import wipe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class Login(Dialogue):
     ``tag``: of the command that said so, which the next program answers."""
 
     def __init__(self, stage: Stage) -> None:
-        super().__init__(stage.conn, Framer(MAX_LINE, {b"ID": MAX_ID_LINE}), stage.peer)
+        super().__init__(stage.conn, Framer(MAX_LINE, {b"ID": MAX_ID_LINE}, wipe), stage.peer)
         self.stage = stage
         self.environ = stage.environ
         self.account: Account | None = None
@@ -128,6 +129,12 @@ class Login(Dialogue):
         raise Bye("Courier-IMAP server shut down by signal.")
 
     # -- what the dialogue asks
+
+    def do(self, frame: Frame) -> None:
+        try:
+            super().do(frame)
+        finally:
+            wipe(*frame.lines, *(literal.data for literal in frame.literals))
 
     def place(self, ahead: LiteralAhead) -> None:
         words = ahead.text.split(None, 2)
@@ -190,9 +197,12 @@ class Login(Dialogue):
         user = args.astring()
         args.sp()
         password = args.astring()
-        args.end()
-        self._need_secure()
-        return self._admitted(lambda context: context.login(user, password))
+        try:
+            args.end()
+            self._need_secure()
+            return self._admitted(lambda context: context.login(user, password))
+        finally:
+            wipe(password)
 
     def authenticate(self, args: Args) -> Account:
         args.sp()
@@ -203,12 +213,15 @@ class Login(Dialogue):
             initial = b"" if text == b"=" else _base64(text)
         else:
             args.end()
-        self._need_secure()
-        mechanism = sasl.MECHANISMS.get(name)
-        if mechanism is None or (name == b"EXTERNAL" and not self.stage.tls):
-            raise No("Unsupported authentication mechanism.", b"CANNOT")
-        return self._admitted(lambda context: self._exchange(mechanism(context, initial)),
-                              method=name.decode())
+        try:
+            self._need_secure()
+            mechanism = sasl.MECHANISMS.get(name)
+            if mechanism is None or (name == b"EXTERNAL" and not self.stage.tls):
+                raise No("Unsupported authentication mechanism.", b"CANNOT")
+            return self._admitted(lambda context: self._exchange(mechanism(context, initial)),
+                                  method=name.decode())
+        finally:
+            wipe(initial)
 
     def _admitted(self, ask: Callable[[sasl.Context], Account], **more: str) -> Account:
         try:
@@ -222,6 +235,7 @@ class Login(Dialogue):
 
     def _exchange(self, exchange: sasl.Exchange) -> Account:
         """Challenges and responses, until the mechanism decides."""
+        said: list[bytes] = []             # which it may need until the end
         try:
             challenge = next(exchange)
             while True:
@@ -229,10 +243,13 @@ class Login(Dialogue):
                 line = self._line()
                 if line.startswith(b"*"):
                     raise Rejected
-                challenge = exchange.send(_base64(line))
+                said.append(_base64(line))
+                challenge = exchange.send(said[-1])
         except StopIteration as done:
             account: Account = done.value
             return account
+        finally:
+            wipe(*said)
 
     def _line(self) -> bytes:
         """A line of a SASL exchange."""
@@ -255,10 +272,14 @@ COMMANDS: dict[bytes, Callable[[Login, Args], str | Account]] = {
 
 
 def _base64(text: bytes) -> bytes:
+    """``text`` is wiped."""
+    bare = text.strip()
     try:
-        return b64decode(text.strip(), validate=True)
+        return b64decode(bare, validate=True)
     except ValueError:
         raise Bad("Invalid base64.") from None
+    finally:
+        wipe(text, bare)
 
 
 if __name__ == "__main__":

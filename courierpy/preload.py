@@ -81,6 +81,9 @@ class _Rehearsal(Stage):
     def _become(self, account: Account) -> None:
         pass
 
+    def _forget_keys(self) -> None:
+        pass
+
 
 def rehearse(settings: Mapping[str, str]) -> None:
     """Hold some sessions with ourselves in a small Maildir.  Failed; OSError where there can be none."""

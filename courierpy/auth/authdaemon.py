@@ -9,6 +9,7 @@ import socket
 
 from courierpy.auth import Account, Request, TemporaryFailure
 from courierpy.auth.protocol import parse_reply, render_request, whole
+from courierpy.system.wipe import wipe
 
 DEFAULT = "/run/courier/authdaemon/socket"
 TIMEOUT = 30.0                 # seconds that authdaemond has
@@ -17,21 +18,28 @@ OWN_TIMEOUT = 120.0            # our own helper has a deadline for each module
 
 def lookup(request: Request) -> Account:
     path = request.environ.get("COURIERPY_AUTHSOCKET") or request.environ.get("AUTHDAEMON_SOCKET") or DEFAULT
-    data = render_request(request)
     own = "COURIERPY_AUTHSOCKET" in request.environ
     told = "".join(f"{name}={request.environ[name]}\n" for name in ("TCPREMOTEIP", "TCPREMOTEPORT")[:1 + own]
                    if request.environ.get(name))
+    asked = render_request(request)
+    data = b"".join((told.encode(), asked))
     try:
         with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(OWN_TIMEOUT if own else TIMEOUT)
             client.connect(path)
-            client.sendall(told.encode() + data)
+            client.sendall(data)
             reply = b""
             while not whole(reply):
                 piece = client.recv(65536)
                 if not piece:
                     break
-                reply += piece
+                before, reply = reply, b"".join((reply, piece)) if reply else piece
+                if before:
+                    wipe(before, piece)
     except OSError as error:
         raise TemporaryFailure(f"{path}: {error.strerror or error}") from None
+    finally:
+        wipe(data)
+        if told:
+            wipe(asked)                # else it is the same
     return parse_reply(reply)

@@ -278,7 +278,7 @@ def _work(end: socket.socket, module: str, environ: Mapping[str, str]) -> int:
 def answer(module: str, request: Request) -> bytes:
     """What a module says to one request: the account, FAIL or TEMPORARY, the reason in the log."""
     try:
-        return render_account(check([module], request))
+        return render_account(check([module], request), request.kind == "pre")
     except Unservable as error:
         log.err(f"the account cannot be served: {error}, {_who(request)}")
     except Rejected:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from courierpy.auth import Account, Rejected, Request, TemporaryFailure, Unservable, number_of
 from courierpy.model.numbers import decimal
+from courierpy.system.wipe import wipe
 
 _FIELDS = (("USERNAME", "username"), ("UID", "uid"), ("GID", "gid"), ("HOME", "home"),
            ("ADDRESS", "address"), ("NAME", "name"), ("MAILDIR", "maildir"), ("QUOTA", "quota"),
@@ -11,18 +12,21 @@ MAX_REPLY = 64 * 1024
 
 
 def render_request(request: Request) -> bytes:
-    """Raises Rejected for what the lines of the protocol cannot carry."""
-    words = request.user + request.password + request.challenge + request.response
-    if "\n" in words or "\0" in words:
-        raise Rejected
+    """To be wiped when it is sent.  Raises Rejected for what the lines of the protocol cannot carry."""
+    for word in (request.user, request.password, request.challenge, request.response):
+        if "\n" in word or "\0" in word:
+            raise Rejected
     if request.kind == "pre":
         return f"PRE . {request.service} {request.user}\n".encode()
     first, second = ((request.user, request.password) if request.kind == "login"
                      else (request.challenge, request.response))
     if not first or not second:
         raise Rejected
-    body = f"{request.service}\n{request.kind}\n{first}\n{second}\n".encode()
-    return b"AUTH %d\n" % len(body) + body
+    begin, secret = f"{request.service}\n{request.kind}\n{first}\n".encode(), second.encode()
+    size = len(begin) + len(secret) + 1
+    whole_of_it = b"".join((b"AUTH %d\n" % size, begin, secret, b"\n"))
+    wipe(secret)
+    return whole_of_it
 
 
 def parse_request(data: bytes, environ: dict[str, str]) -> Request | None:
@@ -55,9 +59,13 @@ def parse_request(data: bytes, environ: dict[str, str]) -> Request | None:
     raise ValueError("not a request")
 
 
-def render_account(account: Account) -> bytes:
+def render_account(account: Account, clear: bool) -> bytes:
+    """``clear``: with the clear password, for a mechanism that computes with it.  Its hash is nobody's
+    business but the module's."""
     lines = []
     for key, attribute in _FIELDS:
+        if key == "PASSWD" or key == "PASSWD2" and not clear:
+            continue
         value = str(getattr(account, attribute))
         if value and not (key == "UID" and account.username):
             lines.append(f"{key}={value}\n")
@@ -68,18 +76,26 @@ def whole(data: bytes) -> bool:
     return data == b"FAIL\n" or data.endswith(b"\n.\n")
 
 
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")
+
+
 def parse_reply(data: bytes) -> Account:
-    """Raises Rejected, Unservable for one of an account that lacks something, or TemporaryFailure for a
+    """The account; the reply and all copies of what is secret in it, but the account's, are wiped.
+    Raises Rejected, Unservable for one of an account that lacks something, or TemporaryFailure for a
     reply that is not whole."""
     if data == b"FAIL\n":
         raise Rejected
     if not whole(data):
         raise TemporaryFailure("no answer from the password daemon")
     values: dict[str, str] = {}
-    for line in data.decode("utf-8", "surrogateescape").split("\n"):
-        key, equals, value = line.partition("=")
+    for line in data.split(b"\n"):
+        key, equals, value = line.partition(b"=")
         if equals:
-            values.setdefault(key, value)
+            values.setdefault(_text(key), _text(value))
+        if key.startswith(b"PASSWD"):
+            wipe(line, value)
+    wipe(data)
     username = values.get("USERNAME", "")
     try:
         if username and "UID" not in values:

@@ -13,6 +13,7 @@ import os
 from base64 import b64decode, b64encode
 
 from courierpy.auth import Account, Rejected, Request, with_domain
+from courierpy.system.wipe import wipe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,10 +42,13 @@ class Context:
     def login(self, user: bytes, password: bytes) -> Account:
         self.names(user)
         name, secret = _text(user), _text(password)
-        if not name or not secret:
-            raise Rejected
-        return self.check(Request("login", self.service, self.environ,
-                                  user=with_domain(name, self.environ), password=secret))
+        try:
+            if not name or not secret:
+                raise Rejected
+            return self.check(Request("login", self.service, self.environ,
+                                      user=with_domain(name, self.environ), password=secret))
+        finally:
+            wipe(secret)
 
     def lookup(self, user: str) -> Account:
         return self.check(Request("pre", self.service, self.environ, user=user))
@@ -56,6 +60,7 @@ def _text(data: bytes) -> str:
     except UnicodeDecodeError:
         raise Rejected from None
     if any(ord(char) < 32 or ord(char) == 127 for char in text):
+        wipe(text)
         raise Rejected
     return text
 
@@ -69,12 +74,15 @@ def _itself(wanted: bytes | str, user: bytes | str) -> None:
 def plain(context: Context, initial: bytes | None) -> Exchange:
     data = initial if initial is not None else (yield b"")
     parts = data.split(b"\0")
-    if len(parts) != 3:
-        raise Rejected
-    wanted, user, password = parts
-    context.names(user)
-    _itself(wanted, user)
-    return context.login(user, password)
+    try:
+        if len(parts) != 3:
+            raise Rejected
+        wanted, user, password = parts
+        context.names(user)
+        _itself(wanted, user)
+        return context.login(user, password)
+    finally:
+        wipe(*parts)
 
 
 def login(context: Context, initial: bytes | None) -> Exchange:
@@ -144,7 +152,9 @@ def scram_sha_256(context: Context, initial: bytes | None) -> Exchange:
     channel = b64encode(f"{binding},{rest.partition(',')[0]},".encode()).decode()
     if answer.get("r") != nonce or answer.get("c", "").rstrip("=") != channel.rstrip("="):
         raise Rejected
-    salted = hashlib.pbkdf2_hmac("sha256", secret.encode(), salt, ITERATIONS)
+    octets = secret.encode()
+    salted = hashlib.pbkdf2_hmac("sha256", octets, salt, ITERATIONS)
+    wipe(octets)
     message = f"{bare},{server_first},{without_proof}".encode()
     client_key = hmac.new(salted, b"Client Key", "sha256").digest()
     signature = hmac.new(hashlib.sha256(client_key).digest(), message, "sha256").digest()
@@ -157,6 +167,7 @@ def scram_sha_256(context: Context, initial: bytes | None) -> Exchange:
         raise refusal
     server_key = hmac.new(salted, b"Server Key", "sha256").digest()
     verifier = b64encode(hmac.new(server_key, message, "sha256").digest())
+    wipe(salted, client_key, server_key)
     yield b"v=" + verifier
     return account
 

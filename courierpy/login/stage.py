@@ -5,6 +5,7 @@ goes on.  Nothing is said to the client here.
 """
 from __future__ import annotations
 
+import sys
 import time
 
 from courierpy.auth import (
@@ -22,6 +23,7 @@ from courierpy.login import gate, start
 from courierpy.system import log, programs
 from courierpy.system.conn import Gone
 from courierpy.system.settings import from_environ
+from courierpy.system.wipe import wipe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -144,6 +146,12 @@ class Stage:
     def _become(self, account: Account) -> None:
         start.enter(account)
 
+    def _forget_keys(self) -> None:
+        """The keys of the certificates are of no use to a session, unless it speaks TLS itself."""
+        if self.conn.plain and "courierpy.system.tls" in sys.modules:
+            from courierpy.system import tls
+            tls.forget()
+
     def goes_on(self, account: Account, rest: bytes, last_words: bytes) -> programs.Next:
         """Become the account; what goes on with the client.  Raises TemporaryFailure.
 
@@ -160,6 +168,9 @@ class Stage:
             log.err(f"{error}, {self.who(account.address)}")
             raise
         start.hand_over(account, maildir, self.environ)
+        wipe(account.passwd, account.passwd2)
+        account.passwd = account.passwd2 = ""
+        self._forget_keys()
         self.conn.pending = rest
         self.conn.deadline = None
         return programs.Next([name, *arguments], self.environ, self.conn, last_words)

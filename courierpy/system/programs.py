@@ -36,8 +36,8 @@ class Program:
         self.logs_in = logs_in
 
     def main(self) -> Main:
-        import importlib
-        found: Main = importlib.import_module(self.module).main
+        __import__(self.module)
+        found: Main = sys.modules[self.module].main
         return found
 
 

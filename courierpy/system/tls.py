@@ -2,8 +2,10 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 
+from courierpy.system.wipe import wipe, wipe_found
 from courierpy.system.writers import OFFERED, Blocked
 
 TYPE_CHECKING = False
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     from courierpy.system.settings import Settings
 
 
+MAX_FILE_OCTETS = 1024 * 1024
+HEAD_OCTETS = 40               # of freed memory, at most, that the C library uses for itself
+_PRIVATE = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----\s+([A-Za-z0-9+/=\s]+)-----END")
 # the names of X.520 that certificates' subjects are shown with
 SHORT = {"commonName": "CN", "organizationName": "O", "organizationalUnitName": "OU", "countryName": "C",
          "localityName": "L", "stateOrProvinceName": "ST", "userId": "UID"}
@@ -68,6 +73,47 @@ def load(settings: Settings) -> None:
     """Load the certificates for all processes forked from now on; on TlsError the old ones stay."""
     global _loaded
     _loaded = Certificates(settings)
+    _forget_files(settings)
+
+
+def _forget_files(settings: Settings) -> None:
+    """What the library has read of the files of keys is freed, and still there to be found."""
+    from base64 import b64decode
+    from binascii import Error
+    names = {settings.text("TLS_CERTFILE"), settings.text("TLS_PRIVATE_KEYFILE")} - {""}
+    for name in names:
+        folder, base = os.path.split(name)
+        for entry in os.listdir(folder or "."):
+            if entry != base and not entry.startswith(base + "."):
+                continue
+            try:
+                with open(os.path.join(folder, entry), "rb") as file:
+                    text = file.read(MAX_FILE_OCTETS)
+            except OSError:
+                continue
+            for block in _PRIVATE.findall(text):
+                try:
+                    coded = b64decode(block)
+                except Error:
+                    continue
+                # without the head, which the allocator has written over; some of it must be there, as
+                # keys in use may be the same octets without
+                wipe_found(*filter(_telling, block.split()), coded[min(HEAD_OCTETS, len(coded) // 4):])
+                wipe(coded, block)
+            wipe(text)
+
+
+def _telling(line: bytes) -> bool:
+    return len(line) >= 16
+
+
+def forget() -> None:
+    """Drop what load() left, and overwrite the keys of it: the library does when nobody uses them."""
+    global _loaded
+    if _loaded is not None:
+        for context in (_loaded.main, *_loaded.named.values()):
+            context.sni_callback = None            # leads back to us: nobody collects circles here
+        _loaded = None
 
 
 def server_context(settings: Settings, local_ip: str) -> ssl.SSLContext:

@@ -333,12 +333,13 @@ def dies(request: Request) -> Account:
 
 
 def test_protocol(userdb: Path) -> None:
+    """A hash is told to nobody, a clear password where a mechanism computes with it."""
     whole = (b"UID=65534\nGID=65533\nHOME=/home/bob\nADDRESS=bob@example.com\nNAME=Bob B\n"
-             b"MAILDIR=/home/bob/Maildir\nQUOTA=100000S\nPASSWD={SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=\n")
+             b"MAILDIR=/home/bob/Maildir\nQUOTA=100000S\n")
     assert answer(userdb, b"PRE . imap bob@example.com\n") == whole + b"OPTIONS=group=staff,mailhost=a,b\n.\n"
     request = b"imap\nlogin\nbob@example.com\npassword\n"
     assert answer(userdb, b"TCPREMOTEIP=::1\nAUTH %d\n%s" % (len(request), request)) == (
-        whole + b"PASSWD2=password\nOPTIONS=group=staff,mailhost=a,b\n.\n")
+        whole + b"OPTIONS=group=staff,mailhost=a,b\n.\n")
     request = request.replace(b"password", b"otherwise")
     assert answer(userdb, b"AUTH %d\n%s" % (len(request), request)) == b"FAIL\n"
     assert answer(userdb, b"PRE . imap nobody\n") == b"FAIL\n"

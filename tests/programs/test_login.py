@@ -81,11 +81,12 @@ def folder() -> Iterator[Path]:
 def start(folder: Path) -> Iterator[Start]:
     running: list[subprocess.Popen[bytes]] = []
 
-    def run(modules: str = "authuserdb", before: str = "m.FAILURE_DELAY = 0", program: str = "",
+    def run(modules: str = "authuserdb", before: str = "stage.FAILURE_DELAY = 0", program: str = "",
             **environ: str) -> Login:
         ours, theirs = socket.socketpair()
         ours.settimeout(20)
-        code = f"import courierpy.imaplogin as m; {before}; m.run()"
+        code = "from courierpy import imaplogin; from courierpy.login import stage; " \
+               f"{before}; imaplogin.run()"
         process = subprocess.Popen(
             [sys.executable, "-c", code, *modules.split(), program or str(folder / "program"), "Maildir"],
             stdin=theirs, stdout=theirs, stderr=subprocess.PIPE, cwd="/",
@@ -195,7 +196,7 @@ def test_an_account_that_cannot_be_served_is_refused_as_a_wrong_password_is(
     if not os.getuid() and user == "other":
         (broken / "home").chmod(0o700)             # root may become anybody: it is the home that is not his
     slept = "import courierpy.login.gate as g; g.time = type('T', (), {'monotonic': g.time.monotonic, " \
-            "'sleep': staticmethod(lambda seconds: m.os.write(2, b'slept %d\\n' % round(seconds)))})"
+            "'sleep': staticmethod(lambda seconds: imaplogin.os.write(2, b'slept %d\\n' % round(seconds)))})"
     login = start(before=slept, program="imapd")
     for line in (b"LOGIN %s secret", b"LOGIN %s wrong"):
         assert login.say(b"a " + line % user.encode()) == REFUSED
@@ -384,7 +385,7 @@ def test_scram_for_somebody_else(start: Start) -> None:
 
 
 def test_a_client_that_reads_nothing_is_let_go(start: Start) -> None:
-    login = start(before="m.STAGE = 1")
+    login = start(before="stage.SECONDS = 1")
     login.client.settimeout(0.2)
     try:
         for _ in range(100_000):
@@ -395,7 +396,7 @@ def test_a_client_that_reads_nothing_is_let_go(start: Start) -> None:
 
 
 def test_the_stage_has_an_end(start: Start) -> None:
-    login = start(before="m.STAGE = 0.5")
+    login = start(before="stage.SECONDS = 0.5")
     login.client.sendall(b"a NOOP\r\n")
     assert until(login.client, b"never") == b"a OK NOOP completed\r\n"
     assert "DEBUG: Disconnected, ip=[127.0.0.1]" in login.log()

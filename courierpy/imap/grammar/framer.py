@@ -11,7 +11,7 @@ import re
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Protocol
 
     class Sink(Protocol):
@@ -80,10 +80,13 @@ class TooLong:
 class Framer:
     """Feed bytes, take events; None means that more bytes are needed."""
 
-    def __init__(self, line_limit: int = LINE_LIMIT, limits: Mapping[bytes, int] | None = None) -> None:
+    def __init__(self, line_limit: int = LINE_LIMIT, limits: Mapping[bytes, int] | None = None,
+                 wipe: Callable[..., None] | None = None) -> None:
         """``line_limit``: octets of a command's text without its literals; ``limits``: command name in
-        upper case -> the same for this one."""
+        upper case -> the same for this one.  ``wipe``: overwrites values: what was fed is a secret, and
+        no copy of it is left here but what ``next`` and ``line`` give."""
         self.line_limit = line_limit
+        self._wipe = wipe
         self._limits = limits or {}
         self._buffer = bytearray()
         self._scanned = 0                     # no LF before this position
@@ -97,7 +100,31 @@ class Framer:
         self._skip_octets = 0                 # of a refused non-synchronising literal
 
     def feed(self, data: bytes) -> None:
-        self._buffer += data
+        self._buffer = self._with(self._buffer, data)
+
+    def _with(self, before: bytearray, data: bytes) -> bytearray:
+        """Both; neither is used any more."""
+        if self._wipe is None:
+            before += data
+            return before
+        joined = bytearray(len(before) + len(data))    # to grow may leave a copy behind
+        joined[:len(before)] = before
+        joined[len(before):] = data
+        self._wipe(before, data)
+        return joined
+
+    def _cut(self, size: int, end: int) -> bytes:
+        """The first ``size`` octets; what is before ``end`` goes."""
+        if self._wipe is None:
+            cut = bytes(self._buffer[:size])
+            del self._buffer[:end]
+        else:
+            with memoryview(self._buffer) as view, view[:size] as first, view[end:] as left:
+                cut, rest = bytes(first), bytearray(left)
+            self._wipe(self._buffer)
+            self._buffer = rest
+        self._scanned = 0
+        return cut
 
     @property
     def has_more(self) -> bool:
@@ -160,15 +187,15 @@ class Framer:
 
     def _take_literal(self) -> bool:
         """True when the literal is whole."""
-        taken = bytes(self._buffer[:self._missing])
-        del self._buffer[:len(taken)]
-        self._scanned = 0
+        taken = self._cut(self._missing, self._missing)
         self._missing -= len(taken)
         literal = self._literals[-1]
         if self._held is not None:
-            self._held += taken
+            self._held = self._with(self._held, taken)
             if not self._missing:
                 literal.data = bytes(self._held)
+                if self._wipe is not None:
+                    self._wipe(self._held)
                 self._held = None
         elif taken:
             sink: Sink = literal.sink  # type: ignore[assignment]
@@ -183,10 +210,7 @@ class Framer:
             self._scanned = len(self._buffer)
             return None
         end = at - 1 if at and self._buffer[at - 1] == 13 else at
-        line = bytes(self._buffer[:end])
-        del self._buffer[:at + 1]
-        self._scanned = 0
-        return line
+        return self._cut(end, at + 1)
 
     def _drop(self, count: int) -> None:
         del self._buffer[:count]
