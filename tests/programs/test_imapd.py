@@ -133,7 +133,7 @@ def test_a_line_that_is_too_long_has_its_tag(maildir: Path) -> None:
 
 
 def test_a_command_that_comes_by_and_by_has_an_end(maildir: Path) -> None:
-    code = "import courierpy.imap.session as s; s.READ_TIMEOUT = 1.0\nfrom courierpy.imapd import run; run()"
+    code = "import courierpy.imap.dialogue as d; d.READ_TIMEOUT = 1.0\nfrom courierpy.imapd import run; run()"
     with subprocess.Popen([sys.executable, "-c", code, str(maildir)], stdin=subprocess.PIPE, bufsize=0,
                           stdout=subprocess.PIPE, env=plain_environ(AUTHENTICATED="demo")) as process:
         assert process.stdin is not None

@@ -116,7 +116,7 @@ def refused(tmp_path: Path, why: str, before: tuple[str, ...] = (), **environ: s
 
 def test_an_idle_of_a_client_that_lives_does_not_end(tmp_path: Path) -> None:
     """The half hour is a second here.  A client that is silent outside IDLE is sent away after it."""
-    path = hooked(tmp_path, "import courierpy.imap.session\ncourierpy.imap.session.READ_TIMEOUT = 1.0\n")
+    path = hooked(tmp_path, "import courierpy.imap.dialogue\ncourierpy.imap.dialogue.READ_TIMEOUT = 1.0\n")
     fill(tmp_path / "Maildir", 1)
     window, silent = (imapd(tmp_path / "Maildir", PYTHONPATH=path) for _ in range(2))
     window.do("SELECT INBOX")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from courierpy.imap import session as sessions
+from courierpy.imap import dialogue
 from courierpy.imap.session import Session
 from courierpy.maildir.store import Store
 from courierpy.system.conn import Conn, TimedOut
@@ -18,7 +18,7 @@ from courierpy.system.settings import Settings
 def served(maildir: Path, monkeypatch: pytest.MonkeyPatch, drops: list[tuple[bytes, float]]) -> bytes:
     """What a client hears that says the drops, each so many seconds after the last.  Raises TimedOut."""
     monkeypatch.chdir(maildir)
-    monkeypatch.setattr(sessions, "LITERAL_TIMEOUT", 1.0)
+    monkeypatch.setattr(dialogue, "LITERAL_TIMEOUT", 1.0)
     theirs, says = os.pipe()
     hears, ours = os.pipe()
 
@@ -56,6 +56,6 @@ def test_nor_is_what_follows_one_a_line(maildir: Path, monkeypatch: pytest.Monke
 
 def test_a_slow_one_is(maildir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Longer than the time of one word, and as fast as the slowest."""
-    monkeypatch.setattr(sessions, "SLOWEST_OCTETS", 100)
+    monkeypatch.setattr(dialogue, "SLOWEST_OCTETS", 100)
     drops = [(b"a APPEND INBOX {1000+}\r\n", 0.0)] + [(b"x" * 100, 0.3)] * 10 + [(b"\r\nb LOGOUT\r\n", 0.1)]
     assert b"a OK [APPENDUID" in served(maildir, monkeypatch, drops)
