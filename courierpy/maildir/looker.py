@@ -1,22 +1,43 @@
-"""Looking at a folder: what is there, which numbers it has, what changed.
+"""Looking at a mailbox: what is there, which numbers it has, what changed.
 
-Names in cur/ change under our feet (a flag is a rename by whoever sets it), new/
-fills from outside, and several sessions number the same messages.  So:
+Problems.  Names in cur/ change under our feet (a flag is a rename by whoever sets it), new/
+fills from outside, a file may be missed by readdir() while it is renamed, several sessions
+number the same messages, and any of them may be killed between two steps.
 
-* Messages in cur/ have numbers, in the uiddb, which is read and written under the
-  lock.  What is in new/ has none: who numbers it moves it to cur/ first.
-* What needs no number is looked at without the lock.
+States of a message on disk, and what a reader believes of each:
+
+    file       line in uiddb   what it is                              what a look does
+    in new/    none            mail that nobody has seen               the lock: to cur/, and number it
+    in cur/    none            moved there, or brought by hand         the lock: number it
+    in cur/    one             a message                               shows it
+    in cur/    one, told gone  it went, was told, and came back        the lock: another number
+    nowhere    the last ones,  numbered by who has the lock, and       not shown, and UIDNEXT stays below
+               lock is held    about to come                           it until it has come
+    nowhere    one             gone, by us, another or by hand         EXPUNGE; the line goes with the next
+                                                                       writing
+    in tmp/    none, or one    waits for who has the lock (lobby.py)   nothing: it was acknowledged to nobody
+    elsewhere  uiddb missing   a lost uiddb, or another server's       the lock: restore the numbers
+               or damaged
+
+Rules.
+* The uiddb is written under the lock only, and a number is given once.
+* A number is written before its message comes to cur/, in the order in which they come: who
+  sees a message finds its number, and who sees one has seen all before it.
+* What needs no number is looked at without the lock.  What only saves work (lines of what is
+  gone, the index, merged keywords) takes the lock if it is free, and else is left undone.
 * A directory is read only when its mtime says that something changed, or is as
   young as the clock's grain, because a change in the same instant would not show.
-  A session that stays has a watch: events say what changed, and cur/ is read again
-  only when they do not say it clearly.
+  A session that stays, or that has others beside it, has a watch: events say what changed, and
+  cur/ is read again only when they do not say it clearly.
 * A name that is missing is looked for again before the message counts as gone.
+* UIDNEXT never falls, and no message comes below one that was told.
 """
 from __future__ import annotations
 
 import os
 import time
 from bisect import bisect_left
+from enum import Enum
 
 from courierpy.maildir import contents, directory
 from courierpy.maildir.contents import Held
@@ -47,6 +68,14 @@ PATIENCE = 2.0                     # seconds that a session that leaves waits to
 PILE = 16                          # updates of keywords that who opens a mailbox puts together
 SELDOM = 0.5                       # seconds: not more often is the uiddb written only for what went
 A_WHILE = 0.02                     # so long before it tries the lock again
+
+
+class Look(Enum):
+    """What came of one way to look."""
+
+    DONE = "all is known"
+    NEEDS_LOCK = "something has to be numbered, restored or written"
+    READ_CUR = "only a reading of cur/ can say it"
 
 
 class Scanner(Numbering):
@@ -265,27 +294,33 @@ class Scanner(Numbering):
 
     def _update(self, locked: bool, readonly: bool) -> bool:
         """Bring ``held`` and the snapshot up to date.  False: that needs the lock."""
+        # 1. when it is: what happens from now on is for the next one
         self._looked = self.readers.now()
         stamps = self._stamp() if self._watch is None or self.held is None else None
         if self._watch is not None:
             self._hear()               # what came while we waited for the lock, or for its numbers
-        done = indexed = None
+        # 2. which messages there are, in the cheapest way that knows it
+        found, indexed = Look.READ_CUR, False
         if self.held is None:
-            done = indexed = self._from_index(stamps)
+            found = self._from_index(stamps)
+            indexed = found is Look.DONE
         elif self._watch is not None and not self._heard.everything:
-            done = self._by_events(locked)
-        if done is None:
+            found = self._by_events(locked)
+        if found is Look.READ_CUR:
             self._watch_first()
-            done = self._by_listing(locked)
-        if not done:
+            found = self._by_listing(locked)
+        if found is Look.NEEDS_LOCK:
             return False
+        # 3. their keywords
         if not self._read_keywords(locked):
             return False
         if self.keywords.files.unmerged and self._snapshot is None and not readonly:
             self._merge_keywords()
+        # 4. which of them are recent
         recent = self._recent(locked, readonly)
         if recent is None:
             return False
+        # 5. what all of that is for our client, and that it is known
         self._make_snapshot(recent)
         if locked and not self._unwritten:
             self._owed = False         # another session wrote it down
@@ -316,42 +351,42 @@ class Scanner(Numbering):
 
     # -- three ways to know what is there
 
-    def _from_index(self, stamps: Stamps | None) -> bool | None:
-        """What the index says, when nothing happened since; None when it cannot be used."""
+    def _from_index(self, stamps: Stamps | None) -> Look:
+        """What the index says, when nothing happened since."""
         columns = self.index.load()
         if columns is None:
-            return None
+            return Look.READ_CUR
         fine = columns.head.fine
         if fine:
             stamps = self._stamp(sure=False)
         if stamps is None or not columns.head.stamps.same_but_new(stamps):
-            return None
+            return Look.READ_CUR
         if columns.head.stamps.new != stamps.new and directory.files(self.new):
             # mail came, and will be moved to cur/.  With a watch that is no reason to read
             # cur/, if the watch began before the stamps were found to be the same
             try:
                 self.watch()
             except Refused:
-                return None
+                return Look.READ_CUR
             again = self._stamp(sure=not fine)
             if again is None or not columns.head.stamps.same_but_new(again):
-                return None
+                return Look.READ_CUR
             self._heard.everything, self._heard.new = False, True
         self.held = Held(columns.database, bytearray(columns.messages.flags), columns.odd)
         self.keywords.take(dict(columns.messages.keywords), stamps.keywords)
         self._disk = stamps.database
-        return self._by_events(locked=False) if self._watch is not None else True
+        return self._by_events(locked=False) if self._watch is not None else Look.DONE
 
-    def _by_events(self, locked: bool) -> bool | None:
-        """What the watch heard; None when cur/ has to be read."""
+    def _by_events(self, locked: bool) -> Look:
+        """What the watch heard."""
         assert self.held is not None
         if self._heard.cur:
             self._need_names()
             if self._heard.everything:
-                return None            # not all have one
+                return Look.READ_CUR   # not all have one
         replayed = contents.replay(self.held, self._heard, self._own_heard)
         if replayed is None:
-            return None
+            return Look.READ_CUR
         if replayed.gone:
             self._drop(replayed.gone)
         arrived = self._arrived() if self._heard.new else []
@@ -359,21 +394,29 @@ class Scanner(Numbering):
                    if directory.is_message(self.inside + file)}
         if not unknown and not arrived:
             if not locked:
-                return True
+                return Look.DONE
             # numbers may be given next: those that others gave meanwhile must be known; and
             # the lines of what we removed go
             if not self._learn({}, locked):
-                return None
-            return not self._owed or self._write(self._need_names().database)
+                return Look.READ_CUR
+            if self._owed:
+                self._write(self._need_names().database)
+            return Look.DONE
         if arrived and not locked:
-            return False
+            return Look.NEEDS_LOCK
         self._need_names()
         unknown.update(self._take(arrived))
         if not self._learn(unknown, locked):
-            return None
+            return Look.READ_CUR
+        return self._number_all(unknown, locked)
+
+    def _number_all(self, unknown: Mapping[bytes, bytes], locked: bool) -> Look:
         if not unknown:
-            return True
-        return locked and self._give_numbers(unknown)
+            return Look.DONE
+        if not locked:
+            return Look.NEEDS_LOCK
+        self._give_numbers(unknown)
+        return Look.DONE
 
     def _learn(self, unknown: dict[bytes, bytes], locked: bool) -> bool:
         """Take from ``unknown`` what has a number by now.  False when the uiddb says more than that
@@ -418,14 +461,14 @@ class Scanner(Numbering):
         self._unwritten = len(self.held.database) < len(found)
         return True
 
-    def _by_listing(self, locked: bool) -> bool:
+    def _by_listing(self, locked: bool) -> Look:
         """What a reading of cur/ says."""
         arrived = self._arrived()
         if arrived and not locked:
-            return False
+            return Look.NEEDS_LOCK
         database = self._database(locked)
         if database is None:
-            return False
+            return Look.NEEDS_LOCK
         disk, self._disk = self._disk, None      # ``held`` is not made of it yet, and may never be
         # whoever has the lock may have numbered messages that come in a moment
         coming = not locked and (self._lock.is_held() or not self._lock.enabled)
@@ -444,7 +487,7 @@ class Scanner(Numbering):
                 last -= 1
             if last < len(missing) and before is None:
                 self.held = self._disk = None
-                return False           # or they are gone, and UIDNEXT must not fall below what it was
+                return Look.NEEDS_LOCK     # or they are gone, and UIDNEXT must not fall below what it was
         if before is not None:
             self._depart(before, self.held, missing)
         gone = NO_UIDS
@@ -458,9 +501,9 @@ class Scanner(Numbering):
             if come:
                 self.held.database.uidnext, self._disk = come, None
         self.keywords.again()
-        if unknown:
-            return locked and self._give_numbers(unknown)
-        return not (locked and self._unwritten) or self._write(self.held.database, gone)
+        if not unknown and locked and self._unwritten:
+            self._write(self.held.database, gone)
+        return self._number_all(unknown, locked)
 
     def _surely(self, missing: list[int]) -> list[int]:
         """Which of the rows that a reading of cur/ did not show are gone.
@@ -547,7 +590,7 @@ class Scanner(Numbering):
                 moved[base(target)] = target
         return moved
 
-    def _give_numbers(self, unknown: Mapping[bytes, bytes]) -> bool:
+    def _give_numbers(self, unknown: Mapping[bytes, bytes]) -> None:
         """Number these messages, in the order of their names.  Under the lock."""
         assert self.held is not None
         names = in_order(unknown)
@@ -558,7 +601,6 @@ class Scanner(Numbering):
         self.held = more
         self._fresh |= UidSet.of(uids)
         self.keywords.came(names)
-        return True
 
     # -- the snapshot
 

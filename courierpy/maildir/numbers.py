@@ -216,7 +216,7 @@ class Numbering:
         database = self.held.database
         return database.uidvalidity, database.uidnext, dict(zip(database.names(), database.uids, strict=True))
 
-    def _write(self, database: UidDb, gone: UidSet = NO_UIDS) -> bool:
+    def _write(self, database: UidDb, gone: UidSet = NO_UIDS) -> None:
         """Under the lock.  ``gone``: UIDs that it has no more, beside those that we know as departed."""
         path = os.path.join(self.path, uiddb.NAME)
         if database.body is None:
@@ -230,7 +230,6 @@ class Numbering:
         self._disk, self._file = self._trusted(uiddb.stamp(self.path)), database
         self._unwritten = self._owed = False
         self._told_gone = NO_UIDS
-        return True
 
     def _need_names(self) -> Held:
         """``held`` with the names; so far it may be what the index says."""
