@@ -29,7 +29,8 @@ class Scale:
                  synced: int = 300, range_: int = 1_000, sessions: int = 160,
                  idle: tuple[int, int] = (50, 200), seconds: float = 3.0, small: bool = False,
                  mark: str = "", crowds: tuple[int, int] = (10, 20), crowded: int = 200,
-                 crowd_seconds: float = 8.0) -> None:
+                 crowd_seconds: float = 8.0,
+                 large: tuple[int, int] = (30, 200)) -> None:
         self.messages = messages
         self.big = big
         self.many = many                       # folders for STATUS and LIST
@@ -43,6 +44,7 @@ class Scale:
         self.crowd_seconds = crowd_seconds     # for which they are there
         self.seconds = seconds                 # after which a loop of single commands ends early
         self.small = small                     # short texts in "mail" too
+        self.large = large                     # megabytes of a message: in pieces, and for its memory
         self.mark = mark                       # tells the accounts of one scale from another's
 
     def corpora(self, account: str) -> dict[str, tuple[str, int]]:
@@ -62,7 +64,7 @@ class Scale:
 
 FULL = Scale()
 QUICK = Scale(messages=200, big=500, many=10, of_each=5, synced=20, range_=50, sessions=20, idle=(3, 6),
-              seconds=0.5, crowds=(3, 6), crowded=40, crowd_seconds=1.0)
+              seconds=0.5, crowds=(3, 6), crowded=40, crowd_seconds=1.0, large=(1, 2))
 SINGLE = ("tiny", "mail", "work", "big", "many", "crowd", "sync")
 ACCOUNTS = [*SINGLE, *(f"idle{number}" for number in range(IDLE_ACCOUNTS))]
 

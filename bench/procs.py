@@ -77,3 +77,29 @@ def memory(roots: list[int]) -> int:
         except (FileNotFoundError, ProcessLookupError):
             continue
     return total
+
+
+def forget_peaks(roots: list[int]) -> dict[int, int]:
+    """The peaks of memory of the family count anew from now on; process -> what it has, kB."""
+    found = {}
+    for pid in family(roots):
+        try:
+            with open(f"/proc/{pid}/clear_refs", "w", encoding="ascii") as file:
+                file.write("5")
+        except OSError:
+            continue
+        found[pid] = _peak(pid)
+    return found
+
+
+def grown(before: dict[int, int]) -> int:
+    """kB by which the process that took most was beyond what forget_peaks() gave."""
+    return max((_peak(pid) - had for pid, had in before.items()), default=0)
+
+
+def _peak(pid: int) -> int:
+    try:
+        with open(f"/proc/{pid}/status", "rb") as file:
+            return int(file.read().partition(b"VmHWM:")[2].split()[0])
+    except (OSError, IndexError):
+        return 0

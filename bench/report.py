@@ -73,7 +73,7 @@ def titled(case: Case, scale: Scale) -> str:
     return case.title.format(messages=f"{scale.messages:,}", big=f"{scale.big:,}", many=scale.many,
                              range=f"{scale.range:,}", synced=scale.synced, few=scale.idle[0],
                              lots=scale.idle[1], some=scale.crowds[0], crowd=scale.crowds[1],
-                             crowded=scale.crowded)
+                             crowded=scale.crowded, piecewise=scale.large[0], huge=scale.large[1])
 
 
 def slower_than_courier(cases: list[Case], results: Results) -> list[str]:

@@ -1,7 +1,7 @@
 """The rows of the table: what is measured, in which unit, and the goal."""
 from __future__ import annotations
 
-from bench import rows
+from bench import large, rows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -120,4 +120,12 @@ ROWS = [
     Row(25, rows.row_condstore, [
         Case("25a", "STORE of {range} in one command, CONDSTORE", "msg/s", True, Goal("dovecot")),
         Case("25b", "QRESYNC of {big} with ten changes", "ms", False, Goal(limit=10))]),
+    Row(21, large.row_pieces, [
+        Case("21a", "BODY[] of {piecewise} MB in pieces of 64 kB", "ms", False, Goal("dovecot", 2)),
+        Case("21b", "a base64 part of it in pieces of 64 kB", "ms", False, Goal("dovecot", 2))]),
+    Row(22, large.row_peaks, [
+        Case("22a", "memory that BODY[] of {huge} MB takes at most", "MB", False, Goal(limit=40)),
+        Case("22b", "the same, a piece of 1 kB in its middle", "MB", False, Goal(limit=40)),
+        Case("22c", "the same, SEARCH BODY", "MB", False, Goal(limit=40)),
+        Case("22d", "the same, RFC822.SIZE", "MB", False, Goal(limit=40))], most=1),
 ]
