@@ -129,7 +129,7 @@ def test_the_key_of_sort_is_the_first_address_of_all_fields() -> None:
 NAMES = st.sampled_from(["", "Eve ", '"Hill, Eve" ', "Eve Q. Hill ", "=?utf-8?q?=C3=A9?= ", '"a@b" '])
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.lists(st.tuples(NAMES, st.integers(0, 99),
                           st.sampled_from(["<{}>", "<{}", "{}", "< {} >", "<{}>>"])),
                 min_size=1, max_size=6),
@@ -154,7 +154,7 @@ JUNK = st.lists(st.sampled_from([b"a", b"b@c", b"@", b"<", b">", b",", b";", b":
                                  b" ", b".", b"\xe9", b"mailto:", b"\n"]), max_size=30).map(b"".join)
 
 
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None)
 @given(JUNK)
 def test_groups_are_closed_and_mailboxes_are_there(value: bytes) -> None:
     inside = False

@@ -134,7 +134,7 @@ def test_in_a_directory_that_was_removed(words: list[str], tmp_path: Path) -> No
     gone.mkdir()
     entry = "run_maildirmake" if words[0] == "maildirmake" else "run"
     module = PROGRAMS.get(words[0], "courierpy.admin")
-    done = subprocess.run(["/bin/sh", "-c", 'rmdir "$0"; exec "$@"', str(gone), sys.executable, "-c",
+    done = subprocess.run(["/bin/sh", "-c", 'rmdir "$0"; exec "$@"', str(gone), sys.executable, "-P", "-c",
                            f"from {module} import {entry}; {entry}()", *words[1:]], cwd=gone, text=True,
                           stdin=subprocess.DEVNULL, capture_output=True, env=plain_environ(), timeout=60,
                           check=False)
