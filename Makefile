@@ -51,14 +51,14 @@ check: develop
 	$(BIN)/mypy
 	$(BIN)/python -m tools.build_index --check
 	$(BIN)/python -m tools.rfc_references --check
-	$(BIN)/python -m pytest -rs -m 'not server and not clients and not peers'
+	$(BIN)/python -m pytest -n 2 -rs -m 'not server and not clients and not peers'
 
 test: announce check
 	sh tests/install_clients
 	$(BIN)/python -m pytest -rs -m 'server or clients or peers'
 
 announce:
-	@echo "all tests: about fifteen minutes, the quick ones first; the reason of each that is skipped comes last"
+	@echo "all tests: about twenty minutes, the quick ones first; the reason of each that is skipped comes last"
 
 test-pythons: develop
 	@echo "the quick tests on each Python of this machine: about three minutes each"
