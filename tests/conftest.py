@@ -14,9 +14,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from courierpy.admin import demo
 from courierpy.maildir.mailbox import Mailbox
+
+# how long an example takes says how busy the machine is, not whether the code is right
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 REPO = Path(__file__).resolve().parent.parent
 # fork: a connection's process is a fork of the listener; exec: each program is exec'd.  What is a test of

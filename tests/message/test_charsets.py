@@ -200,7 +200,7 @@ def test_where_ascii_is_itself(codec: str) -> None:
 
 
 @given(st.sampled_from(sorted(charsets.CODECS | {"", "utf-8", eastasian.ISO_2022})), st.binary(max_size=60))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_octets_are_some_text(codec: str, data: bytes) -> None:
     charset_text(data, codec).encode("utf-8", "surrogatepass")
 
@@ -210,7 +210,7 @@ def test_any_octets_are_some_text(codec: str, data: bytes) -> None:
                                  b"\x1bN", b"!!", b"\x81", b"\xa3\xe1", b"\xad\xe2", b"\xff\xfe", b"+AGE-",
                                  b"~{", b"~}"])
                 | st.binary(max_size=3), max_size=12), st.lists(st.integers(0, 40), max_size=3))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_a_text_in_pieces(codec: str, parts: list[bytes], cuts: list[int]) -> None:
     whole = b"".join(parts)
     decoder, text, at = charsets.decoder(codec), "", 0

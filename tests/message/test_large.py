@@ -68,7 +68,7 @@ def tree(part: Part) -> object:
     return part.start, part.body, part.stop, part.kind, part.known, [tree(child) for child in part.children]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(MAIL | MULTIPART, SEEDS)
 def test_parts(data: bytes, seed: int) -> None:
     small(seed)
@@ -79,7 +79,7 @@ def test_parts(data: bytes, seed: int) -> None:
     assert read.envelope_bytes() == held.envelope_bytes()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(MAIL | MULTIPART, SEEDS, st.sampled_from(SECTIONS), st.integers(0, 200),
        st.none() | st.integers(1, 100))
 def test_sections_and_pieces(data: bytes, seed: int, section: Section, start: int,
@@ -100,7 +100,7 @@ def test_sections_and_pieces(data: bytes, seed: int, section: Section, start: in
         assert len(content) == len(whole)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(MAIL | MULTIPART, SEEDS, st.integers(0, 200), st.integers(1, 30))
 def test_texts(data: bytes, seed: int, at: int, length: int) -> None:
     small(seed)

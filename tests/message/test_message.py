@@ -81,7 +81,7 @@ words = st.text(st.characters(codec="ascii", categories=("L", "N", "Zs")), min_s
 specs = st.recursive(words, lambda inner: st.lists(inner, min_size=1, max_size=4), max_leaves=12)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(specs)
 def test_parts_as_the_email_package_sees_them(spec: object) -> None:
     made = build(spec)
@@ -100,7 +100,7 @@ def test_parts_as_the_email_package_sees_them(spec: object) -> None:
                 payload.replace("\r\n", "\n").strip().encode())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.binary(max_size=400))
 def test_any_bytes(data: bytes) -> None:
     message = Message(data)
@@ -118,7 +118,7 @@ pieces = st.sampled_from([b"--b\n", b"--b--\n", b"--bb\n", b"--c\n", b"\n", b"te
                           b"Content-Type: multipart/digest; boundary=bb\n\n"])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(pieces, max_size=30))
 def test_any_delimiters(lines: list[bytes]) -> None:
     message = Message(b"Content-Type: multipart/mixed; boundary=b\n\n" + b"".join(lines))

@@ -95,7 +95,7 @@ def made(data: bytes, limits: Limits | None) -> Message:
     return Message(data) if limits is None else Message(data, limits)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(MESSAGES, LIMITS)
 def test_replies(data: bytes, limits: Limits | None) -> None:
     message = made(data, limits)
@@ -107,7 +107,7 @@ def test_replies(data: bytes, limits: Limits | None) -> None:
     assert message.size == len(wire_form(data))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(MESSAGES)
 def test_line_ends_make_no_difference(data: bytes) -> None:
     """A file is served the same with LF as with the CRLF that its client sent."""
@@ -123,7 +123,7 @@ def test_line_ends_make_no_difference(data: bytes) -> None:
     assert sorted(everything(one).split("\n")) == sorted(everything(two).split("\n"))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(MESSAGES, LIMITS)
 def test_folded_texts(data: bytes, limits: Limits | None) -> None:
     message = made(data, limits)

@@ -161,7 +161,7 @@ SEEN = {
 }
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.sampled_from(sorted(SEEN)), max_size=14), st.lists(st.integers(0, 400), max_size=3))
 def test_html(pieces: list[str], cuts: list[int]) -> None:
     page, seen = "".join(pieces), "".join(map(SEEN.__getitem__, pieces))

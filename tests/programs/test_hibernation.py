@@ -741,7 +741,7 @@ def test_who_thinks_better_of_it_keeps_the_client(bench: Bench) -> None:
     assert bench.client.send(b"x") == 1
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.binary(max_size=100), st.binary(max_size=300))
 def test_any_octets_are_a_record_or_refused(before: bytes, known: bytes) -> None:
     with ExitStack() as stack:
