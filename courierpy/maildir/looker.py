@@ -405,7 +405,10 @@ class Scanner(Numbering):
         if arrived and not locked:
             return Look.NEEDS_LOCK
         self._need_names()
-        unknown.update(self._take(arrived))
+        taken = self._take(arrived)
+        if self.held.rows_of(taken):
+            return Look.READ_CUR       # of the name of a message that is there
+        unknown.update(taken)
         if not self._learn(unknown, locked):
             return Look.READ_CUR
         return self._number_all(unknown, locked)
