@@ -206,11 +206,11 @@ def before_login(data: bytes) -> None:
         except (haproxy.ProxyError, ValueError):
             pass
     try:
-        account = protocol.parse_reply(data)
+        account = protocol.parse_reply(bytes(bytearray(data)))       # it is wiped
     except (Rejected, TemporaryFailure):
         return
     assert 0 <= account.uid < 1 << 32
-    protocol.render_account(account)
+    protocol.render_account(account, True)
 
 
 def asleep(data: bytes) -> None:

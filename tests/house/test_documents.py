@@ -42,8 +42,8 @@ def test_settings_that_are_named_exist() -> None:
 
 
 def test_make_test_says_how_long_it_takes_and_why_it_skips() -> None:
-    told = subprocess.run(["make", "-n", "test"], cwd=REPO, capture_output=True, text=True, check=True,
-                          timeout=60).stdout.splitlines()
+    told = subprocess.run(["make", "--no-print-directory", "-n", "test"], cwd=REPO, capture_output=True,
+                          text=True, check=True, timeout=60).stdout.splitlines()
     assert "minutes" in told[0]
     runs = [line for line in told if " -m pytest " in line]
     assert len(runs) == 2
