@@ -92,7 +92,7 @@ class QuotedPrintableDecoder:
                 if len(octets) - end > 2 * LINE_OCTETS:        # blanks, of which some fewer will do
                     octets = octets[:end + LINE_OCTETS]
             octets, self._held = octets[:end], octets[end:]
-        if octets.endswith((b" ", b"\t")) or any(
-                blank in octets for blank in (b" \n", b"\t\n", b" \r", b"\t\r")):
+        if octets.endswith((b" ", b"\t")) or b" \n" in octets or b"\r" in octets and b" \r" in octets \
+                or b"\t" in octets and (b"\t\n" in octets or b"\t\r" in octets):
             octets = _PADDING.sub(b"", octets)
         return a2b_qp(octets)
