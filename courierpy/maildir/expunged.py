@@ -55,12 +55,13 @@ class Readers:
         except OSError:
             return
         try:
-            write_all(fd, owner())
+            try:
+                write_all(fd, owner())
+            finally:
+                os.close(fd)
         except OSError:
             remove(os.fsdecode(own))
             return
-        finally:
-            os.close(fd)
         self._own = own
 
     def leave(self) -> None:

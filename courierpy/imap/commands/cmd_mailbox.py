@@ -6,8 +6,10 @@ import re
 from courierpy.imap import ext
 from courierpy.imap.commands import ANY, Done, command
 from courierpy.imap.grammar import out
+from courierpy.maildir.errors import StoreError
 from courierpy.model.namespaces import INBOX
 from courierpy.model.replies import No
+from courierpy.system import log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,7 +50,10 @@ def create(session: Session, args: Args) -> Done:
         except BaseException:
             session.folders.delete(name)       # RFC 6154 3: as it was asked for, or not at all
             raise
-        code = ext.tagged_code(b"CREATE", session, name)
+        try:
+            code = ext.tagged_code(b"CREATE", session, name)
+        except StoreError as why:
+            log.err(str(why))                      # it is made, whatever can be told of it
     return Done(f"{out.mailbox(name).decode('ascii')} created.", code)
 
 
