@@ -177,7 +177,7 @@ class Store:
         Counts of folders that were too young to be sure of are taken again."""
         for name in self._unsettled:
             try:
-                self.open(name).status()
+                Mailbox(self, name, self.path_of(name)).status()       # as it is: it may be going
             except StoreError:
                 continue               # it went, or the disk is sick: who asks next is told
         self.counts.save()
