@@ -185,13 +185,14 @@ class Numbering:
                         if name not in rows and uid not in used)
             log.warn(f"{self.path}: {uiddb.NAME} is missing or damaged; {len(rows)} numbers restored")
         elif found is None and os.path.lexists(os.path.join(self.path, dovecot.UIDLIST)):
-            taken = dovecot.takeover(self.path, directory.by_base(self._list_cur()))
+            there = directory.by_base(self._list_cur())
+            taken = dovecot.takeover(self.path, there)
             if taken is not None:
                 uidvalidity, uidnext, rows = taken.uidvalidity, taken.uidnext, taken.names
                 if record:
                     self.tree.remember(uidvalidity)
                 if self.tree.keywords and record:
-                    self.keywords.files.replace(taken.keywords)
+                    self.keywords.files.replace(taken.keywords, there)
         elif found is not None:
             log.warn(f"{self.path}: {uiddb.NAME} is damaged; {len(rows)} numbers are left")
         unrecorded = self.tree.unrecorded

@@ -197,3 +197,15 @@ def test_what_was_told_stays_told(count: int, tmp_path: Path) -> None:
     assert not wrong, f"{len(wrong)} of {lines[0]} lines are wrong; {wrong[:5]}"
     assert lines[0] > 100
     first.close()
+
+
+def test_keywords_of_a_message_that_is_coming_stay(tmp_path: Path) -> None:
+    """Who takes the keywords over from elsewhere knows of the messages in cur/ alone."""
+    (tmp_path / "tmp").mkdir()
+    keywords = Keywords(str(tmp_path), "host")
+    keywords.write(ONE, A)
+    keywords.write(TWO, B)
+    keywords.replace({ONE: C}, there={ONE})
+    assert read(keywords, False) == {0: C, 1: B}
+    keywords.replace({ONE: D})
+    assert read(keywords, False) == {0: D}

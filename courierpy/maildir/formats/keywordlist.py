@@ -18,7 +18,7 @@ from courierpy.model.numbers import decimal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Container, Mapping
 
 DIRECTORY = "courierimapkeywords"
 LIST = b":list"
@@ -176,14 +176,16 @@ class Keywords:
             raise trouble(self._list, error) from None
         return {word for word in head.partition(b"\n\n")[0].split(b"\n") if word}
 
-    def replace(self, words: Mapping[bytes, frozenset[bytes]]) -> None:
-        """These are the keywords, and nothing else: base name -> keywords.  Under the lock."""
+    def replace(self, words: Mapping[bytes, frozenset[bytes]], there: Container[bytes] | None = None) -> None:
+        """These are the keywords, and nothing else: base name -> keywords.  Under the lock.  ``there``:
+        base names of the messages in cur/; keywords of others, which are coming, stay."""
         if not words and not is_directory(self.path):
             return
         self._make()
         self._write_list(words)
         for entry in (entry.name for entry in listed(self.path)):
-            if entry != ":list" and not entry.startswith(".tmp."):
+            coming = there is not None and not entry.startswith(".") and os.fsencode(entry) not in there
+            if entry != ":list" and not entry.startswith(".tmp.") and not coming:
                 remove(os.path.join(self.path, entry))       # an update of an older list
 
     def _make(self) -> None:
