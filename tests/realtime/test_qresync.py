@@ -121,7 +121,9 @@ class Client:
                 self.uids[seq - 1] = uid
                 if flags := re.search(r"FLAGS \(([^)]*)\)", items):
                     self.copy[uid] = frozenset(flags[1].split()) - {"\\Recent"}
-                self.last = max(self.last, uid)
+        # up to here it knows all: of a message that came, only what others change may have been told
+        told = self.uids[:self.uids.index(0)] if 0 in self.uids else self.uids
+        self.last = max([self.last, *told[-1:]])
         self.highest = said or max(self.highest, seen)
 
     def change(self, changes: str, uid: int) -> None:
