@@ -264,14 +264,20 @@ def row_order(at: At) -> Figures:
     return found
 
 
-def row_store(at: At) -> Figures:
-    client = at.opened("work")
-    count = at.scale.range
+def flagged(client: Client, count: int) -> list[float]:
+    """Messages a second, as a flag of the first ``count`` is set in one command, and taken away."""
     found = []
     for sign in (b"+", b"-"):
         start = now()
         client.drain(b"STORE 1:%d %sFLAGS (\\Flagged)" % (count, sign))
         found.append(count / (now() - start))
+    return found
+
+
+def row_store(at: At) -> Figures:
+    client = at.opened("work")
+    count = at.scale.range
+    found = flagged(client, count)
     commands = [b"STORE %d %sFLAGS (\\Answered)" % (number, sign) for sign in (b"+", b"-")
                 for number in range(1, count // 2)]
     single = rate(at, client, commands)
@@ -286,11 +292,7 @@ def row_condstore(at: At) -> Figures:
     client = at.opened("work")
     client.do(b"ENABLE CONDSTORE")
     count = at.scale.range
-    found = []
-    for sign in (b"+", b"-"):
-        start = now()
-        client.drain(b"STORE 1:%d %sFLAGS (\\Flagged)" % (count, sign))
-        found.append(count / (now() - start))
+    found = flagged(client, count)
     client.logout()
 
     client = at.opened("big")

@@ -130,7 +130,7 @@ def run(steps: list[tuple[str, bytes, bytes]]) -> Model:
     return model
 
 
-@settings(deadline=None, max_examples=250)
+@settings(max_examples=250)
 @given(st.lists(st.one_of(OUTSIDE, OURS, HEAR), max_size=30))
 def test_events_and_readings_agree(steps: list[tuple[str, bytes, bytes]]) -> None:
     run(steps)
@@ -140,7 +140,7 @@ RENAMES = st.tuples(st.just("rename"), NAMES, st.sampled_from(TAILS))
 UNLINKS = st.tuples(st.just("unlink"), NAMES, st.just(b""))
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.sets(st.sampled_from([base for base in BASES if b":" not in base]), min_size=1),
        st.lists(st.one_of(RENAMES, UNLINKS, OURS, HEAR), max_size=30))
 def test_what_is_plain_needs_no_reading(bases: set[bytes], steps: list[tuple[str, bytes, bytes]]) -> None:

@@ -16,6 +16,7 @@ from courierpy.maildir import errors, lockqueue, locks
 from courierpy.maildir.expunged import Readers
 from courierpy.maildir.lockqueue import Queue
 from courierpy.maildir.locks import FolderLock
+from tests.maildir.children import ended, process, wait_until
 
 HOST = os.uname().nodename
 
@@ -33,38 +34,6 @@ def path(maildir: Path) -> Path:
 @pytest.fixture(autouse=True)
 def no_doubts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lockqueue, "_doubts", {})
-
-
-@contextmanager
-def process(act: Callable[[], object]) -> Iterator[int]:
-    """A child that does this; it is gone afterwards.  Its exit status is 0 when nothing was raised."""
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            act()
-            status = 0
-        finally:
-            os._exit(status)
-    try:
-        yield pid
-    finally:
-        if os.waitpid(pid, os.WNOHANG) == (0, 0):
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-
-
-def ended(pid: int) -> int:
-    done = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-    assert done is not None
-    return done.si_status
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.001)
 
 
 def is_waiting(pid: int) -> bool:

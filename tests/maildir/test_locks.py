@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,6 +20,7 @@ from courierpy.maildir.lockqueue import Queue
 from courierpy.maildir.locks import FolderLock
 from courierpy.system import inotify
 from tests.conftest import fill, plain_environ
+from tests.maildir.children import ended, process, wait_until
 
 HOST = os.uname().nodename
 
@@ -61,39 +61,6 @@ def no_ear(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(inotify, "_dispatcher", None)
     yield
     inotify.drop()
-
-
-@contextmanager
-def process(act: Callable[[], object]) -> Iterator[int]:
-    """A child that does this; it is gone afterwards.  Its exit status is 0 when nothing was raised."""
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            act()
-            status = 0
-        finally:
-            os._exit(status)
-    try:
-        yield pid
-    finally:
-        if os.waitpid(pid, os.WNOHANG) == (0, 0):
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.001)
-
-
-def ended(pid: int) -> int:
-    """The exit code of a child.  It stays a zombie."""
-    done = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-    assert done is not None
-    return done.si_status
 
 
 def dead_pid() -> int:

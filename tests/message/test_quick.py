@@ -40,7 +40,7 @@ ADDRESSES = joined(b"ann", b"bob ", b"  ", b"\t", b'"', b'"A, B" ', b"\\", b"<",
                    b", ", b"(x)", b"(", b":", b";", b"[1.2]", b"\xc3\xa9", b"=?utf-8?q?x?=")
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(ADDRESSES)
 @example(b'Ann Lee <a@b>, "Lee, Ann" <a@b>, a@b')
 @example(b'"  " <a@b>')
@@ -55,7 +55,7 @@ PARAMETERS = joined(b"; ", b";", b"a=b", b"charset=utf-8", b'name="a b"', b'""',
                     b":", b"\\")
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(PARAMETERS)
 @example(b'; charset="utf-8"; format=flowed')
 def test_plain_parameters(text: bytes) -> None:
@@ -149,7 +149,7 @@ def test_folding(text: str) -> None:
     assert "\n" not in fold(text)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(HEADER, st.frozensets(st.sampled_from([b"subject", b"to", b"a", b"x", b"content-type"]), min_size=1))
 def test_chosen_fields(header: bytes, names: frozenset[bytes]) -> None:
     """A name that no field can have makes them be chosen line by line."""
@@ -193,7 +193,7 @@ def test_thread_ids() -> None:
     assert Message(b"In-Reply-To: <i@j> <k@l>\n\n").thread_ids() == (None, [b"i@j"])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(HEADER, st.frozensets(st.sampled_from([b"subject", b"to", b"a", b"x", b"content-type"]), min_size=1),
        st.booleans())
 def test_large_headers_are_read_as_small_ones(header: bytes, names: frozenset[bytes], negate: bool) -> None:

@@ -89,7 +89,7 @@ CUTS = st.lists(st.integers(0, 60), max_size=3)
 
 
 @pytest.mark.parametrize("decoder", [transfer.Base64Decoder, transfer.QuotedPrintableDecoder])
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.sampled_from([b"QUJD", b"Q", b"=", b"==", b"=\n", b"=  \n", b"\r\n", b" ", b"\t", b"=C3",
                                  b"*"]), max_size=15).map(b"".join), CUTS)
 def test_octets_in_pieces(decoder: Callable[[], Decoder], octets: bytes, cuts: list[int]) -> None:
@@ -133,7 +133,7 @@ def test_what_does_not_flow(lines: str, text: str) -> None:
     assert not in_body(Message((plain + "\u4eca \n\u65e5").encode()), "\u4eca\u65e5")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.sampled_from(["a", " ", "\n", " \n", "\r\n", ">", "> ", "-- \n", "x y"]),
                 max_size=15).map("".join), CUTS, st.booleans())
 @example("x\na", [2], False)

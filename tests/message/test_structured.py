@@ -193,7 +193,7 @@ WORDS = st.lists(st.sampled_from([b"(", b")", b'"', b"\\", b"a", b" ", b"(x)", b
                  max_size=24).map(b"".join)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(WORDS)
 def test_comments_are_whole(value: bytes) -> None:
     last = 0

@@ -79,7 +79,7 @@ def test_a_thread_of_any_depth() -> None:
 ids = st.sampled_from([b"a", b"b", b"c", b"d", b"e", b"f", b"g", b"h", b"i", b"j", b"k", b"l"])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.tuples(st.none() | ids, st.lists(ids, max_size=4), st.sampled_from(["", "p", "q"]),
                           st.booleans()), max_size=40))
 def test_every_message_is_told_once(rows: list[tuple[bytes | None, list[bytes], str, bool]]) -> None:

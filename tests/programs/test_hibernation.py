@@ -637,7 +637,6 @@ class Bench:
         os.waitpid(pid, 0)
         return found
 
-
     def _listen(self) -> None:
         """As the listener does: the connection is its own now."""
         data, fds, _, _ = socket.recv_fds(self.link, 100, 4)

@@ -6,7 +6,9 @@ import os
 import random
 import re
 import shutil
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -243,27 +245,11 @@ def story(clients: list[Client]) -> str:
     return "\n\n".join("\n".join(client.talk[-60:]) for client in clients)
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_by_turns(seed: int, tmp_path: Path) -> None:
-    """Can be repeated exactly, but for the clock; each return is checked."""
-    maildir, log = tmp_path / "Maildir", tmp_path / "log"
-    fill(maildir, 300 if seed == 3 else 5)         # by the watch and the index
-    fill(maildir / ".away", 0)
-    rnd = random.Random(seed)
-    clients = [Client(maildir, log, seed * 10 + number) for number in range(3)]
-    outsider = Outsider(maildir, seed)
+@contextmanager
+def in_the_end_all_agree(clients: list[Client], log: Path) -> Iterator[None]:
+    """Each is connected and compared with what is there; what was said is shown where that fails."""
     try:
-        for _ in range(70):
-            client = rnd.choice(clients)
-            if client.window is None:
-                client.connect()
-                client.check()
-            elif rnd.random() < 0.15:
-                client.leave()
-            else:
-                client.step()
-            if rnd.random() < 0.2:
-                outsider.step()
+        yield
         for client in clients:
             if client.window is None:
                 client.connect()
@@ -275,6 +261,29 @@ def test_by_turns(seed: int, tmp_path: Path) -> None:
         for client in clients:
             if client.window is not None:
                 client.window.close()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_by_turns(seed: int, tmp_path: Path) -> None:
+    """Can be repeated exactly, but for the clock; each return is checked."""
+    maildir, log = tmp_path / "Maildir", tmp_path / "log"
+    fill(maildir, 300 if seed == 3 else 5)         # by the watch and the index
+    fill(maildir / ".away", 0)
+    rnd = random.Random(seed)
+    clients = [Client(maildir, log, seed * 10 + number) for number in range(3)]
+    outsider = Outsider(maildir, seed)
+    with in_the_end_all_agree(clients, log):
+        for _ in range(70):
+            client = rnd.choice(clients)
+            if client.window is None:
+                client.connect()
+                client.check()
+            elif rnd.random() < 0.15:
+                client.leave()
+            else:
+                client.step()
+            if rnd.random() < 0.2:
+                outsider.step()
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -293,18 +302,6 @@ def test_at_once(seed: int, tmp_path: Path) -> None:
                 client.leave()
             else:
                 client.step()
-    try:
-        with ThreadPoolExecutor(len(clients)) as threads:
-            for done in [threads.submit(run, client) for client in clients]:
-                done.result()
-        for client in clients:
-            if client.window is None:
-                client.connect()
-            client.check()
-    except BaseException:
-        print(story(clients) + "\n" + log.read_text()[-5000:])
-        raise
-    finally:
-        for client in clients:
-            if client.window is not None:
-                client.window.close()
+    with in_the_end_all_agree(clients, log), ThreadPoolExecutor(len(clients)) as threads:
+        for done in [threads.submit(run, client) for client in clients]:
+            done.result()

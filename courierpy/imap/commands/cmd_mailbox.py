@@ -27,7 +27,6 @@ def _fit(session: Session, name: str) -> None:
         raise No("A mailbox name must not hold control characters.", b"CANNOT")
 
 
-
 @command(b"CREATE", when=ANY)
 def create(session: Session, args: Args) -> Done:
     args.sp()

@@ -108,7 +108,7 @@ def _selected(session: Session, selected: Selected) -> bytes:
 
 
 def _status(session: Session, name: str, count: Status) -> bytes:
-    return b"(%s)" % mailbox_id(session.folders.open(name).path, count.uidvalidity)
+    return b"(%s)" % mailbox_id(session.folders.path_of(name), count.uidvalidity)
 
 
 def _created(session: Session, name: str) -> bytes:
