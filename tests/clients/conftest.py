@@ -5,12 +5,12 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import Server, plain_environ, serving
+from tests.conftest import Server, need, plain_environ, serving
 
 
 @pytest.fixture
@@ -76,3 +76,24 @@ def subject(file: Path) -> str:
         if line.lower().startswith(b"subject:"):
             return line[8:].strip().decode("utf-8", "replace")
     return ""
+
+
+def offlineimap(home: Path, near: Path, remote: str, local: str = "") -> Callable[[], str]:
+    """OfflineIMAP, which copies between ``near`` and the account demo; to call it gives its output.
+    ``remote``, ``local``: further lines for the two sides."""
+    config = home / "offlineimaprc"
+    config.write_text(f"""[general]
+accounts = a
+metadata = {home}/metadata
+[Account a]
+localrepository = near
+remoterepository = far
+[Repository near]
+type = Maildir
+localfolders = {near}
+{local}
+[Repository far]
+type = IMAP
+remoteuser = demo
+{remote}""")
+    return lambda: run([need("offlineimap"), "-o", "-u", "basic", "-c", str(config)], home)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from tests.clients.conftest import flags, run, subject
+from tests.clients.conftest import flags, offlineimap, run, subject
 from tests.conftest import Server, account_ids, need, plain_environ
 
 pytestmark = pytest.mark.clients
@@ -29,24 +29,7 @@ def test_offlineimap(way: str, listener: Server, tunnel: str, maildir: Path, tmp
     if way == "tunnel":
         remote, far = f"preauthtunnel = {tunnel}\n", maildir
     local = tmp_path / "local"
-    config = tmp_path / "offlineimaprc"
-    config.write_text(f"""[general]
-accounts = a
-metadata = {tmp_path}/metadata
-[Account a]
-localrepository = near
-remoterepository = far
-[Repository near]
-type = Maildir
-localfolders = {local}
-[Repository far]
-type = IMAP
-remoteuser = demo
-{remote}""")
-
-    def sync() -> str:
-        return run([need("offlineimap"), "-o", "-u", "basic", "-c", str(config)], tmp_path)
-
+    sync = offlineimap(tmp_path, local, remote)
     sync()
     near = local / "INBOX"
     assert set(flags(near)) == set(flags(far))

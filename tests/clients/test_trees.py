@@ -9,7 +9,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from tests.clients.conftest import flags, run
+from tests.clients.conftest import flags, offlineimap, run
 from tests.clients.test_programs import screen
 from tests.conftest import fill, need, plain_environ
 
@@ -115,26 +115,7 @@ SyncState *
 def test_offlineimap(sep: str, made: str, tunnel: str, maildir: Path, tmp_path: Path) -> None:
     far_side(maildir)
     near = tmp_path / "Mail"
-    rc = tmp_path / "rc"
-    rc.write_text(f"""[general]
-accounts = a
-metadata = {tmp_path}/metadata
-[Account a]
-localrepository = near
-remoterepository = far
-[Repository near]
-type = Maildir
-localfolders = {near}
-{f'sep = {sep}' if sep else ''}
-[Repository far]
-type = IMAP
-remoteuser = demo
-preauthtunnel = {tunnel}
-""")
-
-    def sync() -> None:
-        run([need("offlineimap"), "-o", "-u", "basic", "-c", str(rc)], tmp_path)
-
+    sync = offlineimap(tmp_path, near, f"preauthtunnel = {tunnel}\n", f"sep = {sep}\n" if sep else "")
     sync()
     dot = sep or "."
     answer = say(near, 'LIST "" *')
