@@ -87,7 +87,8 @@ def together(world: World, made: list[Client], exact: bool = True) -> None:
 def on_disk(folder: Path, exact: bool = True, killed: Sequence[int] = ()) -> None:
     """The files are the messages, the uiddb names them, and nothing is left of what went.  Not
     ``exact``: some went with nobody to see it, and their lines go when a number is needed next.
-    Those who were ``killed`` may have left what they wrote, but not what they read, and a lock
+    Those who were ``killed`` may have left what they wrote (drafts, and a message that nobody had
+    let in yet, which has its name in cur/ already), but not what they read, and a lock
     that nobody wanted since."""
     files = directory.files(str(folder / "cur"))
     database = uiddb.read(str(folder / uiddb.NAME))
@@ -97,7 +98,7 @@ def on_disk(folder: Path, exact: bool = True, killed: Sequence[int] = ()) -> Non
     assert not missing or not exact and missing <= set(database.names()), missing
     tmp = folder / "tmp"
     left = [name for name in os.listdir(tmp)
-            if not any(f"P{pid}_" in name for pid in killed) or "_reader." in name]
+            if not any(re.search(f"P{pid}[_V]", name) for pid in killed) or "_reader." in name]
     if "courier.lock" in left and int((tmp / "courier.lock").read_text().partition(":")[0]) in killed:
         left.remove("courier.lock")
     assert left == [], (left, killed)
