@@ -512,7 +512,7 @@ def test_a_stuck_holder(lock: FolderLock, maildir: Path, path: Path, log: Callab
     monkeypatch.setattr(locks, "REPORT", 0.1)
     monkeypatch.setattr(locks, "PATIENCE", 0.8)
     with process(lambda: hold_for_ever(maildir)) as pid:
-        wait_until(path.exists)
+        wait_until(lambda: os.listdir(path.parent) == ["courier.lock"])      # its private name has gone too
         os.kill(pid, signal.SIGSTOP)
         with pytest.raises(errors.Busy, match=f"held by pid {pid} of host {HOST}$"):
             lock.take()
