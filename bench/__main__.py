@@ -48,6 +48,8 @@ def arguments(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=5, help="repetitions (5)")
     parser.add_argument("--quick", action="store_true", help="little mail, once: a smoke test")
     parser.add_argument("--source", default=REPO, help="directory with the courierpy package to measure")
+    parser.add_argument("--before", metavar="SOURCE", help="measure that state of the package by turns with "
+                        "this one, and print each row's ratio")
     parser.add_argument("--folder", help="where the mail is made; the temporary folder")
     parser.add_argument("--write", metavar="FILE", help="write the document here; a whole run writes "
                         "docs/benchmarks.md")
@@ -65,13 +67,16 @@ def main(words: list[str]) -> int:
     servers = options.servers.split(",")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))         # so that the servers are stopped
     start = time.monotonic()
-    with Lab(servers, options.source, where=options.folder, alone=not options.quick) as lab:
+    with Lab(servers, options.source, where=options.folder, alone=not options.quick,
+             before=options.before) as lab:
         for name, why in lab.missing.items():
             print(f"{name} is left out: {why}", file=sys.stderr)
         results = measure(lab, rows, scale, runs)
         cases = [case for row in rows for case in row.cases]
         text = report.document(cases, results, lab, scale, runs, (time.monotonic() - start) / 60)
         print(report.plain(report.table(cases, results, scale)))
+        if options.before:
+            print(report.beside_before(cases, results))
         print(report.disagreements(lab))
         behind = report.slower_than_courier(cases, results)
         print("slower than Courier:", " ".join(behind) or "nowhere")

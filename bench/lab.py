@@ -11,7 +11,7 @@ import time
 
 from bench import corpus, peers
 from bench.client import Client, Refused
-from bench.peers import Courier, Courierpy, Dovecot, Missing, Server
+from bench.peers import Before, Courier, Courierpy, Dovecot, Missing, Server
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Lab:
     """A temporary folder with the corpora, the servers and their accounts.  A context manager."""
 
     def __init__(self, wanted: list[str], source: str, marks: list[str] | None = None,
-                 where: str | None = None, alone: bool = True) -> None:
+                 where: str | None = None, alone: bool = True, before: str | None = None) -> None:
         self.alone = alone
         self.turn = socket.socket(socket.AF_UNIX)
         names = peers.accounts(account + mark for mark in marks or [""] for account in ACCOUNTS)
@@ -89,6 +89,8 @@ class Lab:
         kinds: list[Server] = [Courierpy(self.folder, names, source), Courier(self.folder, names),
                                Dovecot(self.folder, names)]
         self.candidates = [server for server in kinds if server.name in wanted]
+        if before:
+            self.candidates.insert(1, Before(self.folder, names, before))
 
     def __enter__(self) -> Lab:
         if self.alone:

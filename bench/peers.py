@@ -148,7 +148,7 @@ class Courierpy(Server):
     def __init__(self, folder: str, accounts: dict[str, tuple[int, int]], source: str) -> None:
         super().__init__(folder, accounts)
         self.revision = revision(source)
-        self.library = os.path.join(folder, "library")
+        self.library = os.path.join(folder, f"library-{self.name}")
         shutil.copytree(os.path.join(source, "courierpy"), os.path.join(self.library, "courierpy"),
                         ignore=shutil.ignore_patterns("__pycache__"))
         # as an installer leaves it
@@ -182,6 +182,12 @@ class Courierpy(Server):
         with open(os.path.join(self.library, "courierpy", "__init__.py"), encoding="utf-8") as file:
             number = file.read().partition('__version__ = "')[2].partition('"')[0]
         self.version = f"{number} ({self.revision})" if self.revision else number
+
+
+class Before(Courierpy):
+    """Another state of the package, which is measured by turns with this one."""
+
+    name = "before"
 
 
 class Courier(Server):

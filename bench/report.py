@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 PEERS = ("courier", "dovecot")
 TITLES = {"courierpy": "courierpy", "courier": "Courier", "dovecot": "Dovecot",
-          "python": "the bare interpreter"}
+          "python": "the bare interpreter", "before": "the state before"}
 NOTES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "notes.md")
 
 
@@ -74,6 +74,20 @@ def titled(case: Case, scale: Scale) -> str:
                              range=f"{scale.range:,}", synced=scale.synced, few=scale.idle[0],
                              lots=scale.idle[1], some=scale.crowds[0], crowd=scale.crowds[1],
                              crowded=scale.crowded, piecewise=scale.large[0], huge=scale.large[1])
+
+
+def beside_before(cases: list[Case], results: Results) -> str:
+    """Now against before, a line a case: the medians, how many times as good now, the ranges."""
+    lines = []
+    for case in cases:
+        figures = medians(results, case.key)
+        if {"courierpy", "before"} <= figures.keys():
+            ranges = "   ".join(f"{number(min(values))}-{number(max(values))}" for values in
+                                (results[case.key][server] for server in ("courierpy", "before")))
+            now, then = figures["courierpy"], figures["before"]
+            lines.append(f"{case.key:4} {number(now):>9} {number(then):>9} {case.unit:10} "
+                         f"{better(case, now, then):.2f}   {ranges}")
+    return "\n".join(["row        now    before            times as good   ranges", *lines])
 
 
 def slower_than_courier(cases: list[Case], results: Results) -> list[str]:
