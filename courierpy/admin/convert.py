@@ -95,7 +95,7 @@ class Conversion:
                 self._fail(name, str(error))
 
     def _locked(self, path: str) -> AbstractContextManager[object]:
-        return FolderLock(path, self.tree.host, not self.dry)
+        return FolderLock(path, self.tree.options.host, not self.dry)
 
     def _dotlocked(self, path: str, scratch: str = "") -> AbstractContextManager[object]:
         return nullcontext() if self.dry else Dotlock(path, scratch)
@@ -103,7 +103,7 @@ class Conversion:
     def _write(self, path: str, data: bytes, folder: str = "") -> None:
         """``folder``: the one that the file belongs to, without one the whole Maildir."""
         tmp = os.path.join(folder, "tmp") if folder else self.layout.scratch
-        replace(path, data, tmp, self.tree.host, "convert", sync=True)
+        replace(path, data, tmp, self.tree.options.host, "convert", sync=True)
 
     def _rename_folder(self, entry: bytes, convert: Callable[[bytes], bytes]) -> None:
         new = b"." + convert(entry[1:])
@@ -154,16 +154,16 @@ class Conversion:
                 words = {**words, **self._keywords(path, only_ours)}
                 uidlist = uidlist.with_more(ours)
             if not self.dry:
-                self.tree.keywords_of(path).replace(words)
+                self.tree.options.keywords_of(path).replace(words)
                 # a value that any folder had is never given to another one
-                self.tree.remember(max(taken.uidvalidity, dovecot.last_uidvalidity(".")))
+                self.tree.uidvalidities.remember(max(taken.uidvalidity, dovecot.last_uidvalidity(".")))
                 self._write(there, uidlist.courier_text(), path)
                 sync_directory(path)
             self._say(name, f"taken over: {_facts(uidlist, words)}")
 
     def _keywords(self, path: str, bases: Iterable[bytes]) -> dict[bytes, frozenset[bytes]]:
         """Courier's keywords of those of these messages that have some; nothing is merged."""
-        keywords = self.tree.keywords_of(path)
+        keywords = self.tree.options.keywords_of(path)
         if not os.path.isdir(keywords.path):
             return {}
         current = keywords.current()

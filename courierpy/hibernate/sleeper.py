@@ -16,7 +16,6 @@ from courierpy.hibernate import protocol
 from courierpy.imap import updates
 from courierpy.imap.session import Selected
 from courierpy.maildir.errors import StoreError
-from courierpy.maildir.mailbox import Mailbox
 from courierpy.model.messages import NO_MESSAGES, Messages, Snapshot
 from courierpy.model.uidset import NO_UIDS, UidSet
 from courierpy.system import log
@@ -207,7 +206,7 @@ def restore(session: Session, known: Known) -> None:
     if known.name is None:
         return
     # not opened as for SELECT: what is missing of it is not made again
-    folder = Mailbox(session.folders, known.name, known.path)
+    folder = session.folders.mailbox(known.name, known.path)
     folder.join()
     if known.messages.modseqs is not None:
         folder.number_changes()

@@ -16,12 +16,13 @@ class Bounds:
     """``messages`` and ``keywords`` of a mailbox, different ones; ``own``: keywords of one message.
     0: any number."""
 
-    __slots__ = ("keywords", "messages", "own")
+    __slots__ = ("_brought", "keywords", "messages", "own")
 
     def __init__(self, messages: int = 0, keywords: int = 0, own: int = 0) -> None:
         self.messages = messages
         self.keywords = keywords
         self.own = own
+        self._brought: dict[str, set[bytes]] = {}    # by mailbox's path, keywords that came there
 
     @classmethod
     def of(cls, settings: Settings) -> Bounds:
@@ -47,3 +48,11 @@ class Bounds:
             raise TooManyKeywords(f"{path}: a keyword of more than {KEYWORD_OCTETS} octets")
         if self.keywords and new and len(known) + len(new) > self.keywords:
             raise TooManyKeywords(f"{path}: {len(known)} keywords, and {len(new)} more")
+
+    def brings(self, path: str, messages: Iterable[frozenset[bytes]], known: Collection[bytes]) -> None:
+        """As tags(), of messages that are about to come: what they bring is known to the next call, as
+        nobody may have looked at the mailbox meanwhile."""
+        brought = self._brought.setdefault(path, set())
+        messages = list(messages)
+        self.tags(path, messages, brought.union(known))
+        brought.update(*messages)

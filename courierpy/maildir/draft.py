@@ -16,22 +16,21 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from courierpy.maildir.mailbox import Mailbox
-
 
 class Draft:
     """A message on its way in: a file in tmp/, written as it comes.
 
-    Line ends become LF as Courier stores them; a message that would not come
-    back as it was (a bare LF, or CR CR LF) is kept as it is.
+    For the mailbox at ``path``; ``host``: as it stands in names of files.  Line ends become
+    LF as Courier stores them; a message that would not come back as it was (a bare LF, or
+    CR CR LF) is kept as it is.
     """
 
-    def __init__(self, folder: Mailbox) -> None:
-        self.folder = folder
+    def __init__(self, path: str, host: str) -> None:
+        self._where = path, host
         self.flags = 0
         self.keywords: frozenset[bytes] = NO_KEYWORDS
         self.date: float | None = None
-        self.path = os.path.join(folder.path, "tmp", tmp_name(folder.tree.host))
+        self.path = os.path.join(path, "tmp", tmp_name(host))
         self.size = 0
         self._exact = False
         self._failure: StoreError | None = None
@@ -120,7 +119,7 @@ class Draft:
 
     def rewrite(self, pieces: Iterable[bytes]) -> None:
         """It becomes these octets, which may be made of what read() gives."""
-        other = Draft(self.folder)
+        other = Draft(*self._where)
         try:
             for piece in pieces:
                 other.write(piece)

@@ -56,7 +56,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from courierpy.maildir.store import Store
+    from courierpy.maildir.index.statuscache import Counts
+    from courierpy.maildir.options import StoreOptions
+    from courierpy.maildir.uidvalidity import Uidvalidities
 
 
 LARGE = 1 << 16                    # octets of a directory that is not read twice without need
@@ -85,8 +87,9 @@ class Scanner(Numbering):
     numbered is served.
     """
 
-    def __init__(self, tree: Store, name: str, path: str) -> None:
-        super().__init__(tree, name, path)
+    def __init__(self, name: str, path: str, options: StoreOptions, uidvalidities: Uidvalidities,
+                 counts: Counts) -> None:
+        super().__init__(name, path, options, uidvalidities, counts)
         self.read_only = False
         self._snapshot: Snapshot | None = None
         self._stamps: Stamps | None = None      # as everything was looked at; None: look again

@@ -240,7 +240,7 @@ class Mailbox(Scanner):
                 ) -> dict[int, tuple[int, frozenset[bytes]]]:
         self.watch_if_large()
         try:
-            if self.tree.keywords and (change.keywords or change.mode == "="):
+            if self.options.keywords and (change.keywords or change.mode == "="):
                 with self._lock:
                     return self._store(uids, change, self.keywords.files.current(), refused)
             return self._store(uids, change, None, refused)
@@ -255,7 +255,7 @@ class Mailbox(Scanner):
         # 1. what needs room on the disk, where nobody sees it
         drafts = self._draft_keywords(uids, change, current) if current is not None else {}
         try:
-            with Directory(self.cur, self.tree.fsync == "always") as entries:
+            with Directory(self.cur, self.options.sync_all) as entries:
                 # 2. what is seen
                 for uid in uids:
                     try:
@@ -364,7 +364,7 @@ class Mailbox(Scanner):
     # -- messages in
 
     def draft(self) -> Draft:
-        return Draft(self)
+        return Draft(self.path, self.options.host)
 
     def append(self, drafts: Sequence[Draft]) -> tuple[int, list[int]]:
         """Store the drafts, all or none; (UIDVALIDITY, their UIDs)."""
@@ -395,7 +395,7 @@ class Mailbox(Scanner):
         again = sorted(row for row in map(database.find, names) if row >= 0)
         if again:                      # who gave them a number did not live to let them in
             database = database.without(again)
-        self.tree.bounds.enters(self.path, len(database), len(names))
+        self.options.bounds.enters(self.path, len(database), len(names))
         self.uidvalidity, self._entering = database.uidvalidity, database.uidnext
         self._write(database.extended(range(database.uidnext, database.uidnext + len(names)), names))
         if self.held is not None:
@@ -445,11 +445,8 @@ class Mailbox(Scanner):
 
     def admit(self, messages: Sequence[frozenset[bytes]]) -> None:
         """Messages are about to come, with these keywords.  Raises TooManyKeywords."""
-        if any(messages) and self.tree.keywords:
-            # what other sessions bring at this moment is counted once somebody has looked
-            brought = self.tree.tagged.setdefault(self.path, set())
-            self.tree.bounds.tags(self.path, messages, self.keywords.files.used() | brought)
-            brought.update(*messages)
+        if any(messages) and self.options.keywords:
+            self.options.bounds.brings(self.path, messages, self.keywords.files.used())
 
     def entered(self, uids: Sequence[int]) -> None:
         """Under the lock: these came, whatever flags they bring: RFC 3501 6.3.11, 6.4.7."""

@@ -34,11 +34,11 @@ class Modseqs:
     """
 
     def __init__(self, mailbox: Mailbox) -> None:
-        self.kept = mailbox.tree.locks
+        self.kept = mailbox.options.locks
         self.told = 0
         self._mailbox = mailbox
         self._log = ModseqLog(mailbox.index)
-        self._sync = mailbox.tree.fsync == "always"
+        self._sync = mailbox.options.sync_all
         self._readonly = False
         self._recent = NO_UIDS         # found, and not handed out yet
         self._agreed = 0               # the generation of what the log was found to say
@@ -177,8 +177,8 @@ def _identity(store: Store, name: str) -> object:
     """What is the same as long as the number is; None when that is not sure."""
     try:
         path = store.path_of(name)
-        stamps = stamp(path, store.keyword_directory)
-        found = os.stat(store.index(path).file(FILE))
+        stamps = stamp(path, store.options.keyword_directory)
+        found = os.stat(store.options.index(path).file(FILE))
     except (OSError, FolderMissing, NameInvalid):
         return None
     return None if stamps is None else (stamps, found.st_ino, found.st_size)

@@ -30,27 +30,32 @@ from courierpy.system import log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from courierpy.maildir.store import Store
+    from courierpy.maildir.index.statuscache import Counts
+    from courierpy.maildir.options import StoreOptions
+    from courierpy.maildir.uidvalidity import Uidvalidities
 
 
 class Numbering:
-    """``name`` as IMAP says it, ``path`` relative to the Maildir's parent tree.
+    """``name`` as IMAP says it, ``path``: its directory.
     ``held``: what is known of cur/ now; it may be ahead of what anybody was told."""
 
-    def __init__(self, tree: Store, name: str, path: str) -> None:
-        self.tree = tree
+    def __init__(self, name: str, path: str, options: StoreOptions, uidvalidities: Uidvalidities,
+                 counts: Counts) -> None:
+        self.options = options
+        self.uidvalidities = uidvalidities
+        self.counts = counts
         self.name = name
         self.path = path
         self.cur = os.path.join(path, "cur")
         self.inside = os.fsencode(self.cur) + b"/"         # what stands before a file name in it
         self.new = os.path.join(path, "new")
-        self.index = tree.index(path)
+        self.index = options.index(path)
         self.held: Held | None = None
         self.departed: dict[int, bytes] = {}    # file names of what went since told()
-        self.readers = Readers(path, tree.host)
-        self._lock = FolderLock(path, tree.host, tree.locks, self.readers.own)
-        self.lobby = Lobby(path, tree.host)
-        self.keywords = KnownKeywords(tree.keywords_of(path), tree.keywords)
+        self.readers = Readers(path, options.host)
+        self._lock = FolderLock(path, options.host, options.locks, self.readers.own)
+        self.lobby = Lobby(path, options.host)
+        self.keywords = KnownKeywords(options.keywords_of(path), options.keywords)
         self._disk: uiddb.Key | None = None     # the uiddb that ``held`` was made of
         self._file: UidDb | None = None         # as it was read or written, lines of what is gone too
         self._unwritten = False                 # it holds messages that are gone
@@ -69,7 +74,7 @@ class Numbering:
 
     def _stamp(self, sure: bool = True) -> Stamps | None:
         """Identities of the directories and the uiddb; None when one is too young to trust."""
-        return statuscache.stamp(self.path, self.tree.keyword_directory, sure)
+        return statuscache.stamp(self.path, self.options.keyword_directory, sure)
 
     def _list_cur(self) -> list[bytes]:
         return directory.files(self.cur)
@@ -190,23 +195,14 @@ class Numbering:
             if taken is not None:
                 uidvalidity, uidnext, rows = taken.uidvalidity, taken.uidnext, taken.names
                 if record:
-                    self.tree.remember(uidvalidity)
-                if self.tree.keywords and record:
+                    self.uidvalidities.remember(uidvalidity)
+                if self.options.keywords and record:
                     self.keywords.files.replace(taken.keywords, there)
         elif found is not None:
             log.warn(f"{self.path}: {uiddb.NAME} is damaged; {len(rows)} numbers are left")
-        unrecorded = self.tree.unrecorded
-        if not uidvalidity and not record and self.path in unrecorded:
-            uidvalidity = unrecorded[self.path]
-        if not uidvalidity:
-            head = self.index.head()
-            last = head.uidvalidity if head is not None else 0
-            uidvalidity = self.tree.next_uidvalidity(record, above=last)
-            if not record:
-                unrecorded[self.path] = uidvalidity
-        if record and unrecorded.get(self.path) == uidvalidity:
-            self.tree.remember(uidvalidity)
-            del unrecorded[self.path]
+        head = self.index.head() if not uidvalidity else None
+        last = head.uidvalidity if head is not None else 0
+        uidvalidity = self.uidvalidities.of(self.path, uidvalidity, last, record)
         unique = {uid: name for name, uid in rows.items() if uid not in self._told_gone}
         return UidDb.of(uidvalidity, uidnext, sorted(unique.items()))
 
@@ -223,9 +219,9 @@ class Numbering:
         if database.body is None:
             database = self._need_names().database
         head, *lines = database.pieces()
-        replace(path, head, os.path.join(self.path, "tmp"), self.tree.host, "imapuid_0",
-                sync=self.tree.fsync != "never", more=lines)
-        if self.tree.fsync == "always":
+        replace(path, head, os.path.join(self.path, "tmp"), self.options.host, "imapuid_0",
+                sync=self.options.sync, more=lines)
+        if self.options.sync_all:
             sync_directory(self.path)
         self.index.remember(database, {*self.departed, *self._told_gone, *gone})
         self._disk, self._file = self._trusted(uiddb.stamp(self.path)), database
@@ -261,13 +257,13 @@ class Numbering:
     def status(self) -> Status:
         """Counts without moving mail from new/ and without numbering it."""
         stamps = self._stamp()
-        known = self.tree.counts.find(self.path, stamps)
+        known = self.counts.find(self.path, stamps)
         if known is not None:
             return known
         found = self._count(stamps)
         # who claims what is recent changes nothing that the stamps show
         if stamps is not None and not self.index.unclaimed() and stamps == self._stamp():
-            self.tree.counts.put(self.path, stamps, found)
+            self.counts.put(self.path, stamps, found)
         return found
 
     def _count(self, stamps: Stamps | None) -> Status:

@@ -32,7 +32,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from courierpy.maildir.store import Store
+    from courierpy.maildir.layout import Layout
+    from courierpy.maildir.options import StoreOptions
+    from courierpy.maildir.uidvalidity import Uidvalidities
 
 
 class Steps:
@@ -106,15 +108,16 @@ def _remove_directory(path: str) -> None:
 class Siblings:
     """The directories of a Maildir++."""
 
-    def __init__(self, tree: Store) -> None:
-        self.tree = tree
-        self.layout = tree.layout
+    def __init__(self, layout: Layout, options: StoreOptions, uidvalidities: Uidvalidities) -> None:
+        self.layout = layout
+        self._options = options
+        self._uidvalidities = uidvalidities
 
     def steps(self) -> Steps:
-        return Steps(self.tree.fsync != "never")
+        return Steps(self._options.sync)
 
     def _scratch(self, unique: str) -> str:
-        return os.path.join(self.layout.scratch, names.tmp_name(self.tree.host, unique))
+        return os.path.join(self.layout.scratch, names.tmp_name(self._options.host, unique))
 
     def repair(self, path: str) -> None:
         """A Maildir reader may make what is missing of cur, new and tmp; a directory
@@ -163,10 +166,10 @@ class Siblings:
 
     def _number(self, path: str) -> None:
         """An empty uiddb with a UIDVALIDITY of its own."""
-        value = self.tree.next_uidvalidity()
+        value = self._uidvalidities.next()
         replace(os.path.join(path, uiddb.NAME), b"".join(uiddb.UidDb(value, 1).pieces()),
-                os.path.join(path, "tmp"), self.tree.host, "imapuid_0", sync=self.tree.fsync != "never")
-        if self.tree.fsync != "never":
+                os.path.join(path, "tmp"), self._options.host, "imapuid_0", sync=self._options.sync)
+        if self._options.sync:
             sync_directory(path)
 
     def _unmake(self, path: str) -> None:
@@ -246,7 +249,7 @@ class Levels(Siblings):
                 for part in ("new", "tmp"):
                     steps.make(os.path.join(path, part))
                 steps.enter(path)
-                with FolderLock(path, self.tree.host, self.tree.locks):
+                with FolderLock(path, self._options.host, self._options.locks):
                     if is_directory(os.path.join(path, "cur")):
                         raise FolderExists(path)       # another session was first
                     steps.wrote(os.path.join(path, uiddb.NAME))
@@ -266,7 +269,7 @@ class Levels(Siblings):
         self._prune(os.path.dirname(path))
 
     def delete(self, path: str) -> None:
-        gone = os.path.join(path, "tmp", names.tmp_name(self.tree.host, "deleted"))
+        gone = os.path.join(path, "tmp", names.tmp_name(self._options.host, "deleted"))
         with self.steps() as steps:
             steps.enter(path)
             steps.rename(os.path.join(path, "cur"), gone)
@@ -345,7 +348,7 @@ class Levels(Siblings):
                 if entry not in PARTS and is_directory(source) and is_directory(target):
                     self._merge(steps, source, target, aside, emptied)
                     continue
-                aside.append(os.path.join(there, f".{names.tmp_name(self.tree.host, 'replaced')}"))
+                aside.append(os.path.join(there, f".{names.tmp_name(self._options.host, 'replaced')}"))
                 steps.rename(target, aside[-1])
             steps.rename(source, target)
         emptied.append(here)

@@ -133,9 +133,9 @@ def give(store: Store, name: str, wanted: Sequence[bytes]) -> None:
 
 
 def _write(store: Store, directory: str, scratch: str, data: bytes) -> None:
-    sync = store.fsync != "never"
-    replace(os.path.join(directory, FILE), data, scratch, store.host, "specialuse", sync)
-    if sync:
+    options = store.options
+    replace(os.path.join(directory, FILE), data, scratch, options.host, "specialuse", options.sync)
+    if options.sync:
         sync_directory(directory)
 
 

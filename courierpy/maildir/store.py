@@ -1,13 +1,10 @@
-"""The folders of an account: names, creation, renaming, removal, subscriptions.
+"""The mailboxes of an account: names, creation, renaming, removal, subscriptions.
 
-A folder appears and goes by one rename, so that nobody sees half of it.  The
-highest UIDVALIDITY ever given is remembered for the account: a name that is used
-again never gets one that it had before.
+A mailbox appears and goes by one rename, so that nobody sees half of it.
 """
 from __future__ import annotations
 
 import os
-import time
 
 from courierpy.maildir import layout, names
 from courierpy.maildir.bounds import Bounds
@@ -20,15 +17,16 @@ from courierpy.maildir.errors import (
     StoreError,
     trouble,
 )
-from courierpy.maildir.files import Directory, close, is_directory, remove_tree, replace, sync_directory
+from courierpy.maildir.files import Directory, is_directory, remove_tree, replace
 from courierpy.maildir.formats import dovecot, uiddb
-from courierpy.maildir.formats.keywordlist import Keywords
-from courierpy.maildir.index.columns import Index, place
+from courierpy.maildir.index.columns import place
 from courierpy.maildir.index.statuscache import Counts, stamp
 from courierpy.maildir.layout import MaildirPlusPlus
 from courierpy.maildir.locks import FolderLock
 from courierpy.maildir.mailbox import Mailbox
+from courierpy.maildir.options import StoreOptions
 from courierpy.maildir.places import Levels, Siblings
+from courierpy.maildir.uidvalidity import Uidvalidities
 from courierpy.model.flags import SEEN
 from courierpy.model.namespaces import (
     ALL_RIGHTS,
@@ -49,10 +47,7 @@ if TYPE_CHECKING:
     from courierpy.system.settings import Settings
 
 SUBSCRIBED = "courierimapsubscribed"
-HIGHEST = "courierpy-uidvalidity"
 UNSHOWN = "unshown"                # in the index of INBOX: Maildirs that the client was told of
-EPOCH = 1_000_000_000              # Courier's UIDVALIDITY counts seconds from here
-ALONE_TRIES = 200                  # of 10 ms, for what takes less than one
 
 
 def _fsync(word: str) -> str:
@@ -64,34 +59,29 @@ def _fsync(word: str) -> str:
 
 
 class Store:
-    """The Maildir at ``root``.  ``fsync``: "never", "optimized" (what an OK promises) or
-    "always" (flags and keywords too).  ``index_at``: a directory for what can be derived,
-    outside the Maildir.  ``choice``, ``home``: of the layout, see layout.find()."""
+    """The Maildir at ``root``.  ``choice``, ``home``: of the layout, see layout.find(); ``trash``: the
+    name of the mailbox behind the prefix; the others: of the options, see StoreOptions."""
 
     def __init__(self, root: str = ".", *, locks: bool = True, keywords: bool = True,
                  fsync: str = "optimized", trash: str = "Trash", host: str | None = None,
                  index_at: str = "", choice: str = "auto", home: str = "",
                  bounds: Bounds | None = None) -> None:
         self.root = root
-        self.locks = locks
-        self.keywords = keywords
-        self.fsync = fsync
         self.trash = trash
-        self.host = names.host_name(host)
-        self.index_at = index_at
-        self.bounds = bounds or Bounds()
-        self.tagged: dict[str, set[bytes]] = {}  # by folder's path, keywords that messages brought there
-        self.unrecorded: dict[str, int] = {}    # UIDVALIDITY by folder's path, which no disk has
         self.highest: dict[str, tuple[object, int]] = {}       # what modseqs.highest() found, by name
         self._passed_over: list[str] = []
-        self._unsettled: set[str] = set()       # folders whose counts could not be kept
+        self._unsettled: set[str] = set()       # mailboxes whose counts could not be kept
         self.layout = layout.find(root, choice, home)
+        self.options = StoreOptions(self.layout, locks=locks, keywords=keywords, fsync=fsync, host=host,
+                                    index_at=index_at, bounds=bounds)
+        self.uidvalidities = Uidvalidities(root, self.layout.scratch, self.options)
         personal = Namespace(PERSONAL, self.layout.prefix, self.layout.separator, root, ALL_RIGHTS)
         # beside names that may begin with anything there is no room for others
         shared = SHARED_PREFIXES if personal.prefix else ()
         self.namespaces = Namespaces(personal, *[Namespace(SHARED, prefix, ".") for prefix in shared])
-        self.places = (Siblings if isinstance(self.layout, MaildirPlusPlus) else Levels)(self)
-        self.counts = Counts(self.index(self.layout.inbox))
+        places = Siblings if isinstance(self.layout, MaildirPlusPlus) else Levels
+        self.places = places(self.layout, self.options, self.uidvalidities)
+        self.counts = Counts(self.options.index(self.layout.inbox))
 
     @classmethod
     def of(cls, settings: Settings, host: str | None = None) -> Store:
@@ -125,19 +115,6 @@ class Store:
             raise NameInvalid(f"in another Maildir: {name!r}")
         return path
 
-    def index(self, path: str) -> Index:
-        """What is derived from the mailbox at ``path``."""
-        return Index(path, self.host, place(path, self.index_at), self.layout.index)
-
-    def keywords_of(self, path: str) -> Keywords:
-        """The keywords in the mailbox at ``path``."""
-        return Keywords(path, self.host, self.fsync == "always", self.layout.keywords)
-
-    @property
-    def keyword_directory(self) -> str:
-        """Below that of a mailbox; "" where keywords are off."""
-        return self.layout.keywords if self.keywords else ""
-
     @property
     def trash_mailbox(self) -> str:
         return self.layout.prefix + self.trash
@@ -155,20 +132,24 @@ class Store:
         except NameInvalid as error:
             raise FolderMissing(str(error)) from None
         self.places.repair(path)
-        return Mailbox(self, name, path)
+        return self.mailbox(name, path)
+
+    def mailbox(self, name: str, path: str) -> Mailbox:
+        """The mailbox at ``path`` as it is: what is missing of it is not made again."""
+        return Mailbox(name, path, self.options, self.uidvalidities, self.counts)
 
     def status(self, name: str) -> Status:
         """Counts of a folder, which is opened only if it is not as it was."""
         try:
             path = self.path_of(name)
-            found = self.counts.find(path, stamp(path, self.keyword_directory))
+            found = self.counts.find(path, stamp(path, self.options.keyword_directory))
         except (NameInvalid, FolderMissing):
             found = None               # open() says it, or makes what is missing
         if found is not None:
             return found
         folder = self.open(name)
         found = folder.status()
-        if self.counts.find(folder.path, stamp(folder.path, self.keyword_directory)) is None:
+        if self.counts.find(folder.path, stamp(folder.path, self.options.keyword_directory)) is None:
             self._unsettled.add(name)
         return found
 
@@ -177,7 +158,7 @@ class Store:
         Counts of folders that were too young to be sure of are taken again."""
         for name in self._unsettled:
             try:
-                Mailbox(self, name, self.path_of(name)).status()       # as it is: it may be going
+                self.mailbox(name, self.path_of(name)).status()       # which may be going
             except StoreError:
                 continue               # it went, or the disk is sick: who asks next is told
         self.counts.save()
@@ -196,7 +177,7 @@ class Store:
         text = b"".join(os.fsencode(path).replace(b"\n", b"?") + b"\n" for path in found)
         log.warn(f"{proc.absolute(self.root)}: {len(found)} Maildirs are not shown, they are none of the "
                  f"layout {self.layout.name} (IMAP_LAYOUT): {', '.join(map(ascii, found))}")
-        index = self.index(self.layout.inbox)
+        index = self.options.index(self.layout.inbox)
         try:
             with open(index.open(UNSHOWN), "rb", buffering=0) as file:
                 told = set(file.readall().splitlines())
@@ -219,52 +200,6 @@ class Store:
         except OSError:
             return False
 
-    # -- UIDVALIDITY
-
-    def next_uidvalidity(self, record: bool = True, above: int = 0) -> int:
-        """One that no folder of this account had before, and greater than ``above``."""
-        path = os.path.join(self.root, HIGHEST)
-        alone = self._alone()
-        try:
-            with open(path, "rb") as file:
-                last = int(file.read(32) or b"0")
-        except (FileNotFoundError, ValueError):
-            last = 0
-        except OSError as error:
-            close(alone)
-            raise trouble(path, error) from None
-        try:
-            last = max(last, dovecot.last_uidvalidity(self.root), above)
-            value = max(int(time.time()) - EPOCH, last + 1)
-            if record:
-                # what the folder's own uiddb says is on stable storage before anybody is told, and
-                # DELETE writes it down here: this file alone need not be
-                replace(path, b"%d\n" % value, self.layout.scratch, self.host,
-                        "uidvalidity", sync=self.fsync == "always")
-                if self.fsync == "always":
-                    sync_directory(self.root)
-            return value
-        finally:
-            close(alone)
-
-    def _alone(self) -> int:
-        """A descriptor: while it is open no other session of this host gives or remembers a
-        UIDVALIDITY.  Not the folder's lock: INBOX's may be ours already."""
-        import fcntl
-        try:
-            fd = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError as error:
-            raise trouble(self.root, error) from None
-        for _ in range(ALONE_TRIES):
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                time.sleep(0.01)
-            except OSError:
-                break                  # a file system without such locks
-        return fd
-
     # -- making and removing
 
     def create(self, name: str) -> None:
@@ -282,35 +217,18 @@ class Store:
         full = False
         if database is not None:
             try:
-                self.remember(database.uidvalidity)
+                self.uidvalidities.remember(database.uidvalidity)
             except QuotaExceeded:
                 full = True            # there is room when the folder is gone
-        index = place(folder.path, self.index_at)
+        index = place(folder.path, self.options.index_at)
         self.places.delete(folder.path)
         if index:
             remove_tree(index)
         if full and database is not None:
             try:
-                self.remember(database.uidvalidity)
+                self.uidvalidities.remember(database.uidvalidity)
             except StoreError as why:
                 log.err(f"{why}: UIDVALIDITY {database.uidvalidity} is not remembered")
-
-    def remember(self, value: int) -> None:
-        """A value given by another program counts too."""
-        path = os.path.join(self.root, HIGHEST)
-        alone = self._alone()
-        try:
-            with open(path, "rb") as file:
-                if int(file.read(32) or b"0") >= value:
-                    close(alone)
-                    return
-        except (OSError, ValueError):
-            pass
-        try:
-            replace(path, b"%d\n" % value, self.layout.scratch, self.host, "uidvalidity",
-                    sync=self.fsync != "never")
-        finally:
-            close(alone)
 
     def rename(self, old: str, new: str) -> None:
         """The folder and all below it; UIDs and UIDVALIDITY move along.
@@ -360,11 +278,11 @@ class Store:
             self.layout.directory(path)
         names.on_disk(name)
         self.places.repair(self.layout.inbox)          # which has the lock
-        with FolderLock(self.layout.inbox, self.host, self.locks):
+        with FolderLock(self.layout.inbox, self.options.host, self.options.locks):
             have = self.subscriptions()
             if (name in have) == wanted:
                 return
-            with Directory(self.root, self.fsync != "never") as entries:
+            with Directory(self.root, self.options.sync) as entries:
                 self._write_subscriptions([*have, name] if wanted
                                           else [other for other in have if other != name])
                 try:
@@ -375,8 +293,8 @@ class Store:
 
     def _write_subscriptions(self, subscribed: Iterable[str]) -> None:
         data = b"".join(names.on_disk(name) + b"\n" for name in subscribed)
-        replace(os.path.join(self.root, SUBSCRIBED), data, self.layout.scratch, self.host,
-                "imapsubscribe0", sync=self.fsync != "never")
+        replace(os.path.join(self.root, SUBSCRIBED), data, self.layout.scratch, self.options.host,
+                "imapsubscribe0", sync=self.options.sync)
 
 
 __all__ = ["Store", "StoreError"]

@@ -65,7 +65,7 @@ class Source:
 
 def append(folder: Mailbox, drafts: Sequence[Draft]) -> tuple[int, list[int]]:
     """Store the drafts, all or none; (UIDVALIDITY, their UIDs)."""
-    sync = folder.tree.fsync != "never"
+    sync = folder.options.sync
     pending = list(drafts)
     try:
         sources = []
@@ -116,7 +116,7 @@ def _transfer(folder: Mailbox, uids: Sequence[int], target: Mailbox, bring: Brin
             path, bits, found = look(folder, uid, not moving)
         except Vanished:
             continue
-        name = unique_name(tmp_name(folder.tree.host), found.st_dev, found.st_ino)
+        name = unique_name(tmp_name(folder.options.host), found.st_dev, found.st_ino)
         if stat.S_ISREG(found.st_mode):        # or it is a link that leads nowhere, with a size of its own
             name += f",S={found.st_size}"
         sources.append(Source(path, name, bits, folder.keywords.by_uid.get(uid, NO_KEYWORDS), folder, uid))
@@ -139,14 +139,14 @@ def _enter(target: Mailbox, sources: Sequence[Source], bring: Bring,
            refused: list[StoreError] | None = None) -> tuple[int, list[int | None]]:
     """Bring files in and number them in the order given; None for a message that is gone
     meanwhile or is refused."""
-    sync = target.tree.fsync != "never"
+    sync = target.options.sync
     moved: list[tuple[bytes, bytes]] = []
     with Directory(target.cur, sync) as cur_entries, Directory(target.path, sync) as entries:
         target.admit([source.words for source in sources])
         try:
             # 1. keywords before the message can be seen
             for source in sources:
-                if source.words and target.tree.keywords:
+                if source.words and target.options.keywords:
                     target.write_keywords(source.name, source.words)
             # 2. numbers, then the messages
             enter = _with_others if len(sources) == 1 and bring in (os.rename, _link_or_copy) else _together

@@ -300,7 +300,7 @@ def test_from_dovecot(served: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (snapshot.uidvalidity, snapshot.uidnext) == (1795570068, 6)
     assert list(snapshot.messages.uids) == [2, 3, 5]
     assert tree.subscriptions() == ["INBOX.ét", "INBOX.Sub"]
-    assert tree.next_uidvalidity() == 0x6b064000
+    assert tree.uidvalidities.next() == 0x6b064000
     # Courier's files are the truth now
     capsys.readouterr()
     before = contents(served)

@@ -119,7 +119,7 @@ def spool(session: Session, ahead: LiteralAhead) -> Draft | None:
         if mail.literal is not None and mail.literal.sink is not None:
             earlier = _prepared(mail.literal)
             mail.give(earlier, session.keywords_on)
-            earlier.finish(session.folders.fsync != "never")
+            earlier.finish(session.folders.options.sync)
     return folder.draft()
 
 

@@ -62,8 +62,8 @@ def store(session: Session, args: Args) -> Done:
     uids = [view.uids[seq - 1] for seq in seqs]
     change = FlagChange(mode, bits, keywords)
     if keywords and mode != "-":
-        session.folders.bounds.tags(selected.folder.path, (change.words(view.words(uid)) for uid in uids),
-                                    selected.keywords)
+        wanted = (change.words(view.words(uid)) for uid in uids)
+        session.folders.options.bounds.tags(selected.folder.path, wanted, selected.keywords)
     refused: list[StoreError] = []
     for condition in conditions:
         condition.prepare(session)

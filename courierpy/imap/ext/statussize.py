@@ -22,7 +22,7 @@ def _size(session: Session, name: str, count: Status) -> bytes:
         return b"%d" % _total(selected.attributes(session.limits), snapshot.messages.uids)
     folders = session.folders
     path = folders.path_of(name)
-    return b"%d" % total(folders.index(path), path, lambda: _opened(session, name))
+    return b"%d" % total(folders.options.index(path), path, lambda: _opened(session, name))
 
 
 def _opened(session: Session, name: str) -> int:

@@ -1,0 +1,45 @@
+"""What the settings say of all mailboxes of a store, and what of a mailbox follows from that alone."""
+from __future__ import annotations
+
+from courierpy.maildir import names
+from courierpy.maildir.bounds import Bounds
+from courierpy.maildir.formats.keywordlist import Keywords
+from courierpy.maildir.index.columns import Index, place
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from courierpy.maildir.layout import Layout
+
+
+class StoreOptions:
+    """``host``: as it stands in names of files.  ``locks``: is a mailbox locked by a file, as
+    Courier does?  ``fsync``: "never", "optimized" or "always".  ``sync``: what an OK promises is on the
+    disk before it; ``sync_all``: flags and keywords too.  ``index_at``: a directory for what can be
+    derived, outside the Maildir; "": in each mailbox."""
+
+    __slots__ = ("bounds", "host", "index_at", "index_name", "keyword_directory", "keywords",
+                 "keywords_name", "locks", "sync", "sync_all")
+
+    def __init__(self, layout: Layout, *, locks: bool = True, keywords: bool = True,
+                 fsync: str = "optimized", host: str | None = None, index_at: str = "",
+                 bounds: Bounds | None = None) -> None:
+        self.host = names.host_name(host)
+        self.locks = locks
+        self.keywords = keywords
+        self.sync = fsync != "never"
+        self.sync_all = fsync == "always"
+        self.index_at = index_at
+        self.bounds = bounds or Bounds()
+        self.index_name = layout.index
+        self.keywords_name = layout.keywords
+        # below that of a mailbox; "" where keywords are off
+        self.keyword_directory = layout.keywords if keywords else ""
+
+    def index(self, path: str) -> Index:
+        """What is derived from the mailbox at ``path``."""
+        return Index(path, self.host, place(path, self.index_at), self.index_name)
+
+    def keywords_of(self, path: str) -> Keywords:
+        """The keywords in the mailbox at ``path``, also where they are off."""
+        return Keywords(path, self.host, self.sync_all, self.keywords_name)
+
