@@ -141,7 +141,7 @@ def threading(data: bytes) -> None:
         own, *refs = threads.message_ids(line) or [None]
         mails.append(threads.Mail(number, len(line) % 3, "" if b"a" in line else "s", b"b" in line, own,
                                   refs))
-    told = threads.render(threads.references(mails))
+    told = b"".join(threads.render(threads.references(mails)))
     assert sorted(map(int, told.replace(b"(", b" ").replace(b")", b" ").split())) == [*range(1,
                                                                                              len(mails) + 1)]
 

@@ -95,17 +95,12 @@ class Listing:
         entries = self.entries()
         below, hidden = self._with_selected_below(entries, matches) if self.recursive else ((), ())
         line = self.line()
-        told: list[bytes] = []
         for entry in entries:
             if not matches(entry.name) or not entry.selected and entry.name not in hidden:
                 continue
-            if not self.behind:
-                told.append(line(entry, entry.name in below))
-                continue
-            behind = [more(entry) for more in self.behind.values()] if entry.selected else []
             # asked for first: what becomes of the mailbox meanwhile shows in its line
+            behind = [more(entry) for more in self.behind.values()] if entry.selected else ()
             self.session.write(line(entry, entry.name in below), *behind)
-        self.session.write(b"".join(told))
 
     def _with_selected_below(self, entries: Iterable[Entry], matches: Matches) -> tuple[set[str], set[str]]:
         """Names below which there is one that is selected, and those where such a one does not match

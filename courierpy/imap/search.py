@@ -71,7 +71,8 @@ class SearchKey:
 class SearchReturn:
     """An option of RETURN.  RFC 4731 3.1.
 
-    ``tell``: function (Found, value) giving the value that is told, or None: nothing is.  ``parse``:
+    ``tell``: function (Found, value) giving the value that is told, in pieces where it grows with what
+    was found; or None: nothing is.  ``parse``:
     function (args) giving the value, of what stands behind the word, the blank included.  ``part``:
     function (Found, value) giving the sequence numbers that it speaks of; by default all that were found.
     ``silent``: it asks for no line.  ``not_beside``: options that the same command must not have; itself
@@ -81,9 +82,9 @@ class SearchReturn:
 
     __slots__ = ("not_beside", "parse", "part", "refused", "silent", "tell")
 
-    def __init__(self, tell: Callable[[Found, Any], bytes | None],
+    def __init__(self, tell: Callable[[Found, Any], bytes | Iterable[bytes] | None],
                  parse: Callable[[Args], Any] = lambda args: None,
-                 part: Callable[[Found, Any], list[int]] | None = None,
+                 part: Callable[[Found, Any], Sequence[int]] | None = None,
                  silent: bool = False, not_beside: Sequence[bytes] = (),
                  refused: Callable[[Session], None] | None = None) -> None:
         self.tell = tell
@@ -100,7 +101,7 @@ class Found:
 
     __slots__ = ("by_uid", "options", "seqs", "session")
 
-    def __init__(self, session: Session, seqs: list[int], by_uid: bool,
+    def __init__(self, session: Session, seqs: Sequence[int], by_uid: bool,
                  options: Mapping[bytes, Any] | None = None) -> None:
         self.session = session
         self.seqs = seqs
@@ -108,12 +109,12 @@ class Found:
         self.options = options or {}
 
     @property
-    def numbers(self) -> list[int]:
+    def numbers(self) -> Sequence[int]:
         """What the client is told: the sequence numbers, or the UIDs."""
         return numbers(self.session, self.seqs, self.by_uid)
 
 
-def _every(found: Found, value: object) -> list[int]:
+def _every(found: Found, value: object) -> Sequence[int]:
     return found.seqs
 
 
@@ -161,10 +162,13 @@ def uses_numbers(key: Key) -> bool:
     return any(one.name == b"SEQSET" and one.value.ranges for one in each(key))
 
 
-def besides(session: Session, key: Key, seqs: list[int]) -> list[tuple[bytes, bytes]]:
+def besides(session: Session, key: Key, seqs: Iterable[int]) -> list[tuple[bytes, bytes]]:
     """What keys that were used have to say of the messages ``seqs`` that are told: words and values."""
     says = [says for name in names(key) if (says := record(name).besides) is not None]
-    return [told for one in says if (told := one(session, seqs)) is not None]
+    if not says:
+        return []
+    told = sorted(set(seqs))
+    return [word for one in says if (word := one(session, told)) is not None]
 
 
 class Program:
@@ -179,14 +183,14 @@ class Program:
         self.attributes = selected.attributes(session.limits)
         self.attributes.begin()
 
-    def run(self, key: Key) -> list[int]:
+    def run(self, key: Key) -> array[int]:
         """Sequence numbers, ascending.  A message that vanished matches nothing that needs its file;
         one that cannot be read is one without a text."""
         found = self.mask(key, b"\1" * self.count)
         self.attributes.refuse(denied=False)
         if self.attributes.lost:
             found = both(found, inverse(self.of_uids(self.attributes.lost)))
-        return list(compress(range(1, self.count + 1), found))
+        return array("I", compress(range(1, self.count + 1), found))
 
     def mask(self, key: Key, within: bytes) -> bytes:
         """Which of the messages ``within`` match."""
@@ -322,7 +326,7 @@ def either(one: bytes, two: bytes) -> bytes:
     return (int.from_bytes(one, "little") | int.from_bytes(two, "little")).to_bytes(len(one), "little")
 
 
-def run(session: Session, key: Key) -> list[int]:
+def run(session: Session, key: Key) -> array[int]:
     """Sequence numbers of the messages that match, ascending."""
     for name in names(key):
         prepare = record(name).prepare
@@ -331,12 +335,13 @@ def run(session: Session, key: Key) -> list[int]:
     return Program(session).run(key)
 
 
-def numbers(session: Session, seqs: Iterable[int], by_uid: bool) -> list[int]:
+def numbers(session: Session, seqs: Sequence[int], by_uid: bool) -> Sequence[int]:
     """What the client is told: the sequence numbers, or their UIDs."""
     if not by_uid:
-        return list(seqs)
-    uids = session.need_selected().view.uids
-    return [uids[seq - 1] for seq in seqs]
+        return seqs
+    by_seq = array("I", [0])
+    by_seq.extend(session.need_selected().view.uids)
+    return array("I", map(by_seq.__getitem__, seqs))
 
 
 # -- the keys of the base

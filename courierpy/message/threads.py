@@ -11,14 +11,15 @@ from courierpy.message.roots import Roots
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Sequence
+    from collections.abc import Hashable, Iterable, Iterator, Sequence
 
+PARTS_AT_ONCE = 8192           # of the text of threads, that are put together
 _ID = re.compile(rb'<\s*("(?:[^"\\]|\\.)*"|[^<>@"\s]+)\s*@\s*([^<>\s]+)\s*>')
 _ESCAPE = re.compile(rb"\\(.)")
 
 
 class Mail:
-    """``number``: sequence number.  ``date``: sent date, seconds.  ``subject``: key
+    """``number``: sequence number or UID.  ``date``: sent date, seconds.  ``subject``: key
     of the base subject; ``reply``: was it one.  ``own``, ``refs``: message IDs."""
 
     __slots__ = ("date", "number", "own", "refs", "reply", "subject")
@@ -47,16 +48,17 @@ def message_ids(value: bytes) -> list[bytes]:
 def references(mails: Iterable[Mail]) -> list[object]:
     """REFERENCES; ``mails`` in the order of their sequence numbers."""
     mails = list(mails)
-    return by_references([mail.number for mail in mails], [mail.date for mail in mails],
-                         [mail.subject for mail in mails], [mail.reply for mail in mails],
-                         [mail.own for mail in mails], [mail.refs for mail in mails])
+    return [*by_references([mail.number for mail in mails], [mail.date for mail in mails],
+                           [mail.subject for mail in mails], [mail.reply for mail in mails],
+                           [mail.own for mail in mails], [mail.refs for mail in mails])]
 
 
 def by_references(numbers: Sequence[int], dates: Sequence[float], subjects: Sequence[str | bytes],
                   replies: Sequence[object], owns: Sequence[Hashable | None],
-                  refs: Sequence[Iterable[Hashable]]) -> list[object]:
-    """REFERENCES of messages given as columns, ``numbers`` ascending; see ``Mail`` for the
-    rest.  A message ID may be any value that is equal for equal IDs: an interned number, say."""
+                  refs: Sequence[Iterable[Hashable]]) -> Iterator[list[object]]:
+    """REFERENCES of messages given as columns, ``numbers`` ascending; see ``Mail`` for the rest.  A message
+    ID may be any value that is equal for equal IDs: an interned number, say.  A thread is made when
+    it is asked for."""
     forest = _Forest(owns, refs)                               # (1)
     roots = forest.prune()                                     # (2), (3)
     rank = [0] * len(numbers)
@@ -228,14 +230,12 @@ class _Forest:
             gone.add(node)
         return [dummies.get(node, node) for node in roots if node not in gone]
 
-    def lists(self, roots: list[int], numbers: Sequence[int]) -> list[object]:
+    def lists(self, roots: list[int], numbers: Sequence[int]) -> Iterator[list[object]]:
         """The nested lists of the threads."""
         mail, children = self.mail, self.children
-        threads: list[object] = []
         stack: list[tuple[int, list[object]]] = []
         for root in roots:
             thread: list[object] = []
-            threads.append(thread)
             stack.append((root, thread))
             while stack:
                 node, here = stack.pop()
@@ -253,7 +253,7 @@ class _Forest:
                         tail: list[object] = []
                         tails.append(tail)
                         stack.append((child, tail))
-        return threads
+            yield thread
 
 
 def ordered_subject(mails: Iterable[Mail]) -> list[object]:
@@ -270,22 +270,26 @@ def ordered_subject(mails: Iterable[Mail]) -> list[object]:
     return threads
 
 
-def render(threads: list[object], name: dict[int, int] | None = None) -> bytes:
-    """``(1 2)(3 (4)(5))``; ``name``: what a number is called, say its UID."""
+def render(threads: Iterable[object]) -> Iterator[bytes]:
+    """``(1 2)(3 (4)(5))``, in pieces."""
     parts: list[bytes] = []
-    stack: list[object] = list(reversed(threads))
-    while stack:
-        item = stack.pop()
-        if isinstance(item, bytes):
-            parts.append(item)
-            continue
-        assert isinstance(item, list)
-        parts.append(b"(")
-        words = [b"%d" % (name[part] if name else part) for part in item if isinstance(part, int)]
-        parts.append(b" ".join(words))
-        stack.append(b")")
-        if item and isinstance(item[-1], list):
-            if words:
-                parts.append(b" ")
-            stack.extend(reversed(item[-1]))
-    return b"".join(parts)
+    for thread in threads:
+        stack = [thread]
+        while stack:
+            item = stack.pop()
+            if isinstance(item, bytes):
+                parts.append(item)
+                continue
+            assert isinstance(item, list)
+            parts.append(b"(")
+            words = [b"%d" % part for part in item if isinstance(part, int)]
+            parts.append(b" ".join(words))
+            stack.append(b")")
+            if item and isinstance(item[-1], list):
+                if words:
+                    parts.append(b" ")
+                stack.extend(reversed(item[-1]))
+            if len(parts) > PARTS_AT_ONCE:
+                yield b"".join(parts)
+                parts.clear()
+    yield b"".join(parts)

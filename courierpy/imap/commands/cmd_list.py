@@ -85,7 +85,9 @@ def list_subscribed(session: Session, args: Args) -> str:
     entries = [Entry(name, True, name in with_children) for name in names]
     entries += [Entry(name, False, True) for name in deepest_first(above, separator)]
     line = listing.line()
-    session.write(b"".join([line(entry, False) for entry in entries if matches(entry.name)]))
+    for entry in entries:
+        if matches(entry.name):
+            session.write(line(entry, False))
     return "LSUB completed"
 
 

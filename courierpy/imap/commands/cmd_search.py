@@ -1,6 +1,8 @@
 """SEARCH and UID SEARCH.  RFC 9051 6.4.4, RFC 3501 6.4.4; with RETURN: RFC 4731."""
 from __future__ import annotations
 
+from itertools import chain
+
 from courierpy.imap import ext, search
 from courierpy.imap.commands import SELECTED, USES_SEQ, Done, command
 from courierpy.imap.grammar import lines, out, searchkeys
@@ -10,7 +12,7 @@ from courierpy.model.replies import Bad, No
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
     from courierpy.imap.grammar.args import Args
@@ -39,7 +41,7 @@ def search_messages(session: Session, args: Args) -> Done:
 def tell_numbers(name: bytes, found: Found, key: Key) -> None:
     """The line of numbers: of SEARCH or of SORT.  What keys have to say stands behind, in parentheses."""
     besides = [b"(%s %s)" % told for told in search.besides(found.session, key, found.seqs)]
-    found.session.write(lines.numbers(name, found.numbers, *besides))
+    found.session.write_long(lines.numbers(name, found.numbers, *besides))
 
 
 class refusing:
@@ -82,10 +84,10 @@ def take_returns(args: Args) -> dict[bytes, Any] | None:
 
 def tell_returns(args: Args, found: Found, key: Key) -> None:
     """The ESEARCH line: what the options say of what was found, and the keys of that.  RFC 4731 3.2."""
-    values = [b"(TAG %s)" % out.quoted(args.tag)]
+    values: list[bytes | Iterable[bytes]] = [b"(TAG %s)" % out.quoted(args.tag)]
     if found.by_uid:
         values.append(b"UID")
-    spoken: set[int] = set()
+    spoken: list[Sequence[int]] = []
     silent = True
     for option, value in found.options.items():
         record = ext.find("search_returns", option)
@@ -94,11 +96,11 @@ def tell_returns(args: Args, found: Found, key: Key) -> None:
             values += option, told
         if not record.silent:
             silent = False
-            spoken.update(record.part(found, value))
-    for word, said in search.besides(found.session, key, sorted(spoken)):
+            spoken.append(record.part(found, value))
+    for word, said in search.besides(found.session, key, chain.from_iterable(spoken)):
         values += word, said
     if not silent:
-        found.session.write(lines.data(b"ESEARCH", *values))
+        found.session.write_long(lines.long_data(b"ESEARCH", *values))
 
 
 command(b"SEARCH", when=SELECTED, flags=USES_SEQ, rights="r")(search_messages)

@@ -2,8 +2,12 @@
 from __future__ import annotations
 
 from courierpy.imap.ext import Extension
-from courierpy.imap.grammar.numset import compact
+from courierpy.imap.grammar.numset import compact_pieces
 from courierpy.imap.search import Found, SearchReturn
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 
 def _min(found: Found, value: None) -> bytes | None:
@@ -14,16 +18,16 @@ def _max(found: Found, value: None) -> bytes | None:
     return b"%d" % found.numbers[-1] if found.seqs else None
 
 
-def _first(found: Found, value: None) -> list[int]:
+def _first(found: Found, value: None) -> Sequence[int]:
     return found.seqs[:1]
 
 
-def _last(found: Found, value: None) -> list[int]:
+def _last(found: Found, value: None) -> Sequence[int]:
     return found.seqs[-1:]
 
 
-def _all(found: Found, value: None) -> bytes | None:
-    return compact(found.numbers) if found.seqs else None
+def _all(found: Found, value: None) -> Iterator[bytes] | None:
+    return compact_pieces(found.numbers) if found.seqs else None
 
 
 def _count(found: Found, value: None) -> bytes:

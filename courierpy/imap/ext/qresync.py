@@ -13,7 +13,7 @@ from courierpy.imap.commands.numbers import saved
 from courierpy.imap.ext import Extension
 from courierpy.imap.fetch import Modifier
 from courierpy.imap.grammar import lines
-from courierpy.imap.grammar.numset import STAR, compact_runs
+from courierpy.imap.grammar.numset import STAR, compact, compact_runs
 from courierpy.imap.updates import Arrived, Expunged, Said, Sizes
 from courierpy.model.replies import Bad
 from courierpy.model.uidset import UidSet
@@ -47,7 +47,7 @@ class Vanished(Expunged):
     __slots__ = ()
 
     def lines(self, seqs: Sequence[int]) -> bytes:
-        return lines.data(b"VANISHED", compact_runs(UidSet.of(self.uids).runs))
+        return lines.data(b"VANISHED", compact(self.uids))
 
 
 def _rewritten(session: Session, said: list[Update]) -> list[Update]:
@@ -83,7 +83,7 @@ def _earlier(session: Session, uids: UidSet) -> None:
     otherwise, later."""
     gone = uids - UidSet.of(session.need_selected().view.uids)
     if gone:
-        session.write(lines.data(b"VANISHED", b"(EARLIER)", compact_runs(gone.runs)))
+        session.write_long(lines.long_data(b"VANISHED", b"(EARLIER)", compact_runs(gone.runs)))
 
 
 # -- UID FETCH

@@ -87,7 +87,7 @@ def sort(session: Session, args: Args) -> Done:
     return Done("SORT done.", uses_seq=uses_numbers(program))
 
 
-def _sorted(session: Session, criteria: list[tuple[bytes, bool]], seqs: list[int]) -> list[int]:
+def _sorted(session: Session, criteria: list[tuple[bytes, bool]], seqs: Sequence[int]) -> array[int]:
     selected = session.need_selected()
     attributes, uids = selected.attributes(session.limits), selected.view.uids
     chosen = uids if len(seqs) == len(uids) else array("I", [uids[seq - 1] for seq in seqs])
@@ -99,7 +99,7 @@ def _sorted(session: Session, criteria: list[tuple[bytes, bool]], seqs: list[int
         assert values is not None
         order.sort(key=values(attributes, chosen).__getitem__, reverse=backwards)
     attributes.refuse(denied=False)
-    return [seqs[at] for at in order]
+    return array("I", map(seqs.__getitem__, order))
 
 
 command(b"SORT", when=SELECTED, flags=USES_SEQ, rights="r")(sort)

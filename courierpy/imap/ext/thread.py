@@ -14,14 +14,16 @@ from courierpy.model.replies import Bad
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from courierpy.imap.grammar.args import Args
     from courierpy.imap.session import Session
 
 ALGORITHMS = (b"ORDEREDSUBJECT", b"REFERENCES")
 
 
-def _threads(session: Session, algorithm: bytes, seqs: list[int]) -> list[object]:
-    """The threads of these messages, as nested lists of sequence numbers."""
+def _threads(session: Session, algorithm: bytes, seqs: Sequence[int], by_uid: bool) -> Iterable[object]:
+    """The threads of these messages, as nested lists of sequence numbers or UIDs."""
     selected = session.need_selected()
     attributes, uids = selected.attributes(session.limits), selected.view.uids
     chosen = uids if len(seqs) == len(uids) else array("I", [uids[seq - 1] for seq in seqs])
@@ -29,17 +31,18 @@ def _threads(session: Session, algorithm: bytes, seqs: list[int]) -> list[object
     subjects, ids = attributes.take(["subject", "ids"], chosen)
     dates = sent(attributes, chosen)
     attributes.refuse(denied=False)
+    names = chosen if by_uid else seqs
     if attributes.lost:
         kept = [at for at, uid in enumerate(chosen) if uid not in attributes.lost]
-        seqs, dates = [seqs[at] for at in kept], [dates[at] for at in kept]
+        names, dates = [names[at] for at in kept], [dates[at] for at in kept]
         subjects, ids = [subjects[at] for at in kept], [ids[at] for at in kept]
     keys = [subject[1:] for subject in subjects if subject is not None]
     if algorithm == b"ORDEREDSUBJECT":
-        return threads.ordered_subject([threads.Mail(seq, date, key.decode("utf-8", "surrogatepass"))
-                                        for seq, date, key in zip(seqs, dates, keys, strict=True)])
+        return threads.ordered_subject([threads.Mail(name, date, key.decode("utf-8", "surrogatepass"))
+                                        for name, date, key in zip(names, dates, keys, strict=True)])
     replies = [subject[:1] == b"R" for subject in subjects if subject is not None]
     words = [value.split(NUL) for value in ids if value is not None]
-    return threads.by_references(seqs, dates, keys, replies, [own[0] or None for own in words],
+    return threads.by_references(names, dates, keys, replies, [own[0] or None for own in words],
                                  [own[1:] for own in words])
 
 
@@ -53,12 +56,8 @@ def thread(session: Session, args: Args) -> Done:
     allowed(session)
 
     seqs = run(session, program)
-    names = None
-    if args.command == b"UID THREAD":
-        uids = session.need_selected().view.uids
-        names = {seq: uids[seq - 1] for seq in seqs}
-    told = threads.render(_threads(session, algorithm, seqs), names)
-    session.write(lines.data(b"THREAD", told) if told else lines.data(b"THREAD"))
+    told = threads.render(_threads(session, algorithm, seqs, args.command == b"UID THREAD"))
+    session.write_long(lines.long_data(b"THREAD", told))
     return Done("THREAD done.", uses_seq=uses_numbers(program))
 
 

@@ -1,14 +1,16 @@
 """Reply lines: the one place that spells them.  RFC 9051 7.
 
-A function gives whole lines with their CRLF, as ``bytes``.  What stands inside (lists,
-strings, sets) comes from ``out`` and ``numset``.
+A function gives whole lines with their CRLF, as ``bytes``; or, of a line that grows with the
+mailbox, pieces that are made while it is written.  What stands inside (lists, strings, sets)
+comes from ``out`` and ``numset``.
 """
 from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
+NUMBERS_AT_ONCE = 4096         # of a line, that are made into octets together
 OK, NO, BAD, BYE, PREAUTH = b"OK", b"NO", b"BAD", b"BYE", b"PREAUTH"
 
 
@@ -38,10 +40,25 @@ def data(name: bytes, *values: bytes) -> bytes:
     return b" ".join((b"*", name, *values)) + b"\r\n"
 
 
-def numbers(name: bytes, values: Iterable[int], *besides: bytes) -> bytes:
-    """``* SEARCH 2 3 6``, and what stands behind."""
-    return b"* %s%s%s\r\n" % (name, b"".join([b" %d" % value for value in values]),
-                              b"".join([b" " + said for said in besides]))
+def long_data(name: bytes, *values: bytes | Iterable[bytes]) -> Iterator[bytes]:
+    """As data(), in pieces; a value may come in pieces too, and is left out where it has no octet."""
+    yield b"* " + name
+    for value in values:
+        blank = b" "
+        for piece in (value,) if isinstance(value, bytes) else value:
+            if piece:
+                yield blank + piece
+                blank = b""
+    yield b"\r\n"
+
+
+def numbers(name: bytes, values: Sequence[int], *besides: bytes) -> Iterator[bytes]:
+    """``* SEARCH 2 3 6``, and what stands behind, in pieces."""
+    yield b"* " + name
+    for start in range(0, len(values), NUMBERS_AT_ONCE):
+        some = values[start:start + NUMBERS_AT_ONCE]
+        yield b" %d" * len(some) % tuple(some)
+    yield b"".join([b" " + said for said in besides]) + b"\r\n"
 
 
 def sizes(exists: int, recent: int) -> bytes:
@@ -51,7 +68,7 @@ def sizes(exists: int, recent: int) -> bytes:
 
 def expunged(seqs: Sequence[int]) -> bytes:
     """An EXPUNGE for each; a number counts after those before it are gone.  RFC 9051 7.5.1."""
-    return b"".join([b"* %d EXPUNGE\r\n" % seq for seq in seqs])
+    return b"* %d EXPUNGE\r\n" * len(seqs) % tuple(seqs)
 
 
 def fetched(seq: int, *items: bytes) -> bytes:

@@ -2,14 +2,16 @@
 from __future__ import annotations
 
 import re
+from itertools import islice
 
 from courierpy.model.replies import Bad
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 MAX_NUMBER = 0xFFFFFFFF
+RUNS_AT_ONCE = 2048             # that are made into octets together
 STAR = MAX_NUMBER + 1           # `*`: the largest number in use
 _SET = re.compile(rb"(?:[1-9]\d{0,9}|\*)(?::(?:[1-9]\d{0,9}|\*))?"
                   rb"(?:,(?:[1-9]\d{0,9}|\*)(?::(?:[1-9]\d{0,9}|\*))?)*")
@@ -110,6 +112,15 @@ def compact(numbers: Iterable[int]) -> bytes:
     return bytes(NumSet.of(numbers))
 
 
-def compact_runs(runs: Iterable[tuple[int, int]]) -> bytes:
-    """As compact(), of runs."""
-    return bytes(NumSet(tuple(runs)))
+def compact_pieces(numbers: Iterable[int]) -> Iterator[bytes]:
+    """As compact(), in pieces: of a large mailbox it is long."""
+    return compact_runs(_runs(numbers))
+
+
+def compact_runs(runs: Iterable[tuple[int, int]]) -> Iterator[bytes]:
+    """As compact_pieces(), of runs."""
+    left = iter(runs)
+    comma = b""
+    while some := tuple(islice(left, RUNS_AT_ONCE)):
+        yield comma + bytes(NumSet(some))
+        comma = b","

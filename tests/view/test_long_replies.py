@@ -1,0 +1,136 @@
+"""A reply that grows with the mailbox is made while it is written: never is the whole of it in memory."""
+from __future__ import annotations
+
+import tracemalloc
+from array import array
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from courierpy.imap import commands
+from courierpy.imap.commands import cmd_list
+from courierpy.imap.grammar import lines
+from courierpy.imap.grammar.args import Args
+from courierpy.imap.grammar.framer import Frame, Framer
+from courierpy.imap.session import Session
+from courierpy.imap.view import View
+from courierpy.message import threads
+from courierpy.model.flags import SEEN
+from courierpy.model.messages import Messages
+from courierpy.system.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+COUNT = 100_000
+FOLDERS = 5_000
+FIRST = 4_000_000_000              # UIDs may be as long as this
+PIECE_OCTETS = 200_000
+
+
+class Sink:
+    """Takes what is written, and has only counted it."""
+
+    def __init__(self) -> None:
+        self.octets = 0
+        self.largest = 0
+        self.last = b""
+        self.midway = False
+
+    def write(self, data: bytes) -> None:
+        self.octets += len(data)
+        self.largest = max(self.largest, len(data))
+        self.last = data
+
+
+class Known:
+    """Messages whose dates are all known, the last one the oldest; their subjects are all different."""
+
+    lost: frozenset[int] = frozenset()
+
+    def begin(self) -> None:
+        pass
+
+    def refuse(self, denied: bool) -> None:
+        pass
+
+    def numbers(self, kind: str, uids: array[int], typecode: str) -> array[float]:
+        return array(typecode, range(len(uids), 0, -1))
+
+
+def session() -> Any:
+    """In a mailbox in which every second message is seen."""
+    sink = Sink()
+    view = View(Messages(array("I", range(FIRST, FIRST + COUNT)), bytes([SEEN, 0]) * (COUNT // 2), {}))
+    selected = SimpleNamespace(view=view, attributes=lambda limits: Known(), saved=None)
+    names = ["INBOX", *(f"INBOX.Folder {number:01000}" for number in range(FOLDERS))]
+    folders = SimpleNamespace(names=lambda: names, subscriptions=lambda: names, marked=lambda name: False,
+                              passed_over=lambda: [])
+    made: Any = SimpleNamespace(
+        conn=sink, need_selected=lambda: selected, limits=None, folders=folders, separator=".", utf8=False,
+        settings=Settings({}), enabled=frozenset())
+    made.write = lambda *lines: Session.write(made, *lines)
+    made.write_long = lambda line: Session.write_long(made, line)
+    return made
+
+
+def peak(of: Callable[[], object]) -> int:
+    """The octets that it takes at most beside what there is."""
+    tracemalloc.start()
+    try:
+        of()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def words(command: bytes) -> Args:
+    framer = Framer()
+    framer.feed(b"a " + command + b"\r\n")
+    frame = framer.next()
+    assert isinstance(frame, Frame)
+    return Args(frame)
+
+
+@pytest.mark.parametrize(("command", "octets"), [
+    (b"SEARCH ALL", 6 * COUNT), (b"UID SEARCH ALL", 11 * COUNT), (b"UID SEARCH UNSEEN", 11 * COUNT // 2),
+    (b"UID SEARCH RETURN (ALL COUNT) UNSEEN", 11 * COUNT // 2),
+    (b"UID SEARCH RETURN (MIN MAX PARTIAL 1:4000000000) UNSEEN", 11 * COUNT // 2),
+    (b"UID SORT RETURN (ALL) (REVERSE ARRIVAL) UTF-8 UNSEEN", 11 * COUNT // 2),
+    (b"UID SORT (ARRIVAL) UTF-8 ALL", 11 * COUNT)])
+def test_numbers(command: bytes, octets: int) -> None:
+    there = session()
+    args = words(command)
+    row = commands.find(args.command)
+    assert row is not None
+    # SORT has its order, a value of Python's for each message
+    bound = COUNT * (80 if b"SORT" in command else 20) + 4 * PIECE_OCTETS
+    row.handler(session(), words(command))                 # what is loaded is loaded
+    assert peak(lambda: row.handler(there, args)) < bound
+    assert there.conn.octets > octets - COUNT // 5
+    assert there.conn.largest < PIECE_OCTETS
+    assert there.conn.last.endswith(b"\r\n")
+    assert not there.conn.midway
+
+
+def test_threads() -> None:
+    def forest() -> Iterator[list[object]]:
+        for number in range(FIRST, FIRST + COUNT, 5):
+            yield [number, [[number + 1, number + 2], [number + 3], [number + 4]]]
+    there = session()
+    assert peak(lambda: there.write_long(lines.long_data(b"THREAD", threads.render(forest())))) < 2_500_000
+    assert there.conn.octets > 11 * COUNT
+
+
+@pytest.mark.parametrize(("command", "tell"), [
+    (b'LIST "" "*"', cmd_list.list_mailboxes), (b'LSUB "" "*"', cmd_list.list_subscribed)])
+def test_mailboxes(command: bytes, tell: Callable[[Any, Args], object],
+                   monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cmd_list, "prepare", lambda listing: None)
+    there = session()
+    args = words(command)
+    tell(session(), words(command))
+    assert peak(lambda: tell(there, args)) < 400 * FOLDERS     # an entry each, and its name among the parents
+    assert there.conn.octets > 1000 * FOLDERS
+    assert there.conn.largest < PIECE_OCTETS
