@@ -53,6 +53,7 @@ class Scale:
         tables: dict[str, dict[str, tuple[str, int]]] = {
             "tiny": {"": ("small", 20)},
             "mail": {"": (size, self.messages)},
+            "squeezed": {"": (size, self.messages)},
             "work": {"": (size, self.messages), **dict.fromkeys(("Copies", "Moved", "In"), ("small", 0))},
             "big": {"": ("links" if self.big > 200_000 else "small", self.big)},
             "many": {f"F{number:03d}": ("small", self.of_each) for number in range(self.many)},
@@ -65,7 +66,7 @@ class Scale:
 FULL = Scale()
 QUICK = Scale(messages=200, big=500, many=10, of_each=5, synced=20, range_=50, sessions=20, idle=(3, 6),
               seconds=0.5, crowds=(3, 6), crowded=40, crowd_seconds=1.0, large=(1, 2))
-SINGLE = ("tiny", "mail", "work", "big", "many", "crowd", "sync")
+SINGLE = ("tiny", "mail", "squeezed", "work", "big", "many", "crowd", "sync")
 ACCOUNTS = [*SINGLE, *(f"idle{number}" for number in range(IDLE_ACCOUNTS))]
 
 

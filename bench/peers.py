@@ -264,7 +264,9 @@ class Dovecot(Server):
     def start(self) -> None:
         with open(os.path.join(self.folder, "passwd"), "w", encoding="utf-8") as file:
             for name, (uid, gid) in self.accounts.items():
-                file.write(f"{name}:{{MD5-CRYPT}}{HASH}:{uid}:{gid}::{self.home(name)}::\n")
+                # what is loaded by all would be in the memory of all
+                more = "userdb_mail_plugins=zlib,imap_zlib" if name.startswith("squeezed") else ""
+                file.write(f"{name}:{{MD5-CRYPT}}{HASH}:{uid}:{gid}::{self.home(name)}::{more}\n")
         with open(self.config(), "w", encoding="utf-8") as file:
             file.write(f"""base_dir = {self.folder}/run
 state_dir = {self.folder}/state

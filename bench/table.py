@@ -1,7 +1,7 @@
 """The rows of the table: what is measured, in which unit, and the goal."""
 from __future__ import annotations
 
-from bench import large, rows
+from bench import connection, large, rows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -128,4 +128,8 @@ ROWS = [
         Case("22b", "the same, a piece of 1 kB in its middle", "MB", False, Goal(limit=40)),
         Case("22c", "the same, SEARCH BODY", "MB", False, Goal(limit=40)),
         Case("22d", "the same, RFC822.SIZE", "MB", False, Goal(limit=40))], most=1),
+    Row(30, connection.row_compress, [
+        Case("30a", "COMPRESS: FETCH BODY[] of all", "MB/s", True, Goal("dovecot")),
+        Case("30b", "COMPRESS: octets of mail that are one on the wire", "octets", True,
+             Goal("dovecot", 0.95))]),
 ]

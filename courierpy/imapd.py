@@ -11,7 +11,6 @@ import signal
 import sys
 import time
 
-from courierpy.imap import capability
 from courierpy.imap.grammar import lines
 from courierpy.imap.grammar.framer import Frame
 from courierpy.imap.session import Session
@@ -377,7 +376,8 @@ class _Imapd:
         if self.tag:
             self.conn.write(lines.status(self.tag.encode(), lines.OK, "LOGIN Ok."))
         else:
-            words = capability.line(self.settings, "preauth", self.settings.flag("IMAP_TLS"))
+            assert self.session is not None
+            words = b" ".join(self.session.capabilities())
             self.conn.write(lines.told(lines.PREAUTH, "Ready.", b"CAPABILITY " + words))
         self._account_options()
         self.logged_in = True

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 MODULES = ("courierpy.auth.authdaemon", "courierpy.auth.sasl", "courierpy.hibernate.hearing",
            "courierpy.hibernate.sleeper", "courierpy.hibernate.woken",
            "courierpy.imap.attributes", "courierpy.imapd", "courierpy.maildir.store",
-           "courierpy.maildir.trash", "courierpy.message", "courierpy.system.tls", "datetime",
+           "courierpy.maildir.trash", "courierpy.message", "courierpy.system.deflate", "courierpy.system.tls",
+           "datetime",
            "html", "resource", "traceback", "unicodedata", "zlib", "encodings.ascii", "encodings.latin_1",
            "encodings.utf_8")
 REHEARSALS = 12                # code is rewritten after eight calls

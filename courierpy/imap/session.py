@@ -110,7 +110,8 @@ class Selected:
 class Session(Dialogue):
     """``enabled``: tokens of ENABLE.  ``append_limit``: octets of a message, 0 for any.
     ``literal_octets``: of all literals of a command that are no messages.  ``headers``/``body``:
-    octets of message headers and bodies sent, for the log.
+    octets of message headers and bodies sent, for the log.  ``untold``: tokens of CAPABILITY that are
+    not told any more.
     ``sleeper``: how the process may end while the client idles, None where it may not."""
 
     def __init__(self, conn: Conn, settings: Settings, folders: Store, user: str,
@@ -128,6 +129,7 @@ class Session(Dialogue):
         self.refuses_8bit = settings.text("IMAP_APPEND_8BIT") == "0"
         told = capability.line(settings, "session", settings.flag("IMAP_TLS"))
         self._literal_minus = b"LITERAL-" in told.split()
+        self.untold: set[bytes] = set()
         self.sleeper: Sleeper | None = None
         self.stopping = False
         self._row: commands.Row | None = None      # of the command that is being done
@@ -172,6 +174,12 @@ class Session(Dialogue):
         if self.selected is None:
             raise Bad("No mailbox is selected.")
         return self.selected
+
+    def capabilities(self) -> list[bytes]:
+        """What CAPABILITY tells now."""
+        settings = self.settings
+        words = capability.line(settings, capability.stage_of(settings), settings.flag("IMAP_TLS")).split()
+        return [word for word in words if word not in self.untold]
 
     @property
     def separator(self) -> str:

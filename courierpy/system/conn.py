@@ -213,6 +213,11 @@ class Conn:
             if at - counted >= TAKES:
                 counted, end = at, 0.0
 
+    def rest(self) -> None:
+        """Nothing may be said for long: memory is given back."""
+        self.flush()
+        self.stream.rest()
+
     def say_last(self, line: bytes) -> None:
         """Write a line before the end, if the client takes it soon, and for a line."""
         if self.midway:

@@ -4,7 +4,8 @@ What is written at once ends at an octet's border (Z_SYNC_FLUSH), so that the cl
 of it.  Memory is bounded, whatever the client sends: a few octets can stand for many, and no more
 of these are made than are asked for; the rest waits, compressed.  The layer has some 200 kB: the
 compressor 128, with a window of 16 kB, the decompressor a window of the 32 kB that a client may
-use, and a piece of output.
+use, and a piece of output.  At rest there is no compressor: another one goes on at the octet's border,
+and only does not know what it could refer to.
 """
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from courierpy.system.stream import Stream
 
-LEVEL = 6
+LEVEL = 5                      # 3 % more octets than with 6, a third faster
 OUR_WINDOW, MEMORY = 14, 7     # logarithms: 2 ** (14 + 2) + 2 ** (7 + 9) octets
 THEIR_WINDOW = 15              # logarithm of the largest that RFC 1951 has
 PIECE = 32 * 1024              # octets that are compressed, and read, at once
@@ -34,7 +35,7 @@ class Deflate:
         self.outfd = lower.outfd
         self.layers = (*lower.layers, "deflate")
         self._lower = lower
-        self._deflate = zlib.compressobj(LEVEL, zlib.DEFLATED, -OUR_WINDOW, MEMORY)
+        self._deflate: zlib._Compress | None = None
         self._inflate = zlib.decompressobj(-THEIR_WINDOW)
         self._ahead = ahead            # compressed, to be read
         self._full = False             # the decompressor may have more without further input
@@ -46,11 +47,13 @@ class Deflate:
         return self._at < len(self._out) or self._lower.held
 
     def buffered(self) -> bool:
-        return bool(self._ahead) or self._full or self._lower.buffered()
+        return bool(self._ahead) or self._full or self._inflate.eof or self._lower.buffered()
 
     def read(self, size: int) -> bytes:
         lower = self._lower
         while True:
+            if self._inflate.eof:      # the client's last block: it says nothing more
+                return b""
             if not self._ahead and not self._full:
                 self._ahead = lower.read(PIECE)
                 if not self._ahead:
@@ -62,9 +65,7 @@ class Deflate:
             self._ahead, self._full = self._inflate.unconsumed_tail, len(found) == size
             if found:
                 return found
-            if self._inflate.eof:      # the client's last block: it says nothing more
-                return b""
-            if not lower.buffered():   # to read again might wait
+            if not lower.buffered() and not self._inflate.eof:     # to read again might wait
                 raise Blocked(self.infd, select.POLLIN)
 
     def write(self, data: memoryview) -> int:
@@ -75,9 +76,15 @@ class Deflate:
                 self._lower.write(memoryview(b""))
         piece = data[:PIECE]
         if piece:
+            if self._deflate is None:
+                self._deflate = zlib.compressobj(LEVEL, zlib.DEFLATED, -OUR_WINDOW, MEMORY)
             self._out = self._deflate.compress(piece) + self._deflate.flush(zlib.Z_SYNC_FLUSH)
             self._at = 0
         return len(piece)
+
+    def rest(self) -> None:
+        self._deflate = None
+        self._lower.rest()
 
     def end(self) -> bool:
         return self._lower.end()

@@ -51,6 +51,9 @@ if TYPE_CHECKING:
         def write(self, data: memoryview) -> int:
             """The octets that were taken.  Raises Blocked or OSError."""
 
+        def rest(self) -> None:
+            """Nothing may be said for long: memory is given back."""
+
         def end(self) -> bool:
             """Close our side in order.  False where there is nothing to close.  OSError."""
 
@@ -98,6 +101,9 @@ class Plain:
 
     def write(self, data: memoryview) -> int:
         return self.writer.write(data)
+
+    def rest(self) -> None:
+        """There is nothing to give."""
 
     def end(self) -> bool:
         return self.writer.end()

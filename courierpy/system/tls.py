@@ -192,6 +192,9 @@ class TlsStream:
         except SSLWantReadError:
             raise Blocked(self.outfd, select.POLLIN) from None
 
+    def rest(self) -> None:
+        """What it has is the library's."""
+
     def end(self) -> bool:
         try:
             self._secure.unwrap()

@@ -123,6 +123,17 @@ def test_what_is_written_can_be_read_at_once(pair: tuple[socket.socket, socket.s
     assert conn.sent == len(TEXT[:5000]) + 23
 
 
+def test_what_is_written_after_a_rest(pair: tuple[socket.socket, socket.socket]) -> None:
+    """It is of the same stream, and no memory was kept for it."""
+    ours, theirs = pair
+    conn = connected(ours)
+    inflate = zlib.decompressobj(-15)
+    for _ in range(3):
+        conn.write(TEXT[:5000])
+        conn.rest()
+        assert inflate.decompress(theirs.recv(65536)) == TEXT[:5000]
+
+
 def test_a_client_that_reads_slowly(pair: tuple[socket.socket, socket.socket]) -> None:
     """What is compressed already is not compressed again, nor lost, when the descriptor takes a part."""
     ours, theirs = pair

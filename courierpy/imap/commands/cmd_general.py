@@ -1,7 +1,6 @@
 """CAPABILITY, NOOP, CHECK, LOGOUT, LOGIN too late.  RFC 9051 6.1, 6.2.3; CHECK: RFC 3501 6.4.1."""
 from __future__ import annotations
 
-from courierpy.imap import capability
 from courierpy.imap.commands import ANY, LEAVES_FOLDER, SELECTED, command
 from courierpy.imap.grammar import lines
 from courierpy.model.replies import Bad
@@ -15,9 +14,7 @@ if TYPE_CHECKING:
 @command(b"CAPABILITY", when=ANY)
 def capability_command(session: Session, args: Args) -> str:
     args.end()
-    settings = session.settings
-    words = capability.capabilities(settings, capability.stage_of(settings), settings.flag("IMAP_TLS"))
-    session.write(lines.data(b"CAPABILITY", *words))
+    session.write(lines.data(b"CAPABILITY", *session.capabilities()))
     return "CAPABILITY completed"
 
 

@@ -6,6 +6,7 @@ COMMANDS: dict[bytes, tuple[str, int, int, str]] = {
     b"CAPABILITY": ("commands.cmd_general", 3, 0, ""),
     b"CHECK": ("commands.cmd_general", 2, 0, ""),
     b"CLOSE": ("commands.cmd_select", 2, 2, ""),
+    b"COMPRESS": ("ext.compress", 3, 0, ""),
     b"COPY": ("commands.cmd_copy", 2, 1, "r"),
     b"CREATE": ("commands.cmd_mailbox", 3, 0, ""),
     b"DELETE": ("commands.cmd_mailbox", 3, 0, ""),

@@ -50,6 +50,7 @@ def idle(session: Session, args: Args) -> str:
     if woken is None:
         watch = _watch(session)
         session.write(lines.go_on(b"entering ENHANCED idle mode" if watch else b"entering idle mode"))
+    session.conn.rest()
     if session.selected is not None:
         session.selected.folder.rest()
     alive = _Alive(session, woken.due if woken is not None else 0.0)

@@ -6,6 +6,7 @@ CAPABILITIES: tuple[tuple[bytes, str, str, str], ...] = (
     (b"APPENDLIMIT", "ext.appendlimit", "", "IMAP_APPENDLIMIT"),
     (b"BINARY", "ext.binary", "", ""),
     (b"CHILDREN", "commands.cmd_list", "", ""),
+    (b"COMPRESS=DEFLATE", "ext.compress", "", ""),
     (b"CONDSTORE", "ext.condstore", "", ""),
     (b"CREATE-SPECIAL-USE", "ext.specialuse", "", ""),
     (b"ENABLE", "ext.enable", "", ""),
