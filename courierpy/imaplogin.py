@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import signal
 from base64 import b64decode, b64encode
+from functools import partial
 
-from courierpy.auth import Account, Rejected, TemporaryFailure, sasl
+from courierpy.auth import Account, Rejected, TemporaryFailure, mechanisms, sasl
 from courierpy.imap import capability, ident
 from courierpy.imap.commands import Done
 from courierpy.imap.dialogue import Dialogue
@@ -20,7 +21,7 @@ from courierpy.imap.grammar.args import ERROR, Args
 from courierpy.imap.grammar.framer import Frame, Framer, LiteralAhead, TooLong
 from courierpy.login.stage import Refused, Stage
 from courierpy.model.replies import Bad, Bye, No
-from courierpy.system import about, log, proc, programs
+from courierpy.system import about, channelbinding, log, proc, programs
 from courierpy.system.conn import Conn, Gone, TimedOut
 from courierpy.system.settings import from_environ
 from courierpy.system.wipe import wipe
@@ -215,13 +216,18 @@ class Login(Dialogue):
             args.end()
         try:
             self._need_secure()
-            mechanism = sasl.MECHANISMS.get(name)
-            if mechanism is None or (name == b"EXTERNAL" and not self.stage.tls):
+            mechanism = mechanisms.find(name) if self._can(name) else None
+            if mechanism is None:
                 raise No("Unsupported authentication mechanism.", b"CANNOT")
-            return self._admitted(lambda context: self._exchange(mechanism(context, initial)),
-                                  method=name.decode())
+            return self._admitted(partial(self._by, mechanism, initial), method=name.decode())
         finally:
             wipe(initial)
+
+    def _can(self, mechanism: bytes) -> bool:
+        """Does the connection have what the mechanism needs?"""
+        if mechanism.endswith(capability.BINDS):
+            return bool(channelbinding.known(self.environ))
+        return mechanism != b"EXTERNAL" or self.stage.tls
 
     def _admitted(self, ask: Callable[[sasl.Context], Account], **more: str) -> Account:
         try:
@@ -233,8 +239,10 @@ class Login(Dialogue):
                 raise No("Login failed.", b"AUTHENTICATIONFAILED") from None
             raise Bye("Too many failed logins.") from None
 
-    def _exchange(self, exchange: sasl.Exchange) -> Account:
+    def _by(self, mechanism: mechanisms.Mechanism, initial: bytes | None, context: sasl.Context) -> Account:
         """Challenges and responses, until the mechanism decides."""
+        context.told = [word[5:] for word in self._capabilities().split() if word.startswith(b"AUTH=")]
+        exchange = mechanism(context, initial)
         said: list[bytes] = []             # which it may need until the end
         try:
             challenge = next(exchange)

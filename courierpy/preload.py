@@ -28,13 +28,12 @@ if TYPE_CHECKING:
     from courierpy.auth import Account
 
 # traceback: a bug of ours is logged even where our files cannot be read
-MODULES = ("courierpy.auth.authdaemon", "courierpy.auth.sasl", "courierpy.hibernate.hearing",
-           "courierpy.hibernate.sleeper", "courierpy.hibernate.woken",
+MODULES = ("courierpy.auth.authdaemon", "courierpy.auth.mechanisms", "courierpy.auth.sasl",
+           "courierpy.hibernate.hearing", "courierpy.hibernate.sleeper", "courierpy.hibernate.woken",
            "courierpy.imap.attributes", "courierpy.imapd", "courierpy.maildir.store",
            "courierpy.maildir.trash", "courierpy.message", "courierpy.system.deflate", "courierpy.system.tls",
-           "datetime",
-           "html", "resource", "traceback", "unicodedata", "zlib", "encodings.ascii", "encodings.latin_1",
-           "encodings.utf_8")
+           "datetime", "hashlib", "html", "resource", "traceback", "unicodedata", "zlib", "encodings.ascii",
+           "encodings.latin_1", "encodings.utf_8")
 REHEARSALS = 12                # code is rewritten after eight calls
 SCRIPT = (b"a CAPABILITY\r\nb LOGIN rehearsal rehearsal\r\nc SELECT INBOX\r\nd UID FETCH 1:* (FLAGS)\r\n"
           b"e NOOP\r\nf LIST \"\" *\r\ng IDLE\r\nDONE\r\nh LOGOUT\r\n")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from courierpy.imap.ext import index
+from courierpy.system import channelbinding
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,17 +33,19 @@ CORE = (b"IMAP4rev1", b"LITERAL+", b"LITERAL-", b"SASL-IR")
 BEFORE_LOGIN = (b"SASL-IR",)   # says nothing to a client that never logs in (RFC 4959 3)
 # In the order in which they are told.
 IMPLEMENTED = CORE + tuple(word for word, _, _, _ in CAPABILITIES)
-MECHANISMS = (b"AUTH=PLAIN", b"AUTH=LOGIN", b"AUTH=CRAM-MD5", b"AUTH=CRAM-SHA1",
-              b"AUTH=CRAM-SHA256", b"AUTH=SCRAM-SHA-256")
+MECHANISMS = (b"AUTH=PLAIN", b"AUTH=LOGIN", b"AUTH=CRAM-MD5", b"AUTH=CRAM-SHA1", b"AUTH=CRAM-SHA256",
+              b"AUTH=SCRAM-SHA-1", b"AUTH=SCRAM-SHA-1-PLUS", b"AUTH=SCRAM-SHA-256",
+              b"AUTH=SCRAM-SHA-256-PLUS")
+BINDS = b"-PLUS"               # ends the names of those that need a channel binding (RFC 5801 5)
 DEFAULT_MECHANISMS = (b"AUTH=PLAIN", b"AUTH=LOGIN")
 ALTERNATIVES = {b"LITERAL+": b"LITERAL-", b"LITERAL-": b"LITERAL+"}    # one of the two (RFC 7888 5)
 
 
 def family(word: bytes) -> list[bytes]:
     """The capabilities, in upper case, that a word of a setting means: itself, or as ``THREAD`` and
-    ``AUTH`` all that begin so."""
+    ``AUTH`` all that begin so; of a mechanism also its form that binds to the channel."""
     return [known for name in IMPLEMENTED + MECHANISMS
-            if (known := name.upper()) == word or known.startswith(word + b"=")]
+            if (known := name.upper()) in (word, word + BINDS) or known.startswith(word + b"=")]
 
 
 def choose(text: str) -> frozenset[bytes]:
@@ -53,8 +56,8 @@ def choose(text: str) -> frozenset[bytes]:
     """
     words = text.upper().encode("ascii", "replace").split()
     plain = [word for word in words if word[:1] not in (b"+", b"-") and word != b"ALL"]
-    mechanisms = {word for word in plain if word.startswith(b"AUTH=")}
-    listed = set(plain) - mechanisms
+    listed = {word for word in plain if not word.startswith(b"AUTH=")}
+    mechanisms = {known for word in plain if word not in listed for known in (word, *family(word))}
     if not listed or b"ALL" in words:
         listed = {word.upper() for word in IMPLEMENTED}
     chosen = listed | (mechanisms or set(DEFAULT_MECHANISMS))
@@ -119,7 +122,8 @@ def capabilities(settings: Settings, stage: str, tls: bool) -> list[bytes]:
     if starttls and settings.flag("IMAP_TLS_REQUIRED"):
         words.append(b"LOGINDISABLED")
     else:
-        words.extend(word for word in MECHANISMS if word in allow)
+        bound = any(map(settings.text, channelbinding.VARIABLES.values()))
+        words.extend(word for word in MECHANISMS if word in allow and (bound or not word.endswith(BINDS)))
     if tls and settings.text("TLS_EXTERNAL") and settings.external_identity():
         words.append(b"AUTH=EXTERNAL")
     return words

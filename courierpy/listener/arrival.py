@@ -79,8 +79,8 @@ class Arrival:
         if "tls" in self.options.switches:
             from courierpy.system import tls
             try:
-                context = tls.server_context(from_environ(environ), environ["TCPLOCALIP"])
-                environ.update(tls.handshake(conn, context, TLS_TIMEOUT))
+                offered = tls.certificates(from_environ(environ))
+                environ.update(tls.handshake(conn, offered, environ["TCPLOCALIP"], TLS_TIMEOUT))
             except tls.TlsError as error:
                 log.err(f"TLS, {log.who(environ['TCPREMOTEIP'], environ['TCPREMOTEPORT'])}: {error}")
                 return 1

@@ -83,8 +83,9 @@ class Stage:
         """From here on by TLS; what came in clear before is forgotten.  A failure ends it: Gone."""
         from courierpy.system import tls
         try:
-            context = tls.server_context(from_environ(self.environ), self.environ.get("TCPLOCALIP", ""))
-            self.environ.update(tls.handshake(self.conn, context, max(1.0, self.gate.left())))
+            offered = tls.certificates(from_environ(self.environ))
+            self.environ.update(tls.handshake(self.conn, offered, self.environ.get("TCPLOCALIP", ""),
+                                              max(1.0, self.gate.left())))
         except tls.TlsError as error:
             log.err(f"STARTTLS failed, {self.peer}: {error}")
             raise Gone from None

@@ -11,7 +11,7 @@ import os
 
 from courierpy.auth import Account, TemporaryFailure, Unservable
 from courierpy.login import tries
-from courierpy.system import desk, proc
+from courierpy.system import channelbinding, desk, proc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -96,7 +96,8 @@ def hand_over(account: Account, maildir: str, environ: MutableMapping[str, str])
     table = tries.inherited(environ)
     if table >= 0:
         os.close(table)                # not a session's business
-    environ.pop(tries.VARIABLE, None)
+    for variable in (tries.VARIABLE, *channelbinding.VARIABLES.values()):
+        environ.pop(variable, None)
     if account.quota:
         environ["MAILDIRQUOTA"] = account.quota
     if maildir:

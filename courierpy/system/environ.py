@@ -47,6 +47,8 @@ TABLE: tuple[Variable, ...] = (
     Variable("IMAPLOGINTAG", "imaplogin", "imapd", "tag of the LOGIN that imapd answers; without it PREAUTH"),
     # between our own programs
     Variable("COURIERPY_AUTHSOCKET", "couriertcpd", "imaplogin", "path of the password helpers' socket"),
+    Variable("COURIERPY_BINDING_*", "couriertcpd, imaplogin", "imaplogin",
+             "channel bindings of the TLS connection, hex"),
     Variable("COURIERPY_DESK", "couriertcpd", "imaplogin, imapd", "descriptor of the way to the listener"),
     Variable("COURIERPY_HANDOVER", "couriertcpd", "couriertcpd", "descriptor of what the image before left"),
     Variable("COURIERPY_KEEPER", "couriertcpd", "imapd", "descriptor of the way to the keeper"),

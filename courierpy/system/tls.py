@@ -5,6 +5,7 @@ import os
 import re
 import select
 
+from courierpy.system import channelbinding
 from courierpy.system.wipe import wipe, wipe_found
 from courierpy.system.writers import OFFERED, Blocked
 
@@ -43,6 +44,7 @@ class Certificates:
         if not certificate:
             raise TlsError("TLS_CERTFILE is not set")
         self.main = _context(settings, certificate, "")
+        files = {self.main: certificate}
         self.named: dict[str, ssl.SSLContext] = {}
         folder, name = os.path.split(certificate)
         try:
@@ -53,8 +55,13 @@ class Certificates:
             suffix = entry.removeprefix(name + ".")
             if suffix != entry and "." in suffix.strip("."):
                 self.named[suffix.lower()] = _context(settings, f"{certificate}.{suffix}", suffix)
-        for context in (self.main, *self.named.values()):
+                files[self.named[suffix.lower()]] = f"{certificate}.{suffix}"
+        for context in files:
             context.sni_callback = self._by_name  # type: ignore[assignment]
+        # context -> what its certificate is known by, where somebody may ask for it
+        self.end_points: dict[ssl.SSLContext, bytes] = {}
+        if channelbinding.wanted(settings):
+            self.end_points = {context: _end_point(file) for context, file in files.items()}
 
     def _by_name(self, connection: ssl.SSLObject | ssl.SSLSocket, name: str | None, _: object) -> None:
         context = self.named.get((name or "").lower())
@@ -116,9 +123,17 @@ def forget() -> None:
         _loaded = None
 
 
-def server_context(settings: Settings, local_ip: str) -> ssl.SSLContext:
-    """The context for a connection to ``local_ip``: what load() left, or made now.  TlsError."""
-    return (_loaded or Certificates(settings)).context(local_ip)
+def certificates(settings: Settings) -> Certificates:
+    """What load() left, or loaded now.  Raises TlsError."""
+    return _loaded or Certificates(settings)
+
+
+def _end_point(path: str) -> bytes:
+    try:
+        with open(path, encoding="ascii", errors="replace") as file:
+            return channelbinding.end_point(file.read(MAX_FILE_OCTETS))
+    except OSError:
+        return b""                     # it was there a moment ago
 
 
 def _context(settings: Settings, certificate: str, suffix: str) -> ssl.SSLContext:
@@ -204,18 +219,21 @@ class TlsStream:
         return True
 
 
-def handshake(conn: Conn, context: ssl.SSLContext, timeout: float) -> dict[str, str]:
-    """Encrypt ``conn`` from here on; gives TLS_* variables for the environment.
+def handshake(conn: Conn, offered: Certificates, local_ip: str, timeout: float) -> dict[str, str]:
+    """Encrypt ``conn``, a connection to ``local_ip``, from here on, within ``timeout`` seconds.  Gives
+    TLS_* and other variables for the environment.
 
     Anything that came in clear before is forgotten.  Raises TlsError.
     """
     import socket
+    keys = channelbinding.KeyLog(offered.end_points)
     conn.flush()
     conn.pending = b""
     try:
         sock = socket.socket(fileno=os.dup(conn.infd))
         sock.settimeout(timeout)
-        secure = context.wrap_socket(sock, server_side=True)
+        with keys:
+            secure = offered.context(local_ip).wrap_socket(sock, server_side=True)
     except OSError as error:          # SSLError is one
         raise TlsError(str(error.strerror or error) or "handshake timed out") from None
     conn.put_on(lambda plain: TlsStream(secure))
@@ -224,6 +242,9 @@ def handshake(conn: Conn, context: ssl.SSLContext, timeout: float) -> dict[str, 
     if cipher is not None:
         found["TLS_CONNECTED_PROTOCOL"] = f"{cipher[1]}, {cipher[0]}"
     found.update(subject(secure.getpeercert() or {}))
+    found.update(channelbinding.variables({
+        channelbinding.END_POINT: offered.end_points.get(secure.context, b""),
+        channelbinding.EXPORTER: keys.exporter}))
     return found
 
 

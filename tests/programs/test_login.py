@@ -460,3 +460,13 @@ def test_modules_are_asked_in_order_without_the_helper(start: Start, folder: Pat
     login = start("authpipe authuserdb", AUTHPIPE=str(refuses))
     login.client.sendall(b"t LOGIN demo secret\r\n")
     assert login.variables()["AUTHENTICATED"] == "demo"
+
+
+def test_what_binds_needs_something_to_bind_to(start: Start) -> None:
+    """Behind TLS that another program speaks there is none."""
+    for environ in ({}, {"IMAP_TLS": "1"}):
+        login = start(IMAP_CAPABILITY="all +AUTH=SCRAM-SHA-256", **environ)
+        assert b"AUTH=SCRAM-SHA-256 " in login.greeting.replace(b"]", b" ") and b"-PLUS" not in login.greeting
+        assert login.say(b"a AUTHENTICATE SCRAM-SHA-256-PLUS").startswith(b"a NO [CANNOT]")
+        assert login.say(b"a AUTHENTICATE SCRAM-SHA-256 " + b64encode(b"y,,n=demo,r=nonce")).startswith(b"+ ")
+        login.client.close()

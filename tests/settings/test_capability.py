@@ -5,6 +5,7 @@ import pytest
 
 from courierpy.imap import capability
 from courierpy.imap.capability import IMPLEMENTED, capabilities
+from courierpy.system import channelbinding
 from courierpy.system.settings import Settings
 
 ALL = [word for word in IMPLEMENTED if word != b"LITERAL-"]
@@ -53,10 +54,26 @@ def test_a_list(value: str, words: list[bytes]) -> None:
     ("all", PLAIN_LOGIN), ("IMAP4rev1 AUTH=CRAM-MD5", [b"AUTH=CRAM-MD5"]), ("AUTH=PLAIN", [b"AUTH=PLAIN"]),
     ("+AUTH=SCRAM-SHA-256", [*PLAIN_LOGIN, b"AUTH=SCRAM-SHA-256"]),
     ("-AUTH=LOGIN", [b"AUTH=PLAIN"]), ("-AUTH", []),
-    ("+AUTH", list(capability.MECHANISMS)), ("all AUTH=NONE", [])])
+    ("+AUTH", [word for word in capability.MECHANISMS if not word.endswith(b"-PLUS")]),
+    ("AUTH=SCRAM-SHA-256-PLUS", []), ("all AUTH=NONE", [])])
 def test_mechanisms(value: str, mechanisms: list[bytes]) -> None:
     assert [word for word in told(value, "login") if word.startswith(b"AUTH=")] == mechanisms
     assert not [word for word in told(value) if word.startswith(b"AUTH=")]
+
+
+SCRAM, PLUS = b"AUTH=SCRAM-SHA-256", b"AUTH=SCRAM-SHA-256-PLUS"
+
+
+@pytest.mark.parametrize(("value", "mechanisms"), [
+    ("all", PLAIN_LOGIN), ("+AUTH", list(capability.MECHANISMS)), ("AUTH=SCRAM-SHA-256", [SCRAM, PLUS]),
+    ("+AUTH=SCRAM-SHA-256", [*PLAIN_LOGIN, SCRAM, PLUS]), ("AUTH=SCRAM-SHA-256-PLUS", [PLUS]),
+    ("AUTH=SCRAM-SHA-256 -AUTH=SCRAM-SHA-256-PLUS", [SCRAM]), ("+AUTH=SCRAM-SHA-256 -AUTH=SCRAM-SHA-256",
+                                                               PLAIN_LOGIN)])
+@pytest.mark.parametrize("variable", channelbinding.VARIABLES.values())
+def test_mechanisms_that_bind_to_the_channel(value: str, mechanisms: list[bytes], variable: str) -> None:
+    """Where the connection can be bound to; a mechanism brings its form that binds."""
+    found = capabilities(Settings({"IMAP_CAPABILITY_TLS": value, variable: "00"}), "login", True)
+    assert [word for word in found if word.startswith(b"AUTH=")] == mechanisms
 
 
 def test_the_mechanisms_of_the_shipped_line_do_not_make_a_list() -> None:
