@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from array import array
 from bisect import bisect_right
+from functools import partial
 from itertools import compress
 
 from courierpy.imap import ext
@@ -75,43 +76,63 @@ class SearchReturn:
     was found; or None: nothing is.  ``parse``:
     function (args) giving the value, of what stands behind the word, the blank included.  ``part``:
     function (Found, value) giving the sequence numbers that it speaks of; by default all that were found.
-    ``silent``: it asks for no line.  ``not_beside``: options that the same command must not have; itself
-    among them: it may be named once.  ``refused``: function (session), called when the command is
-    answered with NO.
+    ``silent``: it asks for no line.  ``lists``: it names messages one after the other, in their order.
+    ``not_beside``: options that the same command must not have; itself among them: it may be named once.
+    ``check``: function (Key) that raises Bad where what is searched for does not go with it.  ``refused``:
+    function (session), called when the command is answered with NO.
     """
 
-    __slots__ = ("not_beside", "parse", "part", "refused", "silent", "tell")
+    __slots__ = ("check", "lists", "not_beside", "parse", "part", "refused", "silent", "tell")
 
     def __init__(self, tell: Callable[[Found, Any], bytes | Iterable[bytes] | None],
                  parse: Callable[[Args], Any] = lambda args: None,
                  part: Callable[[Found, Any], Sequence[int]] | None = None,
                  silent: bool = False, not_beside: Sequence[bytes] = (),
-                 refused: Callable[[Session], None] | None = None) -> None:
+                 refused: Callable[[Session], None] | None = None, lists: bool = False,
+                 check: Callable[[Key], None] = lambda key: None) -> None:
         self.tell = tell
         self.parse = parse
         self.part = part if part is not None else _every
         self.silent = silent
+        self.lists = lists
         self.not_beside = not_beside
+        self.check = check
         self.refused = refused
 
 
 class Found:
-    """What a command found: ``seqs``, sequence numbers in the order in which they are told;
-    ``by_uid``: the client is told their UIDs; ``options``: those of RETURN, and what stood behind them."""
+    """What a command found: ``seqs``, sequence numbers in the order in which they are told; ``key``: what
+    it looked for; ``by_uid``: the client is told their UIDs; ``options``: those of RETURN, and what stood
+    behind them; ``tag``: the command's."""
 
-    __slots__ = ("by_uid", "options", "seqs", "session")
+    __slots__ = ("by_uid", "key", "options", "seqs", "session", "tag")
 
-    def __init__(self, session: Session, seqs: Sequence[int], by_uid: bool,
-                 options: Mapping[bytes, Any] | None = None) -> None:
+    def __init__(self, session: Session, key: Key, seqs: Sequence[int], by_uid: bool,
+                 options: Mapping[bytes, Any] | None = None, tag: bytes = b"") -> None:
         self.session = session
+        self.key = key
         self.seqs = seqs
         self.by_uid = by_uid
         self.options = options or {}
+        self.tag = tag
 
     @property
     def numbers(self) -> Sequence[int]:
         """What the client is told: the sequence numbers, or the UIDs."""
         return numbers(self.session, self.seqs, self.by_uid)
+
+
+class Needle:
+    """A text that is looked for in folded texts.  ``octets``: the text, folded."""
+
+    __slots__ = ("octets",)
+
+    def __init__(self, text: str) -> None:
+        self.octets = fold(text).encode("utf-8", "surrogatepass") or b"\n"    # "": is there a text at all?
+
+    def find(self, blob: bytes, start: int = 0) -> int:
+        """Where it begins in ``blob``, from ``start`` on; -1 where it is not."""
+        return blob.find(self.octets, start)
 
 
 def _every(found: Found, value: object) -> Sequence[int]:
@@ -235,9 +256,8 @@ class Program:
         return bytes([value is not None and low <= value < high
                       for value in self.attributes.numbers(kind, self.uids, typecode)])
 
-    def find(self, kinds: Sequence[str], text: str, within: bytes) -> bytes:
-        """Texts that hold ``text``."""
-        needle = fold(text).encode("utf-8", "surrogatepass") or b"\n"         # "": is there a text at all?
+    def find(self, kinds: Sequence[str], needle: Needle, within: bytes) -> bytes:
+        """Texts that hold what is looked for."""
         if within.count(1) * SPARSE < self.count:
             return self._spread(within, self._in_values(kinds, needle, self._some(within)))
         if kinds in (BODY, TEXT):
@@ -245,25 +265,25 @@ class Program:
         mask = bytearray(self.count)
         for kind in kinds:
             column = self.attributes.column(kind, self.uids)
-            for row in _rows(column.blob, column.ends, needle):
+            for row in _rows(column.ends, partial(needle.find, column.blob)):
                 mask[row] = 1
         return bytes(mask)
 
-    def _in_values(self, kinds: Sequence[str], needle: bytes, uids: array[int],
+    def _in_values(self, kinds: Sequence[str], needle: Needle, uids: array[int],
                    known: bool = True) -> list[bool]:
         found = []
         for start, _, values in self.attributes.pieces(kinds, uids, PIECE, known):
-            found += [any(value is not None and needle in value for value in texts)
+            found += [any(value is not None and needle.find(value) >= 0 for value in texts)
                       or LONG_TEXT in texts and self._in_long(kinds, texts, uids[start + at], needle)
                       for at, texts in enumerate(zip(*values, strict=True))]
         return found
 
-    def _in_long(self, kinds: Sequence[str], texts: Sequence[bytes | None], uid: int, needle: bytes) -> bool:
+    def _in_long(self, kinds: Sequence[str], texts: Sequence[bytes | None], uid: int, needle: Needle) -> bool:
         """The same in those texts of a message that are too long to be kept."""
         return self.attributes.has_text([kind for kind, text in zip(kinds, texts, strict=True)
-                                     if text == LONG_TEXT], uid, needle)
+                                     if text == LONG_TEXT], uid, needle.octets)
 
-    def _find_in_pieces(self, kinds: Sequence[str], needle: bytes) -> bytes:
+    def _find_in_pieces(self, kinds: Sequence[str], needle: Needle) -> bytes:
         """Segment by segment, so that the memory needed does not grow with the folder; what
         is in none of them is computed for all kinds at once."""
         hits: list[int] = []
@@ -273,15 +293,15 @@ class Program:
             left = set(self.uids)
             for uids, ends, blob in self.attributes.folder.cache.segments(kind):
                 left.difference_update(uids)
-                hits += [uids[row] for row in _rows(blob, ends, needle)]
-                for row in _rows(blob, ends, LONG_TEXT):
+                hits += [uids[row] for row in _rows(ends, partial(needle.find, blob))]
+                for row in _rows(ends, partial(blob.find, LONG_TEXT)):
                     if blob[ends[row - 1] if row else 0:ends[row]] == LONG_TEXT:
                         long.setdefault(uids[row], []).append(kind)
             unknown |= left
         others = array("I", sorted(unknown))
         hits += compress(others, self._in_values(kinds, needle, others, known=False))
         hits += [uid for uid in sorted(long.keys() - unknown - {*hits})
-                 if self.view.seq(uid) and self.attributes.has_text(long[uid], uid, needle)]
+                 if self.view.seq(uid) and self.attributes.has_text(long[uid], uid, needle.octets)]
         return self.of_uids(hits)
 
     def one_by_one(self, within: bytes, test: Callable[[Subject], bool]) -> bytes:
@@ -301,13 +321,14 @@ class Program:
         return bytes(mask)
 
 
-def _rows(blob: bytes, ends: array[int], needle: bytes) -> Iterator[int]:
-    """Which of the texts that stand in ``blob`` hold ``needle``."""
-    at = blob.find(needle)
+def _rows(ends: array[int], find: Callable[[int], int]) -> Iterator[int]:
+    """Which of the texts that stand in one run hold something.  ``ends``: where each of them ends; ``find``:
+    from a place on, where that something is next, or -1."""
+    at = find(0)
     while at >= 0:
         row = bisect_right(ends, at)
         yield row
-        at = blob.find(needle, ends[row])
+        at = find(ends[row])
 
 
 _FLIP = bytes([1, 0]) + bytes(254)         # what is matched is not, and the reverse
@@ -425,7 +446,7 @@ FIELDS = {b"BCC": "find-bcc", b"CC": "find-cc", b"FROM": "find-from", b"SUBJECT"
 
 
 def _field(kind: str) -> SearchKey:
-    return SearchKey(lambda program, value, within: program.find((kind,), value, within), HEADERS,
+    return SearchKey(lambda program, value, within: program.find((kind,), Needle(value), within), HEADERS,
                      searchkeys.text)
 
 
@@ -433,13 +454,14 @@ def _header(program: Program, value: tuple[bytes, str], within: bytes) -> bytes:
     field, text = value
     kind = FIELDS.get(field.upper())
     if kind is not None:
-        return program.find((kind,), text, within)
+        return program.find((kind,), Needle(text), within)
     return program.one_by_one(within, lambda subject: subject.told(
         lambda message: message.header_contains(field, text), header=True))
 
 
 def _text(kinds: Sequence[str]) -> SearchKey:
-    return SearchKey(lambda program, value, within: program.find(kinds, value, within) if value else within,
+    return SearchKey(lambda program, value, within: program.find(kinds, Needle(value), within) if value
+                     else within,
                      WHOLE, searchkeys.text)
 
 

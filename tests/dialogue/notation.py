@@ -68,6 +68,11 @@ MAILS.update({
     "shown3": b"From: \"\" <Carl@b>\n\n3\n",
     "shown4": b"Subject: nobody\nTo: aa@b.example\n\n4\n",
     "shown5": b"From: friends: x@y;\nTo: <b@c>\n\n5\n",
+    "break1": _mail("my IMAP break", "user@example.com", 1),
+    "break2": _mail("broken: it breaks, and IMAP", "ann@example.net", 3),
+    "hello": _mail("Hello", "user@example.com", 4),
+    "help": _mail("Help hallo", "ann@example.net", 5, more="Comments: hello in a paragraph"),
+    "greet": _mail("Gr\u00fc\u00dfe oder Gr\u00fcsse", "J\u00f6rg <joerg@example.org>", 6),
     "8bit": _mail("gr\u00fc\u00dfe", "J\u00f6rg <j\u00f6rg@\u00f6.example>", 1),
 })
 MAILS.update({f"demo{at}": (
@@ -80,6 +85,7 @@ SETS: dict[str, list[str]] = {"empty": [], "one": ["one"], "two": ["one", "two"]
                               "demo": ["demo0", "demo1", "demo2", "demo3"],
                               "mails": ["mail1", "mail2", "mail3"],
                               "parts": ["parts", "three"],
+                              "fuzzy": ["break1", "break2", "hello", "help", "greet"],
                               "display": ["shown1", "shown2", "shown3", "shown4", "shown5"],
                               "threads": ["plan", "re-plan", "other", "lost", "again", "empty-subject"]}
 

@@ -77,6 +77,7 @@ ASKED = {"condstore": ["FETCH 1 MODSEQ", "FETCH 1 UID (CHANGEDSINCE 1)", "SEARCH
          "preview": ["FETCH 1 PREVIEW", "FETCH 1 (PREVIEW (LAZY))"],
          "searchres": ["SEARCH RETURN (SAVE) ALL", "FETCH $ FLAGS", "SEARCH 1,$"],
          "partial": ["SEARCH RETURN (PARTIAL 1:2) ALL", "UID FETCH 1:* FLAGS (PARTIAL 1:2)"],
+         "fuzzy": ["SEARCH FUZZY ALL", "SEARCH RETURN (RELEVANCY) ALL", "SORT (RELEVANCY) UTF-8 ALL"],
          "within": ["SEARCH OLDER 1", "SEARCH YOUNGER 1"],
          "esort": ["SORT RETURN () (DATE) UTF-8 ALL"],
          "sortdisplay": ["SORT (DISPLAYFROM) UTF-8 ALL"],

@@ -28,19 +28,26 @@ def search_messages(session: Session, args: Args) -> Done:
     with refusing(session, options):
         key = searchkeys.parse(args, search.grammar)
         args.end()
+        check(options, key)
         seqs = search.run(session, key)
 
-    found = Found(session, seqs, args.command == b"UID SEARCH", options)
+    found = Found(session, key, seqs, args.command == b"UID SEARCH", options, args.tag)
     if options is None:
-        tell_numbers(b"SEARCH", found, key)
+        tell_numbers(b"SEARCH", found)
     else:
-        tell_returns(args, found, key)
+        tell_returns(found)
     return Done("SEARCH done.", uses_seq=search.uses_numbers(key))
 
 
-def tell_numbers(name: bytes, found: Found, key: Key) -> None:
+def check(options: Mapping[bytes, Any] | None, key: Key) -> None:
+    """Raises Bad where the options of RETURN do not go with what is searched for."""
+    for option in options or ():
+        ext.find("search_returns", option).check(key)
+
+
+def tell_numbers(name: bytes, found: Found) -> None:
     """The line of numbers: of SEARCH or of SORT.  What keys have to say stands behind, in parentheses."""
-    besides = [b"(%s %s)" % told for told in search.besides(found.session, key, found.seqs)]
+    besides = [b"(%s %s)" % told for told in search.besides(found.session, found.key, found.seqs)]
     found.session.write_long(lines.numbers(name, found.numbers, *besides))
 
 
@@ -82,9 +89,9 @@ def take_returns(args: Args) -> dict[bytes, Any] | None:
     return {b"ALL": None}
 
 
-def tell_returns(args: Args, found: Found, key: Key) -> None:
+def tell_returns(found: Found) -> None:
     """The ESEARCH line: what the options say of what was found, and the keys of that.  RFC 4731 3.2."""
-    values: list[bytes | Iterable[bytes]] = [b"(TAG %s)" % out.quoted(args.tag)]
+    values: list[bytes | Iterable[bytes]] = [b"(TAG %s)" % out.quoted(found.tag)]
     if found.by_uid:
         values.append(b"UID")
     spoken: list[Sequence[int]] = []
@@ -97,7 +104,7 @@ def tell_returns(args: Args, found: Found, key: Key) -> None:
         if not record.silent:
             silent = False
             spoken.append(record.part(found, value))
-    for word, said in search.besides(found.session, key, chain.from_iterable(spoken)):
+    for word, said in search.besides(found.session, found.key, chain.from_iterable(spoken)):
         values += word, said
     if not silent:
         found.session.write_long(lines.long_data(b"ESEARCH", *values))

@@ -16,6 +16,18 @@ if TYPE_CHECKING:
     from courierpy.imap.session import Session
 
 
+class Sorting:
+    """What a criterion of SORT may go by: ``attributes`` of the messages, and the ``key`` that they were
+    found by."""
+
+    __slots__ = ("attributes", "key", "session")
+
+    def __init__(self, session: Session, key: Key) -> None:
+        self.session = session
+        self.key = key
+        self.attributes = session.need_selected().attributes(session.limits)
+
+
 def sent(attributes: Attributes, uids: array[int]) -> Sequence[float]:
     """The sent dates; INTERNALDATE of those without one (RFC 5256 2.2)."""
     dates = attributes.numbers("sent", uids, "d")

@@ -46,7 +46,7 @@ class Extension:
     ``search_returns``: result option -> ``search.SearchReturn``.  RFC 4731.
     ``message_sets``: what may stand in the place of numbers -> function (session) giving the UIDs that it
     means there, as UidSet.  RFC 5182 3.
-    ``sort_keys``: criterion -> function (Attributes, UIDs) giving a value for each, by which they are
+    ``sort_keys``: criterion -> function (ordered.Sorting, UIDs) giving a value for each, by which they are
     ordered.  RFC 5256.
     ``sort_returns``: b"RETURN" -> function (args) that gives the result options before the criteria, as
     those of SEARCH.  RFC 5267 3.1.

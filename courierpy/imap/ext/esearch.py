@@ -36,4 +36,4 @@ def _count(found: Found, value: None) -> bytes:
 
 EXTENSION = Extension(b"ESEARCH", search_returns={
     b"MIN": SearchReturn(_min, part=_first), b"MAX": SearchReturn(_max, part=_last),
-    b"ALL": SearchReturn(_all), b"COUNT": SearchReturn(_count)})
+    b"ALL": SearchReturn(_all, lists=True), b"COUNT": SearchReturn(_count)})

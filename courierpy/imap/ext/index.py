@@ -26,6 +26,7 @@ CAPABILITIES: tuple[tuple[bytes, str, str, str], ...] = (
     (b"PREVIEW", "ext.preview", "", ""),
     (b"QRESYNC", "ext.qresync", "", ""),
     (b"SAVEDATE", "ext.savedate", "", ""),
+    (b"SEARCH=FUZZY", "ext.fuzzy", "", ""),
     (b"SEARCHRES", "ext.searchres", "", ""),
     (b"SORT", "ext.sort", "IMAP_DISABLETHREADSORT", ""),
     (b"SORT=DISPLAY", "ext.sortdisplay", "IMAP_DISABLETHREADSORT", ""),
@@ -82,6 +83,7 @@ PLUGGED: dict[str, dict[bytes, str]] = {
     "on_updates": {b"CONDSTORE": "condstore", b"QRESYNC": "qresync"},
     "search_keys": {
         b"EMAILID": "objectid",
+        b"FUZZY": "fuzzy",
         b"MODSEQ": "condstore",
         b"OLDER": "within",
         b"SAVEDATESUPPORTED": "savedate",
@@ -97,10 +99,11 @@ PLUGGED: dict[str, dict[bytes, str]] = {
         b"MAX": "esearch",
         b"MIN": "esearch",
         b"PARTIAL": "partial",
+        b"RELEVANCY": "fuzzy",
         b"SAVE": "searchres",
     },
     "select_params": {b"CONDSTORE": "condstore", b"QRESYNC": "qresync"},
-    "sort_keys": {b"DISPLAYFROM": "sortdisplay", b"DISPLAYTO": "sortdisplay"},
+    "sort_keys": {b"DISPLAYFROM": "sortdisplay", b"DISPLAYTO": "sortdisplay", b"RELEVANCY": "fuzzy"},
     "sort_returns": {b"RETURN": "esort"},
     "status_items": {
         b"APPENDLIMIT": "appendlimit",

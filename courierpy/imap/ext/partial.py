@@ -60,4 +60,4 @@ def _fetch(session: Session, args: Args) -> Modifier:
 
 
 EXTENSION = Extension(b"PARTIAL", fetch_modifiers={b"PARTIAL": _fetch}, search_returns={
-    b"PARTIAL": SearchReturn(_tell, _Range, _part, not_beside=(b"ALL", b"PARTIAL"))})
+    b"PARTIAL": SearchReturn(_tell, _Range, _part, not_beside=(b"ALL", b"PARTIAL"), lists=True)})

@@ -5,8 +5,8 @@ from array import array
 
 from courierpy.imap import ext
 from courierpy.imap.commands import SELECTED, USES_SEQ, Done, command
-from courierpy.imap.commands.cmd_search import refusing, tell_numbers, tell_returns
-from courierpy.imap.commands.ordered import allowed, sent, take_program
+from courierpy.imap.commands.cmd_search import check, refusing, tell_numbers, tell_returns
+from courierpy.imap.commands.ordered import Sorting, allowed, sent, take_program
 from courierpy.imap.ext import Extension
 from courierpy.imap.search import Found, run, uses_numbers
 from courierpy.model.replies import Bad
@@ -16,29 +16,32 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-    from courierpy.imap.attributes import Attributes
     from courierpy.imap.grammar.args import Args
     from courierpy.imap.session import Session
 
-    Values = Callable[[Attributes, array[int]], Sequence[Any]]
+    Values = Callable[[Sorting, array[int]], Sequence[Any]]
 
 
-def _number(kind: str, typecode: str) -> Callable[[Attributes, array[int]], Sequence[float]]:
+def _number(kind: str, typecode: str) -> Callable[[Sorting, array[int]], Sequence[float]]:
     # a message that vanished comes before all others
-    return lambda attributes, uids: [value or 0 for value in attributes.numbers(kind, uids, typecode)]
+    return lambda sorting, uids: [value or 0 for value in sorting.attributes.numbers(kind, uids, typecode)]
 
 
-def _text(kind: str) -> Callable[[Attributes, array[int]], Sequence[bytes]]:
+def _text(kind: str) -> Callable[[Sorting, array[int]], Sequence[bytes]]:
     # keys in UTF-8: octets are in order as the characters are
-    return lambda attributes, uids: [value or b"" for value in attributes.values(kind, uids)]
+    return lambda sorting, uids: [value or b"" for value in sorting.attributes.values(kind, uids)]
 
 
-def _subject(attributes: Attributes, uids: array[int]) -> Sequence[bytes]:
-    return [value[1:] if value else b"" for value in attributes.values("subject", uids)]
+def _subject(sorting: Sorting, uids: array[int]) -> Sequence[bytes]:
+    return [value[1:] if value else b"" for value in sorting.attributes.values("subject", uids)]
+
+
+def _sent(sorting: Sorting, uids: array[int]) -> Sequence[float]:
+    return sent(sorting.attributes, uids)
 
 
 CRITERIA: dict[bytes, Values] = {
-    b"ARRIVAL": _number("date", "d"), b"CC": _text("cc"), b"DATE": sent, b"FROM": _text("from"),
+    b"ARRIVAL": _number("date", "d"), b"CC": _text("cc"), b"DATE": _sent, b"FROM": _text("from"),
     b"SIZE": _number("size", "q"), b"SUBJECT": _subject, b"TO": _text("to"),
 }
 
@@ -75,21 +78,21 @@ def sort(session: Session, args: Args) -> Done:
     with refusing(session, options):
         criteria = _criteria(args)
         args.sp()
-        program = take_program(args)
+        key = take_program(args)
+        check(options, key)
         allowed(session)
-        seqs = _sorted(session, criteria, run(session, program))
+        seqs = _sorted(Sorting(session, key), criteria, run(session, key))
 
-    found = Found(session, seqs, args.command == b"UID SORT", options)
+    found = Found(session, key, seqs, args.command == b"UID SORT", options, args.tag)
     if options is None:
-        tell_numbers(b"SORT", found, program)
+        tell_numbers(b"SORT", found)
     else:
-        tell_returns(args, found, program)
-    return Done("SORT done.", uses_seq=uses_numbers(program))
+        tell_returns(found)
+    return Done("SORT done.", uses_seq=uses_numbers(key))
 
 
-def _sorted(session: Session, criteria: list[tuple[bytes, bool]], seqs: Sequence[int]) -> array[int]:
-    selected = session.need_selected()
-    attributes, uids = selected.attributes(session.limits), selected.view.uids
+def _sorted(sorting: Sorting, criteria: list[tuple[bytes, bool]], seqs: Sequence[int]) -> array[int]:
+    uids = sorting.session.need_selected().view.uids
     chosen = uids if len(seqs) == len(uids) else array("I", [uids[seq - 1] for seq in seqs])
     order = list(range(len(seqs)))
     # each sort keeps the order of the one before: the first criterion comes last, ties
@@ -97,8 +100,8 @@ def _sorted(session: Session, criteria: list[tuple[bytes, bool]], seqs: Sequence
     for word, backwards in reversed(criteria):
         values = _values(word)
         assert values is not None
-        order.sort(key=values(attributes, chosen).__getitem__, reverse=backwards)
-    attributes.refuse(denied=False)
+        order.sort(key=values(sorting, chosen).__getitem__, reverse=backwards)
+    sorting.attributes.refuse(denied=False)
     return array("I", map(seqs.__getitem__, order))
 
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from array import array
     from collections.abc import Callable, Sequence
 
-    from courierpy.imap.attributes import Attributes
+    from courierpy.imap.commands.ordered import Sorting
     from courierpy.message import Message
 
 
@@ -17,8 +17,8 @@ def _shown(field: bytes) -> Callable[[Message], bytes]:
     return lambda message: key(message.first_shown(field)).encode("utf-8", "surrogatepass")
 
 
-def _by(kind: str) -> Callable[[Attributes, array[int]], Sequence[bytes]]:
-    return lambda attributes, uids: [value or b"" for value in attributes.values(kind, uids)]
+def _by(kind: str) -> Callable[[Sorting, array[int]], Sequence[bytes]]:
+    return lambda sorting, uids: [value or b"" for value in sorting.attributes.values(kind, uids)]
 
 
 EXTENSION = Extension(
