@@ -446,7 +446,7 @@ class Mailbox(Scanner):
     def admit(self, messages: Sequence[frozenset[bytes]]) -> None:
         """Messages are about to come, with these keywords.  Raises TooManyKeywords."""
         if any(messages) and self.options.keywords:
-            self.options.bounds.brings(self.path, messages, self.keywords.files.used())
+            self.options.bounds.tags(self.path, messages, self.keywords.files.used)
 
     def entered(self, uids: Sequence[int]) -> None:
         """Under the lock: these came, whatever flags they bring: RFC 3501 6.3.11, 6.4.7."""

@@ -63,7 +63,8 @@ def store(session: Session, args: Args) -> Done:
     change = FlagChange(mode, bits, keywords)
     if keywords and mode != "-":
         wanted = (change.words(view.words(uid)) for uid in uids)
-        session.folders.options.bounds.tags(selected.folder.path, wanted, selected.keywords)
+        session.folders.options.bounds.tags(selected.folder.path, wanted,
+                                            selected.folder.keywords.files.used, selected.keywords)
     refused: list[StoreError] = []
     for condition in conditions:
         condition.prepare(session)

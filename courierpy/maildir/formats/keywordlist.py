@@ -163,18 +163,22 @@ class Keywords:
         return found
 
     def used(self) -> set[bytes]:
-        """The keywords that ``:list`` begins with; what no look has put there yet is not among them."""
-        fd = self._open_list()
-        if fd < 0:
-            return set()
-        try:
-            with open(fd, "rb") as file:
-                head = b""
-                while b"\n\n" not in head and (more := file.read1()):
-                    head += more
-        except OSError as error:
-            raise trouble(self._list, error) from None
-        return {word for word in head.partition(b"\n\n")[0].split(b"\n") if word}
+        """The keywords that messages have now; of a message that went since the last look, too."""
+        found: dict[bytes, frozenset[bytes]] = {}
+        for _ in range(READINGS):
+            fd = self._open_list()
+            try:
+                found = self._read_list(fd)
+                for entry in listed(self.path):
+                    name = os.fsencode(entry.name)
+                    if not name.startswith(b".") and name != LIST:
+                        self._take(found, name, name)
+                if self._is_list(fd):
+                    break
+            finally:
+                if fd >= 0:
+                    close(fd)
+        return {word for words in set(found.values()) for word in words}
 
     def replace(self, words: Mapping[bytes, frozenset[bytes]], there: Container[bytes] | None = None) -> None:
         """These are the keywords, and nothing else: base name -> keywords.  Under the lock.  ``there``:
