@@ -12,9 +12,9 @@ import os
 import signal
 import socket
 
-from courierpy import imapd
-from courierpy.imaplogin import Login
+from courierpy import imapd, imaplogin
 from courierpy.listener import sockets
+from courierpy.login.alone import Alone
 from courierpy.login.stage import Stage
 from courierpy.system import log, proc
 from courierpy.system.conn import Conn
@@ -72,8 +72,8 @@ def freeze() -> None:
     gc.freeze()
 
 
-class _Rehearsal(Stage):
-    """The stage before a login that stays who it is."""
+class _Rehearsal(Alone):
+    """A login that stays who it is."""
 
     def _look(self, account: Account) -> None:
         pass
@@ -195,7 +195,8 @@ def _session(settings: Mapping[str, str]) -> bytes:
         environ = {**settings, "TCPREMOTEIP": "::1", "TCPREMOTEPORT": "1", "TCPLOCALPORT": "143",
                    "IMAP_EMPTYTRASH": "", "IMAPDEBUGFILE": "", "IMAP_MAILBOX_SANITY_CHECK": "0",
                    "IMAP_TLS_REQUIRED": "0"}
-        following = Login(_Rehearsal("IMAP", "143", [], ["imapd", "Maildir"], environ, conn)).serve()
+        stage = Stage("IMAP", "143", environ, conn)
+        following = imaplogin.serve(_Rehearsal(stage, conn, [], ["imapd", "Maildir"]))
         if not isinstance(following, int):
             imapd.main(following.argv, following.environ, conn)
         conn.end()

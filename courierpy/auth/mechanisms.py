@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     Mechanism = Callable[[Context, bytes | None], Exchange]
 
+BINDS = b"-PLUS"               # ends the names of those that need a channel binding (RFC 5801 5)
 TABLE: dict[bytes, tuple[str | bool, ...]] = {
     b"PLAIN": ("sasl", "plain"), b"LOGIN": ("sasl", "login"), b"EXTERNAL": ("sasl", "external"),
     b"CRAM-MD5": ("sasl", "cram", "md5"), b"CRAM-SHA1": ("sasl", "cram", "sha1"),

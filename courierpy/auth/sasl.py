@@ -1,8 +1,9 @@
 """SASL mechanisms of the server side, sans-IO.
 
-``start(...)`` gives a generator: it yields challenges (bytes, not yet base64),
-is sent responses, and returns the Account; it raises Rejected or
-TemporaryFailure.  ``initial`` is the response that came with the command.
+A mechanism gives a generator.  It yields a challenge (bytes, not yet base64), and is sent the
+response; or a Request for the modules, and is sent the Account, or their Rejected or TemporaryFailure
+is thrown into it.  It returns the Account, or raises one of these.  ``initial`` is the response that
+came with the command.
 RFC 4616, RFC 2195, RFC 4422 appendix A; SCRAM is in scram.py, the table in mechanisms.py.
 """
 from __future__ import annotations
@@ -16,21 +17,20 @@ from courierpy.system.wipe import wipe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Generator, Mapping
+    from collections.abc import Collection, Generator, Mapping
+    from typing import Any
 
-    Exchange = Generator[bytes, bytes, Account]
-    Check = Callable[[Request], Account]
+    Exchange = Generator[bytes | Request, Any, Account]
 
 
 class Context:
-    """What a mechanism needs of the login: how to check, service, environment, identity.
+    """What a mechanism needs of the login: service, environment, identity.
 
     ``user``: whom the client named, for the log; None as long as it named nobody.  ``told``: the
     mechanisms that the client was told of.
     """
 
-    def __init__(self, check: Check, service: str, environ: Mapping[str, str], external: str = "") -> None:
-        self.check = check
+    def __init__(self, service: str, environ: Mapping[str, str], external: str = "") -> None:
         self.service = service
         self.environ = environ
         self.external = external
@@ -45,19 +45,21 @@ class Context:
     def names(self, user: bytes | str) -> None:
         self.user = user if isinstance(user, str) else user.decode("utf-8", "surrogateescape")
 
-    def login(self, user: bytes, password: bytes) -> Account:
+    def login(self, user: bytes, password: bytes) -> Exchange:
         self.names(user)
         name, secret = text_of(user), text_of(password)
         try:
             if not name or not secret:
                 raise Rejected
-            return self.check(Request("login", self.service, self.environ,
-                                      user=with_domain(name, self.environ), password=secret))
+            account: Account = yield Request("login", self.service, self.environ,
+                                             user=with_domain(name, self.environ), password=secret)
+            return account
         finally:
             wipe(secret)
 
-    def lookup(self, user: str) -> Account:
-        return self.check(Request("pre", self.service, self.environ, user=user))
+    def lookup(self, user: str) -> Exchange:
+        account: Account = yield Request("pre", self.service, self.environ, user=user)
+        return account
 
 
 def text_of(data: bytes) -> str:
@@ -87,7 +89,7 @@ def plain(context: Context, initial: bytes | None) -> Exchange:
         wanted, user, password = parts
         context.names(user)
         itself(wanted, user)
-        return context.login(user, password)
+        return (yield from context.login(user, password))
     finally:
         wipe(*parts)
 
@@ -96,16 +98,17 @@ def login(context: Context, initial: bytes | None) -> Exchange:
     user = initial if initial is not None else (yield b"Username:")
     context.names(user)
     password = yield b"Password:"
-    return context.login(user, password)
+    return (yield from context.login(user, password))
 
 
 def cram(kind: str, context: Context, initial: bytes | None) -> Exchange:
     challenge = f"<{os.urandom(16).hex().upper()}@{os.uname().nodename}>".encode()
     response = yield challenge
     context.names(response.rpartition(b" ")[0])
-    return context.check(Request(f"cram-{kind}", context.service, context.environ,
-                                 challenge=b64encode(challenge).decode(),
-                                 response=b64encode(response).decode()))
+    account: Account = yield Request(f"cram-{kind}", context.service, context.environ,
+                                     challenge=b64encode(challenge).decode(),
+                                     response=b64encode(response).decode())
+    return account
 
 
 def external(context: Context, initial: bytes | None) -> Exchange:
@@ -114,4 +117,4 @@ def external(context: Context, initial: bytes | None) -> Exchange:
     context.names(asked or context.external)
     if not context.external or (asked and text_of(asked) != context.external):
         raise Rejected
-    return context.lookup(context.external)
+    return (yield from context.lookup(context.external))

@@ -42,7 +42,7 @@ def exchange(hashed: str, binds: bool, context: Context, initial: bytes | None) 
     user = with_domain(name, context.environ)
     account, secret, refusal = None, "", Rejected()
     try:
-        account = context.lookup(user)
+        account = yield from context.lookup(user)
         secret = account.passwd2
     except Rejected as error:
         refusal = error                    # when it is due

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from courierpy.auth.mechanisms import BINDS
 from courierpy.imap.ext import index
 from courierpy.system import channelbinding
 
@@ -36,7 +37,6 @@ IMPLEMENTED = CORE + tuple(word for word, _, _, _ in CAPABILITIES)
 MECHANISMS = (b"AUTH=PLAIN", b"AUTH=LOGIN", b"AUTH=CRAM-MD5", b"AUTH=CRAM-SHA1", b"AUTH=CRAM-SHA256",
               b"AUTH=SCRAM-SHA-1", b"AUTH=SCRAM-SHA-1-PLUS", b"AUTH=SCRAM-SHA-256",
               b"AUTH=SCRAM-SHA-256-PLUS")
-BINDS = b"-PLUS"               # ends the names of those that need a channel binding (RFC 5801 5)
 DEFAULT_MECHANISMS = (b"AUTH=PLAIN", b"AUTH=LOGIN")
 ALTERNATIVES = {b"LITERAL+": b"LITERAL-", b"LITERAL-": b"LITERAL+"}    # one of the two (RFC 7888 5)
 

@@ -6,17 +6,22 @@ of a command; anything else is a bug of ours, which costs the client one command
 slowly, or says nothing that can be understood again and again, is let go.
 
 What a command does is the subclass's affair, and so is where a literal goes.
+
+The loop itself waits for nothing: it is made of generators (model/steps.py).  A session drives them
+with a client that it waits for; the dialogue before the login leaves that to others.
 """
 from __future__ import annotations
 
 import os
 from time import monotonic
 
+from courierpy.imap.commands import Done
 from courierpy.imap.grammar import lines
 from courierpy.imap.grammar.args import Args, tag_of
 from courierpy.imap.grammar.framer import Frame, LiteralAhead, TooLong
 from courierpy.imap.shortage import NO_MEMORY
 from courierpy.model.replies import Bad, Bye, No
+from courierpy.model.steps import Read
 from courierpy.system import log
 from courierpy.system.conn import Gone, TimedOut
 from courierpy.system.memory import is_short
@@ -24,9 +29,21 @@ from courierpy.system.stream import Garbled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from courierpy.imap.commands import Done
+    from collections.abc import Callable
+    from typing import Protocol
+
     from courierpy.imap.grammar.framer import Framer, Sink
-    from courierpy.system.conn import Conn
+    from courierpy.model.steps import Steps
+    from courierpy.system.stream import Stream
+
+    class Client(Protocol):
+        """What is said to a client goes here, as to a Conn."""
+
+        def write(self, data: bytes) -> None: ...
+
+        def say_last(self, line: bytes) -> None: ...
+
+        def put_on(self, layer: Callable[[Stream], Stream]) -> None: ...
 
 READ_TIMEOUT = 30 * 60.0       # seconds of one command line: RFC 9051 5.4 wants at least 30 minutes
 LITERAL_TIMEOUT = 60.0         # seconds without an octet of a command that has a literal
@@ -38,8 +55,8 @@ class Dialogue:
     """``who``: the client, for the log.  ``errors``: bad commands in a row.  ``ended``: the command
     that is being done is the last one."""
 
-    def __init__(self, conn: Conn, framer: Framer, who: str) -> None:
-        self.conn = conn
+    def __init__(self, client: Client, framer: Framer, who: str) -> None:
+        self.client = client
         self.framer = framer
         self.who = who
         self.errors = 0
@@ -47,8 +64,9 @@ class Dialogue:
 
     # -- what a program says to it
 
-    def perform(self, args: Args) -> Done | None:
-        """Do a command; None: somebody else answers it.  Raises Bad, No, Bye, Gone or TimedOut."""
+    def perform(self, args: Args) -> Done | None | Steps[Done | None]:
+        """Do a command, at once or in steps; None: somebody else answers it.  Raises Bad, No, Bye, Gone or
+        TimedOut."""
         raise NotImplementedError
 
     def place(self, ahead: LiteralAhead) -> Sink | None:
@@ -65,18 +83,14 @@ class Dialogue:
         """Raises Bad."""
         return Args(frame)
 
-    def read(self, timeout: float) -> bytes:
-        """Input of the client; b"" at its end.  Raises TimedOut, Bye or Gone."""
-        return self.conn.read(timeout)
-
     # -- the loop
 
     def greet(self, word: bytes, text: str, code: bytes) -> None:
         """The first line.  RFC 9051 7.1.1, 7.1.4."""
-        self.conn.write(lines.told(word, text, code))
+        self.client.write(lines.told(word, text, code))
 
-    def next_frame(self) -> Frame:
-        """The next whole command.  Raises Gone at the end of input."""
+    def framing(self) -> Steps[Frame]:
+        """The next whole command; its steps are Read.  Raises Gone at the end of input."""
         sinks: list[object] = []
         end = monotonic() + READ_TIMEOUT           # of the whole line, however it comes
         literal = False
@@ -94,7 +108,7 @@ class Dialogue:
                 self.bad(tag_of(event.text), Bad("Command line too long."))
                 continue
             left = max(0.0, end - monotonic())
-            data = self.read(min(LITERAL_TIMEOUT, left) if literal else left)
+            data = yield Read(min(LITERAL_TIMEOUT, left) if literal else left)
             if not data:
                 _drop(sinks)
                 raise Gone
@@ -116,21 +130,23 @@ class Dialogue:
             sinks.append(sink)
         self.framer.accept(sink)
         if ahead.sync:
-            self.conn.write(lines.go_on())
+            self.client.write(lines.go_on())
 
-    def do(self, frame: Frame) -> None:
-        """Do one command and answer it."""
+    def doing(self, frame: Frame) -> Steps[None]:
+        """Do one command and answer it, in the steps that the command takes."""
         tag, short = tag_of(frame.lines[0]), False
         try:
             args = self.parse(frame)
             tag = args.tag
             done = self.perform(args)
+            if done is not None and not isinstance(done, Done):
+                done = yield from done
             self.errors = 0
             if done is not None:
                 self.reply(tag, lines.OK, done.text, done.code() if callable(done.code) else done.code)
                 if done.layer is not None:
                     layer, ahead = done.layer, self.framer.rest()
-                    self.conn.put_on(lambda lower: layer(lower, ahead))
+                    self.client.put_on(lambda lower: layer(lower, ahead))
         except Bad as error:
             self.bad(tag, error)
         except No as error:
@@ -152,7 +168,7 @@ class Dialogue:
     # -- the tagged line
 
     def reply(self, tag: bytes, word: bytes, text: str, code: bytes | None = None) -> None:
-        self.conn.write(lines.status(tag, word, text, code))
+        self.client.write(lines.status(tag, word, text, code))
 
     def bad(self, tag: bytes, error: Bad) -> None:
         """Answer what cannot be understood; Bye when it was the last that is put up with."""

@@ -117,6 +117,7 @@ class Session(Dialogue):
     def __init__(self, conn: Conn, settings: Settings, folders: Store, user: str,
                  peer: str, port: str) -> None:
         super().__init__(conn, Framer(), log.who(peer, port, user))
+        self.conn = conn
         self.settings = settings
         self.folders = folders
         self.selected: Selected | None = None
@@ -235,6 +236,22 @@ class Session(Dialogue):
             self._waiting = False
 
     # -- commands
+
+    def next_frame(self) -> Frame:
+        """The next whole command.  Raises Gone at the end of input, TimedOut, or Bye when told to stop."""
+        steps = self.framing()
+        try:
+            wanted = next(steps)
+            while True:
+                wanted = steps.send(self.read(wanted.seconds))
+        except StopIteration as found:
+            frame: Frame = found.value
+            return frame
+
+    def do(self, frame: Frame) -> None:
+        """Do one command and answer it."""
+        for _ in self.doing(frame):
+            raise RuntimeError("a command of a session waits by itself")
 
     def serve(self, frame: Frame | None = None) -> None:
         """Until LOGOUT (returns), end of input (Gone) or Bye.  ``frame``: a command that is

@@ -11,10 +11,6 @@ import time
 
 from courierpy.login import tries
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 FIRST = 5.0                    # seconds
 LONGEST = 30.0
 FREE = 2                       # refusals of an address or a user
@@ -22,29 +18,32 @@ MAX_FAILURES = 10              # refusals of one connection
 
 
 class Gate:
-    """One connection.  ``seconds``: of the whole stage before the login; ``first``: of the first delay."""
+    """One connection, from ``address``.  ``seconds``: of the whole stage before the login; ``first``: of
+    the first delay; ``table``: of the refusals, -1 without one."""
 
-    def __init__(self, environ: Mapping[str, str], seconds: float, first: float = FIRST) -> None:
+    def __init__(self, address: str, seconds: float, first: float = FIRST, table: int = -1) -> None:
         self.started = time.monotonic()
         self.end = self.started + seconds
         self.first = first
         self.failures = 0
-        self._address = network(environ.get("TCPREMOTEIP", ""))
-        self._environ = environ
+        self._address = network(address)
+        self._table = table
 
     def left(self) -> float:
         """Seconds until the stage is over; 0 when it is."""
         return max(0.0, self.end - time.monotonic())
 
-    def refuse(self, began: float, user: str) -> bool:
-        """Waits until the refusal is due; True when the client may try again.
+    def refused(self, began: float, user: str) -> float:
+        """One more refusal: the moment when it is due to be told, on the monotonic clock.
 
-        ``began``: when it asked, on the monotonic clock.  ``user``: whom it asked for, "" if nobody.
+        ``began``: when it asked.  ``user``: whom it asked for, "" if nobody.
         """
-        keys = [f"address {self._address}"] + ([f"user {user.casefold()}"] if user else [])
-        wait = began + self.delay(tries.refused(tries.inherited(self._environ), keys)) - time.monotonic()
-        time.sleep(max(0.0, wait))
         self.failures += 1
+        keys = [f"address {self._address}"] + ([f"user {user.casefold()}"] if user else [])
+        return began + self.delay(tries.refused(self._table, keys))
+
+    def again(self) -> bool:
+        """May the client try again?"""
         return self.failures < MAX_FAILURES and self.left() > 0
 
     def delay(self, count: float) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 import os
 from base64 import b64encode
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pytest
 import scramp
@@ -12,6 +13,9 @@ from courierpy.auth import Account, Rejected, Request, mechanisms, scram
 from courierpy.auth.sasl import Context
 from courierpy.system import channelbinding
 from courierpy.system.channelbinding import END_POINT, EXPORTER
+
+if TYPE_CHECKING:
+    from courierpy.auth.sasl import Exchange
 
 NAMES = ["SCRAM-SHA-1", "SCRAM-SHA-256"]
 BINDINGS = {END_POINT: b"e" * 32, EXPORTER: b"x" * 32}
@@ -24,27 +28,44 @@ def _any_binding(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scramp.core.CbName, "SUPPORTED_TYPES", frozenset({END_POINT, EXPORTER, "tls-unique"}))
 
 
-def context(password: str = "secret", **bindings: bytes) -> Context:
-    def check(request: Request) -> Account:
-        assert request.kind == "pre"
-        if request.user != "demo":
-            raise Rejected
-        return Account("demo", 1, 1, "/home", passwd2=password)
-    known = {kind.replace("_", "-"): value for kind, value in bindings.items()}
-    return Context(check, "imap", channelbinding.variables(known))
+class Server(Context):
+    """Of the account demo.  ``password``: its own."""
+
+    def __init__(self, password: str, bindings: dict[str, bytes]) -> None:
+        super().__init__("imap", channelbinding.variables(bindings))
+        self.password = password
 
 
-def bound() -> Context:
+def context(password: str = "secret", **bindings: bytes) -> Server:
+    return Server(password, {kind.replace("_", "-"): value for kind, value in bindings.items()})
+
+
+def bound() -> Server:
     return context(**BINDINGS)
 
 
-def login(server: Context, name: str, client: scramp.ScramClient) -> str:
-    """The exchange of ``client`` with the mechanism of this name: the address that came in."""
+def begun(server: Server, name: str, first: bytes) -> tuple[Exchange, bytes]:
+    """The exchange, and its first challenge; the module knows demo."""
     mechanism = mechanisms.find(name.encode())
     assert mechanism is not None
-    exchange = mechanism(server, client.get_client_first().encode())
-    client.set_server_first(next(exchange).decode())
-    client.set_server_final(exchange.send(client.get_client_final().encode()).decode())
+    exchange = mechanism(server, first)
+    asked = next(exchange)
+    assert isinstance(asked, Request) and asked.kind == "pre"
+    if asked.user == "demo":
+        challenge = exchange.send(Account("demo", 1, 1, "/home", passwd2=server.password))
+    else:
+        challenge = exchange.throw(Rejected())
+    assert isinstance(challenge, bytes)
+    return exchange, challenge
+
+
+def login(server: Server, name: str, client: scramp.ScramClient) -> str:
+    """The exchange of ``client`` with the mechanism of this name: the address that came in."""
+    exchange, challenge = begun(server, name, client.get_client_first().encode())
+    client.set_server_first(challenge.decode())
+    final = exchange.send(client.get_client_final().encode())
+    assert isinstance(final, bytes)
+    client.set_server_final(final.decode())
     try:
         exchange.send(b"")
     except StopIteration as done:
@@ -95,18 +116,16 @@ def test_a_password_typed_on_another_keyboard(stored: str, typed: str) -> None:
     assert login(context(stored), "SCRAM-SHA-256", client("SCRAM-SHA-256", typed)) == "demo"
 
 
-def begins(name: str, first: str, server: Context | None = None, change: str | None = None) -> bool:
+def begins(name: str, first: str, server: Server | None = None, change: str | None = None) -> bool:
     """Is ``first`` answered with a challenge?"""
-    mechanism = mechanisms.find(name.encode())
-    assert mechanism is not None
     try:
-        return next(mechanism(server or bound(), first.encode())).startswith(b"r=nonce")
+        return begun(server or bound(), name, first.encode())[1].startswith(b"r=nonce")
     except Rejected:
         return False
 
 
-def told(*names: bytes) -> Callable[[], Context]:
-    def make() -> Context:
+def told(*names: bytes) -> Callable[[], Server]:
+    def make() -> Server:
         made = bound()
         made.told = names
         return made
@@ -144,22 +163,18 @@ def test_names_with_commas_and_equals_signs() -> None:
 @pytest.mark.parametrize("final", ["", "c=biws", "c=biws,r=other,p=x", "c=eSws,r={nonce},p=x",
                                    "c=!!,r={nonce},p=x", "c=biws,r={nonce},p=", "c=biws,r={nonce},p=!!"])
 def test_what_is_no_final_message(final: str) -> None:
-    mechanism = mechanisms.find(b"SCRAM-SHA-256")
-    assert mechanism is not None
-    exchange = mechanism(context(), b"n,,n=demo,r=nonce")
-    nonce = next(exchange).decode().partition(",")[0][2:]
+    exchange, challenge = begun(context(), "SCRAM-SHA-256", b"n,,n=demo,r=nonce")
+    nonce = challenge.decode().partition(",")[0][2:]
     with pytest.raises(Rejected):
         exchange.send(final.format(nonce=nonce).encode())
 
 
 def test_the_header_is_bound_too() -> None:
     """Who changes the flag on the way is found out: c= holds what the client said."""
-    mechanism = mechanisms.find(b"SCRAM-SHA-256")
-    assert mechanism is not None
     other = client("SCRAM-SHA-256")
     first = other.get_client_first()
-    exchange = mechanism(context(), b"y" + first[1:].encode())
-    other.set_server_first(next(exchange).decode())
+    exchange, challenge = begun(context(), "SCRAM-SHA-256", b"y" + first[1:].encode())
+    other.set_server_first(challenge.decode())
     final = other.get_client_final()
     assert b64encode(b"n,,").decode() in final
     with pytest.raises(Rejected):

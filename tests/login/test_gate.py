@@ -18,12 +18,11 @@ def table() -> Iterator[int]:
 
 
 @pytest.fixture
-def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The clock stands still, and tells how long was slept."""
-    found: list[float] = []
-    monkeypatch.setattr(gate.time, "monotonic", lambda: 100.0 + sum(found))
-    monkeypatch.setattr(gate.time, "sleep", found.append)
-    return found
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The moment, which goes on by what is added."""
+    now = [100.0]
+    monkeypatch.setattr(gate.time, "monotonic", lambda: sum(now))
+    return now
 
 
 def test_counts_by_key(table: int) -> None:
@@ -79,11 +78,9 @@ def test_no_table() -> None:
     os.close(fd)
 
 
-def test_delays_grow_for_the_address_and_for_the_user(table: int, slept: list[float]) -> None:
+def test_delays_grow_for_the_address_and_for_the_user(table: int) -> None:
     def refuse(address: str, user: str) -> float:
-        one = gate.Gate({"TCPREMOTEIP": address, tries.VARIABLE: str(table)}, 60)
-        assert one.refuse(gate.time.monotonic(), user)
-        return slept[-1]
+        return gate.Gate(address, 60, table=table).refused(100.0, user) - 100
 
     assert [refuse("::ffff:10.0.0.1", f"user{number}") for number in range(6)] == [5, 5, 10, 20, 30, 30]
     assert [refuse(f"::ffff:10.0.1.{number}", "Joe" if number % 2 else "joe")
@@ -93,16 +90,20 @@ def test_delays_grow_for_the_address_and_for_the_user(table: int, slept: list[fl
     assert refuse("::ffff:10.0.0.2", "amy") == 5
 
 
-def test_what_was_waited_for_already_counts(slept: list[float]) -> None:
-    one = gate.Gate({}, 60)
-    assert one.refuse(97.0, "joe")
-    assert slept == [2.0]
-    assert one.refuse(50.0, "joe")
-    assert slept == [2.0, 0.0]
+def test_what_was_waited_for_already_counts() -> None:
+    assert gate.Gate("", 60).refused(97.0, "joe") == 102
 
 
-def test_the_stage_and_the_tries_have_an_end(slept: list[float]) -> None:
-    one = gate.Gate({}, 12)
-    assert [one.refuse(gate.time.monotonic(), "") for _ in range(3)] == [True, True, False]
-    one = gate.Gate({}, 60, first=0)
-    assert [one.refuse(0, "") for _ in range(10)] == [True] * 9 + [False]
+def test_the_stage_and_the_tries_have_an_end(clock: list[float]) -> None:
+    one = gate.Gate("", 12)
+    again = []
+    for _ in range(3):
+        clock.append(one.refused(gate.time.monotonic(), "") - gate.time.monotonic())
+        again.append(one.again())
+    assert again == [True, True, False]
+    one = gate.Gate("", 60, first=0)
+    again = []
+    for _ in range(10):
+        one.refused(0, "")
+        again.append(one.again())
+    assert again == [True] * 9 + [False]

@@ -1,0 +1,259 @@
+"""The commands before the login: what the client is told.  RFC 9051 6.1, 6.2.
+
+Who may come in is the stage's affair (login/stage.py), and what is read, asked and waited for that
+of whoever drives the dialogue (model/steps.py).  What the client sent behind LOGIN is kept for the
+next program; what it sent ahead of a TLS handshake is dropped unread.
+"""
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from functools import partial
+
+from courierpy.auth import Rejected, Request, TemporaryFailure
+from courierpy.imap import capability, ident
+from courierpy.imap.commands import Done
+from courierpy.imap.dialogue import Dialogue
+from courierpy.imap.grammar import lines
+from courierpy.imap.grammar.args import ERROR, Args
+from courierpy.imap.grammar.framer import Framer, LiteralAhead, TooLong
+from courierpy.model.replies import Bad, Bye, No
+from courierpy.model.steps import Read, Refused, Secure
+from courierpy.system import log
+from courierpy.system.conn import Gone, TimedOut
+from courierpy.system.settings import from_environ
+from courierpy.system.wipe import wipe
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Protocol
+
+    from courierpy.auth import Account
+    from courierpy.auth.mechanisms import Mechanism
+    from courierpy.auth.sasl import Context
+    from courierpy.imap.dialogue import Client
+    from courierpy.model.steps import Steps
+
+    class Stage(Protocol):
+        """As login/stage.py has it."""
+
+        environ: dict[str, str]
+        client: Client
+        peer: str
+        tls: bool
+
+        def disconnected(self) -> None: ...
+
+        def mechanism(self, name: bytes) -> Mechanism | None: ...
+
+        def admitted(self, service: str, ask: Callable[[Context], Steps[Account]],
+                     **more: str) -> Steps[Account]: ...
+
+MAX_LINE = 8192                # octets of a command without its literals
+MAX_ID_LINE = 65536            # RFC 2971 3.3: 30 pairs of 30 and 1024 octets, any of which may be escaped
+# literals of a command and octets of each
+LITERALS = {b"ID": (2 * ident.MAX_PAIRS, ident.MAX_VALUE)}
+OTHER_LITERALS = (4, 4096)
+TEMPORARY = Bye("Temporary problem, please try again later", b"UNAVAILABLE", 1)
+LAST_WORDS = lines.told(lines.BYE, TEMPORARY.text, TEMPORARY.code)     # where no program can be started
+CROWDED = Bye("Too many connections that have not logged in.", b"UNAVAILABLE")
+STOPPED = Bye("Courier-IMAP server shut down by signal.")
+GREETING = "Courier-IMAP ready. See the documentation of courierpy for distribution information."
+
+
+class Login(Dialogue):
+    """The commands before the login.  ``account``: whose the session is, when that is known."""
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__(stage.client, Framer(MAX_LINE, {b"ID": MAX_ID_LINE}, wipe), stage.peer)
+        self.stage = stage
+        self.environ = stage.environ
+        self.account: Account | None = None
+        self._handshake = False            # is due behind this command
+
+    def steps(self) -> Steps[Account | int]:
+        """The whole dialogue.  Gives whose the session is, or, without one, the exit status."""
+        try:
+            self.greet(lines.OK, GREETING, b"CAPABILITY " + self._capabilities())
+            while not self.ended:
+                frame = yield from self.framing()
+                try:
+                    yield from self.doing(frame)
+                finally:
+                    wipe(*frame.lines, *(literal.data for literal in frame.literals))
+                if self._handshake:
+                    self._handshake = False
+                    self.framer.rest()     # came before it
+                    yield Secure()
+            if self.account is not None:
+                return self.account
+        except Bye as bye:
+            self.client.say_last(lines.told(lines.BYE, bye.text, bye.code))
+            return bye.status
+        except (Gone, TimedOut):
+            self.stage.disconnected()
+        return 0
+
+    def logged_out(self) -> bool:
+        """Did it end by LOGOUT?"""
+        return self.ended and self.account is None
+
+    # -- what the dialogue asks
+
+    def place(self, ahead: LiteralAhead) -> None:
+        words = ahead.text.split(None, 2)
+        count, octets = LITERALS.get(words[1].upper() if len(words) > 1 else b"", OTHER_LITERALS)
+        if ahead.size > octets or len(ahead.frame.literals) >= count:
+            raise Bad("Literal too long.", b"TOOBIG")
+
+    def perform(self, args: Args) -> Done | Steps[Done | None]:
+        if args.command in ADMITTING:
+            return self._admit(args, ADMITTING[args.command])
+        handler = COMMANDS.get(args.command)
+        if handler is None:
+            raise Bad(ERROR)
+        return Done(handler(self, args))
+
+    def _admit(self, args: Args, handler: Callable[[Login, Args], Steps[Account]]) -> Steps[None]:
+        """A command that may end the dialogue, which the next program answers then."""
+        self.account = yield from handler(self, args)
+        self.ended = True
+        self.environ["IMAPLOGINTAG"] = args.tag.decode("ascii", "replace")
+
+    # -- commands
+
+    def _capabilities(self) -> bytes:
+        return capability.line(from_environ(self.environ), "login", self.stage.tls)
+
+    def capability(self, args: Args) -> str:
+        args.end()
+        self.client.write(lines.data(b"CAPABILITY", self._capabilities()))
+        return "CAPABILITY completed"
+
+    def noop(self, args: Args) -> str:
+        args.end()
+        return "NOOP completed"
+
+    def logout(self, args: Args) -> str:
+        args.end()
+        self.client.write(lines.told(lines.BYE, "Courier-IMAP server shutting down"))
+        self.ended = True
+        return "LOGOUT completed"
+
+    def ident(self, args: Args) -> str:
+        pairs = ident.pairs(args)
+        if pairs:
+            log.info(f"ID, {self.who}, {ident.told(pairs)}")
+        self.client.write(ident.reply(from_environ(self.environ)))
+        return "ID completed"
+
+    def starttls(self, args: Args) -> str:
+        args.end()
+        if not capability.starttls_offered(from_environ(self.environ), self.stage.tls):
+            raise Bad(ERROR)
+        self._handshake = True
+        return "Begin SSL/TLS negotiation now."
+
+    def _need_secure(self) -> None:
+        settings = from_environ(self.environ)
+        if settings.flag("IMAP_TLS_REQUIRED") and capability.starttls_offered(settings, self.stage.tls):
+            raise No("STARTTLS required", b"PRIVACYREQUIRED")
+
+    def login(self, args: Args) -> Steps[Account]:
+        args.sp()
+        user = args.astring()
+        args.sp()
+        password = args.astring()
+        try:
+            args.end()
+            self._need_secure()
+            return (yield from self._admitted(lambda context: context.login(user, password)))
+        finally:
+            wipe(password)
+
+    def authenticate(self, args: Args) -> Steps[Account]:
+        args.sp()
+        name = args.word()
+        initial: bytes | None = None
+        if args.maybe_sp():
+            text = args.rest_text()
+            initial = b"" if text == b"=" else _base64(text)
+        else:
+            args.end()
+        try:
+            self._need_secure()
+            mechanism = self.stage.mechanism(name)
+            if mechanism is None:
+                raise No("Unsupported authentication mechanism.", b"CANNOT")
+            return (yield from self._admitted(partial(self._by, mechanism, initial), method=name.decode()))
+        finally:
+            wipe(initial)
+
+    def _admitted(self, ask: Callable[[Context], Steps[Account]], **more: str) -> Steps[Account]:
+        try:
+            return (yield from self.stage.admitted("imap", ask, **more))
+        except TemporaryFailure:
+            raise TEMPORARY from None
+        except Refused as refused:
+            if refused.again:
+                raise No("Login failed.", b"AUTHENTICATIONFAILED") from None
+            raise Bye("Too many failed logins.") from None
+
+    def _by(self, mechanism: Mechanism, initial: bytes | None, context: Context) -> Steps[Account]:
+        """Challenges and responses, until the mechanism decides."""
+        context.told = [word[5:] for word in self._capabilities().split() if word.startswith(b"AUTH=")]
+        exchange = mechanism(context, initial)
+        said: list[bytes] = []             # which it may need until the end
+        try:
+            wanted = next(exchange)
+            while True:
+                if isinstance(wanted, Request):
+                    try:
+                        account = yield wanted
+                    except (Rejected, TemporaryFailure) as error:
+                        wanted = exchange.throw(error)
+                    else:
+                        wanted = exchange.send(account)
+                    continue
+                self.client.write(lines.go_on(b64encode(wanted)))
+                line = yield from self._line()
+                if line.startswith(b"*"):
+                    raise Rejected
+                said.append(_base64(line))
+                wanted = exchange.send(said[-1])
+        except StopIteration as done:
+            found: Account = done.value
+            return found
+        finally:
+            wipe(*said)
+
+    def _line(self) -> Steps[bytes]:
+        """A line of a SASL exchange."""
+        while True:
+            line = self.framer.line()
+            if isinstance(line, TooLong):
+                raise Bye("Line too long.")
+            if line is not None:
+                return line
+            data = yield Read(None)        # until the end of the stage
+            if not data:
+                raise Gone
+            self.framer.feed(data)
+
+
+COMMANDS: Mapping[bytes, Callable[[Login, Args], str]] = {
+    b"CAPABILITY": Login.capability, b"NOOP": Login.noop, b"LOGOUT": Login.logout,
+    b"ID": Login.ident, b"STARTTLS": Login.starttls}
+ADMITTING: Mapping[bytes, Callable[[Login, Args], Steps[Account]]] = {
+    b"LOGIN": Login.login, b"AUTHENTICATE": Login.authenticate}
+
+
+def _base64(text: bytes) -> bytes:
+    """``text`` is wiped."""
+    bare = text.strip()
+    try:
+        return b64decode(bare, validate=True)
+    except ValueError:
+        raise Bad("Invalid base64.") from None
+    finally:
+        wipe(text, bare)

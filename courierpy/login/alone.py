@@ -1,0 +1,141 @@
+"""One connection in a process of its own: what its dialogue asks is done here, and waited for.
+
+At the end the process becomes the account, and says which program goes on with the client.
+"""
+from __future__ import annotations
+
+import sys
+import time
+
+from courierpy.auth import Account, Request, TemporaryFailure, check, configured
+from courierpy.login import start
+from courierpy.model.steps import Look, Read, Secure, Wait
+from courierpy.system import log, programs
+from courierpy.system.conn import Gone
+from courierpy.system.settings import from_environ
+from courierpy.system.wipe import wipe
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeVar
+
+    from courierpy.login.stage import Stage
+    from courierpy.model.steps import Steps
+    from courierpy.system.conn import Conn
+
+    Found = TypeVar("Found")
+
+
+class Alone:
+    """``program``: the next one with its arguments.  ``modules``: who checks passwords; none: as the
+    environment says."""
+
+    def __init__(self, stage: Stage, conn: Conn, modules: list[str], program: list[str]) -> None:
+        self.stage = stage
+        self.conn = conn
+        self.program = program
+        if modules:
+            self.modules = modules
+        elif stage.environ.get("COURIERPY_AUTHSOCKET"):
+            self.modules = ["authdaemon"]
+        else:
+            self.modules = configured(stage.environ)
+        conn.deadline = stage.gate.end
+        log.about(stage.peer)
+
+    def drive(self, steps: Steps[Found]) -> Found:
+        """Until the dialogue is over; what it found."""
+        try:
+            step = next(steps)
+            while True:
+                try:
+                    answer = self._do(step)
+                except Exception as error:         # the dialogue knows what that means
+                    step = steps.throw(error)
+                else:
+                    step = steps.send(answer)
+        except StopIteration as over:
+            found: Found = over.value
+            return found
+
+    def _do(self, step: object) -> object:
+        if isinstance(step, Read):
+            return self._read(step.seconds)
+        self.conn.flush()
+        if isinstance(step, Request):
+            return self._check(step)
+        if isinstance(step, Look):
+            assert isinstance(step.account, Account)
+            self._look(step.account)
+        elif isinstance(step, Wait):
+            time.sleep(max(0.0, step.until - time.monotonic()))
+        else:
+            assert isinstance(step, Secure)
+            self._secure()
+        return None
+
+    def _read(self, seconds: float | None) -> bytes:
+        return self.conn.read(seconds)
+
+    def _check(self, request: Request) -> Account:
+        if self.modules == ["authdaemon"]:             # it has its own deadlines
+            return check(self.modules, request)
+        from courierpy.auth import apart
+        return apart.check(self.modules, request, self.stage.gate.left())
+
+    def _look(self, account: Account) -> None:
+        settings = from_environ(self.stage.environ)
+        maildir = self._maildir(account) if programs.find(self.program[0]) is not None else ""
+        start.look(account, maildir, settings.text("AUTH_MKHOMEDIR_SKEL"), settings.checks_owner)
+
+    def _maildir(self, account: Account) -> str:
+        return start.maildir_of(account, self.program[1:], self.stage.environ)
+
+    def _secure(self) -> None:
+        """What came in clear before is forgotten."""
+        from courierpy.system import tls
+        environ = self.stage.environ
+        try:
+            offered = tls.certificates(from_environ(environ))
+            self.stage.secured(tls.handshake(self.conn, offered, environ.get("TCPLOCALIP", ""),
+                                             max(1.0, self.stage.gate.left())))
+        except tls.TlsError as error:
+            log.err(f"STARTTLS failed, {self.stage.peer}: {error}")
+            raise Gone from None
+
+    # -- after the login
+
+    def _become(self, account: Account) -> None:
+        start.enter(account)
+
+    def _forget_keys(self) -> None:
+        """The keys of the certificates are of no use to a session, unless it speaks TLS itself."""
+        if self.conn.plain and "courierpy.system.tls" in sys.modules:
+            from courierpy.system import tls
+            tls.forget()
+
+    def goes_on(self, account: Account, rest: bytes, last_words: bytes) -> programs.Next:
+        """Become the account; what goes on with the client.  Raises TemporaryFailure.
+
+        ``rest``: what the client has said behind its login.  ``last_words``: what it reads where no
+        program can be started.
+        """
+        environ = self.stage.environ
+        name, *arguments = self.program
+        maildir = self._maildir(account)
+        if maildir:
+            arguments = [maildir, *arguments[1:]]
+        try:
+            self._become(account)
+        except TemporaryFailure as error:
+            log.err(f"{error}, {self.stage.who(account.address)}")
+            raise
+        start.hand_over(account, maildir, environ)
+        wipe(account.passwd, account.passwd2)
+        account.passwd = account.passwd2 = ""
+        self._forget_keys()
+        self.conn.pending = rest
+        self.conn.deadline = None
+        return programs.Next([name, *arguments], environ, self.conn, last_words)
+
+

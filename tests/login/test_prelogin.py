@@ -1,0 +1,150 @@
+"""The dialogue before the login, driven by hand: no client, no process, no clock."""
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Iterator
+
+import pytest
+
+from courierpy.auth import Account, Rejected, Request, TemporaryFailure, Unservable
+from courierpy.imap.prelogin import Login
+from courierpy.login.stage import Stage
+from courierpy.model.steps import Look, Read, Secure, Wait
+from courierpy.system.conn import TimedOut
+
+DEMO = Account("demo", 1000, 1000, "/home/demo")
+
+
+class Said:
+    """What a client would read."""
+
+    def __init__(self) -> None:
+        self.octets = b""
+
+    def write(self, data: bytes) -> None:
+        self.octets += data
+
+    say_last = write
+
+    def put_on(self, layer: object) -> None:
+        raise AssertionError("nothing is put on before the login")
+
+
+class Driven:
+    """``found``: whose the session is, or the exit status; None while it goes on."""
+
+    def __init__(self, **settings: str) -> None:
+        self.said = Said()
+        self.stage = Stage("IMAP", "143", {"TCPREMOTEIP": "192.0.2.1", "TCPREMOTEPORT": "7", **settings},
+                           self.said, -1)
+        self.login = Login(self.stage)
+        self.steps = self.login.steps()
+        self.found: Account | int | None = None
+        self.wants = next(self.steps)
+        self.heard()
+
+    def heard(self) -> bytes:
+        """What was said since the last time."""
+        octets, self.said.octets = self.said.octets, b""
+        return octets
+
+    def answer(self, answer: object = None) -> object:
+        """The next step."""
+        try:
+            failed = isinstance(answer, Exception)
+            self.wants = self.steps.throw(answer) if failed else self.steps.send(answer)
+        except StopIteration as over:
+            self.found, self.wants = over.value, None
+        return self.wants
+
+    def say(self, data: bytes) -> bytes:
+        assert isinstance(self.wants, Read)
+        self.answer(data)
+        return self.heard()
+
+
+@pytest.fixture
+def driven() -> Iterator[Driven]:
+    made = Driven()
+    yield made
+    made.steps.close()
+
+
+def test_a_command_in_pieces(driven: Driven) -> None:
+    whole = driven.say(b"a NOOP\r\n")
+    assert whole.startswith(b"a OK ")
+    assert b"".join(driven.say(bytes([octet])) for octet in b"a NOOP\r\n") == whole
+    assert driven.say(b"a LOGOUT\r\nb NOOP\r\n").splitlines()[-1].startswith(b"a OK ")
+    assert driven.found == 0
+
+
+def test_who_logs_in_is_asked_looked_at_and_told(driven: Driven) -> None:
+    driven.say(b"a LOGIN demo secret\r\nb SELECT INBOX\r\n")
+    asked = driven.wants
+    assert isinstance(asked, Request)
+    assert (asked.kind, asked.user, asked.password) == ("login", "demo", "secret")
+    look = driven.answer(DEMO)
+    assert isinstance(look, Look) and look.account is DEMO
+    driven.answer()
+    assert driven.found is DEMO
+    assert driven.stage.environ["IMAPLOGINTAG"] == "a"
+    assert driven.login.framer.rest() == b"b SELECT INBOX\r\n"
+    assert driven.heard() == b""                       # the next program answers
+
+
+@pytest.mark.parametrize("why", [Rejected(), Unservable("no home")], ids=["wrong", "unservable"])
+@pytest.mark.parametrize("late", [False, True], ids=["asked", "looked at"])
+def test_a_refusal_is_told_when_it_is_due(driven: Driven, why: Exception, late: bool) -> None:
+    driven.say(b"a LOGIN demo secret\r\n")
+    if late:
+        driven.answer(DEMO)
+    wait = driven.answer(why)
+    assert isinstance(wait, Wait) and wait.until >= driven.stage.gate.started + 5
+    assert driven.heard() == b""
+    driven.answer()
+    assert driven.heard() == b"a NO [AUTHENTICATIONFAILED] Login failed.\r\n"
+    assert driven.say(b"b NOOP\r\n").startswith(b"b OK ")
+
+
+def test_a_module_that_cannot_tell_ends_it(driven: Driven) -> None:
+    driven.say(b"a LOGIN demo secret\r\n")
+    driven.answer(TemporaryFailure("down"))
+    assert driven.heard().startswith(b"* BYE [UNAVAILABLE] ")
+    assert driven.found == 1
+
+
+def test_an_exchange_asks_between_challenges(driven: Driven) -> None:
+    assert driven.say(b"a AUTHENTICATE LOGIN\r\n") == b"+ " + b64encode(b"Username:") + b"\r\n"
+    assert driven.say(b64encode(b"demo") + b"\r\n") == b"+ " + b64encode(b"Password:") + b"\r\n"
+    driven.say(b64encode(b"secret") + b"\r\n")
+    assert isinstance(driven.wants, Request) and driven.wants.password == "secret"
+    driven.answer(DEMO)
+    driven.answer()
+    assert driven.found is DEMO
+
+
+def test_a_client_that_gives_up_an_exchange(driven: Driven) -> None:
+    driven.say(b"a AUTHENTICATE PLAIN\r\n")
+    driven.say(b"*\r\n")
+    assert isinstance(driven.wants, Wait)
+    driven.answer()
+    assert driven.heard().startswith(b"a NO ")
+
+
+def test_what_came_ahead_of_the_handshake_is_forgotten() -> None:
+    driven = Driven(IMAP_STARTTLS="YES", TLS_CERTFILE="/dev/null", IMAP_TLS_REQUIRED="1")
+    assert driven.say(b"a LOGIN demo secret\r\n").startswith(b"a NO [PRIVACYREQUIRED] ")
+    assert driven.say(b"b STARTTLS\r\nc NOOP\r\n").startswith(b"b OK ")
+    assert isinstance(driven.wants, Secure)
+    driven.stage.secured({"IMAP_TLS": "1", "IMAP_STARTTLS": "NO", "IMAP_TLS_REQUIRED": "0"})
+    driven.answer()
+    assert driven.heard() == b""
+    driven.say(b"d LOGIN demo secret\r\n")
+    assert isinstance(driven.wants, Request)
+    driven.steps.close()
+
+
+@pytest.mark.parametrize("end", [b"", TimedOut()], ids=["closed", "late"])
+def test_a_client_that_is_gone(driven: Driven, end: object) -> None:
+    driven.answer(end)
+    assert driven.found == 0 and driven.heard() == b""
