@@ -61,15 +61,28 @@ def by_references(numbers: Sequence[int], dates: Sequence[float], subjects: Sequ
     it is asked for."""
     forest = _Forest(owns, refs)                               # (1)
     roots = forest.prune()                                     # (2), (3)
-    rank = [0] * len(numbers)
-    for place, at in enumerate(sorted(range(len(numbers)), key=dates.__getitem__)):
-        rank[at] = place               # equal dates stay in the order of the numbers
-    key = [rank[mail] if mail >= 0 else -1 for mail in forest.mail]
+    key = forest.ranks(dates)
     forest.sort([node for node in roots if key[node] < 0], key)        # (4)
     roots.sort(key=key.__getitem__)
     roots = forest.merge(roots, key, subjects, replies)        # (5)
     forest.sort(forest.below(roots), key)                      # (6)
     roots.sort(key=key.__getitem__)
+    return forest.lists(roots, numbers)
+
+
+def by_latest(numbers: Sequence[int], dates: Sequence[float], owns: Sequence[Hashable | None],
+              refs: Sequence[Iterable[Hashable]]) -> Iterator[list[object]]:
+    """REFS: as by_references, but subjects bring nothing together, and the threads are in the order of
+    the latest message of each."""
+    forest = _Forest(owns, refs)
+    roots = forest.prune()
+    key = forest.ranks(dates)
+    latest = list(key)
+    order = forest.below(roots)
+    for node in reversed(order):
+        latest[node] = max(latest[node], *[latest[child] for child in forest.children[node]])
+    forest.sort(order, key)
+    roots.sort(key=latest.__getitem__)
     return forest.lists(roots, numbers)
 
 
@@ -153,6 +166,14 @@ class _Forest:
         self.parent[node] = -1
         if self.roots is not None:
             self.roots.cut(node)
+
+    def ranks(self, dates: Sequence[float]) -> list[int]:
+        """For each node the place of its message by date, -1 for a dummy; equal dates stay in the order of
+        the messages."""
+        rank = [0] * len(dates)
+        for place, at in enumerate(sorted(range(len(dates)), key=dates.__getitem__)):
+            rank[at] = place
+        return [rank[mail] if mail >= 0 else -1 for mail in self.mail]
 
     def below(self, roots: Iterable[int]) -> list[int]:
         """The nodes of the trees that have children, parents before children."""

@@ -1,6 +1,8 @@
 """Base subjects, threads and the collation."""
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -68,6 +70,20 @@ def test_references(given: list[Mail], wanted: bytes) -> None:
     assert b"".join(threads.render(threads.references(given))) == wanted
 
 
+@pytest.mark.parametrize(("rows", "dates", "wanted"), [
+    # as Dovecot tells these: sent dates, the latest of a thread counts, one is without its root
+    ([("a", ""), ("a2", "a"), ("b", ""), ("b2", "b"), ("b3", "b"), ("c", ""), ("d", "x"), ("d2", "x"),
+      ("e", "")],
+     [1, 2, 5, 3, 10, 7, 20, 19, 15], b"(1 2)(6)(3 (4)(5))(9)((8)(7))"),
+    ([("a", ""), ("b", ""), ("a2", "a")], [1, 2, 3], b"(2)(1 3)"),
+    ([("a", ""), ("b", "")], [5, 5], b"(1)(2)"), ([("a", "x")], [1], b"(1)"), ([], [], b""),
+])
+def test_refs(rows: list[tuple[str, str]], dates: list[float], wanted: bytes) -> None:
+    found = threads.by_latest(range(1, len(rows) + 1), dates, [own for own, _ in rows],
+                              [refs.split() for _, refs in rows])
+    assert b"".join(threads.render(found)) == wanted
+
+
 def test_a_thread_of_any_depth() -> None:
     count = 20_000
     chain = [Mail(at, float(at), "s", at > 1, b"%d" % at, [b"%d" % (at - 1)] if at > 1 else [])
@@ -79,13 +95,18 @@ def test_a_thread_of_any_depth() -> None:
 ids = st.sampled_from([b"a", b"b", b"c", b"d", b"e", b"f", b"g", b"h", b"i", b"j", b"k", b"l"])
 
 
+def latest(rows: list[Mail]) -> Iterator[object]:
+    return threads.by_latest([row.number for row in rows], [row.date for row in rows],
+                             [row.own for row in rows], [row.refs for row in rows])
+
+
 @settings(max_examples=300)
 @given(st.lists(st.tuples(st.none() | ids, st.lists(ids, max_size=4), st.sampled_from(["", "p", "q"]),
                           st.booleans()), max_size=40))
 def test_every_message_is_told_once(rows: list[tuple[bytes | None, list[bytes], str, bool]]) -> None:
     given_mails = [Mail(at, float(-at), text, reply, own, refs)
                    for at, (own, refs, text, reply) in enumerate(rows, 1)]
-    for algorithm in (threads.references, threads.ordered_subject):
+    for algorithm in (threads.references, threads.ordered_subject, latest):
         told = b"".join(threads.render(algorithm(given_mails)))
         numbers = sorted(int(word) for word in told.replace(b"(", b" ").replace(b")", b" ").split())
         assert numbers == list(range(1, len(rows) + 1))

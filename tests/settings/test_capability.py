@@ -29,7 +29,7 @@ def test_all(value: str) -> None:
 
 @pytest.mark.parametrize(("value", "gone"), [
     ("-IDLE", [b"IDLE"]), ("all -idle", [b"IDLE"]), ("-IDLE all -MOVE", [b"IDLE", b"MOVE"]),
-    ("-THREAD", [b"THREAD=ORDEREDSUBJECT", b"THREAD=REFERENCES"]),
+    ("-THREAD", [b"THREAD=ORDEREDSUBJECT", b"THREAD=REFERENCES", b"THREAD=REFS"]),
     ("-THREAD=REFERENCES", [b"THREAD=REFERENCES"]),
     ("-SORT -IDLE +SORT", [b"IDLE"]), ("-LITERAL+ -LITERAL-", [b"LITERAL+"])])
 def test_all_but_some(value: str, gone: list[bytes]) -> None:
@@ -45,7 +45,7 @@ def test_one_of_the_two_literals(value: str) -> None:
     ("IMAP4rev1", []), ("imap4rev1 idle", [b"IDLE"]), ("IDLE NONSENSE", [b"IDLE"]),
     ("IDLE MOVE -MOVE +SORT", [b"IDLE", b"SORT", b"SORT=DISPLAY"]), ("LITERAL-", [b"LITERAL-"]),
     ("LITERAL- LITERAL+", [b"LITERAL+"]),
-    ("IDLE +THREAD", [b"IDLE", b"THREAD=ORDEREDSUBJECT", b"THREAD=REFERENCES"])])
+    ("IDLE +THREAD", [b"IDLE", b"THREAD=ORDEREDSUBJECT", b"THREAD=REFERENCES", b"THREAD=REFS"])])
 def test_a_list(value: str, words: list[bytes]) -> None:
     assert told(value) == [b"IMAP4rev1", *words]
 

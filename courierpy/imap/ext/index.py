@@ -34,6 +34,7 @@ CAPABILITIES: tuple[tuple[bytes, str, str, str], ...] = (
     (b"STATUS=SIZE", "ext.statussize", "", ""),
     (b"THREAD=ORDEREDSUBJECT", "ext.thread", "IMAP_DISABLETHREADSORT", ""),
     (b"THREAD=REFERENCES", "ext.thread", "IMAP_DISABLETHREADSORT", ""),
+    (b"THREAD=REFS", "ext.thread", "IMAP_DISABLETHREADSORT", ""),
     (b"UIDPLUS", "ext.uidplus", "", ""),
     (b"UNSELECT", "ext.unselect", "", ""),
     (b"UTF8=ACCEPT", "ext.utf8", "", ""),

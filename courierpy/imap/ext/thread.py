@@ -1,4 +1,8 @@
-"""THREAD and UID THREAD.  RFC 5256 BASE.6.4.THREAD."""
+"""THREAD and UID THREAD.  RFC 5256 BASE.6.4.THREAD.
+
+REFS was never an RFC.  It is what other servers do by that name: the trees of REFERENCES, without a look at
+subjects, in the order of the latest message of each.  "Latest" goes by the sent date, as in REFERENCES.
+"""
 from __future__ import annotations
 
 from array import array
@@ -19,7 +23,7 @@ if TYPE_CHECKING:
     from courierpy.imap.grammar.args import Args
     from courierpy.imap.session import Session
 
-ALGORITHMS = (b"ORDEREDSUBJECT", b"REFERENCES")
+ALGORITHMS = (b"ORDEREDSUBJECT", b"REFERENCES", b"REFS")
 
 
 def _threads(session: Session, algorithm: bytes, seqs: Sequence[int], by_uid: bool) -> Iterable[object]:
@@ -42,8 +46,10 @@ def _threads(session: Session, algorithm: bytes, seqs: Sequence[int], by_uid: bo
                                         for name, date, key in zip(names, dates, keys, strict=True)])
     replies = [subject[:1] == b"R" for subject in subjects if subject is not None]
     words = [value.split(NUL) for value in ids if value is not None]
-    return threads.by_references(names, dates, keys, replies, [own[0] or None for own in words],
-                                 [own[1:] for own in words])
+    owns, refs = [own[0] or None for own in words], [own[1:] for own in words]
+    if algorithm == b"REFS":
+        return threads.by_latest(names, dates, owns, refs)
+    return threads.by_references(names, dates, keys, replies, owns, refs)
 
 
 def thread(session: Session, args: Args) -> Done:
@@ -64,4 +70,4 @@ def thread(session: Session, args: Args) -> Done:
 command(b"THREAD", when=SELECTED, flags=USES_SEQ, rights="r")(thread)
 command(b"UID THREAD", when=SELECTED, rights="r")(thread)
 
-EXTENSION = Extension(b"THREAD=ORDEREDSUBJECT", b"THREAD=REFERENCES", off="IMAP_DISABLETHREADSORT")
+EXTENSION = Extension(*[b"THREAD=" + algorithm for algorithm in ALGORITHMS], off="IMAP_DISABLETHREADSORT")
