@@ -211,7 +211,7 @@ def restore(session: Session, known: Known) -> None:
     if known.messages.modseqs is not None:
         folder.number_changes()
     snapshot = Snapshot(known.uidvalidity, known.uidnext, known.messages, known.told_recent)
-    selected = session.selected = Selected(folder, snapshot, known.readonly)
+    selected = session.selected = Selected(folder, snapshot, known.readonly, manners=session.manners)
     selected.keywords, selected.recent, selected.saved = known.words, known.recent, known.saved
 
 

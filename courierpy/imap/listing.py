@@ -26,9 +26,9 @@ MAX_PATTERNS = 100                 # with wildcards, of one LIST
 class Entry:
     """A name that LIST may tell.  ``exists``: it is a mailbox.  ``children``: there are mailboxes below
     it.  ``selected``: it is what the selection options ask for.  ``opens``: False once it was tried and
-    could not be opened."""
+    could not be opened.  ``old``: the name that it had before, or by which the client called it."""
 
-    __slots__ = ("children", "exists", "name", "opens", "selected")
+    __slots__ = ("children", "exists", "name", "old", "opens", "selected")
 
     def __init__(self, name: str, exists: bool, children: bool) -> None:
         self.name = name
@@ -36,6 +36,7 @@ class Entry:
         self.children = children
         self.selected = True
         self.opens = True
+        self.old: str | None = None
 
     def __repr__(self) -> str:
         return f"Entry({self.name!r}, exists={self.exists}, children={self.children})"
@@ -121,7 +122,7 @@ class Listing:
         info = b""
         if self.recursive:
             words = b" ".join([out.quoted(option) for option in self.criteria])
-            info = b'("CHILDINFO" (%s))' % words
+            info = b'"CHILDINFO" (%s)' % words
         attributes = [*self.attributes.values()]
 
         def line(entry: Entry, below: bool = False) -> bytes:
@@ -141,8 +142,11 @@ class Listing:
                 if told:
                     flags += b" " + told
             values = [b"(%s)" % flags.strip(), separator, out.mailbox(entry.name, utf8)]
-            if below and info:
-                values.append(info)
+            items = [info] if below and info else []
+            if entry.old is not None:              # RFC 9051 6.3.9.7
+                items.append(b'"OLDNAME" (%s)' % out.mailbox(entry.old, utf8))
+            if items:
+                values.append(b"(%s)" % b" ".join(items))
             return lines.data(word, *values)
         return line
 

@@ -76,12 +76,13 @@ def highest(value: int) -> bytes:
 
 def flags_line(view: View, uid: int, modseq: int, silent: bool = False) -> bytes:
     """The FETCH line of a message that has changed.  ``silent``: the client knows its flags."""
-    seq = view.seq(uid)
-    number, name = b"MODSEQ (%d)" % modseq, b"UID %d" % uid
-    if silent:
-        return lines.fetched(seq, name, number)
-    return lines.fetched(seq, name, b"FLAGS " + out.flag_list(view.bits(seq), view.words(uid),
-                                                              uid in view.recent), number)
+    items = [b"MODSEQ (%d)" % modseq]
+    if not silent:
+        flags = out.flag_list(view.bits(view.seq(uid)), view.words(uid), uid in view.recent)
+        items.insert(0, b"FLAGS " + flags)
+    if view.numbered:
+        items.insert(0, b"UID %d" % uid)
+    return view.fetched(uid, *items)
 
 
 class Numbered(FlagsChanged):

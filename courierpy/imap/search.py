@@ -24,6 +24,7 @@ from courierpy.imap.grammar.searchkeys import Key
 from courierpy.maildir.errors import MessageDenied, Vanished
 from courierpy.message.collation import fold
 from courierpy.model.flags import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN
+from courierpy.model.replies import UidRequired
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -348,7 +349,9 @@ def either(one: bytes, two: bytes) -> bytes:
 
 
 def run(session: Session, key: Key) -> array[int]:
-    """Sequence numbers of the messages that match, ascending."""
+    """Sequence numbers of the messages that match, ascending.  Raises Bad where they must not be named so."""
+    if not session.manners.numbered and uses_numbers(key):
+        raise UidRequired
     for name in names(key):
         prepare = record(name).prepare
         if prepare is not None:

@@ -6,16 +6,17 @@ the dialogue answers.  The only place that turns the store's errors into respons
 from __future__ import annotations
 
 from courierpy.imap import capability, commands, shortage, updates
-from courierpy.imap.commands import LEAVES_FOLDER, READS, SELECTED, USES_SEQ, WRITES, Done
+from courierpy.imap.commands import LEAVES_FOLDER, NUMBERS, READS, SELECTED, USES_SEQ, WRITES, Done
 from courierpy.imap.dialogue import Dialogue
-from courierpy.imap.grammar import out
+from courierpy.imap.grammar import lines, out
 from courierpy.imap.grammar.args import Args
 from courierpy.imap.grammar.framer import Frame, Framer, LiteralAhead
+from courierpy.imap.manners import Manners
 from courierpy.imap.view import View
 from courierpy.maildir import errors as store
 from courierpy.model.messages import keywords_used
 from courierpy.model.namespaces import ALL_RIGHTS
-from courierpy.model.replies import Bad, Bye, No
+from courierpy.model.replies import Bad, Bye, No, UidRequired
 from courierpy.model.uidset import NO_UIDS
 from courierpy.system import log
 from courierpy.system.conn import Gone, TimedOut
@@ -71,14 +72,14 @@ class Selected:
     ``behind``: the view still holds messages that are gone.  ``keywords``: as
     told in the last FLAGS line.  ``recent``: UIDs that this session was the
     first to see.  ``rights``: letters of RFC 4314 2.1 that the session has here.
-    ``saved``: UIDs of the saved result, `$`.
+    ``saved``: UIDs of the saved result, `$`.  ``hears_recent``: the client is told what is recent.
     """
 
-    __slots__ = ("_attributes", "behind", "folder", "keywords", "readonly", "recent", "rights", "saved",
-                 "snapshot", "view")
+    __slots__ = ("_attributes", "behind", "folder", "hears_recent", "keywords", "readonly", "recent",
+                 "rights", "saved", "snapshot", "view")
 
     def __init__(self, folder: Mailbox, snapshot: Snapshot, readonly: bool,
-                 rights: frozenset[str] = ALL_RIGHTS) -> None:
+                 rights: frozenset[str] = ALL_RIGHTS, manners: Manners | None = None) -> None:
         self.folder = folder
         self.snapshot = snapshot
         self.readonly = readonly
@@ -88,7 +89,21 @@ class Selected:
         self.rights = rights
         self.saved = NO_UIDS
         self.behind = False
+        self.hears_recent = True
         self._attributes: Attributes | None = None
+        if manners is not None:
+            self.mind(manners)
+
+    def mind(self, manners: Manners) -> None:
+        """From now on the client is told of the mailbox in this way."""
+        self.view.numbered = manners.numbered
+        self.hears_recent = manners.recent
+        if not manners.recent:
+            self.recent = self.view.recent = NO_UIDS
+
+    def sizes(self) -> bytes:
+        """How many messages the client knows, and how many of them as recent."""
+        return lines.sizes(len(self.view), len(self.view.recent) if self.hears_recent else None)
 
     def attributes(self, limits: Limits) -> Attributes:
         """What is known of the messages without opening them."""
@@ -98,7 +113,8 @@ class Selected:
         return self._attributes
 
     def recent_from(self, snapshot: Snapshot) -> None:
-        self.recent |= snapshot.recent
+        if self.hears_recent:
+            self.recent |= snapshot.recent
 
     def forget(self) -> None:
         """What is known beside the view goes, and is had anew."""
@@ -122,6 +138,8 @@ class Session(Dialogue):
         self.folders = folders
         self.selected: Selected | None = None
         self.enabled: set[bytes] = set()
+        self._minded: frozenset[bytes] = frozenset()
+        self._manners = Manners()
         self.headers = 0
         self.body = 0
         self.keywords_on = settings.number("IMAP_KEYWORDS") != 0
@@ -188,8 +206,19 @@ class Session(Dialogue):
         return self.folders.layout.separator
 
     @property
+    def manners(self) -> Manners:
+        """How the client is spoken to, by what it enabled."""
+        if self._minded != self.enabled:
+            self._minded = frozenset(self.enabled)
+            self._manners = Manners.of(self._minded)
+            if self.selected is not None:
+                self.selected.mind(self._manners)
+        return self._manners
+
+    @property
     def utf8(self) -> bool:
-        return b"UTF8=ACCEPT" in self.enabled
+        """Are mailbox names and strings UTF-8?"""
+        return self.manners.utf8
 
     @property
     def limits(self) -> Limits:
@@ -265,7 +294,10 @@ class Session(Dialogue):
             self.folders.save()
 
     def parse(self, frame: Frame) -> Args:
-        return Args(frame, self.utf8, self.separator)
+        manners = self.manners
+        normal = manners.normal
+        return Args(frame, manners.utf8, self.separator, manners.charsets,
+                    normal and (lambda name: normal(self, name)))
 
     def place(self, ahead: LiteralAhead) -> Sink | None:
         words = ahead.text.split(None, 2)
@@ -322,6 +354,8 @@ class Session(Dialogue):
             if row.states == SELECTED:
                 raise Bad("No mailbox is selected.")
             return
+        if row.flags & NUMBERS and not self.manners.numbered:
+            raise UidRequired
         if row.flags & WRITES and selected.readonly:
             raise No("Current box is selected READ-ONLY.")
         if not selected.rights.issuperset(row.rights):

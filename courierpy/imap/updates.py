@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from courierpy.imap import ext
 from courierpy.imap.grammar import lines, out
+from courierpy.imap.grammar.numset import compact
 from courierpy.model.messages import keywords_used
 from courierpy.model.replies import Bye
 
@@ -74,6 +75,15 @@ class Expunged(Update):
         return lines.expunged(seqs)
 
 
+class Vanished(Expunged):
+    """Expunged, told by UIDs.  RFC 7162 3.2.10."""
+
+    __slots__ = ()
+
+    def lines(self, seqs: Sequence[int]) -> bytes:
+        return lines.data(b"VANISHED", compact(self.uids))
+
+
 class Arrived(Update):
     """``states``: flags and keywords of new messages by UID, ascending."""
 
@@ -112,9 +122,10 @@ class FlagsChanged(Update):
 
     def line(self, view: View, uid: int) -> bytes:
         """The FETCH line of one message.  RFC 9051 7.5.2."""
-        seq = view.seq(uid)
-        flags = b"FLAGS " + out.flag_list(view.bits(seq), view.words(uid), uid in view.recent)
-        return lines.fetched(seq, b"UID %d" % uid, flags) if self.with_uid else lines.fetched(seq, flags)
+        flags = b"FLAGS " + out.flag_list(view.bits(view.seq(uid)), view.words(uid), uid in view.recent)
+        if self.with_uid and view.numbered:
+            return view.fetched(uid, b"UID %d" % uid, flags)
+        return view.fetched(uid, flags)
 
 
 class Said(Update):
@@ -220,7 +231,7 @@ def _lines(session: Session, selected: Selected, update: Update) -> bytes:
         view.recent |= selected.recent.within(list(update.states))
         return b""
     if isinstance(update, Sizes):
-        return lines.sizes(len(view), len(view.recent))
+        return selected.sizes()
     if isinstance(update, Said):
         return update.line
     if isinstance(update, NewKeywords):
@@ -236,7 +247,8 @@ def _lines(session: Session, selected: Selected, update: Update) -> bytes:
 def keyword_lines(selected: Selected, keywords_on: bool) -> bytes:
     """The untagged FLAGS and PERMANENTFLAGS lines.  RFC 9051 7.3.5, 7.1."""
     words = b"".join(word + b" " for word in selected.keywords)
-    flags = lines.data(b"FLAGS", b"(%s%s \\Recent)" % (words, SYSTEM_FLAGS))
+    recent = b" \\Recent" if selected.hears_recent else b""
+    flags = lines.data(b"FLAGS", b"(%s%s%s)" % (words, SYSTEM_FLAGS, recent))
     if selected.readonly:
         return flags + lines.told(lines.OK, "No permanent flags permitted", b"PERMANENTFLAGS ()")
     any_word = b"\\* " if keywords_on else b""

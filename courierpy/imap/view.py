@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 
+from courierpy.imap.grammar import lines
 from courierpy.model.flags import NO_KEYWORDS
 from courierpy.model.messages import NO_MESSAGES
 from courierpy.model.uidset import NO_UIDS, UidSet
@@ -22,15 +23,16 @@ if TYPE_CHECKING:
 class View:
     """The messages this client knows: sequence number n is row n - 1 of ``messages``.
 
-    ``recent``: UIDs of those that it knows as recent.  A client that knows all of a
-    snapshot shares its columns.
+    ``recent``: UIDs of those that it knows as recent.  ``numbered``: it is told sequence numbers; where not,
+    UIDs alone (RFC 9586).  A client that knows all of a snapshot shares its columns.
     """
 
-    __slots__ = ("messages", "recent")
+    __slots__ = ("messages", "numbered", "recent")
 
     def __init__(self, messages: Messages = NO_MESSAGES, recent: UidSet = NO_UIDS) -> None:
         self.messages = messages
         self.recent = recent
+        self.numbered = True
 
     @classmethod
     def of(cls, snapshot: Snapshot) -> View:
@@ -69,6 +71,10 @@ class View:
         self.messages = self.messages.without(rows)
         self.recent -= UidSet.of(uids)
         return [row + 1 - before for before, row in enumerate(rows)]
+
+    def fetched(self, uid: int, *items: bytes) -> bytes:
+        """The line that tells these items of a message that the client knows.  RFC 9051 7.5.2, RFC 9586."""
+        return lines.fetched(self.seq(uid), *items) if self.numbered else lines.uid_fetched(uid, *items)
 
     def seqs_in(self, ranges: Iterable[tuple[int, int]]) -> list[int]:
         """Sequence numbers of the ascending ``ranges`` of sequence numbers."""

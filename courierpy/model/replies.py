@@ -19,6 +19,13 @@ class Bad(Reply):
     """Syntax or wrong state: tagged BAD.  Nothing has happened."""
 
 
+class UidRequired(Bad):
+    """The client enabled that nothing is told of sequence numbers, and used one.  RFC 9586."""
+
+    def __init__(self) -> None:
+        super().__init__("There are no sequence numbers here, name UIDs.", b"UIDREQUIRED")
+
+
 class No(Reply):
     """Could not or may not: tagged NO.  Nothing, or all, has happened."""
 

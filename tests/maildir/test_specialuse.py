@@ -106,7 +106,7 @@ def test_a_mailbox_that_cannot_have_its_use_is_not_made(
     def full(*arguments: object) -> None:
         raise DiskFull("no room")
     monkeypatch.setattr(specialuse, "_write", full)
-    session: Any = SimpleNamespace(folders=store, separator=".", utf8=False)
+    session: Any = SimpleNamespace(folders=store, separator=".", utf8=False, enabled=frozenset())
     frame = Frame([b"a CREATE INBOX.x (USE (\\Sent))"], [])
     with pytest.raises(DiskFull):
         cmd_mailbox.create(session, Args(frame))

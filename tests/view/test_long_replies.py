@@ -13,6 +13,7 @@ from courierpy.imap.commands import cmd_list
 from courierpy.imap.grammar import lines
 from courierpy.imap.grammar.args import Args
 from courierpy.imap.grammar.framer import Frame, Framer
+from courierpy.imap.manners import Manners
 from courierpy.imap.session import Session
 from courierpy.imap.view import View
 from courierpy.message import threads
@@ -69,7 +70,7 @@ def session() -> Any:
                               passed_over=lambda: [])
     made: Any = SimpleNamespace(
         conn=sink, need_selected=lambda: selected, limits=None, folders=folders, separator=".", utf8=False,
-        settings=Settings({}), enabled=frozenset())
+        settings=Settings({}), enabled=frozenset(), manners=Manners())
     made.write = lambda *lines: Session.write(made, *lines)
     made.write_long = lambda line: Session.write_long(made, line)
     return made

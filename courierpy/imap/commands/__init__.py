@@ -28,8 +28,9 @@ ANY = AUTHENTICATED | SELECTED
 # LEAVES_FOLDER: no update of the mailbox afterwards.  WRITES: the session refuses it while
 # the mailbox is read-only.  SPOOLS: it has a function that says where a large literal goes as
 # it comes.  READS: it changes no mailbox, so what others changed can be told after the next
-# command, if that has come already.
-USES_SEQ, LEAVES_FOLDER, WRITES, SPOOLS, READS = 1, 2, 4, 8, 16
+# command, if that has come already.  NUMBERS: it names or tells sequence numbers, and the session
+# refuses it where the client enabled that there are none.
+USES_SEQ, LEAVES_FOLDER, WRITES, SPOOLS, READS, NUMBERS = 1, 2, 4, 8, 16, 32
 
 
 class Done:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from courierpy.imap import ext
 from courierpy.imap.commands import ANY, Done, command
-from courierpy.imap.grammar.args import Args
+from courierpy.imap.names import named
 from courierpy.maildir.errors import FolderMissing
 from courierpy.model.replies import Bad, No
 
@@ -16,6 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from courierpy.imap.grammar.args import Args
     from courierpy.imap.grammar.framer import Literal, LiteralAhead
     from courierpy.imap.session import Session
     from courierpy.maildir.mailbox import Draft, Mailbox
@@ -98,10 +99,10 @@ class _Call:
 def spool(session: Session, ahead: LiteralAhead) -> Draft | None:
     """Where the announced literal goes; None keeps it in memory (it is not the
     message but, say, the mailbox name).  Raises as APPEND itself would."""
-    args = Args(ahead.frame, session.utf8, session.separator)
+    args = session.parse(ahead.frame)
     waits = None
     try:
-        call = _Call(args, session.utf8)
+        call = _Call(args, session.manners.utf8_messages)
         waits = call.waits
     except Bad:
         if ahead.size > 8192:
@@ -110,7 +111,7 @@ def spool(session: Session, ahead: LiteralAhead) -> Draft | None:
         if ahead.size > 8192:
             raise Bad("Error in IMAP command received by server.")
         return None                   # a mailbox name as a literal: judged when it is whole
-    waits.check(ahead.binary, session.utf8)
+    waits.check(ahead.binary, session.manners.utf8_messages)
     limit = session.append_limit
     if limit and ahead.size > limit:
         raise No(f"A message may have {limit} octets here.", b"TOOBIG")
@@ -150,7 +151,7 @@ def _prepared(literal: Literal) -> Draft:
 
 @command(b"APPEND", when=ANY, spool=spool)
 def append(session: Session, args: Args) -> Done:
-    call = _Call(args, session.utf8)
+    call = _Call(args, session.manners.utf8_messages)
     if not call.mails or (call.waits is not None and not call.waits.bare):
         raise Bad("APPEND needs a message as a literal.")
     literals = [mail.literal for mail in call.mails if mail.literal is not None]
@@ -163,11 +164,12 @@ def append(session: Session, args: Args) -> Done:
         for mail, literal in zip(call.mails, literals, strict=True):
             drafts.append(_draft(folder, literal))
             mail.give(drafts[-1], session.keywords_on)
-            if session.refuses_8bit and not session.utf8 and not drafts[-1].header_is_ascii():
+            if session.refuses_8bit and not session.manners.eight_bits and not drafts[-1].header_is_ascii():
                 raise No("Headers with 8-bit characters need ENABLE UTF8=ACCEPT.", b"CANNOT")
         uidvalidity, uids = folder.append(drafts)
         drafts = []
     finally:
         for draft in drafts:
             draft.abort()
+    named(session, args, call.mailbox)
     return Done("APPEND Ok.", ext.tagged_code(b"APPEND", uidvalidity, uids))

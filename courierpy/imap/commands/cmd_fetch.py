@@ -10,10 +10,10 @@ from array import array
 from itertools import chain, compress, repeat
 
 from courierpy.imap import ext, fetch, updates
-from courierpy.imap.commands import READS, SELECTED, USES_SEQ, command
+from courierpy.imap.commands import NUMBERS, READS, SELECTED, USES_SEQ, command
 from courierpy.imap.commands.numbers import chosen
 from courierpy.imap.fetch import Chunk, Fetching, Subject
-from courierpy.imap.grammar import fetchitems
+from courierpy.imap.grammar import fetchitems, lines
 from courierpy.maildir.errors import DiskTrouble, MessageDenied, StoreError, Vanished
 from courierpy.model.flags import SEEN, FlagChange
 from courierpy.model.replies import No
@@ -37,9 +37,14 @@ VALUES = 16_000                    # that are had at once, at most
 TEXT_OCTETS = 4 << 20              # of flags that are told at once
 
 
-def _templates(items: list[FetchItem], columns: list[Column]) -> list[bytes]:
-    """The texts of a line between the large values."""
-    templates = [b"* %d FETCH ("]
+def _head(view: View) -> bytes:
+    """How a line begins; it takes the number of the message."""
+    return lines.FETCH if view.numbered else lines.UIDFETCH
+
+
+def _templates(head: bytes, items: list[FetchItem], columns: list[Column]) -> list[bytes]:
+    """The texts of a line between the large values.  ``head``: how the line begins."""
+    templates = [head]
     for item, column in zip(items, columns, strict=True):
         templates[-1] += b"" if templates[-1].endswith(b"(") else b" "
         templates[-1] += item.label.replace(b"%", b"%%") + b" "
@@ -54,10 +59,10 @@ def _fetch_columns(session: Session, attributes: Attributes, items: list[FetchIt
                    seqs: list[int]) -> No | None:
     """Tell these.  Gives what an item refused."""
     refused: No | None = None
-    templates = _templates(items, columns)
+    view = session.need_selected().view
+    templates = _templates(_head(view), items, columns)
     kinds = [column.kind(session, item) for item, column in zip(items, columns, strict=True)
              if column.kind is not None]
-    view = session.need_selected().view
     uids = _uids(view, seqs)
     flags = any(item.name == b"FLAGS" for item in items)
     for start, stop, values in attributes.pieces(kinds, uids, min(CHUNK, VALUES // len(items) + 1)):
@@ -78,7 +83,7 @@ def _fetch_columns(session: Session, attributes: Attributes, items: list[FetchIt
 
 def _told(columns: list[Column], chunk: Chunk, known: list[list[bytes | None]]) -> list[Sequence[Any]]:
     """What the templates take, in their order, and the large values between them."""
-    found: list[Sequence[Any]] = [chunk.seqs]
+    found: list[Sequence[Any]] = [chunk.seqs if chunk.view.numbered else chunk.uids]
     left = iter(known)
     for column in columns:
         values = column.values(chunk, next(left) if column.kind is not None else [])
@@ -144,7 +149,8 @@ def fetch_messages(session: Session, args: Args) -> str:
     for modifier in modifiers:
         modifier.check(fetching)
 
-    if by_uid and not any(item.name == b"UID" for item in items):
+    # a line that begins with the UID need not have it twice
+    if by_uid and session.manners.numbered and not any(item.name == b"UID" for item in items):
         items.insert(0, fetchitems.FetchItem(b"UID"))
     for prepare in (*(modifier.prepare for modifier in modifiers),
                     *(fetch.find(item.name).prepare for item in items)):
@@ -182,8 +188,9 @@ def _fetch_files(session: Session, attributes: Attributes, items: list[FetchItem
     unseen: list[int] = []
     refused: No | None = None
     view = selected.view
+    head = _head(view)
     for seq in seqs:
-        line: list[Content] = [b"* %d FETCH (" % seq]
+        line: list[Content] = [head % (seq if view.numbered else view.uids[seq - 1])]
         with Subject(session, seq) as subject:
             try:
                 for label, render, item in pieces:
@@ -220,5 +227,5 @@ def _mark_seen(session: Session, seqs: list[int], by_uid: bool) -> None:
     updates.write(session, [updates.FlagsChanged(done, with_uid=by_uid)])
 
 
-command(b"FETCH", when=SELECTED, flags=USES_SEQ | READS, rights="r")(fetch_messages)
+command(b"FETCH", when=SELECTED, flags=USES_SEQ | NUMBERS | READS, rights="r")(fetch_messages)
 command(b"UID FETCH", when=SELECTED, flags=READS, rights="r")(fetch_messages)

@@ -6,6 +6,7 @@ import re
 from courierpy.imap import ext
 from courierpy.imap.commands import ANY, Done, command
 from courierpy.imap.grammar import out
+from courierpy.imap.names import named
 from courierpy.maildir.errors import StoreError
 from courierpy.model.namespaces import INBOX
 from courierpy.model.replies import No
@@ -53,6 +54,7 @@ def create(session: Session, args: Args) -> Done:
             code = ext.tagged_code(b"CREATE", session, name)
         except StoreError as why:
             log.err(str(why))                      # it is made, whatever can be told of it
+        named(session, args, name)
     return Done(f"{out.mailbox(name).decode('ascii')} created.", code)
 
 
@@ -68,6 +70,7 @@ def delete(session: Session, args: Args) -> str:
     if session.selected is not None and session.selected.folder.name == name:
         raise No("Cannot delete currently-open folder.", b"INUSE")
     session.folders.delete(name)
+    named(session, args, name)
     return "Folder deleted."
 
 
@@ -90,6 +93,7 @@ def rename(session: Session, args: Args) -> str:
         if open_name == old or open_name.startswith(old + session.separator):
             raise No("Can't RENAME the currently-open folder", b"INUSE")
     session.folders.rename(old, new)
+    named(session, args, new)
     return "Folder renamed."
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 from itertools import chain
 
 from courierpy.imap import ext, search
-from courierpy.imap.commands import SELECTED, USES_SEQ, Done, command
+from courierpy.imap.commands import NUMBERS, SELECTED, USES_SEQ, Done, command
 from courierpy.imap.grammar import lines, out, searchkeys
 from courierpy.imap.search import Found
 from courierpy.maildir.errors import StoreError
@@ -25,6 +25,8 @@ CAPABILITIES = (b"I18NLEVEL=1",)       # texts are compared by i;unicode-casemap
 def search_messages(session: Session, args: Args) -> Done:
     args.sp()
     options = take_returns(args)
+    if options is None and session.manners.esearch:
+        options = _all()
     with refusing(session, options):
         key = searchkeys.parse(args, search.grammar)
         args.end()
@@ -82,8 +84,11 @@ def take_returns(args: Args) -> dict[bytes, Any] | None:
         for other in ext.find("search_returns", option).not_beside:
             if words.count(other) > (other == option):
                 raise Bad("Result options that do not go together.")
-    if options:
-        return dict(options)
+    return dict(options) if options else _all()
+
+
+def _all() -> dict[bytes, Any]:
+    """The options of whoever names none.  Raises Bad where there are none at all."""
     if search.return_grammar(b"ALL") is None:
         raise Bad("Unknown SEARCH result option.")
     return {b"ALL": None}
@@ -110,5 +115,5 @@ def tell_returns(found: Found) -> None:
         found.session.write_long(lines.long_data(b"ESEARCH", *values))
 
 
-command(b"SEARCH", when=SELECTED, flags=USES_SEQ, rights="r")(search_messages)
+command(b"SEARCH", when=SELECTED, flags=USES_SEQ | NUMBERS, rights="r")(search_messages)
 command(b"UID SEARCH", when=SELECTED, rights="r")(search_messages)

@@ -4,6 +4,7 @@ from __future__ import annotations
 from courierpy.imap import ext, updates
 from courierpy.imap.commands import ANY, LEAVES_FOLDER, SELECTED, Done, command
 from courierpy.imap.grammar import lines
+from courierpy.imap.names import named
 from courierpy.imap.session import Selected
 from courierpy.model.flags import DELETED, SEEN
 from courierpy.system import log
@@ -12,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from courierpy.imap.grammar.args import Args
     from courierpy.imap.session import Session
+    from courierpy.imap.view import View
     from courierpy.maildir.errors import StoreError
 
 
@@ -47,21 +49,29 @@ def select(session: Session, args: Args) -> Done:
         folder.close()
         raise
     readonly = readonly or folder.read_only
-    selected = session.selected = Selected(folder, snapshot, readonly, session.folders.rights(name))
+    selected = session.selected = Selected(folder, snapshot, readonly, session.folders.rights(name),
+                                           session.manners)
 
     view = selected.view
     session.write(updates.keyword_lines(selected, session.keywords_on),
-                  lines.sizes(len(view), len(view.recent)))
-    for seq, bits in enumerate(view.flags, 1):
-        if not bits & SEEN:
-            session.write(lines.told(lines.OK, "First unseen", b"UNSEEN %d" % seq))
-            break
+                  selected.sizes())
+    if session.manners.recent and view.numbered:
+        session.write(_first_unseen(view))
     session.write(lines.told(lines.OK, "Ok", b"UIDVALIDITY %d" % snapshot.uidvalidity),
                   lines.told(lines.OK, "Predicted next UID", b"UIDNEXT %d" % snapshot.uidnext))
     enabled = [ext.find("on_selected", token) for token in (b"", *sorted(session.enabled))]
     for more in filter(None, [*enabled, *asked]):
         session.write(more(session, selected))
+    named(session, args, name)
     return Done("Ok", b"READ-ONLY" if readonly else b"READ-WRITE")
+
+
+def _first_unseen(view: View) -> bytes:
+    """The line with the code UNSEEN, or none.  RFC 3501 6.3.1."""
+    for seq, bits in enumerate(view.flags, 1):
+        if not bits & SEEN:
+            return lines.told(lines.OK, "First unseen", b"UNSEEN %d" % seq)
+    return b""
 
 
 @command(b"CLOSE", when=SELECTED, flags=LEAVES_FOLDER)

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from courierpy.imap import ext, updates
-from courierpy.imap.commands import SELECTED, USES_SEQ, WRITES, Done, command
+from courierpy.imap.commands import NUMBERS, SELECTED, USES_SEQ, WRITES, Done, command
 from courierpy.imap.commands.numbers import chosen
 from courierpy.imap.updates import FlagsChanged, KeywordsLeft, NewKeywords
 from courierpy.model.flags import FlagChange
@@ -92,5 +92,5 @@ def store(session: Session, args: Args) -> Done:
     return Done("STORE completed.", codes[0] if codes else None)
 
 
-command(b"STORE", when=SELECTED, flags=USES_SEQ | WRITES)(store)
+command(b"STORE", when=SELECTED, flags=USES_SEQ | NUMBERS | WRITES)(store)
 command(b"UID STORE", when=SELECTED, flags=WRITES)(store)

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from courierpy.imap.session import Session
 
 TABLES = ("append_literals", "attributes", "create_params", "enable", "fetch_besides", "fetch_items",
-          "fetch_modifiers", "list_options", "list_returns", "message_sets", "on_list", "on_open",
-          "on_selected", "on_updates", "search_keys", "search_returns", "select_params", "sort_keys",
-          "sort_returns", "status_items", "store_modifiers", "tagged_code")
+          "fetch_modifiers", "list_options", "list_returns", "manners", "message_sets", "on_list", "on_name",
+          "on_open", "on_selected", "on_updates", "search_keys", "search_returns", "select_params",
+          "sort_keys", "sort_returns", "status_items", "store_modifiers", "tagged_code")
 
 
 class Extension:
@@ -44,6 +44,7 @@ class Extension:
     ``store_modifiers``: modifier -> parser giving a ``cmd_store.Condition``.  RFC 4466 2.5.
     ``search_keys``: key -> ``search.SearchKey``.  RFC 9051 6.4.4.
     ``search_returns``: result option -> ``search.SearchReturn``.  RFC 4731.
+    ``manners``: token of ENABLE -> function (Manners) that changes how the client is spoken to.
     ``message_sets``: what may stand in the place of numbers -> function (session) giving the UIDs that it
     means there, as UidSet.  RFC 5182 3.
     ``sort_keys``: criterion -> function (ordered.Sorting, UIDs) giving a value for each, by which they are
@@ -56,6 +57,8 @@ class Extension:
     ``list_returns``: return option -> parser giving a function (Listing) that adds to what is told.
     RFC 5258 3.2.
     ``on_list``: any word -> such a function, called for every LIST and LSUB.
+    ``on_name``: token of ENABLE -> function (session, args, name), called when a command has been done on
+    the mailbox ``name``, that gives further reply lines; ``args.spelled``: its names as they were sent.
     ``create_params``: parameter -> parser giving a function (mailbox name), called when the mailbox is
     there.  RFC 4466 2.2.
     ``tagged_code``: command -> function of what it brought about, giving the code of its tagged OK.

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from courierpy.imap import ext
-from courierpy.imap.commands import SELECTED, WRITES, Done, command
+from courierpy.imap.commands import NUMBERS, SELECTED, WRITES, Done, command
 from courierpy.imap.commands.cmd_copy import check_some, named
 from courierpy.imap.ext import Extension
 from courierpy.imap.grammar import lines
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from courierpy.maildir.errors import StoreError
 
 
-@command(b"MOVE", b"UID MOVE", when=SELECTED, flags=WRITES, rights="te")
 def move(session: Session, args: Args) -> Done:
     uids, target = named(session, args)
     refused: list[StoreError] = []
@@ -28,5 +27,8 @@ def move(session: Session, args: Args) -> Done:
         raise refused[0]                   # RFC 6851 3.3: the others are moved
     return Done("MOVE completed.", (lambda: ext.tagged_code(b"EXPUNGE", session)) if pairs else None)
 
+
+command(b"MOVE", when=SELECTED, flags=NUMBERS | WRITES, rights="te")(move)
+command(b"UID MOVE", when=SELECTED, flags=WRITES, rights="te")(move)
 
 EXTENSION = Extension(b"MOVE")

@@ -13,9 +13,9 @@ from courierpy.imap.commands.numbers import saved
 from courierpy.imap.ext import Extension
 from courierpy.imap.fetch import Modifier
 from courierpy.imap.grammar import lines
-from courierpy.imap.grammar.numset import STAR, compact, compact_runs
-from courierpy.imap.updates import Arrived, Expunged, Said, Sizes
-from courierpy.model.replies import Bad
+from courierpy.imap.grammar.numset import STAR, compact_runs
+from courierpy.imap.updates import Arrived, Expunged, Said, Sizes, Vanished
+from courierpy.model.replies import Bad, UidRequired
 from courierpy.model.uidset import UidSet
 
 TYPE_CHECKING = False
@@ -40,15 +40,6 @@ def _need_enabled(session: Session) -> None:
 
 
 # -- what is told unasked
-
-class Vanished(Expunged):
-    """Expunged, by UIDs.  RFC 7162 3.2.10."""
-
-    __slots__ = ()
-
-    def lines(self, seqs: Sequence[int]) -> bytes:
-        return lines.data(b"VANISHED", compact(self.uids))
-
 
 def _rewritten(session: Session, said: list[Update]) -> list[Update]:
     """VANISHED in place of EXPUNGE, and EXISTS only where there is more.  What the numbers that the client
@@ -109,7 +100,8 @@ def _vanished(session: Session, args: Args) -> Modifier:
 
 
 def _items(session: Session) -> tuple[bytes, ...]:
-    return (b"UID",) if modseqs.find(session.need_selected()) is not None else ()
+    selected = session.need_selected()
+    return (b"UID",) if selected.view.numbered and modseqs.find(selected) is not None else ()
 
 
 # -- SELECT
@@ -133,6 +125,8 @@ def _select(session: Session, args: Args) -> Callable[[Session, Selected], bytes
         seqs = _without_star(args)
         args.sp()
         pairs = _paired(seqs, _without_star(args))
+        if not session.manners.numbered:
+            raise UidRequired
         args.close()
     args.close()
     _need_enabled(session)

@@ -4,7 +4,7 @@ from __future__ import annotations
 from array import array
 
 from courierpy.imap import ext
-from courierpy.imap.commands import SELECTED, USES_SEQ, Done, command
+from courierpy.imap.commands import NUMBERS, SELECTED, USES_SEQ, Done, command
 from courierpy.imap.commands.cmd_search import check, refusing, tell_numbers, tell_returns
 from courierpy.imap.commands.ordered import Sorting, allowed, sent, take_program
 from courierpy.imap.ext import Extension
@@ -105,7 +105,7 @@ def _sorted(sorting: Sorting, criteria: list[tuple[bytes, bool]], seqs: Sequence
     return array("I", map(seqs.__getitem__, order))
 
 
-command(b"SORT", when=SELECTED, flags=USES_SEQ, rights="r")(sort)
+command(b"SORT", when=SELECTED, flags=USES_SEQ | NUMBERS, rights="r")(sort)
 command(b"UID SORT", when=SELECTED, rights="r")(sort)
 
 EXTENSION = Extension(b"SORT", off="IMAP_DISABLETHREADSORT")

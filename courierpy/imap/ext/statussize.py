@@ -1,6 +1,7 @@
 """STATUS=SIZE.  RFC 8438: the octets of all messages of a mailbox, as FETCH RFC822.SIZE has them."""
 from __future__ import annotations
 
+from courierpy.imap import counted
 from courierpy.imap.attributes import Attributes
 from courierpy.imap.ext import Extension
 from courierpy.maildir.index.total import total
@@ -17,9 +18,7 @@ def _size(session: Session, name: str, count: Status) -> bytes:
     """RFC 8438 3.  Raises a store error where the disk does not give a message."""
     selected = session.selected
     if selected is not None and selected.folder.name == name:
-        snapshot = selected.folder.scan(readonly=selected.readonly)
-        selected.recent_from(snapshot)             # told once, and to us
-        return b"%d" % _total(selected.attributes(session.limits), snapshot.messages.uids)
+        return b"%d" % _total(selected.attributes(session.limits), counted.messages(session, name).uids)
     folders = session.folders
     path = folders.path_of(name)
     return b"%d" % total(folders.options.index(path), path, lambda: _opened(session, name))

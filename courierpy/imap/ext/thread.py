@@ -8,7 +8,7 @@ from __future__ import annotations
 from array import array
 
 from courierpy.imap.attributes import NUL
-from courierpy.imap.commands import SELECTED, USES_SEQ, Done, command
+from courierpy.imap.commands import NUMBERS, SELECTED, USES_SEQ, Done, command
 from courierpy.imap.commands.ordered import allowed, sent, take_program
 from courierpy.imap.ext import Extension
 from courierpy.imap.grammar import lines
@@ -67,7 +67,7 @@ def thread(session: Session, args: Args) -> Done:
     return Done("THREAD done.", uses_seq=uses_numbers(program))
 
 
-command(b"THREAD", when=SELECTED, flags=USES_SEQ, rights="r")(thread)
+command(b"THREAD", when=SELECTED, flags=USES_SEQ | NUMBERS, rights="r")(thread)
 command(b"UID THREAD", when=SELECTED, rights="r")(thread)
 
 EXTENSION = Extension(*[b"THREAD=" + algorithm for algorithm in ALGORITHMS], off="IMAP_DISABLETHREADSORT")

@@ -1,15 +1,23 @@
-"""UTF8=ACCEPT.  RFC 6855.  What follows from it is where strings are read and written."""
+"""UTF8=ACCEPT.  RFC 9755, RFC 6855.  What follows from it is where strings are read and written."""
 from __future__ import annotations
 
 from courierpy.imap.ext import Extension
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from courierpy.imap.manners import Manners
     from courierpy.imap.session import Session
+
+TOKEN = b"UTF8=ACCEPT"
 
 
 def _enable(session: Session) -> None:
-    """Nothing to prepare: ``session.utf8`` tells it from now on."""
+    """Nothing to prepare: the manners tell it from now on."""
 
 
-EXTENSION = Extension(b"UTF8=ACCEPT", enable={b"UTF8=ACCEPT": _enable})
+def _manners(manners: Manners) -> None:
+    manners.utf8 = manners.utf8_messages = manners.eight_bits = True
+    manners.charsets = False
+
+
+EXTENSION = Extension(TOKEN, enable={TOKEN: _enable}, manners={TOKEN: _manners})

@@ -15,6 +15,10 @@ from courierpy.model import namespaces, utf7
 from courierpy.model.flags import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN
 from courierpy.model.replies import Bad, No
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 ERROR = "Error in IMAP command received by server."
 _TAG = re.compile(rb"[^\x00-\x20\x7f-\xff(){%*\"\\+]+")
 _HEAD = re.compile(rb"([^\x00-\x20\x7f-\xff(){%*\"\\+]+) ([A-Za-z]+)(?= |$)")     # most commands, at once
@@ -47,17 +51,24 @@ def tag_of(text: bytes) -> bytes:
 
 class Args:
     """``tag`` and ``command`` (upper-case, ``UID FETCH`` is one) are read at once.
-    ``separator``: between the levels of a mailbox name."""
+    ``utf8``: mailbox names are UTF-8.  ``separator``: between the levels of one.  ``charsets``: SEARCH
+    may name a CHARSET.  ``normal``: function that gives the name that a mailbox has for the one that was
+    sent.  ``spelled``: the mailbox names as they were sent."""
 
-    __slots__ = ("_at", "_frame", "_index", "_text", "command", "separator", "tag", "utf8")
+    __slots__ = ("_at", "_frame", "_index", "_text", "charsets", "command", "normal", "separator", "spelled",
+                 "tag", "utf8")
 
-    def __init__(self, frame: Frame, utf8: bool = False, separator: str = ".") -> None:
+    def __init__(self, frame: Frame, utf8: bool = False, separator: str = ".", charsets: bool = True,
+                 normal: Callable[[str], str] | None = None) -> None:
         self._frame = frame
         self._index = 0
         self._text = frame.lines[0]
         self._at = 0
         self.utf8 = utf8
         self.separator = separator
+        self.charsets = charsets
+        self.normal = normal
+        self.spelled: list[str] = []
         self.tag = b"*"
         self.command = b""
         head = _HEAD.match(self._text)
@@ -211,7 +222,9 @@ class Args:
             name = data.decode() if self.utf8 else utf7.decode(data)
         except ValueError:
             name = self._plain(data)
-        return namespaces.folded(name, self.separator)
+        self.spelled.append(name)
+        found = namespaces.folded(name, self.separator)
+        return found if self.normal is None else self.normal(found)
 
     @staticmethod
     def _plain(data: bytes) -> str:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 NUMBERS_AT_ONCE = 4096         # of a line, that are made into octets together
 OK, NO, BAD, BYE, PREAUTH = b"OK", b"NO", b"BAD", b"BYE", b"PREAUTH"
+# how a line begins that tells of a message, by its sequence number or by its UID
+FETCH, UIDFETCH = b"* %d FETCH (", b"* %d UIDFETCH ("
 
 
 def status(tag: bytes, word: bytes, text: str, code: bytes | None = None) -> bytes:
@@ -61,8 +63,10 @@ def numbers(name: bytes, values: Sequence[int], *besides: bytes) -> Iterator[byt
     yield b"".join([b" " + said for said in besides]) + b"\r\n"
 
 
-def sizes(exists: int, recent: int) -> bytes:
-    """EXISTS and RECENT.  RFC 9051 7.4.1, RFC 3501 7.3.2."""
+def sizes(exists: int, recent: int | None) -> bytes:
+    """EXISTS and RECENT.  RFC 9051 7.4.1, RFC 3501 7.3.2.  ``recent``: None where nothing is told of it."""
+    if recent is None:
+        return b"* %d EXISTS\r\n" % exists
     return b"* %d EXISTS\r\n* %d RECENT\r\n" % (exists, recent)
 
 
@@ -73,4 +77,9 @@ def expunged(seqs: Sequence[int]) -> bytes:
 
 def fetched(seq: int, *items: bytes) -> bytes:
     """``* 3 FETCH (item ...)``.  RFC 9051 7.5.2."""
-    return b"* %d FETCH (%s)\r\n" % (seq, b" ".join(items))
+    return FETCH % seq + b" ".join(items) + b")\r\n"
+
+
+def uid_fetched(uid: int, *items: bytes) -> bytes:
+    """``* 25996 UIDFETCH (item ...)``.  RFC 9586."""
+    return UIDFETCH % uid + b" ".join(items) + b")\r\n"

@@ -46,7 +46,7 @@ def parse(args: Args, grammar: Callable[[bytes], Grammar | None], charset: str |
     if charset is None:
         charset = "utf-8"
         if args.rest_text()[:8].upper() == b"CHARSET ":
-            if args.utf8:
+            if not args.charsets:
                 raise Bad("CHARSET is not valid in UTF8 mode as per RFC 6855")
             args.word()
             args.sp()
@@ -63,7 +63,7 @@ def take_charset(args: Args) -> str:
     if charsets.find(charset) is None:
         raise No("The requested character set is not supported.",
                  b"BADCHARSET (%s)" % b" ".join(charsets.known()))
-    if args.utf8 and name.upper() not in (b"UTF-8", b"US-ASCII"):
+    if not args.charsets and name.upper() not in (b"UTF-8", b"US-ASCII"):
         raise Bad("Only UTF-8 charset is valid after enabling RFC 6855 support", b"BADCHARSET (UTF-8)")
     return charset
 

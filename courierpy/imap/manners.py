@@ -1,0 +1,44 @@
+"""How a client is spoken to: what it enabled changes the form of what it says and hears.  RFC 5161."""
+from __future__ import annotations
+
+from courierpy.imap import ext
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from courierpy.imap.session import Session
+
+
+class Manners:
+    """What the centre asks before it reads or tells; as RFC 3501 has it until an extension changes it.
+
+    ``utf8``: mailbox names and strings are UTF-8, both ways.  ``charsets``: SEARCH may name a CHARSET.
+    ``utf8_messages``: APPEND has ``UTF8 (~{n} ... )``.  ``eight_bits``: APPEND takes headers with 8-bit
+    octets.  ``recent``: the client hears of \\Recent, of RECENT and of the first message that is unseen.
+    ``esearch``: SEARCH without RETURN is answered as with ``RETURN (ALL)``.  ``numbered``: messages have
+    sequence numbers; where they have none commands name UIDs, and so does all that is told.
+    ``normal``: function (session, name) giving the name that a mailbox has for the one that was sent.
+    """
+
+    __slots__ = ("charsets", "eight_bits", "esearch", "normal", "numbered", "recent", "utf8", "utf8_messages")
+
+    def __init__(self) -> None:
+        self.utf8 = False
+        self.charsets = True
+        self.utf8_messages = False
+        self.eight_bits = False
+        self.recent = True
+        self.esearch = False
+        self.numbered = True
+        self.normal: Callable[[Session, str], str] | None = None
+
+    @classmethod
+    def of(cls, enabled: Iterable[bytes]) -> Manners:
+        """Those of a client that enabled these."""
+        manners = cls()
+        for token in sorted(enabled):
+            change = ext.find("manners", token)
+            if change is not None:
+                change(manners)
+        return manners
