@@ -53,7 +53,7 @@ def fill(maildir: Path, count: int) -> None:
 
 def octets(folder: Mailbox, uid: int) -> bytes:
     """A message's file as it is."""
-    with folder.message(uid) as file:
+    with folder.finder.open(uid) as file:
         return file.whole()
 
 

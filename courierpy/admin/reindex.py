@@ -113,7 +113,8 @@ class Reindex:
 
     def build(self) -> None:
         folders = self._names()
-        counts = [len(os.listdir(folder.cur)) + len(os.listdir(folder.new)) for _, folder in folders]
+        places = [folder.place for _, folder in folders]
+        counts = [len(os.listdir(place.cur)) + len(os.listdir(place.new)) for place in places]
         largest = counts.index(max(counts)) if counts else -1
         for at, (name, folder) in enumerate(folders):
             try:

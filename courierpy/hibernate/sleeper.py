@@ -283,9 +283,9 @@ class Sleeper:
         kinds, fds = b"", [self.session.conn.infd, channel.fileno()]
         try:
             if selected is not None:
-                folder = selected.folder
-                for kind, path in ((protocol.ROOT, folder.path), (protocol.NEW, folder.new),
-                                   (protocol.CUR, folder.cur), (protocol.KEYWORDS, folder.keyword_directory)):
+                place, keywords = selected.folder.place, selected.folder.keywords.files
+                for kind, path in ((protocol.ROOT, place.path), (protocol.NEW, place.new),
+                                   (protocol.CUR, place.cur), (protocol.KEYWORDS, keywords.path)):
                     try:
                         fds.append(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
                     except FileNotFoundError:

@@ -264,7 +264,7 @@ class Attributes:
             self._compute_all(kinds, todo)
             for one in todo:
                 self._fill(kinds, found, one, aside)
-            if len(todo) >= SHARED and self.folder.readers.others():
+            if len(todo) >= SHARED and self.folder.place.readers.others():
                 cache.flush()          # or each of them computes it too
             stop = min([one.at for one in todo if one.state == LATER], default=len(wanted))
             if stop < len(wanted):
@@ -337,17 +337,17 @@ class Attributes:
     def compute(self, names: Sequence[str], uid: int) -> tuple[dict[str, bytes], bool]:
         """(values of these kinds, will they stay so?) by the message's file.  Raises Vanished, TooLong."""
         if [*names] == [DATE]:
-            when = self.folder.stat(uid)[1]
+            when = self.folder.finder.stat(uid)[1]
             return {DATE: _FLOAT(when)}, time.time() - when > WRITING
         header = all(name == DATE or name in self._sections or _kind(name)[0] for name in names)
         with self.reading.open(uid, header) as opened:
             values = self._values(names, opened.told, opened.file.mtime)
-        return values, self.folder.settled(uid, opened.file)
+        return values, self.folder.finder.settled(uid, opened.file)
 
     def _without_text(self, names: Sequence[str], uid: int) -> dict[str, bytes]:
         """The values of a message that cannot be read."""
         try:
-            date = self.folder.stat(uid)[1]
+            date = self.folder.finder.stat(uid)[1]
         except StoreError:
             date = 0.0
         empty = Message(b"", self.limits)

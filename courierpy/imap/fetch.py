@@ -183,7 +183,7 @@ class Subject:
         if opened is not None:
             return opened.file.mtime
         if self._stat is None:
-            self._stat = self._reading.folder.stat(self.uid)
+            self._stat = self._reading.folder.finder.stat(self.uid)
         return self._stat[1]
 
 

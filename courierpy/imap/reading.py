@@ -97,7 +97,7 @@ class Reading:
 
     def open(self, uid: int, header: bool = False) -> Opened:
         """``header``: the message may end behind its header.  Raises Vanished."""
-        file = self.folder.message(uid)
+        file = self.folder.finder.open(uid)
         try:
             return Opened(file, self._message(file, header), lambda error: self._complain(uid, error))
         except BaseException:

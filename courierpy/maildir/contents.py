@@ -1,4 +1,4 @@
-"""What a folder held at the last look: rows of UID, file name and flags.
+"""What cur/ holds, as far as is known: rows of UID, file name and flags.
 
 Flat columns.  A file name is put together from the base name (in the uiddb) and
 the flags; only where another program's letters make it another one is it kept.
@@ -9,13 +9,13 @@ from __future__ import annotations
 from bisect import bisect_left
 
 from courierpy.maildir.directory import by_base
+from courierpy.maildir.formats.uiddb import UidDb
 from courierpy.maildir.names import BITS_OF_SUFFIX, SUFFIXES, base, bits_of, info, with_flags
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from courierpy.maildir.formats.uiddb import UidDb
     from courierpy.maildir.watch import Heard
 
 FEW = 32                           # names that are looked for one by one; for more a table is made
@@ -92,6 +92,35 @@ class Held:
         flags, odd = _columns(uids, names, files)
         return Held(self.database.extended(uids, names, uidnext), self.flags + flags, self.odd | odd,
                     self.twins)
+
+
+NOTHING = Held(UidDb(0, 1), bytearray(), {})
+
+
+class Contents:
+    """What is known of an open mailbox; it may be ahead of what anybody was told.
+
+    ``held``: the messages; NOTHING before the first look.  ``departed``: UID -> file name of what went
+    and our client was not told of.
+    """
+
+    __slots__ = ("departed", "held")
+
+    def __init__(self) -> None:
+        self.held = NOTHING
+        self.departed: dict[int, bytes] = {}
+
+    @property
+    def known(self) -> bool:
+        """Was there a look?"""
+        return self.held is not NOTHING
+
+    def drop(self, rows: Sequence[int]) -> None:
+        """These are gone.  The names must be there."""
+        held = self.held
+        for row in rows:
+            self.departed[held.database.uids[row]] = held.file(row)
+        self.held = held.without(rows)
 
 
 def look(database: UidDb, names: Collection[bytes]) -> tuple[Held, list[int], dict[bytes, bytes]]:

@@ -34,700 +34,300 @@ Rules.
 """
 from __future__ import annotations
 
-import os
 import time
-from bisect import bisect_left
-from enum import Enum
 
-from courierpy.maildir import contents, directory
-from courierpy.maildir.contents import Held
-from courierpy.maildir.errors import Denied, FolderMissing, QuotaExceeded, StoreError, trouble
-from courierpy.maildir.formats import uiddb
-from courierpy.maildir.index.columns import SMALL, Columns, Head, Stamps
-from courierpy.maildir.names import MAX_NAME, base, in_order
-from courierpy.maildir.numbers import Numbering
-from courierpy.maildir.watch import Heard, Refused, Watch
-from courierpy.model.flags import SEEN
-from courierpy.model.messages import Messages, Snapshot
+from courierpy.maildir.errors import Denied, FolderMissing, QuotaExceeded, StoreError
+from courierpy.maildir.index.columns import SMALL
+from courierpy.maildir.survey import Look
+from courierpy.maildir.watch import Refused, Watch
+from courierpy.model.messages import NO_MESSAGES, Messages, Snapshot
 from courierpy.model.uidset import NO_UIDS, UidSet
 from courierpy.system import log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from courierpy.maildir.arrivals import Arrivals
+    from courierpy.maildir.changes import Changes
+    from courierpy.maildir.contents import Contents
+    from courierpy.maildir.index.columns import Stamps
+    from courierpy.maildir.keywords import KnownKeywords
+    from courierpy.maildir.mailboxdirectory import MailboxDirectory
+    from courierpy.maildir.numbers import Numbers
+    from courierpy.maildir.recent import Recent
+    from courierpy.maildir.survey import Survey
 
-    from courierpy.maildir.index.statuscache import Counts
-    from courierpy.maildir.options import StoreOptions
-    from courierpy.maildir.uidvalidity import Uidvalidities
-
-
-LARGE = 1 << 16                    # octets of a directory that is not read twice without need
-FEW = 32                           # messages of a folder that is read as fast as its index is
-STAYS = 8                          # looks at a large folder after which a session seems to stay in it
-BUSY = 2                           # looks, one after the other, that found something: others work here too
+STAYS = 8                          # looks at a large mailbox after which a session seems to stay in it
+LIVELY = 2                         # looks, one after the other, that found something: others work here too
 HEARKEN = 0.1                      # seconds that a session waits to hear what the one with the lock does,
-PATIENCE = 2.0                     # seconds that a session that leaves waits to write what went
-PILE = 16                          # updates of keywords that who opens a mailbox puts together
-SELDOM = 0.5                       # seconds: not more often is the uiddb written only for what went
 A_WHILE = 0.02                     # so long before it tries the lock again
+PILE = 16                          # updates of keywords that who opens a mailbox puts together
+NEVER = Snapshot(0, 1, NO_MESSAGES, NO_UIDS)       # before the first look
 
 
-class Look(Enum):
-    """What came of one way to look."""
+class Looker:
+    """Looks at one open mailbox.
 
-    DONE = "all is known"
-    NEEDS_LOCK = "something has to be numbered, restored or written"
-    READ_CUR = "only a reading of cur/ can say it"
-
-
-class Scanner(Numbering):
-    """Looking at a folder and numbering what is new; Mailbox (mailbox.py) adds the messages.
-
-    ``read_only``: the disk takes nothing, and only what is
-    numbered is served.
+    ``snapshot``: what the last look found, and what we changed since; NEVER before the first.
+    ``stamps``: as everything was looked at; None: look again.  ``looked``: when the last look began, a
+    value of Readers.now().  ``read_only``: the disk takes nothing, and only what is numbered is served.
+    ``readonly``: for a client that leaves what is recent to the next one, as of the last look.
+    ``unsaved``: the index knows less than we do.
     """
 
-    def __init__(self, name: str, path: str, options: StoreOptions, uidvalidities: Uidvalidities,
-                 counts: Counts) -> None:
-        super().__init__(name, path, options, uidvalidities, counts)
+    def __init__(self, place: MailboxDirectory, contents: Contents, numbers: Numbers, changes: Changes,
+                 arrivals: Arrivals, keywords: KnownKeywords, recent: Recent, survey: Survey) -> None:
+        self.place = place
+        self.contents = contents
+        self.numbers = numbers
+        self.changes = changes
+        self.keywords = keywords
+        self.recent = recent
+        self.snapshot = NEVER
+        self.stamps: Stamps | None = None
+        self.looked = 0
         self.read_only = False
-        self._snapshot: Snapshot | None = None
-        self._stamps: Stamps | None = None      # as everything was looked at; None: look again
-        self._unsaved = False                   # the index knows less than we do
-        self._watch: Watch | None = None
+        self.readonly = False
+        self.unsaved = False
+        self._arrivals = arrivals
+        self._survey = survey
         self._quiet_looks = 0
-        self._busy_looks = 0
-        self._own: dict[bytes, tuple[bytes, bool]] = {}    # what we did last to each base name in cur/
-        self._own_heard: dict[bytes, tuple[bytes, bool]] = {}
-        self._looked = 0                        # when the last look began
-        self._fresh = NO_UIDS                   # numbered by us, and in no snapshot yet
-        self._readonly = False                  # as the last scan was
-        self._shown = NO_UIDS                   # recent, and left so for the next session
-        self._stuck: frozenset[bytes] = frozenset()        # in new/, and cannot be moved
+        self._lively_looks = 0
 
-    def close(self, wait: bool = False) -> None:
-        """The session leaves the folder.  ``wait``: nobody waits for us, so the moment may
-        pass that is needed to save what is known."""
-        self._strike_out(PATIENCE)
-        if self.held is not None:
-            self._save(wait)
-        self.readers.leave()
-        self._snapshot = self.held = self._stamps = None
-        self._heard = Heard()
-        if self._watch is not None:
-            self._watch.close()
-            self._watch = None
+    def forget(self) -> None:
+        """The next look is as the first one."""
+        self.snapshot, self.stamps = NEVER, None
 
     # -- hearing of changes
 
     def watch(self) -> Watch:
-        """What hears of changes from now on, until close().  Raises watch.Refused."""
-        if self._watch is None:
-            self._watch = Watch(self.path, self.keyword_directory)
-            # what came before it began was not heard
-            self._heard.everything = self._stamps is None or self._stamps != self._stamp()
-        return self._watch
+        """What hears of changes from now on, until the mailbox is closed.  Raises watch.Refused."""
+        began = not self.changes.watched
+        watch = self.changes.listen()
+        if began:                      # what came before was not heard
+            self.changes.heard.everything = self.stamps is None or self.stamps != self.place.stamps()
+        return watch
 
     def watch_if_large(self) -> None:
-        """A large folder that is about to change is heard, not read again and again; and so is
+        """A large mailbox that is about to change is heard, not read again and again; and so is
         any that a session has open and that changes all the time."""
-        if self._watch is None and self.held is not None \
-                and (len(self.held.flags) >= SMALL or self._busy_looks >= BUSY and self.readers.own()):
+        if not self.changes.watched and self.contents.known \
+                and (len(self.contents.held.flags) >= SMALL
+                     or self._lively_looks >= LIVELY and self.place.readers.own()):
             try:
                 self.watch()
             except Refused:
                 return
 
-    def _watch_first(self) -> None:
-        """What is about to be read is large, or others work here too: hear from now on what changes,
-        and read it once."""
-        try:
-            if self._watch is None and self.held is None \
-                    and (os.stat(self.cur).st_size >= LARGE or self.readers.own() and self.readers.others()):
-                self.watch()
-        except FileNotFoundError:
-            raise FolderMissing(self.cur) from None
-        except OSError as error:
-            raise trouble(self.cur, error) from None
-        except Refused:
-            return
-
-    def _hear(self) -> bool:
-        """Was there anything?"""
-        assert self._watch is not None
-        self._watch.hear(self._heard)
-        self._own_heard.update(self._own)
-        self._own.clear()
-        return bool(self._heard)
-
-    def did(self, file: bytes, there: bool) -> None:
-        """We made or removed this file in cur/: its event is no news."""
-        if self._watch is not None:
-            self._own[base(file)] = file, there
-
-    def did_not(self, name: bytes) -> None:
-        """Somebody else changed the file of this base name since: its events are news."""
-        self._own.pop(name, None)
-        self._own_heard.pop(name, None)
-
-    # -- scanning
+    # -- a look, under the lock that it needs
 
     def scan(self, readonly: bool = False) -> Snapshot:
-        """What the folder holds now; the same object when nothing changed.
+        """What the mailbox holds now; the same object when nothing changed.  Raises a store error.
 
         ``readonly``: what nobody saw before stays recent for the next session.
         """
-        before = self._snapshot
-        found = self._look(readonly)
-        self._busy_looks = self._busy_looks + 1 if before is not None and found is not before else 0
-        return found
+        before = self.snapshot
+        self.readonly = readonly
+        looked = self.place.readers.now()
+        if before is not NEVER and self._quiet():
+            self.looked = looked
+            if before.recent:          # it is told once, to the scan that found it
+                self.snapshot = before.with_recent(NO_UIDS)
+        else:
+            self._look()
+        changed = before is not NEVER and self.snapshot is not before
+        self._lively_looks = self._lively_looks + 1 if changed else 0
+        return self.snapshot
 
-    def _look(self, readonly: bool) -> Snapshot:
-        self._readonly = readonly
-        looked = self.readers.now()
-        if self._snapshot is not None and self._quiet():
-            self._looked = looked
-            if self._snapshot.recent:
-                # recent is told once, to the scan that found it
-                self._snapshot = self._snapshot.with_recent(NO_UIDS)
-            return self._snapshot
-        if self._is_due() and self._write_what_is_left(readonly):
-            assert self._snapshot is not None
-            return self._snapshot
+    def _look(self) -> None:
+        if self._is_due() and self.write_what_is_left():
+            return
         # most changes need no number: a look without the lock will do, or will do as
         # soon as the session that holds it has numbered what is new
-        if self._needs_number() or not self._update(False, readonly):
+        if not self.changes.needs_number() and self.update(False):
+            return
+        try:
             try:
-                try:
-                    self._with_lock(readonly)
-                except QuotaExceeded:
-                    if not self.readers.give_up():
-                        raise
-                    self._with_lock(readonly)
-            except (Denied, QuotaExceeded) as why:
-                if self._snapshot is None:
-                    log.err(f"{why}: what has a number is served")
-                self._serve_what_is_numbered(why)
-        assert self._snapshot is not None
-        return self._snapshot
+                self._with_lock()
+            except QuotaExceeded:
+                if not self.place.readers.give_up():
+                    raise
+                self._with_lock()
+        except (Denied, QuotaExceeded) as why:
+            if self.snapshot is NEVER:
+                log.err(f"{why}: what has a number is served")
+            self._serve_what_is_numbered(why)
 
     def _is_due(self) -> bool:
         """Are there lines of messages that we removed, and for long enough to write the uiddb for them?"""
-        return self._owed and time.monotonic() - self._struck >= SELDOM
+        return self.numbers.owed and self.numbers.is_due()
 
-    def _write_what_is_left(self, readonly: bool) -> bool:
+    def write_what_is_left(self) -> bool:
         """Look, and take the lines of what is gone from the uiddb.  False when the lock cannot
         be had at once: it only saves work, and who needs a number next leaves them out too."""
-        self._struck = time.monotonic()
+        numbers, lock = self.numbers, self.place.lock
+        numbers.struck = time.monotonic()
         try:
-            if not self._lock.attempt():
+            if not lock.attempt():
                 return False
             try:
-                return self._update(True, readonly)
+                return self.update(True)
             finally:
-                self._lock.release()
+                lock.release()
         except FolderMissing:
             raise
         except StoreError as why:
             log.warn(f"{why}: lines of messages that are gone stay for now")
-            self._owed = False
+            numbers.owed = False
             return False
 
-    def _with_lock(self, readonly: bool) -> None:
-        if self._take_lock(readonly):
+    def _with_lock(self) -> None:
+        if self._take_lock():
             try:
-                self._update(True, readonly)
+                self.update(True)
             finally:
-                self._lock.release()
+                self.place.lock.release()
 
-    def _hearken(self) -> None:
-        """Until there are new numbers, or for so long that the lock may be held for something else."""
-        assert self._watch is not None
-        end = time.monotonic() + A_WHILE
-        while True:
-            left = end - time.monotonic()
-            self._watch.wait(max(0.0, left))
-            self._hear()
-            if not self._needs_number() or left <= 0:
-                return
-
-    def _needs_number(self) -> bool:
-        """Did mail come, as far as we heard, that nobody has numbered since?"""
-        return self._watch is not None and self._heard.new and not self._heard.numbers
-
-    def _take_lock(self, readonly: bool) -> bool:
+    def _take_lock(self) -> bool:
         """False, without it, when somebody else did meanwhile what it was wanted for.
 
         Many sessions hear of a new message at the same moment, and one of them numbers
         it; the others have nothing to do but to hear when that is done.
         """
         end = time.monotonic() + HEARKEN
-        while self._needs_number() and time.monotonic() < end:
-            if self._lock.attempt():
+        while self.changes.needs_number() and time.monotonic() < end:
+            if self.place.lock.attempt():
                 return True
-            self._hearken()
-            if not self._needs_number() and self._update(False, readonly):
+            self.changes.hearken(A_WHILE)
+            if not self.changes.needs_number() and self.update(False):
                 return False
-        return self._lock.take(lambda: self._update(False, readonly))
+        return self.place.lock.take(lambda: self.update(False))
 
     def _quiet(self) -> bool:
         """Is everything as at the last look, and in the snapshot?"""
-        if self._fresh or self._is_due() or self.keywords.doubtful or self._snapshot is None \
-                or self.held is None or self.held.database.uids is not self._snapshot.messages.uids:
+        held, changes = self.contents.held, self.changes
+        if self.recent.fresh or self._is_due() or self.keywords.doubtful \
+                or held.database.uids is not self.snapshot.messages.uids:
             return False
-        if self._watch is None:
-            if self._stamps is not None and self._stamps == self._stamp():
+        if not changes.watched:
+            if self.stamps is not None and self.stamps == self.place.stamps():
                 self._quiet_looks += 1
                 if self._quiet_looks == STAYS:     # what is to come will not need a reading of cur/
                     self.watch_if_large()
                 return True
             self.watch_if_large()
-        return self._watch is not None and (not self._hear() or self._only_ours())
+        return changes.watched and (not changes.hear() or changes.only_ours(held.twins))
 
-    def _only_ours(self) -> bool:
-        """Is all that was heard what we did ourselves?  The snapshot has that."""
-        assert self.held is not None
-        heard = self._heard
-        if heard.everything or heard.new or heard.keywords or not self.held.twins.isdisjoint(heard.cur) \
-                or any(last[:2] != self._own_heard.get(name) for name, last in heard.cur.items()):
-            return False
-        self._heard = Heard()
-        self._own_heard.clear()
-        return True
+    # -- the look itself
 
-    def _update(self, locked: bool, readonly: bool) -> bool:
-        """Bring ``held`` and the snapshot up to date.  False: that needs the lock."""
+    def update(self, locked: bool) -> bool:
+        """Bring the contents and the snapshot up to date.  False: that needs the lock."""
+        changes = self.changes
         # 1. when it is: what happens from now on is for the next one
-        self._looked = self.readers.now()
-        stamps = self._stamp() if self._watch is None or self.held is None else None
-        if self._watch is not None:
-            self._hear()               # what came while we waited for the lock, or for its numbers
+        self.looked = self.place.readers.now()
+        stamps = self.place.stamps() if not changes.watched or not self.contents.known else None
+        if changes.watched:
+            changes.hear()             # what came while we waited for the lock, or for its numbers
         # 2. which messages there are, in the cheapest way that knows it
         found, indexed = Look.READ_CUR, False
-        if self.held is None:
-            found = self._from_index(stamps)
+        if not self.contents.known:
+            found = self._survey.from_index(stamps)
             indexed = found is Look.DONE
-        elif self._watch is not None and not self._heard.everything:
-            found = self._by_events(locked)
+        elif changes.watched and not changes.heard.everything:
+            found = self._survey.by_events(locked)
         if found is Look.READ_CUR:
-            self._watch_first()
-            found = self._by_listing(locked)
+            found = self._survey.by_listing(locked)
         if found is Look.NEEDS_LOCK:
             return False
         # 3. their keywords
         if not self._read_keywords(locked):
             return False
-        if self.keywords.files.unmerged and self._snapshot is None and not readonly:
+        if self.keywords.files.unmerged and self.snapshot is NEVER and not self.readonly:
             self._merge_keywords()
         # 4. which of them are recent
-        recent = self._recent(locked, readonly)
+        recent = self.recent.claim(locked, self.readonly)
         if recent is None:
             return False
         # 5. what all of that is for our client, and that it is known
-        self._make_snapshot(recent)
-        if locked and not self._unwritten:
-            self._owed = False         # another session wrote it down
+        self._make_snapshot(recent.within(self.contents.held.database.uids))
+        if locked and not self.numbers.unwritten:
+            self.numbers.owed = False  # another session wrote it down
         if indexed:
-            self._unsaved = False      # the index said all of it
-        self._heard = Heard()
-        self._own_heard.clear()
-        self._stamps = stamps if stamps is not None and stamps == self._stamp() else None
+            self.unsaved = False       # the index said all of it
+        changes.done()
+        self.stamps = stamps if stamps is not None and stamps == self.place.stamps() else None
         return True
-
-    def _recent(self, locked: bool, readonly: bool) -> UidSet | None:
-        """UIDs that our client is the first to see; None when the lock is needed to say so."""
-        fresh, unclaimed = self._fresh, self.index.unclaimed()
-        if readonly:
-            if fresh:
-                self.index.set_unclaimed(unclaimed | fresh)
-            shown = unclaimed | fresh
-            recent, self._shown = shown - self._shown, shown | self._shown
-        else:
-            if unclaimed and not locked:
-                return None
-            if unclaimed:
-                self.index.set_unclaimed(NO_UIDS)
-            recent = unclaimed | fresh
-        self._fresh = NO_UIDS
-        assert self.held is not None
-        return recent.within(self.held.database.uids)
-
-    # -- three ways to know what is there
-
-    def _from_index(self, stamps: Stamps | None) -> Look:
-        """What the index says, when nothing happened since."""
-        columns = self.index.load()
-        if columns is None:
-            return Look.READ_CUR
-        fine = columns.head.fine
-        if fine:
-            stamps = self._stamp(sure=False)
-        if stamps is None or not columns.head.stamps.same_but_new(stamps):
-            return Look.READ_CUR
-        if columns.head.stamps.new != stamps.new and directory.files(self.new):
-            # mail came, and will be moved to cur/.  With a watch that is no reason to read
-            # cur/, if the watch began before the stamps were found to be the same
-            try:
-                self.watch()
-            except Refused:
-                return Look.READ_CUR
-            again = self._stamp(sure=not fine)
-            if again is None or not columns.head.stamps.same_but_new(again):
-                return Look.READ_CUR
-            self._heard.everything, self._heard.new = False, True
-        self.held = Held(columns.database, bytearray(columns.messages.flags), columns.odd)
-        self.keywords.take(dict(columns.messages.keywords), stamps.keywords)
-        self._disk = stamps.database
-        return self._by_events(locked=False) if self._watch is not None else Look.DONE
-
-    def _by_events(self, locked: bool) -> Look:
-        """What the watch heard."""
-        assert self.held is not None
-        if self._heard.cur:
-            self._need_names()
-            if self._heard.everything:
-                return Look.READ_CUR   # not all have one
-        replayed = contents.replay(self.held, self._heard, self._own_heard)
-        if replayed is None:
-            return Look.READ_CUR
-        if replayed.gone:
-            self._drop(replayed.gone)
-        arrived = self._arrived() if self._heard.new else []
-        unknown = {name: file for name, file in replayed.unknown.items()
-                   if directory.is_message(self.inside + file)}
-        if not unknown and not arrived:
-            if not locked:
-                return Look.DONE
-            # numbers may be given next: those that others gave meanwhile must be known; and
-            # the lines of what we removed go
-            if not self._learn({}, locked):
-                return Look.READ_CUR
-            if self._owed:
-                self._write(self._need_names().database)
-            return Look.DONE
-        if arrived and not locked:
-            return Look.NEEDS_LOCK
-        self._need_names()
-        taken = self._take(arrived)
-        if self.held.rows_of(taken):
-            return Look.READ_CUR       # of the name of a message that is there
-        unknown.update(taken)
-        if not self._learn(unknown, locked):
-            return Look.READ_CUR
-        return self._number_all(unknown, locked)
-
-    def _number_all(self, unknown: Mapping[bytes, bytes], locked: bool) -> Look:
-        if not unknown:
-            return Look.DONE
-        if not locked:
-            return Look.NEEDS_LOCK
-        self._give_numbers(unknown)
-        return Look.DONE
-
-    def _learn(self, unknown: dict[bytes, bytes], locked: bool) -> bool:
-        """Take from ``unknown`` what has a number by now.  False when the uiddb says more than that
-        messages came, and lines of those that went may be there still.
-
-        Who brings messages numbers them first, and then lets them in, in that order.  So those that
-        have not come yet stand behind all that have, and are left for the next look; one before them
-        of which nothing was heard did not come at all, and cur/ has to say so.
-        """
-        assert self.held is not None
-        if self._disk is not None and self._disk == uiddb.stamp(self.path):
-            return True
-        mine = self.held.database
-        found = uiddb.read(os.path.join(self.path, uiddb.NAME), self._file or mine)
-        if found is None or found.damaged or found.uidvalidity != mine.uidvalidity \
-                or found.uidnext < mine.uidnext:
-            return False
-        first = bisect_left(found.uids, mine.uidnext)
-        if found.uids[:first] != mine.uids and not set(found.uids[:first]).issuperset(mine.uids):
-            return False
-        new = {found.name(row): found.uids[row] for row in range(first, len(found))}
-        if any(name not in new and found.find(name) >= 0 for name in unknown):
-            return False               # the line of what is gone, and its file is back
-        there: list[bytes] = []
-        coming: list[bytes] = []
-        for name in new:
-            if name in unknown:
-                there.append(name)
-                if coming:
-                    return False
-            elif name not in self._heard.cur:
-                coming.append(name)
-            elif self._heard.cur[name][1:] != (False, False):
-                return False           # its flags change just now; or it came and went
-        if coming and locked:
-            return False               # nobody can be about to bring it
-        self.held = self.held.extended([new[name] for name in there], there,
-                                       [unknown.pop(name) for name in there],
-                                       new[coming[0]] if coming else found.uidnext)
-        self.keywords.came(there)
-        self._disk, self._file = None if coming else self._trusted(found.key), found
-        self._unwritten = len(self.held.database) < len(found)
-        return True
-
-    def _by_listing(self, locked: bool) -> Look:
-        """What a reading of cur/ says."""
-        arrived = self._arrived()
-        if arrived and not locked:
-            return Look.NEEDS_LOCK
-        database = self._database(locked)
-        if database is None:
-            return Look.NEEDS_LOCK
-        disk, self._disk = self._disk, None      # ``held`` is not made of it yet, and may never be
-        # whoever has the lock may have numbered messages that come in a moment
-        coming = not locked and (self._lock.is_held() or not self._lock.enabled)
-        self._take(arrived)
-        before = self.held
-        self._own.clear()              # what is seen now may be later than that
-        self.held, missing, unknown = contents.look(database, self._list_cur())
-        self._disk = disk
-        missing = self._surely(missing)
-        last = len(missing)
-        if coming:
-            # those behind all that are there, and behind what the client was told of
-            here, told = self.held.database.uids, 0 if before is None else before.database.uidnext
-            while last and missing[last - 1] == len(here) - 1 - (len(missing) - last) \
-                    and here[missing[last - 1]] >= told:
-                last -= 1
-            if last < len(missing) and before is None:
-                self.held = self._disk = None
-                return Look.NEEDS_LOCK     # or they are gone, and UIDNEXT must not fall below what it was
-        if before is not None:
-            self._depart(before, self.held, missing)
-        gone = NO_UIDS
-        if missing:
-            gone = UidSet.of([self.held.database.uids[row] for row in missing[:last]])
-            if before is None:
-                self._told_gone |= gone        # the client will know what is there
-            come = self.held.database.uids[missing[last]] if last < len(missing) else 0
-            self.held = self.held.without(missing)
-            self._unwritten = True
-            if come:
-                self.held.database.uidnext, self._disk = come, None
-        self.keywords.again()
-        if not unknown and locked and self._unwritten:
-            self._write(self.held.database, gone)
-        return self._number_all(unknown, locked)
-
-    def _surely(self, missing: list[int]) -> list[int]:
-        """Which of the rows that a reading of cur/ did not show are gone.
-
-        A file that is renamed while readdir goes by can be missed, again and again if
-        somebody toggles its flags.  It is gone if the watch heard nothing of it meanwhile, or
-        after a reading during which the directory did not change, or after several.
-        """
-        assert self.held is not None
-        if not missing:
-            return missing
-        database = self.held.database
-        stirred = self._watch.stirred() if self._watch is not None else None
-        gone = [row for row in missing if database.name(row) not in stirred] if stirred is not None else []
-        missing = sorted(set(missing).difference(gone))
-        for _ in range(directory.READINGS):
-            if not missing:
-                break
-            before = directory.mtime(self.cur)
-            firm = directory.settled(before, time.time_ns())
-            again = directory.by_base(self._list_cur())
-            still = []
-            for row in missing:
-                file = again.get(database.name(row))
-                if file is None:
-                    still.append(row)
-                else:
-                    self.held.set_file(row, file)
-            missing = still
-            if firm and directory.mtime(self.cur) == before:
-                break
-        return sorted([*gone, *missing])
-
-    def _depart(self, before: Held, now: Held, missing: Sequence[int]) -> None:
-        """Keep the names of what is gone until the client was told."""
-        gone = {now.database.uids[row] for row in missing}
-        gone.update(set(before.database.uids).difference(now.database.uids)
-                    if before.database.uids != now.database.uids else ())
-        if gone and before.database.body is None:      # by the index, which has no names
-            recalled = self.index.recall()
-            names = recalled[2] if recalled is not None else {}
-            self.departed.update((uid, name) for name, uid in names.items() if uid in gone)
-            return
-        for uid in gone:
-            row = before.row(uid)
-            if row >= 0:
-                self.departed[uid] = before.file(row)
-
-    def _drop(self, rows: Sequence[int]) -> None:
-        """These are gone, and the uiddb does not say so yet."""
-        assert self.held is not None
-        for row in rows:
-            self.departed[self.held.database.uids[row]] = self.held.file(row)
-        self.held = self.held.without(rows)
-        self._unwritten = True
-
-    # -- new mail
-
-    def _arrived(self) -> list[bytes]:
-        return [name for name in directory.files(self.new) if name not in self._stuck]
-
-    def _take(self, arrived: Sequence[bytes]) -> dict[bytes, bytes]:
-        """Move what is in new/ to cur/: base name -> file name of what came."""
-        moved = {}
-        for entry in arrived:
-            # a name that has no room for flags stays as it is
-            target = entry if b":" in entry or len(entry) > MAX_NAME - 3 else entry + b":2,"
-            try:
-                os.rename(os.path.join(os.fsencode(self.new), entry),
-                          os.path.join(os.fsencode(self.cur), target))
-            except FileNotFoundError:
-                continue             # another session was first
-            except OSError as error:
-                why = trouble(os.path.join(os.fsencode(self.new), entry), error)
-                if isinstance(why, QuotaExceeded):
-                    continue           # the directory cannot grow: later
-                if not isinstance(why, Denied):
-                    raise why from None
-                log.err(f"{why}: it stays in new/ and is not shown")
-                self._stuck |= {entry}
-                continue
-            self.did(target, True)
-            if directory.is_message(self.inside + target):         # a link may lead elsewhere from here
-                moved[base(target)] = target
-        return moved
-
-    def _give_numbers(self, unknown: Mapping[bytes, bytes]) -> None:
-        """Number these messages, in the order of their names.  Under the lock."""
-        assert self.held is not None
-        names = in_order(unknown)
-        first = self.held.database.uidnext
-        uids = range(first, first + len(names))
-        more = self.held.extended(uids, names, list(map(unknown.__getitem__, names)))
-        self._write(more.database)
-        self.held = more
-        self._fresh |= UidSet.of(uids)
-        self.keywords.came(names)
-
-    # -- the snapshot
 
     def _read_keywords(self, locked: bool) -> bool:
         """False: that needs the lock."""
-        hears = self._watch is not None and self._watch.hears_keywords
-        return self.keywords.refresh(self._need_names, self._heard.keywords, hears, locked)
+        return self.keywords.refresh(self.numbers.named, self.changes.heard.keywords,
+                                     self.changes.hears_keywords, locked)
 
     def _merge_keywords(self) -> None:
         """Updates would pile up: who opens the mailbox merges them, unless somebody has the lock.  Others
         who have it open would read all again, so that a few can wait."""
+        place = self.place
         try:
-            if (self.keywords.files.unmerged >= PILE or not self.readers.others()) and self._lock.attempt():
+            if (self.keywords.files.unmerged >= PILE or not place.readers.others()) and place.lock.attempt():
                 try:
                     self.keywords.again()
                     self._read_keywords(True)
                 finally:
-                    self._lock.release()
+                    place.lock.release()
         except StoreError:
             return                     # the disk takes nothing
 
     def _make_snapshot(self, recent: UidSet) -> None:
         """The snapshot of what is held; the one before if nothing differs."""
-        assert self.held is not None
-        before, database = self._snapshot, self.held.database
-        if self.departed:
-            self.keywords.forget(self.departed)
-        messages = Messages(database.uids, bytes(self.held.flags), dict(self.keywords.by_uid))
-        if before is not None and before.uidvalidity == database.uidvalidity \
+        before, held = self.snapshot, self.contents.held
+        database = held.database
+        if self.contents.departed:
+            self.keywords.forget(self.contents.departed)
+        messages = Messages(database.uids, bytes(held.flags), dict(self.keywords.by_uid))
+        if before is not NEVER and before.uidvalidity == database.uidvalidity \
                 and before.uidnext == database.uidnext and before.messages == messages:
             database.uids = before.messages.uids
             if recent != before.recent:
-                self._snapshot = before.with_recent(recent)
+                self.snapshot = before.with_recent(recent)
             return
-        self._snapshot = Snapshot(database.uidvalidity, database.uidnext, messages, recent)
-        self._unsaved = True
+        self.snapshot = Snapshot(database.uidvalidity, database.uidnext, messages, recent)
+        self.unsaved = True
+
+    def snap(self) -> None:
+        """A snapshot that has what we just did to messages that are there."""
+        old, held = self.snapshot, self.contents.held
+        if held.database.uids is not old.messages.uids:
+            return                     # the next look makes one
+        messages = Messages(old.messages.uids, bytes(held.flags), dict(self.keywords.by_uid))
+        self.snapshot = Snapshot(old.uidvalidity, old.uidnext, messages, old.recent)
+        self.unsaved = True
+
+    def again(self) -> None:
+        """Under the lock: a look outside of scan(); what it finds is recent for the next scan()."""
+        self.update(True)
+        self.recent.not_told(self.snapshot.recent, self.readonly)
+        self.snapshot = self.snapshot.with_recent(NO_UIDS)
 
     def _serve_what_is_numbered(self, why: StoreError) -> None:
         """The disk takes nothing, or has no room: a look that writes nothing.
 
-        What has no number is not shown, as the number could not be kept.  A folder of which no
+        What has no number is not shown, as the number could not be kept.  A mailbox of which no
         number is known is numbered in memory; so all of it is shown, and who has room writes that
-        down (see _restore).
+        down (see Numbers.restore).
         """
-        if isinstance(why, Denied) and self._snapshot is None:
+        denied = isinstance(why, Denied)
+        if denied and self.snapshot is NEVER:
             self.read_only = True
-        found = uiddb.read(os.path.join(self.path, uiddb.NAME))
-        lost = found is None or found.damaged
-        database = self._restore(found, record=False) if found is None or found.damaged \
-            else self._without_gone(found)
-        if lost and not isinstance(why, Denied):
-            self._take(self._arrived())
-        before, self._disk = self.held, None
-        self._own.clear()
-        self.held, missing, unknown = contents.look(database, self._list_cur())
-        missing = self._surely(missing)
-        if before is not None:
-            self._depart(before, self.held, missing)
-        self.held = self.held.without(missing)
-        if unknown and lost:
-            names = in_order(unknown)
-            first = self.held.database.uidnext
-            self.held = self.held.extended(range(first, first + len(names)), names,
-                                           [unknown[name] for name in names])
-        self._unwritten = True
+        found = self.place.numbers()
+        if found is None or found.damaged:
+            database, lost = self.numbers.restore(found, record=False), True
+            if not denied:
+                self._arrivals.take(self._arrivals.waiting())
+        else:
+            database, lost = self.numbers.without_gone(found), False
+        self._survey.read_without_writing(database, number=lost)
         self.keywords.again()
         self._read_keywords(False)
         self._make_snapshot(NO_UIDS)
-        self._heard, self._stamps = Heard(), None
-        self._heard.everything = True          # what has no number yet: the next look tries again
-        self._own_heard.clear()
-
-    # -- what others may use
-
-    def _save(self, wait: bool) -> None:
-        """Into the index, if it is worth it and what is known is known to be true."""
-        assert self.held is not None
-        worth = self._unsaved and not self.read_only and len(self.held.flags) >= FEW
-        try:
-            if self._owed or self._unwritten and worth:
-                self._owed = True
-                self._write_what_is_left(True)     # nobody is told any more what is recent
-            if not worth:
-                return
-            fine = self._watch is not None and directory.at_once(os.path.join(self.path, "tmp"))
-            stamps = self._stamp(sure=not fine)
-            if stamps is None and wait:
-                time.sleep(directory.GRAIN * 1.2)
-                stamps = self._stamp()
-            if stamps is None or self._unwritten or self._fresh or stamps.database is None:
-                return
-            if self._watch is not None:
-                if self._hear():
-                    # mail that comes just now is for the next one: cur/ is as we know it
-                    mail, self._heard.new = self._heard.new, False
-                    self._update(False, True)
-                    if self._heard or self._unwritten or self._fresh:
-                        return
-                    stamps.new = 0 if mail else stamps.new
-                now = self._stamp(sure=not fine)
-                if now is None or not now.same_but_new(stamps):
-                    return
-            elif stamps != self._stamps:
-                return
-            if self.held.database.body is not None \
-                    and sum(map(len, self.held.database.pieces())) != stamps.database[2]:
-                return                 # the file says the same in other words: lines begin elsewhere
-            self.index.save(self._columns(stamps, fine))
-            self._unsaved = False
-        except StoreError:
-            return                     # the folder went, or is in use: the next session looks for itself
-
-    def _columns(self, stamps: Stamps, fine: bool) -> Columns:
-        assert self.held is not None
-        held = self.held
-        messages = Messages(held.database.uids, bytes(held.flags), self.keywords.by_uid)
-        unseen = messages.flags.translate(_UNSEEN)
-        head = Head(stamps, held.database.uidvalidity, held.database.uidnext, len(messages), unseen.count(1),
-                    unseen.find(1), fine)
-        return Columns(head, held.database, messages, held.odd)
-
-
-_UNSEEN = bytes(not bits & SEEN for bits in range(256))
-
+        self.changes.done()
+        self.changes.doubt()           # what has no number yet: the next look tries again
+        self.stamps = None

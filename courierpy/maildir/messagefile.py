@@ -1,23 +1,16 @@
-"""A message's file, found wherever it is now and read by offset.
+"""A message's file, open and read by offset.
 
-Other sessions rename files when they set flags, and remove them: so there are several
-places to look at.  Once the file is open none of that matters any more; what is left is
-that somebody cuts it off while it is read, which is a failure of the disk, never a
-signal: nothing is mapped.  Knows nothing of what stands in a message.
+Once it is open it does not matter any more what it is called.  What is left is that somebody cuts it
+off while it is read, which is a failure of the disk, never a signal: nothing is mapped.  Knows nothing
+of what stands in a message, nor where it is found (finder.py).
 """
 from __future__ import annotations
 
 import errno
 import os
 
-from courierpy.maildir.errors import Vanished, trouble, unreadable
+from courierpy.maildir.errors import trouble
 from courierpy.maildir.files import close
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from courierpy.maildir.mailbox import Mailbox
 
 TRIES = 10                         # for a file whose name another session changes at the same time
 WRITING = 2.0                      # seconds without a change after which a file is whole
@@ -93,48 +86,3 @@ class MessageFile:
             return data
         except OSError as error:
             raise trouble(self._where, error) from None
-
-
-def places(folder: Mailbox, uid: int, kept: bool = True) -> Iterator[tuple[bytes, int]]:
-    """(path, flag bits) of a message: where it was last, then where it is found when one
-    looks again, then (``kept``) where an expunged one is readable for those who were not told.
-    Who finds nothing there asks for the next; it ends when the message is gone."""
-    try:
-        yield folder.last_known(uid)
-        for _ in range(TRIES):
-            yield folder.locate(uid)
-    except Vanished:
-        pass
-    last = folder.kept(uid) if kept else None
-    if last is not None:
-        yield last
-
-
-def open_message(folder: Mailbox, uid: int) -> MessageFile:
-    """The file of a message.  One that is expunged can be had until our client was told, if
-    the session that did it saw us.  Raises Vanished; MessageDenied when it is there and
-    cannot be read."""
-    for path, _ in places(folder, uid):
-        try:
-            fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            raise unreadable(path, error) from None
-        return MessageFile(fd, f"{folder.path}: uid {uid}")
-    raise Vanished(f"{folder.path}: uid {uid}")
-
-
-def look(folder: Mailbox, uid: int, kept: bool = True) -> tuple[bytes, int, os.stat_result]:
-    """(path, flag bits, what stat() says) of a message; of a link that cannot be followed what
-    it is itself.  Raises Vanished."""
-    for path, bits in places(folder, uid, kept):
-        for follow in (True, False):
-            try:
-                return path, bits, os.stat(path, follow_symlinks=follow)
-            except FileNotFoundError:
-                break
-            except OSError as error:
-                if not follow:
-                    raise trouble(path, error) from None
-    raise Vanished(f"{folder.path}: uid {uid}")

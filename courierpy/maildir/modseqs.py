@@ -9,21 +9,18 @@ Whose client did not ask has none of this: its changes are numbered by who looks
 """
 from __future__ import annotations
 
-import os
-
-from courierpy.maildir.errors import FolderMissing, NameInvalid, StoreError
-from courierpy.maildir.index.modseqlog import FILE, History, ModseqLog
-from courierpy.maildir.index.statuscache import stamp
+from courierpy.maildir.errors import FolderMissing, StoreError
+from courierpy.maildir.index.modseqlog import History, ModseqLog
 from courierpy.model.messages import Snapshot
 from courierpy.model.uidset import NO_UIDS
 from courierpy.system import log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
-    from courierpy.maildir.mailbox import Mailbox
-    from courierpy.maildir.store import Store
+    from courierpy.maildir.mailboxdirectory import MailboxDirectory
 
 
 class Modseqs:
@@ -33,12 +30,14 @@ class Modseqs:
     A context manager: what is changed inside gets one number at its end, under the lock.
     """
 
-    def __init__(self, mailbox: Mailbox) -> None:
-        self.kept = mailbox.options.locks
+    def __init__(self, place: MailboxDirectory, look: Callable[[bool], Snapshot]) -> None:
+        """``look``: a look at the mailbox, as Looker.scan."""
+        self.kept = place.options.locks
         self.told = 0
-        self._mailbox = mailbox
-        self._log = ModseqLog(mailbox.index)
-        self._sync = mailbox.options.sync_all
+        self._lock = place.lock
+        self._look_at = look
+        self._log = ModseqLog(place.index)
+        self._sync = place.options.sync_all
         self._readonly = False
         self._recent = NO_UIDS         # found, and not handed out yet
         self._agreed = 0               # the generation of what the log was found to say
@@ -77,7 +76,7 @@ class Modseqs:
                 self._agreed = plain.messages.generation if self._write(plain) else 0
 
     def _look(self) -> Snapshot:
-        found = self._mailbox.look(self._readonly)
+        found = self._look_at(self._readonly)
         self._recent |= found.recent
         return found
 
@@ -106,7 +105,7 @@ class Modseqs:
     def _stamp(self, plain: Snapshot) -> Snapshot:
         """Number what the log does not know, unless another session does it meanwhile."""
         first = self._given is None
-        lock = self._mailbox.locked()
+        lock = self._lock
         try:
             if not lock.take(lambda: self._known(plain)):
                 return plain
@@ -134,11 +133,11 @@ class Modseqs:
 
     def __enter__(self) -> Modseqs:
         if self.kept:
-            self._mailbox.locked().take()
+            self._lock.take()
             try:
                 self.refresh()
             except BaseException:
-                self._mailbox.locked().release()
+                self._lock.release()
                 raise
         return self
 
@@ -148,37 +147,4 @@ class Modseqs:
             try:
                 self.refresh()
             finally:
-                self._mailbox.locked().release()
-
-
-def highest(store: Store, name: str) -> int:
-    """HIGHESTMODSEQ of a mailbox, for STATUS: all that is there is numbered; 0 where that cannot be kept.
-    RFC 7162 3.1.7.  What is in new/ comes to cur/, and is recent still for who opens the mailbox.
-
-    Raises StoreError.
-    """
-    known = store.highest.get(name)
-    if known is not None and known[0] == _identity(store, name):
-        return known[1]
-    mailbox = store.open(name)
-    before = _identity(store, name)
-    try:
-        modseqs = mailbox.number_changes()
-        mailbox.scan(readonly=True)
-        number = modseqs.history.highest if modseqs.kept else 0
-    finally:
-        mailbox.close()
-    if before is not None and before == _identity(store, name):
-        store.highest[name] = before, number
-    return number
-
-
-def _identity(store: Store, name: str) -> object:
-    """What is the same as long as the number is; None when that is not sure."""
-    try:
-        path = store.path_of(name)
-        stamps = stamp(path, store.options.keyword_directory)
-        found = os.stat(store.options.index(path).file(FILE))
-    except (OSError, FolderMissing, NameInvalid):
-        return None
-    return None if stamps is None else (stamps, found.st_ino, found.st_size)
+                self._lock.release()

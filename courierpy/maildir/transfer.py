@@ -1,4 +1,4 @@
-"""Messages on their way into a folder: APPEND, COPY, MOVE.
+"""Messages on their way into a mailbox: APPEND, COPY, MOVE.
 
 One order for all (reference: what an OK promises): the bytes are on disk; under
 the lock the messages get their numbers, and then the files come to cur/; the
@@ -22,7 +22,7 @@ from courierpy.maildir.errors import (
     unreadable,
 )
 from courierpy.maildir.files import Directory, exists, remove
-from courierpy.maildir.messagefile import PIECE_OCTETS, TRIES, look
+from courierpy.maildir.messagefile import PIECE_OCTETS, TRIES
 from courierpy.maildir.names import SUFFIXES, base, tmp_name, unique_name
 from courierpy.model.flags import NO_KEYWORDS
 from courierpy.system import log
@@ -31,41 +31,58 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from courierpy.maildir.changes import Changes
     from courierpy.maildir.draft import Draft
-    from courierpy.maildir.mailbox import Mailbox
+    from courierpy.maildir.finder import Finder
+    from courierpy.maildir.intake import Intake
+    from courierpy.maildir.keywords import KnownKeywords
+    from courierpy.maildir.mailboxdirectory import MailboxDirectory
+    from courierpy.maildir.removal import Removal
 
     Bring = Callable[[bytes, bytes], None]
 
 
-class Source:
-    """A file on its way into a folder.  ``folder`` and ``uid``: where it comes from,
-    when it is a message already."""
+class Origin:
+    """An open mailbox that messages are copied or moved from."""
 
-    __slots__ = ("bits", "folder", "name", "path", "uid", "words")
+    def __init__(self, place: MailboxDirectory, finder: Finder, keywords: KnownKeywords, changes: Changes,
+                 removal: Removal) -> None:
+        self.place = place
+        self.finder = finder
+        self.keywords = keywords
+        self.changes = changes
+        self.removal = removal
+
+
+class Source:
+    """A file on its way into a mailbox.  ``finder`` and ``uid``: who finds it again, when it is a
+    message already."""
+
+    __slots__ = ("bits", "finder", "name", "path", "uid", "words")
 
     def __init__(self, path: bytes, name: str, bits: int, words: frozenset[bytes],
-                 folder: Mailbox | None = None, uid: int = 0) -> None:
+                 finder: Finder | None = None, uid: int = 0) -> None:
         self.path = path
         self.name = os.fsencode(name)
         self.bits = bits
         self.words = words
-        self.folder = folder
+        self.finder = finder
         self.uid = uid
 
     def again(self) -> bool:
         """Look for it under another name; False when it is gone."""
-        if self.folder is None:
+        if self.finder is None:
             raise DiskTrouble(self.path, FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)))
         try:
-            self.path, self.bits = self.folder.locate(self.uid)
+            self.path, self.bits = self.finder.locate(self.uid)
         except Vanished:
             return False
         return True
 
 
-def append(folder: Mailbox, drafts: Sequence[Draft]) -> tuple[int, list[int]]:
+def append(target: Intake, drafts: Sequence[Draft]) -> tuple[int, list[int]]:
     """Store the drafts, all or none; (UIDVALIDITY, their UIDs)."""
-    sync = folder.options.sync
+    sync = target.place.options.sync
     pending = list(drafts)
     try:
         sources = []
@@ -78,7 +95,7 @@ def append(folder: Mailbox, drafts: Sequence[Draft]) -> tuple[int, list[int]]:
             name = unique_name(os.path.basename(draft.path), found.st_dev, found.st_ino)
             sources.append(Source(os.fsencode(draft.path), f"{name},S={draft.size}", draft.flags,
                                   draft.keywords))
-        uidvalidity, uids = _enter(folder, sources, os.rename)
+        uidvalidity, uids = _enter(target, sources, os.rename)
         pending = []
         return uidvalidity, [uid for uid in uids if uid is not None]
     finally:
@@ -86,68 +103,69 @@ def append(folder: Mailbox, drafts: Sequence[Draft]) -> tuple[int, list[int]]:
             draft.abort()
 
 
-def copy(folder: Mailbox, uids: Sequence[int], target: Mailbox,
+def copy(origin: Origin, uids: Sequence[int], target: Intake,
          refused: list[StoreError] | None = None) -> tuple[int, list[tuple[int, int]]]:
-    """(UIDVALIDITY of the target, pairs of UIDs: here and there).  Messages that alone cannot be
-    brought are left out; why they cannot is added to ``refused``."""
-    return _transfer(folder, uids, target, _link_or_copy, refused)
+    """Hard links under new names; flags, keywords and dates come along.  (UIDVALIDITY of the target, pairs
+    of UIDs: here and there).  Messages that alone cannot be brought are left out; why they cannot is added
+    to ``refused``."""
+    return _transfer(origin, uids, target, _link_or_copy, refused)
 
 
-def move(folder: Mailbox, uids: Sequence[int], target: Mailbox,
+def move(origin: Origin, uids: Sequence[int], target: Intake,
          refused: list[StoreError] | None = None) -> tuple[int, list[tuple[int, int]]]:
-    """As copy(); by rename, so that a message is never in both folders, and never in none."""
-    readers = folder.readers
+    """As copy(); by rename, so that a message is never in both mailboxes, and never in none."""
+    readers = origin.place.readers
     kept = readers.keeps()
 
     def bring(source: bytes, there: bytes) -> None:
         if kept:
             readers.bury(source, base(os.path.basename(source)))
         _rename_or_copy(source, there)
-    return _transfer(folder, uids, target, bring, refused)
+    return _transfer(origin, uids, target, bring, refused)
 
 
-def _transfer(folder: Mailbox, uids: Sequence[int], target: Mailbox, bring: Bring,
+def _transfer(origin: Origin, uids: Sequence[int], target: Intake, bring: Bring,
               refused: list[StoreError] | None) -> tuple[int, list[tuple[int, int]]]:
-    folder.watch_if_large()
     moving = bring is not _link_or_copy
+    finder, keywords = origin.finder, origin.keywords
     sources, known = [], []
     for uid in uids:
         try:
-            path, bits, found = look(folder, uid, not moving)
+            path, bits, found = finder.look(uid, not moving)
         except Vanished:
             continue
-        name = unique_name(tmp_name(folder.options.host), found.st_dev, found.st_ino)
+        name = unique_name(tmp_name(origin.place.options.host), found.st_dev, found.st_ino)
         if stat.S_ISREG(found.st_mode):        # or it is a link that leads nowhere, with a size of its own
             name += f",S={found.st_size}"
-        sources.append(Source(path, name, bits, folder.keywords.by_uid.get(uid, NO_KEYWORDS), folder, uid))
+        sources.append(Source(path, name, bits, keywords.by_uid.get(uid, NO_KEYWORDS), finder, uid))
         known.append(uid)
     if not sources:
         return 0, []
-    if folder.keywords.unread is not None:      # they would come without their keywords
-        raise folder.keywords.unread
+    if keywords.unread is not None:    # they would come without their keywords
+        raise keywords.unread
     uidvalidity, numbers = _enter(target, sources, bring, refused)
     pairs = [(old, new) for old, new in zip(known, numbers, strict=True) if new is not None]
     if moving:
         for source, number in zip(sources, numbers, strict=True):
             if number is not None:
-                folder.did(os.path.basename(source.path), False)
-        folder.leave([old for old, _ in pairs])
+                origin.changes.did(os.path.basename(source.path), False)
+        origin.removal.went([old for old, _ in pairs])
     return uidvalidity, pairs
 
 
-def _enter(target: Mailbox, sources: Sequence[Source], bring: Bring,
+def _enter(target: Intake, sources: Sequence[Source], bring: Bring,
            refused: list[StoreError] | None = None) -> tuple[int, list[int | None]]:
     """Bring files in and number them in the order given; None for a message that is gone
     meanwhile or is refused."""
-    sync = target.options.sync
+    place = target.place
+    sync = place.options.sync
     moved: list[tuple[bytes, bytes]] = []
-    with Directory(target.cur, sync) as cur_entries, Directory(target.path, sync) as entries:
+    with Directory(place.cur, sync) as cur_entries, Directory(place.path, sync) as entries:
         target.admit([source.words for source in sources])
         try:
             # 1. keywords before the message can be seen
             for source in sources:
-                if source.words and target.options.keywords:
-                    target.write_keywords(source.name, source.words)
+                target.write_keywords(source.name, source.words)
             # 2. numbers, then the messages
             enter = _with_others if len(sources) == 1 and bring in (os.rename, _link_or_copy) else _together
             uidvalidity, uids = enter(target, sources, bring, refused, moved)
@@ -163,16 +181,16 @@ def _enter(target: Mailbox, sources: Sequence[Source], bring: Bring,
     return uidvalidity, uids
 
 
-def _together(target: Mailbox, sources: Sequence[Source], bring: Bring, refused: list[StoreError] | None,
+def _together(target: Intake, sources: Sequence[Source], bring: Bring, refused: list[StoreError] | None,
               moved: list[tuple[bytes, bytes]]) -> tuple[int, list[int | None]]:
     """All of them or none.  ``moved``: where each was, and where it is now."""
     uids: list[int | None] = []
-    with target.locked():
-        others = target.lobby.waiting()
+    with target.place.lock:
+        others = target.place.lobby.waiting()
         first = target.number([*(source.name for source in sources), *map(base, others)])
         # in the order of their numbers: who looks meanwhile has no higher one before a lower
         for uid, source in enumerate(sources, first):
-            there = _bring(source, target.inside, bring, refused)
+            there = _bring(source, target.place.inside, bring, refused)
             uids.append(uid if there is not None else None)
             if there is not None:
                 moved.append((source.path, there))
@@ -181,25 +199,25 @@ def _together(target: Mailbox, sources: Sequence[Source], bring: Bring, refused:
     return target.uidvalidity, uids
 
 
-def _with_others(target: Mailbox, sources: Sequence[Source], bring: Bring, refused: list[StoreError] | None,
+def _with_others(target: Intake, sources: Sequence[Source], bring: Bring, refused: list[StoreError] | None,
                  moved: list[tuple[bytes, bytes]]) -> tuple[int, list[int | None]]:
     """One message waits where whoever has the lock lets it in."""
     source, = sources
-    waits = _bring(source, target.lobby.inside, bring, refused)
+    waits = _bring(source, target.place.lobby.inside, bring, refused)
     if waits is None:
         return 0, [None]
     file = os.path.basename(waits)
     try:
-        if target.locked().take(lambda: not exists(waits), at_once=True):
+        if target.place.lock.take(lambda: not exists(waits), at_once=True):
             try:
-                files = target.lobby.waiting(file)
+                files = target.place.lobby.waiting(file)
                 target.let_in(files, target.number([*map(base, files)]), file)
             finally:
-                target.locked().release()
+                target.place.lock.release()
     except BaseException as why:
         if _withdraw(source.path, waits, bring) or not isinstance(why, StoreError):
             raise                      # or somebody has let it in
-    moved.append((source.path, target.inside + file))
+    moved.append((source.path, target.place.inside + file))
     uidvalidity, uid = target.number_of(source.name)
     return uidvalidity, [uid]
 
@@ -218,7 +236,7 @@ def _withdraw(source: bytes, waits: bytes, bring: Bring) -> bool:
     return True
 
 
-def _take_back(target: Mailbox, sources: Sequence[Source], moved: Sequence[tuple[bytes, bytes]],
+def _take_back(target: Intake, sources: Sequence[Source], moved: Sequence[tuple[bytes, bytes]],
                bring: Bring) -> None:
     """The command is refused: nothing of it is done."""
     for path, there in reversed(moved):
@@ -303,5 +321,3 @@ def _copy(source: bytes, target: bytes) -> None:
         remove(os.fsdecode(scratch))
         raise
 
-
-__all__ = ["Source", "append", "copy", "move"]

@@ -88,9 +88,8 @@ def test_a_merge_by_another_program(opened: Callable[[], Mailbox], maildir: Path
     one, two = opened(), opened()
     one.store([1], FlagChange("+", 0, frozenset({b"first"})))
     assert two.scan().messages.keywords == {1: {b"first"}}
-    assert one.held is not None
     with one.locked():
-        one.keywords.files.read(one.held.rows_of, True)
+        one.keywords.files.read(one.contents.held.rows_of, True)
     assert two.scan().messages.keywords == one.scan().messages.keywords == {1: {b"first"}}
 
 

@@ -256,8 +256,7 @@ def test_names_are_needed_first_by_a_keyword(tmp_path: Path) -> None:
     settled(maildir)
     opened(maildir).close()
     other, ours = opened(maildir), opened(maildir)
-    assert ours.held is not None
-    assert ours.held.database.body is None
+    assert ours.contents.held.database.body is None
     other.store([3], FlagChange("+", DELETED))
     other.expunge([3])
     other.scan()                                         # the uiddb has one line less

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from courierpy.maildir.errors import Denied
+from courierpy.maildir.highest import highest
 from courierpy.maildir.index.modseqlog import FILE
 from courierpy.maildir.locks import FolderLock
 from courierpy.maildir.mailbox import Mailbox
-from courierpy.maildir.modseqs import highest
 from courierpy.maildir.store import Store
 from courierpy.model.flags import DELETED, FLAGGED, SEEN, FlagChange
 from tests.conftest import fill
@@ -149,10 +149,10 @@ def test_where_nothing_can_be_kept(why: str, maildir: Path, monkeypatch: pytest.
     if why == "no place":
         (maildir / "courierpyindex").write_text("")
     mailbox = Store(str(maildir), locks=why != "no locks").open("INBOX")
+    if why == "locks are refused":
+        mailbox.scan()
     modseqs = mailbox.number_changes()
     if why == "locks are refused":
-        mailbox.look(readonly=False)
-
         def refuse(self: FolderLock, unless: object = None) -> bool:
             raise Denied("no lock")
         monkeypatch.setattr(FolderLock, "take", refuse)

@@ -222,7 +222,7 @@ def test_copy_and_move(tree: Store) -> None:
     assert (snapshot.uidvalidity, list(snapshot.messages.uids)) == (validity, [1, 2])
     assert snapshot.messages.keywords == {2: {b"K"}}
     assert octets(source, 1) == octets(target, 1)
-    assert source.stat(1)[1] == target.stat(1)[1]
+    assert source.finder.stat(1)[1] == target.finder.stat(1)[1]
     assert source.move([3], target)[1] == [(3, 3)]
     assert list(source.scan().messages.uids) == [1, 2]
     assert list(target.scan().messages.uids) == [1, 2, 3]
@@ -349,11 +349,11 @@ def test_garbage_in_tmp(tree: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp / "deleted").mkdir()
     (tmp / "deleted" / "file").write_text("x")
     folder = tree.open("INBOX")
-    folder.clean_tmp()
+    folder.place.clean_tmp()
     assert len(os.listdir(tmp)) == 2                     # too young
     later = time.time() + 37 * 3600
     monkeypatch.setattr(time, "time", lambda: later)
-    folder.clean_tmp()
+    folder.place.clean_tmp()
     assert os.listdir(tmp) == []
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from courierpy.maildir import trash
-from courierpy.maildir.mailbox import TMP_AGE
+from courierpy.maildir.mailboxdirectory import TMP_AGE
 from courierpy.maildir.store import Store
 from tests.account import account
 from tests.conftest import fill
@@ -164,6 +164,6 @@ def test_garbage_that_another_session_cleans(tree: Store, monkeypatch: pytest.Mo
                 real(os.path.join(tmp, other))
         real(path, **named)
     monkeypatch.setattr(os, "unlink", unlink)
-    tree.open("INBOX").clean_tmp()
+    tree.open("INBOX").place.clean_tmp()
     assert len(gone) == 2
     assert os.listdir(tmp) == []

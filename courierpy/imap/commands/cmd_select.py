@@ -38,7 +38,7 @@ def select(session: Session, args: Args) -> Done:
     folder = session.folders.open(name)
     readonly = args.command == b"EXAMINE"
     if not readonly:
-        folder.clean_tmp()
+        folder.place.clean_tmp()
     folder.join()
     try:
         for prepare in filter(None, [ext.find("on_open", token) for token in sorted(session.enabled)]):

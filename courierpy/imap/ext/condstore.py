@@ -16,7 +16,7 @@ from courierpy.imap.grammar.args import ERROR
 from courierpy.imap.grammar.numset import compact
 from courierpy.imap.search import SearchKey
 from courierpy.imap.updates import FlagsChanged
-from courierpy.maildir.modseqs import highest
+from courierpy.maildir.highest import highest
 from courierpy.model.replies import Bad
 
 TYPE_CHECKING = False

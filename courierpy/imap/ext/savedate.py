@@ -29,7 +29,7 @@ def save_dates(attributes: Attributes, uids: Sequence[int]) -> list[float]:
     found: list[float] = []
     for uid in uids:
         try:
-            when: float | None = time_of(attributes.folder.name_of(uid))
+            when: float | None = time_of(attributes.folder.finder.name_of(uid))
         except Vanished:
             attributes.lost.add(uid)
             when = 0

@@ -90,7 +90,7 @@ class UidDb:
 
     @property
     def text(self) -> bytes:
-        """The lines.  They must be there: see Mailbox, which reads them when it must."""
+        """The lines.  They must be there: see Numbers.named(), which reads them when it must."""
         assert self.body is not None
         if self._tail:
             self.body, self._tail = self.body + self._tail, b""

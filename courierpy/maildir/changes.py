@@ -1,0 +1,110 @@
+"""What happens in a mailbox while it is open: what was heard of others, and what we did ourselves."""
+from __future__ import annotations
+
+import time
+
+from courierpy.maildir import contents
+from courierpy.maildir.names import base
+from courierpy.maildir.watch import Heard, Watch
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from courierpy.maildir.contents import Held, Replayed
+
+
+class Changes:
+    """``heard``: what happened and no look has seen yet; of use while ``watched``.  ``path``, ``keywords``:
+    the directories that are watched, see Watch."""
+
+    def __init__(self, path: str, keywords: str) -> None:
+        self.heard = Heard()
+        self._where = path, keywords
+        self._watch: Watch | None = None
+        self._own: dict[bytes, tuple[bytes, bool]] = {}    # what we did last to each base name in cur/
+        self._own_heard: dict[bytes, tuple[bytes, bool]] = {}      # as of when we heard last
+
+    @property
+    def watched(self) -> bool:
+        """Is everything heard that happens?"""
+        return self._watch is not None
+
+    def listen(self) -> Watch:
+        """Hear of changes from now on; anything may have happened before.  Raises watch.Refused."""
+        if self._watch is None:
+            self._watch = Watch(*self._where)
+            self.heard.everything = True
+        return self._watch
+
+    def hear(self) -> bool:
+        """Add what came since to ``heard``.  Is there anything in it?"""
+        if self._watch is not None:
+            self._watch.hear(self.heard)
+        self._own_heard.update(self._own)
+        self._own.clear()
+        return bool(self.heard)
+
+    def did(self, file: bytes, there: bool) -> None:
+        """We made or removed this file in cur/: its event is no news."""
+        if self._watch is not None:
+            self._own[base(file)] = file, there
+
+    def did_not(self, name: bytes) -> None:
+        """Somebody else changed the file of this base name since: its events are news."""
+        self._own.pop(name, None)
+        self._own_heard.pop(name, None)
+
+    def reads_cur(self) -> None:
+        """cur/ is read: what is seen there may be later than what we did."""
+        self._own.clear()
+
+    def done(self) -> None:
+        """A look has seen all that was heard."""
+        self.heard = Heard()
+        self._own_heard.clear()
+
+    def doubt(self) -> None:
+        """What was heard is not enough: cur/ has to be read."""
+        self.heard.everything = True
+
+    def needs_number(self) -> bool:
+        """Did mail come, as far as we heard, that nobody has numbered since?"""
+        return self._watch is not None and self.heard.new and not self.heard.numbers
+
+    def hearken(self, seconds: float) -> None:
+        """Until there are new numbers, or for so long."""
+        end = time.monotonic() + seconds
+        left = seconds
+        while self._watch is not None and self.needs_number() and left > 0:
+            self._watch.wait(left)
+            self.hear()
+            left = end - time.monotonic()
+
+    def only_ours(self, twins: frozenset[bytes]) -> bool:
+        """Is all that was heard what we did ourselves?  Then it is known.  ``twins``: base names with
+        several files."""
+        heard = self.heard
+        if heard.everything or heard.new or heard.keywords or not twins.isdisjoint(heard.cur) \
+                or any(last[:2] != self._own_heard.get(name) for name, last in heard.cur.items()):
+            return False
+        self.done()
+        return True
+
+    def replay(self, held: Held) -> Replayed | None:
+        """Change ``held`` as was heard; None when cur/ must be read to know."""
+        return contents.replay(held, self.heard, self._own_heard)
+
+    def stirred(self) -> set[bytes] | None:
+        """Base names in cur/ of which there is something to hear; None when that cannot be said."""
+        return self._watch.stirred() if self._watch is not None else None
+
+    @property
+    def hears_keywords(self) -> bool:
+        """Is the directory of the keywords watched?"""
+        return self._watch is not None and self._watch.hears_keywords
+
+    def close(self) -> None:
+        """Nothing is heard any more, and what was is forgotten."""
+        self._own, self._own_heard, self.heard = {}, {}, Heard()
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None

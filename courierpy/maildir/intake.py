@@ -1,0 +1,120 @@
+"""Messages come in by APPEND, COPY and MOVE: the steps, most of them under the lock (transfer.py)."""
+from __future__ import annotations
+
+from bisect import bisect_left
+
+from courierpy.maildir import contents
+from courierpy.maildir.errors import FolderMissing, trouble
+from courierpy.maildir.index.columns import SMALL
+from courierpy.maildir.names import in_order
+from courierpy.model.uidset import UidSet
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from courierpy.maildir.arrivals import Arrivals
+    from courierpy.maildir.formats.uiddb import UidDb
+    from courierpy.maildir.looker import Looker
+
+
+class Intake:
+    """Into one mailbox, of which a look may be there or not.  ``uidvalidity``: of the numbers that were
+    given last."""
+
+    def __init__(self, looker: Looker, arrivals: Arrivals) -> None:
+        self.place = looker.place
+        self.uidvalidity = 0
+        self._entering = 0             # the first of the numbers that were given last
+        self._looker = looker
+        self._arrivals = arrivals
+
+    def admit(self, messages: Sequence[frozenset[bytes]]) -> None:
+        """Messages are about to come, with these keywords.  Raises TooManyKeywords."""
+        keywords = self._looker.keywords
+        if any(messages) and keywords.kept:
+            self.place.options.bounds.tags(self.place.path, messages, keywords.files.used)
+
+    def write_keywords(self, name: bytes, words: frozenset[bytes]) -> None:
+        """Of a message that is not there yet: its base name.  Raises a store error."""
+        keywords = self._looker.keywords
+        if words and keywords.kept:
+            keywords.files.write(name, words)
+            keywords.again()
+
+    def number(self, names: Sequence[bytes]) -> int:
+        """Under the lock: these messages are about to come to cur/, and have their numbers first.
+        Who looks meanwhile sees no message without one, and a number without a message is none.
+        Gives the first of them; the others follow.  Raises MailboxFull."""
+        database = self._to_number()
+        again = sorted(row for row in map(database.find, names) if row >= 0)
+        if again:                      # who gave them a number did not live to let them in
+            database = database.without(again)
+        self.place.options.bounds.enters(self.place.path, len(database), len(names))
+        self.uidvalidity, self._entering = database.uidvalidity, database.uidnext
+        numbers = self._looker.numbers
+        numbers.write(database.extended(range(database.uidnext, database.uidnext + len(names)), names))
+        if self._looker.contents.known:
+            numbers.key = None         # it says more than we hold: the next look finds out
+        return self._entering
+
+    def _to_number(self) -> UidDb:
+        """The uiddb as it is; what comes gets the numbers that follow."""
+        looker, numbers = self._looker, self._looker.numbers
+        if not looker.contents.known:
+            database = numbers.read_locked()
+            unknown = self._arrivals.take(self._arrivals.waiting())
+            if len(database) < SMALL:          # in a large mailbox what came to cur/ itself can wait
+                unknown = contents.look(database, self.place.files())[2]
+            names = in_order(name for name in unknown if database.find(name) < 0)
+            uids = range(database.uidnext, database.uidnext + len(names))
+            looker.recent.fresh = UidSet.of(uids)
+            return database.extended(uids, names)
+        mine, found = looker.contents.held.database, numbers.on_disk()
+        if found is not None and not found.damaged and found.uidvalidity == mine.uidvalidity \
+                and found.uidnext >= mine.uidnext and not numbers.was_cut(found):
+            gone = UidSet.of(sorted(looker.contents.departed)) | numbers.told_gone
+            return found.without([bisect_left(found.uids, uid) for uid in gone.within(found.uids)])
+        looker.again()                 # it has to be restored
+        return numbers.named().database
+
+    def let_in(self, files: Sequence[bytes], first: int, own: bytes = b"") -> None:
+        """Under the lock: these come from where they wait, by the numbers from ``first`` on.  Raises a
+        store error for ``own``; the others wait on."""
+        came = []
+        for uid, file in enumerate(files, first):
+            try:
+                if self.place.lobby.let_in(file, self.place.inside):
+                    came.append(uid)
+            except OSError as error:
+                if file == own:
+                    raise trouble(self.place.inside + file, error) from None
+        self.entered(came)
+
+    def entered(self, uids: Sequence[int]) -> None:
+        """Under the lock: these came, and are recent whatever flags they bring: RFC 3501 6.3.11, 6.4.7."""
+        self._looker.recent.numbered(uids)
+        if not self._looker.contents.known:
+            self._looker.recent.leave()
+
+    def not_entered(self, names: Sequence[bytes]) -> None:
+        """They were taken back; numbers that they got are not used again."""
+        looker = self._looker
+        for name in names:
+            looker.keywords.files.forget(name)
+        looker.changes.doubt()
+        looker.stamps = looker.numbers.key = None
+        if self._entering:
+            looker.recent.take_back(self._entering)
+
+    def number_of(self, name: bytes) -> tuple[int, int | None]:
+        """(UIDVALIDITY, the UID of a message that came); None for one that is gone already and left
+        no trace."""
+        found = self._looker.numbers.on_disk()
+        if found is None:
+            raise FolderMissing(self.place.path)
+        row = found.find(name)
+        if row >= 0:
+            return found.uidvalidity, found.uids[row]
+        recalled = self.place.index.recall()
+        return found.uidvalidity, recalled[2].get(name) if recalled is not None else None

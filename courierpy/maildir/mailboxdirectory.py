@@ -1,0 +1,70 @@
+"""The directory of an open mailbox: its paths, its lock, who else works there, what is derived of it."""
+from __future__ import annotations
+
+import os
+import time
+
+from courierpy.maildir import directory
+from courierpy.maildir.expunged import Readers
+from courierpy.maildir.files import listed, remove_tree
+from courierpy.maildir.formats import uiddb
+from courierpy.maildir.index import statuscache
+from courierpy.maildir.lobby import Lobby
+from courierpy.maildir.locks import FolderLock
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from courierpy.maildir.formats.uiddb import UidDb
+    from courierpy.maildir.index.columns import Stamps
+    from courierpy.maildir.options import StoreOptions
+
+TMP_AGE = 36 * 3600                # seconds after which files in tmp/ are garbage
+
+
+class MailboxDirectory:
+    """``path``: of the directory; ``cur``, ``new``, ``tmp``: in it.  ``inside``: what stands before a file's
+    name in cur/.  ``uiddb``: the path of the numbers."""
+
+    __slots__ = ("cur", "index", "inside", "lobby", "lock", "new", "options", "path", "readers", "tmp",
+                 "uiddb")
+
+    def __init__(self, path: str, options: StoreOptions) -> None:
+        self.path = path
+        self.options = options
+        self.cur = os.path.join(path, "cur")
+        self.new = os.path.join(path, "new")
+        self.tmp = os.path.join(path, "tmp")
+        self.inside = os.fsencode(self.cur) + b"/"
+        self.uiddb = os.path.join(path, uiddb.NAME)
+        self.index = options.index(path)
+        self.readers = Readers(path, options.host)
+        self.lock = FolderLock(path, options.host, options.locks, self.readers.own)
+        self.lobby = Lobby(path, options.host)
+
+    def stamps(self, sure: bool = True) -> Stamps | None:
+        """Identities of the directories and the uiddb; None when one is too young to trust, if that is to
+        be ``sure``.  Raises a store error."""
+        return statuscache.stamp(self.path, self.options.keyword_directory, sure)
+
+    def files(self) -> list[bytes]:
+        """Names of the messages' files in cur/.  Raises a store error."""
+        return directory.files(self.cur)
+
+    def numbers(self, before: UidDb | None = None) -> UidDb | None:
+        """The uiddb as it is on disk; None without one.  ``before``: what it held earlier.  Raises a store
+        error."""
+        return uiddb.read(self.uiddb, before)
+
+    def clean_tmp(self) -> None:
+        """Garbage that crashed programs left in tmp/ goes, when it is older than 36 hours."""
+        limit = time.time() - TMP_AGE
+        for entry in listed(self.tmp):
+            try:
+                if entry.stat(follow_symlinks=False).st_ctime >= limit:
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    remove_tree(entry.path)
+                else:
+                    os.unlink(entry.path)
+            except OSError:
+                continue               # somebody else cleans, or it cannot be removed
