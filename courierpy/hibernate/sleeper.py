@@ -11,9 +11,10 @@ import array
 import os
 import socket
 import struct
+from itertools import chain
 
 from courierpy.hibernate import protocol
-from courierpy.imap import updates
+from courierpy.imap import ext, updates
 from courierpy.imap.session import Selected
 from courierpy.maildir.errors import StoreError
 from courierpy.model.messages import NO_MESSAGES, Messages, Snapshot
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from courierpy.hibernate.woken import Woken
     from courierpy.imap.session import Session
 
-MAGIC = b"courierpy 4\n"       # another version of what is known gets another one
+MAGIC = b"courierpy 5\n"       # another version of what is known gets another one
 LIMIT = 64 * 1024 * 1024       # octets of a record
 ANSWER = 1.0                   # seconds that the keeper has to answer
 HAND_OVER = 5.0                # seconds to hand over what the session knows
@@ -46,9 +47,10 @@ class Damaged(Exception):
 class Known:
     """What a session knows, apart from its folder's content.  ``started``: on the monotonic
     clock.  ``messages``, ``told_recent`` are the view's, ``recent``, ``saved`` and ``words`` those of
-    Selected (its ``keywords``); ``name`` is None when no mailbox is selected."""
+    Selected (its ``keywords``); ``kept``: what extensions keep; ``name`` is None when no mailbox is
+    selected."""
 
-    __slots__ = ("body", "cwd", "enabled", "environ", "errors", "headers", "messages", "name", "path",
+    __slots__ = ("body", "cwd", "enabled", "environ", "errors", "headers", "kept", "messages", "name", "path",
                  "rcvd", "readonly", "recent", "saved", "sent", "started", "tag", "told_recent", "uidnext",
                  "uidvalidity", "words")
 
@@ -59,6 +61,7 @@ class Known:
         self.cwd = b"/"
         self.environ: dict[str, str] = {}
         self.enabled: set[bytes] = set()
+        self.kept: dict[bytes, bytes] = {}
         self.name: str | None = None
         self.path = ""
         self.readonly = False
@@ -82,7 +85,7 @@ def pack(known: Known) -> bytes:
     import zlib
     bits = (known.name is not None) * _SELECTED | known.readonly * _READONLY
     parts = [known.tag, known.cwd, _strings(f"{name}={value}" for name, value in known.environ.items()),
-             _list(sorted(known.enabled))]
+             _list(sorted(known.enabled)), _list(chain.from_iterable(sorted(known.kept.items())))]
     numbers = _NUMBERS.pack(known.started, known.rcvd, known.sent, known.headers, known.body, known.errors,
                             bits)
     if known.name is not None:
@@ -113,7 +116,7 @@ def _unpack(data: bytes) -> Known:
     (known.started, known.rcvd, known.sent, known.headers, known.body, known.errors,
      bits) = _NUMBERS.unpack_from(data)
     parts = _parts(data[_NUMBERS.size:])
-    if len(parts) != (12 if bits & _SELECTED else 4) or bits > 3:
+    if len(parts) != (13 if bits & _SELECTED else 5) or bits > 3:
         raise ValueError("parts")
     known.tag, known.cwd = parts[:2]
     if not known.tag or not known.tag.isascii() or len(known.tag.split()) != 1 or b"\0" in known.cwd:
@@ -124,16 +127,18 @@ def _unpack(data: bytes) -> Known:
             raise ValueError("environment")
         known.environ[name] = value
     known.enabled = set(_parts(parts[3]))
+    pairs = _parts(parts[4])
+    known.kept = dict(zip(pairs[::2], pairs[1::2], strict=True))
     known.readonly = bool(bits & _READONLY)
     if bits & _SELECTED:
-        known.uidvalidity, known.uidnext = _FOLDER.unpack(parts[4])
-        known.name = parts[5].decode("utf-8", "surrogateescape")
-        known.path = os.fsdecode(parts[6])
-        known.messages = Messages.unpack(parts[7])
+        known.uidvalidity, known.uidnext = _FOLDER.unpack(parts[5])
+        known.name = parts[6].decode("utf-8", "surrogateescape")
+        known.path = os.fsdecode(parts[7])
+        known.messages = Messages.unpack(parts[8])
         if not known.path or "\0" in known.path:
             raise ValueError("path")
-        known.words = _parts(parts[8])
-        known.told_recent, known.recent, known.saved = [UidSet(_pairs(part)) for part in parts[9:]]
+        known.words = _parts(parts[9])
+        known.told_recent, known.recent, known.saved = [UidSet(_pairs(part)) for part in parts[10:]]
         if known.told_recent.within(known.messages.uids) != known.told_recent \
                 or not set(known.messages.keywords).issubset(known.messages.uids):
             raise ValueError("UIDs")
@@ -187,7 +192,7 @@ def know(session: Session, tag: bytes, started: float) -> Known:
                      if name != "COURIERPY_KEEPER"}
     known.rcvd, known.sent = session.conn.rcvd, session.conn.sent
     known.headers, known.body, known.errors = session.headers, session.body, session.errors
-    known.enabled = session.enabled
+    known.enabled, known.kept = session.enabled, session.kept
     selected = session.selected
     if selected is not None:
         known.name, known.path = selected.folder.name, selected.folder.path
@@ -202,9 +207,17 @@ def know(session: Session, tag: bytes, started: float) -> Known:
 def restore(session: Session, known: Known) -> None:
     """A new session becomes the one that slept.  What happened meanwhile is told by its next look."""
     session.headers, session.body, session.errors = known.headers, known.body, known.errors
-    session.enabled = known.enabled
-    if known.name is None:
-        return
+    session.enabled, session.kept = known.enabled, known.kept
+    if known.name is not None:
+        _select(session, known)
+    for key, value in [*known.kept.items()]:
+        take = ext.find("kept", key)
+        if take is not None:
+            take(session, value)
+
+
+def _select(session: Session, known: Known) -> None:
+    assert known.name is not None
     # not opened as for SELECT: what is missing of it is not made again
     folder = session.folders.mailbox(known.name, known.path)
     folder.join()

@@ -21,7 +21,7 @@ from courierpy.imap.reading import Reading, TooLong
 from courierpy.maildir.errors import DiskTrouble, MessageDenied, StoreError, Vanished
 from courierpy.maildir.index.valuecache import Column
 from courierpy.maildir.messagefile import WRITING
-from courierpy.message import Message, searchtext, streamed
+from courierpy.message import Message, collation, searchtext, streamed
 from courierpy.message.collation import key as collation_key
 from courierpy.system import log, proc
 
@@ -117,6 +117,7 @@ KINDS: dict[str, tuple[bool, Callable[[Message], bytes]]] = {
 
 def _kind(name: str) -> tuple[bool, Callable[[Message], bytes]]:
     """The row of a kind; those of extensions too."""
+    name = collation.plain(name)
     row: tuple[bool, Callable[[Message], bytes]] = KINDS.get(name) or ext.find("attributes", name.encode())
     return row
 
@@ -371,8 +372,8 @@ class Attributes:
         try:
             with self.reading.open(uid) as opened:
                 return opened.told(lambda message: any(
-                    streamed.contains(STREAMED[kind](message.root), needle) for kind in kinds
-                    if kind in STREAMED))
+                    streamed.contains(STREAMED[name](message.root), needle)
+                    for name in map(collation.plain, kinds) if name in STREAMED))
         except Vanished:
             self.lost.add(uid)
         except (MessageDenied, DiskTrouble) as why:

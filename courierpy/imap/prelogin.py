@@ -10,7 +10,7 @@ from base64 import b64decode, b64encode
 from functools import partial
 
 from courierpy.auth import Rejected, Request, TemporaryFailure
-from courierpy.imap import capability, ident
+from courierpy.imap import capability, ident, languages
 from courierpy.imap.commands import Done
 from courierpy.imap.dialogue import Dialogue
 from courierpy.imap.grammar import lines
@@ -147,6 +147,11 @@ class Login(Dialogue):
         self.client.write(ident.reply(from_environ(self.environ)))
         return "ID completed"
 
+    def language(self, args: Args) -> str:
+        line, text = languages.answer(args)
+        self.client.write(line)
+        return text
+
     def starttls(self, args: Args) -> str:
         args.end()
         if not capability.starttls_offered(from_environ(self.environ), self.stage.tls):
@@ -243,7 +248,7 @@ class Login(Dialogue):
 
 COMMANDS: Mapping[bytes, Callable[[Login, Args], str]] = {
     b"CAPABILITY": Login.capability, b"NOOP": Login.noop, b"LOGOUT": Login.logout,
-    b"ID": Login.ident, b"STARTTLS": Login.starttls}
+    b"ID": Login.ident, b"LANGUAGE": Login.language, b"STARTTLS": Login.starttls}
 ADMITTING: Mapping[bytes, Callable[[Login, Args], Steps[Account]]] = {
     b"LOGIN": Login.login, b"AUTHENTICATE": Login.authenticate}
 

@@ -22,7 +22,7 @@ from courierpy.imap.grammar import searchkeys
 from courierpy.imap.grammar.dates import EPOCH
 from courierpy.imap.grammar.searchkeys import Key
 from courierpy.maildir.errors import MessageDenied, Vanished
-from courierpy.message.collation import fold
+from courierpy.message import collation
 from courierpy.model.flags import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN
 from courierpy.model.replies import UidRequired
 
@@ -129,7 +129,8 @@ class Needle:
     __slots__ = ("octets",)
 
     def __init__(self, text: str) -> None:
-        self.octets = fold(text).encode("utf-8", "surrogatepass") or b"\n"    # "": is there a text at all?
+        # "": is there a text at all?
+        self.octets = collation.fold(text).encode("utf-8", "surrogatepass") or b"\n"
 
     def find(self, blob: bytes, start: int = 0) -> int:
         """Where it begins in ``blob``, from ``start`` on; -1 where it is not."""
@@ -259,9 +260,11 @@ class Program:
 
     def find(self, kinds: Sequence[str], needle: Needle, within: bytes) -> bytes:
         """Texts that hold what is looked for."""
+        whole = kinds in (BODY, TEXT)
+        kinds = [collation.kind(name) for name in kinds]
         if within.count(1) * SPARSE < self.count:
             return self._spread(within, self._in_values(kinds, needle, self._some(within)))
-        if kinds in (BODY, TEXT):
+        if whole:
             return self._find_in_pieces(kinds, needle)
         mask = bytearray(self.count)
         for kind in kinds:

@@ -128,6 +128,7 @@ class Session(Dialogue):
     ``literal_octets``: of all literals of a command that are no messages.  ``headers``/``body``:
     octets of message headers and bodies sent, for the log.  ``untold``: tokens of CAPABILITY that are
     not told any more.
+    ``kept``: what extensions keep by a key of their own, also while the session has no process.
     ``sleeper``: how the process may end while the client idles, None where it may not."""
 
     def __init__(self, conn: Conn, settings: Settings, folders: Store, user: str,
@@ -149,6 +150,7 @@ class Session(Dialogue):
         told = capability.line(settings, "session", settings.flag("IMAP_TLS"))
         self._literal_minus = b"LITERAL-" in told.split()
         self.untold: set[bytes] = set()
+        self.kept: dict[bytes, bytes] = {}
         self.sleeper: Sleeper | None = None
         self.stopping = False
         self._row: commands.Row | None = None      # of the command that is being done

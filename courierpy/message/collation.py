@@ -1,14 +1,20 @@
-"""i;unicode-casemap, the collation of SEARCH, SORT and THREAD.  RFC 5051, RFC 5255 4.2.
+"""How SEARCH, SORT and THREAD compare texts: by the active comparator.  RFC 5255 4.2, RFC 4790.
 
-A text becomes its key character by character: titlecase, then decomposition.
-Equal keys are equal texts, a key inside another is a match, and keys in order
-of code points are texts in order.
+By i;unicode-casemap (RFC 5051), the default, a text becomes its key character by character:
+titlecase, then decomposition.  By i;ascii-casemap only the letters of ASCII become capitals, and by
+i;octet nothing changes.  Whatever the comparator: equal keys are equal texts, a key inside another
+is a match, and keys in order of code points are texts in order.
+
+The active comparator is the process's, which serves one client; what is kept of messages is kept
+for each of them (see ``kind``).
 """
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _BLANKS = bytes(32 if chr(code).isspace() and code < 128 else code for code in range(256))
-_ASCII = _BLANKS.upper()                   # of an ASCII text: blanks and capitals
-_ASCII_LINES = _ASCII[:10] + b"\n" + _ASCII[11:]
 
 
 # soft hyphen, joiners, widths of zero, directions, selectors of a variant
@@ -39,26 +45,94 @@ class _FoldedMap(dict[int, str]):
 
 _MAP = _Map()
 _FOLDED = _FoldedMap()
+_SMALL_ASCII = {code: chr(code).upper() for code in range(ord("a"), ord("z") + 1)}
+
+
+class Comparator:
+    """``name``: as RFC 4790 registers it.  ``suffix``: of the kinds of what is kept of messages.
+    ``capital``: is a letter of ASCII its capital?  ``cased``: function (text that is not ASCII)
+    giving its key."""
+
+    __slots__ = ("_lines", "_words", "capital", "cased", "name", "suffix")
+
+    def __init__(self, name: str, suffix: str, capital: bool, cased: Callable[[str], str]) -> None:
+        self.name = name
+        self.suffix = suffix
+        self.capital = capital
+        self.cased = cased
+        self._words = _BLANKS.upper() if capital else _BLANKS      # of an ASCII text, blanks for white space
+        self._lines = self._words[:10] + b"\n" + self._words[11:]
+
+    def key(self, text: str) -> str:
+        """What ``text`` is compared by."""
+        if text.isascii():
+            return text.upper() if self.capital else text
+        return self.cased(text)
+
+    def fold(self, text: str) -> str:
+        """The key for a search: runs of white space, as folding leaves them, count as one blank."""
+        if text.isascii():
+            return self.fold_ascii(text.encode()).decode()
+        text = text.translate(_FOLDED) if self is UNICODE else self.cased(text.translate(_SPACED))
+        while "\n\n" in text:
+            text = text.replace("\n\n", "\n")
+        return text.replace("\n", " ")
+
+    def fold_ascii(self, text: bytes, lines: bool = False) -> bytes:
+        """``fold`` of a text of ASCII; with ``lines`` of each of its lines."""
+        text = text.translate(self._lines if lines else self._words)
+        while b"  " in text:
+            text = text.replace(b"  ", b" ")
+        return text
+
+
+class _SpacedMap(dict[int, str]):
+    """White space as in _FoldedMap, and each other character as it is."""
+
+    def __missing__(self, code: int) -> str:
+        value = self[code] = "\n" if chr(code).isspace() else chr(code)
+        return value
+
+
+_SPACED = _SpacedMap()
+UNICODE = Comparator("i;unicode-casemap", "", True, lambda text: text.translate(_MAP))
+ASCII = Comparator("i;ascii-casemap", ".ascii-casemap", True, lambda text: text.translate(_SMALL_ASCII))
+OCTET = Comparator("i;octet", ".octet", False, lambda text: text)
+COMPARATORS = (UNICODE, ASCII, OCTET)
+_active = UNICODE
+
+
+def active() -> Comparator:
+    """The comparator by which texts are compared now."""
+    return _active
+
+
+def use(comparator: Comparator) -> None:
+    """From now on texts are compared by this one."""
+    global _active
+    _active = comparator
+
+
+def kind(name: str) -> str:
+    """What the values of this kind (see ``Attributes``) are called that the active comparator makes."""
+    return name + _active.suffix
+
+
+def plain(name: str) -> str:
+    """The kind whose values are called ``name``."""
+    return name.partition(".")[0]
 
 
 def key(text: str) -> str:
-    """What ``text`` is compared by."""
-    return text.upper() if text.isascii() else text.translate(_MAP)
+    """As Comparator.key, by the active one."""
+    return _active.key(text)
 
 
 def fold(text: str) -> str:
-    """The key for a search: runs of white space, as folding leaves them, count as one blank."""
-    if text.isascii():
-        return fold_ascii(text.encode()).decode()
-    text = text.translate(_FOLDED)
-    while "\n\n" in text:
-        text = text.replace("\n\n", "\n")
-    return text.replace("\n", " ")
+    """As Comparator.fold, by the active one."""
+    return _active.fold(text)
 
 
 def fold_ascii(text: bytes, lines: bool = False) -> bytes:
-    """``fold`` of a text of ASCII; with ``lines`` of each of its lines."""
-    text = text.translate(_ASCII_LINES if lines else _ASCII)
-    while b"  " in text:
-        text = text.replace(b"  ", b" ")
-    return text
+    """As Comparator.fold_ascii, by the active one."""
+    return _active.fold_ascii(text, lines)

@@ -80,12 +80,19 @@ MAILS.update({f"demo{at}": (
     f"Message-ID: <demo{at}@example.org>\nMIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8\n\n"
     f"{text}").encode() for at, (sender, subject, text) in enumerate(demo.MESSAGES)})
 MAILS.update({f"mail{at}": MAIL % (at, at, at) for at in (1, 2, 3)})
+MAILS.update({
+    "collated1": _mail("the plan", "ann@example.org", 1, more="X-Case: yes").replace(b"\ntext", b"\nBody"),
+    "collated2": _mail("The PLAN", "bob@example.org", 2, more="X-Case: YES"),
+    "collated3": _mail("=?utf-8?q?=C3=84pfel?=", "carl@example.org", 3),
+    "collated4": _mail("the plan", "dan@example.org", 4),
+    "collated5": _mail("Zebra", "ANN@example.net", 5)})
 SETS: dict[str, list[str]] = {"empty": [], "one": ["one"], "two": ["one", "two"],
                               "three": ["one", "two", "three"], "8bit": ["8bit"],
                               "demo": ["demo0", "demo1", "demo2", "demo3"],
                               "mails": ["mail1", "mail2", "mail3"],
                               "parts": ["parts", "three"],
                               "fuzzy": ["break1", "break2", "hello", "help", "greet"],
+                              "collated": [f"collated{at}" for at in range(1, 6)],
                               "display": ["shown1", "shown2", "shown3", "shown4", "shown5"],
                               "threads": ["plan", "re-plan", "other", "lost", "again", "empty-subject"]}
 

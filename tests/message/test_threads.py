@@ -141,6 +141,22 @@ def test_collation(one: str, two: str, equal: bool) -> None:
     assert (collation.key(one) == collation.key(two)) is equal
 
 
+@pytest.mark.parametrize(("name", "same", "other"), [
+    ("i;unicode-casemap", "aBc \u00c4", "AbC \u00e4"), ("i;ascii-casemap", "aBc \u00c4", "AbC \u00c4"),
+    ("i;octet", "aBc \u00c4", "aBc \u00c4")])
+def test_each_comparator(name: str, same: str, other: str) -> None:
+    """What is equal by one, and what is only by those that fold more; a run of white space is one blank."""
+    at = [each.name for each in collation.COMPARATORS].index(name)
+    for each in collation.COMPARATORS[:at + 1]:
+        assert each.key(same) == each.key(other)
+        assert each.fold(f"x {same}\r\n\t{same}") == each.fold(f"x {other} {other}")
+    for each in collation.COMPARATORS[at + 1:]:
+        assert each.key(same) != each.key(other)
+    assert collation.OCTET.fold("a  B\u00e4\u00a0 c") == "a B\u00e4 c"
+    assert collation.OCTET.fold_ascii(b"a \t B\nc", lines=True) == b"a B\nc"
+    assert collation.ASCII.fold("ab\u00e4 c") == "AB\u00e4 C"
+
+
 @given(st.text(max_size=20), st.text(st.characters(codec="ascii"), max_size=5))
 def test_collation_keeps_substrings(text: str, other: str) -> None:
     assert collation.key(text) in collation.key(other + text + other)

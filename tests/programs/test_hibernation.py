@@ -21,9 +21,14 @@ from hypothesis import strategies as st
 from courierpy.hibernate import keeper, protocol, sleeper
 from courierpy.hibernate.keeper import Keeper
 from courierpy.hibernate.sleeper import Damaged, Known, pack, unpack
+from courierpy.imap.session import Session
+from courierpy.maildir.store import Store
+from courierpy.message import collation
 from courierpy.model.messages import Messages
 from courierpy.model.uidset import UidSet
+from courierpy.system.conn import Conn
 from courierpy.system.inotify import Inotify
+from courierpy.system.settings import Settings
 from tests.conftest import Server, account_ids, serving, until
 from tests.programs.test_renewal import children, renew, wait_log
 from tests.realtime.windows import Window, deliver, over_tcp
@@ -823,6 +828,7 @@ def states(draw: st.DrawFn) -> Known:
     known.cwd = draw(st.binary(max_size=20)).replace(b"\0", b"/")
     known.environ = draw(st.dictionaries(names, names, max_size=5))
     known.enabled = draw(st.sets(st.binary(max_size=8), max_size=2))
+    known.kept = draw(st.dictionaries(st.binary(max_size=8), st.binary(max_size=30), max_size=3))
     if draw(st.booleans()):
         known.name, known.path = draw(names), "./." + draw(names)
         known.readonly = draw(st.booleans())
@@ -884,6 +890,23 @@ def test_a_record_that_would_fill_the_memory(monkeypatch: pytest.MonkeyPatch) ->
     known.environ = {"A": "x" * (2 << 20)}
     with pytest.raises(Damaged):
         unpack(pack(known))
+
+
+def test_what_extensions_keep_is_theirs_again(maildir: Path) -> None:
+    """The comparator that the client chose (RFC 5255 4.7) is active in the process that goes on."""
+    known = Known()
+    known.tag, known.kept = b"a", {b"COMPARATOR": b"i;octet", b"of a file that was taken out": b""}
+    here = os.getcwd()
+    os.chdir(maildir)
+    try:
+        settings = Settings({})
+        session = Session(Conn(), settings, Store.of(settings), "demo", "", "")
+        sleeper.restore(session, unpack(pack(known)))
+        assert collation.active() is collation.OCTET
+        assert sleeper.know(session, b"a", 0.0).kept == known.kept
+    finally:
+        os.chdir(here)
+        collation.use(collation.UNICODE)
 
 
 def test_large_views_are_small_records() -> None:

@@ -470,3 +470,12 @@ def test_what_binds_needs_something_to_bind_to(start: Start) -> None:
         assert login.say(b"a AUTHENTICATE SCRAM-SHA-256-PLUS").startswith(b"a NO [CANNOT]")
         assert login.say(b"a AUTHENTICATE SCRAM-SHA-256 " + b64encode(b"y,,n=demo,r=nonce")).startswith(b"+ ")
         login.client.close()
+
+
+def test_language_before_the_login(start: Start) -> None:
+    """RFC 5255 3.1: told in the greeting, and valid in all states."""
+    login = start()
+    assert b" LANGUAGE " in login.greeting
+    assert login.say(b"a LANGUAGE DE", b"\r\n") == b"a NO Unsupported language DE\r\n"
+    assert login.say(b"b LANGUAGE de en", b"b OK Now speaking English\r\n").startswith(b"* LANGUAGE (en)\r\n")
+    assert login.say(b"c LANGUAGE !").startswith(b"c BAD ")

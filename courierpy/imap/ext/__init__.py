@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from courierpy.imap.session import Session
 
 TABLES = ("append_literals", "attributes", "create_params", "enable", "fetch_besides", "fetch_items",
-          "fetch_modifiers", "list_options", "list_returns", "manners", "message_sets", "on_list", "on_name",
-          "on_open", "on_selected", "on_updates", "search_keys", "search_returns", "select_params",
+          "fetch_modifiers", "kept", "list_options", "list_returns", "manners", "message_sets", "on_list",
+          "on_name", "on_open", "on_selected", "on_updates", "search_keys", "search_returns", "select_params",
           "sort_keys", "sort_returns", "status_items", "store_modifiers", "tagged_code")
 
 
@@ -41,6 +41,8 @@ class Extension:
     ``fetch_items``: item -> ``fetch.Item``.  RFC 9051 6.4.5.
     ``fetch_modifiers``: modifier -> parser giving a ``fetch.Modifier``.  RFC 4466 2.4.
     ``fetch_besides``: token of ENABLE -> function (session) giving items that each FETCH tells then.
+    ``kept``: key of ``Session.kept`` -> function (session, value), called where a session that slept goes on;
+    with b"" where what was kept is over.
     ``store_modifiers``: modifier -> parser giving a ``cmd_store.Condition``.  RFC 4466 2.5.
     ``search_keys``: key -> ``search.SearchKey``.  RFC 9051 6.4.4.
     ``search_returns``: result option -> ``search.SearchReturn``.  RFC 4731.

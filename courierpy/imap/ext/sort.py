@@ -9,6 +9,7 @@ from courierpy.imap.commands.cmd_search import check, refusing, tell_numbers, te
 from courierpy.imap.commands.ordered import Sorting, allowed, sent, take_program
 from courierpy.imap.ext import Extension
 from courierpy.imap.search import Found, run, uses_numbers
+from courierpy.message.collation import kind
 from courierpy.model.replies import Bad
 
 TYPE_CHECKING = False
@@ -27,13 +28,13 @@ def _number(kind: str, typecode: str) -> Callable[[Sorting, array[int]], Sequenc
     return lambda sorting, uids: [value or 0 for value in sorting.attributes.numbers(kind, uids, typecode)]
 
 
-def _text(kind: str) -> Callable[[Sorting, array[int]], Sequence[bytes]]:
+def _text(name: str) -> Callable[[Sorting, array[int]], Sequence[bytes]]:
     # keys in UTF-8: octets are in order as the characters are
-    return lambda sorting, uids: [value or b"" for value in sorting.attributes.values(kind, uids)]
+    return lambda sorting, uids: [value or b"" for value in sorting.attributes.values(kind(name), uids)]
 
 
 def _subject(sorting: Sorting, uids: array[int]) -> Sequence[bytes]:
-    return [value[1:] if value else b"" for value in sorting.attributes.values("subject", uids)]
+    return [value[1:] if value else b"" for value in sorting.attributes.values(kind("subject"), uids)]
 
 
 def _sent(sorting: Sorting, uids: array[int]) -> Sequence[float]:

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from courierpy.imap.ext import Extension
-from courierpy.message.collation import key
+from courierpy.message.collation import key, kind
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,8 +17,8 @@ def _shown(field: bytes) -> Callable[[Message], bytes]:
     return lambda message: key(message.first_shown(field)).encode("utf-8", "surrogatepass")
 
 
-def _by(kind: str) -> Callable[[Sorting, array[int]], Sequence[bytes]]:
-    return lambda sorting, uids: [value or b"" for value in sorting.attributes.values(kind, uids)]
+def _by(name: str) -> Callable[[Sorting, array[int]], Sequence[bytes]]:
+    return lambda sorting, uids: [value or b"" for value in sorting.attributes.values(kind(name), uids)]
 
 
 EXTENSION = Extension(

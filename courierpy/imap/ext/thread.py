@@ -13,7 +13,7 @@ from courierpy.imap.commands.ordered import allowed, sent, take_program
 from courierpy.imap.ext import Extension
 from courierpy.imap.grammar import lines
 from courierpy.imap.search import run, uses_numbers
-from courierpy.message import threads
+from courierpy.message import collation, threads
 from courierpy.model.replies import Bad
 
 TYPE_CHECKING = False
@@ -32,7 +32,7 @@ def _threads(session: Session, algorithm: bytes, seqs: Sequence[int], by_uid: bo
     attributes, uids = selected.attributes(session.limits), selected.view.uids
     chosen = uids if len(seqs) == len(uids) else array("I", [uids[seq - 1] for seq in seqs])
     attributes.begin()
-    subjects, ids = attributes.take(["subject", "ids"], chosen)
+    subjects, ids = attributes.take([collation.kind("subject"), "ids"], chosen)
     dates = sent(attributes, chosen)
     attributes.refuse(denied=False)
     names = chosen if by_uid else seqs
