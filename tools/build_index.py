@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import textwrap
 
 from courierpy import imap
 from courierpy.imap import commands, ext
@@ -52,7 +53,14 @@ def ext_index() -> str:
              "CAPABILITIES: tuple[tuple[bytes, str, str, str], ...] = (\n"]
     lines += [f'    ({_literal(word)}, "{file}", "{off}", "{value}"),\n'
               for word, file, off, value in sorted(rows)]
-    lines.append(")\nPLUGGED: dict[str, dict[bytes, str]] = {\n")
+    lines += [")\n", "# what is told only where IMAP_CAPABILITY names it: why\n",
+              "WITHHELD: dict[bytes, str] = {\n"]
+    for record in records.values():
+        if record.withheld:
+            why = textwrap.wrap(record.withheld, 96, break_on_hyphens=False)
+            text = "\n        ".join(f'"{line}{" " if line is not why[-1] else ""}"' for line in why)
+            lines += [f"    {_literal(word)}:\n        {text},\n" for word in record.names]
+    lines.append("}\nPLUGGED: dict[str, dict[bytes, str]] = {\n")
     for table in ext.TABLES:
         plugged = {key: name for name, record in records.items() for key in record.tables.get(table, ())}
         inner = [f'{_literal(key)}: "{name}"' for key, name in sorted(plugged.items())]
@@ -66,11 +74,12 @@ def ext_index() -> str:
 def settings_text(path: str) -> str:
     """The text of etc/imapd, with what is told where nothing is chosen."""
     import re
-    import textwrap
 
     from courierpy.imap.capability import CORE
     words = [word.decode() for word in CORE if word != b"LITERAL-"]
-    words += re.findall(r'^    \(b"(\S+)", ', ext_index(), re.M)
+    rows, _, withheld = ext_index().partition("WITHHELD")
+    words += [word for word in re.findall(r'^    \(b"(\S+)", ', rows, re.M)
+              if not word.endswith("=") and f'b"{word}":\n' not in withheld]
     with open(path, encoding="utf-8") as file:
         before, between, after = file.read().partition("all\n#  is: ")
     told = textwrap.fill(" ".join(words), 106, initial_indent="#  is: ", subsequent_indent="#  ",

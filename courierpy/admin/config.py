@@ -83,7 +83,7 @@ def _unknown(values: Iterable[str]) -> list[Finding]:
 def _capabilities(values: Mapping[str, str]) -> list[Finding]:
     """What IMAP_CAPABILITY hides, and what it names that is none."""
     settings = Settings(values)
-    known = [word.decode() for word in (*capability.IMPLEMENTED, *capability.MECHANISMS)]
+    known = [word.decode().rstrip("=") for word in (*capability.KNOWN, *capability.MECHANISMS)]
     upper = {word.upper() for word in known}
     found = []
     for name in ("IMAP_CAPABILITY", "IMAP_CAPABILITY_TLS"):

@@ -32,8 +32,10 @@ CAPABILITIES = _there()
 # What is the grammar's and the login's own; all else belongs to the file that does it.
 CORE = (b"IMAP4rev1", b"LITERAL+", b"LITERAL-", b"SASL-IR")
 BEFORE_LOGIN = (b"SASL-IR",)   # says nothing to a client that never logs in (RFC 4959 3)
-# In the order in which they are told.
-IMPLEMENTED = CORE + tuple(word for word, _, _, _ in CAPABILITIES)
+# In the order in which they are told.  What is told by its number alone, or only where a setting
+# names it, is no part of IMPLEMENTED.
+KNOWN = CORE + tuple(word for word, _, _, _ in CAPABILITIES)
+IMPLEMENTED = tuple(word for word in KNOWN if word not in index.WITHHELD and not word.endswith(b"="))
 MECHANISMS = (b"AUTH=PLAIN", b"AUTH=LOGIN", b"AUTH=CRAM-MD5", b"AUTH=CRAM-SHA1", b"AUTH=CRAM-SHA256",
               b"AUTH=SCRAM-SHA-1", b"AUTH=SCRAM-SHA-1-PLUS", b"AUTH=SCRAM-SHA-256",
               b"AUTH=SCRAM-SHA-256-PLUS")
@@ -44,7 +46,7 @@ ALTERNATIVES = {b"LITERAL+": b"LITERAL-", b"LITERAL-": b"LITERAL+"}    # one of 
 def family(word: bytes) -> list[bytes]:
     """The capabilities, in upper case, that a word of a setting means: itself, or as ``THREAD`` and
     ``AUTH`` all that begin so; of a mechanism also its form that binds to the channel."""
-    return [known for name in IMPLEMENTED + MECHANISMS
+    return [known for name in KNOWN + MECHANISMS
             if (known := name.upper()) in (word, word + BINDS) or known.startswith(word + b"=")]
 
 
@@ -59,7 +61,7 @@ def choose(text: str) -> frozenset[bytes]:
     listed = {word for word in plain if not word.startswith(b"AUTH=")}
     mechanisms = {known for word in plain if word not in listed for known in (word, *family(word))}
     if not listed or b"ALL" in words:
-        listed = {word.upper() for word in IMPLEMENTED}
+        listed = {word.upper() for word in KNOWN if word not in index.WITHHELD}
     chosen = listed | (mechanisms or set(DEFAULT_MECHANISMS))
     for word in words:
         if word[:1] == b"+":
@@ -108,12 +110,14 @@ def line(settings: Settings, stage: str, tls: bool) -> bytes:
 def capabilities(settings: Settings, stage: str, tls: bool) -> list[bytes]:
     """``stage``: "login" before, "session" after the login, "preauth" without one."""
     allow = allowed(settings, tls)
-    words = [word for word in IMPLEMENTED if word.upper() in allow or word == b"IMAP4rev1"]
+    words = [word for word in KNOWN if word.upper() in allow or word == b"IMAP4rev1"]
     for word, _, off, value in CAPABILITIES:
         if word in words and off and settings.flag(off):
             words.remove(word)
         elif word in words and value and settings.number(value):
-            words[words.index(word)] = b"%s=%d" % (word, settings.number(value))
+            words[words.index(word)] = b"%s=%d" % (word.rstrip(b"="), settings.number(value))
+        elif word in words and word.endswith(b"="):
+            words.remove(word)
     if stage != "login":
         return [word for word in words if stage == "session" or word not in BEFORE_LOGIN]
     starttls = starttls_offered(settings, tls)

@@ -205,6 +205,33 @@ def test_who_asked_for_numbers_has_them_asleep_too(running: Running) -> None:
 
 
 @server_test
+def test_who_is_woken_is_spoken_to_as_before() -> None:
+    """IMAP4rev2 and UIDONLY: no sequence number and nothing of what is recent, asleep as awake."""
+    with hibernating(IMAP_CAPABILITY="+UIDONLY") as running:
+        server = running.server
+        first, other = over_tcp(server.port), over_tcp(server.port)
+        first.do("ENABLE IMAP4rev2 UIDONLY")
+        first.do("SELECT INBOX")
+        other.do("SELECT INBOX")
+        first.idle()
+        running.wait_asleep(1)
+        deliver(server.maildir, "1800000000.M1P1.host")
+        assert first.until("* 5 UIDFETCH") == ["* 5 EXISTS", "* 5 UIDFETCH (FLAGS ())"]
+        running.wait_asleep(1)
+        other.do("STORE 2 +FLAGS (\\Deleted)")
+        assert first.until("* 2 UIDFETCH") == ["* 2 UIDFETCH (FLAGS (\\Deleted))"]
+        running.wait_asleep(1)
+        other.do("EXPUNGE")
+        assert first.until("* VANISHED") == ["* VANISHED 2"]
+        assert first.done() == []
+        assert first.do("UID SEARCH ALL")[0].endswith(" UID ALL 1,3:5")
+        first.send("x FETCH 1 FLAGS")
+        assert first.line().startswith("x BAD [UIDREQUIRED] ")
+        for window in (first, other):
+            window.close()
+
+
+@server_test
 def test_recent_is_one_sessions_only(running: Running) -> None:
     windows = [running.idler() for _ in range(4)]
     running.wait_asleep()

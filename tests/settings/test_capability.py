@@ -5,6 +5,7 @@ import pytest
 
 from courierpy.imap import capability
 from courierpy.imap.capability import IMPLEMENTED, capabilities
+from courierpy.imap.ext.index import WITHHELD
 from courierpy.system import channelbinding
 from courierpy.system.settings import Settings
 
@@ -39,6 +40,14 @@ def test_all_but_some(value: str, gone: list[bytes]) -> None:
 @pytest.mark.parametrize("value", ["-LITERAL+", "all +LITERAL-"])
 def test_one_of_the_two_literals(value: str) -> None:
     assert told(value) == [b"LITERAL-" if word == b"LITERAL+" else word for word in ALL]
+
+
+@pytest.mark.parametrize(("value", "is_told"), [
+    ("", False), ("all", False), ("-IDLE", False), ("+UIDONLY", True), ("all +uidonly", True),
+    ("IDLE UIDONLY", True), ("+UIDONLY -UIDONLY", False)])
+def test_what_locks_clients_out_is_told_where_it_is_named(value: str, *, is_told: bool) -> None:
+    assert {*WITHHELD} == {b"UIDONLY"} and all(WITHHELD.values())
+    assert (b"UIDONLY" in told(value)) is is_told
 
 
 @pytest.mark.parametrize(("value", "words"), [

@@ -27,7 +27,9 @@ class Extension:
 
     ``names``: its tokens of CAPABILITY (its RFC stands in the file's docstring).  ``off``: a setting that
     takes them back where it is set.  ``value``: a setting whose number is told behind an equals sign,
-    unless it is 0.  ``tables``: by their names, key -> what the centre finds there:
+    unless it is 0; a token that ends in one is told only then.  ``withheld``: why they are told only where
+    IMAP_CAPABILITY names them, "" where they are told.  ``tables``: by their names, key ->
+    what the centre finds there:
 
     ``enable``: token of ENABLE -> function (session), called once.  RFC 5161.
     ``select_params``: parameter -> parser giving a function (session, selected), called when the mailbox
@@ -70,9 +72,9 @@ class Extension:
     A parser takes (session, args), and of ``args`` what stands behind its word, the blank included.
     """
 
-    __slots__ = ("names", "off", "tables", "value")
+    __slots__ = ("names", "off", "tables", "value", "withheld")
 
-    def __init__(self, *names: bytes, off: str = "", value: str = "",
+    def __init__(self, *names: bytes, off: str = "", value: str = "", withheld: str = "",
                  **tables: Mapping[bytes, Any]) -> None:
         unknown = tables.keys() - set(TABLES)
         if unknown:
@@ -80,6 +82,7 @@ class Extension:
         self.names = names
         self.off = off
         self.value = value
+        self.withheld = withheld
         self.tables = tables
 
 

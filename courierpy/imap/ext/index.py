@@ -38,11 +38,18 @@ CAPABILITIES: tuple[tuple[bytes, str, str, str], ...] = (
     (b"THREAD=ORDEREDSUBJECT", "ext.thread", "IMAP_DISABLETHREADSORT", ""),
     (b"THREAD=REFERENCES", "ext.thread", "IMAP_DISABLETHREADSORT", ""),
     (b"THREAD=REFS", "ext.thread", "IMAP_DISABLETHREADSORT", ""),
+    (b"UIDONLY", "ext.uidonly", "", ""),
     (b"UIDPLUS", "ext.uidplus", "", ""),
     (b"UNSELECT", "ext.unselect", "", ""),
     (b"UTF8=ACCEPT", "ext.utf8", "", ""),
     (b"WITHIN", "ext.within", "", ""),
 )
+# what is told only where IMAP_CAPABILITY names it: why
+WITHHELD: dict[bytes, str] = {
+    b"UIDONLY":
+        "the mail service behind new Outlook enables it where it is told, goes on to name sequence "
+        "numbers, and then shows no mail",
+}
 PLUGGED: dict[str, dict[bytes, str]] = {
     "append_literals": {b"~": "binary"},
     "attributes": {
@@ -57,6 +64,7 @@ PLUGGED: dict[str, dict[bytes, str]] = {
         b"CONDSTORE": "condstore",
         b"IMAP4REV2": "imap4rev2",
         b"QRESYNC": "qresync",
+        b"UIDONLY": "uidonly",
         b"UTF8=ACCEPT": "utf8",
     },
     "fetch_besides": {b"CONDSTORE": "condstore", b"QRESYNC": "qresync"},
@@ -86,13 +94,18 @@ PLUGGED: dict[str, dict[bytes, str]] = {
         b"STATUS": "liststatus",
         b"SUBSCRIBED": "listextended",
     },
-    "manners": {b"IMAP4REV2": "imap4rev2", b"UTF8=ACCEPT": "utf8"},
+    "manners": {b"IMAP4REV2": "imap4rev2", b"UIDONLY": "uidonly", b"UTF8=ACCEPT": "utf8"},
     "message_sets": {b"$": "searchres"},
     "on_list": {b"SPECIAL-USE": "specialuse"},
     "on_name": {b"IMAP4REV2": "imap4rev2"},
     "on_open": {b"CONDSTORE": "condstore"},
     "on_selected": {b"": "objectid", b"CONDSTORE": "condstore"},
-    "on_updates": {b"CONDSTORE": "condstore", b"IMAP4REV2": "imap4rev2", b"QRESYNC": "qresync"},
+    "on_updates": {
+        b"CONDSTORE": "condstore",
+        b"IMAP4REV2": "imap4rev2",
+        b"QRESYNC": "qresync",
+        b"UIDONLY": "uidonly",
+    },
     "search_keys": {
         b"EMAILID": "objectid",
         b"FUZZY": "fuzzy",
