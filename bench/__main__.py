@@ -17,8 +17,9 @@ DOCUMENT = os.path.join(REPO, "docs", "benchmarks.md")
 SERVERS = "courierpy,courier,dovecot"
 
 
-def measure(lab: Lab, rows: list[Row], scale: Scale, runs: int) -> report.Results:
-    """The figures, servers by turns within each repetition."""
+def measure(lab: Lab, rows: list[Row], scale: Scale, runs: int, keep: str | None = None) -> report.Results:
+    """The figures, servers by turns within each repetition.  ``keep``: the file that they are written to
+    after each row."""
     results: report.Results = {}
     for row in rows:
         start = time.monotonic()
@@ -28,7 +29,7 @@ def measure(lab: Lab, rows: list[Row], scale: Scale, runs: int) -> report.Result
             for server in lab.servers[shift:] + lab.servers[:shift]:      # nobody is always first
                 try:
                     figures = row.measure(At(lab, server, scale))
-                except (Refused, ValueError, OSError) as error:
+                except (Refused, ValueError, LookupError, OSError) as error:
                     print(f"row {row.number}, {server.name}: {error}", file=sys.stderr)
                     print(server.last_words(), file=sys.stderr)
                     lab.failed.setdefault((row.number, server.name), str(error))
@@ -38,6 +39,9 @@ def measure(lab: Lab, rows: list[Row], scale: Scale, runs: int) -> report.Result
                     results.setdefault(case, {}).setdefault(other or server.name, []).append(value)
         print(f"row {row.number}: {repeat} x {len(lab.servers)} in {time.monotonic() - start:.0f} s",
               file=sys.stderr, flush=True)
+        if keep:
+            with open(keep, "w", encoding="utf-8") as file:
+                json.dump(results, file, indent=1)
     return results
 
 
@@ -71,7 +75,7 @@ def main(words: list[str]) -> int:
              before=options.before) as lab:
         for name, why in lab.missing.items():
             print(f"{name} is left out: {why}", file=sys.stderr)
-        results = measure(lab, rows, scale, runs)
+        results = measure(lab, rows, scale, runs, options.json)
         cases = [case for row in rows for case in row.cases]
         text = report.document(cases, results, lab, scale, runs, (time.monotonic() - start) / 60)
         print(report.plain(report.table(cases, results, scale)))
@@ -80,9 +84,6 @@ def main(words: list[str]) -> int:
         print(report.disagreements(lab))
         behind = report.slower_than_courier(cases, results)
         print("slower than Courier:", " ".join(behind) or "nowhere")
-    if options.json:
-        with open(options.json, "w", encoding="utf-8") as file:
-            json.dump(results, file, indent=1)
     whole = len(rows) == len(ROWS) and not options.quick and options.servers == SERVERS
     path = options.write or (DOCUMENT if whole and not options.print_only else None)
     if path:
