@@ -4,7 +4,7 @@ A program is a tree of keys.  What a key says of all messages is a mask, a byte 
 each: flags become one by a table, texts by looking for the needle in one run of all
 texts.  Keys that cost little come first, so that files are opened only of messages
 that the rest still depends on.  The keys of the RFCs named above are the table here;
-extensions plug theirs into ``search_keys``, and what of a result is told into ``search_returns``.
+extensions plug theirs into ``search_keys``.
 """
 from __future__ import annotations
 
@@ -28,10 +28,9 @@ from courierpy.model.replies import UidRequired
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Any
 
-    from courierpy.imap.grammar.args import Args
     from courierpy.imap.grammar.searchkeys import Grammar
     from courierpy.imap.session import Session
 
@@ -70,59 +69,6 @@ class SearchKey:
         self.besides = besides
 
 
-class SearchReturn:
-    """An option of RETURN.  RFC 4731 3.1.
-
-    ``tell``: function (Found, value) giving the value that is told, in pieces where it grows with what
-    was found; or None: nothing is.  ``parse``:
-    function (args) giving the value, of what stands behind the word, the blank included.  ``part``:
-    function (Found, value) giving the sequence numbers that it speaks of; by default all that were found.
-    ``silent``: it asks for no line.  ``lists``: it names messages one after the other, in their order.
-    ``not_beside``: options that the same command must not have; itself among them: it may be named once.
-    ``check``: function (Key) that raises Bad where what is searched for does not go with it.  ``refused``:
-    function (session), called when the command is answered with NO.
-    """
-
-    __slots__ = ("check", "lists", "not_beside", "parse", "part", "refused", "silent", "tell")
-
-    def __init__(self, tell: Callable[[Found, Any], bytes | Iterable[bytes] | None],
-                 parse: Callable[[Args], Any] = lambda args: None,
-                 part: Callable[[Found, Any], Sequence[int]] | None = None,
-                 silent: bool = False, not_beside: Sequence[bytes] = (),
-                 refused: Callable[[Session], None] | None = None, lists: bool = False,
-                 check: Callable[[Key], None] = lambda key: None) -> None:
-        self.tell = tell
-        self.parse = parse
-        self.part = part if part is not None else _every
-        self.silent = silent
-        self.lists = lists
-        self.not_beside = not_beside
-        self.check = check
-        self.refused = refused
-
-
-class Found:
-    """What a command found: ``seqs``, sequence numbers in the order in which they are told; ``key``: what
-    it looked for; ``by_uid``: the client is told their UIDs; ``options``: those of RETURN, and what stood
-    behind them; ``tag``: the command's."""
-
-    __slots__ = ("by_uid", "key", "options", "seqs", "session", "tag")
-
-    def __init__(self, session: Session, key: Key, seqs: Sequence[int], by_uid: bool,
-                 options: Mapping[bytes, Any] | None = None, tag: bytes = b"") -> None:
-        self.session = session
-        self.key = key
-        self.seqs = seqs
-        self.by_uid = by_uid
-        self.options = options or {}
-        self.tag = tag
-
-    @property
-    def numbers(self) -> Sequence[int]:
-        """What the client is told: the sequence numbers, or the UIDs."""
-        return numbers(self.session, self.seqs, self.by_uid)
-
-
 class Needle:
     """A text that is looked for in folded texts.  ``octets``: the text, folded."""
 
@@ -137,10 +83,6 @@ class Needle:
         return blob.find(self.octets, start)
 
 
-def _every(found: Found, value: object) -> Sequence[int]:
-    return found.seqs
-
-
 def record(name: bytes) -> SearchKey:
     """The record of a key that the grammar knows."""
     found: SearchKey = KEYS.get(name) or ext.find("search_keys", name)
@@ -151,12 +93,6 @@ def grammar(name: bytes) -> Grammar | None:
     """What may stand behind the name of a key; None where there is none of that name."""
     key: SearchKey | None = KEYS.get(name) or ext.find("search_keys", name)
     return None if key is None else key.parse
-
-
-def return_grammar(option: bytes) -> Callable[[Args], Any] | None:
-    """What may stand behind an option of RETURN; None where there is none of that name."""
-    found: SearchReturn | None = ext.find("search_returns", option)
-    return None if found is None else found.parse
 
 
 def cost(key: Key) -> int:
@@ -351,24 +287,21 @@ def either(one: bytes, two: bytes) -> bytes:
     return (int.from_bytes(one, "little") | int.from_bytes(two, "little")).to_bytes(len(one), "little")
 
 
-def run(session: Session, key: Key) -> array[int]:
-    """Sequence numbers of the messages that match, ascending.  Raises Bad where they must not be named so."""
+def prepare(session: Session, key: Key) -> None:
+    """What is to be done before a search for ``key``.  Raises Bad, also where messages must not be named as
+    it names them."""
     if not session.manners.numbered and uses_numbers(key):
         raise UidRequired
     for name in names(key):
-        prepare = record(name).prepare
-        if prepare is not None:
-            prepare(session)
+        first = record(name).prepare
+        if first is not None:
+            first(session)
+
+
+def run(session: Session, key: Key) -> array[int]:
+    """Sequence numbers of the messages that match, ascending."""
+    prepare(session, key)
     return Program(session).run(key)
-
-
-def numbers(session: Session, seqs: Sequence[int], by_uid: bool) -> Sequence[int]:
-    """What the client is told: the sequence numbers, or their UIDs."""
-    if not by_uid:
-        return seqs
-    by_seq = array("I", [0])
-    by_seq.extend(session.need_selected().view.uids)
-    return array("I", map(by_seq.__getitem__, seqs))
 
 
 # -- the keys of the base

@@ -78,6 +78,7 @@ ASKED = {"condstore": ["FETCH 1 MODSEQ", "FETCH 1 UID (CHANGEDSINCE 1)", "SEARCH
          "searchres": ["SEARCH RETURN (SAVE) ALL", "FETCH $ FLAGS", "SEARCH 1,$"],
          "partial": ["SEARCH RETURN (PARTIAL 1:2) ALL", "UID FETCH 1:* FLAGS (PARTIAL 1:2)"],
          "fuzzy": ["SEARCH FUZZY ALL", "SEARCH RETURN (RELEVANCY) ALL", "SORT (RELEVANCY) UTF-8 ALL"],
+         "multisearch": ["ESEARCH IN (personal) ALL"],
          "within": ["SEARCH OLDER 1", "SEARCH YOUNGER 1"],
          "esort": ["SORT RETURN () (DATE) UTF-8 ALL"],
          "sortdisplay": ["SORT (DISPLAYFROM) UTF-8 ALL"],
@@ -151,7 +152,8 @@ from courierpy.imap.commands.cmd_store import Condition
 from courierpy.imap.fetch import Column, Item, Modifier, kept
 from courierpy.imap.grammar import fetchitems, searchkeys
 from courierpy.imap.grammar.fetchitems import FetchItem
-from courierpy.imap.search import HEADERS, SearchKey, SearchReturn
+from courierpy.imap.returns import SearchReturn
+from courierpy.imap.search import HEADERS, SearchKey
 from courierpy.imap.updates import Sizes
 from courierpy.model.replies import No
 

@@ -3,10 +3,10 @@ from __future__ import annotations
 
 from itertools import chain
 
-from courierpy.imap import ext, search
+from courierpy.imap import ext, returns, search
 from courierpy.imap.commands import NUMBERS, SELECTED, USES_SEQ, Done, command
-from courierpy.imap.grammar import lines, out, searchkeys
-from courierpy.imap.search import Found
+from courierpy.imap.grammar import lines, searchkeys
+from courierpy.imap.returns import Found
 from courierpy.maildir.errors import StoreError
 from courierpy.model.replies import Bad, No
 
@@ -76,7 +76,7 @@ class refusing:
 def take_returns(args: Args) -> dict[bytes, Any] | None:
     """RETURN before the keys, if it is there: options and what stands behind them; ALL for none.
     RFC 4731 3.1.  Raises Bad."""
-    options = searchkeys.take_returns(args, search.return_grammar)
+    options = searchkeys.take_returns(args, returns.grammar)
     if options is None:
         return None
     words = [option for option, _ in options]
@@ -89,16 +89,15 @@ def take_returns(args: Args) -> dict[bytes, Any] | None:
 
 def _all() -> dict[bytes, Any]:
     """The options of whoever names none.  Raises Bad where there are none at all."""
-    if search.return_grammar(b"ALL") is None:
+    if returns.grammar(b"ALL") is None:
         raise Bad("Unknown SEARCH result option.")
     return {b"ALL": None}
 
 
-def tell_returns(found: Found) -> None:
-    """The ESEARCH line: what the options say of what was found, and the keys of that.  RFC 4731 3.2."""
-    values: list[bytes | Iterable[bytes]] = [b"(TAG %s)" % out.quoted(found.tag)]
-    if found.by_uid:
-        values.append(b"UID")
+def tell_returns(found: Found, empty: bool = True) -> None:
+    """The ESEARCH line: what the options say of what was found, and the keys of that.  RFC 4731 3.2.
+    ``empty``: it is told where nothing was found, too."""
+    values: list[bytes | Iterable[bytes]] = [found.correlator]
     spoken: list[Sequence[int]] = []
     silent = True
     for option, value in found.options.items():
@@ -111,7 +110,7 @@ def tell_returns(found: Found) -> None:
             spoken.append(record.part(found, value))
     for word, said in search.besides(found.session, found.key, chain.from_iterable(spoken)):
         values += word, said
-    if not silent:
+    if not silent and (empty or found.seqs):
         found.session.write_long(lines.long_data(b"ESEARCH", *values))
 
 

@@ -35,8 +35,26 @@ def select(session: Session, args: Args) -> Done:
     if session.selected is not None:
         leave(session)
         session.write(lines.told(lines.OK, "The mailbox before is closed.", b"CLOSED"))
+    selected = session.selected = opened(session, name, args.command == b"EXAMINE")
+
+    snapshot, view = selected.snapshot, selected.view
+    session.write(updates.keyword_lines(selected, session.keywords_on),
+                  selected.sizes())
+    if session.manners.recent and view.numbered:
+        session.write(_first_unseen(view))
+    session.write(lines.told(lines.OK, "Ok", b"UIDVALIDITY %d" % snapshot.uidvalidity),
+                  lines.told(lines.OK, "Predicted next UID", b"UIDNEXT %d" % snapshot.uidnext))
+    enabled = [ext.find("on_selected", token) for token in (b"", *sorted(session.enabled))]
+    for more in filter(None, [*enabled, *asked]):
+        session.write(more(session, selected))
+    named(session, args, name)
+    return Done("Ok", b"READ-ONLY" if selected.readonly else b"READ-WRITE")
+
+
+def opened(session: Session, name: str, readonly: bool) -> Selected:
+    """The mailbox of that name, open and looked at; whoever gets it closes its folder.  Raises a store
+    error."""
     folder = session.folders.open(name)
-    readonly = args.command == b"EXAMINE"
     if not readonly:
         folder.place.clean_tmp()
     folder.join()
@@ -48,22 +66,8 @@ def select(session: Session, args: Args) -> Done:
     except BaseException:
         folder.close()
         raise
-    readonly = readonly or folder.read_only
-    selected = session.selected = Selected(folder, snapshot, readonly, session.folders.rights(name),
-                                           session.manners)
-
-    view = selected.view
-    session.write(updates.keyword_lines(selected, session.keywords_on),
-                  selected.sizes())
-    if session.manners.recent and view.numbered:
-        session.write(_first_unseen(view))
-    session.write(lines.told(lines.OK, "Ok", b"UIDVALIDITY %d" % snapshot.uidvalidity),
-                  lines.told(lines.OK, "Predicted next UID", b"UIDNEXT %d" % snapshot.uidnext))
-    enabled = [ext.find("on_selected", token) for token in (b"", *sorted(session.enabled))]
-    for more in filter(None, [*enabled, *asked]):
-        session.write(more(session, selected))
-    named(session, args, name)
-    return Done("Ok", b"READ-ONLY" if readonly else b"READ-WRITE")
+    return Selected(folder, snapshot, readonly or folder.read_only, session.folders.rights(name),
+                    session.manners)
 
 
 def _first_unseen(view: View) -> bytes:

@@ -12,6 +12,7 @@ COMMANDS: dict[bytes, tuple[str, int, int, str]] = {
     b"CREATE": ("commands.cmd_mailbox", 3, 0, ""),
     b"DELETE": ("commands.cmd_mailbox", 3, 0, ""),
     b"ENABLE": ("ext.enable", 3, 0, ""),
+    b"ESEARCH": ("ext.multisearch", 3, 0, ""),
     b"EXAMINE": ("commands.cmd_select", 3, 2, ""),
     b"EXPUNGE": ("commands.cmd_expunge", 2, 4, "e"),
     b"FETCH": ("commands.cmd_fetch", 2, 49, "r"),

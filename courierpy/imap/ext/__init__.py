@@ -47,7 +47,7 @@ class Extension:
     with b"" where what was kept is over.
     ``store_modifiers``: modifier -> parser giving a ``cmd_store.Condition``.  RFC 4466 2.5.
     ``search_keys``: key -> ``search.SearchKey``.  RFC 9051 6.4.4.
-    ``search_returns``: result option -> ``search.SearchReturn``.  RFC 4731.
+    ``search_returns``: result option -> ``returns.SearchReturn``.  RFC 4731.
     ``manners``: token of ENABLE -> function (Manners) that changes how the client is spoken to.
     ``message_sets``: what may stand in the place of numbers -> function (session) giving the UIDs that it
     means there, as UidSet.  RFC 5182 3.

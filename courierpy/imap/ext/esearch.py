@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from courierpy.imap.ext import Extension
 from courierpy.imap.grammar.numset import compact_pieces
-from courierpy.imap.search import Found, SearchReturn
+from courierpy.imap.returns import Found, SearchReturn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

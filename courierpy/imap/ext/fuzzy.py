@@ -15,7 +15,8 @@ from courierpy.imap import ext, search
 from courierpy.imap.ext import Extension
 from courierpy.imap.grammar import searchkeys
 from courierpy.imap.grammar.searchkeys import Key
-from courierpy.imap.search import BODY, FIELDS, TEXT, Needle, Program, SearchKey, SearchReturn, both, inverse
+from courierpy.imap.returns import SearchReturn
+from courierpy.imap.search import BODY, FIELDS, TEXT, Needle, Program, SearchKey, both, inverse
 from courierpy.message.collation import fold
 from courierpy.model.replies import Bad
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from courierpy.imap.commands.ordered import Sorting
-    from courierpy.imap.search import Found
+    from courierpy.imap.returns import Found
     from courierpy.imap.session import Session
 
 NAME, RELEVANCY = b"FUZZY", b"RELEVANCY"

@@ -23,6 +23,7 @@ CAPABILITIES: tuple[tuple[bytes, str, str, str], ...] = (
     (b"LIST-STATUS", "ext.liststatus", "", ""),
     (b"MOVE", "ext.move", "", ""),
     (b"MULTIAPPEND", "commands.cmd_append", "", ""),
+    (b"MULTISEARCH", "ext.multisearch", "", ""),
     (b"NAMESPACE", "ext.namespace", "", ""),
     (b"OBJECTID", "ext.objectid", "", ""),
     (b"PARTIAL", "ext.partial", "", ""),

@@ -7,7 +7,7 @@ from courierpy.imap.ext import Extension
 from courierpy.imap.fetch import Modifier
 from courierpy.imap.grammar.args import ERROR, Args
 from courierpy.imap.grammar.numset import MAX_NUMBER, compact_pieces
-from courierpy.imap.search import Found, SearchReturn, numbers
+from courierpy.imap.returns import Found, SearchReturn, numbers
 from courierpy.model.replies import Bad
 
 TYPE_CHECKING = False

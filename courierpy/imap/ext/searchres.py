@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from courierpy.imap import ext
 from courierpy.imap.ext import Extension
-from courierpy.imap.search import Found, SearchReturn
+from courierpy.imap.returns import Found, SearchReturn
 from courierpy.model.uidset import NO_UIDS, UidSet
 
 TYPE_CHECKING = False
@@ -39,4 +39,4 @@ def _saved(session: Session) -> UidSet:
 
 
 EXTENSION = Extension(b"SEARCHRES", message_sets={b"$": _saved}, search_returns={
-    b"SAVE": SearchReturn(_save, silent=True, refused=_forget)})
+    b"SAVE": SearchReturn(_save, silent=True, refused=_forget, of_selected=True, alone=True)})

@@ -8,7 +8,8 @@ from courierpy.imap.commands import NUMBERS, SELECTED, USES_SEQ, Done, command
 from courierpy.imap.commands.cmd_search import check, refusing, tell_numbers, tell_returns
 from courierpy.imap.commands.ordered import Sorting, allowed, sent, take_program
 from courierpy.imap.ext import Extension
-from courierpy.imap.search import Found, run, uses_numbers
+from courierpy.imap.returns import Found
+from courierpy.imap.search import run, uses_numbers
 from courierpy.message.collation import kind
 from courierpy.model.replies import Bad
 

@@ -1,0 +1,104 @@
+"""What of a search is told: the options of RETURN, each a record.  RFC 4731, RFC 4466 2.6.
+
+Extensions plug theirs into ``search_returns``.
+"""
+from __future__ import annotations
+
+from array import array
+
+from courierpy.imap import ext
+from courierpy.imap.grammar import out
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from typing import Any
+
+    from courierpy.imap.grammar.args import Args
+    from courierpy.imap.grammar.searchkeys import Key
+    from courierpy.imap.session import Session
+
+
+class SearchReturn:
+    """An option of RETURN.  RFC 4731 3.1.
+
+    ``tell``: function (Found, value) giving the value that is told, in pieces where it grows with what
+    was found; or None: nothing is.  ``parse``:
+    function (args) giving the value, of what stands behind the word, the blank included.  ``part``:
+    function (Found, value) giving the sequence numbers that it speaks of; by default all that were found.
+    ``silent``: it asks for no line.  ``lists``: it names messages one after the other, in their order.
+    ``not_beside``: options that the same command must not have; itself among them: it may be named once.
+    ``check``: function (Key) that raises Bad where what is searched for does not go with it.  ``refused``:
+    function (session), called when the command is answered with NO.  Where many mailboxes are searched:
+    ``of_selected``: it is of the selected one; ``alone``: no other may be among them.
+    """
+
+    __slots__ = ("alone", "check", "lists", "not_beside", "of_selected", "parse", "part", "refused", "silent",
+                 "tell")
+
+    def __init__(self, tell: Callable[[Found, Any], bytes | Iterable[bytes] | None],
+                 parse: Callable[[Args], Any] = lambda args: None,
+                 part: Callable[[Found, Any], Sequence[int]] | None = None,
+                 silent: bool = False, not_beside: Sequence[bytes] = (),
+                 refused: Callable[[Session], None] | None = None, lists: bool = False,
+                 check: Callable[[Key], None] = lambda key: None,
+                 of_selected: bool = False, alone: bool = False) -> None:
+        self.tell = tell
+        self.parse = parse
+        self.part = part if part is not None else _every
+        self.silent = silent
+        self.lists = lists
+        self.not_beside = not_beside
+        self.check = check
+        self.of_selected = of_selected
+        self.alone = alone
+        self.refused = refused
+
+
+class Found:
+    """What a command found: ``seqs``, sequence numbers in the order in which they are told; ``key``: what
+    it looked for; ``by_uid``: the client is told their UIDs; ``options``: those of RETURN, and what stood
+    behind them; ``tag``: the command's; ``where``: the mailbox, as it stands behind the tag, blank
+    included, where that is to be told."""
+
+    __slots__ = ("by_uid", "key", "options", "seqs", "session", "tag", "where")
+
+    def __init__(self, session: Session, key: Key, seqs: Sequence[int], by_uid: bool,
+                 options: Mapping[bytes, Any] | None = None, tag: bytes = b"",
+                 where: bytes = b"") -> None:
+        self.session = session
+        self.key = key
+        self.seqs = seqs
+        self.by_uid = by_uid
+        self.options = options or {}
+        self.tag = tag
+        self.where = where
+
+    @property
+    def correlator(self) -> bytes:
+        """What an ESEARCH line begins with: whose it is.  RFC 4466 2.6.2, RFC 7377 4."""
+        return b"(TAG %s%s)%s" % (out.quoted(self.tag), self.where, b" UID" if self.by_uid else b"")
+
+    @property
+    def numbers(self) -> Sequence[int]:
+        """What the client is told: the sequence numbers, or the UIDs."""
+        return numbers(self.session, self.seqs, self.by_uid)
+
+
+def _every(found: Found, value: object) -> Sequence[int]:
+    return found.seqs
+
+
+def numbers(session: Session, seqs: Sequence[int], by_uid: bool) -> Sequence[int]:
+    """What the client is told: the sequence numbers, or their UIDs."""
+    if not by_uid:
+        return seqs
+    by_seq = array("I", [0])
+    by_seq.extend(session.need_selected().view.uids)
+    return array("I", map(by_seq.__getitem__, seqs))
+
+
+def grammar(option: bytes) -> Callable[[Args], Any] | None:
+    """What may stand behind an option of RETURN; None where there is none of that name."""
+    found: SearchReturn | None = ext.find("search_returns", option)
+    return None if found is None else found.parse
