@@ -20,7 +20,8 @@ from courierpy.imap.attributes import KINDS, Attributes, rules
 from courierpy.maildir.errors import StoreError, Vanished
 from courierpy.maildir.files import remove_tree
 from courierpy.maildir.formats import uiddb
-from courierpy.maildir.index.valuecache import PREFIX, Cache
+from courierpy.maildir.index.columns import CACHE
+from courierpy.maildir.index.valuecache import Cache
 from courierpy.maildir.store import Store
 from courierpy.message import charsets
 from courierpy.message.mime import Limits
@@ -240,7 +241,7 @@ class Reindex:
         for kind in kinds:
             fault = cache.sound(kind)
             if fault:
-                faults.append(f"{PREFIX}{kind}: {fault}")
+                faults.append(f"{CACHE}{kind}: {fault}")
         lacking = []
         for kind in self.kinds:
             known = cache.known(kind, database.uids)

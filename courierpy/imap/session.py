@@ -376,6 +376,8 @@ class Session(Dialogue):
             updates.tell(self, expunges=expunges, flags_of_new=flags_of_new)
         except store.FolderMissing:
             raise Bye("The selected mailbox was deleted.", b"NONEXISTENT") from None
+        except store.Renumbered:
+            raise Bye("The mailbox was renumbered, please open it again.", b"UNAVAILABLE") from None
         except store.StoreError as error:
             # the command itself is done: say that the look failed, keep the session
             log.err(str(error))

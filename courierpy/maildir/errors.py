@@ -28,6 +28,10 @@ class DiskFull(QuotaExceeded):
     """No room left on the disk."""
 
 
+class Renumbered(StoreError):
+    """A message has another number than its client was told."""
+
+
 class MailboxFull(StoreError):
     """The mailbox has as many messages as the settings allow."""
 

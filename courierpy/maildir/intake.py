@@ -29,6 +29,10 @@ class Intake:
         self._looker = looker
         self._arrivals = arrivals
 
+    @property
+    def keeps_keywords(self) -> bool:
+        return self._looker.keywords.kept
+
     def admit(self, messages: Sequence[frozenset[bytes]]) -> None:
         """Messages are about to come, with these keywords.  Raises TooManyKeywords."""
         keywords = self._looker.keywords
@@ -72,7 +76,7 @@ class Intake:
             return database.extended(uids, names)
         mine, found = looker.contents.held.database, numbers.on_disk()
         if found is not None and not found.damaged and found.uidvalidity == mine.uidvalidity \
-                and found.uidnext >= mine.uidnext and not numbers.was_cut(found):
+                and found.uidnext >= mine.uidnext and not numbers.lent and not numbers.was_cut(found):
             gone = UidSet.of(sorted(looker.contents.departed)) | numbers.told_gone
             return found.without([bisect_left(found.uids, uid) for uid in gone.within(found.uids)])
         looker.again()                 # it has to be restored

@@ -149,7 +149,7 @@ class Looker:
             try:
                 self._with_lock()
             except QuotaExceeded:
-                if not self.place.readers.give_up():
+                if not self.place.make_room():
                     raise
                 self._with_lock()
         except (Denied, QuotaExceeded) as why:
@@ -310,9 +310,9 @@ class Looker:
     def _serve_what_is_numbered(self, why: StoreError) -> None:
         """The disk takes nothing, or has no room: a look that writes nothing.
 
-        What has no number is not shown, as the number could not be kept.  A mailbox of which no
-        number is known is numbered in memory; so all of it is shown, and who has room writes that
-        down (see Numbers.restore).
+        What has no number on a disk that takes nothing is not shown, as the number could not be kept.
+        Where there is only no room, and in a mailbox of which no number is known, it is numbered in
+        memory; so all of it is shown, and who has room writes that down (see Numbers.restore, lent.py).
         """
         denied = isinstance(why, Denied)
         if denied and self.snapshot is NEVER:
@@ -320,11 +320,11 @@ class Looker:
         found = self.place.numbers()
         if found is None or found.damaged:
             database, lost = self.numbers.restore(found, record=False), True
-            if not denied:
-                self._arrivals.take(self._arrivals.waiting())
         else:
-            database, lost = self.numbers.without_gone(found), False
-        self._survey.read_without_writing(database, number=lost)
+            database, lost = self.numbers.known(found), False
+        if not denied:
+            self._arrivals.take(self._arrivals.waiting())
+        self._survey.read_without_writing(database, number=lost or not denied, lend=not lost)
         self.keywords.again()
         self._read_keywords(False)
         self._make_snapshot(NO_UIDS)

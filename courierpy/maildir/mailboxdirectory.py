@@ -41,6 +41,11 @@ class MailboxDirectory:
         self.lock = FolderLock(path, options.host, options.locks, self.readers.own)
         self.lobby = Lobby(path, options.host)
 
+    def make_room(self) -> bool:
+        """The disk is full: what is kept for who reads it still, and what saves only work, goes.  True if
+        there was anything."""
+        return self.readers.give_up() | self.index.give_up()
+
     def stamps(self, sure: bool = True) -> Stamps | None:
         """Identities of the directories and the uiddb; None when one is too young to trust, if that is to
         be ``sure``.  Raises a store error."""

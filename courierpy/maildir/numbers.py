@@ -15,6 +15,7 @@ from courierpy.maildir.errors import Denied, StoreError
 from courierpy.maildir.files import replace, sync_directory
 from courierpy.maildir.formats import dovecot, uiddb
 from courierpy.maildir.formats.uiddb import UidDb
+from courierpy.maildir.lent import Lent
 from courierpy.model.uidset import NO_UIDS, UidSet
 from courierpy.system import log
 
@@ -38,7 +39,8 @@ class Numbers:
     """Of an open mailbox.  ``key``: the uiddb that the contents were made of; None where they say
     something else, or where that is not sure.  ``unwritten``: it has lines of messages that are gone;
     ``owed``: and we are the one who removed them.  ``told_gone``: UIDs that our client knows as gone, and
-    that it may have still.  ``struck``: when it was last written for what went, or that was tried."""
+    that it may have still.  ``struck``: when it was last written for what went, or that was tried.
+    ``lent``: numbers that a full disk had no room for."""
 
     def __init__(self, place: MailboxDirectory, contents: Contents, changes: Changes, keywords: Keywords,
                  uidvalidities: Uidvalidities) -> None:
@@ -47,6 +49,7 @@ class Numbers:
         self.owed = False
         self.struck = 0.0
         self.told_gone = NO_UIDS
+        self.lent = Lent()
         self._file: UidDb | None = None         # as it was read or written, lines of what is gone too
         self._place = place
         self._contents = contents
@@ -78,7 +81,10 @@ class Numbers:
     def read(self, locked: bool) -> UidDb | None:
         """The numbers as they are on disk; None when the lock is needed to make them.  Raises a store
         error."""
-        return self.read_locked() if locked else self._read()[0]
+        if locked:
+            return self.read_locked()
+        database = self._read()[0]
+        return None if self.lent else database         # perhaps they can be written now
 
     def read_locked(self) -> UidDb:
         """Under the lock: the numbers as they are on disk, or restored.  Raises a store error."""
@@ -95,6 +101,7 @@ class Numbers:
         if before is not None and before.body is None:
             before = None
         if known and before is not None and not self.unwritten and self.is_current():
+            self.lent.end()
             return before, None
         try:
             found = self.on_disk(before)
@@ -107,7 +114,13 @@ class Numbers:
             return None, found
         self.learned(found, whole=True)
         self.unwritten = False
-        return self.without_gone(found), found
+        return self.known(found), found
+
+    def known(self, found: UidDb) -> UidDb:
+        """The uiddb as it was read, by what our client was told.  Raises Renumbered."""
+        mine = self.lent.added(self.without_gone(found))
+        self.unwritten |= bool(self.lent)
+        return mine
 
     def without_gone(self, found: UidDb) -> UidDb:
         """The uiddb as it was read, without the lines of what our client knows as gone: a file of

@@ -282,9 +282,9 @@ class Survey:
             if row >= 0:
                 departed[uid] = before.file(row)
 
-    def read_without_writing(self, database: UidDb, number: bool) -> None:
+    def read_without_writing(self, database: UidDb, number: bool, lend: bool) -> None:
         """Read cur/ where nothing can be written.  ``number``: what has no number gets one in memory;
-        otherwise it is not shown."""
+        otherwise it is not shown.  ``lend``: that is to stay so when it can be written."""
         self._numbers.key = None
         before, known = self._contents.held, self._contents.known
         missing, unknown = self.read_cur(database)
@@ -293,8 +293,10 @@ class Survey:
         held = self._contents.held.without(missing)
         if unknown and number:
             names = in_order(unknown)
-            first = held.database.uidnext
-            held = held.extended(range(first, first + len(names)), names, [unknown[name] for name in names])
+            uids = range(held.database.uidnext, held.database.uidnext + len(names))
+            held = held.extended(uids, names, [unknown[name] for name in names])
+            if lend:
+                self._numbers.lent.lend(names, uids)
         self._contents.held = held
         self._numbers.unwritten = True
 

@@ -15,6 +15,7 @@ import stat
 from courierpy.maildir.errors import (
     DiskTrouble,
     MessageDenied,
+    QuotaExceeded,
     StoreError,
     Vanished,
     trouble,
@@ -143,7 +144,7 @@ def _transfer(origin: Origin, uids: Sequence[int], target: Intake, bring: Bring,
         return 0, []
     if keywords.unread is not None:    # they would come without their keywords
         raise keywords.unread
-    uidvalidity, numbers = _enter(target, sources, bring, refused)
+    uidvalidity, numbers = _enter(target, sources, bring, refused, origin.place)
     pairs = [(old, new) for old, new in zip(known, numbers, strict=True) if new is not None]
     if moving:
         for source, number in zip(sources, numbers, strict=True):
@@ -154,9 +155,42 @@ def _transfer(origin: Origin, uids: Sequence[int], target: Intake, bring: Bring,
 
 
 def _enter(target: Intake, sources: Sequence[Source], bring: Bring,
-           refused: list[StoreError] | None = None) -> tuple[int, list[int | None]]:
+           refused: list[StoreError] | None = None, origin: MailboxDirectory | None = None,
+           ) -> tuple[int, list[int | None]]:
     """Bring files in and number them in the order given; None for a message that is gone
-    meanwhile or is refused."""
+    meanwhile or is refused.  0 for one that is moved to a full disk, and gets its number later."""
+    already = len(refused) if refused is not None else 0
+    while True:
+        try:
+            return _enter_once(target, sources, bring, refused)
+        except QuotaExceeded as why:
+            del (refused or [])[already:]
+            if target.place.make_room() or origin is not None and origin.make_room():
+                continue
+            if refused is None or bring in (os.rename, _link_or_copy):
+                raise
+            return 0, _without_numbers(target, sources, bring, refused, why)
+
+
+def _without_numbers(target: Intake, sources: Sequence[Source], bring: Bring, refused: list[StoreError],
+                     why: StoreError) -> list[int | None]:
+    """Who moves messages away to remove them may, however full the disk: they come as another program
+    would bring them.  Not those with keywords, which would be lost."""
+    found: list[int | None] = []
+    with Directory(target.place.cur, target.place.options.sync) as entries:
+        for source in sources:
+            if source.words and target.keeps_keywords:
+                refused.append(why)
+                found.append(None)
+            else:
+                found.append(None if _bring(source, target.place.inside, bring, refused) is None else 0)
+        entries.sync()
+    target.not_entered(())
+    return found
+
+
+def _enter_once(target: Intake, sources: Sequence[Source], bring: Bring,
+                refused: list[StoreError] | None) -> tuple[int, list[int | None]]:
     place = target.place
     sync = place.options.sync
     moved: list[tuple[bytes, bytes]] = []

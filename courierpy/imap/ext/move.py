@@ -19,7 +19,8 @@ def move(session: Session, args: Args) -> Done:
     refused: list[StoreError] = []
     uidvalidity, pairs = session.need_selected().folder.move(uids, target, refused)
     check_some(args, uids, pairs, refused)
-    code = ext.tagged_code(b"MOVE", uidvalidity, pairs) if pairs else None
+    # on a full disk they may have no numbers yet
+    code = ext.tagged_code(b"MOVE", uidvalidity, pairs) if pairs and all(new for _, new in pairs) else None
     if code is not None:
         # RFC 6851 4.3: the UIDs come before the EXPUNGEs that they explain
         session.write(lines.told(lines.OK, "Moved.", code))

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 DIRECTORY = "courierpyindex"
 COLUMNS, LOG, RECENT = "columns", "uids", "recent"
+CACHE = "cache."               # begins the names of the files with computed values
 MAGIC = b"courierpy 5\n" + struct.pack("=I", 0x01020304)       # the second word tells the byte order
 _HEAD = struct.Struct("=16sI IIII II qQqq Qqq q I")
 SMALL = 256                        # a folder with fewer messages may be read again: it needs no watch
@@ -279,6 +280,17 @@ class Index:
         elif not self.trusted():
             raise FileNotFoundError
         return os.open(self.file(name), flags, 0o600)
+
+    def give_up(self) -> bool:
+        """Room is needed: what saves only work goes.  True if there was anything."""
+        if self._elsewhere or not self.trusted():
+            return False
+        found = False
+        for entry in listed(self.path):
+            if entry.name == COLUMNS or entry.name.startswith(CACHE):
+                remove(entry.path)
+                found = True
+        return found
 
     def _prepare(self) -> None:
         """Make the directory.  Raises OSError where there can be none that is ours alone."""

@@ -23,6 +23,7 @@ from courierpy.maildir.errors import StoreError
 from courierpy.maildir.files import close, listed, remove, write_all
 from courierpy.maildir.formats import uiddb
 from courierpy.maildir.index import segments
+from courierpy.maildir.index.columns import CACHE
 from courierpy.maildir.index.segments import PIECE, Column, Stale, column_of
 
 TYPE_CHECKING = False
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from courierpy.maildir.index.columns import Index
     from courierpy.maildir.index.segments import Place, Table
 
-PREFIX = "cache."                          # of the files' names
 KEEP = 4 << 20                             # octets of segments that stay in memory
 HOLD = 8 << 20                             # octets of a kind that are kept though they cannot be written
 PENDING = 4 << 20                          # octets of all kinds that are to be written
@@ -158,7 +158,7 @@ class Cache:
         """(UIDs, ends, values) one segment after another: for columns that are large."""
         self._flush(kind)
         try:
-            with open(self.index.open(PREFIX + kind), "rb", buffering=0) as file:
+            with open(self.index.open(CACHE + kind), "rb", buffering=0) as file:
                 for place in self._walk(file.fileno(), kind).places:
                     column = self._read(file.fileno(), kind, place)
                     if column is None:
@@ -171,7 +171,7 @@ class Cache:
     def size(self, kind: str) -> int:
         """Octets on disk."""
         try:
-            return os.stat(self.index.file(PREFIX + kind)).st_size
+            return os.stat(self.index.file(CACHE + kind)).st_size
         except OSError:
             return 0
 
@@ -183,9 +183,9 @@ class Cache:
         """What there is on disk, the file that was written last at the end."""
         found = []
         for entry in listed(self.index.path):
-            if entry.name.startswith(PREFIX):
+            if entry.name.startswith(CACHE):
                 try:
-                    found.append((entry.stat().st_mtime_ns, entry.name.removeprefix(PREFIX)))
+                    found.append((entry.stat().st_mtime_ns, entry.name.removeprefix(CACHE)))
                 except OSError:
                     continue           # another session dropped it
         return [kind for _, kind in sorted(found)]
@@ -193,7 +193,7 @@ class Cache:
     def sound(self, kind: str) -> str:
         """"" for a file that is whole, else what is wrong with it, and made anew at the next occasion."""
         try:
-            fd = self.index.open(PREFIX + kind)
+            fd = self.index.open(CACHE + kind)
         except OSError as error:
             return error.strerror or "cannot be read"
         try:
@@ -216,10 +216,10 @@ class Cache:
         known = self._tables.get(kind)
         try:
             if known is not None:
-                found = os.stat(self.index.file(PREFIX + kind))
+                found = os.stat(self.index.file(CACHE + kind))
                 if known.key == (found.st_ino, found.st_size):
                     return known
-            fd = self.index.open(PREFIX + kind)
+            fd = self.index.open(CACHE + kind)
         except OSError:
             return segments.NOTHING
         try:
@@ -242,7 +242,7 @@ class Cache:
         column = self._loaded.pop(key, None)
         if column is None:
             try:
-                fd = self.index.open(PREFIX + kind)
+                fd = self.index.open(CACHE + kind)
                 try:
                     # twice: it may have been written at this very moment
                     column = self._read(fd, kind, place) or self._read(fd, kind, place)
@@ -294,7 +294,7 @@ class Cache:
         for values in (self._fresh, self._sizes, self._when, self._tables):
             values.pop(kind, None)
         if self.index.trusted():
-            remove(self.index.file(PREFIX + kind))
+            remove(self.index.file(CACHE + kind))
 
     def _flush(self, kind: str) -> None:
         """What cannot be written is kept for ourselves, until it is much."""
@@ -319,10 +319,10 @@ class Cache:
         """A descriptor of the file, which nobody else writes to.  Raises OSError."""
         import fcntl
         for _ in range(LOCK_TRIES):
-            fd = self.index.open(PREFIX + kind, os.O_RDWR | os.O_CREAT)
+            fd = self.index.open(CACHE + kind, os.O_RDWR | os.O_CREAT)
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                found, there = os.fstat(fd), os.stat(self.index.file(PREFIX + kind))
+                found, there = os.fstat(fd), os.stat(self.index.file(CACHE + kind))
                 if (found.st_ino, found.st_dev) == (there.st_ino, there.st_dev):
                     return fd
             except (BlockingIOError, FileNotFoundError):
@@ -389,7 +389,7 @@ class Cache:
                 self._rewrite(fd, kind, table, database, scratch)
             finally:
                 close(scratch)
-            os.rename(path, self.index.file(PREFIX + kind))
+            os.rename(path, self.index.file(CACHE + kind))
         except (OSError, StoreError):
             self._alive = table.number       # not again before much more has come
             if path:
