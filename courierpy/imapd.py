@@ -20,6 +20,7 @@ from courierpy.model.numbers import decimal
 from courierpy.model.replies import Bye
 from courierpy.system import about, inotify, log, memory, proc
 from courierpy.system.conn import Conn, Gone, TimedOut
+from courierpy.system.regular import open_regular
 from courierpy.system.settings import Settings, from_environ
 from courierpy.system.stream import Garbled
 
@@ -337,12 +338,12 @@ class _Imapd:
         directory gets a file for each session."""
         name = self.settings.text("IMAPDEBUGFILE")
         if name:
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
+            flags = os.O_WRONLY | os.O_APPEND
             if os.path.isdir(name):
                 name = os.path.join(name, str(os.getpid()))
                 flags |= os.O_CREAT
             try:
-                self.conn.record = os.open(name, flags, 0o600)
+                self.conn.record = open_regular(name, flags)
             except OSError:
                 return
 

@@ -23,6 +23,7 @@ from courierpy.maildir.layout import CHOICES, Nested
 from courierpy.maildir.locks import FolderLock
 from courierpy.maildir.store import SUBSCRIBED, Store
 from courierpy.model.namespaces import INBOX
+from courierpy.system.regular import whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -294,8 +295,7 @@ class Conversion:
                 else:
                     outside.append(name)
             try:
-                with open(dovecot.SUBSCRIPTIONS, "rb") as file:
-                    before = file.read()
+                before = whole(dovecot.SUBSCRIPTIONS)
             except FileNotFoundError:
                 before = None
             if not self.dry:

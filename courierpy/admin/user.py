@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from courierpy.admin import complain, default_files, read_settings
 from courierpy.admin.secrets import NoPassword, ask
 from courierpy.auth import number_of
+from courierpy.system.regular import open_regular
 from courierpy.system.settings import Settings
 
 TYPE_CHECKING = False
@@ -200,7 +201,7 @@ def _split(text: str) -> list[str]:
 def _read(path: str) -> str:
     if os.path.isdir(path):
         raise Wrong(f"{path}: a directory of userdb files: name one of them by -f")
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    fd = open_regular(path, os.O_RDONLY | os.O_NOFOLLOW)
     with open(fd, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
         return file.read()
 

@@ -21,6 +21,7 @@ from courierpy.auth import (
     number_of,
     passwords,
 )
+from courierpy.system.regular import open_regular
 
 DEFAULT = "/etc/courier/userdb"
 # the same work for a name that is not there
@@ -98,7 +99,7 @@ def _files(path: str) -> list[str]:
 
 def _text(path: str) -> str:
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = open_regular(path, os.O_RDONLY | os.O_NOFOLLOW)
         with open(fd, encoding="utf-8", errors="surrogateescape") as file:
             if stat.S_IMODE(os.fstat(fd).st_mode) & 0o077:
                 raise TemporaryFailure(f"{path}: others can read or write it, mode must be 0600")

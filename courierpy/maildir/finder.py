@@ -13,6 +13,7 @@ from courierpy.maildir.errors import Vanished, trouble, unreadable
 from courierpy.maildir.files import exists
 from courierpy.maildir.messagefile import TRIES, WRITING, MessageFile
 from courierpy.maildir.names import SUFFIXES, base, bits_of, info
+from courierpy.system.regular import open_regular
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ class Finder:
         there and cannot be read."""
         for path, _ in self._places(uid):
             try:
-                fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+                fd = open_regular(path)
             except FileNotFoundError:
                 continue
             except OSError as error:

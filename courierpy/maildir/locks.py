@@ -38,6 +38,7 @@ from courierpy.maildir.names import tmp_name
 from courierpy.model.numbers import PID_MOST, decimal
 from courierpy.system import log
 from courierpy.system.inotify import IN_DELETE, IN_MOVED_FROM, IN_ONLYDIR, Ear
+from courierpy.system.regular import whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -217,8 +218,7 @@ class FolderLock:
         os.rename(self.lock, os.path.join(self.tmp, tmp_name(self.host, "courierlock")))
 
     def _is_ours(self) -> bool:
-        with open(self.lock, "rb") as file:
-            return file.read(TEXT) == owner()
+        return whole(self.lock, TEXT) == owner()
 
     def _write(self, mine: str) -> None:
         try:

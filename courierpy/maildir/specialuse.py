@@ -13,6 +13,7 @@ import time
 from courierpy.maildir.files import replace, sync_directory
 from courierpy.model.namespaces import INBOX
 from courierpy.model.numbers import decimal
+from courierpy.system.regular import whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,8 +78,7 @@ def given(store: Store, names: Iterable[str]) -> dict[bytes, str]:
 def _read(directory: str) -> tuple[int, Sequence[bytes]]:
     """(when the uses were given, in nanoseconds; the uses); none for a file that is not there or is none."""
     try:
-        with open(os.path.join(directory, FILE), "rb", buffering=0) as file:
-            when, *lines = (file.read(MAX_OCTETS) or b"").split(b"\n")
+        when, *lines = whole(os.path.join(directory, FILE), MAX_OCTETS).split(b"\n")
     except OSError:
         return 0, ()
     return decimal(when) or 0, [use for use in USES if use in lines]

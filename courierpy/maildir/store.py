@@ -38,6 +38,7 @@ from courierpy.model.namespaces import (
     Namespaces,
 )
 from courierpy.system import log, proc
+from courierpy.system.regular import whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -254,8 +255,7 @@ class Store:
     def subscriptions(self) -> list[str]:
         path = os.path.join(self.root, SUBSCRIBED)
         try:
-            with open(path, "rb") as file:
-                data = file.read()
+            data = whole(path)
         except FileNotFoundError:
             return self.subscribed_by_dovecot() or []
         except OSError as error:

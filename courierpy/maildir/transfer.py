@@ -27,6 +27,7 @@ from courierpy.maildir.messagefile import PIECE_OCTETS, TRIES
 from courierpy.maildir.names import SUFFIXES, base, tmp_name, unique_name
 from courierpy.model.flags import NO_KEYWORDS
 from courierpy.system import log
+from courierpy.system.regular import open_regular
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -337,7 +338,7 @@ def _copy(source: bytes, target: bytes) -> None:
     folder = os.path.dirname(os.path.dirname(target))
     scratch = os.path.join(folder, b"tmp", base(os.path.basename(target)))    # what waits has its flags
     try:
-        original = open(source, "rb")  # noqa: SIM115
+        original = open(open_regular(source), "rb")  # noqa: SIM115
     except FileNotFoundError:
         raise
     except OSError as error:

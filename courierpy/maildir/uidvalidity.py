@@ -8,6 +8,7 @@ import time
 from courierpy.maildir.errors import trouble
 from courierpy.maildir.files import close, replace, sync_directory
 from courierpy.maildir.formats import dovecot
+from courierpy.system.regular import whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,8 +47,7 @@ class Uidvalidities:
         error."""
         alone = self._alone()
         try:
-            with open(self._path, "rb") as file:
-                last = int(file.read(32) or b"0")
+            last = int(whole(self._path, 32) or b"0")
         except (FileNotFoundError, ValueError):
             last = 0
         except OSError as error:
@@ -70,10 +70,9 @@ class Uidvalidities:
         """One that another program gave counts too.  Raises a store error."""
         alone = self._alone()
         try:
-            with open(self._path, "rb") as file:
-                if int(file.read(32) or b"0") >= value:
-                    close(alone)
-                    return
+            if int(whole(self._path, 32) or b"0") >= value:
+                close(alone)
+                return
         except (OSError, ValueError):
             pass
         try:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from courierpy.auth import Rejected, Request, check
+from courierpy.auth import Rejected, Request, TemporaryFailure, check
 from tests.conftest import fill, plain_environ
 from tests.programs.test_admin import start
 
@@ -50,6 +50,14 @@ class Userdb:
 @pytest.fixture
 def userdb(tmp_path: Path) -> Userdb:
     return Userdb(tmp_path)
+
+
+def test_a_pipe_is_no_userdb(userdb: Userdb) -> None:
+    os.mkfifo(userdb.path, 0o600)
+    for words in (["list"], ["del", "ann"]):
+        assert userdb.user(*words) == (1, "", f"courierpy user: {userdb.path}: not a regular file\n")
+    with pytest.raises(TemporaryFailure, match="not a regular file"):
+        userdb.accepts("ann", "first")
 
 
 def test_add_passwd_del_list(userdb: Userdb) -> None:

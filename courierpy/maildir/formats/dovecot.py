@@ -35,6 +35,7 @@ from courierpy.model.flags import NO_KEYWORDS
 from courierpy.model.namespaces import INBOX
 from courierpy.model.numbers import PID_MOST, decimal
 from courierpy.system import log
+from courierpy.system.regular import open_regular, whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -412,8 +413,7 @@ class Dotlock:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  where: TracebackType | None) -> None:
         try:
-            with open(self.path, "rb") as file:
-                ours = file.read(300) == _owner()
+            ours = whole(self.path, 300) == _owner()
             if ours:
                 os.unlink(self.path)
             else:
@@ -442,7 +442,8 @@ class Dotlock:
     def _is_stale(self) -> bool:
         """Is it gone, or taken away now?"""
         try:
-            with open(self.path, "rb") as file:
+            # a link that leads nowhere is no lock that is gone
+            with open(open_regular(self.path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
                 pid, _, host = file.read(300).partition(b":")
                 age = time.time() - os.fstat(file.fileno()).st_mtime
             if age < STALE and not (host == os.uname().nodename.encode() and _is_dead(pid)):
@@ -476,8 +477,7 @@ def _is_dead(pid: bytes) -> bool:
 
 def _content(path: str) -> bytes | None:
     try:
-        with open(path, "rb") as file:
-            return file.read()
+        return whole(path)
     except FileNotFoundError:
         return None
     except OSError as error:

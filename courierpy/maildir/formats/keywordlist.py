@@ -15,6 +15,7 @@ from courierpy.maildir.files import close, is_directory, listed, remove, replace
 from courierpy.maildir.names import tmp_name
 from courierpy.model.flags import NO_KEYWORDS
 from courierpy.model.numbers import decimal
+from courierpy.system.regular import open_regular, whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -108,8 +109,7 @@ class Keywords:
 
     def _take(self, found: dict[bytes, frozenset[bytes]], name: bytes, file: bytes) -> bool:
         try:
-            with open(os.path.join(os.fsencode(self.path), file), "rb", buffering=0) as stream:
-                data = stream.readall()
+            data = whole(os.path.join(os.fsencode(self.path), file))
         except FileNotFoundError:
             return False             # another session merged it meanwhile
         except OSError:
@@ -129,7 +129,7 @@ class Keywords:
     def _open_list(self) -> int:
         """A descriptor of ``:list``; -1 when there is none."""
         try:
-            return os.open(self._list, os.O_RDONLY | os.O_CLOEXEC)
+            return open_regular(self._list)
         except FileNotFoundError:
             return -1
         except OSError as error:

@@ -16,6 +16,7 @@ from itertools import accumulate, islice
 from operator import lt
 
 from courierpy.maildir.errors import trouble
+from courierpy.system.regular import open_regular
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class UidDb:
     def fill(self, path: str) -> bool:
         """Read the lines of a file whose numbers are known; False when it is another file now."""
         try:
-            with open(path, "rb", buffering=0) as file:
+            with open(open_regular(path), "rb", buffering=0) as file:
                 found = key_of(os.fstat(file.fileno()))
                 head = file.read(40).partition(b"\n")
                 file.seek(len(head[0]) + 1)
@@ -203,7 +204,7 @@ def read(path: str, before: UidDb | None = None) -> UidDb | None:
     """None when there is no file; ``damaged`` with UIDVALIDITY 0 when its header is no
     header.  ``before``: what the file held earlier; mostly only lines have come."""
     try:
-        with open(path, "rb", buffering=0) as file:
+        with open(open_regular(path), "rb", buffering=0) as file:
             key = key_of(os.fstat(file.fileno()))
             data = file.readall()
     except FileNotFoundError:

@@ -29,6 +29,7 @@ from courierpy.model.messages import Messages
 from courierpy.model.numbers import decimal
 from courierpy.model.uidset import UidSet
 from courierpy.system import log
+from courierpy.system.regular import open_regular
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -274,12 +275,11 @@ class Index:
 
     def open(self, name: str, flags: int = os.O_RDONLY) -> int:
         """A descriptor of a file; with O_CREAT the directory is made too.  Raises OSError."""
-        flags |= os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         if flags & os.O_CREAT:
             self._prepare()
         elif not self.trusted():
             raise FileNotFoundError
-        return os.open(self.file(name), flags, 0o600)
+        return open_regular(self.file(name), flags | os.O_NOFOLLOW)
 
     def give_up(self) -> bool:
         """Room is needed: what saves only work goes.  True if there was anything."""
