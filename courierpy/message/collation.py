@@ -15,7 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _BLANKS = bytes(32 if chr(code).isspace() and code < 128 else code for code in range(256))
-
+_ASCII_BREAKS = _BLANKS.upper().replace(b" ", b"\n")         # capitals, and line ends for white space
+_ALL_ASCII = bytes(range(128))
+SHORT = 100                        # characters up to which it is not worth it to look what there is
+MOSTLY = 3                         # characters of ASCII to an octet more than one of others
+FEW = 16                           # letters that are replaced one by one
 
 # soft hyphen, joiners, widths of zero, directions, selectors of a variant
 _UNSEEN = frozenset((0xAD, 0x34F, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2070),
@@ -43,8 +47,19 @@ class _FoldedMap(dict[int, str]):
         return value
 
 
+class _SettledMap(dict[str, str | None]):
+    """The same of a letter; None where that, as a part of the text, would be folded once more."""
+
+    def __missing__(self, letter: str) -> str | None:
+        folded = _FOLDED[ord(letter)]
+        settled = all(char.isascii() or _FOLDED[ord(char)] == char for char in folded)
+        value = self[letter] = folded if settled else None
+        return value
+
+
 _MAP = _Map()
 _FOLDED = _FoldedMap()
+_SETTLED = _SettledMap()
 _SMALL_ASCII = {code: chr(code).upper() for code in range(ord("a"), ord("z") + 1)}
 
 
@@ -73,7 +88,10 @@ class Comparator:
         """The key for a search: runs of white space, as folding leaves them, count as one blank."""
         if text.isascii():
             return self.fold_ascii(text.encode()).decode()
-        text = text.translate(_FOLDED) if self is UNICODE else self.cased(text.translate(_SPACED))
+        if self is UNICODE:
+            text = len(text) > SHORT and _by_letter(text) or text.translate(_FOLDED)
+        else:
+            text = self.cased(text.translate(_SPACED))
         while "\n\n" in text:
             text = text.replace("\n\n", "\n")
         return text.replace("\n", " ")
@@ -84,6 +102,27 @@ class Comparator:
         while b"  " in text:
             text = text.replace(b"  ", b" ")
         return text
+
+
+def _by_letter(text: str) -> str | None:
+    """What _FOLDED makes of a text that is mostly ASCII, with few letters besides: each of them is
+    replaced everywhere, in half of the time.  None of another text."""
+    try:
+        octets = text.encode()
+    except UnicodeEncodeError:                 # half of a pair of surrogates
+        return None
+    if MOSTLY * (len(octets) - len(text)) > len(text):
+        return None
+    letters = [(letter, value) for letter in set(octets.translate(None, _ALL_ASCII).decode())
+               if (value := _SETTLED[letter]) != letter]
+    if len(letters) > FEW:
+        return None
+    text = octets.translate(_ASCII_BREAKS).decode()
+    for letter, value in letters:
+        if value is None:
+            return None
+        text = text.replace(letter, value)
+    return text
 
 
 class _SpacedMap(dict[int, str]):

@@ -61,9 +61,13 @@ def _octets(run: list[tuple[bytes, bytes]]) -> bytes:
                 text, cut = text[:-rest], text[-rest:]
             found.append(base64(text))
         else:
-            found += (base64(cut), _q(text))
-            cut = b""
-    return b"".join(found) + base64(cut)
+            if cut:
+                found.append(base64(cut))
+                cut = b""
+            found.append(_q(text))
+    if cut:
+        found.append(base64(cut))
+    return b"".join(found)
 
 
 def _q(text: bytes) -> bytes:

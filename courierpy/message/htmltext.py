@@ -9,19 +9,24 @@ from __future__ import annotations
 import re
 
 # "<" and no letter, "/", "!" or "?" is text (HTML 13.2.5.6)
-_TAG = re.compile(r"<[/!?a-z][^<>]*>", re.I | re.A)
-_INLINE = re.compile(
-    r"<(?=[/!?a-z])(?!/?(?:a(?:ddress|rticle|side|udio)|b(?:lockquote|ody|r|utton)|c(?:anvas|aption|enter|ol(?:group)?)|"
-    r"d(?:[dlt]|etails|ialog|ir|iv)|embed|f(?:ieldset|ig(?:caption|ure)|ooter|orm|rame(?:set)?)|"
-    r"h(?:[1-6r]|ead(?:er)?|group|tml)|i(?:frame|mg|nput)|l(?:egend|i|ink)|m(?:ain|ap|enu|eta)|"
-    r"n(?:av|oscript)|o(?:bject|l|pt(?:group|ion))|p(?:icture|re)?|s(?:cript|ection|elect|tyle|ummary|vg)|"
-    r"t(?:able|body|[dhr]|extarea|foot|head|itle)|ul|video)(?![\w:-]))[/!?a-z][^<>]*>", re.I | re.A)
+_TAG = re.compile(r"<([/!?A-Za-z][^<>]*)>")
+_NAME = re.compile(r"/?([\w:-]*)", re.A)       # in what _TAG gives
+_BLOCKS = frozenset((
+    "address", "article", "aside", "audio", "blockquote", "body", "br", "button", "canvas", "caption",
+    "center", "col", "colgroup", "dd", "details", "dialog", "dir", "div", "dl", "dt", "embed", "fieldset",
+    "figcaption", "figure", "footer", "form", "frame", "frameset", "h1", "h2", "h3", "h4", "h5", "h6", "head",
+    "header", "hgroup", "hr", "html", "iframe", "img", "input", "legend", "li", "link", "main", "map", "menu",
+    "meta", "nav", "noscript", "object", "ol", "optgroup", "option", "p", "picture", "pre", "script",
+    "section", "select", "style", "summary", "svg", "table", "tbody", "td", "textarea", "tfoot", "th",
+    "thead", "title", "tr", "ul", "video"))
+# elements that lead somewhere, or show a text that is in their tag; of Office, any of three prefixes
+_TELLING = frozenset((
+    "a", "area", "audio", "base", "button", "embed", "form", "frame", "iframe", "image", "img", "input",
+    "link", "object", "source", "video"))
+_OFFICE = re.compile(r"[vow]:\w+", re.A)
 _HIDES = re.compile(r"<(?:(script|style)(?![a-z])[^<>]*>|!--)", re.I | re.A)
 _SHOWS = {"script": re.compile(r"</script(?![a-z])[^<>]*>", re.I | re.A),
           "style": re.compile(r"</style(?![a-z])[^<>]*>", re.I | re.A), "": re.compile(r"--!?>")}
-# the look ahead lets most tags go at once
-_TELLING = re.compile(r"<(?=[abefilosvw])(?:a(?:rea)?|im(?:g|age)|link|base|i?frame|form|input|button|embed|"
-                      r"object|video|audio|source|[vow]:\w+)[\s/][^<>]*>", re.I | re.A)
 _ATTRIBUTE = re.compile(r"""[\s/"'](?:href|src|alt|title|action|data|value)\s*=\s*"""
                         r"""(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""", re.I | re.A)
 # a value in quotes that holds what else ends or begins a tag
@@ -88,19 +93,26 @@ class HtmlDecoder:
     def _shown(self, text: str) -> str:
         if "<" not in text:
             return text
-        shown, hidden = _without_tags(text), 0
-        if "<" in shown or ">" in shown or '="<' in text or "='<" in text:
+        shown, tags = _apart(text)
+        hidden = 0
+        if "<" in shown or ">" in shown and any(map(_is_cut, tags)):
             text, hidden = _HOLDING.subn(lambda match: match[0].translate(_HIDDEN_ANGLES), text)
             if hidden:
-                shown = _without_tags(text).replace("\ufdd0", "<").replace("\ufdd1", ">")
+                shown, tags = _apart(text)
+                shown = shown.translate(_ANGLES)
         if self._room > 0:
-            for tag in _TELLING.findall(text):
-                for values in _ATTRIBUTE.findall(tag):
-                    told = "".join(values)
-                    if not told.startswith(("data:", "cid:")):     # the thing itself, or another part
-                        self._told.append((told.translate(_ANGLES) if hidden else told)[:self._room])
-                        self._room -= len(self._told[-1])
+            for tag in tags:
+                if "=" in tag and _tells(tag):
+                    self._tell(tag.translate(_ANGLES) if hidden else tag)
         return shown
+
+    def _tell(self, tag: str) -> None:
+        """What the attributes of a tag say."""
+        for values in _ATTRIBUTE.findall(tag):
+            told = "".join(values)
+            if not told.startswith(("data:", "cid:")):     # the thing itself, or another part
+                self._told.append(told[:self._room])
+                self._room -= len(self._told[-1])
 
     def _unescaped(self, text: str, final: bool) -> str:
         """Entities as characters."""
@@ -112,11 +124,36 @@ class HtmlDecoder:
                 text, self._entity = text[:end], text[end:]
         if "&#" in text:
             text = _HUGE.sub("\ufffd", _ZEROS.sub(r"\1\2", text))
-        return unescape(text.replace("&nbsp;", " "))
+        return unescape(text.replace("&nbsp;", " ")) if "&" in text else text
 
 
-def _without_tags(text: str) -> str:
-    return _TAG.sub(" ", _INLINE.sub("", text))
+def _apart(text: str) -> tuple[str, dict[str, str]]:
+    """(text without its tags, what stands for each of them: tag -> a blank or nothing)."""
+    pieces = _TAG.split(text)              # text, tag, text, tag, ..., text
+    tags = pieces[1::2]
+    signs = dict.fromkeys(tags, "")        # a page has many that are the same
+    for tag in signs:
+        if _name(tag) in _BLOCKS:
+            signs[tag] = " "
+    pieces[1::2] = [signs[tag] for tag in tags]
+    return "".join(pieces), signs
+
+
+def _name(tag: str) -> str:
+    """Of an element, in lower case."""
+    match = _NAME.match(tag)
+    return match[1].lower() if match is not None else ""
+
+
+def _tells(tag: str) -> bool:
+    """Is this one whose attributes are told?"""
+    name = _name(tag)
+    return name in _TELLING or name[1:2] == ":" and _OFFICE.fullmatch(name) is not None
+
+
+def _is_cut(tag: str) -> bool:
+    """Does it end, or begin, in a value in quotes?"""
+    return bool(tag.count('"') & 1 or tag.count("'") & 1)
 
 
 def _whole_tags(text: str, start: int) -> int:

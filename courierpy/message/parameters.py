@@ -86,9 +86,9 @@ def word(value: bytes) -> bytes:
 def find(pairs: Pairs, name: bytes) -> bytes:
     """A parameter's value for our own use, b"" without one: of ``name*`` the octets that
     its percent signs stand for."""
-    plain = next((value for own, value in pairs if own == name), None)
-    if plain is not None:
-        return plain
+    for own, value in pairs:
+        if own == name:
+            return value
     for own, value in pairs:
         if own == name + b"*":
             return unquote_to_bytes(value.split(b"'", 2)[-1] if value.count(b"'") > 1 else value)

@@ -25,8 +25,8 @@ _ADDRESSES = frozenset((b"from", b"to", b"cc", b"bcc"))
 _META = re.compile(rb"<meta[^<>]*charset\s*=\s*[\"']?([A-Za-z0-9._:-]+)", re.I)
 PAGE_HEAD = 4096                       # octets of a page in which its charset is looked for
 
-# a folded line that is no field with one blank behind the colon and none at the end
-_IRREGULAR = re.compile(rb"\n(?![!-9;-~]+: (?! )[^\n]+(?<! )(?:\n|\Z))")
+# the beginning of a folded line that is a field with one blank behind the colon
+_REGULAR = re.compile(rb"\n[!-9;-~]+: [^ \n]")
 
 
 def field(header: bytes, name: bytes) -> str | None:
@@ -59,12 +59,21 @@ def lines(header: bytes) -> str:
     plain: list[bytes] = []
     odd: list[bytes] = []              # lines in which something is to be decoded
     block = header.replace(b"\r\n", b"\n") if CR in header else header
-    for line in block.replace(b"\n ", b" ").replace(b"\n\t", b" ").split(b"\n"):
-        (odd if b"=?" in line or not line.isascii() else plain).append(line)
-    text = fold_ascii(b"\n".join(plain), lines=True)
-    if CR in block or NUL in block or text[:1] not in b"\n" or _IRREGULAR.search(text.rstrip(b"\n")):
+    flat = block.replace(b"\n ", b" ").replace(b"\n\t", b" ")
+    if b"=?" in flat or not flat.isascii():
+        for line in flat.split(b"\n"):
+            (odd if b"=?" in line or not line.isascii() else plain).append(line)
+        flat = b"\n".join(plain)
+    text = fold_ascii(flat, lines=True).rstrip(b"\n")
+    if CR in block or NUL in block or not _is_regular(text):
         return _joined(_each(headers.fields(header)))
     return _joined([text.decode().strip("\n"), *_each(headers.fields(b"\n" + b"\n".join(odd)))])
+
+
+def _is_regular(text: bytes) -> bool:
+    """Are these folded lines all fields, with one blank behind the colon and none at the end?"""
+    return text[:1] in b"\n" and b" \n" not in text and text[-1:] != b" " \
+        and len(_REGULAR.findall(text)) == text.count(b"\n")
 
 
 def _joined(texts: Iterable[str]) -> str:
@@ -118,13 +127,11 @@ def _text(part: Part) -> str:
 
 
 def _charset_of_page(octets: bytes) -> str:
-    """What a page says of itself; "" where it is UTF-8, or says nothing."""
-    name = named_in_page(octets)
-    if name and not octets.isascii():
-        try:
-            octets.decode()
-        except UnicodeDecodeError:
-            return name
+    """What a page says of itself; "" where it is ASCII or UTF-8, or says nothing."""
+    try:
+        octets.decode()
+    except UnicodeDecodeError:
+        return named_in_page(octets)
     return ""
 
 

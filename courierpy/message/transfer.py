@@ -21,7 +21,11 @@ def transfer(octets: bytes, encoding: bytes) -> bytes:
 
 def base64(octets: bytes) -> bytes:
     """Whatever decodes, see ``Base64Decoder``."""
-    return Base64Decoder().decode(octets, final=True)
+    letters, _, behind = octets.partition(b"=")
+    if behind.strip(b"= \t\r\n"):
+        return Base64Decoder().decode(octets, final=True)
+    letters = letters.translate(None, _NOT_BASE64)
+    return a2b_base64((letters if len(letters) & 3 != 1 else letters[:-1]) + b"==")
 
 
 class Base64Decoder:

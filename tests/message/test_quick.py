@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from courierpy.imap.grammar import out
 from courierpy.message import (
     address,
+    collation,
     decode,
     headers,
     parameters,
@@ -26,7 +27,7 @@ from courierpy.message.collation import _UNSEEN, fold, key
 from courierpy.message.lexical import masked
 from courierpy.message.message import Message, wire_form
 from courierpy.message.mime import Limits
-from courierpy.message.transfer import base64
+from courierpy.message.transfer import Base64Decoder, base64
 from courierpy.model.section import Section
 from tests.message.searched import everything, texts
 
@@ -61,6 +62,30 @@ PARAMETERS = joined(b"; ", b";", b"a=b", b"charset=utf-8", b'name="a b"', b'""',
 def test_plain_parameters(text: bytes) -> None:
     assert parameters.parameters(text) == parameters._joined(
         list(parameters._Parameters(text, 0, masked(text))))
+
+
+LETTERS = st.text(st.sampled_from(
+    "aAzZ \t\n\x1c\xa0\xad\u2028\u200b\xa8\xb4\u1fed\xdf\xe9\xc9\u0301\u0308\u0390\u03b9\u01c6\ufb00\u017f"
+    "\u0131\u0130\u10d0\u0436\u0439\u65e5\uff21\U0001f600") | st.characters(), max_size=12)
+
+
+@settings(max_examples=400)
+@given(st.lists(LETTERS, min_size=1, max_size=8), st.sampled_from(["x y ", "Wort  ", "\n"]))
+@example(["\u0390\u03b9"], "x y ")                # one becomes what the other is, and is not folded twice
+@example(["\ud800\xe9"], "x y ")
+@example([" \xa8 \xa0"], "x y ")
+def test_letters_are_folded_one_by_one(pieces: list[str], between: str) -> None:
+    """A text with few letters beyond ASCII, as the table folds it."""
+    text = (between * 60).join(["", *pieces, ""])
+    found = text.translate(collation._FOLDED)
+    while "\n\n" in found:
+        found = found.replace("\n\n", "\n")
+    assert fold(text) == found.replace("\n", " ")
+
+
+@given(joined(b"QUJD", b"RA", b"=", b"==", b" ", b"\r\n", b"*", b"x"))
+def test_base64_at_once(octets: bytes) -> None:
+    assert base64(octets) == Base64Decoder().decode(octets, final=True)
 
 
 @given(st.binary(max_size=40) | st.binary(min_size=4090, max_size=4100), st.booleans())

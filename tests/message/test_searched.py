@@ -206,6 +206,8 @@ def test_html(pieces: list[str], cuts: list[int]) -> None:
     ("<!-- <a href=comment.example> -->y", ["y"], ["comment.example"]),
     ("<script>never ends <p>text", ["never ends text"], []),
     ("<style>never <!-- ends <b>te</b>xt", ["never ends text"], []),
+    # names are found in any spelling, and nothing is a tag only because one in it went
+    ("<<b></b>kept > here<P\nid=x>a<IMG\nALT='one > two'>b<td-x>c", ["<kept > here a bc", "one > two"], []),
     ("<p>a" + "&#" + "1" * 5000 + ";b", ["b"], []),
 ])
 def test_pages(page: str, texts: list[str], others: list[str]) -> None:
