@@ -28,7 +28,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from courierpy.hibernate.sleeper import Known
+    from courierpy.hibernate.record import Known
     from courierpy.hibernate.woken import Woken
     from courierpy.maildir.store import Store
 
@@ -75,11 +75,11 @@ def wake(woken: Woken, door: str, conn: Conn) -> int:
 
     ``door``: the descriptor that leads to the keeper, "" where nobody sleeps any more.
     """
-    from courierpy.hibernate import sleeper
+    from courierpy.hibernate import record, sleeper
     log.be("imapd")
     try:
         known = woken.take()
-    except sleeper.Damaged as error:
+    except record.Damaged as error:
         log.err(f"a connection that slept cannot go on: {error}")
         conn.say_last(lines.told(lines.BYE, "Please connect again.", b"UNAVAILABLE"))
         conn.end()

@@ -204,12 +204,12 @@ class Listener:
     def _rehearse(self) -> bool:
         """False: the program starts, but its sessions do not work; the log says how."""
         if self.in_process and not self.stopping:
-            from courierpy import preload
+            from courierpy import rehearsal
             try:
-                preload.rehearse(self.environ)
+                rehearsal.rehearse(self.environ)
             except OSError as error:
                 log.warn(f"no rehearsal of a session: {error}")
-            except preload.Failed as error:
+            except rehearsal.Failed as error:
                 if self.trying:
                     log.err(f"rehearsal of a session: {error}; {STAYS}")
                 else:

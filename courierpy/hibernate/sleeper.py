@@ -1,188 +1,33 @@
 """An IDLE that lasts gives its client to the keeper, and its process ends; another one goes on.
 
-What a session knows becomes a record (``pack``, ``unpack``) and a session again
-(``restore``).  It is read by a process that is the user already, and is taken for
-what any user might have written: lengths and limits, no code.  Awake stays who has
-TLS, a pipe, a record of the dialogue, half a line of input or no watch.
+What a session knows becomes a record (record.py), and a session again (``restore``).  Awake stays who
+has TLS, a pipe, a record of the dialogue, half a line of input or no watch.
 """
 from __future__ import annotations
 
 import array
 import os
 import socket
-import struct
-from itertools import chain
 
 from courierpy.hibernate import protocol
+from courierpy.hibernate.record import Known, pack
 from courierpy.imap import ext, updates
 from courierpy.imap.session import Selected
 from courierpy.maildir.errors import StoreError
-from courierpy.model.messages import NO_MESSAGES, Messages, Snapshot
-from courierpy.model.uidset import NO_UIDS, UidSet
+from courierpy.model.messages import Snapshot
 from courierpy.system import log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from courierpy.hibernate.woken import Woken
     from courierpy.imap.session import Session
 
-MAGIC = b"courierpy 5\n"       # another version of what is known gets another one
-LIMIT = 64 * 1024 * 1024       # octets of a record
 ANSWER = 1.0                   # seconds that the keeper has to answer
 HAND_OVER = 5.0                # seconds to hand over what the session knows
 PATIENCE = 60.0                # seconds until the listener has said whose the client is
-_NUMBERS = struct.Struct("!dQQQQBB")
-_FOLDER = struct.Struct("!IQ")
-_LENGTH = struct.Struct("!I")
-_RUN = struct.Struct("!II")
-_SELECTED, _READONLY = 1, 2
 
-
-class Damaged(Exception):
-    """A record that no session wrote."""
-
-
-class Known:
-    """What a session knows, apart from its folder's content.  ``started``: on the monotonic
-    clock.  ``messages``, ``told_recent`` are the view's, ``recent``, ``saved`` and ``words`` those of
-    Selected (its ``keywords``); ``kept``: what extensions keep; ``name`` is None when no mailbox is
-    selected."""
-
-    __slots__ = ("body", "cwd", "enabled", "environ", "errors", "headers", "kept", "messages", "name", "path",
-                 "rcvd", "readonly", "recent", "saved", "sent", "started", "tag", "told_recent", "uidnext",
-                 "uidvalidity", "words")
-
-    def __init__(self) -> None:
-        self.started = 0.0
-        self.rcvd = self.sent = self.headers = self.body = self.errors = 0
-        self.tag = b""
-        self.cwd = b"/"
-        self.environ: dict[str, str] = {}
-        self.enabled: set[bytes] = set()
-        self.kept: dict[bytes, bytes] = {}
-        self.name: str | None = None
-        self.path = ""
-        self.readonly = False
-        self.uidvalidity = self.uidnext = 0
-        self.messages = NO_MESSAGES
-        self.words: list[bytes] = []
-        self.told_recent = NO_UIDS
-        self.recent = NO_UIDS
-        self.saved = NO_UIDS
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Known) and all(getattr(self, name) == getattr(other, name)
-                                                for name in self.__slots__)
-
-    __hash__ = None  # type: ignore[assignment]
-
-
-# -- a record
-
-def pack(known: Known) -> bytes:
-    import zlib
-    bits = (known.name is not None) * _SELECTED | known.readonly * _READONLY
-    parts = [known.tag, known.cwd, _strings(f"{name}={value}" for name, value in known.environ.items()),
-             _list(sorted(known.enabled)), _list(chain.from_iterable(sorted(known.kept.items())))]
-    numbers = _NUMBERS.pack(known.started, known.rcvd, known.sent, known.headers, known.body, known.errors,
-                            bits)
-    if known.name is not None:
-        parts += [_FOLDER.pack(known.uidvalidity, known.uidnext),
-                  known.name.encode("utf-8", "surrogateescape"), os.fsencode(known.path),
-                  known.messages.pack(), _list(known.words),
-                  _runs(known.told_recent.runs), _runs(known.recent.runs), _runs(known.saved.runs)]
-    return MAGIC + zlib.compress(numbers + _list(parts), 1)
-
-
-def unpack(record: bytes) -> Known:
-    """Raises Damaged."""
-    import zlib
-    if not record.startswith(MAGIC):
-        raise Damaged("of another version")
-    unzip = zlib.decompressobj()
-    try:
-        data = unzip.decompress(record[len(MAGIC):], LIMIT)
-        if unzip.unconsumed_tail or not unzip.eof or unzip.unused_data:
-            raise Damaged("too long, or not whole")
-        return _unpack(data)
-    except (zlib.error, struct.error, UnicodeError, ValueError, IndexError) as error:
-        raise Damaged(str(error)) from None
-
-
-def _unpack(data: bytes) -> Known:
-    known = Known()
-    (known.started, known.rcvd, known.sent, known.headers, known.body, known.errors,
-     bits) = _NUMBERS.unpack_from(data)
-    parts = _parts(data[_NUMBERS.size:])
-    if len(parts) != (13 if bits & _SELECTED else 5) or bits > 3:
-        raise ValueError("parts")
-    known.tag, known.cwd = parts[:2]
-    if not known.tag or not known.tag.isascii() or len(known.tag.split()) != 1 or b"\0" in known.cwd:
-        raise ValueError("tag")
-    for pair in _parts(parts[2]):
-        name, equals, value = pair.decode("utf-8", "surrogateescape").partition("=")
-        if not name or not equals or b"\0" in pair:
-            raise ValueError("environment")
-        known.environ[name] = value
-    known.enabled = set(_parts(parts[3]))
-    pairs = _parts(parts[4])
-    known.kept = dict(zip(pairs[::2], pairs[1::2], strict=True))
-    known.readonly = bool(bits & _READONLY)
-    if bits & _SELECTED:
-        known.uidvalidity, known.uidnext = _FOLDER.unpack(parts[5])
-        known.name = parts[6].decode("utf-8", "surrogateescape")
-        known.path = os.fsdecode(parts[7])
-        known.messages = Messages.unpack(parts[8])
-        if not known.path or "\0" in known.path:
-            raise ValueError("path")
-        known.words = _parts(parts[9])
-        known.told_recent, known.recent, known.saved = [UidSet(_pairs(part)) for part in parts[10:]]
-        if known.told_recent.within(known.messages.uids) != known.told_recent \
-                or not set(known.messages.keywords).issubset(known.messages.uids):
-            raise ValueError("UIDs")
-    return known
-
-
-def _list(parts: Iterable[bytes]) -> bytes:
-    return b"".join(_LENGTH.pack(len(part)) + part for part in parts)
-
-
-def _strings(parts: Iterable[str]) -> bytes:
-    return _list(part.encode("utf-8", "surrogateescape") for part in parts)
-
-
-def _parts(data: bytes) -> list[bytes]:
-    found = []
-    at = 0
-    while at < len(data):
-        length, = _LENGTH.unpack_from(data, at)
-        at += _LENGTH.size
-        if at + length > len(data):
-            raise ValueError("a part is cut")
-        found.append(data[at:at + length])
-        at += length
-    return found
-
-
-def _runs(pairs: Iterable[tuple[int, int]]) -> bytes:
-    return b"".join([_RUN.pack(first, last) for first, last in pairs])
-
-
-def _pairs(data: bytes) -> list[tuple[int, int]]:
-    """(first, last) of the runs, which ascend and have gaps between them."""
-    found = []
-    least = 1
-    for first, last in _RUN.iter_unpack(data):
-        if first < least or last < first:
-            raise ValueError("UIDs")
-        found.append((first, last))
-        least = last + 2
-    return found
-
-
-# -- a session
 
 def know(session: Session, tag: bytes, started: float) -> Known:
     """What this session knows now."""

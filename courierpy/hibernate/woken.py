@@ -5,7 +5,7 @@ import os
 import struct
 
 from courierpy.hibernate import protocol
-from courierpy.hibernate.sleeper import Damaged, Known, unpack
+from courierpy.hibernate.record import Damaged, Known, unpack
 
 
 class Woken:

@@ -19,7 +19,6 @@ from courierpy.imap.commands import Done
 from courierpy.imap.grammar import lines
 from courierpy.imap.grammar.args import Args, tag_of
 from courierpy.imap.grammar.framer import Frame, LiteralAhead, TooLong
-from courierpy.imap.shortage import NO_MEMORY
 from courierpy.model.replies import Bad, Bye, No
 from courierpy.model.steps import Read
 from courierpy.system import log
@@ -77,7 +76,7 @@ class Dialogue:
     def short(self) -> No:
         """There was no memory for a command: make whole what it has left half; the answer.  Raises Bye
         where it cannot."""
-        return No(NO_MEMORY, b"LIMIT")
+        return No("There is not enough memory for this here.", b"LIMIT")
 
     def parse(self, frame: Frame) -> Args:
         """Raises Bad."""

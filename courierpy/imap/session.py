@@ -25,8 +25,8 @@ from courierpy.system.memory import is_short
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Protocol
 
-    from courierpy.hibernate.sleeper import Sleeper
     from courierpy.imap.attributes import Attributes
     from courierpy.imap.grammar.framer import Sink
     from courierpy.maildir.mailbox import Mailbox
@@ -36,6 +36,24 @@ if TYPE_CHECKING:
     from courierpy.model.messages import Snapshot
     from courierpy.system.conn import Conn
     from courierpy.system.settings import Settings
+
+    class Woke(Protocol):
+        """How a session came out of its sleep: see hibernate/woken.py."""
+
+        due: float
+        words: int
+
+    class Sleep(Protocol):
+        """The way of a session to its sleep: see hibernate/sleeper.py."""
+
+        after: int
+
+        @property
+        def woken(self) -> Woke | None: ...
+
+        def sleep(self, tag: bytes, due: float, every: int) -> None: ...
+
+        def stays(self) -> None: ...
 
 REST = 1.0                     # seconds without a command after which memory is given back
 MAX_LITERAL = 64 * 1024        # of commands that do not store messages
@@ -151,7 +169,7 @@ class Session(Dialogue):
         self._literal_minus = b"LITERAL-" in told.split()
         self.untold: set[bytes] = set()
         self.kept: dict[bytes, bytes] = {}
-        self.sleeper: Sleeper | None = None
+        self.sleeper: Sleep | None = None
         self.stopping = False
         self._row: commands.Row | None = None      # of the command that is being done
         self._waiting = False
@@ -343,7 +361,8 @@ class Session(Dialogue):
         return done
 
     def short(self) -> No:
-        return shortage.answer(self, self._row, self._look)
+        shortage.recover(self, self._row, self._look)
+        return super().short()
 
     def _look(self, row: commands.Row | None) -> None:
         if row is not None:

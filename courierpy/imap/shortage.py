@@ -7,7 +7,7 @@ selected mailbox is looked at anew; the client's view of it stays, and what diff
 from __future__ import annotations
 
 from courierpy.imap.commands import LEAVES_FOLDER
-from courierpy.model.replies import Bye, No
+from courierpy.model.replies import Bye
 from courierpy.system import log
 from courierpy.system.conn import Gone
 from courierpy.system.memory import reserve
@@ -19,13 +19,12 @@ if TYPE_CHECKING:
     from courierpy.imap.commands import Row
     from courierpy.imap.session import Session
 
-NO_MEMORY = "There is not enough memory for this here."
 LAST_WORDS = Bye("There is not enough memory to go on here.", b"LIMIT")
 
 
-def answer(session: Session, row: Row | None, look: Callable[[Row | None], None]) -> No:
-    """Makes the session whole after a MemoryError in a command; gives the answer to it.  ``look``: at
-    the mailbox, as after any command that was refused.
+def recover(session: Session, row: Row | None, look: Callable[[Row | None], None]) -> None:
+    """Makes the session whole after a MemoryError in a command.  ``look``: at the mailbox, as after any
+    command that was refused.
 
     Raises Bye where it cannot, and Gone where nothing can be said: in the middle of a literal.
     """
@@ -44,7 +43,6 @@ def answer(session: Session, row: Row | None, look: Callable[[Row | None], None]
             look(row)
     except MemoryError:
         raise LAST_WORDS from None
-    return No(NO_MEMORY, b"LIMIT")
 
 
 def _name(row: Row | None) -> str:

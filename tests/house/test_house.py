@@ -45,9 +45,9 @@ def near() -> Iterator[Path]:
 
 
 def test_the_listener_loads_all_before_the_first_connection_and_nothing_heavy(near: Path) -> None:
-    program = ("import sys\nfrom courierpy import preload, tcpd\n"
+    program = ("import sys\nfrom courierpy import preload, rehearsal, tcpd\n"
                "preload.preload()\nbefore = set(sys.modules)\n"
-               "preload.rehearse({})\n"
+               "rehearsal.rehearse({})\n"
                "print('loaded', *sorted(before))\nprint('late', *sorted(set(sys.modules) - before))\n")
     words = interpreter("courierpy.tcpd")
     words[-1] = words[-1].partition("from ")[0] + program

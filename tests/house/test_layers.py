@@ -14,7 +14,8 @@ HOUSE = Path(__file__).resolve().parents[2] / "courierpy"
 
 # The floor of each room; a module may import from its own room and from lower floors.
 FLOORS = {"model": 0, "system": 1, "message": 2, "maildir": 2, "auth": 2, "imap": 3, "listener": 3,
-          "login": 3, "hibernate": 4, "tcpd": 5, "imaplogin": 5, "imapd": 5, "preload": 5, "admin": 6,
+          "login": 3, "hibernate": 4, "tcpd": 5, "imaplogin": 5, "imapd": 5, "preload": 5,
+          "rehearsal": 5, "admin": 6,
           "__init__": -1}
 SIBLINGS = (2, 3)                      # floors whose rooms do not import each other
 PURE = ("model", "message", "imap/grammar", "imap/view.py")
@@ -30,13 +31,17 @@ def room(path: Path) -> str:
     return first.removesuffix(".py")
 
 
-def imports(path: Path) -> list[tuple[str, bool]]:
-    """(module, at the top level) of every import outside TYPE_CHECKING."""
+def imports(path: Path, types: bool = False) -> list[tuple[str, bool]]:
+    """(module, at the top level) of every import outside TYPE_CHECKING; ``types``: of those inside."""
     found = []
 
     def visit(node: ast.AST, top: bool) -> None:
         for child in ast.iter_child_nodes(node):
             if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
+                if types:
+                    visit(child, top)
+                continue
+            if types and isinstance(child, (ast.Import, ast.ImportFrom)) and isinstance(node, ast.Module):
                 continue
             if isinstance(child, ast.Import):
                 found.extend((alias.name, top) for alias in child.names)
@@ -72,6 +77,32 @@ def test_imports_go_down(path: Path) -> None:
                 assert words[0] not in IMPURE_MODULES, f"{relative} is pure but imports {module}"
             if top and own not in FREE and relative not in FREE:
                 assert words[0] not in HEAVY, f"{relative} loads {module} at its top"
+
+
+def test_type_only_imports_go_down_too() -> None:
+    for path in FILES:
+        for module, _ in imports(path, types=True):
+            words = module.split(".")
+            if words[0] == "courierpy" and words[1] != "__version__":
+                assert FLOORS[words[1]] <= FLOORS[room(path)], f"{path.relative_to(HOUSE)}: {module}"
+
+
+# what each file of these gets in its hands: a command, an extension, and what a session is made of
+SESSION = "courierpy.imap.session"
+
+
+def test_no_circle() -> None:
+    """Nor one that types alone close, but for the session that whoever acts for it names."""
+    arrows: dict[str, set[str]] = {}
+    for path in FILES:
+        name = ".".join(path.relative_to(HOUSE.parent).with_suffix("").parts).removesuffix(".__init__")
+        arrows[name] = {module for module, _ in imports(path)} \
+            | {module for module, _ in imports(path, types=True) if module != SESSION}
+    while arrows:
+        done = [name for name, targets in arrows.items() if targets.isdisjoint(arrows.keys() - {name})]
+        assert done, f"in circles, or above one: {sorted(arrows)}"
+        for name in done:
+            del arrows[name]
 
 
 def test_no_name_of_the_standard_library() -> None:

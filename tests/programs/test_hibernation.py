@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from courierpy.hibernate import keeper, protocol, sleeper
 from courierpy.hibernate.keeper import Keeper
-from courierpy.hibernate.sleeper import Damaged, Known, pack, unpack
+from courierpy.hibernate.record import MAGIC, Damaged, Known, pack, unpack
 from courierpy.imap.session import Session
 from courierpy.maildir.store import Store
 from courierpy.message import collation
@@ -878,7 +878,7 @@ def test_what_is_known_comes_back(known: Known) -> None:
 
 def plain(known: Known) -> bytes:
     import zlib
-    return zlib.decompress(pack(known)[len(sleeper.MAGIC):])
+    return zlib.decompress(pack(known)[len(MAGIC):])
 
 
 @given(states(), st.data())
@@ -891,7 +891,7 @@ def test_damage_is_refused_or_is_another_state(known: Known, data: st.DataObject
         octets[at] = data.draw(st.integers(0, 255))
     end = data.draw(st.just(len(octets)) | st.integers(0, len(octets)))
     try:
-        found = unpack(sleeper.MAGIC + zlib.compress(bytes(octets[:end])))
+        found = unpack(MAGIC + zlib.compress(bytes(octets[:end])))
     except Damaged:
         return
     uids = list(found.messages.uids)
@@ -902,16 +902,16 @@ def test_damage_is_refused_or_is_another_state(known: Known, data: st.DataObject
 
 @given(st.binary(max_size=200))
 @example(b"")
-@example(sleeper.MAGIC)
+@example(MAGIC)
 @example(b"courierpy 0\n" + b"x" * 50)
 def test_no_octets_do_harm(octets: bytes) -> None:
-    for each in (octets, sleeper.MAGIC + octets):
+    for each in (octets, MAGIC + octets):
         with pytest.raises(Damaged):
             unpack(each)
 
 
 def test_a_record_that_would_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sleeper, "LIMIT", 1 << 20)
+    monkeypatch.setattr("courierpy.hibernate.record.LIMIT", 1 << 20)
     known = Known()
     known.tag = b"a"
     known.environ = {"A": "x" * (2 << 20)}

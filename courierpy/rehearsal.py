@@ -1,0 +1,180 @@
+"""A few sessions that the listener holds with itself before the first connection.
+
+They show that sessions work.  And by then the interpreter has rewritten the code that they run (PEP 659)
+and filled its caches, in memory that all connections share.
+"""
+from __future__ import annotations
+
+import os
+import signal
+import socket
+
+from courierpy import imapd, imaplogin
+from courierpy.listener import sockets
+from courierpy.login.alone import Alone
+from courierpy.login.stage import Stage
+from courierpy.system import inotify, log, proc, temporary
+from courierpy.system.conn import Conn
+from courierpy.system.desk import AUTHSOCKET, BY_DESCRIPTOR
+from courierpy.system.inotify import Instance
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from courierpy.auth import Account
+
+REHEARSALS = 12                # code is rewritten after eight calls
+SCRIPT = (b"a CAPABILITY\r\nb LOGIN rehearsal rehearsal\r\nc SELECT INBOX\r\nd UID FETCH 1:* (FLAGS)\r\n"
+          b"e NOOP\r\nf LIST \"\" *\r\ng IDLE\r\nDONE\r\nh LOGOUT\r\n")
+ANSWERS = (b"b OK", b"c OK", b"h OK")      # the others may be switched off
+
+
+class Failed(Exception):
+    """A session that is not as it should be; str() says how."""
+
+
+class _Rehearsal(Alone):
+    """A login that stays who it is."""
+
+    def _look(self, account: Account) -> None:
+        pass
+
+    def _become(self, account: Account) -> None:
+        pass
+
+    def _forget_keys(self) -> None:
+        pass
+
+
+def rehearse(settings: Mapping[str, str]) -> None:
+    """Hold some sessions with ourselves in a small Maildir.  Failed; OSError where there can be none."""
+    folder = os.path.join(temporary.folder(), f"courierpy-rehearsal-{os.urandom(8).hex()}")
+    hearer = proc.on_signal(lambda number, frame: None)
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
+    umask, look = os.umask(0o077), log.kept()
+    here = os.open(".", os.O_RDONLY | os.O_CLOEXEC)
+    errors, null = os.dup(2), os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    os.dup2(null, 2, inheritable=True)
+    log.start("rehearsal", {"IMAP_LOG": "lines"})
+    daemon, door = 0, -1
+    try:
+        daemon, door = _password_daemon(folder)
+        os.mkdir(folder, 0o700)
+        for part in ("", "cur", "new", "tmp"):
+            os.mkdir(os.path.join(folder, "Maildir", part))
+        with open(os.path.join(folder, "Maildir", "cur", "1.M1P1.host:2,S"), "wb") as file:
+            file.write(b"Subject: rehearsal\n\n")
+        inotify.lend(_Silence)
+        for _ in range(REHEARSALS):
+            os.chdir(folder)
+            spoken = _session({**settings, AUTHSOCKET: f"{BY_DESCRIPTOR}{os.dup(door)}"})
+            if not all(answer in spoken for answer in ANSWERS):
+                raise Failed(spoken.decode("ascii", "replace"))
+    except (OSError, Failed):
+        raise
+    except Exception as error:          # a bug: the caller says what becomes of it
+        raise Failed(f"{type(error).__name__}: {error}") from error
+    finally:
+        os.fchdir(here)
+        _remove(folder)                # before the one goes that would do it if we were killed
+        if daemon:
+            os.kill(daemon, signal.SIGKILL)
+            os.waitpid(daemon, 0)
+        inotify.drop()                 # as a session that ends
+        inotify.lend(None)
+        os.dup2(errors, 2, inheritable=True)
+        log.restore(look)
+        for fd in (here, errors, null, door):
+            if fd >= 0:
+                os.close(fd)
+        os.umask(umask)
+        if hearer is not None:
+            proc.on_signal(hearer)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+
+def _password_daemon(folder: str) -> tuple[int, int]:
+    """The pid of a process that lets everybody in, and a descriptor that leads to its socket.
+
+    It also removes the folder, when this process ends before it has.  OSError.
+    """
+    listener, door = sockets.private()
+
+    def answer() -> int:
+        proc.keep_open((listener.fileno(),))
+        text = f"UID={os.getuid()}\nGID={os.getgid()}\nHOME=.\nADDRESS=rehearsal\n.\n".encode()
+        while True:
+            client, _ = listener.accept()
+            with client:
+                client.recv(4096)
+                client.sendall(text)
+
+    with listener:
+        try:
+            # the other signals are held back here
+            return proc.fork(answer, signal.SIGUSR1, lambda number, frame: _clean(folder)), door
+        except OSError:
+            os.close(door)
+            raise
+
+
+class _Silence(Instance):
+    """An instance in which nothing is ever heard: the listener loads no binding to make one."""
+
+    def __init__(self) -> None:
+        end, other = os.pipe()
+        os.close(other)
+        super().__init__(end)
+        self._last = 0
+
+    def add(self, path: str, mask: int) -> int:
+        self._last += 1
+        return self._last
+
+    def remove(self, number: int) -> None:
+        pass
+
+    def events(self) -> list[tuple[int, int, bytes]]:
+        return []
+
+
+def _clean(folder: str) -> None:
+    try:
+        _remove(folder)
+    finally:
+        os._exit(0)
+
+
+def _session(settings: Mapping[str, str]) -> bytes:
+    """What a session answers to the script."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.sendall(SCRIPT)
+        ours.shutdown(socket.SHUT_WR)
+        conn = Conn(theirs.fileno(), theirs.fileno())
+        environ = {**settings, "TCPREMOTEIP": "::1", "TCPREMOTEPORT": "1", "TCPLOCALPORT": "143",
+                   "IMAP_EMPTYTRASH": "", "IMAPDEBUGFILE": "", "IMAP_MAILBOX_SANITY_CHECK": "0",
+                   "IMAP_TLS_REQUIRED": "0"}
+        stage = Stage("IMAP", "143", environ, conn)
+        following = imaplogin.serve(_Rehearsal(stage, conn, [], ["imapd", "Maildir"]))
+        if not isinstance(following, int):
+            imapd.main(following.argv, following.environ, conn)
+        conn.end()
+        spoken = b""
+        ours.settimeout(5)
+        while piece := ours.recv(65536):
+            spoken += piece
+        return spoken
+
+
+def _remove(folder: str) -> None:
+    for top, directories, files in os.walk(folder, topdown=False):
+        for name in files:
+            os.unlink(os.path.join(top, name))
+        for name in directories:
+            os.rmdir(os.path.join(top, name))
+    try:
+        os.rmdir(folder)
+    except FileNotFoundError:
+        return
