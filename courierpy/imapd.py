@@ -18,7 +18,7 @@ from courierpy.imap.shortage import LAST_WORDS
 from courierpy.maildir.errors import StoreError
 from courierpy.model.numbers import decimal
 from courierpy.model.replies import Bye
-from courierpy.system import about, inotify, log, memory, proc
+from courierpy.system import about, inotify, log, memory, proc, readonly
 from courierpy.system.conn import Conn, Gone, TimedOut
 from courierpy.system.regular import open_regular
 from courierpy.system.settings import Settings, from_environ
@@ -36,8 +36,8 @@ MAX_CLOCK_SKEW = 30.0          # seconds between this host and the file server
 WRONG_WORDS = 2                # exit status
 OTHERS = "Your mailbox cannot be opened; the log of your mail administrator has the reason."
 USAGE = """
-Usage: imapd [MAILDIR]
-       rimapd [MAILDIR]
+Usage: imapd [-r] [MAILDIR]
+       rimapd [-r] [MAILDIR]
 
 Serve a Maildir over IMAP on standard input and output: $MAILDIR, else MAILDIR,
 else ./Maildir.  From a shell, over ssh or from inetd it greets PREAUTH; type
@@ -45,6 +45,7 @@ else ./Maildir.  From a shell, over ssh or from inetd it greets PREAUTH; type
     a SELECT INBOX
     b LOGOUT
 
+  -r              only read: nothing is changed or written, as with IMAP_READONLY=1
   -h, --help      tell this
   -V, --version   tell the version
 
@@ -66,6 +67,8 @@ def main(argv: list[str], environ: Mapping[str, str], conn: Conn | None = None) 
             return status
         log.start("imapd", environ)
     log.be("imapd")
+    if argv[1:2] == ["-r"]:
+        argv, environ = [argv[0], *argv[2:]], {**environ, "IMAP_READONLY": "1"}
     daemon = _Imapd(argv, environ, conn if conn is not None else Conn(0, 1))
     return _ends(daemon, daemon.serve)
 
@@ -90,11 +93,14 @@ def wake(woken: Woken, door: str, conn: Conn) -> int:
 
 def _ends(daemon: _Imapd, serve: Callable[[], int]) -> int:
     daemon.set_umask()
+    if daemon.only_reads:
+        readonly.begin()
     try:
         return _served(daemon, serve)
     finally:
         daemon.conn.end()
         daemon.close()                 # nobody waits for us any more
+        readonly.end()
 
 
 def _served(daemon: _Imapd, serve: Callable[[], int]) -> int:
@@ -127,6 +133,7 @@ class _Imapd:
         self.environ = environ
         self.conn = conn
         self.settings: Settings = from_environ(environ)
+        self.only_reads = self.settings.flag("IMAP_READONLY")
         self.started = time.monotonic()
         self.tag = environ.get("IMAPLOGINTAG", "")
         self.user = environ.get("AUTHENTICATED", "")
@@ -275,7 +282,7 @@ class _Imapd:
 
         Whoever may write to the Maildir could put it there, so it is off by default.
         """
-        if not self.settings.flag("IMAP_LOGINEXEC"):
+        if self.only_reads or not self.settings.flag("IMAP_LOGINEXEC"):
             return
         try:
             if not os.stat("loginexec").st_mode & 0o100:
@@ -349,7 +356,7 @@ class _Imapd:
 
     def _empty_trash(self) -> None:
         spec = self.settings.text("IMAP_EMPTYTRASH")
-        if spec and self.folders is not None:
+        if spec and self.folders is not None and not self.only_reads:
             from courierpy.maildir import trash
             try:
                 trash.empty(self.folders, spec)
@@ -374,12 +381,13 @@ class _Imapd:
 
     def _greet(self) -> None:
         """The last stage that can fail says OK."""
+        only = ", only for reading" if self.only_reads else ""
         if self.tag:
-            self.conn.write(lines.status(self.tag.encode(), lines.OK, "LOGIN Ok."))
+            self.conn.write(lines.status(self.tag.encode(), lines.OK, f"LOGIN Ok{only}."))
         else:
             assert self.session is not None
             words = b" ".join(self.session.capabilities())
-            self.conn.write(lines.told(lines.PREAUTH, "Ready.", b"CAPABILITY " + words))
+            self.conn.write(lines.told(lines.PREAUTH, f"Ready{only}.", b"CAPABILITY " + words))
         self._account_options()
         self.logged_in = True
         log.info(f"LOGIN, {self.who}, protocol=IMAP{self._starttls()}")

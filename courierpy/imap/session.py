@@ -6,7 +6,7 @@ the dialogue answers.  The only place that turns the store's errors into respons
 from __future__ import annotations
 
 from courierpy.imap import capability, commands, shortage, updates
-from courierpy.imap.commands import LEAVES_FOLDER, NUMBERS, READS, SELECTED, USES_SEQ, WRITES, Done
+from courierpy.imap.commands import CHANGES, LEAVES_FOLDER, NUMBERS, READS, SELECTED, USES_SEQ, WRITES, Done
 from courierpy.imap.dialogue import Dialogue
 from courierpy.imap.grammar import lines, out
 from courierpy.imap.grammar.args import Args
@@ -142,7 +142,8 @@ class Selected:
 
 
 class Session(Dialogue):
-    """``enabled``: tokens of ENABLE.  ``append_limit``: octets of a message, 0 for any.
+    """``enabled``: tokens of ENABLE.  ``only_reads``: it may change nothing.  ``append_limit``: octets
+    of a message, 0 for any.
     ``literal_octets``: of all literals of a command that are no messages.  ``headers``/``body``:
     octets of message headers and bodies sent, for the log.  ``untold``: tokens of CAPABILITY that are
     not told any more.
@@ -162,6 +163,7 @@ class Session(Dialogue):
         self.headers = 0
         self.body = 0
         self.keywords_on = settings.number("IMAP_KEYWORDS") != 0
+        self.only_reads = settings.flag("IMAP_READONLY")
         self.append_limit = settings.number("IMAP_APPENDLIMIT")
         self.literal_octets = settings.number("IMAP_LITERAL_BYTES")
         self.refuses_8bit = settings.text("IMAP_APPEND_8BIT") == "0"
@@ -326,6 +328,7 @@ class Session(Dialogue):
         if not ahead.sync and ahead.size > LITERAL_MINUS and self._literal_minus:
             raise Bad("Non-synchronizing literals may have 4096 octets here.", b"TOOBIG")
         if row is not None and row.spool is not None:
+            self._may_change(row)
             try:
                 sink = row.spool(self, ahead)
             except store.StoreError as error:
@@ -370,6 +373,7 @@ class Session(Dialogue):
 
     def _may(self, row: commands.Row) -> None:
         """Raises Bad in the wrong state, No where the mailbox or the rights on it forbid the command."""
+        self._may_change(row)
         selected = self.selected
         if selected is None:
             if row.states == SELECTED:
@@ -381,6 +385,11 @@ class Session(Dialogue):
             raise No("Current box is selected READ-ONLY.")
         if not selected.rights.issuperset(row.rights):
             raise No("Access denied.", b"NOPERM")
+
+    def _may_change(self, row: commands.Row) -> None:
+        """Raises No for what changes something, in a session that may not."""
+        if self.only_reads and row.flags & (CHANGES | WRITES):
+            raise No("This session only reads.", b"NOPERM")
 
     def _sync(self, row: commands.Row, uses_seq: bool = False) -> None:
         # who was not told all yet may be told by each command how far it was (RFC 7162 3.2)

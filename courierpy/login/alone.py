@@ -124,7 +124,8 @@ class Alone:
         name, *arguments = self.program
         maildir = self._maildir(account)
         if maildir:
-            arguments = [maildir, *arguments[1:]]
+            options, others = start.parted(arguments)
+            arguments = [*options, maildir, *others[1:]]
         try:
             self._become(account)
         except TemporaryFailure as error:

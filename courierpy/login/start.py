@@ -21,9 +21,16 @@ if TYPE_CHECKING:
 LASTING = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG)
 
 
+def parted(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """(options, the others) of a program's arguments: options stand first."""
+    at = next((at for at, word in enumerate(arguments) if not word.startswith("-")), len(arguments))
+    return arguments[:at], arguments[at:]
+
+
 def maildir_of(account: Account, arguments: list[str], environ: MutableMapping[str, str]) -> str:
     """The account's own, else the argument of the program, else MAILDIRPATH; "" without any."""
-    return account.maildir or (arguments[0] if arguments else environ.get("MAILDIRPATH", ""))
+    others = parted(arguments)[1]
+    return account.maildir or (others[0] if others else environ.get("MAILDIRPATH", ""))
 
 
 def look(account: Account, maildir: str, skeleton: str, owned: bool) -> None:

@@ -64,6 +64,7 @@ class Mailbox:
         self.name = name
         self.path = path
         self.modseqs: Modseqs | None = None
+        self._only_read = options.read_only
         self.place = place = MailboxDirectory(path, options)
         self.index = place.index
         self.contents = contents = Contents()
@@ -86,7 +87,8 @@ class Mailbox:
     def join(self) -> None:
         """A session has the mailbox open, until close()."""
         self.place.readers.join()
-        self._looker.read_only = not os.access(self.place.cur, os.W_OK)    # EROFS is told to root as well
+        # EROFS is told to root as well
+        self._looker.read_only = self._only_read or not os.access(self.place.cur, os.W_OK)
 
     @property
     def read_only(self) -> bool:

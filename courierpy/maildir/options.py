@@ -15,16 +15,17 @@ class StoreOptions:
     """``host``: as it stands in names of files.  ``locks``: is a mailbox locked by a file, as
     Courier does?  ``fsync``: "never", "optimized" or "always".  ``sync``: what an OK promises is on the
     disk before it; ``sync_all``: flags and keywords too.  ``index_at``: a directory for what can be
-    derived, outside the Maildir; "": in each mailbox."""
+    derived, outside the Maildir; "": in each mailbox.  ``read_only``: nothing is written."""
 
     __slots__ = ("bounds", "host", "index_at", "index_name", "keyword_directory", "keywords",
-                 "keywords_name", "locks", "sync", "sync_all")
+                 "keywords_name", "locks", "read_only", "sync", "sync_all")
 
     def __init__(self, layout: Layout, *, locks: bool = True, keywords: bool = True,
                  fsync: str = "optimized", host: str | None = None, index_at: str = "",
-                 bounds: Bounds | None = None) -> None:
+                 bounds: Bounds | None = None, read_only: bool = False) -> None:
         self.host = names.host_name(host)
         self.locks = locks
+        self.read_only = read_only
         self.keywords = keywords
         self.sync = fsync != "never"
         self.sync_all = fsync == "always"

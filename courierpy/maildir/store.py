@@ -66,7 +66,7 @@ class Store:
     def __init__(self, root: str = ".", *, locks: bool = True, keywords: bool = True,
                  fsync: str = "optimized", trash: str = "Trash", host: str | None = None,
                  index_at: str = "", choice: str = "auto", home: str = "",
-                 bounds: Bounds | None = None) -> None:
+                 bounds: Bounds | None = None, read_only: bool = False) -> None:
         self.root = root
         self.trash = trash
         self.highest: dict[str, tuple[object, int]] = {}       # what modseqs.highest() found, by name
@@ -74,7 +74,7 @@ class Store:
         self._unsettled: set[str] = set()       # mailboxes whose counts could not be kept
         self.layout = layout.find(root, choice, home)
         self.options = StoreOptions(self.layout, locks=locks, keywords=keywords, fsync=fsync, host=host,
-                                    index_at=index_at, bounds=bounds)
+                                    index_at=index_at, bounds=bounds, read_only=read_only)
         self.uidvalidities = Uidvalidities(root, self.layout.scratch, self.options)
         personal = Namespace(PERSONAL, self.layout.prefix, self.layout.separator, root, ALL_RIGHTS)
         # beside names that may begin with anything there is no room for others
@@ -92,7 +92,8 @@ class Store:
                    fsync=_fsync(settings.text("IMAP_FSYNC").lower()),
                    trash=settings.text("IMAP_TRASHFOLDERNAME") or "Trash", host=host,
                    index_at=settings.text("IMAP_INDEXDIR"), home=settings.values.get("HOME", ""),
-                   choice=settings.text("IMAP_LAYOUT").lower() or "auto", bounds=Bounds.of(settings))
+                   choice=settings.text("IMAP_LAYOUT").lower() or "auto", bounds=Bounds.of(settings),
+                   read_only=settings.flag("IMAP_READONLY"))
 
     def resolve(self, name: str) -> tuple[Namespace, str]:
         """(namespace, path there) of the mailbox of that name, there or not.  Raises NameInvalid."""

@@ -159,6 +159,7 @@ TABLE: tuple[Setting, ...] = (
     Setting("IMAP_LOG_DELETIONS", "text", "", "log each removed file", lost="removed files are not logged"),
     Setting("IMAP_LOGIN_DELAY", "number", "5", "seconds until a refused login is answered, at first", low=0),
     Setting("IMAP_LOGINEXEC", "flag", "0", "run ./loginexec of a Maildir at the login"),
+    Setting("IMAP_READONLY", "flag", "0", "sessions only read, and write nothing to the Maildir (imapd -r)"),
     Setting("IMAP_PREAUTH_LOGIN", "flag", "0", "LOGIN is answered OK after PREAUTH too"),
     Setting("IMAP_LOG", "choice", "", "form of the log: courier, lines, journal, syslog",
             choices=("courier", "lines", "journal", "syslog")),

@@ -29,8 +29,9 @@ ANY = AUTHENTICATED | SELECTED
 # the mailbox is read-only.  SPOOLS: it has a function that says where a large literal goes as
 # it comes.  READS: it changes no mailbox, so what others changed can be told after the next
 # command, if that has come already.  NUMBERS: it names or tells sequence numbers, and the session
-# refuses it where the client enabled that there are none.
-USES_SEQ, LEAVES_FOLDER, WRITES, SPOOLS, READS, NUMBERS = 1, 2, 4, 8, 16, 32
+# refuses it where the client enabled that there are none.  CHANGES: it changes what is stored, in whatever
+# mailbox, and the session refuses it where it may only read; so does what WRITES.
+USES_SEQ, LEAVES_FOLDER, WRITES, SPOOLS, READS, NUMBERS, CHANGES = 1, 2, 4, 8, 16, 32, 64
 
 
 class Done:

@@ -7,7 +7,7 @@ client no upload.
 from __future__ import annotations
 
 from courierpy.imap import ext
-from courierpy.imap.commands import ANY, Done, command
+from courierpy.imap.commands import ANY, CHANGES, Done, command
 from courierpy.imap.names import named
 from courierpy.maildir.errors import FolderMissing
 from courierpy.model.replies import Bad, No
@@ -149,7 +149,7 @@ def _prepared(literal: Literal) -> Draft:
     return draft
 
 
-@command(b"APPEND", when=ANY, spool=spool)
+@command(b"APPEND", when=ANY, flags=CHANGES, spool=spool)
 def append(session: Session, args: Args) -> Done:
     call = _Call(args, session.manners.utf8_messages)
     if not call.mails or (call.waits is not None and not call.waits.bare):

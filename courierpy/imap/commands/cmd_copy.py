@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from courierpy.imap import ext
-from courierpy.imap.commands import NUMBERS, SELECTED, USES_SEQ, Done, command
+from courierpy.imap.commands import CHANGES, NUMBERS, SELECTED, USES_SEQ, Done, command
 from courierpy.imap.commands.numbers import chosen
 from courierpy.imap.grammar import lines
 from courierpy.imap.session import describe
@@ -56,5 +56,5 @@ def copy(session: Session, args: Args) -> Done:
     return Done("COPY completed.", ext.tagged_code(b"COPY", uidvalidity, pairs) if pairs else None)
 
 
-command(b"COPY", when=SELECTED, flags=USES_SEQ | NUMBERS, rights="r")(copy)
-command(b"UID COPY", when=SELECTED, rights="r")(copy)
+command(b"COPY", when=SELECTED, flags=USES_SEQ | NUMBERS | CHANGES, rights="r")(copy)
+command(b"UID COPY", when=SELECTED, flags=CHANGES, rights="r")(copy)

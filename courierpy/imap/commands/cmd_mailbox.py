@@ -4,7 +4,7 @@ from __future__ import annotations
 import re
 
 from courierpy.imap import ext
-from courierpy.imap.commands import ANY, Done, command
+from courierpy.imap.commands import ANY, CHANGES, Done, command
 from courierpy.imap.grammar import out
 from courierpy.imap.names import named
 from courierpy.maildir.errors import StoreError
@@ -28,7 +28,7 @@ def _fit(session: Session, name: str) -> None:
         raise No("A mailbox name must not hold control characters.", b"CANNOT")
 
 
-@command(b"CREATE", when=ANY)
+@command(b"CREATE", when=ANY, flags=CHANGES)
 def create(session: Session, args: Args) -> Done:
     args.sp()
     name = args.mailbox()
@@ -58,7 +58,7 @@ def create(session: Session, args: Args) -> Done:
     return Done(f"{out.mailbox(name).decode('ascii')} created.", code)
 
 
-@command(b"DELETE", when=ANY)
+@command(b"DELETE", when=ANY, flags=CHANGES)
 def delete(session: Session, args: Args) -> str:
     args.sp()
     name = args.mailbox()
@@ -74,7 +74,7 @@ def delete(session: Session, args: Args) -> str:
     return "Folder deleted."
 
 
-@command(b"RENAME", when=ANY)
+@command(b"RENAME", when=ANY, flags=CHANGES)
 def rename(session: Session, args: Args) -> str:
     args.sp()
     old = args.mailbox()
@@ -97,7 +97,7 @@ def rename(session: Session, args: Args) -> str:
     return "Folder renamed."
 
 
-@command(b"SUBSCRIBE", b"UNSUBSCRIBE", when=ANY)
+@command(b"SUBSCRIBE", b"UNSUBSCRIBE", when=ANY, flags=CHANGES)
 def subscribe(session: Session, args: Args) -> str:
     args.sp()
     name = args.mailbox()

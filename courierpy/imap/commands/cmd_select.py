@@ -35,7 +35,7 @@ def select(session: Session, args: Args) -> Done:
     if session.selected is not None:
         leave(session)
         session.write(lines.told(lines.OK, "The mailbox before is closed.", b"CLOSED"))
-    selected = session.selected = opened(session, name, args.command == b"EXAMINE")
+    selected = session.selected = opened(session, name, args.command == b"EXAMINE" or session.only_reads)
 
     snapshot, view = selected.snapshot, selected.view
     session.write(updates.keyword_lines(selected, session.keywords_on),
