@@ -188,18 +188,22 @@ class Listener:
         return 0
 
     def _check_modules(self) -> None:
-        """UsageError for a module that can let nobody in.  What is loaded to see is not loaded here."""
+        """UsageError for a module that can let nobody in; what keeps tokens out is logged.  What is loaded
+        to see is not loaded here."""
         if self.logs_in:
             words = [word for word in self.arguments if word.startswith("auth") and "/" not in word]
             modules = words or configured(self.environ)
 
             def look() -> bytes:
                 from courierpy.auth import sound
-                return "\n".join(sound.wrong(modules, self.environ)).encode()
+                return "\0".join("\n".join(lines) for lines in (
+                    sound.wrong(modules, self.environ), sound.tokens_wrong(self.environ))).encode()
 
-            found = elsewhere(look)()
+            found, _, tokens = (elsewhere(look)() or b"").decode().partition("\0")
             if found:
-                raise UsageError(found.decode().replace("\n", "; "))
+                raise UsageError(found.replace("\n", "; "))
+            for line in tokens.splitlines():
+                log.err(line)
 
     def _rehearse(self) -> bool:
         """False: the program starts, but its sessions do not work; the log says how."""

@@ -64,6 +64,7 @@ def _quoted(value: str) -> str:
 def findings(values: Mapping[str, str], files: Sequence[str]) -> list[Finding]:
     """All that is odd, by the table and beyond it."""
     return [*check(values), *_unknown(values), *_capabilities(values), *_modules(values),
+            *(wrong("", line) for line in sound.tokens_wrong(values)),
             *_authdaemonrc(values, files), *_listeners(values)]
 
 

@@ -77,7 +77,9 @@ class Account:
 
 class Request:
     """What is asked.  ``kind``: "login" (user, password), "cram-md5" and the like
-    (``challenge``, ``response``, both base64) or "pre" (no password, for EXTERNAL)."""
+    (``challenge``, ``response``, both base64), "pre" (no password, for EXTERNAL) or "token" (an access
+    token as the password; ``user`` may be "").  Modules are never asked for a "token": whoever asks
+    them has checked it, and asks for "pre"."""
 
     __slots__ = ("challenge", "environ", "kind", "password", "response", "service", "user")
 

@@ -12,11 +12,12 @@ import socket
 import time
 from functools import partial
 
-from courierpy.auth import Account, Rejected, Request, TemporaryFailure
-from courierpy.auth.helper import FAIL, answer
+from courierpy.auth import Account, Rejected, Request, TemporaryFailure, token
+from courierpy.auth.helper import FAIL, USER, answer, of_user
 from courierpy.auth.protocol import MAX_REPLY, parse_reply
 from courierpy.system import proc
 from courierpy.system.settings import Settings
+from courierpy.system.wipe import wipe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,17 +27,27 @@ if TYPE_CHECKING:
 def check(modules: Iterable[str], request: Request, seconds: float) -> Account:
     """Ask the modules in order, for so many seconds at most.  Raises Rejected or TemporaryFailure."""
     end = time.monotonic() + seconds
-    settings = Settings(request.environ)
+    if request.kind == "token":
+        reply = _ask(token.QUEUE, request, end)
+        if not reply.startswith(USER):
+            parse_reply(reply)         # raises what it says
+            raise Rejected
+        account = check(modules, of_user(request, reply), end - time.monotonic())
+        wipe(account.passwd2)
+        account.passwd2 = ""           # nobody computes with it
+        return account
     for name in modules:
-        allowed = float(max(1, settings.of_word("AUTH_TIMEOUT", name)))
-        reply = _ask(name, request, min(allowed, end - time.monotonic()))
+        reply = _ask(name, request, end)
         if reply != FAIL:
             return parse_reply(reply)
     raise Rejected
 
 
-def _ask(module: str, request: Request, seconds: float) -> bytes:
-    """What helper.answer() says.  Raises TemporaryFailure when that takes too long."""
+def _ask(module: str, request: Request, end: float) -> bytes:
+    """What helper.answer() says, before ``end`` on the monotonic clock.  Raises TemporaryFailure when
+    that takes too long."""
+    allowed = float(max(1, Settings(request.environ).of_word("AUTH_TIMEOUT", module)))
+    seconds = min(allowed, end - time.monotonic())
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs:
         try:

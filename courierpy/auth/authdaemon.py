@@ -8,7 +8,7 @@ from __future__ import annotations
 import socket
 
 from courierpy.auth import Account, Request, TemporaryFailure
-from courierpy.auth.protocol import parse_reply, render_request, whole
+from courierpy.auth.protocol import CLIENT, parse_reply, render_environ, render_request, whole
 from courierpy.system.wipe import wipe
 
 DEFAULT = "/run/courier/authdaemon/socket"
@@ -19,10 +19,9 @@ OWN_TIMEOUT = 120.0            # our own helper has a deadline for each module
 def lookup(request: Request) -> Account:
     path = request.environ.get("COURIERPY_AUTHSOCKET") or request.environ.get("AUTHDAEMON_SOCKET") or DEFAULT
     own = "COURIERPY_AUTHSOCKET" in request.environ
-    told = "".join(f"{name}={request.environ[name]}\n" for name in ("TCPREMOTEIP", "TCPREMOTEPORT")[:1 + own]
-                   if request.environ.get(name))
+    told = render_environ(request.environ, CLIENT[:1 + own])
     asked = render_request(request)
-    data = b"".join((told.encode(), asked))
+    data = b"".join((told, asked))
     try:
         with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(OWN_TIMEOUT if own else TIMEOUT)

@@ -7,6 +7,9 @@ Each module has a queue, and workers of its own that are started when requests w
 holds up nobody who is answered before it.  A request that a module has not answered in its time
 (AUTH_TIMEOUT) is a temporary failure, and its worker is killed.  A worker answers one request at
 a time, on a socketpair that keeps messages apart: the account, FAIL or TEMPORARY.
+
+An access token is checked first, in a queue like a module's (token.QUEUE); the modules are then asked for
+the account of the user that it names.
 """
 from __future__ import annotations
 
@@ -17,8 +20,15 @@ import socket
 import time
 from functools import partial
 
-from courierpy.auth import Rejected, Request, TemporaryFailure, Unservable, check
-from courierpy.auth.protocol import MAX_REPLY, parse_request, render_account
+from courierpy.auth import Rejected, Request, TemporaryFailure, Unservable, check, token
+from courierpy.auth.protocol import (
+    MAX_REPLY,
+    parse_request,
+    render_account,
+    render_environ,
+    render_request,
+    without_clear,
+)
 from courierpy.system import log, proc
 from courierpy.system.settings import Settings
 
@@ -28,7 +38,7 @@ if TYPE_CHECKING:
 
 READ_TIMEOUT = 10.0            # seconds for a request to come
 IDLE = 60.0                    # seconds without work after which a worker ends, but for the last one
-FAIL, TEMPORARY = b"FAIL\n", b"TEMPORARY\n"
+FAIL, TEMPORARY, USER = b"FAIL\n", b"TEMPORARY\n", b"USER="
 
 
 def serve(listener: socket.socket, modules: Sequence[str], environ: Mapping[str, str]) -> None:
@@ -37,14 +47,16 @@ def serve(listener: socket.socket, modules: Sequence[str], environ: Mapping[str,
 
 
 class Job:
-    """A request.  ``at``: which module it is at; ``until``: on the monotonic clock."""
+    """A request.  ``route``: the modules to ask; ``at``: which of them it is at; ``until``: on the
+    monotonic clock."""
 
-    __slots__ = ("at", "client", "data", "request", "until", "worker")
+    __slots__ = ("at", "client", "data", "request", "route", "until", "worker")
 
     def __init__(self, client: socket.socket) -> None:
         self.client = client
         self.data = b""
         self.request: Request | None = None
+        self.route: Sequence[str] = ()
         self.at = 0
         self.until = time.monotonic() + READ_TIMEOUT
         self.worker: Worker | None = None
@@ -70,11 +82,12 @@ class Helper:
         self.modules = modules
         self.environ = environ
         settings = Settings(environ)
-        self.seconds = {name: max(1, settings.of_word("AUTH_TIMEOUT", name)) for name in modules}
-        self.most = {name: max(1, settings.of_word("AUTH_WORKERS", name)) for name in modules}
+        queues = (*modules, token.QUEUE)
+        self.seconds = {name: max(1, settings.of_word("AUTH_TIMEOUT", name)) for name in queues}
+        self.most = {name: max(1, settings.of_word("AUTH_WORKERS", name)) for name in queues}
         self.jobs: set[Job] = set()
-        self.waiting: dict[str, list[Job]] = {name: [] for name in modules}
-        self.workers: dict[str, list[Worker]] = {name: [] for name in modules}
+        self.waiting: dict[str, list[Job]] = {name: [] for name in queues}
+        self.workers: dict[str, list[Worker]] = {name: [] for name in queues}
         self.ending = False
         self._listener = listener
         self._heard: dict[int, Callable[[], None]] = {}
@@ -135,13 +148,14 @@ class Helper:
             return None
         self._heard.pop(job.client.fileno())
         self._poll.unregister(job.client.fileno())
+        job.route = (token.QUEUE, *self.modules) if job.request.kind == "token" else self.modules
         return self._ask(job)
 
     def _ask(self, job: Job) -> None:
         """Queue for the next module; none is left: nobody knows it."""
-        if job.at == len(self.modules):
+        if job.at == len(job.route):
             return self._done(job, FAIL)
-        module = self.modules[job.at]
+        module = job.route[job.at]
         job.until = time.monotonic() + self.seconds[module]
         self.waiting[module].append(job)
         return self._work_off(module)
@@ -203,12 +217,19 @@ class Helper:
             self._lost(worker)
             return
         job, worker.job, worker.since = worker.job, None, time.monotonic()
-        if job is not None:
+        if job is not None and job.request is not None:
             job.worker = None
-            if reply == FAIL:
+            if worker.module == token.QUEUE and reply not in (FAIL, TEMPORARY):
+                job.request = of_user(job.request, reply)
+                job.data = render_environ(job.request.environ) + render_request(job.request)
+                job.at += 1
+                self._ask(job)
+            elif reply == FAIL and worker.module != token.QUEUE:
                 job.at += 1
                 self._ask(job)
             else:
+                if token.QUEUE in job.route:
+                    reply = without_clear(reply)       # nobody computes with it
                 self._done(job, None if reply == TEMPORARY else reply)
         self._work_off(worker.module)
 
@@ -232,7 +253,7 @@ class Helper:
             if job.request is None:
                 self._done(job, None)
                 continue
-            module = self.modules[job.at]
+            module = job.route[job.at]
             log.err(f"authentication error: {module}: no answer in {self.seconds[module]} seconds, "
                     + _who(job.request))
             worker, job.worker = job.worker, None
@@ -253,6 +274,12 @@ class Helper:
                     self._gone.discard(pid)
             except ChildProcessError:
                 self._gone.discard(pid)
+
+
+def of_user(request: Request, reply: bytes) -> Request:
+    """What the modules are asked when token.QUEUE has answered a request with ``reply``."""
+    user = reply.removeprefix(USER).rstrip(b"\n").decode("utf-8", "surrogateescape")
+    return Request("pre", request.service, request.environ, user=user)
 
 
 def _who(request: Request | None) -> str:
@@ -276,9 +303,14 @@ def _work(end: socket.socket, module: str, environ: Mapping[str, str]) -> int:
 
 
 def answer(module: str, request: Request) -> bytes:
-    """What a module says to one request: the account, FAIL or TEMPORARY, the reason in the log."""
+    """What a module says to one request: the account, FAIL or TEMPORARY, the reason in the log; and
+    token.QUEUE in place of an account whose the token is (see ``of_user``)."""
     try:
+        if module == token.QUEUE:
+            return USER + token.user_of(request).encode() + b"\n"
         return render_account(check([module], request), request.kind == "pre")
+    except token.Refused as error:
+        log.info(f"the token is refused: {error}, {_who(request)}")
     except Unservable as error:
         log.err(f"the account cannot be served: {error}, {_who(request)}")
     except Rejected:

@@ -5,10 +5,21 @@ from courierpy.auth import Account, Rejected, Request, TemporaryFailure, Unserva
 from courierpy.model.numbers import decimal
 from courierpy.system.wipe import wipe
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
 _FIELDS = (("USERNAME", "username"), ("UID", "uid"), ("GID", "gid"), ("HOME", "home"),
            ("ADDRESS", "address"), ("NAME", "name"), ("MAILDIR", "maildir"), ("QUOTA", "quota"),
            ("PASSWD", "passwd"), ("PASSWD2", "passwd2"), ("OPTIONS", "options"))
 MAX_REPLY = 64 * 1024
+CLIENT = ("TCPREMOTEIP", "TCPREMOTEPORT")
+BY_PASSWORD = ("login", "token")       # kinds whose request is a user and a secret
+
+
+def render_environ(environ: Mapping[str, str], names: Iterable[str] = CLIENT) -> bytes:
+    """The lines ahead of a request: of which client it is."""
+    return "".join(f"{name}={environ[name]}\n" for name in names if environ.get(name)).encode()
 
 
 def render_request(request: Request) -> bytes:
@@ -18,9 +29,9 @@ def render_request(request: Request) -> bytes:
             raise Rejected
     if request.kind == "pre":
         return f"PRE . {request.service} {request.user}\n".encode()
-    first, second = ((request.user, request.password) if request.kind == "login"
+    first, second = ((request.user, request.password) if request.kind in BY_PASSWORD
                      else (request.challenge, request.response))
-    if not first or not second:
+    if not second or not first and request.kind != "token":
         raise Rejected
     begin, secret = f"{request.service}\n{request.kind}\n{first}\n".encode(), second.encode()
     size = len(begin) + len(secret) + 1
@@ -53,7 +64,7 @@ def parse_request(data: bytes, environ: dict[str, str]) -> Request | None:
         if len(lines) < 4:
             raise ValueError("not a request")
         service, kind, first, second = lines[:4]
-        if kind == "login":
+        if kind in BY_PASSWORD:
             return Request(kind, service, environ, user=first, password=second)
         return Request(kind, service, environ, challenge=first, response=second)
     raise ValueError("not a request")
@@ -70,6 +81,11 @@ def render_account(account: Account, clear: bool) -> bytes:
         if value and not (key == "UID" and account.username):
             lines.append(f"{key}={value}\n")
     return "".join(lines).encode("utf-8", "surrogateescape") + b".\n"
+
+
+def without_clear(reply: bytes) -> bytes:
+    """An account's reply without its clear password."""
+    return b"".join(line for line in reply.splitlines(keepends=True) if not line.startswith(b"PASSWD"))
 
 
 def whole(data: bytes) -> bool:

@@ -57,6 +57,16 @@ class Context:
         finally:
             wipe(secret)
 
+    def token(self, user: bytes, token: bytes) -> Exchange:
+        """The account of an access token.  ``user``: whose the client says it is; b"" if it says nothing."""
+        name, secret = text_of(user), text_of(token)
+        try:
+            account: Account = yield Request("token", self.service, self.environ, password=secret,
+                                             user=with_domain(name, self.environ) if name else "")
+            return account
+        finally:
+            wipe(secret)
+
     def lookup(self, user: str) -> Exchange:
         account: Account = yield Request("pre", self.service, self.environ, user=user)
         return account

@@ -7,7 +7,8 @@ from __future__ import annotations
 import importlib
 import os
 
-from courierpy.auth import NAMES
+from courierpy.auth import NAMES, TemporaryFailure, token
+from courierpy.system.settings import Settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,6 +33,30 @@ def wrong(modules: Iterable[str], environ: Mapping[str, str]) -> list[str]:
                 importlib.import_module(library)
             except ImportError as error:
                 found.append(f"{name}: {distribution} is not installed ({error})")
+    return found
+
+
+def tokens_wrong(values: Mapping[str, str]) -> list[str]:
+    """A line for what keeps all access tokens out, where they are configured."""
+    settings = Settings(values)
+    found: list[str] = []
+    if not token.configured(settings):
+        return found
+    path, url = settings.text("OAUTH_KEYFILE"), settings.text("OAUTH_INTROSPECTION_URL")
+    try:
+        if path:
+            importlib.import_module("joserfc.jwt")
+            token.keys(path)
+    except ImportError as error:
+        found.append(f"OAUTH_KEYFILE: joserfc is not installed ({error})")
+    except TemporaryFailure as error:
+        found.append(str(error))
+    if path and not token.algorithms(settings):
+        found.append("OAUTH_ALGORITHMS names no algorithm that signs")
+    if url and url.partition("://")[0].lower() not in ("http", "https"):
+        found.append("OAUTH_INTROSPECTION_URL: http://... or https://... is expected")
+    if path and not settings.text("OAUTH_AUDIENCE"):
+        found.append("OAUTH_AUDIENCE is not set: only tokens that are for nobody in particular are taken")
     return found
 
 

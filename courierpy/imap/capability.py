@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 
+from courierpy.auth import mechanisms, token
 from courierpy.auth.mechanisms import BINDS
 from courierpy.imap.ext import index
-from courierpy.system import channelbinding
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +38,9 @@ KNOWN = CORE + tuple(word for word, _, _, _ in CAPABILITIES)
 IMPLEMENTED = tuple(word for word in KNOWN if word not in index.WITHHELD and not word.endswith(b"="))
 MECHANISMS = (b"AUTH=PLAIN", b"AUTH=LOGIN", b"AUTH=CRAM-MD5", b"AUTH=CRAM-SHA1", b"AUTH=CRAM-SHA256",
               b"AUTH=SCRAM-SHA-1", b"AUTH=SCRAM-SHA-1-PLUS", b"AUTH=SCRAM-SHA-256",
-              b"AUTH=SCRAM-SHA-256-PLUS")
+              b"AUTH=SCRAM-SHA-256-PLUS", b"AUTH=OAUTHBEARER", b"AUTH=XOAUTH2")
+# told where they are configured and not taken back, whatever else is named
+BY_TOKEN = tuple(b"AUTH=" + name for name in mechanisms.BY_TOKEN)
 DEFAULT_MECHANISMS = (b"AUTH=PLAIN", b"AUTH=LOGIN")
 ALTERNATIVES = {b"LITERAL+": b"LITERAL-", b"LITERAL-": b"LITERAL+"}    # one of the two (RFC 7888 5)
 
@@ -59,10 +61,10 @@ def choose(text: str) -> frozenset[bytes]:
     words = text.upper().encode("ascii", "replace").split()
     plain = [word for word in words if word[:1] not in (b"+", b"-") and word != b"ALL"]
     listed = {word for word in plain if not word.startswith(b"AUTH=")}
-    mechanisms = {known for word in plain if word not in listed for known in (word, *family(word))}
+    named = {known for word in plain if word not in listed for known in (word, *family(word))}
     if not listed or b"ALL" in words:
         listed = {word.upper() for word in KNOWN if word not in index.WITHHELD}
-    chosen = listed | (mechanisms or set(DEFAULT_MECHANISMS))
+    chosen = listed | (named or set(DEFAULT_MECHANISMS)) | set(BY_TOKEN)
     for word in words:
         if word[:1] == b"+":
             chosen.update(family(word[1:]))
@@ -98,8 +100,9 @@ def stage_of(settings: Settings) -> str:
 
 def line(settings: Settings, stage: str, tls: bool) -> bytes:
     """``capabilities`` with blanks between."""
-    if tls and stage == "login":
-        return b" ".join(capabilities(settings, stage, tls))   # the client's certificate has a word in it
+    if stage == "login" and (tls or token.configured(settings)):
+        # the client's certificate has a word in it, or its address
+        return b" ".join(capabilities(settings, stage, tls))
     key = (stage, tls, *map(settings.values.get, _DECIDE))
     found = _KNOWN.get(key)
     if found is None:
@@ -126,8 +129,8 @@ def capabilities(settings: Settings, stage: str, tls: bool) -> list[bytes]:
     if starttls and settings.flag("IMAP_TLS_REQUIRED"):
         words.append(b"LOGINDISABLED")
     else:
-        bound = any(map(settings.text, channelbinding.VARIABLES.values()))
-        words.extend(word for word in MECHANISMS if word in allow and (bound or not word.endswith(BINDS)))
+        words.extend(word for word in MECHANISMS
+                     if word in allow and mechanisms.usable(word[5:], settings, tls))
     if tls and settings.text("TLS_EXTERNAL") and settings.external_identity():
         words.append(b"AUTH=EXTERNAL")
     return words

@@ -50,7 +50,9 @@ if TYPE_CHECKING:
                      **more: str) -> Steps[Account]: ...
 
 MAX_LINE = 8192                # octets of a command without its literals
+MAX_SASL_LINE = 65536          # access tokens may hold all groups of a user
 MAX_ID_LINE = 65536            # RFC 2971 3.3: 30 pairs of 30 and 1024 octets, any of which may be escaped
+LINES = {b"ID": MAX_ID_LINE, b"AUTHENTICATE": MAX_SASL_LINE}
 # literals of a command and octets of each
 LITERALS = {b"ID": (2 * ident.MAX_PAIRS, ident.MAX_VALUE)}
 OTHER_LITERALS = (4, 4096)
@@ -65,7 +67,7 @@ class Login(Dialogue):
     """The commands before the login.  ``account``: whose the session is, when that is known."""
 
     def __init__(self, stage: Stage) -> None:
-        super().__init__(stage.client, Framer(MAX_LINE, {b"ID": MAX_ID_LINE}, wipe), stage.peer)
+        super().__init__(stage.client, Framer(MAX_LINE, LINES, wipe), stage.peer)
         self.stage = stage
         self.environ = stage.environ
         self.account: Account | None = None
@@ -235,7 +237,7 @@ class Login(Dialogue):
     def _line(self) -> Steps[bytes]:
         """A line of a SASL exchange."""
         while True:
-            line = self.framer.line()
+            line = self.framer.line(MAX_SASL_LINE)
             if isinstance(line, TooLong):
                 raise Bye("Line too long.")
             if line is not None:

@@ -11,7 +11,7 @@ import time
 from courierpy.auth import Rejected, TemporaryFailure, Unservable, mechanisms, sasl, with_domain
 from courierpy.login import gate, tries
 from courierpy.model.steps import Look, Refused, Wait
-from courierpy.system import channelbinding, log
+from courierpy.system import log
 from courierpy.system.settings import from_environ
 
 TYPE_CHECKING = False
@@ -66,10 +66,8 @@ class Stage:
     def mechanism(self, name: bytes) -> mechanisms.Mechanism | None:
         """The SASL mechanism; None where there is none of this name, or it needs what the connection
         lacks."""
-        if name.endswith(mechanisms.BINDS) and not channelbinding.known(self.environ) \
-                or name == b"EXTERNAL" and not self.tls:
-            return None
-        return mechanisms.find(name)
+        usable = mechanisms.usable(name, from_environ(self.environ), self.tls)
+        return mechanisms.find(name) if usable else None
 
     def admitted(self, service: str, ask: Callable[[sasl.Context], Steps[Account]],
                  **more: str) -> Steps[Account]:

@@ -156,10 +156,11 @@ class Framer:
                 continue
             return self._part(line)
 
-    def line(self) -> bytes | TooLong | None:
-        """One raw line without its end, outside the grammar of commands."""
+    def line(self, limit: int = 0) -> bytes | TooLong | None:
+        """One raw line without its end, outside the grammar of commands.  ``limit``: octets that it may
+        have while it is not whole, where that is more than a command may."""
         line = self._line()
-        if line is None:
+        if line is None and len(self._buffer) > limit:
             return self._check_length()
         return line
 
