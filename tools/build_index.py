@@ -43,7 +43,7 @@ def ext_index() -> str:
     """The text of ext/index.py."""
     import importlib
     records = {name: ext.load(name) for name in _modules("ext")}
-    rows = [(word, f"ext.{name}", record.off, record.value) for name, record in records.items()
+    rows = [(word, f"ext.{name}", record.off.get(word, ""), record.value) for name, record in records.items()
             for word in record.names]
     for name in _modules("commands"):
         module = importlib.import_module(f"courierpy.imap.commands.{name}")

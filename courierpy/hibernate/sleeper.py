@@ -131,7 +131,8 @@ class Sleeper:
         conn.flush()
         rest = session.framer.rest()
         session.framer.feed(rest)
-        if selected is not None and (selected.behind or selected.folder.read_only):
+        # followers: a search whose updates are told would have to be begun anew, and maybe find others
+        if selected is not None and (selected.behind or selected.folder.read_only or selected.followers):
             return False
         return not (rest or not conn.plain or conn.record >= 0 or session.stopping or conn.ready())
 

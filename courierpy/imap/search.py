@@ -142,10 +142,12 @@ class Program:
         self.attributes = selected.attributes(session.limits)
         self.attributes.begin()
 
-    def run(self, key: Key) -> array[int]:
-        """Sequence numbers, ascending.  A message that vanished matches nothing that needs its file;
-        one that cannot be read is one without a text."""
-        found = self.mask(key, b"\1" * self.count)
+    def run(self, key: Key, within: bytes | None = None) -> array[int]:
+        """Sequence numbers, ascending; of the messages ``within``, by default of all.
+
+        A message that vanished matches nothing that needs its file; one that cannot be read is one
+        without a text."""
+        found = self.mask(key, b"\1" * self.count if within is None else within)
         self.attributes.refuse(denied=False)
         if self.attributes.lost:
             found = both(found, inverse(self.of_uids(self.attributes.lost)))

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from courierpy.imap.attributes import Attributes
     from courierpy.imap.grammar.framer import Sink
+    from courierpy.imap.updates import Follower
     from courierpy.maildir.mailbox import Mailbox
     from courierpy.maildir.store import Store
     from courierpy.message.message import Content
@@ -91,10 +92,11 @@ class Selected:
     told in the last FLAGS line.  ``recent``: UIDs that this session was the
     first to see.  ``rights``: letters of RFC 4314 2.1 that the session has here.
     ``saved``: UIDs of the saved result, `$`.  ``hears_recent``: the client is told what is recent.
+    ``followers``: who adds lines of its own to what is told of changes.
     """
 
-    __slots__ = ("_attributes", "behind", "folder", "hears_recent", "keywords", "readonly", "recent",
-                 "rights", "saved", "snapshot", "view")
+    __slots__ = ("_attributes", "behind", "folder", "followers", "hears_recent", "keywords", "readonly",
+                 "recent", "rights", "saved", "snapshot", "view")
 
     def __init__(self, folder: Mailbox, snapshot: Snapshot, readonly: bool,
                  rights: frozenset[str] = ALL_RIGHTS, manners: Manners | None = None) -> None:
@@ -106,6 +108,7 @@ class Selected:
         self.recent = snapshot.recent
         self.rights = rights
         self.saved = NO_UIDS
+        self.followers: list[Follower] = []
         self.behind = False
         self.hears_recent = True
         self._attributes: Attributes | None = None

@@ -20,10 +20,21 @@ from courierpy.model.replies import Bye
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
+    from typing import Protocol
 
     from courierpy.imap.session import Selected, Session
     from courierpy.imap.view import View
     from courierpy.model.messages import Messages, State
+
+    class Follower(Protocol):
+        """Follows the selected mailbox, and says something of its own of what changes.  ``gone``: lines told
+        before these UIDs lose their numbers, which are known to be gone; it may hear of them twice.
+        ``changed``: lines told when the client has heard of all: of these messages, which are new or have
+        other flags, and of those that went.  UIDs ascend."""
+
+        def gone(self, session: Session, uids: Sequence[int]) -> bytes: ...
+
+        def changed(self, session: Session, uids: Sequence[int]) -> bytes: ...
 
 SYSTEM_FLAGS = b"\\Draft \\Answered \\Flagged \\Deleted \\Seen"
 
@@ -186,6 +197,8 @@ def tell(session: Session, *, expunges: bool, flags_of_new: bool = False) -> Non
     selected.snapshot = snapshot
     selected.recent_from(snapshot)
     view, now = selected.view, snapshot.messages
+    if selected.followers and not expunges:
+        _tell_followers(session, now.changed_since(view.messages).gone)
     write(session, updates(view.messages, now, expunges=expunges, flags_of_new=flags_of_new))
     # what is gone and was not told stays in the view, which then is longer
     selected.behind = len(view) > len(now)
@@ -207,6 +220,8 @@ def write(session: Session, said: list[Update]) -> None:
     selected = session.need_selected()
     view = selected.view
     for update in said:
+        if selected.followers and isinstance(update, Expunged):
+            _tell_followers(session, update.uids)
         before = view.messages, view.recent, selected.keywords
         try:
             told = _lines(session, selected, update)
@@ -216,6 +231,17 @@ def write(session: Session, said: list[Update]) -> None:
             raise
         if told:
             session.write(told)
+    if selected.followers and said:
+        touched = sorted({uid for update in said if isinstance(update, (Arrived, FlagsChanged))
+                          for uid in update.states})
+        if touched or any(isinstance(update, Expunged) for update in said):
+            for follower in [*selected.followers]:
+                session.write(follower.changed(session, touched))
+
+
+def _tell_followers(session: Session, gone: Sequence[int]) -> None:
+    for follower in session.need_selected().followers if gone else ():
+        session.write(follower.gone(session, gone))
 
 
 def _lines(session: Session, selected: Selected, update: Update) -> bytes:

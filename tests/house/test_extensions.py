@@ -79,6 +79,8 @@ ASKED = {"condstore": ["FETCH 1 MODSEQ", "FETCH 1 UID (CHANGEDSINCE 1)", "SEARCH
          "partial": ["SEARCH RETURN (PARTIAL 1:2) ALL", "UID FETCH 1:* FLAGS (PARTIAL 1:2)"],
          "fuzzy": ["SEARCH FUZZY ALL", "SEARCH RETURN (RELEVANCY) ALL", "SORT (RELEVANCY) UTF-8 ALL"],
          "multisearch": ["ESEARCH IN (personal) ALL"],
+         "context": ["SEARCH RETURN (UPDATE) ALL", "SEARCH RETURN (CONTEXT) ALL",
+                     "SORT RETURN (UPDATE) (DATE) UTF-8 ALL"],
          "within": ["SEARCH OLDER 1", "SEARCH YOUNGER 1"],
          "esort": ["SORT RETURN () (DATE) UTF-8 ALL"],
          "sortdisplay": ["SORT (DISPLAYFROM) UTF-8 ALL"],

@@ -30,7 +30,7 @@ def search_messages(session: Session, args: Args) -> Done:
     with refusing(session, options):
         key = searchkeys.parse(args, search.grammar)
         args.end()
-        check(options, key)
+        check(session, args.tag, options, key)
         seqs = search.run(session, key)
 
     found = Found(session, key, seqs, args.command == b"UID SEARCH", options, args.tag)
@@ -41,10 +41,10 @@ def search_messages(session: Session, args: Args) -> Done:
     return Done("SEARCH done.", uses_seq=search.uses_numbers(key))
 
 
-def check(options: Mapping[bytes, Any] | None, key: Key) -> None:
+def check(session: Session, tag: bytes, options: Mapping[bytes, Any] | None, key: Key) -> None:
     """Raises Bad where the options of RETURN do not go with what is searched for."""
     for option in options or ():
-        ext.find("search_returns", option).check(key)
+        ext.find("search_returns", option).check(session, tag, key)
 
 
 def tell_numbers(name: bytes, found: Found) -> None:
@@ -107,7 +107,8 @@ def tell_returns(found: Found, empty: bool = True) -> None:
             values += option, told
         if not record.silent:
             silent = False
-            spoken.append(record.part(found, value))
+            if not record.aside:
+                spoken.append(record.part(found, value))
     for word, said in search.besides(found.session, found.key, chain.from_iterable(spoken)):
         values += word, said
     if not silent and (empty or found.seqs):

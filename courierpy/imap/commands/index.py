@@ -3,6 +3,7 @@ from __future__ import annotations
 
 COMMANDS: dict[bytes, tuple[str, int, int, str]] = {
     b"APPEND": ("commands.cmd_append", 3, 72, ""),
+    b"CANCELUPDATE": ("ext.context", 2, 0, ""),
     b"CAPABILITY": ("commands.cmd_general", 3, 0, ""),
     b"CHECK": ("commands.cmd_general", 2, 0, ""),
     b"CLOSE": ("commands.cmd_select", 2, 2, ""),

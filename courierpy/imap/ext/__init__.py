@@ -26,10 +26,10 @@ class Extension:
     """What one extension adds: its capabilities, and what it puts into the tables of the centre.
 
     ``names``: its tokens of CAPABILITY (its RFC stands in the file's docstring).  ``off``: a setting that
-    takes them back where it is set.  ``value``: a setting whose number is told behind an equals sign,
-    unless it is 0; a token that ends in one is told only then.  ``withheld``: why they are told only where
-    IMAP_CAPABILITY names them, "" where they are told.  ``tables``: by their names, key ->
-    what the centre finds there:
+    takes them back where it is set, or one for each of some tokens.  ``value``: a setting whose number is
+    told behind an equals sign, unless it is 0; a token that ends in one is told only then.  ``withheld``:
+    why they are told only where IMAP_CAPABILITY names them, "" where they are told.  ``tables``: by their
+    names, key -> what the centre finds there:
 
     ``enable``: token of ENABLE -> function (session), called once.  RFC 5161.
     ``select_params``: parameter -> parser giving a function (session, selected), called when the mailbox
@@ -74,13 +74,14 @@ class Extension:
 
     __slots__ = ("names", "off", "tables", "value", "withheld")
 
-    def __init__(self, *names: bytes, off: str = "", value: str = "", withheld: str = "",
+    def __init__(self, *names: bytes, off: str | Mapping[bytes, str] = "", value: str = "",
+                 withheld: str = "",
                  **tables: Mapping[bytes, Any]) -> None:
         unknown = tables.keys() - set(TABLES)
         if unknown:
             raise TypeError(f"no such tables: {', '.join(sorted(unknown))}")
         self.names = names
-        self.off = off
+        self.off = dict.fromkeys(names, off) if isinstance(off, str) else off
         self.value = value
         self.withheld = withheld
         self.tables = tables

@@ -234,6 +234,10 @@ def scores_of(session: Session, key: Key, uids: Sequence[int]) -> list[int]:
     return [max(1, found[view.seq(uid) - 1]) for uid in uids]
 
 
+def _check(session: Session, tag: bytes, key: Key) -> None:
+    _need(key)
+
+
 def _need(key: Key) -> None:
     if not _holds(key):
         raise Bad("RELEVANCY needs a FUZZY search key.")
@@ -265,5 +269,5 @@ EXTENSION = Extension(
     search_keys={NAME: SearchKey(
         lambda program, value, within: near(program, value, within).translate(_MATCHED),
         search.cost, searchkeys.negated)},
-    search_returns={RELEVANCY: SearchReturn(_tell, part=_listed, check=_need)},
+    search_returns={RELEVANCY: SearchReturn(_tell, part=_listed, check=_check)},
     sort_keys={RELEVANCY: _sorted})

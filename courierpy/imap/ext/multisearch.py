@@ -37,7 +37,7 @@ def search_mailboxes(session: Session, args: Args) -> Done:
     with refusing(session, options if session.selected is not None else None):
         key = searchkeys.parse(args, search.grammar)
         args.end()
-        check(options, key)
+        check(session, args.tag, options, key)
         _check(session, sets, options)
         search.prepare(session, key)
         refused: list[StoreError] = []
@@ -76,8 +76,11 @@ def _check(session: Session, sets: list[MailboxSet] | None, options: Mapping[byt
     records = [ext.find("search_returns", option) for option in options]
     if {*words} != {SELECTED} and any(record.alone for record in records):
         raise Bad("A result option belongs to the selected mailbox alone.")
-    if session.selected is None and (SELECTED in words or any(record.of_selected for record in records)):
+    of_selected = any(record.of_selected for record in records)
+    if session.selected is None and (SELECTED in words or of_selected):
         raise Bad("No mailbox is selected.")
+    if of_selected and None not in _names(session, sets):
+        raise Bad("A result option belongs to the selected mailbox, which is not among these.")
 
 
 def _names(session: Session, sets: list[MailboxSet] | None) -> list[str | None]:

@@ -22,7 +22,7 @@ def _save(found: Found, value: None) -> None:
     spoken = False
     for option, behind in found.options.items():
         record: SearchReturn = ext.find("search_returns", option)
-        if not record.silent:
+        if not record.silent and not record.aside:
             spoken = True
             seqs.update(record.part(found, behind))
     selected = found.session.need_selected()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from courierpy.imap.grammar.args import Args
+    from courierpy.imap.grammar.searchkeys import Key
     from courierpy.imap.session import Session
 
     Values = Callable[[Sorting, array[int]], Sequence[Any]]
@@ -53,6 +54,13 @@ def _values(word: bytes) -> Values | None:
     return CRITERIA.get(word) or ext.find("sort_keys", word)
 
 
+def _needed(word: bytes) -> Values:
+    """Of a criterion that the grammar knows."""
+    values = _values(word)
+    assert values is not None
+    return values
+
+
 def _criteria(args: Args) -> list[tuple[bytes, bool]]:
     """(key, is it reversed) of each, in order."""
     found = []
@@ -73,6 +81,49 @@ def _criteria(args: Args) -> list[tuple[bytes, bool]]:
     return found
 
 
+class Order:
+    """By which ``criteria`` messages are ordered: (key, is it reversed) of each, the first one first."""
+
+    __slots__ = ("_criteria",)
+
+    def __init__(self, criteria: Sequence[tuple[bytes, bool]]) -> None:
+        self._criteria = criteria
+
+    def sorted(self, sorting: Sorting, seqs: Sequence[int]) -> array[int]:
+        """Sequence numbers, which ascend, in this order."""
+        uids = sorting.session.need_selected().view.uids
+        chosen = uids if len(seqs) == len(uids) else array("I", [uids[seq - 1] for seq in seqs])
+        order = list(range(len(seqs)))
+        # each sort keeps the order of the one before: the first criterion comes last, ties
+        # stay in the order of their sequence numbers, reversed or not
+        for word, backwards in reversed(self._criteria):
+            order.sort(key=_needed(word)(sorting, chosen).__getitem__, reverse=backwards)
+        sorting.attributes.refuse(denied=False)
+        return array("I", map(seqs.__getitem__, order))
+
+    def place(self, session: Session, key: Key, known: Sequence[int], uid: int) -> int:
+        """Behind how many of the messages ``known``, UIDs in this order, does this one stand?"""
+        sorting = Sorting(session, key)
+        own = self._values(sorting, uid)
+        low, high = 0, len(known)
+        while low < high:
+            middle = (low + high) // 2
+            if self._before(own, uid, self._values(sorting, known[middle]), known[middle]):
+                high = middle
+            else:
+                low = middle + 1
+        return low
+
+    def _values(self, sorting: Sorting, uid: int) -> list[Any]:
+        return [_needed(word)(sorting, array("I", [uid]))[0] for word, _ in self._criteria]
+
+    def _before(self, own: list[Any], uid: int, others: list[Any], other: int) -> bool:
+        for mine, others_own, (_, backwards) in zip(own, others, self._criteria, strict=True):
+            if mine != others_own:
+                return bool((mine < others_own) is not backwards)
+        return uid < other
+
+
 def sort(session: Session, args: Args) -> Done:
     args.sp()
     take = ext.find("sort_returns", b"RETURN")
@@ -81,30 +132,17 @@ def sort(session: Session, args: Args) -> Done:
         criteria = _criteria(args)
         args.sp()
         key = take_program(args)
-        check(options, key)
+        check(session, args.tag, options, key)
         allowed(session)
-        seqs = _sorted(Sorting(session, key), criteria, run(session, key))
+        order = Order(criteria)
+        seqs = order.sorted(Sorting(session, key), run(session, key))
 
-    found = Found(session, key, seqs, args.command == b"UID SORT", options, args.tag)
+    found = Found(session, key, seqs, args.command == b"UID SORT", options, args.tag, order=order)
     if options is None:
         tell_numbers(b"SORT", found)
     else:
         tell_returns(found)
     return Done("SORT done.", uses_seq=uses_numbers(key))
-
-
-def _sorted(sorting: Sorting, criteria: list[tuple[bytes, bool]], seqs: Sequence[int]) -> array[int]:
-    uids = sorting.session.need_selected().view.uids
-    chosen = uids if len(seqs) == len(uids) else array("I", [uids[seq - 1] for seq in seqs])
-    order = list(range(len(seqs)))
-    # each sort keeps the order of the one before: the first criterion comes last, ties
-    # stay in the order of their sequence numbers, reversed or not
-    for word, backwards in reversed(criteria):
-        values = _values(word)
-        assert values is not None
-        order.sort(key=values(sorting, chosen).__getitem__, reverse=backwards)
-    sorting.attributes.refuse(denied=False)
-    return array("I", map(seqs.__getitem__, order))
 
 
 command(b"SORT", when=SELECTED, flags=USES_SEQ | NUMBERS, rights="r")(sort)

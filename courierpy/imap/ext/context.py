@@ -1,0 +1,234 @@
+"""CONTEXT=SEARCH and CONTEXT=SORT.  RFC 5267: a SEARCH or SORT whose result is kept up to date.
+
+RETURN (UPDATE) makes a context of the selected mailbox.  It keeps what the client was told, by UIDs, and
+follows the changes: only messages that are new, or whose flags have changed, are looked at again.  What
+went is told (REMOVEFROM) as soon as it is known, before its EXPUNGE, and also while that is held back; what
+came (ADDTO) behind EXISTS.  Sequence numbers and `$` among the keys are those of the moment of the command.
+CONTEXT says that a client will ask again: nothing is done for that, as values are kept in any case.
+"""
+from __future__ import annotations
+
+from array import array
+from itertools import compress
+
+from courierpy.imap.commands import SELECTED, command
+from courierpy.imap.ext import Extension
+from courierpy.imap.grammar import lines, out
+from courierpy.imap.grammar.numset import NumSet, compact
+from courierpy.imap.grammar.searchkeys import Key
+from courierpy.imap.returns import SearchReturn
+from courierpy.imap.search import Program
+from courierpy.maildir.errors import StoreError
+from courierpy.model.replies import Bad, No
+from courierpy.model.uidset import UidSet
+from courierpy.system import log
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from courierpy.imap.grammar.args import Args
+    from courierpy.imap.returns import Found
+    from courierpy.imap.session import Session
+
+MOST = 32                              # contexts of a session: each may hold four octets for each message
+
+
+class Context:
+    """One result that is kept up to date.  ``key``: what it looks for; ``correlator``: whose its lines are;
+    ``by_uid``: they name UIDs."""
+
+    def __init__(self, found: Found, key: Key, uids: Sequence[int]) -> None:
+        """``uids``: of what was found, in the order in which it is told."""
+        self.tag = found.tag
+        self.key = key
+        self.correlator = found.correlator
+        self.by_uid = found.by_uid
+        self._result = Ordered(found, key, uids) if found.order is not None else Unordered(uids)
+        self._last = _last(found.session)
+
+    # -- as a follower of the mailbox
+
+    def gone(self, session: Session, uids: Sequence[int]) -> bytes:
+        removed = self._result.remove(uids)
+        return self._line(session, b"REMOVEFROM", removed)
+
+    def changed(self, session: Session, uids: Sequence[int]) -> bytes:
+        last = _last(session)
+        if last != self._last:         # `*` is another message now
+            uids = sorted({*uids, self._last, last})
+            self._last = last
+        try:
+            program = Program(session)
+            seqs = program.run(self.key, program.of_uids(uids))
+        except StoreError as why:
+            log.err(str(why))
+            cancel(session, self)
+            return _no_update(self.tag, "The disk does not give what is searched.")
+        matching = UidSet.of([program.uids[seq - 1] for seq in seqs])
+        removed = self._result.remove([uid for uid in uids if uid not in matching])
+        added = self._result.add(session, [uid for uid in matching if uid not in self._result])
+        return self._line(session, b"REMOVEFROM", removed, b"ADDTO", added)
+
+    def _line(self, session: Session, *parts: bytes | list[tuple[int, Sequence[int]]]) -> bytes:
+        """``parts``: words, and behind each (position, UIDs) one after the other; left out without any."""
+        view = session.need_selected().view
+        values: list[bytes] = []
+        for word, pairs in zip(parts[::2], parts[1::2], strict=True):
+            if pairs:
+                assert isinstance(word, bytes) and isinstance(pairs, list)
+                sets = [b"%d %s" % (position, compact(uids if self.by_uid else map(view.seq, uids)))
+                        for position, uids in pairs]
+                values += word, b"(%s)" % b" ".join(sets)
+        return lines.data(b"ESEARCH", self.correlator, *values) if values else b""
+
+
+class Unordered:
+    """A result in the order of the mailbox: positions are 0.  RFC 5267 4.3.3."""
+
+    __slots__ = ("_uids",)
+
+    def __init__(self, uids: Sequence[int]) -> None:
+        self._uids = UidSet.of(uids)
+
+    def __contains__(self, uid: int) -> bool:
+        return uid in self._uids
+
+    def remove(self, uids: Sequence[int]) -> list[tuple[int, Sequence[int]]]:
+        """Takes out those of ``uids``, which ascend, that it has; gives the positions, and what was there."""
+        had = [uid for uid in uids if uid in self._uids]
+        self._uids -= UidSet.of(had)
+        return [(0, had)] if had else []
+
+    def add(self, session: Session, uids: Sequence[int]) -> list[tuple[int, Sequence[int]]]:
+        """Puts in ``uids``, which ascend; gives the positions, and what is there."""
+        self._uids |= UidSet.of(uids)
+        return [(0, uids)] if uids else []
+
+
+class Ordered:
+    """A result in the order of a SORT: positions count from 1, each when those before it are done."""
+
+    __slots__ = ("_key", "_known", "_order", "_uids")
+
+    def __init__(self, found: Found, key: Key, uids: Sequence[int]) -> None:
+        assert found.order is not None
+        self._key = key
+        self._order = found.order
+        self._uids = array("I", uids)
+        self._known = UidSet.of(sorted(uids))
+
+    def __contains__(self, uid: int) -> bool:
+        return uid in self._known
+
+    def remove(self, uids: Sequence[int]) -> list[tuple[int, Sequence[int]]]:
+        """As Unordered; the last places first."""
+        wanted = {uid for uid in uids if uid in self._known}
+        if not wanted:
+            return []
+        self._known -= UidSet.of(sorted(wanted))
+        pairs: list[tuple[int, Sequence[int]]] = []
+        end = 0
+        for at, uid in enumerate([*self._uids, 0], 1):
+            if uid in wanted:
+                end = end or at
+            elif end:
+                pairs.append((end, self._uids[end - 1:at - 1]))
+                end = 0
+        pairs.reverse()
+        for start, some in pairs:
+            del self._uids[start - 1:start - 1 + len(some)]
+        return pairs
+
+    def add(self, session: Session, uids: Sequence[int]) -> list[tuple[int, Sequence[int]]]:
+        """As Unordered."""
+        self._known |= UidSet.of(uids)
+        pairs: list[tuple[int, list[int]]] = []
+        for uid in uids:
+            at = self._order.place(session, self._key, self._uids, uid)
+            self._uids.insert(at, uid)
+            if pairs and at + 1 == pairs[-1][0] + len(pairs[-1][1]):
+                pairs[-1][1].append(uid)
+            else:
+                pairs.append((at + 1, [uid]))
+        return [*pairs]
+
+
+def _last(session: Session) -> int:
+    """The UID for which `*` stands."""
+    uids = session.need_selected().view.uids
+    return uids[-1] if uids else 0
+
+
+# -- what is searched for, from now on
+
+def frozen(program: Program, key: Key) -> Key:
+    """The key without sequence numbers and `$`: with the UIDs that they stand for now.  RFC 5267 4.3."""
+    value = key.value
+    if key.name == b"SEQSET":
+        found = program.of_numbers(False, value)
+        return Key(b"UID", NumSet.of(compress(program.uids, found)))
+    if isinstance(value, NumSet) and value.saved:
+        found = program.of_numbers(True, NumSet((), True))
+        return Key(key.name, NumSet((*value.ranges, *NumSet.of(compress(program.uids, found)).ranges)))
+    if isinstance(value, Key):
+        return Key(key.name, frozen(program, value))
+    if isinstance(value, (list, tuple)):
+        return Key(key.name, type(value)(frozen(program, part) if isinstance(part, Key) else part
+                                         for part in value))
+    return key
+
+
+# -- the commands
+
+def _contexts(session: Session) -> list[Context]:
+    return [one for one in session.need_selected().followers if isinstance(one, Context)]
+
+
+def cancel(session: Session, context: Context) -> None:
+    session.need_selected().followers.remove(context)
+
+
+def _no_update(tag: bytes, text: str) -> bytes:
+    """RFC 5267 4.3.1."""
+    return lines.told(lines.NO, text, b"NOUPDATE " + out.quoted(tag))
+
+
+def _check(session: Session, tag: bytes, key: Key) -> None:
+    if session.selected is not None and any(one.tag == tag for one in _contexts(session)):
+        raise Bad("The tag is that of a search whose updates are told.")
+
+
+def _update(found: Found, value: None) -> None:
+    session = found.session
+    if len(_contexts(session)) >= MOST:
+        session.write(_no_update(found.tag, "There are as many contexts as a session may have."))
+        return
+    uids = session.need_selected().view.uids
+    session.need_selected().followers.append(Context(
+        found, frozen(Program(session), found.key), [uids[seq - 1] for seq in found.seqs]))
+
+
+@command(b"CANCELUPDATE", when=SELECTED)
+def cancel_updates(session: Session, args: Args) -> str:
+    """RFC 5267 4.3.5."""
+    args.sp()
+    tags = [args.string()]
+    while args.more():
+        tags.append(args.string())
+    args.end()
+
+    known = {one.tag: one for one in _contexts(session)}
+    if not known.keys() >= {*tags}:
+        raise No("There is no search of this tag whose updates are told.")
+    for tag in dict.fromkeys(tags):
+        cancel(session, known[tag])
+    return "No further updates."
+
+
+EXTENSION = Extension(
+    b"CONTEXT=SEARCH", b"CONTEXT=SORT", off={b"CONTEXT=SORT": "IMAP_DISABLETHREADSORT"},
+    search_returns={
+        b"UPDATE": SearchReturn(_update, aside=True, check=_check,
+                                of_selected=True),
+        b"CONTEXT": SearchReturn(lambda found, value: None, aside=True)})
