@@ -26,9 +26,10 @@ MAX_PATTERNS = 100                 # with wildcards, of one LIST
 class Entry:
     """A name that LIST may tell.  ``exists``: it is a mailbox.  ``children``: there are mailboxes below
     it.  ``selected``: it is what the selection options ask for.  ``opens``: False once it was tried and
-    could not be opened.  ``old``: the name that it had before, or by which the client called it."""
+    could not be opened.  ``old``: the name that it had before, or by which the client called it.
+    ``spelled``: the name as it is told, b"" as long as nobody asked."""
 
-    __slots__ = ("children", "exists", "name", "old", "opens", "selected")
+    __slots__ = ("children", "exists", "name", "old", "opens", "selected", "spelled")
 
     def __init__(self, name: str, exists: bool, children: bool) -> None:
         self.name = name
@@ -37,6 +38,7 @@ class Entry:
         self.selected = True
         self.opens = True
         self.old: str | None = None
+        self.spelled = b""
 
     def __repr__(self) -> str:
         return f"Entry({self.name!r}, exists={self.exists}, children={self.children})"
@@ -100,8 +102,10 @@ class Listing:
             if not matches(entry.name) or not entry.selected and entry.name not in hidden:
                 continue
             # asked for first: what becomes of the mailbox meanwhile shows in its line
-            behind = [more(entry) for more in self.behind.values()] if entry.selected else ()
-            self.session.write(line(entry, entry.name in below), *behind)
+            if self.behind:
+                entry.spelled = out.mailbox(entry.name, self.session.utf8)
+            behind = b"".join([more(entry) for more in self.behind.values()]) if entry.selected else b""
+            self.session.write(line(entry, entry.name in below) + behind)
 
     def _with_selected_below(self, entries: Iterable[Entry], matches: Matches) -> tuple[set[str], set[str]]:
         """Names below which there is one that is selected, and those where such a one does not match
@@ -141,7 +145,7 @@ class Listing:
                 told = more(entry)
                 if told:
                     flags += b" " + told
-            values = [b"(%s)" % flags.strip(), separator, out.mailbox(entry.name, utf8)]
+            values = [b"(%s)" % flags.strip(), separator, entry.spelled or out.mailbox(entry.name, utf8)]
             items = [info] if below and info else []
             if entry.old is not None:              # RFC 9051 6.3.9.7
                 items.append(b'"OLDNAME" (%s)' % out.mailbox(entry.old, utf8))

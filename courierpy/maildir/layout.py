@@ -58,6 +58,7 @@ class MaildirPlusPlus:
     separator = "."
     prefix = f"{INBOX}."
     index, keywords = INDEX, KEYWORDS
+    fixed = True                       # the directory of a path is the same whatever there is on disk
 
     def __init__(self, root: str) -> None:
         self.root = root
@@ -129,6 +130,7 @@ class Nested:
 
     prefix = ""
     index, keywords = f"cur/.{INDEX}", f"cur/.{KEYWORDS}"
+    fixed = False
 
     def __init__(self, root: str, name: str, joint: str) -> None:
         self.root = root

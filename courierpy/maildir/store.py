@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from courierpy.system.settings import Settings
 
 SUBSCRIBED = "courierimapsubscribed"
+KNOWN_NAMES = 1000                 # whose directories are remembered
 UNSHOWN = "unshown"                # in the index of INBOX: Maildirs that the client was told of
 
 
@@ -71,6 +72,7 @@ class Store:
         self.trash = trash
         self.highest: dict[str, tuple[object, int]] = {}       # what modseqs.highest() found, by name
         self._passed_over: list[str] = []
+        self._directories: dict[str, str] = {}  # by name
         self._unsettled: set[str] = set()       # mailboxes whose counts could not be kept
         self.layout = layout.find(root, choice, home)
         self.options = StoreOptions(self.layout, locks=locks, keywords=keywords, fsync=fsync, host=host,
@@ -108,7 +110,14 @@ class Store:
 
     def path_of(self, name: str) -> str:
         """The directory of a mailbox, which need not be there.  Raises NameInvalid."""
-        return self.layout.directory(self._own_path(name))
+        found = self._directories.get(name)
+        if found is None:
+            found = self.layout.directory(self._own_path(name))
+            if self.layout.fixed:
+                if len(self._directories) >= KNOWN_NAMES:
+                    self._directories.clear()
+                self._directories[name] = found
+        return found
 
     def _own_path(self, name: str) -> str:
         """The path of a mailbox of this Maildir.  Raises NameInvalid."""
@@ -143,10 +152,9 @@ class Store:
     def status(self, name: str) -> Status:
         """Counts of a folder, which is opened only if it is not as it was."""
         try:
-            path = self.path_of(name)
-            found = self.counts.find(path, stamp(path, self.options.keyword_directory))
-        except (NameInvalid, FolderMissing):
-            found = None               # open() says it, or makes what is missing
+            found = self.counts.unchanged(self.path_of(name))
+        except NameInvalid:
+            found = None               # open() says it
         if found is not None:
             return found
         folder = self.open(name)

@@ -184,11 +184,13 @@ def test_who_has_results_kept_up_to_date_stays_awake(maildir: Path) -> None:
     os.chdir(maildir)
     try:
         settings = Settings({})
-        session = imap.Session(Conn(ours.fileno(), ours.fileno()), settings, Store.of(settings), "demo", "", "")
+        conn = Conn(ours.fileno(), ours.fileno())
+        session = imap.Session(conn, settings, Store.of(settings), "demo", "", "")
         selected = session.selected = opened(session, "INBOX", readonly=True)
         way = Sleeper(session, -1, 1, 0.0, "")
         assert way._may()
-        selected.followers.append(Context(Found(session, Key(b"ALL"), [1], False, tag=b"a"), Key(b"ALL"), [1]))
+        found = Found(session, Key(b"ALL"), [1], False, tag=b"a")
+        selected.followers.append(Context(found, Key(b"ALL"), [1]))
         assert not way._may()
         selected.folder.close()
     finally:

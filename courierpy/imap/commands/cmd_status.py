@@ -49,8 +49,9 @@ def chosen(words: list[bytes]) -> dict[bytes, Value]:
     return items
 
 
-def line(session: Session, name: str, items: dict[bytes, Value]) -> bytes:
-    """The STATUS line of a mailbox.  Raises a store error."""
+def line(session: Session, name: str, items: dict[bytes, Value], spelled: bytes = b"") -> bytes:
+    """The STATUS line of a mailbox.  ``spelled``: its name as it is told, if that is known.  Raises a store
+    error."""
     count = session.folders.status(name)
     told = b" ".join([b"%s %s" % (item, value(session, name, count)) for item, value in items.items()])
-    return lines.data(b"STATUS", out.mailbox(name, session.utf8), b"(%s)" % told)
+    return lines.data(b"STATUS", spelled or out.mailbox(name, session.utf8), b"(%s)" % told)

@@ -23,7 +23,7 @@ def _status(session: Session, args: Args) -> Callable[[Listing], None]:
         if not entry.exists:
             return b""
         try:
-            return cmd_status.line(session, entry.name, items)
+            return cmd_status.line(session, entry.name, items, entry.spelled)
         except (FolderMissing, Denied):
             entry.opens = False        # RFC 5819 2: \Noselect, and no STATUS
         except StoreError as error:

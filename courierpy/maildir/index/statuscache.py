@@ -84,6 +84,24 @@ class Counts:
             known = self._read(path)
         return known[1] if known is not None and known[0] == stamps else None
 
+    def unchanged(self, path: str) -> Status | None:
+        """What is known of a folder that looks as it did then; no more is looked at than the counts go by,
+        which keywords are not."""
+        known = self._known.get(path) or self._read(path)
+        if known is None:
+            return None
+        stamps, status = known
+        stat = os.stat
+        try:
+            if stat(path + "/new").st_mtime_ns != stamps.new:
+                return None
+            cur = stat(path + "/cur")
+            if cur.st_mtime_ns != stamps.cur or cur.st_ino != stamps.inode:
+                return None
+            return status if uiddb.key_of(stat(path + "/" + uiddb.NAME)) == stamps.database else None
+        except OSError:
+            return None                # whoever opens it says why
+
     def put(self, path: str, stamps: Stamps, status: Status) -> None:
         self._known[path] = stamps, status
         self._new = True
