@@ -62,7 +62,7 @@ def ext_index() -> str:
             lines += [f"    {_literal(word)}:\n        {text},\n" for word in record.names]
     lines.append("}\nPLUGGED: dict[str, dict[bytes, str]] = {\n")
     for table in ext.TABLES:
-        plugged = {key: name for name, record in records.items() for key in record.tables.get(table, ())}
+        plugged = {key: name for name, record in records.items() for key in record.table(table)}
         inner = [f'{_literal(key)}: "{name}"' for key, name in sorted(plugged.items())]
         line = f'    "{table}": {{{", ".join(inner)}}},\n'
         if len(line) > 110:

@@ -121,16 +121,24 @@ class Fetching:
         self.modifiers = {modifier.name: modifier for modifier in modifiers}
 
 
-def find(name: bytes) -> Item:
-    """The record of an item that the grammar knows."""
-    found: Item = ITEMS.get(name) or ext.find("fetch_items", name)
+def find(name: bytes) -> Item | None:
+    """The record of an item; None where there is none of that name."""
+    found: Item | None = ITEMS.get(name) or ext.find("fetch_items", name)
     return found
 
 
 def grammar(name: bytes) -> Grammar | None:
     """What may stand behind the name of an item; None where there is none of that name."""
-    item: Item | None = ITEMS.get(name) or ext.find("fetch_items", name)
-    return None if item is None else item.parse
+    item = find(name)
+    return item.parse if item is not None else None
+
+
+def need(name: bytes) -> Item:
+    """The record of an item that the grammar knows."""
+    item = find(name)
+    if item is None:
+        raise LookupError(name)
+    return item
 
 
 class Subject:

@@ -83,21 +83,29 @@ class Needle:
         return blob.find(self.octets, start)
 
 
-def record(name: bytes) -> SearchKey:
-    """The record of a key that the grammar knows."""
-    found: SearchKey = KEYS.get(name) or ext.find("search_keys", name)
+def find(name: bytes) -> SearchKey | None:
+    """The record of a key; None where there is none of that name."""
+    found: SearchKey | None = KEYS.get(name) or ext.find("search_keys", name)
     return found
 
 
 def grammar(name: bytes) -> Grammar | None:
     """What may stand behind the name of a key; None where there is none of that name."""
-    key: SearchKey | None = KEYS.get(name) or ext.find("search_keys", name)
-    return None if key is None else key.parse
+    key = find(name)
+    return key.parse if key is not None else None
+
+
+def need(name: bytes) -> SearchKey:
+    """The record of a key that the grammar knows."""
+    key = find(name)
+    if key is None:
+        raise LookupError(name)
+    return key
 
 
 def cost(key: Key) -> int:
     """How dear a key is, with all that it holds."""
-    dear = record(key.name).cost
+    dear = need(key.name).cost
     return dear if isinstance(dear, int) else dear(key.value)
 
 
@@ -123,7 +131,7 @@ def uses_numbers(key: Key) -> bool:
 
 def besides(session: Session, key: Key, seqs: Iterable[int]) -> list[tuple[bytes, bytes]]:
     """What keys that were used have to say of the messages ``seqs`` that are told: words and values."""
-    says = [says for name in names(key) if (says := record(name).besides) is not None]
+    says = [says for name in names(key) if (says := need(name).besides) is not None]
     if not says:
         return []
     told = sorted(set(seqs))
@@ -155,7 +163,7 @@ class Program:
 
     def mask(self, key: Key, within: bytes) -> bytes:
         """Which of the messages ``within`` match."""
-        return both(within, record(key.name).mask(self, key.value, within))
+        return both(within, need(key.name).mask(self, key.value, within))
 
     # -- masks of several kinds
 
@@ -295,7 +303,7 @@ def prepare(session: Session, key: Key) -> None:
     if not session.manners.numbered and uses_numbers(key):
         raise UidRequired
     for name in names(key):
-        first = record(name).prepare
+        first = need(name).prepare
         if first is not None:
             first(session)
 

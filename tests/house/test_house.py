@@ -19,16 +19,28 @@ HEAVY = ("typing", "dataclasses", "logging", "argparse", "email", "ssl", "asynci
          "subprocess", "tempfile", "shutil", "pathlib", "passlib", "pyinotify", "datetime")
 
 
-def test_a_bare_session_loads_no_heavy_module(maildir: Path) -> None:
+def loaded_by(maildir: Path, words: bytes) -> list[str]:
+    """Names of modules that a session which says this has loaded."""
     program = ("import sys\nfrom courierpy.imapd import main\n"
                "main(['imapd', sys.argv[1]], {'AUTHENTICATED': 'demo'})\n"
                "print('loaded', *sorted(sys.modules), file=sys.stderr)\n")
     done = subprocess.run([sys.executable, "-I", "-S", "-c",
                            f"import sys; sys.path.insert(0, {str(HOUSE)!r})\n" + program, str(maildir)],
-                          input=b"a LOGOUT\r\n", capture_output=True, env=plain_environ(), check=True)
-    loaded = done.stderr.decode().rpartition("loaded ")[2].split()
+                          input=words, capture_output=True, env=plain_environ(), check=True)
+    return done.stderr.decode().rpartition("loaded ")[2].split()
+
+
+def test_a_bare_session_loads_no_heavy_module(maildir: Path) -> None:
+    loaded = loaded_by(maildir, b"a LOGOUT\r\n")
     assert "courierpy.imap.session" in loaded
     assert [name for name in HEAVY if name in loaded] == []
+
+
+def test_a_mailbox_is_opened_without_what_looks_into_messages(maildir: Path) -> None:
+    loaded = loaded_by(maildir, b"a SELECT INBOX\r\nb NOOP\r\nc LOGOUT\r\n")
+    assert "courierpy.maildir.mailbox" in loaded
+    assert [name for name in ("courierpy.imap.fetch", "courierpy.imap.search", "courierpy.imap.attributes",
+                              "courierpy.message") if name in loaded] == []
 
 
 # each has hooks that run at a fork, or much memory that every child would write to

@@ -153,7 +153,7 @@ def fetch_messages(session: Session, args: Args) -> str:
     if by_uid and session.manners.numbered and not any(item.name == b"UID" for item in items):
         items.insert(0, fetchitems.FetchItem(b"UID"))
     for prepare in (*(modifier.prepare for modifier in modifiers),
-                    *(fetch.find(item.name).prepare for item in items)):
+                    *(fetch.need(item.name).prepare for item in items)):
         if prepare is not None:
             prepare(session)
     _add(items, *(modifier.items for modifier in modifiers),
@@ -165,7 +165,7 @@ def fetch_messages(session: Session, args: Args) -> str:
     attributes = session.need_selected().attributes(session.limits)
     attributes.begin()
     refused: No | None = None
-    columns = [column for item in items if (column := fetch.find(item.name).column_for(item)) is not None]
+    columns = [column for item in items if (column := fetch.need(item.name).column_for(item)) is not None]
     if len(columns) < len(items):
         refused = _fetch_files(session, attributes, items, seqs, by_uid)
     elif seqs:
@@ -182,7 +182,7 @@ def _fetch_files(session: Session, attributes: Attributes, items: list[FetchItem
                  by_uid: bool = False) -> No | None:
     """The same by reading each message."""
     selected = session.need_selected()
-    pieces = [(b" " * (at > 0) + item.label + b" ", fetch.find(item.name).render, item)
+    pieces = [(b" " * (at > 0) + item.label + b" ", fetch.need(item.name).render, item)
               for at, item in enumerate(items)]
     sees = any(item.sees for item in items)
     unseen: list[int] = []

@@ -10,11 +10,13 @@ from courierpy.model.replies import Bad
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     from courierpy.imap.grammar.args import Args
     from courierpy.imap.session import Session
+
+    Table = Mapping[bytes, Any]
 
 TABLES = ("append_literals", "attributes", "create_params", "enable", "fetch_besides", "fetch_items",
           "fetch_modifiers", "kept", "list_options", "list_returns", "manners", "message_sets", "on_list",
@@ -70,13 +72,14 @@ class Extension:
     ``on_updates``: token of ENABLE -> function (session, list of Update) giving the list that is told.
 
     A parser takes (session, args), and of ``args`` what stands behind its word, the blank included.
+
+    A table may be a function that gives it, where its values need modules that those of the others do not.
     """
 
     __slots__ = ("names", "off", "tables", "value", "withheld")
 
     def __init__(self, *names: bytes, off: str | Mapping[bytes, str] = "", value: str = "",
-                 withheld: str = "",
-                 **tables: Mapping[bytes, Any]) -> None:
+                 withheld: str = "", **tables: Table | Callable[[], Table]) -> None:
         unknown = tables.keys() - set(TABLES)
         if unknown:
             raise TypeError(f"no such tables: {', '.join(sorted(unknown))}")
@@ -85,6 +88,13 @@ class Extension:
         self.value = value
         self.withheld = withheld
         self.tables = tables
+
+    def table(self, name: str) -> Table:
+        """What it puts into the table of that name."""
+        found = self.tables.get(name, {})
+        if callable(found):
+            found = self.tables[name] = found()
+        return found
 
 
 def keys(table: str) -> Mapping[bytes, str]:
@@ -99,7 +109,7 @@ def find(table: str, key: bytes) -> Any:
     if module is None:
         return None
     try:
-        return load(module).tables[table][key]
+        return load(module).table(table)[key]
     except ModuleNotFoundError as error:
         if error.name != f"{__name__}.{module}":
             raise

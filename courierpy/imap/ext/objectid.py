@@ -10,9 +10,7 @@ import re
 from itertools import compress
 
 from courierpy.imap.ext import Extension
-from courierpy.imap.fetch import Column, Item, kept
 from courierpy.imap.grammar import lines
-from courierpy.imap.search import HEADERS, WHOLE, Program, SearchKey
 from courierpy.maildir import directory
 
 TYPE_CHECKING = False
@@ -21,8 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from courierpy.imap.attributes import Attributes
-    from courierpy.imap.fetch import Chunk
+    from courierpy.imap.fetch import Chunk, Item
     from courierpy.imap.grammar.searchkeys import Parser
+    from courierpy.imap.search import Program, SearchKey
     from courierpy.imap.session import Selected, Session
     from courierpy.maildir.index.statuscache import Status
     from courierpy.message import Message
@@ -80,6 +79,8 @@ def mailbox_id(path: str, uidvalidity: int) -> bytes:
 # -- how they are told
 
 def _item(kind: str, ids: Ids) -> Item:
+    from courierpy.imap.fetch import Column, Item, kept
+
     def values(chunk: Chunk, known: list[bytes | None]) -> list[bytes]:
         session = chunk.session
         return ids(session.need_selected().attributes(session.limits), chunk.uids, known)
@@ -92,6 +93,8 @@ def _objectid(parser: Parser) -> bytes:
 
 
 def _key(kind: str, ids: Ids, cost: int) -> SearchKey:
+    from courierpy.imap.search import SearchKey
+
     def mask(program: Program, value: bytes, within: bytes) -> bytes:
         found: list[int] = []
         wanted = type(program.uids)("I", compress(program.uids, within))
@@ -115,9 +118,17 @@ def _created(session: Session, name: str) -> bytes:
     return b"MAILBOXID " + _status(session, name, session.folders.status(name))
 
 
+def _items() -> dict[bytes, Item]:
+    return {b"EMAILID": _item("digest", email_ids), b"THREADID": _item("thread", thread_ids)}
+
+
+def _keys() -> dict[bytes, SearchKey]:
+    from courierpy.imap.search import HEADERS, WHOLE
+    return {b"EMAILID": _key("digest", email_ids, WHOLE), b"THREADID": _key("thread", thread_ids, HEADERS)}
+
+
+# each SELECT comes here, for MAILBOXID, and needs nothing of FETCH and SEARCH
 EXTENSION = Extension(
     b"OBJECTID", attributes={b"digest": (False, digest), b"thread": (True, first_of_thread)},
-    fetch_items={b"EMAILID": _item("digest", email_ids), b"THREADID": _item("thread", thread_ids)},
-    search_keys={b"EMAILID": _key("digest", email_ids, WHOLE),
-                 b"THREADID": _key("thread", thread_ids, HEADERS)},
+    fetch_items=_items, search_keys=_keys,
     on_selected={b"": _selected}, status_items={b"MAILBOXID": _status}, tagged_code={b"CREATE": _created})
