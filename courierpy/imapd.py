@@ -240,7 +240,7 @@ class _Imapd:
         if number == signal.SIGUSR1:
             return                     # meant for one that had not logged in
         if self.session is None:
-            raise Bye("Courier-IMAP server shut down by signal.")
+            raise Bye(lines.SHUT_DOWN)
         self.session.stop()
 
     def _locked_account(self) -> None:

@@ -15,6 +15,7 @@ from functools import partial
 from courierpy.auth import configured
 from courierpy.hibernate.link import VARIABLE, Sleepers, keeper_possible
 from courierpy.imap.capability import starttls_offered
+from courierpy.imap.grammar.lines import BUSY
 from courierpy.listener import access, admission, children, handover, pidfile, sockets
 from courierpy.listener.arrival import Arrival
 from courierpy.listener.connections import Asleep, Connections
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
 
     from courierpy.listener.helpers import Helpers
 
-BUSY = b"* BYE [UNAVAILABLE] The server has too much to do, please try again later.\r\n"
 LOAD_AGAIN = 0.5               # seconds
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 NOT_PASSED_ON = frozenset((TRIAL, handover.VARIABLE, VARIABLE, desk.VARIABLE, desk.AUTHSOCKET,

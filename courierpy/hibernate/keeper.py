@@ -42,7 +42,6 @@ from courierpy.hibernate.awake import Awake
 from courierpy.hibernate.entry import ASLEEP, DROPPED, OFFERED, QUEUED, REFUSED, WAKING, Entry
 from courierpy.hibernate.hearing import ASKS, REQUESTS, make
 from courierpy.hibernate.protocol import (
-    ALIVE,
     DROP,
     END,
     GONE,
@@ -56,6 +55,7 @@ from courierpy.hibernate.protocol import (
     borrowed,
 )
 from courierpy.hibernate.watches import ALL, Hearing
+from courierpy.imap.grammar.lines import STILL_HERE
 from courierpy.system import log, proc
 from courierpy.system.inotify import Ear
 
@@ -292,8 +292,8 @@ class Keeper:
         state.due = now + state.every
         with borrowed(entry.client) as client:
             try:
-                sent = client.send(ALIVE, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
-                if sent < len(ALIVE):
+                sent = client.send(STILL_HERE, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+                if sent < len(STILL_HERE):
                     client.shutdown(socket.SHUT_RDWR)  # nobody may ever say the rest in the right place
                 state.words += sent
                 protocol.note_words(entry.file, state.due, state.words)

@@ -8,6 +8,8 @@ import os
 import socket
 import struct
 
+from courierpy.imap.grammar import lines
+
 VERSION = 2                    # of what is said over the link; another listener needs another keeper
 ALONE = 1                      # the last version whose keeper was the only one that held the connections
 KEPT, GOOD, TAKEN = b"k", b"g", b"t"
@@ -19,8 +21,7 @@ END, DROP, LOG = b"E", b"D", b"L"      # of the listener: end all; number: drop 
 RECORD = struct.Struct("!dIQdHI")
 MAX_KNOWN = 8 * 1024 * 1024
 MAX_DIRECTORIES = 4
-ALIVE = b"* OK Still here\r\n"
-BYE = b"* BYE Courier-IMAP server shut down by signal.\r\n"
+_LAST_WORDS = lines.told(lines.BYE, lines.SHUT_DOWN)
 ROOT, NEW, CUR, KEYWORDS = b"r", b"n", b"c", b"k"               # what a directory is in its folder
 
 
@@ -107,7 +108,7 @@ def farewell(client: int, state: State) -> bool:
     """Last words to who sleeps.  False: it is gone, takes nothing, or has heard them."""
     with borrowed(client) as connection:
         try:
-            sent = connection.send(BYE, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+            sent = connection.send(_LAST_WORDS, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
             connection.shutdown(socket.SHUT_WR)
         except OSError:
             return False

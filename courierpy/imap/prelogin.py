@@ -59,7 +59,7 @@ OTHER_LITERALS = (4, 4096)
 TEMPORARY = Bye("Temporary problem, please try again later", b"UNAVAILABLE", 1)
 LAST_WORDS = lines.told(lines.BYE, TEMPORARY.text, TEMPORARY.code)     # where no program can be started
 CROWDED = Bye("Too many connections that have not logged in.", b"UNAVAILABLE")
-STOPPED = Bye("Courier-IMAP server shut down by signal.")
+STOPPED = Bye(lines.SHUT_DOWN)
 GREETING = "Courier-IMAP ready. See the documentation of courierpy for distribution information."
 
 

@@ -259,7 +259,7 @@ class Session(Dialogue):
         """From a signal handler: end at the next moment between two commands."""
         self.stopping = True
         if self._waiting:
-            raise Bye("Courier-IMAP server shut down by signal.")
+            raise Bye(lines.SHUT_DOWN)
 
     def read(self, timeout: float) -> bytes:
         """Input of the client; b"" at its end.  Raises Bye when told to stop."""
@@ -267,7 +267,7 @@ class Session(Dialogue):
         self._waiting = True
         try:
             if self.stopping:
-                raise Bye("Courier-IMAP server shut down by signal.")
+                raise Bye(lines.SHUT_DOWN)
             if self.selected is not None and self.selected.folder.busy and timeout > REST:
                 try:
                     return self.conn.read(REST)
@@ -284,7 +284,7 @@ class Session(Dialogue):
         self._waiting = True
         try:
             if self.stopping:
-                raise Bye("Courier-IMAP server shut down by signal.")
+                raise Bye(lines.SHUT_DOWN)
             return self.conn.wait(others, timeout)
         finally:
             self._waiting = False

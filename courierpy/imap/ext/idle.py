@@ -101,7 +101,7 @@ class _Alive:
         if now >= self.next:
             if not self.every:
                 raise TimedOut
-            self.session.write(lines.told(lines.OK, "Still here"))
+            self.session.write(lines.STILL_HERE)
             self.next = now + self.every
         return min(pause, self.next - now)
 

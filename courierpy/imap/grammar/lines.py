@@ -83,3 +83,10 @@ def fetched(seq: int, *items: bytes) -> bytes:
 def uid_fetched(uid: int, *items: bytes) -> bytes:
     """``* 25996 UIDFETCH (item ...)``.  RFC 9586."""
     return UIDFETCH % uid + b" ".join(items) + b")\r\n"
+
+
+# -- lines and sentences that more than one program says
+
+STILL_HERE = told(OK, "Still here")            # to a client that idles
+SHUT_DOWN = "Courier-IMAP server shut down by signal."
+BUSY = told(BYE, "The server has too much to do, please try again later.", b"UNAVAILABLE")
