@@ -151,6 +151,7 @@ class Looker:
             except QuotaExceeded:
                 if not self.place.make_room():
                     raise
+                self.changes.doubt()       # what came was moved to cur/ already
                 self._with_lock()
         except (Denied, QuotaExceeded) as why:
             if self.snapshot is NEVER:
