@@ -5,6 +5,7 @@ import re
 from binascii import a2b_base64, a2b_qp
 
 _NOT_BASE64 = re.sub(rb"[A-Za-z0-9+/]", b"", bytes(range(256)))
+_LETTERS_AND_ENDS = bytes(set(range(256)) - {*_NOT_BASE64} | {*b"=\r\n"})
 _BASE64_LINE = re.compile(rb"[A-Za-z0-9+/=]*")
 _BEHIND_PADDING = re.compile(rb"(?<==)[ \t]+")
 # blanks that transport put behind a line, a soft line break too (RFC 2045 6.7 (3))
@@ -59,7 +60,13 @@ class Base64Decoder:
         return a2b_base64(letters)
 
     def _behind(self, octets: bytes, final: bool) -> list[bytes]:
-        lines = (self._line + octets).split(b"\n")
+        text = self._line + octets
+        whole = len(text) if final else text.rfind(b"\n") + 1
+        if not text.translate(None, _LETTERS_AND_ENDS) and text.count(b"\r") == text.count(b"\r\n"):
+            # nothing else: where the lines end does not matter
+            self._line = text[whole:]
+            return self._texts(text[:whole].translate(None, b"\r\n"), final)
+        lines = text.split(b"\n")
         self._line = b"" if final or len(lines[-1]) > LINE_OCTETS else lines.pop()
         found = []
         for line in lines:
@@ -67,15 +74,21 @@ class Base64Decoder:
             self._over = _BASE64_LINE.fullmatch(line) is None
             if self._over:
                 break
-            *padded, last = line.split(b"=")
-            if padded:
-                found.append(self._take(padded[0], True))
-                # many may be short; one letter alone is no octet
-                found += [a2b_base64((letters if len(letters) & 3 != 1 else letters[:-1]) + b"==")
-                          for letters in padded[1:] if letters]
-            found.append(self._take(last, False))
+            found += self._texts(line, False)
         if final or self._over:
             found.append(self._take(b"", True))
+        return found
+
+    def _texts(self, line: bytes, final: bool) -> list[bytes]:
+        """Texts in base64 with padding between them."""
+        found = []
+        *padded, last = line.split(b"=")
+        if padded:
+            found.append(self._take(padded[0], True))
+            # many may be short; one letter alone is no octet
+            found += [a2b_base64((letters if len(letters) & 3 != 1 else letters[:-1]) + b"==")
+                      for letters in padded[1:] if letters]
+        found.append(self._take(last, final))
         return found
 
 
