@@ -390,6 +390,26 @@ def test_who_sleeps_is_counted(limits: dict[str, str]) -> None:
         over_tcp(running.server.port).close()
 
 
+@server_test
+def test_who_sleeps_has_logged_in() -> None:
+    """Connections before their login have a bound of their own: who sleeps neither counts nor goes."""
+    with hibernating(IMAP_MAXPRELOGIN="2") as running, ExitStack() as stack:
+        asleep = [running.sleeper() for _ in range(3)]
+        assert running.awake() == []
+        early = [stack.enter_context(socket.create_connection(("127.0.0.1", running.server.port), DEADLINE))
+                 for _ in range(2)]
+        for client in early:
+            assert until(client, b"\r\n").startswith(b"* OK ")
+        # all who wait are there still, the oldest first
+        for client in early:
+            client.sendall(b"a LOGIN demo demo\r\n")
+            assert b"a OK" in until(client, b"a OK")
+        for window in asleep:
+            window.done()
+            window.do("NOOP")
+        assert "have not logged in" not in running.server.log.read_text()
+
+
 # -- signals and failures
 
 @server_test
