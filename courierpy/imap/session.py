@@ -5,7 +5,7 @@ the dialogue answers.  The only place that turns the store's errors into respons
 """
 from __future__ import annotations
 
-from courierpy.imap import capability, commands, shortage, updates
+from courierpy.imap import capability, commands, ext, shortage, updates
 from courierpy.imap.commands import CHANGES, LEAVES_FOLDER, NUMBERS, READS, SELECTED, USES_SEQ, WRITES, Done
 from courierpy.imap.dialogue import Dialogue
 from courierpy.imap.grammar import lines, out
@@ -364,6 +364,7 @@ class Session(Dialogue):
             self.ended = True
         else:
             self._sync(row, done.uses_seq)
+            self.tell_news()
         return done
 
     def short(self) -> No:
@@ -400,6 +401,16 @@ class Session(Dialogue):
                 or row.flags & READS and self.framer.has_more and not self.selected.behind:
             return
         self.tell(expunges=not (uses_seq or row.flags & USES_SEQ))
+
+    def tell_news(self) -> None:
+        """What extensions tell of other things than the selected mailbox, to who enabled that."""
+        for token in sorted(self.enabled):
+            news = ext.find("news", token)
+            if news is not None:
+                try:
+                    news(self)
+                except store.StoreError as error:
+                    log.err(str(error))
 
     def tell(self, *, expunges: bool, flags_of_new: bool = False) -> None:
         """As updates.tell; Bye when the selected mailbox is there no more."""

@@ -62,17 +62,21 @@ NAMES: dict[bytes, tuple[str, ...]] = {
 }
 
 
-def given(store: Store, names: Iterable[str]) -> dict[bytes, str]:
-    """Use -> the mailbox, of ``names``, that a client gave it last."""
+def given(store: Store, names: Iterable[str]) -> tuple[dict[bytes, str], set[str]]:
+    """(use -> the mailbox, of ``names``, that a client gave it last; all those of which a client said what
+    they are for, if only that they are for nothing)."""
     if not os.path.exists(os.path.join(store.root, FILE)):
-        return {}
+        return {}, set()
+    spoken = set()
     found: dict[bytes, tuple[int, str]] = {}
     for name in names:
         when, own = _read(store.path_of(name)) if name != INBOX else (0, ())
+        if when:
+            spoken.add(name)
         for use in own:
             if use not in found or when > found[use][0]:
                 found[use] = when, name
-    return {use: name for use, (_, name) in found.items()}
+    return {use: name for use, (_, name) in found.items()}, spoken
 
 
 def _read(directory: str) -> tuple[int, Sequence[bytes]]:
@@ -87,8 +91,7 @@ def _read(directory: str) -> tuple[int, Sequence[bytes]]:
 def uses(store: Store, names: Sequence[str],
          table: Mapping[bytes, Sequence[str]]) -> dict[str, list[bytes]]:
     """Mailbox -> its uses, in order.  ``names``: of all mailboxes there are.  ``table``: as NAMES."""
-    owners = given(store, names)
-    taken = set(owners.values())
+    owners, taken = given(store, names)
     top: dict[str, str] = {}
     alike: dict[str, str] = {}
     for name, path in _at_the_top(store, names):

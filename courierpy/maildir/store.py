@@ -249,9 +249,12 @@ class Store:
         if is_directory(os.path.join(target, "cur")):
             raise FolderExists(target)
         if old == INBOX:
+            from courierpy.maildir import annotation  # nobody needs it else
             self.create(new)
             try:
                 source = self.open(INBOX)
+                # to the new one, and it keeps its own: RFC 5464 4.1
+                annotation.copy(self.options, source.path, target)
                 source.move(source.scan().messages.uids, self.open(new))
             except StoreError:
                 self.places.discard(target)

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     Table = Mapping[bytes, Any]
 
 TABLES = ("append_literals", "attributes", "create_params", "enable", "fetch_besides", "fetch_items",
-          "fetch_modifiers", "kept", "list_options", "list_returns", "manners", "message_sets", "on_list",
-          "on_name", "on_open", "on_selected", "on_updates", "search_keys", "search_returns", "select_params",
-          "sort_keys", "sort_returns", "status_items", "store_modifiers", "tagged_code")
+          "fetch_modifiers", "kept", "list_options", "list_returns", "manners", "message_sets",
+          "metadata_entries", "news", "on_list", "on_name", "on_open", "on_selected", "on_updates",
+          "search_keys", "search_returns", "select_params", "sort_keys", "sort_returns",
+          "status_items", "store_modifiers", "tagged_code")
 
 
 class Extension:
@@ -53,6 +54,11 @@ class Extension:
     ``manners``: token of ENABLE -> function (Manners) that changes how the client is spoken to.
     ``message_sets``: what may stand in the place of numbers -> function (session) giving the UIDs that it
     means there, as UidSet.  RFC 5182 3.
+    ``metadata_entries``: entry of mailboxes, in small letters -> (function (session, mailbox name) giving its
+    value or None, function (session, mailbox name, value or None) giving what sets it or raising No), where
+    an extension keeps it in its own way.  RFC 5464.
+    ``news``: token of ENABLE -> function (session), called behind each command and while the client idles,
+    that tells what is news beyond the selected mailbox.
     ``sort_keys``: criterion -> function (ordered.Sorting, UIDs) giving a value for each, by which they are
     ordered.  RFC 5256.
     ``sort_returns``: b"RETURN" -> function (args) that gives the result options before the criteria, as

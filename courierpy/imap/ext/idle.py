@@ -59,6 +59,7 @@ def idle(session: Session, args: Args) -> str:
     rests_at = time.monotonic() + (sleeper.after if sleeper is not None and woken is None else 0)
     while True:
         session.tell(expunges=True, flags_of_new=hears)
+        session.tell_news()
         line = session.framer.line()
         if line is not None:
             if sleeper is not None:

@@ -39,6 +39,20 @@ def _table(text: str, trash: str) -> dict[bytes, Sequence[str]]:
     return _TABLES[text, trash]
 
 
+def _found(session: Session, names: Sequence[str]) -> dict[str, list[bytes]]:
+    """Mailbox -> its uses, of all mailboxes there are."""
+    table = _table(session.settings.text("IMAP_SPECIALUSE"), session.folders.trash)
+    return specialuse.uses(session.folders, names, table)
+
+
+def _use_of(word: bytes) -> bytes:
+    """Raises No for one that is none, or that we do not have."""
+    use = _CANONICAL.get(word.lower())
+    if use is None:
+        raise No(f"{word.decode('ascii', 'replace')[:40]} is not supported.", b"USEATTR")
+    return use
+
+
 class _Uses:
     """The uses of an account's mailboxes, found out when the first is asked for."""
 
@@ -50,14 +64,26 @@ class _Uses:
 
     def of(self, entry: Entry) -> list[bytes]:
         if self._found is None:
-            session = self._listing.session
-            table = _table(session.settings.text("IMAP_SPECIALUSE"), session.folders.trash)
-            self._found = specialuse.uses(session.folders, self._listing.there, table)
+            self._found = _found(self._listing.session, self._listing.there)
         return self._found.get(entry.name, []) if entry.exists else []
 
     def attribute(self, entry: Entry) -> bytes:
         return b" ".join(self.of(entry))
 
+
+# -- METADATA: RFC 6154 5.4
+
+def _told(session: Session, name: str) -> bytes | None:
+    return b" ".join(_found(session, session.folders.names()).get(name, ())) or None
+
+
+def _set(session: Session, name: str, value: bytes | None) -> Callable[[], None]:
+    """No use, or an empty list, takes all: also what the mailbox has by its name."""
+    wanted = [_use_of(word) for word in (value or b"").split()]
+    return lambda: specialuse.give(session.folders, name, list(dict.fromkeys(wanted)))
+
+
+# -- LIST
 
 def _on_list(listing: Listing) -> None:
     listing.attributes[b"SPECIAL-USE"] = _Uses(listing).attribute
@@ -85,11 +111,7 @@ def _use(session: Session, args: Args) -> Callable[[str], None] | None:
     args.open()
     args.maybe_sp()
     while not args.at(b")"):
-        word = args.attribute()
-        use = _CANONICAL.get(word.lower())
-        if use is None:
-            raise No(f"{word.decode('ascii', 'replace')[:40]} is not supported.", b"USEATTR")
-        wanted.append(use)
+        wanted.append(_use_of(args.attribute()))
         if not args.maybe_sp():
             break
     args.close()
@@ -128,4 +150,4 @@ def xlist(session: Session, args: Args) -> str:
 EXTENSION = Extension(
     b"SPECIAL-USE", b"CREATE-SPECIAL-USE", on_list={b"SPECIAL-USE": _on_list},
     list_options={b"SPECIAL-USE": _select}, list_returns={b"SPECIAL-USE": _return},
-    create_params={b"USE": _use})
+    create_params={b"USE": _use}, metadata_entries={b"/private/specialuse": (_told, _set)})
