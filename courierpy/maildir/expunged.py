@@ -14,7 +14,7 @@ import re
 import time
 
 from courierpy.maildir.files import remove, write_all
-from courierpy.maildir.locks import alive, owner
+from courierpy.maildir.lockholder import alive, owner
 from courierpy.model.numbers import PID_MOST, decimal
 
 # seconds, microseconds with a number behind them that tells the readers of a process apart, process, host

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import re
 
-from courierpy.maildir.locks import alive
+from courierpy.maildir.lockholder import alive
 from courierpy.maildir.names import in_order
 from courierpy.model.numbers import PID_MOST, decimal
 

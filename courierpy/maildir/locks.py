@@ -33,11 +33,11 @@ import time
 
 from courierpy.maildir.errors import Busy, FolderMissing, StoreError, trouble
 from courierpy.maildir.files import write_all
+from courierpy.maildir.lockholder import STALE_EMPTY, Holder, leads_to, owner
 from courierpy.maildir.lockqueue import Queue
+from courierpy.maildir.lockwait import Waiting
 from courierpy.maildir.names import tmp_name
-from courierpy.model.numbers import PID_MOST, decimal
 from courierpy.system import log
-from courierpy.system.inotify import IN_DELETE, IN_MOVED_FROM, IN_ONLYDIR, Ear
 from courierpy.system.regular import whole
 
 TYPE_CHECKING = False
@@ -52,14 +52,7 @@ else:
     # what signal wraps in enumerations, which would cost 2 us at each lock
     import _signal
 
-STALE_ELSEWHERE = 120.0            # seconds, for a holder on another host, or a text that names nobody
-STALE_EMPTY = 10.0                 # an empty lock of a crashed writer
-YOUNGER = 3.0                      # a holder started so much later than its lock is another process
-REPORT = 5.0                       # one lock is held for so long: the log should know
-PATIENCE = 14.0
-FIRST_PAUSE, LONGEST_PAUSE = 0.0005, 0.05      # seconds between two tries; each is half as long again
-LAST_SPIN = 0.004                  # a longer pause is a watch, where there can be one: 7 ms have passed
-LOOK_AGAIN = 0.25                  # while watching, in case that another host removes the lock
+PATIENCE = 14.0                    # seconds for which a command waits
 TURN = 0.5                         # in the queue, before we look for ourselves
 REMOVALS = 3                       # tries to remove the lock
 TEXT = 300                         # bytes of a lock that are read
@@ -98,7 +91,7 @@ class FolderLock:
     def is_held(self) -> bool:
         """Does anybody hold it, as far as one can see?  True where it cannot be looked at."""
         try:
-            return self._holder(lambda fd, holder: not holder.stale(time.time()))
+            return self._holder(lambda fd, holder: not holder.stale(time.time(), _is_ours))
         except FileNotFoundError:
             return False
         except OSError:
@@ -276,7 +269,7 @@ class FolderLock:
         except OSError as error:
             raise self._trouble(mine, error) from None
         began = time.monotonic()
-        waiting = _Waiting(self.tmp, self.lock)
+        waiting = Waiting(self.tmp, self.lock)
         asked = again = False
         try:
             while True:
@@ -316,26 +309,26 @@ class FolderLock:
         that we should look for ourselves."""
         return self._queue.wait(max(0.001, min(left, TURN)))
 
-    def _judge(self, now: float) -> _Holder | None:
+    def _judge(self, now: float) -> Holder | None:
         """Who holds the lock; None when it is gone, by its holder or by us.  ``now``: of the file system."""
         try:
-            return self._holder(
-                lambda fd, holder: None if holder.stale(now) and self._break(fd, holder) else holder)
+            return self._holder(lambda fd, holder: None if holder.stale(now, _is_ours)
+                                and self._break(fd, holder) else holder)
         except FileNotFoundError:
             return None
         except OSError as error:
             raise self._trouble(self.lock, error) from None
 
-    def _holder(self, judge: Callable[[int, _Holder], Judged]) -> Judged:
+    def _holder(self, judge: Callable[[int, Holder], Judged]) -> Judged:
         """What ``judge`` says of the lock's file, open, and of who holds it.  Raises OSError."""
         # a link, a directory or a pipe of this name is nobody's lock, but must not stop us
         fd = os.open(self.lock, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
-            return judge(fd, _Holder(os.read(fd, TEXT), os.fstat(fd)))
+            return judge(fd, Holder(os.read(fd, TEXT), os.fstat(fd)))
         finally:
             os.close(fd)
 
-    def _break(self, fd: int, holder: _Holder) -> bool:
+    def _break(self, fd: int, holder: Holder) -> bool:
         """Take a stale lock away, unless another waiter is about to.  ``fd``: its file, as it was judged.
 
         Two that judge the same lock must not remove each other's fresh one.  So the
@@ -352,7 +345,7 @@ class FolderLock:
             return False
         except OSError:
             pass                       # NFS would want to write: the look must do
-        if _leads_to(self.lock, holder.key, holder.mtime):
+        if leads_to(self.lock, holder.key, holder.mtime):
             os.unlink(self.lock)
             log.info(f"{self.lock}: stale, of {holder}")
         return True
@@ -375,9 +368,8 @@ def _in_child() -> None:
 os.register_at_fork(after_in_child=_in_child)
 
 
-def owner() -> bytes:
-    """What a lock says of who holds it."""
-    return f"{os.getpid()}:{os.uname().nodename}".encode()
+def _is_ours(holder: Holder) -> bool:
+    return any(leads_to(lock.lock, holder.key) for lock in _held)
 
 
 def _links(path: str) -> int:
@@ -385,140 +377,3 @@ def _links(path: str) -> int:
         return os.lstat(path).st_nlink
     except OSError:
         return 0
-
-
-def _leads_to(path: str, key: tuple[int, int], mtime: float | None = None) -> bool:
-    """Is this file there?  With ``mtime``: and as it was, since a session may link one file again."""
-    try:
-        there = os.lstat(path)
-    except OSError:
-        return False
-    return (there.st_dev, there.st_ino) == key and mtime in (None, there.st_mtime)
-
-
-class _Holder:
-    """What a lock says of who holds it.  ``pid``: of a process of this host, else 0."""
-
-    def __init__(self, text: bytes, there: os.stat_result) -> None:
-        self.key = (there.st_dev, there.st_ino)
-        self.mtime = there.st_mtime
-        self.text = text.decode("ascii", "replace")
-        self.number, _, self.host = self.text.partition(":")
-        # 0 and more than 31 bits are no process, but something else for kill()
-        number = decimal(self.number, PID_MOST) or 0
-        self.pid = number if self.host == os.uname().nodename else 0
-
-    def __str__(self) -> str:
-        if not self.text:
-            return "an empty file"
-        return f"pid {self.number} of host {self.host}" if self.host else repr(self.text)
-
-    def stale(self, now: float) -> bool:
-        age = now - self.mtime
-        if not self.pid:
-            return age > (STALE_ELSEWHERE if self.text else STALE_EMPTY)
-        if self.pid == os.getpid():
-            return not any(_leads_to(lock.lock, self.key) for lock in _held)   # an earlier process
-        return not alive(self.pid, age)
-
-
-def alive(pid: int, age: float = 0.0) -> bool:
-    """Does this process of this host live, and did it when a file was made ``age`` seconds ago?"""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            words = file.read().rpartition(b")")[2].split()
-        # proc(5): the state is field 3, the start field 22, in ticks since the boot.  Both
-        # sides are spans of time, so that neither the boot's date nor a file server's clock
-        # comes in
-        started = time.clock_gettime(time.CLOCK_BOOTTIME) - int(words[19]) / os.sysconf("SC_CLK_TCK")
-        return words[0] not in (b"Z", b"X", b"x") and age < started + YOUNGER
-    except (OSError, IndexError, ValueError):
-        return True                    # it is hidden from us
-
-
-class _Waiting:
-    """One wait for a lock: what was seen, and the watch once there is one."""
-
-    def __init__(self, tmp: str, lock: str) -> None:
-        self.tmp = tmp
-        self.lock = lock
-        self._name = os.path.basename(lock).encode()
-        self._pause = FIRST_PAUSE
-        self._ear: Ear | None = None
-        self._refused = False
-        self._seen: tuple[object, ...] = ()
-        self._since = 0.0
-        self._told = False
-
-    def close(self) -> None:
-        if self._ear is not None:
-            self._ear.close()
-
-    def pause(self, holder: _Holder, left: float, first: bool) -> None:
-        """Return when the lock may be free, or after a short time, ``left`` seconds at most.  At once
-        when we are not the ``first``: then we have waited for our turn."""
-        self.report(holder)
-        if not first:
-            return
-        # the kernel tells of this host's processes only
-        if self._pause <= LAST_SPIN or not holder.pid or self._refused:
-            time.sleep(self._pause)
-            self._pause = min(self._pause * 1.5, LONGEST_PAUSE)
-        elif self._ear is None:
-            self._start()              # and try once more: it may have gone before
-        else:
-            self._hear(self._ear, holder.pid, min(LOOK_AGAIN, left))
-
-    def report(self, holder: _Holder) -> None:
-        """Name who holds it in the log, once and not before ``REPORT`` seconds have passed."""
-        seen = (holder.key, holder.mtime, holder.text)   # the number of an inode is soon used again
-        if seen != self._seen:
-            self._seen, self._since = seen, time.monotonic()
-        elif not self._told and time.monotonic() - self._since >= REPORT:
-            self._told = True
-            log.warn(f"{self.lock}: lock held for {REPORT:.0f} s by {holder}")
-
-    def _start(self) -> None:
-        try:
-            self._ear = Ear()
-            # the folder, not the lock: the watch then outlasts each holder
-            self._ear.add(self.tmp, IN_DELETE | IN_MOVED_FROM | IN_ONLYDIR)
-        except OSError:
-            self._ear, self._refused = None, True       # a limit, or no inotify: by short pauses then
-
-    def _is_sign(self, event: tuple[int, int, bytes]) -> bool:
-        return event[2] in (self._name, b"")     # without a name: the folder is gone, or events are lost
-
-    def _hear(self, ear: Ear, pid: int, left: float) -> None:
-        import select
-        poll = select.poll()
-        poll.register(ear.fd, select.POLLIN)
-        try:
-            process = os.pidfd_open(pid)
-        except ProcessLookupError:
-            time.sleep(FIRST_PAUSE)    # another waiter is about to remove the lock
-            return
-        except OSError:
-            process = -1               # the limit of descriptors: seen when we look again
-        try:
-            if process >= 0:
-                poll.register(process, select.POLLIN)
-            end = time.monotonic() + left
-            while left > 0:
-                ready = [fd for fd, _ in poll.poll(0 if ear.waiting else left * 1000)]
-                if process in ready:
-                    time.sleep(FIRST_PAUSE)    # it may be a zombie that looks alive: no busy loop
-                    return
-                # all of them are read: one that stays would end the next pause
-                if [event for event in ear.events() if self._is_sign(event)]:
-                    return
-                left = end - time.monotonic()
-        finally:
-            if process >= 0:
-                os.close(process)

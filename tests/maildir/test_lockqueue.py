@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from courierpy.maildir import errors, lockqueue, locks
+from courierpy.maildir import errors, lockqueue, locks, lockwait
 from courierpy.maildir.expunged import Readers
 from courierpy.maildir.lockqueue import Queue
 from courierpy.maildir.locks import FolderLock
@@ -62,7 +62,7 @@ def until_stopped(pid: int) -> None:
 def only_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who waits for a turn is woken, and does not look for itself."""
     def sleep(seconds: float) -> None:
-        assert seconds <= locks.LAST_SPIN                # for the lock itself, at our turn
+        assert seconds <= lockwait.LAST_SPIN                # for the lock itself, at our turn
 
     monkeypatch.setattr(locks, "TURN", 600.0)
     monkeypatch.setattr(locks, "PATIENCE", 1000.0)

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from courierpy.maildir import errors, lockqueue, locks
+from courierpy.maildir import errors, lockholder, lockqueue, locks, lockwait
 from courierpy.maildir.lockqueue import Queue
 from courierpy.maildir.locks import FolderLock
 from courierpy.system import inotify
@@ -269,7 +269,7 @@ def test_two_judge_one_stale_lock(maildir: Path, path: Path, monkeypatch: pytest
     held_by(path, f"{dead_pid()}:{HOST}")
     first, second = FolderLock(str(maildir), "host"), FolderLock(str(maildir), "host")
     monkeypatch.setattr(locks, "PATIENCE", 0.05)
-    real, judged = locks.alive, []
+    real, judged = lockholder.alive, []
 
     def alive(pid: int, age: float = 0.0) -> bool:
         answer = real(pid, age)
@@ -278,7 +278,7 @@ def test_two_judge_one_stale_lock(maildir: Path, path: Path, monkeypatch: pytest
             assert first.take()
         return answer
 
-    monkeypatch.setattr(locks, "alive", alive)
+    monkeypatch.setattr(lockholder, "alive", alive)
     with pytest.raises(errors.Busy):
         second.take()
     assert len(judged) >= 2
@@ -509,7 +509,7 @@ def test_lock_that_is_held(lock: FolderLock, path: Path, monkeypatch: pytest.Mon
 
 def test_a_stuck_holder(lock: FolderLock, maildir: Path, path: Path, log: Callable[[], list[str]],
                         monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locks, "REPORT", 0.1)
+    monkeypatch.setattr(lockwait, "REPORT", 0.1)
     monkeypatch.setattr(locks, "PATIENCE", 0.8)
     with process(lambda: hold_for_ever(maildir)) as pid:
         wait_until(lambda: os.listdir(path.parent) == ["courier.lock"])      # its private name has gone too
@@ -525,7 +525,7 @@ def test_a_stuck_holder(lock: FolderLock, maildir: Path, path: Path, log: Callab
 
 
 def test_patience_is_bounded_and_reports_before() -> None:
-    assert 0 < locks.REPORT < locks.PATIENCE < 15
+    assert 0 < lockwait.REPORT < locks.PATIENCE < 15
 
 
 @pytest.fixture
@@ -534,11 +534,11 @@ def slow_look(monkeypatch: pytest.MonkeyPatch) -> None:
     real = time.sleep
 
     def sleep(seconds: float) -> None:
-        assert seconds <= locks.LAST_SPIN
+        assert seconds <= lockwait.LAST_SPIN
         real(seconds)
 
     monkeypatch.setattr(time, "sleep", sleep)
-    monkeypatch.setattr(locks, "LOOK_AGAIN", 600.0)
+    monkeypatch.setattr(lockwait, "LOOK_AGAIN", 600.0)
     monkeypatch.setattr(locks, "TURN", 600.0)
     monkeypatch.setattr(locks, "PATIENCE", 1000.0)
 
@@ -602,7 +602,7 @@ def test_without_inotify(lock: FolderLock, path: Path, monkeypatch: pytest.Monke
             made.append(self)
             raise OSError(errno.EMFILE, "too many")
 
-    monkeypatch.setattr(locks, "Ear", Refusing)
+    monkeypatch.setattr(lockwait, "Ear", Refusing)
     held_by(path, f"{os.getppid()}:{HOST}")
     timer = threading.Timer(0.1, path.unlink)
     timer.start()
@@ -616,7 +616,7 @@ def test_a_short_wait_makes_no_watch(lock: FolderLock, path: Path, monkeypatch: 
     def never() -> None:
         raise AssertionError
 
-    monkeypatch.setattr(locks, "Ear", never)
+    monkeypatch.setattr(lockwait, "Ear", never)
     held_by(path, f"{os.getppid()}:{HOST}")
     pauses = []
 
