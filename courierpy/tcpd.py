@@ -12,17 +12,19 @@ import socket
 import time
 from functools import partial
 
+from courierpy import doorway
 from courierpy.auth import configured
 from courierpy.hibernate.link import VARIABLE, Sleepers, keeper_possible
 from courierpy.imap.capability import starttls_offered
 from courierpy.imap.grammar.lines import BUSY
 from courierpy.listener import access, admission, children, handover, pidfile, sockets
 from courierpy.listener.arrival import Arrival
-from courierpy.listener.connections import Asleep, Connections
-from courierpy.listener.entrance import Entrance
+from courierpy.listener.connections import Asleep, Connection, Connections
+from courierpy.listener.entrance import Entrance, one_address
 from courierpy.listener.loop import Loop
 from courierpy.listener.options import USAGE, Options, UsageError, parse_ports
 from courierpy.listener.renewal import REFUSED, STAYS, TRIAL, Renewal
+from courierpy.listener.sockets import shown, turn_away
 from courierpy.login import tries
 from courierpy.model.numbers import PID_MOST, decimal
 from courierpy.system import about, desk, log
@@ -32,6 +34,7 @@ from courierpy.system.proc import (
     become,
     die_with,
     elsewhere,
+    fork,
     on_signal,
 )
 from courierpy.system.programs import find, interpreter
@@ -43,6 +46,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from courierpy.listener.doorway import Doorway
     from courierpy.listener.helpers import Helpers
 
 LOAD_AGAIN = 0.5               # seconds
@@ -119,6 +123,8 @@ class Listener:
                                  options.haproxy is not None,
                                  BUSY if self.logs_in and "tls" not in options.switches else b"")
         self.renewal = Renewal(image)
+        self.login_processes = self._login_processes()
+        self.doorway: Doorway | None = None
         self.helpers: Helpers | None = None
         self.sleepers: Sleepers | None = None
         self.logger = 0                # pid of -stderrlogger
@@ -127,6 +133,13 @@ class Listener:
         self.lock = -1
         self.tries = -1
         self.stopping = False
+
+    def _login_processes(self) -> int:
+        count = doorway.wanted(self.environ) if self.logs_in else 0
+        why = doorway.why_not(self.options, self.program, self.arguments) if count else ""
+        if why:
+            log.notice(f"IMAP_LOGIN_PROCESSES: each connection has a process of its own: {why}")
+        return 0 if why else count
 
     # -- start
 
@@ -154,7 +167,10 @@ class Listener:
             self.loop = Loop()
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
             self._count_tries()
+            self._open_doorway(left)
             self._start_helpers(left)
+            if self.doorway is not None:
+                self.doorway.tend()
         except TlsError as error:
             log.crit(str(error))
             return 1
@@ -246,8 +262,11 @@ class Listener:
         self.rules = access.load(path) if path else {}
         settings = from_environ(self.environ)
         if "tls" in self.options.switches or (self.in_process and starttls_offered(settings, False)):
-            from courierpy.system import tls
-            tls.load(settings)
+            if self.login_processes:
+                doorway.look_at_certificates(settings)
+            else:
+                from courierpy.system import tls
+                tls.load(settings)
 
     def _listen(self) -> bool:
         self.sockets = sockets.inherited()
@@ -280,6 +299,23 @@ class Listener:
         if self.tries >= 0:
             self.environ[tries.VARIABLE] = os.environ[tries.VARIABLE] = str(self.tries)
 
+    def _open_doorway(self, left: handover.Handover | None) -> None:
+        """Login processes, where they are wanted (IMAP_LOGIN_PROCESSES); those of an earlier image go on."""
+        before = left.doorway if left is not None else None
+        if not self.login_processes and before is None:
+            return
+        from courierpy.listener.doorway import Doorway
+        from courierpy.system import confined
+        by_tls = "tls" in self.options.switches
+        with_tls = by_tls or starttls_offered(from_environ(self.environ), False)
+        self.doorway = Doorway(
+            self.login_processes, self.connections.bound, self.connections, self.loop,
+            partial(doorway.log_in, program=self.program, environ=self.environ, options=self.options,
+                    table=self.tries, by_tls=by_tls, with_tls=with_tls, folder=confined.folder()),
+            self._begin)
+        if before is not None:
+            self.doorway.go_on(before)
+
     def _start_helpers(self, left: handover.Handover | None) -> None:
         """Passwords are checked by processes of their own, started once.  OSError."""
         modules = self._auth_modules()
@@ -287,10 +323,13 @@ class Listener:
             from courierpy.listener.helpers import Helpers
             self.helpers = Helpers(modules, self.environ, children.owner(self.options.text),
                                    left.auth if left is not None else None,
-                                   left.helpers if left is not None else set())
+                                   left.helpers if left is not None else set(),
+                                   *((doorway.looker(self.arguments, self.environ), self.doorway.meet)
+                                     if self.doorway is not None else ()))
             if not self.stopping:
                 self.helpers.tend()
-            self.environ[desk.AUTHSOCKET] = self.helpers.path
+            if not self.login_processes:           # who logs in here asks by a channel of its own
+                self.environ[desk.AUTHSOCKET] = self.helpers.path
 
     def _auth_modules(self) -> list[str]:
         """The modules for the helpers; none when imaplogin asks somebody else, or is not ours."""
@@ -298,7 +337,7 @@ class Listener:
             return []
         words = [word for word in self.arguments if word.startswith("auth") and "/" not in word]
         modules = words or configured(self.environ)
-        if modules == ["authdaemon"]:
+        if modules == ["authdaemon"] and not self.login_processes:
             return []
         self.arguments = self.arguments[len(words):]
         return modules
@@ -310,7 +349,7 @@ class Listener:
             self.sleepers = Sleepers(self.connections, before, left.asleep if left is not None else {})
             if self.in_process and keeper_possible() and not self.stopping:
                 self.environ[VARIABLE] = str(self.sleepers.door.fileno())
-                if "tls" not in self.options.switches and \
+                if (self.login_processes or "tls" not in self.options.switches) and \
                         from_environ(self.environ).number("IMAP_HIBERNATE") > 0:
                     self.sleepers.eager = True
                 self.sleepers.tend()
@@ -360,6 +399,8 @@ class Listener:
         """Start what is missing."""
         if self.helpers is not None:
             self.helpers.tend()
+        if self.doorway is not None:
+            self.doorway.tend()
         if self.sleepers is not None:
             self.sleepers.tend()
         self.renewal.tend()
@@ -369,10 +410,16 @@ class Listener:
         return self.connections.busy() + (len(self.sleepers.asleep) if self.sleepers is not None else 0)
 
     def _opens(self) -> bool:
+        way = self.doorway if self.login_processes else None
+        if way is not None and not (way.ready() and way.room()):
+            return False
         return self._connections() < self.maxprocs and self.entrance.opens()
 
     def _accept(self, sock: socket.socket) -> None:
         if not self._opens():
+            return
+        if self.doorway is not None and self.login_processes:
+            self._comes(self.doorway, sock)
             return
         connection = self.entrance.accept(sock)
         if connection is not None:
@@ -380,6 +427,33 @@ class Listener:
                 fd = connection.desk.fileno()
                 self.loop.hear(fd, partial(self._at_desk, fd))
             self._warn()
+
+    def _comes(self, way: Doorway, sock: socket.socket) -> None:
+        """A client, to a login process."""
+        taken = self.entrance.take(sock)
+        if taken is None:
+            return
+        fd, remote = taken
+        client = socket.socket(fileno=fd)
+        variables = doorway.admit(client, self.options, self.rules, self.connections.counts.of, remote,
+                                  one_address(sock))
+        if variables is None:
+            return
+        if way.client(fd, Connection(shown(remote[0]), remote), variables):
+            client.close()
+        else:
+            turn_away(client, self.entrance.busy)
+
+    def _begin(self, connection: Connection, account: bytes, known: Mapping[str, str], said: bytes,
+               rest: bytes, fd: int) -> int:
+        """A session.  OSError."""
+        kept = [self.sleepers.door.fileno()] if self.sleepers is not None else []
+        rooms = (self.entrance, self.sleepers, self.doorway)
+        above = max(fd + 1, *(room.above for room in rooms if room is not None))
+        pid = fork(partial(doorway.session, fd, above, kept, self.arguments, self.environ, account, known,
+                           said, rest, BUSY))
+        self._warn()
+        return pid
 
     def _at_desk(self, fd: int) -> None:
         if not self.connections.at_desk(fd):
@@ -410,7 +484,8 @@ class Listener:
                     self.renewal.begin(self._left, lambda: self.stopping, SIGNALS)
             elif pid == self.logger:
                 log.crit("the logger ended")
-            elif self.sleepers is not None and self.sleepers.ended(pid):
+            elif self.sleepers is not None and self.sleepers.ended(pid) \
+                    or self.doorway is not None and self.doorway.ended(pid):
                 continue
             elif self.helpers is not None:
                 self.helpers.ended(pid)
@@ -427,6 +502,8 @@ class Listener:
             left.auth = self.helpers.address()
         if self.sleepers is not None:
             left.keeper, left.asleep = self.sleepers.left(), self.sleepers.asleep
+        if self.doorway is not None:
+            left.doorway = self.doorway.left()
         left.lock, left.logger = self.lock, self.logger
         left.argv, left.environ = self.argv, {name: value for name, value in self.environ.items()
                                               if name not in NOT_PASSED_ON}
@@ -446,6 +523,8 @@ class Listener:
         """The sessions say BYE."""
         kept = self.sleepers.end() if self.sleepers is not None else set()
         pids = set(self.connections.by_pid) | ({self.renewal.pid} - {0})
+        if self.doorway is not None:
+            pids |= self.doorway.pids()
         children.tell_all(pids)
         helpers = self.helpers.stop() if self.helpers is not None else set()
         children.wait_for(pids | kept | helpers, self._keeper_says)

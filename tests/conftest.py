@@ -24,8 +24,9 @@ settings.register_profile("any machine", deadline=None, suppress_health_check=[H
 settings.load_profile("any machine")
 
 REPO = Path(__file__).resolve().parent.parent
-# fork: a connection's process is a fork of the listener; exec: each program is exec'd.  What is a test of
-# both runs in both; this is the mode of all the other tests that start a listener.
+# fork: a connection's process is a fork of the listener; exec: each program is exec'd; doorway: login
+# processes have the clients before their login.  What is a test of all runs in all; this is the mode of all
+# the other tests that start a listener.
 MODE = os.environ.get("COURIERPY_TEST_MODE", "fork")
 
 MAIL = (b"From: Ann <ann@example.org>\nTo: demo@example.net\nSubject: mail %d\n"
@@ -176,9 +177,14 @@ def account_python(folder: Path) -> tuple[str, str]:
     pytest.skip("no interpreter that the test account may start")
 
 
+def of_mode(mode: str = MODE) -> dict[str, str]:
+    """The settings that make it."""
+    return {"IMAP_LOGIN_PROCESSES": "2"} if mode == "doorway" else {}
+
+
 @contextmanager
 def serving(mode: str = MODE, errors: int | None = None, **settings: str) -> Iterator[Server]:
-    """The chain, in one of its modes: fork in one process, exec of each program.
+    """The chain, in one of its modes.
 
     ``errors``: where standard error leads instead of to the log, as Popen has it.
     """
@@ -192,7 +198,7 @@ def serving(mode: str = MODE, errors: int | None = None, **settings: str) -> Ite
     port, tls_port = free_port(), free_port()
     values = {"PORT": str(port), "SSLADDRESS": "127.0.0.1", "SSLPORT": str(tls_port), "IMAPDSSLSTART": "YES",
               "TLS_CERTFILE": str(certificate), "TCPDOPTS": "-nodnslookup" + " -exec" * (mode == "exec"),
-              **settings}
+              **of_mode(mode), **settings}
     file = home / "imapd"
     file.write_text(file.read_text() + "".join(f'{name}="{value}"\n' for name, value in values.items()))
     log = home.parent / "log"
@@ -210,7 +216,7 @@ def serving(mode: str = MODE, errors: int | None = None, **settings: str) -> Ite
         shutil.rmtree(home.parent)
 
 
-@pytest.fixture(params=["fork", "exec"])
+@pytest.fixture(params=["fork", "exec", "doorway"])
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     """The chain in each of its modes."""
     with serving(request.param) as running:

@@ -10,6 +10,8 @@ a time, on a socketpair that keeps messages apart: the account, FAIL or TEMPORAR
 
 An access token is checked first, in a queue like a module's (token.QUEUE); the modules are then asked for
 the account of the user that it names.
+
+Login processes ask by channels of their own, and get tickets instead of accounts: auth/questions.py.
 """
 from __future__ import annotations
 
@@ -23,6 +25,7 @@ from functools import partial
 from courierpy.auth import Rejected, Request, TemporaryFailure, Unservable, check, token
 from courierpy.auth.protocol import (
     MAX_REPLY,
+    parse_reply,
     parse_request,
     render_account,
     render_environ,
@@ -36,6 +39,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from courierpy.auth import Account
+
+    Look = Callable[[Account], None]
+
+# what a worker does for a job: ask its module; ask, and look at the account; look at this account
+ASKS, ASKS_AND_LOOKS, LOOKS = b"-", b"+", b"="
 READ_TIMEOUT = 10.0            # seconds for a request to come
 IDLE = 60.0                    # seconds without work after which a worker ends, but for the last one
 FAIL, TEMPORARY, USER = b"FAIL\n", b"TEMPORARY\n", b"USER="
@@ -47,15 +56,17 @@ def serve(listener: socket.socket, modules: Sequence[str], environ: Mapping[str,
 
 
 class Job:
-    """A request.  ``route``: the modules to ask; ``at``: which of them it is at; ``until``: on the
-    monotonic clock."""
+    """A request.  ``work``: of a worker.  ``done`` is called with its reply, None for a temporary failure.
+    ``route``: the modules to ask; ``at``: which of them it is at; ``until``: on the monotonic clock."""
 
-    __slots__ = ("at", "client", "data", "request", "route", "until", "worker")
+    __slots__ = ("at", "data", "done", "request", "route", "until", "work", "worker")
 
-    def __init__(self, client: socket.socket) -> None:
-        self.client = client
-        self.data = b""
-        self.request: Request | None = None
+    def __init__(self, done: Callable[[bytes | None], object], work: bytes = ASKS, data: bytes = b"",
+                 request: Request | None = None) -> None:
+        self.done = done
+        self.work = work
+        self.data = data
+        self.request = request
         self.route: Sequence[str] = ()
         self.at = 0
         self.until = time.monotonic() + READ_TIMEOUT
@@ -76,9 +87,12 @@ class Worker:
 
 
 class Helper:
-    """The queues.  ``jobs``: whatever is not answered yet."""
+    """The queues.  ``jobs``: whatever is not answered yet.  ``look``: raises Unservable or TemporaryFailure
+    where a session of an account could not begin."""
 
-    def __init__(self, listener: socket.socket, modules: Sequence[str], environ: Mapping[str, str]) -> None:
+    def __init__(self, listener: socket.socket, modules: Sequence[str], environ: Mapping[str, str],
+                 look: Look | None = None) -> None:
+        self.look = look
         self.modules = modules
         self.environ = environ
         settings = Settings(environ)
@@ -98,7 +112,7 @@ class Helper:
         log.be("courierpy-auth")
         signal.signal(signal.SIGTERM, self._told)
         self._listener.setblocking(False)
-        self._hear(self._listener, self._accept)
+        self.hear(self._listener, self._accept)
         while not self.ending or self.jobs:
             now = time.monotonic()
             left = min((job.until - now for job in self.jobs), default=1.0)
@@ -114,14 +128,18 @@ class Helper:
         if not self.jobs:
             os._exit(0)
 
-    def _hear(self, end: socket.socket, heard: Callable[[], None]) -> None:
+    def hear(self, end: socket.socket, heard: Callable[[], None]) -> None:
+        """``heard`` is called when ``end`` can be read."""
         self._heard[end.fileno()] = heard
         self._poll.register(end.fileno(), select.POLLIN)
 
-    def _close(self, end: socket.socket) -> None:
+    def close(self, end: socket.socket) -> None:
+        self._unhear(end)
+        end.close()
+
+    def _unhear(self, end: socket.socket) -> None:
         if self._heard.pop(end.fileno(), None) is not None:
             self._poll.unregister(end.fileno())
-        end.close()
 
     # -- requests
 
@@ -131,13 +149,13 @@ class Helper:
         except OSError:                        # another helper was quicker
             return
         client.setblocking(False)
-        job = Job(client)
+        job = Job(partial(self._reply, client))
         self.jobs.add(job)
-        self._hear(client, partial(self._read, job))
+        self.hear(client, partial(self._read, client, job))
 
-    def _read(self, job: Job) -> None:
+    def _read(self, client: socket.socket, job: Job) -> None:
         try:
-            piece = job.client.recv(65536)
+            piece = client.recv(65536)
             job.data += piece
             job.request = parse_request(job.data, dict(self.environ))
         except (OSError, ValueError):          # UnicodeDecodeError is one
@@ -146,10 +164,24 @@ class Helper:
             if not piece:
                 self._done(job, None)
             return None
-        self._heard.pop(job.client.fileno())
-        self._poll.unregister(job.client.fileno())
-        job.route = (token.QUEUE, *self.modules) if job.request.kind == "token" else self.modules
-        return self._ask(job)
+        self._unhear(client)
+        return self.begin(job)
+
+    def _reply(self, client: socket.socket, reply: bytes | None) -> None:
+        """``reply``: None for a temporary failure, which is an end without a word."""
+        if reply is not None:
+            try:
+                client.send(reply)             # smaller than any socket's buffer
+            except OSError:
+                pass                           # the login was given up
+        self.close(client)
+
+    def begin(self, job: Job) -> None:
+        """A job whose request is whole."""
+        self.jobs.add(job)
+        by_token = job.request is not None and job.request.kind == "token"
+        job.route = (token.QUEUE, *self.modules) if by_token else self.modules
+        self._ask(job)
 
     def _ask(self, job: Job) -> None:
         """Queue for the next module; none is left: nobody knows it."""
@@ -161,14 +193,8 @@ class Helper:
         return self._work_off(module)
 
     def _done(self, job: Job, reply: bytes | None) -> None:
-        """``reply``: None for a temporary failure, which is an end without a word."""
         self.jobs.discard(job)
-        if reply is not None:
-            try:
-                job.client.send(reply)         # smaller than any socket's buffer
-            except OSError:
-                pass                           # the login was given up
-        self._close(job.client)
+        job.done(reply)
 
     # -- workers
 
@@ -186,14 +212,14 @@ class Helper:
             job = queue.pop(0)
             worker.job, job.worker = job, worker
             try:
-                worker.end.send(job.data)
+                worker.end.send(job.work + job.data)
             except OSError:
                 self._lost(worker)
 
     def _start(self, module: str) -> Worker | None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            pid = proc.fork(partial(_work, theirs, module, self.environ), signal.SIGKILL)
+            pid = proc.fork(partial(_work, theirs, module, self.environ, self.look), signal.SIGKILL)
         except OSError as error:
             log.crit(f"no worker for {module} can be started: fork: {error.strerror}")
             ours.close()
@@ -203,7 +229,7 @@ class Helper:
         ours.setblocking(False)
         worker = Worker(module, pid, ours)
         self.workers[module].append(worker)
-        self._hear(ours, partial(self._answered, worker))
+        self.hear(ours, partial(self._answered, worker))
         return worker
 
     def _answered(self, worker: Worker) -> None:
@@ -224,7 +250,7 @@ class Helper:
                 job.data = render_environ(job.request.environ) + render_request(job.request)
                 job.at += 1
                 self._ask(job)
-            elif reply == FAIL and worker.module != token.QUEUE:
+            elif reply == FAIL and worker.module != token.QUEUE and job.work != LOOKS:
                 job.at += 1
                 self._ask(job)
             else:
@@ -241,7 +267,7 @@ class Helper:
             pass
         self.workers[worker.module].remove(worker)
         self._gone.add(worker.pid)
-        self._close(worker.end)
+        self.close(worker.end)
         if worker.job is not None:
             log.err(f"authentication error: {worker.module}: a worker ended, {_who(worker.job.request)}")
             self._done(worker.job, None)
@@ -289,33 +315,56 @@ def _who(request: Request | None) -> str:
                    request.user or None)
 
 
-def _work(end: socket.socket, module: str, environ: Mapping[str, str]) -> int:
+def _work(end: socket.socket, module: str, environ: Mapping[str, str], look: Look | None) -> int:
     """A worker: until the helper has no use for it."""
     os.setpgid(0, 0)                   # what the module starts ends with it
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     proc.keep_open((end.fileno(),))
     while data := end.recv(2 * MAX_REPLY):
+        work, data = data[:1], data[1:]
+        if work == LOOKS:
+            end.send(looked(data, look))
+            continue
         request = parse_request(data, dict(environ))
         if request is None:
             return 1
-        end.send(answer(module, request))
+        end.send(answer(module, request, look if work == ASKS_AND_LOOKS else None))
     return 0
 
 
-def answer(module: str, request: Request) -> bytes:
+def answer(module: str, request: Request, look: Look | None = None) -> bytes:
     """What a module says to one request: the account, FAIL or TEMPORARY, the reason in the log; and
     token.QUEUE in place of an account whose the token is (see ``of_user``)."""
-    try:
+    def find() -> bytes:
         if module == token.QUEUE:
             return USER + token.user_of(request).encode() + b"\n"
-        return render_account(check([module], request), request.kind == "pre")
+        account = check([module], request)
+        if look is not None:
+            look(account)
+        return render_account(account, request.kind == "pre")
+    return _told(find, f", {_who(request)}")
+
+
+def looked(data: bytes, look: Look | None) -> bytes:
+    """As answer(), of an account (auth/protocol.py) that a module has found before."""
+    def find() -> bytes:
+        account = parse_reply(data)
+        if look is not None:
+            look(account)
+        return render_account(account, False)
+    return _told(find, "")
+
+
+def _told(find: Callable[[], bytes], who: str) -> bytes:
+    try:
+        return find()
     except token.Refused as error:
-        log.info(f"the token is refused: {error}, {_who(request)}")
+        log.info(f"the token is refused: {error}{who}")
     except Unservable as error:
-        log.err(f"the account cannot be served: {error}, {_who(request)}")
+        log.err(f"the account cannot be served: {error}{who}")
     except Rejected:
         pass
     except TemporaryFailure as error:
-        log.err(f"authentication error: {error}, {_who(request)}")
+        log.err(f"authentication error: {error}{who}")
         return TEMPORARY
     return FAIL

@@ -2,8 +2,8 @@
 
 A mechanism gives a generator.  It yields a challenge (bytes, not yet base64), and is sent the
 response; or a Request for the modules, and is sent the Account, or their Rejected or TemporaryFailure
-is thrown into it.  It returns the Account, or raises one of these.  ``initial`` is the response that
-came with the command.
+is thrown into it.  (What else one yields is for who drives it; see login/remote.py.)  It returns the
+Account, or raises one of these.  ``initial`` is the response that came with the command.
 RFC 4616, RFC 2195, RFC 4422 appendix A; SCRAM is in scram.py, the table in mechanisms.py.
 """
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Generator, Mapping
     from typing import Any
 
-    Exchange = Generator[bytes | Request, Any, Account]
+    Exchange = Generator[bytes | Request | Any, Any, Account]
 
 
 class Context:

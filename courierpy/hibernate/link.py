@@ -161,11 +161,10 @@ class Sleepers:
         channel, client, file = fds
         try:
             uid, gid, groups = proc.identity(pid)
-            with protocol.borrowed(client) as sock:
-                peer = sock.getpeername()[:2]
+            own = is_of(client, connection)
         except OSError:
             return False               # it is gone
-        if peer != connection.peer or uid == 0:
+        if not own or uid == 0:
             return False               # not his; not who may sleep
         with protocol.borrowed(channel) as said:
             try:
@@ -177,7 +176,7 @@ class Sleepers:
         del fds[1:]
         self.above = max(self.above, client + 1, file + 1)
         address = self.connections.takes_place_of(pid)
-        self.asleep[number] = Asleep(address, peer, client, file, uid, gid, groups)
+        self.asleep[number] = Asleep(address, connection.peer, client, file, uid, gid, groups)
         return True
 
     def _forget(self, number: int) -> None:
@@ -199,7 +198,9 @@ class Sleepers:
             if due("fork"):
                 log.crit(f"an idle connection cannot be woken: fork: {error.strerror}")
             return
-        self.connections.add(pid, Connection(asleep.address, asleep.peer))
+        connection = Connection(asleep.address, asleep.peer)
+        connection.identity = protocol.identity(asleep.client)
+        self.connections.add(pid, connection)
         try:
             wake.channel.send(protocol.TAKEN, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
         except OSError:
@@ -244,3 +245,12 @@ class Sleepers:
                 continue
             if protocol.farewell(each.client, state):
                 keeper.log_end(state)
+
+
+def is_of(client: int, connection: Connection) -> bool:
+    """Is it the socket of this connection?  OSError when it is gone."""
+    with protocol.borrowed(client) as sock:
+        peer: tuple[str, int] = sock.getpeername()[:2]
+    if connection.identity != (0, 0):
+        return protocol.identity(client) == connection.identity
+    return peer == connection.peer

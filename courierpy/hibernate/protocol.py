@@ -39,10 +39,18 @@ class borrowed:  # noqa: N801  (as a function)
 
 
 def is_connection(fd: int) -> bool:
-    """Is it TCP, and connected still?  OSError when it is not, or no socket at all."""
+    """Is it TCP, or the way to a login process, and connected still?  OSError when it is not, or no socket
+    at all."""
     with borrowed(fd) as client:
         client.getpeername()
-        return client.family in (socket.AF_INET, socket.AF_INET6) and client.type == socket.SOCK_STREAM
+        return client.family in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX) \
+            and client.type == socket.SOCK_STREAM
+
+
+def identity(fd: int) -> tuple[int, int]:
+    """What a socket is known by, whoever holds it: device and inode."""
+    found = os.fstat(fd)
+    return found.st_dev, found.st_ino
 
 
 # -- the state of a connection that sleeps: a memory file, which whoever holds it can go on with

@@ -11,6 +11,7 @@ import os
 from courierpy.auth import mechanisms, token
 from courierpy.auth.mechanisms import BINDS
 from courierpy.imap.ext import index
+from courierpy.system.tls import is_loaded as tls_is_loaded
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,7 +84,8 @@ def allowed(settings: Settings, tls: bool) -> frozenset[bytes]:
 
 def starttls_offered(settings: Settings, tls: bool) -> bool:
     """IMAP_STARTTLS (set by the listener) and a certificate to do it with."""
-    return not tls and settings.yes("IMAP_STARTTLS") and os.path.exists(settings.text("TLS_CERTFILE"))
+    return not tls and settings.yes("IMAP_STARTTLS") \
+        and (tls_is_loaded() or os.path.exists(settings.text("TLS_CERTFILE")))
 
 
 # What decides: the settings and the state that were asked for -> the answer.  The listener's is

@@ -9,7 +9,7 @@ from __future__ import annotations
 from base64 import b64decode, b64encode
 from functools import partial
 
-from courierpy.auth import Rejected, Request, TemporaryFailure
+from courierpy.auth import Rejected, TemporaryFailure
 from courierpy.imap import capability, ident, languages
 from courierpy.imap.commands import Done
 from courierpy.imap.dialogue import Dialogue
@@ -60,6 +60,9 @@ TEMPORARY = Bye("Temporary problem, please try again later", b"UNAVAILABLE", 1)
 LAST_WORDS = lines.told(lines.BYE, TEMPORARY.text, TEMPORARY.code)     # where no program can be started
 CROWDED = Bye("Too many connections that have not logged in.", b"UNAVAILABLE")
 STOPPED = Bye(lines.SHUT_DOWN)
+CROWDED_WORDS = lines.told(lines.BYE, CROWDED.text, CROWDED.code)
+STOPPED_WORDS = lines.told(lines.BYE, STOPPED.text, STOPPED.code)
+PROTOCOL, PORT = "IMAP", "143"
 GREETING = "Courier-IMAP ready. See the documentation of courierpy for distribution information."
 
 
@@ -214,13 +217,13 @@ class Login(Dialogue):
         try:
             wanted = next(exchange)
             while True:
-                if isinstance(wanted, Request):
+                if not isinstance(wanted, bytes):
                     try:
-                        account = yield wanted
+                        answer = yield wanted
                     except (Rejected, TemporaryFailure) as error:
                         wanted = exchange.throw(error)
                     else:
-                        wanted = exchange.send(account)
+                        wanted = exchange.send(answer)
                     continue
                 self.client.write(lines.go_on(b64encode(wanted)))
                 line = yield from self._line()
@@ -246,6 +249,10 @@ class Login(Dialogue):
             if not data:
                 raise Gone
             self.framer.feed(data)
+
+
+def dialogue(stage: Stage) -> Login:
+    return Login(stage)
 
 
 COMMANDS: Mapping[bytes, Callable[[Login, Args], str]] = {

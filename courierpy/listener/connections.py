@@ -26,15 +26,17 @@ LEAVING = 5.0                  # seconds that one has to go, once told
 
 class Connection:
     """``address``: what it counts for; "" while that is not known, and once another holds its
-    place.  ``peer``: the other end of its socket, ("", 0) where that is not known.  ``started``:
+    place.  ``peer``: the other end of its socket, ("", 0) where that is not known.  ``identity``: device
+    and inode of the socket that its session has, (0, 0) where that is not known.  ``started``:
     on the monotonic clock.  ``desk``: open until the login; None after it, or where nobody tells."""
 
-    __slots__ = ("address", "desk", "peer", "started", "told_to_go")
+    __slots__ = ("address", "desk", "identity", "peer", "started", "told_to_go")
 
     def __init__(self, address: str, peer: Address = ("", 0), desk: socket.socket | None = None,
                  started: float = 0.0) -> None:
         self.address = address
         self.peer = peer
+        self.identity = (0, 0)
         self.desk = desk
         self.started = started or time.monotonic()
         self.told_to_go = 0.0          # when it was; 0.0: it was not
@@ -93,6 +95,10 @@ class Connections:
             self._at_desk[connection.desk.fileno()] = pid
             if self.bound:
                 self.waiting[pid] = connection
+
+    def takes_over(self, pid: int, connection: Connection) -> None:
+        """A connection that counts already has a process now."""
+        self.by_pid[pid] = connection
 
     def busy(self) -> int:
         """How many have a process, without those that wait."""

@@ -55,8 +55,9 @@ class Entrance:
         if due(key):
             log.crit(f"{why}; accepting pauses for {PAUSE:.0f} s")
 
-    def accept(self, listening: socket.socket) -> Connection | None:
-        """Take a connection; None when there is none, or it was turned away."""
+    def take(self, listening: socket.socket) -> tuple[int, Address] | None:
+        """The descriptor of a connection, and who it is from; None when there is none, or it was turned
+        away."""
         try:
             fd, remote = listening._accept()  # type: ignore[attr-defined]
         except OSError as error:
@@ -64,14 +65,21 @@ class Entrance:
                 self._pause("accept", f"a connection cannot be taken: {error.strerror}")
                 self._spare.turn_away(listening, self.busy)
             return None
-        remote = remote[:2]
+        return fd, remote[:2]
+
+    def accept(self, listening: socket.socket) -> Connection | None:
+        """Take a connection; None when there is none, or it was turned away."""
+        taken = self.take(listening)
+        if taken is None:
+            return None
+        fd, remote = taken
         ours = theirs = None
         try:
             self.above = max(self.above, fd + 1)
             if self.desks:
                 ours, theirs = desk.pair()
                 self.above = max(self.above, ours.fileno() + 1, theirs.fileno() + 1)
-            pid = proc.fork(partial(self._child, fd, remote, _one_address(listening),
+            pid = proc.fork(partial(self._child, fd, remote, one_address(listening),
                                     theirs.fileno() if theirs is not None else -1))
         except OSError as error:
             self._pause("fork", f"a connection cannot be served: {error.strerror}")
@@ -109,7 +117,7 @@ class Entrance:
             log.alert(f"connections die at once; accepting pauses for {PAUSE:.0f} s")
 
 
-def _one_address(sock: socket.socket) -> Address | None:
+def one_address(sock: socket.socket) -> Address | None:
     """Where the socket listens; None for the wildcard."""
     address, port = sock.getsockname()[:2]
     return None if address in ("0.0.0.0", "::") else (address, port)

@@ -11,6 +11,10 @@ import socket
 from courierpy.listener.connections import Asleep, Connection
 from courierpy.model.numbers import PID_MOST, decimal
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from courierpy.listener.doorway import Left
+
 VARIABLE = "COURIERPY_HANDOVER"
 
 
@@ -18,11 +22,12 @@ class Handover:
     """``connections``: by pid.  ``auth``: descriptor and path of the password helpers' socket, -1
     without helpers.  ``lock``: descriptor of the pid file's lock or -1.  ``logger``: pid of
     -stderrlogger or 0.  ``keeper``: its version, pid and three descriptors, None without.
-    ``asleep``: by number.  ``argv`` and ``environ``: the
+    ``asleep``: by number.  ``doorway``: of login processes, as listener/doorway.py leaves it; None
+    without.  ``argv`` and ``environ``: the
     settings in force."""
 
-    __slots__ = ("argv", "asleep", "auth", "connections", "environ", "helpers", "keeper", "lock", "logger",
-                 "sockets")
+    __slots__ = ("argv", "asleep", "auth", "connections", "doorway", "environ", "helpers", "keeper", "lock",
+                 "logger", "sockets")
 
     def __init__(self) -> None:
         self.sockets: list[int] = []
@@ -31,6 +36,7 @@ class Handover:
         self.auth: tuple[int, str] = (-1, "")
         self.keeper: tuple[int, int, int, int, int] | None = None
         self.asleep: dict[int, Asleep] = {}
+        self.doorway: Left | None = None
         self.lock = -1
         self.logger = 0
         self.argv: list[str] = []
@@ -41,7 +47,8 @@ class Handover:
         desks = [each.desk.fileno() for each in self.connections.values() if each.desk is not None]
         door = decimal(self.auth[1].rpartition("/")[2], PID_MOST)
         asleep = [fd for each in self.asleep.values() for fd in (each.client, each.file)]
-        return [fd for fd in (*self.sockets, self.auth[0], -1 if door is None else door, self.lock,
+        doorway = self.doorway.descriptors() if self.doorway is not None else ()
+        return [fd for fd in (*self.sockets, *doorway, self.auth[0], -1 if door is None else door, self.lock,
                               *kept, *desks, *asleep) if fd >= 0]
 
     def save(self) -> int:
@@ -53,6 +60,7 @@ class Handover:
                  *([f"keeper {' '.join(map(str, self.keeper))}"] if self.keeper is not None else []),
                  *(f"helper {pid}" for pid in self.helpers),
                  f"auth {self.auth[0]} {self.auth[1]}", f"lock {self.lock}", f"logger {self.logger}",
+                 *(f"doorway {json.dumps(each.values())}" for each in (self.doorway,) if each is not None),
                  f"argv {json.dumps(self.argv)}", f"environ {json.dumps(self.environ)}"]
         fd = os.memfd_create("handover", 0)
         data = memoryview("\n".join(lines).encode())
@@ -64,7 +72,9 @@ class Handover:
 def _lines(pid: int, connection: Connection) -> list[str]:
     desk = connection.desk.fileno() if connection.desk is not None else -1
     address, port = connection.peer
-    return [f"child {pid} {connection.started!r} {connection.address}", f"peer {pid} {desk} {port} {address}"]
+    device, inode = connection.identity
+    return [f"child {pid} {connection.started!r} {connection.address}", f"peer {pid} {desk} {port} {address}",
+            f"identity {pid} {device} {inode}"]
 
 
 def _read(number: str) -> list[str]:
@@ -106,6 +116,14 @@ def load() -> Handover | None:
             if int(desk) >= 0:
                 connection.desk = socket.socket(fileno=int(desk))
                 connection.desk.setblocking(False)
+        elif word == "identity":
+            device, inode = map(int, rest.split())
+            found.connections[int(first)].identity = device, inode
+        elif word == "doorway":
+            import json
+
+            from courierpy.listener.doorway import Left
+            found.doorway = Left(json.loads(value))
         elif word == "sleeper":
             found.asleep[int(first)] = Asleep.of(rest)
         elif word == "keeper":

@@ -9,16 +9,19 @@ import os
 import signal
 import socket
 import time
+from functools import partial
 
 from courierpy.auth.helper import serve
 from courierpy.listener import children, sockets
-from courierpy.system import log, proc
+from courierpy.system import log, passing, proc
 from courierpy.system.desk import BY_DESCRIPTOR
 from courierpy.system.seldom import due
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from courierpy.auth.helper import Look
 
 WORKERS = 2
 RESTART_AFTER = 1.0            # seconds between two starts of workers that die
@@ -28,11 +31,17 @@ class Helpers:
     """The workers, and the private socket that they share; ``path`` leads to it."""
 
     def __init__(self, modules: Sequence[str], environ: Mapping[str, str], owner: int,
-                 left: tuple[int, str] | None = None, old: Iterable[int] = ()) -> None:
+                 left: tuple[int, str] | None = None, old: Iterable[int] = (),
+                 look: Look | None = None, met: Callable[[socket.socket], None] | None = None) -> None:
         """``owner``: the uid of the stage before the login, -1 for ours.  ``left``: descriptor
         of the socket, and path, that an earlier image's workers, ``old``, listen on; they
-        finish what they are at.  OSError when there can be no socket."""
+        finish what they are at.  ``look`` and ``met``: where there are login processes, what a helper
+        sees accounts by, and what hears of a helper, with our end of its channel (system/doorway.py);
+        there is one at a time then.  OSError when there can be no socket."""
         self.modules = modules
+        self._look = look
+        self._met = met
+        self._most = WORKERS if met is None else 1
         self.environ = environ
         self.pids: set[int] = set()
         self._old = set(old)
@@ -59,21 +68,38 @@ class Helpers:
     def tend(self) -> None:
         """Start the workers that are missing."""
         now = time.monotonic()
-        if self.modules and len(self.pids) < WORKERS and now >= self._next_start:
+        if self.modules and len(self.pids) < self._most and now >= self._next_start:
             self._next_start = now + RESTART_AFTER
             try:
-                while len(self.pids) < WORKERS:
-                    # nothing of what it is at is worth more than that it ends with us
-                    self.pids.add(proc.fork(self._work, signal.SIGKILL))
+                while len(self.pids) < self._most:
+                    self._start()
             except OSError as error:
                 if due("helper"):
                     log.crit(f"no password helper can be started: fork: {error.strerror}")
 
-    def _work(self) -> int:
+    def _start(self) -> None:
+        """OSError."""
+        # nothing of what it is at is worth more than that it ends with us
+        if self._met is None:
+            self.pids.add(proc.fork(self._work, signal.SIGKILL))
+            return
+        ours, theirs = passing.pair()
+        with theirs:
+            try:
+                self.pids.add(proc.fork(partial(self._work, theirs), signal.SIGKILL))
+            except OSError:
+                ours.close()
+                raise
+        self._met(ours)
+
+    def _work(self, grants: socket.socket | None = None) -> int:
         signal.signal(signal.SIGINT, signal.SIG_IGN)      # the listener says when to end
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
-        proc.keep_open((self._socket.fileno(),))
+        proc.keep_open((self._socket.fileno(), *(() if grants is None else (grants.fileno(),))))
+        if grants is not None and self._look is not None:
+            from courierpy.auth import questions
+            questions.serve(self._socket, self.modules, self.environ, self._look, grants)
         serve(self._socket, self.modules, self.environ)
         return 1
 

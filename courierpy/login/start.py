@@ -15,7 +15,9 @@ from courierpy.system import channelbinding, desk, proc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping
+    from collections.abc import Callable, MutableMapping
+
+    Look = Callable[[Account], None]
 
 # what is wrong with the account itself; anything else that the system says may pass
 LASTING = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG)

@@ -149,14 +149,21 @@ class KeyLog:
         if self._fd < 0:
             return
         try:
-            text = os.pread(self._fd, 65536, 0)
-            os.pwrite(self._fd, bytes(len(text)), 0)
-            secret = re.search(rb"^EXPORTER_SECRET [0-9a-f]+ ([0-9a-f]+)$", text, re.M)
-            if secret is not None:
-                self.exporter = exporter(bytes.fromhex(secret[1].decode()))
-            wipe(text)
+            self.look()
         finally:
             self._close()
+
+    def look(self) -> None:
+        """Take what was told so far, and overwrite it."""
+        if self._fd < 0:
+            return
+        text = os.pread(self._fd, 65536, 0)
+        os.pwrite(self._fd, bytes(len(text)), 0)
+        os.ftruncate(self._fd, 0)
+        secret = re.search(rb"^EXPORTER_SECRET [0-9a-f]+ ([0-9a-f]+)$", text, re.M)
+        if secret is not None:
+            self.exporter = exporter(bytes.fromhex(secret[1].decode()))
+        wipe(text)
 
     def _close(self) -> None:
         for context in self._contexts:

@@ -99,6 +99,14 @@ def to_syslog(name: str) -> None:
     syslog.openlog(name, syslog.LOG_PID, syslog.LOG_MAIL)
 
 
+def connect() -> None:
+    """What the lines need of the file system is had now: it is out of reach later."""
+    time.strftime("%z")
+    if _form == "syslog":
+        import syslog
+        syslog.openlog(_name, syslog.LOG_PID | syslog.LOG_NDELAY, syslog.LOG_MAIL)
+
+
 # -- what a line holds
 
 def quoted(text: str | bytes, limit: int = MAX_WORD) -> str:

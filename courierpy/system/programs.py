@@ -25,15 +25,20 @@ if TYPE_CHECKING:
 
 
 class Program:
-    """``module``: where its ``main`` and ``run`` are.  ``logs_in``: it speaks before the login, as
-    nobody's program yet, and names the next one among its arguments."""
+    """``module``: where its ``main`` and ``run`` are.  ``dialogue``: the module of its dialogue before the
+    login, "" for a program that begins behind it.  The others speak as nobody's program yet
+    (``logs_in``), and name the next one among their arguments."""
 
-    __slots__ = ("logs_in", "module", "name")
+    __slots__ = ("dialogue", "module", "name")
 
-    def __init__(self, name: str, module: str, logs_in: bool = False) -> None:
+    def __init__(self, name: str, module: str, dialogue: str = "") -> None:
         self.name = name
         self.module = module
-        self.logs_in = logs_in
+        self.dialogue = dialogue
+
+    @property
+    def logs_in(self) -> bool:
+        return self.dialogue != ""
 
     def main(self) -> Main:
         __import__(self.module)
@@ -42,7 +47,7 @@ class Program:
 
 
 TABLE = {program.name: program for program in (
-    Program("imaplogin", "courierpy.imaplogin", logs_in=True),
+    Program("imaplogin", "courierpy.imaplogin", "courierpy.imap.prelogin"),
     Program("imapd", "courierpy.imapd"),
     Program("rimapd", "courierpy.imapd"))}
 

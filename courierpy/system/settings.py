@@ -87,6 +87,8 @@ TABLE: tuple[Setting, ...] = (
             low=1, off=("[1-9]", "a mail reader opens five connections and more: the next is refused")),
     Setting("IMAP_MAXPRELOGIN", "number", "50", "connections before their login, 0: no bound",
             low=0, off=("0", "connections before their login can take all of MAXDAEMONS")),
+    Setting("IMAP_LOGIN_PROCESSES", "number", "0",
+            "processes for all connections before their login, 0: one for each", low=0, high=64),
     Setting("PIDFILE", "text", "", "file for the listener's process id"),
     Setting("TCPDOPTS", "text", "-nodnslookup -noidentlookup", "more options of couriertcpd"),
     Setting("IMAPACCESSFILE", "text", "", "access rules by address"),

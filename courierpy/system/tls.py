@@ -123,6 +123,11 @@ def forget() -> None:
         _loaded = None
 
 
+def is_loaded() -> bool:
+    """Has load() left certificates here?"""
+    return _loaded is not None
+
+
 def certificates(settings: Settings) -> Certificates:
     """What load() left, or loaded now.  Raises TlsError."""
     return _loaded or Certificates(settings)
@@ -237,6 +242,11 @@ def handshake(conn: Conn, offered: Certificates, local_ip: str, timeout: float) 
     except OSError as error:          # SSLError is one
         raise TlsError(str(error.strerror or error) or "handshake timed out") from None
     conn.put_on(lambda plain: TlsStream(secure))
+    return told(secure, offered, keys.exporter)
+
+
+def told(secure: ssl.SSLSocket | ssl.SSLObject, offered: Certificates, exporter: bytes) -> dict[str, str]:
+    """The variables of a connection whose handshake is done.  ``exporter``: its binding, if it has that."""
     found = {"IMAP_TLS": "1", "IMAP_STARTTLS": "NO", "IMAP_TLS_REQUIRED": "0"}
     cipher = secure.cipher()
     if cipher is not None:
@@ -244,7 +254,7 @@ def handshake(conn: Conn, offered: Certificates, local_ip: str, timeout: float) 
     found.update(subject(secure.getpeercert() or {}))
     found.update(channelbinding.variables({
         channelbinding.END_POINT: offered.end_points.get(secure.context, b""),
-        channelbinding.EXPORTER: keys.exporter}))
+        channelbinding.EXPORTER: exporter}))
     return found
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from courierpy.admin import demo
 from courierpy.system.programs import interpreter
-from tests.conftest import REPO, account_python, free_port, plain_environ, until, wait_for
+from tests.conftest import REPO, account_python, free_port, of_mode, plain_environ, until, wait_for
 
 DEADLINE = 30.0
 MARK = "COURIERPY_TEST_MARK"
@@ -112,7 +112,7 @@ from courierpy import tcpd
 sys.exit(tcpd.main(["couriertcpd", *sys.argv[1:]], os.environ, [*{words!r}, {run!r}, *sys.argv[1:]]))
 """
     environ = plain_environ(**{MARK: mark, "COURIERPY_TEST_CODE": code, "USERDB": str(home / "userdb"),
-                               "AUTHMODULES": "authuserdb", "IMAP_HIBERNATE": "1", **settings})
+                               "AUTHMODULES": "authuserdb", "IMAP_HIBERNATE": "1", **of_mode(), **settings})
     with log.open("wb") as stderr:
         process = subprocess.Popen([*words, run, "-address=127.0.0.1", "-nodnslookup", "-maxperip=100",
                                     "-maxprocs=100", *options, str(port), *program], stderr=stderr,

@@ -18,10 +18,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from courierpy.hibernate import keeper, protocol, sleeper
+from courierpy.hibernate import keeper, link, protocol, sleeper
 from courierpy.hibernate.keeper import Keeper
 from courierpy.hibernate.record import MAGIC, Damaged, Known, pack, unpack
 from courierpy.imap.session import Session
+from courierpy.listener.connections import Connection
 from courierpy.maildir.store import Store
 from courierpy.message import collation
 from courierpy.model.messages import Messages
@@ -761,12 +762,12 @@ def _opened(path: Path, flags: int) -> Iterator[int]:
 
 def test_what_is_not_kept(bench: Bench, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    inside, outside = socket.socketpair()
+    inside, outside = socket.socketpair(type=socket.SOCK_SEQPACKET)
     with _opened(tmp_path / "file", os.O_RDONLY) as file, _opened(tmp_path, os.O_RDONLY) as good, \
             _opened(tmp_path, os.O_PATH) as named_only, inside, outside:
         refused = [
             bench.offer(client=file),                                # not a socket
-            bench.offer(client=inside.fileno()),                     # not TCP
+            bench.offer(client=inside.fileno()),                     # not a stream
             bench.offer(named_only, kinds=b"c"),                     # no right to read is needed for it
             bench.offer(file, kinds=b"c"),                           # not a directory
             bench.offer(good, good, good, good, good, kinds=b"ccccc"),
@@ -780,6 +781,17 @@ def test_what_is_not_kept(bench: Bench, tmp_path: Path) -> None:
         before = len(os.listdir("/proc/self/fd"))
         assert bench.offer(client=file) == b""
         assert len(os.listdir("/proc/self/fd")) == before            # nothing stays open
+
+
+def test_whose_a_socket_is() -> None:
+    """A way to a login process has no name: it is known by what it is."""
+    own, other = socket.socketpair()
+    with own, other, socket.socket(fileno=os.dup(own.fileno())) as copy:
+        connection = Connection("::1", ("::1", 7))
+        assert not link.is_of(own.fileno(), connection)
+        connection.identity = protocol.identity(own.fileno())
+        assert link.is_of(copy.fileno(), connection)
+        assert not link.is_of(other.fileno(), connection)
 
 
 def test_who_thinks_better_of_it_keeps_the_client(bench: Bench) -> None:

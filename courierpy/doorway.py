@@ -1,0 +1,151 @@
+"""The doorway of a listener, put together: login processes, a password helper with tickets, sessions.
+
+Where it is wanted (IMAP_LOGIN_PROCESSES) and possible, couriertcpd itself reads no octet of a client: it
+accepts, counts, and gives the descriptor to a login process.  A session is forked from couriertcpd
+when there is a ticket for it, and becomes the user before it looks at anything.
+"""
+from __future__ import annotations
+
+import socket
+import sys
+
+from courierpy.auth import Account, TemporaryFailure
+from courierpy.auth.protocol import parse_reply
+from courierpy.listener import admission, children
+from courierpy.listener.sockets import shown, turn_away
+from courierpy.login import start
+from courierpy.system import doorway, log, proc, programs
+from courierpy.system.conn import Conn
+from courierpy.system.settings import Settings
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from courierpy.listener.options import Options
+
+
+def wanted(environ: Mapping[str, str]) -> int:
+    """How many login processes; 0: each connection has a process of its own from its beginning."""
+    return Settings(environ).number("IMAP_LOGIN_PROCESSES")
+
+
+def why_not(options: Options, program: str, arguments: list[str]) -> str:
+    """What is asked of a listener that only the way with one process for each connection can do; "" for
+    nothing."""
+    own = programs.find(program)
+    following = next((word for word in arguments if not word.startswith("auth") or "/" in word), "")
+    if own is None or not own.logs_in or programs.find(following) is None:
+        return "programs that are not ours"
+    if "exec" in options.switches:
+        return "-exec"
+    if options.lists or "nodnslookup" not in options.switches:
+        return "names and lists from the DNS (-nodnslookup, -block, -allow)"
+    if options.haproxy is not None:
+        return "-haproxy"
+    if options.text.get("stderr") == "socket":
+        return "-stderr=socket"
+    return ""
+
+
+def look_at_certificates(settings: Settings) -> None:
+    """Would a login process find them in order?  Raises TlsError.  They are not loaded here."""
+    from courierpy.system import tls
+
+    def look() -> bytes:
+        try:
+            tls.load(settings)
+        except tls.TlsError as error:
+            return str(error).encode("utf-8", "surrogateescape")
+        return b""
+
+    found = proc.elsewhere(look)()
+    if found:
+        raise tls.TlsError(found.decode("utf-8", "surrogateescape"))
+
+
+def admit(client: socket.socket, options: Options, rules: Mapping[str, str], counts: Mapping[str, int],
+          remote: admission.Address, local: admission.Address | None) -> dict[str, str] | None:
+    """The variables of a client that may come in; None: it was turned away.
+
+    Nothing of what it says is read.  ``counts``: connections by address and network, without this one.
+    """
+    try:
+        if local is None:
+            local = client.getsockname()[:2]
+        variables = {"TCPREMOTEIP": shown(remote[0]), "TCPREMOTEPORT": str(remote[1]),
+                     "TCPLOCALIP": shown(local[0]), "TCPLOCALPORT": str(local[1])}
+        admission.admit(options, rules, counts, variables["TCPREMOTEIP"], variables)
+    except admission.Refused as refused:
+        text = options.text.get("denymsg")
+        turn_away(client, text.encode() + b"\n" if text and refused.spoken else b"")
+        return None
+    except OSError:                    # it is gone
+        client.close()
+        return None
+    return variables
+
+
+# -- in a login process
+
+def log_in(link: socket.socket, program: str, environ: Mapping[str, str], options: Options, table: int,
+           by_tls: bool, with_tls: bool, folder: str) -> int:
+    """The exit status."""
+    try:
+        from courierpy.login import process
+        log.be(program.rpartition("/")[2])
+        own = programs.find(program)
+        assert own is not None
+        __import__(own.dialogue)
+        return process.run(link, sys.modules[own.dialogue], environ, table, by_tls, with_tls, folder)
+    except BaseException as error:     # the child must never return into the loop
+        log.crit(f"a login process: {type(error).__name__}: {error}")
+        return proc.CRASHED
+
+
+# -- in the helper
+
+def looker(arguments: list[str], environ: Mapping[str, str]) -> start.Look:
+    """What sees whether a session of an account could begin.  ``arguments``: of the program that logs in."""
+    settings = Settings(environ)
+
+    def look(account: Account) -> None:
+        start.look(account, start.maildir_of(account, arguments[1:], dict(environ)),
+                   settings.text("AUTH_MKHOMEDIR_SKEL"), settings.checks_owner)
+    return look
+
+
+# -- in a session
+
+def session(fd: int, above: int, kept: list[int], arguments: list[str], environ: dict[str, str],
+            account: bytes, known: Mapping[str, str], said: bytes, rest: bytes, busy: bytes) -> int:
+    """Become the account, and go on in the next program; gives the exit status.
+
+    ``fd``: the client.  ``environ``: of the listener, ``known``: what it knows of this client, ``said``: what
+    the login process does.  ``rest``: what the client has said already.  ``busy``: what it hears where
+    nothing can be started.
+    """
+    try:
+        children.serve_only(fd, kept, above)
+        conn = Conn(0, 1)
+        name, *words = arguments
+        owner = parse_reply(account)
+        environ.update(known)
+        maildir = start.maildir_of(owner, words, environ)
+        try:
+            start.enter(owner)
+        except TemporaryFailure as error:
+            log.err(f"{error}, {log.who(known['TCPREMOTEIP'], known['TCPREMOTEPORT'], owner.address)}")
+            conn.say_last(busy)
+            conn.end()
+            return 1
+        environ.update(doorway.allowed(doorway.unpack(said)))
+        start.hand_over(owner, maildir, environ)
+        conn.pending = rest
+        if maildir:
+            options, others = start.parted(words)
+            words = [*options, maildir, *others[1:]]
+        return programs.run([name, *words], environ, conn, inside=True)
+    except BaseException as error:     # the child must never return into the loop
+        log.crit(f"a session: {type(error).__name__}: {error}")
+        return proc.CRASHED

@@ -1,0 +1,383 @@
+"""couriertcpd's side of the doorway: its login processes, the clients that are there, and their tickets.
+
+What is said is in system/doorway.py.  A login process may be in the hands of somebody else: what it
+says has a fixed head, which is all that is taken apart here, and a session is started for a ticket
+that the helper has given to this very process, within half a minute, and once.
+"""
+from __future__ import annotations
+
+import os
+import socket
+import time
+from functools import partial
+
+from courierpy.listener import children
+from courierpy.listener.connections import Connection
+from courierpy.system import doorway, log, passing, proc
+from courierpy.system.seldom import due
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
+
+    from courierpy.listener.connections import Connections
+    from courierpy.listener.loop import Loop
+
+    # a session: the connection, the account as the helper rendered it, variables that we know, those that
+    # the login process says, what the client has said, its descriptor.  The pid.  OSError.
+    Begin = Callable[[Connection, bytes, Mapping[str, str], bytes, bytes, int], int]
+
+RESTART_AFTER = 1.0            # seconds between two starts of processes that end
+READY_SECONDS = 60.0           # that one has to be ready
+GRACE = 2.0                    # seconds that a client has for its login, whatever comes meanwhile
+TICKETS = 4096                 # that are not used yet, at most
+
+
+class Guest:
+    """A client before its login.  ``variables``: what its address gives its session.
+    ``told_to_go``: it was."""
+
+    __slots__ = ("connection", "process", "told_to_go", "variables")
+
+    def __init__(self, connection: Connection, process: Login, variables: Mapping[str, str]) -> None:
+        self.connection = connection
+        self.process = process
+        self.variables = variables
+        self.told_to_go = False
+
+
+class Login:
+    """A login process.  ``guests``: how many clients it has before their login.  ``ready``: it takes
+    clients.  ``old``: it will not, as it was started by an earlier image."""
+
+    __slots__ = ("guests", "link", "old", "pid", "ready", "since")
+
+    def __init__(self, pid: int, link: socket.socket) -> None:
+        self.pid = pid
+        self.link = link
+        self.guests = 0
+        self.ready = self.old = False
+        self.since = time.monotonic()
+
+
+class Grant:
+    """``account``: as the helper rendered it; ``pid``: of the login process that may use it, until then."""
+
+    __slots__ = ("account", "pid", "until")
+
+    def __init__(self, account: bytes, pid: int) -> None:
+        self.account = account
+        self.pid = pid
+        self.until = time.monotonic() + doorway.TICKET_SECONDS
+
+
+class Doorway:
+    """``count``: how many login processes there are to be.  ``guests``: by number, the oldest first.
+    ``bound``: how many there may be, 0 for any number."""
+
+    def __init__(self, count: int, bound: int, connections: Connections, loop: Loop,
+                 serve: Callable[[socket.socket], int], begin: Begin) -> None:
+        """``serve``: what a login process does with its end of the link; its exit status."""
+        self.count = count
+        self.bound = bound
+        self.connections = connections
+        self.processes: dict[int, Login] = {}
+        self.guests: dict[int, Guest] = {}
+        self.grants: dict[bytes, Grant] = {}
+        self.above = 3                 # all descriptors from here are below this
+        self.helper: socket.socket | None = None
+        self.before: list[socket.socket] = []      # helpers that finish what they are at
+        self._loop = loop
+        self._serve = serve
+        self._begin = begin
+        self._number = time.time_ns()          # not used again, by another image neither
+        self._next_start = 0.0
+
+    # -- the processes
+
+    def tend(self) -> None:
+        """Start those that are missing."""
+        now = time.monotonic()
+        young = [process for process in self.processes.values() if not process.old]
+        for process in young:
+            if not process.ready and now - process.since > READY_SECONDS:
+                children.tell_all((process.pid,), 9)
+        if len(young) >= self.count or now < self._next_start:
+            return
+        self._next_start = now + RESTART_AFTER
+        try:
+            for _ in range(self.count - len(young)):
+                self._start()
+        except OSError as error:
+            if due("login process"):
+                log.crit(f"a login process cannot be started: {error.strerror}")
+
+    def _start(self) -> None:
+        ours, theirs = passing.pair()
+        try:
+            pid = proc.fork(partial(self._serve, theirs))
+        except OSError:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        process = self.processes[pid] = Login(pid, ours)
+        self.above = max(self.above, ours.fileno() + 1)
+        self._loop.hear(ours.fileno(), partial(self._says, process))
+        self._introduce(process)
+
+    def ended(self, pid: int) -> bool:
+        """Was this one of them?  Its clients are gone with it."""
+        process = self.processes.pop(pid, None)
+        if process is None:
+            return False
+        if not process.old and due("login process ended"):
+            log.crit(f"login process {pid} ended; {process.guests} clients before their login are gone")
+        self._loop.forget((process.link.fileno(),))
+        process.link.close()
+        for number, guest in [item for item in self.guests.items() if item[1].process is process]:
+            del self.guests[number]
+            self.connections.left(guest.connection.address)
+        return True
+
+    def meet(self, helper: socket.socket) -> None:
+        """There is another helper, at the other end of this."""
+        if self.helper is not None:
+            self.before.append(self.helper)
+        self.helper = helper
+        self.above = max(self.above, helper.fileno() + 1)
+        self._loop.hear(helper.fileno(), partial(self._granted, helper))
+        for process in self.processes.values():
+            self._introduce(process)
+
+    def _introduce(self, process: Login) -> None:
+        """A login process to the helper, and that to it."""
+        if self.helper is None:
+            return
+        try:
+            theirs, its = passing.pair()
+            with theirs, its:
+                passing.send(self.helper, [doorway.LOGIN.pack(process.pid)], (theirs.fileno(),))
+                passing.send(process.link, [doorway.HEAD.pack(doorway.HELPER, 0)], (its.fileno(),))
+        except OSError as error:
+            log.err(f"login process {process.pid} cannot ask the password helper: {error.strerror}")
+
+    def ready(self) -> bool:
+        """Is there one that takes clients?"""
+        return any(process.ready for process in self.processes.values())
+
+    def pids(self) -> set[int]:
+        return set(self.processes)
+
+    # -- clients
+
+    def client(self, fd: int, connection: Connection, variables: Mapping[str, str]) -> bool:
+        """Give it to the process that has the fewest.  ``fd`` stays the caller's.  False: nobody takes it."""
+        able = [process for process in self.processes.values() if process.ready]
+        if not able:
+            return False
+        process = min(able, key=lambda each: each.guests)
+        self._number += 1
+        try:
+            passing.send(process.link, [doorway.HEAD.pack(doorway.CLIENT, self._number),
+                                        doorway.pack(variables)], (fd,))
+        except OSError as error:
+            if due("client"):
+                log.crit(f"login process {process.pid} takes no client: {error.strerror}")
+            return False
+        process.guests += 1
+        self.guests[self._number] = Guest(connection, process, variables)
+        if connection.address:
+            self.connections.counts.add(connection.address, 1)
+        self._make_room()
+        return True
+
+    def room(self) -> bool:
+        """May another one come?  Some who were told to go may not have gone yet; but not without end."""
+        if not self.bound or len(self.guests) < self.bound:
+            return True
+        oldest = next(iter(self.guests.values()))
+        return len(self.guests) < 2 * self.bound \
+            and time.monotonic() - oldest.connection.started >= GRACE
+
+    def _make_room(self) -> None:
+        """The oldest goes when there are too many."""
+        if not self.bound or sum(not guest.told_to_go for guest in self.guests.values()) <= self.bound:
+            return
+        number, guest = next(item for item in self.guests.items() if not item[1].told_to_go)
+        guest.told_to_go = True
+        self._tell(guest.process, doorway.LEAVE, number)
+        if due("waiting"):
+            log.warn(f"{self.bound} connections have not logged in; the oldest goes")
+
+    def _tell(self, process: Login, letter: bytes, number: int) -> None:
+        try:
+            passing.send(process.link, [doorway.HEAD.pack(letter, number)])
+        except OSError as error:
+            log.err(f"login process {process.pid} hears nothing: {error.strerror}")
+
+    # -- what they say
+
+    def _says(self, process: Login) -> None:
+        while process.link.fileno() >= 0:
+            try:
+                found = passing.receive(process.link)
+            except passing.Refused as error:
+                log.err(f"login process {process.pid}: {error}")
+                continue
+            except OSError:
+                found = b"", []
+            if found is None:
+                return
+            data, fds = found
+            if len(data) < doorway.HEAD.size:
+                self._loop.forget((process.link.fileno(),))        # it ends, and is reaped soon
+                passing.close(fds)
+                return
+            letter, number = doorway.HEAD.unpack_from(data)
+            if letter == doorway.START and len(fds) == 1 and len(data) >= doorway.STARTS.size:
+                self._wanted(process, number, data, fds[0])
+            elif letter == doorway.READY:
+                process.ready = True
+            elif letter == doorway.ENDED:
+                self._gone(process, number)
+            passing.close(fds)
+
+    def _gone(self, process: Login, number: int) -> None:
+        guest = self._leaves(process, number)
+        if guest is not None:
+            self.connections.left(guest.connection.address)
+
+    def _leaves(self, process: Login, number: int) -> Guest | None:
+        """The guest, who is none any more; None where it is none of this process."""
+        guest = self.guests.get(number)
+        if guest is None or guest.process is not process:
+            return None
+        del self.guests[number]
+        process.guests -= 1
+        return guest
+
+    # -- sessions
+
+    def _granted(self, helper: socket.socket) -> None:
+        """This helper has let somebody in."""
+        while helper.fileno() >= 0:
+            try:
+                found = passing.receive(helper)
+            except passing.Refused as error:
+                log.err(f"the password helper: {error}")
+                continue
+            except OSError:
+                found = b"", []
+            if found is None:
+                return
+            data, fds = found
+            passing.close(fds)
+            if len(data) < doorway.GRANT.size:
+                self._loop.forget((helper.fileno(),))
+                helper.close()         # it ended
+                if helper is self.helper:
+                    self.helper = None
+                else:
+                    self.before.remove(helper)
+                return
+            ticket, pid = doorway.GRANT.unpack_from(data)
+            self._forget_old()
+            self.grants[ticket] = Grant(data[doorway.GRANT.size:], pid)
+
+    def _forget_old(self) -> None:
+        now = time.monotonic()
+        while self.grants:
+            ticket, grant = next(iter(self.grants.items()))
+            if grant.until > now and len(self.grants) < TICKETS:
+                return
+            del self.grants[ticket]
+
+    def _wanted(self, process: Login, number: int, data: bytes, fd: int) -> None:
+        """A session, for a ticket."""
+        for helper in [*self.before, *([self.helper] if self.helper is not None else [])]:
+            self._granted(helper)      # what it said before it gave the ticket away
+        _, _, ticket, size = doorway.STARTS.unpack_from(data)
+        grant = self.grants.pop(ticket, None)
+        guest = self.guests.get(number)
+        why = ""
+        if grant is None or grant.pid != process.pid or grant.until < time.monotonic():
+            why = "without a ticket of its own"
+        elif guest is None or guest.process is not process:
+            why = "for a client that it does not have"
+        elif len(data) < doorway.STARTS.size + size:
+            why = "in a message that is not whole"
+        if why or grant is None or guest is None:
+            log.alert(f"login process {process.pid} wants a session {why}")
+            self._tell(process, doorway.FAILED, number)
+            return
+        variables = data[doorway.STARTS.size:doorway.STARTS.size + size]
+        rest = data[doorway.STARTS.size + size:]
+        connection = guest.connection
+        try:
+            found = os.fstat(fd)       # as hibernate/protocol.py knows it by
+            connection.identity = found.st_dev, found.st_ino
+            pid = self._begin(connection, grant.account, guest.variables, variables, rest, fd)
+        except OSError as error:
+            if due("fork"):
+                log.crit(f"a session cannot be started: {error.strerror}")
+            self._tell(process, doorway.FAILED, number)
+            return
+        self._leaves(process, number)
+        self.connections.takes_over(pid, connection)
+        self._tell(process, doorway.STARTED, number)
+
+    # -- another image
+
+    def left(self) -> Left:
+        """What the next image of couriertcpd goes on with."""
+        found = Left()
+        found.logins = {process.pid: process.link.fileno() for process in self.processes.values()}
+        found.helpers = [each.fileno() for each in (*self.before, self.helper) if each is not None]
+        found.guests = [[number, guest.process.pid, guest.connection.address, guest.connection.started,
+                         *guest.connection.peer, dict(guest.variables)]
+                        for number, guest in self.guests.items()]
+        found.grants = [[ticket.hex(), grant.pid, grant.until, grant.account.decode("latin-1")]
+                        for ticket, grant in self.grants.items()]
+        return found
+
+    def go_on(self, left: Left) -> None:
+        """With the processes of the image before: they keep the clients that they have, and take no more."""
+        for pid, fd in left.logins.items():
+            process = self.processes[pid] = Login(pid, socket.socket(fileno=fd))
+            process.old = True
+            self._tell(process, doorway.CLOSE, 0)
+            self._loop.hear(fd, partial(self._says, process))
+        for fd in left.helpers:
+            helper = socket.socket(fileno=fd)
+            self.before.append(helper)
+            self._loop.hear(fd, partial(self._granted, helper))
+        for number, pid, address, started, host, port, variables in left.guests:
+            connection = Connection(address, (host, port), started=started)
+            process = self.processes[pid]
+            self.guests[number] = Guest(connection, process, variables)
+            process.guests += 1
+            self.connections.counts.add(address, 1)
+        for ticket, pid, until, account in left.grants:
+            grant = self.grants[bytes.fromhex(ticket)] = Grant(account.encode("latin-1"), pid)
+            grant.until = until
+
+
+class Left:
+    """``logins``: descriptor of the link by pid.  ``helpers``: descriptors of the grants.  ``guests`` and
+    ``grants``: as JSON has them."""
+
+    __slots__ = ("grants", "guests", "helpers", "logins")
+
+    def __init__(self, values: Sequence[Any] = ((), [], [], [])) -> None:
+        self.logins: dict[int, int] = dict(values[0])
+        self.helpers: list[int] = values[1]
+        self.guests: list[list[Any]] = values[2]
+        self.grants: list[list[Any]] = values[3]
+
+    def values(self) -> list[Any]:
+        return [list(self.logins.items()), self.helpers, self.guests, self.grants]
+
+    def descriptors(self) -> list[int]:
+        return [*self.logins.values(), *self.helpers]

@@ -1,0 +1,327 @@
+"""One client among many, from its first octet to its session: what its dialogue asks, and nobody waits.
+
+A table of what it is at:
+
+    HANDSHAKES   TLS goes to and fro; then TALKS, where it was before
+    TALKS        the dialogue has yielded a step, and ``wanted`` is that: input, a moment, an answer of the
+                 helper
+    HANDED       couriertcpd was asked for the session
+    LEAVES       nothing is said any more; the last words go out, and the client has a moment to hang up
+    GONE         closed
+
+All of it has one deadline, from accept on.
+"""
+from __future__ import annotations
+
+import time
+
+from courierpy.auth import Request
+from courierpy.login import remote
+from courierpy.login.stage import Stage
+from courierpy.login.wire import MARK_OCTETS, Wire
+from courierpy.model.steps import Look, Read, Secure, Wait
+from courierpy.system import log
+from courierpy.system.conn import Gone, TimedOut
+from courierpy.system.tls import TlsError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+    from typing import Protocol
+
+    from courierpy.auth.mechanisms import Mechanism
+    from courierpy.login.remote import Granted
+    from courierpy.model.steps import Steps
+    from courierpy.system.stream import Stream
+    from courierpy.system.tlsmemory import MemoryTls
+
+    class Framer(Protocol):
+        def rest(self) -> bytes: ...
+
+    class Dialogue(Protocol):
+        """As imap/prelogin.py has it."""
+
+        account: object
+        framer: Framer
+        who: str
+
+        def steps(self) -> Steps[object]: ...
+
+        def logged_out(self) -> bool: ...
+
+    class Program(Protocol):
+        """Of a program that logs in, for its clients: its name, its port, its dialogue, and what is said
+        where it cannot go on."""
+
+        PROTOCOL: str
+        PORT: str
+        LAST_WORDS: bytes
+        CROWDED_WORDS: bytes
+        STOPPED_WORDS: bytes
+
+        def dialogue(self, stage: Stage) -> Dialogue: ...
+
+    class House(Protocol):
+        """The process that it is in; see login/process.py."""
+
+        protocol: Program
+        table: int
+
+        def secure(self, local_ip: str) -> MemoryTls: ...
+
+        def ask(self, entrant: Entrant, question: remote.Question | Request) -> None: ...
+
+        def begin(self, entrant: Entrant, granted: Granted, rest: bytes) -> None: ...
+
+        def over(self, entrant: Entrant) -> None: ...
+
+HANDSHAKES, TALKS, HANDED, LEAVES, GONE = range(5)
+LINGER_SECONDS = 2.0           # that a client has to close its side
+LAST_WORDS_SECONDS = 5.0       # and to take what was said to it
+
+
+class _Stage(Stage):
+    """What a mechanism needs to know of an account is the helper's to know."""
+
+    def mechanism(self, name: bytes) -> Mechanism | None:
+        found = super().mechanism(name)
+        return found if found is None or name in remote.OWN else remote.mechanism(name)
+
+
+class Entrant:
+    """``number``: as couriertcpd knows it.  ``due``: when something is to be done, whatever comes, on the
+    monotonic clock.  ``question``: that the helper is asked, 0 for none; ``exchange``: that it does for
+    this client, 0 for none.  ``later``: the answer to a step that could not be done, and is due now."""
+
+    __slots__ = ("_deadline", "_environ", "_house", "_over_tls", "_steps", "_wanted", "armed", "dialogue",
+                 "due", "events", "exchange", "helper", "later", "number", "question", "stage", "state",
+                 "wire")
+
+    def __init__(self, house: House, number: int, client: socket.socket, environ: dict[str, str]) -> None:
+        self.number = number
+        self.wire = Wire(client)
+        self.state = TALKS
+        self.stage = stage = _Stage(house.protocol.PROTOCOL, house.protocol.PORT, environ, self, house.table)
+        self.due = self._deadline = stage.gate.end
+        self.dialogue: Dialogue | None = None
+        self.question = self.exchange = 0
+        self.helper: socket.socket | None = None       # that was asked
+        self.later: Exception | None = None
+        self.events = 0                # that the socket is polled for
+        self.armed = -1.0              # the moment that the clock is set for; -1.0: none
+        self._house = house
+        self._environ = environ
+        self._steps: Steps[object] | None = None
+        self._wanted: object = None
+        self._over_tls: Callable[[], None] | None = None       # what comes behind the handshake
+
+    # -- what a dialogue does with its client
+
+    def write(self, data: bytes) -> None:
+        self.wire.write(data)
+
+    def say_last(self, line: bytes) -> None:
+        self.wire.write(line)
+
+    def put_on(self, layer: Callable[[Stream], Stream]) -> None:
+        raise NotImplementedError("no command before a login does that")
+
+    # -- how it goes on
+
+    def start(self, by_tls: bool) -> None:
+        """``by_tls``: from the first octet on."""
+        if by_tls:
+            self._secure(self._talk)
+        else:
+            self._talk()
+
+    def _talk(self) -> None:
+        self.dialogue = self._house.protocol.dialogue(self.stage)
+        self._steps = self.dialogue.steps()
+        self._go(None)
+
+    def _go(self, answer: object) -> None:
+        """Answer the dialogue's step, and do those that need no waiting."""
+        steps = self._steps
+        assert steps is not None
+        while True:
+            try:
+                step = steps.throw(answer) if isinstance(answer, Exception) else steps.send(answer)
+            except StopIteration as over:
+                self._over(over.value)
+                return
+            except Exception as error:             # a bug of ours costs this client, and no other
+                log.crit(f"a dialogue ends: {type(error).__name__}: {error}, {self.stage.peer}")
+                self.say_last(self._house.protocol.LAST_WORDS)
+                self._leave()
+                return
+            self._wanted = step
+            if isinstance(step, Look):             # the helper has looked
+                answer = None
+            elif isinstance(step, Read):
+                data = self._input()
+                if data is None:
+                    return
+                answer = data
+            else:
+                self.wire.flush()
+                if isinstance(step, Wait):
+                    self.due = min(step.until, self._deadline)
+                elif isinstance(step, Secure):
+                    self._secure(lambda: self._go(None))
+                else:
+                    assert isinstance(step, (Request, remote.Question))
+                    self._house.ask(self, step)
+                return
+
+    def _input(self) -> bytes | None:
+        """What the client said, b"" at its end; None: nothing yet, or it does not listen."""
+        self.wire.flush()
+        if self.wire.waiting > MARK_OCTETS:
+            return None
+        data = self.wire.read()
+        return data if data or self.wire.ended or self.wire.broken else None
+
+    def answered(self, answer: object) -> None:
+        """By the helper: an account, a challenge, or an exception."""
+        self.question = 0
+        if self.state == TALKS:
+            self._go(answer)
+
+    @property
+    def reads(self) -> bool:
+        """Is there an interest in what the client says?"""
+        return self.state in (HANDSHAKES, LEAVES) or self.state == TALKS and isinstance(self._wanted, Read) \
+            and self.wire.waiting <= MARK_OCTETS
+
+    def ready(self) -> None:
+        """Its socket has something, or takes something."""
+        if self.state == HANDSHAKES:
+            self._shake()
+        elif self.state == TALKS and isinstance(self._wanted, Read):
+            data = self._input()
+            if data is not None:
+                self._go(data)
+        elif self.state == LEAVES:
+            while self.wire.receive():
+                continue               # nobody needs it, and no reset overtakes our last words
+            self.wire.flush()
+            if self.wire.ended or self.wire.broken:
+                self._gone()
+        else:
+            self.wire.flush()
+        if self.wire.broken and self.state in (HANDSHAKES, TALKS):
+            self._lost(Gone())
+
+    def clock(self) -> None:
+        """The moment of ``due`` has come."""
+        later, self.later = self.later, None
+        if later is not None:
+            self.due = self._deadline
+            if self.state == HANDED:
+                self.refused()
+            else:
+                self._go(later)
+        elif self.state == LEAVES:
+            self._gone()
+        elif self.state == TALKS and isinstance(self._wanted, Wait) \
+                and self._wanted.until <= time.monotonic():
+            self.due = self._deadline
+            self._go(None)
+        elif self.state != HANDED:
+            self._lost(TimedOut())
+
+    def _lost(self, error: Exception) -> None:
+        if self.state == TALKS and self._steps is not None:
+            self.question = 0          # whatever the answer would be
+            self._go(error)
+        elif self.state == HANDSHAKES:
+            self._failed("the handshake was not done in time" if isinstance(error, TimedOut) else "closed")
+
+    def told_to_leave(self, words: bytes) -> None:
+        if self.state == TALKS:
+            self.say_last(words)
+        if self.state in (TALKS, HANDSHAKES):
+            self._leave()
+
+    # -- TLS
+
+    def _secure(self, then: Callable[[], None]) -> None:
+        """What came in clear before is forgotten."""
+        self.wire.flush()
+        try:
+            self.wire.tls = self._house.secure(self._environ.get("TCPLOCALIP", ""))
+        except TlsError as error:
+            self._failed(str(error))
+            return
+        self.state, self._over_tls = HANDSHAKES, then
+        self._shake()
+
+    def _shake(self) -> None:
+        tls = self.wire.tls
+        assert tls is not None
+        try:
+            while not tls.handshake():
+                self.wire.flush()
+                raw = self.wire.receive()
+                if not raw and not self.wire.ended:
+                    return
+                tls.feed(raw)
+        except TlsError as error:
+            self.wire.flush()          # an alert
+            self._failed(str(error))
+            return
+        self.wire.flush()
+        self.stage.secured(tls.found)
+        tls.found = {}
+        self.state, then, self._over_tls = TALKS, self._over_tls, None
+        assert then is not None
+        then()
+
+    def _failed(self, why: str) -> None:
+        word = "TLS" if self._steps is None else "STARTTLS failed"
+        log.err(f"{word}, {self.stage.peer}: {why}")
+        self.wire.tls = None           # which is of no use, and holds much
+        self.state = TALKS
+        self._leave()
+
+    # -- the ends
+
+    def _over(self, found: object) -> None:
+        dialogue = self.dialogue
+        assert dialogue is not None
+        self._steps, self._wanted = None, None
+        if dialogue.account is not None:
+            self.state = HANDED
+            assert isinstance(dialogue.account, remote.Granted)
+            self._house.begin(self, dialogue.account, dialogue.framer.rest())
+            return
+        if dialogue.logged_out():
+            log.info(f"LOGOUT, {dialogue.who}, rcvd={self.wire.received}, sent={self.wire.sent}")
+        self._leave()
+
+    def refused(self) -> None:
+        """There is no session to be had."""
+        log.err(f"no session can be started, {self.stage.peer}")
+        self.say_last(self._house.protocol.LAST_WORDS)
+        self._leave()
+
+    def handed(self) -> None:
+        """Its session has it, or a relay has what carries its octets."""
+        self.state = GONE
+
+    def _leave(self) -> None:
+        self.dialogue = self._steps = self._wanted = None
+        self.state = LEAVES
+        self.due = time.monotonic() + (LAST_WORDS_SECONDS if self.wire.waiting else LINGER_SECONDS)
+        self.wire.close_after()
+        if self.wire.broken or self.wire.ended and not self.wire.waiting:
+            self._gone()
+
+    def _gone(self) -> None:
+        if self.state != GONE:
+            self.state = GONE
+            self._house.over(self)     # which forgets the socket, and closes it
+
+

@@ -1,0 +1,444 @@
+"""A login process: many clients before their login, and behind TLS also after it, in one loop.
+
+It has no right of its own: its user is nobody else's, its root is an empty folder, and what it
+may ask for is in system/doorway.py.  The keys of the certificates are in the memory of these
+processes, and of no other that lives on.
+"""
+from __future__ import annotations
+
+import heapq
+import select
+import signal
+import socket
+import time
+from functools import partial
+
+from courierpy.auth import Request, TemporaryFailure
+from courierpy.login import remote
+from courierpy.login.entrant import GONE, Entrant
+from courierpy.login.relayed import Relay
+from courierpy.system import confined, doorway, log, passing, proc
+from courierpy.system.settings import from_environ
+from courierpy.system.wipe import wipe
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from courierpy.login.entrant import Program
+    from courierpy.login.remote import Granted
+    from courierpy.system.tls import Certificates
+    from courierpy.system.tlsmemory import Keys, MemoryTls
+
+# loaded when they are first needed, which is too late where no file can be read
+MODULES = ("base64", "hashlib", "hmac", "ssl", "traceback", "unicodedata", "courierpy.system.tlsmemory")
+ENDING_SECONDS = 8.0           # that sessions have to say their last words through us
+LOOP_SECONDS = 5.0
+
+
+class House:
+    """The process.  ``entrants``: by number; ``relays`` the same.  ``questions``: who waits for an answer."""
+
+    def __init__(self, link: socket.socket, program: Program, environ: Mapping[str, str], by_tls: bool,
+                 table: int) -> None:
+        """``by_tls``: clients begin with TLS.  ``table``: of refused logins, -1 without."""
+        self.link = link
+        self.protocol = program
+        self.environ = environ
+        self.by_tls = by_tls
+        self.table = table
+        self.helper: socket.socket | None = None
+        self.offered: Certificates | None = None
+        self.keys: Keys | None = None
+        self.entrants: dict[int, Entrant] = {}
+        self.relays: dict[int, Relay] = {}
+        self.questions: dict[int, Entrant] = {}
+        self.leaving = 0.0             # the moment at which all is over; 0.0: nobody asked for that
+        self._handed: dict[int, socket.socket | None] = {}     # our ends, until the session is there
+        self._rests: dict[int, bytes] = {}
+        self._last = 0                 # number of a question
+        self._due: list[tuple[float, int]] = []
+        self._poll = select.epoll()
+        self._heard: dict[int, Callable[[], None]] = {}
+        self.hear(link, self._linked)
+
+    # -- before the first client
+
+    def load(self) -> None:
+        """The certificates, as long as they can be read.  Raises TlsError."""
+        from courierpy.system import tls, tlsmemory
+        settings = from_environ(self.environ)
+        tls.load(settings)
+        self.offered = tls.certificates(settings)
+        self.keys = tlsmemory.Keys(self.offered)
+
+    # -- the loop
+
+    def serve(self) -> None:
+        """Until couriertcpd is gone, or wanted the end and all are gone."""
+        passing.send(self.link, [doorway.HEAD.pack(doorway.READY, 0)])
+        while not self._done():
+            for fd, _ in self._poll.poll(self._seconds()):
+                heard = self._heard.get(fd)
+                if heard is not None:
+                    heard()
+            self._clock()
+
+    def _done(self) -> bool:
+        if not self.leaving:
+            return False
+        return not (self.entrants or self.relays) or time.monotonic() > self.leaving
+
+    def _seconds(self) -> float:
+        wait = self._due[0][0] - time.monotonic() if self._due else LOOP_SECONDS
+        return max(0.0, min(wait, LOOP_SECONDS))
+
+    def _clock(self) -> None:
+        now = time.monotonic()
+        while self._due and self._due[0][0] <= now:
+            _, number = heapq.heappop(self._due)
+            entrant = self.entrants.get(number)
+            relay = self.relays.get(number)
+            if entrant is not None and entrant.armed <= now:
+                entrant.armed = -1.0
+                if entrant.due <= now:
+                    self._let(entrant, entrant.clock)
+                self._settle(entrant)
+            elif relay is not None and relay.due <= now:
+                relay.over = True
+                self._carry(relay)
+
+    def hear(self, end: socket.socket, heard: Callable[[], None]) -> None:
+        self._heard[end.fileno()] = heard
+        self._poll.register(end.fileno(), select.EPOLLIN)
+
+    def _forget(self, end: socket.socket) -> None:
+        if self._heard.pop(end.fileno(), None) is not None:
+            try:
+                self._poll.unregister(end.fileno())
+            except FileNotFoundError:
+                return                 # nothing was wanted of it
+
+    def _want(self, end: socket.socket, before: int, wanted: int) -> int:
+        """Poll it for other events; one that nothing is wanted of is not polled, since to hang up is told
+        always."""
+        if wanted != before:
+            if not before:
+                self._poll.register(end.fileno(), wanted)
+            elif wanted:
+                self._poll.modify(end.fileno(), wanted)
+            else:
+                self._poll.unregister(end.fileno())
+        return wanted
+
+    # -- clients
+
+    def _client(self, number: int, data: bytes, fds: list[int]) -> None:
+        passing.need(fds, 1)
+        client = socket.socket(fileno=fds[0])
+        environ = dict(self.environ)
+        environ.update(doorway.unpack(data))
+        entrant = Entrant(self, number, client, environ)
+        self.entrants[number] = entrant
+        self._heard[client.fileno()] = lambda: self._ready(entrant)
+        self._let(entrant, partial(entrant.start, self.by_tls))
+        self._settle(entrant)
+
+    def _ready(self, entrant: Entrant) -> None:
+        self._let(entrant, entrant.ready)
+        self._settle(entrant)
+
+    def _let(self, entrant: Entrant, act: Callable[[], None]) -> None:
+        """A bug of ours costs this client, and no other."""
+        try:
+            act()
+        except Exception as error:
+            import traceback
+            for line in traceback.format_exception(error):
+                for part in line.rstrip().split("\n"):
+                    log.crit(f"bug: {part}")
+            if entrant.state != GONE:
+                entrant.state = GONE
+                self.over(entrant)
+
+    def _settle(self, entrant: Entrant) -> None:
+        """It has moved: what it is polled for, and when it moves next at the latest."""
+        if self.entrants.get(entrant.number) is entrant:
+            entrant.events = self._want(entrant.wire.socket, entrant.events,
+                                        entrant.wire.wants(entrant.reads))
+            self._arm(entrant)
+
+    def _arm(self, who: Entrant | Relay) -> None:
+        """It is to be looked at when it is due; once for each moment."""
+        if who.due != who.armed:
+            who.armed = who.due
+            heapq.heappush(self._due, (who.due, who.number))
+
+    def over(self, entrant: Entrant) -> None:
+        """It is gone without a session."""
+        self._leave(entrant)
+        entrant.wire.close()
+        if entrant.exchange and entrant.helper is not None and entrant.helper.fileno() >= 0:
+            self._say(entrant.helper, [doorway.QUESTION.pack(entrant.exchange, doorway.GIVE_UP)])
+        self._say(self.link, [doorway.HEAD.pack(doorway.ENDED, entrant.number)])
+
+    def _leave(self, entrant: Entrant) -> None:
+        del self.entrants[entrant.number]
+        self.questions.pop(entrant.question, None)
+        self._heard.pop(entrant.wire.socket.fileno(), None)
+        entrant.events = self._want(entrant.wire.socket, entrant.events, 0)
+
+    def secure(self, local_ip: str) -> MemoryTls:
+        from courierpy.system.tls import TlsError
+        from courierpy.system.tlsmemory import MemoryTls
+        if self.offered is None or self.keys is None:
+            raise TlsError("there is no certificate")
+        return MemoryTls(self.offered, self.keys, local_ip)
+
+    # -- the helper
+
+    def ask(self, entrant: Entrant, question: remote.Question | Request) -> None:
+        """Answered by Entrant.answered(), never at once."""
+        try:
+            asked = remote.of_request(question) if isinstance(question, Request) else question
+        except Exception as error:     # Rejected: nothing that can be asked
+            entrant.later = error
+            entrant.due = 0.0
+            return
+        if asked.kind != doorway.GO_ON:
+            self._last += 1
+            entrant.exchange = self._last if asked.kind == doorway.BEGIN else 0
+            entrant.question, entrant.helper = self._last, self.helper
+        else:
+            entrant.question = entrant.exchange
+        self.questions[entrant.question] = entrant
+        helper = entrant.helper
+        if helper is None or helper.fileno() < 0 or not self._say(
+                helper, [doorway.QUESTION.pack(entrant.question, asked.kind), asked.data]):
+            self.questions.pop(entrant.question)
+            entrant.later, entrant.due = TemporaryFailure("the password helper cannot be asked"), 0.0
+        wipe(asked.data)
+
+    def _answers(self, helper: socket.socket) -> None:
+        while helper.fileno() >= 0:
+            try:
+                found = passing.receive(helper)
+            except (passing.Refused, OSError) as error:
+                log.err(f"the password helper: {error}")
+                found = b"", []
+            if found is None:
+                return
+            data, fds = found
+            passing.close(fds)
+            if len(data) < doorway.QUESTION.size:
+                self._helper_gone(helper)
+                return
+            number, kind = doorway.QUESTION.unpack_from(data)
+            entrant = self.questions.pop(number, None)
+            if entrant is None:
+                continue               # it did not wait
+            answer = remote.answer(kind, data[doorway.QUESTION.size:])
+            decided: object = answer.error or answer.account
+            if entrant.exchange:
+                if kind != doorway.CHALLENGE:
+                    entrant.exchange = 0
+                decided = answer
+            self._let(entrant, partial(entrant.answered, decided))
+            self._settle(entrant)
+
+    def _helper_gone(self, helper: socket.socket) -> None:
+        """Whoever waits for it cannot be told now."""
+        self._forget(helper)
+        helper.close()
+        if self.helper is helper:
+            self.helper = None
+        waiting = [entrant for entrant in self.questions.values() if entrant.helper is helper]
+        for entrant in waiting:
+            del self.questions[entrant.question]
+        for entrant in waiting:
+            failure = TemporaryFailure("the password helper ended")
+            answer = remote.Answer("", error=failure) if entrant.exchange else failure
+            self._let(entrant, partial(entrant.answered, answer))
+            self._settle(entrant)
+
+    # -- couriertcpd
+
+    def _say(self, end: socket.socket, parts: list[bytes], fds: tuple[int, ...] = ()) -> bool:
+        try:
+            passing.send(end, parts, fds)
+        except OSError as error:
+            log.err(f"a word cannot be said: {error.strerror}")
+            return False
+        return True
+
+    def begin(self, entrant: Entrant, granted: Granted, rest: bytes) -> None:
+        """Ask for the session, with what the client has said already."""
+        wire = entrant.wire
+        number = entrant.number
+        ours = theirs = None
+        kept = rest[:doorway.REST_OCTETS]
+        if wire.tls is not None:
+            try:
+                ours, theirs = socket.socketpair()
+            except OSError as error:
+                log.err(f"a session behind TLS: {error.strerror}")
+                entrant.later, entrant.due = TemporaryFailure(), 0.0
+                return
+            self._rests[number] = rest[len(kept):]
+        variables = doorway.pack(doorway.allowed(entrant.stage.environ))
+        said = self._say(self.link, [doorway.STARTS.pack(doorway.START, number, granted.ticket,
+                                                         len(variables)), variables, kept],
+                         (theirs.fileno() if theirs is not None else wire.socket.fileno(),))
+        if theirs is not None:
+            theirs.close()
+        self._handed[number] = ours
+        if not said or not wire.tls and len(rest) > len(kept):
+            self._no_session(number)
+
+    def _no_session(self, number: int) -> None:
+        ours = self._handed.pop(number, None)
+        self._rests.pop(number, None)
+        if ours is not None:
+            ours.close()
+        entrant = self.entrants.get(number)
+        if entrant is not None:
+            entrant.refused()
+            self._settle(entrant)
+
+    def _session(self, number: int) -> None:
+        """It is there: the client is its own, or we carry its octets."""
+        entrant = self.entrants.get(number)
+        ours = self._handed.pop(number, None)
+        rest = self._rests.pop(number, b"")
+        if entrant is None:
+            return
+        self._leave(entrant)
+        entrant.handed()
+        wire = entrant.wire
+        if ours is None:
+            wire.close()
+            return
+        ours.setblocking(False)
+        relay = self.relays[number] = Relay(number, wire, ours, rest)
+        for end in (wire.socket, ours):
+            self._heard[end.fileno()] = lambda: self._carry(relay)
+        self._carry(relay)
+
+    def _carry(self, relay: Relay) -> None:
+        inner = relay.inner.fileno()
+        try:
+            relay.move()
+        except Exception as error:             # a bug of ours costs this client, and no other
+            log.crit(f"a relay ends: {type(error).__name__}: {error}")
+            relay.over = True
+        if relay.inner.fileno() < 0:           # closed, and so not polled
+            self._heard.pop(inner, None)
+            relay.inner_events = 0
+        outer_wanted, inner_wanted = (0, 0) if relay.over else relay.wanted
+        relay.events = self._want(relay.wire.socket, relay.events, outer_wanted)
+        if relay.inner.fileno() >= 0:
+            relay.inner_events = self._want(relay.inner, relay.inner_events, inner_wanted)
+        if relay.over:
+            del self.relays[relay.number]
+            self._heard.pop(relay.wire.socket.fileno(), None)
+            self._heard.pop(relay.inner.fileno(), None)
+            relay.close()
+        elif relay.due:
+            self._arm(relay)
+
+    def _linked(self) -> None:
+        while True:
+            try:
+                found = passing.receive(self.link)
+            except passing.Refused as error:
+                log.err(f"couriertcpd: {error}")
+                continue
+            except OSError:
+                found = b"", []
+            if found is None:
+                return
+            data, fds = found
+            if len(data) < doorway.HEAD.size:
+                self.end()             # couriertcpd is gone
+                self._forget(self.link)
+                return
+            letter, number = doorway.HEAD.unpack_from(data)
+            try:
+                self._said(letter, number, data[doorway.HEAD.size:], fds)
+            except passing.Refused as error:
+                log.err(f"couriertcpd: {error}")
+
+    def _said(self, letter: bytes, number: int, data: bytes, fds: list[int]) -> None:
+        if letter == doorway.CLIENT:
+            self._client(number, data, fds)
+            return
+        passing.need(fds, 1 if letter == doorway.HELPER else 0)
+        if letter == doorway.HELPER:
+            helper = self.helper = socket.socket(fileno=fds[0])    # one before it finishes what it is at
+            self.hear(helper, lambda: self._answers(helper))
+        elif letter == doorway.STARTED:
+            self._session(number)
+        elif letter == doorway.FAILED:
+            self._no_session(number)
+        elif letter == doorway.LEAVE:
+            entrant = self.entrants.get(number)
+            if entrant is not None:
+                entrant.told_to_leave(self.protocol.CROWDED_WORDS)
+                self._settle(entrant)
+        elif letter == doorway.CLOSE:
+            self.leaving = self.leaving or float("inf")        # when the last has gone
+
+    def end(self) -> None:
+        """Whoever has no session hears that it is over; the sessions hear it themselves."""
+        self.leaving = time.monotonic() + ENDING_SECONDS
+        for entrant in list(self.entrants.values()):
+            entrant.told_to_leave(self.protocol.STOPPED_WORDS)
+            self._settle(entrant)
+
+
+def run(link: socket.socket, program: Program, environ: Mapping[str, str], table: int, by_tls: bool,
+        with_tls: bool, folder: str) -> int:
+    """The process, forked by couriertcpd: until that says so, or is gone.  Gives the exit status.
+
+    ``by_tls``: clients begin with TLS; ``with_tls``: they may.  ``folder``: what becomes its root.
+    """
+    from courierpy.system.tls import TlsError
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    waker, woken = socket.socketpair()
+    waker.setblocking(False)
+    signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
+    proc.keep_open(fd for fd in (link.fileno(), table, waker.fileno(), woken.fileno()) if fd >= 0)
+    house = House(link, program, environ, by_tls, table)
+    told: list[int] = []
+    proc.on_signal(lambda number, frame: told.append(number) if number != signal.SIGUSR1 else None)
+
+    def signalled() -> None:
+        woken.recv(512)
+        if told and (not house.leaving or house.leaving == float("inf")):
+            house.end()
+
+    house.hear(woken, signalled)
+    _preload()
+    try:
+        if with_tls:
+            house.load()
+        confined.enter(folder)
+    except TlsError as error:
+        log.crit(str(error))
+        return 1
+    except proc.ProcError as error:
+        log.crit(f"a login process: {error}")
+        return 1
+    house.serve()
+    return 0
+
+
+def _preload() -> None:
+    from importlib import import_module
+
+    from courierpy.auth import mechanisms
+    for name in MODULES:
+        import_module(name)
+    for mechanism in mechanisms.TABLE:
+        mechanisms.find(mechanism)

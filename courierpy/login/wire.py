@@ -1,0 +1,125 @@
+"""The octets of one client among many, plain or by TLS: nothing here waits.
+
+What is written is gathered, and goes out as the socket takes it.
+"""
+from __future__ import annotations
+
+import select
+import socket
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from courierpy.system.tlsmemory import MemoryTls
+
+READ_OCTETS = 65536
+OFFERED_OCTETS = 256 * 1024    # to the socket at once
+MARK_OCTETS = 128 * 1024       # of output; with more, no more is made
+
+
+class Wire:
+    """``tls``: None while the connection is plain.  ``ended``: the client says no more.  ``broken``: and
+    hears nothing either.  ``last``: no more is written; the socket is closed for that when all is out."""
+
+    __slots__ = ("_out", "_shut", "broken", "ended", "last", "received", "sent", "socket", "tls")
+
+    def __init__(self, client: socket.socket) -> None:
+        client.setblocking(False)
+        self.socket = client
+        self.tls: MemoryTls | None = None
+        self.ended = self.broken = self.last = self._shut = False
+        self.received = self.sent = 0
+        self._out: bytes | memoryview = b""
+
+    # -- in
+
+    def receive(self) -> bytes:
+        """Raw octets; b"" for none now, or the end (``ended``)."""
+        try:
+            data = self.socket.recv(READ_OCTETS, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return b""
+        except OSError:
+            self.broken = True
+            data = b""
+        self.ended = self.ended or not data
+        return data
+
+    def read(self) -> bytes:
+        """What the client said; b"" for nothing now, or the end (``ended``)."""
+        if self.tls is None:
+            data = self.receive()
+        else:
+            data = self.tls.read()
+            while not data and not self.tls.over:
+                raw = self.receive()
+                if not raw and not self.ended:
+                    break
+                self.tls.feed(raw)
+                data = self.tls.read()
+            self.ended = self.ended or self.tls.over
+            self.flush()               # an answer to the client's TLS, which it waits for
+        self.received += len(data)
+        return data
+
+    # -- out
+
+    @property
+    def waiting(self) -> int:
+        """Octets that the socket has not taken yet."""
+        return len(self._out)
+
+    def write(self, data: bytes | memoryview) -> None:
+        """More of it goes out at flush()."""
+        self.sent += len(data)
+        if self.broken:
+            return
+        if self.tls is not None:
+            try:
+                self.tls.write(data)
+            except OSError:
+                self.broken = True
+        elif data:
+            self._out = b"".join((self._out, data)) if self._out else bytes(data)
+
+    def flush(self) -> None:
+        """As much as the socket takes now."""
+        if self.tls is not None and (made := self.tls.take()):
+            self._out = b"".join((self._out, made)) if self._out else made
+        if self._out and not self.broken:
+            view = memoryview(self._out)
+            at = 0
+            try:
+                while at < len(view):
+                    at += self.socket.send(view[at:at + OFFERED_OCTETS],
+                                           socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+            except BlockingIOError:
+                pass
+            except OSError:
+                self.broken = True
+            self._out = bytes(view[at:]) if at < len(view) else b""
+        if self.broken:
+            self._out = b""
+        if self.last and not self._out and not self._shut:
+            self._shut = True
+            try:
+                self.socket.shutdown(socket.SHUT_WR)
+            except OSError:
+                self.broken = True
+
+    def close_after(self) -> None:
+        """Nothing follows what was written."""
+        if self.last:
+            return
+        if self.tls is not None and not self.broken:
+            self.flush()
+            self.tls.close()
+        self.last = True
+        self.flush()
+
+    def wants(self, reading: bool) -> int:
+        """What the socket is to be polled for."""
+        return (select.EPOLLIN if reading and not self.ended else 0) | (select.EPOLLOUT if self._out else 0)
+
+    def close(self) -> None:
+        self.tls = None
+        self.socket.close()

@@ -1,0 +1,80 @@
+"""What couriertcpd, the login processes and the password helper say to each other.
+
+Three channels (system/passing.py), all made by couriertcpd, so that each end knows who is at the other:
+
+* *link*: couriertcpd and one login process.  Clients come in by it, and sessions are asked for.
+* *question*: one login process and one helper.
+* *grants*: a helper and couriertcpd.
+
+1. couriertcpd accepts a client, and gives its descriptor to a login process (CLIENT).
+2. The login process speaks with it, and asks the helper (a question).
+3. The helper's answer is yes: it tells couriertcpd the account under a *ticket*, 16 random octets, with
+   the pid of the login process whose channel the question came by (GRANT); then it tells the login
+   process the ticket, and nothing else of the account but its address.
+4. The login process sends ticket and descriptor to couriertcpd (START), which looks whether that ticket
+   is that process's, and not too old; it counts once.  The session is forked, and the login process is
+   told so (STARTED), or that there is none (FAILED): until then it keeps the client.
+
+So a login process that somebody has taken over can have no session but of an account whose password
+it was given.  couriertcpd takes apart only the fixed head of what a login process says; the rest
+is read by the session, which is the user by then.
+"""
+from __future__ import annotations
+
+import struct
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+TICKET_OCTETS = 16
+TICKET_SECONDS = 30.0          # that a ticket may be used
+REST_OCTETS = 65536            # that a client may have said behind its login
+
+# over the link, of couriertcpd: a letter, and what follows it
+CLIENT, HELPER, STARTED, FAILED, LEAVE, ADMITTED, DENIED, CLOSE = (b"C", b"H", b"S", b"F", b"L", b"A",
+                                                                   b"D", b"E")
+# over the link, of a login process
+READY, START, ENDED, PROXIED = b"r", b"s", b"e", b"p"
+HEAD = struct.Struct("!cQ")    # letter, number of the connection; CLIENT, ADMITTED: variables follow
+STARTS = struct.Struct(f"!cQ{TICKET_OCTETS}sI")    # START: ..., ticket, octets of the variables; rest
+ADDRESS = struct.Struct("!cQ46sH46sH")             # PROXIED: ..., remote address and port, local ones
+
+# a question: number, kind, and what it is of; an answer: number, kind, and what follows
+QUESTION = struct.Struct("!Qc")
+ASK, BEGIN, GO_ON, GIVE_UP = b"a", b"b", b"g", b"u"
+# BEGIN: octets of variables, and of the names that were told; is there an initial response, which follows?
+BEGINS = struct.Struct("!II?")
+SERVICE, EXTERNAL, MECHANISM = "service", "external", "mechanism"      # variables of the exchange itself
+GRANTED, REFUSED, TEMPORARY, CHALLENGE = b"G", b"R", b"T", b"C"
+# over grants: of the helper
+GRANT = struct.Struct(f"!{TICKET_OCTETS}sI")       # ticket, pid of the login process; the account
+# and of couriertcpd: the pid of a login process, with its channel of questions
+LOGIN = struct.Struct("!I")
+
+# what a login process may say of a connection to the session: TLS_CONNECTED_PROTOCOL and the like
+VARIABLES = ("IMAP_TLS", "IMAP_STARTTLS", "IMAP_TLS_REQUIRED", "IMAPLOGINTAG", "TLS_CONNECTED_PROTOCOL",
+             "PROTOCOL")
+VARIABLES_BEGIN = ("TLS_SUBJECT_",)
+MAX_VALUE = 4096               # characters
+
+
+def pack(variables: Mapping[str, str] | Iterable[tuple[str, str]]) -> bytes:
+    pairs = variables.items() if hasattr(variables, "items") else variables
+    return b"\0".join([f"{name}={value}".encode("utf-8", "surrogateescape") for name, value in pairs])
+
+
+def unpack(data: bytes) -> dict[str, str]:
+    """What couriertcpd says is taken as it is."""
+    found = {}
+    for part in data.split(b"\0") if data else ():
+        name, _, value = part.decode("utf-8", "surrogateescape").partition("=")
+        found[name] = value
+    return found
+
+
+def allowed(variables: Mapping[str, str]) -> dict[str, str]:
+    """Of what a login process says, what a session believes."""
+    return {name: value for name, value in variables.items()
+            if (name in VARIABLES or name.startswith(VARIABLES_BEGIN)) and len(value) <= MAX_VALUE
+            and value.isprintable()}

@@ -1,0 +1,72 @@
+"""Messages with descriptors between processes of one listener: AF_UNIX, SOCK_SEQPACKET.
+
+A message is whole or none, and so are its descriptors: what the kernel cut (MSG_CTRUNC, at the limit
+of open files), and what has more descriptors than its kind may have, is closed and Refused; the
+channel goes on.  Nothing here waits.
+"""
+from __future__ import annotations
+
+import array
+import os
+import socket
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+OCTETS = 160 * 1024            # of a message, at most: less than any socket's buffer
+DESCRIPTORS = 4                # that there is room for
+_SPACE = socket.CMSG_SPACE(4 * DESCRIPTORS)
+_BUFFER = 1 << 20              # wanted of a socket
+
+
+class Refused(Exception):
+    """A message that is not as it should be; it is gone."""
+
+
+def pair() -> tuple[socket.socket, socket.socket]:
+    """Two ends, which nobody waits at.  OSError."""
+    ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    for end in ends:
+        end.setblocking(False)
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
+    return ends
+
+
+def send(end: socket.socket, parts: Iterable[bytes], fds: Collection[int] = ()) -> None:
+    """Raises OSError; BlockingIOError where there is no room at the moment."""
+    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+    end.sendmsg(parts, rights, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+
+
+def receive(end: socket.socket) -> tuple[bytes, list[int]] | None:
+    """A message, and its descriptors, which are the caller's to close; None: there is none now.
+
+    b"" when the other end is closed.  Raises Refused, and OSError.
+    """
+    try:
+        data, ancillary, flags, _ = end.recvmsg(OCTETS, _SPACE, socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC)
+    except BlockingIOError:
+        return None
+    except ConnectionResetError:
+        return b"", []
+    fds = array.array("i")
+    for level, kind, value in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            fds.frombytes(value[:len(value) - len(value) % fds.itemsize])
+    if flags & (socket.MSG_CTRUNC | socket.MSG_TRUNC):
+        close(fds)
+        raise Refused("a message is cut")
+    return data, list(fds)
+
+
+def need(fds: list[int], count: int) -> None:
+    """Raises Refused, and closes them, unless there are so many."""
+    if len(fds) != count:
+        close(fds)
+        raise Refused(f"{len(fds)} descriptors instead of {count}")
+
+
+def close(fds: Iterable[int]) -> None:
+    for fd in fds:
+        os.close(fd)

@@ -1,0 +1,375 @@
+"""The doorway: login processes without rights, tickets, sessions behind TLS, and what becomes of each when
+another one ends."""
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from courierpy.admin import mkcert
+from tests.conftest import account_ids, until
+from tests.programs.chain import DEADLINE, Chain, chain, eventually
+
+pytestmark = pytest.mark.server
+
+LOGIN_PROCESSES = {"IMAP_LOGIN_PROCESSES": "2", "IMAP_LOGIN_DELAY": "0"}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Chain]:
+    with chain(**LOGIN_PROCESSES) as running:
+        with (running.home / "userdb").open("a") as file:
+            uid, gid = account_ids()
+            file.write(f"clear\tuid={uid}|gid={gid}|home={running.home}|mail=Maildir|clearpw=secret\n")
+        running.greeted().close()      # all of it has started
+        yield running
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("tls") / "imapd.pem"
+    mkcert.make(str(path), "localhost")
+    return path
+
+
+def status(pid: int) -> dict[str, str]:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+
+
+def login_processes(server: Chain) -> list[int]:
+    """Those that may start no other."""
+    return [pid for pid in server.children() if status(pid).get("NoNewPrivs") == "1"]
+
+
+def test_a_login_process_has_no_right(server: Chain) -> None:
+    pids = login_processes(server)
+    assert len(pids) == 2
+    for pid in pids:
+        found = status(pid)
+        assert found["CapEff"].strip("0") == found["CapPrm"].strip("0") == ""
+        limits = Path(f"/proc/{pid}/limits").read_text()
+        assert "Max core file size        0                    0" in limits
+        if not os.getuid():
+            assert "0" not in found["Uid"].split() and "0" not in found["Gid"].split()
+            assert found["Groups"].split() == []
+            assert os.readlink(f"/proc/{pid}/root").endswith("/empty")
+            assert os.listdir(f"/proc/{pid}/root") == []
+
+
+def test_no_octet_of_a_client_is_read_by_the_listener(server: Chain) -> None:
+    """It has no descriptor of a client, once that was given away."""
+    with server.greeted():
+        def sockets(pid: int) -> int:
+            folder = f"/proc/{pid}/fd"
+            return sum("socket" in os.readlink(f"{folder}/{fd}") for fd in os.listdir(folder))
+        with ExitStack() as stack:
+            stack.enter_context(server.greeted())
+            few = sockets(server.process.pid)
+            for _ in range(20):
+                stack.enter_context(server.greeted())
+            eventually(lambda: sockets(server.process.pid) <= few)
+
+
+def test_the_dialogue_and_what_comes_behind_it(server: Chain) -> None:
+    with server.greeted() as client:
+        client.sendall(b"a CAPABILITY\r\nb LOGIN demo wrong\r\nc LOGIN {4}\r\n")
+        said = until(client, b"\r\n+ ")
+        assert b"a OK" in said and b"b NO [AUTHENTICATIONFAILED] Login failed.\r\n" in said
+        client.sendall(b"demo demo\r\nd SELECT INBOX\r\ne LOGOUT\r\n")
+        said = until(client, b"e OK")
+        assert said.index(b"c OK LOGIN Ok.") < said.index(b"d OK") < said.index(b"* BYE")
+        client.settimeout(DEADLINE)
+        while client.recv(100):
+            continue                   # nobody else holds the client's connection
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN", "CRAM-MD5"])
+def test_mechanisms(server: Chain, mechanism: str) -> None:
+    import imaplib
+    client = imaplib.IMAP4("127.0.0.1", server.port, DEADLINE)
+    if mechanism == "CRAM-MD5":
+        assert client.login_cram_md5("clear", "secret")[0] == "OK"
+    elif mechanism == "PLAIN":
+        assert client.authenticate("PLAIN", lambda _: b"\0demo\0demo")[0] == "OK"
+    else:
+        answers = iter((b"demo", b"demo"))
+        assert client.authenticate("LOGIN", lambda _: next(answers))[0] == "OK"
+    client.logout()
+
+
+def test_many_clients_in_one_process(server: Chain) -> None:
+    """More than there are processes, and each goes on as if alone."""
+    clients = [server.greeted() for _ in range(20)]
+    for number, client in enumerate(clients):
+        client.sendall(b"a%d NO" % number)
+    for number, client in enumerate(clients):
+        client.sendall(b"OP\r\n")
+        assert until(client, b"\r\n").startswith(b"a%d OK" % number)
+    for client in clients:
+        client.sendall(b"b LOGIN demo demo\r\n")
+    for client in clients:
+        assert b"b OK" in until(client, b"b OK")
+        client.close()
+
+
+def test_who_waits_too_long_and_who_comes_too_many() -> None:
+    with chain(IMAP_MAXPRELOGIN="2", **LOGIN_PROCESSES) as server:
+        waiting = [server.greeted(), server.greeted()]
+        time.sleep(2.1)                # the grace of the oldest is over
+        with server.greeted() as third:
+            assert until(waiting[0], b"\r\n").startswith(b"* BYE [UNAVAILABLE] Too many connections")
+            third.sendall(b"a LOGIN demo demo\r\n")
+            assert b"a OK" in until(third, b"a OK")
+        waiting[1].sendall(b"a LOGIN demo demo\r\n")
+        assert b"a OK" in until(waiting[1], b"a OK")
+
+
+def test_an_account_that_cannot_be_served_is_refused_as_a_wrong_password_is(server: Chain) -> None:
+    os.rename(server.home / "Maildir", server.home / "elsewhere")
+    try:
+        with server.greeted() as client:
+            client.sendall(b"a LOGIN demo demo\r\n")
+            assert until(client, b"\r\n") == b"a NO [AUTHENTICATIONFAILED] Login failed.\r\n"
+    finally:
+        os.rename(server.home / "elsewhere", server.home / "Maildir")
+
+
+def test_when_a_login_process_ends() -> None:
+    """Its clients before the login are gone; sessions go on, and another one takes its place."""
+    with chain(IMAP_LOGIN_PROCESSES="1") as server, server.session() as session, server.greeted() as waiting:
+        before, = login_processes(server)
+        os.kill(before, signal.SIGKILL)
+        assert waiting.recv(100) == b""
+        session.sendall(b"a NOOP\r\n")
+        assert b"a OK" in until(session, b"a OK")
+        server.wait_log(f"login process {before} ended; 1 clients before their login are gone")
+        with server.session():
+            assert before not in login_processes(server)
+
+
+def test_when_the_helper_ends() -> None:
+    with chain(**LOGIN_PROCESSES) as server, server.greeted() as client:
+        helper = server.children()[0]
+        assert helper not in login_processes(server)
+        os.kill(helper, signal.SIGKILL)
+        server.wait_log(f"password helper {helper} ended")
+
+        def again() -> bool:
+            with server.greeted() as other:
+                other.sendall(b"a LOGIN demo demo\r\n")
+                return b"a OK" in until(other, b"\r\n")
+        eventually(again)
+        client.sendall(b"a LOGIN demo demo\r\n")
+        assert b"a OK" in until(client, b"a OK")
+
+
+def test_sigterm() -> None:
+    with chain(**LOGIN_PROCESSES) as server, server.greeted() as waiting, server.session() as session:
+        server.process.terminate()
+        for client in (waiting, session):
+            assert until(client, b"\r\n").startswith(b"* BYE ")
+        assert server.process.wait(DEADLINE) == 0
+        eventually(lambda: not server.processes())
+
+
+def test_sigkill_leaves_nothing() -> None:
+    with chain(**LOGIN_PROCESSES) as server, server.greeted(), server.session():
+        server.process.kill()
+        server.process.wait(DEADLINE)
+        eventually(lambda: not server.processes(), "something is left")
+
+
+def test_settings_are_read_again_with_clients_at_the_door() -> None:
+    with chain(**LOGIN_PROCESSES) as server, server.greeted() as waiting, server.session() as session:
+        old = login_processes(server)
+        server.hup(1)
+        waiting.sendall(b"a LOGIN demo demo\r\nb NOOP\r\n")
+        assert b"b OK" in until(waiting, b"b OK")
+        session.sendall(b"a NOOP\r\n")
+        assert b"a OK" in until(session, b"a OK")
+        with server.session():
+            eventually(lambda: not set(old) & set(login_processes(server)), "the old ones stay")
+
+
+# -- behind TLS
+
+@pytest.fixture(scope="module")
+def secure(certificate: Path) -> Iterator[Chain]:
+    with chain("-tls", TLS_CERTFILE=str(certificate), IMAP_TLS="1", TLS_PROTOCOL="TLSv1.2",
+               **LOGIN_PROCESSES) as running:
+        yield running
+
+
+def by_tls(server: Chain, certificate: Path, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3
+           ) -> ssl.SSLSocket:
+    context = ssl.create_default_context(cafile=str(certificate))
+    context.check_hostname = False
+    context.maximum_version = version
+    client = context.wrap_socket(server.connect(), server_hostname="localhost")
+    assert until(client, b"\r\n").startswith(b"* OK ")
+    return client
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_session_behind_tls(secure: Chain, certificate: Path, version: ssl.TLSVersion) -> None:
+    with by_tls(secure, certificate, version) as client:
+        client.sendall(b"a LOGIN demo demo\r\nb SELECT INBOX\r\nc FETCH 1:* BODY[]\r\n")
+        said = until(client, b"c OK")
+        assert b"a OK LOGIN Ok." in said and said.count(b" FETCH (BODY[] ") == 4
+        message = b"Subject: large\r\n\r\n" + b"0123456789abcde\r\n" * 200_000
+        client.sendall(b"d APPEND INBOX {%d+}\r\n" % len(message) + message + b"\r\n")
+        assert b"d OK" in until(client, b"d OK")
+        client.sendall(b"e FETCH 5 BODY.PEEK[]\r\nf STORE 5 +FLAGS.SILENT (\\Deleted)\r\n"
+                       b"g EXPUNGE\r\nh LOGOUT\r\n")
+        said = until(client, b"h OK")
+        assert message in said and b"g OK" in said
+        while client.recv(100):
+            continue                   # ends by close_notify: SSLEOFError else
+
+
+def test_a_session_behind_tls_sleeps(certificate: Path) -> None:
+    with chain("-tls", TLS_CERTFILE=str(certificate), IMAP_TLS="1", **LOGIN_PROCESSES) as server, \
+            by_tls(server, certificate) as client:
+        client.sendall(b"a LOGIN demo demo\r\nb SELECT INBOX\r\nc IDLE\r\n")
+        until(client, b"+ ")
+        sessions = [pid for pid in server.children() if status(pid).get("NoNewPrivs") == "0"]
+        eventually(lambda: len([pid for pid in server.children() if pid in sessions]) < len(sessions),
+                   "it stays awake")
+        (server.home / "Maildir" / "new" / "1.x.y").write_bytes(b"Subject: new\n\n")
+        assert b"* 5 EXISTS" in until(client, b"EXISTS\r\n")
+        client.sendall(b"DONE\r\nd LOGOUT\r\n")
+        assert b"d OK" in until(client, b"d OK")
+
+
+def test_a_client_that_goes_without_a_word(secure: Chain, certificate: Path) -> None:
+    client = by_tls(secure, certificate)
+    client.sendall(b"a LOGIN demo demo\r\n")
+    until(client, b"a OK")
+    count = secure.log.read_text().count(" DISCONNECTED, ")
+    socket.socket(fileno=client.detach()).close()
+    secure.wait_log(" DISCONNECTED, ", count + 1)
+
+
+def test_what_is_no_handshake(secure: Chain, certificate: Path) -> None:
+    for octets in (b"a LOGIN demo demo\r\n", b"\x16\x03\x01", b""):
+        client = secure.connect()
+        client.sendall(octets)
+        client.shutdown(socket.SHUT_WR)
+        while client.recv(100):
+            continue
+        client.close()
+    with by_tls(secure, certificate) as client:
+        client.sendall(b"a LOGIN demo demo\r\n")
+        assert b"a OK" in until(client, b"a OK")
+    assert "Traceback" not in secure.log.read_text()
+
+
+def test_when_a_login_process_ends_its_sessions_by_tls_do_too(certificate: Path) -> None:
+    with chain("-tls", TLS_CERTFILE=str(certificate), IMAP_TLS="1", IMAP_LOGIN_PROCESSES="1") as server, \
+            by_tls(server, certificate) as client:
+        client.sendall(b"a LOGIN demo demo\r\n")
+        until(client, b"a OK")
+        os.kill(login_processes(server)[0], signal.SIGKILL)
+        server.wait_log(" DISCONNECTED, ")
+        with by_tls_soon(server, certificate):
+            pass
+
+
+def by_tls_soon(server: Chain, certificate: Path) -> ssl.SSLSocket:
+    server.wait_log("login process")
+    return by_tls(server, certificate)
+
+
+# -- a login process in other hands
+
+
+
+def test_a_login_process_in_other_hands(tmp_path: Path) -> None:
+    """It says what it likes on its channels: sessions there are for tickets of its own, and once."""
+    script = tmp_path / "script"
+    script.write_text(INTRUDER)
+    with chain(before=f"exec(compile(open({str(script)!r}).read(), 'intruder', 'exec'))",
+               IMAP_LOGIN_PROCESSES="1", IMAP_LOGIN_DELAY="0") as server:
+        client = server.connect()
+        said = until(client, b"END\r\n")
+        assert said.split(b"\r\n")[:-1] == [
+            b"no ticket: F", b"a guessed ticket: F", b"clear password: R", b"external: R", b"kinds: R R",
+            b"wrong password: R", b"right password: G", b"for another client: F", b"once: F",
+            b"its own: S", b"again: F", b"END"]
+        log = server.log.read_text()
+        assert log.count("wants a session without a ticket of its own") == 4
+        assert "Traceback" not in log
+
+
+INTRUDER = r"""
+import os, select, socket, struct
+from courierpy.login import process
+from courierpy.system import doorway, passing
+
+def wait(end):
+    poll = select.poll()
+    poll.register(end, select.POLLIN)
+    poll.poll()
+    return passing.receive(end)
+
+def run(link, *rest):
+    passing.send(link, [doorway.HEAD.pack(doorway.READY, 0)])
+    helper = client = None
+    while helper is None or client is None:
+        data, fds = wait(link)
+        letter, number = doorway.HEAD.unpack_from(data)
+        if letter == doorway.HELPER:
+            helper = socket.socket(fileno=fds[0])
+        elif letter == doorway.CLIENT:
+            client, mine = socket.socket(fileno=fds[0]), number
+
+    def says(what, *found):
+        client.send(what.encode() + b": " + b" ".join(found) + b"\r\n")
+
+    def start(number, ticket):
+        a, b = socket.socketpair()
+        passing.send(link, [doorway.STARTS.pack(doorway.START, number, ticket, 0), b"", b"a LOGOUT\r\n"],
+                     (b.fileno(),))
+        return wait(link)[0][:1]
+
+    def ask(kind, data, number=[0]):
+        number[0] += 1
+        passing.send(helper, [doorway.QUESTION.pack(number[0], kind), data])
+        found, _ = wait(helper)
+        _, said = doorway.QUESTION.unpack_from(found)
+        return said, found[doorway.QUESTION.size:]
+
+    def login(user, password, kind="login"):
+        body = f"imap\n{kind}\n{user}\n{password}\n".encode()
+        return ask(doorway.ASK, b"USERDB=/tmp/own\nAUTH %d\n" % len(body) + body)
+
+    says("no ticket", start(mine, bytes(16)))
+    says("a guessed ticket", start(mine, os.urandom(16)))
+    said, text = ask(doorway.ASK, b"PRE . imap demo\n")
+    says("clear password", said)
+    variables = doorway.pack({"service": "imap", "external": "demo", "mechanism": "EXTERNAL"})
+    says("external", ask(doorway.BEGIN, doorway.BEGINS.pack(len(variables), 0, True) + variables)[0])
+    says("kinds", login("demo", "demo", "passwd")[0], login("demo", "x", "pre")[0])
+    says("wrong password", login("demo", "wrong")[0])
+    said, text = login("demo", "demo")
+    says("right password", said)
+    ticket = text.partition(b"\0")[2][:16]
+    says("for another client", start(mine + 1, ticket))
+    says("once", start(mine, ticket))
+    ticket = login("demo", "demo")[1].partition(b"\0")[2][:16]
+    says("its own", start(mine, ticket))
+    says("again", start(mine, ticket))
+    client.send(b"END\r\n")
+    wait(link)
+    return 0
+
+process.run = run
+"""
