@@ -5,6 +5,8 @@ the dialogue answers.  The only place that turns the store's errors into respons
 """
 from __future__ import annotations
 
+from time import monotonic
+
 from courierpy.imap import capability, commands, ext, shortage, updates
 from courierpy.imap.commands import CHANGES, LEAVES_FOLDER, NUMBERS, READS, SELECTED, USES_SEQ, WRITES, Done
 from courierpy.imap.dialogue import Dialogue
@@ -17,7 +19,7 @@ from courierpy.maildir import errors as store
 from courierpy.model.messages import keywords_used
 from courierpy.model.namespaces import ALL_RIGHTS
 from courierpy.model.replies import Bad, Bye, No, UidRequired
-from courierpy.model.uidset import NO_UIDS
+from courierpy.model.uidset import NO_UIDS, UidSet
 from courierpy.system import log
 from courierpy.system.conn import Gone, TimedOut
 from courierpy.system.memory import is_short
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 
     from courierpy.imap.attributes import Attributes
     from courierpy.imap.grammar.framer import Sink
-    from courierpy.imap.updates import Follower
+    from courierpy.imap.updates import Follower, Update
     from courierpy.maildir.mailbox import Mailbox
     from courierpy.maildir.store import Store
     from courierpy.message.message import Content
@@ -55,6 +57,31 @@ if TYPE_CHECKING:
         def sleep(self, tag: bytes, due: float, every: int) -> None: ...
 
         def stays(self) -> None: ...
+
+    class Between(Protocol):
+        """What the client asked to hear of by itself: see imap/notifier.py."""
+
+        def listens(self) -> tuple[set[int], float]:
+            """(descriptors that can be read when there may be something to tell, seconds until it looks in
+            any case)"""
+
+        def tell(self) -> None:
+            """Tell what happened, between two commands."""
+
+        def tell_others(self) -> None:
+            """Tell what happened outside the selected mailbox."""
+
+        def chosen(self, said: list[Update]) -> list[Update]:
+            """What of these updates of the selected mailbox is told."""
+
+        def told(self, said: Iterable[Update]) -> None:
+            """These were told."""
+
+        def did(self, row: commands.Row) -> None:
+            """A command of the client is done."""
+
+        def close(self) -> None:
+            """Hear no more."""
 
 REST = 1.0                     # seconds without a command after which memory is given back
 MAX_LITERAL = 64 * 1024        # of commands that do not store messages
@@ -91,12 +118,13 @@ class Selected:
     ``behind``: the view still holds messages that are gone.  ``keywords``: as
     told in the last FLAGS line.  ``recent``: UIDs that this session was the
     first to see.  ``rights``: letters of RFC 4314 2.1 that the session has here.
+    ``entered``: UIDs of messages that this session itself has put here and was not told of yet.
     ``saved``: UIDs of the saved result, `$`.  ``hears_recent``: the client is told what is recent.
     ``followers``: who adds lines of its own to what is told of changes.
     """
 
-    __slots__ = ("_attributes", "behind", "folder", "followers", "hears_recent", "keywords", "readonly",
-                 "recent", "rights", "saved", "snapshot", "view")
+    __slots__ = ("_attributes", "behind", "entered", "folder", "followers", "hears_recent", "keywords",
+                 "readonly", "recent", "rights", "saved", "snapshot", "view")
 
     def __init__(self, folder: Mailbox, snapshot: Snapshot, readonly: bool,
                  rights: frozenset[str] = ALL_RIGHTS, manners: Manners | None = None) -> None:
@@ -109,6 +137,7 @@ class Selected:
         self.rights = rights
         self.saved = NO_UIDS
         self.followers: list[Follower] = []
+        self.entered = NO_UIDS
         self.behind = False
         self.hears_recent = True
         self._attributes: Attributes | None = None
@@ -151,6 +180,7 @@ class Session(Dialogue):
     octets of message headers and bodies sent, for the log.  ``untold``: tokens of CAPABILITY that are
     not told any more.
     ``kept``: what extensions keep by a key of their own, also while the session has no process.
+    ``between``: tells the client what happens between its commands, None where it did not ask for that.
     ``sleeper``: how the process may end while the client idles, None where it may not."""
 
     def __init__(self, conn: Conn, settings: Settings, folders: Store, user: str,
@@ -174,9 +204,10 @@ class Session(Dialogue):
         self._literal_minus = b"LITERAL-" in told.split()
         self.untold: set[bytes] = set()
         self.kept: dict[bytes, bytes] = {}
+        self.between: Between | None = None
         self.sleeper: Sleep | None = None
         self.stopping = False
-        self._row: commands.Row | None = None      # of the command that is being done
+        self.row: commands.Row | None = None       # of the command that is being done
         self._waiting = False
         self._limits: Limits | None = None
 
@@ -213,6 +244,11 @@ class Session(Dialogue):
                 log.err(f"disconnected in the middle of a message: {why}")
                 raise Gone
         conn.midway = False
+
+    def entered(self, folder: Mailbox, uids: Iterable[int]) -> None:
+        """The client's own command has put these into a mailbox."""
+        if self.selected is not None and folder is self.selected.folder:
+            self.selected.entered |= UidSet.of(sorted(uids))
 
     def need_selected(self) -> Selected:
         if self.selected is None:
@@ -268,6 +304,8 @@ class Session(Dialogue):
         try:
             if self.stopping:
                 raise Bye(lines.SHUT_DOWN)
+            if self.between is not None and timeout > 0 and not self.framer.midway:
+                return self._listen(self.between, timeout)
             if self.selected is not None and self.selected.folder.busy and timeout > REST:
                 try:
                     return self.conn.read(REST)
@@ -277,6 +315,28 @@ class Session(Dialogue):
             return self.conn.read(timeout)
         finally:
             self._waiting = False
+
+    def _listen(self, between: Between, timeout: float) -> bytes:
+        """Input of the client; until that comes it is told what happens."""
+        end = monotonic() + timeout
+        self.row = None
+        while True:
+            self._waiting = False      # a line is told whole
+            between.tell()
+            fds, pause = between.listens()
+            left = end - monotonic()
+            if left <= 0:
+                raise TimedOut
+            if self.selected is not None and self.selected.folder.busy:
+                pause = min(pause, REST)
+            ready = self.wait(tuple(fds), min(left, pause))
+            if self.conn.infd in ready:
+                try:
+                    return self.conn.read(0)
+                except TimedOut:       # a TLS record that is not whole yet
+                    continue
+            if not ready and self.selected is not None:
+                self.selected.folder.rest()
 
     def wait(self, others: tuple[int, ...], timeout: float) -> set[int]:
         """As Conn.wait; Bye when told to stop."""
@@ -344,7 +404,7 @@ class Session(Dialogue):
         return sink
 
     def perform(self, args: Args) -> Done:
-        row = self._row = commands.find(args.command)
+        row = self.row = commands.find(args.command)
         if row is None:
             raise Bad("Error in IMAP command received by server.")
         try:
@@ -365,10 +425,12 @@ class Session(Dialogue):
         else:
             self._sync(row, done.uses_seq)
             self.tell_news()
+            if self.between is not None:
+                self.between.did(row)
         return done
 
     def short(self) -> No:
-        shortage.recover(self, self._row, self._look)
+        shortage.recover(self, self.row, self._look)
         return super().short()
 
     def _look(self, row: commands.Row | None) -> None:

@@ -199,14 +199,24 @@ def tell(session: Session, *, expunges: bool, flags_of_new: bool = False) -> Non
     view, now = selected.view, snapshot.messages
     if selected.followers and not expunges:
         _tell_followers(session, now.changed_since(view.messages).gone)
-    write(session, updates(view.messages, now, expunges=expunges, flags_of_new=flags_of_new))
-    # what is gone and was not told stays in the view, which then is longer
-    selected.behind = len(view) > len(now)
+    between = session.between
+    said = updates(view.messages, now, expunges=expunges, flags_of_new=flags_of_new and between is None)
+    chosen = said if between is None else between.chosen(said)
+    write(session, chosen)
+    if between is not None:
+        between.told(chosen)
+    # what is gone and was not told stays in the view, which then is longer; what came is not in it
+    selected.behind = len(view) > len(now) or _sizes_in(said) > _sizes_in(chosen)
     if not selected.behind:
         view.messages = now            # the same columns, once in memory
         selected.folder.told()
     elif now.modseqs is not None:
         view.messages = view.messages.restamped(now)
+
+
+def _sizes_in(said: Iterable[Update]) -> int:
+    """How many of these change which messages there are."""
+    return sum([isinstance(update, (Expunged, Arrived)) for update in said])
 
 
 # -- the writer

@@ -51,10 +51,11 @@ class MaildirPlusPlus:
 
     ``separator`` and ``prefix``: of the names of mailboxes (RFC 2342 5).  ``inbox``: INBOX's directory.
     ``index``, ``keywords``: our directories, below that of a mailbox.  ``scratch``: a directory for
-    files that get a name in the root.
+    files that get a name in the root.  ``nested``: may mailboxes lie in each other's directories?
     """
 
     name = "maildir++"
+    nested = False
     separator = "."
     prefix = f"{INBOX}."
     index, keywords = INDEX, KEYWORDS
@@ -128,6 +129,7 @@ class Nested:
     """A directory below ``root`` for each mailbox; ``joint``: what stands between two levels there.
     The attributes are those of MaildirPlusPlus."""
 
+    nested = True
     prefix = ""
     index, keywords = f"cur/.{INDEX}", f"cur/.{KEYWORDS}"
     fixed = False

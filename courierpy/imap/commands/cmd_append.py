@@ -167,6 +167,7 @@ def append(session: Session, args: Args) -> Done:
             if session.refuses_8bit and not session.manners.eight_bits and not drafts[-1].header_is_ascii():
                 raise No("Headers with 8-bit characters need ENABLE UTF8=ACCEPT.", b"CANNOT")
         uidvalidity, uids = folder.append(drafts)
+        session.entered(folder, uids)
         drafts = []
     finally:
         for draft in drafts:

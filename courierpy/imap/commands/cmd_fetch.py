@@ -157,11 +157,29 @@ def fetch_messages(session: Session, args: Args) -> str:
         if prepare is not None:
             prepare(session)
     _add(items, *(modifier.items for modifier in modifiers),
-         *(ext.find("fetch_besides", token)(session) for token in sorted(session.enabled)
-           if token in ext.keys("fetch_besides")))
+         *_besides(session))
     for modifier in sorted(modifiers, key=lambda modifier: not modifier.chooses):
         seqs = modifier.stay(fetching, seqs)
-    # RFC 2180 4.1.2: what is there is served, whatever is missing
+    refused = tell_items(session, items, seqs, by_uid)
+    if refused is not None:
+        raise refused
+    return "FETCH completed."
+
+
+def _besides(session: Session) -> Iterable[Sequence[bytes]]:
+    return [ext.find("fetch_besides", token)(session) for token in sorted(session.enabled)
+            if token in ext.keys("fetch_besides")]
+
+
+def tell_besides(session: Session, items: list[FetchItem]) -> None:
+    """Add what every FETCH line has for this client."""
+    _add(items, *_besides(session))
+
+
+def tell_items(session: Session, items: list[FetchItem], seqs: list[int], by_uid: bool = False) -> No | None:
+    """The FETCH lines of these messages.  Gives what was refused of some of them; raises No or a
+    StoreError where some are gone or cannot be read: what is there is served, whatever is missing
+    (RFC 2180 4.1.2)."""
     attributes = session.need_selected().attributes(session.limits)
     attributes.begin()
     refused: No | None = None
@@ -173,9 +191,7 @@ def fetch_messages(session: Session, args: Args) -> str:
     attributes.refuse(denied=True)
     if attributes.lost and not by_uid:         # RFC 3501 6.4.8: UIDs that are not there are no error
         raise No("Some of the messages no longer exist.", b"EXPUNGEISSUED")
-    if refused is not None:
-        raise refused
-    return "FETCH completed."
+    return refused
 
 
 def _fetch_files(session: Session, attributes: Attributes, items: list[FetchItem], seqs: list[int],

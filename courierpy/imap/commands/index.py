@@ -28,6 +28,7 @@ COMMANDS: dict[bytes, tuple[str, int, int, str]] = {
     b"MOVE": ("ext.move", 2, 36, "te"),
     b"NAMESPACE": ("ext.namespace", 3, 0, ""),
     b"NOOP": ("commands.cmd_general", 3, 0, ""),
+    b"NOTIFY": ("ext.notify", 3, 0, ""),
     b"RENAME": ("commands.cmd_mailbox", 3, 64, ""),
     b"SEARCH": ("commands.cmd_search", 2, 33, "r"),
     b"SELECT": ("commands.cmd_select", 3, 2, ""),

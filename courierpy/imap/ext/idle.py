@@ -60,6 +60,8 @@ def idle(session: Session, args: Args) -> str:
     while True:
         session.tell(expunges=True, flags_of_new=hears)
         session.tell_news()
+        if session.between is not None:            # RFC 5465 4: exactly its events
+            session.between.tell_others()
         line = session.framer.line()
         if line is not None:
             if sleeper is not None:
@@ -80,8 +82,10 @@ def idle(session: Session, args: Args) -> str:
             woken, watch = None, _watch(session)
             hears = watch is not None
             continue
-        if session.conn.infd in session.wait((watch.fd,) if watch else (),
-                                                    0 if watch and watch.waiting else pause):
+        fds, soon = session.between.listens() if session.between is not None else (set(), pause)
+        if watch is not None:
+            fds, soon = {*fds, watch.fd}, 0.0 if watch.waiting else soon
+        if session.conn.infd in session.wait(tuple(fds), min(pause, soon)):
             _read(session)
 
 

@@ -30,6 +30,7 @@ CAPABILITIES: tuple[tuple[bytes, str, str, str], ...] = (
     (b"MULTIAPPEND", "commands.cmd_append", "", ""),
     (b"MULTISEARCH", "ext.multisearch", "", ""),
     (b"NAMESPACE", "ext.namespace", "", ""),
+    (b"NOTIFY", "ext.notify", "", ""),
     (b"OBJECTID", "ext.objectid", "", ""),
     (b"PARTIAL", "ext.partial", "", ""),
     (b"PREVIEW", "ext.preview", "", ""),

@@ -131,6 +131,12 @@ class Framer:
         """Is there something that belongs to a later command?  Ask between two."""
         return bool(self._buffer)
 
+    @property
+    def midway(self) -> bool:
+        """Has a command begun that is not whole yet?"""
+        return bool(self._buffer or self._lines or self._literals or self._missing or self._skip_octets
+                    or self._skip_line) or self._ahead is not None
+
     def rest(self) -> bytes:
         """Take out what was not used yet."""
         data = bytes(self._buffer)

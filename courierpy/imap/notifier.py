@@ -1,0 +1,520 @@
+"""What a client hears of by itself, as it asked for it.  RFC 5465.
+
+A ``Notifier`` is what the session has between its commands: it listens to the directories of the
+mailboxes that the client wants to hear of, by the process's instance of inotify, and tells what is
+different from what was told last.  Where the system has no inotify the clock takes its place.
+"""
+from __future__ import annotations
+
+import os
+from functools import partial
+
+from courierpy.imap import modseqs, updates
+from courierpy.imap.commands import CHANGES, WRITES, cmd_fetch, cmd_status
+from courierpy.imap.grammar import lines, out
+from courierpy.imap.listing import Entry, Listing, parents_of
+from courierpy.maildir.errors import StoreError
+from courierpy.maildir.highest import highest
+from courierpy.maildir.watch import LIMITS, Refused
+from courierpy.model.replies import No
+from courierpy.model.uidset import NO_UIDS, UidSet
+from courierpy.system import log
+from courierpy.system.inotify import (
+    IN_CLOSE_WRITE,
+    IN_CREATE,
+    IN_DELETE,
+    IN_IGNORED,
+    IN_MOVED_FROM,
+    IN_MOVED_TO,
+    IN_Q_OVERFLOW,
+    Ear,
+    NotInstalled,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from courierpy.imap.commands import Row
+    from courierpy.imap.grammar.fetchitems import FetchItem
+    from courierpy.imap.session import Session
+    from courierpy.imap.updates import Update
+    from courierpy.maildir.index.statuscache import Status
+    from courierpy.maildir.watch import Watch
+
+INSIDE = IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO
+NEW, EXPUNGE, FLAGS = b"MESSAGENEW", b"MESSAGEEXPUNGE", b"FLAGCHANGE"
+NAME, SUBSCRIPTION = b"MAILBOXNAME", b"SUBSCRIPTIONCHANGE"
+# one that is not supported is one of messages too: what goes with what is looked at first
+MESSAGE_EVENTS = frozenset((NEW, EXPUNGE, FLAGS, b"ANNOTATIONCHANGE"))
+OVERFLOW = b"NOTIFICATIONOVERFLOW"
+RIGHTS = frozenset("lr")               # that all events need: RFC 5465 5
+NONE: frozenset[bytes] = frozenset()
+LONG = 3600.0                          # seconds
+JUST_MADE = -1                         # UIDVALIDITY of a mailbox of which only the name is told
+
+
+class Group:
+    """``kind``: which mailboxes, by the word of RFC 5465 6; ``names``: behind SUBTREE and MAILBOXES.
+    ``events``: in upper case.  ``items``: what of new messages is fetched."""
+
+    __slots__ = ("events", "items", "kind", "names")
+
+    def __init__(self, kind: bytes, names: list[str], events: frozenset[bytes],
+                 items: list[FetchItem]) -> None:
+        self.kind = kind
+        self.names = names
+        self.events = events
+        self.items = items
+
+    def has(self, name: str, separator: str, subscribed: frozenset[str]) -> bool:
+        """Is this one of its mailboxes?  All that there are can get mail: INBOXES is PERSONAL."""
+        if self.kind == b"SUBSCRIBED":
+            return name in subscribed
+        if self.kind == b"MAILBOXES":
+            return name in self.names
+        if self.kind == b"SUBTREE":
+            return any(name == top or name.startswith(top + separator) for top in self.names)
+        return True
+
+
+class Wish:
+    """``selected``: the group of the selected mailbox, None for nothing; ``others``: of the others."""
+
+    __slots__ = ("others", "selected")
+
+    def __init__(self, selected: Group | None = None, others: Sequence[Group] = ()) -> None:
+        self.selected = selected
+        self.others = others
+
+    @property
+    def events(self) -> frozenset[bytes]:
+        """All that is to be heard of the selected mailbox."""
+        return NONE if self.selected is None else self.selected.events
+
+    @property
+    def delayed(self) -> bool:
+        """Is what is expunged told by commands only?"""
+        return self.selected is None or self.selected.kind == b"SELECTED-DELAYED"
+
+    def of(self, name: str, separator: str, subscribed: frozenset[str]) -> frozenset[bytes]:
+        """What is to be heard of a mailbox that is not selected."""
+        found = [group.events for group in self.others if group.has(name, separator, subscribed)]
+        return NONE.union(*found)
+
+
+class Told:
+    """Counts of a mailbox as the client knows them; ``unseen``, ``modseq``: -1 where it does not."""
+
+    __slots__ = ("messages", "modseq", "uidnext", "uidvalidity", "unseen")
+
+    def __init__(self, uidvalidity: int, uidnext: int, messages: int, unseen: int = -1,
+                 modseq: int = -1) -> None:
+        self.uidvalidity = uidvalidity
+        self.uidnext = uidnext
+        self.messages = messages
+        self.unseen = unseen
+        self.modseq = modseq
+
+    @classmethod
+    def of(cls, count: Status, modseq: int = -1) -> Told:
+        return cls(count.uidvalidity, count.uidnext, count.messages, count.unseen, modseq)
+
+
+class Notifier:
+    """One NOTIFY of a session."""
+
+    def __init__(self, session: Session, wish: Wish) -> None:
+        self.session = session
+        self.wish = wish
+        self._clock = LONG                      # seconds between two looks at the others
+        self._ear: Ear | None = None
+        self._of: dict[int, str] = {}           # watch -> mailbox whose messages it is about
+        self._roots: dict[int, str] = {}        # watch -> directory in which mailboxes may come and go
+        self._told: dict[str, Told] = {}
+        self._names: dict[str, tuple[int, int]] = {}       # mailbox -> identity of its directory
+        self._subscribed: frozenset[str] = frozenset()
+        self._at: tuple[str, Told] | None = None           # the selected mailbox, as the client knows it
+
+    # -- what the session asks
+
+    def listens(self) -> tuple[set[int], float]:
+        """(descriptors that can be read when there may be something to tell, seconds until it looks in any
+        case)"""
+        found, pause = ({self._ear.fd}, LONG) if self._ear is not None else (set[int](), self._clock)
+        waiting = self._ear is not None and bool(self._ear.waiting)
+        if self.session.selected is not None and self.wish.events:
+            watch = self._watch_of_selected()
+            if watch is None:
+                pause = min(pause, self._seldom())
+            else:
+                found.add(watch.fd)
+                waiting = waiting or watch.waiting
+        return found, 0.0 if waiting else pause
+
+    def _watch_of_selected(self) -> Watch | None:
+        """None where there can be none."""
+        selected = self.session.selected
+        if selected is None or not self.session.settings.flag("IMAP_ENHANCEDIDLE"):
+            return None
+        try:
+            return selected.folder.watch()
+        except Refused:
+            return None
+
+    def _seldom(self) -> float:
+        """Seconds between two looks where nothing is heard."""
+        return float(max(1, self.session.settings.number("IMAP_IDLE_TIMEOUT")))
+
+    def begin(self, status: bool) -> None:
+        """Listen.  ``status``: tell how the mailboxes are.  Raises No where there is no room for so much."""
+        session = self.session
+        self._subscribed = frozenset(session.folders.subscriptions())
+        self._names = self._look_at_names()
+        if not self.wish.others:
+            return
+        try:
+            if not session.settings.flag("IMAP_ENHANCEDIDLE"):
+                raise NotInstalled
+            self._listen()
+        except OSError as why:
+            self.close()
+            if isinstance(why, NotInstalled):
+                self._clock = self._seldom()
+            else:
+                log.warn(f"NOTIFY: {LIMITS.get(why.errno or 0) or why}")
+                raise No("So much cannot be watched here.", OVERFLOW) from None
+        for name in self._names:
+            events = self._events(name)
+            if events and not self._may_read(name):
+                session.write(self._line(Entry(name, True, False), b"\\NoAccess"))
+            elif events & MESSAGE_EVENTS:
+                self._begin_with(name, events, status)
+
+    def tell(self) -> None:
+        """Tell what happened, between two commands."""
+        if self.wish.events:
+            self._watch_of_selected()  # what happens after the look is heard
+            self.session.tell(expunges=not self.wish.delayed)
+        self.tell_others()
+
+    def tell_others(self) -> None:
+        """Tell what happened outside the selected mailbox."""
+        changed = self._left()
+        if self._ear is not None:
+            more, names = self._heard(self._ear)
+            changed |= more
+        elif self._clock < LONG:
+            changed, names = {*self._names}, True
+        else:
+            return
+        if names:
+            changed |= self._tell_names()
+        for name in sorted(changed):
+            if name in self._names:
+                self._tell_status(name)
+
+    def did(self, row: Row) -> None:
+        """The client's own command is done: what it did to names and subscriptions is no news."""
+        if self.wish.others and row.flags & CHANGES and not row.flags & WRITES:
+            self._tell_names(silent=True)
+
+    def close(self) -> None:
+        """Hear no more."""
+        if self._ear is not None:
+            self._ear.close()
+            self._ear = None
+
+    # -- the selected mailbox
+
+    def chosen(self, said: list[Update]) -> list[Update]:
+        """What of these updates is told.  What the client's own command has brought about is told as ever."""
+        row = self.session.row
+        if row is not None and row.flags & (WRITES | CHANGES):
+            return said
+        events, view = self.wish.events, self.session.need_selected().view
+        kept: list[Update] = []
+        for update in said:
+            if isinstance(update, updates.FlagsChanged):
+                if FLAGS in events:
+                    update.with_uid = True         # RFC 5465 5.1
+                    kept.append(update)
+                else:
+                    update.apply(view)             # what is fetched is as it is
+            elif isinstance(update, updates.Arrived):
+                kept += [update] if NEW in events else []
+            elif isinstance(update, updates.Expunged):
+                kept += [update] if EXPUNGE in events else []
+            elif isinstance(update, updates.Sizes):
+                if any(isinstance(one, (updates.Arrived, updates.Expunged)) for one in kept):
+                    kept.append(update)
+            elif events:
+                kept.append(update)
+        return kept
+
+    def told(self, said: Iterable[Update]) -> None:
+        """These updates were told.  What is wanted of new messages follows, but not of the client's own."""
+        session, group = self.session, self.wish.selected
+        selected = session.need_selected()
+        entered, selected.entered = selected.entered, NO_UIDS
+        if group is None or not group.items:
+            return
+        uids = [uid for update in said if isinstance(update, updates.Arrived) for uid in update.states]
+        uids = list(UidSet.of(uids) - entered) if uids else []
+        seqs = [selected.view.seq(uid) for uid in uids]
+        if not seqs:
+            return
+        items = list(group.items)
+        cmd_fetch.tell_besides(session, items)
+        try:
+            cmd_fetch.tell_items(session, items, seqs)
+        except StoreError as why:
+            log.err(str(why))
+        except No as why:
+            log.err(f"NOTIFY: {why.text}")
+
+    def _left(self) -> set[str]:
+        """The mailbox that was selected until now, if it is not any more: what the client knew then is
+        what it was told of it."""
+        selected, before = self.session.selected, self._at
+        self._at = None
+        if selected is not None:
+            snapshot = selected.snapshot
+            self._at = selected.folder.name, Told(snapshot.uidvalidity, snapshot.uidnext, len(selected.view))
+        if before is None or self._at is not None and self._at[0] == before[0]:
+            return set()
+        name, known = before
+        if not self._events(name) & MESSAGE_EVENTS:
+            return set()
+        self._told[name] = known
+        return {name}
+
+    # -- what is heard
+
+    def _events(self, name: str) -> frozenset[bytes]:
+        return self.wish.of(name, self.session.separator, self._subscribed)
+
+    def _may_read(self, name: str) -> bool:
+        return self.session.folders.rights(name) >= RIGHTS
+
+    def _listen(self) -> None:
+        """OSError."""
+        ear = self._ear = Ear()
+        folders = self.session.folders
+        self._watch_root(folders.root)
+        if folders.layout.nested:
+            for name in self._names:
+                path = folders.path_of(name)
+                while path not in (folders.root, "", "/", "."):
+                    self._watch_root(path)
+                    path = os.path.dirname(path)
+        for name in self._names:
+            self._watch(ear, name)
+
+    def _watch_root(self, path: str) -> None:
+        assert self._ear is not None
+        if os.path.isdir(path):
+            self._roots[self._ear.add(path, INSIDE | IN_CLOSE_WRITE)] = path
+
+    def _watch(self, ear: Ear, name: str) -> None:
+        """The directories of a mailbox, where something of its messages is wanted.  OSError."""
+        events = self._events(name)
+        if not events & MESSAGE_EVENTS or not self._may_read(name):
+            return
+        folders = self.session.folders
+        path = folders.path_of(name)
+        directories = [("new", IN_CREATE | IN_MOVED_TO), ("cur", INSIDE)]
+        if FLAGS in events and folders.options.keyword_directory:
+            directories.append((folders.options.keyword_directory, INSIDE | IN_CLOSE_WRITE))
+        for part, mask in directories:
+            try:
+                self._of[ear.add(os.path.join(path, part), mask)] = name
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+
+    def _heard(self, ear: Ear) -> tuple[set[str], bool]:
+        """(mailboxes whose messages may have changed, may there be other names or subscriptions?)"""
+        changed: set[str] = set()
+        names = False
+        for number, mask, entry in ear.events():
+            if mask & IN_Q_OVERFLOW:
+                return {*self._names}, True
+            if number in self._of:
+                changed.add(self._of[number])
+                if mask & IN_IGNORED:
+                    del self._of[number]
+                    names = True
+            if number in self._roots:
+                names = True
+                if mask & IN_IGNORED:
+                    del self._roots[number]
+                elif mask & (IN_CREATE | IN_MOVED_TO) and entry not in (b"cur", b"new", b"tmp"):
+                    # it may be on its way to be a mailbox
+                    path = os.path.join(self._roots[number], os.fsdecode(entry))
+                    self._try(partial(self._watch_root, path))
+        return changed, names
+
+    def _try(self, watch: Callable[[], None]) -> None:
+        """Watch more, or give all of it up where there is no room."""
+        if self._ear is None:
+            return
+        try:
+            watch()
+        except FileNotFoundError:
+            return
+        except OSError as why:
+            log.warn(f"NOTIFY: {LIMITS.get(why.errno or 0) or why}")
+            self.close()
+            self.wish = Wish()         # RFC 5465 5.8
+            self.session.write(lines.told(lines.OK, "There is too much to watch: nothing is told any more.",
+                                          OVERFLOW))
+
+    # -- names
+
+    def _look_at_names(self) -> dict[str, tuple[int, int]]:
+        """Mailboxes, and the identities of their directories."""
+        folders = self.session.folders
+        found = {}
+        for name in folders.names():
+            try:
+                look = os.stat(folders.path_of(name))
+            except OSError:
+                continue               # it is going
+            found[name] = look.st_dev, look.st_ino
+        return found
+
+    def _tell_names(self, silent: bool = False) -> set[str]:
+        """Tell of names and subscriptions that came and went; gives the mailboxes that are new.
+        ``silent``: they are known."""
+        before, self._names = self._names, self._look_at_names()
+        subscribed, self._subscribed = self._subscribed, frozenset(self.session.folders.subscriptions())
+        old = self._renamed(before)
+        came = {name for name in self._names.keys() - before.keys() if name not in old}
+        gone = before.keys() - self._names.keys() - {*old.values()}
+        lines_of: dict[str, Entry] = {}
+        separator = self.session.separator
+        parents = parents_of(self._names, separator)
+        known = parents_of(before, separator)
+        affected = {name.rpartition(separator)[0] for name in came | gone} - {""}
+        above = {name for name in affected if (name in parents) != (name in known)}
+        other = subscribed ^ self._subscribed
+        for name in sorted({*came, *gone, *old, *above, *other}):
+            wanted = SUBSCRIPTION if name in other and name not in {*came, *gone, *old, *above} else NAME
+            events = self._events(name) | (self._events(old[name]) if name in old else NONE)
+            if name in subscribed and name not in self._subscribed:
+                events |= self.wish.of(name, separator, subscribed)
+            if wanted in events or name in other and SUBSCRIPTION in events:
+                entry = lines_of[name] = Entry(name, name in self._names, name in parents)
+                top = name.rpartition(separator)[0]
+                if name in old and not (top in old and old[name] == old[top] + name[len(top):]):
+                    entry.old = old[name]
+                elif name in old:
+                    del lines_of[name]                     # its parent's line says so
+        if not silent:
+            for entry in lines_of.values():
+                self.session.write(self._line(entry))
+        self._moved(old)
+        return self._new_mailboxes(came, silent)
+
+    def _renamed(self, before: dict[str, tuple[int, int]]) -> dict[str, str]:
+        """New names, and the old ones of the same directories."""
+        gone = {identity: name for name, identity in before.items() if name not in self._names}
+        return {name: gone[identity] for name, identity in self._names.items()
+                if name not in before and identity in gone}
+
+    def _moved(self, old: dict[str, str]) -> None:
+        new = {before: name for name, before in old.items()}
+        self._of = {number: new.get(name, name) for number, name in self._of.items()}
+        for before, name in new.items():
+            if before in self._told:
+                self._told[name] = self._told.pop(before)
+
+    def _new_mailboxes(self, came: Iterable[str], silent: bool) -> set[str]:
+        """Watch these too.  Gives those that have mail already."""
+        watched = {*self._of.values()}
+        changed = set()
+        for name in sorted(self._names):
+            if name not in watched and self._ear is not None and self._events(name) & MESSAGE_EVENTS:
+                self._try(partial(self._watch, self._ear, name))
+                if name in came:
+                    if self.session.folders.layout.nested:
+                        self._try(partial(self._watch_root, self.session.folders.path_of(name)))
+                    self._told[name] = Told(JUST_MADE, 1, 0)
+                    changed.add(name)
+        for name in self._told.keys() - self._names.keys():
+            del self._told[name]
+        return set() if silent else changed
+
+    def _line(self, entry: Entry, more: bytes = b"") -> bytes:
+        """The LIST line of a name.  RFC 5465 5.4, 5.5.  ``more``: an attribute."""
+        listing = Listing(self.session, extended=True)
+        listing.attributes[b""] = lambda entry: more
+        listing.attributes[b"SUBSCRIBED"] = \
+            lambda entry: b"\\Subscribed" if entry.name in self._subscribed else b""
+        return listing.line()(entry, False)
+
+    # -- the messages of others
+
+    def _count(self, name: str, events: frozenset[bytes], status: bool = False) -> tuple[Status, Told] | None:
+        """How a mailbox is now; None where that cannot be said.  ``status``: its HIGHESTMODSEQ is told."""
+        folders = self.session.folders
+        path = folders.path_of(name)
+        if not all(os.path.isdir(os.path.join(path, part)) for part in ("cur", "new")):
+            return None                # it comes or goes: to open it would make it whole
+        try:
+            count = folders.status(name)
+            numbered = modseqs.TOKEN in self.session.enabled or status and FLAGS in events
+            return count, Told.of(count, highest(folders, name) if numbered else -1)
+        except StoreError as why:
+            log.err(str(why))
+            return None
+
+    def _begin_with(self, name: str, events: frozenset[bytes], status: bool) -> None:
+        selected = self.session.selected
+        if selected is not None and selected.folder.name == name:
+            return
+        if not status:
+            folders = self.session.folders
+            known = folders.counts.unchanged(folders.path_of(name))
+            if known is not None:
+                self._told[name] = Told.of(known)
+            return
+        found = self._count(name, events, status=True)
+        if found is None:
+            return
+        count, self._told[name] = found
+        words = [b"MESSAGES"] + ([b"UIDNEXT", b"UIDVALIDITY"] if NEW in events or FLAGS in events else [])
+        self._write(name, count, words, self._told[name].modseq if FLAGS in events else -1)
+
+    def _tell_status(self, name: str) -> None:
+        """Tell what changed in a mailbox that is not selected.  RFC 5465 5.1 to 5.3."""
+        events = self._events(name) & MESSAGE_EVENTS
+        selected = self.session.selected
+        if not events or selected is not None and selected.folder.name == name:
+            return
+        found = self._count(name, events)
+        if found is None:
+            return
+        before = self._told.get(name)
+        count, now = found
+        self._told[name] = now
+        words: list[bytes] = []
+        if before is None or before.uidvalidity not in (JUST_MADE, now.uidvalidity):
+            words += b"MESSAGES", b"UIDNEXT", b"UIDVALIDITY"
+        elif (before.messages, before.uidnext) != (now.messages, now.uidnext):
+            words += b"MESSAGES", b"UIDNEXT"
+        if FLAGS in events and before is not None:
+            if before.unseen not in (-1, now.unseen):
+                words.append(b"UNSEEN")
+            if now.modseq not in (-1, before.modseq):
+                words.append(b"UIDVALIDITY")
+        if words:
+            self._write(name, count, words, now.modseq)
+
+    def _write(self, name: str, count: Status, words: list[bytes], modseq: int) -> None:
+        items = cmd_status.chosen(words)
+        said = [b"%s %s" % (item, value(self.session, name, count)) for item, value in items.items()]
+        if modseq >= 0:
+            said.append(b"HIGHESTMODSEQ %d" % modseq)
+        told = out.mailbox(name, self.session.utf8)
+        self.session.write(lines.data(b"STATUS", told, b"(%s)" % b" ".join(said)))
