@@ -86,9 +86,10 @@ class Growth:
 
     def told(self) -> str:
         """The steeper one of time and length, in words."""
-        exponent, figures = max((self.exponent(), self.seconds), (self.length_exponent(), self.lengths),
-                                key=lambda pair: pair[0])
-        what = "seconds" if figures is self.seconds else "octets told"
+        figures: Mapping[int, float]
+        exponent, what, figures = self.exponent(), "seconds", self.seconds
+        if self.length_exponent() > exponent:
+            exponent, what, figures = self.length_exponent(), "octets told", self.lengths
         return f"exponent {exponent:.2f} of {what}: " + ", ".join(
             f"{figure:.3g} at {size // 1000} kB" for size, figure in figures.items())
 
@@ -99,7 +100,7 @@ def slope(points: Mapping[int, float]) -> float:
     if len(pairs) < 2:
         return 0.0
     mean_x, mean_y = (sum(values) / len(pairs) for values in zip(*pairs, strict=True))
-    return (sum((x - mean_x) * (y - mean_y) for x, y in pairs)
+    return float(sum((x - mean_x) * (y - mean_y) for x, y in pairs)
             / sum((x - mean_x) ** 2 for x, _ in pairs))
 
 

@@ -14,8 +14,8 @@ from array import array
 
 from bench.shapes import SHAPES
 from courierpy.auth import Rejected, TemporaryFailure, protocol
-from courierpy.hibernate import sleeper
-from courierpy.imap import fetch, search
+from courierpy.hibernate import record as records
+from courierpy.imap import fetch, returns, search
 from courierpy.imap.attributes import KINDS
 from courierpy.imap.grammar import dates, fetchitems, searchkeys
 from courierpy.imap.grammar.args import Args
@@ -138,9 +138,9 @@ def threading(data: bytes) -> None:
     """A line is a message, its first ID its own; each is told once."""
     mails = []
     for number, line in enumerate(data.split(b"\n")[:60], 1):
-        own, *refs = threads.message_ids(line) or [None]
-        mails.append(threads.Mail(number, len(line) % 3, "" if b"a" in line else "s", b"b" in line, own,
-                                  refs))
+        found = threads.message_ids(line)
+        mails.append(threads.Mail(number, len(line) % 3, "" if b"a" in line else "s", b"b" in line,
+                                  found[0] if found else None, found[1:]))
     told = b"".join(threads.render(threads.references(mails)))
     assert sorted(map(int, told.replace(b"(", b" ").replace(b")", b" ").split())) == [*range(1,
                                                                                              len(mails) + 1)]
@@ -172,7 +172,7 @@ def command(data: bytes) -> None:
                 word = args.command
                 args.sp()
                 if word.endswith(b"SEARCH"):
-                    searchkeys.take_returns(args, search.return_grammar)
+                    searchkeys.take_returns(args, returns.grammar)
                     searchkeys.parse(args, search.grammar)
                 elif word.endswith(b"FETCH"):
                     args.numset().resolve(1000)
@@ -216,12 +216,12 @@ def before_login(data: bytes) -> None:
 def asleep(data: bytes) -> None:
     """A record is what it was, or damaged."""
     import zlib
-    for record in (data, sleeper.MAGIC + zlib.compress(data, 1)):
+    for record in (data, records.MAGIC + zlib.compress(data, 1)):
         try:
-            known = sleeper.unpack(record)
-        except sleeper.Damaged:
+            known = records.unpack(record)
+        except records.Damaged:
             continue
-        assert sleeper.unpack(sleeper.pack(known)) == known
+        assert records.unpack(records.pack(known)) == known
 
 
 def uiddb_file(data: bytes) -> None:
@@ -287,7 +287,7 @@ def kept_files(data: bytes) -> None:
         assert uids[-1] < found.uidnext
         octets = []
         for uid in uids:
-            with folder.message(uid) as one:
+            with folder.finder.open(uid) as one:
                 octets.append(one.whole())
         assert sorted(octets) == [b"Subject: %d\n\n%d\n" % (number, number) for number in range(1, COUNT + 1)]
         for words in found.messages.keywords.values():
@@ -300,12 +300,12 @@ def kept_files(data: bytes) -> None:
 
 def _records() -> list[bytes]:
     import zlib
-    known = sleeper.Known()
+    known = records.Known()
     known.tag, known.name, known.path = b"a", "INBOX", "."
     known.messages = Messages(array("I", (1, 2)), b"\0\1", {1: frozenset((b"k",))})
     known.words, known.environ = [b"k"], {"MAILDIR": "x"}
-    record = sleeper.pack(known)
-    return [record, zlib.decompress(record[len(sleeper.MAGIC):])]
+    record = records.pack(known)
+    return [record, zlib.decompress(record[len(records.MAGIC):])]
 
 
 def _kept_seeds() -> list[bytes]:
