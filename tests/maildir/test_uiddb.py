@@ -1,9 +1,11 @@
 """However the numbers came to be known, they are what the file says."""
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from courierpy.maildir.formats import uiddb
 from courierpy.maildir.formats.uiddb import UidDb, parse
 
 VALIDITY = 700000001
@@ -62,6 +64,47 @@ def test_what_was_known_changes_nothing(history: list[tuple[str, int]], data: st
     assert (content(found), found.damaged) == (content(plain), plain.damaged)
     more = [found.uidnext, found.uidnext + 4]
     assert content(found.extended(more, [b"a", b"b"])) == content(plain.extended(more, [b"a", b"b"]))
+
+
+whole = st.dictionaries(st.integers(1, 3000), st.sampled_from([b"a", b"b.M1P2.host", b"c,S=3"]), min_size=1,
+                        max_size=200)
+
+
+@given(whole, st.data())
+def test_any_other_file_is_parsed_as_if_none_were_known(rows: dict[int, bytes], data: st.DataObject) -> None:
+    """Lines went, in many places or few, others came, and anything may have been written over."""
+    lines = [b"%d %d.%s\n" % (uid, uid, name) for uid, name in sorted(rows.items())]
+    before = parse(b"1 %d 3001\n" % VALIDITY + b"".join(lines))
+    gone = data.draw(st.sets(st.integers(0, len(lines) - 1), max_size=80))
+    text = b"1 %d %d\n" % (VALIDITY, data.draw(st.sampled_from([1, 3001, 4000])))
+    text += b"".join(line for at, line in enumerate(lines) if at not in gone)
+    text += data.draw(st.sampled_from([b"", b"3001 x\n3002 y\n", b"3002 y\n3001 x\n", b"2999 x\n",
+                                       b"3001 x"]))
+    at = data.draw(st.integers(0, len(text)))
+    text = text[:at] + data.draw(st.sampled_from([b"", b"", b"", b"1", b" ", b"\n", b"x"])) + text[at:]
+    found, plain = parse(text, before=before), parse(text)
+    assert (found.uids, found.lines, found.text, found.uidnext, found.damaged) == (
+        plain.uids, plain.lines, plain.text, plain.uidnext, plain.damaged)
+
+
+def test_what_is_the_same_is_not_parsed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [b"%d %d.M1P1.host\n" % (uid, uid) for uid in range(1, 20_001)]
+    before = parse(b"1 7 20001\n" + b"".join(lines))
+    parsed: list[bytes] = []
+    plain = uiddb._plain
+
+    def counted(uidvalidity: int, uidnext: int, body: bytes, key: uiddb.Key | None) -> UidDb | None:
+        parsed.append(body)
+        return plain(uidvalidity, uidnext, body, key)
+
+    monkeypatch.setattr(uiddb, "_plain", counted)
+    for row in (19_990, 5000, 4999, 0):
+        del lines[row]
+    lines += b"20001 x\n", b"20002 y\n"
+    found = parse(b"1 7 20003\n" + b"".join(lines), before=before)
+    assert parsed == [b"20001 x\n20002 y\n"]
+    assert found.text == b"".join(lines)
+    assert found.uidnext == 20_003
 
 
 def test_names_keep_what_looks_like_a_blank() -> None:

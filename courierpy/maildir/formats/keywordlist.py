@@ -36,6 +36,7 @@ class Keywords:
 
     def __init__(self, folder: str, host: str, sync: bool = False, inside: str = DIRECTORY) -> None:
         self.path = os.path.join(folder, inside)
+        self._inside = os.fsencode(self.path) + b"/"
         self._list = os.path.join(self.path, os.fsdecode(LIST))
         self.tmp = os.path.join(folder, "tmp")
         self.sync = sync
@@ -109,7 +110,7 @@ class Keywords:
 
     def _take(self, found: dict[bytes, frozenset[bytes]], name: bytes, file: bytes) -> bool:
         try:
-            data = whole(os.path.join(os.fsencode(self.path), file))
+            data = whole(self._inside + file)
         except FileNotFoundError:
             return False             # another session merged it meanwhile
         except OSError:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from io import BytesIO
 from itertools import accumulate, islice
 from operator import lt
@@ -28,6 +28,7 @@ NAME = "courierimapuiddb"
 MAX_UID = 0xFFFFFFFF
 _OTHER_BLANKS = (b"\r", b"\t", b"\v", b"\f")         # which bytes.split() takes for blanks too
 DIGITS = 10                        # of a UID: int() refuses thousands of them
+EDITS = 64                         # places where lines went, beyond which all is parsed
 PIECE = 1 << 14                    # lines that are made at a time: each is an object until they are joined
 _HEADER = re.compile(rb"1 (\d{1,10}) (\d{1,10})\s*")
 _OTHER_LINE = re.compile(rb"\n(?!\Z|[1-9][0-9]{0,9} [^\s]+\n)")         # than servers write
@@ -229,8 +230,61 @@ def parse(data: bytes, key: Key | None = None, before: UidDb | None = None) -> U
         if not more.uids or more.uids[0] > before.uids[-1]:
             return UidDb(uidvalidity, max(more.uidnext, before.uids[-1] + 1), before.uids + more.uids,
                          before.text + more.text,
-                         before.lines + array("I", [at + size for at in more.lines]), key, more.damaged)
+                         before.lines + array("I", [at + size for at in more.lines]), key,
+                         more.damaged or before.uids[-1] >= uidnext)
+    if before is not None and before.uids and not before.damaged and uidvalidity == before.uidvalidity:
+        found = _edited(uidvalidity, uidnext, body, key, before)
+        if found is not None:
+            return found
     return _plain(uidvalidity, uidnext, body, key) or _odd(uidvalidity, uidnext, body, key)
+
+
+def _edited(uidvalidity: int, uidnext: int, body: bytes, key: Key | None, before: UidDb) -> UidDb | None:
+    """The file as it was before, without some lines and with new ones behind: what is the same is not
+    parsed again.  None for any other."""
+    old = before.uids
+    uids, lines = array("I"), array("I")
+    row = at = 0                       # as far as the old lines, and the new ones, are done
+    for _ in range(EDITS):
+        stop, end = _same(before, row, body, at)
+        shift = before.lines[row] - at
+        uids += old[row:stop]
+        lines += array("I", [start - shift for start in before.lines[row:stop]]) if shift \
+            else before.lines[:stop]
+        row, at = stop, end
+        digits = body[at:body.find(b" ", at, at + DIGITS + 1)] if row < len(old) and at < len(body) else b""
+        # the line of a later row: those before it are gone; or a new one, behind all
+        row = bisect_left(old, int(digits), row + 1) if digits.isdigit() else len(old)
+        if row == len(old):
+            break
+        if old[row] != int(digits):
+            return None
+    else:
+        return None
+    more = _plain(uidvalidity, uidnext, body[at:], None)
+    if more is None or more.uids and more.uids[0] <= old[-1]:
+        return None
+    highest = more.uids[-1] if more.uids else uids[-1] if uids else 0
+    return UidDb(uidvalidity, max(uidnext, highest + 1), uids + more.uids, body,
+                 lines + array("I", [start + at for start in more.lines]), key, highest >= uidnext)
+
+
+def _same(before: UidDb, row: int, body: bytes, at: int) -> tuple[int, int]:
+    """(The row, the place in ``body``) up to which the lines from these on are the same."""
+    text, lines, rows = before.text, before.lines, len(before.uids)
+    step, grows = 64, True
+    while step and row < rows:
+        stop = min(row + step, rows)
+        start, end = lines[row], lines[stop] if stop < rows else len(text)
+        if text[start:end] == body[at:at + end - start]:
+            row, at = stop, at + end - start
+            if grows:
+                step *= 4
+        else:
+            grows = False
+        if not grows:
+            step //= 2
+    return row, at
 
 
 def _plain(uidvalidity: int, uidnext: int, body: bytes, key: Key | None) -> UidDb | None:
