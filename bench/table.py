@@ -1,7 +1,7 @@
 """The rows of the table: what is measured, in which unit, and the goal."""
 from __future__ import annotations
 
-from bench import connection, large, rows
+from bench import connection, extensions, large, rows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -128,6 +128,15 @@ ROWS = [
         Case("22b", "the same, a piece of 1 kB in its middle", "MB", False, Goal(limit=40)),
         Case("22c", "the same, SEARCH BODY", "MB", False, Goal(limit=40)),
         Case("22d", "the same, RFC822.SIZE", "MB", False, Goal(limit=40))], most=1),
+    Row(26, extensions.row_list_status, [
+        Case("26", "LIST-STATUS of {many} folders, warm", "ms", False, Goal("dovecot"))]),
+    Row(27, extensions.row_preview, [
+        Case("27a", "FETCH PREVIEW, cold", "msg/s", True, Goal("dovecot", 0.5)),
+        Case("27b", "FETCH PREVIEW, warm", "msg/s", True, Goal("dovecot"))], most=3),
+    Row(28, extensions.row_windows, [
+        Case("28a", "UID SEARCH RETURN (COUNT MIN MAX) in {big}", "ms", False, Goal("dovecot")),
+        Case("28b", "UID SEARCH RETURN (PARTIAL 1:50) in {big}", "ms", False, Goal("dovecot")),
+        Case("28c", "UID SEARCH RETURN (COUNT) of three keys in {big}", "ms", False, Goal("dovecot"))]),
     Row(30, connection.row_compress, [
         Case("30a", "COMPRESS: FETCH BODY[] of all", "MB/s", True, Goal("dovecot")),
         Case("30b", "COMPRESS: octets of mail that are one on the wire", "octets", True,
