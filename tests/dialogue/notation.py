@@ -26,6 +26,9 @@ from courierpy.admin import demo
 from tests.conftest import MAIL
 
 DEADLINE = 20.0
+# RFC 9051 7.1: behind the condition, and behind its code, there is text; strict clients stop without it
+CONDITION = re.compile(r"\S+ (?:OK|NO|BAD|BYE|PREAUTH)(?: |\Z)")
+WHOLE_CONDITION = re.compile(r"\S+ (?:OK|NO|BAD|BYE|PREAUTH) (?:\[[^\n]*?\] )?[^\s\[][^\n]*")
 
 MAILS = {
     "one": b"From: Ann <ann@example.org>\nTo: Bob <bob@example.net>\nSubject: first words\n"
@@ -280,6 +283,7 @@ class Player:
             except AssertionError as error:
                 raise AssertionError(f"line {number}: {error}; still wanted: {open_lines}") from None
             self.talk.append(f"{who}< {line}")
+            assert not CONDITION.match(line) or WHOLE_CONDITION.fullmatch(line), f"line {number}: {line!r}"
             client.passed.append(line.encode())
             self.check_forbidden(who)
             hit = next((text for text in open_lines if self.matches(text, line)), None)
