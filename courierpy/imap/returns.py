@@ -24,6 +24,8 @@ if TYPE_CHECKING:
         def place(self, session: Session, key: Key, known: Sequence[int], uid: int) -> int:
             """Before how many of the messages ``known``, UIDs in this order, does this one stand behind?"""
 
+FEW = 8                                # of one in so many messages the UIDs are looked up one by one
+
 
 class SearchReturn:
     """An option of RETURN.  RFC 4731 3.1.
@@ -102,8 +104,11 @@ def numbers(session: Session, seqs: Sequence[int], by_uid: bool) -> Sequence[int
     """What the client is told: the sequence numbers, or their UIDs."""
     if not by_uid:
         return seqs
+    uids = session.need_selected().view.uids
+    if len(seqs) * FEW < len(uids):
+        return array("I", [uids[seq - 1] for seq in seqs])
     by_seq = array("I", [0])
-    by_seq.extend(session.need_selected().view.uids)
+    by_seq.extend(uids)
     return array("I", map(by_seq.__getitem__, seqs))
 
 

@@ -70,12 +70,13 @@ def opened(session: Session, name: str, readonly: bool) -> Selected:
                     session.manners)
 
 
+_UNSEEN = bytes(not bits & SEEN for bits in range(256))        # by flag bits
+
+
 def _first_unseen(view: View) -> bytes:
     """The line with the code UNSEEN, or none.  RFC 3501 6.3.1."""
-    for seq, bits in enumerate(view.flags, 1):
-        if not bits & SEEN:
-            return lines.told(lines.OK, "First unseen", b"UNSEEN %d" % seq)
-    return b""
+    seq = view.flags.translate(_UNSEEN).find(1) + 1
+    return lines.told(lines.OK, "First unseen", b"UNSEEN %d" % seq) if seq else b""
 
 
 @command(b"CLOSE", when=SELECTED, flags=LEAVES_FOLDER)

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from courierpy.imap.ext import Extension
 from courierpy.imap.grammar.numset import compact_pieces
-from courierpy.imap.returns import Found, SearchReturn
+from courierpy.imap.returns import Found, SearchReturn, numbers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,11 +11,16 @@ if TYPE_CHECKING:
 
 
 def _min(found: Found, value: None) -> bytes | None:
-    return b"%d" % found.numbers[0] if found.seqs else None
+    return _number(found, found.seqs[:1])
 
 
 def _max(found: Found, value: None) -> bytes | None:
-    return b"%d" % found.numbers[-1] if found.seqs else None
+    return _number(found, found.seqs[-1:])
+
+
+def _number(found: Found, one: Sequence[int]) -> bytes | None:
+    """What the client is told of the one message, if there is one."""
+    return b"%d" % numbers(found.session, one, found.by_uid)[0] if one else None
 
 
 def _first(found: Found, value: None) -> Sequence[int]:
