@@ -20,17 +20,18 @@ from courierpy.imap.commands.numbers import saved
 from courierpy.imap.fetch import Subject
 from courierpy.imap.grammar import searchkeys
 from courierpy.imap.grammar.dates import EPOCH
-from courierpy.imap.grammar.searchkeys import Key
+from courierpy.imap.grammar.searchkeys import MAX_KEYS, Key
 from courierpy.maildir.errors import MessageDenied, Vanished
 from courierpy.message import collation
 from courierpy.model.flags import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN
-from courierpy.model.replies import UidRequired
+from courierpy.model.replies import Bad, UidRequired
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Any
 
+    from courierpy.imap.grammar.args import Args
     from courierpy.imap.grammar.searchkeys import Grammar
     from courierpy.imap.session import Session
 
@@ -52,21 +53,25 @@ class SearchKey:
     ``cost``: one of VIEW to WHOLE, or a function of the value that gives it.  ``parse``: function
     (Parser) giving the value, of what stands behind the name, the blank included; by default nothing
     may.  None: the name is no word of a client.  ``prepare``: function (session), called before the search.
+    ``expand``: function (session, value) giving the key that stands for this one, which has none of its kind
+    in it.  Raises Bad or No.
     ``besides``: function (session, sequence numbers) giving what is told of those that are told, where
     the key was used; as (word, value), None for nothing.
     """
 
-    __slots__ = ("besides", "cost", "mask", "parse", "prepare")
+    __slots__ = ("besides", "cost", "expand", "mask", "parse", "prepare")
 
     def __init__(self, mask: Mask, cost: int | Callable[[Any], int] = VIEW,
                  parse: Grammar | None = searchkeys.nothing,
                  prepare: Callable[[Session], None] | None = None,
-                 besides: Callable[[Session, list[int]], tuple[bytes, bytes] | None] | None = None) -> None:
+                 besides: Callable[[Session, list[int]], tuple[bytes, bytes] | None] | None = None,
+                 expand: Callable[[Session, Any], Key] | None = None) -> None:
         self.mask = mask
         self.cost = cost
         self.parse = parse
         self.prepare = prepare
         self.besides = besides
+        self.expand = expand
 
 
 class Needle:
@@ -100,6 +105,32 @@ def need(name: bytes) -> SearchKey:
     key = find(name)
     if key is None:
         raise LookupError(name)
+    return key
+
+
+def parse(session: Session, args: Args, charset: str | None = None) -> Key:
+    """A whole search program, as searchkeys.parse; for keys that stand for others there are those.  Raises
+    Bad or No."""
+    def expanded(key: Key) -> Key | None:
+        expand = need(key.name).expand
+        return None if expand is None else expand(session, key.value)
+    found = rewritten(searchkeys.parse(args, grammar, charset), expanded)
+    if sum(1 for _ in each(found)) > MAX_KEYS:
+        raise Bad("Too many search keys.")
+    return found
+
+
+def rewritten(key: Key, change: Callable[[Key], Key | None]) -> Key:
+    """The tree with what ``change`` gives in the place of a key; None: it stays, with what it holds."""
+    other = change(key)
+    if other is not None:
+        return other
+    value = key.value
+    if isinstance(value, Key):
+        return Key(key.name, rewritten(value, change))
+    if isinstance(value, (list, tuple)):
+        return Key(key.name, type(value)(rewritten(part, change) if isinstance(part, Key) else part
+                                         for part in value))
     return key
 
 

@@ -28,7 +28,7 @@ def search_messages(session: Session, args: Args) -> Done:
     if options is None and session.manners.esearch:
         options = _all()
     with refusing(session, options):
-        key = searchkeys.parse(args, search.grammar)
+        key = search.parse(session, args)
         args.end()
         check(session, args.tag, options, key)
         seqs = search.run(session, key)

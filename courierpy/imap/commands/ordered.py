@@ -44,10 +44,10 @@ def allowed(session: Session) -> None:
         raise No("This command is disabled by the system administrator.", b"NOPERM")
 
 
-def take_program(args: Args) -> Key:
+def take_program(session: Session, args: Args) -> Key:
     """The charset and the search keys at the end of SORT and THREAD."""
     charset = searchkeys.take_charset(args)
     args.sp()
-    key = searchkeys.parse(args, search.grammar, charset)
+    key = search.parse(session, args, charset)
     args.end()
     return key

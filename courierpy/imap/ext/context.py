@@ -17,7 +17,7 @@ from courierpy.imap.grammar import lines, out
 from courierpy.imap.grammar.numset import NumSet, compact
 from courierpy.imap.grammar.searchkeys import Key
 from courierpy.imap.returns import SearchReturn
-from courierpy.imap.search import Program
+from courierpy.imap.search import Program, rewritten
 from courierpy.maildir.errors import StoreError
 from courierpy.model.replies import Bad, No
 from courierpy.model.uidset import UidSet
@@ -164,19 +164,17 @@ def _last(session: Session) -> int:
 
 def frozen(program: Program, key: Key) -> Key:
     """The key without sequence numbers and `$`: with the UIDs that they stand for now.  RFC 5267 4.3."""
-    value = key.value
-    if key.name == b"SEQSET":
-        found = program.of_numbers(False, value)
-        return Key(b"UID", NumSet.of(compress(program.uids, found)))
-    if isinstance(value, NumSet) and value.saved:
-        found = program.of_numbers(True, NumSet((), True))
-        return Key(key.name, NumSet((*value.ranges, *NumSet.of(compress(program.uids, found)).ranges)))
-    if isinstance(value, Key):
-        return Key(key.name, frozen(program, value))
-    if isinstance(value, (list, tuple)):
-        return Key(key.name, type(value)(frozen(program, part) if isinstance(part, Key) else part
-                                         for part in value))
-    return key
+    def now(key: Key) -> Key | None:
+        value = key.value
+        if key.name == b"SEQSET":
+            return Key(b"UID", uids(False, value))
+        if isinstance(value, NumSet) and value.saved:
+            return Key(key.name, NumSet((*value.ranges, *uids(True, NumSet((), True)).ranges)))
+        return None
+
+    def uids(by_uid: bool, numbers: NumSet) -> NumSet:
+        return NumSet.of(compress(program.uids, program.of_numbers(by_uid, numbers)))
+    return rewritten(key, now)
 
 
 # -- the commands

@@ -10,7 +10,7 @@ from courierpy.imap.commands import ANY, Done, command
 from courierpy.imap.commands.cmd_search import check, refusing, take_returns, tell_returns
 from courierpy.imap.commands.cmd_select import opened
 from courierpy.imap.ext import Extension
-from courierpy.imap.grammar import out, searchkeys
+from courierpy.imap.grammar import out
 from courierpy.imap.mailboxes import WORDS, MailboxSet, chosen, take
 from courierpy.imap.returns import Found
 from courierpy.maildir.errors import Denied, FolderMissing, StoreError
@@ -35,7 +35,7 @@ def search_mailboxes(session: Session, args: Args) -> Done:
     sets = _take_sets(args)
     options = take_returns(args) or {b"ALL": None}
     with refusing(session, options if session.selected is not None else None):
-        key = searchkeys.parse(args, search.grammar)
+        key = search.parse(session, args)
         args.end()
         check(session, args.tag, options, key)
         _check(session, sets, options)

@@ -131,7 +131,7 @@ def sort(session: Session, args: Args) -> Done:
     with refusing(session, options):
         criteria = _criteria(args)
         args.sp()
-        key = take_program(args)
+        key = take_program(session, args)
         check(session, args.tag, options, key)
         allowed(session)
         order = Order(criteria)

@@ -58,7 +58,7 @@ def thread(session: Session, args: Args) -> Done:
     if algorithm not in ALGORITHMS:
         raise Bad("Unknown thread algorithm.")
     args.sp()
-    program = take_program(args)
+    program = take_program(session, args)
     allowed(session)
 
     seqs = run(session, program)

@@ -93,14 +93,15 @@ def take_returns(args: Args, grammar: Callable[[bytes], Callable[[Args], Any] | 
 
 
 class Parser:
-    """What the grammar of a key reads from: ``args``, the blank behind the key's name still there."""
+    """What the grammar of a key reads from: ``args``, the blank behind the key's name still there.
+    ``charset``: of its texts, as the client named it."""
 
-    __slots__ = ("_charset", "_count", "_depth", "_grammar", "args")
+    __slots__ = ("_count", "_depth", "_grammar", "args", "charset")
 
     def __init__(self, args: Args, grammar: Callable[[bytes], Grammar | None], charset: str) -> None:
         self.args = args
         self._grammar = grammar
-        self._charset = charset
+        self.charset = charset
         self._count = self._depth = 0
 
     def keys(self) -> Key:
@@ -139,7 +140,7 @@ class Parser:
 
     def text(self) -> str:
         """A string in the charset of the command."""
-        return charsets.charset_text(self.args.astring(), self._charset)
+        return charsets.charset_text(self.args.astring(), self.charset)
 
 
 # -- the grammars
