@@ -109,12 +109,14 @@ def need(name: bytes) -> SearchKey:
 
 
 def parse(session: Session, args: Args, charset: str | None = None) -> Key:
-    """A whole search program, as searchkeys.parse; for keys that stand for others there are those.  Raises
-    Bad or No."""
+    """A whole search program up to the end of the command, as searchkeys.parse; for keys that stand for
+    others there are those.  Raises Bad or No."""
     def expanded(key: Key) -> Key | None:
         expand = need(key.name).expand
         return None if expand is None else expand(session, key.value)
-    found = rewritten(searchkeys.parse(args, grammar, charset), expanded)
+    asked = searchkeys.parse(args, grammar, charset)
+    args.end()
+    found = rewritten(asked, expanded)
     if sum(1 for _ in each(found)) > MAX_KEYS:
         raise Bad("Too many search keys.")
     return found

@@ -27,7 +27,7 @@ from tests.conftest import MAIL
 
 DEADLINE = 20.0
 # RFC 9051 7.1: behind the condition, and behind its code, there is text; strict clients stop without it
-CONDITION = re.compile(r"\S+ (?:OK|NO|BAD|BYE|PREAUTH)(?: |\Z)")
+CONDITION = re.compile(r"[^+\s]\S* (?:OK|NO|BAD|BYE|PREAUTH)(?: |\Z)")
 WHOLE_CONDITION = re.compile(r"\S+ (?:OK|NO|BAD|BYE|PREAUTH) (?:\[[^\n]*?\] )?[^\s\[][^\n]*")
 
 MAILS = {

@@ -81,6 +81,7 @@ ASKED = {"condstore": ["FETCH 1 MODSEQ", "FETCH 1 UID (CHANGEDSINCE 1)", "SEARCH
          "multisearch": ["ESEARCH IN (personal) ALL"],
          "context": ["SEARCH RETURN (UPDATE) ALL", "SEARCH RETURN (CONTEXT) ALL",
                      "SORT RETURN (UPDATE) (DATE) UTF-8 ALL"],
+         "filters": ["SEARCH FILTER x"],
          "within": ["SEARCH OLDER 1", "SEARCH YOUNGER 1"],
          "esort": ["SORT RETURN () (DATE) UTF-8 ALL"],
          "sortdisplay": ["SORT (DISPLAYFROM) UTF-8 ALL"],

@@ -25,8 +25,8 @@ VALUES = {
     **dict.fromkeys(["BCC", "BODY", "CC", "FROM", "SUBJECT", "TEXT", "TO"], "ann"),
     **dict.fromkeys(["KEYWORD", "UNKEYWORD"], "$Junk"), **dict.fromkeys(["LARGER", "SMALLER"], "120"),
     **dict.fromkeys(["OLDER", "YOUNGER"], "1000000"), "HEADER": "Subject 2", "OR": "FLAGGED SUBJECT 3",
-    "NOT": "FLAGGED", "UID": "2:4,6", "FUZZY": "SUBJECT mesage", "MODSEQ": "1", "UIDAFTER": "3",
-    "UIDBEFORE": "3", "EMAILID": "x", "THREADID": "x",
+    "NOT": "FLAGGED", "UID": "2:4,6", "FUZZY": "SUBJECT mesage", "FILTER": "kept", "MODSEQ": "1",
+    "UIDAFTER": "3", "UIDBEFORE": "3", "EMAILID": "x", "THREADID": "x",
 }
 
 
@@ -81,6 +81,7 @@ def test_each_key_says_the_same_in_each_form(maildir: Path) -> None:
         made.told("STORE 5 +FLAGS.SILENT (\\Deleted \\Answered \\Draft)", b"")
         made.told("STORE 1 +FLAGS.SILENT (\\Deleted)", b"")
         made.told("EXPUNGE", b"")                  # numbers are not UIDs
+        made.told('SETMETADATA "" (/private/filters/values/kept "SUBJECT 2")', b"")
         uids = made.numbers("UID SEARCH ALL", b"SEARCH")
         for name in names():
             key = f"{name} {VALUES[name]}".strip()

@@ -29,7 +29,6 @@ def search_messages(session: Session, args: Args) -> Done:
         options = _all()
     with refusing(session, options):
         key = search.parse(session, args)
-        args.end()
         check(session, args.tag, options, key)
         seqs = search.run(session, key)
 

@@ -48,6 +48,4 @@ def take_program(session: Session, args: Args) -> Key:
     """The charset and the search keys at the end of SORT and THREAD."""
     charset = searchkeys.take_charset(args)
     args.sp()
-    key = search.parse(session, args, charset)
-    args.end()
-    return key
+    return search.parse(session, args, charset)

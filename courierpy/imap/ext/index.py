@@ -14,6 +14,7 @@ CAPABILITIES: tuple[tuple[bytes, str, str, str], ...] = (
     (b"ENABLE", "ext.enable", "", ""),
     (b"ESEARCH", "ext.esearch", "", ""),
     (b"ESORT", "ext.esort", "IMAP_DISABLETHREADSORT", ""),
+    (b"FILTERS", "ext.filters", "", ""),
     (b"I18NLEVEL=1", "commands.cmd_search", "", ""),
     (b"I18NLEVEL=2", "ext.comparator", "", ""),
     (b"ID", "ext.id", "", ""),
@@ -120,6 +121,7 @@ PLUGGED: dict[str, dict[bytes, str]] = {
     },
     "search_keys": {
         b"EMAILID": "objectid",
+        b"FILTER": "filters",
         b"FUZZY": "fuzzy",
         b"MODSEQ": "condstore",
         b"OLDER": "within",

@@ -36,7 +36,6 @@ def search_mailboxes(session: Session, args: Args) -> Done:
     options = take_returns(args) or {b"ALL": None}
     with refusing(session, options if session.selected is not None else None):
         key = search.parse(session, args)
-        args.end()
         check(session, args.tag, options, key)
         _check(session, sets, options)
         search.prepare(session, key)
