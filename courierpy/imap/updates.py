@@ -250,7 +250,7 @@ def write(session: Session, said: list[Update]) -> None:
 
 
 def _tell_followers(session: Session, gone: Sequence[int]) -> None:
-    for follower in session.need_selected().followers if gone else ():
+    for follower in [*session.need_selected().followers] if gone else ():
         session.write(follower.gone(session, gone))
 
 

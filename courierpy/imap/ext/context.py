@@ -50,10 +50,14 @@ class Context:
     # -- as a follower of the mailbox
 
     def gone(self, session: Session, uids: Sequence[int]) -> bytes:
+        if self._is_over(session):
+            return self._ended(session, "There are no sequence numbers any more.")
         removed = self._result.remove(uids)
         return self._line(session, b"REMOVEFROM", removed)
 
     def changed(self, session: Session, uids: Sequence[int]) -> bytes:
+        if self._is_over(session):
+            return self._ended(session, "There are no sequence numbers any more.")
         last = _last(session)
         if last != self._last:         # `*` is another message now
             uids = sorted({*uids, self._last, last})
@@ -63,12 +67,19 @@ class Context:
             seqs = program.run(self.key, program.of_uids(uids))
         except StoreError as why:
             log.err(str(why))
-            cancel(session, self)
-            return _no_update(self.tag, "The disk does not give what is searched.")
+            return self._ended(session, "The disk does not give what is searched.")
         matching = UidSet.of([program.uids[seq - 1] for seq in seqs])
         removed = self._result.remove([uid for uid in uids if uid not in matching])
         added = self._result.add(session, [uid for uid in matching if uid not in self._result])
         return self._line(session, b"REMOVEFROM", removed, b"ADDTO", added)
+
+    def _is_over(self, session: Session) -> bool:
+        """Is it told by numbers that the client does not want any more?  RFC 9586."""
+        return not self.by_uid and not session.manners.numbered
+
+    def _ended(self, session: Session, why: str) -> bytes:
+        cancel(session, self)
+        return _no_update(self.tag, why)
 
     def _line(self, session: Session, *parts: bytes | list[tuple[int, Sequence[int]]]) -> bytes:
         """``parts``: words, and behind each (position, UIDs) one after the other; left out without any."""
