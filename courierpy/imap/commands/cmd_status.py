@@ -1,6 +1,8 @@
 """STATUS.  RFC 9051 6.3.11.  Courier's order of items, whatever was asked."""
 from __future__ import annotations
 
+from operator import attrgetter
+
 from courierpy.imap import ext
 from courierpy.imap.commands import ANY, command
 from courierpy.imap.grammar import lines, out
@@ -8,7 +10,7 @@ from courierpy.model.replies import Bad
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from courierpy.imap.grammar.args import Args
     from courierpy.imap.session import Session
@@ -16,14 +18,32 @@ if TYPE_CHECKING:
 
     Value = Callable[[Session, str, Status], bytes]
 
-# in the order in which they are told; those of extensions follow
-ITEMS: dict[bytes, Value] = {
-    b"MESSAGES": lambda session, name, count: b"%d" % count.messages,
-    b"RECENT": lambda session, name, count: b"%d" % count.recent,
-    b"UIDNEXT": lambda session, name, count: b"%d" % count.uidnext,
-    b"UIDVALIDITY": lambda session, name, count: b"%d" % count.uidvalidity,
-    b"UNSEEN": lambda session, name, count: b"%d" % count.unseen,
-}
+# the attributes of Status, in the order in which they are told; the items of extensions follow
+COUNTS = (b"MESSAGES", b"RECENT", b"UIDNEXT", b"UIDVALIDITY", b"UNSEEN")
+
+
+class Items:
+    """What is told of each mailbox that a command is about."""
+
+    __slots__ = ("_counts", "_form", "_others")
+
+    def __init__(self, words: Collection[bytes]) -> None:
+        """Raises Bad for a word that is no item."""
+        counts = [word for word in COUNTS if word in words]
+        self._form = b" ".join([word + b" %d" for word in counts])
+        self._counts = attrgetter(*[word.decode().lower() for word in counts]) if counts else None
+        self._others: list[tuple[bytes, Value]] = [
+            (word, ext.find("status_items", word)) for word in sorted({*words}.difference(COUNTS))]
+        if any(value is None for _, value in self._others):
+            raise Bad("Unknown STATUS item.")
+
+    def told(self, session: Session, name: str, count: Status) -> bytes:
+        """Items and values.  Raises a store error."""
+        told = self._form % self._counts(count) if self._counts is not None else b""
+        if self._others:
+            others = [b"%s %s" % (item, value(session, name, count)) for item, value in self._others]
+            told = b" ".join([told, *others] if told else others)
+        return told
 
 
 @command(b"STATUS", when=ANY)
@@ -33,25 +53,15 @@ def status(session: Session, args: Args) -> str:
     args.maybe_sp()
     wanted = args.words() if args.at(b"(") else [args.word()]
     args.end()
-    items = chosen(wanted)
+    items = Items(wanted)
 
     session.write(line(session, name, items))
     return "STATUS Completed."
 
 
-def chosen(words: list[bytes]) -> dict[bytes, Value]:
-    """The items of these names, in the order in which they are told.  Raises Bad."""
-    wanted = set(words)
-    items = {item: value for item, value in ITEMS.items() if item in wanted}
-    items.update((item, ext.find("status_items", item)) for item in sorted(wanted.difference(ITEMS)))
-    if None in items.values():
-        raise Bad("Unknown STATUS item.")
-    return items
-
-
-def line(session: Session, name: str, items: dict[bytes, Value], spelled: bytes = b"") -> bytes:
+def line(session: Session, name: str, items: Items, spelled: bytes = b"") -> bytes:
     """The STATUS line of a mailbox.  ``spelled``: its name as it is told, if that is known.  Raises a store
     error."""
     count = session.folders.status(name)
-    told = b" ".join([b"%s %s" % (item, value(session, name, count)) for item, value in items.items()])
-    return lines.data(b"STATUS", spelled or out.mailbox(name, session.utf8), b"(%s)" % told)
+    return lines.data(b"STATUS", spelled or out.mailbox(name, session.utf8),
+                      b"(%s)" % items.told(session, name, count))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def _status(session: Session, args: Args) -> Callable[[Listing], None]:
     args.sp()
-    items = cmd_status.chosen(args.words())
+    items = cmd_status.Items(args.words())
 
     def line(entry: Entry) -> bytes:
         if not entry.exists:
