@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from courierpy.imap.grammar.args import Args
     from courierpy.imap.session import Session
 
+MAX_NAMES = 10_000
 NAMING = (b"SUBTREE", b"SUBTREE-ONE", b"MAILBOXES")        # with names of mailboxes behind
 # RFC 5465 6.3: delivery agents file mail into any mailbox, so INBOXES is PERSONAL
 WORDS = (b"INBOXES", b"PERSONAL", b"SUBSCRIBED", *NAMING)
@@ -68,8 +69,12 @@ def take(args: Args, words: tuple[bytes, ...]) -> MailboxSet:
             args.open()
             args.maybe_sp()
             _take_name(args, names)
-            while args.maybe_sp() and not args.at(b")"):
+            for _ in range(MAX_NAMES):
+                if not args.maybe_sp() or args.at(b")"):
+                    break
                 _take_name(args, names)
+            else:
+                raise Bad("Too many mailboxes.")
             args.close()
     return MailboxSet(word, names)
 

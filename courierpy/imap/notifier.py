@@ -512,8 +512,7 @@ class Notifier:
             self._write(name, count, words, now.modseq)
 
     def _write(self, name: str, count: Status, words: list[bytes], modseq: int) -> None:
-        items = cmd_status.chosen(words)
-        said = [b"%s %s" % (item, value(self.session, name, count)) for item, value in items.items()]
+        said = [cmd_status.Items(words).told(self.session, name, count)]
         if modseq >= 0:
             said.append(b"HIGHESTMODSEQ %d" % modseq)
         told = out.mailbox(name, self.session.utf8)

@@ -10,6 +10,7 @@ from courierpy.imap import fetch
 from courierpy.imap.commands import ANY, command
 from courierpy.imap.ext import Extension
 from courierpy.imap.grammar import fetchitems
+from courierpy.imap.mailboxes import take
 from courierpy.imap.notifier import MESSAGE_EVENTS, Group, Notifier, Wish
 from courierpy.model.replies import Bad, No
 
@@ -22,10 +23,8 @@ if TYPE_CHECKING:
 EVENTS = {name.upper(): name for name in (b"MessageNew", b"MessageExpunge", b"FlagChange", b"MailboxName",
                                           b"SubscriptionChange")}
 SELECTED = (b"SELECTED", b"SELECTED-DELAYED")
-NAMED = (b"SUBTREE", b"MAILBOXES")
-OTHERS = (b"PERSONAL", b"INBOXES", b"SUBSCRIBED", *NAMED)
+MAILBOXES = (*SELECTED, b"PERSONAL", b"INBOXES", b"SUBSCRIBED", b"SUBTREE", b"MAILBOXES")
 MAX_GROUPS = 100
-MAX_NAMES = 10_000
 
 
 @command(b"NOTIFY", when=ANY)
@@ -71,13 +70,7 @@ def _install(session: Session, notifier: Notifier) -> None:
 def _group(args: Args, unknown: list[bytes]) -> Group:
     args.open()
     args.maybe_sp()
-    kind = args.word()
-    names: list[str] = []
-    if kind not in SELECTED + OTHERS:
-        raise Bad("Unknown selection of mailboxes.")
-    if kind in NAMED:
-        args.sp()
-        names = _names(args)
+    mailboxes = take(args, MAILBOXES)
     args.sp()
     events: dict[bytes, list[FetchItem]] = {}
     if args.at(b"("):
@@ -88,21 +81,7 @@ def _group(args: Args, unknown: list[bytes]) -> Group:
     elif not _none(args):
         _events(args, events, unknown)         # as the examples of RFC 5465 3.1 are written
     args.close()
-    return Group(kind, names, frozenset(events), events.get(b"MESSAGENEW", []))
-
-
-def _names(args: Args) -> list[str]:
-    if not args.at(b"("):
-        return [args.mailbox()]
-    args.open()
-    args.maybe_sp()
-    names = [args.mailbox()]
-    while args.maybe_sp() and not args.at(b")"):
-        names.append(args.mailbox())
-        if len(names) > MAX_NAMES:
-            raise Bad("Too many mailboxes.")
-    args.close()
-    return names
+    return Group(mailboxes.word, mailboxes.names, frozenset(events), events.get(b"MESSAGENEW", []))
 
 
 def _none(args: Args) -> bool:
