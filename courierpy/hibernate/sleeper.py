@@ -133,7 +133,7 @@ class Sleeper:
         session.framer.feed(rest)
         # followers: a search whose updates are told would have to be begun anew, and maybe find others
         if session.between is not None or selected is not None and (
-                selected.behind or selected.folder.read_only or selected.followers):
+                selected.behind or selected.folder.read_only or selected.folder.lends or selected.followers):
             return False
         return not (rest or not conn.plain or conn.record >= 0 or session.stopping or conn.ready())
 

@@ -41,7 +41,6 @@ class Lent:
         for name, uid in self._uids.items():
             row, there = found.find(name), bisect_left(found.uids, uid)
             if found.uids[row] != uid if row >= 0 else uid in found.uids[there:there + 1]:
-                self.end()
                 raise Renumbered(f"uid {uid}: another number was told than is written now")
         left = {uid: name for name, uid in self._uids.items() if uid >= found.uidnext}
         if not left:

@@ -91,6 +91,11 @@ class Mailbox:
         self._looker.read_only = self._only_read or not os.access(self.place.cur, os.W_OK)
 
     @property
+    def lends(self) -> bool:
+        """Was the client told numbers that a full disk had no room for?"""
+        return bool(self._looker.numbers.lent)
+
+    @property
     def read_only(self) -> bool:
         """Does the disk take nothing?  Then only what is numbered is served."""
         return self._looker.read_only
