@@ -55,7 +55,7 @@ check: develop
 
 test: announce check
 	sh tests/install_clients
-	$(BIN)/python -m pytest -rs -m 'server or clients or peers'
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -rs -m 'server or clients or peers'
 
 announce:
 	@echo "all tests: about twenty minutes, the quick ones first; the reason of each that is skipped comes last"

@@ -33,6 +33,20 @@ MAIL = (b"From: Ann <ann@example.org>\nTo: demo@example.net\nSubject: mail %d\n"
         b"Date: Mon, 1 Jan 2024 10:00:00 +0000\nMessage-ID: <m%d@example.org>\n\nHello %d.\n")
 
 
+# folders whose sessions are spoken to over pipes: they share nothing, and may run beside all others
+PIPES = ("faults", "maildir", "realtime")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With ``--dist loadgroup`` what listens on ports, and what shares files of the real Courier, runs one
+    after the other."""
+    for item in items:
+        if any(map(item.get_closest_marker, ("server", "clients", "peers"))) \
+                and item.path.relative_to(REPO / "tests").parts[0] not in PIPES:
+            item.add_marker(pytest.mark.xdist_group("listens"))
+
+
 def need(program: str) -> str:
     """The path of a real client; without it the test is skipped, or fails where clients are required."""
     path = shutil.which(program)

@@ -2,8 +2,9 @@
 
 Looked for in PATH, in the usual folders of the distribution and among the versions of
 pyenv.  Each gets an environment of its own below .venv/pythons, kept for the next time.
-The interpreter of .venv has run them by `make check` with passlib; here it runs them with
-libpass, its maintained successor.
+What looks at the source alone (the mark ``source``) is the same on each, and is left to
+`make check`.  That has run all of them on the interpreter of .venv, with passlib: here this
+one runs those that hash passwords, with libpass, passlib's maintained successor.
 """
 from __future__ import annotations
 
@@ -18,7 +19,10 @@ HOUSE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 ENVIRONMENTS = os.path.join(HOUSE, ".venv", "pythons")
 OLDEST = (3, 11)
 NAME = re.compile(r"python3(?:\.\d+)?")
-QUICK = "not server and not clients and not peers"
+QUICK = "not server and not clients and not peers and not source"
+# where passwords are hashed
+HASHING = ("tests/auth", "tests/programs/test_accounts.py", "tests/programs/test_admin.py",
+           "tests/programs/test_login.py")
 # where an interpreter really is, and of which version; it answers for the shims of pyenv, too
 PROBE = "import os, sys; print(os.path.realpath(sys._base_executable), *sys.version_info[:3])"
 
@@ -81,13 +85,15 @@ def main() -> int:
     own = _ask(sys.executable)
     failed = []
     for version, path in interpreters(folders(os.environ)).items():
-        hashes = "libpass" if own is not None and path == own[1] else "passlib"
+        again = own is not None and path == own[1]
+        hashes = "libpass" if again else "passlib"
+        words = sys.argv[1:] or (HASHING if again else ())
         start = time.monotonic()
         print(f"Python {version} ({path}) with {hashes}", flush=True)
         try:
             python = prepare(version, path, hashes)
             subprocess.run([python, "-m", "pytest", "-n", "2", "-rs", "-p", "no:cacheprovider", "-m", QUICK,
-                            *sys.argv[1:]], cwd=HOUSE, check=True)
+                            *words], cwd=HOUSE, check=True)
         except subprocess.CalledProcessError:
             failed.append(version)
         print(f"Python {version}: {'failed' if version in failed else 'passed'}, "

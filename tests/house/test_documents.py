@@ -10,6 +10,8 @@ import pytest
 from courierpy.system.settings import TABLE
 from tests.conftest import REPO
 
+pytestmark = pytest.mark.source
+
 DOCUMENTS = sorted([*REPO.glob("*.md"), *(REPO / "docs").glob("*.md")])
 
 

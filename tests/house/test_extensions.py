@@ -15,6 +15,8 @@ from courierpy.imap.ext.index import CAPABILITIES
 from tests.conftest import REPO
 from tests.dialogue.notation import Dialogue, Player
 
+pytestmark = pytest.mark.source
+
 DIALOGUES = REPO / "tests" / "dialogue"
 # a walk through the core; each says in its header which extensions it needs
 CORE = ("append_copy_move", "fetch", "list", "mailboxes", "search", "select", "store_expunge", "updates")

@@ -10,6 +10,8 @@ import pytest
 
 from tests.conftest import plain_environ
 
+pytestmark = pytest.mark.source
+
 HOUSE = Path(__file__).resolve().parents[2] / "courierpy"
 
 # The floor of each room; a module may import from its own room and from lower floors.

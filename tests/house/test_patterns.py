@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.source
+
 HOUSE = Path(__file__).resolve().parents[2]
 FILES = sorted(path for room in ("courierpy", "bench", "tools", "tests")
                for path in (HOUSE / room).rglob("*.py"))

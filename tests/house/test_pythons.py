@@ -2,9 +2,11 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 
+from tests.conftest import REPO
 from tools import pythons
 
 
@@ -36,3 +38,14 @@ def test_where_they_are_looked_for(tmp_path: Path) -> None:
 def test_ours_is_one_of_them() -> None:
     version = ".".join(map(str, sys.version_info[:3]))
     assert version in pythons.interpreters([os.path.dirname(os.path.realpath(sys._base_executable))])  # type: ignore[attr-defined]
+
+
+def test_all_that_hash_are_run_with_libpass() -> None:
+    named = [REPO / name for name in pythons.HASHING]
+    assert all(path.exists() for path in named)
+    hashing = re.compile(r"passlib|import passwords|md5_crypt|imappw=|demo\.make\(")
+    for path in (REPO / "tests").rglob("test_*.py"):
+        text = path.read_text()
+        if hashing.search(text) and not re.search(r"pytestmark = .*(server|clients|peers)", text) \
+                and "house" not in path.parts:
+            assert any(path.is_relative_to(place) for place in named), path

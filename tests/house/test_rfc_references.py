@@ -8,6 +8,8 @@ import pytest
 from tools import rfc_references
 from tools.rfc_references import Row
 
+pytestmark = pytest.mark.source
+
 
 def test_references_are_found_in_prose(tmp_path: Path) -> None:
     (tmp_path / "one.py").write_text('"""SELECT.  RFC 9051 6.3.2, 6.3.3.  As in RFC 2342, 5 times.'

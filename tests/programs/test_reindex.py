@@ -73,11 +73,11 @@ class Client:
         assert self.process.stdout is not None
         self.process.stdin.write(b"a " + command.encode("latin-1") + b"\r\n")
         self.process.stdin.flush()
-        answer = b""
-        while not re.search(rb"(?:\A|\n)a (OK|NO|BAD)[^\n]*\n\Z", answer):
-            line = self.process.stdout.readline()
-            assert line, answer
-            answer += line
+        lines = [b""]
+        while not re.match(rb"a (?:OK|NO|BAD) ", lines[-1]):       # no message has a line that begins so
+            lines.append(self.process.stdout.readline())
+            assert lines[-1], lines
+        answer = b"".join(lines)
         # RFC 6855 3: no CHARSET with UTF8=ACCEPT
         assert re.search(rb"(?:\A|\n)a (?:OK|BAD CHARSET)[^\n]*\n\Z", answer), (command, answer)
         return answer
