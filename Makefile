@@ -25,10 +25,11 @@ PROGRAMS = couriertcpd imaplogin imapd rimapd maildirmake courierpy
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e . || { rm -rf .venv; exit 1; }
 	@touch $@
 
-# courierpy below PREFIX, in a venv of its own: programs in bin/, settings in etc/courierpy/
+# courierpy below PREFIX, in a venv of its own: programs in bin/, settings in etc/courierpy/; with python-pam, as
+# a host's users are the system's
 install:
 	$(PYTHON) -m venv "$(DESTDIR)$(PREFIX)/lib/courierpy"
-	"$(DESTDIR)$(PREFIX)/lib/courierpy/bin/python" -m pip install -q --disable-pip-version-check .
+	"$(DESTDIR)$(PREFIX)/lib/courierpy/bin/python" -m pip install -q --disable-pip-version-check '.[pam]'
 	mkdir -p "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/etc/courierpy"
 	for program in $(PROGRAMS); do \
 	  ln -sf "../lib/courierpy/bin/$$program" "$(DESTDIR)$(PREFIX)/bin/$$program" || exit 1; done
