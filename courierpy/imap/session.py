@@ -222,9 +222,20 @@ class Session(Dialogue):
         """An untagged line in pieces.  One that is no ``bytes`` is read while it is written:
         as many octets as its len() said, for the literal is announced already.  Where there
         are not as many any more, or others, nothing can be said that the client would not
-        take for the rest of the literal: the connection ends, and the log says why."""
+        take for the rest of the literal: the connection ends, and the log says why.  Where memory
+        ends before anything of the line is on its way, there is no such line."""
         conn = self.conn
+        mark = conn.mark()
         conn.midway = True
+        try:
+            self._write_pieces(line)
+        except MemoryError:
+            conn.midway = not conn.take_back(mark)
+            raise
+        conn.midway = False
+
+    def _write_pieces(self, line: Iterable[Content]) -> None:
+        conn = self.conn
         for piece in line:
             if isinstance(piece, bytes):
                 conn.write(piece)
@@ -243,7 +254,6 @@ class Session(Dialogue):
             if left:
                 log.err(f"disconnected in the middle of a message: {why}")
                 raise Gone
-        conn.midway = False
 
     def entered(self, folder: Mailbox, uids: Iterable[int]) -> None:
         """The client's own command has put these into a mailbox."""

@@ -34,6 +34,9 @@ class Gone(Exception):
     """The client closed or the connection broke."""
 
 
+Mark = tuple[list[bytes], int, int]        # what is gathered, its pieces and octets then
+
+
 class TimedOut(Exception):
     """Nothing came, or nothing was taken, within the time given."""
 
@@ -176,6 +179,19 @@ class Conn:
         self._size += len(data)
         if self._size >= FLUSH_AT:
             self.flush()
+
+    def mark(self) -> Mark:
+        """Where the next write() begins, for take_back()."""
+        return self._out, len(self._out), self._size
+
+    def take_back(self, mark: Mark) -> bool:
+        """Nothing was written since ``mark``.  False where some of it is on its way already."""
+        out, count, size = mark
+        if self._out is not out:
+            return False
+        del out[count:]
+        self._size = size
+        return True
 
     def flush(self) -> None:
         """Write what was gathered.  Raises Gone or TimedOut."""

@@ -8,9 +8,11 @@ import socket
 import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 
 import pytest
 
+from courierpy.imap.session import Session
 from courierpy.system.conn import Conn, TimedOut
 from courierpy.system.deflate import Deflate
 from courierpy.system.stream import Garbled, Plain
@@ -186,3 +188,22 @@ def test_layers_are_told_by_their_names(pair: tuple[socket.socket, socket.socket
     conn.put_on(Deflate)
     assert conn.stream.layers == ("deflate",)
     assert not conn.plain
+
+
+def test_what_is_not_on_its_way_is_taken_back(pair: tuple[socket.socket, socket.socket]) -> None:
+    """A line for whose end there is no memory: refused, where the client has nothing of it."""
+    ours, theirs = pair
+    conn = Conn(ours.fileno(), ours.fileno())
+    session = SimpleNamespace(conn=conn, _write_pieces=lambda line: Session._write_pieces(session, line))
+
+    def breaks_off(size: int) -> Iterator[bytes]:
+        yield b"* SEARCH" + b" 1" * size
+        raise MemoryError
+
+    for size, left in ((10, False), (1 << 16, True)):
+        conn.write(b"* 1 EXISTS\r\n")
+        with pytest.raises(MemoryError):
+            Session.write_long(session, breaks_off(size))
+        assert conn.midway == left
+        conn.flush()
+        assert (theirs.recv(1 << 20) == b"* 1 EXISTS\r\n") != left
