@@ -59,7 +59,7 @@ test: announce check
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -rs -m 'server or clients or peers'
 
 announce:
-	@echo "all tests: about a quarter of an hour, the quick ones first; the reason of each that is skipped comes last"
+	@echo "all tests: about seventeen minutes, the quick ones first; the reason of each that is skipped comes last"
 
 test-pythons: develop
 	@echo "the quick tests on each Python of this machine: about three minutes each"
