@@ -228,32 +228,11 @@ class Session(Dialogue):
         mark = conn.mark()
         conn.midway = True
         try:
-            self._write_pieces(line)
+            _write_pieces(conn, line)
         except MemoryError:
             conn.midway = not conn.take_back(mark)
             raise
         conn.midway = False
-
-    def _write_pieces(self, line: Iterable[Content]) -> None:
-        conn = self.conn
-        for piece in line:
-            if isinstance(piece, bytes):
-                conn.write(piece)
-                continue
-            left = len(piece)
-            why = "its file was changed"
-            try:
-                for octets in piece:
-                    left -= len(octets)
-                    if left < 0:
-                        break
-                    conn.write(octets if hasattr(piece, "octets8") else out.char8(octets))
-            except store.StoreError as error:
-                why = str(error)
-                left = left or -1
-            if left:
-                log.err(f"disconnected in the middle of a message: {why}")
-                raise Gone
 
     def entered(self, folder: Mailbox, uids: Iterable[int]) -> None:
         """The client's own command has put these into a mailbox."""
@@ -500,3 +479,25 @@ class Session(Dialogue):
 def _refused(error: store.StoreError) -> No:
     log.err(str(error))
     return describe(error)
+
+
+def _write_pieces(conn: Conn, line: Iterable[Content]) -> None:
+    """Raises Gone where a piece is not what it said."""
+    for piece in line:
+        if isinstance(piece, bytes):
+            conn.write(piece)
+            continue
+        left = len(piece)
+        why = "its file was changed"
+        try:
+            for octets in piece:
+                left -= len(octets)
+                if left < 0:
+                    break
+                conn.write(octets if hasattr(piece, "octets8") else out.char8(octets))
+        except store.StoreError as error:
+            why = str(error)
+            left = left or -1
+        if left:
+            log.err(f"disconnected in the middle of a message: {why}")
+            raise Gone

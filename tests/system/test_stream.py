@@ -194,7 +194,7 @@ def test_what_is_not_on_its_way_is_taken_back(pair: tuple[socket.socket, socket.
     """A line for whose end there is no memory: refused, where the client has nothing of it."""
     ours, theirs = pair
     conn = Conn(ours.fileno(), ours.fileno())
-    session = SimpleNamespace(conn=conn, _write_pieces=lambda line: Session._write_pieces(session, line))
+    session = SimpleNamespace(conn=conn)
 
     def breaks_off(size: int) -> Iterator[bytes]:
         yield b"* SEARCH" + b" 1" * size

@@ -44,6 +44,9 @@ class Sink:
         self.largest = max(self.largest, len(data))
         self.last = data
 
+    def mark(self) -> None:
+        pass
+
 
 class Known:
     """Messages whose dates are all known, the last one the oldest; their subjects are all different."""
