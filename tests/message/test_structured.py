@@ -203,3 +203,27 @@ def test_comments_are_whole(value: bytes) -> None:
         assert value[end - 1:end] == b")"
         last = end
     assert len(masked(value)) == len(value)
+
+
+@pytest.mark.parametrize(("value", "moment"), [
+    # RFC 850, asctime(3) with a zone and without, the month first, ISO 8601
+    ("Tue, 5-Mar-2024 12:35:09 GMT", 1709642109), ("Tuesday, 05-Mar-24 12:35:09 GMT", 1709642109),
+    ("Tue Mar  5 12:35:09 2024", 1709642109), ("Tue Mar 5 12:35:09 EST 2024", 1709660109),
+    ("Tue Mar 05 12:35:09 +0100 2024", 1709638509), ("Mar 5, 2024 12:35:09 +0000", 1709642109),
+    ("March 5 2024", 1709596800), ("2024-03-05T12:35:09Z", 1709642109),
+    ("2024-03-05 12:35:09.25 +01:00", 1709638509), ("2024-03-05", 1709596800),
+    # zones and times as some write them
+    ("Tue, 5 Mar 2024 12:35:09 -500", 1709660109), ("Tue, 5 Mar 2024 12:35:09 +01:00", 1709638509),
+    ("Tue, 5 Mar 2024 12.35.09 +0000", 1709642109), ("Tue, 5 Mar 2024 12:35:09-0500", 1709660109),
+    # no days
+    ("2024-13-05", None), ("Mar 32, 2024", None), ("Tue Foo 5 12:35:09 2024", None), ("5 UTC 2024", None),
+])
+def test_dates_of_other_forms(value: str, moment: int | None) -> None:
+    assert dateheader.moment(value.encode()) == moment
+    assert (dateheader.day(value.encode()) is None) == (moment is None)
+
+
+@pytest.mark.parametrize("shape", ["a", "a ", "1", "1 ", "Jan ", "Jan 1 ", "1 Jan ", "2024-", "1:", " ", ":"])
+def test_no_date_takes_long(shape: str) -> None:
+    """As many as fit into a header; what grew with the square would take hours."""
+    dateheader.moment(shape.encode() * ((1 << 20) // len(shape)))
