@@ -49,6 +49,13 @@ def test_help_of_a_subcommand(name: str) -> None:
     ((status, out, error),) = answers
     assert (status, error) == (0, "")
     assert f"courierpy {name}" in out
+    done = courierpy(name, "--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"courierpy {__version__}\n", "")
+
+
+def test_version_of_maildirmake() -> None:
+    done = start("maildirmake", "-V")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"courierpy {__version__}\n", "")
 
 
 def test_no_command_tells_the_usage() -> None:
