@@ -56,22 +56,23 @@ class SearchKey:
     ``expand``: function (session, value) giving the key that stands for this one, which has none of its kind
     in it.  Raises Bad or No.
     ``besides``: function (session, sequence numbers) giving what is told of those that are told, where
-    the key was used; as (word, value), None for nothing.
+    the key was used; as (word, value), None for nothing.  ``chooses``: it names messages by their numbers.
     """
 
-    __slots__ = ("besides", "cost", "expand", "mask", "parse", "prepare")
+    __slots__ = ("besides", "chooses", "cost", "expand", "mask", "parse", "prepare")
 
     def __init__(self, mask: Mask, cost: int | Callable[[Any], int] = VIEW,
                  parse: Grammar | None = searchkeys.nothing,
                  prepare: Callable[[Session], None] | None = None,
                  besides: Callable[[Session, list[int]], tuple[bytes, bytes] | None] | None = None,
-                 expand: Callable[[Session, Any], Key] | None = None) -> None:
+                 expand: Callable[[Session, Any], Key] | None = None, chooses: bool = False) -> None:
         self.mask = mask
         self.cost = cost
         self.parse = parse
         self.prepare = prepare
         self.besides = besides
         self.expand = expand
+        self.chooses = chooses
 
 
 class Needle:
@@ -182,13 +183,20 @@ class Program:
         self.count = len(self.uids)
         self.attributes = selected.attributes(session.limits)
         self.attributes.begin()
+        self.lowest = 0                    # UID of the last that was looked at, where not all were
 
-    def run(self, key: Key, within: bytes | None = None) -> array[int]:
-        """Sequence numbers, ascending; of the messages ``within``, by default of all.
+    def run(self, key: Key, within: bytes | None = None, most: int = 0) -> array[int]:
+        """Sequence numbers, ascending; of the messages ``within``, by default of all.  ``most``: messages
+        that are looked at, 0 for any; of those that the key names by their numbers the ones with the highest
+        UIDs.
 
         A message that vanished matches nothing that needs its file; one that cannot be read is one
         without a text."""
-        found = self.mask(key, b"\1" * self.count if within is None else within)
+        if within is None:
+            within = b"\1" * self.count
+        if most and self.count > most:
+            within = self._highest(key, within, most)
+        found = self.mask(key, within)
         self.attributes.refuse(denied=False)
         if self.attributes.lost:
             found = both(found, inverse(self.of_uids(self.attributes.lost)))
@@ -198,7 +206,26 @@ class Program:
         """Which of the messages ``within`` match."""
         return both(within, need(key.name).mask(self, key.value, within))
 
+    def _highest(self, key: Key, within: bytes, most: int) -> bytes:
+        """``lowest`` is the UID of the last that is looked at, where there are more."""
+        for part in key.value if key.name == b"AND" else [key]:
+            if need(part.name).chooses:
+                within = self.mask(part, within)
+        rows = list(compress(range(self.count), within))
+        if len(rows) <= most:
+            return within
+        self.lowest = self.uids[rows[-most]]
+        return both(within, self.of_range(self.lowest, self.uids[-1]))
+
     # -- masks of several kinds
+
+    def of_range(self, low: int, high: int) -> bytes:
+        """The messages with UIDs from ``low`` to ``high``, both included."""
+        found = bytearray(self.count)
+        seqs = self.view.seqs_of_uids([(low, high)]) if low <= high else ()
+        if seqs:
+            found[seqs[0] - 1:seqs[-1]] = b"\1" * len(seqs)
+        return bytes(found)
 
     def of_uids(self, uids: Iterable[int]) -> bytes:
         found = bytearray(self.count)
@@ -342,9 +369,16 @@ def prepare(session: Session, key: Key) -> None:
 
 
 def run(session: Session, key: Key) -> array[int]:
-    """Sequence numbers of the messages that match, ascending."""
+    """Sequence numbers of the messages that match, ascending.  Raises Bad where they must not be named so."""
+    return run_within(session, key)[0]
+
+
+def run_within(session: Session, key: Key, most: int = 0) -> tuple[array[int], int]:
+    """The same, of no more than ``most`` messages, 0 for any; and the lowest UID that was looked at, 0 where
+    all were."""
     prepare(session, key)
-    return Program(session).run(key)
+    program = Program(session)
+    return program.run(key, most=most), program.lowest
 
 
 # -- the keys of the base
@@ -460,9 +494,10 @@ KEYS: dict[bytes, SearchKey] = {
                             parse=searchkeys.string),
     b"RECENT": SearchKey(_recent), b"NEW": SearchKey(_new),
     b"OLD": SearchKey(lambda program, value, within: inverse(_recent(program, value, within))),
-    b"SEQSET": SearchKey(lambda program, value, within: program.of_numbers(False, value), parse=None),
+    b"SEQSET": SearchKey(lambda program, value, within: program.of_numbers(False, value), parse=None,
+                         chooses=True),
     b"UID": SearchKey(lambda program, value, within: program.of_numbers(True, value),
-                      parse=searchkeys.numbers),
+                      parse=searchkeys.numbers, chooses=True),
     b"BEFORE": _arrived(b"BEFORE"), b"ON": _arrived(b"ON"), b"SINCE": _arrived(b"SINCE"),
     b"SENTBEFORE": _sent(b"BEFORE"), b"SENTON": _sent(b"ON"), b"SENTSINCE": _sent(b"SINCE"),
     b"LARGER": SearchKey(lambda program, value, within: program.compare("size", "q", within, value + 1, MOST),

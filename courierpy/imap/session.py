@@ -175,7 +175,8 @@ class Selected:
 
 class Session(Dialogue):
     """``enabled``: tokens of ENABLE.  ``only_reads``: it may change nothing.  ``append_limit``: octets
-    of a message, 0 for any.
+    of a message, 0 for any.  ``message_limit``, ``save_limit``: messages that one command works on, or
+    saves, 0 for any.
     ``literal_octets``: of all literals of a command that are no messages.  ``headers``/``body``:
     octets of message headers and bodies sent, for the log.  ``untold``: tokens of CAPABILITY that are
     not told any more.
@@ -198,6 +199,8 @@ class Session(Dialogue):
         self.keywords_on = settings.number("IMAP_KEYWORDS") != 0
         self.only_reads = settings.flag("IMAP_READONLY")
         self.append_limit = settings.number("IMAP_APPENDLIMIT")
+        self.message_limit = settings.number("IMAP_MESSAGELIMIT")
+        self.save_limit = max(self.message_limit, settings.number("IMAP_SAVELIMIT"))
         self.literal_octets = settings.number("IMAP_LITERAL_BYTES")
         self.refuses_8bit = settings.text("IMAP_APPEND_8BIT") == "0"
         told = capability.line(settings, "session", settings.flag("IMAP_TLS"))
@@ -374,13 +377,14 @@ class Session(Dialogue):
                     normal and (lambda name: normal(self, name)))
 
     def place(self, ahead: LiteralAhead) -> Sink | None:
-        words = ahead.text.split(None, 2)
-        row = commands.find(words[1].upper() if len(words) > 1 else b"")
+        words = ahead.text.split(None, 3)
+        name = words[1].upper() if len(words) > 1 else b""
+        row = commands.find(name if name != b"UID" else b" ".join([name, *words[2:3]]).upper())
         sink = None
         if not ahead.sync and ahead.size > LITERAL_MINUS and self._literal_minus:
             raise Bad("Non-synchronizing literals may have 4096 octets here.", b"TOOBIG")
         if row is not None and row.spool is not None:
-            self._may_change(row)
+            self._may(row)
             try:
                 sink = row.spool(self, ahead)
             except store.StoreError as error:

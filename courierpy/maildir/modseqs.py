@@ -17,10 +17,12 @@ from courierpy.system import log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from types import TracebackType
 
     from courierpy.maildir.mailboxdirectory import MailboxDirectory
+    from courierpy.model.flags import FlagChange
+    from courierpy.model.messages import State
 
 
 class Modseqs:
@@ -74,6 +76,18 @@ class Modseqs:
             plain = self._look()
             if not self._known(plain):
                 self._agreed = plain.messages.generation if self._write(plain) else 0
+
+    def untouched(self, modseq: int, uids: Iterable[int], change: FlagChange) -> set[int]:
+        """Those of the messages, all changed after ``modseq``, of which is known that nothing was changed
+        that ``change`` sets or takes away.  RFC 7162 3.1.3."""
+        words = {word.lower() for word in change.keywords}
+
+        def touched(state: State) -> tuple[int, frozenset[bytes]]:
+            return state[0] & change.flags, frozenset(map(bytes.lower, state[1])) & words
+        if change.mode == "=":             # it concerns all flags
+            return set()
+        return {uid for uid, states in self._log.states_since(modseq, uids).items()
+                if len(set(map(touched, states))) == 1}
 
     def _look(self) -> Snapshot:
         found = self._look_at(self._readonly)

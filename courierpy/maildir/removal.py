@@ -30,15 +30,16 @@ class Removal:
         self._finder = finder
         self._changes = changes
 
-    def expunge(self, uids: Iterable[int], refused: list[StoreError] | None) -> list[int]:
-        """Remove messages that are \\Deleted still; gives the UIDs that went.  ``refused``: as for
-        FlagWriter.store()."""
+    def expunge(self, uids: Iterable[int], refused: list[StoreError] | None,
+                only_deleted: bool = True) -> list[int]:
+        """Remove messages that are \\Deleted still, or whatever flags they have; gives the UIDs that went.
+        ``refused``: as for FlagWriter.store()."""
         gone: list[int] = []
         keep = self._place.readers.keeps()
         try:
             for uid in uids:
                 try:
-                    if self._expunge_one(uid, keep):
+                    if self._expunge_one(uid, keep, only_deleted):
                         gone.append(uid)
                 except MessageDenied as why:
                     if refused is None:
@@ -55,7 +56,7 @@ class Removal:
             self._contents.drop(rows)
             self._numbers.unwritten = self._numbers.owed = True
 
-    def _expunge_one(self, uid: int, keep: bool) -> bool:
+    def _expunge_one(self, uid: int, keep: bool, only_deleted: bool) -> bool:
         """False for a message that is gone, or \\Deleted no more.  ``keep``: somebody may know it still."""
         try:
             row = self._finder.row(uid)
@@ -65,7 +66,7 @@ class Removal:
         for _ in range(TRIES):
             file = held.file(row)
             path = self._place.inside + file
-            if held.flags[row] & DELETED:      # it is while a file of this name is there
+            if not only_deleted or held.flags[row] & DELETED:      # it is while a file of this name is there
                 if keep:
                     self._place.readers.bury(path, held.database.name(row))
                 try:

@@ -90,6 +90,8 @@ ASKED = {"condstore": ["FETCH 1 MODSEQ", "FETCH 1 UID (CHANGEDSINCE 1)", "SEARCH
          "listextended": ['LIST (SUBSCRIBED) "" *', 'LIST "" * RETURN (CHILDREN)'],
          "listmyrights": ['LIST "" * RETURN (MYRIGHTS)'],
          "specialuse": ['LIST (SPECIAL-USE) "" *', "CREATE INBOX.x (USE (\\Sent))", 'XLIST "" *'],
+         "messagelimit": ["SEARCH UIDAFTER 1", "SEARCH UIDBEFORE 9"],
+         "catenate": ['APPEND INBOX CATENATE (URL "/INBOX/;UID=1")'],
          "imap4rev2": ["STATUS INBOX (DELETED)"],
          "statussize": ["STATUS INBOX (SIZE)"],
          "liststatus": ['LIST "" * RETURN (STATUS (MESSAGES))']}

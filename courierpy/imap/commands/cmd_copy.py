@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from courierpy.imap import ext
 from courierpy.imap.commands import CHANGES, NUMBERS, SELECTED, USES_SEQ, Done, command
-from courierpy.imap.commands.numbers import chosen
+from courierpy.imap.commands.numbers import chosen, may_save
 from courierpy.imap.grammar import lines
 from courierpy.imap.session import describe
 from courierpy.maildir.errors import FolderMissing
@@ -45,6 +45,7 @@ def check_some(args: Args, uids: list[int], pairs: list[tuple[int, int]], refuse
 
 def copy(session: Session, args: Args) -> Done:
     uids, target = named(session, args)
+    may_save(session, len(uids))
     refused: list[StoreError] = []
     uidvalidity, pairs = session.need_selected().folder.copy(uids, target, refused)
     session.entered(target, [uid for _, uid in pairs])

@@ -10,8 +10,8 @@ from array import array
 from itertools import chain, compress, repeat
 
 from courierpy.imap import ext, fetch, updates
-from courierpy.imap.commands import NUMBERS, READS, SELECTED, USES_SEQ, command
-from courierpy.imap.commands.numbers import chosen
+from courierpy.imap.commands import NUMBERS, READS, SELECTED, USES_SEQ, Done, command
+from courierpy.imap.commands.numbers import chosen, highest
 from courierpy.imap.fetch import Chunk, Fetching, Subject
 from courierpy.imap.grammar import fetchitems, lines
 from courierpy.maildir.errors import DiskTrouble, MessageDenied, StoreError, Vanished
@@ -136,7 +136,7 @@ def _add(items: list[FetchItem], *more: Sequence[bytes]) -> None:
             asked.add(name)
 
 
-def fetch_messages(session: Session, args: Args) -> str:
+def fetch_messages(session: Session, args: Args) -> Done:
     args.sp()
     numbers = args.messages()
     args.maybe_sp()
@@ -160,10 +160,11 @@ def fetch_messages(session: Session, args: Args) -> str:
          *_besides(session))
     for modifier in sorted(modifiers, key=lambda modifier: not modifier.chooses):
         seqs = modifier.stay(fetching, seqs)
+    seqs, limited = highest(session, seqs)
     refused = tell_items(session, items, seqs, by_uid)
     if refused is not None:
         raise refused
-    return "FETCH completed."
+    return Done("FETCH completed." if limited is None else "FETCH completed in part.", limited)
 
 
 def _besides(session: Session) -> Iterable[Sequence[bytes]]:

@@ -30,14 +30,15 @@ def search_messages(session: Session, args: Args) -> Done:
     with refusing(session, options):
         key = search.parse(session, args)
         check(session, args.tag, options, key)
-        seqs = search.run(session, key)
+        seqs, lowest = search.run_within(session, key, session.message_limit)
 
     found = Found(session, key, seqs, args.command == b"UID SEARCH", options, args.tag)
     if options is None:
         tell_numbers(b"SEARCH", found)
     else:
         tell_returns(found)
-    return Done("SEARCH done.", uses_seq=search.uses_numbers(key))
+    code = ext.tagged_code(b"LIMITED", session.message_limit, lowest) if lowest else None
+    return Done("SEARCH done.", code, uses_seq=search.uses_numbers(key))
 
 
 def check(session: Session, tag: bytes, options: Mapping[bytes, Any] | None, key: Key) -> None:

@@ -3,7 +3,8 @@ from __future__ import annotations
 
 from courierpy.imap import ext, updates
 from courierpy.imap.commands import NUMBERS, SELECTED, USES_SEQ, WRITES, Done, command
-from courierpy.imap.commands.numbers import chosen
+from courierpy.imap.commands.numbers import chosen, highest
+from courierpy.imap.grammar import lines
 from courierpy.imap.updates import FlagsChanged, KeywordsLeft, NewKeywords
 from courierpy.model.flags import FlagChange
 from courierpy.model.replies import Bad, No
@@ -53,11 +54,14 @@ def store(session: Session, args: Args) -> Done:
     bits, keywords = args.flags()
     args.end()
     by_uid = args.command.startswith(b"UID ")
-    seqs = chosen(session, numbers, by_uid)
+    seqs, limited = highest(session, chosen(session, numbers, by_uid))
 
     selected = session.need_selected()
     if not session.keywords_on:
         keywords = frozenset()
+    # one that is in use here under another spelling is that one: two would be two for other programs
+    known_as = {word.lower(): word for word in selected.keywords} if keywords else {}
+    keywords = frozenset(known_as.get(word.lower(), word) for word in keywords)
     view = selected.view
     uids = [view.uids[seq - 1] for seq in seqs]
     change = FlagChange(mode, bits, keywords)
@@ -86,9 +90,13 @@ def store(session: Session, args: Args) -> Done:
         raise refused[0]
     # RFC 2180 4.2: who wants no answer hears of none that is missing, nor who gets one for some of
     # them.  RFC 3501 6.4.8: UIDs that are not there are no error
-    if uids and not done and not silent and not by_uid:
-        raise No("The messages no longer exist.", b"EXPUNGEISSUED")
     codes = [code for condition in conditions if (code := condition.code(by_uid)) is not None]
+    if uids and not done and not silent and not by_uid:
+        raise No("The messages no longer exist.", codes[0] if codes else b"EXPUNGEISSUED")
+    if limited is not None:
+        for code in codes:                     # one line has one code
+            session.write(lines.told(lines.OK, "Not all were changed.", code))
+        codes = [limited]
     return Done("STORE completed.", codes[0] if codes else None)
 
 

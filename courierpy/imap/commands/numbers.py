@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from courierpy.imap import ext
 from courierpy.imap.grammar.numset import NumSet
-from courierpy.model.replies import Bad
+from courierpy.model.replies import Bad, No
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,6 +31,23 @@ def chosen(session: Session, numbers: NumSet, by_uid: bool) -> list[int]:
     if ranges and (ranges[-1][1] > count or ranges[0][0] < 1):
         raise Bad("Invalid message sequence number.")
     return view.seqs_in(ranges)
+
+
+def highest(session: Session, seqs: list[int]) -> tuple[list[int], bytes | None]:
+    """Those of ``seqs`` that one command may work on, and the code of its tagged OK where these are not
+    all: the ones with the highest UIDs.  IMAP_MESSAGELIMIT."""
+    most = session.message_limit
+    if not most or len(seqs) <= most:
+        return seqs, None
+    kept = seqs[-most:]
+    return kept, ext.tagged_code(b"LIMITED", most, session.need_selected().view.uids[kept[0] - 1])
+
+
+def may_save(session: Session, count: int) -> None:
+    """Raises No where one command may not save so many messages.  IMAP_SAVELIMIT, IMAP_MESSAGELIMIT."""
+    most = session.save_limit
+    if most and count > most:
+        raise No(f"One command saves no more than {most} messages here.", ext.tagged_code(b"UNSAVED", most))
 
 
 def saved(session: Session) -> UidSet:

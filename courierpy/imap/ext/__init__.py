@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
     Table = Mapping[bytes, Any]
 
-TABLES = ("append_literals", "attributes", "create_params", "enable", "fetch_besides", "fetch_items",
-          "fetch_modifiers", "kept", "list_options", "list_returns", "manners", "message_sets",
-          "metadata_entries", "news", "on_list", "on_name", "on_open", "on_selected", "on_updates",
-          "search_keys", "search_returns", "select_params", "sort_keys", "sort_returns",
+TABLES = ("append_data", "append_literals", "attributes", "create_params", "enable", "fetch_besides",
+          "fetch_items", "fetch_modifiers", "kept", "list_options", "list_returns", "manners",
+          "message_sets", "metadata_entries", "news", "on_list", "on_name", "on_open", "on_selected",
+          "on_updates", "search_keys", "search_returns", "select_params", "sort_keys", "sort_returns",
           "status_items", "store_modifiers", "tagged_code")
 
 
@@ -42,6 +42,8 @@ class Extension:
     ``attributes``: kind -> (whether the header is enough, function (Message) giving bytes): what
     ``Attributes`` keeps of a message.  Where other values are to follow from the same message, the kind
     gets another name.
+    ``append_data``: word -> function (args, appending.Mail) that reads what stands behind it, up to where the
+    frame ends, and gives the message its pieces.  RFC 4466 2.7.
     ``append_literals``: b"~" -> function (Draft) that makes of a literal8 what can be stored.
     ``fetch_items``: item -> ``fetch.Item``.  RFC 9051 6.4.5.
     ``fetch_modifiers``: modifier -> parser giving a ``fetch.Modifier``.  RFC 4466 2.4.

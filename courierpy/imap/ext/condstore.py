@@ -1,8 +1,8 @@
 """CONDSTORE.  RFC 7162 3.1: each message has a number that rises when it changes.
 
 A client that asks for these numbers by any of the enabling commands hears of them in every
-FETCH from then on.  The numbers are of messages, not of single flags: a conditional STORE fails
-for a message whose other flags have changed, too.
+FETCH from then on.  The numbers are of messages, not of single flags; a conditional STORE passes
+for a message of which only other flags have changed, as far as the log says so.
 """
 from __future__ import annotations
 
@@ -118,15 +118,21 @@ def _unchanged_since(session: Session, args: Args) -> Condition:
         found.refresh()
         messages = found.history.messages
         numbers = found.history.modseqs
-        left = []
+        changed: dict[int, int] = {}           # UID: sequence number
         for seq in seqs:
             uid = selected.view.uids[seq - 1]
             row = messages.find(uid)
-            if row < 0 or numbers[row] <= since or not since and _is_new(change, messages.state(uid)[1]):
-                left.append(seq)       # what is not there any more is left out by the store
-            else:
-                failed.append((seq, uid))
-        return left
+            # what is not there any more is left out by the store
+            if row >= 0 and numbers[row] > since and (since or not _is_new(change, messages.state(uid)[1])):
+                changed[uid] = seq
+        if not changed:
+            return seqs
+        if since:
+            for uid in found.untouched(since, changed, change):
+                del changed[uid]
+        failed.extend((seq, uid) for uid, seq in changed.items())
+        missed = set(changed.values())
+        return [seq for seq in seqs if seq not in missed]
 
     def code(by_uid: bool) -> bytes | None:
         return b"MODIFIED " + compact(pair[by_uid] for pair in failed) if failed else None

@@ -1,7 +1,7 @@
 """ENABLE.  RFC 5161.  What can be enabled is what extensions plug into its seam."""
 from __future__ import annotations
 
-from courierpy.imap import capability, ext
+from courierpy.imap import ext
 from courierpy.imap.commands import ANY, command
 from courierpy.imap.ext import Extension
 from courierpy.imap.grammar import lines
@@ -22,9 +22,7 @@ def enable(session: Session, args: Args) -> str:
     if not wanted:
         raise Bad("ENABLE needs a capability.")
     before = set(session.enabled)
-    settings = session.settings
-    told = {word.upper(): word for word in capability.capabilities(
-        settings, capability.stage_of(settings), settings.flag("IMAP_TLS"))}
+    told = {word.upper(): word for word in session.capabilities()}
     for token in wanted:
         turn_on = ext.find("enable", token)
         # RFC 5161 3.1: what is not told is passed over as what is not known

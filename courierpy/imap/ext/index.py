@@ -5,6 +5,7 @@ from __future__ import annotations
 CAPABILITIES: tuple[tuple[bytes, str, str, str], ...] = (
     (b"APPENDLIMIT", "ext.appendlimit", "", "IMAP_APPENDLIMIT"),
     (b"BINARY", "ext.binary", "", ""),
+    (b"CATENATE", "ext.catenate", "", ""),
     (b"CHILDREN", "commands.cmd_list", "", ""),
     (b"COMPRESS=DEFLATE", "ext.compress", "", ""),
     (b"CONDSTORE", "ext.condstore", "", ""),
@@ -25,6 +26,7 @@ CAPABILITIES: tuple[tuple[bytes, str, str, str], ...] = (
     (b"LIST-METADATA", "ext.listmetadata", "", ""),
     (b"LIST-MYRIGHTS", "ext.listmyrights", "", ""),
     (b"LIST-STATUS", "ext.liststatus", "", ""),
+    (b"MESSAGELIMIT=", "ext.messagelimit", "", "IMAP_MESSAGELIMIT"),
     (b"METADATA", "ext.metadata", "", ""),
     (b"METADATA-SERVER", "ext.metadata", "", ""),
     (b"MOVE", "ext.move", "", ""),
@@ -36,7 +38,9 @@ CAPABILITIES: tuple[tuple[bytes, str, str, str], ...] = (
     (b"PARTIAL", "ext.partial", "", ""),
     (b"PREVIEW", "ext.preview", "", ""),
     (b"QRESYNC", "ext.qresync", "", ""),
+    (b"REPLACE", "ext.replace", "", ""),
     (b"SAVEDATE", "ext.savedate", "", ""),
+    (b"SAVELIMIT=", "ext.savelimit", "", "IMAP_SAVELIMIT"),
     (b"SEARCH=FUZZY", "ext.fuzzy", "", ""),
     (b"SEARCHRES", "ext.searchres", "", ""),
     (b"SORT", "ext.sort", "IMAP_DISABLETHREADSORT", ""),
@@ -46,9 +50,11 @@ CAPABILITIES: tuple[tuple[bytes, str, str, str], ...] = (
     (b"THREAD=ORDEREDSUBJECT", "ext.thread", "IMAP_DISABLETHREADSORT", ""),
     (b"THREAD=REFERENCES", "ext.thread", "IMAP_DISABLETHREADSORT", ""),
     (b"THREAD=REFS", "ext.thread", "IMAP_DISABLETHREADSORT", ""),
+    (b"UIDBATCHES", "ext.uidbatches", "", ""),
     (b"UIDONLY", "ext.uidonly", "", ""),
     (b"UIDPLUS", "ext.uidplus", "", ""),
     (b"UNSELECT", "ext.unselect", "", ""),
+    (b"URL-PARTIAL", "ext.catenate", "", ""),
     (b"UTF8=ACCEPT", "ext.utf8", "", ""),
     (b"WITHIN", "ext.within", "", ""),
 )
@@ -59,6 +65,7 @@ WITHHELD: dict[bytes, str] = {
         "numbers, and then shows no mail",
 }
 PLUGGED: dict[str, dict[bytes, str]] = {
+    "append_data": {b"CATENATE": "catenate", b"UTF8": "utf8"},
     "append_literals": {b"~": "binary"},
     "attributes": {
         b"digest": "objectid",
@@ -130,6 +137,8 @@ PLUGGED: dict[str, dict[bytes, str]] = {
         b"SAVEDON": "savedate",
         b"SAVEDSINCE": "savedate",
         b"THREADID": "objectid",
+        b"UIDAFTER": "messagelimit",
+        b"UIDBEFORE": "messagelimit",
         b"YOUNGER": "within",
     },
     "search_returns": {
@@ -159,6 +168,8 @@ PLUGGED: dict[str, dict[bytes, str]] = {
         b"COPY": "uidplus",
         b"CREATE": "objectid",
         b"EXPUNGE": "qresync",
+        b"LIMITED": "messagelimit",
         b"MOVE": "uidplus",
+        b"UNSAVED": "savelimit",
     },
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 from courierpy.imap import ext
 from courierpy.imap.commands import NUMBERS, SELECTED, WRITES, Done, command
 from courierpy.imap.commands.cmd_copy import check_some, named
+from courierpy.imap.commands.numbers import highest
 from courierpy.imap.ext import Extension
 from courierpy.imap.grammar import lines
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 def move(session: Session, args: Args) -> Done:
     uids, target = named(session, args)
+    view = session.need_selected().view
+    seqs, limited = highest(session, [view.seq(uid) for uid in uids])
+    uids = [view.uids[seq - 1] for seq in seqs]
     refused: list[StoreError] = []
     uidvalidity, pairs = session.need_selected().folder.move(uids, target, refused)
     check_some(args, uids, pairs, refused)
@@ -26,6 +30,8 @@ def move(session: Session, args: Args) -> Done:
         session.write(lines.told(lines.OK, "Moved.", code))
     if refused:
         raise refused[0]                   # RFC 6851 3.3: the others are moved
+    if limited is not None:
+        return Done("MOVE completed in part.", limited)
     return Done("MOVE completed.", (lambda: ext.tagged_code(b"EXPUNGE", session)) if pairs else None)
 
 

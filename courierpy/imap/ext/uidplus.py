@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from courierpy.imap.commands import SELECTED, WRITES, Done, command
 from courierpy.imap.commands.cmd_expunge import remove
-from courierpy.imap.commands.numbers import chosen
+from courierpy.imap.commands.numbers import chosen, highest
 from courierpy.imap.ext import Extension
 from courierpy.imap.grammar.numset import compact
 from courierpy.model.flags import DELETED
@@ -33,7 +33,9 @@ def uid_expunge(session: Session, args: Args) -> Done:
     seqs = chosen(session, args.messages(), True)
     args.end()
     view = session.need_selected().view
-    return remove(session, [view.uids[seq - 1] for seq in seqs if view.bits(seq) & DELETED])
+    seqs, limited = highest(session, [seq for seq in seqs if view.bits(seq) & DELETED])
+    done = remove(session, [view.uids[seq - 1] for seq in seqs])
+    return done if limited is None else Done("EXPUNGE completed in part", limited)
 
 
 EXTENSION = Extension(b"UIDPLUS", tagged_code={b"APPEND": _appenduid, b"COPY": _copyuid, b"MOVE": _copyuid})

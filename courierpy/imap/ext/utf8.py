@@ -5,6 +5,8 @@ from courierpy.imap.ext import Extension
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from courierpy.imap.appending import Mail
+    from courierpy.imap.grammar.args import Args
     from courierpy.imap.manners import Manners
     from courierpy.imap.session import Session
 
@@ -20,4 +22,11 @@ def _manners(manners: Manners) -> None:
     manners.charsets = False
 
 
-EXTENSION = Extension(TOKEN, enable={TOKEN: _enable}, manners={TOKEN: _manners})
+def _data(args: Args, mail: Mail) -> None:
+    """``UTF8 (~{n} ... )``.  RFC 6855 4."""
+    args.open()
+    if mail.take(args, utf8=True):
+        args.close()
+
+
+EXTENSION = Extension(TOKEN, append_data={b"UTF8": _data}, enable={TOKEN: _enable}, manners={TOKEN: _manners})

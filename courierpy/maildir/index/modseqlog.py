@@ -29,9 +29,10 @@ from courierpy.model.uidset import NO_UIDS, UidSet
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from courierpy.maildir.index.columns import Index
+    from courierpy.model.messages import State
 
     Chain = tuple[int, array[int], "Chain | None"]
 
@@ -390,6 +391,25 @@ class ModseqLog:
         self._base = self._read = len(MAGIC) + _BLOCK.size + len(first)
         self._take(whole[self._read:])
         return True
+
+    def states_since(self, modseq: int, uids: Iterable[int]) -> dict[int, list[State]]:
+        """What each message was when ``modseq`` was the highest number, and what it has been since, as far
+        as ``history`` goes; without those whose state then is not written down any more."""
+        try:
+            data = memoryview(os.pread(self._fd, self._read, 0)) if self._fd >= 0 else memoryview(b"")
+            base, *records = blocks(data[len(MAGIC):])
+            history, later = History.unpack(base), list(map(Record.unpack, records))
+        except (OSError, ValueError):
+            return {}
+        messages, highest = history.messages, history.highest
+        states = {uid: [messages.state(uid)] for uid in uids
+                  if messages.find(uid) >= 0 and history.modseq(uid) <= modseq}
+        for record in later:
+            highest = max(record.modseq, highest + 1)
+            for uid in record.states.uids:
+                if uid in states:
+                    states[uid] = [*(states[uid] if highest > modseq else ()), record.states.state(uid)]
+        return states
 
     def _read_on(self, size: int) -> bool:
         before = self._read
