@@ -69,6 +69,23 @@ def test_imapclient(listener: Server) -> None:
         assert client.folder_status("INBOX", ["MESSAGES"])[b"MESSAGES"] == 5
 
 
+def test_imapclient_asks_for_what_has_changed(listener: Server) -> None:
+    imapclient = pytest.importorskip("imapclient")
+    with imapclient.IMAPClient("localhost", listener.tls_port, ssl_context=trust(listener)) as client:
+        client.login("demo", "demo")
+        assert client.enable("CONDSTORE") == [b"CONDSTORE"]
+        before = client.select_folder("INBOX")[b"HIGHESTMODSEQ"]
+        assert client.fetch([1, 2, 3, 4], ["FLAGS"], modifiers=[f"CHANGEDSINCE {before}"]) == {}
+        first = min((listener.maildir / "cur").iterdir())
+        first.rename(first.with_name(first.name.partition(":")[0] + ":2,F"))
+        found = client.fetch([1, 2, 3, 4], ["FLAGS"], modifiers=[f"CHANGEDSINCE {before}"])
+        assert list(found) == [1]
+        assert set(found[1][b"FLAGS"]) - {b"\\Recent"} == {b"\\Flagged"}
+        assert found[1][b"MODSEQ"][0] > before
+        assert client.search(["MODSEQ", str(before + 1)]) == [1]
+        assert client.folder_status("INBOX", ["HIGHESTMODSEQ"])[b"HIGHESTMODSEQ"] == found[1][b"MODSEQ"][0]
+
+
 # tests of IMAPClient's own suite that cannot pass, whatever the server
 IMAPCLIENT_OWN = {
     "test_small_connection_timeout_fail": "wants connecting and TLS to take longer than a millisecond",
@@ -134,13 +151,14 @@ def test_aioimaplib(listener: Server) -> None:
     asyncio.run(talk())
 
 
-def node(program: str, listener: Server, home: Path) -> dict[str, object]:
+def node(program: str, listener: Server, home: Path, *words: str) -> dict[str, object]:
     """What a program beside this file printed; its modules are those of install_clients."""
     modules = HERE / "node" / "node_modules"
     if not modules.is_dir() and not os.environ.get("COURIERPY_REQUIRE_CLIENTS"):
         pytest.skip("its modules are not installed")
     found: dict[str, object] = json.loads(run([need("node"), str(HERE / "node" / program),
-                                               str(listener.tls_port), str(listener.certificate)], home))
+                                               str(listener.tls_port), str(listener.certificate), *words],
+                                              home))
     return found
 
 
@@ -153,6 +171,22 @@ def test_imapflow(listener: Server, tmp_path: Path) -> None:
     assert told["status"] == {"path": "INBOX.Gr\u00fc\u00dfe", "messages": 1}
     assert flags(listener.maildir)["Notes on the engine"] == "S"
     assert list(flags(listener.maildir / ".Gr\u00fc\u00dfe")) == ["by imapflow"]
+
+
+def test_imapflow_comes_back(listener: Server, tmp_path: Path) -> None:
+    """By QRESYNC, in a session of IMAP4rev2 and UTF8=ACCEPT: what went and what changed, and no more."""
+    before = node("resync.mjs", listener, tmp_path)
+    assert before["enabled"] == ["CONDSTORE", "IMAP4REV2", "QRESYNC", "UTF8=ACCEPT"]
+    assert (before["exists"], before["uids"], before["gone"]) == (4, [1, 2, 3, 4], [])
+    first, second, *_ = sorted((listener.maildir / "cur").iterdir())
+    first.rename(first.with_name(first.name.partition(":")[0] + ":2,FS"))
+    second.unlink()
+    (listener.maildir / "new" / "1800000000.M1P1.host").write_bytes(b"Subject: late\n\nx\n")
+    after = node("resync.mjs", listener, tmp_path, str(before["modseq"]), str(before["validity"]))
+    assert (after["exists"], after["uids"]) == (4, [1, 3, 4, 5])
+    assert after["gone"] == [[2, True, True]]
+    assert after["flags"] == {"1": ["\\Flagged", "\\Seen"], "5": []}
+    assert int(str(after["modseq"])) > int(str(before["modseq"]))
 
 
 def test_node_imap(listener: Server, tmp_path: Path) -> None:

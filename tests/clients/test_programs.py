@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 from pathlib import Path
 
 import pexpect
@@ -80,6 +81,45 @@ push "{keys}"
     assert set(found) == {"mail 1", "mail 3"}
     assert "F" in found["mail 1"]
     assert list(flags(maildir / ".kept")) == ["mail 1"]
+
+
+@pytest.mark.parametrize("way", ["qresync", "condstore"])
+@pytest.mark.parametrize("program", ["mutt", "neomutt"])
+def test_mutt_comes_back(program: str, way: str, tunnel: str, maildir: Path, tmp_path: Path) -> None:
+    """Its cache of headers follows what changed while it was away: a flag, a deletion and a message."""
+    def session(keys: str) -> None:
+        rc = tmp_path / "rc"
+        rc.write_text(f"""set tunnel = "{tunnel}"
+set folder = "imap://localhost/"
+set spoolfile = "imap://localhost/INBOX"
+set header_cache = "{tmp_path}/headers"
+set imap_{way} = yes
+set sort = mailbox-order
+set delete = yes
+set quit = yes
+set confirmappend = no
+set confirmcreate = no
+set mark_old = no
+set sleep_time = 0
+push "{keys}"
+""")
+        client = screen([need(program), "-n", "-F", str(rc)], tmp_path)
+        client.expect(pexpect.EOF)
+
+    session("<quit>")
+    first, second, _ = sorted(file for part in ("cur", "new") for file in (maildir / part).iterdir())
+    first.rename(maildir / "cur" / (first.name.partition(":")[0] + ":2,F"))
+    second.unlink()
+    (maildir / "new" / "1800000000.M1P1.host").write_bytes(b"Subject: mail 4\nMessage-ID: <4@x>\n\nx\n")
+    before = set((maildir / "tmp" / "talk").iterdir())
+    session("<limit>~F<enter><copy-message>=INBOX.flagged<enter><limit>all<enter><last-entry>"
+            "<delete-message><sync-mailbox><quit>")
+    talk, = set((maildir / "tmp" / "talk").iterdir()) - before
+    said = talk.read_text()
+    assert re.search(r"FETCH 1:\d+ \(.*FLAGS\) \(CHANGEDSINCE \d+", said)
+    assert ("* VANISHED (EARLIER) 2" in said) is (way == "qresync")
+    assert list(flags(maildir / ".flagged")) == ["mail 1"]
+    assert flags(maildir).keys() == {"mail 1", "mail 3"}
 
 
 def test_alpine_runs_rimapd(tunnel: str, maildir: Path, tmp_path: Path) -> None:
@@ -196,3 +236,50 @@ def test_aerc(listener: Server, tmp_path: Path) -> None:
     client.expect(pexpect.EOF)
     assert len(flags(listener.maildir / ".kept")) == 1
     assert set(flags(listener.maildir).values()) == {"S"}
+
+
+def test_doveadm_reads(listener: Server) -> None:
+    """As a client, which keeps an index of its own: by mod-sequences it learns what has changed."""
+    home = listener.home / "doveadm"               # its owner's
+    for path in (home, home / "cache", home / "run"):
+        path.mkdir()
+        os.chown(path, *account_ids())
+    uid, gid = account_ids()
+    config = home / "dovecot.conf"
+    config.write_text(f"""base_dir = {home}/run
+log_path = /dev/stderr
+ssl = no
+mail_uid = {uid}
+mail_gid = {gid}
+first_valid_uid = 1
+mail_home = {home}
+mail_location = imapc:{home}/cache
+imapc_host = 127.0.0.1
+imapc_port = {listener.port}
+imapc_user = demo
+imapc_password = demo
+imapc_features = rfc822.size fetch-headers fetch-bodystructure search modseq
+namespace inbox {{
+  inbox = yes
+  separator = .
+}}
+""")
+
+    def fetched(*query: str) -> dict[str, tuple[str, str]]:
+        """UID -> flags and subject."""
+        lines = run([need("doveadm"), "-c", str(config), "-f", "tab", "fetch", "uid flags hdr.subject",
+                     "mailbox", "INBOX", *query], home, USER="demo").splitlines()
+        return {uid: (" ".join(sorted(set(letters.split()) - {"\\Recent"})), subject)
+                for uid, letters, subject in (line.split("\t") for line in lines[1:])}
+
+    assert [subject for _, subject in fetched("ALL").values()][0] == "Notes on the engine"
+    first, second, *_ = sorted((listener.maildir / "cur").iterdir())
+    first.rename(first.with_name(first.name.partition(":")[0] + ":2,FS"))
+    second.unlink()
+    (listener.maildir / "new" / "1800000000.M1P1.host").write_bytes(b"Subject: late\n\nx\n")
+    found = fetched("ALL")
+    assert list(found) == ["1", "3", "4", "5"]
+    assert found["1"] == ("\\Flagged \\Seen", "Notes on the engine")
+    assert found["5"] == ("", "late")
+    assert list(fetched("SUBJECT", "engine")) == ["1"]
+    assert len(flags(listener.maildir)) == 4
