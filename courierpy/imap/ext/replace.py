@@ -5,7 +5,7 @@ one cannot go the new one is taken back.
 """
 from __future__ import annotations
 
-from courierpy.imap import appending, ext
+from courierpy.imap import appending, counted, ext
 from courierpy.imap.commands import NUMBERS, SELECTED, WRITES, Done, command
 from courierpy.imap.commands.numbers import chosen
 from courierpy.imap.ext import Extension
@@ -53,7 +53,7 @@ def replace(session: Session, args: Args) -> Done:
     if call.mails[0].empty:
         raise No(appending.EMPTY)
     source, target = session.need_selected().folder, appending.target(session, call.mailbox)
-    if source.scan().messages.find(old) < 0:
+    if counted.messages(session, source.name).find(old) < 0:
         raise Vanished(f"{source.path}: UID {old}")
     uidvalidity, uids = appending.append(session, target, call.mails)
     _remove(source, old, target, uids)
