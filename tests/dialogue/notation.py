@@ -269,7 +269,7 @@ class Player:
         elif verb == "maildir":
             path = self.maildir / os.fsdecode(rest[0].encode().decode("unicode_escape").encode("latin-1"))
             for part in ("cur", "new", "tmp"):
-                (path / part).mkdir(parents=True)
+                (path / part).mkdir(parents=True, exist_ok=True)     # a server that looks may be first
         else:
             raise ValueError(f"unknown act: {verb}")
 
