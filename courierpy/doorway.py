@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import socket
 import sys
+from functools import partial
 
 from courierpy.auth import Account, TemporaryFailure
 from courierpy.auth.protocol import parse_reply
+from courierpy.imap.capability import starttls_offered
 from courierpy.listener import admission, children
+from courierpy.listener.connections import Connection
+from courierpy.listener.doorway import Doorway
+from courierpy.listener.entrance import one_address
 from courierpy.listener.sockets import shown, turn_away
 from courierpy.login import start
-from courierpy.system import doorway, log, proc, programs
+from courierpy.system import confined, doorway, log, proc, programs
 from courierpy.system.conn import Conn
 from courierpy.system.settings import Settings
 
@@ -22,12 +27,22 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from courierpy.listener.connections import Connections
+    from courierpy.listener.doorway import Begin, Left
+    from courierpy.listener.entrance import Entrance
+    from courierpy.listener.loop import Loop
     from courierpy.listener.options import Options
 
 
-def wanted(environ: Mapping[str, str]) -> int:
-    """How many login processes; 0: each connection has a process of its own from its beginning."""
-    return Settings(environ).number("IMAP_LOGIN_PROCESSES")
+def count(options: Options, program: str, arguments: list[str], environ: Mapping[str, str]) -> int:
+    """How many login processes there are to be; 0: each connection has a process of its own from its
+    beginning, and the log says so where others were wanted."""
+    own = programs.find(program)
+    found = Settings(environ).number("IMAP_LOGIN_PROCESSES") if own is not None and own.logs_in else 0
+    why = why_not(options, program, arguments) if found else ""
+    if why:
+        log.notice(f"IMAP_LOGIN_PROCESSES: each connection has a process of its own: {why}")
+    return 0 if why else found
 
 
 def why_not(options: Options, program: str, arguments: list[str]) -> str:
@@ -48,6 +63,22 @@ def why_not(options: Options, program: str, arguments: list[str]) -> str:
     return ""
 
 
+def opened(processes: int, options: Options, program: str, environ: Mapping[str, str], table: int,
+           connections: Connections, loop: Loop, begin: Begin, before: Left | None) -> Doorway | None:
+    """The doorway with so many processes; None where there are none.  ``table``: of refused logins.
+    ``begin``: starts a session.  ``before``: what an earlier image has left, which goes on."""
+    if not processes and before is None:
+        return None
+    by_tls = "tls" in options.switches
+    with_tls = by_tls or starttls_offered(Settings(environ), False)
+    found = Doorway(processes, connections.bound, connections, loop,
+                    partial(log_in, program=program, environ=environ, table=table, by_tls=by_tls,
+                            with_tls=with_tls, folder=confined.folder()), begin)
+    if before is not None:
+        found.go_on(before)
+    return found
+
+
 def look_at_certificates(settings: Settings) -> None:
     """Would a login process find them in order?  Raises TlsError.  They are not loaded here."""
     from courierpy.system import tls
@@ -62,6 +93,23 @@ def look_at_certificates(settings: Settings) -> None:
     found = proc.elsewhere(look)()
     if found:
         raise tls.TlsError(found.decode("utf-8", "surrogateescape"))
+
+
+def take(way: Doorway, entrance: Entrance, listening: socket.socket, options: Options,
+         rules: Mapping[str, str]) -> None:
+    """A client that connects, to a login process."""
+    taken = entrance.take(listening)
+    if taken is None:
+        return
+    fd, remote = taken
+    client = socket.socket(fileno=fd)
+    variables = admit(client, options, rules, entrance.connections.counts.of, remote, one_address(listening))
+    if variables is None:
+        return
+    if way.client(fd, Connection(shown(remote[0]), remote), variables):
+        client.close()
+    else:
+        turn_away(client, entrance.busy)
 
 
 def admit(client: socket.socket, options: Options, rules: Mapping[str, str], counts: Mapping[str, int],
@@ -88,8 +136,8 @@ def admit(client: socket.socket, options: Options, rules: Mapping[str, str], cou
 
 # -- in a login process
 
-def log_in(link: socket.socket, program: str, environ: Mapping[str, str], options: Options, table: int,
-           by_tls: bool, with_tls: bool, folder: str) -> int:
+def log_in(link: socket.socket, program: str, environ: Mapping[str, str], table: int, by_tls: bool,
+           with_tls: bool, folder: str) -> int:
     """The exit status."""
     try:
         from courierpy.login import process

@@ -20,11 +20,10 @@ from courierpy.imap.grammar.lines import BUSY
 from courierpy.listener import access, admission, children, handover, pidfile, sockets
 from courierpy.listener.arrival import Arrival
 from courierpy.listener.connections import Asleep, Connection, Connections
-from courierpy.listener.entrance import Entrance, one_address
+from courierpy.listener.entrance import Entrance
 from courierpy.listener.loop import Loop
 from courierpy.listener.options import USAGE, Options, UsageError, parse_ports
 from courierpy.listener.renewal import REFUSED, STAYS, TRIAL, Renewal
-from courierpy.listener.sockets import shown, turn_away
 from courierpy.login import tries
 from courierpy.model.numbers import PID_MOST, decimal
 from courierpy.system import about, desk, log
@@ -123,7 +122,7 @@ class Listener:
                                  options.haproxy is not None,
                                  BUSY if self.logs_in and "tls" not in options.switches else b"")
         self.renewal = Renewal(image)
-        self.login_processes = self._login_processes()
+        self.login_processes = doorway.count(options, self.program, self.arguments, self.environ)
         self.doorway: Doorway | None = None
         self.helpers: Helpers | None = None
         self.sleepers: Sleepers | None = None
@@ -133,13 +132,6 @@ class Listener:
         self.lock = -1
         self.tries = -1
         self.stopping = False
-
-    def _login_processes(self) -> int:
-        count = doorway.wanted(self.environ) if self.logs_in else 0
-        why = doorway.why_not(self.options, self.program, self.arguments) if count else ""
-        if why:
-            log.notice(f"IMAP_LOGIN_PROCESSES: each connection has a process of its own: {why}")
-        return 0 if why else count
 
     # -- start
 
@@ -167,7 +159,9 @@ class Listener:
             self.loop = Loop()
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
             self._count_tries()
-            self._open_doorway(left)
+            self.doorway = doorway.opened(self.login_processes, self.options, self.program, self.environ,
+                                          self.tries, self.connections, self.loop, self._begin,
+                                          left.doorway if left is not None else None)
             self._start_helpers(left)
             if self.doorway is not None:
                 self.doorway.tend()
@@ -299,23 +293,6 @@ class Listener:
         if self.tries >= 0:
             self.environ[tries.VARIABLE] = os.environ[tries.VARIABLE] = str(self.tries)
 
-    def _open_doorway(self, left: handover.Handover | None) -> None:
-        """Login processes, where they are wanted (IMAP_LOGIN_PROCESSES); those of an earlier image go on."""
-        before = left.doorway if left is not None else None
-        if not self.login_processes and before is None:
-            return
-        from courierpy.listener.doorway import Doorway
-        from courierpy.system import confined
-        by_tls = "tls" in self.options.switches
-        with_tls = by_tls or starttls_offered(from_environ(self.environ), False)
-        self.doorway = Doorway(
-            self.login_processes, self.connections.bound, self.connections, self.loop,
-            partial(doorway.log_in, program=self.program, environ=self.environ, options=self.options,
-                    table=self.tries, by_tls=by_tls, with_tls=with_tls, folder=confined.folder()),
-            self._begin)
-        if before is not None:
-            self.doorway.go_on(before)
-
     def _start_helpers(self, left: handover.Handover | None) -> None:
         """Passwords are checked by processes of their own, started once.  OSError."""
         modules = self._auth_modules()
@@ -419,7 +396,7 @@ class Listener:
         if not self._opens():
             return
         if self.doorway is not None and self.login_processes:
-            self._comes(self.doorway, sock)
+            doorway.take(self.doorway, self.entrance, sock, self.options, self.rules)
             return
         connection = self.entrance.accept(sock)
         if connection is not None:
@@ -427,22 +404,6 @@ class Listener:
                 fd = connection.desk.fileno()
                 self.loop.hear(fd, partial(self._at_desk, fd))
             self._warn()
-
-    def _comes(self, way: Doorway, sock: socket.socket) -> None:
-        """A client, to a login process."""
-        taken = self.entrance.take(sock)
-        if taken is None:
-            return
-        fd, remote = taken
-        client = socket.socket(fileno=fd)
-        variables = doorway.admit(client, self.options, self.rules, self.connections.counts.of, remote,
-                                  one_address(sock))
-        if variables is None:
-            return
-        if way.client(fd, Connection(shown(remote[0]), remote), variables):
-            client.close()
-        else:
-            turn_away(client, self.entrance.busy)
 
     def _begin(self, connection: Connection, account: bytes, known: Mapping[str, str], said: bytes,
                rest: bytes, fd: int) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -26,7 +25,8 @@ def offered(tmp_path_factory: pytest.TempPathFactory) -> tls.Certificates:
 
 
 class Between:
-    """``client``: the client's TLS, over memory too; ``outer``: its socket; ``session``: the session's end."""
+    """``client``: the client's TLS, over memory too; ``outer``: its socket; ``session``: the session's
+    end."""
 
     def __init__(self, offered: tls.Certificates, version: ssl.TLSVersion) -> None:
         ours, self.outer = socket.socketpair()
