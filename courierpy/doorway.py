@@ -21,6 +21,7 @@ from courierpy.listener.sockets import shown, turn_away
 from courierpy.login import start
 from courierpy.system import confined, doorway, log, proc, programs
 from courierpy.system.conn import Conn
+from courierpy.system.doorway import PROXY_SECONDS
 from courierpy.system.settings import Settings
 
 TYPE_CHECKING = False
@@ -56,15 +57,14 @@ def why_not(options: Options, program: str, arguments: list[str]) -> str:
         return "-exec"
     if options.lists or "nodnslookup" not in options.switches:
         return "names and lists from the DNS (-nodnslookup, -block, -allow)"
-    if options.haproxy is not None:
-        return "-haproxy"
     if options.text.get("stderr") == "socket":
         return "-stderr=socket"
     return ""
 
 
 def opened(processes: int, options: Options, program: str, environ: Mapping[str, str], table: int,
-           connections: Connections, loop: Loop, begin: Begin, before: Left | None) -> Doorway | None:
+           connections: Connections, loop: Loop, begin: Begin, before: Left | None,
+           rules: Mapping[str, str]) -> Doorway | None:
     """The doorway with so many processes; None where there are none.  ``table``: of refused logins.
     ``begin``: starts a session.  ``before``: what an earlier image has left, which goes on."""
     if not processes and before is None:
@@ -73,7 +73,8 @@ def opened(processes: int, options: Options, program: str, environ: Mapping[str,
     with_tls = by_tls or starttls_offered(Settings(environ), False)
     found = Doorway(processes, connections.bound, connections, loop,
                     partial(log_in, program=program, environ=environ, table=table, by_tls=by_tls,
-                            with_tls=with_tls, folder=confined.folder()), begin)
+                            with_tls=with_tls, folder=confined.folder()), begin,
+                    lambda data, before: proxied(data, before, options, rules, connections.counts.of))
     if before is not None:
         found.go_on(before)
     return found
@@ -103,35 +104,72 @@ def take(way: Doorway, entrance: Entrance, listening: socket.socket, options: Op
         return
     fd, remote = taken
     client = socket.socket(fileno=fd)
-    variables = admit(client, options, rules, entrance.connections.counts.of, remote, one_address(listening))
+    local = one_address(listening)
+    try:
+        local = local or client.getsockname()[:2]
+    except OSError:                    # it is gone
+        client.close()
+        return
+    behind = options.haproxy is not None and admission.speaks_proxy(options.haproxy[1], local)
+    if behind:
+        variables: dict[str, str] | None = ends(remote, local)
+    else:
+        variables = admit(client, options, rules, entrance.connections.counts.of, remote, local)
     if variables is None:
         return
-    if way.client(fd, Connection(shown(remote[0]), remote), variables):
+    if behind:
+        variables[PROXY_SECONDS] = str(options.haproxy[0] if options.haproxy is not None else 0)
+    if way.client(fd, Connection("" if behind else shown(remote[0]), remote), variables, behind):
         client.close()
     else:
         turn_away(client, entrance.busy)
 
 
 def admit(client: socket.socket, options: Options, rules: Mapping[str, str], counts: Mapping[str, int],
-          remote: admission.Address, local: admission.Address | None) -> dict[str, str] | None:
+          remote: admission.Address, local: admission.Address) -> dict[str, str] | None:
     """The variables of a client that may come in; None: it was turned away.
 
     Nothing of what it says is read.  ``counts``: connections by address and network, without this one.
     """
+    variables = ends(remote, local)
     try:
-        if local is None:
-            local = client.getsockname()[:2]
-        variables = {"TCPREMOTEIP": shown(remote[0]), "TCPREMOTEPORT": str(remote[1]),
-                     "TCPLOCALIP": shown(local[0]), "TCPLOCALPORT": str(local[1])}
         admission.admit(options, rules, counts, variables["TCPREMOTEIP"], variables)
     except admission.Refused as refused:
         text = options.text.get("denymsg")
         turn_away(client, text.encode() + b"\n" if text and refused.spoken else b"")
         return None
-    except OSError:                    # it is gone
-        client.close()
+    return variables
+
+
+def ends(remote: admission.Address, local: admission.Address) -> dict[str, str]:
+    """The variables of both ends of a connection."""
+    return {"TCPREMOTEIP": shown(remote[0]), "TCPREMOTEPORT": str(remote[1]),
+            "TCPLOCALIP": shown(local[0]), "TCPLOCALPORT": str(local[1])}
+
+
+def proxied(data: bytes, before: Mapping[str, str], options: Options, rules: Mapping[str, str],
+            counts: Mapping[str, int]) -> dict[str, str] | None:
+    """The variables of a client of whom a login process says what its proxy said; None: it may not come in.
+
+    ``before``: those of the proxy's own connection.
+    """
+    _, _, *words = doorway.ADDRESS.unpack(data)
+    try:
+        found = [(_address(words[at]), words[at + 1]) for at in (0, 2)]
+        variables = ends(*found)
+        if any(before[name] != value for name, value in variables.items()):
+            variables["TCPREMOTEINFO"] = f"proxy via {before['TCPLOCALIP']}, port {before['TCPLOCALPORT']}"
+        admission.admit(options, rules, counts, variables["TCPREMOTEIP"], variables)
+    except (admission.Refused, OSError, ValueError):
         return None
     return variables
+
+
+def _address(octets: bytes) -> str:
+    """Raises OSError or ValueError for what is none."""
+    text = octets.rstrip(b"\0").decode("ascii")
+    socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text)
+    return text
 
 
 # -- in a login process

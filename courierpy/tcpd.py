@@ -161,7 +161,7 @@ class Listener:
             self._count_tries()
             self.doorway = doorway.opened(self.login_processes, self.options, self.program, self.environ,
                                           self.tries, self.connections, self.loop, self._begin,
-                                          left.doorway if left is not None else None)
+                                          left.doorway if left is not None else None, self.rules)
             self._start_helpers(left)
             if self.doorway is not None:
                 self.doorway.tend()
@@ -383,8 +383,11 @@ class Listener:
         self.renewal.tend()
 
     def _connections(self) -> int:
-        """Those that logged in, with a process or asleep: who sleeps must be able to wake."""
-        return self.connections.busy() + (len(self.sleepers.asleep) if self.sleepers is not None else 0)
+        """Those that logged in, with a process or asleep: who sleeps must be able to wake; and all others,
+        where these have no bound of their own."""
+        guests = len(self.doorway.guests) if self.doorway is not None and not self.connections.bound else 0
+        asleep = len(self.sleepers.asleep) if self.sleepers is not None else 0
+        return self.connections.busy() + asleep + guests
 
     def _opens(self) -> bool:
         way = self.doorway if self.login_processes else None
@@ -406,15 +409,15 @@ class Listener:
             self._warn()
 
     def _begin(self, connection: Connection, account: bytes, known: Mapping[str, str], said: bytes,
-               rest: bytes, fd: int) -> int:
+               rest: bytes, fd: int) -> None:
         """A session.  OSError."""
         kept = [self.sleepers.door.fileno()] if self.sleepers is not None else []
         rooms = (self.entrance, self.sleepers, self.doorway)
         above = max(fd + 1, *(room.above for room in rooms if room is not None))
         pid = fork(partial(doorway.session, fd, above, kept, self.arguments, self.environ, account, known,
                            said, rest, BUSY))
+        self.connections.takes_over(pid, connection)
         self._warn()
-        return pid
 
     def _at_desk(self, fd: int) -> None:
         if not self.connections.at_desk(fd):

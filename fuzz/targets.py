@@ -21,7 +21,6 @@ from courierpy.imap.grammar import dates, fetchitems, searchkeys
 from courierpy.imap.grammar.args import Args
 from courierpy.imap.grammar.framer import Frame, Framer, LiteralAhead
 from courierpy.imap.grammar.pattern import Pattern
-from courierpy.listener import haproxy
 from courierpy.maildir.formats import uiddb
 from courierpy.maildir.store import Store
 from courierpy.message import (
@@ -46,6 +45,7 @@ from courierpy.model.messages import Messages
 from courierpy.model.replies import Reply
 from courierpy.model.section import Section
 from courierpy.model.uidset import UidSet
+from courierpy.system import haproxy
 from fuzz.oracles import groups_are_closed, read_back
 
 TYPE_CHECKING = False
@@ -200,7 +200,7 @@ def command(data: bytes) -> None:
 
 def before_login(data: bytes) -> None:
     """What the listener and the password helper read."""
-    for parse in (haproxy.parse_line, lambda octets: protocol.parse_request(octets, {})):
+    for parse in (haproxy.parse_line, haproxy.cut, lambda octets: protocol.parse_request(octets, {})):
         try:
             parse(data)
         except (haproxy.ProxyError, ValueError):

@@ -59,12 +59,17 @@ def peer(fd: int) -> str:
         client.detach()
 
 
+def speaks_proxy(ports: frozenset[str], local: Address) -> bool:
+    """Do clients at this end of ours come through a proxy?  ``ports``: of -haproxy, none: all do."""
+    return not ports or str(local[1]) in ports or f"{local[0]}.{local[1]}" in ports
+
+
 def behind_proxy(client: socket.socket, wanted: tuple[float, frozenset[str]], remote: Address,
                  local: Address) -> tuple[Address, Address, str]:
     """(remote, local, what TCPREMOTEINFO says), as the proxy's header has them.  Refused."""
-    from courierpy.listener import haproxy
+    from courierpy.system import haproxy
     timeout, ports = wanted
-    if ports and str(local[1]) not in ports and f"{local[0]}.{local[1]}" not in ports:
+    if not speaks_proxy(ports, local):
         return remote, local, ""
     try:
         ends = haproxy.read_header(client, timeout)

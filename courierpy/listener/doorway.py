@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from courierpy.listener.connections import Connections
     from courierpy.listener.loop import Loop
 
+    # the message of a login process, and what was known of the connection -> variables of the client
+    Admit = Callable[[bytes, Mapping[str, str]], Mapping[str, str] | None]
     # a session: the connection, the account as the helper rendered it, variables that we know, those that
-    # the login process says, what the client has said, its descriptor.  The pid.  OSError.
-    Begin = Callable[[Connection, bytes, Mapping[str, str], bytes, bytes, int], int]
+    # the login process says, what the client has said, its descriptor.  It has a process then.
+    Begin = Callable[[Connection, bytes, Mapping[str, str], bytes, bytes, int], None]    # OSError
 
 RESTART_AFTER = 1.0            # seconds between two starts of processes that end
 READY_SECONDS = 60.0           # that one has to be ready
@@ -77,8 +79,9 @@ class Doorway:
     ``bound``: how many there may be, 0 for any number."""
 
     def __init__(self, count: int, bound: int, connections: Connections, loop: Loop,
-                 serve: Callable[[socket.socket], int], begin: Begin) -> None:
-        """``serve``: what a login process does with its end of the link; its exit status."""
+                 serve: Callable[[socket.socket], int], begin: Begin, admit: Admit) -> None:
+        """``serve``: what a login process does with its end of the link; its exit status.  ``admit``: the
+        variables of a client by what a login process has read of its proxy; None: it may not come in."""
         self.count = count
         self.bound = bound
         self.connections = connections
@@ -91,6 +94,7 @@ class Doorway:
         self._loop = loop
         self._serve = serve
         self._begin = begin
+        self._admit = admit
         self._number = time.time_ns()          # not used again, by another image neither
         self._next_start = 0.0
 
@@ -172,15 +176,19 @@ class Doorway:
 
     # -- clients
 
-    def client(self, fd: int, connection: Connection, variables: Mapping[str, str]) -> bool:
-        """Give it to the process that has the fewest.  ``fd`` stays the caller's.  False: nobody takes it."""
+    def client(self, fd: int, connection: Connection, variables: Mapping[str, str], behind: bool) -> bool:
+        """Give it to the process that has the fewest.  ``fd`` stays the caller's.  False: nobody takes it.
+
+        ``behind``: a proxy says first who it is.
+        """
         able = [process for process in self.processes.values() if process.ready]
         if not able:
             return False
         process = min(able, key=lambda each: each.guests)
         self._number += 1
         try:
-            passing.send(process.link, [doorway.HEAD.pack(doorway.CLIENT, self._number),
+            passing.send(process.link, [doorway.HEAD.pack(doorway.BEHIND if behind else doorway.CLIENT,
+                                                          self._number),
                                         doorway.pack(variables)], (fd,))
         except OSError as error:
             if due("client"):
@@ -240,9 +248,29 @@ class Doorway:
                 self._wanted(process, number, data, fds[0])
             elif letter == doorway.READY:
                 process.ready = True
+            elif letter == doorway.PROXIED and len(data) == doorway.ADDRESS.size:
+                self._proxied(process, number, data)
             elif letter == doorway.ENDED:
                 self._gone(process, number)
             passing.close(fds)
+
+    def _proxied(self, process: Login, number: int, data: bytes) -> None:
+        """A proxy has said who this client is, and now it counts."""
+        guest = self.guests.get(number)
+        if guest is None or guest.process is not process or guest.connection.address:
+            return
+        variables = self._admit(data, guest.variables)
+        if variables is None:
+            self._tell(process, doorway.DENIED, number)
+            return
+        guest.variables = variables
+        guest.connection.address = variables["TCPREMOTEIP"]
+        self.connections.counts.add(guest.connection.address, 1)
+        try:
+            passing.send(process.link, [doorway.HEAD.pack(doorway.ADMITTED, number),
+                                        doorway.pack(variables)])
+        except OSError as error:
+            log.err(f"login process {process.pid} hears nothing: {error.strerror}")
 
     def _gone(self, process: Login, number: int) -> None:
         guest = self._leaves(process, number)
@@ -304,7 +332,7 @@ class Doorway:
         why = ""
         if grant is None or grant.pid != process.pid or grant.until < time.monotonic():
             why = "without a ticket of its own"
-        elif guest is None or guest.process is not process:
+        elif guest is None or guest.process is not process or not guest.connection.address:
             why = "for a client that it does not have"
         elif len(data) < doorway.STARTS.size + size:
             why = "in a message that is not whole"
@@ -318,14 +346,14 @@ class Doorway:
         try:
             found = os.fstat(fd)       # as hibernate/protocol.py knows it by
             connection.identity = found.st_dev, found.st_ino
-            pid = self._begin(connection, grant.account, guest.variables, variables, rest, fd)
+            self._leaves(process, number)
+            self._begin(connection, grant.account, guest.variables, variables, rest, fd)
         except OSError as error:
             if due("fork"):
                 log.crit(f"a session cannot be started: {error.strerror}")
+            self.connections.left(connection.address)
             self._tell(process, doorway.FAILED, number)
             return
-        self._leaves(process, number)
-        self.connections.takes_over(pid, connection)
         self._tell(process, doorway.STARTED, number)
 
     # -- another image
@@ -358,7 +386,8 @@ class Doorway:
             process = self.processes[pid]
             self.guests[number] = Guest(connection, process, variables)
             process.guests += 1
-            self.connections.counts.add(address, 1)
+            if address:
+                self.connections.counts.add(address, 1)
         for ticket, pid, until, account in left.grants:
             grant = self.grants[bytes.fromhex(ticket)] = Grant(account.encode("latin-1"), pid)
             grant.until = until

@@ -2,6 +2,7 @@
 
 A table of what it is at:
 
+    ARRIVES      a proxy says who it is, and couriertcpd whether it may come in
     HANDSHAKES   TLS goes to and fro; then TALKS, where it was before
     TALKS        the dialogue has yielded a step, and ``wanted`` is that: input, a moment, an answer of the
                  helper
@@ -20,14 +21,14 @@ from courierpy.login import remote
 from courierpy.login.stage import Stage
 from courierpy.login.wire import MARK_OCTETS, Wire
 from courierpy.model.steps import Look, Read, Secure, Wait
-from courierpy.system import log
+from courierpy.system import haproxy, log
 from courierpy.system.conn import Gone, TimedOut
 from courierpy.system.tls import TlsError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import Protocol
 
     from courierpy.auth.mechanisms import Mechanism
@@ -74,9 +75,11 @@ if TYPE_CHECKING:
 
         def begin(self, entrant: Entrant, granted: Granted, rest: bytes) -> None: ...
 
+        def arrived(self, entrant: Entrant, ends: haproxy.Ends | None) -> None: ...
+
         def over(self, entrant: Entrant) -> None: ...
 
-HANDSHAKES, TALKS, HANDED, LEAVES, GONE = range(5)
+HANDSHAKES, TALKS, HANDED, LEAVES, GONE, ARRIVES = range(6)
 LINGER_SECONDS = 2.0           # that a client has to close its side
 LAST_WORDS_SECONDS = 5.0       # and to take what was said to it
 
@@ -94,9 +97,9 @@ class Entrant:
     monotonic clock.  ``question``: that the helper is asked, 0 for none; ``exchange``: that it does for
     this client, 0 for none.  ``later``: the answer to a step that could not be done, and is due now."""
 
-    __slots__ = ("_deadline", "_environ", "_house", "_over_tls", "_steps", "_wanted", "armed", "dialogue",
-                 "due", "events", "exchange", "helper", "later", "number", "question", "stage", "state",
-                 "wire")
+    __slots__ = ("_deadline", "_environ", "_house", "_over_tls", "_proxy", "_steps", "_wanted", "armed",
+                 "dialogue", "due", "events", "exchange", "helper", "later", "number", "proxied", "question",
+                 "stage", "state", "wire")
 
     def __init__(self, house: House, number: int, client: socket.socket, environ: dict[str, str]) -> None:
         self.number = number
@@ -114,6 +117,8 @@ class Entrant:
         self._environ = environ
         self._steps: Steps[object] | None = None
         self._wanted: object = None
+        self._proxy = b""              # of its header
+        self.proxied = False           # that was read
         self._over_tls: Callable[[], None] | None = None       # what comes behind the handshake
 
     # -- what a dialogue does with its client
@@ -135,6 +140,43 @@ class Entrant:
             self._secure(self._talk)
         else:
             self._talk()
+
+    def arrive(self, seconds: float) -> None:
+        """A proxy says first, within so many seconds, who it is."""
+        self.state, self.due = ARRIVES, min(self._deadline, time.monotonic() + seconds)
+        self._read_proxy()
+
+    def _read_proxy(self) -> None:
+        self._proxy += self.wire.receive()
+        try:
+            found = haproxy.cut(self._proxy)
+            if found is None:
+                if self.wire.ended:
+                    raise haproxy.ProxyError("closed before the PROXY header")
+                return
+        except haproxy.ProxyError as error:
+            log.warn(f"{self._environ['TCPREMOTEIP']}: {error}")
+            self._leave()
+            return
+        ends, rest = found
+        self.wire.put_back(rest)
+        self._proxy = b""
+        self.proxied = True
+        self._house.arrived(self, ends)
+
+    def admitted(self, variables: Mapping[str, str], by_tls: bool) -> None:
+        """It may come in; ``variables``: who it is."""
+        if self.state != ARRIVES:
+            return
+        self._environ.update(variables)
+        self.state, self.due = TALKS, self._deadline
+        self.stage.peer = self.stage.who(None)
+        self.stage.gate.come_from(self._environ["TCPREMOTEIP"])
+        self.start(by_tls)
+
+    def denied(self) -> None:
+        if self.state == ARRIVES:
+            self._leave()
 
     def _talk(self) -> None:
         self.dialogue = self._house.protocol.dialogue(self.stage)
@@ -192,13 +234,17 @@ class Entrant:
     @property
     def reads(self) -> bool:
         """Is there an interest in what the client says?"""
-        return self.state in (HANDSHAKES, LEAVES) or self.state == TALKS and isinstance(self._wanted, Read) \
+        return self.state in (HANDSHAKES, LEAVES) or self.state == ARRIVES and not self.proxied \
+            or self.state == TALKS and isinstance(self._wanted, Read) \
             and self.wire.waiting <= MARK_OCTETS
 
     def ready(self) -> None:
         """Its socket has something, or takes something."""
         if self.state == HANDSHAKES:
             self._shake()
+        elif self.state == ARRIVES:
+            if not self.proxied:
+                self._read_proxy()
         elif self.state == TALKS and isinstance(self._wanted, Read):
             data = self._input()
             if data is not None:
@@ -211,7 +257,7 @@ class Entrant:
                 self._gone()
         else:
             self.wire.flush()
-        if self.wire.broken and self.state in (HANDSHAKES, TALKS):
+        if self.wire.broken and self.state in (HANDSHAKES, TALKS, ARRIVES):
             self._lost(Gone())
 
     def clock(self) -> None:
@@ -236,13 +282,17 @@ class Entrant:
         if self.state == TALKS and self._steps is not None:
             self.question = 0          # whatever the answer would be
             self._go(error)
+        elif self.state == ARRIVES:
+            why = "did not come in time" if isinstance(error, TimedOut) else "was cut"
+            log.warn(f"{self._environ['TCPREMOTEIP']}: PROXY header {why}")
+            self._leave()
         elif self.state == HANDSHAKES:
             self._failed("the handshake was not done in time" if isinstance(error, TimedOut) else "closed")
 
     def told_to_leave(self, words: bytes) -> None:
         if self.state == TALKS:
             self.say_last(words)
-        if self.state in (TALKS, HANDSHAKES):
+        if self.state in (TALKS, HANDSHAKES, ARRIVES):
             self._leave()
 
     # -- TLS
@@ -293,7 +343,7 @@ class Entrant:
         assert dialogue is not None
         self._steps, self._wanted = None, None
         if dialogue.account is not None:
-            self.state = HANDED
+            self.state, self.due = HANDED, float("inf")        # couriertcpd answers, or ends us
             assert isinstance(dialogue.account, remote.Granted)
             self._house.begin(self, dialogue.account, dialogue.framer.rest())
             return

@@ -29,6 +29,10 @@ class Gate:
         self._address = network(address)
         self._table = table
 
+    def come_from(self, address: str) -> None:
+        """It is known only now who that is."""
+        self._address = network(address)
+
     def left(self) -> float:
         """Seconds until the stage is over; 0 when it is."""
         return max(0.0, self.end - time.monotonic())

@@ -17,7 +17,7 @@ from courierpy.auth import Request, TemporaryFailure
 from courierpy.login import remote
 from courierpy.login.entrant import GONE, Entrant
 from courierpy.login.relayed import Relay
-from courierpy.system import confined, doorway, log, passing, proc
+from courierpy.system import confined, doorway, haproxy, log, passing, proc
 from courierpy.system.settings import from_environ
 from courierpy.system.wipe import wipe
 
@@ -133,7 +133,7 @@ class House:
 
     # -- clients
 
-    def _client(self, number: int, data: bytes, fds: list[int]) -> None:
+    def _client(self, number: int, data: bytes, fds: list[int], behind: bool) -> None:
         passing.need(fds, 1)
         client = socket.socket(fileno=fds[0])
         environ = dict(self.environ)
@@ -141,8 +141,29 @@ class House:
         entrant = Entrant(self, number, client, environ)
         self.entrants[number] = entrant
         self._heard[client.fileno()] = lambda: self._ready(entrant)
-        self._let(entrant, partial(entrant.start, self.by_tls))
+        if behind:
+            seconds = float(environ.pop(doorway.PROXY_SECONDS))
+            self._let(entrant, partial(entrant.arrive, seconds))
+        else:
+            self._let(entrant, partial(entrant.start, self.by_tls))
         self._settle(entrant)
+
+    def arrived(self, entrant: Entrant, ends: haproxy.Ends | None) -> None:
+        """Its proxy has said who it is; None: the proxy itself."""
+        environ = entrant.stage.environ
+        remote, remote_port = environ["TCPREMOTEIP"], int(environ["TCPREMOTEPORT"])
+        local, local_port = environ["TCPLOCALIP"], int(environ["TCPLOCALPORT"])
+        if ends is not None:
+            (remote, remote_port), (local, local_port) = ends.remote, ends.local
+        if not self._say(self.link, [doorway.ADDRESS.pack(
+                doorway.PROXIED, entrant.number, remote.encode(), remote_port, local.encode(), local_port)]):
+            entrant.denied()
+
+    def _admitted(self, number: int, data: bytes) -> None:
+        entrant = self.entrants.get(number)
+        if entrant is not None:
+            self._let(entrant, partial(entrant.admitted, doorway.unpack(data), self.by_tls))
+            self._settle(entrant)
 
     def _ready(self, entrant: Entrant) -> None:
         self._let(entrant, entrant.ready)
@@ -369,8 +390,8 @@ class House:
                 log.err(f"couriertcpd: {error}")
 
     def _said(self, letter: bytes, number: int, data: bytes, fds: list[int]) -> None:
-        if letter == doorway.CLIENT:
-            self._client(number, data, fds)
+        if letter in (doorway.CLIENT, doorway.BEHIND):
+            self._client(number, data, fds, letter == doorway.BEHIND)
             return
         passing.need(fds, 1 if letter == doorway.HELPER else 0)
         if letter == doorway.HELPER:
@@ -378,6 +399,13 @@ class House:
             self.hear(helper, lambda: self._answers(helper))
         elif letter == doorway.STARTED:
             self._session(number)
+        elif letter == doorway.ADMITTED:
+            self._admitted(number, data)
+        elif letter == doorway.DENIED:
+            entrant = self.entrants.get(number)
+            if entrant is not None:
+                entrant.denied()
+                self._settle(entrant)
         elif letter == doorway.FAILED:
             self._no_session(number)
         elif letter == doorway.LEAVE:

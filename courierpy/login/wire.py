@@ -20,7 +20,7 @@ class Wire:
     """``tls``: None while the connection is plain.  ``ended``: the client says no more.  ``broken``: and
     hears nothing either.  ``last``: no more is written; the socket is closed for that when all is out."""
 
-    __slots__ = ("_out", "_shut", "broken", "ended", "last", "received", "sent", "socket", "tls")
+    __slots__ = ("_back", "_out", "_shut", "broken", "ended", "last", "received", "sent", "socket", "tls")
 
     def __init__(self, client: socket.socket) -> None:
         client.setblocking(False)
@@ -28,12 +28,16 @@ class Wire:
         self.tls: MemoryTls | None = None
         self.ended = self.broken = self.last = self._shut = False
         self.received = self.sent = 0
+        self._back = b""               # to be received once more
         self._out: bytes | memoryview = b""
 
     # -- in
 
     def receive(self) -> bytes:
         """Raw octets; b"" for none now, or the end (``ended``)."""
+        if self._back:
+            data, self._back = self._back, b""
+            return data
         try:
             data = self.socket.recv(READ_OCTETS, socket.MSG_DONTWAIT)
         except BlockingIOError:
@@ -43,6 +47,10 @@ class Wire:
             data = b""
         self.ended = self.ended or not data
         return data
+
+    def put_back(self, data: bytes) -> None:
+        """What was received, and is for who comes next."""
+        self._back = data
 
     def read(self) -> bytes:
         """What the client said; b"" for nothing now, or the end (``ended``)."""

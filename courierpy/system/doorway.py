@@ -6,7 +6,8 @@ Three channels (system/passing.py), all made by couriertcpd, so that each end kn
 * *question*: one login process and one helper.
 * *grants*: a helper and couriertcpd.
 
-1. couriertcpd accepts a client, and gives its descriptor to a login process (CLIENT).
+1. couriertcpd accepts a client, and gives its descriptor to a login process (CLIENT).  One that comes
+   through a proxy (BEHIND) is counted when that has said who it is (PROXIED; ADMITTED or DENIED).
 2. The login process speaks with it, and asks the helper (a question).
 3. The helper's answer is yes: it tells couriertcpd the account under a *ticket*, 16 random octets, with
    the pid of the login process whose channel the question came by (GRANT); then it tells the login
@@ -32,11 +33,11 @@ TICKET_SECONDS = 30.0          # that a ticket may be used
 REST_OCTETS = 65536            # that a client may have said behind its login
 
 # over the link, of couriertcpd: a letter, and what follows it
-CLIENT, HELPER, STARTED, FAILED, LEAVE, ADMITTED, DENIED, CLOSE = (b"C", b"H", b"S", b"F", b"L", b"A",
-                                                                   b"D", b"E")
+CLIENT, BEHIND, HELPER, STARTED, FAILED, LEAVE, ADMITTED, DENIED, CLOSE = (
+    b"C", b"B", b"H", b"S", b"F", b"L", b"A", b"D", b"E")
 # over the link, of a login process
 READY, START, ENDED, PROXIED = b"r", b"s", b"e", b"p"
-HEAD = struct.Struct("!cQ")    # letter, number of the connection; CLIENT, ADMITTED: variables follow
+HEAD = struct.Struct("!cQ")    # letter, number of the connection; CLIENT, BEHIND, ADMITTED: variables follow
 STARTS = struct.Struct(f"!cQ{TICKET_OCTETS}sI")    # START: ..., ticket, octets of the variables; rest
 ADDRESS = struct.Struct("!cQ46sH46sH")             # PROXIED: ..., remote address and port, local ones
 
@@ -56,6 +57,7 @@ LOGIN = struct.Struct("!I")
 VARIABLES = ("IMAP_TLS", "IMAP_STARTTLS", "IMAP_TLS_REQUIRED", "IMAPLOGINTAG", "TLS_CONNECTED_PROTOCOL",
              "PROTOCOL")
 VARIABLES_BEGIN = ("TLS_SUBJECT_",)
+PROXY_SECONDS = "COURIERPY_PROXY_SECONDS"          # that a proxy has for its header; a variable with BEHIND
 MAX_VALUE = 4096               # characters
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 import pytest
 
 from courierpy.auth import TemporaryFailure, Unservable, authshadow, authuserdb, protocol
-from courierpy.listener import haproxy, options, sockets
+from courierpy.listener import options, sockets
 from courierpy.model.numbers import PID_MOST, decimal
-from courierpy.system import desk
+from courierpy.system import desk, haproxy
 from courierpy.system.settings import Settings
 
 THOUSANDS = "1" * 5000             # of digits, which int() refuses with a ValueError

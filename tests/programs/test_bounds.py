@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import until
+from tests.conftest import MODE, until
 from tests.programs.chain import Chain, chain, eventually
 
 pytestmark = pytest.mark.server
@@ -136,6 +136,7 @@ def test_the_bound_goes_on_in_a_new_image() -> None:
         assert b"b OK" in until(waiting[1], b"b OK")
 
 
+@pytest.mark.skipif(MODE == "doorway", reason="there it has no process")
 def test_who_does_not_go_is_killed() -> None:
     with chain(IMAP_MAXPRELOGIN="1") as server:
         eventually(lambda: len(server.children()) == 3)

@@ -40,7 +40,11 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def status(pid: int) -> dict[str, str]:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    """What the kernel says of a process; nothing of one that has ended."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return {}
     return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
 
 
@@ -373,3 +377,63 @@ def run(link, *rest):
 
 process.run = run
 """
+
+
+# -- behind a proxy
+
+LINE = b"PROXY TCP4 192.0.2.7 192.0.2.1 4711 143\r\n"
+SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
+
+
+def test_a_proxy_says_who_comes(tmp_path: Path) -> None:
+    rules = tmp_path / "rules"
+    rules.write_text("192.0.2.9\tdeny\n")
+    with chain("-haproxy=20", "-maxperip=2", f"-access={rules}", **LOGIN_PROCESSES) as server, \
+            ExitStack() as stack:
+        def comes(*pieces: bytes) -> socket.socket:
+            client = stack.enter_context(server.connect())
+            for piece in pieces:
+                client.sendall(piece)
+            return client
+
+        one = comes(*(LINE[at:at + 1] for at in range(len(LINE))))
+        assert until(one, b"\r\n").startswith(b"* OK ")
+        two = comes(LINE + b"a LOGIN demo demo\r\n")
+        assert b"a OK" in until(two, b"a OK")
+        server.wait_log("LOGIN, user=demo, ip=[::ffff:192.0.2.7], port=[4711]")
+        assert comes(LINE).recv(100) == b""            # the third of its address
+        for _ in range(5):                             # the proxy itself has no limit, nor have others
+            other = comes(SIGNATURE + b"\x21\x11\0\x0c" + os.urandom(4) + b"\xc0\0\2\1" + b"\x12\x34\0\x8f")
+            assert until(other, b"\r\n").startswith(b"* OK ")
+        assert comes(LINE.replace(b"2.7 ", b"2.9 ")).recv(100) == b""
+        assert comes(b"a NOOP\r\n").recv(100) == b""
+        server.wait_log("no PROXY header")
+        check = comes(SIGNATURE + b"\x20\0\0\0")      # the proxy looks whether we live
+        assert until(check, b"\r\n").startswith(b"* OK ")
+        two.sendall(b"b LOGOUT\r\n")
+        while two.recv(100):
+            continue
+        eventually(lambda: b"* OK" in comes(LINE).recv(100), "it counts no more")
+
+
+def test_a_proxy_before_tls(certificate: Path) -> None:
+    """Header and handshake in one segment."""
+    context = ssl.create_default_context(cafile=str(certificate))
+    inward, outward = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = context.wrap_bio(inward, outward, server_hostname="localhost")
+    with chain("-tls", "-haproxy=20", TLS_CERTFILE=str(certificate), IMAP_TLS="1",
+               **LOGIN_PROCESSES) as server, server.connect() as raw:
+        with pytest.raises(ssl.SSLWantReadError):
+            client.do_handshake()
+        raw.sendall(LINE + outward.read())
+        while True:
+            try:
+                client.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                raw.sendall(outward.read())
+                inward.write(raw.recv(65536))
+        raw.sendall(outward.read())
+        client.write(b"a LOGIN demo demo\r\n")
+        raw.sendall(outward.read())
+        server.wait_log("LOGIN, user=demo, ip=[::ffff:192.0.2.7], port=[4711]")

@@ -7,6 +7,7 @@ import time
 
 from courierpy.model.numbers import decimal
 
+LINE = b"PROXY "
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 
 
@@ -24,16 +25,41 @@ class Ends:
         self.local = local
 
 
+MAX_LINE = 107                 # octets of a line of version 1, with its end
+HEAD_OCTETS = 16               # of version 2, before what it announces
+
+
+def cut(data: bytes) -> tuple[Ends | None, bytes] | None:
+    """The header at the beginning of what has come, and what came behind it; None: it is not whole yet.
+    Raises ProxyError."""
+    size = min(len(data), len(SIGNATURE))
+    if data[:size] == SIGNATURE[:size]:
+        if len(data) < HEAD_OCTETS:
+            return None
+        command, family, length = struct.unpack_from("!BBH", data, len(SIGNATURE))
+        if len(data) < HEAD_OCTETS + length:
+            return None
+        return (_ends_of_2(command, family, data[HEAD_OCTETS:HEAD_OCTETS + length]),
+                data[HEAD_OCTETS + length:])
+    size = min(len(data), len(LINE))
+    if data[:size] != LINE[:size]:
+        raise ProxyError("no PROXY header")
+    line, end, rest = data.partition(b"\r\n")
+    if len(line) + 2 > MAX_LINE:
+        raise ProxyError("PROXY header too long")
+    return (parse_line(line), rest) if end else None
+
+
 def read_header(client: socket.socket, timeout: float) -> Ends | None:
     """Take the header, and not an octet more, from the connection."""
     end = time.monotonic() + timeout
     head = _exactly(client, 12, end)
     if head == SIGNATURE:
         return _version_2(client, end)
-    if not head.startswith(b"PROXY "):
+    if not head.startswith(LINE):
         raise ProxyError("no PROXY header")
     while not head.endswith(b"\r\n"):
-        if len(head) > 107:
+        if len(head) > MAX_LINE:
             raise ProxyError("PROXY header too long")
         head += _exactly(client, 1, end)
     return parse_line(head)
@@ -59,7 +85,10 @@ def parse_line(line: bytes) -> Ends | None:
 
 def _version_2(client: socket.socket, end: float) -> Ends | None:
     command, family, length = struct.unpack("!BBH", _exactly(client, 4, end))
-    data = _exactly(client, length, end)
+    return _ends_of_2(command, family, _exactly(client, length, end))
+
+
+def _ends_of_2(command: int, family: int, data: bytes) -> Ends | None:
     if command >> 4 != 2:
         raise ProxyError("unknown PROXY version")
     if command & 15 == 0:
@@ -68,7 +97,7 @@ def _version_2(client: socket.socket, end: float) -> Ends | None:
     if family not in sizes:
         return None
     kind, size = sizes[family]
-    if length < 2 * size + 4:
+    if len(data) < 2 * size + 4:
         raise ProxyError("short PROXY header")
     source, target = data[:size], data[size:2 * size]
     ports = struct.unpack("!HH", data[2 * size:2 * size + 4])
