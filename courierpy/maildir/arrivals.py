@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 class Arrivals:
     """Of one mailbox, for as long as it is open."""
 
+    __slots__ = ("_changes", "_place", "_stuck")
+
     def __init__(self, place: MailboxDirectory, changes: Changes) -> None:
         self._place = place
         self._changes = changes

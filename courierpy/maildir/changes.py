@@ -16,6 +16,8 @@ class Changes:
     """``heard``: what happened and no look has seen yet; of use while ``watched``.  ``path``, ``keywords``:
     the directories that are watched, see Watch."""
 
+    __slots__ = ("_own", "_own_heard", "_watch", "_where", "heard")
+
     def __init__(self, path: str, keywords: str) -> None:
         self.heard = Heard()
         self._where = path, keywords

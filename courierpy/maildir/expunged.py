@@ -33,6 +33,9 @@ class Readers:
     """The readers of one folder, ourselves among them after join().  ``waiting``: there
     are expunged messages that some reader has not told yet."""
 
+    __slots__ = ("_graves", "_number", "_own", "_pid", "_readers", "_seen", "_swept", "host", "tmp",
+                 "waiting")
+
     def __init__(self, path: str, host: str) -> None:
         self.tmp = os.fsencode(os.path.join(path, "tmp"))
         self.host = host

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 class Finder:
     """Finds the files of messages, by UID.  A row is one of what is held."""
 
+    __slots__ = ("_changes", "_contents", "_numbers", "_place")
+
     def __init__(self, place: MailboxDirectory, contents: Contents, numbers: Numbers,
                  changes: Changes) -> None:
         self._place = place

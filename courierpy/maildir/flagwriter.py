@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 class FlagWriter:
     """Changes the flags and keywords of messages that are held."""
 
+    __slots__ = ("_changes", "_contents", "_finder", "_keywords", "_place")
+
     def __init__(self, place: MailboxDirectory, contents: Contents, finder: Finder, changes: Changes,
                  keywords: KnownKeywords) -> None:
         self._place = place

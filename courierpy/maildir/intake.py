@@ -22,6 +22,8 @@ class Intake:
     """Into one mailbox, of which a look may be there or not.  ``uidvalidity``: of the numbers that were
     given last."""
 
+    __slots__ = ("_arrivals", "_entering", "_looker", "place", "uidvalidity")
+
     def __init__(self, looker: Looker, arrivals: Arrivals) -> None:
         self.place = looker.place
         self.uidvalidity = 0

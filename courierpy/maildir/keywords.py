@@ -27,6 +27,8 @@ class KnownKeywords:
     """``by_uid``: keywords of the messages that have some.  ``unread``: why they may be others.
     ``kept``: are there keywords at all?"""
 
+    __slots__ = ("_changed", "_complete", "_stamp", "_strangers", "by_uid", "files", "kept", "unread")
+
     def __init__(self, files: Keywords, kept: bool) -> None:
         self.files = files
         self.kept = kept

@@ -26,6 +26,8 @@ _WAITING = re.compile(rb"\d{1,18}\.M\d{1,18}P(\d{1,18})V[0-9A-F]{16}I[0-9A-F]{16
 class Lobby:
     """``inside``: what stands before a file name in it."""
 
+    __slots__ = ("_host", "inside")
+
     def __init__(self, path: str, host: str) -> None:
         self.inside = os.fsencode(os.path.join(path, "tmp")) + b"/"
         self._host = os.fsencode(host)

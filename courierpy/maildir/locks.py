@@ -72,6 +72,8 @@ class FolderLock:
     file in tmp/ with the text of owner() in it, or "" when there is none now.
     """
 
+    __slots__ = ("_depth", "_masked", "_own", "_queue", "_since", "enabled", "host", "lock", "tmp")
+
     def __init__(self, path: str, host: str, enabled: bool = True,
                  own: Callable[[], str] = lambda: "") -> None:
         self.tmp = os.path.join(path, "tmp")

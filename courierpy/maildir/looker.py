@@ -74,6 +74,10 @@ class Looker:
     ``unsaved``: the index knows less than we do.
     """
 
+    __slots__ = ("_arrivals", "_lively_looks", "_quiet_looks", "_survey", "changes", "contents", "keywords",
+                 "looked", "numbers", "place", "read_only", "readonly", "recent", "snapshot", "stamps",
+                 "unsaved")
+
     def __init__(self, place: MailboxDirectory, contents: Contents, numbers: Numbers, changes: Changes,
                  arrivals: Arrivals, keywords: KnownKeywords, recent: Recent, survey: Survey) -> None:
         self.place = place

@@ -56,8 +56,14 @@ PATIENCE = 2.0                     # seconds that a session that leaves waits to
 
 
 class Mailbox:
-    """``name``: as IMAP says it; ``path``: its directory.  ``finder``: where its messages are.  ``modseqs``:
-    of its changes; None: the client did not ask for them."""
+    """``name``: as IMAP says it; ``path``: its directory.  ``modseqs``: of its changes; None: the
+    client did not ask for them.
+
+    What has no state of its own is made where it is used: a session that only waits has no memory for it.
+    """
+
+    __slots__ = ("_arrivals", "_cache", "_counts", "_looker", "_only_read", "contents", "index", "keywords",
+                 "modseqs", "name", "path", "place")
 
     def __init__(self, name: str, path: str, options: StoreOptions, uidvalidities: Uidvalidities,
                  counts: Counts) -> None:
@@ -72,13 +78,9 @@ class Mailbox:
         changes = Changes(path, keywords.files.path)
         numbers = Numbers(place, contents, changes, keywords.files, uidvalidities)
         recent = Recent(place.index)
-        arrivals = Arrivals(place, changes)
+        self._arrivals = arrivals = Arrivals(place, changes)
         survey = Survey(place, contents, numbers, changes, arrivals, keywords, recent)
         self._looker = Looker(place, contents, numbers, changes, arrivals, keywords, recent, survey)
-        self.finder = finder = Finder(place, contents, numbers, changes)
-        self._flags = FlagWriter(place, contents, finder, changes, keywords)
-        self._removal = Removal(place, contents, numbers, finder, changes)
-        self._intake = Intake(self._looker, arrivals)
         self._counts = counts
         self._cache: Cache | None = None
 
@@ -123,6 +125,11 @@ class Mailbox:
         looker.changes.close()
         if self.modseqs is not None:
             self.modseqs.close()       # it is read anew
+
+    @property
+    def finder(self) -> Finder:
+        """Where its messages are."""
+        return Finder(self.place, self.contents, self._looker.numbers, self._looker.changes)
 
     def locked(self) -> FolderLock:
         """The lock, to be taken for several changes."""
@@ -198,7 +205,8 @@ class Mailbox:
     def _store(self, uids: Sequence[int], change: FlagChange, refused: list[StoreError] | None) -> States:
         self._looker.watch_if_large()
         try:
-            return self._flags.store(uids, change, refused)
+            return FlagWriter(self.place, self.contents, self.finder, self._looker.changes,
+                              self.keywords).store(uids, change, refused)
         finally:
             self._looker.snap()
 
@@ -206,7 +214,11 @@ class Mailbox:
         """Remove messages that are \\Deleted still; gives the UIDs that went.  ``refused``: as
         for store()."""
         self._looker.watch_if_large()
-        return self._removal.expunge(uids, refused)
+        return self._removal().expunge(uids, refused)
+
+    def _removal(self) -> Removal:
+        looker = self._looker
+        return Removal(self.place, self.contents, looker.numbers, self.finder, looker.changes)
 
     def remove(self, uids: Iterable[int], refused: list[StoreError] | None = None) -> list[int]:
         """As expunge(), whatever flags they have."""
@@ -219,21 +231,24 @@ class Mailbox:
 
     def append(self, drafts: Sequence[Draft]) -> tuple[int, list[int]]:
         """Store the drafts, all or none; (UIDVALIDITY, their UIDs)."""
-        return transfer.append(self._intake, drafts)
+        return transfer.append(self._intake(), drafts)
 
     def copy(self, uids: Sequence[int], target: Mailbox,
              refused: list[StoreError] | None = None) -> tuple[int, list[tuple[int, int]]]:
         """As transfer.copy.  ``refused``: as for store()."""
-        return transfer.copy(self._origin(), uids, target._intake, refused)
+        return transfer.copy(self._origin(), uids, target._intake(), refused)
 
     def move(self, uids: Sequence[int], target: Mailbox,
              refused: list[StoreError] | None = None) -> tuple[int, list[tuple[int, int]]]:
         """As transfer.move.  ``refused``: as for store()."""
-        return transfer.move(self._origin(), uids, target._intake, refused)
+        return transfer.move(self._origin(), uids, target._intake(), refused)
 
     def _origin(self) -> transfer.Origin:
         self._looker.watch_if_large()
-        return transfer.Origin(self.place, self.finder, self.keywords, self._looker.changes, self._removal)
+        return transfer.Origin(self.place, self.finder, self.keywords, self._looker.changes, self._removal())
+
+    def _intake(self) -> Intake:
+        return Intake(self._looker, self._arrivals)
 
 
 __all__ = ["Draft", "Mailbox", "Status", "StoreError"]

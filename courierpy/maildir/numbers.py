@@ -42,6 +42,9 @@ class Numbers:
     that it may have still.  ``struck``: when it was last written for what went, or that was tried.
     ``lent``: numbers that a full disk had no room for."""
 
+    __slots__ = ("_changes", "_contents", "_file", "_keywords", "_place", "_uidvalidities", "key", "lent",
+                 "owed", "struck", "told_gone", "unwritten")
+
     def __init__(self, place: MailboxDirectory, contents: Contents, changes: Changes, keywords: Keywords,
                  uidvalidities: Uidvalidities) -> None:
         self.key: uiddb.Key | None = None

@@ -108,6 +108,8 @@ def _remove_directory(path: str) -> None:
 class Siblings:
     """The directories of a Maildir++."""
 
+    __slots__ = ("_options", "_uidvalidities", "layout")
+
     def __init__(self, layout: Layout, options: StoreOptions, uidvalidities: Uidvalidities) -> None:
         self.layout = layout
         self._options = options

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 class Recent:
     """Of one open mailbox.  ``fresh``: numbered by us, and in no snapshot yet."""
 
+    __slots__ = ("_index", "_shown", "fresh")
+
     def __init__(self, index: Index) -> None:
         self.fresh = NO_UIDS
         self._index = index

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 class Removal:
     """Of messages of one open mailbox."""
 
+    __slots__ = ("_changes", "_contents", "_finder", "_numbers", "_place")
+
     def __init__(self, place: MailboxDirectory, contents: Contents, numbers: Numbers, finder: Finder,
                  changes: Changes) -> None:
         self._place = place

@@ -64,6 +64,9 @@ class Store:
     """The Maildir at ``root``.  ``choice``, ``home``: of the layout, see layout.find(); ``trash``: the
     name of the mailbox behind the prefix; the others: of the options, see StoreOptions."""
 
+    __slots__ = ("_directories", "_passed_over", "_unsettled", "counts", "highest", "layout", "namespaces",
+                 "options", "places", "root", "trash", "uidvalidities")
+
     def __init__(self, root: str = ".", *, locks: bool = True, keywords: bool = True,
                  fsync: str = "optimized", trash: str = "Trash", host: str | None = None,
                  index_at: str = "", choice: str = "auto", home: str = "",

@@ -45,6 +45,8 @@ class Look(Enum):
 class Survey:
     """Brings the contents of one open mailbox up to date, and numbers what is new."""
 
+    __slots__ = ("_arrivals", "_changes", "_contents", "_keywords", "_numbers", "_place", "_recent")
+
     def __init__(self, place: MailboxDirectory, contents: Contents, numbers: Numbers, changes: Changes,
                  arrivals: Arrivals, keywords: KnownKeywords, recent: Recent) -> None:
         self._place = place

@@ -22,6 +22,8 @@ ALONE_TRIES = 200                  # of 10 ms, for what takes less than one
 class Uidvalidities:
     """Of the Maildir at ``root``.  ``scratch``: a directory for files that get a name there."""
 
+    __slots__ = ("_options", "_path", "_root", "_scratch", "_unrecorded")
+
     def __init__(self, root: str, scratch: str, options: StoreOptions) -> None:
         self._root = root
         self._path = os.path.join(root, HIGHEST)

@@ -78,6 +78,9 @@ class Watch:
     """``path``: the folder; ``keywords``: the directory with its keywords, in it or in its cur/.
     ``fd`` is readable when there is something to hear, unless ``waiting``."""
 
+    __slots__ = ("_cur", "_ear", "_in_cur", "_keywords", "_keywords_name", "_keywords_path", "_new", "_root",
+                 "fd")
+
     def __init__(self, path: str, keywords: str) -> None:
         self._keywords_path = keywords
         self._keywords_name = os.fsencode(os.path.basename(keywords))

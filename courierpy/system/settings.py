@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _OCTAL = re.compile(r"\s*0{0,3}[0-7]{1,3}\s*")
 _DAYS = re.compile(r"(?:.*:)?[0-9]{1,5}", re.S)          # as maildir.trash reads it
+_NUMBER = re.compile(r"\s*(-?[0-9]{1,18})")          # what atoi() reads
 
 
 class SettingsError(Exception):
@@ -260,7 +261,7 @@ class Settings:
     def number(self, name: str) -> int:
         """As atoi(): the digits at the beginning, else 0; one beyond the bounds of the table is the
         nearest within, and a 0 that no digit says is the default where it is beyond."""
-        match = re.match(r"\s*(-?[0-9]{1,18})", self.text(name))
+        match = _NUMBER.match(self.text(name))
         found = int(match[1]) if match else 0
         setting = _BY_NAME.get(name)
         if setting is None:

@@ -34,6 +34,8 @@ class Keywords:
     """The keywords of one folder.  ``folder`` is its directory; ``sync``: what is written is on
     the disk before anybody is told; ``inside``: the name of their directory in the folder."""
 
+    __slots__ = ("_list", "host", "missed", "path", "sync", "tmp", "unmerged")
+
     def __init__(self, folder: str, host: str, sync: bool = False, inside: str = DIRECTORY) -> None:
         self.path = os.path.join(folder, inside)
         self._inside = os.fsencode(self.path) + b"/"

@@ -109,6 +109,8 @@ class Index:
     instead of the one in it, as place() names it; ``inside``: the name of that one.
     ``rules``: by which values are computed now, for the cache."""
 
+    __slots__ = ("_complained", "_elsewhere", "_ours", "folder", "host", "path", "rules")
+
     def __init__(self, path: str, host: str, elsewhere: str = "", inside: str = DIRECTORY) -> None:
         self.folder = path
         self.path = elsewhere or os.path.join(path, inside)

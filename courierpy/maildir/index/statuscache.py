@@ -71,6 +71,8 @@ def stamp(path: str, keywords: str, sure: bool = True) -> Stamps | None:
 class Counts:
     """``index``: that of the Maildir."""
 
+    __slots__ = ("_known", "_lines", "_new", "index")
+
     def __init__(self, index: Index) -> None:
         self.index = index
         self._known: dict[str, tuple[Stamps, Status]] = {}
