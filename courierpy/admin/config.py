@@ -26,7 +26,6 @@ HEADINGS = ((WRONG, "wrong"), (LOST, "lost"), (UNNEEDED, "not needed here"))
 OTHERS = re.compile(r"AUTHSERVICE[0-9]{1,5}|AUTHCUSTOM|AUTHPIPE|AUTHDAEMON_SOCKET|TLS_CERTFILE_\w+|TZ|LANG|"
                     r"LC_\w+|PATH|PYTHONPATH|TMPDIR|HOSTNAME|MAILDIR|DEBUG_LOGIN")
 AUTHDAEMONRC = "authdaemonrc"      # beside the files of settings
-FOREIGN = ("authldap", "authmysql", "authpgsql", "authsqlite", "authvchkpw")     # authdaemond's, and not ours
 
 
 def main(words: list[str]) -> int:

@@ -87,8 +87,6 @@ class Questions:
         except passing.Refused as error:
             log.err(f"couriertcpd: {error}")
             return
-        except OSError:
-            found = b"", []
         if found is None:
             return
         data, fds = found
@@ -106,8 +104,6 @@ class Questions:
             found = passing.receive(asker.end)
         except passing.Refused:
             return
-        except OSError:
-            found = b"", []
         if found is None:
             return
         data, fds = found

@@ -234,8 +234,6 @@ class Doorway:
             except passing.Refused as error:
                 log.err(f"login process {process.pid}: {error}")
                 continue
-            except OSError:
-                found = b"", []
             if found is None:
                 return
             data, fds = found
@@ -296,8 +294,6 @@ class Doorway:
             except passing.Refused as error:
                 log.err(f"the password helper: {error}")
                 continue
-            except OSError:
-                found = b"", []
             if found is None:
                 return
             data, fds = found

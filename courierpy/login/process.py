@@ -244,7 +244,7 @@ class House:
         while helper.fileno() >= 0:
             try:
                 found = passing.receive(helper)
-            except (passing.Refused, OSError) as error:
+            except passing.Refused as error:
                 log.err(f"the password helper: {error}")
                 found = b"", []
             if found is None:
@@ -374,8 +374,6 @@ class House:
             except passing.Refused as error:
                 log.err(f"couriertcpd: {error}")
                 continue
-            except OSError:
-                found = b"", []
             if found is None:
                 return
             data, fds = found

@@ -42,13 +42,13 @@ def send(end: socket.socket, parts: Iterable[bytes], fds: Collection[int] = ()) 
 def receive(end: socket.socket) -> tuple[bytes, list[int]] | None:
     """A message, and its descriptors, which are the caller's to close; None: there is none now.
 
-    b"" when the other end is closed.  Raises Refused, and OSError.
+    b"" when the other end is closed, or cannot be heard any more.  Raises Refused.
     """
     try:
         data, ancillary, flags, _ = end.recvmsg(OCTETS, _SPACE, socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC)
     except BlockingIOError:
         return None
-    except ConnectionResetError:
+    except OSError:
         return b"", []
     fds = array.array("i")
     for level, kind, value in ancillary:
