@@ -34,7 +34,7 @@ class Keywords:
     """The keywords of one folder.  ``folder`` is its directory; ``sync``: what is written is on
     the disk before anybody is told; ``inside``: the name of their directory in the folder."""
 
-    __slots__ = ("_list", "host", "missed", "path", "sync", "tmp", "unmerged")
+    __slots__ = ("_inside", "_list", "host", "missed", "path", "sync", "tmp", "unmerged")
 
     def __init__(self, folder: str, host: str, sync: bool = False, inside: str = DIRECTORY) -> None:
         self.path = os.path.join(folder, inside)
