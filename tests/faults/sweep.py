@@ -337,10 +337,11 @@ def _check_own_view(run: Run) -> None:
 
 def _again(run: Run) -> None:
     """The same command when nothing disturbs it any more."""
-    descriptors = run.actor.descriptors()
+    descriptors, full = run.actor.descriptors(), run.heard.full
     found = run.actor.do(run.operation.command)
     assert found[-1].startswith(b"t OK"), f"the second time it was answered {found[-1]!r}"
     run.heard = told(found, "ok")
+    run.heard.full = full
     run._follow(run.operation.command)
     run.inspect(again=True)
     _check_own_view(run)
