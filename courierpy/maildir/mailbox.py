@@ -223,7 +223,7 @@ class Mailbox:
     def remove(self, uids: Iterable[int], refused: list[StoreError] | None = None) -> list[int]:
         """As expunge(), whatever flags they have."""
         self._looker.watch_if_large()
-        return self._removal.expunge(uids, refused, only_deleted=False)
+        return self._removal().expunge(uids, refused, only_deleted=False)
 
     def draft(self) -> Draft:
         """A message that is about to come.  Raises a store error."""
