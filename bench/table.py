@@ -141,4 +141,8 @@ ROWS = [
         Case("30a", "COMPRESS: FETCH BODY[] of all", "MB/s", True, Goal("dovecot")),
         Case("30b", "COMPRESS: octets of mail that are one on the wire", "octets", True,
              Goal("dovecot", 0.95))]),
+    Row(31, connection.row_notify, [
+        Case("31a", "NOTIFY SET over {many} folders", "ms", False, Goal("dovecot")),
+        Case("31b", "NOTIFY: from a delivery to its STATUS", "ms", False, Goal(limit=20)),
+        Case("31c", "NOTIFY: memory that it takes", "kB", False, Goal(limit=1000))]),
 ]

@@ -23,7 +23,7 @@ from courierpy.maildir.index.valuecache import Column
 from courierpy.maildir.messagefile import WRITING
 from courierpy.message import Message, collation, searchtext, streamed
 from courierpy.message.collation import key as collation_key
-from courierpy.system import log, proc
+from courierpy.system import log, proc, pulse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -179,6 +179,7 @@ class Attributes:
         self.denied: set[int] = set()
         self.sick: set[int] = set()
         self.long: set[int] = set()
+        self._far = 0, 0                   # at which of how many messages pieces() is
         self._complained: set[int] = set()
         self._sections: dict[str, Section] = {}
         folder.index.rules = rules(limits)
@@ -247,6 +248,7 @@ class Attributes:
             some = wanted[start:start + rows]
             while known and len(some) > 1 and sum([cache.weight(kind, some) for kind in kinds]) > HELD_OCTETS:
                 some = some[:len(some) // 2]
+            self._far = start, len(wanted)
             values = self._take(kinds, some, known)
             stop = start + (len(values[0]) if values else len(some))
             yield start, stop, values
@@ -299,7 +301,9 @@ class Attributes:
 
     def _computed(self, kinds: Sequence[str], todo: list[Todo], most: int) -> None:
         """One after the other until the values have so many octets; the others stay for later."""
+        start, goal = self._far
         for one in todo:
+            pulse.step(start + one.at, goal)
             if most <= 0:
                 return
             names = [kinds[row] for row in one.rows]

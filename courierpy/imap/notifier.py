@@ -9,12 +9,28 @@ from __future__ import annotations
 import os
 from functools import partial
 
-from courierpy.imap import modseqs, updates
+from courierpy.imap import ext, modseqs, updates
 from courierpy.imap.commands import CHANGES, WRITES, cmd_fetch, cmd_status
 from courierpy.imap.grammar import lines, out
 from courierpy.imap.listing import Entry, Listing, parents_of
+from courierpy.imap.wishes import (
+    ENTRIES,
+    EXPUNGE,
+    FLAGS,
+    MESSAGE_EVENTS,
+    NAME,
+    NEW,
+    NONE,
+    OVERFLOW,
+    SERVER_ENTRIES,
+    SUBSCRIPTION,
+    Told,
+    Wish,
+)
+from courierpy.maildir.annotation import Journal
 from courierpy.maildir.errors import StoreError
 from courierpy.maildir.highest import highest
+from courierpy.maildir.store import SUBSCRIBED
 from courierpy.maildir.watch import LIMITS, Refused
 from courierpy.model.replies import No
 from courierpy.model.uidset import NO_UIDS, UidSet
@@ -33,92 +49,19 @@ from courierpy.system.inotify import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
     from courierpy.imap.commands import Row
-    from courierpy.imap.grammar.fetchitems import FetchItem
     from courierpy.imap.session import Session
     from courierpy.imap.updates import Update
     from courierpy.maildir.index.statuscache import Status
     from courierpy.maildir.watch import Watch
 
 INSIDE = IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO
-NEW, EXPUNGE, FLAGS = b"MESSAGENEW", b"MESSAGEEXPUNGE", b"FLAGCHANGE"
-NAME, SUBSCRIPTION = b"MAILBOXNAME", b"SUBSCRIPTIONCHANGE"
-# one that is not supported is one of messages too: what goes with what is looked at first
-MESSAGE_EVENTS = frozenset((NEW, EXPUNGE, FLAGS, b"ANNOTATIONCHANGE"))
-OVERFLOW = b"NOTIFICATIONOVERFLOW"
-RIGHTS = frozenset("lr")               # that all events need: RFC 5465 5
-NONE: frozenset[bytes] = frozenset()
+METADATA = b"METADATA"
 LONG = 3600.0                          # seconds
 JUST_MADE = -1                         # UIDVALIDITY of a mailbox of which only the name is told
-
-
-class Group:
-    """``kind``: which mailboxes, by the word of RFC 5465 6; ``names``: behind SUBTREE and MAILBOXES.
-    ``events``: in upper case.  ``items``: what of new messages is fetched."""
-
-    __slots__ = ("events", "items", "kind", "names")
-
-    def __init__(self, kind: bytes, names: list[str], events: frozenset[bytes],
-                 items: list[FetchItem]) -> None:
-        self.kind = kind
-        self.names = names
-        self.events = events
-        self.items = items
-
-    def has(self, name: str, separator: str, subscribed: frozenset[str]) -> bool:
-        """Is this one of its mailboxes?  All that there are can get mail: INBOXES is PERSONAL."""
-        if self.kind == b"SUBSCRIBED":
-            return name in subscribed
-        if self.kind == b"MAILBOXES":
-            return name in self.names
-        if self.kind == b"SUBTREE":
-            return any(name == top or name.startswith(top + separator) for top in self.names)
-        return True
-
-
-class Wish:
-    """``selected``: the group of the selected mailbox, None for nothing; ``others``: of the others."""
-
-    __slots__ = ("others", "selected")
-
-    def __init__(self, selected: Group | None = None, others: Sequence[Group] = ()) -> None:
-        self.selected = selected
-        self.others = others
-
-    @property
-    def events(self) -> frozenset[bytes]:
-        """All that is to be heard of the selected mailbox."""
-        return NONE if self.selected is None else self.selected.events
-
-    @property
-    def delayed(self) -> bool:
-        """Is what is expunged told by commands only?"""
-        return self.selected is None or self.selected.kind == b"SELECTED-DELAYED"
-
-    def of(self, name: str, separator: str, subscribed: frozenset[str]) -> frozenset[bytes]:
-        """What is to be heard of a mailbox that is not selected."""
-        found = [group.events for group in self.others if group.has(name, separator, subscribed)]
-        return NONE.union(*found)
-
-
-class Told:
-    """Counts of a mailbox as the client knows them; ``unseen``, ``modseq``: -1 where it does not."""
-
-    __slots__ = ("messages", "modseq", "uidnext", "uidvalidity", "unseen")
-
-    def __init__(self, uidvalidity: int, uidnext: int, messages: int, unseen: int = -1,
-                 modseq: int = -1) -> None:
-        self.uidvalidity = uidvalidity
-        self.uidnext = uidnext
-        self.messages = messages
-        self.unseen = unseen
-        self.modseq = modseq
-
-    @classmethod
-    def of(cls, count: Status, modseq: int = -1) -> Told:
-        return cls(count.uidvalidity, count.uidnext, count.messages, count.unseen, modseq)
+RIGHTS = frozenset("lr")               # that all events need: RFC 5465 5
 
 
 class Notifier:
@@ -135,6 +78,7 @@ class Notifier:
         self._names: dict[str, tuple[int, int]] = {}       # mailbox -> identity of its directory
         self._subscribed: frozenset[str] = frozenset()
         self._at: tuple[str, Told] | None = None           # the selected mailbox, as the client knows it
+        self._journal: Journal | None = None               # of annotations, where they are wanted
 
     # -- what the session asks
 
@@ -173,6 +117,9 @@ class Notifier:
         self._names = self._look_at_names()
         if not self.wish.others:
             return
+        if self.wish.wants(ENTRIES) or self.wish.wants(SERVER_ENTRIES):
+            ext.find("enable", METADATA)(session)          # its own changes have a name from now on
+            self._journal = Journal(session.folders.layout.inbox)
         try:
             if not session.settings.flag("IMAP_ENHANCEDIDLE"):
                 raise NotInstalled
@@ -213,6 +160,7 @@ class Notifier:
         for name in sorted(changed):
             if name in self._names:
                 self._tell_status(name)
+        self._tell_entries()
 
     def did(self, row: Row) -> None:
         """The client's own command is done: what it did to names and subscriptions is no news."""
@@ -344,7 +292,7 @@ class Notifier:
                 if mask & IN_IGNORED:
                     del self._of[number]
                     names = True
-            if number in self._roots:
+            if number in self._roots and (not entry.startswith(b"courier") or entry == SUBSCRIBED.encode()):
                 names = True
                 if mask & IN_IGNORED:
                     del self._roots[number]
@@ -415,6 +363,20 @@ class Notifier:
                 self.session.write(self._line(entry))
         self._moved(old)
         return self._new_mailboxes(came, silent)
+
+    def _tell_entries(self) -> None:
+        """Tell of annotations that others changed.  RFC 5465 5.6, 5.7."""
+        session = self.session
+        if self._journal is None:
+            return
+        own = session.kept.get(METADATA, b"-").partition(b" ")[0]
+        for name, entries in self._journal.news(own).items():
+            wanted = self.wish.wants(SERVER_ENTRIES) if not name else ENTRIES in self._events(name)
+            if wanted and METADATA not in session.enabled:             # who enabled it hears it anyway
+                session.write(lines.data(METADATA, out.mailbox(name, session.utf8),
+                                         *map(out.astring, entries)))
+        if METADATA in session.enabled:
+            session.tell_news()
 
     def _renamed(self, before: dict[str, tuple[int, int]]) -> dict[str, str]:
         """New names, and the old ones of the same directories."""

@@ -25,6 +25,7 @@ from courierpy.maildir.errors import MessageDenied, Vanished
 from courierpy.message import collation
 from courierpy.model.flags import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN
 from courierpy.model.replies import Bad, UidRequired
+from courierpy.system import pulse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -317,6 +318,7 @@ class Program:
     def one_by_one(self, within: bytes, test: Callable[[Subject], bool]) -> bytes:
         mask = bytearray(self.count)
         for seq in compress(range(1, self.count + 1), within):
+            pulse.step(seq - 1, self.count)
             subject = Subject(self.session, seq)
             try:
                 with subject:

@@ -20,7 +20,7 @@ from courierpy.model.messages import keywords_used
 from courierpy.model.namespaces import ALL_RIGHTS
 from courierpy.model.replies import Bad, Bye, No, UidRequired
 from courierpy.model.uidset import NO_UIDS, UidSet
-from courierpy.system import log
+from courierpy.system import log, pulse
 from courierpy.system.conn import Gone, TimedOut
 from courierpy.system.memory import is_short
 
@@ -210,6 +210,8 @@ class Session(Dialogue):
         self.between: Between | None = None
         self.sleeper: Sleep | None = None
         self.stopping = False
+        self._tag = b"*"
+        self._done = 0
         self.row: commands.Row | None = None       # of the command that is being done
         self._waiting = False
         self._limits: Limits | None = None
@@ -398,6 +400,8 @@ class Session(Dialogue):
 
     def perform(self, args: Args) -> Done:
         row = self.row = commands.find(args.command)
+        self._tag, self._done = args.tag, 0
+        pulse.hear(self._still_working)
         if row is None:
             raise Bad("Error in IMAP command received by server.")
         try:
@@ -421,6 +425,18 @@ class Session(Dialogue):
             if self.between is not None:
                 self.between.did(row)
         return done
+
+    def _still_working(self, done: int, goal: int) -> None:
+        """Tells the client that its command takes long, where a line may be told."""
+        if self.conn.midway:
+            return
+        far = done if done >= self._done else -1           # another part of the command: of what, who knows
+        self._done = max(done, self._done)
+        for word in ext.keys("on_pulse"):
+            tell = ext.find("on_pulse", word)
+            if tell is not None:
+                self.write(tell(self, self._tag, far, goal))
+        self.conn.flush()
 
     def short(self) -> No:
         shortage.recover(self, self.row, self._look)

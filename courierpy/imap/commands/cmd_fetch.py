@@ -17,7 +17,7 @@ from courierpy.imap.grammar import fetchitems, lines
 from courierpy.maildir.errors import DiskTrouble, MessageDenied, StoreError, Vanished
 from courierpy.model.flags import SEEN, FlagChange
 from courierpy.model.replies import No
-from courierpy.system import log
+from courierpy.system import log, pulse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -206,7 +206,8 @@ def _fetch_files(session: Session, attributes: Attributes, items: list[FetchItem
     refused: No | None = None
     view = selected.view
     head = _head(view)
-    for seq in seqs:
+    for at, seq in enumerate(seqs):
+        pulse.step(at, len(seqs))
         line: list[Content] = [head % (seq if view.numbered else view.uids[seq - 1])]
         with Subject(session, seq) as subject:
             try:

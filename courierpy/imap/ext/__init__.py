@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     Table = Mapping[bytes, Any]
 
 TABLES = ("append_data", "append_literals", "attributes", "create_params", "enable", "fetch_besides",
-          "fetch_items", "fetch_modifiers", "kept", "list_options", "list_returns", "manners",
-          "message_sets", "metadata_entries", "news", "on_list", "on_name", "on_open", "on_selected",
+          "fetch_items", "fetch_modifiers", "kept", "list_options", "list_returns", "manners", "message_sets",
+          "metadata_entries", "news", "on_list", "on_name", "on_open", "on_pulse", "on_selected",
           "on_updates", "search_keys", "search_returns", "select_params", "sort_keys", "sort_returns",
           "status_items", "store_modifiers", "tagged_code")
 
@@ -77,6 +77,8 @@ class Extension:
     there.  RFC 4466 2.2.
     ``tagged_code``: command -> function of what it brought about, giving the code of its tagged OK.
     RFC 9051 7.1.
+    ``on_pulse``: any word -> function (session, tag, what is done, what all of it is) giving a line that is
+    told while a command takes long; done is -1 where that is not known.
     ``on_updates``: token of ENABLE -> function (session, list of Update) giving the list that is told.
 
     A parser takes (session, args), and of ``args`` what stands behind its word, the blank included.

@@ -21,6 +21,7 @@ CAPABILITIES: tuple[tuple[bytes, str, str, str], ...] = (
     (b"ID", "ext.id", "", ""),
     (b"IDLE", "ext.idle", "", ""),
     (b"IMAP4rev2", "ext.imap4rev2", "", ""),
+    (b"INPROGRESS", "ext.inprogress", "", ""),
     (b"LANGUAGE", "ext.language", "", ""),
     (b"LIST-EXTENDED", "ext.listextended", "", ""),
     (b"LIST-METADATA", "ext.listmetadata", "", ""),
@@ -119,6 +120,7 @@ PLUGGED: dict[str, dict[bytes, str]] = {
     "on_list": {b"SPECIAL-USE": "specialuse"},
     "on_name": {b"IMAP4REV2": "imap4rev2"},
     "on_open": {b"CONDSTORE": "condstore"},
+    "on_pulse": {b"INPROGRESS": "inprogress"},
     "on_selected": {b"": "objectid", b"CONDSTORE": "condstore"},
     "on_updates": {
         b"CONDSTORE": "condstore",

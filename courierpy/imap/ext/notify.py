@@ -6,12 +6,13 @@ others is told by STATUS and LIST.  NOTIFY NONE is a wish for nothing.
 """
 from __future__ import annotations
 
-from courierpy.imap import fetch
+from courierpy.imap import ext, fetch
 from courierpy.imap.commands import ANY, command
 from courierpy.imap.ext import Extension
 from courierpy.imap.grammar import fetchitems
 from courierpy.imap.mailboxes import take
-from courierpy.imap.notifier import MESSAGE_EVENTS, Group, Notifier, Wish
+from courierpy.imap.notifier import METADATA, Notifier
+from courierpy.imap.wishes import MESSAGE_EVENTS, Group, Wish
 from courierpy.model.replies import Bad, No
 
 TYPE_CHECKING = False
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 EVENTS = {name.upper(): name for name in (b"MessageNew", b"MessageExpunge", b"FlagChange", b"MailboxName",
                                           b"SubscriptionChange")}
+ANNOTATED = {name.upper(): name for name in (b"MailboxMetadataChange", b"ServerMetadataChange")}
 SELECTED = (b"SELECTED", b"SELECTED-DELAYED")
 MAILBOXES = (*SELECTED, b"PERSONAL", b"INBOXES", b"SUBSCRIBED", b"SUBTREE", b"MAILBOXES")
 MAX_GROUPS = 100
@@ -52,13 +54,18 @@ def notify(session: Session, args: Args) -> str:
     args.end()
     wish = _wish(groups)
     if unknown:
-        raise No("There is no such event.", b"BADEVENT (%s)" % b" ".join(EVENTS.values()))
+        raise No("There is no such event.", b"BADEVENT (%s)" % b" ".join(_supported().values()))
 
     session.tell(expunges=True)        # RFC 5465 3.1: as NOOP does
     notifier = Notifier(session, wish)
     notifier.begin(status)
     _install(session, notifier)
     return "NOTIFY completed"
+
+
+def _supported() -> dict[bytes, bytes]:
+    """The events that there are, as they are spelled."""
+    return EVENTS if ext.find("enable", METADATA) is None else EVENTS | ANNOTATED
 
 
 def _install(session: Session, notifier: Notifier) -> None:
@@ -96,7 +103,7 @@ def _events(args: Args, events: dict[bytes, list[FetchItem]], unknown: list[byte
         word = args.word()
         if word in events:
             raise Bad("An event is named twice.")
-        if word not in EVENTS:
+        if word not in _supported():
             unknown.append(word)
         events[word] = []
         if not args.maybe_sp():
@@ -121,7 +128,7 @@ def _wish(groups: list[Group]) -> Wish:
         asked = group.events & MESSAGE_EVENTS
         if asked and not asked >= {b"MESSAGENEW", b"MESSAGEEXPUNGE"}:
             raise Bad("MessageNew and MessageExpunge belong together, and to the other events of messages.")
-        if group.kind in SELECTED and group.events - MESSAGE_EVENTS & EVENTS.keys():
+        if group.kind in SELECTED and (group.events - MESSAGE_EVENTS) & _supported().keys():
             raise Bad("Only events of messages can be had of the selected mailbox.")
         if group.kind not in SELECTED and group.items:
             raise Bad("Items can be had of the selected mailbox only.")

@@ -1,0 +1,40 @@
+"""How far work is that may take long: loops say it at each step, and who asked for it hears it now and then.
+
+A step costs next to nothing.  Nothing is said that holds a lock: whoever hears may talk to a client.
+"""
+from __future__ import annotations
+
+import os
+from time import monotonic
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SECONDS = 5.0                  # between two words
+_hears: Callable[[int, int], None] | None = None
+_due = 0.0
+
+
+def hear(hears: Callable[[int, int], None] | None) -> None:
+    """From now on ``hears`` is called, after SECONDS and each time so many later, with what is done and
+    what all of it is.  None: nobody is."""
+    global _hears, _due
+    _hears, _due = hears, monotonic() + SECONDS
+
+
+def step(done: int, goal: int) -> None:
+    """So much of it is done."""
+    global _due
+    if _hears is not None and monotonic() >= _due:
+        _hears(done, goal)
+        _due = monotonic() + SECONDS
+
+
+def _silent() -> None:
+    """A child that does a part of the work has nothing to tell."""
+    global _hears
+    _hears = None
+
+
+os.register_at_fork(after_in_child=_silent)
