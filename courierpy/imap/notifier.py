@@ -74,6 +74,7 @@ class Notifier:
         self._ear: Ear | None = None
         self._of: dict[int, str] = {}           # watch -> mailbox whose messages it is about
         self._roots: dict[int, str] = {}        # watch -> directory in which mailboxes may come and go
+        self._unmade: set[str] = set()          # mailboxes that were not whole when they were to be watched
         self._told: dict[str, Told] = {}
         self._names: dict[str, tuple[int, int]] = {}       # mailbox -> identity of its directory
         self._subscribed: frozenset[str] = frozenset()
@@ -278,7 +279,8 @@ class Notifier:
             try:
                 self._of[ear.add(os.path.join(path, part), mask)] = name
             except (FileNotFoundError, NotADirectoryError):
-                continue
+                if part in ("new", "cur"):
+                    self._unmade.add(name)
 
     def _heard(self, ear: Ear) -> tuple[set[str], bool]:
         """(mailboxes whose messages may have changed, may there be other names or subscriptions?)"""
@@ -393,7 +395,8 @@ class Notifier:
 
     def _new_mailboxes(self, came: Iterable[str], silent: bool) -> set[str]:
         """Watch these too.  Gives those that have mail already."""
-        watched = {*self._of.values()}
+        watched = {*self._of.values()} - self._unmade
+        self._unmade.clear()
         changed = set()
         for name in sorted(self._names):
             if name not in watched and self._ear is not None and self._events(name) & MESSAGE_EVENTS:

@@ -371,6 +371,18 @@ class Session(Dialogue):
             self.conn.flush()
         finally:
             self.folders.save()
+            self._leave_nothing()
+
+    def _leave_nothing(self) -> None:
+        """The process may serve another client: what this one chose is over."""
+        pulse.hear(None)
+        if self.between is not None:
+            self.between.close()
+            self.between = None
+        for key in [*self.kept]:
+            take = ext.find("kept", key)
+            if take is not None:
+                take(self, b"")
 
     def parse(self, frame: Frame) -> Args:
         manners = self.manners

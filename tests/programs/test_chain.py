@@ -13,6 +13,7 @@ import pytest
 
 from courierpy.admin import mkcert
 from tests.conftest import Server, until
+from tests.programs.test_compress import Client
 
 pytestmark = pytest.mark.server
 
@@ -65,6 +66,31 @@ def test_starttls(server: Server) -> None:
 
 def test_imaps(server: Server) -> None:
     work(imaplib.IMAP4_SSL("localhost", server.tls_port, ssl_context=context(server), timeout=20))
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_compress(server: Server, tls: bool) -> None:
+    """RFC 4978 3: what is compressed is encrypted then; a message in it is whole, and IDLE tells at once."""
+    plain = socket.create_connection(("127.0.0.1", server.tls_port if tls else server.port), 20)
+    with (context(server).wrap_socket(plain, server_hostname="localhost") if tls else plain) as sock:
+        sock.settimeout(20)
+        client = Client(sock, 0, server.log)
+        client.until(b"\r\n")
+        assert b"t OK " in client.say(b"LOGIN demo demo")
+        client.compress()
+        assert b"t OK " in client.say(b"CREATE INBOX.squeezed%d" % tls)
+        text = b"Subject: x\r\n\r\n" + os.urandom(300_000).hex().encode()
+        client.send(b"t APPEND INBOX.squeezed%d {%d+}\r\n%s\r\n" % (tls, len(text), text))
+        assert b"t OK " in client.answer()
+        assert b"* 1 EXISTS" in client.say(b"SELECT INBOX.squeezed%d" % tls)
+        assert text in client.say(b"FETCH 1 BODY[]")
+        client.send(b"i IDLE\r\n")
+        client.until(b"+ ")
+        client.send(b"DONE\r\n")
+        client.until(b"i OK ")
+        client.until(b"\r\n")
+        client.send(b"t LOGOUT\r\n")
+        client.until(b"t OK ")
 
 
 def test_bytes_behind_login_reach_imapd(server: Server) -> None:

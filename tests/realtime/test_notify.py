@@ -13,6 +13,8 @@ from courierpy.imap import notifier
 from courierpy.imap.grammar.framer import Frame
 from courierpy.imap.session import Session
 from courierpy.maildir.store import Store
+from courierpy.message import collation
+from courierpy.system import pulse
 from courierpy.system.conn import Conn
 from courierpy.system.inotify import Ear, NotInstalled
 from courierpy.system.settings import Settings
@@ -164,6 +166,31 @@ def test_mailboxes_in_each_other(talk: Talk) -> None:
     deliver("x/z", "2.M2P2.host")
     said = talk.told()
     assert b'* STATUS "x/y" (MESSAGES 1' in said and b'* STATUS "x/z" (MESSAGES 1' in said
+
+
+def test_a_mailbox_that_is_made_piece_by_piece(talk: Talk) -> None:
+    """Each of its directories is watched when it is there."""
+    assert b"t OK " in talk.say(ALL)
+    os.mkdir(".c")
+    assert talk.told() == b""
+    os.mkdir(".c/cur")
+    assert b'"." "INBOX.c"\r\n' in talk.told()
+    os.mkdir(".c/tmp")
+    os.mkdir(".c/new")
+    assert talk.told() == b""
+    deliver(".c", "1.M1P1.host")
+    assert b'* STATUS "INBOX.c" (MESSAGES 1 UIDNEXT 2' in talk.told()
+
+
+def test_the_next_client_of_the_process_finds_nothing(talk: Talk) -> None:
+    """What one chose is over with its session."""
+    assert b"t OK " in talk.say(b"COMPARATOR i;octet")
+    assert b"t OK " in talk.say(ALL)
+    talk.client.sendall(b"z LOGOUT\r\n")
+    talk.session.serve()
+    assert talk.session.between is None and not talk.session.kept
+    assert collation.active() is collation.UNICODE
+    assert pulse._hears is None
 
 
 def test_subscriptions_decide_what_is_watched(talk: Talk) -> None:
