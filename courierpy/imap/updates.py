@@ -203,8 +203,6 @@ def tell(session: Session, *, expunges: bool, flags_of_new: bool = False) -> Non
     said = updates(view.messages, now, expunges=expunges, flags_of_new=flags_of_new and between is None)
     chosen = said if between is None else between.chosen(said)
     write(session, chosen)
-    if between is not None:
-        between.told(chosen)
     # what is gone and was not told stays in the view, which then is longer; what came is not in it
     selected.behind = len(view) > len(now) or _sizes_in(said) > _sizes_in(chosen)
     if not selected.behind:
@@ -212,6 +210,8 @@ def tell(session: Session, *, expunges: bool, flags_of_new: bool = False) -> Non
         selected.folder.told()
     elif now.modseqs is not None:
         view.messages = view.messages.restamped(now)
+    if between is not None:
+        between.told(chosen)
 
 
 def _sizes_in(said: Iterable[Update]) -> int:
