@@ -91,7 +91,8 @@ def starttls_offered(settings: Settings, tls: bool) -> bool:
 # What decides: the settings and the state that were asked for -> the answer.  The listener's is
 # made once, and its children find it.
 _KNOWN: dict[tuple[str | bool | None, ...], bytes] = {}
-_DECIDE = ("IMAP_CAPABILITY", "IMAP_CAPABILITY_TLS", "IMAP_STARTTLS", "IMAP_TLS_REQUIRED", "TLS_CERTFILE",
+_DECIDE = ("IMAP_CAPABILITY", "IMAP_CAPABILITY_TLS", "IMAP_LOGIN_REFERRALS", "IMAP_STARTTLS",
+           "IMAP_TLS_REQUIRED", "TLS_CERTFILE",
            "TLS_EXTERNAL", *{setting for row in CAPABILITIES for setting in row[2:] if setting})
 
 
@@ -125,6 +126,8 @@ def capabilities(settings: Settings, stage: str, tls: bool) -> list[bytes]:
             words.remove(word)
     if stage != "login":
         return [word for word in words if stage == "session" or word not in BEFORE_LOGIN]
+    if settings.flag("IMAP_LOGIN_REFERRALS"):
+        words.append(b"LOGIN-REFERRALS")
     starttls = starttls_offered(settings, tls)
     if starttls:
         words.append(b"STARTTLS")

@@ -9,8 +9,8 @@ from __future__ import annotations
 import time
 
 from courierpy.auth import Rejected, TemporaryFailure, Unservable, mechanisms, sasl, with_domain
-from courierpy.login import gate, tries
-from courierpy.model.steps import Look, Refused, Wait
+from courierpy.login import gate, start, tries
+from courierpy.model.steps import Elsewhere, Look, Refused, Wait
 from courierpy.system import log
 from courierpy.system.settings import from_environ
 
@@ -71,8 +71,8 @@ class Stage:
 
     def admitted(self, service: str, ask: Callable[[sasl.Context], Steps[Account]],
                  **more: str) -> Steps[Account]:
-        """The account that ``ask`` finds, if it can be served.  Raises Refused when that is due, and
-        TemporaryFailure.
+        """The account that ``ask`` finds, if it can be served.  Raises Refused when that is due,
+        Elsewhere and TemporaryFailure.
 
         ``service``: as the modules know it, where AUTHSERVICE* does not say.  ``more``: what the log
         says besides the user and the client.
@@ -84,6 +84,11 @@ class Stage:
         context = sasl.Context(service, environ, identity)
         try:
             account = yield from ask(context)
+            settings = from_environ(environ)
+            host = start.elsewhere(account, settings)
+            if host:
+                log.info(f"LOGIN REFERRED, {self.who(account.address, to=host, **more)}")
+                raise Elsewhere(host, account.address)
             yield Look(account)
             return account
         except TemporaryFailure as error:

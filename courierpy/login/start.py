@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 
 from courierpy.auth import Account, TemporaryFailure, Unservable
 from courierpy.login import tries
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
     Look = Callable[[Account], None]
 
+    from courierpy.system.settings import Settings
+
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
 # what is wrong with the account itself; anything else that the system says may pass
 LASTING = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG)
 
@@ -33,6 +37,20 @@ def maildir_of(account: Account, arguments: list[str], environ: MutableMapping[s
     """The account's own, else the argument of the program, else MAILDIRPATH; "" without any."""
     others = parted(arguments)[1]
     return account.maildir or (others[0] if others else environ.get("MAILDIRPATH", ""))
+
+
+def elsewhere(account: Account, settings: Settings) -> str:
+    """The host that the account's mail is at, where clients are to be sent there; "" where that is here.
+
+    It is the option mailhost, as Courier has it; of several the first counts."""
+    if not settings.flag("IMAP_LOGIN_REFERRALS"):
+        return ""
+    host = (account.option("mailhost") or "").strip()
+    if host.lower() in ("", (settings.text("PROXY_HOSTNAME") or os.uname().nodename).lower()):
+        return ""
+    if not _HOST.fullmatch(host):
+        raise Unservable(f"the option mailhost names no host: {host[:80]!r}")
+    return host
 
 
 def look(account: Account, maildir: str, skeleton: str, owned: bool) -> None:

@@ -51,6 +51,15 @@ class Secure:
     __slots__ = ()
 
 
+class Elsewhere(Exception):
+    """The password is right, and the account's mail is at another host.  ``host``: with a port or
+    without; ``user``: its address."""
+
+    def __init__(self, host: str, user: str) -> None:
+        self.host = host
+        self.user = user
+
+
 class Refused(Exception):
     """Nobody comes in; the moment to say so is now.  ``again``: the client may try again."""
 

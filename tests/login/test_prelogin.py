@@ -148,3 +148,60 @@ def test_what_came_ahead_of_the_handshake_is_forgotten() -> None:
 def test_a_client_that_is_gone(driven: Driven, end: object) -> None:
     driven.answer(end)
     assert driven.found == 0 and driven.heard() == b""
+
+
+def referred(options: str, line: bytes = b"a LOGIN demo secret\r\n", **settings: str) -> Driven:
+    driven = Driven(**{"IMAP_LOGIN_REFERRALS": "1", "PROXY_HOSTNAME": "here.example.org", **settings})
+    driven.say(bytes(bytearray(line)))
+    driven.answer(Account("a b;c@x", 1, 1, "/home", options=options))
+    return driven
+
+
+@pytest.mark.parametrize("line", [b"a LOGIN demo secret\r\n",
+                                  b"a AUTHENTICATE PLAIN " + b64encode(b"\0demo\0secret") + b"\r\n"])
+@pytest.mark.parametrize("options", ["mailhost=mail2", "x=y,mailhost=mail2,other", "mailhost= mail2 ,a=0"])
+def test_who_lives_elsewhere_is_told_where(line: bytes, options: str) -> None:
+    """RFC 2221 4.1; before it is looked whether a session could begin here."""
+    driven = referred(options, line)
+    assert driven.heard() == (b"a NO [REFERRAL imap://a%20b%3Bc%40x;AUTH=*@mail2/] Specified user is invalid "
+                              b"on this server. Try mail2.\r\n")
+    assert driven.say(b"b NOOP\r\n").startswith(b"b OK ")
+    driven.steps.close()
+
+
+@pytest.mark.parametrize(("options", "settings"), [
+    ("", {}), ("mailhost=", {}), ("mailhost=HERE.example.org", {}),
+    ("mailhost=mail2", {"IMAP_LOGIN_REFERRALS": "0"})])
+def test_who_lives_here_comes_in(options: str, settings: dict[str, str]) -> None:
+    driven = referred(options, **settings)
+    assert isinstance(driven.wants, Look)
+    driven.steps.close()
+
+
+@pytest.mark.parametrize("options", ["mailhost=a b", "mailhost=x]y", "mailhost=a/../", "mailhost=\u00e4",
+                                     "mailhost=a:b"])
+def test_a_mailhost_that_is_no_host_is_told_nobody(options: str) -> None:
+    driven = referred(options)
+    assert isinstance(driven.wants, Wait)
+    driven.answer()
+    assert driven.heard() == b"a NO [AUTHENTICATIONFAILED] Login failed.\r\n"
+    driven.steps.close()
+
+
+@pytest.mark.parametrize("options", ["mailhost=mail2.example.org:1143", "mailhost=[2001:db8::1]:143",
+                                     "mailhost=10.0.0.1"])
+def test_hosts_with_ports_and_addresses(options: str) -> None:
+    driven = referred(options)
+    assert f"@{options.partition('=')[2]}/] ".encode() in driven.heard()
+    driven.steps.close()
+
+
+def test_a_wrong_password_is_told_nothing() -> None:
+    driven = Driven(IMAP_LOGIN_REFERRALS="1")
+    assert b"LOGIN-REFERRALS" in driven.said.octets or b"LOGIN-REFERRALS" in driven.say(b"x CAPABILITY\r\n")
+    driven.say(bytes(bytearray(b"a LOGIN demo wrong\r\n")))
+    driven.answer(Rejected())
+    driven.answer()
+    assert driven.heard() == b"a NO [AUTHENTICATIONFAILED] Login failed.\r\n"
+    driven.steps.close()
+    assert b"LOGIN-REFERRALS" not in Driven().say(b"x CAPABILITY\r\n")
