@@ -47,6 +47,7 @@ class Entry:
 class Listing:
     """One LIST.  ``extended``: the client used a form of RFC 5258.
 
+    ``by_alias``: mailboxes that have two names are told by the second, as the pattern has it.
     What options change: ``criteria``: option -> function (Entry), which must be true of all that are told
     (RFC 5258 3.1).  ``names``: names that may be told though there are no such mailboxes.  ``recursive``:
     a name is told too if one below it is selected and not told itself.  ``attributes``: word -> function
@@ -63,14 +64,19 @@ class Listing:
         self.recursive = False
         self.attributes: dict[bytes, Callable[[Entry], bytes]] = {}
         self.behind: dict[bytes, Callable[[Entry], bytes]] = {}
+        self.by_alias = session.by_alias
         self._there: list[str] | None = None
 
     @property
     def there(self) -> list[str]:
         """The names of all mailboxes, INBOX first."""
         if self._there is None:
-            self._there = self.session.folders.names()
+            self._there = self.spelled(self.session.folders.names())
         return self._there
+
+    def spelled(self, names: list[str]) -> list[str]:
+        """Names of mailboxes as this LIST tells them."""
+        return list(map(self.session.folders.namespaces.aliased, names)) if self.by_alias else names
 
     def entries(self) -> list[Entry]:
         """Mailboxes, INBOX first; then levels above them that are none; then other names."""

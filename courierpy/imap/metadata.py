@@ -108,7 +108,7 @@ def told(session: Session, name: str, wanted: Wanted) -> bytes:
             values.append(out.astring(key) + b" " + _value(value))
     if not values:
         return b""
-    return lines.data(b"METADATA", out.mailbox(name, session.utf8), b"(%s)" % b" ".join(values))
+    return lines.data(b"METADATA", session.mailbox(name), b"(%s)" % b" ".join(values))
 
 
 def _chosen(known: Mapping[bytes, bytes], wanted: Wanted) -> dict[bytes, bytes | None]:

@@ -214,6 +214,7 @@ class Session(Dialogue):
         self._done = 0
         self.row: commands.Row | None = None       # of the command that is being done
         self._waiting = False
+        self._spelled: list[str] = []              # mailbox names of the command that is being done
         self._limits: Limits | None = None
 
     # -- output
@@ -387,8 +388,21 @@ class Session(Dialogue):
     def parse(self, frame: Frame) -> Args:
         manners = self.manners
         normal = manners.normal
-        return Args(frame, manners.utf8, self.separator, manners.charsets,
-                    normal and (lambda name: normal(self, name)))
+        namespaces = self.folders.namespaces
+        args = Args(frame, manners.utf8, self.separator, manners.charsets,
+                    normal and (lambda name: normal(self, name)),
+                    namespaces.canonical if namespaces.alias is not None else None)
+        self._spelled = args.spelled
+        return args
+
+    @property
+    def by_alias(self) -> bool:
+        """Does the command that is done name mailboxes by the second of their names?"""
+        return any(map(self.folders.namespaces.of_alias, self._spelled))
+
+    def mailbox(self, name: str) -> bytes:
+        """The name of a mailbox, of which the command is, as the client calls it."""
+        return out.mailbox(self.folders.namespaces.aliased(name) if self.by_alias else name, self.utf8)
 
     def place(self, ahead: LiteralAhead) -> Sink | None:
         words = ahead.text.split(None, 3)

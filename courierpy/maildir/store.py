@@ -62,7 +62,8 @@ def _fsync(word: str) -> str:
 
 class Store:
     """The Maildir at ``root``.  ``choice``, ``home``: of the layout, see layout.find(); ``trash``: the
-    name of the mailbox behind the prefix; the others: of the options, see StoreOptions."""
+    name of the mailbox behind the prefix; ``no_prefix``: mailboxes are named without the layout's prefix,
+    and with it too; the others: of the options, see StoreOptions."""
 
     __slots__ = ("_directories", "_passed_over", "_unsettled", "counts", "highest", "layout", "namespaces",
                  "options", "places", "root", "trash", "uidvalidities")
@@ -70,7 +71,8 @@ class Store:
     def __init__(self, root: str = ".", *, locks: bool = True, keywords: bool = True,
                  fsync: str = "optimized", trash: str = "Trash", host: str | None = None,
                  index_at: str = "", choice: str = "auto", home: str = "",
-                 bounds: Bounds | None = None, read_only: bool = False) -> None:
+                 bounds: Bounds | None = None, read_only: bool = False,
+                 no_prefix: bool = False) -> None:
         self.root = root
         self.trash = trash
         self.highest: dict[str, tuple[object, int]] = {}       # what modseqs.highest() found, by name
@@ -81,10 +83,12 @@ class Store:
         self.options = StoreOptions(self.layout, locks=locks, keywords=keywords, fsync=fsync, host=host,
                                     index_at=index_at, bounds=bounds, read_only=read_only)
         self.uidvalidities = Uidvalidities(root, self.layout.scratch, self.options)
-        personal = Namespace(PERSONAL, self.layout.prefix, self.layout.separator, root, ALL_RIGHTS)
+        own = [Namespace(PERSONAL, prefix, self.layout.separator, root, ALL_RIGHTS)
+               for prefix in (["", self.layout.prefix] if no_prefix and self.layout.prefix
+                              else [self.layout.prefix])]
         # beside names that may begin with anything there is no room for others
-        shared = SHARED_PREFIXES if personal.prefix else ()
-        self.namespaces = Namespaces(personal, *[Namespace(SHARED, prefix, ".") for prefix in shared])
+        shared = SHARED_PREFIXES if self.layout.prefix else ()
+        self.namespaces = Namespaces(*own, *[Namespace(SHARED, prefix, ".") for prefix in shared])
         places = Siblings if isinstance(self.layout, MaildirPlusPlus) else Levels
         self.places = places(self.layout, self.options, self.uidvalidities)
         self.counts = Counts(self.options.index(self.layout.inbox))
@@ -98,7 +102,7 @@ class Store:
                    trash=settings.text("IMAP_TRASHFOLDERNAME") or "Trash", host=host,
                    index_at=settings.text("IMAP_INDEXDIR"), home=settings.values.get("HOME", ""),
                    choice=settings.text("IMAP_LAYOUT").lower() or "auto", bounds=Bounds.of(settings),
-                   read_only=settings.flag("IMAP_READONLY"))
+                   no_prefix=settings.flag("IMAP_NO_PREFIX"), read_only=settings.flag("IMAP_READONLY"))
 
     def resolve(self, name: str) -> tuple[Namespace, str]:
         """(namespace, path there) of the mailbox of that name, there or not.  Raises NameInvalid."""
@@ -131,7 +135,7 @@ class Store:
 
     @property
     def trash_mailbox(self) -> str:
-        return self.layout.prefix + self.trash
+        return self.namespaces.name(self.trash)
 
     def exists(self, name: str) -> bool:
         try:
@@ -178,7 +182,7 @@ class Store:
 
     def names(self) -> list[str]:
         """All mailboxes, INBOX first, then by name."""
-        return list(map(self.namespaces.personal.name, self.layout.mailboxes()))
+        return list(map(self.namespaces.name, self.layout.mailboxes()))
 
     def passed_over(self) -> list[str]:
         """Paths of Maildirs that names() left out and the client is to be told of.  What it was told once
@@ -275,7 +279,7 @@ class Store:
             return self.subscribed_by_dovecot() or []
         except OSError as error:
             raise trouble(path, error) from None
-        return [names.shown(line) for line in data.split(b"\n") if line]
+        return [self.namespaces.canonical(names.shown(line)) for line in data.split(b"\n") if line]
 
     def subscribed_by_dovecot(self) -> list[str] | None:
         """None when Dovecot left no list."""
@@ -284,7 +288,7 @@ class Store:
         else:
             rows = dovecot.subscribed_levels(self.root)
             paths = None if rows is None else self.layout.named(rows)
-        return None if paths is None else list(map(self.namespaces.personal.name, paths))
+        return None if paths is None else list(map(self.namespaces.name, paths))
 
     def subscribe(self, name: str, wanted: bool) -> None:
         """Raises NameInvalid for what cannot be a folder's name."""
@@ -292,6 +296,7 @@ class Store:
         if namespace.root == self.root:
             self.layout.directory(path)
         names.on_disk(name)
+        name = self.namespaces.canonical(name)
         self.places.repair(self.layout.inbox)          # which has the lock
         with FolderLock(self.layout.inbox, self.options.host, self.options.locks):
             have = self.subscriptions()
@@ -307,7 +312,8 @@ class Store:
                     raise
 
     def _write_subscriptions(self, subscribed: Iterable[str]) -> None:
-        data = b"".join(names.on_disk(name) + b"\n" for name in subscribed)
+        # as Courier has them, whatever clients call them
+        data = b"".join(names.on_disk(self.namespaces.aliased(name)) + b"\n" for name in subscribed)
         replace(os.path.join(self.root, SUBSCRIBED), data, self.layout.scratch, self.options.host,
                 "imapsubscribe0", sync=self.options.sync)
 

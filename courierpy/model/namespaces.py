@@ -55,21 +55,56 @@ class Namespace:
 
 
 class Namespaces:
-    """All that a client can name, in the order in which NAMESPACE tells them."""
+    """All that a client can name, in the order in which NAMESPACE tells them.
 
-    __slots__ = ("all", "personal")
+    Two may be PERSONAL: the mailboxes of the first (``personal``) are then those of the other (``alias``)
+    too, under other names.  What could be of another namespace under its first name has only the
+    second.
+    """
+
+    __slots__ = ("_by_length", "alias", "all", "personal")
 
     def __init__(self, personal: Namespace, *others: Namespace) -> None:
         self.personal = personal
         self.all = (personal, *others)
+        self.alias = next((one for one in others if one.kind == PERSONAL), None)
+        self._by_length = sorted(self.all, key=lambda one: -len(one.prefix))
 
     def find(self, name: str) -> tuple[Namespace, str] | None:
         """(namespace, path) of the mailbox of that name, None where no mailbox can be called so."""
-        for namespace in self.all:
+        for namespace in self._by_length:
             path = namespace.path(name)
             if path is not None:
                 return namespace, path
         return None
+
+    def name(self, path: str) -> str:
+        """The name of the user's own mailbox at ``path``."""
+        name = self.personal.name(path)
+        if self.alias is not None and path:
+            found = self.find(folded(name, self.personal.separator))
+            if found is None or found[0] is not self.personal:
+                return self.alias.name(path)
+        return name
+
+    def canonical(self, name: str) -> str:
+        """The first name of the mailbox that ``name`` names."""
+        found = self.find(name) if self.alias is not None else None
+        return self.name(found[1]) if found is not None and found[0].kind == PERSONAL else name
+
+    def aliased(self, name: str) -> str:
+        """Its second name."""
+        found = self.find(name) if self.alias is not None else None
+        return self.alias.name(found[1]) if self.alias is not None and found is not None \
+            and found[0].kind == PERSONAL else name
+
+    def of_alias(self, word: str) -> bool:
+        """Does this name or pattern begin as those of the second namespace do?"""
+        if self.alias is None:
+            return False
+        word = folded(word, self.alias.separator, "*%")
+        prefix = self.alias.prefix
+        return word.startswith(prefix) or word[:-1] == prefix[:-1] and word[-1:] in ("*", "%")
 
     def of_kind(self, kind: int) -> list[Namespace]:
         return [namespace for namespace in self.all if namespace.kind == kind]

@@ -131,6 +131,7 @@ TABLE: tuple[Setting, ...] = (
             unneeded="it belongs to IMAP_SHAREDINDEXFILE"),
     Setting("IMAP_LAYOUT", "choice", "auto", "where mailboxes lie: auto, maildir++, fs, legacy, flat",
             choices=("auto", "maildir++", "fs", "legacy", "flat")),
+    Setting("IMAP_NO_PREFIX", "flag", "0", "mailboxes are named without INBOX. before their names"),
     Setting("IMAP_FSYNC", "choice", "optimized", "what is on disk before an OK: optimized, always, never",
             choices=("optimized", "always", "never", "0", "1"),
             off=("never|0", "after a crash of the host mail may be gone that was answered OK")),

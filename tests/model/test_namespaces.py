@@ -69,3 +69,36 @@ def test_spelled_in_one_place() -> None:
     spelled = re.compile(r"""["'](INBOX[."']|#?shared\.)""")
     found = [str(path.relative_to(house)) for path in house.rglob("*.py") if spelled.search(path.read_text())]
     assert found == ["model/namespaces.py"]
+
+
+TWO = Namespaces(Namespace(PERSONAL, "", ".", "/m"), Namespace(PERSONAL, "INBOX.", ".", "/m"),
+                 Namespace(SHARED, "shared.", "."))
+
+
+@pytest.mark.parametrize(("path", "first", "second"), [
+    ("", "INBOX", "INBOX"), ("a", "a", "INBOX.a"), ("a.b", "a.b", "INBOX.a.b"),
+    ("inboxes", "inboxes", "INBOX.inboxes"),
+    # what would be of another namespace, or INBOX itself, has only one name
+    ("INBOX", "INBOX.INBOX", "INBOX.INBOX"), ("inbox.a", "INBOX.inbox.a", "INBOX.inbox.a"),
+    ("INBOX.a", "INBOX.INBOX.a", "INBOX.INBOX.a"), ("shared.a", "INBOX.shared.a", "INBOX.shared.a"),
+    ("shared", "shared", "INBOX.shared")])
+def test_two_names_for_one_mailbox(path: str, first: str, second: str) -> None:
+    assert TWO.name(path) == first
+    for name in (first, second):
+        found = TWO.find(folded(name, "."))
+        assert found is not None and (found[0].kind, found[1]) == (PERSONAL, path)
+        assert TWO.canonical(name) == first
+        assert TWO.aliased(name) == second
+
+
+def test_names_of_others_are_theirs() -> None:
+    assert TWO.canonical("shared.a") == TWO.aliased("shared.a") == "shared.a"
+    found = TWO.find("shared.a")
+    assert found is not None and found[0].kind == SHARED
+
+
+@pytest.mark.parametrize(("word", "so"), [
+    ("INBOX.a", True), ("inbox.*", True), ("INBOX*", True), ("inbox%", True), ("INBOX", False), ("a", False),
+    ("*", False), ("", False), ("INBOXES", False), ("INBOX.", True)])
+def test_which_patterns_mean_the_second_names(word: str, so: bool) -> None:
+    assert TWO.of_alias(word) == so

@@ -5,7 +5,7 @@ from courierpy.imap import ext
 from courierpy.imap.commands import ANY, command
 from courierpy.imap.grammar import lines
 from courierpy.imap.listing import Entry, Listing, deepest_first, parents_of, wanted
-from courierpy.model.namespaces import SHARED_PREFIXES
+from courierpy.model.namespaces import INBOX, SHARED_PREFIXES
 from courierpy.model.replies import Bad, No
 
 TYPE_CHECKING = False
@@ -29,7 +29,7 @@ def list_mailboxes(session: Session, args: Args) -> str:
     if extended:
         options += ext.parameters("list_options", session, args, maybe_none=True)
         args.sp()
-    reference = maybe(args.mailbox)
+    reference = maybe(args.reference)
     args.sp()
     extended = extended or args.at(b"(")
     patterns = _patterns(args)
@@ -56,6 +56,7 @@ def tell(listing: Listing, reference: str | None, patterns: list[str],
             separator = b'"%s"' % session.separator.encode()
             session.write(lines.data(listing.word, b"(\\Noselect)", separator, b'""'))
         return
+    listing.by_alias = listing.by_alias or reference == INBOX
     prepare(listing)
     for option in options:
         option(listing)
@@ -67,7 +68,7 @@ def tell(listing: Listing, reference: str | None, patterns: list[str],
 @command(b"LSUB", when=ANY)
 def list_subscribed(session: Session, args: Args) -> str:
     args.sp()
-    reference = maybe(args.mailbox)
+    reference = maybe(args.reference)
     args.sp()
     pattern = maybe(args.list_mailbox)
     args.end()
@@ -78,7 +79,8 @@ def list_subscribed(session: Session, args: Args) -> str:
     prepare(listing)
     separator = session.separator
     matches = wanted(reference, (pattern,), separator)
-    names = session.folders.subscriptions()
+    listing.by_alias = listing.by_alias or reference == INBOX
+    names = listing.spelled(session.folders.subscriptions())
     with_children = parents_of(names, separator)
     # RFC 3501 6.3.9: a level above is told for what the pattern does not reach
     above = parents_of([name for name in names if not matches(name)], separator).difference(names)

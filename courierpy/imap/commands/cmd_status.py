@@ -5,7 +5,7 @@ from operator import attrgetter
 
 from courierpy.imap import ext
 from courierpy.imap.commands import ANY, command
-from courierpy.imap.grammar import lines, out
+from courierpy.imap.grammar import lines
 from courierpy.model.replies import Bad
 
 TYPE_CHECKING = False
@@ -63,5 +63,4 @@ def line(session: Session, name: str, items: Items, spelled: bytes = b"") -> byt
     """The STATUS line of a mailbox.  ``spelled``: its name as it is told, if that is known.  Raises a store
     error."""
     count = session.folders.status(name)
-    return lines.data(b"STATUS", spelled or out.mailbox(name, session.utf8),
-                      b"(%s)" % items.told(session, name, count))
+    return lines.data(b"STATUS", spelled or session.mailbox(name), b"(%s)" % items.told(session, name, count))

@@ -63,6 +63,7 @@ def _named(session: Session, args: Args, name: str) -> bytes:
     gone = args.command == b"DELETE"
     listing = Listing(session, extended=gone)
     cmd_list.prepare(listing)
+    name, = listing.spelled([name])
     entry = Entry(name, not gone, name in parents_of(listing.there, session.separator))
     if other:
         entry.old = spelled

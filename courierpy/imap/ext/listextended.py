@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def _subscribed(session: Session, args: Args) -> Callable[[Listing], None]:
     """Names that are subscribed to, whether there is such a mailbox or not.  RFC 5258 3.1."""
     def prepare(listing: Listing) -> None:
-        names = session.folders.subscriptions()
+        names = listing.spelled(session.folders.subscriptions())
         known = frozenset(names)
         listing.names += names
         listing.criteria[b"SUBSCRIBED"] = lambda entry: entry.name in known
@@ -24,7 +24,7 @@ def _subscribed(session: Session, args: Args) -> Callable[[Listing], None]:
 
 
 def _return_subscribed(session: Session, args: Args) -> Callable[[Listing], None]:
-    return lambda listing: _tell(listing, frozenset(session.folders.subscriptions()))
+    return lambda listing: _tell(listing, frozenset(listing.spelled(session.folders.subscriptions())))
 
 
 def _tell(listing: Listing, names: frozenset[str]) -> None:

@@ -18,7 +18,7 @@ def _rights(session: Session, args: Args) -> Callable[[Listing], None]:
         if not entry.exists:
             return b""
         rights = out.rights(session.folders.rights(entry.name))
-        return lines.data(b"MYRIGHTS", out.mailbox(entry.name, session.utf8), rights)
+        return lines.data(b"MYRIGHTS", session.mailbox(entry.name), rights)
 
     def prepare(listing: Listing) -> None:
         listing.behind[b"MYRIGHTS"] = line

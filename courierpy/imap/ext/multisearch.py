@@ -10,7 +10,6 @@ from courierpy.imap.commands import ANY, Done, command
 from courierpy.imap.commands.cmd_search import check, refusing, take_returns, tell_returns
 from courierpy.imap.commands.cmd_select import opened
 from courierpy.imap.ext import Extension
-from courierpy.imap.grammar import out
 from courierpy.imap.mailboxes import WORDS, MailboxSet, chosen, take
 from courierpy.imap.returns import Found
 from courierpy.maildir.errors import Denied, FolderMissing, StoreError
@@ -116,7 +115,7 @@ def _tell(session: Session, key: Key, options: Mapping[bytes, Any], tag: bytes) 
     selected = session.need_selected()
     seqs = search.run(session, key)
     where = b" MAILBOX %s UIDVALIDITY %d" % (
-        out.mailbox(selected.folder.name, session.utf8), selected.snapshot.uidvalidity)
+        session.mailbox(selected.folder.name), selected.snapshot.uidvalidity)
     tell_returns(Found(session, key, seqs, True, options, tag, where), empty=False)
 
 

@@ -129,7 +129,7 @@ _OLD = {b"\\Junk": b"\\Spam"}
 @command(b"XLIST", when=ANY)
 def xlist(session: Session, args: Args) -> str:
     args.sp()
-    reference = cmd_list.maybe(args.mailbox)
+    reference = cmd_list.maybe(args.reference)
     args.sp()
     pattern = cmd_list.maybe(args.list_mailbox)
     args.end()

@@ -53,13 +53,15 @@ class Args:
     """``tag`` and ``command`` (upper-case, ``UID FETCH`` is one) are read at once.
     ``utf8``: mailbox names are UTF-8.  ``separator``: between the levels of one.  ``charsets``: SEARCH
     may name a CHARSET.  ``normal``: function that gives the name that a mailbox has for the one that was
-    sent.  ``spelled``: the mailbox names as they were sent."""
+    sent.  ``meant``: function that gives the first name of the mailbox of a name, where it has several.
+    ``spelled``: the mailbox names as they were sent."""
 
-    __slots__ = ("_at", "_frame", "_index", "_text", "charsets", "command", "normal", "separator", "spelled",
-                 "tag", "utf8")
+    __slots__ = ("_at", "_frame", "_index", "_text", "charsets", "command", "meant", "normal", "separator",
+                 "spelled", "tag", "utf8")
 
     def __init__(self, frame: Frame, utf8: bool = False, separator: str = ".", charsets: bool = True,
-                 normal: Callable[[str], str] | None = None) -> None:
+                 normal: Callable[[str], str] | None = None,
+                 meant: Callable[[str], str] | None = None) -> None:
         self._frame = frame
         self._index = 0
         self._text = frame.lines[0]
@@ -68,6 +70,7 @@ class Args:
         self.separator = separator
         self.charsets = charsets
         self.normal = normal
+        self.meant = meant
         self.spelled: list[str] = []
         self.tag = b"*"
         self.command = b""
@@ -210,6 +213,11 @@ class Args:
 
         Raises No for one that is no modified UTF-7; the word is taken all the same.
         """
+        name = self._name(self.astring())
+        return name if self.meant is None else self.meant(name)
+
+    def reference(self) -> str:
+        """The name that the patterns of LIST stand behind; as mailbox(), but as it is."""
         return self._name(self.astring())
 
     def list_mailbox(self) -> str:
