@@ -207,7 +207,7 @@ def place(session: Session, ahead: LiteralAhead, args: Args) -> Assembly | None:
         return None                   # judged when it is whole
     may_save(session, len(call.mails) + 1)
     check(waits.waits, ahead.binary, session)
-    limit = session.append_limit
+    limit = session.append_limit(call.mailbox)
     if limit and ahead.size > limit:
         raise No(f"A message may have {limit} octets here.", b"TOOBIG")
     folder = target(session, call.mailbox)
@@ -236,7 +236,7 @@ def _begun(mail: Mail) -> Assembly | None:
 
 def _finished(session: Session, folder: Mailbox, mail: Mail) -> Assembly:
     """All of the message, as it can be stored.  Raises No."""
-    assembly = _begun(mail) or Assembly(folder.draft(), session.append_limit)
+    assembly = _begun(mail) or Assembly(folder.draft(), session.append_limit(folder.name))
     try:
         if assembly.draft.open:
             assembly.pour(session, mail.pieces)

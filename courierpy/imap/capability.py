@@ -120,7 +120,7 @@ def capabilities(settings: Settings, stage: str, tls: bool) -> list[bytes]:
     for word, _, off, value in CAPABILITIES:
         if word in words and off and settings.flag(off):
             words.remove(word)
-        elif word in words and value and settings.number(value):
+        elif word in words and value and settings.number(value) and "=" not in settings.text(value):
             words[words.index(word)] = b"%s=%d" % (word.rstrip(b"="), settings.number(value))
         elif word in words and word.endswith(b"="):
             words.remove(word)

@@ -174,9 +174,8 @@ class Selected:
 
 
 class Session(Dialogue):
-    """``enabled``: tokens of ENABLE.  ``only_reads``: it may change nothing.  ``append_limit``: octets
-    of a message, 0 for any.  ``message_limit``, ``save_limit``: messages that one command works on, or
-    saves, 0 for any.
+    """``enabled``: tokens of ENABLE.  ``only_reads``: it may change nothing.  ``message_limit``,
+    ``save_limit``: messages that one command works on, or saves, 0 for any.
     ``literal_octets``: of all literals of a command that are no messages.  ``headers``/``body``:
     octets of message headers and bodies sent, for the log.  ``untold``: tokens of CAPABILITY that are
     not told any more.
@@ -198,7 +197,6 @@ class Session(Dialogue):
         self.body = 0
         self.keywords_on = settings.number("IMAP_KEYWORDS") != 0
         self.only_reads = settings.flag("IMAP_READONLY")
-        self.append_limit = settings.number("IMAP_APPENDLIMIT")
         self.message_limit = settings.number("IMAP_MESSAGELIMIT")
         self.save_limit = max(self.message_limit, settings.number("IMAP_SAVELIMIT"))
         self.literal_octets = settings.number("IMAP_LITERAL_BYTES")
@@ -394,6 +392,12 @@ class Session(Dialogue):
                     namespaces.canonical if namespaces.alias is not None else None)
         self._spelled = args.spelled
         return args
+
+    def append_limit(self, name: str) -> int:
+        """Octets that a message for this mailbox may have, 0 for any number.  RFC 7889."""
+        found = self.folders.namespaces.find(name)
+        path = found[1] if found is not None else name
+        return self.settings.of_word("IMAP_APPENDLIMIT", path or name)
 
     @property
     def by_alias(self) -> bool:

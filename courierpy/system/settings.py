@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 
 _OCTAL = re.compile(r"\s*0{0,3}[0-7]{1,3}\s*")
+_NUMBERS = re.compile(r"(?:.+=)?([0-9]{1,18})", re.S)
+MAX_OCTETS = 4294967295                # what IMAP has for the size of a message
 _DAYS = re.compile(r"(?:.*:)?[0-9]{1,5}", re.S)          # as maildir.trash reads it
 _NUMBER = re.compile(r"\s*(-?[0-9]{1,18})")          # what atoi() reads
 
@@ -27,8 +29,9 @@ class Setting:
     """A row of the table.
 
     ``kind``: "text", "number", "flag" (non-zero is on), "yes" (Y or N), "choice" (one of ``choices``, in any
-    case), "octal" (permissions), "days" (folder:days of each).  ``low``, ``high``: of a number; one beyond
-    counts as the nearest that is not, None: no bound.  ``off``: (pattern of values, what these switch off;
+    case), "octal" (permissions), "numbers" (one, and others by name: see Settings.of_word), "days"
+    (folder:days of each).  ``low``, ``high``: of a number; one beyond counts as the nearest that is not,
+    None: no bound.  ``off``: (pattern of values, what these switch off;
     ``{NAME}`` is another setting's value).  What is accepted and does nothing has ``unneeded``, why nobody
     misses it, or ``lost``, what is missed.
     """
@@ -61,6 +64,12 @@ class Setting:
             number = int(value) if value.strip() not in ("", "-") else None
             if number is not None and (self.low is not None and number < self.low
                                        or self.high is not None and number > self.high):
+                return f"a number {self.span()} is expected"
+        for word in value.split() if self.kind == "numbers" else ():
+            found = _NUMBERS.fullmatch(word)
+            if found is None:
+                return "a number is expected, and others for some names, as in 1000 name=2000"
+            if not (self.low or 0) <= int(found[1]) <= (self.high or MAX_OCTETS):
                 return f"a number {self.span()} is expected"
         if self.kind == "octal" and value and not _OCTAL.fullmatch(value):
             return "octal digits are expected, as in 077"
@@ -161,8 +170,8 @@ TABLE: tuple[Setting, ...] = (
             off=("[1-9].*", "clients that do not know RFC 9738 see the newest messages of a mailbox alone")),
     Setting("IMAP_SAVELIMIT", "number", "0", "messages that COPY or APPEND saves, 0: as IMAP_MESSAGELIMIT",
             low=0),
-    Setting("IMAP_APPENDLIMIT", "number", "0", "octets of the largest message that APPEND takes, 0 for any",
-            low=0, high=4294967295),
+    Setting("IMAP_APPENDLIMIT", "numbers", "0", "octets of the largest message that APPEND takes, 0 for any",
+            low=0, high=MAX_OCTETS),
     Setting("IMAP_METADATA_OCTETS", "number", "65536", "octets of the largest value of METADATA",
             low=1024, high=65536),
     Setting("IMAP_METADATA_ENTRIES", "number", "100", "entries of METADATA of a mailbox, or of the account",
@@ -273,11 +282,12 @@ class Settings:
         return found if setting.high is None else min(found, setting.high)
 
     def of_word(self, name: str, word: str) -> int:
-        """A number that may differ by word: ``15 authpam=30``."""
+        """A number that may differ by word: ``15 authpam=30``.  A blank in a word is ``%20``."""
+        word = word.replace(" ", "%20")
         found = 0
         for part in self.text(name).split():
             own, equals, value = part.rpartition("=")
-            number = decimal(value, 999_999_999)
+            number = decimal(value, MAX_OCTETS)
             if number is not None and (own == word or not equals and not found):
                 found = number
                 if equals:

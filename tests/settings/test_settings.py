@@ -75,7 +75,16 @@ def test_bounds_and_choices_hold_for_the_defaults() -> None:
     for setting in TABLE:
         assert setting.wrong(setting.default) == "", setting.name
         assert not (setting.unneeded and setting.lost), setting.name
-        assert (setting.low is None and setting.high is None) or setting.kind == "number", setting.name
+        assert (setting.low is None and setting.high is None) or setting.kind in ("number", "numbers")
         assert bool(setting.choices) is (setting.kind == "choice"), setting.name
         if setting.off is not None:
             assert not re.fullmatch(setting.off[0], setting.default), setting.name
+
+
+def test_numbers_by_name() -> None:
+    settings = Settings({"IMAP_APPENDLIMIT": "30 Drafts=5 Sent%20Items=0 a.b=4294967295"})
+    names = ("INBOX", "Drafts", "Sent Items", "a.b", "a")
+    assert [settings.of_word("IMAP_APPENDLIMIT", name) for name in names] == [30, 5, 0, 4294967295, 30]
+    for value, wrong in (("8", False), ("8 a=5", False), ("a=5", False), ("", False), ("x", True),
+                         ("8 a=x", True), ("8 =5", True), ("99999999999", True), ("8 a=99999999999", True)):
+        assert bool(check({"IMAP_APPENDLIMIT": value})) == wrong, value

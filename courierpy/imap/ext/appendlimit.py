@@ -1,4 +1,4 @@
-"""APPENDLIMIT.  RFC 7889: the largest message that is taken, for all mailboxes the same."""
+"""APPENDLIMIT.  RFC 7889: the largest message that is taken, for all mailboxes the same or by mailbox."""
 from __future__ import annotations
 
 from courierpy.imap.ext import Extension
@@ -10,7 +10,8 @@ if TYPE_CHECKING:
 
 
 def _status(session: Session, name: str, count: Status) -> bytes:
-    return b"%d" % session.append_limit if session.append_limit else b"NIL"
+    limit = session.append_limit(name)
+    return b"%d" % limit if limit else b"NIL"
 
 
 EXTENSION = Extension(b"APPENDLIMIT", value="IMAP_APPENDLIMIT", status_items={b"APPENDLIMIT": _status})
