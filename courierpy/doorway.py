@@ -40,13 +40,13 @@ def count(options: Options, program: str, arguments: list[str], environ: Mapping
     beginning, and the log says so where others were wanted."""
     own = programs.find(program)
     found = Settings(environ).number("IMAP_LOGIN_PROCESSES") if own is not None and own.logs_in else 0
-    why = why_not(options, program, arguments) if found else ""
+    why = why_not(options, program, arguments, environ) if found else ""
     if why:
         log.notice(f"IMAP_LOGIN_PROCESSES: each connection has a process of its own: {why}")
     return 0 if why else found
 
 
-def why_not(options: Options, program: str, arguments: list[str]) -> str:
+def why_not(options: Options, program: str, arguments: list[str], environ: Mapping[str, str]) -> str:
     """What is asked of a listener that only the way with one process for each connection can do; "" for
     nothing."""
     own = programs.find(program)
@@ -57,6 +57,8 @@ def why_not(options: Options, program: str, arguments: list[str]) -> str:
         return "-exec"
     if options.lists or "nodnslookup" not in options.switches:
         return "names and lists from the DNS (-nodnslookup, -block, -allow)"
+    if Settings(environ).flag("IMAP_LOGIN_REFERRALS"):
+        return "IMAP_LOGIN_REFERRALS"  # a login process knows no host of an account
     if options.text.get("stderr") == "socket":
         return "-stderr=socket"
     return ""

@@ -37,7 +37,7 @@ class Folders:
 def session_with(folders: Folders) -> tuple[Any, list[bytes]]:
     told: list[bytes] = []
     settings = SimpleNamespace(flag=lambda name: False)
-    return SimpleNamespace(folders=folders, settings=settings, separator=".", utf8=False,
+    return SimpleNamespace(folders=folders, settings=settings, separator=".", utf8=False, by_alias=False,
                            write=lambda *lines: told.extend(lines)), told
 
 
