@@ -18,7 +18,8 @@ from tests.programs.chain import Chain, chain
 
 pytestmark = pytest.mark.server
 
-KINDS = {"STARTTLS": (), "imaps": ("-tls",), "STARTTLS -exec": ("-exec",), "imaps -exec": ("-tls", "-exec")}
+KINDS = {"STARTTLS": (), "imaps": ("-tls",), "STARTTLS -exec": ("-exec",), "imaps -exec": ("-tls", "-exec"),
+         "STARTTLS by a login process": (), "imaps by a login process": ("-tls",)}
 
 
 @pytest.fixture(scope="module", params=list(KINDS))
@@ -26,6 +27,7 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     own = tmp_path_factory.mktemp("tls") / "own.pem"
     mkcert.make(str(own), "localhost")
     with chain(*KINDS[request.param], TLS_CERTFILE=str(own), IMAP_STARTTLS="YES", IMAP_LOGIN_DELAY="0",
+               IMAP_LOGIN_PROCESSES="1" if "login process" in request.param else "0",
                IMAP_CAPABILITY_TLS="all +AUTH") as found:
         userdb = found.home / "userdb"
         line = userdb.read_text().rstrip("\n")

@@ -27,7 +27,7 @@ def signed(user: str, key: ECKey = KEY, **more: object) -> str:
     return jwt.encode({"alg": "ES256", "kid": "e"}, claims, key)
 
 
-@pytest.fixture(scope="module", params=["helper", "apart"])
+@pytest.fixture(scope="module", params=["helper", "apart", "login process"])
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
     """``apart``: modules are named to imaplogin itself, and there is no helper."""
     keys = tmp_path_factory.mktemp("keys") / "jwks"
@@ -35,7 +35,8 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     modules = ["authuserdb"] if request.param == "apart" else []
     with chain(program=("imaplogin", *modules, "imapd", "Maildir"), OAUTH_KEYFILE=str(keys),
                OAUTH_AUDIENCE="imap", OAUTH_CONFIGURATION_URL="https://id.example.org/x",
-               IMAP_LOGIN_DELAY="0", IMAP_HIBERNATE="0") as found:
+               IMAP_LOGIN_DELAY="0", IMAP_HIBERNATE="0",
+               IMAP_LOGIN_PROCESSES="1" if request.param == "login process" else "0") as found:
         yield found
 
 
