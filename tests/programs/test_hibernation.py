@@ -233,6 +233,20 @@ def test_who_is_woken_is_spoken_to_as_before() -> None:
 
 
 @server_test
+def test_what_others_annotate_is_told_to_who_slept(running: Running) -> None:
+    first, other = over_tcp(running.server.port), over_tcp(running.server.port)
+    first.do("ENABLE METADATA")
+    first.do('SETMETADATA INBOX (/shared/comment "own")')
+    first.idle()
+    running.wait_asleep(1)
+    other.do('SETMETADATA INBOX (/private/comment "x")')
+    assert first.done() == ['* METADATA "INBOX" /private/comment']
+    assert first.do("NOOP")[:-1] == []
+    for window in (first, other):
+        window.close()
+
+
+@server_test
 def test_recent_is_one_sessions_only(running: Running) -> None:
     windows = [running.idler() for _ in range(4)]
     running.wait_asleep()
