@@ -12,7 +12,7 @@ PROGRAM = ["imapd", "Maildir"]
 @pytest.mark.parametrize(("words", "program", "environ", "why"), [
     ([], "imaplogin", {}, ""), (["-tls"], "imaplogin", {"IMAP_LOGIN_REFERRALS": "0"}, ""),
     ([], "imaplogin", {"IMAP_LOGIN_REFERRALS": "1"}, "IMAP_LOGIN_REFERRALS"),
-    (["-exec"], "imaplogin", {}, "-exec"), (["-haproxy=5"], "imaplogin", {}, "-haproxy"),
+    (["-exec"], "imaplogin", {}, "-exec"),
     ([], "/usr/sbin/other", {}, "programs that are not ours")])
 def test_what_wants_a_process_for_each_connection(words: list[str], program: str, environ: dict[str, str],
                                                   why: str) -> None:
