@@ -43,7 +43,7 @@ def learn(maildir: Path) -> tuple[int, int, int, int]:
 def test_next_session_opens_nothing(maildir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     known = learn(maildir)
     tree = session(maildir)
-    monkeypatch.setattr(tree, "open", None)
+    monkeypatch.setattr(Store, "open", None)
     assert counts(tree) == known == (3, 0, 4, 3)
 
 
