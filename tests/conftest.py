@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -37,14 +38,19 @@ MAIL = (b"From: Ann <ann@example.org>\nTo: demo@example.net\nSubject: mail %d\n"
 PIPES = ("faults", "maildir", "realtime")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """With ``--dist loadgroup`` what listens on ports, and what shares files of the real Courier, runs one
-    after the other."""
-    for item in items:
-        if any(map(item.get_closest_marker, ("server", "clients", "peers"))) \
-                and item.path.relative_to(REPO / "tests").parts[0] not in PIPES:
-            item.add_marker(pytest.mark.xdist_group("listens"))
+    after the other, on one worker."""
+    if config.getoption("dist") != "loadgroup":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Lanes(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return nodeid if nodeid.split("/")[1] in PIPES else "listens"
+
+    return Lanes(config, log)
 
 
 def need(program: str) -> str:

@@ -54,9 +54,8 @@ def login_processes(server: Chain) -> list[int]:
 
 
 def test_a_login_process_has_no_right(server: Chain) -> None:
-    pids = login_processes(server)
-    assert len(pids) == 2
-    for pid in pids:
+    eventually(lambda: len(login_processes(server)) == 2)
+    for pid in login_processes(server):
         found = status(pid)
         assert found["CapEff"].strip("0") == found["CapPrm"].strip("0") == ""
         limits = Path(f"/proc/{pid}/limits").read_text()
