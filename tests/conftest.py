@@ -46,7 +46,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
         return None
     from xdist.scheduler import LoadScopeScheduling
 
-    class Lanes(LoadScopeScheduling):
+    class Lanes(LoadScopeScheduling):                # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
             return nodeid if nodeid.split("/")[1] in PIPES else "listens"
 
