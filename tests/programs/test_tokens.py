@@ -136,7 +136,7 @@ def test_keys_that_cannot_be_read_refuse_nobody(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("method", ["oauthbearer_login", "oauth2_login"])
 def test_a_library_that_speaks_it(server: Chain, method: str) -> None:
-    import imapclient                          # the quick tests of other Pythons do without
+    import imapclient  # the quick tests of other Pythons do without
     client = imapclient.IMAPClient("127.0.0.1", server.port, ssl=False, timeout=60)
     with pytest.raises(imapclient.exceptions.LoginError):
         getattr(client, method)("demo", signed("demo", ECKey.generate_key("P-256", {"kid": "e"})))
