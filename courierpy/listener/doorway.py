@@ -228,15 +228,7 @@ class Doorway:
     # -- what they say
 
     def _says(self, process: Login) -> None:
-        while process.link.fileno() >= 0:
-            try:
-                found = passing.receive(process.link)
-            except passing.Refused as error:
-                log.err(f"login process {process.pid}: {error}")
-                continue
-            if found is None:
-                return
-            data, fds = found
+        for data, fds in passing.waiting(process.link, f"login process {process.pid}"):
             if len(data) < doorway.HEAD.size:
                 self._loop.forget((process.link.fileno(),))        # it ends, and is reaped soon
                 passing.close(fds)
@@ -288,15 +280,7 @@ class Doorway:
 
     def _granted(self, helper: socket.socket) -> None:
         """This helper has let somebody in."""
-        while helper.fileno() >= 0:
-            try:
-                found = passing.receive(helper)
-            except passing.Refused as error:
-                log.err(f"the password helper: {error}")
-                continue
-            if found is None:
-                return
-            data, fds = found
+        for data, fds in passing.waiting(helper, "the password helper"):
             passing.close(fds)
             if len(data) < doorway.GRANT.size:
                 self._loop.forget((helper.fileno(),))

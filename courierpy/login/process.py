@@ -368,15 +368,7 @@ class House:
             self._arm(relay)
 
     def _linked(self) -> None:
-        while True:
-            try:
-                found = passing.receive(self.link)
-            except passing.Refused as error:
-                log.err(f"couriertcpd: {error}")
-                continue
-            if found is None:
-                return
-            data, fds = found
+        for data, fds in passing.waiting(self.link, "couriertcpd"):
             if len(data) < doorway.HEAD.size:
                 self.end()             # couriertcpd is gone
                 self._forget(self.link)

@@ -10,9 +10,11 @@ import array
 import os
 import socket
 
+from courierpy.system import log
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Iterator
 
 OCTETS = 160 * 1024            # of a message, at most: less than any socket's buffer
 DESCRIPTORS = 4                # that there is room for
@@ -58,6 +60,20 @@ def receive(end: socket.socket) -> tuple[bytes, list[int]] | None:
         close(fds)
         raise Refused("a message is cut")
     return data, list(fds)
+
+
+def waiting(end: socket.socket, who: str) -> Iterator[tuple[bytes, list[int]]]:
+    """All that is there now, as receive() gives it, until this end is closed.  What is Refused goes to the
+    log, under the name ``who`` of the other end."""
+    while end.fileno() >= 0:
+        try:
+            found = receive(end)
+        except Refused as error:
+            log.err(f"{who}: {error}")
+            continue
+        if found is None:
+            return
+        yield found
 
 
 def need(fds: list[int], count: int) -> None:
