@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from courierpy.imap.grammar import lines, out
 from courierpy.imap.grammar.pattern import Pattern
+from courierpy.maildir.errors import StoreError
 from courierpy.model.namespaces import INBOX
 from courierpy.model.replies import Bad
+from courierpy.system import log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,7 +54,7 @@ class Listing:
     (RFC 5258 3.1).  ``names``: names that may be told though there are no such mailboxes.  ``recursive``:
     a name is told too if one below it is selected and not told itself.  ``attributes``: word -> function
     (Entry) giving attributes, b"" for none.  ``behind``: word -> function (Entry) giving whole lines,
-    which follow those of a mailbox that is selected.
+    which follow those of a mailbox that is there and selected.
     """
 
     def __init__(self, session: Session, word: bytes = b"LIST", extended: bool = False) -> None:
@@ -110,8 +112,17 @@ class Listing:
             # asked for first: what becomes of the mailbox meanwhile shows in its line
             if self.behind:
                 entry.spelled = out.mailbox(entry.name, self.session.utf8)
-            behind = b"".join([more(entry) for more in self.behind.values()]) if entry.selected else b""
+            behind = self._behind(entry) if entry.selected and entry.exists else b""
             self.session.write(line(entry, entry.name in below) + behind)
+
+    def _behind(self, entry: Entry) -> bytes:
+        told = []
+        for more in self.behind.values():
+            try:
+                told.append(more(entry))
+            except StoreError as error:
+                log.err(str(error))    # the others are told
+        return b"".join(told)
 
     def _with_selected_below(self, entries: Iterable[Entry], matches: Matches) -> tuple[set[str], set[str]]:
         """Names below which there is one that is selected, and those where such a one does not match

@@ -3,9 +3,7 @@ from __future__ import annotations
 
 from courierpy.imap import metadata
 from courierpy.imap.ext import Extension
-from courierpy.maildir.errors import StoreError
 from courierpy.model.replies import Bad
-from courierpy.system import log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,13 +22,7 @@ def _metadata(session: Session, args: Args) -> Callable[[Listing], None]:
         raise Bad("METADATA needs an entry.")
 
     def line(entry: Entry) -> bytes:
-        if not entry.exists:
-            return b""
-        try:
-            return metadata.told(session, entry.name, wanted)
-        except StoreError as error:
-            log.err(str(error))        # the others are told
-        return b""
+        return metadata.told(session, entry.name, wanted)
 
     def prepare(listing: Listing) -> None:
         listing.behind[b"METADATA"] = line

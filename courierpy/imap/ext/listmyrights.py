@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 def _rights(session: Session, args: Args) -> Callable[[Listing], None]:
     def line(entry: Entry) -> bytes:
-        if not entry.exists:
-            return b""
         rights = out.rights(session.folders.rights(entry.name))
         return lines.data(b"MYRIGHTS", session.mailbox(entry.name), rights)
 

@@ -3,8 +3,7 @@ from __future__ import annotations
 
 from courierpy.imap.commands import cmd_status
 from courierpy.imap.ext import Extension
-from courierpy.maildir.errors import Denied, FolderMissing, StoreError
-from courierpy.system import log
+from courierpy.maildir.errors import Denied, FolderMissing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,15 +19,11 @@ def _status(session: Session, args: Args) -> Callable[[Listing], None]:
     items = cmd_status.Items(args.words())
 
     def line(entry: Entry) -> bytes:
-        if not entry.exists:
-            return b""
         try:
             return cmd_status.line(session, entry.name, items, entry.spelled)
         except (FolderMissing, Denied):
             entry.opens = False        # RFC 5819 2: \Noselect, and no STATUS
-        except StoreError as error:
-            log.err(str(error))        # the others are told
-        return b""
+            return b""
 
     def prepare(listing: Listing) -> None:
         listing.behind[b"STATUS"] = line
