@@ -18,6 +18,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from courierpy.admin import demo
+from courierpy.imap.grammar.args import Args
+from courierpy.imap.grammar.framer import Frame, Framer, LiteralAhead
 from courierpy.maildir.mailbox import Mailbox
 
 # how long an example takes says how busy the machine is, not whether the code is right
@@ -70,6 +72,16 @@ def fill(maildir: Path, count: int) -> None:
     for number in range(1, count + 1):
         (maildir / "new" / f"{1700000000 + number}.M{number}P1.host").write_bytes(
             MAIL % (number, number, number))
+
+
+def args_of(line: bytes, utf8: bool = False) -> Args:
+    """Of a whole command; its literals are taken."""
+    framer = Framer()
+    framer.feed(line + b"\r\n")
+    while isinstance(event := framer.next(), LiteralAhead):
+        framer.accept()
+    assert isinstance(event, Frame)
+    return Args(event, utf8)
 
 
 def octets(folder: Mailbox, uid: int) -> bytes:

@@ -7,12 +7,11 @@ from typing import Any
 import pytest
 
 from courierpy.imap.ext import liststatus
-from courierpy.imap.grammar.args import Args
-from courierpy.imap.grammar.framer import Frame, Framer
 from courierpy.imap.listing import Listing, wanted
 from courierpy.maildir.errors import Denied, DiskTrouble, FolderMissing, StoreError
 from courierpy.maildir.index.statuscache import Status
 from courierpy.model.replies import Bad
+from tests.conftest import args_of
 
 
 class Folders:
@@ -45,14 +44,6 @@ def lines(told: list[bytes]) -> list[str]:
     return b"".join(told).decode().splitlines()
 
 
-def args(text: bytes) -> Args:
-    framer = Framer()
-    framer.feed(b"a LIST" + text + b"\r\n")
-    frame = framer.next()
-    assert isinstance(frame, Frame)
-    return Args(frame)
-
-
 @pytest.mark.parametrize(("trouble", "attribute"), [
     (FolderMissing("it went"), "\\Noselect \\HasNoChildren"), (Denied("no"), "\\Noselect \\HasNoChildren"),
     (DiskTrouble("path", OSError(5, "EIO")), "\\HasNoChildren")])
@@ -60,7 +51,7 @@ def test_a_mailbox_without_a_status(trouble: StoreError, attribute: str) -> None
     """RFC 5819 2: what cannot be selected is told so; the others are told whatever one does."""
     session, told = session_with(Folders("INBOX", "INBOX.a", "INBOX.b", trouble={"INBOX.a": trouble}))
     listing = Listing(session, b"LIST", True)
-    liststatus.EXTENSION.tables["list_returns"][b"STATUS"](session, args(b" (MESSAGES)"))(listing)
+    liststatus.EXTENSION.tables["list_returns"][b"STATUS"](session, args_of(b"a LIST (MESSAGES)"))(listing)
     listing.tell(wanted("", ["INBOX.*"], "."))
     assert lines(told) == [f'* LIST ({attribute}) "." "INBOX.a"', '* LIST (\\HasNoChildren) "." "INBOX.b"',
                            '* STATUS "INBOX.b" (MESSAGES 1)']

@@ -12,7 +12,6 @@ from courierpy.imap import commands
 from courierpy.imap.commands import cmd_list
 from courierpy.imap.grammar import lines
 from courierpy.imap.grammar.args import Args
-from courierpy.imap.grammar.framer import Frame, Framer
 from courierpy.imap.manners import Manners
 from courierpy.imap.session import Session
 from courierpy.imap.view import View
@@ -20,6 +19,7 @@ from courierpy.message import threads
 from courierpy.model.flags import SEEN
 from courierpy.model.messages import Messages
 from courierpy.system.settings import Settings
+from tests.conftest import args_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -90,14 +90,6 @@ def peak(of: Callable[[], object]) -> int:
         tracemalloc.stop()
 
 
-def words(command: bytes) -> Args:
-    framer = Framer()
-    framer.feed(b"a " + command + b"\r\n")
-    frame = framer.next()
-    assert isinstance(frame, Frame)
-    return Args(frame)
-
-
 @pytest.mark.parametrize(("command", "octets"), [
     (b"SEARCH ALL", 6 * COUNT), (b"UID SEARCH ALL", 11 * COUNT), (b"UID SEARCH UNSEEN", 11 * COUNT // 2),
     (b"UID SEARCH RETURN (ALL COUNT) UNSEEN", 11 * COUNT // 2),
@@ -106,12 +98,12 @@ def words(command: bytes) -> Args:
     (b"UID SORT (ARRIVAL) UTF-8 ALL", 11 * COUNT)])
 def test_numbers(command: bytes, octets: int) -> None:
     there = session()
-    args = words(command)
+    args = args_of(b"a " + command)
     row = commands.find(args.command)
     assert row is not None
     # SORT has its order, a value of Python's for each message
     bound = COUNT * (80 if b"SORT" in command else 20) + 4 * PIECE_OCTETS
-    row.handler(session(), words(command))                 # what is loaded is loaded
+    row.handler(session(), args_of(b"a " + command))                 # what is loaded is loaded
     assert peak(lambda: row.handler(there, args)) < bound
     assert there.conn.octets > octets - COUNT // 5
     assert there.conn.largest < PIECE_OCTETS
@@ -134,8 +126,8 @@ def test_mailboxes(command: bytes, tell: Callable[[Any, Args], object],
                    monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cmd_list, "prepare", lambda listing: None)
     there = session()
-    args = words(command)
-    tell(session(), words(command))
+    args = args_of(b"a " + command)
+    tell(session(), args_of(b"a " + command))
     assert peak(lambda: tell(there, args)) < 400 * FOLDERS     # an entry each, and its name among the parents
     assert there.conn.octets > 1000 * FOLDERS
     assert there.conn.largest < PIECE_OCTETS

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from courierpy.imap import fetch, search
 from courierpy.imap.grammar import dates, fetchitems, out, searchkeys
 from courierpy.imap.grammar.args import Args, tag_of
-from courierpy.imap.grammar.framer import Frame, Framer, LiteralAhead
 from courierpy.imap.grammar.numset import NumSet, compact
 from courierpy.imap.grammar.pattern import Pattern
 from courierpy.imap.grammar.searchkeys import Key
@@ -16,17 +15,13 @@ from courierpy.model import utf7
 from courierpy.model.flags import DELETED, SEEN
 from courierpy.model.replies import Bad, No
 from courierpy.model.section import Run, Section
+from tests.conftest import args_of
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 
 
 def args(line: bytes, utf8: bool = False) -> Args:
-    framer = Framer()
-    framer.feed(b"t X " + line + b"\r\n")
-    while isinstance(event := framer.next(), LiteralAhead):
-        framer.accept()
-    assert isinstance(event, Frame)
-    found = Args(event, utf8)
+    found = args_of(b"t X " + line, utf8)
     found.sp()
     return found
 
