@@ -57,12 +57,14 @@ PLACES = [(1,), (2,), (1, 1), (2, 1, 1)]
 
 
 class Target:
-    """``seeds`` and ``tokens``: what is changed, and by what."""
+    """``seeds`` and ``tokens``: what is changed, and by what.  ``few``: inputs of about a second."""
 
-    def __init__(self, run: Callable[[bytes], None], seeds: Sequence[bytes], tokens: Sequence[bytes]) -> None:
+    def __init__(self, run: Callable[[bytes], None], seeds: Sequence[bytes], tokens: Sequence[bytes],
+                 few: int) -> None:
         self.run = run
         self.seeds = list(seeds)
         self.tokens = list(tokens)
+        self.few = few
 
 
 def message(data: bytes) -> None:
@@ -103,8 +105,8 @@ def addresses(data: bytes) -> None:
                 assert local is not None
                 assert sum(map(len, (local, host))) <= len(field)
         assert len([one for one in address.parse(field) if one[3]]) <= field.count(b"@")
-    assert rendered._people(b"\n".join(fields), False) is None or read_back(
-        rendered._people(b"\n".join(fields), False) or b"") == 1
+    told = b"\n".join(fields).replace(b"\0", b"").replace(b"\r", b" ")    # as headers are read
+    assert read_back(rendered._people(told, False) or b"NIL") == 1
 
 
 def structured(data: bytes) -> None:
@@ -338,52 +340,50 @@ COMMANDS = [b'a FETCH 1:*,3 (UID BODY.PEEK[1.2.HEADER.FIELDS (X "y")]<0.9> FLAGS
             b"INBOX.&AOQ-&-x"]
 
 TARGETS: dict[str, Target] = {
-    "message": Target(message, MESSAGES, SIGNS + FIELDS),
+    "message": Target(message, MESSAGES, SIGNS + FIELDS, 400),
     "addresses": Target(addresses, [b'"A b" <a@b>, g: c@d;, <@r:e@f> (x)\n"A, B" <a@b>', b"a@b c@d; e <f@g",
                                     *[shape(300)[6:] for title,
                                       shape in SHAPES.items() if title.startswith("From")]],
-                        [*SIGNS, b"a@b", b"mailto:", b" via ", b"=?utf-8?q?a?="]),
+                        [*SIGNS, b"a@b", b"mailto:", b" via ", b"=?utf-8?q?a?="], 300),
     "structured": Target(structured, [b"text/plain; charset=utf-8; name*0*=a''b; name*1=c (d)",
                                       b"inline; filename=a b",
                                       b"Mon (x), 1 Jan 2024 10 : 00:00 +0000 (d)",
                                       *[shape(300).partition(b": ")[2] for title, shape in SHAPES.items()
-                                        if title.startswith(("Content", "Date"))]], SIGNS + FIELDS),
+                                        if title.startswith(("Content", "Date"))]], SIGNS + FIELDS, 600),
     "texts": Target(texts, [b"koi8-r\n\xd0\xd2", b"utf-8\n=?utf-8?q?=C3?= =?utf-8?b?pA==?= Re: [a] b",
                             b"iso-2022-jp\n\x1b$B$\"",
                             b"\n<a href='x'>b</a>&auml;&#228;<style>a</style>", b"utf-16\n\xff\xfea\0",
                             *[b"windows-1252\n" + shape(300) for title,
                               shape in SHAPES.items() if title.startswith("HTML")]],
-                    [*SIGNS, *FIELDS, *charsets.known()]),
+                    [*SIGNS, *FIELDS, *charsets.known()], 4000),
     "threading": Target(threading, [b"<a@b> <c@d>\n<c@d> <a@b>\n<e@f> <c@d>\na\nb",
                                     b'<"c d"@e> <a@b> <"c d"@e>\n<a@b>'],
-                        [*SIGNS, b"<a@b>", b"<c@d>", b"<e@f>", b"\n"]),
+                        [*SIGNS, b"<a@b>", b"<c@d>", b"<e@f>", b"\n"], 8000),
     "command": Target(command, COMMANDS, [*SIGNS, b"{3}\r\nabc", b"{9+}", b"NIL", b"OR ", b"NOT ", b"BODY[",
-                                          b"1:*", b"~{2}"]),
+                                          b"1:*", b"~{2}"], 8000),
     "before_login": Target(before_login, [
         b"PROXY TCP4 127.0.0.1 127.0.0.2 1 2\r\n", b"PROXY TCP6 ::1 ::2 1 2\r\n",
         b"TCPREMOTEIP=x\nAUTH 21\nimap\nlogin\nuser\npassw\n",
         b"PRE . imap x\n", b"UID=1\nGID=1\nHOME=/x\nADDRESS=a\n.\n",
         b"USERNAME=root\nHOME=/\nADDRESS=b\n.\n", b"FAIL\n"],
-        [*SIGNS, b"UID=", b"GID=", b"PROXY ", b"AUTH "]),
-    "asleep": Target(asleep, _records(), [bytes(4), b"\1\0\0\0", b"\xff" * 4, b"a=b"]),
-    "uiddb_file": Target(uiddb_file, [b"1 5 7\n1 a\n3 b:c\n6 d\n", b"1 5 7\n1 a\n1 a\n6 d"], [b"\n", b" ",
-                                                                                              b"1 ",
-                                                                                              b"\n7 x\n",
-                                                                                              b"\0"]),
+        [*SIGNS, b"UID=", b"GID=", b"PROXY ", b"AUTH "], 20000),
+    "asleep": Target(asleep, _records(), [bytes(4), b"\1\0\0\0", b"\xff" * 4, b"a=b"], 15000),
+    "uiddb_file": Target(uiddb_file, [b"1 5 7\n1 a\n3 b:c\n6 d\n", b"1 5 7\n1 a\n1 a\n6 d"],
+                         [b"\n", b" ", b"1 ", b"\n7 x\n", b"\0"], 15000),
     "kept_files": Target(kept_files, _kept_seeds(), [b"\n", b" ", b":", b"= 00000000\n", bytes(8),
-                                                     b"\xff" * 8]),
+                                                     b"\xff" * 8], 150),
 }
 
 
-def run_for(name: str, seconds: float, seed: int, least: int = 30) -> int:
-    """Feeds a target with what our own mutator makes; gives how many inputs that were.  What an
-    assertion or exception leaves behind has the input in a note."""
+def run_for(name: str, seed: int, seconds: float = 0) -> int:
+    """Feeds a target with what our own mutator makes, ``few`` inputs and more for ``seconds``; gives how
+    many inputs that were.  What an assertion or exception leaves behind has the input in a note."""
     from fuzz.mutate import Mutator
     target = TARGETS[name]
     made = Mutator(target.seeds, target.tokens, seed)
     end = time.monotonic() + seconds
     count = 0
-    while count < least or time.monotonic() < end:
+    while count < target.few or time.monotonic() < end:
         data = made.next() if count >= len(target.seeds) else target.seeds[count]
         try:
             target.run(data)

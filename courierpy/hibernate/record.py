@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import struct
 from itertools import chain
+from math import isfinite
 
 from courierpy.model.messages import NO_MESSAGES, Messages
 from courierpy.model.uidset import NO_UIDS, UidSet
@@ -101,6 +102,8 @@ def _unpack(data: bytes) -> Known:
     parts = _parts(data[_NUMBERS.size:])
     if len(parts) != (13 if bits & _SELECTED else 5) or bits > 3:
         raise ValueError("parts")
+    if not isfinite(known.started):
+        raise ValueError("a moment that is none")
     known.tag, known.cwd = parts[:2]
     if not known.tag or not known.tag.isascii() or len(known.tag.split()) != 1 or b"\0" in known.cwd:
         raise ValueError("tag")

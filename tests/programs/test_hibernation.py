@@ -894,7 +894,7 @@ numbers = st.integers(0, (1 << 64) - 1)
 @st.composite
 def states(draw: st.DrawFn) -> Known:
     known = Known()
-    known.started = draw(st.floats(allow_nan=False))
+    known.started = draw(st.floats(allow_nan=False, allow_infinity=False))
     known.rcvd, known.sent, known.headers, known.body = (draw(numbers) for _ in range(4))
     known.errors = draw(st.integers(0, 255))
     known.tag = draw(st.from_regex(rb"[A-Za-z0-9.]{1,20}", fullmatch=True))
@@ -954,6 +954,14 @@ def test_no_octets_do_harm(octets: bytes) -> None:
     for each in (octets, MAGIC + octets):
         with pytest.raises(Damaged):
             unpack(each)
+
+
+@pytest.mark.parametrize("moment", ["nan", "inf", "-inf"])
+def test_a_moment_that_is_none(moment: str) -> None:
+    known = Known()
+    known.tag, known.started = b"a", float(moment)
+    with pytest.raises(Damaged):
+        unpack(pack(known))
 
 
 def test_a_record_that_would_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
