@@ -248,7 +248,7 @@ class Player:
 
     def outside(self, text: str) -> None:
         """deliver NAME [FILE]: a message into new/;  remove GLOB;  move GLOB DIRECTORY;  flags GLOB LETTERS;
-        maildir PATH: an empty one."""
+        maildir PATH: an empty one;  write FILE TEXT."""
         self.talk.append(f"= {text}")
         verb, *rest = text.split()
         if verb == "deliver":
@@ -266,6 +266,9 @@ class Player:
         elif verb == "flags":
             for file in self.maildir.glob(rest[0]):
                 file.rename(file.with_name(file.name.partition(":")[0] + ":2," + rest[1]))
+        elif verb == "write":
+            text = text.split(" ", 2)[2]
+            (self.maildir / rest[0]).write_bytes(text.encode().decode("unicode_escape").encode("latin-1"))
         elif verb == "maildir":
             path = self.maildir / os.fsdecode(rest[0].encode().decode("unicode_escape").encode("latin-1"))
             for part in ("cur", "new", "tmp"):

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 TABLES = ("append_data", "append_literals", "attributes", "create_params", "enable", "fetch_besides",
           "fetch_items", "fetch_modifiers", "kept", "list_options", "list_returns", "manners", "message_sets",
-          "metadata_entries", "news", "on_list", "on_name", "on_open", "on_pulse", "on_selected",
-          "on_updates", "search_keys", "search_returns", "select_params", "sort_keys", "sort_returns",
-          "status_items", "store_modifiers", "tagged_code")
+          "metadata_checks", "metadata_entries", "news", "on_list", "on_name", "on_open", "on_pulse",
+          "on_selected", "on_updates", "search_keys", "search_returns", "select_params", "sort_keys",
+          "sort_returns", "status_items", "store_modifiers", "tagged_code")
 
 
 class Extension:
@@ -56,6 +56,8 @@ class Extension:
     ``manners``: token of ENABLE -> function (Manners) that changes how the client is spoken to.
     ``message_sets``: what may stand in the place of numbers -> function (session) giving the UIDs that it
     means there, as UidSet.  RFC 5182 3.
+    ``metadata_checks``: level of the account's entries, in small letters and with the slash at its end ->
+    function (session, value) that raises No for a value that an entry right below it may not have.
     ``metadata_entries``: entry of mailboxes, in small letters -> (function (session, mailbox name) giving its
     value or None, function (session, mailbox name, value or None) giving what sets it or raising No), where
     an extension keeps it in its own way.  RFC 5464.

@@ -53,30 +53,48 @@ class _Filters:
         values = [self._values[kind + own] for kind in ENTRIES if kind + own in self._values]
         if not values or own in outer or len(outer) >= DEEPEST or self._count > MOST:
             raise No("There is no such filter.", b"UNDEFINED-FILTER " + name)
-        try:
-            args = self._args(values[0])
-            found = searchkeys.parse(args, search.grammar, "utf-8")
-            args.end()
-        except (Bad, No):
-            raise No("The filter is no whole search.", b"UNDEFINED-FILTER " + name) from None
+        found = _search(self._session, values[0], b"UNDEFINED-FILTER " + name)
         return search.rewritten(found, lambda key: self.key(key.value, (*outer, own))
                                 if key.name == NAME else None)
 
-    def _args(self, value: bytes) -> Args:
-        """Raises Bad."""
-        framer = Framer()
-        framer.feed(b"a SEARCH " + value + b"\r\n")
+
+def _search(session: Session, value: bytes, code: bytes) -> Key:
+    """What a filter searches for; of filters in it the names.  Raises No with ``code``."""
+    try:
+        args = _args(session, value)
+        found = searchkeys.parse(args, search.grammar, "utf-8")
+        args.end()
+    except (Bad, No):
+        raise No("The filter is no whole search.", code) from None
+    return found
+
+
+def _args(session: Session, value: bytes) -> Args:
+    """Raises Bad."""
+    framer = Framer()
+    framer.feed(b"a SEARCH " + value + b"\r\n")
+    event = framer.next()
+    while isinstance(event, LiteralAhead):
+        framer.accept(None)
         event = framer.next()
-        while isinstance(event, LiteralAhead):
-            framer.accept(None)
-            event = framer.next()
-        if not isinstance(event, Frame) or framer.rest():
-            raise Bad("It is no line.")
-        args = self._session.parse(event)
-        args.sp()
-        return args
+    if not isinstance(event, Frame) or framer.rest():
+        raise Bad("It is no line.")
+    args = session.parse(event)
+    args.sp()
+    return args
 
 
-EXTENSION = Extension(b"FILTERS", search_keys={NAME: SearchKey(
-    lambda program, value, within: within, parse=_parse,
-    expand=lambda session, name: _Filters(session).key(name))})
+def _check(session: Session, value: bytes) -> None:
+    """RFC 5466 3.2: only a whole search in UTF-8 is kept.  Filters in it may come later.  Raises No."""
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        raise No("A filter is kept in UTF-8.", b"CANNOT") from None
+    _search(session, value, b"CANNOT")
+
+
+EXTENSION = Extension(
+    b"FILTERS", search_keys={NAME: SearchKey(
+        lambda program, value, within: within, parse=_parse,
+        expand=lambda session, name: _Filters(session).key(name))},
+    metadata_checks=dict.fromkeys(ENTRIES, _check))

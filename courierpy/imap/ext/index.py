@@ -115,6 +115,7 @@ PLUGGED: dict[str, dict[bytes, str]] = {
     },
     "manners": {b"IMAP4REV2": "imap4rev2", b"UIDONLY": "uidonly", b"UTF8=ACCEPT": "utf8"},
     "message_sets": {b"$": "searchres"},
+    "metadata_checks": {b"/private/filters/values/": "filters", b"/shared/filters/values/": "filters"},
     "metadata_entries": {b"/private/specialuse": "specialuse"},
     "news": {b"METADATA": "metadata", b"METADATA-SERVER": "metadata"},
     "on_list": {b"SPECIAL-USE": "specialuse"},

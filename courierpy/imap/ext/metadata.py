@@ -79,6 +79,8 @@ def set_values(session: Session, args: Args) -> str:
         raise _too_long(most)
     if name == metadata.SERVER and metadata.ADMIN in map(bytes.lower, values):
         raise No("This entry is read-only.", b"NOPERM")
+    if name == metadata.SERVER:
+        _check(session, values)
     directory, file = metadata.place(session, name)
     computed = _computed(session, name, values)
     session.folders.places.repair(directory)           # which has the lock
@@ -95,6 +97,15 @@ def set_values(session: Session, args: Args) -> str:
 
 def _too_long(most: int) -> No:
     return No("A value may not be so long here.", b"METADATA MAXSIZE %d" % most)
+
+
+def _check(session: Session, values: dict[bytes, bytes | None]) -> None:
+    """Raises No for a value that an extension could not make use of."""
+    for entry, value in values.items():
+        level = entry.lower()[:entry.rfind(b"/") + 1]
+        check = ext.find("metadata_checks", level)
+        if check is not None and value is not None:
+            check(session, value)
 
 
 def _bound(session: Session) -> Callable[[Entries, Entries], None]:
