@@ -22,7 +22,8 @@ class Bounds:
         self.messages = messages
         self.keywords = keywords
         self.own = own
-        self._used: dict[str, set[bytes]] = {}       # by mailbox's path, keywords that were in use there
+        # by mailbox's path, keywords that were in use there: in small letters, and as they are spelled
+        self._used: dict[str, dict[bytes, bytes]] = {}
 
     @classmethod
     def of(cls, settings: Settings) -> Bounds:
@@ -36,20 +37,30 @@ class Bounds:
             raise MailboxFull(f"{path}: {count} messages, and {more} more")
 
     def tags(self, path: str, messages: Iterable[frozenset[bytes]], used: Callable[[], Collection[bytes]],
-             known: Collection[bytes] = ()) -> None:
+             known: Collection[bytes] = ()) -> dict[bytes, bytes]:
         """``messages``: all keywords that each will have.  ``used``: gives those that messages of the mailbox
         have now, whoever set them; asked where a keyword is neither among ``known``, which the session
-        knows to be in use, nor was among those of the last call.  Raises TooManyKeywords."""
-        new: set[bytes] = set()
-        for words in messages:
+        knows to be in use, nor was among those of the last call.
+
+        Gives the keywords that are in use there in another spelling, and that: two spellings would be two
+        keywords for other programs.  Raises TooManyKeywords."""
+        new: dict[bytes, None] = {}
+        for words in dict.fromkeys(messages):
             if self.own and len(words) > self.own:
                 raise TooManyKeywords(f"{path}: {len(words)} keywords of a message")
-            new |= words
-        new.difference_update(known, self._used.get(path, ()))
-        if any(len(word) > KEYWORD_OCTETS for word in new):
+            new.update(dict.fromkeys(sorted(words)))
+        first = {word.lower(): word for word in sorted(known, reverse=True)}
+        there = self._used.get(path, {})
+        fresh = [word for word in new if word.lower() not in first and word.lower() not in there]
+        if any(len(word) > KEYWORD_OCTETS for word in fresh):
             raise TooManyKeywords(f"{path}: a keyword of more than {KEYWORD_OCTETS} octets")
-        if self.keywords and new:
-            there = set(used())
-            if len(there | new) > self.keywords:
-                raise TooManyKeywords(f"{path}: {len(there)} keywords, and {len(new)} more")
-            self._used[path] = there | new
+        if fresh:
+            there = {word.lower(): word for word in sorted(used(), reverse=True)}
+            count = len(there)
+            for word in fresh:
+                there.setdefault(word.lower(), word)
+            if self.keywords and len(there) > self.keywords:
+                raise TooManyKeywords(f"{path}: {count} keywords, and {len(there) - count} more")
+            self._used[path] = there
+        spelled = {word: first.get(word.lower()) or there[word.lower()] for word in new}
+        return {word: other for word, other in spelled.items() if other != word}

@@ -35,11 +35,13 @@ class Intake:
     def keeps_keywords(self) -> bool:
         return self._looker.keywords.kept
 
-    def admit(self, messages: Sequence[frozenset[bytes]]) -> None:
-        """Messages are about to come, with these keywords.  Raises TooManyKeywords."""
+    def admit(self, messages: Sequence[frozenset[bytes]]) -> dict[bytes, bytes]:
+        """Messages are about to come, with these keywords.  Gives those that are spelled otherwise here,
+        and how.  Raises TooManyKeywords."""
         keywords = self._looker.keywords
         if any(messages) and keywords.kept:
-            self.place.options.bounds.tags(self.place.path, messages, keywords.files.used)
+            return self.place.options.bounds.tags(self.place.path, messages, keywords.files.used)
+        return {}
 
     def write_keywords(self, name: bytes, words: frozenset[bytes]) -> None:
         """Of a message that is not there yet: its base name.  Raises a store error."""

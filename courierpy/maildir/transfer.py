@@ -196,7 +196,10 @@ def _enter_once(target: Intake, sources: Sequence[Source], bring: Bring,
     sync = place.options.sync
     moved: list[tuple[bytes, bytes]] = []
     with Directory(place.cur, sync) as cur_entries, Directory(place.path, sync) as entries:
-        target.admit([source.words for source in sources])
+        spelled = target.admit([source.words for source in sources])
+        if spelled:
+            for source in sources:
+                source.words = frozenset(spelled.get(word, word) for word in source.words)
         try:
             # 1. keywords before the message can be seen
             for source in sources:

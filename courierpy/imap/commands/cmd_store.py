@@ -59,16 +59,15 @@ def store(session: Session, args: Args) -> Done:
     selected = session.need_selected()
     if not session.keywords_on:
         keywords = frozenset()
-    # one that is in use here under another spelling is that one: two would be two for other programs
-    known_as = {word.lower(): word for word in selected.keywords} if keywords else {}
-    keywords = frozenset(known_as.get(word.lower(), word) for word in keywords)
     view = selected.view
     uids = [view.uids[seq - 1] for seq in seqs]
     change = FlagChange(mode, bits, keywords)
     if keywords and mode != "-":
         wanted = (change.words(view.words(uid)) for uid in uids)
-        session.folders.options.bounds.tags(selected.folder.path, wanted,
-                                            selected.folder.keywords.files.used, selected.keywords)
+        spelled = session.folders.options.bounds.tags(
+            selected.folder.path, wanted, selected.folder.keywords.files.used, selected.keywords)
+        keywords = frozenset(spelled.get(word, word) for word in keywords)
+        change = FlagChange(mode, bits, keywords)
     refused: list[StoreError] = []
     for condition in conditions:
         condition.prepare(session)
