@@ -10,7 +10,8 @@ Whose client did not ask has none of this: its changes are numbered by who looks
 from __future__ import annotations
 
 from courierpy.maildir.errors import FolderMissing, StoreError
-from courierpy.maildir.index.modseqlog import History, ModseqLog
+from courierpy.maildir.index.history import History
+from courierpy.maildir.index.modseqlog import ModseqLog
 from courierpy.model.messages import Snapshot
 from courierpy.model.uidset import NO_UIDS
 from courierpy.system import log

@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from courierpy.maildir.index import history as values
 from courierpy.maildir.index import modseqlog
 from courierpy.maildir.index.columns import Index
-from courierpy.maildir.index.modseqlog import FILE, MOST, Expunged, History, ModseqLog, Record
+from courierpy.maildir.index.history import MOST, Expunged, History, Record
+from courierpy.maildir.index.modseqlog import FILE, ModseqLog
 from courierpy.model.messages import Messages
 from courierpy.model.uidset import NO_UIDS, UidSet
 from tests.conftest import fill
@@ -89,15 +91,15 @@ def test_what_is_recorded_is_what_is_there(before: Mailbox, now: Mailbox, more: 
 
 
 def test_numbers_are_small_enough_for_floating_point(monkeypatch: pytest.MonkeyPatch) -> None:
-    first = modseqlog.after(0)
+    first = values.after(0)
     assert 1_700_000_000_000_000 < first < 9_000_000_000_000_000 < MOST
-    assert modseqlog.after(first + 10 ** 12) == first + 10 ** 12 + 1        # the clock is behind
+    assert values.after(first + 10 ** 12) == first + 10 ** 12 + 1        # the clock is behind
     monkeypatch.setattr("time.time_ns", lambda: 10 ** 30)
-    assert modseqlog.after(first) == first + 1
+    assert values.after(first) == first + 1
 
 
 def test_expunged_are_remembered_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(modseqlog, "EXPUNGED_RUNS", 8)
+    monkeypatch.setattr(values, "EXPUNGED_RUNS", 8)
     uids = range(1, 201)
     history = History.begun(VALIDITY, 201, Messages(array("I", uids), bytes(200), {}), 10)
     left = set(uids)
@@ -265,7 +267,7 @@ class World:
 def test_clients_that_come_and_go(seed: int, index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each has what is there after each resync, whatever happened to the log between."""
     rng = random.Random(seed)
-    monkeypatch.setattr(modseqlog, "EXPUNGED_RUNS", 6)
+    monkeypatch.setattr(values, "EXPUNGED_RUNS", 6)
     monkeypatch.setattr(modseqlog, "SLACK_OCTETS", 200)
     world = World(index, rng)
     for _ in range(150):
