@@ -12,7 +12,7 @@ import socket
 from courierpy.hibernate import protocol
 from courierpy.hibernate.record import Known, pack
 from courierpy.imap import ext, updates
-from courierpy.imap.session import Selected
+from courierpy.imap.selected import Selected
 from courierpy.maildir.errors import StoreError
 from courierpy.model.messages import Snapshot
 from courierpy.system import log

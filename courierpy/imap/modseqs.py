@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from courierpy.imap.grammar.args import Args
-    from courierpy.imap.session import Selected, Session
+    from courierpy.imap.selected import Selected
+    from courierpy.imap.session import Session
     from courierpy.imap.view import View
     from courierpy.maildir.modseqs import Modseqs
     from courierpy.model.messages import State

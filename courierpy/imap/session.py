@@ -1,7 +1,7 @@
 """One client inside its Maildir: view, account, output, and what a command is to the session.
 
 A command is looked up in the table and done; then the client hears what changed meanwhile, and
-the dialogue answers.  The only place that turns the store's errors into response codes.
+the dialogue answers.
 """
 from __future__ import annotations
 
@@ -14,12 +14,10 @@ from courierpy.imap.grammar import lines, out
 from courierpy.imap.grammar.args import Args
 from courierpy.imap.grammar.framer import Frame, Framer, LiteralAhead
 from courierpy.imap.manners import Manners
-from courierpy.imap.view import View
+from courierpy.imap.refusals import refused
 from courierpy.maildir import errors as store
-from courierpy.model.messages import keywords_used
-from courierpy.model.namespaces import ALL_RIGHTS
 from courierpy.model.replies import Bad, Bye, No, UidRequired
-from courierpy.model.uidset import NO_UIDS, UidSet
+from courierpy.model.uidset import UidSet
 from courierpy.system import log, pulse
 from courierpy.system.conn import Gone, TimedOut
 from courierpy.system.memory import is_short
@@ -29,14 +27,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Protocol
 
-    from courierpy.imap.attributes import Attributes
     from courierpy.imap.grammar.framer import Sink
-    from courierpy.imap.updates import Follower, Update
+    from courierpy.imap.selected import Selected
+    from courierpy.imap.updates import Update
     from courierpy.maildir.mailbox import Mailbox
     from courierpy.maildir.store import Store
     from courierpy.message.message import Content
     from courierpy.message.mime import Limits
-    from courierpy.model.messages import Snapshot
     from courierpy.system.conn import Conn
     from courierpy.system.settings import Settings
 
@@ -86,92 +83,6 @@ if TYPE_CHECKING:
 REST = 1.0                     # seconds without a command after which memory is given back
 MAX_LITERAL = 64 * 1024        # of commands that do not store messages
 LITERAL_MINUS = 4096           # RFC 7888 5
-
-# The store's errors in the words of RFC 5530.
-CODES: dict[type[store.StoreError], tuple[bytes | None, str]] = {
-    store.FolderMissing: (b"NONEXISTENT", "Mailbox does not exist, or must be subscribed to."),
-    store.FolderExists: (b"ALREADYEXISTS", "Mailbox already exists."),
-    store.NameInvalid: (b"CANNOT", "Invalid mailbox name."),
-    store.MailboxFull: (b"LIMIT", "The mailbox may not have more messages here."),
-    store.TooManyKeywords: (b"LIMIT", "These are too many keywords for the message or the mailbox."),
-    store.DiskFull: (b"OVERQUOTA", "There is no room left in the mail store."),
-    store.QuotaExceeded: (b"OVERQUOTA", "You exceeded your mail quota."),
-    store.Denied: (b"NOPERM", "Access denied."),
-    store.Vanished: (b"EXPUNGEISSUED", "Some of the messages no longer exist."),
-    store.Busy: (b"INUSE", "The mailbox is locked by another session, please try again."),
-    store.DiskTrouble: (b"UNAVAILABLE", "The mail store does not work at the moment."),
-}
-
-
-def describe(error: store.StoreError) -> No:
-    """The NO of a store error; its detail stays in the log."""
-    for kind in type(error).__mro__:
-        if kind in CODES:
-            code, text = CODES[kind]
-            return No(text, code)
-    return No("The mail store refused this.", b"CANNOT")
-
-
-class Selected:
-    """The selected mailbox as this client sees it.
-
-    ``behind``: the view still holds messages that are gone.  ``keywords``: as
-    told in the last FLAGS line.  ``recent``: UIDs that this session was the
-    first to see.  ``rights``: letters of RFC 4314 2.1 that the session has here.
-    ``entered``: UIDs of messages that this session itself has put here and was not told of yet.
-    ``saved``: UIDs of the saved result, `$`.  ``hears_recent``: the client is told what is recent.
-    ``followers``: who adds lines of its own to what is told of changes.
-    """
-
-    __slots__ = ("_attributes", "behind", "entered", "folder", "followers", "hears_recent", "keywords",
-                 "readonly", "recent", "rights", "saved", "snapshot", "view")
-
-    def __init__(self, folder: Mailbox, snapshot: Snapshot, readonly: bool,
-                 rights: frozenset[str] = ALL_RIGHTS, manners: Manners | None = None) -> None:
-        self.folder = folder
-        self.snapshot = snapshot
-        self.readonly = readonly
-        self.view = View.of(snapshot)
-        self.keywords = keywords_used(snapshot.messages.keywords)
-        self.recent = snapshot.recent
-        self.rights = rights
-        self.saved = NO_UIDS
-        self.followers: list[Follower] = []
-        self.entered = NO_UIDS
-        self.behind = False
-        self.hears_recent = True
-        self._attributes: Attributes | None = None
-        if manners is not None:
-            self.mind(manners)
-
-    def mind(self, manners: Manners) -> None:
-        """From now on the client is told of the mailbox in this way."""
-        self.view.numbered = manners.numbered
-        self.hears_recent = manners.recent
-        if not manners.recent:
-            self.recent = self.view.recent = NO_UIDS
-
-    def sizes(self) -> bytes:
-        """How many messages the client knows, and how many of them as recent."""
-        return lines.sizes(len(self.view), len(self.view.recent) if self.hears_recent else None)
-
-    def attributes(self, limits: Limits) -> Attributes:
-        """What is known of the messages without opening them."""
-        if self._attributes is None:
-            from courierpy.imap.attributes import Attributes
-            self._attributes = Attributes(self.folder, limits)
-        return self._attributes
-
-    def recent_from(self, snapshot: Snapshot) -> None:
-        if self.hears_recent:
-            self.recent |= snapshot.recent
-
-    def forget(self) -> None:
-        """What is known beside the view goes, and is had anew."""
-        self._attributes = None
-        self.behind = True
-        self.folder.forget()
-
 
 class Session(Dialogue):
     """``enabled``: tokens of ENABLE.  ``only_reads``: it may change nothing.  ``message_limit``,
@@ -420,7 +331,7 @@ class Session(Dialogue):
             try:
                 sink = row.spool(self, ahead)
             except store.StoreError as error:
-                raise _refused(error) from None
+                raise refused(error) from None
         elif ahead.size > MAX_LITERAL:
             raise Bad("Literal too long.", b"TOOBIG")
         if sink is None and ahead.size + sum([literal.size for literal in ahead.frame.literals
@@ -444,7 +355,7 @@ class Session(Dialogue):
             if is_short(error):
                 raise
             self._sync(row)
-            raise _refused(error) from None
+            raise refused(error) from None
         if isinstance(done, str):
             done = Done(done)
         if row.name == b"LOGOUT":
@@ -524,11 +435,6 @@ class Session(Dialogue):
         except store.StoreError as error:
             # the command itself is done: say that the look failed, keep the session
             log.err(str(error))
-
-
-def _refused(error: store.StoreError) -> No:
-    log.err(str(error))
-    return describe(error)
 
 
 def _write_pieces(conn: Conn, line: Iterable[Content]) -> None:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
     from typing import Protocol
 
-    from courierpy.imap.session import Selected, Session
+    from courierpy.imap.selected import Selected
+    from courierpy.imap.session import Session
     from courierpy.imap.view import View
     from courierpy.model.messages import Messages, State
 

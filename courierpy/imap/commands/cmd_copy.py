@@ -5,7 +5,7 @@ from courierpy.imap import ext
 from courierpy.imap.commands import CHANGES, NUMBERS, SELECTED, USES_SEQ, Done, command
 from courierpy.imap.commands.numbers import chosen, may_save
 from courierpy.imap.grammar import lines
-from courierpy.imap.session import describe
+from courierpy.imap.refusals import describe
 from courierpy.maildir.errors import FolderMissing
 from courierpy.model.replies import No
 from courierpy.system import log

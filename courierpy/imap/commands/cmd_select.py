@@ -5,7 +5,7 @@ from courierpy.imap import ext, updates
 from courierpy.imap.commands import ANY, LEAVES_FOLDER, SELECTED, Done, command
 from courierpy.imap.grammar import lines
 from courierpy.imap.names import named
-from courierpy.imap.session import Selected
+from courierpy.imap.selected import Selected
 from courierpy.model.flags import DELETED, SEEN
 from courierpy.system import log
 

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from courierpy.imap.grammar.args import Args
     from courierpy.imap.grammar.searchkeys import Parser
     from courierpy.imap.search import Program
-    from courierpy.imap.session import Selected, Session
+    from courierpy.imap.selected import Selected
+    from courierpy.imap.session import Session
     from courierpy.imap.updates import Update
     from courierpy.imap.view import View
     from courierpy.maildir.index.statuscache import Status

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from courierpy.imap.grammar.args import Args
     from courierpy.imap.grammar.searchkeys import Key
-    from courierpy.imap.session import Selected, Session
+    from courierpy.imap.selected import Selected
+    from courierpy.imap.session import Session
 
 SELECTED = b"SELECTED"
 

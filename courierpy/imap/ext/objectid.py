@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from courierpy.imap.fetch import Chunk, Item
     from courierpy.imap.grammar.searchkeys import Parser
     from courierpy.imap.search import Program, SearchKey
-    from courierpy.imap.session import Selected, Session
+    from courierpy.imap.selected import Selected
+    from courierpy.imap.session import Session
     from courierpy.maildir.index.statuscache import Status
     from courierpy.message import Message
 

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from courierpy.imap.fetch import Fetching
     from courierpy.imap.grammar.args import Args
     from courierpy.imap.grammar.numset import NumSet
-    from courierpy.imap.session import Selected, Session
+    from courierpy.imap.selected import Selected
+    from courierpy.imap.session import Session
     from courierpy.imap.updates import Update
 
 TOKEN = b"QRESYNC"

@@ -1,0 +1,78 @@
+"""The selected mailbox as one client sees it: its view of the messages, and what goes with it."""
+from __future__ import annotations
+
+from courierpy.imap.grammar import lines
+from courierpy.imap.view import View
+from courierpy.model.messages import keywords_used
+from courierpy.model.namespaces import ALL_RIGHTS
+from courierpy.model.uidset import NO_UIDS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from courierpy.imap.attributes import Attributes
+    from courierpy.imap.manners import Manners
+    from courierpy.imap.updates import Follower
+    from courierpy.maildir.mailbox import Mailbox
+    from courierpy.message.mime import Limits
+    from courierpy.model.messages import Snapshot
+
+
+class Selected:
+    """The selected mailbox as this client sees it.
+
+    ``behind``: the view still holds messages that are gone.  ``keywords``: as
+    told in the last FLAGS line.  ``recent``: UIDs that this session was the
+    first to see.  ``rights``: letters of RFC 4314 2.1 that the session has here.
+    ``entered``: UIDs of messages that this session itself has put here and was not told of yet.
+    ``saved``: UIDs of the saved result, `$`.  ``hears_recent``: the client is told what is recent.
+    ``followers``: who adds lines of its own to what is told of changes.
+    """
+
+    __slots__ = ("_attributes", "behind", "entered", "folder", "followers", "hears_recent", "keywords",
+                 "readonly", "recent", "rights", "saved", "snapshot", "view")
+
+    def __init__(self, folder: Mailbox, snapshot: Snapshot, readonly: bool,
+                 rights: frozenset[str] = ALL_RIGHTS, manners: Manners | None = None) -> None:
+        self.folder = folder
+        self.snapshot = snapshot
+        self.readonly = readonly
+        self.view = View.of(snapshot)
+        self.keywords = keywords_used(snapshot.messages.keywords)
+        self.recent = snapshot.recent
+        self.rights = rights
+        self.saved = NO_UIDS
+        self.followers: list[Follower] = []
+        self.entered = NO_UIDS
+        self.behind = False
+        self.hears_recent = True
+        self._attributes: Attributes | None = None
+        if manners is not None:
+            self.mind(manners)
+
+    def mind(self, manners: Manners) -> None:
+        """From now on the client is told of the mailbox in this way."""
+        self.view.numbered = manners.numbered
+        self.hears_recent = manners.recent
+        if not manners.recent:
+            self.recent = self.view.recent = NO_UIDS
+
+    def sizes(self) -> bytes:
+        """How many messages the client knows, and how many of them as recent."""
+        return lines.sizes(len(self.view), len(self.view.recent) if self.hears_recent else None)
+
+    def attributes(self, limits: Limits) -> Attributes:
+        """What is known of the messages without opening them."""
+        if self._attributes is None:
+            from courierpy.imap.attributes import Attributes
+            self._attributes = Attributes(self.folder, limits)
+        return self._attributes
+
+    def recent_from(self, snapshot: Snapshot) -> None:
+        if self.hears_recent:
+            self.recent |= snapshot.recent
+
+    def forget(self) -> None:
+        """What is known beside the view goes, and is had anew."""
+        self._attributes = None
+        self.behind = True
+        self.folder.forget()
