@@ -174,12 +174,12 @@ def command(data: bytes) -> None:
                 word = args.command
                 args.sp()
                 if word.endswith(b"SEARCH"):
-                    searchkeys.take_returns(args, returns.grammar)
-                    searchkeys.parse(args, search.grammar)
+                    searchkeys.take_returns(args, returns.RETURNS.find)
+                    searchkeys.parse(args, search.KEYS.find)
                 elif word.endswith(b"FETCH"):
                     args.numset().resolve(1000)
                     args.sp()
-                    fetchitems.parse(args, fetch.grammar)
+                    fetchitems.parse(args, fetch.ITEMS.find)
                 elif word == b"LIST":
                     args.mailbox()
                     args.sp()

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from array import array
 
-from courierpy.imap import ext
 from courierpy.imap.grammar import fetchitems, out
+from courierpy.imap.records import Records
 from courierpy.message.message import AT_ONCE_OCTETS
 
 TYPE_CHECKING = False
@@ -119,26 +119,6 @@ class Fetching:
         self.numbers = numbers
         self.by_uid = by_uid
         self.modifiers = {modifier.name: modifier for modifier in modifiers}
-
-
-def find(name: bytes) -> Item | None:
-    """The record of an item; None where there is none of that name."""
-    found: Item | None = ITEMS.get(name) or ext.find("fetch_items", name)
-    return found
-
-
-def grammar(name: bytes) -> Grammar | None:
-    """What may stand behind the name of an item; None where there is none of that name."""
-    item = find(name)
-    return item.parse if item is not None else None
-
-
-def need(name: bytes) -> Item:
-    """The record of an item that the grammar knows."""
-    item = find(name)
-    if item is None:
-        raise LookupError(name)
-    return item
 
 
 class Subject:
@@ -321,7 +301,7 @@ def kept(kind: str, utf8: str = "") -> Kind:
     return lambda session, item: utf8 if utf8 and session.utf8 else kind
 
 
-ITEMS: dict[bytes, Item] = {
+ITEMS: Records[Item] = Records("fetch_items", {
     b"UID": Item(_uid, Column(lambda chunk, known: chunk.uids, form=b"%d")),
     b"FLAGS": Item(_flags, Column(_flag_lists)),
     b"INTERNALDATE": Item(_internaldate, Column(
@@ -338,4 +318,4 @@ ITEMS: dict[bytes, Item] = {
     b"RFC822": Item(_content, parse=fetchitems.old(b"", sees=True)),
     b"RFC822.HEADER": Item(_content, parse=fetchitems.old(b"HEADER", sees=False)),
     b"RFC822.TEXT": Item(_content, parse=fetchitems.old(b"TEXT", sees=True)),
-}
+})

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from array import array
 
-from courierpy.imap import ext
 from courierpy.imap.grammar import out
+from courierpy.imap.records import Records
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -112,7 +112,4 @@ def numbers(session: Session, seqs: Sequence[int], by_uid: bool) -> Sequence[int
     return array("I", map(by_seq.__getitem__, seqs))
 
 
-def grammar(option: bytes) -> Callable[[Args], Any] | None:
-    """What may stand behind an option of RETURN; None where there is none of that name."""
-    found: SearchReturn | None = ext.find("search_returns", option)
-    return None if found is None else found.parse
+RETURNS: Records[SearchReturn] = Records("search_returns")

@@ -14,13 +14,13 @@ from bisect import bisect_right
 from functools import partial
 from itertools import compress
 
-from courierpy.imap import ext
 from courierpy.imap.attributes import LONG_TEXT
 from courierpy.imap.commands.numbers import saved
 from courierpy.imap.fetch import Subject
 from courierpy.imap.grammar import searchkeys
 from courierpy.imap.grammar.dates import EPOCH
-from courierpy.imap.grammar.searchkeys import MAX_KEYS, Key
+from courierpy.imap.grammar.searchkeys import MAX_KEYS, Key, each, names, rewritten, uses_numbers
+from courierpy.imap.records import Records
 from courierpy.maildir.errors import MessageDenied, Vanished
 from courierpy.message import collation
 from courierpy.model.flags import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN
@@ -90,33 +90,13 @@ class Needle:
         return blob.find(self.octets, start)
 
 
-def find(name: bytes) -> SearchKey | None:
-    """The record of a key; None where there is none of that name."""
-    found: SearchKey | None = KEYS.get(name) or ext.find("search_keys", name)
-    return found
-
-
-def grammar(name: bytes) -> Grammar | None:
-    """What may stand behind the name of a key; None where there is none of that name."""
-    key = find(name)
-    return key.parse if key is not None else None
-
-
-def need(name: bytes) -> SearchKey:
-    """The record of a key that the grammar knows."""
-    key = find(name)
-    if key is None:
-        raise LookupError(name)
-    return key
-
-
 def parse(session: Session, args: Args, charset: str | None = None) -> Key:
     """A whole search program up to the end of the command, as searchkeys.parse; for keys that stand for
     others there are those.  Raises Bad or No."""
     def expanded(key: Key) -> Key | None:
-        expand = need(key.name).expand
+        expand = KEYS.need(key.name).expand
         return None if expand is None else expand(session, key.value)
-    asked = searchkeys.parse(args, grammar, charset)
+    asked = searchkeys.parse(args, KEYS.find, charset)
     args.end()
     found = rewritten(asked, expanded)
     if sum(1 for _ in each(found)) > MAX_KEYS:
@@ -124,49 +104,15 @@ def parse(session: Session, args: Args, charset: str | None = None) -> Key:
     return found
 
 
-def rewritten(key: Key, change: Callable[[Key], Key | None]) -> Key:
-    """The tree with what ``change`` gives in the place of a key; None: it stays, with what it holds."""
-    other = change(key)
-    if other is not None:
-        return other
-    value = key.value
-    if isinstance(value, Key):
-        return Key(key.name, rewritten(value, change))
-    if isinstance(value, (list, tuple)):
-        return Key(key.name, type(value)(rewritten(part, change) if isinstance(part, Key) else part
-                                         for part in value))
-    return key
-
-
 def cost(key: Key) -> int:
     """How dear a key is, with all that it holds."""
-    dear = need(key.name).cost
+    dear = KEYS.need(key.name).cost
     return dear if isinstance(dear, int) else dear(key.value)
-
-
-def each(key: Key) -> Iterator[Key]:
-    """All keys of a tree."""
-    left = [key]
-    while left:
-        one = left.pop()
-        yield one
-        inside = one.value if isinstance(one.value, (list, tuple)) else (one.value,)
-        left += [part for part in inside if isinstance(part, Key)]
-
-
-def names(key: Key) -> list[bytes]:
-    """The names of all keys of a tree, each once."""
-    return sorted({one.name for one in each(key)})
-
-
-def uses_numbers(key: Key) -> bool:
-    """Are messages named by sequence numbers?  Then no EXPUNGE is told (RFC 7162 3.2.10.2)."""
-    return any(one.name == b"SEQSET" and one.value.ranges for one in each(key))
 
 
 def besides(session: Session, key: Key, seqs: Iterable[int]) -> list[tuple[bytes, bytes]]:
     """What keys that were used have to say of the messages ``seqs`` that are told: words and values."""
-    says = [says for name in names(key) if (says := need(name).besides) is not None]
+    says = [says for name in names(key) if (says := KEYS.need(name).besides) is not None]
     if not says:
         return []
     told = sorted(set(seqs))
@@ -205,12 +151,12 @@ class Program:
 
     def mask(self, key: Key, within: bytes) -> bytes:
         """Which of the messages ``within`` match."""
-        return both(within, need(key.name).mask(self, key.value, within))
+        return both(within, KEYS.need(key.name).mask(self, key.value, within))
 
     def _highest(self, key: Key, within: bytes, most: int) -> bytes:
         """``lowest`` is the UID of the last that is looked at, where there are more."""
         for part in key.value if key.name == b"AND" else [key]:
-            if need(part.name).chooses:
+            if KEYS.need(part.name).chooses:
                 within = self.mask(part, within)
         rows = list(compress(range(self.count), within))
         if len(rows) <= most:
@@ -365,7 +311,7 @@ def prepare(session: Session, key: Key) -> None:
     if not session.manners.numbered and uses_numbers(key):
         raise UidRequired
     for name in names(key):
-        first = need(name).prepare
+        first = KEYS.need(name).prepare
         if first is not None:
             first(session)
 
@@ -483,7 +429,7 @@ def _text(kinds: Sequence[str]) -> SearchKey:
                      WHOLE, searchkeys.text)
 
 
-KEYS: dict[bytes, SearchKey] = {
+KEYS: Records[SearchKey] = Records("search_keys", {
     b"AND": SearchKey(_and, _dearest, None), b"OR": SearchKey(_or, _dearest, searchkeys.pair),
     b"NOT": SearchKey(_not, cost, searchkeys.negated),
     b"ALL": SearchKey(lambda program, value, within: within),
@@ -509,4 +455,4 @@ KEYS: dict[bytes, SearchKey] = {
     **{name: _field(kind) for name, kind in FIELDS.items()},
     b"HEADER": SearchKey(_header, HEADERS, searchkeys.header),
     b"BODY": _text(BODY), b"TEXT": _text(TEXT),
-}
+})

@@ -9,12 +9,25 @@ from courierpy.model.uidset import NO_UIDS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Protocol
+
     from courierpy.imap.attributes import Attributes
     from courierpy.imap.manners import Manners
-    from courierpy.imap.updates import Follower
+    from courierpy.imap.session import Session
     from courierpy.maildir.mailbox import Mailbox
     from courierpy.message.mime import Limits
     from courierpy.model.messages import Snapshot
+
+    class Follower(Protocol):
+        """Follows the selected mailbox, and says something of its own of what changes.  ``gone``: lines told
+        before these UIDs lose their numbers, which are known to be gone; it may hear of them twice.
+        ``changed``: lines told when the client has heard of all: of these messages, which are new or have
+        other flags, and of those that went.  UIDs ascend."""
+
+        def gone(self, session: Session, uids: Sequence[int]) -> bytes: ...
+
+        def changed(self, session: Session, uids: Sequence[int]) -> bytes: ...
 
 
 class Selected:

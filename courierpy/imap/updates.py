@@ -20,22 +20,11 @@ from courierpy.model.replies import Bye
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
-    from typing import Protocol
 
     from courierpy.imap.selected import Selected
     from courierpy.imap.session import Session
     from courierpy.imap.view import View
     from courierpy.model.messages import Messages, State
-
-    class Follower(Protocol):
-        """Follows the selected mailbox, and says something of its own of what changes.  ``gone``: lines told
-        before these UIDs lose their numbers, which are known to be gone; it may hear of them twice.
-        ``changed``: lines told when the client has heard of all: of these messages, which are new or have
-        other flags, and of those that went.  UIDs ascend."""
-
-        def gone(self, session: Session, uids: Sequence[int]) -> bytes: ...
-
-        def changed(self, session: Session, uids: Sequence[int]) -> bytes: ...
 
 SYSTEM_FLAGS = b"\\Draft \\Answered \\Flagged \\Deleted \\Seen"
 

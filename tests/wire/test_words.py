@@ -163,7 +163,7 @@ def test_dates() -> None:
     (b"body[header]", [b"BODY[HEADER]"]), (b"BODY [TEXT]", [b"BODY[TEXT]"]), (b"BODY", [b"BODY"])])
 def test_items(line: bytes, labels: list[bytes]) -> None:
     found = args(line)
-    assert [item.label for item in fetchitems.parse(found, fetch.grammar)] == labels
+    assert [item.label for item in fetchitems.parse(found, fetch.ITEMS.find)] == labels
     found.end()
 
 
@@ -173,12 +173,12 @@ def test_items(line: bytes, labels: list[bytes]) -> None:
 def test_bad_items(line: bytes) -> None:
     with pytest.raises(Bad):
         found = args(line)
-        fetchitems.parse(found, fetch.grammar)
+        fetchitems.parse(found, fetch.ITEMS.find)
         found.end()
 
 
 def test_section_values() -> None:
-    item = fetchitems.parse(args(b"BODY.PEEK[1.2.HEADER.FIELDS.NOT (X)]<0.9>"), fetch.grammar)[0]
+    item = fetchitems.parse(args(b"BODY.PEEK[1.2.HEADER.FIELDS.NOT (X)]<0.9>"), fetch.ITEMS.find)[0]
     assert item.value == (Section((1, 2), b"HEADER.FIELDS.NOT", (b"X",)), (0, 9))
     assert not item.sees
 
@@ -187,7 +187,7 @@ def test_section_values() -> None:
 
 def test_search_tree() -> None:
     key = searchkeys.parse(args(b"CHARSET UTF-8 OR (SEEN 1:3) NOT SUBJECT {3+}\r\n\xe2\x82\xac SMALLER 5"),
-                           search.grammar)
+                           search.KEYS.find)
     assert key == Key(b"AND", [
         Key(b"OR", (Key(b"AND", [Key(b"SEEN"), Key(b"SEQSET", NumSet(((1, 3),)))]),
                     Key(b"NOT", Key(b"SUBJECT", "\u20ac")))), Key(b"SMALLER", 5)])
@@ -198,13 +198,13 @@ def test_search_tree() -> None:
 def test_bad_searches(line: bytes) -> None:
     with pytest.raises(Bad):
         found = args(line)
-        searchkeys.parse(found, search.grammar)
+        searchkeys.parse(found, search.KEYS.find)
         found.end()
 
 
 def test_unknown_charset() -> None:
     with pytest.raises(No) as caught:
-        searchkeys.parse(args(b"CHARSET x-klingon ALL"), search.grammar)
+        searchkeys.parse(args(b"CHARSET x-klingon ALL"), search.KEYS.find)
     assert (caught.value.code or b"").startswith(b"BADCHARSET")
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from array import array
 from itertools import chain, compress, repeat
 
-from courierpy.imap import ext, fetch, updates
+from courierpy.imap import ext, updates
 from courierpy.imap.commands import NUMBERS, READS, SELECTED, USES_SEQ, Done, command
 from courierpy.imap.commands.numbers import chosen, highest
-from courierpy.imap.fetch import Chunk, Fetching, Subject
+from courierpy.imap.fetch import ITEMS, Chunk, Fetching, Subject
 from courierpy.imap.grammar import fetchitems, lines
 from courierpy.maildir.errors import DiskTrouble, MessageDenied, StoreError, Vanished
 from courierpy.model.flags import SEEN, FlagChange
@@ -140,7 +140,7 @@ def fetch_messages(session: Session, args: Args) -> Done:
     args.sp()
     numbers = args.messages()
     args.maybe_sp()
-    items = fetchitems.parse(args, fetch.grammar)
+    items = fetchitems.parse(args, ITEMS.find)
     modifiers = ext.parameters("fetch_modifiers", session, args) if args.more() else []
     args.end()
     by_uid = args.command == b"UID FETCH"
@@ -153,7 +153,7 @@ def fetch_messages(session: Session, args: Args) -> Done:
     if by_uid and session.manners.numbered and not any(item.name == b"UID" for item in items):
         items.insert(0, fetchitems.FetchItem(b"UID"))
     for prepare in (*(modifier.prepare for modifier in modifiers),
-                    *(fetch.need(item.name).prepare for item in items)):
+                    *(ITEMS.need(item.name).prepare for item in items)):
         if prepare is not None:
             prepare(session)
     _add(items, *(modifier.items for modifier in modifiers),
@@ -184,7 +184,7 @@ def tell_items(session: Session, items: list[FetchItem], seqs: list[int], by_uid
     attributes = session.need_selected().attributes(session.limits)
     attributes.begin()
     refused: No | None = None
-    columns = [column for item in items if (column := fetch.need(item.name).column_for(item)) is not None]
+    columns = [column for item in items if (column := ITEMS.need(item.name).column_for(item)) is not None]
     if len(columns) < len(items):
         refused = _fetch_files(session, attributes, items, seqs, by_uid)
     elif seqs:
@@ -199,7 +199,7 @@ def _fetch_files(session: Session, attributes: Attributes, items: list[FetchItem
                  by_uid: bool = False) -> No | None:
     """The same by reading each message."""
     selected = session.need_selected()
-    pieces = [(b" " * (at > 0) + item.label + b" ", fetch.need(item.name).render, item)
+    pieces = [(b" " * (at > 0) + item.label + b" ", ITEMS.need(item.name).render, item)
               for at, item in enumerate(items)]
     sees = any(item.sees for item in items)
     unseen: list[int] = []

@@ -3,10 +3,10 @@ from __future__ import annotations
 
 from itertools import chain
 
-from courierpy.imap import ext, returns, search
+from courierpy.imap import ext, search
 from courierpy.imap.commands import NUMBERS, SELECTED, USES_SEQ, Done, command
 from courierpy.imap.grammar import lines, searchkeys
-from courierpy.imap.returns import Found
+from courierpy.imap.returns import RETURNS, Found
 from courierpy.maildir.errors import StoreError
 from courierpy.model.replies import Bad, No
 
@@ -38,13 +38,13 @@ def search_messages(session: Session, args: Args) -> Done:
     else:
         tell_returns(found)
     code = ext.tagged_code(b"LIMITED", session.message_limit, lowest) if lowest else None
-    return Done("SEARCH done.", code, uses_seq=search.uses_numbers(key))
+    return Done("SEARCH done.", code, uses_seq=searchkeys.uses_numbers(key))
 
 
 def check(session: Session, tag: bytes, options: Mapping[bytes, Any] | None, key: Key) -> None:
     """Raises Bad where the options of RETURN do not go with what is searched for."""
     for option in options or ():
-        ext.find("search_returns", option).check(session, tag, key)
+        RETURNS.need(option).check(session, tag, key)
 
 
 def tell_numbers(name: bytes, found: Found) -> None:
@@ -68,7 +68,7 @@ class refusing:
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
         if self.options and kind is not None and issubclass(kind, (No, StoreError)):
             for option in self.options:
-                hears = ext.find("search_returns", option).refused
+                hears = RETURNS.need(option).refused
                 if hears is not None:
                     hears(self.session)
 
@@ -76,12 +76,12 @@ class refusing:
 def take_returns(args: Args) -> dict[bytes, Any] | None:
     """RETURN before the keys, if it is there: options and what stands behind them; ALL for none.
     RFC 4731 3.1.  Raises Bad."""
-    options = searchkeys.take_returns(args, returns.grammar)
+    options = searchkeys.take_returns(args, RETURNS.find)
     if options is None:
         return None
     words = [option for option, _ in options]
     for option in words:
-        for other in ext.find("search_returns", option).not_beside:
+        for other in RETURNS.need(option).not_beside:
             if words.count(other) > (other == option):
                 raise Bad("Result options that do not go together.")
     return dict(options) if options else _all()
@@ -89,7 +89,7 @@ def take_returns(args: Args) -> dict[bytes, Any] | None:
 
 def _all() -> dict[bytes, Any]:
     """The options of whoever names none.  Raises Bad where there are none at all."""
-    if returns.grammar(b"ALL") is None:
+    if RETURNS.find(b"ALL") is None:
         raise Bad("Unknown SEARCH result option.")
     return {b"ALL": None}
 
@@ -101,7 +101,7 @@ def tell_returns(found: Found, empty: bool = True) -> None:
     spoken: list[Sequence[int]] = []
     silent = True
     for option, value in found.options.items():
-        record = ext.find("search_returns", option)
+        record = RETURNS.need(option)
         told = record.tell(found, value)
         if told is not None:
             values += option, told

@@ -15,9 +15,9 @@ from courierpy.imap.commands import SELECTED, command
 from courierpy.imap.ext import Extension
 from courierpy.imap.grammar import lines, out
 from courierpy.imap.grammar.numset import NumSet, compact
-from courierpy.imap.grammar.searchkeys import Key
+from courierpy.imap.grammar.searchkeys import Key, rewritten
 from courierpy.imap.returns import SearchReturn
-from courierpy.imap.search import Program, rewritten
+from courierpy.imap.search import Program
 from courierpy.maildir.errors import StoreError
 from courierpy.model.replies import Bad, No
 from courierpy.model.uidset import UidSet

@@ -54,7 +54,7 @@ class _Filters:
         if not values or own in outer or len(outer) >= DEEPEST or self._count > MOST:
             raise No("There is no such filter.", b"UNDEFINED-FILTER " + name)
         found = _search(self._session, values[0], b"UNDEFINED-FILTER " + name)
-        return search.rewritten(found, lambda key: self.key(key.value, (*outer, own))
+        return searchkeys.rewritten(found, lambda key: self.key(key.value, (*outer, own))
                                 if key.name == NAME else None)
 
 
@@ -62,7 +62,7 @@ def _search(session: Session, value: bytes, code: bytes) -> Key:
     """What a filter searches for; of filters in it the names.  Raises No with ``code``."""
     try:
         args = _args(session, value)
-        found = searchkeys.parse(args, search.grammar, "utf-8")
+        found = searchkeys.parse(args, search.KEYS.find, "utf-8")
         args.end()
     except (Bad, No):
         raise No("The filter is no whole search.", code) from None

@@ -11,11 +11,11 @@ from __future__ import annotations
 import re
 from unicodedata import combining
 
-from courierpy.imap import ext, search
+from courierpy.imap import search
 from courierpy.imap.ext import Extension
 from courierpy.imap.grammar import searchkeys
 from courierpy.imap.grammar.searchkeys import Key
-from courierpy.imap.returns import SearchReturn
+from courierpy.imap.returns import RETURNS, SearchReturn
 from courierpy.imap.search import BODY, FIELDS, TEXT, Needle, Program, SearchKey, both, inverse
 from courierpy.message.collation import fold
 from courierpy.model.replies import Bad
@@ -210,7 +210,7 @@ def _means(within: bytes, columns: Sequence[bytes]) -> Scores:
 # -- of a whole search, whose messages are found
 
 def _holds(key: Key) -> bool:
-    return NAME in search.names(key)
+    return NAME in searchkeys.names(key)
 
 
 def relevancy(program: Program, key: Key, within: bytes) -> Scores:
@@ -246,7 +246,7 @@ def _need(key: Key) -> None:
 def _listed(found: Found, value: None) -> Sequence[int]:
     """The messages that another option lists, in their order; where none does, all."""
     for option, behind in found.options.items():
-        record: SearchReturn = ext.find("search_returns", option)
+        record = RETURNS.need(option)
         if record.lists:
             return record.part(found, behind)
     return found.seqs

@@ -5,13 +5,14 @@ What is told of a mailbox is one line, and none where nothing matches.
 """
 from __future__ import annotations
 
-from courierpy.imap import ext, search
+from courierpy.imap import search
 from courierpy.imap.commands import ANY, Done, command
 from courierpy.imap.commands.cmd_search import check, refusing, take_returns, tell_returns
 from courierpy.imap.commands.cmd_select import opened
 from courierpy.imap.ext import Extension
+from courierpy.imap.grammar.searchkeys import uses_numbers
 from courierpy.imap.mailboxes import WORDS, MailboxSet, chosen, take
-from courierpy.imap.returns import Found
+from courierpy.imap.returns import RETURNS, Found
 from courierpy.maildir.errors import Denied, FolderMissing, StoreError
 from courierpy.model.replies import Bad, No
 from courierpy.system import log
@@ -50,7 +51,7 @@ def search_mailboxes(session: Session, args: Args) -> Done:
                 refused.append(why)    # the others are told
         if refused:
             raise refused[0]
-    return Done("ESEARCH done.", uses_seq=search.uses_numbers(key))
+    return Done("ESEARCH done.", uses_seq=uses_numbers(key))
 
 
 def _take_sets(args: Args) -> list[MailboxSet] | None:
@@ -72,7 +73,7 @@ def _take_sets(args: Args) -> list[MailboxSet] | None:
 def _check(session: Session, sets: list[MailboxSet] | None, options: Mapping[bytes, Any]) -> None:
     """Raises Bad where sets, options and the state of the session do not go together.  RFC 7377 2.2."""
     words = [SELECTED] if sets is None else [one.word for one in sets]
-    records = [ext.find("search_returns", option) for option in options]
+    records = [RETURNS.need(option) for option in options]
     if {*words} != {SELECTED} and any(record.alone for record in records):
         raise Bad("A result option belongs to the selected mailbox alone.")
     of_selected = any(record.of_selected for record in records)
@@ -104,7 +105,7 @@ def _search(session: Session, name: str | None, key: Key, options: Mapping[bytes
         _tell(session, key, options, tag)
         return
     left = {option: value for option, value in options.items()
-            if not ext.find("search_returns", option).of_selected}
+            if not RETURNS.need(option).of_selected}
     with _Instead(session, opened(session, name, readonly=True)):
         try:
             _tell(session, key, left, tag)

@@ -6,9 +6,10 @@ others is told by STATUS and LIST.  NOTIFY NONE is a wish for nothing.
 """
 from __future__ import annotations
 
-from courierpy.imap import ext, fetch
+from courierpy.imap import ext
 from courierpy.imap.commands import ANY, command
 from courierpy.imap.ext import Extension
+from courierpy.imap.fetch import ITEMS
 from courierpy.imap.grammar import fetchitems
 from courierpy.imap.mailboxes import take
 from courierpy.imap.notifier import METADATA, Notifier
@@ -111,7 +112,7 @@ def _events(args: Args, events: dict[bytes, list[FetchItem]], unknown: list[byte
         if args.at(b"("):
             if word != b"MESSAGENEW":
                 raise Bad("Only MessageNew has items.")
-            events[word] = fetchitems.parse(args, fetch.grammar)
+            events[word] = fetchitems.parse(args, ITEMS.find)
             if not args.maybe_sp():
                 return
         if args.at(b")"):

@@ -6,9 +6,8 @@ to the selected mailbox, and goes when that is left.
 """
 from __future__ import annotations
 
-from courierpy.imap import ext
 from courierpy.imap.ext import Extension
-from courierpy.imap.returns import Found, SearchReturn
+from courierpy.imap.returns import RETURNS, Found, SearchReturn
 from courierpy.model.uidset import NO_UIDS, UidSet
 
 TYPE_CHECKING = False
@@ -21,7 +20,7 @@ def _save(found: Found, value: None) -> None:
     seqs: set[int] = set()
     spoken = False
     for option, behind in found.options.items():
-        record: SearchReturn = ext.find("search_returns", option)
+        record = RETURNS.need(option)
         if not record.silent and not record.aside:
             spoken = True
             seqs.update(record.part(found, behind))

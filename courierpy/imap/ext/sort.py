@@ -8,8 +8,10 @@ from courierpy.imap.commands import NUMBERS, SELECTED, USES_SEQ, Done, command
 from courierpy.imap.commands.cmd_search import check, refusing, tell_numbers, tell_returns
 from courierpy.imap.commands.ordered import Sorting, allowed, sent, take_program
 from courierpy.imap.ext import Extension
+from courierpy.imap.grammar.searchkeys import uses_numbers
+from courierpy.imap.records import Records
 from courierpy.imap.returns import Found
-from courierpy.imap.search import run, uses_numbers
+from courierpy.imap.search import run
 from courierpy.message.collation import kind
 from courierpy.model.replies import Bad
 
@@ -43,22 +45,10 @@ def _sent(sorting: Sorting, uids: array[int]) -> Sequence[float]:
     return sent(sorting.attributes, uids)
 
 
-CRITERIA: dict[bytes, Values] = {
+CRITERIA: Records[Values] = Records("sort_keys", {
     b"ARRIVAL": _number("date", "d"), b"CC": _text("cc"), b"DATE": _sent, b"FROM": _text("from"),
     b"SIZE": _number("size", "q"), b"SUBJECT": _subject, b"TO": _text("to"),
-}
-
-
-def _values(word: bytes) -> Values | None:
-    """What a criterion orders by; those of extensions too."""
-    return CRITERIA.get(word) or ext.find("sort_keys", word)
-
-
-def _needed(word: bytes) -> Values:
-    """Of a criterion that the grammar knows."""
-    values = _values(word)
-    assert values is not None
-    return values
+})
 
 
 def _criteria(args: Args) -> list[tuple[bytes, bool]]:
@@ -72,7 +62,7 @@ def _criteria(args: Args) -> list[tuple[bytes, bool]]:
         if backwards:
             args.sp()
             word = args.word()
-        if _values(word) is None:
+        if CRITERIA.find(word) is None:
             raise Bad("Unknown sort criterion.")
         found.append((word, backwards))
         if not args.maybe_sp() or args.at(b")"):
@@ -97,7 +87,7 @@ class Order:
         # each sort keeps the order of the one before: the first criterion comes last, ties
         # stay in the order of their sequence numbers, reversed or not
         for word, backwards in reversed(self._criteria):
-            order.sort(key=_needed(word)(sorting, chosen).__getitem__, reverse=backwards)
+            order.sort(key=CRITERIA.need(word)(sorting, chosen).__getitem__, reverse=backwards)
         sorting.attributes.refuse(denied=False)
         return array("I", map(seqs.__getitem__, order))
 
@@ -115,7 +105,7 @@ class Order:
         return low
 
     def _values(self, sorting: Sorting, uid: int) -> list[Any]:
-        return [_needed(word)(sorting, array("I", [uid]))[0] for word, _ in self._criteria]
+        return [CRITERIA.need(word)(sorting, array("I", [uid]))[0] for word, _ in self._criteria]
 
     def _before(self, own: list[Any], uid: int, others: list[Any], other: int) -> bool:
         for mine, others_own, (_, backwards) in zip(own, others, self._criteria, strict=True):

@@ -12,7 +12,8 @@ from courierpy.imap.commands import NUMBERS, SELECTED, USES_SEQ, Done, command
 from courierpy.imap.commands.ordered import allowed, sent, take_program
 from courierpy.imap.ext import Extension
 from courierpy.imap.grammar import lines
-from courierpy.imap.search import run, uses_numbers
+from courierpy.imap.grammar.searchkeys import uses_numbers
+from courierpy.imap.search import run
 from courierpy.message import collation, threads
 from courierpy.model.replies import Bad
 

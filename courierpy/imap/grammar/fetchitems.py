@@ -11,9 +11,17 @@ from courierpy.model.section import Section
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
-    from typing import Any
+    from typing import Any, Protocol
 
     Grammar = Callable[[Args, bytes], "FetchItem"]
+
+    class Record(Protocol):
+        """What is known of an item: here, what may stand behind its name."""
+
+        @property
+        def parse(self) -> Grammar: ...
+
+    Find = Callable[[bytes], Record | None]
 
 SECTION = b"BODY.PEEK"
 FAST = (b"FLAGS", b"INTERNALDATE", b"RFC822.SIZE")
@@ -46,19 +54,19 @@ class FetchItem:
         return f"FetchItem({self.label!r}, {self.value!r}, sees={self.sees})"
 
 
-def parse(args: Args, grammar: Callable[[bytes], Grammar | None]) -> list[FetchItem]:
-    """One item, a macro, or a list of items, each once.  ``grammar``: gives that of the item of a
-    name, None where there is none.  Raises Bad."""
+def parse(args: Args, find: Find) -> list[FetchItem]:
+    """One item, a macro, or a list of items, each once.  ``find``: function of an item's name giving its
+    record, None where there is none.  Raises Bad."""
     if not args.at(b"("):
         name = args.take(_NAME).upper()
         if name in MACROS:
             return [FetchItem(word) for word in MACROS[name]]
-        return [_item(args, name, grammar)]
+        return [_item(args, name, find)]
     args.open()
     args.maybe_sp()
     items: dict[object, FetchItem] = {}
     while True:
-        item = _item(args, args.take(_NAME).upper(), grammar)
+        item = _item(args, args.take(_NAME).upper(), find)
         same = items.setdefault((item.label, item.value), item)
         same.sees = same.sees or item.sees
         if not args.maybe_sp() or args.at(b")"):
@@ -67,11 +75,11 @@ def parse(args: Args, grammar: Callable[[bytes], Grammar | None]) -> list[FetchI
     return [*items.values()]
 
 
-def _item(args: Args, name: bytes, grammar: Callable[[bytes], Grammar | None]) -> FetchItem:
-    behind = grammar(name)
-    if behind is None:
+def _item(args: Args, name: bytes, find: Find) -> FetchItem:
+    record = find(name)
+    if record is None:
         raise Bad(ERROR)
-    return behind(args, name)
+    return record.parse(args, name)
 
 
 # -- the grammars

@@ -7,12 +7,26 @@ from courierpy.model.replies import Bad, No
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
+    from collections.abc import Callable, Iterator
+    from typing import Any, Protocol
 
     from courierpy.imap.grammar.numset import NumSet
 
     Grammar = Callable[["Parser"], Any]
+
+    class Record(Protocol):
+        """What is known of a key: here, what may stand behind its name; None: it is no word of a client."""
+
+        @property
+        def parse(self) -> Grammar | None: ...
+
+    class Option(Protocol):
+        """The same of an option of RETURN."""
+
+        @property
+        def parse(self) -> Callable[[Args], Any]: ...
+
+    Find = Callable[[bytes], Record | None]
 
 MAX_KEYS = 1000
 MAX_DEPTH = 100
@@ -39,9 +53,47 @@ class Key:
         return f"Key({self.name!r}, {self.value!r})"
 
 
-def parse(args: Args, grammar: Callable[[bytes], Grammar | None], charset: str | None = None) -> Key:
-    """A whole search program.  ``grammar``: gives that of the key of a name, None where there is none.
-    ``charset``: named by the command already (SORT, THREAD); else CHARSET may stand before the keys.
+# -- a tree of keys
+
+def rewritten(key: Key, change: Callable[[Key], Key | None]) -> Key:
+    """The tree with what ``change`` gives in the place of a key; None: it stays, with what it holds."""
+    other = change(key)
+    if other is not None:
+        return other
+    value = key.value
+    if isinstance(value, Key):
+        return Key(key.name, rewritten(value, change))
+    if isinstance(value, (list, tuple)):
+        return Key(key.name, type(value)(rewritten(part, change) if isinstance(part, Key) else part
+                                         for part in value))
+    return key
+
+
+def each(key: Key) -> Iterator[Key]:
+    """All keys of a tree."""
+    left = [key]
+    while left:
+        one = left.pop()
+        yield one
+        inside = one.value if isinstance(one.value, (list, tuple)) else (one.value,)
+        left += [part for part in inside if isinstance(part, Key)]
+
+
+def names(key: Key) -> list[bytes]:
+    """The names of all keys of a tree, each once."""
+    return sorted({one.name for one in each(key)})
+
+
+def uses_numbers(key: Key) -> bool:
+    """Are messages named by sequence numbers?  Then no EXPUNGE is told (RFC 7162 3.2.10.2)."""
+    return any(one.name == b"SEQSET" and one.value.ranges for one in each(key))
+
+
+# -- to a tree
+
+def parse(args: Args, find: Find, charset: str | None = None) -> Key:
+    """A whole search program.  ``find``: function of a key's name giving its record, None where there is
+    none.  ``charset``: named by the command already (SORT, THREAD); else CHARSET may stand before the keys.
     Raises Bad, or No [BADCHARSET]."""
     if charset is None:
         charset = "utf-8"
@@ -52,7 +104,7 @@ def parse(args: Args, grammar: Callable[[bytes], Grammar | None], charset: str |
             args.sp()
             charset = take_charset(args)
             args.sp()
-    return Parser(args, grammar, charset).keys()
+    return Parser(args, find, charset).keys()
 
 
 def take_charset(args: Args) -> str:
@@ -68,10 +120,9 @@ def take_charset(args: Args) -> str:
     return charset
 
 
-def take_returns(args: Args, grammar: Callable[[bytes], Callable[[Args], Any] | None],
-                 ) -> list[tuple[bytes, Any]] | None:
+def take_returns(args: Args, find: Callable[[bytes], Option | None]) -> list[tuple[bytes, Any]] | None:
     """``RETURN (options)`` before the keys, each with what stands behind its word; None without it.
-    ``grammar``: gives that of an option, None where there is none of that name.
+    ``find``: function of an option's name giving its record, None where there is none.
     RFC 4731 3.1, RFC 4466 2.6.1.  Raises Bad."""
     if args.rest_text()[:7].upper() != b"RETURN ":
         return None
@@ -82,10 +133,10 @@ def take_returns(args: Args, grammar: Callable[[bytes], Callable[[Args], Any] | 
     options: list[tuple[bytes, Any]] = []
     while not args.at(b")"):
         option = args.word()
-        behind = grammar(option)
-        if behind is None:
+        record = find(option)
+        if record is None:
             raise Bad("Unknown SEARCH result option.")
-        options.append((option, behind(args)))
+        options.append((option, record.parse(args)))
         args.maybe_sp()
     args.close()
     args.sp()
@@ -96,11 +147,11 @@ class Parser:
     """What the grammar of a key reads from: ``args``, the blank behind the key's name still there.
     ``charset``: of its texts, as the client named it."""
 
-    __slots__ = ("_count", "_depth", "_grammar", "args", "charset")
+    __slots__ = ("_count", "_depth", "_find", "args", "charset")
 
-    def __init__(self, args: Args, grammar: Callable[[bytes], Grammar | None], charset: str) -> None:
+    def __init__(self, args: Args, find: Find, charset: str) -> None:
         self.args = args
-        self._grammar = grammar
+        self._find = find
         self.charset = charset
         self._count = self._depth = 0
 
@@ -133,10 +184,10 @@ class Parser:
         if args.at_messages():
             return Key(b"SEQSET", args.messages())
         name = args.word()
-        behind = self._grammar(name)
-        if behind is None:
+        record = self._find(name)
+        if record is None or record.parse is None:
             raise Bad(ERROR)
-        return Key(name, behind(self))
+        return Key(name, record.parse(self))
 
     def text(self) -> str:
         """A string in the charset of the command."""
