@@ -51,13 +51,15 @@ class Guest:
 
 class Login:
     """A login process.  ``guests``: how many clients it has before their login.  ``ready``: it takes
-    clients.  ``old``: it will not, as it was started by an earlier image."""
+    clients.  ``old``: it will not, as it was started by an earlier image.  ``its``: our copy of its end of
+    the link, where it has one: what it has not read is there still when it has ended."""
 
-    __slots__ = ("guests", "link", "old", "pid", "ready", "since")
+    __slots__ = ("guests", "its", "link", "old", "pid", "ready", "since")
 
-    def __init__(self, pid: int, link: socket.socket) -> None:
+    def __init__(self, pid: int, link: socket.socket, its: socket.socket | None = None) -> None:
         self.pid = pid
         self.link = link
+        self.its = its
         self.guests = 0
         self.ready = self.old = False
         self.since = time.monotonic()
@@ -96,6 +98,8 @@ class Doorway:
         self._begin = begin
         self._admit = admit
         self._number = time.time_ns()          # not used again, by another image neither
+        # of processes that ended before they knew of them: descriptors, and what client() is told
+        self._orphans: list[tuple[int, Connection, Mapping[str, str], bool]] = []
         self._next_start = 0.0
 
     # -- the processes
@@ -123,27 +127,51 @@ class Doorway:
             pid = proc.fork(partial(self._serve, theirs))
         except OSError:
             ours.close()
-            raise
-        finally:
             theirs.close()
-        process = self.processes[pid] = Login(pid, ours)
-        self.above = max(self.above, ours.fileno() + 1)
+            raise
+        process = self.processes[pid] = Login(pid, ours, theirs)
+        self.above = max(self.above, ours.fileno() + 1, theirs.fileno() + 1)
         self._loop.hear(ours.fileno(), partial(self._says, process))
         self._introduce(process)
 
     def ended(self, pid: int) -> bool:
-        """Was this one of them?  Its clients are gone with it."""
+        """Was this one of them?  Its clients are gone with it, but for those that it did not know of yet."""
         process = self.processes.pop(pid, None)
         if process is None:
             return False
+        self._says(process)            # who had left before
+        lost = process.guests - self._unread(process)
         if not process.old and due("login process ended"):
-            log.crit(f"login process {pid} ended; {process.guests} clients before their login are gone")
+            log.crit(f"login process {pid} ended; {lost} clients before their login are gone")
         self._loop.forget((process.link.fileno(),))
         process.link.close()
         for number, guest in [item for item in self.guests.items() if item[1].process is process]:
             del self.guests[number]
             self.connections.left(guest.connection.address)
+        self._give_again()
         return True
+
+    def _unread(self, process: Login) -> int:
+        """Take back the clients that a process has not seen, which has ended.  How many these are."""
+        count = 0
+        if process.its is not None:
+            for data, fds in passing.waiting(process.its, f"login process {process.pid}"):
+                letter, number = doorway.HEAD.unpack_from(data)
+                guest = self.guests.get(number)
+                if letter in (doorway.CLIENT, doorway.BEHIND) and guest is not None and len(fds) == 1:
+                    self._orphans.append((fds.pop(), guest.connection, guest.variables,
+                                          letter == doorway.BEHIND))
+                    count += 1
+                passing.close(fds)
+            process.its.close()
+        return count
+
+    def _give_again(self) -> None:
+        """Clients whose process did not see them to another one, as soon as there is one."""
+        while self._orphans and self.ready():
+            fd, connection, variables, behind = self._orphans.pop()
+            self.client(fd, connection, variables, behind)
+            os.close(fd)
 
     def meet(self, helper: socket.socket) -> None:
         """There is another helper, at the other end of this."""
@@ -238,6 +266,7 @@ class Doorway:
                 self._wanted(process, number, data, fds[0])
             elif letter == doorway.READY:
                 process.ready = True
+                self._give_again()
             elif letter == doorway.PROXIED and len(data) == doorway.ADDRESS.size:
                 self._proxied(process, number, data)
             elif letter == doorway.ENDED:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from courierpy.auth.mechanisms import Mechanism
+    from courierpy.login.inquiries import Inquiries
     from courierpy.login.remote import Granted
     from courierpy.model.steps import Steps
     from courierpy.system.stream import Stream
@@ -68,10 +69,9 @@ if TYPE_CHECKING:
 
         protocol: Program
         table: int
+        inquiries: Inquiries
 
         def secure(self, local_ip: str) -> MemoryTls: ...
-
-        def ask(self, entrant: Entrant, question: remote.Question | Request) -> None: ...
 
         def begin(self, entrant: Entrant, granted: Granted, rest: bytes) -> None: ...
 
@@ -95,10 +95,10 @@ class _Stage(Stage):
 class Entrant:
     """``number``: as couriertcpd knows it.  ``due``: when something is to be done, whatever comes, on the
     monotonic clock.  ``question``: that the helper is asked, 0 for none; ``exchange``: that it does for
-    this client, 0 for none.  ``later``: the answer to a step that could not be done, and is due now."""
+    this client, 0 for none.  ``later``: the answer that it has when it is due, where there is none before."""
 
     __slots__ = ("_deadline", "_environ", "_house", "_over_tls", "_proxy", "_steps", "_wanted", "armed",
-                 "dialogue", "due", "events", "exchange", "helper", "later", "number", "proxied", "question",
+                 "dialogue", "due", "events", "exchange", "later", "number", "proxied", "question",
                  "stage", "state", "wire")
 
     def __init__(self, house: House, number: int, client: socket.socket, environ: dict[str, str]) -> None:
@@ -109,7 +109,6 @@ class Entrant:
         self.due = self._deadline = stage.gate.end
         self.dialogue: Dialogue | None = None
         self.question = self.exchange = 0
-        self.helper: socket.socket | None = None       # that was asked
         self.later: Exception | None = None
         self.events = 0                # that the socket is polled for
         self.armed = -1.0              # the moment that the clock is set for; -1.0: none
@@ -214,7 +213,7 @@ class Entrant:
                     self._secure(lambda: self._go(None))
                 else:
                     assert isinstance(step, (Request, remote.Question))
-                    self._house.ask(self, step)
+                    self._house.inquiries.ask(self, step)
                 return
 
     def _input(self) -> bytes | None:
@@ -230,6 +229,14 @@ class Entrant:
         self.question = 0
         if self.state == TALKS:
             self._go(answer)
+
+    def fails(self, why: Exception, seconds: float = 0.0) -> None:
+        """What was asked has this answer, if it has none within so many seconds."""
+        self.later, self.due = why, min(self._deadline, time.monotonic() + seconds) if seconds else 0.0
+
+    def waits(self) -> None:
+        """What was asked will be answered."""
+        self.later, self.due = None, self._deadline
 
     @property
     def reads(self) -> bool:
@@ -265,6 +272,7 @@ class Entrant:
         later, self.later = self.later, None
         if later is not None:
             self.due = self._deadline
+            self._house.inquiries.give_up(self)
             if self.state == HANDED:
                 self.refused()
             else:
@@ -280,7 +288,8 @@ class Entrant:
 
     def _lost(self, error: Exception) -> None:
         if self.state == TALKS and self._steps is not None:
-            self.question = 0          # whatever the answer would be
+            self._house.inquiries.give_up(self)
+            self.later = None
             self._go(error)
         elif self.state == ARRIVES:
             why = "did not come in time" if isinstance(error, TimedOut) else "was cut"
@@ -362,7 +371,7 @@ class Entrant:
         self.state = GONE
 
     def _leave(self) -> None:
-        self.dialogue = self._steps = self._wanted = None
+        self.dialogue = self._steps = self._wanted = self.later = None
         self.state = LEAVES
         self.due = time.monotonic() + (LAST_WORDS_SECONDS if self.wire.waiting else LINGER_SECONDS)
         self.wire.close_after()

@@ -13,13 +13,12 @@ import socket
 import time
 from functools import partial
 
-from courierpy.auth import Request, TemporaryFailure
-from courierpy.login import remote
+from courierpy.auth import TemporaryFailure
 from courierpy.login.entrant import GONE, Entrant
+from courierpy.login.inquiries import Inquiries
 from courierpy.login.relayed import Relay
 from courierpy.system import confined, doorway, haproxy, log, passing, proc
 from courierpy.system.settings import from_environ
-from courierpy.system.wipe import wipe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ LOOP_SECONDS = 5.0
 
 
 class House:
-    """The process.  ``entrants``: by number; ``relays`` the same.  ``questions``: who waits for an answer."""
+    """The process.  ``entrants``: by number; ``relays`` the same."""
 
     def __init__(self, link: socket.socket, program: Program, environ: Mapping[str, str], by_tls: bool,
                  table: int) -> None:
@@ -47,16 +46,14 @@ class House:
         self.environ = environ
         self.by_tls = by_tls
         self.table = table
-        self.helper: socket.socket | None = None
+        self.inquiries = Inquiries(self)
         self.offered: Certificates | None = None
         self.keys: Keys | None = None
         self.entrants: dict[int, Entrant] = {}
         self.relays: dict[int, Relay] = {}
-        self.questions: dict[int, Entrant] = {}
         self.leaving = 0.0             # the moment at which all is over; 0.0: nobody asked for that
         self._handed: dict[int, socket.socket | None] = {}     # our ends, until the session is there
         self._rests: dict[int, bytes] = {}
-        self._last = 0                 # number of a question
         self._due: list[tuple[float, int]] = []
         self._poll = select.epoll()
         self._heard: dict[int, Callable[[], None]] = {}
@@ -102,8 +99,9 @@ class House:
             if entrant is not None and entrant.armed <= now:
                 entrant.armed = -1.0
                 if entrant.due <= now:
-                    self._let(entrant, entrant.clock)
-                self._settle(entrant)
+                    self.let(entrant, entrant.clock)
+                else:
+                    self.settle(entrant)
             elif relay is not None and relay.due <= now:
                 relay.over = True
                 self._carry(relay)
@@ -112,7 +110,7 @@ class House:
         self._heard[end.fileno()] = heard
         self._poll.register(end.fileno(), select.EPOLLIN)
 
-    def _forget(self, end: socket.socket) -> None:
+    def forget(self, end: socket.socket) -> None:
         if self._heard.pop(end.fileno(), None) is not None:
             try:
                 self._poll.unregister(end.fileno())
@@ -143,10 +141,9 @@ class House:
         self._heard[client.fileno()] = lambda: self._ready(entrant)
         if behind:
             seconds = float(environ.pop(doorway.PROXY_SECONDS))
-            self._let(entrant, partial(entrant.arrive, seconds))
+            self.let(entrant, partial(entrant.arrive, seconds))
         else:
-            self._let(entrant, partial(entrant.start, self.by_tls))
-        self._settle(entrant)
+            self.let(entrant, partial(entrant.start, self.by_tls))
 
     def arrived(self, entrant: Entrant, ends: haproxy.Ends | None) -> None:
         """Its proxy has said who it is; None: the proxy itself."""
@@ -162,15 +159,13 @@ class House:
     def _admitted(self, number: int, data: bytes) -> None:
         entrant = self.entrants.get(number)
         if entrant is not None:
-            self._let(entrant, partial(entrant.admitted, doorway.unpack(data), self.by_tls))
-            self._settle(entrant)
+            self.let(entrant, partial(entrant.admitted, doorway.unpack(data), self.by_tls))
 
     def _ready(self, entrant: Entrant) -> None:
-        self._let(entrant, entrant.ready)
-        self._settle(entrant)
+        self.let(entrant, entrant.ready)
 
-    def _let(self, entrant: Entrant, act: Callable[[], None]) -> None:
-        """A bug of ours costs this client, and no other."""
+    def let(self, entrant: Entrant, act: Callable[[], None]) -> None:
+        """It moves.  A bug of ours costs this client, and no other."""
         try:
             act()
         except Exception as error:
@@ -181,8 +176,9 @@ class House:
             if entrant.state != GONE:
                 entrant.state = GONE
                 self.over(entrant)
+        self.settle(entrant)
 
-    def _settle(self, entrant: Entrant) -> None:
+    def settle(self, entrant: Entrant) -> None:
         """It has moved: what it is polled for, and when it moves next at the latest."""
         if self.entrants.get(entrant.number) is entrant:
             entrant.events = self._want(entrant.wire.socket, entrant.events,
@@ -199,13 +195,11 @@ class House:
         """It is gone without a session."""
         self._leave(entrant)
         entrant.wire.close()
-        if entrant.exchange and entrant.helper is not None and entrant.helper.fileno() >= 0:
-            self._say(entrant.helper, [doorway.QUESTION.pack(entrant.exchange, doorway.GIVE_UP)])
         self._say(self.link, [doorway.HEAD.pack(doorway.ENDED, entrant.number)])
 
     def _leave(self, entrant: Entrant) -> None:
         del self.entrants[entrant.number]
-        self.questions.pop(entrant.question, None)
+        self.inquiries.give_up(entrant)
         self._heard.pop(entrant.wire.socket.fileno(), None)
         entrant.events = self._want(entrant.wire.socket, entrant.events, 0)
 
@@ -215,72 +209,6 @@ class House:
         if self.offered is None or self.keys is None:
             raise TlsError("there is no certificate")
         return MemoryTls(self.offered, self.keys, local_ip)
-
-    # -- the helper
-
-    def ask(self, entrant: Entrant, question: remote.Question | Request) -> None:
-        """Answered by Entrant.answered(), never at once."""
-        try:
-            asked = remote.of_request(question) if isinstance(question, Request) else question
-        except Exception as error:     # Rejected: nothing that can be asked
-            entrant.later = error
-            entrant.due = 0.0
-            return
-        if asked.kind != doorway.GO_ON:
-            self._last += 1
-            entrant.exchange = self._last if asked.kind == doorway.BEGIN else 0
-            entrant.question, entrant.helper = self._last, self.helper
-        else:
-            entrant.question = entrant.exchange
-        self.questions[entrant.question] = entrant
-        helper = entrant.helper
-        if helper is None or helper.fileno() < 0 or not self._say(
-                helper, [doorway.QUESTION.pack(entrant.question, asked.kind), asked.data]):
-            self.questions.pop(entrant.question)
-            entrant.later, entrant.due = TemporaryFailure("the password helper cannot be asked"), 0.0
-        wipe(asked.data)
-
-    def _answers(self, helper: socket.socket) -> None:
-        while helper.fileno() >= 0:
-            try:
-                found = passing.receive(helper)
-            except passing.Refused as error:
-                log.err(f"the password helper: {error}")
-                found = b"", []
-            if found is None:
-                return
-            data, fds = found
-            passing.close(fds)
-            if len(data) < doorway.QUESTION.size:
-                self._helper_gone(helper)
-                return
-            number, kind = doorway.QUESTION.unpack_from(data)
-            entrant = self.questions.pop(number, None)
-            if entrant is None:
-                continue               # it did not wait
-            answer = remote.answer(kind, data[doorway.QUESTION.size:])
-            decided: object = answer.error or answer.account
-            if entrant.exchange:
-                if kind != doorway.CHALLENGE:
-                    entrant.exchange = 0
-                decided = answer
-            self._let(entrant, partial(entrant.answered, decided))
-            self._settle(entrant)
-
-    def _helper_gone(self, helper: socket.socket) -> None:
-        """Whoever waits for it cannot be told now."""
-        self._forget(helper)
-        helper.close()
-        if self.helper is helper:
-            self.helper = None
-        waiting = [entrant for entrant in self.questions.values() if entrant.helper is helper]
-        for entrant in waiting:
-            del self.questions[entrant.question]
-        for entrant in waiting:
-            failure = TemporaryFailure("the password helper ended")
-            answer = remote.Answer("", error=failure) if entrant.exchange else failure
-            self._let(entrant, partial(entrant.answered, answer))
-            self._settle(entrant)
 
     # -- couriertcpd
 
@@ -303,7 +231,7 @@ class House:
                 ours, theirs = socket.socketpair()
             except OSError as error:
                 log.err(f"a session behind TLS: {error.strerror}")
-                entrant.later, entrant.due = TemporaryFailure(), 0.0
+                entrant.fails(TemporaryFailure())
                 return
             self._rests[number] = rest[len(kept):]
         variables = doorway.pack(doorway.allowed(entrant.stage.environ))
@@ -324,7 +252,7 @@ class House:
         entrant = self.entrants.get(number)
         if entrant is not None:
             entrant.refused()
-            self._settle(entrant)
+            self.settle(entrant)
 
     def _session(self, number: int) -> None:
         """It is there: the client is its own, or we carry its octets."""
@@ -371,7 +299,7 @@ class House:
         for data, fds in passing.waiting(self.link, "couriertcpd"):
             if len(data) < doorway.HEAD.size:
                 self.end()             # couriertcpd is gone
-                self._forget(self.link)
+                self.forget(self.link)
                 return
             letter, number = doorway.HEAD.unpack_from(data)
             try:
@@ -385,8 +313,7 @@ class House:
             return
         passing.need(fds, 1 if letter == doorway.HELPER else 0)
         if letter == doorway.HELPER:
-            helper = self.helper = socket.socket(fileno=fds[0])    # one before it finishes what it is at
-            self.hear(helper, lambda: self._answers(helper))
+            self.inquiries.meet(socket.socket(fileno=fds[0]))
         elif letter == doorway.STARTED:
             self._session(number)
         elif letter == doorway.ADMITTED:
@@ -395,14 +322,14 @@ class House:
             entrant = self.entrants.get(number)
             if entrant is not None:
                 entrant.denied()
-                self._settle(entrant)
+                self.settle(entrant)
         elif letter == doorway.FAILED:
             self._no_session(number)
         elif letter == doorway.LEAVE:
             entrant = self.entrants.get(number)
             if entrant is not None:
                 entrant.told_to_leave(self.protocol.CROWDED_WORDS)
-                self._settle(entrant)
+                self.settle(entrant)
         elif letter == doorway.CLOSE:
             self.leaving = self.leaving or float("inf")        # when the last has gone
 
@@ -411,7 +338,7 @@ class House:
         self.leaving = time.monotonic() + ENDING_SECONDS
         for entrant in list(self.entrants.values()):
             entrant.told_to_leave(self.protocol.STOPPED_WORDS)
-            self._settle(entrant)
+            self.settle(entrant)
 
 
 def run(link: socket.socket, program: Program, environ: Mapping[str, str], table: int, by_tls: bool,

@@ -158,20 +158,45 @@ def test_when_a_login_process_ends() -> None:
             assert before not in login_processes(server)
 
 
-def test_when_the_helper_ends() -> None:
-    with chain(**LOGIN_PROCESSES) as server, server.greeted() as client:
+def accepted(port: int) -> bool:
+    """Has the listener taken all who have connected?  Of a listening socket the kernel tells how many wait."""
+    waiting = 0
+    for path in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in Path(path).read_text().splitlines()[1:]:
+            words = line.split()
+            if words[3] == "0A" and int(words[1].rpartition(":")[2], 16) == port:
+                waiting += int(words[4].partition(":")[2], 16)
+    return not waiting
+
+
+def test_a_client_that_a_login_process_has_not_seen_is_the_next_ones() -> None:
+    with chain(IMAP_LOGIN_PROCESSES="1", IMAP_LOGIN_DELAY="0") as server:
+        server.greeted().close()
+        before, = login_processes(server)
+        os.kill(before, signal.SIGSTOP)
+        clients = [server.connect(), server.connect()]
+        eventually(lambda: accepted(server.port))
+        os.kill(before, signal.SIGKILL)
+        server.wait_log(f"login process {before} ended; 0 clients before their login are gone")
+        for client in clients:
+            assert until(client, b"\r\n").startswith(b"* OK ")
+            client.sendall(b"a LOGIN demo demo\r\n")
+            assert b"a OK" in until(client, b"a OK")
+            client.close()
+
+
+def test_when_the_helper_ends_no_login_is_lost() -> None:
+    with chain(**LOGIN_PROCESSES) as server, server.greeted() as client, server.greeted() as other:
         helper = server.children()[0]
         assert helper not in login_processes(server)
+        os.kill(helper, signal.SIGSTOP)
+        other.sendall(b"a LOGIN demo demo\r\n")       # it is asked, or found to be gone
         os.kill(helper, signal.SIGKILL)
-        server.wait_log(f"password helper {helper} ended")
-
-        def again() -> bool:
-            with server.greeted() as other:
-                other.sendall(b"a LOGIN demo demo\r\n")
-                return b"a OK" in until(other, b"\r\n")
-        eventually(again)
         client.sendall(b"a LOGIN demo demo\r\n")
-        assert b"a OK" in until(client, b"a OK")
+        for each in (client, other):
+            said = until(each, b"\r\n")
+            assert said.startswith(b"a OK"), said
+        assert f"password helper {helper} ended" in server.log.read_text()
 
 
 def test_sigterm() -> None:

@@ -1,0 +1,184 @@
+"""What a login process has asked the password helper, until it is answered.
+
+A helper may end, and couriertcpd starts another: what it had not answered the next one is asked, once, and
+what is asked meanwhile waits for that, so a helper that is started anew costs no login.  Only an exchange
+that has come to a challenge was known to the old helper alone, and fails for now.
+"""
+from __future__ import annotations
+
+import socket
+from functools import partial
+
+from courierpy.auth import Request, TemporaryFailure
+from courierpy.login import remote
+from courierpy.system import doorway, log, passing
+from courierpy.system.wipe import wipe
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Protocol
+
+    class Entrant(Protocol):
+        """As login/entrant.py has it."""
+
+        question: int
+        exchange: int
+
+        def answered(self, answer: object) -> None: ...
+
+        def waits(self) -> None: ...
+
+        def fails(self, why: Exception, seconds: float = 0.0) -> None: ...
+
+    class House(Protocol):
+        """As login/process.py has it."""
+
+        def hear(self, end: socket.socket, heard: Callable[[], None]) -> None: ...
+
+        def forget(self, end: socket.socket) -> None: ...
+
+        def let(self, entrant: Any, act: Callable[[], None]) -> None: ...
+
+        def settle(self, entrant: Any) -> None: ...
+
+PATIENCE_SECONDS = 30.0        # that a client waits for a helper when there is none
+
+
+class Inquiry:
+    """A question that is not answered yet.  ``helper``: who was asked, None while there is nobody.
+    ``again``: another one was, before."""
+
+    __slots__ = ("again", "data", "entrant", "helper", "kind", "number")
+
+    def __init__(self, number: int, entrant: Entrant, asked: remote.Question,
+                 helper: socket.socket | None) -> None:
+        self.number = number
+        self.entrant = entrant
+        self.kind, self.data = asked.kind, asked.data
+        self.helper = helper
+        self.again = False
+
+
+class Inquiries:
+    """``open``: by number."""
+
+    def __init__(self, house: House) -> None:
+        self.open: dict[int, Inquiry] = {}
+        self._house = house
+        self._helper: socket.socket | None = None
+        self._exchanges: dict[int, socket.socket] = {}     # number -> the helper that does it
+        self._last = 0
+
+    # -- the helper
+
+    def meet(self, helper: socket.socket) -> None:
+        """There is another helper.  One before it finishes what it is at."""
+        self._helper = helper
+        self._house.hear(helper, partial(self._answers, helper))
+        for inquiry in [each for each in self.open.values() if each.helper is None]:
+            inquiry.helper = helper
+            self._send(inquiry)
+
+    def _gone(self, helper: socket.socket) -> None:
+        """It has ended; whoever waits for it waits for the next one."""
+        self._house.forget(helper)
+        helper.close()
+        if self._helper is helper:
+            self._helper = None
+        for number in [number for number, other in self._exchanges.items() if other is helper]:
+            del self._exchanges[number]
+        for inquiry in [each for each in self.open.values() if each.helper is helper]:
+            if inquiry.again or inquiry.kind == doorway.GO_ON:
+                self._fail(inquiry, "the password helper ended")
+            else:
+                inquiry.again, inquiry.helper = True, self._helper
+                self._send(inquiry)
+
+    # -- what is asked
+
+    def ask(self, entrant: Entrant, question: remote.Question | Request) -> None:
+        """Answered by Entrant.answered(), or fails; neither at once."""
+        try:
+            asked = remote.of_request(question) if isinstance(question, Request) else question
+        except Exception as error:     # Rejected: nothing that can be asked
+            entrant.fails(error)
+            return
+        if asked.kind == doorway.GO_ON:
+            number, helper = entrant.exchange, self._exchanges.get(entrant.exchange)
+        else:
+            self._last += 1
+            number, helper = self._last, self._helper
+            entrant.exchange = number if asked.kind == doorway.BEGIN else 0
+        entrant.question = number
+        inquiry = self.open[number] = Inquiry(number, entrant, asked, helper)
+        if asked.kind == doorway.GO_ON and helper is None:
+            self._fail(inquiry, "the password helper ended")
+        else:
+            self._send(inquiry)
+
+    def _send(self, inquiry: Inquiry) -> None:
+        helper = inquiry.helper
+        if helper is None:
+            inquiry.entrant.fails(TemporaryFailure("there is no password helper"), PATIENCE_SECONDS)
+            self._house.settle(inquiry.entrant)
+            return
+        try:
+            passing.send(helper, [doorway.QUESTION.pack(inquiry.number, inquiry.kind), inquiry.data])
+        except BlockingIOError:
+            self._fail(inquiry, "the password helper has too much to do")
+            return
+        except OSError:                # it has ended; that is heard soon, and all that waits is seen to
+            pass
+        if inquiry.kind == doorway.BEGIN:
+            self._exchanges[inquiry.number] = helper
+        inquiry.entrant.waits()
+        self._house.settle(inquiry.entrant)
+
+    def _fail(self, inquiry: Inquiry, why: str) -> None:
+        """For now."""
+        self._close(inquiry)
+        inquiry.entrant.fails(TemporaryFailure(why))
+        self._house.settle(inquiry.entrant)
+
+    def give_up(self, entrant: Entrant) -> None:
+        """It is gone, or waits no more."""
+        inquiry = self.open.get(entrant.question)
+        if inquiry is not None and inquiry.entrant is entrant:
+            self._close(inquiry)
+        helper = self._exchanges.pop(entrant.exchange, None)
+        if helper is not None:
+            try:
+                passing.send(helper, [doorway.QUESTION.pack(entrant.exchange, doorway.GIVE_UP)])
+            except OSError as error:
+                log.debug(f"an exchange is not given up: {error.strerror}")
+        entrant.exchange = 0
+
+    def _close(self, inquiry: Inquiry) -> None:
+        self.open.pop(inquiry.number, None)
+        wipe(inquiry.data)
+        inquiry.data = b""
+
+    # -- what is answered
+
+    def _answers(self, helper: socket.socket) -> None:
+        for data, fds in passing.waiting(helper, "the password helper"):
+            passing.close(fds)
+            if len(data) < doorway.QUESTION.size:
+                self._gone(helper)
+                return
+            number, kind = doorway.QUESTION.unpack_from(data)
+            inquiry = self.open.get(number)
+            if inquiry is not None and inquiry.helper is helper:
+                self._close(inquiry)
+                self._answered(inquiry.entrant, kind, data[doorway.QUESTION.size:])
+
+    def _answered(self, entrant: Entrant, kind: bytes, data: bytes) -> None:
+        answer = remote.answer(kind, data)
+        decided: object = answer.error or answer.account
+        if entrant.exchange:
+            if kind != doorway.CHALLENGE:
+                self._exchanges.pop(entrant.exchange, None)
+                entrant.exchange = 0
+            decided = answer
+        self._house.let(entrant, partial(entrant.answered, decided))

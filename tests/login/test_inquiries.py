@@ -1,0 +1,160 @@
+"""What is asked of a password helper, and what becomes of it when the helper ends."""
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+
+import pytest
+
+from courierpy.auth import Request, TemporaryFailure
+from courierpy.login import remote
+from courierpy.login.inquiries import Inquiries
+from courierpy.system import doorway, passing
+
+
+class Entrant:
+    """``answer``: of the helper.  ``failure``: what it gets where there is none in ``seconds``."""
+
+    def __init__(self) -> None:
+        self.question = self.exchange = 0
+        self.answer: object = None
+        self.failure: Exception | None = None
+        self.seconds = -1.0
+
+    def answered(self, answer: object) -> None:
+        self.answer = answer
+
+    def waits(self) -> None:
+        self.failure, self.seconds = None, -1.0
+
+    def fails(self, why: Exception, seconds: float = 0.0) -> None:
+        self.failure, self.seconds = why, seconds
+
+
+class House:
+    def __init__(self) -> None:
+        self.heard: dict[socket.socket, Callable[[], None]] = {}
+        self.inquiries = Inquiries(self)
+
+    def hear(self, end: socket.socket, heard: Callable[[], None]) -> None:
+        self.heard[end] = heard
+
+    def forget(self, end: socket.socket) -> None:
+        del self.heard[end]
+
+    def let(self, entrant: Entrant, act: Callable[[], None]) -> None:
+        act()
+
+    def settle(self, entrant: Entrant) -> None:
+        pass
+
+    def turn(self) -> None:
+        for heard in list(self.heard.values()):
+            heard()
+
+
+class Helper:
+    """The other end."""
+
+    def __init__(self, house: House) -> None:
+        self.end, theirs = passing.pair()
+        house.inquiries.meet(theirs)
+
+    def asked(self) -> tuple[int, bytes, bytes]:
+        found = passing.receive(self.end)
+        assert found is not None
+        return (*doorway.QUESTION.unpack_from(found[0]), bytes(found[0][doorway.QUESTION.size:]))
+
+    def says(self, number: int, kind: bytes, rest: bytes = b"") -> None:
+        passing.send(self.end, [doorway.QUESTION.pack(number, kind), b"demo\0" + rest])
+
+
+@pytest.fixture
+def house() -> House:
+    return House()
+
+
+def login() -> Request:
+    return Request("login", "imap", {}, user="demo", password="not told to others")
+
+
+def test_a_question_of_a_helper_that_ended_is_asked_once_more(house: House) -> None:
+    first, entrant = Helper(house), Entrant()
+    house.inquiries.ask(entrant, login())
+    asked = first.asked()
+    first.end.close()
+    house.turn()
+    assert entrant.answer is None and entrant.seconds > 0          # it waits for another
+    second = Helper(house)
+    assert second.asked() == asked
+    assert entrant.failure is None
+    second.says(asked[0], doorway.GRANTED, bytes(doorway.TICKET_OCTETS) + b"demo@example.org")
+    house.turn()
+    assert isinstance(entrant.answer, remote.Granted)
+    assert entrant.answer.address == "demo@example.org" and not house.inquiries.open
+
+
+def test_one_that_ends_two_helpers_fails(house: House) -> None:
+    entrant = Entrant()
+    for _ in range(2):
+        helper = Helper(house)
+        if not house.inquiries.open:
+            house.inquiries.ask(entrant, login())
+        helper.asked()
+        helper.end.close()
+        house.turn()
+    assert isinstance(entrant.failure, TemporaryFailure) and entrant.seconds == 0.0
+    assert not house.inquiries.open
+
+
+def test_what_is_asked_while_there_is_none_waits(house: House) -> None:
+    gone, stays, later = Entrant(), Entrant(), Entrant()
+    for entrant in (gone, stays):
+        house.inquiries.ask(entrant, login())
+        assert isinstance(entrant.failure, TemporaryFailure) and entrant.seconds > 0
+    house.inquiries.give_up(gone)
+    helper = Helper(house)
+    number, *_ = helper.asked()
+    assert number == stays.question and stays.failure is None
+    assert passing.receive(helper.end) is None
+    helper.end.close()
+    house.inquiries.ask(later, login())        # nobody has heard of the end yet
+    house.turn()
+    second = Helper(house)
+    assert {second.asked()[0], second.asked()[0]} == {stays.question, later.question}
+
+
+def test_an_exchange_goes_on_with_its_helper_alone(house: House) -> None:
+    first, entrant, fresh = Helper(house), Entrant(), Entrant()
+    begin = remote.Question(doorway.BEGIN, b"x" * 20)
+    house.inquiries.ask(entrant, begin)
+    first.says(first.asked()[0], doorway.CHALLENGE, b"what?")
+    house.turn()
+    assert isinstance(entrant.answer, remote.Answer) and entrant.answer.challenge == b"what?"
+    second = Helper(house)             # the first one finishes what it is at
+    house.inquiries.ask(entrant, remote.Question(doorway.GO_ON, b"that"))
+    assert first.asked() == (entrant.exchange, doorway.GO_ON, b"that")
+    house.inquiries.ask(fresh, remote.Question(doorway.BEGIN, b"y" * 20))
+    first.end.close()
+    house.turn()
+    assert isinstance(entrant.failure, TemporaryFailure)
+    number, kind, _ = second.asked()
+    assert (number, kind) == (fresh.exchange, doorway.BEGIN)
+    second.end.close()
+    house.turn()
+    third = Helper(house)              # it had come to no challenge
+    assert third.asked() == (number, doorway.BEGIN, b"y" * 20)
+
+
+def test_an_answer_of_one_that_was_not_asked_counts_nothing(house: House) -> None:
+    first, entrant = Helper(house), Entrant()
+    house.inquiries.ask(entrant, login())
+    number, *_ = first.asked()
+    Helper(house).says(number, doorway.GRANTED, bytes(doorway.TICKET_OCTETS))
+    first.says(number + 1, doorway.GRANTED, bytes(doorway.TICKET_OCTETS))
+    house.turn()
+    assert entrant.answer is None
+    house.inquiries.give_up(entrant)
+    first.says(number, doorway.REFUSED)
+    house.turn()
+    assert entrant.answer is None
