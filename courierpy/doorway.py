@@ -13,7 +13,7 @@ from functools import partial
 from courierpy.auth import Account, TemporaryFailure
 from courierpy.auth.protocol import parse_reply
 from courierpy.imap.capability import starttls_offered
-from courierpy.listener import admission, children
+from courierpy.listener import admission, children, lookups
 from courierpy.listener.connections import Connection
 from courierpy.listener.doorway import Doorway
 from courierpy.listener.entrance import one_address
@@ -26,7 +26,7 @@ from courierpy.system.settings import Settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from courierpy.listener.connections import Connections
     from courierpy.listener.doorway import Begin, Left
@@ -55,8 +55,6 @@ def why_not(options: Options, program: str, arguments: list[str], environ: Mappi
         return "programs that are not ours"
     if "exec" in options.switches:
         return "-exec"
-    if options.lists or "nodnslookup" not in options.switches:
-        return "names and lists from the DNS (-nodnslookup, -block, -allow)"
     if Settings(environ).flag("IMAP_LOGIN_REFERRALS"):
         return "IMAP_LOGIN_REFERRALS"  # a login process knows no host of an account
     if options.text.get("stderr") == "socket":
@@ -73,10 +71,12 @@ def opened(processes: int, options: Options, program: str, environ: Mapping[str,
         return None
     by_tls = "tls" in options.switches
     with_tls = by_tls or starttls_offered(Settings(environ), False)
+    asked = lookups.Lookups(options, loop) if processes and lookups.wanted(options) else None
     found = Doorway(processes, connections.bound, connections, loop,
                     partial(log_in, program=program, environ=environ, table=table, by_tls=by_tls,
                             with_tls=with_tls, folder=confined.folder()), begin,
-                    lambda data, before: proxied(data, before, options, rules, connections.counts.of))
+                    lambda data, before: proxied(data, before, options, rules, connections.counts.of),
+                    partial(look_up, asked, options), asked)
     if before is not None:
         found.go_on(before)
     return found
@@ -119,12 +119,56 @@ def take(way: Doorway, entrance: Entrance, listening: socket.socket, options: Op
         variables = admit(client, options, rules, entrance.connections.counts.of, remote, local)
     if variables is None:
         return
+    connection = Connection("" if behind else shown(remote[0]), remote)
     if behind:
         variables[PROXY_SECONDS] = str(options.haproxy[0] if options.haproxy is not None else 0)
-    if way.client(fd, Connection("" if behind else shown(remote[0]), remote), variables, behind):
+        give(way, entrance, client, connection, variables, behind=True)
+        return
+    way.holds(fd)
+    entrance.connections.counts.add(connection.address, 1)     # while it is looked up
+
+    def looked(welcome: bool) -> None:
+        entrance.connections.left(connection.address)
+        if welcome:
+            give(way, entrance, client, connection, variables, behind=False)
+        else:
+            turn_away(client, denied(options))
+
+    look_up(way.lookups, options, variables, looked)
+
+
+def give(way: Doorway, entrance: Entrance, client: socket.socket, connection: Connection,
+         variables: Mapping[str, str], behind: bool) -> None:
+    """``client`` to a login process; closed here."""
+    if way.client(client.fileno(), connection, variables, behind):
         client.close()
     else:
         turn_away(client, entrance.busy)
+
+
+def look_up(asked: lookups.Lookups | None, options: Options, variables: dict[str, str],
+            then: Callable[[bool], object]) -> None:
+    """Add to ``variables`` what the DNS says of a client, where somebody is asked; ``then`` is told whether
+    it may come in."""
+    def found(more: Mapping[str, str]) -> None:
+        variables.update(more)
+        try:
+            admission.drop(options, variables["TCPREMOTEIP"], variables)
+        except admission.Refused:
+            then(False)
+        else:
+            then(True)
+
+    if asked is None:
+        found({})
+    else:
+        asked.ask(variables, found)
+
+
+def denied(options: Options) -> bytes:
+    """What a client hears that may not come in."""
+    text = options.text.get("denymsg")
+    return text.encode() + b"\n" if text else b""
 
 
 def admit(client: socket.socket, options: Options, rules: Mapping[str, str], counts: Mapping[str, int],
@@ -137,8 +181,7 @@ def admit(client: socket.socket, options: Options, rules: Mapping[str, str], cou
     try:
         admission.admit(options, rules, counts, variables["TCPREMOTEIP"], variables)
     except admission.Refused as refused:
-        text = options.text.get("denymsg")
-        turn_away(client, text.encode() + b"\n" if text and refused.spoken else b"")
+        turn_away(client, denied(options) if refused.spoken else b"")
         return None
     return variables
 

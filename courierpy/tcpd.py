@@ -509,6 +509,8 @@ class Listener:
         if self.sleepers is not None:
             kept.append(self.sleepers.door.fileno())
             above = max(above, self.sleepers.above)
+        if self.doorway is not None:
+            above = max(above, self.doorway.above)
         children.serve_only(client, kept, above)
 
     def _arrive(self, client: int, remote: admission.Address, local: admission.Address | None,

@@ -83,7 +83,7 @@ def behind_proxy(client: socket.socket, wanted: tuple[float, frozenset[str]], re
 
 def admit(options: Options, rules: Mapping[str, str], counts: Mapping[str, int], address: str,
           environ: MutableMapping[str, str]) -> None:
-    """Raises Refused; sets the variables of the rule that lets it in."""
+    """Rules and bounds.  Raises Refused; sets the variables of the rule that lets it in."""
     if rules:
         if "accesslocal" in options.switches:
             allowed, _ = access.decide(rules, environ["TCPLOCALIP"], environ["TCPLOCALPORT"])
@@ -100,9 +100,10 @@ def admit(options: Options, rules: Mapping[str, str], counts: Mapping[str, int],
     maxperc = options.number.get("maxperc")                # by default as many as there can be
     if maxperc is not None and counts.get(network(address), 0) >= maxperc:
         raise Refused
-    if options.lists:
-        from courierpy.listener import dnslists
-        dnslists.apply(options.lists, address, environ)
+
+
+def drop(options: Options, address: str, environ: Mapping[str, str]) -> None:
+    """Raises Refused where a rule or a list has set a variable of -drop."""
     if any(environ.get(name) for name in options.drop):
         log.warn(f"dropped blocked connection from {address}")
         raise Refused(spoken=True)

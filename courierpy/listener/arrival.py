@@ -54,6 +54,10 @@ class Arrival:
             if via:
                 environ["TCPREMOTEINFO"] = via
             admission.admit(options, self.rules, counts, address, environ)
+            if options.lists:
+                from courierpy.listener import dnslists
+                dnslists.apply(options.lists, address, environ)
+            admission.drop(options, address, environ)
         except admission.Refused as refused:
             text = options.text.get("denymsg")
             if text and refused.spoken:

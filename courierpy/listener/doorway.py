@@ -22,10 +22,13 @@ if TYPE_CHECKING:
     from typing import Any
 
     from courierpy.listener.connections import Connections
+    from courierpy.listener.lookups import Lookups
     from courierpy.listener.loop import Loop
 
     # the message of a login process, and what was known of the connection -> variables of the client
-    Admit = Callable[[bytes, Mapping[str, str]], Mapping[str, str] | None]
+    Admit = Callable[[bytes, Mapping[str, str]], dict[str, str] | None]
+    # adds to the variables what the DNS says of a client; then it is told whether it may come in
+    Look = Callable[[dict[str, str], Callable[[bool], object]], object]
     # a session: the connection, the account as the helper rendered it, variables that we know, those that
     # the login process says, what the client has said, its descriptor.  It has a process then.
     Begin = Callable[[Connection, bytes, Mapping[str, str], bytes, bytes, int], None]    # OSError
@@ -38,14 +41,17 @@ TICKETS = 4096                 # that are not used yet, at most
 
 class Guest:
     """A client before its login.  ``variables``: what its address gives its session.
+    ``welcome``: it may come in, which is not known yet of one whose proxy has not said who it is.
     ``told_to_go``: it was."""
 
-    __slots__ = ("connection", "process", "told_to_go", "variables")
+    __slots__ = ("connection", "process", "told_to_go", "variables", "welcome")
 
-    def __init__(self, connection: Connection, process: Login, variables: Mapping[str, str]) -> None:
+    def __init__(self, connection: Connection, process: Login, variables: Mapping[str, str],
+                 welcome: bool) -> None:
         self.connection = connection
         self.process = process
         self.variables = variables
+        self.welcome = welcome
         self.told_to_go = False
 
 
@@ -81,31 +87,46 @@ class Doorway:
     ``bound``: how many there may be, 0 for any number."""
 
     def __init__(self, count: int, bound: int, connections: Connections, loop: Loop,
-                 serve: Callable[[socket.socket], int], begin: Begin, admit: Admit) -> None:
+                 serve: Callable[[socket.socket], int], begin: Begin, admit: Admit, look: Look,
+                 lookups: Lookups | None = None) -> None:
         """``serve``: what a login process does with its end of the link; its exit status.  ``admit``: the
-        variables of a client by what a login process has read of its proxy; None: it may not come in."""
+        variables of a client by what a login process has read of its proxy; None: it may not come in.
+        ``lookups``: what ``look`` asks, where it asks anybody."""
         self.count = count
         self.bound = bound
         self.connections = connections
         self.processes: dict[int, Login] = {}
         self.guests: dict[int, Guest] = {}
         self.grants: dict[bytes, Grant] = {}
-        self.above = 3                 # all descriptors from here are below this
+        self.lookups = lookups
         self.helper: socket.socket | None = None
         self.before: list[socket.socket] = []      # helpers that finish what they are at
         self._loop = loop
         self._serve = serve
         self._begin = begin
         self._admit = admit
+        self._look = look
+        self._above = 3
         self._number = time.time_ns()          # not used again, by another image neither
         # of processes that ended before they knew of them: descriptors, and what client() is told
         self._orphans: list[tuple[int, Connection, Mapping[str, str], bool]] = []
         self._next_start = 0.0
 
+    @property
+    def above(self) -> int:
+        """All descriptors from here are below this."""
+        return max(self._above, self.lookups.above if self.lookups is not None else 0)
+
+    def holds(self, fd: int) -> None:
+        """This one is from here."""
+        self._above = max(self._above, fd + 1)
+
     # -- the processes
 
     def tend(self) -> None:
         """Start those that are missing."""
+        if self.lookups is not None:
+            self.lookups.tend()
         now = time.monotonic()
         young = [process for process in self.processes.values() if not process.old]
         for process in young:
@@ -130,12 +151,14 @@ class Doorway:
             theirs.close()
             raise
         process = self.processes[pid] = Login(pid, ours, theirs)
-        self.above = max(self.above, ours.fileno() + 1, theirs.fileno() + 1)
+        self.holds(max(ours.fileno(), theirs.fileno()))
         self._loop.hear(ours.fileno(), partial(self._says, process))
         self._introduce(process)
 
     def ended(self, pid: int) -> bool:
         """Was this one of them?  Its clients are gone with it, but for those that it did not know of yet."""
+        if self.lookups is not None and self.lookups.ended(pid):
+            return True
         process = self.processes.pop(pid, None)
         if process is None:
             return False
@@ -159,6 +182,7 @@ class Doorway:
                 letter, number = doorway.HEAD.unpack_from(data)
                 guest = self.guests.get(number)
                 if letter in (doorway.CLIENT, doorway.BEHIND) and guest is not None and len(fds) == 1:
+                    self.holds(fds[0])
                     self._orphans.append((fds.pop(), guest.connection, guest.variables,
                                           letter == doorway.BEHIND))
                     count += 1
@@ -178,7 +202,7 @@ class Doorway:
         if self.helper is not None:
             self.before.append(self.helper)
         self.helper = helper
-        self.above = max(self.above, helper.fileno() + 1)
+        self.holds(helper.fileno())
         self._loop.hear(helper.fileno(), partial(self._granted, helper))
         for process in self.processes.values():
             self._introduce(process)
@@ -200,7 +224,7 @@ class Doorway:
         return any(process.ready for process in self.processes.values())
 
     def pids(self) -> set[int]:
-        return set(self.processes)
+        return set(self.processes) | ({self.lookups.pid} - {0} if self.lookups is not None else set())
 
     # -- clients
 
@@ -223,7 +247,7 @@ class Doorway:
                 log.crit(f"login process {process.pid} takes no client: {error.strerror}")
             return False
         process.guests += 1
-        self.guests[self._number] = Guest(connection, process, variables)
+        self.guests[self._number] = Guest(connection, process, variables, not behind)
         if connection.address:
             self.connections.counts.add(connection.address, 1)
         self._make_room()
@@ -231,10 +255,11 @@ class Doorway:
 
     def room(self) -> bool:
         """May another one come?  Some who were told to go may not have gone yet; but not without end."""
-        if not self.bound or len(self.guests) < self.bound:
+        count = len(self.guests) + (len(self.lookups.open) if self.lookups is not None else 0)
+        if not self.bound or count < self.bound:
             return True
-        oldest = next(iter(self.guests.values()))
-        return len(self.guests) < 2 * self.bound \
+        oldest = next(iter(self.guests.values()), None)
+        return count < 2 * self.bound and oldest is not None \
             and time.monotonic() - oldest.connection.started >= GRACE
 
     def _make_room(self) -> None:
@@ -285,11 +310,21 @@ class Doorway:
         guest.variables = variables
         guest.connection.address = variables["TCPREMOTEIP"]
         self.connections.counts.add(guest.connection.address, 1)
+        self._look(variables, partial(self._looked, number, guest))
+
+    def _looked(self, number: int, guest: Guest, welcome: bool) -> None:
+        """It is known what the DNS says of this client."""
+        if self.guests.get(number) is not guest:
+            return                     # it is gone
+        guest.welcome = welcome
+        if not welcome:
+            self._tell(guest.process, doorway.DENIED, number)
+            return
         try:
-            passing.send(process.link, [doorway.HEAD.pack(doorway.ADMITTED, number),
-                                        doorway.pack(variables)])
+            passing.send(guest.process.link, [doorway.HEAD.pack(doorway.ADMITTED, number),
+                                              doorway.pack(guest.variables)])
         except OSError as error:
-            log.err(f"login process {process.pid} hears nothing: {error.strerror}")
+            log.err(f"login process {guest.process.pid} hears nothing: {error.strerror}")
 
     def _gone(self, process: Login, number: int) -> None:
         guest = self._leaves(process, number)
@@ -341,7 +376,7 @@ class Doorway:
         why = ""
         if grant is None or grant.pid != process.pid or grant.until < time.monotonic():
             why = "without a ticket of its own"
-        elif guest is None or guest.process is not process or not guest.connection.address:
+        elif guest is None or guest.process is not process or not guest.welcome:
             why = "for a client that it does not have"
         elif len(data) < doorway.STARTS.size + size:
             why = "in a message that is not whole"
@@ -369,6 +404,8 @@ class Doorway:
 
     def left(self) -> Left:
         """What the next image of couriertcpd goes on with."""
+        if self.lookups is not None:
+            self.lookups.finish()      # who was looked up is a guest now
         found = Left()
         found.logins = {process.pid: process.link.fileno() for process in self.processes.values()}
         found.helpers = [each.fileno() for each in (*self.before, self.helper) if each is not None]
@@ -393,7 +430,7 @@ class Doorway:
         for number, pid, address, started, host, port, variables in left.guests:
             connection = Connection(address, (host, port), started=started)
             process = self.processes[pid]
-            self.guests[number] = Guest(connection, process, variables)
+            self.guests[number] = Guest(connection, process, variables, bool(address))
             process.guests += 1
             if address:
                 self.connections.counts.add(address, 1)

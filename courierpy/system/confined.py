@@ -32,8 +32,9 @@ def folder() -> str:
     return path
 
 
-def enter(folder: str) -> None:
-    """For good.  Raises ProcError.  ``folder``: of folder(); "" for the root that there is."""
+def enter(folder: str, threads: bool = False) -> None:
+    """For good.  Raises ProcError.  ``folder``: of folder(); "" for the root that there is.  ``threads``: it
+    may start those, and so processes too."""
     import resource
     import time
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -45,7 +46,8 @@ def enter(folder: str) -> None:
     log.connect()
     if os.geteuid() == 0:
         _become(folder)
-        resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+        if not threads:
+            resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
     libc = proc.library()
     if libc is not None and hasattr(libc, "prctl"):
         libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)

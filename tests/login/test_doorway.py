@@ -13,6 +13,7 @@ PROGRAM = ["imapd", "Maildir"]
     ([], "imaplogin", {}, ""), (["-tls"], "imaplogin", {"IMAP_LOGIN_REFERRALS": "0"}, ""),
     ([], "imaplogin", {"IMAP_LOGIN_REFERRALS": "1"}, "IMAP_LOGIN_REFERRALS"),
     (["-exec"], "imaplogin", {}, "-exec"),
+    (["-block=bl.test", "-drop"], "imaplogin", {}, ""),
     ([], "/usr/sbin/other", {}, "programs that are not ours")])
 def test_what_wants_a_process_for_each_connection(words: list[str], program: str, environ: dict[str, str],
                                                   why: str) -> None:

@@ -159,7 +159,7 @@ def test_when_a_login_process_ends() -> None:
 
 
 def accepted(port: int) -> bool:
-    """Has the listener taken all who have connected?  Of a listening socket the kernel tells how many wait."""
+    """Has the listener taken all who have connected?  The kernel tells how many wait."""
     waiting = 0
     for path in ("/proc/net/tcp", "/proc/net/tcp6"):
         for line in Path(path).read_text().splitlines()[1:]:
@@ -461,3 +461,55 @@ def test_a_proxy_before_tls(certificate: Path) -> None:
         client.write(b"a LOGIN demo demo\r\n")
         raw.sendall(outward.read())
         server.wait_log("LOGIN, user=demo, ip=[::ffff:192.0.2.7], port=[4711]")
+
+
+# -- names and lists of the DNS
+
+NAMES = """
+import os, socket
+from courierpy.listener import dnslists, lookups
+def asked(name):
+    assert os.getpid() != os.getppid() and "NoNewPrivs:\t1" in open("/proc/self/status").read()
+    if name.startswith("8."):
+        os._exit(1)
+    if name.startswith("6."):
+        raise ValueError("odd")
+    return (["127.0.0.2"], "seen\x07 there") if name.startswith("5.") else ([], "")
+dnslists._ask = asked
+"""
+
+
+def test_lists_of_the_dns_are_asked_by_a_process_of_their_own(tmp_path: Path) -> None:
+    rules = tmp_path / "rules"
+    rules.write_text("127.0.0.7\tallow,BLOCK=\n")      # whatever a list says
+    with chain("-block=bl.test", "-drop", "-denymsg=blocked", f"-access={rules}", before=NAMES,
+               **LOGIN_PROCESSES) as server, ExitStack() as stack:
+        def comes(source: str) -> socket.socket:
+            client = stack.enter_context(
+                socket.create_connection(("127.0.0.1", server.port), DEADLINE, (source, 0)))
+            client.settimeout(DEADLINE)
+            return client
+
+        for _ in range(2):
+            assert until(comes("127.0.0.5"), b"never") == b"blocked\n"
+            for welcome in ("127.0.0.4", "127.0.0.6", "127.0.0.7"):
+                assert until(comes(welcome), b"\r\n").startswith(b"* OK ")
+            # the process ends at that, and who waited comes in
+            assert until(comes("127.0.0.8"), b"\r\n").startswith(b"* OK ")
+            eventually(lambda: until(comes("127.0.0.5"), b"\n") == b"blocked\n", "nobody asks again")
+        log = server.log.read_text()
+        assert log.count("a name cannot be looked up: ValueError: odd") == 2
+        assert "the process that asks for names ended" in log
+        client = comes("127.0.0.4")
+        client.sendall(b"a LOGIN demo demo\r\n")
+        assert b"a OK" in until(client, b"a OK")
+
+
+def test_lists_of_the_dns_hear_of_who_is_behind_a_proxy() -> None:
+    with chain("-block=bl.test", "-drop", "-denymsg=blocked", "-haproxy=20", before=NAMES,
+               **LOGIN_PROCESSES) as server:
+        for end, welcome in ((b"7", True), (b"5", False)):
+            with server.connect() as client:
+                client.sendall(LINE.replace(b"2.7 ", b"2." + end + b" "))
+                said = until(client, b"\r\n")
+                assert said.startswith(b"* OK ") if welcome else said == b""
