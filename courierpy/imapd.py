@@ -241,7 +241,7 @@ class _Imapd:
             return                     # meant for one that had not logged in
         if self.session is None:
             raise Bye(lines.SHUT_DOWN)
-        self.session.stop()
+        self.session.waiting.stop()
 
     def _locked_account(self) -> None:
         """The sticky bit on the home directory locks the account."""
@@ -416,7 +416,7 @@ class _Imapd:
     def goodbye(self, bye: Bye) -> int:
         text = "".join(char if char.isprintable() else "?" for char in bye.text)
         self.conn.say_last(lines.told(lines.BYE, text, bye.code))
-        if self.session is not None and self.session.stopping:
+        if self.session is not None and self.session.waiting.stopping:
             log.notice(f"Disconnected during shutdown by signal, {self.who}, {self._numbers()}")
         elif self.logged_in:
             self.finish("DISCONNECTED")

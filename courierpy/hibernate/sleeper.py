@@ -107,7 +107,7 @@ class Sleeper:
                 head = protocol.RECORD.pack(due, every, self.session.conn.sent, self.started, len(note),
                                           len(record))
                 ours.settimeout(HAND_OVER)
-                if len(head) + len(note) + len(record) > protocol.MAX_KNOWN or self.session.stopping:
+                if len(head) + len(note) + len(record) > protocol.MAX_KNOWN or self.session.waiting.stopping:
                     return
                 ours.sendall(head + note + record)
                 if not self._good(ours):
@@ -135,7 +135,7 @@ class Sleeper:
         if session.between is not None or selected is not None and (
                 selected.behind or selected.folder.read_only or selected.folder.lends or selected.followers):
             return False
-        return not (rest or not conn.plain or conn.record >= 0 or session.stopping or conn.ready())
+        return not (rest or not conn.plain or conn.record >= 0 or session.waiting.stopping or conn.ready())
 
     def _offer(self, channel: socket.socket) -> None:
         """OSError when the keeper has too much to do, or cannot be reached."""

@@ -207,7 +207,7 @@ def place(session: Session, ahead: LiteralAhead, args: Args) -> Assembly | None:
         return None                   # judged when it is whole
     may_save(session, len(call.mails) + 1)
     check(waits.waits, ahead.binary, session)
-    limit = session.append_limit(call.mailbox)
+    limit = append_limit(session, call.mailbox)
     if limit and ahead.size > limit:
         raise No(f"A message may have {limit} octets here.", b"TOOBIG")
     folder = target(session, call.mailbox)
@@ -236,7 +236,7 @@ def _begun(mail: Mail) -> Assembly | None:
 
 def _finished(session: Session, folder: Mailbox, mail: Mail) -> Assembly:
     """All of the message, as it can be stored.  Raises No."""
-    assembly = _begun(mail) or Assembly(folder.draft(), session.append_limit(folder.name))
+    assembly = _begun(mail) or Assembly(folder.draft(), append_limit(session, folder.name))
     try:
         if assembly.draft.open:
             assembly.pour(session, mail.pieces)
@@ -257,6 +257,13 @@ def _literal8() -> Callable[[Draft], None] | None:
     """What makes a message of any octets one that can be stored; None where none is taken."""
     found: Callable[[Draft], None] | None = ext.find("append_literals", b"~")
     return found
+
+
+def append_limit(session: Session, name: str) -> int:
+    """Octets that a message for this mailbox may have, 0 for any number.  RFC 7889."""
+    found = session.folders.namespaces.find(name)
+    path = found[1] if found is not None else name
+    return session.settings.of_word("IMAP_APPENDLIMIT", path or name)
 
 
 def append(session: Session, folder: Mailbox, mails: Sequence[Mail]) -> tuple[int, list[int]]:

@@ -5,21 +5,21 @@ the dialogue answers.
 """
 from __future__ import annotations
 
-from time import monotonic
-
-from courierpy.imap import capability, commands, ext, shortage, updates
-from courierpy.imap.commands import CHANGES, LEAVES_FOLDER, NUMBERS, READS, SELECTED, USES_SEQ, WRITES, Done
+from courierpy.imap import capability, commands, ext, permitted, shortage, updates
+from courierpy.imap.commands import LEAVES_FOLDER, READS, USES_SEQ, Done
 from courierpy.imap.dialogue import Dialogue
-from courierpy.imap.grammar import lines, out
+from courierpy.imap.grammar import out
 from courierpy.imap.grammar.args import Args
 from courierpy.imap.grammar.framer import Frame, Framer, LiteralAhead
 from courierpy.imap.manners import Manners
+from courierpy.imap.progress import Progress
 from courierpy.imap.refusals import refused
+from courierpy.imap.waiting import Waiting
 from courierpy.maildir import errors as store
-from courierpy.model.replies import Bad, Bye, No, UidRequired
+from courierpy.model.replies import Bad, Bye, No
 from courierpy.model.uidset import UidSet
 from courierpy.system import log, pulse
-from courierpy.system.conn import Gone, TimedOut
+from courierpy.system.conn import Gone
 from courierpy.system.memory import is_short
 
 TYPE_CHECKING = False
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from courierpy.imap.grammar.framer import Sink
     from courierpy.imap.selected import Selected
-    from courierpy.imap.updates import Update
+    from courierpy.imap.waiting import Between
     from courierpy.maildir.mailbox import Mailbox
     from courierpy.maildir.store import Store
     from courierpy.message.message import Content
@@ -55,37 +55,16 @@ if TYPE_CHECKING:
 
         def stays(self) -> None: ...
 
-    class Between(Protocol):
-        """What the client asked to hear of by itself: see imap/notifier.py."""
 
-        def listens(self) -> tuple[set[int], float]:
-            """(descriptors that can be read when there may be something to tell, seconds until it looks in
-            any case)"""
-
-        def tell(self) -> None:
-            """Tell what happened, between two commands."""
-
-        def tell_others(self) -> None:
-            """Tell what happened outside the selected mailbox."""
-
-        def chosen(self, said: list[Update]) -> list[Update]:
-            """What of these updates of the selected mailbox is told."""
-
-        def told(self, said: Iterable[Update]) -> None:
-            """These were told."""
-
-        def did(self, row: commands.Row) -> None:
-            """A command of the client is done."""
-
-        def close(self) -> None:
-            """Hear no more."""
-
-REST = 1.0                     # seconds without a command after which memory is given back
 MAX_LITERAL = 64 * 1024        # of commands that do not store messages
 LITERAL_MINUS = 4096           # RFC 7888 5
 
+
 class Session(Dialogue):
-    """``enabled``: tokens of ENABLE.  ``only_reads``: it may change nothing.  ``message_limit``,
+    """What a command may ask of its session, and the little that it may do to it: hence the many methods,
+    a third of which only give a value.
+
+    ``enabled``: tokens of ENABLE.  ``only_reads``: it may change nothing.  ``message_limit``,
     ``save_limit``: messages that one command works on, or saves, 0 for any.
     ``literal_octets``: of all literals of a command that are no messages.  ``headers``/``body``:
     octets of message headers and bodies sent, for the log.  ``untold``: tokens of CAPABILITY that are
@@ -118,11 +97,8 @@ class Session(Dialogue):
         self.kept: dict[bytes, bytes] = {}
         self.between: Between | None = None
         self.sleeper: Sleep | None = None
-        self.stopping = False
-        self._tag = b"*"
-        self._done = 0
+        self.waiting = Waiting(self)
         self.row: commands.Row | None = None       # of the command that is being done
-        self._waiting = False
         self._spelled: list[str] = []              # mailbox names of the command that is being done
         self._limits: Limits | None = None
 
@@ -193,66 +169,6 @@ class Session(Dialogue):
             self._limits = Limits.of(self.settings)
         return self._limits
 
-    # -- ending
-
-    def stop(self) -> None:
-        """From a signal handler: end at the next moment between two commands."""
-        self.stopping = True
-        if self._waiting:
-            raise Bye(lines.SHUT_DOWN)
-
-    def read(self, timeout: float) -> bytes:
-        """Input of the client; b"" at its end.  Raises Bye when told to stop."""
-        self.conn.flush()
-        self._waiting = True
-        try:
-            if self.stopping:
-                raise Bye(lines.SHUT_DOWN)
-            if self.between is not None and timeout > 0 and not self.framer.midway:
-                return self._listen(self.between, timeout)
-            if self.selected is not None and self.selected.folder.busy and timeout > REST:
-                try:
-                    return self.conn.read(REST)
-                except TimedOut:
-                    self.selected.folder.rest()
-                    timeout -= REST
-            return self.conn.read(timeout)
-        finally:
-            self._waiting = False
-
-    def _listen(self, between: Between, timeout: float) -> bytes:
-        """Input of the client; until that comes it is told what happens."""
-        end = monotonic() + timeout
-        self.row = None
-        while True:
-            self._waiting = False      # a line is told whole
-            between.tell()
-            fds, pause = between.listens()
-            left = end - monotonic()
-            if left <= 0:
-                raise TimedOut
-            if self.selected is not None and self.selected.folder.busy:
-                pause = min(pause, REST)
-            ready = self.wait(tuple(fds), min(left, pause))
-            if self.conn.infd in ready:
-                try:
-                    return self.conn.read(0)
-                except TimedOut:       # a TLS record that is not whole yet
-                    continue
-            if not ready and self.selected is not None:
-                self.selected.folder.rest()
-
-    def wait(self, others: tuple[int, ...], timeout: float) -> set[int]:
-        """As Conn.wait; Bye when told to stop."""
-        self.conn.flush()
-        self._waiting = True
-        try:
-            if self.stopping:
-                raise Bye(lines.SHUT_DOWN)
-            return self.conn.wait(others, timeout)
-        finally:
-            self._waiting = False
-
     # -- commands
 
     def next_frame(self) -> Frame:
@@ -261,7 +177,7 @@ class Session(Dialogue):
         try:
             wanted = next(steps)
             while True:
-                wanted = steps.send(self.read(wanted.seconds))
+                wanted = steps.send(self.waiting.read(wanted.seconds))
         except StopIteration as found:
             frame: Frame = found.value
             return frame
@@ -304,12 +220,6 @@ class Session(Dialogue):
         self._spelled = args.spelled
         return args
 
-    def append_limit(self, name: str) -> int:
-        """Octets that a message for this mailbox may have, 0 for any number.  RFC 7889."""
-        found = self.folders.namespaces.find(name)
-        path = found[1] if found is not None else name
-        return self.settings.of_word("IMAP_APPENDLIMIT", path or name)
-
     @property
     def by_alias(self) -> bool:
         """Does the command that is done name mailboxes by the second of their names?"""
@@ -327,7 +237,7 @@ class Session(Dialogue):
         if not ahead.sync and ahead.size > LITERAL_MINUS and self._literal_minus:
             raise Bad("Non-synchronizing literals may have 4096 octets here.", b"TOOBIG")
         if row is not None and row.spool is not None:
-            self._may(row)
+            permitted.check(self, row)
             try:
                 sink = row.spool(self, ahead)
             except store.StoreError as error:
@@ -341,73 +251,38 @@ class Session(Dialogue):
 
     def perform(self, args: Args) -> Done:
         row = self.row = commands.find(args.command)
-        self._tag, self._done = args.tag, 0
-        pulse.hear(self._still_working)
+        pulse.hear(Progress(self, args.tag).tell)
         if row is None:
             raise Bad("Error in IMAP command received by server.")
         try:
-            self._may(row)
+            permitted.check(self, row)
             done = row.handler(self, args)
         except No:
-            self._sync(row)
+            self.sync(row)
             raise
         except store.StoreError as error:
             if is_short(error):
                 raise
-            self._sync(row)
+            self.sync(row)
             raise refused(error) from None
         if isinstance(done, str):
             done = Done(done)
         if row.name == b"LOGOUT":
             self.ended = True
         else:
-            self._sync(row, done.uses_seq)
+            self.sync(row, done.uses_seq)
             self.tell_news()
             if self.between is not None:
                 self.between.did(row)
         return done
 
-    def _still_working(self, done: int, goal: int) -> None:
-        """Tells the client that its command takes long, where a line may be told."""
-        if self.conn.midway:
-            return
-        far = done if done >= self._done else -1           # another part of the command: of what, who knows
-        self._done = max(done, self._done)
-        for word in ext.keys("on_pulse"):
-            tell = ext.find("on_pulse", word)
-            if tell is not None:
-                self.write(tell(self, self._tag, far, goal))
-        self.conn.flush()
-
     def short(self) -> No:
-        shortage.recover(self, self.row, self._look)
+        shortage.recover(self)
         return super().short()
 
-    def _look(self, row: commands.Row | None) -> None:
-        if row is not None:
-            self._sync(row)
-
-    def _may(self, row: commands.Row) -> None:
-        """Raises Bad in the wrong state, No where the mailbox or the rights on it forbid the command."""
-        self._may_change(row)
-        selected = self.selected
-        if selected is None:
-            if row.states == SELECTED:
-                raise Bad("No mailbox is selected.")
-            return
-        if row.flags & NUMBERS and not self.manners.numbered:
-            raise UidRequired
-        if row.flags & WRITES and selected.readonly:
-            raise No("Current box is selected READ-ONLY.")
-        if not selected.rights.issuperset(row.rights):
-            raise No("Access denied.", b"NOPERM")
-
-    def _may_change(self, row: commands.Row) -> None:
-        """Raises No for what changes something, in a session that may not."""
-        if self.only_reads and row.flags & (CHANGES | WRITES):
-            raise No("This session only reads.", b"NOPERM")
-
-    def _sync(self, row: commands.Row, uses_seq: bool = False) -> None:
+    def sync(self, row: commands.Row, uses_seq: bool = False) -> None:
+        """Tells what changed in the selected mailbox, as far as may be told behind this command.
+        ``uses_seq``: as of Done."""
         # who was not told all yet may be told by each command how far it was (RFC 7162 3.2)
         if self.selected is None or row.flags & LEAVES_FOLDER \
                 or row.flags & READS and self.framer.has_more and not self.selected.behind:

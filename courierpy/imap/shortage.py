@@ -14,20 +14,19 @@ from courierpy.system.memory import reserve
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from courierpy.imap.commands import Row
     from courierpy.imap.session import Session
 
 LAST_WORDS = Bye("There is not enough memory to go on here.", b"LIMIT")
 
 
-def recover(session: Session, row: Row | None, look: Callable[[Row | None], None]) -> None:
-    """Makes the session whole after a MemoryError in a command.  ``look``: at the mailbox, as after any
+def recover(session: Session) -> None:
+    """Makes the session whole after a MemoryError in a command; then it looks at its mailbox, as after any
     command that was refused.
 
     Raises Bye where it cannot, and Gone where nothing can be said: in the middle of a literal.
     """
+    row = session.row
     try:
         with reserve():
             log.err(f"no memory for {_name(row)}: IMAP_ULIMITD is {session.settings.text('IMAP_ULIMITD')}, "
@@ -40,7 +39,8 @@ def recover(session: Session, row: Row | None, look: Callable[[Row | None], None
                     # RFC 9051 6.3.2: after a SELECT that fails nothing is selected
                     session.selected.folder.close()
                     session.selected = None
-            look(row)
+            if row is not None:
+                session.sync(row)
     except MemoryError:
         raise LAST_WORDS from None
 

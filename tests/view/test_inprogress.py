@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from courierpy.imap.progress import Progress
 from courierpy.system import pulse
 from tests.realtime.test_notify import Talk
 
@@ -46,14 +47,16 @@ def test_what_begins_anew_has_no_number(talk: Talk) -> None:
     said = talk.say(b"SEARCH BODY nowhere HEADER X-None x OR SUBJECT nowhere HEADER X-Other y")
     assert b'INPROGRESS ("t" 0 3)' in said
     assert b't OK ' in said
-    talk.session._tag, talk.session._done = b"a]b", 2
-    talk.session._still_working(1, 3)
+    progress = Progress(talk.session, b"a]b")
+    progress.tell(2, 3)
+    assert b"INPROGRESS" in talk.told()
+    progress.tell(1, 3)
     assert talk.told() == b"* OK [INPROGRESS (NIL NIL NIL)] Still working.\r\n"
 
 
 def test_nothing_in_the_middle_of_a_line(talk: Talk) -> None:
     talk.session.conn.midway = True
-    talk.session._still_working(1, 3)
+    Progress(talk.session, b"t").tell(1, 3)
     talk.session.conn.midway = False
     assert talk.told() == b""
 

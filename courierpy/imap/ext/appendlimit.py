@@ -1,6 +1,7 @@
 """APPENDLIMIT.  RFC 7889: the largest message that is taken, for all mailboxes the same or by mailbox."""
 from __future__ import annotations
 
+from courierpy.imap.appending import append_limit
 from courierpy.imap.ext import Extension
 
 TYPE_CHECKING = False
@@ -10,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def _status(session: Session, name: str, count: Status) -> bytes:
-    limit = session.append_limit(name)
+    limit = append_limit(session, name)
     return b"%d" % limit if limit else b"NIL"
 
 

@@ -85,7 +85,7 @@ def idle(session: Session, args: Args) -> str:
         fds, soon = session.between.listens() if session.between is not None else (set(), pause)
         if watch is not None:
             fds, soon = {*fds, watch.fd}, 0.0 if watch.waiting else soon
-        if session.conn.infd in session.wait(tuple(fds), min(pause, soon)):
+        if session.conn.infd in session.waiting.wait(tuple(fds), min(pause, soon)):
             _read(session)
 
 
@@ -113,7 +113,7 @@ class _Alive:
 
 def _read(session: Session) -> None:
     try:
-        data = session.read(0)
+        data = session.waiting.read(0)
     except TimedOut:                   # a TLS record that is not whole yet
         return
     if not data:
