@@ -17,6 +17,13 @@ class Added:
 
 
 @dataclass(frozen=True)
+class Replaced(Added):
+    """A message more in ``box``, in the place of the message ``source`` of ``origin``."""
+
+    origin: str = "INBOX"
+
+
+@dataclass(frozen=True)
 class Moved:
     box: str
     uid: int
@@ -93,6 +100,12 @@ def _moves(target: str) -> tuple[Moved, ...]:
     return tuple(Moved("INBOX", uid, target) for uid in (2, 3, 6))
 
 
+def _replace(name: str, box: str) -> Operation:
+    mail = _mail("N1", r"\Seen Alpha Omega")
+    return Operation(name, b"UID REPLACE 2 " + box.encode() + append(mail.label, " ".join(sorted(mail.flags))),
+                     (Replaced(box, mail, 2),), witness=box)
+
+
 def _append(name: str, box: str, *mails: Mail, before: tuple[bytes, ...] = (b"SELECT INBOX",)) -> Operation:
     words = [append(mail.label, " ".join(sorted(mail.flags))) for mail in mails]
     return Operation(name, b"APPEND " + box.encode() + b"".join(words),
@@ -112,6 +125,8 @@ OPERATIONS = (
     Operation("copy-other", b"UID COPY 2,3,6 INBOX.Other", _copies("INBOX.Other"), witness="INBOX.Other"),
     Operation("copy-fresh", b"UID COPY 2,3,6 INBOX.Fresh", _copies("INBOX.Fresh")),
     Operation("copy-self", b"UID COPY 2,3,6 INBOX", _copies("INBOX")),
+    _replace("replace-selected", "INBOX"),
+    _replace("replace-other", "INBOX.Other"),
     Operation("move-other", b"UID MOVE 2,3,6 INBOX.Other", _moves("INBOX.Other"), witness="INBOX.Other"),
     Operation("move-fresh", b"UID MOVE 2,3,6 INBOX.Fresh", _moves("INBOX.Fresh")),
     Operation("store-add", rb"STORE 1:3 +FLAGS (\Answered \Draft)", _changed(
@@ -207,6 +222,8 @@ class Judge:
         # RFC 6851 3.3: each message is moved or not; on a full disk those go that need no room
         self.partly = self.verdict == "no" and heard.full and b" MOVE " in operation.command
         self.moving = {effect: 0 for effect in self.effects if isinstance(effect, Moved)}
+        # RFC 8508 3.4: where a message is replaced, one of the two is there
+        self.replacing = {effect: 2 for effect in self.effects if isinstance(effect, Replaced)}
 
     def may(self, happened: bool, what: str) -> None:
         """A step of the command may have happened, or must, or must not."""
@@ -233,6 +250,8 @@ class Judge:
         for moved, places in self.moving.items():
             assert places, f"{moved} is in no folder any more"
             assert places == 1 or self.verdict == "killed", f"{moved} is in two folders"
+        for replaced, there in self.replacing.items():
+            assert there, f"{replaced}: neither of the two is there"
         if self.verdict == "ok":
             self._numbers_told()
 
@@ -290,6 +309,11 @@ class Judge:
                     assert now is None, f"{effect} was answered OK, but it is still there"
                 if now is None and (self.verdict != "no" or self.partly):
                     return
+            if isinstance(effect, Replaced) and (effect.origin, effect.source) == (name, uid):
+                self.may(now is None, f"the removal of UID {uid} for {effect}")
+                if now is None:
+                    self.replacing[effect] -= 1
+                    return
             if isinstance(effect, Changed) and (effect.box, effect.uid) == (name, uid):
                 assert now is not None and now.label == mail.label, f"{name}: UID {uid} is {now}, was {mail}"
                 self._flags(effect, mail.flags, now.flags)
@@ -320,6 +344,8 @@ class Judge:
                 if isinstance(effect, Moved):
                     self.moving[effect] += 1
                 del left[uid]
+            elif isinstance(effect, Replaced):
+                self.replacing[effect] -= 1
         assert not left, f"{name}: nobody brought {', '.join(f'{uid}:{mail}' for uid, mail in left.items())}"
 
     def _numbers_told(self) -> None:
@@ -332,7 +358,7 @@ class Judge:
                 f"told UIDVALIDITY {self.told.uidvalidity}")
             # mail that could not be taken out of new/ may get its number later
             assert 0 < self.told.uidnext <= box.uidnext, f"told UIDNEXT {self.told.uidnext}"
-        if words[0] != b"APPEND" and words[1:2] not in ([b"COPY"], [b"MOVE"]):
+        if words[0] != b"APPEND" and words[1:2] not in ([b"COPY"], [b"MOVE"], [b"REPLACE"]):
             return
         brought = [effect for effect in self.effects if isinstance(effect, Added | Moved)]
         if self.told.full and words[1] == b"MOVE":      # some went the first time
@@ -344,4 +370,4 @@ class Judge:
         have = [box.mails.get(uid) for uid in self.told.uids]
         assert have == wanted, f"told UIDs {self.told.uids}, which are {', '.join(map(str, have))}"
         sources = [effect.source if isinstance(effect, Added) else effect.uid for effect in brought]
-        assert words[0] == b"APPEND" or self.told.sources == sources, f"told sources {self.told.sources}"
+        assert words[1] not in (b"COPY", b"MOVE") or self.told.sources == sources, f"told sources {self.told.sources}"
