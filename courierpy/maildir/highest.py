@@ -1,11 +1,16 @@
-"""HIGHESTMODSEQ of mailboxes that nobody has open, for STATUS.  RFC 7162 3.1.7."""
+"""HIGHESTMODSEQ of mailboxes that nobody has open: for STATUS, and where annotations change.
+
+RFC 7162 3.1.7, 3.2.
+"""
 from __future__ import annotations
 
 import os
 
 from courierpy.maildir.errors import FolderMissing, NameInvalid
-from courierpy.maildir.index.modseqlog import FILE
+from courierpy.maildir.files import exists
+from courierpy.maildir.index.modseqlog import FILE, ModseqLog
 from courierpy.maildir.index.statuscache import stamp
+from courierpy.maildir.locks import FolderLock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,6 +37,21 @@ def highest(store: Store, name: str) -> int:
     if before is not None and before == _identity(store, name):
         store.highest[name] = before, number
     return number
+
+
+def rise(store: Store, name: str) -> None:
+    """Something of a mailbox is another that is none of its messages: RFC 7162 3.2 wants a number for
+    annotations.  Nothing where nobody asked for numbers yet.  Raises StoreError."""
+    path = store.path_of(name)
+    index = store.options.index(path)
+    if not exists(os.fsencode(index.file(FILE))):
+        return
+    log = ModseqLog(index)
+    try:
+        with FolderLock(path, store.options.host, store.options.locks):
+            log.rise(store.options.sync_all)
+    finally:
+        log.close()
 
 
 def _identity(store: Store, name: str) -> object:

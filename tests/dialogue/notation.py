@@ -214,7 +214,7 @@ class Player:
                     self.forbidden[who] = []
                     self.send(who, client, text)
                 elif act == "!":
-                    self.forbidden.setdefault(who, []).append(text.split("#")[0].strip())
+                    self.forbidden.setdefault(who, []).append(self.fill(text.split("#")[0].strip()))
                     self.check_forbidden(who)
                 else:
                     wanted = [text]

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.server
 
 # but replace-selected, whose uiddb is written once more without the one that went: the disk may forget that
 BRINGS = [operation.name for operation in OPERATIONS
-          if operation.name.startswith(("append-", "copy-", "move-", "replace-other")) or operation.name == "rename-inbox"]
+          if operation.name.startswith(("append-", "copy-", "move-", "replace-other", "rename-inbox"))]
 CHANGES = [operation.name for operation in OPERATIONS
            if operation.name.split("-")[0] in ("append", "copy", "move", "store", "create", "rename",
                                                "subscribe", "unsubscribe")]

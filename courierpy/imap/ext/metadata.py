@@ -11,7 +11,7 @@ from courierpy.imap import ext, metadata
 from courierpy.imap.commands import ANY, CHANGES, Done, command
 from courierpy.imap.ext import Extension
 from courierpy.imap.grammar import lines, out
-from courierpy.maildir import annotation
+from courierpy.maildir import annotation, highest
 from courierpy.model.replies import Bad, No
 
 TYPE_CHECKING = False
@@ -90,6 +90,8 @@ def set_values(session: Session, args: Args) -> str:
         change()
         changed.append(entry)
     if changed:
+        if name != metadata.SERVER:
+            highest.rise(session.folders, name)
         annotation.tell(session.folders.options, session.folders.layout.inbox, name, changed,
                          session.kept.get(KEY, b"-").partition(b" ")[0])
     return "SETMETADATA completed"

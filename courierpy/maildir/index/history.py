@@ -176,6 +176,10 @@ class History:
                           {uid: keywords[uid] for uid in uids if uid in keywords} if keywords else {})
         return Record(number, max(uidnext, self.uidnext), UidSet.of(changes.gone) | unseen, states)
 
+    def risen(self, number: int) -> Record:
+        """What has to be written down when ``number`` is that of a change of no message."""
+        return Record(number, self.uidnext, NO_UIDS, Messages(array("I"), b"", {}))
+
     def followed(self, *records: Record) -> History:
         """With what records say, in their order.  A number that is not higher than the last one is taken for
         the next: order is what counts."""

@@ -183,9 +183,24 @@ class ModseqLog:
         if not write:
             self.close()
             return False
+        return self._append(record, sync)
+
+    def rise(self, sync: bool = False) -> None:
+        """Give a number to a change that is none of a message, under the mailbox's lock.  Nothing where no
+        numbers are kept, or where the next one who looks begins anew."""
+        self.catch_up()
+        history = self.history
+        if history is not None and not self.lost and not self.torn:
+            number = after(max(self._given, history.highest))
+            record = history.risen(number)
+            self.history, self._given = history.followed(record), number
+            self._append(record, sync)
+
+    def _append(self, record: Record, sync: bool) -> bool:
+        """Write a record that ``history`` has; False if it could not be written."""
         data = block(record.pack())
         if self.lost or self._read + len(data) > 2 * self._base + SLACK_OCTETS:
-            return self._write_anew(sync, write)
+            return self._write_anew(sync, True)
         try:
             write_all(self._fd, data)
             if sync:
