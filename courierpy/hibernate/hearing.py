@@ -81,7 +81,11 @@ def unpack(message: bytes) -> list[tuple[int, int, bytes]]:
 def make(data: bytes, fds: list[int]) -> None:
     """Answer INSTANCE, WATCH or UNWATCH; ``fds`` are the caller's to close.  OSError when nobody hears it."""
     if data[:1] == UNWATCH:
-        Inotify(os.dup(fds[0])).remove(*_WORD.unpack_from(data, 1))
+        inotify = Inotify(os.dup(fds[0]))
+        try:
+            inotify.remove(*_WORD.unpack_from(data, 1))
+        finally:
+            inotify.close()            # else it would count for our user, when its session is long gone
         return
     rights: list[int] = []
     try:

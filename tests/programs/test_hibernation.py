@@ -9,6 +9,7 @@ import select
 import signal
 import socket
 import ssl
+import struct
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,7 +19,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from courierpy.hibernate import keeper, link, protocol, sleeper
+from courierpy.hibernate import hearing, keeper, link, protocol, sleeper
 from courierpy.hibernate.keeper import Keeper
 from courierpy.hibernate.record import MAGIC, Damaged, Known, pack, unpack
 from courierpy.imap.session import Session
@@ -28,7 +29,7 @@ from courierpy.message import collation
 from courierpy.model.messages import Messages
 from courierpy.model.uidset import UidSet
 from courierpy.system.conn import Conn
-from courierpy.system.inotify import Inotify
+from courierpy.system.inotify import IN_CREATE, IN_IGNORED, Inotify
 from courierpy.system.settings import Settings
 from tests.conftest import Server, account_ids, serving, until
 from tests.programs.test_renewal import children, renew, wait_log
@@ -795,6 +796,21 @@ def test_what_is_not_kept(bench: Bench, tmp_path: Path) -> None:
         before = len(os.listdir("/proc/self/fd"))
         assert bench.offer(client=file) == b""
         assert len(os.listdir("/proc/self/fd")) == before            # nothing stays open
+
+
+def test_a_watch_that_ends_leaves_no_descriptor(tmp_path: Path) -> None:
+    """The keeper has as many instances as it has descriptors of them, and the kernel gives its user 128."""
+    instance = Inotify()
+    try:
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(3):
+            number = instance.add(str(tmp_path), IN_CREATE)
+            hearing.make(hearing.UNWATCH + struct.pack("=I", number), [instance.fd])
+        assert len(os.listdir("/proc/self/fd")) == before
+        (tmp_path / "x").touch()
+        assert all(mask & IN_IGNORED for _, mask, _ in instance.events())
+    finally:
+        instance.close()
 
 
 def test_whose_a_socket_is() -> None:
