@@ -20,7 +20,9 @@ import select
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import IO, Protocol
 
 from courierpy.admin import demo
 from tests.conftest import MAIL
@@ -100,14 +102,27 @@ SETS: dict[str, list[str]] = {"empty": [], "one": ["one"], "two": ["one", "two"]
                               "threads": ["plan", "re-plan", "other", "lost", "again", "empty-subject"]}
 
 
+class Process(Protocol):
+    """An imapd."""
+
+    stdin: IO[bytes] | None
+    stdout: IO[bytes] | None
+
+    def wait(self, timeout: float) -> int: ...
+
+
+def start(maildir: Path, environ: dict[str, str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "courierpy.imapd", str(maildir)], stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environ,
+        cwd=maildir, bufsize=0)
+
+
 class Client:
     """One imapd over a pipe, in the dialogue's Maildir."""
 
-    def __init__(self, maildir: Path, environ: dict[str, str]) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "courierpy.imapd", str(maildir)], stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environ,
-            cwd=maildir, bufsize=0)
+    def __init__(self, process: Process) -> None:
+        self.process = process
         self.buffer = b""
         self.passed: list[bytes] = []
 
@@ -173,9 +188,12 @@ class Dialogue:
 
 
 class Player:
-    """Runs a dialogue in a fresh Maildir below ``home``."""
+    """Runs a dialogue in a fresh Maildir below ``home``.  ``start``: function (Maildir, environment) that
+    starts an imapd."""
 
-    def __init__(self, dialogue: Dialogue, home: Path) -> None:
+    def __init__(self, dialogue: Dialogue, home: Path,
+                 start: Callable[[Path, dict[str, str]], Process] = start) -> None:
+        self.start = start
         self.dialogue = dialogue
         self.maildir = home / "Maildir"
         self.clients: dict[str, Client] = {}
@@ -231,7 +249,7 @@ class Player:
 
     def client(self, who: str) -> Client:
         if who not in self.clients:
-            client = self.clients[who] = Client(self.maildir, self.environ)
+            client = self.clients[who] = Client(self.start(self.maildir, self.environ))
             greeting = client.line()
             self.talk.append(f"{who}< {greeting.decode()}")
             assert greeting.startswith(b"* PREAUTH "), greeting

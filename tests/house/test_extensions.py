@@ -1,10 +1,9 @@
 """Extensions are plugged in and pulled out by their files alone: the centre knows none by name."""
 from __future__ import annotations
 
+import os
 import re
-import shutil
-import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from courierpy.imap.commands.index import COMMANDS
 from courierpy.imap.ext.index import CAPABILITIES
 from tests.conftest import REPO
 from tests.dialogue.notation import Dialogue, Player
+from tests.house.forked import EXT, House
 
 pytestmark = pytest.mark.source
 
@@ -28,37 +28,30 @@ def words_of(extension: str) -> list[bytes]:
     return [word for word, file, _, _ in CAPABILITIES if file == f"ext.{extension}"]
 
 
-@pytest.fixture
-def house(tmp_path: Path) -> Path:
-    """A copy of the code, to be changed."""
-    for package in ("courierpy", "tools"):
-        shutil.copytree(REPO / package, tmp_path / "house" / package,
-                        ignore=shutil.ignore_patterns("__pycache__"))
-    return tmp_path / "house"
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """A copy of the code, out of which extensions can be taken."""
+    house = House(tmp_path_factory.mktemp("house"))
+    try:
+        yield house
+    finally:
+        house.close()
 
 
-def rebuilt(house: Path) -> None:
-    subprocess.run([sys.executable, "-m", "tools.build_index"], cwd=house, check=True, timeout=60,
-                   env={"PYTHONPATH": str(house)})
-
-
-def play(house: Path, dialogue: Path, home: Path) -> None:
+def play(house: House, dialogue: Path, home: Path) -> None:
     home.mkdir()
-    player = Player(Dialogue(dialogue), home)
-    player.environ["PYTHONPATH"] = str(house)
-    player.run()
+    Player(Dialogue(dialogue), home, house.start).run()
 
 
-def spoken(house: Path, home: Path, *commands: str) -> list[str]:
+def spoken(house: House, home: Path, *commands: str) -> list[str]:
     """What an imapd of this code answers, line by line; each command has the tag "a"."""
+    maildir = home / "spoken"
     for part in ("cur", "new", "tmp"):
-        (home / "spoken" / part).mkdir(parents=True, exist_ok=True)
-    (home / "spoken" / "cur" / "1.M1P1.host:2,").write_bytes(b"Subject: one\n\ntext\n")
+        (maildir / part).mkdir(parents=True, exist_ok=True)
+    (maildir / "cur" / "1.M1P1.host:2,").write_bytes(b"Subject: one\n\ntext\n")
     words = "".join(f"a {command}\r\n" for command in ("CAPABILITY", "SELECT INBOX", *commands, "LOGOUT"))
-    done = subprocess.run([sys.executable, "-m", "courierpy.imapd", "."], cwd=home / "spoken",
-                          check=True, timeout=60, input=words.encode(), capture_output=True,
-                          env={"PYTHONPATH": str(house), "AUTHENTICATED": "demo"})
-    return done.stdout.decode().splitlines()
+    environ = {"PATH": os.environ["PATH"], "AUTHENTICATED": "demo"}
+    return house.start(maildir, environ).ends(words.encode()).decode().splitlines()
 
 
 def told(lines: list[str]) -> set[str]:
@@ -117,33 +110,33 @@ def test_every_file_is_of_some_use() -> None:
 
 
 @pytest.mark.parametrize("extension", EXTENSIONS)
-def test_without_one(extension: str, house: Path, tmp_path: Path) -> None:
+def test_without_one(extension: str, house: House, tmp_path: Path) -> None:
     """What it told is not told, what it did is refused, and all else goes on."""
-    (house / "courierpy" / "imap" / "ext" / f"{extension}.py").unlink()
-    rebuilt(house)
     gone = {word.decode() for word in words_of(extension)}
-    lines = spoken(house, tmp_path, *asked(extension))
-    assert gone and gone.isdisjoint(told(lines))
-    assert refused(lines, extension)
-    for name in CORE:
-        dialogue = Dialogue(DIALOGUES / f"{name}.txt")
-        if gone.isdisjoint(dialogue.header.get("needs", "").split()):
-            play(house, DIALOGUES / f"{name}.txt", tmp_path / name)
+    with house.without(extension):
+        house.rebuild()
+        assert not re.search(rf'(ext\.|: "){extension}"', house.indices())
+        lines = spoken(house, tmp_path, *asked(extension))
+        assert gone and gone.isdisjoint(told(lines))
+        assert refused(lines, extension)
+        for name in CORE:
+            dialogue = Dialogue(DIALOGUES / f"{name}.txt")
+            if gone.isdisjoint(dialogue.header.get("needs", "").split()):
+                play(house, DIALOGUES / f"{name}.txt", tmp_path / name)
 
 
-def test_what_was_taken_out_by_hand_is_not_told(house: Path, tmp_path: Path) -> None:
+def test_what_was_taken_out_by_hand_is_not_told(house: House, tmp_path: Path) -> None:
     """The index still has them: nothing is told whose file is absent, and nothing fails in its place."""
     assert EXTENSIONS
-    for extension in EXTENSIONS:
-        (house / "courierpy" / "imap" / "ext" / f"{extension}.py").unlink()
+    left = {word.decode() for word, file, _, _ in CAPABILITIES if not file.startswith("ext.")}
     every = [command for extension in EXTENSIONS for command in asked(extension)]
-    for at in range(0, len(every), 5):                 # ten errors in a row end a session
-        lines = spoken(house, tmp_path, *every[at:at + 5])
-        left = {word.decode() for word, file, _, _ in CAPABILITIES if not file.startswith("ext.")}
-        assert told(lines) == left | {word.decode() for word in capability.CORE} - {"LITERAL-", "SASL-IR"}
-        answers = [line for line in lines if line.startswith("a ")][2:-1]
-        assert len(answers) == len(every[at:at + 5])
-        assert all(line.startswith("a BAD ") for line in answers), answers
+    with house.without(*EXTENSIONS):
+        for at in range(0, len(every), 5):             # ten errors in a row end a session
+            lines = spoken(house, tmp_path, *every[at:at + 5])
+            assert told(lines) == left | {word.decode() for word in capability.CORE} - {"LITERAL-", "SASL-IR"}
+            answers = [line for line in lines if line.startswith("a ")][2:-1]
+            assert len(answers) == len(every[at:at + 5])
+            assert all(line.startswith("a BAD ") for line in answers), answers
 
 
 def test_the_page_on_extensions_has_all_that_is_told() -> None:
@@ -333,12 +326,17 @@ TALK = r"""mail: three
 """
 
 
-def test_a_new_one_is_one_file(house: Path, tmp_path: Path) -> None:
+def test_a_new_one_is_one_file(house: House, tmp_path: Path) -> None:
     """A file and the generated index line put something into each table."""
-    (house / "courierpy" / "imap" / "ext" / "toy.py").write_text(TOY)
-    uidplus = house / "courierpy" / "imap" / "ext" / "uidplus.py"
-    uidplus.write_text(re.sub(r"EXTENSION = .*", "EXTENSION = Extension(b'UIDPLUS')", uidplus.read_text()))
-    rebuilt(house)
-    file = tmp_path / "toy.txt"
-    file.write_text(TALK)
-    play(house, file, tmp_path / "talk")
+    extensions = house.path / EXT
+    with house.without("uidplus"):             # which gives COPY its code
+        (extensions / "toy.py").write_text(TOY)
+        (extensions / "uidplus.py").write_text("from courierpy.imap.ext import Extension\n"
+                                               "EXTENSION = Extension(b'UIDPLUS')\n")
+        try:
+            house.rebuild()
+            file = tmp_path / "toy.txt"
+            file.write_text(TALK)
+            play(house, file, tmp_path / "talk")
+        finally:
+            (extensions / "toy.py").unlink()
