@@ -97,10 +97,12 @@ def make(data: bytes, fds: list[int]) -> None:
             reply = NUMBER + _WORD.pack(_watch(fds[1], fds[2], *_WORD.unpack_from(data, 1)))
     except OSError as error:
         reply = ERROR + _WORD.pack(error.errno or errno.EIO)
-    with socket.socket(fileno=os.dup(fds[0])) as channel:
-        socket.send_fds(channel, [reply], rights, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
-    for fd in rights:
-        os.close(fd)
+    try:
+        with socket.socket(fileno=os.dup(fds[0])) as channel:
+            socket.send_fds(channel, [reply], rights, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+    finally:
+        for fd in rights:
+            os.close(fd)
 
 
 def _watch(instance: int, directory: int, mask: int) -> int:

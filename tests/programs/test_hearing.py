@@ -4,6 +4,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import struct
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -121,6 +122,32 @@ def test_more_idle_sessions_of_a_user_than_the_kernel_has_instances() -> None:
         for client in clients:
             told(client, b"* 5 EXISTS\r\n")
         assert "every 600 seconds" not in server.log.read_text()
+
+
+@pytest.mark.parametrize("stays", [True, False])
+def test_the_keeper_keeps_no_instance_of_a_session(tmp_path: Path, stays: bool) -> None:
+    """Else the instances of its user are used up by sessions that ended long ago."""
+    def here() -> set[str]:
+        return set(os.listdir("/proc/self/fd"))
+
+    directory = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    before = here()
+    ours, theirs = socket.socketpair()
+    with theirs:
+        if not stays:
+            ours.close()
+            with pytest.raises(OSError):
+                hearing.make(hearing.INSTANCE, [theirs.fileno()])
+        else:
+            hearing.make(hearing.INSTANCE, [theirs.fileno()])
+            _, (instance,), _, _ = socket.recv_fds(ours, 64, 1)
+            hearing.make(hearing.WATCH + struct.pack("=I", 0x100), [theirs.fileno(), instance, directory])
+            number, = struct.unpack_from("=I", ours.recv(64), 1)
+            hearing.make(hearing.UNWATCH + struct.pack("=I", number), [instance])
+            os.close(instance)
+            ours.close()
+    assert here() == before
+    os.close(directory)
 
 
 @pytest.mark.parametrize("count", [0, 1, 5000])
