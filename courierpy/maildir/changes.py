@@ -55,6 +55,15 @@ class Changes:
         self._own.pop(name, None)
         self._own_heard.pop(name, None)
 
+    def last_word(self, name: bytes) -> tuple[bytes, bool] | None:
+        """What was heard last of the file of this base name until now: its name, and is it there?  None when
+        nothing was, or when it is on its way to another name."""
+        if self._watch is None:
+            return None
+        self.hear()
+        file, there, moved = self.heard.cur.get(name, (b"", False, True))
+        return None if moved else (file, there)
+
     def reads_cur(self) -> None:
         """cur/ is read: what is seen there may be later than what we did."""
         self._own.clear()

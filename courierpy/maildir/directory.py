@@ -84,21 +84,25 @@ def mtime(directory: str) -> int:
         raise trouble(directory, error) from None
 
 
-def at_once(directory: str) -> bool:
+def at_once(file: str) -> bool:
     """Does every change of a directory show, however soon after a look at it?
 
     Since Linux 6.13 the times of some file systems are finer than the clock's tick once
-    somebody has looked at them.  Tried with a file of our own; a tick that falls into
-    each of the tries would have to be a very short one.
+    somebody has looked at them.  Tried with ``file`` in it, a path or "" for none, which has another
+    name meanwhile; a tick that falls into each of the tries would have to be a very short one.
     """
+    # not with a file that is made and removed for it: see locks.py for what that costs
+    directory = os.path.dirname(file)
     path = os.path.join(directory, f".grain.{os.getpid()}")
     try:
         for _ in range(TRIALS):
             before = os.stat(directory).st_mtime_ns
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-            os.unlink(path)
-            if os.stat(directory).st_mtime_ns == before:
-                return False
+            os.rename(file, path)
+            try:
+                if os.stat(directory).st_mtime_ns == before:
+                    return False
+            finally:
+                os.rename(path, file)
     except OSError:
         return False
     return True

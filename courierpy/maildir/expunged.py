@@ -14,7 +14,7 @@ import re
 import time
 
 from courierpy.maildir.files import remove, write_all
-from courierpy.maildir.lockholder import alive, owner
+from courierpy.maildir.lockholder import alive, is_used, owner
 from courierpy.model.numbers import PID_MOST, decimal
 
 # seconds, microseconds with a number behind them that tells the readers of a process apart, process, host
@@ -22,7 +22,8 @@ READER = re.compile(rb"(\d{1,11})\.M(\d{1,6})\d{0,18}P(\d{1,18})_reader\.(.*)", 
 BURIED = b"_expunged"
 LOW_OCTETS, LOW_FILES = 4 << 20, 64     # free on a disk that counts as full
 ALIVE = 5.0                        # seconds for which a process that lived is taken for alive
-CROWD, SELDOM = 8, 0.25            # so many readers do not sweep more often than that, in seconds
+YOUNG = 5.0                        # seconds since a reader told its client something
+CROWD, SELDOM = 8, 0.05            # so many readers look after this less often: seconds for each of them
 MANY = 1000                        # processes that are remembered
 COARSE = 5                         # CLOCK_REALTIME_COARSE of clock_gettime(2)
 
@@ -100,17 +101,18 @@ class Readers:
 
     def told(self, when: int) -> None:
         """Our client knows what was gone at ``when``, a value of now()."""
-        if self._own:
-            name = self._name(when)
-            try:
-                os.rename(self._own, name)
-                self._own = name
-            except OSError:
-                pass                   # cleaned away as garbage: the others do not wait for us
-            if self._readers < CROWD or time.monotonic() - self._swept >= SELDOM:
-                self._sweep()
-            else:
-                self.waiting = True    # for us or another to do it
+        if not self._own:
+            return
+        if self._readers >= CROWD and time.monotonic() - self._swept < SELDOM * self._readers:
+            self.waiting = True        # for us to say it later, or for another to sweep
+            return
+        name = self._name(when)
+        try:
+            os.rename(self._own, name)
+            self._own = name
+        except OSError:
+            pass                       # cleaned away as garbage: the others do not wait for us
+        self._sweep()
 
     def bury(self, path: bytes, name: bytes) -> None:
         """A second name for the file of the message ``name``; if that cannot be, it is just gone."""
@@ -162,7 +164,11 @@ class Readers:
         if now - self._seen.get(process, -ALIVE) < ALIVE:
             return True
         pid = decimal(process, PID_MOST)
-        if not pid or not alive(pid):
+        if not pid or not is_used(pid):
+            return False
+        # who gave its file this name a moment ago is the process of this number, and mostly lives: to
+        # wait for one that does not costs less than to ask for more of each
+        if not 0 <= time.time() - int(reader[1]) < YOUNG and not alive(pid):
             return False
         if len(self._seen) >= MANY:
             self._seen.clear()         # most of them have left long ago

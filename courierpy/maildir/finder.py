@@ -61,6 +61,14 @@ class Finder:
         held, cur = self._contents.held, self._place.inside
         name = held.database.name(row)
         self._changes.did_not(name)
+        last = self._changes.last_word(name)
+        if last is not None and name not in held.twins:
+            file, there = last
+            if there and exists(cur + file):
+                held.set_file(row, file)
+                return True
+            if not there and held.file(row) in self._changes.heard.left:
+                return False
         for suffix in SUFFIXES:              # cheaper than to read a large directory
             if exists(cur + name + suffix):
                 held.set_file(row, name + suffix)

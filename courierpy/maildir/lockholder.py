@@ -61,14 +61,21 @@ class Holder:
         return not alive(self.pid, age)
 
 
-def alive(pid: int, age: float = 0.0) -> bool:
-    """Does this process of this host live, and did it when a file was made ``age`` seconds ago?"""
+def is_used(pid: int) -> bool:
+    """Has any process of this host this number, be it that it ended and its parent has not looked yet?"""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         pass
+    return True
+
+
+def alive(pid: int, age: float = 0.0) -> bool:
+    """Does this process of this host live, and did it when a file was made ``age`` seconds ago?"""
+    if not is_used(pid):
+        return False
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             words = file.read().rpartition(b")")[2].split()

@@ -111,12 +111,17 @@ class Looker:
             self.changes.heard.everything = self.stamps is None or self.stamps != self.place.stamps()
         return watch
 
+    @property
+    def lively(self) -> bool:
+        """Does the mailbox change all the time, by others?"""
+        return self._lively_looks >= LIVELY
+
     def watch_if_large(self) -> None:
         """A large mailbox that is about to change is heard, not read again and again; and so is
         any that a session has open and that changes all the time."""
         if not self.changes.watched and self.contents.known \
                 and (len(self.contents.held.flags) >= SMALL
-                     or self._lively_looks >= LIVELY and self.place.readers.own()):
+                     or self.lively and self.place.readers.own()):
             try:
                 self.watch()
             except Refused:

@@ -5,7 +5,7 @@ import time
 
 from courierpy.maildir import directory
 from courierpy.maildir.errors import StoreError
-from courierpy.maildir.index.columns import Columns, Head, Stamps
+from courierpy.maildir.index.columns import SMALL, Columns, Head, Stamps
 from courierpy.model.flags import SEEN
 from courierpy.model.messages import Messages
 
@@ -22,14 +22,15 @@ def save(looker: Looker, wait: bool) -> None:
     nothing any more.  ``wait``: nobody waits for us, so that the moment may pass that it takes to be sure."""
     numbers, contents = looker.numbers, looker.contents
     looker.readonly = True             # what is recent is the next session's
-    worth = looker.unsaved and not looker.read_only and len(contents.held.flags) >= FEW
+    worth = looker.unsaved and not looker.read_only and len(contents.held.flags) >= FEW \
+        and not _is_stale_at_once(looker)
     try:
         if numbers.owed or numbers.unwritten and worth:
             numbers.owed = True
             looker.write_what_is_left()
         if not worth:
             return
-        fine = looker.changes.watched and directory.at_once(looker.place.tmp)
+        fine = looker.changes.watched and directory.at_once(looker.place.readers.own())
         stamps = looker.place.stamps(sure=not fine)
         if stamps is None and wait:
             time.sleep(directory.GRAIN * 1.2)
@@ -39,6 +40,11 @@ def save(looker: Looker, wait: bool) -> None:
             looker.unsaved = False
     except StoreError:
         return                         # the mailbox went, or is in use: the next session looks for itself
+
+
+def _is_stale_at_once(looker: Looker) -> bool:
+    """Do others change a small mailbox so often that what is written now is of no use to anybody?"""
+    return looker.lively and len(looker.contents.held.flags) < SMALL and looker.place.readers.others()
 
 
 def _is_true(looker: Looker, stamps: Stamps, fine: bool) -> bool:

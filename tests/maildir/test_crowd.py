@@ -4,17 +4,22 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
-from courierpy.maildir.formats import uiddb
+from courierpy.maildir import directory, expunged, files
+from courierpy.maildir.errors import Vanished
+from courierpy.maildir.expunged import CROWD, Readers
+from courierpy.maildir.formats import keywordlist, uiddb
 from courierpy.maildir.formats.keywordlist import Keywords
 from courierpy.maildir.lobby import Lobby
 from courierpy.maildir.locks import FolderLock
 from courierpy.maildir.mailbox import Mailbox
+from courierpy.maildir.names import base
 from courierpy.maildir.store import Store
-from courierpy.model.flags import DELETED, FlagChange
+from courierpy.model.flags import DELETED, FLAGGED, SEEN, FlagChange
+from courierpy.system.regular import whole
 from tests.conftest import fill
 
 WAITS = "1700000099.M5P%dV0000000000000801I0000000000000001_0.host,S=5:2,S"
@@ -100,17 +105,103 @@ def test_an_update_that_cannot_be_read_now(opened: Callable[[], Mailbox],
     one.store([1], FlagChange("+", 0, frozenset({b"first"})))
     two.scan()
     one.store([2], FlagChange("+", 0, frozenset({b"second"})))
-    real: Any = open
+    second = two.finder.name_of(2)
 
-    def refuse(path: Any, *words: Any, **named: Any) -> Any:
-        if isinstance(path, bytes) and b"courierimapkeywords/1" in path:
+    def refuse(path: bytes) -> bytes:
+        if path.endswith(second):
             raise PermissionError(13, os.strerror(13))
-        return real(path, *words, **named)
+        return whole(path)
 
-    monkeypatch.setattr("builtins.open", refuse)
-    two.scan()
+    monkeypatch.setattr(keywordlist, "whole", refuse)
+    assert two.scan().messages.keywords == {1: {b"first"}}
     monkeypatch.undo()
     assert two.scan().messages.keywords == {1: {b"first"}, 2: {b"second"}}
+
+
+# -- names that others change
+
+def test_a_name_that_was_heard_of_is_not_looked_for(opened: Callable[[], Mailbox], maildir: Path,
+                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = opened(), opened()
+    one.store([1, 2, 3], FlagChange("+", FLAGGED))
+    name = next(name for name in os.listdir(maildir / "cur") if ":2,F" in name)
+    os.rename(maildir / "cur" / name, maildir / "cur" / name.replace(":2,F", ":2,FP"))
+    one.store([4], FlagChange("+", DELETED))
+    one.expunge([4])
+    looks = []
+    look: Any = files._look
+
+    def count(how: object, path: bytes) -> object:
+        looks.append(path)
+        return look(how, path)
+
+    def refuse(path: str) -> NoReturn:
+        raise AssertionError(f"{path} is read")
+
+    monkeypatch.setattr(directory, "files", refuse)
+    monkeypatch.setattr(files, "_look", count)
+    assert two.store([1, 2, 3, 4], FlagChange("+", SEEN)) \
+        == dict.fromkeys([1, 2, 3], (FLAGGED | SEEN, frozenset()))
+    with pytest.raises(Vanished):
+        two.finder.look(4, kept=False)
+    assert len(looks) < 16, looks
+    monkeypatch.undo()
+    assert os.path.exists(maildir / "cur" / name.replace(":2,F", ":2,FPS"))
+    assert two.scan().messages == one.scan().messages
+    assert two.scan().messages.uids.tolist() == [1, 2, 3, 5]
+
+
+def test_a_file_that_stayed_is_not_gone(opened: Callable[[], Mailbox], maildir: Path) -> None:
+    """A second name came and went, as when another program links to change a flag, and then does not."""
+    one = opened()
+    name = sorted(os.listdir(maildir / "cur"))[0]
+    one.finder.look(1)
+    os.link(maildir / "cur" / name, maildir / "cur" / (base(os.fsencode(name)).decode() + ":2,R"))
+    os.unlink(maildir / "cur" / (base(os.fsencode(name)).decode() + ":2,R"))
+    assert one.finder.find_again(0)
+    assert one.finder.look(1)[0].endswith(name.encode())
+
+
+# -- what is left behind
+
+def test_no_file_is_made_to_find_out_what_the_time_of_a_directory_says(
+        opened: Callable[[], Mailbox], maildir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mailbox = opened()
+    own = mailbox.place.readers.own()
+    inode = os.stat(own).st_ino
+    made = []
+    real: Any = os.open
+
+    def watch(path: object, flags: int, *words: object, **named: object) -> object:
+        if flags & os.O_CREAT:
+            made.append(path)
+        return real(path, flags, *words, **named)
+
+    monkeypatch.setattr(os, "open", watch)
+    directory.at_once(own)
+    assert made == []
+    assert os.stat(own).st_ino == inode
+    assert os.listdir(maildir / "tmp") == [os.path.basename(own)]
+    assert not directory.at_once("")
+    assert not directory.at_once(str(maildir / "tmp" / "none"))
+
+
+def test_many_readers_say_seldom_what_they_told(maildir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(expunged, "SELDOM", 1e9)
+    readers = [Readers(str(maildir), "host") for _ in range(CROWD)]
+    for reader in readers:
+        reader.join()
+    first = readers[0]
+    (maildir / "tmp" / "x_expunged").write_bytes(b"")
+    first.told(first.now() + 10_000_000)
+    name = first.own()
+    first.told(first.now() + 20_000_000)
+    assert first.own() == name
+    assert first.waiting
+    for reader in readers[1:]:
+        reader.leave()
+    first.leave()
+    assert os.listdir(maildir / "tmp") == []
 
 
 # -- messages that wait
