@@ -72,7 +72,7 @@ class Readers:
         if self._own:
             remove(os.fsdecode(self._own))
             self._own = b""
-            if self._readers < CROWD:
+            if not self.were_many:
                 self._seen.clear()     # now it counts who lives; many are followed by others
             self._sweep()
 
@@ -87,12 +87,24 @@ class Readers:
 
     def others(self) -> bool:
         """Has another session the folder open?"""
+        return any(map(self._lives, self._others()))
+
+    def are_many(self) -> bool:
+        """Have so many others the folder open that one more or less makes no difference to them?"""
+        return sum(map(self._lives, self._others())) >= CROWD
+
+    @property
+    def were_many(self) -> bool:
+        """Were there so many when they were counted last?"""
+        return self._readers >= CROWD
+
+    def _others(self) -> list[re.Match[bytes]]:
         own = os.path.basename(self._own)
         try:
             names = os.listdir(self.tmp)
         except OSError:
-            return False
-        return any(name != own and self._lives(match) for name in names if (match := READER.fullmatch(name)))
+            return []
+        return [match for name in names if name != own and (match := READER.fullmatch(name))]
 
     @staticmethod
     def now() -> int:
@@ -103,7 +115,7 @@ class Readers:
         """Our client knows what was gone at ``when``, a value of now()."""
         if not self._own:
             return
-        if self._readers >= CROWD and time.monotonic() - self._swept < SELDOM * self._readers:
+        if self.were_many and time.monotonic() - self._swept < SELDOM * self._readers:
             self.waiting = True        # for us to say it later, or for another to sweep
             return
         name = self._name(when)

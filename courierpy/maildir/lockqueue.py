@@ -7,6 +7,10 @@ of ours and no right but to read, and goes with the process.  Who has it is the 
 the lock, and keeps it as long as the lock.  The kernel wakes one of those who wait, the
 one that came first.
 
+For some of those who wait the one who has the lock does what they want it for (lobby.py).
+One after the other they would only find out, each as late as it gets a processor.  They wait
+for a shared flock, which all of them get at the same moment, when it is let go.
+
 The queue decides nothing and only saves work.  Where there is none, everybody is next:
 NFS wants to write to what is locked, the descriptors may be used up, another thread than
 the first cannot be woken by a timer.  And no wait for a turn is long: a process that was
@@ -70,28 +74,41 @@ class Queue:
             self._close()              # there are no such locks here
         return True
 
+    def again(self) -> bool:
+        """As attempt(), behind pass_by()."""
+        self.first = self._fd < 0 and self.attempt() or self._fd >= 0 and self._try()
+        return self.first
+
+    def pass_by(self, seconds: float) -> bool:
+        """Until one of those before us has let go what it had.  False after ``seconds``."""
+        self._wait(fcntl.LOCK_SH, seconds)
+        return self._fd >= 0
+
     def wait(self, seconds: float) -> bool:
         """Until we are the next.  False after ``seconds``: the place is lost."""
         if self._fd < 0 and self.attempt():
             return True
+        self.first = self._wait(fcntl.LOCK_EX, seconds)
+        return self.first
+
+    def _wait(self, kind: int, seconds: float) -> bool:
+        """False after ``seconds``: the descriptor is closed.  True too where nothing would end the wait."""
         try:
             before = _signal.signal(_signal.SIGALRM, self._elapsed)
         except ValueError:
             self._close()              # not the first thread: nothing would end the wait
-            self.first = True
             return True
         blocked = _signal.pthread_sigmask(_signal.SIG_UNBLOCK, ALARM)
         left = _signal.setitimer(_signal.ITIMER_REAL, seconds)
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX)
+            fcntl.flock(self._fd, kind)
         except OSError:
             pass                       # time is up, or there are no such locks here
         finally:
             _signal.setitimer(_signal.ITIMER_REAL, *left)
             _signal.pthread_sigmask(_signal.SIG_SETMASK, blocked)
             _signal.signal(_signal.SIGALRM, _signal.SIG_DFL if before is None else before)
-        self.first = self._fd >= 0
-        return self.first
+        return self._fd >= 0
 
     def _elapsed(self, number: int, frame: object) -> None:
         # flock() is called again after each signal whose handler raises nothing: without a

@@ -54,6 +54,7 @@ else:
 
 PATIENCE = 14.0                    # seconds for which a command waits
 TURN = 0.5                         # in the queue, before we look for ourselves
+PASSES = 3                         # of others before us, after which we wait for our own turn
 REMOVALS = 3                       # tries to remove the lock
 TEXT = 300                         # bytes of a lock that are read
 # SIGTSTP has no handler here, but a process that is stopped should not hold a lock
@@ -106,8 +107,8 @@ class FolderLock:
     def take(self, unless: Callable[[], bool] | None = None, at_once: bool = False) -> bool:
         """Take the lock; False, without it, when ``unless()`` became true while it was waited for.
 
-        ``at_once``: to ask takes no time, so that it can be done at our turn; otherwise we
-        ask before it, and hold up nobody.
+        ``at_once``: to ask takes no time, so that it is done each time that another one let the lock go,
+        and at our turn; otherwise we ask before it, and hold up nobody.
 
         Raises Busy when it is held for too long, FolderMissing without a tmp/,
         another StoreError for what the disk refuses.
@@ -273,8 +274,15 @@ class FolderLock:
         began = time.monotonic()
         waiting = Waiting(self.tmp, self.lock)
         asked = again = False
+        passes = PASSES if at_once and unless is not None else 0
         try:
             while True:
+                if passes and not self._queue.first:
+                    passes = passes - 1 if self._queue.pass_by(TURN) else 0
+                    if unless is not None and unless():
+                        return False
+                    if not self._queue.again():
+                        continue
                 if not self._queue.first:
                     came = self._turn(began + PATIENCE - time.monotonic())
                     # perhaps nothing is left to do

@@ -60,7 +60,7 @@ STAYS = 8                          # looks at a large mailbox after which a sess
 LIVELY = 2                         # looks, one after the other, that found something: others work here too
 HEARKEN = 0.1                      # seconds that a session waits to hear what the one with the lock does,
 A_WHILE = 0.02                     # so long before it tries the lock again
-PILE = 16                          # updates of keywords that who opens a mailbox puts together
+PILE = 64                          # updates of keywords that who opens a mailbox puts together
 NEVER = Snapshot(0, 1, NO_MESSAGES, NO_UIDS)       # before the first look
 
 
@@ -111,17 +111,17 @@ class Looker:
             self.changes.heard.everything = self.stamps is None or self.stamps != self.place.stamps()
         return watch
 
-    @property
-    def lively(self) -> bool:
-        """Does the mailbox change all the time, by others?"""
-        return self._lively_looks >= LIVELY
+    def is_crowded(self) -> bool:
+        """Do many others change the mailbox all the time?  What only saves work is theirs to do then, and
+        what we wrote would be of no use a moment later."""
+        return self._lively_looks >= LIVELY and self.place.readers.are_many()
 
     def watch_if_large(self) -> None:
         """A large mailbox that is about to change is heard, not read again and again; and so is
         any that a session has open and that changes all the time."""
         if not self.changes.watched and self.contents.known \
                 and (len(self.contents.held.flags) >= SMALL
-                     or self.lively and self.place.readers.own()):
+                     or self._lively_looks >= LIVELY and self.place.readers.own()):
             try:
                 self.watch()
             except Refused:

@@ -107,7 +107,8 @@ class Mailbox:
         pass that is needed to save what is known."""
         if self._cache is not None:
             self._cache.flush()
-        self._looker.numbers.strike_out(PATIENCE)
+        if not self._looker.is_crowded():
+            self._looker.numbers.strike_out(PATIENCE)
         if self.contents.known:
             saving.save(self._looker, wait)
         self.place.readers.leave()

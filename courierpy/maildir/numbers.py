@@ -69,8 +69,16 @@ class Numbers:
         return self.key is not None and self.key == uiddb.stamp(self._place.path)
 
     def is_due(self) -> bool:
-        """Has the uiddb not been written for what went for long enough to do it now?"""
-        return time.monotonic() - self.struck >= SELDOM
+        """Has the uiddb not been written for what went for long enough to do it now?  Where there are many
+        sessions, by any of them: who writes it for what came leaves out what went, too."""
+        if time.monotonic() - self.struck < SELDOM:
+            return False
+        if not self._place.readers.were_many:
+            return True
+        try:
+            return not 0 <= time.time() - os.stat(self._place.uiddb).st_mtime < SELDOM
+        except OSError:
+            return True                # who writes it says why
 
     def on_disk(self, mine: UidDb | None = None) -> UidDb | None:
         """The uiddb as it is, lines of what is gone too; None without one.  ``mine``: what it held earlier,

@@ -22,10 +22,11 @@ def save(looker: Looker, wait: bool) -> None:
     nothing any more.  ``wait``: nobody waits for us, so that the moment may pass that it takes to be sure."""
     numbers, contents = looker.numbers, looker.contents
     looker.readonly = True             # what is recent is the next session's
-    worth = looker.unsaved and not looker.read_only and len(contents.held.flags) >= FEW \
-        and not _is_stale_at_once(looker)
+    count = len(contents.held.flags)
+    crowded = count < SMALL and looker.is_crowded()
+    worth = looker.unsaved and not looker.read_only and count >= FEW and not crowded
     try:
-        if numbers.owed or numbers.unwritten and worth:
+        if numbers.owed and not crowded or numbers.unwritten and worth:
             numbers.owed = True
             looker.write_what_is_left()
         if not worth:
@@ -40,11 +41,6 @@ def save(looker: Looker, wait: bool) -> None:
             looker.unsaved = False
     except StoreError:
         return                         # the mailbox went, or is in use: the next session looks for itself
-
-
-def _is_stale_at_once(looker: Looker) -> bool:
-    """Do others change a small mailbox so often that what is written now is of no use to anybody?"""
-    return looker.lively and len(looker.contents.held.flags) < SMALL and looker.place.readers.others()
 
 
 def _is_true(looker: Looker, stamps: Stamps, fine: bool) -> bool:

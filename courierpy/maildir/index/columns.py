@@ -27,7 +27,7 @@ from courierpy.maildir.formats.uiddb import MAX_UID, NAME, UidDb
 from courierpy.maildir.names import tmp_name
 from courierpy.model.messages import Messages
 from courierpy.model.numbers import decimal
-from courierpy.model.uidset import UidSet
+from courierpy.model.uidset import NO_UIDS, UidSet
 from courierpy.system import log
 from courierpy.system.regular import open_regular
 
@@ -248,6 +248,8 @@ class Index:
     # -- recent messages that nobody was told of
 
     def unclaimed(self) -> UidSet:
+        if not os.access(self.file(RECENT), os.F_OK):      # mostly, and at each look
+            return NO_UIDS
         found = map(_RUN.fullmatch, (self._read(RECENT) or b"").split())
         pairs = sorted((int(run[1]), int(run[2])) for run in found if run is not None)
         return UidSet(pair for pair in pairs if 0 < pair[0] <= pair[1] <= MAX_UID)
