@@ -108,6 +108,59 @@ def test_the_next_is_woken_by_the_death_of_who_is_first(maildir: Path, lock: Fol
         lock.release()
 
 
+def test_all_whose_work_was_done_go_at_the_same_time(maildir: Path, lock: FolderLock, tmp_path: Path,
+                                                     request: pytest.FixtureRequest) -> None:
+    """Who has the lock does it for all who wait; the first of them takes its time to see that."""
+    done = tmp_path / "done"
+
+    def want(unless: Callable[[], bool]) -> Callable[[], None]:
+        def act() -> None:
+            request.getfixturevalue("only_the_kernel")
+            assert not FolderLock(str(maildir), "host").take(unless, at_once=True)
+        return act
+
+    def slow() -> bool:
+        signal.pause()
+        return True
+
+    def has_ended(pid: int) -> bool:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
+
+    with ExitStack() as stack:
+        with lock:
+            pids = []
+            for unless in (slow, done.exists, done.exists, done.exists):
+                pid = stack.enter_context(process(want(unless)))
+                pids.append(pid)
+                wait_until(lambda pid=pid: is_waiting(pid))           # type: ignore[misc]
+            done.touch()
+        wait_until(lambda: all(map(has_ended, pids[1:])))
+        assert [ended(pid) for pid in pids[1:]] == [0, 0, 0]
+        assert not has_ended(pids[0])
+
+
+def test_who_waited_for_others_in_vain_has_a_turn(maildir: Path, lock: FolderLock, tmp_path: Path,
+                                                  request: pytest.FixtureRequest) -> None:
+    """Nobody did what the lock was wanted for."""
+    order = tmp_path / "order"
+
+    def work() -> None:
+        request.getfixturevalue("only_the_kernel")
+        own = FolderLock(str(maildir), "host")
+        assert own.take(lambda: False, at_once=True)
+        with order.open("a") as file:
+            file.write(".")
+        own.release()
+
+    with ExitStack() as stack:
+        with lock:
+            pids = [stack.enter_context(process(work)) for _ in range(6)]
+            wait_until(lambda: all(map(is_waiting, pids)))
+        assert [ended(pid) for pid in pids] == [0] * 6
+    assert order.read_text() == "." * 6
+    assert os.listdir(maildir / "tmp") == []
+
+
 def test_attempt_waits_for_nobody(maildir: Path, lock: FolderLock) -> None:
     other = FolderLock(str(maildir), "host")
     with lock:
