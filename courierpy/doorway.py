@@ -19,7 +19,7 @@ from courierpy.listener.doorway import Doorway
 from courierpy.listener.entrance import one_address
 from courierpy.listener.sockets import shown, turn_away
 from courierpy.login import start
-from courierpy.system import confined, doorway, log, proc, programs
+from courierpy.system import confined, doorway, log, proc, programs, title
 from courierpy.system.conn import Conn
 from courierpy.system.doorway import PROXY_SECONDS
 from courierpy.system.settings import Settings
@@ -225,6 +225,7 @@ def log_in(link: socket.socket, program: str, environ: Mapping[str, str], table:
     try:
         from courierpy.login import process
         log.be(program.rpartition("/")[2])
+        title.be(program.rpartition("/")[2])
         own = programs.find(program)
         assert own is not None
         __import__(own.dialogue)

@@ -18,7 +18,7 @@ from courierpy.imap.shortage import LAST_WORDS
 from courierpy.maildir.errors import StoreError
 from courierpy.model.numbers import decimal
 from courierpy.model.replies import Bye
-from courierpy.system import about, inotify, log, memory, proc, readonly
+from courierpy.system import about, inotify, log, memory, proc, readonly, title
 from courierpy.system.conn import Conn, Gone, TimedOut
 from courierpy.system.regular import open_regular
 from courierpy.system.settings import Settings, from_environ
@@ -215,6 +215,8 @@ class _Imapd:
             return False
         self.who = log.who(self.peer, self.port, self.user)
         log.about(self.who)
+        title.start(self.settings)
+        title.be(f"imapd {self.user} [{self.peer}]")
         return True
 
     def _whose(self) -> bool:

@@ -26,7 +26,7 @@ from courierpy.listener.options import USAGE, Options, UsageError, parse_ports
 from courierpy.listener.renewal import REFUSED, STAYS, TRIAL, Renewal
 from courierpy.login import tries
 from courierpy.model.numbers import PID_MOST, decimal
-from courierpy.system import about, desk, log
+from courierpy.system import about, desk, log, title
 from courierpy.system.conn import Conn
 from courierpy.system.proc import (
     CRASHED,
@@ -136,6 +136,7 @@ class Listener:
     # -- start
 
     def run(self) -> int:
+        title.start(from_environ(self.environ))
         on_signal(self._on_signal)       # from here on a signal waits for the loop
         left = handover.load()
         path = self.options.text.get("pid")
@@ -179,6 +180,7 @@ class Listener:
         if left is not None and not self.stopping:
             log.info("settings read again")
         self.entrance.above = 1 + max(int(name) for name in os.listdir("/proc/self/fd"))
+        title.be(f"couriertcpd {self.options.rest[0]}")
         self._serve()
         self._end()
         if path and self.lock >= 0:

@@ -32,7 +32,7 @@ from courierpy.auth.protocol import (
     render_request,
     without_clear,
 )
-from courierpy.system import log, proc
+from courierpy.system import log, proc, title
 from courierpy.system.settings import Settings
 
 TYPE_CHECKING = False
@@ -110,6 +110,7 @@ class Helper:
 
     def run(self) -> None:
         log.be("courierpy-auth")
+        title.be("couriertcpd: password helper")
         signal.signal(signal.SIGTERM, self._told)
         self._listener.setblocking(False)
         self.hear(self._listener, self._accept)
@@ -320,6 +321,7 @@ def _work(end: socket.socket, module: str, environ: Mapping[str, str], look: Loo
     os.setpgid(0, 0)                   # what the module starts ends with it
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     proc.keep_open((end.fileno(),))
+    title.say(f"worker of {module}")
     while data := end.recv(2 * MAX_REPLY):
         work, data = data[:1], data[1:]
         if work == LOOKS:

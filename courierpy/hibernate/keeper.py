@@ -56,7 +56,7 @@ from courierpy.hibernate.protocol import (
 )
 from courierpy.hibernate.watches import ALL, Hearing
 from courierpy.imap.grammar.lines import STILL_HERE
-from courierpy.system import log, proc
+from courierpy.system import log, proc, title
 from courierpy.system.inotify import Ear
 
 TYPE_CHECKING = False
@@ -120,6 +120,8 @@ class Keeper:
                             self._lose(entry, error.strerror)
             self._clock()
             self._wake()
+            if title.shown():
+                title.say(f"({len(self.entries)} connections)")
 
     def _of_entry(self, entry: Entry, fd: int) -> None:
         if fd == entry.client:
@@ -481,6 +483,7 @@ def run(door: socket.socket, link: socket.socket, left: list[tuple[int, int, int
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
     proc.keep_open((door.fileno(), link.fileno(), *(fd for each in left for fd in each[1:3])))
     os.chdir("/")
+    title.be("couriertcpd: keeper")
     heard = Ear()                  # while we are who has few of them: nobody's may be used up
     proc.confine()
     keeper = Keeper(door, link, heard, limit)

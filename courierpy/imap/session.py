@@ -18,7 +18,7 @@ from courierpy.imap.waiting import Waiting
 from courierpy.maildir import errors as store
 from courierpy.model.replies import Bad, Bye, No
 from courierpy.model.uidset import UidSet
-from courierpy.system import log, pulse
+from courierpy.system import log, pulse, title
 from courierpy.system.conn import Gone
 from courierpy.system.memory import is_short
 
@@ -173,6 +173,8 @@ class Session(Dialogue):
 
     def next_frame(self) -> Frame:
         """The next whole command.  Raises Gone at the end of input, TimedOut, or Bye when told to stop."""
+        if title.shown():
+            self._show("")
         steps = self.framing()
         try:
             wanted = next(steps)
@@ -254,6 +256,8 @@ class Session(Dialogue):
         pulse.hear(Progress(self, args.tag).tell)
         if row is None:
             raise Bad("Error in IMAP command received by server.")
+        if title.shown():
+            self._show(row.name.decode())
         try:
             permitted.check(self, row)
             done = row.handler(self, args)
@@ -275,6 +279,11 @@ class Session(Dialogue):
             if self.between is not None:
                 self.between.did(row)
         return done
+
+    def _show(self, command: str) -> None:
+        """To who looks at processes: the mailbox, and the command that is being done."""
+        name = self.selected.folder.name if self.selected is not None else "-"
+        title.say(f"{name} {command}".rstrip())
 
     def short(self) -> No:
         shortage.recover(self)

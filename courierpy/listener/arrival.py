@@ -6,7 +6,7 @@ import socket
 
 from courierpy.listener import admission, children
 from courierpy.listener.sockets import shown
-from courierpy.system import desk, log
+from courierpy.system import desk, log, title
 from courierpy.system.conn import Conn
 from courierpy.system.proc import CRASHED, ProcError
 from courierpy.system.programs import execute, run
@@ -49,6 +49,7 @@ class Arrival:
                         counts = self._told(shown(remote[0]))
             environ["TCPREMOTEIP"] = address = shown(remote[0])
             environ["TCPREMOTEPORT"] = str(remote[1])
+            title.be(f"{os.path.basename(program)} [{address}]")
             environ["TCPLOCALIP"] = shown(local[0])
             environ["TCPLOCALPORT"] = str(local[1])
             if via:

@@ -16,7 +16,7 @@ import time
 from functools import partial
 
 from courierpy.listener import admission
-from courierpy.system import confined, doorway, log, passing, proc
+from courierpy.system import confined, doorway, log, passing, proc, title
 from courierpy.system.seldom import due
 
 TYPE_CHECKING = False
@@ -150,6 +150,7 @@ def _work(channel: socket.socket, options: Options) -> int:
     import queue
     import threading
     proc.keep_open((channel.fileno(),))
+    title.be("couriertcpd: names")
     confined.enter("", threads=True)
     waiting: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     for _ in range(THREADS):

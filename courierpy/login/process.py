@@ -17,7 +17,7 @@ from courierpy.auth import TemporaryFailure
 from courierpy.login.entrant import GONE, Entrant
 from courierpy.login.inquiries import Inquiries
 from courierpy.login.relayed import Relay
-from courierpy.system import confined, doorway, haproxy, log, passing, proc
+from courierpy.system import confined, doorway, haproxy, log, passing, proc, title
 from courierpy.system.settings import from_environ
 
 TYPE_CHECKING = False
@@ -80,6 +80,8 @@ class House:
                 if heard is not None:
                     heard()
             self._clock()
+            if title.shown():
+                title.say(f"({len(self.entrants) + len(self.relays)} connections)")
 
     def _done(self) -> bool:
         if not self.leaving:

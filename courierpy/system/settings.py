@@ -186,6 +186,7 @@ TABLE: tuple[Setting, ...] = (
     Setting("IMAP_PREAUTH_LOGIN", "flag", "0", "LOGIN is answered OK after PREAUTH too"),
     Setting("IMAP_LOG", "choice", "", "form of the log: courier, lines, journal, syslog",
             choices=("courier", "lines", "journal", "syslog")),
+    Setting("IMAP_PROCTITLE", "flag", "0", "ps shows who each process serves, the mailbox and the command"),
     Setting("AUTH_MKHOMEDIR_SKEL", "text", "", "copied to make a missing home directory"),
     Setting("IMAPDEBUGFILE", "text", "", "record of the dialogue"),
     Setting("OUTBOX", "text", "", "folder whose new messages are sent",

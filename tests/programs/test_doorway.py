@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import ssl
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -513,3 +514,24 @@ def test_lists_of_the_dns_hear_of_who_is_behind_a_proxy() -> None:
                 client.sendall(LINE.replace(b"2.7 ", b"2." + end + b" "))
                 said = until(client, b"\r\n")
                 assert said.startswith(b"* OK ") if welcome else said == b""
+
+
+# -- what ps shows
+
+def test_ps_shows_what_each_process_is() -> None:
+    pytest.importorskip("setproctitle")
+    with chain(IMAP_PROCTITLE="1", **LOGIN_PROCESSES) as server, server.greeted(), \
+            server.session(b"SELECT INBOX") as session:
+        def shown() -> set[str]:
+            pids = subprocess.run(["ps", "-o", "args=", "--ppid", str(server.process.pid)],
+                                  capture_output=True, text=True, check=False)
+            return {line.strip() for line in pids.stdout.splitlines()}
+
+        prefix = "imapd demo [::ffff:127.0.0.1]"
+        eventually(lambda: {f"{prefix} INBOX", "couriertcpd: password helper", "imaplogin (1 connections)",
+                            "imaplogin (0 connections)"} <= shown())
+        session.sendall(b"a CLOSE\r\nb IDLE\r\n")
+        until(session, b"+ ")
+        eventually(lambda: f"{prefix} - IDLE" in shown() or "couriertcpd: keeper (1 connections)" in shown())
+        command = Path(f"/proc/{server.process.pid}/cmdline").read_bytes()
+        assert command.rstrip(b"\0") == b"couriertcpd %d" % server.port
