@@ -34,6 +34,7 @@ from courierpy.system.proc import (
     die_with,
     elsewhere,
     fork,
+    leave_no_core,
     on_signal,
 )
 from courierpy.system.programs import find, interpreter
@@ -136,6 +137,7 @@ class Listener:
     # -- start
 
     def run(self) -> int:
+        leave_no_core()
         title.start(from_environ(self.environ))
         on_signal(self._on_signal)       # from here on a signal waits for the loop
         left = handover.load()

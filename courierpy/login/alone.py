@@ -10,7 +10,7 @@ import time
 from courierpy.auth import Account, Request, TemporaryFailure, check, configured
 from courierpy.login import start
 from courierpy.model.steps import Look, Read, Secure, Wait
-from courierpy.system import log, programs
+from courierpy.system import log, proc, programs
 from courierpy.system.conn import Gone
 from courierpy.system.settings import from_environ
 from courierpy.system.wipe import wipe
@@ -130,6 +130,7 @@ class Alone:
             arguments = [*options, maildir, *others[1:]]
         try:
             self._become(account)
+            proc.leave_no_core()
         except TemporaryFailure as error:
             log.err(f"{error}, {self.stage.who(account.address)}")
             raise

@@ -39,7 +39,7 @@ def enter(folder: str, threads: bool = False) -> None:
     import time
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    proc.leave_no_core()
     for name in ENCODINGS:
         "".encode(name)
     time.tzset()                       # of a file that is out of reach then

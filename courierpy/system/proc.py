@@ -315,6 +315,13 @@ def confine() -> None:
         die_with(parent, death)
 
 
+def leave_no_core() -> None:
+    """What a crash would leave on the disk holds mail, and maybe a password.  For this process and all
+    that it starts."""
+    import resource
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
 def absolute(path: str) -> str:
     """The path from the root on; as it is where the working directory has been removed."""
     try:

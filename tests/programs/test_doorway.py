@@ -59,13 +59,18 @@ def test_a_login_process_has_no_right(server: Chain) -> None:
     for pid in login_processes(server):
         found = status(pid)
         assert found["CapEff"].strip("0") == found["CapPrm"].strip("0") == ""
-        limits = Path(f"/proc/{pid}/limits").read_text()
-        assert "Max core file size        0                    0" in limits
         if not os.getuid():
             assert "0" not in found["Uid"].split() and "0" not in found["Gid"].split()
             assert found["Groups"].split() == []
             assert os.readlink(f"/proc/{pid}/root").endswith("/empty")
             assert os.listdir(f"/proc/{pid}/root") == []
+
+
+def test_no_process_leaves_a_core(server: Chain) -> None:
+    with server.session():
+        for pid in server.process.pid, *server.children():
+            limits = Path(f"/proc/{pid}/limits").read_text()
+            assert "Max core file size        0                    0 " in limits
 
 
 def test_no_octet_of_a_client_is_read_by_the_listener(server: Chain) -> None:
