@@ -1,14 +1,14 @@
 """A process that parses what strangers say, and has no right to do anything about it.
 
 Its user is ``courierpy-login``, else ``nobody``; its root an empty folder; no program that it starts
-gains a right (and it may start none); it leaves no core.  Without root only what needs no right
-is done.
+gains a right (and it may start none); it leaves no core.  Where a library for that is installed the
+kernel answers few of its calls (calls.py).  Without root only what needs no right is done.
 """
 from __future__ import annotations
 
 import os
 
-from courierpy.system import log, proc
+from courierpy.system import calls, log, proc
 
 USERS = ("courierpy-login", "nobody")
 PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS = 4, 38
@@ -44,6 +44,7 @@ def enter(folder: str, threads: bool = False) -> None:
         "".encode(name)
     time.tzset()                       # of a file that is out of reach then
     log.connect()
+    seccomp = None if threads else calls.library()
     if os.geteuid() == 0:
         _become(folder)
         if not threads:
@@ -52,6 +53,8 @@ def enter(folder: str, threads: bool = False) -> None:
     if libc is not None and hasattr(libc, "prctl"):
         libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
         libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+    if seccomp is not None:
+        calls.confine(seccomp)
 
 
 def _become(folder: str) -> None:

@@ -66,6 +66,46 @@ def test_a_login_process_has_no_right(server: Chain) -> None:
             assert os.listdir(f"/proc/{pid}/root") == []
 
 
+def test_few_calls_of_the_kernel_are_answered(tmp_path: Path) -> None:
+    """All that a login process does, it may do; nothing that leads out of it."""
+    pytest.importorskip("pyseccomp")
+    script = tmp_path / "script"
+    script.write_text(TRIES)
+    with chain(before=f"exec(compile(open({str(script)!r}).read(), 'tries', 'exec'))",
+               **LOGIN_PROCESSES) as server, server.greeted():
+        eventually(lambda: len(login_processes(server)) == 2)
+        for pid in login_processes(server):
+            assert status(pid)["Seccomp"] == "2"
+        log = server.wait_log("tried:", 2)
+        assert log.count("tried: fork 1, execve 1, open 1, socket 1, kill 1, setns 1, unknown 38") == 2
+
+
+TRIES = r"""
+import ctypes, os, socket
+from courierpy.system import log
+from courierpy.login import process
+
+def tried(self, serve=process.House.serve):
+    libc = ctypes.CDLL(None, use_errno=True)
+    def call(act):
+        try:
+            return act() or 0
+        except OSError as error:
+            return error.errno
+    def number(number):
+        ctypes.set_errno(0)
+        libc.syscall(number, 0, 0, 0, 0)
+        return ctypes.get_errno()
+    found = {"fork": call(os.fork), "execve": call(lambda: os.execv("/bin/true", ["true"])),
+             "open": call(lambda: os.open("/etc/passwd", 0)), "socket": call(socket.socket),
+             "kill": call(lambda: os.kill(1, 0)), "setns": number(308), "unknown": number(4000)}
+    log.info("tried: " + ", ".join(f"{name} {value}" for name, value in found.items()))
+    serve(self)
+
+process.House.serve = tried
+"""
+
+
 def test_no_process_leaves_a_core(server: Chain) -> None:
     with server.session():
         for pid in server.process.pid, *server.children():
