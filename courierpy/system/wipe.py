@@ -11,6 +11,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from io import FileIO
     from typing import Any
 
@@ -43,30 +44,51 @@ def wipe(*values: bytes | bytearray | str | None) -> None:
 def wipe_found(*secrets: bytes) -> None:
     """Overwrite these octets wherever they are in the process's own memory, for what libraries have
     freed: nothing that somebody still uses may look like them.  The values themselves go too.
-    Where the kernel does not let us look, nothing is done."""
+    Where the kernel does not let us look, nothing is done.
+
+    What is freed may be given to us at any moment, with the allocator's own words in the middle of what was
+    found a moment ago.  So all that this needs is there before it looks, and each place is looked at again
+    before it is written to.
+    """
     try:
         with open("/proc/self/maps", encoding="utf-8", errors="replace") as file:
-            regions = [line.split(None, 5) for line in file]
+            regions = _written(file)
+        content = bytearray(max((end - start for start, end in regions), default=0))
+        wanted = [(secret, bytes(len(secret)), bytearray(len(secret))) for secret in secrets]
         with open("/proc/self/mem", "r+b", buffering=0) as memory:
-            for words in regions:
-                if words[1].startswith("rw") and (len(words) < 6 or words[5].strip() == "[heap]"):
-                    start, end = (int(word, 16) for word in words[0].split("-"))
-                    _overwrite(memory, start, end, secrets)
+            for start, end in regions:
+                _overwrite(memory, start, memoryview(content)[:end - start], content, wanted)
+        wipe(content, *(found for _, _, found in wanted))
     except OSError:
         pass
     wipe(*secrets)
 
 
-def _overwrite(memory: FileIO, start: int, end: int, secrets: tuple[bytes, ...]) -> None:
+def _written(maps: Iterable[str]) -> list[tuple[int, int]]:
+    """Of the lines of /proc/self/maps, where the memory is that was asked for and can be written to."""
+    found = []
+    for line in maps:
+        words = line.split(None, 5)
+        if words[1].startswith("rw") and (len(words) < 6 or words[5].strip() == "[heap]"):
+            start, end = (int(word, 16) for word in words[0].split("-"))
+            found.append((start, end))
+    return found
+
+
+def _overwrite(memory: FileIO, start: int, room: memoryview, content: bytearray,
+               wanted: list[tuple[bytes, bytes, bytearray]]) -> None:
+    """In one region.  ``room``: what of ``content`` is for it.  ``wanted``: of each secret also as many zeros
+    and room for as much."""
     memory.seek(start)
-    content = bytearray(end - start)
-    size = memory.readinto(content)
-    for secret in secrets:
+    size = memory.readinto(room)
+    for secret, zeros, found in wanted:
         own = id(secret) + _OCTETS
         at = content.find(secret, 0, size)
         while at >= 0:
-            if start + at != own:
-                memory.seek(start + at)
-                memory.write(bytes(len(secret)))
+            place = start + at
+            memory.seek(place)
+            memory.readinto(found)
+            if found == secret and place != own:
+                memory.seek(place)
+                memory.write(zeros)
             at = content.find(secret, at + 1, size)
-    wipe(content)
