@@ -26,12 +26,16 @@ class Client:
     """One connection.  ``do`` gives a whole reply, ``drain`` only counts its octets."""
 
     def __init__(self, port: int) -> None:
-        self.sock = socket.create_connection(("127.0.0.1", port), TIMEOUT)
-        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.sock = self._connect(port)
         self.number = 0
         self.buffer = bytearray(PIECE)
         self.view = memoryview(self.buffer)
         self.read_until(b"* ")
+
+    def _connect(self, port: int) -> socket.socket:
+        sock = socket.create_connection(("127.0.0.1", port), TIMEOUT)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return sock
 
     def login(self, user: str, password: str) -> Client:
         self.do(b"LOGIN %s %s" % (user.encode(), password.encode()))

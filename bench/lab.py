@@ -30,7 +30,7 @@ class Scale:
                  idle: tuple[int, int] = (50, 200), seconds: float = 3.0, small: bool = False,
                  mark: str = "", crowds: tuple[int, int] = (10, 20), crowded: int = 200,
                  crowd_seconds: float = 8.0,
-                 large: tuple[int, int] = (30, 200)) -> None:
+                 large: tuple[int, int] = (30, 200), secure: int = 1_000, told: int = 300) -> None:
         self.messages = messages
         self.big = big
         self.many = many                       # folders for STATUS and LIST
@@ -45,6 +45,8 @@ class Scale:
         self.seconds = seconds                 # after which a loop of single commands ends early
         self.small = small                     # short texts in "mail" too
         self.large = large                     # megabytes of a message: in pieces, and for its memory
+        self.secure = secure                   # TLS connections that idle, for their memory
+        self.told = told                       # and that are told of a delivery
         self.mark = mark                       # tells the accounts of one scale from another's
 
     def corpora(self, account: str) -> dict[str, tuple[str, int]]:
@@ -65,7 +67,7 @@ class Scale:
 
 FULL = Scale()
 QUICK = Scale(messages=200, big=500, many=10, of_each=5, synced=20, range_=50, sessions=20, idle=(3, 6),
-              seconds=0.5, crowds=(3, 6), crowded=40, crowd_seconds=1.0, large=(1, 2))
+              seconds=0.5, crowds=(3, 6), crowded=40, crowd_seconds=1.0, large=(1, 2), secure=6, told=4)
 SINGLE = ("tiny", "mail", "squeezed", "work", "big", "many", "crowd", "sync")
 ACCOUNTS = [*SINGLE, *(f"idle{number}" for number in range(IDLE_ACCOUNTS))]
 

@@ -66,6 +66,11 @@ class Server:
     def start(self) -> None:
         raise NotImplementedError
 
+    def start_secure(self, port: int, place: str, pem: str, **more: str) -> None:
+        """The same accounts behind TLS on another port, with processes of their own.  ``place``: an empty
+        folder for their files; ``pem``: certificate and key; ``more``: settings of courierpy."""
+        raise NotImplementedError
+
     def home(self, account: str) -> str:
         return os.path.join(self.folder, account)
 
@@ -119,10 +124,16 @@ class Server:
 
     def stop(self) -> None:
         """Every process that this server started, by its id."""
-        family = procs.family(self.roots()) + procs.apart(self.roots())
-        for process in reversed(self.started):
+        self.stop_from(0)
+
+    def stop_from(self, first: int) -> None:
+        """All but the first so many of ``started``."""
+        ending = self.started[first:]
+        roots = [process.pid for process in ending]
+        family = procs.family(roots) + (procs.apart(roots) if not first else [])
+        for process in reversed(ending):
             process.terminate()
-        for process in reversed(self.started):
+        for process in reversed(ending):
             try:
                 process.wait(10)
             except subprocess.TimeoutExpired:
@@ -136,6 +147,7 @@ class Server:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
+        del self.started[first:]
 
 
 class Courierpy(Server):
@@ -171,17 +183,26 @@ class Courierpy(Server):
         path = os.path.join(self.folder, "userdb")
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
             file.write(self.userdb())
-        settings = os.path.join(self.folder, "imapd")
-        with open(settings, "w", encoding="utf-8") as file:
-            for name, value in {**SETTINGS, "PORT": str(self.port), "USERDB": path,
-                                "AUTHMODULES": "authuserdb", "IMAPDSSLSTART": "NO"}.items():
-                file.write(f'{name}="{value}"\n')
-        self.run([sys.executable, "-c", "from courierpy.admin import run; run()", "serve", "-C", settings],
-                 self.environ())
+        self.serve(self.folder, PORT=str(self.port), IMAPDSSLSTART="NO")
         self.wait()
         with open(os.path.join(self.library, "courierpy", "__init__.py"), encoding="utf-8") as file:
             number = file.read().partition('__version__ = "')[2].partition('"')[0]
         self.version = f"{number} ({self.revision})" if self.revision else number
+
+
+    def serve(self, place: str, **settings: str) -> None:
+        path = os.path.join(place, "imapd")
+        with open(path, "w", encoding="utf-8") as file:
+            for name, value in {**SETTINGS, "USERDB": os.path.join(self.folder, "userdb"),
+                                "AUTHMODULES": "authuserdb", **settings}.items():
+                file.write(f'{name}="{value}"\n')
+        self.run([sys.executable, "-c", "from courierpy.admin import run; run()", "serve", "-C", path],
+                 self.environ())
+
+    def start_secure(self, port: int, place: str, pem: str, **more: str) -> None:
+        self.serve(place, IMAPDSTART="NO", IMAPDSSLSTART="YES", SSLADDRESS="127.0.0.1", SSLPORT=str(port),
+                   TLS_CERTFILE=pem, MAXDAEMONS="20000", MAXPERIP="20000", IMAP_MAXPRELOGIN="0",
+                   **{"IMAP_LOGIN_PROCESSES": "2", **more})
 
 
 class Before(Courierpy):
@@ -199,6 +220,7 @@ class Courier(Server):
     tcpd = "/usr/sbin/couriertcpd"
     imaplogin = "/usr/lib/courier/courier/imaplogin"
     imapd = "/usr/bin/imapd"
+    couriertls = "/usr/bin/couriertls"
     authdaemond = "/usr/lib/courier/courier-authlib/authdaemond"
 
     def check(self) -> None:
@@ -232,12 +254,20 @@ class Courier(Server):
             if time.monotonic() > end:
                 raise Missing("authdaemond did not start: " + self.last_words())
             time.sleep(0.05)
-        environ = {**SETTINGS, "IMAP_STARTTLS": "NO", "IMAP_CAPABILITY": "IMAP4rev1 UIDPLUS CHILDREN "
-                   "NAMESPACE THREAD=ORDEREDSUBJECT THREAD=REFERENCES SORT QUOTA IDLE"}
-        self.inside(f"exec {self.tcpd} -address=127.0.0.1 -maxprocs=600 -maxperip=600 -maxperc=600 "
-                    f"-nodnslookup -noidentlookup {self.port} {self.imaplogin} {self.imapd} Maildir", environ)
+        self.listen(self.port, "", {})
         self.wait()
         self.version = package_version("courier-imap")
+
+    def listen(self, port: int, before: str, more: dict[str, str]) -> None:
+        """``before``: a program that the login follows, with its arguments."""
+        environ = {**SETTINGS, "IMAP_STARTTLS": "NO", "IMAP_CAPABILITY": "IMAP4rev1 UIDPLUS CHILDREN "
+                   "NAMESPACE THREAD=ORDEREDSUBJECT THREAD=REFERENCES SORT QUOTA IDLE", **more}
+        self.inside(f"exec {self.tcpd} -address=127.0.0.1 -maxprocs=600 -maxperip=600 -maxperc=600 "
+                    f"-nodnslookup -noidentlookup {port} {before} {self.imaplogin} {self.imapd} Maildir",
+                    environ)
+
+    def start_secure(self, port: int, place: str, pem: str, **more: str) -> None:
+        self.listen(port, f"{self.couriertls} -server -tcpd", {"TLS_CERTFILE": pem, "IMAP_TLS": "1"})
 
     def inside(self, command: str, environ: dict[str, str]) -> None:
         mounts = "".join(f"mount --bind {self.folder}/{name} {place} && " for name, place in (
@@ -267,17 +297,36 @@ class Dovecot(Server):
                 # what is loaded by all would be in the memory of all
                 more = "userdb_mail_plugins=zlib,imap_zlib" if name.startswith("squeezed") else ""
                 file.write(f"{name}:{{MD5-CRYPT}}{HASH}:{uid}:{gid}::{self.home(name)}::{more}\n")
-        with open(self.config(), "w", encoding="utf-8") as file:
-            file.write(f"""base_dir = {self.folder}/run
-state_dir = {self.folder}/state
-instance_name = bench
+        self.serve(self.folder, self.port, 0, "ssl = no\n")
+        self.wait()
+        said = subprocess.run([self.program, "--version"], capture_output=True, text=True, check=False)
+        self.version = said.stdout.split()[0] if said.stdout else ""
+
+    def start_secure(self, port: int, place: str, pem: str, **more: str) -> None:
+        self.serve(place, 0, port, f"""ssl = yes
+ssl_cert = <{pem}
+ssl_key = <{pem}
+service imap {{
+  process_limit = 4000
+}}
+service imap-login {{
+  process_limit = 4000
+}}
+""")
+
+    def serve(self, place: str, port: int, tls_port: int, more: str) -> None:
+        """A port that is 0 is none."""
+        config = os.path.join(place, "dovecot.conf")
+        with open(config, "w", encoding="utf-8") as file:
+            file.write(f"""base_dir = {place}/run
+state_dir = {place}/state
+instance_name = bench{tls_port}
 protocols = imap
 listen = 127.0.0.1
 mail_location = maildir:~/Maildir
-ssl = no
-disable_plaintext_auth = no
+{more}disable_plaintext_auth = no
 log_path = {self.folder}/log
-mail_max_userip_connections = 1000
+mail_max_userip_connections = 4000
 default_client_limit = 4000
 default_process_limit = 1000
 default_vsz_limit = 2G
@@ -291,17 +340,14 @@ userdb {{
 }}
 service imap-login {{
   inet_listener imap {{
-    port = {self.port}
+    port = {port}
   }}
   inet_listener imaps {{
-    port = 0
+    port = {tls_port}
   }}
 }}
 """)
-        self.run([self.program, "-F", "-c", self.config()], {})
-        self.wait()
-        said = subprocess.run([self.program, "--version"], capture_output=True, text=True, check=False)
-        self.version = said.stdout.split()[0] if said.stdout else ""
+        self.run([self.program, "-F", "-c", config], {})
 
 
 def revision(source: str) -> str:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 PEERS = ("courier", "dovecot")
 TITLES = {"courierpy": "courierpy", "courier": "Courier", "dovecot": "Dovecot",
-          "python": "the bare interpreter", "before": "the state before"}
+          "python": "the bare interpreter", "before": "the state before",
+          "in process": "TLS in the session's process"}
 NOTES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "notes.md")
 
 
@@ -73,7 +74,8 @@ def titled(case: Case, scale: Scale) -> str:
     return case.title.format(messages=f"{scale.messages:,}", big=f"{scale.big:,}", many=scale.many,
                              range=f"{scale.range:,}", synced=scale.synced, few=scale.idle[0],
                              lots=scale.idle[1], some=scale.crowds[0], crowd=scale.crowds[1],
-                             crowded=scale.crowded, piecewise=scale.large[0], huge=scale.large[1])
+                             crowded=scale.crowded, piecewise=scale.large[0], huge=scale.large[1],
+                             secure=f"{scale.secure:,}", told=scale.told)
 
 
 def beside_before(cases: list[Case], results: Results) -> str:

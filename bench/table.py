@@ -1,7 +1,7 @@
 """The rows of the table: what is measured, in which unit, and the goal."""
 from __future__ import annotations
 
-from bench import connection, extensions, large, rows
+from bench import connection, extensions, large, rows, tls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -145,4 +145,18 @@ ROWS = [
         Case("31a", "NOTIFY SET over {many} folders", "ms", False, Goal("dovecot")),
         Case("31b", "NOTIFY: from a delivery to its STATUS", "ms", False, Goal(limit=20)),
         Case("31c", "NOTIFY: memory that it takes", "kB", False, Goal(limit=1000))]),
+    Row(32, tls.row_handshakes, [
+        Case("32a", "TLS session, one at a time, ECDSA", "sessions/s", True, Goal("dovecot", 2.5)),
+        Case("32b", "the same, handshake resumed", "sessions/s", True, Goal("dovecot", 2.5)),
+        Case("32c", "TLS session, one at a time, RSA", "sessions/s", True, Goal("dovecot", 2.5)),
+        Case("32d", "the same, handshake resumed", "sessions/s", True, Goal("dovecot", 2.5))], most=3),
+    Row(33, tls.row_memory, [
+        Case("33", "memory of a TLS connection in IDLE, {secure} open", "kB", False, Goal(limit=45))],
+        most=1),
+    Row(34, tls.row_push, [
+        Case("34a", "push to {told} TLS connections in IDLE: median", "ms", False, Goal("dovecot")),
+        Case("34b", "push to {told} TLS connections in IDLE: the last", "ms", False, Goal("dovecot"))],
+        most=3),
+    Row(35, tls.row_bodies, [
+        Case("35", "FETCH BODY[] of all by TLS", "MB/s", True, Goal("in process", 0.7))], most=3),
 ]

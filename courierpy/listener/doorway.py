@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 RESTART_AFTER = 1.0            # seconds between two starts of processes that end
 READY_SECONDS = 60.0           # that one has to be ready
 GRACE = 2.0                    # seconds that a client has for its login, whatever comes meanwhile
+MORE_GUESTS = 4                # than another, that a process may have before it gets no more for an address
 TICKETS = 4096                 # that are not used yet, at most
 
 
@@ -229,7 +230,8 @@ class Doorway:
     # -- clients
 
     def client(self, fd: int, connection: Connection, variables: Mapping[str, str], behind: bool) -> bool:
-        """Give it to the process that has the fewest.  ``fd`` stays the caller's.  False: nobody takes it.
+        """Give it to the process that its address had before, or that has the fewest.  ``fd`` stays the
+        caller's.  False: nobody takes it.
 
         ``behind``: a proxy says first who it is.
         """
@@ -237,6 +239,10 @@ class Doorway:
         if not able:
             return False
         process = min(able, key=lambda each: each.guests)
+        # who comes again goes on with the TLS session of before, whose ticket one process can read
+        usual = able[hash(connection.address) % len(able)]
+        if connection.address and usual.guests <= process.guests + MORE_GUESTS:
+            process = usual
         self._number += 1
         try:
             passing.send(process.link, [doorway.HEAD.pack(doorway.BEHIND if behind else doorway.CLIENT,
