@@ -200,9 +200,9 @@ class Courierpy(Server):
                  self.environ())
 
     def start_secure(self, port: int, place: str, pem: str, **more: str) -> None:
-        self.serve(place, IMAPDSTART="NO", IMAPDSSLSTART="YES", SSLADDRESS="127.0.0.1", SSLPORT=str(port),
-                   TLS_CERTFILE=pem, MAXDAEMONS="20000", MAXPERIP="20000", IMAP_MAXPRELOGIN="0",
-                   **{"IMAP_LOGIN_PROCESSES": "2", **more})
+        self.serve(place, **{"IMAPDSTART": "NO", "IMAPDSSLSTART": "YES", "SSLADDRESS": "127.0.0.1",
+                             "SSLPORT": str(port), "TLS_CERTFILE": pem, "MAXDAEMONS": "20000",
+                             "MAXPERIP": "20000", "IMAP_LOGIN_PROCESSES": "2", **more})
 
 
 class Before(Courierpy):
