@@ -6,16 +6,19 @@ its place under the lock of the mailbox (INBOX's for the account), so that no tw
 each other's entries.
 
 Who wants to hear of changes reads the account's journal: a line for each change, with a word for
-the session whose it is.  It is begun anew when it has grown; who was not there then may miss some.
+the session whose it is, the mailbox in modified UTF-7 and the entries, tabs between them.  It is
+begun anew when it has grown; who was not there then may miss some.
 """
 from __future__ import annotations
 
 import os
+import re
 
 from courierpy.maildir.errors import StoreError, trouble
 from courierpy.maildir.files import Directory, replace, write_all
 from courierpy.maildir.formats import annotation
 from courierpy.maildir.locks import FolderLock
+from courierpy.model import utf7
 from courierpy.system import log
 from courierpy.system.regular import open_regular, whole
 
@@ -31,6 +34,7 @@ FILE = "courierpy-metadata"
 SERVER_FILE = "courierpy-metadata-server"
 JOURNAL = "courierpy-metadata-journal"
 JOURNAL_OCTETS = 64 * 1024         # after which it is begun anew
+_LINE = re.compile(rb"[!-~]*\t[ -~]*(?:\t/[ -~]+)+")
 
 
 def read(directory: str, file: str = FILE) -> dict[bytes, bytes]:
@@ -103,7 +107,7 @@ def tell(options: StoreOptions, inbox: str, name: str, entries: Iterable[bytes],
     ``inbox``: directory of INBOX.  ``name``: of the mailbox, "" for the account.  ``session``: whose
     change it is."""
     path = os.path.join(inbox, JOURNAL)
-    line = b"\t".join((session, name.encode("utf-8", "surrogatepass"), *entries)) + b"\n"
+    line = b"\t".join((session, utf7.encode(name), *entries)) + b"\n"
     try:
         fd = open_regular(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW)
         try:
@@ -151,8 +155,13 @@ class Journal:
         start = self._at if now[0] == self._inode and now[1] >= self._at else 0
         end = data.rfind(b"\n") + 1
         self._inode, self._at = now[0], max(start, end)
-        for line in data[start:end].splitlines():
-            who, name, *entries = line.split(b"\t")
-            if who != session and entries:
-                found.setdefault(name.decode("utf-8", "surrogatepass"), {}).update(dict.fromkeys(entries))
+        for line in data[start:end].split(b"\n"):
+            if _LINE.fullmatch(line):              # what is none is not ours
+                who, name, *entries = line.split(b"\t")
+                try:
+                    spelled = utf7.decode(name)
+                except ValueError:
+                    continue
+                if who != session:
+                    found.setdefault(spelled, {}).update(dict.fromkeys(entries))
         return found

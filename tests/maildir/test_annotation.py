@@ -109,6 +109,19 @@ def test_the_journal(store: Store) -> None:
     assert again.news(b"three") == {}
 
 
+def test_any_name_of_a_mailbox_and_any_line(store: Store) -> None:
+    journal = annotation.Journal(store.root)
+    names = ["INBOX.a\tb", "INBOX.c\rd", "INBOX.e\x85\u2028f", "INBOX.&", "INBOX.\udcff"]
+    for name in names:
+        annotation.tell(store.options, store.root, name, [b"/private/c d"], b"one")
+    with open(os.path.join(store.root, annotation.JOURNAL), "ab") as file:
+        file.write(b"junk\n\n\t\n\t\t\t\nx\t\xff\xfe\t/private/c\nx\t&bad\t/private/c\nx\tINBOX\t\0\n"
+                   + b"9" * 5000 + b"\n")
+    annotation.tell(store.options, store.root, "INBOX", [b"/private/e"], b"one")
+    assert list(journal.news(b"two")) == [*names, "INBOX"]
+    assert journal.news(b"two") == {}
+
+
 def test_the_journal_does_not_grow_for_ever(store: Store) -> None:
     journal = annotation.Journal(store.root)
     name = b"/private/" + b"x" * 1000
