@@ -13,10 +13,10 @@ from courierpy.system import proc
 MODULES = ("courierpy.auth.authdaemon", "courierpy.auth.mechanisms", "courierpy.auth.sasl",
            "courierpy.hibernate.hearing", "courierpy.hibernate.sleeper", "courierpy.hibernate.woken",
            "courierpy.imap.attributes", "courierpy.imapd", "courierpy.imaplogin", "courierpy.login.alone",
-           "courierpy.maildir.modseqs", "courierpy.maildir.store", "courierpy.maildir.trash",
-           "courierpy.message", "courierpy.system.deflate", "courierpy.system.tls", "datetime", "hashlib",
-           "html", "resource", "traceback", "unicodedata", "zlib", "encodings.ascii", "encodings.latin_1",
-           "encodings.utf_8")
+           "courierpy.maildir.mailbox", "courierpy.maildir.modseqs", "courierpy.maildir.store",
+           "courierpy.maildir.trash", "courierpy.message", "courierpy.system.deflate", "courierpy.system.tls",
+           "datetime", "hashlib", "html", "resource", "traceback", "unicodedata", "zlib", "encodings.ascii",
+           "encodings.latin_1", "encodings.utf_8")
 
 
 def preload() -> None:

@@ -6,9 +6,6 @@ from __future__ import annotations
 
 from functools import partial
 
-from courierpy.auth import token
-from courierpy.system import channelbinding
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,11 +32,17 @@ TABLE: dict[bytes, tuple[str | bool, ...]] = {
 def usable(name: bytes, settings: Settings, tls: bool) -> bool:
     """Has the connection, of which the environment tells, what this mechanism needs?"""
     if name.endswith(BINDS):
+        from courierpy.system import channelbinding
         return bool(channelbinding.known(settings.values))
     if name in BY_TOKEN:
         # TLS is a must (RFC 6750 5.3) but for a program of this machine, as a webmail
-        return token.configured(settings) and (tls or _here(settings.text("TCPREMOTEIP")))
+        return takes_tokens(settings) and (tls or _here(settings.text("TCPREMOTEIP")))
     return tls or name != b"EXTERNAL"
+
+
+def takes_tokens(settings: Settings) -> bool:
+    """Is there anything to check access tokens of OAuth with?"""
+    return bool(settings.text("OAUTH_KEYFILE") or settings.text("OAUTH_INTROSPECTION_URL"))
 
 
 def _here(address: str) -> bool:

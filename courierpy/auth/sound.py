@@ -7,7 +7,7 @@ from __future__ import annotations
 import importlib
 import os
 
-from courierpy.auth import NAMES, TemporaryFailure, token
+from courierpy.auth import NAMES, TemporaryFailure, mechanisms, token
 from courierpy.system.settings import Settings
 
 TYPE_CHECKING = False
@@ -40,7 +40,7 @@ def tokens_wrong(values: Mapping[str, str]) -> list[str]:
     """A line for what keeps all access tokens out, where they are configured."""
     settings = Settings(values)
     found: list[str] = []
-    if not token.configured(settings):
+    if not mechanisms.takes_tokens(settings):
         return found
     path, url = settings.text("OAUTH_KEYFILE"), settings.text("OAUTH_INTROSPECTION_URL")
     try:

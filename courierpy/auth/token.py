@@ -13,7 +13,7 @@ import os
 import stat
 import time
 
-from courierpy.auth import Rejected, Request, TemporaryFailure, with_domain
+from courierpy.auth import Rejected, Request, TemporaryFailure, mechanisms, with_domain
 from courierpy.system import log
 from courierpy.system.settings import Settings
 
@@ -31,11 +31,6 @@ KEY_TYPES = ("RSA", "EC", "OKP")
 
 class Refused(Rejected):
     """The token is no good; str() says why, for the log."""
-
-
-def configured(settings: Settings) -> bool:
-    """Is there anything to check tokens with?"""
-    return bool(settings.text("OAUTH_KEYFILE") or settings.text("OAUTH_INTROSPECTION_URL"))
 
 
 def user_of(request: Request) -> str:
@@ -59,7 +54,7 @@ def _claims(token: str, settings: Settings) -> dict[str, Any]:
     path = settings.text("OAUTH_KEYFILE")
     if path and (token.count(".") == 2 or not settings.text("OAUTH_INTROSPECTION_URL")):
         return _signed(token, keys(path), settings)
-    if not configured(settings):
+    if not mechanisms.takes_tokens(settings):
         raise TemporaryFailure("neither OAUTH_KEYFILE nor OAUTH_INTROSPECTION_URL is set")
     from courierpy.auth import introspection
     claims = introspection.ask(token, settings)

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import os
 
-from courierpy.auth import mechanisms, token
+from courierpy.auth import mechanisms
 from courierpy.auth.mechanisms import BINDS
 from courierpy.imap.ext import index
-from courierpy.system.tls import is_loaded as tls_is_loaded
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -84,8 +83,10 @@ def allowed(settings: Settings, tls: bool) -> frozenset[bytes]:
 
 def starttls_offered(settings: Settings, tls: bool) -> bool:
     """IMAP_STARTTLS (set by the listener) and a certificate to do it with."""
-    return not tls and settings.yes("IMAP_STARTTLS") \
-        and (tls_is_loaded() or os.path.exists(settings.text("TLS_CERTFILE")))
+    if tls or not settings.yes("IMAP_STARTTLS"):
+        return False
+    from courierpy.system.tls import is_loaded
+    return is_loaded() or os.path.exists(settings.text("TLS_CERTFILE"))
 
 
 # What decides: the settings and the state that were asked for -> the answer.  The listener's is
@@ -103,7 +104,7 @@ def stage_of(settings: Settings) -> str:
 
 def line(settings: Settings, stage: str, tls: bool) -> bytes:
     """``capabilities`` with blanks between."""
-    if stage == "login" and (tls or token.configured(settings)):
+    if stage == "login" and (tls or mechanisms.takes_tokens(settings)):
         # the client's certificate has a word in it, or its address
         return b" ".join(capabilities(settings, stage, tls))
     key = (stage, tls, *map(settings.values.get, _DECIDE))

@@ -23,7 +23,6 @@ from courierpy.maildir.index.columns import place
 from courierpy.maildir.index.statuscache import Counts, stamp
 from courierpy.maildir.layout import MaildirPlusPlus
 from courierpy.maildir.locks import FolderLock
-from courierpy.maildir.mailbox import Mailbox
 from courierpy.maildir.options import StoreOptions
 from courierpy.maildir.places import Levels, Siblings
 from courierpy.maildir.uidvalidity import Uidvalidities
@@ -45,6 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from courierpy.maildir.index.statuscache import Status
+    from courierpy.maildir.mailbox import Mailbox
     from courierpy.system.settings import Settings
 
 SUBSCRIBED = "courierimapsubscribed"
@@ -154,6 +154,7 @@ class Store:
 
     def mailbox(self, name: str, path: str) -> Mailbox:
         """The mailbox at ``path`` as it is: what is missing of it is not made again."""
+        from courierpy.maildir.mailbox import Mailbox  # not before the greeting
         return Mailbox(name, path, self.options, self.uidvalidities, self.counts)
 
     def status(self, name: str) -> Status:
