@@ -8,10 +8,12 @@ RFCs named above are the table here; extensions plug theirs into ``fetch_items``
 from __future__ import annotations
 
 from array import array
+from itertools import repeat
 
 from courierpy.imap.grammar import fetchitems, out
 from courierpy.imap.records import Records
 from courierpy.message.message import AT_ONCE_OCTETS
+from courierpy.model.flags import NO_KEYWORDS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -221,13 +223,10 @@ def _flag_lists(chunk: Chunk, known: list[bytes | None]) -> list[bytes]:
         bits: Iterable[int] = view.flags[seqs[0] - 1:seqs[-1]]
     else:
         bits = [view.flags[seq - 1] for seq in seqs]
-    texts = list(map(out.FLAG_LISTS.__getitem__, bits))
-    if view.keywords or view.recent:
-        words, recent = view.keywords, frozenset(view.recent.within(chunk.uids))
-        for at, uid in enumerate(chunk.uids):
-            if uid in words or uid in recent:
-                texts[at] = out.flag_list(view.flags[seqs[at] - 1], view.words(uid), uid in recent)
-    return texts
+    if not view.keywords and not view.recent:
+        return list(map(out.FLAG_LISTS.__getitem__, bits))
+    words = map(view.keywords.get, chunk.uids, repeat(NO_KEYWORDS)) if view.keywords else repeat(NO_KEYWORDS)
+    return out.flag_lists(bits, words, view.recent.marks(chunk.uids))
 
 
 def _internaldate(subject: Subject, item: FetchItem) -> list[Content]:

@@ -1,13 +1,13 @@
 """MODSEQs as one client hears of them: what CONDSTORE and QRESYNC share.  RFC 7162 3.1, 3.2.4."""
 from __future__ import annotations
 
-from courierpy.imap.grammar import lines, out
-from courierpy.imap.updates import FlagsChanged
+from courierpy.imap.grammar import lines
+from courierpy.imap.updates import FlagsChanged, flag_texts
 from courierpy.model.replies import Bad
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from courierpy.imap.grammar.args import Args
     from courierpy.imap.selected import Selected
@@ -75,15 +75,16 @@ def highest(value: int) -> bytes:
     return lines.told(lines.OK, "Highest mod-sequence", b"HIGHESTMODSEQ %d" % value)
 
 
-def flags_line(view: View, uid: int, modseq: int, silent: bool = False) -> bytes:
-    """The FETCH line of a message that has changed.  ``silent``: the client knows its flags."""
-    items = [b"MODSEQ (%d)" % modseq]
-    if not silent:
-        flags = out.flag_list(view.bits(view.seq(uid)), view.words(uid), uid in view.recent)
-        items.insert(0, b"FLAGS " + flags)
+def flag_lines(view: View, states: Mapping[int, State], modseqs: Iterable[int],
+               silent: Collection[int] = ()) -> bytes:
+    """The FETCH lines of messages that have changed, by UID, and the MODSEQ of each.  ``silent``: the client
+    knows the flags of these."""
+    uids, flags = [*states], [b"FLAGS %s " % text for text in flag_texts(view, states)]
+    if silent:
+        flags = [b"" if uid in silent else text for uid, text in zip(uids, flags, strict=True)]
     if view.numbered:
-        items.insert(0, b"UID %d" % uid)
-    return view.fetched(uid, *items)
+        return view.lines(uids, b"UID %d %sMODSEQ (%d)", uids, flags, modseqs)
+    return view.lines(uids, b"%sMODSEQ (%d)", flags, modseqs)
 
 
 class Numbered(FlagsChanged):
@@ -102,4 +103,4 @@ class Numbered(FlagsChanged):
         view.messages = view.messages.numbered(self.modseqs)
 
     def lines(self, view: View) -> bytes:
-        return b"".join([flags_line(view, uid, self.modseqs[uid], uid in self.silent) for uid in self.states])
+        return flag_lines(view, self.states, map(self.modseqs.__getitem__, self.states), self.silent)

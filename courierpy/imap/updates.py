@@ -119,14 +119,12 @@ class FlagsChanged(Update):
 
     def lines(self, view: View) -> bytes:
         """What is told of them."""
-        return b"".join([self.line(view, uid) for uid in self.states if uid not in self.silent])
-
-    def line(self, view: View, uid: int) -> bytes:
-        """The FETCH line of one message.  RFC 9051 7.5.2."""
-        flags = b"FLAGS " + out.flag_list(view.bits(view.seq(uid)), view.words(uid), uid in view.recent)
+        states = {uid: self.states[uid] for uid in self.states if uid not in self.silent} if self.silent \
+            else self.states
+        uids, flags = [*states], flag_texts(view, states)
         if self.with_uid and view.numbered:
-            return view.fetched(uid, b"UID %d" % uid, flags)
-        return view.fetched(uid, flags)
+            return view.lines(uids, b"UID %d FLAGS %s", uids, flags)
+        return view.lines(uids, b"FLAGS %s", flags)
 
 
 class Said(Update):
@@ -136,6 +134,14 @@ class Said(Update):
 
     def __init__(self, line: bytes) -> None:
         self.line = line
+
+
+def flag_texts(view: View, states: Mapping[int, State]) -> list[bytes]:
+    """The flags of messages of the view, by UID and ascending, as FETCH tells them.  RFC 9051 7.5.2."""
+    if not states:
+        return []
+    bits, words = zip(*states.values(), strict=True)
+    return out.flag_lists(bits, words, view.recent.marks([*states]))
 
 
 # -- what is to be said

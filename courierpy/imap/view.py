@@ -10,7 +10,7 @@ from bisect import bisect_left
 from courierpy.imap.grammar import lines
 from courierpy.model.flags import NO_KEYWORDS
 from courierpy.model.messages import NO_MESSAGES
-from courierpy.model.uidset import NO_UIDS, UidSet
+from courierpy.model.uidset import NO_UIDS, UidSet, places
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,9 +72,12 @@ class View:
         self.recent -= UidSet.of(uids)
         return [row + 1 - before for before, row in enumerate(rows)]
 
-    def fetched(self, uid: int, *items: bytes) -> bytes:
-        """The line that tells these items of a message that the client knows.  RFC 9051 7.5.2, RFC 9586."""
-        return lines.fetched(self.seq(uid), *items) if self.numbered else lines.uid_fetched(uid, *items)
+    def lines(self, uids: Sequence[int], form: bytes, *columns: Iterable[object]) -> bytes:
+        """The lines that tell of these messages, which ascend.  ``form``: what stands in the parentheses, of what
+        each of the columns has of the message.  RFC 9051 7.5.2, RFC 9586."""
+        head = lines.FETCH if self.numbered else lines.UIDFETCH
+        numbers = [row + 1 for row in places(self.uids, uids)] if self.numbered else uids
+        return b"".join(map((head + form + b")\r\n").__mod__, zip(numbers, *columns, strict=False)))
 
     def seqs_in(self, ranges: Iterable[tuple[int, int]]) -> list[int]:
         """Sequence numbers of the ascending ``ranges`` of sequence numbers."""

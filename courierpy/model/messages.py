@@ -14,7 +14,7 @@ from operator import sub as minus
 from weakref import ref
 
 from courierpy.model.flags import NO_KEYWORDS
-from courierpy.model.uidset import runs
+from courierpy.model.uidset import places, runs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -106,23 +106,24 @@ class Messages:
     def changed(self, states: Mapping[int, State]) -> Messages:
         """With other flags and keywords of messages that are there, by UID."""
         flags = bytearray(self.flags)
-        keywords: dict[int, frozenset[bytes]] | None = None
-        for uid, (bits, words) in states.items():
-            flags[bisect_left(self.uids, uid)] = bits
-            if words != self.keywords.get(uid, NO_KEYWORDS):
-                if keywords is None:
-                    keywords = dict(self.keywords)
-                keywords[uid] = words
-                if not words:
-                    del keywords[uid]
-        return Messages(self.uids, bytes(flags), self.keywords if keywords is None else keywords,
-                        self.modseqs)
+        for row, (bits, _) in zip(places(self.uids, [*states]), states.values(), strict=True):
+            flags[row] = bits
+        keywords = self.keywords
+        if keywords or any(words for _, words in states.values()):
+            others = {uid: words for uid, (_, words) in states.items()
+                      if words != keywords.get(uid, NO_KEYWORDS)}
+            if others:
+                keywords = {**keywords, **others}
+                for uid, words in others.items():
+                    if not words:
+                        del keywords[uid]
+        return Messages(self.uids, bytes(flags), keywords, self.modseqs)
 
     def numbered(self, modseqs: Mapping[int, int]) -> Messages:
         """With other MODSEQs of messages that are there, by UID."""
         mine = array("Q", self.modseqs if self.modseqs is not None else bytes(8 * len(self.uids)))
-        for uid, modseq in modseqs.items():
-            mine[bisect_left(self.uids, uid)] = modseq
+        for row, modseq in zip(places(self.uids, [*modseqs]), modseqs.values(), strict=True):
+            mine[row] = modseq
         return Messages(self.uids, self.flags, self.keywords, mine)
 
     def restamped(self, other: Messages) -> Messages:

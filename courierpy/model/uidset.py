@@ -22,6 +22,20 @@ def runs(numbers: Sequence[int], start: int = 0, stop: int | None = None) -> lis
     return found
 
 
+def places(uids: array[int], wanted: Sequence[int]) -> Sequence[int]:
+    """The place of each of ``wanted`` in ``uids``, -1 where it has none; both ascend.  A range where those
+    that are wanted stand one behind the other."""
+    if len(wanted) > 1:
+        first = bisect_left(uids, wanted[0])
+        if uids[first:first + len(wanted)] == array("I", wanted):
+            return range(first, first + len(wanted))
+    found, most = [], len(uids)
+    for uid in wanted:
+        at = bisect_left(uids, uid)
+        found.append(at if at < most and uids[at] == uid else -1)
+    return found
+
+
 class UidSet:
     """Never changed once made.  ``runs``: (first, last), ascending, with gaps between them."""
 
@@ -89,6 +103,17 @@ class UidSet:
             if first <= last:
                 left.append((first, last))
         return UidSet(left)
+
+    def marks(self, uids: Sequence[int]) -> bytes:
+        """1 for each of ``uids``, which ascend, that is in the set, 0 for the others."""
+        found = bytearray(len(uids))
+        if uids:
+            start = 0
+            for at in range(bisect_left(self._lasts, uids[0]), bisect_right(self._firsts, uids[-1])):
+                start = bisect_left(uids, self._firsts[at], start)
+                stop = bisect_right(uids, self._lasts[at], start)
+                found[start:stop] = b"\1" * (stop - start)
+        return bytes(found)
 
     def within(self, uids: Sequence[int]) -> UidSet:
         """Those that are among ``uids``, which ascend."""

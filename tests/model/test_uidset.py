@@ -6,7 +6,7 @@ from array import array
 from hypothesis import given
 from hypothesis import strategies as st
 
-from courierpy.model.uidset import NO_UIDS, UidSet, runs
+from courierpy.model.uidset import NO_UIDS, UidSet, places, runs
 
 MOST = 0xFFFFFFFF
 uids = st.sets(st.integers(1, 40) | st.integers(MOST - 3, MOST))
@@ -28,6 +28,15 @@ def test_as_sets(one: set[int], other: set[int]) -> None:
     assert (first | second, first - second) == (made(one | other), made(one - other))
     assert first.within(array("I", sorted(other))) == made(one & other)
     assert first.within(sorted(other)) == made(one & other)
+    assert first.marks(sorted(other)) == bytes(uid in one for uid in sorted(other))
+
+
+@given(uids, uids)
+def test_places(there: set[int], wanted: set[int]) -> None:
+    column = array("I", sorted(there))
+    assert list(places(column, sorted(wanted))) == [
+        column.index(uid) if uid in there else -1 for uid in sorted(wanted)]
+    assert places(column, sorted(there)[2:9]) in (range(2, len(there))[:7], [*range(2, len(there))[:7]])
 
 
 @given(uids)

@@ -6,6 +6,7 @@ from array import array
 import pytest
 from hypothesis import given
 
+from courierpy.imap.modseqs import Numbered
 from courierpy.imap.updates import (
     Arrived,
     Expunged,
@@ -15,9 +16,11 @@ from courierpy.imap.updates import (
     Sizes,
     updates,
 )
+from courierpy.imap.view import View
 from courierpy.model.flags import FLAGGED, NO_KEYWORDS, SEEN
 from courierpy.model.messages import Messages
 from courierpy.model.replies import Bye
+from courierpy.model.uidset import UidSet
 from tests.model.test_messages import FOLDERS, Mailbox, columns
 
 PLAIN = (0, NO_KEYWORDS)
@@ -68,3 +71,21 @@ def test_nothing_is_told_of_what_is_the_same(before: Mailbox, after: Mailbox) ->
     changed = {uid: state for update in said if isinstance(update, FlagsChanged)
                for uid, state in update.states.items()}
     assert changed == {uid: state for uid, state in after.items() if uid in before and before[uid] != state}
+
+
+@pytest.mark.parametrize("numbered", [True, False])
+def test_what_is_told_of_many(numbered: bool) -> None:
+    """Each line has what it would have alone; who knows its flags is left out."""
+    work = frozenset([b"work"])
+    view = View(held(u1=0, u2=SEEN, u5=0, u6=0, u9=SEEN), UidSet([(5, 6)]))
+    view.numbered = numbered
+    states = {1: (0, work), 5: (FLAGGED, NO_KEYWORDS), 6: (SEEN, work), 9: (0, NO_KEYWORDS)}
+    said = FlagsChanged(states, silent={9})
+    said.apply(view)
+    assert view.messages.changed_since(held(u1=0, u2=SEEN, u5=0, u6=0, u9=SEEN)).changed == [1, 5, 6, 9]
+    heads = [b"* 1 FETCH", b"* 3 FETCH", b"* 4 FETCH"] if numbered else [
+        b"* 1 UIDFETCH", b"* 5 UIDFETCH", b"* 6 UIDFETCH"]
+    flags = [rb"(FLAGS (work))", rb"(FLAGS (\Flagged \Recent))", rb"(FLAGS (\Seen \Recent work))"]
+    assert said.lines(view).splitlines() == [b"%s %s" % pair for pair in zip(heads, flags, strict=True)]
+    assert Numbered(states, {9}, {1: 7, 5: 8, 6: 9, 9: 9}).lines(view).splitlines()[-1] == (
+        b"* 5 FETCH (UID 9 MODSEQ (9))" if numbered else b"* 9 UIDFETCH (MODSEQ (9))")

@@ -231,3 +231,11 @@ def test_render() -> None:
     for _ in range(5000):
         deep = (deep,)
     assert out.render(deep).count(b"(") == 5001
+
+
+@given(st.lists(st.tuples(st.integers(0, 31), st.frozensets(st.sampled_from([b"$a", b"b", b"C"])),
+                          st.integers(0, 1))))
+def test_the_flags_of_many_are_those_of_each(many: list[tuple[int, frozenset[bytes], int]]) -> None:
+    bits, words, recent = zip(*many, strict=True) if many else ((), (), ())
+    assert out.flag_lists(bits, words, recent) == [
+        out.flag_list(one, each, bool(new)) for one, each, new in many]

@@ -15,7 +15,7 @@ from courierpy.imap.commands.numbers import chosen, highest
 from courierpy.imap.fetch import ITEMS, Chunk, Fetching, Subject
 from courierpy.imap.grammar import fetchitems, lines
 from courierpy.maildir.errors import DiskTrouble, MessageDenied, StoreError, Vanished
-from courierpy.model.flags import SEEN, FlagChange
+from courierpy.model.flags import NO_KEYWORDS, SEEN, FlagChange
 from courierpy.model.replies import No
 from courierpy.system import log, pulse
 
@@ -101,10 +101,11 @@ def _uids(view: View, seqs: Sequence[int]) -> array[int]:
 
 def _light(view: View, uids: array[int], start: int, stop: int) -> Iterator[tuple[int, int]]:
     """The same messages in portions whose keywords are not too many to be told at once."""
-    octets, keywords = 0, view.keywords
-    for at in range(start, stop):
-        if uids[at] in keywords:
-            octets += sum([len(word) + 1 for word in keywords[uids[at]]])
+    octets, words = 0, list(map(view.keywords.get, uids[start:stop], repeat(NO_KEYWORDS)))
+    sizes = {each: sum(map(len, each)) + len(each) for each in set(words)}
+    if max(sizes.values()) * len(words) > TEXT_OCTETS:
+        for at, each in enumerate(words, start):
+            octets += sizes[each]
             if octets > TEXT_OCTETS:
                 yield start, at + 1
                 start, octets = at + 1, 0

@@ -16,7 +16,7 @@ from courierpy.imap.grammar import lines
 from courierpy.imap.grammar.numset import STAR, compact_runs
 from courierpy.imap.updates import Arrived, Expunged, Said, Sizes, Vanished
 from courierpy.model.replies import Bad, UidRequired
-from courierpy.model.uidset import UidSet
+from courierpy.model.uidset import UidSet, places
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -202,8 +202,9 @@ def _tell(session: Session, selected: Selected, changed: UidSet, asked: UidSet) 
     while some := list(islice(uids, LINES)):
         numbers = view.messages.modseqs
         assert numbers is not None
-        session.write(b"".join([modseqs.flags_line(view, uid, numbers[view.seq(uid) - 1]) for uid in some
-                                if view.seq(uid)]))
+        rows = {uid: row for uid, row in zip(some, places(view.uids, some), strict=True) if row >= 0}
+        session.write(modseqs.flag_lines(view, {uid: view.messages.state(uid) for uid in rows},
+                                         map(numbers.__getitem__, rows.values())))
 
 
 EXTENSION = Extension(

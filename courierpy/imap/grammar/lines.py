@@ -75,16 +75,6 @@ def expunged(seqs: Sequence[int]) -> bytes:
     return b"* %d EXPUNGE\r\n" * len(seqs) % tuple(seqs)
 
 
-def fetched(seq: int, *items: bytes) -> bytes:
-    """``* 3 FETCH (item ...)``.  RFC 9051 7.5.2."""
-    return FETCH % seq + b" ".join(items) + b")\r\n"
-
-
-def uid_fetched(uid: int, *items: bytes) -> bytes:
-    """``* 25996 UIDFETCH (item ...)``.  RFC 9586."""
-    return UIDFETCH % uid + b" ".join(items) + b")\r\n"
-
-
 # -- lines and sentences that more than one program says
 
 STILL_HERE = told(OK, "Still here")            # to a client that idles

@@ -10,11 +10,13 @@ from courierpy.model.section import Run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
+
+    Flags = tuple[int, Collection[bytes], int]         # arguments of flag_list()
 
 __all__ = ["FLAG_LISTS", "FLAG_NAMES", "astring", "char8", "flag_list", "internaldate", "internaldates",
            "literal", "mailbox",
-           "nstring", "quoted", "render", "rights", "string"]
+           "flag_lists", "nstring", "quoted", "render", "rights", "string"]
 
 # In the order in which FETCH shows them.
 FLAG_NAMES = ((DRAFT, b"\\Draft"), (ANSWERED, b"\\Answered"), (FLAGGED, b"\\Flagged"),
@@ -82,6 +84,20 @@ def flag_list(bits: int, keywords: Collection[bytes] = (), recent: bool = False)
     if keywords:
         text = b" ".join(([text] if text else []) + sorted(keywords))
     return b"(" + text + b")"
+
+
+def flag_lists(bits: Iterable[int], keywords: Iterable[Collection[bytes]],
+               recent: Iterable[int]) -> list[bytes]:
+    """flag_list() of each of many messages, of which most have the same as another one.  The keywords
+    are frozensets."""
+    return list(map(_FlagLists().__getitem__, zip(bits, keywords, recent, strict=False)))
+
+
+class _FlagLists(dict["Flags", bytes]):
+    def __missing__(self, flags: Flags) -> bytes:
+        bits, keywords, recent = flags
+        text = self[flags] = flag_list(bits, keywords, bool(recent))
+        return text
 
 
 RIGHTS = b"lrswipkxtea"            # in the order of RFC 4314 2.1
