@@ -73,8 +73,8 @@ class View:
         return [row + 1 - before for before, row in enumerate(rows)]
 
     def lines(self, uids: Sequence[int], form: bytes, *columns: Iterable[object]) -> bytes:
-        """The lines that tell of these messages, which ascend.  ``form``: what stands in the parentheses, of what
-        each of the columns has of the message.  RFC 9051 7.5.2, RFC 9586."""
+        """The lines that tell of these messages, which ascend.  ``form``: what stands in the parentheses, of
+        what each of the columns has of the message.  RFC 9051 7.5.2, RFC 9586."""
         head = lines.FETCH if self.numbered else lines.UIDFETCH
         numbers = [row + 1 for row in places(self.uids, uids)] if self.numbered else uids
         return b"".join(map((head + form + b")\r\n").__mod__, zip(numbers, *columns, strict=False)))

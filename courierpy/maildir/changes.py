@@ -9,6 +9,8 @@ from courierpy.maildir.watch import Heard, Watch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from courierpy.maildir.contents import Held, Replayed
 
 
@@ -49,6 +51,25 @@ class Changes:
         """We made or removed this file in cur/: its event is no news."""
         if self._watch is not None:
             self._own[base(file)] = file, there
+
+    def at_rest(self, twins: frozenset[bytes]) -> bool:
+        """Is everything heard that happened until now, and known?  ``twins``: as for only_ours()."""
+        return self._watch is not None and (not self.hear() or self.only_ours(twins))
+
+    def did_all(self, gone: Sequence[bytes], came: Sequence[bytes], alone: bool) -> bool:
+        """We removed these files from cur/, and made those; of one message the former first.  ``alone``:
+        there was nothing else to hear since at_rest().  True if that is so still, and then their events are
+        none any more."""
+        if self._watch is None:
+            return False
+        if alone and self._watch.skip((*gone, *came)):
+            return True
+        for file in gone:
+            self.did(file, False)
+        for file in came:
+            self.did(file, True)
+        self.hear()                    # or they would be too many for the kernel to keep
+        return False
 
     def did_not(self, name: bytes) -> None:
         """Somebody else changed the file of this base name since: its events are news."""

@@ -22,23 +22,49 @@ def write_all(fd: int, data: bytes) -> None:
 def replace(path: str, data: bytes, tmp: str, host: str, unique: str, sync: bool,
             more: Iterable[bytes] = ()) -> None:
     """Give ``path`` the content ``data`` and ``more``; ``tmp`` is a directory of the same file system."""
-    scratch = os.path.join(tmp, tmp_name(host, unique))
-    try:
-        fd = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-    except OSError as error:
-        raise trouble(scratch, error) from None
-    try:
+    Replacement(path, data, tmp, host, unique, sync, more).commit()
+
+
+class Replacement:
+    """A new content of ``path``, written to ``tmp`` and seen by nobody until commit().  ``found``: what
+    stat() says of it."""
+
+    __slots__ = ("_path", "_scratch", "found")
+
+    def __init__(self, path: str, data: bytes, tmp: str, host: str, unique: str, sync: bool,
+                 more: Iterable[bytes] = ()) -> None:
+        self._path = path
+        self._scratch = scratch = os.path.join(tmp, tmp_name(host, unique))
         try:
-            for piece in (data, *more):
-                write_all(fd, piece)
-            if sync:
-                os.fsync(fd)
-        finally:
-            os.close(fd)
-        os.rename(scratch, path)
-    except OSError as error:
-        remove(scratch)
-        raise trouble(path, error) from None
+            fd = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        except OSError as error:
+            raise trouble(scratch, error) from None
+        try:
+            try:
+                for piece in (data, *more):
+                    write_all(fd, piece)
+                if sync:
+                    os.fsync(fd)
+                self.found = os.fstat(fd)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            remove(scratch)
+            raise trouble(path, error) from None
+
+    def commit(self) -> None:
+        """It takes the place of what is there."""
+        try:
+            os.rename(self._scratch, self._path)
+        except OSError as error:
+            self.abort()
+            raise trouble(self._path, error) from None
+        self._scratch = ""
+
+    def abort(self) -> None:
+        if self._scratch:
+            remove(self._scratch)
+            self._scratch = ""
 
 
 def remove(path: str) -> None:

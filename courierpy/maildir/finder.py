@@ -13,11 +13,12 @@ from courierpy.maildir.errors import Vanished, trouble, unreadable
 from courierpy.maildir.files import exists
 from courierpy.maildir.messagefile import TRIES, WRITING, MessageFile
 from courierpy.maildir.names import SUFFIXES, base, bits_of, info
+from courierpy.model.uidset import places
 from courierpy.system.regular import open_regular
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from courierpy.maildir.changes import Changes
     from courierpy.maildir.contents import Contents
@@ -44,6 +45,13 @@ class Finder:
             raise self._vanished(uid)
         self._numbers.named()
         return row
+
+    def rows(self, uids: Sequence[int]) -> Sequence[int]:
+        """Of those of the messages that are held.  Raises a store error where the names cannot be read."""
+        rows = places(self._contents.held.database.uids, uids)
+        if uids:
+            self._numbers.named()
+        return rows if isinstance(rows, range) else [row for row in rows if row >= 0]
 
     def _vanished(self, uid: int) -> Vanished:
         return Vanished(f"{self._place.path}: uid {uid}")

@@ -1,33 +1,37 @@
 """A change of flags: what STORE does.
 
 A change is applied to what is there at that moment, so that what another session set is never
-lost: for flags the name of the file, which the rename takes over whole; for keywords a file, which is
+lost: for flags the name of the file, which the rename takes over whole; for keywords files, which are
 read and written under the lock.
 """
 from __future__ import annotations
 
 import os
+from array import array
+from itertools import repeat
 
-from courierpy.maildir.errors import MessageDenied, StoreError, Vanished, unchangeable
+from courierpy.maildir.errors import MessageDenied, StoreError, unchangeable
 from courierpy.maildir.files import Directory, exists
+from courierpy.maildir.formats.keyworddrafts import KeywordDrafts
 from courierpy.maildir.messagefile import TRIES
-from courierpy.model.flags import NO_KEYWORDS, FlagChange
+from courierpy.maildir.names import SUFFIXES
+from courierpy.model.flags import NO_KEYWORDS
 from courierpy.system import log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from courierpy.maildir.changes import Changes
     from courierpy.maildir.contents import Contents
     from courierpy.maildir.finder import Finder
-    from courierpy.maildir.formats.keywordlist import Update
     from courierpy.maildir.keywords import KnownKeywords
     from courierpy.maildir.mailboxdirectory import MailboxDirectory
+    from courierpy.model.flags import FlagChange
 
     States = dict[int, tuple[int, frozenset[bytes]]]       # by UID, flag bits and keywords
-    # what was done to a message: row, file name before and after, keywords before if they changed
-    Undo = tuple[int, bytes, bytes, frozenset[bytes] | None]
+
+AT_ONCE = 512                      # files that are renamed before what we heard of it is passed over
 
 
 class FlagWriter:
@@ -48,108 +52,142 @@ class FlagWriter:
         alone cannot be changed: why they cannot is added to ``refused``; None: it is raised."""
         if self._keywords.kept and (change.keywords or change.mode == "="):
             with self._place.lock:
-                return self._store(uids, change, self._keywords.files.current(), refused)
-        return self._store(uids, change, None, refused)
+                return self._store_with_keywords(uids, change, refused)
+        renamed = Renamed(self._place, self._contents, self._finder, self._changes)
+        with Directory(self._place.cur, self._place.options.sync_all) as entries:
+            try:
+                renamed.rename(self._finder.rows(uids), change, refused)
+                entries.sync()
+            except StoreError:
+                renamed.take_back()
+                raise
+        return self._states(renamed.rows)
 
-    def _store(self, uids: Sequence[int], change: FlagChange,
-               current: Callable[[bytes], frozenset[bytes]] | None,
-               refused: list[StoreError] | None) -> States:
-        """``current``: gives the keywords of a base name as they are now."""
-        done: States = {}
-        undo: list[Undo] = []
+    def _store_with_keywords(self, uids: Sequence[int], change: FlagChange,
+                             refused: list[StoreError] | None) -> States:
+        rows = self._finder.rows(uids)
+        database, words = self._contents.held.database, change.after()
         # 1. what needs room on the disk, where nobody sees it
-        drafts = self._draft_keywords(uids, change, current) if current is not None else {}
+        drafts = KeywordDrafts(self._keywords.files, database.names_of(rows),
+                               lambda name, before: words[before])
+        renamed = Renamed(self._place, self._contents, self._finder, self._changes)
         try:
             with Directory(self._place.cur, self._place.options.sync_all) as entries:
                 # 2. what is seen
-                for uid in uids:
-                    try:
-                        self._store_one(uid, change, drafts.get(uid), done, undo)
-                    except MessageDenied as why:
-                        if refused is None:
-                            raise
-                        refused.append(why)
+                renamed.rename(rows, change, refused)
+                names = database.names_of(renamed.rows)
+                drafts.commit(drafts.words if len(names) == len(drafts.words) else set(names))
                 entries.sync()
         except StoreError:
-            self._take_back(undo)
+            drafts.take_back()
+            renamed.take_back()
             raise
         finally:
-            for draft in drafts.values():
-                draft.abort()
-        return done
+            drafts.abort()
+        put = self._keywords.put
+        for row, name in zip(renamed.rows, names, strict=True):
+            put(database.uids[row], drafts.words[name])
+        return self._states(renamed.rows)
 
-    def _draft_keywords(self, uids: Sequence[int], change: FlagChange,
-                        current: Callable[[bytes], frozenset[bytes]]) -> dict[int, Update]:
-        """By UID, for the messages whose keywords change or are others than we knew."""
-        drafts: dict[int, Update] = {}
+    def _states(self, rows: Sequence[int]) -> States:
+        held = self._contents.held
+        uids = list(map(held.database.uids.__getitem__, rows))
+        words = map(self._keywords.by_uid.get, uids, repeat(NO_KEYWORDS))
+        return dict(zip(uids, zip(map(held.flags.__getitem__, rows), words, strict=True), strict=True))
+
+
+class Renamed:
+    """Files of messages that are held, renamed for other flags.  ``rows``: of those that have them now."""
+
+    __slots__ = ("_before", "_changes", "_contents", "_finder", "_place", "rows")
+
+    def __init__(self, place: MailboxDirectory, contents: Contents, finder: Finder, changes: Changes) -> None:
+        self._place = place
+        self._contents = contents
+        self._finder = finder
+        self._changes = changes
+        self.rows = array("I")
+        self._before: dict[int, bytes] = {}    # row -> file name before, of those that have another one now
+
+    def rename(self, rows: Sequence[int], change: FlagChange, refused: list[StoreError] | None) -> None:
+        """``refused``: as for FlagWriter.store().  Raises a store error, behind which take_back() is due."""
+        alone = len(rows) > 1 and self._changes.at_rest(self._contents.held.twins)
+        for start in range(0, len(rows), AT_ONCE):
+            alone = self._rename_some(rows[start:start + AT_ONCE], change, refused, alone)
+
+    def _rename_some(self, rows: Sequence[int], change: FlagChange, refused: list[StoreError] | None,
+                     alone: bool) -> bool:
+        """``alone``: as for Changes.did_all()."""
+        held, cur, after, rename = self._contents.held, self._place.inside, change.bits_after(), os.rename
+        gone: list[bytes] = []
+        came: list[bytes] = []
         try:
-            for uid in uids:
+            for row, name in zip(rows, held.database.names_of(rows), strict=True):
+                bits = held.flags[row]
+                new = after[bits]
+                if held.odd:
+                    old, now = held.file(row), held.file_with(row, new)
+                else:
+                    old, now = name + SUFFIXES[bits], name + SUFFIXES[new]
                 try:
-                    row = self._finder.row(uid)
-                except Vanished:
+                    if old != now:
+                        rename(cur + old, cur + now)
+                        gone.append(old)
+                        came.append(now)
+                        self._before[row] = old
+                        held.set_flags(row, new, now)
+                    elif not os.access(cur + old, os.F_OK) and not exists(cur + old):
+                        raise FileNotFoundError
+                except FileNotFoundError:
+                    alone = False
+                    if not self._rename_again(row, change, refused):
+                        continue
+                except OSError as error:
+                    _refuse(unchangeable(cur + old, error), refused)
                     continue
-                name = self._contents.held.database.name(row)
-                old = current(name)
-                drafts[uid] = self._keywords.files.draft(name, old, change.words(old))
-        except StoreError:
-            for draft in drafts.values():
-                draft.abort()
-            raise
-        return drafts
+                self.rows.append(row)
+        finally:
+            alone = self._changes.did_all(gone, came, alone)
+        return alone
 
-    def _store_one(self, uid: int, change: FlagChange, keywords: Update | None, done: States,
-                   undo: list[Undo]) -> None:
-        """Change one message, if it is there still."""
-        try:
-            row = self._finder.row(uid)
-            bits, before, after = self._rename(row, change)
-        except Vanished:
-            return
-        undo.append((row, before, after, None))
-        words = self._keywords.by_uid.get(uid, NO_KEYWORDS)
-        if keywords is not None:
-            words = keywords.words
-            if keywords.commit():
-                undo[-1] = row, before, after, keywords.before
-            self._keywords.put(uid, words)
-        done[uid] = bits, words
-
-    def _rename(self, row: int, change: FlagChange) -> tuple[int, bytes, bytes]:
-        """(flag bits now, file name before, file name after).  Raises Vanished."""
+    def _rename_again(self, row: int, change: FlagChange, refused: list[StoreError] | None) -> bool:
+        """One whose file has another name, as somebody else changes it.  False if it is gone, or refused."""
         held, cur = self._contents.held, self._place.inside
         for _ in range(TRIES):
+            if not self._finder.find_again(row):
+                return False
             old = held.file(row)
             bits = change.bits(held.flags[row])
             new = held.file_with(row, bits)
             if new == old:
-                if exists(cur + old):
-                    return bits, old, old
-            else:
-                try:
-                    os.rename(cur + old, cur + new)
-                except FileNotFoundError:
-                    pass
-                except OSError as error:
-                    raise unchangeable(cur + old, error) from None
-                else:
-                    held.set_flags(row, bits, new)
-                    self._changes.did(new, True)
-                    return bits, old, new
-            if not self._finder.find_again(row):
-                break
-        raise Vanished(self._place.path)
+                return True
+            try:
+                os.rename(cur + old, cur + new)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                _refuse(unchangeable(cur + old, error), refused)
+                return False
+            self._before.setdefault(row, old)
+            held.set_flags(row, bits, new)
+            self._changes.did(new, True)
+            return True
+        return False
 
-    def _take_back(self, undo: list[Undo]) -> None:
+    def take_back(self) -> None:
         """A command that is refused has changed nothing, as far as that can be."""
         held, cur = self._contents.held, self._place.inside
-        for row, before, after, words in reversed(undo):
+        for row, before in reversed(self._before.items()):
             try:
-                if before != after:
-                    os.rename(cur + after, cur + before)
-                    held.set_file(row, before)
-                    self._changes.did(before, True)
-                if words is not None:
-                    self._keywords.files.write(held.database.name(row), words)
-                    self._keywords.put(held.database.uids[row], words)
-            except (OSError, StoreError) as error:
+                os.rename(cur + held.file(row), cur + before)
+                held.set_file(row, before)
+                self._changes.did(before, True)
+            except OSError as error:
                 log.err(f"{self._place.cur}: a change cannot be taken back: {error}")
+
+
+def _refuse(why: StoreError, refused: list[StoreError] | None) -> None:
+    """Raises it, unless it is of one message alone and the others may go on."""
+    if refused is None or not isinstance(why, MessageDenied):
+        raise why from None
+    refused.append(why)

@@ -98,10 +98,10 @@ class KnownKeywords:
 
     def _few(self, held: Callable[[], Held], changed: set[bytes]) -> bool:
         """Read the updates that were heard of.  False when that is not enough."""
-        if LIST in changed:
+        if LIST in changed and not self.files.is_seen():
             return False
         # those with a dot are drafts, and updates that are in ``:list``
-        names = self._changed.union(name for name in changed if not name.startswith(b"."))
+        names = self._changed.union(name for name in changed if name != LIST and not name.startswith(b"."))
         if not names:
             return True
         here = held()
@@ -109,6 +109,7 @@ class KnownKeywords:
         for name in names:
             words = self.files.update(name)
             if words is None:
+                self._stamp = AGAIN    # it is in ``:list``, as that was read already or as it is now
                 return False
             if name in rows:
                 self.put(here.database.uids[rows[name]], words)

@@ -24,7 +24,12 @@ from courierpy.system.inotify import (
     IN_Q_OVERFLOW,
     Ear,
     NotInstalled,
+    octets_of,
 )
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 LIMITS = {errno.EMFILE: "the limit fs.inotify.max_user_instances is reached",
           errno.ENFILE: "the limit of open files is reached",
@@ -129,6 +134,11 @@ class Watch:
                 heard.numbers = heard.numbers or name == NAME.encode()
             elif number in (self._root, self._new, self._cur):
                 heard.everything = True        # a directory is gone
+
+    def skip(self, names: Iterable[bytes]) -> bool:
+        """Hear nothing of what we did in cur/, if that is all that happened since hear(): a file of each of
+        these names came or went.  False, and it is heard, if there is more."""
+        return self._ear.skip(self._cur, octets_of(names))
 
     @property
     def hears_keywords(self) -> bool:

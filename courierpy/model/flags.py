@@ -8,6 +8,11 @@ SEEN, ANSWERED, FLAGGED, DELETED, DRAFT = 1, 2, 4, 8, 16
 NO_KEYWORDS: frozenset[bytes] = frozenset()
 
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
 class FlagChange:
     """A change of flags: ``mode`` is "+", "-" or "=", ``flags`` bits."""
 
@@ -26,6 +31,14 @@ class FlagChange:
             return old & ~self.flags
         return self.flags
 
+    def bits_after(self) -> bytes:
+        """bits() of all flag bits that there can be, at their place."""
+        return bytes(map(self.bits, range(32)))
+
+    def after(self) -> Mapping[frozenset[bytes], frozenset[bytes]]:
+        """words() of any keywords; the same object for equal ones, however many messages have them."""
+        return _After(self)
+
     def words(self, old: frozenset[bytes]) -> frozenset[bytes]:
         """The keywords after the change; compared without regard to case."""
         if not self.keywords and self.mode != "=":
@@ -36,3 +49,13 @@ class FlagChange:
         kept = old if self.mode == "+" else frozenset(w for w in old if w.lower() in given)
         have = {word.lower() for word in kept}
         return kept | frozenset(word for word in self.keywords if word.lower() not in have)
+
+
+class _After(dict[frozenset[bytes], frozenset[bytes]]):
+    def __init__(self, change: FlagChange) -> None:
+        super().__init__()
+        self._change = change
+
+    def __missing__(self, old: frozenset[bytes]) -> frozenset[bytes]:
+        words = self[old] = self._change.words(old)
+        return words

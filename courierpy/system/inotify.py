@@ -13,7 +13,7 @@ import struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Any, Protocol
 
     class Lent(Protocol):
@@ -36,6 +36,7 @@ IN_MASK_ADD = 0x20000000               # to what is watched of that directory al
 _ALL_HEAR = IN_UNMOUNT | IN_Q_OVERFLOW | IN_IGNORED
 _EVENT = struct.Struct("iIII")         # watch, mask, cookie, octets of the name
 READ_SIZE = 65536
+_OVERFLOW = _EVENT.pack(-1, IN_Q_OVERFLOW, 0, 0)[:8]
 LARGEST = _EVENT.size + 256            # octets of an event
 
 
@@ -55,20 +56,43 @@ class Instance:
                 data = os.read(self.fd, READ_SIZE)
             except BlockingIOError:
                 return found
-            at = 0
-            while at < len(data):
-                number, mask, _, length = _EVENT.unpack_from(data, at)
-                at += _EVENT.size
-                found.append((number, mask, data[at:at + length].rstrip(b"\0")))
-                at += length
+            found += _events(data)
             if len(data) < READ_SIZE - LARGEST:
                 return found           # the kernel gives what it has, as far as it fits
+
+    def skip(self, octets: int) -> list[tuple[int, int, bytes]] | None:
+        """None if what there is to read are just so many octets of events, which are nobody's then; else
+        as events()."""
+        try:
+            data = os.read(self.fd, octets + READ_SIZE)
+        except BlockingIOError:
+            return []
+        if len(data) == octets and _OVERFLOW not in data:
+            return None
+        return _events(data) + self.events()
 
     def close(self) -> None:
         """Slow: the kernel waits until none of its threads can be using a watch, 8 ms and more."""
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
+
+
+def _events(data: bytes) -> list[tuple[int, int, bytes]]:
+    found = []
+    at = 0
+    while at < len(data):
+        number, mask, _, length = _EVENT.unpack_from(data, at)
+        at += _EVENT.size
+        found.append((number, mask, data[at:at + length].rstrip(b"\0")))
+        at += length
+    return found
+
+
+def octets_of(names: Iterable[bytes]) -> int:
+    """Of events with these names, one for each."""
+    size = _EVENT.size                 # the kernel fills a name up with NULs, one at least
+    return sum([size + (len(name) + size) // size * size for name in names])
 
 
 class Inotify(Instance):
@@ -120,7 +144,19 @@ class _Dispatcher:
 
     def read(self) -> None:
         """Give each ear the events that are its own."""
-        for event in self.inotify.events():
+        self._give(self.inotify.events())
+
+    def skip(self, ear: Ear, number: int, octets: int) -> bool:
+        """As Ear.skip()."""
+        inotify = self.inotify
+        if ear.waiting or not isinstance(inotify, Instance) or [*self.masks.get(number, ())] != [ear]:
+            return False
+        left = inotify.skip(octets)
+        self._give(left or [])
+        return left is None
+
+    def _give(self, events: list[tuple[int, int, bytes]]) -> None:
+        for event in events:
             number, mask, _ = event
             if mask & IN_Q_OVERFLOW:
                 for ear in {ear: None for ears in self.masks.values() for ear in ears}:
@@ -178,6 +214,11 @@ class Ear:
         self.listen()
         found, self.waiting = self.waiting, []
         return found
+
+    def skip(self, number: int, octets: int) -> bool:
+        """Let no event wait of what this process did to what is watched: these have so many octets.  False,
+        and they wait like all others, if there is another one, or somebody else wants to hear them."""
+        return self._dispatcher.inotify.fd >= 0 and self._dispatcher.skip(self, number, octets)
 
     def listen(self) -> None:
         """Let ``waiting`` have all that happened until now."""

@@ -116,7 +116,8 @@ def test_foreign_letters_are_kept(maildir: Path) -> None:
 
 def test_keywords(maildir: Path) -> None:
     folder = inbox(maildir)
-    folder.store([1, 3], FlagChange("+", 0, frozenset({b"$Label1", b"Later"})))
+    for uid in (1, 3):
+        folder.store([uid], FlagChange("+", 0, frozenset({b"$Label1", b"Later"})))
     folder.store([3], FlagChange("-", 0, frozenset({b"Later"})))
     files = {name: (maildir / "courierimapkeywords" / name).read_bytes()
              for name in os.listdir(maildir / "courierimapkeywords")}

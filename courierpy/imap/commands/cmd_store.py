@@ -1,21 +1,26 @@
 """STORE and UID STORE.  RFC 9051 6.4.6."""
 from __future__ import annotations
 
+from itertools import repeat
+
 from courierpy.imap import ext, updates
 from courierpy.imap.commands import NUMBERS, SELECTED, USES_SEQ, WRITES, Done, command
 from courierpy.imap.commands.numbers import chosen, highest
 from courierpy.imap.grammar import lines
 from courierpy.imap.updates import FlagsChanged, KeywordsLeft, NewKeywords
-from courierpy.model.flags import FlagChange
+from courierpy.model.flags import NO_KEYWORDS, FlagChange
 from courierpy.model.replies import Bad, No
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from courierpy.imap.grammar.args import Args
     from courierpy.imap.session import Session
+    from courierpy.imap.view import View
     from courierpy.maildir.errors import StoreError
+    from courierpy.model.messages import State
+
 
 class Condition:
     """A modifier of STORE.  RFC 4466 2.5.
@@ -63,7 +68,8 @@ def store(session: Session, args: Args) -> Done:
     uids = [view.uids[seq - 1] for seq in seqs]
     change = FlagChange(mode, bits, keywords)
     if keywords and mode != "-":
-        wanted = (change.words(view.words(uid)) for uid in uids)
+        have = dict.fromkeys(map(view.keywords.get, uids, repeat(NO_KEYWORDS)))
+        wanted = map(change.after().__getitem__, have)
         spelled = session.folders.options.bounds.tags(
             selected.folder.path, wanted, selected.folder.keywords.files.used, selected.keywords)
         keywords = frozenset(spelled.get(word, word) for word in keywords)
@@ -82,8 +88,7 @@ def store(session: Session, args: Args) -> Done:
     # what others set meanwhile shows too
     known = frozenset(keywords if mode != "-" else ()).union(*{words for _, words in done.values()})
     # .SILENT still tells what somebody else changed meanwhile
-    quiet = {uid for seq, uid in zip(seqs, uids, strict=True) if uid in done
-             and done[uid] == (change.bits(view.bits(seq)), change.words(view.words(uid)))} if silent else ()
+    quiet = _as_expected(view, seqs, uids, change, done) if silent else ()
     updates.write(session, [NewKeywords(known), FlagsChanged(done, quiet, by_uid), KeywordsLeft()])
     if refused:
         raise refused[0]
@@ -97,6 +102,16 @@ def store(session: Session, args: Args) -> Done:
             session.write(lines.told(lines.OK, "Not all were changed.", code))
         codes = [limited]
     return Done("STORE completed.", codes[0] if codes else None)
+
+
+def _as_expected(view: View, seqs: Sequence[int], uids: Sequence[int], change: FlagChange,
+                 done: Mapping[int, State]) -> Collection[int]:
+    """The UIDs of those that have now what the client has to believe that they have."""
+    bits = map(change.bits_after().__getitem__, [view.flags[seq - 1] for seq in seqs])
+    words = map(change.after().__getitem__, map(view.keywords.get, uids, repeat(NO_KEYWORDS)))
+    expected = dict(zip(uids, zip(bits, words, strict=True), strict=True))
+    return done.keys() if done == expected else {
+        uid for uid, state in done.items() if state == expected[uid]}
 
 
 command(b"STORE", when=SELECTED, flags=USES_SEQ | NUMBERS | WRITES)(store)

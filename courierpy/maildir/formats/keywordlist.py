@@ -11,7 +11,16 @@ import re
 import time
 
 from courierpy.maildir.errors import Denied, QuotaExceeded, trouble
-from courierpy.maildir.files import close, is_directory, listed, remove, replace, sync_directory, write_all
+from courierpy.maildir.files import (
+    Replacement,
+    close,
+    is_directory,
+    listed,
+    remove,
+    sync_directory,
+    write_all,
+)
+from courierpy.maildir.formats.uiddb import key_of
 from courierpy.maildir.names import tmp_name
 from courierpy.model.flags import NO_KEYWORDS
 from courierpy.model.numbers import decimal
@@ -20,6 +29,8 @@ from courierpy.system.regular import open_regular, whole
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Container, Mapping
+
+    from courierpy.maildir.formats.uiddb import Key
 
 DIRECTORY = "courierimapkeywords"
 LIST = b":list"
@@ -32,9 +43,10 @@ _INVALID = re.compile(rb"[\x00-\x20(){%*\"\\\]\x7f-\xff]")
 
 class Keywords:
     """The keywords of one folder.  ``folder`` is its directory; ``sync``: what is written is on
-    the disk before anybody is told; ``inside``: the name of their directory in the folder."""
+    the disk before anybody is told; ``inside``: the name of their directory in the folder.  ``seen``: which
+    ``:list`` the last reading, or what was written since, knows all of; None for none."""
 
-    __slots__ = ("_inside", "_list", "host", "missed", "path", "sync", "tmp", "unmerged")
+    __slots__ = ("_inside", "_list", "host", "missed", "path", "seen", "sync", "tmp", "unmerged")
 
     def __init__(self, folder: str, host: str, sync: bool = False, inside: str = DIRECTORY) -> None:
         self.path = os.path.join(folder, inside)
@@ -43,6 +55,7 @@ class Keywords:
         self.tmp = os.path.join(folder, "tmp")
         self.sync = sync
         self.host = host
+        self.seen: Key | None = None
         self.missed = False                # it could not read an update
         self.unmerged = 0                  # updates that the last reading saw and left
 
@@ -62,9 +75,12 @@ class Keywords:
         changes keywords reads and writes there.  Without it None says that others replaced
         ``:list`` again and again: the lock is needed."""
         for _ in range(READINGS):
+            self.seen = None
             fd = self._open_list()
             try:
-                found = self._look(self._read_list(fd), rows_of, merge)
+                listed = self._read_list(fd)
+                self.seen = self.key_of_list(fd)
+                found = self._look(listed, rows_of, merge)
                 # An update that is not there any more went into a list.  If that is the one we have
                 # read, nothing is missing; its inode is no other's while we have it open
                 if merge or self._is_list(fd):
@@ -138,6 +154,22 @@ class Keywords:
         except OSError as error:
             raise trouble(self._list, error) from None
 
+    def key_of_list(self, fd: int) -> Key | None:
+        """Of what _open_list() gave."""
+        try:
+            return key_of(os.fstat(fd)) if fd >= 0 else None
+        except OSError as error:
+            raise trouble(self._list, error) from None
+
+    def is_seen(self) -> bool:
+        """Is ``:list`` the one that is ``seen``?  Raises a store error."""
+        try:
+            return self.seen is not None and self.seen == key_of(os.stat(self._list))
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise trouble(self._list, error) from None
+
     def _is_list(self, fd: int) -> bool:
         """Is this, of _open_list(), what is there?"""
         try:
@@ -158,11 +190,14 @@ class Keywords:
             raise trouble(self._list, error) from None
         words = [_INVALID.sub(b"_", word) for word in head.split(b"\n")]
         found = {}
+        sets: dict[bytes, frozenset[bytes]] = {}           # many messages have the same
         for line in body.split(b"\n"):
             name, colon, numbers = line.rpartition(b":")
             if colon:
-                found[name] = frozenset(words[number] for word in numbers.split()
-                                        if (number := decimal(word, len(words) - 1)) is not None)
+                if numbers not in sets:
+                    sets[numbers] = frozenset(words[number] for word in numbers.split()
+                                              if (number := decimal(word, len(words) - 1)) is not None)
+                found[name] = sets[numbers]
         return found
 
     def used(self) -> set[bytes]:
@@ -188,14 +223,17 @@ class Keywords:
         base names of the messages in cur/; keywords of others, which are coming, stay."""
         if not words and not is_directory(self.path):
             return
-        self._make()
-        self._write_list(words)
+        self.make()
+        self.write_list(words)
         for entry in (entry.name for entry in listed(self.path)):
             coming = there is not None and not entry.startswith(".") and os.fsencode(entry) not in there
             if entry != ":list" and not entry.startswith(".tmp.") and not coming:
                 remove(os.path.join(self.path, entry))       # an update of an older list
 
-    def _make(self) -> None:
+    def make(self) -> None:
+        """The directory, if it is not there."""
+        if is_directory(self.path):
+            return
         try:
             os.mkdir(self.path, 0o700)
         except FileExistsError:
@@ -205,7 +243,7 @@ class Keywords:
 
     def _merge(self, found: dict[bytes, frozenset[bytes]], taken: list[bytes], number: int) -> None:
         """Write ``:list`` anew and put the updates aside."""
-        self._write_list(found)
+        self.write_list(found)
         for name in taken:
             old = os.path.join(os.fsencode(self.path), name)
             try:
@@ -213,16 +251,24 @@ class Keywords:
             except OSError:
                 pass                 # merged by another session at the same time
 
-    def _write_list(self, found: Mapping[bytes, frozenset[bytes]]) -> None:
-        order: dict[bytes, int] = {}
-        lines = []
-        for name, words in found.items():
-            if words:
-                numbers = [order.setdefault(word, len(order)) for word in sorted(words)]
-                lines.append(name + b":" + b" ".join(b"%d" % n for n in numbers) + b"\n")
-        data = b"".join(word + b"\n" for word in order) + b"\n" + b"".join(lines)
-        replace(self._list, data, self.tmp, self.host, "keywords", sync=self.sync)
+    def write_list(self, found: Mapping[bytes, frozenset[bytes]]) -> None:
+        """Under the lock: ``:list`` says this from now on, by base name."""
+        new = self.draft_list(found)
+        new.commit()
+        self.seen = key_of(new.found)
         self.settle()
+
+    def draft_list(self, found: Mapping[bytes, frozenset[bytes]]) -> Replacement:
+        """A ``:list`` that nobody sees until it is committed."""
+        order: dict[bytes, int] = {}
+        ends: dict[frozenset[bytes], bytes] = {}
+        for words in found.values():
+            if words not in ends:
+                numbers = [order.setdefault(word, len(order)) for word in sorted(words)]
+                ends[words] = b":" + b" ".join([b"%d" % number for number in numbers]) + b"\n"
+        lines = [name + ends[words] for name, words in found.items() if words]
+        data = b"".join(word + b"\n" for word in order) + b"\n" + b"".join(lines)
+        return Replacement(self._list, data, self.tmp, self.host, "keywords", self.sync)
 
     def write(self, name: bytes, words: frozenset[bytes]) -> None:
         """The keywords of one message, as an update."""
@@ -233,8 +279,7 @@ class Keywords:
         same as ``before``."""
         if words == before:
             return Update(self, name, "", words, words)
-        if not is_directory(self.path):
-            self._make()
+        self.make()
         scratch = os.path.join(self.tmp, tmp_name(self.host))
         data = b"".join(word + b"\n" for word in sorted(words))
         try:
@@ -262,29 +307,52 @@ class Keywords:
     def current(self) -> Callable[[bytes], frozenset[bytes]]:
         """A function: base name -> its keywords at this moment.  Ask it under the folder's lock."""
         listed: dict[bytes, frozenset[bytes]] | None = None
-        period = int(time.time()) // PERIOD
 
         def words(name: bytes) -> frozenset[bytes]:
             nonlocal listed
-            for file in (name, b".%d.%s" % (period + 1, name), b".%d.%s" % (period, name)):
-                found: dict[bytes, frozenset[bytes]] = {}
-                if self._take(found, name, file):
-                    return found[name]
+            found = self.updated(name)
+            if found is not None:
+                return found
             if listed is None:
-                fd = self._open_list()
-                try:
-                    listed = self._read_list(fd)
-                finally:
-                    if fd >= 0:
-                        close(fd)
+                listed = self.listed()[0]
             return listed.get(name, NO_KEYWORDS)
         return words
 
+    def updated(self, name: bytes) -> frozenset[bytes] | None:
+        """What the files of one message say, those too that are in ``:list``; None where it has none."""
+        period = int(time.time()) // PERIOD
+        found: dict[bytes, frozenset[bytes]] = {}
+        for file in (name, b".%d.%s" % (period + 1, name), b".%d.%s" % (period, name)):
+            if self._take(found, name, file):
+                return found[name]
+        return None
+
+    def listed(self) -> tuple[dict[bytes, frozenset[bytes]], Key | None]:
+        """What ``:list`` says, by base name, and which one that is.  Raises a store error."""
+        fd = self._open_list()
+        try:
+            return self._read_list(fd), self.key_of_list(fd)
+        finally:
+            if fd >= 0:
+                close(fd)
+
+    def apart(self) -> set[bytes]:
+        """Base names of messages that have a file of their own, which counts for more than ``:list``.
+        Raises a store error."""
+        try:
+            entries = os.listdir(os.fsencode(self.path))
+        except (FileNotFoundError, NotADirectoryError):
+            return set()
+        except OSError as error:
+            raise trouble(self.path, error) from None
+        return {match[2] if match is not None else entry
+                for entry, match in zip(entries, map(_MERGED.fullmatch, entries), strict=True)}
+
 
 class Update:
-    """Keywords of one message, written and not seen yet.  ``before``: what it had."""
+    """Keywords of one message, written and not ``seen`` yet.  ``before``: what it had."""
 
-    __slots__ = ("_keywords", "_scratch", "before", "name", "words")
+    __slots__ = ("_keywords", "_scratch", "before", "name", "seen", "words")
 
     def __init__(self, keywords: Keywords, name: bytes, scratch: str, before: frozenset[bytes],
                  words: frozenset[bytes]) -> None:
@@ -293,6 +361,7 @@ class Update:
         self.name = name
         self.before = before
         self.words = words
+        self.seen = False
 
     def commit(self) -> bool:
         """Let it be seen; False when there was nothing to change."""
@@ -304,7 +373,7 @@ class Update:
         except OSError as error:
             self.abort()
             raise trouble(path, error) from None
-        self._scratch = ""
+        self._scratch, self.seen = "", True
         self._keywords.settle()
         return True
 

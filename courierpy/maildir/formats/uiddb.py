@@ -109,12 +109,13 @@ class UidDb:
 
     def names(self) -> list[bytes]:
         """All base names, in the order of their UIDs."""
-        body = self.text
-        if body.count(b" ") == len(self.uids) and not any(map(body.__contains__, _OTHER_BLANKS)):
-            words = body.split()
-            if len(words) == 2 * len(self.uids):
-                return words[1::2]
-        return [line.partition(b" ")[2] for line in body.split(b"\n")[:-1]]
+        return _names(self.text, len(self.uids))
+
+    def names_of(self, rows: Sequence[int]) -> list[bytes]:
+        """The base names in these rows, which ascend."""
+        if len(rows) > 1 and rows[-1] - rows[0] == len(rows) - 1:
+            return _names(self.text[self.lines[rows[0]]:self._end(rows[-1])], len(rows))
+        return list(map(self.name, rows))
 
     def find(self, name: bytes) -> int:
         """The row of a base name; -1 without one."""
@@ -178,6 +179,15 @@ class UidDb:
         """The content of the file, one behind the other."""
         assert self.body is not None
         return b"1 %d %d\n" % (self.uidvalidity, self.uidnext), self.body, self._tail
+
+
+def _names(lines: bytes, count: int) -> list[bytes]:
+    """The base names in so many lines."""
+    if lines.count(b" ") == count and not any(map(lines.__contains__, _OTHER_BLANKS)):
+        words = lines.split()
+        if len(words) == 2 * count:
+            return words[1::2]
+    return [line.partition(b" ")[2] for line in lines.split(b"\n")[:-1]]
 
 
 def _starts(lengths: Iterable[int]) -> array[int]:

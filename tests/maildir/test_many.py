@@ -1,0 +1,230 @@
+"""Changes of many messages at once: what is on disk, what others see, what is left when they fail."""
+from __future__ import annotations
+
+import os
+import random
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from courierpy.maildir import errors, flagwriter
+from courierpy.maildir.files import Replacement
+from courierpy.maildir.mailbox import Mailbox
+from courierpy.maildir.store import Store
+from courierpy.model.flags import ANSWERED, DRAFT, FLAGGED, SEEN, FlagChange
+from tests.conftest import fill
+
+COUNT = 9
+Words = dict[bytes, set[bytes]]
+
+
+@pytest.fixture
+def maildir(tmp_path: Path) -> Path:
+    fill(tmp_path / "Maildir", COUNT)
+    return tmp_path / "Maildir"
+
+
+def opened(maildir: Path, watch: bool = False) -> Mailbox:
+    mailbox = Store(str(maildir), host="host").open("INBOX")
+    mailbox.join()
+    if watch:
+        mailbox.watch()
+    mailbox.scan()
+    mailbox.told()
+    return mailbox
+
+
+def tag(mailbox: Mailbox, uids: list[int], *words: bytes, mode: str = "+") -> None:
+    mailbox.store(uids, FlagChange(mode, 0, frozenset(words)))
+
+
+def as_courier(maildir: Path) -> Words:
+    """By base name, as Courier's imapd takes them: an update, else the newest merged one, else the list."""
+    folder = maildir / "courierimapkeywords"
+    whole = (folder / ":list").read_bytes() if (folder / ":list").exists() else b""
+    head, _, body = whole.partition(b"\n\n")
+    words = head.split(b"\n")
+    found: Words = {}
+    for line in body.splitlines():
+        name, _, numbers = line.rpartition(b":")
+        found[name] = {words[int(number)] for number in numbers.split()}
+    merged = sorted((int(match[1]), match[2], entry) for entry in os.listdir(os.fsencode(folder))
+                    if (match := re.fullmatch(rb"\.(\d+)\.(.+)", entry)))
+    updates = [(0, entry, entry) for entry in os.listdir(os.fsencode(folder))
+               if not entry.startswith(b".") and entry != b":list"]
+    for _, name, entry in (*merged, *updates):
+        found[name] = set((folder / os.fsdecode(entry)).read_bytes().splitlines())
+    return {name: some for name, some in found.items() if some}
+
+
+def held(mailbox: Mailbox) -> Words:
+    return {b"%d.M%dP1.host" % (1700000000 + uid, uid): set(words)
+            for uid, words in mailbox.scan().messages.keywords.items()}
+
+
+def test_keywords_of_many_are_one_list(maildir: Path) -> None:
+    mailbox = opened(maildir)
+    tag(mailbox, [1, 2, 4], b"a", b"b")
+    tag(mailbox, [2, 4, 5], b"b", mode="-")
+    assert os.listdir(maildir / "courierimapkeywords") == [":list"]
+    assert (maildir / "courierimapkeywords" / ":list").read_bytes() == (
+        b"a\nb\n\n1700000001.M1P1.host:0 1\n1700000002.M2P1.host:0\n1700000004.M4P1.host:0\n")
+    assert held(opened(maildir)) == held(mailbox) == as_courier(maildir)
+    assert not [name for name in os.listdir(maildir / "tmp") if "_reader." not in name]
+
+
+def test_a_file_of_one_message_counts_for_more(maildir: Path) -> None:
+    """So its keywords are not left to the list, whoever reads it and whenever."""
+    mailbox = opened(maildir)
+    tag(mailbox, [2], b"old")
+    tag(mailbox, [3], b"old")
+    mailbox.close()
+    mailbox = opened(maildir)                      # which merges them
+    assert any(name.startswith(".") for name in os.listdir(maildir / "courierimapkeywords"))
+    tag(mailbox, [4], b"old")
+    tag(mailbox, [1, 2, 3, 4, 5], b"new")
+    tag(mailbox, [2, 4, 5], b"old", mode="-")
+    expected = {b"%d.M%dP1.host" % (1700000000 + uid, uid): {b"new"} for uid in (1, 2, 4, 5)} \
+        | {b"1700000003.M3P1.host": {b"old", b"new"}}
+    assert as_courier(maildir) == held(mailbox) == held(opened(maildir)) == expected
+
+
+def test_at_random_with_several_sessions(maildir: Path) -> None:
+    rng = random.Random(7)
+    sessions = [opened(maildir, watch=True), opened(maildir), opened(maildir, watch=True)]
+    expected: dict[int, set[bytes]] = {uid: set() for uid in range(1, COUNT + 1)}
+    for _ in range(60):
+        session = rng.choice(sessions)
+        uids = sorted(rng.sample(range(1, COUNT + 1), rng.choice((1, 1, 2, 5))))
+        words = rng.sample([b"a", b"b", b"c"], rng.choice((1, 2)))
+        mode = rng.choice("+-=")
+        tag(session, uids, *words, mode=mode)
+        for uid in uids:
+            expected[uid] = {"+": expected[uid].union, "-": expected[uid].difference,
+                             "=": lambda given: set(given)}[mode](words)
+        if rng.random() < 0.2:
+            sessions.append(opened(maildir))
+            sessions.pop(rng.randrange(3)).close()
+        there = {b"%d.M%dP1.host" % (1700000000 + uid, uid): some for uid, some in expected.items() if some}
+        assert held(rng.choice(sessions)) == there
+        assert as_courier(maildir) == there
+
+
+def test_who_wrote_the_list_reads_what_others_had_written(maildir: Path) -> None:
+    ours, other = opened(maildir, watch=True), opened(maildir)
+    tag(ours, [1, 2], b"ours")
+    assert held(ours)
+    tag(other, [3, 4], b"other")                   # of which we have not heard when we write
+    tag(ours, [5, 6], b"ours")
+    assert held(ours) == as_courier(maildir)
+    assert len(as_courier(maildir)) == 6
+
+
+@pytest.mark.parametrize("fails", ["the list", "its sync", "the update"])
+def test_what_fails_changes_nothing(maildir: Path, fails: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    mailbox = opened(maildir)
+    tag(mailbox, [1, 2], b"before")
+    tag(mailbox, [7], b"before")                   # an update
+    files = sorted(os.listdir(maildir / "cur"))
+    before = as_courier(maildir)
+
+    def full(self: object) -> None:
+        if hasattr(self, "abort"):
+            self.abort()
+        raise errors.DiskFull("no room")
+    if fails == "the list":
+        monkeypatch.setattr(Replacement, "commit", full)
+    elif fails == "its sync":
+        monkeypatch.setattr(type(mailbox.keywords.files), "settle", full)
+    else:
+        monkeypatch.setattr("courierpy.maildir.formats.keywordlist.Update.commit", full)
+    with pytest.raises(errors.DiskFull):
+        mailbox.store(range(1, COUNT + 1), FlagChange("+", FLAGGED, frozenset([b"new"])))
+    monkeypatch.undo()
+    assert sorted(os.listdir(maildir / "cur")) == files
+    assert as_courier(maildir) == before == held(opened(maildir)) == held(mailbox)
+    assert [name for name in os.listdir(maildir / "tmp") if "_reader." not in name] == []
+
+
+def test_one_that_cannot_be_changed_keeps_its_keywords(maildir: Path) -> None:
+    """There is no room for another letter in its name: the others are changed."""
+    long = f"1700000099.{'x' * (255 - len('1700000099.:2,S'))}"
+    (maildir / "cur" / f"{long}:2,S").write_bytes(b"A: b\n\n")
+    mailbox = opened(maildir)
+    refused: list[errors.StoreError] = []
+    change = FlagChange("+", DRAFT, frozenset([b"new"]))
+    done = mailbox.store([*mailbox.scan().messages.uids], change, refused)
+    assert len(refused) == 1
+    assert len(done) == COUNT == len(as_courier(maildir))
+    assert os.fsencode(long) not in as_courier(maildir)
+    assert held(opened(maildir)).keys() == as_courier(maildir).keys()
+
+
+def test_one_that_goes_meanwhile(maildir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mailbox = opened(maildir)
+    os.unlink(maildir / "cur" / "1700000003.M3P1.host:2,")
+    os.rename(maildir / "cur" / "1700000004.M4P1.host:2,", maildir / "cur" / "1700000004.M4P1.host:2,S")
+    done = mailbox.store(range(1, 7), FlagChange("+", FLAGGED, frozenset([b"new"])))
+    assert done == {uid: (FLAGGED | SEEN * (uid == 4), frozenset([b"new"])) for uid in (1, 2, 4, 5, 6)}
+    assert b"1700000003.M3P1.host" not in as_courier(maildir)
+
+
+# -- what a session hears of its own changes, and of those of others between them
+
+def toggled(maildir: Path, uid: int) -> None:
+    """Somebody else sets or takes \\Answered."""
+    [path] = (maildir / "cur").glob(f"*.M{uid}P1.host*")
+    old = path.name.partition(":2,")[2]
+    path.rename(path.with_name(path.name.partition(":")[0] + ":2," +
+                               "".join(sorted(set(old) ^ {"R"}))))
+
+
+def on_disk(maildir: Path) -> list[int]:
+    letters = {"S": SEEN, "F": FLAGGED, "R": ANSWERED, "D": DRAFT}
+    return [sum(letters[letter] for letter in path.name.partition(":2,")[2])
+            for path in sorted((maildir / "cur").iterdir())]
+
+
+def test_nothing_waits_of_what_a_session_did_itself(maildir: Path) -> None:
+    mailbox = opened(maildir, watch=True)
+    for mode in "+-+":
+        mailbox.store(range(1, COUNT + 1), FlagChange(mode, FLAGGED))
+        before = mailbox.scan()
+        assert list(before.messages.flags) == on_disk(maildir)
+        assert mailbox.scan() is before
+    assert not mailbox._looker.changes.hear()
+
+
+def test_what_others_do_between_is_heard(maildir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever somebody else does at whatever moment of a change of ours: what is held is what is there."""
+    monkeypatch.setattr(flagwriter, "AT_ONCE", 3)
+    rng = random.Random(3)
+    mailbox = opened(maildir, watch=True)
+    real = os.rename
+    deeds: list[Callable[[], object]] = []
+    moment = 0
+
+    def rename(old: object, new: object) -> None:
+        nonlocal moment
+        moment -= 1
+        if moment == 0:
+            monkeypatch.setattr(os, "rename", real)
+            for deed in deeds:
+                deed()
+            monkeypatch.setattr(os, "rename", rename)
+        real(old, new)  # type: ignore[arg-type]
+
+    for turn in range(120):
+        uid = rng.randrange(1, COUNT + 1)
+        deeds[:] = [lambda uid=uid: toggled(maildir, uid)] * rng.choice((1, 1, 2))  # type: ignore[misc]
+        if rng.random() < 0.3:
+            toggled(maildir, rng.randrange(1, COUNT + 1))      # not heard yet when it begins
+        moment = rng.randrange(1, COUNT + 2)
+        monkeypatch.setattr(os, "rename", rename)
+        mailbox.store(range(1, COUNT + 1), FlagChange(rng.choice("+-"), rng.choice((FLAGGED, SEEN, DRAFT))))
+        monkeypatch.setattr(os, "rename", real)
+        assert list(mailbox.scan().messages.flags) == on_disk(maildir), turn
+        if rng.random() < 0.1:
+            mailbox.told()
