@@ -67,7 +67,7 @@ class View:
     def expunge(self, uids: Sequence[int]) -> list[int]:
         """Forget these, which ascend; gives the sequence number that each had when those
         before it were forgotten."""
-        rows = [self.messages.find(uid) for uid in uids]
+        rows = places(self.messages.uids, uids)
         self.messages = self.messages.without(rows)
         self.recent -= UidSet.of(uids)
         return [row + 1 - before for before, row in enumerate(rows)]

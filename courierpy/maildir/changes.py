@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from courierpy.maildir.contents import Held, Replayed
 
 
+HEARD_LATER = 64                   # events of our own that wait for the next look
+
+
 class Changes:
     """``heard``: what happened and no look has seen yet; of use while ``watched``.  ``path``, ``keywords``:
     the directories that are watched, see Watch."""
@@ -68,7 +71,8 @@ class Changes:
             self.did(file, False)
         for file in came:
             self.did(file, True)
-        self.hear()                    # or they would be too many for the kernel to keep
+        if len(gone) + len(came) > HEARD_LATER:
+            self.hear()                # or they would be too many for the kernel to keep
         return False
 
     def did_not(self, name: bytes) -> None:

@@ -11,6 +11,7 @@ from bisect import bisect_left
 from courierpy.maildir.directory import by_base
 from courierpy.maildir.formats.uiddb import UidDb
 from courierpy.maildir.names import BITS_OF_SUFFIX, SUFFIXES, base, bits_of, info, with_flags
+from courierpy.model.uidset import runs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,8 +82,9 @@ class Held:
         """Without these rows, which ascend."""
         flags = bytearray(self.flags)
         odd = dict(self.odd)
-        for row in reversed(rows):
-            del flags[row]
+        for first, last in reversed(runs(rows)):
+            del flags[first:last + 1]
+        for row in rows if odd else ():
             odd.pop(self.database.uids[row], None)
         return Held(self.database.without(rows), flags, odd, self.twins)
 
@@ -118,8 +120,13 @@ class Contents:
     def drop(self, rows: Sequence[int]) -> None:
         """These are gone.  The names must be there."""
         held = self.held
-        for row in rows:
-            self.departed[held.database.uids[row]] = held.file(row)
+        uids, flags = held.database.uids, held.flags
+        if held.odd:
+            files = map(held.file, rows)
+        else:
+            names = held.database.names_of(rows)
+            files = map(bytes.__add__, names, [SUFFIXES[flags[row]] for row in rows])
+        self.departed.update(zip(map(uids.__getitem__, rows), files, strict=True))
         self.held = held.without(rows)
 
 

@@ -95,3 +95,10 @@ def unchangeable(path: str | bytes, error: OSError) -> StoreError:
     if error.errno in _UNCHANGEABLE:
         return MessageDenied(str(DiskTrouble(path, error)))
     return trouble(path, error)
+
+
+def refuse(why: StoreError, refused: list[StoreError] | None) -> None:
+    """Raises it, unless it is of one message alone and others may go on: then it is added to ``refused``."""
+    if refused is None or not isinstance(why, MessageDenied):
+        raise why from None
+    refused.append(why)

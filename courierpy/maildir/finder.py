@@ -38,6 +38,11 @@ class Finder:
         self._numbers = numbers
         self._changes = changes
 
+    @property
+    def twins(self) -> frozenset[bytes]:
+        """Base names of several files each."""
+        return self._contents.held.twins
+
     def row(self, uid: int) -> int:
         """Raises Vanished; another store error where the names have to be read."""
         row = self._contents.held.row(uid)
@@ -47,11 +52,12 @@ class Finder:
         return row
 
     def rows(self, uids: Sequence[int]) -> Sequence[int]:
-        """Of those of the messages that are held.  Raises a store error where the names cannot be read."""
+        """Of those of the messages that are held, ascending.  Raises a store error where the names cannot be
+        read."""
         rows = places(self._contents.held.database.uids, uids)
         if uids:
             self._numbers.named()
-        return rows if isinstance(rows, range) else [row for row in rows if row >= 0]
+        return rows if isinstance(rows, range) else sorted(row for row in rows if row >= 0)
 
     def _vanished(self, uid: int) -> Vanished:
         return Vanished(f"{self._place.path}: uid {uid}")

@@ -10,7 +10,7 @@ import os
 from array import array
 from itertools import repeat
 
-from courierpy.maildir.errors import MessageDenied, StoreError, unchangeable
+from courierpy.maildir.errors import StoreError, refuse, unchangeable
 from courierpy.maildir.files import Directory, exists
 from courierpy.maildir.formats.keyworddrafts import KeywordDrafts
 from courierpy.maildir.messagefile import TRIES
@@ -143,7 +143,7 @@ class Renamed:
                     if not self._rename_again(row, change, refused):
                         continue
                 except OSError as error:
-                    _refuse(unchangeable(cur + old, error), refused)
+                    refuse(unchangeable(cur + old, error), refused)
                     continue
                 self.rows.append(row)
         finally:
@@ -166,7 +166,7 @@ class Renamed:
             except FileNotFoundError:
                 continue
             except OSError as error:
-                _refuse(unchangeable(cur + old, error), refused)
+                refuse(unchangeable(cur + old, error), refused)
                 return False
             self._before.setdefault(row, old)
             held.set_flags(row, bits, new)
@@ -184,10 +184,3 @@ class Renamed:
                 self._changes.did(before, True)
             except OSError as error:
                 log.err(f"{self._place.cur}: a change cannot be taken back: {error}")
-
-
-def _refuse(why: StoreError, refused: list[StoreError] | None) -> None:
-    """Raises it, unless it is of one message alone and the others may go on."""
-    if refused is None or not isinstance(why, MessageDenied):
-        raise why from None
-    refused.append(why)

@@ -4,14 +4,15 @@ from __future__ import annotations
 from bisect import bisect_left
 
 from courierpy.maildir import contents
-from courierpy.maildir.errors import FolderMissing, trouble
+from courierpy.maildir.errors import FolderMissing, StoreError, trouble
+from courierpy.maildir.formats.keyworddrafts import KeywordDrafts
 from courierpy.maildir.index.columns import SMALL
 from courierpy.maildir.names import in_order
 from courierpy.model.uidset import UidSet
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from courierpy.maildir.arrivals import Arrivals
     from courierpy.maildir.formats.uiddb import UidDb
@@ -48,6 +49,23 @@ class Intake:
         keywords = self._looker.keywords
         if words and keywords.kept:
             keywords.files.write(name, words)
+            keywords.again()
+
+    def write_all_keywords(self, words: Mapping[bytes, frozenset[bytes]]) -> None:
+        """Under the lock, behind number(), as a look would take lines of messages that are not there from the
+        list: keywords of messages that are about to come, by base name.  Raises a store error."""
+        keywords = self._looker.keywords
+        if not keywords.kept or not any(words.values()):
+            return
+        drafts = KeywordDrafts(keywords.files, [name for name, some in words.items() if some],
+                               lambda name, before: words[name])
+        try:
+            drafts.commit(drafts.words)
+        except StoreError:
+            drafts.take_back()
+            raise
+        finally:
+            drafts.abort()
             keywords.again()
 
     def number(self, names: Sequence[bytes]) -> int:

@@ -3,10 +3,12 @@ from __future__ import annotations
 
 import os
 
-from courierpy.maildir.errors import MessageDenied, StoreError, Vanished, unchangeable
+from courierpy.maildir.errors import StoreError, refuse, unchangeable
 from courierpy.maildir.files import exists
 from courierpy.maildir.messagefile import TRIES
+from courierpy.maildir.names import SUFFIXES
 from courierpy.model.flags import DELETED
+from courierpy.model.uidset import places
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
     from courierpy.maildir.finder import Finder
     from courierpy.maildir.mailboxdirectory import MailboxDirectory
     from courierpy.maildir.numbers import Numbers
+
+
+AT_ONCE = 512                      # files that are removed before what we heard of it is passed over
 
 
 class Removal:
@@ -38,50 +43,52 @@ class Removal:
         ``refused``: as for FlagWriter.store()."""
         gone: list[int] = []
         keep = self._place.readers.keeps()
+        rows = self._finder.rows([*uids])
+        alone = len(rows) > 1 and self._changes.at_rest(self._contents.held.twins)
         try:
-            for uid in uids:
-                try:
-                    if self._expunge_one(uid, keep, only_deleted):
-                        gone.append(uid)
-                except MessageDenied as why:
-                    if refused is None:
-                        raise
-                    refused.append(why)
+            for start in range(0, len(rows), AT_ONCE):
+                alone = self._unlink(rows[start:start + AT_ONCE], keep, only_deleted, refused, gone, alone)
         finally:
             self.went(gone)
         return gone
 
     def went(self, uids: Sequence[int]) -> None:
         """We removed these messages, or moved them away."""
-        rows = sorted(row for row in map(self._contents.held.row, uids) if row >= 0)
+        rows = sorted(row for row in places(self._contents.held.database.uids, uids) if row >= 0)
         if rows:
             self._contents.drop(rows)
             self._numbers.unwritten = self._numbers.owed = True
 
-    def _expunge_one(self, uid: int, keep: bool, only_deleted: bool) -> bool:
-        """False for a message that is gone, or \\Deleted no more.  ``keep``: somebody may know it still."""
+    def _unlink(self, rows: Sequence[int], keep: bool, only_deleted: bool, refused: list[StoreError] | None,
+                gone: list[int], alone: bool) -> bool:
+        """Remove what is \\Deleted still; ``gone`` has their UIDs then.  ``keep``: somebody may know them
+        still.  ``alone``: as for Changes.did_all()."""
+        held, place, unlink = self._contents.held, self._place, os.unlink
+        files: list[bytes] = []
         try:
-            row = self._finder.row(uid)
-        except Vanished:
-            return False
-        held = self._contents.held
-        for _ in range(TRIES):
-            file = held.file(row)
-            path = self._place.inside + file
-            if not only_deleted or held.flags[row] & DELETED:      # it is while a file of this name is there
-                if keep:
-                    self._place.readers.bury(path, held.database.name(row))
-                try:
-                    os.unlink(path)
-                except FileNotFoundError:
-                    pass
-                except OSError as error:
-                    raise unchangeable(path, error) from None
-                else:
-                    self._changes.did(file, False)
-                    return True
-            elif exists(path):
-                return False
-            if not self._finder.find_again(row):
-                return False
-        return False
+            for row, name in zip(rows, held.database.names_of(rows), strict=True):
+                for _ in range(TRIES):
+                    file = held.file(row) if held.odd else name + SUFFIXES[held.flags[row]]
+                    path = place.inside + file
+                    if not only_deleted or held.flags[row] & DELETED:      # it is, while this file is there
+                        if keep:
+                            place.readers.bury(path, name)
+                        try:
+                            unlink(path)
+                        except FileNotFoundError:
+                            pass
+                        except OSError as error:
+                            refuse(unchangeable(path, error), refused)
+                            break
+                        else:
+                            files.append(file)
+                            gone.append(held.database.uids[row])
+                            break
+                    elif exists(path):
+                        break
+                    alone = False
+                    if not self._finder.find_again(row):
+                        break
+        finally:
+            alone = self._changes.did_all(files, (), alone)
+        return alone

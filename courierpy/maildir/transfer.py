@@ -145,12 +145,13 @@ def _transfer(origin: Origin, uids: Sequence[int], target: Intake, bring: Bring,
         return 0, []
     if keywords.unread is not None:    # they would come without their keywords
         raise keywords.unread
+    alone = moving and len(sources) > 1 and origin.changes.at_rest(origin.finder.twins)
     uidvalidity, numbers = _enter(target, sources, bring, refused, origin.place)
     pairs = [(old, new) for old, new in zip(known, numbers, strict=True) if new is not None]
     if moving:
-        for source, number in zip(sources, numbers, strict=True):
-            if number is not None:
-                origin.changes.did(os.path.basename(source.path), False)
+        files = [os.path.basename(source.path) for source, number in zip(sources, numbers, strict=True)
+                 if number is not None]
+        origin.changes.did_all(files, (), alone)
         origin.removal.went([old for old, _ in pairs])
     return uidvalidity, pairs
 
@@ -201,11 +202,12 @@ def _enter_once(target: Intake, sources: Sequence[Source], bring: Bring,
             for source in sources:
                 source.words = frozenset(spelled.get(word, word) for word in source.words)
         try:
-            # 1. keywords before the message can be seen
-            for source in sources:
-                target.write_keywords(source.name, source.words)
-            # 2. numbers, then the messages
             enter = _with_others if len(sources) == 1 and bring in (os.rename, _link_or_copy) else _together
+            # 1. keywords before the message can be seen
+            if enter is _with_others or not place.lock.enabled:
+                for source in sources:
+                    target.write_keywords(source.name, source.words)
+            # 2. numbers, then the messages
             uidvalidity, uids = enter(target, sources, bring, refused, moved)
             # 3. the directory entries, before anybody is told.  Not under the lock: those who bring
             # messages at the same time share what the disk has to do for it.  Numbers of messages that
@@ -226,6 +228,8 @@ def _together(target: Intake, sources: Sequence[Source], bring: Bring, refused: 
     with target.place.lock:
         others = target.place.lobby.waiting()
         first = target.number([*(source.name for source in sources), *map(base, others)])
+        if target.place.lock.enabled:
+            target.write_all_keywords({source.name: source.words for source in sources})
         # in the order of their numbers: who looks meanwhile has no higher one before a lower
         for uid, source in enumerate(sources, first):
             there = _bring(source, target.place.inside, bring, refused)

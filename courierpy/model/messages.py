@@ -157,11 +157,13 @@ class Messages:
                         others.update(compress(old[here:here + many], map(ne, *numbers)))
                 here, there = here + many, there + many
             elif there == len(now) or here < len(old) and old[here] < now[there]:
-                gone.append(old[here])
-                here += 1
+                stop = bisect_left(old, now[there], here) if there < len(now) else len(old)
+                gone += old[here:stop]
+                here = stop
             else:
-                new.append(now[there])
-                there += 1
+                stop = bisect_left(now, old[here], there) if here < len(old) else len(now)
+                new += now[there:stop]
+                there = stop
         if other.keywords is not self.keywords and other.keywords != self.keywords:
             others.update(uid for uid, _ in other.keywords.items() ^ self.keywords.items())
         if others:

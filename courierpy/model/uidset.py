@@ -15,8 +15,11 @@ def runs(numbers: Sequence[int], start: int = 0, stop: int | None = None) -> lis
     found = []
     while start < stop:
         first = numbers[start]
-        # in a run number - position stays the same, behind it it is higher
-        end = bisect_left(range(start, stop), True, key=lambda at: numbers[at] - at > first - start) + start
+        end = start + 1
+        if end < stop and numbers[end] == first + 1:
+            # in a run number - position stays the same, behind it it is higher
+            end = bisect_left(range(start, stop), True,
+                              key=lambda at: numbers[at] - at > first - start) + start
         found.append((first, numbers[end - 1]))
         start = end
     return found

@@ -1,6 +1,7 @@
 """Changes of many messages at once: what is on disk, what others see, what is left when they fail."""
 from __future__ import annotations
 
+import errno
 import os
 import random
 import re
@@ -9,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from courierpy.maildir import errors, flagwriter
+from courierpy.maildir import errors, flagwriter, removal
 from courierpy.maildir.files import Replacement
 from courierpy.maildir.mailbox import Mailbox
 from courierpy.maildir.store import Store
-from courierpy.model.flags import ANSWERED, DRAFT, FLAGGED, SEEN, FlagChange
+from courierpy.model.flags import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN, FlagChange
 from tests.conftest import fill
 
 COUNT = 9
@@ -228,3 +229,100 @@ def test_what_others_do_between_is_heard(maildir: Path, monkeypatch: pytest.Monk
         assert list(mailbox.scan().messages.flags) == on_disk(maildir), turn
         if rng.random() < 0.1:
             mailbox.told()
+
+
+def test_what_others_do_while_messages_are_removed_is_heard(maildir: Path,
+                                                            monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(removal, "AT_ONCE", 2)
+    rng = random.Random(5)
+    mailbox = opened(maildir, watch=True)
+    real = os.unlink
+    for turn in range(1, 20):
+        for serial in range(100 * turn, 100 * turn + COUNT):
+            (maildir / "new" / f"{1700000000 + serial}.M{serial}P1.host").write_bytes(b"A: b\n\n")
+        there = list(mailbox.scan().messages.uids)
+        mailbox.store(there, FlagChange("+", DELETED))
+        mailbox.scan()
+        moment = rng.randrange(1, COUNT)
+
+        def unlink(path: object) -> None:
+            nonlocal moment
+            moment -= 1
+            if moment == 0:
+                names = sorted(os.listdir(maildir / "cur"))
+                real(maildir / "cur" / rng.choice(names))
+                gone = rng.choice(sorted(os.listdir(maildir / "cur")))
+                os.rename(maildir / "cur" / gone, maildir / "cur" / gone.replace("T", ""))
+            real(path)  # type: ignore[arg-type]
+        monkeypatch.setattr(os, "unlink", unlink)
+        mailbox.expunge(rng.sample(there, len(there) - 3) if turn % 2 else there)
+        monkeypatch.setattr(os, "unlink", real)
+        messages = mailbox.scan().messages
+        files = {int(name.partition(".M")[2].partition("P")[0]): name.partition(":2,")[2]
+                 for name in os.listdir(maildir / "cur")}
+        assert len(messages) == len(files)
+        assert sorted(bits & DELETED for bits in messages.flags) == sorted(
+            DELETED * ("T" in letters) for letters in files.values())
+        mailbox.told()
+
+
+# -- messages that come with keywords
+
+def other(mailbox: Mailbox, maildir: Path) -> Mailbox:
+    store = Store(str(maildir), host="host")
+    if not (maildir / ".Other").exists():
+        store.create("INBOX.Other")
+    return store.open("INBOX.Other")
+
+
+def words_in(mailbox: Mailbox) -> list[set[bytes]]:
+    messages = mailbox.scan().messages
+    return [set(messages.keywords.get(uid, ())) for uid in messages.uids]
+
+
+@pytest.mark.parametrize("deed", ["copy", "move"])
+@pytest.mark.parametrize("known", [False, True])
+def test_keywords_come_along_in_one_list(maildir: Path, deed: str, known: bool) -> None:
+    mailbox = opened(maildir)
+    tag(mailbox, [1, 2, 5], b"a")
+    tag(mailbox, [2, 3], b"b")
+    target = other(mailbox, maildir)
+    if known:
+        target.scan()
+    getattr(mailbox, deed)([1, 2, 4, 3], target)
+    assert os.listdir(maildir / ".Other" / "courierimapkeywords") == [":list"]
+    expected: list[set[bytes]] = [{b"a"}, {b"a", b"b"}, set(), {b"b"}]
+    assert words_in(target) == words_in(other(mailbox, maildir)) == expected
+    assert sorted(map(sorted, as_courier(maildir / ".Other").values())) == [[b"a"], [b"a", b"b"], [b"b"]]
+    assert [name for name in os.listdir(maildir / ".Other" / "tmp") if "_reader." not in name] == []
+
+
+def test_keywords_come_along_to_a_mailbox_that_is_restored(maildir: Path) -> None:
+    """The look that restores the numbers takes lines of what is not there from the list."""
+    mailbox = opened(maildir)
+    tag(mailbox, [1, 2, 5], b"a")
+    target = other(mailbox, maildir)
+    mailbox.copy([1, 2], target)
+    target.scan()
+    (maildir / ".Other" / "courierimapuiddb").write_bytes(b"")
+    mailbox.copy([5, 2], target)
+    assert words_in(target) == words_in(other(mailbox, maildir)) == [{b"a"}] * 4
+
+
+def test_what_does_not_come_leaves_no_keywords(maildir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mailbox = opened(maildir)
+    tag(mailbox, [1, 2, 5], b"a")
+    target = other(mailbox, maildir)
+    mailbox.copy([1, 2], target)
+    before = as_courier(maildir / ".Other")
+
+    def full(*words: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, "no room")
+    monkeypatch.setattr(os, "link", full)
+    with pytest.raises(errors.DiskFull):
+        mailbox.copy([5, 2], target)
+    monkeypatch.undo()
+    assert words_in(target) == [{b"a"}] * 2
+    mailbox.copy([5], target)                      # whoever writes next leaves out what did not come
+    assert words_in(other(mailbox, maildir)) == [{b"a"}] * 3
+    assert before.items() <= as_courier(maildir / ".Other").items()

@@ -16,6 +16,7 @@ from itertools import accumulate, islice
 from operator import lt
 
 from courierpy.maildir.errors import trouble
+from courierpy.model.uidset import runs
 from courierpy.system.regular import open_regular
 
 TYPE_CHECKING = False
@@ -152,15 +153,16 @@ class UidDb:
         """Without these rows, which ascend."""
         uids, lines, pieces = array("I"), array("I"), []
         start = shift = 0
-        for row in (*rows, len(self.uids)):
-            uids += self.uids[start:row]
-            kept = self.lines[start:row]
+        count = len(self.uids)
+        for first, last in (*runs(rows), (count, count)):
+            uids += self.uids[start:first]
+            kept = self.lines[start:first]
             if kept:
                 lines += array("I", [at - shift for at in kept]) if shift else kept
-                pieces.append(self.text[kept[0]:self._end(row - 1)])
-            if row < len(self.uids):
-                shift += self._end(row) - self.lines[row]
-            start = row + 1
+                pieces.append(self.text[kept[0]:self._end(first - 1)])
+            if first < count:
+                shift += self._end(last) - self.lines[first]
+            start = last + 1
         return UidDb(self.uidvalidity, self.uidnext, uids, b"".join(pieces), lines)
 
     def _end(self, row: int) -> int:
