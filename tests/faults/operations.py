@@ -136,8 +136,10 @@ OPERATIONS = (
         (2, r"\Flagged Alpha"), (4, "Beta"), (5, ""))),
     Operation("store-replace", rb"STORE 1:3 FLAGS (\Draft Omega)", _changed(
         (2, r"\Draft Omega"), (3, r"\Draft Omega"), (4, r"\Draft Omega"))),
-    Operation("store-keywords", rb"STORE 1:3 +FLAGS (Omega Beta)", _changed(
-        (2, r"\Seen \Flagged Alpha Omega Beta"), (3, "Omega Beta"), (4, r"\Deleted Beta Omega"))),
+    # two of them have a file of keywords, and two are in the list
+    Operation("store-keywords", rb"STORE 1:4 +FLAGS (Omega Beta)", _changed(
+        (2, r"\Seen \Flagged Alpha Omega Beta"), (3, "Omega Beta"), (4, r"\Deleted Beta Omega"),
+        (5, r"\Deleted \Seen Omega Beta"))),
     Operation("store-keywords-off", rb"STORE 1:5 -FLAGS (Alpha)", _changed(
         (2, r"\Seen \Flagged"), (6, "Beta"))),
     Operation("expunge", b"EXPUNGE", (Gone("INBOX", 4), Gone("INBOX", 5))),
