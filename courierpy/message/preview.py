@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 MOST = 200                             # characters that are told
 READ_CHARS = 1 << 18                   # of a part
-STEP_CHARS = 1 << 14
+STEP_CHARS = 1 << 14                   # that are looked at together; of the beginning fewer
+FIRST_CHARS = 1 << 9
 ENCRYPTED = ((b"multipart", b"encrypted"), (b"application", b"pkcs7-mime"),
              (b"application", b"x-pkcs7-mime"))
 
@@ -40,6 +41,7 @@ _RULE = re.compile(r"[-=_*~#+.\u2014\u2015\u2500\u2501]{4,}")
 # fills the lists of clients behind a text of one line
 _PADDING = re.compile("(?: ?[\u034f\u200b\u200c\u200e\u200f\u2800\u00ad\ufeff]){2,}|"
                       "[\u00ad\ufeff\u034f\u200b]")
+_BREAK = re.compile(r"\n|(?<=[\w.,;:!?])\s(?=\w)")
 _CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
@@ -125,10 +127,20 @@ def _shown(text: str) -> str:
 def _of_text(text: str) -> tuple[str, str]:
     if _PGP in text[:4096]:
         return "", ""
-    text = _SIGNED.sub("", text)
+    signed = _SIGNED.match(text)
+    if signed is not None:
+        text = text[signed.end():]
     own: list[str] = []
     quoted: list[str] = []
+    size, enough = 0, FIRST_CHARS
     for line in text.split("\n"):
+        size += len(line)
+        # no quote that follows takes two lines away which introduce nothing
+        if size > enough and _stays(own[-2:]):
+            told = _line("\n".join(own))
+            if len(told) == MOST:
+                return told, ""
+            size, enough = 0, 2 * enough
         if line == "-- " or _ANSWERED.match(line.strip()):
             break                      # the signature, or all that is answered
         if not line.startswith(">"):
@@ -144,15 +156,21 @@ def _of_text(text: str) -> tuple[str, str]:
     return _line("\n".join(own)), _line("\n".join(quoted))
 
 
+def _stays(lines: list[str]) -> bool:
+    """Are these two, with a text, and introduce no quote?"""
+    return len(lines) == 2 and all(line.strip() and not _INTRODUCES.match(line.strip()) for line in lines)
+
+
 def _line(text: str) -> str:
     """One line of it, cut."""
     line = ""
     # a page of padding is not gone over as a whole where its beginning is enough
-    for start in range(0, len(text), STEP_CHARS):
-        piece = text[start:start + STEP_CHARS]
+    start, step = 0, FIRST_CHARS
+    while start < len(text) and len(line) <= MOST:
+        # between two words, where there are any
+        end = _BREAK.search(text, start + step, start + step + STEP_CHARS)
+        piece = text[start:end.end() if end is not None else start + step + STEP_CHARS]
         shown = " ".join(_RULE.sub(" ", _CONTROLS.sub(" ", piece)).split())
-        line = " ".join((line + _PADDING.sub(" ", shown)).split())
-        if len(line) > MOST:
-            break
-        line += " " * piece[-1:].isspace()
+        line = " ".join((line + _PADDING.sub(" ", shown)).split()) + " " * piece[-1:].isspace()
+        start, step = start + len(piece), STEP_CHARS
     return line[:MOST].strip()

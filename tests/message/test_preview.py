@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from courierpy.message import Message
+from courierpy.message import preview as preview_module
 from courierpy.message.preview import MOST, READ_CHARS, preview
 
 
@@ -116,3 +117,26 @@ def test_whatever_stands_there(text: str) -> None:
         assert len(shown) <= MOST
         assert not set("\0\r\n\t\x1b") & set(shown)
         shown.encode()
+
+
+LINES = st.lists(st.sampled_from([
+    "Hello there, how are you?", "", "   ", "> quoted words", ">> more of them", "On Monday Ann wrote:",
+    "see below:", "----", "*** * ***", "\u034f\u200c \u034f\u200c", "a", "one two three four five six seven",
+    "a long line that goes on and on, and then a bit further, to an end", "-- ", "\u00ad", "x=y; ~~~~~ z",
+    "----- Original Message -----"]), max_size=40)
+
+
+@given(LINES)
+def test_what_is_shown_does_not_hang_on_how_far_is_looked(lines: list[str]) -> None:
+    """A text is looked at from its beginning, and only as far as is needed."""
+    text = "\n".join(lines)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(preview_module, "MOST", 40)
+        patch.setattr(preview_module, "FIRST_CHARS", 1 << 20)
+        whole = preview_module._of_text(text)
+        patch.setattr(preview_module, "FIRST_CHARS", 20)
+        patch.setattr(preview_module, "STEP_CHARS", 30)
+        some = preview_module._of_text(text)
+    assert some[0] == whole[0]
+    if not some[0]:
+        assert some == whole
