@@ -150,3 +150,13 @@ def test_the_recent_go_with_the_messages() -> None:
     view = View(columns({1: (0, frozenset()), 2: (0, frozenset())}), UidSet.of([1, 2]))
     view.expunge([1, 2])
     assert view.recent == NO_UIDS
+
+
+@pytest.mark.parametrize("first", [1, 255, 256, 257, 65_500, 2 ** 24 - 700, 2 ** 32 - 5001])
+@pytest.mark.parametrize("count", [1, 2, 2048, 2049, 5000])
+def test_a_long_run_of_uids_comes_back(first: int, count: int) -> None:
+    uids = array("I", range(first, first + count))
+    messages = Messages(uids, bytes(count), {})
+    again = Messages.unpack(messages.pack())
+    assert again.uids == uids
+    assert again == messages
