@@ -131,7 +131,7 @@ def _sessions(secured: Secured, count: int, resume: bool) -> tuple[float, float]
         client.do(b"SELECT INBOX")
         last = client.secure.session if resume else None
         client.logout()
-    return (now() - start) / count, resumed / count
+    return (now() - start) / count, resumed / max(1, count - 1)    # the first has nothing to go on with
 
 
 def many_files(wanted: int = 0) -> None:

@@ -128,9 +128,9 @@ class Alone:
         if maildir:
             options, others = start.parted(arguments)
             arguments = [*options, maildir, *others[1:]]
+        proc.leave_no_core()           # the account may not be able to load what that needs
         try:
             self._become(account)
-            proc.leave_no_core()
         except TemporaryFailure as error:
             log.err(f"{error}, {self.stage.who(account.address)}")
             raise
