@@ -15,10 +15,12 @@ from pathlib import Path
 
 from courierpy.admin import demo
 from courierpy.system.programs import interpreter
-from tests.conftest import REPO, account_python, free_port, of_mode, plain_environ, until, wait_for
+from tests.conftest import MODE, REPO, account_python, free_port, of_mode, plain_environ, until, wait_for
 
 DEADLINE = 30.0
 MARK = "COURIERPY_TEST_MARK"
+# children of a listener that has no client: the keeper, and password helpers, or one and login processes
+RESIDENT = 4 if MODE == "doorway" else 3
 
 
 def eventually(true: Callable[[], object], what: str = "it did not come about") -> None:

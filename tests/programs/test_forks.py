@@ -14,7 +14,7 @@ import pytest
 
 from courierpy.system import proc
 from tests.conftest import until
-from tests.programs.chain import chain, eventually
+from tests.programs.chain import RESIDENT, chain, eventually
 
 server_test = pytest.mark.server
 BUSY = b"* BYE [UNAVAILABLE] The server has too much to do, please try again later.\r\n"
@@ -44,7 +44,7 @@ def flag() -> Iterator[Path]:
 @server_test
 @pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOMEM])
 def test_a_new_connection(number: int, flag: Path) -> None:
-    with chain(before=refusing(flag, number)) as server:
+    with chain(before=refusing(flag, number), IMAP_LOGIN_PROCESSES="0") as server:
         there = server.session()
         flag.touch()
         for _ in range(3):
@@ -58,6 +58,23 @@ def test_a_new_connection(number: int, flag: Path) -> None:
         assert len(said) == 1
         assert said[0].endswith(f"CRIT: a connection cannot be served: {os.strerror(number)}; "
                                 "accepting pauses for 1 s")
+
+
+@server_test
+def test_a_session_behind_a_login_process(flag: Path) -> None:
+    with chain(before=refusing(flag), IMAP_LOGIN_PROCESSES="1", IMAP_REUSE="no") as server:
+        there = server.session()
+        flag.touch()
+        for _ in range(3):
+            with server.greeted() as client:
+                client.sendall(b"a LOGIN demo demo\r\n")
+                assert until(client, b"never").startswith(b"* BYE [UNAVAILABLE] ")
+        flag.unlink()
+        server.session().close()
+        there.sendall(b"a NOOP\r\n")
+        assert b"a OK" in until(there, b"a OK")
+        said = server.log.read_text()
+        assert said.count("CRIT: a session cannot be started: " + os.strerror(errno.EAGAIN)) == 1
 
 
 @server_test
@@ -76,7 +93,7 @@ def test_a_program_that_does_not_speak_imap_says_nothing(flag: Path) -> None:
 def test_password_helpers_and_keeper(flag: Path) -> None:
     """They are started again as soon as there can be any."""
     with chain(before=refusing(flag)) as server:
-        eventually(lambda: len(server.children()) == 3)
+        eventually(lambda: len(server.children()) == RESIDENT)
         flag.touch()
         for pid in server.children():
             os.kill(pid, signal.SIGKILL)
@@ -84,7 +101,7 @@ def test_password_helpers_and_keeper(flag: Path) -> None:
         server.wait_log("the keeper of idle connections cannot be started: fork")
         assert server.process.poll() is None
         flag.unlink()
-        eventually(lambda: len(server.children()) == 3)
+        eventually(lambda: len(server.children()) == RESIDENT)
         server.session(b"SELECT INBOX", b"IDLE").close()
         said = server.log.read_text()
         assert said.count("no password helper can be started") == 1
@@ -94,9 +111,9 @@ def test_password_helpers_and_keeper(flag: Path) -> None:
 @server_test
 def test_an_idle_connection_waits_until_it_can_be_woken(flag: Path) -> None:
     with chain(before=refusing(flag)) as server:
-        eventually(lambda: len(server.children()) == 3)
+        eventually(lambda: len(server.children()) == RESIDENT)
         client = server.session(b"SELECT INBOX", b"IDLE")
-        eventually(lambda: len(server.children()) == 3)
+        eventually(lambda: len(server.children()) == RESIDENT)
         flag.touch()
         client.sendall(b"DONE\r\n")
         server.wait_log("an idle connection cannot be woken: fork")
