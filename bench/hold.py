@@ -4,12 +4,15 @@ So many plain ones and so many by TLS log in, select INBOX and idle, all in one 
 of all of them have ended; what is held is told, and the memory of it.  Then a message comes to another
 mailbox, in which TOLD connections by TLS idle: how long until the median and the last of them hears of it.
 
-A connection that sleeps takes two descriptors of the listener and two of the keeper.
+A connection that sleeps takes two descriptors of its listener and two of the keeper: where a process may not
+have as many, there is more than one server, and they share the connections.
 """
 from __future__ import annotations
 
+import resource
 import sys
 import time
+from contextlib import ExitStack
 
 from bench import procs
 from bench.client import Client
@@ -20,67 +23,78 @@ from bench.tls import Secured, many_files, pushed
 
 EACH = 500                         # after so many it is told how far it is
 LONGEST = 900.0                    # seconds until all sleep
+RESIDENT = 6                       # processes of a server that start with its first sessions, at most
+
+
+class Held:
+    """The servers, and who is connected to them."""
+
+    def __init__(self, at: At, servers: list[Secured], ports: list[int]) -> None:
+        self.at = at
+        self.servers = servers
+        self.ports = ports
+        self.clients: list[Client] = []
+        self.count, self.memory = self.state("nobody")
+
+    def state(self, who: str) -> tuple[int, int]:
+        """Prints and gives the number of processes, and their memory, kB."""
+        roots = [pid for server in self.servers for pid in server.roots()]
+        count, memory = len(procs.family(roots)), procs.memory(roots)
+        print(f"{who}: {count} processes, {memory / 1024:.0f} MB", flush=True)
+        return count, memory
+
+    def more(self, what: str, account: str, count: int) -> list[Client]:
+        """So many more idle; ``what``: "plain" or "by TLS".  They sleep then."""
+        user = self.at.account(account)
+        start = now()
+        came: list[Client] = []
+        for number in range(count):
+            place = number % len(self.servers)
+            client = Client(self.ports[place]) if what == "plain" else self.servers[place].client()
+            client.login(user, PASSWORD)
+            client.do(b"SELECT INBOX")
+            client.idle()
+            came.append(client)
+            if not (number + 1) % EACH:
+                print(f"{number + 1} {what} in {now() - start:.0f} s", file=sys.stderr, flush=True)
+        roots = [pid for server in self.servers for pid in server.roots()]
+        end = now() + LONGEST
+        while len(procs.family(roots)) > self.count + RESIDENT * len(self.servers) and now() < end:
+            time.sleep(1)
+        _, memory = self.state(f"{count} more {what}")
+        if count:
+            print(f"{what}: {(memory - self.memory) / count:.1f} kB each", flush=True)
+        self.memory = memory
+        self.clients += came
+        return came
 
 
 def hold(at: At, plain: int, by_tls: int, told: int) -> None:
-    port = free_port()
-    with Secured(at, IMAPDSTART="YES", PORT=str(port)) as secured:
-        account = at.account("tiny")
-
-        def idles(client: Client) -> Client:
-            client.login(account, PASSWORD)
-            client.do(b"SELECT INBOX")
-            client.idle()
-            return client
-
-        idles(Client(port)).close()
-        time.sleep(1)
-        before = state("nobody", secured)
-        clients: list[Client] = []
-        for what, count in (("plain", plain), ("by TLS", by_tls)):
-            start = now()
-            for number in range(1, count + 1):
-                clients.append(idles(Client(port) if what == "plain" else secured.client()))
-                if not number % EACH:
-                    print(f"{number} {what} in {now() - start:.0f} s", file=sys.stderr, flush=True)
-            wait_until_asleep(secured, before[0] + 12)
-            after = state(f"{count} {what}", secured)
-            if count:
-                print(f"{what}: {(after[1] - before[1]) / count:.1f} kB each")
-            before = before[0], after[1]
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with ExitStack() as stack:
+        ports = [free_port() for _ in range(1 + 2 * max(plain, by_tls + told) // (files - 1000))]
+        servers = [stack.enter_context(Secured(at, IMAPDSTART="YES", PORT=str(port))) for port in ports]
+        for server in servers:
+            server.login("tiny").logout()
+        held = Held(at, servers, ports)
+        held.more("plain", "tiny", plain)
+        held.more("by TLS", "tiny", by_tls)
         if told:
-            others = secured.idling("crowd", told)
-            wait_until_asleep(secured, before[0] + 12)
-            state(f"{told} more by TLS", secured)
+            others = held.more("by TLS", "crowd", told)
             median, last = pushed(at, "crowd", others, 1)
             print(f"a delivery to the {told}: median {1000 * median:.0f} ms, the last {1000 * last:.0f} ms")
-            clients += others
-        for client in clients[:: max(1, len(clients) // 50)]:
+        for client in held.clients[:: max(1, len(held.clients) // 50)]:
             client.sock.sendall(b"DONE\r\n")
             client.read_until(b"zq")
             client.do(b"NOOP")
         print("some of each go on")
-        for client in clients:
+        for client in held.clients:
             client.close()
-
-
-def state(who: str, secured: Secured) -> tuple[int, int]:
-    """Prints and gives the number of processes, and their memory, kB."""
-    count, memory = len(procs.family(secured.roots())), procs.memory(secured.roots())
-    print(f"{who}: {count} processes, {memory / 1024:.0f} MB", flush=True)
-    return count, memory
-
-
-def wait_until_asleep(secured: Secured, most: int) -> None:
-    """Until there are at most so many processes."""
-    end = now() + LONGEST
-    while len(procs.family(secured.roots())) > most and now() < end:
-        time.sleep(1)
 
 
 def main(words: list[str]) -> int:
     plain, by_tls, told = (int(word) for word in [*words, *("10000", "2000", "1000")[len(words):]])
-    many_files(4 * (plain + by_tls + told))
+    many_files()
     with Lab(["courierpy"], ".", alone=False) as lab:
         hold(At(lab, lab.servers[0], FULL), plain, by_tls, told)
     return 0

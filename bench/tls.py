@@ -134,10 +134,9 @@ def _sessions(secured: Secured, count: int, resume: bool) -> tuple[float, float]
     return (now() - start) / count, resumed / max(1, count - 1)    # the first has nothing to go on with
 
 
-def many_files(wanted: int = 0) -> None:
-    """As many as we may have open, or as are wanted where we are root; for the servers that we start too."""
+def many_files() -> None:
+    """As many as we may have open, and the servers that we start."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = max(most, 0 if os.getuid() else wanted)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
