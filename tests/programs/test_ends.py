@@ -14,7 +14,7 @@ import pytest
 
 from courierpy.listener import sockets
 from tests.conftest import plain_environ, until
-from tests.programs.chain import Chain, chain, eventually
+from tests.programs.chain import RESIDENT, Chain, chain, eventually
 
 server_test = pytest.mark.server
 ROUNDS = int(os.environ.get("COURIERPY_TEST_ROUNDS", "4"))
@@ -125,7 +125,7 @@ def test_at_any_moment(kind: str, tmp_path: Path) -> None:
 def test_who_does_not_end_is_killed() -> None:
     """A session that is stopped hears nothing."""
     with chain() as server:
-        eventually(lambda: len(server.children()) == 3)
+        eventually(lambda: len(server.children()) == RESIDENT)
         before = server.children()
         client = server.session()
         (pid,) = set(server.children()) - set(before)
@@ -149,7 +149,7 @@ def slow(self):
 Sleepers.hear = slow
 """
     with chain(before=before) as server:
-        eventually(lambda: len(server.children()) == 3)
+        eventually(lambda: len(server.children()) == RESIDENT)
         client = server.session(b"SELECT INBOX", b"IDLE")
         time.sleep(2.5)                        # it has offered its client, and the keeper has told of it
         server.process.terminate()
@@ -185,7 +185,7 @@ def test_the_private_socket_has_no_name(tmp_path: Path, monkeypatch: pytest.Monk
 @server_test
 def test_a_session_has_no_way_to_the_helpers() -> None:
     """The descriptor of their socket is closed with the login."""
-    with chain() as server:
+    with chain(IMAP_LOGIN_PROCESSES="0") as server:
         eventually(lambda: len(server.children()) == 3)
         before = server.children()
         client = server.greeted()
