@@ -10,6 +10,7 @@ have as many, there is more than one server, and they share the connections.
 from __future__ import annotations
 
 import resource
+import signal
 import sys
 import time
 from contextlib import ExitStack
@@ -95,6 +96,7 @@ def hold(at: At, plain: int, by_tls: int, told: int) -> None:
 def main(words: list[str]) -> int:
     plain, by_tls, told = (int(word) for word in [*words, *("10000", "2000", "1000")[len(words):]])
     many_files()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))         # so that the servers are stopped
     with Lab(["courierpy"], ".", alone=False) as lab:
         hold(At(lab, lab.servers[0], FULL), plain, by_tls, told)
     return 0
