@@ -4,6 +4,7 @@ from __future__ import annotations
 import os
 import pwd
 import re
+import time
 from pathlib import Path
 
 import pexpect
@@ -227,11 +228,11 @@ def test_aerc(listener: Server, tmp_path: Path) -> None:
     client.expect("Notes on the engine|2 results|engine")
     client.send(":clear\r:mark -a\r:read\r:unmark -a\r:select 0\r")
     client.send(":cp -p INBOX.kept\r")
-    end = 0
+    end = time.monotonic() + 60
     kept = listener.maildir / ".kept"
-    while end < 200 and not ((kept / "cur").is_dir() and flags(kept)):
+    while not ((kept / "cur").is_dir() and flags(kept)):
+        assert time.monotonic() < end, "the copy does not come"
         client.expect([pexpect.TIMEOUT, "."], timeout=0.1)
-        end += 1
     client.send(":quit\r")
     client.expect(pexpect.EOF)
     assert len(flags(listener.maildir / ".kept")) == 1
