@@ -14,7 +14,6 @@ from courierpy.message import (
     sections,
     subject,
     threads,
-    values,
 )
 from courierpy.message import (
     dateheader as sent,
@@ -202,20 +201,13 @@ class Message:
 
     # -- what is told
 
-    def envelope(self, utf8: bool = False) -> tuple[object, ...]:
-        """RFC 9051 7.5.2; ``utf8``: 8-bit text stays, else it becomes encoded words."""
-        return values.envelope(self.known, utf8)
-
-    def structure(self, extended: bool, utf8: bool = False) -> tuple[object, ...]:
-        """BODYSTRUCTURE, or BODY when not ``extended``."""
-        return values.structure(self.root, self.data, extended, utf8)
-
     def envelope_bytes(self, utf8: bool = False) -> bytes:
-        """``envelope`` as it stands in a reply."""
+        """ENVELOPE as it stands in a reply, RFC 9051 7.5.2.  ``utf8``: 8-bit text stays, else it becomes
+        encoded words."""
         return rendered.envelope(self.known, utf8)
 
     def structure_bytes(self, extended: bool, utf8: bool = False) -> bytes:
-        """``structure`` as it stands in a reply."""
+        """BODYSTRUCTURE, or BODY when not ``extended``, as it stands in a reply."""
         return rendered.structure(self.root, extended, utf8)
 
     # -- searching

@@ -1,15 +1,13 @@
 """ENVELOPE and BODYSTRUCTURE as the bytes of a reply.  RFC 9051 7.5.2.
 
-The same as ``values`` through ``wire.out.render``, without the values between:
-usual addresses and plain texts go from the header to the reply in one step.
+Usual addresses and plain texts go from the header to the reply in one step, without values between.
 Sizes are those of the wire form, found by counting line ends.
 """
 from __future__ import annotations
 
-import re
-
-from courierpy.message import address, decode, parameters, values
+from courierpy.message import address, decode, parameters
 from courierpy.message.headers import CR
+from courierpy.model.strings import LONGEST_OCTETS, NOT_PLAIN, string
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,27 +16,14 @@ if TYPE_CHECKING:
     from courierpy.message.mime import Part
     from courierpy.message.source import Octets
 
-_NOT_QUOTABLE = re.compile(rb"[\x00\r\n\x80-\xff]")
-_NOT_QUOTABLE_UTF8 = re.compile(rb"[\x00\r\n]")
-_NOT_PLAIN = re.compile(rb'[^ !#-\[\]-~]')
 _BACKSLASH = 92
-_LONGEST = 4096                    # octets of a quoted string
-
-
-def string(data: bytes, utf8: bool = False) -> bytes:
-    """A quoted string, or a literal: the twin of ``wire.out.string``, which is not for this room."""
-    if _NOT_PLAIN.search(data) is None and len(data) <= _LONGEST:
-        return b'"%s"' % data
-    if (_NOT_QUOTABLE_UTF8 if utf8 else _NOT_QUOTABLE).search(data) or len(data) > _LONGEST:
-        return b"{%d}\r\n%s" % (len(data), data.replace(b"\0", b"\x80"))
-    return b'"%s"' % data.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
 
 
 def text(value: bytes | None, utf8: bool) -> bytes:
     """A text of a header, None as NIL."""
     if value is None:
         return b"NIL"
-    if _NOT_PLAIN.search(value) is None and len(value) <= _LONGEST:
+    if NOT_PLAIN.search(value) is None and len(value) <= LONGEST_OCTETS:
         return b'"%s"' % value
     if not value.isascii():
         value = decode.utf_8(value) if utf8 else decode.encode_8bit(value)
@@ -65,16 +50,24 @@ def _people(value: bytes | None, utf8: bool) -> bytes | None:
     """An address list; None without any."""
     if not value:
         return None
-    if value.isascii() and _BACKSLASH not in value and len(value) <= _LONGEST:
+    if value.isascii() and _BACKSLASH not in value and len(value) <= LONGEST_OCTETS:
         usual = address.usual(value)
         if usual is not None:
             return b"(%s)" % b"".join([
                 b'("%s" NIL "%s" "%s")' % one if one[0] else b'(NIL NIL "%s" "%s")' % one[1:]
                 for one in usual])
-    people = [values.person(person, utf8) for person in address.parse(value)]
-    return b"(%s)" % b"".join([
-        _listed([b"NIL" if part is None else string(part, utf8) for part in person]) for person in people
-    ]) if people else None
+    people = [_person(person, utf8) for person in address.parse(value)]
+    return b"(%s)" % b"".join(people) if people else None
+
+
+def _person(whole: address.Address, utf8: bool) -> bytes:
+    """An address structure.  For a client without UTF-8 an address that needs it
+    becomes one that is plainly none, with the real one in its name (RFC 6858)."""
+    name, _, mailbox, host = whole
+    if not utf8 and host is not None and not ((mailbox or b"") + host).isascii():
+        spelled = (name + b" " if name else b"") + (mailbox or b"") + b"@" + host
+        return b'(%s NIL "invalid" "internationalized-address.invalid")' % text(spelled, False)
+    return _listed([text(part, utf8) for part in whole])
 
 
 class _Places:
@@ -160,7 +153,7 @@ def _leaf(part: Part, size: int, lines: int, extended: bool, utf8: bool) -> tupl
 def _strings(words: Collection[bytes], utf8: bool) -> bytes:
     """``string`` of each, with blanks between."""
     whole = b"".join(words)
-    if _NOT_PLAIN.search(whole) is None and len(whole) <= _LONGEST:
+    if NOT_PLAIN.search(whole) is None and len(whole) <= LONGEST_OCTETS:
         return b'"%s"' % b'" "'.join(words)
     return b" ".join([string(word, utf8) for word in words])
 

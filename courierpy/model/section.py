@@ -1,12 +1,5 @@
-"""What a client asks of a message, and what is answered without blanks between."""
+"""What a client asks of a message."""
 from __future__ import annotations
-
-
-class Run(tuple[object, ...]):
-    """Values written one after another, without blanks or parentheses around
-    them: the parts of a multipart, the addresses of a list."""
-
-    __slots__ = ()
 
 
 class Section:

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from courierpy.imap.grammar import out
 from courierpy.message.message import Message, wire_form
 from courierpy.model.section import Section
+from tests.message import plain
 from tests.message.searched import in_body, in_text
 
 NAMED = (b"From: Ann <ann@example.org>\nSubject: =?utf-8?q?caf=C3=A9?=\nMIME-Version: 1.0\n"
@@ -87,7 +87,7 @@ def test_parts_as_the_email_package_sees_them(spec: object) -> None:
     made = build(spec)
     data = made.as_bytes()
     message = Message(data)
-    assert shape(message.structure(extended=False)) == tree(made)
+    assert shape(plain.structure(message, extended=False)) == tree(made)
     assert message.size == len(body(message)) == len(wire_form(data))
     stack = [(made, ())]
     while stack:
@@ -106,8 +106,9 @@ def test_any_bytes(data: bytes) -> None:
     message = Message(data)
     assert message.size == len(body(message))
     assert body(message, (), b"HEADER") + body(message, (), b"TEXT") == body(message)
-    for value in (message.envelope(), message.structure(extended=False), message.structure(extended=True)):
-        assert out.render(value).startswith(b"(")
+    for told in (message.envelope_bytes(), message.structure_bytes(extended=False),
+                 message.structure_bytes(extended=True)):
+        assert told.startswith(b"(")
     in_text(message, "x")
     message.sent_day()
 
@@ -122,7 +123,7 @@ pieces = st.sampled_from([b"--b\n", b"--b--\n", b"--bb\n", b"--c\n", b"\n", b"te
 @given(st.lists(pieces, max_size=30))
 def test_any_delimiters(lines: list[bytes]) -> None:
     message = Message(b"Content-Type: multipart/mixed; boundary=b\n\n" + b"".join(lines))
-    assert out.render(message.structure(extended=True)).startswith(b"(")
+    assert message.structure_bytes(extended=True).startswith(b"(")
     assert message.section(Section((1,))) is not None
 
 
@@ -135,8 +136,8 @@ def test_any_delimiters(lines: list[bytes]) -> None:
     (b"<@a,@b:c@d>", b'((NIL "@a,@b" "c" "d"))'),
 ])
 def test_addresses(field: bytes, wanted: bytes) -> None:
-    envelope = Message(b"From: " + field + b"\n\n").envelope()
-    assert out.render(envelope[2]) == wanted
+    envelope = Message(b"From: " + field + b"\n\n").envelope_bytes()
+    assert envelope.startswith(b"(NIL NIL " + wanted + b" " + wanted)
 
 
 def test_dates() -> None:

@@ -8,14 +8,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from courierpy.imap.grammar import out
 from courierpy.message import (
     address,
     collation,
     decode,
     headers,
     parameters,
-    rendered,
 )
 from courierpy.message import (
     dateheader as sent,
@@ -29,6 +27,7 @@ from courierpy.message.message import Message, wire_form
 from courierpy.message.mime import Limits
 from courierpy.message.transfer import Base64Decoder, base64
 from courierpy.model.section import Section
+from tests.message import plain
 from tests.message.searched import everything, texts
 
 
@@ -88,11 +87,6 @@ def test_base64_at_once(octets: bytes) -> None:
     assert base64(octets) == Base64Decoder().decode(octets, final=True)
 
 
-@given(st.binary(max_size=40) | st.binary(min_size=4090, max_size=4100), st.booleans())
-def test_strings_are_those_of_the_wire(data: bytes, utf8: bool) -> None:
-    assert rendered.string(data, utf8) == out.string(data, utf8)
-
-
 HEADER = joined(b"Subject: x\n", b"subject : again\n", b"From: A <a@b>\n", b"To: a@b,\n c@d\n", b"TO: e@f\n",
                 b"Cc: \xc3\xa9 <a@b>\n", b"Date: Mon, 1 Jan 2024 10:00:00 +0100\n", b"Date: x\r\n",
                 b" folded\n",
@@ -125,10 +119,10 @@ def made(data: bytes, limits: Limits | None) -> Message:
 def test_replies(data: bytes, limits: Limits | None) -> None:
     message = made(data, limits)
     for utf8 in (False, True):
-        assert made(data, limits).envelope_bytes(utf8) == out.render(message.envelope(utf8), utf8)
+        assert made(data, limits).envelope_bytes(utf8) == plain.render(plain.envelope(message, utf8), utf8)
         for extended in (False, True):
-            assert message.structure_bytes(extended, utf8) == out.render(
-                message.structure(extended, utf8), utf8)
+            assert message.structure_bytes(extended, utf8) == plain.render(
+                plain.structure(message, extended, utf8), utf8)
     assert message.size == len(wire_form(data))
 
 

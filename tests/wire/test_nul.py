@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from courierpy.imap.grammar import out
-from courierpy.message import rendered
+from courierpy.model import strings
 from tests.conftest import plain_environ
 
 SMALL = (b"From: f@example.org\nSubject: a\0b\nX-Odd: \0\0\nMIME-Version: 1.0\n"
@@ -60,7 +59,5 @@ def test_the_size_stays_and_the_rest(folder: Path) -> None:
 
 
 def test_strings() -> None:
-    for string in (out.string, rendered.string):
-        assert string(b"a\0b") == b"{3}\r\na\x80b"
-        assert string(b"a\0b", True) == b"{3}\r\na\x80b"
-    assert out.literal(b"\0") == b"{1}\r\n\x80"
+    assert strings.string(b"a\0b") == strings.string(b"a\0b", True) == b"{3}\r\na\x80b"
+    assert strings.literal(b"\0") == b"{1}\r\n\x80"

@@ -14,7 +14,7 @@ from courierpy.imap.grammar.searchkeys import Key
 from courierpy.model import utf7
 from courierpy.model.flags import DELETED, SEEN
 from courierpy.model.replies import Bad, No
-from courierpy.model.section import Run, Section
+from courierpy.model.section import Section
 from tests.conftest import args_of
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
@@ -223,15 +223,6 @@ def test_many_wildcards_are_no_trouble() -> None:
 
 
 # -- output
-
-def test_render() -> None:
-    value = (b"a", None, 3, (Run(((b"x", None), (b"y", None))),), b'q"')
-    assert out.render(value) == b'("a" NIL 3 (("x" NIL)("y" NIL)) "q\\"")'
-    deep: tuple[object, ...] = (b"x",)
-    for _ in range(5000):
-        deep = (deep,)
-    assert out.render(deep).count(b"(") == 5001
-
 
 @given(st.lists(st.tuples(st.integers(0, 31), st.frozensets(st.sampled_from([b"$a", b"b", b"C"])),
                           st.integers(0, 1))))

@@ -6,7 +6,7 @@ import re
 from courierpy.imap.grammar.dates import internaldate, internaldates
 from courierpy.model import utf7
 from courierpy.model.flags import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN
-from courierpy.model.section import Run
+from courierpy.model.strings import char8, literal, quoted, string
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,45 +14,15 @@ if TYPE_CHECKING:
 
     Flags = tuple[int, Collection[bytes], int]         # arguments of flag_list()
 
-__all__ = ["FLAG_LISTS", "FLAG_NAMES", "astring", "char8", "flag_list", "internaldate", "internaldates",
-           "literal", "mailbox",
-           "flag_lists", "nstring", "quoted", "render", "rights", "string"]
+__all__ = ["FLAG_LISTS", "FLAG_NAMES", "astring", "char8", "flag_list", "flag_lists", "internaldate",
+           "internaldates", "literal", "mailbox", "nstring", "quoted", "rights", "string"]
 
 # In the order in which FETCH shows them.
 FLAG_NAMES = ((DRAFT, b"\\Draft"), (ANSWERED, b"\\Answered"), (FLAGGED, b"\\Flagged"),
               (SEEN, b"\\Seen"), (DELETED, b"\\Deleted"))
 _FLAG_TEXT = tuple(b" ".join(name for bit, name in FLAG_NAMES if bits & bit) for bits in range(32))
 FLAG_LISTS = tuple(b"(" + text + b")" for text in _FLAG_TEXT)      # without keywords, by flag bits
-_NOT_QUOTABLE = re.compile(rb"[\x00\r\n\x80-\xff]")
-_NOT_QUOTABLE_UTF8 = re.compile(rb"[\x00\r\n]")
 _ATOM = re.compile(rb"[^\x00-\x20\x7f-\xff(){%*\"\\]+")
-
-
-def quoted(data: bytes) -> bytes:
-    """A quoted string; ``data`` must hold no CR, LF or NUL."""
-    if b"\\" in data:
-        data = data.replace(b"\\", b"\\\\")
-    if b'"' in data:
-        data = data.replace(b'"', b'\\"')
-    return b'"' + data + b'"'
-
-
-def char8(data: bytes) -> bytes:
-    """What may stand in a literal: a NUL, which only a literal8 may hold, becomes 0x80, as
-    Dovecot gives it; the size stays.  RFC 3501 9 CHAR8, RFC 9051 9."""
-    return data.replace(b"\0", b"\x80")           # the very object where there is none
-
-
-def literal(data: bytes) -> bytes:
-    return b"{%d}\r\n%s" % (len(data), char8(data))
-
-
-def string(data: bytes, utf8: bool = False) -> bytes:
-    """Quoted if that is possible, else a literal.  ``utf8``: ``data`` is UTF-8, and the client
-    takes it quoted (RFC 6855 3)."""
-    if (_NOT_QUOTABLE_UTF8 if utf8 else _NOT_QUOTABLE).search(data) or len(data) > 4096:
-        return literal(data)
-    return quoted(data)
 
 
 def nstring(data: bytes | None) -> bytes:
@@ -109,42 +79,3 @@ def rights(letters: Collection[str]) -> bytes:
     if not {*"kx"}.isdisjoint(letters):
         told += b"c"
     return told if {*"xte"}.isdisjoint(letters) else told + b"d"
-
-
-def render(value: object, utf8: bool = False) -> bytes:
-    """None, int, bytes (string), tuple (list) and Run (no blanks, no parentheses).
-
-    Works through a stack of its own: a message may be nested deeper than
-    Python's calls.
-    """
-    parts: list[bytes] = []
-    stack: list[object] = [value]
-    while stack:
-        item = stack.pop()
-        if isinstance(item, _Raw):
-            parts.append(item)
-        elif item is None:
-            parts.append(b"NIL")
-        elif isinstance(item, bytes):
-            parts.append(string(item, utf8))
-        elif isinstance(item, int):
-            parts.append(b"%d" % item)
-        elif isinstance(item, Run):
-            stack.extend(reversed(item))
-        elif isinstance(item, tuple):
-            stack.append(_CLOSE)
-            for at in range(len(item) - 1, -1, -1):
-                stack.append(item[at])
-                if at:
-                    stack.append(_BLANK)
-            stack.append(_OPEN)
-        else:
-            raise TypeError(f"cannot render {type(item).__name__}")
-    return b"".join(parts)
-
-
-class _Raw(bytes):
-    __slots__ = ()
-
-
-_OPEN, _CLOSE, _BLANK = _Raw(b"("), _Raw(b")"), _Raw(b" ")

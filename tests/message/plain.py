@@ -1,13 +1,13 @@
-"""ENVELOPE and BODYSTRUCTURE as values: nested tuples of bytes, numbers and None.
+"""ENVELOPE and BODYSTRUCTURE as values, nested tuples of bytes, numbers and None, and how they are written.
 
-``rendered`` gives the same as the bytes of a reply, and is what is quick; this
-is the plain statement of what the reply says.
+``courierpy.message.rendered`` gives the bytes of a reply in one step; this is the plain statement of
+what they say.
 """
 from __future__ import annotations
 
-from courierpy.message import address, decode, parameters
+from courierpy.message import Message, address, decode, parameters
 from courierpy.message.headers import wire_form
-from courierpy.model.section import Run
+from courierpy.model.strings import string
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +24,19 @@ def text(value: bytes | None, utf8: bool) -> bytes | None:
     return decode.utf_8(value) if utf8 else decode.encode_8bit(value)
 
 
-def envelope(known: Mapping[bytes, bytes], utf8: bool) -> tuple[object, ...]:
+class Run(tuple[object, ...]):
+    """Values written one after another, without blanks or parentheses around
+    them: the parts of a multipart, the addresses of a list."""
+
+    __slots__ = ()
+
+
+def envelope(message: Message, utf8: bool = False) -> tuple[object, ...]:
+    """``utf8``: 8-bit text stays, else it becomes encoded words."""
+    return _envelope(message.known, utf8)
+
+
+def _envelope(known: Mapping[bytes, bytes], utf8: bool) -> tuple[object, ...]:
     """RFC 9051 7.5.2, of the fields that ``headers.told`` found."""
     def one(name: bytes) -> bytes | None:
         return text(known.get(name), utf8)
@@ -57,11 +69,12 @@ def pairs(params: list[tuple[bytes, bytes]], utf8: bool) -> tuple[object, ...] |
     return flat or None
 
 
-def structure(root: Part, data: Octets, extended: bool, utf8: bool) -> tuple[object, ...]:
-    """BODYSTRUCTURE, or BODY when not ``extended``; ``data`` is what ``root`` was made of.
+def structure(message: Message, extended: bool, utf8: bool = False) -> tuple[object, ...]:
+    """BODYSTRUCTURE, or BODY when not ``extended``.
 
     Children before parents, without recursion: nesting may be deep.
     """
+    root, data = message.root, message.data
     order = []
     stack = [root]
     while stack:
@@ -90,7 +103,7 @@ def _leaf(part: Part, data: Octets, done: dict[int, tuple[object, ...]], extende
     lines = data.count(b"\n", part.body, part.stop)
     inner = part.message
     if inner is not None:
-        value += (envelope(inner.known, utf8), done.pop(id(inner)), lines)
+        value += (_envelope(inner.known, utf8), done.pop(id(inner)), lines)
     elif kind == b"text":
         value += (lines,)
     elif kind == b"message" and subkind in (b"rfc822", b"global"):
@@ -108,3 +121,42 @@ def _extension(part: Part, utf8: bool) -> tuple[object, ...]:
     tags = [text(tag, utf8) for tag in parameters.languages(part.field(b"content-language") or b"")]
     language: object = tuple(tags) if len(tags) > 1 else (tags or [None])[0]
     return disposition, language, text(part.field(b"content-location"), utf8)
+
+
+def render(value: object, utf8: bool = False) -> bytes:
+    """None, int, bytes (string), tuple (list) and Run (no blanks, no parentheses).
+
+    Works through a stack of its own: a message may be nested deeper than
+    Python's calls.
+    """
+    parts: list[bytes] = []
+    stack: list[object] = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, _Raw):
+            parts.append(item)
+        elif item is None:
+            parts.append(b"NIL")
+        elif isinstance(item, bytes):
+            parts.append(string(item, utf8))
+        elif isinstance(item, int):
+            parts.append(b"%d" % item)
+        elif isinstance(item, Run):
+            stack.extend(reversed(item))
+        elif isinstance(item, tuple):
+            stack.append(_CLOSE)
+            for at in range(len(item) - 1, -1, -1):
+                stack.append(item[at])
+                if at:
+                    stack.append(_BLANK)
+            stack.append(_OPEN)
+        else:
+            raise TypeError(f"cannot render {type(item).__name__}")
+    return b"".join(parts)
+
+
+class _Raw(bytes):
+    __slots__ = ()
+
+
+_OPEN, _CLOSE, _BLANK = _Raw(b"("), _Raw(b")"), _Raw(b" ")

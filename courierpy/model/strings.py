@@ -1,0 +1,40 @@
+"""How strings stand in a reply: in quotes where that is possible, else as a literal.  RFC 9051 4.3, 9."""
+from __future__ import annotations
+
+import re
+
+LONGEST_OCTETS = 4096              # of a quoted string
+NOT_PLAIN = re.compile(rb'[^ !#-\[\]-~]')          # cannot stand between quotes as it is, for all
+_NOT_QUOTABLE = re.compile(rb"[\x00\r\n\x80-\xff]")
+_NOT_QUOTABLE_UTF8 = re.compile(rb"[\x00\r\n]")
+
+
+def quoted(data: bytes) -> bytes:
+    """A quoted string; ``data`` must hold no CR, LF or NUL."""
+    if b"\\" in data:
+        data = data.replace(b"\\", b"\\\\")
+    if b'"' in data:
+        data = data.replace(b'"', b'\\"')
+    return b'"' + data + b'"'
+
+
+def char8(data: bytes) -> bytes:
+    """What may stand in a literal: a NUL, which only a literal8 may hold, becomes 0x80, as
+    Dovecot gives it; the size stays.  RFC 3501 9 CHAR8, RFC 9051 9."""
+    return data.replace(b"\0", b"\x80")           # the very object where there is none
+
+
+def literal(data: bytes) -> bytes:
+    return b"{%d}\r\n%s" % (len(data), char8(data))
+
+
+def string(data: bytes, utf8: bool = False) -> bytes:
+    """Quoted if that is possible, else a literal.  ``utf8``: ``data`` is UTF-8, and the client
+    takes it quoted (RFC 6855 3)."""
+    if len(data) > LONGEST_OCTETS:
+        return literal(data)
+    if NOT_PLAIN.search(data) is None:             # most are so
+        return b'"%s"' % data
+    if (_NOT_QUOTABLE_UTF8 if utf8 else _NOT_QUOTABLE).search(data):
+        return literal(data)
+    return quoted(data)
