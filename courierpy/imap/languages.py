@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from courierpy.imap.grammar import lines, out
-from courierpy.model.replies import Bad, No
+from courierpy.model.replies import No
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 LANGUAGES = (b"en", b"i-default")
 PREFERRED = LANGUAGES[0]
-MAX_RANGES = 100
 _RANGE = re.compile(rb"(?:\*|[A-Za-z]{1,8})(?:-(?:\*|[A-Za-z0-9]{1,8}))*")     # RFC 4647 2.2
 
 
@@ -26,12 +25,7 @@ def answer(args: Args) -> tuple[bytes, str]:
 
     Raises Bad for what is no language range, and No where none of them is spoken here.
     """
-    ranges = []
-    while args.more():
-        ranges.append(args.astring())
-        if not _RANGE.fullmatch(ranges[-1]) or len(ranges) > MAX_RANGES:
-            raise Bad("That is no range of languages.")
-    args.end()
+    ranges = args.astrings(_RANGE, "range of languages")
     if not ranges:
         return _line(*LANGUAGES), "Supported languages have been enumerated"
     for wanted in ranges:

@@ -48,17 +48,6 @@ def network(address: str) -> str:
     return ipaddress.ip_address(address).exploded[:-2] + "/"
 
 
-def peer(fd: int) -> str:
-    """The address of the client on this descriptor; "" when it is gone."""
-    client = socket.socket(fileno=fd)
-    try:
-        return shown(client.getpeername()[0])
-    except OSError:
-        return ""
-    finally:
-        client.detach()
-
-
 def speaks_proxy(ports: frozenset[str], local: Address) -> bool:
     """Do clients at this end of ours come through a proxy?  ``ports``: of -haproxy, none: all do."""
     return not ports or str(local[1]) in ports or f"{local[0]}.{local[1]}" in ports

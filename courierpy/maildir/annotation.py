@@ -15,7 +15,7 @@ import os
 import re
 
 from courierpy.maildir.errors import StoreError, trouble
-from courierpy.maildir.files import Directory, replace, write_all
+from courierpy.maildir.files import Directory, replace, unlink, write_all
 from courierpy.maildir.formats import annotation
 from courierpy.maildir.locks import FolderLock
 from courierpy.model import utf7
@@ -78,7 +78,7 @@ def change(options: StoreOptions, directory: str, file: str, values: Mapping[byt
                     replace(path, annotation.render(entries), os.path.join(directory, "tmp"), options.host,
                             "metadata", options.sync)
                 else:
-                    _remove(path)
+                    unlink(path)
                 place.sync()
     return changed
 
@@ -88,15 +88,6 @@ def copy(options: StoreOptions, source: str, target: str) -> None:
     entries = read(source)
     if entries:
         change(options, target, FILE, entries, lambda before, after: None)
-
-
-def _remove(path: str) -> None:
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        raise trouble(path, error) from None
 
 
 # -- the journal

@@ -75,6 +75,16 @@ def remove(path: str) -> None:
         pass
 
 
+def unlink(path: str) -> None:
+    """Away with a file; that it is gone already is fine.  Raises a store error."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise trouble(path, error) from None
+
+
 def is_directory(path: str | bytes) -> bool:
     """False for what is not there or is something else; a disk that does not say raises a store error."""
     seen = _look(os.stat, path)

@@ -26,7 +26,6 @@ IDENTITY = (b"7bit", b"8bit", b"binary")
 MARK_OCTETS = 1 << 18                  # of the wire between two places that are remembered
 LINE = 57                              # octets of a line of base64
 _BLANKS = b"\r\n\t "
-_BASE64 = re.compile(rb"[A-Za-z0-9+/]*")
 _PADDED = re.compile(rb"([A-Za-z0-9+/]*)(={0,2})")
 _NO_HEX = re.compile(rb"=(?![0-9A-Fa-f]{2}|[ \t]*\r?\n)")
 _SOFT_END = re.compile(rb"=[ \t]*\Z")

@@ -12,7 +12,7 @@ from courierpy.imap.ext import Extension
 from courierpy.imap.grammar import lines, out
 from courierpy.imap.grammar.pattern import Pattern
 from courierpy.message import collation
-from courierpy.model.replies import Bad, No
+from courierpy.model.replies import No
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,18 +21,12 @@ if TYPE_CHECKING:
     from courierpy.message.collation import Comparator
 
 COMPARATOR = b"COMPARATOR"
-MAX_ORDERS = 100
 _ORDER = re.compile(rb"[+-]?(?:[A-Za-z0-9./*-]+)(?:;[A-Za-z0-9./=*-]*)*")      # RFC 4790 3.1, 3.2
 
 
 @command(COMPARATOR, when=ANY)
 def comparator(session: Session, args: Args) -> str:
-    orders = []
-    while args.more():
-        orders.append(args.astring())
-        if not _ORDER.fullmatch(orders[-1]) or len(orders) > MAX_ORDERS:
-            raise Bad("That is no comparator.")
-    args.end()
+    orders = args.astrings(_ORDER, "comparator")
     if not orders:
         session.write(lines.data(COMPARATOR, _name(collation.active())))
         return "That is the comparator"

@@ -32,6 +32,7 @@ _NUMSET = re.compile(rb"[\d:*,]+")
 _MESSAGES = re.compile(rb"[\d:*,]+\$?|\$")
 _NUMBER = re.compile(rb"\d{1,20}")
 _BLANKS = re.compile(rb"[ \t]+")
+MAX_ASTRINGS = 100             # of a command that is a list of them
 MAX_TAG = 200                  # octets of a tag that comes back with a refusal of what cannot be read
 FLAGS = {b"\\SEEN": SEEN, b"\\ANSWERED": ANSWERED, b"\\FLAGGED": FLAGGED, b"\\DELETED": DELETED,
          b"\\DRAFT": DRAFT}
@@ -50,7 +51,9 @@ def tag_of(text: bytes) -> bytes:
 
 
 class Args:
-    """``tag`` and ``command`` (upper-case, ``UID FETCH`` is one) are read at once.
+    """A method for each kind of word (RFC 9051 9), hence so many.
+
+    ``tag`` and ``command`` (upper-case, ``UID FETCH`` is one) are read at once.
     ``utf8``: mailbox names are UTF-8.  ``separator``: between the levels of one.  ``charsets``: SEARCH
     may name a CHARSET.  ``normal``: function that gives the name that a mailbox has for the one that was
     sent.  ``meant``: function that gives the first name of the mailbox of a name, where it has several.
@@ -142,9 +145,6 @@ class Args:
 
     # -- strings
 
-    def atom(self) -> bytes:
-        return self._match(_ATOM)
-
     def word(self) -> bytes:
         """An atom in upper case: item names, keywords of the grammar."""
         return self._match(_ATOM).upper()
@@ -207,6 +207,17 @@ class Args:
         if self._at_literal() or self.at(b'"'):
             return self.string()
         return self._match(_ASTRING)
+
+    def astrings(self, pattern: re.Pattern[bytes], what: str) -> list[bytes]:
+        """What is left, a blank before each: none or more, MAX_ASTRINGS at most, each as ``pattern`` has it.
+        ``what``: tells the client what it should have been."""
+        found: list[bytes] = []
+        while self.more():
+            found.append(self.astring())
+            if not pattern.fullmatch(found[-1]) or len(found) > MAX_ASTRINGS:
+                raise Bad(f"That is no {what}.")
+        self.end()
+        return found
 
     def mailbox(self) -> str:
         """A mailbox name as Unicode; ``inbox`` in any case is INBOX.

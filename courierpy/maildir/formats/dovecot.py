@@ -29,7 +29,7 @@ from binascii import Error, a2b_base64, b2a_base64
 from codecs import utf_16_be_decode, utf_16_be_encode
 
 from courierpy.maildir.errors import Busy, NameInvalid, trouble
-from courierpy.maildir.files import remove
+from courierpy.maildir.files import remove, unlink
 from courierpy.maildir.names import base, directory, host_name, info, mailbox_path, tmp_name
 from courierpy.model.flags import NO_KEYWORDS
 from courierpy.model.namespaces import INBOX
@@ -446,13 +446,13 @@ class Dotlock:
             with open(open_regular(self.path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
                 pid, _, host = file.read(300).partition(b":")
                 age = time.time() - os.fstat(file.fileno()).st_mtime
-            if age < STALE and not (host == os.uname().nodename.encode() and _is_dead(pid)):
-                return False
-            os.unlink(self.path)
         except FileNotFoundError:
-            pass
+            return True
         except OSError as error:
             raise trouble(self.path, error) from None
+        if age < STALE and not (host == os.uname().nodename.encode() and _is_dead(pid)):
+            return False
+        unlink(self.path)
         return True
 
 
