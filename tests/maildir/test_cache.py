@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from courierpy.maildir.index import segments
+from courierpy.maildir.index import cachefile, segments
 from courierpy.maildir.index import valuecache as caches
 from courierpy.maildir.index.columns import Index
 from courierpy.maildir.index.valuecache import Cache
@@ -100,7 +100,7 @@ def test_whole_columns(folder: Path) -> None:
     assert list(column.numbers("q")) == list(uids)
     again = opened(folder)
     assert len(segments.walk(os.open(file_of(folder, "number"), os.O_RDONLY),
-                             again._head("number")).places) > 1
+                             again._file("number").head).places) > 1
     some = array("I", [uid for uid in uids if uid % 10 != 1])          # the others were expunged
     column = again.whole("number", some)
     assert column is not None
@@ -130,7 +130,7 @@ def test_small_segments_are_taken_into_the_next(folder: Path) -> None:
         put(folder, uid)
     fd = os.open(file_of(folder), os.O_RDONLY)
     try:
-        places = segments.walk(fd, opened(folder)._head("kind")).places
+        places = segments.walk(fd, opened(folder)._file("kind").head).places
     finally:
         os.close(fd)
     assert len(places) <= 12               # about the logarithm
@@ -147,10 +147,10 @@ def test_out_of_order_and_twice(folder: Path) -> None:
         put(folder, *range(start, 4000, 40), 1, 2, 3)
     fd = os.open(file_of(folder), os.O_RDONLY)
     try:
-        table = segments.walk(fd, opened(folder)._head("kind"))
+        table = segments.walk(fd, opened(folder)._file("kind").head)
     finally:
         os.close(fd)
-    assert table.disorder < caches.MANY
+    assert table.disorder < cachefile.MANY
     assert right(folder, *range(1, 4000)) == 3999
     uids = array("I", range(1, 4000))
     column = opened(folder).whole("kind", uids)
@@ -267,7 +267,7 @@ def test_a_file_that_is_replaced_below_a_reader(folder: Path) -> None:
     session = opened(folder)
     uids = array("I", range(1, 60))
     put(folder, *uids)
-    table = session._table("kind")
+    table = session._file("kind").look()
     first = file_of(folder).read_bytes()
     file_of(folder).unlink()
     put(folder, *range(100, 159))
@@ -275,7 +275,7 @@ def test_a_file_that_is_replaced_below_a_reader(folder: Path) -> None:
     assert len(first) != len(second) or first != second
     # the same size and the same inode: only the heads tell
     file_of(folder).write_bytes(second[:len(first)].ljust(len(first), b"\0"))
-    session._tables["kind"] = table
+    session._file("kind").table = table
     table.key = (file_of(folder).stat().st_ino, len(first))
     assert all(value in (None, value_of(uid)) for uid, value in
                zip(uids, session.values("kind", uids), strict=True))
