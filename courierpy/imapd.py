@@ -126,7 +126,7 @@ def _served(daemon: _Imapd, serve: Callable[[], int]) -> int:
 
 
 class _Imapd:
-    """The start-up steps in Courier's order, and the ways to end."""
+    """The start-up steps in Courier's order, and the ways to end, a method each."""
 
     def __init__(self, argv: list[str], environ: Mapping[str, str], conn: Conn) -> None:
         self.argv = argv

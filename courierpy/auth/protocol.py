@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 _FIELDS = (("USERNAME", "username"), ("UID", "uid"), ("GID", "gid"), ("HOME", "home"),
            ("ADDRESS", "address"), ("NAME", "name"), ("MAILDIR", "maildir"), ("QUOTA", "quota"),
            ("PASSWD", "passwd"), ("PASSWD2", "passwd2"), ("OPTIONS", "options"))
-MAX_REPLY = 64 * 1024
+MAX_REPLY = 64 * 1024              # octets
 CLIENT = ("TCPREMOTEIP", "TCPREMOTEPORT")
 BY_PASSWORD = ("login", "token")       # kinds whose request is a user and a secret
 
@@ -89,6 +89,7 @@ def without_clear(reply: bytes) -> bytes:
 
 
 def whole(data: bytes) -> bool:
+    """Is a reply all there?"""
     return data == b"FAIL\n" or data.endswith(b"\n.\n")
 
 

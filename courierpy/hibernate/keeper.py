@@ -78,7 +78,9 @@ class Ended(Exception):
 
 
 class Keeper:
-    """``entries``: by number; ``by_fd``: by client and channel."""
+    """One loop, with a method for each thing that it may hear, from whomever.
+
+    ``entries``: by number; ``by_fd``: by client and channel."""
 
     def __init__(self, door: socket.socket, link: socket.socket, inotify: Inotify, limit: int) -> None:
         self.door = door

@@ -19,7 +19,7 @@ WAKE, GONE = struct.Struct("!cQ"), struct.Struct("!cQ")        # b"W" number; wi
 END, DROP, LOG = b"E", b"D", b"L"      # of the listener: end all; number: drop one; a new descriptor 2
 # due (monotonic clock), every, sent, started (monotonic clock), octets of the note and of what is known
 RECORD = struct.Struct("!dIQdHI")
-MAX_KNOWN = 8 * 1024 * 1024
+MAX_KNOWN = 8 * 1024 * 1024        # octets of a record, with its head and its note
 MAX_DIRECTORIES = 4
 _LAST_WORDS = lines.told(lines.BYE, lines.SHUT_DOWN)
 ROOT, NEW, CUR, KEYWORDS = b"r", b"n", b"c", b"k"               # what a directory is in its folder

@@ -66,6 +66,7 @@ class Known:
 
 
 def pack(known: Known) -> bytes:
+    """The record of what a session knows."""
     import zlib
     bits = (known.name is not None) * _SELECTED | known.readonly * _READONLY
     parts = [known.tag, known.cwd, _strings(f"{name}={value}" for name, value in known.environ.items()),

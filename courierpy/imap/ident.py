@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from courierpy.system.settings import Settings
 
 # RFC 2971 3.3
-MAX_PAIRS = 30
+MAX_PAIRS = 30                 # a field and its value
 MAX_FIELD = 30                 # octets
-MAX_VALUE = 1024
+MAX_VALUE = 1024               # octets
 MAX_TOLD = 1000                # characters of all in a line of the log
 
 

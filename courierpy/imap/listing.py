@@ -186,6 +186,7 @@ def parents_of(names: Iterable[str], separator: str) -> set[str]:
 
 
 def deepest_first(names: Collection[str], separator: str) -> list[str]:
+    """By levels, those with the most first, then by name."""
     return sorted(names, key=lambda name: (-name.count(separator), name))
 
 

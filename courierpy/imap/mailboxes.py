@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from courierpy.imap.grammar.args import Args
     from courierpy.imap.session import Session
 
-MAX_NAMES = 10_000
+MAX_NAMES = 10_000             # of one command
 NAMING = (b"SUBTREE", b"SUBTREE-ONE", b"MAILBOXES")        # with names of mailboxes behind
 # RFC 5465 6.3: delivery agents file mail into any mailbox, so INBOXES is PERSONAL
 WORDS = (b"INBOXES", b"PERSONAL", b"SUBSCRIBED", *NAMING)

@@ -65,7 +65,7 @@ RIGHTS = frozenset("lr")               # that all events need: RFC 5465 5
 
 
 class Notifier:
-    """One NOTIFY of a session."""
+    """One NOTIFY of a session: a method for each kind of event, how it is heard or how it is told."""
 
     def __init__(self, session: Session, wish: Wish) -> None:
         self.session = session

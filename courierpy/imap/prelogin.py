@@ -258,6 +258,7 @@ class Login(Dialogue):
 
 
 def dialogue(stage: Stage) -> Login:
+    """What is said to a client before its login (see login/stage.py)."""
     return Login(stage)
 
 

@@ -290,18 +290,21 @@ def _rows(ends: array[int], find: Callable[[int], int]) -> Iterator[int]:
 
 
 _FLIP = bytes([1, 0]) + bytes(254)         # what is matched is not, and the reverse
-MOST = 1 << 62
+MOST = 1 << 62                             # above all numbers of messages: octets, seconds, days
 
 
 def inverse(mask: bytes) -> bytes:
+    """1 where the mask is 0, and the reverse."""
     return mask.translate(_FLIP)
 
 
 def both(one: bytes, two: bytes) -> bytes:
+    """1 where both masks are."""
     return (int.from_bytes(one, "little") & int.from_bytes(two, "little")).to_bytes(len(one), "little")
 
 
 def either(one: bytes, two: bytes) -> bytes:
+    """1 where one of the masks is."""
     return (int.from_bytes(one, "little") | int.from_bytes(two, "little")).to_bytes(len(one), "little")
 
 

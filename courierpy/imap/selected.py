@@ -81,6 +81,7 @@ class Selected:
         return self._attributes
 
     def recent_from(self, snapshot: Snapshot) -> None:
+        """What this look found recent is so for the client."""
         if self.hears_recent:
             self.recent |= snapshot.recent
 

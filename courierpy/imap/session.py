@@ -131,6 +131,7 @@ class Session(Dialogue):
             self.selected.entered |= UidSet.of(sorted(uids))
 
     def need_selected(self) -> Selected:
+        """The selected mailbox.  Raises Bad where there is none."""
         if self.selected is None:
             raise Bad("No mailbox is selected.")
         return self.selected

@@ -84,7 +84,9 @@ class Grant:
 
 
 class Doorway:
-    """``count``: how many login processes there are to be.  ``guests``: by number, the oldest first.
+    """A method for each word between couriertcpd and its login processes, and for each way to lose one.
+
+    ``count``: how many login processes there are to be.  ``guests``: by number, the oldest first.
     ``bound``: how many there may be, 0 for any number."""
 
     def __init__(self, count: int, bound: int, connections: Connections, loop: Loop,

@@ -93,7 +93,9 @@ class _Stage(Stage):
 
 
 class Entrant:
-    """``number``: as couriertcpd knows it.  ``due``: when something is to be done, whatever comes, on the
+    """A method for each step of a client to its session, and for each way to be refused.
+
+    ``number``: as couriertcpd knows it.  ``due``: when something is to be done, whatever comes, on the
     monotonic clock.  ``question``: that the helper is asked, 0 for none; ``exchange``: that it does for
     this client, 0 for none.  ``later``: the answer that it has when it is due, where there is none before."""
 

@@ -12,7 +12,7 @@ import time
 from courierpy.login import tries
 
 FIRST = 5.0                    # seconds
-LONGEST = 30.0
+LONGEST = 30.0                 # seconds
 FREE = 2                       # refusals of an address or a user
 MAX_FAILURES = 10              # refusals of one connection
 

@@ -36,7 +36,9 @@ LOOP_SECONDS = 5.0
 
 
 class House:
-    """The process.  ``entrants``: by number; ``relays`` the same."""
+    """The process: one loop, with a method for each thing that it may hear, from whomever.
+
+    ``entrants``: by number; ``relays`` the same."""
 
     def __init__(self, link: socket.socket, program: Program, environ: Mapping[str, str], by_tls: bool,
                  table: int) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 GRAIN = 0.02                       # seconds: a directory younger than this may change and show no new mtime
 COARSE_GRAIN = 2.0                 # where the file system counts whole seconds
-TRIALS = 4
+TRIALS = 4                              # renames by which the clock's grain is seen
 READINGS = 6                       # of cur/ before a message that is not seen is gone
 
 

@@ -71,6 +71,8 @@ class FolderLock:
     own name.  Not ``enabled``: there is no file, and only the queue keeps the processes of this
     host apart, as far as it can.  ``own``: gives the path of a
     file in tmp/ with the text of owner() in it, or "" when there is none now.
+
+    The steps to the lock and back share its depth, its signals and the queue: hence so many methods.
     """
 
     __slots__ = ("_depth", "_masked", "_own", "_queue", "_since", "enabled", "host", "lock", "tmp")

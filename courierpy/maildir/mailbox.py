@@ -60,6 +60,7 @@ class Mailbox:
     client did not ask for them.
 
     What has no state of its own is made where it is used: a session that only waits has no memory for it.
+    Who has a mailbox open asks it alone, and its parts do the work: hence many methods, each of a few lines.
     """
 
     __slots__ = ("_arrivals", "_cache", "_counts", "_looker", "_only_read", "contents", "index", "keywords",

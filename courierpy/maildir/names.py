@@ -90,6 +90,7 @@ def info(filename: bytes) -> bytes:
 
 
 def bits_of(letters: bytes) -> int:
+    """The flags that the letters behind `:2,` say."""
     bits = 0
     for letter in letters:
         bits |= _BITS.get(letter, 0)

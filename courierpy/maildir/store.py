@@ -61,7 +61,9 @@ def _fsync(word: str) -> str:
 
 
 class Store:
-    """The Maildir at ``root``.  ``choice``, ``home``: of the layout, see layout.find(); ``trash``: the
+    """The Maildir at ``root``: a method for each thing that is done with the name of a mailbox.
+
+    ``choice``, ``home``: of the layout, see layout.find(); ``trash``: the
     name of the mailbox behind the prefix; ``no_prefix``: mailboxes are named without the layout's prefix,
     and with it too; the others: of the options, see StoreOptions."""
 

@@ -86,7 +86,9 @@ class _Pending:
 
 
 class _Parser:
-    """``words``: the tokens since the last address or separator, a blank for white space.
+    """A method for each kind of token.
+
+    ``words``: the tokens since the last address or separator, a blank for white space.
     ``local`` and ``host``: tokens before and behind an "@"; ``host`` is None before one
     came.  ``comment``: the first one, for an address without a name."""
 

@@ -40,7 +40,7 @@ _HUGE = re.compile(r"&#(?:[0-9]{8,}|[xX][0-9a-fA-F]{7,});?")
 HIDDEN = 1 << 20                       # characters behind which a script that does not end hides nothing
 TOLD = 1 << 20                         # characters of what links lead to
 TAG = 1 << 16                          # characters of a tag that the end of a piece may cut, and of an entity
-ENTITY = 64
+ENTITY = 64                            # characters of an entity, at most
 LAST_TAG = 1024                        # characters of the end of a script that a piece may cut
 
 

@@ -43,7 +43,9 @@ HEADER_OCTETS = 1024 * 1024        # of a header that is chosen from at once
 
 
 class Message:
-    """``data``: the file as it is, in memory or read by offset."""
+    """What can be asked of a message, a method or property each; others do the work.
+
+    ``data``: the file as it is, in memory or read by offset."""
 
     def __init__(self, data: Octets, limits: Limits = mime.DEFAULT) -> None:
         self.data = data

@@ -25,6 +25,7 @@ def char8(data: bytes) -> bytes:
 
 
 def literal(data: bytes) -> bytes:
+    """A literal, with the number of its octets."""
     return b"{%d}\r\n%s" % (len(data), char8(data))
 
 

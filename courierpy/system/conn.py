@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
     from courierpy.system.stream import Stream
 
-READ_SIZE = 65536
-FLUSH_AT = 128 * 1024
+READ_SIZE = 65536               # octets that are read at once
+FLUSH_AT = 128 * 1024           # octets that are gathered before they are written
 WRITE_TIMEOUT = 60.0            # seconds in which a client must take TAKES octets, or all there are
-TAKES = 65536
+TAKES = 65536                   # octets
 LAST_WORDS = 5.0                # seconds for the line before the end
 LINGER = 1.0                    # seconds that the client has to close its side
 AT_ONCE = 0.0003                # seconds within which a program on this machine says the next thing

@@ -318,6 +318,7 @@ class Settings:
 
 
 def from_environ(environ: Mapping[str, str]) -> Settings:
+    """The settings that a program was started with."""
     return Settings(environ)
 
 
@@ -338,6 +339,8 @@ def parse_file(path: str, start: Mapping[str, str] | None = None) -> dict[str, s
 
 
 def parse_text(text: str, path: str, start: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The assignments in a file of settings, on top of ``start``.  ``path``: for the complaint.  Raises
+    SettingsError."""
     values = dict(start or {})
     for number, line in enumerate(text.splitlines(), 1):
         line = line.strip()

@@ -37,6 +37,8 @@ class Blocked(Exception):
 
 
 class SocketWriter:
+    """Writes to a socket without waiting: as much as it takes now."""
+
     most = OFFERED
 
     def __init__(self, fd: int) -> None:

@@ -12,6 +12,7 @@ from tests.conftest import REPO
 
 pytestmark = pytest.mark.source
 
+ROOMS = sorted(path.name for path in (REPO / "courierpy").iterdir() if path.is_dir())
 DOCUMENTS = sorted([*REPO.glob("*.md"), *(REPO / "docs").glob("*.md")])
 
 
@@ -24,9 +25,21 @@ def test_links_lead_somewhere(path: Path) -> None:
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_files_that_are_named_exist(path: Path) -> None:
-    """In code spelling and with a directory: courierpy/imap/updates.py, tests/house/test_layers.py."""
-    for name in re.findall(r"`((?:courierpy|tests|bench|tools|etc|docs|rfc)/[\w./-]+)`", path.read_text()):
+    """In code spelling and with a directory: courierpy/imap/updates.py, tests/house/test_layers.py; in a room
+    also imap/updates.py."""
+    text = path.read_text()
+    for name in re.findall(r"`((?:courierpy|tests|bench|tools|etc|docs|rfc)/[\w./-]+)`", text):
         assert (REPO / name).exists(), name
+    for name in re.findall(rf"`((?:{'|'.join(ROOMS)})/[\w./-]+\.py)`", text):
+        assert (REPO / "courierpy" / name).exists(), name
+
+
+def test_classes_that_are_named_exist() -> None:
+    there = {name for path in (REPO / "courierpy").rglob("*.py")
+             for name in re.findall(r"^class (\w+)", path.read_text(), re.M)}
+    for document in ("ARCHITECTURE.md", "CONTRIBUTING.md"):
+        named = set(re.findall(r"`((?:[A-Z][a-z]+)+)(?:\.\w+)?`", (REPO / document).read_text()))
+        assert named and named <= there, named - there
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)

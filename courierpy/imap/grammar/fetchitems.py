@@ -31,7 +31,7 @@ _PART = re.compile(rb"[1-9]\d{0,8}(?:\.[1-9]\d{0,8})*")
 _KIND = re.compile(rb"HEADER(?:\.FIELDS(?:\.NOT)?)?|TEXT|MIME", re.I)
 _PARTIAL = re.compile(rb"<(\d{1,19})(?:\.([1-9]\d{0,18}))?>")
 _OPEN, _DOT, _CLOSE = re.compile(rb"\["), re.compile(rb"\."), re.compile(rb"\]")
-MAX_DEPTH = 1000
+MAX_DEPTH = 1000               # numbers of a part
 
 
 class FetchItem:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     class Sink(Protocol):
         def write(self, data: bytes) -> object: ...
 
-LINE_LIMIT = 64 * 1024
-MAX_LITERALS = 1000
+LINE_LIMIT = 64 * 1024         # octets of the lines of a command, without its literals
+MAX_LITERALS = 1000            # of a command
 _LITERAL = re.compile(rb"(~?)\{(\d{1,10})(\+?|-?)\}$")
 
 
@@ -78,7 +78,8 @@ class TooLong:
 
 
 class Framer:
-    """Feed bytes, take events; None means that more bytes are needed."""
+    """Feed bytes, take events; None means that more bytes are needed.  One loop over one buffer, cut into
+    steps of a few lines: hence so many methods."""
 
     def __init__(self, line_limit: int = LINE_LIMIT, limits: Mapping[bytes, int] | None = None,
                  wipe: Callable[..., None] | None = None) -> None:

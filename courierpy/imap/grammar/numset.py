@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-MAX_NUMBER = 0xFFFFFFFF
+MAX_NUMBER = 0xFFFFFFFF        # RFC 9051 9, nz-number
 RUNS_AT_ONCE = 2048             # that are made into octets together
 STAR = MAX_NUMBER + 1           # `*`: the largest number in use
 _SET = re.compile(rb"(?:[1-9]\d{0,9}|\*)(?::(?:[1-9]\d{0,9}|\*))?"

@@ -26,6 +26,7 @@ _ATOM = re.compile(rb"[^\x00-\x20\x7f-\xff(){%*\"\\]+")
 
 
 def nstring(data: bytes | None) -> bytes:
+    """A string, None as NIL."""
     return b"NIL" if data is None else string(data)
 
 

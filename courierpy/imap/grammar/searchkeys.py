@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     Find = Callable[[bytes], Record | None]
 
-MAX_KEYS = 1000
-MAX_DEPTH = 100
+MAX_KEYS = 1000                # of one search
+MAX_DEPTH = 100                # keys in each other
 
 
 class Key:

@@ -48,11 +48,11 @@ SUBSCRIPTIONS = "subscriptions"
 UIDVALIDITY = "dovecot-uidvalidity"
 INDEX = "dovecot.index"            # the beginning of the names of its index files
 LETTERS = b"abcdefghijklmnopqrstuvwxyz"
-MAX_UID = 0xFFFFFFFF
+MAX_UID = 0xFFFFFFFF               # RFC 9051 2.3.1.1
 
 STALE = 120.0                      # seconds: a dotlock of this age is nobody's, as Dovecot sees it
-PATIENCE = 14.0
-PAUSE = 0.02
+PATIENCE = 14.0                    # seconds that a dotlock is waited for
+PAUSE = 0.02                       # seconds between two tries
 
 _VERSION_2 = b"V\t2\n"
 _KEYWORD = re.compile(rb"[^\x00-\x20(){%*\"\\\]\x7f-\xff]+")
@@ -249,6 +249,7 @@ def read_keywords(path: str) -> dict[int, bytes]:
 
 
 def keywords_text(table: Mapping[int, bytes]) -> bytes:
+    """A whole ``dovecot-keywords``."""
     return b"".join(b"%d %s\n" % row for row in sorted(table.items()))
 
 
@@ -335,6 +336,7 @@ def subscriptions_text(rows: Iterable[Sequence[bytes]], before: bytes | None, se
 
 
 def is_directory(root: str, name: bytes) -> bool:
+    """Is there a mailbox of this name in the Maildir++ at ``root``?"""
     return os.path.isdir(os.path.join(os.fsencode(root), b"." + name))
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Key = tuple[int, int, int]     # inode, mtime in nanoseconds, size
 
 NAME = "courierimapuiddb"
-MAX_UID = 0xFFFFFFFF
+MAX_UID = 0xFFFFFFFF               # RFC 9051 2.3.1.1
 _OTHER_BLANKS = (b"\r", b"\t", b"\v", b"\f")         # which bytes.split() takes for blanks too
 DIGITS = 10                        # of a UID: int() refuses thousands of them
 EDITS = 64                         # places where lines went, beyond which all is parsed

@@ -213,4 +213,5 @@ def pack(values: dict[int, bytes], head: bytes) -> Iterator[bytes]:
 
 
 def column_of(uids: array[int], values: Collection[bytes]) -> Column:
+    """The column of these values, one for each UID."""
     return Column(uids, array("Q", accumulate(map(len, values))), b"".join(values))
