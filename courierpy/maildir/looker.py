@@ -70,12 +70,12 @@ class Looker:
     ``snapshot``: what the last look found, and what we changed since; NEVER before the first.
     ``stamps``: as everything was looked at; None: look again.  ``looked``: when the last look began, a
     value of Readers.now().  ``read_only``: the disk takes nothing, and only what is numbered is served.
-    ``readonly``: for a client that leaves what is recent to the next one, as of the last look.
+    ``leaves_recent``: what is recent is left to the next session, as of the last look.
     ``unsaved``: the index knows less than we do.
     """
 
     __slots__ = ("_arrivals", "_lively_looks", "_quiet_looks", "_survey", "changes", "contents", "keywords",
-                 "looked", "numbers", "place", "read_only", "readonly", "recent", "snapshot", "stamps",
+                 "leaves_recent", "looked", "numbers", "place", "read_only", "recent", "snapshot", "stamps",
                  "unsaved")
 
     def __init__(self, place: MailboxDirectory, contents: Contents, numbers: Numbers, changes: Changes,
@@ -90,7 +90,7 @@ class Looker:
         self.stamps: Stamps | None = None
         self.looked = 0
         self.read_only = False
-        self.readonly = False
+        self.leaves_recent = False
         self.unsaved = False
         self._arrivals = arrivals
         self._survey = survey
@@ -135,7 +135,7 @@ class Looker:
         ``readonly``: what nobody saw before stays recent for the next session.
         """
         before = self.snapshot
-        self.readonly = readonly
+        self.leaves_recent = readonly
         looked = self.place.readers.now()
         if before is not NEVER and self._quiet():
             self.looked = looked
@@ -251,10 +251,10 @@ class Looker:
         # 3. their keywords
         if not self._read_keywords(locked):
             return False
-        if self.keywords.files.unmerged and self.snapshot is NEVER and not self.readonly:
+        if self.keywords.files.unmerged and self.snapshot is NEVER and not self.leaves_recent:
             self._merge_keywords()
         # 4. which of them are recent
-        recent = self.recent.claim(locked, self.readonly)
+        recent = self.recent.claim(locked, self.leaves_recent)
         if recent is None:
             return False
         # 5. what all of that is for our client, and that it is known
@@ -314,7 +314,7 @@ class Looker:
     def again(self) -> None:
         """Under the lock: a look outside of scan(); what it finds is recent for the next scan()."""
         self.update(True)
-        self.recent.not_told(self.snapshot.recent, self.readonly)
+        self.recent.not_told(self.snapshot.recent, self.leaves_recent)
         self.snapshot = self.snapshot.with_recent(NO_UIDS)
 
     def _serve_what_is_numbered(self, why: StoreError) -> None:

@@ -21,7 +21,7 @@ def save(looker: Looker, wait: bool) -> None:
     """Write the index, if it is worth it and what is known is known to be true.  Our client is told
     nothing any more.  ``wait``: nobody waits for us, so that the moment may pass that it takes to be sure."""
     numbers, contents = looker.numbers, looker.contents
-    looker.readonly = True             # what is recent is the next session's
+    looker.leaves_recent = True        # what is recent is the next session's
     count = len(contents.held.flags)
     crowded = count < SMALL and looker.is_crowded()
     worth = looker.unsaved and not looker.read_only and count >= FEW and not crowded
