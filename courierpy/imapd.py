@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 MAX_CLOCK_SKEW = 30.0          # seconds between this host and the file server
 WRONG_WORDS = 2                # exit status
 OTHERS = "Your mailbox cannot be opened; the log of your mail administrator has the reason."
+CONNECT_AGAIN = "Please connect again."
 USAGE = """
 Usage: imapd [-r] [MAILDIR]
        rimapd [-r] [MAILDIR]
@@ -84,7 +85,7 @@ def wake(woken: Woken, door: str, conn: Conn) -> int:
         known = woken.take()
     except record.Damaged as error:
         log.err(f"a connection that slept cannot go on: {error}")
-        conn.say_last(lines.told(lines.BYE, "Please connect again.", b"UNAVAILABLE"))
+        conn.say_last(lines.told(lines.BYE, CONNECT_AGAIN, b"UNAVAILABLE"))
         conn.end()
         return 0
     daemon = _Imapd(["imapd"], sleeper.settings_of(known, door), conn)
@@ -168,7 +169,7 @@ class _Imapd:
         return 0
 
     def go_on(self, woken: Woken, known: Known) -> int:
-        """In the middle of an IDLE."""
+        """In the middle of an IDLE, or between two commands."""
         from courierpy.hibernate import sleeper
         self._who()
         proc.on_signal(self._on_signal)
@@ -182,9 +183,13 @@ class _Imapd:
             raise Bye("The selected mailbox was deleted.", b"NONEXISTENT") from None
         self._open_store()
         session = self._session()
-        sleeper.restore(session, known)
         self._sleeps(session, woken)
-        session.serve(Frame([known.tag + b" IDLE"], []))
+        try:
+            sleeper.restore(session, known)
+        except ValueError as error:
+            log.err(f"a connection that slept cannot go on: {error}")
+            raise Bye(CONNECT_AGAIN, b"UNAVAILABLE") from None
+        session.serve(Frame([known.tag + b" IDLE"], []) if known.tag else None)
         self.finish("LOGOUT")
         self._empty_trash()
         return 0
@@ -337,6 +342,9 @@ class _Imapd:
         if door is not None:
             way = door
             inotify.lend(lambda: _lent(way))
+            instance = woken.instance() if woken is not None else -1
+            if instance >= 0:
+                inotify.inherit(_lent(way, instance))
         if woken is not None or door is not None and after > 0 and self.conn.plain:
             from courierpy.hibernate.sleeper import Sleeper
             session.sleeper = Sleeper(session, -1 if door is None else door, after, self.started,
@@ -452,9 +460,9 @@ class _Imapd:
                 log.err(f"no memory to save what was learned of {self.session.selected.folder.path}")
 
 
-def _lent(door: int) -> inotify.Lent:
+def _lent(door: int, made: int = -1) -> inotify.Lent:
     from courierpy.hibernate import hearing
-    return hearing.instance(door)
+    return hearing.instance(door, made)
 
 
 def _true(value: str) -> bool:

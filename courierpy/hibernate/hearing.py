@@ -200,10 +200,11 @@ class Listener:
 
 # -- in the session
 
-def instance(door: int) -> Lent:
-    """What stands for this process's instance.  ``door``: descriptor that leads to the keeper.  OSError."""
+def instance(door: int, made: int = -1) -> Lent:
+    """What stands for this process's instance.  ``door``: descriptor that leads to the keeper.  ``made``:
+    that of an instance that another process had.  OSError."""
     try:
-        return Made(door)
+        return Made(door, made)
     except OSError as error:
         if error.errno not in (errno.EMFILE, errno.ENFILE):
             raise
@@ -244,11 +245,10 @@ def _opened(path: str, mask: int) -> int:
 class Made(Instance):
     """As inotify.Inotify, made by the keeper.  It outlives the keeper; another one adds to it."""
 
-    def __init__(self, door: int) -> None:
-        """OSError where there is none left, or nobody answers."""
+    def __init__(self, door: int, made: int = -1) -> None:
+        """``made``: as for instance().  OSError where there is none left, or nobody answers."""
         self._door = door
-        _, fds = _ask(door, INSTANCE, [])
-        super().__init__(fds[0])
+        super().__init__(made if made >= 0 else _ask(door, INSTANCE, [])[1][0])
 
     def add(self, path: str, mask: int) -> int:
         """As Inotify.add."""

@@ -18,6 +18,8 @@ all that is needed to go on, so that no death of the others loses a connection.
    channel to the listener.
 4. The listener looks whether that is so, keeps them, and says GOOD: the session ends.  A
    channel that is closed without it says that the session has its client again.
+   A session that hears of many folders gives its own instance of inotify too, with all its watches.
+   The keeper reads nothing there: who is woken has it again, and what it heard.
 5. The keeper asks for a wake.  The listener forks, and says TAKEN when it has: the client
    is that process's.  It closes its channel when it stays awake, or by ending.
 
@@ -43,7 +45,9 @@ from courierpy.hibernate.entry import ASLEEP, DROPPED, OFFERED, QUEUED, REFUSED,
 from courierpy.hibernate.hearing import ASKS, REQUESTS, make
 from courierpy.hibernate.protocol import (
     DROP,
+    EAR,
     END,
+    EVENTS,
     GONE,
     KEPT,
     LOG,
@@ -56,7 +60,7 @@ from courierpy.hibernate.protocol import (
 )
 from courierpy.hibernate.watches import ALL, Hearing
 from courierpy.imap.grammar.lines import STILL_HERE
-from courierpy.system import log, proc, title
+from courierpy.system import log, passing, proc, title
 from courierpy.system.inotify import Ear
 
 TYPE_CHECKING = False
@@ -129,6 +133,9 @@ class Keeper:
         if fd == entry.client:
             if entry.stage == ASLEEP:
                 self._queue(entry, first=True)
+        elif fd == entry.ear:
+            self._deaf(entry)          # it says that until who is woken reads it
+            self._changed(entry)
         elif entry.stage == OFFERED:
             self._offered(entry)
         elif entry.stage == WAKING:
@@ -168,7 +175,8 @@ class Keeper:
             self.last += 1
             entry = Entry(self.last, fds[0], channel, pid, uid)
             try:
-                entry.watches = self.hearing.watch(entry.number, fds[2:], data[1:])
+                heard = data[1:].removesuffix(EAR)
+                entry.watches = self.hearing.watch(entry.number, fds[2:2 + len(heard)], heard)
                 channel.send(KEPT)
                 self.poll.register(channel.fileno(), select.EPOLLIN)
             except OSError:
@@ -178,6 +186,8 @@ class Keeper:
             channel.close()
             raise
         os.close(fds[1])
+        if data.endswith(EAR):
+            entry.ear = fds.pop()
         del fds[:2]                    # the client is the entry's now
         if pid in self.offering:
             self._forget(self.offering[pid])
@@ -219,6 +229,9 @@ class Keeper:
             self.later.append((entry.kept_at + APART, entry.number))
         self.poll.register(entry.client, select.EPOLLIN | select.EPOLLRDHUP)
         self.by_fd[entry.client] = entry
+        if entry.ear >= 0:             # not before: its session read it until now
+            self.poll.register(entry.ear, select.EPOLLIN)
+            self.by_fd[entry.ear] = entry
         if not self.next_look or state.due < self.next_look:
             self.next_look = state.due
 
@@ -260,6 +273,7 @@ class Keeper:
         """``first``: the client waits."""
         if entry.stage == ASLEEP:
             self.poll.unregister(entry.client)
+            self._deaf(entry)
             self._unwatch(entry)       # it will look anyway
         entry.stage = QUEUED
         queue = self.queues.setdefault(entry.uid, deque())
@@ -296,10 +310,8 @@ class Keeper:
         state.due = now + state.every
         with borrowed(entry.client) as client:
             try:
-                sent = client.send(STILL_HERE, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
-                if sent < len(STILL_HERE):
+                if not state.say(client, STILL_HERE):
                     client.shutdown(socket.SHUT_RDWR)  # nobody may ever say the rest in the right place
-                state.words += sent
                 protocol.note_words(entry.file, state.due, state.words)
             except OSError:
                 return                 # it takes nothing at the moment; if it is gone, the poll says so
@@ -326,11 +338,21 @@ class Keeper:
         entry.channel.setblocking(False)
         entry.stage, entry.woken_at = WAKING, time.monotonic()
         with theirs:
+            if entry.ear >= 0:
+                self._give(entry.channel, entry.ear)
             self._tell([WAKE.pack(b"W", entry.number)], theirs.fileno())
         self.by_fd[entry.channel.fileno()] = entry
         self.poll.register(entry.channel.fileno(), select.EPOLLIN)
         self.wakers.add(entry)
         self.waking[entry.uid] = self.waking.get(entry.uid, 0) + 1
+
+    @staticmethod
+    def _give(channel: socket.socket, ear: int) -> None:
+        """To who is woken, before it is there."""
+        try:
+            passing.send(channel, [EVENTS], [ear])
+        except OSError:
+            return                     # too many are on their way: it watches anew, and looks at all
 
     def _woken(self, entry: Entry) -> None:
         """The listener says TAKEN; the new process closes the channel to stay, or ends."""
@@ -376,6 +398,12 @@ class Keeper:
             entry.channel.close()
             entry.channel = None
 
+    def _deaf(self, entry: Entry) -> None:
+        """The session's own instance is not listened to any more."""
+        if self.by_fd.get(entry.ear) is entry:
+            del self.by_fd[entry.ear]
+            self.poll.unregister(entry.ear)
+
     def _unwatch(self, entry: Entry) -> None:
         self.hearing.unwatch(entry.number, entry.watches)
         entry.watches = ()
@@ -386,10 +414,11 @@ class Keeper:
             del self.by_fd[entry.client]
             if entry.stage == ASLEEP:
                 self.poll.unregister(entry.client)
-        for fd in (entry.client, entry.file):
+        self._deaf(entry)
+        for fd in (entry.client, entry.file, entry.ear):
             if fd >= 0:
                 os.close(fd)
-        entry.client = entry.file = -1
+        entry.client = entry.file = entry.ear = -1
 
     def _lose(self, entry: Entry, why: str | None) -> None:
         who = entry.state.note if entry.state is not None else f"pid {entry.pid}"

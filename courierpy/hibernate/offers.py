@@ -12,7 +12,7 @@ import socket
 import stat
 import struct
 
-from courierpy.hibernate.protocol import MAX_DIRECTORIES, is_connection
+from courierpy.hibernate.protocol import EAR, MAX_DIRECTORIES, is_connection
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 CREDENTIALS = struct.Struct("=iII")
 AT_ONCE = 64                   # words that are taken before anything else is done
+INSTANCE = "anon_inode:inotify"        # as the kernel names it
 DESCRIPTORS = 8                # that come with one word, at most
 
 
@@ -54,13 +55,15 @@ def received(door: socket.socket) -> Iterator[tuple[bytes, array.array[int], Who
 
 def channel(data: bytes, fds: array.array[int], uid: int, limit: int) -> socket.socket:
     """The channel of an offer: ``o``, and for each directory a letter; with client, channel and
-    directories.  A copy: ``fds`` are as they were.  Raises Refused or OSError.
+    directories, and behind them, where the last letter says so, an instance of inotify.  A copy: ``fds``
+    are as they were.  Raises Refused or OSError.
 
     ``limit``: all descriptors have to be below it.
     """
     if data[:1] != b"o" or len(fds) != 1 + len(data):
         raise Refused("not an offer")
     client, fd, *directories = fds
+    ear = [directories.pop()] if data[1:].endswith(EAR) else []
     if max(fds) > limit:
         raise Refused("too many descriptors")
     if uid == 0 or len(directories) > MAX_DIRECTORIES:
@@ -76,6 +79,8 @@ def channel(data: bytes, fds: array.array[int], uid: int, limit: int) -> socket.
             if not stat.S_ISDIR(os.fstat(directory).st_mode) \
                     or fcntl.fcntl(directory, fcntl.F_GETFL) & os.O_PATH:
                 raise Refused("not a directory that can be read")
+        if EAR in data[1:-1] or ear and os.readlink(f"/proc/self/fd/{ear[0]}") != INSTANCE:
+            raise Refused("not an instance of inotify")
         found.setblocking(False)
     except BaseException:
         found.close()

@@ -10,19 +10,22 @@ import struct
 
 from courierpy.imap.grammar import lines
 
-VERSION = 2                    # of what is said over the link; another listener needs another keeper
+VERSION = 3                    # of what is said over the link; another listener needs another keeper
 ALONE = 1                      # the last version whose keeper was the only one that held the connections
 KEPT, GOOD, TAKEN = b"k", b"g", b"t"
 # over the link: a letter, and what follows it
 SLEPT = struct.Struct("!cQI")  # b"S" number pid; with channel, client and state
 WAKE, GONE = struct.Struct("!cQ"), struct.Struct("!cQ")        # b"W" number; with a channel.  b"G" number
 END, DROP, LOG = b"E", b"D", b"L"      # of the listener: end all; number: drop one; a new descriptor 2
-# due (monotonic clock), every, sent, started (monotonic clock), octets of the note and of what is known
-RECORD = struct.Struct("!dIQdHI")
+# due (monotonic clock), every, sent, started (monotonic clock), octets of the note and of what is known,
+# is the client spoken to in blocks of DEFLATE?
+RECORD = struct.Struct("!dIQdHI?")
 MAX_KNOWN = 8 * 1024 * 1024        # octets of a record, with its head and its note
 MAX_DIRECTORIES = 4
 _LAST_WORDS = lines.told(lines.BYE, lines.SHUT_DOWN)
 ROOT, NEW, CUR, KEYWORDS = b"r", b"n", b"c", b"k"               # what a directory is in its folder
+EAR = b"i"                     # no directory: an instance of inotify, which hears of other folders
+EVENTS = b"v"                  # to who is woken; with that instance, in which the events are still
 
 
 class borrowed:  # noqa: N801  (as a function)
@@ -61,16 +64,29 @@ _HEAD = struct.Struct("!dQ")   # due, octets of words that the keeper has said: 
 class State:
     """``due``: when the client wants a word next, on the monotonic clock, and ``every`` how many
     seconds then; 0: never, its IDLE ends.  ``sent``: octets before it slept, ``words``: those
-    since.  ``note``: who it is, for the log.  ``known``: what its session knew."""
+    since.  ``note``: who it is, for the log.  ``known``: what its session knew.  ``deflated``: words
+    to the client are blocks of DEFLATE."""
 
-    __slots__ = ("due", "every", "known", "note", "sent", "started", "words")
+    __slots__ = ("deflated", "due", "every", "known", "note", "sent", "started", "words")
 
     def __init__(self, record: bytes) -> None:
         """``record``: as the session sent it, whole."""
-        self.due, self.every, self.sent, self.started, note, _ = RECORD.unpack_from(record)
+        self.due, self.every, self.sent, self.started, note, _, self.deflated = RECORD.unpack_from(record)
         self.words = 0
         self.note = record[RECORD.size:RECORD.size + note].decode("utf-8", "replace")
         self.known = record[RECORD.size + note:]
+
+    def say(self, client: socket.socket, line: bytes) -> bool:
+        """A line to the client.  False: it took a part of it.  Raises OSError."""
+        octets = stored(line) if self.deflated else line
+        sent = client.send(octets, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        self.words += min(sent, len(line))
+        return sent == len(octets)
+
+
+def stored(line: bytes) -> bytes:
+    """As a block that is not compressed.  RFC 1951 3.2.4."""
+    return b"\0" + struct.pack("<HH", len(line), len(line) ^ 0xFFFF) + line
 
 
 def whole(record: bytes) -> int:
@@ -79,7 +95,7 @@ def whole(record: bytes) -> int:
         return 0
     note: int
     known: int
-    *_, note, known = RECORD.unpack_from(record)
+    *_, note, known, _ = RECORD.unpack_from(record)
     return RECORD.size + note + known
 
 
@@ -116,9 +132,8 @@ def farewell(client: int, state: State) -> bool:
     """Last words to who sleeps.  False: it is gone, takes nothing, or has heard them."""
     with borrowed(client) as connection:
         try:
-            sent = connection.send(_LAST_WORDS, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+            state.say(connection, _LAST_WORDS)
             connection.shutdown(socket.SHUT_WR)
         except OSError:
             return False
-    state.words += sent
     return True

@@ -17,13 +17,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-MAGIC = b"courierpy 5\n"       # another version of what is known gets another one
+MAGIC = b"courierpy 6\n"       # another version of what is known gets another one
 LIMIT = 64 * 1024 * 1024       # octets of a record
 _NUMBERS = struct.Struct("!dQQQQBB")
 _FOLDER = struct.Struct("!IQ")
 _LENGTH = struct.Struct("!I")
 _RUN = struct.Struct("!II")
 _SELECTED, _READONLY = 1, 2
+_COMMON, _OF_FOLDER = 8, 8     # parts of a record
 
 
 class Damaged(Exception):
@@ -32,13 +33,15 @@ class Damaged(Exception):
 
 class Known:
     """What a session knows, apart from its folder's content.  ``started``: on the monotonic
-    clock.  ``messages``, ``told_recent`` are the view's, ``recent``, ``saved`` and ``words`` those of
-    Selected (its ``keywords``); ``kept``: what extensions keep; ``name`` is None when no mailbox is
-    selected."""
+    clock.  ``tag``: of the IDLE, b"" between two commands.  ``messages``, ``told_recent`` are the view's,
+    ``recent``, ``saved`` and ``words`` those of
+    Selected (its ``keywords``); ``kept``: what extensions keep, and ``objects`` what is to be made again by
+    them: (key in their table ``woken``, octets); ``layers``: of the connection, see Conn.kept(); ``name``
+    is None when no mailbox is selected."""
 
-    __slots__ = ("body", "cwd", "enabled", "environ", "errors", "headers", "kept", "messages", "name", "path",
-                 "rcvd", "readonly", "recent", "saved", "sent", "started", "tag", "told_recent", "uidnext",
-                 "uidvalidity", "words")
+    __slots__ = ("body", "cwd", "enabled", "environ", "errors", "headers", "kept", "layers", "messages",
+                 "name", "objects", "path", "rcvd", "readonly", "recent", "saved", "sent", "started", "tag",
+                 "told_recent", "uidnext", "uidvalidity", "untold", "words")
 
     def __init__(self) -> None:
         self.started = 0.0
@@ -47,7 +50,10 @@ class Known:
         self.cwd = b"/"
         self.environ: dict[str, str] = {}
         self.enabled: set[bytes] = set()
+        self.untold: set[bytes] = set()
         self.kept: dict[bytes, bytes] = {}
+        self.objects: list[tuple[bytes, bytes]] = []
+        self.layers: dict[str, bytes] = {}
         self.name: str | None = None
         self.path = ""
         self.readonly = False
@@ -70,7 +76,9 @@ def pack(known: Known) -> bytes:
     import zlib
     bits = (known.name is not None) * _SELECTED | known.readonly * _READONLY
     parts = [known.tag, known.cwd, _strings(f"{name}={value}" for name, value in known.environ.items()),
-             _list(sorted(known.enabled)), _list(chain.from_iterable(sorted(known.kept.items())))]
+             _list(sorted(known.enabled)), _list(chain.from_iterable(sorted(known.kept.items()))),
+             _list(sorted(known.untold)), _list(chain.from_iterable(known.objects)),
+             _list(chain.from_iterable((layer.encode(), state) for layer, state in known.layers.items()))]
     numbers = _NUMBERS.pack(known.started, known.rcvd, known.sent, known.headers, known.body, known.errors,
                             bits)
     if known.name is not None:
@@ -101,12 +109,12 @@ def _unpack(data: bytes) -> Known:
     (known.started, known.rcvd, known.sent, known.headers, known.body, known.errors,
      bits) = _NUMBERS.unpack_from(data)
     parts = _parts(data[_NUMBERS.size:])
-    if len(parts) != (13 if bits & _SELECTED else 5) or bits > 3:
+    if len(parts) != _COMMON + (_OF_FOLDER if bits & _SELECTED else 0) or bits > 3:
         raise ValueError("parts")
     if not isfinite(known.started):
         raise ValueError("a moment that is none")
     known.tag, known.cwd = parts[:2]
-    if not known.tag or not known.tag.isascii() or len(known.tag.split()) != 1 or b"\0" in known.cwd:
+    if known.tag and (not known.tag.isascii() or len(known.tag.split()) != 1) or b"\0" in known.cwd:
         raise ValueError("tag")
     for pair in _parts(parts[2]):
         name, equals, value = pair.decode("utf-8", "surrogateescape").partition("=")
@@ -114,18 +122,21 @@ def _unpack(data: bytes) -> Known:
             raise ValueError("environment")
         known.environ[name] = value
     known.enabled = set(_parts(parts[3]))
-    pairs = _parts(parts[4])
-    known.kept = dict(zip(pairs[::2], pairs[1::2], strict=True))
+    known.kept = dict(_by_two(parts[4]))
+    known.untold = set(_parts(parts[5]))
+    known.objects = _by_two(parts[6])
+    known.layers = {layer.decode("ascii"): state for layer, state in _by_two(parts[7])}
     known.readonly = bool(bits & _READONLY)
     if bits & _SELECTED:
-        known.uidvalidity, known.uidnext = _FOLDER.unpack(parts[5])
-        known.name = parts[6].decode("utf-8", "surrogateescape")
-        known.path = os.fsdecode(parts[7])
-        known.messages = Messages.unpack(parts[8])
+        numbers, mailbox, path, messages, words, *sets = parts[_COMMON:]
+        known.uidvalidity, known.uidnext = _FOLDER.unpack(numbers)
+        known.name = mailbox.decode("utf-8", "surrogateescape")
+        known.path = os.fsdecode(path)
+        known.messages = Messages.unpack(messages)
         if not known.path or "\0" in known.path:
             raise ValueError("path")
-        known.words = _parts(parts[9])
-        known.told_recent, known.recent, known.saved = [UidSet(_pairs(part)) for part in parts[10:]]
+        known.words = _parts(words)
+        known.told_recent, known.recent, known.saved = [UidSet(_pairs(part)) for part in sets]
         if known.told_recent.within(known.messages.uids) != known.told_recent \
                 or not set(known.messages.keywords).issubset(known.messages.uids):
             raise ValueError("UIDs")
@@ -151,6 +162,11 @@ def _parts(data: bytes) -> list[bytes]:
         found.append(data[at:at + length])
         at += length
     return found
+
+
+def _by_two(data: bytes) -> list[tuple[bytes, bytes]]:
+    parts = _parts(data)
+    return list(zip(parts[::2], parts[1::2], strict=True))
 
 
 def _runs(pairs: Iterable[tuple[int, int]]) -> bytes:

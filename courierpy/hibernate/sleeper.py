@@ -1,7 +1,8 @@
 """An IDLE that lasts gives its client to the keeper, and its process ends; another one goes on.
 
-What a session knows becomes a record (record.py), and a session again (``restore``).  Awake stays who
-has TLS, a pipe, a record of the dialogue, half a line of input or no watch.
+A client that hears of changes by itself (NOTIFY) may sleep between two commands, too.  What a session knows
+becomes a record (record.py), and a session again (``restore``).  Awake stays who has TLS, a pipe, a record of
+the dialogue, half a line of input or no watch.
 """
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from courierpy.imap import ext, updates
 from courierpy.imap.selected import Selected
 from courierpy.maildir.errors import StoreError
 from courierpy.model.messages import Snapshot
-from courierpy.system import log
+from courierpy.system import inotify, log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,17 +30,28 @@ HAND_OVER = 5.0                # seconds to hand over what the session knows
 PATIENCE = 60.0                # seconds until the listener has said whose the client is
 
 
+class Awake(Exception):
+    """No other process can go on with the client at this moment."""
+
+
 def know(session: Session, tag: bytes, started: float) -> Known:
-    """What this session knows now."""
+    """What this session knows now.  Raises Awake."""
     known = Known()
+    layers = session.conn.kept()
+    if layers is None:
+        raise Awake
+    known.layers = layers
     known.started, known.tag, known.cwd = started, tag, os.getcwdb()
     known.environ = {name: value for name, value in session.settings.values.items()
                      if name != "COURIERPY_KEEPER"}
     known.rcvd, known.sent = session.conn.rcvd, session.conn.sent
     known.headers, known.body, known.errors = session.headers, session.body, session.errors
-    known.enabled, known.kept = session.enabled, session.kept
+    known.enabled, known.kept, known.untold = session.enabled, session.kept, session.untold
+    if session.between is not None:
+        known.objects.append(session.between.packed())
     selected = session.selected
     if selected is not None:
+        known.objects += [follower.packed() for follower in selected.followers]
         known.name, known.path = selected.folder.name, selected.folder.path
         known.readonly, known.words, known.recent = selected.readonly, selected.keywords, selected.recent
         known.saved = selected.saved
@@ -50,15 +62,21 @@ def know(session: Session, tag: bytes, started: float) -> Known:
 
 
 def restore(session: Session, known: Known) -> None:
-    """A new session becomes the one that slept.  What happened meanwhile is told by its next look."""
+    """A new session becomes the one that slept.  What happened meanwhile is told by its next look.  Raises
+    ValueError for what no session knew."""
+    session.conn.go_on(known.layers)
     session.headers, session.body, session.errors = known.headers, known.body, known.errors
-    session.enabled, session.kept = known.enabled, known.kept
+    session.enabled, session.kept, session.untold = known.enabled, known.kept, known.untold
     if known.name is not None:
         _select(session, known)
     for key, value in [*known.kept.items()]:
         take = ext.find("kept", key)
         if take is not None:
             take(session, value)
+    for key, octets in known.objects:
+        make = ext.find("woken", key)
+        if make is not None:
+            make(session, octets)
 
 
 def _select(session: Session, known: Known) -> None:
@@ -86,10 +104,11 @@ class Sleeper:
         self.note = note
         self.woken = woken
 
-    def sleep(self, tag: bytes, due: float, every: int) -> None:
+    def sleep(self, tag: bytes, due: float, every: int, expunges: bool = True) -> None:
         """Ends the process, or returns because the session has to stay awake.
 
-        ``due``: when the client wants a word next, and ``every`` how many seconds then.
+        ``tag``: of its IDLE, b"" between two commands.  ``due``: when the client wants a word next, and
+        ``every`` how many seconds then, 0: its time is over.  ``expunges``: what went may be told.
         """
         if not self._may():
             return
@@ -99,20 +118,20 @@ class Sleeper:
                 self._offer(theirs)
                 theirs.close()
                 ours.settimeout(ANSWER)
-                if ours.recv(1) != protocol.KEPT or not self._still():
+                if ours.recv(1) != protocol.KEPT or not self._still(expunges):
                     return
                 record = pack(know(self.session, tag, self.started))
                 note = f"{self.note}, headers={self.session.headers}, body={self.session.body}, " \
                        f"rcvd={self.session.conn.rcvd}".encode("utf-8", "backslashreplace")
                 head = protocol.RECORD.pack(due, every, self.session.conn.sent, self.started, len(note),
-                                          len(record))
+                                            len(record), not self.session.conn.plain)
                 ours.settimeout(HAND_OVER)
                 if len(head) + len(note) + len(record) > protocol.MAX_KNOWN or self.session.waiting.stopping:
                     return
                 ours.sendall(head + note + record)
                 if not self._good(ours):
                     return
-            except (OSError, StoreError) as error:
+            except (OSError, StoreError, Awake) as error:
                 log.debug(f"stays awake: {error}")
                 return
             finally:
@@ -131,11 +150,11 @@ class Sleeper:
         conn.flush()
         rest = session.framer.rest()
         session.framer.feed(rest)
-        # followers: a search whose updates are told would have to be begun anew, and maybe find others
-        if session.between is not None or selected is not None and (
-                selected.behind or selected.folder.read_only or selected.folder.lends or selected.followers):
+        if session.between is not None and session.between.ear() is None \
+                or selected is not None and not _as_told(selected):
             return False
-        return not (rest or not conn.plain or conn.record >= 0 or session.waiting.stopping or conn.ready())
+        return not (rest or conn.kept() is None or conn.record >= 0 or session.waiting.stopping
+                    or conn.ready())
 
     def _offer(self, channel: socket.socket) -> None:
         """OSError when the keeper has too much to do, or cannot be reached."""
@@ -153,6 +172,10 @@ class Sleeper:
                             raise
                         continue
                     kinds += kind
+            ear = self.session.between.ear() if self.session.between is not None else -1
+            if ear is not None and ear >= 0:
+                fds.append(os.dup(ear))
+                kinds += protocol.EAR
             door = socket.socket(fileno=self.door)
             try:
                 door.sendmsg([b"o" + kinds], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))],
@@ -163,12 +186,14 @@ class Sleeper:
             for fd in fds[2:]:
                 os.close(fd)
 
-    def _still(self) -> bool:
+    def _still(self, expunges: bool) -> bool:
         """The last look, now that the keeper has its watch.  Raises StoreError."""
         session = self.session
-        updates.tell(session, expunges=True, flags_of_new=True)
+        updates.tell(session, expunges=expunges, flags_of_new=True)
+        if session.between is not None:
+            session.between.tell_others()
         session.conn.flush()
-        return not session.conn.ready()
+        return not session.conn.ready() and (session.selected is None or _as_told(session.selected))
 
     @staticmethod
     def _good(channel: socket.socket) -> bool:
@@ -183,12 +208,24 @@ class Sleeper:
 
     def _end(self) -> None:
         """Nothing may touch the client any more."""
+        inotify.drop()                 # its watches are not ours to end: others may hear by them
         try:
             if self.session.selected is not None:
                 self.session.selected.folder.close()
             self.session.folders.save()
         finally:
             os._exit(0)
+
+
+def _as_told(selected: Selected) -> bool:
+    """Would another process see the messages that the client knows, by the same numbers?"""
+    try:
+        if not selected.folder.numbered:
+            return False
+    except StoreError as error:
+        log.debug(f"stays awake: {error}")
+        return False
+    return not selected.behind or not selected.snapshot.messages.changed_since(selected.view.messages).gone
 
 
 def settings_of(known: Known, door: str) -> Mapping[str, str]:

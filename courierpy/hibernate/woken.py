@@ -6,6 +6,7 @@ import struct
 
 from courierpy.hibernate import protocol
 from courierpy.hibernate.record import Damaged, Known, unpack
+from courierpy.system import passing
 
 
 class Woken:
@@ -29,6 +30,22 @@ class Woken:
             os.close(self._file)
         self.due, self.words = state.due, state.words
         return unpack(state.known)
+
+    def instance(self) -> int:
+        """The descriptor of the instance of inotify that the session had, which the keeper sends; -1 where it
+        had none, or the keeper died since."""
+        with protocol.borrowed(self._channel) as channel:
+            try:
+                found = passing.receive(channel)
+            except passing.Refused:
+                return -1
+        if found is None:
+            return -1
+        said, fds = found
+        if said == protocol.EVENTS and len(fds) == 1:
+            return fds[0]
+        passing.close(fds)
+        return -1
 
     def let_go(self) -> None:
         """We are here to stay: others may be woken now.  Who sleeps again lets go by ending."""

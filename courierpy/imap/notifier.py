@@ -12,7 +12,9 @@ from functools import partial
 from courierpy.imap import ext, modseqs, updates
 from courierpy.imap.commands import CHANGES, WRITES, cmd_fetch, cmd_status
 from courierpy.imap.grammar import lines, out
+from courierpy.imap.grammar.fetchitems import FetchItem
 from courierpy.imap.listing import Entry, Listing, parents_of
+from courierpy.imap.watched import Watched
 from courierpy.imap.wishes import (
     ENTRIES,
     EXPUNGE,
@@ -24,28 +26,20 @@ from courierpy.imap.wishes import (
     OVERFLOW,
     SERVER_ENTRIES,
     SUBSCRIPTION,
+    Group,
     Told,
     Wish,
 )
 from courierpy.maildir.annotation import Journal
 from courierpy.maildir.errors import StoreError
 from courierpy.maildir.highest import highest
-from courierpy.maildir.store import SUBSCRIBED
 from courierpy.maildir.watch import LIMITS, Refused
+from courierpy.model import packed
 from courierpy.model.replies import No
+from courierpy.model.section import Section
 from courierpy.model.uidset import NO_UIDS, UidSet
-from courierpy.system import log
-from courierpy.system.inotify import (
-    IN_CLOSE_WRITE,
-    IN_CREATE,
-    IN_DELETE,
-    IN_IGNORED,
-    IN_MOVED_FROM,
-    IN_MOVED_TO,
-    IN_Q_OVERFLOW,
-    Ear,
-    NotInstalled,
-)
+from courierpy.system import inotify, log
+from courierpy.system.inotify import NotInstalled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,11 +51,11 @@ if TYPE_CHECKING:
     from courierpy.maildir.index.statuscache import Status
     from courierpy.maildir.watch import Watch
 
-INSIDE = IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO
-METADATA = b"METADATA"
+METADATA, NOTIFY = b"METADATA", b"NOTIFY"
 LONG = 3600.0                          # seconds
 JUST_MADE = -1                         # UIDVALIDITY of a mailbox of which only the name is told
 RIGHTS = frozenset("lr")               # that all events need: RFC 5465 5
+CLASSES = (Group, FetchItem, Section)
 
 
 class Notifier:
@@ -71,10 +65,8 @@ class Notifier:
         self.session = session
         self.wish = wish
         self._clock = LONG                      # seconds between two looks at the others
-        self._ear: Ear | None = None
-        self._of: dict[int, str] = {}           # watch -> mailbox whose messages it is about
-        self._roots: dict[int, str] = {}        # watch -> directory in which mailboxes may come and go
-        self._unmade: set[str] = set()          # mailboxes that were not whole when they were to be watched
+        self._watched: Watched | None = None    # the others, where they are heard
+        self._doubtful = False                  # anything may have happened to them
         self._told: dict[str, Told] = {}
         self._names: dict[str, tuple[int, int]] = {}       # mailbox -> identity of its directory
         self._subscribed: frozenset[str] = frozenset()
@@ -86,8 +78,9 @@ class Notifier:
     def listens(self) -> tuple[set[int], float]:
         """(descriptors that can be read when there may be something to tell, seconds until it looks in any
         case)"""
-        found, pause = ({self._ear.fd}, LONG) if self._ear is not None else (set[int](), self._clock)
-        waiting = self._ear is not None and bool(self._ear.waiting)
+        watched = self._watched
+        found, pause = ({watched.fd}, LONG) if watched is not None else (set[int](), self._clock)
+        waiting = watched is not None and watched.waiting
         if self.session.selected is not None and self.wish.events:
             watch = self._watch_of_selected()
             if watch is None:
@@ -95,6 +88,8 @@ class Notifier:
             else:
                 found.add(watch.fd)
                 waiting = waiting or watch.waiting
+        if watched is not None:
+            watched.stays()
         return found, 0.0 if waiting else pause
 
     def _watch_of_selected(self) -> Watch | None:
@@ -122,16 +117,9 @@ class Notifier:
             ext.find("enable", METADATA)(session)          # its own changes have a name from now on
             self._journal = Journal(session.folders.layout.inbox)
         try:
-            if not session.settings.flag("IMAP_ENHANCEDIDLE"):
-                raise NotInstalled
             self._listen()
-        except OSError as why:
-            self.close()
-            if isinstance(why, NotInstalled):
-                self._clock = self._seldom()
-            else:
-                log.warn(f"NOTIFY: {LIMITS.get(why.errno or 0) or why}")
-                raise No("So much cannot be watched here.", OVERFLOW) from None
+        except OSError:
+            raise No("So much cannot be watched here.", OVERFLOW) from None
         for name in self._names:
             events = self._events(name)
             if events and not self._may_read(name):
@@ -143,19 +131,21 @@ class Notifier:
         """Tell what happened, between two commands."""
         if self.wish.events:
             self._watch_of_selected()  # what happens after the look is heard
-            self.session.tell(expunges=not self.wish.delayed)
+            self.session.tell(expunges=self.expunges)
         self.tell_others()
 
     def tell_others(self) -> None:
         """Tell what happened outside the selected mailbox."""
         changed = self._left()
-        if self._ear is not None:
-            more, names = self._heard(self._ear)
+        if self._watched is not None:
+            more, names = self._heard(self._watched)
             changed |= more
         elif self._clock < LONG:
             changed, names = {*self._names}, True
         else:
             return
+        if self._doubtful:
+            changed, names, self._doubtful = {*self._names}, True, False
         if names:
             changed |= self._tell_names()
         for name in sorted(changed):
@@ -170,9 +160,58 @@ class Notifier:
 
     def close(self) -> None:
         """Hear no more."""
-        if self._ear is not None:
-            self._ear.close()
-            self._ear = None
+        if self._watched is not None:
+            self._watched.close()
+            self._watched = None
+
+    # -- where another process goes on
+
+    def ear(self) -> int | None:
+        """What the others are heard by while this process is not there: a descriptor; -1: they need not be
+        heard.  None: nobody else can do it."""
+        if self._clock < LONG:
+            return None
+        if self._watched is None:
+            return -1
+        found = inotify.own()
+        return found if found >= 0 else None
+
+    def packed(self) -> tuple[bytes, bytes]:
+        """For again(), and whose that is."""
+        told, names = self._told, self._names
+        return NOTIFY, packed.pack((
+            self.wish.selected, [*self.wish.others],
+            self._watched.packed() if self._watched is not None else None,
+            self._journal.place if self._journal is not None else None, sorted(self._subscribed),
+            [*names], packed.numbers("Q", names.values()),
+            [*told], packed.numbers("q", map(Told.numbers, told.values()))), CLASSES)
+
+    @classmethod
+    def again(cls, session: Session, octets: bytes) -> Notifier:
+        """One that goes on for another process's.  Raises ValueError."""
+        selected, others, watched, journal, subscribed, names, identities, told, counts = \
+            packed.unpack(octets, CLASSES)
+        found = cls(session, Wish(selected, others))
+        found._subscribed = frozenset(subscribed)
+        found._names = {name: (device, inode) for name, (device, inode)
+                        in zip(names, packed.rows("Q", 2, identities), strict=True)}
+        found._told = {name: Told(*numbers) for name, numbers
+                       in zip(told, packed.rows("q", 5, counts), strict=True)}
+        if journal is not None:
+            found._journal = Journal(session.folders.layout.inbox, journal)
+        if watched is not None:
+            found._watched = Watched.again(session.folders, found._wanted, watched)
+            if found._watched is None:
+                found._hear_anew()
+        return found
+
+    def _hear_anew(self) -> None:
+        """What happened since the process before was there, nobody has heard."""
+        self._doubtful = True
+        try:
+            self._listen()
+        except OSError:
+            self._give_up()
 
     # -- the selected mailbox
 
@@ -203,24 +242,23 @@ class Notifier:
 
     def told(self, said: Iterable[Update]) -> None:
         """These updates were told.  What is wanted of new messages follows, but not of the client's own."""
-        session, group = self.session, self.wish.selected
+        session, items = self.session, self.of_new()
         selected = session.need_selected()
         entered, selected.entered = selected.entered, NO_UIDS
-        if group is None or not group.items:
+        if not items:
             return
         uids = [uid for update in said if isinstance(update, updates.Arrived) for uid in update.states]
         uids = list(UidSet.of(uids) - entered) if uids else []
-        seqs = [selected.view.seq(uid) for uid in uids]
-        if not seqs:
-            return
-        items = list(group.items)
-        cmd_fetch.tell_besides(session, items)
-        try:
-            cmd_fetch.tell_items(session, items, seqs)
-        except StoreError as why:
-            log.err(str(why))
-        except No as why:
-            log.err(f"NOTIFY: {why.text}")
+        cmd_fetch.tell_of_new(session, items, uids)
+
+    @property
+    def expunges(self) -> bool:
+        """May what went be told between two commands?"""
+        return not self.wish.delayed
+
+    def of_new(self) -> list[FetchItem]:
+        """What is fetched of messages that are new in the selected mailbox."""
+        return [] if self.wish.selected is None else self.wish.selected.items
 
     def _left(self) -> set[str]:
         """The mailbox that was selected until now, if it is not any more: what the client knew then is
@@ -246,67 +284,35 @@ class Notifier:
     def _may_read(self, name: str) -> bool:
         return self.session.folders.rights(name) >= RIGHTS
 
+    def _wanted(self, name: str) -> frozenset[bytes]:
+        """What is to be heard of a mailbox, and may be."""
+        return self._events(name) if self._may_read(name) else NONE
+
     def _listen(self) -> None:
-        """OSError."""
-        ear = self._ear = Ear()
-        folders = self.session.folders
-        self._watch_root(folders.root)
-        if folders.layout.nested:
-            for name in self._names:
-                path = folders.path_of(name)
-                while path not in (folders.root, "", "/", "."):
-                    self._watch_root(path)
-                    path = os.path.dirname(path)
-        for name in self._names:
-            self._watch(ear, name)
+        """Hear of the others from now on; by the clock where nothing can be heard.  OSError where there is no
+        room for so much."""
+        try:
+            if not self.session.settings.flag("IMAP_ENHANCEDIDLE"):
+                raise NotInstalled
+            self._watched = Watched(self.session.folders, self._wanted)
+            self._watched.begin(self._names)
+        except OSError as why:
+            self.close()
+            if not isinstance(why, NotInstalled):
+                log.warn(f"NOTIFY: {LIMITS.get(why.errno or 0) or why}")
+                raise
+            self._clock = self._seldom()
 
-    def _watch_root(self, path: str) -> None:
-        assert self._ear is not None
-        if os.path.isdir(path):
-            self._roots[self._ear.add(path, INSIDE | IN_CLOSE_WRITE)] = path
-
-    def _watch(self, ear: Ear, name: str) -> None:
-        """The directories of a mailbox, where something of its messages is wanted.  OSError."""
-        events = self._events(name)
-        if not events & MESSAGE_EVENTS or not self._may_read(name):
-            return
-        folders = self.session.folders
-        path = folders.path_of(name)
-        directories = [("new", IN_CREATE | IN_MOVED_TO), ("cur", INSIDE)]
-        if FLAGS in events and folders.options.keyword_directory:
-            directories.append((folders.options.keyword_directory, INSIDE | IN_CLOSE_WRITE))
-        for part, mask in directories:
-            try:
-                self._of[ear.add(os.path.join(path, part), mask)] = name
-            except (FileNotFoundError, NotADirectoryError):
-                if part in ("new", "cur"):
-                    self._unmade.add(name)
-
-    def _heard(self, ear: Ear) -> tuple[set[str], bool]:
+    def _heard(self, watched: Watched) -> tuple[set[str], bool]:
         """(mailboxes whose messages may have changed, may there be other names or subscriptions?)"""
-        changed: set[str] = set()
-        names = False
-        for number, mask, entry in ear.events():
-            if mask & IN_Q_OVERFLOW:
-                return {*self._names}, True
-            if number in self._of:
-                changed.add(self._of[number])
-                if mask & IN_IGNORED:
-                    del self._of[number]
-                    names = True
-            if number in self._roots and (not entry.startswith(b"courier") or entry == SUBSCRIBED.encode()):
-                names = True
-                if mask & IN_IGNORED:
-                    del self._roots[number]
-                elif mask & (IN_CREATE | IN_MOVED_TO) and entry not in (b"cur", b"new", b"tmp"):
-                    # it may be on its way to be a mailbox
-                    path = os.path.join(self._roots[number], os.fsdecode(entry))
-                    self._try(partial(self._watch_root, path))
-        return changed, names
+        news = watched.heard()
+        for path in news.made:
+            self._try(partial(watched.root, path))
+        return {*self._names} if news.mailboxes is None else news.mailboxes, news.names
 
     def _try(self, watch: Callable[[], None]) -> None:
         """Watch more, or give all of it up where there is no room."""
-        if self._ear is None:
+        if self._watched is None:
             return
         try:
             watch()
@@ -315,9 +321,13 @@ class Notifier:
         except OSError as why:
             log.warn(f"NOTIFY: {LIMITS.get(why.errno or 0) or why}")
             self.close()
-            self.wish = Wish()         # RFC 5465 5.8
-            self.session.write(lines.told(lines.OK, "There is too much to watch: nothing is told any more.",
-                                          OVERFLOW))
+            self._give_up()
+
+    def _give_up(self) -> None:
+        """Tell nothing any more, and tell that.  RFC 5465 5.8."""
+        self.wish = Wish()
+        self.session.write(lines.told(lines.OK, "There is too much to watch: nothing is told any more.",
+                                      OVERFLOW))
 
     # -- names
 
@@ -388,22 +398,24 @@ class Notifier:
 
     def _moved(self, old: dict[str, str]) -> None:
         new = {before: name for name, before in old.items()}
-        self._of = {number: new.get(name, name) for number, name in self._of.items()}
+        if self._watched is not None:
+            self._watched.renamed(new)
         for before, name in new.items():
             if before in self._told:
                 self._told[name] = self._told.pop(before)
 
     def _new_mailboxes(self, came: Iterable[str], silent: bool) -> set[str]:
         """Watch these too.  Gives those that have mail already."""
-        watched = {*self._of.values()} - self._unmade
-        self._unmade.clear()
-        changed = set()
+        changed, watched = set[str](), self._watched
+        known = watched.mailboxes if watched is not None else set[str]()
+        if watched is not None:
+            watched.unmade.clear()
         for name in sorted(self._names):
-            if name not in watched and self._ear is not None and self._events(name) & MESSAGE_EVENTS:
-                self._try(partial(self._watch, self._ear, name))
+            if name not in known and self._watched is not None and self._events(name) & MESSAGE_EVENTS:
+                self._try(partial(self._watched.mailbox, name))
                 if name in came:
-                    if self.session.folders.layout.nested:
-                        self._try(partial(self._watch_root, self.session.folders.path_of(name)))
+                    if self._watched is not None and self.session.folders.layout.nested:
+                        self._try(partial(self._watched.root, self.session.folders.path_of(name)))
                     self._told[name] = Told(JUST_MADE, 1, 0)
                     changed.add(name)
         for name in self._told.keys() - self._names.keys():

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
         def place(self, session: Session, key: Key, known: Sequence[int], uid: int) -> int:
             """Before how many of the messages ``known``, UIDs in this order, does this one stand behind?"""
 
+        def packed(self) -> tuple[bytes, bytes]:
+            """What makes it again in another process: the key in the extensions' table ``woken``, octets."""
+
 FEW = 8                                # of one in so many messages the UIDs are looked up one by one
 
 

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
         def changed(self, session: Session, uids: Sequence[int]) -> bytes: ...
 
+        def packed(self) -> tuple[bytes, bytes]:
+            """What makes it again in another process: the key in the extensions' table ``woken``, octets."""
+
 
 class Selected:
     """The selected mailbox as this client sees it.
@@ -38,11 +41,12 @@ class Selected:
     first to see.  ``rights``: letters of RFC 4314 2.1 that the session has here.
     ``entered``: UIDs of messages that this session itself has put here and was not told of yet.
     ``saved``: UIDs of the saved result, `$`.  ``hears_recent``: the client is told what is recent.
-    ``followers``: who adds lines of its own to what is told of changes.
+    ``followers``: who adds lines of its own to what is told of changes.  ``fetched``: (UID, label, value) of
+    the items that were told of new messages by the last look.
     """
 
-    __slots__ = ("_attributes", "behind", "entered", "folder", "followers", "hears_recent", "keywords",
-                 "readonly", "recent", "rights", "saved", "snapshot", "view")
+    __slots__ = ("_attributes", "behind", "entered", "fetched", "folder", "followers", "hears_recent",
+                 "keywords", "readonly", "recent", "rights", "saved", "snapshot", "view")
 
     def __init__(self, folder: Mailbox, snapshot: Snapshot, readonly: bool,
                  rights: frozenset[str] = ALL_RIGHTS, manners: Manners | None = None) -> None:
@@ -56,6 +60,7 @@ class Selected:
         self.saved = NO_UIDS
         self.followers: list[Follower] = []
         self.entered = NO_UIDS
+        self.fetched: set[tuple[int, bytes, object]] = set()
         self.behind = False
         self.hears_recent = True
         self._attributes: Attributes | None = None

@@ -25,36 +25,16 @@ from courierpy.system.memory import is_short
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Protocol
 
     from courierpy.imap.grammar.framer import Sink
     from courierpy.imap.selected import Selected
-    from courierpy.imap.waiting import Between
+    from courierpy.imap.waiting import Between, Sleep
     from courierpy.maildir.mailbox import Mailbox
     from courierpy.maildir.store import Store
     from courierpy.message.message import Content
     from courierpy.message.mime import Limits
     from courierpy.system.conn import Conn
     from courierpy.system.settings import Settings
-
-    class Woke(Protocol):
-        """How a session came out of its sleep: see hibernate/woken.py."""
-
-        due: float
-        words: int
-
-    class Sleep(Protocol):
-        """The way of a session to its sleep: see hibernate/sleeper.py."""
-
-        after: int
-
-        @property
-        def woken(self) -> Woke | None: ...
-
-        def sleep(self, tag: bytes, due: float, every: int) -> None: ...
-
-        def stays(self) -> None: ...
-
 
 MAX_LITERAL = 64 * 1024        # of commands that do not store messages
 LITERAL_MINUS = 4096           # RFC 7888 5

@@ -184,6 +184,7 @@ def tell(session: Session, *, expunges: bool, flags_of_new: bool = False) -> Non
     selected = session.selected
     if selected is None:
         return
+    selected.fetched.clear()
     snapshot = selected.folder.scan(readonly=selected.readonly)
     if snapshot.uidvalidity != selected.snapshot.uidvalidity:
         raise Bye("The mailbox was replaced by another one, please open it again.", b"UNAVAILABLE")

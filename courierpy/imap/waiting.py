@@ -11,15 +11,38 @@ from courierpy.system.conn import TimedOut
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from typing import Protocol
 
     from courierpy.imap.commands import Row
+    from courierpy.imap.grammar.fetchitems import FetchItem
     from courierpy.imap.session import Session
     from courierpy.imap.updates import Update
 
+    class Woke(Protocol):
+        """How a session came out of its sleep: see hibernate/woken.py."""
+
+        due: float
+        words: int
+
+    class Sleep(Protocol):
+        """The way of a session to its sleep: see hibernate/sleeper.py."""
+
+        after: int
+
+        @property
+        def woken(self) -> Woke | None: ...
+
+        def sleep(self, tag: bytes, due: float, every: int, expunges: bool = True) -> None: ...
+
+        def stays(self) -> None: ...
+
     class Between(Protocol):
         """What the client asked to hear of by itself: see imap/notifier.py."""
+
+        @property
+        def expunges(self) -> bool:
+            """May what went be told between two commands?"""
 
         def listens(self) -> tuple[set[int], float]:
             """(descriptors that can be read when there may be something to tell, seconds until it looks in
@@ -37,11 +60,21 @@ if TYPE_CHECKING:
         def told(self, said: Iterable[Update]) -> None:
             """These were told."""
 
+        def of_new(self) -> Sequence[FetchItem]:
+            """What it fetches of messages that are new in the selected mailbox."""
+
         def did(self, row: Row) -> None:
             """A command of the client is done."""
 
         def close(self) -> None:
             """Hear no more."""
+
+        def ear(self) -> int | None:
+            """What it hears by while this process is not there: a descriptor; -1: it need not hear.  None:
+            nobody else can do it."""
+
+        def packed(self) -> tuple[bytes, bytes]:
+            """What makes it again in another process: the key in the extensions' table ``woken``, octets."""
 
 
 REST = 1.0                     # seconds without a command after which memory is given back
@@ -83,17 +116,33 @@ class Waiting:
             self._may_end = False
 
     def _listen(self, between: Between, timeout: float) -> bytes:
-        """Input of the client; until that comes it is told what happens."""
+        """Input of the client; until that comes it is told what happens, and the session may sleep."""
         session = self._session
-        end = monotonic() + timeout
+        sleeper, end = session.sleeper, monotonic() + timeout
+        woken = sleeper.woken if sleeper is not None else None
+        if woken is not None:
+            end = woken.due
+        # who was woken may sleep again at once
+        rests_at = monotonic() + (sleeper.after if sleeper is not None and woken is None else 0)
         session.row = None
         while True:
             self._may_end = False      # a line is told whole
             between.tell()
-            fds, pause = between.listens()
             left = end - monotonic()
             if left <= 0:
                 raise TimedOut
+            if sleeper is not None:
+                if monotonic() >= rests_at:
+                    session.conn.rest()
+                    sleeper.sleep(b"", end, 0, between.expunges)
+                    rests_at = monotonic() + sleeper.after         # it has to stay awake
+                left = min(left, max(0.0, rests_at - monotonic()))
+                if woken is not None:  # it hears for itself from now on, from before its next look
+                    sleeper.stays()
+                    woken = None
+                    between.listens()
+                    continue
+            fds, pause = between.listens()
             if session.selected is not None and session.selected.folder.busy:
                 pause = min(pause, REST)
             ready = self.wait(tuple(fds), min(left, pause))

@@ -83,6 +83,10 @@ class Told:
         self.unseen = unseen
         self.modseq = modseq
 
+    def numbers(self) -> tuple[int, ...]:
+        """In the order of __init__."""
+        return self.uidvalidity, self.uidnext, self.messages, self.unseen, self.modseq
+
     @classmethod
     def of(cls, count: Status, modseq: int = -1) -> Told:
         return cls(count.uidvalidity, count.uidnext, count.messages, count.unseen, modseq)

@@ -94,9 +94,17 @@ class Mailbox:
         self._looker.read_only = self._only_read or not os.access(self.place.cur, os.W_OK)
 
     @property
-    def lends(self) -> bool:
-        """Was the client told numbers that a full disk had no room for?"""
-        return bool(self._looker.numbers.lent)
+    def numbered(self) -> bool:
+        """Would any other process give the messages the numbers that the client was told?  Not those that a
+        full disk had no room for, nor those of a mailbox without any on a disk that takes nothing.  Raises a
+        store error."""
+        looker = self._looker
+        if looker.numbers.lent:
+            return False
+        if not looker.read_only:
+            return True
+        found = self.place.numbers()
+        return found is not None and not found.damaged and found.uidvalidity == looker.snapshot.uidvalidity
 
     @property
     def read_only(self) -> bool:

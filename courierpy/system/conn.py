@@ -72,8 +72,18 @@ class Conn:
 
     @property
     def plain(self) -> bool:
-        """Are the octets on the descriptors the client's own, so that another process can go on with them?"""
+        """Are the octets on the descriptors the client's own?"""
         return not self.stream.layers
+
+    def kept(self) -> dict[str, bytes] | None:
+        """What another process needs to go on with the descriptors, for go_on(); None where none can."""
+        return None if self._out or self.pending else self.stream.kept()
+
+    def go_on(self, kept: dict[str, bytes]) -> None:
+        """The client speaks as it did to another process.  Raises ValueError."""
+        if kept:
+            from courierpy.system.deflate import again  # for few clients
+            self.stream = again(self.stream, kept)
 
     def put_on(self, layer: Callable[[Stream], Stream]) -> None:
         """From here on all goes through one more layer; what was written so far goes before it."""

@@ -6,10 +6,15 @@ of these are made than are asked for; the rest waits, compressed.  The layer has
 compressor 128, with a window of 16 kB, the decompressor a window of the 32 kB that a client may
 use, and a piece of output.  At rest there is no compressor: another one goes on at the octet's border,
 and only does not know what it could refer to.
+
+Another process can go on where the client is at such a border too: with what the client may refer to, the
+last octets that it said.  Where a decompressor is in its stream, zlib does not say; a copy of it is asked
+(``_at_border``).
 """
 from __future__ import annotations
 
 import select
+import struct
 import zlib
 
 from courierpy.system.stream import Garbled
@@ -19,24 +24,40 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from courierpy.system.stream import Stream
 
+NAME = "deflate"
 LEVEL = 5                      # 3 % more octets than with 6, a third faster
 OUR_WINDOW, MEMORY = 14, 7     # logarithms: 2 ** (14 + 2) + 2 ** (7 + 9) octets
 THEIR_WINDOW = 15              # logarithm of the largest that RFC 1951 has
 PIECE = 32 * 1024              # octets that are compressed, and read, at once
+WINDOW = 1 << THEIR_WINDOW     # octets that a client may refer to
+_WORD = b"at an octet's border?"
+
+
+def _blocks() -> tuple[bytes, bytes]:
+    """Two that say _WORD, by RFC 1951 3.2.4 and 3.2.6.  The bits that fill the first one's first octet are
+    ones: what still waits for some bits of its block takes them for other than the begin of a block.  What
+    has bits of the next block already takes the second one for a block of another kind."""
+    stored = b"\xf8" + struct.pack("<HH", len(_WORD), len(_WORD) ^ 0xFFFF) + _WORD
+    fixed = zlib.compressobj(LEVEL, zlib.DEFLATED, -OUR_WINDOW, MEMORY, zlib.Z_FIXED)
+    return stored, fixed.compress(_WORD) + fixed.flush(zlib.Z_SYNC_FLUSH)
 
 
 class Deflate:
-    """``ahead``: compressed octets of the client that were read already."""
+    """``ahead``: compressed octets of the client that were read already.  ``heard``: what the client said
+    last, as kept() gave it to another process."""
 
     most = PIECE
 
-    def __init__(self, lower: Stream, ahead: bytes = b"") -> None:
+    def __init__(self, lower: Stream, ahead: bytes = b"", heard: bytes = b"") -> None:
         self.infd = lower.infd
         self.outfd = lower.outfd
-        self.layers = (*lower.layers, "deflate")
+        self.layers = (*lower.layers, NAME)
         self._lower = lower
         self._deflate: zlib._Compress | None = None
-        self._inflate = zlib.decompressobj(-THEIR_WINDOW)
+        # an empty dictionary is none
+        self._inflate = zlib.decompressobj(-THEIR_WINDOW, heard) if heard \
+            else zlib.decompressobj(-THEIR_WINDOW)
+        self._heard = heard            # what the client said, as far as it may refer to it
         self._ahead = ahead            # compressed, to be read
         self._full = False             # the decompressor may have more without further input
         self._out = b""                # compressed, to be written
@@ -64,6 +85,7 @@ class Deflate:
                 raise Garbled("it is no compressed data") from None
             self._ahead, self._full = self._inflate.unconsumed_tail, len(found) == size
             if found:
+                self._heard = (self._heard + found)[-WINDOW:]
                 return found
             if not lower.buffered() and not self._inflate.eof:     # to read again might wait
                 raise Blocked(self.infd, select.POLLIN)
@@ -86,5 +108,32 @@ class Deflate:
         self._deflate = None
         self._lower.rest()
 
+    def kept(self) -> dict[str, bytes] | None:
+        lower = self._lower.kept()
+        if lower is None or self.held or self.buffered() or not self._at_border():
+            return None
+        return {**lower, NAME: self._heard}
+
+    def _at_border(self) -> bool:
+        """Does the client's next block begin with its next octet?"""
+        for block in _blocks():
+            asked = self._inflate.copy()
+            try:
+                if asked.decompress(block) != _WORD:
+                    return False
+            except zlib.error:
+                return False
+        return True
+
     def end(self) -> bool:
         return self._lower.end()
+
+
+def again(stream: Stream, kept: dict[str, bytes]) -> Stream:
+    """The layers over ``stream``, as another process had them by its kept().  Raises ValueError for what it
+    cannot have given."""
+    for layer, state in kept.items():
+        if layer != NAME:
+            raise ValueError(f"no layer that can go on: {layer}")
+        stream = Deflate(stream, heard=state)
+    return stream

@@ -13,7 +13,7 @@ import struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any, Protocol
 
     class Lent(Protocol):
@@ -136,10 +136,12 @@ class Inotify(Instance):
 
 class _Dispatcher:
     """The process's instance, and whose watches are in it.  ``masks``: watch -> ear -> what that
-    one wants to hear."""
+    one wants to hear.  ``inherited``: another process had it, and its watches."""
 
-    def __init__(self) -> None:
-        self.inotify: Lent = _lender() if _lender is not None else Inotify()
+    def __init__(self, inotify: Lent | None = None) -> None:
+        """``inotify``: one that another process had."""
+        self.inherited = inotify is not None
+        self.inotify: Lent = inotify or (_lender() if _lender is not None else Inotify())
         self.masks: dict[int, dict[Ear, int]] = {}
 
     def read(self) -> None:
@@ -179,6 +181,29 @@ def lend(lender: Callable[[], Lent] | None) -> None:
 _lender: Callable[[], Lent] | None = None
 
 
+def inherit(instance: Lent) -> None:
+    """The instance of this process is one that another process had, with all its watches: see Ear.again()."""
+    global _dispatcher
+    _dispatcher = _Dispatcher(instance)
+
+
+def own() -> int:
+    """The descriptor of this process's instance, which another can go on with; -1 where it has none."""
+    if _dispatcher is None or not isinstance(_dispatcher.inotify, Instance):
+        return -1
+    return _dispatcher.inotify.fd
+
+
+def watched() -> dict[int, int]:
+    """All watches of this process: their numbers, and what is heard of each."""
+    found = {}
+    for number, ears in _dispatcher.masks.items() if _dispatcher is not None else ():
+        found[number] = 0
+        for mask in ears.values():
+            found[number] |= mask
+    return found
+
+
 class Ear:
     """The watches of one who listens.  All of a process share an instance: to close one takes the
     kernel 8 ms, and a user has 128.  ``fd`` is readable when there are events, unless ``waiting``
@@ -191,6 +216,22 @@ class Ear:
         self._dispatcher = _dispatcher
         self.fd = _dispatcher.inotify.fd
         self.waiting: list[tuple[int, int, bytes]] = []
+
+    @classmethod
+    def again(cls, watches: Mapping[int, int]) -> Ear | None:
+        """One that has these watches, number -> mask, of the instance that was inherited; None where none
+        was."""
+        if _dispatcher is None or not _dispatcher.inherited:
+            return None
+        ear = cls()
+        for number, mask in watches.items():
+            _dispatcher.masks.setdefault(number, {})[ear] = mask
+        return ear
+
+    @property
+    def watches(self) -> dict[int, int]:
+        """Its watches: number -> mask."""
+        return {number: ears[self] for number, ears in self._dispatcher.masks.items() if self in ears}
 
     def add(self, path: str, mask: int) -> int:
         """The number of the watch: of the old one when ``path`` is watched already.  OSError."""
@@ -227,7 +268,7 @@ class Ear:
 
     def close(self) -> None:
         """End all its watches."""
-        for number in [number for number, ears in self._dispatcher.masks.items() if self in ears]:
+        for number in self.watches:
             self.remove(number)
 
 

@@ -20,10 +20,9 @@ if TYPE_CHECKING:
 
     class Stream(Protocol):
         """``infd``, ``outfd``: what is polled until something can be read or written.  ``layers``: the
-        names of what lies between the client's octets and ours, the lowest first; none where another
-        process can go on with the descriptors.  ``most``: octets to offer to ``write`` at once.
-        ``held``: something that was written has not gone to the descriptor yet; ``write`` of
-        nothing goes on with it."""
+        names of what lies between the client's octets and ours, the lowest first.  ``most``: octets to
+        offer to ``write`` at once.  ``held``: something that was written has not gone to the descriptor yet;
+        ``write`` of nothing goes on with it."""
 
         @property
         def infd(self) -> int: ...
@@ -53,6 +52,10 @@ if TYPE_CHECKING:
 
         def rest(self) -> None:
             """Nothing may be said for long: memory is given back."""
+
+        def kept(self) -> dict[str, bytes] | None:
+            """What another process needs to go on with the descriptors: layer -> its state, the lowest
+            first.  None where none can, at least not at this moment."""
 
         def end(self) -> bool:
             """Close our side in order.  False where there is nothing to close.  OSError."""
@@ -104,6 +107,9 @@ class Plain:
 
     def rest(self) -> None:
         """There is nothing to give."""
+
+    def kept(self) -> dict[str, bytes] | None:
+        return {}
 
     def end(self) -> bool:
         return self.writer.end()

@@ -215,6 +215,9 @@ class TlsStream:
     def rest(self) -> None:
         """What it has is the library's."""
 
+    def kept(self) -> dict[str, bytes] | None:
+        return None                    # the keys are the library's
+
     def end(self) -> bool:
         try:
             self._secure.unwrap()

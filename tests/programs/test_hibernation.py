@@ -11,6 +11,7 @@ import socket
 import ssl
 import struct
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -745,8 +746,8 @@ def bench() -> Iterator[Bench]:
 LATER = float(int(time.monotonic()) + 1000)
 
 
-def record(note: bytes, known: bytes, due: float = LATER, every: int = 1) -> bytes:
-    return protocol.RECORD.pack(due, every, 7, 0.0, len(note), len(known)) + note + known
+def record(note: bytes, known: bytes, due: float = LATER, every: int = 1, deflated: bool = False) -> bytes:
+    return protocol.RECORD.pack(due, every, 7, 0.0, len(note), len(known), deflated) + note + known
 
 
 def test_an_offer(bench: Bench, tmp_path: Path) -> None:
@@ -828,7 +829,7 @@ def test_who_thinks_better_of_it_keeps_the_client(bench: Bench) -> None:
     """It hangs up before all is said."""
     for said in (b"", record(b"who", b"what")[:-1], b"x", record(b"who", b"what") + b"x",
                  record(b"who", b"what", due=float("nan")), record(b"who", b"what", due=1e300),
-                 protocol.RECORD.pack(0.0, 0, 0, 0.0, 1, protocol.MAX_KNOWN)):
+                 protocol.RECORD.pack(0.0, 0, 0, 0.0, 1, protocol.MAX_KNOWN, False)):
         assert bench.offer(say=said)[:1] == protocol.KEPT
         assert bench.keeper.entries == {}
     assert bench.client.send(b"x") == 1
@@ -890,6 +891,19 @@ def test_another_keeper_goes_on(bench: Bench) -> None:
     assert bench.client.recv(100) == b"* BYE Courier-IMAP server shut down by signal.\r\n"
 
 
+def test_who_compresses_is_told_in_blocks(bench: Bench) -> None:
+    """RFC 4978: whatever its inflater knows, which the session left at an octet's border."""
+    bench.offer(say=record(b"who", b"what", due=time.monotonic() - 1, deflated=True))
+    (entry,) = bench.keeper.entries.values()
+    bench.keeper._clock()
+    assert entry.state is not None
+    assert entry.state.words == len(b"* OK Still here\r\n")
+    bench.keeper._goodbye(entry.client, entry.state)
+    inflate = zlib.decompressobj(-15)
+    assert inflate.decompress(until(bench.client, b"signal.\r\n")) \
+        == b"* OK Still here\r\n* BYE Courier-IMAP server shut down by signal.\r\n"
+
+
 def test_an_idle_that_may_last_no_longer_is_woken(bench: Bench) -> None:
     """IMAP_IDLE_KEEPALIVE=0: no words, but an end."""
     bench.offer(say=record(b"who", b"what", due=time.monotonic() - 1, every=0))
@@ -913,11 +927,14 @@ def states(draw: st.DrawFn) -> Known:
     known.started = draw(st.floats(allow_nan=False, allow_infinity=False))
     known.rcvd, known.sent, known.headers, known.body = (draw(numbers) for _ in range(4))
     known.errors = draw(st.integers(0, 255))
-    known.tag = draw(st.from_regex(rb"[A-Za-z0-9.]{1,20}", fullmatch=True))
+    known.tag = draw(st.from_regex(rb"[A-Za-z0-9.]{0,20}", fullmatch=True))
     known.cwd = draw(st.binary(max_size=20)).replace(b"\0", b"/")
     known.environ = draw(st.dictionaries(names, names, max_size=5))
     known.enabled = draw(st.sets(st.binary(max_size=8), max_size=2))
     known.kept = draw(st.dictionaries(st.binary(max_size=8), st.binary(max_size=30), max_size=3))
+    known.untold = draw(st.sets(st.binary(max_size=8), max_size=2))
+    known.objects = draw(st.lists(st.tuples(st.binary(max_size=8), st.binary(max_size=30)), max_size=3))
+    known.layers = draw(st.dictionaries(st.just("deflate"), st.binary(max_size=30)))
     if draw(st.booleans()):
         known.name, known.path = draw(names), "./." + draw(names)
         known.readonly = draw(st.booleans())
@@ -939,14 +956,12 @@ def test_what_is_known_comes_back(known: Known) -> None:
 
 
 def plain(known: Known) -> bytes:
-    import zlib
     return zlib.decompress(pack(known)[len(MAGIC):])
 
 
 @given(states(), st.data())
 def test_damage_is_refused_or_is_another_state(known: Known, data: st.DataObject) -> None:
     """Nothing but Damaged is raised, and what is taken is consistent."""
-    import zlib
     octets = bytearray(plain(known))
     for _ in range(data.draw(st.integers(1, 4))):
         at = data.draw(st.integers(0, len(octets) - 1))

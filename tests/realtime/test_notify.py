@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from courierpy.imap import notifier
+from courierpy.imap import notifier, watched
 from courierpy.imap.grammar.framer import Frame
 from courierpy.imap.session import Session
 from courierpy.maildir.store import Store
 from courierpy.message import collation
 from courierpy.system import pulse
 from courierpy.system.conn import Conn
-from courierpy.system.inotify import Ear, NotInstalled
+from courierpy.system.inotify import IN_Q_OVERFLOW, Ear, NotInstalled
 from courierpy.system.settings import Settings
 
 
@@ -77,7 +77,7 @@ def limit(monkeypatch: pytest.MonkeyPatch, most: int, error: OSError) -> None:
             if self.count > most:
                 raise error
             return super().add(path, mask)
-    monkeypatch.setattr(notifier, "Ear", Limited)
+    monkeypatch.setattr(watched, "Ear", Limited)
 
 
 def deliver(folder: str, name: str) -> None:
@@ -148,9 +148,9 @@ def test_events_that_were_lost(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> N
     assert b"t OK " in talk.say(b"NOTIFY SET STATUS (personal (MailboxName MessageNew MessageExpunge))")
     deliver(".a", "1.M1P1.host")
     between = talk.session.between
-    assert isinstance(between, notifier.Notifier) and between._ear is not None
-    between._ear.events()
-    between._ear.waiting.append((-1, notifier.IN_Q_OVERFLOW, b""))
+    assert isinstance(between, notifier.Notifier) and between._watched is not None
+    between._watched._ear.events()
+    between._watched._ear.waiting.append((-1, IN_Q_OVERFLOW, b""))
     assert b'* STATUS "INBOX.a" (MESSAGES 1 UIDNEXT 2' in talk.told()
 
 

@@ -6,26 +6,16 @@ and 4.3.4 say, and compares it with the same search done anew.
 from __future__ import annotations
 
 import imaplib
-import os
 import random
 import re
 import shlex
-import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from courierpy.hibernate.sleeper import Sleeper
-from courierpy.imap import session as imap
-from courierpy.imap.commands.cmd_select import opened
-from courierpy.imap.ext.context import MOST, Context
-from courierpy.imap.grammar.searchkeys import Key
-from courierpy.imap.returns import Found
-from courierpy.maildir.store import Store
-from courierpy.system.conn import Conn
-from courierpy.system.settings import Settings
+from courierpy.imap.ext.context import MOST
 from tests.conftest import plain_environ
 
 KEYS = {"flagged": "UNFLAGGED", "word": "KEYWORD $Junk SUBJECT plan", "last": "UID *", "not": "NOT SEEN",
@@ -175,25 +165,3 @@ def test_there_are_many_and_then_no_more(maildir: Path) -> None:
     client.do('CANCELUPDATE "t3"')
     assert not any(b" NO " in line for line in client.do("SEARCH RETURN (UPDATE COUNT) ALL"))
     client.logout()
-
-
-def test_who_has_results_kept_up_to_date_stays_awake(maildir: Path) -> None:
-    """No record of a session has searches in it."""
-    ours, theirs = socket.socketpair()
-    here = os.getcwd()
-    os.chdir(maildir)
-    try:
-        settings = Settings({})
-        conn = Conn(ours.fileno(), ours.fileno())
-        session = imap.Session(conn, settings, Store.of(settings), "demo", "", "")
-        selected = session.selected = opened(session, "INBOX", readonly=True)
-        way = Sleeper(session, -1, 1, 0.0, "")
-        assert way._may()
-        found = Found(session, Key(b"ALL"), [1], False, tag=b"a")
-        selected.followers.append(Context(found, Key(b"ALL"), [1]))
-        assert not way._may()
-        selected.folder.close()
-    finally:
-        os.chdir(here)
-        ours.close()
-        theirs.close()

@@ -173,9 +173,26 @@ def _besides(session: Session) -> Iterable[Sequence[bytes]]:
             if token in ext.keys("fetch_besides")]
 
 
-def tell_besides(session: Session, items: list[FetchItem]) -> None:
-    """Add what every FETCH line has for this client."""
-    _add(items, *_besides(session))
+def tell_of_new(session: Session, items: Sequence[FetchItem], uids: Iterable[int]) -> None:
+    """The FETCH lines of messages that are new, for which no command asked: of each what was not told by
+    the same look.  RFC 5465 5.2."""
+    selected = session.need_selected()
+    told = selected.fetched
+    left: dict[tuple[bytes, ...], tuple[list[FetchItem], list[int]]] = {}
+    for uid in uids:
+        wanted = {(uid, item.label, item.value): item for item in items}
+        rest = [item for key, item in wanted.items() if key not in told]
+        if rest:
+            told.update(wanted)
+            left.setdefault(tuple(item.label for item in rest), (rest, []))[1].append(selected.view.seq(uid))
+    for some, seqs in left.values():
+        _add(some, *_besides(session))
+        try:
+            tell_items(session, some, seqs)
+        except StoreError as why:
+            log.err(str(why))
+        except No as why:
+            log.err(f"of a new message: {why.text}")
 
 
 def tell_items(session: Session, items: list[FetchItem], seqs: list[int], by_uid: bool = False) -> No | None:

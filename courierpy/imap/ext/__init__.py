@@ -22,7 +22,7 @@ TABLES = ("append_data", "append_literals", "attributes", "create_params", "enab
           "fetch_items", "fetch_modifiers", "kept", "list_options", "list_returns", "manners", "message_sets",
           "metadata_checks", "metadata_entries", "news", "on_list", "on_name", "on_open", "on_pulse",
           "on_selected", "on_updates", "search_keys", "search_returns", "select_params", "sort_keys",
-          "sort_returns", "status_items", "store_modifiers", "tagged_code")
+          "sort_returns", "status_items", "store_modifiers", "tagged_code", "woken")
 
 
 class Extension:
@@ -82,6 +82,8 @@ class Extension:
     ``on_pulse``: any word -> function (session, tag, what is done, what all of it is) giving a line that is
     told while a command takes long; done is -1 where that is not known.
     ``on_updates``: token of ENABLE -> function (session, list of Update) giving the list that is told.
+    ``woken``: what the packed() of an object names -> function (session, octets) that makes it again of the
+    octets, where a session that slept goes on.  Raises ValueError.
 
     A parser takes (session, args), and of ``args`` what stands behind its word, the blank included.
 

@@ -5,21 +5,27 @@ follows the changes: only messages that are new, or whose flags have changed, ar
 went is told (REMOVEFROM) as soon as it is known, before its EXPUNGE, and also while that is held back; what
 came (ADDTO) behind EXISTS.  Sequence numbers and `$` among the keys are those of the moment of the command.
 CONTEXT says that a client will ask again: nothing is done for that, as values are kept in any case.
+Items behind UPDATE are fetched of messages that are new, and come to the result (RFC 5465 7).
 """
 from __future__ import annotations
 
 from array import array
 from itertools import compress
 
-from courierpy.imap.commands import SELECTED, command
+from courierpy.imap import ext
+from courierpy.imap.commands import SELECTED, cmd_fetch, command
 from courierpy.imap.ext import Extension
-from courierpy.imap.grammar import lines, out
+from courierpy.imap.fetch import ITEMS
+from courierpy.imap.grammar import fetchitems, lines, out
+from courierpy.imap.grammar.fetchitems import FetchItem
 from courierpy.imap.grammar.numset import NumSet, compact
 from courierpy.imap.grammar.searchkeys import Key, rewritten
 from courierpy.imap.returns import SearchReturn
 from courierpy.imap.search import Program
 from courierpy.maildir.errors import StoreError
+from courierpy.model import packed
 from courierpy.model.replies import Bad, No
+from courierpy.model.section import Section
 from courierpy.model.uidset import UidSet
 from courierpy.system import log
 
@@ -28,24 +34,53 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from courierpy.imap.grammar.args import Args
-    from courierpy.imap.returns import Found
+    from courierpy.imap.returns import Found, Order
     from courierpy.imap.session import Session
 
 MOST = 32                              # contexts of a session: each may hold four octets for each message
+CONTEXT = b"CONTEXT"
+CLASSES = (Key, NumSet, FetchItem, Section)
 
 
 class Context:
-    """One result that is kept up to date.  ``key``: what it looks for; ``correlator``: whose its lines are;
-    ``by_uid``: they name UIDs."""
+    """One result that is kept up to date.  ``key``: what it looks for; ``items``: what is fetched of messages
+    that are new and come to it; ``correlator``: whose its lines are; ``by_uid``: they name UIDs."""
 
-    def __init__(self, found: Found, key: Key, uids: Sequence[int]) -> None:
-        """``uids``: of what was found, in the order in which it is told."""
-        self.tag = found.tag
+    def __init__(self, tag: bytes, key: Key, items: list[FetchItem], correlator: bytes, by_uid: bool,
+                 result: Unordered | Ordered, last: int) -> None:
+        """``last``: the UID for which `*` stands."""
+        self.tag = tag
         self.key = key
-        self.correlator = found.correlator
-        self.by_uid = found.by_uid
-        self._result = Ordered(found, key, uids) if found.order is not None else Unordered(uids)
-        self._last = _last(found.session)
+        self.items = items
+        self.correlator = correlator
+        self.by_uid = by_uid
+        self._result = result
+        self._last = last
+
+    @classmethod
+    def of(cls, found: Found, key: Key, uids: Sequence[int], items: list[FetchItem]) -> Context:
+        """``uids``: of what was found, in the order in which it is told."""
+        result = Ordered(found.order, key, uids) if found.order is not None else Unordered(uids)
+        return cls(found.tag, key, items, found.correlator, found.by_uid, result, _last(found.session))
+
+    # -- where another process goes on
+
+    def packed(self) -> tuple[bytes, bytes]:
+        order, uids = self._result.packed()
+        return CONTEXT, packed.pack((self.tag, self.key, self.items, self.correlator, self.by_uid, self._last,
+                                     order, uids), CLASSES)
+
+    @classmethod
+    def again(cls, session: Session, octets: bytes) -> Context:
+        """Raises ValueError."""
+        tag, key, items, correlator, by_uid, last, order, octets = packed.unpack(octets, CLASSES)
+        uids = array("I", octets)
+        if order is None:
+            return cls(tag, key, items, correlator, by_uid, Unordered(uids), last)
+        make = ext.find("woken", order[0])
+        if make is None:
+            raise ValueError("no order of that name")
+        return cls(tag, key, items, correlator, by_uid, Ordered(make(session, order[1]), key, uids), last)
 
     # -- as a follower of the mailbox
 
@@ -58,7 +93,7 @@ class Context:
     def changed(self, session: Session, uids: Sequence[int]) -> bytes:
         if self._is_over(session):
             return self._ended(session, "There are no sequence numbers any more.")
-        last = _last(session)
+        last, known = _last(session), self._last
         if last != self._last:         # `*` is another message now
             uids = sorted({*uids, self._last, last})
             self._last = last
@@ -70,8 +105,16 @@ class Context:
             return self._ended(session, "The disk does not give what is searched.")
         matching = UidSet.of([program.uids[seq - 1] for seq in seqs])
         removed = self._result.remove([uid for uid in uids if uid not in matching])
-        added = self._result.add(session, [uid for uid in matching if uid not in self._result])
+        more = [uid for uid in matching if uid not in self._result]
+        self._fetch(session, [uid for uid in more if uid > known])
+        added = self._result.add(session, more)
         return self._line(session, b"REMOVEFROM", removed, b"ADDTO", added)
+
+    def _fetch(self, session: Session, uids: Sequence[int]) -> None:
+        """What the client wants of messages that are new, behind EXISTS and before ADDTO.  RFC 5465 7."""
+        if self.items:
+            besides = session.between.of_new() if session.between is not None else []
+            cmd_fetch.tell_of_new(session, [*self.items, *besides], uids)
 
     def _is_over(self, session: Session) -> bool:
         """Is it told by numbers that the client does not want any more?  RFC 9586."""
@@ -105,6 +148,10 @@ class Unordered:
     def __contains__(self, uid: int) -> bool:
         return uid in self._uids
 
+    def packed(self) -> tuple[tuple[bytes, bytes] | None, bytes]:
+        """Its order, and its UIDs."""
+        return None, array("I", self._uids).tobytes()
+
     def remove(self, uids: Sequence[int]) -> list[tuple[int, Sequence[int]]]:
         """Takes out those of ``uids``, which ascend, that it has; gives the positions, and what was there."""
         had = [uid for uid in uids if uid in self._uids]
@@ -122,15 +169,18 @@ class Ordered:
 
     __slots__ = ("_key", "_known", "_order", "_uids")
 
-    def __init__(self, found: Found, key: Key, uids: Sequence[int]) -> None:
-        assert found.order is not None
+    def __init__(self, order: Order, key: Key, uids: Sequence[int]) -> None:
         self._key = key
-        self._order = found.order
+        self._order = order
         self._uids = array("I", uids)
         self._known = UidSet.of(sorted(uids))
 
     def __contains__(self, uid: int) -> bool:
         return uid in self._known
+
+    def packed(self) -> tuple[tuple[bytes, bytes] | None, bytes]:
+        """As Unordered."""
+        return self._order.packed(), self._uids.tobytes()
 
     def remove(self, uids: Sequence[int]) -> list[tuple[int, Sequence[int]]]:
         """As Unordered; the last places first."""
@@ -208,14 +258,29 @@ def _check(session: Session, tag: bytes, key: Key) -> None:
         raise Bad("The tag is that of a search whose updates are told.")
 
 
-def _update(found: Found, value: None) -> None:
+def _items(args: Args) -> list[FetchItem]:
+    """Behind UPDATE: what is fetched of messages that come to the result, in parentheses.  RFC 5465 7.  That
+    sets no \\Seen, which would change the result while it is told."""
+    if args.at(b" ("):
+        args.sp()
+    items = fetchitems.parse(args, ITEMS.find) if args.at(b"(") else []
+    for item in items:
+        item.sees = False
+    return items
+
+
+def _update(found: Found, items: list[FetchItem]) -> None:
     session = found.session
     if len(_contexts(session)) >= MOST:
         session.write(_no_update(found.tag, "There are as many contexts as a session may have."))
         return
     uids = session.need_selected().view.uids
-    session.need_selected().followers.append(Context(
-        found, frozen(Program(session), found.key), [uids[seq - 1] for seq in found.seqs]))
+    session.need_selected().followers.append(Context.of(
+        found, frozen(Program(session), found.key), [uids[seq - 1] for seq in found.seqs], items))
+
+
+def _wake(session: Session, octets: bytes) -> None:
+    session.need_selected().followers.append(Context.again(session, octets))
 
 
 @command(b"CANCELUPDATE", when=SELECTED)
@@ -238,6 +303,7 @@ def cancel_updates(session: Session, args: Args) -> str:
 EXTENSION = Extension(
     b"CONTEXT=SEARCH", b"CONTEXT=SORT", off={b"CONTEXT=SORT": "IMAP_DISABLETHREADSORT"},
     search_returns={
-        b"UPDATE": SearchReturn(_update, aside=True, check=_check,
+        b"UPDATE": SearchReturn(_update, parse=_items, aside=True, check=_check,
                                 of_selected=True),
-        b"CONTEXT": SearchReturn(lambda found, value: None, aside=True)})
+        CONTEXT: SearchReturn(lambda found, value: None, aside=True)},
+    woken={CONTEXT: _wake})

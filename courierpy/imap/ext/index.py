@@ -175,4 +175,5 @@ PLUGGED: dict[str, dict[bytes, str]] = {
         b"MOVE": "uidplus",
         b"UNSAVED": "savelimit",
     },
+    "woken": {b"CONTEXT": "context", b"NOTIFY": "notify", b"SORT": "sort"},
 }

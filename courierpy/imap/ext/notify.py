@@ -12,7 +12,7 @@ from courierpy.imap.ext import Extension
 from courierpy.imap.fetch import ITEMS
 from courierpy.imap.grammar import fetchitems
 from courierpy.imap.mailboxes import take
-from courierpy.imap.notifier import METADATA, Notifier
+from courierpy.imap.notifier import METADATA, NOTIFY, Notifier
 from courierpy.imap.wishes import MESSAGE_EVENTS, Group, Wish
 from courierpy.model.replies import Bad, No
 
@@ -136,4 +136,8 @@ def _wish(groups: list[Group]) -> Wish:
     return Wish(chosen[0] if chosen else None, [group for group in groups if group.kind not in SELECTED])
 
 
-EXTENSION = Extension(b"NOTIFY")
+def _wake(session: Session, octets: bytes) -> None:
+    session.between = Notifier.again(session, octets)
+
+
+EXTENSION = Extension(NOTIFY, woken={NOTIFY: _wake})

@@ -13,6 +13,7 @@ from courierpy.imap.records import Records
 from courierpy.imap.returns import Found
 from courierpy.imap.search import run
 from courierpy.message.collation import kind
+from courierpy.model import packed
 from courierpy.model.replies import Bad
 
 TYPE_CHECKING = False
@@ -45,6 +46,7 @@ def _sent(sorting: Sorting, uids: array[int]) -> Sequence[float]:
     return sent(sorting.attributes, uids)
 
 
+SORT = b"SORT"
 CRITERIA: Records[Values] = Records("sort_keys", {
     b"ARRIVAL": _number("date", "d"), b"CC": _text("cc"), b"DATE": _sent, b"FROM": _text("from"),
     b"SIZE": _number("size", "q"), b"SUBJECT": _subject, b"TO": _text("to"),
@@ -104,6 +106,10 @@ class Order:
                 low = middle + 1
         return low
 
+    def packed(self) -> tuple[bytes, bytes]:
+        """For ``woken``."""
+        return SORT, packed.pack([*self._criteria])
+
     def _values(self, sorting: Sorting, uid: int) -> list[Any]:
         return [CRITERIA.need(word)(sorting, array("I", [uid]))[0] for word, _ in self._criteria]
 
@@ -138,4 +144,5 @@ def sort(session: Session, args: Args) -> Done:
 command(b"SORT", when=SELECTED, flags=USES_SEQ | NUMBERS, rights="r")(sort)
 command(b"UID SORT", when=SELECTED, rights="r")(sort)
 
-EXTENSION = Extension(b"SORT", off="IMAP_DISABLETHREADSORT")
+EXTENSION = Extension(SORT, off="IMAP_DISABLETHREADSORT", woken={
+    SORT: lambda session, octets: Order(packed.unpack(octets))})

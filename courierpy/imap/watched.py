@@ -1,0 +1,176 @@
+"""The directories by which a session hears of mailboxes that are not selected.  RFC 5465.
+
+Of a mailbox those of its messages and keywords are watched, and beside them those in which mailboxes may come
+and go.  All of that is in the process's instance of inotify; where another process goes on with that, so
+does another ``Watched``.
+"""
+from __future__ import annotations
+
+import os
+
+from courierpy.imap.wishes import FLAGS, MESSAGE_EVENTS
+from courierpy.maildir.store import SUBSCRIBED
+from courierpy.model import packed
+from courierpy.system import inotify
+from courierpy.system.inotify import (
+    IN_CLOSE_WRITE,
+    IN_CREATE,
+    IN_DELETE,
+    IN_IGNORED,
+    IN_MOVED_FROM,
+    IN_MOVED_TO,
+    IN_Q_OVERFLOW,
+    Ear,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from courierpy.maildir.store import Store
+
+    Wanted = Callable[[str], frozenset[bytes]]
+
+INSIDE = IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO
+
+
+class News:
+    """What was heard.  ``mailboxes``: whose messages may have changed; None: of any.  ``names``: there may be
+    other names or subscriptions.  ``made``: directories that may be on their way to be mailboxes."""
+
+    __slots__ = ("made", "mailboxes", "names")
+
+    def __init__(self) -> None:
+        self.mailboxes: set[str] | None = set()
+        self.names = False
+        self.made: list[str] = []
+
+
+class Watched:
+    """``unmade``: mailboxes that were not whole when they were to be watched.  Raises OSError where the
+    kernel refuses to watch so much."""
+
+    def __init__(self, folders: Store, wanted: Wanted, ear: Ear | None = None) -> None:
+        """``wanted``: the events of a mailbox that are to be heard of."""
+        self.unmade: set[str] = set()
+        self._folders = folders
+        self._wanted = wanted
+        self._ear = ear or Ear()
+        self._of: dict[int, str] = {}           # watch -> mailbox whose messages it is about
+        self._roots: dict[int, str] = {}        # watch -> directory in which mailboxes may come and go
+        self._before: Ear | None = None         # what the process before us heard beside that
+
+    @property
+    def fd(self) -> int:
+        """Readable when there may be something to hear, unless that is ``waiting``."""
+        return self._ear.fd
+
+    @property
+    def waiting(self) -> bool:
+        return bool(self._ear.waiting)
+
+    @property
+    def mailboxes(self) -> set[str]:
+        """Those that are watched whole."""
+        return {*self._of.values()} - self.unmade
+
+    def begin(self, names: Iterable[str]) -> None:
+        """Watch these mailboxes, and what leads to them."""
+        folders, names = self._folders, list(names)
+        self.root(folders.root)
+        if folders.layout.nested:
+            for name in names:
+                path = folders.path_of(name)
+                while path not in (folders.root, "", "/", "."):
+                    self.root(path)
+                    path = os.path.dirname(path)
+        for name in names:
+            self.mailbox(name)
+
+    def root(self, path: str) -> None:
+        """Mailboxes may come and go in this directory."""
+        if os.path.isdir(path):
+            self._roots[self._ear.add(path, INSIDE | IN_CLOSE_WRITE)] = path
+
+    def mailbox(self, name: str) -> None:
+        """The directories of a mailbox, where something of its messages is wanted."""
+        events = self._wanted(name)
+        if not events & MESSAGE_EVENTS:
+            return
+        path = self._folders.path_of(name)
+        directories = [("new", IN_CREATE | IN_MOVED_TO), ("cur", INSIDE)]
+        keywords = self._folders.options.keyword_directory
+        if FLAGS in events and keywords:
+            directories.append((keywords, INSIDE | IN_CLOSE_WRITE))
+        for part, mask in directories:
+            try:
+                self._of[self._ear.add(os.path.join(path, part), mask)] = name
+            except (FileNotFoundError, NotADirectoryError):
+                if part in ("new", "cur"):
+                    self.unmade.add(name)
+
+    def heard(self) -> News:
+        """What happened since the last time."""
+        news = News()
+        for number, mask, entry in self._ear.events():
+            if mask & IN_Q_OVERFLOW:
+                news.mailboxes, news.names = None, True
+            if number in self._of:
+                if news.mailboxes is not None:
+                    news.mailboxes.add(self._of[number])
+                if mask & IN_IGNORED:
+                    del self._of[number]
+                    news.names = True
+            if number in self._roots and (not entry.startswith(b"courier") or entry == SUBSCRIBED.encode()):
+                news.names = True
+                if mask & IN_IGNORED:
+                    del self._roots[number]
+                elif mask & (IN_CREATE | IN_MOVED_TO) and entry not in (b"cur", b"new", b"tmp"):
+                    news.made.append(os.path.join(self._roots[number], os.fsdecode(entry)))
+        return news
+
+    def renamed(self, new: Mapping[str, str]) -> None:
+        """``new``: old name -> new name of mailboxes whose directories are the same."""
+        self._of = {number: new.get(name, name) for number, name in self._of.items()}
+
+    def close(self) -> None:
+        """Hear no more."""
+        self.stays()
+        self._ear.close()
+
+    # -- where another process goes on
+
+    def packed(self) -> bytes | None:
+        """For again(); None where nobody can go on with what hears for this process."""
+        if inotify.own() < 0:
+            return None
+        own = self._ear.watches
+        names = sorted({*self._of.values()})
+        index = {name: at for at, name in enumerate(names)}
+        of = [(number, own[number], index[name]) for number, name in self._of.items() if number in own]
+        roots = [(number, own[number], path) for number, path in self._roots.items() if number in own]
+        rest = [(number, mask) for number, mask in inotify.watched().items() if number not in own]
+        return packed.pack((names, packed.numbers("I", of), roots, sorted(self.unmade),
+                            packed.numbers("I", rest)))
+
+    @classmethod
+    def again(cls, folders: Store, wanted: Wanted, octets: bytes) -> Watched | None:
+        """What another process watched, with what it did not hear yet.  None where its instance did not come
+        here.  Raises ValueError."""
+        names, of, roots, unmade, rest = packed.unpack(octets)
+        directories = packed.rows("I", 3, of)
+        ear = Ear.again({number: mask for number, mask, _ in (*directories, *roots)})
+        if ear is None:
+            return None
+        found = cls(folders, wanted, ear)
+        found.unmade = {*unmade}
+        found._of = {number: names[at] for number, _, at in directories}
+        found._roots = {number: path for number, _, path in roots}
+        found._before = Ear.again(dict(packed.rows("I", 2, rest)))
+        return found
+
+    def stays(self) -> None:
+        """The process goes on: what the one before it heard, and this one does not want, goes."""
+        if self._before is not None:
+            self._before.close()
+            self._before = None
