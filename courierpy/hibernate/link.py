@@ -10,7 +10,7 @@ import struct
 import time
 from functools import partial
 
-from courierpy.hibernate import keeper, protocol
+from courierpy.hibernate import keeper, keeping, protocol
 from courierpy.listener.connections import Asleep, Connection
 from courierpy.system import log, proc
 from courierpy.system.seldom import due
@@ -114,7 +114,7 @@ class Sleepers:
     def _keep(self, link: socket.socket) -> int:
         left = [(number, each.client, each.file, each.uid) for number, each in self.asleep.items()]
         try:
-            keeper.run(self.inner, link, left)
+            keeping.run(self.inner, link, left)
         except BaseException as error:      # never back into the loop
             log.crit(f"keeper: {type(error).__name__}: {error}")
             return proc.CRASHED
