@@ -11,6 +11,7 @@ import ssl
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -196,6 +197,19 @@ def test_node_imap(listener: Server, tmp_path: Path) -> None:
     assert told["sorted"] == [1, 2, 3, 5, 4]
     assert told["threads"]
     assert len(flags(listener.maildir)) == 4
+
+
+def test_node_imap_asks_for_what_has_changed(listener: Server, tmp_path: Path) -> None:
+    """By CONDSTORE, which it uses where it is told."""
+    told: dict[str, Any] = node("node_modseq.cjs", listener, tmp_path)
+    highest, after = int(told["highest"]), int(told["changed"]["1"]["modseq"])
+    assert {uid: mail["flags"] for uid, mail in told["before"].items()} == dict.fromkeys("1234", [])
+    assert list(told["changed"]) == ["1"]
+    assert after > highest
+    assert told["changed"]["1"]["flags"] == ["\\Flagged"]
+    assert [*map(int, told["found"])] == [1]               # it leaves them as words
+    assert int(told["status"]) == after
+    assert sorted(flags(listener.maildir).values()) == ["", "", "", "F"]
 
 
 def test_ruby_net_imap(listener: Server, tmp_path: Path) -> None:
