@@ -9,15 +9,18 @@ from bench import procs
 from bench.client import Squeezed
 from bench.corpus import give
 from bench.peers import Courier, Courierpy
-from bench.rows import MESSAGE, now, timed
+from bench.rows import HIBERNATED, MESSAGE, now, timed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from bench.client import Client
     from bench.lab import At
     from bench.rows import Figures
 
 
 PUSHES = 5                         # deliveries whose way to the client is timed
+SLEEPERS = 10                      # sessions that share the memory that is measured
+AGAIN_ASLEEP = 2.0                 # seconds after which who was woken sleeps, and may be woken at once
 
 
 def row_compress(at: At) -> Figures:
@@ -47,17 +50,42 @@ def row_notify(at: At) -> Figures:
     if not isinstance(at.server, Courierpy):       # Dovecot tells nothing of such a delivery
         client.logout()
         return {"31a": 1000 * seconds}
+    pushes = [_pushed(at, client, root, number) for number in range(PUSHES)]
+    client.logout()
+    return {"31a": 1000 * seconds, "31b": 1000 * statistics.median(pushes), "31c": max(0, after - before),
+            **_asleep(at, root, roots)}
+
+
+def _asleep(at: At, root: str, roots: list[int]) -> Figures:
+    """The memory of sessions that listen and sleep, and how long it takes until one of them tells."""
+    quiet = at.scale.seconds > 1
+    for client in [at.login("many") for _ in range(SLEEPERS)]:
+        client.logout()                # what so many logins cost the server itself is not theirs
+    time.sleep(1.0 if quiet else 0.1)
+    before = procs.memory(roots) + procs.files(roots)
+    clients = [at.login("many") for _ in range(SLEEPERS)]
+    for client in clients:
+        client.do(b"NOTIFY SET (personal (MessageNew MessageExpunge))")
+    time.sleep(HIBERNATED if quiet else 0.1)
+    memory = procs.memory(roots) + procs.files(roots) - before
+    for client in clients[1:]:
+        client.close()
     pushes = []
     for number in range(PUSHES):
-        name = f"F{number:03d}"
-        folder = os.path.join(root, "." + name)
-        file = f"{int(time.time())}.M{number}P{os.getpid()}.bench"
-        with open(os.path.join(folder, "tmp", file), "wb") as new:
-            new.write(MESSAGE % (number, 0))
-        give(new.name, at.server.owner(at.account("many")))
-        start = now()
-        os.rename(new.name, os.path.join(folder, "new", file))
-        client.read_until(b"* STATUS")
-        pushes.append(now() - start)
-    client.logout()
-    return {"31a": 1000 * seconds, "31b": 1000 * statistics.median(pushes), "31c": max(0, after - before)}
+        time.sleep(AGAIN_ASLEEP if quiet else 0.1)
+        pushes.append(_pushed(at, clients[0], root, PUSHES + number))
+    clients[0].logout()
+    return {"31d": max(1.0, memory / SLEEPERS), "31e": 1000 * statistics.median(pushes)}
+
+
+def _pushed(at: At, client: Client, root: str, number: int) -> float:
+    """Seconds from a delivery to the STATUS that tells of it."""
+    folder = os.path.join(root, f".F{number:03d}")
+    file = f"{int(time.time())}.M{number}P{os.getpid()}.bench"
+    with open(os.path.join(folder, "tmp", file), "wb") as new:
+        new.write(MESSAGE % (number, 0))
+    give(new.name, at.server.owner(at.account("many")))
+    start = now()
+    os.rename(new.name, os.path.join(folder, "new", file))
+    client.read_until(b"* STATUS")
+    return now() - start

@@ -79,6 +79,20 @@ def memory(roots: list[int]) -> int:
     return total
 
 
+def files(roots: list[int]) -> int:
+    """Memory files that the family has open, kB: they are in nobody's proportional set."""
+    found = {}
+    for pid in family(roots):
+        try:
+            for each in os.scandir(f"/proc/{pid}/fd"):
+                if os.readlink(each.path).startswith("/memfd:"):
+                    look = each.stat()
+                    found[look.st_ino] = look.st_blocks // 2
+        except OSError:
+            continue
+    return sum(found.values())
+
+
 def forget_peaks(roots: list[int]) -> dict[int, int]:
     """The peaks of memory of the family count anew from now on; process -> what it has, kB."""
     found = {}

@@ -144,7 +144,9 @@ ROWS = [
     Row(31, connection.row_notify, [
         Case("31a", "NOTIFY SET over {many} folders", "ms", False, Goal("dovecot")),
         Case("31b", "NOTIFY: from a delivery to its STATUS", "ms", False, Goal(limit=20)),
-        Case("31c", "NOTIFY: memory that it takes", "kB", False, Goal(limit=1000))]),
+        Case("31c", "NOTIFY: memory that it takes", "kB", False, Goal(limit=1000)),
+        Case("31d", "NOTIFY: memory of a session that sleeps", "kB", False, Goal(limit=100)),
+        Case("31e", "NOTIFY: the same push to one that sleeps", "ms", False, Goal(limit=60))], most=1),
     Row(32, tls.row_handshakes, [
         Case("32a", "TLS session, one at a time, ECDSA", "sessions/s", True, Goal("dovecot", 2.5)),
         Case("32b", "the same, handshake resumed", "sessions/s", True, Goal("dovecot", 2.5)),
