@@ -154,8 +154,9 @@ def about(client: str) -> None:
 # -- writing
 
 def _line(priority: str, text: str) -> None:
-    if _about and _about not in text:
-        # a file's name may be a client's words: only what we add is an address
+    before, said, behind = text.partition(_about) if _about else ("", "", "")
+    if _about and (not said or "=[" in before + behind):
+        # a file's name may be a client's words, its own address among them: only what we add is an address
         text = text[:MAX_LINE - len(_about)].replace("=[", r"=\x5b") + ", " + _about
     clean = text if text.isprintable() else "".join(c if c.isprintable() else "." for c in text)
     data = clean[:2 * MAX_LINE].encode("utf-8", "backslashreplace")

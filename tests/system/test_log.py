@@ -108,11 +108,18 @@ def test_lines_end_in_whom_they_are_about(capfd: pytest.CaptureFixture[str]) -> 
         log.err("./.x, user=you, ip=[::9], port=[1]: No such file")
         log.info(f"LOGOUT, {log.who('::1', '7', 'joe')}, time=1")
         log.err("y" * 5000)
+        # a client knows its own words, and may put them before or behind another's
+        own = log.who("::1", "7", "joe")
+        log.err(f"./.ip=[::9] {own}: No such file")
+        log.err(f"./.{own} ip=[::9], port=[1]: No such file")
+        log.err(f"{own}{own}")
     finally:
         log.restore(before)
-    one, two, three = capfd.readouterr().err.splitlines()
+    one, two, three, *forged = capfd.readouterr().err.splitlines()
     assert one.endswith(": No such file, user=joe, ip=[::1], port=[7]")
     assert one.count("ip=[") == 1
     assert two == "INFO: LOGOUT, user=joe, ip=[::1], port=[7], time=1"
     assert three.endswith("y, user=joe, ip=[::1], port=[7]")
     assert len(three) < log.MAX_LINE + 20
+    assert [line.count("ip=[") for line in forged] == [1, 1, 1]
+    assert all(line.endswith(", user=joe, ip=[::1], port=[7]") for line in forged)
