@@ -227,9 +227,13 @@ class Numbers:
             log.warn(f"{path}: {uiddb.NAME} is damaged; {len(rows)} numbers are left")
         head = self._place.index.head() if not uidvalidity else None
         last = head.uidvalidity if head is not None else 0
-        uidvalidity = self._uidvalidities.of(path, uidvalidity, last, record)
+        uidvalidity = self._uidvalidities.of(path, uidvalidity, last, record, self._held)
         unique = {uid: name for name, uid in rows.items() if uid not in self.told_gone}
         return UidDb.of(uidvalidity, uidnext, sorted(unique.items()))
+
+    def _held(self) -> int:
+        """A hash of the messages that are there, whatever their flags.  Raises a store error."""
+        return hash(frozenset(directory.by_base([*self._place.files(), *directory.files(self._place.new)])))
 
     def _remembered(self) -> tuple[int, int, dict[bytes, int]] | None:
         """As Index.recall, from what we know ourselves."""

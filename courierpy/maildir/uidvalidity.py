@@ -12,6 +12,8 @@ from courierpy.system.regular import whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from courierpy.maildir.options import StoreOptions
 
 HIGHEST = "courierpy-uidvalidity"
@@ -29,20 +31,27 @@ class Uidvalidities:
         self._path = os.path.join(root, HIGHEST)
         self._scratch = scratch
         self._options = options
-        self._unrecorded: dict[str, int] = {}    # by a mailbox's path, which no disk has
+        # by a mailbox's path: one that no disk has, and what the mailbox held then
+        self._unrecorded: dict[str, tuple[int, int]] = {}
 
-    def of(self, path: str, known: int, last: int, record: bool) -> int:
+    def of(self, path: str, known: int, last: int, record: bool, held: Callable[[], int]) -> int:
         """That of the mailbox at ``path``, whose uiddb is lost.  ``known``: what is left says so, or 0;
         ``last``: it had that one.  ``record``: False where nothing can be written; a new one is then kept in
-        memory, until it can.  Raises a store error."""
-        before = self._unrecorded.get(path)
-        value = known or not record and before or self.next(record, last)
-        if not record and not known:
-            self._unrecorded[path] = value
-        elif record and before == value:
-            self.remember(value)
-            del self._unrecorded[path]
-        return value
+        memory, until it can, and while the mailbox holds the same messages, of which ``held`` gives a
+        hash: others would get the numbers that these were told with.  Raises a store error."""
+        before, holding = self._unrecorded.get(path, (0, 0))
+        if known:
+            if record and before == known:
+                self.remember(known)
+                del self._unrecorded[path]
+            return known
+        if record:
+            return self.next(record, max(last, before))
+        holds = held()
+        if not before or holds != holding:
+            before = self.next(record, max(last, before))
+            self._unrecorded[path] = before, holds
+        return before
 
     def next(self, record: bool = True, above: int = 0) -> int:
         """One that no mailbox of this account had before, and greater than ``above``.  Raises a store

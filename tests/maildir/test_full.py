@@ -251,3 +251,27 @@ def test_a_disk_that_takes_nothing(case: str, owner: Account) -> None:
     assert len(window.do("UID FETCH 1:* (ENVELOPE)")) == 30
     assert ask(window, "STORE 1 +FLAGS (\\Seen)")[1].startswith(b"q NO")
     assert "Traceback" not in owner.logged
+
+
+def test_numbers_that_no_disk_has(owner: Account, what: str) -> None:
+    """In a mailbox that was never opened: what was told of one message is never another's."""
+    fill(owner, what)
+    window = owner.window()
+
+    def told() -> tuple[str, dict[str, str]]:
+        lines = window.do("SELECT INBOX")
+        uidvalidity = next(line for line in lines if "UIDVALIDITY" in line)
+        found = "\n".join(window.do("UID FETCH 1:* (UID BODY.PEEK[HEADER.FIELDS (SUBJECT)])"))
+        return uidvalidity, dict(re.findall(r"UID (\d+).*\n?Subject: (.*)", found))
+
+    status = window.do("STATUS INBOX (UIDVALIDITY UIDNEXT)")[0]
+    first, subjects = told()
+    again, others = told()
+    assert len(subjects) == 30
+    assert (first, subjects) == (again, others)
+    assert re.findall(r"UIDVALIDITY (\d+)", status) == re.findall(r"UIDVALIDITY (\d+)", first)
+    window.do("UID STORE 2 +FLAGS.SILENT (\\Deleted)")
+    window.do("EXPUNGE")
+    later, left = told()
+    assert later != first or subjects.items() >= left.items()
+    assert "Traceback" not in owner.logged
