@@ -149,12 +149,17 @@ def _context(settings: Settings, certificate: str, suffix: str) -> ssl.SSLContex
     key = settings.text("TLS_PRIVATE_KEYFILE") or None
     if key and suffix and os.path.exists(f"{key}.{suffix}"):
         key = f"{key}.{suffix}"
+    at = certificate                   # what is read
     try:
+        if key:
+            os.stat(key)               # the library does not say which of the two is not there
         context.load_cert_chain(certificate, key)
         ciphers = settings.text("TLS_CIPHER_LIST")
+        at = f"TLS_CIPHER_LIST={ciphers}"
         if ciphers:
             context.set_ciphers(ciphers)
         trusted = settings.text("TLS_TRUSTCERTS")
+        at = f"TLS_TRUSTCERTS={trusted}"
         mode = settings.text("TLS_VERIFYPEER")[:1].upper()
         if mode not in ("N", "P", "R", ""):
             raise TlsError("TLS_VERIFYPEER is none of NONE, PEER and REQUIREPEER")
@@ -168,7 +173,7 @@ def _context(settings: Settings, certificate: str, suffix: str) -> ssl.SSLContex
                 context.load_verify_locations(cafile=trusted)
             context.verify_mode = ssl.CERT_REQUIRED if mode == "R" else ssl.CERT_OPTIONAL
     except OSError as error:
-        raise TlsError(f"{certificate}: {error.strerror or error}") from None
+        raise TlsError(f"{error.filename or at}: {error.strerror or error}") from None
     names = settings.text("TLS_ALPN").replace(",", " ").split()
     if names:
         context.set_alpn_protocols(names)

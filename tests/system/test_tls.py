@@ -35,7 +35,11 @@ def test_a_value_that_no_variable_can_hold_is_nobody() -> None:
 @pytest.mark.parametrize(("values", "why"), [
     ({"TLS_VERIFYPEER": "REQUIREPEER"}, "TLS_TRUSTCERTS"),
     ({"TLS_VERIFYPEER": "R", "TLS_TRUSTCERTS": ""}, "TLS_TRUSTCERTS"),
-    ({"TLS_VERIFYPEER": "yes"}, "NONE, PEER and REQUIREPEER")])
+    ({"TLS_VERIFYPEER": "yes"}, "NONE, PEER and REQUIREPEER"),
+    ({"TLS_VERIFYPEER": "R", "TLS_TRUSTCERTS": "/none/ca.pem"}, "^TLS_TRUSTCERTS=/none/ca.pem: No such file"),
+    ({"TLS_VERIFYPEER": "P", "TLS_TRUSTCERTS": "/dev/null"}, "^TLS_TRUSTCERTS=/dev/null: "),
+    ({"TLS_PRIVATE_KEYFILE": "/none/key.pem"}, "^/none/key.pem: No such file"),
+    ({"TLS_CIPHER_LIST": "NONSENSE"}, "^TLS_CIPHER_LIST=NONSENSE: ")])
 def test_who_wants_certificates_of_nobody_is_told_at_the_start(tmp_path: Path, values: dict[str, str],
                                                                why: str) -> None:
     """Nobody would be asked for one, and everybody served."""
