@@ -104,7 +104,7 @@ class Intake:
         looker.again()                 # it has to be restored
         return numbers.named().database
 
-    def let_in(self, files: Sequence[bytes], first: int, own: bytes = b"") -> None:
+    def let_in(self, files: Sequence[bytes], first: int, own: Sequence[bytes] = ()) -> None:
         """Under the lock: these come from where they wait, by the numbers from ``first`` on.  Raises a
         store error for ``own``; the others wait on."""
         came = []
@@ -113,7 +113,7 @@ class Intake:
                 if self.place.lobby.let_in(file, self.place.inside):
                     came.append(uid)
             except OSError as error:
-                if file == own:
+                if file in own:
                     raise trouble(self.place.inside + file, error) from None
         self.entered(came)
 
@@ -133,14 +133,13 @@ class Intake:
         if self._entering:
             looker.recent.take_back(self._entering)
 
-    def number_of(self, name: bytes) -> tuple[int, int | None]:
-        """(UIDVALIDITY, the UID of a message that came); None for one that is gone already and left
+    def numbers_of(self, names: Sequence[bytes]) -> tuple[int, dict[bytes, int]]:
+        """(UIDVALIDITY, the UIDs of messages that came); without those that are gone already and left
         no trace."""
         found = self._looker.numbers.on_disk()
         if found is None:
             raise FolderMissing(self.place.path)
-        row = found.find(name)
-        if row >= 0:
-            return found.uidvalidity, found.uids[row]
-        recalled = self.place.index.recall()
-        return found.uidvalidity, recalled[2].get(name) if recalled is not None else None
+        numbers = {name: found.uids[row] for name in names if (row := found.find(name)) >= 0}
+        if len(numbers) < len(names) and (recalled := self.place.index.recall()) is not None:
+            numbers = {name: recalled[2][name] for name in names if name in recalled[2]} | numbers
+        return found.uidvalidity, numbers

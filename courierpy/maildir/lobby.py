@@ -1,6 +1,6 @@
 """Messages that wait in tmp/ until somebody has the folder's lock.
 
-A message that comes alone is laid into tmp/ under the name that it will have in cur/, with
+A message that comes alone, or one of a few, is laid into tmp/ under the name that it will have in cur/, with
 its flags, when all its octets are on the disk.  Whoever has the lock next numbers all that
 wait, writes the numbers once, and lets them in; the others find that nothing is left to do.
 With many who bring mail the disk writes one file of numbers for all of them.
@@ -18,6 +18,10 @@ from courierpy.maildir.lockholder import alive
 from courierpy.maildir.names import in_order
 from courierpy.model.numbers import PID_MOST, decimal
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 # names.unique_name(), and flags
 _WAITING = re.compile(rb"\d{1,18}\.M\d{1,18}P(\d{1,18})V[0-9A-F]{16}I[0-9A-F]{16}_\d{1,18}\."
                       rb"([^:,]+)(?:,S=\d{1,18})?:2,[DFRST]*", re.S)
@@ -32,17 +36,15 @@ class Lobby:
         self.inside = os.fsencode(os.path.join(path, "tmp")) + b"/"
         self._host = os.fsencode(host)
 
-    def waiting(self, own: bytes = b"") -> list[bytes]:
+    def waiting(self, own: Iterable[bytes] = ()) -> list[bytes]:
         """File names of messages whose owners live, in the order in which they are numbered; ``own``
-        is one of them."""
+        are some of them."""
         try:
             files = [match for match in map(_WAITING.fullmatch, os.listdir(self.inside)) if match is not None]
         except OSError:
             files = []
         found = {file[0] for file in files if self._lives(file)}
-        if own:
-            found.add(own)
-        return in_order(found)
+        return in_order(found.union(own))
 
     def _lives(self, file: re.Match[bytes]) -> bool:
         pid = decimal(file[1], PID_MOST)

@@ -102,6 +102,15 @@ class FolderLock:
         except OSError:
             return True
 
+    def is_free(self) -> bool:
+        """Could we have it now, as far as our own host's processes are concerned?"""
+        if self in _held or not self.enabled:
+            return True
+        try:
+            return self._queue.attempt()
+        finally:
+            self._queue.leave()
+
     def attempt(self) -> bool:
         """Take the lock if nobody holds it now, and none of this host waits for it.  Raises as take()."""
         return self._try(False)

@@ -3,8 +3,8 @@
 One order for all (reference: what an OK promises): the bytes are on disk; under
 the lock the messages get their numbers, and then the files come to cur/; the
 directories are on disk; only then may anybody be told.  What fails on the way is
-taken back, and nothing of the command is left.  One message alone need not have the
-lock itself (lobby.py).
+taken back, and nothing of the command is left.  A few messages need not have the lock
+themselves (lobby.py).
 """
 from __future__ import annotations
 
@@ -42,6 +42,10 @@ if TYPE_CHECKING:
     from courierpy.maildir.removal import Removal
 
     Bring = Callable[[bytes, bytes], None]
+    WayIn = Callable[[Intake, Sequence["Source"], Bring, list[StoreError] | None, list[tuple[bytes, bytes]]],
+                     tuple[int, list[int | None]]]
+
+FEW = 8                            # messages that wait for who has the lock
 
 
 class Origin:
@@ -202,7 +206,7 @@ def _enter_once(target: Intake, sources: Sequence[Source], bring: Bring,
             for source in sources:
                 source.words = frozenset(spelled.get(word, word) for word in source.words)
         try:
-            enter = _with_others if len(sources) == 1 and bring in (os.rename, _link_or_copy) else _together
+            enter = _way_in(place, sources, bring)
             # 1. keywords before the message can be seen
             if enter is _with_others or not place.lock.enabled:
                 for source in sources:
@@ -219,6 +223,16 @@ def _enter_once(target: Intake, sources: Sequence[Source], bring: Bring,
             _take_back(target, sources, moved, bring)
             raise
     return uidvalidity, uids
+
+
+def _way_in(place: MailboxDirectory, sources: Sequence[Source], bring: Bring) -> WayIn:
+    """Alone, and a few copies where others have the lock: with the others, so that the numbers are written
+    once for all.  What cannot be taken back, or is to be one, has the lock itself."""
+    if len(sources) == 1:
+        return _with_others if bring in (os.rename, _link_or_copy) else _together
+    if len(sources) > FEW or bring is not _link_or_copy or place.lock.is_free():
+        return _together
+    return _with_others
 
 
 def _together(target: Intake, sources: Sequence[Source], bring: Bring, refused: list[StoreError] | None,
@@ -243,25 +257,36 @@ def _together(target: Intake, sources: Sequence[Source], bring: Bring, refused: 
 
 def _with_others(target: Intake, sources: Sequence[Source], bring: Bring, refused: list[StoreError] | None,
                  moved: list[tuple[bytes, bytes]]) -> tuple[int, list[int | None]]:
-    """One message waits where whoever has the lock lets it in."""
-    source, = sources
-    waits = _bring(source, target.place.lobby.inside, bring, refused)
-    if waits is None:
-        return 0, [None]
-    file = os.path.basename(waits)
+    """Messages wait where whoever has the lock lets them in."""
+    place = target.place
+    waits: list[tuple[Source, bytes]] = []
+    whole = False
     try:
-        if target.place.lock.take(lambda: not exists(waits), at_once=True):
+        for source in sources:
+            path = _bring(source, place.lobby.inside, bring, refused)
+            if path is not None:
+                waits.append((source, path))
+        whole = True
+        if waits and place.lock.take(lambda: not any(exists(path) for _, path in waits), at_once=True):
             try:
-                files = target.place.lobby.waiting(file)
-                target.let_in(files, target.number([*map(base, files)]), file)
+                own = [os.path.basename(path) for _, path in waits]
+                files = place.lobby.waiting(own)
+                target.let_in(files, target.number([*map(base, files)]), own)
             finally:
-                target.place.lock.release()
+                place.lock.release()
     except BaseException as why:
-        if _withdraw(source.path, waits, bring) or not isinstance(why, StoreError):
-            raise                      # or somebody has let it in
-    moved.append((source.path, target.place.inside + file))
-    uidvalidity, uid = target.number_of(source.name)
-    return uidvalidity, [uid]
+        entered = [(source, path) for source, path in waits if not _withdraw(source.path, path, bring)]
+        if not whole or len(entered) < len(waits) or not isinstance(why, StoreError):
+            moved += _inside(place, entered)
+            raise                      # or somebody has let them in
+    moved += _inside(place, waits)
+    uidvalidity, numbers = target.numbers_of([source.name for source, _ in waits])
+    return uidvalidity, [numbers.get(source.name) for source in sources]
+
+
+def _inside(place: MailboxDirectory, waits: Sequence[tuple[Source, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Where each was, and where it is since it was let in."""
+    return [(source.path, place.inside + os.path.basename(path)) for source, path in waits]
 
 
 def _withdraw(source: bytes, waits: bytes, bring: Bring) -> bool:

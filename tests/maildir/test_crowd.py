@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import pytest
 
 from courierpy.maildir import directory, expunged, files
-from courierpy.maildir.errors import Vanished
+from courierpy.maildir.errors import Busy, Vanished
 from courierpy.maildir.expunged import CROWD, Readers
 from courierpy.maildir.formats import keywordlist, uiddb
 from courierpy.maildir.formats.keywordlist import Keywords
@@ -21,6 +21,7 @@ from courierpy.maildir.store import Store
 from courierpy.model.flags import DELETED, FLAGGED, SEEN, FlagChange
 from courierpy.system.regular import whole
 from tests.conftest import fill
+from tests.maildir.children import ended, process, wait_until
 
 WAITS = "1700000099.M5P%dV0000000000000801I0000000000000001_0.host,S=5:2,S"
 
@@ -214,6 +215,49 @@ def test_who_has_the_lock_lets_all_in_that_wait(opened: Callable[[], Mailbox], m
     assert uids(one) == [1, 2, 3, 4, 5, 6, 7]
     assert (maildir / "cur" / waiting.name).read_bytes() == b"A: b\n"
     assert not waiting.exists()
+
+
+def test_a_few_copies_wait_where_others_have_the_lock(opened: Callable[[], Mailbox], maildir: Path,
+                                                      tmp_path: Path) -> None:
+    leader, lobby = opened(), Lobby(str(maildir), "host")
+
+    def copy() -> None:
+        mailbox = opened()
+        (tmp_path / "ready").touch()
+        wait_until((tmp_path / "go").exists)
+        _, pairs = mailbox.copy([1, 2, 3], mailbox)
+        assert [old for old, _ in pairs] == [1, 2, 3]
+        assert {new for _, new in pairs} < {6, 7, 8, 9}
+        assert uids(mailbox) == [1, 2, 3, 4, 5, 6, 7, 8, 9]
+
+    with process(copy) as pid:
+        wait_until((tmp_path / "ready").exists)
+        with leader.locked():
+            (tmp_path / "go").touch()
+            wait_until(lambda: len(lobby.waiting()) == 3)
+            assert uids(leader) == [1, 2, 3, 4, 5]
+            assert set(append(leader)) < {6, 7, 8, 9}
+            assert lobby.waiting() == []
+        assert ended(pid) == 0
+    assert uids(leader) == [1, 2, 3, 4, 5, 6, 7, 8, 9]
+
+
+def test_copies_that_wait_for_nobody_are_taken_back(opened: Callable[[], Mailbox], maildir: Path,
+                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lock is not to be had: none of them came."""
+    mailbox = opened()
+
+    def refuse(*_: object, **__: object) -> NoReturn:
+        raise Busy("held by another")
+
+    monkeypatch.setattr(FolderLock, "is_free", lambda self: False)
+    monkeypatch.setattr(FolderLock, "take", refuse)
+    with pytest.raises(Busy):
+        mailbox.copy([1, 2, 3], mailbox)
+    monkeypatch.undo()
+    assert uids(mailbox) == [1, 2, 3, 4, 5]
+    assert Lobby(str(maildir), "host").waiting() == []
+    assert len(os.listdir(maildir / "cur")) == 5
 
 
 def test_what_the_dead_left_stays_outside(opened: Callable[[], Mailbox], maildir: Path) -> None:
