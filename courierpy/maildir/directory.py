@@ -6,6 +6,7 @@ import os
 import stat
 
 from courierpy.maildir.errors import FolderMissing, trouble
+from courierpy.maildir.files import remove
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ def at_once(file: str) -> bool:
             finally:
                 os.rename(path, file)
     except OSError:
+        remove(path)                   # where it has not its own name again, it has none
         return False
     return True
 

@@ -183,6 +183,17 @@ def test_no_file_is_made_to_find_out_what_the_time_of_a_directory_says(
     assert made == []
     assert os.stat(own).st_ino == inode
     assert os.listdir(maildir / "tmp") == [os.path.basename(own)]
+    rename: Any = os.rename
+
+    def refuse(source: str, target: str) -> None:
+        if target == own:
+            raise OSError(5, os.strerror(5))
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", refuse)
+    assert not directory.at_once(own)
+    assert os.listdir(maildir / "tmp") == []
+    monkeypatch.undo()
     assert not directory.at_once("")
     assert not directory.at_once(str(maildir / "tmp" / "none"))
 
