@@ -35,6 +35,7 @@ class Scale:
         self.big = big
         self.many = many                       # folders for STATUS and LIST
         self.of_each = of_each                 # messages in each of them
+        self.of_few = min(of_each, 20)         # and in each of as many small ones
         self.synced = synced                   # messages in each of ten folders
         self.range = range_                    # messages of one STORE, COPY, ...
         self.sessions = sessions
@@ -59,6 +60,7 @@ class Scale:
             "work": {"": (size, self.messages), **dict.fromkeys(("Copies", "Moved", "In"), ("small", 0))},
             "big": {"": ("links" if self.big > 200_000 else "small", self.big)},
             "many": {f"F{number:03d}": ("small", self.of_each) for number in range(self.many)},
+            "lean": {f"F{number:03d}": ("small", self.of_few) for number in range(self.many)},
             "crowd": {"": ("small", self.crowded)},
             "sync": {f"S{number}": ("mail", self.synced) for number in range(10)},
         }
@@ -68,7 +70,7 @@ class Scale:
 FULL = Scale()
 QUICK = Scale(messages=200, big=500, many=10, of_each=5, synced=20, range_=50, sessions=20, idle=(3, 6),
               seconds=0.5, crowds=(3, 6), crowded=40, crowd_seconds=1.0, large=(1, 2), secure=6, told=4)
-SINGLE = ("tiny", "mail", "squeezed", "work", "big", "many", "crowd", "sync")
+SINGLE = ("tiny", "mail", "squeezed", "work", "big", "many", "lean", "crowd", "sync")
 ACCOUNTS = [*SINGLE, *(f"idle{number}" for number in range(IDLE_ACCOUNTS))]
 
 

@@ -1,7 +1,7 @@
 """The rows of the table: what is measured, in which unit, and the goal."""
 from __future__ import annotations
 
-from bench import connection, extensions, large, rows, tls
+from bench import connection, extensions, habits, large, rows, tls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -161,4 +161,15 @@ ROWS = [
         most=3),
     Row(35, tls.row_bodies, [
         Case("35", "FETCH BODY[] of all by TLS", "MB/s", True, Goal("in process", 0.7))], most=3),
+    Row(36, habits.row_keywords, [
+        Case("36a", "STORE of a keyword of {messages} in one command", "msg/s", True, Goal("dovecot")),
+        Case("36b", "FETCH FLAGS of {messages} with a keyword", "msg/s", True, Goal("dovecot")),
+        Case("36c", "COPY of {range} with a keyword", "msg/s", True, Goal("dovecot")),
+        Case("36d", "MOVE of {range} with a keyword", "msg/s", True, Goal("dovecot"))], most=3),
+    Row(37, habits.row_all, [
+        Case("37a", "STORE of a flag of {messages} in one command", "msg/s", True, Goal("dovecot")),
+        Case("37b", "EXPUNGE of {messages}", "msg/s", True, Goal("dovecot")),
+        Case("37c", "FETCH FLAGS of {messages} that are recent", "msg/s", True, Goal("dovecot"))], most=3),
+    Row(38, habits.row_small_folders, [
+        Case("38", "STATUS of {many} folders of {fewest}, asked again", "folders/s", True, Goal("dovecot"))]),
 ]
