@@ -1,6 +1,8 @@
 """The counts of a mailbox for STATUS: mail stays in new/, and gets no number.  RFC 9051 6.3.11."""
 from __future__ import annotations
 
+import time
+
 from courierpy.maildir import contents, directory
 from courierpy.maildir.errors import Denied, QuotaExceeded
 from courierpy.maildir.index.statuscache import Status
@@ -23,10 +25,12 @@ def status(place: MailboxDirectory, numbers: Numbers, counts: Counts) -> Status:
     known = counts.find(place.path, stamps)
     if known is not None:
         return known
+    unclaimed = place.index.unclaimed_stamp()
+    firm = directory.settled(unclaimed, time.time_ns())
     found = _count(place, numbers, stamps)
-    # who claims what is recent changes nothing that the stamps show
-    if stamps is not None and not place.index.unclaimed() and stamps == place.stamps():
-        counts.put(place.path, stamps, found)
+    if stamps is not None and firm and stamps == place.stamps() \
+            and unclaimed == place.index.unclaimed_stamp():
+        counts.put(place.path, stamps, found, unclaimed)
     return found
 
 

@@ -93,7 +93,8 @@ class Store:
         self.namespaces = Namespaces(*own, *[Namespace(SHARED, prefix, ".") for prefix in shared])
         places = Siblings if isinstance(self.layout, MaildirPlusPlus) else Levels
         self.places = places(self.layout, self.options, self.uidvalidities)
-        self.counts = Counts(self.options.index(self.layout.inbox))
+        index = self.options.index
+        self.counts = Counts(index(self.layout.inbox), lambda path: index(path).unclaimed_stamp())
 
     @classmethod
     def of(cls, settings: Settings, host: str | None = None) -> Store:

@@ -95,3 +95,24 @@ def test_recent_that_may_be_claimed_is_not_kept(maildir: Path) -> None:
     session(maildir).open("INBOX").scan()
     settle(maildir)
     assert counts(session(maildir))[1] == 0
+
+
+def test_what_nobody_has_claimed_is_counted_once(maildir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Messages that came by a command into a mailbox that nobody has selected since."""
+    draft = session(maildir).open("INBOX").draft()
+    draft.write(b"A: b\n")
+    session(maildir).open("INBOX").append([draft])
+    settle(maildir)
+    old = time.time() - 300
+    recent = maildir / "courierpyindex" / "recent"
+    os.utime(recent, (old, old))
+    tree = session(maildir)
+    known = counts(tree)
+    assert known == (4, 4, 5, 4)
+    tree.save()
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "open", None)
+        assert counts(session(maildir)) == known
+    session(maildir).open("INBOX").scan()              # claims them, and that shows in no directory
+    settle(maildir)
+    assert counts(session(maildir)) == (4, 0, 5, 4)

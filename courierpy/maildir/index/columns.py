@@ -254,6 +254,13 @@ class Index:
         pairs = sorted((int(run[1]), int(run[2])) for run in found if run is not None)
         return UidSet(pair for pair in pairs if 0 < pair[0] <= pair[1] <= MAX_UID)
 
+    def unclaimed_stamp(self) -> int:
+        """Nanoseconds: when unclaimed() last was something else; 0 while there is none."""
+        try:
+            return os.stat(self.file(RECENT)).st_mtime_ns
+        except OSError:
+            return 0
+
     def set_unclaimed(self, uids: UidSet) -> None:
         """Call it under the folder's lock."""
         if uids:

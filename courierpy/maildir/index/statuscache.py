@@ -17,12 +17,16 @@ from courierpy.maildir.index.columns import Stamps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from courierpy.maildir.index.columns import Index
 
+    Known = tuple[Stamps, "Status", int]       # and the stamp of what is recent and unclaimed
+
 FILE = "counts"
-HEAD = b"courierpy counts 1 %08x\n"
+HEAD = b"courierpy counts 2 %08x\n"
 OLD = int(directory.COARSE_GRAIN * 1e9)      # nanoseconds after which a time is settled anywhere
-NUMBERS = 12                       # of a line; the folder's path follows
+NUMBERS = 13                       # of a line; the folder's path follows
 NOT_THERE = -1                     # size of a uiddb that is not there
 
 
@@ -69,30 +73,35 @@ def stamp(path: str, keywords: str, sure: bool = True) -> Stamps | None:
 
 
 class Counts:
-    """``index``: that of the Maildir."""
+    """``index``: that of the Maildir.  ``unclaimed``: function (path of a folder) giving its
+    Index.unclaimed_stamp()."""
 
-    __slots__ = ("_known", "_lines", "_new", "index")
+    __slots__ = ("_known", "_lines", "_new", "_unclaimed", "index")
 
-    def __init__(self, index: Index) -> None:
+    def __init__(self, index: Index, unclaimed: Callable[[str], int]) -> None:
         self.index = index
-        self._known: dict[str, tuple[Stamps, Status]] = {}
+        self._unclaimed = unclaimed
+        self._known: dict[str, Known] = {}
         self._lines: dict[bytes, bytes] | None = None      # as they were on disk: path -> numbers
         self._new = False
 
     def find(self, path: str, stamps: Stamps | None) -> Status | None:
         """What is known of a folder that looks like this."""
-        known = self._known.get(path)
-        if known is None:
-            known = self._read(path)
+        known = self._find(path)
         return known[1] if known is not None and known[0] == stamps else None
+
+    def _find(self, path: str) -> Known | None:
+        """What is known, unless somebody has claimed since what is recent: no stamp shows that."""
+        known = self._known.get(path) or self._read(path)
+        return known if known is None or not known[2] or known[2] == self._unclaimed(path) else None
 
     def unchanged(self, path: str) -> Status | None:
         """What is known of a folder that looks as it did then; no more is looked at than the counts go by,
         which keywords are not."""
-        known = self._known.get(path) or self._read(path)
+        known = self._find(path)
         if known is None:
             return None
-        stamps, status = known
+        stamps, status, _ = known
         stat = os.stat
         try:
             if stat(path + "/new").st_mtime_ns != stamps.new:
@@ -104,8 +113,9 @@ class Counts:
         except OSError:
             return None                # whoever opens it says why
 
-    def put(self, path: str, stamps: Stamps, status: Status) -> None:
-        self._known[path] = stamps, status
+    def put(self, path: str, stamps: Stamps, status: Status, unclaimed: int) -> None:
+        """``unclaimed``: the stamp of what is recent and unclaimed, which must be settled."""
+        self._known[path] = stamps, status, unclaimed
         self._new = True
 
     def save(self) -> None:
@@ -114,14 +124,14 @@ class Counts:
             self._lines = None         # another session may have saved what it found
             lines = {path: numbers for path, numbers in self._load().items()
                      if os.fsdecode(path) in self._known or os.path.isdir(path)}
-            for path, (stamps, status) in self._known.items():
-                lines[os.fsencode(path)] = _packed(stamps, status)
+            for path, known in self._known.items():
+                lines[os.fsencode(path)] = _packed(*known)
             body = b"".join([b"%s %s\n" % (numbers, path) for path, numbers in lines.items()
                              if b"\n" not in path])
             self.index.replace(FILE, (HEAD % crc32(body), body))
             self._new = False
 
-    def _read(self, path: str) -> tuple[Stamps, Status] | None:
+    def _read(self, path: str) -> Known | None:
         """What a session before this one knew."""
         numbers = self._load().get(os.fsencode(path))
         if numbers is None:
@@ -144,13 +154,13 @@ class Counts:
         return self._lines
 
 
-def _packed(stamps: Stamps, status: Status) -> bytes:
-    return b"%d %d %d %d %d %d %d %d %d %d %d %d" % (
+def _packed(stamps: Stamps, status: Status, unclaimed: int) -> bytes:
+    return b"%d %d %d %d %d %d %d %d %d %d %d %d %d" % (
         stamps.cur, stamps.inode, stamps.new, stamps.keywords, *(stamps.database or (0, 0, NOT_THERE)),
-        status.messages, status.recent, status.uidnext, status.uidvalidity, status.unseen)
+        status.messages, status.recent, status.uidnext, status.uidvalidity, status.unseen, unclaimed)
 
 
-def _unpacked(numbers: bytes) -> tuple[Stamps, Status]:
-    cur, inode, new, keywords, number, mtime, size, *counts = map(int, numbers.split(b" "))
+def _unpacked(numbers: bytes) -> Known:
+    cur, inode, new, keywords, number, mtime, size, *counts, unclaimed = map(int, numbers.split(b" "))
     database = None if size == NOT_THERE else (number, mtime, size)
-    return Stamps(cur, inode, new, keywords, database), Status(*counts)
+    return Stamps(cur, inode, new, keywords, database), Status(*counts), unclaimed
