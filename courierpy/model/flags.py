@@ -33,7 +33,11 @@ class FlagChange:
 
     def bits_after(self) -> bytes:
         """bits() of all flag bits that there can be, at their place."""
-        return bytes(map(self.bits, range(32)))
+        if self.mode == "=":
+            return bytes((self.flags,)) * 32
+        given = self.flags                 # no call for each: one message alone wants this too
+        return bytes([old | given for old in range(32)] if self.mode == "+"
+                     else [old & ~given for old in range(32)])
 
     def after(self) -> Mapping[frozenset[bytes], frozenset[bytes]]:
         """words() of any keywords; the same object for equal ones, however many messages have them."""
