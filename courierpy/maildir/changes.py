@@ -60,17 +60,15 @@ class Changes:
         return self._watch is not None and (not self.hear() or self.only_ours(twins))
 
     def did_all(self, gone: Sequence[bytes], came: Sequence[bytes], alone: bool) -> bool:
-        """We removed these files from cur/, and made those; of one message the former first.  ``alone``:
-        there was nothing else to hear since at_rest().  True if that is so still, and then their events are
-        none any more."""
+        """We removed these files from cur/; or, where any ``came``, gave them these names.  ``alone``: there
+        was nothing else to hear since at_rest().  True if that is so still, and then their events are none
+        any more."""
         if self._watch is None:
             return False
         if alone and self._watch.skip((*gone, *came)):
             return True
-        for file in gone:
-            self.did(file, False)
-        for file in came:
-            self.did(file, True)
+        for file in came or gone:
+            self.did(file, bool(came))
         if len(gone) + len(came) > HEARD_LATER:
             self.hear()                # or they would be too many for the kernel to keep
         return False
