@@ -4,6 +4,8 @@ So many plain ones and so many by TLS log in, select INBOX and idle, all in one 
 of all of them have ended; what is held is told, and the memory of it.  Then a message comes to another
 mailbox, in which TOLD connections by TLS idle: how long until the median and the last of them hears of it.
 
+What was found becomes a section of docs/benchmarks.md, unless other numbers were asked for.
+
 A connection that sleeps takes two descriptors of its listener and two of the keeper: where a process may not
 have as many, there is more than one server, and they share the connections.
 """
@@ -13,15 +15,20 @@ import resource
 import signal
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
-from bench import procs
+from bench import procs, report
+from bench.__main__ import DOCUMENT
 from bench.client import Client
 from bench.lab import FULL, At, Lab
 from bench.peers import PASSWORD, free_port
 from bench.rows import now
 from bench.tls import Secured, many_files, pushed
 
+NUMBERS = 10_000, 2_000, 1_000     # that are asked for where nothing else is
+AT_ONCE = 16                       # that log in
+ROOM = 4096                        # octets that a client who idles reads at once
 EACH = 500                         # after so many it is told how far it is
 LONGEST = 900.0                    # seconds until all sleep
 RESIDENT = 6                       # processes of a server that start with its first sessions, at most
@@ -35,42 +42,56 @@ class Held:
         self.servers = servers
         self.ports = ports
         self.clients: list[Client] = []
-        self.count, self.memory = self.state("nobody")
+        self.found = ["| held, all asleep | processes | memory | each of them |",
+                      "| --- | ---: | ---: | ---: |"]
+        self.memory = 0
+        self.count, self.memory = self.state("nobody", 0)
 
-    def state(self, who: str) -> tuple[int, int]:
-        """Prints and gives the number of processes, and their memory, kB."""
+    def state(self, who: str, more: int) -> tuple[int, int]:
+        """Prints and gives the number of processes, and their memory, kB.  ``more``: connections than
+        before."""
         roots = [pid for server in self.servers for pid in server.roots()]
         count, memory = len(procs.family(roots)), procs.memory(roots)
-        print(f"{who}: {count} processes, {memory / 1024:.0f} MB", flush=True)
+        each = f"{(memory - self.memory) / more:.1f} kB" if more else "-"
+        self.found.append(f"| {who} | {count} | {memory / 1024:.0f} MB | {each} |")
+        print(self.found[-1], flush=True)
         return count, memory
 
     def more(self, what: str, account: str, count: int) -> list[Client]:
         """So many more idle; ``what``: "plain" or "by TLS".  They sleep then."""
         user = self.at.account(account)
         start = now()
-        came: list[Client] = []
-        for number in range(count):
+
+        def comes(number: int) -> Client:
             place = number % len(self.servers)
             client = Client(self.ports[place]) if what == "plain" else self.servers[place].client()
             client.login(user, PASSWORD)
             client.do(b"SELECT INBOX")
             client.idle()
-            came.append(client)
-            if not (number + 1) % EACH:
-                print(f"{number + 1} {what} in {now() - start:.0f} s", file=sys.stderr, flush=True)
+            client.buffer = bytearray(ROOM)        # not a megabyte for each
+            client.view = memoryview(client.buffer)
+            return client
+
+        came: list[Client] = []
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            try:
+                for client in pool.map(comes, range(count)):
+                    came.append(client)
+                    if not len(came) % EACH:
+                        print(f"{len(came)} {what} in {now() - start:.0f} s", file=sys.stderr, flush=True)
+            finally:
+                pool.shutdown(cancel_futures=True)
         roots = [pid for server in self.servers for pid in server.roots()]
         end = now() + LONGEST
         while len(procs.family(roots)) > self.count + RESIDENT * len(self.servers) and now() < end:
             time.sleep(1)
-        _, memory = self.state(f"{count} more {what}")
-        if count:
-            print(f"{what}: {(memory - self.memory) / count:.1f} kB each", flush=True)
-        self.memory = memory
+        _, self.memory = self.state(f"{count:,} more {what}", count)
         self.clients += came
         return came
 
 
-def hold(at: At, plain: int, by_tls: int, told: int) -> None:
+def hold(at: At, plain: int, by_tls: int, told: int) -> str:
+    """A section of the document."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     with ExitStack() as stack:
         ports = [free_port() for _ in range(1 + 2 * max(plain, by_tls + told) // (files - 1000))]
@@ -83,7 +104,10 @@ def hold(at: At, plain: int, by_tls: int, told: int) -> None:
         if told:
             others = held.more("by TLS", "crowd", told)
             median, last = pushed(at, "crowd", others, 1)
-            print(f"a delivery to the {told}: median {1000 * median:.0f} ms, the last {1000 * last:.0f} ms")
+            held.found += ["", f"A delivery to the last {told:,}, of one user: told to the median after "
+                           f"{median:.1f} s, to the last after {last:.1f} s. Of one user eight are woken at "
+                           "a time."]
+            print(held.found[-1])
         for client in held.clients[:: max(1, len(held.clients) // 50)]:
             client.sock.sendall(b"DONE\r\n")
             client.read_until(b"zq")
@@ -91,14 +115,17 @@ def hold(at: At, plain: int, by_tls: int, told: int) -> None:
         print("some of each go on")
         for client in held.clients:
             client.close()
+    return "## Held at once\n" + "\n".join(held.found)
 
 
 def main(words: list[str]) -> int:
-    plain, by_tls, told = (int(word) for word in [*words, *("10000", "2000", "1000")[len(words):]])
+    plain, by_tls, told = numbers = (*map(int, words), *NUMBERS[len(words):])
     many_files()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))         # so that the servers are stopped
     with Lab(["courierpy"], ".", alone=False) as lab:
-        hold(At(lab, lab.servers[0], FULL), plain, by_tls, told)
+        text = hold(At(lab, lab.servers[0], FULL), plain, by_tls, told)
+    if numbers == NUMBERS:
+        report.write(DOCUMENT, {"held": text})
     return 0
 
 

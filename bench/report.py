@@ -222,6 +222,7 @@ REPEAT = """## How to repeat
 
     make bench                 every row, about {minutes} minutes; writes this table
     make bench-growth          how cost grows with the folder; writes the plots
+    python -m bench.hold       10,000 idle connections and 2,000 by TLS at once
     make bench-messages        how cost grows with a message: 281 shapes of mail, doubled up to 1 MB
     python -m bench --quick    a smoke test with little mail
     python -m bench --rows 3,5 --servers courierpy,dovecot --runs 9
@@ -266,7 +267,7 @@ def document(cases: list[Case], results: Results, lab: Lab, scale: Scale, runs: 
                                     big=f"{scale.big:,}", runs=runs)}
 
 
-SECTIONS = ("ahead", "table", "why", "growth", "repeat")
+SECTIONS = ("ahead", "table", "why", "growth", "held", "repeat")
 
 
 def write(path: str, new: dict[str, str]) -> None:
