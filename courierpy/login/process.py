@@ -106,7 +106,7 @@ class House:
                     self.let(entrant, entrant.clock)
                 else:
                     self.settle(entrant)
-            elif relay is not None and relay.due <= now:
+            elif relay is not None and 0.0 < relay.due <= now:     # else the moment was of its login
                 relay.over = True
                 self._carry(relay)
 
