@@ -1,8 +1,8 @@
 """The doorway of a listener, put together: login processes, a password helper with tickets, sessions.
 
 Where it is wanted (IMAP_LOGIN_PROCESSES) and possible, couriertcpd itself reads no octet of a client: it
-accepts, counts, and gives the descriptor to a login process.  A session is forked from couriertcpd
-when there is a ticket for it, and becomes the user before it looks at anything.
+accepts, counts, and gives the descriptor to a login process.  A session begins when there is a ticket
+for it, in a process that becomes the user before it looks at anything (sessions.py).
 """
 from __future__ import annotations
 
@@ -10,17 +10,15 @@ import socket
 import sys
 from functools import partial
 
-from courierpy.auth import Account, TemporaryFailure
-from courierpy.auth.protocol import parse_reply
+from courierpy.auth import Account
 from courierpy.imap.capability import starttls_offered
-from courierpy.listener import admission, children, lookups
+from courierpy.listener import admission, lookups
 from courierpy.listener.connections import Connection
 from courierpy.listener.doorway import Doorway
 from courierpy.listener.entrance import one_address
 from courierpy.listener.sockets import shown, turn_away
 from courierpy.login import start
 from courierpy.system import confined, doorway, log, proc, programs, title
-from courierpy.system.conn import Conn
 from courierpy.system.doorway import PROXY_SECONDS
 from courierpy.system.settings import Settings
 
@@ -245,39 +243,3 @@ def looker(arguments: list[str], environ: Mapping[str, str]) -> start.Look:
         start.look(account, start.maildir_of(account, arguments[1:], dict(environ)),
                    settings.text("AUTH_MKHOMEDIR_SKEL"), settings.checks_owner)
     return look
-
-
-# -- in a session
-
-def session(fd: int, above: int, kept: list[int], arguments: list[str], environ: dict[str, str],
-            account: bytes, known: Mapping[str, str], said: bytes, rest: bytes, busy: bytes) -> int:
-    """Become the account, and go on in the next program; gives the exit status.
-
-    ``fd``: the client.  ``environ``: of the listener, ``known``: what it knows of this client, ``said``: what
-    the login process does.  ``rest``: what the client has said already.  ``busy``: what it hears where
-    nothing can be started.
-    """
-    try:
-        children.serve_only(fd, kept, above)
-        conn = Conn(0, 1)
-        name, *words = arguments
-        owner = parse_reply(account)
-        environ.update(known)
-        maildir = start.maildir_of(owner, words, environ)
-        try:
-            start.enter(owner)
-        except TemporaryFailure as error:
-            log.err(f"{error}, {log.who(known['TCPREMOTEIP'], known['TCPREMOTEPORT'], owner.address)}")
-            conn.say_last(busy)
-            conn.end()
-            return 1
-        environ.update(doorway.allowed(doorway.unpack(said)))
-        start.hand_over(owner, maildir, environ)
-        conn.pending = rest
-        if maildir:
-            options, others = start.parted(words)
-            words = [*options, maildir, *others[1:]]
-        return programs.run([name, *words], environ, conn, inside=True)
-    except BaseException as error:     # the child must never return into the loop
-        log.crit(f"a session: {type(error).__name__}: {error}")
-        return proc.CRASHED

@@ -20,6 +20,7 @@ from courierpy.model.numbers import decimal
 from courierpy.model.replies import Bye
 from courierpy.system import about, inotify, log, memory, proc, readonly, title
 from courierpy.system.conn import Conn, Gone, TimedOut
+from courierpy.system.programs import WITH_VALUE
 from courierpy.system.regular import open_regular
 from courierpy.system.settings import Settings, from_environ
 from courierpy.system.stream import Garbled
@@ -37,7 +38,7 @@ WRONG_WORDS = 2                # exit status
 OTHERS = "Your mailbox cannot be opened; the log of your mail administrator has the reason."
 CONNECT_AGAIN = "Please connect again."
 USAGE = """
-Usage: imapd [-r] [MAILDIR]
+Usage: imapd [-r] [-U USES] [-T SECONDS] [MAILDIR]
        rimapd [-r] [MAILDIR]
 
 Serve a Maildir over IMAP on standard input and output: $MAILDIR, else MAILDIR,
@@ -47,6 +48,8 @@ else ./Maildir.  From a shell, over ssh or from inetd it greets PREAUTH; type
     b LOGOUT
 
   -r              only read: nothing is changed or written, as with IMAP_READONLY=1
+  -U USES         behind couriertcpd with login processes: sessions that a process serves (250)
+  -T SECONDS      and how long it waits for the next one (60), 0 for any time
   -h, --help      tell this
   -V, --version   tell the version
 
@@ -68,10 +71,23 @@ def main(argv: list[str], environ: Mapping[str, str], conn: Conn | None = None) 
             return status
         log.start("imapd", environ)
     log.be("imapd")
-    if argv[1:2] == ["-r"]:
-        argv, environ = [argv[0], *argv[2:]], {**environ, "IMAP_READONLY": "1"}
+    argv, environ = _without_options(argv, environ)
     daemon = _Imapd(argv, environ, conn if conn is not None else Conn(0, 1))
     return _ends(daemon, daemon.serve)
+
+
+def _without_options(argv: list[str], environ: Mapping[str, str]) -> tuple[list[str], Mapping[str, str]]:
+    """As the options say.  How often a process serves is couriertcpd's affair: alone it does once."""
+    name, *words = argv
+    while words:
+        if words[0] == "-r":
+            environ, words = {**environ, "IMAP_READONLY": "1"}, words[1:]
+            continue
+        own = words[0][2:]
+        if words[0][:2] not in WITH_VALUE or decimal(own or "".join(words[1:2])) is None:
+            break
+        words = words[1 if own else 2:]
+    return [name, *words], environ
 
 
 def wake(woken: Woken, door: str, conn: Conn) -> int:

@@ -10,24 +10,26 @@ from __future__ import annotations
 from courierpy.system import proc
 
 # traceback: a bug of ours is logged even where our files cannot be read
-MODULES = ("courierpy.auth.authdaemon", "courierpy.auth.mechanisms", "courierpy.auth.sasl",
-           "courierpy.hibernate.hearing", "courierpy.hibernate.sleeper", "courierpy.hibernate.woken",
-           "courierpy.imap.attributes", "courierpy.imapd", "courierpy.imaplogin", "courierpy.login.alone",
-           "courierpy.maildir.mailbox", "courierpy.maildir.modseqs", "courierpy.maildir.store",
-           "courierpy.maildir.trash", "courierpy.message", "courierpy.system.deflate", "courierpy.system.tls",
-           "datetime", "hashlib", "html", "resource", "traceback", "unicodedata", "zlib", "encodings.ascii",
-           "encodings.latin_1", "encodings.utf_8")
+MODULES = ("courierpy.hibernate.hearing", "courierpy.hibernate.sleeper", "courierpy.hibernate.woken",
+           "courierpy.imap.attributes", "courierpy.imapd", "courierpy.maildir.mailbox",
+           "courierpy.maildir.modseqs", "courierpy.maildir.store", "courierpy.maildir.trash",
+           "courierpy.message", "courierpy.system.deflate", "datetime", "hashlib", "html", "resource", "traceback", "unicodedata",
+           "zlib", "encodings.ascii", "encodings.latin_1", "encodings.utf_8")
+# of what comes before the login, where that is done in the session's process
+LOGIN_MODULES = ("courierpy.auth.authdaemon", "courierpy.auth.mechanisms", "courierpy.auth.sasl",
+                 "courierpy.imaplogin", "courierpy.login.alone", "courierpy.system.tls")
 
 
-def preload() -> None:
-    """Raises ImportError; gives up the collector of garbage, whose marks would be written to."""
+def preload(apart: bool = False) -> None:
+    """``apart``: what comes before the login is done by other processes, which load it.  Raises
+    ImportError; gives up the collector of garbage, whose marks would be written to."""
     import gc
     import importlib
 
     from courierpy.imap import commands, ext
     from courierpy.imap.commands.index import COMMANDS
     from courierpy.message import charsets
-    for name in MODULES:
+    for name in MODULES if apart else (*MODULES, *LOGIN_MODULES):
         importlib.import_module(name)
     charsets.load()
     proc.library()

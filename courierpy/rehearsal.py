@@ -8,24 +8,24 @@ from __future__ import annotations
 import os
 import signal
 import socket
+from functools import partial
 
-from courierpy import imapd, imaplogin
+from courierpy import imapd
 from courierpy.listener import sockets
-from courierpy.login.alone import Alone
-from courierpy.login.stage import Stage
-from courierpy.system import inotify, log, proc, temporary
+from courierpy.system import inotify, log, proc, programs, temporary
 from courierpy.system.conn import Conn
 from courierpy.system.desk import AUTHSOCKET, BY_DESCRIPTOR
 from courierpy.system.inotify import Instance
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from courierpy.auth import Account
 
 REHEARSALS = 12                # code is rewritten after eight calls
-SCRIPT = (b"a CAPABILITY\r\nb LOGIN rehearsal rehearsal\r\nc SELECT INBOX\r\nd UID FETCH 1:* (FLAGS)\r\n"
+LOGIN = b"a CAPABILITY\r\nb LOGIN rehearsal rehearsal\r\n"
+SCRIPT = (b"c SELECT INBOX\r\nd UID FETCH 1:* (FLAGS)\r\n"
           b"e NOOP\r\nf LIST \"\" *\r\ng IDLE\r\nDONE\r\nh LOGOUT\r\n")
 ANSWERS = (b"b OK", b"c OK", b"h OK")      # the others may be switched off
 
@@ -34,21 +34,11 @@ class Failed(Exception):
     """A session that is not as it should be; str() says how."""
 
 
-class _Rehearsal(Alone):
-    """A login that stays who it is."""
+def rehearse(settings: Mapping[str, str], apart: bool = False) -> None:
+    """Hold some sessions with ourselves in a small Maildir.  Failed; OSError where there can be none.
 
-    def _look(self, account: Account) -> None:
-        pass
-
-    def _become(self, account: Account) -> None:
-        pass
-
-    def _forget_keys(self) -> None:
-        pass
-
-
-def rehearse(settings: Mapping[str, str]) -> None:
-    """Hold some sessions with ourselves in a small Maildir.  Failed; OSError where there can be none."""
+    ``apart``: what comes before the login is done by other processes, and left out.
+    """
     folder = os.path.join(temporary.folder(), f"courierpy-rehearsal-{os.urandom(8).hex()}")
     hearer = proc.on_signal(lambda number, frame: None)
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
@@ -68,7 +58,8 @@ def rehearse(settings: Mapping[str, str]) -> None:
         inotify.lend(_Silence)
         for _ in range(REHEARSALS):
             os.chdir(folder)
-            spoken = _session({**settings, AUTHSOCKET: f"{BY_DESCRIPTOR}{os.dup(door)}"})
+            login = _logged_in if apart else partial(_login, door=door)
+            spoken = _session(settings, login, b"" if apart else LOGIN)
             if not all(answer in spoken for answer in ANSWERS):
                 raise Failed(spoken.decode("ascii", "replace"))
     except (OSError, Failed):
@@ -146,18 +137,46 @@ def _clean(folder: str) -> None:
         os._exit(0)
 
 
-def _session(settings: Mapping[str, str]) -> bytes:
-    """What a session answers to the script."""
+def _login(environ: dict[str, str], conn: Conn, door: int) -> programs.Next | int:
+    """imaplogin, by the password daemon behind ``door``."""
+    from courierpy import imaplogin
+    from courierpy.login.alone import Alone
+    from courierpy.login.stage import Stage
+
+    class Rehearsal(Alone):
+        """A login that stays who it is."""
+
+        def _look(self, account: Account) -> None:
+            pass
+
+        def _become(self, account: Account) -> None:
+            pass
+
+        def _forget_keys(self) -> None:
+            pass
+
+    environ[AUTHSOCKET] = f"{BY_DESCRIPTOR}{os.dup(door)}"
+    return imaplogin.serve(Rehearsal(Stage("IMAP", "143", environ, conn), conn, [], ["imapd", "Maildir"]))
+
+
+def _logged_in(environ: dict[str, str], conn: Conn) -> programs.Next:
+    """What goes on behind a login process."""
+    environ.update({"IMAPLOGINTAG": "b", "AUTHENTICATED": "rehearsal", "MAILDIR": "Maildir"})
+    return programs.Next(["imapd", "Maildir"], environ, conn, b"")
+
+
+def _session(settings: Mapping[str, str], login: Callable[[dict[str, str], Conn], programs.Next | int],
+             begin: bytes) -> bytes:
+    """What a session answers to the script, of which the login has ``begin``."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        ours.sendall(SCRIPT)
+        ours.sendall(begin + SCRIPT)
         ours.shutdown(socket.SHUT_WR)
         conn = Conn(theirs.fileno(), theirs.fileno())
         environ = {**settings, "TCPREMOTEIP": "::1", "TCPREMOTEPORT": "1", "TCPLOCALPORT": "143",
                    "IMAP_EMPTYTRASH": "", "IMAPDEBUGFILE": "", "IMAP_MAILBOX_SANITY_CHECK": "0",
                    "IMAP_TLS_REQUIRED": "0"}
-        stage = Stage("IMAP", "143", environ, conn)
-        following = imaplogin.serve(_Rehearsal(stage, conn, [], ["imapd", "Maildir"]))
+        following = login(environ, conn)
         if not isinstance(following, int):
             imapd.main(following.argv, following.environ, conn)
         conn.end()

@@ -19,6 +19,7 @@ from courierpy.imap.commands import Done
 from courierpy.imap.grammar import lines
 from courierpy.imap.grammar.args import Args, tag_of
 from courierpy.imap.grammar.framer import Frame, LiteralAhead, TooLong
+from courierpy.model import fresh
 from courierpy.model.replies import Bad, Bye, No
 from courierpy.model.steps import Read
 from courierpy.system import log
@@ -181,6 +182,7 @@ class Dialogue:
         """Ours: the traceback to the log under a number, the number to the client."""
         import sys
         import traceback
+        fresh.spoil()
         number = os.urandom(4).hex()
         for line in traceback.format_exception(*sys.exc_info()):
             for part in line.rstrip().split("\n"):

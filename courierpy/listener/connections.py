@@ -79,7 +79,7 @@ class Connections:
     oldest first.  ``bound``: how many may wait, 0 for any number.  ``closing`` is called before
     the descriptor of a desk is closed."""
 
-    def __init__(self, networks: bool, bound: int, closing: Callable[[int], object]) -> None:
+    def __init__(self, networks: bool, closing: Callable[[int], object], bound: int = 0) -> None:
         self.counts = Counts(networks)
         self.bound = bound
         self.by_pid: dict[int, Connection] = {}

@@ -29,9 +29,8 @@ if TYPE_CHECKING:
     Admit = Callable[[bytes, Mapping[str, str]], dict[str, str] | None]
     # adds to the variables what the DNS says of a client; then it is told whether it may come in
     Look = Callable[[dict[str, str], Callable[[bool], object]], object]
-    # a session: the connection, the account as the helper rendered it, variables that we know, those that
-    # the login process says, what the client has said, its descriptor.  It has a process then.
-    Begin = Callable[[Connection, bytes, Mapping[str, str], bytes, bytes, int], None]    # OSError
+    # a session, and the descriptor of its client.  It has a process then.
+    Begin = Callable[[Connection, doorway.Order, int], None]   # OSError
 
 RESTART_AFTER = 1.0            # seconds between two starts of processes that end
 READY_SECONDS = 60.0           # that one has to be ready
@@ -399,7 +398,8 @@ class Doorway:
             found = os.fstat(fd)       # as hibernate/protocol.py knows it by
             connection.identity = found.st_dev, found.st_ino
             self._leaves(process, number)
-            self._begin(connection, grant.account, guest.variables, variables, rest, fd)
+            known = doorway.pack(guest.variables)
+            self._begin(connection, doorway.Order(grant.account, known, variables, rest), fd)
         except OSError as error:
             if due("fork"):
                 log.crit(f"a session cannot be started: {error.strerror}")

@@ -12,7 +12,7 @@ import re
 
 from courierpy.auth import Account, TemporaryFailure, Unservable
 from courierpy.login import tries
-from courierpy.system import channelbinding, desk, proc
+from courierpy.system import channelbinding, desk, proc, programs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,8 +28,10 @@ LASTING = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ELOOP, 
 
 
 def parted(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """(options, the others) of a program's arguments: options stand first."""
-    at = next((at for at, word in enumerate(arguments) if not word.startswith("-")), len(arguments))
+    """(options with their values, the others) of a program's arguments: options stand first."""
+    at = 0
+    while at < len(arguments) and arguments[at].startswith("-"):
+        at += 2 if arguments[at] in programs.WITH_VALUE else 1
     return arguments[:at], arguments[at:]
 
 
@@ -105,9 +107,15 @@ def enter(account: Account) -> None:
     """Become the account, in its home, for good.  Raises TemporaryFailure: it was looked at before."""
     try:
         proc.become(account.uid, account.gid, account.username or None)
-        os.chdir(account.home)
     except proc.ProcError as error:
         raise TemporaryFailure(str(error)) from None
+    move(account)
+
+
+def move(account: Account) -> None:
+    """Into its home, as its user.  Raises TemporaryFailure."""
+    try:
+        os.chdir(account.home)
     except OSError as error:
         raise TemporaryFailure(f"chdir({account.home}): {error.strerror}") from None
 

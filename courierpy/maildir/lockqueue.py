@@ -23,6 +23,8 @@ import fcntl
 import os
 import time
 
+from courierpy.model import fresh
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal as _signal
@@ -36,6 +38,7 @@ DISTRUST = 60.0                    # seconds that such a queue is not asked
 
 # by directory: turns that did not come, one after the other, and when that was last
 _doubts: dict[str, tuple[int, float]] = {}
+fresh.forgets(_doubts.clear)
 
 
 class Queue:

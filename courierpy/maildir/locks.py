@@ -37,6 +37,7 @@ from courierpy.maildir.lockholder import STALE_EMPTY, Holder, leads_to, owner
 from courierpy.maildir.lockqueue import Queue
 from courierpy.maildir.lockwait import Waiting
 from courierpy.maildir.names import tmp_name
+from courierpy.model import fresh
 from courierpy.system import log
 from courierpy.system.regular import whole
 
@@ -62,6 +63,7 @@ SIGNALS = frozenset({_signal.SIGHUP, _signal.SIGINT, _signal.SIGTERM, _signal.SI
 
 # what this process holds: its objects never break each other's lock
 _held: set[FolderLock] = set()
+fresh.forgets(lambda: fresh.spoil() if _held else None)
 
 
 class FolderLock:

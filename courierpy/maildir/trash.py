@@ -12,6 +12,7 @@ import time
 
 from courierpy.maildir.directory import is_message
 from courierpy.maildir.errors import NameInvalid, StoreError
+from courierpy.model import fresh
 from courierpy.system import log
 
 TYPE_CHECKING = False
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 DAY = 86400                        # seconds
 _PART = re.compile(r"(?:(.*):)?([0-9]{1,5})", re.S)
 _told: set[bytes] = set()          # directories of which the log knows
+fresh.forgets(_told.clear)
 
 
 def empty(tree: Store, spec: str) -> None:

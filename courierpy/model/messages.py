@@ -14,6 +14,7 @@ from operator import eq, lt, ne
 from operator import sub as minus
 from weakref import ref
 
+from courierpy.model import fresh
 from courierpy.model.flags import NO_KEYWORDS
 from courierpy.model.uidset import places, runs
 
@@ -344,6 +345,12 @@ def _run(first: int, last: int) -> bytes:
 
 
 _last_expanded: tuple[array[int], Callable[[], array[int] | None]] = array("I"), lambda: None
+
+
+@fresh.forgets
+def _forget() -> None:
+    global _last_expanded
+    _last_expanded = array("I"), lambda: None
 
 
 def _pack_keywords(keywords: Keywords) -> bytes:

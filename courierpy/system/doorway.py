@@ -1,10 +1,11 @@
 """What couriertcpd, the login processes and the password helper say to each other.
 
-Three channels (system/passing.py), all made by couriertcpd, so that each end knows who is at the other:
+Four channels (system/passing.py), all made by couriertcpd, so that each end knows who is at the other:
 
 * *link*: couriertcpd and one login process.  Clients come in by it, and sessions are asked for.
 * *question*: one login process and one helper.
 * *grants*: a helper and couriertcpd.
+* *orders*: couriertcpd and a process of sessions.
 
 1. couriertcpd accepts a client, and gives its descriptor to a login process (CLIENT).  One that comes
    through a proxy (BEHIND) is counted when that has said who it is (PROXIED; ADMITTED or DENIED).
@@ -13,8 +14,10 @@ Three channels (system/passing.py), all made by couriertcpd, so that each end kn
    the pid of the login process whose channel the question came by (GRANT); then it tells the login
    process the ticket, and nothing else of the account but its address.
 4. The login process sends ticket and descriptor to couriertcpd (START), which looks whether that ticket
-   is that process's, and not too old; it counts once.  The session is forked, and the login process is
+   is that process's, and not too old; it counts once.  The session begins, and the login process is
    told so (STARTED), or that there is none (FAILED): until then it keeps the client.
+5. A session begins in a process that waits for one of its account, or was forked ahead (an Order, with the
+   descriptor), else in a fork.  When it is over the process says that it waits for the next (DONE).
 
 So a login process that somebody has taken over can have no session but of an account whose password
 it was given.  couriertcpd takes apart only the fixed head of what a login process says; the rest
@@ -53,6 +56,10 @@ GRANT = struct.Struct(f"!{TICKET_OCTETS}sI")       # ticket, pid of the login pr
 # and of couriertcpd: the pid of a login process, with its channel of questions
 LOGIN = struct.Struct("!I")
 
+# over orders, of a process of sessions
+DONE = b"d"
+_ORDER = struct.Struct("!III")         # octets of the three parts before the rest
+
 # what a login process may say of a connection to the session: TLS_CONNECTED_PROTOCOL and the like
 VARIABLES = ("IMAP_TLS", "IMAP_STARTTLS", "IMAP_TLS_REQUIRED", "IMAPLOGINTAG", "TLS_CONNECTED_PROTOCOL",
              "PROTOCOL")
@@ -80,3 +87,30 @@ def allowed(variables: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in variables.items()
             if (name in VARIABLES or name.startswith(VARIABLES_BEGIN)) and len(value) <= MAX_VALUE
             and value.isprintable()}
+
+
+class Order:
+    """A session that is to begin.  ``account``: as the helper rendered it.  ``known``: packed variables that
+    couriertcpd has of the client, ``said``: those that the login process says.  ``rest``: what
+    the client has said behind its login."""
+
+    __slots__ = ("account", "known", "rest", "said")
+
+    def __init__(self, account: bytes, known: bytes, said: bytes, rest: bytes) -> None:
+        self.account = account
+        self.known = known
+        self.said = said
+        self.rest = rest
+
+    def parts(self) -> list[bytes]:
+        """The message."""
+        head = _ORDER.pack(len(self.account), len(self.known), len(self.said))
+        return [head, self.account, self.known, self.said, self.rest]
+
+    @classmethod
+    def of(cls, data: bytes) -> Order:
+        """Of couriertcpd's message, which is whole."""
+        account, known, said = _ORDER.unpack_from(data)
+        at = _ORDER.size
+        first, second = at + account, at + account + known
+        return cls(data[at:first], data[first:second], data[second:second + said], data[second + said:])

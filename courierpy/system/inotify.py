@@ -11,6 +11,8 @@ import errno
 import os
 import struct
 
+from courierpy.model import fresh
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -281,6 +283,12 @@ def drop() -> None:
     if _dispatcher is not None:
         _dispatcher.inotify.close()
         _dispatcher = None
+
+
+@fresh.forgets
+def _own() -> None:
+    drop()
+    lend(None)
 
 
 # what a parent hears is its own; to close it is quick as long as the parent has it open

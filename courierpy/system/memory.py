@@ -10,6 +10,7 @@ import errno
 import gc
 from contextlib import contextmanager
 
+from courierpy.model import fresh
 from courierpy.system.proc import trim_memory
 
 TYPE_CHECKING = False
@@ -48,6 +49,7 @@ def take_reserve() -> tuple[int, int]:
     """From now on what was held back may be taken too; what is no longer needed is given back first.
     Gives the limits as they were."""
     import resource
+    fresh.spoil()
     before = resource.getrlimit(resource.RLIMIT_DATA)
     resource.setrlimit(resource.RLIMIT_DATA, (before[1], before[1]))
     gc.collect()

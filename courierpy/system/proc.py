@@ -23,6 +23,7 @@ CRASHED = 70                   # exit status of a process that could not do its 
 ENDED = 128                    # and the number of a signal: exit status of a child that was told to end
 PR_SET_PDEATHSIG, PR_GET_PDEATHSIG = 1, 2
 _hearer: Callable[[int, object], None] | None = None
+_heard = 0
 
 
 def on_signal(hearer: Callable[[int, object], None]) -> Callable[[int, object], None] | None:
@@ -39,17 +40,25 @@ def on_signal(hearer: Callable[[int, object], None]) -> Callable[[int, object], 
     return before
 
 
+def heard() -> int:
+    """How many signals of TOLD this process has heard."""
+    return _heard
+
+
 def _hear(number: int, frame: object) -> None:
+    global _heard
+    _heard += 1
     if _hearer is not None:
         _hearer(number, frame)
 
 
-def _ends(number: int, frame: object) -> None:
+def ends(number: int, frame: object) -> None:
+    """What a process does that hears no signal itself."""
     os._exit(ENDED + number)
 
 
 def fork(main: Callable[[], int], death: int = signal.SIGTERM,
-         hearer: Callable[[int, object], None] = _ends) -> int:
+         hearer: Callable[[int, object], None] = ends) -> int:
     """Start a child that does ``main`` and ends with the status that it gives; its pid.  OSError.
 
     No signal is lost: ``hearer`` hears TOLD in the child from its first moment on; without
@@ -227,6 +236,12 @@ def become(uid: int, gid: int, username: str | None, groups: Sequence[int] | Non
         raise ProcError(f"did not become uid {uid}, gid {gid}")
     if death:
         die_with(parent, death)        # the kernel took it away with the old ids
+
+
+def is_still(uid: int, gid: int, username: str) -> bool:
+    """Is this process who become() would make it now?"""
+    groups = os.getgrouplist(username, gid) if username else [gid]
+    return (os.getuid(), os.getgid()) == (uid, gid) and {gid, *os.getgroups()} == {gid, *groups}
 
 
 def _may_become(uid: int) -> bool:

@@ -12,6 +12,7 @@ import signal
 import sys
 
 import courierpy
+from courierpy.model.numbers import decimal
 from courierpy.system import log
 from courierpy.system.proc import ProcError
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from courierpy.system.conn import Conn
 
     Main = Callable[[list[str], Mapping[str, str], Conn | None], "int | Next"]
+
+
+MOST = 10 ** 6                  # that such an option may say
 
 
 class Program:
@@ -63,6 +67,28 @@ class Next:
         self.environ = environ
         self.conn = conn
         self.last_words = last_words
+
+
+# options of a program behind the login whose value is the next word, or the rest of this one
+USES, IDLE = "-U", "-T"
+WITH_VALUE = (USES, IDLE)
+
+
+def value_of(words: list[str], option: str, default: int) -> int:
+    """The number that an option has among the options of a program, the last one of several.  Raises
+    ValueError for what is no number."""
+    found, at = default, 0
+    while at < len(words) and words[at].startswith("-"):
+        word, at = words[at], at + 1
+        text = word[len(option):]
+        if word in WITH_VALUE:
+            text, at = words[at] if at < len(words) else "", at + 1
+        if word.startswith(option):
+            number = decimal(text, MOST)
+            if number is None:
+                raise ValueError(f"{option} expects a number, not {text[:20]!r}")
+            found = number
+    return found
 
 
 def find(word: str) -> Program | None:

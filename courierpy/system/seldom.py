@@ -3,8 +3,11 @@ from __future__ import annotations
 
 import time
 
+from courierpy.model import fresh
+
 EVERY = 60.0                   # seconds
 _last: dict[str, float] = {}
+fresh.forgets(_last.clear)
 
 
 def due(key: str) -> bool:

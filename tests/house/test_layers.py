@@ -17,7 +17,7 @@ HOUSE = Path(__file__).resolve().parents[2] / "courierpy"
 # The floor of each room; a module may import from its own room and from lower floors.
 FLOORS = {"model": 0, "system": 1, "message": 2, "maildir": 2, "auth": 2, "imap": 3, "listener": 3,
           "login": 3, "hibernate": 4, "tcpd": 5, "imaplogin": 5, "doorway": 5, "imapd": 5, "preload": 5,
-          "rehearsal": 5, "admin": 6, "__init__": -1}
+          "rehearsal": 5, "sessions": 5, "readiness": 5, "services": 5, "admin": 6, "__init__": -1}
 SIBLINGS = (2, 3)                      # floors whose rooms do not import each other
 PURE = ("model", "message", "imap/grammar", "imap/view.py")
 IMPURE_MODULES = {"os", "socket", "select", "subprocess", "signal"}

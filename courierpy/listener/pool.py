@@ -1,0 +1,164 @@
+"""couriertcpd's side of the processes of sessions: which one serves the next session.
+
+A process becomes a user once, and for good.  When its session is over it may wait for another one: of the
+same account, or of any that has the same ids (IMAP_REUSE).  A few are forked ahead, and are nobody's
+yet.  Each has a channel of *orders* to here (system/doorway.py); when our end is closed it ends, and
+when its end is, nothing more can be given to it: so no order is lost between one that stops
+waiting and us.
+
+What a process says is one letter, and all that it can bring about is another session of those who
+may be served by it anyway.
+"""
+from __future__ import annotations
+
+import errno
+import time
+from functools import partial
+
+from courierpy.system import doorway, log, passing, proc
+from courierpy.system.seldom import due
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from courierpy.listener.connections import Connection, Connections
+    from courierpy.listener.loop import Loop
+    from courierpy.system.doorway import Order
+
+    # in the process: its end of the channel, the first order with its descriptor; the exit status
+    Serve = Callable[[socket.socket, Order | None, int], int]
+
+ACCOUNT, IDS, NOBODY = "account", "uid", "no"      # IMAP_REUSE: who may have a process after another
+RESTART_AFTER = 1.0            # seconds after a fork that was refused
+IDENTITY = (b"USERNAME=", b"UID=", b"GID=")        # lines of an account that say who its process becomes
+
+
+class Worker:
+    """A process of sessions.  ``key``: who may have it, b"" while it is nobody's."""
+
+    __slots__ = ("key", "link", "pid")
+
+    def __init__(self, pid: int, link: socket.socket, key: bytes) -> None:
+        self.pid = pid
+        self.link = link
+        self.key = key
+
+
+class Pool:
+    """``waiting``: processes without a session, who waits longest first; ``ahead``: those that are
+    nobody's.  Both are also in ``workers``, by pid."""
+
+    def __init__(self, reuse: str, most: int, ahead: int, connections: Connections, loop: Loop,
+                 serve: Serve, before: Callable[[], object]) -> None:
+        """``reuse``: ACCOUNT, IDS or NOBODY.  ``most``: how many may wait, ``ahead``: how many are forked
+        ahead.  ``serve``: what such a process does.  ``before``: hears what was said of a session by
+        others, before it is over."""
+        self.most = most if reuse != NOBODY else 0
+        self.count_ahead = ahead
+        self.workers: dict[int, Worker] = {}
+        self.waiting: dict[int, Worker] = {}
+        self.ahead: dict[int, Worker] = {}
+        self.above = 3                 # all descriptors from here are below this
+        self._by_ids = reuse == IDS
+        self._connections = connections
+        self._loop = loop
+        self._serve = serve
+        self._before = before
+        self._next_start = 0.0
+
+    # -- a session begins
+
+    def begin(self, connection: Connection, order: Order, fd: int) -> None:
+        """Give the order, and the client's descriptor, to a process that waits, or to a fork.  OSError."""
+        key = self._key(order.account)
+        worker = self._give(key, order, fd)
+        if worker is None:
+            worker = self._fork(key, order, fd)
+        self._connections.takes_over(worker.pid, connection)
+
+    def _key(self, account: bytes) -> bytes:
+        """The same for all whom one process may serve.  An account that was changed is another one."""
+        if not self._by_ids:
+            return account
+        return b"".join(line for line in account.splitlines(keepends=True) if line.startswith(IDENTITY))
+
+    def _give(self, key: bytes, order: Order, fd: int) -> Worker | None:
+        """The process that has it now: who came last, so that the others may end."""
+        able = [worker for worker in self.waiting.values() if worker.key == key]
+        for worker in [*reversed(able), *self.ahead.values()]:
+            try:
+                passing.send(worker.link, order.parts(), (fd,))
+            except OSError as error:
+                if error.errno == errno.EMSGSIZE:
+                    return None        # a fork has it in its memory
+                self._forget(worker)   # it has ended, or is about to
+                continue
+            self.waiting.pop(worker.pid, None)
+            self.ahead.pop(worker.pid, None)
+            worker.key = key
+            return worker
+        return None
+
+    def _fork(self, key: bytes, order: Order | None, fd: int) -> Worker:
+        """OSError."""
+        ours, theirs = passing.pair()
+        self.above = max(self.above, ours.fileno() + 1, theirs.fileno() + 1)
+        try:
+            pid = proc.fork(partial(self._serve, theirs, order, fd))
+        except OSError:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        worker = self.workers[pid] = Worker(pid, ours, key)
+        self._loop.hear(ours.fileno(), partial(self._says, worker))
+        return worker
+
+    def tend(self) -> None:
+        """Fork ahead what is missing."""
+        now = time.monotonic()
+        while len(self.ahead) < self.count_ahead and now >= self._next_start:
+            try:
+                worker = self._fork(b"", None, -1)
+            except OSError as error:
+                self._next_start = now + RESTART_AFTER
+                if due("ahead"):
+                    log.crit(f"no process can be forked ahead: {error.strerror}")
+                return
+            self.ahead[worker.pid] = worker
+
+    # -- and is over
+
+    def _says(self, worker: Worker) -> None:
+        for data, fds in passing.waiting(worker.link, f"session process {worker.pid}"):
+            passing.close(fds)
+            if data == doorway.DONE and worker.pid in self._connections.by_pid:
+                self._done(worker)
+            else:
+                self._forget(worker)   # the rest is told by its end
+
+    def _done(self, worker: Worker) -> None:
+        self._before()
+        self._connections.ended(worker.pid)
+        self.waiting[worker.pid] = worker
+        while len(self.waiting) > self.most:
+            self._forget(next(iter(self.waiting.values())))
+
+    def _forget(self, worker: Worker) -> None:
+        """It is given no session any more, and ends when it has none."""
+        for table in (self.workers, self.waiting, self.ahead):
+            table.pop(worker.pid, None)
+        self._loop.forget((worker.link.fileno(),))
+        worker.link.close()
+
+    def ended(self, pid: int) -> None:
+        """This process, of ours or not, has ended."""
+        worker = self.workers.get(pid)
+        if worker is not None:
+            self._forget(worker)
+
+    def pids(self) -> set[int]:
+        return set(self.workers)
+

@@ -1,0 +1,106 @@
+"""What must be in order before couriertcpd takes connections, at its start and before it reads settings anew.
+
+Modules that check passwords, rules by address, certificates, and a session that it holds with itself.
+"""
+from __future__ import annotations
+
+import signal
+
+from courierpy import doorway
+from courierpy.auth import configured
+from courierpy.imap.capability import starttls_offered
+from courierpy.listener import access
+from courierpy.listener.options import UsageError
+from courierpy.listener.renewal import STAYS
+from courierpy.system import log
+from courierpy.system.proc import elsewhere
+from courierpy.system.seldom import due
+from courierpy.system.settings import from_environ
+from courierpy.system.tls import TlsError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from courierpy.listener.options import Options
+
+LOAD_AGAIN = 0.5               # seconds
+
+
+class Readiness:
+    """``in_process``: sessions go on in forks of this process.  ``apart``: what comes before the login is
+    done by login processes.  ``rules``: by address, once loaded."""
+
+    def __init__(self, options: Options, environ: Mapping[str, str], in_process: bool, apart: bool) -> None:
+        self.options = options
+        self.environ = environ
+        self.in_process = in_process
+        self.apart = apart
+        self.rules: dict[str, str] = {}
+
+    def check_modules(self, arguments: list[str]) -> None:
+        """UsageError for a module that can let nobody in; what keeps tokens out is logged.  What is loaded
+        to see is not loaded here.  ``arguments``: of the program that logs in."""
+        words = [word for word in arguments if word.startswith("auth") and "/" not in word]
+        modules = words or configured(self.environ)
+
+        def look() -> bytes:
+            from courierpy.auth import sound
+            return "\0".join("\n".join(lines) for lines in (
+                sound.wrong(modules, self.environ), sound.tokens_wrong(self.environ))).encode()
+
+        found, _, tokens = (elsewhere(look)() or b"").decode().partition("\0")
+        if found:
+            raise UsageError(found.replace("\n", "; "))
+        for line in tokens.splitlines():
+            log.err(line)
+
+    def rehearse(self, trying: bool) -> bool:
+        """False: the program starts, but its sessions do not work; the log says how.  ``trying``: other
+        settings are in force meanwhile."""
+        if self.in_process:
+            from courierpy import rehearsal
+            try:
+                rehearsal.rehearse(self.environ, self.apart)
+            except OSError as error:
+                log.warn(f"no rehearsal of a session: {error}")
+            except rehearsal.Failed as error:
+                if trying:
+                    log.err(f"rehearsal of a session: {error}; {STAYS}")
+                else:
+                    log.crit(f"rehearsal of a session: {error}")
+                return False
+        return True
+
+    def load(self, renewed: bool) -> bool:
+        """Rules, certificates and, for connections in this process, the program.  AccessError, TlsError.
+
+        ``renewed``: a trial found them sound a moment ago.  What was broken since then is waited
+        for, and connections wait meanwhile: to end would end the sessions.  False: told to stop.
+        """
+        while True:
+            try:
+                self._load_files()
+                break
+            except (TlsError, access.AccessError) as error:
+                if not renewed:
+                    raise
+                if due("load"):
+                    log.crit(f"{error}; connections wait until that is mended")
+                if signal.sigtimedwait((signal.SIGTERM, signal.SIGINT), LOAD_AGAIN) is not None:
+                    return False
+        if self.in_process:
+            from courierpy import preload
+            preload.preload(self.apart)
+        return True
+
+    def _load_files(self) -> None:
+        path = self.options.text.get("access")
+        self.rules = access.load(path) if path else {}
+        settings = from_environ(self.environ)
+        if "tls" in self.options.switches or (self.in_process and starttls_offered(settings, False)):
+            if self.apart:
+                doorway.look_at_certificates(settings)
+            else:
+                from courierpy.system import tls
+                tls.load(settings)

@@ -1,0 +1,209 @@
+"""The processes that couriertcpd keeps beside those of connections: who starts each, and hears of its end.
+
+Password helpers, login processes, processes for sessions to come, the keeper of idle connections, the logger.
+"""
+from __future__ import annotations
+
+import os
+from functools import partial
+
+from courierpy import doorway, sessions
+from courierpy.auth import configured
+from courierpy.hibernate.link import VARIABLE, Sleepers, keeper_possible
+from courierpy.imap.grammar.lines import BUSY
+from courierpy.listener import children
+from courierpy.listener.options import UsageError
+from courierpy.listener.pool import NOBODY, Pool
+from courierpy.login import tries
+from courierpy.system import desk, log, programs
+from courierpy.system.settings import from_environ
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Mapping
+
+    from courierpy.listener.connections import Connection, Connections
+    from courierpy.listener.doorway import Doorway
+    from courierpy.listener.handover import Handover
+    from courierpy.listener.helpers import Helpers
+    from courierpy.listener.loop import Loop
+    from courierpy.listener.options import Options
+    from courierpy.system.doorway import Order
+
+
+class Services:
+    """``helpers``, ``doorway``, ``pool``, ``sleepers``: None where there are none.  ``login_processes``: how
+    many there are to be.  ``logger``: pid of -stderrlogger, 0 without.  ``tries``: descriptor of the
+    table of refused logins, -1 without.  ``program`` and ``arguments``: who greets a client, and
+    what follows; modules that check passwords are taken from these by the helpers."""
+
+    def __init__(self, options: Options, environ: dict[str, str], connections: Connections) -> None:
+        """Raises UsageError."""
+        self.options = options
+        self.environ = environ
+        self.connections = connections
+        self.program, self.arguments = options.rest[1], options.rest[2:]
+        ours = programs.find(self.program)
+        self.in_process = ours is not None and "exec" not in options.switches
+        self.logs_in = ours is not None and ours.logs_in
+        self.login_processes = doorway.count(options, self.program, self.arguments, environ)
+        self.doorway: Doorway | None = None
+        self.pool: Pool | None = None
+        self.helpers: Helpers | None = None
+        self.sleepers: Sleepers | None = None
+        self.logger = 0
+        self.tries = -1
+        if self.login_processes:
+            self._manner()
+
+    # -- start
+
+    def open_log(self, fresh: bool, form: Mapping[str, str]) -> None:
+        """-stderr is opened anew at SIGHUP; the pipe to -stderrlogger stays.  OSError.  ``form``: what
+        decides the form of the log."""
+        text = self.options.text
+        if text.get("stderr", "socket") != "socket":
+            children.open_log(text["stderr"])
+            log.start("couriertcpd", form)
+        if text.get("stderrlogger") and fresh:
+            name = text.get("stderrloggername") or os.path.basename(self.program)
+            self.logger = children.start_logger(text["stderrlogger"], name)
+            log.start("couriertcpd", {})
+        self.environ["IMAP_LOG"] = log.form()      # of programs that are started by exec
+
+    def count_tries(self) -> None:
+        """Refused logins are counted for all connections, of another listener of ours and image too."""
+        table = tries.inherited(os.environ)
+        self.tries = table if table >= 0 else tries.make()
+        if self.tries >= 0:
+            self.environ[tries.VARIABLE] = os.environ[tries.VARIABLE] = str(self.tries)
+
+    def open_doorway(self, loop: Loop, begin: Callable[[Connection, Order, int], None],
+                     before: Handover | None, rules: Mapping[str, str]) -> None:
+        """``begin``: starts a session."""
+        self.doorway = doorway.opened(self.login_processes, self.options, self.program, self.environ,
+                                      self.tries, self.connections, loop, begin,
+                                      before.doorway if before is not None else None, rules)
+
+    def start_helpers(self, left: Handover | None, stopping: bool) -> None:
+        """Passwords are checked by processes of their own, started once.  OSError."""
+        modules = self._auth_modules()
+        if modules or (left is not None and left.auth[0] >= 0):
+            from courierpy.listener.helpers import Helpers
+            self.helpers = Helpers(modules, self.environ, children.owner(self.options.text),
+                                   left.auth if left is not None else None,
+                                   left.helpers if left is not None else set(),
+                                   *((doorway.looker(self.arguments, self.environ), self.doorway.meet)
+                                     if self.doorway is not None else ()))
+            if not stopping:
+                self.helpers.tend()
+            if not self.login_processes:           # who logs in here asks by a channel of its own
+                self.environ[desk.AUTHSOCKET] = self.helpers.path
+
+    def _auth_modules(self) -> list[str]:
+        """The modules for the helpers; none when imaplogin asks somebody else, or is not ours."""
+        if not self.in_process or not self.logs_in:
+            return []
+        words = [word for word in self.arguments if word.startswith("auth") and "/" not in word]
+        modules = words or configured(self.environ)
+        if modules == ["authdaemon"] and not self.login_processes:
+            return []
+        self.arguments = self.arguments[len(words):]
+        return modules
+
+    def start_keeper(self, loop: Loop, left: Handover | None, stopping: bool) -> None:
+        """One process keeps idle connections (IMAP_HIBERNATE), and hears for sessions that cannot."""
+        before = left.keeper if left is not None else None
+        if self.in_process or before is not None:
+            self.sleepers = Sleepers(self.connections, before, left.asleep if left is not None else {})
+            if self.in_process and keeper_possible() and not stopping:
+                self.environ[VARIABLE] = str(self.sleepers.door.fileno())
+                if (self.login_processes or "tls" not in self.options.switches) and \
+                        from_environ(self.environ).number("IMAP_HIBERNATE") > 0:
+                    self.sleepers.eager = True
+                self.sleepers.tend()
+                if not self.sleepers.eager:
+                    inner = self.sleepers.inner.fileno()
+                    loop.hear(inner, partial(self._keeper_wanted, loop, inner))
+
+    def _keeper_wanted(self, loop: Loop, inner: int) -> None:
+        """A session asks for what only the keeper can do."""
+        if self.sleepers is not None:
+            loop.forget((inner,))
+            self.sleepers.eager = True
+
+    # -- sessions
+
+    def open_pool(self, loop: Loop, serve: Callable[[socket.socket, Order | None, int], int],
+                  before: Callable[[], object]) -> None:
+        """As Pool; where a login process asks for sessions."""
+        if self.doorway is None:
+            return
+        settings = from_environ(self.environ)
+        ahead = settings.number("IMAP_PREFORK") if self.login_processes else 0
+        self.pool = Pool(settings.text("IMAP_REUSE").lower(), settings.number("IMAP_WAITING"), ahead,
+                         self.connections, loop, serve, before)
+
+    def _manner(self) -> sessions.Manner:
+        """How processes of sessions live.  UsageError."""
+        words = [word for word in self.arguments if not word.startswith("auth") or "/" in word]
+        reused = from_environ(self.environ).text("IMAP_REUSE").lower() != NOBODY
+        try:
+            return sessions.Manner.of(words[1:], reused, BUSY)
+        except ValueError as error:
+            raise UsageError(f"{words[0]}: {error}") from None
+
+    def serve(self, link: socket.socket, order: Order | None, fd: int, above: int) -> int:
+        """In such a process; the exit status."""
+        kept = [self.sleepers.door.fileno()] if self.sleepers is not None else []
+        return sessions.serve(link, order, fd, max(self.above, above), kept, self.arguments, self.environ,
+                              self._manner())
+
+    # -- all of them
+
+    @property
+    def above(self) -> int:
+        """All descriptors of theirs are below it."""
+        rooms = (self.sleepers, self.doorway, self.pool)
+        return max([3, *(room.above for room in rooms if room is not None)])
+
+    def tend(self) -> None:
+        """Start what is missing."""
+        for each in (self.helpers, self.doorway, self.pool, self.sleepers):
+            if each is not None:
+                each.tend()
+
+    def ended(self, pid: int) -> None:
+        """This process has ended, which had no connection."""
+        if pid == self.logger:
+            log.crit("the logger ended")
+        elif self.sleepers is not None and self.sleepers.ended(pid) \
+                or self.doorway is not None and self.doorway.ended(pid):
+            return
+        elif self.helpers is not None:
+            self.helpers.ended(pid)
+
+    def left(self, left: Handover) -> None:
+        """What the next image needs to know of them."""
+        if self.helpers is not None:
+            left.helpers = self.helpers.all()
+            left.auth = self.helpers.address()
+        if self.sleepers is not None:
+            left.keeper, left.asleep = self.sleepers.left(), self.sleepers.asleep
+        if self.doorway is not None:
+            left.doorway = self.doorway.left()
+        left.logger = self.logger
+
+    def stop(self, others: set[int], meanwhile: Callable[[], object]) -> None:
+        """Tell all to end, and ``others``; until they have.  ``meanwhile``: is done again and again."""
+        kept = self.sleepers.end() if self.sleepers is not None else set()
+        pids = set(others)
+        for room in (self.doorway, self.pool):
+            if room is not None:
+                pids |= room.pids()
+        children.tell_all(pids)
+        helpers = self.helpers.stop() if self.helpers is not None else set()
+        children.wait_for(pids | kept | helpers, meanwhile)
+        if self.sleepers is not None:
+            self.sleepers.last_words()

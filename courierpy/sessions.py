@@ -1,0 +1,240 @@
+"""A process of sessions: becomes the user of the first one, and serves one session after another.
+
+couriertcpd forks it for a session, or ahead of any, and gives it each one by a channel (listener/pool.py).
+A second session finds the process as the first one did: what belongs to a session is made
+anew for each, what modules keep is forgotten (model/fresh.py), and where something is left that
+cannot be told, a descriptor, a child, a timer, the process ends instead.
+
+    ahead ──order──► in session ──over──► clean? ──yes──► waits ──order──► in session
+                                             └──no──► ends  ◄──idle too long, signal, channel closed
+"""
+from __future__ import annotations
+
+import gc
+import os
+import select
+import signal
+import socket
+import time
+
+from courierpy.auth import Account, TemporaryFailure
+from courierpy.auth.protocol import parse_reply
+from courierpy.listener import children
+from courierpy.login import start, tries
+from courierpy.model import fresh
+from courierpy.system import doorway, log, passing, proc, programs
+from courierpy.system.conn import Conn
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from courierpy.system.doorway import Order
+
+USES, IDLE_SECONDS = 250, 60   # by default
+SPREAD = 8                     # a part of its uses that a process may serve less, so that not all end at once
+GROWTH_OCTETS = 32 << 20       # of memory by which a process may grow and serve another session
+PAGE_OCTETS = os.sysconf("SC_PAGE_SIZE")
+
+
+class Manner:
+    """How such a process lives.  ``uses``: sessions that it serves; ``idle_seconds``: for which it waits for
+    the next, 0 for any time.  ``busy``: what a client hears that cannot be served."""
+
+    __slots__ = ("busy", "idle_seconds", "uses")
+
+    def __init__(self, uses: int, idle_seconds: int, busy: bytes) -> None:
+        self.uses = uses
+        self.idle_seconds = idle_seconds
+        self.busy = busy
+
+    @classmethod
+    def of(cls, arguments: list[str], reused: bool, busy: bytes) -> Manner:
+        """``arguments``: of the program.  Raises ValueError for options that are wrong."""
+        uses = programs.value_of(arguments, programs.USES, USES)
+        idle = programs.value_of(arguments, programs.IDLE, IDLE_SECONDS)
+        return cls(uses if reused else 1, idle, busy)
+
+
+class Sessions:
+    """The process.  ``link``: its channel of orders."""
+
+    def __init__(self, link: socket.socket, program: list[str], environ: Mapping[str, str],
+                 manner: Manner) -> None:
+        """``program``: the words of what serves a session.  ``environ``: of the listener."""
+        self.link = link
+        self.program = program
+        self.environ = {name: value for name, value in environ.items() if name != tries.VARIABLE}
+        self.busy = manner.busy
+        self.idle_seconds = manner.idle_seconds
+        self._uses = max(1, manner.uses - os.getpid() % max(1, manner.uses // SPREAD))
+        self._stopped = False
+        self._heard = proc.heard()
+        self._whose: tuple[int, int, str] | None = None
+        self._as_root = os.geteuid() == 0
+        self._null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        self._log = log.kept()
+        self._umask = os.umask(0o077)
+        os.umask(self._umask)
+        self._descriptors = _descriptors()
+        self._memory = _memory()
+
+    def run(self, order: Order | None) -> int:
+        """Until it ends; the exit status.  ``order``: the first one, whose client is on descriptors 0 and 1
+        already; None: it comes by the channel."""
+        if order is None:
+            order = self._next()
+        while order is not None:
+            self._uses -= 1
+            if self._serve(order) != 0 or self._uses <= 0 or not self._clean():
+                return 0
+            order = None
+            try:
+                passing.send(self.link, [doorway.DONE])
+            except OSError:            # there is another image of couriertcpd, or none
+                return 0
+            order = self._next()
+        return 0
+
+    # -- between two sessions
+
+    def _next(self) -> Order | None:
+        """Wait for an order; its client is on descriptors 0 and 1 then.  None: there will be none."""
+        proc.on_signal(self._stop)
+        poll = select.poll()
+        poll.register(self.link, select.POLLIN)
+        end = time.monotonic() + self.idle_seconds if self.idle_seconds and self._whose is not None else None
+        while True:
+            # who has our end hears that it is closed, and what was sent before can still be read
+            if not poll.poll(None if end is None else max(0, int((end - time.monotonic()) * 1000 + 0.999))):
+                self.link.shutdown(socket.SHUT_RD)
+            try:
+                found = passing.receive(self.link)
+            except passing.Refused as error:
+                log.crit(f"couriertcpd: {error}")
+                return None
+            if found is not None:
+                break
+        data, fds = found
+        if len(fds) != 1:
+            passing.close(fds)
+            return None
+        for fd in (0, 1):
+            os.dup2(fds[0], fd)
+        os.close(fds[0])
+        proc.on_signal(proc.ends)
+        if self._stopped:
+            self._refuse()
+            return None
+        return doorway.Order.of(data)
+
+    def _stop(self, number: int, frame: object) -> None:
+        """A signal, while there is no session: nothing more is taken."""
+        if number != signal.SIGUSR1:
+            self._stopped = True
+            self.link.shutdown(socket.SHUT_RD)
+
+    def _refuse(self) -> None:
+        conn = Conn(0, 1)
+        conn.say_last(self.busy)
+        conn.end()
+
+    def _clean(self) -> bool:
+        """Forget the session that is over.  False: something of it is left, and none may follow."""
+        proc.on_signal(self._stop)
+        log.restore(self._log)
+        for fd in (0, 1):
+            os.dup2(self._null, fd)
+        os.chdir("/")
+        os.umask(self._umask)
+        fresh.forget()
+        gc.collect()                   # objects in circles have descriptors too
+        # one that came when the session had stopped to hear is meant for us
+        told = proc.heard() != self._heard
+        if fresh.is_spoiled() or told or any(signal.getitimer(signal.ITIMER_REAL)) or _has_children():
+            return False
+        if _descriptors() != self._descriptors:
+            log.warn("a session has left a descriptor open; its process ends")
+            return False
+        return _memory() - self._memory <= GROWTH_OCTETS
+
+    # -- a session
+
+    def _serve(self, order: Order) -> int:
+        """The status of the program that served it."""
+        environ = dict(self.environ)
+        environ.update(doorway.unpack(order.known))
+        name, *words = self.program
+        account = parse_reply(order.account)
+        maildir = start.maildir_of(account, words, environ)
+        try:
+            self._become(account)
+        except TemporaryFailure as error:
+            log.err(f"{error}, {log.who(environ['TCPREMOTEIP'], environ['TCPREMOTEPORT'], account.address)}")
+            self._refuse()
+            return 1
+        environ.update(doorway.allowed(doorway.unpack(order.said)))
+        start.hand_over(account, maildir, environ)
+        conn = Conn(0, 1)
+        conn.pending = order.rest
+        if maildir:
+            options, others = start.parted(words)
+            words = [*options, maildir, *others[1:]]
+        return programs.run([name, *words], environ, conn, inside=True)
+
+    def _become(self, account: Account) -> None:
+        """The account, in its home.  Raises TemporaryFailure, also where another process would be
+        somebody else now."""
+        whose = account.uid, account.gid, account.username
+        if self._whose is None:
+            start.enter(account)
+            self._whose = whose
+            return
+        if whose != self._whose or self._as_root and not proc.is_still(*whose):
+            raise TemporaryFailure("uid, gid or groups of the account are others now")
+        start.move(account)
+
+
+def _descriptors() -> frozenset[str]:
+    """Those that are open, with what is open there; but 0 and 1, the client's."""
+    found = set()
+    with os.scandir("/proc/self/fd") as entries:
+        names = [entry.name for entry in entries]
+    for name in names:
+        if name not in ("0", "1"):
+            try:
+                found.add(f"{name} {os.readlink(f'/proc/self/fd/{name}')}")
+            except FileNotFoundError:
+                continue               # by which they were listed
+    return frozenset(found)
+
+
+def _has_children() -> bool:
+    try:
+        os.waitpid(-1, os.WNOHANG)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def _memory() -> int:
+    """Octets in memory that are of no file."""
+    with open("/proc/self/statm", "rb") as file:
+        _, resident, shared = map(int, file.read().split()[:3])
+    return (resident - shared) * PAGE_OCTETS
+
+
+def serve(link: socket.socket, order: Order | None, fd: int, above: int, kept: Iterable[int],
+          program: list[str], environ: Mapping[str, str], manner: Manner) -> int:
+    """What the process does, forked by couriertcpd.  ``fd``: the client of the first order.  ``kept``:
+    descriptors that it needs beside the channel; all others are below ``above``."""
+    try:
+        kept = [link.fileno(), *kept]
+        if order is not None:
+            children.serve_only(fd, kept, above)
+        else:
+            proc.keep_open(kept, above)
+        return Sessions(link, program, environ, manner).run(order)
+    except BaseException as error:     # the child must never return into the loop
+        log.crit(f"a session: {type(error).__name__}: {error}")
+        return proc.CRASHED

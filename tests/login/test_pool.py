@@ -1,0 +1,219 @@
+"""Which process serves the next session: of whom it may be, how many wait, what becomes of those that end."""
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+import pytest
+
+from courierpy.listener.connections import Connection, Connections
+from courierpy.listener.pool import ACCOUNT, IDS, NOBODY, Pool
+from courierpy.system import passing, proc
+from courierpy.system.doorway import DONE, Order
+from tests.programs.chain import DEADLINE
+
+ANN, BOB = (b"UID=7\nGID=8\nHOME=/home/%s\nADDRESS=%s\n.\n" % (name, name) for name in (b"ann", b"bob"))
+MALLORY = b"UID=7\nGID=9\nHOME=/home/mallory\nADDRESS=mallory\n.\n"
+CAROL = b"USERNAME=carol\nGID=8\nHOME=/home/carol\nADDRESS=carol\n.\n"
+
+
+class Loop:
+    """As couriertcpd's, without its signals."""
+
+    def __init__(self) -> None:
+        self.poll = select.poll()
+        self.handlers: dict[int, Callable[[], object]] = {}
+
+    def hear(self, fd: int, handler: Callable[[], object]) -> None:
+        self.handlers[fd] = handler
+        self.poll.register(fd, select.POLLIN)
+
+    def forget(self, fds: list[int]) -> None:
+        for fd in fds:
+            if self.handlers.pop(fd, None) is not None:
+                self.poll.unregister(fd)
+
+    def until(self, true: Callable[[], object]) -> None:
+        end = time.monotonic() + DEADLINE
+        while not true():
+            assert time.monotonic() < end
+            for fd, _ in self.poll.poll(100):
+                self.handlers[fd]()
+
+
+def serve(link: socket.socket, order: Order | None, fd: int) -> int:
+    """Tell each client by which process it is served, and what it said."""
+    proc.keep_open({link.fileno(), fd} - {-1})
+    link.setblocking(True)
+    while True:
+        if order is None:
+            found = passing.receive(link)
+            while found is None:
+                select.select([link], [], [])
+                found = passing.receive(link)
+            if not found[0]:
+                return 0
+            order, fd = Order.of(found[0]), found[1][0]
+        if order.rest == b"end":
+            return 0
+        with socket.socket(fileno=fd) as client:
+            client.sendall(b"%d %s\n" % (os.getpid(), order.rest[:9]))
+        order = None
+        link.send(DONE)
+
+
+class Rig:
+    def __init__(self, reuse: str, most: int = 5, ahead: int = 0) -> None:
+        self.loop = Loop()
+        self.connections = Connections(False, lambda fd: None)
+        self.said = 0
+        self.pool = Pool(reuse, most, ahead, self.connections, cast(Any, self.loop), serve, self._before)
+        self.pool.tend()
+
+    def _before(self) -> None:
+        self.said += 1
+
+    def session(self, account: bytes, rest: bytes = b"x", done: bool = True) -> int:
+        """The pid of its process.  ``done``: the process waits again, or is forgotten, then."""
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            connection = Connection("192.0.2.1")
+            self.connections.counts.add("192.0.2.1", 1)
+            self.pool.begin(connection, Order(account, b"", b"", rest), theirs.fileno())
+            theirs.close()
+            ours.settimeout(DEADLINE)
+            pid, _, said = ours.recv(100).partition(b" ")
+            assert said == rest[:9] + b"\n"
+        if done:
+            self.loop.until(lambda: int(pid) not in self.connections.by_pid)
+        return int(pid)
+
+    def end(self) -> None:
+        for worker in list(self.pool.workers.values()):
+            pid = worker.pid
+            worker.link.close()
+            os.waitpid(pid, 0)
+
+
+@pytest.fixture
+def rig(request: pytest.FixtureRequest) -> Iterator[Callable[..., Rig]]:
+    made: list[Rig] = []
+
+    def make(*words: Any, **named: Any) -> Rig:
+        made.append(Rig(*words, **named))
+        return made[-1]
+    yield make
+    for each in made:
+        each.end()
+
+
+def test_an_account_has_its_process_again(rig: Callable[..., Rig]) -> None:
+    here = rig(ACCOUNT)
+    first, other = here.session(ANN), here.session(BOB)
+    assert first != other
+    assert (here.session(ANN), here.session(BOB)) == (first, other)
+    assert here.session(ANN.replace(b"/home/ann", b"/home/new")) not in (first, other)
+    assert here.connections.counts.of.get("192.0.2.1", 0) == 0 and here.said == 5
+
+
+def test_whose_ids_are_the_same_may_share_one_by_setting(rig: Callable[..., Rig]) -> None:
+    here = rig(IDS)
+    first = here.session(ANN)
+    assert here.session(BOB) == first
+    assert first not in (here.session(MALLORY), here.session(CAROL))
+
+
+def test_nobody_shares_one(rig: Callable[..., Rig]) -> None:
+    here = rig(NOBODY)
+    assert here.session(ANN) != here.session(ANN)
+    assert not here.pool.waiting
+
+
+def test_one_that_is_busy_is_not_given_another(rig: Callable[..., Rig]) -> None:
+    here = rig(ACCOUNT)
+    first = here.session(ANN, done=False)
+    second = here.session(ANN, done=False)
+    assert first != second
+    here.loop.until(lambda: len(here.pool.waiting) == 2)
+    last = list(here.pool.waiting)[-1]
+    assert here.session(ANN) == last   # the other may end
+
+
+def test_those_that_are_forked_ahead(rig: Callable[..., Rig]) -> None:
+    here = rig(ACCOUNT, ahead=2)
+    ahead = list(here.pool.ahead)
+    assert len(ahead) == 2
+    assert here.session(ANN) == ahead[0] and here.session(ANN) == ahead[0]
+    assert here.session(BOB) == ahead[1] and not here.pool.ahead
+    here.pool.tend()
+    assert len(here.pool.ahead) == 2
+
+
+def test_who_has_waited_longest_ends(rig: Callable[..., Rig]) -> None:
+    here = rig(ACCOUNT, most=2)
+    pids = [here.session(ANN.replace(b"ann", name)) for name in (b"a", b"b", b"c")]
+    assert list(here.pool.waiting) == pids[1:]
+    assert os.waitpid(pids[0], 0)[1] == 0
+
+
+def test_one_that_has_ended_is_passed_over(rig: Callable[..., Rig]) -> None:
+    here = rig(ACCOUNT, ahead=1)
+    first = here.session(ANN)
+    os.kill(first, signal.SIGKILL)
+    os.waitpid(first, 0)
+    here.pool.tend()
+    ahead, = here.pool.ahead
+    assert here.session(ANN) == ahead
+    os.kill(ahead, signal.SIGKILL)
+    os.waitpid(ahead, 0)
+    here.pool.ended(ahead)
+    assert here.session(ANN) not in (first, ahead)
+
+
+def test_an_order_that_no_message_holds(rig: Callable[..., Rig]) -> None:
+    here = rig(ACCOUNT, ahead=1)
+    ahead, = here.pool.ahead
+    assert here.session(ANN, b"x" * (2 << 20)) != ahead
+    assert list(here.pool.ahead) == [ahead]
+
+
+def test_what_a_process_says_without_a_session(rig: Callable[..., Rig]) -> None:
+    """It may be in other hands: it is given nothing more."""
+    here = rig(ACCOUNT)
+    first = here.session(ANN)
+    worker = here.pool.workers[first]
+    here.pool._says(worker)
+    assert first in here.pool.waiting
+    ours, theirs = passing.pair()
+    here.loop.forget([worker.link.fileno()])
+    worker.link.close()
+    worker.link = ours
+    here.loop.hear(ours.fileno(), lambda: here.pool._says(worker))
+    for word in (DONE, b"nonsense"):
+        theirs.send(word)
+    here.loop.until(lambda: first not in here.pool.workers)
+    assert here.session(ANN) != first
+    theirs.close()
+    os.waitpid(first, 0)
+
+
+def test_a_fork_that_is_refused(rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch,
+                                capfd: pytest.CaptureFixture[str]) -> None:
+    here = rig(ACCOUNT)
+
+    def refused(*words: object) -> int:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+    monkeypatch.setattr("courierpy.system.proc.fork", refused)
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(OSError, match="unavailable"):
+        here.session(ANN)
+    here.pool.count_ahead = 1
+    here.pool.tend()
+    here.pool.tend()
+    assert os.listdir("/proc/self/fd") == before and not here.pool.workers
+    assert capfd.readouterr().err.count("no process can be forked ahead") == 1
