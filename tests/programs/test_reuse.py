@@ -1,0 +1,130 @@
+"""Sessions one after the other in a process, behind login processes, and what becomes of those that wait."""
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conftest import account_ids, until
+from tests.programs.chain import DEADLINE, Chain, chain, eventually
+
+pytestmark = pytest.mark.server
+
+ONE = {"IMAP_LOGIN_PROCESSES": "1", "IMAP_LOGIN_DELAY": "0"}
+
+
+def pids(server: Chain) -> list[int]:
+    """Of the processes that served, by session."""
+    return [int(pid) for pid in re.findall(r"imapd\[(\d+)\]: LOGIN, ", server.log.read_text())]
+
+
+def visit(server: Chain, user: str = "demo", commands: bytes = b"") -> int:
+    """The pid of the process that served a whole session."""
+    with server.greeted() as client:
+        client.sendall(b"a LOGIN %s %s\r\n" % (user.encode(), user.encode()) + commands + b"z LOGOUT\r\n")
+        assert b"z OK" in until(client, b"z OK")
+        client.settimeout(DEADLINE)
+        while client.recv(1000):
+            continue
+    return pids(server)[-1]
+
+
+def again(server: Chain, pid: int, user: str = "demo") -> None:
+    """This process serves another session at last: it may not have waited yet when the next one came."""
+    eventually(lambda: visit(server, user) == pid, "no session came to it")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Chain]:
+    with chain("-maxperip=2", IMAP_PREFORK="1", **ONE) as running:
+        uid, gid = account_ids()
+        with (running.home / "userdb").open("a") as file:
+            for name in ("other", "third"):
+                file.write(f"{name}\tuid={uid}|gid={gid}|home={running.home}|mail=Maildir|clearpw={name}\n")
+        running.greeted().close()
+        yield running
+
+
+def test_a_process_serves_its_account_again(server: Chain) -> None:
+    first = visit(server, commands=b"b SELECT INBOX\r\nc FETCH 1 BODY[]\r\n")
+    again(server, first)
+    assert first not in (visit(server, "other"), visit(server, "third"))
+    again(server, first)
+
+
+def test_a_session_that_ends_without_a_word(server: Chain) -> None:
+    with server.session(b"SELECT INBOX") as client:
+        pid = pids(server)[-1]
+        client.close()
+    again(server, pid)
+
+
+def test_a_connection_counts_as_long_as_its_session(server: Chain) -> None:
+    """For -maxperip: many, one after the other, in processes that stay."""
+    for _ in range(10):
+        eventually(lambda: visit(server))
+
+
+def test_settings_that_are_read_again_end_those_that_wait(server: Chain) -> None:
+    first = visit(server)
+    again(server, first)
+    with server.session() as session:
+        server.hup(1)
+        eventually(lambda: first not in server.children() or first == pids(server)[-1], "it waits for ever")
+        session.sendall(b"a NOOP\r\n")
+        assert b"a OK" in until(session, b"a OK")
+        busy = pids(server)[-1]
+    eventually(lambda: busy not in server.children(), "it waits for who is no more")
+    second = visit(server)
+    again(server, second)
+
+
+def test_accounts_of_one_uid_share_processes_by_setting() -> None:
+    with chain(IMAP_REUSE="uid", IMAP_PREFORK="0", **ONE) as server:
+        uid, gid = account_ids()
+        with (server.home / "userdb").open("a") as file:
+            file.write(f"other\tuid={uid}|gid={gid}|home={server.home}|mail=Maildir|clearpw=other\n")
+        first = visit(server)
+        again(server, first, "other")
+        log = server.log.read_text()
+        assert f"imapd[{first}]: LOGIN, user=demo" in log and f"imapd[{first}]: LOGIN, user=other" in log
+
+
+def test_each_session_has_a_process_by_setting() -> None:
+    with chain(IMAP_REUSE="no", **ONE) as server:
+        for _ in range(4):
+            visit(server)
+        assert len(set(pids(server))) == 4
+
+
+def test_how_often_one_serves_and_that_the_oldest_ends() -> None:
+    program = ("imaplogin", "imapd", "-U", "2", "-T0", "Maildir")
+    with chain(IMAP_PREFORK="0", IMAP_WAITING="1", program=program, **ONE) as server:
+        uid, gid = account_ids()
+        with (server.home / "userdb").open("a") as file:
+            file.write(f"other\tuid={uid}|gid={gid}|home={server.home}|mail=Maildir|clearpw=other\n")
+        first = visit(server)
+        visit(server, "other")
+        eventually(lambda: first not in server.children(), "two wait")
+        for _ in range(6):
+            visit(server)
+        served = pids(server)
+        assert max(served.count(pid) for pid in served) <= 2
+
+
+def test_options_that_are_wrong() -> None:
+    with pytest.raises(AssertionError, match="imapd: -U expects a number, not 'x'"), \
+            chain(program=("imaplogin", "imapd", "-U", "x", "Maildir"), **ONE):
+        pass
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_those_that_wait_end_with_the_listener(number: int) -> None:
+    with chain(IMAP_PREFORK="2", **ONE) as server:
+        again(server, visit(server))
+        os.kill(server.process.pid, number)
+        server.process.wait(DEADLINE)
+        eventually(lambda: not server.processes(), "something is left")
