@@ -72,6 +72,8 @@ class Sessions:
         self._heard = proc.heard()
         self._whose: tuple[int, int, str] | None = None
         self._as_root = os.geteuid() == 0
+        # a signal that comes just before the wait ends it
+        self._woken, self._waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         self._log = log.kept()
         self._umask = os.umask(0o077)
@@ -102,11 +104,17 @@ class Sessions:
         """Wait for an order; its client is on descriptors 0 and 1 then.  None: there will be none."""
         proc.on_signal(self._stop)
         poll = select.poll()
-        poll.register(self.link, select.POLLIN)
+        for fd in (self.link.fileno(), self._woken):
+            poll.register(fd, select.POLLIN)
+        signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
         end = time.monotonic() + self.idle_seconds if self.idle_seconds and self._whose is not None else None
         while True:
-            # who has our end hears that it is closed, and what was sent before can still be read
-            if not poll.poll(None if end is None else max(0, int((end - time.monotonic()) * 1000 + 0.999))):
+            ready = dict(poll.poll(None if end is None
+                                   else max(0, int((end - time.monotonic()) * 1000 + 0.999))))
+            if self._woken in ready:
+                os.read(self._woken, 512)          # by now _stop() has been called
+            elif not ready:
+                # who has the other end hears of it, and what was sent before can still be read
                 self.link.shutdown(socket.SHUT_RD)
             try:
                 found = passing.receive(self.link)
@@ -115,6 +123,7 @@ class Sessions:
                 return None
             if found is not None:
                 break
+        signal.set_wakeup_fd(-1)
         data, fds = found
         if len(fds) != 1:
             passing.close(fds)

@@ -189,7 +189,8 @@ class Listener:
             self.readiness.check_modules(self.services.arguments)
 
     def _load(self, renewed: bool) -> None:
-        self.stopping = self.stopping or not self.readiness.load(renewed)
+        if not self.readiness.load(renewed):       # a signal may have said so meanwhile, too
+            self.stopping = True
 
     def _listen(self) -> bool:
         self.sockets = sockets.inherited()
