@@ -13,8 +13,8 @@ from courierpy.system import proc
 MODULES = ("courierpy.hibernate.hearing", "courierpy.hibernate.sleeper", "courierpy.hibernate.woken",
            "courierpy.imap.attributes", "courierpy.imapd", "courierpy.maildir.mailbox",
            "courierpy.maildir.modseqs", "courierpy.maildir.store", "courierpy.maildir.trash",
-           "courierpy.message", "courierpy.system.deflate", "datetime", "hashlib", "html", "resource", "traceback", "unicodedata",
-           "zlib", "encodings.ascii", "encodings.latin_1", "encodings.utf_8")
+           "courierpy.message", "courierpy.system.deflate", "datetime", "hashlib", "html", "resource",
+           "traceback", "unicodedata", "zlib", "encodings.ascii", "encodings.latin_1", "encodings.utf_8")
 # of what comes before the login, where that is done in the session's process
 LOGIN_MODULES = ("courierpy.auth.authdaemon", "courierpy.auth.mechanisms", "courierpy.auth.sasl",
                  "courierpy.imaplogin", "courierpy.login.alone", "courierpy.system.tls")

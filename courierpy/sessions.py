@@ -22,7 +22,7 @@ from courierpy.auth.protocol import parse_reply
 from courierpy.listener import children
 from courierpy.login import start, tries
 from courierpy.model import fresh
-from courierpy.system import doorway, log, passing, proc, programs
+from courierpy.system import doorway, log, passing, proc, programs, title
 from courierpy.system.conn import Conn
 
 TYPE_CHECKING = False
@@ -103,6 +103,7 @@ class Sessions:
     def _next(self) -> Order | None:
         """Wait for an order; its client is on descriptors 0 and 1 then.  None: there will be none."""
         proc.on_signal(self._stop)
+        title.be(f"{os.path.basename(self.program[0])}, waiting")
         poll = select.poll()
         for fd in (self.link.fileno(), self._woken):
             poll.register(fd, select.POLLIN)
