@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 OLD = 2.5                          # seconds after which a change counts as old for every server
 PATIENCE = 1800.0                  # seconds to wait for another run to end
 IDLE_ACCOUNTS = 20
+TURNS = 40                         # accounts of one uid that come by turns
 
 
 class Scale:
@@ -64,14 +65,15 @@ class Scale:
             "crowd": {"": ("small", self.crowded)},
             "sync": {f"S{number}": ("mail", self.synced) for number in range(10)},
         }
-        return tables["tiny" if account.startswith("idle") else account]
+        return tables["tiny" if account.startswith(("idle", "turn")) else account]
 
 
 FULL = Scale()
 QUICK = Scale(messages=200, big=500, many=10, of_each=5, synced=20, range_=50, sessions=20, idle=(3, 6),
               seconds=0.5, crowds=(3, 6), crowded=40, crowd_seconds=1.0, large=(1, 2), secure=6, told=4)
 SINGLE = ("tiny", "mail", "squeezed", "work", "big", "many", "lean", "crowd", "sync")
-ACCOUNTS = [*SINGLE, *(f"idle{number}" for number in range(IDLE_ACCOUNTS))]
+ACCOUNTS = [*SINGLE, *(f"idle{number}" for number in range(IDLE_ACCOUNTS)),
+            *(f"turn{number}" for number in range(TURNS))]
 
 
 class Lab:

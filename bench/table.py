@@ -1,7 +1,7 @@
 """The rows of the table: what is measured, in which unit, and the goal."""
 from __future__ import annotations
 
-from bench import connection, extensions, habits, large, rows, tls
+from bench import connection, extensions, habits, large, reuse, rows, tls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -172,4 +172,12 @@ ROWS = [
         Case("37c", "FETCH FLAGS of {messages} that are recent", "msg/s", True, Goal("dovecot"))], most=3),
     Row(38, habits.row_small_folders, [
         Case("38", "STATUS of {many} folders of {fewest}, asked again", "folders/s", True, Goal("dovecot"))]),
+    Row(39, reuse.row_reuse, [
+        Case("39a", "sessions share a process, one account, one at a time", "sessions/s", True,
+             Goal("courier", 4)),
+        Case("39b", "the same, 16 at once", "sessions/s", True, Goal("dovecot", 7)),
+        Case("39c", "the same, server CPU of a session", "ms", False, Goal("courier", 0.35)),
+        Case("39d", "accounts of one uid by turns, `IMAP_REUSE=uid`", "sessions/s", True, Goal("courier", 4)),
+        Case("39e", "accounts by turns, `IMAP_REUSE=account`", "sessions/s", True, Goal("courier")),
+        Case("39f", "one account, `IMAP_REUSE=no`", "sessions/s", True, Goal("courier", 1.5))], most=3),
 ]

@@ -101,7 +101,7 @@ TABLE: tuple[Setting, ...] = (
             "processes for all connections before their login, 0: one for each", low=0, high=64),
     Setting("IMAP_REUSE", "choice", "account", "whose session a process serves after one: account, uid, no",
             choices=("account", "uid", "no")),
-    Setting("IMAP_WAITING", "number", "8", "processes that wait for another session", low=0, high=1000),
+    Setting("IMAP_WAITING", "number", "16", "processes that wait for another session", low=0, high=1000),
     Setting("IMAP_PREFORK", "number", "2", "processes that are forked ahead of sessions", low=0, high=100),
     Setting("PIDFILE", "text", "", "file for the listener's process id"),
     Setting("TCPDOPTS", "text", "-nodnslookup -noidentlookup", "more options of couriertcpd"),
