@@ -16,6 +16,8 @@ import pytest
 from courierpy.admin import demo
 from tests.conftest import REPO, plain_environ
 
+pytestmark = pytest.mark.server
+
 # what may differ: counters, moments, and values that are the same whoever asks
 MAY = re.compile(
     r"daemon\.started|courierpy\.maildir\.names\._counter|courierpy\.maildir\.expunged\._count"
