@@ -162,8 +162,7 @@ class _Imapd:
         self.logged_in = False
 
     def serve(self) -> int:
-        if not self._who():
-            return self._exit
+        self._who()
         proc.on_signal(self._on_signal)
         self._locked_account()
         self._enter_maildir()
@@ -212,8 +211,6 @@ class _Imapd:
 
     # -- before the greeting
 
-    _exit = 0
-
     def set_umask(self) -> None:
         """IMAP_UMASK; where it is not set, what we were started with and at least 022."""
         wanted = self.settings.umask()
@@ -231,20 +228,22 @@ class _Imapd:
                 preload.preload()
             memory.limit(kib)
 
-    def _who(self) -> bool:
-        if not self._whose():
-            return False
+    def _who(self) -> None:
+        self._whose()
         self.who = log.who(self.peer, self.port, self.user)
         log.about(self.who)
         title.start(self.settings)
         title.be(f"imapd {self.user} [{self.peer}]")
-        return True
 
-    def _whose(self) -> bool:
+    def _whose(self) -> None:
         if self.tag:
-            if not self.user:
-                raise Bye("AUTHENTICATED environment variable not set.")
-            return bool(self.peer and self.port)
+            missing = [name for name in ("AUTHENTICATED", "TCPREMOTEIP", "TCPREMOTEPORT")
+                       if not self.environ.get(name)]
+            if missing:
+                log.err(f"IMAPLOGINTAG is set, {' and '.join(missing)} not: imaplogin sets all of them; unset "
+                        "IMAPLOGINTAG to start imapd without a login")
+                raise Bye(f"{missing[0]} environment variable not set.", status=1)
+            return
         self.peer, self.port = "127.0.0.1", "0"
         if not os.isatty(2) and not self.environ.get("IMAP_LOG"):
             log.to_syslog("imapd")     # some clients read our descriptor 2 as they read 1
@@ -254,10 +253,7 @@ class _Imapd:
             try:
                 self.user = pwd.getpwuid(uid).pw_name
             except KeyError:
-                log.err(f"uid {uid} not found in passwd file")
-                self._exit = 1
-                return False
-        return True
+                self.user = f"uid-{uid}"       # in a container nobody may have a name; the mail is there
 
     def _on_signal(self, number: int, frame: object) -> None:
         if number == signal.SIGUSR1:

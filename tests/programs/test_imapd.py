@@ -146,3 +146,28 @@ def test_a_command_that_comes_by_and_by_has_an_end(maildir: Path) -> None:
             pass
         assert process.stdout.read().endswith(b"* BYE Disconnected for inactivity.\r\n")
         assert process.wait(20) == 0
+
+
+def test_a_uid_without_a_name(maildir: Path) -> None:
+    """As in a container: passwd does not know it, its mail is there all the same."""
+    nobody = ("import os, pwd, sys\n"
+              "def nameless(uid): raise KeyError(uid)\n"
+              "pwd.getpwuid = nameless\n"
+              "from courierpy.imapd import main\n"
+              "sys.exit(main(['imapd', sys.argv[1]], os.environ))\n")
+    done = subprocess.run([sys.executable, "-c", nobody, str(maildir)], input=b"a SELECT INBOX\r\nb LOGOUT\r\n",
+                          capture_output=True, env=plain_environ(), timeout=20, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.startswith(b"* PREAUTH ")
+    assert b"\r\na OK [READ-WRITE]" in done.stdout
+
+
+@pytest.mark.parametrize("missing", ["AUTHENTICATED", "TCPREMOTEIP", "TCPREMOTEPORT"])
+def test_behind_a_login_that_did_not_say_all(maildir: Path, missing: str) -> None:
+    environ = {"IMAPLOGINTAG": "x", "AUTHENTICATED": "demo", "TCPREMOTEIP": "::1", "TCPREMOTEPORT": "7"}
+    del environ[missing]
+    done = subprocess.run([sys.executable, "-m", "courierpy.imapd", str(maildir)], input=b"",
+                          capture_output=True, env=plain_environ(**environ), timeout=20, check=False)
+    assert (done.returncode, done.stdout) == (1, b"* BYE %s environment variable not set.\r\n" % missing.encode())
+    assert done.stderr == (b"ERR: IMAPLOGINTAG is set, %s not: imaplogin sets all of them; unset IMAPLOGINTAG to "
+                           b"start imapd without a login\n" % missing.encode())
