@@ -240,8 +240,8 @@ class _Imapd:
             missing = [name for name in ("AUTHENTICATED", "TCPREMOTEIP", "TCPREMOTEPORT")
                        if not self.environ.get(name)]
             if missing:
-                log.err(f"IMAPLOGINTAG is set, {' and '.join(missing)} not: imaplogin sets all of them; unset "
-                        "IMAPLOGINTAG to start imapd without a login")
+                log.err(f"IMAPLOGINTAG is set, {' and '.join(missing)} not: imaplogin sets all of them; "
+                        "unset IMAPLOGINTAG to start imapd without a login")
                 raise Bye(f"{missing[0]} environment variable not set.", status=1)
             return
         self.peer, self.port = "127.0.0.1", "0"

@@ -9,16 +9,17 @@ length.  Where the grammar is broken no address is lost and none is made up:
 * the words before an angle are its name, an address among them too;
 * words without an address are a mailbox without host, unless they stand behind a group or
   an address: then they are its name, where it has none;
-* an encoded word is one word, also where it holds commas, colons or angles (RFC 2047 5 (3));
+* an encoded word is one word, also where it holds commas, colons or angles (RFC 2047 5 (3)), and so is
+  text in ISO 2022 that nobody encoded;
 * a quoted string that holds an address, where nothing else does, is read as if it had no quotes.
 """
 from __future__ import annotations
 
 import re
 
-from courierpy.message.lexical import QUOTED, comments, unquoted
+from courierpy.message.lexical import QUOTED, comments, lettered, unquoted
 
-_ATOM = rb'[^\s"<>@,:;()\[\]]+'
+_ATOM = rb'[^\s\x0e\x1b"<>@,:;()\[\]]+'
 # with "@" in it only before an angle: it may be a whole address that somebody encoded
 _ENCODED_WORD = rb'=\?[^?\s"<>@,;]+\?[BbQq]\?(?:[^?\s@]*\?=|[^?]*\?=(?=\s*<))'
 _TOKEN = re.compile(rb"\s+|%s|%s|[<>@,:;()]|%s|\[[^\[\]<>@]*\]|." % (_ENCODED_WORD, _ATOM, QUOTED.pattern),
@@ -32,8 +33,9 @@ _ENDS_ADDRESS = re.compile(rb'@[^\s"<>@]+>\s*[,;]')         # in what looks like
 
 # ``Name <a@b>``, ``"Name" <a@b>``, ``a@b`` and ``a@b (Name)``, as nearly all addresses are; the last
 # group is the rest where something else comes
-_USUAL = re.compile(rb"""\s*(?:"([^"\\]*)"\s*|(%(w)s(?:[ ]%(w)s){0,20})\s*)?<(%(w)s)@(%(w)s)>\s*(?:,|\Z)
-    |\s*(?!=\?)(%(w)s)@(%(w)s)\s*(?:[(]([^()"\\]*)[)]\s*)?(?:,|\Z)|(.+)""" % {b"w": _ATOM}, re.S | re.X)
+_USUAL = re.compile(rb"""\s*(?:"(%(q)s*)"\s*|(%(w)s(?:[ ]%(w)s){0,20})\s*)?<(%(w)s)@(%(w)s)>\s*(?:,|\Z)
+    |\s*(?!=\?)(%(w)s)@(%(w)s)\s*(?:[(](%(c)s*)[)]\s*)?(?:,|\Z)|(.+)""" % {
+        b"w": _ATOM, b"q": rb'[^"\\\x0e\x1b]', b"c": rb'[^()"\\\x0e\x1b]'}, re.S | re.X)
 
 # name, route, mailbox, host: each bytes or None
 Address = tuple["bytes | None", "bytes | None", "bytes | None", "bytes | None"]
@@ -88,12 +90,14 @@ class _Pending:
 class _Parser:
     """A method for each kind of token.
 
-    ``words``: the tokens since the last address or separator, a blank for white space.
+    ``value`` is what the words are taken from, ``mask`` what is parsed: the same with letters for what is
+    in ISO 2022.  ``words``: the tokens since the last address or separator, a blank for white space.
     ``local`` and ``host``: tokens before and behind an "@"; ``host`` is None before one
     came.  ``comment``: the first one, for an address without a name."""
 
     def __init__(self, value: bytes) -> None:
         self.value = value
+        self.mask = lettered(value)
         self.at = 0
         self.tokens = _TOKEN
         self.comments: dict[int, int] | None = None
@@ -120,7 +124,7 @@ class _Parser:
                     b"[": self._bracket, b"]": self._unbracket, b'"': self._quote}
         end = len(self.value)
         while self.at < end:
-            match = self.tokens.match(self.value, self.at)
+            match = self.tokens.match(self.mask, self.at)
             assert match is not None
             self.at = match.end()
             token = match[0]
@@ -145,7 +149,7 @@ class _Parser:
             self.words.append(b" ")
 
     def _bracket(self) -> None:
-        if _MAILTO.match(self.value, self.at):
+        if _MAILTO.match(self.mask, self.at):
             self._open()                       # Eve [mailto:eve@x.org]
         else:
             self._blank()
@@ -165,6 +169,8 @@ class _Parser:
                 self.at += 1 - len(token)      # "Eve <eve@x.org>, "Dan" <dan@y.org>: it never closes
                 self._blank()
                 return
+        if self.mask is not self.value:
+            token = self.value[self.at - len(token):self.at]
         if self.host is not None:
             quoted = len(token) > 1 and token.startswith(b'"')
             dotted = bool(self.host) and self.host[-1].endswith(b".")
@@ -180,7 +186,7 @@ class _Parser:
 
     def _glued(self, at: int) -> bool:
         """Is the character before this one a letter of a word?"""
-        before = self.value[at - 1:at] if at else b""
+        before = self.mask[at - 1:at] if at else b""
         return before not in b'"<>@,:;()[].' and not before.isspace()
 
     def _quote(self) -> None:
@@ -190,16 +196,16 @@ class _Parser:
             self.words.append(b'"')
             return
         self.tokens = _TOKEN_WITHOUT_QUOTES
-        name = _OPEN_NAME.match(self.value, self.at) if self.host is None and not self.angle else None
+        name = _OPEN_NAME.match(self.mask, self.at) if self.host is None and not self.angle else None
         if name is None:
             self._blank()
         else:
+            self.words.append(b'"%s"' % self.value[self.at:name.end()].rstrip())
             self.at = name.end()
-            self.words.append(b'"%s"' % name[0].rstrip())
 
     def _parenthesis(self) -> None:
         if self.comments is None:
-            self.comments = comments(self.value)
+            self.comments = comments(self.mask)
         start = self.at - 1
         end = self.comments.get(start)
         if end is not None:
@@ -275,10 +281,10 @@ class _Parser:
         self.name = words
         self.words = []
         self.angle = True
-        route = _ROUTE.match(self.value, self.at)
+        route = _ROUTE.match(self.mask, self.at)
         if route is not None:
             self.route = b"".join(route[1].split())
-        match = route or _MAILTO.match(self.value, self.at)
+        match = route or _MAILTO.match(self.mask, self.at)
         if match is not None:
             self.at = match.end()
 
@@ -331,7 +337,7 @@ class _Parser:
         if self.pending is not None:
             self._flush(words)
         elif words and not self.behind_group:
-            inside = [one for one in parse(words) if one[3]] if _SPEC.search(words) else []
+            inside = [one for one in parse(words) if one[3]] if _SPEC.search(lettered(words)) else []
             self.found += inside or [(self.comment or None, None, words, b"")]
         self._fresh()
 

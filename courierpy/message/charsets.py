@@ -107,9 +107,11 @@ _USUAL = {"utf-8": UTF_8, "us-ascii": ASCII, "iso-8859-1": "cp1252", "windows-12
 
 
 def charset_text(octets: bytes, label: str) -> str:
-    """Octets of a charset as text.  US-ASCII, no label and one that nobody knows are UTF-8
+    """Octets of a charset as text.  US-ASCII, no label and one that nobody knows are ISO 2022 or UTF-8
     where the octets are, else windows-1252.  What is no character becomes U+FFFD."""
     codec = find(label) or ASCII
+    if codec == ASCII and eastasian.is_iso_2022(octets):
+        codec = ISO_2022
     if codec == ASCII:
         try:
             return octets.decode()

@@ -6,6 +6,7 @@ from binascii import a2b_qp, b2a_base64
 
 from courierpy.message import charsets
 from courierpy.message.charsets import charset_text
+from courierpy.message.eastasian import is_iso_2022
 from courierpy.message.transfer import base64
 
 # a "?" in it ought to be encoded, and often is not; "=?" begins another one
@@ -22,6 +23,8 @@ def words(value: bytes) -> str:
     """
     if b"=?" not in value:
         return charset_text(value, "")
+    if is_iso_2022(value):             # in which the same octets are letters
+        value = charset_text(value, "").encode()
     out: list[str] = []
     run: list[tuple[bytes, bytes]] = []    # (encoding, text) of neighbours in one charset
     charset = codec = ""

@@ -1,7 +1,8 @@
 """What structured fields are written in: comments, quoted strings, blanks.  RFC 5322 3.2.
 
 Any octets give something, in time that grows with their number alone: what is opened and
-never closed is text.
+never closed is text.  Senders put ISO 2022 into fields as it is (RFC 1468 1), whose octets
+are those of quotes, parentheses and commas: such a run is letters.
 """
 from __future__ import annotations
 
@@ -11,6 +12,31 @@ QUOTED = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.S)
 _OPENS = re.compile(rb'\\.|["(]', re.S)
 _IN_COMMENT = re.compile(rb"\\.|[()]", re.S)
 _ESCAPE = re.compile(rb"\\(.)", re.S)
+# what chooses a set of ISO 2022 that is not ASCII's kind, and what chooses one that is
+_CHOOSES = rb"\x1b(?:\$[()*+]?[@-Z]|\(I)"
+_RETURNS = rb"\x1b\([@-HJ-Z]"
+# A run up to its end, if it has one: then the last group is there.  No set has blanks in it, but some
+# senders do: none before an angle, which is an address behind a run that does not end.
+_RUN = re.compile(rb"(?:%(chooses)s[!-~]*(?:[ ][^\x1b\n<]*)?)+(%(returns)s)?"
+                  rb"|(%(returns)s|\x0e[^\x0e\x0f\n]*\x0f)" % {b"chooses": _CHOOSES, b"returns": _RETURNS})
+_ENDLESS_RUN = re.compile(rb"%s[!-~]*?(?=[^!-~]|<[^<>\s]*@|\Z)" % _CHOOSES)
+_RUN_OR_ESCAPE = re.compile(rb"(%s[^\x1b\n]*)|\\(.)" % _CHOOSES, re.S)
+_AS_IT_STANDS = re.compile(rb"\x1b(?:\(I.*|\$[()*+]?[@-Z](?:[!-~]{2})*)\Z", re.S)
+
+
+def lettered(value: bytes) -> bytes:
+    """The same with an x for each octet of ISO 2022: all else stays at its place."""
+    if b"\x1b" not in value and b"\x0e" not in value:
+        return value
+    return _RUN.sub(_letters, value)
+
+
+def _letters(run: re.Match[bytes]) -> bytes:
+    return b"x" * len(run[0]) if run.lastindex else _ENDLESS_RUN.sub(_whole, run[0])
+
+
+def _whole(run: re.Match[bytes]) -> bytes:
+    return b"x" * len(run[0])
 
 
 def comments(value: bytes) -> dict[int, int]:
@@ -55,7 +81,9 @@ def _scan(value: bytes, texts: set[int]) -> tuple[dict[int, int], list[int]]:
 
 
 def masked(value: bytes) -> bytes:
-    """The same with blanks for the octets of comments: all else stays at its place."""
+    """The same with blanks for the octets of comments and letters for those of ISO 2022: all else stays
+    at its place."""
+    value = lettered(value)
     if b"(" not in value:
         return value
     pieces: list[bytes] = []
@@ -69,4 +97,15 @@ def masked(value: bytes) -> bytes:
 def unquoted(text: bytes) -> bytes:
     """What is between the quotes of a quoted string, without the backslashes of its pairs."""
     inner = text[1:-1]
-    return _ESCAPE.sub(rb"\1", inner) if b"\\" in inner else inner
+    if b"\\" not in inner:
+        return inner
+    return _RUN_OR_ESCAPE.sub(_unescaped, inner) if b"\x1b" in inner else _ESCAPE.sub(rb"\1", inner)
+
+
+def _unescaped(match: re.Match[bytes]) -> bytes:
+    """Of a run of ISO 2022, or of a quoted pair, what it stands for."""
+    run: bytes | None = match[1]
+    if run is None:
+        return bytes(match[2])
+    # a backslash is half of a letter, or was put before the half that is a quote: then the halves are odd
+    return run if _AS_IT_STANDS.match(run) else _ESCAPE.sub(rb"\1", run)

@@ -23,7 +23,8 @@ _TYPE = re.compile(rb'\s*(?:"\s*)?(%s)\s*(?:"\s*)?/\s*(?:"\s*)?(%s)"?' % (_TOKEN
 _WORD = re.compile(rb'\s*(?:"\s*)?(%s)"?\s*(?:/\s*)?(?=([=*])?)' % _TOKEN)
 _TAG = re.compile(rb'[^\s,;"]+')
 # ``; name=value`` where nothing needs a second look; the last group is the rest that may
-_PLAIN = re.compile(rb"""[\s;]*([^\s=;:,"*()]+)\s*=\s*(?:"([^"\\]*)"|([^\s;,"()]+))\s*(?:;|\Z)|(.+)""", re.S)
+_PLAIN = re.compile(rb"""[\s;]*([^\s=;:,"*()]+)\s*=\s*(?:"([^"\\\x0e\x1b]*)"|([^\s;,"()\x0e\x1b]+))\s*(?:;|\Z)
+    |(.+)""", re.S | re.X)
 _APART = re.compile(rb"[\s;,]*")
 _GAP = re.compile(rb"[\s,]*")
 # a name may stand in quotes, with blanks before its star
@@ -44,7 +45,7 @@ _ALONE = {b"text": b"plain", b"multipart": b"mixed", **dict.fromkeys(
 
 def content_type(value: bytes) -> tuple[bytes, bytes, Pairs]:
     """(type, subtype, parameters); of a value without a type those of a plain text."""
-    mask = masked(value) if b"(" in value else value
+    mask = masked(value)
     match = _TYPE.match(mask)
     if match is not None:
         return match[1].lower(), match[2].lower(), parameters(value, match.end(), mask)
@@ -171,7 +172,7 @@ class _Parameters:
                     return unquoted(self.value[start:self.text_end])
                 end, self.at = self.at, self._behind(_PASSED)
                 behind = self.value[end:self.at]
-        return unquoted(match[0]) + behind
+        return unquoted(self.value[start:match.end()]) + behind
 
     def _text(self, own: bytes) -> bytes:
         """A value without quotes, up to a separator, or to what looks like the next name."""

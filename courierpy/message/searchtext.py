@@ -10,6 +10,7 @@ import re
 from courierpy.message import address, charsets, decode, headers, parameters
 from courierpy.message.charsets import charset_text
 from courierpy.message.collation import fold, fold_ascii
+from courierpy.message.eastasian import ESCAPE, is_iso_2022
 from courierpy.message.flowed import FlowedDecoder
 from courierpy.message.headers import CR, NUL
 from courierpy.message.htmltext import html_text
@@ -60,9 +61,9 @@ def lines(header: bytes) -> str:
     odd: list[bytes] = []              # lines in which something is to be decoded
     block = header.replace(b"\r\n", b"\n") if CR in header else header
     flat = block.replace(b"\n ", b" ").replace(b"\n\t", b" ")
-    if b"=?" in flat or not flat.isascii():
+    if b"=?" in flat or ESCAPE in flat or not flat.isascii():
         for line in flat.split(b"\n"):
-            (odd if b"=?" in line or not line.isascii() else plain).append(line)
+            (odd if b"=?" in line or ESCAPE in line or not line.isascii() else plain).append(line)
         flat = b"\n".join(plain)
     text = fold_ascii(flat, lines=True).rstrip(b"\n")
     if CR in block or NUL in block or not _is_regular(text):
@@ -111,7 +112,7 @@ def _text(part: Part) -> str:
     # where ASCII is itself, line ends that are others change no more than white space
     if charsets.holds_ascii(charset):
         octets = transfer(part.data[part.body:part.stop], part.encoding)
-        if octets.isascii() and not html and not flowed:
+        if octets.isascii() and ESCAPE not in octets and not html and not flowed:
             return fold_ascii(octets).decode()
     else:
         octets = part.octets()
@@ -127,11 +128,11 @@ def _text(part: Part) -> str:
 
 
 def _charset_of_page(octets: bytes) -> str:
-    """What a page says of itself; "" where it is ASCII or UTF-8, or says nothing."""
+    """What a page says of itself; "" where it is ASCII, ISO 2022 or UTF-8, or says nothing."""
     try:
         octets.decode()
     except UnicodeDecodeError:
-        return named_in_page(octets)
+        return "" if is_iso_2022(octets) else named_in_page(octets)
     return ""
 
 

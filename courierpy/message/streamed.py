@@ -11,6 +11,7 @@ from codecs import getincrementaldecoder
 
 from courierpy.message import charsets, parameters, searchtext, transfer
 from courierpy.message.collation import fold
+from courierpy.message.eastasian import ESCAPE_OCTETS, ISO_2022, is_iso_2022
 from courierpy.message.flowed import FlowedDecoder
 from courierpy.message.htmltext import HtmlDecoder
 from courierpy.message.wire import PIECE_OCTETS, Extent, Wire
@@ -89,7 +90,7 @@ def characters(part: Part) -> Iterator[str]:
     """The text of a part by its charset, as it stands: HTML with its tags."""
     codec = charsets.find(part.charset) or charsets.ASCII
     if codec == charsets.ASCII:
-        codec = (charsets.UTF_8 if _is_utf8(part)
+        codec = (ISO_2022 if _is_iso_2022(part) else charsets.UTF_8 if _is_utf8(part)
                  else _codec_of_page(part) if part.subkind == b"html" else LATIN)
     return _through(_octets(part), charsets.decoder(codec), b"")
 
@@ -124,6 +125,16 @@ def _octets(part: Part) -> Iterator[bytes]:
 def _as_it_stands(part: Part) -> Iterator[bytes]:
     for at in range(part.body, part.stop, PIECE_OCTETS):
         yield part.data[at:min(at + PIECE_OCTETS, part.stop)]
+
+
+def _is_iso_2022(part: Part) -> bool:
+    held = b""
+    for piece in _octets(part):
+        piece = held + piece
+        if is_iso_2022(piece):
+            return True
+        held = piece[1 - ESCAPE_OCTETS:]
+    return False
 
 
 def _is_utf8(part: Part) -> bool:

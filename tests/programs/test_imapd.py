@@ -155,7 +155,8 @@ def test_a_uid_without_a_name(maildir: Path) -> None:
               "pwd.getpwuid = nameless\n"
               "from courierpy.imapd import main\n"
               "sys.exit(main(['imapd', sys.argv[1]], os.environ))\n")
-    done = subprocess.run([sys.executable, "-c", nobody, str(maildir)], input=b"a SELECT INBOX\r\nb LOGOUT\r\n",
+    done = subprocess.run([sys.executable, "-c", nobody, str(maildir)],
+                          input=b"a SELECT INBOX\r\nb LOGOUT\r\n",
                           capture_output=True, env=plain_environ(), timeout=20, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
     assert done.stdout.startswith(b"* PREAUTH ")
@@ -168,6 +169,7 @@ def test_behind_a_login_that_did_not_say_all(maildir: Path, missing: str) -> Non
     del environ[missing]
     done = subprocess.run([sys.executable, "-m", "courierpy.imapd", str(maildir)], input=b"",
                           capture_output=True, env=plain_environ(**environ), timeout=20, check=False)
-    assert (done.returncode, done.stdout) == (1, b"* BYE %s environment variable not set.\r\n" % missing.encode())
-    assert done.stderr == (b"ERR: IMAPLOGINTAG is set, %s not: imaplogin sets all of them; unset IMAPLOGINTAG to "
-                           b"start imapd without a login\n" % missing.encode())
+    assert done.returncode == 1
+    assert done.stdout == b"* BYE %s environment variable not set.\r\n" % missing.encode()
+    assert done.stderr == (b"ERR: IMAPLOGINTAG is set, %s not: imaplogin sets all of them; unset "
+                           b"IMAPLOGINTAG to start imapd without a login\n" % missing.encode())
