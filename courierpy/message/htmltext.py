@@ -1,8 +1,8 @@
 """The text of HTML, as a reader sees it, and where its links lead.
 
 Tags of inline elements cut no word; others stand for a blank.  Scripts, styles and
-comments are not seen.  What links lead to, and the texts of images, titles and buttons,
-follow the text.  All is bounded, so that a page costs no more than its length.
+comments are not seen.  What links lead to, where images come from, and the texts of
+images, titles and buttons follow the text.  All is bounded, so that a page costs no more than its length.
 """
 from __future__ import annotations
 
@@ -27,8 +27,15 @@ _OFFICE = re.compile(r"[vow]:\w+", re.A)
 _HIDES = re.compile(r"<(?:(script|style)(?![a-z])[^<>]*>|!--)", re.I | re.A)
 _SHOWS = {"script": re.compile(r"</script(?![a-z])[^<>]*>", re.I | re.A),
           "style": re.compile(r"</style(?![a-z])[^<>]*>", re.I | re.A), "": re.compile(r"--!?>")}
-_ATTRIBUTE = re.compile(r"""[\s/"'](?:href|src|alt|title|action|data|value)\s*=\s*"""
+# the first letters let most attributes go at once
+_ATTRIBUTE = re.compile(r"""[\s/"':](?=[abcdfhlpstv])(href|src|alt|title|action|data|value|srcset|"""
+                        r"""background|cite|poster|formaction|placeholder|label|aria-label)\s*=\s*"""
                         r"""(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""", re.I | re.A)
+# in a style, and where a page sends its reader on
+_URL = re.compile(r"""(?:url\(|content\s*=\s*(?:["']\s*)?\d{1,9}\s*[;,]\s*url=)\s*["']?([^\s"'()]+)""",
+                  re.I | re.A)
+_TEXTS = frozenset(("alt", "title", "value", "placeholder", "label", "aria-label"))
+_NOT_IN_URLS = {ord(char): None for char in "\t\r\n"}
 # a value in quotes that holds what else ends or begins a tag
 _HOLDING = re.compile(r"""=\s*(?:"[^"<>]*(?:[<>][^"<>]*){1,4}"|'[^'<>]*(?:[<>][^'<>]*){1,4}')(?=[\s/>])""")
 _HIDDEN_ANGLES = str.maketrans("<>", "\ufdd0\ufdd1")            # no characters, so no text has them
@@ -101,15 +108,20 @@ class HtmlDecoder:
                 shown, tags = _apart(text)
                 shown = shown.translate(_ANGLES)
         if self._room > 0:
-            for tag in tags:
-                if "=" in tag and _tells(tag):
+            for tag, name in tags.items():
+                if "=" in tag and (name in _TELLING or _says(tag, name)):
                     self._tell(tag.translate(_ANGLES) if hidden else tag)
         return shown
 
     def _tell(self, tag: str) -> None:
         """What the attributes of a tag say."""
-        for values in _ATTRIBUTE.findall(tag):
-            told = "".join(values)
+        found = _ATTRIBUTE.findall(tag)
+        if "url" in tag or "URL" in tag:
+            found += [("url", url, "", "") for url in _URL.findall(tag)]
+        for name, double, single, bare in found:
+            told = double or single or bare
+            if ("\n" in told or "\t" in told or "\r" in told) and name.lower() not in _TEXTS:
+                told = told.translate(_NOT_IN_URLS)            # so browsers do (URL 4.4)
             if not told.startswith(("data:", "cid:")):     # the thing itself, or another part
                 self._told.append(told[:self._room])
                 self._room -= len(self._told[-1])
@@ -128,27 +140,26 @@ class HtmlDecoder:
 
 
 def _apart(text: str) -> tuple[str, dict[str, str]]:
-    """(text without its tags, what stands for each of them: tag -> a blank or nothing)."""
+    """(text without its tags, tag -> the name of its element in lower case)."""
     pieces = _TAG.split(text)              # text, tag, text, tag, ..., text
     tags = pieces[1::2]
+    names = {}
     signs = dict.fromkeys(tags, "")        # a page has many that are the same
     for tag in signs:
-        if _name(tag) in _BLOCKS:
+        match = _NAME.match(tag)
+        names[tag] = name = match[1].lower() if match is not None else ""
+        if name in _BLOCKS:
             signs[tag] = " "
     pieces[1::2] = [signs[tag] for tag in tags]
-    return "".join(pieces), signs
+    return "".join(pieces), names
 
 
-def _name(tag: str) -> str:
-    """Of an element, in lower case."""
-    match = _NAME.match(tag)
-    return match[1].lower() if match is not None else ""
-
-
-def _tells(tag: str) -> bool:
-    """Is this one whose attributes are told?"""
-    name = _name(tag)
-    return name in _TELLING or name[1:2] == ":" and _OFFICE.fullmatch(name) is not None
+def _says(tag: str, name: str) -> bool:
+    """May an element that is not one of _TELLING say something?  Most do not."""
+    if name[1:2] == ":" and _OFFICE.fullmatch(name) is not None:
+        return True
+    tag = tag.lower()
+    return "title" in tag or "url" in tag or "background=" in tag or "cite=" in tag or "label" in tag
 
 
 def _is_cut(tag: str) -> bool:

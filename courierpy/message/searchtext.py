@@ -95,13 +95,18 @@ def values(message: Part) -> str:
     return fold("\n".join([decode.words(value) for _, value in message.fields]))
 
 
+def is_searched(part: Part) -> bool:
+    """Is it a text, or a report for machines that people read too, as why mail was not delivered?"""
+    return part.kind == b"text" or part.kind == b"message" and not part.children
+
+
 def body(root: Part) -> str:
     """The text parts, HTML without its tags, and the headers of inner messages."""
     texts = []
     for part in root.walk():
         if part.message is not None:
             texts.append(values(part.message))
-        if part.kind == b"text":
+        if is_searched(part):
             texts.append(_text(part))
     return "\n".join(texts)
 

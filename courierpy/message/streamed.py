@@ -41,7 +41,7 @@ def body(root: Part) -> Iterator[Iterator[bytes]]:
     for part in root.walk():
         if part.message is not None:
             yield iter([_encoded(searchtext.values(part.message))])
-        if part.kind == b"text":
+        if searchtext.is_searched(part):
             yield _folded(_text(part))
 
 

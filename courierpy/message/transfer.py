@@ -10,6 +10,8 @@ _BASE64_LINE = re.compile(rb"[A-Za-z0-9+/=]*")
 _BEHIND_PADDING = re.compile(rb"(?<==)[ \t]+")
 # blanks that transport put behind a line, a soft line break too (RFC 2045 6.7 (3))
 _PADDING = re.compile(rb"(?<![ \t])[ \t]+(?=\r?\n|\Z)")
+# a soft line break where lines end in CR alone: the library would drop all up to the next LF
+_BROKEN_BY_CR = re.compile(rb"=\r(?!\r*\n)")
 LINE_OCTETS = 1 << 16              # a longer line may be cut
 
 
@@ -112,4 +114,6 @@ class QuotedPrintableDecoder:
         if octets.endswith((b" ", b"\t")) or b" \n" in octets or b"\r" in octets and b" \r" in octets \
                 or b"\t" in octets and (b"\t\n" in octets or b"\t\r" in octets):
             octets = _PADDING.sub(b"", octets)
+        if b"=\r" in octets and octets.count(b"=\r") != octets.count(b"=\r\n"):
+            octets = _BROKEN_BY_CR.sub(b"=\n", octets)
         return a2b_qp(octets)

@@ -60,6 +60,7 @@ def test_addresses_are_not_glued_together() -> None:
     (b"kept=20\nblank=09 \nend=  ", b"kept \nblank\t\nend"),
     (b"caf=C3=\n=A9 =3D = x", b"caf\xc3\xa9 = = x"),
     (b"=\n=  \n=\t\n", b""),
+    (b"old=\r mac=\rs\rend=\r\r\n.", b"old macs\rend."),            # lines that end in CR alone, or in two
     (b"", b""),
 ])
 def test_quoted_printable(octets: bytes, text: bytes) -> None:
@@ -91,7 +92,7 @@ CUTS = st.lists(st.integers(0, 60), max_size=3)
 @pytest.mark.parametrize("decoder", [transfer.Base64Decoder, transfer.QuotedPrintableDecoder])
 @settings(max_examples=300)
 @given(st.lists(st.sampled_from([b"QUJD", b"Q", b"=", b"==", b"=\n", b"=  \n", b"\r\n", b" ", b"\t", b"=C3",
-                                 b"*"]), max_size=15).map(b"".join), CUTS)
+                                 b"*", b"=\r"]), max_size=15).map(b"".join), CUTS)
 def test_octets_in_pieces(decoder: Callable[[], Decoder], octets: bytes, cuts: list[int]) -> None:
     ours, found, at = decoder(), b"", 0
     for cut in sorted(cuts):
@@ -103,7 +104,34 @@ def test_encoded_bodies() -> None:
     head = b"Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: %s\n\n"
     assert in_body(Message(head % b"quoted-printable" + b"some=   \n times ca=C3=\t\n=A9"),
                    "some times ca\u00e9")
+    assert in_body(Message(head % b"quoted-printable" + b"before=\r the\rrest"), "before the rest")
     assert in_body(Message(head % b"base64" + b"SGVsbG8=\nIHdvcmxk"), "hello world")
+
+
+def test_reports_for_machines() -> None:
+    """Why mail was not delivered, and whether it was read."""
+    report = b"""Content-Type: multipart/report; report-type=delivery-status; boundary=x
+
+--x
+Content-Type: message/delivery-status
+Content-Transfer-Encoding: quoted-printable
+
+Final-Recipient: rfc822; no=
+body@x.example
+--x
+Content-Type: message/disposition-notification
+
+Disposition: manual-action; displayed
+--x
+Content-Type: application/pdf
+
+hidden
+--x--
+"""
+    message = Message(report)
+    assert in_body(message, "nobody@x.example")
+    assert in_body(message, "manual-action; displayed")
+    assert not in_body(message, "hidden")
 
 
 # -- lines to be joined
@@ -183,6 +211,23 @@ def test_html(pieces: list[str], cuts: list[int]) -> None:
     ("<A class=x HREF='mailto:ann@example.org'>Ann</A>", ["mailto:ann@example.org"], []),
     ("<a href=http://plain.example/x>p</a> <area href='//map.example/'>",
      ["http://plain.example/x", "//map.example/"], []),
+    # what leads somewhere in other ways
+    ("<a href='https://cut.exam\nple/\tpath'>x</a>", ["https://cut.example/path"], []),
+    ("<body background=https://back.example/><td BACKGROUND='https://cell.example/'>x",
+     ["https://back.example/", "https://cell.example/"], []),
+    ("<td style=\"color:red;background:url( 'https://style.example/a.png')\">x", ["https://style.example/a.png"],
+     ["color"]),
+    ("<meta http-equiv=refresh content='3; URL=https://next.example/'><meta name=Generator content=Office>x",
+     ["https://next.example/"], ["office"]),
+    ("<blockquote cite='mid:1@x.example'>said</blockquote>", ["mid:1@x.example", "said"], []),
+    ("<img srcset='https://wide.example/ 2x' alt=''><video poster=https://still.example/></video>",
+     ["https://wide.example/ 2x", "https://still.example/"], []),
+    ("<svg><a xlink:href='https://drawn.example/'>x</a></svg>", ["https://drawn.example/"], []),
+    ("<button formaction=https://press.example/>x</button>", ["https://press.example/"], []),
+    # texts that only show when one points at them, or are read aloud
+    ("<abbr title='in full'>abbr</abbr>eviated <p TITLE=hint>x", ["in full", "abbreviated", "hint"], []),
+    ("<div aria-label='read\naloud'>x</div><input placeholder='your name'>", ["read aloud", "your name"], []),
+    ("<div class=title data-url='//kept.example/' id='label'>x</div>", ["x"], ["kept.example", "title"]),
     ('<img alt="a red bicycle" src="cid:1"><a title="the title">x</a>',
      ["a red bicycle", "the title"], ["cid:1"]),
     # angles in the values of a tag
