@@ -11,7 +11,8 @@ length.  Where the grammar is broken no address is lost and none is made up:
   an address: then they are its name, where it has none;
 * an encoded word is one word, also where it holds commas, colons or angles (RFC 2047 5 (3)), and so is
   text in ISO 2022 that nobody encoded;
-* a quoted string that holds an address, where nothing else does, is read as if it had no quotes.
+* a quoted string that holds an address, where nothing else does, is read as if it had no quotes, an
+  angle with nothing in it as if it were not there.
 """
 from __future__ import annotations
 
@@ -33,8 +34,8 @@ _ENDS_ADDRESS = re.compile(rb'@[^\s"<>@]+>\s*[,;]')         # in what looks like
 
 # ``Name <a@b>``, ``"Name" <a@b>``, ``a@b`` and ``a@b (Name)``, as nearly all addresses are; the last
 # group is the rest where something else comes
-_USUAL = re.compile(rb"""\s*(?:"(%(q)s*)"\s*|(%(w)s(?:[ ]%(w)s){0,20})\s*)?<(%(w)s)@(%(w)s)>\s*(?:,|\Z)
-    |\s*(?!=\?)(%(w)s)@(%(w)s)\s*(?:[(](%(c)s*)[)]\s*)?(?:,|\Z)|(.+)""" % {
+_USUAL = re.compile(rb"""\s*(?:"(%(q)s*)"\s*|(%(w)s(?:[ ]%(w)s){0,20})\s*)?<(?!')(%(w)s)@(%(w)s)>\s*(?:,|\Z)
+    |\s*(?!=\?|')(%(w)s)@(%(w)s)\s*(?:[(](%(c)s*)[)]\s*)?(?:,|\Z)|(.+)""" % {
         b"w": _ATOM, b"q": rb'[^"\\\x0e\x1b]', b"c": rb'[^()"\\\x0e\x1b]'}, re.S | re.X)
 
 # name, route, mailbox, host: each bytes or None
@@ -301,6 +302,8 @@ class _Parser:
         if self.host is None:
             return
         local, host = _text(_undotted(self.local)), b"".join(self.host)
+        if host.endswith(b"'") and local.startswith(b"'"):
+            local, host = local[1:], host[:-1]             # 'eve@x.org', as Outlook wrote it
         if local or self.name:
             self.pending = _Pending(self.name, self.route, local, host, not self.angle)
         self.name = b""
@@ -314,7 +317,14 @@ class _Parser:
     def _end_angle(self) -> None:
         """Of an angle without "@" what is in it is the mailbox."""
         if self.pending is None:
-            self.pending = _Pending(self.name, self.route, _text(self.words), b"", bare=False)
+            local = _text(self.words)
+            inside = _addresses(local or self.name)
+            if len(inside) == 1:               # Eve <"eve@x.org">, eve@x.org <>
+                name, route, mailbox, host = inside[0]
+                name = name or self.name if local else name
+                self.pending = _Pending(name or b"", route, mailbox or b"", host or b"", bare=False)
+            else:
+                self.pending = _Pending(self.name, self.route, local, b"", bare=False)
             self.name = b""
             self.route = None
         self.words = []
@@ -337,13 +347,17 @@ class _Parser:
         if self.pending is not None:
             self._flush(words)
         elif words and not self.behind_group:
-            inside = [one for one in parse(words) if one[3]] if _SPEC.search(lettered(words)) else []
-            self.found += inside or [(self.comment or None, None, words, b"")]
+            self.found += _addresses(words) or [(self.comment or None, None, words, b"")]
         self._fresh()
 
     def _end_group(self) -> None:
         self.found.append((None, None, None, None))
         self.in_group = False
+
+
+def _addresses(words: bytes) -> list[Address]:
+    """Those that are in what was taken for a name or a mailbox."""
+    return [one for one in parse(words) if one[3]] if _SPEC.search(lettered(words)) else []
 
 
 def _apart(word: bytes, behind: bytes) -> bool:

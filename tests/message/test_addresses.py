@@ -98,6 +98,14 @@ def told(value: str) -> list[str]:
     ("<@a.org, @b.org : eve@x.org>", ["<@a.org,@b.org:eve@x.org>"]),
     ('"Eve \\"E\\" Hill" <eve@x.org>', ['Eve "E" Hill <eve@x.org>']), ("E. Hill, Jr. <eve@x.org>",
                                                                        ["<E. Hill@>", "Jr. <eve@x.org>"]),
+    # quotes around the address itself, an angle with nothing in it
+    ("'eve@x.org'", ["<eve@x.org>"]), ("Eve <'eve@x.org'>", ["Eve <eve@x.org>"]),
+    ("'eve@x.org', 'dan@y.org'", ["<eve@x.org>", "<dan@y.org>"]),
+    ("O'Neill <o'neill@x.org>", ["O'Neill <o'neill@x.org>"]),
+    ("'eve'@x.org", ["<'eve'@x.org>"]),
+    ('Eve <"eve@x.org">', ["Eve <eve@x.org>"]), ('<"a@x.org">,<"b@x.org"', ["<a@x.org>", "<b@x.org>"]),
+    ('"Eve" <"Eve Hill <eve@x.org>">', ["Eve Hill <eve@x.org>"]), ('Eve <"a@b">', ["Eve <a@b>"]),
+    ("eve@x.org <>", ["<eve@x.org>"]), ('"Eve eve@x.org" <>, dan@y.org', ["Eve <eve@x.org>", "<dan@y.org>"]),
     # no addresses
     ("undisclosed recipients", ["<undisclosed recipients@>"]), ("root, eve", ["<root@>", "<eve@>"]),
     ("@x.org", []), ("@a.org:eve@x.org", ["<eve@x.org>"]), ("mailto:eve@x.org", ["<eve@x.org>"]),
