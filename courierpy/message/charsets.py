@@ -51,7 +51,8 @@ _SUPERSET = {
     "iso2022_jp_ext": ISO_2022, "iso2022_kr": ISO_2022}
 # what neither the web nor Python has, and what means more in mail; as ``_key`` gives it
 _MAIL = {
-    **dict.fromkeys(("ansi", "iso8859", "windows31latin1"), "cp1252"), "latin0": "iso8859_15",
+    **dict.fromkeys(("ansi", "iso8859", "windows31latin1", "isolatin1", "decmcs"), "cp1252"),
+    "latin0": "iso8859_15",
     **dict.fromkeys(("ia5", "ascii7bit"), ASCII),
     "pcmultilingual850euro": "cp858", "ebcdicus37euro": "cp1140",
     # as a sequence of surrogates, each of what is beyond the first plane
@@ -64,14 +65,16 @@ _MAIL = {
     "koi": "koi8_r", **dict.fromkeys(("tcvn", "tcvn5712", "tcvn57121"), "cp1258"),
     **dict.fromkeys(("tactis", "tis6202533", "tis62025331"), "cp874"),
     **dict.fromkeys(("gb", "zhcn", "gb2312charset", "gb13000", "gb23121980", "gb180302000", "gb180302005",
-                     "gb180302022", "eucgb2312cn", "macchinesesimp", "macgb2312"), "gb18030"),
+                     "gb180302022", "eucgb2312cn", "macchinesesimp", "macgb2312", "gb231219800"), "gb18030"),
     **dict.fromkeys(("iso2022cn", "iso2022cnext", "iso2022", "jis", "iso2022jpms"), ISO_2022),
-    **dict.fromkeys(("big5eten", "big5plus", "big52003", "bigfive", "macchinesetrad", "macbig5"),
+    **dict.fromkeys(("big5eten", "big5plus", "big52003", "bigfive", "macchinesetrad", "macbig5", "big5hk"),
                     "big5hkscs"),
-    **dict.fromkeys(("eucjpms", "eucjpwin", "extendedunixcodepackedformatforjapanese"), "euc_jp"),
+    **dict.fromkeys(("eucjpms", "eucjpwin", "ibmeucjp",
+                     "extendedunixcodepackedformatforjapanese"), "euc_jp"),
     "euccn": "gb18030",
     **dict.fromkeys(("sjisopen", "sjiswin", "macjapanese"), "cp932"),
-    **dict.fromkeys(("ksc5601", "ksc56011992", "ksx1001", "wansung", "hangul", "mackorean"), "cp949"),
+    **dict.fromkeys(("ksc5601", "ksc56011992", "ksc560119870", "ksx1001", "wansung", "hangul", "mackorean"),
+                    "cp949"),
     **dict.fromkeys(("macroman", "applemacintosh", "macosroman"), "mac_roman"),
     **dict.fromkeys(("macce", "maccentraleurroman", "maccentraleurope", "maccentraleuropean"), "mac_latin2"),
     "macukrainian": "mac_cyrillic", "macicelandic": "mac_iceland", "macromania": "mac_romanian",
@@ -85,6 +88,7 @@ _PAGES = {
     912: "iso8859_2", 913: "iso8859_3", 914: "iso8859_4", 915: "iso8859_5", 1089: "iso8859_6",
     813: "iso8859_7", 916: "iso8859_8", 38598: "iso8859_8", 919: "iso8859_10", 921: "iso8859_13",
     923: "iso8859_15",
+    **{5346 + part: f"cp{1250 + part}" for part in range(9)}, 4909: "iso8859_7",       # with the euro
     848: "cp1125", 154: "ptcp154", **dict.fromkeys((878, 20866), "koi8_r"),
     **dict.fromkeys((1168, 21866), "koi8_u"), **dict.fromkeys((1162, 9066, 10021), "cp874"),
     **dict.fromkeys((942, 943, 10001), "cp932"), **dict.fromkeys((954, 20932, 33722, 51932), "euc_jp"),
@@ -95,9 +99,10 @@ _PAGES = {
     10000: "mac_roman", 10004: "mac_arabic", 10005: "cp1255", 10006: "mac_greek", 10007: "mac_cyrillic",
     10010: "mac_romanian", 10017: "mac_cyrillic", 10029: "mac_latin2", 10079: "mac_iceland",
     10081: "mac_turkish", 10082: "mac_croatian"}
-_PAGE = re.compile(r"(?:ibm|cp|ms|windows|win|dos|pc|ccsid|codepage)+(\d{2,5})")
+_PAGE = re.compile(r"(?:ibm|cp|ms|windows|win|dos|pc|ccsid|codepage)*(\d{2,5})")
 _ISO_8859 = re.compile(r"(?:iso)?8859(1[0-6]|[1-9])(?:[ei]|\d{4}|windows.*)?")
-_MEANT = re.compile(r"[^\s;,/\"']+")           # of a label with something behind it: "utf-8; format=flowed"
+_MEANT = re.compile(r"[^\s;,/\"'()=]+")         # of a label with something beside it: "utf-8; format=flowed"
+_LINE_ENDS = re.compile(r"[-_](?:unix|dos|mac)\Z")            # as Emacs names them
 _CUT = re.compile(r"[^a-z0-9]+|(?<![0-9])0+(?=[0-9])")
 _MARKS = {"utf_16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE),
           "utf_32": (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)}
@@ -189,10 +194,12 @@ def holds_ascii(label: str) -> bool:
 def _find(label: str) -> str | None:
     if label in _USUAL:
         return _USUAL[label]
-    found = _named(_key(label), _table())
-    if found is None and (meant := _MEANT.search(label)) is not None:
-        found = _named(_key(meant[0]), _table())
-    return found
+    meant = _LINE_ENDS.sub("", label)
+    for name in (label, meant, *_MEANT.findall(meant)):
+        found = _named(_key(name), _table())
+        if found is not None:
+            return found
+    return None
 
 
 def _key(label: str) -> str:
@@ -208,11 +215,11 @@ def _named(key: str, known: dict[str, str]) -> str | None:
         rest = key[len(prefix):]
         if rest in known:
             return known[rest]
+        if part := _ISO_8859.fullmatch(rest):
+            return known.get("iso8859" + part[1])
         if page := _PAGE.fullmatch(rest):
             name = f"cp{int(page[1]):03}"
             return name if name in CODECS else _PAGES.get(int(page[1]))
-        if part := _ISO_8859.fullmatch(rest):
-            return known.get("iso8859" + part[1])
     return None
 
 

@@ -134,6 +134,20 @@ iso-2022-jp-3 | iso2022_jp_3 | ①
 cp50220 | iso2022_jp | 日本
 shift_jis | shift_jis_2004 | 𠮟
 iso-2022-kr | iso2022_kr | 한국어
+Western (ISO-8859-15) | iso8859_15 | €
+charset = koi8-r | koi8_r | да
+iso-latin-1 | cp1252 | é
+20866 | koi8_r | да
+65001 | utf-8 | é
+ibm-5348 | cp1252 | €
+ibm-5347 | cp1251 | да
+utf-8-unix | utf-8 | é
+iso-2022-jp-dos | iso2022_jp | 日本
+gb2312.1980-0 | gb18030 | 中文
+ksc5601.1987-0 | cp949 | 한국
+ibm-eucJP | euc_jp | 丂
+big5hk | big5hkscs | 中
+DEC-MCS | cp1252 | é
 """.strip().splitlines()]
 
 
