@@ -135,7 +135,7 @@ def _served(daemon: _Imapd, serve: Callable[[], int]) -> int:
         return 0
     except TimedOut:
         return daemon.timed_out()
-    except (MemoryError, OSError, SystemError) as error:
+    except (MemoryError, OSError, SystemError, ImportError) as error:
         if not memory.is_short(error):
             raise
     # not above, where the error holds what took the memory
@@ -222,6 +222,8 @@ class _Imapd:
         kib = self.settings.number("IMAP_ULIMITD")
         if kib > 0:
             if "courierpy.preload" not in sys.modules:         # no listener did it
+                import syslog  # noqa: F401
+
                 import pyinotify  # noqa: F401
 
                 from courierpy import preload

@@ -200,7 +200,8 @@ class Listener:
             try:
                 self.sockets.append(sockets.listen_on(address, port))
             except OSError as error:
-                log.crit(f"cannot listen on {address or '*'} port {port}: {error.strerror}")
+                log.crit(f"cannot listen on {address or '*'} port {port}: {error.strerror}"
+                         f"{sockets.todo(error)}")
                 return False
         return True
 

@@ -124,13 +124,15 @@ def explain(error: OSError, where: str = "") -> str:
     """
     import errno
     name = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else ""
+    unnamed = not name and error.filename is not None
     if where and name != where:
         name = os.path.join(where, name) if name else where
     above = absolute(os.path.dirname(name) or ".")
     here = above.startswith("/")
     what = error.strerror or str(error)
     todo = {
-        errno.ENOENT: "the directory that this runs in has been removed: change to another one"
+        errno.ENOENT: "the name of a file or directory was expected: name one" if unnamed else
+                      "the directory that this runs in has been removed: change to another one"
                       if not here else "look at the spelling of the name"
                       if not name or os.path.isdir(above) else
                       f"its directory {above} is not there either: look at the spelling, or make it first",
@@ -146,10 +148,11 @@ def explain(error: OSError, where: str = "") -> str:
         errno.EADDRINUSE: "another program listens there: end it, or take another port",
         errno.EMFILE: "raise the limit of open files (ulimit -n), then do it again",
         errno.ENFILE: "raise the system's limit of open files, then do it again",
-        errno.ELOOP: "symbolic links lead in a circle: remove one of them",
+        errno.ELOOP: "symbolic links lead in a circle: remove one of them" if _in_a_circle(name) else
+                     "a symbolic link, which is not followed here: name what it leads to",
         errno.ENAMETOOLONG: "take a shorter name",
     }.get(error.errno or 0)
-    return (f"{name}: " if name else "") + what + (f" ({todo})" if todo else "")
+    return (f"{name}: " if name else "'': " if unnamed else "") + what + (f" ({todo})" if todo else "")
 
 
 def _myself() -> str:
@@ -158,6 +161,24 @@ def _myself() -> str:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
         return f"uid {os.geteuid()}"
+
+
+def _in_a_circle(name: str) -> bool:
+    """Else open(2) said ELOOP because it was asked to follow no link."""
+    import errno
+    try:
+        os.stat(name)
+    except OSError as error:
+        return error.errno == errno.ELOOP
+    return False
+
+
+def port_number(text: str) -> int:
+    """A word of the command line, for argparse."""
+    import argparse
+    if not text.isascii() or not text.isdigit() or not 0 < int(text[:6]) < 65536:
+        raise argparse.ArgumentTypeError(f"{text!r}: a port from 1 to 65535 was expected")
+    return int(text)
 
 
 def read_settings(files: list[str]) -> dict[str, str]:

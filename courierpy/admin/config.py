@@ -13,7 +13,7 @@ from functools import partial
 from courierpy.admin import default_files, nearest, read_settings
 from courierpy.auth import NAMES, configured, sound
 from courierpy.imap import capability
-from courierpy.model.numbers import decimal
+from courierpy.listener.options import UsageError, parse_ports
 from courierpy.system.settings import LOST, TABLE, UNNEEDED, WRONG, Finding, Settings, check
 
 TYPE_CHECKING = False
@@ -64,7 +64,7 @@ def findings(values: Mapping[str, str], files: Sequence[str]) -> list[Finding]:
     """All that is odd, by the table and beyond it."""
     return [*check(values), *_unknown(values), *_capabilities(values), *_modules(values),
             *(wrong("", line) for line in sound.tokens_wrong(values)),
-            *_authdaemonrc(values, files), *_listeners(values)]
+            *_authdaemonrc(values, files), *listeners(values)]
 
 
 def _unknown(values: Iterable[str]) -> list[Finding]:
@@ -134,7 +134,7 @@ def _authdaemonrc(values: Mapping[str, str], files: Sequence[str]) -> list[Findi
     return [lost("AUTHMODULES", text)]
 
 
-def _listeners(values: Mapping[str, str]) -> list[Finding]:
+def listeners(values: Mapping[str, str]) -> list[Finding]:
     """Whether the listeners can start as it is asked for."""
     settings = Settings(values)
     found = []
@@ -151,8 +151,9 @@ def _listeners(values: Mapping[str, str]) -> list[Finding]:
         found.append(lost("TLS_CERTFILE", "empty: STARTTLS is not offered, passwords go as they are"))
     for name in ("PORT", "SSLPORT"):
         for part in settings.text(name).split(","):
-            port = part.strip().rpartition(".")[2]
-            # what has other characters is the name of a service
-            if not port.strip("0123456789") and not decimal(port, 65535):
-                found.append(wrong(name, f"ports from 1 to 65535 are expected, not {part!r}"))
+            try:
+                parse_ports(part, None)
+            except UsageError:
+                found.append(wrong(name, "ports from 1 to 65535, or names of services, are expected, not "
+                                         f"{part!r}"))
     return found

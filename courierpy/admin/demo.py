@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 
-from courierpy.admin import complain, mkcert
+from courierpy.admin import complain, mkcert, port_number
 
 MESSAGES = (
     ("Ada Lovelace <ada@example.org>", "Notes on the engine",
@@ -31,8 +31,11 @@ def main(words: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="courierpy demo", description=__doc__)
     parser.add_argument("folder")
     parser.add_argument("--serve", action="store_true", help="make it if it is not there, and serve it")
-    parser.add_argument("--port", type=int, default=1143, help="with --serve: the port on 127.0.0.1")
+    parser.add_argument("--port", type=port_number, default=1143, help="with --serve: the port on 127.0.0.1")
     options = parser.parse_args(words)
+    if not options.folder:
+        complain("the name of a folder was expected, as demo: name one")
+        return 1
     if options.serve:
         return serve(options.folder, options.port)
     if os.path.lexists(options.folder):
@@ -101,9 +104,11 @@ def _certificate(folder: str) -> str:
 
 def serve(folder: str, port: int) -> int:
     """Until ctrl-C or the listener's end; the exit status."""
-    if _taken(port):
-        complain(f"port {port} of 127.0.0.1 is taken by another program: take another one, "
-                 f"make serve PORT={port + 1000} or --port {port + 1000}")
+    why = _refused(port)
+    if why:
+        other = port + 1000 if 24 <= port <= 64535 else 1143
+        complain(f"port {port} of 127.0.0.1 {why}: take another one, "
+                 f"make serve PORT={other} or --port {other}")
         return 1
     folder = reachable(os.path.abspath(folder))
     if not os.path.lexists(folder):
@@ -140,15 +145,18 @@ def _greets(port: int) -> bool:
         return False
 
 
-def _taken(port: int) -> bool:
-    """Does something listen there?"""
+def _refused(port: int) -> str:
+    """Why nobody could listen there now; "" where one can."""
+    import errno
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
-        except OSError:
-            return True
-    return False
+        except OSError as error:
+            return ("is taken by another program" if error.errno == errno.EADDRINUSE else
+                    "is root's alone, as all below 1024 are" if error.errno == errno.EACCES else
+                    f"cannot be had: {error.strerror}")
+    return ""
 
 
 def reachable(folder: str) -> str:

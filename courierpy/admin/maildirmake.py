@@ -48,6 +48,9 @@ class _Foreign(argparse.Action):
 
 def make(path: str) -> int:
     """A Maildir at ``path``; one of which parts are there is completed.  Gives the exit status; OSError."""
+    if not path:
+        complain("the name of a directory was expected, as Maildir: name one")
+        return 1
     path = path.rstrip("/") or "/"
     above, name = os.path.split(os.path.abspath(path))
     with working_in(above):
@@ -73,7 +76,7 @@ def make(path: str) -> int:
         except OSError as error:
             for there_now in reversed(made):
                 os.rmdir(there_now)
-            error.filename = os.path.join(path, part)
+            error.filename = os.path.join(path, part) if part else path
             raise
         root = os.stat(name).st_uid == 0
     print(f"{path}: {'made' if fresh else 'completed'}")
@@ -85,8 +88,9 @@ def make(path: str) -> int:
 
 def make_folder(maildir: str, folder: str) -> int:
     """A folder in a Maildir, by the name that clients see less the namespace.  Gives the exit status."""
-    if folder.startswith("."):
-        complain(f"{folder}: a folder's name was expected, as Work or Work.2024, without a dot before it")
+    if not folder or folder.startswith("."):
+        complain(f"{folder or '-f'}: a folder's name was expected, as Work or Work.2024, without a dot "
+                 "before it")
         return 1
     with inside(maildir):
         try:
@@ -96,7 +100,8 @@ def make_folder(maildir: str, folder: str) -> int:
             complain(f"{maildir}: there is a folder {folder} already")
             return 1
         except NameInvalid as error:
-            complain(f"{folder}: no name of a folder: {error}")
+            complain(f"{folder}: no name of a folder: {error}; one as Work or Work.2024 was expected, each "
+                     "level without a slash and no longer than a file's name may be")
             return 1
     print(f"{maildir}: folder {folder} made")
     return 0

@@ -3,17 +3,26 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import subprocess
 
 from courierpy.admin import complain
+
+MOST_DAYS = 36_500                 # a century: openssl's dates end somewhere behind it
+NAME_CHARS = 64                    # of a common name (X.520)
+_NAME = re.compile(rf"(?=.{{1,{NAME_CHARS}}}\Z)[A-Za-z0-9*_][A-Za-z0-9._-]*")
 
 
 def main(words: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="courierpy mkcert", description=__doc__)
     parser.add_argument("file", help="PEM file to make, mode 0600")
     parser.add_argument("--name", default="localhost", help="host name in the certificate")
-    parser.add_argument("--days", type=int, default=365)
+    parser.add_argument("--days", type=_days, default=365, help=f"how long it is good, up to {MOST_DAYS:,}")
     options = parser.parse_args(words)
+    if _NAME.fullmatch(options.name) is None:
+        complain(f"--name {options.name!r}: a host name of at most {NAME_CHARS} characters was expected, as "
+                 "mail.example.org")
+        return 2
     if os.path.lexists(options.file):
         complain(f"{options.file}: it is there already: name another file, or remove it first")
         return 1
@@ -29,7 +38,14 @@ def main(words: list[str]) -> int:
         why = said[0] if said else f"exit status {error.returncode}"
         complain(f"{options.file}: openssl did not make it: {why}")
         return 1
+    print(f"{options.file}: made, for {options.name}, good for {options.days} days")
     return 0
+
+
+def _days(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 0 < int(text[:6]) <= MOST_DAYS:
+        raise argparse.ArgumentTypeError(f"{text!r}: a number from 1 to {MOST_DAYS} was expected")
+    return int(text)
 
 
 def make(path: str, name: str, days: int = 365) -> None:

@@ -215,8 +215,8 @@ class Reindex:
                 remove_tree(folder.index.path)
             if os.path.lexists(folder.index.path):
                 self._fail(name, f"{folder.index.path} cannot be removed")
-            elif size:
-                _say(f"{name}: {_size(size)} removed")
+            else:
+                _say(f"{name}: {_size(size)} removed" if size else f"{name}: there was no index")
 
     def check(self) -> None:
         for name, folder in self._names():

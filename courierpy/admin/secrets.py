@@ -28,6 +28,8 @@ def ask(user: str, twice: bool = False) -> str:
         password = sys.stdin.readline().removesuffix("\n").removesuffix("\r")
     if not password:
         raise NoPassword("no password was given: type it, or give it as a line of standard input")
+    if any(0xDC80 <= ord(char) <= 0xDCFF for char in password):
+        raise NoPassword("a password in UTF-8 was expected, and this is none")
     if any(ord(char) < 32 or ord(char) == 127 for char in password):
         raise NoPassword("a password with control characters can never be given in a LOGIN")
     if len(password.encode("utf-8", "surrogateescape")) > MAX_OCTETS:

@@ -11,10 +11,12 @@ import stat
 import sys
 
 from courierpy.admin import complain, default_files, read_settings
+from courierpy.admin.config import listeners
+from courierpy.listener.options import UsageError, parse_ports
 from courierpy.login import tries
 from courierpy.system import log
 from courierpy.system.programs import interpreter
-from courierpy.system.settings import UNNEEDED, Settings, SettingsError, check, parse_file
+from courierpy.system.settings import UNNEEDED, WRONG, Settings, SettingsError, check, parse_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,10 +44,17 @@ def main(words: list[str]) -> int:
     parser.add_argument("-C", dest="files", action="append", metavar="FILE", help="settings file")
     parser.add_argument("--port", help="port of the plain listener, instead of PORT")
     options = parser.parse_args(words)
+    try:
+        parse_ports(options.port or "143", None)
+    except UsageError as error:
+        parser.error(f"--port {options.port}: {error}")
     files = options.files or default_files()
     values = read_settings(files)
     for finding in check(values):
         if finding.kind != UNNEEDED:
+            complain(str(finding))
+    for finding in listeners(values):
+        if finding.kind == WRONG and not (options.port and finding.name == "PORT"):
             complain(str(finding))
     images = [[*interpreter("courierpy.admin.serve"), kind, options.port or "", *files]
               for kind, start in (("plain", "IMAPDSTART"), ("tls", "IMAPDSSLSTART"))

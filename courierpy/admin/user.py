@@ -102,7 +102,13 @@ def _delete(path: str, options: argparse.Namespace) -> None:
 
 
 def _list(path: str, options: argparse.Namespace) -> None:
-    for row in _split(_read(path)):
+    rows = _split(_read(path))
+    if not any("\t" in row for row in rows):
+        complain(f"{path}: no accounts in it: courierpy user add NAME makes one")
+    for number, row in enumerate(rows, 1):
+        if row.strip() and "\t" not in row and not row.startswith("#"):
+            complain(f"{path}:{number}: no account: a name, a tab and FIELD=VALUE with | between "
+                     "were expected")
         name, fields = row.partition("\t")[0], _fields(row)
         if "\t" in row and not name.startswith("#"):
             shown = [f"{key}={fields[key]}" for key in FIELDS if key in fields]

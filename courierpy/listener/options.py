@@ -102,8 +102,9 @@ def parse_ports(text: str, default: str | None) -> list[tuple[str, int]]:
             number = decimal(port)
             number = socket.getservbyname(port, "tcp") if number is None else number
         except OSError:
-            raise UsageError(f"no such service: {port}") from None
+            raise UsageError(f"no such service: {port}; a port from 1 to 65535, or a name of /etc/services, "
+                             "was expected") from None
         if not 0 < number < 65536:
-            raise UsageError(f"bad port: {port}")
+            raise UsageError(f"bad port: {port!r}; one from 1 to 65535 was expected")
         found.append(("" if address == "0" else address, number))
     return found

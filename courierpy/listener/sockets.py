@@ -36,6 +36,16 @@ def listen_on(address: str, port: int) -> socket.socket:
         return _bound(socket.AF_INET, "0.0.0.0", port, v6only=False)
 
 
+def todo(error: OSError) -> str:
+    """What can be done where listening was refused, behind a semicolon."""
+    import errno
+    if isinstance(error, socket.gaierror):
+        return "; an address, as 192.0.2.1, was expected"
+    return {errno.EADDRINUSE: "; end the program that listens there, or take another port",
+            errno.EACCES: "; ports below 1024 are root's: start as root, or take another port",
+            errno.EADDRNOTAVAIL: "; an address of this host was expected"}.get(error.errno or 0, "")
+
+
 def _bound(family: int, address: str, port: int, v6only: bool) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:

@@ -40,9 +40,10 @@ def limit(kib: int) -> None:
 
 def is_short(error: BaseException) -> bool:
     """Does the error say that there is no memory?  The kernel and the C library say ENOMEM; the interpreter
-    sometimes, where it could not make the frame of a call, that something failed and it knows not why."""
+    sometimes, where it could not make the frame of a call, that something failed and it knows not why, and
+    the loader of libraries that one cannot be mapped."""
     return isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM \
-        or _limited and isinstance(error, SystemError)
+        or _limited and isinstance(error, (SystemError, ImportError))
 
 
 def take_reserve() -> tuple[int, int]:

@@ -105,6 +105,39 @@ def test_a_path_that_cannot_be(name: str, path: str, tmp_path: Path) -> None:
     assert path.replace("\n", "\\n") in line
 
 
+@pytest.mark.parametrize(("words", "status", "told"), [
+    (["demo", ""], 1, "the name of a folder was expected"), (["maildirmake", ""], 1, "name of a directory"),
+    (["reindex", ""], 1, "'': No such file or directory (the name of a file or directory was expected"),
+    (["maildirmake", "-f", "", "box"], 1, "-f: a folder's name was expected, as Work"),
+    (["maildirmake", "-f", "a..b", "box"], 1, "one as Work or Work.2024 was expected"),
+    (["demo", "x", "--serve", "--port", "99999"], 2, "'99999': a port from 1 to 65535 was expected"),
+    (["demo", "x", "--serve", "--port", "-5"], 2, "'-5': a port from 1 to 65535"),
+    (["serve", "-C", "empty", "--port", "abc"], 2, "no such service: abc; a port from 1 to 65535"),
+    (["serve", "-C", "empty", "--port", "70000"], 2, "bad port: '70000'; one from 1 to 65535"),
+    (["mkcert", "c.pem", "--days", "0"], 2, "'0': a number from 1 to 36500 was expected"),
+    (["mkcert", "c.pem", "--name", "a/b=c"], 2, "--name 'a/b=c': a host name"),
+    (["mkcert", "c.pem", "--name", "x" * 65], 2, "at most 64 characters"),
+    (["user", "-f", "link", "list"], 1, "link: Too many levels of symbolic links (a symbolic link, which"),
+    (["user", "-f", "loop", "list"], 1, "in a circle"),
+    (["user", "-f", "userdb", "passwd", "ann"], 1, "a password in UTF-8 was expected"),
+    (["user", "-f", "userdb", "list"], 0, "userdb:2: no account: a name, a tab and FIELD=VALUE"),
+    (["user", "-f", "empty", "list"], 0, "empty: no accounts in it: courierpy user add NAME makes one"),
+])
+def test_wrong_words_and_what_was_expected(words: list[str], status: int, told: str, tmp_path: Path) -> None:
+    fill(tmp_path / "box", 0)
+    (tmp_path / "empty").touch()
+    (tmp_path / "link").symlink_to("userdb")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "userdb").write_text("ann\tuid=1000|gid=1000|home=/tmp\nno tab in it\n")
+    (tmp_path / "userdb").chmod(0o600)
+    done = subprocess.run([sys.executable, "-m", "courierpy.admin", *words], cwd=tmp_path,
+                          input=b"\xff\xe9\n", capture_output=True, env=plain_environ(), timeout=60,
+                          check=False)
+    assert done.returncode == status
+    assert told in done.stderr.decode()
+    assert b"Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("words", [["--help"], ["help", "config"], ["config"], ["config", "-C", "/dev/null"]])
 def test_an_output_that_is_full_or_closed(words: list[str]) -> None:
     with open("/dev/full", "wb") as full:

@@ -173,3 +173,11 @@ def test_behind_a_login_that_did_not_say_all(maildir: Path, missing: str) -> Non
     assert done.stdout == b"* BYE %s environment variable not set.\r\n" % missing.encode()
     assert done.stderr == (b"ERR: IMAPLOGINTAG is set, %s not: imaplogin sets all of them; unset "
                            b"IMAPLOGINTAG to start imapd without a login\n" % missing.encode())
+
+
+def test_a_limit_of_memory_that_is_none(maildir: Path) -> None:
+    """As where somebody took IMAP_ULIMITD for a switch."""
+    process = start(maildir, subprocess.PIPE, subprocess.PIPE, IMAP_ULIMITD="1")
+    out, error = process.communicate(b"a SELECT INBOX\r\nb LOGOUT\r\n", timeout=20)
+    assert b"Traceback" not in error
+    assert b"a OK [READ-WRITE]" in out or b"* BYE [LIMIT] " in out

@@ -401,7 +401,8 @@ def test_complaints() -> None:
     assert b"Invalid option: -bogus" in once("-bogus", "143", "x").stderr
     assert b"Invalid option: -maxprocs=0" in once("-maxprocs=0", "143", "x").stderr
     assert b"Usage:" in once("143").stderr
-    assert b"no such service: nonsense" in once("nonsense", "/bin/cat").stderr
+    assert b"bad port: '99999'; one from 1 to 65535" in once("99999", "/bin/cat").stderr
+    assert b"no such service: nonsense; a port" in once("nonsense", "/bin/cat").stderr
     assert b"-pid=FILE is needed" in once("-stop").stderr
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -409,9 +410,12 @@ def test_complaints() -> None:
         port = taken.getsockname()[1]
         done = once("-address=127.0.0.1", str(port), "/bin/cat")
     assert done.returncode == 1
-    assert done.stderr == f"CRIT: cannot listen on 127.0.0.1 port {port}: Address already in use\n".encode()
+    assert done.stderr == (f"CRIT: cannot listen on 127.0.0.1 port {port}: Address already in use; end the "
+                           "program that listens there, or take another port\n").encode()
     done = once("-tls", "-address=127.0.0.1", str(free_port()), "/bin/cat", TLS_CERTFILE="/no/imapd.pem")
-    assert (done.returncode, done.stderr) == (1, b"CRIT: /no/imapd.pem: No such file or directory\n")
+    assert (done.returncode, done.stderr) == (
+        1, b"CRIT: /no/imapd.pem: No such file or directory; a certificate was expected there, courierpy "
+        b"mkcert /no/imapd.pem makes one\n")
 
 
 def test_replies_are_not_delayed(start: Start) -> None:

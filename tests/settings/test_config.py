@@ -50,7 +50,7 @@ def found(text: str, files: list[str] | None = None) -> list[tuple[str, str]]:
     ("TLS_CACHEFILE=/x", UNNEEDED, "session tickets"),
     ("TLS_CERTFILE=/no/such.pem", WRONG, "courierpy mkcert"),
     ("IMAPDSSLSTART=YES", WRONG, "needs a certificate"), ("PORT=0", WRONG, "ports from 1 to 65535"),
-    ("PORT=143,127.0.0.1.70000", WRONG, "'127.0.0.1.70000'")])
+    ("PORT=143,127.0.0.1.70000", WRONG, "'127.0.0.1.70000'"), ("PORT=imapp", WRONG, "names of services")])
 def test_findings(text: str, kind: str, told: str) -> None:
     rows = found(text)
     assert any(row[0] == kind and told in row[1] for row in rows), rows
