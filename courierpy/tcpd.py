@@ -72,6 +72,7 @@ def main(argv: list[str], environ: Mapping[str, str], image: list[str]) -> int:
             return pidfile.stop(path) if "stop" in options.switches else pidfile.restart(path)
         if len(options.rest) < 2:
             raise UsageError(f"{USAGE.splitlines()[1]}; couriertcpd --help tells all")
+        children.check(options.text)
         listener = Listener(options, environ, argv, image)
         return listener.trial() if listener.trying else listener.run()
     except (UsageError, access.AccessError) as error:

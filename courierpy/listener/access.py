@@ -30,7 +30,10 @@ def load(path: str) -> dict[str, str]:
         try:
             with open(file, encoding="utf-8") as stream:
                 lines = stream.read().splitlines()
-        except (OSError, UnicodeDecodeError) as error:
+        except OSError as error:
+            raise AccessError(f"{file}: {error.strerror}; a file of rules, KEY and ACTION in a line, or a "
+                              "directory of them was expected") from None
+        except UnicodeDecodeError as error:
             raise AccessError(f"{file}: {error}") from None
         for number, line in enumerate(lines, 1):
             if not line.strip() or line.startswith("#"):

@@ -5,6 +5,7 @@ import os
 import signal
 import time
 
+from courierpy.listener.options import UsageError
 from courierpy.model.numbers import decimal
 from courierpy.system import log, proc
 
@@ -57,25 +58,45 @@ def start_logger(program: str, name: str) -> int:
 
 
 def owner(text: Mapping[str, str]) -> int:
-    """The uid that the option ``user`` names; -1 without it."""
+    """The uid that the option ``user`` names; -1 without it.  Raises UsageError."""
     user = text.get("user")
     if not user:
         return -1
     import pwd
     number = decimal(user)
-    return pwd.getpwnam(user).pw_uid if number is None else number
+    try:
+        return pwd.getpwnam(user).pw_uid if number is None else number
+    except KeyError:
+        raise UsageError(f"-user={user}: there is no such user; a name, or a number, was expected") from None
+
+
+def _group(text: Mapping[str, str]) -> int:
+    """The gid that the option ``group`` names; -1 without it.  Raises UsageError."""
+    group = text.get("group")
+    if not group:
+        return -1
+    import grp
+    number = decimal(group)
+    try:
+        return grp.getgrnam(group).gr_gid if number is None else number
+    except KeyError:
+        raise UsageError(f"-group={group}: there is no such group; a name, or a number, was expected"
+                         ) from None
+
+
+def check(text: Mapping[str, str]) -> None:
+    """Are there the user and the group that these options name?  Raises UsageError."""
+    owner(text)
+    _group(text)
 
 
 def drop_privileges(text: Mapping[str, str]) -> None:
     """Become who the options ``group`` and ``user`` say."""
-    group = text.get("group")
     if os.geteuid() != 0:
         return                     # an earlier image did it
-    if group:
-        import grp
-        number = decimal(group)
-        os.setgid(grp.getgrnam(group).gr_gid if number is None else number)
-    uid = owner(text)
+    gid, uid = _group(text), owner(text)
+    if gid >= 0:
+        os.setgid(gid)
     if uid >= 0:
         os.setuid(uid)
 

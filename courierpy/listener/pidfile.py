@@ -56,8 +56,9 @@ def restart(path: str) -> int:
     held = lock(path)
     if held is not None:
         os.close(held)
-        return 1
-    if pid is None:
+    if held is not None or pid is None:
+        os.write(2, os.fsencode(f"couriertcpd: {path}: no couriertcpd runs by this file: one was expected "
+                                "that was started with it\n"))
         return 1
     os.kill(pid, signal.SIGHUP)
     return 0

@@ -404,6 +404,9 @@ def test_complaints() -> None:
     assert b"bad port: '99999'; one from 1 to 65535" in once("99999", "/bin/cat").stderr
     assert b"no such service: nonsense; a port" in once("nonsense", "/bin/cat").stderr
     assert b"-pid=FILE is needed" in once("-stop").stderr
+    assert b"-user=no-such-1: there is no such user; a name" in once("-user=no-such-1", "143", "x").stderr
+    assert b"-group=no-such-1: there is no such group" in once("-group=no-such-1", "143", "x").stderr
+    assert b"/no/rules: No such file or directory; a file" in once("-access=/no/rules", "143", "x").stderr
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
