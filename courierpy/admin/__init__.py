@@ -10,6 +10,7 @@ import os
 import sys
 from functools import partial
 
+from courierpy.model.numbers import decimal
 from courierpy.system.about import told
 from courierpy.system.proc import absolute
 
@@ -176,9 +177,10 @@ def _in_a_circle(name: str) -> bool:
 def port_number(text: str) -> int:
     """A word of the command line, for argparse."""
     import argparse
-    if not text.isascii() or not text.isdigit() or not 0 < int(text[:6]) < 65536:
+    number = decimal(text, 65535)
+    if not number:
         raise argparse.ArgumentTypeError(f"{text!r}: a port from 1 to 65535 was expected")
-    return int(text)
+    return number
 
 
 def read_settings(files: list[str]) -> dict[str, str]:

@@ -7,6 +7,7 @@ import re
 import subprocess
 
 from courierpy.admin import complain
+from courierpy.model.numbers import decimal
 
 MOST_DAYS = 36_500                 # a century: openssl's dates end somewhere behind it
 NAME_CHARS = 64                    # of a common name (X.520)
@@ -43,9 +44,10 @@ def main(words: list[str]) -> int:
 
 
 def _days(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 0 < int(text[:6]) <= MOST_DAYS:
+    number = decimal(text, MOST_DAYS)
+    if not number:
         raise argparse.ArgumentTypeError(f"{text!r}: a number from 1 to {MOST_DAYS} was expected")
-    return int(text)
+    return number
 
 
 def make(path: str, name: str, days: int = 365) -> None:
