@@ -172,14 +172,14 @@ def _context(settings: Settings, certificate: str, suffix: str) -> ssl.SSLContex
             else:
                 context.load_verify_locations(cafile=trusted)
             context.verify_mode = ssl.CERT_REQUIRED if mode == "R" else ssl.CERT_OPTIONAL
-    except FileNotFoundError as error:
-        raise TlsError(f"{certificate}: {error.strerror}; a certificate was expected there, courierpy mkcert "
-                       f"{certificate} makes one") from None
-    except ssl.SSLError as error:
-        raise TlsError(f"{certificate}: {error}; a certificate and its key were expected, in PEM, the key "
-                       "perhaps in TLS_PRIVATE_KEYFILE") from None
     except OSError as error:
-        raise TlsError(f"{error.filename or at}: {error.strerror or error}") from None
+        what = error.filename or at
+        todo = ""
+        if what == certificate and isinstance(error, FileNotFoundError):
+            todo = f"; a certificate was expected there, courierpy mkcert {certificate} makes one"
+        elif what == certificate and isinstance(error, ssl.SSLError):
+            todo = "; a certificate and its key were expected, in PEM"
+        raise TlsError(f"{what}: {error.strerror or error}{todo}") from None
     names = settings.text("TLS_ALPN").replace(",", " ").split()
     if names:
         context.set_alpn_protocols(names)
