@@ -26,12 +26,11 @@ ANY = AUTHENTICATED | SELECTED
 
 # Flags.  USES_SEQ: no EXPUNGE may be told until it is done (RFC 9051 7.5.1).
 # LEAVES_FOLDER: no update of the mailbox afterwards.  WRITES: the session refuses it while
-# the mailbox is read-only.  SPOOLS: it has a function that says where a large literal goes as
-# it comes.  READS: it changes no mailbox, so what others changed can be told after the next
+# the mailbox is read-only.  READS: it changes no mailbox, so what others changed can be told after the next
 # command, if that has come already.  NUMBERS: it names or tells sequence numbers, and the session
 # refuses it where the client enabled that there are none.  CHANGES: it changes what is stored, in whatever
 # mailbox, and the session refuses it where it may only read; so does what WRITES.
-USES_SEQ, LEAVES_FOLDER, WRITES, SPOOLS, READS, NUMBERS, CHANGES = 1, 2, 4, 8, 16, 32, 64
+USES_SEQ, LEAVES_FOLDER, WRITES, READS, NUMBERS, CHANGES = 1, 2, 4, 16, 32, 64
 
 
 class Done:
@@ -57,7 +56,7 @@ class Row:
     """A row of the table, its handler loaded.
 
     ``rights``: letters of RFC 4314 2.1 that the session must have on the selected mailbox, all
-    of them.  ``spool``: where a literal goes that is announced, of a command that SPOOLS.
+    of them.  ``spool``: where a literal goes as it comes; None: it is kept in memory.
     """
 
     __slots__ = ("flags", "handler", "name", "rights", "spool", "states")
@@ -66,7 +65,7 @@ class Row:
                  spool: Spool | None = None) -> None:
         self.name = name
         self.states = states
-        self.flags = flags | (SPOOLS if spool is not None else 0)
+        self.flags = flags
         self.handler = handler
         self.rights = rights
         self.spool = spool

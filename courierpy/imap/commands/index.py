@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 COMMANDS: dict[bytes, tuple[str, int, int, str]] = {
-    b"APPEND": ("commands.cmd_append", 3, 72, ""),
+    b"APPEND": ("commands.cmd_append", 3, 64, ""),
     b"CANCELUPDATE": ("ext.context", 2, 0, ""),
     b"CAPABILITY": ("commands.cmd_general", 3, 0, ""),
     b"CHECK": ("commands.cmd_general", 2, 0, ""),
@@ -30,10 +30,10 @@ COMMANDS: dict[bytes, tuple[str, int, int, str]] = {
     b"NOOP": ("commands.cmd_general", 3, 0, ""),
     b"NOTIFY": ("ext.notify", 3, 0, ""),
     b"RENAME": ("commands.cmd_mailbox", 3, 64, ""),
-    b"REPLACE": ("ext.replace", 2, 44, "te"),
+    b"REPLACE": ("ext.replace", 2, 36, "te"),
     b"SEARCH": ("commands.cmd_search", 2, 33, "r"),
     b"SELECT": ("commands.cmd_select", 3, 2, ""),
-    b"SETMETADATA": ("ext.metadata", 3, 72, ""),
+    b"SETMETADATA": ("ext.metadata", 3, 64, ""),
     b"SORT": ("ext.sort", 2, 33, "r"),
     b"STATUS": ("commands.cmd_status", 3, 0, ""),
     b"STORE": ("commands.cmd_store", 2, 37, ""),
@@ -43,7 +43,7 @@ COMMANDS: dict[bytes, tuple[str, int, int, str]] = {
     b"UID EXPUNGE": ("ext.uidplus", 2, 4, "e"),
     b"UID FETCH": ("commands.cmd_fetch", 2, 16, "r"),
     b"UID MOVE": ("ext.move", 2, 4, "te"),
-    b"UID REPLACE": ("ext.replace", 2, 12, "te"),
+    b"UID REPLACE": ("ext.replace", 2, 4, "te"),
     b"UID SEARCH": ("commands.cmd_search", 2, 0, "r"),
     b"UID SORT": ("ext.sort", 2, 0, "r"),
     b"UID STORE": ("commands.cmd_store", 2, 4, ""),
