@@ -93,7 +93,7 @@ def _log_of(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 class Listener:
-    """From the command line to the end."""
+    """From the command line to the end, a method for each step."""
 
     def __init__(self, options: Options, environ: Mapping[str, str], argv: list[str],
                  image: list[str]) -> None:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,9 @@ HOUSE = Path(__file__).resolve().parents[2] / "courierpy"
 FLOORS = {"model": 0, "system": 1, "message": 2, "maildir": 2, "auth": 2, "imap": 3, "listener": 3,
           "login": 3, "hibernate": 4, "tcpd": 5, "imaplogin": 5, "doorway": 5, "imapd": 5, "preload": 5,
           "rehearsal": 5, "sessions": 5, "readiness": 5, "services": 5, "admin": 6, "__init__": -1}
+MOST_LINES = 500
+MOST_METHODS = 20
+WHY = r"\bmethods?\b"                  # in the docstring of a class that has more
 SIBLINGS = (2, 3)                      # floors whose rooms do not import each other
 PURE = ("model", "message", "imap/grammar", "imap/view.py")
 IMPURE_MODULES = {"os", "socket", "select", "subprocess", "signal"}
@@ -104,6 +108,18 @@ def test_no_circle() -> None:
         assert done, f"in circles, or above one: {sorted(arrows)}"
         for name in done:
             del arrows[name]
+
+
+def test_no_file_hides_another() -> None:
+    """What has more lines, or more methods and no word why, has a noun in it that wants a file or a class."""
+    for path in FILES:
+        text = path.read_text()
+        assert text.count("\n") <= MOST_LINES, f"{path.relative_to(HOUSE)}: {text.count(chr(10))} lines"
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.ClassDef):
+                methods = sum(isinstance(one, ast.FunctionDef) for one in node.body)
+                assert methods <= MOST_METHODS or re.search(WHY, ast.get_docstring(node) or ""), \
+                    f"{path.relative_to(HOUSE)}: {node.name} has {methods} methods"
 
 
 def test_no_name_of_the_standard_library() -> None:

@@ -44,7 +44,8 @@ _INVALID = re.compile(rb"[\x00-\x20(){%*\"\\\]\x7f-\xff]")
 class Keywords:
     """The keywords of one folder.  ``folder`` is its directory; ``sync``: what is written is on
     the disk before anybody is told; ``inside``: the name of their directory in the folder.  ``seen``: which
-    ``:list`` the last reading, or what was written since, knows all of; None for none."""
+    ``:list`` the last reading, or what was written since, knows all of; None for none.  A method for each
+    step by which files of updates become lines of the list, as other programs take the same steps."""
 
     __slots__ = ("_inside", "_list", "host", "missed", "path", "seen", "sync", "tmp", "unmerged")
 
