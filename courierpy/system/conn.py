@@ -46,6 +46,8 @@ class Conn:
 
     ``deadline``: the moment on the monotonic clock after which nothing is waited for; None: there is none.
     ``midway``: what was written last is not a whole line, and nothing but the rest of it may follow.
+
+    Many methods are a line each: what is read, written and waited for is the stream's below.
     """
 
     def __init__(self, infd: int = 0, outfd: int = 1, pending: bytes = b"") -> None:
