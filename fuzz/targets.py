@@ -21,6 +21,7 @@ from courierpy.imap.grammar import dates, fetchitems, searchkeys
 from courierpy.imap.grammar.args import Args
 from courierpy.imap.grammar.framer import Frame, Framer, LiteralAhead
 from courierpy.imap.grammar.pattern import Pattern
+from courierpy.maildir import uidvalidity
 from courierpy.maildir.formats import uiddb
 from courierpy.maildir.store import Store
 from courierpy.message import (
@@ -255,6 +256,9 @@ def _maildir() -> tuple[str, list[str]]:
         with open(path, "wb") as file:
             file.write(b"Subject: %d\n\n%d\n" % (number, number))
         os.utime(path, (1700000000, 1700000000))
+    # UIDVALIDITY is of the clock only where it is greater
+    with open(os.path.join(root, "made", uidvalidity.HIGHEST), "wb") as file:
+        file.write(b"2000000000\n")
     for keyword in (b"one", b"two"):
         folder = Store(os.path.join(root, "made"), host="host").open("INBOX")
         folder.scan()

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from hypothesis.internal.conjecture import providers
 
 from courierpy.admin import demo
 from courierpy.imap.grammar.args import Args
@@ -27,6 +28,10 @@ from courierpy.maildir.mailbox import Mailbox
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow],
                           derandomize="COURIERPY_FUZZ_SECONDS" not in os.environ)
 settings.load_profile("any machine")
+# Hypothesis tries the constants of all modules that are loaded, too: which ones these are hangs on the tests
+# that the same worker had before.  It has no setting for that
+if "COURIERPY_FUZZ_SECONDS" not in os.environ:
+    vars(providers)["is_local_module_file"] = lambda path: False
 
 REPO = Path(__file__).resolve().parent.parent
 # fork: a connection's process is a fork of the listener; exec: each program is exec'd; doorway: login
