@@ -1,6 +1,7 @@
 """What all tests share: a demo account, and how a missing client is treated."""
 from __future__ import annotations
 
+import gc
 import os
 import pwd
 import shutil
@@ -131,10 +132,18 @@ class Server:
         self.log = log
 
 
+_ports: set[int] = set()
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Another one each time: the kernel may give the same twice, where nobody listens there yet."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        if port not in _ports:
+            _ports.add(port)
+            return port
 
 
 def listens(port: int) -> bool:
@@ -155,6 +164,13 @@ def wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
         assert process.poll() is None, log.read_text()
         assert time.monotonic() < end, "the listener did not come up\n" + log.read_text()
         time.sleep(0.02)
+
+
+def descriptors() -> set[str]:
+    """Those of this process that are open: not what a test before left to the collector, which comes when
+    it likes."""
+    gc.collect()
+    return set(os.listdir("/proc/self/fd"))
 
 
 def until(client: socket.socket, end: bytes) -> bytes:

@@ -15,6 +15,7 @@ from courierpy.listener.connections import Connection, Connections
 from courierpy.listener.pool import ACCOUNT, IDS, NOBODY, Pool
 from courierpy.system import passing, proc
 from courierpy.system.doorway import DONE, Order
+from tests.conftest import descriptors
 from tests.programs.chain import DEADLINE
 
 ANN, BOB = (b"UID=7\nGID=8\nHOME=/home/%s\nADDRESS=%s\n.\n" % (name, name) for name in (b"ann", b"bob"))
@@ -209,11 +210,11 @@ def test_a_fork_that_is_refused(rig: Callable[..., Rig], monkeypatch: pytest.Mon
     def refused(*words: object) -> int:
         raise BlockingIOError(11, "Resource temporarily unavailable")
     monkeypatch.setattr("courierpy.system.proc.fork", refused)
-    before = os.listdir("/proc/self/fd")
+    before = descriptors()
     with pytest.raises(OSError, match="unavailable"):
         here.session(ANN)
     here.pool.count_ahead = 1
     here.pool.tend()
     here.pool.tend()
-    assert os.listdir("/proc/self/fd") == before and not here.pool.workers
+    assert descriptors() == before and not here.pool.workers
     assert capfd.readouterr().err.count("no process can be forked ahead") == 1

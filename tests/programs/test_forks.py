@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from courierpy.system import proc
-from tests.conftest import until
+from tests.conftest import descriptors, until
 from tests.programs.chain import RESIDENT, chain, eventually
 
 server_test = pytest.mark.server
@@ -165,14 +165,14 @@ def test_no_descriptor_is_left() -> None:
 def test_work_beside_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     assert proc.elsewhere(lambda: b"done")() == b"done"
     assert proc.elsewhere(lambda: 1 // 0)() is None  # type: ignore[arg-type,return-value]
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(descriptors())
 
     def refuse() -> int:
         raise BlockingIOError(errno.EAGAIN, "no")
 
     monkeypatch.setattr(os, "fork", refuse)
     assert proc.elsewhere(lambda: b"done")() is None
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(descriptors()) == before
 
 
 def test_one_door_leads_to_fork() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from courierpy.hibernate import hearing
-from tests.conftest import until
+from tests.conftest import descriptors, until
 from tests.programs.chain import Chain, chain, eventually
 from tests.programs.test_hibernation import is_keeper
 from tests.realtime.windows import deliver
@@ -127,11 +127,8 @@ def test_more_idle_sessions_of_a_user_than_the_kernel_has_instances() -> None:
 @pytest.mark.parametrize("stays", [True, False])
 def test_the_keeper_keeps_no_instance_of_a_session(tmp_path: Path, stays: bool) -> None:
     """Else the instances of its user are used up by sessions that ended long ago."""
-    def here() -> set[str]:
-        return set(os.listdir("/proc/self/fd"))
-
     directory = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
-    before = here()
+    before = descriptors()
     ours, theirs = socket.socketpair()
     with theirs:
         if not stays:
@@ -146,7 +143,7 @@ def test_the_keeper_keeps_no_instance_of_a_session(tmp_path: Path, stays: bool) 
             hearing.make(hearing.UNWATCH + struct.pack("=I", number), [instance])
             os.close(instance)
             ours.close()
-    assert here() == before
+    assert descriptors() == before
     os.close(directory)
 
 

@@ -32,7 +32,7 @@ from courierpy.model.uidset import UidSet
 from courierpy.system.conn import Conn
 from courierpy.system.inotify import IN_CREATE, IN_IGNORED, Inotify
 from courierpy.system.settings import Settings
-from tests.conftest import Server, account_ids, serving, until
+from tests.conftest import Server, account_ids, descriptors, serving, until
 from tests.programs.test_renewal import children, renew, wait_log
 from tests.realtime.windows import Window, deliver, over_tcp
 
@@ -794,20 +794,20 @@ def test_what_is_not_kept(bench: Bench, tmp_path: Path) -> None:
         assert refused == [b""] * len(refused)
         assert bench.keeper.entries == {}
         assert bench.keeper.hearing.watchers == {}
-        before = len(os.listdir("/proc/self/fd"))
+        before = len(descriptors())
         assert bench.offer(client=file) == b""
-        assert len(os.listdir("/proc/self/fd")) == before            # nothing stays open
+        assert len(descriptors()) == before            # nothing stays open
 
 
 def test_a_watch_that_ends_leaves_no_descriptor(tmp_path: Path) -> None:
     """The keeper has as many instances as it has descriptors of them, and the kernel gives its user 128."""
     instance = Inotify()
     try:
-        before = len(os.listdir("/proc/self/fd"))
+        before = len(descriptors())
         for _ in range(3):
             number = instance.add(str(tmp_path), IN_CREATE)
             hearing.make(hearing.UNWATCH + struct.pack("=I", number), [instance.fd])
-        assert len(os.listdir("/proc/self/fd")) == before
+        assert len(descriptors()) == before
         (tmp_path / "x").touch()
         assert all(mask & IN_IGNORED for _, mask, _ in instance.events())
     finally:
