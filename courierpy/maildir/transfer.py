@@ -269,9 +269,11 @@ def _with_others(target: Intake, sources: Sequence[Source], bring: Bring, refuse
         whole = True
         if waits and place.lock.take(lambda: not any(exists(path) for _, path in waits), at_once=True):
             try:
-                own = [os.path.basename(path) for _, path in waits]
-                files = place.lobby.waiting(own)
-                target.let_in(files, target.number([*map(base, files)]), own)
+                # who had the lock may have let them in since we looked: they have their numbers then
+                own = [os.path.basename(path) for _, path in waits if exists(path)]
+                if own:
+                    files = place.lobby.waiting(own)
+                    target.let_in(files, target.number([*map(base, files)]), own)
             finally:
                 place.lock.release()
     except BaseException as why:

@@ -253,6 +253,27 @@ def test_a_few_copies_wait_where_others_have_the_lock(opened: Callable[[], Mailb
     assert uids(leader) == [1, 2, 3, 4, 5, 6, 7, 8, 9]
 
 
+@pytest.mark.parametrize("copied", [[1], [1, 2, 3]])
+def test_what_was_let_in_a_moment_ago_keeps_its_numbers(opened: Callable[[], Mailbox], copied: list[int],
+                                                        monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the last look at what waits and the lock."""
+    mailbox, leader = opened(), opened()
+    take = FolderLock.take
+    brought = []
+
+    def late(lock: FolderLock, *_: object, **__: object) -> bool:
+        monkeypatch.undo()
+        brought.extend(append(leader))
+        return take(lock)
+
+    monkeypatch.setattr(FolderLock, "is_free", lambda self: False)
+    monkeypatch.setattr(FolderLock, "take", late)
+    _, pairs = mailbox.copy(copied, mailbox)
+    assert sorted([*brought, *(new for _, new in pairs)]) == [*range(6, 7 + len(copied))]
+    assert uids(mailbox) == uids(leader) == [*range(1, 7 + len(copied))]
+    assert mailbox.scan().uidnext == 7 + len(copied)
+
+
 def test_copies_that_wait_for_nobody_are_taken_back(opened: Callable[[], Mailbox], maildir: Path,
                                                     monkeypatch: pytest.MonkeyPatch) -> None:
     """The lock is not to be had: none of them came."""
