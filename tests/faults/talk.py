@@ -11,8 +11,8 @@ from typing import Any
 from tests.conftest import plain_environ
 from tests.faults.nursery import Nursery
 
-# well below the 14 seconds that a server waits for a lock: a lock left behind must not be waited for
-DEADLINE = 5.0
+# below the 14 seconds that a server waits for a lock: a lock left behind must not be waited for
+DEADLINE = 12.0
 
 
 class Dead(Exception):

@@ -25,7 +25,7 @@ NOISE = random.Random(7).randbytes(100_000)
 @pytest.fixture
 def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
     ours, theirs = socket.socketpair()
-    theirs.settimeout(10)
+    theirs.settimeout(60)
     with ours, theirs:
         yield ours, theirs
 
