@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+OPENS, ESC, SO = b"(\x1b\x0e"    # numbers: most fields have none of these, and a number is looked up sooner
 QUOTED = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.S)
 _OPENS = re.compile(rb'\\.|["(]', re.S)
 _IN_COMMENT = re.compile(rb"\\.|[()]", re.S)
@@ -26,7 +27,7 @@ _AS_IT_STANDS = re.compile(rb"\x1b(?:\(I.*|\$[()*+]?[@-Z](?:[!-~]{2})*)\Z", re.S
 
 def lettered(value: bytes) -> bytes:
     """The same with an x for each octet of ISO 2022: all else stays at its place."""
-    if b"\x1b" not in value and b"\x0e" not in value:
+    if ESC not in value and SO not in value:
         return value
     return _RUN.sub(_letters, value)
 
@@ -84,7 +85,7 @@ def masked(value: bytes) -> bytes:
     """The same with blanks for the octets of comments and letters for those of ISO 2022: all else stays
     at its place."""
     value = lettered(value)
-    if b"(" not in value:
+    if OPENS not in value:
         return value
     pieces: list[bytes] = []
     at = 0
