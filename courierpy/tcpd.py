@@ -127,6 +127,7 @@ class Listener:
         path = self.options.text.get("pid")
         services = self.services
         if left is None:
+            children.check_programs(services.program, self.options.text, self.environ)
             self._check_modules()
         try:
             if left is None and not self._listen():

@@ -7,7 +7,7 @@ import time
 
 from courierpy.listener.options import UsageError
 from courierpy.model.numbers import decimal
-from courierpy.system import log, proc
+from courierpy.system import log, proc, programs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -88,6 +88,28 @@ def check(text: Mapping[str, str]) -> None:
     """Are there the user and the group that these options name?  Raises UsageError."""
     owner(text)
     _group(text)
+
+
+def check_programs(program: str, text: Mapping[str, str], environ: Mapping[str, str]) -> None:
+    """Are there the program behind the listener and that of -stderrlogger?  Raises UsageError."""
+    if programs.find(program) is None:
+        _look_for(program, program, environ)
+    logger = text.get("stderrlogger")
+    if logger:
+        _look_for(logger, f"-stderrlogger={logger}", os.environ)
+
+
+def _look_for(program: str, said: str, environ: Mapping[str, str]) -> None:
+    """UsageError for what exec will not find.  ``said``: the program as the command line has it."""
+    folders = [""] if "/" in program else os.get_exec_path(environ)
+    paths = [os.path.join(folder, program) for folder in folders]
+    if any(os.path.isfile(path) and os.access(path, os.X_OK) for path in paths):
+        return
+    if "/" not in program:
+        raise UsageError(f"{said}: there is no such program in {os.pathsep.join(folders)}; name another, or "
+                         "its whole path")
+    why = "No such file or directory" if not os.path.exists(program) else "not a program that can be run"
+    raise UsageError(f"{said}: {why}; a program was expected there")
 
 
 def drop_privileges(text: Mapping[str, str]) -> None:

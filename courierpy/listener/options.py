@@ -14,6 +14,8 @@ TEXT_OPTIONS = {"access", "address", "denymsg", "group", "user", "pid", "stderr"
 NUMBER_OPTIONS = {"listen", "maxprocs", "maxperip", "maxperc", "warn"}
 SWITCHES = {"accesslocal", "nodnslookup", "noidentlookup", "proxy", "restart", "stop", "exec", "tls"}
 
+MOST_SECONDS = 10 ** 6         # that the header of a proxy may take
+
 USAGE = """
 Usage: couriertcpd [OPTION...] PORTS PROGRAM [ARGUMENT...]
        couriertcpd -pid=FILE -stop
@@ -82,14 +84,26 @@ class Options:
         elif name == "drop":
             self.drop = value.split(",") if value else ["BLOCK"]
         elif name == "haproxy":
-            timeout, _, ports = value.partition("/")
-            ports = ports.removeprefix("port=")
-            try:
-                self.haproxy = (float(timeout or 15), frozenset(filter(None, ports.split(","))))
-            except ValueError:
-                raise UsageError(f"-haproxy=SECONDS is expected, not {timeout}") from None
+            self.haproxy = _haproxy(value)
         else:
             raise UsageError(f"Invalid option: {word}; couriertcpd --help tells what there is")
+
+
+def _haproxy(value: str) -> tuple[float, frozenset[str]]:
+    """``15/143,127.0.0.1.993`` -> (seconds, ports as admission.speaks_proxy has them).  Raises UsageError."""
+    timeout, _, ports = value.partition("/")
+    try:
+        seconds = float(timeout or 15)
+    except ValueError:
+        seconds = -1
+    if not 0 <= seconds <= MOST_SECONDS:           # nor is "nan"
+        raise UsageError(f"-haproxy=SECONDS is expected, not {timeout}")
+    named = ",".join(filter(None, ports.removeprefix("port=").split(",")))
+    try:
+        found = parse_ports(named, None) if named else []
+    except UsageError as error:
+        raise UsageError(f"-haproxy={value}: {error}") from None
+    return seconds, frozenset(f"{address}.{port}" if address else str(port) for address, port in found)
 
 
 def parse_ports(text: str, default: str | None) -> list[tuple[str, int]]:

@@ -375,10 +375,14 @@ def test_crashing_programs_are_throttled(start: Start) -> None:
     assert tcpd.say() == b""                            # and goes on
 
 
-def test_a_program_that_is_not_there(start: Start) -> None:
-    tcpd = start([], "/no/such/program")
+def test_a_program_that_is_not_there_any_more(start: Start, tmp_path: Path) -> None:
+    program = tmp_path / "program"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    tcpd = start([], str(program))
+    program.unlink()
     assert tcpd.say() == b""
-    tcpd.wait_log("CRIT: /no/such/program: No such file or directory")
+    tcpd.wait_log(f"CRIT: {program}: No such file or directory")
 
 
 def test_ipv6(start: Start) -> None:
@@ -406,7 +410,8 @@ def test_complaints() -> None:
     assert b"-pid=FILE is needed" in once("-stop").stderr
     assert b"-user=no-such-1: there is no such user; a name" in once("-user=no-such-1", "143", "x").stderr
     assert b"-group=no-such-1: there is no such group" in once("-group=no-such-1", "143", "x").stderr
-    assert b"/no/rules: No such file or directory; a file" in once("-access=/no/rules", "143", "x").stderr
+    assert b"/no/rules: No such file or directory; a file" in once("-access=/no/rules", "-address=127.0.0.1",
+                                                                          str(free_port()), "/bin/cat").stderr
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
