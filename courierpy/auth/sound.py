@@ -78,10 +78,25 @@ def odd(modules: Iterable[str], environ: Mapping[str, str]) -> list[str]:
     for name in modules:
         if name == "authuserdb":
             path = environ.get("USERDB") or "/etc/courier/userdb"
-            if not os.path.exists(path):
-                found.append(f"authuserdb: {path} is not there: it knows nobody")
+            why = _userdb(path)
+            if why:
+                found.append(f"authuserdb: {path} {why}")
         elif name == "authpipe":
             path = environ.get("AUTHPIPE") or "/etc/courier/authProg"
             if not os.access(path, os.X_OK):
                 found.append(f"authpipe: {path} is not executable: the module is off")
     return found
+
+
+def _userdb(path: str) -> str:
+    """Why nobody of this file, or directory of files, can log in; "" where nothing hinders it."""
+    if not os.path.exists(path):
+        return "is not there: it knows nobody; courierpy user add makes it"
+    if not os.access(path, os.R_OK):
+        return f"cannot be read by uid {os.geteuid()}: nobody of it can log in; chown it"
+    if os.path.isfile(path):
+        if os.path.islink(path):
+            return "is a symbolic link: nobody of it can log in; USERDB must name the file itself"
+        if os.stat(path).st_mode & 0o077:
+            return f"can be read or written by others: nobody of it can log in; chmod 0600 {path}"
+    return ""

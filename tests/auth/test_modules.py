@@ -381,9 +381,26 @@ def test_a_missing_library_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(sound.odd(["authuserdb", "authpipe"], {"USERDB": "/none", "AUTHPIPE": "/none"})) == 2
 
 
+def test_a_userdb_that_lets_nobody_in_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, link = tmp_path / "userdb", tmp_path / "link"
+
+    def told(path: Path) -> str:
+        return " ".join(sound.odd(["authuserdb"], {"USERDB": str(path)}))
+
+    assert told(path) == f"authuserdb: {path} is not there: it knows nobody; courierpy user add makes it"
+    path.touch(0o600)
+    link.symlink_to(path)
+    assert told(path) == told(tmp_path) == ""
+    assert "a symbolic link" in told(link)
+    path.chmod(0o640)
+    assert f"chmod 0600 {path}" in told(path)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert f"{path} cannot be read by uid {os.geteuid()}" in told(path)
+
+
 def test_it_is_said_before_listening(tmp_path: Path) -> None:
     settings = tmp_path / "imapd"
-    settings.write_text("ADDRESS=127.0.0.1\nPORT=1\nAUTHMODULES=\"authuserdb authfoo\"\n")
+    settings.write_text("ADDRESS=127.0.0.1\nPORT=1\nAUTHMODULES=\"authuserdb authfoo\"\nUSERDB=/none\n")
     for words in (["serve"], ["config"]):
         done = subprocess.run([sys.executable, "-c", "from courierpy.admin import run; run()", *words,
                                "-C", str(settings)], capture_output=True, text=True, check=False, timeout=60,
@@ -391,6 +408,7 @@ def test_it_is_said_before_listening(tmp_path: Path) -> None:
         assert done.returncode == 1
         assert "no such auth module: authfoo" in done.stdout + done.stderr
         assert "cannot listen" not in done.stderr
+        assert "/none is not there: it knows nobody; courierpy user add" in done.stdout + done.stderr
     words = ["-address=127.0.0.1", "-exec", "1", "imaplogin", "authbar", "imapd"]
     done = subprocess.run([sys.executable, "-c", "from courierpy.tcpd import run; run()", *words],
                           capture_output=True, text=True, check=False, timeout=60, env=plain_environ())
