@@ -22,7 +22,7 @@ from courierpy.system import about, inotify, log, memory, proc, readonly, title
 from courierpy.system.conn import Conn, Gone, TimedOut
 from courierpy.system.programs import WITH_VALUE
 from courierpy.system.regular import open_regular
-from courierpy.system.settings import Settings, from_environ
+from courierpy.system.settings import Settings, from_environ, wrong_ones
 from courierpy.system.stream import Garbled
 
 TYPE_CHECKING = False
@@ -163,6 +163,9 @@ class _Imapd:
 
     def serve(self) -> int:
         self._who()
+        if not self.tag:               # else courierpy serve told its administrator
+            for line in wrong_ones(self.environ):
+                log.warn(line)
         proc.on_signal(self._on_signal)
         self._locked_account()
         self._enter_maildir()

@@ -438,3 +438,18 @@ def check(values: Mapping[str, str]) -> list[Finding]:
             text = re.sub(r"\{(\w+)\}", lambda match: _sound(settings, match[1]), setting.off[1])
             found.append(Finding(LOST, name, f"{value.strip()}: {text}"))
     return found
+
+
+# what speaks up by itself where it uses the value
+_SELF_TOLD = ("IMAP_LAYOUT", "IMAP_FSYNC", "IMAP_EMPTYTRASH")
+
+
+def wrong_ones(environ: Mapping[str, str]) -> list[str]:
+    """A line for each wrong IMAP_... variable of a session: what was expected, its value, what counts."""
+    values = {name: value for name, value in environ.items()
+              if name.startswith("IMAP_") and name not in _SELF_TOLD}
+    settings = Settings(values)
+    numbers = {setting.name for setting in TABLE if setting.kind in ("number", "flag")}
+    return [f"{found}; " + (f"{settings.number(found.name)} counts" if found.name in numbers else
+                            "it counts as if it were not set")
+            for found in check(values) if found.kind == WRONG]

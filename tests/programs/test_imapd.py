@@ -47,6 +47,18 @@ def test_standard_error_stays_clean_over_a_pipe(maildir: Path) -> None:
     assert error == b""
 
 
+def test_wrong_settings_are_told_one_line_each(maildir: Path) -> None:
+    """From a shell nobody else looks at them; the session goes on with what counts instead."""
+    wrong = {"IMAP_UMASK": "9x", "IMAP_LAYOUT": "fo", "IMAP_FSYNC": "x", "IMAP_ULIMITD": "many",
+             "IMAP_IDLE_TIMEOUT": "soon"}
+    process = start(maildir, subprocess.PIPE, subprocess.PIPE, IMAP_LOG="courier", **wrong)
+    out, error = process.communicate(b"a SELECT INBOX\r\nb LOGOUT\r\n", timeout=20)
+    assert b"\r\na OK " in out
+    lines = error.decode().splitlines()
+    for name, value in wrong.items():
+        assert len([line for line in lines if f"WARN: {name}: " in line and value in line]) == 1, error
+
+
 def test_behind_a_login_the_log_is_standard_error(maildir: Path) -> None:
     process = start(maildir, subprocess.PIPE, subprocess.PIPE, IMAPLOGINTAG="x", TCPREMOTEIP="::1",
                     TCPREMOTEPORT="7")

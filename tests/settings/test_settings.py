@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from courierpy.system.settings import TABLE, Settings, SettingsError, check, parse_file, parse_text
+from courierpy.system.settings import (
+    TABLE,
+    Settings,
+    SettingsError,
+    check,
+    parse_file,
+    parse_text,
+    wrong_ones,
+)
 
 ETC = Path(__file__).resolve().parents[2] / "etc"
 SET_BY_LISTENER = {"IMAP_TLS", "IMAP_STARTTLS"}
@@ -88,3 +96,17 @@ def test_numbers_by_name() -> None:
     for value, wrong in (("8", False), ("8 a=5", False), ("a=5", False), ("", False), ("x", True),
                          ("8 a=x", True), ("8 =5", True), ("99999999999", True), ("8 a=99999999999", True)):
         assert bool(check({"IMAP_APPENDLIMIT": value})) == wrong, value
+
+
+def test_wrong_values_of_a_session_are_told_with_what_counts() -> None:
+    wrong = {"IMAP_UMASK": "9x", "IMAP_ULIMITD": "many", "IMAP_IDLE_TIMEOUT": "soon", "IMAP_READONLY": "yes",
+             "IMAP_IDLE_KEEPALIVE": "99999", "IMAP_REUSE": "always", "IMAP_HIBERNATE": "-5"}
+    assert wrong_ones({**wrong, "IMAP_LAYOUT": "fo", "PORT": "x", "MAXDAEMONS": "x", "IMAP_MINE": "x"}) == [
+        "IMAP_HIBERNATE: a number of 0 or more is expected, not '-5'; 0 counts",
+        "IMAP_IDLE_KEEPALIVE: a number from 0 to 1740 is expected, not '99999'; 1740 counts",
+        "IMAP_IDLE_TIMEOUT: a number is expected, not 'soon'; 60 counts",
+        "IMAP_READONLY: a number is expected, not 'yes'; 0 counts",
+        "IMAP_REUSE: one of account, uid, no is expected, not 'always'; it counts as if it were not set",
+        "IMAP_ULIMITD: a number is expected, not 'many'; 0 counts",
+        "IMAP_UMASK: octal digits are expected, as in 077, not '9x'; it counts as if it were not set"]
+    assert wrong_ones({setting.name: setting.default for setting in TABLE}) == []
