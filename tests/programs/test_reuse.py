@@ -5,6 +5,7 @@ import os
 import re
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -33,8 +34,16 @@ def visit(server: Chain, user: str = "demo", commands: bytes = b"") -> int:
 
 
 def again(server: Chain, pid: int, user: str = "demo") -> None:
-    """This process serves another session at last: it may not have waited yet when the next one came."""
-    eventually(lambda: visit(server, user) == pid, "no session came to it")
+    """This process serves another session at last: it may not have waited yet when the next one came, and
+    the process that had it instead would have all that follow, as the last that came back."""
+    def is_served() -> bool:
+        served = visit(server, user)
+        if served != pid:
+            with suppress(ProcessLookupError):
+                os.kill(served, signal.SIGKILL)
+            eventually(lambda: served not in server.children(), "it does not end")
+        return served == pid
+    eventually(is_served, "no session came to it")
 
 
 @pytest.fixture(scope="module")
