@@ -35,6 +35,7 @@ else:
 ALARM = frozenset({_signal.SIGALRM})
 DOUBTS = 3                         # turns that did not come though the lock was free: the queue does not move
 DISTRUST = 60.0                    # seconds that such a queue is not asked
+RING_AGAIN = 0.05                  # seconds between alarms: one that comes before flock() does not end it
 
 # by directory: turns that did not come, one after the other, and when that was last
 _doubts: dict[str, tuple[int, float]] = {}
@@ -102,11 +103,11 @@ class Queue:
             self._close()              # not the first thread: nothing would end the wait
             return True
         blocked = _signal.pthread_sigmask(_signal.SIG_UNBLOCK, ALARM)
-        left = _signal.setitimer(_signal.ITIMER_REAL, seconds)
+        left = _signal.setitimer(_signal.ITIMER_REAL, seconds, RING_AGAIN)
         try:
             fcntl.flock(self._fd, kind)
-        except OSError:
-            pass                       # time is up, or there are no such locks here
+        except (OSError, ValueError):
+            pass                       # time is up, also before flock(), or there are no such locks here
         finally:
             _signal.setitimer(_signal.ITIMER_REAL, *left)
             _signal.pthread_sigmask(_signal.SIG_SETMASK, blocked)

@@ -342,6 +342,17 @@ def test_a_child_has_no_place(maildir: Path, lock: FolderLock) -> None:
         os.close(fd)
 
 
+def test_an_alarm_before_the_wait_begins_ends_it_too(maildir: Path) -> None:
+    """As where the process got no processor between the two."""
+    holder = Queue(str(maildir / "tmp"))
+    assert holder.attempt()
+    for _ in range(10):
+        queue = Queue(str(maildir / "tmp"))
+        assert not queue.attempt()
+        assert not queue.wait(0.000001)
+    holder.leave()
+
+
 def test_the_timer_of_another(maildir: Path, lock: FolderLock) -> None:
     """Who has set an alarm gets it, and by its own handler."""
     rung = []
