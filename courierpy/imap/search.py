@@ -99,7 +99,7 @@ def parse(session: Session, args: Args, charset: str | None = None) -> Key:
     asked = searchkeys.parse(args, KEYS.find, charset)
     args.end()
     found = rewritten(asked, expanded)
-    if sum(1 for _ in each(found)) > MAX_KEYS:
+    if len(each(found)) > MAX_KEYS:
         raise Bad("Too many search keys.")
     return found
 

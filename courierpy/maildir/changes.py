@@ -46,8 +46,9 @@ class Changes:
         """Add what came since to ``heard``.  Is there anything in it?"""
         if self._watch is not None:
             self._watch.hear(self.heard)
-        self._own_heard.update(self._own)
-        self._own.clear()
+        if self._own:
+            self._own_heard.update(self._own)
+            self._own.clear()
         return bool(self.heard)
 
     def did(self, file: bytes, there: bool) -> None:

@@ -7,7 +7,7 @@ from courierpy.model.replies import Bad, No
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from typing import Any, Protocol
 
     from courierpy.imap.grammar.numset import NumSet
@@ -69,14 +69,15 @@ def rewritten(key: Key, change: Callable[[Key], Key | None]) -> Key:
     return key
 
 
-def each(key: Key) -> Iterator[Key]:
+def each(key: Key) -> list[Key]:
     """All keys of a tree."""
-    left = [key]
-    while left:
-        one = left.pop()
-        yield one
-        inside = one.value if isinstance(one.value, (list, tuple)) else (one.value,)
-        left += [part for part in inside if isinstance(part, Key)]
+    found = [key]
+    for one in found:                  # which grows
+        if isinstance(one.value, (list, tuple)):
+            found += [part for part in one.value if isinstance(part, Key)]
+        elif isinstance(one.value, Key):
+            found.append(one.value)
+    return found
 
 
 def names(key: Key) -> list[bytes]:
