@@ -156,6 +156,7 @@ class Session(Dialogue):
         """The next whole command.  Raises Gone at the end of input, TimedOut, or Bye when told to stop."""
         if title.shown():
             self._show("")
+        self.conn.flush_held()
         steps = self.framing()
         try:
             wanted = next(steps)

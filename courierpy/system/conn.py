@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 READ_SIZE = 65536               # octets that are read at once
 FLUSH_AT = 128 * 1024           # octets that are gathered before they are written
+HELD = 0.1                      # seconds that they are gathered at most between two commands
 WRITE_TIMEOUT = 60.0            # seconds in which a client must take TAKES octets, or all there are
 TAKES = 65536                   # octets
 LAST_WORDS = 5.0                # seconds for the line before the end
@@ -64,6 +65,7 @@ class Conn:
         self._quick = 0                 # how often in a row the client said something at once
         self._out: list[bytes] = []
         self._size = 0
+        self._since = 0.0               # when the first of them was written
 
     # -- what it goes through
 
@@ -187,9 +189,17 @@ class Conn:
 
     def write(self, data: bytes) -> None:
         """Gather ``data``; written at flush() or when much has come together."""
+        if not self._out:
+            self._since = monotonic()
         self._out.append(data)
         self._size += len(data)
         if self._size >= FLUSH_AT:
+            self.flush()
+
+    def flush_held(self) -> None:
+        """Write what was gathered a while ago.  A client that says hundreds of commands at once hears of the
+        first before the last is done: it may wait for no answer longer than some seconds."""
+        if self._out and monotonic() - self._since > HELD:
             self.flush()
 
     def mark(self) -> Mark:
@@ -211,7 +221,7 @@ class Conn:
             return
         pieces = [b"".join(self._out)] if self._size <= 2 * FLUSH_AT else [
             b"".join(self._out[:-1]), self._out[-1]]       # a large one is not copied once more
-        self._out, self._size = [], 0
+        self._out, self._size, self._since = [], 0, 0.0
         for piece in filter(None, pieces):
             if self.record >= 0:
                 self._note(b"WRITE: ", piece)

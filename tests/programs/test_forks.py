@@ -62,7 +62,7 @@ def test_a_new_connection(number: int, flag: Path) -> None:
 
 @server_test
 def test_a_session_behind_a_login_process(flag: Path) -> None:
-    with chain(before=refusing(flag), IMAP_LOGIN_PROCESSES="1", IMAP_REUSE="no") as server:
+    with chain(before=refusing(flag), IMAP_LOGIN_PROCESSES="1", IMAP_REUSE="no", IMAP_PREFORK="0") as server:
         there = server.session()
         flag.touch()
         for _ in range(3):

@@ -1,4 +1,5 @@
-"""Who sends a literal drop by drop does not hold a session for ever; who is only slow is served."""
+"""Who sends a literal drop by drop does not hold a session for ever; who is only slow is served.  And who
+says many commands at once is not answered drop by drop, nor when all of them are done."""
 from __future__ import annotations
 
 import os
@@ -11,6 +12,7 @@ import pytest
 from courierpy.imap import dialogue
 from courierpy.imap.session import Session
 from courierpy.maildir.store import Store
+from courierpy.system import conn
 from courierpy.system.conn import Conn, TimedOut
 from courierpy.system.settings import Settings
 
@@ -59,3 +61,21 @@ def test_a_slow_one_is(maildir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dialogue, "SLOWEST_OCTETS", 100)
     drops = [(b"a APPEND INBOX {1000+}\r\n", 0.0)] + [(b"x" * 100, 0.3)] * 10 + [(b"\r\nb LOGOUT\r\n", 0.1)]
     assert b"a OK [APPENDUID" in served(maildir, monkeypatch, drops)
+
+
+@pytest.mark.parametrize(("held", "times"), [(-1.0, 3), (3600.0, 1)])
+def test_many_commands_at_once(maildir: Path, monkeypatch: pytest.MonkeyPatch, held: float,
+                               times: int) -> None:
+    """Answers are written together, unless the first has waited for a while."""
+    monkeypatch.setattr(conn, "HELD", held)
+    written: list[bytes] = []
+    put = Conn._put
+
+    def noted(self: Conn, view: memoryview) -> None:
+        written.append(bytes(view))
+        put(self, view)
+    monkeypatch.setattr(Conn, "_put", noted)
+    heard = served(maildir, monkeypatch, [(b"a NOOP\r\nb NOOP\r\nc LOGOUT\r\n", 0.0)])
+    assert b"".join(written) == heard
+    assert [tag in heard for tag in (b"a OK", b"b OK", b"c OK")] == [True] * 3
+    assert len(written) == times
