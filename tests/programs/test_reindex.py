@@ -331,16 +331,10 @@ def test_root_works_with_the_rights_of_the_owner(mailbox: Path) -> None:
 def test_an_interrupted_run_keeps_what_it_has(mailbox: Path) -> None:
     for number in range(100, 1500):
         deliver(mailbox, number, b"Subject: %d\n\n" % number + b"text %d\n" % number * 3000)
-    process = subprocess.Popen([sys.executable, "-m", "tests.programs.test_reindex", "--text", str(mailbox)],
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=plain_environ())
-    end = time.monotonic() + 60
-    while not (mailbox / "courierpyindex" / "cache.find-body").exists():
-        assert process.poll() is None
-        assert time.monotonic() < end
-        time.sleep(0.001)
-    process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=60)
-    assert (process.returncode, error) == (130, b"courierpy: interrupted; what was computed is kept\n")
+    done = subprocess.run([sys.executable, "-m", "tests.programs.test_reindex", "--text", str(mailbox)],
+                          capture_output=True, timeout=60, check=False,
+                          env=plain_environ(INTERRUPTED=str(mailbox / "courierpyindex" / "cache.find-body")))
+    assert (done.returncode, done.stderr) == (130, b"courierpy: interrupted; what was computed is kept\n")
     said = run("--text", "--check", str(mailbox))
     assert "made anew" not in said
     left = re.search(r"find-body of ([\d,]+)", said)
@@ -350,5 +344,18 @@ def test_an_interrupted_run_keeps_what_it_has(mailbox: Path) -> None:
     assert "made anew" not in run("--text", "--check", str(mailbox))
 
 
+def interrupted(kept: str) -> None:
+    """From now on this process is interrupted as soon as there is the file ``kept``."""
+    show = reindex.Bar.show
+
+    def shown(self: reindex.Bar, done: int, total: int) -> None:
+        show(self, done, total)
+        if os.path.exists(kept):
+            os.kill(os.getpid(), signal.SIGINT)
+    reindex.Bar.show = shown  # type: ignore[method-assign]
+
+
 if __name__ == "__main__":
+    if "INTERRUPTED" in os.environ:
+        interrupted(os.environ["INTERRUPTED"])
     sys.exit(reindex.main(sys.argv[1:]))
