@@ -346,6 +346,7 @@ def test_an_interrupted_run_keeps_what_it_has(mailbox: Path) -> None:
 
 def interrupted(kept: str) -> None:
     """From now on this process is interrupted as soon as there is the file ``kept``."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)       # who started the tests may ignore it
     show = reindex.Bar.show
 
     def shown(self: reindex.Bar, done: int, total: int) -> None:
