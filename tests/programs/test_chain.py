@@ -139,6 +139,8 @@ def test_sigterm_says_bye(server: Server) -> None:
     client, _ = connect(server)
     client.sendall(b"a LOGIN demo demo\r\n")
     until(client, b"a OK")
+    client.sendall(b"b NOOP\r\n")
+    until(client, b"b OK")
     server.process.send_signal(signal.SIGTERM)
     assert b"* BYE Courier-IMAP server shut down by signal.\r\n" in until(client, b"never")
 
