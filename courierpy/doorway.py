@@ -10,7 +10,7 @@ import socket
 import sys
 from functools import partial
 
-from courierpy.auth import Account
+from courierpy.auth import Account, is_module
 from courierpy.imap.capability import starttls_offered
 from courierpy.listener import admission, lookups
 from courierpy.listener.connections import Connection
@@ -48,7 +48,7 @@ def why_not(options: Options, program: str, arguments: list[str], environ: Mappi
     """What is asked of a listener that only the way with one process for each connection can do; "" for
     nothing."""
     own = programs.find(program)
-    following = next((word for word in arguments if not word.startswith("auth") or "/" in word), "")
+    following = next((word for word in arguments if not is_module(word)), "")
     if own is None or not own.logs_in or programs.find(following) is None:
         return "programs that are not ours"
     if "exec" in options.switches:
@@ -130,7 +130,7 @@ def take(way: Doorway, entrance: Entrance, listening: socket.socket, options: Op
         if welcome:
             give(way, entrance, client, connection, variables, behind=False)
         else:
-            turn_away(client, denied(options))
+            turn_away(client, admission.denial(options))
 
     look_up(way.lookups, options, variables, looked)
 
@@ -163,12 +163,6 @@ def look_up(asked: lookups.Lookups | None, options: Options, variables: dict[str
         asked.ask(variables, found)
 
 
-def denied(options: Options) -> bytes:
-    """What a client hears that may not come in."""
-    text = options.text.get("denymsg")
-    return text.encode() + b"\n" if text else b""
-
-
 def admit(client: socket.socket, options: Options, rules: Mapping[str, str], counts: Mapping[str, int],
           remote: admission.Address, local: admission.Address) -> dict[str, str] | None:
     """The variables of a client that may come in; None: it was turned away.
@@ -179,7 +173,7 @@ def admit(client: socket.socket, options: Options, rules: Mapping[str, str], cou
     try:
         admission.admit(options, rules, counts, variables["TCPREMOTEIP"], variables)
     except admission.Refused as refused:
-        turn_away(client, denied(options) if refused.spoken else b"")
+        turn_away(client, admission.denial(options) if refused.spoken else b"")
         return None
     return variables
 

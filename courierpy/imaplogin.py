@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 
-from courierpy.auth import TemporaryFailure
+from courierpy.auth import TemporaryFailure, is_module
 from courierpy.imap.grammar import lines
 from courierpy.imap.prelogin import CROWDED, LAST_WORDS, STOPPED, TEMPORARY, Login
 from courierpy.login.alone import Alone
@@ -51,7 +51,7 @@ def main(argv: list[str], environ: Mapping[str, str], conn: Conn | None = None) 
     log.be("imaplogin")
     words = argv[1:]
     modules = []
-    while words and words[0].startswith("auth") and "/" not in words[0]:
+    while words and is_module(words[0]):
         modules.append(words.pop(0))
     client = conn if conn is not None else Conn(0, 1)
     result: int | programs.Next = 1

@@ -7,7 +7,7 @@ from __future__ import annotations
 import signal
 
 from courierpy import doorway
-from courierpy.auth import configured
+from courierpy.auth import configured, is_module
 from courierpy.imap.capability import starttls_offered
 from courierpy.listener import access
 from courierpy.listener.options import UsageError
@@ -41,7 +41,7 @@ class Readiness:
     def check_modules(self, arguments: list[str]) -> None:
         """UsageError for a module that can let nobody in; what keeps tokens out is logged.  What is loaded
         to see is not loaded here.  ``arguments``: of the program that logs in."""
-        words = [word for word in arguments if word.startswith("auth") and "/" not in word]
+        words = [word for word in arguments if is_module(word)]
         modules = words or configured(self.environ)
 
         def look() -> bytes:

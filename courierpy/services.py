@@ -8,7 +8,7 @@ import os
 from functools import partial
 
 from courierpy import doorway, sessions
-from courierpy.auth import configured
+from courierpy.auth import configured, is_module
 from courierpy.hibernate.link import VARIABLE, Sleepers, keeper_possible
 from courierpy.imap.grammar.lines import BUSY
 from courierpy.listener import children
@@ -105,7 +105,7 @@ class Services:
         """The modules for the helpers; none when imaplogin asks somebody else, or is not ours."""
         if not self.in_process or not self.logs_in:
             return []
-        words = [word for word in self.arguments if word.startswith("auth") and "/" not in word]
+        words = [word for word in self.arguments if is_module(word)]
         modules = words or configured(self.environ)
         if modules == ["authdaemon"] and not self.login_processes:
             return []
@@ -147,7 +147,7 @@ class Services:
 
     def _manner(self) -> sessions.Manner:
         """How processes of sessions live.  UsageError."""
-        words = [word for word in self.arguments if not word.startswith("auth") or "/" in word]
+        words = [word for word in self.arguments if not is_module(word)]
         reused = from_environ(self.environ).text("IMAP_REUSE").lower() != NOBODY
         try:
             return sessions.Manner.of(words[1:], reused, BUSY)

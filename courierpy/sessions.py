@@ -187,10 +187,7 @@ class Sessions:
         start.hand_over(account, maildir, environ)
         conn = Conn(0, 1)
         conn.pending = order.rest
-        if maildir:
-            options, others = start.parted(words)
-            words = [*options, maildir, *others[1:]]
-        return programs.run([name, *words], environ, conn, inside=True)
+        return programs.run([name, *start.with_maildir(words, maildir)], environ, conn, inside=True)
 
     def _become(self, account: Account) -> None:
         """The account, in its home.  Raises TemporaryFailure, also where another process would be

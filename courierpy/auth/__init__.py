@@ -30,6 +30,11 @@ class TemporaryFailure(Exception):
     """The module cannot tell; str() is for the log."""
 
 
+def is_module(word: str) -> bool:
+    """Does a word of a command line name a module that checks passwords?"""
+    return word.startswith("auth") and "/" not in word
+
+
 MAX_ID = 0xFFFFFFFE                    # (uid_t)-1 means nobody in particular
 
 

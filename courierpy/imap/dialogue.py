@@ -134,7 +134,7 @@ class Dialogue:
 
     def doing(self, frame: Frame) -> Steps[None]:
         """Do one command and answer it, in the steps that the command takes."""
-        tag, short = b"", False
+        tag, short = tag_of(frame.lines[0]), False
         try:
             args = self.parse(frame)
             tag = args.tag
@@ -148,22 +148,22 @@ class Dialogue:
                     layer, ahead = done.layer, self.framer.rest()
                     self.client.put_on(lambda lower: layer(lower, ahead))
         except Bad as error:
-            self.bad(tag or _tag(frame), error)
+            self.bad(tag, error)
         except No as error:
             self.errors = 0
-            self.reply(tag or _tag(frame), lines.NO, error.text, error.code)
+            self.reply(tag, lines.NO, error.text, error.code)
         except (Bye, Gone, TimedOut, Garbled):
             raise
         except Exception as error:
             short = is_short(error)
             if not short:
-                self._bug(tag or _tag(frame))
+                self._bug(tag)
         finally:
             _release(frame)
         if short:                      # not above, where the error holds what took the memory
             no = self.short()
             self.errors = 0
-            self.reply(tag or _tag(frame), lines.NO, no.text, no.code)
+            self.reply(tag, lines.NO, no.text, no.code)
 
     # -- the tagged line
 
@@ -188,11 +188,6 @@ class Dialogue:
             for part in line.rstrip().split("\n"):
                 log.crit(f"bug {number}: {part}")
         self.reply(tag, lines.NO, f"Internal error {number}, it was logged.", b"SERVERBUG")
-
-
-def _tag(frame: Frame) -> bytes:
-    """Of a command that could not be read as far as that."""
-    return tag_of(frame.lines[0])
 
 
 def _release(frame: Frame) -> None:

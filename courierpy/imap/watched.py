@@ -10,14 +10,13 @@ import os
 
 from courierpy.imap.wishes import FLAGS, MESSAGE_EVENTS
 from courierpy.maildir.store import SUBSCRIBED
+from courierpy.maildir.watch import INSIDE
 from courierpy.model import packed
 from courierpy.system import inotify
 from courierpy.system.inotify import (
     IN_CLOSE_WRITE,
     IN_CREATE,
-    IN_DELETE,
     IN_IGNORED,
-    IN_MOVED_FROM,
     IN_MOVED_TO,
     IN_Q_OVERFLOW,
     Ear,
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
     from courierpy.maildir.store import Store
 
     Wanted = Callable[[str], frozenset[bytes]]
-
-INSIDE = IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO
 
 
 class News:

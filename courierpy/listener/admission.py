@@ -91,6 +91,12 @@ def admit(options: Options, rules: Mapping[str, str], counts: Mapping[str, int],
         raise Refused
 
 
+def denial(options: Options) -> bytes:
+    """What a client hears that may not come in: -denymsg, b"" without it."""
+    text = options.text.get("denymsg")
+    return text.encode() + b"\n" if text else b""
+
+
 def drop(options: Options, address: str, environ: Mapping[str, str]) -> None:
     """Raises Refused where a rule or a list has set a variable of -drop."""
     if any(environ.get(name) for name in options.drop):

@@ -60,9 +60,9 @@ class Arrival:
                 dnslists.apply(options.lists, address, environ)
             admission.drop(options, address, environ)
         except admission.Refused as refused:
-            text = options.text.get("denymsg")
-            if text and refused.spoken:
-                os.write(1, text.encode() + b"\n")
+            said = admission.denial(options)
+            if said and refused.spoken:
+                os.write(1, said)
             return 0
         if "nodnslookup" not in options.switches:
             admission.names(environ)

@@ -59,28 +59,26 @@ def start_logger(program: str, name: str) -> int:
 
 def owner(text: Mapping[str, str]) -> int:
     """The uid that the option ``user`` names; -1 without it.  Raises UsageError."""
-    user = text.get("user")
-    if not user:
-        return -1
     import pwd
-    number = decimal(user)
-    try:
-        return pwd.getpwnam(user).pw_uid if number is None else number
-    except KeyError:
-        raise UsageError(f"-user={user}: there is no such user; a name, or a number, was expected") from None
+    return _number_of("user", text, lambda name: pwd.getpwnam(name).pw_uid)
 
 
 def _group(text: Mapping[str, str]) -> int:
     """The gid that the option ``group`` names; -1 without it.  Raises UsageError."""
-    group = text.get("group")
-    if not group:
-        return -1
     import grp
-    number = decimal(group)
+    return _number_of("group", text, lambda name: grp.getgrnam(name).gr_gid)
+
+
+def _number_of(option: str, text: Mapping[str, str], look_up: Callable[[str], int]) -> int:
+    """What an option names, or is the number of.  ``look_up``: function of a name, which raises KeyError."""
+    name = text.get(option)
+    if not name:
+        return -1
+    number = decimal(name)
     try:
-        return grp.getgrnam(group).gr_gid if number is None else number
+        return look_up(name) if number is None else number
     except KeyError:
-        raise UsageError(f"-group={group}: there is no such group; a name, or a number, was expected"
+        raise UsageError(f"-{option}={name}: there is no such {option}; a name, or a number, was expected"
                          ) from None
 
 

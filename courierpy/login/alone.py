@@ -125,9 +125,7 @@ class Alone:
         environ = self.stage.environ
         name, *arguments = self.program
         maildir = self._maildir(account)
-        if maildir:
-            options, others = start.parted(arguments)
-            arguments = [*options, maildir, *others[1:]]
+        arguments = start.with_maildir(arguments, maildir)
         proc.leave_no_core()           # the account may not be able to load what that needs
         try:
             self._become(account)

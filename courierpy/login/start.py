@@ -27,6 +27,15 @@ _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
 LASTING = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG)
 
 
+def with_maildir(arguments: list[str], maildir: str) -> list[str]:
+    """The arguments of a program, with the account's Maildir in the place of what they name; as they are
+    where that is ""."""
+    if not maildir:
+        return arguments
+    options, others = parted(arguments)
+    return [*options, maildir, *others[1:]]
+
+
 def parted(arguments: list[str]) -> tuple[list[str], list[str]]:
     """(options with their values, the others) of a program's arguments: options stand first."""
     at = 0

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 HEARD_LATER = 64                   # events of our own that wait for the next look
+AT_ONCE = 512                      # files that are changed before what we heard of it is passed over
 
 
 class Changes:

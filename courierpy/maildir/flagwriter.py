@@ -10,6 +10,7 @@ import os
 from array import array
 from itertools import repeat
 
+from courierpy.maildir.changes import AT_ONCE
 from courierpy.maildir.errors import StoreError, refuse, unchangeable
 from courierpy.maildir.files import Directory, exists
 from courierpy.maildir.formats.keyworddrafts import KeywordDrafts
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from courierpy.model.flags import FlagChange
 
     States = dict[int, tuple[int, frozenset[bytes]]]       # by UID, flag bits and keywords
-
-AT_ONCE = 512                      # files that are renamed before what we heard of it is passed over
 
 
 class FlagWriter:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 
+from courierpy.maildir.changes import AT_ONCE
 from courierpy.maildir.errors import StoreError, refuse, unchangeable
 from courierpy.maildir.files import exists
 from courierpy.maildir.messagefile import TRIES
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from courierpy.maildir.finder import Finder
     from courierpy.maildir.mailboxdirectory import MailboxDirectory
     from courierpy.maildir.numbers import Numbers
-
-
-AT_ONCE = 512                      # files that are removed before what we heard of it is passed over
 
 
 class Removal:

@@ -3,14 +3,13 @@ from __future__ import annotations
 
 # System flags as bits, in no particular order; the store maps them to letters,
 # the wire to names.
-SEEN, ANSWERED, FLAGGED, DELETED, DRAFT = 1, 2, 4, 8, 16
-
-NO_KEYWORDS: frozenset[bytes] = frozenset()
-
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+SEEN, ANSWERED, FLAGGED, DELETED, DRAFT = 1, 2, 4, 8, 16
+
+NO_KEYWORDS: frozenset[bytes] = frozenset()
 
 
 class FlagChange:
