@@ -61,6 +61,7 @@ class Client:
         known += [0] * (len(self.uids) - len(known))
         assert all(uid in (0, mine) for uid, mine in zip(self.uids, known, strict=True)), (known, self.uids)
         self.uids = known
+        self.last = max(self.last, *self.copy, 0)
 
     def match(self) -> str:
         """Some of what it knows, as message sequence match data."""
