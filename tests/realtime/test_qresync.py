@@ -49,7 +49,7 @@ class Client:
         self.uids = []
         last = self.last
         if self.validity:
-            sets = self.rnd.choice(("", f" 1:{self.last}" if self.last else "", self.match()))
+            sets = self.rnd.choice(("", f" {self.known()}" if self.copy else "", self.match()))
             self.do(f"SELECT INBOX (QRESYNC ({self.validity} {self.highest or 1}{sets}))")
         else:
             self.do("SELECT INBOX")
@@ -61,7 +61,10 @@ class Client:
         known += [0] * (len(self.uids) - len(known))
         assert all(uid in (0, mine) for uid, mine in zip(self.uids, known, strict=True)), (known, self.uids)
         self.uids = known
-        self.last = max(self.last, *self.copy, 0)
+
+    def known(self) -> str:
+        """All that it has a copy of.  Behind ``last`` it may have heard of a message that another changed."""
+        return f"1:{max(self.copy)}"
 
     def match(self) -> str:
         """Some of what it knows, as message sequence match data."""
@@ -69,7 +72,7 @@ class Client:
         rows = sorted(self.rnd.sample(range(len(known)), min(3, len(known))))
         if not rows:
             return ""
-        return (f" 1:{self.last} ({','.join(str(row + 1) for row in rows)}"
+        return (f" {self.known()} ({','.join(str(row + 1) for row in rows)}"
                 f" {','.join(str(known[row]) for row in rows)})")
 
     def do(self, command: str) -> list[str]:
