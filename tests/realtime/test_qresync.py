@@ -53,14 +53,15 @@ class Client:
             self.do(f"SELECT INBOX (QRESYNC ({self.validity} {self.highest or 1}{sets}))")
         else:
             self.do("SELECT INBOX")
+        # what it keeps stands for the numbers that it was told, as far as it knew all
+        known = sorted(uid for uid in self.copy if uid <= self.last)
+        assert len(known) <= len(self.uids), (known, self.uids)
+        assert all(uid in (0, mine) for uid, mine in zip(self.uids, known, strict=False)), (known, self.uids)
+        self.uids[:len(known)] = known
         # RFC 7162 6 and RFC 4549 4.3.1: what is new is asked for
         self.do(f"UID FETCH {(last if self.copy else 0) + 1}:* (FLAGS)")
-        # what it keeps stands for the numbers that it was told, but for what comes in this moment
-        known = sorted(self.copy)
-        assert len(known) <= len(self.uids), (known, self.uids)
-        known += [0] * (len(self.uids) - len(known))
-        assert all(uid in (0, mine) for uid, mine in zip(self.uids, known, strict=True)), (known, self.uids)
-        self.uids = known
+        heard = [uid for uid in self.uids if uid]
+        assert heard == sorted(set(heard)), self.uids
 
     def known(self) -> str:
         """All that it has a copy of.  Behind ``last`` it may have heard of a message that another changed."""
@@ -74,6 +75,14 @@ class Client:
             return ""
         return (f" {self.known()} ({','.join(str(row + 1) for row in rows)}"
                 f" {','.join(str(known[row]) for row in rows)})")
+
+    def row(self, uid: int) -> int:
+        """Where a message stands; one whose UID it had not heard yet is a 0 between its neighbours."""
+        if uid in self.uids:
+            return self.uids.index(uid)
+        low = max((row + 1 for row, other in enumerate(self.uids) if 0 < other < uid), default=0)
+        assert self.uids[low] == 0, (uid, self.uids)
+        return low
 
     def do(self, command: str) -> list[str]:
         assert self.window is not None
@@ -105,11 +114,8 @@ class Client:
                 word = command.split()[0]
                 assert word not in ("FETCH", "STORE", "SEARCH"), (command, line)
                 gone = runs(match[1])
-                known = gone & set(self.uids)
-                self.uids = [uid for uid in self.uids if uid not in gone]
-                for _ in gone - known:             # one whose UID it had not heard yet
-                    self.uids.remove(0)
                 for uid in gone:
+                    del self.uids[self.row(uid)]
                     self.copy.pop(uid, None)
             elif match := re.match(r"\* (\d+) EXISTS", line):
                 assert int(match[1]) > len(self.uids) or "SELECT" in command, (command, line)
