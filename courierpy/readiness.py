@@ -39,20 +39,25 @@ class Readiness:
         self.rules: dict[str, str] = {}
 
     def check_modules(self, arguments: list[str]) -> None:
-        """UsageError for a module that can let nobody in; what keeps tokens out is logged.  What is loaded
-        to see is not loaded here.  ``arguments``: of the program that logs in."""
+        """UsageError for a module that can let nobody in; what keeps tokens out, or all of a module's as long
+        as something outside is as it is, is logged.  What is loaded to see is not loaded here.
+        ``arguments``: of the program that logs in."""
         words = [word for word in arguments if is_module(word)]
         modules = words or configured(self.environ)
 
         def look() -> bytes:
             from courierpy.auth import sound
             return "\0".join("\n".join(lines) for lines in (
-                sound.wrong(modules, self.environ), sound.tokens_wrong(self.environ))).encode()
+                sound.wrong(modules, self.environ), sound.tokens_wrong(self.environ),
+                sound.odd(modules, self.environ))).encode("utf-8", "surrogateescape")
 
-        found, _, tokens = (elsewhere(look)() or b"").decode().partition("\0")
+        told = (elsewhere(look)() or b"\0\0").decode("utf-8", "surrogateescape")
+        found, tokens, odd = (part.split("\n") if part else [] for part in told.split("\0"))
+        for line in odd:
+            log.warn(line)
         if found:
-            raise UsageError(found.replace("\n", "; "))
-        for line in tokens.splitlines():
+            raise UsageError("; ".join(found))
+        for line in tokens:
             log.err(line)
 
     def rehearse(self, trying: bool) -> bool:

@@ -128,6 +128,8 @@ class Listener:
         services = self.services
         if left is None:
             children.check_programs(services.program, self.options.text, self.environ)
+            if services.logs_in:
+                children.check_behind_login(services.program, services.arguments, self.environ)
             self._check_modules()
         try:
             if left is None and not self._listen():

@@ -12,7 +12,6 @@ import sys
 
 from courierpy.admin import complain, default_files, read_settings
 from courierpy.admin.config import listeners
-from courierpy.auth import configured, sound
 from courierpy.listener.options import UsageError, parse_ports
 from courierpy.login import tries
 from courierpy.system import log
@@ -57,8 +56,6 @@ def main(words: list[str]) -> int:
     for finding in listeners(values):
         if finding.kind == WRONG and not (options.port and finding.name == "PORT"):
             complain(str(finding))
-    for line in sound.odd(configured(values), values):
-        complain(line)
     images = [[*interpreter("courierpy.admin.serve"), kind, options.port or "", *files]
               for kind, start in (("plain", "IMAPDSTART"), ("tls", "IMAPDSSLSTART"))
               if Settings(values).yes(start)]

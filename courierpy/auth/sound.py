@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import importlib
 import os
+import socket
 
-from courierpy.auth import NAMES, TemporaryFailure, mechanisms, token
+from courierpy.auth import NAMES, TemporaryFailure, authdaemon, authpipe, mechanisms, token
 from courierpy.system.settings import Settings
 
 TYPE_CHECKING = False
@@ -82,10 +83,37 @@ def odd(modules: Iterable[str], environ: Mapping[str, str]) -> list[str]:
             if why:
                 found.append(f"authuserdb: {path} {why}")
         elif name == "authpipe":
-            path = environ.get("AUTHPIPE") or "/etc/courier/authProg"
-            if not os.access(path, os.X_OK):
-                found.append(f"authpipe: {path} is not executable: the module is off")
+            path = environ.get("AUTHPIPE") or authpipe.DEFAULT
+            why = _program(path)
+            if why:
+                found.append(f"authpipe: {path} {why}: nobody of it can log in; AUTHPIPE must name a program")
+        elif name == "authdaemon":
+            path = environ.get("AUTHDAEMON_SOCKET") or authdaemon.DEFAULT
+            why = _daemon(path)
+            if why:
+                found.append(f"authdaemon: {path}: {why}: nobody can log in until authdaemond listens there; "
+                             "AUTHDAEMON_SOCKET names another")
     return found
+
+
+def _program(path: str) -> str:
+    """Why this is no program that can be started; "" where it is one."""
+    if not os.path.exists(path):
+        return "is not there"
+    return "" if os.path.isfile(path) and os.access(path, os.X_OK) else "is not executable"
+
+
+def _daemon(path: str) -> str:
+    """Why nobody answers on this socket; "" where somebody listens."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.setblocking(False)                  # who is busy now listens too
+        try:
+            client.connect(path)
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            return error.strerror or str(error)
+    return ""
 
 
 def _userdb(path: str) -> str:

@@ -5,6 +5,7 @@ import os
 import signal
 import time
 
+from courierpy.auth import is_module
 from courierpy.listener.options import UsageError
 from courierpy.model.numbers import decimal
 from courierpy.system import log, proc, programs
@@ -95,6 +96,16 @@ def check_programs(program: str, text: Mapping[str, str], environ: Mapping[str, 
     logger = text.get("stderrlogger")
     if logger:
         _look_for(logger, f"-stderrlogger={logger}", os.environ)
+
+
+def check_behind_login(login: str, arguments: Iterable[str], environ: Mapping[str, str]) -> None:
+    """Is there the program that ``login`` goes on in?  Raises UsageError.  A relative path is not looked at:
+    it begins in the home of an account."""
+    program = next((word for word in arguments if not is_module(word)), "")
+    if not program:
+        raise UsageError(f"{login}: the program behind the login was expected: {login} imapd ./Maildir")
+    if programs.find(program) is None and ("/" not in program or os.path.isabs(program)):
+        _look_for(program, f"{login} {program}", environ)
 
 
 def _look_for(program: str, said: str, environ: Mapping[str, str]) -> None:

@@ -96,8 +96,8 @@ def _haproxy(value: str) -> tuple[float, frozenset[str]]:
         seconds = float(timeout or 15)
     except ValueError:
         seconds = -1
-    if not 0 <= seconds <= MOST_SECONDS:           # nor is "nan"
-        raise UsageError(f"-haproxy=SECONDS is expected, not {timeout}")
+    if not 0 < seconds <= MOST_SECONDS:            # nor is "nan"; in 0 seconds no header comes
+        raise UsageError(f"-haproxy=SECONDS is expected, more than 0, not {timeout}")
     named = ",".join(filter(None, ports.removeprefix("port=").split(",")))
     try:
         found = parse_ports(named, None) if named else []

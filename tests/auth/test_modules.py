@@ -398,6 +398,29 @@ def test_a_userdb_that_lets_nobody_in_is_told(tmp_path: Path, monkeypatch: pytes
     assert f"{path} cannot be read by uid {os.geteuid()}" in told(path)
 
 
+def test_a_program_or_daemon_that_is_not_there_is_told(tmp_path: Path) -> None:
+    program = tmp_path / "program"
+
+    def told(name: str, setting: str, path: Path) -> str:
+        return " ".join(sound.odd([name], {setting: str(path)}))
+
+    assert told("authpipe", "AUTHPIPE", program).startswith(f"authpipe: {program} is not there: nobody of it")
+    program.write_text("#!/bin/sh\n")
+    for path in (program, tmp_path):
+        assert f"{path} is not executable" in told("authpipe", "AUTHPIPE", path)
+    program.chmod(0o755)
+    assert told("authpipe", "AUTHPIPE", program) == ""
+
+    daemon = tmp_path / "socket"
+    assert f"authdaemon: {daemon}: No such file or directory: nobody can log in until authdaemond" \
+        in told("authdaemon", "AUTHDAEMON_SOCKET", daemon)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(daemon))
+        assert "Connection refused" in told("authdaemon", "AUTHDAEMON_SOCKET", daemon)
+        listening.listen(1)
+        assert told("authdaemon", "AUTHDAEMON_SOCKET", daemon) == ""
+
+
 def test_it_is_said_before_listening(tmp_path: Path) -> None:
     settings = tmp_path / "imapd"
     settings.write_text("ADDRESS=127.0.0.1\nPORT=1\nAUTHMODULES=\"authuserdb authfoo\"\nUSERDB=/none\n")
@@ -409,8 +432,10 @@ def test_it_is_said_before_listening(tmp_path: Path) -> None:
         assert "no such auth module: authfoo" in done.stdout + done.stderr
         assert "cannot listen" not in done.stderr
         assert "/none is not there: it knows nobody; courierpy user add" in done.stdout + done.stderr
-    words = ["-address=127.0.0.1", "-exec", "1", "imaplogin", "authbar", "imapd"]
+    words = ["-address=127.0.0.1", "-exec", "1", "imaplogin", "authpipe", "authbar", "imapd"]
     done = subprocess.run([sys.executable, "-c", "from courierpy.tcpd import run; run()", *words],
-                          capture_output=True, text=True, check=False, timeout=60, env=plain_environ())
+                          capture_output=True, text=True, check=False, timeout=60,
+                          env=plain_environ(AUTHPIPE="/none"))
     assert done.returncode == 1
     assert "no such auth module: authbar" in done.stderr
+    assert "authpipe: /none is not there" in done.stderr

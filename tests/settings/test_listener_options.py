@@ -18,9 +18,10 @@ def test_ports_behind_a_proxy(word: str, expected: tuple[float, set[str]]) -> No
 
 @pytest.mark.parametrize(("value", "told"), [
     ("/nonsense", "no such service: nonsense"), ("5/0", "bad port: '0'"), ("5/143,99999", "bad port"),
-    ("/143-150", "no such service: 143-150"), ("soon", "SECONDS is expected, not soon"),
-    ("nan/143", "SECONDS is expected, not nan"), ("-1", "SECONDS is expected, not -1"),
-    ("1e300", "SECONDS is expected, not 1e300")])
+    ("/143-150", "no such service: 143-150"), ("soon", "SECONDS is expected, more than 0, not soon"),
+    ("nan/143", "SECONDS is expected, more than 0, not nan"), ("-1", "more than 0, not -1"),
+    ("0", "SECONDS is expected, more than 0, not 0"), ("0.0/143", "more than 0, not 0.0"),
+    ("1e300", "SECONDS is expected, more than 0, not 1e300")])
 def test_a_proxy_that_nobody_understands(value: str, told: str) -> None:
     with pytest.raises(UsageError) as caught:
         Options([f"-haproxy={value}"])
@@ -47,3 +48,20 @@ def test_programs_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         children.check_programs(str(there), {"stderrlogger": "/no/logger"}, environ)
     assert str(caught.value).startswith("-stderrlogger=/no/logger: No such file or directory")
+
+
+def test_a_program_behind_the_login_that_is_not_there(tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    there.write_text("#!/bin/sh\n")
+    there.chmod(0o755)
+    environ = {"PATH": f"/no:{tmp_path}"}
+    for sound in (["imapd", "./Maildir"], ["authpwd", "authpipe", str(there)], ["there"], ["./in/its/home"]):
+        children.check_behind_login("imaplogin", sound, environ)
+    for words, told in (([], "imaplogin: the program behind the login was expected"),
+                        (["authpwd"], "imaplogin: the program behind the login was expected"),
+                        (["authpwd", "/no/imapd"], "imaplogin /no/imapd: No such file or directory"),
+                        ([str(tmp_path)], "not a program that can be run"),
+                        (["imapdd", "./Maildir"], "imaplogin imapdd: there is no such program in /no:")):
+        with pytest.raises(UsageError) as caught:
+            children.check_behind_login("imaplogin", words, environ)
+        assert str(caught.value).startswith(told) or told in str(caught.value)
