@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from courierpy.imap.grammar.args import Args
     from courierpy.imap.grammar.framer import Literal, LiteralAhead
     from courierpy.imap.session import Session
+    from courierpy.maildir.formats.maildirsize import Amount
     from courierpy.maildir.mailbox import Draft, Mailbox
 
 HELD_OCTETS = 8192                 # of a literal that is no message: a name, or what is judged as a whole
@@ -191,9 +192,10 @@ def target(session: Session, name: str) -> Mailbox:
         raise No("Must create mailbox before append", b"TRYCREATE") from None
 
 
-def place(session: Session, ahead: LiteralAhead, args: Args) -> Assembly | None:
+def place(session: Session, ahead: LiteralAhead, args: Args, old: int = 0) -> Assembly | None:
     """Where the announced literal goes; None keeps it in memory (it is not the message but, say,
-    the mailbox name).  ``args``: of the command so far, at the mailbox.  Raises as the command would."""
+    the mailbox name).  ``args``: of the command so far, at the mailbox; ``old``: as for append().  Raises as
+    the command would."""
     waits = None
     try:
         call = Call(session, args)
@@ -211,10 +213,17 @@ def place(session: Session, ahead: LiteralAhead, args: Args) -> Assembly | None:
     if limit and ahead.size > limit:
         raise No(f"A message may have {limit} octets here.", b"TOOBIG")
     folder = target(session, call.mailbox)
+    octets = ahead.size
     for mail in call.mails:            # RFC 3502: close what is whole, there may be many
         if _begun(mail) is not None:
-            _finished(session, folder, mail).draft.finish(session.folders.options.sync)
-    assembly = _begun(waits) or Assembly(folder.draft(), limit)
+            draft = _finished(session, folder, mail).draft
+            draft.finish(session.folders.options.sync)
+            octets += draft.size
+    begun = _begun(waits)
+    if begun is not None:
+        octets += begun.octets
+    folder.admit(octets, len(call.mails) + 1, _counted(session, old, folder))
+    assembly = begun or Assembly(folder.draft(), limit)
     try:
         assembly.pour(session, waits.pieces)
         assembly.expect(ahead.size)
@@ -266,8 +275,14 @@ def append_limit(session: Session, name: str) -> int:
     return session.settings.of_word("IMAP_APPENDLIMIT", path or name)
 
 
-def append(session: Session, folder: Mailbox, mails: Sequence[Mail]) -> tuple[int, list[int]]:
-    """Stores the messages, all or none; (UIDVALIDITY, their UIDs).  Raises No, or a store error."""
+def _counted(session: Session, old: int, folder: Mailbox) -> Amount | None:
+    """What the message of this UID (0: none) of the selected mailbox counts for the quota of ``folder``."""
+    return session.need_selected().folder.counted(old, folder) if old else None
+
+
+def append(session: Session, folder: Mailbox, mails: Sequence[Mail], old: int = 0) -> tuple[int, list[int]]:
+    """Stores the messages, all or none; (UIDVALIDITY, their UIDs).  ``old``: UID of the message of the
+    selected mailbox that goes when they are there.  Raises No, or a store error."""
     may_save(session, len(mails))
     drafts: list[Draft] = []
     try:
@@ -281,7 +296,7 @@ def append(session: Session, folder: Mailbox, mails: Sequence[Mail]) -> tuple[in
                 raise No(EMPTY)
             if session.refuses_8bit and not session.manners.eight_bits and not drafts[-1].header_is_ascii():
                 raise No("Headers with 8-bit characters need ENABLE UTF8=ACCEPT.", b"CANNOT")
-        uidvalidity, uids = folder.append(drafts)
+        uidvalidity, uids = folder.append(drafts, _counted(session, old, folder))
         drafts = []
         session.entered(folder, uids)
         return uidvalidity, uids

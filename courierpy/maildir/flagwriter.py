@@ -16,7 +16,7 @@ from courierpy.maildir.files import Directory, exists
 from courierpy.maildir.formats.keyworddrafts import KeywordDrafts
 from courierpy.maildir.messagefile import TRIES
 from courierpy.maildir.names import SUFFIXES
-from courierpy.model.flags import NO_KEYWORDS
+from courierpy.model.flags import DELETED, NO_KEYWORDS
 from courierpy.system import log
 
 TYPE_CHECKING = False
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from courierpy.maildir.finder import Finder
     from courierpy.maildir.keywords import KnownKeywords
     from courierpy.maildir.mailboxdirectory import MailboxDirectory
+    from courierpy.maildir.quota import Quota
     from courierpy.model.flags import FlagChange
 
     States = dict[int, tuple[int, frozenset[bytes]]]       # by UID, flag bits and keywords
@@ -49,6 +50,8 @@ class FlagWriter:
     def store(self, uids: Sequence[int], change: FlagChange, refused: list[StoreError] | None) -> States:
         """What each of the messages has now.  Those that are gone are left out, and so are those that
         alone cannot be changed: why they cannot is added to ``refused``; None: it is raised."""
+        if self._place.quota is not None:
+            self._admit(uids, change, self._place.quota)
         if self._keywords.kept and (change.keywords or change.mode == "="):
             with self._place.lock:
                 return self._store_with_keywords(uids, change, refused)
@@ -60,7 +63,19 @@ class FlagWriter:
             except StoreError:
                 renamed.take_back()
                 raise
+        renamed.count()
         return self._states(renamed.rows)
+
+    def _admit(self, uids: Sequence[int], change: FlagChange, quota: Quota) -> None:
+        """What is \\Deleted does not count: messages that are about to be so no longer come, as it were.
+        Raises QuotaExceeded."""
+        after = change.bits_after()
+        if not any(bits & ~after[bits] & DELETED for bits in range(32)):
+            return
+        held, cur = self._contents.held, self._place.inside
+        rows = [row for row in self._finder.rows(uids) if held.flags[row] & ~after[held.flags[row]] & DELETED]
+        quota.admit(*[quota.renamed(cur, held.file(row), held.file_with(row, after[held.flags[row]]))
+                      for row in rows])
 
     def _store_with_keywords(self, uids: Sequence[int], change: FlagChange,
                              refused: list[StoreError] | None) -> States:
@@ -86,6 +101,7 @@ class FlagWriter:
         put = self._keywords.put
         for row, name in zip(renamed.rows, names, strict=True):
             put(database.uids[row], drafts.words[name])
+        renamed.count()
         return self._states(renamed.rows)
 
     def _states(self, rows: Sequence[int]) -> States:
@@ -172,6 +188,14 @@ class Renamed:
             self._changes.did(new, True)
             return True
         return False
+
+    def count(self) -> None:
+        """All of it is done: what is \\Deleted now counts no more."""
+        quota = self._place.quota
+        if quota is not None and self._before:
+            held, cur = self._contents.held, self._place.inside
+            quota.changed(*[quota.renamed(cur, before, held.file(row))
+                            for row, before in self._before.items()])
 
     def take_back(self) -> None:
         """A command that is refused has changed nothing, as far as that can be."""

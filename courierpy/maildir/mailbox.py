@@ -22,7 +22,7 @@ from courierpy.maildir.arrivals import Arrivals
 from courierpy.maildir.changes import Changes
 from courierpy.maildir.contents import NOTHING, Contents
 from courierpy.maildir.draft import Draft
-from courierpy.maildir.errors import StoreError
+from courierpy.maildir.errors import StoreError, Vanished
 from courierpy.maildir.finder import Finder
 from courierpy.maildir.flagwriter import FlagWriter
 from courierpy.maildir.index.statuscache import Status
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from courierpy.maildir.flagwriter import States
+    from courierpy.maildir.formats.maildirsize import Amount
     from courierpy.maildir.index.statuscache import Counts
     from courierpy.maildir.locks import FolderLock
     from courierpy.maildir.modseqs import Modseqs
@@ -239,9 +240,26 @@ class Mailbox:
         """A message that is about to come.  Raises a store error."""
         return Draft(self.path, self.place.options.host)
 
-    def append(self, drafts: Sequence[Draft]) -> tuple[int, list[int]]:
-        """Store the drafts, all or none; (UIDVALIDITY, their UIDs)."""
-        return transfer.append(self._intake(), drafts)
+    def admit(self, octets: int, messages: int, instead: Amount | None = None) -> None:
+        """So much is about to come, as far as that is known yet.  ``instead``: as for append().  Raises
+        QuotaExceeded."""
+        if self.place.quota is not None:
+            self.place.quota.admit_octets(octets, messages, instead)
+
+    def counted(self, uid: int, target: Mailbox) -> Amount | None:
+        """What this message counts for the quota that ``target`` has too; None where they have none in
+        common, and where it is gone."""
+        quota = self.place.quota
+        if quota is None or quota is not target.place.quota:
+            return None
+        try:
+            return quota.amount_at(self.finder.locate(uid)[0])
+        except Vanished:
+            return None
+
+    def append(self, drafts: Sequence[Draft], instead: Amount | None = None) -> tuple[int, list[int]]:
+        """As transfer.append."""
+        return transfer.append(self._intake(), drafts, instead)
 
     def copy(self, uids: Sequence[int], target: Mailbox,
              refused: list[StoreError] | None = None) -> tuple[int, list[tuple[int, int]]]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from courierpy.maildir.formats.uiddb import UidDb
     from courierpy.maildir.index.columns import Stamps
     from courierpy.maildir.options import StoreOptions
+    from courierpy.maildir.quota import Quota
 
 TMP_AGE = 36 * 3600                # seconds after which files in tmp/ are garbage
 
@@ -40,6 +41,12 @@ class MailboxDirectory:
         self.readers = Readers(path, options.host)
         self.lock = FolderLock(path, options.host, options.locks, self.readers.own)
         self.lobby = Lobby(path, options.host)
+
+    @property
+    def quota(self) -> Quota | None:
+        """What counts the messages that are here; None where nothing does."""
+        found = self.options.quota
+        return found if found is not None and found.counts(self.path) else None
 
     def make_room(self) -> bool:
         """The disk is full: what is kept for who reads it still, and what saves only work, goes.  True if

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 LETTERS = ((b"D", DRAFT), (b"F", FLAGGED), (b"R", ANSWERED), (b"S", SEEN), (b"T", DELETED))
 _BITS = {letter[0]: bit for letter, bit in LETTERS}
 MAX_NAME = 255                     # bytes of a directory entry
+MAILDIRSIZE = "maildirsize"        # the quota, in the Maildir itself
 
 
 def directory(path: str) -> bytes:

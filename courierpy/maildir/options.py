@@ -9,16 +9,18 @@ from courierpy.maildir.index.columns import Index, place
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from courierpy.maildir.layout import Layout
+    from courierpy.maildir.quota import Quota
 
 
 class StoreOptions:
     """``host``: as it stands in names of files.  ``locks``: is a mailbox locked by a file, as
     Courier does?  ``fsync``: "never", "optimized" or "always".  ``sync``: what an OK promises is on the
     disk before it; ``sync_all``: flags and keywords too.  ``index_at``: a directory for what can be
-    derived, outside the Maildir; "": in each mailbox.  ``read_only``: nothing is written."""
+    derived, outside the Maildir; "": in each mailbox.  ``read_only``: nothing is written.  ``quota``: of the
+    Maildir, see Store.quota()."""
 
     __slots__ = ("bounds", "host", "index_at", "index_name", "keyword_directory", "keywords",
-                 "keywords_name", "locks", "read_only", "sync", "sync_all")
+                 "keywords_name", "locks", "quota", "read_only", "sync", "sync_all")
 
     def __init__(self, layout: Layout, *, locks: bool = True, keywords: bool = True,
                  fsync: str = "optimized", host: str | None = None, index_at: str = "",
@@ -26,6 +28,7 @@ class StoreOptions:
         self.host = names.host_name(host)
         self.locks = locks
         self.read_only = read_only
+        self.quota: Quota | None = None
         self.keywords = keywords
         self.sync = fsync != "never"
         self.sync_all = fsync == "always"

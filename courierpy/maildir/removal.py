@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from courierpy.maildir.changes import Changes
     from courierpy.maildir.contents import Contents
     from courierpy.maildir.finder import Finder
+    from courierpy.maildir.formats.maildirsize import Amount
     from courierpy.maildir.mailboxdirectory import MailboxDirectory
     from courierpy.maildir.numbers import Numbers
 
@@ -40,14 +41,19 @@ class Removal:
         """Remove messages that are \\Deleted still, or whatever flags they have; gives the UIDs that went.
         ``refused``: as for FlagWriter.store()."""
         gone: list[int] = []
+        counted: list[Amount] = []
         keep = self._place.readers.keeps()
         rows = self._finder.rows([*uids])
         alone = len(rows) > 1 and self._changes.at_rest(self._contents.held.twins)
         try:
             for start in range(0, len(rows), AT_ONCE):
-                alone = self._unlink(rows[start:start + AT_ONCE], keep, only_deleted, refused, gone, alone)
+                alone = self._unlink(rows[start:start + AT_ONCE], keep, only_deleted, refused, gone, counted,
+                                     alone)
         finally:
             self.went(gone)
+            quota = self._place.quota
+            if counted and quota is not None:
+                quota.changed(*counted)
         return gone
 
     def went(self, uids: Sequence[int]) -> None:
@@ -58,10 +64,11 @@ class Removal:
             self._numbers.unwritten = self._numbers.owed = True
 
     def _unlink(self, rows: Sequence[int], keep: bool, only_deleted: bool, refused: list[StoreError] | None,
-                gone: list[int], alone: bool) -> bool:
-        """Remove what is \\Deleted still; ``gone`` has their UIDs then.  ``keep``: somebody may know them
-        still.  ``alone``: as for Changes.did_all()."""
+                gone: list[int], counted: list[Amount], alone: bool) -> bool:
+        """Remove what is \\Deleted still; ``gone`` has their UIDs then, ``counted`` how that changes the
+        quota.  ``keep``: somebody may know them still.  ``alone``: as for Changes.did_all()."""
         held, place, unlink = self._contents.held, self._place, os.unlink
+        quota = place.quota
         files: list[bytes] = []
         try:
             for row, name in zip(rows, held.database.names_of(rows), strict=True):
@@ -71,6 +78,7 @@ class Removal:
                     if not only_deleted or held.flags[row] & DELETED:      # it is, while this file is there
                         if keep:
                             place.readers.bury(path, name)
+                        there = quota.amount_at(path) if quota is not None else None
                         try:
                             unlink(path)
                         except FileNotFoundError:
@@ -81,6 +89,8 @@ class Removal:
                         else:
                             files.append(file)
                             gone.append(held.database.uids[row])
+                            if there:
+                                counted.append(-there)
                             break
                     elif exists(path):
                         break

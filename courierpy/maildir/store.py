@@ -43,8 +43,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from courierpy.maildir.formats.maildirsize import Limits
     from courierpy.maildir.index.statuscache import Status
     from courierpy.maildir.mailbox import Mailbox
+    from courierpy.maildir.quota import Quota
     from courierpy.system.settings import Settings
 
 SUBSCRIBED = "courierimapsubscribed"
@@ -65,16 +67,16 @@ class Store:
 
     ``choice``, ``home``: of the layout, see layout.find(); ``trash``: the
     name of the mailbox behind the prefix; ``no_prefix``: mailboxes are named without the layout's prefix,
-    and with it too; the others: of the options, see StoreOptions."""
+    and with it too; ``quota``: of the account, "" for none; the others: of the options, see StoreOptions."""
 
-    __slots__ = ("_directories", "_passed_over", "_unsettled", "counts", "highest", "layout", "namespaces",
-                 "options", "places", "root", "trash", "uidvalidities")
+    __slots__ = ("_account_quota", "_directories", "_passed_over", "_unsettled", "counts", "highest",
+                 "layout", "namespaces", "options", "places", "root", "trash", "uidvalidities")
 
     def __init__(self, root: str = ".", *, locks: bool = True, keywords: bool = True,
                  fsync: str = "optimized", trash: str = "Trash", host: str | None = None,
                  index_at: str = "", choice: str = "auto", home: str = "",
                  bounds: Bounds | None = None, read_only: bool = False,
-                 no_prefix: bool = False) -> None:
+                 no_prefix: bool = False, quota: str = "") -> None:
         self.root = root
         self.trash = trash
         self.highest: dict[str, tuple[object, int]] = {}       # what modseqs.highest() found, by name
@@ -94,6 +96,10 @@ class Store:
         places = Siblings if isinstance(self.layout, MaildirPlusPlus) else Levels
         self.places = places(self.layout, self.options, self.uidvalidities)
         index = self.options.index
+        self._account_quota = quota
+        if quota and not isinstance(self.layout, MaildirPlusPlus):
+            log.warn(f"MAILDIRQUOTA: no quota is kept for the layout {self.layout.name}, as no other program "
+                     "would")
         self.counts = Counts(index(self.layout.inbox), lambda path: index(path).unclaimed_stamp())
 
     @classmethod
@@ -105,7 +111,8 @@ class Store:
                    trash=settings.text("IMAP_TRASHFOLDERNAME") or "Trash", host=host,
                    index_at=settings.text("IMAP_INDEXDIR"), home=settings.values.get("HOME", ""),
                    choice=settings.text("IMAP_LAYOUT").lower() or "auto", bounds=Bounds.of(settings),
-                   no_prefix=settings.flag("IMAP_NO_PREFIX"), read_only=settings.flag("IMAP_READONLY"))
+                   no_prefix=settings.flag("IMAP_NO_PREFIX"), read_only=settings.flag("IMAP_READONLY"),
+                   quota=settings.values.get("MAILDIRQUOTA", ""))
 
     def resolve(self, name: str) -> tuple[Namespace, str]:
         """(namespace, path there) of the mailbox of that name, there or not.  Raises NameInvalid."""
@@ -158,7 +165,33 @@ class Store:
     def mailbox(self, name: str, path: str) -> Mailbox:
         """The mailbox at ``path`` as it is: what is missing of it is not made again."""
         from courierpy.maildir.mailbox import Mailbox  # not before the greeting
+        self.quota()
         return Mailbox(name, path, self.options, self.uidvalidities, self.counts)
+
+    def quota(self) -> Quota | None:
+        """What may be stored here, and what is; None where nobody limits that.  A quota that the Maildir gets
+        while it is open is seen when a mailbox is opened next."""
+        if self.options.quota is None and isinstance(self.layout, MaildirPlusPlus):
+            kept = os.access(os.path.join(self.root, names.MAILDIRSIZE), os.F_OK)
+            if kept or self._account_quota:
+                from courierpy.maildir.quota import account_limits  # few have one
+                account = account_limits(self._account_quota)
+                if kept or account is not None:
+                    self._keep_quota(account)
+        return self.options.quota
+
+    def need_quota(self) -> Quota:
+        """As quota(), where a limit is about to be set.  Raises Denied for a Maildir that can have none."""
+        if not isinstance(self.layout, MaildirPlusPlus):
+            raise Denied(f"{self.root}: no quota is kept for the layout {self.layout.name}")
+        return self.quota() or self._keep_quota(None)
+
+    def _keep_quota(self, account: Limits | None) -> Quota:
+        from courierpy.maildir.quota import Quota  # few have one
+        options = self.options
+        options.quota = quota = Quota(self.root, self.layout.scratch, account, host=options.host,
+                                      sync=options.sync, read_only=options.read_only)
+        return quota
 
     def status(self, name: str) -> Status:
         """Counts of a folder, which is opened only if it is not as it was."""
@@ -243,6 +276,8 @@ class Store:
                 full = True            # there is room when the folder is gone
         index = place(folder.path, self.options.index_at)
         self.places.delete(folder.path)
+        if folder.place.quota is not None:
+            folder.place.quota.recount_quietly()
         if index:
             remove_tree(index)
         if full and database is not None:
@@ -272,6 +307,9 @@ class Store:
                 raise
             return
         self.places.rename(self._own_path(old), self._own_path(new))
+        quota = self.quota()
+        if quota is not None:          # what counts did not before, or the other way round
+            quota.recount_quietly()
 
     # -- subscriptions
 

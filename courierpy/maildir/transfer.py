@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from courierpy.maildir.changes import Changes
     from courierpy.maildir.draft import Draft
     from courierpy.maildir.finder import Finder
+    from courierpy.maildir.formats.maildirsize import Amount
     from courierpy.maildir.intake import Intake
     from courierpy.maildir.keywords import KnownKeywords
     from courierpy.maildir.mailboxdirectory import MailboxDirectory
@@ -64,11 +65,12 @@ class Source:
     """A file on its way into a mailbox.  ``finder`` and ``uid``: who finds it again, when it is a
     message already."""
 
-    __slots__ = ("bits", "finder", "name", "path", "uid", "words")
+    __slots__ = ("bits", "finder", "name", "octets", "path", "uid", "words")
 
-    def __init__(self, path: bytes, name: str, bits: int, words: frozenset[bytes],
+    def __init__(self, path: bytes, octets: int, name: str, bits: int, words: frozenset[bytes],
                  finder: Finder | None = None, uid: int = 0) -> None:
         self.path = path
+        self.octets = octets
         self.name = os.fsencode(name)
         self.bits = bits
         self.words = words
@@ -86,8 +88,9 @@ class Source:
         return True
 
 
-def append(target: Intake, drafts: Sequence[Draft]) -> tuple[int, list[int]]:
-    """Store the drafts, all or none; (UIDVALIDITY, their UIDs)."""
+def append(target: Intake, drafts: Sequence[Draft], instead: Amount | None = None) -> tuple[int, list[int]]:
+    """Store the drafts, all or none; (UIDVALIDITY, their UIDs).  ``instead``: of what counts for the same
+    quota so much goes when they are there."""
     sync = target.place.options.sync
     pending = list(drafts)
     try:
@@ -99,9 +102,9 @@ def append(target: Intake, drafts: Sequence[Draft]) -> tuple[int, list[int]]:
             except OSError as error:
                 raise trouble(draft.path, error) from None
             name = unique_name(os.path.basename(draft.path), found.st_dev, found.st_ino)
-            sources.append(Source(os.fsencode(draft.path), f"{name},S={draft.size}", draft.flags,
+            sources.append(Source(os.fsencode(draft.path), draft.size, f"{name},S={draft.size}", draft.flags,
                                   draft.keywords))
-        uidvalidity, uids = _enter(target, sources, os.rename)
+        uidvalidity, uids = _enter(target, sources, os.rename, instead=instead)
         pending = []
         return uidvalidity, [uid for uid in uids if uid is not None]
     finally:
@@ -143,7 +146,8 @@ def _transfer(origin: Origin, uids: Sequence[int], target: Intake, bring: Bring,
         name = unique_name(tmp_name(origin.place.options.host), found.st_dev, found.st_ino)
         if stat.S_ISREG(found.st_mode):        # or it is a link that leads nowhere, with a size of its own
             name += f",S={found.st_size}"
-        sources.append(Source(path, name, bits, keywords.by_uid.get(uid, NO_KEYWORDS), finder, uid))
+        words = keywords.by_uid.get(uid, NO_KEYWORDS)
+        sources.append(Source(path, found.st_size, name, bits, words, finder, uid))
         known.append(uid)
     if not sources:
         return 0, []
@@ -162,7 +166,34 @@ def _transfer(origin: Origin, uids: Sequence[int], target: Intake, bring: Bring,
 
 def _enter(target: Intake, sources: Sequence[Source], bring: Bring,
            refused: list[StoreError] | None = None, origin: MailboxDirectory | None = None,
-           ) -> tuple[int, list[int | None]]:
+           instead: Amount | None = None) -> tuple[int, list[int | None]]:
+    """As _enter_somehow(), when the quota has room for them; and it counts them then."""
+    here = target.place.quota
+    there = origin.quota if origin is not None and bring is not _link_or_copy else None
+    if here is not None:
+        comes = [here.amount(source.name + SUFFIXES[source.bits], source.octets) for source in sources
+                 # who moves what counts already may, however full it is
+                 if there is not here or not here.amount(os.path.basename(source.path), source.octets)]
+        here.admit(*comes, *[-instead] if instead is not None else ())
+    uidvalidity, numbers = _enter_somehow(target, sources, bring, refused, origin)
+    if here is not None or there is not None:
+        # by the names that they have now, and had at last: others may have changed flags meanwhile
+        moved = [source for source, number in zip(sources, numbers, strict=True) if number is not None]
+        came = [here.amount(source.name + SUFFIXES[source.bits], source.octets) for source in moved] \
+            if here is not None else []
+        went = [-there.amount(os.path.basename(source.path), source.octets) for source in moved] \
+            if there is not None else []
+        if here is there:
+            came += went
+        elif there is not None:
+            there.changed(*went, together=True)
+        if here is not None:
+            here.changed(*came, together=True)
+    return uidvalidity, numbers
+
+
+def _enter_somehow(target: Intake, sources: Sequence[Source], bring: Bring, refused: list[StoreError] | None,
+                   origin: MailboxDirectory | None) -> tuple[int, list[int | None]]:
     """Bring files in and number them in the order given; None for a message that is gone
     meanwhile or is refused.  0 for one that is moved to a full disk, and gets its number later."""
     already = len(refused) if refused is not None else 0

@@ -17,6 +17,8 @@ from courierpy.system import log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from courierpy.maildir.formats.maildirsize import Amount
+    from courierpy.maildir.quota import Quota
     from courierpy.maildir.store import Store
 
 DAY = 86400                        # seconds
@@ -36,17 +38,19 @@ def empty(tree: Store, spec: str) -> None:
             raise ValueError(f"folder:days is expected, not {part}")
         name = tree.layout.prefix + (match[1] if match[1] is not None else tree.trash)
         wanted.append((name, time.time() - max(1, int(match[2])) * DAY))
+    quota = tree.quota()
     for name, limit in wanted:
         try:
             path = tree.path_of(name)
         except NameInvalid:
             continue                   # no folder can have it
         for place in (b"cur", b"new"):
-            _empty(os.path.join(os.fsencode(path), place), limit)
+            _empty(os.path.join(os.fsencode(path), place), limit,
+                   quota if quota is not None and quota.counts(path) else None)
 
 
-def _empty(directory: bytes, limit: float) -> None:
-    """Remove the messages whose ctime is before ``limit``."""
+def _empty(directory: bytes, limit: float, quota: Quota | None) -> None:
+    """Remove the messages whose ctime is before ``limit``.  ``quota``: what counts them."""
     try:
         with os.scandir(directory) as entries:
             names = [entry.name for entry in entries if not entry.name.startswith(b".")]
@@ -55,12 +59,16 @@ def _empty(directory: bytes, limit: float) -> None:
     except OSError as error:
         _tell(directory, b"", str(error.strerror))
         return
+    went: list[Amount] = []
     for name in names:
         path = os.path.join(directory, name)
         try:
             if os.lstat(path).st_ctime < limit:
                 if is_message(path):
+                    counted = quota.amount_at(path) if quota is not None else None
                     os.unlink(path)
+                    if counted:
+                        went.append(-counted)
                 elif os.path.lexists(path):
                     _tell(directory, name, "no message")
         except FileNotFoundError:
@@ -69,6 +77,8 @@ def _empty(directory: bytes, limit: float) -> None:
             _tell(directory, name, str(error.strerror))
         except StoreError as error:
             _tell(directory, name, str(error))
+    if went and quota is not None:
+        quota.changed(*went, together=True)
 
 
 def _tell(directory: bytes, name: bytes, why: str) -> None:

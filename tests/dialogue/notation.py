@@ -266,7 +266,7 @@ class Player:
 
     def outside(self, text: str) -> None:
         """deliver NAME [FILE]: a message into new/;  remove GLOB;  move GLOB DIRECTORY;  flags GLOB LETTERS;
-        maildir PATH: an empty one;  write FILE TEXT."""
+        maildir PATH: an empty one;  write FILE TEXT;  is FILE TEXT: that is in it."""
         self.talk.append(f"= {text}")
         verb, *rest = text.split()
         if verb == "deliver":
@@ -287,6 +287,9 @@ class Player:
         elif verb == "write":
             text = text.split(" ", 2)[2]
             (self.maildir / rest[0]).write_bytes(text.encode().decode("unicode_escape").encode("latin-1"))
+        elif verb == "is":
+            wanted = text.split(" ", 2)[2].encode().decode("unicode_escape").encode("latin-1")
+            assert (self.maildir / rest[0]).read_bytes() == wanted, (self.maildir / rest[0]).read_bytes()
         elif verb == "maildir":
             path = self.maildir / os.fsdecode(rest[0].encode().decode("unicode_escape").encode("latin-1"))
             for part in ("cur", "new", "tmp"):

@@ -39,6 +39,10 @@ CAPABILITIES: tuple[tuple[bytes, str, str, str], ...] = (
     (b"PARTIAL", "ext.partial", "", ""),
     (b"PREVIEW", "ext.preview", "", ""),
     (b"QRESYNC", "ext.qresync", "", ""),
+    (b"QUOTA", "ext.quota", "", ""),
+    (b"QUOTA=RES-MESSAGE", "ext.quota", "", ""),
+    (b"QUOTA=RES-STORAGE", "ext.quota", "", ""),
+    (b"QUOTASET", "ext.quotaset", "", ""),
     (b"REPLACE", "ext.replace", "", ""),
     (b"SAVEDATE", "ext.savedate", "", ""),
     (b"SAVELIMIT=", "ext.savelimit", "", "IMAP_SAVELIMIT"),
@@ -61,6 +65,8 @@ CAPABILITIES: tuple[tuple[bytes, str, str, str], ...] = (
 )
 # what is told only where IMAP_CAPABILITY names it: why
 WITHHELD: dict[bytes, str] = {
+    b"QUOTASET":
+        "where it is told users set the limits of their own Maildirs",
     b"UIDONLY":
         "the mail service behind new Outlook enables it where it is told, goes on to name sequence "
         "numbers, and then shows no mail",
@@ -161,6 +167,7 @@ PLUGGED: dict[str, dict[bytes, str]] = {
     "status_items": {
         b"APPENDLIMIT": "appendlimit",
         b"DELETED": "imap4rev2",
+        b"DELETED-STORAGE": "quota",
         b"HIGHESTMODSEQ": "condstore",
         b"MAILBOXID": "objectid",
         b"SIZE": "statussize",

@@ -41,8 +41,8 @@ def _replaced(session: Session, args: Args) -> int:
 def spool(session: Session, ahead: LiteralAhead) -> Assembly | None:
     """Where the announced literal goes."""
     args = session.parse(ahead.frame)
-    _replaced(session, args)
-    return appending.place(session, ahead, args)
+    old = _replaced(session, args)
+    return appending.place(session, ahead, args, old)
 
 
 def replace(session: Session, args: Args) -> Done:
@@ -55,7 +55,7 @@ def replace(session: Session, args: Args) -> Done:
     source, target = session.need_selected().folder, appending.target(session, call.mailbox)
     if counted.messages(session, source.name).find(old) < 0:
         raise Vanished(f"{source.path}: UID {old}")
-    uidvalidity, uids = appending.append(session, target, call.mails)
+    uidvalidity, uids = appending.append(session, target, call.mails, old)
     _remove(source, old, target, uids)
     code = ext.tagged_code(b"APPEND", uidvalidity, uids)
     if code is not None:
