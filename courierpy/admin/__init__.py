@@ -203,5 +203,5 @@ def give_up(text: str, status: int = 1) -> NoReturn:
 
 def default_files() -> list[str]:
     """Courier's places, as far as they are there."""
-    places = ("/etc/courier/imapd", "/etc/courier/imapd-ssl")
-    return [path for path in places if os.path.exists(path)]
+    from courierpy.system.startup import DEFAULT_FILES
+    return [path for path in DEFAULT_FILES if os.path.exists(path)]

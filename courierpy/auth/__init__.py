@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 SEPARATE = ","
+DELIVERY = "lmtp"                      # service of who brings mail, and asks whose it is
 
 
 class Rejected(Exception):

@@ -13,15 +13,15 @@ import time
 from functools import partial
 
 from courierpy.auth import Account, Rejected, Request, TemporaryFailure, token
-from courierpy.auth.helper import FAIL, USER, answer, of_user
-from courierpy.auth.protocol import MAX_REPLY, parse_reply
+from courierpy.auth.helper import ASKS, FAIL, USER, answer, of_user, work
+from courierpy.auth.protocol import MAX_REPLY, parse_reply, render_environ, render_request
 from courierpy.system import proc
 from courierpy.system.settings import Settings
 from courierpy.system.wipe import wipe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 
 def check(modules: Iterable[str], request: Request, seconds: float) -> Account:
@@ -62,15 +62,83 @@ def _ask(module: str, request: Request, end: float) -> bytes:
                 raise TemporaryFailure(f"{module}: no answer in {seconds:.0f} seconds")
             return ours.recv(MAX_REPLY)
         finally:
-            for kill in (os.killpg, os.kill):      # it may not have its group yet
-                try:
-                    kill(pid, signal.SIGKILL)
-                except OSError:
-                    continue
-            os.waitpid(pid, 0)
+            _kill(pid)
+
+
+def _kill(pid: int) -> None:
+    for kill in (os.killpg, os.kill):      # it may not have its group yet
+        try:
+            kill(pid, signal.SIGKILL)
+        except OSError:
+            continue
+    os.waitpid(pid, 0)
 
 
 def _work(end: socket.socket, module: str, request: Request) -> int:
     os.setpgid(0, 0)                   # what the module starts ends with it
     end.send(answer(module, request))
     return 0
+
+
+class Asker:
+    """As check(), for who asks often: the process of a module stays, until it is lost or close() is called.
+    Not for a "token"."""
+
+    def __init__(self, modules: Iterable[str], environ: Mapping[str, str]) -> None:
+        self._modules = list(modules)
+        self._environ = environ
+        self._settings = Settings(environ)
+        self._workers: dict[str, tuple[int, socket.socket]] = {}
+
+    def check(self, request: Request) -> Account:
+        """Raises Rejected or TemporaryFailure."""
+        data = ASKS + render_environ(request.environ) + render_request(request)
+        try:
+            for name in self._modules:
+                reply = self._ask(name, data)
+                if reply != FAIL:
+                    return parse_reply(reply)
+        finally:
+            wipe(data)
+        raise Rejected
+
+    def _ask(self, module: str, data: bytes) -> bytes:
+        seconds = max(1, self._settings.of_word("AUTH_TIMEOUT", module))
+        try:
+            end = self._worker(module)
+            end.send(data)
+            poll = select.poll()
+            poll.register(end, select.POLLIN)
+            reply = end.recv(MAX_REPLY) if poll.poll(seconds * 1000) else b""
+        except OSError as error:
+            reply = b""
+            why = str(error.strerror)
+        else:
+            why = f"no answer in {seconds} seconds"
+        if not reply:
+            self._end(module)
+            raise TemporaryFailure(f"{module}: {why}")
+        return reply
+
+    def _worker(self, module: str) -> socket.socket:
+        """OSError."""
+        if module not in self._workers:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            with theirs:
+                try:
+                    pid = proc.fork(partial(work, theirs, module, self._environ, None), signal.SIGKILL)
+                except OSError:
+                    ours.close()
+                    raise
+            self._workers[module] = pid, ours
+        return self._workers[module][1]
+
+    def _end(self, module: str) -> None:
+        pid, end = self._workers.pop(module, (0, None))
+        if end is not None:
+            end.close()
+            _kill(pid)
+
+    def close(self) -> None:
+        for module in list(self._workers):
+            self._end(module)

@@ -10,7 +10,7 @@ import subprocess
 from functools import partial
 from signal import SIGKILL
 
-from courierpy.auth import Account, Rejected, Request, TemporaryFailure
+from courierpy.auth import DELIVERY, Account, Rejected, Request, TemporaryFailure
 from courierpy.auth.protocol import parse_reply, render_request, whole
 from courierpy.system.proc import die_with
 
@@ -20,6 +20,8 @@ DEFAULT = "/etc/courier/authProg"
 def lookup(request: Request) -> Account:
     program = request.environ.get("AUTHPIPE") or DEFAULT
     if not os.access(program, os.X_OK):
+        if request.service == DELIVERY and request.environ.get("AUTHPIPE"):
+            raise TemporaryFailure(f"{program}: no program that can be run")   # else good mail would go back
         raise Rejected                      # the module is off
     data = render_request(request)
     try:

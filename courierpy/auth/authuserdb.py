@@ -12,6 +12,7 @@ import stat
 import time
 
 from courierpy.auth import (
+    DELIVERY,
     Account,
     Rejected,
     Request,
@@ -32,7 +33,10 @@ def lookup(request: Request) -> Account:
     user = request.user
     if request.kind.startswith("cram-"):
         user = cram.parts(request)[1]
-    records = read(request.environ.get("USERDB") or DEFAULT)
+    path = request.environ.get("USERDB")
+    if path and request.service == DELIVERY and not os.path.lexists(path):
+        raise TemporaryFailure(f"{path}: it is not there")     # else good mail would go back
+    records = read(path or DEFAULT)
     fields = records.get(user)
     if fields is None:
         if request.kind == "login":

@@ -22,7 +22,7 @@ import socket
 import time
 from functools import partial
 
-from courierpy.auth import Rejected, Request, TemporaryFailure, Unservable, check, token
+from courierpy.auth import DELIVERY, Rejected, Request, TemporaryFailure, Unservable, check, token
 from courierpy.auth.protocol import (
     MAX_REPLY,
     parse_reply,
@@ -220,7 +220,7 @@ class Helper:
     def _start(self, module: str) -> Worker | None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            pid = proc.fork(partial(_work, theirs, module, self.environ, self.look), signal.SIGKILL)
+            pid = proc.fork(partial(work, theirs, module, self.environ, self.look), signal.SIGKILL)
         except OSError as error:
             log.crit(f"no worker for {module} can be started: fork: {error.strerror}")
             ours.close()
@@ -316,21 +316,21 @@ def _who(request: Request | None) -> str:
                    request.user or None)
 
 
-def _work(end: socket.socket, module: str, environ: Mapping[str, str], look: Look | None) -> int:
-    """A worker: until the helper has no use for it."""
+def work(end: socket.socket, module: str, environ: Mapping[str, str], look: Look | None) -> int:
+    """A worker: until whoever has the other end has no use for it."""
     os.setpgid(0, 0)                   # what the module starts ends with it
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     proc.keep_open((end.fileno(),))
     title.say(f"worker of {module}")
     while data := end.recv(2 * MAX_REPLY):
-        work, data = data[:1], data[1:]
-        if work == LOOKS:
+        wanted, data = data[:1], data[1:]
+        if wanted == LOOKS:
             end.send(looked(data, look))
             continue
         request = parse_request(data, dict(environ))
         if request is None:
             return 1
-        end.send(answer(module, request, look if work == ASKS_AND_LOOKS else None))
+        end.send(answer(module, request, look if wanted == ASKS_AND_LOOKS else None))
     return 0
 
 
@@ -344,7 +344,8 @@ def answer(module: str, request: Request, look: Look | None = None) -> bytes:
         if look is not None:
             look(account)
         return render_account(account, request.kind == "pre")
-    return _told(find, f", {_who(request)}")
+    # mail for an account that cannot be served waits until it can
+    return _told(find, f", {_who(request)}", request.kind == "pre" and request.service == DELIVERY)
 
 
 def looked(data: bytes, look: Look | None) -> bytes:
@@ -357,13 +358,14 @@ def looked(data: bytes, look: Look | None) -> bytes:
     return _told(find, "")
 
 
-def _told(find: Callable[[], bytes], who: str) -> bytes:
+def _told(find: Callable[[], bytes], who: str, waits: bool = False) -> bytes:
     try:
         return find()
     except token.Refused as error:
         log.info(f"the token is refused: {error}{who}")
     except Unservable as error:
         log.err(f"the account cannot be served: {error}{who}")
+        return TEMPORARY if waits else FAIL
     except Rejected:
         pass
     except TemporaryFailure as error:

@@ -257,6 +257,20 @@ TABLE: tuple[Setting, ...] = (
     Setting("TLS_CACHEFILE", "text", "", "session tickets need none", unneeded="session tickets need none"),
     Setting("TLS_CACHESIZE", "text", "", "session tickets need none", unneeded="session tickets need none"),
     Setting("TLS_ALPN", "text", "imap", "protocol names for ALPN"),
+    Setting("LMTP_SOCKET", "text", "", "unix socket at which mail is taken by LMTP; empty: none"),
+    Setting("LMTP_SOCKET_MODE", "octal", "0660", "permissions of that socket"),
+    Setting("LMTP_GROUP", "text", "", "group of that socket, whose members may deliver"),
+    Setting("LMTP_ADMINS", "text", "", "users who may deliver over the network when they have logged in"),
+    Setting("LMTP_AUTH", "text", "PLAIN LOGIN", "SASL mechanisms for them"),
+    Setting("LMTP_DOMAINS", "text", "", "domains whose local parts are accounts too; empty: all"),
+    Setting("LMTP_DELIMITER", "text", "+", "character between a user and a mailbox in an address"),
+    Setting("LMTP_FOLD_CASE", "flag", "1", "a local part names an account in small letters too"),
+    Setting("LMTP_DELIVERED_TO", "flag", "1", "write Delivered-To above a message"),
+    Setting("LMTP_DUPLICATE_DAYS", "number", "3", "days in which no message comes twice, 0: it may", low=0,
+            high=90),
+    Setting("LMTP_OVERQUOTA_PERMANENT", "flag", "0", "mail for a full mailbox goes back at once"),
+    Setting("LMTP_RECIPIENTS", "number", "2000", "recipients of one message", low=100, high=100000),
+    Setting("LMTP_TIMEOUT", "number", "300", "seconds that a client may be silent", low=10, high=3600),
 )
 _BY_NAME = {setting.name: setting for setting in TABLE}
 

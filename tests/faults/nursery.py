@@ -53,8 +53,10 @@ def _child(request: dict[str, Any], fds: list[int]) -> int:
     if request["journal"]:
         from tests.faults.hook import Hook
         Hook(os.path.realpath(request["maildir"]), request["plan"], request["journal"]).install()
-    from courierpy import imapd
-    return imapd.main(["imapd", request["maildir"]], os.environ)
+    program = request.get("program", "imapd")
+    words = request.get("words", [request["maildir"]])
+    found: int = importlib.import_module(f"courierpy.{program}").main([program, *words], os.environ)
+    return found
 
 
 def _serve(control: socket.socket) -> None:

@@ -1,0 +1,65 @@
+"""Whose mail is it?  From an address to an account, without a password.
+
+An address is asked for in the spellings that accounts go by: with its domain, and by the local part alone
+where the domain is one of ours; with the detail behind ``+`` taken off.  That nobody has the account is
+only said when every module has said so: a database that is out of reach is a TemporaryFailure, or good mail
+would go back.
+"""
+from __future__ import annotations
+
+from courierpy.auth import DELIVERY, Account, Rejected, Request, authdaemon, configured, with_domain
+from courierpy.auth.apart import Asker
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from courierpy.system.settings import Settings
+
+
+class Accounts:
+    """``modules``: to be asked, in order; the listener's helper is asked instead where there is one."""
+
+    def __init__(self, settings: Settings, modules: Sequence[str] = ()) -> None:
+        self._environ: Mapping[str, str] = settings.values
+        words = list(modules) or configured(settings.values)
+        direct = "COURIERPY_AUTHSOCKET" in self._environ or words == ["authdaemon"]
+        self._asker = None if direct else Asker(words, settings.values)
+        self._delimiter = settings.text("LMTP_DELIMITER")[:1]
+        self._fold = settings.flag("LMTP_FOLD_CASE")
+        self._domains = frozenset(settings.text("LMTP_DOMAINS").lower().split())
+
+    def find(self, local: str, domain: str) -> tuple[Account, str]:
+        """(the account, the detail of the address: "" without one).  Raises Rejected, TemporaryFailure."""
+        for user, detail in self._spellings(local, domain):
+            try:
+                return self.ask(Request("pre", DELIVERY, self._environ, user=user)), detail
+            except Rejected:
+                continue
+        raise Rejected
+
+    def ask(self, request: Request) -> Account:
+        """One question to the modules.  Raises Rejected, TemporaryFailure."""
+        return authdaemon.lookup(request) if self._asker is None else self._asker.check(request)
+
+    def close(self) -> None:
+        """Nobody asks any more."""
+        if self._asker is not None:
+            self._asker.close()
+
+    def _spellings(self, local: str, domain: str) -> Iterator[tuple[str, str]]:
+        """(name of an account, detail), the likeliest first, each once."""
+        base, mark, detail = local.partition(self._delimiter) if self._delimiter else (local, "", "")
+        said = set()
+        for part, rest in ([(base, detail), (local, "")] if mark and base else [(local, "")]):
+            for spelled in (part, part.lower()) if self._fold else (part,):
+                for name in self._names(spelled, domain):
+                    if name not in said:
+                        said.add(name)
+                        yield name, rest
+
+    def _names(self, local: str, domain: str) -> Iterator[str]:
+        if domain:
+            yield f"{local}@{domain}"
+        if not domain or not self._domains or domain in self._domains:
+            yield with_domain(local, self._environ)

@@ -1,0 +1,251 @@
+"""Who brings a message into a Maildir: a process for each user, which is that user and nobody else.
+
+The process that speaks with the client may be root's; it opens no file of a Maildir.  For the first
+recipient of a uid it forks a carrier, which becomes the user for good, and serves the next recipients of
+that uid too.  A carrier that is lost, or takes too long, is a failure for now: the client brings the
+message again.
+"""
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import struct
+from functools import partial
+
+from courierpy.lmtp.content import pieces
+from courierpy.lmtp.grammar import Reply
+from courierpy.maildir import delivery
+from courierpy.maildir.duplicates import Duplicates
+from courierpy.maildir.errors import DiskFull, QuotaExceeded, StoreError
+from courierpy.maildir.store import Store
+from courierpy.model.namespaces import INBOX
+from courierpy.system import doorway, log, passing, proc, title
+from courierpy.system.settings import Settings
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from courierpy.auth import Account
+
+MOST = 16                          # processes of one client that wait for the next recipient
+PATIENCE = 300.0                   # seconds that a delivery may take
+_JOB = struct.Struct("!I")         # octets of the variables ahead of the fields
+
+LATER = Reply(451, "4.3.0", "The mailbox cannot be reached now, try again later")
+CLOSED = Reply(451, "4.2.1", "The mailbox cannot be opened now, try again later")
+NO_ROOM = Reply(452, "4.3.1", "There is no room on the disk, try again later")
+
+
+class Job:
+    """A message for one recipient.  ``maildir``: below ``home``, or absolute; ``detail``: behind the + of the
+    address; ``folder``: a mailbox that must be there, "" for none; ``key``: of the duplicate list, "" for a
+    message that is in none; ``quota``: of the account; ``fields``: ahead of the message."""
+
+    __slots__ = ("detail", "fields", "folder", "home", "ignores_quota", "key", "maildir", "quota")
+
+    def __init__(self, home: str, maildir: str, fields: bytes, *, detail: str = "", folder: str = "",
+                 key: str = "", quota: str = "", ignores_quota: bool = False) -> None:
+        self.home = home
+        self.maildir = maildir
+        self.fields = fields
+        self.detail = detail
+        self.folder = folder
+        self.key = key
+        self.quota = quota
+        self.ignores_quota = ignores_quota
+
+    def parts(self) -> list[bytes]:
+        """As octets.  Raises ValueError for an account that names no path."""
+        words = {"home": self.home, "maildir": self.maildir, "detail": self.detail, "folder": self.folder,
+                 "key": self.key, "quota": self.quota, "ignores": "1" * self.ignores_quota}
+        if any("\0" in word for word in words.values()):
+            raise ValueError("a NUL in an account")
+        head = doorway.pack(words)
+        return [_JOB.pack(len(head)), head, self.fields]
+
+    @classmethod
+    def of(cls, data: bytes) -> Job:
+        size = _JOB.unpack_from(data)[0]
+        words = doorway.unpack(data[_JOB.size:_JOB.size + size])
+        return cls(words["home"], words["maildir"], data[_JOB.size + size:], detail=words["detail"],
+                   folder=words["folder"], key=words["key"], quota=words["quota"],
+                   ignores_quota=words["ignores"] == "1")
+
+
+# -- in the process that speaks with the client
+
+class Carrier:
+    """``pid`` and our ``end`` of a process that is a user."""
+
+    __slots__ = ("end", "pid")
+
+    def __init__(self, account: Account, environ: Mapping[str, str]) -> None:
+        """OSError."""
+        self.end, theirs = passing.pair()
+        with theirs:
+            try:
+                # told to end it finishes what it is at: its parent says when it is over, or is gone
+                self.pid = proc.fork(partial(_work, theirs, account, environ), signal.SIGKILL,
+                                     lambda number, frame: None)
+            except OSError:
+                self.end.close()
+                raise
+
+    def carry(self, job: Job, fd: int) -> Reply | None:
+        """None for a process that is lost."""
+        try:
+            passing.send(self.end, job.parts(), [fd])
+            poll = select.poll()
+            poll.register(self.end, select.POLLIN)
+            if not poll.poll(int(PATIENCE * 1000)):
+                log.err(f"a delivery has taken more than {PATIENCE:.0f} seconds: {job.home}")
+                return None
+            found = passing.receive(self.end)
+        except (OSError, ValueError, passing.Refused) as error:
+            log.err(f"a delivery cannot begin: {error}")
+            return None
+        if not found or not found[0]:
+            return None
+        code, status, text = found[0].decode("ascii", "replace").split(" ", 2)
+        return Reply(int(code), status, text)
+
+    def close(self) -> None:
+        self.end.close()
+        try:
+            os.kill(self.pid, signal.SIGKILL)      # it is at nothing
+            os.waitpid(self.pid, 0)
+        except OSError:
+            return
+
+
+class Carriers:
+    """The processes of one client, those that were used last at the end."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self._all: dict[tuple[int, int, str], Carrier] = {}
+
+    def carry(self, account: Account, job: Job, fd: int) -> Reply:
+        """What became of it; whatever is in doubt is for the client to try again."""
+        key = account.uid, account.gid, account.username
+        carrier = self._all.pop(key, None)
+        try:
+            if carrier is None:
+                self._make_room()
+                carrier = Carrier(account, self._environ)
+        except OSError as error:
+            log.crit(f"no process for a delivery can be started: {error.strerror}")
+            return LATER
+        found = carrier.carry(job, fd)
+        if found is None:
+            carrier.close()
+            return LATER
+        self._all[key] = carrier
+        return found
+
+    def _make_room(self) -> None:
+        while len(self._all) >= MOST:
+            self._all.pop(next(iter(self._all))).close()
+
+    def close(self) -> None:
+        for carrier in self._all.values():
+            carrier.close()
+        self._all.clear()
+
+
+# -- in the user's process
+
+def _work(end: socket.socket, account: Account, environ: Mapping[str, str]) -> int:
+    title.be(f"lmtpd: deliveries of {account.address}")
+    refusal = None
+    try:
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for fd in (0, 1):              # the client is no affair of a user's
+            os.dup2(nothing, fd)
+        proc.keep_open((end.fileno(),))
+        proc.become(account.uid, account.gid, account.username or None)
+    except proc.ProcError as error:
+        log.err(f"{account.address}: {error}")
+        refusal = LATER
+    umask = Settings(environ).umask()
+    os.umask(os.umask(0o077) | 0o022 if umask is None else umask)
+    poll = select.poll()
+    poll.register(end, select.POLLIN)
+    while True:
+        poll.poll()
+        found = passing.receive(end)
+        if found is None:
+            continue
+        data, fds = found
+        if not data:
+            return 0
+        try:
+            passing.need(fds, 1)
+            reply = refusal or bring(Job.of(data), pieces(fds[0]), environ)
+        finally:
+            passing.close(fds)
+        passing.send(end, [f"{reply.code} {reply.status} {reply.text}".encode("ascii")])
+
+
+def bring(job: Job, message: Iterator[bytes], environ: Mapping[str, str]) -> Reply:
+    """Deliver, as the user that we are.  Gives 250 when the message is on the disk, and 4xx for any doubt."""
+    settings = Settings({**environ, "HOME": job.home, "MAILDIRQUOTA": job.quota})
+    where = os.path.join(job.home, job.maildir)
+    try:
+        os.chdir(where)
+        if settings.checks_owner:
+            mine = os.stat(".")
+            if mine.st_uid != os.geteuid():
+                log.err(f"{where} belongs to uid {mine.st_uid}, not to uid {os.geteuid()}")
+                return CLOSED
+        store = Store.of(settings, environ.get("HOSTNAME"))
+        if not store.layout.is_there():
+            log.err(f"{where}: no Maildir: it has no cur, new and tmp")
+            return CLOSED
+        return _into(store, job, message, settings)
+    except QuotaExceeded as error:
+        log.err(f"{where}: {error}")
+        return NO_ROOM if isinstance(error, DiskFull) else over_quota(settings)
+    except (StoreError, OSError) as error:
+        log.err(f"{where}: {error}")
+        return CLOSED
+    except Exception as error:         # in doubt the client keeps the message
+        log.crit(f"{where}: a delivery failed: {type(error).__name__}: {error}")
+        return LATER
+
+
+def _into(store: Store, job: Job, message: Iterator[bytes], settings: Settings) -> Reply:
+    if job.folder:
+        name = delivery.mailbox_for(store, job.folder)
+        if name == INBOX != job.folder.upper():
+            return Reply(550, "5.2.1", "There is no such mailbox, or it takes no mail")
+    else:
+        name = delivery.mailbox_for(store, job.detail)
+    known = Duplicates(store.options.index(store.layout.inbox), settings.number("LMTP_DUPLICATE_DAYS"))
+    key = _key(job.key, name)
+    if known.find(key, store.path_of(name)):
+        return Reply(250, "2.1.5", "Delivered before, it is there")
+
+    def all_of_it() -> Iterator[bytes]:
+        yield job.fields
+        yield from message
+
+    known.add(key, delivery.deliver(store, name, all_of_it()))
+    return Reply(250, "2.1.5", "Delivered")
+
+
+def _key(word: str, name: str) -> str:
+    """Of the duplicate list; the same message in another mailbox is another one."""
+    import hashlib
+    return hashlib.blake2b(f"{word} {name}".encode("utf-8", "surrogateescape"), digest_size=16).hexdigest() \
+        if word else ""
+
+
+def over_quota(settings: Settings) -> Reply:
+    """Of a mailbox that has no room by its quota; who removes mail may make some."""
+    if settings.flag("LMTP_OVERQUOTA_PERMANENT"):
+        return Reply(552, "5.2.2", "The mailbox is full")
+    return Reply(452, "4.2.2", "The mailbox is full")

@@ -1,0 +1,115 @@
+"""One message for several recipients: who sends it, who gets it, what becomes of each copy."""
+from __future__ import annotations
+
+from courierpy.auth import Rejected, TemporaryFailure
+from courierpy.lmtp.carrier import Job
+from courierpy.lmtp.content import Content
+from courierpy.lmtp.grammar import Address, Reply
+from courierpy.system import log
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from courierpy.auth import Account
+    from courierpy.auth.postal import Accounts
+    from courierpy.lmtp.carrier import Carriers
+    from courierpy.lmtp.trace import Trace
+    from courierpy.system.settings import Settings
+
+UNKNOWN = Reply(550, "5.1.1", "There is no such user here")
+NOBODY_KNOWS = Reply(451, "4.3.0", "Nobody can tell now whether there is such a user, try again later")
+TOO_LARGE = Reply(552, "5.3.4", "The message is too large")
+NO_SPOOL = Reply(452, "4.3.1", "There is no room for the message now, try again later")
+
+
+class Recipient:
+    """``original``: the address that the sender wrote to, "" for the same.  ``folder``: a mailbox that the
+    message must go to."""
+
+    __slots__ = ("account", "address", "detail", "folder", "ignores_quota", "original")
+
+    def __init__(self, address: Address, account: Account, detail: str = "", *, original: str = "",
+                 folder: str = "", ignores_quota: bool = False) -> None:
+        self.address = address
+        self.account = account
+        self.detail = detail
+        self.original = original
+        self.folder = folder
+        self.ignores_quota = ignores_quota
+
+
+def recipient(accounts: Accounts, address: Address, *, original: str = "",
+              ignores_quota: bool = False) -> Recipient:
+    """Raises Reply."""
+    try:
+        account, detail = accounts.find(address.local, address.domain)
+    except Rejected:
+        raise UNKNOWN from None
+    except TemporaryFailure as error:
+        log.err(f"{log.quoted(address.text)}: nobody can tell whose mail that is: {error}")
+        raise NOBODY_KNOWS from None
+    return Recipient(address, account, detail, original=original, ignores_quota=ignores_quota)
+
+
+class Transaction:
+    """``sender``: the null address for a bounce.  ``content``: what came of the message, None before."""
+
+    def __init__(self, sender: Address, trace: Trace, settings: Settings, maildir: str) -> None:
+        self.sender = sender
+        self.trace = trace
+        self.recipients: list[Recipient] = []
+        self.content: Content | None = None
+        self._settings = settings
+        self._maildir = maildir
+
+    def begin(self, most: int) -> Content:
+        """The message is about to come, or goes on.  OSError."""
+        if self.content is None:
+            self.content = Content(most)
+        return self.content
+
+    def close(self) -> None:
+        if self.content is not None:
+            self.content.close()
+
+    def refusal(self) -> Reply | None:
+        """Why nobody gets what came."""
+        content = self.content
+        assert content is not None
+        if content.too_large:
+            return TOO_LARGE
+        if content.failure is not None:
+            log.err(f"a message cannot be kept until it is delivered: {content.failure.strerror}")
+            return NO_SPOOL
+        return None
+
+    def deliver(self, carriers: Carriers) -> Iterator[Reply]:
+        """The message is whole: a reply for each recipient, in their order, as soon as it is known."""
+        content = self.content
+        assert content is not None
+        content.finish()
+        refusal = self.refusal()
+        for each in self.recipients:
+            reply = refusal if refusal is not None else self._deliver(each, content, carriers)
+            self._log(each, content, reply)
+            yield reply
+
+    def _deliver(self, to: Recipient, content: Content, carriers: Carriers) -> Reply:
+        account = to.account
+        shows = self._settings.flag("LMTP_DELIVERED_TO")
+        fields = self.trace.fields(self.sender, to.address, to.original, shows)
+        key = ""
+        if content.header.message_id:
+            key = f"{to.address.text.lower()} {content.header.message_id.hex()} {content.digest.hex()}"
+        job = Job(account.home, account.maildir or self._maildir, fields, detail=to.detail, folder=to.folder,
+                  key=key, quota=account.quota, ignores_quota=to.ignores_quota)
+        return carriers.carry(account, job, content.fd)
+
+    def _log(self, to: Recipient, content: Content, reply: Reply) -> None:
+        word = "DELIVERED" if reply.done else "DEFERRED" if reply.code < 500 else "REFUSED"
+        (log.info if reply.done else log.warn)(
+            f"{word}, id={self.trace.ident}, from={log.quoted(self.sender.text or '<>')}, "
+            f"to={log.quoted(to.address.text)}, user={log.quoted(to.account.address)}, "
+            f"msgid={log.quoted(content.header.message_id)}, size={content.size}, "
+            f"status={reply.status}")

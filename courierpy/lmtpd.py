@@ -1,0 +1,117 @@
+"""lmtpd: take mail by LMTP on standard input and output, for all accounts.
+
+Started by inetd, by couriertcpd, from a shell, or by ``courierpy serve --lmtp`` for each client of a unix
+socket (lmtpserve.py).  To deliver as the users it is root's; an ordinary user takes mail for that user
+alone.
+"""
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+from courierpy.auth.postal import Accounts
+from courierpy.lmtp import peer
+from courierpy.lmtp.session import Session
+from courierpy.model.numbers import decimal
+from courierpy.system import about, log, proc, title
+from courierpy.system.conn import Conn
+from courierpy.system.settings import Settings, SettingsError
+from courierpy.system.startup import with_files
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+WRONG_WORDS, NO_SETTINGS = 64, 78      # sysexits.h: EX_USAGE, EX_CONFIG
+USAGE = """
+Usage: lmtpd [-C FILE]... [-U USES] [-T SECONDS] [-D] [-H] [-a] [MAILDIR]
+
+Take mail by LMTP (RFC 2033) on standard input and output.  MAILDIR: below the
+home directory of an account, where the account names none; else MAILDIRPATH.
+
+  -C FILE         settings, instead of /etc/courier/imapd and imapd-ssl
+  -a              whoever comes over the network may deliver, without a login
+  -U USES, -T SECONDS, -D, -H   accepted
+  -h, --help      tell this
+  -V, --version   tell the version
+
+"courierpy serve --lmtp SOCKET" takes mail at a unix socket, as an MTA wants it.
+"""
+
+
+class WrongWords(Exception):
+    """str() is the complaint."""
+
+
+class Options:
+    """Of the command line: ``files`` of settings, ``any_network``: -a, ``maildir``: "" for none."""
+
+    __slots__ = ("any_network", "files", "maildir")
+
+    def __init__(self, words: list[str]) -> None:
+        """Raises WrongWords."""
+        self.files: list[str] = []
+        self.any_network = False
+        rest = list(words)
+        while rest and rest[0].startswith("-") and rest[0] != "-":
+            word = rest.pop(0)
+            letter, value = word[:2], word[2:]
+            if letter in ("-C", "-U", "-T"):
+                if not value and not rest:
+                    raise WrongWords(f"{letter} expects a value")
+                value = value or rest.pop(0)
+                if letter == "-C":
+                    self.files.append(value)
+                elif decimal(value) is None:
+                    raise WrongWords(f"{letter} expects a number, not {value}")
+            elif word == "-a":
+                self.any_network = True
+            elif word not in ("-D", "-H"):
+                raise WrongWords(f"there is no option {word}; lmtpd --help tells what there is")
+        if len(rest) > 1:
+            raise WrongWords(f"one Maildir is expected, not {' '.join(rest)}")
+        self.maildir = rest[0] if rest else ""
+
+
+def run() -> None:
+    """The ``lmtpd`` command."""
+    sys.exit(main(sys.argv, os.environ))
+
+
+def main(argv: list[str], environ: Mapping[str, str]) -> int:
+    """Gives the exit status."""
+    status = about.told(argv, USAGE)
+    if status is not None:
+        return status
+    try:
+        options = Options(argv[1:])
+        values = with_files(options.files, environ)
+    except (WrongWords, SettingsError) as error:
+        os.write(2, f"lmtpd: {error}\n".encode())
+        return NO_SETTINGS if isinstance(error, SettingsError) else WRONG_WORDS
+    if not os.isatty(2) and not values.get("IMAP_LOG") and not environ.get("TCPREMOTEIP"):
+        values["IMAP_LOG"] = "syslog"          # inetd leaves the client there
+    log.start("lmtpd", values)
+    serve(values, options.any_network, options.maildir)
+    return 0
+
+
+def serve(environ: Mapping[str, str], any_network: bool, maildir: str) -> None:
+    """The client on descriptors 0 and 1, until it goes."""
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    proc.leave_no_core()
+    settings = Settings(environ)
+    client = peer.of(0, settings, environ, any_network)
+    title.start(settings)
+    title.be(f"lmtpd [{client.address}]")
+    conn = Conn(0, 1)
+    session = Session(conn, settings, client, Accounts(settings), maildir or settings.text("MAILDIRPATH"))
+    try:
+        session.serve()
+    finally:
+        conn.end()
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,87 @@
+"""A message comes from outside, without a number: into new/, as every delivery agent brings it.
+
+The order is that of a promise: written in tmp/, on the disk, named in new/ by one rename, the directory on
+the disk; only then may anybody say that it is there.  No lock is taken and nothing is numbered: whoever
+looks at the mailbox next does that.  What fails on the way leaves nothing behind, and whoever brought the
+message keeps it.
+"""
+from __future__ import annotations
+
+import os
+
+from courierpy.maildir.draft import Draft
+from courierpy.maildir.errors import FolderMissing, NameInvalid, StoreError, trouble
+from courierpy.maildir.files import Directory, remove
+from courierpy.maildir.names import unique_name
+from courierpy.model.namespaces import INBOX
+from courierpy.system import log
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from courierpy.maildir.store import Store
+
+
+def deliver(store: Store, name: str, pieces: Iterable[bytes]) -> str:
+    """Bring the message of these octets into the mailbox ``name``; its base name there.
+
+    Raises FolderMissing or another store error: then it is not there.  (But for one that another program has
+    taken from new/ before a failing disk said so: that one may come a second time.)"""
+    try:
+        path = store.path_of(name)
+    except NameInvalid as error:
+        raise FolderMissing(str(error)) from None
+    store.places.repair(path)
+    sync = store.options.sync
+    new = os.path.join(path, "new")
+    with Directory(new, sync) as entries:
+        draft = Draft(path, store.options.host)
+        try:
+            for piece in pieces:
+                draft.write(piece)
+            draft.finish(sync)
+            there = _name(draft, new, store.options.host)
+        except BaseException:
+            draft.abort()
+            raise
+        try:
+            entries.sync()
+        except StoreError:
+            _take_back(there)
+            raise
+    return os.path.basename(there)
+
+
+def _name(draft: Draft, new: str, host: str) -> str:
+    """Where it is now."""
+    try:
+        found = os.stat(draft.path)
+        name = unique_name(os.path.basename(draft.path), found.st_dev, found.st_ino)
+        there = os.path.join(new, f"{name},S={draft.size}")
+        os.rename(draft.path, there)
+    except OSError as error:
+        raise trouble(draft.path, error) from None
+    return there
+
+
+def _take_back(there: str) -> None:
+    remove(there)
+    if os.path.lexists(there):
+        log.err(f"{there}: it came without having been acknowledged, and may come again")
+
+
+def mailbox_for(store: Store, detail: str) -> str:
+    """The mailbox that mail for ``user+detail`` goes to: the user's own of that name, where it is there and
+    takes mail, else INBOX.  Raises a store error where the disk does not say."""
+    own = store.namespaces
+    path = detail.removeprefix(own.personal.prefix)
+    if not path or path.upper() == INBOX:
+        return INBOX
+    name = own.name(path)
+    return name if store.exists(name) and _takes_mail(store, name) else INBOX
+
+
+def _takes_mail(store: Store, name: str) -> bool:
+    """May anybody post to it: the right ``p`` of RFC 4314 2.1?"""
+    return "p" in store.rights(name)
