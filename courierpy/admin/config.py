@@ -8,12 +8,14 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import socket
 from functools import partial
 
 from courierpy.admin import default_files, nearest, read_settings
 from courierpy.auth import NAMES, configured, sound
 from courierpy.imap import capability
-from courierpy.listener.options import UsageError, parse_ports
+from courierpy.listener import children
+from courierpy.listener.options import Options, UsageError, parse_ports
 from courierpy.system.settings import LOST, TABLE, UNNEEDED, WRONG, Finding, Settings, check
 
 TYPE_CHECKING = False
@@ -25,6 +27,8 @@ HEADINGS = ((WRONG, "wrong"), (LOST, "lost"), (UNNEEDED, "not needed here"))
 # read by programs here, and not in the table: of one connection, of a module, of the system
 OTHERS = re.compile(r"AUTHSERVICE[0-9]{1,5}|AUTHCUSTOM|AUTHPIPE|AUTHDAEMON_SOCKET|TLS_CERTFILE_\w+|TZ|LANG|"
                     r"LC_\w+|PATH|PYTHONPATH|TMPDIR|HOSTNAME|MAILDIR|DEBUG_LOGIN")
+# as Courier has them, with + where clients may not begin the handshake anew
+_PROTOCOL = re.compile(r"(SSL(v?[23]|23)|TLSv?1(\.[0-3])?)\+*")
 AUTHDAEMONRC = "authdaemonrc"      # beside the files of settings
 
 
@@ -64,7 +68,7 @@ def findings(values: Mapping[str, str], files: Sequence[str]) -> list[Finding]:
     """All that is odd, by the table and beyond it."""
     return [*check(values), *_unknown(values), *_capabilities(values), *_modules(values),
             *(wrong("", line) for line in sound.tokens_wrong(values)),
-            *_authdaemonrc(values, files), *listeners(values)]
+            *_authdaemonrc(values, files), *listeners(values), *_tls(values)]
 
 
 def _unknown(values: Iterable[str]) -> list[Finding]:
@@ -156,4 +160,50 @@ def listeners(values: Mapping[str, str]) -> list[Finding]:
             except UsageError:
                 found.append(wrong(name, "ports from 1 to 65535, or names of services, are expected, not "
                                          f"{part!r}"))
+    for name in ("ADDRESS", "SSLADDRESS"):
+        address = settings.text(name)
+        if address not in ("", "0") and not _resolves(address):
+            found.append(wrong(name, f"an address, as 192.0.2.1, or 0 is expected, not {address!r}"))
+    if not settings.text("MAILDIRPATH"):
+        found.append(wrong("MAILDIRPATH", "empty: a path below the home is expected, as in Maildir"))
+    return found + _options(settings)
+
+
+def _resolves(address: str) -> bool:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        return bool(socket.getaddrinfo(address, 0, family, socket.SOCK_STREAM))
+    except (OSError, UnicodeError):
+        return False
+
+
+def _options(settings: Settings) -> list[Finding]:
+    """Whether couriertcpd takes the options of TCPDOPTS."""
+    try:
+        options = Options(settings.text("TCPDOPTS").split())
+        children.check(options.text)
+    except UsageError as error:
+        return [wrong("TCPDOPTS", str(error))]
+    if options.rest:
+        return [wrong("TCPDOPTS", f"options of couriertcpd are expected, not {options.rest[0]!r}")]
+    return []
+
+
+def _tls(values: Mapping[str, str]) -> list[Finding]:
+    """Whether the certificates and what belongs to them can be loaded, where who asks may read them."""
+    settings = Settings(values)
+    found = []
+    lowest = settings.text("TLS_PROTOCOL")
+    if lowest and _PROTOCOL.fullmatch(lowest) is None:
+        found.append(wrong("TLS_PROTOCOL", f"TLSv1.2 or TLSv1.3 is expected, not {lowest!r}"))
+    elif lowest and not any(version in lowest for version in ("1.2", "1.3")):
+        found.append(lost("TLS_PROTOCOL", f"{lowest}: nothing below TLS 1.2 is spoken"))
+    files = [settings.text(name) for name in ("TLS_CERTFILE", "TLS_PRIVATE_KEYFILE", "TLS_TRUSTCERTS")]
+    if os.path.exists(files[0]) and all(os.access(path, os.R_OK) for path in files if os.path.exists(path)):
+        from courierpy.system import tls
+        try:
+            tls.load(settings)
+        except tls.TlsError as error:
+            found.append(wrong("", str(error)))
+        tls.forget()
     return found

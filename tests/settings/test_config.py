@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from courierpy.admin import config
+from courierpy.admin import config, mkcert
 from courierpy.system.settings import LOST, UNNEEDED, WRONG, parse_text
 
 ETC = Path(__file__).resolve().parents[2] / "etc"
@@ -49,6 +49,14 @@ def found(text: str, files: list[str] | None = None) -> list[tuple[str, str]]:
     ("IMAP_MOVE_EXPUNGE_TO_TRASH=1", LOST, "not built yet"), ("LOGGEROPTS=-name=x", UNNEEDED, "IMAP_LOG"),
     ("TLS_CACHEFILE=/x", UNNEEDED, "session tickets"),
     ("TLS_CERTFILE=/no/such.pem", WRONG, "courierpy mkcert"),
+    ("ADDRESS=192.0.2.999", WRONG, "an address, as 192.0.2.1, or 0 is expected, not '192.0.2.999'"),
+    ("SSLADDRESS=::g", WRONG, "SSLADDRESS: an"), ("MAILDIRPATH=", WRONG, "empty: a path below the home"),
+    ("TCPDOPTS=-nodnslokup", WRONG, "TCPDOPTS: Invalid option: -nodnslokup"),
+    ("TCPDOPTS=\"-haproxy=0\"", WRONG, "TCPDOPTS: -haproxy=SECONDS is expected, more than 0"),
+    ("TCPDOPTS=\"-user=nobody-knows-him\"", WRONG, "there is no such user"),
+    ("TCPDOPTS=\"-warn=9 143\"", WRONG, "options of couriertcpd are expected, not '143'"),
+    ("TLS_PROTOCOL=new", WRONG, "TLSv1.2 or TLSv1.3 is expected, not 'new'"),
+    ("TLS_PROTOCOL=TLSv1.1++", LOST, "nothing below TLS 1.2"), ("TLS_PROTOCOL=SSL3", LOST, "nothing below"),
     ("IMAPDSSLSTART=YES", WRONG, "needs a certificate"), ("PORT=0", WRONG, "ports from 1 to 65535"),
     ("PORT=143,127.0.0.1.70000", WRONG, "'127.0.0.1.70000'"), ("PORT=imapp", WRONG, "names of services")])
 def test_findings(text: str, kind: str, told: str) -> None:
@@ -57,7 +65,9 @@ def test_findings(text: str, kind: str, told: str) -> None:
 
 
 @pytest.mark.parametrize("text", [
-    "MAXDAEMONS=7", "prefix=/usr", "AUTHSERVICE143=imap", "TZ=UTC", "PORT=143,[::1].993",
+    "MAXDAEMONS=7", "ADDRESS=::1", "ADDRESS=127.0.0.1", "TLS_PROTOCOL=TLSv1.2++", "TLS_PROTOCOL=TLSv1.3",
+    "TCPDOPTS=\"-nodnslookup -haproxy=9/143\"",
+    "prefix=/usr", "AUTHSERVICE143=imap", "TZ=UTC", "PORT=143,[::1].993",
     "IMAP_CAPABILITY=all", "IMAP_CAPABILITY=+AUTH=CRAM-MD5", "IMAP_LAYOUT=FS", "IMAP_CAPABILITY=-LITERAL+",
     "IMAP_ACL=0", "IMAP_EMPTYTRASH=", "IMAP_EMPTYTRASH=7", "IMAP_EMPTYTRASH='Trash:7, Junk:30'",
     "TLS_CACHESIZE=", "TLS_VERIFYPEER=peer", "IMAP_KEYWORDS=2", "IMAP_UMASK=0077"])
@@ -68,6 +78,19 @@ def test_what_is_not_odd(text: str) -> None:
 def test_the_shipped_files_have_nothing_wrong(capsys: pytest.CaptureFixture[str]) -> None:
     assert config.main(["-C", str(ETC / "imapd"), "-C", str(ETC / "imapd-ssl")]) == 0
     assert "# wrong" not in capsys.readouterr().out
+
+
+def test_certificates_that_cannot_be_loaded(tmp_path: Path) -> None:
+    own, other = tmp_path / "own.pem", tmp_path / "other.pem"
+    mkcert.make(str(own), "localhost")
+    other.write_text("no certificate\n")
+    assert not any(kind == WRONG for kind, _ in found(f"TLS_CERTFILE={own}"))
+    for text, told in ((f"TLS_CERTFILE={other}", f"{other}: "),
+                       (f"TLS_CERTFILE={own}\nTLS_CIPHER_LIST=NO-SUCH", "TLS_CIPHER_LIST=NO-SUCH: "),
+                       (f"TLS_CERTFILE={own}\nTLS_PRIVATE_KEYFILE=/no/key", "/no/key: No such file"),
+                       (f"TLS_CERTFILE={own}\nTLS_VERIFYPEER=REQUIREPEER", "authorities in TLS_TRUSTCERTS"),
+                       (f"TLS_CERTFILE={own}\nTLS_VERIFYPEER=PEER\nTLS_TRUSTCERTS=/no/ca", "/no/ca")):
+        assert any(row[0] == WRONG and told in row[1] for row in found(text)), (text, found(text))
 
 
 def test_the_lines_are_a_file_of_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
