@@ -334,7 +334,7 @@ class _Imapd:
     def _open_store(self) -> None:
         from courierpy.maildir.store import Store
         try:
-            self.folders = Store.of(self.settings, self.environ.get("HOSTNAME"))
+            self.folders = Store.of(self.settings, self.environ.get("HOSTNAME"), self.user)
             whole = self.folders.layout.is_there()
         except StoreError as error:
             log.err(f"{self.user}: {error}")

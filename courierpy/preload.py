@@ -12,10 +12,10 @@ from courierpy.system import proc
 # traceback: a bug of ours is logged even where our files cannot be read
 MODULES = ("courierpy.hibernate.hearing", "courierpy.hibernate.sleeper", "courierpy.hibernate.woken",
            "courierpy.imap.attributes", "courierpy.imapd", "courierpy.maildir.mailbox",
-           "courierpy.maildir.modseqs", "courierpy.maildir.quota", "courierpy.maildir.store",
-           "courierpy.maildir.trash", "courierpy.message", "courierpy.system.deflate", "datetime", "hashlib",
-           "html", "resource", "traceback", "unicodedata", "zlib",
-           "encodings.ascii", "encodings.latin_1", "encodings.utf_8")
+           "courierpy.maildir.acl", "courierpy.maildir.modseqs", "courierpy.maildir.quota",
+           "courierpy.maildir.store", "courierpy.maildir.trash", "courierpy.message",
+           "courierpy.system.deflate", "datetime", "hashlib", "html", "resource", "traceback", "unicodedata",
+           "zlib", "encodings.ascii", "encodings.latin_1", "encodings.utf_8")
 # of what comes before the login, where that is done in the session's process
 LOGIN_MODULES = ("courierpy.auth.authdaemon", "courierpy.auth.mechanisms", "courierpy.auth.sasl",
                  "courierpy.imaplogin", "courierpy.login.alone", "courierpy.system.tls")

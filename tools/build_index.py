@@ -31,11 +31,12 @@ def command_index() -> str:
     files += [f"ext.{name}" for name in _modules("ext")]
     for name in files:
         importlib.import_module(f"courierpy.imap.{name}")
-    lines = [HEAD.format("Command name -> (module, states, flags, rights).  Generated: make index."),
-             "COMMANDS: dict[bytes, tuple[str, int, int, str]] = {\n"]
+    lines = [HEAD.format("Command name -> (module, states, flags, rights, named).  Generated: make index."),
+             "COMMANDS: dict[bytes, tuple[str, int, int, str, tuple[str, ...]]] = {\n"]
     for word, row in sorted(commands.DECORATED.items()):
         module = row.handler.__module__.removeprefix("courierpy.imap.")
-        lines.append(f'    {_literal(word)}: ("{module}", {row.states}, {row.flags}, "{row.rights}"),\n')
+        values = f'"{module}", {row.states}, {row.flags}, "{row.rights}", {_words(row.named)}'
+        lines.append(f"    {_literal(word)}: ({values}),\n")
     return "".join(lines) + "}\n"
 
 
@@ -85,6 +86,10 @@ def settings_text(path: str) -> str:
     told = textwrap.fill(" ".join(words), 106, initial_indent="#  is: ", subsequent_indent="#  ",
                          break_on_hyphens=False)
     return before + between + told.removeprefix("#  is: ") + "\n\n" + after.partition("\n\n")[2]
+
+
+def _words(words: tuple[str, ...]) -> str:
+    return "(" + " ".join(f'"{word}",' for word in words) + ")"
 
 
 def _literal(name: bytes) -> str:

@@ -82,12 +82,14 @@ def restore(session: Session, known: Known) -> None:
 def _select(session: Session, known: Known) -> None:
     assert known.name is not None
     # not opened as for SELECT: what is missing of it is not made again
-    folder = session.folders.mailbox(known.name, known.path)
+    folders = session.folders
+    folder = folders.mailbox(known.name, known.path)
     folder.join()
     if known.messages.modseqs is not None:
         folder.number_changes()
     snapshot = Snapshot(known.uidvalidity, known.uidnext, known.messages, known.told_recent)
-    selected = session.selected = Selected(folder, snapshot, known.readonly, manners=session.manners)
+    selected = session.selected = Selected(folder, snapshot, known.readonly, folders.rights(known.name),
+                                           session.manners, folders.listed(known.name))
     selected.keywords, selected.recent, selected.saved = known.words, known.recent, known.saved
 
 

@@ -7,10 +7,9 @@ RFC 9051 6.3.12, RFC 3502.
 """
 from __future__ import annotations
 
-from courierpy.imap import ext
+from courierpy.imap import ext, permitted
 from courierpy.imap.commands.numbers import may_save
 from courierpy.imap.grammar.args import ERROR
-from courierpy.maildir.errors import FolderMissing
 from courierpy.model.replies import Bad, No
 
 TYPE_CHECKING = False
@@ -181,15 +180,9 @@ class Assembly:
         self.draft.abort()
 
 
-def target(session: Session, name: str) -> Mailbox:
-    """The mailbox that messages go to.  Raises No [TRYCREATE]."""
-    selected = session.selected
-    if selected is not None and selected.folder.name == name:
-        return selected.folder
-    try:
-        return session.folders.open(name)
-    except FolderMissing:
-        raise No("Must create mailbox before append", b"TRYCREATE") from None
+def target(session: Session, command: bytes, name: str) -> Mailbox:
+    """The mailbox that messages go to.  Raises No [TRYCREATE], or [NOPERM]."""
+    return permitted.target(session, command, name, "Must create mailbox before append")
 
 
 def place(session: Session, ahead: LiteralAhead, args: Args, old: int = 0) -> Assembly | None:
@@ -212,7 +205,7 @@ def place(session: Session, ahead: LiteralAhead, args: Args, old: int = 0) -> As
     limit = append_limit(session, call.mailbox)
     if limit and ahead.size > limit:
         raise No(f"A message may have {limit} octets here.", b"TOOBIG")
-    folder = target(session, call.mailbox)
+    folder = target(session, args.command, call.mailbox)
     octets = ahead.size
     for mail in call.mails:            # RFC 3502: close what is whole, there may be many
         if _begun(mail) is not None:

@@ -94,7 +94,7 @@ def starttls_offered(settings: Settings, tls: bool) -> bool:
 _KNOWN: dict[tuple[str | bool | None, ...], bytes] = {}
 _DECIDE = ("IMAP_CAPABILITY", "IMAP_CAPABILITY_TLS", "IMAP_LOGIN_REFERRALS", "IMAP_STARTTLS",
            "IMAP_TLS_REQUIRED", "TLS_CERTFILE",
-           "TLS_EXTERNAL", *{setting for row in CAPABILITIES for setting in row[2:] if setting})
+           "TLS_EXTERNAL", *{setting.lstrip("!") for row in CAPABILITIES for setting in row[2:] if setting})
 
 
 def stage_of(settings: Settings) -> str:
@@ -119,7 +119,7 @@ def capabilities(settings: Settings, stage: str, tls: bool) -> list[bytes]:
     allow = allowed(settings, tls)
     words = [word for word in KNOWN if word.upper() in allow or word == b"IMAP4rev1"]
     for word, _, off, value in CAPABILITIES:
-        if word in words and off and settings.flag(off):
+        if word in words and off and settings.flag(off.lstrip("!")) != off.startswith("!"):
             words.remove(word)
         elif word in words and value and settings.number(value) and "=" not in settings.text(value):
             words[words.index(word)] = b"%s=%d" % (word.rstrip(b"="), settings.number(value))

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import re
 
-from courierpy.imap import ext
+from courierpy.imap import ext, permitted
 from courierpy.imap.grammar import lines, out
 from courierpy.maildir import annotation
 from courierpy.maildir.errors import FolderMissing
@@ -79,11 +79,13 @@ def _option(args: Args, wanted: Wanted) -> None:
         raise Bad("Options of GETMETADATA are MAXSIZE and DEPTH, each once.")
 
 
-def place(session: Session, name: str) -> tuple[str, str]:
-    """Directory and file of the entries of a mailbox, or of SERVER.  Raises FolderMissing."""
+def place(session: Session, name: str, command: bytes = b"GETMETADATA") -> tuple[str, str]:
+    """Directory and file of the entries of a mailbox, or of SERVER, for a command on them.  Raises
+    FolderMissing, NotPermitted."""
     store = session.folders
     if name == SERVER:
         return store.layout.inbox, annotation.SERVER_FILE
+    permitted.named(session, command, name)
     if not store.exists(name):
         raise FolderMissing(f"no such mailbox: {name!r}")
     return store.path_of(name), annotation.FILE

@@ -4,7 +4,7 @@ from __future__ import annotations
 from courierpy.imap.grammar import lines
 from courierpy.imap.view import View
 from courierpy.model.messages import keywords_used
-from courierpy.model.namespaces import ALL_RIGHTS
+from courierpy.model.rights import CHANGING, OWNER_RIGHTS, flags_of
 from courierpy.model.uidset import NO_UIDS
 
 TYPE_CHECKING = False
@@ -38,7 +38,8 @@ class Selected:
 
     ``behind``: the view still holds messages that are gone.  ``keywords``: as
     told in the last FLAGS line.  ``recent``: UIDs that this session was the
-    first to see.  ``rights``: letters of RFC 4314 2.1 that the session has here.
+    first to see.  ``rights``: letters of RFC 4314 2.1 that the session has here; ``listed``: somebody may
+    change them.
     ``entered``: UIDs of messages that this session itself has put here and was not told of yet.
     ``saved``: UIDs of the saved result, `$`.  ``hears_recent``: the client is told what is recent.
     ``followers``: who adds lines of its own to what is told of changes.  ``fetched``: (UID, label, value) of
@@ -46,17 +47,19 @@ class Selected:
     """
 
     __slots__ = ("_attributes", "behind", "entered", "fetched", "folder", "followers", "hears_recent",
-                 "keywords", "readonly", "recent", "rights", "saved", "snapshot", "view")
+                 "keywords", "listed", "readonly", "recent", "rights", "saved", "snapshot", "view")
 
     def __init__(self, folder: Mailbox, snapshot: Snapshot, readonly: bool,
-                 rights: frozenset[str] = ALL_RIGHTS, manners: Manners | None = None) -> None:
+                 rights: frozenset[str] = OWNER_RIGHTS, manners: Manners | None = None,
+                 listed: bool = False) -> None:
         self.folder = folder
         self.snapshot = snapshot
         self.readonly = readonly
         self.view = View.of(snapshot)
         self.keywords = keywords_used(snapshot.messages.keywords)
         self.recent = snapshot.recent
-        self.rights = rights
+        self.listed = listed
+        self.limit(rights)
         self.saved = NO_UIDS
         self.followers: list[Follower] = []
         self.entered = NO_UIDS
@@ -66,6 +69,16 @@ class Selected:
         self._attributes: Attributes | None = None
         if manners is not None:
             self.mind(manners)
+
+    def limit(self, rights: frozenset[str]) -> None:
+        """From now on the session has these rights here."""
+        self.rights = rights
+        self.folder.settable = flags_of(rights)
+
+    @property
+    def changeable(self) -> bool:
+        """Is it READ-WRITE?  RFC 4314 5.2."""
+        return not self.readonly and not CHANGING.isdisjoint(self.rights)
 
     def mind(self, manners: Manners) -> None:
         """From now on the client is told of the mailbox in this way."""

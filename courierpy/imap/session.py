@@ -292,6 +292,9 @@ class Session(Dialogue):
 
     def tell(self, *, expunges: bool, flags_of_new: bool = False) -> None:
         """As updates.tell; Bye when the selected mailbox is there no more."""
+        selected = self.selected
+        if selected is not None and selected.listed:
+            permitted.renew(self, selected)
         try:
             updates.tell(self, expunges=expunges, flags_of_new=flags_of_new)
         except store.FolderMissing:

@@ -16,6 +16,7 @@ from courierpy.imap.grammar import lines, out
 from courierpy.imap.grammar.numset import compact
 from courierpy.model.messages import keywords_used
 from courierpy.model.replies import Bye
+from courierpy.model.rights import FLAG_RIGHTS, flags_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -284,6 +285,20 @@ def keyword_lines(selected: Selected, keywords_on: bool) -> bytes:
     flags = lines.data(b"FLAGS", b"(%s%s%s)" % (words, SYSTEM_FLAGS, recent))
     if selected.readonly:
         return flags + lines.told(lines.OK, "No permanent flags permitted", b"PERMANENTFLAGS ()")
+    if not FLAG_RIGHTS.issubset(selected.rights):
+        return flags + _permitted(selected, words, keywords_on)
     any_word = b"\\* " if keywords_on else b""
     permanent = b"PERMANENTFLAGS (%s%s%s)" % (words, any_word, SYSTEM_FLAGS)
     return flags + lines.told(lines.OK, "Limited", permanent)
+
+
+def _permitted(selected: Selected, words: bytes, keywords_on: bool) -> bytes:
+    """The PERMANENTFLAGS of who may not change all flags.  RFC 4314 5.1.1."""
+    bits, keywords = flags_of(selected.rights)
+    told = words.split() if keywords else []
+    if keywords and keywords_on:
+        told.append(b"\\*")
+    of = {name: bit for bit, name in out.FLAG_NAMES}
+    told += [name for name in SYSTEM_FLAGS.split() if bits & of[name]]
+    return lines.told(lines.OK, "Limited" if told else "No permanent flags permitted",
+                      b"PERMANENTFLAGS (%s)" % b" ".join(told))

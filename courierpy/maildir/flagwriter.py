@@ -52,7 +52,7 @@ class FlagWriter:
         alone cannot be changed: why they cannot is added to ``refused``; None: it is raised."""
         if self._place.quota is not None:
             self._admit(uids, change, self._place.quota)
-        if self._keywords.kept and (change.keywords or change.mode == "="):
+        if self._keywords.kept and change.of_keywords:
             with self._place.lock:
                 return self._store_with_keywords(uids, change, refused)
         renamed = Renamed(self._place, self._contents, self._finder, self._changes)

@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 
 class Intake:
     """Into one mailbox, of which a look may be there or not.  ``uidvalidity``: of the numbers that were
-    given last."""
+    given last.  ``settable``: as of Mailbox."""
 
-    __slots__ = ("_arrivals", "_entering", "_looker", "place", "uidvalidity")
+    __slots__ = ("_arrivals", "_entering", "_looker", "place", "settable", "uidvalidity")
 
-    def __init__(self, looker: Looker, arrivals: Arrivals) -> None:
+    def __init__(self, looker: Looker, arrivals: Arrivals, settable: tuple[int, bool]) -> None:
+        self.settable = settable
         self.place = looker.place
         self.uidvalidity = 0
         self._entering = 0             # the first of the numbers that were given last

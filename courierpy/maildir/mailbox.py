@@ -35,6 +35,7 @@ from courierpy.maildir.numbers import Numbers
 from courierpy.maildir.recent import Recent
 from courierpy.maildir.removal import Removal
 from courierpy.maildir.survey import Survey
+from courierpy.model.rights import ALL_FLAGS
 from courierpy.model.uidset import UidSet
 from courierpy.system.proc import trim_memory
 
@@ -58,20 +59,22 @@ PATIENCE = 2.0                     # seconds that a session that leaves waits to
 
 class Mailbox:
     """``name``: as IMAP says it; ``path``: its directory.  ``modseqs``: of its changes; None: the
-    client did not ask for them.
+    client did not ask for them.  ``settable``: bits of the flags that messages may bring along, and may
+    keywords?
 
     What has no state of its own is made where it is used: a session that only waits has no memory for it.
     Who has a mailbox open asks it alone, and its parts do the work: hence many methods, each of a few lines.
     """
 
     __slots__ = ("_arrivals", "_cache", "_counts", "_looker", "_only_read", "contents", "index", "keywords",
-                 "modseqs", "name", "path", "place")
+                 "modseqs", "name", "path", "place", "settable")
 
     def __init__(self, name: str, path: str, options: StoreOptions, uidvalidities: Uidvalidities,
                  counts: Counts) -> None:
         self.name = name
         self.path = path
         self.modseqs: Modseqs | None = None
+        self.settable = ALL_FLAGS, True
         self._only_read = options.read_only
         self.place = place = MailboxDirectory(path, options)
         self.index = place.index
@@ -276,7 +279,7 @@ class Mailbox:
         return transfer.Origin(self.place, self.finder, self.keywords, self._looker.changes, self._removal())
 
     def _intake(self) -> Intake:
-        return Intake(self._looker, self._arrivals)
+        return Intake(self._looker, self._arrivals, self.settable)
 
 
 __all__ = ["Draft", "Mailbox", "Status", "StoreError"]

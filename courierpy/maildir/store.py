@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 
 from courierpy.maildir import layout, names
+from courierpy.maildir.access import LEVELS, Access, identities
 from courierpy.maildir.bounds import Bounds
 from courierpy.maildir.errors import (
     Denied,
@@ -27,15 +28,8 @@ from courierpy.maildir.options import StoreOptions
 from courierpy.maildir.places import Levels, Siblings
 from courierpy.maildir.uidvalidity import Uidvalidities
 from courierpy.model.flags import SEEN
-from courierpy.model.namespaces import (
-    ALL_RIGHTS,
-    INBOX,
-    PERSONAL,
-    SHARED,
-    SHARED_PREFIXES,
-    Namespace,
-    Namespaces,
-)
+from courierpy.model.namespaces import INBOX, PERSONAL, SHARED, SHARED_PREFIXES, Namespace, Namespaces
+from courierpy.model.rights import OWNER_RIGHTS
 from courierpy.system import log, proc
 from courierpy.system.regular import whole
 
@@ -43,6 +37,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from courierpy.maildir.acl import Lists
     from courierpy.maildir.formats.maildirsize import Limits
     from courierpy.maildir.index.statuscache import Status
     from courierpy.maildir.mailbox import Mailbox
@@ -67,16 +62,17 @@ class Store:
 
     ``choice``, ``home``: of the layout, see layout.find(); ``trash``: the
     name of the mailbox behind the prefix; ``no_prefix``: mailboxes are named without the layout's prefix,
-    and with it too; ``quota``: of the account, "" for none; the others: of the options, see StoreOptions."""
+    and with it too; ``quota``: of the account, "" for none; ``identities``: what the user is by lists of
+    rights (formats/acl.py); the others: of the options, see StoreOptions."""
 
-    __slots__ = ("_account_quota", "_directories", "_passed_over", "_unsettled", "counts", "highest",
-                 "layout", "namespaces", "options", "places", "root", "trash", "uidvalidities")
+    __slots__ = ("_account_quota", "_directories", "_passed_over", "_unsettled", "access", "counts",
+                 "highest", "layout", "namespaces", "options", "places", "root", "trash", "uidvalidities")
 
     def __init__(self, root: str = ".", *, locks: bool = True, keywords: bool = True,
                  fsync: str = "optimized", trash: str = "Trash", host: str | None = None,
                  index_at: str = "", choice: str = "auto", home: str = "",
-                 bounds: Bounds | None = None, read_only: bool = False,
-                 no_prefix: bool = False, quota: str = "") -> None:
+                 bounds: Bounds | None = None, read_only: bool = False, no_prefix: bool = False,
+                 quota: str = "", identities: frozenset[str] = frozenset(("owner",))) -> None:
         self.root = root
         self.trash = trash
         self.highest: dict[str, tuple[object, int]] = {}       # what modseqs.highest() found, by name
@@ -87,7 +83,7 @@ class Store:
         self.options = StoreOptions(self.layout, locks=locks, keywords=keywords, fsync=fsync, host=host,
                                     index_at=index_at, bounds=bounds, read_only=read_only)
         self.uidvalidities = Uidvalidities(root, self.layout.scratch, self.options)
-        own = [Namespace(PERSONAL, prefix, self.layout.separator, root, ALL_RIGHTS)
+        own = [Namespace(PERSONAL, prefix, self.layout.separator, root, OWNER_RIGHTS)
                for prefix in (["", self.layout.prefix] if no_prefix and self.layout.prefix
                               else [self.layout.prefix])]
         # beside names that may begin with anything there is no room for others
@@ -95,6 +91,8 @@ class Store:
         self.namespaces = Namespaces(*own, *[Namespace(SHARED, prefix, ".") for prefix in shared])
         places = Siblings if isinstance(self.layout, MaildirPlusPlus) else Levels
         self.places = places(self.layout, self.options, self.uidvalidities)
+        levels = os.path.join(root, LEVELS) if isinstance(self.layout, MaildirPlusPlus) else ""
+        self.access = Access(self.layout.directory, self.layout.separator, levels, identities)
         index = self.options.index
         self._account_quota = quota
         if quota and not isinstance(self.layout, MaildirPlusPlus):
@@ -103,8 +101,9 @@ class Store:
         self.counts = Counts(index(self.layout.inbox), lambda path: index(path).unclaimed_stamp())
 
     @classmethod
-    def of(cls, settings: Settings, host: str | None = None) -> Store:
-        """The Maildir in the working directory, as the settings say."""
+    def of(cls, settings: Settings, host: str | None = None, user: str = "") -> Store:
+        """The Maildir in the working directory, as the settings say.  ``user``: whose it is, by the name that
+        others give him rights by."""
         locks = settings.text("IMAP_USELOCKS")
         return cls(locks=not locks or locks.startswith("1"), keywords=settings.number("IMAP_KEYWORDS") != 0,
                    fsync=_fsync(settings.text("IMAP_FSYNC").lower()),
@@ -112,7 +111,8 @@ class Store:
                    index_at=settings.text("IMAP_INDEXDIR"), home=settings.values.get("HOME", ""),
                    choice=settings.text("IMAP_LAYOUT").lower() or "auto", bounds=Bounds.of(settings),
                    no_prefix=settings.flag("IMAP_NO_PREFIX"), read_only=settings.flag("IMAP_READONLY"),
-                   quota=settings.values.get("MAILDIRQUOTA", ""))
+                   quota=settings.values.get("MAILDIRQUOTA", ""),
+                   identities=identities(user, settings.values.get("OPTIONS", "")))
 
     def resolve(self, name: str) -> tuple[Namespace, str]:
         """(namespace, path there) of the mailbox of that name, there or not.  Raises NameInvalid."""
@@ -122,8 +122,30 @@ class Store:
         return found
 
     def rights(self, name: str) -> frozenset[str]:
-        """Letters of RFC 4314 2.1 that the user has on a mailbox.  Raises NameInvalid."""
-        return self.resolve(name)[0].rights
+        """Letters of RFC 4314 2.1 that the user has on a mailbox, there or not.  Raises NameInvalid, or
+        another store error where its list cannot be read."""
+        namespace, path = self.resolve(name)
+        return self.access.rights(path) if namespace.root == self.root else namespace.rights
+
+    def located(self, name: str) -> tuple[Store, str]:
+        """The Maildir that has the mailbox of that name, and its path there.  Raises NameInvalid."""
+        return self, self._own_path(name)
+
+    def listed(self, name: str) -> bool:
+        """May somebody else change these rights?"""
+        namespace, path = self.resolve(name)
+        return namespace.root == self.root and self.access.listed(path)
+
+    def lists(self) -> Lists:
+        """The lists of rights, to be read or changed.  Raises a store error."""
+        from courierpy.maildir.acl import Lists  # for those who have some
+        self.places.repair(self.layout.inbox)          # which has the lock
+        return Lists(self.access, self.layout, self.options)
+
+    def above(self, name: str) -> str:
+        """The name of the mailbox that would be right above the one of that name.  Raises NameInvalid."""
+        namespace, path = self.resolve(name)
+        return namespace.name(path.rpartition(namespace.separator)[0])
 
     def path_of(self, name: str) -> str:
         """The directory of a mailbox, which need not be there.  Raises NameInvalid."""
@@ -261,6 +283,8 @@ class Store:
         if is_directory(os.path.join(path, "cur")):
             raise FolderExists(path)
         self.places.create(path)
+        if self.access.listed(self._own_path(name)):
+            self.lists().keep([self._own_path(name)])      # that of the level above: RFC 4314 4
 
     def delete(self, name: str) -> None:
         """The folder itself; folders below it stay."""
@@ -275,6 +299,8 @@ class Store:
             except QuotaExceeded:
                 full = True            # there is room when the folder is gone
         index = place(folder.path, self.options.index_at)
+        if self.access.listed(self._own_path(name)):
+            self.lists().goes(self._own_path(name))
         self.places.delete(folder.path)
         if folder.place.quota is not None:
             folder.place.quota.recount_quietly()
@@ -306,7 +332,11 @@ class Store:
                 self.places.discard(target)
                 raise
             return
-        self.places.rename(self._own_path(old), self._own_path(new))
+        here, there = self._own_path(old), self._own_path(new)
+        tree = self.layout.below(here)
+        if any(map(self.access.listed, (*tree, there))):
+            self.lists().keep(tree)        # they keep their rights: RFC 4314 4
+        self.places.rename(here, there)
         quota = self.quota()
         if quota is not None:          # what counts did not before, or the other way round
             quota.recount_quietly()

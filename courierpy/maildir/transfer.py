@@ -26,6 +26,7 @@ from courierpy.maildir.files import Directory, exists, remove
 from courierpy.maildir.messagefile import PIECE_OCTETS, TRIES
 from courierpy.maildir.names import SUFFIXES, base, tmp_name, unique_name
 from courierpy.model.flags import NO_KEYWORDS
+from courierpy.model.rights import ALL_FLAGS
 from courierpy.system import log
 from courierpy.system.regular import open_regular
 
@@ -63,9 +64,9 @@ class Origin:
 
 class Source:
     """A file on its way into a mailbox.  ``finder`` and ``uid``: who finds it again, when it is a
-    message already."""
+    message already.  ``settable``: bits of the flags that it may bring."""
 
-    __slots__ = ("bits", "finder", "name", "octets", "path", "uid", "words")
+    __slots__ = ("bits", "finder", "name", "octets", "path", "settable", "uid", "words")
 
     def __init__(self, path: bytes, octets: int, name: str, bits: int, words: frozenset[bytes],
                  finder: Finder | None = None, uid: int = 0) -> None:
@@ -73,9 +74,15 @@ class Source:
         self.octets = octets
         self.name = os.fsencode(name)
         self.bits = bits
+        self.settable = ALL_FLAGS
         self.words = words
         self.finder = finder
         self.uid = uid
+
+    @property
+    def suffix(self) -> bytes:
+        """What stands behind its name there: its flags."""
+        return SUFFIXES[self.bits & self.settable]
 
     def again(self) -> bool:
         """Look for it under another name; False when it is gone."""
@@ -168,10 +175,15 @@ def _enter(target: Intake, sources: Sequence[Source], bring: Bring,
            refused: list[StoreError] | None = None, origin: MailboxDirectory | None = None,
            instead: Amount | None = None) -> tuple[int, list[int | None]]:
     """As _enter_somehow(), when the quota has room for them; and it counts them then."""
+    bits, keywords = target.settable
+    if bits != ALL_FLAGS or not keywords:
+        for source in sources:
+            source.settable = bits
+            source.words = source.words if keywords else NO_KEYWORDS
     here = target.place.quota
     there = origin.quota if origin is not None and bring is not _link_or_copy else None
     if here is not None:
-        comes = [here.amount(source.name + SUFFIXES[source.bits], source.octets) for source in sources
+        comes = [here.amount(source.name + source.suffix, source.octets) for source in sources
                  # who moves what counts already may, however full it is
                  if there is not here or not here.amount(os.path.basename(source.path), source.octets)]
         here.admit(*comes, *[-instead] if instead is not None else ())
@@ -179,7 +191,7 @@ def _enter(target: Intake, sources: Sequence[Source], bring: Bring,
     if here is not None or there is not None:
         # by the names that they have now, and had at last: others may have changed flags meanwhile
         moved = [source for source, number in zip(sources, numbers, strict=True) if number is not None]
-        came = [here.amount(source.name + SUFFIXES[source.bits], source.octets) for source in moved] \
+        came = [here.amount(source.name + source.suffix, source.octets) for source in moved] \
             if here is not None else []
         went = [-there.amount(os.path.basename(source.path), source.octets) for source in moved] \
             if there is not None else []
@@ -349,7 +361,7 @@ def _bring(source: Source, directory: bytes, bring: Bring,
     """Where the file is now; None when it is gone, or is refused.  Its name may change under
     our hands: another session sets a flag."""
     for _ in range(TRIES):
-        there = directory + source.name + SUFFIXES[source.bits]
+        there = directory + source.name + source.suffix
         try:
             bring(source.path, there)
             return there

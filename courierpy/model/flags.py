@@ -13,14 +13,32 @@ NO_KEYWORDS: frozenset[bytes] = frozenset()
 
 
 class FlagChange:
-    """A change of flags: ``mode`` is "+", "-" or "=", ``flags`` bits."""
+    """A change of flags: ``mode`` is "+", "-" or "=", ``flags`` bits.  ``left``: bits of flags that stay as
+    they are, whatever the mode; ``leaves_keywords``: so do keywords."""
 
-    __slots__ = ("flags", "keywords", "mode")
+    __slots__ = ("flags", "keywords", "leaves_keywords", "left", "mode")
 
-    def __init__(self, mode: str, flags: int, keywords: frozenset[bytes] = NO_KEYWORDS) -> None:
+    def __init__(self, mode: str, flags: int, keywords: frozenset[bytes] = NO_KEYWORDS, left: int = 0,
+                 leaves_keywords: bool = False) -> None:
         self.mode = mode
         self.flags = flags
         self.keywords = keywords
+        self.left = left
+        self.leaves_keywords = leaves_keywords
+
+    def within(self, bits: int, keywords: bool) -> FlagChange:
+        """What it does to flags of ``bits`` alone, and to keywords where that is True."""
+        return FlagChange(self.mode, self.flags & bits, self.keywords if keywords else NO_KEYWORDS,
+                          31 & ~bits, not keywords)
+
+    def spelled(self, keywords: frozenset[bytes]) -> FlagChange:
+        """The same with these keywords."""
+        return FlagChange(self.mode, self.flags, keywords, self.left, self.leaves_keywords)
+
+    @property
+    def of_keywords(self) -> bool:
+        """May it change a keyword?"""
+        return bool(self.keywords) or self.mode == "=" and not self.leaves_keywords
 
     def bits(self, old: int) -> int:
         """The flag bits that a message with ``old`` has after the change."""
@@ -28,12 +46,13 @@ class FlagChange:
             return old | self.flags
         if self.mode == "-":
             return old & ~self.flags
-        return self.flags
+        return self.flags | old & self.left
 
     def bits_after(self) -> bytes:
         """bits() of all flag bits that there can be, at their place."""
         if self.mode == "=":
-            return bytes((self.flags,)) * 32
+            return bytes([self.flags | old & self.left for old in range(32)]) if self.left \
+                else bytes((self.flags,)) * 32
         given = self.flags                 # no call for each: one message alone wants this too
         return bytes([old | given for old in range(32)] if self.mode == "+"
                      else [old & ~given for old in range(32)])
@@ -44,7 +63,7 @@ class FlagChange:
 
     def words(self, old: frozenset[bytes]) -> frozenset[bytes]:
         """The keywords after the change; compared without regard to case."""
-        if not self.keywords and self.mode != "=":
+        if not self.of_keywords:
             return old
         given = {word.lower() for word in self.keywords}
         if self.mode == "-":

@@ -10,7 +10,6 @@ INBOX = "INBOX"
 # Courier's: mailboxes of others, by the index of the host (virtual) and by the links in the Maildir
 SHARED_PREFIXES = ("#shared.", "shared.")
 PERSONAL, OTHERS, SHARED = range(3)    # in the order of NAMESPACE: RFC 2342 5
-ALL_RIGHTS = frozenset("lrswipkxtea")  # of who owns a mailbox: RFC 4314 2.1
 
 
 def folded(name: str, separator: str, wildcards: str = "") -> str:

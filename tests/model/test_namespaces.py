@@ -9,7 +9,8 @@ import pytest
 import courierpy
 from courierpy.maildir.errors import FolderMissing, NameInvalid
 from courierpy.maildir.store import Store
-from courierpy.model.namespaces import ALL_RIGHTS, PERSONAL, SHARED, Namespace, Namespaces, folded
+from courierpy.model.namespaces import PERSONAL, SHARED, Namespace, Namespaces, folded
+from courierpy.model.rights import OWNER_RIGHTS
 
 COURIERS = Namespaces(Namespace(PERSONAL, "INBOX.", ".", "."), Namespace(SHARED, "#shared.", "."),
                       Namespace(SHARED, "shared.", "."))
@@ -53,7 +54,7 @@ def test_a_store_resolves_its_own(tmp_path: Path) -> None:
     for part in ("cur", "new", "tmp"):
         (tmp_path / part).mkdir()
     store = Store(str(tmp_path), host="host")
-    assert store.rights("INBOX") == store.rights("INBOX.a") == ALL_RIGHTS
+    assert store.rights("INBOX") == store.rights("INBOX.a") == OWNER_RIGHTS
     assert store.rights("#shared.a") == frozenset()
     store.subscribe("#shared.a.b", True)               # as Courier does, it need not be there
     assert store.subscriptions() == ["#shared.a.b"]

@@ -66,7 +66,7 @@ def test_shipped_capabilities_are_those_implemented() -> None:
 def test_numbers_as_atoi() -> None:
     settings = Settings({"IMAP_KEYWORDS": " 2x", "MAXDAEMONS": "x"})
     assert settings.number("IMAP_KEYWORDS") == 2
-    assert settings.number("IMAP_ACL") == 0
+    assert settings.number("IMAP_OBSOLETE_CLIENT") == 0
     assert settings.number("MAXDAEMONS") == 40             # 0 would be beyond its bounds
     assert settings.number("IMAP_IDLE_TIMEOUT") == 60
 

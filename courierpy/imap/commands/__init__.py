@@ -1,6 +1,6 @@
 """The command table: what a command may be used for, and where its handler is.
 
-``index.py`` is plain data: name -> (module, states, flags).  A handler takes
+``index.py`` is plain data: name -> (module, states, flags, rights).  A handler takes
 (session, args), parses everything, acts, and gives the text of its tagged OK
 (or a ``Done`` with a response code).  ``Bad``, ``No`` and ``Bye`` are the only
 other ways out.  Modules are loaded when their first command comes.
@@ -56,18 +56,21 @@ class Row:
     """A row of the table, its handler loaded.
 
     ``rights``: letters of RFC 4314 2.1 that the session must have on the selected mailbox, all
-    of them.  ``spool``: where a literal goes as it comes; None: it is kept in memory.
+    of them.  ``named``: the same of each mailbox that its arguments name, in their order; behind ``^`` of the
+    one above that; behind ``|`` stand those of which one is enough.  ``spool``: where a literal goes as it
+    comes; None: it is kept in memory.
     """
 
-    __slots__ = ("flags", "handler", "name", "rights", "spool", "states")
+    __slots__ = ("flags", "handler", "name", "named", "rights", "spool", "states")
 
     def __init__(self, name: bytes, states: int, flags: int, handler: Handler, rights: str = "",
-                 spool: Spool | None = None) -> None:
+                 spool: Spool | None = None, named: tuple[str, ...] = ()) -> None:
         self.name = name
         self.states = states
         self.flags = flags
         self.handler = handler
         self.rights = rights
+        self.named = named
         self.spool = spool
 
 
@@ -76,12 +79,12 @@ DECORATED: dict[bytes, Row] = {}
 
 
 def command(*names: bytes, when: int = ANY, flags: int = 0, rights: str = "",
-            spool: Spool | None = None) -> Callable[[Handler], Handler]:
+            spool: Spool | None = None, named: tuple[str, ...] = ()) -> Callable[[Handler], Handler]:
     """Hang rows of the table on a handler.  With several names the same
     function serves each; it finds its own in ``args.command``."""
     def hang(handler: Handler) -> Handler:
         for name in names:
-            DECORATED[name] = Row(name, when, flags, handler, rights, spool)
+            DECORATED[name] = Row(name, when, flags, handler, rights, spool, named)
         return handler
     return hang
 

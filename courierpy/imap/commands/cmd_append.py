@@ -22,13 +22,14 @@ def spool(session: Session, ahead: LiteralAhead) -> Assembly | None:
     return appending.place(session, ahead, session.parse(ahead.frame))
 
 
-@command(b"APPEND", when=ANY, flags=CHANGES, spool=spool)
+@command(b"APPEND", when=ANY, flags=CHANGES, spool=spool, named=("i",))
 def append(session: Session, args: Args) -> Done:
     call = appending.Call(session, args)
     if call.unfinished:
         raise Bad("APPEND needs a message as a literal.")
     if any(mail.empty for mail in call.mails):
         raise No(appending.EMPTY)
-    uidvalidity, uids = appending.append(session, appending.target(session, call.mailbox), call.mails)
+    target = appending.target(session, args.command, call.mailbox)
+    uidvalidity, uids = appending.append(session, target, call.mails)
     named(session, args, call.mailbox)
     return Done("APPEND Ok.", ext.tagged_code(b"APPEND", uidvalidity, uids))

@@ -1,12 +1,11 @@
 """COPY and UID COPY.  RFC 9051 6.4.7."""
 from __future__ import annotations
 
-from courierpy.imap import ext
+from courierpy.imap import ext, permitted
 from courierpy.imap.commands import CHANGES, NUMBERS, SELECTED, USES_SEQ, Done, command
 from courierpy.imap.commands.numbers import chosen, may_save
 from courierpy.imap.grammar import lines
 from courierpy.imap.refusals import describe
-from courierpy.maildir.errors import FolderMissing
 from courierpy.model.replies import No
 from courierpy.system import log
 
@@ -27,10 +26,7 @@ def named(session: Session, args: Args) -> tuple[list[int], Mailbox]:
     args.end()
     seqs = chosen(session, numbers, args.command.startswith(b"UID "))
     selected = session.need_selected()
-    try:
-        target = selected.folder if name == selected.folder.name else session.folders.open(name)
-    except FolderMissing:
-        raise No("Mailbox does not exist.", b"TRYCREATE") from None
+    target = permitted.target(session, args.command, name, "Mailbox does not exist.")
     return [selected.view.uids[seq - 1] for seq in seqs], target
 
 
@@ -58,5 +54,5 @@ def copy(session: Session, args: Args) -> Done:
     return Done("COPY completed.", ext.tagged_code(b"COPY", uidvalidity, pairs) if pairs else None)
 
 
-command(b"COPY", when=SELECTED, flags=USES_SEQ | NUMBERS | CHANGES, rights="r")(copy)
-command(b"UID COPY", when=SELECTED, flags=CHANGES, rights="r")(copy)
+command(b"COPY", when=SELECTED, flags=USES_SEQ | NUMBERS | CHANGES, rights="r", named=("i",))(copy)
+command(b"UID COPY", when=SELECTED, flags=CHANGES, rights="r", named=("i",))(copy)

@@ -245,7 +245,7 @@ def _fetch_files(session: Session, attributes: Attributes, items: list[FetchItem
             session.write_long(line)
         if sees and not view.bits(seq) & SEEN:
             unseen.append(seq)
-    if unseen and not selected.readonly:
+    if unseen and not selected.readonly and "s" in selected.rights:     # RFC 4314 4
         _mark_seen(session, unseen, by_uid)
     return refused
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import re
 
-from courierpy.imap import ext
+from courierpy.imap import ext, permitted
 from courierpy.imap.commands import ANY, CHANGES, Done, command
 from courierpy.imap.grammar import out
 from courierpy.imap.names import named
@@ -28,7 +28,7 @@ def _fit(session: Session, name: str) -> None:
         raise No("A mailbox name must not hold control characters.", b"CANNOT")
 
 
-@command(b"CREATE", when=ANY, flags=CHANGES)
+@command(b"CREATE", when=ANY, flags=CHANGES, named=("^k",))
 def create(session: Session, args: Args) -> Done:
     args.sp()
     name = args.mailbox()
@@ -43,6 +43,7 @@ def create(session: Session, args: Args) -> Done:
     # a trailing separator only announces children (RFC 9051 6.3.4): nothing to make
     code = None
     if not name.endswith(session.separator) or name == INBOX + session.separator:
+        permitted.named(session, args.command, name)
         session.folders.create(name)
         try:
             for prepare in prepares:
@@ -58,7 +59,7 @@ def create(session: Session, args: Args) -> Done:
     return Done(f"{out.mailbox(name).decode('ascii')} created.", code)
 
 
-@command(b"DELETE", when=ANY, flags=CHANGES)
+@command(b"DELETE", when=ANY, flags=CHANGES, named=("x",))
 def delete(session: Session, args: Args) -> str:
     args.sp()
     name = args.mailbox()
@@ -69,12 +70,13 @@ def delete(session: Session, args: Args) -> str:
         return "Folder directory delete punted."
     if session.selected is not None and session.selected.folder.name == name:
         raise No("Cannot delete currently-open folder.", b"INUSE")
+    permitted.named(session, args.command, name)
     session.folders.delete(name)
     named(session, args, name)
     return "Folder deleted."
 
 
-@command(b"RENAME", when=ANY, flags=CHANGES)
+@command(b"RENAME", when=ANY, flags=CHANGES, named=("x", "^k"))
 def rename(session: Session, args: Args) -> str:
     args.sp()
     old = args.mailbox()
@@ -92,6 +94,7 @@ def rename(session: Session, args: Args) -> str:
         open_name = session.selected.folder.name
         if open_name == old or open_name.startswith(old + session.separator):
             raise No("Can't RENAME the currently-open folder", b"INUSE")
+    permitted.named(session, args.command, old, new)
     session.folders.rename(old, new)
     named(session, args, new)
     return "Folder renamed."

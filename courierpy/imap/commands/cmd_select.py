@@ -1,7 +1,7 @@
 """SELECT, EXAMINE, CLOSE.  RFC 9051 6.3.2, 6.3.3, 6.4.1."""
 from __future__ import annotations
 
-from courierpy.imap import ext, updates
+from courierpy.imap import ext, permitted, updates
 from courierpy.imap.commands import ANY, LEAVES_FOLDER, SELECTED, Done, command
 from courierpy.imap.grammar import lines
 from courierpy.imap.names import named
@@ -24,7 +24,7 @@ def leave(session: Session) -> None:
         session.selected = None
 
 
-@command(b"SELECT", b"EXAMINE", when=ANY, flags=LEAVES_FOLDER)
+@command(b"SELECT", b"EXAMINE", when=ANY, flags=LEAVES_FOLDER, named=("r",))
 def select(session: Session, args: Args) -> Done:
     args.sp()
     name = args.mailbox()
@@ -35,6 +35,7 @@ def select(session: Session, args: Args) -> Done:
     if session.selected is not None:
         leave(session)
         session.write(lines.told(lines.OK, "The mailbox before is closed.", b"CLOSED"))
+    permitted.named(session, args.command, name)
     selected = session.selected = opened(session, name, args.command == b"EXAMINE" or session.only_reads)
 
     snapshot, view = selected.snapshot, selected.view
@@ -47,8 +48,11 @@ def select(session: Session, args: Args) -> Done:
     enabled = [ext.find("on_selected", token) for token in (b"", *sorted(session.enabled))]
     for more in filter(None, [*enabled, *asked]):
         session.write(more(session, selected))
+    tell = ext.find("on_rights", b"") if selected.listed else None
+    if tell is not None:
+        session.write(tell(selected))
     named(session, args, name)
-    return Done("Ok", b"READ-ONLY" if selected.readonly else b"READ-WRITE")
+    return Done("Ok", b"READ-WRITE" if selected.changeable else b"READ-ONLY")
 
 
 def opened(session: Session, name: str, readonly: bool) -> Selected:
@@ -67,7 +71,7 @@ def opened(session: Session, name: str, readonly: bool) -> Selected:
         folder.close()
         raise
     return Selected(folder, snapshot, readonly or folder.read_only, session.folders.rights(name),
-                    session.manners)
+                    session.manners, session.folders.listed(name))
 
 
 _UNSEEN = bytes(not bits & SEEN for bits in range(256))        # by flag bits
@@ -83,7 +87,7 @@ def _first_unseen(view: View) -> bytes:
 def close(session: Session, args: Args) -> str:
     args.end()
     selected = session.need_selected()
-    if not selected.readonly:
+    if not selected.readonly and "e" in selected.rights:      # RFC 4314 4: else it is left as it is
         view = selected.view
         refused: list[StoreError] = []
         selected.folder.expunge([uid for uid, bits in zip(view.uids, view.flags, strict=True)

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from operator import attrgetter
 
-from courierpy.imap import ext
+from courierpy.imap import ext, permitted
 from courierpy.imap.commands import ANY, command
 from courierpy.imap.grammar import lines
 from courierpy.model.replies import Bad
@@ -46,7 +46,7 @@ class Items:
         return told
 
 
-@command(b"STATUS", when=ANY)
+@command(b"STATUS", when=ANY, named=("r",))
 def status(session: Session, args: Args) -> str:
     args.sp()
     name = args.mailbox()
@@ -61,6 +61,7 @@ def status(session: Session, args: Args) -> str:
 
 def line(session: Session, name: str, items: Items, spelled: bytes = b"") -> bytes:
     """The STATUS line of a mailbox.  ``spelled``: its name as it is told, if that is known.  Raises a store
-    error."""
+    error, or NotPermitted."""
+    permitted.named(session, b"STATUS", name)
     count = session.folders.status(name)
     return lines.data(b"STATUS", spelled or session.mailbox(name), b"(%s)" % items.told(session, name, count))

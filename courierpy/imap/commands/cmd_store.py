@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from itertools import repeat
 
-from courierpy.imap import ext, updates
+from courierpy.imap import ext, permitted, updates
 from courierpy.imap.commands import NUMBERS, SELECTED, USES_SEQ, WRITES, Done, command
 from courierpy.imap.commands.numbers import chosen, highest
 from courierpy.imap.grammar import lines
@@ -66,14 +66,17 @@ def store(session: Session, args: Args) -> Done:
         keywords = frozenset()
     view = selected.view
     uids = [view.uids[seq - 1] for seq in seqs]
-    change = FlagChange(mode, bits, keywords)
+    asked = FlagChange(mode, bits, keywords)
+    change = permitted.changeable(selected, args.command, asked)
+    keywords = change.keywords
     if keywords and mode != "-":
         have = dict.fromkeys(map(view.keywords.get, uids, repeat(NO_KEYWORDS)))
         wanted = map(change.after().__getitem__, have)
         spelled = session.folders.options.bounds.tags(
             selected.folder.path, wanted, selected.folder.keywords.files.used, selected.keywords)
         keywords = frozenset(spelled.get(word, word) for word in keywords)
-        change = FlagChange(mode, bits, keywords)
+        change = change.spelled(keywords)
+        asked = asked.spelled(frozenset(spelled.get(word, word) for word in asked.keywords))
     refused: list[StoreError] = []
     for condition in conditions:
         condition.prepare(session)
@@ -88,7 +91,7 @@ def store(session: Session, args: Args) -> Done:
     # what others set meanwhile shows too
     known = frozenset(keywords if mode != "-" else ()).union(*{words for _, words in done.values()})
     # .SILENT still tells what somebody else changed meanwhile
-    quiet = _as_expected(view, seqs, uids, change, done) if silent else ()
+    quiet = _as_expected(view, seqs, uids, asked, done) if silent else ()
     updates.write(session, [NewKeywords(known), FlagsChanged(done, quiet, by_uid), KeywordsLeft()])
     if refused:
         raise refused[0]

@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 TABLES = ("append_data", "append_literals", "attributes", "create_params", "enable", "fetch_besides",
           "fetch_items", "fetch_modifiers", "kept", "list_options", "list_returns", "manners", "message_sets",
           "metadata_checks", "metadata_entries", "news", "on_list", "on_name", "on_open", "on_pulse",
-          "on_selected", "on_updates", "search_keys", "search_returns", "select_params", "sort_keys",
-          "sort_returns", "status_items", "store_modifiers", "tagged_code", "woken")
+          "on_rights", "on_selected", "on_updates", "search_keys", "search_returns", "select_params",
+          "sort_keys", "sort_returns", "status_items", "store_modifiers", "tagged_code", "woken")
 
 
 class Extension:
     """What one extension adds: its capabilities, and what it puts into the tables of the centre.
 
     ``names``: its tokens of CAPABILITY (its RFC stands in the file's docstring).  ``off``: a setting that
-    takes them back where it is set, or one for each of some tokens.  ``value``: a setting whose number is
-    told behind an equals sign, unless it is 0; a token that ends in one is told only then.  ``withheld``:
-    why they are told only where IMAP_CAPABILITY names them, "" where they are told.  ``tables``: by their
-    names, key -> what the centre finds there:
+    takes them back where it is set, behind an exclamation mark where it is not, or one for each of some
+    tokens.  ``value``: a setting whose number is told behind an equals sign, unless it is 0; a token that
+    ends in one is told only then.  ``withheld``: why they are told only where IMAP_CAPABILITY names them, ""
+    where they are told.  ``tables``: by their names, key -> what the centre finds there:
 
     ``enable``: token of ENABLE -> function (session), called once.  RFC 5161.
     ``select_params``: parameter -> parser giving a function (session, selected), called when the mailbox
@@ -81,6 +81,8 @@ class Extension:
     RFC 9051 7.1.
     ``on_pulse``: any word -> function (session, tag, what is done, what all of it is) giving a line that is
     told while a command takes long; done is -1 where that is not known.
+    ``on_rights``: b"" -> function (Selected) giving further reply lines where a mailbox whose rights are in a
+    list is selected, and where these change.
     ``on_updates``: token of ENABLE -> function (session, list of Update) giving the list that is told.
     ``woken``: what the packed() of an object names -> function (session, octets) that makes it again of the
     octets, where a session that slept goes on.  Raises ValueError.

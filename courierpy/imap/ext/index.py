@@ -3,6 +3,7 @@ from __future__ import annotations
 
 # token, file, the setting that takes it back, the setting that is its value
 CAPABILITIES: tuple[tuple[bytes, str, str, str], ...] = (
+    (b"ACL", "ext.acl", "!IMAP_ACL", ""),
     (b"APPENDLIMIT", "ext.appendlimit", "", "IMAP_APPENDLIMIT"),
     (b"BINARY", "ext.binary", "", ""),
     (b"CATENATE", "ext.catenate", "", ""),
@@ -44,6 +45,7 @@ CAPABILITIES: tuple[tuple[bytes, str, str, str], ...] = (
     (b"QUOTA=RES-STORAGE", "ext.quota", "", ""),
     (b"QUOTASET", "ext.quotaset", "", ""),
     (b"REPLACE", "ext.replace", "", ""),
+    (b"RIGHTS=texk", "ext.acl", "!IMAP_ACL", ""),
     (b"SAVEDATE", "ext.savedate", "", ""),
     (b"SAVELIMIT=", "ext.savelimit", "", "IMAP_SAVELIMIT"),
     (b"SEARCH=FUZZY", "ext.fuzzy", "", ""),
@@ -128,6 +130,7 @@ PLUGGED: dict[str, dict[bytes, str]] = {
     "on_name": {b"IMAP4REV2": "imap4rev2"},
     "on_open": {b"CONDSTORE": "condstore"},
     "on_pulse": {b"INPROGRESS": "inprogress"},
+    "on_rights": {b"": "acl"},
     "on_selected": {b"": "objectid", b"CONDSTORE": "condstore"},
     "on_updates": {
         b"CONDSTORE": "condstore",

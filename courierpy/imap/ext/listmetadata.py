@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from courierpy.imap import metadata
 from courierpy.imap.ext import Extension
+from courierpy.imap.permitted import NotPermitted
 from courierpy.model.replies import Bad
 
 TYPE_CHECKING = False
@@ -22,7 +23,10 @@ def _metadata(session: Session, args: Args) -> Callable[[Listing], None]:
         raise Bad("METADATA needs an entry.")
 
     def line(entry: Entry) -> bytes:
-        return metadata.told(session, entry.name, wanted)
+        try:
+            return metadata.told(session, entry.name, wanted)
+        except NotPermitted:
+            return b""
 
     def prepare(listing: Listing) -> None:
         listing.behind[b"METADATA"] = line

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from courierpy.imap.commands import cmd_status
 from courierpy.imap.ext import Extension
+from courierpy.imap.permitted import NotPermitted
 from courierpy.maildir.errors import Denied, FolderMissing
 
 TYPE_CHECKING = False
@@ -21,7 +22,7 @@ def _status(session: Session, args: Args) -> Callable[[Listing], None]:
     def line(entry: Entry) -> bytes:
         try:
             return cmd_status.line(session, entry.name, items, entry.spelled)
-        except (FolderMissing, Denied):
+        except (FolderMissing, Denied, NotPermitted):
             entry.opens = False        # RFC 5819 2: \Noselect, and no STATUS
             return b""
 

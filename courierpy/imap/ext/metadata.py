@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 KEY = b"METADATA"                  # of what a session keeps: its own word in the journal, and where it is
 
 
-@command(b"GETMETADATA", when=ANY)
+@command(b"GETMETADATA", when=ANY, named=("l|rswip",))
 def get(session: Session, args: Args) -> Done:
     wanted = metadata.Wanted()
     args.sp()
@@ -56,7 +56,7 @@ def _spool(session: Session, ahead: LiteralAhead) -> None:
         raise _too_long(most)
 
 
-@command(b"SETMETADATA", when=ANY, flags=CHANGES, spool=_spool)
+@command(b"SETMETADATA", when=ANY, flags=CHANGES, spool=_spool, named=("l|rswip",))
 def set_values(session: Session, args: Args) -> str:
     args.sp()
     name = args.mailbox()
@@ -81,7 +81,7 @@ def set_values(session: Session, args: Args) -> str:
         raise No("This entry is read-only.", b"NOPERM")
     if name == metadata.SERVER:
         _check(session, values)
-    directory, file = metadata.place(session, name)
+    directory, file = metadata.place(session, name, args.command)
     computed = _computed(session, name, values)
     session.folders.places.repair(directory)           # which has the lock
     kept = {entry: value for entry, value in values.items() if entry.lower() not in computed}

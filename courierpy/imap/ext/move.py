@@ -35,7 +35,7 @@ def move(session: Session, args: Args) -> Done:
     return Done("MOVE completed.", (lambda: ext.tagged_code(b"EXPUNGE", session)) if pairs else None)
 
 
-command(b"MOVE", when=SELECTED, flags=NUMBERS | WRITES, rights="te")(move)
-command(b"UID MOVE", when=SELECTED, flags=WRITES, rights="te")(move)
+command(b"MOVE", when=SELECTED, flags=NUMBERS | WRITES, rights="rte", named=("i",))(move)
+command(b"UID MOVE", when=SELECTED, flags=WRITES, rights="rte", named=("i",))(move)
 
 EXTENSION = Extension(b"MOVE")

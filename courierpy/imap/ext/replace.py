@@ -52,7 +52,7 @@ def replace(session: Session, args: Args) -> Done:
         raise Bad("REPLACE needs one message.")
     if call.mails[0].empty:
         raise No(appending.EMPTY)
-    source, target = session.need_selected().folder, appending.target(session, call.mailbox)
+    source, target = session.need_selected().folder, appending.target(session, args.command, call.mailbox)
     if counted.messages(session, source.name).find(old) < 0:
         raise Vanished(f"{source.path}: UID {old}")
     uidvalidity, uids = appending.append(session, target, call.mails, old)
@@ -83,7 +83,7 @@ def _remove(source: Mailbox, old: int, target: Mailbox, uids: list[int]) -> None
         raise refused[0]
 
 
-command(b"REPLACE", when=SELECTED, flags=NUMBERS | WRITES, rights="te", spool=spool)(replace)
-command(b"UID REPLACE", when=SELECTED, flags=WRITES, rights="te", spool=spool)(replace)
+command(b"REPLACE", when=SELECTED, flags=NUMBERS | WRITES, rights="te", spool=spool, named=("i",))(replace)
+command(b"UID REPLACE", when=SELECTED, flags=WRITES, rights="te", spool=spool, named=("i",))(replace)
 
 EXTENSION = Extension(b"REPLACE")

@@ -77,6 +77,6 @@ RIGHTS = b"lrswipkxtea"            # in the order of RFC 4314 2.1
 def rights(letters: Collection[str]) -> bytes:
     """The letters of ACL and MYRIGHTS; with c and d, for clients of RFC 2086.  RFC 4314 2.1.1."""
     told = bytes(letter for letter in RIGHTS if chr(letter) in letters)
-    if not {*"kx"}.isdisjoint(letters):
+    if "k" in letters:
         told += b"c"
     return told if {*"xte"}.isdisjoint(letters) else told + b"d"

@@ -1,0 +1,173 @@
+"""ACL.  RFC 4314: GETACL, SETACL, DELETEACL, LISTRIGHTS, MYRIGHTS.  The lists are Courier's files.
+
+A bare identifier is a user's name, but for ``owner``, ``anyone``, ``anonymous`` and ``administrators``;
+``user=`` and ``group=`` may be spelled.  What a client is told it can send back.
+"""
+from __future__ import annotations
+
+import re
+
+from courierpy.imap import permitted
+from courierpy.imap.commands import ANY, CHANGES, command
+from courierpy.imap.ext import Extension
+from courierpy.imap.grammar import lines, out
+from courierpy.maildir.errors import FolderMissing
+from courierpy.maildir.formats.acl import (
+    ADMINISTRATORS,
+    KEPT,
+    MAX_ENTRIES,
+    OWNER,
+    USER,
+    LockedOut,
+    identifier,
+    told,
+)
+from courierpy.model.replies import Bad, No
+from courierpy.model.rights import ALL_RIGHTS, OLDER, OWNER_RIGHTS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from courierpy.imap.grammar.args import Args
+    from courierpy.imap.selected import Selected
+    from courierpy.imap.session import Session
+    from courierpy.maildir.acl import Edit
+    from courierpy.maildir.formats.acl import AccessList
+    from courierpy.maildir.store import Store
+
+_RIGHTS = re.compile(rb"([+-]?)([%s]*)" % "".join(sorted(ALL_RIGHTS.union(OLDER))).encode())
+
+
+def change_of_rights(word: bytes) -> tuple[str, frozenset[str]]:
+    """What a client means by rights: "=", "+" or "-", and letters of RFC 4314 2.1.  Raises Bad (3.1)."""
+    match = _RIGHTS.fullmatch(word)
+    if match is None:
+        raise Bad("There is no such right.")
+    letters = match[2].decode()
+    return match[1].decode() or "=", frozenset("".join(OLDER.get(letter, letter) for letter in letters))
+
+
+def whom(word: bytes) -> str:
+    """The entry of an identifier, as a client sent it.  Raises No."""
+    try:
+        return identifier(word.decode())
+    except ValueError:
+        raise No("Invalid ACL identifier.", b"CANNOT") from None
+
+
+def found(session: Session, command: bytes, name: str) -> tuple[Store, str]:
+    """The Maildir of a mailbox, and its path there, for a command on its list.  Raises FolderMissing, or
+    NotPermitted."""
+    permitted.named(session, command, name)
+    if not session.folders.exists(name):
+        raise FolderMissing(f"no such mailbox: {name!r}")
+    return session.folders.located(name)
+
+
+def change(session: Session, place: tuple[Store, str], edit: Edit) -> AccessList:
+    """Gives a mailbox another list.  Raises LockedOut, No, or a store error."""
+    def within(before: AccessList) -> AccessList:
+        after = edit(before)
+        if len(after.entries) > max(MAX_ENTRIES, len(before.entries)):
+            raise No(f"A list may have {MAX_ENTRIES} identifiers here.", b"LIMIT")
+        return after
+
+    store, path = place
+    after = store.lists().change(path, within)
+    selected = session.selected
+    if selected is not None:           # its rights are looked at when the client is told what changed
+        selected.listed = session.folders.listed(selected.folder.name)
+    return after
+
+
+def _change(session: Session, command: bytes, name: str, edit: Edit) -> str:
+    try:
+        change(session, found(session, command, name), edit)
+    except LockedOut:
+        raise No("Cannot modify ACLs on this mailbox.", b"CANNOT") from None
+    return "ACLs updated."
+
+
+@command(b"GETACL", when=ANY, named=("a",))
+def getacl(session: Session, args: Args) -> str:
+    args.sp()
+    name = args.mailbox()
+    args.end()
+    store, path = found(session, args.command, name)
+    entries = []
+    for entry, rights in store.lists().of(path).entries.items():
+        word = told(entry)
+        if word is not None:
+            entries += [out.quoted(word.encode()), out.quoted(out.rights(rights))]
+    session.write(lines.data(b"ACL", session.mailbox(name), *entries))
+    return "GETACL completed."
+
+
+@command(b"SETACL", when=ANY, flags=CHANGES, named=("a",))
+def setacl(session: Session, args: Args) -> str:
+    args.sp()
+    name = args.mailbox()
+    args.sp()
+    word = args.astring()
+    args.sp()
+    mode, rights = change_of_rights(args.astring())
+    args.end()
+    entry = whom(word)
+    return _change(session, args.command, name, lambda before: before.changed(entry, mode, rights))
+
+
+@command(b"DELETEACL", when=ANY, flags=CHANGES, named=("a",))
+def deleteacl(session: Session, args: Args) -> str:
+    args.sp()
+    name = args.mailbox()
+    args.sp()
+    word = args.astring()
+    args.end()
+    entry = whom(word)
+    return _change(session, args.command, name, lambda before: before.changed(entry, "=", ()))
+
+
+@command(b"LISTRIGHTS", when=ANY, named=("a",))
+def listrights(session: Session, args: Args) -> str:
+    """RFC 4314 3.4, 3.7: no right is tied to another."""
+    args.sp()
+    name = args.mailbox()
+    args.sp()
+    word = args.astring()
+    args.end()
+    entry = whom(word)
+    store, _ = found(session, args.command, name)
+    always = always_has(store, entry)
+    never = KEPT if entry.startswith("-") else frozenset()         # nobody is locked out
+    granted = out.rights(always)
+    session.write(lines.data(
+        b"LISTRIGHTS", session.mailbox(name), out.quoted(word), out.quoted(granted),
+        *[out.quoted(bytes((letter,))) for letter in out.rights(ALL_RIGHTS)
+          if letter not in granted and chr(letter) not in never]))
+    return "LISTRIGHTS completed."
+
+
+def always_has(store: Store, entry: str) -> frozenset[str]:
+    """The rights that nobody can take from who this entry is about."""
+    if entry == ADMINISTRATORS:
+        return OWNER_RIGHTS
+    own = entry.startswith(USER) and store.access.owns and entry in store.access.identities
+    return KEPT if entry == OWNER or own else frozenset()
+
+
+@command(b"MYRIGHTS", when=ANY, named=("|lrikxa",))
+def myrights(session: Session, args: Args) -> str:
+    args.sp()
+    name = args.mailbox()
+    args.end()
+    found(session, args.command, name)
+    session.write(lines.data(b"MYRIGHTS", session.mailbox(name),
+                             out.quoted(out.rights(session.folders.rights(name)))))
+    return "MYRIGHTS completed."
+
+
+def _told(selected: Selected) -> bytes:
+    """As Courier tells it."""
+    return lines.told(lines.OK, "ACL", b"MYRIGHTS " + out.quoted(out.rights(selected.rights)))
+
+
+EXTENSION = Extension(b"ACL", b"RIGHTS=texk", off="!IMAP_ACL", on_rights={b"": _told})

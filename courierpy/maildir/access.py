@@ -1,0 +1,144 @@
+"""What a user may do with the mailboxes of a Maildir, as far as their lists say.
+
+A list is a file in the directory of a mailbox (formats/acl.py), or in ``courierimaphieracl`` for a level
+that is none.  Without one a mailbox has that of the nearest level above, INBOX being above all; without any
+the owner may all, and others nothing.  Here is what each session needs: where nobody made a list it costs a
+stat.  What changes lists is in acl.py.
+"""
+from __future__ import annotations
+
+import os
+
+from courierpy.maildir import names
+from courierpy.maildir.errors import trouble
+from courierpy.model.numbers import decimal
+from courierpy.model.rights import OWNER_RIGHTS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from courierpy.maildir.formats.acl import AccessList
+
+    Stamp = tuple[int, int, int]
+
+NAME = "courierimapacl"
+LEVELS = "courierimaphieracl"
+NO_RIGHTS: frozenset[str] = frozenset()
+WITHOUT_LISTS = OWNER_RIGHTS - {"a"}   # of an account with the option disableshared
+KNOWN_LISTS = 1000                 # that are remembered
+_BY_DEFAULT = ("owner", "administrators", "group=administrators")
+
+
+def _stamp(file: str) -> Stamp | None:
+    """Of a list; None where there is none.  Raises a store error."""
+    try:
+        found = os.stat(file)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise trouble(file, error) from None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def identities(user: str, options: str) -> frozenset[str]:
+    """What the user of that name is in the own Maildir, as lists have it; none where lists mean nothing.
+    ``options``: of the account, with commas between."""
+    found = {"owner", "anyone", "anonymous", f"user={user}"}
+    for option in options.split(","):
+        name, _, value = option.partition("=")
+        if name == "group" and value:
+            found.add(option)
+        elif name == "disableshared" and (value and value[0] in "tTyY" or decimal(value)):
+            return frozenset()
+    return frozenset(found)
+
+
+class Access:
+    """``identities``: what the user is here, as lists have it; without any, lists mean nothing, and the user
+    has what Courier gives then.  ``directory``: function that gives the
+    directory of a path; ``levels``: the directory of lists of levels that are no mailboxes, "" for none."""
+
+    __slots__ = ("_known", "_unlisted", "directory", "identities", "levels", "separator")
+
+    def __init__(self, directory: Callable[[str], str], separator: str, levels: str,
+                 identities: frozenset[str]) -> None:
+        self.directory = directory
+        self.separator = separator
+        self.levels = levels
+        self.identities = identities
+        self._unlisted: set[str] = set()       # own mailboxes without a list, nor any above
+        self._known: dict[str, tuple[Stamp, frozenset[str]]] = {}      # by the file of the list
+
+    @property
+    def owns(self) -> bool:
+        """Is it the user's own Maildir?"""
+        return "owner" in self.identities
+
+    def file(self, path: str) -> str:
+        """Where the list of a mailbox is or would be.  Raises NameInvalid."""
+        return os.path.join(self.directory(path), NAME)
+
+    def level_file(self, path: str) -> str:
+        """Where the list is of a level that is no mailbox; "" where there is no place for one."""
+        return os.path.join(self.levels, os.fsdecode(names.on_disk(path))) if self.levels and path else ""
+
+    def above(self, path: str) -> str:
+        """The path of the level above."""
+        return path.rpartition(self.separator)[0]
+
+    def nearest(self, path: str) -> tuple[str, Stamp] | None:
+        """The list that governs a mailbox: its file, and how that is.  Raises a store error."""
+        while True:
+            for file in (self.file(path), self.level_file(path)):
+                stamp = _stamp(file) if file else None
+                if stamp is not None:
+                    return file, stamp
+            if not path:
+                return None
+            path = self.above(path)
+
+    def rights(self, path: str) -> frozenset[str]:
+        """Of the user, on a mailbox that is there or not.  Raises a store error."""
+        if not self.identities:
+            return WITHOUT_LISTS
+        if self._still_unlisted(path):
+            return OWNER_RIGHTS
+        found = self.nearest(path)
+        if found is None:
+            if not self.owns:
+                return NO_RIGHTS if self.identities.isdisjoint(_BY_DEFAULT) else OWNER_RIGHTS
+            if len(self._unlisted) >= KNOWN_LISTS:
+                self._unlisted.clear()
+            self._unlisted.add(path)
+            return OWNER_RIGHTS
+        file, stamp = found
+        known = self._known.get(file)
+        if known is None or known[0] != stamp:
+            if len(self._known) >= KNOWN_LISTS:
+                self._known.clear()
+            known = self._known[file] = stamp, self.read(file).rights(self.identities)
+        return known[1]
+
+    def listed(self, path: str) -> bool:
+        """Does a list govern the mailbox?"""
+        return bool(self.identities) and not self._still_unlisted(path) and self.nearest(path) is not None
+
+    def _still_unlisted(self, path: str) -> bool:
+        """That a level above has got a list since takes nothing from who owns all of them."""
+        if path in self._unlisted:
+            if _stamp(self.file(path)) is None:
+                return True
+            self._unlisted.discard(path)
+        return False
+
+    def read(self, file: str) -> AccessList:
+        """What a list says; nothing of one that went.  Raises a store error."""
+        from courierpy.maildir.formats.acl import AccessList  # where there is one
+        from courierpy.system.regular import whole
+        try:
+            return AccessList.parse(whole(file))
+        except FileNotFoundError:
+            return AccessList({})
+        except OSError as error:
+            raise trouble(file, error) from None

@@ -1,0 +1,91 @@
+"""Lists of rights change.  RFC 4314, in Courier's files.
+
+A change of one list leaves all other mailboxes as they were (RFC 4314 3.1): those that had it from this one
+get one of their own first.  What is written is under the lock of INBOX, as Courier does.
+"""
+from __future__ import annotations
+
+import os
+
+from courierpy.maildir.errors import StoreError
+from courierpy.maildir.files import is_directory, remove, replace
+from courierpy.maildir.formats.acl import DEFAULT, AccessList
+from courierpy.maildir.locks import FolderLock
+from courierpy.system import log
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from courierpy.maildir.access import Access
+    from courierpy.maildir.layout import Layout
+    from courierpy.maildir.options import StoreOptions
+
+    Edit = Callable[[AccessList], AccessList]
+
+
+class Lists:
+    """Those of one Maildir, whose INBOX is whole: its lock is taken."""
+
+    __slots__ = ("_access", "_layout", "_lock", "_options")
+
+    def __init__(self, access: Access, layout: Layout, options: StoreOptions) -> None:
+        self._access = access
+        self._layout = layout
+        self._options = options
+        self._lock = FolderLock(layout.inbox, options.host, options.locks)
+
+    def of(self, path: str) -> AccessList:
+        """The list that governs the mailbox at ``path``.  Raises a store error."""
+        found = self._access.nearest(path)
+        return DEFAULT if found is None else self._access.read(found[0])
+
+    def change(self, path: str, edit: Edit) -> AccessList:
+        """Gives a mailbox the list that ``edit`` makes of what it has.  Raises LockedOut, and then nothing is
+        changed, or a store error."""
+        with self._lock:
+            before = self.of(path)
+            after = edit(before)
+            after.check()
+            if after != before:
+                self._keep(self._below(path))
+                self._write(path, after)
+        return after
+
+    def keep(self, paths: Iterable[str]) -> None:
+        """These mailboxes have lists of their own from now on, which say what is so already."""
+        with self._lock:
+            self._keep(paths)
+
+    def goes(self, path: str) -> None:
+        """A mailbox is about to be deleted, and its list with it: those below keep their rights."""
+        with self._lock:
+            self._keep(self._below(path))
+            level = self._access.level_file(path)
+            if level:
+                remove(level)
+
+    def _keep(self, paths: Iterable[str]) -> None:
+        for path in paths:
+            if not os.path.lexists(self._access.file(path)):
+                self._write(path, self.of(path))
+
+    def _below(self, path: str) -> list[str]:
+        below = path + self._layout.separator if path else ""
+        return [other for other in self._layout.mailboxes()
+                if other and other != path and other.startswith(below)]
+
+    def _write(self, path: str, found: AccessList) -> None:
+        access, options = self._access, self._options
+        file, level = access.file(path), access.level_file(path)
+        if not is_directory(os.path.dirname(file)):
+            if not level:
+                raise StoreError(f"no place for the list of {path!r}, which is no mailbox")
+            file, level = level, ""
+            try:
+                os.makedirs(access.levels, 0o700, exist_ok=True)
+            except OSError as error:
+                log.err(f"{access.levels}: {error.strerror}")
+        replace(file, found.spelled(), self._layout.scratch, options.host, "acl", sync=options.sync)
+        if level:
+            remove(level)

@@ -1,0 +1,183 @@
+"""Lists of rights: Courier's files, who is meant, what must not be written, who inherits."""
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from courierpy.maildir.access import NAME, identities
+from courierpy.maildir.formats.acl import DEFAULT, AccessList, LockedOut, identifier, told
+from courierpy.maildir.store import Store
+from courierpy.model.flags import ANSWERED, DELETED, FLAGGED, SEEN, FlagChange
+from courierpy.model.rights import OWNER_RIGHTS, flags_of, limited
+
+WORDS = st.text(st.characters(codec="utf-8"), max_size=12)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    for part in ("cur", "new", "tmp"):
+        (tmp_path / part).mkdir()
+    return Store(str(tmp_path), host="host", identities=identities("ann", "group=staff,x=y,group=b"))
+
+
+def test_who_the_user_is() -> None:
+    assert identities("ann", "group=staff,x=y,group=b,group") == {
+        "owner", "anyone", "anonymous", "user=ann", "group=staff", "group=b"}
+    for word in ("1", "yes", "t"):
+        assert identities("ann", f"group=b,disableshared={word}") == frozenset()
+    for word in ("0", "no", ""):
+        assert "owner" in identities("ann", f"disableshared={word}")
+
+
+def test_as_courier_has_it() -> None:
+    data = b"owner aceilrstwx\nadministrators aceilrstwx\nuser=ann lrs\n-user=bob s\nfoo lr\ngroup=g Qlr\n"
+    found = AccessList.parse(data)
+    assert found.spelled() == data
+    assert DEFAULT.spelled() == b"owner aceilrstwx\nadministrators aceilrstwx\n"
+    assert found.entries["owner"] == OWNER_RIGHTS
+
+
+@pytest.mark.parametrize(("data", "spelled"), [
+    (b"administrators l\n", b"administrators aceilrstwx\n"), (b"-administrators la\n", b""),
+    (b"group=administrators r\n", b"group=administrators aceilrstwx\n"),
+    (b"\n \nx\ny \nz l", b"z l\n"), (b"a l\na r\r\n", b"a lr\n"), (b"\xff\xfe l\n", b"\xff\xfe l\n")])
+def test_what_is_read(data: bytes, spelled: bytes) -> None:
+    assert AccessList.parse(data).spelled() == spelled
+
+
+@pytest.mark.parametrize(("who", "rights"), [
+    ({"user=ann"}, "lr"), ({"user=ann", "group=g"}, "lrw"), ({"user=bob", "anyone"}, ""), ({"anyone"}, "l"),
+    ({"owner"}, "lai"), ({"administrators"}, "lrswikxtea"),
+    ({"group=administrators", "user=bob"}, "swikxtea"),
+    ({"anyone2"}, ""), ({"user=an"}, "")])
+def test_rights_are_a_union(who: set[str], rights: str) -> None:
+    found = AccessList.parse(b"owner i\nuser=ann lrs\n-user=ann s\ngroup=g w\nanyone l\n-user=bob lr\n")
+    assert found.rights(who) == frozenset(rights)
+
+
+@pytest.mark.parametrize("data", [
+    b"owner lr\n", b"user=x la\n", b"owner la\n-owner a\n", b"owner la\n-anyone l\n",
+    b"owner la\n-anonymous a\n"])
+def test_nobody_is_locked_out(data: bytes) -> None:
+    with pytest.raises(LockedOut):
+        AccessList.parse(data).check()
+
+
+@pytest.mark.parametrize("data", [b"owner la\n", b"anyone la\n", b"owner l\nanonymous a\n",
+                                  b"owner la\n-owner r\n"])
+def test_who_can_be_mended(data: bytes) -> None:
+    AccessList.parse(data).check()
+
+
+@settings(derandomize=True, max_examples=300, deadline=None)
+@given(WORDS)
+def test_an_identifier_is_one_word_of_a_line_and_comes_back(word: str) -> None:
+    try:
+        entry = identifier(word)
+    except ValueError:
+        return
+    line = AccessList({entry: frozenset("lr")}).spelled()
+    assert line.count(b"\n") == line.count(b" ") == 1
+    assert AccessList.parse(line).entries == {entry: frozenset("lr")}
+    shown = told(entry)
+    assert shown is not None
+    assert identifier(shown) == entry
+
+
+@pytest.mark.parametrize(("word", "entry", "shown"), [
+    ("ann", "user=ann", "ann"), ("anyone", "anyone", "anyone"), ("anyone2", "user=anyone2", "anyone2"),
+    ("user=anyone", "user=anyone", "user=anyone"), ("-ann", "-user=ann", "-ann"),
+    ("-owner", "-owner", "-owner"),
+    ("--x", "-user=-x", "--x"), ("user=-x", "user=-x", "user=-x"), ("group=g", "group=g", "group=g"),
+    ("a.b@c.d", "user=a.b@c.d", "a.b@c.d"), ("user=a=b", "user=a=b", "user=a=b"),
+    ("\u00fc", "user=\u00fc", "\u00fc")])
+def test_who_is_meant(word: str, entry: str, shown: str) -> None:
+    assert identifier(word) == entry
+    assert told(entry) == shown
+
+
+@pytest.mark.parametrize("word", ["", "-", "a b", "a\tb", "a\nb", "a\0", "a=b", "=", "user=", "group=",
+                                  "-user=",
+                                  "x" * 300, "a\u2028b", "\ud800"])
+def test_no_identifier(word: str) -> None:
+    with pytest.raises(ValueError, match=r".*"):
+        identifier(word)
+
+
+def test_entries_of_others_are_not_told() -> None:
+    assert [told(entry) for entry in ("foo", "vendor=x", "=x", "user=")] == [None] * 4
+
+
+@pytest.mark.parametrize(("rights", "change", "bits", "words"), [
+    ("swt", FlagChange("=", SEEN | DELETED, frozenset((b"k",))), SEEN | DELETED, {b"k"}),
+    ("s", FlagChange("=", SEEN | FLAGGED, frozenset((b"k",))), SEEN | ANSWERED, {b"old"}),
+    ("s", FlagChange("=", 0), ANSWERED, {b"old"}),
+    ("wt", FlagChange("=", SEEN | FLAGGED), FLAGGED, set()),
+    ("t", FlagChange("+", SEEN | DELETED), ANSWERED | DELETED, {b"old"}),
+    ("w", FlagChange("-", SEEN | ANSWERED, frozenset((b"old",))), 0, set())])
+def test_what_of_a_change_is_allowed(rights: str, change: FlagChange, bits: int, words: set[bytes]) -> None:
+    found = limited(change, rights)
+    assert found is not None
+    assert found.bits(ANSWERED) == found.bits_after()[ANSWERED] == bits
+    assert found.words(frozenset((b"old",))) == words
+
+
+@pytest.mark.parametrize(("rights", "change"), [
+    ("lr", FlagChange("=", 0)), ("s", FlagChange("+", FLAGGED)), ("s", FlagChange("=", FLAGGED)),
+    ("t", FlagChange("+", 0, frozenset((b"k",))))])
+def test_nothing_is_allowed(rights: str, change: FlagChange) -> None:
+    assert limited(change, rights) is None
+    assert flags_of("")[0] == 0
+
+
+def test_without_lists_nothing_is_written(store: Store) -> None:
+    store.create("INBOX.a")
+    store.rename("INBOX.a", "INBOX.b")
+    store.delete("INBOX.b")
+    assert store.rights("INBOX") == store.rights("INBOX.none") == OWNER_RIGHTS
+    assert not list(Path(store.root).rglob(f"{NAME}*"))
+    assert not (Path(store.root) / "courierimaphieracl").exists()
+
+
+def test_levels_have_lists_too(store: Store) -> None:
+    """Courier's, of what is no mailbox; a mailbox that is made there has it from then on."""
+    levels = Path(store.root, "courierimaphieracl")
+    levels.mkdir()
+    (levels / "a").write_text("owner lra\n")
+    assert store.rights("INBOX.a.b") == store.rights("INBOX.a") == frozenset("lra")
+    store.create("INBOX.a")
+    assert Path(store.root, ".a", NAME).read_text() == "owner alr\n"
+    assert not (levels / "a").exists()
+    store.delete("INBOX.a")
+    assert store.rights("INBOX.a") == OWNER_RIGHTS
+
+
+def test_a_change_is_seen_at_once(store: Store) -> None:
+    store.create("INBOX.a")
+    assert not store.listed("INBOX.a")
+    assert store.rights("INBOX.a") == OWNER_RIGHTS
+    Path(store.root, ".a", NAME).write_text("owner lra\nuser=ann w\n-group=b r\n")
+    assert store.listed("INBOX.a")
+    assert store.rights("INBOX.a") == frozenset("law")
+    os.unlink(Path(store.root, ".a", NAME))
+    assert store.rights("INBOX.a") == OWNER_RIGHTS
+
+
+def test_an_account_without_lists(tmp_path: Path) -> None:
+    for part in ("cur", "new", "tmp"):
+        (tmp_path / part).mkdir()
+    (tmp_path / NAME).write_text("owner la\n")
+    store = Store(str(tmp_path), host="host", identities=identities("ann", "disableshared=1"))
+    assert store.rights("INBOX") == OWNER_RIGHTS - {"a"}
+    assert not store.listed("INBOX")
+
+
+def test_what_is_refused_changes_nothing(store: Store) -> None:
+    store.create("INBOX.a")
+    with pytest.raises(LockedOut):
+        store.lists().change("", lambda before: before.changed("owner", "=", "lr"))
+    assert not list(Path(store.root).rglob(NAME))

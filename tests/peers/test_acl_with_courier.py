@@ -1,0 +1,94 @@
+"""The lists of rights of one Maildir, read and written by Courier's programs and by us."""
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import fill, need, plain_environ
+
+pytestmark = pytest.mark.peers
+
+
+def session(program: str, maildir: Path, *commands: str) -> str:
+    """One session of "courier" or "ours" from a shell; its whole answer."""
+    words = ([need("/usr/bin/imapd"), str(maildir)] if program == "courier"
+             else [sys.executable, "-m", "courierpy.imapd", str(maildir)])
+    text = "".join(f"a{number} {command}\r\n" for number, command in enumerate(commands))
+    done = subprocess.run(words, input=(text + "z LOGOUT\r\n").encode(), capture_output=True, timeout=60,
+                          check=False, cwd=maildir.parent,
+                          env=plain_environ(AUTHENTICATED="demo", IMAP_ACL="1", IMAP_USELOCKS="1",
+                                            HOSTNAME="host", IMAP_BROKENUIDV="1"))
+    answer = done.stdout.decode()
+    assert "z OK" in answer, answer + done.stderr.decode()
+    return answer
+
+
+def maildiracl(*words: str) -> tuple[int, list[str]]:
+    done = subprocess.run([need("/usr/bin/maildiracl"), *words], capture_output=True, timeout=60, check=False)
+    return done.returncode, done.stdout.decode().splitlines()
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    maildir = tmp_path / "Maildir"
+    fill(maildir, 1)
+    return maildir
+
+
+STEPS = ["SETACL INBOX ann lrs", "SETACL INBOX -bob w", "SETACL INBOX ann +d", "CREATE INBOX.a",
+         "SETACL INBOX.a anyone lr", "SETACL INBOX.a owner lraci", "CREATE INBOX.a.b", "DELETEACL INBOX ann",
+         "SETACL INBOX.a owner lr", "DELETEACL INBOX.a owner", "SETACL INBOX.a -anyone l"]
+
+
+def test_the_same_steps_write_the_same_files(home: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other" / "Maildir"
+    fill(other, 1)
+    answers = [session(program, maildir, *STEPS) for program, maildir in (("courier", home), ("ours", other))]
+    found = [re.findall(r"^a\d+ (?:OK|NO)", answer, re.M) for answer in answers]
+    assert found[0] == found[1]
+    for folder in (".", ".a", ".a.b"):
+        theirs, ours = (maildir / folder / "courierimapacl" for maildir in (home, other))
+        assert theirs.read_bytes() == ours.read_bytes()
+
+
+def test_each_reads_what_the_other_wrote(home: Path) -> None:
+    session("ours", home, *STEPS[:7], "SETACL INBOX.a group=g lr")
+    assert maildiracl("-list", str(home), "INBOX.a") == (0, [
+        "owner\tacilr", "administrators\taceilrstwx", "user=ann\telrstx", "-user=bob\tw", "anyone\tlr",
+        "group=g\tlr"])
+    assert maildiracl("-compute", str(home), "INBOX.a", "user=bob")[1] == ["lr"]
+    maildiracl("-set", str(home), "INBOX.a", "user=carl", "lrw")
+    maildiracl("-set", str(home), "INBOX.a", "-user=carl", "w")
+    maildiracl("-delete", str(home), "INBOX.a", "anyone")
+    told = session("ours", home, "GETACL INBOX.a", "MYRIGHTS INBOX.a", "GETACL INBOX.a.b")
+    assert '* ACL "INBOX.a" "owner" "lrikac" "administrators" "lrswikxteacd" "ann" "lrsxted" "-bob" "w" ' \
+           '"group=g" "lr" "carl" "lrw" "-carl" "w"\r\n' in told
+    assert '* MYRIGHTS "INBOX.a" "lrikac"' in told
+    assert '* ACL "INBOX.a.b" "owner" "lrikac" ' in told
+
+
+@pytest.mark.parametrize("who", [
+    ["owner"], ["user=ann"], ["user=bob"], ["user=bob", "group=g"], ["anyone"], ["administrators"],
+    ["user=zed"], ["group=administrators"], ["anonymous"], ["owner", "user=bob"]])
+def test_rights_come_to_the_same(who: list[str], home: Path) -> None:
+    from courierpy.maildir.formats.acl import AccessList
+    data = b"owner aceilrstwx\n-owner x\nuser=ann lrs\n-user=ann s\ngroup=g lrw\n-group=g l\n" \
+           b"user=bob aitl\n-administrators lr\n-anyone s\n"
+    (home / "courierimapacl").write_bytes(data)
+    code, lines = maildiracl("-compute", str(home), "INBOX", *who)
+    assert code == 0
+    ours = AccessList.parse(data).rights({*who, "anyone", "anonymous"})
+    assert sorted(ours) == sorted(lines[0].replace("c", "k"))
+
+
+def test_levels_of_courier(home: Path) -> None:
+    """LIST of Courier writes lists of levels that are no mailboxes; we read them, and take them over."""
+    session("courier", home, "SETACL INBOX ann l", "CREATE INBOX.x.y", 'LIST "" *', "DELETEACL INBOX ann")
+    assert (home / "courierimaphieracl" / "x").exists()
+    assert '"ann" "l"' in session("ours", home, "CREATE INBOX.x", "GETACL INBOX.x")
+    assert (home / ".x" / "courierimapacl").exists()
+    assert not (home / "courierimaphieracl" / "x").exists()
