@@ -21,8 +21,10 @@ from courierpy.system.settings import UNNEEDED, WRONG, Settings, SettingsError, 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import NoReturn
 
 KEPT = ("PATH", "PYTHONPATH", "TZ", "LANG", "IMAP_LOG", tries.VARIABLE)     # of our own environment
+LMTP = "lmtp"
 
 
 def listener_words(settings: Settings, tls: bool, port: str) -> list[str]:
@@ -43,6 +45,7 @@ def main(words: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="courierpy serve", description=__doc__)
     parser.add_argument("-C", dest="files", action="append", metavar="FILE", help="settings file")
     parser.add_argument("--port", help="port of the plain listener, instead of PORT")
+    parser.add_argument("--lmtp", metavar="SOCKET", help="unix socket for mail, instead of LMTP_SOCKET")
     options = parser.parse_args(words)
     try:
         parse_ports(options.port or "143", None)
@@ -59,9 +62,13 @@ def main(words: list[str]) -> int:
     images = [[*interpreter("courierpy.admin.serve"), kind, options.port or "", *files]
               for kind, start in (("plain", "IMAPDSTART"), ("tls", "IMAPDSSLSTART"))
               if Settings(values).yes(start)]
+    at = options.lmtp or Settings(values).text("LMTP_SOCKET")
+    if at:
+        images.append([*interpreter("courierpy.admin.serve"), LMTP, os.path.abspath(at), *files])
     if not images:
         where = ", ".join(files) or "there is no file of settings"
-        complain(f"nothing to start: IMAPDSTART and IMAPDSSLSTART are both NO: one must be YES ({where})")
+        complain("nothing to start: IMAPDSTART and IMAPDSSLSTART are both NO, and LMTP_SOCKET is empty: one "
+                 f"must be set ({where})")
         return 1
     _log_to(values)
     table = tries.make()                   # one for all listeners
@@ -80,7 +87,10 @@ def _log_to(values: Mapping[str, str]) -> None:
 
 
 def run() -> None:
-    """One listener: ``plain|tls PORT FILE...``; an empty PORT is that of the settings."""
+    """One listener: ``plain|tls PORT FILE...``, where an empty PORT is that of the settings, or ``lmtp SOCKET
+    FILE...``."""
+    if sys.argv[1] == LMTP:
+        _run_lmtp(sys.argv[2], sys.argv[3:])
     from courierpy import tcpd
     from courierpy.listener import handover
     from courierpy.listener.renewal import REFUSED, STAYS, TRIAL
@@ -105,6 +115,13 @@ def run() -> None:
     more = {"IMAP_TLS": "1"} if kind == "tls" else {"IMAP_STARTTLS": Settings(values).text("IMAPDSTARTTLS")}
     sys.exit(tcpd.main(listener_words(Settings(values), kind == "tls", port), {**own, **values, **more},
                        image))
+
+
+def _run_lmtp(path: str, files: list[str]) -> NoReturn:
+    from courierpy import lmtpserve
+    own = {name: os.environ[name] for name in KEPT if name in os.environ}
+    log.start("lmtpd", os.environ)
+    sys.exit(lmtpserve.serve(path, files, own))
 
 
 def _all(images: list[list[str]]) -> int:

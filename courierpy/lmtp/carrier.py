@@ -233,7 +233,7 @@ def _into(store: Store, job: Job, message: Iterator[bytes], settings: Settings) 
         yield job.fields
         yield from message
 
-    known.add(key, delivery.deliver(store, name, all_of_it()))
+    known.add(key, delivery.deliver(store, name, all_of_it(), job.ignores_quota))
     return Reply(250, "2.1.5", "Delivered")
 
 

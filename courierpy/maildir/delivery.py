@@ -12,6 +12,7 @@ import os
 from courierpy.maildir.draft import Draft
 from courierpy.maildir.errors import FolderMissing, NameInvalid, StoreError, trouble
 from courierpy.maildir.files import Directory, remove
+from courierpy.maildir.formats.maildirsize import Amount
 from courierpy.maildir.names import unique_name
 from courierpy.model.namespaces import INBOX
 from courierpy.system import log
@@ -23,17 +24,21 @@ if TYPE_CHECKING:
     from courierpy.maildir.store import Store
 
 
-def deliver(store: Store, name: str, pieces: Iterable[bytes]) -> str:
-    """Bring the message of these octets into the mailbox ``name``; its base name there.
+def deliver(store: Store, name: str, pieces: Iterable[bytes], ignores_quota: bool = False) -> str:
+    """Bring the message of these octets into the mailbox ``name``; its base name there.  ``ignores_quota``:
+    it comes even if there is no room by the quota, and counts.
 
-    Raises FolderMissing or another store error: then it is not there.  (But for one that another program has
-    taken from new/ before a failing disk said so: that one may come a second time.)"""
+    Raises QuotaExceeded, FolderMissing or another store error: then it is not there.  (But for one that
+    another program has taken from new/ before a failing disk said so: that one may come a second time.)"""
     try:
         path = store.path_of(name)
     except NameInvalid as error:
         raise FolderMissing(str(error)) from None
     store.places.repair(path)
     sync = store.options.sync
+    quota = store.quota()
+    if quota is not None and not quota.counts(path):
+        quota = None                   # whatever is in the trash is free
     new = os.path.join(path, "new")
     with Directory(new, sync) as entries:
         draft = Draft(path, store.options.host)
@@ -41,6 +46,9 @@ def deliver(store: Store, name: str, pieces: Iterable[bytes]) -> str:
             for piece in pieces:
                 draft.write(piece)
             draft.finish(sync)
+            counts = Amount(draft.size, 1)
+            if quota is not None and not ignores_quota:
+                quota.admit(counts)
             there = _name(draft, new, store.options.host)
         except BaseException:
             draft.abort()
@@ -50,6 +58,8 @@ def deliver(store: Store, name: str, pieces: Iterable[bytes]) -> str:
         except StoreError:
             _take_back(there)
             raise
+    if quota is not None:
+        quota.changed(counts)
     return os.path.basename(there)
 
 

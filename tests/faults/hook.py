@@ -66,8 +66,15 @@ class Hook:
         self.counts: Counter[str] = Counter()
         self.armed = False
         self.real = {name: getattr(os, name) for name in CALLS}
-        self.journal = fcntl.fcntl(self.real["open"](journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
-                                   fcntl.F_DUPFD_CLOEXEC, 200)
+        self.name = journal
+        self.journal = self._open()
+
+    def _open(self) -> int:
+        fd = self.real["open"](self.name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        try:
+            return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 200)
+        finally:
+            self.real["close"](fd)
 
     def install(self) -> None:
         import _pyio
@@ -134,7 +141,11 @@ class Hook:
     def _note(self, name: str, kind: str, number: int, paths: list[str]) -> None:
         line = json.dumps({"call": name, "kind": kind, "number": number,
                            "paths": [os.path.relpath(path, self.root) for path in paths]})
-        self.real["write"](self.journal, line.encode() + b"\n")
+        try:
+            self.real["write"](self.journal, line.encode() + b"\n")
+        except OSError:                      # a child of the server has closed what it does not need
+            self.journal = self._open()
+            self.real["write"](self.journal, line.encode() + b"\n")
 
     def _disturb(self, name: str, kind: str, paths: list[str], args: tuple[Any, ...],
                  named: dict[str, Any]) -> Any:

@@ -361,7 +361,7 @@ def kill_cases(calls: list[dict[str, Any]], operation: Operation) -> Iterator[Ca
     yield Case(operation, "answer", 1, "after")
 
 
-def _in_turn(errors: tuple[str, ...], turn: int) -> Iterator[str]:
+def in_turn(errors: tuple[str, ...], turn: int) -> Iterator[str]:
     """Of twins one at a time."""
     left_out = set() if os.environ.get("COURIERPY_FAULTS") == "all" else {
         twins[turn % 2] for twins in TWINS if set(twins) <= set(errors)}
@@ -371,7 +371,7 @@ def _in_turn(errors: tuple[str, ...], turn: int) -> Iterator[str]:
 def error_cases(calls: list[dict[str, Any]], operation: Operation) -> Iterator[Case]:
     for call in calls:
         kind, number = call["kind"], call["number"]
-        errors = list(_in_turn(ERRORS.get(kind, ()), number + len(operation.name)))
+        errors = list(in_turn(ERRORS.get(kind, ()), number + len(operation.name)))
         if kind in LOOKS and os.environ.get("COURIERPY_FAULTS") != "all":
             errors = [errors[number % len(errors)]]
         for error in errors:
@@ -383,7 +383,7 @@ def lasting_cases(calls: list[dict[str, Any]], operation: Operation) -> Iterator
     for group, kinds in GROUPS.items():
         count = sum(1 for call in calls if call["kind"] in kinds)
         for first in range(1, count + 1):
-            for error in _in_turn(GROUP_ERRORS[group], first):
+            for error in in_turn(GROUP_ERRORS[group], first):
                 yield Case(operation, group, first, error)
 
 

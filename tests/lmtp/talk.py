@@ -55,8 +55,9 @@ class Post:
         """lmtpd at the other end of a connection."""
         with theirs, self.log.open("ab") as log:
             pid = self.nursery.birth(
-                {"program": "lmtpd", "words": list(words), "maildir": str(self.folder), "journal": journal,
-                 "plan": plan or {}, "environ": plain_environ(**self.settings, **settings)},
+                {"program": "lmtpd", "words": list(words), "journal": journal,
+                 "maildir": str(self.folder / "ann" / "Maildir"), "plan": plan or {},
+                 "environ": plain_environ(**self.settings, **settings)},
                 [theirs.fileno(), theirs.fileno(), log.fileno()])
         return Client(ours, pid)
 

@@ -396,3 +396,22 @@ def test_a_maildir_of_somebody_else(post: Post, client: Client) -> None:
     post.account("root", f"uid=0|gid=0|home={post.folder}/ann")
     client.hello(b"<root>")
     assert client.data(TEXT) == ["451 4.3.0"]
+
+
+def test_a_full_mailbox(post: Post, client: Client) -> None:
+    """452 for who is full alone, 250 for the others; IGNOREQUOTA comes in, and counts."""
+    post.rows["ann"] += "|quota=300S"
+    post.write()
+    client.hello(b"<ann>", b"<bob>")
+    assert client.data(TEXT, 2) == ["250 2.1.5"] * 2
+    client.hello(b"<bob>", b"<ann>", b"<carol@example.org>")
+    assert client.data(b"Subject: another\r\n\r\n", 3) == ["250 2.1.5", "452 4.2.2", "250 2.1.5"]
+    assert client.say(b"MAIL FROM:<a@b>", b"RCPT TO:<ann> IGNOREQUOTA") == ["250 2.1.0", "250 2.1.5"]
+    assert client.data(b"Subject: third\r\n\r\n") == ["250 2.1.5"]
+    sizes = (post.folder / "ann" / "Maildir" / "maildirsize").read_text().split("\n")
+    assert sizes[0] == "300S"
+    assert sum(int(line.split()[0]) for line in sizes[1:] if line) == sum(map(len, post.mail("ann")))
+    with post.client(LMTP_OVERQUOTA_PERMANENT="1") as other:
+        other.hello(b"<ann>")
+        assert other.data(b"Subject: another\r\n\r\n") == ["552 5.2.2"]
+    assert len(post.mail("ann")) == 2 and post.left("ann") == []
