@@ -53,8 +53,9 @@ class Listing:
     What options change: ``criteria``: option -> function (Entry), which must be true of all that are told
     (RFC 5258 3.1).  ``names``: names that may be told though there are no such mailboxes.  ``recursive``:
     a name is told too if one below it is selected and not told itself.  ``attributes``: word -> function
-    (Entry) giving attributes, b"" for none.  ``behind``: word -> function (Entry) giving whole lines,
-    which follow those of a mailbox that is there and selected.
+    (Entry) giving attributes, b"" for none.  ``besides``: word -> function (Entry) giving what stands in the
+    parentheses at the end of the line, b"" for nothing (RFC 5258 6).  ``behind``: word -> function (Entry)
+    giving whole lines, which follow those of a mailbox that is there and selected.
     """
 
     def __init__(self, session: Session, word: bytes = b"LIST", extended: bool = False) -> None:
@@ -65,6 +66,7 @@ class Listing:
         self.names: list[str] = []
         self.recursive = False
         self.attributes: dict[bytes, Callable[[Entry], bytes]] = {}
+        self.besides: dict[bytes, Callable[[Entry], bytes]] = {}
         self.behind: dict[bytes, Callable[[Entry], bytes]] = {}
         self.by_alias = session.by_alias
         self._there: list[str] | None = None
@@ -145,6 +147,7 @@ class Listing:
             words = b" ".join([out.quoted(option) for option in self.criteria])
             info = b'"CHILDINFO" (%s)' % words
         attributes = [*self.attributes.values()]
+        besides = [*self.besides.values()]
 
         def line(entry: Entry, below: bool = False) -> bytes:
             flags = b""
@@ -166,6 +169,8 @@ class Listing:
             items = [info] if below and info else []
             if entry.old is not None:              # RFC 9051 6.3.9.7
                 items.append(b'"OLDNAME" (%s)' % out.mailbox(entry.old, utf8))
+            if besides:
+                items += filter(None, [b"".join([more(entry) for more in besides])])
             if items:
                 values.append(b"(%s)" % b" ".join(items))
             return lines.data(word, *values)

@@ -82,6 +82,7 @@ ASKED = {"condstore": ["FETCH 1 MODSEQ", "FETCH 1 UID (CHANGEDSINCE 1)", "SEARCH
          "sortdisplay": ["SORT (DISPLAYFROM) UTF-8 ALL"],
          "listextended": ['LIST (SUBSCRIBED) "" *', 'LIST "" * RETURN (CHILDREN)'],
          "listmetadata": ['LIST "" * RETURN (METADATA (/private/comment))'],
+         "aclunion": ['LIST (ACL) "" *', 'LIST (POSTADDRESS) "" *'],
          "listmyrights": ['LIST "" * RETURN (MYRIGHTS)'],
          "specialuse": ['LIST (SPECIAL-USE) "" *', "CREATE INBOX.x (USE (\\Sent))", 'XLIST "" *'],
          "messagelimit": ["SEARCH UIDAFTER 1", "SEARCH UIDBEFORE 9"],

@@ -23,7 +23,8 @@ NAMED = 5                          # Maildirs that are not shown
 @command(b"LIST", when=ANY)
 def list_mailboxes(session: Session, args: Args) -> str:
     """RFC 5258 6: selection options, several patterns and RETURN make it an extended LIST."""
-    args.sp()
+    if not args.at(b"("):              # some clients leave the blank out
+        args.sp()
     extended = args.at(b"(")
     options: list[Callable[[Listing], None]] = []
     if extended:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 COMMANDS: dict[bytes, tuple[str, int, int, str, tuple[str, ...]]] = {
+    b"ACL": ("ext.aclunion", 3, 64, "", ("a",)),
     b"APPEND": ("commands.cmd_append", 3, 64, "", ("i",)),
     b"CANCELUPDATE": ("ext.context", 2, 0, "", ()),
     b"CAPABILITY": ("commands.cmd_general", 3, 0, "", ()),

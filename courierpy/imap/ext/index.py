@@ -4,6 +4,7 @@ from __future__ import annotations
 # token, file, the setting that takes it back, the setting that is its value
 CAPABILITIES: tuple[tuple[bytes, str, str, str], ...] = (
     (b"ACL", "ext.acl", "!IMAP_ACL", ""),
+    (b"ACL2=UNION", "ext.aclunion", "!IMAP_ACL", ""),
     (b"APPENDLIMIT", "ext.appendlimit", "", "IMAP_APPENDLIMIT"),
     (b"BINARY", "ext.binary", "", ""),
     (b"CATENATE", "ext.catenate", "", ""),
@@ -108,6 +109,9 @@ PLUGGED: dict[str, dict[bytes, str]] = {
     "fetch_modifiers": {b"CHANGEDSINCE": "condstore", b"PARTIAL": "partial", b"VANISHED": "qresync"},
     "kept": {b"COMPARATOR": "comparator", b"METADATA": "metadata"},
     "list_options": {
+        b"ACL": "aclunion",
+        b"MYRIGHTS": "aclunion",
+        b"POSTADDRESS": "aclunion",
         b"RECURSIVEMATCH": "listextended",
         b"REMOTE": "listextended",
         b"SPECIAL-USE": "specialuse",

@@ -26,7 +26,12 @@ _IN_MEMORY = {letter: right for right, letter in _ON_DISK.items()}
 
 
 class LockedOut(ValueError):
-    """A list by which the owner or the administrators could mend it no more."""
+    """A list by which the owner or the administrators could mend it no more; str() is their identifier."""
+
+
+def letters(rights: Iterable[str]) -> str:
+    """Rights as the file has them."""
+    return "".join(sorted(_ON_DISK.get(right, right) for right in rights))
 
 
 class AccessList:
@@ -63,7 +68,7 @@ class AccessList:
 
     def spelled(self) -> bytes:
         """As the file has it."""
-        lines = [f"{identifier} {''.join(sorted(_ON_DISK.get(right, right) for right in rights))}\n"
+        lines = [f"{identifier} {letters(rights)}\n"
                  for identifier, rights in self.entries.items()]
         return "".join(lines).encode("utf-8", "surrogateescape")
 
