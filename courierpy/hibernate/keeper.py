@@ -125,7 +125,7 @@ class Keeper:
                             self._lose(entry, error.strerror)
             self._clock()
             self._wake()
-            if title.shown():
+            if title.show is not None:
                 title.say(f"({len(self.entries)} connections)")
 
     def _of_entry(self, entry: Entry, fd: int) -> None:

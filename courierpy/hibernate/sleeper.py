@@ -46,7 +46,7 @@ def know(session: Session, tag: bytes, started: float) -> Known:
                      if name != "COURIERPY_KEEPER"}
     known.rcvd, known.sent = session.conn.rcvd, session.conn.sent
     known.headers, known.body, known.errors = session.headers, session.body, session.errors
-    known.enabled, known.kept, known.untold = session.enabled, session.kept, session.untold
+    known.enabled, known.kept, known.untold = {*session.enabled}, session.kept, session.untold
     if session.between is not None:
         known.objects.append(session.between.packed())
     selected = session.selected
@@ -66,7 +66,8 @@ def restore(session: Session, known: Known) -> None:
     ValueError for what no session knew."""
     session.conn.go_on(known.layers)
     session.headers, session.body, session.errors = known.headers, known.body, known.errors
-    session.enabled, session.kept, session.untold = known.enabled, known.kept, known.untold
+    session.kept, session.untold = known.kept, known.untold
+    session.enabled.add(*known.enabled)
     if known.name is not None:
         _select(session, known)
     for key, value in [*known.kept.items()]:

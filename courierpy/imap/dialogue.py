@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
 
-    from courierpy.imap.grammar.framer import Framer, Sink
+    from courierpy.imap.grammar.framer import Event, Framer, Sink
     from courierpy.model.steps import Steps
     from courierpy.system.stream import Stream
 
@@ -64,9 +64,9 @@ class Dialogue:
 
     # -- what a program says to it
 
-    def perform(self, args: Args) -> Done | None | Steps[Done | None]:
-        """Do a command, at once or in steps; None: somebody else answers it.  Raises Bad, No, Bye, Gone or
-        TimedOut."""
+    def perform(self, args: Args) -> str | Done | Steps[Done | None]:
+        """Do a command, at once or in steps; a text is that of its OK, None: somebody else answers it.
+        Raises Bad, No, Bye, Gone or TimedOut."""
         raise NotImplementedError
 
     def place(self, ahead: LiteralAhead) -> Sink | None:
@@ -89,23 +89,26 @@ class Dialogue:
         """The first line.  RFC 9051 7.1.1, 7.1.4."""
         self.client.write(lines.told(word, text, code))
 
-    def framing(self) -> Steps[Frame]:
-        """The next whole command; its steps are Read.  Raises Gone at the end of input."""
+    def framing(self, event: Event = None) -> Steps[Frame]:
+        """The next whole command; its steps are Read.  ``event``: what the framer has given already.  Raises
+        Gone at the end of input."""
         sinks: list[object] = []
         end = monotonic() + READ_TIMEOUT           # of the whole line, however it comes
         literal = False
         while True:
-            event = self.framer.next()
+            event = event or self.framer.next()
             if isinstance(event, Frame):
                 return event
             if isinstance(event, LiteralAhead):
                 self._literal(event, sinks)
                 # to drip is not to send: as a whole it comes at some speed, and the rest of the line
                 literal, end = True, monotonic() + LITERAL_TIMEOUT + event.size / SLOWEST_OCTETS
+                event = None
                 continue
             if isinstance(event, TooLong):
                 _drop(sinks)
                 self.bad(tag_of(event.text), Bad("Command line too long."))
+                event = None
                 continue
             left = max(0.0, end - monotonic())
             data = yield Read(min(LITERAL_TIMEOUT, left) if literal else left)
@@ -132,38 +135,73 @@ class Dialogue:
         if ahead.sync:
             self.client.write(lines.go_on())
 
-    def doing(self, frame: Frame) -> Steps[None]:
-        """Do one command and answer it, in the steps that the command takes."""
-        tag, short = tag_of(frame.lines[0]), False
+    def do(self, frame: Frame) -> Steps[None] | None:
+        """Do one command and answer it; or, of one that takes steps, gives those, which do that."""
+        tag, steps, short = b"", None, False
         try:
             args = self.parse(frame)
             tag = args.tag
             done = self.perform(args)
-            if done is not None and not isinstance(done, Done):
-                done = yield from done
-            self.errors = 0
-            if done is not None:
-                self.reply(tag, lines.OK, done.text, done.code() if callable(done.code) else done.code)
-                if done.layer is not None:
-                    layer, ahead = done.layer, self.framer.rest()
-                    self.client.put_on(lambda lower: layer(lower, ahead))
-        except Bad as error:
-            self.bad(tag, error)
-        except No as error:
-            self.errors = 0
-            self.reply(tag, lines.NO, error.text, error.code)
-        except (Bye, Gone, TimedOut, Garbled):
-            raise
+            if isinstance(done, (str, Done)):
+                self._done(tag, done)
+            else:
+                steps = self._doing(frame, tag, done)
         except Exception as error:
-            short = is_short(error)
-            if not short:
-                self._bug(tag)
+            short = self._failed(tag or tag_of(frame.lines[0]), error)
+        finally:
+            if frame.literals and steps is None:
+                _release(frame)
+        if short:
+            self._answer_short(tag)
+        return steps
+
+    def _doing(self, frame: Frame, tag: bytes, steps: Steps[Done | None]) -> Steps[None]:
+        """What is left of do() where the command takes ``steps``."""
+        short = False
+        try:
+            done = yield from steps
+            if done is not None:
+                self._done(tag, done)
+            self.errors = 0
+        except Exception as error:
+            short = self._failed(tag, error)
         finally:
             _release(frame)
-        if short:                      # not above, where the error holds what took the memory
-            no = self.short()
+        if short:
+            self._answer_short(tag)
+
+    def _done(self, tag: bytes, done: str | Done) -> None:
+        """The command is done as it was meant."""
+        self.errors = 0
+        if isinstance(done, str):
+            self.client.write(lines.status(tag, lines.OK, done))
+            return
+        self.client.write(lines.status(tag, lines.OK, done.text,
+                                       done.code() if callable(done.code) else done.code))
+        if done.layer is not None:
+            layer, ahead = done.layer, self.framer.rest()
+            self.client.put_on(lambda lower: layer(lower, ahead))
+
+    def _failed(self, tag: bytes, error: Exception) -> bool:
+        """The command was not done, and is answered.  True where there was no memory for it: the answer
+        waits, as ``error`` holds what took the memory.  Raises what ends the dialogue."""
+        if isinstance(error, Bad):
+            self.bad(tag, error)
+        elif isinstance(error, No):
             self.errors = 0
-            self.reply(tag, lines.NO, no.text, no.code)
+            self.reply(tag, lines.NO, error.text, error.code)
+        elif isinstance(error, (Bye, Gone, TimedOut, Garbled)):
+            raise error
+        elif is_short(error):
+            return True
+        else:
+            self._bug(tag)
+        return False
+
+    def _answer_short(self, tag: bytes) -> None:
+        no = self.short()
+        self.errors = 0
+        self.reply(tag, lines.NO, no.text, no.code)
 
     # -- the tagged line
 

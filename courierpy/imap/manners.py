@@ -5,7 +5,8 @@ from courierpy.imap import ext
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Any
 
     from courierpy.imap.session import Session
 
@@ -42,3 +43,41 @@ class Manners:
             if change is not None:
                 change(manners)
         return manners
+
+
+class Enabled:
+    """The tokens that a client has enabled, ascending, and what they bring about, found when one is added
+    and not for each command.
+
+    ``manners``: see above.  ``news``, ``on_updates``: what these tokens have in the extensions' tables of
+    that name.
+    """
+
+    __slots__ = ("_heard", "_tokens", "manners", "news", "on_updates")
+
+    def __init__(self, heard: Callable[[Manners], object]) -> None:
+        """``heard``: is told how the client is spoken to from now on."""
+        self._tokens: list[bytes] = []
+        self._heard = heard
+        self.manners = Manners()
+        self.news: list[Any] = []
+        self.on_updates: list[Any] = []
+
+    def add(self, *tokens: bytes) -> None:
+        """From now on these are enabled."""
+        self._tokens = sorted({*self._tokens, *tokens})
+        self.manners = Manners.of(self._tokens)
+        self.news = self.find("news")
+        self.on_updates = self.find("on_updates")
+        self._heard(self.manners)
+
+    def __contains__(self, token: bytes) -> bool:
+        return token in self._tokens
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._tokens)
+
+    def find(self, table: str) -> list[Any]:
+        """What the extensions have in ``table`` under these tokens, in their order."""
+        found = [ext.find(table, token) for token in self._tokens]
+        return [one for one in found if one is not None]

@@ -1,8 +1,6 @@
 """What extensions tell of a mailbox when a command has been done on it: RFC 9051 6.3.9.7."""
 from __future__ import annotations
 
-from courierpy.imap import ext
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from courierpy.imap.grammar.args import Args
@@ -11,7 +9,5 @@ if TYPE_CHECKING:
 
 def named(session: Session, args: Args, name: str) -> None:
     """``args``: of the command that has been done on the mailbox ``name``."""
-    for token in sorted(session.enabled):
-        tell = ext.find("on_name", token)
-        if tell is not None:
-            session.write(tell(session, args, name))
+    for tell in session.enabled.find("on_name"):
+        session.write(tell(session, args, name))

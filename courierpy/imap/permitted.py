@@ -34,20 +34,21 @@ class NotPermitted(No):
 def check(session: Session, row: Row) -> None:
     """Raises Bad where ``row`` is no command of the session's state, No where the session, the selected
     mailbox or the rights on it forbid it, Bye where that may not be read any more."""
-    if session.only_reads and row.flags & (CHANGES | WRITES):
+    flags = row.flags
+    if session.only_reads and flags & (CHANGES | WRITES):
         raise No("This session only reads.", b"NOPERM")
     selected = session.selected
     if selected is None:
         if row.states == SELECTED:
             raise Bad("No mailbox is selected.")
         return
-    if row.flags & NUMBERS and not session.manners.numbered:
+    if flags & NUMBERS and not session.manners.numbered:
         raise UidRequired
     if selected.listed:
         renew(session, selected)
-    if row.flags & WRITES and selected.readonly:
+    if flags & WRITES and selected.readonly:
         raise No("Current box is selected READ-ONLY.")
-    if not selected.rights.issuperset(row.rights):
+    if row.rights and not selected.rights.issuperset(row.rights):
         raise _denied(row.name, "current mailbox", set(row.rights) - selected.rights)
 
 

@@ -85,7 +85,9 @@ class Login(Dialogue):
             while not self.ended:
                 frame = yield from self.framing()
                 try:
-                    yield from self.doing(frame)
+                    steps = self.do(frame)
+                    if steps is not None:
+                        yield from steps
                 finally:
                     wipe(*frame.lines, *(literal.data for literal in frame.literals))
                 if self._handshake:

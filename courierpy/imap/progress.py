@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from courierpy.imap import ext
+from courierpy.system import pulse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -9,14 +10,20 @@ if TYPE_CHECKING:
 
 
 class Progress:
-    """How far one command is.  ``tag``: the command's."""
+    """How far the command is that a session does."""
 
-    __slots__ = ("_done", "_session", "_tag")
+    __slots__ = ("_done", "_session", "_tag", "_tell")
 
-    def __init__(self, session: Session, tag: bytes) -> None:
+    def __init__(self, session: Session) -> None:
         self._session = session
-        self._tag = tag
+        self._tag = b""
         self._done = 0                 # steps, when the client was told last
+        self._tell = self.tell
+
+    def begin(self, tag: bytes) -> None:
+        """A command begins, with that tag."""
+        self._tag, self._done = tag, 0
+        pulse.hear(self._tell)
 
     def tell(self, done: int, goal: int) -> None:
         """Tells the client that ``done`` of ``goal`` steps are done, where a line may be told."""

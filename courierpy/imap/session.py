@@ -5,13 +5,15 @@ the dialogue answers.
 """
 from __future__ import annotations
 
+from functools import partial
+
 from courierpy.imap import capability, commands, ext, permitted, shortage, updates
 from courierpy.imap.commands import LEAVES_FOLDER, READS, USES_SEQ, Done
 from courierpy.imap.dialogue import Dialogue
 from courierpy.imap.grammar import out
 from courierpy.imap.grammar.args import Args
 from courierpy.imap.grammar.framer import Frame, Framer, LiteralAhead
-from courierpy.imap.manners import Manners
+from courierpy.imap.manners import Enabled
 from courierpy.imap.progress import Progress
 from courierpy.imap.refusals import refused
 from courierpy.imap.waiting import Waiting
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from courierpy.imap.grammar.framer import Sink
+    from courierpy.imap.manners import Manners
     from courierpy.imap.selected import Selected
     from courierpy.imap.waiting import Between, Sleep
     from courierpy.maildir.mailbox import Mailbox
@@ -44,11 +47,11 @@ class Session(Dialogue):
     """What a command may ask of its session, and the little that it may do to it: hence the many methods,
     a third of which only give a value.
 
-    ``enabled``: tokens of ENABLE.  ``only_reads``: it may change nothing.  ``message_limit``,
-    ``save_limit``: messages that one command works on, or saves, 0 for any.
-    ``literal_octets``: of all literals of a command that are no messages.  ``headers``/``body``:
-    octets of message headers and bodies sent, for the log.  ``untold``: tokens of CAPABILITY that are
-    not told any more.
+    ``enabled``: by ENABLE, or by what else does it.  ``manners``: how the client is spoken to, by that.
+    ``only_reads``: it may change nothing.  ``message_limit``, ``save_limit``: messages that one command
+    works on, or saves, 0 for any.  ``literal_octets``: of all literals of a command that are no messages.
+    ``headers``/``body``: octets of message headers and bodies sent, for the log.  ``untold``: tokens of
+    CAPABILITY that are not told any more.
     ``kept``: what extensions keep by a key of their own, also while the session has no process.
     ``between``: tells the client what happens between its commands, None where it did not ask for that.
     ``sleeper``: how the process may end while the client idles, None where it may not."""
@@ -60,9 +63,8 @@ class Session(Dialogue):
         self.settings = settings
         self.folders = folders
         self.selected: Selected | None = None
-        self.enabled: set[bytes] = set()
-        self._minded: frozenset[bytes] = frozenset()
-        self._manners = Manners()
+        self.enabled = Enabled(self._mind)
+        self._mind(self.enabled.manners)
         self.headers = 0
         self.body = 0
         self.keywords_on = settings.number("IMAP_KEYWORDS") != 0
@@ -79,6 +81,7 @@ class Session(Dialogue):
         self.sleeper: Sleep | None = None
         self.waiting = Waiting(self)
         self.row: commands.Row | None = None       # of the command that is being done
+        self._progress = Progress(self)
         self._spelled: list[str] = []              # mailbox names of the command that is being done
         self._limits: Limits | None = None
 
@@ -127,15 +130,15 @@ class Session(Dialogue):
         """What stands between the levels of a mailbox name."""
         return self.folders.layout.separator
 
-    @property
-    def manners(self) -> Manners:
-        """How the client is spoken to, by what it enabled."""
-        if self._minded != self.enabled:
-            self._minded = frozenset(self.enabled)
-            self._manners = Manners.of(self._minded)
-            if self.selected is not None:
-                self.selected.mind(self._manners)
-        return self._manners
+    def _mind(self, manners: Manners) -> None:
+        """The client is spoken to in this way from now on."""
+        self.manners = manners
+        normal, namespaces = manners.normal, self.folders.namespaces
+        self._terms = (manners.utf8, self.separator, manners.charsets,
+                       normal and partial(normal, self),
+                       namespaces.canonical if namespaces.alias is not None else None)
+        if self.selected is not None:
+            self.selected.mind(manners)
 
     @property
     def utf8(self) -> bool:
@@ -154,10 +157,13 @@ class Session(Dialogue):
 
     def next_frame(self) -> Frame:
         """The next whole command.  Raises Gone at the end of input, TimedOut, or Bye when told to stop."""
-        if title.shown():
+        if title.show is not None:
             self._show("")
         self.conn.flush_held()
-        steps = self.framing()
+        event = self.framer.next()
+        if isinstance(event, Frame):   # it is here already
+            return event
+        steps = self.framing(event)
         try:
             wanted = next(steps)
             while True:
@@ -165,11 +171,6 @@ class Session(Dialogue):
         except StopIteration as found:
             frame: Frame = found.value
             return frame
-
-    def do(self, frame: Frame) -> None:
-        """Do one command and answer it."""
-        for _ in self.doing(frame):
-            raise RuntimeError("a command of a session waits by itself")
 
     def serve(self, frame: Frame | None = None) -> None:
         """Until LOGOUT (returns), end of input (Gone) or Bye.  ``frame``: a command that is
@@ -195,12 +196,7 @@ class Session(Dialogue):
                 take(self, b"")
 
     def parse(self, frame: Frame) -> Args:
-        manners = self.manners
-        normal = manners.normal
-        namespaces = self.folders.namespaces
-        args = Args(frame, manners.utf8, self.separator, manners.charsets,
-                    normal and (lambda name: normal(self, name)),
-                    namespaces.canonical if namespaces.alias is not None else None)
+        args = Args(frame, *self._terms)
         self._spelled = args.spelled
         return args
 
@@ -233,12 +229,12 @@ class Session(Dialogue):
             raise No(f"The literals of a command may have {self.literal_octets} octets here.", b"LIMIT")
         return sink
 
-    def perform(self, args: Args) -> Done:
+    def perform(self, args: Args) -> str | Done:
         row = self.row = commands.find(args.command)
-        pulse.hear(Progress(self, args.tag).tell)
+        self._progress.begin(args.tag)
         if row is None:
             raise Bad("Error in IMAP command received by server.")
-        if title.shown():
+        if title.show is not None:
             self._show(row.name.decode())
         try:
             permitted.check(self, row)
@@ -251,13 +247,12 @@ class Session(Dialogue):
                 raise
             self.sync(row)
             raise refused(error) from None
-        if isinstance(done, str):
-            done = Done(done)
         if row.name == b"LOGOUT":
             self.ended = True
         else:
-            self.sync(row, done.uses_seq)
-            self.tell_news()
+            self.sync(row, isinstance(done, Done) and done.uses_seq)
+            if self.enabled.news:
+                self.tell_news()
             if self.between is not None:
                 self.between.did(row)
         return done
@@ -275,20 +270,19 @@ class Session(Dialogue):
         """Tells what changed in the selected mailbox, as far as may be told behind this command.
         ``uses_seq``: as of Done."""
         # who was not told all yet may be told by each command how far it was (RFC 7162 3.2)
-        if self.selected is None or row.flags & LEAVES_FOLDER \
-                or row.flags & READS and self.framer.has_more and not self.selected.behind:
+        selected, flags = self.selected, row.flags
+        if selected is None or flags & LEAVES_FOLDER \
+                or flags & READS and self.framer.has_more and not selected.behind:
             return
-        self.tell(expunges=not (uses_seq or row.flags & USES_SEQ))
+        self.tell(expunges=not (uses_seq or flags & USES_SEQ))
 
     def tell_news(self) -> None:
         """What extensions tell of other things than the selected mailbox, to who enabled that."""
-        for token in sorted(self.enabled):
-            news = ext.find("news", token)
-            if news is not None:
-                try:
-                    news(self)
-                except store.StoreError as error:
-                    log.err(str(error))
+        for news in self.enabled.news:
+            try:
+                news(self)
+            except store.StoreError as error:
+                log.err(str(error))
 
     def tell(self, *, expunges: bool, flags_of_new: bool = False) -> None:
         """As updates.tell; Bye when the selected mailbox is there no more."""

@@ -11,7 +11,6 @@ EXPUNGE is withheld while a command that uses sequence numbers runs.
 """
 from __future__ import annotations
 
-from courierpy.imap import ext
 from courierpy.imap.grammar import lines, out
 from courierpy.imap.grammar.numset import compact
 from courierpy.model.messages import keywords_used
@@ -185,13 +184,14 @@ def tell(session: Session, *, expunges: bool, flags_of_new: bool = False) -> Non
     selected = session.selected
     if selected is None:
         return
-    selected.fetched.clear()
-    snapshot = selected.folder.scan(readonly=selected.readonly)
-    if snapshot.uidvalidity != selected.snapshot.uidvalidity:
-        raise Bye("The mailbox was replaced by another one, please open it again.", b"UNAVAILABLE")
+    if selected.fetched:
+        selected.fetched.clear()
+    snapshot = selected.folder.scan(selected.readonly)
     if snapshot is selected.snapshot and not selected.behind:
         selected.folder.told()
         return
+    if snapshot.uidvalidity != selected.snapshot.uidvalidity:
+        raise Bye("The mailbox was replaced by another one, please open it again.", b"UNAVAILABLE")
     selected.snapshot = snapshot
     selected.recent_from(snapshot)
     view, now = selected.view, snapshot.messages
@@ -221,10 +221,8 @@ def _sizes_in(said: Iterable[Update]) -> int:
 
 def write(session: Session, said: list[Update]) -> None:
     """Tell the client of the selected mailbox these updates, in their order; its view has them then."""
-    for token in sorted(session.enabled):
-        rewrite = ext.find("on_updates", token)
-        if rewrite is not None:
-            said = rewrite(session, said)
+    for rewrite in session.enabled.on_updates:
+        said = rewrite(session, said)
     selected = session.need_selected()
     view = selected.view
     for update in said:

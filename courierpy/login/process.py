@@ -82,7 +82,7 @@ class House:
                 if heard is not None:
                     heard()
             self._clock()
-            if title.shown():
+            if title.show is not None:
                 title.say(f"({len(self.entrants) + len(self.relays)} connections)")
 
     def _done(self) -> bool:

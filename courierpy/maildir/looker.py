@@ -134,9 +134,10 @@ class Looker:
 
         ``readonly``: what nobody saw before stays recent for the next session.
         """
-        before = self.snapshot
+        before, readers = self.snapshot, self.place.readers
         self.leaves_recent = readonly
-        looked = self.place.readers.now()
+        # of use to who was not told of all that is gone
+        looked = readers.now() if self.contents.departed or readers.waiting else self.looked
         if before is not NEVER and self._quiet():
             self.looked = looked
             if before.recent:          # it is told once, to the scan that found it
@@ -148,7 +149,8 @@ class Looker:
         return self.snapshot
 
     def _look(self) -> None:
-        if self._is_due() and self.write_what_is_left():
+        # lines of messages that we removed, and for long enough to write the uiddb for them
+        if self.numbers.owed and self.numbers.is_due() and self.write_what_is_left():
             return
         # most changes need no number: a look without the lock will do, or will do as
         # soon as the session that holds it has numbered what is new
@@ -166,10 +168,6 @@ class Looker:
             if self.snapshot is NEVER:
                 log.err(f"{why}: what has a number is served")
             self._serve_what_is_numbered(why)
-
-    def _is_due(self) -> bool:
-        """Are there lines of messages that we removed, and for long enough to write the uiddb for them?"""
-        return self.numbers.owed and self.numbers.is_due()
 
     def write_what_is_left(self) -> bool:
         """Look, and take the lines of what is gone from the uiddb.  False when the lock cannot
@@ -214,8 +212,8 @@ class Looker:
 
     def _quiet(self) -> bool:
         """Is everything as at the last look, and in the snapshot?"""
-        held, changes = self.contents.held, self.changes
-        if self.recent.fresh or self._is_due() or self.keywords.doubtful \
+        held, changes, numbers = self.contents.held, self.changes, self.numbers
+        if self.recent.fresh or numbers.owed and numbers.is_due() or self.keywords.doubtful \
                 or held.database.uids is not self.snapshot.messages.uids:
             return False
         if not changes.watched:
@@ -225,7 +223,7 @@ class Looker:
                     self.watch_if_large()
                 return True
             self.watch_if_large()
-        return changes.watched and (not changes.hear() or changes.only_ours(held.twins))
+        return changes.at_rest(held.twins)
 
     # -- the look itself
 

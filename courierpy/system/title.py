@@ -12,25 +12,20 @@ if TYPE_CHECKING:
 
     from courierpy.system.settings import Settings
 
-_show: Callable[[str], None] | None = None
+show: Callable[[str], None] | None = None      # None: nothing is worth the while to say()
 _who = ""
 
 
 def start(settings: Settings) -> None:
     """For this process, and those that it forks."""
-    global _show
-    if _show is None and settings.flag("IMAP_PROCTITLE"):
+    global show
+    if show is None and settings.flag("IMAP_PROCTITLE"):
         try:
             from setproctitle import setproctitle
         except ImportError:
             log.warn("IMAP_PROCTITLE: setproctitle is not installed; ps shows command lines")
             return
-        _show = setproctitle
-
-
-def shown() -> bool:
-    """Is it worth the while to say() something?"""
-    return _show is not None
+        show = setproctitle
 
 
 def be(who: str) -> None:
@@ -42,6 +37,6 @@ def be(who: str) -> None:
 
 def say(doing: str) -> None:
     """What it is at: a mailbox, a command."""
-    if _show is not None:
+    if show is not None:
         text = f"{_who} {doing}" if doing else _who
-        _show("".join(char if char.isprintable() else "?" for char in text))
+        show("".join(char if char.isprintable() else "?" for char in text))

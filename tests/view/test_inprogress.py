@@ -47,7 +47,8 @@ def test_what_begins_anew_has_no_number(talk: Talk) -> None:
     said = talk.say(b"SEARCH BODY nowhere HEADER X-None x OR SUBJECT nowhere HEADER X-Other y")
     assert b'INPROGRESS ("t" 0 3)' in said
     assert b't OK ' in said
-    progress = Progress(talk.session, b"a]b")
+    progress = Progress(talk.session)
+    progress.begin(b"a]b")
     progress.tell(2, 3)
     assert b"INPROGRESS" in talk.told()
     progress.tell(1, 3)
@@ -56,7 +57,7 @@ def test_what_begins_anew_has_no_number(talk: Talk) -> None:
 
 def test_nothing_in_the_middle_of_a_line(talk: Talk) -> None:
     talk.session.conn.midway = True
-    Progress(talk.session, b"t").tell(1, 3)
+    Progress(talk.session).tell(1, 3)
     talk.session.conn.midway = False
     assert talk.told() == b""
 

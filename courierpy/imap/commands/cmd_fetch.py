@@ -169,8 +169,7 @@ def fetch_messages(session: Session, args: Args) -> Done:
 
 
 def _besides(session: Session) -> Iterable[Sequence[bytes]]:
-    return [ext.find("fetch_besides", token)(session) for token in sorted(session.enabled)
-            if token in ext.keys("fetch_besides")]
+    return [items(session) for items in session.enabled.find("fetch_besides")]
 
 
 def tell_of_new(session: Session, items: Sequence[FetchItem], uids: Iterable[int]) -> None:

@@ -45,8 +45,7 @@ def select(session: Session, args: Args) -> Done:
         session.write(_first_unseen(view))
     session.write(lines.told(lines.OK, "Ok", b"UIDVALIDITY %d" % snapshot.uidvalidity),
                   lines.told(lines.OK, "Predicted next UID", b"UIDNEXT %d" % snapshot.uidnext))
-    enabled = [ext.find("on_selected", token) for token in (b"", *sorted(session.enabled))]
-    for more in filter(None, [*enabled, *asked]):
+    for more in filter(None, [ext.find("on_selected", b""), *session.enabled.find("on_selected"), *asked]):
         session.write(more(session, selected))
     tell = ext.find("on_rights", b"") if selected.listed else None
     if tell is not None:
@@ -63,7 +62,7 @@ def opened(session: Session, name: str, readonly: bool) -> Selected:
         folder.place.clean_tmp()
     folder.join()
     try:
-        for prepare in filter(None, [ext.find("on_open", token) for token in sorted(session.enabled)]):
+        for prepare in session.enabled.find("on_open"):
             prepare(session, folder)
         readonly = readonly or folder.read_only
         snapshot = folder.scan(readonly=readonly)

@@ -77,8 +77,11 @@ class TooLong:
         self.text = text
 
 
+Event = Frame | LiteralAhead | TooLong | None      # None: more octets are needed
+
+
 class Framer:
-    """Feed bytes, take events; None means that more bytes are needed.  One loop over one buffer, cut into
+    """Feed bytes, take events.  One loop over one buffer, cut into
     steps of a few lines: hence so many methods."""
 
     def __init__(self, line_limit: int = LINE_LIMIT, limits: Mapping[bytes, int] | None = None,
@@ -145,7 +148,7 @@ class Framer:
         self._scanned = 0
         return data
 
-    def next(self) -> Frame | LiteralAhead | TooLong | None:
+    def next(self) -> Event:
         while True:
             if self._ahead is not None:
                 return self._ahead
@@ -213,11 +216,12 @@ class Framer:
     # -- lines
 
     def _line(self) -> bytes | None:
-        at = self._buffer.find(b"\n", self._scanned)
+        buffer = self._buffer
+        at = buffer.find(b"\n", self._scanned)
         if at < 0:
-            self._scanned = len(self._buffer)
+            self._scanned = len(buffer)
             return None
-        end = at - 1 if at and self._buffer[at - 1] == 13 else at
+        end = at - 1 if at and buffer[at - 1] == 13 else at
         return self._cut(end, at + 1)
 
     def _drop(self, count: int) -> None:
@@ -264,8 +268,11 @@ class Framer:
             self._skip_line = True
             self._after_skipped(line)
             return TooLong(text[:1000])
-        match = _LITERAL.search(line)
+        match = _LITERAL.search(line) if line.endswith(b"}") else None
         if match is None:
+            if not self._lines:        # most commands: there is nothing else of it
+                self._length = 0
+                return Frame([line], [])
             self._lines.append(line)
             frame = Frame(self._lines, self._literals)
             self._reset()
