@@ -16,6 +16,7 @@ from courierpy.imap.grammar.numset import compact
 from courierpy.model.messages import keywords_used
 from courierpy.model.replies import Bye
 from courierpy.model.rights import FLAG_RIGHTS, flags_of
+from courierpy.model.uidset import NO_UIDS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,6 +34,11 @@ class Update:
     """Something that the client of a selected mailbox is to hear.  Compared and printed by its values."""
 
     __slots__: tuple[str, ...] = ()
+
+    def tell(self, selected: Selected, keywords_on: bool) -> bytes:
+        """Whole lines, or none: what the client hears of it, whose view has it from now on.
+        ``keywords_on``: of IMAP_KEYWORDS."""
+        raise NotImplementedError
 
     def _values(self) -> tuple[object, ...]:
         return tuple(getattr(self, name) for name in self.__slots__)
@@ -56,11 +62,18 @@ class NewKeywords(Update):
     def __init__(self, words: Iterable[bytes]) -> None:
         self.words = sorted(words)
 
+    def tell(self, selected: Selected, keywords_on: bool) -> bytes:
+        return _keywords(selected, sorted({*selected.keywords, *self.words}), keywords_on) if self.words \
+            else b""
+
 
 class KeywordsLeft(Update):
     """Keywords that no message of the view has any more leave the client's list of flags."""
 
     __slots__ = ()
+
+    def tell(self, selected: Selected, keywords_on: bool) -> bytes:
+        return _keywords(selected, keywords_used(selected.view.messages.keywords), keywords_on)
 
 
 class Expunged(Update):
@@ -70,6 +83,9 @@ class Expunged(Update):
 
     def __init__(self, uids: Sequence[int]) -> None:
         self.uids = uids
+
+    def tell(self, selected: Selected, keywords_on: bool) -> bytes:
+        return self.lines(selected.view.expunge(self.uids))
 
     def lines(self, seqs: Sequence[int]) -> bytes:
         """``seqs``: the number that each had when those before it were forgotten."""
@@ -93,11 +109,20 @@ class Arrived(Update):
     def __init__(self, states: Mapping[int, State]) -> None:
         self.states = states
 
+    def tell(self, selected: Selected, keywords_on: bool) -> bytes:
+        view = selected.view
+        view.messages = view.messages.extended(self.states)
+        view.recent |= selected.recent.within(list(self.states))
+        return b""
+
 
 class Sizes(Update):
     """How many messages there are, and how many are recent: EXISTS and RECENT of the view."""
 
     __slots__ = ()
+
+    def tell(self, selected: Selected, keywords_on: bool) -> bytes:
+        return selected.sizes()
 
 
 class FlagsChanged(Update):
@@ -112,6 +137,11 @@ class FlagsChanged(Update):
         self.states = states
         self.silent = silent
         self.with_uid = with_uid
+
+    def tell(self, selected: Selected, keywords_on: bool) -> bytes:
+        view = selected.view
+        self.apply(view)
+        return self.lines(view)
 
     def apply(self, view: View) -> None:
         """The view has the states from now on."""
@@ -135,12 +165,20 @@ class Said(Update):
     def __init__(self, line: bytes) -> None:
         self.line = line
 
+    def tell(self, selected: Selected, keywords_on: bool) -> bytes:
+        return self.line
+
 
 def flag_texts(view: View, states: Mapping[int, State]) -> list[bytes]:
     """The flags of messages of the view, by UID and ascending, as FETCH tells them.  RFC 9051 7.5.2."""
     if not states:
         return []
+    if len(states) == 1:
+        (uid, (one, keywords)), = states.items()
+        return [out.flag_list(one, keywords, uid in view.recent)]
     bits, words = zip(*states.values(), strict=True)
+    if view.recent is NO_UIDS and not any(words):
+        return list(map(out.FLAG_LISTS.__getitem__, bits))
     return out.flag_lists(bits, words, view.recent.marks([*states]))
 
 
@@ -193,16 +231,19 @@ def tell(session: Session, *, expunges: bool, flags_of_new: bool = False) -> Non
     if snapshot.uidvalidity != selected.snapshot.uidvalidity:
         raise Bye("The mailbox was replaced by another one, please open it again.", b"UNAVAILABLE")
     selected.snapshot = snapshot
-    selected.recent_from(snapshot)
+    if snapshot.recent is not NO_UIDS:
+        selected.recent_from(snapshot)
     view, now = selected.view, snapshot.messages
     if selected.followers and not expunges:
         _tell_followers(session, now.changed_since(view.messages).gone)
     between = session.between
     said = updates(view.messages, now, expunges=expunges, flags_of_new=flags_of_new and between is None)
     chosen = said if between is None else between.chosen(said)
-    write(session, chosen)
+    if chosen:
+        write(session, chosen)
     # what is gone and was not told stays in the view, which then is longer; what came is not in it
-    selected.behind = len(view) > len(now) or _sizes_in(said) > _sizes_in(chosen)
+    selected.behind = len(view.messages.uids) > len(now.uids) \
+        or chosen is not said and _sizes_in(said) > _sizes_in(chosen)
     if not selected.behind:
         view.messages = now            # the same columns, once in memory
         selected.folder.told()
@@ -230,7 +271,7 @@ def write(session: Session, said: list[Update]) -> None:
             _tell_followers(session, update.uids)
         before = view.messages, view.recent, selected.keywords
         try:
-            told = _lines(session, selected, update)
+            told = update.tell(selected, session.keywords_on)
         except MemoryError:
             # the client did not hear of it
             view.messages, view.recent, selected.keywords = before
@@ -250,30 +291,12 @@ def _tell_followers(session: Session, gone: Sequence[int]) -> None:
         session.write(follower.gone(session, gone))
 
 
-def _lines(session: Session, selected: Selected, update: Update) -> bytes:
-    """What the client hears of one update, which the view has from now on."""
-    view = selected.view
-    if isinstance(update, FlagsChanged):
-        update.apply(view)
-        return update.lines(view)
-    if isinstance(update, Expunged):
-        return update.lines(view.expunge(update.uids))
-    if isinstance(update, Arrived):
-        view.messages = view.messages.extended(update.states)
-        view.recent |= selected.recent.within(list(update.states))
-        return b""
-    if isinstance(update, Sizes):
-        return selected.sizes()
-    if isinstance(update, Said):
-        return update.line
-    if isinstance(update, NewKeywords):
-        keywords = sorted({*selected.keywords, *update.words})
-    else:
-        keywords = keywords_used(view.keywords)
+def _keywords(selected: Selected, keywords: list[bytes], keywords_on: bool) -> bytes:
+    """These are the client's list of flags from now on."""
     if keywords == selected.keywords:
         return b""
     selected.keywords = keywords
-    return keyword_lines(selected, session.keywords_on)
+    return keyword_lines(selected, keywords_on)
 
 
 def keyword_lines(selected: Selected, keywords_on: bool) -> bytes:

@@ -76,12 +76,12 @@ class View:
         """The lines that tell of these messages, which ascend.  ``form``: what stands in the parentheses, of
         what each of the columns has of the message.  RFC 9051 7.5.2, RFC 9586."""
         head = lines.FETCH if self.numbered else lines.UIDFETCH
-        numbers = [row + 1 for row in places(self.uids, uids)] if self.numbered else uids
+        numbers = [row + 1 for row in places(self.messages.uids, uids)] if self.numbered else uids
         return b"".join(map((head + form + b")\r\n").__mod__, zip(numbers, *columns, strict=False)))
 
     def seqs_in(self, ranges: Iterable[tuple[int, int]]) -> list[int]:
         """Sequence numbers of the ascending ``ranges`` of sequence numbers."""
-        count = len(self)
+        count = len(self.messages.uids)
         found: list[int] = []
         for low, high in ranges:
             found += range(low, min(high, count) + 1)

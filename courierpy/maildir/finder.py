@@ -57,7 +57,7 @@ class Finder:
         rows = places(self._contents.held.database.uids, uids)
         if uids:
             self._numbers.named()
-        return rows if isinstance(rows, range) else sorted(row for row in rows if row >= 0)
+        return rows if isinstance(rows, range) or -1 not in rows else [row for row in rows if row >= 0]
 
     def _vanished(self, uid: int) -> Vanished:
         return Vanished(f"{self._place.path}: uid {uid}")

@@ -140,7 +140,7 @@ class Looker:
         looked = readers.now() if self.contents.departed or readers.waiting else self.looked
         if before is not NEVER and self._quiet():
             self.looked = looked
-            if before.recent:          # it is told once, to the scan that found it
+            if before.recent is not NO_UIDS:       # it is told once, to the scan that found it
                 self.snapshot = before.with_recent(NO_UIDS)
         else:
             self._look()
@@ -213,7 +213,7 @@ class Looker:
     def _quiet(self) -> bool:
         """Is everything as at the last look, and in the snapshot?"""
         held, changes, numbers = self.contents.held, self.changes, self.numbers
-        if self.recent.fresh or numbers.owed and numbers.is_due() or self.keywords.doubtful \
+        if self.recent.fresh is not NO_UIDS or numbers.owed and numbers.is_due() or self.keywords.doubtful \
                 or held.database.uids is not self.snapshot.messages.uids:
             return False
         if not changes.watched:

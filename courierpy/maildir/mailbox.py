@@ -36,7 +36,7 @@ from courierpy.maildir.recent import Recent
 from courierpy.maildir.removal import Removal
 from courierpy.maildir.survey import Survey
 from courierpy.model.rights import ALL_FLAGS
-from courierpy.model.uidset import UidSet
+from courierpy.model.uidset import NO_UIDS, UidSet
 from courierpy.system.proc import trim_memory
 
 TYPE_CHECKING = False
@@ -176,7 +176,7 @@ class Mailbox:
                 numbers.told_gone |= UidSet.of(sorted(departed))
             departed.clear()
             self.place.readers.told(looker.looked)
-        if numbers.told_gone and not looker.read_only and numbers.is_due():
+        if numbers.told_gone is not NO_UIDS and not looker.read_only and numbers.is_due():
             numbers.strike_out()
 
     def status(self) -> Status:

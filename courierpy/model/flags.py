@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 SEEN, ANSWERED, FLAGGED, DELETED, DRAFT = 1, 2, 4, 8, 16
 
 NO_KEYWORDS: frozenset[bytes] = frozenset()
+_AFTER: dict[tuple[str, int, int], bytes] = {}     # of a change's mode, flags and left: its bits_after()
 
 
 class FlagChange:
@@ -50,12 +51,11 @@ class FlagChange:
 
     def bits_after(self) -> bytes:
         """bits() of all flag bits that there can be, at their place."""
-        if self.mode == "=":
-            return bytes([self.flags | old & self.left for old in range(32)]) if self.left \
-                else bytes((self.flags,)) * 32
-        given = self.flags                 # no call for each: one message alone wants this too
-        return bytes([old | given for old in range(32)] if self.mode == "+"
-                     else [old & ~given for old in range(32)])
+        key = self.mode, self.flags, self.left
+        found = _AFTER.get(key)
+        if found is None:
+            found = _AFTER[key] = bytes(map(self.bits, range(32)))
+        return found
 
     def after(self) -> Mapping[frozenset[bytes], frozenset[bytes]]:
         """words() of any keywords; the same object for equal ones, however many messages have them."""

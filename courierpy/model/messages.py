@@ -107,11 +107,12 @@ class Messages:
 
     def changed(self, states: Mapping[int, State]) -> Messages:
         """With other flags and keywords of messages that are there, by UID."""
-        flags = bytearray(self.flags)
-        for row, (bits, _) in zip(places(self.uids, [*states]), states.values(), strict=True):
+        flags, keywords = bytearray(self.flags), self.keywords
+        worded = bool(keywords)
+        for row, (bits, words) in zip(places(self.uids, [*states]), states.values(), strict=True):
             flags[row] = bits
-        keywords = self.keywords
-        if keywords or any(words for _, words in states.values()):
+            worded = worded or bool(words)
+        if worded:
             others = {uid: words for uid, (_, words) in states.items()
                       if words != keywords.get(uid, NO_KEYWORDS)}
             if others:
@@ -140,9 +141,9 @@ class Messages:
         at one by one: a change in a large mailbox costs little more than in a small one.  A message
         with another MODSEQ has changed too, where both have them.
         """
-        if self.generation == other.generation:
-            return NOTHING
         old, now = other.uids, self.uids
+        if self.generation == other.generation or old is now and self == other:
+            return NOTHING
         gone: list[int] = []
         new: list[int] = []
         changed: list[int] = []

@@ -110,7 +110,7 @@ class UidSet:
     def marks(self, uids: Sequence[int]) -> bytes:
         """1 for each of ``uids``, which ascend, that is in the set, 0 for the others."""
         found = bytearray(len(uids))
-        if uids:
+        if uids and self._firsts:
             start = 0
             for at in range(bisect_left(self._lasts, uids[0]), bisect_right(self._firsts, uids[-1])):
                 start = bisect_left(uids, self._firsts[at], start)

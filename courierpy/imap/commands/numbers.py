@@ -26,7 +26,7 @@ def chosen(session: Session, numbers: NumSet, by_uid: bool) -> list[int]:
     if by_uid:
         largest = view.uids[-1] if view.uids else 0
         return view.seqs_of_uids(numbers.resolve(largest))
-    count = len(view)
+    count = len(view.messages.uids)
     ranges = numbers.resolve(count)
     if ranges and (ranges[-1][1] > count or ranges[0][0] < 1):
         raise Bad("Invalid message sequence number.")

@@ -24,6 +24,7 @@ _TAG = re.compile(rb"[^\x00-\x20\x7f-\xff(){%*\"\\+]+")
 _HEAD = re.compile(rb"([^\x00-\x20\x7f-\xff(){%*\"\\+]+) ([A-Za-z]+)(?= |$)")     # most commands, at once
 _ATOM = re.compile(rb"[^\x00-\x20\x7f-\xff(){%*\"\\\]]+")
 _ATTRIBUTE = re.compile(rb"\\" + _ATOM.pattern)
+_FLAG = re.compile(rb"\\?" + _ATOM.pattern)
 _ASTRING = re.compile(rb"[^\x00-\x20\x7f-\xff(){%*\"\\]+")
 _PATTERN = re.compile(rb"[^\x00-\x20\x7f-\xff(){\"\\]+")
 _QUOTED = re.compile(rb'"((?:[^"\\\r\n\0]|\\.)*)"')
@@ -32,6 +33,7 @@ _NUMSET = re.compile(rb"[\d:*,]+")
 _MESSAGES = re.compile(rb"[\d:*,]+\$?|\$")
 _NUMBER = re.compile(rb"\d{1,20}")
 _BLANKS = re.compile(rb"[ \t]+")
+_FLAG_LIST = re.compile(rb"\(([^\x00-\x08\x0a-\x1f\x7f-\xff(){%*\"\]]*)\)")
 MAX_ASTRINGS = 100             # of a command that is a list of them
 MAX_TAG = 200                  # octets of a tag that comes back with a refusal of what cannot be read
 FLAGS = {b"\\SEEN": SEEN, b"\\ANSWERED": ANSWERED, b"\\FLAGGED": FLAGGED, b"\\DELETED": DELETED,
@@ -290,34 +292,29 @@ class Args:
 
     # -- flags
 
-    def flag(self) -> tuple[int, bytes | None]:
-        """(bit, None) of a system flag or (0, keyword)."""
-        if self.at(b"\\"):
-            self._at += 1
-            bit = FLAGS.get(b"\\" + self._match(_ATOM).upper())
-            if bit is None:
-                raise Bad("Invalid flag.")
-            return bit, None
-        word = self._match(_ATOM)
-        return 0, word
-
     def flags(self) -> tuple[int, frozenset[bytes]]:
-        """A list in parentheses, or bare flags up to the end."""
-        bits = 0
-        words: dict[bytes, bytes] = {}
+        """A list in parentheses, or bare flags up to the end: (bits of the system flags, keywords)."""
         listed = self.at(b"(")
         if listed:
-            self.open()
-            self.maybe_sp()
-        while not (self.at(b")") if listed else self.at_end()):
-            bit, word = self.flag()
-            bits |= bit
-            if word is not None:
-                words.setdefault(word.lower(), word)
-            if not self.maybe_sp():
-                break
-        if listed:
-            self.close()
-        elif not bits and not words:
-            raise Bad(ERROR)
-        return bits, frozenset(words.values())
+            match = _FLAG_LIST.match(self._text, self._at)
+            if match is None:
+                raise Bad(ERROR)
+            self._at = match.end()
+            words = match[1].split()
+        else:
+            words = [self._match(_FLAG)]
+            while self.more():
+                words.append(self._match(_FLAG))
+        bits = 0
+        keywords: dict[bytes, bytes] = {}
+        for word in words:
+            if word.startswith(b"\\"):
+                bit = FLAGS.get(word.upper())
+                if bit is None:
+                    raise Bad("Invalid flag.")
+                bits |= bit
+            elif b"\\" in word:
+                raise Bad(ERROR)
+            else:
+                keywords.setdefault(word.lower(), word)
+        return bits, frozenset(keywords.values())

@@ -35,6 +35,9 @@ class NumSet:
         data = data.removesuffix(b",$")
         if not _SET.fullmatch(data):
             raise Bad("Invalid message set.")
+        if b":" not in data and b"," not in data:      # most often it is one
+            low = _number(data)
+            return cls(((low, low),), saved)
         ranges = []
         for part in data.split(b","):
             first, colon, last = part.partition(b":")
@@ -55,7 +58,8 @@ class NumSet:
         for first, last in self.ranges:
             if not largest and STAR in (first, last):
                 continue
-            low, high = (largest if n == STAR else n for n in (first, last))
+            low = largest if first == STAR else first
+            high = largest if last == STAR else last
             found.append((low, high) if low <= high else (high, low))
         found.sort()
         merged: list[tuple[int, int]] = []
