@@ -51,10 +51,11 @@ def _days(text: str) -> int:
 
 
 def make(path: str, name: str, days: int = 365) -> None:
-    """By openssl(1).  Raises OSError or CalledProcessError."""
+    """By openssl(1).  One for localhost is good for its addresses.  Raises OSError, CalledProcessError."""
+    names = f"DNS:{name}" + (",IP:127.0.0.1,IP:::1" if name == "localhost" else "")
     done = subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-         "-days", str(days), "-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}",
+         "-days", str(days), "-subj", f"/CN={name}", "-addext", f"subjectAltName={names}",
          "-keyout", "-", "-out", "-"], check=True, capture_output=True)
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(fd, "wb") as file:

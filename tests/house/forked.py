@@ -54,19 +54,11 @@ class Program:
         return told
 
 
-class House:
-    """The copy at ``path``.  Its files are compiled once; but for the indices, which are written anew."""
+class Nursery:
+    """Forks programs of the code at ``path``."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        for package in ("courierpy", "tools"):
-            shutil.copytree(REPO / package, path / package, ignore=shutil.ignore_patterns("__pycache__"))
-        subprocess.run([sys.executable, "-m", "compileall", "-q", "courierpy", "tools"], cwd=path, check=True,
-                       timeout=DEADLINE)
-        for index in INDICES:
-            for compiled in (path / index.parent / "__pycache__").glob("index.*"):
-                compiled.unlink()
-        self._texts = {index: (path / index).read_text() for index in INDICES}
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._nursery = subprocess.Popen(
@@ -80,6 +72,21 @@ class House:
     def start(self, maildir: Path, environ: dict[str, str]) -> Program:
         """An imapd."""
         return Program(self._channel, "courierpy.imapd", ["imapd", str(maildir)], maildir, environ)
+
+
+class House(Nursery):
+    """The copy at ``path``.  Its files are compiled once; but for the indices, which are written anew."""
+
+    def __init__(self, path: Path) -> None:
+        for package in ("courierpy", "tools"):
+            shutil.copytree(REPO / package, path / package, ignore=shutil.ignore_patterns("__pycache__"))
+        subprocess.run([sys.executable, "-m", "compileall", "-q", "courierpy", "tools"], cwd=path, check=True,
+                       timeout=DEADLINE)
+        for index in INDICES:
+            for compiled in (path / index.parent / "__pycache__").glob("index.*"):
+                compiled.unlink()
+        self._texts = {index: (path / index).read_text() for index in INDICES}
+        super().__init__(path)
 
     def rebuild(self) -> None:
         """Write the indices from the extensions that are there."""

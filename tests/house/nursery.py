@@ -20,6 +20,7 @@ ROOMS = ("model", "system", "message", "maildir", "maildir/formats", "maildir/in
 # what loads the index of the extensions, and the index of the commands: of each program its own
 FRESH = {"courierpy.imap.capability", "courierpy.imap.prelogin", "courierpy.imap.session",
          "courierpy.imap.commands.index"}
+LACKS = "LACKS"                # variable of the environment: capabilities that the program lacks
 Request = tuple[str, list[str], str, dict[str, str]]
 
 
@@ -43,6 +44,11 @@ def run(request: Request) -> int:
     os.environ.update(environ)
     time.tzset()
     importlib.invalidate_caches()
+    lacks = environ.pop(LACKS, "").split()
+    if lacks:
+        from courierpy.testing import lacking
+        environ |= lacking.settings(lacks, "")
+        lacking.withdraw(lacks)
     main = importlib.import_module(module).main
     status = main(argv, environ) if module == "courierpy.imapd" else main(argv[1:])
     sys.stdout.flush()

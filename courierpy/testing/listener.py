@@ -1,0 +1,52 @@
+"""couriertcpd on a socket that is bound already, for tests: FOLDER KIND DESCRIPTOR PARENT CAPABILITY...
+
+KIND is a row of KINDS; the capabilities are those that it lacks.  It ends with PARENT.
+"""
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+from courierpy.testing import lacking, places
+
+FIRST = 3                      # the descriptor where systemd, and we, put a listening socket
+KEPT = ("PATH", "TZ", "LANG", "TMPDIR")
+
+# A kind of listener: is it TLS from the first octet?  A protocol that is added gets its rows here, the words
+# of its programs in run(), and its ports in Server and Account.
+KINDS = {"imap": False, "imaps": True}
+
+
+def values_of(folder: str, words: list[str]) -> dict[str, str]:
+    """The settings, less these capabilities.  Raises SettingsError."""
+    from courierpy.system.settings import parse_file
+    values = parse_file(places.settings_file(folder), {})
+    return values | lacking.settings(words, values.get("IMAP_CAPABILITY", "")) if words else values
+
+
+def run() -> None:
+    from courierpy import tcpd
+    from courierpy.admin.serve import listener_words
+    from courierpy.system.proc import die_with
+    from courierpy.system.programs import interpreter
+    from courierpy.system.settings import Settings
+    image = [*interpreter("courierpy.testing.listener"), *sys.argv[1:]]
+    folder, kind, descriptor, parent, *words = sys.argv[1:]
+    die_with(int(parent), signal.SIGTERM)
+    values = values_of(folder, words)
+    lacking.withdraw(words)
+    _put_first(int(descriptor))
+    tls = KINDS[kind]
+    values["IMAP_TLS" if tls else "IMAP_STARTTLS"] = "1" if tls else Settings(values).text("IMAPDSTARTTLS")
+    environ = {name: os.environ[name] for name in KEPT if name in os.environ} | values
+    told = Settings({**values, "PORT": "143", "SSLPORT": "993"})       # the socket is bound elsewhere
+    sys.exit(tcpd.main(listener_words(told, tls, ""), environ, image))
+
+
+def _put_first(descriptor: int) -> None:
+    """The socket is where a listener looks for those that it inherits."""
+    if descriptor != FIRST:
+        os.dup2(descriptor, FIRST)
+        os.close(descriptor)
+    os.environ["LISTEN_PID"], os.environ["LISTEN_FDS"] = str(os.getpid()), "1"
