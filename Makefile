@@ -1,6 +1,7 @@
 # make serve: a demo server on 127.0.0.1:1143      make check: style, types, quick tests
 # make test:  everything, real clients included    make index: rewrite the command table
 # make install PREFIX=/usr/local: the programs, in a venv of their own
+# make dist: sdist and wheel in dist/, each looked at, the wheel tried in a fresh environment
 # make test-pythons: the quick tests on every Python from 3.11 on that the machine has
 # make bench: every row beside Courier and Dovecot     make bench-growth: how cost grows with a folder
 # make bench-idle: how long a push takes               make bench-messages: how cost grows with a message
@@ -12,7 +13,7 @@ PREFIX ?= /usr/local
 SECONDS ?= 120
 PROGRAMS = couriertcpd imaplogin imapd rimapd maildirmake courierpy
 
-.PHONY: install develop serve announce check test test-pythons index bench bench-growth bench-idle bench-messages fuzz clean
+.PHONY: install develop serve announce check test test-pythons index bench bench-growth bench-idle bench-messages fuzz dist packages clean
 
 # the package alone, for make serve
 .venv/package: setup.cfg pyproject.toml
@@ -25,14 +26,18 @@ PROGRAMS = couriertcpd imaplogin imapd rimapd maildirmake courierpy
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e . || { rm -rf .venv; exit 1; }
 	@touch $@
 
-# courierpy below PREFIX, in a venv of its own: programs in bin/, settings in etc/courierpy/; with python-pam, as
-# a host's users are the system's
+# courierpy below PREFIX, in a venv of its own: programs in bin/, settings in etc/courierpy/, what shells complete
+# by in share/; with python-pam, as a host's users are the system's
 install:
 	$(PYTHON) -m venv "$(DESTDIR)$(PREFIX)/lib/courierpy"
 	"$(DESTDIR)$(PREFIX)/lib/courierpy/bin/python" -m pip install -q --disable-pip-version-check '.[pam]'
 	mkdir -p "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/etc/courierpy"
 	for program in $(PROGRAMS); do \
 	  ln -sf "../lib/courierpy/bin/$$program" "$(DESTDIR)$(PREFIX)/bin/$$program" || exit 1; done
+	for file in bash-completion/completions/courierpy zsh/site-functions/_courierpy \
+	  fish/vendor_completions.d/courierpy.fish; do \
+	  mkdir -p "$(DESTDIR)$(PREFIX)/share/$${file%/*}" && \
+	  cp "etc/completions/$${file##*/}" "$(DESTDIR)$(PREFIX)/share/$$file" || exit 1; done
 	for file in imapd imapd-ssl; do test -e "$(DESTDIR)$(PREFIX)/etc/courierpy/$$file" || \
 	  cp "etc/$$file" "$(DESTDIR)$(PREFIX)/etc/courierpy/$$file" || exit 1; done
 
@@ -44,7 +49,7 @@ develop: .venv/installed
 	@touch $@
 
 serve: .venv/package
-	@$(BIN)/python -m courierpy.admin demo demo --serve --port $(PORT)
+	@$(BIN)/python -m courierpy demo demo --serve --port $(PORT)
 
 check: develop
 	@echo "style, types and the quick tests: about four minutes"
@@ -86,5 +91,14 @@ fuzz: develop
 	  $(BIN)/python -m pip install -q --disable-pip-version-check -e '.[fuzz]'
 	$(BIN)/python -m fuzz --seconds $(SECONDS)
 
+# the sdist from the clone, the wheel from the sdist: what is missing there is found
+dist: develop packages
+
+packages:
+	rm -rf build dist
+	$(BIN)/python -m build
+	$(BIN)/python -m twine check --strict dist/*
+	$(BIN)/python -m tools.smoke dist/*.whl
+
 clean:
-	rm -rf .venv .fuzz demo build *.egg-info
+	rm -rf .venv .fuzz demo build dist *.egg-info

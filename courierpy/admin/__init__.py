@@ -29,6 +29,7 @@ SUBCOMMANDS = {
     "mkcert": "make a self-signed certificate",
     "convert": "take over a Maildir from Dovecot, or give it back",
     "reindex": "compute what clients will ask for, before they do",
+    "completion": "print what a shell reads to complete these words",
 }
 _WIDTH = max(map(len, SUBCOMMANDS))
 

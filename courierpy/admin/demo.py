@@ -118,7 +118,7 @@ def serve(folder: str, port: int) -> int:
     if not os.path.isfile(settings):
         complain(f"{settings}: no settings: {folder} is no demo; name another folder, or remove it")
         return 1
-    listener = subprocess.Popen([sys.executable, "-m", "courierpy.admin", "serve", "-C", settings,
+    listener = subprocess.Popen([sys.executable, "-m", "courierpy", "serve", "-C", settings,
                                  "--port", str(port)])
 
     def pass_on(number: int, frame: object) -> None:

@@ -1,4 +1,4 @@
-"""``python -m courierpy.admin``: the ``courierpy`` command, where its script is not in reach."""
+"""``python -m courierpy``: the ``courierpy`` command."""
 from __future__ import annotations
 
 from courierpy.admin import run
