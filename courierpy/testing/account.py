@@ -11,12 +11,11 @@ import time
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 
-from courierpy.maildir.layout import MaildirPlusPlus
+from courierpy.maildir import layout
 from courierpy.model import utf7
 from courierpy.model.namespaces import INBOX
 from courierpy.system.programs import interpreter
 from courierpy.testing import lacking, places
-from courierpy.testing.delivery import deliver
 from courierpy.testing.guard import ServerError
 
 TYPE_CHECKING = False
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
 
         host: str
         lacks: tuple[str, ...]
+        layout: str
 
         @property
         def folder(self) -> str: ...
@@ -93,7 +93,7 @@ class Mailbox:
         if words:
             self.account.append(self.name, octets, words)
         else:
-            deliver(self.path, octets, places.owner())
+            self.account.bring(self.name, octets)
 
     def messages(self) -> list[Message]:
         """All that is in it, by UID.  The flags of no message change by this, nor is one recent no more."""
@@ -176,9 +176,10 @@ class Account:
 
     def mailbox(self, name: str = INBOX) -> Mailbox:
         """A mailbox, which is made if it is not there.  ``Sent`` is INBOX.Sent."""
-        path = "" if name.upper() == INBOX else name.removeprefix(MaildirPlusPlus.prefix)
-        directory = MaildirPlusPlus(self.maildir).directory(path)
-        full = MaildirPlusPlus.prefix + path if path else INBOX
+        found = layout.find(self.maildir, self.server.layout)
+        path = "" if name.upper() == INBOX else name.removeprefix(found.prefix)
+        directory = found.directory(path)
+        full = found.prefix + path if path else INBOX
         if not os.path.isdir(directory):
             self._done(lambda client: client.create(_quoted(full)))
         return Mailbox(self, full, directory)
@@ -195,6 +196,14 @@ class Account:
     def wait(self, count: int, timeout: float = 10.0, mailbox: str = INBOX) -> list[Message]:
         """As ``Mailbox.wait``."""
         return self.mailbox(mailbox).wait(count, timeout)
+
+    def bring(self, mailbox: str, octets: bytes) -> None:
+        """Into new/, by the guardian: what a test does with the files or the clock of its own process is
+        nothing to the mail."""
+        spool = places.spool(self.server.folder)
+        with open(spool, "wb") as file:
+            file.write(octets)
+        self._ask("deliver", mailbox=mailbox, layout=self.server.layout, spool=spool)
 
     def append(self, mailbox: str, octets: bytes, flags: Iterable[str]) -> None:
         """By the command APPEND, on a connection of our own."""

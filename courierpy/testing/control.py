@@ -12,6 +12,7 @@ import signal
 from contextlib import suppress
 
 from courierpy.testing import listeners, places
+from courierpy.testing.delivery import deliver
 from courierpy.testing.listeners import Listener
 from courierpy.testing.relay import Cut, Relay
 from courierpy.testing.transcript import Transcript
@@ -119,6 +120,16 @@ class Control:
                 relay.cuts.append(cut)
         return {"cut": done}
 
+    async def do_deliver(self, name: str, mailbox: str, layout: str, spool: str) -> dict[str, Any]:
+        """``spool``: file with the octets, which is removed."""
+        maildir = places.maildir_of(self._folder, name)
+        assert maildir is not None
+        with open(spool, "rb") as file:
+            octets = file.read()
+        os.unlink(spool)
+        deliver(maildir, mailbox, layout, octets)
+        return {}
+
     async def do_transcript(self, name: str) -> dict[str, Any]:
         return {"text": self._transcripts[name].text()}
 
@@ -129,11 +140,11 @@ class Control:
         self._transcripts.pop(name, None)
         return {}
 
-    async def do_smtp(self) -> dict[str, Any]:
+    async def do_smtp(self, layout: str) -> dict[str, Any]:
         if not self._smtp:
             try:
                 from courierpy.testing import smtp
-                self._smtp = await smtp.serve(self._folder)
+                self._smtp = await smtp.serve(self._folder, layout)
             except ImportError as error:
                 raise Failed(f"{error}: mail by SMTP needs aiosmtpd: pip install 'courierpy[testing-smtp]'"
                              ) from None

@@ -1,25 +1,16 @@
-"""A message comes into a Maildir of a test, as a mail server would bring it: into new/."""
+"""A message comes into a Maildir of a test as a mail server would bring it: into new/, as its owner.
+
+In the guardian, which does one thing at a time: for a while the working directory and, as root, the rights of
+the whole process are others.
+"""
 from __future__ import annotations
 
-import os
-
-from courierpy.maildir.draft import Draft
-
-HOST = "localhost"
+from courierpy.admin.owner import inside
+from courierpy.maildir import delivery
+from courierpy.maildir.store import Store
 
 
-def deliver(directory: str, octets: bytes, owner: tuple[int, int] | None = None) -> str:
-    """``directory``: the one that holds the mailbox's new/.  ``owner``: uid and gid, where they are not our
-    own.  Gives the path of the message.  Raises StoreError and OSError."""
-    draft = Draft(directory, HOST)
-    try:
-        draft.write(octets)
-        draft.finish(False)
-        if owner is not None:
-            os.chown(draft.path, *owner)
-        path = os.path.join(directory, "new", f"{os.path.basename(draft.path)},S={draft.size}")
-        os.rename(draft.path, path)
-    except OSError:
-        draft.abort()
-        raise
-    return path
+def deliver(maildir: str, mailbox: str, layout: str, octets: bytes) -> None:
+    """``mailbox``: as clients name it; ``layout``: as IMAP_LAYOUT.  Raises StoreError and OSError."""
+    with inside(maildir, layout):
+        delivery.deliver(Store(".", fsync="never", choice=layout), mailbox, [octets])

@@ -28,6 +28,11 @@ def log(folder: str) -> str:
     return os.path.join(folder, "log")
 
 
+def spool(folder: str) -> str:
+    """A new name for the octets of a message on their way."""
+    return os.path.join(folder, f"spool-{os.urandom(8).hex()}")
+
+
 def home_of(folder: str, name: str) -> str | None:
     """The home directory of an account, there or not; None for what can be no account's name."""
     return os.path.join(folder, "home", name) if _NAME.fullmatch(name) else None

@@ -50,6 +50,7 @@ class Server:
         wrong += [str(finding) for finding in check(self._settings) if finding.kind == WRONG]
         if wrong:
             raise ValueError("; ".join(wrong))
+        self.layout = self._settings.get("IMAP_LAYOUT", "auto")
         self._guard: Guard | None = None
         self._lock = threading.Lock()
         self._ports: dict[str, int] = {}
@@ -117,7 +118,7 @@ class Server:
     @property
     def smtp_port(self) -> int:
         """Of SMTP, for mail to ``name`` or ``name@anything`` of an account.  Needs aiosmtpd."""
-        return int(self.ask("smtp")["port"])
+        return int(self.ask("smtp", layout=self.layout)["port"])
 
     @property
     def tls_context(self) -> ssl.SSLContext:

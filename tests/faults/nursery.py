@@ -43,6 +43,9 @@ class Nursery:
         self.process.wait(20)
 
 
+NEVER_IN_A_SESSION = ("courierpy.admin", "courierpy.auth", "courierpy.testing", "courierpy.__main__")
+
+
 def _child(request: dict[str, Any], fds: list[int]) -> int:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for number, fd in enumerate(fds):
@@ -65,7 +68,7 @@ def _serve(control: socket.socket) -> None:
     import courierpy
     import tests.faults.hook  # noqa: F401
     for module in pkgutil.walk_packages(courierpy.__path__, "courierpy."):
-        if not module.name.startswith(("courierpy.admin", "courierpy.auth")):
+        if not module.name.startswith(NEVER_IN_A_SESSION):
             importlib.import_module(module.name)
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)       # who dies is gone at once
