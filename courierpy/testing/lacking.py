@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# capability -> those that ask for it: RFC 7162 3.2, 5161, 5819 2, 9590, 8440, 5957, 5267
+# capability -> those that ask for it, each by its own RFC
 NEEDED_BY = {"CONDSTORE": ("QRESYNC",), "ENABLE": ("QRESYNC", "UTF8=ACCEPT", "IMAP4rev2", "UIDONLY"),
              "LIST-EXTENDED": ("LIST-STATUS", "LIST-METADATA", "LIST-MYRIGHTS"),
              "SORT": ("SORT=DISPLAY", "ESORT")}
