@@ -54,6 +54,7 @@ TABLE: tuple[Variable, ...] = (
     Variable("COURIERPY_KEEPER", "couriertcpd", "imapd", "descriptor of the way to the keeper"),
     Variable("COURIERPY_TRIAL", "couriertcpd", "couriertcpd", "set: only try whether a start would do"),
     # the system's
+    Variable("COLUMNS", "shell, courierpy", "courierpy", "columns of a help"),
     Variable("HOSTNAME", "shell", "imapd", "name of the host, for names of files; else uname(2)'s"),
     Variable("JOURNAL_STREAM", "systemd", "couriertcpd", "standard error's file, if the journal reads it"),
     Variable("LISTEN_FDS", "systemd", "couriertcpd", "how many sockets are open already, from descriptor 3"),
