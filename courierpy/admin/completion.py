@@ -109,7 +109,7 @@ _courierpy() {{
         return
     fi
     if [[ " {pairs} " == *" $said "* ]]; then
-        for ((at = 2; at < COMP_CWORD; at++)); do
+        for ((at = 2; at < COMP_CWORD; at += 1)); do
             case ${{COMP_WORDS[at]}} in
                 {second}) said="$said ${{COMP_WORDS[at]}}"; break ;;
             esac

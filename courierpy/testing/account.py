@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
         def logged_since(self, offset: int) -> tuple[str, int]: ...
 
-_FETCHED = re.compile(rb"\d+ \(UID (\d+) FLAGS \(([^)]*)\) INTERNALDATE \"([^\"]*)\" BODY\[\]")
+_FETCHED = re.compile(rb"\d{1,20} \(UID (\d{1,20}) FLAGS \(([^)]*)\) INTERNALDATE \"([^\"]*)\" BODY\[\]")
 CLIENT_SECONDS = 60.0          # that an answer on our own connection may take
 SOON, LATER = 0.01, 0.1        # seconds between two looks, at first and at last
 
@@ -212,7 +212,7 @@ class Account:
     def count(self, mailbox: str) -> int:
         """How many messages are in it."""
         data = self._done(lambda client: client.status(_quoted(mailbox), "(MESSAGES)"))
-        found = re.search(rb"MESSAGES (\d+)", b" ".join(piece for piece in data if isinstance(piece, bytes)))
+        found = re.search(rb"MESSAGES (\d{1,20})", b" ".join(piece for piece in data if isinstance(piece, bytes)))
         assert found is not None
         return int(found[1])
 

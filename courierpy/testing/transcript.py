@@ -8,7 +8,7 @@ CLIENT, SERVER = "C", "S"
 MOST_TURNS = 2000              # of an account; the oldest go
 HEAD, TAIL = 3000, 1000        # octets that are kept of one turn
 
-_LITERAL = re.compile(rb"\{(\d+)(\+?)\}\r?\n\Z")
+_LITERAL = re.compile(rb"\{(\d{1,20})(\+?)\}\r?\n\Z")
 _CONTROL = re.compile("[\0-\x08\x0b-\x1f\x7f]")
 
 
