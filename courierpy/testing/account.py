@@ -212,7 +212,8 @@ class Account:
     def count(self, mailbox: str) -> int:
         """How many messages are in it."""
         data = self._done(lambda client: client.status(_quoted(mailbox), "(MESSAGES)"))
-        found = re.search(rb"MESSAGES (\d{1,20})", b" ".join(piece for piece in data if isinstance(piece, bytes)))
+        told = b" ".join(piece for piece in data if isinstance(piece, bytes))
+        found = re.search(rb"MESSAGES (\d{1,20})", told)
         assert found is not None
         return int(found[1])
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from courierpy import __version__
-from courierpy.admin import SUBCOMMANDS, completion
+from courierpy.admin import SUBCOMMANDS, completion, mkcert
 from tests.conftest import REPO, need, plain_environ
 
 DEADLINE = 60.0                        # seconds
@@ -137,6 +137,7 @@ def test_settings_of_the_page_are_enough(tmp_path: Path) -> None:
     text = "\n".join(re.findall(r"printf '(.*)\\n' >", (REPO / "docs" / "container.md").read_text()))
     (tmp_path / "imapd").write_text(text.replace("\\n", "\n").replace("/mail", str(tmp_path)) + "\n")
     (tmp_path / "userdb").touch(0o600)
-    (tmp_path / "imapd.pem").touch(0o600)
+    need("openssl")
+    mkcert.make(str(tmp_path / "imapd.pem"), "localhost")
     # which fails where a setting is wrong
     assert 'PORT="1143"\n' in python("-m", "courierpy", "config", "-n", "-C", str(tmp_path / "imapd"))
