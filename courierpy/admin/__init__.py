@@ -25,6 +25,8 @@ SUBCOMMANDS = {
     "user": "add, change, remove or list the accounts of a userdb",
     "authtest": "show what each module says of a user and a password",
     "maildirmake": "make a Maildir, or a folder in one",
+    "deliverquota": "bring a message to a Maildir that has a quota",
+    "quota": "show how full Maildirs are, count again, set limits",
     "demo": "make a folder with a demo account and Maildir",
     "mkcert": "make a self-signed certificate",
     "convert": "take over a Maildir from Dovecot, or give it back",
@@ -42,6 +44,11 @@ def run() -> None:
 def run_maildirmake() -> None:
     """The ``maildirmake`` command: the subcommand by Courier's name."""
     sys.exit(_guarded("maildirmake", partial(_call, "maildirmake", sys.argv[1:])))
+
+
+def run_deliverquota() -> None:
+    """The ``deliverquota`` command: the subcommand by Courier's name."""
+    sys.exit(_guarded("deliverquota", partial(_call, "deliverquota", sys.argv[1:])))
 
 
 def main(argv: list[str]) -> int:

@@ -5,17 +5,19 @@ As root: what is made belongs to the owner of the directory above it.
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
 
 from courierpy.admin import complain
 from courierpy.admin.owner import inside, working_in
 from courierpy.maildir.errors import FolderExists, NameInvalid
+from courierpy.maildir.formats import maildirsize
+from courierpy.maildir.layout import MaildirPlusPlus
 from courierpy.maildir.store import Store
 
 PARTS = ("cur", "new", "tmp")
 # of Courier's maildirmake, and not ours
-QUOTA = ("-q",)
 SHARED = ("-S", "-s", "--add", "--del")
 NAMES = ("--checkutf8", "--convutf8")
 
@@ -24,14 +26,20 @@ def main(words: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="courierpy maildirmake", description=__doc__.partition("\n")[0])
     parser.add_argument("-f", "-F", dest="folder", metavar="FOLDER",
                         help="make this folder in the Maildir; dots stand between the levels of its name")
-    for option in (*QUOTA, *SHARED, *NAMES):
+    parser.add_argument("-q", dest="quota", metavar="QUOTA",
+                        help="the limits of the Maildir, as 1000000S,1000C; it may be there already")
+    for option in (*SHARED, *NAMES):
         parser.add_argument(option, dest="foreign", nargs="?" if option == "-S" else None,
                             const="", action=_Foreign, help=argparse.SUPPRESS)
     parser.add_argument("maildir", metavar="DIR")
     options = parser.parse_args(words)
     if options.folder is not None:
         return make_folder(options.maildir, options.folder)
-    return make(options.maildir)
+    if options.quota is None:
+        return make(options.maildir)
+    if not os.path.isdir(os.path.join(options.maildir, PARTS[0])) and make(options.maildir) != 0:
+        return 1
+    return limit(options.maildir, options.quota)
 
 
 class _Foreign(argparse.Action):
@@ -39,8 +47,7 @@ class _Foreign(argparse.Action):
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: object,
                  option: str | None = None) -> None:
-        what = ("quotas are not supported" if option in QUOTA else
-                "shared folders are not supported" if option in SHARED else
+        what = ("shared folders are not supported" if option in SHARED else
                 'names are converted by "courierpy convert --from dovecot DIR"')
         complain(f"{option}: {what}", parser.prog)
         sys.exit(1)
@@ -83,6 +90,19 @@ def make(path: str) -> int:
     if root:
         complain(f"{path} belongs to root, and a login never serves what is root's: "
                  f"chown -R USER: {path} gives it to its user")
+    return 0
+
+
+def limit(maildir: str, quota: str) -> int:
+    """The Maildir has these limits from now on.  Gives the exit status; OSError, or a store error."""
+    text = os.fsencode(quota)
+    if not maildirsize.is_limits(text):
+        # as Courier's does, and goes on
+        complain(f"quota string {quota!r} not parseable: as 1000000S,1000C was expected", "WARN")
+        return 0
+    importlib.import_module("courierpy.maildir.quota")     # owners may not be able to read the library
+    with inside(maildir, MaildirPlusPlus.name):
+        Store(".", choice=MaildirPlusPlus.name).need_quota().limit(maildirsize.limits(text))
     return 0
 
 

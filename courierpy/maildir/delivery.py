@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 
+import courierpy.maildir.quota  # noqa: F401  # who has become the user may not be able to read the library
 from courierpy.maildir.draft import Draft
 from courierpy.maildir.errors import FolderMissing, NameInvalid, StoreError, trouble
 from courierpy.maildir.files import Directory, remove

@@ -1,0 +1,200 @@
+"""deliverquota, courierpy quota and maildirmake -q: Courier's words and exit codes, and what they leave."""
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from courierpy.admin import deliverquota, maildirmake, quota
+from courierpy.maildir.formats import maildirsize
+
+MAIL = b"Subject: x\n\nhello\n"
+WARNING = b"From: postmaster@example.org\nSubject: nearly full\n\nPlease delete.\n"
+
+
+@pytest.fixture
+def maildir(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    assert maildirmake.main(["-q", "1000S,50C", str(tmp_path / "M")]) == 0
+    capsys.readouterr()
+    return tmp_path / "M"
+
+
+class Input:
+    def __init__(self, data: bytes) -> None:
+        self.buffer = io.BytesIO(data)
+
+
+def deliver(monkeypatch: pytest.MonkeyPatch, *words: str | Path, mail: bytes = MAIL) -> int:
+    monkeypatch.setattr(sys, "stdin", Input(mail))
+    try:
+        return deliverquota.main([*map(str, words)])
+    except SystemExit as end:
+        assert isinstance(end.code, int)
+        return end.code
+
+
+def there(maildir: Path) -> tuple[int, int]:
+    found = maildirsize.parse((maildir / "maildirsize").read_bytes())
+    assert found is not None
+    return found.there.octets, found.there.messages
+
+
+def test_maildirmake_sets_limits(maildir: Path) -> None:
+    assert (maildir / "maildirsize").read_bytes() == b"1000S,50C\n           0            0\n"
+    (maildir / "cur" / "1,S=7:2,").touch()
+    assert maildirmake.main(["-q", "70C,1S", str(maildir)]) == 0
+    assert (maildir / "maildirsize").read_bytes() == b"1S,70C\n           7            1\n"
+
+
+def test_maildirmake_warns_of_what_is_no_quota(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert maildirmake.main(["-q", "10x", str(tmp_path / "M")]) == 0
+    assert "quota string '10x' not parseable" in capsys.readouterr().err
+    assert sorted(os.listdir(tmp_path / "M")) == ["cur", "new", "tmp"]
+
+
+def test_delivery(maildir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert deliver(monkeypatch, maildir) == 0
+    (file,) = (maildir / "new").iterdir()
+    assert file.read_bytes() == MAIL
+    assert re.fullmatch(r"\d{10}\.M\d+P\d+V[0-9A-F]{16}I[0-9A-F]{16}_\d+\.[^,:]+,S=18", file.name)
+    assert there(maildir) == (18, 1)
+    assert os.listdir(maildir / "tmp") == []
+
+
+def test_delivery_that_has_no_room(maildir: Path, monkeypatch: pytest.MonkeyPatch,
+                                   capsys: pytest.CaptureFixture[str]) -> None:
+    assert deliver(monkeypatch, maildir, mail=b"x" * 1001) == 77
+    assert capsys.readouterr().err == "Mail quota exceeded.\n"
+    assert os.listdir(maildir / "new") == os.listdir(maildir / "tmp") == []
+    # the limit is another one from now on
+    assert deliver(monkeypatch, maildir, "2000S", mail=b"x" * 1001) == 0
+    assert (maildir / "maildirsize").read_bytes().startswith(b"2000S\n")
+    assert deliver(monkeypatch, maildir, "nonsense") == 0
+    assert "WARN: quota string 'nonsense' not parseable" in capsys.readouterr().err
+
+
+def test_delivery_to_a_folder(maildir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = maildir / ".a"
+    assert deliver(monkeypatch, folder) == 75
+    assert not folder.exists()
+    assert deliver(monkeypatch, "-c", folder) == 0
+    assert (folder / "maildirfolder").exists()
+    assert not (folder / "maildirsize").exists()
+    assert deliver(monkeypatch, folder) == 0
+    assert there(maildir) == (36, 2)
+    assert deliver(monkeypatch, "-c", maildir / ".Trash", mail=b"x" * 5000) == 0
+    assert there(maildir) == (36, 2)
+    assert deliver(monkeypatch, "-c", maildir.parent / "fresh") == 0
+    assert len(os.listdir(maildir.parent / "fresh" / "new")) == 1
+
+
+@pytest.mark.parametrize("words", [[], ["-w", "abc", "M"], ["-w", "101", "M"], ["-x", "M"],
+                                   ["M", "1S", "more"]])
+def test_wrong_words_of_deliverquota(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert deliver(monkeypatch, *words) == 73
+
+
+def test_warning_is_at_a_state_and_once_a_day(maildir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = maildir.parent / "warning"
+    text.write_bytes(WARNING)
+    words = ("-w", "80", "-W", text)
+
+    def warned() -> list[bytes]:
+        found = [path.read_bytes() for path in (maildir / "new").iterdir()]
+        return [mail for mail in found if b"nearly full" in mail]
+    assert deliver(monkeypatch, *words, "-c", maildir / ".a", mail=b"x" * 799) == 0
+    assert not warned()
+    # the limit was lowered: nobody crosses it, and yet it is told, in INBOX
+    assert deliver(monkeypatch, *words, maildir / ".a", "950S", mail=b"x") == 0
+    (mail,) = warned()
+    assert re.fullmatch(rb"Date: \w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d [+-]\d{4}\n"
+                        rb"Message-Id: <[^<>@]+@[^<>@]+>\n" + re.escape(WARNING), mail)
+    assert there(maildir) == (800 + len(mail), 3)
+    assert deliver(monkeypatch, *words, maildir, mail=b"x") == 0
+    assert len(warned()) == 1
+    os.utime(maildir / "quotawarn", (time.time() - 86401,) * 2)
+    assert deliver(monkeypatch, *words, maildir, mail=b"x") == 0
+    # full or not, it comes
+    assert len(warned()) == 2
+    os.utime(maildir / "quotawarn", (time.time() - 86401,) * 2)
+    assert deliver(monkeypatch, *words, maildir, mail=b"x") == 77
+    assert len(warned()) == 2
+
+
+def test_no_warning_without_a_quota_or_a_text(maildir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert deliver(monkeypatch, "-w", "0", "-W", maildir / "none", maildir) == 0
+    (maildir / "maildirsize").unlink()
+    (maildir.parent / "text").write_bytes(WARNING)
+    assert deliver(monkeypatch, "-w", "0", "-W", maildir.parent / "text", maildir) == 0
+    assert len(os.listdir(maildir / "new")) == 2
+
+
+def report(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, list[str], str]:
+    """(exit status, lines, what went wrong)."""
+    status = quota.main([*map(str, words)])
+    said = capsys.readouterr()
+    return status, said.out.splitlines(), said.err
+
+
+def test_report(maildir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (maildir / "maildirsize").write_bytes(b"2000S,50C\n        1025           10\n")
+    assert report(capsys, maildir) == (0, [
+        "     Quota  % Used       Used  Resource  Root",
+        f"         2      51          2  STORAGE   {maildir}",
+        f"        50      20         10  MESSAGE   {maildir}"], "")
+    status, (line,), _ = report(capsys, "-J", maildir)
+    assert (status, json.loads(line)) == (0, {
+        "maildir": str(maildir), "octets": 1025, "octets_limit": 2000, "messages": 10, "messages_limit": 50,
+        "percent": 51})
+    assert report(capsys, "--over", "52", maildir) == (0, [], "")
+    assert report(capsys, "-q", "--over", "51", maildir) == (1, [], "")
+    assert len(report(capsys, "--over", "51", maildir)[1]) == 3
+
+
+def test_count_again(maildir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (maildir / "cur" / "1,S=7:2,").touch()
+    before = (maildir / "maildirsize").read_bytes()
+    status, _, told = report(capsys, "-f", "-n", maildir)
+    assert (status, "0 octets in 0 messages were kept, there are 7 in 1" in told) == (0, True)
+    assert (maildir / "maildirsize").read_bytes() == before
+    assert report(capsys, "-f", "-q", maildir) == (0, [], "")
+    assert there(maildir) == (7, 1)
+
+
+def test_limits(maildir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (maildir / "cur" / "1,S=7:2,").touch()
+    assert report(capsys, "--set", "5C", "-q", maildir) == (0, [], "")
+    assert (maildir / "maildirsize").read_bytes() == b"5C\n           7            1\n"
+    status, lines, _ = report(capsys, "--set", "none", maildir)
+    assert (status, [line.split() for line in lines[1:]]) == (0, [
+        ["-", "1", "STORAGE", str(maildir)], ["-", "1", "MESSAGE", str(maildir)]])
+    assert not (maildir / "maildirsize").exists()
+
+
+def test_one_that_is_not_there_stops_no_other(maildir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, lines, told = report(capsys, maildir / "none", maildir)
+    assert (status, len(lines), "none: No such file" in told) == (1, 3, True)
+
+
+@pytest.mark.parametrize("words", [[], ["--set", "10x", "M"], ["--set", "", "M"], ["--over", "x", "M"]])
+def test_wrong_words_of_quota(words: list[str]) -> None:
+    with pytest.raises(SystemExit):
+        quota.main(words)
+
+
+def test_of_an_account(maildir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    home = maildir.parent
+    (home / "userdb").write_text(f"ann\tuid={os.getuid()}|gid={os.getgid()}|home={home}|mail=M|quota=3C\n")
+    (home / "userdb").chmod(0o600)
+    (home / "conf").write_text(f'USERDB="{home}/userdb"\nAUTHMODULES="authuserdb"\n')
+    status, lines, told = report(capsys, "-C", home / "conf", "-u", "ann", "-u", "bob")
+    assert (status, lines[-1]) == (1, f"         3       0          0  MESSAGE   {maildir}")
+    assert "bob: there is no such account" in told
+    status, _, told = report(capsys, "-C", home / "conf", "-u", "ann", "--set", "7C")
+    assert (status, "its account has a quota, 3C" in told) == (1, True)
