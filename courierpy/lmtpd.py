@@ -23,7 +23,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-WRONG_WORDS, NO_SETTINGS = 64, 78      # sysexits.h: EX_USAGE, EX_CONFIG
 USAGE = """
 Usage: lmtpd [-C FILE]... [-U USES] [-T SECONDS] [-D] [-H] [-a] [MAILDIR]
 
@@ -89,7 +88,7 @@ def main(argv: list[str], environ: Mapping[str, str]) -> int:
         values = with_files(options.files, environ)
     except (WrongWords, SettingsError) as error:
         os.write(2, f"lmtpd: {error}\n".encode())
-        return NO_SETTINGS if isinstance(error, SettingsError) else WRONG_WORDS
+        return os.EX_CONFIG if isinstance(error, SettingsError) else os.EX_USAGE
     if not os.isatty(2) and not values.get("IMAP_LOG") and not environ.get("TCPREMOTEIP"):
         values["IMAP_LOG"] = "syslog"          # inetd leaves the client there
     log.start("lmtpd", values)

@@ -42,12 +42,13 @@ NO_ROOM = Reply(452, "4.3.1", "There is no room on the disk, try again later")
 class Job:
     """A message for one recipient.  ``maildir``: below ``home``, or absolute; ``detail``: behind the + of the
     address; ``folder``: a mailbox that must be there, "" for none; ``key``: of the duplicate list, "" for a
-    message that is in none; ``quota``: of the account; ``fields``: ahead of the message."""
+    message that is in none; ``quota``: of the account; ``poster``: who brings it, "" for anyone; ``fields``:
+    ahead of the message."""
 
-    __slots__ = ("detail", "fields", "folder", "home", "ignores_quota", "key", "maildir", "quota")
+    __slots__ = ("detail", "fields", "folder", "home", "ignores_quota", "key", "maildir", "poster", "quota")
 
     def __init__(self, home: str, maildir: str, fields: bytes, *, detail: str = "", folder: str = "",
-                 key: str = "", quota: str = "", ignores_quota: bool = False) -> None:
+                 key: str = "", quota: str = "", poster: str = "", ignores_quota: bool = False) -> None:
         self.home = home
         self.maildir = maildir
         self.fields = fields
@@ -55,12 +56,14 @@ class Job:
         self.folder = folder
         self.key = key
         self.quota = quota
+        self.poster = poster
         self.ignores_quota = ignores_quota
 
     def parts(self) -> list[bytes]:
         """As octets.  Raises ValueError for an account that names no path."""
         words = {"home": self.home, "maildir": self.maildir, "detail": self.detail, "folder": self.folder,
-                 "key": self.key, "quota": self.quota, "ignores": "1" * self.ignores_quota}
+                 "key": self.key, "quota": self.quota, "poster": self.poster,
+                 "ignores": "1" * self.ignores_quota}
         if any("\0" in word for word in words.values()):
             raise ValueError("a NUL in an account")
         head = doorway.pack(words)
@@ -71,7 +74,7 @@ class Job:
         size = _JOB.unpack_from(data)[0]
         words = doorway.unpack(data[_JOB.size:_JOB.size + size])
         return cls(words["home"], words["maildir"], data[_JOB.size + size:], detail=words["detail"],
-                   folder=words["folder"], key=words["key"], quota=words["quota"],
+                   folder=words["folder"], key=words["key"], quota=words["quota"], poster=words["poster"],
                    ignores_quota=words["ignores"] == "1")
 
 
@@ -219,11 +222,11 @@ def bring(job: Job, message: Iterator[bytes], environ: Mapping[str, str]) -> Rep
 
 def _into(store: Store, job: Job, message: Iterator[bytes], settings: Settings) -> Reply:
     if job.folder:
-        name = delivery.mailbox_for(store, job.folder)
+        name = delivery.mailbox_for(store, job.folder, job.poster)
         if name == INBOX != job.folder.upper():
             return Reply(550, "5.2.1", "There is no such mailbox, or it takes no mail")
     else:
-        name = delivery.mailbox_for(store, job.detail)
+        name = delivery.mailbox_for(store, job.detail, job.poster)
     known = Duplicates(store.options.index(store.layout.inbox), settings.number("LMTP_DUPLICATE_DAYS"))
     key = _key(job.key, name)
     if known.find(key, store.path_of(name)):

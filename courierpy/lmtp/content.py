@@ -152,7 +152,7 @@ def _lines(data: bytes) -> list[bytes]:
 class Content:
     """A message as it comes.  ``most``: octets that it may have, 0 for any number.  ``size``: octets of it
     that came.  ``failure``: why it cannot be kept; what comes then is swallowed.  ``digest``: of the body,
-    when it is whole."""
+    ``line_end``: of its first line, when it is whole."""
 
     def __init__(self, most: int = 0) -> None:
         import hashlib
@@ -164,6 +164,8 @@ class Content:
         self._kept = 0
         self._body = hashlib.blake2b(digest_size=16)
         self._in_memory = True
+        self._first = b""              # line, until it is whole
+        self.line_end = b""
         self.fd = os.memfd_create("message")
 
     @property
@@ -177,6 +179,8 @@ class Content:
             self._drop()
         if self.too_large or self.failure is not None:
             return
+        if not self.line_end:
+            self._look(data)
         if not self.header.over:
             head, data = self.header.feed(data)
             self._put(head)
@@ -184,8 +188,16 @@ class Content:
             self._body.update(data)
             self._put(data)
 
+    def _look(self, data: bytes) -> None:
+        """How does its first line end?"""
+        line, newline, _ = (self._first + data).partition(b"\n")
+        if newline:
+            self.line_end = b"\r\n" if line.endswith(b"\r") else newline
+        self._first = line[-1:]
+
     def finish(self) -> None:
         """It is whole."""
+        self.line_end = self.line_end or b"\r\n"
         if not self.too_large and self.failure is None:
             self._put(self.header.finish())
 

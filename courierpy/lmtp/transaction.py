@@ -25,9 +25,9 @@ NO_SPOOL = Reply(452, "4.3.1", "There is no room for the message now, try again 
 
 class Recipient:
     """``original``: the address that the sender wrote to, "" for the same.  ``folder``: a mailbox that the
-    message must go to."""
+    message must go to.  ``poster``: who brings it, as a list of rights may have it."""
 
-    __slots__ = ("account", "address", "detail", "folder", "ignores_quota", "original")
+    __slots__ = ("account", "address", "detail", "folder", "ignores_quota", "original", "poster")
 
     def __init__(self, address: Address, account: Account, detail: str = "", *, original: str = "",
                  folder: str = "", ignores_quota: bool = False) -> None:
@@ -37,6 +37,7 @@ class Recipient:
         self.original = original
         self.folder = folder
         self.ignores_quota = ignores_quota
+        self.poster = ""
 
 
 def recipient(accounts: Accounts, address: Address, *, original: str = "",
@@ -99,11 +100,12 @@ class Transaction:
         account = to.account
         shows = self._settings.flag("LMTP_DELIVERED_TO")
         fields = self.trace.fields(self.sender, to.address, to.original, shows)
+        fields = fields.replace(b"\r\n", content.line_end)
         key = ""
         if content.header.message_id:
             key = f"{to.address.text.lower()} {content.header.message_id.hex()} {content.digest.hex()}"
         job = Job(account.home, account.maildir or self._maildir, fields, detail=to.detail, folder=to.folder,
-                  key=key, quota=account.quota, ignores_quota=to.ignores_quota)
+                  key=key, quota=account.quota, poster=to.poster, ignores_quota=to.ignores_quota)
         return carriers.carry(account, job, content.fd)
 
     def _log(self, to: Recipient, content: Content, reply: Reply) -> None:

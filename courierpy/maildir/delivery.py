@@ -82,17 +82,23 @@ def _take_back(there: str) -> None:
         log.err(f"{there}: it came without having been acknowledged, and may come again")
 
 
-def mailbox_for(store: Store, detail: str) -> str:
+def mailbox_for(store: Store, detail: str, poster: str = "") -> str:
     """The mailbox that mail for ``user+detail`` goes to: the user's own of that name, where it is there and
-    takes mail, else INBOX.  Raises a store error where the disk does not say."""
+    takes mail, else INBOX.  ``poster``: the user who brings it, "" for nobody in particular.  Raises a store
+    error where the disk does not say."""
     own = store.namespaces
     path = detail.removeprefix(own.personal.prefix)
     if not path or path.upper() == INBOX:
         return INBOX
     name = own.name(path)
-    return name if store.exists(name) and _takes_mail(store, name) else INBOX
+    return name if store.exists(name) and _takes_mail(store, path, poster) else INBOX
 
 
-def _takes_mail(store: Store, name: str) -> bool:
-    """May anybody post to it: the right ``p`` of RFC 4314 2.1?"""
-    return "p" in store.rights(name)
+def _takes_mail(store: Store, path: str, poster: str) -> bool:
+    """May it be posted to: where a list says who may do what, the right ``p`` of RFC 4314 2.1 for anyone, or
+    for the poster; where there is none, yes."""
+    found = store.access.nearest(path) if store.access.identities else None
+    if found is None:
+        return True
+    who = {"anyone", "anonymous", *([f"user={poster}"] if poster else [])}
+    return "p" in store.access.read(found[0]).rights(frozenset(who))

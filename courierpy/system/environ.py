@@ -53,6 +53,9 @@ TABLE: tuple[Variable, ...] = (
     Variable("COURIERPY_HANDOVER", "couriertcpd", "couriertcpd", "descriptor of what the image before left"),
     Variable("COURIERPY_KEEPER", "couriertcpd", "imapd", "descriptor of the way to the keeper"),
     Variable("COURIERPY_TRIAL", "couriertcpd", "couriertcpd", "set: only try whether a start would do"),
+    # a delivery: local(8) of Postfix
+    Variable("RECIPIENT", "MTA", "deliver", "address that the message came for"),
+    Variable("SENDER", "MTA", "deliver", "address of who sent it; empty for a bounce"),
     # the system's
     Variable("COLUMNS", "shell, courierpy", "courierpy", "columns of a help"),
     Variable("HOSTNAME", "shell", "imapd", "name of the host, for names of files; else uname(2)'s"),
