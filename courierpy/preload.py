@@ -13,6 +13,7 @@ from courierpy.system import proc
 MODULES = ("courierpy.hibernate.hearing", "courierpy.hibernate.sleeper", "courierpy.hibernate.woken",
            "courierpy.imap.attributes", "courierpy.imapd", "courierpy.maildir.mailbox",
            "courierpy.maildir.acl", "courierpy.maildir.modseqs", "courierpy.maildir.quota",
+           "courierpy.maildir.sharedindex",
            "courierpy.maildir.store", "courierpy.maildir.trash", "courierpy.message",
            "courierpy.system.deflate", "datetime", "hashlib", "html", "resource", "traceback", "unicodedata",
            "zlib", "encodings.ascii", "encodings.latin_1", "encodings.utf_8")

@@ -89,8 +89,12 @@ def _select(session: Session, known: Known) -> None:
     if known.messages.modseqs is not None:
         folder.number_changes()
     snapshot = Snapshot(known.uidvalidity, known.uidnext, known.messages, known.told_recent)
-    selected = session.selected = Selected(folder, snapshot, known.readonly, folders.rights(known.name),
-                                           session.manners, folders.listed(known.name))
+    try:
+        rights, listed = folders.rights(known.name), folders.listed(known.name)
+    except StoreError as why:
+        log.err(str(why))
+        rights, listed = frozenset(), True         # which ends the session before anything is told
+    selected = session.selected = Selected(folder, snapshot, known.readonly, rights, session.manners, listed)
     selected.keywords, selected.recent, selected.saved = known.words, known.recent, known.saved
 
 

@@ -91,13 +91,24 @@ def place(session: Session, name: str, command: bytes = b"GETMETADATA") -> tuple
     return store.path_of(name), annotation.FILE
 
 
+def own(session: Session, name: str) -> bool:
+    """Is it a mailbox of the user's own?  The private entries of others are none of his."""
+    return name == SERVER or session.folders.located(name)[0] is session.folders
+
+
+def is_private(entry: bytes) -> bool:
+    return entry.lower().startswith(b"/private/")
+
+
 def told(session: Session, name: str, wanted: Wanted) -> bytes:
     """The METADATA line of a mailbox (RFC 5464 4.4.1); b"" where nothing is left to be told.  Raises
     StoreError."""
     known = annotation.read(*place(session, name))
+    if not own(session, name):
+        known = {key: value for key, value in known.items() if not is_private(key)}
     if name == SERVER and session.settings.text("IMAP_METADATA_ADMIN"):
         known[ADMIN] = session.settings.text("IMAP_METADATA_ADMIN").encode("utf-8", "surrogateescape")
-    for key in ext.keys("metadata_entries") if name != SERVER else ():
+    for key in ext.keys("metadata_entries") if name != SERVER and own(session, name) else ():
         computed = ext.find("metadata_entries", key)
         value = computed[0](session, name) if computed is not None else None
         if value is not None:

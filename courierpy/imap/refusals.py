@@ -9,6 +9,7 @@ from courierpy.system import log
 CODES: dict[type[store.StoreError], tuple[bytes | None, str]] = {
     store.FolderMissing: (b"NONEXISTENT", "Mailbox does not exist, or must be subscribed to."),
     store.FolderExists: (b"ALREADYEXISTS", "Mailbox already exists."),
+    store.OtherAccount: (b"CANNOT", "Cannot move a folder to a different account."),
     store.NameInvalid: (b"CANNOT", "Invalid mailbox name."),
     store.MailboxFull: (b"LIMIT", "The mailbox may not have more messages here."),
     store.TooManyKeywords: (b"LIMIT", "These are too many keywords for the message or the mailbox."),

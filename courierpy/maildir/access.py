@@ -54,6 +54,15 @@ def identities(user: str, options: str) -> frozenset[str]:
     return frozenset(found)
 
 
+def option(options: str, wanted: str) -> str:
+    """The first value of an option of the account, "" without one."""
+    for one in options.split(","):
+        name, _, value = one.partition("=")
+        if name == wanted:
+            return value
+    return ""
+
+
 class Access:
     """``identities``: what the user is here, as lists have it; without any, lists mean nothing, and the user
     has what Courier gives then.  ``directory``: function that gives the
@@ -73,7 +82,7 @@ class Access:
     @property
     def owns(self) -> bool:
         """Is it the user's own Maildir?"""
-        return "owner" in self.identities
+        return "owner" in self.identities or not self.identities
 
     def file(self, path: str) -> str:
         """Where the list of a mailbox is or would be.  Raises NameInvalid."""

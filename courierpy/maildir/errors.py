@@ -16,6 +16,10 @@ class FolderExists(StoreError):
     """The name is taken."""
 
 
+class OtherAccount(StoreError):
+    """A mailbox would have to go to another account's Maildir."""
+
+
 class NameInvalid(StoreError):
     """The name cannot be a folder's."""
 

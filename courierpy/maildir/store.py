@@ -5,15 +5,17 @@ A mailbox appears and goes by one rename, so that nobody sees half of it.
 from __future__ import annotations
 
 import os
+from functools import partial
 
 from courierpy.maildir import layout, names
-from courierpy.maildir.access import LEVELS, Access, identities
+from courierpy.maildir.access import LEVELS, Access, identities, option
 from courierpy.maildir.bounds import Bounds
 from courierpy.maildir.errors import (
     Denied,
     FolderExists,
     FolderMissing,
     NameInvalid,
+    OtherAccount,
     QuotaExceeded,
     StoreError,
     trouble,
@@ -28,20 +30,21 @@ from courierpy.maildir.options import StoreOptions
 from courierpy.maildir.places import Levels, Siblings
 from courierpy.maildir.uidvalidity import Uidvalidities
 from courierpy.model.flags import SEEN
-from courierpy.model.namespaces import INBOX, PERSONAL, SHARED, SHARED_PREFIXES, Namespace, Namespaces
+from courierpy.model.namespaces import PERSONAL, SHARED, SHARED_PREFIXES, Namespace, Namespaces
 from courierpy.model.rights import OWNER_RIGHTS
 from courierpy.system import log, proc
 from courierpy.system.regular import whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from courierpy.maildir.acl import Lists
     from courierpy.maildir.formats.maildirsize import Limits
     from courierpy.maildir.index.statuscache import Status
     from courierpy.maildir.mailbox import Mailbox
     from courierpy.maildir.quota import Quota
+    from courierpy.maildir.sharedindex import SharedIndex
     from courierpy.system.settings import Settings
 
 SUBSCRIBED = "courierimapsubscribed"
@@ -63,17 +66,23 @@ class Store:
     ``choice``, ``home``: of the layout, see layout.find(); ``trash``: the
     name of the mailbox behind the prefix; ``no_prefix``: mailboxes are named without the layout's prefix,
     and with it too; ``quota``: of the account, "" for none; ``identities``: what the user is by lists of
-    rights (formats/acl.py); the others: of the options, see StoreOptions."""
+    rights (formats/acl.py); ``namespace``: of another account's Maildir, which is there under
+    its names alone; the others: of the options, see StoreOptions."""
 
-    __slots__ = ("_account_quota", "_directories", "_passed_over", "_unsettled", "access", "counts",
-                 "highest", "layout", "namespaces", "options", "places", "root", "trash", "uidvalidities")
+    __slots__ = ("_account_quota", "_directories", "_neighbour", "_neighbours", "_passed_over", "_shared",
+                 "_unsettled", "access", "counts", "highest", "layout", "namespaces", "options", "places",
+                 "root", "trash", "uidvalidities")
 
     def __init__(self, root: str = ".", *, locks: bool = True, keywords: bool = True,
                  fsync: str = "optimized", trash: str = "Trash", host: str | None = None,
                  index_at: str = "", choice: str = "auto", home: str = "",
                  bounds: Bounds | None = None, read_only: bool = False, no_prefix: bool = False,
-                 quota: str = "", identities: frozenset[str] = frozenset(("owner",))) -> None:
+                 quota: str = "", identities: frozenset[str] = frozenset(("owner",)),
+                 namespace: Namespace | None = None) -> None:
         self.root = root
+        self._shared: SharedIndex | None = None
+        self._neighbour: Callable[[str, Namespace], Store] | None = None
+        self._neighbours: dict[str, Store] = {}         # by the levels of the account
         self.trash = trash
         self.highest: dict[str, tuple[object, int]] = {}       # what modseqs.highest() found, by name
         self._passed_over: list[str] = []
@@ -88,7 +97,8 @@ class Store:
                               else [self.layout.prefix])]
         # beside names that may begin with anything there is no room for others
         shared = SHARED_PREFIXES if self.layout.prefix else ()
-        self.namespaces = Namespaces(*own, *[Namespace(SHARED, prefix, ".") for prefix in shared])
+        self.namespaces = Namespaces(namespace) if namespace is not None else Namespaces(
+            *own, *[Namespace(SHARED, prefix, ".") for prefix in shared])
         places = Siblings if isinstance(self.layout, MaildirPlusPlus) else Levels
         self.places = places(self.layout, self.options, self.uidvalidities)
         levels = os.path.join(root, LEVELS) if isinstance(self.layout, MaildirPlusPlus) else ""
@@ -105,14 +115,64 @@ class Store:
         """The Maildir in the working directory, as the settings say.  ``user``: whose it is, by the name that
         others give him rights by."""
         locks = settings.text("IMAP_USELOCKS")
-        return cls(locks=not locks or locks.startswith("1"), keywords=settings.number("IMAP_KEYWORDS") != 0,
-                   fsync=_fsync(settings.text("IMAP_FSYNC").lower()),
-                   trash=settings.text("IMAP_TRASHFOLDERNAME") or "Trash", host=host,
-                   index_at=settings.text("IMAP_INDEXDIR"), home=settings.values.get("HOME", ""),
-                   choice=settings.text("IMAP_LAYOUT").lower() or "auto", bounds=Bounds.of(settings),
-                   no_prefix=settings.flag("IMAP_NO_PREFIX"), read_only=settings.flag("IMAP_READONLY"),
-                   quota=settings.values.get("MAILDIRQUOTA", ""),
-                   identities=identities(user, settings.values.get("OPTIONS", "")))
+        make = partial(
+            cls, locks=not locks or locks.startswith("1"), keywords=settings.number("IMAP_KEYWORDS") != 0,
+            fsync=_fsync(settings.text("IMAP_FSYNC").lower()),
+            trash=settings.text("IMAP_TRASHFOLDERNAME") or "Trash", host=host,
+            index_at=settings.text("IMAP_INDEXDIR"), bounds=Bounds.of(settings),
+            read_only=settings.flag("IMAP_READONLY"))
+        options = settings.values.get("OPTIONS", "")
+        who = identities(user, options)
+        store = make(home=settings.values.get("HOME", ""), no_prefix=settings.flag("IMAP_NO_PREFIX"),
+                     choice=settings.text("IMAP_LAYOUT").lower() or "auto", identities=who,
+                     quota=settings.values.get("MAILDIRQUOTA", ""))
+        index = settings.text("IMAP_SHAREDINDEXFILE")
+        if index and who and store.layout.prefix:
+            from courierpy.maildir.sharedindex import SharedIndex  # where accounts share
+            store._shared = SharedIndex(index + option(options, "sharedgroup"),
+                                        settings.flag("IMAP_SHAREDMUNGENAMES"))
+            store._neighbour = lambda root, namespace: make(
+                root, choice=MaildirPlusPlus.name, identities=who - {"owner"}, namespace=namespace)
+        return store
+
+    def _home(self, name: str) -> Store:
+        """The Maildir that has the mailbox of that name: another account's, or this one."""
+        if self._shared is None or not name.startswith(SHARED_PREFIXES[0]):
+            return self
+        found = self._shared.find(name[len(SHARED_PREFIXES[0]):])
+        return (found and self._open_neighbour(*found)) or self
+
+    def _open_neighbour(self, levels: str, root: str) -> Store | None:
+        """The Maildir of an account, None for one that cannot be looked at, and for the own."""
+        known = self._neighbours.get(levels)
+        if known is not None and known.root == root:
+            return known
+        try:
+            if self._neighbour is None or not os.access(os.path.join(root, "cur"), os.X_OK) \
+                    or os.path.samefile(root, self.root):
+                return None
+            prefix = f"{SHARED_PREFIXES[0]}{levels}."
+            found = self._neighbour(root, Namespace(SHARED, prefix, ".", root, inbox=prefix[:-1]))
+        except OSError:
+            return None
+        if len(self._neighbours) >= KNOWN_NAMES:
+            self._neighbours.clear()
+        self._neighbours[levels] = found
+        return found
+
+    def shared_names(self) -> list[str]:
+        """The mailboxes of other accounts that the user may see."""
+        found: dict[str, None] = {}
+        for account in self._shared.accounts() if self._shared is not None else ():
+            try:
+                store = self._open_neighbour(*account)
+                if store is not None:
+                    found.update(dict.fromkeys(
+                        store.namespaces.name(path) for path in store.layout.mailboxes()
+                        if "l" in store.access.rights(path)))
+            except StoreError as why:
+                log.err(str(why))      # the others are told
+        return list(found)
 
     def resolve(self, name: str) -> tuple[Namespace, str]:
         """(namespace, path there) of the mailbox of that name, there or not.  Raises NameInvalid."""
@@ -124,17 +184,22 @@ class Store:
     def rights(self, name: str) -> frozenset[str]:
         """Letters of RFC 4314 2.1 that the user has on a mailbox, there or not.  Raises NameInvalid, or
         another store error where its list cannot be read."""
+        home = self._home(name)
+        if home is not self:
+            return home.rights(name)
         namespace, path = self.resolve(name)
         return self.access.rights(path) if namespace.root == self.root else namespace.rights
 
     def located(self, name: str) -> tuple[Store, str]:
         """The Maildir that has the mailbox of that name, and its path there.  Raises NameInvalid."""
-        return self, self._own_path(name)
+        home = self._home(name)
+        return home, home._own_path(name)
 
     def listed(self, name: str) -> bool:
         """May somebody else change these rights?"""
-        namespace, path = self.resolve(name)
-        return namespace.root == self.root and self.access.listed(path)
+        home = self._home(name)
+        namespace, path = home.resolve(name)
+        return namespace.root == home.root and (home is not self or self.access.listed(path))
 
     def lists(self) -> Lists:
         """The lists of rights, to be read or changed.  Raises a store error."""
@@ -144,13 +209,16 @@ class Store:
 
     def above(self, name: str) -> str:
         """The name of the mailbox that would be right above the one of that name.  Raises NameInvalid."""
-        namespace, path = self.resolve(name)
+        namespace, path = self._home(name).resolve(name)
         return namespace.name(path.rpartition(namespace.separator)[0])
 
     def path_of(self, name: str) -> str:
         """The directory of a mailbox, which need not be there.  Raises NameInvalid."""
         found = self._directories.get(name)
         if found is None:
+            home = self._home(name)
+            if home is not self:
+                return home.path_of(name)
             found = self.layout.directory(self._own_path(name))
             if self.layout.fixed:
                 if len(self._directories) >= KNOWN_NAMES:
@@ -177,6 +245,9 @@ class Store:
 
     def open(self, name: str) -> Mailbox:
         """Raises FolderMissing, also for names that cannot be."""
+        home = self._home(name)
+        if home is not self:
+            return home.open(name)
         try:
             path = self.path_of(name)
         except NameInvalid as error:
@@ -186,6 +257,9 @@ class Store:
 
     def mailbox(self, name: str, path: str) -> Mailbox:
         """The mailbox at ``path`` as it is: what is missing of it is not made again."""
+        home = self._home(name)
+        if home is not self:
+            return home.mailbox(name, path)
         from courierpy.maildir.mailbox import Mailbox  # not before the greeting
         self.quota()
         return Mailbox(name, path, self.options, self.uidvalidities, self.counts)
@@ -217,6 +291,9 @@ class Store:
 
     def status(self, name: str) -> Status:
         """Counts of a folder, which is opened only if it is not as it was."""
+        home = self._home(name)
+        if home is not self:
+            return home.status(name)
         try:
             found = self.counts.unchanged(self.path_of(name))
         except NameInvalid:
@@ -279,6 +356,10 @@ class Store:
     # -- making and removing
 
     def create(self, name: str) -> None:
+        home = self._home(name)
+        if home is not self:
+            home.create(name)
+            return
         path = self.path_of(name)
         if is_directory(os.path.join(path, "cur")):
             raise FolderExists(path)
@@ -288,7 +369,11 @@ class Store:
 
     def delete(self, name: str) -> None:
         """The folder itself; folders below it stay."""
-        if name == INBOX:
+        home = self._home(name)
+        if home is not self:
+            home.delete(name)
+            return
+        if name == self.namespaces.personal.inbox:
             raise Denied("INBOX cannot be deleted")
         folder = self.open(name)
         database = uiddb.read(os.path.join(folder.path, uiddb.NAME))
@@ -317,14 +402,20 @@ class Store:
 
         INBOX: its messages move to the new folder, INBOX stays (RFC 9051 6.3.6).
         """
+        home = self._home(old)
+        if home is not self._home(new):
+            raise OtherAccount(f"{old!r} to {new!r}")
+        if home is not self:
+            home.rename(old, new)
+            return
         target = self.path_of(new)
         if is_directory(os.path.join(target, "cur")):
             raise FolderExists(target)
-        if old == INBOX:
+        if old == self.namespaces.personal.inbox:
             from courierpy.maildir import annotation  # nobody needs it else
             self.create(new)
             try:
-                source = self.open(INBOX)
+                source = self.open(old)
                 # to the new one, and it keeps its own: RFC 5464 4.1
                 annotation.copy(self.options, source.path, target)
                 source.move(source.scan().messages.uids, self.open(new))

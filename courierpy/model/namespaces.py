@@ -25,21 +25,23 @@ class Namespace:
 
     ``kind``: PERSONAL, OTHERS or SHARED.  ``prefix``, ``separator``: of the names.  ``root``: the Maildir
     that has them, None where there is none.  ``rights``: letters of RFC 4314 2.1 that the user has at most.
+    ``inbox``: the name of the mailbox at the path "", None where there is none.
     """
 
-    __slots__ = ("kind", "prefix", "rights", "root", "separator")
+    __slots__ = ("inbox", "kind", "prefix", "rights", "root", "separator")
 
     def __init__(self, kind: int, prefix: str, separator: str, root: str | None = None,
-                 rights: frozenset[str] = frozenset()) -> None:
+                 rights: frozenset[str] = frozenset(), inbox: str | None = None) -> None:
         self.kind = kind
         self.prefix = prefix
         self.separator = separator
         self.root = root
         self.rights = rights
+        self.inbox = INBOX if kind == PERSONAL else inbox
 
     def path(self, name: str) -> str | None:
         """The path of the mailbox of that name; None where it is of another namespace, or of none."""
-        if name == INBOX and self.kind == PERSONAL:
+        if name == self.inbox:
             return ""
         if not name.startswith(self.prefix):
             return None
@@ -47,7 +49,7 @@ class Namespace:
 
     def name(self, path: str) -> str:
         """The name of the mailbox at ``path``."""
-        return self.prefix + path if path else INBOX
+        return self.prefix + path if path else self.inbox or self.prefix[:-1]
 
     def __repr__(self) -> str:
         return f"Namespace({self.kind}, {self.prefix!r}, {self.separator!r}, {self.root!r})"

@@ -11,6 +11,7 @@ from courierpy.imap.listing import Listing, wanted
 from courierpy.maildir.errors import Denied, DiskTrouble, FolderMissing, StoreError
 from courierpy.maildir.index.statuscache import Status
 from courierpy.model.replies import Bad
+from courierpy.model.rights import OWNER_RIGHTS
 from tests.conftest import args_of
 
 
@@ -23,6 +24,9 @@ class Folders:
 
     def names(self) -> list[str]:
         return self._names
+
+    def rights(self, name: str) -> frozenset[str]:
+        return OWNER_RIGHTS
 
     def marked(self, name: str) -> bool:
         return False

@@ -58,6 +58,7 @@ def tell(listing: Listing, reference: str | None, patterns: list[str],
             session.write(lines.data(listing.word, b"(\\Noselect)", separator, b'""'))
         return
     listing.by_alias = listing.by_alias or reference == INBOX
+    listing.shared = any(_of_others(reference, pattern) for pattern in patterns)
     prepare(listing)
     for option in options:
         option(listing)
@@ -81,17 +82,26 @@ def list_subscribed(session: Session, args: Args) -> str:
     separator = session.separator
     matches = wanted(reference, (pattern,), separator)
     listing.by_alias = listing.by_alias or reference == INBOX
-    names = listing.spelled(session.folders.subscriptions())
+    shared = _of_others(reference, pattern)
+    names = [name for name in listing.spelled(session.folders.subscriptions())
+             if name.startswith(SHARED_PREFIXES[0]) == shared]
     with_children = parents_of(names, separator)
     # RFC 3501 6.3.9: a level above is told for what the pattern does not reach
     above = parents_of([name for name in names if not matches(name)], separator).difference(names)
     entries = [Entry(name, True, name in with_children) for name in names]
+    above.difference_update(prefix[:-1] for prefix in SHARED_PREFIXES)
     entries += [Entry(name, False, True) for name in deepest_first(above, separator)]
     line = listing.line()
     for entry in entries:
         if matches(entry.name):
             session.write(line(entry, False))
     return "LSUB completed"
+
+
+def _of_others(reference: str, pattern: str) -> bool:
+    """Are mailboxes of other accounts meant?  As in Courier only where the pattern begins as their names."""
+    joined = f"{reference}.{pattern}" if reference and not reference.endswith(".") else reference + pattern
+    return joined.startswith(SHARED_PREFIXES[0])
 
 
 def prepare(listing: Listing) -> None:

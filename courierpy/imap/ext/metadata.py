@@ -82,6 +82,8 @@ def set_values(session: Session, args: Args) -> str:
     if name == metadata.SERVER:
         _check(session, values)
     directory, file = metadata.place(session, name, args.command)
+    if not metadata.own(session, name) and any(map(metadata.is_private, values)):
+        raise No("Private entries are kept for one's own mailboxes only.", b"NOPERM")
     computed = _computed(session, name, values)
     session.folders.places.repair(directory)           # which has the lock
     kept = {entry: value for entry, value in values.items() if entry.lower() not in computed}
