@@ -1,6 +1,7 @@
 """deliverquota, courierpy quota and maildirmake -q: Courier's words and exit codes, and what they leave."""
 from __future__ import annotations
 
+import imaplib
 import io
 import json
 import os
@@ -13,6 +14,7 @@ import pytest
 
 from courierpy.admin import deliverquota, maildirmake, quota
 from courierpy.maildir.formats import maildirsize
+from tests.conftest import account_ids, serving
 
 MAIL = b"Subject: x\n\nhello\n"
 WARNING = b"From: postmaster@example.org\nSubject: nearly full\n\nPlease delete.\n"
@@ -198,3 +200,39 @@ def test_of_an_account(maildir: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert "bob: there is no such account" in told
     status, _, told = report(capsys, "-C", home / "conf", "-u", "ann", "--set", "7C")
     assert (status, "its account has a quota, 3C" in told) == (1, True)
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("mode", ["fork", "doorway"])
+def test_a_quota_comes_from_the_account(mode: str) -> None:
+    """Each session has the one of its own account, as it is then: nothing is started again."""
+    with serving(mode) as server:
+        userdb = server.home / "userdb"
+        (row,) = userdb.read_text().splitlines()
+        name, _, fields = row.partition("\t")
+        (server.home / "Other").mkdir()
+        for part in ("cur", "new", "tmp"):
+            (server.home / "Other" / part).mkdir()
+        for path in (server.home / "Other", *(server.home / "Other").iterdir()):
+            os.chown(path, *account_ids())
+
+        def accounts(quota: str) -> None:
+            userdb.write_text(f"{name}\t{fields}{quota}\nother\t{fields}|mail=Other\n")
+
+        def told(user: str) -> tuple[list[bytes], str]:
+            """(what GETQUOTAROOT says, what comes of an APPEND)."""
+            with imaplib.IMAP4("127.0.0.1", server.port, timeout=60) as client:
+                client.login(user, "demo")
+                root, found = client.getquotaroot("INBOX")[1]
+                return [*root, *found], client.append("INBOX", "", "", MAIL)[0]
+        accounts("|quota=1000C")
+        root, done = told(name)
+        assert root[0] == b'"INBOX" "ROOT"'
+        assert re.fullmatch(rb'"ROOT" \(MESSAGE \d+ 1000\)', root[1])
+        assert done == "OK"
+        assert told("other") == ([b'"INBOX"', None], "OK")
+        accounts("|quota=1C")
+        root, done = told(name)
+        assert re.fullmatch(rb'"ROOT" \(MESSAGE \d+ 1\)', root[1])
+        assert done == "NO"
+        assert told("other") == ([b'"INBOX"', None], "OK")
