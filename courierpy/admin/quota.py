@@ -98,7 +98,8 @@ class _Work:
                     complain(f"{user}: {str(error) or 'there is no such account'}")
                     self.status = FINDINGS
                     continue
-                yield os.path.join(account.home, account.maildir or "Maildir"), account.quota
+                yield os.path.join(account.home, account.maildir or "Maildir"), \
+                    account.quota or settings.text("MAILDIRQUOTA")
         finally:
             accounts.close()
 

@@ -195,7 +195,8 @@ def _work(end: socket.socket, account: Account, environ: Mapping[str, str]) -> i
 
 def bring(job: Job, message: Iterator[bytes], environ: Mapping[str, str]) -> Reply:
     """Deliver, as the user that we are.  Gives 250 when the message is on the disk, and 4xx for any doubt."""
-    settings = Settings({**environ, "HOME": job.home, "MAILDIRQUOTA": job.quota})
+    settings = Settings({**environ, "HOME": job.home,
+                         "MAILDIRQUOTA": job.quota or environ.get("MAILDIRQUOTA", "")})
     where = os.path.join(job.home, job.maildir)
     try:
         os.chdir(where)

@@ -42,7 +42,6 @@ TABLE: tuple[Variable, ...] = (
     Variable("AUTHOPTIONS", "imaplogin", "imapd", "options of the account"),
     Variable("OPTIONS", "imaplogin", "imapd", "the same, by its older name"),
     Variable("MAILDIR", "imaplogin, shell", "imapd", "the Maildir; wins over the argument"),
-    Variable("MAILDIRQUOTA", "imaplogin", "imapd", "quota of the account"),
     Variable("HOME", "imaplogin", "imapd", "the account's home, which is the working directory"),
     Variable("IMAPLOGINTAG", "imaplogin", "imapd", "tag of the LOGIN that imapd answers; without it PREAUTH"),
     # between our own programs
