@@ -22,7 +22,7 @@ from tests.faults.nursery import Nursery
 from tests.lmtp.talk import Client, Post
 
 pytestmark = pytest.mark.server
-SERVE = (sys.executable, "-m", "courierpy.admin", "serve")
+SERVE = (sys.executable, "-m", "courierpy", "serve")
 MESSAGE = "Subject: hello\r\nMessage-ID: <%d@example.com>\r\n\r\nbody\r\n"
 
 
