@@ -11,7 +11,7 @@ PORT ?= 1143
 BIN = .venv/bin
 PREFIX ?= /usr/local
 SECONDS ?= 120
-PROGRAMS = couriertcpd imaplogin imapd rimapd maildirmake courierpy
+PROGRAMS = couriertcpd imaplogin imapd rimapd pop3login pop3d ipop3d maildirmake courierpy
 
 .PHONY: install develop serve announce check test test-pythons index bench bench-growth bench-idle bench-messages fuzz dist packages clean
 
@@ -38,7 +38,7 @@ install:
 	  fish/vendor_completions.d/courierpy.fish; do \
 	  mkdir -p "$(DESTDIR)$(PREFIX)/share/$${file%/*}" && \
 	  cp "etc/completions/$${file##*/}" "$(DESTDIR)$(PREFIX)/share/$$file" || exit 1; done
-	for file in imapd imapd-ssl; do test -e "$(DESTDIR)$(PREFIX)/etc/courierpy/$$file" || \
+	for file in imapd imapd-ssl pop3d pop3d-ssl; do test -e "$(DESTDIR)$(PREFIX)/etc/courierpy/$$file" || \
 	  cp "etc/$$file" "$(DESTDIR)$(PREFIX)/etc/courierpy/$$file" || exit 1; done
 
 develop: .venv/installed

@@ -11,7 +11,6 @@ import sys
 from functools import partial
 
 from courierpy.auth import Account, is_module
-from courierpy.imap.capability import starttls_offered
 from courierpy.listener import admission, lookups
 from courierpy.listener.connections import Connection
 from courierpy.listener.doorway import Doorway
@@ -21,6 +20,7 @@ from courierpy.login import start
 from courierpy.system import confined, doorway, log, proc, programs, title
 from courierpy.system.doorway import PROXY_SECONDS
 from courierpy.system.settings import Settings
+from courierpy.system.starttls import starttls_offered
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

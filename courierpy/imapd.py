@@ -11,18 +11,16 @@ import signal
 import sys
 import time
 
+from courierpy.entering import Entering, without_options
 from courierpy.imap.grammar import lines
 from courierpy.imap.grammar.framer import Frame
 from courierpy.imap.session import Session
 from courierpy.imap.shortage import LAST_WORDS
-from courierpy.maildir.errors import StoreError
 from courierpy.model.numbers import decimal
 from courierpy.model.replies import Bye
-from courierpy.system import about, inotify, log, memory, proc, readonly, title
+from courierpy.system import about, inotify, log, memory, proc, readonly
 from courierpy.system.conn import Conn, Gone, TimedOut
-from courierpy.system.programs import WITH_VALUE
-from courierpy.system.regular import open_regular
-from courierpy.system.settings import Settings, from_environ, wrong_ones
+from courierpy.system.settings import wrong_ones
 from courierpy.system.stream import Garbled
 
 TYPE_CHECKING = False
@@ -31,11 +29,7 @@ if TYPE_CHECKING:
 
     from courierpy.hibernate.record import Known
     from courierpy.hibernate.woken import Woken
-    from courierpy.maildir.store import Store
 
-MAX_CLOCK_SKEW = 30.0          # seconds between this host and the file server
-WRONG_WORDS = 2                # exit status
-OTHERS = "Your mailbox cannot be opened; the log of your mail administrator has the reason."
 CONNECT_AGAIN = "Please connect again."
 USAGE = """
 Usage: imapd [-r] [-U USES] [-T SECONDS] [MAILDIR]
@@ -71,23 +65,9 @@ def main(argv: list[str], environ: Mapping[str, str], conn: Conn | None = None) 
             return status
         log.start("imapd", environ)
     log.be("imapd")
-    argv, environ = _without_options(argv, environ)
+    argv, environ = without_options(argv, environ)
     daemon = _Imapd(argv, environ, conn if conn is not None else Conn(0, 1))
     return _ends(daemon, daemon.serve)
-
-
-def _without_options(argv: list[str], environ: Mapping[str, str]) -> tuple[list[str], Mapping[str, str]]:
-    """As the options say.  How often a process serves is couriertcpd's affair: alone it does once."""
-    name, *words = argv
-    while words:
-        if words[0] == "-r":
-            environ, words = {**environ, "IMAP_READONLY": "1"}, words[1:]
-            continue
-        own = words[0][2:]
-        if words[0][:2] not in WITH_VALUE or decimal(own or "".join(words[1:2])) is None:
-            break
-        words = words[1 if own else 2:]
-    return [name, *words], environ
 
 
 def wake(woken: Woken, door: str, conn: Conn) -> int:
@@ -142,39 +122,31 @@ def _served(daemon: _Imapd, serve: Callable[[], int]) -> int:
     return daemon.out_of_memory()
 
 
-class _Imapd:
+class _Imapd(Entering):
     """The start-up steps in Courier's order, and the ways to end, a method each."""
 
+    program = "imapd"
+
     def __init__(self, argv: list[str], environ: Mapping[str, str], conn: Conn) -> None:
-        self.argv = argv
-        self.environ = environ
-        self.conn = conn
-        self.settings: Settings = from_environ(environ)
-        self.only_reads = self.settings.flag("IMAP_READONLY")
-        self.started = time.monotonic()
         self.tag = environ.get("IMAPLOGINTAG", "")
-        self.user = environ.get("AUTHENTICATED", "")
-        self.peer = environ.get("TCPREMOTEIP", "")
-        self.port = environ.get("TCPREMOTEPORT", "")
-        self.who = ""
-        self.folders: Store | None = None
+        super().__init__(argv, environ, conn, behind_login=self.tag != "")
         self.session: Session | None = None
         self.logged_in = False
 
     def serve(self) -> int:
-        self._who()
+        self.be_who()
         if not self.tag:               # else courierpy serve told its administrator
             for line in wrong_ones(self.environ):
                 log.warn(line)
         proc.on_signal(self._on_signal)
-        self._locked_account()
-        self._enter_maildir()
-        self._login_script()
-        self._owner()
-        self._open_store()
-        self._record()
+        self.look_for_lock()
+        self.enter_maildir()
+        self.run_login_script()
+        self.check_owner()
+        self.open_store()
+        self.open_record()
         self._empty_trash()
-        self._clock()
+        self.check_clock()
         session = self._session()
         if self.conn.pending:
             session.framer.feed(self.conn.pending)
@@ -189,7 +161,7 @@ class _Imapd:
     def go_on(self, woken: Woken, known: Known) -> int:
         """In the middle of an IDLE, or between two commands."""
         from courierpy.hibernate import sleeper
-        self._who()
+        self.be_who()
         proc.on_signal(self._on_signal)
         self.started = known.started
         self.logged_in = True
@@ -199,7 +171,7 @@ class _Imapd:
         except OSError as error:
             log.err(f"chdir {os.fsdecode(known.cwd)}: {error.strerror}")
             raise Bye("The selected mailbox was deleted.", b"NONEXISTENT") from None
-        self._open_store()
+        self.open_store()
         session = self._session()
         self._sleeps(session, woken)
         try:
@@ -214,138 +186,12 @@ class _Imapd:
 
     # -- before the greeting
 
-    def set_umask(self) -> None:
-        """IMAP_UMASK; where it is not set, what we were started with and at least 022."""
-        wanted = self.settings.umask()
-        os.umask(os.umask(0o077) | 0o022 if wanted is None else wanted)
-
-    def limit_memory(self) -> None:
-        """IMAP_ULIMITD.  Nothing is loaded after it: what a module does to which memory is refused in the
-        middle of its start nobody knows."""
-        kib = self.settings.number("IMAP_ULIMITD")
-        if kib > 0:
-            if "courierpy.preload" not in sys.modules:         # no listener did it
-                import syslog  # noqa: F401
-
-                import pyinotify  # noqa: F401
-
-                from courierpy import preload
-                preload.preload()
-            memory.limit(kib)
-
-    def _who(self) -> None:
-        self._whose()
-        self.who = log.who(self.peer, self.port, self.user)
-        log.about(self.who)
-        title.start(self.settings)
-        title.be(f"imapd {self.user} [{self.peer}]")
-
-    def _whose(self) -> None:
-        if self.tag:
-            missing = [name for name in ("AUTHENTICATED", "TCPREMOTEIP", "TCPREMOTEPORT")
-                       if not self.environ.get(name)]
-            if missing:
-                log.err(f"IMAPLOGINTAG is set, {' and '.join(missing)} not: imaplogin sets all of them; "
-                        "unset IMAPLOGINTAG to start imapd without a login")
-                raise Bye(f"{missing[0]} environment variable not set.", status=1)
-            return
-        self.peer, self.port = "127.0.0.1", "0"
-        if not os.isatty(2) and not self.environ.get("IMAP_LOG"):
-            log.to_syslog("imapd")     # some clients read our descriptor 2 as they read 1
-        if not self.user:
-            import pwd
-            uid = os.getuid()
-            try:
-                self.user = pwd.getpwuid(uid).pw_name
-            except KeyError:
-                self.user = f"uid-{uid}"       # in a container nobody may have a name; the mail is there
-
     def _on_signal(self, number: int, frame: object) -> None:
         if number == signal.SIGUSR1:
             return                     # meant for one that had not logged in
         if self.session is None:
             raise Bye(lines.SHUT_DOWN)
         self.session.waiting.stop()
-
-    def _locked_account(self) -> None:
-        """The sticky bit on the home directory locks the account."""
-        try:
-            sticky = os.stat(".").st_mode & 0o1000
-        except OSError:
-            sticky = 0
-        if sticky and self.tag:
-            log.info(f"LOCKED, {self.who}")
-            raise Bye("Your account is temporarily unavailable (+t bit set on home directory).")
-
-    def _enter_maildir(self) -> None:
-        given = self.argv[1] if len(self.argv) > 1 else ""
-        path = self.environ.get("MAILDIR") or given or "./Maildir"
-        if path == given and given.startswith("-") and not os.path.lexists(given):
-            raise Bye(f"There is no option {given}; imapd --help tells what there is.", b"ALERT", WRONG_WORDS)
-        try:
-            os.chdir(path)
-        except OSError as error:
-            why = error.strerror or str(error)
-            log.err(f"chdir {proc.absolute(path)}: {why}; a Maildir was expected there "
-                    '("courierpy maildirmake" makes one)')
-            raise Bye(self._no_maildir(path, error), b"ALERT", 1) from None
-
-    def _no_maildir(self, path: str, error: OSError) -> str:
-        """The reason for the client.  Who named the path, in a shell or over ssh, reads it; who came
-        over the network reads of no path, and that the mend is not his."""
-        if self.tag:
-            return OTHERS
-        if isinstance(error, FileNotFoundError):
-            return f'There is no Maildir at {path}: name another, or make it: courierpy maildirmake {path}'
-        if isinstance(error, NotADirectoryError):
-            return f"{path} is no directory, and a Maildir is one: name another."
-        return f"{path} cannot be entered: {error.strerror}: a Maildir of your own was expected."
-
-    def _login_script(self) -> None:
-        """IMAP_LOGINEXEC: ./loginexec, if executable, runs once; success removes it.
-
-        Whoever may write to the Maildir could put it there, so it is off by default.
-        """
-        if self.only_reads or not self.settings.flag("IMAP_LOGINEXEC"):
-            return
-        try:
-            if not os.stat("loginexec").st_mode & 0o100:
-                return
-            pid = os.posix_spawn("./loginexec", ["./loginexec"], dict(self.environ),
-                                 file_actions=[(os.POSIX_SPAWN_DUP2, 2, 1)])
-            _, status = os.waitpid(pid, 0)
-            if status == 0:
-                os.unlink("loginexec")
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            log.err(f"loginexec: {error.strerror}")
-
-    def _owner(self) -> None:
-        if self.settings.checks_owner:
-            mine = os.stat(".")
-            if (mine.st_uid, mine.st_gid) != (os.geteuid(), os.getegid()):
-                log.err(f"{os.getcwd()} belongs to uid {mine.st_uid}, gid {mine.st_gid}; "
-                        f"uid {os.geteuid()}, gid {os.getegid()} was expected: chown it, or set "
-                        "IMAP_MAILBOX_SANITY_CHECK=0")
-                raise Bye("Fatal error: Account's mailbox directory is not owned by the correct "
-                          "uid or gid: ", b"ALERT", 1)
-
-    def _open_store(self) -> None:
-        from courierpy.maildir.store import Store
-        try:
-            self.folders = Store.of(self.settings, self.environ.get("HOSTNAME"), self.user)
-            whole = self.folders.layout.is_there()
-        except StoreError as error:
-            log.err(f"{self.user}: {error}")
-            whole = False
-        if not whole:
-            here = os.getcwd()
-            log.err(f"{self.user}: {here}: no Maildir: it has no cur, new and tmp, nor mailboxes that "
-                    'IMAP_LAYOUT knows ("courierpy maildirmake" makes one)')
-            raise Bye(OTHERS if self.tag else
-                      f"{here} is no Maildir: name another, or make it: courierpy maildirmake {here}",
-                      b"ALERT", 1)
 
     def _session(self) -> Session:
         assert self.folders is not None
@@ -367,20 +213,6 @@ class _Imapd:
             session.sleeper = Sleeper(session, -1 if door is None else door, after, self.started,
                                       self.who, woken)
 
-    def _record(self) -> None:
-        """IMAPDEBUGFILE in the Maildir, if it is there already, gets the dialogue; a
-        directory gets a file for each session."""
-        name = self.settings.text("IMAPDEBUGFILE")
-        if name:
-            flags = os.O_WRONLY | os.O_APPEND
-            if os.path.isdir(name):
-                name = os.path.join(name, str(os.getpid()))
-                flags |= os.O_CREAT
-            try:
-                self.conn.record = open_regular(name, flags)
-            except OSError:
-                return
-
     def _empty_trash(self) -> None:
         spec = self.settings.text("IMAP_EMPTYTRASH")
         if spec and self.folders is not None and not self.only_reads:
@@ -389,22 +221,6 @@ class _Imapd:
                 trash.empty(self.folders, spec)
             except ValueError as error:
                 log.err(f"IMAP_EMPTYTRASH: {error}")
-
-    def _clock(self) -> None:
-        """A file server whose clock is elsewhere would break every age rule."""
-        assert self.folders is not None
-        tmp = os.path.join(self.folders.layout.inbox, "tmp")
-        path = os.path.join(tmp, f"courier-imap.clockskew.chk.{os.getpid()}")
-        try:
-            if os.major(os.stat(tmp).st_dev):
-                return             # a disk of our own, which has our clock
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666))
-            skew = os.stat(path).st_mtime - time.time()
-            os.unlink(path)
-        except OSError:
-            return                 # read-only or not a whole Maildir: SELECT will say
-        if abs(skew) > MAX_CLOCK_SKEW:
-            raise Bye("Clock skew detected. Check the clock on the file server")
 
     def _greet(self) -> None:
         """The last stage that can fail says OK."""
@@ -420,10 +236,9 @@ class _Imapd:
         log.info(f"LOGIN, {self.who}, protocol=IMAP{self._starttls()}")
 
     def _account_options(self) -> None:
-        options = dict(part.partition("=")[::2] for part in self.environ.get("OPTIONS", "").split(","))
-        if _true(options.get("disableimap", "0")):
+        if self.option("disableimap"):
             raise Bye("IMAP access disabled for this account.")
-        if _true(options.get("disableinsecureimap", "0")) and not self.settings.flag("IMAP_TLS"):
+        if self.option("disableinsecureimap") and not self.settings.flag("IMAP_TLS"):
             raise Bye("IMAP access disabled via insecure connection.")
 
     # -- the ends
@@ -480,11 +295,6 @@ class _Imapd:
 def _lent(door: int, made: int = -1) -> inotify.Lent:
     from courierpy.hibernate import hearing
     return hearing.instance(door, made)
-
-
-def _true(value: str) -> bool:
-    """Account options: a non-zero number, or a value that starts with t or y."""
-    return value[:1] in "tTyY" and value != "" or bool(decimal(value))
 
 
 def run_rimapd() -> None:

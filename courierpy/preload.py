@@ -22,26 +22,41 @@ LOGIN_MODULES = ("courierpy.auth.authdaemon", "courierpy.auth.mechanisms", "cour
                  "courierpy.imaplogin", "courierpy.login.alone", "courierpy.system.tls")
 
 
-def preload(apart: bool = False) -> None:
+# the same of POP3, which has no tables to be filled
+POP3_MODULES = ("courierpy.maildir.mailbox", "courierpy.maildir.quota", "courierpy.maildir.store",
+                "courierpy.message", "courierpy.pop3d", "hashlib", "resource", "traceback", "unicodedata",
+                "zlib", "encodings.ascii", "encodings.latin_1", "encodings.utf_8")
+POP3_LOGIN_MODULES = ("courierpy.auth.authdaemon", "courierpy.auth.mechanisms", "courierpy.auth.sasl",
+                      "courierpy.login.alone", "courierpy.pop3login", "courierpy.system.tls")
+
+
+def preload(apart: bool = False, protocol: str = "IMAP") -> None:
     """``apart``: what comes before the login is done by other processes, which load it.  Raises
     ImportError; gives up the collector of garbage, whose marks would be written to."""
     import gc
     import importlib
 
+    modules, login = (POP3_MODULES, POP3_LOGIN_MODULES) if protocol == "POP3" else (MODULES, LOGIN_MODULES)
+    for name in modules if apart else (*modules, *login):
+        importlib.import_module(name)
+    if protocol == "IMAP":
+        _fill_tables()
+    proc.library()
+    gc.collect()
+    gc.disable()
+
+
+def _fill_tables() -> None:
+    """Of IMAP."""
     from courierpy.imap import commands, ext
     from courierpy.imap.commands.index import COMMANDS
     from courierpy.message import charsets
-    for name in MODULES if apart else (*MODULES, *LOGIN_MODULES):
-        importlib.import_module(name)
     charsets.load()
-    proc.library()
     for word in COMMANDS:
         commands.find(word)
     for table in ext.TABLES:
         for key in ext.keys(table):
             ext.find(table, key)
-    gc.collect()
-    gc.disable()
 
 
 def freeze() -> None:

@@ -8,7 +8,6 @@ import signal
 
 from courierpy import doorway
 from courierpy.auth import configured, is_module
-from courierpy.imap.capability import starttls_offered
 from courierpy.listener import access
 from courierpy.listener.options import UsageError
 from courierpy.listener.renewal import STAYS
@@ -16,6 +15,7 @@ from courierpy.system import log
 from courierpy.system.proc import elsewhere
 from courierpy.system.seldom import due
 from courierpy.system.settings import from_environ
+from courierpy.system.starttls import starttls_offered
 from courierpy.system.tls import TlsError
 
 TYPE_CHECKING = False
@@ -29,13 +29,16 @@ LOAD_AGAIN = 0.5               # seconds
 
 class Readiness:
     """``in_process``: sessions go on in forks of this process.  ``apart``: what comes before the login is
-    done by login processes.  ``rules``: by address, once loaded."""
+    done by login processes.  ``protocol``: of the program that logs in.  ``rules``: by address, once
+    loaded."""
 
-    def __init__(self, options: Options, environ: Mapping[str, str], in_process: bool, apart: bool) -> None:
+    def __init__(self, options: Options, environ: Mapping[str, str], in_process: bool, apart: bool,
+                 protocol: str) -> None:
         self.options = options
         self.environ = environ
         self.in_process = in_process
         self.apart = apart
+        self.protocol = protocol
         self.rules: dict[str, str] = {}
 
     def check_modules(self, arguments: list[str]) -> None:
@@ -66,7 +69,7 @@ class Readiness:
         if self.in_process:
             from courierpy import rehearsal
             try:
-                rehearsal.rehearse(self.environ, self.apart)
+                rehearsal.rehearse(self.environ, self.apart, self.protocol)
             except OSError as error:
                 log.warn(f"no rehearsal of a session: {error}")
             except rehearsal.Failed as error:
@@ -96,7 +99,7 @@ class Readiness:
                     return False
         if self.in_process:
             from courierpy import preload
-            preload.preload(self.apart)
+            preload.preload(self.apart, self.protocol)
         return True
 
     def _load_files(self) -> None:

@@ -10,7 +10,6 @@ import signal
 import socket
 from functools import partial
 
-from courierpy import imapd
 from courierpy.listener import sockets
 from courierpy.system import inotify, log, proc, programs, temporary
 from courierpy.system.conn import Conn
@@ -24,21 +23,41 @@ if TYPE_CHECKING:
     from courierpy.auth import Account
 
 REHEARSALS = 12                # code is rewritten after eight calls
-LOGIN = b"a CAPABILITY\r\nb LOGIN rehearsal rehearsal\r\n"
-SCRIPT = (b"c SELECT INBOX\r\nd UID FETCH 1:* (FLAGS)\r\n"
-          b"e NOOP\r\nf LIST \"\" *\r\ng IDLE\r\nDONE\r\nh LOGOUT\r\n")
-ANSWERS = (b"b OK", b"c OK", b"h OK")      # the others may be switched off
+
+
+class Play:
+    """What is said in a session of a protocol.  ``login``: before the login, and with it; ``script``: behind
+    it; ``answers``: what must be among those, as the others may be switched off.  ``program``: what follows
+    the login, and ``spoken``: the module of its dialogue."""
+
+    def __init__(self, program: str, spoken: str, login: bytes, script: bytes,
+                 answers: tuple[bytes, ...]) -> None:
+        self.program = program
+        self.spoken = spoken
+        self.login = login
+        self.script = script
+        self.answers = answers
+
+
+PLAYS = {
+    "IMAP": Play("imapd", "courierpy.imap.prelogin", b"a CAPABILITY\r\nb LOGIN rehearsal rehearsal\r\n",
+                 b"c SELECT INBOX\r\nd UID FETCH 1:* (FLAGS)\r\ne NOOP\r\nf LIST \"\" *\r\n"
+                 b"g IDLE\r\nDONE\r\nh LOGOUT\r\n", (b"b OK", b"c OK", b"h OK")),
+    "POP3": Play("pop3d", "courierpy.pop3.prelogin", b"CAPA\r\nUSER rehearsal\r\nPASS rehearsal\r\n",
+                 b"STAT\r\nLIST\r\nUIDL\r\nTOP 1 0\r\nRETR 1\r\nQUIT\r\n",
+                 (b"+OK logged in", b"+OK 1 ", b"+OK Bye"))}
 
 
 class Failed(Exception):
     """A session that is not as it should be; str() says how."""
 
 
-def rehearse(settings: Mapping[str, str], apart: bool = False) -> None:
+def rehearse(settings: Mapping[str, str], apart: bool = False, protocol: str = "IMAP") -> None:
     """Hold some sessions with ourselves in a small Maildir.  Failed; OSError where there can be none.
 
     ``apart``: what comes before the login is done by other processes, and left out.
     """
+    play = PLAYS[protocol]
     folder = os.path.join(temporary.folder(), f"courierpy-rehearsal-{os.urandom(8).hex()}")
     hearer = proc.on_signal(lambda number, frame: None)
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
@@ -58,9 +77,9 @@ def rehearse(settings: Mapping[str, str], apart: bool = False) -> None:
         inotify.lend(_Silence)
         for _ in range(REHEARSALS):
             os.chdir(folder)
-            login = _logged_in if apart else partial(_login, door=door)
-            spoken = _session(settings, login, b"" if apart else LOGIN)
-            if not all(answer in spoken for answer in ANSWERS):
+            login = partial(_logged_in, play=play) if apart else partial(_login, play=play, door=door)
+            spoken = _session(settings, login, (b"" if apart else play.login) + play.script)
+            if not all(answer in spoken for answer in play.answers):
                 raise Failed(spoken.decode("ascii", "replace"))
     except (OSError, Failed):
         raise
@@ -137,9 +156,11 @@ def _clean(folder: str) -> None:
         os._exit(0)
 
 
-def _login(environ: dict[str, str], conn: Conn, door: int) -> programs.Next | int:
-    """imaplogin, by the password daemon behind ``door``."""
-    from courierpy import imaplogin
+def _login(environ: dict[str, str], conn: Conn, play: Play, door: int) -> programs.Next | int:
+    """What logs in, by the password daemon behind ``door``."""
+    import sys
+
+    from courierpy.login import front
     from courierpy.login.alone import Alone
     from courierpy.login.stage import Stage
 
@@ -156,29 +177,32 @@ def _login(environ: dict[str, str], conn: Conn, door: int) -> programs.Next | in
             pass
 
     environ[AUTHSOCKET] = f"{BY_DESCRIPTOR}{os.dup(door)}"
-    return imaplogin.serve(Rehearsal(Stage("IMAP", "143", environ, conn), conn, [], ["imapd", "Maildir"]))
+    __import__(play.spoken)
+    spoken: front.Spoken = sys.modules[play.spoken]        # type: ignore[assignment]
+    stage = Stage(spoken.PROTOCOL, spoken.PORT, environ, conn)
+    return front.serve(Rehearsal(stage, conn, [], [play.program, "Maildir"]), spoken)
 
 
-def _logged_in(environ: dict[str, str], conn: Conn) -> programs.Next:
+def _logged_in(environ: dict[str, str], conn: Conn, play: Play) -> programs.Next:
     """What goes on behind a login process."""
     environ.update({"IMAPLOGINTAG": "b", "AUTHENTICATED": "rehearsal", "MAILDIR": "Maildir"})
-    return programs.Next(["imapd", "Maildir"], environ, conn, b"")
+    return programs.Next([play.program, "Maildir"], environ, conn, b"")
 
 
 def _session(settings: Mapping[str, str], login: Callable[[dict[str, str], Conn], programs.Next | int],
-             begin: bytes) -> bytes:
-    """What a session answers to the script, of which the login has ``begin``."""
+             said: bytes) -> bytes:
+    """What a session answers to what is ``said``."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        ours.sendall(begin + SCRIPT)
+        ours.sendall(said)
         ours.shutdown(socket.SHUT_WR)
         conn = Conn(theirs.fileno(), theirs.fileno())
         environ = {**settings, "TCPREMOTEIP": "::1", "TCPREMOTEPORT": "1", "TCPLOCALPORT": "143",
                    "IMAP_EMPTYTRASH": "", "IMAPDEBUGFILE": "", "IMAP_MAILBOX_SANITY_CHECK": "0",
-                   "IMAP_TLS_REQUIRED": "0"}
+                   "IMAP_TLS_REQUIRED": "0", "POP3_TLS_REQUIRED": "0"}
         following = login(environ, conn)
         if not isinstance(following, int):
-            imapd.main(following.argv, following.environ, conn)
+            programs.TABLE[following.argv[0]].main()(following.argv, following.environ, conn)
         conn.end()
         spoken = b""
         ours.settimeout(5)

@@ -10,12 +10,14 @@ from functools import partial
 from courierpy import doorway, sessions
 from courierpy.auth import configured, is_module
 from courierpy.hibernate.link import VARIABLE, Sleepers, keeper_possible
-from courierpy.imap.grammar.lines import BUSY
+from courierpy.imap.grammar import lines as imap_lines
 from courierpy.listener import children
 from courierpy.listener.options import UsageError
 from courierpy.listener.pool import NOBODY, Pool
 from courierpy.login import tries
+from courierpy.pop3 import lines as pop3_lines
 from courierpy.system import desk, log, programs
+from courierpy.system.environ import of_transport
 from courierpy.system.settings import from_environ
 
 TYPE_CHECKING = False
@@ -47,6 +49,8 @@ class Services:
         ours = programs.find(self.program)
         self.in_process = ours is not None and "exec" not in options.switches
         self.logs_in = ours is not None and ours.logs_in
+        self.protocol = ours.protocol if ours is not None else "IMAP"
+        environ.update(of_transport(environ, self.protocol, "IMAP"))
         self.login_processes = doorway.count(options, self.program, self.arguments, environ)
         self.doorway: Doorway | None = None
         self.pool: Pool | None = None
@@ -56,6 +60,11 @@ class Services:
         self.tries = -1
         if self.login_processes:
             self._manner()
+
+    @property
+    def busy(self) -> bytes:
+        """What a client hears that cannot be served now."""
+        return pop3_lines.BUSY if self.protocol == "POP3" else imap_lines.BUSY
 
     # -- start
 
@@ -150,7 +159,7 @@ class Services:
         words = [word for word in self.arguments if not is_module(word)]
         reused = from_environ(self.environ).text("IMAP_REUSE").lower() != NOBODY
         try:
-            return sessions.Manner.of(words[1:], reused, BUSY)
+            return sessions.Manner.of(words[1:], reused, self.busy)
         except ValueError as error:
             raise UsageError(f"{words[0]}: {error}") from None
 

@@ -14,7 +14,6 @@ from functools import partial
 
 from courierpy import doorway
 from courierpy.hibernate.link import VARIABLE
-from courierpy.imap.grammar.lines import BUSY
 from courierpy.listener import access, admission, children, handover, pidfile, sockets
 from courierpy.listener.arrival import Arrival
 from courierpy.listener.connections import Asleep, Connection, Connections
@@ -110,9 +109,10 @@ class Listener:
         self.entrance = Entrance(self.connections, self._arrive,
                                  self.connections.bound > 0 or options.haproxy is not None,
                                  options.haproxy is not None,
-                                 BUSY if services.logs_in and "tls" not in options.switches else b"")
+                                 services.busy if services.logs_in and "tls" not in options.switches else b"")
         self.renewal = Renewal(image)
-        self.readiness = Readiness(options, self.environ, services.in_process, services.login_processes > 0)
+        self.readiness = Readiness(options, self.environ, services.in_process, services.login_processes > 0,
+                                   services.protocol)
         self.sockets: list[socket.socket] = []
         self.lock = -1
         self.stopping = False

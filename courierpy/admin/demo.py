@@ -74,7 +74,7 @@ def make(folder: str) -> None:
     userdb = os.path.join(folder, "userdb")
     tls = _certificate(folder)
     with os.fdopen(os.open(userdb, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(f"demo\tuid={uid}|gid={gid}|home={folder}|imappw={secret}\n")
+        file.write(f"demo\tuid={uid}|gid={gid}|home={folder}|systempw={secret}\n")
     with open(os.path.join(folder, "imapd"), "w", encoding="utf-8") as file:
         file.write(f"""# Settings of the demo.  All of them: etc/imapd, etc/imapd-ssl
 ADDRESS=127.0.0.1

@@ -11,6 +11,7 @@ import os
 from courierpy.auth import mechanisms
 from courierpy.auth.mechanisms import BINDS
 from courierpy.imap.ext import index
+from courierpy.system.starttls import starttls_offered
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,14 +80,6 @@ def choose(text: str) -> frozenset[bytes]:
 def allowed(settings: Settings, tls: bool) -> frozenset[bytes]:
     """What may be told, in upper case."""
     return choose((settings.text("IMAP_CAPABILITY_TLS") if tls else "") or settings.text("IMAP_CAPABILITY"))
-
-
-def starttls_offered(settings: Settings, tls: bool) -> bool:
-    """IMAP_STARTTLS (set by the listener) and a certificate to do it with."""
-    if tls or not settings.yes("IMAP_STARTTLS"):
-        return False
-    from courierpy.system.tls import is_loaded
-    return is_loaded() or os.path.exists(settings.text("TLS_CERTFILE"))
 
 
 # What decides: the settings and the state that were asked for -> the answer.  The listener's is

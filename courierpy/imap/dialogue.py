@@ -12,17 +12,16 @@ with a client that it waits for; the dialogue before the login leaves that to ot
 """
 from __future__ import annotations
 
-import os
 from time import monotonic
 
 from courierpy.imap.commands import Done
 from courierpy.imap.grammar import lines
 from courierpy.imap.grammar.args import Args, tag_of
 from courierpy.imap.grammar.framer import Frame, LiteralAhead, TooLong
-from courierpy.model import fresh
 from courierpy.model.replies import Bad, Bye, No
 from courierpy.model.steps import Read
 from courierpy.system import log
+from courierpy.system.bug import bug
 from courierpy.system.conn import Gone, TimedOut
 from courierpy.system.memory import is_short
 from courierpy.system.stream import Garbled
@@ -218,14 +217,7 @@ class Dialogue:
 
     def _bug(self, tag: bytes) -> None:
         """Ours: the traceback to the log under a number, the number to the client."""
-        import sys
-        import traceback
-        fresh.spoil()
-        number = os.urandom(4).hex()
-        for line in traceback.format_exception(*sys.exc_info()):
-            for part in line.rstrip().split("\n"):
-                log.crit(f"bug {number}: {part}")
-        self.reply(tag, lines.NO, f"Internal error {number}, it was logged.", b"SERVERBUG")
+        self.reply(tag, lines.NO, f"Internal error {bug()}, it was logged.", b"SERVERBUG")
 
 
 def _release(frame: Frame) -> None:

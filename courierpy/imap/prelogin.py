@@ -7,10 +7,11 @@ next program; what it sent ahead of a TLS handshake is dropped unread.
 from __future__ import annotations
 
 import re
-from base64 import b64decode, b64encode
+from base64 import b64encode
 from functools import partial
 
 from courierpy.auth import Rejected, TemporaryFailure
+from courierpy.auth.exchange import decoded, exchanged
 from courierpy.imap import capability, ident, languages
 from courierpy.imap.commands import Done
 from courierpy.imap.dialogue import Dialogue
@@ -22,6 +23,7 @@ from courierpy.model.steps import Elsewhere, Read, Refused, Secure
 from courierpy.system import log
 from courierpy.system.conn import Gone, TimedOut
 from courierpy.system.settings import from_environ
+from courierpy.system.starttls import starttls_offered, starttls_required
 from courierpy.system.wipe import wipe
 
 TYPE_CHECKING = False
@@ -59,13 +61,19 @@ LINES = {b"ID": MAX_ID_LINE, b"AUTHENTICATE": MAX_SASL_LINE}
 LITERALS = {b"ID": (2 * ident.MAX_PAIRS, ident.MAX_VALUE)}
 OTHER_LITERALS = (4, 4096)
 TEMPORARY = Bye("Temporary problem, please try again later", b"UNAVAILABLE", 1)
-LAST_WORDS = lines.told(lines.BYE, TEMPORARY.text, TEMPORARY.code)     # where no program can be started
 CROWDED = Bye("Too many connections that have not logged in.", b"UNAVAILABLE")
 STOPPED = Bye(lines.SHUT_DOWN)
-CROWDED_WORDS = lines.told(lines.BYE, CROWDED.text, CROWDED.code)
-STOPPED_WORDS = lines.told(lines.BYE, STOPPED.text, STOPPED.code)
 PROTOCOL, PORT = "IMAP", "143"
 GREETING = "Courier-IMAP ready. See the documentation of courierpy for distribution information."
+
+
+def told(bye: Bye) -> bytes:
+    """The last line for a client."""
+    return lines.told(lines.BYE, bye.text, bye.code)
+
+
+LAST_WORDS = told(TEMPORARY)   # where no program can be started
+CROWDED_WORDS, STOPPED_WORDS = told(CROWDED), told(STOPPED)
 
 
 class Login(Dialogue):
@@ -97,7 +105,7 @@ class Login(Dialogue):
             if self.account is not None:
                 return self.account
         except Bye as bye:
-            self.client.say_last(lines.told(lines.BYE, bye.text, bye.code))
+            self.client.say_last(told(bye))
             return bye.status
         except (Gone, TimedOut):
             self.stage.disconnected()
@@ -163,14 +171,13 @@ class Login(Dialogue):
 
     def starttls(self, args: Args) -> str:
         args.end()
-        if not capability.starttls_offered(from_environ(self.environ), self.stage.tls):
+        if not starttls_offered(from_environ(self.environ), self.stage.tls):
             raise Bad(ERROR)
         self._handshake = True
         return "Begin SSL/TLS negotiation now."
 
     def _need_secure(self) -> None:
-        settings = from_environ(self.environ)
-        if settings.flag("IMAP_TLS_REQUIRED") and capability.starttls_offered(settings, self.stage.tls):
+        if starttls_required(from_environ(self.environ), self.stage.tls):
             raise No("STARTTLS required", b"PRIVACYREQUIRED")
 
     def login(self, args: Args) -> Steps[Account]:
@@ -220,30 +227,14 @@ class Login(Dialogue):
     def _by(self, mechanism: Mechanism, initial: bytes | None, context: Context) -> Steps[Account]:
         """Challenges and responses, until the mechanism decides."""
         context.told = [word[5:] for word in self._capabilities().split() if word.startswith(b"AUTH=")]
-        exchange = mechanism(context, initial)
-        said: list[bytes] = []             # which it may need until the end
-        try:
-            wanted = next(exchange)
-            while True:
-                if not isinstance(wanted, bytes):
-                    try:
-                        answer = yield wanted
-                    except (Rejected, TemporaryFailure) as error:
-                        wanted = exchange.throw(error)
-                    else:
-                        wanted = exchange.send(answer)
-                    continue
-                self.client.write(lines.go_on(b64encode(wanted)))
-                line = yield from self._line()
-                if line.startswith(b"*"):
-                    raise Rejected
-                said.append(_base64(line))
-                wanted = exchange.send(said[-1])
-        except StopIteration as done:
-            found: Account = done.value
-            return found
-        finally:
-            wipe(*said)
+        return (yield from exchanged(mechanism(context, initial), self._respond))
+
+    def _respond(self, challenge: bytes) -> Steps[bytes]:
+        self.client.write(lines.go_on(b64encode(challenge)))
+        line = yield from self._line()
+        if line.startswith(b"*"):
+            raise Rejected
+        return _base64(line)
 
     def _line(self) -> Steps[bytes]:
         """A line of a SASL exchange."""
@@ -278,10 +269,7 @@ def _encoded(user: str) -> bytes:
 
 def _base64(text: bytes) -> bytes:
     """``text`` is wiped."""
-    bare = text.strip()
     try:
-        return b64decode(bare, validate=True)
+        return decoded(text)
     except ValueError:
         raise Bad("Invalid base64.") from None
-    finally:
-        wipe(text, bare)

@@ -12,6 +12,7 @@ from courierpy.auth import Rejected, TemporaryFailure, Unservable, mechanisms, s
 from courierpy.login import gate, start, tries
 from courierpy.model.steps import Elsewhere, Look, Refused, Wait
 from courierpy.system import log
+from courierpy.system.environ import of_transport
 from courierpy.system.settings import from_environ
 
 TYPE_CHECKING = False
@@ -38,6 +39,8 @@ class Stage:
         environ.setdefault("TCPREMOTEPORT", "N/A")
         environ.setdefault("TCPLOCALPORT", port)
         environ.setdefault("PROTOCOL", protocol)
+        self._protocol = protocol
+        environ.update(of_transport(environ, protocol, "IMAP"))
         self.environ = environ
         self.client = client
         delay = (from_environ(environ).number("IMAP_LOGIN_DELAY") if "IMAP_LOGIN_DELAY" in environ
@@ -59,6 +62,7 @@ class Stage:
     def secured(self, found: Mapping[str, str]) -> None:
         """A TLS handshake is done; ``found``: the variables that tell of it."""
         self.environ.update(found)
+        self.environ.update(of_transport(found, "IMAP", self._protocol))
         self.tls = True
 
     # -- who may come in

@@ -6,6 +6,10 @@ repeated here.  A name that ends in ``*`` stands for all that begin so.
 """
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 
 class Variable:
     """``setter``, ``readers``: programs; ``text``: what it holds, with its unit."""
@@ -44,6 +48,7 @@ TABLE: tuple[Variable, ...] = (
     Variable("MAILDIR", "imaplogin, shell", "imapd", "the Maildir; wins over the argument"),
     Variable("HOME", "imaplogin", "imapd", "the account's home, which is the working directory"),
     Variable("IMAPLOGINTAG", "imaplogin", "imapd", "tag of the LOGIN that imapd answers; without it PREAUTH"),
+    Variable("UTF8", "pop3login", "pop3d", "1: the client has said UTF8; 0: it has not; none: it could not"),
     # between our own programs
     Variable("COURIERPY_AUTHSOCKET", "couriertcpd", "imaplogin", "path of the password helpers' socket"),
     Variable("COURIERPY_BINDING_*", "couriertcpd, imaplogin", "imaplogin",
@@ -64,3 +69,12 @@ TABLE: tuple[Variable, ...] = (
     Variable("TMPDIR", "shell", "couriertcpd", "where sockets are made in the last resort"),
     Variable("XDG_RUNTIME_DIR", "session manager", "couriertcpd", "where a user's sockets are made"),
 )
+
+TRANSPORT = ("TLS", "STARTTLS", "TLS_REQUIRED")
+
+
+def of_transport(values: Mapping[str, str], protocol: str, other: str) -> dict[str, str]:
+    """What a protocol's variables say of TLS, by the names that another has for the same: as Courier, POP3
+    calls POP3_TLS what IMAP calls IMAP_TLS, and here most of what concerns both knows the latter."""
+    return {f"{other}_{name}": values[f"{protocol}_{name}"] for name in TRANSPORT
+            if f"{protocol}_{name}" in values} if protocol != other else {}

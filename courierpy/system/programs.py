@@ -31,14 +31,16 @@ MOST = 10 ** 6                  # that such an option may say
 class Program:
     """``module``: where its ``main`` and ``run`` are.  ``dialogue``: the module of its dialogue before the
     login, "" for a program that begins behind it.  The others speak as nobody's program yet
-    (``logs_in``), and name the next one among their arguments."""
+    (``logs_in``), and name the next one among their arguments.  ``protocol``: begins the names of its
+    variables of TLS."""
 
-    __slots__ = ("dialogue", "module", "name")
+    __slots__ = ("dialogue", "module", "name", "protocol")
 
-    def __init__(self, name: str, module: str, dialogue: str = "") -> None:
+    def __init__(self, name: str, module: str, dialogue: str = "", protocol: str = "IMAP") -> None:
         self.name = name
         self.module = module
         self.dialogue = dialogue
+        self.protocol = protocol
 
     @property
     def logs_in(self) -> bool:
@@ -53,7 +55,10 @@ class Program:
 TABLE = {program.name: program for program in (
     Program("imaplogin", "courierpy.imaplogin", "courierpy.imap.prelogin"),
     Program("imapd", "courierpy.imapd"),
-    Program("rimapd", "courierpy.imapd"))}
+    Program("rimapd", "courierpy.imapd"),
+    Program("pop3login", "courierpy.pop3login", "courierpy.pop3.prelogin", "POP3"),
+    Program("pop3d", "courierpy.pop3d", protocol="POP3"),
+    Program("ipop3d", "courierpy.pop3d", protocol="POP3"))}
 
 
 class Next:

@@ -269,6 +269,23 @@ TABLE: tuple[Setting, ...] = (
     Setting("LMTP_OVERQUOTA_PERMANENT", "flag", "0", "mail for a full mailbox goes back at once"),
     Setting("LMTP_RECIPIENTS", "number", "2000", "recipients of one message", low=100, high=100000),
     Setting("LMTP_TIMEOUT", "number", "300", "seconds that a client may be silent", low=10, high=3600),
+    Setting("POP3AUTH", "text", "PLAIN LOGIN", "POP3: SASL mechanisms that CAPA tells"),
+    Setting("POP3AUTH_ORIG", "text", "", "used by webadmin only", unneeded="webadmin alone reads it"),
+    Setting("POP3AUTH_TLS", "text", "", "the same under TLS"),
+    Setting("POP3AUTH_TLS_ORIG", "text", "", "used by webadmin only", unneeded="webadmin alone reads it"),
+    Setting("POP3_PROXY", "flag", "0", "send logins on to mailhost",
+            lost="logins are not sent on to another host"),
+    Setting("POP3_LOG_DELETIONS", "text", "", "POP3: log each removed file"),
+    Setting("POP3_LOGIN_DELAY", "number", "10", "POP3: seconds between logins that CAPA asks for, 0: none",
+            low=0, high=86400),
+    Setting("POP3_EXPIRE", "text", "NEVER", "POP3: days that messages stay, for CAPA; empty: not told"),
+    Setting("MIME_UNICODE_MESSAGE_TYPE", "text", "message/global", "POP3: wraps 8-bit headers; empty: as is"),
+    Setting("POP3DSTART", "yes", "YES", "start the plain POP3 listener"),
+    Setting("POP3DSSLSTART", "yes", "NO", "start the POP3 listener by TLS"),
+    Setting("POP3_STARTTLS", "yes", "YES", "offer STLS on the plain POP3 listener",
+            off=("[nN].*", "STLS: passwords go over the plain listener as they are")),
+    Setting("POP3_TLS_REQUIRED", "flag", "0", "no POP3 login without TLS"),
+    Setting("POP3_TLS", "flag", "0", "set by the listener: the connection is encrypted"),
 )
 _BY_NAME = {setting.name: setting for setting in TABLE}
 

@@ -17,7 +17,8 @@ from courierpy.system.settings import (
 )
 
 ETC = Path(__file__).resolve().parents[2] / "etc"
-SET_BY_LISTENER = {"IMAP_TLS", "IMAP_STARTTLS"}
+SET_BY_LISTENER = {"IMAP_TLS", "IMAP_STARTTLS", "POP3_TLS"}
+OF_POP3 = {"PORT": "110", "SSLPORT": "995", "TLS_ALPN": "pop3"}
 
 
 @pytest.mark.parametrize(("line", "value"), [
@@ -41,17 +42,30 @@ def test_missing_file() -> None:
 
 def test_shipped_files_name_every_setting_and_ship_the_defaults() -> None:
     text = (ETC / "imapd").read_text() + (ETC / "imapd-ssl").read_text()
-    named = [line.split(":")[1].strip() for line in text.splitlines() if line.startswith("##NAME:")]
-    assert sorted(named) == sorted(setting.name for setting in TABLE if setting.name not in SET_BY_LISTENER)
+    pop3 = (ETC / "pop3d").read_text() + (ETC / "pop3d-ssl").read_text()
+    named = named_in(text)
+    own = set(named_in(pop3)).difference(named)
+    assert all(name.startswith(("POP3", "MIME_")) for name in own)
+    assert sorted([*named, *own]) == sorted(
+        setting.name for setting in TABLE if setting.name not in SET_BY_LISTENER)
     values = parse_file(str(ETC / "imapd-ssl"), parse_file(str(ETC / "imapd")))
     for setting in TABLE:
         if setting.name in values and not setting.name.startswith("IMAP_CAPABILITY"):
             assert values[setting.name] == setting.default, setting.name
         if not setting.built and "webadmin" not in setting.doc:
-            paragraph = text.partition(f"##NAME: {setting.name}:")[2].partition("##NAME")[0]
+            paragraph = (text + pop3).partition(f"##NAME: {setting.name}:")[2].partition("##NAME")[0]
             assert "not built yet" in " ".join(paragraph.replace("#", "").split()), setting.name
     assert check(values) == []
     assert values["MAXPERIP"] == "20"
+    values = parse_file(str(ETC / "pop3d-ssl"), parse_file(str(ETC / "pop3d")))
+    assert check(values) == []
+    for setting in TABLE:
+        if setting.name in values:
+            assert values[setting.name] == OF_POP3.get(setting.name, setting.default), setting.name
+
+
+def named_in(text: str) -> list[str]:
+    return [line.split(":")[1].strip() for line in text.splitlines() if line.startswith("##NAME:")]
 
 
 def test_shipped_capabilities_are_those_implemented() -> None:

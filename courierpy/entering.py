@@ -1,0 +1,235 @@
+"""From the start of a program behind the login into its Maildir, whatever the protocol.
+
+The steps of Courier's imapd and pop3d, in their order, which a program calls one after the other: who
+the client is, is the account locked, into the Maildir, loginexec, the owner, the store.  Each can end the
+session by ``Bye``, whose text the program says in the words of its protocol.  A program behind a login logs
+to standard error; one started from a shell, over ssh or from inetd to syslog.
+"""
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from courierpy.maildir.errors import StoreError
+from courierpy.model.numbers import decimal
+from courierpy.model.replies import Bye
+from courierpy.system import log, memory, proc, title
+from courierpy.system.programs import WITH_VALUE
+from courierpy.system.regular import open_regular
+from courierpy.system.settings import Settings, from_environ
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from courierpy.maildir.store import Store
+    from courierpy.system.conn import Conn
+
+MAX_CLOCK_SKEW = 30.0          # seconds between this host and the file server
+WRONG_WORDS = 2                # exit status
+OTHERS = "Your mailbox cannot be opened; the log of your mail administrator has the reason."
+FROM_LOGIN = ("AUTHENTICATED", "TCPREMOTEIP", "TCPREMOTEPORT")     # variables that every login sets
+
+
+def without_options(argv: list[str], environ: Mapping[str, str]) -> tuple[list[str], Mapping[str, str]]:
+    """(argv, environ) as the options say.  How often a process serves is couriertcpd's affair: alone it does
+    once."""
+    name, *words = argv
+    while words:
+        if words[0] == "-r":
+            environ, words = {**environ, "IMAP_READONLY": "1"}, words[1:]
+            continue
+        own = words[0][2:]
+        if words[0][:2] not in WITH_VALUE or decimal(own or "".join(words[1:2])) is None:
+            break
+        words = words[1 if own else 2:]
+    return [name, *words], environ
+
+
+class Entering:
+    """``program``: its name, for the log; ``protocol``: that it speaks.  ``behind_login``: did a login start
+    it?  ``user``, ``peer``, ``port``: who the client is; ``who``: the same for the log.  ``folders``: the
+    store, once it is open."""
+
+    program, protocol = "", "IMAP"
+
+    def __init__(self, argv: list[str], environ: Mapping[str, str], conn: Conn, behind_login: bool) -> None:
+        self.argv = argv
+        self.environ = environ
+        self.conn = conn
+        self.behind_login = behind_login
+        self.settings: Settings = from_environ(environ)
+        self.only_reads = self.settings.flag("IMAP_READONLY")
+        self.started = time.monotonic()
+        self.user = environ.get("AUTHENTICATED", "")
+        self.peer = environ.get("TCPREMOTEIP", "")
+        self.port = environ.get("TCPREMOTEPORT", "")
+        self.who = ""
+        self.folders: Store | None = None
+
+    def set_umask(self) -> None:
+        """IMAP_UMASK; where it is not set, what we were started with and at least 022."""
+        wanted = self.settings.umask()
+        os.umask(os.umask(0o077) | 0o022 if wanted is None else wanted)
+
+    def limit_memory(self) -> None:
+        """IMAP_ULIMITD.  Nothing is loaded after it: what a module does to which memory is refused in the
+        middle of its start nobody knows."""
+        kib = self.settings.number("IMAP_ULIMITD")
+        if kib > 0:
+            if "courierpy.preload" not in sys.modules:         # no listener did it
+                import syslog  # noqa: F401
+
+                import pyinotify  # noqa: F401
+
+                from courierpy import preload
+                preload.preload(protocol=self.protocol)
+            memory.limit(kib)
+
+    def be_who(self) -> None:
+        """Find out who the client is, for the log and for ps.  Raises Bye."""
+        self._whose()
+        self.who = log.who(self.peer, self.port, self.user)
+        log.about(self.who)
+        title.start(self.settings)
+        title.be(f"{self.program} {self.user} [{self.peer}]")
+
+    def _whose(self) -> None:
+        if self.behind_login:
+            missing = [name for name in FROM_LOGIN if not self.environ.get(name)]
+            if missing:
+                log.err(f"IMAPLOGINTAG is set, {' and '.join(missing)} not: imaplogin sets all of them; "
+                        f"unset IMAPLOGINTAG to start {self.program} without a login")
+                raise Bye(f"{missing[0]} environment variable not set.", status=1)
+            return
+        self.peer, self.port = "127.0.0.1", "0"
+        if not os.isatty(2) and not self.environ.get("IMAP_LOG"):
+            log.to_syslog(self.program)    # some clients read our descriptor 2 as they read 1
+        if not self.user:
+            import pwd
+            uid = os.getuid()
+            try:
+                self.user = pwd.getpwuid(uid).pw_name
+            except KeyError:
+                self.user = f"uid-{uid}"       # in a container nobody may have a name; the mail is there
+
+    def look_for_lock(self) -> None:
+        """The sticky bit on the home directory locks the account."""
+        try:
+            sticky = os.stat(".").st_mode & 0o1000
+        except OSError:
+            sticky = 0
+        if sticky and self.behind_login:
+            log.info(f"LOCKED, {self.who}")
+            raise Bye("Your account is temporarily unavailable (+t bit set on home directory).")
+
+    def enter_maildir(self) -> None:
+        """Into $MAILDIR, else the one that an argument names, else ./Maildir.  Raises Bye."""
+        given = self.argv[1] if len(self.argv) > 1 else ""
+        path = self.environ.get("MAILDIR") or given or "./Maildir"
+        if path == given and given.startswith("-") and not os.path.lexists(given):
+            raise Bye(f"There is no option {given}; {self.program} --help tells what there is.", b"ALERT",
+                      WRONG_WORDS)
+        try:
+            os.chdir(path)
+        except OSError as error:
+            why = error.strerror or str(error)
+            log.err(f"chdir {proc.absolute(path)}: {why}; a Maildir was expected there "
+                    '("courierpy maildirmake" makes one)')
+            raise Bye(self._no_maildir(path, error), b"ALERT", 1) from None
+
+    def _no_maildir(self, path: str, error: OSError) -> str:
+        """The reason for the client.  Who named the path, in a shell or over ssh, reads it; who came
+        over the network reads of no path, and that the mend is not his."""
+        if self.behind_login:
+            return OTHERS
+        if isinstance(error, FileNotFoundError):
+            return f'There is no Maildir at {path}: name another, or make it: courierpy maildirmake {path}'
+        if isinstance(error, NotADirectoryError):
+            return f"{path} is no directory, and a Maildir is one: name another."
+        return f"{path} cannot be entered: {error.strerror}: a Maildir of your own was expected."
+
+    def run_login_script(self) -> None:
+        """IMAP_LOGINEXEC: ./loginexec, if executable, runs once; success removes it.
+
+        Whoever may write to the Maildir could put it there, so it is off by default.
+        """
+        if self.only_reads or not self.settings.flag("IMAP_LOGINEXEC"):
+            return
+        try:
+            if not os.stat("loginexec").st_mode & 0o100:
+                return
+            pid = os.posix_spawn("./loginexec", ["./loginexec"], dict(self.environ),
+                                 file_actions=[(os.POSIX_SPAWN_DUP2, 2, 1)])
+            _, status = os.waitpid(pid, 0)
+            if status == 0:
+                os.unlink("loginexec")
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            log.err(f"loginexec: {error.strerror}")
+
+    def check_owner(self) -> None:
+        """IMAP_MAILBOX_SANITY_CHECK: the Maildir must be the user's own.  Raises Bye."""
+        if self.settings.checks_owner:
+            mine = os.stat(".")
+            if (mine.st_uid, mine.st_gid) != (os.geteuid(), os.getegid()):
+                log.err(f"{os.getcwd()} belongs to uid {mine.st_uid}, gid {mine.st_gid}; "
+                        f"uid {os.geteuid()}, gid {os.getegid()} was expected: chown it, or set "
+                        "IMAP_MAILBOX_SANITY_CHECK=0")
+                raise Bye("Fatal error: Account's mailbox directory is not owned by the correct "
+                          "uid or gid: ", b"ALERT", 1)
+
+    def open_store(self) -> None:
+        """Raises Bye where there is no Maildir."""
+        from courierpy.maildir.store import Store
+        try:
+            self.folders = Store.of(self.settings, self.environ.get("HOSTNAME"), self.user)
+            whole = self.folders.layout.is_there()
+        except StoreError as error:
+            log.err(f"{self.user}: {error}")
+            whole = False
+        if not whole:
+            here = os.getcwd()
+            log.err(f"{self.user}: {here}: no Maildir: it has no cur, new and tmp, nor mailboxes that "
+                    'IMAP_LAYOUT knows ("courierpy maildirmake" makes one)')
+            raise Bye(OTHERS if self.behind_login else
+                      f"{here} is no Maildir: name another, or make it: courierpy maildirmake {here}",
+                      b"ALERT", 1)
+
+    def open_record(self) -> None:
+        """IMAPDEBUGFILE in the Maildir, if it is there already, gets the dialogue; a
+        directory gets a file for each session."""
+        name = self.settings.text("IMAPDEBUGFILE")
+        if name:
+            flags = os.O_WRONLY | os.O_APPEND
+            if os.path.isdir(name):
+                name = os.path.join(name, str(os.getpid()))
+                flags |= os.O_CREAT
+            try:
+                self.conn.record = open_regular(name, flags)
+            except OSError:
+                return
+
+    def check_clock(self) -> None:
+        """A file server whose clock is elsewhere would break every age rule.  Raises Bye."""
+        assert self.folders is not None
+        tmp = os.path.join(self.folders.layout.inbox, "tmp")
+        path = os.path.join(tmp, f"courier-imap.clockskew.chk.{os.getpid()}")
+        try:
+            if os.major(os.stat(tmp).st_dev):
+                return             # a disk of our own, which has our clock
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666))
+            skew = os.stat(path).st_mtime - time.time()
+            os.unlink(path)
+        except OSError:
+            return                 # read-only or not a whole Maildir: SELECT will say
+        if abs(skew) > MAX_CLOCK_SKEW:
+            raise Bye("Clock skew detected. Check the clock on the file server")
+
+    def option(self, name: str) -> bool:
+        """Is this option of the account on?  A non-zero number, or a value that starts with t or y."""
+        options = dict(part.partition("=")[::2] for part in self.environ.get("OPTIONS", "").split(","))
+        value = options.get(name, "0")
+        return value[:1] in "tTyY" and value != "" or bool(decimal(value))

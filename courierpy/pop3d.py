@@ -1,0 +1,211 @@
+"""pop3d: serve the INBOX of the Maildir in which it is started over POP3, until QUIT.
+
+Started by a login it greets as Courier's does, when all is in order, and standard error is the log; from a
+shell, over ssh or from inetd it does the same for who starts it, and logs to syslog.  Standard input and
+output are the client.
+"""
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import sys
+import time
+
+from courierpy.entering import FROM_LOGIN, Entering, without_options
+from courierpy.maildir.errors import StoreError
+from courierpy.model.replies import Bye
+from courierpy.pop3 import lines
+from courierpy.pop3.maildrop import Maildrop
+from courierpy.pop3.session import Session
+from courierpy.system import about, log, memory, proc, programs, readonly
+from courierpy.system.conn import Conn, Gone, TimedOut
+from courierpy.system.settings import wrong_ones
+from courierpy.system.stream import Garbled
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+USAGE = """
+Usage: pop3d [-r] [-U USES] [-T SECONDS] [MAILDIR]
+       ipop3d [-r] [MAILDIR]
+
+Serve the INBOX of a Maildir over POP3 on standard input and output: $MAILDIR,
+else MAILDIR, else ./Maildir.  From a shell, over ssh or from inetd nobody has to
+log in; type
+
+    LIST
+    QUIT
+
+  -r              only read: nothing is changed or written, as with IMAP_READONLY=1
+  -U USES         behind couriertcpd with login processes: sessions that a process serves (250)
+  -T SECONDS      and how long it waits for the next one (60), 0 for any time
+  -h, --help      tell this
+  -V, --version   tell the version
+
+ipop3d that root's inetd starts is "pop3login pop3d Maildir": its client logs in.
+Settings are variables of the environment, as in etc/pop3d.
+"""
+
+
+def run() -> None:
+    """The ``pop3d`` command."""
+    sys.exit(main(sys.argv, os.environ))
+
+
+def run_ipop3d() -> None:
+    """The ``ipop3d`` command, by which UW's was known."""
+    words = sys.argv[1:]
+    if os.geteuid() == 0 and not words and stat.S_ISSOCK(os.fstat(0).st_mode) and not _logged_in(os.environ):
+        sys.exit(programs.run(["pop3login", "pop3d", "Maildir"], os.environ, None, inside=True))
+    sys.exit(main(["ipop3d", *words], os.environ))
+
+
+def main(argv: list[str], environ: Mapping[str, str], conn: Conn | None = None) -> int:
+    """Gives the exit status.  ``conn`` is set when the login ran in this process."""
+    if conn is None:
+        status = about.told(argv, USAGE)
+        if status is not None:
+            return status
+        log.start("pop3d", environ)
+    log.be("pop3d")
+    argv, environ = without_options(argv, environ)
+    daemon = _Pop3d(argv, environ, conn if conn is not None else Conn(0, 1), _logged_in(environ))
+    daemon.set_umask()
+    if daemon.only_reads:
+        readonly.begin()
+    try:
+        return _served(daemon)
+    finally:
+        daemon.conn.end()
+        daemon.close()                 # nobody waits for us any more
+        readonly.end()
+
+
+def _logged_in(environ: Mapping[str, str]) -> bool:
+    return all(environ.get(name) for name in FROM_LOGIN)
+
+
+def _served(daemon: _Pop3d) -> int:
+    """The exit status."""
+    try:
+        daemon.limit_memory()
+        return daemon.serve()
+    except Bye as bye:
+        return daemon.goodbye(bye)
+    except Garbled as why:
+        log.err(f"what the client sends cannot be read: {why}")
+        daemon.finish("DISCONNECTED")
+    except (Gone, BrokenPipeError):
+        daemon.finish("DISCONNECTED")
+    except TimedOut:
+        daemon.finish("TIMEOUT")       # without a word: RFC 1939 3
+    except (MemoryError, OSError, SystemError, ImportError) as error:
+        if not memory.is_short(error):
+            raise
+        memory.take_reserve()
+        log.err(f"no memory to go on: IMAP_ULIMITD is {daemon.settings.text('IMAP_ULIMITD')}, {daemon.who}")
+        return daemon.goodbye(Bye("There is not enough memory for this here.", b"SYS/TEMP", 1))
+    return 0
+
+
+class _Pop3d(Entering):
+    """The start-up steps in Courier's order, and the ways to end."""
+
+    program, protocol = "pop3d", "POP3"
+
+    def __init__(self, argv: list[str], environ: Mapping[str, str], conn: Conn, behind_login: bool) -> None:
+        super().__init__(argv, environ, conn, behind_login)
+        self.session: Session | None = None
+        self.maildrop: Maildrop | None = None
+        self.greeted = self.stopped = False
+
+    def serve(self) -> int:
+        """The exit status.  Raises Bye, Gone, TimedOut and Garbled."""
+        self.be_who()
+        if not self.behind_login:      # else courierpy serve told its administrator
+            for line in wrong_ones(self.environ):
+                log.warn(line)
+        proc.on_signal(self._on_signal)
+        self.look_for_lock()
+        if self.option("disablepop3"):
+            raise Bye("POP3 access disabled for this account.", status=1)
+        if self.option("disableinsecurepop3") and not self._tls():
+            raise Bye("POP3 access disabled via insecure connection.", status=1)
+        self.enter_maildir()
+        self.run_login_script()
+        self.check_owner()
+        self.open_store()
+        self.open_record()
+        self.check_clock()
+        session = self._session()
+        self._greet()
+        session.serve()
+        self.finish("LOGOUT")
+        return 0
+
+    def _session(self) -> Session:
+        assert self.folders is not None
+        try:
+            self.maildrop = Maildrop(self.folders, self.only_reads)
+        except StoreError as why:
+            log.err(f"{why}, {self.who}")
+            raise Bye("Your mailbox cannot be opened now, try again later.", b"SYS/TEMP", 1) from None
+        self.session = Session(self.conn, self.settings, self.maildrop, self.who)
+        if self.conn.pending:
+            self.session.lines.feed(self.conn.pending)
+            self.conn.pending = b""
+        return self.session
+
+    def _greet(self) -> None:
+        """The last stage that can fail says +OK."""
+        self.conn.write(lines.ok("logged in, only for reading." if self.only_reads else "logged in."))
+        self.greeted = True
+        log.info(f"LOGIN, {self.who}{self._stls()}")
+
+    def _on_signal(self, number: int, frame: object) -> None:
+        if number == signal.SIGUSR1:
+            return                     # meant for one that had not logged in
+        self.stopped = True
+        if self.session is None or self.session.reads:
+            raise Bye(lines.SHUT_DOWN, b"SYS/TEMP")
+        self.session.stopped = True
+
+    # -- the ends
+
+    def _tls(self) -> bool:
+        return self.settings.flag("POP3_TLS") or self.settings.flag("IMAP_TLS")
+
+    def _stls(self) -> str:
+        return ", stls=1" if self._tls() else ""
+
+    def _numbers(self) -> str:
+        top, retr = (self.session.octets_of_top, self.session.octets_of_retr) if self.session else (0, 0)
+        return (f"top={top}, retr={retr}, rcvd={self.conn.rcvd}, sent={self.conn.sent}, "
+                f"time={int(time.monotonic() - self.started)}{self._stls()}")
+
+    def finish(self, word: str) -> None:
+        """The line for the log."""
+        if self.greeted:
+            log.info(f"{word}, {self.who}, {self._numbers()}")
+
+    def goodbye(self, bye: Bye) -> int:
+        """The last line for the client; the exit status."""
+        self.conn.say_last(lines.err(bye.text, bye.code))
+        if self.stopped and self.greeted:
+            log.notice(f"Disconnected during shutdown by signal, {self.who}, {self._numbers()}")
+        else:
+            self.finish("DISCONNECTED")
+        return bye.status
+
+    def close(self) -> None:
+        """Let go of the maildrop."""
+        if self.maildrop is not None:
+            self.maildrop.close()
+        if self.folders is not None:
+            self.folders.save()
+
+
+if __name__ == "__main__":
+    run()
