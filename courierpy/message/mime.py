@@ -194,8 +194,11 @@ class _Parser:
         """(place of the multipart that this line delimits, does it close it)."""
         if line in self.open:
             return self.open[line][-1], False
-        if line.endswith(b"--") and line[:-2] in self.open:
-            return self.open[line[:-2]][-1], True
+        if line.endswith(b"--"):
+            # a boundary may have blanks at its end, which may not count
+            places = self.open.get(line[:-2].rstrip(b" \t"))
+            if places is not None:
+                return places[-1], True
         return None
 
     def _aim(self) -> None:

@@ -6,6 +6,7 @@ by line ends, and folding leaves no line end in a text or a needle.
 from __future__ import annotations
 
 import re
+from urllib.parse import unquote_to_bytes
 
 from courierpy.message import address, charsets, decode, headers, parameters
 from courierpy.message.charsets import charset_text
@@ -86,8 +87,29 @@ def _each(fields: list[tuple[bytes, bytes]]) -> list[str]:
 
 
 def inner_lines(root: Part) -> str:
-    """The same of the headers of all parts in ``root``."""
-    return _joined([lines(part.block) for part in root.walk() if part is not root])
+    """The same of the headers of all parts in ``root``; and of all what their parameters mean."""
+    return _joined([part_lines(part, part is not root) for part in root.walk()])
+
+
+def part_lines(part: Part, header: bool) -> str:
+    """What the parameters of one part mean by RFC 2231, which is names of files, mostly: the header does not
+    show them.  Before it, with ``header``, its lines."""
+    texts = [lines(part.block)] if header else []
+    pairs = part.params
+    value = part.known.get(b"content-disposition", b"")
+    if b"*" in value and (found := parameters.disposition(value)) is not None:
+        pairs = pairs + found[1]
+    texts += [fold(_meant(value)) for name, value in pairs if name.endswith(b"*")]
+    return _joined(texts)
+
+
+def _meant(value: bytes) -> str:
+    """The text that the value of a parameter ``name*`` stands for, by its charset."""
+    charset, _, rest = value.partition(b"'")
+    _, quote, text = rest.partition(b"'")
+    if not quote:
+        charset, text = b"", value
+    return charset_text(unquote_to_bytes(text), charset.decode("ascii", "replace"))
 
 
 def values(message: Part) -> str:

@@ -48,10 +48,9 @@ def body(root: Part) -> Iterator[Iterator[bytes]]:
 def inner_lines(root: Part) -> Iterator[Iterator[bytes]]:
     """As searchtext.inner_lines."""
     for part in root.walk():
-        if part is not root:
-            found = searchtext.lines(part.block)
-            if found:
-                yield iter([_encoded(found)])
+        found = searchtext.part_lines(part, part is not root)
+        if found:
+            yield iter([_encoded(found)])
 
 
 def joined(texts: Texts, most: int) -> bytes | None:

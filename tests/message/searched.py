@@ -21,7 +21,7 @@ def texts(message: Message) -> Iterator[str]:
     for part in message.root.walk():
         if part.message is not None:
             yield "\n".join([decode.words(value) for _, value in part.message.fields])
-        if part.kind == b"text":
+        if searchtext.is_searched(part):
             text = charset_text(part.octets(), part.charset)
             yield html_text(text) if part.subkind == b"html" else text
 

@@ -46,6 +46,8 @@ LEAF = "Content-Type: text/plain\n\none"
     (multipart("xy", multipart("x", LEAF, LEAF), LEAF), ["mixed", ["mixed", "plain", "plain"], "plain"]),
     # delimiters: blanks behind them, the same one inside, none at the end, none at all
     ("Content-Type: multipart/mixed; boundary=x\n\n--x  \n\none\n--x-- \t\n", ["mixed", "plain"]),
+    ("Content-Type: multipart/mixed; boundary=\"x \"\n\n--x \n\none\n--x --\n\n--x\n\ntwo",
+     ["mixed", "plain"]),
     (multipart("x", multipart("x", LEAF, LEAF), LEAF), ["mixed", ["mixed", "plain", "plain"], "plain"]),
     ("Content-Type: multipart/mixed; boundary=x\n\n--x\n\none\n--x\n\ntwo", ["mixed", "plain", "plain"]),
     ("Content-Type: multipart/mixed; boundary=x\n\nnothing", "mixed"),

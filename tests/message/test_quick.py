@@ -3,6 +3,8 @@ from __future__ import annotations
 
 import email.utils
 import re
+from collections.abc import Iterator
+from urllib.parse import unquote_to_bytes
 
 import pytest
 from hypothesis import example, given, settings
@@ -21,10 +23,11 @@ from courierpy.message import (
 from courierpy.message import (
     searchtext as folded,
 )
+from courierpy.message.charsets import charset_text
 from courierpy.message.collation import _UNSEEN, fold, key
 from courierpy.message.lexical import masked
 from courierpy.message.message import Message, wire_form
-from courierpy.message.mime import Limits
+from courierpy.message.mime import Limits, Part
 from courierpy.message.transfer import Base64Decoder, base64
 from courierpy.model.section import Section
 from tests.message import plain
@@ -142,6 +145,16 @@ def test_line_ends_make_no_difference(data: bytes) -> None:
     assert sorted(everything(one).split("\n")) == sorted(everything(two).split("\n"))
 
 
+def meant(part: Part) -> Iterator[str]:
+    """The texts of parameters by RFC 2231."""
+    found = parameters.disposition(part.known.get(b"content-disposition", b""))
+    for name, value in part.params + (found[1] if found is not None else []):
+        if name.endswith(b"*"):
+            pieces = value.split(b"'", 2)
+            charset = pieces[0].decode("ascii", "replace") if len(pieces) == 3 else ""
+            yield charset_text(unquote_to_bytes(pieces[2] if len(pieces) == 3 else value), charset)
+
+
 @settings(max_examples=300)
 @given(MESSAGES, LIMITS)
 def test_folded_texts(data: bytes, limits: Limits | None) -> None:
@@ -151,6 +164,7 @@ def test_folded_texts(data: bytes, limits: Limits | None) -> None:
     wanted = {fold(f"{name.decode()}: {decode.words(value)}")
               for block in blocks for name, value in headers.fields(block)}
     wanted.update(message.folded_body().split("\n"))
+    wanted.update(fold(text) for part in message.root.walk() for text in meant(part))
     assert set(everything(message).split("\n")) - {""} == wanted - {""}
     assert set(folded.lines(message.block).split("\n")) - {""} <= wanted
     addresses = message.folded_header(b"from")

@@ -285,3 +285,17 @@ def test_a_script_that_is_longer_than_any_hides_nothing() -> None:
         page = f"<{kind}>" + "x " * HIDDEN + f"</{kind}>end"
         assert html_text(page).split()[-1] == "end"
         assert "x x" in html_text(page)
+
+
+@pytest.mark.parametrize(("field", "text"), [
+    (b"Content-Disposition: attachment; filename*=utf-8''%E2%82%AC%20rates.txt", "€ rates.txt"),
+    (b"Content-Disposition: attachment; filename*0*=latin1'de'%DCber; filename*1=sicht.pdf", "Übersicht.pdf"),
+    (b"Content-Type: application/pdf;\n name*=koi8-r''%D3%CC%CF%D7%CF.pdf", "слово.pdf"),
+    (b"Content-Type: application/pdf; name*=%C3%A9t%C3%A9.pdf", "été.pdf"),
+    (b"Content-Type: application/pdf; name*=x-nobody-knows-it''%C3%A9t%C3%A9.pdf", "été.pdf"),
+    (b"Content-Type: application/pdf; name*0=\"long \"; name*1=\"name.pdf\"; x*=''y", "y")])
+def test_names_of_files_by_rfc_2231(field: bytes, text: str) -> None:
+    inside = b"Content-Type: multipart/mixed; boundary=b\n\n--b\n" + field + b"\n\nx\n--b--\n"
+    for whole in (field + b"\n\nx", inside):
+        assert in_text(Message(whole), text)
+        assert not in_text(Message(whole), text + "?")
