@@ -1,14 +1,15 @@
 """QUOTA.  RFC 2087, RFC 9208: what may be stored, and what is.
 
-The quota root and its line: quotaroot.py.
+The quota roots and how they are told: quotaroot.py.
 """
 from __future__ import annotations
 
 from courierpy.imap import counted
 from courierpy.imap.commands import ANY, READS, command
 from courierpy.imap.ext import Extension
-from courierpy.imap.grammar import lines, out
-from courierpy.imap.quotaroot import ROOT, line, usage
+from courierpy.imap.grammar import lines
+from courierpy.imap.quotaroot import ROOT, line, root_of, store_of, usage
+from courierpy.maildir.errors import NameInvalid
 from courierpy.model.flags import DELETED
 from courierpy.model.replies import No
 
@@ -17,19 +18,31 @@ if TYPE_CHECKING:
     from courierpy.imap.grammar.args import Args
     from courierpy.imap.session import Session
     from courierpy.maildir.index.statuscache import Status
+    from courierpy.maildir.store import Store
 
 
 @command(b"GETQUOTA", when=ANY, flags=READS)
 def getquota(session: Session, args: Args) -> str:
     args.sp()
-    root = args.astring()
+    name = args.mailbox()
     args.end()
 
-    found = usage(session) if root == ROOT else None
-    if found is None:
+    store = session.folders if name == ROOT else _shared(session, name)
+    found = usage(store) if store is not None else None
+    if store is None or found is None:
         raise No("There is no such quota root.", b"NONEXISTENT")
-    session.write(line(found))
+    session.write(line(root_of(session, store), found))
     return "GETQUOTA Ok."
+
+
+def _shared(session: Session, name: str) -> Store | None:
+    """The Maildir whose root has this name, which is no own one; None where the client may not know."""
+    try:
+        store = store_of(session, name)
+    except NameInvalid:
+        return None
+    return store if store is not None and store is not session.folders \
+        and name == store.namespaces.name("") else None
 
 
 @command(b"GETQUOTAROOT", when=ANY, flags=READS)
@@ -39,14 +52,14 @@ def getquotaroot(session: Session, args: Args) -> str:
     name = args.mailbox()
     args.end()
 
-    folders = session.folders
-    own = folders.resolve(name)[0].root == folders.root
-    if own:
-        folders.path_of(name)          # which it might have
-    found = usage(session) if own else None
-    session.write(lines.data(b"QUOTAROOT", session.mailbox(name), *[out.quoted(ROOT)] if found else ()))
-    if found is not None:
-        session.write(line(found))
+    store = store_of(session, name)
+    found = usage(store) if store is not None else None
+    if store is None or found is None:
+        session.write(lines.data(b"QUOTAROOT", session.mailbox(name)))
+    else:
+        root = root_of(session, store)
+        session.write(lines.data(b"QUOTAROOT", session.mailbox(name), root))
+        session.write(line(root, found))
     return "GETQUOTAROOT Ok."
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from courierpy.imap.commands import ANY, CHANGES, command
 from courierpy.imap.ext import Extension
-from courierpy.imap.quotaroot import ROOT, STORAGE_OCTETS, line, usage
+from courierpy.imap.quotaroot import ROOT, STORAGE_OCTETS, line, root_of, usage
 from courierpy.model.numbers import MOST
 from courierpy.model.replies import No
 
@@ -22,7 +22,7 @@ TOKEN = b"QUOTASET"
 @command(b"SETQUOTA", when=ANY, flags=CHANGES)
 def setquota(session: Session, args: Args) -> str:
     args.sp()
-    root = args.astring()
+    root = args.mailbox()
     args.sp()
     wanted: dict[bytes, int] = {}
     args.open()
@@ -46,9 +46,9 @@ def setquota(session: Session, args: Args) -> str:
     from courierpy.maildir.formats.maildirsize import Limits  # few set any
     quota.limit(Limits(min(wanted.get(b"STORAGE", 0) * STORAGE_OCTETS, MOST),
                        min(wanted.get(b"MESSAGE", 0), MOST)))
-    found = usage(session)
+    found = usage(session.folders)
     if found is not None:
-        session.write(line(found))
+        session.write(line(root_of(session, session.folders), found))
     return "SETQUOTA Ok."
 
 
