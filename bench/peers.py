@@ -71,6 +71,10 @@ class Server:
         folder for their files; ``pem``: certificate and key; ``more``: settings of courierpy."""
         raise NotImplementedError
 
+    def lmtp(self) -> str:
+        """The unix socket at which it takes mail; it is started when it is asked for first."""
+        raise LookupError(f"{self.name} takes no mail by LMTP")
+
     def home(self, account: str) -> str:
         return os.path.join(self.folder, account)
 
@@ -189,6 +193,14 @@ class Courierpy(Server):
             number = file.read().partition('__version__ = "')[2].partition('"')[0]
         self.version = f"{number} ({self.revision})" if self.revision else number
 
+
+    def lmtp(self) -> str:
+        place = os.path.join(self.folder, "delivery")
+        path = os.path.join(place, "lmtp")
+        if not os.path.exists(place):
+            os.makedirs(place)
+            self.serve(place, IMAPDSTART="NO", IMAPDSSLSTART="NO", LMTP_SOCKET=path)
+        return path
 
     def serve(self, place: str, **settings: str) -> None:
         path = os.path.join(place, "imapd")
@@ -314,14 +326,23 @@ service imap-login {{
 }}
 """)
 
-    def serve(self, place: str, port: int, tls_port: int, more: str) -> None:
+    def lmtp(self) -> str:
+        place = os.path.join(self.folder, "delivery")
+        if not os.path.exists("/usr/lib/dovecot/lmtp"):
+            raise LookupError("Dovecot's lmtp is not installed")
+        if not os.path.exists(place):
+            os.makedirs(place)
+            self.serve(place, 0, 0, "ssl = no\n", "lmtp")
+        return os.path.join(place, "run", "lmtp")
+
+    def serve(self, place: str, port: int, tls_port: int, more: str, protocols: str = "imap") -> None:
         """A port that is 0 is none."""
         config = os.path.join(place, "dovecot.conf")
         with open(config, "w", encoding="utf-8") as file:
             file.write(f"""base_dir = {place}/run
 state_dir = {place}/state
-instance_name = bench{tls_port}
-protocols = imap
+instance_name = bench{protocols}{tls_port}
+protocols = {protocols}
 listen = 127.0.0.1
 mail_location = maildir:~/Maildir
 {more}disable_plaintext_auth = no

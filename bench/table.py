@@ -1,7 +1,7 @@
 """The rows of the table: what is measured, in which unit, and the goal."""
 from __future__ import annotations
 
-from bench import connection, extensions, habits, large, reuse, rows, tls
+from bench import connection, delivery, extensions, habits, large, reuse, rows, tls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -180,4 +180,7 @@ ROWS = [
         Case("39d", "accounts of one uid by turns, `IMAP_REUSE=uid`", "sessions/s", True, Goal("courier", 4)),
         Case("39e", "accounts by turns, `IMAP_REUSE=account`", "sessions/s", True, Goal("courier")),
         Case("39f", "one account, `IMAP_REUSE=no`", "sessions/s", True, Goal("courier", 1.5))], most=3),
+    Row(40, delivery.row_deliveries, [
+        Case("40a", "deliveries by LMTP, one connection", "messages/s", True, Goal("dovecot")),
+        Case("40b", "the same, 4 connections", "messages/s", True, Goal("dovecot"))], most=3),
 ]

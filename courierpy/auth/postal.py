@@ -7,14 +7,20 @@ would go back.
 """
 from __future__ import annotations
 
+import time
+
 from courierpy.auth import DELIVERY, Account, Rejected, Request, authdaemon, configured, with_domain
 from courierpy.auth.apart import Asker
+from courierpy.system.wipe import wipe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from courierpy.system.settings import Settings
+
+KNOWN_SECONDS = 5.0            # that an account is remembered: the next message may be for it too
+KNOWN = 1000                   # accounts
 
 
 class Accounts:
@@ -25,6 +31,7 @@ class Accounts:
         words = list(modules) or configured(settings.values)
         direct = "COURIERPY_AUTHSOCKET" in self._environ or words == ["authdaemon"]
         self._asker = None if direct else Asker(words, settings.values)
+        self._known: dict[str, tuple[float, Account]] = {}
         self._delimiter = settings.text("LMTP_DELIMITER")[:1]
         self._fold = settings.flag("LMTP_FOLD_CASE")
         self._domains = frozenset(settings.text("LMTP_DOMAINS").lower().split())
@@ -33,10 +40,23 @@ class Accounts:
         """(the account, the detail of the address: "" without one).  Raises Rejected, TemporaryFailure."""
         for user, detail in self._spellings(local, domain):
             try:
-                return self.ask(Request("pre", DELIVERY, self._environ, user=user)), detail
+                return self._account(user), detail
             except Rejected:
                 continue
         raise Rejected
+
+    def _account(self, user: str) -> Account:
+        """Raises Rejected, TemporaryFailure."""
+        now = time.monotonic()
+        until, account = self._known.get(user, (0.0, None))
+        if account is None or until < now:
+            account = self.ask(Request("pre", DELIVERY, self._environ, user=user))
+            wipe(account.passwd, account.passwd2)
+            account.passwd = account.passwd2 = ""      # nobody computes with it
+            if len(self._known) >= KNOWN:
+                self._known.clear()
+            self._known[user] = now + KNOWN_SECONDS, account
+        return account
 
     def ask(self, request: Request) -> Account:
         """One question to the modules.  Raises Rejected, TemporaryFailure."""
