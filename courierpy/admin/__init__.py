@@ -27,6 +27,7 @@ SUBCOMMANDS = {
     "maildirmake": "make a Maildir, or a folder in one",
     "deliverquota": "bring a message to a Maildir that has a quota",
     "quota": "show how full Maildirs are, count again, set limits",
+    "maildiracl": "show and change who may do what with the mailboxes of a Maildir",
     "demo": "make a folder with a demo account and Maildir",
     "mkcert": "make a self-signed certificate",
     "convert": "take over a Maildir from Dovecot, or give it back",

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 ANSWER = 1.0                   # seconds that the keeper has to answer
 HAND_OVER = 5.0                # seconds to hand over what the session knows
+RIGHTS = b"MYRIGHTS"           # of what is kept: letters, where somebody else may change them
 PATIENCE = 60.0                # seconds until the listener has said whose the client is
 
 
@@ -56,6 +57,8 @@ def know(session: Session, tag: bytes, started: float) -> Known:
         known.readonly, known.words, known.recent = selected.readonly, selected.keywords, selected.recent
         known.saved = selected.saved
         known.uidvalidity, known.uidnext = selected.snapshot.uidvalidity, selected.snapshot.uidnext
+        if selected.listed:            # as the client was told them
+            known.kept = {**known.kept, RIGHTS: "".join(sorted(selected.rights)).encode()}
         view = selected.view
         known.messages, known.told_recent = view.messages, view.recent
     return known
@@ -66,10 +69,11 @@ def restore(session: Session, known: Known) -> None:
     ValueError for what no session knew."""
     session.conn.go_on(known.layers)
     session.headers, session.body, session.errors = known.headers, known.body, known.errors
+    told = known.kept.pop(RIGHTS, None)
     session.kept, session.untold = known.kept, known.untold
     session.enabled.add(*known.enabled)
     if known.name is not None:
-        _select(session, known)
+        _select(session, known, told)
     for key, value in [*known.kept.items()]:
         take = ext.find("kept", key)
         if take is not None:
@@ -80,7 +84,8 @@ def restore(session: Session, known: Known) -> None:
             make(session, octets)
 
 
-def _select(session: Session, known: Known) -> None:
+def _select(session: Session, known: Known, told: bytes | None) -> None:
+    """``told``: the rights that the client was told of, None where nobody else gives them."""
     assert known.name is not None
     # not opened as for SELECT: what is missing of it is not made again
     folders = session.folders
@@ -89,12 +94,10 @@ def _select(session: Session, known: Known) -> None:
     if known.messages.modseqs is not None:
         folder.number_changes()
     snapshot = Snapshot(known.uidvalidity, known.uidnext, known.messages, known.told_recent)
-    try:
-        rights, listed = folders.rights(known.name), folders.listed(known.name)
-    except StoreError as why:
-        log.err(str(why))
-        rights, listed = frozenset(), True         # which ends the session before anything is told
-    selected = session.selected = Selected(folder, snapshot, known.readonly, rights, session.manners, listed)
+    # what they are now is told by its next look, or ends it
+    rights = folders.rights(known.name) if told is None else frozenset(told.decode("ascii"))
+    selected = session.selected = Selected(folder, snapshot, known.readonly, rights, session.manners,
+                                           told is not None or folders.listed(known.name))
     selected.keywords, selected.recent, selected.saved = known.words, known.recent, known.saved
 
 

@@ -92,3 +92,23 @@ def test_levels_of_courier(home: Path) -> None:
     assert '"ann" "l"' in session("ours", home, "CREATE INBOX.x", "GETACL INBOX.x")
     assert (home / ".x" / "courierimapacl").exists()
     assert not (home / "courierimaphieracl" / "x").exists()
+
+
+def test_the_tools_do_the_same(home: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other" / "Maildir"
+    fill(other, 1)
+    steps = [["-set", "INBOX.a", "user=ann", "lrs"], ["-set", "INBOX.a", "-user=bob", "w"],
+             ["-set", "INBOX.a", "user=ann", "+t"], ["-set", "INBOX", "owner", "lr"],
+             ["-delete", "INBOX.a", "user=none"], ["-set", "INBOX.a", "user=x y", "l"], ["-list", "INBOX.a"],
+             ["-compute", "INBOX.a", "user=ann"], ["-compute", "INBOX.a", "owner"], ["-list", "INBOX.none"]]
+    found = []
+    for maildir, tool in ((home, [need("/usr/bin/maildiracl")]),
+                          (other, [sys.executable, "-m", "courierpy", "maildiracl"])):
+        for part in ("cur", "new", "tmp"):
+            (maildir / ".a" / part).mkdir(parents=True)
+        for action, *rest in steps:
+            done = subprocess.run([*tool, action, str(maildir), *rest], capture_output=True, timeout=60,
+                                  check=False, env=plain_environ())
+            found.append((done.returncode != 0, done.stdout))
+    assert found[:len(steps)] == found[len(steps):]
+    assert (home / ".a/courierimapacl").read_bytes() == (other / ".a/courierimapacl").read_bytes()

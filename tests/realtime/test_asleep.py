@@ -199,3 +199,18 @@ def test_what_no_process_can_go_on_with(make: Callable[[], Talk]) -> None:
     assert way._may()
     talk.session.between._clock = 7.0  # type: ignore[union-attr]
     assert not way._may()
+
+
+def test_rights(make: Callable[[], Talk]) -> None:
+    """They are looked at anew, also where they changed meanwhile."""
+    Path("courierimapacl").write_text("owner aelrst\n")
+    talk = make()
+    assert b'* OK [MYRIGHTS "lrstead"] ACL' in talk.say(b"SELECT INBOX")
+    sleep(talk)
+    assert b"FLAGS" not in talk.say(b"NOOP")
+    assert b"t NO [NOPERM]" in talk.say(b"STORE 1 +FLAGS (\\Flagged)")
+    assert b"* 1 FETCH (FLAGS (\\Seen" in talk.say(b"STORE 1 +FLAGS (\\Flagged \\Seen)")
+    Path("courierimapacl").write_text("owner alrt\n")
+    sleep(talk)
+    assert b"* OK [PERMANENTFLAGS (\\Deleted)] Limited" in talk.say(b"NOOP")
+    assert b"t NO [NOPERM]" in talk.say(b"EXPUNGE")

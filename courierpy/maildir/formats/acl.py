@@ -29,6 +29,14 @@ class LockedOut(ValueError):
     """A list by which the owner or the administrators could mend it no more; str() is their identifier."""
 
 
+def rights_of(letters: str) -> frozenset[str]:
+    """Of letters as the file has them.  Raises ValueError for one that nobody knows."""
+    found = frozenset(_IN_MEMORY.get(letter, letter) for letter in letters)
+    if not found <= ALL_RIGHTS:
+        raise ValueError(letters)
+    return found
+
+
 def letters(rights: Iterable[str]) -> str:
     """Rights as the file has them."""
     return "".join(sorted(_ON_DISK.get(right, right) for right in rights))
