@@ -30,7 +30,9 @@ class Records(dict[bytes, T]):
 
     def need(self, name: bytes) -> T:
         """The record of a name that the grammar knows.  Raises LookupError."""
-        found = self.find(name)
+        found = self.get(name)
         if found is None:
-            raise LookupError(name)
+            found = self.find(name)
+            if found is None:
+                raise LookupError(name)
         return found

@@ -19,7 +19,7 @@ from courierpy.imap.commands.numbers import saved
 from courierpy.imap.fetch import Subject
 from courierpy.imap.grammar import searchkeys
 from courierpy.imap.grammar.dates import EPOCH
-from courierpy.imap.grammar.searchkeys import MAX_KEYS, Key, each, names, rewritten, uses_numbers
+from courierpy.imap.grammar.searchkeys import MAX_KEYS, Key, rewritten, uses_numbers
 from courierpy.imap.records import Records
 from courierpy.maildir.errors import MessageDenied, Vanished
 from courierpy.message import collation
@@ -99,7 +99,7 @@ def parse(session: Session, args: Args, charset: str | None = None) -> Key:
     asked = searchkeys.parse(args, KEYS.find, charset)
     args.end()
     found = rewritten(asked, expanded)
-    if len(each(found)) > MAX_KEYS:
+    if len(found.each) > MAX_KEYS:
         raise Bad("Too many search keys.")
     return found
 
@@ -112,7 +112,7 @@ def cost(key: Key) -> int:
 
 def besides(session: Session, key: Key, seqs: Iterable[int]) -> list[tuple[bytes, bytes]]:
     """What keys that were used have to say of the messages ``seqs`` that are told: words and values."""
-    says = [says for name in names(key) if (says := KEYS.need(name).besides) is not None]
+    says = [says for name in key.names if (says := KEYS.need(name).besides) is not None]
     if not says:
         return []
     told = sorted(set(seqs))
@@ -147,11 +147,19 @@ class Program:
         self.attributes.refuse(denied=False)
         if self.attributes.lost:
             found = both(found, inverse(self.of_uids(self.attributes.lost)))
-        return array("I", compress(range(1, self.count + 1), found))
+        if found.count(1) * SPARSE > self.count:
+            return array("I", compress(range(1, self.count + 1), found))
+        seqs, at = array("I"), found.find(1)
+        while at >= 0:
+            at += 1
+            seqs.append(at)
+            at = found.find(1, at)
+        return seqs
 
     def mask(self, key: Key, within: bytes) -> bytes:
         """Which of the messages ``within`` match."""
-        return both(within, KEYS.need(key.name).mask(self, key.value, within))
+        found = KEYS.need(key.name).mask(self, key.value, within)
+        return both(within, found) if 0 in within else found
 
     def _highest(self, key: Key, within: bytes, most: int) -> bytes:
         """``lowest`` is the UID of the last that is looked at, where there are more."""
@@ -313,7 +321,7 @@ def prepare(session: Session, key: Key) -> None:
     it names them."""
     if not session.manners.numbered and uses_numbers(key):
         raise UidRequired
-    for name in names(key):
+    for name in key.names:
         first = KEYS.need(name).prepare
         if first is not None:
             first(session)

@@ -61,7 +61,8 @@ class Messages:
         if not isinstance(other, Messages):
             return False
         return self.generation == other.generation or (
-            self.flags == other.flags and self.uids == other.uids and self.keywords == other.keywords
+            self.flags == other.flags and (self.uids is other.uids or self.uids == other.uids)
+            and self.keywords == other.keywords
             and self.modseqs == other.modseqs)
 
     __hash__ = None  # type: ignore[assignment]

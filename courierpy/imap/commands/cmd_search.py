@@ -27,10 +27,13 @@ def search_messages(session: Session, args: Args) -> Done:
     options = take_returns(args)
     if options is None and session.manners.esearch:
         options = _all()
-    with refusing(session, options):
+    try:
         key = search.parse(session, args)
         check(session, args.tag, options, key)
         seqs, lowest = search.run_within(session, key, session.message_limit)
+    except (No, StoreError):
+        refused(session, options)
+        raise
 
     found = Found(session, key, seqs, args.command == b"UID SEARCH", options, args.tag)
     if options is None:
@@ -53,24 +56,12 @@ def tell_numbers(name: bytes, found: Found) -> None:
     found.session.write_long(lines.numbers(name, found.numbers, *besides))
 
 
-class refusing:
-    """Where the command is answered with NO, those of its options hear of it that want to."""
-
-    __slots__ = ("options", "session")
-
-    def __init__(self, session: Session, options: Mapping[bytes, Any] | None) -> None:
-        self.session = session
-        self.options = options
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
-        if self.options and kind is not None and issubclass(kind, (No, StoreError)):
-            for option in self.options:
-                hears = RETURNS.need(option).refused
-                if hears is not None:
-                    hears(self.session)
+def refused(session: Session, options: Mapping[bytes, Any] | None) -> None:
+    """The command is answered with NO: those of its options hear of it that want to."""
+    for option in options or ():
+        hears = RETURNS.need(option).refused
+        if hears is not None:
+            hears(session)
 
 
 def take_returns(args: Args) -> dict[bytes, Any] | None:

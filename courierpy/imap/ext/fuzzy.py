@@ -210,7 +210,7 @@ def _means(within: bytes, columns: Sequence[bytes]) -> Scores:
 # -- of a whole search, whose messages are found
 
 def _holds(key: Key) -> bool:
-    return NAME in searchkeys.names(key)
+    return NAME in key.names
 
 
 def relevancy(program: Program, key: Key, within: bytes) -> Scores:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from courierpy.imap import search
 from courierpy.imap.commands import ANY, Done, command
-from courierpy.imap.commands.cmd_search import check, refusing, take_returns, tell_returns
+from courierpy.imap.commands.cmd_search import check, refused, take_returns, tell_returns
 from courierpy.imap.commands.cmd_select import opened
 from courierpy.imap.ext import Extension
 from courierpy.imap.grammar.searchkeys import uses_numbers
@@ -35,12 +35,12 @@ def search_mailboxes(session: Session, args: Args) -> Done:
     args.sp()
     sets = _take_sets(args)
     options = take_returns(args) or {b"ALL": None}
-    with refusing(session, options if session.selected is not None else None):
+    try:
         key = search.parse(session, args)
         check(session, args.tag, options, key)
         _check(session, sets, options)
         search.prepare(session, key)
-        refused: list[StoreError] = []
+        failed: list[StoreError] = []
         for name in _names(session, sets):
             try:
                 _search(session, name, key, options, args.tag)
@@ -48,9 +48,12 @@ def search_mailboxes(session: Session, args: Args) -> Done:
                 continue               # RFC 7377 2.2: as if it was not named
             except StoreError as why:
                 log.err(str(why))
-                refused.append(why)    # the others are told
-        if refused:
-            raise refused[0]
+                failed.append(why)     # the others are told
+        if failed:
+            raise failed[0]
+    except (No, StoreError):
+        refused(session, options if session.selected is not None else None)
+        raise
     return Done("ESEARCH done.", uses_seq=uses_numbers(key))
 
 

@@ -5,16 +5,17 @@ from array import array
 
 from courierpy.imap import ext
 from courierpy.imap.commands import NUMBERS, SELECTED, USES_SEQ, Done, command
-from courierpy.imap.commands.cmd_search import check, refusing, tell_numbers, tell_returns
+from courierpy.imap.commands.cmd_search import check, refused, tell_numbers, tell_returns
 from courierpy.imap.commands.ordered import Sorting, allowed, sent, take_program
 from courierpy.imap.ext import Extension
 from courierpy.imap.grammar.searchkeys import uses_numbers
 from courierpy.imap.records import Records
 from courierpy.imap.returns import Found
 from courierpy.imap.search import run
+from courierpy.maildir.errors import StoreError
 from courierpy.message.collation import kind
 from courierpy.model import packed
-from courierpy.model.replies import Bad
+from courierpy.model.replies import Bad, No
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def sort(session: Session, args: Args) -> Done:
     args.sp()
     take = ext.find("sort_returns", b"RETURN")
     options = take(args) if take is not None else None
-    with refusing(session, options):
+    try:
         criteria = _criteria(args)
         args.sp()
         key = take_program(session, args)
@@ -132,6 +133,9 @@ def sort(session: Session, args: Args) -> Done:
         allowed(session)
         order = Order(criteria)
         seqs = order.sorted(Sorting(session, key), run(session, key))
+    except (No, StoreError):
+        refused(session, options)
+        raise
 
     found = Found(session, key, seqs, args.command == b"UID SORT", options, args.tag, order=order)
     if options is None:

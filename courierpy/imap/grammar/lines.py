@@ -56,11 +56,14 @@ def long_data(name: bytes, *values: bytes | Iterable[bytes]) -> Iterator[bytes]:
 
 def numbers(name: bytes, values: Sequence[int], *besides: bytes) -> Iterator[bytes]:
     """``* SEARCH 2 3 6``, and what stands behind, in pieces."""
-    yield b"* " + name
+    piece = b"* " + name
     for start in range(0, len(values), NUMBERS_AT_ONCE):
+        if start:
+            yield piece
+            piece = b""
         some = values[start:start + NUMBERS_AT_ONCE]
-        yield b" %d" * len(some) % tuple(some)
-    yield b"".join([b" " + said for said in besides]) + b"\r\n"
+        piece += b" %d" * len(some) % tuple(some)
+    yield b" ".join((piece, *besides)) + b"\r\n"
 
 
 def sizes(exists: int, recent: int | None) -> bytes:

@@ -35,13 +35,15 @@ MAX_DEPTH = 100                # keys in each other
 class Key:
     """``name`` and ``value``: AND a list of keys, OR a pair, NOT a key, texts a
     str, HEADER (name, str), dates an ordinal, KEYWORD bytes, sizes an int,
-    SEQSET and UID a NumSet."""
+    SEQSET and UID a NumSet.  Never changed once made."""
 
-    __slots__ = ("name", "value")
+    __slots__ = ("_all", "_names", "name", "value")
 
     def __init__(self, name: bytes, value: Any = None) -> None:
         self.name = name
         self.value = value
+        self._all: tuple[Key, ...] = ()
+        self._names: tuple[bytes, ...] = ()
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Key) and (self.name, self.value) == (other.name, other.value)
@@ -51,6 +53,26 @@ class Key:
 
     def __repr__(self) -> str:
         return f"Key({self.name!r}, {self.value!r})"
+
+    @property
+    def each(self) -> tuple[Key, ...]:
+        """All keys of the tree."""
+        if not self._all:
+            found = [self]
+            for one in found:          # which grows
+                if isinstance(one.value, (list, tuple)):
+                    found += [part for part in one.value if isinstance(part, Key)]
+                elif isinstance(one.value, Key):
+                    found.append(one.value)
+            self._all = tuple(found)
+        return self._all
+
+    @property
+    def names(self) -> tuple[bytes, ...]:
+        """The names of all keys of the tree, each once."""
+        if not self._names:
+            self._names = tuple(sorted({one.name for one in self.each}))
+        return self._names
 
 
 # -- a tree of keys
@@ -69,25 +91,9 @@ def rewritten(key: Key, change: Callable[[Key], Key | None]) -> Key:
     return key
 
 
-def each(key: Key) -> list[Key]:
-    """All keys of a tree."""
-    found = [key]
-    for one in found:                  # which grows
-        if isinstance(one.value, (list, tuple)):
-            found += [part for part in one.value if isinstance(part, Key)]
-        elif isinstance(one.value, Key):
-            found.append(one.value)
-    return found
-
-
-def names(key: Key) -> list[bytes]:
-    """The names of all keys of a tree, each once."""
-    return sorted({one.name for one in each(key)})
-
-
 def uses_numbers(key: Key) -> bool:
     """Are messages named by sequence numbers?  Then no EXPUNGE is told (RFC 7162 3.2.10.2)."""
-    return any(one.name == b"SEQSET" and one.value.ranges for one in each(key))
+    return b"SEQSET" in key.names and any(one.name == b"SEQSET" and one.value.ranges for one in key.each)
 
 
 # -- to a tree
