@@ -186,8 +186,10 @@ class Attributes:
 
     def begin(self) -> None:
         """A command begins: what it misses is not known yet."""
-        for uids in (self.lost, self.denied, self.sick, self.long):
-            uids.clear()
+        self.lost.clear()
+        self.denied.clear()
+        self.sick.clear()
+        self.long.clear()
 
     def unreadable(self, uid: int, sick: bool = False) -> None:
         """This message is there and may not be read, or (``sick``) the disk does not give it; the

@@ -49,17 +49,18 @@ class Enabled:
     """The tokens that a client has enabled, ascending, and what they bring about, found when one is added
     and not for each command.
 
-    ``manners``: see above.  ``news``, ``on_updates``: what these tokens have in the extensions' tables of
-    that name.
+    ``manners``: see above.  ``fetch_besides``, ``news``, ``on_updates``: what these tokens have in the
+    extensions' tables of that name.
     """
 
-    __slots__ = ("_heard", "_tokens", "manners", "news", "on_updates")
+    __slots__ = ("_heard", "_tokens", "fetch_besides", "manners", "news", "on_updates")
 
     def __init__(self, heard: Callable[[Manners], object]) -> None:
         """``heard``: is told how the client is spoken to from now on."""
         self._tokens: list[bytes] = []
         self._heard = heard
         self.manners = Manners()
+        self.fetch_besides: list[Any] = []
         self.news: list[Any] = []
         self.on_updates: list[Any] = []
 
@@ -67,6 +68,7 @@ class Enabled:
         """From now on these are enabled."""
         self._tokens = sorted({*self._tokens, *tokens})
         self.manners = Manners.of(self._tokens)
+        self.fetch_besides = self.find("fetch_besides")
         self.news = self.find("news")
         self.on_updates = self.find("on_updates")
         self._heard(self.manners)

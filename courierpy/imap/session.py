@@ -302,6 +302,9 @@ class Session(Dialogue):
 
 def _write_pieces(conn: Conn, line: Iterable[Content]) -> None:
     """Raises Gone where a piece is not what it said."""
+    if isinstance(line, list) and {*map(type, line)} == {bytes}:
+        conn.write_all(line)           # most often
+        return
     for piece in line:
         if isinstance(piece, bytes):
             conn.write(piece)

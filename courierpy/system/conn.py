@@ -196,6 +196,15 @@ class Conn:
         if self._size >= FLUSH_AT:
             self.flush()
 
+    def write_all(self, pieces: list[bytes]) -> None:
+        """As write() of each of them."""
+        if not self._out:
+            self._since = monotonic()
+        self._out += pieces
+        self._size += sum(map(len, pieces))
+        if self._size >= FLUSH_AT:
+            self.flush()
+
     def flush_held(self) -> None:
         """Write what was gathered a while ago.  A client that says hundreds of commands at once hears of the
         first before the last is done: it may wait for no answer longer than some seconds."""

@@ -128,9 +128,10 @@ def _pieces(templates: list[bytes], columns: list[Sequence[Any]]) -> Iterator[It
             at += 1
 
 
-def _add(items: list[FetchItem], *more: Sequence[bytes]) -> None:
-    """Items that are told besides, if they are not asked for."""
-    asked = {item.name for item in items}
+def _add(session: Session, items: list[FetchItem], *more: Sequence[bytes]) -> None:
+    """Items that are told besides, if they are not asked for: ``more``, and those of what is enabled."""
+    more = (*more, *[besides(session) for besides in session.enabled.fetch_besides])
+    asked = {item.name for item in items} if more else set()
     for name in chain.from_iterable(more):
         if name not in asked:
             items.append(fetchitems.FetchItem(name))
@@ -146,19 +147,18 @@ def fetch_messages(session: Session, args: Args) -> Done:
     args.end()
     by_uid = args.command == b"UID FETCH"
     seqs = chosen(session, numbers, by_uid)
-    fetching = Fetching(session, numbers, by_uid, modifiers)
-    for modifier in modifiers:
-        modifier.check(fetching)
+    if modifiers:
+        fetching = Fetching(session, numbers, by_uid, modifiers)
+        for modifier in modifiers:
+            modifier.check(fetching)
 
     # a line that begins with the UID need not have it twice
     if by_uid and session.manners.numbered and not any(item.name == b"UID" for item in items):
         items.insert(0, fetchitems.FetchItem(b"UID"))
-    for prepare in (*(modifier.prepare for modifier in modifiers),
-                    *(ITEMS.need(item.name).prepare for item in items)):
-        if prepare is not None:
-            prepare(session)
-    _add(items, *(modifier.items for modifier in modifiers),
-         *_besides(session))
+    for one in (*modifiers, *[ITEMS.need(item.name) for item in items]):
+        if one.prepare is not None:
+            one.prepare(session)
+    _add(session, items, *[modifier.items for modifier in modifiers])
     for modifier in sorted(modifiers, key=lambda modifier: not modifier.chooses):
         seqs = modifier.stay(fetching, seqs)
     seqs, limited = highest(session, seqs)
@@ -166,10 +166,6 @@ def fetch_messages(session: Session, args: Args) -> Done:
     if refused is not None:
         raise refused
     return Done("FETCH completed." if limited is None else "FETCH completed in part.", limited)
-
-
-def _besides(session: Session) -> Iterable[Sequence[bytes]]:
-    return [items(session) for items in session.enabled.find("fetch_besides")]
 
 
 def tell_of_new(session: Session, items: Sequence[FetchItem], uids: Iterable[int]) -> None:
@@ -185,7 +181,7 @@ def tell_of_new(session: Session, items: Sequence[FetchItem], uids: Iterable[int
             told.update(wanted)
             left.setdefault(tuple(item.label for item in rest), (rest, []))[1].append(selected.view.seq(uid))
     for some, seqs in left.values():
-        _add(some, *_besides(session))
+        _add(session, some)
         try:
             tell_items(session, some, seqs)
         except StoreError as why:
@@ -216,7 +212,7 @@ def _fetch_files(session: Session, attributes: Attributes, items: list[FetchItem
                  by_uid: bool = False) -> No | None:
     """The same by reading each message."""
     selected = session.need_selected()
-    pieces = [(b" " * (at > 0) + item.label + b" ", ITEMS.need(item.name).render, item)
+    pieces = [(b" " + item.label + b" " if at else item.label + b" ", ITEMS.need(item.name).render, item)
               for at, item in enumerate(items)]
     sees = any(item.sees for item in items)
     unseen: list[int] = []

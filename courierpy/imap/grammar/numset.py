@@ -61,6 +61,8 @@ class NumSet:
             low = largest if first == STAR else first
             high = largest if last == STAR else last
             found.append((low, high) if low <= high else (high, low))
+        if len(found) < 2:
+            return found
         found.sort()
         merged: list[tuple[int, int]] = []
         for low, high in found:
