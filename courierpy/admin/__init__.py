@@ -210,7 +210,8 @@ def give_up(text: str, status: int = 1) -> NoReturn:
     sys.exit(status)
 
 
-def default_files() -> list[str]:
-    """Courier's places, as far as they are there."""
+def default_files(*names: str) -> list[str]:
+    """Courier's places of the files of these names, without any of IMAP's, as far as they are there."""
     from courierpy.system.startup import DEFAULT_FILES
-    return [path for path in DEFAULT_FILES if os.path.exists(path)]
+    places = [os.path.join(os.path.dirname(DEFAULT_FILES[0]), name) for name in names] or DEFAULT_FILES
+    return [path for path in places if os.path.exists(path)]

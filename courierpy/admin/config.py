@@ -138,20 +138,22 @@ def _authdaemonrc(values: Mapping[str, str], files: Sequence[str]) -> list[Findi
     return [lost("AUTHMODULES", text)]
 
 
-def listeners(values: Mapping[str, str]) -> list[Finding]:
-    """Whether the listeners can start as it is asked for."""
+def listeners(values: Mapping[str, str], start: str = "IMAPDSTART", start_tls: str = "IMAPDSSLSTART",
+              starttls: str = "IMAPDSTARTTLS") -> list[Finding]:
+    """Whether the listeners can start as it is asked for.  ``start``, ``start_tls``, ``starttls``: the names
+    of the settings that ask for them."""
     settings = Settings(values)
     found = []
-    plain, tls = settings.yes("IMAPDSTART"), settings.yes("IMAPDSSLSTART")
+    plain, tls = settings.yes(start), settings.yes(start_tls)
     certificate = settings.text("TLS_CERTFILE")
     if not plain and not tls:
-        found.append(lost("IMAPDSTART", "NO, and IMAPDSSLSTART too: no listener is started"))
+        found.append(lost(start, f"NO, and {start_tls} too: no listener is started"))
     if certificate and not os.path.exists(certificate):
         found.append(wrong("TLS_CERTFILE", f"{certificate} is not there: a certificate was expected, "
                              f"courierpy mkcert {certificate} makes one"))
     elif not certificate and tls:
-        found.append(wrong("TLS_CERTFILE", "empty, and IMAPDSSLSTART=YES needs a certificate"))
-    elif not certificate and plain and settings.yes("IMAPDSTARTTLS"):
+        found.append(wrong("TLS_CERTFILE", f"empty, and {start_tls}=YES needs a certificate"))
+    elif not certificate and plain and settings.yes(starttls):
         found.append(lost("TLS_CERTFILE", "empty: STARTTLS is not offered, passwords go as they are"))
     for name in ("PORT", "SSLPORT"):
         for part in settings.text(name).split(","):

@@ -25,10 +25,32 @@ if TYPE_CHECKING:
 
 KEPT = ("PATH", "PYTHONPATH", "TZ", "LANG", "IMAP_LOG", tries.VARIABLE)     # of our own environment
 LMTP = "lmtp"
+POP3 = {"PORT": "110", "SSLPORT": "995", "TLS_ALPN": "pop3"}       # what a file of POP3 need not say
 
 
-def listener_words(settings: Settings, tls: bool, port: str) -> list[str]:
+class Kind:
+    """Of listener.  ``start``: the setting that says whether there is one; ``programs``: behind couriertcpd;
+    ``sets``: a variable of these programs, and where its value is; ``tls``: from the first octet on."""
+
+    __slots__ = ("programs", "sets", "start", "tls")
+
+    def __init__(self, start: str, tls: bool, programs: tuple[str, str], sets: tuple[str, str]) -> None:
+        self.start = start
+        self.tls = tls
+        self.programs = programs
+        self.sets = sets
+
+
+IMAP_KINDS = {"plain": Kind("IMAPDSTART", False, ("imaplogin", "imapd"), ("IMAP_STARTTLS", "IMAPDSTARTTLS")),
+              "tls": Kind("IMAPDSSLSTART", True, ("imaplogin", "imapd"), ("IMAP_TLS", ""))}
+POP3_KINDS = {"pop3": Kind("POP3DSTART", False, ("pop3login", "pop3d"), ("POP3_STARTTLS", "POP3_STARTTLS")),
+              "pop3s": Kind("POP3DSSLSTART", True, ("pop3login", "pop3d"), ("POP3_TLS", ""))}
+KINDS = IMAP_KINDS | POP3_KINDS
+
+
+def listener_words(settings: Settings, kind: Kind, port: str) -> list[str]:
     """The command line of couriertcpd for one listener."""
+    tls = kind.tls
     address = settings.text("SSLADDRESS" if tls else "ADDRESS")
     ports = settings.text("SSLPORT") if tls else port or settings.text("PORT")
     words = ["couriertcpd", f"-address={address}", f"-maxprocs={settings.number('MAXDAEMONS')}",
@@ -37,7 +59,7 @@ def listener_words(settings: Settings, tls: bool, port: str) -> list[str]:
         words.append(f"-access={settings.text('IMAPACCESSFILE')}")
     if tls:
         words.append("-tls")
-    return [*words, ports, "imaplogin", "imapd", settings.text("MAILDIRPATH")]
+    return [*words, ports, *kind.programs, settings.text("MAILDIRPATH")]
 
 
 def main(words: list[str]) -> int:
@@ -45,30 +67,32 @@ def main(words: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="courierpy serve", description=__doc__)
     parser.add_argument("-C", dest="files", action="append", metavar="FILE", help="settings file")
     parser.add_argument("--port", help="port of the plain listener, instead of PORT")
+    parser.add_argument("--pop3", action="store_true", help="POP3 instead of IMAP: POP3DSTART, POP3DSSLSTART")
     parser.add_argument("--lmtp", metavar="SOCKET", help="unix socket for mail, instead of LMTP_SOCKET")
     options = parser.parse_args(words)
     try:
         parse_ports(options.port or "143", None)
     except UsageError as error:
         parser.error(f"--port {options.port}: {error}")
-    files = options.files or default_files()
-    values = read_settings(files)
+    kinds = POP3_KINDS if options.pop3 else IMAP_KINDS
+    files = options.files or (default_files("pop3d", "pop3d-ssl") if options.pop3 else default_files())
+    values = {**(POP3 if options.pop3 else {}), **read_settings(files)}
     for finding in check(values):
         if finding.kind != UNNEEDED:
             complain(str(finding))
-    for finding in listeners(values):
+    start, start_tls = (kind.start for kind in kinds.values())
+    for finding in listeners(values, start, start_tls, _starttls(kinds)):
         if finding.kind == WRONG and not (options.port and finding.name == "PORT"):
             complain(str(finding))
     images = [[*interpreter("courierpy.admin.serve"), kind, options.port or "", *files]
-              for kind, start in (("plain", "IMAPDSTART"), ("tls", "IMAPDSSLSTART"))
-              if Settings(values).yes(start)]
-    at = options.lmtp or Settings(values).text("LMTP_SOCKET")
+              for kind in kinds if Settings(values).yes(kinds[kind].start)]
+    at = options.lmtp or ("" if options.pop3 else Settings(values).text("LMTP_SOCKET"))
     if at:
         images.append([*interpreter("courierpy.admin.serve"), LMTP, os.path.abspath(at), *files])
     if not images:
         where = ", ".join(files) or "there is no file of settings"
-        complain("nothing to start: IMAPDSTART and IMAPDSSLSTART are both NO, and LMTP_SOCKET is empty: one "
-                 f"must be set ({where})")
+        complain(f"nothing to start: {start} and {start_tls} are both NO" + ("" if options.pop3 else
+                 ", and LMTP_SOCKET is empty") + f": one must be set ({where})")
         return 1
     _log_to(values)
     table = tries.make()                   # one for all listeners
@@ -79,6 +103,11 @@ def main(words: list[str]) -> int:
     return _all(images)
 
 
+def _starttls(kinds: Mapping[str, Kind]) -> str:
+    """The setting that offers it."""
+    return next(kind.sets[1] for kind in kinds.values() if kind.sets[1])
+
+
 def _log_to(values: Mapping[str, str]) -> None:
     """A pipe that is not courierlogger's leads to somebody who adds neither time nor name."""
     if not values.get("IMAP_LOG") and stat.S_ISFIFO(os.fstat(2).st_mode) and not log.behind_logger():
@@ -87,16 +116,17 @@ def _log_to(values: Mapping[str, str]) -> None:
 
 
 def run() -> None:
-    """One listener: ``plain|tls PORT FILE...``, where an empty PORT is that of the settings, or ``lmtp SOCKET
-    FILE...``."""
+    """One listener: ``KIND PORT FILE...`` of a kind of KINDS, where an empty PORT is that of the settings, or
+    ``lmtp SOCKET FILE...``."""
     if sys.argv[1] == LMTP:
         _run_lmtp(sys.argv[2], sys.argv[3:])
     from courierpy import tcpd
     from courierpy.listener import handover
     from courierpy.listener.renewal import REFUSED, STAYS, TRIAL
     image = [*interpreter("courierpy.admin.serve"), *sys.argv[1:]]
-    kind, port, *files = sys.argv[1:]
-    values: dict[str, str] = {}
+    word, port, *files = sys.argv[1:]
+    kind = KINDS[word]
+    values: dict[str, str] = dict(POP3) if word in POP3_KINDS else {}
     try:
         for path in files:
             values = parse_file(path, values)
@@ -112,9 +142,9 @@ def run() -> None:
     if umask is not None:
         os.umask(umask)
     own = {name: os.environ[name] for name in (*KEPT, TRIAL) if name in os.environ}
-    more = {"IMAP_TLS": "1"} if kind == "tls" else {"IMAP_STARTTLS": Settings(values).text("IMAPDSTARTTLS")}
-    sys.exit(tcpd.main(listener_words(Settings(values), kind == "tls", port), {**own, **values, **more},
-                       image))
+    variable, source = kind.sets
+    more = {variable: Settings(values).text(source) if source else "1"}
+    sys.exit(tcpd.main(listener_words(Settings(values), kind, port), {**own, **values, **more}, image))
 
 
 def _run_lmtp(path: str, files: list[str]) -> NoReturn:

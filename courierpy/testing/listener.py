@@ -27,7 +27,7 @@ def values_of(folder: str, words: list[str]) -> dict[str, str]:
 
 def run() -> None:
     from courierpy import tcpd
-    from courierpy.admin.serve import listener_words
+    from courierpy.admin.serve import IMAP_KINDS, listener_words
     from courierpy.system.proc import die_with
     from courierpy.system.programs import interpreter
     from courierpy.system.settings import Settings
@@ -41,7 +41,7 @@ def run() -> None:
     values["IMAP_TLS" if tls else "IMAP_STARTTLS"] = "1" if tls else Settings(values).text("IMAPDSTARTTLS")
     environ = {name: os.environ[name] for name in KEPT if name in os.environ} | values
     told = Settings({**values, "PORT": "143", "SSLPORT": "993"})       # the socket is bound elsewhere
-    sys.exit(tcpd.main(listener_words(told, tls, ""), environ, image))
+    sys.exit(tcpd.main(listener_words(told, IMAP_KINDS["tls" if tls else "plain"], ""), environ, image))
 
 
 def _put_first(descriptor: int) -> None:

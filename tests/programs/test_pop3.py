@@ -7,6 +7,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import pytest
 from courierpy.admin import mkcert
 from courierpy.maildir.formats import pop3list
 from courierpy.system.programs import interpreter
-from tests.conftest import plain_environ, until
+from tests.conftest import free_port, plain_environ, until, wait_for
 from tests.programs.chain import DEADLINE, Chain, chain
 
 pytestmark = pytest.mark.server
@@ -148,3 +149,23 @@ def test_deleted_by_quit_alone(served: Chain) -> None:
             pop.close()
             served.wait_log("DISCONNECTED, user=demo")
         assert len(files()) == before - ends
+
+
+def test_courierpy_serve(served: Chain, tmp_path: Path) -> None:
+    port, log = free_port(), tmp_path / "log"
+    settings = tmp_path / "pop3d"
+    settings.write_text(f"ADDRESS=127.0.0.1\nPORT={port}\nPOP3_STARTTLS=NO\n"
+                        f"AUTHMODULES=authuserdb\nUSERDB={served.home / 'userdb'}\n")
+    with log.open("wb") as errors:
+        process = subprocess.Popen([sys.executable, "-m", "courierpy", "serve", "--pop3", "-C",
+                                    str(settings)], stderr=errors, env=plain_environ(), cwd="/")
+    try:
+        wait_for(port, process, log)
+        pop = poplib.POP3("127.0.0.1", port, timeout=DEADLINE)
+        assert "STLS" not in pop.capa()
+        pop.user("demo")
+        assert pop.pass_("demo") == b"+OK logged in."
+        pop.quit()
+    finally:
+        process.terminate()
+        assert process.wait(DEADLINE) == 0
