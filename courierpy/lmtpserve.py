@@ -20,7 +20,7 @@ from courierpy.listener import children
 from courierpy.listener.helpers import Helpers
 from courierpy.listener.loop import Loop
 from courierpy.model.numbers import decimal
-from courierpy.system import desk, log, proc, title
+from courierpy.system import desk, log, notify, proc, title
 from courierpy.system.settings import Settings, SettingsError, parse_file
 
 TYPE_CHECKING = False
@@ -99,6 +99,7 @@ class Listener:
         self._closed_until = 0.0
         self._listens = False
         self._helpers: Helpers | None = None
+        self._note = ""                # for the service manager: how the last reload ended
 
     def run(self) -> int:
         """The exit status."""
@@ -117,8 +118,12 @@ class Listener:
         self._start_helpers()
         title.be(f"lmtpd {self._path}")
         log.info(f"LMTP is served at {self._path}")
+        notify.ready(self._status())
+        pulse = notify.Pulse()
         while not self._stopping:
+            pulse.turn(self._status)
             self._turn()
+        notify.stopping()
         self._socket.close()
         children.tell_all(self._clients)
         children.wait_for(set(self._clients), lambda: None)
@@ -150,14 +155,23 @@ class Listener:
         if self._helpers is not None and not self._stopping:
             self._helpers.tend()
 
+    def _status(self) -> str:
+        """For the service manager."""
+        return f"LMTP: {len(self._clients)} connections{self._note}"
+
     def _reload(self) -> None:
+        notify.reloading()
         try:
             self._environ = self._load()
         except SettingsError as error:
             log.err(f"{error}; all stays as it was")
+            self._note = "; the settings in force stay"
+            notify.ready(self._status())
             return
+        self._note = ""
         self._start_helpers()
         log.info("settings read again")
+        notify.ready(self._status())
 
     def _start_helpers(self) -> None:
         """Those before finish what they are at; clients that know their socket ask the next ones there."""

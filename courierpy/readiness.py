@@ -11,7 +11,7 @@ from courierpy.auth import configured, is_module
 from courierpy.listener import access
 from courierpy.listener.options import UsageError
 from courierpy.listener.renewal import STAYS
-from courierpy.system import log
+from courierpy.system import log, notify
 from courierpy.system.proc import elsewhere
 from courierpy.system.seldom import due
 from courierpy.system.settings import from_environ
@@ -95,6 +95,7 @@ class Readiness:
                     raise
                 if due("load"):
                     log.crit(f"{error}; connections wait until that is mended")
+                notify.tell(notify.WATCHDOG)           # it hangs by intent
                 if signal.sigtimedwait((signal.SIGTERM, signal.SIGINT), LOAD_AGAIN) is not None:
                     return False
         if self.in_process:

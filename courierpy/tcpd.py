@@ -25,7 +25,7 @@ from courierpy.login import tries
 from courierpy.model.numbers import PID_MOST, decimal
 from courierpy.readiness import Readiness
 from courierpy.services import Services
-from courierpy.system import about, desk, log, title
+from courierpy.system import about, desk, log, notify, title
 from courierpy.system.conn import Conn
 from courierpy.system.proc import CRASHED, become, die_with, leave_no_core, on_signal
 from courierpy.system.programs import interpreter
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 NOT_PASSED_ON = frozenset((TRIAL, handover.VARIABLE, VARIABLE, desk.VARIABLE, desk.AUTHSOCKET,
-                           tries.VARIABLE))
+                           tries.VARIABLE, *notify.VARIABLES))
 
 
 def run() -> None:
@@ -116,6 +116,7 @@ class Listener:
         self.sockets: list[socket.socket] = []
         self.lock = -1
         self.stopping = False
+        self.note = ""                     # for the service manager: how the last reload ended
 
     # -- start
 
@@ -170,7 +171,9 @@ class Listener:
             log.info("settings read again")
         self.entrance.above = 1 + max(int(name) for name in os.listdir("/proc/self/fd"))
         title.be(f"couriertcpd {self.options.rest[0]}")
+        notify.ready(self._status())
         self._serve()
+        notify.stopping()
         self.services.stop(set(self.connections.by_pid) | ({self.renewal.pid} - {0}), self._keeper_says)
         if path and self.lock >= 0:
             os.unlink(path)
@@ -197,7 +200,7 @@ class Listener:
             self.stopping = True
 
     def _listen(self) -> bool:
-        self.sockets = sockets.inherited()
+        self.sockets = sockets.inherited(sockets.TLS if "tls" in self.options.switches else sockets.PLAIN)
         if self.sockets:
             return True
         for address, port in parse_ports(self.options.rest[0], self.options.text.get("address")):
@@ -223,7 +226,9 @@ class Listener:
         for fd in self.connections.desks():
             loop.hear(fd, partial(self._at_desk, fd))
         open_, link = False, -1
+        pulse = notify.Pulse()
         while not self.stopping:
+            pulse.turn(self._status)
             if services.sleepers is not None and services.sleepers.fileno() != link:
                 loop.forget((link,))
                 link = services.sleepers.fileno()
@@ -250,6 +255,10 @@ class Listener:
         guests = len(way.guests) if way is not None and not self.connections.bound else 0
         asleep = len(sleepers.asleep) if sleepers is not None else 0
         return self.connections.busy() + asleep + guests
+
+    def _status(self) -> str:
+        """For the service manager."""
+        return f"port {self.options.rest[0]}: {self._connections()} connections{self.note}"
 
     def _opens(self) -> bool:
         way = self.services.doorway if self.services.login_processes else None
@@ -305,6 +314,8 @@ class Listener:
             elif pid == self.renewal.pid:
                 if self.renewal.tried(status):
                     self.renewal.begin(self._left, lambda: self.stopping, SIGNALS)
+                self.note = f"; {STAYS}"           # for we go on
+                notify.ready(self._status())
             else:
                 self.services.ended(pid)
 

@@ -17,7 +17,9 @@ from pathlib import Path
 HOUSE = Path(__file__).resolve().parent.parent
 DEADLINE = 600.0               # seconds, of one step: packages may have to be fetched
 PROGRAMS = ("couriertcpd", "imaplogin", "imapd", "rimapd", "maildirmake", "courierpy")
-FILES = ("share/courierpy/etc/imapd", "share/courierpy/etc/imapd-ssl", "share/doc/courierpy/README.md",
+FILES = ("share/courierpy/etc/imapd", "share/courierpy/etc/imapd-ssl",
+         "share/courierpy/systemd/courierpy.service", "share/courierpy/systemd/user/imapd@.service",
+         "share/doc/courierpy/README.md",
          "share/doc/courierpy/docs/imapd.md", "share/doc/courierpy/docs/testing.md",
          "share/bash-completion/completions/courierpy", "share/zsh/site-functions/_courierpy",
          "share/fish/vendor_completions.d/courierpy.fish")

@@ -14,7 +14,7 @@ from courierpy.admin import complain, default_files, read_settings
 from courierpy.admin.config import listeners
 from courierpy.listener.options import UsageError, parse_ports
 from courierpy.login import tries
-from courierpy.system import log
+from courierpy.system import log, notify
 from courierpy.system.programs import interpreter
 from courierpy.system.settings import UNNEEDED, WRONG, Settings, SettingsError, check, parse_file
 
@@ -121,8 +121,9 @@ def run() -> None:
     if sys.argv[1] == LMTP:
         _run_lmtp(sys.argv[2], sys.argv[3:])
     from courierpy import tcpd
-    from courierpy.listener import handover
+    from courierpy.listener import handover, sockets
     from courierpy.listener.renewal import REFUSED, STAYS, TRIAL
+    sockets.inherit_from(os.getppid())
     image = [*interpreter("courierpy.admin.serve"), *sys.argv[1:]]
     word, port, *files = sys.argv[1:]
     kind = KINDS[word]
@@ -167,11 +168,15 @@ def _all(images: list[list[str]]) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, pass_on)
+    told = None
+    if notify.VARIABLE in os.environ:
+        from courierpy.admin.notified import Sum
+        told = Sum()
     for image in images:
-        pids.append(os.posix_spawn(image[0], image, os.environ))
+        pids.append(os.posix_spawn(image[0], image, os.environ if told is None else told.environ))
     status = 0
     while pids:
-        pid, ended = os.wait()
+        pid, ended = os.wait() if told is None else told.wait(pids)
         pids.remove(pid)
         if ended and not status:
             status = os.waitstatus_to_exitcode(ended) or 1

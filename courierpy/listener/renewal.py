@@ -10,7 +10,7 @@ import signal
 import time
 
 from courierpy.listener.handover import VARIABLE
-from courierpy.system import log
+from courierpy.system import log, notify
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,10 +40,12 @@ class Renewal:
                 os.kill(self.pid, signal.SIGKILL)      # reaped, and spoken of, as any that fails
         elif self.wanted:
             self.wanted = False
+            notify.reloading()
             try:
                 self.pid = os.posix_spawn(self.image[0], self.image, {**os.environ, TRIAL: str(os.getpid())})
             except OSError as error:
                 log.err(f"{self.image[0]}: {error.strerror}; {STAYS}")
+                notify.ready(STAYS)
                 return
             self._until = time.monotonic() + TRIAL_TIME
 

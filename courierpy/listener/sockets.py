@@ -8,6 +8,8 @@ from courierpy.model.numbers import decimal
 from courierpy.system import temporary
 
 FDS_MOST = 1024                    # descriptors that can be inherited
+FIRST_FD = 3                       # of these: sd_listen_fds(3)
+NAMES = PLAIN, TLS = "imap", "imaps"       # FileDescriptorName= in etc/systemd/courierpy.socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,11 +70,26 @@ def _tuned(sock: socket.socket) -> socket.socket:
     return sock
 
 
-def inherited() -> list[socket.socket]:
-    """Sockets that systemd opened for us (LISTEN_FDS)."""
+def inherited(name: str) -> list[socket.socket]:
+    """Sockets that systemd opened for us (LISTEN_FDS): those of this FileDescriptorName=, or all where none
+    has one of NAMES."""
     if os.environ.get("LISTEN_PID") != str(os.getpid()):
         return []
-    return adopted(range(3, 3 + (decimal(os.environ.get("LISTEN_FDS", ""), FDS_MOST) or 0)))
+    count = decimal(os.environ.get("LISTEN_FDS", ""), FDS_MOST) or 0
+    every = list(range(FIRST_FD, FIRST_FD + count))
+    names = os.environ.get("LISTEN_FDNAMES", "").split(":")
+    if not set(NAMES).isdisjoint(names):
+        ours = [fd for fd, its in zip(every, names, strict=False) if its == name]
+        for fd in set(every) - set(ours):
+            os.close(fd)                           # another listener's
+        every = ours
+    return adopted(every)
+
+
+def inherit_from(pid: int) -> None:
+    """What systemd opened for the process that started this one is for this one, too."""
+    if os.environ.get("LISTEN_PID") == str(pid):
+        os.environ["LISTEN_PID"] = str(os.getpid())
 
 
 def adopted(descriptors: range | list[int]) -> list[socket.socket]:

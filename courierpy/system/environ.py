@@ -65,7 +65,11 @@ TABLE: tuple[Variable, ...] = (
     Variable("HOSTNAME", "shell", "imapd", "name of the host, for names of files; else uname(2)'s"),
     Variable("JOURNAL_STREAM", "systemd", "couriertcpd", "standard error's file, if the journal reads it"),
     Variable("LISTEN_FDS", "systemd", "couriertcpd", "how many sockets are open already, from descriptor 3"),
+    Variable("LISTEN_FDNAMES", "systemd", "couriertcpd", "their names, with colons between"),
     Variable("LISTEN_PID", "systemd", "couriertcpd", "the process that they are meant for"),
+    Variable("NOTIFY_SOCKET", "systemd, courierpy", "couriertcpd, courierpy", "where it says how it is"),
+    Variable("WATCHDOG_PID", "systemd", "couriertcpd, courierpy", "the process that is to say that it lives"),
+    Variable("WATCHDOG_USEC", "systemd, courierpy", "couriertcpd", "in how many microseconds it says so"),
     Variable("TMPDIR", "shell", "couriertcpd", "where sockets are made in the last resort"),
     Variable("XDG_RUNTIME_DIR", "session manager", "couriertcpd", "where a user's sockets are made"),
 )
