@@ -2,6 +2,7 @@
 # make test:  everything, real clients included    make index: rewrite the command table
 # make install PREFIX=/usr/local: the programs, in a venv of their own
 # make dist: sdist and wheel in dist/, each looked at, the wheel tried in a fresh environment
+# make api: what the docstrings of the library say, as pages in build/api
 # make test-pythons: the quick tests on every Python from 3.11 on that the machine has
 # make bench: every row beside Courier and Dovecot     make bench-growth: how cost grows with a folder
 # make bench-idle: how long a push takes               make bench-messages: how cost grows with a message
@@ -13,7 +14,7 @@ PREFIX ?= /usr/local
 SECONDS ?= 120
 PROGRAMS = couriertcpd imaplogin imapd rimapd pop3login pop3d ipop3d maildirmake courierpy
 
-.PHONY: install develop serve announce check test test-pythons index bench bench-growth bench-idle bench-messages fuzz dist packages clean
+.PHONY: install develop serve announce check test test-pythons index bench bench-growth bench-idle bench-messages fuzz dist packages api clean
 
 # the package alone, for make serve
 .venv/package: setup.cfg pyproject.toml
@@ -99,6 +100,11 @@ packages:
 	$(BIN)/python -m build
 	$(BIN)/python -m twine check --strict dist/*
 	$(BIN)/python -m tools.smoke dist/*.whl
+
+api: develop
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[docs]'
+	$(BIN)/python -m pdoc --docformat restructuredtext -o build/api courierpy.maildir courierpy.message \
+	  courierpy.model courierpy.testing.server courierpy.testing.account
 
 clean:
 	rm -rf .venv .fuzz demo build dist *.egg-info
