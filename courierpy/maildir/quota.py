@@ -34,12 +34,6 @@ _told: set[str] = set()            # what the log has been told by this session
 fresh.forgets(_told.clear)
 
 
-def root_of(path: str) -> str:
-    """The Maildir whose quota counts for the mailbox at ``path``: a folder's is the one above it."""
-    inside = os.path.exists(os.path.join(path, "maildirfolder"))
-    return os.path.join(path, os.pardir) if inside else path
-
-
 def account_limits(text: str) -> Limits | None:
     """What MAILDIRQUOTA says; None where that is nothing that can be understood, which is told in the log."""
     word = os.fsencode(text)
@@ -124,13 +118,15 @@ class Quota:
         return found if found is not None and found.limits == limits else self.recount(limits)[0]
 
     def _read(self) -> tuple[bytes | None, MaildirSize | None]:
-        """(the first line, what the file says); None for what is not there or cannot be used."""
+        """(the first line, what the file says); None for what is not there or cannot be used.  A file that
+        cannot be read is as none, as in Courier: nobody is without mail for its sake."""
         try:
             data = whole(self._path, maildirsize.LARGEST_OCTETS)
         except FileNotFoundError:
             return None, None
         except OSError as error:
-            raise trouble(self._path, error) from None
+            _tell(f"{trouble(self._path, error)}: there is no quota by it")
+            return None, None
         return data.partition(b"\n")[0], maildirsize.parse(data)
 
     def _limits(self, text: bytes | None) -> Limits:

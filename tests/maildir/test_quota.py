@@ -377,6 +377,22 @@ def test_file_that_cannot_be_written_fails_no_command(maildir: Path) -> None:
     assert (maildir / "maildirsize").is_dir()
 
 
+def test_file_that_cannot_be_read_keeps_nobody_from_mail(maildir: Path) -> None:
+    (maildir / "maildirsize").mkdir()
+    store = Store(str(maildir), host="host")
+    mailbox = store.open("INBOX")
+    mailbox.append([draft(mailbox, 5)])
+    assert store.options.quota is not None
+    assert store.options.quota.usage() is None
+    (maildir / "maildirsize").rmdir()
+    (maildir / "maildirsize").symlink_to("maildirsize")
+    # the account's quota counts, and the file is one again
+    mailbox = Store(str(maildir), host="host", quota="6S").open("INBOX")
+    with pytest.raises(QuotaExceeded):
+        mailbox.append([draft(mailbox, 5)])
+    assert lines(maildir) == [b"6S", b"           5            1"]
+
+
 def test_layouts_without_a_quota(tmp_path: Path) -> None:
     for part in ("cur", "new", "tmp"):
         (tmp_path / "INBOX" / part).mkdir(parents=True)
