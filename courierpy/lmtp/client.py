@@ -47,9 +47,9 @@ class Client:
 
     def _more(self) -> None:
         """Raises Gone, TimedOut, Over."""
+        self._waiting = True           # first, so that no signal comes between the look and the wait
         if self._stopping:
             raise Over(ENDS)
-        self._waiting = True
         data = self.conn.read(self.timeout)
         self._waiting = False
         if not data:
