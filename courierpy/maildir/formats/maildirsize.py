@@ -21,6 +21,7 @@ LARGEST_OCTETS = 5120              # a file as large as this is not read any mor
 _LIMIT = re.compile(rb"([0-9]{1,20})([SC])")
 _LIMITS = re.compile(rb"\s*(?:[0-9]{1,20}[SC](?:,[0-9]{1,20}[SC])*)?\s*")
 _CHANGE = re.compile(rb"\s*([+-]?[0-9]{1,18})\s+([+-]?[0-9]{1,18})")
+_CHANGES = re.compile(rb"(?: {0,12}-?[0-9]{1,18} {1,13}-?[0-9]{1,18}\n)*")
 _DIGITS = re.compile(rb"[0-9]{0,19}")
 _DELETED = re.compile(rb"[A-Z]*T")
 
@@ -114,16 +115,16 @@ def parse(data: bytes) -> MaildirSize | None:
     counted again."""
     if len(data) >= LARGEST_OCTETS or not data.endswith(b"\n"):
         return None
-    first, *lines = data[:-1].split(b"\n")
-    octets = messages = 0
-    for line in lines:
-        match = _CHANGE.match(line)
-        if match is not None:
-            octets += int(match[1])
-            messages += int(match[2])
+    first, _, rest = data.partition(b"\n")
+    if _CHANGES.fullmatch(rest):
+        numbers = [*map(int, rest.split())]
+    else:                              # somebody wrote by hand: what is no change counts nothing
+        found = [_CHANGE.match(line) for line in rest[:-1].split(b"\n")]
+        numbers = [int(number) for match in found for number in (match.groups() if match else (0, 0))]
+    octets, messages = sum(numbers[::2]), sum(numbers[1::2])
     if octets < 0 or messages < 0:
         return None
-    return MaildirSize(limits(first), Amount(octets, messages), len(lines))
+    return MaildirSize(limits(first), Amount(octets, messages), len(numbers) // 2)
 
 
 def counts(file: bytes) -> bool:
