@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from courierpy.imap.grammar.args import Args
     from courierpy.imap.grammar.framer import Literal, LiteralAhead
     from courierpy.imap.session import Session
+    from courierpy.maildir.draft import Draft
     from courierpy.maildir.formats.maildirsize import Amount
-    from courierpy.maildir.mailbox import Draft, Mailbox
+    from courierpy.maildir.mailbox import Mailbox
 
 HELD_OCTETS = 8192                 # of a literal that is no message: a name, or what is judged as a whole
 LARGEST_OCTETS = 2 ** 32 - 1       # of a message: RFC822.SIZE has 32 bits (RFC 3501 9)

@@ -11,6 +11,7 @@ from array import array
 from itertools import repeat
 
 from courierpy.imap.grammar import fetchitems, out
+from courierpy.imap.grammar.dates import internaldate, internaldates
 from courierpy.imap.records import Records
 from courierpy.message.message import AT_ONCE_OCTETS
 from courierpy.model.flags import NO_KEYWORDS
@@ -230,7 +231,7 @@ def _flag_lists(chunk: Chunk, known: list[bytes | None]) -> list[bytes]:
 
 
 def _internaldate(subject: Subject, item: FetchItem) -> list[Content]:
-    return [out.internaldate(subject.mtime)]
+    return [internaldate(subject.mtime)]
 
 
 def _size(subject: Subject, item: FetchItem) -> list[Content]:
@@ -304,7 +305,7 @@ ITEMS: Records[Item] = Records("fetch_items", {
     b"UID": Item(_uid, Column(lambda chunk, known: chunk.uids, form=b"%d")),
     b"FLAGS": Item(_flags, Column(_flag_lists)),
     b"INTERNALDATE": Item(_internaldate, Column(
-        lambda chunk, known: out.internaldates(numbers("d", known)), kept("date"))),
+        lambda chunk, known: internaldates(numbers("d", known)), kept("date"))),
     b"RFC822.SIZE": Item(_size, Column(lambda chunk, known: numbers("q", known), kept("size"), b"%d")),
     b"ENVELOPE": Item(_envelope, Column(_text, kept("envelope", "envelope-utf8"), b"")),
     b"BODYSTRUCTURE": Item(_structure(extended=True),

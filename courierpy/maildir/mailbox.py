@@ -17,17 +17,14 @@ from __future__ import annotations
 
 import os
 
-from courierpy.maildir import counting, saving, transfer
+from courierpy.maildir import counting, saving
 from courierpy.maildir.arrivals import Arrivals
 from courierpy.maildir.changes import Changes
 from courierpy.maildir.contents import NOTHING, Contents
-from courierpy.maildir.draft import Draft
 from courierpy.maildir.errors import StoreError, Vanished
 from courierpy.maildir.finder import Finder
-from courierpy.maildir.flagwriter import FlagWriter
 from courierpy.maildir.index.statuscache import Status
 from courierpy.maildir.index.valuecache import Cache
-from courierpy.maildir.intake import Intake
 from courierpy.maildir.keywords import KnownKeywords
 from courierpy.maildir.looker import Looker
 from courierpy.maildir.mailboxdirectory import MailboxDirectory
@@ -43,12 +40,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from courierpy.maildir.draft import Draft
     from courierpy.maildir.flagwriter import States
     from courierpy.maildir.formats.maildirsize import Amount
     from courierpy.maildir.index.statuscache import Counts
+    from courierpy.maildir.intake import Intake
     from courierpy.maildir.locks import FolderLock
     from courierpy.maildir.modseqs import Modseqs
     from courierpy.maildir.options import StoreOptions
+    from courierpy.maildir.transfer import Origin
     from courierpy.maildir.uidvalidity import Uidvalidities
     from courierpy.maildir.watch import Watch
     from courierpy.model.flags import FlagChange
@@ -217,6 +217,7 @@ class Mailbox:
             return self._store(uids, change, refused)
 
     def _store(self, uids: Sequence[int], change: FlagChange, refused: list[StoreError] | None) -> States:
+        from courierpy.maildir.flagwriter import FlagWriter  # many sessions only read
         self._looker.watch_if_large()
         try:
             return FlagWriter(self.place, self.contents, self.finder, self._looker.changes,
@@ -241,6 +242,7 @@ class Mailbox:
 
     def draft(self) -> Draft:
         """A message that is about to come.  Raises a store error."""
+        from courierpy.maildir.draft import Draft  # as for _store()
         return Draft(self.path, self.place.options.host)
 
     def admit(self, octets: int, messages: int, instead: Amount | None = None) -> None:
@@ -262,24 +264,29 @@ class Mailbox:
 
     def append(self, drafts: Sequence[Draft], instead: Amount | None = None) -> tuple[int, list[int]]:
         """As transfer.append."""
+        from courierpy.maildir import transfer  # as for _store()
         return transfer.append(self._intake(), drafts, instead)
 
     def copy(self, uids: Sequence[int], target: Mailbox,
              refused: list[StoreError] | None = None) -> tuple[int, list[tuple[int, int]]]:
         """As transfer.copy.  ``refused``: as for store()."""
+        from courierpy.maildir import transfer  # as for _store()
         return transfer.copy(self._origin(), uids, target._intake(), refused)
 
     def move(self, uids: Sequence[int], target: Mailbox,
              refused: list[StoreError] | None = None) -> tuple[int, list[tuple[int, int]]]:
         """As transfer.move.  ``refused``: as for store()."""
+        from courierpy.maildir import transfer  # as for _store()
         return transfer.move(self._origin(), uids, target._intake(), refused)
 
-    def _origin(self) -> transfer.Origin:
+    def _origin(self) -> Origin:
+        from courierpy.maildir.transfer import Origin  # as for _store()
         self._looker.watch_if_large()
-        return transfer.Origin(self.place, self.finder, self.keywords, self._looker.changes, self._removal())
+        return Origin(self.place, self.finder, self.keywords, self._looker.changes, self._removal())
 
     def _intake(self) -> Intake:
+        from courierpy.maildir.intake import Intake  # as for _store()
         return Intake(self._looker, self._arrivals, self.settable)
 
 
-__all__ = ["Draft", "Mailbox", "Status", "StoreError"]
+__all__ = ["Mailbox", "Status", "StoreError"]

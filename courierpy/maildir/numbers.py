@@ -13,7 +13,7 @@ from bisect import bisect_left
 from courierpy.maildir import directory
 from courierpy.maildir.errors import Denied, StoreError
 from courierpy.maildir.files import replace, sync_directory
-from courierpy.maildir.formats import dovecot, uiddb
+from courierpy.maildir.formats import uiddb
 from courierpy.maildir.formats.uiddb import UidDb
 from courierpy.maildir.lent import Lent
 from courierpy.model.uidset import NO_UIDS, UidSet
@@ -214,9 +214,12 @@ class Numbers:
             rows.update((name, uid) for name, uid in recalled[2].items()
                         if name not in rows and uid not in used)
             log.warn(f"{path}: {uiddb.NAME} is missing or damaged; {len(rows)} numbers restored")
-        elif found is None and os.path.lexists(os.path.join(path, dovecot.UIDLIST)):
-            there = directory.by_base(self._place.files())
-            taken = dovecot.takeover(path, there)
+        elif found is None:
+            from courierpy.maildir.formats import dovecot  # only where there is no uiddb
+            taken = None
+            if os.path.lexists(os.path.join(path, dovecot.UIDLIST)):
+                there = directory.by_base(self._place.files())
+                taken = dovecot.takeover(path, there)
             if taken is not None:
                 uidvalidity, uidnext, rows = taken.uidvalidity, taken.uidnext, taken.names
                 if record:

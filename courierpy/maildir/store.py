@@ -21,7 +21,7 @@ from courierpy.maildir.errors import (
     trouble,
 )
 from courierpy.maildir.files import Directory, is_directory, remove_tree, replace
-from courierpy.maildir.formats import dovecot, uiddb
+from courierpy.maildir.formats import uiddb
 from courierpy.maildir.index.columns import place
 from courierpy.maildir.index.statuscache import Counts, stamp
 from courierpy.maildir.layout import MaildirPlusPlus
@@ -446,6 +446,7 @@ class Store:
 
     def subscribed_by_dovecot(self) -> list[str] | None:
         """None when Dovecot left no list."""
+        from courierpy.maildir.formats import dovecot  # few Maildirs were its
         if isinstance(self.layout, MaildirPlusPlus):
             paths = dovecot.subscriptions(self.root)
         else:

@@ -7,7 +7,6 @@ import time
 
 from courierpy.maildir.errors import trouble
 from courierpy.maildir.files import close, replace, sync_directory
-from courierpy.maildir.formats import dovecot
 from courierpy.system.regular import whole
 
 TYPE_CHECKING = False
@@ -56,6 +55,7 @@ class Uidvalidities:
     def next(self, record: bool = True, above: int = 0) -> int:
         """One that no mailbox of this account had before, and greater than ``above``.  Raises a store
         error."""
+        from courierpy.maildir.formats import dovecot  # only for a new mailbox
         alone = self._alone()
         try:
             last = int(whole(self._path, 32) or b"0")

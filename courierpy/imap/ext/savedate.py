@@ -10,7 +10,8 @@ from itertools import compress
 
 from courierpy.imap.ext import Extension
 from courierpy.imap.fetch import Column, Item
-from courierpy.imap.grammar import out, searchkeys
+from courierpy.imap.grammar import searchkeys
+from courierpy.imap.grammar.dates import internaldates
 from courierpy.imap.search import NUMBER, SearchKey, moments
 from courierpy.maildir.errors import Vanished
 from courierpy.maildir.names import time_of
@@ -41,7 +42,7 @@ def save_dates(attributes: Attributes, uids: Sequence[int]) -> list[float]:
 
 def _told(chunk: Chunk, known: list[bytes | None]) -> list[bytes]:
     session = chunk.session
-    return out.internaldates(save_dates(session.need_selected().attributes(session.limits), chunk.uids))
+    return internaldates(save_dates(session.need_selected().attributes(session.limits), chunk.uids))
 
 
 def _saved(name: bytes) -> SearchKey:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 
-from courierpy.imap.grammar import dates
 from courierpy.imap.grammar.framer import Frame, Literal
 from courierpy.imap.grammar.numset import NumSet
 from courierpy.model import namespaces, utf7
@@ -23,7 +22,6 @@ ERROR = "Error in IMAP command received by server."
 _TAG = re.compile(rb"[^\x00-\x20\x7f-\xff(){%*\"\\+]+")
 _HEAD = re.compile(rb"([^\x00-\x20\x7f-\xff(){%*\"\\+]+) ([A-Za-z]+)(?= |$)")     # most commands, at once
 _ATOM = re.compile(rb"[^\x00-\x20\x7f-\xff(){%*\"\\\]]+")
-_ATTRIBUTE = re.compile(rb"\\" + _ATOM.pattern)
 _FLAG = re.compile(rb"\\?" + _ATOM.pattern)
 _ASTRING = re.compile(rb"[^\x00-\x20\x7f-\xff(){%*\"\\]+")
 _PATTERN = re.compile(rb"[^\x00-\x20\x7f-\xff(){\"\\]+")
@@ -153,7 +151,9 @@ class Args:
 
     def attribute(self) -> bytes:
         """A word behind a backslash, that included: an attribute of a mailbox.  RFC 9051 9."""
-        return self._match(_ATTRIBUTE)
+        if not self.at(b"\\"):
+            raise Bad(ERROR)
+        return self._match(_FLAG)
 
     def words(self) -> list[bytes]:
         """Words in parentheses, at least one."""
@@ -278,6 +278,7 @@ class Args:
 
     def date(self) -> int:
         """A day as an ordinal."""
+        from courierpy.imap.grammar import dates  # not before the greeting
         try:
             return dates.parse_date(self.astring())
         except ValueError:
@@ -285,6 +286,7 @@ class Args:
 
     def datetime(self) -> int:
         """Seconds since 1970 UTC."""
+        from courierpy.imap.grammar import dates  # not before the greeting
         try:
             return dates.parse_datetime(self.string())
         except ValueError:

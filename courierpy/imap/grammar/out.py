@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import re
 
-from courierpy.imap.grammar.dates import internaldate, internaldates
 from courierpy.model import utf7
 from courierpy.model.flags import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN
 from courierpy.model.strings import char8, literal, quoted, string
@@ -14,8 +13,8 @@ if TYPE_CHECKING:
 
     Flags = tuple[int, Collection[bytes], int]         # arguments of flag_list()
 
-__all__ = ["FLAG_LISTS", "FLAG_NAMES", "astring", "char8", "flag_list", "flag_lists", "internaldate",
-           "internaldates", "literal", "mailbox", "nstring", "quoted", "rights", "string"]
+__all__ = ["FLAG_LISTS", "FLAG_NAMES", "astring", "char8", "flag_list", "flag_lists", "literal", "mailbox",
+           "nstring", "quoted", "rights", "string"]
 
 # In the order in which FETCH shows them.
 FLAG_NAMES = ((DRAFT, b"\\Draft"), (ANSWERED, b"\\Answered"), (FLAGGED, b"\\Flagged"),
