@@ -200,7 +200,8 @@ class Listener:
             self.stopping = True
 
     def _listen(self) -> bool:
-        self.sockets = sockets.inherited(sockets.TLS if "tls" in self.options.switches else sockets.PLAIN)
+        name = sockets.name_of(self.services.program, "tls" in self.options.switches)
+        self.sockets = sockets.inherited(name)
         if self.sockets:
             return True
         for address, port in parse_ports(self.options.rest[0], self.options.text.get("address")):

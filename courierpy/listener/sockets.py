@@ -9,7 +9,7 @@ from courierpy.system import temporary
 
 FDS_MOST = 1024                    # descriptors that can be inherited
 FIRST_FD = 3                       # of these: sd_listen_fds(3)
-NAMES = PLAIN, TLS = "imap", "imaps"       # FileDescriptorName= in etc/systemd/courierpy.socket
+NAMES = ("imap", "imaps", "pop3", "pop3s")         # FileDescriptorName= of such a socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,9 +86,16 @@ def inherited(name: str) -> list[socket.socket]:
     return adopted(every)
 
 
+def name_of(program: str, tls: bool) -> str:
+    """One of NAMES, for the listener in front of this program; another word where it is none of ours."""
+    return os.path.basename(program).removesuffix("login") + "s" * tls
+
+
 def inherit_from(pid: int) -> None:
-    """What systemd opened for the process that started this one is for this one, too."""
-    if os.environ.get("LISTEN_PID") == str(pid):
+    """What systemd opened for the process that started this one, by name, is for this one, too."""
+    names = os.environ.get("LISTEN_FDNAMES", "").split(":")
+    # without names nobody knows which of several listeners they are for
+    if os.environ.get("LISTEN_PID") == str(pid) and not set(NAMES).isdisjoint(names):
         os.environ["LISTEN_PID"] = str(os.getpid())
 
 

@@ -150,6 +150,16 @@ class Account:
         return self._port("imaps")
 
     @property
+    def pop3_port(self) -> int:
+        """Of POP3, with STLS."""
+        return self._port("pop3")
+
+    @property
+    def pop3_tls_port(self) -> int:
+        """Of POP3 under TLS from the first octet."""
+        return self._port("pop3s")
+
+    @property
     def tls_context(self) -> ssl.SSLContext:
         """Trusts the server's certificate, which is for 127.0.0.1 and localhost."""
         return self.server.tls_context

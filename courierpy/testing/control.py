@@ -13,8 +13,9 @@ from contextlib import suppress
 
 from courierpy.testing import listeners, places
 from courierpy.testing.delivery import deliver
+from courierpy.testing.listener import TLS_KINDS
 from courierpy.testing.listeners import Listener
-from courierpy.testing.relay import Cut, Relay
+from courierpy.testing.relay import Cut, Relay, Rules
 from courierpy.testing.transcript import Transcript
 
 TYPE_CHECKING = False
@@ -52,6 +53,7 @@ class Control:
         self._ports: dict[tuple[str, ...], int] = {}       # of those that greet
         self._relays: dict[str, Relay] = {}
         self._transcripts: dict[str, Transcript] = {}
+        self._rules: dict[str, Rules] = {}
         self._smtp = 0
 
     async def serve(self, tests: socket.socket, parent: int) -> None:
@@ -92,7 +94,7 @@ class Control:
         """The port of an account's own way to a listener.  ``name``: of the account."""
         target = await self._listener(kind, without)
         transcript = self._transcripts.setdefault(name, Transcript())
-        relay = Relay(transcript)
+        relay = Relay(transcript, self._rules.setdefault(name, Rules()), kind.startswith("pop3"))
         port = await relay.open(target)
         self._relays[f"{name} {kind}"] = relay
         return {"port": port}
@@ -104,21 +106,16 @@ class Control:
         return {}
 
     async def do_delay(self, name: str, seconds: float, command: str) -> dict[str, Any]:
-        for _, relay in self._of(name):
-            relay.delays[command.upper()] = seconds
+        self._rules.setdefault(name, Rules()).delays[command.upper()] = seconds
         return {}
 
     async def do_cut(self, name: str, command: str | None, after: int, times: int,
                      reset: bool) -> dict[str, Any]:
         """``command`` None: all that is connected now."""
-        done = 0
-        cut = Cut(command or "", after, times, reset)
-        for _, relay in self._of(name):
-            if command is None:
-                done += relay.cut(reset)
-            else:
-                relay.cuts.append(cut)
-        return {"cut": done}
+        if command is not None:
+            self._rules.setdefault(name, Rules()).cuts.append(Cut(command, after, times, reset))
+            return {}
+        return {"cut": sum(relay.cut(reset) for _, relay in self._of(name))}
 
     async def do_deliver(self, name: str, mailbox: str, layout: str, spool: str) -> dict[str, Any]:
         """``spool``: file with the octets, which is removed."""
@@ -138,6 +135,7 @@ class Control:
             relay.close()
             del self._relays[f"{name} {kind}"]
         self._transcripts.pop(name, None)
+        self._rules.pop(name, None)
         return {}
 
     async def do_smtp(self, layout: str) -> dict[str, Any]:
@@ -164,7 +162,7 @@ class Control:
         """The port of one, when it greets.  Raises Failed."""
         key = (kind, *sorted(word.upper() for word in without))
         if key not in self._ports:
-            if kind == "imaps" and not os.path.exists(places.certificate(self._folder)):
+            if kind in TLS_KINDS and not os.path.exists(places.certificate(self._folder)):
                 raise Failed("openssl made no certificate: TLS needs the program openssl")
             listener = self._starting.pop(key, None)
             if listener is None:
@@ -189,7 +187,7 @@ class Control:
 
     async def _greeted(self, listener: Listener) -> None:
         context = None
-        if listener.kind == "imaps":
+        if listener.kind in TLS_KINDS:
             import ssl
             context = ssl.create_default_context(cafile=places.certificate(self._folder))
         reader, writer = await asyncio.open_connection(places.HOST, listener.port, ssl=context)

@@ -13,9 +13,10 @@ from courierpy.testing import lacking, places
 FIRST = 3                      # the descriptor where systemd, and we, put a listening socket
 KEPT = ("PATH", "TZ", "LANG", "TMPDIR")
 
-# A kind of listener: is it TLS from the first octet?  A protocol that is added gets its rows here, the words
-# of its programs in run(), and its ports in Server and Account.
-KINDS = {"imap": False, "imaps": True}
+# A kind of listener: its kind in admin/serve.py.  A protocol that is added gets its rows here, and its ports
+# in Server and Account.
+KINDS = {"imap": "plain", "imaps": "tls", "pop3": "pop3", "pop3s": "pop3s"}
+TLS_KINDS = ("imaps", "pop3s")
 
 
 def values_of(folder: str, words: list[str]) -> dict[str, str]:
@@ -27,7 +28,7 @@ def values_of(folder: str, words: list[str]) -> dict[str, str]:
 
 def run() -> None:
     from courierpy import tcpd
-    from courierpy.admin.serve import IMAP_KINDS, listener_words
+    from courierpy.admin import serve
     from courierpy.system.proc import die_with
     from courierpy.system.programs import interpreter
     from courierpy.system.settings import Settings
@@ -37,11 +38,13 @@ def run() -> None:
     values = values_of(folder, words)
     lacking.withdraw(words)
     _put_first(int(descriptor))
-    tls = KINDS[kind]
-    values["IMAP_TLS" if tls else "IMAP_STARTTLS"] = "1" if tls else Settings(values).text("IMAPDSTARTTLS")
+    served = serve.KINDS[KINDS[kind]]
+    values = (serve.POP3 if KINDS[kind] in serve.POP3_KINDS else {}) | values
+    variable, source = served.sets
+    values[variable] = Settings(values).text(source) if source else "1"
     environ = {name: os.environ[name] for name in KEPT if name in os.environ} | values
     told = Settings({**values, "PORT": "143", "SSLPORT": "993"})       # the socket is bound elsewhere
-    sys.exit(tcpd.main(listener_words(told, IMAP_KINDS["tls" if tls else "plain"], ""), environ, image))
+    sys.exit(tcpd.main(serve.listener_words(told, served, ""), environ, image))
 
 
 def _put_first(descriptor: int) -> None:

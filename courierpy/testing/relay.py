@@ -34,13 +34,22 @@ def matches(wanted: str, command: str) -> bool:
     return wanted in ("", command, command.removeprefix("UID "))
 
 
-class Relay:
-    """``target``: the port of the server for clients who come from now on."""
+class Rules:
+    """How an account's relays misbehave.  ``delays``: command, or "", -> seconds."""
 
-    def __init__(self, transcript: Transcript) -> None:
-        self.target = 0
+    def __init__(self) -> None:
         self.delays: dict[str, float] = {}
         self.cuts: list[Cut] = []
+
+
+class Relay:
+    """``target``: the port of the server for clients who come from now on.  ``untagged``: do their commands
+    begin with their names, as those of POP3?"""
+
+    def __init__(self, transcript: Transcript, rules: Rules, untagged: bool = False) -> None:
+        self.rules = rules
+        self.untagged = untagged
+        self.target = 0
         self._transcript = transcript
         self._links: set[Link] = set()
         self._server: asyncio.Server | None = None
@@ -84,7 +93,7 @@ class Link:
         self._transcript = transcript
         self._client = reader, writer
         self._server: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
-        self._commands = Commands()
+        self._commands = Commands(relay.untagged)
         self._opaque = False
         self._pause = 0.0              # before the next word of the server
         self._cut: Cut | None = None   # which is due
@@ -126,9 +135,9 @@ class Link:
             return
         self._transcript.add(self.number, CLIENT, data)
         for command in self._commands.feed(data):
-            self._pause += sum(seconds for wanted, seconds in self._relay.delays.items()
+            self._pause += sum(seconds for wanted, seconds in self._relay.rules.delays.items()
                                if wanted and matches(wanted, command))
-            for cut in self._relay.cuts:
+            for cut in self._relay.rules.cuts:
                 if self._cut is None and cut.times > 0 and matches(cut.command, command):
                     cut.times -= 1
                     self._cut, self._left = cut, cut.after
@@ -138,7 +147,7 @@ class Link:
         client = self._client[1]
         client.transport.set_write_buffer_limits(0)        # drain() waits until all is with the kernel
         while data := await server.read(PIECE_OCTETS):
-            pause, self._pause = self._pause + self._relay.delays.get("", 0.0), 0.0
+            pause, self._pause = self._pause + self._relay.rules.delays.get("", 0.0), 0.0
             if pause:
                 await asyncio.sleep(pause)
             cut = self._cut

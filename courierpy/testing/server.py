@@ -116,6 +116,11 @@ class Server:
         return self.listener("imaps")
 
     @property
+    def pop3_port(self) -> int:
+        """Of POP3, with STLS; its listener is started when it is first asked for."""
+        return self.listener("pop3")
+
+    @property
     def smtp_port(self) -> int:
         """Of SMTP, for mail to ``name`` or ``name@anything`` of an account.  Needs aiosmtpd."""
         return int(self.ask("smtp", layout=self.layout)["port"])

@@ -76,7 +76,9 @@ class Transcript:
 class Commands:
     """The names of the commands in what a client says, as it comes: literals are passed over."""
 
-    def __init__(self) -> None:
+    def __init__(self, untagged: bool = False) -> None:
+        """``untagged``: a command is a line that begins with its name, as in POP3."""
+        self._untagged = untagged
         self._line = b""
         self._literal = 0              # octets of it that are still to come
         self._inside = False           # of a command, behind a literal
@@ -102,6 +104,11 @@ class Commands:
             self._line += line + end
             if not end:
                 break
+            if self._untagged:
+                self.last = self._line.split(b" ")[0].strip().decode("ascii", "replace").upper()
+                found.append(self.last)
+                self._line = b""
+                continue
             if not self._inside and (name := _name(self._line)):
                 found.append(name)
                 self.last = name

@@ -45,7 +45,7 @@ def test_who_reads_them_says_what_is_wrong(text: str, monkeypatch: pytest.Monkey
     monkeypatch.setenv("LISTEN_PID", "1")
     monkeypatch.setattr("os.getpid", lambda: 1)
     monkeypatch.setenv("LISTEN_FDS", text.replace("\0", ""))
-    assert sockets.inherited(sockets.PLAIN) == []
+    assert sockets.inherited("imap") == []
 
 
 @pytest.mark.parametrize("text", ["70000", "65536", "99999999999999999999"])

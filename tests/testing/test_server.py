@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import imaplib
 import os
+import poplib
 import signal
 import smtplib
 import socket
@@ -152,6 +153,26 @@ def test_preauth(account: Account) -> None:
     assert client.store("1", "+FLAGS", "(\\Flagged)")[0] == "OK"
     client.logout()
     assert "\\Flagged" in account.messages()[0].flags
+
+
+@server_test
+def test_pop3(account: Account) -> None:
+    account.deliver(MAIL)
+    account.cut("NOOP")
+    client = poplib.POP3(account.host, account.pop3_port, timeout=DEADLINE)
+    client.user(account.user)
+    client.pass_(account.password)
+    assert client.retr(1)[1] == MAIL.splitlines()
+    with pytest.raises(poplib.error_proto):
+        client.noop()
+    client.close()
+    port = account.pop3_tls_port
+    secure = poplib.POP3_SSL(account.host, port, context=account.tls_context, timeout=DEADLINE)
+    secure.user(account.user)
+    secure.pass_(account.password)
+    assert secure.stat()[0] == 1
+    secure.quit()
+    assert " C: RETR 1\n" in account.transcript
 
 
 @server_test

@@ -39,6 +39,12 @@ def test_a_literal_that_is_wanted_is_passed_over() -> None:
     assert commands.last == "NOOP"
 
 
+def test_commands_of_pop3() -> None:
+    commands = Commands(untagged=True)
+    assert commands.feed(b"USER ann {5}\r\nretr 1\r\nQU") == ["USER", "RETR"]
+    assert commands.feed(b"IT\r\n") == ["QUIT"] and commands.between
+
+
 def test_a_command_is_meant_by_its_name_or_by_none() -> None:
     assert matches("", "NOOP") and matches("FETCH", "FETCH") and matches("FETCH", "UID FETCH")
     assert matches("UID FETCH", "UID FETCH")
