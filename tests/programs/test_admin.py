@@ -67,7 +67,7 @@ def test_no_command_tells_the_usage() -> None:
 
 
 @pytest.mark.parametrize(("word", "meant"), [
-    ("reidnex", "reindex"), ("Serve", "serve"), ("maildir", "maildirmake"), ("mkcret", "mkcert"),
+    ("reidnex", "reindex"), ("Serve", "serve"), ("maildirmk", "maildirmake"), ("mkcret", "mkcert"),
     ("covnert", "convert")])
 def test_an_unknown_command_and_the_nearest(word: str, meant: str) -> None:
     done = courierpy(word)
@@ -89,7 +89,7 @@ NO_PATH = ("completion",)              # names no file
 WORDS = {"serve": ["-C", "{}"], "config": ["-C", "{}"], "user": ["-C", "{}", "list"],
          "authtest": ["-C", "{}", "ann"], "maildirmake": ["{}/deep/er"], "demo": ["{}/deep/er"],
          "mkcert": ["{}/deep/er.pem"], "convert": ["--from", "dovecot", "{}"], "reindex": ["{}"],
-         "deliverquota": ["{}"], "quota": ["{}"]}
+         "deliverquota": ["{}"], "quota": ["{}"], "maildiracl": ["-list", "{}", "INBOX"]}
 STATUS = {"deliverquota": 75}      # Courier's
 
 
