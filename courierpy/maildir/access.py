@@ -76,7 +76,7 @@ class Access:
         self.separator = separator
         self.levels = levels
         self.identities = identities
-        self._unlisted: set[str] = set()       # own mailboxes without a list, nor any above
+        self._unlisted: dict[str, str] = {}    # own mailboxes without a list, nor any above -> its file
         self._known: dict[str, tuple[Stamp, frozenset[str]]] = {}      # by the file of the list
 
     @property
@@ -119,7 +119,7 @@ class Access:
                 return NO_RIGHTS if self.identities.isdisjoint(_BY_DEFAULT) else OWNER_RIGHTS
             if len(self._unlisted) >= KNOWN_LISTS:
                 self._unlisted.clear()
-            self._unlisted.add(path)
+            self._unlisted[path] = self.file(path)
             return OWNER_RIGHTS
         file, stamp = found
         known = self._known.get(file)
@@ -135,10 +135,12 @@ class Access:
 
     def _still_unlisted(self, path: str) -> bool:
         """That a level above has got a list since takes nothing from who owns all of them."""
-        if path in self._unlisted:
-            if _stamp(self.file(path)) is None:
-                return True
-            self._unlisted.discard(path)
+        file = self._unlisted.get(path)
+        if file is None:
+            return False
+        if _stamp(file) is None:
+            return True
+        del self._unlisted[path]
         return False
 
     def read(self, file: str) -> AccessList:
