@@ -236,7 +236,7 @@ def test_maildirmake_by_root_makes_it_for_the_owner(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir(mode=0o755)
     for above in (home, *list(home.parents)[:3]):
-        above.chmod(0o755)
+        above.chmod(above.stat().st_mode | 0o055)
     os.chown(home, *account_ids())
     assert start("maildirmake", str(home / "Maildir")).stderr == ""
     assert start("maildirmake", "-f", "x", str(home / "Maildir")).stderr == ""
