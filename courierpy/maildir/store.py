@@ -363,9 +363,15 @@ class Store:
         path = self.path_of(name)
         if is_directory(os.path.join(path, "cur")):
             raise FolderExists(path)
+        own = self._own_path(name)
+        listed = self.access.listed(own)
         self.places.create(path)
-        if self.access.listed(self._own_path(name)):
-            self.lists().keep([self._own_path(name)])      # that of the level above: RFC 4314 4
+        if listed:
+            try:
+                self.lists().keep([own])       # that of the level above: RFC 4314 4
+            except StoreError:
+                self.places.discard(path)
+                raise
 
     def delete(self, name: str) -> None:
         """The folder itself; folders below it stay."""

@@ -67,3 +67,10 @@ def test_rows_that_are_not_whole() -> None:
         packed.rows("q", 2, packed.numbers("q", [(1, 2, 3)]))
     with pytest.raises(ValueError):
         packed.rows("q", 2, b"xyz")
+
+
+def test_what_was_found_in_a_tree_of_keys_is_not_kept() -> None:
+    key = Key(b"AND", [Key(b"NOT", Key(b"SEEN")), Key(b"ALL")])
+    assert key.names == (b"ALL", b"AND", b"NOT", b"SEEN")
+    again = packed.unpack(packed.pack(key, CLASSES), CLASSES)
+    assert [each.name for each in again.each] == [b"AND", b"NOT", b"ALL", b"SEEN"]

@@ -32,18 +32,24 @@ MAX_KEYS = 1000                # of one search
 MAX_DEPTH = 100                # keys in each other
 
 
-class Key:
+class _Walked:
+    """What was found in a tree of keys, once somebody asked.  It is no part of what a key is."""
+
+    __slots__ = ("_below", "_names")
+    _below: tuple[Key, ...]
+    _names: tuple[bytes, ...]
+
+
+class Key(_Walked):
     """``name`` and ``value``: AND a list of keys, OR a pair, NOT a key, texts a
     str, HEADER (name, str), dates an ordinal, KEYWORD bytes, sizes an int,
     SEQSET and UID a NumSet.  Never changed once made."""
 
-    __slots__ = ("_all", "_names", "name", "value")
+    __slots__ = ("name", "value")
 
     def __init__(self, name: bytes, value: Any = None) -> None:
         self.name = name
         self.value = value
-        self._all: tuple[Key, ...] = ()
-        self._names: tuple[bytes, ...] = ()
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Key) and (self.name, self.value) == (other.name, other.value)
@@ -57,22 +63,26 @@ class Key:
     @property
     def each(self) -> tuple[Key, ...]:
         """All keys of the tree."""
-        if not self._all:
+        try:
+            return self, *self._below
+        except AttributeError:
             found = [self]
             for one in found:          # which grows
                 if isinstance(one.value, (list, tuple)):
                     found += [part for part in one.value if isinstance(part, Key)]
                 elif isinstance(one.value, Key):
                     found.append(one.value)
-            self._all = tuple(found)
-        return self._all
+            self._below = tuple(found[1:])
+            return tuple(found)
 
     @property
     def names(self) -> tuple[bytes, ...]:
         """The names of all keys of the tree, each once."""
-        if not self._names:
+        try:
+            return self._names
+        except AttributeError:
             self._names = tuple(sorted({one.name for one in self.each}))
-        return self._names
+            return self._names
 
 
 # -- a tree of keys
