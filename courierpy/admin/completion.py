@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _OPTION = re.compile(r"^ {2,}(-.*?)(?: {2,}(.*))?$", re.M)
 _FLAG = re.compile(r"(?<![\w-])(--?[A-Za-z][\w-]*)(?: ([A-Z{][^\s,]*))?")
+_ACT = re.compile(r"^(?:Usage:| +) *courierpy \w+ (-\w+)", re.M)
 _ACTIONS = re.compile(r" ((?:\w+\|)+\w+) \.\.\.")
 WIDTH = "500"                  # columns of the help, so that each option is one line
 
@@ -56,13 +57,13 @@ def told(*words: str) -> str:
 
 
 def options(text: str) -> list[Option]:
-    """Of a help."""
+    """Of a help; where it lists none, those that its lines of usage begin with."""
     found = []
     for match in _OPTION.finditer(text.partition("options:")[2]):
         flags = _FLAG.findall(match[1])
         value = max(value for _, value in flags)
         found.append(Option(tuple(flag for flag, _ in flags), value, match[2] or ""))
-    return found
+    return found or [Option((flag,), "", "") for flag in _ACT.findall(text)]
 
 
 def commands() -> dict[tuple[str, ...], list[Option]]:

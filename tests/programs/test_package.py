@@ -74,7 +74,7 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(("words", "found"), [
     (["courierpy", "reind"], ["reindex"]), (["courierpy", "user", "a"], ["add"]),
     (["courierpy", "user", "-f", "x", "passwd", "--c"], ["--clear"]),
-    (["courierpy", "user", "add", "--ui"], ["--uid"]), (["courierpy", "serve", "--p"], ["--port"]),
+    (["courierpy", "user", "add", "--ui"], ["--uid"]), (["courierpy", "serve", "--po"], ["--port", "--pop3"]),
     (["courierpy", "help", "mkc"], ["mkcert"]), (["courierpy", "--v"], ["--version"]),
     (["courierpy", "reindex", "setup."], ["setup.cfg"]), (["courierpy", "nosuch", "--x"], [])])
 def test_bash(words: list[str], found: list[str], script: Path) -> None:
