@@ -216,7 +216,8 @@ def test_cuts(account: Account) -> None:
     account.deliver(MAIL)
     client = logged_in(account)
     account.cut()
-    with pytest.raises(imaplib.IMAP4.abort):
+    # who says something to a closed connection reads its end, or that it was reset
+    with pytest.raises((imaplib.IMAP4.abort, ConnectionError)):
         client.noop()
     account.cut("FETCH", after=5, times=2)
     for _ in range(2):
