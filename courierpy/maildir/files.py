@@ -7,6 +7,7 @@ import stat
 
 from courierpy.maildir.errors import trouble
 from courierpy.maildir.names import tmp_name
+from courierpy.system.regular import whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,6 +66,17 @@ class Replacement:
         if self._scratch:
             remove(self._scratch)
             self._scratch = ""
+
+
+def content(path: str) -> bytes | None:
+    """What a file holds; None where there is none.  Raises a store error: what cannot be read is not
+    gone."""
+    try:
+        return whole(path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise trouble(path, error) from None
 
 
 def remove(path: str) -> None:

@@ -18,9 +18,8 @@ from courierpy.maildir.errors import (
     OtherAccount,
     QuotaExceeded,
     StoreError,
-    trouble,
 )
-from courierpy.maildir.files import Directory, is_directory, remove_tree, replace
+from courierpy.maildir.files import Directory, content, is_directory, remove_tree, replace
 from courierpy.maildir.formats import uiddb
 from courierpy.maildir.index.columns import place
 from courierpy.maildir.index.statuscache import Counts, stamp
@@ -33,7 +32,6 @@ from courierpy.model.flags import SEEN
 from courierpy.model.namespaces import PERSONAL, SHARED, SHARED_PREFIXES, Namespace, Namespaces
 from courierpy.model.rights import OWNER_RIGHTS
 from courierpy.system import log, proc
-from courierpy.system.regular import whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -441,13 +439,9 @@ class Store:
     # -- subscriptions
 
     def subscriptions(self) -> list[str]:
-        path = os.path.join(self.root, SUBSCRIBED)
-        try:
-            data = whole(path)
-        except FileNotFoundError:
+        data = content(os.path.join(self.root, SUBSCRIBED))
+        if data is None:
             return self.subscribed_by_dovecot() or []
-        except OSError as error:
-            raise trouble(path, error) from None
         return [self.namespaces.canonical(names.shown(line)) for line in data.split(b"\n") if line]
 
     def subscribed_by_dovecot(self) -> list[str] | None:

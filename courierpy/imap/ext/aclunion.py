@@ -5,11 +5,13 @@ Mailboxes that are not there, or whose list the user may not change, are passed 
 """
 from __future__ import annotations
 
+from functools import partial
+
 from courierpy.imap.acl import always_has, change, change_of_rights, found, whom
 from courierpy.imap.commands import ANY, CHANGES, command
 from courierpy.imap.ext import Extension
 from courierpy.imap.grammar import lines, out
-from courierpy.imap.listing import Entry, Listing, wanted
+from courierpy.imap.listing import Entry, Listing, parents_of, wanted
 from courierpy.imap.permitted import NotPermitted
 from courierpy.maildir.errors import FolderMissing
 from courierpy.maildir.formats.acl import AccessList, LockedOut, letters
@@ -58,6 +60,10 @@ def _postaddress(session: Session, args: Args) -> Callable[[Listing], None]:
     return _besides(b"POSTADDRESS", lambda entry: b"(POSTADDRESS NIL)")
 
 
+def _same(told: bytes, entry: Entry) -> bytes:
+    return told
+
+
 def _besides(word: bytes, told: Callable[[Entry], bytes]) -> Callable[[Listing], None]:
     def prepare(listing: Listing) -> None:
         listing.besides[word] = told
@@ -86,35 +92,38 @@ def change_lists(session: Session, args: Args) -> str:
     if not changes and word != b"SET":
         raise Bad("An identifier is missing.")
 
+    listing = Listing(session)
+    parents = parents_of(listing.there, session.separator)
     for name in names:
-        _change_one(session, args, name, changes, anew=word == b"SET")
+        after = _change_one(session, args, name, changes, anew=word == b"SET")
+        if after is not None:
+            told = b'("ACL" %s)' % _list(after)
+            _besides(b"ACL", partial(_same, told))(listing)
+            session.write(listing.line()(Entry(name, True, name in parents), False))
     return f"ACL {word.decode()} completed."
 
 
-def _change_one(session: Session, args: Args, name: str, changes: list[Change], anew: bool) -> None:
+def _change_one(session: Session, args: Args, name: str, changes: list[Change],
+                anew: bool) -> AccessList | None:
+    """Its list then; None where it is not changed."""
     def edit(before: AccessList) -> AccessList:
         after = AccessList({}) if anew else before
         for one in changes:
             after = after.changed(*one)
         return after
 
-    told = session.mailbox(name)
     try:
         place = found(session, args.command, name)
         try:
-            after = change(session, place, edit)
+            return change(session, place, edit)
         except LockedOut as why:
             always = letters(always_has(place[0], str(why))).encode()
             rest = [bytes((letter,)) for letter in letters(ALL_RIGHTS).encode() if letter not in always]
-            session.write(lines.data(b"RIGHTS-INFO", told, out.quoted(str(why).encode()),
+            session.write(lines.data(b"RIGHTS-INFO", session.mailbox(name), out.quoted(str(why).encode()),
                                      always or b'""', *rest))
-            return
     except (FolderMissing, NotPermitted):
-        return
-    listing = Listing(session)
-    listing.besides[b"ACL"] = lambda entry: b'("ACL" %s)' % _list(after)
-    children = any(other.startswith(name + session.separator) for other in listing.there)
-    session.write(listing.line()(Entry(name, True, children), False))
+        pass
+    return None
 
 
 def _mailboxes(session: Session, args: Args) -> list[str]:

@@ -65,9 +65,8 @@ def getquotaroot(session: Session, args: Args) -> str:
 
 def _deleted_storage(session: Session, name: str, count: Status) -> bytes:
     """Octets of the messages that are \\Deleted, which an EXPUNGE gives back.  RFC 9208 4.1.4."""
-    messages = counted.messages(session, name)
-    uids = [uid for uid, bits in zip(messages.uids, messages.flags, strict=True) if bits & DELETED]
-    return b"%d" % (counted.octets(session, name, uids) if uids else 0)
+    return b"%d" % counted.octets(session, name, lambda found: [
+        uid for uid, bits in zip(found.uids, found.flags, strict=True) if bits & DELETED])
 
 
 EXTENSION = Extension(b"QUOTA", b"QUOTA=RES-STORAGE", b"QUOTA=RES-MESSAGE",

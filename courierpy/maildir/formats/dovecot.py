@@ -29,7 +29,7 @@ from binascii import Error, a2b_base64, b2a_base64
 from codecs import utf_16_be_decode, utf_16_be_encode
 
 from courierpy.maildir.errors import Busy, NameInvalid, trouble
-from courierpy.maildir.files import remove, unlink
+from courierpy.maildir.files import content, remove, unlink
 from courierpy.maildir.names import base, directory, host_name, info, mailbox_path, tmp_name
 from courierpy.model.flags import NO_KEYWORDS
 from courierpy.model.namespaces import INBOX
@@ -162,7 +162,7 @@ def takeover(folder_path: str, present: Mapping[bytes, bytes]) -> Takeover | Non
 
 def read_uidlist(path: str) -> Uidlist | None:
     """None without a file, or when its first line is none of version 1 or 3."""
-    data = _content(path)
+    data = content(path)
     return None if data is None else parse_uidlist(data)
 
 
@@ -229,7 +229,7 @@ def _number(word: bytes) -> int:
 
 def last_uidvalidity(root: str) -> int:
     """The highest UIDVALIDITY that Dovecot gave to a folder of this account; 0 when unknown."""
-    data = _content(os.path.join(root, UIDVALIDITY)) or b""
+    data = content(os.path.join(root, UIDVALIDITY)) or b""
     return int(data[:8], 16) if re.fullmatch(rb"[0-9a-fA-F]{8}\s*", data) else 0
 
 
@@ -239,7 +239,7 @@ def read_keywords(path: str) -> dict[int, bytes]:
     """Number -> keyword; empty without a file.  What cannot be a keyword is passed over."""
     table: dict[int, bytes] = {}
     spelling: dict[bytes, bytes] = {}
-    for line in (_content(path) or b"").split(b"\n"):
+    for line in (content(path) or b"").split(b"\n"):
         digits, _, word = line.partition(b" ")
         number = decimal(digits, 25)
         if number is not None and _KEYWORD.fullmatch(word):
@@ -292,7 +292,7 @@ def subscriptions(root: str) -> list[str] | None:
     that directory; else it is decoded, and an ``INBOX.`` in front of it, which only
     other programs write, is the prefix.
     """
-    data = _content(os.path.join(root, SUBSCRIPTIONS))
+    data = content(os.path.join(root, SUBSCRIPTIONS))
     if data is None:
         return None
     found: dict[str, None] = {}
@@ -310,7 +310,7 @@ def subscriptions(root: str) -> list[str] | None:
 def subscribed_levels(root: str) -> list[list[bytes]] | None:
     """The levels of each folder that is subscribed to, as they are on disk, where a folder lies in
     another (``LAYOUT=fs``); None when there is no list."""
-    data = _content(os.path.join(root, SUBSCRIPTIONS))
+    data = content(os.path.join(root, SUBSCRIPTIONS))
     if data is None:
         return None
     separator = b"\t" if data.startswith(_VERSION_2) else b"/"
@@ -475,12 +475,3 @@ def _is_dead(pid: bytes) -> bool:
     except PermissionError:
         pass
     return False
-
-
-def _content(path: str) -> bytes | None:
-    try:
-        return whole(path)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise trouble(path, error) from None

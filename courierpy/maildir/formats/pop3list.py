@@ -14,10 +14,9 @@ import os
 import re
 from operator import itemgetter
 
-from courierpy.maildir.errors import trouble
+from courierpy.maildir.files import content
 from courierpy.maildir.names import base
 from courierpy.model.numbers import decimal
-from courierpy.system.regular import whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -101,15 +100,8 @@ def _told_apart(lines: dict[bytes, Line]) -> dict[bytes, Line]:
 
 
 def read(folder: str) -> bytes | None:
-    """The file in a Maildir; None where there is none.  Raises a store error: what cannot be read is not
-    gone."""
-    path = os.path.join(folder, NAME)
-    try:
-        return whole(path)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise trouble(path, error) from None
+    """The file in a Maildir, as files.content()."""
+    return content(os.path.join(folder, NAME))
 
 
 def by_number(files: Iterable[bytes]) -> list[bytes]:
