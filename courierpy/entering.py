@@ -12,16 +12,16 @@ import sys
 import time
 
 from courierpy.maildir.errors import StoreError
-from courierpy.model.numbers import decimal
+from courierpy.model.numbers import decimal, is_on
 from courierpy.model.replies import Bye
-from courierpy.system import log, memory, proc, title
+from courierpy.system import log, memory, proc, readonly, title
 from courierpy.system.programs import WITH_VALUE
 from courierpy.system.regular import open_regular
 from courierpy.system.settings import Settings, from_environ
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from courierpy.maildir.store import Store
     from courierpy.system.conn import Conn
@@ -228,8 +228,23 @@ class Entering:
         if abs(skew) > MAX_CLOCK_SKEW:
             raise Bye("Clock skew detected. Check the clock on the file server")
 
+    def close(self) -> None:
+        """Let go of what is open."""
+
     def option(self, name: str) -> bool:
-        """Is this option of the account on?  A non-zero number, or a value that starts with t or y."""
+        """Is this option of the account on?"""
         options = dict(part.partition("=")[::2] for part in self.environ.get("OPTIONS", "").split(","))
-        value = options.get(name, "0")
-        return value[:1] in "tTyY" and value != "" or bool(decimal(value))
+        return is_on(options.get(name, ""))
+
+
+def ends(daemon: Entering, serve: Callable[[], int]) -> int:
+    """The exit status that ``serve`` gives, and what is due before it and behind it."""
+    daemon.set_umask()
+    if daemon.only_reads:
+        readonly.begin()
+    try:
+        return serve()
+    finally:
+        daemon.conn.end()
+        daemon.close()                 # nobody waits for us any more
+        readonly.end()

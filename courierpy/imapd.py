@@ -11,14 +11,14 @@ import signal
 import sys
 import time
 
-from courierpy.entering import Entering, without_options
+from courierpy.entering import Entering, ends, without_options
 from courierpy.imap.grammar import lines
 from courierpy.imap.grammar.framer import Frame
 from courierpy.imap.session import Session
 from courierpy.imap.shortage import LAST_WORDS
 from courierpy.model.numbers import decimal
 from courierpy.model.replies import Bye
-from courierpy.system import about, inotify, log, memory, proc, readonly
+from courierpy.system import about, inotify, log, memory, proc
 from courierpy.system.conn import Conn, Gone, TimedOut
 from courierpy.system.settings import wrong_ones
 from courierpy.system.stream import Garbled
@@ -67,7 +67,7 @@ def main(argv: list[str], environ: Mapping[str, str], conn: Conn | None = None) 
     log.be("imapd")
     argv, environ = without_options(argv, environ)
     daemon = _Imapd(argv, environ, conn if conn is not None else Conn(0, 1))
-    return _ends(daemon, daemon.serve)
+    return ends(daemon, lambda: _served(daemon, daemon.serve))
 
 
 def wake(woken: Woken, door: str, conn: Conn) -> int:
@@ -85,19 +85,7 @@ def wake(woken: Woken, door: str, conn: Conn) -> int:
         conn.end()
         return 0
     daemon = _Imapd(["imapd"], sleeper.settings_of(known, door), conn)
-    return _ends(daemon, lambda: daemon.go_on(woken, known))
-
-
-def _ends(daemon: _Imapd, serve: Callable[[], int]) -> int:
-    daemon.set_umask()
-    if daemon.only_reads:
-        readonly.begin()
-    try:
-        return _served(daemon, serve)
-    finally:
-        daemon.conn.end()
-        daemon.close()                 # nobody waits for us any more
-        readonly.end()
+    return ends(daemon, lambda: _served(daemon, lambda: daemon.go_on(woken, known)))
 
 
 def _served(daemon: _Imapd, serve: Callable[[], int]) -> int:

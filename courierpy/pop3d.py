@@ -12,13 +12,13 @@ import stat
 import sys
 import time
 
-from courierpy.entering import FROM_LOGIN, Entering, without_options
+from courierpy.entering import FROM_LOGIN, Entering, ends, without_options
 from courierpy.maildir.errors import StoreError
 from courierpy.model.replies import Bye
 from courierpy.pop3 import lines
 from courierpy.pop3.maildrop import Maildrop
 from courierpy.pop3.session import Session
-from courierpy.system import about, log, memory, proc, programs, readonly
+from courierpy.system import about, log, memory, proc, programs
 from courierpy.system.conn import Conn, Gone, TimedOut
 from courierpy.system.settings import wrong_ones
 from courierpy.system.stream import Garbled
@@ -72,15 +72,7 @@ def main(argv: list[str], environ: Mapping[str, str], conn: Conn | None = None) 
     log.be("pop3d")
     argv, environ = without_options(argv, environ)
     daemon = _Pop3d(argv, environ, conn if conn is not None else Conn(0, 1), _logged_in(environ))
-    daemon.set_umask()
-    if daemon.only_reads:
-        readonly.begin()
-    try:
-        return _served(daemon)
-    finally:
-        daemon.conn.end()
-        daemon.close()                 # nobody waits for us any more
-        readonly.end()
+    return ends(daemon, lambda: _served(daemon))
 
 
 def _logged_in(environ: Mapping[str, str]) -> bool:

@@ -11,7 +11,7 @@ import os
 
 from courierpy.maildir import names
 from courierpy.maildir.errors import trouble
-from courierpy.model.numbers import decimal
+from courierpy.model.numbers import is_on
 from courierpy.model.rights import OWNER_RIGHTS
 
 TYPE_CHECKING = False
@@ -49,7 +49,7 @@ def identities(user: str, options: str) -> frozenset[str]:
         name, _, value = option.partition("=")
         if name == "group" and value:
             found.add(option)
-        elif name == "disableshared" and (value and value[0] in "tTyY" or decimal(value)):
+        elif name == "disableshared" and is_on(value):
             return frozenset()
     return frozenset(found)
 

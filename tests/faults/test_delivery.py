@@ -6,10 +6,7 @@ brings the message again, which comes then.
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +15,7 @@ from tests.faults.hook import CHANGES
 from tests.faults.nursery import Nursery
 from tests.faults.sweep import ERRORS, GROUP_ERRORS, LOOKS, in_turn
 from tests.faults.world import text
-from tests.lmtp.talk import Post
+from tests.lmtp.talk import Post, posted
 
 TEXT = text("L1")                  # larger than a piece that is written at once
 
@@ -32,10 +29,8 @@ def nursery() -> Iterator[Nursery]:
 
 @pytest.fixture
 def post(nursery: Nursery) -> Iterator[Post]:
-    memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
-    folder = Path(tempfile.mkdtemp(prefix="courierpy-test-", dir=memory))
-    yield Post(nursery, folder)
-    shutil.rmtree(folder)
+    with posted(nursery) as made:
+        yield made
 
 
 def deliver(post: Post, plan: dict[str, Any]) -> tuple[str, list[dict[str, Any]]]:

@@ -2,7 +2,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.conftest import account_ids, plain_environ
@@ -69,6 +73,15 @@ class Post:
     def left(self, user: str) -> list[str]:
         """Names in tmp/."""
         return sorted(path.name for path in (self.folder / user / "Maildir" / "tmp").iterdir())
+
+
+@contextmanager
+def posted(nursery: Nursery) -> Iterator[Post]:
+    """In a folder of its own: not pytest's, as the account must be able to enter it."""
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None        # where there is such a place
+    folder = Path(tempfile.mkdtemp(prefix="courierpy-test-", dir=memory))
+    yield Post(nursery, folder)
+    shutil.rmtree(folder)
 
 
 class Client:

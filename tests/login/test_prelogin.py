@@ -1,4 +1,4 @@
-"""The dialogue before the login, driven by hand: no client, no process, no clock."""
+"""IMAP before the login (see driven.py)."""
 from __future__ import annotations
 
 from base64 import b64encode
@@ -7,65 +7,17 @@ from collections.abc import Iterator
 import pytest
 
 from courierpy.auth import Account, Rejected, Request, TemporaryFailure, Unservable
-from courierpy.imap.prelogin import Login
-from courierpy.login.stage import Stage
-from courierpy.model.steps import Look, Read, Secure, Wait
+from courierpy.imap import prelogin
+from courierpy.model.steps import Look, Secure, Wait
 from courierpy.system.conn import TimedOut
+from tests.login.driven import Driven
 
 DEMO = Account("demo", 1000, 1000, "/home/demo")
 
 
-class Said:
-    """What a client would read."""
-
-    def __init__(self) -> None:
-        self.octets = b""
-
-    def write(self, data: bytes) -> None:
-        self.octets += data
-
-    say_last = write
-
-    def put_on(self, layer: object) -> None:
-        raise AssertionError("nothing is put on before the login")
-
-
-class Driven:
-    """``found``: whose the session is, or the exit status; None while it goes on."""
-
-    def __init__(self, **settings: str) -> None:
-        self.said = Said()
-        self.stage = Stage("IMAP", "143", {"TCPREMOTEIP": "192.0.2.1", "TCPREMOTEPORT": "7", **settings},
-                           self.said, -1)
-        self.login = Login(self.stage)
-        self.steps = self.login.steps()
-        self.found: Account | int | None = None
-        self.wants = next(self.steps)
-        self.heard()
-
-    def heard(self) -> bytes:
-        """What was said since the last time."""
-        octets, self.said.octets = self.said.octets, b""
-        return octets
-
-    def answer(self, answer: object = None) -> object:
-        """The next step."""
-        try:
-            failed = isinstance(answer, Exception)
-            self.wants = self.steps.throw(answer) if failed else self.steps.send(answer)
-        except StopIteration as over:
-            self.found, self.wants = over.value, None
-        return self.wants
-
-    def say(self, data: bytes) -> bytes:
-        assert isinstance(self.wants, Read)
-        self.answer(bytes(bytearray(data)))            # it is wiped: no constant of ours may be
-        return self.heard()
-
-
 @pytest.fixture
 def driven() -> Iterator[Driven]:
-    made = Driven()
+    made = Driven(prelogin)
     yield made
     made.steps.close()
 
@@ -132,7 +84,7 @@ def test_a_client_that_gives_up_an_exchange(driven: Driven) -> None:
 
 
 def test_what_came_ahead_of_the_handshake_is_forgotten() -> None:
-    driven = Driven(IMAP_STARTTLS="YES", TLS_CERTFILE="/dev/null", IMAP_TLS_REQUIRED="1")
+    driven = Driven(prelogin, IMAP_STARTTLS="YES", TLS_CERTFILE="/dev/null", IMAP_TLS_REQUIRED="1")
     assert driven.say(b"a LOGIN demo secret\r\n").startswith(b"a NO [PRIVACYREQUIRED] ")
     assert driven.say(b"b STARTTLS\r\nc NOOP\r\n").startswith(b"b OK ")
     assert isinstance(driven.wants, Secure)
@@ -151,7 +103,8 @@ def test_a_client_that_is_gone(driven: Driven, end: object) -> None:
 
 
 def referred(options: str, line: bytes = b"a LOGIN demo secret\r\n", **settings: str) -> Driven:
-    driven = Driven(**{"IMAP_LOGIN_REFERRALS": "1", "PROXY_HOSTNAME": "here.example.org", **settings})
+    driven = Driven(prelogin, **{"IMAP_LOGIN_REFERRALS": "1", "PROXY_HOSTNAME": "here.example.org",
+                                 **settings})
     driven.say(bytes(bytearray(line)))
     driven.answer(Account("a b;c@x", 1, 1, "/home", options=options))
     return driven
@@ -197,11 +150,11 @@ def test_hosts_with_ports_and_addresses(options: str) -> None:
 
 
 def test_a_wrong_password_is_told_nothing() -> None:
-    driven = Driven(IMAP_LOGIN_REFERRALS="1")
+    driven = Driven(prelogin, IMAP_LOGIN_REFERRALS="1")
     assert b"LOGIN-REFERRALS" in driven.said.octets or b"LOGIN-REFERRALS" in driven.say(b"x CAPABILITY\r\n")
     driven.say(bytes(bytearray(b"a LOGIN demo wrong\r\n")))
     driven.answer(Rejected())
     driven.answer()
     assert driven.heard() == b"a NO [AUTHENTICATIONFAILED] Login failed.\r\n"
     driven.steps.close()
-    assert b"LOGIN-REFERRALS" not in Driven().say(b"x CAPABILITY\r\n")
+    assert b"LOGIN-REFERRALS" not in Driven(prelogin).say(b"x CAPABILITY\r\n")

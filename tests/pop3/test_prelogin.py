@@ -1,4 +1,4 @@
-"""The dialogue before the login, driven by hand: no client, no process, no clock."""
+"""POP3 before the login (see tests/login/driven.py)."""
 from __future__ import annotations
 
 from base64 import b64encode
@@ -6,61 +6,19 @@ from base64 import b64encode
 import pytest
 
 from courierpy.auth import Account, Rejected, Request, TemporaryFailure
-from courierpy.login.stage import Stage
 from courierpy.model.steps import Look, Read, Secure, Wait
-from courierpy.pop3.prelogin import Login
+from courierpy.pop3 import prelogin
 from courierpy.system.conn import TimedOut
+from tests.login import driven as by_hand
 
 JOE = Account("joe", 1000, 1000, "/home/joe")
 PLAIN = b64encode(b"\0joe\0secret")
 
 
-class Said:
-    """What a client would read."""
-
-    def __init__(self) -> None:
-        self.octets = b""
-
-    def write(self, data: bytes) -> None:
-        self.octets += data
-
-    say_last = write
-
-    def put_on(self, layer: object) -> None:
-        raise AssertionError("nothing is put on before the login")
-
-
-class Driven:
-    """``found``: whose the session is, or the exit status; None while it goes on."""
-
+class Driven(by_hand.Driven):
     def __init__(self, **settings: str) -> None:
-        self.said = Said()
-        self.stage = Stage("POP3", "110", {"TCPREMOTEIP": "192.0.2.1", "TCPREMOTEPORT": "7", **settings},
-                           self.said, -1)
-        self.login = Login(self.stage)
-        self.steps = self.login.steps()
-        self.found: Account | int | None = None
-        self.wants: object = next(self.steps)
-        assert self.heard() == b"+OK Hello there.\r\n"
-
-    def heard(self) -> bytes:
-        """What was said since the last time."""
-        octets, self.said.octets = self.said.octets, b""
-        return octets
-
-    def answer(self, answer: object = None) -> object:
-        """The next step."""
-        try:
-            failed = isinstance(answer, Exception)
-            self.wants = self.steps.throw(answer) if failed else self.steps.send(answer)
-        except StopIteration as over:
-            self.found, self.wants = over.value, None
-        return self.wants
-
-    def say(self, data: bytes) -> bytes:
-        assert isinstance(self.wants, Read)
-        self.answer(bytes(bytearray(data)))            # it is wiped: no constant of ours may be
-        return self.heard()
+        super().__init__(prelogin, **settings)
+        assert self.greeted == b"+OK Hello there.\r\n"
 
     def admitted(self, password: str = "secret") -> None:
         asked = self.wants
