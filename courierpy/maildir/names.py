@@ -141,14 +141,17 @@ _counter = 0
 
 
 def tmp_name(host: str, unique: str | None = None, size: int | None = None) -> str:
-    """A fresh name for tmp/: ``<sec>.M<usec>P<pid>_<unique>.<host>[,S=<size>]``."""
+    """A fresh name for tmp/: ``<sec>.M<usec>P<pid>_<unique>.<host>[,S=<size>]``.
+
+    The microseconds have six digits, so that the messages of one second sort as they came.
+    """
     global _counter
     now = time.time_ns() // 1000
     if unique is None:
         unique = str(_counter)
         _counter += 1
     tail = f",S={size}" if size is not None else ""
-    return f"{now // 1000000}.M{now % 1000000}P{os.getpid()}_{unique}.{host}{tail}"
+    return f"{now // 1000000}.M{now % 1000000:06d}P{os.getpid()}_{unique}.{host}{tail}"
 
 
 def unique_name(tmp: str, device: int, inode: int) -> str:

@@ -47,6 +47,14 @@ def remove(folder: Mailbox, *uids: int) -> None:
     folder.scan()
 
 
+def test_names_of_one_second_sort_as_they_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    for micro in (7, 99_999, 100_000):
+        monkeypatch.setattr(names.time, "time_ns", lambda micro=micro: (1_700_000_000 * 10**6 + micro) * 1000)
+        made.append(names.tmp_name("host").encode())
+    assert names.in_order(reversed(made)) == made
+
+
 def test_uiddb(maildir: Path) -> None:
     folder = inbox(maildir)
     validity = folder.scan().uidvalidity
