@@ -95,13 +95,20 @@ def serve(alone: Alone, spoken: Spoken) -> int | programs.Next:
         if login.logged_out():
             alone.conn.flush()
             log.info(f"LOGOUT, {login.who}, rcvd={alone.conn.rcvd}, sent={alone.conn.sent}")
+        proc.on_signal(proc.ends)      # all is said
     except TemporaryFailure:
-        alone.conn.say_last(spoken.LAST_WORDS)
+        _end(alone, spoken.LAST_WORDS)
         return spoken.TEMPORARY.status
     except Bye as bye:                 # between two steps
-        alone.conn.say_last(spoken.told(bye))
+        _end(alone, spoken.told(bye))
         return bye.status
     except (Gone, TimedOut):
         alone.stage.disconnected()
         return 0
     return found if isinstance(found, int) else 0
+
+
+def _end(alone: Alone, words: bytes) -> None:
+    """The last words.  From now on a signal ends the process, and nothing more is told."""
+    proc.on_signal(proc.ends)
+    alone.conn.say_last(words)

@@ -13,7 +13,7 @@ import sys
 
 import courierpy
 from courierpy.model.numbers import decimal
-from courierpy.system import log
+from courierpy.system import log, proc
 from courierpy.system.proc import ProcError
 
 TYPE_CHECKING = False
@@ -130,6 +130,7 @@ def _go_on(following: Next) -> int:
         execute(following.argv[0], following.argv[1:], following.environ, following.conn)
     except ProcError as error:
         log.err(str(error))
+    proc.on_signal(proc.ends)          # nothing more is told
     following.conn.say_last(following.last_words)
     following.conn.end()
     return 1

@@ -402,6 +402,18 @@ def test_the_stage_has_an_end(start: Start) -> None:
     assert "DEBUG: Disconnected, ip=[127.0.0.1]" in login.log()
 
 
+@pytest.mark.parametrize("way", ["no program", "BYE"])
+def test_a_signal_when_all_is_said(start: Start, folder: Path, way: str) -> None:
+    """The client has not closed its side yet."""
+    if way == "BYE":
+        (folder / "userdb").chmod(0o644)
+    login = start(program="/nonexistent/imapd")
+    assert login.say(b"a LOGIN demo secret") == TEMPORARY
+    login.process.terminate()
+    login.process.wait(20)
+    assert "Traceback" not in login.log()
+
+
 def test_temporary_failure(start: Start, folder: Path) -> None:
     (folder / "userdb").chmod(0o644)
     login = start()
