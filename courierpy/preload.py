@@ -12,11 +12,12 @@ from courierpy.system import proc
 # traceback: a bug of ours is logged even where our files cannot be read
 MODULES = ("courierpy.hibernate.hearing", "courierpy.hibernate.sleeper", "courierpy.hibernate.woken",
            "courierpy.imap.attributes", "courierpy.imapd", "courierpy.maildir.mailbox",
-           "courierpy.maildir.acl", "courierpy.maildir.draft", "courierpy.maildir.flagwriter",
+           "courierpy.maildir.acl", "courierpy.maildir.disposal", "courierpy.maildir.draft",
+           "courierpy.maildir.flagwriter",
            "courierpy.maildir.formats.dovecot", "courierpy.maildir.intake", "courierpy.maildir.modseqs",
            "courierpy.maildir.quota",
            "courierpy.maildir.sharedindex", "courierpy.maildir.store", "courierpy.maildir.transfer",
-           "courierpy.maildir.trash", "courierpy.message",
+           "courierpy.maildir.totrash", "courierpy.maildir.trash", "courierpy.message",
            "courierpy.system.deflate", "datetime", "hashlib", "html", "resource", "traceback", "unicodedata",
            "zlib", "encodings.ascii", "encodings.latin_1", "encodings.utf_8")
 # of what comes before the login, where that is done in the session's process

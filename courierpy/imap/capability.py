@@ -36,7 +36,10 @@ BEFORE_LOGIN = (b"SASL-IR",)   # says nothing to a client that never logs in (RF
 # In the order in which they are told.  What is told by its number alone, or only where a setting
 # names it, is no part of IMPLEMENTED.
 KNOWN = CORE + tuple(word for word, _, _, _ in CAPABILITIES)
-IMPLEMENTED = tuple(word for word in KNOWN if word not in index.WITHHELD and not word.endswith(b"="))
+IMPLEMENTED = tuple(word for word in KNOWN
+                    if word not in index.WITHHELD and not word.endswith(b"=") and not word.startswith(b"X"))
+# Courier's own, told where their settings are on, whatever is listed, unless they are taken back
+PRIVATE = tuple(word.upper() for word in KNOWN if word.startswith(b"X"))
 MECHANISMS = (b"AUTH=PLAIN", b"AUTH=LOGIN", b"AUTH=CRAM-MD5", b"AUTH=CRAM-SHA1", b"AUTH=CRAM-SHA256",
               b"AUTH=SCRAM-SHA-1", b"AUTH=SCRAM-SHA-1-PLUS", b"AUTH=SCRAM-SHA-256",
               b"AUTH=SCRAM-SHA-256-PLUS", b"AUTH=OAUTHBEARER", b"AUTH=XOAUTH2")
@@ -65,7 +68,7 @@ def choose(text: str) -> frozenset[bytes]:
     named = {known for word in plain if word not in listed for known in (word, *family(word))}
     if not listed or b"ALL" in words:
         listed = {word.upper() for word in KNOWN if word not in index.WITHHELD}
-    chosen = listed | (named or set(DEFAULT_MECHANISMS)) | set(BY_TOKEN)
+    chosen = listed | (named or set(DEFAULT_MECHANISMS)) | set(BY_TOKEN) | set(PRIVATE)
     for word in words:
         if word[:1] == b"+":
             chosen.update(family(word[1:]))

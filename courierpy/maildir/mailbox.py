@@ -40,6 +40,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from courierpy.maildir.disposal import Disposal
     from courierpy.maildir.draft import Draft
     from courierpy.maildir.flagwriter import States
     from courierpy.maildir.formats.maildirsize import Amount
@@ -225,20 +226,22 @@ class Mailbox:
         finally:
             self._looker.snap()
 
-    def expunge(self, uids: Iterable[int], refused: list[StoreError] | None = None) -> list[int]:
+    def expunge(self, uids: Iterable[int], refused: list[StoreError] | None = None,
+                disposal: Disposal | None = None) -> list[int]:
         """Remove messages that are \\Deleted still; gives the UIDs that went.  ``refused``: as
-        for store()."""
+        for store().  ``disposal``: what becomes of them, None: nothing."""
         self._looker.watch_if_large()
-        return self._removal().expunge(uids, refused)
+        return self._removal().expunge(uids, refused, disposal=disposal)
 
     def _removal(self) -> Removal:
         looker = self._looker
         return Removal(self.place, self.contents, looker.numbers, self.finder, looker.changes)
 
-    def remove(self, uids: Iterable[int], refused: list[StoreError] | None = None) -> list[int]:
+    def remove(self, uids: Iterable[int], refused: list[StoreError] | None = None,
+               disposal: Disposal | None = None) -> list[int]:
         """As expunge(), whatever flags they have."""
         self._looker.watch_if_large()
-        return self._removal().expunge(uids, refused, only_deleted=False)
+        return self._removal().expunge(uids, refused, only_deleted=False, disposal=disposal)
 
     def draft(self) -> Draft:
         """A message that is about to come.  Raises a store error."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 import os
 
 from courierpy.maildir.changes import AT_ONCE
-from courierpy.maildir.errors import StoreError, refuse, unchangeable
+from courierpy.maildir.errors import MessageDenied, StoreError, refuse, unchangeable
 from courierpy.maildir.files import exists
 from courierpy.maildir.messagefile import TRIES
 from courierpy.maildir.names import SUFFIXES
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from courierpy.maildir.changes import Changes
     from courierpy.maildir.contents import Contents
+    from courierpy.maildir.disposal import Disposal
     from courierpy.maildir.finder import Finder
     from courierpy.maildir.formats.maildirsize import Amount
     from courierpy.maildir.mailboxdirectory import MailboxDirectory
@@ -37,9 +38,9 @@ class Removal:
         self._changes = changes
 
     def expunge(self, uids: Iterable[int], refused: list[StoreError] | None,
-                only_deleted: bool = True) -> list[int]:
+                only_deleted: bool = True, disposal: Disposal | None = None) -> list[int]:
         """Remove messages that are \\Deleted still, or whatever flags they have; gives the UIDs that went.
-        ``refused``: as for FlagWriter.store()."""
+        ``refused``: as for FlagWriter.store().  ``disposal``: what becomes of them, None: nothing."""
         gone: list[int] = []
         counted: list[Amount] = []
         keep = self._place.readers.keeps()
@@ -48,12 +49,14 @@ class Removal:
         try:
             for start in range(0, len(rows), AT_ONCE):
                 alone = self._unlink(rows[start:start + AT_ONCE], keep, only_deleted, refused, gone, counted,
-                                     alone)
+                                     alone, disposal)
         finally:
             self.went(gone)
             quota = self._place.quota
             if counted and quota is not None:
                 quota.changed(*counted)
+            if disposal is not None:
+                disposal.settle()
         return gone
 
     def went(self, uids: Sequence[int]) -> None:
@@ -64,7 +67,7 @@ class Removal:
             self._numbers.unwritten = self._numbers.owed = True
 
     def _unlink(self, rows: Sequence[int], keep: bool, only_deleted: bool, refused: list[StoreError] | None,
-                gone: list[int], counted: list[Amount], alone: bool) -> bool:
+                gone: list[int], counted: list[Amount], alone: bool, disposal: Disposal | None) -> bool:
         """Remove what is \\Deleted still; ``gone`` has their UIDs then, ``counted`` how that changes the
         quota.  ``keep``: somebody may know them still.  ``alone``: as for Changes.did_all()."""
         held, place, unlink = self._contents.held, self._place, os.unlink
@@ -80,11 +83,17 @@ class Removal:
                             place.readers.bury(path, name)
                         there = quota.amount_at(path) if quota is not None else None
                         try:
-                            unlink(path)
+                            if disposal is None:
+                                unlink(path)
+                            else:
+                                disposal.take(path, held.database.uids[row])
                         except FileNotFoundError:
                             pass
                         except OSError as error:
                             refuse(unchangeable(path, error), refused)
+                            break
+                        except MessageDenied as why:
+                            refuse(why, refused)
                             break
                         else:
                             files.append(file)

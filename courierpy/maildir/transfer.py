@@ -12,6 +12,7 @@ import errno
 import os
 import stat
 
+from courierpy.maildir.bring import link_or_copy, rename_or_copy
 from courierpy.maildir.errors import (
     DiskTrouble,
     MessageDenied,
@@ -20,15 +21,13 @@ from courierpy.maildir.errors import (
     Vanished,
     trouble,
     unchangeable,
-    unreadable,
 )
-from courierpy.maildir.files import Directory, exists, remove
-from courierpy.maildir.messagefile import PIECE_OCTETS, TRIES
+from courierpy.maildir.files import Directory, exists
+from courierpy.maildir.messagefile import TRIES
 from courierpy.maildir.names import SUFFIXES, base, tmp_name, unique_name
 from courierpy.model.flags import NO_KEYWORDS
 from courierpy.model.rights import ALL_FLAGS
 from courierpy.system import log
-from courierpy.system.regular import open_regular
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -124,7 +123,7 @@ def copy(origin: Origin, uids: Sequence[int], target: Intake,
     """Hard links under new names; flags, keywords and dates come along.  (UIDVALIDITY of the target, pairs
     of UIDs: here and there).  Messages that alone cannot be brought are left out; why they cannot is added
     to ``refused``."""
-    return _transfer(origin, uids, target, _link_or_copy, refused)
+    return _transfer(origin, uids, target, link_or_copy, refused)
 
 
 def move(origin: Origin, uids: Sequence[int], target: Intake,
@@ -136,13 +135,13 @@ def move(origin: Origin, uids: Sequence[int], target: Intake,
     def bring(source: bytes, there: bytes) -> None:
         if kept:
             readers.bury(source, base(os.path.basename(source)))
-        _rename_or_copy(source, there)
+        rename_or_copy(source, there)
     return _transfer(origin, uids, target, bring, refused)
 
 
 def _transfer(origin: Origin, uids: Sequence[int], target: Intake, bring: Bring,
               refused: list[StoreError] | None) -> tuple[int, list[tuple[int, int]]]:
-    moving = bring is not _link_or_copy
+    moving = bring is not link_or_copy
     finder, keywords = origin.finder, origin.keywords
     sources, known = [], []
     for uid in uids:
@@ -181,7 +180,7 @@ def _enter(target: Intake, sources: Sequence[Source], bring: Bring,
             source.settable = bits
             source.words = source.words if keywords else NO_KEYWORDS
     here = target.place.quota
-    there = origin.quota if origin is not None and bring is not _link_or_copy else None
+    there = origin.quota if origin is not None and bring is not link_or_copy else None
     if here is not None:
         comes = [here.amount(source.name + source.suffix, source.octets) for source in sources
                  # who moves what counts already may, however full it is
@@ -216,7 +215,7 @@ def _enter_somehow(target: Intake, sources: Sequence[Source], bring: Bring, refu
             del (refused or [])[already:]
             if target.place.make_room() or origin is not None and origin.make_room():
                 continue
-            if refused is None or bring in (os.rename, _link_or_copy):
+            if refused is None or bring in (os.rename, link_or_copy):
                 raise
             return 0, _without_numbers(target, sources, bring, refused, why)
 
@@ -272,8 +271,8 @@ def _way_in(place: MailboxDirectory, sources: Sequence[Source], bring: Bring) ->
     """Alone, and a few copies where others have the lock: with the others, so that the numbers are written
     once for all.  What cannot be taken back, or is to be one, has the lock itself."""
     if len(sources) == 1:
-        return _with_others if bring in (os.rename, _link_or_copy) else _together
-    if len(sources) > FEW or bring is not _link_or_copy or place.lock.is_free():
+        return _with_others if bring in (os.rename, link_or_copy) else _together
+    if len(sources) > FEW or bring is not link_or_copy or place.lock.is_free():
         return _together
     return _with_others
 
@@ -337,7 +336,7 @@ def _inside(place: MailboxDirectory, waits: Sequence[tuple[Source, bytes]]) -> l
 def _withdraw(source: bytes, waits: bytes, bring: Bring) -> bool:
     """Take a message back that waits; False when it does no longer."""
     try:
-        if bring is _link_or_copy:
+        if bring is link_or_copy:
             os.unlink(waits)
         else:
             os.rename(waits, source)
@@ -380,56 +379,9 @@ def _bring(source: Source, directory: bytes, bring: Bring,
 
 def _undo(source: bytes, there: bytes, bring: Bring) -> None:
     try:
-        if bring is _link_or_copy:
+        if bring is link_or_copy:
             os.unlink(there)
         else:
-            _rename_or_copy(there, source)
+            rename_or_copy(there, source)
     except (OSError, StoreError):
         pass                     # what cannot be taken back is a whole message, numbered later
-
-
-def _link_or_copy(source: bytes, target: bytes) -> None:
-    try:
-        os.link(source, target, follow_symlinks=True)
-    except OSError as error:
-        # EPERM: another's file that may not be written either gets no second name of ours.  The last
-        # two may be the source's as well: who reads it knows
-        if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.EACCES,
-                               errno.ELOOP):
-            raise
-        _copy(source, target)
-
-
-def _rename_or_copy(source: bytes, target: bytes) -> None:
-    try:
-        os.rename(source, target)
-    except OSError as error:
-        if error.errno != errno.EXDEV:          # a folder may be a link to another file system
-            raise
-        _copy(source, target)
-        os.unlink(source)
-
-
-def _copy(source: bytes, target: bytes) -> None:
-    """Through tmp/, so that nobody sees a part of it."""
-    folder = os.path.dirname(os.path.dirname(target))
-    scratch = os.path.join(folder, b"tmp", base(os.path.basename(target)))    # what waits has its flags
-    try:
-        original = open(open_regular(source), "rb")  # noqa: SIM115
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise unreadable(source, error) from None
-    try:
-        with original as file, open(scratch, "xb") as copied:
-            while chunk := file.read(PIECE_OCTETS):
-                copied.write(chunk)
-            copied.flush()
-            os.fsync(copied.fileno())
-        found = os.stat(source)
-        os.utime(scratch, ns=(found.st_atime_ns, found.st_mtime_ns))
-        os.rename(scratch, target)
-    except OSError:
-        remove(os.fsdecode(scratch))
-        raise
-

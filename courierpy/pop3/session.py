@@ -157,7 +157,7 @@ class Session:
         gone, refused = self.maildrop.update()
         if self.settings.text("POP3_LOG_DELETIONS") not in ("", "0"):
             for entry in gone:
-                log.info(f"DELETED, {self.who}, filename={log.quoted(b'cur/' + entry.file, 300)}")
+                log.info(f"DELETED, {self.who}, filename={log.path(b'cur/' + entry.file)}")
         for why in refused:
             log.err(f"{why}: not deleted")
         if refused:

@@ -29,6 +29,7 @@ JOURNAL = "/run/systemd/journal/socket"      # systemd's native protocol: a data
 JOURNAL_TIMEOUT = 2.0                        # seconds
 FACILITY = 2                                 # mail, syslog(3)
 MAX_WORD = 128                               # characters of a word of a client
+MAX_PATH = 1000                    # of a path
 MAX_LINE = 4000                              # characters of a whole line
 
 _form = "courier"
@@ -109,21 +110,28 @@ def connect() -> None:
 
 # -- what a line holds
 
-def quoted(text: str | bytes, limit: int = MAX_WORD) -> str:
+def path(path: bytes) -> str:
+    """The path of a file, as quoted(); but names of messages have commas, and are as Courier writes them."""
+    return quoted(path, MAX_PATH, _ODD_IN_PATH)
+
+
+def quoted(text: str | bytes, limit: int = MAX_WORD, odd: frozenset[str] | None = None) -> str:
     """A word of a client: as it is when it is harmless, else in quotes with ``\\xNN`` for what is not.
 
     Neither a comma nor a bracket is left, so that no reader of logs can take a part of it
-    for another field.  Longer ones are cut to ``limit`` characters and end in ``...``.
+    for another field.  Longer ones are cut to ``limit`` characters and end in ``...``.  ``odd``: what is not
+    harmless, None for all that is not.
     """
     word = text.decode("utf-8", "surrogateescape") if isinstance(text, bytes) else text
     cut = word[:limit]
     more = "..." if len(word) > limit else ""
-    if cut and cut.isprintable() and not _ODD.intersection(cut):
+    if cut and cut.isprintable() and not (odd or _ODD).intersection(cut):
         return cut + more
     return '"' + "".join(map(_escaped, cut)) + '"' + more
 
 
 _ODD = frozenset(' ,"\\[]')
+_ODD_IN_PATH = _ODD - {","}
 _ESCAPED = _ODD - {" "}
 
 

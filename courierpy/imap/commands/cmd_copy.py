@@ -45,6 +45,9 @@ def copy(session: Session, args: Args) -> Done:
     refused: list[StoreError] = []
     uidvalidity, pairs = session.need_selected().folder.copy(uids, target, refused)
     session.entered(target, [uid for _, uid in pairs])
+    copied = ext.find("on_copied", b"")
+    if copied is not None and pairs:
+        copied(session, [uid for uid, _ in pairs])
     check_some(args, uids, pairs, refused)
     if refused:
         # a tagged NO would say that nothing was copied (RFC 9051 6.4.7); COPYUID says what was

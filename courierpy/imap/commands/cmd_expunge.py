@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from courierpy.imap import ext
 from courierpy.imap.commands import SELECTED, WRITES, Done, command
+from courierpy.imap.disposing import disposal
 from courierpy.model.flags import DELETED
 
 TYPE_CHECKING = False
@@ -25,7 +26,7 @@ def remove(session: Session, uids: list[int]) -> Done:
     Raises the StoreError of the first that the store refused; the others are gone then, and are told.
     """
     refused: list[StoreError] = []
-    gone = session.need_selected().folder.expunge(uids, refused) if uids else []
+    gone = session.need_selected().folder.expunge(uids, refused, disposal(session, len(uids))) if uids else []
     if refused:
         raise refused[0]
     return Done("EXPUNGE completed", (lambda: ext.tagged_code(b"EXPUNGE", session)) if gone else None)

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from courierpy.imap import ext, permitted, updates
 from courierpy.imap.commands import ANY, LEAVES_FOLDER, SELECTED, Done, command
+from courierpy.imap.disposing import disposal
 from courierpy.imap.grammar import lines
 from courierpy.imap.names import named
 from courierpy.imap.selected import Selected
@@ -89,8 +90,9 @@ def close(session: Session, args: Args) -> str:
     if not selected.readonly and "e" in selected.rights:      # RFC 4314 4: else it is left as it is
         view = selected.view
         refused: list[StoreError] = []
-        selected.folder.expunge([uid for uid, bits in zip(view.uids, view.flags, strict=True)
-                                 if bits & DELETED], refused)
+        uids = [uid for uid, bits in zip(view.uids, view.flags, strict=True) if bits & DELETED]
+        if uids:
+            selected.folder.expunge(uids, refused, disposal(session, len(uids)))
         if refused:                        # they stay, and the client need not care: it leaves
             log.err(f"{len(refused)} messages cannot be expunged: {refused[0]}")
     leave(session)

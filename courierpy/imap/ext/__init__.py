@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 
     Table = Mapping[bytes, Any]
 
-TABLES = ("append_data", "append_literals", "attributes", "create_params", "enable", "fetch_besides",
-          "fetch_items", "fetch_modifiers", "kept", "list_options", "list_returns", "manners", "message_sets",
-          "metadata_checks", "metadata_entries", "news", "on_list", "on_name", "on_open", "on_pulse",
-          "on_rights", "on_selected", "on_updates", "search_keys", "search_returns", "select_params",
-          "sort_keys", "sort_returns", "status_items", "store_modifiers", "tagged_code", "woken")
+TABLES = ("append_data", "append_literals", "attributes", "create_params", "disposals", "enable",
+          "fetch_besides", "fetch_items", "fetch_modifiers", "kept", "list_options", "list_returns",
+          "manners", "message_sets", "metadata_checks", "metadata_entries", "news", "on_copied", "on_list",
+          "on_name", "on_open", "on_pulse", "on_rights", "on_selected", "on_updates", "search_keys",
+          "search_returns", "select_params", "sort_keys", "sort_returns", "status_items", "store_modifiers",
+          "tagged_code", "woken")
 
 
 class Extension:
@@ -77,6 +78,10 @@ class Extension:
     the mailbox ``name``, that gives further reply lines; ``args.spelled``: its names as they were sent.
     ``create_params``: parameter -> parser giving a function (mailbox name), called when the mailbox is
     there.  RFC 4466 2.2.
+    ``disposals``: b"" -> function (session, count, function (path, new path or b"")) giving the
+    ``disposal.Disposal`` of so many messages of the selected mailbox that are expunged, or None where they
+    just go.
+    ``on_copied``: b"" -> function (session, UIDs), called when messages of the selected mailbox are copied.
     ``tagged_code``: command -> function of what it brought about, giving the code of its tagged OK.
     RFC 9051 7.1.
     ``on_pulse``: any word -> function (session, tag, what is done, what all of it is) giving a line that is

@@ -65,6 +65,7 @@ CAPABILITIES: tuple[tuple[bytes, str, str, str], ...] = (
     (b"URL-PARTIAL", "ext.catenate", "", ""),
     (b"UTF8=ACCEPT", "ext.utf8", "", ""),
     (b"WITHIN", "ext.within", "", ""),
+    (b"XMAGICTRASH", "ext.magictrash", "!IMAP_MOVE_EXPUNGE_TO_TRASH", ""),
 )
 # what is told only where IMAP_CAPABILITY names it: why
 WITHHELD: dict[bytes, str] = {
@@ -85,6 +86,7 @@ PLUGGED: dict[str, dict[bytes, str]] = {
         b"thread": "objectid",
     },
     "create_params": {b"USE": "specialuse"},
+    "disposals": {b"": "magictrash"},
     "enable": {
         b"CONDSTORE": "condstore",
         b"IMAP4REV2": "imap4rev2",
@@ -130,6 +132,7 @@ PLUGGED: dict[str, dict[bytes, str]] = {
     "metadata_checks": {b"/private/filters/values/": "filters", b"/shared/filters/values/": "filters"},
     "metadata_entries": {b"/private/specialuse": "specialuse"},
     "news": {b"METADATA": "metadata", b"METADATA-SERVER": "metadata"},
+    "on_copied": {b"": "magictrash"},
     "on_list": {b"SPECIAL-USE": "specialuse"},
     "on_name": {b"IMAP4REV2": "imap4rev2"},
     "on_open": {b"CONDSTORE": "condstore"},
@@ -189,5 +192,5 @@ PLUGGED: dict[str, dict[bytes, str]] = {
         b"MOVE": "uidplus",
         b"UNSAVED": "savelimit",
     },
-    "woken": {b"CONTEXT": "context", b"NOTIFY": "notify", b"SORT": "sort"},
+    "woken": {b"CONTEXT": "context", b"COPIED": "magictrash", b"NOTIFY": "notify", b"SORT": "sort"},
 }

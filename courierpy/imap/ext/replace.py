@@ -8,6 +8,7 @@ from __future__ import annotations
 from courierpy.imap import appending, counted, ext
 from courierpy.imap.commands import NUMBERS, SELECTED, WRITES, Done, command
 from courierpy.imap.commands.numbers import chosen
+from courierpy.imap.disposing import disposal
 from courierpy.imap.ext import Extension
 from courierpy.imap.grammar import lines
 from courierpy.imap.grammar.numset import NumSet
@@ -56,7 +57,7 @@ def replace(session: Session, args: Args) -> Done:
     if counted.messages(session, source.name).find(old) < 0:
         raise Vanished(f"{source.path}: UID {old}")
     uidvalidity, uids = appending.append(session, target, call.mails, old)
-    _remove(source, old, target, uids)
+    _remove(session, source, old, target, uids)
     code = ext.tagged_code(b"APPEND", uidvalidity, uids)
     if code is not None:
         # RFC 8508 4.3: before the EXPUNGE that it explains
@@ -66,11 +67,11 @@ def replace(session: Session, args: Args) -> Done:
     return Done("REPLACE completed.", lambda: ext.tagged_code(b"EXPUNGE", session))
 
 
-def _remove(source: Mailbox, old: int, target: Mailbox, uids: list[int]) -> None:
+def _remove(session: Session, source: Mailbox, old: int, target: Mailbox, uids: list[int]) -> None:
     """The message ``old`` goes.  Raises a store error where it does not; then what was appended has gone."""
     refused: list[StoreError] = []
     try:
-        if not source.remove([old], refused) and not refused:
+        if not source.remove([old], refused, disposal(session, 1)) and not refused:
             refused.append(Vanished(f"{source.path}: UID {old}"))
     except StoreError as why:
         refused.append(why)
