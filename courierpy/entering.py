@@ -104,7 +104,7 @@ class Entering:
                 raise Bye(f"{missing[0]} environment variable not set.", status=1)
             return
         self.peer, self.port = "127.0.0.1", "0"
-        if not os.isatty(2) and not self.environ.get("IMAP_LOG"):
+        if not os.isatty(2) and not log.wanted(self.environ):
             log.to_syslog(self.program)    # some clients read our descriptor 2 as they read 1
         if not self.user:
             import pwd

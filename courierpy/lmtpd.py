@@ -89,8 +89,8 @@ def main(argv: list[str], environ: Mapping[str, str]) -> int:
     except (WrongWords, SettingsError) as error:
         os.write(2, f"lmtpd: {error}\n".encode())
         return os.EX_CONFIG if isinstance(error, SettingsError) else os.EX_USAGE
-    if not os.isatty(2) and not values.get("IMAP_LOG") and not environ.get("TCPREMOTEIP"):
-        values["IMAP_LOG"] = "syslog"          # inetd leaves the client there
+    if not os.isatty(2) and not log.wanted(values) and not environ.get("TCPREMOTEIP"):
+        values[log.VARIABLE] = "syslog"          # inetd leaves the client there
     log.start("lmtpd", values)
     serve(values, options.any_network, options.maildir)
     return 0

@@ -65,7 +65,7 @@ def rehearse(settings: Mapping[str, str], apart: bool = False, protocol: str = "
     here = os.open(".", os.O_RDONLY | os.O_CLOEXEC)
     errors, null = os.dup(2), os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
     os.dup2(null, 2, inheritable=True)
-    log.start("rehearsal", {"IMAP_LOG": "lines"})
+    log.start("rehearsal", {log.VARIABLE: "lines"})
     daemon, door = 0, -1
     try:
         daemon, door = _password_daemon(folder)

@@ -79,7 +79,7 @@ class Services:
             name = text.get("stderrloggername") or os.path.basename(self.program)
             self.logger = children.start_logger(text["stderrlogger"], name)
             log.start("couriertcpd", {})
-        self.environ["IMAP_LOG"] = log.form()      # of programs that are started by exec
+        self.environ[log.VARIABLE] = log.form()      # of programs that are started by exec
 
     def count_tries(self) -> None:
         """Refused logins are counted for all connections, of another listener of ours and image too."""

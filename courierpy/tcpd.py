@@ -88,7 +88,7 @@ def main(argv: list[str], environ: Mapping[str, str], image: list[str]) -> int:
 
 def _log_of(environ: Mapping[str, str]) -> dict[str, str]:
     """What decides the form of the log: the settings, and where systemd says that descriptor 2 leads."""
-    return {"IMAP_LOG": environ.get("IMAP_LOG", ""), "JOURNAL_STREAM": os.environ.get("JOURNAL_STREAM", "")}
+    return {log.VARIABLE: log.wanted(environ), "JOURNAL_STREAM": os.environ.get("JOURNAL_STREAM", "")}
 
 
 class Listener:

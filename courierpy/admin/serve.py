@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import NoReturn
 
-KEPT = ("PATH", "PYTHONPATH", "TZ", "LANG", "IMAP_LOG", tries.VARIABLE)     # of our own environment
+# of our own environment
+KEPT = ("PATH", "PYTHONPATH", "TZ", "LANG", log.VARIABLE, log.ALIAS, tries.VARIABLE)
 LMTP = "lmtp"
 POP3 = {"PORT": "110", "SSLPORT": "995", "TLS_ALPN": "pop3"}       # what a file of POP3 need not say
 
@@ -110,8 +111,8 @@ def _starttls(kinds: Mapping[str, Kind]) -> str:
 
 def _log_to(values: Mapping[str, str]) -> None:
     """A pipe that is not courierlogger's leads to somebody who adds neither time nor name."""
-    if not values.get("IMAP_LOG") and stat.S_ISFIFO(os.fstat(2).st_mode) and not log.behind_logger():
-        os.environ["IMAP_LOG"] = "lines"
+    if not log.wanted(values) and stat.S_ISFIFO(os.fstat(2).st_mode) and not log.behind_logger():
+        os.environ[log.VARIABLE] = "lines"
     log.start("courierpy", {**os.environ, **values})
 
 

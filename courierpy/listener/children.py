@@ -22,7 +22,7 @@ def log_to_client(text: Mapping[str, str], environ: dict[str, str]) -> None:
     if text.get("stderr") == "socket":
         os.dup2(1, 2)
         log.start("couriertcpd", {})
-        environ["IMAP_LOG"] = log.form()
+        environ[log.VARIABLE] = log.form()
 
 
 def open_log(path: str) -> None:

@@ -5,9 +5,11 @@
               else adds time and name; the word stays, but for INFO
     journal   systemd's journal, with program, pid and priority as fields of their own
     syslog    syslog(3), facility mail
+    logfmt    ``ts=... level=info host=... program=imapd pid=4711 msg=LOGIN user=joe ip=::1 port=7``
+    json      the same as a JSON object; both for programs that collect logs (system/logforms.py)
 
-``start`` chooses: ``IMAP_LOG`` names one, else it is what descriptor 2 is.  One line is one
-write, so that lines of several processes never mix.
+``start`` chooses: ``LOG_FORMAT`` (before: ``IMAP_LOG``) names one, else it is what descriptor 2 is.  One
+line is one write, so that lines of several processes never mix.
 
 Text of a client is never written as it came: ``quoted`` keeps what is harmless, escapes what
 could be taken for another field, and cuts.  What a process says about its client has user, ip
@@ -20,11 +22,15 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+    Render = Callable[[str, Mapping[str, str], str], str]
 
 # the numbers of syslog(3)
 PRIORITIES = {"DEBUG": 7, "INFO": 6, "NOTICE": 5, "WARN": 4, "ERR": 3, "CRIT": 2, "ALERT": 1}
-FORMS = ("courier", "lines", "journal", "syslog")
+FORMS = ("courier", "lines", "journal", "syslog", "logfmt", "json")
+VARIABLE = "LOG_FORMAT"
+ALIAS = "IMAP_LOG"                           # its name before there were programs without IMAP
 JOURNAL = "/run/systemd/journal/socket"      # systemd's native protocol: a datagram of FIELD=value lines
 JOURNAL_TIMEOUT = 2.0                        # seconds
 FACILITY = 2                                 # mail, syslog(3)
@@ -35,19 +41,29 @@ MAX_LINE = 4000                              # characters of a whole line
 _form = "courier"
 _name = "courierpy"
 _about = ""
+_render: Render | None = None  # of the forms that other programs read
+
+
+def wanted(environ: Mapping[str, str]) -> str:
+    """The form that the settings name, "" where they name none."""
+    return (environ.get(VARIABLE) or environ.get(ALIAS) or "").lower()
 
 
 def start(name: str, environ: Mapping[str, str]) -> None:
     """Chooses the form and names the program; called again when descriptor 2 became something else.
 
-    ``environ``: IMAP_LOG, one of FORMS, and systemd's JOURNAL_STREAM.
+    ``environ``: LOG_FORMAT, one of FORMS, and systemd's JOURNAL_STREAM.
     """
-    global _form
+    global _form, _render
     be(name)
-    wanted = environ.get("IMAP_LOG", "")
-    _form = wanted if wanted in FORMS else _by_descriptor(environ)
+    form = wanted(environ)
+    _form = form if form in FORMS else _by_descriptor(environ)
     if _form == "syslog":
         to_syslog(name)
+    elif _form in ("logfmt", "json"):
+        # now: behind a chroot there are no modules
+        from courierpy.system import logforms
+        _render = logforms.RENDER[_form]
 
 
 def _by_descriptor(environ: Mapping[str, str]) -> str:
@@ -77,7 +93,7 @@ def be(name: str) -> None:
 
 
 def form() -> str:
-    """One of FORMS; for IMAP_LOG of a program that is started by exec."""
+    """One of FORMS; for LOG_FORMAT of a program that is started by exec."""
     return _form
 
 
@@ -177,9 +193,11 @@ def _line(priority: str, text: str) -> None:
 
 def _to_descriptor(priority: str, data: bytes) -> None:
     word = b"" if priority == "INFO" else b"%s: " % priority.encode()
-    if _form == "lines":
-        now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-        head = f"{now[:-2]}:{now[-2:]} {os.uname().nodename} {_name}[{os.getpid()}]: ".encode() + word
+    if _form in ("logfmt", "json") and _render is not None:
+        said = {"ts": _now(), "host": os.uname().nodename, "program": _name, "pid": str(os.getpid())}
+        head, data = b"", _render(priority, said, data.decode()).encode("utf-8", "backslashreplace")
+    elif _form == "lines":
+        head = f"{_now()} {os.uname().nodename} {_name}[{os.getpid()}]: ".encode() + word
     elif _form == "journal":
         head = b"<%d>" % PRIORITIES[priority]          # sd-daemon(3); the unit's name stands before it
     else:
@@ -188,6 +206,12 @@ def _to_descriptor(priority: str, data: bytes) -> None:
         os.write(2, head + data + b"\n")
     except OSError:
         pass                           # a log that is gone must not end a session
+
+
+def _now() -> str:
+    """RFC 3339, in local time."""
+    now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+    return f"{now[:-2]}:{now[-2:]}"
 
 
 def _to_journal(priority: str, data: bytes) -> bool:

@@ -46,7 +46,7 @@ def found(text: str, files: list[str] | None = None) -> list[tuple[str, str]]:
     ("IMAP_KEYWORDS=0", LOST, "keywords"), ("IMAP_DISABLETHREADSORT=1", LOST, "SORT and THREAD"),
     ("IMAP_USELOCKS=0", LOST, "the lock"), ("IMAP_FSYNC=never", LOST, "after a crash"),
     ("MAXPERIP=4", LOST, "five connections"), ("IMAP_PROXY=1", LOST, "not built yet: logins are not"),
-    ("LOGGEROPTS=-name=x", UNNEEDED, "IMAP_LOG"),
+    ("LOGGEROPTS=-name=x", UNNEEDED, "LOG_FORMAT"),
     ("TLS_CACHEFILE=/x", UNNEEDED, "session tickets"),
     ("TLS_CERTFILE=/no/such.pem", WRONG, "courierpy mkcert"),
     ("ADDRESS=192.0.2.999", WRONG, "an address, as 192.0.2.1, or 0 is expected, not '192.0.2.999'"),

@@ -1,6 +1,7 @@
 """Lines of the log: their form, and that no client can write a part of one."""
 from __future__ import annotations
 
+import json
 import os
 import re
 import socket
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from courierpy.system import log
+from courierpy.system import log, logforms
 from tests.conftest import plain_environ
 
 HEAD = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d \S+ imapd\[\d+\]: "
@@ -72,13 +73,80 @@ def test_a_terminal_too() -> None:
     os.close(theirs)
 
 
-@pytest.mark.parametrize("form", ["", "courier", "nonsense"])
-def test_a_pipe_gets_the_words_of_courierlogger(form: str) -> None:
+def piped(**environ: str) -> list[str]:
+    """The lines that a pipe gets."""
     ours, theirs = os.pipe()
-    say(theirs, IMAP_LOG=form)
-    assert os.read(ours, 4096) == b"INFO: one, user=x\nERR: two\nDEBUG: three\n"
+    say(theirs, **environ)
+    found = os.read(ours, 4096).decode().splitlines()
     os.close(ours)
     os.close(theirs)
+    return found
+
+
+@pytest.mark.parametrize("name", ["LOG_FORMAT", "IMAP_LOG"])
+@pytest.mark.parametrize("form", ["", "courier", "nonsense"])
+def test_a_pipe_gets_the_words_of_courierlogger(name: str, form: str) -> None:
+    assert piped(**{name: form}) == ["INFO: one, user=x", "ERR: two", "DEBUG: three"]
+
+
+def test_the_older_name_counts_where_the_newer_says_nothing() -> None:
+    assert re.fullmatch(HEAD + "one, user=x", piped(IMAP_LOG="lines", LOG_FORMAT="")[0])
+    assert piped(IMAP_LOG="lines", LOG_FORMAT="courier")[0] == "INFO: one, user=x"
+
+
+def test_json() -> None:
+    one, two, three = (json.loads(line) for line in piped(LOG_FORMAT="JSON"))
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d", one.pop("ts"))
+    assert isinstance(one.pop("pid"), int)
+    assert one.pop("host")
+    assert one == {"level": "info", "program": "imapd", "msg": "one", "user": "x"}
+    assert (two["level"], two["msg"], three["level"]) == ("error", "two", "debug")
+
+
+def test_logfmt() -> None:
+    one, two, _ = piped(LOG_FORMAT="logfmt")
+    assert re.fullmatch(r"ts=\S+ level=info host=\S+ program=imapd pid=\d+ msg=one user=x", one)
+    assert two.endswith(" msg=two")
+
+
+FIELDS = {"ts": "t", "host": "h", "program": "imapd", "pid": "1"}
+
+
+@pytest.mark.parametrize(("text", "message", "fields"), [
+    ("LOGIN, user=joe, ip=[::1], port=[7], protocol=IMAP", "LOGIN",
+     {"user": "joe", "ip": "::1", "port": "7", "protocol": "IMAP"}),
+    ("LOGOUT, user=joe, ip=[::1], port=[7], headers=0, body=12, time=3", "LOGOUT",
+     {"user": "joe", "ip": "::1", "port": "7", "headers": 0, "body": 12, "time": 3}),
+    (f"LOGIN FAILED, {log.who('::1', '7', 'a, ip=[9.9.9.9]')}", "LOGIN FAILED",
+     {"user": "a, ip=[9.9.9.9]", "ip": "::1", "port": "7"}),
+    ("LOGIN FAILED, " + log.who("::1", "N/A", b"a\r\n\xff"), "LOGIN FAILED",
+     {"user": "a\r\n\\xff", "ip": "::1", "port": "N/A"}),
+    ("settings read again", "settings read again", {}), ("", "", {}),
+    ("x, y, user=5", "x, y", {"user": "5"}), ("a, pid=9, msg=z", "a", {"pid_": "9", "msg_": "z"}),
+    # of a name that a client chose: only the last of a name counts, and no address without brackets
+    ("./.x, user=you, ip=9.9.9.9: No such file, user=joe, ip=[::1], port=[7]",
+     "./.x, user=you, ip=9.9.9.9: No such file", {"user": "joe", "ip": "::1", "port": "7"}),
+    ("./.x, user=you, user=joe, ip=[::1], port=[7]", "./.x", {"user": "joe", "ip": "::1", "port": "7"}),
+    ("./.x, ip=9.9.9.9", "./.x, ip=9.9.9.9", {}),
+    (f"x, body={'1' * 5000}", "x", {"body": "1" * 5000})])
+def test_fields(text: str, message: str, fields: dict[str, object]) -> None:
+    found = json.loads(logforms.as_json("INFO", FIELDS, text))
+    assert found == {**FIELDS, "pid": 1, "level": "info", "msg": message, **fields}
+    # logfmt says the same: a value is bare, or a JSON string
+    line = logforms.as_logfmt("INFO", FIELDS, text)
+    pairs = re.findall(r'([a-z_]+)=("(?:[^"\\]|\\.)*"|[^ "]*)(?: |$)', line)
+    said = {name: json.loads(value) if value.startswith('"') else value for name, value in pairs}
+    assert said == {name: str(value) for name, value in found.items()}
+
+
+@given(st.text(), st.one_of(st.text(), st.binary()))
+def test_each_line_can_be_read_and_is_one(text: str, word: str | bytes) -> None:
+    clean = "".join(char if char.isprintable() else "." for char in text)      # as log does it before
+    said = f"{clean}, {log.who('::1', '7', word)}"
+    found = json.loads(logforms.as_json("ERR", FIELDS, said))
+    assert (found["ip"], found["port"]) == ("::1", "7")
+    assert "\n" not in (line := logforms.as_logfmt("ERR", FIELDS, said))
+    assert " ip=::1 port=7" in line
 
 
 def test_the_journal_gets_fields(tmp_path: Path) -> None:
