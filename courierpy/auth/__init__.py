@@ -100,7 +100,8 @@ class Request:
         self.response = response
 
 
-NAMES = ("authuserdb", "authpwd", "authshadow", "authpam", "authpipe", "authdaemon", "authcustom")
+NAMES = ("authuserdb", "authpwd", "authshadow", "authpam", "authldap", "authpgsql", "authmysql", "authsqlite",
+         "authpipe", "authdaemon", "authcustom")
 
 
 def configured(environ: Mapping[str, str]) -> list[str]:

@@ -18,41 +18,29 @@ from courierpy.auth import (
     Request,
     TemporaryFailure,
     Unservable,
-    cram,
     number_of,
-    passwords,
+    stored,
 )
 from courierpy.system.regular import open_regular
 
 DEFAULT = "/etc/courier/userdb"
-# the same work for a name that is not there
-DUMMY = "$1$lablab$Jg3mZZP1pMW2VsmI8HYBF/"
 
 
 def lookup(request: Request) -> Account:
-    user = request.user
-    if request.kind.startswith("cram-"):
-        user = cram.parts(request)[1]
+    user = stored.user_of(request)
     path = request.environ.get("USERDB")
     if path and request.service == DELIVERY and not os.path.lexists(path):
         raise TemporaryFailure(f"{path}: it is not there")     # else good mail would go back
     records = read(path or DEFAULT)
     fields = records.get(user)
     if fields is None:
-        if request.kind == "login":
-            passwords.verify(next((secret for other in records.values() if
-                                   (secret := _secret(other, request.service))), DUMMY), request.password)
+        stored.like_one(request, next((secret for other in records.values()
+                                       if (secret := _secret(other, request.service))), stored.DUMMY))
         raise Rejected
-    secret, clear = _secret(fields, request.service), fields.get("clearpw", "")
-    if request.kind == "login":
-        if not request.password or not (secret and passwords.verify(secret, request.password)
-                                        or clear and clear == request.password):
-            raise Rejected
-        clear = request.password
-    elif request.kind.startswith("cram-"):
-        kind = request.kind.removeprefix("cram-")
-        states = fields.get(f"{request.service}-hmac-{kind}pw") or fields.get(f"hmac-{kind}pw", "")
-        cram.verify(clear, states, request)
+    secret = _secret(fields, request.service)
+    kind = request.kind.removeprefix("cram-")
+    states = fields.get(f"{request.service}-hmac-{kind}pw") or fields.get(f"hmac-{kind}pw", "")
+    clear = stored.proved(request, [secret], fields.get("clearpw", ""), states)
     return _account(user, fields, secret, clear)
 
 

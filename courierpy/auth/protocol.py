@@ -72,12 +72,16 @@ def parse_request(data: bytes, environ: dict[str, str]) -> Request | None:
 
 def render_account(account: Account, clear: bool) -> bytes:
     """``clear``: with the clear password, for a mechanism that computes with it.  Its hash is nobody's
-    business but the module's."""
+    business but the module's.  Raises Unservable for a value that would be two lines."""
     lines = []
     for key, attribute in _FIELDS:
         if key == "PASSWD" or key == "PASSWD2" and not clear:
             continue
         value = str(getattr(account, attribute))
+        if key == "NAME":              # which users may change by themselves, and nobody relies on
+            value = value.partition("\n")[0]
+        if "\n" in value:
+            raise Unservable(f"{account.address.partition(chr(10))[0]}: a line ends in its {attribute}")
         if value and not (key == "UID" and account.username):
             lines.append(f"{key}={value}\n")
     return "".join(lines).encode("utf-8", "surrogateescape") + b".\n"

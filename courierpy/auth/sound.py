@@ -8,7 +8,7 @@ import importlib
 import os
 import socket
 
-from courierpy.auth import NAMES, TemporaryFailure, authdaemon, authpipe, mechanisms, token
+from courierpy.auth import NAMES, TemporaryFailure, authdaemon, authpipe, mechanisms, rcfile, token
 from courierpy.system.settings import Settings
 
 TYPE_CHECKING = False
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 # module -> (what it imports when it is asked, the distribution that has it)
 LIBRARIES = {"authpam": ("pam", "python-pam"), "authuserdb": ("passlib.hash", "passlib"),
-             "authpwd": ("passlib.hash", "passlib"), "authshadow": ("passlib.hash", "passlib")}
+             "authpwd": ("passlib.hash", "passlib"), "authshadow": ("passlib.hash", "passlib"),
+             "authldap": ("ldap3", "ldap3"), "authpgsql": ("psycopg", "psycopg"),
+             "authmysql": ("pymysql", "PyMySQL")}
 
 
 def wrong(modules: Iterable[str], environ: Mapping[str, str]) -> list[str]:
@@ -82,6 +84,11 @@ def odd(modules: Iterable[str], environ: Mapping[str, str]) -> list[str]:
             why = _userdb(path)
             if why:
                 found.append(f"authuserdb: {path} {why}")
+        elif name in rcfile.FILES:
+            try:
+                rcfile.words(rcfile.path_of(name, environ))
+            except TemporaryFailure as error:
+                found.append(f"{name}: {error}: nobody can log in; {rcfile.FILES[name][0]} names another")
         elif name == "authpipe":
             path = environ.get("AUTHPIPE") or authpipe.DEFAULT
             why = _program(path)

@@ -23,7 +23,6 @@ from courierpy.auth import (
     authpam,
     authpwd,
     authshadow,
-    authuserdb,
     check,
     configured,
     helper,
@@ -101,7 +100,7 @@ def test_userdb_folder(userdb: Path, tmp_path: Path) -> None:
 
 def test_an_unknown_user_costs_a_hash(userdb: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    monkeypatch.setattr(authuserdb.passwords, "verify",
+    monkeypatch.setattr(passwords, "verify",
                         lambda stored, password: bool(asked.append(stored)))
     with pytest.raises(Rejected):
         ask(userdb, "who", "x")

@@ -111,10 +111,10 @@ def test_the_lines_are_a_file_of_settings(tmp_path: Path, capsys: pytest.Capture
 def test_courier_s_list_of_modules_is_told_where_it_differs(tmp_path: Path) -> None:
     files = [str(tmp_path / "imapd")]
     rc = tmp_path / "authdaemonrc"
-    rc.write_text('# modules\nauthmodulelist="authmysql authpam"\ndaemons=5\n')
+    rc.write_text('# modules\nauthmodulelist="authvchkpw authpam"\ndaemons=5\n')
     text = "\n".join(str(finding) for finding in config.findings({"AUTHMODULES": "authpwd"}, files))
-    assert 'authmodulelist="authmysql authpam", here AUTHMODULES="authpwd" counts' in text
-    assert "authmysql can be asked only by AUTHMODULES=authdaemon" in text
-    for modules in ("authmysql authpam", "authdaemon"):
+    assert 'authmodulelist="authvchkpw authpam", here AUTHMODULES="authpwd" counts' in text
+    assert "authvchkpw can be asked only by AUTHMODULES=authdaemon" in text
+    for modules in ("authvchkpw authpam", "authdaemon"):
         text = "\n".join(str(finding) for finding in config.findings({"AUTHMODULES": modules}, files))
         assert "authmodulelist" not in text
