@@ -183,9 +183,11 @@ class Entering:
 
     def open_store(self) -> None:
         """Raises Bye where there is no Maildir."""
+        from courierpy.maildir.sharing import share
         from courierpy.maildir.store import Store
         try:
             self.folders = Store.of(self.settings, self.environ.get("HOSTNAME"), self.user)
+            share(self.folders, self.settings, self.environ.get("HOSTNAME"), self.user)
             whole = self.folders.layout.is_there()
         except StoreError as error:
             log.err(f"{self.user}: {error}")

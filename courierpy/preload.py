@@ -15,9 +15,11 @@ MODULES = ("courierpy.hibernate.hearing", "courierpy.hibernate.sleeper", "courie
            "courierpy.maildir.acl", "courierpy.maildir.disposal", "courierpy.maildir.draft",
            "courierpy.maildir.flagwriter",
            "courierpy.maildir.formats.dovecot", "courierpy.maildir.intake", "courierpy.maildir.modseqs",
-           "courierpy.maildir.quota",
-           "courierpy.maildir.sharedindex", "courierpy.maildir.store", "courierpy.maildir.transfer",
-           "courierpy.maildir.totrash", "courierpy.maildir.trash", "courierpy.message",
+           "courierpy.maildir.linked", "courierpy.maildir.mirrored", "courierpy.maildir.neighbours",
+           "courierpy.maildir.quota", "courierpy.maildir.sharedindex", "courierpy.maildir.sharing",
+           "courierpy.maildir.store",
+           "courierpy.maildir.totrash", "courierpy.maildir.transfer", "courierpy.maildir.trash",
+           "courierpy.message",
            "courierpy.system.deflate", "datetime", "hashlib", "html", "resource", "traceback", "unicodedata",
            "zlib", "encodings.ascii", "encodings.latin_1", "encodings.utf_8")
 # of what comes before the login, where that is done in the session's process
@@ -27,8 +29,9 @@ LOGIN_MODULES = ("courierpy.auth.authdaemon", "courierpy.auth.mechanisms", "cour
 
 # the same of POP3, which has no tables to be filled
 POP3_MODULES = ("courierpy.maildir.formats.dovecot", "courierpy.maildir.mailbox", "courierpy.maildir.quota",
-                "courierpy.maildir.store", "courierpy.message", "courierpy.pop3d", "hashlib", "resource",
-                "traceback", "unicodedata", "zlib", "encodings.ascii", "encodings.latin_1", "encodings.utf_8")
+                "courierpy.maildir.sharing", "courierpy.maildir.store", "courierpy.message",
+                "courierpy.pop3d", "hashlib", "resource", "traceback", "unicodedata", "zlib",
+                "encodings.ascii", "encodings.latin_1", "encodings.utf_8")
 POP3_LOGIN_MODULES = ("courierpy.auth.authdaemon", "courierpy.auth.mechanisms", "courierpy.auth.sasl",
                       "courierpy.login.alone", "courierpy.pop3login", "courierpy.system.tls")
 

@@ -173,8 +173,10 @@ class Sleeper:
         try:
             if selected is not None:
                 place, keywords = selected.folder.place, selected.folder.keywords.files
+                beside = place.mirror.directories if place.mirror is not None else ()
                 for kind, path in ((protocol.ROOT, place.path), (protocol.NEW, place.new),
-                                   (protocol.CUR, place.cur), (protocol.KEYWORDS, keywords.path)):
+                                   (protocol.CUR, place.cur), (protocol.KEYWORDS, keywords.path),
+                                   *[(protocol.CUR, path) for path in beside]):
                     try:
                         fds.append(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
                     except FileNotFoundError:

@@ -49,8 +49,8 @@ class Entry:
 class Listing:
     """One LIST.  ``extended``: the client used a form of RFC 5258.
 
-    ``shared``: those of other accounts are listed too.  ``by_alias``: mailboxes that have two names are told
-    by the second, as the pattern has it.
+    ``others``: which of those that others share are listed too, see Store.shared_names().  ``by_alias``:
+    mailboxes that have two names are told by the second, as the pattern has it.
     What options change: ``criteria``: option -> function (Entry), which must be true of all that are told
     (RFC 5258 3.1).  ``names``: names that may be told though there are no such mailboxes.  ``recursive``:
     a name is told too if one below it is selected and not told itself.  ``attributes``: word -> function
@@ -70,7 +70,7 @@ class Listing:
         self.besides: dict[bytes, Callable[[Entry], bytes]] = {}
         self.behind: dict[bytes, Callable[[Entry], bytes]] = {}
         self.by_alias = session.by_alias
-        self.shared = False
+        self.others: tuple[bool, ...] = ()
         self._there: list[str] | None = None
 
     @property
@@ -78,8 +78,8 @@ class Listing:
         """The names of all mailboxes, INBOX first."""
         if self._there is None:
             self._there = self.spelled(self.session.folders.names())
-            if self.shared:
-                self._there += self.session.folders.shared_names()
+            for virtual in self.others:
+                self._there += self.session.folders.shared_names(virtual)
         return self._there
 
     def spelled(self, names: list[str]) -> list[str]:
@@ -91,7 +91,7 @@ class Listing:
         separator = self.session.separator
         there = self.there
         parents = parents_of(there, separator)
-        parents.difference_update(prefix[:-1] for prefix in SHARED_PREFIXES)       # a namespace, no level
+        parents.discard(SHARED_PREFIXES[0][:-1])       # a namespace, no level
         real = set(there)
         found = [Entry(name, True, name in parents) for name in there]
         found += [Entry(name, False, True) for name in deepest_first(parents - real, separator)]

@@ -21,7 +21,7 @@ def link_or_copy(source: bytes, target: bytes) -> None:
         if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.EACCES,
                                errno.ELOOP):
             raise
-        _copy(source, target)
+        copy_file(source, target)
 
 
 def rename_or_copy(source: bytes, target: bytes) -> None:
@@ -32,12 +32,13 @@ def rename_or_copy(source: bytes, target: bytes) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:          # a folder may be a link to another file system
             raise
-        _copy(source, target)
+        copy_file(source, target)
         os.unlink(source)
 
 
-def _copy(source: bytes, target: bytes) -> None:
-    """Through tmp/, so that nobody sees a part of it."""
+def copy_file(source: bytes, target: bytes, mode: int = 0) -> None:
+    """Through tmp/, so that nobody sees a part of it.  ``mode``: of the copy; 0: as of any file.  Raises
+    OSError, or a store error."""
     folder = os.path.dirname(os.path.dirname(target))
     scratch = os.path.join(folder, b"tmp", base(os.path.basename(target)))    # what waits has its flags
     try:
@@ -51,6 +52,8 @@ def _copy(source: bytes, target: bytes) -> None:
             while chunk := file.read(PIECE_OCTETS):
                 copied.write(chunk)
             copied.flush()
+            if mode:
+                os.fchmod(copied.fileno(), mode)
             os.fsync(copied.fileno())
         found = os.stat(source)
         os.utime(scratch, ns=(found.st_atime_ns, found.st_mtime_ns))

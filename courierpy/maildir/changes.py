@@ -52,6 +52,12 @@ class Changes:
             self._own.clear()
         return bool(self.heard)
 
+    def looks_beside(self) -> None:
+        """What happened until now beside the mailbox (see Watch.also) is about to be looked at."""
+        if self._watch is not None:
+            self.hear()
+            self._watch.beside = False
+
     def did(self, file: bytes, there: bool) -> None:
         """We made or removed this file in cur/: its event is no news."""
         if self._watch is not None:

@@ -50,8 +50,8 @@ class FlagWriter:
     def store(self, uids: Sequence[int], change: FlagChange, refused: list[StoreError] | None) -> States:
         """What each of the messages has now.  Those that are gone are left out, and so are those that
         alone cannot be changed: why they cannot is added to ``refused``; None: it is raised."""
-        if self._place.quota is not None:
-            self._admit(uids, change, self._place.quota)
+        if self._place.quota_by_flags is not None:
+            self._admit(uids, change, self._place.quota_by_flags)
         if self._keywords.kept and change.of_keywords:
             with self._place.lock:
                 return self._store_with_keywords(uids, change, refused)
@@ -191,7 +191,7 @@ class Renamed:
 
     def count(self) -> None:
         """All of it is done: what is \\Deleted now counts no more."""
-        quota = self._place.quota
+        quota = self._place.quota_by_flags
         if quota is not None and self._before:
             held, cur = self._contents.held, self._place.inside
             quota.changed(*[quota.renamed(cur, before, held.file(row))

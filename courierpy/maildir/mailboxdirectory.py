@@ -16,6 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from courierpy.maildir.formats.uiddb import UidDb
     from courierpy.maildir.index.columns import Stamps
+    from courierpy.maildir.mirror import Mirror
     from courierpy.maildir.options import StoreOptions
     from courierpy.maildir.quota import Quota
 
@@ -24,10 +25,11 @@ TMP_AGE = 36 * 3600                # seconds after which files in tmp/ are garba
 
 class MailboxDirectory:
     """``path``: of the directory; ``cur``, ``new``, ``tmp``: in it.  ``inside``: what stands before a file's
-    name in cur/.  ``uiddb``: the path of the numbers."""
+    name in cur/.  ``uiddb``: the path of the numbers.  ``mirror``: what the messages here are links to, None
+    where they are none."""
 
-    __slots__ = ("cur", "index", "inside", "lobby", "lock", "new", "options", "path", "readers", "tmp",
-                 "uiddb")
+    __slots__ = ("cur", "index", "inside", "lobby", "lock", "mirror", "new", "options", "path", "readers",
+                 "tmp", "uiddb")
 
     def __init__(self, path: str, options: StoreOptions) -> None:
         self.path = path
@@ -41,11 +43,19 @@ class MailboxDirectory:
         self.readers = Readers(path, options.host)
         self.lock = FolderLock(path, options.host, options.locks, self.readers.own)
         self.lobby = Lobby(path, options.host)
+        self.mirror: Mirror | None = None
 
     @property
     def quota(self) -> Quota | None:
         """What counts the messages that are here; None where nothing does."""
-        found = self.options.quota
+        if self.mirror is not None:
+            return self.mirror.quota
+        return self.quota_by_flags
+
+    @property
+    def quota_by_flags(self) -> Quota | None:
+        """The same where flags change what is counted: not those that only one user sees."""
+        found = self.options.quota if self.mirror is None else None
         return found if found is not None and found.counts(self.path) else None
 
     def make_room(self) -> bool:
@@ -60,7 +70,7 @@ class MailboxDirectory:
 
     def files(self) -> list[bytes]:
         """Names of the messages' files in cur/.  Raises a store error."""
-        return directory.files(self.cur)
+        return directory.files(self.cur) if self.mirror is None else self.mirror.names()
 
     def numbers(self, before: UidDb | None = None) -> UidDb | None:
         """The uiddb as it is on disk; None without one.  ``before``: what it held earlier.  Raises a store

@@ -70,7 +70,8 @@ class Removal:
                 gone: list[int], counted: list[Amount], alone: bool, disposal: Disposal | None) -> bool:
         """Remove what is \\Deleted still; ``gone`` has their UIDs then, ``counted`` how that changes the
         quota.  ``keep``: somebody may know them still.  ``alone``: as for Changes.did_all()."""
-        held, place, unlink = self._contents.held, self._place, os.unlink
+        held, place, mirror = self._contents.held, self._place, self._place.mirror
+        unlink = os.unlink if mirror is None else mirror.unlink
         quota = place.quota
         files: list[bytes] = []
         try:
@@ -79,14 +80,17 @@ class Removal:
                     file = held.file(row) if held.odd else name + SUFFIXES[held.flags[row]]
                     path = place.inside + file
                     if not only_deleted or held.flags[row] & DELETED:      # it is, while this file is there
-                        if keep:
-                            place.readers.bury(path, name)
-                        there = quota.amount_at(path) if quota is not None else None
                         try:
+                            real = path if mirror is None else mirror.real(path)
+                            if keep:
+                                place.readers.bury(real, name)
+                            there = quota.amount_at(real) if quota is not None else None
                             if disposal is None:
                                 unlink(path)
                             else:
-                                disposal.take(path, held.database.uids[row])
+                                disposal.take(real, held.database.uids[row])
+                                if mirror is not None:
+                                    os.unlink(path)
                         except FileNotFoundError:
                             pass
                         except OSError as error:

@@ -5,10 +5,9 @@ A mailbox appears and goes by one rename, so that nobody sees half of it.
 from __future__ import annotations
 
 import os
-from functools import partial
 
 from courierpy.maildir import layout, names
-from courierpy.maildir.access import LEVELS, Access, identities, option
+from courierpy.maildir.access import LEVELS, Access, identities
 from courierpy.maildir.bounds import Bounds
 from courierpy.maildir.errors import (
     Denied,
@@ -20,7 +19,7 @@ from courierpy.maildir.errors import (
     StoreError,
 )
 from courierpy.maildir.files import Directory, content, is_directory, remove_tree, replace
-from courierpy.maildir.formats import uiddb
+from courierpy.maildir.formats import sharedmaildirs, uiddb
 from courierpy.maildir.index.columns import place
 from courierpy.maildir.index.statuscache import Counts, stamp
 from courierpy.maildir.layout import MaildirPlusPlus
@@ -36,14 +35,22 @@ from courierpy.system import log, proc
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from typing import Any, Protocol
 
     from courierpy.maildir.acl import Lists
     from courierpy.maildir.formats.maildirsize import Limits
     from courierpy.maildir.index.statuscache import Status
+    from courierpy.maildir.layout import Layout
     from courierpy.maildir.mailbox import Mailbox
     from courierpy.maildir.quota import Quota
-    from courierpy.maildir.sharedindex import SharedIndex
     from courierpy.system.settings import Settings
+
+    class Neighbours(Protocol):
+        """Maildirs of others: see neighbours.py."""
+
+        def find(self, name: str) -> Store | None: ...
+        def names(self, virtual: bool) -> list[str]: ...
+        def subscriptions(self) -> list[str]: ...
 
 SUBSCRIBED = "courierimapsubscribed"
 KNOWN_NAMES = 1000                 # whose directories are remembered
@@ -58,6 +65,15 @@ def _fsync(word: str) -> str:
     return word
 
 
+def of_all(settings: Settings, host: str | None) -> dict[str, Any]:
+    """What the settings say of any Maildir that is opened: arguments of Store."""
+    locks = settings.text("IMAP_USELOCKS")
+    return {"locks": not locks or locks.startswith("1"), "keywords": settings.number("IMAP_KEYWORDS") != 0,
+            "fsync": _fsync(settings.text("IMAP_FSYNC").lower()), "host": host,
+            "trash": settings.text("IMAP_TRASHFOLDERNAME") or "Trash", "bounds": Bounds.of(settings),
+            "index_at": settings.text("IMAP_INDEXDIR"), "read_only": settings.flag("IMAP_READONLY")}
+
+
 class Store:
     """The Maildir at ``root``: a method for each thing that is done with the name of a mailbox.
 
@@ -65,28 +81,28 @@ class Store:
     name of the mailbox behind the prefix; ``no_prefix``: mailboxes are named without the layout's prefix,
     and with it too; ``quota``: of the account, "" for none; ``identities``: what the user is by lists of
     rights (formats/acl.py); ``namespace``: of another account's Maildir, which is there under
-    its names alone; the others: of the options, see StoreOptions."""
+    its names alone; ``tree``: the layout, where that is known; the others: of the options, see
+    StoreOptions."""
 
-    __slots__ = ("_account_quota", "_directories", "_neighbour", "_neighbours", "_passed_over", "_shared",
-                 "_unsettled", "access", "counts", "highest", "layout", "namespaces", "options", "places",
-                 "root", "trash", "uidvalidities")
+    __slots__ = ("_account_quota", "_directories", "_neighbours", "_passed_over", "_unsettled", "access",
+                 "counts", "highest", "layout", "meet", "namespaces", "options", "places", "root", "trash",
+                 "uidvalidities")
 
     def __init__(self, root: str = ".", *, locks: bool = True, keywords: bool = True,
                  fsync: str = "optimized", trash: str = "Trash", host: str | None = None,
                  index_at: str = "", choice: str = "auto", home: str = "",
                  bounds: Bounds | None = None, read_only: bool = False, no_prefix: bool = False,
                  quota: str = "", identities: frozenset[str] = frozenset(("owner",)),
-                 namespace: Namespace | None = None) -> None:
+                 namespace: Namespace | None = None, tree: Layout | None = None) -> None:
         self.root = root
-        self._shared: SharedIndex | None = None
-        self._neighbour: Callable[[str, Namespace], Store] | None = None
-        self._neighbours: dict[str, Store] = {}         # by the levels of the account
+        self.meet: Callable[[], Neighbours] | None = None      # when they are asked for; None: there are none
+        self._neighbours: Neighbours | None = None
         self.trash = trash
         self.highest: dict[str, tuple[object, int]] = {}       # what modseqs.highest() found, by name
         self._passed_over: list[str] = []
         self._directories: dict[str, str] = {}  # by name
         self._unsettled: set[str] = set()       # mailboxes whose counts could not be kept
-        self.layout = layout.find(root, choice, home)
+        self.layout = tree or layout.find(root, choice, home)
         self.options = StoreOptions(self.layout, locks=locks, keywords=keywords, fsync=fsync, host=host,
                                     index_at=index_at, bounds=bounds, read_only=read_only)
         self.uidvalidities = Uidvalidities(root, self.layout.scratch, self.options)
@@ -112,65 +128,32 @@ class Store:
     def of(cls, settings: Settings, host: str | None = None, user: str = "") -> Store:
         """The Maildir in the working directory, as the settings say.  ``user``: whose it is, by the name that
         others give him rights by."""
-        locks = settings.text("IMAP_USELOCKS")
-        make = partial(
-            cls, locks=not locks or locks.startswith("1"), keywords=settings.number("IMAP_KEYWORDS") != 0,
-            fsync=_fsync(settings.text("IMAP_FSYNC").lower()),
-            trash=settings.text("IMAP_TRASHFOLDERNAME") or "Trash", host=host,
-            index_at=settings.text("IMAP_INDEXDIR"), bounds=Bounds.of(settings),
-            read_only=settings.flag("IMAP_READONLY"))
-        options = settings.values.get("OPTIONS", "")
-        who = identities(user, options)
-        store = make(home=settings.values.get("HOME", ""), no_prefix=settings.flag("IMAP_NO_PREFIX"),
-                     choice=settings.text("IMAP_LAYOUT").lower() or "auto", identities=who,
-                     quota=settings.values.get("MAILDIRQUOTA", ""))
-        index = settings.text("IMAP_SHAREDINDEXFILE")
-        if index and who and store.layout.prefix:
-            from courierpy.maildir.sharedindex import SharedIndex  # where accounts share
-            store._shared = SharedIndex(index + option(options, "sharedgroup"),
-                                        settings.flag("IMAP_SHAREDMUNGENAMES"))
-            store._neighbour = lambda root, namespace: make(
-                root, choice=MaildirPlusPlus.name, identities=who - {"owner"}, namespace=namespace)
-        return store
+        return cls(home=settings.values.get("HOME", ""), no_prefix=settings.flag("IMAP_NO_PREFIX"),
+                   choice=settings.text("IMAP_LAYOUT").lower() or "auto",
+                   identities=identities(user, settings.values.get("OPTIONS", "")),
+                   quota=settings.values.get("MAILDIRQUOTA", ""), **of_all(settings, host))
+
+    @property
+    def neighbours(self) -> Neighbours | None:
+        """Who shares mailboxes with the user, None where nobody may."""
+        if self._neighbours is None and self.meet is not None:
+            self._neighbours = self.meet()
+        return self._neighbours
 
     def _home(self, name: str) -> Store:
-        """The Maildir that has the mailbox of that name: another account's, or this one."""
-        if self._shared is None or not name.startswith(SHARED_PREFIXES[0]):
+        """The Maildir that has the mailbox of that name: somebody else's, or this one."""
+        if self.meet is None or not name.startswith(SHARED_PREFIXES):
             return self
-        found = self._shared.find(name[len(SHARED_PREFIXES[0]):])
-        return (found and self._open_neighbour(*found)) or self
+        neighbours = self.neighbours
+        return (neighbours and neighbours.find(name)) or self
 
-    def _open_neighbour(self, levels: str, root: str) -> Store | None:
-        """The Maildir of an account, None for one that cannot be looked at, and for the own."""
-        known = self._neighbours.get(levels)
-        if known is not None and known.root == root:
-            return known
-        try:
-            if self._neighbour is None or not os.access(os.path.join(root, "cur"), os.X_OK) \
-                    or os.path.samefile(root, self.root):
-                return None
-            prefix = f"{SHARED_PREFIXES[0]}{levels}."
-            found = self._neighbour(root, Namespace(SHARED, prefix, ".", root, inbox=prefix[:-1]))
-        except OSError:
-            return None
-        if len(self._neighbours) >= KNOWN_NAMES:
-            self._neighbours.clear()
-        self._neighbours[levels] = found
-        return found
-
-    def shared_names(self) -> list[str]:
-        """The mailboxes of other accounts that the user may see."""
-        found: dict[str, None] = {}
-        for account in self._shared.accounts() if self._shared is not None else ():
-            try:
-                store = self._open_neighbour(*account)
-                if store is not None:
-                    found.update(dict.fromkeys(
-                        store.namespaces.name(path) for path in store.layout.mailboxes()
-                        if "l" in store.access.rights(path)))
-            except StoreError as why:
-                log.err(str(why))      # the others are told
-        return list(found)
+    def shared_names(self, virtual: bool) -> list[str]:
+        """The mailboxes that others share and the user may see: those of accounts (``virtual``) or those that
+        files say."""
+        if self.meet is None or not virtual and not sharedmaildirs.are_there(self.root):
+            return []                  # nothing of it needs to be loaded
+        neighbours = self.neighbours
+        return neighbours.names(virtual) if neighbours is not None else []
 
     def resolve(self, name: str) -> tuple[Namespace, str]:
         """(namespace, path there) of the mailbox of that name, there or not.  Raises NameInvalid."""
@@ -186,7 +169,11 @@ class Store:
         if home is not self:
             return home.rights(name)
         namespace, path = self.resolve(name)
-        return self.access.rights(path) if namespace.root == self.root else namespace.rights
+        return self.rights_at(path) if namespace.root == self.root else namespace.rights
+
+    def rights_at(self, path: str) -> frozenset[str]:
+        """The same by the path in this Maildir.  Raises a store error."""
+        return self.access.rights(path)
 
     def located(self, name: str) -> tuple[Store, str]:
         """The Maildir that has the mailbox of that name, and its path there.  Raises NameInvalid."""
@@ -230,6 +217,16 @@ class Store:
         if namespace.root != self.root:
             raise NameInvalid(f"in another Maildir: {name!r}")
         return path
+
+    def beside(self, name: str) -> tuple[str, ...]:
+        """Directories beside a mailbox's own in which what it shows may change."""
+        home = self._home(name)
+        return home.beside(name) if home is not self else ()
+
+    @property
+    def keeps_subscriptions(self) -> bool:
+        """Does not the user's own Maildir say what of this one is subscribed to?"""
+        return False
 
     @property
     def trash_mailbox(self) -> str:
@@ -439,6 +436,14 @@ class Store:
     # -- subscriptions
 
     def subscriptions(self) -> list[str]:
+        """The names, in the order in which they came.  Raises a store error."""
+        found = self._subscribed()
+        if self.meet is not None and os.path.isdir(os.path.join(self.root, sharedmaildirs.COPIES)):
+            neighbours = self.neighbours
+            found += neighbours.subscriptions() if neighbours is not None else []
+        return found
+
+    def _subscribed(self) -> list[str]:
         data = content(os.path.join(self.root, SUBSCRIBED))
         if data is None:
             return self.subscribed_by_dovecot() or []
@@ -455,7 +460,12 @@ class Store:
         return None if paths is None else list(map(self.namespaces.name, paths))
 
     def subscribe(self, name: str, wanted: bool) -> None:
-        """Raises NameInvalid for what cannot be a folder's name."""
+        """Raises NameInvalid for what cannot be a folder's name, FolderMissing where nobody shares what there
+        would be a copy of."""
+        home = self._home(name)
+        if home is not self and home.keeps_subscriptions:
+            home.subscribe(name, wanted)
+            return
         namespace, path = self.resolve(name)
         if namespace.root == self.root:
             self.layout.directory(path)
@@ -463,7 +473,7 @@ class Store:
         name = self.namespaces.canonical(name)
         self.places.repair(self.layout.inbox)          # which has the lock
         with FolderLock(self.layout.inbox, self.options.host, self.options.locks):
-            have = self.subscriptions()
+            have = self._subscribed()
             if (name in have) == wanted:
                 return
             with Directory(self.root, self.options.sync) as entries:

@@ -12,13 +12,14 @@ import errno
 import os
 import stat
 
-from courierpy.maildir.bring import link_or_copy, rename_or_copy
+from courierpy.maildir.bring import copy_file, link_or_copy, rename_or_copy
 from courierpy.maildir.errors import (
     DiskTrouble,
     MessageDenied,
     QuotaExceeded,
     StoreError,
     Vanished,
+    refuse,
     trouble,
     unchangeable,
 )
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from courierpy.maildir.intake import Intake
     from courierpy.maildir.keywords import KnownKeywords
     from courierpy.maildir.mailboxdirectory import MailboxDirectory
+    from courierpy.maildir.mirror import Mirror
     from courierpy.maildir.removal import Removal
 
     Bring = Callable[[bytes, bytes], None]
@@ -128,7 +130,10 @@ def copy(origin: Origin, uids: Sequence[int], target: Intake,
 
 def move(origin: Origin, uids: Sequence[int], target: Intake,
          refused: list[StoreError] | None = None) -> tuple[int, list[tuple[int, int]]]:
-    """As copy(); by rename, so that a message is never in both mailboxes, and never in none."""
+    """As copy(); by rename, so that a message is never in both mailboxes, and never in none.  What is
+    somebody else's cannot be renamed, and is in both for a moment."""
+    if origin.place.mirror is not None or target.place.mirror is not None:
+        return _copy_and_remove(origin, uids, target, refused)
     readers = origin.place.readers
     kept = readers.keeps()
 
@@ -139,9 +144,29 @@ def move(origin: Origin, uids: Sequence[int], target: Intake,
     return _transfer(origin, uids, target, bring, refused)
 
 
+def _copy_and_remove(origin: Origin, uids: Sequence[int], target: Intake,
+                     refused: list[StoreError] | None) -> tuple[int, list[tuple[int, int]]]:
+    mirror = origin.place.mirror
+    may = []
+    for uid in uids:
+        try:
+            path = origin.finder.locate(uid)[0]
+        except Vanished:
+            continue
+        if mirror is not None and not mirror.may_remove(path):
+            refuse(unchangeable(path, OSError(errno.EPERM, os.strerror(errno.EPERM))), refused)
+            continue
+        may.append(uid)
+    uidvalidity, pairs = copy(origin, may, target, refused)
+    origin.removal.expunge([here for here, _ in pairs], refused, only_deleted=False)
+    return uidvalidity, pairs
+
+
 def _transfer(origin: Origin, uids: Sequence[int], target: Intake, bring: Bring,
               refused: list[StoreError] | None) -> tuple[int, list[tuple[int, int]]]:
     moving = bring is not link_or_copy
+    if not moving and origin.place.mirror is not None:
+        bring = copy_file              # a second name of a link would be one
     finder, keywords = origin.finder, origin.keywords
     sources, known = [], []
     for uid in uids:
@@ -180,7 +205,7 @@ def _enter(target: Intake, sources: Sequence[Source], bring: Bring,
             source.settable = bits
             source.words = source.words if keywords else NO_KEYWORDS
     here = target.place.quota
-    there = origin.quota if origin is not None and bring is not link_or_copy else None
+    there = origin.quota if origin is not None and bring not in COPYING else None
     if here is not None:
         comes = [here.amount(source.name + source.suffix, source.octets) for source in sources
                  # who moves what counts already may, however full it is
@@ -215,7 +240,7 @@ def _enter_somehow(target: Intake, sources: Sequence[Source], bring: Bring, refu
             del (refused or [])[already:]
             if target.place.make_room() or origin is not None and origin.make_room():
                 continue
-            if refused is None or bring in (os.rename, link_or_copy):
+            if refused is None or bring in (os.rename, *COPYING):
                 raise
             return 0, _without_numbers(target, sources, bring, refused, why)
 
@@ -231,7 +256,8 @@ def _without_numbers(target: Intake, sources: Sequence[Source], bring: Bring, re
                 refused.append(why)
                 found.append(None)
             else:
-                found.append(None if _bring(source, target.place.inside, bring, refused) is None else 0)
+                there = _bring(source, target.place, target.place.inside, bring, refused)
+                found.append(None if there is None else 0)
         entries.sync()
     target.not_entered(())
     return found
@@ -270,9 +296,11 @@ def _enter_once(target: Intake, sources: Sequence[Source], bring: Bring,
 def _way_in(place: MailboxDirectory, sources: Sequence[Source], bring: Bring) -> WayIn:
     """Alone, and a few copies where others have the lock: with the others, so that the numbers are written
     once for all.  What cannot be taken back, or is to be one, has the lock itself."""
+    if place.mirror is not None:       # what waits would be a link to what has come
+        return _together
     if len(sources) == 1:
-        return _with_others if bring in (os.rename, link_or_copy) else _together
-    if len(sources) > FEW or bring is not link_or_copy or place.lock.is_free():
+        return _with_others if bring in (os.rename, *COPYING) else _together
+    if len(sources) > FEW or bring not in COPYING or place.lock.is_free():
         return _together
     return _with_others
 
@@ -288,7 +316,7 @@ def _together(target: Intake, sources: Sequence[Source], bring: Bring, refused: 
             target.write_all_keywords({source.name: source.words for source in sources})
         # in the order of their numbers: who looks meanwhile has no higher one before a lower
         for uid, source in enumerate(sources, first):
-            there = _bring(source, target.place.inside, bring, refused)
+            there = _bring(source, target.place, target.place.inside, bring, refused)
             uids.append(uid if there is not None else None)
             if there is not None:
                 moved.append((source.path, there))
@@ -305,7 +333,7 @@ def _with_others(target: Intake, sources: Sequence[Source], bring: Bring, refuse
     whole = False
     try:
         for source in sources:
-            path = _bring(source, place.lobby.inside, bring, refused)
+            path = _bring(source, place, place.lobby.inside, bring, refused)
             if path is not None:
                 waits.append((source, path))
         whole = True
@@ -336,7 +364,7 @@ def _inside(place: MailboxDirectory, waits: Sequence[tuple[Source, bytes]]) -> l
 def _withdraw(source: bytes, waits: bytes, bring: Bring) -> bool:
     """Take a message back that waits; False when it does no longer."""
     try:
-        if bring is link_or_copy:
+        if bring in COPYING:
             os.unlink(waits)
         else:
             os.rename(waits, source)
@@ -351,18 +379,21 @@ def _take_back(target: Intake, sources: Sequence[Source], moved: Sequence[tuple[
                bring: Bring) -> None:
     """The command is refused: nothing of it is done."""
     for path, there in reversed(moved):
-        _undo(path, there, bring)
+        _undo(path, there, bring, target.place.mirror)
     target.not_entered([source.name for source in sources])
 
 
-def _bring(source: Source, directory: bytes, bring: Bring,
+def _bring(source: Source, place: MailboxDirectory, directory: bytes, bring: Bring,
            refused: list[StoreError] | None) -> bytes | None:
     """Where the file is now; None when it is gone, or is refused.  Its name may change under
     our hands: another session sets a flag."""
     for _ in range(TRIES):
         there = directory + source.name + source.suffix
         try:
-            bring(source.path, there)
+            if place.mirror is None:
+                bring(source.path, there)
+            else:
+                _bring_to(place.mirror, source.path, there, bring)
             return there
         except FileNotFoundError:
             if not source.again():
@@ -377,11 +408,27 @@ def _bring(source: Source, directory: bytes, bring: Bring,
     return None
 
 
-def _undo(source: bytes, there: bytes, bring: Bring) -> None:
+def _bring_to(mirror: Mirror, source: bytes, there: bytes, bring: Bring) -> None:
+    """To who shares the mailbox; ``there`` is a link to it then.  What all may read is a file of its own: a
+    second name would have the mode of the first.  Raises OSError, or a store error."""
+    if bring is os.rename:
+        os.chmod(source, mirror.mode)
+        os.rename(source, mirror.target(there))
+    else:
+        copy_file(source, mirror.target(there), mirror.mode)
+    mirror.came(there)
+
+
+def _undo(source: bytes, there: bytes, bring: Bring, mirror: Mirror | None) -> None:
     try:
-        if bring is link_or_copy:
+        if mirror is not None:
+            mirror.unlink(there)
+        elif bring in COPYING:
             os.unlink(there)
         else:
             rename_or_copy(there, source)
     except (OSError, StoreError):
         pass                     # what cannot be taken back is a whole message, numbered later
+
+
+COPYING = (link_or_copy, copy_file)    # of the ways to bring a message those that leave it where it is

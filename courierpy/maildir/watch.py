@@ -81,10 +81,11 @@ class Heard:
 
 class Watch:
     """``path``: the folder; ``keywords``: the directory with its keywords, in it or in its cur/.
-    ``fd`` is readable when there is something to hear, unless ``waiting``."""
+    ``fd`` is readable when there is something to hear, unless ``waiting``.  ``beside``: something happened in
+    the directories that also() named, and who looks there has not said so since."""
 
-    __slots__ = ("_cur", "_ear", "_in_cur", "_keywords", "_keywords_name", "_keywords_path", "_new", "_root",
-                 "fd")
+    __slots__ = ("_also", "_cur", "_ear", "_in_cur", "_keywords", "_keywords_name", "_keywords_path", "_new",
+                 "_root", "beside", "fd")
 
     def __init__(self, path: str, keywords: str) -> None:
         self._keywords_path = keywords
@@ -98,6 +99,8 @@ class Watch:
             raise Refused(LIMITS.get(error.errno or 0) or f"inotify: {error.strerror}") from None
         self.fd = self._ear.fd
         self._root = self._new = self._cur = self._keywords = -1
+        self._also: tuple[int, ...] = ()
+        self.beside = False
         try:
             self._root = self._add(path, IN_CREATE | IN_MOVED_TO | IN_DELETE_SELF | IN_MOVE_SELF)
             self._new = self._add(os.path.join(path, "new"), IN_CREATE | IN_MOVED_TO)
@@ -115,11 +118,19 @@ class Watch:
         except OSError as error:
             raise Refused(LIMITS.get(error.errno or 0) or f"{path}: {error.strerror}") from None
 
+    def also(self, directories: Iterable[str]) -> None:
+        """Hear of these too.  Raises Refused."""
+        if not self._also:
+            self.beside = True         # what came before was not heard
+            self._also = tuple([self._add(path, INSIDE) for path in directories])
+
     def hear(self, heard: Heard) -> None:
         """Add what happened to ``heard``."""
         for number, mask, name in self._ear.events():
             if mask & IN_Q_OVERFLOW:
-                heard.everything = True
+                heard.everything = self.beside = True
+            elif number in self._also:
+                self.beside = True
             elif name == self._keywords_name and number == (self._cur if self._in_cur else self._root):
                 if mask & IN_CREATE:
                     heard.keywords.add(LIST)       # all of it
@@ -166,11 +177,11 @@ class Watch:
     @property
     def waiting(self) -> bool:
         """Was something heard already, when somebody else of this process listened?"""
-        return bool(self._ear.waiting)
+        return self.beside or bool(self._ear.waiting)
 
     def wait(self, seconds: float) -> None:
         """Until there may be something to hear."""
-        if self.waiting:
+        if self._ear.waiting:
             return
         poll = select.poll()
         poll.register(self.fd, select.POLLIN)

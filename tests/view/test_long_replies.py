@@ -70,7 +70,7 @@ def session() -> Any:
     selected = SimpleNamespace(view=view, attributes=lambda limits: Known(), saved=None)
     names = ["INBOX", *(f"INBOX.Folder {number:01000}" for number in range(FOLDERS))]
     folders = SimpleNamespace(names=lambda: names, subscriptions=lambda: names, marked=lambda name: False,
-                              passed_over=lambda: [])
+                              passed_over=lambda: [], shared_names=lambda virtual: [])
     made: Any = SimpleNamespace(
         conn=sink, need_selected=lambda: selected, limits=None, folders=folders, separator=".", utf8=False,
         settings=Settings({}), enabled=frozenset(), manners=Manners(), message_limit=0,

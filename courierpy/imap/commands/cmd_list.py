@@ -58,7 +58,9 @@ def tell(listing: Listing, reference: str | None, patterns: list[str],
             session.write(lines.data(listing.word, b"(\\Noselect)", separator, b'""'))
         return
     listing.by_alias = listing.by_alias or reference == INBOX
-    listing.shared = any(_of_others(reference, pattern) for pattern in patterns)
+    listing.others = (False,)
+    if any(_of_others(reference, pattern) for pattern in patterns):
+        listing.others = False, True
     prepare(listing)
     for option in options:
         option(listing)
@@ -89,7 +91,7 @@ def list_subscribed(session: Session, args: Args) -> str:
     # RFC 3501 6.3.9: a level above is told for what the pattern does not reach
     above = parents_of([name for name in names if not matches(name)], separator).difference(names)
     entries = [Entry(name, True, name in with_children) for name in names]
-    above.difference_update(prefix[:-1] for prefix in SHARED_PREFIXES)
+    above.discard(SHARED_PREFIXES[0][:-1])
     entries += [Entry(name, False, True) for name in deepest_first(above, separator)]
     line = listing.line()
     for entry in entries:

@@ -108,6 +108,10 @@ def subscribe(session: Session, args: Args) -> str:
     word = args.command.decode().lower()
     if name.endswith(session.separator):
         return f"Folder directory {word} punted."      # Outlook Express sends these
+    folders, selected = session.folders, session.selected
+    if word == "unsubscribe" and selected is not None and selected.folder.name == name \
+            and folders.located(name)[0].keeps_subscriptions:
+        raise No("Cannot unsubscribe from currently-open folder.", b"INUSE")       # it would go
     # RFC 9051 6.3.7: what does not exist may be subscribed to and stays so
-    session.folders.subscribe(name, args.command == b"SUBSCRIBE")
+    folders.subscribe(name, word == "subscribe")
     return f"Folder {word}d."
