@@ -12,14 +12,13 @@ from courierpy.system import proc
 # traceback: a bug of ours is logged even where our files cannot be read
 MODULES = ("courierpy.hibernate.hearing", "courierpy.hibernate.sleeper", "courierpy.hibernate.woken",
            "courierpy.imap.attributes", "courierpy.imapd", "courierpy.maildir.mailbox",
-           "courierpy.maildir.acl", "courierpy.maildir.disposal", "courierpy.maildir.draft",
-           "courierpy.maildir.flagwriter",
-           "courierpy.maildir.formats.dovecot", "courierpy.maildir.intake", "courierpy.maildir.modseqs",
-           "courierpy.maildir.linked", "courierpy.maildir.mirrored", "courierpy.maildir.neighbours",
-           "courierpy.maildir.quota", "courierpy.maildir.sharedindex", "courierpy.maildir.sharing",
-           "courierpy.maildir.store",
-           "courierpy.maildir.totrash", "courierpy.maildir.transfer", "courierpy.maildir.trash",
-           "courierpy.message",
+           "courierpy.maildir.acl", "courierpy.maildir.counting", "courierpy.maildir.disposal",
+           "courierpy.maildir.draft", "courierpy.maildir.flagwriter", "courierpy.maildir.formats.dovecot",
+           "courierpy.maildir.intake", "courierpy.maildir.linked", "courierpy.maildir.mirrored",
+           "courierpy.maildir.modseqs", "courierpy.maildir.neighbours", "courierpy.maildir.quota",
+           "courierpy.maildir.removal", "courierpy.maildir.sharedindex", "courierpy.maildir.sharing",
+           "courierpy.maildir.store", "courierpy.maildir.totrash", "courierpy.maildir.transfer",
+           "courierpy.maildir.trash", "courierpy.message",
            "courierpy.system.deflate", "datetime", "hashlib", "html", "resource", "traceback", "unicodedata",
            "zlib", "encodings.ascii", "encodings.latin_1", "encodings.utf_8")
 # of what comes before the login, where that is done in the session's process
@@ -28,7 +27,8 @@ LOGIN_MODULES = ("courierpy.auth.authdaemon", "courierpy.auth.mechanisms", "cour
 
 
 # the same of POP3, which has no tables to be filled
-POP3_MODULES = ("courierpy.maildir.formats.dovecot", "courierpy.maildir.mailbox", "courierpy.maildir.quota",
+POP3_MODULES = ("courierpy.maildir.formats.dovecot", "courierpy.maildir.index.valuecache",
+                "courierpy.maildir.mailbox", "courierpy.maildir.quota", "courierpy.maildir.removal",
                 "courierpy.maildir.sharing", "courierpy.maildir.store", "courierpy.message",
                 "courierpy.pop3d", "hashlib", "resource", "traceback", "unicodedata", "zlib",
                 "encodings.ascii", "encodings.latin_1", "encodings.utf_8")

@@ -54,6 +54,11 @@ class View:
     def keywords(self) -> Keywords:
         return self.messages.keywords
 
+    def uids_of(self, seqs: Sequence[int]) -> list[int]:
+        """The UIDs of messages that the client knows, by sequence numbers."""
+        uids = self.messages.uids
+        return [uids[seq - 1] for seq in seqs]
+
     def seq(self, uid: int) -> int:
         """The sequence number of ``uid``; 0 when the client does not know it."""
         return self.messages.find(uid) + 1

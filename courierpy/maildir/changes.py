@@ -71,8 +71,8 @@ class Changes:
         """We removed these files from cur/; or, where any ``came``, gave them these names.  ``alone``: there
         was nothing else to hear since at_rest().  True if that is so still, and then their events are none
         any more."""
-        if self._watch is None:
-            return False
+        if self._watch is None or not gone:
+            return alone
         if alone and self._watch.skip((*gone, *came)):
             return True
         for file in came or gone:

@@ -126,7 +126,7 @@ class Renamed:
 
     def rename(self, rows: Sequence[int], change: FlagChange, refused: list[StoreError] | None) -> None:
         """``refused``: as for FlagWriter.store().  Raises a store error, behind which take_back() is due."""
-        alone = len(rows) > 1 and self._changes.at_rest(self._contents.held.twins)
+        alone = self._changes.at_rest(self._contents.held.twins)
         for start in range(0, len(rows), AT_ONCE):
             alone = self._rename_some(rows[start:start + AT_ONCE], change, refused, alone)
 

@@ -17,20 +17,18 @@ from __future__ import annotations
 
 import os
 
-from courierpy.maildir import counting, saving
+from courierpy.maildir import saving
 from courierpy.maildir.arrivals import Arrivals
 from courierpy.maildir.changes import Changes
 from courierpy.maildir.contents import NOTHING, Contents
 from courierpy.maildir.errors import StoreError, Vanished
 from courierpy.maildir.finder import Finder
 from courierpy.maildir.index.statuscache import Status
-from courierpy.maildir.index.valuecache import Cache
 from courierpy.maildir.keywords import KnownKeywords
 from courierpy.maildir.looker import Looker
 from courierpy.maildir.mailboxdirectory import MailboxDirectory
 from courierpy.maildir.numbers import Numbers
 from courierpy.maildir.recent import Recent
-from courierpy.maildir.removal import Removal
 from courierpy.maildir.survey import Survey
 from courierpy.model.rights import ALL_FLAGS
 from courierpy.model.uidset import NO_UIDS, UidSet
@@ -42,13 +40,15 @@ if TYPE_CHECKING:
 
     from courierpy.maildir.disposal import Disposal
     from courierpy.maildir.draft import Draft
-    from courierpy.maildir.flagwriter import States
+    from courierpy.maildir.flagwriter import FlagWriter, States
     from courierpy.maildir.formats.maildirsize import Amount
     from courierpy.maildir.index.statuscache import Counts
+    from courierpy.maildir.index.valuecache import Cache
     from courierpy.maildir.intake import Intake
     from courierpy.maildir.locks import FolderLock
     from courierpy.maildir.modseqs import Modseqs
     from courierpy.maildir.options import StoreOptions
+    from courierpy.maildir.removal import Removal
     from courierpy.maildir.transfer import Origin
     from courierpy.maildir.uidvalidity import Uidvalidities
     from courierpy.maildir.watch import Watch
@@ -67,8 +67,8 @@ class Mailbox:
     Who has a mailbox open asks it alone, and its parts do the work: hence many methods, each of a few lines.
     """
 
-    __slots__ = ("_arrivals", "_cache", "_counts", "_looker", "_only_read", "contents", "index", "keywords",
-                 "modseqs", "name", "path", "place", "settable")
+    __slots__ = ("_arrivals", "_cache", "_counts", "_flags", "_looker", "_only_read", "contents", "index",
+                 "keywords", "modseqs", "name", "path", "place", "settable")
 
     def __init__(self, name: str, path: str, options: StoreOptions, uidvalidities: Uidvalidities,
                  counts: Counts) -> None:
@@ -89,6 +89,7 @@ class Mailbox:
         self._looker = Looker(place, contents, numbers, changes, arrivals, keywords, recent, survey)
         self._counts = counts
         self._cache: Cache | None = None
+        self._flags: FlagWriter | None = None
 
     # -- a session has it open
 
@@ -182,6 +183,7 @@ class Mailbox:
 
     def status(self) -> Status:
         """Counts without moving mail from new/ and without numbering it.  Raises a store error."""
+        from courierpy.maildir import counting  # as for _store()
         return counting.status(self.place, self._looker.numbers, self._counts)
 
     # -- what was computed of the messages
@@ -191,6 +193,7 @@ class Mailbox:
         """By all sessions."""
         uidvalidity = self._looker.snapshot.uidvalidity
         if self._cache is None or self._cache.uidvalidity != uidvalidity:
+            from courierpy.maildir.index.valuecache import Cache  # who asks for flags alone needs none
             self._cache = Cache(self.index, uidvalidity)
         return self._cache
 
@@ -201,6 +204,7 @@ class Mailbox:
 
     def rest(self) -> None:
         """Nothing happens for a while: what can be had again goes."""
+        self._flags = None
         if self._cache is not None:
             self._cache.forget()
             self._cache = None
@@ -218,13 +222,16 @@ class Mailbox:
             return self._store(uids, change, refused)
 
     def _store(self, uids: Sequence[int], change: FlagChange, refused: list[StoreError] | None) -> States:
-        from courierpy.maildir.flagwriter import FlagWriter  # many sessions only read
-        self._looker.watch_if_large()
+        looker, flags = self._looker, self._flags
+        if flags is None:
+            from courierpy.maildir.flagwriter import FlagWriter  # many sessions only read
+            flags = self._flags = FlagWriter(self.place, self.contents, self.finder, looker.changes,
+                                             self.keywords)
+        looker.watch_if_large()
         try:
-            return FlagWriter(self.place, self.contents, self.finder, self._looker.changes,
-                              self.keywords).store(uids, change, refused)
+            return flags.store(uids, change, refused)
         finally:
-            self._looker.snap()
+            looker.snap()
 
     def expunge(self, uids: Iterable[int], refused: list[StoreError] | None = None,
                 disposal: Disposal | None = None) -> list[int]:
@@ -234,6 +241,7 @@ class Mailbox:
         return self._removal().expunge(uids, refused, disposal=disposal)
 
     def _removal(self) -> Removal:
+        from courierpy.maildir.removal import Removal  # as for _store()
         looker = self._looker
         return Removal(self.place, self.contents, looker.numbers, self.finder, looker.changes)
 

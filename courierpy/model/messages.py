@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import struct
 import sys
+from _weakref import ref  # weakref has a dozen of kinds more, and sessions begin without it
 from array import array
 from bisect import bisect_left
 from itertools import compress, count, pairwise, repeat
 from operator import eq, lt, ne
 from operator import sub as minus
-from weakref import ref
 
 from courierpy.model import fresh
 from courierpy.model.flags import NO_KEYWORDS

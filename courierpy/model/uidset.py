@@ -28,11 +28,15 @@ def runs(numbers: Sequence[int], start: int = 0, stop: int | None = None) -> lis
 def places(uids: array[int], wanted: Sequence[int]) -> Sequence[int]:
     """The place of each of ``wanted`` in ``uids``, -1 where it has none; both ascend.  A range where those
     that are wanted stand one behind the other."""
+    most = len(uids)
     if len(wanted) > 1:
         first = bisect_left(uids, wanted[0])
         if uids[first:first + len(wanted)] == array("I", wanted):
             return range(first, first + len(wanted))
-    found, most = [], len(uids)
+    elif wanted:
+        at = bisect_left(uids, wanted[0])
+        return [at if at < most and uids[at] == wanted[0] else -1]
+    found = []
     for uid in wanted:
         at = bisect_left(uids, uid)
         found.append(at if at < most and uids[at] == uid else -1)

@@ -27,7 +27,7 @@ def named(session: Session, args: Args) -> tuple[list[int], Mailbox]:
     seqs = chosen(session, numbers, args.command.startswith(b"UID "))
     selected = session.need_selected()
     target = permitted.target(session, args.command, name, "Mailbox does not exist.")
-    return [selected.view.uids[seq - 1] for seq in seqs], target
+    return selected.view.uids_of(seqs), target
 
 
 def check_some(args: Args, uids: list[int], pairs: list[tuple[int, int]], refused: list[StoreError]) -> None:

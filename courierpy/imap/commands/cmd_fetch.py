@@ -96,7 +96,7 @@ def _told(columns: list[Column], chunk: Chunk, known: list[list[bytes | None]]) 
 def _uids(view: View, seqs: Sequence[int]) -> array[int]:
     if seqs[-1] - seqs[0] == len(seqs) - 1:
         return view.uids[seqs[0] - 1:seqs[-1]]
-    return array("I", [view.uids[seq - 1] for seq in seqs])
+    return array("I", view.uids_of(seqs))
 
 
 def _light(view: View, uids: array[int], start: int, stop: int) -> Iterator[tuple[int, int]]:
@@ -250,7 +250,7 @@ def _mark_seen(session: Session, seqs: list[int], by_uid: bool) -> None:
     view = selected.view
     refused: list[StoreError] = []
     try:
-        done = selected.folder.store([view.uids[seq - 1] for seq in seqs], FlagChange("+", SEEN), refused)
+        done = selected.folder.store(view.uids_of(seqs), FlagChange("+", SEEN), refused)
     except StoreError as why:
         done, refused = {}, [why]
     if refused:                            # what was asked for is told; a name has no room, or the disk

@@ -65,7 +65,7 @@ def store(session: Session, args: Args) -> Done:
     if not session.keywords_on:
         keywords = frozenset()
     view = selected.view
-    uids = [view.uids[seq - 1] for seq in seqs]
+    uids = view.uids_of(seqs)
     asked = FlagChange(mode, bits, keywords)
     change = permitted.changeable(selected, args.command, asked)
     keywords = change.keywords
@@ -84,15 +84,20 @@ def store(session: Session, args: Args) -> Done:
         with selected.folder.locked():
             for condition in conditions:
                 seqs = condition.stay(session, change, seqs)
-            uids = [view.uids[seq - 1] for seq in seqs]
+            uids = view.uids_of(seqs)
             done = selected.folder.store(uids, change, refused)
     else:
         done = selected.folder.store(uids, change, refused)
-    # what others set meanwhile shows too
-    known = frozenset(keywords if mode != "-" else ()).union(*{words for _, words in done.values()})
     # .SILENT still tells what somebody else changed meanwhile
     quiet = _as_expected(view, seqs, uids, asked, done) if silent else ()
-    updates.write(session, [NewKeywords(known), FlagsChanged(done, quiet, by_uid), KeywordsLeft()])
+    changed = FlagsChanged(done, quiet, by_uid)
+    # what others set meanwhile shows too
+    sets = {words for _, words in done.values()}
+    if keywords or selected.keywords or any(sets):
+        known = frozenset(keywords if mode != "-" else ()).union(*sets)
+        updates.write(session, [NewKeywords(known), changed, KeywordsLeft()])
+    else:
+        updates.write(session, [changed])
     if refused:
         raise refused[0]
     # RFC 2180 4.2: who wants no answer hears of none that is missing, nor who gets one for some of
@@ -110,7 +115,8 @@ def store(session: Session, args: Args) -> Done:
 def _as_expected(view: View, seqs: Sequence[int], uids: Sequence[int], change: FlagChange,
                  done: Mapping[int, State]) -> Collection[int]:
     """The UIDs of those that have now what the client has to believe that they have."""
-    bits = map(change.bits_after().__getitem__, [view.flags[seq - 1] for seq in seqs])
+    flags = view.flags
+    bits = map(change.bits_after().__getitem__, [flags[seq - 1] for seq in seqs])
     words = map(change.after().__getitem__, map(view.keywords.get, uids, repeat(NO_KEYWORDS)))
     expected = dict(zip(uids, zip(bits, words, strict=True), strict=True))
     return done.keys() if done == expected else {

@@ -19,7 +19,7 @@ def move(session: Session, args: Args) -> Done:
     uids, target = named(session, args)
     view = session.need_selected().view
     seqs, limited = highest(session, [view.seq(uid) for uid in uids])
-    uids = [view.uids[seq - 1] for seq in seqs]
+    uids = view.uids_of(seqs)
     refused: list[StoreError] = []
     uidvalidity, pairs = session.need_selected().folder.move(uids, target, refused)
     check_some(args, uids, pairs, refused)

@@ -34,7 +34,7 @@ def uid_expunge(session: Session, args: Args) -> Done:
     args.end()
     view = session.need_selected().view
     seqs, limited = highest(session, [seq for seq in seqs if view.bits(seq) & DELETED])
-    done = remove(session, [view.uids[seq - 1] for seq in seqs])
+    done = remove(session, view.uids_of(seqs))
     return done if limited is None else Done("EXPUNGE completed in part", limited)
 
 
