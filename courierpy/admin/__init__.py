@@ -1,8 +1,9 @@
 """The ``courierpy`` command: administration, one file per subcommand.
 
 A subcommand is a module with ``main(words) -> exit status``: 0 done, 1 something was
-left undone, 2 wrong words.  What it cannot do it says in one line: the path, what was
-expected there, what to do.  An OSError that it did not catch becomes such a line here.
+left undone, 2 wrong words; those that work on Maildirs (maildirs.py) have the words of
+sysexits.h.  What it cannot do it says in one line: the path, what was expected there,
+what to do.  An OSError that it did not catch becomes such a line here.
 """
 from __future__ import annotations
 
@@ -32,6 +33,13 @@ SUBCOMMANDS = {
     "mkcert": "make a self-signed certificate",
     "convert": "take over a Maildir from Dovecot, or give it back",
     "reindex": "compute what clients will ask for, before they do",
+    "purge": "remove messages by age or size",
+    "touch": "give messages their arrival times again",
+    "folders": "tell the mailboxes of Maildirs as data",
+    "path": "tell the directory of a mailbox, or the mailbox of a directory",
+    "dump": "show what is known of the messages of a mailbox",
+    "df": "show how full the file systems are that hold Maildirs",
+    "version": "tell the version, and what this is made of",
     "completion": "print what a shell reads to complete these words",
 }
 _WIDTH = max(map(len, SUBCOMMANDS))
@@ -55,7 +63,7 @@ def run_deliverquota() -> None:
 def main(argv: list[str]) -> int:
     """``argv``: as sys.argv.  Gives the exit status."""
     words = argv[1:]
-    if words[:1] in (["help"], ["version"]):
+    if words[:1] == ["help"] or words[:1] == ["version"] and words[1:2] and words[1] in SUBCOMMANDS:
         words = [*words[1:2], f"--{words[0]}"]     # help COMMAND is COMMAND --help
     status = told([argv[0], *words], usage())
     if status is not None:

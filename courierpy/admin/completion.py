@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _OPTION = re.compile(r"^ {2,}(-.*?)(?: {2,}(.*))?$", re.M)
-_FLAG = re.compile(r"(?<![\w-])(--?[A-Za-z][\w-]*)(?: ([A-Z{][^\s,]*))?")
+_FLAG = re.compile(r"(?<![\w-])(--?[A-Za-z0-9][\w-]*)(?: ([A-Z{][^\s,]*))?")
 _ACT = re.compile(r"^(?:Usage:| +) *courierpy \w+ (-\w+)", re.M)
 _ACTIONS = re.compile(r" ((?:\w+\|)+\w+) \.\.\.")
 WIDTH = "500"                  # columns of the help, so that each option is one line

@@ -38,26 +38,53 @@ def main(words: list[str]) -> int:
     parser.add_argument("-C", dest="files", action="append", metavar="FILE", help="settings file")
     parser.add_argument("-n", dest="differing", action="store_true",
                         help="only what differs from the default")
+    parser.add_argument("--all", dest="everything", action="store_true",
+                        help="with what each setting is for, and what it can be")
+    parser.add_argument("--default", dest="defaults", action="store_true", help="the defaults alone")
+    parser.add_argument("--lint", dest="only_odd", action="store_true", help="only what is odd")
+    parser.add_argument("--since", metavar="FILE", help="only what differs from these settings, as a file "
+                        "that another version or host has")
     options = parser.parse_args(words)
+    if options.defaults:
+        _show({}, False, options.everything)
+        return 0
     files = options.files or default_files()
     values = read_settings(files)
-    _show(values, options.differing)
+    if options.since is not None:
+        _show_changes(read_settings([options.since]), values)
+        return 0
+    if not options.only_odd:
+        _show(values, options.differing, options.everything)
     found = findings(values, files)
     for kind, heading in HEADINGS:
         lines = [finding for finding in found if finding.kind == kind]
         if lines:
-            print(f"\n# {heading}:")
+            print(("" if options.only_odd else "\n") + f"# {heading}:")
         for finding in lines:
             print("#   " + str(finding).replace("\n", " "))
     return 1 if any(finding.kind == WRONG for finding in found) else 0
 
 
-def _show(values: Mapping[str, str], differing: bool) -> None:
-    """The settings as lines of a file of settings."""
+def _show(values: Mapping[str, str], differing: bool, everything: bool) -> None:
+    """The settings as lines of a file of settings.  ``everything``: with a comment above each."""
     for setting in TABLE:
         value = values.get(setting.name, setting.default)
         if not differing or value != setting.default:
+            if everything:
+                expected = ", ".join(setting.choices) or setting.kind
+                print(f"# {setting.doc} ({expected}; default {_quoted(setting.default)})")
             print(f"{setting.name}={_quoted(value)}" + ("" if setting.name in values else "    # default"))
+
+
+def _show_changes(before: Mapping[str, str], now: Mapping[str, str]) -> None:
+    """What another file of settings has otherwise: its line behind a hyphen, ours behind a plus."""
+    defaults = {setting.name: setting.default for setting in TABLE}
+    for name in dict.fromkeys([*defaults, *sorted({*before, *now})]):
+        old, new = (values.get(name, defaults.get(name)) for values in (before, now))
+        if old != new:
+            for sign, value in (("-", old), ("+", new)):
+                if value is not None:
+                    print(f"{sign}{name}={_quoted(value)}")
 
 
 def _quoted(value: str) -> str:

@@ -10,12 +10,12 @@ import argparse
 import importlib
 import os
 import signal
-import sys
 import time
 from array import array
 
 from courierpy.admin import complain, default_files, explain, read_settings
 from courierpy.admin.owner import inside
+from courierpy.admin.progress import Bar, say, size_of
 from courierpy.imap.attributes import KINDS, Attributes, rules
 from courierpy.maildir.errors import StoreError, Vanished
 from courierpy.maildir.files import remove_tree
@@ -40,8 +40,6 @@ SORT = ("sent", "subject", "ids", "from", "to", "cc")
 TEXT = ("find-header", "find-body", "find-inner")
 UTF8 = ("envelope-utf8", "structure-utf8")
 SAMPLE = 1000                      # messages that the difference is measured with
-WIDTH = 30                         # of the bar
-REFRESH = 0.1                      # seconds
 
 
 def main(words: list[str]) -> int:
@@ -107,7 +105,7 @@ class Reindex:
         return found
 
     def _fail(self, name: str, text: str) -> None:
-        _say(f"{name}: {text}")
+        say(f"{name}: {text}")
         self.failed = True
 
     # -- building
@@ -152,8 +150,8 @@ class Reindex:
             bar.clear()
         saved = _octets(folder.index.path)
         seconds = time.monotonic() - start
-        _say(f"{name}: {len(uids):,} messages, {done:,} of them computed, {_size(saved)} of index "
-             f"({_size(saved - size)} more), {seconds:.1f} s")
+        say(f"{name}: {len(uids):,} messages, {done:,} of them computed, {size_of(saved)} of index "
+            f"({size_of(saved - size)} more), {seconds:.1f} s")
         if unreadable:
             self._fail(name, f"{unreadable:,} messages cannot be read")
         if done > unreadable and not saved:
@@ -164,8 +162,8 @@ class Reindex:
             fast = self._times(Attributes(again, self.limits), sample, live=False)
             again.close()
             for (word, before), (_, now) in zip(slow, fast, strict=True):
-                _say(f"{name}: {word} of {len(sample):,} messages: {1000 * before:.1f} ms without the index, "
-                     f"{1000 * now:.1f} ms with it")
+                say(f"{name}: {word} of {len(sample):,} messages: {1000 * before:.1f} ms without the index, "
+                    f"{1000 * now:.1f} ms with it")
 
     def _lacking(self, cache: Cache, uids: array[int]) -> array[int]:
         """What is missing of each message, a bit for each kind."""
@@ -216,7 +214,7 @@ class Reindex:
             if os.path.lexists(folder.index.path):
                 self._fail(name, f"{folder.index.path} cannot be removed")
             else:
-                _say(f"{name}: {_size(size)} removed" if size else f"{name}: there was no index")
+                say(f"{name}: {size_of(size)} removed" if size else f"{name}: there was no index")
 
     def check(self) -> None:
         for name, folder in self._names():
@@ -230,7 +228,7 @@ class Reindex:
         index.rules = rules(self.limits)
         database = uiddb.read(os.path.join(folder.path, uiddb.NAME))
         if database is None or database.damaged:
-            _say(f"{name}: has no numbers yet")
+            say(f"{name}: has no numbers yet")
             return
         cache = Cache(index, database.uidvalidity)
         faults = []
@@ -247,49 +245,12 @@ class Reindex:
             known = cache.known(kind, database.uids)
             if 0 in known:
                 lacking.append(f"{kind} of {known.count(0):,}")
-        _say(f"{name}: {len(database):,} messages, {len(kinds)} kinds of values, "
-             f"{_size(_octets(index.path))}")
+        say(f"{name}: {len(database):,} messages, {len(kinds)} kinds of values, "
+            f"{size_of(_octets(index.path))}")
         for fault in faults:
             self._fail(name, f"would be made anew: {fault}")
         if lacking:
-            _say(f"{name}: would be computed: {', '.join(lacking)}")
-
-
-class Bar:
-    """How far it is, on a terminal."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.terminal = sys.stdout.isatty()
-        self.start = time.monotonic()
-        self.shown = 0.0
-
-    def show(self, done: int, total: int) -> None:
-        now = time.monotonic()
-        if not self.terminal or now - self.shown < REFRESH and done < total:
-            return
-        self.shown = now
-        full = WIDTH * done // total
-        rate = done / max(now - self.start, 0.001)
-        line = (f"{self.name[:30]} [{'#' * full}{'.' * (WIDTH - full)}] {100 * done // total:3}% "
-                f"{done:,}/{total:,} {rate:,.0f}/s, {(total - done) / rate:.0f} s left")
-        sys.stdout.write(f"\r{_plain(line)}\033[K")
-        sys.stdout.flush()
-
-    def clear(self) -> None:
-        if self.shown:
-            sys.stdout.write("\r\033[K")
-
-
-def _plain(text: str) -> str:
-    """As the terminal or file can take it, and without what would steer a terminal."""
-    coding = sys.stdout.encoding or "ascii"
-    shown = "".join(char if char.isprintable() else "?" for char in text)
-    return shown.encode(coding, "backslashreplace").decode(coding)
-
-
-def _say(text: str) -> None:
-    print(_plain(text))
+            say(f"{name}: would be computed: {', '.join(lacking)}")
 
 
 def _octets(path: str) -> int:
@@ -299,10 +260,6 @@ def _octets(path: str) -> int:
             return sum(entry.stat(follow_symlinks=False).st_size for entry in entries)
     except OSError:
         return 0
-
-
-def _size(octets: int) -> str:
-    return f"{octets / 1e6:.1f} MB" if abs(octets) >= 100_000 else f"{octets / 1e3:.1f} kB"
 
 
 assert set(FETCH + SEARCH + SORT + TEXT + UTF8) == {*KINDS, "date"}    # a kind that is forgotten here

@@ -15,15 +15,16 @@ import pytest
 from courierpy.admin import deliverquota, maildirmake, quota
 from courierpy.maildir.formats import maildirsize
 from tests.conftest import account_ids, serving
+from tests.programs.test_maildirs import given
 
 MAIL = b"Subject: x\n\nhello\n"
 WARNING = b"From: postmaster@example.org\nSubject: nearly full\n\nPlease delete.\n"
 
 
 @pytest.fixture
-def maildir(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+def maildir(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Path:
     assert maildirmake.main(["-q", "1000S,50C", str(tmp_path / "M")]) == 0
-    capsys.readouterr()
+    capfd.readouterr()
     return tmp_path / "M"
 
 
@@ -54,9 +55,9 @@ def test_maildirmake_sets_limits(maildir: Path) -> None:
     assert (maildir / "maildirsize").read_bytes() == b"1S,70C\n           7            1\n"
 
 
-def test_maildirmake_warns_of_what_is_no_quota(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_maildirmake_warns_of_what_is_no_quota(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert maildirmake.main(["-q", "10x", str(tmp_path / "M")]) == 0
-    assert "quota string '10x' not parseable" in capsys.readouterr().err
+    assert "quota string '10x' not parseable" in capfd.readouterr().err
     assert sorted(os.listdir(tmp_path / "M")) == ["cur", "new", "tmp"]
 
 
@@ -70,15 +71,15 @@ def test_delivery(maildir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_delivery_that_has_no_room(maildir: Path, monkeypatch: pytest.MonkeyPatch,
-                                   capsys: pytest.CaptureFixture[str]) -> None:
+                                   capfd: pytest.CaptureFixture[str]) -> None:
     assert deliver(monkeypatch, maildir, mail=b"x" * 1001) == 77
-    assert capsys.readouterr().err == "Mail quota exceeded.\n"
+    assert capfd.readouterr().err == "Mail quota exceeded.\n"
     assert os.listdir(maildir / "new") == os.listdir(maildir / "tmp") == []
     # the limit is another one from now on
     assert deliver(monkeypatch, maildir, "2000S", mail=b"x" * 1001) == 0
     assert (maildir / "maildirsize").read_bytes().startswith(b"2000S\n")
     assert deliver(monkeypatch, maildir, "nonsense") == 0
-    assert "WARN: quota string 'nonsense' not parseable" in capsys.readouterr().err
+    assert "WARN: quota string 'nonsense' not parseable" in capfd.readouterr().err
 
 
 def test_delivery_to_a_folder(maildir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,51 +138,51 @@ def test_no_warning_without_a_quota_or_a_text(maildir: Path, monkeypatch: pytest
     assert len(os.listdir(maildir / "new")) == 2
 
 
-def report(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, list[str], str]:
+def report(capfd: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, list[str], str]:
     """(exit status, lines, what went wrong)."""
     status = quota.main([*map(str, words)])
-    said = capsys.readouterr()
+    said = capfd.readouterr()
     return status, said.out.splitlines(), said.err
 
 
-def test_report(maildir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_report(maildir: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (maildir / "maildirsize").write_bytes(b"2000S,50C\n        1025           10\n")
-    assert report(capsys, maildir) == (0, [
+    assert report(capfd, maildir) == (0, [
         "     Quota  % Used       Used  Resource  Root",
         f"         2      51          2  STORAGE   {maildir}",
         f"        50      20         10  MESSAGE   {maildir}"], "")
-    status, (line,), _ = report(capsys, "-J", maildir)
+    status, (line,), _ = report(capfd, "-J", maildir)
     assert (status, json.loads(line)) == (0, {
-        "maildir": str(maildir), "octets": 1025, "octets_limit": 2000, "messages": 10, "messages_limit": 50,
-        "percent": 51})
-    assert report(capsys, "--over", "52", maildir) == (0, [], "")
-    assert report(capsys, "-q", "--over", "51", maildir) == (1, [], "")
-    assert len(report(capsys, "--over", "51", maildir)[1]) == 3
+        "maildir": str(maildir), "user": None, "octets": 1025, "octets_limit": 2000,
+        "messages": 10, "messages_limit": 50, "percent": 51})
+    assert report(capfd, "--over", "52", maildir) == (0, [], "")
+    assert report(capfd, "-q", "--over", "51", maildir) == (1, [], "")
+    assert len(report(capfd, "--over", "51", maildir)[1]) == 3
 
 
-def test_count_again(maildir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_count_again(maildir: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (maildir / "cur" / "1,S=7:2,").touch()
     before = (maildir / "maildirsize").read_bytes()
-    status, _, told = report(capsys, "-f", "-n", maildir)
+    status, _, told = report(capfd, "-f", "-n", maildir)
     assert (status, "0 octets in 0 messages were kept, there are 7 in 1" in told) == (0, True)
     assert (maildir / "maildirsize").read_bytes() == before
-    assert report(capsys, "-f", "-q", maildir) == (0, [], "")
+    assert report(capfd, "-f", "-q", maildir) == (0, [], "")
     assert there(maildir) == (7, 1)
 
 
-def test_limits(maildir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_limits(maildir: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (maildir / "cur" / "1,S=7:2,").touch()
-    assert report(capsys, "--set", "5C", "-q", maildir) == (0, [], "")
+    assert report(capfd, "--set", "5C", "-q", maildir) == (0, [], "")
     assert (maildir / "maildirsize").read_bytes() == b"5C\n           7            1\n"
-    status, lines, _ = report(capsys, "--set", "none", maildir)
+    status, lines, _ = report(capfd, "--set", "none", maildir)
     assert (status, [line.split() for line in lines[1:]]) == (0, [
         ["-", "1", "STORAGE", str(maildir)], ["-", "1", "MESSAGE", str(maildir)]])
     assert not (maildir / "maildirsize").exists()
 
 
-def test_one_that_is_not_there_stops_no_other(maildir: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    status, lines, told = report(capsys, maildir / "none", maildir)
-    assert (status, len(lines), "none: No such file" in told) == (1, 3, True)
+def test_one_that_is_not_there_stops_no_other(maildir: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    status, lines, told = report(capfd, maildir / "none", maildir)
+    assert (status, len(lines), "none: No such file" in told) == (os.EX_NOINPUT, 3, True)
 
 
 @pytest.mark.parametrize("words", [[], ["--set", "10x", "M"], ["--set", "", "M"], ["--over", "x", "M"]])
@@ -190,16 +191,17 @@ def test_wrong_words_of_quota(words: list[str]) -> None:
         quota.main(words)
 
 
-def test_of_an_account(maildir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_of_an_account(maildir: Path, capfd: pytest.CaptureFixture[str]) -> None:
     home = maildir.parent
-    (home / "userdb").write_text(f"ann\tuid={os.getuid()}|gid={os.getgid()}|home={home}|mail=M|quota=3C\n")
+    uid, gid = given(maildir)
+    (home / "userdb").write_text(f"ann\tuid={uid}|gid={gid}|home={home}|mail=M|quota=3C\n")
     (home / "userdb").chmod(0o600)
     (home / "conf").write_text(f'USERDB="{home}/userdb"\nAUTHMODULES="authuserdb"\n')
-    status, lines, told = report(capsys, "-C", home / "conf", "-u", "ann", "-u", "bob")
-    assert (status, lines[-1]) == (1, f"         3       0          0  MESSAGE   {maildir}")
+    status, lines, told = report(capfd, "-C", home / "conf", "-u", "ann", "-u", "bob")
+    assert (status, lines[-1]) == (os.EX_NOUSER, "         3       0          0  MESSAGE   ann")
     assert "bob: there is no such account" in told
-    status, _, told = report(capsys, "-C", home / "conf", "-u", "ann", "--set", "7C")
-    assert (status, "its account has a quota, 3C" in told) == (1, True)
+    status, _, told = report(capfd, "-C", home / "conf", "-u", "ann", "--set", "7C")
+    assert (status, "its account has a quota" in told) == (os.EX_TEMPFAIL, True)
 
 
 @pytest.mark.server

@@ -118,3 +118,23 @@ def test_courier_s_list_of_modules_is_told_where_it_differs(tmp_path: Path) -> N
     for modules in ("authvchkpw authpam", "authdaemon"):
         text = "\n".join(str(finding) for finding in config.findings({"AUTHMODULES": modules}, files))
         assert "authmodulelist" not in text
+
+
+def test_other_views_of_the_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "old").write_text("AUTHMODULES=authpwd\nMAXPERIP=7\nPORT=144\n")
+    (tmp_path / "new").write_text("AUTHMODULES=authpwd\nMAXPERIP=8\nMAXDAEMONS=x\n")
+    files = ["-C", str(tmp_path / "new")]
+
+    def told(*words: str) -> tuple[int, list[str]]:
+        return config.main([*files, *words]), capsys.readouterr().out.splitlines()
+    assert told("--since", str(tmp_path / "old")) == (0, [
+        '-PORT="144"', '+PORT="143"', '-MAXDAEMONS="40"', '+MAXDAEMONS="x"', '-MAXPERIP="7"',
+        '+MAXPERIP="8"'])
+    status, lines = told("--lint")
+    assert (status, lines[0]) == (1, "# wrong:")
+    assert all(line.startswith("#") for line in lines)
+    status, lines = told("--default")
+    assert (status, 'MAXPERIP="20"    # default' in lines) == (0, True)
+    status, lines = told("--all", "-n")
+    at = lines.index('MAXPERIP="8"')
+    assert lines[at - 1] == '# connections of one address (number; default "20")'

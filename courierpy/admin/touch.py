@@ -1,0 +1,90 @@
+"""courierpy touch: give messages their arrival times again, after a copy that lost them.
+
+With -t a message whose file is more than a day off its Date field gets that as its INTERNALDATE, and so it
+is told to clients from then on: what was computed of it before is computed anew.
+"""
+from __future__ import annotations
+
+import json
+import os
+import time
+
+from courierpy.admin import maildirs
+from courierpy.admin.progress import Bar, say
+from courierpy.admin.purge import sent
+from courierpy.imap.attributes import DATE
+from courierpy.maildir.errors import StoreError
+from courierpy.maildir.glance import glance
+from courierpy.maildir.index.valuecache import Cache
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+    from courierpy.admin.maildirs import Place
+    from courierpy.maildir.store import Store
+
+OFF = 86400                        # seconds: so much a Date may differ from the arrival
+STEP = 100                         # messages between two steps of the bar
+
+
+def main(words: list[str]) -> int:
+    parser = maildirs.parser("touch", __doc__)
+    maildirs.with_mailboxes(parser, "all without")
+    parser.add_argument("-t", dest="times", action="store_true", help="by the Date field, if it is a day off")
+    parser.add_argument("-n", dest="only_tells", action="store_true", help="change nothing: only tell")
+    parser.add_argument("-v", dest="verbose", action="store_true", help="a line for each message")
+    parser.add_argument("-J", dest="as_json", action="store_true", help="a JSON object a line")
+    options = parser.parse_args(words)
+    if not options.times:
+        parser.error("-t was expected")
+    return maildirs.Maildirs(options, parser).each(lambda store, place: _work(store, place, options),
+                                                   read_only=options.only_tells)
+
+
+def _work(store: Store, place: Place, options: argparse.Namespace) -> int:
+    status = 0
+    for name in maildirs.chosen(store, options.mailboxes):
+        try:
+            status = max(status, _touch(store, name, place, options))
+        except StoreError as error:
+            say(f"{place.maildir}: {name}: {error}")
+            status = max(status, maildirs.status_of(error))
+    return status
+
+
+def _touch(store: Store, name: str, place: Place, options: argparse.Namespace) -> int:
+    folder = store.mailbox(name, store.path_of(name))
+    database, messages = glance(folder.place)
+    bar = Bar(name)
+    done = status = 0
+    now = time.time()
+    for at, message in enumerate(messages, 1):
+        try:
+            when = sent(message.path)
+            if when is None or abs(when - message.arrived) <= OFF or not 0 < when <= now:
+                continue
+            if not options.only_tells:
+                os.utime(message.path, (now, when))
+        except FileNotFoundError:
+            continue                   # it went, or has another name, just now
+        except OSError as error:
+            bar.clear()
+            say(f"{os.fsdecode(message.path)}: {error.strerror}")
+            status = max(status, maildirs.status_of(error))
+            continue
+        done += 1
+        if options.verbose:
+            say(f"{name}\t{message.uid or '-'}\t{int(message.arrived)}\t{int(when)}")
+        if at % STEP == 0:
+            bar.show(at, len(messages))
+    bar.clear()
+    if done and not options.only_tells:
+        Cache(folder.index, database.uidvalidity).drop(DATE)
+    if options.as_json:
+        print(json.dumps({"maildir": place.maildir, "mailbox": name, "messages": len(messages),
+                          "changed": done, "dry": options.only_tells}))
+    elif done or options.verbose:
+        word = "would get" if options.only_tells else "got"
+        say(f"{place.maildir}: {name}: {done} of {len(messages)} messages {word} the time of their Date")
+    return status
