@@ -19,7 +19,8 @@ MODULES = ("courierpy.hibernate.hearing", "courierpy.hibernate.sleeper", "courie
            "courierpy.maildir.removal", "courierpy.maildir.sharedindex", "courierpy.maildir.sharing",
            "courierpy.maildir.store", "courierpy.maildir.totrash", "courierpy.maildir.transfer",
            "courierpy.maildir.trash", "courierpy.message",
-           "courierpy.system.deflate", "datetime", "hashlib", "html", "resource", "traceback", "unicodedata",
+           "courierpy.system.deflate", "courierpy.system.mailer",
+           "datetime", "hashlib", "html", "resource", "traceback", "unicodedata",
            "zlib", "encodings.ascii", "encodings.latin_1", "encodings.utf_8")
 # of what comes before the login, where that is done in the session's process
 LOGIN_MODULES = ("courierpy.auth.authdaemon", "courierpy.auth.mechanisms", "courierpy.auth.sasl",

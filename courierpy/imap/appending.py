@@ -7,15 +7,20 @@ RFC 9051 6.3.12, RFC 3502.
 """
 from __future__ import annotations
 
+import os
+from functools import partial
+
 from courierpy.imap import ext, permitted
 from courierpy.imap.commands.numbers import may_save
 from courierpy.imap.grammar.args import ERROR
+from courierpy.maildir.errors import trouble
+from courierpy.maildir.messagefile import MessageFile
 from courierpy.model.replies import Bad, No
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from typing import Any
+    from collections.abc import Callable, Iterable, Sequence
+    from typing import Any, TypeVar
 
     from courierpy.imap.grammar.args import Args
     from courierpy.imap.grammar.framer import Literal, LiteralAhead
@@ -23,6 +28,8 @@ if TYPE_CHECKING:
     from courierpy.maildir.draft import Draft
     from courierpy.maildir.formats.maildirsize import Amount
     from courierpy.maildir.mailbox import Mailbox
+
+    Result = TypeVar("Result")
 
 HELD_OCTETS = 8192                 # of a literal that is no message: a name, or what is judged as a whole
 LARGEST_OCTETS = 2 ** 32 - 1       # of a message: RFC822.SIZE has 32 bits (RFC 3501 9)
@@ -290,13 +297,35 @@ def append(session: Session, folder: Mailbox, mails: Sequence[Mail], old: int = 
                 raise No(EMPTY)
             if session.refuses_8bit and not session.manners.eight_bits and not drafts[-1].header_is_ascii():
                 raise No("Headers with 8-bit characters need ENABLE UTF8=ACCEPT.", b"CANNOT")
-        uidvalidity, uids = folder.append(drafts, _counted(session, old, folder))
+        instead = _counted(session, old, folder)
+        uidvalidity, uids = brought(session, folder, (partial(_opened, session, draft) for draft in drafts),
+                                    len(drafts), partial(folder.append, drafts, instead), instead)
         drafts = []
         session.entered(folder, uids)
         return uidvalidity, uids
     finally:
         for draft in drafts:
             draft.abort()
+
+
+def _opened(session: Session, draft: Draft) -> MessageFile:
+    """The file of a message that is whole, and in no mailbox yet.  Raises a store error."""
+    draft.finish(session.folders.options.sync)
+    try:
+        return MessageFile(os.open(draft.path, os.O_RDONLY | os.O_CLOEXEC), draft.path)
+    except OSError as error:
+        raise trouble(draft.path, error) from None
+
+
+def brought(session: Session, folder: Mailbox, files: Iterable[Callable[[], MessageFile]], count: int,
+            bring: Callable[[], Result], instead: Amount | None = None) -> Result:
+    """What ``bring`` gives, which puts messages into the mailbox.  ``files``: functions that open each of
+    them, ``count``: how many they are; ``instead``: as for Mailbox.append().  Raises No, or a store error."""
+    way = ext.find("entering", b"")
+    if way is None:
+        return bring()
+    found: Result = way(session, folder, files, count, instead, bring)
+    return found
 
 
 EMPTY = "A message is empty: nothing was appended."       # RFC 3502 6.3.11

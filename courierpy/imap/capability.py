@@ -7,10 +7,12 @@ that, ``-IDLE -THREAD`` is all but these.
 from __future__ import annotations
 
 import os
+import re
 
 from courierpy.auth import mechanisms
 from courierpy.auth.mechanisms import BINDS
 from courierpy.imap.ext import index
+from courierpy.model import utf7
 from courierpy.system.starttls import starttls_offered
 
 TYPE_CHECKING = False
@@ -46,6 +48,7 @@ MECHANISMS = (b"AUTH=PLAIN", b"AUTH=LOGIN", b"AUTH=CRAM-MD5", b"AUTH=CRAM-SHA1",
 # told where they are configured and not taken back, whatever else is named
 BY_TOKEN = tuple(b"AUTH=" + name for name in mechanisms.BY_TOKEN)
 DEFAULT_MECHANISMS = (b"AUTH=PLAIN", b"AUTH=LOGIN")
+_ATOM = re.compile(rb"[!#-'+-\[^-z|}~]+")
 ALTERNATIVES = {b"LITERAL+": b"LITERAL-", b"LITERAL-": b"LITERAL+"}    # one of the two (RFC 7888 5)
 
 
@@ -90,7 +93,8 @@ def allowed(settings: Settings, tls: bool) -> frozenset[bytes]:
 _KNOWN: dict[tuple[str | bool | None, ...], bytes] = {}
 _DECIDE = ("IMAP_CAPABILITY", "IMAP_CAPABILITY_TLS", "IMAP_LOGIN_REFERRALS", "IMAP_STARTTLS",
            "IMAP_TLS_REQUIRED", "TLS_CERTFILE",
-           "TLS_EXTERNAL", *{setting.lstrip("!") for row in CAPABILITIES for setting in row[2:] if setting})
+           "TLS_EXTERNAL", *{setting.lstrip("!").rpartition("{")[2].rstrip("}")
+                           for row in CAPABILITIES for setting in row[2:] if setting})
 
 
 def stage_of(settings: Settings) -> str:
@@ -110,6 +114,16 @@ def line(settings: Settings, stage: str, tls: bool) -> bytes:
     return found
 
 
+def _value(settings: Settings, value: str) -> bytes:
+    """What is told behind the equals sign; b"" where nothing is.  ``value``: as of Extension."""
+    before, text_of, name = value.rstrip("}").partition("{")
+    if not text_of:
+        number = settings.number(value)
+        return b"%d" % number if number and "=" not in settings.text(value) else b""
+    text = utf7.encode(before + settings.text(name))
+    return text if settings.text(name) and _ATOM.fullmatch(text) else b""
+
+
 def capabilities(settings: Settings, stage: str, tls: bool) -> list[bytes]:
     """``stage``: "login" before, "session" after the login, "preauth" without one."""
     allow = allowed(settings, tls)
@@ -117,8 +131,8 @@ def capabilities(settings: Settings, stage: str, tls: bool) -> list[bytes]:
     for word, _, off, value in CAPABILITIES:
         if word in words and off and settings.flag(off.lstrip("!")) != off.startswith("!"):
             words.remove(word)
-        elif word in words and value and settings.number(value) and "=" not in settings.text(value):
-            words[words.index(word)] = b"%s=%d" % (word.rstrip(b"="), settings.number(value))
+        elif word in words and value and (told := _value(settings, value)):
+            words[words.index(word)] = word.rstrip(b"=") + b"=" + told
         elif word in words and word.endswith(b"="):
             words.remove(word)
     if stage != "login":

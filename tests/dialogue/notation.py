@@ -209,7 +209,7 @@ class Player:
         self.environ = {"PATH": os.environ["PATH"], "AUTHENTICATED": "demo", "TZ": "UTC",
                         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "HOSTNAME": "host"}
         for key, value in dialogue.header.items():
-            if key.startswith("IMAP_"):
+            if key.isupper():
                 self.environ[key] = value
 
     def put(self, path: str, data: bytes, at: int) -> None:
@@ -266,7 +266,8 @@ class Player:
 
     def outside(self, text: str) -> None:
         """deliver NAME [FILE]: a message into new/;  remove GLOB;  move GLOB DIRECTORY;  flags GLOB LETTERS;
-        maildir PATH: an empty one;  write FILE TEXT;  is FILE TEXT: that is in it."""
+        maildir PATH: an empty one;  write FILE TEXT;  program FILE TEXT: one that can be started;
+        is FILE TEXT: that is in it."""
         self.talk.append(f"= {text}")
         verb, *rest = text.split()
         if verb == "deliver":
@@ -284,11 +285,13 @@ class Player:
         elif verb == "flags":
             for file in self.maildir.glob(rest[0]):
                 file.rename(file.with_name(file.name.partition(":")[0] + ":2," + rest[1]))
-        elif verb == "write":
-            text = text.split(" ", 2)[2]
+        elif verb in ("write", "program"):
+            text = " ".join(text.split(" ")[2:])
             (self.maildir / rest[0]).write_bytes(text.encode().decode("unicode_escape").encode("latin-1"))
+            if verb == "program":
+                (self.maildir / rest[0]).chmod(0o755)
         elif verb == "is":
-            wanted = text.split(" ", 2)[2].encode().decode("unicode_escape").encode("latin-1")
+            wanted = " ".join(text.split(" ")[2:]).encode().decode("unicode_escape").encode("latin-1")
             assert (self.maildir / rest[0]).read_bytes() == wanted, (self.maildir / rest[0]).read_bytes()
         elif verb == "maildir":
             path = self.maildir / os.fsdecode(rest[0].encode().decode("unicode_escape").encode("latin-1"))

@@ -102,3 +102,41 @@ def test_trash_and_log(tmp_path: Path) -> None:
 def test_log_alone(value: str, tmp_path: Path) -> None:
     found = both(tmp_path, [b"SELECT INBOX", b"EXPUNGE"], IMAP_LOG_DELETIONS=value)
     assert found["courier"][1:] == found["ours"][1:]
+
+
+SENDMAIL = '#!/bin/sh\n(echo "$@"; pwd -P | sed "s,.*/,,"; cat) >> ../sent\n'
+
+
+@pytest.mark.parametrize("more", [
+    {}, {"AUTHADDR": "a@example.org", "HEADERFROM": "", "OUTBOX_MULTIPLE_SEND": "1"}])
+def test_outbox(more: dict[str, str], tmp_path: Path) -> None:
+    program = tmp_path / "sendmail"
+    program.write_text(SENDMAIL)
+    program.chmod(0o755)
+    found = both(tmp_path, [
+        b"APPEND INBOX.Outbox {20}\r\nSubject: x\r\n\r\nbody\r\n", b"CREATE INBOX.Outbox",
+        b"APPEND INBOX.Outbox (\\Seen \\Draft) {20}\r\nSubject: x\r\n\r\nbody\r\n", b"SELECT INBOX",
+        b"COPY 1 INBOX.Outbox", b"COPY 1:2 INBOX.Outbox", b"COPY 1 INBOX", b"SELECT INBOX.Outbox",
+        b"COPY 1 INBOX.Outbox"],
+        **{"OUTBOX": ".Outbox", "SENDMAIL": str(program), "HEADERFROM": "X-Who", **more})
+    assert found["courier"][1:] == found["ours"][1:]
+    assert (tmp_path / "courier" / "sent").read_bytes() == (tmp_path / "ours" / "sent").read_bytes()
+    for theirs, ours in zip(found["courier"][0], found["ours"][0], strict=True):
+        if not ours.startswith(b"OK "):            # of which codes say more
+            assert theirs == ours
+        assert theirs[:3] == ours[:3]
+
+
+def test_an_outbox_that_refuses(tmp_path: Path) -> None:
+    program = tmp_path / "sendmail"
+    program.write_text("#!/bin/sh\ncat >/dev/null\necho no such user\necho sorry >&2\nexit 75\n")
+    program.chmod(0o755)
+    found = both(tmp_path, [b"CREATE INBOX.Outbox",
+                            b"APPEND INBOX.Outbox {20}\r\nSubject: x\r\n\r\nbody\r\n"],
+                 OUTBOX=".Outbox", SENDMAIL=str(program))
+    assert found["courier"][2] == found["ours"][2]
+    assert found["courier"][0][1] == b"NO [ALERT] Unable to send E-mail message."
+    assert found["ours"][0][1] == b"NO [ALERT] Unable to send E-mail message: no such user; sorry"
+    line, = found["courier"][1]
+    assert line == "ERR: error sending a message, user=demo: no such user/sorry/Message send FAILED./"
+    assert found["ours"][1][0].startswith("ERR: error sending a message, user=demo: no such user/sorry/")

@@ -1,7 +1,10 @@
 """COPY and UID COPY.  RFC 9051 6.4.7."""
 from __future__ import annotations
 
+from functools import partial
+
 from courierpy.imap import ext, permitted
+from courierpy.imap.appending import brought
 from courierpy.imap.commands import CHANGES, NUMBERS, SELECTED, USES_SEQ, Done, command
 from courierpy.imap.commands.numbers import chosen, may_save
 from courierpy.imap.grammar import lines
@@ -43,7 +46,9 @@ def copy(session: Session, args: Args) -> Done:
     uids, target = named(session, args)
     may_save(session, len(uids))
     refused: list[StoreError] = []
-    uidvalidity, pairs = session.need_selected().folder.copy(uids, target, refused)
+    folder = session.need_selected().folder
+    uidvalidity, pairs = brought(session, target, (partial(folder.finder.open, uid) for uid in uids),
+                                 len(uids), partial(folder.copy, uids, target, refused))
     session.entered(target, [uid for _, uid in pairs])
     copied = ext.find("on_copied", b"")
     if copied is not None and pairs:

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     Table = Mapping[bytes, Any]
 
 TABLES = ("append_data", "append_literals", "attributes", "create_params", "disposals", "enable",
-          "fetch_besides", "fetch_items", "fetch_modifiers", "kept", "list_options", "list_returns",
-          "manners", "message_sets", "metadata_checks", "metadata_entries", "news", "on_copied", "on_list",
-          "on_name", "on_open", "on_pulse", "on_rights", "on_selected", "on_updates", "search_keys",
-          "search_returns", "select_params", "sort_keys", "sort_returns", "status_items", "store_modifiers",
-          "tagged_code", "woken")
+          "entering", "fetch_besides", "fetch_items", "fetch_modifiers", "kept", "list_options",
+          "list_returns", "manners", "message_sets", "metadata_checks", "metadata_entries", "news",
+          "on_copied", "on_list", "on_name", "on_open", "on_pulse", "on_rights", "on_selected",
+          "on_updates", "search_keys", "search_returns", "select_params", "sort_keys", "sort_returns",
+          "status_items", "store_modifiers", "tagged_code", "woken")
 
 
 class Extension:
@@ -31,9 +31,10 @@ class Extension:
 
     ``names``: its tokens of CAPABILITY (its RFC stands in the file's docstring).  ``off``: a setting that
     takes them back where it is set, behind an exclamation mark where it is not, or one for each of some
-    tokens.  ``value``: a setting whose number is told behind an equals sign, unless it is 0; a token that
-    ends in one is told only then.  ``withheld``: why they are told only where IMAP_CAPABILITY names them, ""
-    where they are told.  ``tables``: by their names, key -> what the centre finds there:
+    tokens.  ``value``: a setting whose number is told behind an equals sign, unless it is 0, or a word and
+    in braces a setting whose text is told behind it; a token that ends in an equals sign is told only then.
+    ``withheld``: why they are told only where IMAP_CAPABILITY names them, "" where they are told.
+    ``tables``: by their names, key -> what the centre finds there:
 
     ``enable``: token of ENABLE -> function (session), called once.  RFC 5161.
     ``select_params``: parameter -> parser giving a function (session, selected), called when the mailbox
@@ -81,6 +82,9 @@ class Extension:
     ``disposals``: b"" -> function (session, count, function (path, new path or b"")) giving the
     ``disposal.Disposal`` of so many messages of the selected mailbox that are expunged, or None where they
     just go.
+    ``entering``: b"" -> function (session, Mailbox, functions that open the files of messages, how many they
+    are, Amount of the quota that goes for them or None, function) giving what the last one gives, which
+    brings these messages into the mailbox.
     ``on_copied``: b"" -> function (session, UIDs), called when messages of the selected mailbox are copied.
     ``tagged_code``: command -> function of what it brought about, giving the code of its tagged OK.
     RFC 9051 7.1.

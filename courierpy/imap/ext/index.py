@@ -65,6 +65,7 @@ CAPABILITIES: tuple[tuple[bytes, str, str, str], ...] = (
     (b"URL-PARTIAL", "ext.catenate", "", ""),
     (b"UTF8=ACCEPT", "ext.utf8", "", ""),
     (b"WITHIN", "ext.within", "", ""),
+    (b"XCOURIEROUTBOX=", "ext.outbox", "", "INBOX{OUTBOX}"),
     (b"XMAGICTRASH", "ext.magictrash", "!IMAP_MOVE_EXPUNGE_TO_TRASH", ""),
 )
 # what is told only where IMAP_CAPABILITY names it: why
@@ -96,6 +97,7 @@ PLUGGED: dict[str, dict[bytes, str]] = {
         b"UIDONLY": "uidonly",
         b"UTF8=ACCEPT": "utf8",
     },
+    "entering": {b"": "outbox"},
     "fetch_besides": {b"CONDSTORE": "condstore", b"QRESYNC": "qresync"},
     "fetch_items": {
         b"BINARY": "binary",

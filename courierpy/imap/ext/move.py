@@ -1,7 +1,10 @@
 """MOVE and UID MOVE.  RFC 6851: by rename; a message is never in both mailboxes, and never in none."""
 from __future__ import annotations
 
+from functools import partial
+
 from courierpy.imap import ext
+from courierpy.imap.appending import brought
 from courierpy.imap.commands import NUMBERS, SELECTED, WRITES, Done, command
 from courierpy.imap.commands.cmd_copy import check_some, named
 from courierpy.imap.commands.numbers import highest
@@ -21,7 +24,9 @@ def move(session: Session, args: Args) -> Done:
     seqs, limited = highest(session, [view.seq(uid) for uid in uids])
     uids = view.uids_of(seqs)
     refused: list[StoreError] = []
-    uidvalidity, pairs = session.need_selected().folder.move(uids, target, refused)
+    folder = session.need_selected().folder
+    uidvalidity, pairs = brought(session, target, (partial(folder.finder.open, uid) for uid in uids),
+                                 len(uids), partial(folder.move, uids, target, refused))
     check_some(args, uids, pairs, refused)
     # on a full disk they may have no numbers yet
     code = ext.tagged_code(b"MOVE", uidvalidity, pairs) if pairs and all(new for _, new in pairs) else None
