@@ -99,7 +99,6 @@ class Watched:
         keywords = self._folders.options.keyword_directory
         if FLAGS in events and keywords:
             directories.append((keywords, INSIDE | IN_CLOSE_WRITE))
-        directories += [(beside, INSIDE) for beside in self._folders.beside(name)]
         for part, mask in directories:
             try:
                 self._of[self._ear.add(os.path.join(path, part), mask)] = name

@@ -167,10 +167,6 @@ class Linked(Store):
         return MirroredMailbox(name, path, self.options, self.uidvalidities, self.counts,
                                Mirror(path, source, self.options.host, self.quota()))
 
-    def beside(self, name: str) -> tuple[str, ...]:
-        source = self.layout.source(self._own_path(name))
-        return os.path.join(source, "new"), os.path.join(source, "cur")
-
     def status(self, name: str) -> Status:
         """Of what there is no copy of, nobody has seen anything; and none is made."""
         path = self._own_path(name)

@@ -218,11 +218,6 @@ class Store:
             raise NameInvalid(f"in another Maildir: {name!r}")
         return path
 
-    def beside(self, name: str) -> tuple[str, ...]:
-        """Directories beside a mailbox's own in which what it shows may change."""
-        home = self._home(name)
-        return home.beside(name) if home is not self else ()
-
     @property
     def keeps_subscriptions(self) -> bool:
         """Does not the user's own Maildir say what of this one is subscribed to?"""
