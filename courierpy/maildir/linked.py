@@ -72,6 +72,14 @@ def copied(root: str, level: str) -> list[str]:
                   and os.path.isdir(os.path.join(entry.path, "cur")))
 
 
+def remove_copies(root: str, level: str) -> None:
+    """All of what one Maildir has, as much as goes."""
+    where = copies(root, level)
+    for entry in listed(where):
+        _discard(entry.path)
+    remove_tree(where)
+
+
 class _Copies(MaildirPlusPlus):
     """The directories of the copies at ``root``; which there may be says the Maildir at ``sharable``."""
 

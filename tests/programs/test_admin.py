@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from courierpy import __version__
-from courierpy.admin import SUBCOMMANDS, explain, nearest
+from courierpy.admin import SUBCOMMANDS, explain, maildirmake, nearest
 from tests.conftest import account_ids, fill, plain_environ
 
 PROGRAMS = {"couriertcpd": "courierpy.tcpd", "imaplogin": "courierpy.imaplogin",
@@ -213,13 +213,59 @@ def test_maildirmake(program: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("option", "told"), [
-    ("-S", "shared"), ("-f x -s write", "shared"), ("--add a=b", "shared"),
+    ("-s write", "a folder was expected"), ("--add a=b", "NAME=PATH was expected"),
     ("--checkutf8", "convert")])
 def test_maildirmake_refuses_what_it_cannot(option: str, told: str, tmp_path: Path) -> None:
     done = start("maildirmake", *option.split(), "Maildir", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert told in done.stderr
     assert not (tmp_path / "Maildir").exists()
+
+
+def modes(path: Path) -> list[str]:
+    return [f"{stat.S_IMODE((path / part).stat().st_mode):o}" for part in ("", "cur", "new", "tmp")]
+
+
+@pytest.mark.parametrize(("option", "found"), [
+    ("", "755 755"), ("-s read", "755 755"), ("-s write", "1755 1777"), ("-s group", "750 750"),
+    ("-s write,group", "1750 1770"), ("-s group,write", "1755 1777"), ("-s read,write", "1755 1777"),
+    ("-s read,group", "750 750")])
+def test_maildirmake_of_what_is_shared(option: str, found: str, tmp_path: Path,
+                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    """Courier's modes."""
+    monkeypatch.chdir(tmp_path)
+    assert maildirmake.main(["-S", "team"]) == 0
+    assert modes(tmp_path / "team") == ["755", "700", "700", "700"]
+    assert maildirmake.main(["-S", *option.split(), "-f", "Pub", "team"]) == 0
+    outer, inner = found.split()
+    assert modes(tmp_path / "team/.Pub") == [outer, inner, inner, inner]
+    with pytest.raises(SystemExit):
+        maildirmake.main(["-s", "all", "-f", "x", "team"])
+
+
+def test_maildirmake_adds_and_removes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("team", "own"):
+        assert maildirmake.main([name]) == 0
+    team = tmp_path / "team"
+
+    def run(*words: str) -> int:
+        return maildirmake.main([*words, "own"])
+    assert run("--add", f"team={team}") == 0
+    assert run("--add", f"team={team}") == 2
+    assert run("--add", f"a={team}", "--add", f"b={team}") == 0
+    for word in ("x", "x=", f"={team}", "x=team", f"x.y={team}", f"x/y={team}", f"x={team}/none"):
+        assert run("--add", word) == 1, word
+    assert run("--del", "none") == 1
+    copy = tmp_path / "own/shared-folders/team/Pub"
+    (copy / "cur").mkdir(parents=True)
+    (copy / "shared").symlink_to(team)
+    assert run("--del", "team") == 0
+    assert (tmp_path / "own/shared-maildirs").read_bytes() == b"a\t%s\nb\t%s\n" % ((os.fsencode(team),) * 2)
+    assert not copy.parent.exists()
+    assert (team / "cur").is_dir()
+    assert run("--del", "a", "--del", "b") == 0
+    assert (tmp_path / "own/shared-maildirs").read_bytes() == b""
 
 
 def test_maildirmake_completes_what_is_begun_and_touches_nothing_else(tmp_path: Path) -> None:
