@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import os
 
-from courierpy.auth import sql
+from courierpy.auth import TemporaryFailure, sql
 from courierpy.auth.sql import SECONDS
 from courierpy.model.numbers import decimal
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from courierpy.auth.sql import Table
 
 DIALECT = sql.Dialect("authmysql", "MYSQL_", strings="'\"", escapes=True)
+CHARSET = "utf8mb4"
 # of a MYSQL_SERVER that is "localhost", which is never TCP for MySQL's own library
 SOCKETS = ("/run/mysqld/mysqld.sock", "/var/lib/mysql/mysql.sock", "/tmp/mysql.sock")
 SSL = {"key": "SSL_KEY", "cert": "SSL_CERT", "ca": "SSL_CACERT", "capath": "SSL_CAPATH",
@@ -24,6 +25,8 @@ def _begin() -> sql.Database:
     import pymysql
 
     def connect(table: Table) -> object:
+        if pymysql.charset.charset_by_name(table.word("CHARACTER_SET", CHARSET)) is None:
+            raise TemporaryFailure("authmysql: MYSQL_CHARACTER_SET names none")
         return pymysql.connect(**arguments(table), connect_timeout=SECONDS, read_timeout=SECONDS,
                                write_timeout=SECONDS, autocommit=True)
 
@@ -37,9 +40,11 @@ def _begin() -> sql.Database:
 
 def arguments(table: Table) -> dict[str, object]:
     """Of pymysql.connect(), by the words of the file."""
-    found: dict[str, object] = {"user": table.word("USERNAME"), "password": table.word("PASSWORD"),
+    found: dict[str, object] = {"user": table.word("USERNAME"),
+                                # of bytes: PyMySQL would write it in latin1
+                                "password": table.word("PASSWORD").encode("utf-8", "surrogateescape"),
                                 "database": table.word("DATABASE"),
-                                "charset": table.word("CHARACTER_SET", "utf8mb4"),
+                                "charset": table.word("CHARACTER_SET", CHARSET),
                                 "client_flag": decimal(table.word("OPT"), 2**32 - 1) or 0}
     host, port = table.word("SERVER", "localhost"), decimal(table.word("PORT"), 65535) or 0
     socket = table.word("SOCKET")

@@ -207,7 +207,7 @@ class Database:
                  keeps: bool = True) -> None:
         self._dialect = dialect
         self._connect = connect
-        self._errors = errors
+        self._errors: tuple[type[Exception], ...] = (*errors, UnicodeError)
         self._unspeakable = unspeakable
         self._keeps = keeps
         self._words: Mapping[str, str] = {}
@@ -260,10 +260,13 @@ class Database:
         return self._asked(words, query, parameters, user)
 
     def _asked(self, words: Mapping[str, str], query: str, parameters: list[str], user: str) -> list[Row]:
-        try:
-            if self._connection is None:
+        if self._connection is None:
+            try:
                 self._connection = self._connect(Table(self._dialect, words))
-                self._words = words
+            except self._errors as error:
+                raise TemporaryFailure(f"{self._dialect.module}: {told(error)}") from None
+            self._words = words
+        try:
             cursor = self._connection.cursor()     # type: ignore[attr-defined]
             try:
                 cursor.execute(query, parameters)
@@ -273,12 +276,9 @@ class Database:
             if not self._keeps:
                 self.close()
             return rows
-        except UnicodeEncodeError:
-            self.close()
-            raise Rejected from None
         except self._errors as error:
             self.close()
-            if not user.isascii() and self._unspeakable(error):
+            if not user.isascii() and (isinstance(error, UnicodeEncodeError) or self._unspeakable(error)):
                 raise Rejected from None
             raise TemporaryFailure(f"{self._dialect.module}: {told(error)}") from None
 
