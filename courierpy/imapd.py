@@ -12,6 +12,7 @@ import sys
 import time
 
 from courierpy.entering import Entering, ends, without_options
+from courierpy.imap.disposing import teller
 from courierpy.imap.grammar import lines
 from courierpy.imap.grammar.framer import Frame
 from courierpy.imap.session import Session
@@ -119,7 +120,7 @@ class _Imapd(Entering):
         self.tag = environ.get("IMAPLOGINTAG", "")
         super().__init__(argv, environ, conn, behind_login=self.tag != "")
         self.session: Session | None = None
-        self.logged_in = False
+        self.logged_in = self.trash_is_left = False
 
     def serve(self) -> int:
         self.be_who()
@@ -202,13 +203,20 @@ class _Imapd(Entering):
                                       self.who, woken)
 
     def _empty_trash(self) -> None:
+        """At the login for a moment, as somebody waits; else until all is done or the process is to stop."""
         spec = self.settings.text("IMAP_EMPTYTRASH")
-        if spec and self.folders is not None and not self.only_reads:
-            from courierpy.maildir import trash
-            try:
-                trash.empty(self.folders, spec)
-            except ValueError as error:
-                log.err(f"IMAP_EMPTYTRASH: {error}")
+        if not spec or self.folders is None or self.only_reads:
+            return
+        from courierpy.maildir import trash
+        session, end = self.session, time.monotonic() + trash.MOMENT
+
+        def goes_on() -> bool:
+            return time.monotonic() < end if session is None else not session.waiting.stopping
+        try:
+            self.trash_is_left = not trash.empty(self.folders, spec, goes_on,
+                                                 teller(self.settings, self.who))
+        except ValueError as error:
+            log.err(f"IMAP_EMPTYTRASH: {error}")
 
     def _greet(self) -> None:
         """The last stage that can fail says OK."""
@@ -278,6 +286,8 @@ class _Imapd(Entering):
                 self.session.selected.folder.close(wait=True)
             except MemoryError:
                 log.err(f"no memory to save what was learned of {self.session.selected.folder.path}")
+        if self.trash_is_left and self.session is not None:
+            self._empty_trash()        # whoever went without a LOGOUT left it
 
 
 def _lent(door: int, made: int = -1) -> inotify.Lent:

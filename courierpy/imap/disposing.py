@@ -11,14 +11,13 @@ if TYPE_CHECKING:
 
     from courierpy.imap.session import Session
     from courierpy.maildir.disposal import Disposal
+    from courierpy.system.settings import Settings
 
 
 def disposal(session: Session, count: int) -> Disposal | None:
     """For ``count`` messages of the selected mailbox that are to go; None: they just go, and nobody wants to
     know.  Raises a store error."""
-    tell = None
-    if session.settings.values.get("IMAP_LOG_DELETIONS", "0")[:1] != "0":      # empty is on, as in Courier
-        tell = _teller(session)
+    tell = teller(session.settings, session.who)
     make = ext.find("disposals", b"")
     found: Disposal | None = make(session, count, tell) if make is not None else None
     if found is None and tell is not None:
@@ -28,9 +27,11 @@ def disposal(session: Session, count: int) -> Disposal | None:
     return found
 
 
-def _teller(session: Session) -> Callable[[bytes, bytes], None]:
-    """Writes Courier's lines: one for a file that goes, and one before it for what becomes of it."""
-    who = session.who
+def teller(settings: Settings, who: str) -> Callable[[bytes, bytes], None] | None:
+    """What writes Courier's lines: one for a file that goes, and one before it for what becomes of it.  None:
+    nobody wants to know.  ``who``: the client, see log.who()."""
+    if settings.values.get("IMAP_LOG_DELETIONS", "0")[:1] == "0":      # empty is on, as in Courier
+        return None
 
     def tell(path: bytes, there: bytes) -> None:
         line = f"EXPUNGED, {who}, old_name={log.path(path.replace(b'/./', b'/', 1))}"

@@ -167,3 +167,50 @@ def test_garbage_that_another_session_cleans(tree: Store, monkeypatch: pytest.Mo
     tree.open("INBOX").place.clean_tmp()
     assert len(gone) == 2
     assert os.listdir(tmp) == []
+
+
+def test_it_ends_where_it_is_told_to(tree: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In lots; and the next time it goes on."""
+    monkeypatch.setattr(trash, "AT_ONCE", 2)
+    days_later(monkeypatch, 8)
+    asked: list[int] = []
+
+    def goes_on() -> bool:
+        asked.append(count(tree, "INBOX.Trash"))
+        return False
+    assert not trash.empty(tree, "Trash:7,Spam:7", goes_on)
+    assert asked == [2]
+    assert [count(tree, name) for name in ("INBOX.Trash", "INBOX.Spam")] == [2, 4]
+    assert trash.empty(tree, "Trash:7", lambda: True)
+    assert count(tree, "INBOX.Trash") == 0
+    assert trash.empty(tree, "Trash:7", lambda: True)
+
+
+def test_what_goes_is_told(tree: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    cur = os.path.join(tree.path_of("INBOX.Trash"), "cur")
+    there = set(os.listdir(cur))
+    days_later(monkeypatch, 8)
+    told: list[tuple[bytes, bytes]] = []
+    trash.empty(tree, "7", lambda: True, lambda *paths: told.append(paths))
+    assert len(told) == 4 and not any(there for _, there in told)
+    assert {os.fsdecode(os.path.basename(path)) for path, _ in told} > there
+
+
+def test_a_login_waits_a_moment_only(tree: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rest goes when the client has gone, with or without LOGOUT."""
+    from courierpy.imapd import _Imapd
+    from courierpy.system.conn import Conn
+    monkeypatch.setattr(trash, "AT_ONCE", 2)
+    days_later(monkeypatch, 8)
+    read, write = os.pipe()
+    daemon = _Imapd(["imapd"], {"IMAP_EMPTYTRASH": "Trash:7,Spam:7"}, Conn(read, write))
+    daemon.folders = tree
+    monkeypatch.setattr(trash, "MOMENT", -1.0)
+    daemon._empty_trash()
+    assert daemon.trash_is_left
+    assert [count(tree, name) for name in ("INBOX.Trash", "INBOX.Spam")] == [2, 4]
+    daemon._session()
+    daemon.close()
+    assert [count(tree, name) for name in ("INBOX.Trash", "INBOX.Spam")] == [0, 0]
+    os.close(read)
+    os.close(write)
