@@ -53,8 +53,9 @@ def why_not(options: Options, program: str, arguments: list[str], environ: Mappi
         return "programs that are not ours"
     if "exec" in options.switches:
         return "-exec"
-    if Settings(environ).flag("IMAP_LOGIN_REFERRALS"):
-        return "IMAP_LOGIN_REFERRALS"  # a login process knows no host of an account
+    for name in (f"{own.protocol}_PROXY", "IMAP_LOGIN_REFERRALS"):
+        if Settings(environ).flag(name):
+            return name                # a login process knows no host of an account, and may connect to none
     if options.text.get("stderr") == "socket":
         return "-stderr=socket"
     return ""

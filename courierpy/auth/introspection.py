@@ -12,7 +12,6 @@ from courierpy.auth import TemporaryFailure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import ssl
     from typing import Any
 
     from courierpy.system.settings import Settings
@@ -82,12 +81,14 @@ def _opener(url: str, trusted: str) -> Any:
         HTTPSHandler,
         OpenerDirector,
     )
+
+    from courierpy.system import tlsclient
     opener = OpenerDirector()
     # whoever is redirected to is nobody who may see a token
     handlers = [HTTPErrorProcessor(), HTTPDefaultErrorHandler()]
     scheme = url.partition(":")[0].lower()
     if scheme == "https":
-        handlers.append(HTTPSHandler(context=_context(trusted)))
+        handlers.append(HTTPSHandler(context=tlsclient.context(trusted)))
     elif scheme == "http":
         handlers.append(HTTPHandler())
     else:
@@ -95,10 +96,3 @@ def _opener(url: str, trusted: str) -> Any:
     for handler in handlers:
         opener.add_handler(handler)
     return opener
-
-
-def _context(trusted: str) -> ssl.SSLContext:
-    import ssl
-    if os.path.isdir(trusted):
-        return ssl.create_default_context(capath=trusted)
-    return ssl.create_default_context(cafile=trusted or None)

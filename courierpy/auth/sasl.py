@@ -27,10 +27,14 @@ class Context:
     """What a mechanism needs of the login: service, environment, identity.
 
     ``user``: whom the client named, for the log; None as long as it named nobody.  ``told``: the
-    mechanisms that the client was told of.
+    mechanisms that the client was told of.  ``secret``: the password that it said, kept where ``keeps``
+    wants that: whoever set it wipes it.
     """
 
-    def __init__(self, service: str, environ: Mapping[str, str], external: str = "") -> None:
+    def __init__(self, service: str, environ: Mapping[str, str], external: str = "",
+                 keeps: bool = False) -> None:
+        self.keeps = keeps
+        self.secret = ""
         self.service = service
         self.environ = environ
         self.external = external
@@ -53,6 +57,8 @@ class Context:
                 raise Rejected
             account: Account = yield Request("login", self.service, self.environ,
                                              user=with_domain(name, self.environ), password=secret)
+            if self.keeps:
+                self.secret, secret = secret, ""
             return account
         finally:
             wipe(secret)

@@ -91,8 +91,8 @@ def allowed(settings: Settings, tls: bool) -> frozenset[bytes]:
 # What decides: the settings and the state that were asked for -> the answer.  The listener's is
 # made once, and its children find it.
 _KNOWN: dict[tuple[str | bool | None, ...], bytes] = {}
-_DECIDE = ("IMAP_CAPABILITY", "IMAP_CAPABILITY_TLS", "IMAP_LOGIN_REFERRALS", "IMAP_STARTTLS",
-           "IMAP_TLS_REQUIRED", "TLS_CERTFILE",
+_DECIDE = ("IMAP_CAPABILITY", "IMAP_CAPABILITY_TLS", "IMAP_LOGIN_REFERRALS", "IMAP_PROXY",
+           "IMAP_STARTTLS", "IMAP_TLS_REQUIRED", "TLS_CERTFILE",
            "TLS_EXTERNAL", *{setting.lstrip("!").rpartition("{")[2].rstrip("}")
                            for row in CAPABILITIES for setting in row[2:] if setting})
 
@@ -137,7 +137,7 @@ def capabilities(settings: Settings, stage: str, tls: bool) -> list[bytes]:
             words.remove(word)
     if stage != "login":
         return [word for word in words if stage == "session" or word not in BEFORE_LOGIN]
-    if settings.flag("IMAP_LOGIN_REFERRALS"):
+    if settings.flag("IMAP_LOGIN_REFERRALS") and not settings.flag("IMAP_PROXY"):
         words.append(b"LOGIN-REFERRALS")
     starttls = starttls_offered(settings, tls)
     if starttls:

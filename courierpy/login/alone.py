@@ -4,13 +4,15 @@ At the end the process becomes the account, and says which program goes on with 
 """
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import time
 
 from courierpy.auth import Account, Request, TemporaryFailure, check, configured
 from courierpy.login import start
-from courierpy.model.steps import Look, Read, Secure, Wait
-from courierpy.system import log, proc, programs
+from courierpy.model.steps import Forward, Look, Read, Secure, Wait
+from courierpy.system import confined, log, proc, programs, title
 from courierpy.system.conn import Gone
 from courierpy.system.settings import from_environ
 from courierpy.system.wipe import wipe
@@ -19,8 +21,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TypeVar
 
+    from courierpy.login.onward import Onward
     from courierpy.login.stage import Stage
-    from courierpy.model.steps import Steps
+    from courierpy.model.steps import Accepted, Steps
     from courierpy.system.conn import Conn
 
     Found = TypeVar("Found")
@@ -40,6 +43,7 @@ class Alone:
             self.modules = ["authdaemon"]
         else:
             self.modules = configured(stage.environ)
+        self.onward: Onward | None = None      # the session is at another host
         conn.deadline = stage.gate.end
         log.about(stage.peer)
 
@@ -64,6 +68,8 @@ class Alone:
         self.conn.flush()
         if isinstance(step, Request):
             return self._check(step)
+        if isinstance(step, Forward):
+            return self._forward(step)
         if isinstance(step, Look):
             assert isinstance(step.account, Account)
             self._look(step.account)
@@ -105,6 +111,13 @@ class Alone:
             log.err(f"STARTTLS failed, {self.stage.peer}: {error}")
             raise Gone from None
 
+    def _forward(self, step: Forward) -> Accepted:
+        """Raises Rejected and Unreachable."""
+        from courierpy.login.onward import Seeker
+        seeker = Seeker(from_environ(self.stage.environ), self.stage.environ)
+        self.onward = seeker.seek(step, self.stage.gate.left())
+        return self.onward.accepted
+
     # -- after the login
 
     def _become(self, account: Account) -> None:
@@ -140,4 +153,39 @@ class Alone:
         self.conn.deadline = None
         return programs.Next([name, *arguments], environ, self.conn, last_words)
 
+    def carries(self, account: Account, rest: bytes, onward: Onward) -> int:
+        """The session at another host, in this process, which has no right left; gives the exit status.
 
+        ``rest``: what the client has said behind its login.
+        """
+        from courierpy.login import between
+        environ = self.stage.environ
+        who, protocol = self.stage.who(account.address), environ["PROTOCOL"]
+        tail = ", starttls=1" if self.stage.tls else ""
+        log.about(who)
+        self.conn.flush()              # the answer to the login
+        self.conn.deadline = None
+        proc.on_signal(_stopped)       # the login is over: what else a signal says is for those before it
+        start.leave_listener(environ)
+        wipe(account.passwd, account.passwd2)
+        account.passwd = account.passwd2 = ""
+        self._forget_keys()
+        log.info(f"LOGIN, {who}, protocol={protocol}{tail}, proxy={log.quoted(onward.host)}")
+        title.be(f"proxy {account.address} [{environ['TCPREMOTEIP']}] {onward.host}")
+        began = time.monotonic()
+        try:
+            confined.enter(confined.folder())
+            sent, received = between.carry(self.conn, onward.conn, rest, onward.accepted.rest,
+                                           onward.half_close)
+        except proc.ProcError as error:
+            log.err(f"the session at {onward.host} is given up: {error}, {who}")
+            return 1
+        log.info(f"DISCONNECTED, {who}, rcvd={sent}, sent={received}, "
+                 f"time={int(time.monotonic() - began)}{tail}, proxy={log.quoted(onward.host)}")
+        return 0
+
+
+def _stopped(number: int, frame: object) -> None:
+    """No word of ours may stand in the middle of what the host says."""
+    if number != signal.SIGUSR1:
+        os._exit(0)

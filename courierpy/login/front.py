@@ -90,6 +90,8 @@ def serve(alone: Alone, spoken: Spoken) -> int | programs.Next:
     login = spoken.dialogue(alone.stage)
     try:
         found = alone.drive(login.steps())
+        if login.account is not None and alone.onward is not None:
+            return alone.carries(login.account, login.framer.rest(), alone.onward)
         if login.account is not None:
             return alone.goes_on(login.account, login.framer.rest(), spoken.LAST_WORDS)
         if login.logged_out():

@@ -10,10 +10,11 @@ import time
 
 from courierpy.auth import Rejected, TemporaryFailure, Unservable, mechanisms, sasl, with_domain
 from courierpy.login import gate, start, tries
-from courierpy.model.steps import Elsewhere, Look, Refused, Wait
+from courierpy.model.steps import Elsewhere, Forward, Look, NoPassword, Refused, Unreachable, Wait
 from courierpy.system import log
 from courierpy.system.environ import of_transport
 from courierpy.system.settings import from_environ
+from courierpy.system.wipe import wipe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from courierpy.auth import Account
     from courierpy.imap.dialogue import Client
-    from courierpy.model.steps import Steps
+    from courierpy.model.steps import Accepted, Speak, Steps
 
 SECONDS = 60.0                 # for everything before the login
 FAILURE_DELAY = gate.FIRST     # seconds until a refusal is answered, where IMAP_LOGIN_DELAY does not say
@@ -29,7 +30,8 @@ FAILURE_DELAY = gate.FIRST     # seconds until a refusal is answered, where IMAP
 
 class Stage:
     """``environ``: what the next program will get, and what the login was told.  ``client``: where the
-    dialogue writes to.  ``peer``: the client, for the log.  ``tls``: is the connection encrypted?"""
+    dialogue writes to.  ``peer``: the client, for the log.  ``tls``: is the connection encrypted?
+    ``accepted``: another host's answer to the login, where the session is there."""
 
     def __init__(self, protocol: str, port: str, environ: dict[str, str], client: Client,
                  table: int | None = None) -> None:
@@ -43,6 +45,7 @@ class Stage:
         environ.update(of_transport(environ, protocol, "IMAP"))
         self.environ = environ
         self.client = client
+        self.accepted: Accepted | None = None
         delay = (from_environ(environ).number("IMAP_LOGIN_DELAY") if "IMAP_LOGIN_DELAY" in environ
                  else FAILURE_DELAY)
         self.gate = gate.Gate(environ["TCPREMOTEIP"], SECONDS, delay,
@@ -73,26 +76,33 @@ class Stage:
         usable = mechanisms.usable(name, from_environ(self.environ), self.tls)
         return mechanisms.find(name) if usable else None
 
-    def admitted(self, service: str, ask: Callable[[sasl.Context], Steps[Account]],
+    def admitted(self, service: str, ask: Callable[[sasl.Context], Steps[Account]], speak: Speak,
                  **more: str) -> Steps[Account]:
-        """The account that ``ask`` finds, if it can be served.  Raises Refused when that is due,
-        Elsewhere and TemporaryFailure.
+        """The account that ``ask`` finds, if it can be served here, or another host has accepted the same
+        login.  Raises Refused when that is due, Elsewhere, NoPassword, Unreachable and TemporaryFailure.
 
-        ``service``: as the modules know it, where AUTHSERVICE* does not say.  ``more``: what the log
-        says besides the user and the client.
+        ``service``: as the modules know it, where AUTHSERVICE* does not say.  ``speak``: makes the dialogue
+        with another host.  ``more``: what the log says besides the user and the client.
         """
         began = time.monotonic()
         environ = self.environ
         service = environ.get(f"AUTHSERVICE{environ['TCPLOCALPORT']}") or service
         identity = from_environ(environ).external_identity() if self.tls else ""
-        context = sasl.Context(service, environ, identity)
+        settings = from_environ(environ)
+        proxy = settings.flag(f"{self._protocol}_PROXY")
+        context = sasl.Context(service, environ, identity, keeps=proxy)
         try:
             account = yield from ask(context)
-            settings = from_environ(environ)
-            host = start.elsewhere(account, settings)
-            if host:
-                log.info(f"LOGIN REFERRED, {self.who(account.address, to=host, **more)}")
-                raise Elsewhere(host, account.address)
+            hosts = (start.elsewhere(account, settings) if proxy or settings.flag("IMAP_LOGIN_REFERRALS")
+                     else [])
+            if hosts and not proxy:
+                log.info(f"LOGIN REFERRED, {self.who(account.address, to=hosts[0], **more)}")
+                raise Elsewhere(hosts[0], account.address)
+            if hosts:
+                self.accepted = yield from self._forwarded(hosts, context, speak, **more)
+                return account
+            if proxy and account.option("mailhost") is None:
+                log.warn(f"proxy enabled, but no proxy host defined for {log.quoted(account.address)}")
             yield Look(account)
             return account
         except TemporaryFailure as error:
@@ -102,7 +112,28 @@ class Stage:
             log.err(f"the account cannot be served: {error}, {self.who(context.user, **more)}")
         except Rejected:
             pass
+        finally:
+            wipe(context.secret)
         # every refusal comes at the same time after the question, whatever its reason
         log.info(f"LOGIN FAILED, {self.who(context.user, **more)}")
         yield Wait(self.gate.refused(began, with_domain(context.user, environ) if context.user else ""))
         raise Refused(self.gate.again())
+
+    def _forwarded(self, hosts: list[str], context: sasl.Context, speak: Speak,
+                   **more: str) -> Steps[Accepted]:
+        """The answer of one of the hosts.  Raises Rejected, NoPassword and Unreachable."""
+        who = self.who(context.user, **more)
+        if not context.secret:
+            log.warn(f"Login to {hosts[0]} failed: the client has said no password, {who}")
+            raise NoPassword
+        user, secret = context.user or "", context.secret
+        try:
+            found: Accepted = yield Forward(self._protocol, hosts,
+                                            lambda server: speak(user, secret, server))
+            return found
+        except Rejected as error:
+            log.warn(f"Login to {hosts[0]} failed: {error}, {who}")
+            raise
+        except Unreachable as error:
+            log.err(f"Login to {hosts[0]} failed: {error}, {who}")
+            raise

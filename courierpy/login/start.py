@@ -10,7 +10,7 @@ import errno
 import os
 import re
 
-from courierpy.auth import Account, TemporaryFailure, Unservable
+from courierpy.auth import SEPARATE, Account, TemporaryFailure, Unservable
 from courierpy.login import tries
 from courierpy.system import channelbinding, desk, proc, programs
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from courierpy.system.settings import Settings
 
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
+_FURTHER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+)(:[0-9]{1,5})?")
 # what is wrong with the account itself; anything else that the system says may pass
 LASTING = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG)
 
@@ -50,18 +51,28 @@ def maildir_of(account: Account, arguments: list[str], environ: MutableMapping[s
     return account.maildir or (others[0] if others else environ.get("MAILDIRPATH", ""))
 
 
-def elsewhere(account: Account, settings: Settings) -> str:
-    """The host that the account's mail is at, where clients are to be sent there; "" where that is here.
+def elsewhere(account: Account, settings: Settings) -> list[str]:
+    """The hosts that the account's mail is at, each with its port or without; none where that is here.
+    Raises Unservable.
 
-    It is the option mailhost, as Courier has it; of several the first counts."""
-    if not settings.flag("IMAP_LOGIN_REFERRALS"):
-        return ""
-    host = (account.option("mailhost") or "").strip()
-    if host.lower() in ("", (settings.text("PROXY_HOSTNAME") or os.uname().nodename).lower()):
-        return ""
-    if not _HOST.fullmatch(host):
-        raise Unservable(f"the option mailhost names no host: {host[:80]!r}")
-    return host
+    The option mailhost names them, as Courier has it: ``mailhost=H,H2``.  A comma ends an option too, so the
+    words behind it are hosts as long as they look like ones, and not like an option's name."""
+    words = [word.strip() for word in account.options.split(SEPARATE)]
+    at = next((at for at, word in enumerate(words) if word.partition("=")[0].strip() == "mailhost"), -1)
+    if at < 0:
+        return []
+    hosts = [words[at].partition("=")[2].strip()]
+    for word in words[at + 1:]:
+        if not _FURTHER.fullmatch(word):
+            break
+        hosts.append(word)
+    here = (settings.text("PROXY_HOSTNAME") or os.uname().nodename).lower()
+    if hosts[0].lower() in ("", here):
+        return []
+    for host in hosts:
+        if not _HOST.fullmatch(host):
+            raise Unservable(f"the option mailhost names no host: {host[:80]!r}")
+    return [host for host in hosts if host.lower() != here]
 
 
 def look(account: Account, maildir: str, skeleton: str, owned: bool) -> None:
@@ -129,6 +140,16 @@ def move(account: Account) -> None:
         raise TemporaryFailure(f"chdir({account.home}): {error.strerror}") from None
 
 
+def leave_listener(environ: MutableMapping[str, str]) -> None:
+    """The login is done: what is no session's business is closed and forgotten."""
+    desk.leave(environ)
+    table = tries.inherited(environ)
+    if table >= 0:
+        os.close(table)
+    for variable in (tries.VARIABLE, *channelbinding.VARIABLES.values()):
+        environ.pop(variable, None)
+
+
 def hand_over(account: Account, maildir: str, environ: MutableMapping[str, str]) -> None:
     """The variables that the next program is promised; what only the login needs goes."""
     environ["AUTHENTICATED"] = environ["AUTHADDR"] = account.address
@@ -136,12 +157,7 @@ def hand_over(account: Account, maildir: str, environ: MutableMapping[str, str])
     environ["AUTHFULLNAME"] = account.name
     environ["HOME"] = account.home
     environ.pop("MAILDIR", None)
-    desk.leave(environ)
-    table = tries.inherited(environ)
-    if table >= 0:
-        os.close(table)                # not a session's business
-    for variable in (tries.VARIABLE, *channelbinding.VARIABLES.values()):
-        environ.pop(variable, None)
+    leave_listener(environ)
     if account.quota:
         environ["MAILDIRQUOTA"] = account.quota
     if maildir:

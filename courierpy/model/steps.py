@@ -10,11 +10,26 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Generator
-    from typing import Any, TypeVar
+    from collections.abc import Callable, Generator, Sequence
+    from typing import Any, Protocol, TypeVar
 
     Found = TypeVar("Found")
     Steps = Generator[Any, Any, Found]
+
+    class Client(Protocol):
+        """Where a dialogue writes to."""
+
+        def write(self, data: bytes) -> None: ...
+
+    class Speech(Protocol):
+        """A login at another host.  ``sent``: the password is on its way."""
+
+        sent: bool
+
+        def steps(self) -> Steps[Accepted]: ...
+
+    # a login there, by this user and password; where what is said goes
+    Speak = Callable[[str, str, Client], Speech]
 
 
 class Read:
@@ -49,6 +64,42 @@ class Secure:
     """What was written goes out, and from here on all goes by TLS.  Answered by nothing, or by Gone."""
 
     __slots__ = ()
+
+
+class Forward:
+    """The account's mail is at another host: the client logs in there, by what it said here.  ``protocol``:
+    IMAP or POP3.  ``hosts``: each with its port or without, in the order in which they are asked.  ``speak``:
+    makes the dialogue with one of them.  Answered by Accepted, or by Unreachable or Rejected."""
+
+    __slots__ = ("hosts", "protocol", "speak")
+
+    def __init__(self, protocol: str, hosts: Sequence[str], speak: Callable[[Client], Speech]) -> None:
+        self.protocol = protocol
+        self.hosts = hosts
+        self.speak = speak
+
+
+class Accepted:
+    """The login at another host.  ``rest``: what was said there behind it; ``capabilities``: what that host
+    says that it can."""
+
+    __slots__ = ("capabilities", "rest")
+
+    def __init__(self, rest: bytes, capabilities: bytes = b"") -> None:
+        self.rest = rest
+        self.capabilities = capabilities
+
+
+class Unreachable(Exception):
+    """No host takes the login now; str() is for the log.  ``code``: that the client is told."""
+
+    def __init__(self, why: str, code: bytes = b"") -> None:
+        super().__init__(why)
+        self.code = code
+
+
+class NoPassword(Exception):
+    """The account's mail is at another host, which wants a password that the client has not said."""
 
 
 class Elsewhere(Exception):

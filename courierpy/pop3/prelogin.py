@@ -12,8 +12,8 @@ from functools import partial
 from courierpy.auth import Rejected, TemporaryFailure
 from courierpy.auth.exchange import decoded, exchanged
 from courierpy.model.replies import Bad, Bye, No
-from courierpy.model.steps import Elsewhere, Read, Refused, Secure
-from courierpy.pop3 import capabilities, lines
+from courierpy.model.steps import Elsewhere, NoPassword, Read, Refused, Secure, Unreachable
+from courierpy.pop3 import backend, capabilities, lines
 from courierpy.pop3.lines import MAX_LINE, MAX_SASL_LINE, Lines, TooLong
 from courierpy.system import log
 from courierpy.system.bug import bug
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from courierpy.auth import Account
     from courierpy.auth.mechanisms import Mechanism
     from courierpy.auth.sasl import Context
-    from courierpy.model.steps import Steps
+    from courierpy.model.steps import Accepted, Speak, Steps
+    from courierpy.model.steps import Client as Host
 
     class Client(Protocol):
         """What is said to a client goes here, as to a Conn."""
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
         environ: dict[str, str]
         peer: str
         tls: bool
+        accepted: Accepted | None
 
         @property
         def client(self) -> Client: ...
@@ -53,7 +55,7 @@ if TYPE_CHECKING:
 
         def mechanism(self, name: bytes) -> Mechanism | None: ...
 
-        def admitted(self, service: str, ask: Callable[[Context], Steps[Account]],
+        def admitted(self, service: str, ask: Callable[[Context], Steps[Account]], speak: Speak,
                      **more: str) -> Steps[Account]: ...
 
 PROTOCOL, PORT = "POP3", "110"
@@ -128,6 +130,8 @@ class Login:
             verb, rest = lines.words(line)
             if verb in ADMITTING:
                 self.account = yield from ADMITTING[verb](self, rest)
+                if self.stage.accepted is not None:
+                    self.client.write(lines.ok("connected to proxy server."))
             else:
                 handler = COMMANDS.get(verb)
                 if handler is None:
@@ -217,15 +221,26 @@ class Login:
 
     def _admitted(self, ask: Callable[[Context], Steps[Account]], **more: str) -> Steps[Account]:
         try:
-            return (yield from self.stage.admitted("pop3", ask, **more))
+            return (yield from self.stage.admitted("pop3", ask, self._speak, **more))
         except TemporaryFailure:
             raise TEMPORARY from None
+        except Unreachable as error:
+            raise No("The server of your mail cannot be reached, please try again later.",
+                     error.code or b"SYS/TEMP") from None
+        except NoPassword:
+            raise No("Your mail is at another server, which needs your password: log in by USER and PASS.",
+                     b"SYS/PERM") from None
         except Elsewhere as there:
             raise No(f"Your mail is at another server. Try {there.host}.", b"SYS/PERM") from None
         except Refused as refused:
             if refused.again:
                 raise No("Login failed.", b"AUTH") from None
             raise Bye("Too many failed logins.", b"AUTH") from None
+
+    def _speak(self, user: str, password: str, host: Host) -> backend.Backend:
+        """The same login at ``host``."""
+        tls = from_environ(self.environ).text("PROXY_TLS").lower()
+        return backend.Backend(user, password, tls, self._utf8, host)
 
     def _by(self, mechanism: Mechanism, initial: bytes | None, context: Context) -> Steps[Account]:
         context.told = capabilities.told(from_environ(self.environ), self.stage.tls)

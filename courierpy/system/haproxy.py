@@ -104,6 +104,23 @@ def _ends_of_2(command: int, family: int, data: bytes) -> Ends | None:
     return Ends((socket.inet_ntop(kind, source), ports[0]), (socket.inet_ntop(kind, target), ports[1]))
 
 
+def header(remote: tuple[str, str], local: tuple[str, str]) -> bytes:
+    """Of version 2, for a client that came from ``remote`` to ``local``: addresses and ports in words.  Where
+    they are none it says that the proxy speaks for itself."""
+    try:
+        ends = [(address.removeprefix("::ffff:"), int(port)) for address, port in (remote, local)]
+        if any(":" in address for address, _ in ends):
+            ends = [(address if ":" in address else f"::ffff:{address}", port) for address, port in ends]
+            family, kind = socket.AF_INET6, 0x21
+        else:
+            family, kind = socket.AF_INET, 0x11
+        data = b"".join(socket.inet_pton(family, address) for address, _ in ends)
+        data += struct.pack("!HH", *(port for _, port in ends))
+    except (OSError, ValueError, struct.error):
+        return SIGNATURE + struct.pack("!BBH", 0x20, 0, 0)
+    return SIGNATURE + struct.pack("!BBH", 0x21, kind, len(data)) + data
+
+
 def _exactly(client: socket.socket, count: int, end: float) -> bytes:
     data = b""
     while len(data) < count:

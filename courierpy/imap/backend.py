@@ -1,0 +1,256 @@
+"""The login at another host whose mail a client wants: what is said there, as a client.  Sans-IO.
+
+RFC 9051 6.1, 6.2, RFC 4959 (SASL-IR), RFC 2971 (ID).  The dialogue asks whoever drives it as
+those with clients do (model/steps.py).  What the host says is read by its lines; it is trusted with one
+password, and with nothing else: a line without an end, a greeting that is none or an answer to another
+tag end the try.
+"""
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+
+from courierpy.auth import Rejected
+from courierpy.imap.grammar import out
+from courierpy.model.steps import Accepted, Read, Secure, Unreachable
+from courierpy.system import log
+from courierpy.system.wipe import wipe
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from courierpy.model.steps import Client, Steps
+
+HOPS = 5                       # that a login goes from one proxy to the next
+HOPS_FIELD = b"x-proxy-ttl"    # of ID, as other proxies call it: how many are left
+# fields that only a proxy says of its client: from a client itself they would be believed behind us
+OF_PROXIES = (b"x-originating-", b"x-connected-", b"x-proxy-", b"x-session-", b"x-forward-")
+# what a proxy that is told to says of its client
+ORIGIN = ((b"x-originating-ip", "TCPREMOTEIP"), (b"x-originating-port", "TCPREMOTEPORT"),
+          (b"x-connected-ip", "TCPLOCALIP"), (b"x-connected-port", "TCPLOCALPORT"))
+MAX_FIELDS = 24                # of the client's own that are passed on
+MAX_OCTETS = 128 * 1024        # that the host may say before the login is done
+MAX_SHOWN = 200                # characters of its words in the log
+# codes of a refusal that has nothing to do with the password (RFC 5530 3)
+PASSING = (b"UNAVAILABLE", b"LIMIT", b"INUSE", b"SERVERBUG", b"CONTACTADMIN")
+_LITERAL = re.compile(rb"\{([0-9]{1,9})\+?\}\r?\Z")
+_CODE = re.compile(rb"\[([A-Za-z0-9-]+)(?: ([^\]]*))?\]")
+_QUOTABLE = re.compile(rb'[\x20-\x7e]{0,900}')
+
+
+class Wish:
+    """What is to be done at the host.  ``tls``: "no", "may", "starttls", or "tls" where the connection has it
+    from its first octet.  ``fields``: of ID.  ``asks``: ask what the host can do when the login is done,
+    whatever it has said of it."""
+
+    __slots__ = ("asks", "fields", "password", "tls", "user")
+
+    def __init__(self, user: str, password: str, tls: str, fields: Sequence[tuple[bytes, bytes]],
+                 asks: bool) -> None:
+        self.user = user
+        self.password = password
+        self.tls = tls
+        self.fields = fields
+        self.asks = asks
+
+
+def passed_on(pairs: Sequence[tuple[bytes, bytes | None]]) -> tuple[list[tuple[bytes, bytes]], int]:
+    """Of the fields that a client says by ID, those that its mail's host is told; and how many proxies the
+    login may go through from here on."""
+    hops = HOPS
+    kept = []
+    for field, value in pairs:
+        name = field.lower()
+        if name == HOPS_FIELD and value is not None and value.isdigit():
+            hops = min(hops, int(value[:9]))
+        if value is not None and not name.startswith(OF_PROXIES) and _QUOTABLE.fullmatch(field) \
+                and _QUOTABLE.fullmatch(value):
+            kept.append((bytes(bytearray(field)), bytes(bytearray(value))))    # what was read is wiped
+    return kept[:MAX_FIELDS], hops
+
+
+class Backend:
+    """One connection to a host.  ``sent``: the password is on its way."""
+
+    def __init__(self, wish: Wish, server: Client) -> None:
+        self.sent = False
+        self._wish = wish
+        self._server = server
+        self._data = bytearray()
+        self._read = self._tags = 0
+        self._can: frozenset[bytes] | None = None      # what it says that it can, in upper case
+        self._told = b""                               # the same in its own words
+
+    def steps(self) -> Steps[Accepted]:
+        """From the greeting on.  Raises Unreachable, and Rejected where the password is wrong there."""
+        line = yield from self._line()
+        if line[:5].upper() != b"* OK ":
+            raise Unreachable(f"it greets with {_shown(line)}")
+        self._note(line)
+        yield from self._secured()
+        yield from self._identified()
+        self._can, told = None, self._can
+        if told and b"AUTH=PLAIN" in told:
+            answer = yield from self._by_plain(b"SASL-IR" in told)
+        elif told and b"LOGINDISABLED" in told:
+            raise Unreachable("it takes no password without TLS")
+        else:
+            answer = yield from self._by_login()
+        self._end(answer)
+        if self._wish.asks or self._can is None:
+            yield from self._ask()
+        return Accepted(bytes(self._data), self._told)
+
+    # -- what it says
+
+    def _line(self) -> Steps[bytes]:
+        """A whole response without its end, its literals in it."""
+        at = 0
+        while True:
+            end = self._data.find(b"\n", at)
+            if end >= 0:
+                literal = _LITERAL.search(bytes(self._data[at:end]))
+                if literal is None:
+                    line = bytes(self._data[:end]).removesuffix(b"\r")
+                    del self._data[:end + 1]
+                    return line
+                at = end + 1 + int(literal[1])
+                if at <= len(self._data):
+                    continue
+            if self._read + max(0, at - len(self._data)) > MAX_OCTETS:
+                raise Unreachable("it says too much before the login")
+            data = yield Read(None)
+            if not data:
+                raise Unreachable("it closed the connection")
+            self._read += len(data)
+            self._data += data
+
+    def _note(self, line: bytes) -> None:
+        """Does a line say what the host can?"""
+        words = line.split(None, 2)
+        text = words[2] if len(words) > 2 else b""
+        if line[:13].upper() == b"* CAPABILITY ":
+            self._told = line[13:].strip()
+        elif (code := _CODE.match(text)) and code[1].upper() == b"CAPABILITY":
+            self._told = (code[2] or b"").strip()
+        else:
+            return
+        self._can = frozenset(self._told.upper().split())
+
+    def _answer(self, tag: bytes, secret: bytes = b"") -> Steps[bytes]:
+        """What follows the tag of a command.  ``secret``: what the next "+" is for; another one gives up."""
+        while True:
+            line = yield from self._line()
+            if line.startswith(b"+"):
+                self._server.write((secret or b"*") + b"\r\n")
+                secret = b""
+                continue
+            self._note(line)
+            if line[:6].upper() == b"* BYE ":
+                raise Unreachable(f"it says {_shown(line)}", _code(line[6:]))
+            if line.startswith(tag + b" "):
+                return line[len(tag) + 1:]
+            if not line.startswith(b"* "):
+                raise Unreachable(f"it says {_shown(line)}")
+
+    # -- what is said to it
+
+    def _tag(self) -> bytes:
+        self._tags += 1
+        return b"p%d" % self._tags
+
+    def _command(self, text: bytes) -> Steps[bytes]:
+        """Its answer, from OK, NO or BAD on."""
+        tag = self._tag()
+        self._server.write(b"%s %s\r\n" % (tag, text))
+        return (yield from self._answer(tag))
+
+    def _ask(self) -> Steps[None]:
+        self._can = None
+        answer = yield from self._command(b"CAPABILITY")
+        if self._can is None:
+            raise Unreachable(f"it does not say what it can, but {_shown(answer)}")
+
+    def _secured(self) -> Steps[None]:
+        """STARTTLS where it is due; then it is known what the host can."""
+        if self._can is None:
+            yield from self._ask()
+        wanted = self._wish.tls
+        if wanted in ("no", "tls"):
+            return
+        if self._can is None or b"STARTTLS" not in self._can:
+            if wanted != "may":
+                raise Unreachable("it offers no STARTTLS")
+            return
+        answer = yield from self._command(b"STARTTLS")
+        if answer[:2].upper() != b"OK":
+            raise Unreachable(f"STARTTLS: it says {_shown(answer)}")
+        if self._data:
+            raise Unreachable("it says something ahead of TLS")
+        yield Secure()
+        yield from self._ask()
+
+    def _identified(self) -> Steps[None]:
+        if self._wish.fields and self._can is not None and b"ID" in self._can:
+            words = b" ".join(out.quoted(word) for pair in self._wish.fields for word in pair)
+            yield from self._command(b"ID (%s)" % words)       # whatever it says to it
+
+    def _by_plain(self, at_once: bool) -> Steps[bytes]:
+        """RFC 4616, and RFC 4959 where it goes ``at_once``."""
+        user, password = self._wish.user.encode("utf-8", "surrogateescape"), self._wish.password.encode()
+        clear = b"\0%s\0%s" % (user, password)
+        coded = b64encode(clear)
+        tag = self._tag()
+        line = b"%s AUTHENTICATE PLAIN%s\r\n" % (tag, b" " + coded if at_once else b"")
+        self.sent = True
+        try:
+            self._server.write(line)
+            return (yield from self._answer(tag, b"" if at_once else coded))
+        finally:
+            wipe(password, clear, coded, line)
+
+    def _by_login(self) -> Steps[bytes]:
+        """With literals for what no quoted string holds."""
+        tag = self._tag()
+        password = self._wish.password.encode()
+        line = b"%s LOGIN" % tag
+        self.sent = True
+        try:
+            for word in (self._wish.user.encode("utf-8", "surrogateescape"), password):
+                if _QUOTABLE.fullmatch(word):
+                    line += b" " + out.quoted(word)
+                    continue
+                self._server.write(b"%s {%d}\r\n" % (line, len(word)))
+                answer = yield from self._line()
+                while answer.startswith(b"* "):
+                    answer = yield from self._line()
+                if not answer.startswith(b"+"):
+                    return answer.removeprefix(tag + b" ")
+                line = word
+            line += b"\r\n"
+            self._server.write(line)
+            return (yield from self._answer(tag))
+        finally:
+            wipe(password, line)
+
+    def _end(self, answer: bytes) -> None:
+        """Raises Unreachable or Rejected, unless it is OK."""
+        word = answer[:3].upper().strip()
+        if word == b"OK":
+            return
+        code = _code(answer[3:])
+        if word not in (b"NO", b"BAD") or code:
+            raise Unreachable(f"it says {_shown(answer)}", code)
+        raise Rejected(f"it says {_shown(answer)}")
+
+
+def _code(text: bytes) -> bytes:
+    """The response code at the beginning, if it tells that the password is not what is wrong."""
+    found = _CODE.match(text)
+    return found[1].upper() if found is not None and found[1].upper() in PASSING else b""
+
+
+def _shown(line: bytes) -> str:
+    """Words of a host, for the log."""
+    return log.quoted(line, MAX_SHOWN)

@@ -1,0 +1,41 @@
+"""TLS of the client side: where we ask another host."""
+from __future__ import annotations
+
+import os
+import socket
+
+from courierpy.system.tls import TlsError, TlsStream
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import ssl
+
+    from courierpy.system.conn import Conn
+
+
+def context(trusted: str, checks: bool = True) -> ssl.SSLContext:
+    """``trusted``: a file or a folder of authorities; "" for the system's.  ``checks``: the certificate must
+    be good, and name the host.  Raises OSError, of which ssl.SSLError is one, where the authorities cannot
+    be read."""
+    import ssl
+    if not checks:
+        found = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        found.check_hostname = False
+        found.verify_mode = ssl.CERT_NONE
+        return found
+    if os.path.isdir(trusted):
+        return ssl.create_default_context(capath=trusted)
+    return ssl.create_default_context(cafile=trusted or None)
+
+
+def handshake(conn: Conn, client: ssl.SSLContext, host: str, seconds: float) -> None:
+    """Encrypt ``conn``, a connection to ``host``, from here on.  Raises TlsError."""
+    try:
+        conn.flush()
+        plain = socket.socket(fileno=os.dup(conn.infd))
+        plain.settimeout(max(0.01, seconds))
+        secure = client.wrap_socket(plain, server_hostname=host)
+    except (OSError, ValueError) as error:         # SSLError is one; a name that is none in a certificate
+        text = getattr(error, "verify_message", "") or getattr(error, "strerror", "") or str(error)
+        raise TlsError(f"TLS: {text or 'no answer in time'}") from None
+    conn.put_on(lambda below: TlsStream(secure))
