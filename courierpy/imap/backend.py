@@ -11,14 +11,16 @@ import re
 from base64 import b64encode
 
 from courierpy.auth import Rejected
-from courierpy.imap.grammar import out
+from courierpy.imap.grammar import lines, out
+from courierpy.model.numbers import decimal
 from courierpy.model.steps import Accepted, Read, Secure, Unreachable
 from courierpy.system import log
+from courierpy.system.settings import from_environ
 from courierpy.system.wipe import wipe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from courierpy.model.steps import Client, Steps
 
@@ -35,7 +37,9 @@ MAX_SHOWN = 200                # characters of its words in the log
 # codes of a refusal that has nothing to do with the password (RFC 5530 3)
 PASSING = (b"UNAVAILABLE", b"LIMIT", b"INUSE", b"SERVERBUG", b"CONTACTADMIN")
 _LITERAL = re.compile(rb"\{([0-9]{1,9})\+?\}\r?\Z")
+_CAPABILITY = re.compile(rb"[!-\\^-~]+")     # a word without "]"
 _CODE = re.compile(rb"\[([A-Za-z0-9-]+)(?: ([^\]]*))?\]")
+_UNTAGGED = re.compile(rb"\* ([^ ]{1,64})(?: |\Z)")
 _QUOTABLE = re.compile(rb'[\x20-\x7e]{0,900}')
 
 
@@ -62,12 +66,45 @@ def passed_on(pairs: Sequence[tuple[bytes, bytes | None]]) -> tuple[list[tuple[b
     kept = []
     for field, value in pairs:
         name = field.lower()
-        if name == HOPS_FIELD and value is not None and value.isdigit():
-            hops = min(hops, int(value[:9]))
+        if name == HOPS_FIELD and value is not None:
+            found = decimal(value, HOPS)
+            hops = hops if found is None else min(hops, found)
         if value is not None and not name.startswith(OF_PROXIES) and _QUOTABLE.fullmatch(field) \
                 and _QUOTABLE.fullmatch(value):
             kept.append((bytes(bytearray(field)), bytes(bytearray(value))))    # what was read is wiped
     return kept[:MAX_FIELDS], hops
+
+
+class Onward:
+    """What a client has said ahead of its login that goes with it to another host, and what it hears then."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self._settings = from_environ(environ)
+        self._fields: list[tuple[bytes, bytes]] = []
+        self._hops = HOPS
+
+    def told(self, pairs: Sequence[tuple[bytes, bytes | None]]) -> None:
+        """By ID."""
+        self._fields, self._hops = passed_on(pairs)
+
+    def speak(self, user: str, password: str, server: Client) -> Backend:
+        """The same login at ``server``.  Raises Unreachable where it has gone round too often."""
+        if self._hops < 1:
+            raise Unreachable("the login has come through too many proxies: they send it to each other")
+        fields = [*self._fields, (HOPS_FIELD, b"%d" % (self._hops - 1))]
+        if self._settings.text("PROXY_ORIGIN").lower() == "id":
+            fields += [(name, self._environ.get(variable, "").encode()) for name, variable in ORIGIN]
+        return Backend(Wish(user, password, self._settings.text("PROXY_TLS").lower(), fields,
+                            self._settings.flag("IMAP_PROXY_FOREIGN")), server)
+
+    def connected(self, tag: bytes, capabilities: bytes) -> bytes:
+        """The answer to the login: the session is at another host, which has told what it can."""
+        words = b" ".join(word for word in capabilities.split() if _CAPABILITY.fullmatch(word))
+        text = "connected to proxy server."
+        if self._settings.flag("IMAP_PROXY_FOREIGN"):
+            return lines.data(b"CAPABILITY", words) + lines.status(tag, lines.OK, text)
+        return lines.status(tag, lines.OK, text, b"CAPABILITY " + words)
 
 
 class Backend:
@@ -85,8 +122,8 @@ class Backend:
     def steps(self) -> Steps[Accepted]:
         """From the greeting on.  Raises Unreachable, and Rejected where the password is wrong there."""
         line = yield from self._line()
-        if line[:5].upper() != b"* OK ":
-            raise Unreachable(f"it greets with {_shown(line)}")
+        if _word(line) != b"OK":
+            raise Unreachable(f"it greets with {self._shown(line)}")
         self._note(line)
         yield from self._secured()
         yield from self._identified()
@@ -130,8 +167,8 @@ class Backend:
         """Does a line say what the host can?"""
         words = line.split(None, 2)
         text = words[2] if len(words) > 2 else b""
-        if line[:13].upper() == b"* CAPABILITY ":
-            self._told = line[13:].strip()
+        if _word(line) == b"CAPABILITY":
+            self._told = line.partition(b" ")[2].partition(b" ")[2].strip()
         elif (code := _CODE.match(text)) and code[1].upper() == b"CAPABILITY":
             self._told = (code[2] or b"").strip()
         else:
@@ -147,12 +184,18 @@ class Backend:
                 secret = b""
                 continue
             self._note(line)
-            if line[:6].upper() == b"* BYE ":
-                raise Unreachable(f"it says {_shown(line)}", _code(line[6:]))
+            if _word(line) == b"BYE":
+                raise Unreachable(f"it says {self._shown(line)}", _code(line[6:]))
             if line.startswith(tag + b" "):
                 return line[len(tag) + 1:]
-            if not line.startswith(b"* "):
-                raise Unreachable(f"it says {_shown(line)}")
+            if not _word(line):
+                raise Unreachable(f"it says {self._shown(line)}")
+
+    def _shown(self, line: bytes) -> str:
+        """Words of the host, for the log; some say again what they were told."""
+        if self.sent and self._wish.password.encode() in line:
+            return "words with the password in them"
+        return log.quoted(line, MAX_SHOWN)
 
     # -- what is said to it
 
@@ -170,7 +213,7 @@ class Backend:
         self._can = None
         answer = yield from self._command(b"CAPABILITY")
         if self._can is None:
-            raise Unreachable(f"it does not say what it can, but {_shown(answer)}")
+            raise Unreachable(f"it does not say what it can, but {self._shown(answer)}")
 
     def _secured(self) -> Steps[None]:
         """STARTTLS where it is due; then it is known what the host can."""
@@ -185,7 +228,7 @@ class Backend:
             return
         answer = yield from self._command(b"STARTTLS")
         if answer[:2].upper() != b"OK":
-            raise Unreachable(f"STARTTLS: it says {_shown(answer)}")
+            raise Unreachable(f"STARTTLS: it says {self._shown(answer)}")
         if self._data:
             raise Unreachable("it says something ahead of TLS")
         yield Secure()
@@ -223,7 +266,7 @@ class Backend:
                     continue
                 self._server.write(b"%s {%d}\r\n" % (line, len(word)))
                 answer = yield from self._line()
-                while answer.startswith(b"* "):
+                while _word(answer):
                     answer = yield from self._line()
                 if not answer.startswith(b"+"):
                     return answer.removeprefix(tag + b" ")
@@ -241,16 +284,17 @@ class Backend:
             return
         code = _code(answer[3:])
         if word not in (b"NO", b"BAD") or code:
-            raise Unreachable(f"it says {_shown(answer)}", code)
-        raise Rejected(f"it says {_shown(answer)}")
+            raise Unreachable(f"it says {self._shown(answer)}", code)
+        raise Rejected(f"it says {self._shown(answer)}")
+
+
+def _word(line: bytes) -> bytes:
+    """The first word of an untagged response, in upper case; b"" for a line that is none."""
+    found = _UNTAGGED.match(line)
+    return found[1].upper() if found is not None else b""
 
 
 def _code(text: bytes) -> bytes:
     """The response code at the beginning, if it tells that the password is not what is wrong."""
     found = _CODE.match(text)
     return found[1].upper() if found is not None and found[1].upper() in PASSING else b""
-
-
-def _shown(line: bytes) -> str:
-    """Words of a host, for the log."""
-    return log.quoted(line, MAX_SHOWN)

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from courierpy.auth.sasl import Context
     from courierpy.imap.dialogue import Client
     from courierpy.model.steps import Accepted, Speak, Steps
-    from courierpy.model.steps import Client as Host
 
     class Stage(Protocol):
         """As login/stage.py has it."""
@@ -54,7 +53,6 @@ if TYPE_CHECKING:
         def admitted(self, service: str, ask: Callable[[Context], Steps[Account]], speak: Speak,
                      **more: str) -> Steps[Account]: ...
 
-_CAPABILITY = re.compile(rb"[!-\\^-~]+")     # without "]"
 _NOT_PLAIN = re.compile(rb"[^A-Za-z0-9._~-]")
 MAX_LINE = 8192                # octets of a command without its literals
 MAX_SASL_LINE = 65536          # access tokens may hold all groups of a user
@@ -87,8 +85,7 @@ class Login(Dialogue):
         self.stage = stage
         self.environ = stage.environ
         self.account: Account | None = None
-        self._fields: list[tuple[bytes, bytes]] = []       # of ID, as they are passed on
-        self._hops = backend.HOPS
+        self._onward = backend.Onward(stage.environ)
         self._handshake = False            # is due behind this command
 
     def steps(self) -> Steps[Account | int]:
@@ -142,28 +139,8 @@ class Login(Dialogue):
         self.account = yield from handler(self, args)
         self.ended = True
         if self.stage.accepted is not None:
-            self._connected(args.tag, self.stage.accepted.capabilities)
+            self.client.write(self._onward.connected(args.tag, self.stage.accepted.capabilities))
         self.environ["IMAPLOGINTAG"] = args.tag.decode("ascii", "replace")
-
-    def _connected(self, tag: bytes, told: bytes) -> None:
-        """The session is at another host, which can do what it has ``told``."""
-        words = b" ".join(word for word in told.split() if _CAPABILITY.fullmatch(word))
-        code: bytes | None = b"CAPABILITY " + words
-        if from_environ(self.environ).flag("IMAP_PROXY_FOREIGN"):
-            self.client.write(lines.data(b"CAPABILITY", words))
-            code = None
-        self.client.write(lines.status(tag, lines.OK, "connected to proxy server.", code))
-
-    def _speak(self, user: str, password: str, host: Host) -> backend.Backend:
-        """The same login at ``host``.  Raises Unreachable where it has gone round too often."""
-        settings = from_environ(self.environ)
-        if self._hops < 1:
-            raise Unreachable("the login has come through too many proxies: they send it to each other")
-        fields = [*self._fields, (backend.HOPS_FIELD, b"%d" % (self._hops - 1))]
-        if settings.text("PROXY_ORIGIN").lower() == "id":
-            fields += [(name, self.environ.get(variable, "").encode()) for name, variable in backend.ORIGIN]
-        return backend.Backend(backend.Wish(user, password, settings.text("PROXY_TLS").lower(), fields,
-                                            settings.flag("IMAP_PROXY_FOREIGN")), host)
 
     # -- commands
 
@@ -189,7 +166,7 @@ class Login(Dialogue):
         pairs = ident.pairs(args)
         if pairs:
             log.info(f"ID, {self.who}, {ident.told(pairs)}")
-            self._fields, self._hops = backend.passed_on(pairs)
+            self._onward.told(pairs)
         self.client.write(ident.reply(from_environ(self.environ)))
         return "ID completed"
 
@@ -241,7 +218,7 @@ class Login(Dialogue):
 
     def _admitted(self, ask: Callable[[Context], Steps[Account]], **more: str) -> Steps[Account]:
         try:
-            return (yield from self.stage.admitted("imap", ask, self._speak, **more))
+            return (yield from self.stage.admitted("imap", ask, self._onward.speak, **more))
         except TemporaryFailure:
             raise TEMPORARY from None
         except Unreachable as error:

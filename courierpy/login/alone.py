@@ -11,6 +11,7 @@ import time
 
 from courierpy.auth import Account, Request, TemporaryFailure, check, configured
 from courierpy.login import start
+from courierpy.model.numbers import PID_MOST, decimal
 from courierpy.model.steps import Forward, Look, Read, Secure, Wait
 from courierpy.system import confined, log, proc, programs, title
 from courierpy.system.conn import Gone
@@ -167,6 +168,9 @@ class Alone:
         self.conn.deadline = None
         proc.on_signal(_stopped)       # the login is over: what else a signal says is for those before it
         start.leave_listener(environ)
+        keeper = decimal(environ.pop("COURIERPY_KEEPER", ""), PID_MOST)
+        if keeper is not None:
+            os.close(keeper)           # it is for those who have a Maildir
         wipe(account.passwd, account.passwd2)
         account.passwd = account.passwd2 = ""
         self._forget_keys()

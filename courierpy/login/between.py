@@ -64,9 +64,10 @@ class _Way:
         if self._no_more:
             self.ended = True
             return False
-        blocked = Blocked(self._source.infd, select.POLLIN)
-        if not self._source.buffered() and not blocked.wait(0):
-            raise blocked
+        wanted = Blocked(self._source.infd, select.POLLIN)
+        if not self._source.buffered() and not wanted.wait(0):
+            self.waits = wanted.fd, wanted.event
+            return False
         data = self._source.read(READ_OCTETS)
         self._no_more = not data
         self._data = memoryview(data)

@@ -72,8 +72,10 @@ class Seeker:
 
     def _ask(self, forward: Forward, host: str, end: float) -> Onward:
         """Raises _Next where no password has gone out."""
-        name, _, port = host.rpartition(":") if host.rpartition(":")[2].isdecimal() else (host, "", "")
-        number = decimal(port, 65535) if port else PORTS[forward.protocol][self._tls == "tls"]
+        name, colon, port = host.rpartition(":")
+        number = decimal(port, 65535)
+        if not colon or port.endswith("]"):
+            name, number = host, PORTS[forward.protocol][self._tls == "tls"]
         if not number:
             raise _Next("it has no such port")
         name = name.strip("[]")

@@ -40,7 +40,7 @@ class Backend:
         """From the greeting on.  Raises Unreachable, and Rejected where the password is wrong there."""
         greeting = yield from self._line()
         if not _good(greeting):
-            raise Unreachable(f"it greets with {_shown(greeting)}", _code(greeting))
+            raise Unreachable(f"it greets with {self._shown(greeting)}", _code(greeting))
         yield from self._ask()
         yield from self._secured()
         if self._utf8 and not _good((yield from self._command(b"UTF8"))):
@@ -52,8 +52,8 @@ class Backend:
         if not _good(answer):
             code = _code(answer)
             if code or not answer.upper().startswith(b"-ERR"):
-                raise Unreachable(f"it says {_shown(answer)}", code)
-            raise Rejected(f"it says {_shown(answer)}")
+                raise Unreachable(f"it says {self._shown(answer)}", code)
+            raise Rejected(f"it says {self._shown(answer)}")
         return Accepted(bytes(self._data))
 
     def _line(self) -> Steps[bytes]:
@@ -68,6 +68,12 @@ class Backend:
         line = bytes(self._data[:end]).removesuffix(b"\r")
         del self._data[:end + 1]
         return line
+
+    def _shown(self, line: bytes) -> str:
+        """Words of the host, for the log; some say again what they were told."""
+        if self.sent and self._password.encode() in line:
+            return "words with the password in them"
+        return log.quoted(line, MAX_SHOWN)
 
     def _command(self, line: bytes) -> Steps[bytes]:
         self._server.write(line + b"\r\n")
@@ -92,7 +98,7 @@ class Backend:
             return
         answer = yield from self._command(b"STLS")
         if not _good(answer):
-            raise Unreachable(f"STLS: it says {_shown(answer)}", _code(answer))
+            raise Unreachable(f"STLS: it says {self._shown(answer)}", _code(answer))
         if self._data:
             raise Unreachable("it says something ahead of TLS")
         yield Secure()
@@ -135,7 +141,3 @@ def _code(line: bytes) -> bytes:
     _, bracket, rest = line.partition(b"[")
     code = rest.partition(b"]")[0].upper()
     return code if bracket and code in PASSING else b""
-
-
-def _shown(line: bytes) -> str:
-    return log.quoted(line, MAX_SHOWN)

@@ -45,7 +45,7 @@ def found(text: str, files: list[str] | None = None) -> list[tuple[str, str]]:
     ("IMAP_EMPTYTRASH=Trash:7,Junk:x", WRONG, "as in Trash:7"),
     ("IMAP_KEYWORDS=0", LOST, "keywords"), ("IMAP_DISABLETHREADSORT=1", LOST, "SORT and THREAD"),
     ("IMAP_USELOCKS=0", LOST, "the lock"), ("IMAP_FSYNC=never", LOST, "after a crash"),
-    ("MAXPERIP=4", LOST, "five connections"), ("IMAP_PROXY=1", LOST, "not built yet: logins are not"),
+    ("MAXPERIP=4", LOST, "five connections"), ("PROXY_TLS=yes", WRONG, "one of may, no, starttls"),
     ("LOGGEROPTS=-name=x", UNNEEDED, "LOG_FORMAT"),
     ("TLS_CACHEFILE=/x", UNNEEDED, "session tickets"),
     ("TLS_CERTFILE=/no/such.pem", WRONG, "courierpy mkcert"),

@@ -1,0 +1,386 @@
+"""Logins that are sent on to the host that an account's mail is at: servers on loopback."""
+from __future__ import annotations
+
+import imaplib
+import poplib
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from courierpy.admin import mkcert
+from courierpy.system import haproxy
+from tests.conftest import of_mode, until
+from tests.programs.chain import DEADLINE, Chain, chain, eventually
+
+pytestmark = pytest.mark.server
+IMAP = ("imaplogin", "imapd", "Maildir")
+POP3 = ("pop3login", "pop3d", "Maildir")
+
+
+def account(front: Chain, name: str, host: str) -> None:
+    """One more user of ``front``, password demo, whose mail is at ``host``: with no home here."""
+    userdb = front.home / "userdb"
+    row = next(line for line in userdb.read_text().splitlines() if line.startswith("demo\t"))
+    fields = [field for field in row.split("\t", 1)[1].split("|") if not field.startswith("home=")]
+    text = "|".join([*fields, "home=/nonexistent", f"options=mailhost={host}"])
+    others = [line for line in userdb.read_text().splitlines() if not line.startswith(f"{name}\t")]
+    write(front, [*others, f"{name}\t{text}"])
+
+
+class Proxied:
+    """``front`` sends on; ``back`` has the mail of demo."""
+
+    def __init__(self, front: Chain, back: Chain) -> None:
+        self.front = front
+        self.back = back
+        account(front, "moved", f"127.0.0.1:{back.port}")
+
+    def login(self, user: bytes = b"moved", rest: bytes = b"") -> tuple[socket.socket, bytes]:
+        return log_in(self.front, user, rest)
+
+
+def log_in(front: Chain, user: bytes = b"moved", rest: bytes = b"") -> tuple[socket.socket, bytes]:
+    """The client, and the line that answers it: what follows that is there to be read."""
+    client = front.greeted()
+    client.sendall(b"a LOGIN %s demo\r\n%s" % (user, rest))
+    return client, line_of(client)
+
+
+def line_of(client: socket.socket) -> bytes:
+    """One line, and no octet of what follows it."""
+    line = b""
+    while not line.endswith(b"\n"):
+        octet = client.recv(1)
+        assert octet, line
+        line += octet
+    return line
+
+
+def again(back: Chain, name: str) -> None:
+    """The user demo of ``back`` by one more name."""
+    rows = (back.home / "userdb").read_text().splitlines()
+    rows += [row.replace("demo\t", f"{name}\t", 1) for row in rows if row.startswith("demo\t")]
+    write(back, rows)
+
+
+def write(server: Chain, rows: list[str]) -> None:
+    """The whole userdb at once: nobody reads half of it."""
+    fresh = server.home / "userdb.fresh"
+    fresh.touch(0o600)
+    fresh.write_text("\n".join(rows) + "\n")
+    fresh.rename(server.home / "userdb")
+
+
+@contextmanager
+def proxied(program: tuple[str, ...] = IMAP, back: dict[str, str] | None = None,
+            options: tuple[str, ...] = (), back_options: tuple[str, ...] = (),
+            **settings: str) -> Iterator[Proxied]:
+    name = "POP3_PROXY" if program == POP3 else "IMAP_PROXY"
+    with ExitStack() as stack:
+        behind = stack.enter_context(chain(*back_options, program=program, IMAP_LOGIN_DELAY="0",
+                                           **(back or {})))
+        front = stack.enter_context(chain(*options, program=program, IMAP_LOGIN_DELAY="0", **{name: "1"},
+                                          **settings))
+        again(behind, "moved")
+        yield Proxied(front, behind)
+
+
+@pytest.fixture(scope="module")
+def plain() -> Iterator[Proxied]:
+    with proxied(PROXY_ORIGIN="id", PROXY_TIMEOUT="50") as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def hasty() -> Iterator[Chain]:
+    """One that waits for no host longer than a second."""
+    with chain(IMAP_PROXY="1", IMAP_LOGIN_DELAY="0", PROXY_TIMEOUT="1") as found:
+        yield found
+
+
+class Host(threading.Thread):
+    """One that is no mail server, for a try or more: ``answer`` has each connection.  ``heard``: of all."""
+
+    def __init__(self, answer: Callable[[socket.socket], None]) -> None:
+        super().__init__(daemon=True)
+        self.answer = answer
+        self.heard = b""
+        self.listening = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listening.getsockname()[1]
+        self.start()
+
+    def run(self) -> None:
+        while True:
+            try:
+                client, _ = self.listening.accept()
+            except OSError:
+                return
+            with client:
+                client.settimeout(DEADLINE)
+                try:
+                    self.answer(client)
+                    while data := client.recv(65536):
+                        self.heard += data
+                except OSError:
+                    continue
+
+    def close(self) -> None:
+        self.listening.shutdown(socket.SHUT_RDWR)
+        self.listening.close()
+
+
+@pytest.fixture
+def host() -> Iterator[Callable[[Callable[[socket.socket], None]], Host]]:
+    made: list[Host] = []
+
+    def make(answer: Callable[[socket.socket], None]) -> Host:
+        made.append(Host(answer))
+        return made[-1]
+    yield make
+    for each in made:
+        each.close()
+
+
+def test_a_session_at_another_host(plain: Proxied) -> None:
+    """What follows the login in the same packet is done once, there, in order; what the login's answer says
+    that the server can is what the other says."""
+    client, said = plain.login(rest=b"b ENABLE QRESYNC\r\nc SELECT INBOX\r\nd NOOP\r\ne FETCH 1 (UID)\r\n")
+    assert said.startswith(b"a OK [CAPABILITY IMAP4rev1 "), said
+    assert said.endswith(b"] connected to proxy server.\r\n"), said
+    rest = until(client, b"e OK")
+    places = [rest.index(word) for word in (b"* ENABLED QRESYNC", b"b OK", b"c OK", b"d OK", b"* 1 FETCH (")]
+    assert places == sorted(places) and rest.count(b"* ENABLED") == 1
+    direct = plain.back.greeted()
+    direct.sendall(b"a LOGIN demo demo\r\nb CAPABILITY\r\n")
+    own = until(direct, b"b OK").partition(b"* CAPABILITY ")[2].partition(b"\r\n")[0]
+    assert own in said
+    # and as long as it lasts: literals, IDLE, the end
+    message = b"Subject: moved\r\n\r\n" + b"x" * 100_000 + b"\r\n"
+    client.sendall(b"f APPEND INBOX {%d}\r\n" % len(message))
+    assert until(client, b"\r\n").startswith(b"+ ")
+    client.sendall(message + b"\r\n")
+    until(client, b"f OK")
+    client.sendall(b"g IDLE\r\n")
+    until(client, b"+ ")
+    direct.sendall(b"c SELECT INBOX\r\nd STORE 1 +FLAGS (\\Flagged)\r\n")
+    until(direct, b"d OK")
+    assert b"\\Flagged" in until(client, b"\\Flagged")
+    client.sendall(b"DONE\r\nh LOGOUT\r\n")
+    assert b"* BYE" in until(client, b"h OK")
+    while client.recv(4096):
+        continue
+    client.close()
+    direct.close()
+    assert f"protocol=IMAP, proxy=127.0.0.1:{plain.back.port}" in plain.front.wait_log("LOGIN, user=moved")
+    plain.front.wait_log("DISCONNECTED, user=moved")
+
+
+def test_no_process_of_the_front_keeps_a_right(plain: Proxied) -> None:
+    """The one that carries is nobody, and has neither the way to the listener nor a Maildir."""
+    before = set(plain.front.children())
+    client, said = plain.login()
+    assert said.startswith(b"a OK")
+    plain.front.wait_log("LOGIN, user=moved")
+    fresh = set(plain.front.children()) - before
+    assert len(fresh) == 1
+
+    def status() -> dict[str, str]:
+        lines = Path(f"/proc/{min(fresh)}/status").read_text().splitlines()
+        return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+    eventually(lambda: status()["NoNewPrivs"] == "1")
+    assert "0" not in status()["Uid"].split() or Path("/proc/self").stat().st_uid != 0
+    client.close()
+
+
+def test_it_is_told_who_the_client_is(plain: Proxied) -> None:
+    """ID of its own goes with the login; what it says of another address does not."""
+    client = plain.front.greeted()
+    client.sendall(b'x ID ("name" "thunderpig" "x-originating-ip" "203.0.113.9")\r\na LOGIN moved demo\r\n')
+    until(client, b"a OK")
+    log = plain.back.wait_log("thunderpig")
+    line = next(line for line in log.splitlines() if "thunderpig" in line)
+    assert "name=thunderpig, x-proxy-ttl=4, x-originating-ip=::ffff:127.0.0.1" in line
+    assert "203.0.113.9" not in line
+    client.close()
+
+
+def test_who_has_mail_here_is_served_here(plain: Proxied) -> None:
+    client, said = plain.login(b"demo")
+    assert b"connected to proxy" not in said and said.startswith(b"a OK")
+    plain.front.wait_log("proxy enabled, but no proxy host defined for demo")
+    client.close()
+
+
+@pytest.mark.parametrize("said", [b"", b"* BYE too many\r\n", b"HTTP/1.1 400\r\n\r\n", b"* OK [CAPABILITY X",
+                                  b"* OK [CAPABILITY IMAP4rev1 LOGINDISABLED] no\r\n"])
+@pytest.mark.parametrize("closes", [True, False])
+def test_a_host_that_is_no_good(hasty: Chain, host: Callable[..., Host], said: bytes, closes: bool) -> None:
+    """Also one that says nothing more.  It hears no password; the client is told, and may go on."""
+    def answer(client: socket.socket) -> None:
+        client.sendall(said)
+        if closes:
+            client.shutdown(socket.SHUT_WR)
+    bad = host(answer)
+    account(hasty, "bad", f"127.0.0.1:{bad.port}")
+    client, heard = log_in(hasty, b"bad", b"b LOGIN demo demo\r\n")
+    assert heard.startswith(b"a NO [UNAVAILABLE] "), heard
+    assert line_of(client).startswith(b"b OK")
+    client.close()
+    assert b"demo" not in bad.heard
+    hasty.wait_log(f"Login to 127.0.0.1:{bad.port} failed: ")
+
+
+def test_a_host_that_closes_behind_the_password(plain: Proxied, host: Callable[..., Host]) -> None:
+    def answer(client: socket.socket) -> None:
+        client.sendall(b"* OK [CAPABILITY IMAP4rev1] hi\r\n")
+        assert b"LOGIN" in until(client, b"\r\n")
+        client.shutdown(socket.SHUT_WR)
+    bad = host(answer)
+    account(plain.front, "bad", f"127.0.0.1:{bad.port}")
+    client, heard = plain.login(b"bad", b"b LOGIN moved demo\r\n")
+    assert heard.startswith(b"a NO [UNAVAILABLE] "), heard
+    assert line_of(client).startswith(b"b OK")
+    client.close()
+
+
+def test_the_next_host_of_several(plain: Proxied, host: Callable[..., Host]) -> None:
+    """One is down, one hangs up; the third one has the mail."""
+    rude = host(lambda client: client.shutdown(socket.SHUT_WR))
+    with socket.socket() as down:
+        down.bind(("127.0.0.1", 0))                # and nobody listens
+        ports = down.getsockname()[1], rude.port, plain.back.port
+        account(plain.front, "many", ",".join(f"127.0.0.1:{port}" for port in ports))
+        again(plain.back, "many")
+        client, heard = plain.login(b"many")
+    assert heard.startswith(b"a OK"), heard
+    client.close()
+
+
+def test_a_password_that_is_another_there(plain: Proxied) -> None:
+    account(plain.front, "stranger", f"127.0.0.1:{plain.back.port}")
+    client, heard = plain.login(b"stranger", b"b NOOP\r\n")
+    assert heard == b"a NO [AUTHENTICATIONFAILED] Login failed.\r\n"
+    assert line_of(client).startswith(b"b OK")
+    client.close()
+    plain.front.wait_log("LOGIN FAILED, user=stranger")
+
+
+def test_a_host_that_is_this_one(plain: Proxied) -> None:
+    """By an address that PROXY_HOSTNAME does not say."""
+    account(plain.front, "loop", f"127.0.0.1:{plain.front.port}")
+    client, heard = plain.login(b"loop", b"b NOOP\r\n")
+    assert heard.startswith(b"a NO [UNAVAILABLE] ")
+    assert line_of(client).startswith(b"b OK")
+    client.close()
+    log = plain.front.wait_log("it is this server itself")
+    assert log.count("it is this server itself") == 1
+
+
+@pytest.mark.parametrize("way", ["starttls", "tls"])
+def test_tls_to_the_host(way: str, tmp_path: Path) -> None:
+    """And from the client: deciphered here, and enciphered anew.  PROXY_TRUSTCERTS decides."""
+    good, other = tmp_path / "good", tmp_path / "other"
+    mkcert.make(str(good), "localhost")
+    mkcert.make(str(other), "localhost")
+    with proxied(back={"TLS_CERTFILE": str(good), "IMAP_STARTTLS": "YES"},
+                 back_options=("-tls",) if way == "tls" else (), options=("-tls",), TLS_CERTFILE=str(other),
+                 PROXY_TLS=way, PROXY_TRUSTCERTS=str(good), PROXY_TIMEOUT="10") as found:
+        account(found.front, "moved", f"localhost:{found.back.port}")
+        unchecked = ssl.create_default_context()
+        unchecked.check_hostname, unchecked.verify_mode = False, ssl.CERT_NONE
+        client = imaplib.IMAP4_SSL("127.0.0.1", found.front.port, ssl_context=unchecked, timeout=DEADLINE)
+        client.login("moved", "demo")
+        client.select()
+        message = b"Subject: large\r\n\r\n" + b"y" * 78 * 20_000 + b"\r\n"
+        assert client.append("INBOX", "", "", message)[0] == "OK"
+        count = client.select()[1][0].decode()
+        assert message in client.fetch(count, "(BODY.PEEK[])")[1][0]
+        client.logout()
+        assert "starttls=1" in found.back.wait_log("LOGOUT, user=moved")
+
+
+def test_a_certificate_that_is_not_trusted(tmp_path: Path) -> None:
+    """By another authority, and for another name: no password goes out."""
+    shown, other = tmp_path / "shown", tmp_path / "other"
+    mkcert.make(str(shown), "mail9.example.org")
+    mkcert.make(str(other), "localhost")
+    with chain(TLS_CERTFILE=str(shown), IMAP_STARTTLS="YES") as back:
+        for trusted, why in ((other, "self-signed certificate"), (shown, "localhost")):
+            with chain(IMAP_PROXY="1", PROXY_TLS="starttls", PROXY_TRUSTCERTS=str(trusted)) as front:
+                account(front, "moved", f"localhost:{back.port}")
+                client, heard = log_in(front, rest=b"b NOOP\r\n")
+                assert heard.startswith(b"a NO [UNAVAILABLE] "), heard
+                assert line_of(client).startswith(b"b OK")
+                client.close()
+                assert why in front.wait_log("Login to localhost")
+        assert "LOGIN" not in back.log.read_text()
+
+
+def test_the_proxy_protocol_to_the_host(host: Callable[..., Host]) -> None:
+    """Ahead of TLS and of everything else; another server of ours takes it."""
+    with proxied(back_options=("-haproxy=20",), PROXY_ORIGIN="proxy", back=of_mode()) as found:
+        client, heard = found.login()
+        assert heard.startswith(b"a OK"), heard
+        port = client.getsockname()[1]
+        log = found.back.wait_log("LOGIN, user=moved")
+        assert f"LOGIN, user=moved, ip=[::ffff:127.0.0.1], port=[{port}]" in log
+        client.close()
+
+
+def test_a_header_of_the_proxy_protocol_comes_first(host: Callable[..., Host]) -> None:
+    heard: list[bytes] = []
+
+    def answer(client: socket.socket) -> None:
+        heard.append(until(client, b"LOGIN") if client.send(b"* OK [CAPABILITY IMAP4rev1] hi\r\n") else b"")
+        client.shutdown(socket.SHUT_WR)
+    with chain(IMAP_PROXY="1", PROXY_ORIGIN="proxy") as front:
+        there = host(answer)
+        account(front, "moved", f"127.0.0.1:{there.port}")
+        client = front.greeted()
+        port = client.getsockname()[1]
+        client.sendall(b"a LOGIN moved demo\r\n")
+        assert until(client, b"\r\n").startswith(b"a NO [UNAVAILABLE]")
+        client.close()
+    cut = haproxy.cut(heard[0])
+    assert cut is not None and cut[0] is not None
+    assert cut[0].remote == ("127.0.0.1", port) and cut[0].local == ("127.0.0.1", front.port)
+    assert cut[1].startswith(b"p1 LOGIN")
+
+
+def test_login_processes(tmp_path: Path) -> None:
+    """With IMAP_PROXY each connection has a process of its own, and the log says so."""
+    with proxied(IMAP_LOGIN_PROCESSES="1") as found:
+        client, heard = found.login()
+        assert heard.startswith(b"a OK"), heard
+        client.close()
+        assert "each connection has a process of its own: IMAP_PROXY" in found.front.log.read_text()
+
+
+def test_pop3(tmp_path: Path) -> None:
+    with proxied(program=POP3) as found:
+        pop = poplib.POP3("127.0.0.1", found.front.port, timeout=DEADLINE)
+        pop.user("moved")
+        assert pop.pass_("demo") == b"+OK connected to proxy server."
+        direct = poplib.POP3("127.0.0.1", found.back.port, timeout=DEADLINE)
+        direct.user("demo")
+        direct.pass_("demo")
+        assert pop.uidl()[1] == direct.uidl()[1] and pop.retr(1)[1] == direct.retr(1)[1]
+        pop.quit()
+        direct.quit()
+        found.front.wait_log("protocol=POP3, proxy=127.0.0.1")
+        account(found.front, "loop", f"127.0.0.1:{found.front.port}")
+        pop = poplib.POP3("127.0.0.1", found.front.port, timeout=DEADLINE)
+        pop.user("loop")
+        with pytest.raises(poplib.error_proto, match=r"\[SYS/TEMP\] The server of your mail "):
+            pop.pass_("demo")
+        # in one packet, behind a login that failed
+        pop.sock.sendall(b"USER moved\r\nPASS demo\r\nSTAT\r\n")
+        assert line_of(pop.sock) == b"+OK Password required.\r\n"
+        assert line_of(pop.sock) == b"+OK connected to proxy server.\r\n"
+        assert line_of(pop.sock).startswith(b"+OK ")
+        pop.close()
