@@ -29,6 +29,9 @@ SUBCOMMANDS = {
     "deliverquota": "bring a message to a Maildir that has a quota",
     "quota": "show how full Maildirs are, count again, set limits",
     "maildiracl": "show and change who may do what with the mailboxes of a Maildir",
+    "sharedindexsplit": "make the index of shared accounts from a list of accounts",
+    "sharedindexinstall": "put the index in use that was made",
+    "makeimapaccess": "look whether the access rules are right",
     "demo": "make a folder with a demo account and Maildir",
     "mkcert": "make a self-signed certificate",
     "convert": "take over a Maildir from Dovecot, or give it back",
@@ -52,12 +55,31 @@ def run() -> None:
 
 def run_maildirmake() -> None:
     """The ``maildirmake`` command: the subcommand by Courier's name."""
-    sys.exit(_guarded("maildirmake", partial(_call, "maildirmake", sys.argv[1:])))
+    _run("maildirmake")
 
 
 def run_deliverquota() -> None:
     """The ``deliverquota`` command: the subcommand by Courier's name."""
-    sys.exit(_guarded("deliverquota", partial(_call, "deliverquota", sys.argv[1:])))
+    _run("deliverquota")
+
+
+def run_sharedindexsplit() -> None:
+    """The same of ``sharedindexsplit``."""
+    _run("sharedindexsplit")
+
+
+def run_sharedindexinstall() -> None:
+    """The same of ``sharedindexinstall``."""
+    _run("sharedindexinstall")
+
+
+def run_makeimapaccess() -> None:
+    """The same of ``makeimapaccess``."""
+    _run("makeimapaccess")
+
+
+def _run(name: str) -> NoReturn:
+    sys.exit(_guarded(name, partial(_call, name, sys.argv[1:])))
 
 
 def main(argv: list[str]) -> int:
