@@ -182,7 +182,7 @@ class Linked(Store):
             raise FolderMissing(f"not shared, or not to be read: {name!r}")
         if self._is_copied(path):
             return self.mailbox(name, self.layout.directory(path)).status()
-        return Mirror("", self.layout.source(path), self.options.host, None).count(self.uidvalidities.next())
+        return Mirror("", self.layout.source(path), self.options.host, None).count()
 
     # -- a copy is a subscription
 

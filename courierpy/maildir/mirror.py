@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 LINK = "shared"
 TIMESTAMP = "shared-timestamp"
 NO_FLAGS = SUFFIXES[0]
+UNNUMBERED = 1                     # UIDVALIDITY where nobody has numbers
 
 
 class Mirror:
@@ -200,13 +201,14 @@ class Mirror:
         except OSError as error:
             raise trouble(cur, error) from None
 
-    def count(self, uidvalidity: int) -> Status:
-        """The counts, as far as one can know them who has no copy.  Raises a store error."""
+    def count(self) -> Status:
+        """The counts, as far as one can know them who has no copy.  The UIDVALIDITY is below that of any
+        copy, whose messages are numbered otherwise.  Raises a store error."""
         new, cur = self.directories
         there = len(self._there())
         if os.access(new, os.W_OK) and os.access(cur, os.W_OK):
             there += sum(_may_take(os.fsencode(new), name) for name in directory.files(new))
-        return Status(there, there, there + 1, uidvalidity, there)
+        return Status(there, there, there + 1, UNNUMBERED, there)
 
     # -- what is brought there, and removed
 

@@ -114,10 +114,14 @@ def test_looking_makes_nothing(site: Site) -> None:
     client = site.window()
     before = sorted(site.reader.iterdir())
     counts = client.do("STATUS shared.team.Pub (MESSAGES RECENT UIDNEXT UNSEEN)")
-    client.do('LIST "" * RETURN (STATUS (MESSAGES UIDVALIDITY))')
+    client.do('LIST "" * RETURN (STATUS (MESSAGES UIDVALIDITY) MYRIGHTS SPECIAL-USE SUBSCRIBED)')
+    client.do("STATUS shared.team.Pub (UIDVALIDITY)")
+    client.do("GETQUOTAROOT shared.team.Pub")
+    assert "NONEXISTENT" in refused(client, "GETMETADATA shared.team.Pub /shared/comment")
     assert counts == ['* STATUS "shared.team.Pub" (MESSAGES 2 RECENT 2 UIDNEXT 3 UNSEEN 2)']
     assert {path.name for path in site.reader.iterdir()} - {path.name for path in before} <= {
         "courierpy-uidvalidity", "courierpyindex", "courierimapuiddb", "courierimapkeywords"}
+    assert not (site.reader / "shared-folders").exists()
     assert client.do('LSUB "" *') == []
 
 
