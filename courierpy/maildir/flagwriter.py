@@ -111,6 +111,9 @@ class FlagWriter:
         return dict(zip(uids, zip(map(held.flags.__getitem__, rows), words, strict=True), strict=True))
 
 
+_OTHERS = bytes(range(32, 256))    # behind FlagChange.bits_after(): a table for bytes.translate()
+
+
 class Renamed:
     """Files of messages that are held, renamed for other flags.  ``rows``: of those that have them now."""
 
@@ -126,7 +129,14 @@ class Renamed:
 
     def rename(self, rows: Sequence[int], change: FlagChange, refused: list[StoreError] | None) -> None:
         """``refused``: as for FlagWriter.store().  Raises a store error, behind which take_back() is due."""
-        alone = self._changes.at_rest(self._contents.held.twins)
+        held, after = self._contents.held, change.bits_after()
+        alone = self._changes.at_rest(held.twins)
+        if alone:
+            bits = bytes(map(held.flags.__getitem__, rows))
+            # what has the flags already is there, as all was heard until now
+            if bits.translate(after + _OTHERS) == bits:
+                self.rows.extend(rows)
+                return
         for start in range(0, len(rows), AT_ONCE):
             alone = self._rename_some(rows[start:start + AT_ONCE], change, refused, alone)
 

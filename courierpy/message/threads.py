@@ -102,15 +102,18 @@ class _Forest:
         self.parted: set[int] = set()
         self.roots: Roots | None = None
         known: dict[Hashable, int] = {}
-        parent, new, adopt = self.parent, self._new, self._adopt
+        mail, parent, group, new, adopt = self.mail, self.parent, self.group, self._new, self._adopt
         for at, (own, references) in enumerate(zip(owns, refs, strict=True)):
             node = -1 if own is None else known.get(own, -1)
-            if node < 0 or self.mail[node] >= 0:   # a new ID, none, or one that is taken
-                node = new(at)
+            if node < 0 or mail[node] >= 0:        # a new ID, none, or one that is taken
+                node = len(mail)                   # as _new()
+                mail.append(at)
+                parent.append(-1)
+                group.append(node)
                 if own is not None:
                     known.setdefault(own, node)
             else:
-                self.mail[node] = at
+                mail[node] = at
             before = -1
             for ref in references:                 # (A)
                 there = known.get(ref, -1)
@@ -256,6 +259,9 @@ class _Forest:
         mail, children = self.mail, self.children
         stack: list[tuple[int, list[object]]] = []
         for root in roots:
+            if not children[root]:         # most often
+                yield [numbers[mail[root]]]
+                continue
             thread: list[object] = []
             stack.append((root, thread))
             while stack:
@@ -302,14 +308,13 @@ def render(threads: Iterable[object]) -> Iterator[bytes]:
                 parts.append(item)
                 continue
             assert isinstance(item, list)
-            parts.append(b"(")
-            words = [b"%d" % part for part in item if isinstance(part, int)]
-            parts.append(b" ".join(words))
-            stack.append(b")")
-            if item and isinstance(item[-1], list):
-                if words:
-                    parts.append(b" ")
-                stack.extend(reversed(item[-1]))
+            below = item[-1] if item else 0
+            if not isinstance(below, list):        # most often
+                parts.append(b"(%s)" % b" ".join(map(b"%d".__mod__, item)))
+            else:
+                parts.append(b"(%s " % b" ".join(map(b"%d".__mod__, item[:-1])) if len(item) > 1 else b"(")
+                stack.append(b")")
+                stack.extend(reversed(below))
             if len(parts) > PARTS_AT_ONCE:
                 yield b"".join(parts)
                 parts.clear()

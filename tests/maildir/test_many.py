@@ -198,7 +198,24 @@ def test_nothing_waits_of_what_a_session_did_itself(maildir: Path) -> None:
     assert not mailbox._looker.changes.hear()
 
 
-def test_what_others_do_between_is_heard(maildir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_flags_that_are_there_already(maildir: Path) -> None:
+    """Nothing is renamed then; what others did before is seen all the same."""
+    mailbox = opened(maildir, watch=True)
+    every = range(1, COUNT + 1)
+    mailbox.store(every, FlagChange("+", FLAGGED))
+    assert mailbox.store(every, FlagChange("+", FLAGGED)) == dict.fromkeys(every, (FLAGGED, frozenset()))
+    os.unlink(maildir / "cur" / "1700000003.M3P1.host:2,F")
+    toggled(maildir, 4)
+    done = mailbox.store(every, FlagChange("+", FLAGGED, frozenset([b"new"])))
+    assert done == {uid: (FLAGGED | ANSWERED * (uid == 4), frozenset([b"new"])) for uid in every if uid != 3}
+    assert mailbox.store([4], FlagChange("+", FLAGGED)) == {4: done[4]}
+    os.unlink(maildir / "cur" / "1700000004.M4P1.host:2,FR")
+    assert not mailbox.store([4], FlagChange("+", FLAGGED))
+    assert list(mailbox.scan().messages.uids) == [1, 2, 5, 6, 7, 8, 9]
+
+
+@pytest.mark.parametrize("count", [COUNT, 1])
+def test_what_others_do_between_is_heard(maildir: Path, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever somebody else does at whatever moment of a change of ours: what is held is what is there."""
     monkeypatch.setattr(flagwriter, "AT_ONCE", 3)
     rng = random.Random(3)
@@ -222,9 +239,11 @@ def test_what_others_do_between_is_heard(maildir: Path, monkeypatch: pytest.Monk
         deeds[:] = [lambda uid=uid: toggled(maildir, uid)] * rng.choice((1, 1, 2))  # type: ignore[misc]
         if rng.random() < 0.3:
             toggled(maildir, rng.randrange(1, COUNT + 1))      # not heard yet when it begins
-        moment = rng.randrange(1, COUNT + 2)
+        moment = rng.randrange(1, count + 2)
+        first = rng.randrange(1, COUNT + 2 - count)
         monkeypatch.setattr(os, "rename", rename)
-        mailbox.store(range(1, COUNT + 1), FlagChange(rng.choice("+-"), rng.choice((FLAGGED, SEEN, DRAFT))))
+        mailbox.store(range(first, first + count),
+                      FlagChange(rng.choice("+-"), rng.choice((FLAGGED, SEEN, DRAFT))))
         monkeypatch.setattr(os, "rename", real)
         assert list(mailbox.scan().messages.flags) == on_disk(maildir), turn
         if rng.random() < 0.1:
