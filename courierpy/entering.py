@@ -12,7 +12,8 @@ import sys
 import time
 
 from courierpy.maildir.errors import StoreError
-from courierpy.model.numbers import decimal, is_on
+from courierpy.model.accountoptions import says_yes
+from courierpy.model.numbers import decimal
 from courierpy.model.replies import Bye
 from courierpy.system import log, memory, proc, readonly, title
 from courierpy.system.programs import WITH_VALUE
@@ -235,8 +236,7 @@ class Entering:
 
     def option(self, name: str) -> bool:
         """Is this option of the account on?"""
-        options = dict(part.partition("=")[::2] for part in self.environ.get("OPTIONS", "").split(","))
-        return is_on(options.get(name, ""))
+        return says_yes(self.environ.get("OPTIONS", ""), name)
 
 
 def ends(daemon: Entering, serve: Callable[[], int]) -> int:

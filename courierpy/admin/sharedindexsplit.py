@@ -12,8 +12,8 @@ import os
 import sys
 
 from courierpy.admin import complain
-from courierpy.maildir.access import option
 from courierpy.maildir.files import write_all
+from courierpy.model.accountoptions import option
 from courierpy.model.numbers import decimal
 
 TYPE_CHECKING = False

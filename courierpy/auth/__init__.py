@@ -6,13 +6,13 @@ can tell now: the login ends, and it is never the user's fault).
 """
 from __future__ import annotations
 
+from courierpy.model.accountoptions import SEPARATE
 from courierpy.model.numbers import decimal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-SEPARATE = ","
 DELIVERY = "lmtp"                      # service of who brings mail, and asks whose it is
 
 

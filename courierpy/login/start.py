@@ -10,8 +10,9 @@ import errno
 import os
 import re
 
-from courierpy.auth import SEPARATE, Account, TemporaryFailure, Unservable
+from courierpy.auth import Account, TemporaryFailure, Unservable
 from courierpy.login import tries
+from courierpy.model.accountoptions import SEPARATE
 from courierpy.system import channelbinding, desk, proc, programs
 
 TYPE_CHECKING = False

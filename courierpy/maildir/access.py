@@ -11,7 +11,7 @@ import os
 
 from courierpy.maildir import names
 from courierpy.maildir.errors import trouble
-from courierpy.model.numbers import is_on
+from courierpy.model.accountoptions import SEPARATE, says_yes
 from courierpy.model.rights import OWNER_RIGHTS
 
 TYPE_CHECKING = False
@@ -44,23 +44,11 @@ def _stamp(file: str) -> Stamp | None:
 def identities(user: str, options: str) -> frozenset[str]:
     """What the user of that name is in the own Maildir, as lists have it; none where lists mean nothing.
     ``options``: of the account, with commas between."""
-    found = {"owner", "anyone", "anonymous", f"user={user}"}
-    for option in options.split(","):
-        name, _, value = option.partition("=")
-        if name == "group" and value:
-            found.add(option)
-        elif name == "disableshared" and is_on(value):
-            return frozenset()
-    return frozenset(found)
-
-
-def option(options: str, wanted: str) -> str:
-    """The first value of an option of the account, "" without one."""
-    for one in options.split(","):
-        name, _, value = one.partition("=")
-        if name == wanted:
-            return value
-    return ""
+    if says_yes(options, "disableshared"):
+        return frozenset()
+    pairs = (one.strip().partition("=") for one in options.split(SEPARATE))
+    groups = {f"group={value}" for name, _, value in pairs if name == "group" and value}
+    return frozenset({"owner", "anyone", "anonymous", f"user={user}"} | groups)
 
 
 class Access:

@@ -3,7 +3,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from courierpy.maildir.access import identities, option
+from courierpy.maildir.access import identities
+from courierpy.model.accountoptions import option
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
