@@ -20,6 +20,8 @@ from tests.faults.sweep import (
 )
 
 WORKERS = 3
+USUAL = 0.9                     # of the faults that are reached, at least
+AGAIN = 3                       # recordings, at most, that tell a path from the usual one
 SHOWN = 3                       # reports of one test
 PATIENCE = 60.0                 # seconds after which a sweep that has failed already is broken off
 
@@ -28,7 +30,11 @@ def sweep(ground: Ground, name: str,
           cases: Callable[[list[dict[str, Any]], Operation], Iterator[Case]]) -> None:
     """Run them all; the test fails with a line for each that found something."""
     operation = BY_NAME[name]
-    chosen = list(cases(ground.record(operation, witnessed=cases is kill_cases), operation))
+
+    def recorded() -> list[Case]:
+        return list(cases(ground.record(operation, witnessed=cases is kill_cases), operation))
+
+    chosen = recorded()
     failed: list[Failed] = []
     end = time.monotonic() + PATIENCE
 
@@ -48,8 +54,14 @@ def sweep(ground: Ground, name: str,
              "again: python -m tests.faults.sweep CASE",
              *(f"{error.case}: {error.why}" for error in failed), "", *map(str, failed[:SHOWN])]
     assert not failed, "\n".join(lines)
-    # timing may take another path now and then, not often
-    assert chosen and reached.count(True) >= len(chosen) * 0.9, f"{reached.count(True)} faults were reached"
+    # timing may take another path now and then, not often; it may have been the recorded one
+    again = 0
+    while not reached.count(True) >= len(chosen) * USUAL and again < AGAIN:
+        again += 1
+        usual = {str(case) for case in recorded()}
+        kept = [(case, hit) for case, hit in zip(chosen, reached, strict=True) if str(case) in usual]
+        chosen, reached = [case for case, _ in kept], [hit for _, hit in kept]
+    assert chosen and reached.count(True) >= len(chosen) * USUAL, f"{reached.count(True)} faults were reached"
 
 
 def test_the_harness_itself(ground: Ground) -> None:
