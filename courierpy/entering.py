@@ -17,6 +17,7 @@ from courierpy.model.numbers import decimal
 from courierpy.model.replies import Bye
 from courierpy.system import log, memory, proc, readonly, title
 from courierpy.system.programs import WITH_VALUE
+from courierpy.system.record import Record
 from courierpy.system.regular import open_regular
 from courierpy.system.settings import Settings, from_environ
 
@@ -48,10 +49,22 @@ def without_options(argv: list[str], environ: Mapping[str, str]) -> tuple[list[s
     return [name, *words], environ
 
 
+def own_alert(settings: Settings) -> str:
+    """Where UW's imapd looks for what a user is to be told once; "" without a home."""
+    home = settings.values.get("HOME", "")
+    return os.path.join(home, ".imapalert") if home else ""
+
+
+def _has_notices(settings: Settings) -> bool:
+    """May there be a file by which the administrator speaks?  Most hosts have none, and load nothing."""
+    return bool(settings.text("CONFIGDIRECTORY")) or any(map(os.path.lexists, filter(None, (
+        settings.text("IMAP_NOLOGIN"), settings.text("IMAP_ALERT"), own_alert(settings)))))
+
+
 class Entering:
     """``program``: its name, for the log; ``protocol``: that it speaks.  ``behind_login``: did a login start
     it?  ``user``, ``peer``, ``port``: who the client is; ``who``: the same for the log.  ``folders``: the
-    store, once it is open."""
+    store, once it is open.  ``noticed``: may the administrator have something to say?"""
 
     program, protocol = "", "IMAP"
 
@@ -68,6 +81,7 @@ class Entering:
         self.port = environ.get("TCPREMOTEPORT", "")
         self.who = ""
         self.folders: Store | None = None
+        self.noticed = False
 
     def set_umask(self) -> None:
         """IMAP_UMASK; where it is not set, what we were started with and at least 022."""
@@ -124,6 +138,17 @@ class Entering:
         if sticky and self.behind_login:
             log.info(f"LOCKED, {self.who}")
             raise Bye("Your account is temporarily unavailable (+t bit set on home directory).")
+
+    def look_for_notices(self) -> None:
+        """Does the administrator refuse everybody now?  Raises Bye."""
+        self.noticed = _has_notices(self.settings)
+        if not self.noticed:
+            return
+        from courierpy import notices
+        why = notices.refusal(self.settings)
+        if why:
+            log.info(f"REFUSED, {self.who}: {log.quoted(why)}")
+            raise Bye(why, b"ALERT")
 
     def enter_maildir(self) -> None:
         """Into $MAILDIR, else the one that an argument names, else ./Maildir.  Raises Bye."""
@@ -203,7 +228,7 @@ class Entering:
 
     def open_record(self) -> None:
         """IMAPDEBUGFILE in the Maildir, if it is there already, gets the dialogue; a
-        directory gets a file for each session."""
+        directory gets a file for each session.  Else log/USER/ below CONFIGDIRECTORY."""
         name = self.settings.text("IMAPDEBUGFILE")
         if name:
             flags = os.O_WRONLY | os.O_APPEND
@@ -211,9 +236,13 @@ class Entering:
                 name = os.path.join(name, str(os.getpid()))
                 flags |= os.O_CREAT
             try:
-                self.conn.record = open_regular(name, flags)
-            except OSError:
+                self.conn.record = Record(open_regular(name, flags))
                 return
+            except OSError:
+                pass                   # the user wants none
+        if self.settings.text("CONFIGDIRECTORY"):
+            from courierpy import notices
+            self.conn.record = notices.record(self.settings, self.user)
 
     def check_clock(self) -> None:
         """A file server whose clock is elsewhere would break every age rule.  Raises Bye."""

@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 
-from courierpy.entering import Entering, ends, without_options
+from courierpy.entering import Entering, ends, own_alert, without_options
 from courierpy.imap.disposing import teller
 from courierpy.imap.grammar import lines
 from courierpy.imap.grammar.framer import Frame
@@ -129,6 +129,7 @@ class _Imapd(Entering):
                 log.warn(line)
         proc.on_signal(self._on_signal)
         self.look_for_lock()
+        self.look_for_notices()
         self.enter_maildir()
         self.run_login_script()
         self.check_owner()
@@ -185,6 +186,9 @@ class _Imapd(Entering):
     def _session(self) -> Session:
         assert self.folders is not None
         self.session = Session(self.conn, self.settings, self.folders, self.user, self.peer, self.port)
+        if self.settings.text("CONFIGDIRECTORY"):
+            from courierpy import notices
+            self.session.waiting.refusal = notices.Shutdown(self.settings).reason
         return self.session
 
     def _sleeps(self, session: Session, woken: Woken | None = None) -> None:
@@ -221,15 +225,24 @@ class _Imapd(Entering):
     def _greet(self) -> None:
         """The last stage that can fail says OK."""
         only = ", only for reading" if self.only_reads else ""
+        said = [lines.told(lines.OK, text, b"ALERT") for text in self._alerts()]
         if self.tag:
+            self.conn.write_all(said)
             self.conn.write(lines.status(self.tag.encode(), lines.OK, f"LOGIN Ok{only}."))
         else:
             assert self.session is not None
             words = b" ".join(self.session.capabilities())
             self.conn.write(lines.told(lines.PREAUTH, f"Ready{only}.", b"CAPABILITY " + words))
+            self.conn.write_all(said)
         self._account_options()
         self.logged_in = True
         log.info(f"LOGIN, {self.who}, protocol=IMAP{self._starttls()}")
+
+    def _alerts(self) -> list[str]:
+        if not self.noticed:
+            return []
+        from courierpy import notices
+        return notices.alerts(self.settings, own_alert(self.settings), self.only_reads)
 
     def _account_options(self) -> None:
         if self.option("disableimap"):

@@ -121,6 +121,7 @@ class _Pop3d(Entering):
                 log.warn(line)
         proc.on_signal(self._on_signal)
         self.look_for_lock()
+        self.look_for_notices()
         if self.option("disablepop3"):
             raise Bye("POP3 access disabled for this account.", status=1)
         if self.option("disableinsecurepop3") and not self._tls():

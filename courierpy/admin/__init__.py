@@ -32,6 +32,8 @@ SUBCOMMANDS = {
     "sharedindexsplit": "make the index of shared accounts from a list of accounts",
     "sharedindexinstall": "put the index in use that was made",
     "makeimapaccess": "look whether the access rules are right",
+    "shutdown": "end all sessions, and let nobody in until it is cancelled",
+    "motd": "say something to everybody who logs in",
     "demo": "make a folder with a demo account and Maildir",
     "mkcert": "make a self-signed certificate",
     "convert": "take over a Maildir from Dovecot, or give it back",

@@ -163,7 +163,7 @@ class Sleeper:
         if session.between is not None and session.between.ear() is None \
                 or selected is not None and not _as_told(selected):
             return False
-        return not (rest or conn.kept() is None or conn.record >= 0 or session.waiting.stopping
+        return not (rest or conn.kept() is None or conn.record is not None or session.waiting.stopping
                     or conn.ready())
 
     def _offer(self, channel: socket.socket) -> None:

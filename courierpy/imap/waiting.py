@@ -11,7 +11,7 @@ from courierpy.system.conn import TimedOut
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Protocol
 
     from courierpy.imap.commands import Row
@@ -81,10 +81,12 @@ REST = 1.0                     # seconds without a command after which memory is
 
 
 class Waiting:
-    """``stopping``: a signal said that the session is to end, at the next moment between two commands."""
+    """``stopping``: a signal said that the session is to end, at the next moment between two commands.
+    ``refusal`` says why it is to end, "" as long as it is not; None where nobody says so."""
 
     def __init__(self, session: Session) -> None:
         self.stopping = False
+        self.refusal: Callable[[], str] | None = None
         self._session = session
         self._may_end = False          # by a signal, now: nothing is being done
 
@@ -97,6 +99,15 @@ class Waiting:
     def read(self, timeout: float) -> bytes:
         """Input of the client; b"" at its end.  Raises TimedOut after ``timeout`` seconds without any, and
         Bye when told to stop."""
+        data = self._read(timeout)
+        self._look()
+        return data
+
+    def _look(self) -> None:
+        if self.refusal is not None and (why := self.refusal()):
+            raise Bye(why, b"ALERT")
+
+    def _read(self, timeout: float) -> bytes:
         session = self._session
         session.conn.flush()
         self._may_end = True
@@ -162,6 +173,8 @@ class Waiting:
         try:
             if self.stopping:
                 raise Bye(lines.SHUT_DOWN)
-            return conn.wait(others, timeout)
+            found = conn.wait(others, timeout)
         finally:
             self._may_end = False
+        self._look()
+        return found

@@ -17,6 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from courierpy.system.record import Record
     from courierpy.system.stream import Stream
 
 READ_SIZE = 65536               # octets that are read at once
@@ -58,9 +59,8 @@ class Conn:
         self.rcvd = 0
         self.sent = 0
         self.pending = pending          # bytes read by an earlier stage
-        self.record = -1                # descriptor of a file that gets a record of the dialogue
+        self.record: Record | None = None
         self.midway = False
-        self._unnoted = b""             # of a line that is not whole yet
         self._poll: tuple[int, select.poll] | None = None       # of the descriptor that is read
         self._quick = 0                 # how often in a row the client said something at once
         self._out: list[bytes] = []
@@ -112,18 +112,9 @@ class Conn:
                 raise TimedOut
             timeout = left if timeout is None else min(timeout, left)
         data = self._read(timeout)
-        if self.record >= 0:
-            lines, end, self._unnoted = (self._unnoted + data).rpartition(b"\n")
-            if end:
-                self._note(b"READ: ", lines)
+        if self.record is not None:
+            self.record.read(data)
         return data
-
-    def _note(self, word: bytes, data: bytes) -> None:
-        lines = data.removesuffix(b"\n").split(b"\n")
-        try:
-            os.write(self.record, b"".join(word + line.rstrip(b"\r") + b"\n" for line in lines))
-        except OSError:
-            self.record = -1                # a full disk ends the record, not the session
 
     def _read(self, timeout: float | None) -> bytes:
         stream = self.stream
@@ -232,8 +223,8 @@ class Conn:
             b"".join(self._out[:-1]), self._out[-1]]       # a large one is not copied once more
         self._out, self._size, self._since = [], 0, 0.0
         for piece in filter(None, pieces):
-            if self.record >= 0:
-                self._note(b"WRITE: ", piece)
+            if self.record is not None:
+                self.record.write(piece)
             try:
                 self._put(memoryview(piece))
             except OSError:

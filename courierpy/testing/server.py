@@ -24,7 +24,7 @@ FORBIDDEN = "\t\n\r\0|"        # in a password: they end it in the userdb
 # tried by intent, and what is lost when the machine fails is of no value.
 SETTINGS = {
     "MAXDAEMONS": "1000", "MAXPERIP": "1000", "IMAP_MAXPRELOGIN": "1000", "IMAP_LOGIN_DELAY": "0",
-    "IMAP_FSYNC": "never", "IMAP_LOG": "lines", "AUTH_WORKERS": "4",
+    "IMAP_FSYNC": "never", "IMAP_LOG": "lines", "AUTH_WORKERS": "4", "IMAP_NOLOGIN": "", "IMAP_ALERT": "",
     "TCPDOPTS": "-nodnslookup -noidentlookup",
     "IMAP_CAPABILITY": "all +AUTH=CRAM-MD5 +AUTH=SCRAM-SHA-1 +AUTH=SCRAM-SHA-256",
 }

@@ -91,7 +91,8 @@ WORDS = {"serve": ["-C", "{}"], "config": ["-C", "{}"], "user": ["-C", "{}", "li
          "authtest": ["-C", "{}", "ann"], "maildirmake": ["{}/deep/er"], "demo": ["{}/deep/er"],
          "mkcert": ["{}/deep/er.pem"], "convert": ["--from", "dovecot", "{}"], "reindex": ["{}"],
          "deliverquota": ["{}"], "quota": ["{}"], "maildiracl": ["-list", "{}", "INBOX"],
-         "sharedindexsplit": ["{}"], "sharedindexinstall": ["{}"], "makeimapaccess": ["-C", "{}"]}
+         "sharedindexsplit": ["{}"], "sharedindexinstall": ["{}"], "makeimapaccess": ["-C", "{}"],
+         "shutdown": ["-C", "{}"], "motd": ["-C", "{}"]}
 
 
 def status_of(name: str, path: str) -> int:
