@@ -95,7 +95,7 @@ def findings(values: Mapping[str, str], files: Sequence[str]) -> list[Finding]:
     """All that is odd, by the table and beyond it."""
     return [*check(values), *_unknown(values), *_capabilities(values), *_modules(values),
             *(wrong("", line) for line in sound.tokens_wrong(values)),
-            *_authdaemonrc(values, files), *listeners(values), *_tls(values)]
+            *_authdaemonrc(values, files), *listeners(values), *_tls(values), *_proxy(values)]
 
 
 def _unknown(values: Iterable[str]) -> list[Finding]:
@@ -236,3 +236,16 @@ def _tls(values: Mapping[str, str]) -> list[Finding]:
             found.append(wrong("", str(error)))
         tls.forget()
     return found
+
+
+def _proxy(values: Mapping[str, str]) -> list[Finding]:
+    """Whether the authorities of mailhost's certificate can be loaded, where logins are sent on."""
+    settings = Settings(values)
+    trusted = settings.text("PROXY_TRUSTCERTS")
+    if trusted and (settings.flag("IMAP_PROXY") or settings.flag("POP3_PROXY")):
+        from courierpy.system import tlsclient
+        try:
+            tlsclient.context(trusted)
+        except OSError as error:       # ssl.SSLError is one
+            return [wrong("PROXY_TRUSTCERTS", f"{trusted}: {error.strerror or error}")]
+    return []

@@ -46,6 +46,8 @@ def found(text: str, files: list[str] | None = None) -> list[tuple[str, str]]:
     ("IMAP_KEYWORDS=0", LOST, "keywords"), ("IMAP_DISABLETHREADSORT=1", LOST, "SORT and THREAD"),
     ("IMAP_USELOCKS=0", LOST, "the lock"), ("IMAP_FSYNC=never", LOST, "after a crash"),
     ("MAXPERIP=4", LOST, "five connections"), ("PROXY_TLS=yes", WRONG, "one of may, no, starttls"),
+    ("IMAP_PROXY=1\nPROXY_TRUSTCERTS=/no/such.pem", WRONG, "/no/such.pem: No such file"),
+    ("POP3_PROXY=1\nPROXY_TRUSTCERTS=/dev/null", WRONG, "PROXY_TRUSTCERTS: /dev/null"),
     ("LOGGEROPTS=-name=x", UNNEEDED, "LOG_FORMAT"),
     ("TLS_CACHEFILE=/x", UNNEEDED, "session tickets"),
     ("TLS_CERTFILE=/no/such.pem", WRONG, "courierpy mkcert"),
