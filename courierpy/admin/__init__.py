@@ -39,6 +39,8 @@ SUBCOMMANDS = {
     "convert": "take over a Maildir from Dovecot, or give it back",
     "reindex": "compute what clients will ask for, before they do",
     "purge": "remove messages by age or size",
+    "unexpunge": "list messages that were expunged and kept, and bring them back",
+    "expire": "remove for good what was kept for long enough",
     "touch": "give messages their arrival times again",
     "folders": "tell the mailboxes of Maildirs as data",
     "path": "tell the directory of a mailbox, or the mailbox of a directory",

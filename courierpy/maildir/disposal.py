@@ -35,10 +35,11 @@ class Disposal:
         self._spared = spared
         self._tell = tell
 
-    def take(self, path: bytes, uid: int) -> None:
-        """Raises FileNotFoundError where there is no such file, OSError, or a store error."""
+    def take(self, path: bytes, uid: int, unlink: Callable[[bytes], None] = os.unlink) -> None:
+        """``unlink``: what is done to a file that goes for good.  Raises FileNotFoundError where there is no
+        such file, OSError, or a store error."""
         if self._trash is None or uid in self._spared:
-            os.unlink(path)
+            unlink(path)
         else:
             there = self._trash.take(path)
             if self._tell is not None:

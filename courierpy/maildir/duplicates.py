@@ -78,6 +78,16 @@ class Duplicates:
         except OSError:
             return b""
 
+    @classmethod
+    def older(cls, index: Index, seconds: int) -> None:
+        """Lines that are older than so many seconds go.  May fail in silence."""
+        found = cls(index, 1)
+        found._seconds = seconds
+        lines = found._read().splitlines(keepends=True)
+        kept = [line for line in lines if found._holds(line.partition(b" ")[0])]
+        if len(kept) < len(lines):
+            index.replace(NAME, kept)
+
     def _shorten(self) -> None:
         """The older half goes, and what is too old."""
         data = self._read()

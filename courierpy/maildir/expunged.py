@@ -30,6 +30,15 @@ COARSE = 5                         # CLOCK_REALTIME_COARSE of clock_gettime(2)
 _count = 0                         # of the times that this process has joined
 
 
+def has_room(directory: bytes) -> bool | None:
+    """Is there room on its disk for what saves only trouble?  None: the disk does not say."""
+    try:
+        disk = os.statvfs(directory)
+    except OSError:
+        return None
+    return not (disk.f_bavail * disk.f_frsize < LOW_OCTETS or disk.f_files and disk.f_favail < LOW_FILES)
+
+
 class Readers:
     """The readers of one folder, ourselves among them after join().  ``waiting``: there
     are expunged messages that some reader has not told yet."""
@@ -135,14 +144,10 @@ class Readers:
 
     def keeps(self) -> bool:
         """Are expunged messages to be kept for others?  Not where there is hardly any room left."""
-        try:
-            disk = os.statvfs(self.tmp)
-        except OSError:
-            return False
-        if disk.f_bavail * disk.f_frsize < LOW_OCTETS or disk.f_files and disk.f_favail < LOW_FILES:
+        room = has_room(self.tmp)
+        if room is False:
             self.give_up()
-            return False
-        return self.others()
+        return bool(room) and self.others()
 
     def give_up(self) -> bool:
         """Room is needed: what is kept goes.  True if there was anything."""

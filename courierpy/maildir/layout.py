@@ -36,10 +36,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 PARTS = ("cur", "new", "tmp")
+GRAVEYARD = "courierpyexpunged"    # what is expunged and kept (graveyard.py)
 _INBOX = INBOX.encode()
 _PARTS = frozenset(os.fsencode(part) for part in PARTS)
 # directories in the root of a Maildir++ that hold no mailboxes: ours and Courier's
-_KNOWN = frozenset(os.fsencode(name) for name in (*PARTS, KEYWORDS, INDEX, "courierimaphieracl",
+_KNOWN = frozenset(os.fsencode(name) for name in (*PARTS, KEYWORDS, INDEX, GRAVEYARD, "courierimaphieracl",
                                                   "shared-folders", "shared"))
 MAX_LEVELS = 32                    # deeper is a circle of links, or no mail
 LOOKED_INTO = 2000                 # directories, before it is clear what a tree is
@@ -50,15 +51,16 @@ class MaildirPlusPlus:
     """The Maildir at ``root`` is INBOX, and has a directory for each other mailbox.
 
     ``separator`` and ``prefix``: of the names of mailboxes (RFC 2342 5).  ``inbox``: INBOX's directory.
-    ``index``, ``keywords``: our directories, below that of a mailbox.  ``scratch``: a directory for
-    files that get a name in the root.  ``nested``: may mailboxes lie in each other's directories?
+    ``index``, ``keywords``, ``graveyard``: our directories, below that of a mailbox.  ``scratch``: a
+    directory for files that get a name in the root.  ``nested``: may mailboxes lie in each other's
+    directories?
     """
 
     name = "maildir++"
     nested = False
     separator = "."
     prefix = f"{INBOX}."
-    index, keywords = INDEX, KEYWORDS
+    index, keywords, graveyard = INDEX, KEYWORDS, GRAVEYARD
     fixed = True                       # the directory of a path is the same whatever there is on disk
 
     def __init__(self, root: str) -> None:
@@ -131,7 +133,7 @@ class Nested:
 
     nested = True
     prefix = ""
-    index, keywords = f"cur/.{INDEX}", f"cur/.{KEYWORDS}"
+    index, keywords, graveyard = f"cur/.{INDEX}", f"cur/.{KEYWORDS}", f"cur/.{GRAVEYARD}"
     fixed = False
 
     def __init__(self, root: str, name: str, joint: str) -> None:

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from courierpy.maildir.draft import Draft
     from courierpy.maildir.flagwriter import FlagWriter, States
     from courierpy.maildir.formats.maildirsize import Amount
+    from courierpy.maildir.graveyard import Grave
     from courierpy.maildir.index.statuscache import Counts
     from courierpy.maildir.index.valuecache import Cache
     from courierpy.maildir.intake import Intake
@@ -243,7 +244,8 @@ class Mailbox:
     def _removal(self) -> Removal:
         from courierpy.maildir.removal import Removal  # as for _store()
         looker = self._looker
-        return Removal(self.place, self.contents, looker.numbers, self.finder, looker.changes)
+        return Removal(self.place, self.contents, looker.numbers, self.finder, looker.changes,
+                       self.keywords)
 
     def remove(self, uids: Iterable[int], refused: list[StoreError] | None = None,
                disposal: Disposal | None = None) -> list[int]:
@@ -277,6 +279,11 @@ class Mailbox:
         """As transfer.append."""
         from courierpy.maildir import transfer  # as for _store()
         return transfer.append(self._intake(), drafts, instead)
+
+    def restore(self, graves: Sequence[Grave], flags: FlagChange) -> tuple[int, list[int]]:
+        """As transfer.restore."""
+        from courierpy.maildir import transfer  # as for _store()
+        return transfer.restore(self._intake(), graves, flags)
 
     def copy(self, uids: Sequence[int], target: Mailbox,
              refused: list[StoreError] | None = None) -> tuple[int, list[tuple[int, int]]]:

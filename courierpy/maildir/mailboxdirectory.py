@@ -15,6 +15,7 @@ from courierpy.maildir.locks import FolderLock
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from courierpy.maildir.formats.uiddb import UidDb
+    from courierpy.maildir.graveyard import Graveyard
     from courierpy.maildir.index.columns import Stamps
     from courierpy.maildir.mirror import Mirror
     from courierpy.maildir.options import StoreOptions
@@ -61,7 +62,13 @@ class MailboxDirectory:
     def make_room(self) -> bool:
         """The disk is full: what is kept for who reads it still, and what saves only work, goes.  True if
         there was anything."""
-        return self.readers.give_up() | self.index.give_up()
+        found = self.readers.give_up() | self.index.give_up()
+        return self.graveyard().give_up() | found if self.options.keeps_expunged else found
+
+    def graveyard(self) -> Graveyard:
+        """Where messages are kept that were expunged."""
+        from courierpy.maildir.graveyard import Graveyard  # few ask
+        return Graveyard(os.path.join(self.path, self.options.graveyard_name))
 
     def stamps(self, sure: bool = True) -> Stamps | None:
         """Identities of the directories and the uiddb; None when one is too young to trust, if that is to

@@ -17,14 +17,15 @@ class StoreOptions:
     Courier does?  ``fsync``: "never", "optimized" or "always".  ``sync``: what an OK promises is on the
     disk before it; ``sync_all``: flags and keywords too.  ``index_at``: a directory for what can be
     derived, outside the Maildir; "": in each mailbox.  ``read_only``: nothing is written.  ``quota``: of the
-    Maildir, see Store.quota()."""
+    Maildir, see Store.quota().  ``keeps_expunged``: are messages kept that are expunged (graveyard.py)?"""
 
-    __slots__ = ("bounds", "host", "index_at", "index_name", "keyword_directory", "keywords",
-                 "keywords_name", "locks", "quota", "read_only", "sync", "sync_all")
+    __slots__ = ("bounds", "graveyard_name", "host", "index_at", "index_name", "keeps_expunged",
+                 "keyword_directory", "keywords", "keywords_name", "locks", "quota", "read_only", "sync",
+                 "sync_all")
 
     def __init__(self, layout: Layout, *, locks: bool = True, keywords: bool = True,
                  fsync: str = "optimized", host: str | None = None, index_at: str = "",
-                 bounds: Bounds | None = None, read_only: bool = False) -> None:
+                 bounds: Bounds | None = None, read_only: bool = False, keeps_expunged: bool = False) -> None:
         self.host = names.host_name(host)
         self.locks = locks
         self.read_only = read_only
@@ -35,6 +36,8 @@ class StoreOptions:
         self.index_at = index_at
         self.bounds = bounds or Bounds()
         self.index_name = layout.index
+        self.graveyard_name = layout.graveyard
+        self.keeps_expunged = keeps_expunged
         self.keywords_name = layout.keywords
         # below that of a mailbox; "" where keywords are off
         self.keyword_directory = layout.keywords if keywords else ""

@@ -2,24 +2,27 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 
 from courierpy.maildir.changes import AT_ONCE
 from courierpy.maildir.errors import MessageDenied, StoreError, refuse, unchangeable
+from courierpy.maildir.expunged import has_room
 from courierpy.maildir.files import exists
 from courierpy.maildir.messagefile import TRIES
 from courierpy.maildir.names import SUFFIXES
-from courierpy.model.flags import DELETED
+from courierpy.model.flags import DELETED, NO_KEYWORDS
 from courierpy.model.uidset import places
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from courierpy.maildir.changes import Changes
     from courierpy.maildir.contents import Contents
     from courierpy.maildir.disposal import Disposal
     from courierpy.maildir.finder import Finder
     from courierpy.maildir.formats.maildirsize import Amount
+    from courierpy.maildir.keywords import KnownKeywords
     from courierpy.maildir.mailboxdirectory import MailboxDirectory
     from courierpy.maildir.numbers import Numbers
 
@@ -27,10 +30,11 @@ if TYPE_CHECKING:
 class Removal:
     """Of messages of one open mailbox."""
 
-    __slots__ = ("_changes", "_contents", "_finder", "_numbers", "_place")
+    __slots__ = ("_changes", "_contents", "_finder", "_keywords", "_numbers", "_place")
 
     def __init__(self, place: MailboxDirectory, contents: Contents, numbers: Numbers, finder: Finder,
-                 changes: Changes) -> None:
+                 changes: Changes, keywords: KnownKeywords) -> None:
+        self._keywords = keywords
         self._place = place
         self._contents = contents
         self._numbers = numbers
@@ -66,12 +70,21 @@ class Removal:
             self._contents.drop(rows)
             self._numbers.unwritten = self._numbers.owed = True
 
+    def _burial(self) -> Callable[[int, bytes], None] | None:
+        """What keeps the file of a message that has this UID; None where none is kept."""
+        place = self._place
+        if not place.options.keeps_expunged or not has_room(place.readers.tmp):
+            return None
+        graveyard, by_uid = place.graveyard(), self._keywords.by_uid
+        uidvalidity = self._contents.held.database.uidvalidity
+        return lambda uid, path: graveyard.bury(path, uidvalidity, uid, by_uid.get(uid, NO_KEYWORDS))
+
     def _unlink(self, rows: Sequence[int], keep: bool, only_deleted: bool, refused: list[StoreError] | None,
                 gone: list[int], counted: list[Amount], alone: bool, disposal: Disposal | None) -> bool:
         """Remove what is \\Deleted still; ``gone`` has their UIDs then, ``counted`` how that changes the
         quota.  ``keep``: somebody may know them still.  ``alone``: as for Changes.did_all()."""
         held, place, mirror = self._contents.held, self._place, self._place.mirror
-        unlink = os.unlink if mirror is None else mirror.unlink
+        bury = self._burial() if mirror is None else None
         quota = place.quota
         files: list[bytes] = []
         try:
@@ -85,10 +98,14 @@ class Removal:
                             if keep:
                                 place.readers.bury(real, name)
                             there = quota.amount_at(real) if quota is not None else None
-                            if disposal is None:
+                            uid = held.database.uids[row]
+                            unlink = os.unlink if bury is None else partial(bury, uid)
+                            if disposal is None and mirror is not None:
+                                mirror.unlink(path)
+                            elif disposal is None:
                                 unlink(path)
                             else:
-                                disposal.take(real, held.database.uids[row])
+                                disposal.take(real, uid, unlink)
                                 if mirror is not None:
                                     os.unlink(path)
                         except FileNotFoundError:
@@ -101,7 +118,7 @@ class Removal:
                             break
                         else:
                             files.append(file)
-                            gone.append(held.database.uids[row])
+                            gone.append(uid)
                             if there:
                                 counted.append(-there)
                             break

@@ -71,7 +71,8 @@ def of_all(settings: Settings, host: str | None) -> dict[str, Any]:
     return {"locks": not locks or locks.startswith("1"), "keywords": settings.number("IMAP_KEYWORDS") != 0,
             "fsync": _fsync(settings.text("IMAP_FSYNC").lower()), "host": host,
             "trash": settings.text("IMAP_TRASHFOLDERNAME") or "Trash", "bounds": Bounds.of(settings),
-            "index_at": settings.text("IMAP_INDEXDIR"), "read_only": settings.flag("IMAP_READONLY")}
+            "index_at": settings.text("IMAP_INDEXDIR"), "read_only": settings.flag("IMAP_READONLY"),
+            "keeps_expunged": settings.flag("IMAP_EXPUNGE_KEEP")}
 
 
 class Store:
@@ -93,7 +94,8 @@ class Store:
                  index_at: str = "", choice: str = "auto", home: str = "",
                  bounds: Bounds | None = None, read_only: bool = False, no_prefix: bool = False,
                  quota: str = "", identities: frozenset[str] = frozenset(("owner",)),
-                 namespace: Namespace | None = None, tree: Layout | None = None) -> None:
+                 namespace: Namespace | None = None, tree: Layout | None = None,
+                 keeps_expunged: bool = False) -> None:
         self.root = root
         self.meet: Callable[[], Neighbours] | None = None      # when they are asked for; None: there are none
         self._neighbours: Neighbours | None = None
@@ -104,7 +106,8 @@ class Store:
         self._unsettled: set[str] = set()       # mailboxes whose counts could not be kept
         self.layout = tree or layout.find(root, choice, home)
         self.options = StoreOptions(self.layout, locks=locks, keywords=keywords, fsync=fsync, host=host,
-                                    index_at=index_at, bounds=bounds, read_only=read_only)
+                                    index_at=index_at, bounds=bounds, read_only=read_only,
+                                    keeps_expunged=keeps_expunged)
         self.uidvalidities = Uidvalidities(root, self.layout.scratch, self.options)
         own = [Namespace(PERSONAL, prefix, self.layout.separator, root, OWNER_RIGHTS)
                for prefix in (["", self.layout.prefix] if no_prefix and self.layout.prefix

