@@ -7,7 +7,6 @@ for it, in a process that becomes the user before it looks at anything (sessions
 from __future__ import annotations
 
 import socket
-import sys
 from functools import partial
 
 from courierpy.auth import Account, is_module
@@ -221,8 +220,7 @@ def log_in(link: socket.socket, program: str, environ: Mapping[str, str], table:
         title.be(program.rpartition("/")[2])
         own = programs.find(program)
         assert own is not None
-        __import__(own.dialogue)
-        return process.run(link, sys.modules[own.dialogue], environ, table, by_tls, with_tls, folder)
+        return process.run(link, own.dialogue(environ), environ, table, by_tls, with_tls, folder)
     except BaseException as error:     # the child must never return into the loop
         log.crit(f"a login process: {type(error).__name__}: {error}")
         return proc.CRASHED

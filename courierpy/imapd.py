@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from courierpy.hibernate.record import Known
     from courierpy.hibernate.woken import Woken
 
+SMAP = "SMAP1"                 # of PROTOCOL: Courier's other protocol, see docs/smap.md
 CONNECT_AGAIN = "Please connect again."
 USAGE = """
 Usage: imapd [-r] [-U USES] [-T SECONDS] [MAILDIR]
@@ -118,6 +119,7 @@ class _Imapd(Entering):
 
     def __init__(self, argv: list[str], environ: Mapping[str, str], conn: Conn) -> None:
         self.tag = environ.get("IMAPLOGINTAG", "")
+        self.speaks_smap = environ.get("PROTOCOL") == SMAP
         super().__init__(argv, environ, conn, behind_login=self.tag != "")
         self.session: Session | None = None
         self.logged_in = self.trash_is_left = False
@@ -141,9 +143,14 @@ class _Imapd(Entering):
         if self.conn.pending:
             session.framer.feed(self.conn.pending)
             self.conn.pending = b""
-        self._sleeps(session)
+        if not self.speaks_smap:
+            self._sleeps(session)
         self._greet()
-        session.serve()
+        if self.speaks_smap:
+            from courierpy.smap.session import Session as SmapSession  # few speak it
+            SmapSession(session).serve()
+        else:
+            session.serve()
         self.finish("LOGOUT")
         self._empty_trash()
         return 0
@@ -226,7 +233,9 @@ class _Imapd(Entering):
         """The last stage that can fail says OK."""
         only = ", only for reading" if self.only_reads else ""
         said = [lines.told(lines.OK, text, b"ALERT") for text in self._alerts()]
-        if self.tag:
+        if self.speaks_smap:           # which has no words for an alert
+            self.conn.write(b"+OK SMAP1 LOGIN Ok%s.\n" % only.encode())
+        elif self.tag:
             self.conn.write_all(said)
             self.conn.write(lines.status(self.tag.encode(), lines.OK, f"LOGIN Ok{only}."))
         else:
@@ -236,7 +245,7 @@ class _Imapd(Entering):
             self.conn.write_all(said)
         self._account_options()
         self.logged_in = True
-        log.info(f"LOGIN, {self.who}, protocol=IMAP{self._starttls()}")
+        log.info(f"LOGIN, {self.who}, protocol={'SMAP1' if self.speaks_smap else 'IMAP'}{self._starttls()}")
 
     def _alerts(self) -> list[str]:
         if not self.noticed:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 
-from courierpy.imap import prelogin
 from courierpy.login import front
 from courierpy.system import programs
 
@@ -39,7 +38,7 @@ def run() -> None:
 def main(argv: list[str], environ: Mapping[str, str], conn: Conn | None = None) -> int | programs.Next:
     """Gives the exit status, or the program that goes on.  ``conn``: the client, where this is no
     program of its own."""
-    return front.main("imaplogin", USAGE, prelogin, argv, environ, conn)
+    return front.main("imaplogin", USAGE, programs.TABLE["imaplogin"].dialogue(environ), argv, environ, conn)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,8 @@ MODULES = ("courierpy.hibernate.hearing", "courierpy.hibernate.sleeper", "courie
            "zlib", "encodings.ascii", "encodings.latin_1", "encodings.utf_8")
 # of what comes before the login, where that is done in the session's process
 LOGIN_MODULES = ("courierpy.auth.authdaemon", "courierpy.auth.mechanisms", "courierpy.auth.sasl",
-                 "courierpy.imaplogin", "courierpy.login.alone", "courierpy.system.tls")
+                 "courierpy.imap.prelogin", "courierpy.imaplogin", "courierpy.login.alone",
+                 "courierpy.system.tls")
 
 
 # the same of POP3, which has no tables to be filled
@@ -38,13 +39,21 @@ POP3_LOGIN_MODULES = ("courierpy.auth.authdaemon", "courierpy.auth.mechanisms", 
                       "courierpy.login.alone", "courierpy.pop3login", "courierpy.system.tls")
 
 
-def preload(apart: bool = False, protocol: str = "IMAP") -> None:
-    """``apart``: what comes before the login is done by other processes, which load it.  Raises
-    ImportError; gives up the collector of garbage, whose marks would be written to."""
+# and of SMAP, where that is spoken beside IMAP
+SMAP_MODULES = ("courierpy.smap.session",)
+SMAP_LOGIN_MODULES = ("courierpy.smap.prelogin",)
+
+
+def preload(apart: bool = False, protocol: str = "IMAP", smap: bool = False) -> None:
+    """``apart``: what comes before the login is done by other processes, which load it.  ``smap``: is SMAP
+    spoken too?  Raises ImportError; gives up the collector of garbage, whose marks would be written to."""
     import gc
     import importlib
 
-    modules, login = (POP3_MODULES, POP3_LOGIN_MODULES) if protocol == "POP3" else (MODULES, LOGIN_MODULES)
+    modules: tuple[str, ...] = POP3_MODULES if protocol == "POP3" else MODULES
+    login: tuple[str, ...] = POP3_LOGIN_MODULES if protocol == "POP3" else LOGIN_MODULES
+    if smap:
+        modules, login = (*modules, *SMAP_MODULES), (*login, *SMAP_LOGIN_MODULES)
     for name in modules if apart else (*modules, *login):
         importlib.import_module(name)
     if protocol == "IMAP":

@@ -100,7 +100,7 @@ class Readiness:
                     return False
         if self.in_process:
             from courierpy import preload
-            preload.preload(self.apart, self.protocol)
+            preload.preload(self.apart, self.protocol, bool(self.environ.get("SMAP_CAPABILITY")))
         return True
 
     def _load_files(self) -> None:

@@ -92,9 +92,9 @@ def allowed(settings: Settings, tls: bool) -> frozenset[bytes]:
 # made once, and its children find it.
 _KNOWN: dict[tuple[str | bool | None, ...], bytes] = {}
 _DECIDE = ("IMAP_CAPABILITY", "IMAP_CAPABILITY_TLS", "IMAP_LOGIN_REFERRALS", "IMAP_PROXY",
-           "IMAP_STARTTLS", "IMAP_TLS_REQUIRED", "TLS_CERTFILE",
-           "TLS_EXTERNAL", *{setting.lstrip("!").rpartition("{")[2].rstrip("}")
-                           for row in CAPABILITIES for setting in row[2:] if setting})
+           "IMAP_STARTTLS", "IMAP_TLS_REQUIRED", "TLS_CERTFILE", "TLS_EXTERNAL", "SMAP_CAPABILITY",
+           "IMAP_KEYWORDS", *{setting.lstrip("!").rpartition("{")[2].rstrip("}")
+                              for row in CAPABILITIES for setting in row[2:] if setting})
 
 
 def stage_of(settings: Settings) -> str:
@@ -135,6 +135,10 @@ def capabilities(settings: Settings, stage: str, tls: bool) -> list[bytes]:
             words[words.index(word)] = word.rstrip(b"=") + b"=" + told
         elif word in words and word.endswith(b"="):
             words.remove(word)
+    if settings.text("SMAP_CAPABILITY"):
+        words += settings.text("SMAP_CAPABILITY").encode("ascii", "replace").split()
+        if settings.number("IMAP_KEYWORDS"):
+            words.append(b"KEYWORDS")
     if stage != "login":
         return [word for word in words if stage == "session" or word not in BEFORE_LOGIN]
     if settings.flag("IMAP_LOGIN_REFERRALS") and not settings.flag("IMAP_PROXY"):

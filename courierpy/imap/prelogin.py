@@ -78,7 +78,8 @@ CROWDED_WORDS, STOPPED_WORDS = told(CROWDED), told(STOPPED)
 
 
 class Login(Dialogue):
-    """The commands before the login.  ``account``: whose the session is, when that is known."""
+    """The commands before the login, a method for each and for each step.  ``account``: whose the session is,
+    when that is known."""
 
     def __init__(self, stage: Stage) -> None:
         super().__init__(stage.client, Framer(MAX_LINE, LINES, wipe), stage.peer)
@@ -138,6 +139,11 @@ class Login(Dialogue):
         has accepted."""
         self.account = yield from handler(self, args)
         self.ended = True
+        self._admitted_by(args)
+
+    def _admitted_by(self, args: Args) -> None:
+        """Says what goes before another host's sessions, and what the next program has to know of the command
+        that it answers."""
         if self.stage.accepted is not None:
             self.client.write(self._onward.connected(args.tag, self.stage.accepted.capabilities))
         self.environ["IMAPLOGINTAG"] = args.tag.decode("ascii", "replace")
@@ -242,11 +248,15 @@ class Login(Dialogue):
         return (yield from exchanged(mechanism(context, initial), self._respond))
 
     def _respond(self, challenge: bytes) -> Steps[bytes]:
-        self.client.write(lines.go_on(b64encode(challenge)))
+        self.client.write(self._challenge(challenge))
         line = yield from self._line()
         if line.startswith(b"*"):
             raise Rejected
         return _base64(line)
+
+    def _challenge(self, challenge: bytes) -> bytes:
+        """The line that asks for a response."""
+        return lines.go_on(b64encode(challenge))
 
     def _line(self) -> Steps[bytes]:
         """A line of a SASL exchange."""

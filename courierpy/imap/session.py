@@ -158,7 +158,7 @@ class Session(Dialogue):
     def next_frame(self) -> Frame:
         """The next whole command.  Raises Gone at the end of input, TimedOut, or Bye when told to stop."""
         if title.show is not None:
-            self._show("")
+            self.show("")
         self.conn.flush_held()
         event = self.framer.next()
         if isinstance(event, Frame):   # it is here already
@@ -181,11 +181,11 @@ class Session(Dialogue):
                 frame = None
             self.conn.flush()
         finally:
-            self.folders.save()
-            self._leave_nothing()
+            self.leave()
 
-    def _leave_nothing(self) -> None:
-        """The process may serve another client: what this one chose is over."""
+    def leave(self) -> None:
+        """The session ends.  The process may serve another client: what this one chose is over."""
+        self.folders.save()
         pulse.hear(None)
         if self.between is not None:
             self.between.close()
@@ -235,7 +235,7 @@ class Session(Dialogue):
         if row is None:
             raise Bad("Error in IMAP command received by server.")
         if title.show is not None:
-            self._show(row.name.decode())
+            self.show(row.name.decode())
         try:
             permitted.check(self, row)
             done = row.handler(self, args)
@@ -257,7 +257,7 @@ class Session(Dialogue):
                 self.between.did(row)
         return done
 
-    def _show(self, command: str) -> None:
+    def show(self, command: str) -> None:
         """To who looks at processes: the mailbox, and the command that is being done."""
         name = self.selected.folder.name if self.selected is not None else "-"
         title.say(f"{name} {command}".rstrip())

@@ -19,6 +19,7 @@ from courierpy.system.proc import ProcError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import Any
 
     from courierpy.system.conn import Conn
 
@@ -32,19 +33,29 @@ class Program:
     """``module``: where its ``main`` and ``run`` are.  ``dialogue``: the module of its dialogue before the
     login, "" for a program that begins behind it.  The others speak as nobody's program yet
     (``logs_in``), and name the next one among their arguments.  ``protocol``: begins the names of its
-    variables of TLS."""
+    variables of TLS.  ``besides``: a setting, and the module that is meant where it is set: another protocol
+    is spoken too."""
 
-    __slots__ = ("dialogue", "module", "name", "protocol")
+    __slots__ = ("_besides", "_dialogue", "module", "name", "protocol")
 
-    def __init__(self, name: str, module: str, dialogue: str = "", protocol: str = "IMAP") -> None:
+    def __init__(self, name: str, module: str, dialogue: str = "", protocol: str = "IMAP",
+                 besides: tuple[str, str] = ("", "")) -> None:
         self.name = name
         self.module = module
-        self.dialogue = dialogue
+        self._dialogue = dialogue
         self.protocol = protocol
+        self._besides = besides
 
     @property
     def logs_in(self) -> bool:
-        return self.dialogue != ""
+        return self._dialogue != ""
+
+    def dialogue(self, environ: Mapping[str, str]) -> Any:
+        """The module of its dialogue before the login, by these settings."""
+        setting, other = self._besides
+        name = other if setting and environ.get(setting) else self._dialogue
+        __import__(name)
+        return sys.modules[name]
 
     def main(self) -> Main:
         __import__(self.module)
@@ -53,7 +64,8 @@ class Program:
 
 
 TABLE = {program.name: program for program in (
-    Program("imaplogin", "courierpy.imaplogin", "courierpy.imap.prelogin"),
+    Program("imaplogin", "courierpy.imaplogin", "courierpy.imap.prelogin",
+            besides=("SMAP_CAPABILITY", "courierpy.smap.prelogin")),
     Program("imapd", "courierpy.imapd"),
     Program("rimapd", "courierpy.imapd"),
     Program("pop3login", "courierpy.pop3login", "courierpy.pop3.prelogin", "POP3"),

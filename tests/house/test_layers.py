@@ -16,7 +16,7 @@ pytestmark = pytest.mark.source
 HOUSE = Path(__file__).resolve().parents[2] / "courierpy"
 
 # The floor of each room; a module may import from its own room and from lower floors.
-FLOORS = {"model": 0, "system": 1, "message": 2, "maildir": 2, "auth": 2, "imap": 3, "listener": 3,
+FLOORS = {"model": 0, "system": 1, "message": 2, "maildir": 2, "auth": 2, "imap": 3, "smap": 4, "listener": 3,
           "login": 3, "lmtp": 3, "hibernate": 4, "tcpd": 5, "imaplogin": 5, "doorway": 5, "imapd": 5,
           "lmtpd": 5, "lmtpserve": 5, "deliver": 5, "delivering": 5, "preload": 5, "rehearsal": 5,
           "sessions": 5, "readiness": 5, "services": 5, "admin": 6, "testing": 7, "__main__": 7,

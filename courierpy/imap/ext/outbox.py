@@ -90,7 +90,7 @@ def _send(session: Session, file: MessageFile, sent: int, count: int) -> None:
     words = [settings.text("SENDMAIL") or "sendmail", "-oi", "-t", *(["-f", sender] if sender else [])]
     environ = {name: value for name, value in settings.values.items() if not name.startswith("COURIERPY_")}
     try:
-        mailer.send(words, environ, _message(settings.text("HEADERFROM"), user, file),
+        mailer.send(words, environ, message(settings.text("HEADERFROM"), user, file),
                     settings.number("OUTBOX_TIMEOUT"), lambda: session.waiting.stopping)
     except mailer.Failed as why:
         said = [line.strip() for line in why.said.splitlines() if line.strip()]
@@ -104,7 +104,7 @@ def _send(session: Session, file: MessageFile, sent: int, count: int) -> None:
         raise No(text, b"ALERT") from None
 
 
-def _message(field: str, user: str, file: MessageFile) -> Iterator[bytes]:
+def message(field: str, user: str, file: MessageFile) -> Iterator[bytes]:
     """With LF behind each line, and the field that says whose it is.  Raises a store error."""
     if field and user:
         if _FIELD.fullmatch(field):

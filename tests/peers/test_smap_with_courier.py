@@ -1,0 +1,127 @@
+"""Commands of SMAP said to Courier's imapd and to ours: the same answers, each other's snapshots."""
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.smap.client import OURS, Smap, fill, named_alike
+
+pytestmark = pytest.mark.peers
+
+COURIERS = "/usr/bin/imapd"
+SCRIPT = r"""
+NOOP
+LIST
+LIST INBOX
+OPEN INBOX
+FETCH 1-3 UID FLAGS SIZE INTERNALDATE KEYWORDS
+FETCH 1 3 UID
+FETCH 9 UID
+FETCH 1 BLA
+FETCH 3 CONTENTS.PEEK=ALL
+FETCH 3 CONTENTS.PEEK=HEADERS
+FETCH 3 CONTENTS.PEEK=HEADERS(subject,from)
+FETCH 3 CONTENTS.PEEK=HEADERS(:envelope)
+FETCH 3 CONTENTS.PEEK=RAWHEADERS
+FETCH 3 CONTENTS.PEEK=BODY
+FETCH 3 CONTENTS.PEEK=BODY[1.1]
+FETCH 3 CONTENTS.PEEK=BODY.DECODED[1.1]
+FETCH 3 CONTENTS.PEEK=ALL[1.2]
+FETCH 3 CONTENTS.PEEK=HEADERS[1.1](CONTENT-TYPE)
+FETCH 3 CONTENTS.PEEK=MIME(:MIME)
+FETCH 3 CONTENTS.PEEK=BODY[7.7]
+FETCH 2 CONTENTS=BODY UID FLAGS
+CREATE INBOX Sub
+CREATE INBOX Sub
+CREATE INBOX "q""q" "a.b/~:\"
+MKDIR INBOX Dir
+LIST INBOX "q""q"
+CREATE Top
+OPEN INBOX Nope
+STATUS FULL INBOX Nope
+OPEN INBOX
+STORE 1 FLAGS=SEEN,DELETED,MARKED,DRAFT,REPLIED
+STORE 1 -FLAGS=SEEN,DELETED +FLAGS=SEEN
+STORE 1 2 KEYWORDS=Foo,Bar
+STORE 1 +KEYWORDS=Baz
+STORE 1 -KEYWORDS=Foo
+STORE 9 FLAGS=SEEN
+STORE 1 FLAGS=BOGUS
+COPY 1 INBOX Sub
+COPY 1-2 "" INBOX Sub
+COPY 9 "" INBOX Sub
+STATUS FULL INBOX Sub
+STATUS CHEAP INBOX Sub
+SEARCH ALL SUBJECT hello
+SEARCH ALL NOT SUBJECT "hello 1"
+SEARCH UNMARKED FROM a
+SEARCH 1-2 LARGER 10
+SEARCH ALL BODY dot
+SEARCH ALL REPLIED
+SEARCH ALL UNSEEN
+SEARCH
+EXPUNGE 9
+EXPUNGE 2
+RENAME INBOX Sub "" INBOX Sub2
+DELETE INBOX Sub2
+DELETE INBOX
+RMDIR INBOX Dir
+ACL INBOX
+GETACL INBOX
+SETACL INBOX "" user=fred lr
+SETACL INBOX "" user=fred +s
+DELETEACL INBOX "" user=fred
+SOPEN "" INBOX
+NOOP
+NOOP
+STORE 1 +FLAGS=MARKED
+NOOP
+ADD
+ADD FOLDER INBOX ""
+ADD FLAGS=SEEN
+ADD "INTERNALDATE=Tue, 21 Jan 2003 20:57:48 -0500"
+RSET
+CLOSE
+FETCH 1 UID
+EXPUNGE
+BLA
+LOGOUT
+""".strip().splitlines()
+
+
+@pytest.fixture(autouse=True)
+def courier() -> None:
+    if not os.access(COURIERS, os.X_OK):
+        pytest.skip("Courier's imapd is not installed")
+
+
+def test_answer_by_answer(tmp_path: Path) -> None:
+    answers = []
+    for name, program in (("courier", (COURIERS,)), ("ours", OURS)):
+        maildir = tmp_path / name
+        fill(maildir)
+        for number, path in enumerate(sorted((maildir / "cur").iterdir())):
+            os.utime(path, (1764000000 + number,) * 2)
+        with Smap(maildir, program) as client:
+            answers.append([named_alike(client.do(line)) for line in SCRIPT])
+    for line, theirs, ours in zip(SCRIPT, *answers, strict=True):
+        assert ours == theirs, line
+
+
+@pytest.mark.parametrize(("one", "other"), [((COURIERS,), OURS), (OURS, (COURIERS,))], ids=["theirs", "ours"])
+def test_snapshots_of_each_other(tmp_path: Path, one: tuple[str, ...], other: tuple[str, ...]) -> None:
+    fill(tmp_path)
+    with Smap(tmp_path, one) as client:
+        client.do('SOPEN "" INBOX')
+        client.do("STORE 2 KEYWORDS=Foo,Bar FLAGS=MARKED")
+        match = re.search(rb'SNAPSHOT ("[^"]+")', client.do("NOOP"))
+        assert match is not None
+        client.do("EXPUNGE 1")
+        client.do("STORE 2 FLAGS=SEEN")
+    with Smap(tmp_path, other) as client:
+        assert client.do(b"SOPEN " + match[1] + b" INBOX") == (
+            b"* SNAPSHOTEXISTS " + match[1] + b'\n* EXPUNGE 1\n* FETCH 2 FLAGS=SEEN "KEYWORDS="\n'
+            b"+OK Folder updated\n")
