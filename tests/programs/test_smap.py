@@ -27,7 +27,8 @@ def test_a_session(served: Chain) -> None:
         client.sendall(b'\\SMAP1 LOGIN demo "demo"\nOPEN INBOX\nLOGOUT\n')
         told = until(client, b"LOGOUT completed\n").splitlines()
     assert told[0] == b"+OK SMAP1 LOGIN Ok." and told[1].startswith(b"* EXISTS ")
-    assert told[2:] == [b"+OK Folder opened", b"* BYE Courier-SMAP server shutting down", b"+OK LOGOUT completed"]
+    assert told[2:] == [b"+OK Folder opened", b"* BYE Courier-SMAP server shutting down",
+                        b"+OK LOGOUT completed"]
     served.wait_log("protocol=SMAP1")
 
 

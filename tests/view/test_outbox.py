@@ -15,7 +15,7 @@ from courierpy.system.settings import Settings
 def given(path: Path, data: bytes, field: str = "X-IMAP-Sender", user: str = "demo") -> bytes:
     path.write_bytes(data)
     with path.open("rb") as file, MessageFile(os.dup(file.fileno()), "a message") as message:
-        return b"".join(outbox._message(field, user, message))
+        return b"".join(outbox.message(field, user, message))
 
 
 @pytest.mark.parametrize("before", [0, 1, 2, 3])
