@@ -21,6 +21,7 @@ from courierpy.imap.prelogin import (
     TEMPORARY,
     told,
 )
+from courierpy.model.replies import Bye
 from courierpy.smap import grammar
 
 TYPE_CHECKING = False
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 TAG = "\\SMAP1"
 _PREFIX = TAG.encode() + b" "
+ELSEWHERE = Bye("Your mail is at another server, to which only IMAP is passed on.", b"UNAVAILABLE")
 _STANDS_FOR = b"SMAP1"                 # in the place of the tag, which can be none of IMAP's
 
 
@@ -69,6 +71,9 @@ class Login(prelogin.Login):
         self._smap = False
 
     def _admitted_by(self, args: Args) -> None:
+        if self._smap and self.stage.accepted is not None:
+            self.account = None        # the session there would be one of IMAP
+            raise ELSEWHERE
         super()._admitted_by(args)
         if self._smap:
             self.environ["IMAPLOGINTAG"] = TAG

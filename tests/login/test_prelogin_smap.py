@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from courierpy.auth import Account, Rejected, Request
+from courierpy.model.steps import Accepted
 from courierpy.smap import prelogin
 from courierpy.system import programs
 from tests.login.driven import Driven
@@ -42,6 +43,15 @@ def test_login(driven: Driven, line: bytes, password: str) -> None:
     assert driven.found is DEMO and driven.heard() == b""
     assert driven.stage.environ["IMAPLOGINTAG"] == "\\SMAP1"
     assert driven.stage.environ["PROTOCOL"] == "SMAP1"
+
+
+def test_mail_that_is_elsewhere_cannot_be_had(driven: Driven) -> None:
+    driven.say(b"\\SMAP1 LOGIN demo secret\r\n")
+    driven.answer(DEMO)
+    driven.stage.accepted = Accepted(b"")
+    driven.answer()
+    assert driven.heard().startswith(b"* BYE [UNAVAILABLE] Your mail is at another server")
+    assert driven.found == 0 and driven.login.account is None
 
 
 def test_a_wrong_password_and_then_imap(driven: Driven) -> None:
