@@ -30,7 +30,8 @@ PURE = ("model", "message", "imap/grammar", "imap/view.py")
 IMPURE_MODULES = {"os", "socket", "select", "subprocess", "signal"}
 # heavy: loaded in the function that needs them
 HEAVY = {"typing", "dataclasses", "logging", "argparse", "email", "ssl", "asyncio", "random", "threading",
-         "tempfile", "shutil", "pathlib", "subprocess", "passlib", "pyinotify", "sqlite3"}
+         "tempfile", "shutil", "pathlib", "subprocess", "passlib", "pyinotify", "sqlite3",
+         "ldap3", "psycopg", "pymysql"}
 FREE = {"admin", "testing", "auth/authpipe.py"}
 
 
