@@ -25,6 +25,12 @@ SUBCOMMANDS = {
     "config": "print the settings in force and check them",
     "user": "add, change, remove or list the accounts of a userdb",
     "authtest": "show what each module says of a user and a password",
+    "authenumerate": "list the accounts of all modules",
+    "authpasswd": "tell the hash of a password",
+    "userdb": "show, set and remove fields of a userdb",
+    "userdbpw": "tell the hash of a password for a userdb",
+    "makeuserdb": "look whether a userdb can be used",
+    "pw2userdb": "tell the accounts of the system as rows of a userdb",
     "maildirmake": "make a Maildir, or a folder in one",
     "deliverquota": "bring a message to a Maildir that has a quota",
     "quota": "show how full Maildirs are, count again, set limits",
@@ -36,6 +42,8 @@ SUBCOMMANDS = {
     "motd": "say something to everybody who logs in",
     "demo": "make a folder with a demo account and Maildir",
     "mkcert": "make a self-signed certificate",
+    "mkimapdcert": "make the certificate that imapd-ssl names",
+    "mkpop3dcert": "make the certificate that pop3d-ssl names",
     "convert": "take over a Maildir from Dovecot, or give it back",
     "reindex": "compute what clients will ask for, before they do",
     "purge": "remove messages by age or size",
@@ -83,6 +91,12 @@ def run_makeimapaccess() -> None:
 
 
 def _run(name: str) -> NoReturn:
+    sys.exit(_guarded(name, partial(_call, name, sys.argv[1:])))
+
+
+def run_by_name() -> None:
+    """Any other subcommand by the name of the program."""
+    name = os.path.basename(sys.argv[0])
     sys.exit(_guarded(name, partial(_call, name, sys.argv[1:])))
 
 

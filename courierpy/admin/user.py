@@ -73,43 +73,43 @@ def _add(path: str, options: argparse.Namespace) -> None:
     if options.name.startswith("#"):
         raise Wrong(f"{options.name}: a row that begins with # is a comment: take another name")
     if os.path.lexists(path):
-        _need_none(_split(_read(path)), path, options.name)
+        _need_none(split(read(path)), path, options.name)
     fields = _account(options)
     fields |= _secrets(ask(options.name, twice=True), options)
-    with _rows(path, new=True) as rows:
+    with changing(path, new=True) as rows:
         _need_none(rows, path, options.name)
-        rows.append(_row(options.name, fields))
+        rows.append(row_of(options.name, fields))
     print(f"{path}: {options.name} added")
 
 
 def _passwd(path: str, options: argparse.Namespace) -> None:
-    _need(_split(_read(path)), path, options.name)
+    _need(split(read(path)), path, options.name)
     secrets = _secrets(ask(options.name, twice=True), options)
-    with _rows(path) as rows:
+    with changing(path) as rows:
         at = _need(rows, path, options.name)
         # a service's own password, its clear form and what CRAM compares with are the old one
-        kept = {key: value for key, value in _fields(rows[at]).items() if not key.endswith("pw")}
-        rows[at] = _row(options.name, kept | secrets)
+        kept = {key: value for key, value in fields_of(rows[at]).items() if not key.endswith("pw")}
+        rows[at] = row_of(options.name, kept | secrets)
     print(f"{path}: password of {options.name} changed")
 
 
 def _delete(path: str, options: argparse.Namespace) -> None:
-    with _rows(path) as rows:
+    with changing(path) as rows:
         at = _need(rows, path, options.name)
-        home = _fields(rows[at]).get("home", "")
+        home = fields_of(rows[at]).get("home", "")
         del rows[at]
     print(f"{path}: {options.name} removed; mail in {home} stays")
 
 
 def _list(path: str, options: argparse.Namespace) -> None:
-    rows = _split(_read(path))
+    rows = split(read(path))
     if not any("\t" in row for row in rows):
         complain(f"{path}: no accounts in it: courierpy user add NAME makes one")
     for number, row in enumerate(rows, 1):
         if row.strip() and "\t" not in row and not row.startswith("#"):
             complain(f"{path}:{number}: no account: a name, a tab and FIELD=VALUE with | between "
                      "were expected")
-        name, fields = row.partition("\t")[0], _fields(row)
+        name, fields = row.partition("\t")[0], fields_of(row)
         if "\t" in row and not name.startswith("#"):
             shown = [f"{key}={fields[key]}" for key in FIELDS if key in fields]
             forms = sorted(key for key in fields if key.endswith("pw"))
@@ -167,29 +167,29 @@ def _secrets(password: str, options: argparse.Namespace) -> dict[str, str]:
 
 # -- the file
 
-def _fields(row: str) -> dict[str, str]:
+def fields_of(row: str) -> dict[str, str]:
     pairs = (field.partition("=") for field in row.partition("\t")[2].strip().split("|"))
     return {key: value for key, _, value in pairs if key}
 
 
-def _row(name: str, fields: dict[str, str]) -> str:
+def row_of(name: str, fields: dict[str, str]) -> str:
     return name + "\t" + "|".join(f"{key}={value}" for key, value in fields.items())
 
 
-def _find(rows: list[str], name: str) -> int | None:
+def find(rows: list[str], name: str) -> int | None:
     """Where the row of an account is; of several the one that counts, the last."""
     found = [at for at, row in enumerate(rows) if row.startswith(f"{name}\t")]
     return found[-1] if found else None
 
 
 def _need_none(rows: list[str], path: str, name: str) -> None:
-    if _find(rows, name) is not None:
+    if find(rows, name) is not None:
         raise Wrong(f"{name}: there is such an account in {path}: courierpy user passwd {name} changes its "
                     "password")
 
 
 def _need(rows: list[str], path: str, name: str) -> int:
-    at = _find(rows, name)
+    at = find(rows, name)
     if at is None:
         from courierpy.admin import nearest
         near = nearest(name, [row.partition("\t")[0] for row in rows if "\t" in row])
@@ -198,13 +198,13 @@ def _need(rows: list[str], path: str, name: str) -> int:
     return at
 
 
-def _split(text: str) -> list[str]:
+def split(text: str) -> list[str]:
     """The rows, whole or not."""
     rows = text.split("\n")
     return rows if rows[-1] else rows[:-1]
 
 
-def _read(path: str) -> str:
+def read(path: str) -> str:
     if os.path.isdir(path):
         raise Wrong(f"{path}: a directory of userdb files: name one of them by -f")
     fd = open_regular(path, os.O_RDONLY | os.O_NOFOLLOW)
@@ -213,7 +213,7 @@ def _read(path: str) -> str:
 
 
 @contextmanager
-def _rows(path: str, new: bool = False) -> Iterator[list[str]]:
+def changing(path: str, new: bool = False) -> Iterator[list[str]]:
     """The rows of the file, to be changed; then it is written, unless that raised.  ``new``: it may be
     missing.  Raises OSError, Wrong."""
     import fcntl
@@ -221,13 +221,13 @@ def _rows(path: str, new: bool = False) -> Iterator[list[str]]:
     try:
         fcntl.flock(above, fcntl.LOCK_EX)          # of two that change it one waits
         try:
-            text = _read(path)
+            text = read(path)
             owner = os.stat(path)
         except FileNotFoundError:
             if not new:
                 raise
             text, owner = "", None
-        rows = _split(text)
+        rows = split(text)
         yield rows
         _write(path, "".join(f"{row}\n" for row in rows), owner)
         os.fsync(above)

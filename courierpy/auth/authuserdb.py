@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 import time
 
@@ -24,6 +25,8 @@ from courierpy.auth import (
 from courierpy.system.regular import open_regular
 
 DEFAULT = "/etc/courier/userdb"
+# what editors and packages leave beside a file
+_LEFT = re.compile(r"^[.#]|~$|\.(?:bak|lock|orig|tmp|rpmnew|rpmorig|rpmsave|dpkg-\w+|ucf-\w+)$")
 
 
 def lookup(request: Request) -> Account:
@@ -86,7 +89,7 @@ def _records(path: str) -> dict[str, dict[str, str]]:
 def _files(path: str) -> list[str]:
     if not os.path.isdir(path):
         return [path]
-    return [os.path.join(path, name) for name in sorted(os.listdir(path)) if not name.startswith(".")]
+    return [os.path.join(path, name) for name in sorted(os.listdir(path)) if not _LEFT.search(name)]
 
 
 def _text(path: str) -> str:

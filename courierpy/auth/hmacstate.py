@@ -31,6 +31,18 @@ def digest(kind: str, states: str, data: bytes) -> bytes | None:
     return _finish(raw[:size], inner, order, compress)
 
 
+def states(kind: str, secret: bytes) -> str:
+    """What the field holds for a clear password.  RFC 2104 2."""
+    import hashlib
+    words, order, compress = _KINDS[kind]
+    key = (hashlib.new(kind, secret).digest() if len(secret) > BLOCK else secret).ljust(BLOCK, b"\0")
+    found = b""
+    for pad in (0x5C, 0x36):
+        block = struct.unpack(order + "16I", bytes(octet ^ pad for octet in key))
+        found += struct.pack(f"{order}{words}I", *compress(_FIRST[kind], block))
+    return found.hex()
+
+
 def _finish(state: bytes, data: bytes, order: str, compress: Compress) -> bytes:
     """The hash of one block that led to ``state``, and ``data`` behind it."""
     words = struct.unpack(f"{order}{len(state) // 4}I", state)
@@ -130,3 +142,9 @@ if TYPE_CHECKING:
 
 _KINDS: dict[str, tuple[int, str, Compress]] = {
     "md5": (4, "<", _md5), "sha1": (5, ">", _sha1), "sha256": (8, ">", _sha256)}
+KINDS = tuple(_KINDS)
+# RFC 1321 3.3, RFC 3174 6.1, RFC 6234 6.1
+_FIRST = {"md5": (0x67452301, 0xEFCDAB89, 0x98BADCFE, 0x10325476),
+          "sha1": (0x67452301, 0xEFCDAB89, 0x98BADCFE, 0x10325476, 0xC3D2E1F0),
+          "sha256": (0x6A09E667, 0xBB67AE85, 0x3C6EF372, 0xA54FF53A, 0x510E527F, 0x9B05688C, 0x1F83D9AB,
+                     0x5BE0CD19)}

@@ -86,14 +86,16 @@ def test_an_unknown_command_that_is_near_to_none() -> None:
 
 BAD = ("missing", "missing/below", "file", "file/below", "loop", "x" * 300, "with\nline")
 # that name no file; and the tools for Maildirs: tests/programs/test_maildirs.py
-NO_PATH = ("completion", "version", "purge", "touch", "folders", "path", "dump", "df", "unexpunge",
-           "expire")
+NO_PATH = ("authpasswd", "completion", "pw2userdb", "userdbpw", "version", "purge", "touch", "folders",
+           "path", "dump", "df", "unexpunge", "expire")
 WORDS = {"serve": ["-C", "{}"], "config": ["-C", "{}"], "user": ["-C", "{}", "list"],
          "authtest": ["-C", "{}", "ann"], "maildirmake": ["{}/deep/er"], "demo": ["{}/deep/er"],
          "mkcert": ["{}/deep/er.pem"], "convert": ["--from", "dovecot", "{}"], "reindex": ["{}"],
          "deliverquota": ["{}"], "quota": ["{}"], "maildiracl": ["-list", "{}", "INBOX"],
          "sharedindexsplit": ["{}"], "sharedindexinstall": ["{}"], "makeimapaccess": ["-C", "{}"],
-         "shutdown": ["-C", "{}"], "motd": ["-C", "{}"]}
+         "shutdown": ["-C", "{}"], "motd": ["-C", "{}"], "authenumerate": ["-C", "{}"],
+         "userdb": ["-f", "{}/deep/er", "ann", "set", "a=b"], "makeuserdb": ["-f", "{}"],
+         "mkimapdcert": ["-C", "{}"], "mkpop3dcert": ["-C", "{}"]}
 
 
 def status_of(name: str, path: str) -> int:
