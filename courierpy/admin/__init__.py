@@ -35,6 +35,8 @@ SUBCOMMANDS = {
     "deliverquota": "bring a message to a Maildir that has a quota",
     "quota": "show how full Maildirs are, count again, set limits",
     "maildiracl": "show and change who may do what with the mailboxes of a Maildir",
+    "maildirkw": "show and change the keywords of messages",
+    "maildirwatch": "run a command whenever a Maildir changes",
     "sharedindexsplit": "make the index of shared accounts from a list of accounts",
     "sharedindexinstall": "put the index in use that was made",
     "makeimapaccess": "look whether the access rules are right",
@@ -83,6 +85,16 @@ def run_sharedindexsplit() -> None:
 def run_sharedindexinstall() -> None:
     """The same of ``sharedindexinstall``."""
     _run("sharedindexinstall")
+
+
+def run_maildirkw() -> None:
+    """The same of ``maildirkw``."""
+    _run("maildirkw")
+
+
+def run_maildirwatch() -> None:
+    """The same of ``maildirwatch``."""
+    _run("maildirwatch")
 
 
 def run_makeimapaccess() -> None:

@@ -11,16 +11,13 @@ import sys
 
 from courierpy.admin import complain
 from courierpy.admin.owner import inside, working_in
+from courierpy.admin.words import Parser
 from courierpy.maildir import linked, names
 from courierpy.maildir.errors import FolderExists, NameInvalid
 from courierpy.maildir.files import content, replace
 from courierpy.maildir.formats import maildirsize, sharedmaildirs
 from courierpy.maildir.layout import MaildirPlusPlus
 from courierpy.maildir.store import Store
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import NoReturn
 
 PARTS = ("cur", "new", "tmp")
 NAMES = ("--checkutf8", "--convutf8")      # of Courier's maildirmake, and not ours
@@ -29,7 +26,7 @@ WRITTEN = 0o1755, 0o1777           # who posts into it removes only what is his
 
 
 def main(words: list[str]) -> int:
-    parser = _Parser(prog="courierpy maildirmake", description=__doc__.partition("\n")[0])
+    parser = Parser(prog="courierpy maildirmake", description=__doc__.partition("\n")[0])
     parser.add_argument("-f", "-F", dest="folder", metavar="FOLDER",
                         help="make this folder in the Maildir; dots stand between the levels of its name")
     parser.add_argument("-q", dest="quota", metavar="QUOTA",
@@ -61,14 +58,6 @@ def main(words: list[str]) -> int:
             options.maildir, SHARED if options.sharable else PRIVATE) != 0:
         return 1
     return limit(options.maildir, options.quota)
-
-
-class _Parser(argparse.ArgumentParser):
-    """Wrong words end as those of Courier's program."""
-
-    def error(self, message: str) -> NoReturn:
-        self.print_usage(sys.stderr)
-        self.exit(1, f"{self.prog}: {message}\n")
 
 
 class _Foreign(argparse.Action):

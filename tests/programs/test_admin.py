@@ -92,6 +92,7 @@ WORDS = {"serve": ["-C", "{}"], "config": ["-C", "{}"], "user": ["-C", "{}", "li
          "authtest": ["-C", "{}", "ann"], "maildirmake": ["{}/deep/er"], "demo": ["{}/deep/er"],
          "mkcert": ["{}/deep/er.pem"], "convert": ["--from", "dovecot", "{}"], "reindex": ["{}"],
          "deliverquota": ["{}"], "quota": ["{}"], "maildiracl": ["-list", "{}", "INBOX"],
+         "maildirkw": ["-L", "{}"], "maildirwatch": ["{}", "true"],
          "sharedindexsplit": ["{}"], "sharedindexinstall": ["{}"], "makeimapaccess": ["-C", "{}"],
          "shutdown": ["-C", "{}"], "motd": ["-C", "{}"], "authenumerate": ["-C", "{}"],
          "userdb": ["-f", "{}/deep/er", "ann", "set", "a=b"], "makeuserdb": ["-f", "{}"],

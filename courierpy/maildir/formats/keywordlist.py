@@ -41,6 +41,11 @@ _MERGED = re.compile(rb"\.(\d{1,18})\.(.+)", re.S)
 _INVALID = re.compile(rb"[\x00-\x20(){%*\"\\\]\x7f-\xff]")
 
 
+def is_keyword(word: bytes) -> bool:
+    """Can IMAP say it?"""
+    return bool(word) and _INVALID.search(word) is None
+
+
 class Keywords:
     """The keywords of one folder.  ``folder`` is its directory; ``sync``: what is written is on
     the disk before anybody is told; ``inside``: the name of their directory in the folder.  ``seen``: which
