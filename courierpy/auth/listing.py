@@ -1,9 +1,10 @@
 """The names of all accounts, as far as the modules can tell them: for tools that work on all mail."""
 from __future__ import annotations
 
+import importlib
 import socket
 
-from courierpy.auth import Rejected, TemporaryFailure, authdaemon
+from courierpy.auth import Rejected, TemporaryFailure, authdaemon, rcfile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ def names(modules: Sequence[str], environ: Mapping[str, str]) -> list[str]:
             found.update(dict.fromkeys(_people()))
         elif module == "authdaemon":
             found.update(dict.fromkeys(_authdaemon(environ)))
+        elif module in rcfile.FILES:
+            backend = importlib.import_module(f"courierpy.auth.{module}")
+            found.update((account.address, None) for account in backend.accounts(environ))
         else:
             raise TemporaryFailure(f"{module} has no list of its accounts: name them with -u")
     return list(found)

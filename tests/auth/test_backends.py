@@ -23,6 +23,7 @@ from courierpy.auth import (
     authpgsql,
     authsqlite,
     check,
+    listing,
     passwords,
     protocol,
     rcfile,
@@ -217,6 +218,9 @@ def test_no_value_is_a_line_of_the_protocol(rc: Path) -> None:
 
 def test_an_enumeration(rc: Path) -> None:
     found = [account.address for account in authsqlite.accounts({"AUTHSQLITERC": str(rc)})]
+    assert listing.names(["authsqlite"], {"AUTHSQLITERC": str(rc)}) == list(dict.fromkeys(found))
+    with pytest.raises(TemporaryFailure, match="none: No such file"):
+        listing.names(["authsqlite"], {"AUTHSQLITERC": str(rc.with_name("none"))})
     if "SELECT_CLAUSE" in rc.read_text():
         assert found == ["joe@x.org"]
     else:
