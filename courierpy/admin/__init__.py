@@ -48,6 +48,7 @@ SUBCOMMANDS = {
     "mkpop3dcert": "make the certificate that pop3d-ssl names",
     "convert": "take over a Maildir from Dovecot, or give it back",
     "reindex": "compute what clients will ask for, before they do",
+    "check": "look whether Maildirs are sound, and mend them",
     "purge": "remove messages by age or size",
     "unexpunge": "list messages that were expunged and kept, and bring them back",
     "expire": "remove for good what was kept for long enough",

@@ -1,0 +1,252 @@
+"""courierpy check: look whether Maildirs are sound, and mend with --fix what can be mended without loss.
+
+Every UID that can be kept is kept, none is used again; no message is removed.
+"""
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+import time
+
+from courierpy.admin import complain, maildirs
+from courierpy.admin.progress import Bar, say
+from courierpy.maildir import contents
+from courierpy.maildir.errors import StoreError, trouble
+from courierpy.maildir.files import listed
+from courierpy.maildir.formats import uiddb
+from courierpy.maildir.index.columns import COLUMNS
+from courierpy.maildir.index.valuecache import Cache
+from courierpy.maildir.layout import PARTS, MaildirPlusPlus
+from courierpy.maildir.lockholder import Holder
+from courierpy.maildir.mailboxdirectory import TMP_AGE
+from courierpy.maildir.names import base, info
+from courierpy.maildir.quotacount import count
+from courierpy.system.regular import whole
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from courierpy.admin.maildirs import Place
+    from courierpy.maildir.mailbox import Mailbox
+    from courierpy.maildir.store import Store
+
+_SIZE = re.compile(rb",S=([0-9]{1,18})(?=[,:]|$)")
+LOCK_OCTETS = 300
+STEP = 1000                        # files between two steps of the bar
+
+
+def main(words: list[str]) -> int:
+    parser = maildirs.parser("check", __doc__)
+    maildirs.with_mailboxes(parser, "all without")
+    parser.add_argument("--fix", dest="fixes", action="store_true", help="mend what can be mended")
+    parser.add_argument("--missing", dest="missing", action="store_true",
+                        help="tell only the paths of messages that have a number and no file")
+    parser.add_argument("-n", dest="only_tells", action="store_true", help="change nothing: only tell")
+    parser.add_argument("-s", dest="by_names", action="store_true", help="names only: no look at each file")
+    parser.add_argument("-q", dest="quiet", action="store_true", help="tell nothing: the exit status says it")
+    parser.add_argument("-J", dest="as_json", action="store_true", help="a JSON object a line")
+    options = parser.parse_args(words)
+    options.fixes = options.fixes and not options.only_tells and not options.missing
+    return maildirs.Maildirs(options, parser).each(lambda store, place: _work(store, place, options),
+                                                   read_only=not options.fixes)
+
+
+class Fault:
+    """``kind``: a word for programs; ``text``: what is odd.  ``mends``: will a look, as a session has it, or
+    what mend() does put it right?"""
+
+    def __init__(self, kind: str, text: str, mends: bool = True) -> None:
+        self.kind = kind
+        self.text = text
+        self.mends = mends
+
+
+def _work(store: Store, place: Place, options: argparse.Namespace) -> int:
+    status = 0
+    for name in maildirs.chosen(store, options.mailboxes):
+        try:
+            folder = store.mailbox(name, store.path_of(name))
+            if options.missing:
+                status = max(status, _missing(folder, options))
+                continue
+            found = list(_faults(store, folder, options.by_names))
+            mended = set()
+            if found and options.fixes:
+                _mend(store, name, folder, {fault.kind for fault in found if fault.mends})
+                left = {(fault.kind, fault.text) for fault in _faults(store, folder, options.by_names)}
+                mended = {fault for fault in found if (fault.kind, fault.text) not in left}
+            for fault in found:
+                _tell(fault, place, name, options, fault in mended)
+            if len(mended) < len(found):
+                status = max(status, maildirs.FINDINGS)
+        except StoreError as error:
+            complain(f"{place.maildir}: {name}: {error}")
+            status = max(status, maildirs.status_of(error))
+    return status if options.missing or options.mailboxes else max(status, _of_all(store, place, options))
+
+
+def _tell(fault: Fault, place: Place, name: str, options: argparse.Namespace, mended: bool) -> None:
+    if options.quiet:
+        return
+    if options.as_json:
+        print(json.dumps({"maildir": place.maildir, "mailbox": name, "kind": fault.kind, "text": fault.text,
+                          "mended": mended}))
+    else:
+        say(f"{place.maildir}: {name}: {fault.text}" + (" (mended)" if mended else ""))
+
+
+def _missing(folder: Mailbox, options: argparse.Namespace) -> int:
+    database = folder.place.numbers()
+    if database is None:
+        return 0
+    rows = contents.look(database, folder.place.files())[1]
+    for name in database.names_of(rows) if not options.quiet else ():
+        say(os.path.normpath(os.path.join(os.getcwd(), folder.place.cur, os.fsdecode(name))))
+    return maildirs.FINDINGS if rows else 0
+
+
+def _faults(store: Store, folder: Mailbox, by_names: bool) -> Iterator[Fault]:
+    """Raises a store error."""
+    place = folder.place
+    parts = [part for part in PARTS if not os.path.isdir(os.path.join(place.path, part))]
+    for part in parts:
+        yield Fault("part", f"{part} is missing")
+    if isinstance(store.layout, MaildirPlusPlus) and os.path.basename(place.path) != "." \
+            and not os.path.exists(os.path.join(place.path, "maildirfolder")):
+        yield Fault("maildirfolder", "maildirfolder is missing: deliveries by others count it as a Maildir",
+                    mends=False)
+    if parts:
+        return
+    yield from _files(folder, by_names)
+    yield from _leftovers(folder)
+    database = place.numbers()
+    if database is not None:
+        if database.damaged:
+            yield Fault("numbers", f"{uiddb.NAME} is damaged")
+        gone = contents.look(database, place.files())[1]
+        if gone:
+            yield Fault("lines", f"{len(gone)} messages have a number and no file (--missing names them)")
+        cache = Cache(folder.index, database.uidvalidity)
+        for kind in cache.kinds():
+            fault = cache.sound(kind)
+            if fault:
+                yield Fault("index", f"the index of {kind}: {fault}", mends=False)
+    if os.path.exists(folder.index.file(COLUMNS)) and folder.index.load() is None:
+        yield Fault("index", "the index is damaged, or of another version; it is made anew", mends=False)
+
+
+def _files(folder: Mailbox, by_names: bool) -> Iterator[Fault]:
+    place = folder.place
+    owner = os.stat(place.cur).st_uid
+    seen: set[bytes] = set()
+    done = 0
+    bar = Bar(folder.name)
+    for directory in (place.cur, place.new):
+        entries = listed(directory)
+        for entry in entries:
+            name = os.fsencode(entry.name)
+            if name.startswith(b"."):
+                continue
+            done += 1
+            if done % STEP == 0:
+                bar.show(done % len(entries), len(entries))
+            if base(name) in seen:
+                yield Fault("twin", f"{entry.path}: another file has the same name before its flags",
+                            mends=False)
+            seen.add(base(name))
+            if directory == place.new and info(name):
+                yield Fault("new", f"{entry.path}: flags, and it is in new/")
+            if not by_names:
+                yield from _file(entry, name, owner)
+    bar.clear()
+
+
+def _file(entry: os.DirEntry[str], name: bytes, owner: int) -> Iterator[Fault]:
+    try:
+        found = os.stat(entry.path)
+    except FileNotFoundError:
+        if os.path.islink(entry.path):
+            yield Fault("odd", f"{entry.path}: a link that leads nowhere", mends=False)
+        return
+    except OSError as error:
+        yield Fault("odd", f"{entry.path}: {error.strerror}", mends=False)
+        return
+    if not stat.S_ISREG(found.st_mode):
+        yield Fault("odd", f"{entry.path}: no message", mends=False)
+        return
+    if found.st_uid != owner:
+        yield Fault("owner", f"{entry.path}: belongs to uid {found.st_uid}, not {owner}", mends=False)
+    if not found.st_mode & stat.S_IRUSR:
+        yield Fault("mode", f"{entry.path}: its owner may not read it", mends=found.st_uid == owner)
+    size = _SIZE.search(name)
+    if size is not None and int(size[1]) != found.st_size:
+        yield Fault("size", f"{entry.path}: has {found.st_size} octets, not {int(size[1])}", mends=False)
+
+
+def _leftovers(folder: Mailbox) -> Iterator[Fault]:
+    """In tmp/."""
+    place = folder.place
+    limit = time.time() - TMP_AGE
+    for entry in listed(place.tmp):
+        try:
+            found = entry.stat(follow_symlinks=False)
+            if entry.name == "courier.lock":
+                holder = Holder(whole(entry.path, LOCK_OCTETS), found)
+                if holder.stale(time.time(), lambda _: False):
+                    yield Fault("lock", f"courier.lock is of {holder}, which is no more")
+            elif found.st_ctime < limit:
+                yield Fault("tmp", f"{entry.path}: left there more than 36 hours ago")
+        except FileNotFoundError:
+            continue                   # it went just now
+        except OSError as error:
+            raise trouble(entry.path, error) from None
+
+
+def _mend(store: Store, name: str, folder: Mailbox, kinds: set[str]) -> None:
+    """Raises a store error."""
+    if "tmp" in kinds:
+        folder.place.clean_tmp()
+    if "mode" in kinds:
+        for directory in (folder.place.cur, folder.place.new):
+            for entry in listed(directory):
+                try:
+                    mode = os.stat(entry.path, follow_symlinks=False).st_mode
+                    if stat.S_ISREG(mode) and not mode & stat.S_IRUSR:
+                        os.chmod(entry.path, stat.S_IMODE(mode) | stat.S_IRUSR | stat.S_IWUSR)
+                except OSError:
+                    continue           # another's, or gone: it is told again
+    opened = store.open(name)          # makes what is missing of the three directories
+    try:
+        if kinds & {"numbers", "lines", "new", "lock"}:
+            with opened.locked():
+                pass                   # nobody else's any more
+            opened.scan(readonly=True)
+            opened.told()
+    finally:
+        opened.close(wait=True)
+
+
+def _of_all(store: Store, place: Place, options: argparse.Namespace) -> int:
+    """What is of the Maildir, not of a mailbox."""
+    status = 0
+    for name in sorted(set(store.subscriptions()).difference(store.names())):
+        if name.startswith(store.layout.prefix):
+            # RFC 9051 6.3.7: no server unsubscribes by itself
+            _tell(Fault("subscription", "subscribed, and not there"), place, name, options, False)
+            status = maildirs.FINDINGS
+    quota = store.quota()
+    usage = quota.usage() if quota is not None else None
+    if quota is not None and usage is not None:
+        there = count(os.fsencode(store.root))
+        if there != usage.there:
+            if options.fixes:
+                quota.recount(usage.limits)
+            _tell(Fault("quota", f"maildirsize has {usage.there.octets} octets in {usage.there.messages} "
+                                 f"messages, there are {there.octets} in {there.messages}"),
+                  place, "maildirsize", options, options.fixes)
+            status = max(status, 0 if options.fixes else maildirs.FINDINGS)
+    return status

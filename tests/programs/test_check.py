@@ -1,0 +1,130 @@
+"""courierpy check: what is odd in a Maildir, and what --fix puts right."""
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from courierpy.admin import main
+from courierpy.maildir.store import Store
+from tests.conftest import fill
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Three messages in INBOX, and an empty Work."""
+    root = tmp_path / "M"
+    fill(root, 3)
+    store = Store(str(root))
+    store.create("INBOX.Work")
+    store.open("INBOX").scan()
+    return root
+
+
+def check(capfd: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, list[tuple[str, bool]]]:
+    """(exit status, kind and mended of each fault)."""
+    status = main(["courierpy", "check", "-J", *map(str, words)])
+    rows = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    return status, [(row["kind"], row["mended"]) for row in rows]
+
+
+def files(root: Path) -> list[Path]:
+    return sorted((root / "cur").iterdir())
+
+
+def test_a_sound_one(root: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (root, *root.rglob("*"))}
+    assert check(capfd, root) == (0, [])
+    assert {path: path.stat().st_mtime_ns for path in (root, *root.rglob("*"))} == before
+
+
+def missing_part(root: Path) -> None:
+    (root / ".Work" / "tmp").rmdir()
+
+
+def line_without_file(root: Path) -> None:
+    files(root)[1].unlink()
+
+
+def uidnext_too_low(root: Path) -> None:
+    uids = root / "courierimapuiddb"
+    head, _, rest = uids.read_text().partition("\n")
+    version, uidvalidity, _ = head.split()
+    uids.write_text(f"{version} {uidvalidity} 2\n{rest}")
+
+
+def flags_in_new(root: Path) -> None:
+    (root / "new" / "1800000000.M1P1.host:2,S").touch()
+
+
+def stale_lock(root: Path) -> None:
+    lock = root / "tmp" / "courier.lock"
+    lock.write_text("1:elsewhere.example")
+    os.utime(lock, (time.time() - 3600,) * 2)
+
+
+def unreadable(root: Path) -> None:
+    files(root)[0].chmod(0)
+
+
+def wrong_quota(root: Path) -> None:
+    (root / "maildirsize").write_bytes(b"9C\n          10            9\n")
+
+
+@pytest.mark.parametrize(("damage", "kind"), [
+    (missing_part, "part"), (line_without_file, "lines"), (uidnext_too_low, "numbers"), (flags_in_new, "new"),
+    (stale_lock, "lock"), (unreadable, "mode"), (wrong_quota, "quota")])
+def test_what_is_mended(damage: object, kind: str, root: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert callable(damage)
+    before = Store(str(root)).open("INBOX").scan()
+    damage(root)
+    assert check(capfd, root) == (1, [(kind, False)])
+    assert check(capfd, "--fix", "-n", root) == (1, [(kind, False)])
+    assert check(capfd, "--fix", root) == (0, [(kind, True)])
+    assert check(capfd, root) == (0, [])
+    after = Store(str(root)).open("INBOX").scan()
+    assert after.uidvalidity == before.uidvalidity
+    assert after.uidnext >= before.uidnext
+    kept = set(before.messages.uids) - ({2} if damage is line_without_file else set())
+    assert kept <= set(after.messages.uids)
+
+
+def no_maildirfolder(root: Path) -> None:
+    (root / ".Work" / "maildirfolder").unlink()
+
+
+def twin(root: Path) -> None:
+    first = files(root)[0]
+    os.link(first, root / "cur" / (first.name.partition(":")[0] + ":2,F"))
+
+
+def wrong_size(root: Path) -> None:
+    (root / "new" / "1800000000.M1P1.host,S=9").write_bytes(b"a: b\n")
+
+
+def dangling(root: Path) -> None:
+    (root / "cur" / "1800000000.M1P1.host:2,").symlink_to("nowhere")
+
+
+def subscribed(root: Path) -> None:
+    Store(str(root)).subscribe("INBOX.Gone", True)
+
+
+@pytest.mark.parametrize(("damage", "kind"), [
+    (no_maildirfolder, "maildirfolder"), (twin, "twin"), (wrong_size, "size"), (dangling, "odd"),
+    (subscribed, "subscription")])
+def test_what_is_told(damage: object, kind: str, root: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert callable(damage)
+    damage(root)
+    for words in ([], ["--fix"]):
+        assert check(capfd, *words, root) == (1, [(kind, False)])
+
+
+def test_what_is_missing(root: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    gone = files(root)[1]
+    gone.unlink()
+    assert main(["courierpy", "check", "--missing", str(root)]) == 1
+    assert capfd.readouterr() == (f"{str(gone).partition(':')[0]}\n", "")
