@@ -16,7 +16,8 @@ from courierpy.listener.doorway import Doorway
 from courierpy.listener.entrance import one_address
 from courierpy.listener.sockets import shown, turn_away
 from courierpy.login import start
-from courierpy.system import confined, doorway, log, proc, programs, title
+from courierpy.model import measures
+from courierpy.system import confined, doorway, log, metrics, proc, programs, title
 from courierpy.system.doorway import PROXY_SECONDS
 from courierpy.system.settings import Settings
 from courierpy.system.starttls import starttls_offered
@@ -142,6 +143,7 @@ def give(way: Doorway, entrance: Entrance, client: socket.socket, connection: Co
         client.close()
     else:
         turn_away(client, entrance.busy)
+        metrics.count(measures.REFUSED, "busy")
 
 
 def look_up(asked: lookups.Lookups | None, options: Options, variables: dict[str, str],

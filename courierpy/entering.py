@@ -15,7 +15,7 @@ from courierpy.maildir.errors import StoreError
 from courierpy.model.accountoptions import says_yes
 from courierpy.model.numbers import decimal
 from courierpy.model.replies import Bye
-from courierpy.system import log, memory, proc, readonly, title
+from courierpy.system import log, memory, metrics, proc, readonly, title
 from courierpy.system.programs import WITH_VALUE
 from courierpy.system.record import Record
 from courierpy.system.regular import open_regular
@@ -273,9 +273,13 @@ def ends(daemon: Entering, serve: Callable[[], int]) -> int:
     daemon.set_umask()
     if daemon.only_reads:
         readonly.begin()
+    meter = metrics.begin(daemon.environ, daemon.protocol)
+    if meter is not None:
+        meter.octets_of(daemon.conn)
     try:
         return serve()
     finally:
         daemon.conn.end()
         daemon.close()                 # nobody waits for us any more
         readonly.end()
+        metrics.end()

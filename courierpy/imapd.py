@@ -17,9 +17,10 @@ from courierpy.imap.grammar import lines
 from courierpy.imap.grammar.framer import Frame
 from courierpy.imap.session import Session
 from courierpy.imap.shortage import LAST_WORDS
+from courierpy.model import measures
 from courierpy.model.numbers import decimal
 from courierpy.model.replies import Bye
-from courierpy.system import about, inotify, log, memory, proc
+from courierpy.system import about, inotify, log, memory, metrics, proc
 from courierpy.system.conn import Conn, Gone, TimedOut
 from courierpy.system.settings import wrong_ones
 from courierpy.system.stream import Garbled
@@ -163,6 +164,8 @@ class _Imapd(Entering):
         self.started = known.started
         self.logged_in = True
         self.conn.rcvd, self.conn.sent = known.rcvd, known.sent + woken.words
+        if metrics.current is not None:
+            metrics.current.octets_of(self.conn)
         try:
             os.chdir(known.cwd)
         except OSError as error:
@@ -176,6 +179,7 @@ class _Imapd(Entering):
         except ValueError as error:
             log.err(f"a connection that slept cannot go on: {error}")
             raise Bye(CONNECT_AGAIN, b"UNAVAILABLE") from None
+        session.waiting.heard()
         session.serve(Frame([known.tag + b" IDLE"], []) if known.tag else None)
         self.finish("LOGOUT")
         self._empty_trash()
@@ -245,6 +249,7 @@ class _Imapd(Entering):
             self.conn.write_all(said)
         self._account_options()
         self.logged_in = True
+        metrics.count(measures.BEGUN, self.protocol)
         log.info(f"LOGIN, {self.who}, protocol={'SMAP1' if self.speaks_smap else 'IMAP'}{self._starttls()}")
 
     def _alerts(self) -> list[str]:

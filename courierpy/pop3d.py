@@ -14,11 +14,12 @@ import time
 
 from courierpy.entering import FROM_LOGIN, Entering, ends, without_options
 from courierpy.maildir.errors import StoreError
+from courierpy.model import measures
 from courierpy.model.replies import Bye
 from courierpy.pop3 import lines
 from courierpy.pop3.maildrop import Maildrop
 from courierpy.pop3.session import Session
-from courierpy.system import about, log, memory, proc, programs
+from courierpy.system import about, log, memory, metrics, proc, programs
 from courierpy.system.conn import Conn, Gone, TimedOut
 from courierpy.system.settings import wrong_ones
 from courierpy.system.stream import Garbled
@@ -155,6 +156,7 @@ class _Pop3d(Entering):
         """The last stage that can fail says +OK."""
         self.conn.write(lines.ok("logged in, only for reading." if self.only_reads else "logged in."))
         self.greeted = True
+        metrics.count(measures.BEGUN, self.protocol)
         log.info(f"LOGIN, {self.who}{self._stls()}")
 
     def _on_signal(self, number: int, frame: object) -> None:

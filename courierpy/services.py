@@ -14,6 +14,7 @@ from courierpy.imap.grammar import lines as imap_lines
 from courierpy.listener import children
 from courierpy.listener.options import UsageError
 from courierpy.listener.pool import NOBODY, Pool
+from courierpy.listener.statistics import Statistics
 from courierpy.login import tries
 from courierpy.pop3 import lines as pop3_lines
 from courierpy.system import desk, log, programs
@@ -56,6 +57,7 @@ class Services:
         self.pool: Pool | None = None
         self.helpers: Helpers | None = None
         self.sleepers: Sleepers | None = None
+        self.statistics = Statistics(environ)
         self.logger = 0
         self.tries = -1
         if self.login_processes:
@@ -87,6 +89,12 @@ class Services:
         self.tries = table if table >= 0 else tries.make()
         if self.tries >= 0:
             self.environ[tries.VARIABLE] = os.environ[tries.VARIABLE] = str(self.tries)
+
+    def open_statistics(self, before: Handover | None) -> None:
+        """Counts have a place to go to.  OSError."""
+        if before is not None:
+            self.statistics.go_on(*before.statistics)
+        self.statistics.open()
 
     def open_doorway(self, loop: Loop, begin: Callable[[Connection, Order, int], None],
                      before: Handover | None, rules: Mapping[str, str]) -> None:
@@ -165,7 +173,7 @@ class Services:
 
     def serve(self, link: socket.socket, order: Order | None, fd: int, above: int) -> int:
         """In such a process; the exit status."""
-        kept = [self.sleepers.door.fileno()] if self.sleepers is not None else []
+        kept = self.statistics.kept() + ([self.sleepers.door.fileno()] if self.sleepers is not None else [])
         return sessions.serve(link, order, fd, max(self.above, above), kept, self.arguments, self.environ,
                               self._manner())
 
@@ -179,7 +187,7 @@ class Services:
 
     def tend(self) -> None:
         """Start what is missing."""
-        for each in (self.helpers, self.doorway, self.pool, self.sleepers):
+        for each in (self.statistics, self.helpers, self.doorway, self.pool, self.sleepers):
             if each is not None:
                 each.tend()
 
@@ -187,7 +195,8 @@ class Services:
         """This process has ended, which had no connection."""
         if pid == self.logger:
             log.crit("the logger ended")
-        elif self.sleepers is not None and self.sleepers.ended(pid) \
+        elif self.statistics.ended(pid) \
+                or self.sleepers is not None and self.sleepers.ended(pid) \
                 or self.doorway is not None and self.doorway.ended(pid):
             return
         elif self.helpers is not None:
@@ -202,6 +211,7 @@ class Services:
             left.keeper, left.asleep = self.sleepers.left(), self.sleepers.asleep
         if self.doorway is not None:
             left.doorway = self.doorway.left()
+        left.statistics = self.statistics.left()
         left.logger = self.logger
 
     def stop(self, others: set[int], meanwhile: Callable[[], object]) -> None:
@@ -216,3 +226,4 @@ class Services:
         children.wait_for(pids | kept | helpers, meanwhile)
         if self.sleepers is not None:
             self.sleepers.last_words()
+        self.statistics.stop()

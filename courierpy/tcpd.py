@@ -22,10 +22,11 @@ from courierpy.listener.loop import Loop
 from courierpy.listener.options import USAGE, Options, UsageError, parse_ports
 from courierpy.listener.renewal import REFUSED, STAYS, TRIAL, Renewal
 from courierpy.login import tries
+from courierpy.model import measures
 from courierpy.model.numbers import PID_MOST, decimal
 from courierpy.readiness import Readiness
 from courierpy.services import Services
-from courierpy.system import about, desk, log, notify, title
+from courierpy.system import about, desk, log, metrics, notify, title
 from courierpy.system.conn import Conn
 from courierpy.system.proc import CRASHED, become, die_with, leave_no_core, on_signal
 from courierpy.system.programs import interpreter
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 NOT_PASSED_ON = frozenset((TRIAL, handover.VARIABLE, VARIABLE, desk.VARIABLE, desk.AUTHSOCKET,
-                           tries.VARIABLE, *notify.VARIABLES))
+                           tries.VARIABLE, metrics.VARIABLE, metrics.READER, *notify.VARIABLES))
 
 
 def run() -> None:
@@ -148,6 +149,8 @@ class Listener:
                 self.lock = lock
                 pidfile.write(path)
             services.open_log(left is None, _log_of(self.environ))
+            services.open_statistics(left)
+            metrics.begin(self.environ, services.protocol, every=1.0)
             self.loop = Loop()
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
             services.count_tries()
@@ -243,6 +246,8 @@ class Listener:
                     else:
                         loop.forget((sock.fileno(),))
             loop.turn(1.0)
+            if metrics.current is not None:
+                metrics.current.turn(self._gauges)
             self._reap()
             self.connections.see_off()
             if not self.stopping:      # else nothing is started any more
@@ -256,6 +261,18 @@ class Listener:
         guests = len(way.guests) if way is not None and not self.connections.bound else 0
         asleep = len(sleepers.asleep) if sleepers is not None else 0
         return self.connections.busy() + asleep + guests
+
+    def _gauges(self, meter: metrics.Meter) -> None:
+        """How it is now, for who watches."""
+        services, connections = self.services, self.connections
+        asleep = len(services.sleepers.asleep) if services.sleepers is not None else 0
+        guests = len(services.doorway.guests) if services.doorway is not None else 0
+        listener = self.options.rest[0][:64]
+        for name, state, number in ((measures.SESSIONS, ("awake",), connections.busy()),
+                                    (measures.SESSIONS, ("asleep",), asleep),
+                                    (measures.BEFORE_LOGIN, (), guests + len(connections.waiting)),
+                                    (measures.MOST, (), self.maxprocs), (measures.UP, (), 1)):
+            meter.set(name, listener, *state, value=number)
 
     def _status(self) -> str:
         """For the service manager."""
@@ -355,6 +372,7 @@ class Listener:
 
     def _serve_only(self, client: int, *more: int) -> None:
         kept, above = [fd for fd in more if fd >= 0], max(self.entrance.above, self.services.above)
+        kept += self.services.statistics.kept()
         if self.services.sleepers is not None:
             kept.append(self.services.sleepers.door.fileno())
         children.serve_only(client, kept, above)
@@ -364,10 +382,15 @@ class Listener:
         services = self.services
         self._serve_only(client, at_desk, services.helpers.door() if services.helpers is not None else -1,
                          services.tries)
+        metrics.begin(self.environ, services.protocol)
         if at_desk >= 0:
             self.environ[desk.VARIABLE] = str(at_desk)
         arrival = Arrival(self.options, self.readiness.rules, self.environ, services.in_process)
-        return arrival.serve(services.program, services.arguments, remote, local, self.connections.counts.of)
+        try:
+            return arrival.serve(services.program, services.arguments, remote, local,
+                                 self.connections.counts.of)
+        finally:
+            metrics.end()
 
     def _serve_sessions(self, link: socket.socket, order: Order | None, fd: int) -> int:
         return self.services.serve(link, order, fd, max(fd + 1, self.entrance.above))

@@ -42,6 +42,7 @@ SUBCOMMANDS = {
     "makeimapaccess": "look whether the access rules are right",
     "shutdown": "end all sessions, and let nobody in until it is cancelled",
     "motd": "say something to everybody who logs in",
+    "stats": "show what a server has counted, while it counts",
     "demo": "make a folder with a demo account and Maildir",
     "mkcert": "make a self-signed certificate",
     "mkimapdcert": "make the certificate that imapd-ssl names",

@@ -14,7 +14,7 @@ from courierpy.admin import complain, default_files, read_settings
 from courierpy.admin.config import listeners
 from courierpy.listener.options import UsageError, parse_ports
 from courierpy.login import tries
-from courierpy.system import log, notify
+from courierpy.system import log, metrics, notify
 from courierpy.system.programs import interpreter
 from courierpy.system.settings import UNNEEDED, WRONG, Settings, SettingsError, check, parse_file
 
@@ -99,6 +99,10 @@ def main(words: list[str]) -> int:
     table = tries.make()                   # one for all listeners
     if table >= 0:
         os.environ[tries.VARIABLE] = str(table)
+    try:
+        os.environ[metrics.READER], os.environ[metrics.VARIABLE] = metrics.pair()      # one for all, too
+    except OSError as error:
+        log.err(f"nothing is counted: {error.strerror}")
     if len(images) == 1:
         os.execv(images[0][0], images[0])
     return _all(images)
@@ -173,8 +177,10 @@ def _all(images: list[list[str]]) -> int:
     if notify.VARIABLE in os.environ:
         from courierpy.admin.notified import Sum
         told = Sum()
+    environ = dict(os.environ if told is None else told.environ)
     for image in images:
-        pids.append(os.posix_spawn(image[0], image, os.environ if told is None else told.environ))
+        pids.append(os.posix_spawn(image[0], image, environ))
+        environ.pop(metrics.READER, None)          # the first one starts who reads
     status = 0
     while pids:
         pid, ended = os.wait() if told is None else told.wait(pids)

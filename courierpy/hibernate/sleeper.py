@@ -16,7 +16,7 @@ from courierpy.imap import ext, updates
 from courierpy.imap.selected import Selected
 from courierpy.maildir.errors import StoreError
 from courierpy.model.messages import Snapshot
-from courierpy.system import inotify, log
+from courierpy.system import inotify, log, metrics
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -225,6 +225,8 @@ class Sleeper:
             if self.session.selected is not None:
                 self.session.selected.folder.close()
             self.session.folders.save()
+            self.session.waiting.told()
+            metrics.end()
         finally:
             os._exit(0)
 

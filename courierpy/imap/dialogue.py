@@ -52,7 +52,7 @@ MAX_ERRORS = 10                # bad commands in a row
 
 class Dialogue:
     """``who``: the client, for the log.  ``errors``: bad commands in a row.  ``ended``: the command
-    that is being done is the last one."""
+    that is being done is the last one.  ``answered``: OK, NO or BAD, of the last tagged line."""
 
     def __init__(self, client: Client, framer: Framer, who: str) -> None:
         self.client = client
@@ -60,6 +60,7 @@ class Dialogue:
         self.who = who
         self.errors = 0
         self.ended = False
+        self.answered = b""
 
     # -- what a program says to it
 
@@ -172,6 +173,7 @@ class Dialogue:
     def _done(self, tag: bytes, done: str | Done) -> None:
         """The command is done as it was meant."""
         self.errors = 0
+        self.answered = lines.OK
         if isinstance(done, str):
             self.client.write(lines.status(tag, lines.OK, done))
             return
@@ -205,6 +207,7 @@ class Dialogue:
     # -- the tagged line
 
     def reply(self, tag: bytes, word: bytes, text: str, code: bytes | None = None) -> None:
+        self.answered = word
         self.client.write(lines.status(tag, word, text, code))
 
     def bad(self, tag: bytes, error: Bad) -> None:

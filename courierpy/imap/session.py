@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from courierpy.imap import capability, commands, ext, permitted, shortage, updates
+from courierpy.imap import capability, commands, ext, metered, permitted, shortage, updates
 from courierpy.imap.commands import LEAVES_FOLDER, READS, USES_SEQ, Done
 from courierpy.imap.dialogue import Dialogue
 from courierpy.imap.grammar import out
@@ -20,13 +20,13 @@ from courierpy.imap.waiting import Waiting
 from courierpy.maildir import errors as store
 from courierpy.model.replies import Bad, Bye, No
 from courierpy.model.uidset import UidSet
-from courierpy.system import log, pulse, title
+from courierpy.system import log, metrics, pulse, title
 from courierpy.system.conn import Gone
 from courierpy.system.memory import is_short
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from courierpy.imap.grammar.framer import Sink
     from courierpy.imap.manners import Manners
@@ -175,9 +175,12 @@ class Session(Dialogue):
     def serve(self, frame: Frame | None = None) -> None:
         """Until LOGOUT (returns), end of input (Gone) or Bye.  ``frame``: a command that is
         gone on with."""
+        do: Callable[[Frame], object] = self.do
+        if metrics.current is not None:
+            do = metered.doing(self, metrics.current)
         try:
             while not self.ended:
-                self.do(frame or self.next_frame())
+                do(frame or self.next_frame())
                 frame = None
             self.conn.flush()
         finally:

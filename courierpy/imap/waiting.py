@@ -6,7 +6,9 @@ from __future__ import annotations
 from time import monotonic
 
 from courierpy.imap.grammar import lines
+from courierpy.imap.metered import Pushes
 from courierpy.model.replies import Bye
+from courierpy.system import metrics
 from courierpy.system.conn import TimedOut
 
 TYPE_CHECKING = False
@@ -89,12 +91,23 @@ class Waiting:
         self.refusal: Callable[[], str] | None = None
         self._session = session
         self._may_end = False          # by a signal, now: nothing is being done
+        self._pushes = Pushes() if metrics.current is not None else None
 
     def stop(self) -> None:
         """From a signal handler: end at the next moment between two commands."""
         self.stopping = True
         if self._may_end:
             raise Bye(lines.SHUT_DOWN)
+
+    def heard(self) -> None:
+        """There may be something to tell the client, since now."""
+        if self._pushes is not None:
+            self._pushes.heard(self._session.conn.sent)
+
+    def told(self) -> None:
+        """Whatever there was to tell is written."""
+        if self._pushes is not None and metrics.current is not None:
+            self._pushes.told(self._session.conn.sent, metrics.current)
 
     def read(self, timeout: float) -> bytes:
         """Input of the client; b"" at its end.  Raises TimedOut after ``timeout`` seconds without any, and
@@ -110,6 +123,8 @@ class Waiting:
     def _read(self, timeout: float) -> bytes:
         session = self._session
         session.conn.flush()
+        if self._pushes is not None:
+            self._pushes.forget()
         self._may_end = True
         try:
             if self.stopping:
@@ -169,6 +184,7 @@ class Waiting:
         """As Conn.wait; Bye when told to stop."""
         conn = self._session.conn
         conn.flush()
+        self.told()
         self._may_end = True
         try:
             if self.stopping:
@@ -176,5 +192,7 @@ class Waiting:
             found = conn.wait(others, timeout)
         finally:
             self._may_end = False
+        if not found.isdisjoint(others):
+            self.heard()
         self._look()
         return found

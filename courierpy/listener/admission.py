@@ -5,8 +5,9 @@ import socket
 
 from courierpy.listener import access
 from courierpy.listener.sockets import shown
+from courierpy.model import measures
 from courierpy.model.numbers import decimal
-from courierpy.system import log
+from courierpy.system import log, metrics
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def behind_proxy(client: socket.socket, wanted: tuple[float, frozenset[str]], re
         ends = haproxy.read_header(client, timeout)
     except haproxy.ProxyError as error:
         log.warn(f"{shown(remote[0])}: {error}")
+        _count("proxy header")
         raise Refused from None
     if ends is None:
         return remote, local, ""
@@ -77,18 +79,26 @@ def admit(options: Options, rules: Mapping[str, str], counts: Mapping[str, int],
         if "accesslocal" in options.switches:
             allowed, _ = access.decide(rules, environ["TCPLOCALIP"], environ["TCPLOCALPORT"])
             if not allowed:
+                _count("access")
                 raise Refused
         allowed, variables = access.decide(rules, address)
         if not allowed:
+            _count("access")
             raise Refused(spoken=True)
         environ.update(variables)
     limit = decimal(environ.get("MAXCPERIP", ""))
     if counts.get(address, 0) >= (options.number.get("maxperip", 4) if limit is None else limit):
         log.alert(f"Maximum connection limit reached for {address}")
+        _count("limit of address")
         raise Refused
     maxperc = options.number.get("maxperc")                # by default as many as there can be
     if maxperc is not None and counts.get(network(address), 0) >= maxperc:
+        _count("limit of network")
         raise Refused
+
+
+def _count(reason: str) -> None:
+    metrics.count(measures.REFUSED, reason)
 
 
 def denial(options: Options) -> bytes:
@@ -101,6 +111,7 @@ def drop(options: Options, address: str, environ: Mapping[str, str]) -> None:
     """Raises Refused where a rule or a list has set a variable of -drop."""
     if any(environ.get(name) for name in options.drop):
         log.warn(f"dropped blocked connection from {address}")
+        _count("list")
         raise Refused(spoken=True)
 
 

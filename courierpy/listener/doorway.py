@@ -13,7 +13,8 @@ from functools import partial
 
 from courierpy.listener import children
 from courierpy.listener.connections import Connection
-from courierpy.system import doorway, log, passing, proc
+from courierpy.model import measures
+from courierpy.system import doorway, log, metrics, passing, proc
 from courierpy.system.seldom import due
 
 TYPE_CHECKING = False
@@ -275,6 +276,7 @@ class Doorway:
             return
         number, guest = next(item for item in self.guests.items() if not item[1].told_to_go)
         guest.told_to_go = True
+        metrics.count(measures.REFUSED, "crowded")
         self._tell(guest.process, doorway.LEAVE, number)
         if due("waiting"):
             log.warn(f"{self.bound} connections have not logged in; the oldest goes")

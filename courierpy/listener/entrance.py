@@ -10,7 +10,8 @@ from functools import partial
 from courierpy.listener import sockets
 from courierpy.listener.connections import Connection
 from courierpy.listener.sockets import shown
-from courierpy.system import desk, log, proc
+from courierpy.model import measures
+from courierpy.system import desk, log, metrics, proc
 from courierpy.system.seldom import due
 
 TYPE_CHECKING = False
@@ -64,7 +65,9 @@ class Entrance:
             if error.errno in LIMITS and not isinstance(error, BlockingIOError):
                 self._pause("accept", f"a connection cannot be taken: {error.strerror}")
                 self._spare.turn_away(listening, self.busy)
+                metrics.count(measures.REFUSED, "busy")
             return None
+        metrics.count(measures.CONNECTIONS)
         return fd, remote[:2]
 
     def accept(self, listening: socket.socket) -> Connection | None:
@@ -86,6 +89,7 @@ class Entrance:
             if ours is not None:
                 ours.close()
             sockets.turn_away(socket.socket(fileno=fd), self.busy)
+            metrics.count(measures.REFUSED, "busy")
             fd = -1
             return None
         finally:
@@ -93,7 +97,10 @@ class Entrance:
                 os.close(fd)
             if theirs is not None:
                 theirs.close()
-        if ours is not None and self.connections.make_room() and due("waiting"):
+        crowded = ours is not None and self.connections.make_room()
+        if crowded:
+            metrics.count(measures.REFUSED, "crowded")
+        if crowded and due("waiting"):
             log.warn(f"{self.connections.bound} connections have not logged in; the oldest goes")
         # where it is not known yet who the client is, the client counts when that is told
         connection = Connection("" if self.proxied else shown(remote[0]), remote, ours)

@@ -19,15 +19,14 @@ VARIABLE = "COURIERPY_HANDOVER"
 
 
 class Handover:
-    """``connections``: by pid.  ``auth``: descriptor and path of the password helpers' socket, -1
-    without helpers.  ``lock``: descriptor of the pid file's lock or -1.  ``logger``: pid of
-    -stderrlogger or 0.  ``keeper``: its version, pid and three descriptors, None without.
-    ``asleep``: by number.  ``doorway``: of login processes, as listener/doorway.py leaves it; None
-    without.  ``argv`` and ``environ``: the
-    settings in force."""
+    """``connections``: by pid. ``auth``: descriptor and path of the password helpers' socket, -1 without
+    helpers. ``lock``: descriptor of the pid file's lock or -1. ``logger``: pid of -stderrlogger or 0.
+    ``statistics``: pid, 0 without, and METRICS. ``keeper``: its version, pid and three descriptors, None
+    without. ``asleep``: by number. ``doorway``: of login processes, as listener/doorway.py leaves it; None
+    without. ``argv`` and ``environ``: the settings in force."""
 
     __slots__ = ("argv", "asleep", "auth", "connections", "doorway", "environ", "helpers", "keeper", "lock",
-                 "logger", "sockets")
+                 "logger", "sockets", "statistics")
 
     def __init__(self) -> None:
         self.sockets: list[int] = []
@@ -39,6 +38,7 @@ class Handover:
         self.doorway: Left | None = None
         self.lock = -1
         self.logger = 0
+        self.statistics: tuple[int, str] = (0, "")
         self.argv: list[str] = []
         self.environ: dict[str, str] = {}
 
@@ -60,6 +60,7 @@ class Handover:
                  *([f"keeper {' '.join(map(str, self.keeper))}"] if self.keeper is not None else []),
                  *(f"helper {pid}" for pid in self.helpers),
                  f"auth {self.auth[0]} {self.auth[1]}", f"lock {self.lock}", f"logger {self.logger}",
+                 "statistics {} {}".format(*self.statistics),
                  *(f"doorway {json.dumps(each.values())}" for each in (self.doorway,) if each is not None),
                  f"argv {json.dumps(self.argv)}", f"environ {json.dumps(self.environ)}"]
         fd = os.memfd_create("handover", 0)
@@ -135,6 +136,8 @@ def load() -> Handover | None:
             found.auth = (int(first), rest)
         elif word == "lock":
             found.lock = int(first)
+        elif word == "statistics":
+            found.statistics = int(first), rest
         elif word == "logger":
             found.logger = int(first)
     os.close(int(number))

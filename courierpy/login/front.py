@@ -12,7 +12,7 @@ from courierpy.auth import TemporaryFailure, is_module
 from courierpy.login.alone import Alone
 from courierpy.login.stage import Stage
 from courierpy.model.replies import Bye
-from courierpy.system import about, log, proc, programs
+from courierpy.system import about, log, metrics, proc, programs
 from courierpy.system.conn import Conn, Gone, TimedOut
 
 TYPE_CHECKING = False
@@ -68,6 +68,7 @@ def main(name: str, usage: str, spoken: Spoken, argv: list[str], environ: Mappin
         modules.append(words.pop(0))
     client = conn if conn is not None else Conn(0, 1)
     result: int | programs.Next = 1
+    metrics.begin(environ, spoken.PROTOCOL)
     try:
         if words:
             own = environ if isinstance(environ, dict) else dict(environ)
@@ -76,6 +77,7 @@ def main(name: str, usage: str, spoken: Spoken, argv: list[str], environ: Mappin
         else:
             client.say_last(spoken.told(Bye(f"{name} expects a program to start; {name} --help tells how.")))
     finally:
+        metrics.end()
         if isinstance(result, int):
             client.end()
     return result

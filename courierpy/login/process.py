@@ -17,7 +17,7 @@ from courierpy.auth import TemporaryFailure
 from courierpy.login.entrant import GONE, Entrant
 from courierpy.login.inquiries import Inquiries
 from courierpy.login.relayed import Relay
-from courierpy.system import confined, doorway, haproxy, log, passing, proc, title
+from courierpy.system import confined, doorway, haproxy, log, metrics, passing, proc, title
 from courierpy.system.settings import from_environ
 
 TYPE_CHECKING = False
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 MODULES = ("base64", "hashlib", "hmac", "ssl", "traceback", "unicodedata", "courierpy.system.tlsmemory")
 ENDING_SECONDS = 8.0           # that sessions have to say their last words through us
 LOOP_SECONDS = 5.0
+COUNT_SECONDS = 1.0            # between two messages of counts
 
 
 class House:
@@ -82,6 +83,8 @@ class House:
                 if heard is not None:
                     heard()
             self._clock()
+            if metrics.current is not None:
+                metrics.current.turn()
             if title.show is not None:
                 title.say(f"({len(self.entrants) + len(self.relays)} connections)")
 
@@ -92,7 +95,8 @@ class House:
 
     def _seconds(self) -> float:
         wait = self._due[0][0] - time.monotonic() if self._due else LOOP_SECONDS
-        return max(0.0, min(wait, LOOP_SECONDS))
+        most = LOOP_SECONDS if metrics.current is None or not metrics.current.sums else COUNT_SECONDS
+        return max(0.0, min(wait, most))
 
     def _clock(self) -> None:
         now = time.monotonic()
@@ -357,7 +361,9 @@ def run(link: socket.socket, program: Program, environ: Mapping[str, str], table
     waker, woken = socket.socketpair()
     waker.setblocking(False)
     signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
-    proc.keep_open(fd for fd in (link.fileno(), table, waker.fileno(), woken.fileno()) if fd >= 0)
+    counts = metrics.descriptor(environ.get(metrics.VARIABLE, ""))
+    proc.keep_open(fd for fd in (link.fileno(), table, waker.fileno(), woken.fileno(), counts) if fd >= 0)
+    metrics.begin(environ, program.PROTOCOL, every=COUNT_SECONDS)
     house = House(link, program, environ, by_tls, table)
     told: list[int] = []
     proc.on_signal(lambda number, frame: told.append(number) if number != signal.SIGUSR1 else None)
@@ -380,6 +386,7 @@ def run(link: socket.socket, program: Program, environ: Mapping[str, str], table
         log.crit(f"a login process: {error}")
         return 1
     house.serve()
+    metrics.end()
     return 0
 
 

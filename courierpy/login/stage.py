@@ -10,8 +10,9 @@ import time
 
 from courierpy.auth import Rejected, TemporaryFailure, Unservable, mechanisms, sasl, with_domain
 from courierpy.login import gate, start, tries
+from courierpy.model import measures
 from courierpy.model.steps import Elsewhere, Forward, Look, NoPassword, Refused, Unreachable, Wait
-from courierpy.system import log
+from courierpy.system import log, metrics
 from courierpy.system.environ import of_transport
 from courierpy.system.settings import from_environ
 from courierpy.system.wipe import wipe
@@ -86,6 +87,10 @@ class Stage:
         """
         began = time.monotonic()
         environ = self.environ
+
+        def count(result: str) -> None:
+            metrics.count(measures.LOGINS, self._protocol, more.get("method", "PASSWORD"), result)
+
         service = environ.get(f"AUTHSERVICE{environ['TCPLOCALPORT']}") or service
         identity = from_environ(environ).external_identity() if self.tls else ""
         settings = from_environ(environ)
@@ -96,16 +101,20 @@ class Stage:
             hosts = (start.elsewhere(account, settings) if proxy or settings.flag("IMAP_LOGIN_REFERRALS")
                      else [])
             if hosts and not proxy:
+                count("referred")
                 log.info(f"LOGIN REFERRED, {self.who(account.address, to=hosts[0], **more)}")
                 raise Elsewhere(hosts[0], account.address)
             if hosts:
                 self.accepted = yield from self._forwarded(hosts, context, speak, **more)
+                count("forwarded")
                 return account
             if proxy and account.option("mailhost") is None:
                 log.warn(f"proxy enabled, but no proxy host defined for {log.quoted(account.address)}")
             yield Look(account)
+            count("ok")
             return account
         except TemporaryFailure as error:
+            count("temporary")
             log.err(f"authentication error: {error}, {self.who(context.user, **more)}")
             raise
         except Unservable as error:
@@ -115,6 +124,7 @@ class Stage:
         finally:
             wipe(context.secret)
         # every refusal comes at the same time after the question, whatever its reason
+        count("failed")
         log.info(f"LOGIN FAILED, {self.who(context.user, **more)}")
         yield Wait(self.gate.refused(began, with_domain(context.user, environ) if context.user else ""))
         raise Refused(self.gate.again())

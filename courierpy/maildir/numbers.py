@@ -16,8 +16,9 @@ from courierpy.maildir.files import replace, sync_directory
 from courierpy.maildir.formats import uiddb
 from courierpy.maildir.formats.uiddb import UidDb
 from courierpy.maildir.lent import Lent
+from courierpy.model import measures
 from courierpy.model.uidset import NO_UIDS, UidSet
-from courierpy.system import log
+from courierpy.system import log, metrics
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -214,6 +215,7 @@ class Numbers:
             rows.update((name, uid) for name, uid in recalled[2].items()
                         if name not in rows and uid not in used)
             log.warn(f"{path}: {uiddb.NAME} is missing or damaged; {len(rows)} numbers restored")
+            metrics.count(measures.REPAIRS, "restored")
         elif found is None:
             from courierpy.maildir.formats import dovecot  # only where there is no uiddb
             taken = None
@@ -228,6 +230,7 @@ class Numbers:
                     self._keywords.replace(taken.keywords, there)
         elif found is not None:
             log.warn(f"{path}: {uiddb.NAME} is damaged; {len(rows)} numbers are left")
+            metrics.count(measures.REPAIRS, "lost")
         head = self._place.index.head() if not uidvalidity else None
         last = head.uidvalidity if head is not None else 0
         uidvalidity = self._uidvalidities.of(path, uidvalidity, last, record, self._held)

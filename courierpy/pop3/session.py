@@ -5,13 +5,16 @@ the reason in the log; the session goes on.  Only QUIT removes anything.
 """
 from __future__ import annotations
 
+from functools import partial
+from time import monotonic
+
 from courierpy.maildir.errors import Denied, StoreError, Vanished
 from courierpy.model.replies import Bad, Bye, No
 from courierpy.pop3 import lines, surrogate, wire
 from courierpy.pop3.commands import COMMANDS
 from courierpy.pop3.lines import Lines, TooLong
 from courierpy.pop3.maildrop import octets_of
-from courierpy.system import log
+from courierpy.system import log, metrics
 from courierpy.system.bug import bug
 from courierpy.system.conn import Gone, TimedOut
 from courierpy.system.memory import is_short
@@ -48,19 +51,32 @@ class Session:
         self.kind = settings.text("MIME_UNICODE_MESSAGE_TYPE")
         self.utf8 = settings.values.get(SURROGATE_OF) != "0" or not self.kind
         self._errors = 0
+        self._did = False              # the last command: was it answered +OK?
 
     def serve(self) -> None:
         """Until QUIT.  Raises Gone, TimedOut, Garbled and Bye."""
+        do = self._do if metrics.current is None else partial(self._counted, metrics.current)
         while not self.over:
             try:
                 line = self._line()
             except TooLong:
                 self._bad(Bad("Line too long."))
                 continue
-            self._do(line)
+            do(line)
             if self.stopped and not self.over:
                 raise Bye(lines.SHUT_DOWN, b"SYS/TEMP")
         self.conn.flush()
+
+    def _counted(self, meter: metrics.Meter, line: bytes) -> None:
+        """As _do, where commands are counted (METRICS)."""
+        began = monotonic()
+        verb, self._did = lines.words(line)[0], False
+        try:
+            self._do(line)
+        finally:
+            name = verb.decode() if verb in COMMANDS else "unknown"
+            meter.command(name, "ok" if self._did else "err", monotonic() - began)
+            meter.turn()
 
     def _line(self) -> bytes:
         """The next command.  Raises TooLong."""
@@ -80,6 +96,7 @@ class Session:
             if command is None:
                 raise Bad(lines.INVALID)
             reply = command(self, rest)
+            self._did = True
             self._errors = 0
             if isinstance(reply, bytes):
                 self.conn.write(reply)

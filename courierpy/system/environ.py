@@ -56,6 +56,10 @@ TABLE: tuple[Variable, ...] = (
     Variable("COURIERPY_DESK", "couriertcpd", "imaplogin, imapd", "descriptor of the way to the listener"),
     Variable("COURIERPY_HANDOVER", "couriertcpd", "couriertcpd", "descriptor of what the image before left"),
     Variable("COURIERPY_KEEPER", "couriertcpd", "imapd", "descriptor of the way to the keeper"),
+    Variable("COURIERPY_METRICS", "couriertcpd, courierpy", "couriertcpd, imaplogin, imapd",
+             "descriptor that counts are sent to, and its inode"),
+    Variable("COURIERPY_METRICS_READER", "couriertcpd, courierpy", "couriertcpd",
+             "the same of its other end"),
     Variable("COURIERPY_TRIAL", "couriertcpd", "couriertcpd", "set: only try whether a start would do"),
     # a delivery: local(8) of Postfix
     Variable("RECIPIENT", "MTA", "deliver", "address that the message came for"),

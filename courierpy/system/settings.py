@@ -196,6 +196,7 @@ TABLE: tuple[Setting, ...] = (
             choices=("courier", "lines", "journal", "syslog", "logfmt", "json")),
     Setting("IMAP_LOG", "choice", "", "older name of LOG_FORMAT, which counts before it",
             choices=("courier", "lines", "journal", "syslog", "logfmt", "json")),
+    Setting("METRICS", "text", "", "where counts are told: unix:/path, file:/path, 127.0.0.1:port"),
     Setting("IMAP_PROCTITLE", "flag", "0", "ps shows who each process serves, the mailbox and the command"),
     Setting("AUTH_MKHOMEDIR_SKEL", "text", "", "copied to make a missing home directory"),
     Setting("IMAPDEBUGFILE", "text", "", "record of the dialogue"),

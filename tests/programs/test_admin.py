@@ -94,7 +94,8 @@ WORDS = {"serve": ["-C", "{}"], "config": ["-C", "{}"], "user": ["-C", "{}", "li
          "deliverquota": ["{}"], "quota": ["{}"], "maildiracl": ["-list", "{}", "INBOX"],
          "maildirkw": ["-L", "{}"], "maildirwatch": ["{}", "true"],
          "sharedindexsplit": ["{}"], "sharedindexinstall": ["{}"], "makeimapaccess": ["-C", "{}"],
-         "shutdown": ["-C", "{}"], "motd": ["-C", "{}"], "authenumerate": ["-C", "{}"],
+         "shutdown": ["-C", "{}"], "motd": ["-C", "{}"], "stats": ["-C", "{}"],
+         "authenumerate": ["-C", "{}"],
          "userdb": ["-f", "{}/deep/er", "ann", "set", "a=b"], "makeuserdb": ["-f", "{}"],
          "mkimapdcert": ["-C", "{}"], "mkpop3dcert": ["-C", "{}"]}
 
