@@ -29,7 +29,7 @@ PROGRAMS = couriertcpd imaplogin imapd rimapd pop3login pop3d ipop3d maildirmake
 	@touch $@
 
 # courierpy below PREFIX, in a venv of its own: programs in bin/, settings in etc/courierpy/, what shells complete
-# by in share/; with python-pam, as a host's users are the system's
+# by and man pages in share/; with python-pam, as a host's users are the system's
 install:
 	$(PYTHON) -m venv "$(DESTDIR)$(PREFIX)/lib/courierpy"
 	"$(DESTDIR)$(PREFIX)/lib/courierpy/bin/python" -m pip install -q --disable-pip-version-check '.[pam]'
@@ -40,6 +40,8 @@ install:
 	  fish/vendor_completions.d/courierpy.fish; do \
 	  mkdir -p "$(DESTDIR)$(PREFIX)/share/$${file%/*}" && \
 	  cp "etc/completions/$${file##*/}" "$(DESTDIR)$(PREFIX)/share/$$file" || exit 1; done
+	mkdir -p "$(DESTDIR)$(PREFIX)/share/man/man8" && \
+	  cp "$(DESTDIR)$(PREFIX)/lib/courierpy/share/man/man8/"* "$(DESTDIR)$(PREFIX)/share/man/man8/"
 	for file in imapd imapd-ssl pop3d pop3d-ssl; do test -e "$(DESTDIR)$(PREFIX)/etc/courierpy/$$file" || \
 	  cp "etc/$$file" "$(DESTDIR)$(PREFIX)/etc/courierpy/$$file" || exit 1; done
 

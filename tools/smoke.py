@@ -21,6 +21,7 @@ FILES = ("share/courierpy/etc/imapd", "share/courierpy/etc/imapd-ssl",
          "share/courierpy/systemd/courierpy.service", "share/courierpy/systemd/user/imapd@.service",
          "share/doc/courierpy/README.md",
          "share/doc/courierpy/docs/imapd.md", "share/doc/courierpy/docs/testing.md",
+         "share/man/man8/imapd.8", "share/man/man8/rimapd.8",
          "share/bash-completion/completions/courierpy", "share/zsh/site-functions/_courierpy",
          "share/fish/vendor_completions.d/courierpy.fish")
 

@@ -76,7 +76,7 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (["courierpy", "user", "-f", "x", "passwd", "--c"], ["--clear"]),
     (["courierpy", "user", "add", "--ui"], ["--uid"]), (["courierpy", "serve", "--po"], ["--port", "--pop3"]),
     (["courierpy", "help", "mkc"], ["mkcert"]), (["courierpy", "--v"], ["--version"]),
-    (["courierpy", "reindex", "setup."], ["setup.cfg"]), (["courierpy", "nosuch", "--x"], [])])
+    (["courierpy", "reindex", "MANIFEST."], ["MANIFEST.in"]), (["courierpy", "nosuch", "--x"], [])])
 def test_bash(words: list[str], found: list[str], script: Path) -> None:
     program = (f'source "{script}"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _courierpy; '
                'printf "%s\\n" "${COMPREPLY[@]}"')
