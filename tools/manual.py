@@ -16,7 +16,8 @@ BULLET = r"\(bu"
 # page in docs/ -> programs; the first has the text, the others lead to it
 PAGES = {"couriertcpd": ("couriertcpd",), "imaplogin": ("imaplogin",), "imapd": ("imapd", "rimapd"),
          "pop3": ("pop3d", "pop3login", "ipop3d"), "lmtp": ("lmtpd", "deliver"),
-         "courierpy": ("courierpy", "maildirmake"), "quota": ("deliverquota",)}
+         "courierpy": ("courierpy", "maildirmake", "makeimapaccess"), "quota": ("deliverquota",),
+         "shared": ("sharedindexsplit", "sharedindexinstall")}
 _INLINE = re.compile(r"`([^`]+)`|\*\*([^*]+)\*\*|(?<![\w*])\*([^*\s][^*]*)\*|\[([^]]+)\]\(([^)]+)\)")
 _ITEM = re.compile(r"(?:[-*]|(\d+\.)) (.*)")
 
