@@ -8,15 +8,16 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator
+from configparser import ConfigParser
 from pathlib import Path
 
 HOUSE = Path(__file__).resolve().parent.parent
 SECTION = 8
 BULLET = r"\(bu"
-# page in docs/ -> programs; the first has the text, the others lead to it
+# page in docs/ -> programs; the first has the text, the others lead to it, and those of none to courierpy's
 PAGES = {"couriertcpd": ("couriertcpd",), "imaplogin": ("imaplogin",), "imapd": ("imapd", "rimapd"),
          "pop3": ("pop3d", "pop3login", "ipop3d"), "lmtp": ("lmtpd", "deliver"),
-         "courierpy": ("courierpy", "maildirmake", "makeimapaccess"), "quota": ("deliverquota",),
+         "courierpy": ("courierpy",), "quota": ("deliverquota",),
          "shared": ("sharedindexsplit", "sharedindexinstall")}
 _INLINE = re.compile(r"`([^`]+)`|\*\*([^*]+)\*\*|(?<![\w*])\*([^*\s][^*]*)\*|\[([^]]+)\]\(([^)]+)\)")
 _ITEM = re.compile(r"(?:[-*]|(\d+\.)) (.*)")
@@ -29,7 +30,22 @@ def main(words: list[str]) -> int:
     for page, names in PAGES.items():
         for name, text in pages(page, names):
             (folder / f"{name}.{SECTION}").write_text(text)
+    for name in programs() - {name for names in PAGES.values() for name in names}:
+        (folder / f"{name}.{SECTION}").write_text(leading_to("courierpy"))
     return 0
+
+
+def programs() -> set[str]:
+    """The names of all that are installed."""
+    config = ConfigParser()
+    config.read(HOUSE / "setup.cfg")
+    scripts = config["options.entry_points"]["console_scripts"].split("\n")
+    return {line.split("=")[0].strip() for line in scripts if line}
+
+
+def leading_to(name: str) -> str:
+    """The page of a program that another one's page tells of."""
+    return f".so man{SECTION}/{name}.{SECTION}\n"
 
 
 def pages(page: str, names: tuple[str, ...]) -> Iterator[tuple[str, str]]:
@@ -37,7 +53,7 @@ def pages(page: str, names: tuple[str, ...]) -> Iterator[tuple[str, str]]:
     text = (HOUSE / "docs" / f"{page}.md").read_text()
     yield names[0], troff(names, text)
     for name in names[1:]:
-        yield name, f".so man{SECTION}/{names[0]}.{SECTION}\n"
+        yield name, leading_to(names[0])
 
 
 def troff(names: tuple[str, ...], text: str) -> str:
