@@ -141,11 +141,16 @@ def _end_point(path: str) -> bytes:
         return b""                     # it was there a moment ago
 
 
+def _lowest(settings: Settings) -> str:
+    """The protocol that is the lowest: of STARTTLS, where the listener does not begin with TLS."""
+    begins = settings.flag("IMAP_TLS") or settings.flag("POP3_TLS")
+    return (not begins and settings.text("TLS_STARTTLS_PROTOCOL")) or settings.text("TLS_PROTOCOL")
+
+
 def _context(settings: Settings, certificate: str, suffix: str) -> ssl.SSLContext:
     import ssl
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = (ssl.TLSVersion.TLSv1_3 if "1.3" in settings.text("TLS_PROTOCOL")
-                               else ssl.TLSVersion.TLSv1_2)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3 if "1.3" in _lowest(settings) else ssl.TLSVersion.TLSv1_2
     key = settings.text("TLS_PRIVATE_KEYFILE") or None
     if key and suffix and os.path.exists(f"{key}.{suffix}"):
         key = f"{key}.{suffix}"

@@ -49,3 +49,16 @@ def test_who_wants_certificates_of_nobody_is_told_at_the_start(tmp_path: Path, v
         tls.Certificates(Settings({"TLS_CERTFILE": str(own), **values}))
     tls.Certificates(Settings({"TLS_CERTFILE": str(own), "TLS_VERIFYPEER": "REQUIREPEER",
                                "TLS_TRUSTCERTS": str(own)}))
+
+
+@pytest.mark.parametrize(("values", "lowest"), [
+    ({}, "TLSv1_2"), ({"TLS_PROTOCOL": "TLSv1.3"}, "TLSv1_3"),
+    ({"TLS_STARTTLS_PROTOCOL": "TLSv1.3"}, "TLSv1_3"),
+    ({"TLS_STARTTLS_PROTOCOL": "TLSv1.3", "IMAP_TLS": "1"}, "TLSv1_2"),
+    ({"TLS_STARTTLS_PROTOCOL": "TLSv1.3", "POP3_TLS": "1"}, "TLSv1_2"),
+    ({"TLS_STARTTLS_PROTOCOL": "TLSv1.2", "TLS_PROTOCOL": "TLSv1.3"}, "TLSv1_2"),
+    ({"TLS_STARTTLS_PROTOCOL": "TLSv1.2", "TLS_PROTOCOL": "TLSv1.3", "IMAP_TLS": "1"}, "TLSv1_3")])
+def test_the_lowest_protocol(values: dict[str, str], lowest: str, tmp_path: Path) -> None:
+    mkcert.make(str(tmp_path / "cert.pem"), "localhost")
+    context = tls._context(Settings(values), str(tmp_path / "cert.pem"), "")
+    assert context.minimum_version.name == lowest
