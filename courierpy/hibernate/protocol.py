@@ -21,7 +21,7 @@ END, DROP, LOG = b"E", b"D", b"L"      # of the listener: end all; number: drop 
 # is the client spoken to in blocks of DEFLATE?
 RECORD = struct.Struct("!dIQdHI?")
 MAX_KNOWN = 8 * 1024 * 1024        # octets of a record, with its head and its note
-MAX_DIRECTORIES = 6
+MAX_DIRECTORIES = 4
 _LAST_WORDS = lines.told(lines.BYE, lines.SHUT_DOWN)
 ROOT, NEW, CUR, KEYWORDS = b"r", b"n", b"c", b"k"               # what a directory is in its folder
 EAR = b"i"                     # no directory: an instance of inotify, which hears of other folders

@@ -173,10 +173,13 @@ class Sleeper:
         try:
             if selected is not None:
                 place, keywords = selected.folder.place, selected.folder.keywords.files
-                beside = place.mirror.directories if place.mirror is not None else ()
-                for kind, path in ((protocol.ROOT, place.path), (protocol.NEW, place.new),
-                                   (protocol.CUR, place.cur), (protocol.KEYWORDS, keywords.path),
-                                   *[(protocol.CUR, path) for path in beside]):
+                heard = [(protocol.ROOT, place.path), (protocol.NEW, place.new),
+                         (protocol.CUR, place.cur), (protocol.KEYWORDS, keywords.path)]
+                if place.mirror is not None:
+                    # what comes to new/ is a link of ours; the first watch is for the last to be there
+                    heard = [heard[3 if os.path.isdir(keywords.path) else 0], heard[2],
+                             *[(protocol.CUR, path) for path in place.mirror.directories]]
+                for kind, path in heard:
                     try:
                         fds.append(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
                     except FileNotFoundError:
