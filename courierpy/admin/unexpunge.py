@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 UNITS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 FLAGS = {"\\seen": SEEN, "\\answered": ANSWERED, "\\flagged": FLAGGED, "\\deleted": DELETED, "\\draft": DRAFT}
-AT_ONCE = 500                      # messages that come back together
+AT_ONCE = 2000                     # messages that come back together, and are numbered by one writing
 
 
 def main(words: list[str]) -> int:
