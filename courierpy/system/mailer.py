@@ -103,6 +103,7 @@ class _Running:
                         poll.unregister(fd)
                         self._close()
                 if self._to < 0 and self._ended():
+                    self._hear()       # what it said since poll() looked
                     return             # something that it has started has its output still
         finally:
             self._close()

@@ -30,6 +30,19 @@ def test_the_message_comes_whole(tmp_path: Path) -> None:
     assert (tmp_path / "w").read_text() == f"-x|a b|y|{os.getcwd()}|"
 
 
+def test_what_it_says_between_a_look_and_its_end_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = mailer._Running._ended
+
+    def when_it_has_ended(running: mailer._Running) -> bool:
+        os.waitid(os.P_PID, running._pid, os.WEXITED | os.WNOWAIT)
+        return ended(running)
+
+    monkeypatch.setattr(mailer._Running, "_ended", when_it_has_ended)
+    with pytest.raises(Failed) as failed:
+        send("cat > /dev/null; echo sorry; exit 1", [b"x"])
+    assert failed.value.said == "sorry"
+
+
 def test_nothing_but_pipes_leaks(tmp_path: Path) -> None:
     program = "import os; fds = os.listdir('/proc/self/fd'); " \
               f"open('{tmp_path}/fds', 'w').write(' '.join(fds))"
