@@ -103,8 +103,9 @@ class _Running:
                         poll.unregister(fd)
                         self._close()
                 if self._to < 0 and self._ended():
-                    self._hear()       # what it said since poll() looked
-                    return             # something that it has started has its output still
+                    # something that it has started has its output still, or its last words are there
+                    self._hear_all()
+                    return
         finally:
             self._close()
 
@@ -121,6 +122,13 @@ class _Running:
             return True
         self._said = (self._said + data)[:SAID_OCTETS]
         return data != b""
+
+    def _hear_all(self) -> None:
+        """What it has said until now."""
+        while len(self._said) < SAID_OCTETS:
+            before = len(self._said)
+            if not self._hear() or len(self._said) == before:
+                return
 
     def _ended(self) -> bool:
         """Has it ended?  It stays to be waited for."""
