@@ -16,6 +16,7 @@ from courierpy.maildir.index.modseqlog import ModseqLog
 from courierpy.maildir.names import LETTERS
 from courierpy.message import Message
 from courierpy.message.mime import Limits
+from courierpy.model.namespaces import INBOX
 from courierpy.model.numbers import decimal
 from courierpy.system.regular import whole
 
@@ -54,7 +55,7 @@ def _number(word: str) -> int:
 
 def _work(store: Store, place: Place, options: argparse.Namespace, limits: Limits) -> int:
     return max((_dump(store.mailbox(name, store.path_of(name)), place, options, limits)
-                for name in maildirs.chosen(store, options.mailboxes or ["INBOX"])), default=0)
+                for name in maildirs.chosen(store, options.mailboxes or [INBOX])), default=0)
 
 
 def _dump(folder: Mailbox, place: Place, options: argparse.Namespace, limits: Limits) -> int:

@@ -17,6 +17,7 @@ from courierpy.auth import Rejected, Request, TemporaryFailure, configured, list
 from courierpy.auth.postal import Accounts
 from courierpy.maildir.errors import Denied, FolderMissing, NameInvalid, StoreError
 from courierpy.maildir.store import Store
+from courierpy.model.namespaces import INBOX
 from courierpy.preload import MODULES
 from courierpy.system import proc
 from courierpy.system.settings import Settings
@@ -212,8 +213,8 @@ def spelled(store: Store, word: str) -> str:
     """The name of the mailbox that is meant by a word of a command line: as clients say it, without
     the prefix, or as its directory is called."""
     prefix = store.layout.prefix
-    if word.upper() in ("INBOX", ".", ""):
-        return store.namespaces.personal.inbox or "INBOX"
+    if word.upper() in (INBOX, ".", ""):
+        return store.namespaces.personal.inbox or INBOX
     if prefix and word.upper().startswith(prefix.upper()):
         word = word[len(prefix):]
     elif prefix:

@@ -10,6 +10,7 @@ import os
 from courierpy.admin import complain, maildirs
 from courierpy.admin.progress import say
 from courierpy.maildir.errors import StoreError
+from courierpy.model.namespaces import INBOX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def main(words: list[str]) -> int:
     if options.backwards and not names:
         parser.error("a directory was expected")
     return maildirs.Maildirs(options, parser).each(
-        lambda store, place: _work(store, place, options, names or ["INBOX"]), read_only=True)
+        lambda store, place: _work(store, place, options, names or [INBOX]), read_only=True)
 
 
 def _work(store: Store, place: Place, options: argparse.Namespace, words: list[str]) -> int:

@@ -13,7 +13,8 @@ from courierpy.admin import complain
 from courierpy.maildir.files import sync_directory
 from courierpy.system.startup import DEFAULT_FILES
 
-NEW, USED = "shared.tmp", "shared"
+USED = "shared"
+NEW = USED + ".tmp"
 
 
 def main(words: list[str]) -> int:

@@ -15,6 +15,7 @@ from courierpy.maildir.errors import StoreError
 from courierpy.maildir.messagefile import HEADER_OCTETS
 from courierpy.message import headers
 from courierpy.model.flags import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN, FlagChange
+from courierpy.model.namespaces import INBOX
 from courierpy.model.numbers import decimal
 from courierpy.system.regular import open_regular
 
@@ -81,7 +82,7 @@ def _flag(word: str) -> tuple[int, frozenset[bytes]]:
 
 def _work(store: Store, place: Place, options: argparse.Namespace) -> int:
     status = 0
-    for name in maildirs.chosen(store, options.mailboxes or ["INBOX"]):
+    for name in maildirs.chosen(store, options.mailboxes or [INBOX]):
         try:
             folder = store.mailbox(name, store.path_of(name))
             wanted = _wanted(folder, options)

@@ -16,6 +16,7 @@ from courierpy.maildir.errors import trouble
 from courierpy.maildir.files import listed, remove, unlink, write_all
 from courierpy.maildir.names import MAX_NAME, bits_of, info
 from courierpy.model.flags import NO_KEYWORDS
+from courierpy.model.numbers import decimal
 from courierpy.system.regular import whole
 
 TYPE_CHECKING = False
@@ -133,8 +134,8 @@ class Graveyard:
         limit = min(limit, time.time() - YOUNG)        # who expunges just now writes that file first
         for name in names:
             start = name.removesuffix(KEYWORDS)
-            when = start.partition(b".")[0]
-            if start != name and start not in there and when.isdigit() and int(when[:12]) < limit:
+            when = decimal(start.partition(b".")[0])
+            if start != name and start not in there and when is not None and when < limit:
                 remove(os.fsdecode(os.path.join(self.path, name)))
 
     def give_up(self) -> bool:
