@@ -69,47 +69,8 @@ def run() -> None:
     sys.exit(main(sys.argv))
 
 
-def run_maildirmake() -> None:
-    """The ``maildirmake`` command: the subcommand by Courier's name."""
-    _run("maildirmake")
-
-
-def run_deliverquota() -> None:
-    """The ``deliverquota`` command: the subcommand by Courier's name."""
-    _run("deliverquota")
-
-
-def run_sharedindexsplit() -> None:
-    """The same of ``sharedindexsplit``."""
-    _run("sharedindexsplit")
-
-
-def run_sharedindexinstall() -> None:
-    """The same of ``sharedindexinstall``."""
-    _run("sharedindexinstall")
-
-
-def run_maildirkw() -> None:
-    """The same of ``maildirkw``."""
-    _run("maildirkw")
-
-
-def run_maildirwatch() -> None:
-    """The same of ``maildirwatch``."""
-    _run("maildirwatch")
-
-
-def run_makeimapaccess() -> None:
-    """The same of ``makeimapaccess``."""
-    _run("makeimapaccess")
-
-
-def _run(name: str) -> NoReturn:
-    sys.exit(_guarded(name, partial(_call, name, sys.argv[1:])))
-
-
 def run_by_name() -> None:
-    """Any other subcommand by the name of the program."""
+    """A subcommand by the name that its program has with Courier: maildirmake, deliverquota, userdb ..."""
     name = os.path.basename(sys.argv[0])
     sys.exit(_guarded(name, partial(_call, name, sys.argv[1:])))
 

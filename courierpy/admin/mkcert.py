@@ -27,17 +27,7 @@ def main(words: list[str]) -> int:
     if os.path.lexists(options.file):
         complain(f"{options.file}: it is there already: name another file, or remove it first")
         return 1
-    try:
-        make(options.file, options.name, options.days)
-    except FileNotFoundError as error:
-        if error.filename != "openssl":
-            raise
-        complain("openssl: no such program, and it makes the certificate: install the package openssl")
-        return 1
-    except subprocess.CalledProcessError as error:
-        said = error.stderr.decode(errors="replace").strip().splitlines()
-        why = said[0] if said else f"exit status {error.returncode}"
-        complain(f"{options.file}: openssl did not make it: {why}")
+    if not is_made(options.file, options.name, options.days):
         return 1
     print(f"{options.file}: made, for {options.name}, good for {options.days} days")
     return 0
@@ -48,6 +38,23 @@ def _days(text: str) -> int:
     if not number:
         raise argparse.ArgumentTypeError(f"{text!r}: a number from 1 to {MOST_DAYS} was expected")
     return number
+
+
+def is_made(path: str, name: str, days: int = 365) -> bool:
+    """As make(); where openssl(1) cannot do it that is told.  OSError."""
+    try:
+        make(path, name, days)
+    except FileNotFoundError as error:
+        if error.filename != "openssl":
+            raise
+        complain("openssl: no such program, and it makes the certificate: install the package openssl")
+        return False
+    except subprocess.CalledProcessError as error:
+        said = error.stderr.decode(errors="replace").strip().splitlines()
+        why = said[0] if said else f"exit status {error.returncode}"
+        complain(f"{path}: openssl did not make it: {why}")
+        return False
+    return True
 
 
 def make(path: str, name: str, days: int = 365) -> None:

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 
 from courierpy.admin import complain, mkcert, read_settings
 from courierpy.system.settings import Settings
@@ -26,15 +25,4 @@ def main(words: list[str], program: str = "mkimapdcert", service: str = "imapd")
     if os.path.lexists(path):
         complain(f"{path} already exists.", program)
         return 1
-    try:
-        mkcert.make(path, chosen.name, 365)
-    except FileNotFoundError as error:
-        if error.filename != "openssl":
-            raise
-        complain("openssl: no such program, and it makes the certificate: install the package openssl")
-        return 1
-    except subprocess.CalledProcessError as error:
-        said = error.stderr.decode(errors="replace").strip().splitlines()
-        complain(f"{path}: openssl did not make it: {said[0] if said else error.returncode}")
-        return 1
-    return 0
+    return 0 if mkcert.is_made(path, chosen.name) else 1

@@ -17,12 +17,17 @@ PROGRAMS = {"couriertcpd": "courierpy.tcpd", "imaplogin": "courierpy.imaplogin",
             "imapd": "courierpy.imapd", "courierpy": "courierpy.admin"}
 
 
+def code(program: str) -> str:
+    """What its file in bin/ does."""
+    entry = "run" if program in PROGRAMS else "run_by_name"
+    module = PROGRAMS.get(program, "courierpy.admin")
+    return f"import sys; sys.argv[0] = {program!r}; from {module} import {entry}; {entry}()"
+
+
 def start(program: str, *words: str, cwd: Path | None = None, text: str = "", stdout: int = subprocess.PIPE,
           **environ: str) -> subprocess.CompletedProcess[str]:
     """A program to its end; without a terminal, on ``text`` as its input."""
-    entry = "run_maildirmake" if program == "maildirmake" else "run"
-    module = PROGRAMS.get(program, "courierpy.admin")
-    return subprocess.run([sys.executable, "-c", f"from {module} import {entry}; {entry}()", *words], cwd=cwd,
+    return subprocess.run([sys.executable, "-c", code(program), *words], cwd=cwd,
                           input=text, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False,
                           timeout=60, env=plain_environ(**environ))
 
@@ -189,10 +194,8 @@ def test_what_is_told_of_an_error(tmp_path: Path) -> None:
 def test_in_a_directory_that_was_removed(words: list[str], tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()
-    entry = "run_maildirmake" if words[0] == "maildirmake" else "run"
-    module = PROGRAMS.get(words[0], "courierpy.admin")
     done = subprocess.run(["/bin/sh", "-c", 'rmdir "$0"; exec "$@"', str(gone), sys.executable, "-P", "-c",
-                           f"from {module} import {entry}; {entry}()", *words[1:]], cwd=gone, text=True,
+                           code(words[0]), *words[1:]], cwd=gone, text=True,
                           stdin=subprocess.DEVNULL, capture_output=True, env=plain_environ(), timeout=60,
                           check=False)
     assert done.returncode
