@@ -11,6 +11,7 @@ import errno
 import os
 import re
 import time
+from contextlib import suppress
 
 from courierpy.maildir.errors import trouble
 from courierpy.maildir.files import listed, remove, unlink, write_all
@@ -74,7 +75,8 @@ class Graveyard:
         except FileNotFoundError:
             if os.path.isdir(self.path):
                 raise
-            os.mkdir(self.path, 0o700)
+            with suppress(FileExistsError):            # another session made it
+                os.mkdir(self.path, 0o700)
             self._rename(path, there, lines and os.path.join(self.path, start + KEYWORDS), lines)
 
     @staticmethod
