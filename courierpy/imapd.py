@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import time
+from functools import partial
 
 from courierpy.entering import Entering, ends, own_alert, without_options
 from courierpy.imap.disposing import teller
@@ -199,7 +200,7 @@ class _Imapd(Entering):
         self.session = Session(self.conn, self.settings, self.folders, self.user, self.peer, self.port)
         if self.settings.text("CONFIGDIRECTORY"):
             from courierpy import notices
-            self.session.waiting.refusal = notices.Shutdown(self.settings).reason
+            self.session.waiting.refusal = partial(notices.shutdown, self.settings)
         return self.session
 
     def _sleeps(self, session: Session, woken: Woken | None = None) -> None:

@@ -29,31 +29,21 @@ NO_REASON = "The system is shut down for maintenance."
 
 def refusal(settings: Settings) -> str:
     """Why nobody is let in; "" where everybody is.  IMAP_NOLOGIN does not hold for root, who mends it."""
-    found = _shutdown(settings)
     nologin = settings.text("IMAP_NOLOGIN")
-    if not found and nologin and os.path.lexists(nologin) and os.getuid() != 0:
-        found = _lines(nologin) or [NO_REASON]
-    return " ".join(found)[:OCTETS]
+    if why := shutdown(settings):
+        return why
+    if not nologin or os.getuid() == 0 or not os.path.lexists(nologin):
+        return ""
+    return " ".join(_lines(nologin) or [NO_REASON])[:OCTETS]
 
 
-class Shutdown:
-    """Has ``msg/shutdown`` come since the session began?  One look at a name for each command."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._path = os.path.join(settings.text("CONFIGDIRECTORY"), SHUTDOWN)
-
-    def reason(self) -> str:
-        """As refusal()."""
-        return " ".join(_shutdown(self._settings)) if os.path.lexists(self._path) else ""
-
-
-def _shutdown(settings: Settings) -> list[str]:
+def shutdown(settings: Settings) -> str:
+    """Why all sessions are to end; "" where they are not.  One look at a name."""
     base = settings.text("CONFIGDIRECTORY")
     path = os.path.join(base, SHUTDOWN)
     if not base or not os.path.lexists(path):
-        return []
-    return _lines(path)[:1] or [NO_REASON]
+        return ""
+    return (_lines(path) or [NO_REASON])[0]
 
 
 def alerts(settings: Settings, own: str, only_reads: bool) -> list[str]:

@@ -13,8 +13,8 @@ from base64 import b64encode
 from courierpy.auth import Rejected
 from courierpy.imap.grammar import lines, out
 from courierpy.model.numbers import decimal
-from courierpy.model.steps import Accepted, Read, Secure, Unreachable
-from courierpy.system import log
+from courierpy.model.steps import Accepted, Secure, Unreachable
+from courierpy.system.answers import Answers, shown
 from courierpy.system.settings import from_environ
 from courierpy.system.wipe import wipe
 
@@ -32,8 +32,6 @@ OF_PROXIES = (b"x-originating-", b"x-connected-", b"x-proxy-", b"x-session-", b"
 ORIGIN = ((b"x-originating-ip", "TCPREMOTEIP"), (b"x-originating-port", "TCPREMOTEPORT"),
           (b"x-connected-ip", "TCPLOCALIP"), (b"x-connected-port", "TCPLOCALPORT"))
 MAX_FIELDS = 24                # of the client's own that are passed on
-MAX_OCTETS = 128 * 1024        # that the host may say before the login is done
-MAX_SHOWN = 200                # characters of its words in the log
 # codes of a refusal that has nothing to do with the password (RFC 5530 3)
 PASSING = (b"UNAVAILABLE", b"LIMIT", b"INUSE", b"SERVERBUG", b"CONTACTADMIN")
 _LITERAL = re.compile(rb"\{([0-9]{1,9})\+?\}\r?\Z")
@@ -114,8 +112,8 @@ class Backend:
         self.sent = False
         self._wish = wish
         self._server = server
-        self._data = bytearray()
-        self._read = self._tags = 0
+        self._heard = Answers()
+        self._tags = 0
         self._can: frozenset[bytes] | None = None      # what it says that it can, in upper case
         self._told = b""                               # the same in its own words
 
@@ -137,31 +135,23 @@ class Backend:
         self._end(answer)
         if self._wish.asks or self._can is None:
             yield from self._ask()
-        return Accepted(bytes(self._data), self._told)
+        return Accepted(bytes(self._heard.data), self._told)
 
     # -- what it says
 
     def _line(self) -> Steps[bytes]:
         """A whole response without its end, its literals in it."""
-        at = 0
+        heard, at = self._heard, 0
         while True:
-            end = self._data.find(b"\n", at)
+            end = heard.data.find(b"\n", at)
             if end >= 0:
-                literal = _LITERAL.search(bytes(self._data[at:end]))
+                literal = _LITERAL.search(bytes(heard.data[at:end]))
                 if literal is None:
-                    line = bytes(self._data[:end]).removesuffix(b"\r")
-                    del self._data[:end + 1]
-                    return line
+                    return heard.take(end)
                 at = end + 1 + int(literal[1])
-                if at <= len(self._data):
+                if at <= len(heard.data):
                     continue
-            if self._read + max(0, at - len(self._data)) > MAX_OCTETS:
-                raise Unreachable("it says too much before the login")
-            data = yield Read(None)
-            if not data:
-                raise Unreachable("it closed the connection")
-            self._read += len(data)
-            self._data += data
+            yield from heard.more(max(0, at - len(heard.data)))
 
     def _note(self, line: bytes) -> None:
         """Does a line say what the host can?"""
@@ -192,10 +182,7 @@ class Backend:
                 raise Unreachable(f"it says {self._shown(line)}")
 
     def _shown(self, line: bytes) -> str:
-        """Words of the host, for the log; some say again what they were told."""
-        if self.sent and self._wish.password.encode() in line:
-            return "words with the password in them"
-        return log.quoted(line, MAX_SHOWN)
+        return shown(line, self._wish.password if self.sent else "")
 
     # -- what is said to it
 
@@ -229,7 +216,7 @@ class Backend:
         answer = yield from self._command(b"STARTTLS")
         if answer[:2].upper() != b"OK":
             raise Unreachable(f"STARTTLS: it says {self._shown(answer)}")
-        if self._data:
+        if self._heard.data:
             raise Unreachable("it says something ahead of TLS")
         yield Secure()
         yield from self._ask()

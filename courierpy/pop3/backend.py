@@ -7,16 +7,14 @@ from __future__ import annotations
 from base64 import b64encode
 
 from courierpy.auth import Rejected
-from courierpy.model.steps import Accepted, Read, Secure, Unreachable
-from courierpy.system import log
+from courierpy.model.steps import Accepted, Secure, Unreachable
+from courierpy.system.answers import Answers, shown
 from courierpy.system.wipe import wipe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from courierpy.model.steps import Client, Steps
 
-MAX_OCTETS = 128 * 1024        # that the host may say before the login is done
-MAX_SHOWN = 200                # characters of its words in the log
 # codes of a refusal that has nothing to do with the password.  RFC 2449 8.1, RFC 3206 4
 PASSING = (b"SYS/TEMP", b"SYS/PERM", b"IN-USE", b"LOGIN-DELAY")
 
@@ -32,8 +30,7 @@ class Backend:
         self._tls = tls
         self._utf8 = utf8
         self._server = server
-        self._data = bytearray()
-        self._read = 0
+        self._heard = Answers()
         self._can: dict[bytes, bytes] = {}
 
     def steps(self) -> Steps[Accepted]:
@@ -54,26 +51,15 @@ class Backend:
             if code or not answer.upper().startswith(b"-ERR"):
                 raise Unreachable(f"it says {self._shown(answer)}", code)
             raise Rejected(f"it says {self._shown(answer)}")
-        return Accepted(bytes(self._data))
+        return Accepted(bytes(self._heard.data))
 
     def _line(self) -> Steps[bytes]:
-        while (end := self._data.find(b"\n")) < 0:
-            if self._read > MAX_OCTETS:
-                raise Unreachable("it says too much before the login")
-            data = yield Read(None)
-            if not data:
-                raise Unreachable("it closed the connection")
-            self._read += len(data)
-            self._data += data
-        line = bytes(self._data[:end]).removesuffix(b"\r")
-        del self._data[:end + 1]
-        return line
+        while (end := self._heard.data.find(b"\n")) < 0:
+            yield from self._heard.more()
+        return self._heard.take(end)
 
     def _shown(self, line: bytes) -> str:
-        """Words of the host, for the log; some say again what they were told."""
-        if self.sent and self._password.encode() in line:
-            return "words with the password in them"
-        return log.quoted(line, MAX_SHOWN)
+        return shown(line, self._password if self.sent else "")
 
     def _command(self, line: bytes) -> Steps[bytes]:
         self._server.write(line + b"\r\n")
@@ -99,7 +85,7 @@ class Backend:
         answer = yield from self._command(b"STLS")
         if not _good(answer):
             raise Unreachable(f"STLS: it says {self._shown(answer)}", _code(answer))
-        if self._data:
+        if self._heard.data:
             raise Unreachable("it says something ahead of TLS")
         yield Secure()
         yield from self._ask()

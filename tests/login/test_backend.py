@@ -10,6 +10,7 @@ from courierpy.auth import Rejected
 from courierpy.imap import backend as imap
 from courierpy.model.steps import Accepted, Read, Secure, Unreachable
 from courierpy.pop3 import backend as pop3
+from courierpy.system.answers import MAX_OCTETS
 from tests.login.driven import Said
 
 PLAIN = b64encode(b"\0joe\0geheim!")
@@ -146,7 +147,7 @@ def test_no_starttls_where_it_is_not_wanted(tls: str) -> None:
 @pytest.mark.parametrize("said", [
     b"* BYE too many\r\n", b"* PREAUTH hi\r\n", b"+OK hi\r\n", b"HTTP/1.1 400 Bad Request\r\n", b"\r\n", b"",
     b"\0\xff\n", b"* OK [CAPABILITY IMAP4rev1 LOGINDISABLED] hi\r\n", b"* OK {999999999}\r\n",
-    b"* OK " + b"x" * 2 * imap.MAX_OCTETS])
+    b"* OK " + b"x" * 2 * MAX_OCTETS])
 def test_no_greeting_that_is_one(said: bytes) -> None:
     """Nor does the host hear a password."""
     host = by_imap()
@@ -257,7 +258,7 @@ def test_refusals_of_pop3(said: bytes, found: type, code: bytes) -> None:
 
 
 @pytest.mark.parametrize("said", [b"-ERR [SYS/TEMP] no\r\n", b"* OK hi\r\n", b"", b"\n",
-                                  b"x" * 2 * pop3.MAX_OCTETS])
+                                  b"x" * 2 * MAX_OCTETS])
 def test_no_greeting_of_pop3(said: bytes) -> None:
     host = by_pop3()
     host.says(said)
