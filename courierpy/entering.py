@@ -213,7 +213,7 @@ class Entering:
         from courierpy.maildir.store import Store
         try:
             self.folders = Store.of(self.settings, self.environ.get("HOSTNAME"), self.user)
-            share(self.folders, self.settings, self.environ.get("HOSTNAME"), self.user)
+            share(self.folders, self.settings, self.environ.get("HOSTNAME"))
             whole = self.folders.layout.is_there()
         except StoreError as error:
             log.err(f"{self.user}: {error}")

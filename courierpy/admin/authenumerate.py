@@ -10,8 +10,7 @@ import argparse
 from courierpy.admin import complain, default_files, read_settings
 from courierpy.auth import Rejected, Request, TemporaryFailure, configured, listing, with_domain
 from courierpy.auth.postal import Accounts
-from courierpy.model.accountoptions import option
-from courierpy.model.numbers import is_on
+from courierpy.model.accountoptions import says_yes
 from courierpy.system.settings import Settings
 
 
@@ -43,7 +42,7 @@ def main(words: list[str]) -> int:
                 complain(f"{name}: {str(error) or 'it cannot be found out'}")
                 status = 1
                 continue
-            if chosen.shared and is_on(option(found.options, "disableshared")):
+            if chosen.shared and says_yes(found.options, "disableshared"):
                 continue
             fields = [found.address or name, str(found.uid), str(found.gid), found.home, found.maildir]
             if chosen.options:

@@ -51,7 +51,7 @@ def _work(store: Store, place: Place, options: argparse.Namespace) -> int:
             say(f"{place.maildir}: {name}: {error}")
             status = max(status, maildirs.status_of(error))
     if options.delivered is not None and not options.only_tells:
-        Duplicates.older(store.options.index(store.layout.inbox), options.delivered)
+        Duplicates(store.options.index(store.layout.inbox), options.delivered).forget_old()
     return status
 
 

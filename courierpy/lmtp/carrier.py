@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from courierpy.auth import Account
 
+DAY = 86400                        # seconds
 MOST = 16                          # processes of one client that wait for the next recipient
 PATIENCE = 300.0                   # seconds that a delivery may take
 _JOB = struct.Struct("!I")         # octets of the variables ahead of the fields
@@ -228,7 +229,8 @@ def _into(store: Store, job: Job, message: Iterator[bytes], settings: Settings) 
             return Reply(550, "5.2.1", "There is no such mailbox, or it takes no mail")
     else:
         name = delivery.mailbox_for(store, job.detail, job.poster)
-    known = Duplicates(store.options.index(store.layout.inbox), settings.number("LMTP_DUPLICATE_DAYS"))
+    known = Duplicates(store.options.index(store.layout.inbox),
+                       settings.number("LMTP_DUPLICATE_DAYS") * DAY)
     key = _key(job.key, name)
     if known.find(key, store.path_of(name)):
         return Reply(250, "2.1.5", "Delivered before, it is there")

@@ -10,7 +10,7 @@ from courierpy.maildir.files import remove
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 GRAIN = 0.02                       # seconds: a directory younger than this may change and show no new mtime
 COARSE_GRAIN = 2.0                 # where the file system counts whole seconds
@@ -51,10 +51,15 @@ def _is_message(entry: os.DirEntry[bytes]) -> bool:
 
 
 def files(directory: str) -> list[bytes]:
-    """Names of what is_message()."""
+    """Names of what is_message().  Raises a store error."""
+    return entries(directory, _is_message)
+
+
+def entries(directory: str, wanted: Callable[[os.DirEntry[bytes]], bool] | None = None) -> list[bytes]:
+    """Names that messages can have, of what is ``wanted``; of all without it.  Raises a store error."""
     try:
-        with os.scandir(os.fsencode(directory)) as entries:
-            names = [entry.name for entry in entries if _is_message(entry)]
+        with os.scandir(os.fsencode(directory)) as found:
+            names = [entry.name for entry in (found if wanted is None else filter(wanted, found))]
     except FileNotFoundError:
         raise FolderMissing(directory) from None
     except OSError as error:

@@ -19,17 +19,16 @@ if TYPE_CHECKING:
 
 NAME = "delivered"
 MOST_OCTETS = 128 * 1024
-DAY = 86400
 
 
 class Duplicates:
-    """``days``: how long a message is remembered; 0: none is."""
+    """``seconds``: how long a message is remembered; 0: none is."""
 
     __slots__ = ("_index", "_seconds")
 
-    def __init__(self, index: Index, days: int) -> None:
+    def __init__(self, index: Index, seconds: int) -> None:
         self._index = index
-        self._seconds = days * DAY
+        self._seconds = seconds
 
     def find(self, key: str, path: str) -> str:
         """The base name of the message in the mailbox at ``path`` that has this key; "" for none."""
@@ -78,22 +77,21 @@ class Duplicates:
         except OSError:
             return b""
 
-    @classmethod
-    def older(cls, index: Index, seconds: int) -> None:
-        """Lines that are older than so many seconds go.  May fail in silence."""
-        found = cls(index, 1)
-        found._seconds = seconds
-        lines = found._read().splitlines(keepends=True)
-        kept = [line for line in lines if found._holds(line.partition(b" ")[0])]
+    def _kept(self, lines: list[bytes]) -> list[bytes]:
+        return [line for line in lines if self._holds(line.partition(b" ")[0])]
+
+    def forget_old(self) -> None:
+        """What is too old goes now.  May fail in silence."""
+        lines = self._read().splitlines(keepends=True)
+        kept = self._kept(lines)
         if len(kept) < len(lines):
-            index.replace(NAME, kept)
+            self._index.replace(NAME, kept)
 
     def _shorten(self) -> None:
         """The older half goes, and what is too old."""
         data = self._read()
         half = data[data.find(b"\n", len(data) - MOST_OCTETS // 2) + 1:]
-        lines = half.splitlines(keepends=True)
-        self._index.replace(NAME, [line for line in lines if self._holds(line.partition(b" ")[0])])
+        self._index.replace(NAME, self._kept(half.splitlines(keepends=True)))
 
 
 def _is_there(path: str, name: bytes) -> bool:

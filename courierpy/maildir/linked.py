@@ -159,11 +159,16 @@ class Linked(Store):
         except NameInvalid:
             return False
 
+    def _readable(self, name: str) -> str:
+        """Its path.  Raises FolderMissing where the user may not read it, NameInvalid."""
+        path = self._own_path(name)
+        if "r" not in self.rights_at(path):
+            raise FolderMissing(f"not shared, or not to be read: {name!r}")
+        return path
+
     def open(self, name: str) -> Mailbox:
         try:
-            path = self._own_path(name)
-            if "r" not in self.rights_at(path):
-                raise FolderMissing(f"not shared, or not to be read: {name!r}")
+            path = self._readable(name)
             self._copy(path)
         except NameInvalid as error:
             raise FolderMissing(str(error)) from None
@@ -177,9 +182,7 @@ class Linked(Store):
 
     def status(self, name: str) -> Status:
         """Of what there is no copy of, nobody has seen anything; and none is made."""
-        path = self._own_path(name)
-        if "r" not in self.rights_at(path):
-            raise FolderMissing(f"not shared, or not to be read: {name!r}")
+        path = self._readable(name)
         if self._is_copied(path):
             return self.mailbox(name, self.layout.directory(path)).status()
         return Mirror("", self.layout.source(path), self.options.host, None).count()

@@ -19,7 +19,7 @@ import stat
 import time
 
 from courierpy.maildir import directory
-from courierpy.maildir.errors import FolderMissing, StoreError, trouble
+from courierpy.maildir.errors import StoreError, trouble
 from courierpy.maildir.files import Replacement, remove
 from courierpy.maildir.index.statuscache import Status
 from courierpy.maildir.names import MAX_NAME, SUFFIXES, base, tmp_name
@@ -191,15 +191,7 @@ class Mirror:
 
     def names(self) -> list[bytes]:
         """Names of the links in cur/, wherever they lead: a message goes when its link does."""
-        cur = os.path.join(self.path, "cur")
-        try:
-            with os.scandir(os.fsencode(cur)) as entries:
-                return [entry.name for entry in entries
-                        if not entry.name.startswith(b".") and b"\n" not in entry.name]
-        except FileNotFoundError:
-            raise FolderMissing(cur) from None
-        except OSError as error:
-            raise trouble(cur, error) from None
+        return directory.entries(os.path.join(self.path, "cur"))
 
     def count(self) -> Status:
         """The counts, as far as one can know them who has no copy.  The UIDVALIDITY is below that of any

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from courierpy.maildir.mailboxdirectory import MailboxDirectory
     from courierpy.maildir.numbers import Numbers
 
+    Out = Callable[[bytes, bytes, int], None]      # of a path, the file that this leads to, its UID
+
 
 class Removal:
     """Of messages of one open mailbox."""
@@ -50,10 +52,11 @@ class Removal:
         keep = self._place.readers.keeps()
         rows = self._finder.rows([*uids])
         alone = len(rows) > 1 and self._changes.at_rest(self._contents.held.twins)
+        out = self._way_out(disposal)
         try:
             for start in range(0, len(rows), AT_ONCE):
                 alone = self._unlink(rows[start:start + AT_ONCE], keep, only_deleted, refused, gone, counted,
-                                     alone, disposal)
+                                     alone, out)
         finally:
             self.went(gone)
             quota = self._place.quota
@@ -70,6 +73,25 @@ class Removal:
             self._contents.drop(rows)
             self._numbers.unwritten = self._numbers.owed = True
 
+    def _way_out(self, disposal: Disposal | None) -> Out:
+        """What makes a message go."""
+        mirror = self._place.mirror
+        if mirror is not None:
+            if disposal is None:
+                return lambda path, real, uid: mirror.unlink(path)
+
+            def both(path: bytes, real: bytes, uid: int) -> None:
+                disposal.take(real, uid, os.unlink)
+                os.unlink(path)
+            return both
+        bury = self._burial()
+        if disposal is not None:
+            return lambda path, real, uid: disposal.take(
+                path, uid, os.unlink if bury is None else partial(bury, uid))
+        if bury is not None:
+            return lambda path, real, uid: bury(uid, path)
+        return lambda path, real, uid: os.unlink(path)
+
     def _burial(self) -> Callable[[int, bytes], None] | None:
         """What keeps the file of a message that has this UID; None where none is kept."""
         place = self._place
@@ -80,11 +102,10 @@ class Removal:
         return lambda uid, path: graveyard.bury(path, uidvalidity, uid, by_uid.get(uid, NO_KEYWORDS))
 
     def _unlink(self, rows: Sequence[int], keep: bool, only_deleted: bool, refused: list[StoreError] | None,
-                gone: list[int], counted: list[Amount], alone: bool, disposal: Disposal | None) -> bool:
+                gone: list[int], counted: list[Amount], alone: bool, out: Out) -> bool:
         """Remove what is \\Deleted still; ``gone`` has their UIDs then, ``counted`` how that changes the
         quota.  ``keep``: somebody may know them still.  ``alone``: as for Changes.did_all()."""
         held, place, mirror = self._contents.held, self._place, self._place.mirror
-        bury = self._burial() if mirror is None else None
         quota = place.quota
         files: list[bytes] = []
         try:
@@ -99,15 +120,7 @@ class Removal:
                                 place.readers.bury(real, name)
                             there = quota.amount_at(real) if quota is not None else None
                             uid = held.database.uids[row]
-                            unlink = os.unlink if bury is None else partial(bury, uid)
-                            if disposal is None and mirror is not None:
-                                mirror.unlink(path)
-                            elif disposal is None:
-                                unlink(path)
-                            else:
-                                disposal.take(real, uid, unlink)
-                                if mirror is not None:
-                                    os.unlink(path)
+                            out(path, real, uid)
                         except FileNotFoundError:
                             pass
                         except OSError as error:

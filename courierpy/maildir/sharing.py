@@ -3,7 +3,6 @@ from __future__ import annotations
 
 from functools import partial
 
-from courierpy.maildir.access import identities
 from courierpy.model.accountoptions import option
 
 TYPE_CHECKING = False
@@ -14,10 +13,10 @@ if TYPE_CHECKING:
     from courierpy.system.settings import Settings
 
 
-def share(store: Store, settings: Settings, host: str | None, user: str) -> None:
+def share(store: Store, settings: Settings, host: str | None) -> None:
     """Names of others' mailboxes have a meaning in this Maildir, unless the account has the option
-    disableshared.  The arguments are those of Store.of()."""
-    who = identities(user, settings.values.get("OPTIONS", ""))
+    disableshared.  ``store`` is of Store.of() with the same settings and host."""
+    who = store.access.identities
     if who and store.layout.prefix:
         store.meet = partial(_meet, store, settings, host, who - {"owner"})
 

@@ -1,7 +1,7 @@
 """Options of an account: ``name=value,name=value``, as Courier's modules give them."""
 from __future__ import annotations
 
-from courierpy.model.numbers import is_on
+from courierpy.model.numbers import decimal
 
 SEPARATE = ","
 
@@ -16,5 +16,7 @@ def option(options: str, wanted: str) -> str:
 
 
 def says_yes(options: str, wanted: str) -> bool:
-    """Is this option on?  One without a value is not."""
-    return is_on(option(options, wanted))
+    """Is this option on, with a number above 0 or a word that begins with t or y?  One without a value is
+    not."""
+    value = option(options, wanted)
+    return value[:1] in ("t", "T", "y", "Y") or bool(decimal(value))

@@ -7,6 +7,7 @@ has, words of harmless characters, numbers of 0 and more, and no more series of 
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from math import isfinite
 
 TYPE_CHECKING = False
@@ -86,12 +87,7 @@ class Sums:
         spread = self.spreads.get(key)
         if spread is None:
             spread = self.spreads[key] = [0] * (len(SECONDS) + 2)
-        at = 0
-        for bound in SECONDS:
-            if seconds <= bound:
-                break
-            at += 1
-        spread[at] += 1
+        spread[bisect_left(SECONDS, seconds)] += 1
         spread[-1] += max(0.0, seconds)
 
     # -- to another process, and from it

@@ -6,11 +6,6 @@ PID_MOST = (1 << 31) - 1           # pid_t
 _DIGITS = 20                       # more are no number of anybody
 
 
-def is_on(value: str) -> bool:
-    """Does an option of an account say yes?  A number above 0, or a word that begins with t or y."""
-    return value[:1] in (*"tTyY",) or bool(decimal(value))
-
-
 def decimal(text: str | bytes, most: int = MOST) -> int | None:
     """The number that these digits are; None of anything else, and of one above ``most``.
 

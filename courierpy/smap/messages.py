@@ -40,7 +40,7 @@ def named(client: Client, words: Sequence[bytes]) -> tuple[list[int], list[bytes
     over."""
     ranges, rest = grammar.numbers(words)
     view = client.account.need_selected().view
-    return [view.uids[seq - 1] for seq in view.seqs_in(ranges)], rest
+    return view.uids_of(view.seqs_in(ranges)), rest
 
 
 # -- what changed

@@ -91,13 +91,13 @@ def store(session: Session, args: Args) -> Done:
     # .SILENT still tells what somebody else changed meanwhile
     quiet = _as_expected(view, seqs, uids, asked, done) if silent else ()
     changed = FlagsChanged(done, quiet, by_uid)
+    said: list[updates.Update] = [changed]
     # what others set meanwhile shows too
     sets = {words for _, words in done.values()}
     if keywords or selected.keywords or any(sets):
         known = frozenset(keywords if mode != "-" else ()).union(*sets)
-        updates.write(session, [NewKeywords(known), changed, KeywordsLeft()])
-    else:
-        updates.write(session, [changed])
+        said = [NewKeywords(known), changed, KeywordsLeft()]
+    updates.write(session, said)
     if refused:
         raise refused[0]
     # RFC 2180 4.2: who wants no answer hears of none that is missing, nor who gets one for some of

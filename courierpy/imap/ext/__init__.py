@@ -6,6 +6,8 @@ when somebody uses it.
 """
 from __future__ import annotations
 
+import sys
+
 from courierpy.model.replies import Bad
 
 TYPE_CHECKING = False
@@ -143,8 +145,12 @@ def find(table: str, key: bytes) -> Any:
 
 def load(module: str) -> Extension:
     """The record of the extension in ``ext/<module>.py``."""
-    import importlib
-    record: Extension = importlib.import_module(f"{__name__}.{module}").EXTENSION
+    name = f"{__name__}.{module}"
+    found: Any = sys.modules.get(name)             # most are asked for again and again
+    if found is None:
+        import importlib
+        found = importlib.import_module(name)
+    record: Extension = found.EXTENSION
     return record
 
 
