@@ -12,8 +12,7 @@ PORT ?= 1143
 BIN = .venv/bin
 PREFIX ?= /usr/local
 SECONDS ?= 120
-PROGRAMS = couriertcpd imaplogin imapd rimapd pop3login pop3d ipop3d maildirmake courierpy \
-  authenumerate authpasswd userdb userdbpw makeuserdb pw2userdb mkimapdcert mkpop3dcert
+PROGRAMS = $(shell sed -n '/^console_scripts/,/^[a-z0-9]* =$$/s/^    \([a-z0-9]*\) = .*/\1/p' setup.cfg)
 
 .PHONY: install develop serve announce check test test-pythons index bench bench-growth bench-idle bench-messages fuzz dist packages api clean
 

@@ -10,10 +10,10 @@ import re
 import stat
 import time
 
-from courierpy.admin import complain, maildirs
+from courierpy.admin import maildirs
 from courierpy.admin.progress import Bar, say
-from courierpy.maildir import contents
-from courierpy.maildir.errors import StoreError, trouble
+from courierpy.maildir import contents, locks
+from courierpy.maildir.errors import trouble
 from courierpy.maildir.files import listed
 from courierpy.maildir.formats import uiddb
 from courierpy.maildir.index.columns import COLUMNS
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from courierpy.maildir.store import Store
 
 _SIZE = re.compile(rb",S=([0-9]{1,18})(?=[,:]|$)")
-LOCK_OCTETS = 300
 STEP = 1000                        # files between two steps of the bar
 
 
@@ -66,27 +65,25 @@ class Fault:
 
 
 def _work(store: Store, place: Place, options: argparse.Namespace) -> int:
-    status = 0
-    for name in maildirs.chosen(store, options.mailboxes):
-        try:
-            folder = store.mailbox(name, store.path_of(name))
-            if options.missing:
-                status = max(status, _missing(folder, options))
-                continue
-            found = list(_faults(store, folder, options.by_names))
-            mended = set()
-            if found and options.fixes:
-                _mend(store, name, folder, {fault.kind for fault in found if fault.mends})
-                left = {(fault.kind, fault.text) for fault in _faults(store, folder, options.by_names)}
-                mended = {fault for fault in found if (fault.kind, fault.text) not in left}
-            for fault in found:
-                _tell(fault, place, name, options, fault in mended)
-            if len(mended) < len(found):
-                status = max(status, maildirs.FINDINGS)
-        except StoreError as error:
-            complain(f"{place.maildir}: {name}: {error}")
-            status = max(status, maildirs.status_of(error))
+    status = maildirs.each_mailbox(store, place, options.mailboxes,
+                                   lambda name: _check(store, name, place, options))
     return status if options.missing or options.mailboxes else max(status, _of_all(store, place, options))
+
+
+def _check(store: Store, name: str, place: Place, options: argparse.Namespace) -> int:
+    """Of one mailbox.  Raises a store error."""
+    folder = store.mailbox(name, store.path_of(name))
+    if options.missing:
+        return _missing(folder, options)
+    found = list(_faults(store, folder, options.by_names))
+    mended = set()
+    if found and options.fixes:
+        _mend(store, name, folder, {fault.kind for fault in found if fault.mends})
+        left = {(fault.kind, fault.text) for fault in _faults(store, folder, options.by_names)}
+        mended = {fault for fault in found if (fault.kind, fault.text) not in left}
+    for fault in found:
+        _tell(fault, place, name, options, fault in mended)
+    return maildirs.FINDINGS if len(mended) < len(found) else 0
 
 
 def _tell(fault: Fault, place: Place, name: str, options: argparse.Namespace, mended: bool) -> None:
@@ -105,7 +102,7 @@ def _missing(folder: Mailbox, options: argparse.Namespace) -> int:
         return 0
     rows = contents.look(database, folder.place.files())[1]
     for name in database.names_of(rows) if not options.quiet else ():
-        say(os.path.normpath(os.path.join(os.getcwd(), folder.place.cur, os.fsdecode(name))))
+        say(os.path.abspath(os.path.join(folder.place.cur, os.fsdecode(name))))
     return maildirs.FINDINGS if rows else 0
 
 
@@ -195,7 +192,7 @@ def _leftovers(folder: Mailbox) -> Iterator[Fault]:
         try:
             found = entry.stat(follow_symlinks=False)
             if entry.name == "courier.lock":
-                holder = Holder(whole(entry.path, LOCK_OCTETS), found)
+                holder = Holder(whole(entry.path, locks.TEXT), found)
                 if holder.stale(time.time(), lambda _: False):
                     yield Fault("lock", f"courier.lock is of {holder}, which is no more")
             elif found.st_ctime < limit:

@@ -8,16 +8,16 @@ from __future__ import annotations
 import json
 import os
 import time
+from functools import partial
 
 from courierpy.admin import complain, maildirs
 from courierpy.admin.progress import say
 from courierpy.maildir.glance import glance
 from courierpy.maildir.index.modseqlog import ModseqLog
-from courierpy.maildir.names import LETTERS
+from courierpy.maildir.names import SUFFIXES
 from courierpy.message import Message
 from courierpy.message.mime import Limits
 from courierpy.model.namespaces import INBOX
-from courierpy.model.numbers import decimal
 from courierpy.system.regular import whole
 
 TYPE_CHECKING = False
@@ -32,9 +32,10 @@ if TYPE_CHECKING:
 
 def main(words: list[str]) -> int:
     parser = maildirs.parser("dump", __doc__)
+    number = partial(maildirs.number, least=1, what="a number from 1 on")
     maildirs.with_mailboxes(parser, "INBOX without")
-    parser.add_argument("--uid", type=_number, metavar="UID", help="this message alone, and what it says")
-    parser.add_argument("--seq", type=_number, metavar="NUMBER", help="the same, by its place in the mailbox")
+    parser.add_argument("--uid", type=number, metavar="UID", help="this message alone, and what it says")
+    parser.add_argument("--seq", type=number, metavar="NUMBER", help="the same, by its place in the mailbox")
     parser.add_argument("-c", dest="compares", action="store_true",
                         help="compare with the index; exit status 1 where that says something else")
     parser.add_argument("-q", dest="quiet", action="store_true", help="no line for each message")
@@ -43,14 +44,6 @@ def main(words: list[str]) -> int:
     work = maildirs.Maildirs(options, parser)
     limits = Limits.of(work.settings)
     return work.each(lambda store, place: _work(store, place, options, limits), read_only=True)
-
-
-def _number(word: str) -> int:
-    import argparse
-    number = decimal(word)
-    if not number:
-        raise argparse.ArgumentTypeError(f"a number from 1 on was expected, not {word!r}")
-    return number
 
 
 def _work(store: Store, place: Place, options: argparse.Namespace, limits: Limits) -> int:
@@ -105,7 +98,7 @@ def _modseqs(folder: Mailbox, uidvalidity: int) -> dict[int, int]:
 
 def _tell(one: Glanced, folder: Mailbox, modseqs: dict[int, int], options: argparse.Namespace,
           limits: Limits) -> None:
-    letters = b"".join(letter for letter, bit in LETTERS if one.bits & bit).decode()
+    letters = SUFFIXES[one.bits].removeprefix(b":2,").decode()
     file = os.fsdecode(os.path.basename(one.path))
     envelope = structure = ""
     if options.uid or options.seq:

@@ -44,12 +44,9 @@ def main(words: list[str]) -> int:
 
 def _work(store: Store, place: Place, options: argparse.Namespace) -> int:
     status = 0
-    for name in maildirs.chosen(store, options.mailboxes) if options.kept is not None else ():
-        try:
-            status = max(status, _expire(store, name, place, options))
-        except StoreError as error:
-            say(f"{place.maildir}: {name}: {error}")
-            status = max(status, maildirs.status_of(error))
+    if options.kept is not None:
+        status = maildirs.each_mailbox(store, place, options.mailboxes,
+                                       lambda name: _expire(store, name, place, options), say)
     if options.delivered is not None and not options.only_tells:
         Duplicates(store.options.index(store.layout.inbox), options.delivered).forget_old()
     return status

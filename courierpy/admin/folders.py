@@ -9,8 +9,6 @@ from courierpy.admin.progress import say
 from courierpy.maildir import specialuse
 from courierpy.maildir.errors import StoreError
 from courierpy.maildir.formats.acl import letters
-from courierpy.maildir.formats.uiddb import read
-from courierpy.maildir.specialuse import table_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +28,8 @@ def main(words: list[str]) -> int:
     options = parser.parse_args(words)
     work = maildirs.Maildirs(options, parser)
     try:
-        table = table_of(work.settings.text("IMAP_SPECIALUSE"), work.settings.text("IMAP_TRASHFOLDERNAME"))
+        table = specialuse.table_of(work.settings.text("IMAP_SPECIALUSE"),
+                                    work.settings.text("IMAP_TRASHFOLDERNAME"))
     except ValueError as error:
         complain(f"IMAP_SPECIALUSE: {error}")
         return os.EX_CONFIG
@@ -47,7 +46,7 @@ def _work(store: Store, place: Place, options: argparse.Namespace,
     for name in there:
         try:
             folder = store.mailbox(name, store.path_of(name))
-            database = read(folder.place.uiddb)
+            database = folder.place.numbers()
             rights = {entry: letters(found) for entry, found in _lists(store, name).items()}
         except StoreError as error:
             say(f"{place.maildir}: {name}: {error}")
@@ -60,7 +59,7 @@ def _work(store: Store, place: Place, options: argparse.Namespace,
                 status = max(status, maildirs.FINDINGS)
             continue
         row = {"maildir": place.maildir, "user": place.user or None, "mailbox": name,
-               "path": os.path.normpath(os.path.join(os.getcwd(), folder.path)),
+               "path": os.path.abspath(folder.path),
                "uidvalidity": database.uidvalidity if database is not None else None,
                "uidnext": database.uidnext if database is not None else None,
                "messages": len(database) if database is not None else None,

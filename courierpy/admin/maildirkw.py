@@ -15,6 +15,7 @@ from courierpy.maildir.formats.keywordlist import Keywords, is_keyword
 from courierpy.maildir.layout import MaildirPlusPlus
 from courierpy.maildir.locks import FolderLock
 from courierpy.maildir.names import base, host_name
+from courierpy.model.flags import FlagChange
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,7 +55,9 @@ def main(words: list[str]) -> int:
                 complain(f"{options.maildir}: there is no message {options.message}", parser.prog)
                 return 1
             before = _read(keywords, [name]).get(name, frozenset())
-            keywords.write(name, _changed(before, given, options.adds, options.removes))
+            change = FlagChange("+" if options.adds else "-" if options.removes else "=", 0,
+                                frozenset({word.lower(): word for word in given}.values()))
+            keywords.write(name, change.words(before))
     return 0
 
 
@@ -66,12 +69,3 @@ def _read(keywords: Keywords, names: list[bytes]) -> dict[bytes, frozenset[bytes
         return {name: rows[name] for name in wanted if name in rows}
     found = keywords.read(rows_of, merge=False) or {}
     return {names[row]: words for row, words in sorted(found.items())}
-
-
-def _changed(before: frozenset[bytes], given: list[bytes], adds: bool, removes: bool) -> frozenset[bytes]:
-    """Spelled as they were before: keywords are the same in any case."""
-    known = {word.lower(): word for word in before}
-    words = {word.lower(): known.get(word.lower(), word) for word in given}
-    if removes:
-        return frozenset(word for key, word in known.items() if key not in words)
-    return frozenset((known | words if adds else words).values())

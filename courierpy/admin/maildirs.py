@@ -18,13 +18,14 @@ from courierpy.auth.postal import Accounts
 from courierpy.maildir.errors import Denied, FolderMissing, NameInvalid, StoreError
 from courierpy.maildir.store import Store
 from courierpy.model.namespaces import INBOX
+from courierpy.model.numbers import decimal
 from courierpy.preload import MODULES
 from courierpy.system import proc
 from courierpy.system.settings import Settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from typing import NoReturn
 
 FINDINGS = 1                       # exit status: there is what was looked for
@@ -53,6 +54,14 @@ def with_mailboxes(found: Parser, without: str) -> None:
     """``without``: what is done where none is named."""
     found.add_argument("--mailbox", dest="mailboxes", action="append", default=[], metavar="NAME",
                        help=f"this mailbox; * is any characters; may be said several times; {without}")
+
+
+def number(word: str, least: int = 0, what: str = "a number") -> int:
+    """A word of the command line, for argparse.  ``what``: was expected."""
+    found = decimal(word)
+    if found is None or found < least:
+        raise argparse.ArgumentTypeError(f"{what} was expected, not {word!r}")
+    return found
 
 
 class Place:
@@ -222,19 +231,33 @@ def spelled(store: Store, word: str) -> str:
     return store.namespaces.personal.name(word)
 
 
-def chosen(store: Store, patterns: Iterable[str]) -> list[str]:
+def each_mailbox(store: Store, place: Place, patterns: Sequence[str], work: Callable[[str], int],
+                 tell: Callable[[str], None] = complain) -> int:
+    """The gravest status of ``work`` with the name of each that is chosen(); a store error is told, and the
+    others are done.  Raises as chosen()."""
+    status = 0
+    for name in chosen(store, patterns):
+        try:
+            status = max(status, work(name))
+        except StoreError as error:
+            tell(f"{place.maildir}: {name}: {error}")
+            status = max(status, status_of(error))
+    return status
+
+
+def chosen(store: Store, patterns: Sequence[str]) -> list[str]:
     """The mailboxes that the patterns name, in which ``*`` is any characters; all without one.  Raises
     FolderMissing for a name that is of none."""
     import fnmatch
     there = store.names()
+    if not patterns:
+        return there
     found: dict[str, None] = {}
-    given = False
     for pattern in patterns:
-        given = True
         wanted = spelled(store, pattern)
         names = fnmatch.filter(there, wanted.replace("[", "[[]").replace("?", "[?]")) if "*" in wanted else \
             [name for name in there if name == wanted]
         if not names and "*" not in wanted:
             raise FolderMissing(f"{pattern}: there is no such mailbox")
         found.update(dict.fromkeys(names))
-    return list(found) if given else there
+    return list(found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from courierpy.admin import complain, mkcert, read_settings
+from courierpy.admin import complain, default_files, mkcert, read_settings
 from courierpy.system.settings import Settings
 
 
@@ -20,7 +20,7 @@ def main(words: list[str], program: str = "mkimapdcert", service: str = "imapd")
         chosen = parser.parse_args(words)
     except SystemExit as end:
         return 1 if end.code else 0
-    files = chosen.files or list(filter(os.path.exists, (f"/etc/courier/{service}-ssl",)))
+    files = chosen.files or default_files(f"{service}-ssl")
     path = Settings(read_settings(files)).text("TLS_CERTFILE") or f"/etc/courier/{service}.pem"
     if os.path.lexists(path):
         complain(f"{path} already exists.", program)

@@ -46,9 +46,8 @@ def main(words: list[str]) -> int:
 
 def _work(store: Store, place: Place, options: argparse.Namespace, words: list[str]) -> int:
     status = 0
-    root = os.getcwd()
     for word in words:
-        found = _name_at(store, root, word) if options.backwards else _name(store, word, options.utf7)
+        found = _name_at(store, word) if options.backwards else _name(store, word, options.utf7)
         if found is None or not store.exists(found):
             if not options.quiet:
                 complain(f"{place.maildir}: {word}: there is no such mailbox")
@@ -56,9 +55,9 @@ def _work(store: Store, place: Place, options: argparse.Namespace, words: list[s
             if options.stops:
                 break
             continue
-        path = os.path.normpath(os.path.join(root, store.path_of(found)))
-        index = store.options.index(store.path_of(found)).path
-        known = {"data": path, "user": root, "index": os.path.normpath(os.path.join(root, index))}
+        path = store.path_of(found)
+        known = {"data": os.path.abspath(path), "user": os.getcwd(),
+                 "index": os.path.abspath(store.options.index(path).path)}
         if options.as_json:
             print(json.dumps({"mailbox": found, **known}))
         elif options.backwards:
@@ -77,14 +76,14 @@ def _name(store: Store, word: str, utf7: bool) -> str | None:
         return None
 
 
-def _name_at(store: Store, root: str, word: str) -> str | None:
-    """The mailbox whose directory, or a directory or file in that, is ``word``; below ``root`` where it
-    begins with no slash."""
-    wanted = os.path.normpath(os.path.join(root, word))
+def _name_at(store: Store, word: str) -> str | None:
+    """The mailbox whose directory, or a directory or file in that, is ``word``; below the Maildir where
+    it begins with no slash."""
+    wanted = os.path.abspath(word)
     best: tuple[int, str] | None = None
     for name in store.names():
         try:
-            path = os.path.normpath(os.path.join(root, store.path_of(name)))
+            path = os.path.abspath(store.path_of(name))
         except StoreError:
             continue
         if (wanted == path or wanted.startswith(path + "/")) and (best is None or len(path) > best[0]):

@@ -16,8 +16,7 @@ from courierpy.maildir.glance import Glanced, glance
 from courierpy.maildir.messagefile import HEADER_OCTETS
 from courierpy.message import dateheader, headers
 from courierpy.model.flags import DELETED, FLAGGED
-from courierpy.model.numbers import decimal
-from courierpy.system.regular import open_regular
+from courierpy.system.regular import whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,13 +30,13 @@ AT_ONCE = 1000                     # messages between two steps of the bar
 
 
 def main(words: list[str]) -> int:
-    parser = maildirs.parser("purge", __doc__)
+    parser, number = maildirs.parser("purge", __doc__), maildirs.number
     maildirs.with_mailboxes(parser, "none without -f")
     parser.add_argument("-f", dest="everywhere", action="store_true", help="in all mailboxes")
-    parser.add_argument("-d", dest="days", type=_number, metavar="DAYS", help="those so old, or older")
-    parser.add_argument("-b", dest="octets", type=_number, metavar="BYTES", help="those that are larger")
-    parser.add_argument("-k", dest="kib", type=_number, metavar="KBYTES", help="those that are larger")
-    parser.add_argument("-m", dest="mib", type=_number, metavar="MBYTES", help="those that are larger")
+    parser.add_argument("-d", dest="days", type=number, metavar="DAYS", help="those so old, or older")
+    parser.add_argument("-b", dest="octets", type=number, metavar="BYTES", help="those that are larger")
+    parser.add_argument("-k", dest="kib", type=number, metavar="KBYTES", help="those that are larger")
+    parser.add_argument("-m", dest="mib", type=number, metavar="MBYTES", help="those that are larger")
     parser.add_argument("-x", dest="exactly", action="store_true", help="just so old or so large, no more")
     parser.add_argument("-i", dest="invert", action="store_true", help="younger, smaller, not so instead")
     parser.add_argument("-X", dest="sent", action="store_false", help="the age counts from the arrival")
@@ -55,16 +54,10 @@ def main(words: list[str]) -> int:
     if not options.mailboxes and not options.everywhere:
         parser.error("--mailbox NAME was expected, or -f for all mailboxes")
     rule = Rule(options)
-    return maildirs.Maildirs(options, parser).each(lambda store, place: _work(store, place, options, rule),
-                                                   read_only=options.only_tells)
-
-
-def _number(word: str) -> int:
-    import argparse
-    number = decimal(word)
-    if number is None:
-        raise argparse.ArgumentTypeError(f"a number was expected, not {word!r}")
-    return number
+    return maildirs.Maildirs(options, parser).each(
+        lambda store, place: maildirs.each_mailbox(
+            store, place, options.mailboxes, lambda name: _purge(store, name, place, options, rule), say),
+        read_only=options.only_tells)
 
 
 class Rule:
@@ -73,53 +66,39 @@ class Rule:
     def __init__(self, options: argparse.Namespace) -> None:
         sizes = [size * unit for size, unit in ((options.octets, 1), (options.kib, 1024),
                                                 (options.mib, 1024 * 1024)) if size is not None]
+        self.options = options
         self.octets = min(sizes) if sizes else None
-        self.days: int | None = options.days
-        self.exactly: bool = options.exactly
-        self.invert: bool = options.invert
-        self.sent: bool = options.sent
-        self.spares: bool = options.spares
-        self.only_deleted: bool = options.only_deleted
         self.now = time.time()
 
     def takes(self, message: Glanced) -> bool:
         """Raises OSError where its Date cannot be read."""
-        if self.spares and message.bits & FLAGGED or self.only_deleted and not message.bits & DELETED:
+        options = self.options
+        if options.spares and message.bits & FLAGGED or options.only_deleted and not message.bits & DELETED:
             return False
         if self.octets is not None and self._says(message.octets - self.octets, message.octets > self.octets):
             return True
-        if self.days is None:
+        if options.days is None:
             return False
-        when = message.arrived if not self.sent else sent(message.path)
+        when = message.arrived if not options.sent else sent(message.path)
         if when is None:
             return False               # no Date, no age
         age = int((self.now - when) // DAY)
-        return self._says(age - self.days, age >= self.days)
+        return self._says(age - options.days, age >= options.days)
 
     def _says(self, difference: int, beyond: bool) -> bool:
-        return ((difference == 0) if self.exactly else beyond) != self.invert
+        return ((difference == 0) if self.options.exactly else beyond) != bool(self.options.invert)
+
+
+def header(path: bytes) -> bytes:
+    """The block of its header, as far as HEADER_OCTETS go.  Raises OSError."""
+    data = whole(path, HEADER_OCTETS)
+    return headers.block(data, 0, headers.header_end(data, 0, len(data)))
 
 
 def sent(path: bytes) -> float | None:
-    fd = open_regular(path)
-    try:
-        data = os.pread(fd, HEADER_OCTETS, 0)
-    finally:
-        os.close(fd)
-    found = headers.values(headers.block(data, 0, headers.header_end(data, 0, len(data))), b"date")
+    """What its Date says, seconds since 1970; None without one.  Raises OSError."""
+    found = headers.values(header(path), b"date")
     return dateheader.moment(found[0]) if found else None
-
-
-def _work(store: Store, place: Place, options: argparse.Namespace, rule: Rule) -> int:
-    """Of one Maildir.  Raises a store error."""
-    status = 0
-    for name in maildirs.chosen(store, options.mailboxes):
-        try:
-            status = max(status, _purge(store, name, place, options, rule))
-        except StoreError as error:
-            say(f"{place.maildir}: {name}: {error}")
-            status = max(status, maildirs.status_of(error))
-    return status
 
 
 def _purge(store: Store, name: str, place: Place, options: argparse.Namespace, rule: Rule) -> int:

@@ -15,7 +15,6 @@ from courierpy.maildir.errors import StoreError
 from courierpy.maildir.formats import maildirsize
 from courierpy.maildir.layout import MaildirPlusPlus
 from courierpy.maildir.quotacount import count
-from courierpy.model.numbers import decimal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ def main(words: list[str]) -> int:
     parser.add_argument("-J", dest="as_json", action="store_true", help="a JSON object a line")
     parser.add_argument("--set", dest="limits", type=_limits, metavar="QUOTA",
                         help="the limits from now on, as 1000000S,1000C, or none")
-    parser.add_argument("--over", type=_percent, metavar="PERCENT",
+    parser.add_argument("--over", type=maildirs.number, metavar="PERCENT",
                         help="only those that are so full, or fuller; exit status 1 if there are any")
     options = parser.parse_args(words)
     work = maildirs.Maildirs(options, parser)
@@ -50,13 +49,6 @@ def _limits(word: str) -> Limits:
     if not maildirsize.is_limits(text) or not text and word != "none":
         raise argparse.ArgumentTypeError(f"1000000S,1000C, or none, was expected, not {word!r}")
     return maildirsize.limits(text)
-
-
-def _percent(word: str) -> int:
-    number = decimal(word)
-    if number is None:
-        raise argparse.ArgumentTypeError(f"a number was expected, not {word!r}")
-    return number
 
 
 class _Look:

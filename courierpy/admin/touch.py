@@ -13,7 +13,6 @@ from courierpy.admin import maildirs
 from courierpy.admin.progress import Bar, say
 from courierpy.admin.purge import sent
 from courierpy.imap.attributes import DATE
-from courierpy.maildir.errors import StoreError
 from courierpy.maildir.glance import glance
 from courierpy.maildir.index.valuecache import Cache
 
@@ -38,19 +37,10 @@ def main(words: list[str]) -> int:
     options = parser.parse_args(words)
     if not options.times:
         parser.error("-t was expected")
-    return maildirs.Maildirs(options, parser).each(lambda store, place: _work(store, place, options),
-                                                   read_only=options.only_tells)
-
-
-def _work(store: Store, place: Place, options: argparse.Namespace) -> int:
-    status = 0
-    for name in maildirs.chosen(store, options.mailboxes):
-        try:
-            status = max(status, _touch(store, name, place, options))
-        except StoreError as error:
-            say(f"{place.maildir}: {name}: {error}")
-            status = max(status, maildirs.status_of(error))
-    return status
+    return maildirs.Maildirs(options, parser).each(
+        lambda store, place: maildirs.each_mailbox(
+            store, place, options.mailboxes, lambda name: _touch(store, name, place, options), say),
+        read_only=options.only_tells)
 
 
 def _touch(store: Store, name: str, place: Place, options: argparse.Namespace) -> int:

@@ -8,16 +8,16 @@ import json
 import os
 import re
 import time
+from functools import partial
 
 from courierpy.admin import complain, maildirs
 from courierpy.admin.progress import Bar, say
-from courierpy.maildir.errors import StoreError
-from courierpy.maildir.messagefile import HEADER_OCTETS
+from courierpy.admin.purge import header
+from courierpy.imap.grammar.out import FLAG_NAMES
+from courierpy.maildir.formats.keywordlist import is_keyword
 from courierpy.message import headers
-from courierpy.model.flags import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN, FlagChange
+from courierpy.model.flags import DELETED, NO_KEYWORDS, FlagChange
 from courierpy.model.namespaces import INBOX
-from courierpy.model.numbers import decimal
-from courierpy.system.regular import open_regular
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from courierpy.maildir.store import Store
 
 UNITS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
-FLAGS = {"\\seen": SEEN, "\\answered": ANSWERED, "\\flagged": FLAGGED, "\\deleted": DELETED, "\\draft": DRAFT}
+FLAGS = {name.lower().decode(): bit for bit, name in FLAG_NAMES}
 AT_ONCE = 2000                     # messages that come back together, and are numbered by one writing
 
 
@@ -38,7 +38,8 @@ def main(words: list[str]) -> int:
     maildirs.with_mailboxes(parser, "INBOX without")
     parser.add_argument("-l", dest="lists", action="store_true", help="list what is kept")
     parser.add_argument("-a", dest="everything", action="store_true", help="all that is kept")
-    parser.add_argument("--uid", dest="uids", action="append", type=_number, default=[], metavar="UID",
+    parser.add_argument("--uid", dest="uids", action="append", default=[], metavar="UID",
+                        type=partial(maildirs.number, least=1, what="a UID"),
                         help="this message, by the UID that it had; may be said several times")
     parser.add_argument("-t", dest="seconds", type=seconds, metavar="TIME",
                         help="what was expunged so lately, as 90m, 3h, 2d, 1w")
@@ -51,16 +52,10 @@ def main(words: list[str]) -> int:
     options = parser.parse_args(words)
     if not options.lists and not options.everything and not options.uids and options.seconds is None:
         parser.error("-l, -a, -t TIME or --uid UID was expected")
-    return maildirs.Maildirs(options, parser).each(lambda store, place: _work(store, place, options),
-                                                   read_only=options.only_tells or options.lists)
-
-
-def _number(word: str) -> int:
-    import argparse
-    number = decimal(word)
-    if not number:
-        raise argparse.ArgumentTypeError(f"a UID was expected, not {word!r}")
-    return number
+    return maildirs.Maildirs(options, parser).each(
+        lambda store, place: maildirs.each_mailbox(
+            store, place, options.mailboxes or [INBOX], lambda name: _unexpunge(store, name, place, options)),
+        read_only=options.only_tells or options.lists)
 
 
 def seconds(word: str) -> int:
@@ -75,29 +70,22 @@ def seconds(word: str) -> int:
 def _flag(word: str) -> tuple[int, frozenset[bytes]]:
     import argparse
     bit = FLAGS.get(word.lower())
-    if bit is None and re.fullmatch(r"[!#$&'+,./0-9:;<=>?@A-Z\[^_`a-z|}~-]+", word) is None:
+    if bit is None and not is_keyword(os.fsencode(word)):
         raise argparse.ArgumentTypeError(f"a flag or keyword was expected, not {word!r}")
     return (bit, frozenset()) if bit is not None else (0, frozenset([word.encode()]))
 
 
-def _work(store: Store, place: Place, options: argparse.Namespace) -> int:
-    status = 0
-    for name in maildirs.chosen(store, options.mailboxes or [INBOX]):
-        try:
-            folder = store.mailbox(name, store.path_of(name))
-            wanted = _wanted(folder, options)
-            if options.lists or options.only_tells:
-                _list(wanted, place, name, options)
-            else:
-                _restore(store.open(name), wanted, place, options)
-            missing = set(options.uids).difference(grave.uid for grave in wanted)
-            for uid in sorted(missing):
-                complain(f"{place.maildir}: {name}: no message is kept that had UID {uid}")
-                status = max(status, maildirs.FINDINGS)
-        except StoreError as error:
-            complain(f"{place.maildir}: {name}: {error}")
-            status = max(status, maildirs.status_of(error))
-    return status
+def _unexpunge(store: Store, name: str, place: Place, options: argparse.Namespace) -> int:
+    """Of one mailbox.  Raises a store error."""
+    wanted = _wanted(store.mailbox(name, store.path_of(name)), options)
+    if options.lists or options.only_tells:
+        _list(wanted, place, name, options)
+    else:
+        _restore(store.open(name), wanted, place, options)
+    missing = set(options.uids).difference(grave.uid for grave in wanted)
+    for uid in sorted(missing):
+        complain(f"{place.maildir}: {name}: no message is kept that had UID {uid}")
+    return maildirs.FINDINGS if missing else 0
 
 
 def _wanted(folder: Mailbox, options: argparse.Namespace) -> list[Grave]:
@@ -126,14 +114,9 @@ def _list(graves: list[Grave], place: Place, name: str, options: argparse.Namesp
 
 def _fields(grave: Grave) -> dict[str, bytes]:
     try:
-        fd = open_regular(grave.path)
-        try:
-            data = os.pread(fd, HEADER_OCTETS, 0)
-        finally:
-            os.close(fd)
+        block = header(grave.path)
     except OSError:
-        data = b""                     # it came back, or went, just now
-    block = headers.block(data, 0, headers.header_end(data, 0, len(data)))
+        block = b"\n"                  # it came back, or went, just now
     return {name: b" ".join(headers.values(block, name.encode())[:1])
             for name in ("date", "from", "to", "subject")}
 
@@ -144,8 +127,10 @@ def _time(when: float) -> str:
 
 def _restore(folder: Mailbox, graves: list[Grave], place: Place, options: argparse.Namespace) -> None:
     """Raises a store error."""
-    bits, words = options.flag or (0, frozenset())
-    change = _Change(bits, words, DELETED if options.undeletes else 0)
+    change = FlagChange("+", *(options.flag or (0, NO_KEYWORDS)))
+    if options.undeletes:
+        for grave in graves:
+            grave.bits &= ~DELETED
     bar = Bar(folder.name)
     done = 0
     try:
@@ -166,14 +151,3 @@ def _restore(folder: Mailbox, graves: list[Grave], place: Place, options: argpar
         folder.close(wait=True)
     if not options.as_json:
         say(f"{place.maildir}: {folder.name}: {done} messages came back")
-
-
-class _Change(FlagChange):
-    """These flags and keywords come, the bits ``less`` go."""
-
-    def __init__(self, bits: int, words: frozenset[bytes], less: int) -> None:
-        super().__init__("+", bits, words)
-        self._less = less
-
-    def bits(self, old: int) -> int:
-        return super().bits(old & ~self._less)

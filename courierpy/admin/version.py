@@ -11,7 +11,8 @@ from courierpy import __version__
 
 # distributions that some part of this uses where they are there
 LIBRARIES = ("pyinotify", "passlib", "libpass", "bcrypt", "argon2-cffi", "webencodings", "selectolax",
-             "dnspython", "python-pam", "joserfc", "scramp", "setproctitle", "pyseccomp")
+             "dnspython", "python-pam", "ldap3", "psycopg", "PyMySQL", "joserfc", "scramp", "setproctitle",
+             "pyseccomp")
 
 
 def main(words: list[str]) -> int:

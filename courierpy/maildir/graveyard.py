@@ -33,24 +33,30 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 class Grave:
     """A message that was expunged.  ``when``, ``arrived``: seconds since 1970; ``uid``: that it had, with
-    ``uidvalidity``; ``octets``: of the file; ``bits``: its flags; ``words``: its keywords."""
+    ``uidvalidity``; ``octets``: of the file; ``bits``: its flags."""
 
-    __slots__ = ("arrived", "bits", "octets", "path", "uid", "uidvalidity", "when", "words")
+    __slots__ = ("arrived", "bits", "octets", "path", "uid", "uidvalidity", "when")
 
-    def __init__(self, path: bytes, match: re.Match[bytes], found: os.stat_result,
-                 words: frozenset[bytes]) -> None:
+    def __init__(self, path: bytes, match: re.Match[bytes], found: os.stat_result) -> None:
         self.path = path
         self.when, self.uidvalidity, self.uid = int(match[1]), int(match[2]), int(match[3])
         self.bits = bits_of(info(match[4]))
         self.octets = found.st_size
         self.arrived = found.st_mtime
-        self.words = words
 
     @property
     def keywords(self) -> bytes:
         """The path of the file of keywords."""
         directory, name = os.path.split(self.path)
         return os.path.join(directory, name.partition(b",")[0] + KEYWORDS)
+
+    @property
+    def words(self) -> frozenset[bytes]:
+        """Its keywords, as they are on disk now."""
+        try:
+            return frozenset(filter(None, whole(os.fsdecode(self.keywords), MOST_OCTETS).split(b"\n")))
+        except OSError:
+            return NO_KEYWORDS
 
 
 class Graveyard:
@@ -70,14 +76,15 @@ class Graveyard:
             name = start + b",:2," + info(file)
         there = os.path.join(self.path, name)
         lines = b"".join(word + b"\n" for word in sorted(words))
+        keywords = lines and os.path.join(self.path, start + KEYWORDS)
         try:
-            self._rename(path, there, lines and os.path.join(self.path, start + KEYWORDS), lines)
+            self._rename(path, there, keywords, lines)
         except FileNotFoundError:
             if os.path.isdir(self.path):
                 raise
             with suppress(FileExistsError):            # another session made it
                 os.mkdir(self.path, 0o700)
-            self._rename(path, there, lines and os.path.join(self.path, start + KEYWORDS), lines)
+            self._rename(path, there, keywords, lines)
 
     @staticmethod
     def _rename(path: bytes, there: bytes, keywords: bytes, lines: bytes) -> None:
@@ -118,9 +125,7 @@ class Graveyard:
                 continue
             except OSError as error:
                 raise trouble(entry.path, error) from None
-            grave = Grave(os.path.join(self.path, name), match, seen, NO_KEYWORDS)
-            grave.words = _words(grave.keywords)
-            found.append(grave)
+            found.append(Grave(os.path.join(self.path, name), match, seen))
         return sorted(found, key=lambda grave: (grave.when, grave.uidvalidity, grave.uid))
 
     @staticmethod
@@ -146,10 +151,3 @@ class Graveyard:
         for entry in entries:
             remove(entry.path)
         return bool(entries)
-
-
-def _words(path: bytes) -> frozenset[bytes]:
-    try:
-        return frozenset(filter(None, whole(os.fsdecode(path), MOST_OCTETS).split(b"\n")))
-    except OSError:
-        return NO_KEYWORDS
