@@ -42,11 +42,15 @@ POP3_LOGIN_MODULES = ("courierpy.auth.authdaemon", "courierpy.auth.mechanisms", 
 # and of SMAP, where that is spoken beside IMAP
 SMAP_MODULES = ("courierpy.smap.session",)
 SMAP_LOGIN_MODULES = ("courierpy.smap.prelogin",)
+# and of a login that is sent on to another host
+PROXY_LOGIN_MODULES = ("courierpy.login.between", "courierpy.login.onward", "courierpy.system.confined",
+                       "courierpy.system.haproxy", "courierpy.system.tlsclient")
 
 
-def preload(apart: bool = False, protocol: str = "IMAP", smap: bool = False) -> None:
+def preload(apart: bool = False, protocol: str = "IMAP", smap: bool = False, proxy: bool = False) -> None:
     """``apart``: what comes before the login is done by other processes, which load it.  ``smap``: is SMAP
-    spoken too?  Raises ImportError; gives up the collector of garbage, whose marks would be written to."""
+    spoken too?  ``proxy``: are logins sent on?  Raises ImportError; gives up the collector of garbage, whose
+    marks would be written to."""
     import gc
     import importlib
 
@@ -54,6 +58,8 @@ def preload(apart: bool = False, protocol: str = "IMAP", smap: bool = False) -> 
     login: tuple[str, ...] = POP3_LOGIN_MODULES if protocol == "POP3" else LOGIN_MODULES
     if smap:
         modules, login = (*modules, *SMAP_MODULES), (*login, *SMAP_LOGIN_MODULES)
+    if proxy:
+        login = *login, *PROXY_LOGIN_MODULES
     for name in modules if apart else (*modules, *login):
         importlib.import_module(name)
     if protocol == "IMAP":

@@ -100,7 +100,8 @@ class Readiness:
                     return False
         if self.in_process:
             from courierpy import preload
-            preload.preload(self.apart, self.protocol, bool(self.environ.get("SMAP_CAPABILITY")))
+            preload.preload(self.apart, self.protocol, bool(self.environ.get("SMAP_CAPABILITY")),
+                            from_environ(self.environ).flag(f"{self.protocol}_PROXY"))
         return True
 
     def _load_files(self) -> None:

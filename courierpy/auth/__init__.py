@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from courierpy.model.accountoptions import SEPARATE
 from courierpy.model.numbers import decimal
+from courierpy.system.wipe import wipe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,6 +77,11 @@ class Account:
             if key.strip() == name:
                 return value if equals else "1"
         return None
+
+    def forget(self) -> None:
+        """Its passwords: nobody computes with them any more."""
+        wipe(self.passwd, self.passwd2)
+        self.passwd = self.passwd2 = ""
 
     def __repr__(self) -> str:
         return f"Account({self.address!r}, uid={self.uid}, gid={self.gid}, home={self.home!r})"

@@ -21,6 +21,7 @@ from courierpy.auth import (
     rcfile,
     stored,
 )
+from courierpy.auth.rcfile import told
 from courierpy.model.numbers import decimal
 
 TYPE_CHECKING = False
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 SECONDS = 5                            # LDAP_TIMEOUT, where it is not set
 PAGE = 500                             # entries at a time of an enumeration: servers give 1000 at most
 PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@._+-=")
+FIELDS = (("LDAP_MAILDIR", ""), ("LDAP_MAILDIRQUOTA", ""), ("LDAP_FULLNAME", "cn"))    # and their defaults
 DEREFERENCES = {"never": "NEVER", "searching": "SEARCH", "finding": "BASE", "always": "ALWAYS"}
 # resultCode of RFC 4511 4.1.9
 SUCCESS, SIZE_EXCEEDED, NO_SUCH_OBJECT = 0, 4, 32
@@ -70,6 +72,7 @@ class Directory:
         # words that name an attribute
         self._home = words.get("LDAP_HOMEDIR", "homeDirectory")
         self._crypt = words.get("LDAP_CRYPTPW", "" if words.get("LDAP_CLEARPW") else "userPassword")
+        self._fields = [words.get(word, default) for word, default in FIELDS]
         self._options = [pair.partition("=")[::2] for pair in words.get("LDAP_AUXOPTIONS", "").split(",")
                          if pair.strip()]
 
@@ -105,9 +108,8 @@ class Directory:
 
     def attributes(self, secret: bool) -> list[str]:
         """Those to be read; ``secret``: with passwords."""
-        names = [self.mail, self._home, *(self.words.get(word, default) for word, default in (
-            ("LDAP_MAILDIR", ""), ("LDAP_MAILDIRQUOTA", ""), ("LDAP_FULLNAME", "cn"), ("LDAP_UID", ""),
-            ("LDAP_GID", ""))), *(name for name, _ in self._options)]
+        names = [self.mail, self._home, *self._fields, self.words.get("LDAP_UID", ""),
+                 self.words.get("LDAP_GID", ""), *(name for name, _ in self._options)]
         if secret and not self.binds:
             names += [self._crypt, self.words.get("LDAP_CLEARPW", "")]
         return sorted({name for name in names if name})
@@ -130,8 +132,7 @@ class Directory:
                 raise ValueError
         except (ValueError, KeyError):
             raise Unservable(f"authldap: {user}: uid, gid or home is missing or bad") from None
-        maildir, quota, name = (_one(entry, self.words.get(word, default)) for word, default in (
-            ("LDAP_MAILDIR", ""), ("LDAP_MAILDIRQUOTA", ""), ("LDAP_FULLNAME", "cn")))
+        maildir, quota, name = (_one(entry, attribute) for attribute in self._fields)
         return Account(address, uid, gid, home, maildir=maildir, quota=quota, name=name,
                        options=self._said(entry, user))
 
@@ -192,17 +193,17 @@ class Line:
                     raise Broken("the connection has ended")     # ldap3 would open it by itself, without TLS
                 return question(self._connection)
             except LDAPInvalidFilterError as error:
-                raise TemporaryFailure(f"authldap: a filter cannot be read: {_told(error)}") from None
+                raise TemporaryFailure(f"authldap: a filter cannot be read: {told(error)}") from None
             except (LDAPException, OSError, Broken) as error:
                 self.close()
                 if last:
-                    raise TemporaryFailure(f"authldap: {_told(error)}") from None
+                    raise TemporaryFailure(f"authldap: {told(error)}") from None
         raise AssertionError("the last one answers or raises")
 
     def _opened(self, credentials: tuple[str, str] | None) -> Any:
         """Raises Broken when no server can be had."""
         from ldap3.core.exceptions import LDAPException
-        told = []
+        why = []
         for uri in self._directory.uris:
             connection = None
             try:
@@ -211,16 +212,17 @@ class Line:
                     raise Broken(f"LDAP_BINDDN cannot be bound: {connection.result['description']}")
                 return connection
             except (LDAPException, OSError, ValueError, Broken) as error:
-                told.append(f"{uri}: {_told(error)}")
+                why.append(f"{uri}: {told(error)}")
                 _close(connection)
-        raise Broken("; ".join(told))
+        raise Broken("; ".join(why))
 
     def _connected(self, uri: str) -> Any:
         """Open, with TLS where that is asked for; nobody is bound."""
         import ldap3
         directory = self._directory
-        server = ldap3.Server(uri, get_info=ldap3.NONE, connect_timeout=directory.seconds,
-                              tls=_tls(directory.words))
+        server = ldap3.Server(uri, get_info=ldap3.NONE, connect_timeout=directory.seconds)
+        if server.ssl or directory.starts_tls:     # the authorities take a while to be loaded
+            server.tls = _tls(directory.words)
         connection = ldap3.Connection(server, receive_timeout=directory.seconds, auto_referrals=False,
                                       check_names=False, version=directory.version)
         try:
@@ -262,23 +264,17 @@ def bound(connection: Any, dn: str, password: str) -> int:
 def _tls(words: Mapping[str, str]) -> Any:
     """The certificate of a server must be good and of its name; LDAPTLS_CACERT and LDAPTLS_REQCERT are as
     OpenLDAP's library has them."""
-    import ssl
-
     import ldap3
-    context = ssl.create_default_context(cafile=words.get("LDAPTLS_CACERT"))
-    if words.get("LDAPTLS_REQCERT", "").lower() in ("never", "allow"):
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
+
+    from courierpy.system import tlsclient
+    context = tlsclient.context(words.get("LDAPTLS_CACERT", ""),
+                                words.get("LDAPTLS_REQCERT", "").lower() not in ("never", "allow"))
 
     class Checked(ldap3.Tls):          # type: ignore[misc]  # its own compares names in an older way
         def wrap_socket(self, connection: Any, do_handshake: bool = False) -> None:
             connection.socket = context.wrap_socket(connection.socket, server_hostname=connection.server.host)
 
     return Checked(validate=context.verify_mode)
-
-
-def _told(error: Exception) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 class Asker:

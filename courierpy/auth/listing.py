@@ -62,20 +62,16 @@ def _people() -> list[str]:
 def _authdaemon(environ: Mapping[str, str]) -> list[str]:
     """By authdaemond's ENUMERATE: a line for each account, and one of a dot at the end."""
     path = environ.get("AUTHDAEMON_SOCKET") or authdaemon.DEFAULT
-    data = b""
+    data = bytearray()
     try:
         with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(authdaemon.OWN_TIMEOUT)
             client.connect(path)
             client.sendall(b"ENUMERATE\n")
-            pieces = []
-            octets = 0
             while piece := client.recv(65536):
-                octets += len(piece)
-                if octets > MOST_OCTETS:
+                data += piece
+                if len(data) > MOST_OCTETS:
                     raise TemporaryFailure(f"{path}: its list of accounts does not end")
-                pieces.append(piece)
-            data = b"".join(pieces)
     except OSError as error:
         raise TemporaryFailure(f"{path}: {error.strerror or error}") from None
     lines = data.decode("utf-8", "surrogateescape").split("\n")

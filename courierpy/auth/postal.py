@@ -11,7 +11,6 @@ import time
 
 from courierpy.auth import DELIVERY, Account, Rejected, Request, authdaemon, configured, with_domain
 from courierpy.auth.apart import Asker
-from courierpy.system.wipe import wipe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,8 +50,7 @@ class Accounts:
         until, account = self._known.get(user, (0.0, None))
         if account is None or until < now:
             account = self.ask(Request("pre", DELIVERY, self._environ, user=user))
-            wipe(account.passwd, account.passwd2)
-            account.passwd = account.passwd2 = ""      # nobody computes with it
+            account.forget()
             if len(self._known) >= KNOWN:
                 self._known.clear()
             self._known[user] = now + KNOWN_SECONDS, account

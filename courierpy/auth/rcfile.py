@@ -23,8 +23,6 @@ FILES = {"authldap": ("AUTHLDAPRC", f"{FOLDER}/authldaprc"),
          "authpgsql": ("AUTHPGSQLRC", f"{FOLDER}/authpgsqlrc"),
          "authsqlite": ("AUTHSQLITERC", f"{FOLDER}/authsqliterc")}
 
-_read: dict[str, tuple[tuple[int, ...], dict[str, str]]] = {}     # path -> (what fstat said, the words)
-
 
 def path_of(module: str, environ: Mapping[str, str]) -> str:
     """Where the file of a module is."""
@@ -33,23 +31,21 @@ def path_of(module: str, environ: Mapping[str, str]) -> str:
 
 
 def words(path: str) -> dict[str, str]:
-    """name -> value.  Read again when the file is another, so that a change counts at once.  Raises
-    TemporaryFailure, also where there is no file: without it nobody can tell who is who."""
+    """name -> value, as the file is now.  Raises TemporaryFailure, also where there is no file: without it
+    nobody can tell who is who."""
     try:
         fd = open_regular(path)
         with open(fd, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
-            now = os.fstat(fd)
-            if stat.S_IMODE(now.st_mode) & 0o007:
+            if stat.S_IMODE(os.fstat(fd).st_mode) & 0o007:
                 raise TemporaryFailure(f"{path}: others can read or write it; chmod o= {path}")
-            stamp = (now.st_mtime_ns, now.st_ctime_ns, now.st_size, now.st_ino)
-            known = _read.get(path)
-            if known is not None and known[0] == stamp:
-                return known[1]
-            found = parse(file.read())
+            return parse(file.read())
     except OSError as error:
         raise TemporaryFailure(f"{path}: {error.strerror}") from None
-    _read[path] = stamp, found
-    return found
+
+
+def told(error: Exception) -> str:
+    """An error of a driver in one line."""
+    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 def parse(text: str) -> dict[str, str]:

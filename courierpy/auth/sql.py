@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 
 from courierpy.auth import Account, Rejected, TemporaryFailure, Unservable, number_of, rcfile, stored
+from courierpy.auth.rcfile import told
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -290,11 +291,6 @@ class Database:
                 connection.close()     # type: ignore[attr-defined]
             except self._errors:
                 pass                   # it has ended by itself
-
-
-def told(error: Exception) -> str:
-    """An error of a driver in one line."""
-    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 class Module:

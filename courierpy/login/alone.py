@@ -13,10 +13,9 @@ from courierpy.auth import Account, Request, TemporaryFailure, check, configured
 from courierpy.login import start
 from courierpy.model.numbers import PID_MOST, decimal
 from courierpy.model.steps import Forward, Look, Read, Secure, Wait
-from courierpy.system import confined, log, proc, programs, title
+from courierpy.system import log, proc, programs, title
 from courierpy.system.conn import Gone
 from courierpy.system.settings import from_environ
-from courierpy.system.wipe import wipe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -147,8 +146,7 @@ class Alone:
             log.err(f"{error}, {self.stage.who(account.address)}")
             raise
         start.hand_over(account, maildir, environ)
-        wipe(account.passwd, account.passwd2)
-        account.passwd = account.passwd2 = ""
+        account.forget()
         self._forget_keys()
         self.conn.pending = rest
         self.conn.deadline = None
@@ -159,7 +157,8 @@ class Alone:
 
         ``rest``: what the client has said behind its login.
         """
-        from courierpy.login import between
+        from courierpy.login import between  # for few
+        from courierpy.system import confined
         environ = self.stage.environ
         who, protocol = self.stage.who(account.address), environ["PROTOCOL"]
         tail = ", starttls=1" if self.stage.tls else ""
@@ -171,8 +170,7 @@ class Alone:
         keeper = decimal(environ.pop("COURIERPY_KEEPER", ""), PID_MOST)
         if keeper is not None:
             os.close(keeper)           # it is for those who have a Maildir
-        wipe(account.passwd, account.passwd2)
-        account.passwd = account.passwd2 = ""
+        account.forget()
         self._forget_keys()
         log.info(f"LOGIN, {who}, protocol={protocol}{tail}, proxy={log.quoted(onward.host)}")
         title.be(f"proxy {account.address} [{environ['TCPREMOTEIP']}] {onward.host}")

@@ -79,7 +79,7 @@ class _Running:
     def talk(self, message: Iterable[bytes]) -> None:
         """Until the message is written and the program has closed its output."""
         rest = memoryview(b"")
-        pieces = filter(None, iter(message))
+        pieces = filter(None, message)
         poll = select.poll()
         poll.register(self._out, select.POLLIN)
         poll.register(self._to, select.POLLOUT)
@@ -91,7 +91,6 @@ class _Running:
                         if not self._hear():
                             return
                         continue
-                    rest = rest or memoryview(next(pieces, b""))
                     try:
                         rest = rest[os.write(fd, rest):]
                     except BlockingIOError:
