@@ -173,11 +173,19 @@ class Services:
 
     def serve(self, link: socket.socket, order: Order | None, fd: int, above: int) -> int:
         """In such a process; the exit status."""
-        kept = self.statistics.kept() + ([self.sleepers.door.fileno()] if self.sleepers is not None else [])
-        return sessions.serve(link, order, fd, max(self.above, above), kept, self.arguments, self.environ,
-                              self._manner())
+        return sessions.serve(link, order, fd, max(self.above, above), self.kept(), self.arguments,
+                              self.environ, self._manner())
 
     # -- all of them
+
+    @property
+    def asleep(self) -> int:
+        """How many sessions have no process."""
+        return len(self.sleepers.asleep) if self.sleepers is not None else 0
+
+    def kept(self) -> list[int]:
+        """Descriptors that the process of a client needs."""
+        return self.statistics.kept() + ([self.sleepers.door.fileno()] if self.sleepers is not None else [])
 
     @property
     def above(self) -> int:

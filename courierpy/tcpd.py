@@ -257,19 +257,17 @@ class Listener:
     def _connections(self) -> int:
         """Those that logged in, with a process or asleep: who sleeps must be able to wake; and all others,
         where these have no bound of their own."""
-        way, sleepers = self.services.doorway, self.services.sleepers
+        way = self.services.doorway
         guests = len(way.guests) if way is not None and not self.connections.bound else 0
-        asleep = len(sleepers.asleep) if sleepers is not None else 0
-        return self.connections.busy() + asleep + guests
+        return self.connections.busy() + self.services.asleep + guests
 
     def _gauges(self, meter: metrics.Meter) -> None:
         """How it is now, for who watches."""
         services, connections = self.services, self.connections
-        asleep = len(services.sleepers.asleep) if services.sleepers is not None else 0
         guests = len(services.doorway.guests) if services.doorway is not None else 0
         listener = self.options.rest[0][:64]
         for name, state, number in ((measures.SESSIONS, ("awake",), connections.busy()),
-                                    (measures.SESSIONS, ("asleep",), asleep),
+                                    (measures.SESSIONS, ("asleep",), services.asleep),
                                     (measures.BEFORE_LOGIN, (), guests + len(connections.waiting)),
                                     (measures.MOST, (), self.maxprocs), (measures.UP, (), 1)):
             meter.set(name, listener, *state, value=number)
@@ -372,10 +370,7 @@ class Listener:
 
     def _serve_only(self, client: int, *more: int) -> None:
         kept, above = [fd for fd in more if fd >= 0], max(self.entrance.above, self.services.above)
-        kept += self.services.statistics.kept()
-        if self.services.sleepers is not None:
-            kept.append(self.services.sleepers.door.fileno())
-        children.serve_only(client, kept, above)
+        children.serve_only(client, kept + self.services.kept(), above)
 
     def _arrive(self, client: int, remote: admission.Address, local: admission.Address | None,
                 at_desk: int) -> int:

@@ -298,7 +298,7 @@ def append(session: Session, folder: Mailbox, mails: Sequence[Mail], old: int = 
             if session.refuses_8bit and not session.manners.eight_bits and not drafts[-1].header_is_ascii():
                 raise No("Headers with 8-bit characters need ENABLE UTF8=ACCEPT.", b"CANNOT")
         instead = _counted(session, old, folder)
-        uidvalidity, uids = brought(session, folder, (partial(_opened, session, draft) for draft in drafts),
+        uidvalidity, uids = brought(session, folder, (partial(opened, session, draft) for draft in drafts),
                                     len(drafts), partial(folder.append, drafts, instead), instead)
         drafts = []
         session.entered(folder, uids)
@@ -308,7 +308,7 @@ def append(session: Session, folder: Mailbox, mails: Sequence[Mail], old: int = 
             draft.abort()
 
 
-def _opened(session: Session, draft: Draft) -> MessageFile:
+def opened(session: Session, draft: Draft) -> MessageFile:
     """The file of a message that is whole, and in no mailbox yet.  Raises a store error."""
     draft.finish(session.folders.options.sync)
     try:

@@ -210,12 +210,16 @@ class Dialogue:
         self.answered = word
         self.client.write(lines.status(tag, word, text, code))
 
-    def bad(self, tag: bytes, error: Bad) -> None:
-        """Answer what cannot be understood; Bye when it was the last that is put up with."""
+    def put_up_with(self) -> None:
+        """One more that cannot be understood; Bye when it was the last that is put up with."""
         self.errors += 1
         if self.errors >= MAX_ERRORS:
             log.err(f"TOO MANY CONSECUTIVE PROTOCOL VIOLATIONS, {self.who}")
             raise Bye("Fatal error: TOO MANY CONSECUTIVE PROTOCOL VIOLATIONS: ", b"ALERT", 1)
+
+    def bad(self, tag: bytes, error: Bad) -> None:
+        """Answer what cannot be understood.  Bye, as put_up_with()."""
+        self.put_up_with()
         self.reply(tag, lines.BAD, error.text, error.code)
 
     def _bug(self, tag: bytes) -> None:

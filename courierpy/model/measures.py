@@ -73,11 +73,6 @@ class Sums:
     def __bool__(self) -> bool:
         return bool(self.numbers or self.spreads)
 
-    def clear(self) -> None:
-        """From zero."""
-        self.numbers.clear()
-        self.spreads.clear()
-
     def add(self, key: tuple[str, ...], value: float = 1) -> None:
         """``key``: the name, and the labels in the order of the table."""
         self.numbers[key] = self.numbers.get(key, 0) + value

@@ -166,7 +166,8 @@ def _done(client: Client, folder: Mailbox) -> str:
     draft.keywords = upload.keywords if account.keywords_on else draft.keywords
     draft.finish(account.folders.options.sync)
     if upload.recipients:
-        sending.send(account, upload, draft.path)
+        with appending.opened(account, draft) as file:
+            sending.send(account, upload, file)
         log.info(f"SENT, {account.who}, recipients={len(upload.recipients)}, size={draft.size}")
     if upload.folder is None:
         return "Message sent"

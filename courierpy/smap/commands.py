@@ -5,7 +5,6 @@ Raises Bad for what cannot be understood, No for what may not be, and store erro
 from __future__ import annotations
 
 from courierpy.smap import adding, contents, folders, messages, rights
-from courierpy.smap.grammar import SYNTAX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,16 +15,15 @@ if TYPE_CHECKING:
 
 
 class Row:
-    """``opened``: a mailbox must be open.  ``like``: the command of IMAP whose state and rights on the open
+    """``like``: the command of IMAP whose state and rights on the open
     mailbox it needs, b"" for none.  ``failed``: begins the answer where the store refuses it."""
 
-    __slots__ = ("failed", "handler", "like", "opened")
+    __slots__ = ("failed", "handler", "like")
 
-    def __init__(self, handler: Handler, failed: str = "", like: bytes = b"", opened: bool = False) -> None:
+    def __init__(self, handler: Handler, failed: str = "", like: bytes = b"") -> None:
         self.handler = handler
         self.failed = failed
         self.like = like
-        self.opened = opened
 
 
 STATUS, OPEN, CREATE = "Cannot read folder status", "Cannot open the folder", "Cannot create folder"
@@ -42,12 +40,10 @@ COMMANDS: Mapping[bytes, Row] = {
     b"RENAME": Row(folders.rename, "Cannot rename folder", b"RENAME"),
     b"OPEN": Row(folders.open_, OPEN), b"SOPEN": Row(folders.sopen, OPEN), b"CLOSE": Row(folders.close),
     b"NOOP": Row(messages.noop), b"IDLE": Row(messages.idle), b"RESUME": Row(messages.resume),
-    b"EXPUNGE": Row(messages.expunge, "Cannot remove messages", b"EXPUNGE", opened=True),
-    b"FETCH": Row(contents.fetch, "Cannot retrieve message", b"FETCH", opened=True),
-    b"STORE": Row(messages.store, "Cannot update messages", b"STORE", opened=True),
-    b"COPY": Row(messages.copy, "Cannot copy messages", b"COPY", opened=True),
-    b"MOVE": Row(messages.move, "Cannot copy messages", b"MOVE", opened=True),
-    b"SEARCH": Row(messages.search_, "SEARCH failed", b"SEARCH", opened=True),
+    b"EXPUNGE": Row(messages.expunge, "Cannot remove messages", b"EXPUNGE"),
+    b"FETCH": Row(contents.fetch, "Cannot retrieve message", b"FETCH"),
+    b"STORE": Row(messages.store, "Cannot update messages", b"STORE"),
+    b"COPY": Row(messages.copy, "Cannot copy messages", b"COPY"),
+    b"MOVE": Row(messages.move, "Cannot copy messages", b"MOVE"),
+    b"SEARCH": Row(messages.search_, "SEARCH failed", b"SEARCH"),
     b"LOGOUT": Row(folders.logout)}
-
-__all__ = ["COMMANDS", "SYNTAX", "Row"]

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import re
 
+from courierpy.maildir.formats.keywordlist import as_keyword
 from courierpy.model.flags import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN
 from courierpy.model.replies import Bad
+from courierpy.model.uidset import runs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +29,6 @@ _NUMBERS = re.compile(rb"(\d{1,10})(?:-(\d{1,10}))?")
 _LITERAL = re.compile(rb"\{(?:\.(\d{0,18})|(\d{1,18})/(\d{1,18}))\}")
 _CONTENTS = re.compile(rb"CONTENTS(\.PEEK)?=(MIME|ALL|BODY|BODY\.DECODED|HEADERS|RAWHEADERS)"
                        rb"(?:\[([^\]]*)\])?(?:\(([^)]*)\))?", re.I)
-_NO_KEYWORD = re.compile(rb"[\x00-\x20(){%*\"\\\]\x7f-\xff]")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 ENVELOPE = (b"date", b"subject", b"from", b"sender", b"reply-to", b"to", b"cc", b"bcc", b"in-reply-to",
             b"message-id", b"references")
@@ -115,7 +116,7 @@ def merged(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
 
 def told_numbers(name: bytes, found: Sequence[int]) -> bytes:
     """``* EXPUNGE 3 5-7``: as many lines as it takes, none for none.  ``found``: ascending."""
-    ranges = merged((number, number) for number in found)
+    ranges = runs(found)
     spelled = [b"%d" % low if low == high else b"%d-%d" % (low, high) for low, high in ranges]
     return b"".join([line(b"*", name, *spelled[at:at + RANGES_IN_LINE])
                      for at in range(0, len(spelled), RANGES_IN_LINE)])
@@ -143,7 +144,7 @@ def keywords(words: Collection[bytes]) -> bytes:
 
 def keywords_of(text: bytes) -> frozenset[bytes]:
     """What KEYWORDS= has behind it.  What IMAP has no words for becomes ``_``, as Courier's IMAP shows it."""
-    return frozenset(_NO_KEYWORD.sub(b"_", word) for word in text.split(b",") if word)
+    return frozenset(as_keyword(word) for word in text.split(b",") if word)
 
 
 # -- the octets of messages

@@ -11,7 +11,6 @@ from courierpy.imap.grammar.numset import NumSet
 from courierpy.imap.grammar.searchkeys import Key
 from courierpy.maildir import dates
 from courierpy.maildir.errors import StoreError, Vanished
-from courierpy.maildir.watch import Refused
 from courierpy.message.dateheader import moment
 from courierpy.model.flags import DELETED, FlagChange
 from courierpy.model.messages import keywords_used
@@ -20,7 +19,6 @@ from courierpy.model.replies import Bad, No
 from courierpy.model.rights import ALL_FLAGS
 from courierpy.smap import grammar, paths
 from courierpy.smap.told import Changed
-from courierpy.system import log
 from courierpy.system.conn import TimedOut
 
 TYPE_CHECKING = False
@@ -32,7 +30,6 @@ if TYPE_CHECKING:
     from courierpy.smap.client import Client
 
 INVALID_SEARCH = No("SEARCH failed: Invalid argument")
-IDLE_FAILED = "IDLE looks every {} seconds: {}"
 
 
 def named(client: Client, words: Sequence[bytes]) -> tuple[list[int], list[bytes]]:
@@ -60,14 +57,10 @@ def _tell(client: Client) -> None:
 
 def idle(client: Client, words: Sequence[bytes]) -> str:
     """Behind the answer the client hears of changes when they happen, until it says the next line."""
+    from courierpy.imap.ext.idle import pause_of, read_now, watch_of
     account = client.account
     account.write(grammar.ok("Entering idle mode..."))
-    watch, pause = None, max(1, account.settings.number("IMAP_IDLE_TIMEOUT"))
-    if account.selected is not None and account.settings.flag("IMAP_ENHANCEDIDLE"):
-        try:
-            watch = account.selected.folder.watch()
-        except Refused as why:
-            log.warn(IDLE_FAILED.format(pause, why))
+    watch, pause = watch_of(account), pause_of(account)
     account.conn.rest()
     if account.selected is not None:
         account.selected.folder.rest()
@@ -84,10 +77,7 @@ def idle(client: Client, words: Sequence[bytes]) -> str:
         fds = (watch.fd,) if watch is not None else ()
         soon = 0.0 if watch is not None and watch.waiting else min(pause, left)
         if account.conn.infd in account.waiting.wait(fds, soon):
-            try:
-                client.read(0)
-            except TimedOut:           # a TLS record that is not whole yet
-                continue
+            read_now(account)
     if not isinstance(line, bytes) or line.strip().upper() != b"RESUME":
         raise Bad("RESUME is required to follow IDLE")
     return "Resumed..."
@@ -195,7 +185,7 @@ def _target(client: Client, command: bytes, words: Sequence[bytes]) -> tuple[lis
 
 def copy(client: Client, words: Sequence[bytes]) -> str:
     uids, target = _target(client, b"COPY", words)
-    return _bring(client, uids, target, client.account.need_selected().folder.copy)
+    return _bring(client, uids, target, client.account.need_selected().folder.copy, moves=False)
 
 
 def move(client: Client, words: Sequence[bytes]) -> str:
@@ -203,10 +193,11 @@ def move(client: Client, words: Sequence[bytes]) -> str:
     selected = client.account.need_selected()
     if target is selected.folder:
         raise No("Cannot copy messages: Invalid argument")
-    return _bring(client, uids, target, selected.folder.move)
+    return _bring(client, uids, target, selected.folder.move, moves=True)
 
 
-def _bring(client: Client, uids: Sequence[int], target: Mailbox, bring: Callable[..., Any]) -> str:
+def _bring(client: Client, uids: Sequence[int], target: Mailbox, bring: Callable[..., Any],
+           moves: bool) -> str:
     refused: list[StoreError] = []
     account = client.account
     view = account.need_selected().view
@@ -214,7 +205,7 @@ def _bring(client: Client, uids: Sequence[int], target: Mailbox, bring: Callable
     for (old, _), name in zip(pairs, names(target, [new for _, new in pairs]), strict=True):
         if name is not None:
             account.write(grammar.line(b"* COPY %d" % view.seq(old), grammar.quoted(b"NEWUID=" + name)))
-    if bring.__name__ == "move":
+    if moves:
         _tell(client)
     if refused:
         raise refused[0]

@@ -6,7 +6,6 @@ IDLE. """
 from __future__ import annotations
 
 from courierpy.imap import commands, permitted
-from courierpy.imap.dialogue import MAX_ERRORS
 from courierpy.maildir import errors as store
 from courierpy.model.replies import Bad, Bye, No
 from courierpy.smap import grammar
@@ -39,7 +38,6 @@ class Session:
     def __init__(self, account: Account) -> None:
         self.account = account
         self.client = Client(account)
-        self._errors = 0
 
     def serve(self) -> None:
         """Until LOGOUT (returns), end of input (Gone) or Bye."""
@@ -62,21 +60,23 @@ class Session:
             row = COMMANDS.get(name)
             if name != b"ADD":
                 client.upload.abort()
-            if row is None or row.opened and self.account.selected is None:
+            like = commands.find(row.like) if row is not None and row.like else None
+            if row is None or like is not None and like.states == commands.SELECTED \
+                    and self.account.selected is None:
                 raise Bad(grammar.SYNTAX)
             if title.show is not None:
                 self.account.show(name.decode())
             client.renew()
-            like = commands.find(row.like) if row.like else None
             if like is not None:
                 permitted.check(self.account, like)
             text = row.handler(client, words[1:])
-            self._errors = 0
+            self.account.errors = 0
             self.account.write(grammar.ok(text))
         except (Bye, Gone, TimedOut, Garbled):
             raise
         except Bad as error:
-            self._bad(error)
+            self.account.put_up_with()
+            self.account.write(grammar.err(error.text))
         except No as error:
             self._no(error.text)
         except store.StoreError as why:
@@ -90,15 +90,8 @@ class Session:
             self._no(f"Internal error {bug()}, it was logged.")
 
     def _no(self, text: str) -> None:
-        self._errors = 0
+        self.account.errors = 0
         self.account.write(grammar.err(text))
-
-    def _bad(self, error: Bad) -> None:
-        self._errors += 1
-        if self._errors >= MAX_ERRORS:
-            log.err(f"TOO MANY CONSECUTIVE PROTOCOL VIOLATIONS, {self.account.who}")
-            raise Bye("Fatal error: TOO MANY CONSECUTIVE PROTOCOL VIOLATIONS: ", b"ALERT", 1)
-        self.account.write(grammar.err(error.text))
 
 
 def _failed(row: Row | None, why: store.StoreError) -> str:

@@ -14,7 +14,7 @@ from array import array
 from courierpy.maildir.errors import StoreError
 from courierpy.maildir.files import content, remove, replace
 from courierpy.maildir.names import SUFFIXES, bits_of
-from courierpy.model.messages import Messages
+from courierpy.model.messages import Messages, keywords_used
 from courierpy.model.numbers import decimal
 from courierpy.system import log
 
@@ -93,7 +93,7 @@ class Snapshots:
         lines += [b"%d%s" % (uid, SUFFIXES[bits])
                   for uid, bits in zip(messages.uids, messages.flags, strict=True)]
         if messages.keywords:
-            words = sorted({word for found in messages.keywords.values() for word in found})
+            words = keywords_used(messages.keywords)
             index = {word: b"%d" % at for at, word in enumerate(words)}
             finder = self._selected.folder.finder
             lines += [*words, b""]

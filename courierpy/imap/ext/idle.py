@@ -25,18 +25,19 @@ if TYPE_CHECKING:
     from courierpy.maildir.watch import Watch
 
 
-def _watch(session: Session) -> Watch | None:
+def watch_of(session: Session) -> Watch | None:
     """The selected mailbox's watch, if there can be one."""
     if session.selected is None or not session.settings.flag("IMAP_ENHANCEDIDLE"):
         return None
     try:
         return session.selected.folder.watch()
     except Refused as why:
-        log.warn(f"IDLE looks every {_pause(session)} seconds: {why}")
+        log.warn(f"IDLE looks every {pause_of(session)} seconds: {why}")
         return None
 
 
-def _pause(session: Session) -> int:
+def pause_of(session: Session) -> int:
+    """Seconds between two looks."""
     return max(1, session.settings.number("IMAP_IDLE_TIMEOUT"))
 
 
@@ -48,7 +49,7 @@ def idle(session: Session, args: Args) -> str:
     enhanced = session.settings.flag("IMAP_ENHANCEDIDLE")
     watch = None
     if woken is None:
-        watch = _watch(session)
+        watch = watch_of(session)
         session.write(lines.go_on(b"entering ENHANCED idle mode" if watch else b"entering idle mode"))
     session.conn.rest()
     if session.selected is not None:
@@ -69,7 +70,7 @@ def idle(session: Session, args: Args) -> str:
             if not isinstance(line, bytes) or line.strip().upper() != b"DONE":
                 raise Bad("Error in IMAP command received by server.")
             return "IDLE completed"
-        pause = alive.left(_pause(session))
+        pause = alive.left(pause_of(session))
         # the keeper hears for all by one instance: it may have a watch where there was none for us
         if sleeper is not None and (enhanced or session.selected is None):
             if time.monotonic() >= rests_at:
@@ -79,14 +80,14 @@ def idle(session: Session, args: Args) -> str:
         if woken is not None and sleeper is not None:
             # it stays, and has to hear for itself, from before its next look
             sleeper.stays()
-            woken, watch = None, _watch(session)
+            woken, watch = None, watch_of(session)
             hears = watch is not None
             continue
         fds, soon = session.between.listens() if session.between is not None else (set(), pause)
         if watch is not None:
             fds, soon = {*fds, watch.fd}, 0.0 if watch.waiting else soon
         if session.conn.infd in session.waiting.wait(tuple(fds), min(pause, soon)):
-            _read(session)
+            read_now(session)
 
 
 class _Alive:
@@ -111,7 +112,8 @@ class _Alive:
         return min(pause, self.next - now)
 
 
-def _read(session: Session) -> None:
+def read_now(session: Session) -> None:
+    """What the client said, if that is whole.  Raises Gone at its end."""
     try:
         data = session.waiting.read(0)
     except TimedOut:                   # a TLS record that is not whole yet

@@ -17,7 +17,7 @@ from courierpy.system import log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import TypeVar
 
     from courierpy.imap.session import Session
@@ -84,15 +84,10 @@ def _size(open_one: Callable[[], MessageFile]) -> int | None:
 def _send(session: Session, file: MessageFile, sent: int, count: int) -> None:
     """Raises No.  ``sent``: so many of ``count`` were sent already."""
     from courierpy.system import mailer  # for few
-    settings = session.settings
-    user = settings.values.get("AUTHENTICATED", "")
-    sender = settings.values.get("AUTHADDR", "") or user
-    words = [settings.text("SENDMAIL") or "sendmail", "-oi", "-t", *(["-f", sender] if sender else [])]
-    environ = {name: value for name, value in settings.values.items() if not name.startswith("COURIERPY_")}
     try:
-        mailer.send(words, environ, message(settings.text("HEADERFROM"), user, file),
-                    settings.number("OUTBOX_TIMEOUT"), lambda: session.waiting.stopping)
+        hand_over(session, file, ["-t"])
     except mailer.Failed as why:
+        user = session.settings.values.get("AUTHENTICATED", "")
         said = [line.strip() for line in why.said.splitlines() if line.strip()]
         told = _ODD.sub("?", "/".join([*said, str(why)]))
         log.err(f"error sending a message, user={log.quoted(user)}: {told}/Message send FAILED./")
@@ -102,6 +97,21 @@ def _send(session: Session, file: MessageFile, sent: int, count: int) -> None:
         if count > 1:
             text += f" ({sent} of {count} are sent)"
         raise No(text, b"ALERT") from None
+
+
+def hand_over(session: Session, file: MessageFile, front: Sequence[str] = (), behind: Sequence[str] = (),
+              sender: str = "") -> None:
+    """Gives a message to SENDMAIL.  ``front``, ``behind``: words around the option that names the sender, who
+    is the user without ``sender``.  Raises mailer.Failed, or a store error."""
+    from courierpy.system import mailer  # for few
+    settings = session.settings
+    user = settings.values.get("AUTHENTICATED", "")
+    sender = sender or settings.values.get("AUTHADDR", "") or user
+    words = [settings.text("SENDMAIL") or "sendmail", "-oi", *front, *(["-f", sender] if sender else []),
+             *behind]
+    environ = {name: value for name, value in settings.values.items() if not name.startswith("COURIERPY_")}
+    mailer.send(words, environ, message(settings.text("HEADERFROM"), user, file),
+                settings.number("OUTBOX_TIMEOUT"), lambda: session.waiting.stopping)
 
 
 def message(field: str, user: str, file: MessageFile) -> Iterator[bytes]:

@@ -46,6 +46,11 @@ def is_keyword(word: bytes) -> bool:
     return bool(word) and _INVALID.search(word) is None
 
 
+def as_keyword(word: bytes) -> bytes:
+    """The same for IMAP, with ``_`` for what it cannot say, as Courier does."""
+    return _INVALID.sub(b"_", word)
+
+
 class Keywords:
     """The keywords of one folder.  ``folder`` is its directory; ``sync``: what is written is on
     the disk before anybody is told; ``inside``: the name of their directory in the folder.  ``seen``: which
@@ -194,7 +199,7 @@ class Keywords:
                 head, _, body = file.readall().partition(b"\n\n")
         except OSError as error:
             raise trouble(self._list, error) from None
-        words = [_INVALID.sub(b"_", word) for word in head.split(b"\n")]
+        words = [as_keyword(word) for word in head.split(b"\n")]
         found = {}
         sets: dict[bytes, frozenset[bytes]] = {}           # many messages have the same
         for line in body.split(b"\n"):
@@ -393,6 +398,6 @@ def _words(lines: list[bytes]) -> frozenset[bytes]:
     seen: dict[bytes, bytes] = {}
     for line in lines:
         if line:
-            word = _INVALID.sub(b"_", line)
+            word = as_keyword(line)
             seen.setdefault(word.lower(), word)
     return frozenset(seen.values()) if seen else NO_KEYWORDS
