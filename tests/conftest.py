@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -67,10 +67,15 @@ def need(program: str) -> str:
     """The path of a real client; without it the test is skipped, or fails where clients are required."""
     path = shutil.which(program)
     if path is None:
-        if os.environ.get("COURIERPY_REQUIRE_CLIENTS"):
-            pytest.fail(f"{program} is not installed, and clients are required here")
-        pytest.skip(f"{program} is not installed")
+        missing(f"{program} is not installed")
     return path
+
+
+def missing(told: str) -> NoReturn:
+    """What the test needs is not here: it is skipped, or fails where clients are required."""
+    if os.environ.get("COURIERPY_REQUIRE_CLIENTS"):
+        pytest.fail(f"{told}, and clients are required here")
+    pytest.skip(told)
 
 
 def fill(maildir: Path, count: int) -> None:
@@ -227,9 +232,7 @@ def account_python(folder: Path) -> tuple[str, str]:
     for python in ("/usr/bin/python3", "/usr/local/bin/python3"):
         if as_account([python, *probe], plain_environ(PYTHONPATH=path)):
             return python, path
-    if os.environ.get("COURIERPY_REQUIRE_CLIENTS"):
-        pytest.fail("no interpreter that the test account may start")
-    pytest.skip("no interpreter that the test account may start")
+    missing("no interpreter that the test account may start")
 
 
 def of_mode(mode: str = MODE) -> dict[str, str]:

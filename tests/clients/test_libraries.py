@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.clients.conftest import flags, run
-from tests.conftest import REPO, Server, need, plain_environ
+from tests.conftest import REPO, Server, missing, need, plain_environ
 
 pytestmark = pytest.mark.clients
 HERE = Path(__file__).parent
@@ -232,9 +232,7 @@ PERL_OWN = {"delete parent folder"}
 def test_perl_mail_imapclients_own_tests(listener: Server, tmp_path: Path) -> None:
     source = REPO / ".venv" / "clients" / "Mail-IMAPClient"
     if not source.is_dir():
-        if os.environ.get("COURIERPY_REQUIRE_CLIENTS"):
-            pytest.fail("its source is not there, and clients are required here")
-        pytest.skip("its source is not there")
+        missing("its source is not there")
     client = imaplib.IMAP4("localhost", listener.port)
     client.login("demo", "demo")
     client.create("INBOX.Sent")                    # it makes its own beside others only

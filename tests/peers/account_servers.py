@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.conftest import REPO, account_ids, plain_environ
+from tests.conftest import REPO, account_ids, missing, plain_environ
 
 CLIENTS = REPO / ".venv" / "clients"
 DEADLINE = 60.0                        # seconds for a server to come up on a machine that is busy
@@ -26,10 +26,7 @@ def program(folder: str, *patterns: str) -> tuple[Path, Path]:
         for pattern in patterns:
             for found in sorted(root.glob(pattern)):
                 return found, root
-    told = f"{folder} is not there"
-    if os.environ.get("COURIERPY_REQUIRE_CLIENTS"):
-        pytest.fail(f"{told}, and clients are required here")
-    pytest.skip(told)
+    missing(f"{folder} is not there")
 
 
 def libraries(root: Path) -> dict[str, str]:
