@@ -12,6 +12,7 @@ PORT ?= 1143
 BIN = .venv/bin
 PREFIX ?= /usr/local
 SECONDS ?= 120
+VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' courierpy/__init__.py)
 PROGRAMS = $(shell sed -n '/^console_scripts/,/^[a-z0-9]* =$$/s/^    \([a-z0-9]*\) = .*/\1/p' setup.cfg)
 
 .PHONY: install develop serve announce check test test-pythons index bench bench-growth bench-idle bench-messages fuzz dist packages api clean
@@ -98,6 +99,8 @@ fuzz: develop
 dist: develop packages
 
 packages:
+	@tag=$$(git describe --tags --exact-match 2>/dev/null); test -z "$$tag" || test "$$tag" = "v$(VERSION)" || \
+	  { echo "the tag is $$tag, but courierpy/__init__.py says $(VERSION)"; exit 1; }
 	rm -rf build dist
 	$(BIN)/python -m build
 	$(BIN)/python -m twine check --strict dist/*

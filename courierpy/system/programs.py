@@ -109,13 +109,24 @@ def value_of(words: list[str], option: str, default: int) -> int:
 
 
 def find(word: str) -> Program | None:
-    """Our program that this word names: a bare name, or a path beside our interpreter."""
+    """Our program that this word names: a bare name, or a path beside our interpreter.
+
+    A distribution's interpreter lies among other servers' programs of the same names: those are compiled."""
     program = TABLE.get(os.path.basename(word))
     folder = os.path.dirname(word)
-    if program is None or folder \
-            and os.path.realpath(folder) != os.path.realpath(os.path.dirname(sys.executable)):
+    if program is None or folder and (
+            os.path.realpath(folder) != os.path.realpath(os.path.dirname(sys.executable)) or _compiled(word)):
         return None
     return program
+
+
+def _compiled(path: str) -> bool:
+    """Is this file there, can it be read, and is it no script?"""
+    try:
+        with open(path, "rb") as file:
+            return file.read(2) != b"#!"
+    except OSError:
+        return False
 
 
 def run(argv: list[str], environ: Mapping[str, str], conn: Conn | None, inside: bool) -> int:

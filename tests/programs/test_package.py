@@ -1,4 +1,4 @@
-"""What is released: sdist and wheel, the container, and what shells complete."""
+"""What is released: sdist and wheel, the package for Debian, the container, and what shells complete."""
 from __future__ import annotations
 
 import os
@@ -15,6 +15,7 @@ import pytest
 from courierpy import __version__
 from courierpy.admin import SUBCOMMANDS, completion, mkcert
 from tests.conftest import REPO, need, plain_environ
+from tools import manual
 
 DEADLINE = 60.0                        # seconds
 
@@ -56,6 +57,28 @@ def test_sdist_and_wheel(clone: Path) -> None:
     with tarfile.open(clone / "dist" / f"courierpy-{__version__}.tar.gz") as archive:
         packed = {name.partition("/")[2] for name in archive.getnames()}
     assert names - packed == set()
+
+
+@pytest.mark.server
+@pytest.mark.timeout(600)
+def test_package_for_debian(clone: Path) -> None:
+    """What dpkg-buildpackage makes has the programs, their pages, the settings and the units."""
+    for program in ("dpkg-buildpackage", "dh", "pybuild"):
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed")
+    done = subprocess.run(["dpkg-buildpackage", "-us", "-uc", "-b"], cwd=clone, text=True,
+                          capture_output=True, timeout=500, check=False,
+                          env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"})
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    (package,) = clone.parent.glob("*.deb")
+    listed = subprocess.run(["dpkg-deb", "-c", package], text=True, check=True, capture_output=True,
+                            timeout=DEADLINE).stdout
+    for program in manual.programs() - {"courierpy"}:
+        assert f" ./usr/lib/courierpy/bin/{program}\n" in listed
+        assert f" ./usr/share/man/man8/{program}.courierpy.8.gz" in listed
+    for name in ("usr/bin/courierpy", "etc/courierpy/imapd", "etc/courierpy/imapd-ssl",
+                 "lib/systemd/system/courierpy.service", "usr/lib/systemd/user/imapd.socket"):
+        assert f" ./{name}\n" in listed
 
 
 # -- the command, and shells
