@@ -187,7 +187,7 @@ def test_the_units_are_sound(tmp_path: Path) -> None:
             text = text.replace(word, shutil.which("true") or "/bin/true")
         (tmp_path / path.name).write_text(text)
     names = sorted(path.name for path in tmp_path.iterdir())
-    assert len(names) == 7
+    assert len(names) == 9
     done = subprocess.run(["systemd-analyze", "verify", "--man=no", *names], cwd=tmp_path, text=True,
                           capture_output=True, check=False, timeout=DEADLINE)
     assert (done.returncode, done.stderr) == (0, "")
