@@ -53,6 +53,7 @@ SUBCOMMANDS = {
     "purge": "remove messages by age or size",
     "unexpunge": "list messages that were expunged and kept, and bring them back",
     "expire": "remove for good what was kept for long enough",
+    "withlock": "run a command while nobody changes Maildirs",
     "touch": "give messages their arrival times again",
     "folders": "tell the mailboxes of Maildirs as data",
     "path": "tell the directory of a mailbox, or the mailbox of a directory",

@@ -38,15 +38,19 @@ class Parser(argparse.ArgumentParser):
         self.exit(os.EX_USAGE, f"{self.format_usage()}{self.prog}: error: {message}\n")
 
 
-def parser(name: str, text: str | None, every: bool = True) -> Parser:
-    """With the options of all tools.  ``text``: the docstring of its module; ``every``: may -a be said?"""
+def parser(name: str, text: str | None, every: bool = True, behind: str = "") -> Parser:
+    """With the options of all tools.  ``text``: the docstring of its module; ``every``: may -a be said?
+    ``behind``: what its words are called where they are no Maildirs, and no options either: ``words``."""
     found = Parser(prog=f"courierpy {name}", description=(text or "").partition("\n")[0].partition(": ")[2])
     found.add_argument("-C", dest="files", action="append", metavar="FILE", help="settings file")
     found.add_argument("-u", dest="users", action="append", default=[], metavar="USER",
                        help="the Maildir of this account; may be said several times")
     if every:
         found.add_argument("-a", dest="all", action="store_true", help="the Maildirs of all accounts")
-    found.add_argument("maildirs", nargs="*", metavar="MAILDIR")
+    if behind:
+        found.add_argument("words", nargs=argparse.REMAINDER, metavar=behind)
+    else:
+        found.add_argument("maildirs", nargs="*", metavar="MAILDIR")
     return found
 
 
@@ -134,7 +138,16 @@ class Maildirs:
         """Does ``work`` with each, in its Maildir as working directory; the exit status of all.
         ``read_only``: nothing is changed; ``choice``: of the layout, else the settings say it."""
         root = os.geteuid() == 0
-        if root:
+        for one in self.prepared(work, read_only, choice):
+            status = _apart(one) if root else _at(one)
+            self.status = max(self.status, status)
+        return self.status
+
+    def prepared(self, work: Callable[[Store, Place], int], read_only: bool = False, choice: str = "",
+                 ) -> Iterator[Callable[[], int]]:
+        """The same for each, to be called in a process that changes its directory, and its user if it is
+        root's."""
+        if os.geteuid() == 0:
             for name in MODULES:       # who owns the Maildir may not be able to read the library
                 importlib.import_module(name)
         for place in self.places():
@@ -145,10 +158,7 @@ class Maildirs:
                 values["IMAP_LAYOUT"] = choice
             if read_only:
                 values["IMAP_READONLY"] = "1"
-            one = partial(_inside, place, values, work)
-            status = _apart(one) if root else _at(one)
-            self.status = max(self.status, status)
-        return self.status
+            yield partial(_inside, place, values, work)
 
 
 def _at(work: Callable[[], int]) -> int:

@@ -138,6 +138,7 @@ class Renamed:
                 self.rows.extend(rows)
                 return
         for start in range(0, len(rows), AT_ONCE):
+            self._place.wait_while_still()
             alone = self._rename_some(rows[start:start + AT_ONCE], change, refused, alone)
 
     def _rename_some(self, rows: Sequence[int], change: FlagChange, refused: list[StoreError] | None,

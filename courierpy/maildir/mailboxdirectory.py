@@ -6,7 +6,7 @@ import time
 
 from courierpy.maildir import directory
 from courierpy.maildir.expunged import Readers
-from courierpy.maildir.files import listed, remove_tree
+from courierpy.maildir.files import listed, remove, remove_tree
 from courierpy.maildir.formats import uiddb
 from courierpy.maildir.index import statuscache
 from courierpy.maildir.lobby import Lobby
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from courierpy.maildir.quota import Quota
 
 TMP_AGE = 36 * 3600                # seconds after which files in tmp/ are garbage
+STILL = "courierpy.still"          # in tmp/: who has the lock copies what is there (moment.py)
 
 
 class MailboxDirectory:
@@ -64,6 +65,19 @@ class MailboxDirectory:
         there was anything."""
         found = self.readers.give_up() | self.index.give_up()
         return self.graveyard().give_up() | found if self.options.keeps_expunged else found
+
+    @property
+    def still(self) -> str:
+        """The path of the mark of who copies the mailbox."""
+        return f"{self.tmp}/{STILL}"
+
+    def wait_while_still(self) -> None:
+        """Called before what changes messages without the lock: not while somebody copies them.  Raises Busy,
+        or another store error."""
+        if os.access(self.still, os.F_OK):
+            with self.lock:
+                if self.lock.enabled:
+                    remove(self.still)     # of a process that is no more: it had the lock
 
     def graveyard(self) -> Graveyard:
         """Where messages are kept that were expunged."""

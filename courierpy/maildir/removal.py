@@ -55,6 +55,7 @@ class Removal:
         out = self._way_out(disposal)
         try:
             for start in range(0, len(rows), AT_ONCE):
+                self._place.wait_while_still()
                 alone = self._unlink(rows[start:start + AT_ONCE], keep, only_deleted, refused, gone, counted,
                                      alone, out)
         finally:

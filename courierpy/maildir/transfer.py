@@ -202,6 +202,8 @@ def _transfer(origin: Origin, uids: Sequence[int], target: Intake, bring: Bring,
         return 0, []
     if keywords.unread is not None:    # they would come without their keywords
         raise keywords.unread
+    if moving:
+        origin.place.wait_while_still()
     alone = moving and len(sources) > 1 and origin.changes.at_rest(origin.finder.twins)
     uidvalidity, numbers = _enter(target, sources, bring, refused, origin.place)
     pairs = [(old, new) for old, new in zip(known, numbers, strict=True) if new is not None]

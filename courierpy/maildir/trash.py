@@ -13,6 +13,7 @@ import time
 
 from courierpy.maildir.directory import is_message
 from courierpy.maildir.errors import NameInvalid, StoreError
+from courierpy.maildir.mailboxdirectory import STILL
 from courierpy.model import fresh
 from courierpy.system import log
 
@@ -53,6 +54,9 @@ def empty(tree: Store, spec: str, goes_on: Callable[[], bool] = lambda: True,
             path = tree.path_of(name)
         except NameInvalid:
             continue                   # no folder can have it
+
+        if os.access(os.path.join(path, "tmp", STILL), os.F_OK):
+            return False               # somebody copies it: at the next login
         for place in (b"cur", b"new"):
             if not _empty(os.path.join(os.fsencode(path), place), limit,
                           quota if quota is not None and quota.counts(path) else None, goes_on, tell):
