@@ -40,7 +40,7 @@ def _userdb(environ: Mapping[str, str]) -> list[str]:
     try:
         return list(authuserdb.read(path))
     except Rejected:
-        if "USERDB" in environ:
+        if path != authuserdb.DEFAULT:
             raise TemporaryFailure(f"{path}: it is not there") from None
         return []                      # the default one is of nobody
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from courierpy.admin import maildirs, main, quota
-from courierpy.auth import TemporaryFailure, listing
+from courierpy.auth import TemporaryFailure, authuserdb, listing
 from courierpy.maildir.store import Store
 from courierpy.model.flags import FLAGGED, FlagChange
 from tests.conftest import account_ids, fill
@@ -273,11 +273,15 @@ def test_a_child_is_the_user(maildir: Path, capfd: pytest.CaptureFixture[str]) -
     assert "Permission denied" in error
 
 
-def test_lists_of_accounts(tmp_path: Path) -> None:
+def test_lists_of_accounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(TemporaryFailure, match="authpipe has no list"):
         listing.names(["authpipe"], {})
     with pytest.raises(TemporaryFailure, match="it is not there"):
         listing.names(["authuserdb"], {"USERDB": str(tmp_path / "none")})
+    # the one that etc/imapd names, where nobody made it
+    monkeypatch.setattr(authuserdb, "DEFAULT", str(tmp_path / "none"))
+    assert listing.names(["authuserdb"], {"USERDB": str(tmp_path / "none")}) == []
+    assert listing.names(["authuserdb"], {}) == []
     assert "root" not in listing.names(["authpwd"], {})
 
 
