@@ -47,6 +47,7 @@ SUBCOMMANDS = {
     "mkcert": "make a self-signed certificate",
     "mkimapdcert": "make the certificate that imapd-ssl names",
     "mkpop3dcert": "make the certificate that pop3d-ssl names",
+    "autoconfig": "tell mail programs where the servers of a domain are",
     "convert": "take over a Maildir from Dovecot, or give it back",
     "reindex": "compute what clients will ask for, before they do",
     "check": "look whether Maildirs are sound, and mend them",

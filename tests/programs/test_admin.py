@@ -102,7 +102,8 @@ WORDS = {"serve": ["-C", "{}"], "config": ["-C", "{}"], "user": ["-C", "{}", "li
          "shutdown": ["-C", "{}"], "motd": ["-C", "{}"], "stats": ["-C", "{}"],
          "authenumerate": ["-C", "{}"],
          "userdb": ["-f", "{}/deep/er", "ann", "set", "a=b"], "makeuserdb": ["-f", "{}"],
-         "mkimapdcert": ["-C", "{}"], "mkpop3dcert": ["-C", "{}"]}
+         "mkimapdcert": ["-C", "{}"], "mkpop3dcert": ["-C", "{}"],
+         "autoconfig": ["-C", "{}", "example.org"]}
 
 
 def status_of(name: str, path: str) -> int:
