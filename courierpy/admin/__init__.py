@@ -54,6 +54,8 @@ SUBCOMMANDS = {
     "purge": "remove messages by age or size",
     "unexpunge": "list messages that were expunged and kept, and bring them back",
     "expire": "remove for good what was kept for long enough",
+    "backup": "copy Maildirs as they are at one moment",
+    "restore": "bring messages back from a backup",
     "withlock": "run a command while nobody changes Maildirs",
     "touch": "give messages their arrival times again",
     "folders": "tell the mailboxes of Maildirs as data",

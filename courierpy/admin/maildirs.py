@@ -134,17 +134,19 @@ class Maildirs:
                      {key: value for key, value in of_account.items() if value},
                      (account.uid, account.gid, account.username))
 
-    def each(self, work: Callable[[Store, Place], int], read_only: bool = False, choice: str = "") -> int:
+    def each(self, work: Callable[[Store, Place], int], read_only: bool = False, choice: str = "",
+             before: Callable[[Place], None] | None = None) -> int:
         """Does ``work`` with each, in its Maildir as working directory; the exit status of all.
-        ``read_only``: nothing is changed; ``choice``: of the layout, else the settings say it."""
+        ``read_only``: nothing is changed; ``choice``: of the layout, else the settings say it; ``before``: is
+        called of each first, by who we are and where we are, and may raise OSError."""
         root = os.geteuid() == 0
-        for one in self.prepared(work, read_only, choice):
+        for one in self.prepared(work, read_only, choice, before):
             status = _apart(one) if root else _at(one)
             self.status = max(self.status, status)
         return self.status
 
     def prepared(self, work: Callable[[Store, Place], int], read_only: bool = False, choice: str = "",
-                 ) -> Iterator[Callable[[], int]]:
+                 before: Callable[[Place], None] | None = None) -> Iterator[Callable[[], int]]:
         """The same for each, to be called in a process that changes its directory, and its user if it is
         root's."""
         if os.geteuid() == 0:
@@ -158,6 +160,12 @@ class Maildirs:
                 values["IMAP_LAYOUT"] = choice
             if read_only:
                 values["IMAP_READONLY"] = "1"
+            if before is not None:
+                try:
+                    before(place)
+                except OSError as error:
+                    self.fail(explain(error, place.maildir), status_of(error))
+                    continue
             yield partial(_inside, place, values, work)
 
 

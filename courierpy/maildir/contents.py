@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from courierpy.maildir.watch import Heard
 
-FEW = 32                           # names that are looked for one by one; for more a table is made
 NONE: frozenset[bytes] = frozenset()
 
 
@@ -72,11 +71,7 @@ class Held:
 
     def rows_of(self, names: Collection[bytes]) -> dict[bytes, int]:
         """The rows of those base names that have one."""
-        if len(names) <= FEW:
-            found = ((name, self.database.find(name)) for name in names)
-            return {name: row for name, row in found if row >= 0}
-        rows = {name: row for row, name in enumerate(self.database.names())}
-        return {name: rows[name] for name in names if name in rows}
+        return self.database.rows_of(names)
 
     def without(self, rows: Sequence[int]) -> Held:
         """Without these rows, which ascend."""

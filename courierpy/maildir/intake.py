@@ -74,7 +74,7 @@ class Intake:
         Who looks meanwhile sees no message without one, and a number without a message is none.
         Gives the first of them; the others follow.  Raises MailboxFull."""
         database = self._to_number()
-        again = sorted(row for row in map(database.find, names) if row >= 0)
+        again = sorted(database.rows_of(names).values())
         if again:                      # who gave them a number did not live to let them in
             database = database.without(again)
         self.place.options.bounds.enters(self.place.path, len(database), len(names))
@@ -93,7 +93,7 @@ class Intake:
             unknown = self._arrivals.take(self._arrivals.waiting())
             if len(database) < SMALL:          # in a large mailbox what came to cur/ itself can wait
                 unknown = contents.look(database, self.place.files())[2]
-            names = in_order(name for name in unknown if database.find(name) < 0)
+            names = in_order(unknown.keys() - database.rows_of(unknown).keys())
             uids = range(database.uidnext, database.uidnext + len(names))
             looker.recent.fresh = UidSet.of(uids)
             return database.extended(uids, names)
@@ -140,7 +140,7 @@ class Intake:
         found = self._looker.numbers.on_disk()
         if found is None:
             raise FolderMissing(self.place.path)
-        numbers = {name: found.uids[row] for name in names if (row := found.find(name)) >= 0}
+        numbers = {name: found.uids[row] for name, row in found.rows_of(names).items()}
         if len(numbers) < len(names) and (recalled := self.place.index.recall()) is not None:
             numbers = {name: recalled[2][name] for name in names if name in recalled[2]} | numbers
         return found.uidvalidity, numbers

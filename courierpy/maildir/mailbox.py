@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from courierpy.maildir.modseqs import Modseqs
     from courierpy.maildir.options import StoreOptions
     from courierpy.maildir.removal import Removal
-    from courierpy.maildir.transfer import Origin
+    from courierpy.maildir.transfer import Origin, Saved
     from courierpy.maildir.uidvalidity import Uidvalidities
     from courierpy.maildir.watch import Watch
     from courierpy.model.flags import FlagChange
@@ -284,6 +284,12 @@ class Mailbox:
         """As transfer.restore."""
         from courierpy.maildir import transfer  # as for _store()
         return transfer.restore(self._intake(), graves, flags)
+
+    def take_over(self, messages: Sequence[Saved],
+                  refused: list[StoreError] | None = None) -> tuple[int, list[int | None]]:
+        """As transfer.take_over."""
+        from courierpy.maildir import transfer  # as for _store()
+        return transfer.take_over(self._intake(), messages, refused)
 
     def copy(self, uids: Sequence[int], target: Mailbox,
              refused: list[StoreError] | None = None) -> tuple[int, list[tuple[int, int]]]:

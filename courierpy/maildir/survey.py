@@ -144,7 +144,7 @@ class Survey:
         if found.uids[:first] != mine.uids and not set(found.uids[:first]).issuperset(mine.uids):
             return False
         new = {found.name(row): found.uids[row] for row in range(first, len(found))}
-        if any(name not in new and found.find(name) >= 0 for name in unknown):
+        if found.rows_of([name for name in unknown if name not in new]):
             return False               # the line of what is gone, and its file is back
         there: list[bytes] = []
         coming: list[bytes] = []

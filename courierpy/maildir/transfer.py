@@ -33,6 +33,7 @@ from courierpy.system import log
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import Protocol
 
     from courierpy.maildir.changes import Changes
     from courierpy.maildir.draft import Draft
@@ -49,6 +50,15 @@ if TYPE_CHECKING:
     Bring = Callable[[bytes, bytes], None]
     WayIn = Callable[[Intake, Sequence["Source"], Bring, list[StoreError] | None, list[tuple[bytes, bytes]]],
                      tuple[int, list[int | None]]]
+
+    class Saved(Protocol):
+        """A message's file.  ``word``: that is in the name that it gets; ``bits``, ``words``: flags and
+        keywords."""
+
+        path: bytes
+        word: str
+        bits: int
+        words: frozenset[bytes]
 
 FEW = 8                            # messages that wait for who has the lock
 
@@ -136,6 +146,25 @@ def restore(target: Intake, graves: Sequence[Grave], flags: FlagChange) -> tuple
                               flags.words(grave.words)))
     uidvalidity, uids = _enter(target, sources, os.rename)
     return uidvalidity, [uid for uid in uids if uid is not None]
+
+
+def take_over(target: Intake, messages: Sequence[Saved],
+              refused: list[StoreError] | None = None) -> tuple[int, list[int | None]]:
+    """Messages of another Maildir, which keeps them, come with their flags, keywords and times: (UIDVALIDITY,
+    their UIDs, None of one that is refused).  What is the user's is the same file in both, where that can
+    be."""
+    sources = []
+    own = True
+    for message in messages:
+        try:
+            found = os.stat(message.path)
+        except OSError as error:
+            raise trouble(message.path, error) from None
+        own = own and found.st_uid == os.geteuid()
+        name = unique_name(tmp_name(target.place.options.host, message.word), found.st_dev, found.st_ino)
+        name += f",S={found.st_size}"
+        sources.append(Source(message.path, found.st_size, name, message.bits, message.words))
+    return _enter(target, sources, link_or_copy if own else copy_file, refused)
 
 
 def copy(origin: Origin, uids: Sequence[int], target: Intake,

@@ -156,6 +156,18 @@ def trim_memory() -> None:
             return                     # another C library
 
 
+def sync_file_system(fd: int) -> None:
+    """All that was written to the file system of this descriptor is on the disk.  Raises OSError."""
+    try:
+        done = library().syncfs(fd)
+    except AttributeError:
+        os.sync()                      # another C library: all file systems
+        return
+    if done:
+        import ctypes
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
 def processors() -> int:
     """How many we may use."""
     return len(os.sched_getaffinity(0))

@@ -11,6 +11,7 @@ import pytest
 from courierpy.admin import main
 from courierpy.maildir import expunged, graveyard
 from courierpy.maildir.errors import QuotaExceeded
+from courierpy.maildir.formats.uiddb import UidDb
 from courierpy.maildir.mailbox import Mailbox
 from courierpy.maildir.store import Store
 from courierpy.model.flags import ANSWERED, DELETED, FLAGGED, SEEN, FlagChange
@@ -75,6 +76,18 @@ def test_what_is_expunged_is_kept_and_comes_back(folder: Mailbox) -> None:
     assert found.state(4) == (SEEN | ANSWERED, {b"Later", b"$Todo"})
     assert (octets(folder, 4), folder.finder.stat(4)[1]) == (text, arrived)
     assert not graves(folder)
+
+
+def test_many_are_not_looked_for_one_by_one(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In all numbers, of which there may be a hundred thousand."""
+    fill(root, 60)
+    folder = tree_of(root).open("INBOX")
+    uids = list(folder.scan().messages.uids)[:50]
+    folder.remove(uids)
+    monkeypatch.setattr(UidDb, "find", lambda database, name: pytest.fail("one by one"))
+    assert len(folder.restore(graves(folder), CHANGE)[1]) == 50
+    monkeypatch.undo()
+    assert len(folder.scan().messages.uids) == 60
 
 
 def test_other_sessions_hear_of_both(root: Path) -> None:

@@ -21,7 +21,7 @@ from courierpy.system.regular import open_regular
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     Key = tuple[int, int, int]     # inode, mtime in nanoseconds, size
 
@@ -29,6 +29,7 @@ NAME = "courierimapuiddb"
 MAX_UID = 0xFFFFFFFF               # RFC 9051 2.3.1.1
 _OTHER_BLANKS = (b"\r", b"\t", b"\v", b"\f")         # which bytes.split() takes for blanks too
 DIGITS = 10                        # of a UID: int() refuses thousands of them
+FEW = 32                           # names that are looked for one by one; for more a table is made
 EDITS = 64                         # places where lines went, beyond which all is parsed
 PIECE = 1 << 14                    # lines that are made at a time: each is an object until they are joined
 _HEADER = re.compile(rb"1 (\d{1,10}) (\d{1,10})\s*")
@@ -129,6 +130,14 @@ class UidDb:
                 return row
             at = text.find(wanted, at + 1)
         return -1
+
+    def rows_of(self, names: Collection[bytes]) -> dict[bytes, int]:
+        """The rows of those base names that have one."""
+        if len(names) <= FEW:
+            found = ((name, self.find(name)) for name in names)
+            return {name: row for name, row in found if row >= 0}
+        rows = {name: row for row, name in enumerate(self.names())}
+        return {name: rows[name] for name in names if name in rows}
 
     def extended(self, uids: Sequence[int], names: Sequence[bytes], uidnext: int = 0) -> UidDb:
         """With more messages, whose UIDs ascend from above those that are there."""
