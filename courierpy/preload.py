@@ -7,6 +7,7 @@ without, and a few sessions are rehearsed (rehearsal.py).
 """
 from __future__ import annotations
 
+from courierpy.model import regex
 from courierpy.system import proc
 
 # traceback: a bug of ours is logged even where our files cannot be read
@@ -64,6 +65,7 @@ def preload(apart: bool = False, protocol: str = "IMAP", smap: bool = False, pro
         importlib.import_module(name)
     if protocol == "IMAP":
         _fill_tables()
+    regex.compile_all()
     proc.library()
     gc.collect()
     gc.disable()

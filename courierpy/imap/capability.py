@@ -7,12 +7,12 @@ that, ``-IDLE -THREAD`` is all but these.
 from __future__ import annotations
 
 import os
-import re
 
 from courierpy.auth import mechanisms
 from courierpy.auth.mechanisms import BINDS
 from courierpy.imap.ext import index
 from courierpy.model import utf7
+from courierpy.model.regex import later
 from courierpy.system.starttls import starttls_offered
 
 TYPE_CHECKING = False
@@ -48,7 +48,7 @@ MECHANISMS = (b"AUTH=PLAIN", b"AUTH=LOGIN", b"AUTH=CRAM-MD5", b"AUTH=CRAM-SHA1",
 # told where they are configured and not taken back, whatever else is named
 BY_TOKEN = tuple(b"AUTH=" + name for name in mechanisms.BY_TOKEN)
 DEFAULT_MECHANISMS = (b"AUTH=PLAIN", b"AUTH=LOGIN")
-_ATOM = re.compile(rb"[!#-'+-\[^-z|}~]+")
+_ATOM = later(rb"[!#-'+-\[^-z|}~]+")
 ALTERNATIVES = {b"LITERAL+": b"LITERAL-", b"LITERAL-": b"LITERAL+"}    # one of the two (RFC 7888 5)
 
 

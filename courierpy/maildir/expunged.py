@@ -10,15 +10,19 @@ On a full disk nothing is kept, for who expunges wants room.
 from __future__ import annotations
 
 import os
-import re
 import time
 
 from courierpy.maildir.files import remove, write_all
 from courierpy.maildir.lockholder import alive, is_used, owner
 from courierpy.model.numbers import PID_MOST, decimal
+from courierpy.model.regex import later
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import re
 
 # seconds, microseconds with a number behind them that tells the readers of a process apart, process, host
-READER = re.compile(rb"(\d{1,11})\.M(\d{1,6})\d{0,18}P(\d{1,18})_reader\.(.*)", re.S)
+READER = later(rb"(?s)(\d{1,11})\.M(\d{1,6})\d{0,18}P(\d{1,18})_reader\.(.*)")
 BURIED = b"_expunged"
 LOW_OCTETS, LOW_FILES = 4 << 20, 64     # free on a disk that counts as full
 ALIVE = 5.0                        # seconds for which a process that lived is taken for alive

@@ -12,19 +12,20 @@ as garbage.
 from __future__ import annotations
 
 import os
-import re
 
 from courierpy.maildir.lockholder import alive
 from courierpy.maildir.names import in_order
 from courierpy.model.numbers import PID_MOST, decimal
+from courierpy.model.regex import later
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import re
     from collections.abc import Iterable
 
 # names.unique_name(), and flags
-_WAITING = re.compile(rb"\d{1,18}\.M\d{1,18}P(\d{1,18})V[0-9A-F]{16}I[0-9A-F]{16}_\d{1,18}\."
-                      rb"([^:,]+)(?:,S=\d{1,18})?:2,[DFRST]*", re.S)
+_WAITING = later(rb"(?s)\d{1,18}\.M\d{1,18}P(\d{1,18})V[0-9A-F]{16}I[0-9A-F]{16}_\d{1,18}\."
+                      rb"([^:,]+)(?:,S=\d{1,18})?:2,[DFRST]*")
 
 
 class Lobby:

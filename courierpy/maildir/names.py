@@ -10,14 +10,15 @@ subscriptions.
 from __future__ import annotations
 
 import os
-import re
 import time
 
 from courierpy.maildir.errors import NameInvalid
 from courierpy.model.flags import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN
+from courierpy.model.regex import later
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import re
     from collections.abc import Iterable
 
 LETTERS = ((b"D", DRAFT), (b"F", FLAGGED), (b"R", ANSWERED), (b"S", SEEN), (b"T", DELETED))
@@ -44,8 +45,8 @@ def mailbox_path(entry: bytes) -> str:
     return shown(entry)[1:]
 
 
-_ODD = re.compile("[\udc80-\udcff\uef80-\uefff]")
-_PRIVATE = re.compile("[\uef80-\uefff]")
+_ODD = later("[\udc80-\udcff\uef80-\uefff]")
+_PRIVATE = later("[\uef80-\uefff]")
 
 
 def shown(octets: bytes) -> str:
@@ -116,7 +117,7 @@ def sort_key(name: bytes) -> tuple[int, bytes]:
     return (int(name[:digits]) if digits else 0), name[digits:]
 
 
-_TIME = re.compile(rb"([0-9]{9,10})[._]")
+_TIME = later(rb"([0-9]{9,10})[._]")
 
 
 def time_of(name: bytes) -> int | None:
@@ -126,7 +127,7 @@ def time_of(name: bytes) -> int | None:
     return int(found[1]) if found is not None else None
 
 
-_OF_OTHER_DAYS = re.compile(rb"\n(?![0-9]{10}\.)")
+_OF_OTHER_DAYS = later(rb"\n(?![0-9]{10}\.)")
 
 
 def in_order(names: Iterable[bytes]) -> list[bytes]:

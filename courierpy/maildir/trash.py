@@ -8,13 +8,13 @@ session may be at the same work.
 from __future__ import annotations
 
 import os
-import re
 import time
 
 from courierpy.maildir.directory import is_message
 from courierpy.maildir.errors import NameInvalid, StoreError
 from courierpy.maildir.mailboxdirectory import STILL
 from courierpy.model import fresh
+from courierpy.model.regex import later
 from courierpy.system import log
 
 TYPE_CHECKING = False
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 DAY = 86400                        # seconds
 AT_ONCE = 200                      # files between two looks whether to go on
 MOMENT = 0.04                      # seconds that a login may wait for it
-_PART = re.compile(r"(?:(.*):)?([0-9]{1,5})", re.S)
+_PART = later(r"(?s)(?:(.*):)?([0-9]{1,5})")
 _told: set[bytes] = set()          # directories of which the log knows
 fresh.forgets(_told.clear)
 

@@ -6,9 +6,10 @@ has, words of harmless characters, numbers of 0 and more, and no more series of 
 """
 from __future__ import annotations
 
-import re
 from bisect import bisect_left
 from math import isfinite
+
+from courierpy.model.regex import later
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ PREFIX = "courierpy_"
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)   # upper bounds
 MOST_SERIES = 500              # of a name
 MOST_VALUE = 1e15
-_LABEL = re.compile(r"[A-Za-z0-9 ._:,/+-]{1,64}")
+_LABEL = later(r"[A-Za-z0-9 ._:,/+-]{1,64}")
 
 
 class Measure:

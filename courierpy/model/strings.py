@@ -1,12 +1,12 @@
 """How strings stand in a reply: in quotes where that is possible, else as a literal.  RFC 9051 4.3, 9."""
 from __future__ import annotations
 
-import re
+from courierpy.model.regex import later
 
 LONGEST_OCTETS = 4096              # of a quoted string
-NOT_PLAIN = re.compile(rb'[^ !#-\[\]-~]')          # cannot stand between quotes as it is, for all
-_NOT_QUOTABLE = re.compile(rb"[\x00\r\n\x80-\xff]")
-_NOT_QUOTABLE_UTF8 = re.compile(rb"[\x00\r\n]")
+NOT_PLAIN = later(rb'[^ !#-\[\]-~]')          # cannot stand between quotes as it is, for all
+_NOT_QUOTABLE = later(rb"[\x00\r\n\x80-\xff]")
+_NOT_QUOTABLE_UTF8 = later(rb"[\x00\r\n]")
 
 
 def quoted(data: bytes) -> bytes:

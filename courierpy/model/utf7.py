@@ -1,11 +1,13 @@
 """Modified UTF-7, the encoding of mailbox names.  RFC 3501 5.1.3."""
 from __future__ import annotations
 
-import re
 from binascii import Error, a2b_base64, b2a_base64
 
-_SHIFT = re.compile(rb"&([^-]*)-")
-_PLAIN = re.compile("[\x20-\x7e]+")
+from courierpy.model.regex import later
+
+_SHIFT = later(rb"&([^-]*)-")
+_BASE64 = later(rb"[A-Za-z0-9+,]+")
+_PLAIN = later("[\x20-\x7e]+")
 
 
 def encode(name: str) -> bytes:
@@ -56,7 +58,7 @@ def _direct(data: bytes) -> str:
 
 
 def _unshift(base64: bytes) -> str:
-    if not re.fullmatch(rb"[A-Za-z0-9+,]+", base64):
+    if not _BASE64.fullmatch(base64):
         raise ValueError("bad character in a shift")
     padded = base64.replace(b",", b"/") + b"=" * (-len(base64) % 4)
     try:

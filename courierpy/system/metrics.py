@@ -9,7 +9,6 @@ and go with the next.
 from __future__ import annotations
 
 import os
-import socket
 import stat
 from time import monotonic
 
@@ -42,7 +41,9 @@ class Meter:
         """``every``: seconds between two messages."""
         self.sums = measures.Sums()
         self.protocol = protocol
+        import socket  # where nothing is counted it is not needed
         self._end = socket.socket(fileno=fd)
+        self._how = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
         self._every = every
         self._due = monotonic() + every
         self._conn: Octets | None = None
@@ -103,7 +104,7 @@ class Meter:
 
     def _message(self, lines: list[bytes]) -> None:
         try:
-            self._end.send(b"\n".join(lines), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+            self._end.send(b"\n".join(lines), self._how)
         except OSError:
             for line in lines:         # with the next ones
                 self.sums.take(line)
@@ -116,6 +117,7 @@ class Meter:
 
 def pair() -> tuple[str, str]:
     """Two ends that are inherited by whatever is started: values of READER and of VARIABLE.  OSError."""
+    import socket
     reader, writer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     for end in (reader, writer):
         end.setblocking(False)

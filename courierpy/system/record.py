@@ -2,10 +2,11 @@
 from __future__ import annotations
 
 import os
-import re
 
-_LOGIN = re.compile(rb"(\S+\s+(?:LOGIN|AUTHENTICATE\s+\S+)(?=\s)).*|(PASS(?=\s)).*", re.I)
-_GOES_ON = re.compile(rb"\{\d{1,20}\+?\}\r?\Z")
+from courierpy.model.regex import later
+
+_LOGIN = later(rb"(?i)(\S+\s+(?:LOGIN|AUTHENTICATE\s+\S+)(?=\s)).*|(PASS(?=\s)).*")
+_GOES_ON = later(rb"\{\d{1,20}\+?\}\r?\Z")
 BLANKED = b" ..."
 
 

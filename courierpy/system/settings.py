@@ -5,20 +5,20 @@ same words.  One table names each setting, its kind, default and meaning.
 """
 from __future__ import annotations
 
-import re
-
 from courierpy.model.numbers import decimal
+from courierpy.model.regex import fits, later
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-_OCTAL = re.compile(r"\s*0{0,3}[0-7]{1,3}\s*")
-_NUMBERS = re.compile(r"(?:.+=)?([0-9]{1,18})", re.S)
+_OCTAL = later(r"\s*0{0,3}[0-7]{1,3}\s*")
+_NUMBERS = later(r"(?s)(?:.+=)?([0-9]{1,18})")
 MAX_OCTETS = 4294967295                # what IMAP has for the size of a message
-_DAYS = re.compile(r"(?:.*:)?[0-9]{1,5}", re.S)          # as maildir.trash reads it
-_NUMBER = re.compile(r"\s*(-?[0-9]{1,18})")          # what atoi() reads
+_SIGNED = later(r"\s*-?[0-9]{0,18}\s*")
+_DAYS = later(r"(?s)(?:.*:)?[0-9]{1,5}")          # as maildir.trash reads it
+_NUMBER = later(r"\s*(-?[0-9]{1,18})")          # what atoi() reads
 
 
 class SettingsError(Exception):
@@ -59,7 +59,7 @@ class Setting:
     def wrong(self, value: str) -> str:
         """What was expected instead of this value; "" for one that is right."""
         if self.kind in ("number", "flag"):
-            if not re.fullmatch(r"\s*-?[0-9]{0,18}\s*", value):
+            if not _SIGNED.fullmatch(value):
                 return "a number is expected"
             number = int(value) if value.strip() not in ("", "-") else None
             if number is not None and (self.low is not None and number < self.low
@@ -368,10 +368,11 @@ def from_environ(environ: Mapping[str, str]) -> Settings:
     return Settings(environ)
 
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
-_PIECE = re.compile(r"""'([^']*)'|"((?:[^"\\]|\\.)*)"|\\(.)|([^\s'"\\;#]+)|(#)|([\s;])""", re.S)
-_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
-_ESCAPE = re.compile(r'\\(["\\$`])')
+_NAME = later(r"[A-Za-z_][A-Za-z0-9_]*=")
+_PIECE = later(r"""(?s)'([^']*)'|"((?:[^"\\]|\\.)*)"|\\(.)|([^\s'"\\;#]+)|(#)|([\s;])""")
+_NAMED = later(r"\{(\w+)\}")
+_VARIABLE = later(r"\$(?:\{(\w+)\}|(\w+))")
+_ESCAPE = later(r'\\(["\\$`])')
 
 
 def parse_file(path: str, start: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -476,8 +477,8 @@ def check(values: Mapping[str, str]) -> list[Finding]:
         elif not setting.built and value.upper() not in ("", "0", "NO", setting.default.upper()):
             found.append(Finding(LOST, name, f"not built yet: {setting.lost}") if setting.lost else
                          Finding(UNNEEDED, name, setting.unneeded))
-        elif setting.off is not None and re.fullmatch(setting.off[0], value.strip()):
-            text = re.sub(r"\{(\w+)\}", lambda match: _sound(settings, match[1]), setting.off[1])
+        elif setting.off is not None and fits(setting.off[0], value.strip()):
+            text = _NAMED.sub(lambda match: _sound(settings, match[1]), setting.off[1])
             found.append(Finding(LOST, name, f"{value.strip()}: {text}"))
     return found
 

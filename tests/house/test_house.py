@@ -16,7 +16,7 @@ from tools import build_index
 
 HOUSE = Path(__file__).resolve().parents[2]
 HEAVY = ("typing", "dataclasses", "logging", "argparse", "email", "ssl", "asyncio", "random", "threading",
-         "subprocess", "tempfile", "shutil", "pathlib", "passlib", "pyinotify", "datetime")
+         "subprocess", "tempfile", "shutil", "pathlib", "passlib", "pyinotify", "datetime", "socket")
 
 
 def loaded_by(maildir: Path, words: bytes) -> list[str]:

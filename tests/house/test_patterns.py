@@ -19,10 +19,10 @@ PROSE = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def patterns(source: str) -> list[str]:
-    """The literals of a module that uses ``re``, docstrings apart, as far as they may be patterns."""
+    """The literals of a module that uses ``re`` or ``later``, docstrings apart, as far as they may be patterns."""
     tree = ast.parse(source)
-    if not any(isinstance(node, ast.Import) and any(name.name == "re" for name in node.names)
-               for node in ast.walk(tree)):
+    if not any(isinstance(node, ast.Import | ast.ImportFrom)
+               and any(name.name in ("re", "later") for name in node.names) for node in ast.walk(tree)):
         return []
     prose = {id(node.body[0].value) for node in ast.walk(tree) if isinstance(node, PROSE)
              and node.body and isinstance(node.body[0], ast.Expr)}
@@ -46,6 +46,8 @@ def test_no_possessive_quantifier_and_no_atomic_group(path: Path) -> None:
 def test_they_would_be_seen() -> None:
     for text in (r'rb"a++"', r'rb"(?:b|c)*+"', r'f"{x}[^a]?+"', r'"a{2,3}+"', r'"(?>a)"'):
         assert any(FAULTY.search(one) for one in patterns(f"import re\nP = re.compile({text})\n")), text
+        later = f"from courierpy.model.regex import later\nP = later({text})\n"
+        assert any(FAULTY.search(one) for one in patterns(later)), text
     for text in (r'rb"a\++"', r'rb"[*+?]+"', r'"a+b+"', r'"(?:a)+"'):
         assert not any(FAULTY.search(one) for one in patterns(f"import re\nP = re.compile({text})\n")), text
 

@@ -6,12 +6,12 @@ whatever mailbox; MAILBOXID from UIDVALIDITY and the directory.
 """
 from __future__ import annotations
 
-import re
 from itertools import compress
 
 from courierpy.imap.ext import Extension
 from courierpy.imap.grammar import lines
 from courierpy.maildir import directory
+from courierpy.model.regex import later
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     Ids = Callable[[Attributes, array[int], Sequence[bytes | None]], list[bytes]]
 
 OCTETS = 15                            # of a digest
-_OBJECTID = re.compile(rb"[A-Za-z0-9_-]{1,255}")
+_OBJECTID = later(rb"[A-Za-z0-9_-]{1,255}")
 
 
 # -- what they are

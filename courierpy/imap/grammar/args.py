@@ -6,32 +6,33 @@ parenthesis.  Everything else raises Bad, a mailbox name that cannot be one No. 
 """
 from __future__ import annotations
 
-import re
-
 from courierpy.imap.grammar.framer import Frame, Literal
 from courierpy.imap.grammar.numset import NumSet
 from courierpy.model import namespaces, utf7
 from courierpy.model.flags import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN
+from courierpy.model.regex import later
 from courierpy.model.replies import Bad, No
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import re
     from collections.abc import Callable
 
 ERROR = "Error in IMAP command received by server."
-_TAG = re.compile(rb"[^\x00-\x20\x7f-\xff(){%*\"\\+]+")
-_HEAD = re.compile(rb"([^\x00-\x20\x7f-\xff(){%*\"\\+]+) ([A-Za-z]+)(?= |$)")     # most commands, at once
-_ATOM = re.compile(rb"[^\x00-\x20\x7f-\xff(){%*\"\\\]]+")
-_FLAG = re.compile(rb"\\?" + _ATOM.pattern)
-_ASTRING = re.compile(rb"[^\x00-\x20\x7f-\xff(){%*\"\\]+")
-_PATTERN = re.compile(rb"[^\x00-\x20\x7f-\xff(){\"\\]+")
-_QUOTED = re.compile(rb'"((?:[^"\\\r\n\0]|\\.)*)"')
-_ESCAPE = re.compile(rb"\\(.)")
-_NUMSET = re.compile(rb"[\d:*,]+")
-_MESSAGES = re.compile(rb"[\d:*,]+\$?|\$")
-_NUMBER = re.compile(rb"\d{1,20}")
-_BLANKS = re.compile(rb"[ \t]+")
-_FLAG_LIST = re.compile(rb"\(([^\x00-\x08\x0a-\x1f\x7f-\xff(){%*\"\]]*)\)")
+_TAG = later(rb"[^\x00-\x20\x7f-\xff(){%*\"\\+]+")
+_HEAD = later(rb"([^\x00-\x20\x7f-\xff(){%*\"\\+]+) ([A-Za-z]+)(?= |$)")     # most commands, at once
+_WORD = rb"[^\x00-\x20\x7f-\xff(){%*\"\\\]]+"
+_ATOM = later(_WORD)
+_FLAG = later(rb"\\?" + _WORD)
+_ASTRING = later(rb"[^\x00-\x20\x7f-\xff(){%*\"\\]+")
+_PATTERN = later(rb"[^\x00-\x20\x7f-\xff(){\"\\]+")
+_QUOTED = later(rb'"((?:[^"\\\r\n\0]|\\.)*)"')
+_ESCAPE = later(rb"\\(.)")
+_NUMSET = later(rb"[\d:*,]+")
+_MESSAGES = later(rb"[\d:*,]+\$?|\$")
+_NUMBER = later(rb"\d{1,20}")
+_BLANKS = later(rb"[ \t]+")
+_FLAG_LIST = later(rb"\(([^\x00-\x08\x0a-\x1f\x7f-\xff(){%*\"\]]*)\)")
 MAX_ASTRINGS = 100             # of a command that is a list of them
 MAX_TAG = 200                  # octets of a tag that comes back with a refusal of what cannot be read
 FLAGS = {b"\\SEEN": SEEN, b"\\ANSWERED": ANSWERED, b"\\FLAGGED": FLAGGED, b"\\DELETED": DELETED,

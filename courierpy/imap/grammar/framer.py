@@ -7,7 +7,7 @@ RFC 9051 4.3, RFC 7888.
 """
 from __future__ import annotations
 
-import re
+from courierpy.model.regex import later
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 LINE_LIMIT = 64 * 1024         # octets of the lines of a command, without its literals
 MAX_LITERALS = 1000            # of a command
-_LITERAL = re.compile(rb"(~?)\{(\d{1,10})(\+?|-?)\}$")
+_LITERAL = later(rb"(~?)\{(\d{1,10})(\+?|-?)\}$")
 
 
 class Literal:

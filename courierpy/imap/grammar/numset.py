@@ -1,9 +1,9 @@
 """Sets of message numbers: ``1,3:5,7:*``.  RFC 9051 9, sequence-set."""
 from __future__ import annotations
 
-import re
 from itertools import islice
 
+from courierpy.model.regex import later
 from courierpy.model.replies import Bad
 
 TYPE_CHECKING = False
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 MAX_NUMBER = 0xFFFFFFFF        # RFC 9051 9, nz-number
 RUNS_AT_ONCE = 2048             # that are made into octets together
 STAR = MAX_NUMBER + 1           # `*`: the largest number in use
-_SET = re.compile(rb"(?:[1-9]\d{0,9}|\*)(?::(?:[1-9]\d{0,9}|\*))?"
+_SET = later(rb"(?:[1-9]\d{0,9}|\*)(?::(?:[1-9]\d{0,9}|\*))?"
                   rb"(?:,(?:[1-9]\d{0,9}|\*)(?::(?:[1-9]\d{0,9}|\*))?)*")
 
 

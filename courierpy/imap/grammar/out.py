@@ -1,10 +1,9 @@
 """Values to bytes: strings, flags, lists, as they stand in replies.  RFC 9051 9."""
 from __future__ import annotations
 
-import re
-
 from courierpy.model import utf7
 from courierpy.model.flags import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN
+from courierpy.model.regex import later
 from courierpy.model.strings import char8, literal, quoted, string
 
 TYPE_CHECKING = False
@@ -21,7 +20,7 @@ FLAG_NAMES = ((DRAFT, b"\\Draft"), (ANSWERED, b"\\Answered"), (FLAGGED, b"\\Flag
               (SEEN, b"\\Seen"), (DELETED, b"\\Deleted"))
 _FLAG_TEXT = tuple(b" ".join(name for bit, name in FLAG_NAMES if bits & bit) for bits in range(32))
 FLAG_LISTS = tuple(b"(" + text + b")" for text in _FLAG_TEXT)      # without keywords, by flag bits
-_ATOM = re.compile(rb"[^\x00-\x20\x7f-\xff(){%*\"\\]+")
+_ATOM = later(rb"[^\x00-\x20\x7f-\xff(){%*\"\\]+")
 
 
 def nstring(data: bytes | None) -> bytes:

@@ -7,7 +7,6 @@ line.  ``<base>`` is an update (one keyword a line) that is not in ``:list`` yet
 from __future__ import annotations
 
 import os
-import re
 import time
 
 from courierpy.maildir.errors import Denied, QuotaExceeded, trouble
@@ -24,6 +23,7 @@ from courierpy.maildir.formats.uiddb import key_of
 from courierpy.maildir.names import tmp_name
 from courierpy.model.flags import NO_KEYWORDS
 from courierpy.model.numbers import decimal
+from courierpy.model.regex import later
 from courierpy.system.regular import open_regular, whole
 
 TYPE_CHECKING = False
@@ -37,8 +37,8 @@ LIST = b":list"
 PERIOD = 300                       # seconds that one N of .<N>.<base> stands for
 READINGS = 10                      # without the lock, before it is needed
 UNKNOWN_AGE = 15 * 60              # an update for a message nobody knows may be early
-_MERGED = re.compile(rb"\.(\d{1,18})\.(.+)", re.S)
-_INVALID = re.compile(rb"[\x00-\x20(){%*\"\\\]\x7f-\xff]")
+_MERGED = later(rb"(?s)\.(\d{1,18})\.(.+)")
+_INVALID = later(rb"[\x00-\x20(){%*\"\\\]\x7f-\xff]")
 
 
 def is_keyword(word: bytes) -> bool:

@@ -8,7 +8,6 @@ each, and a message more is a line more.
 from __future__ import annotations
 
 import os
-import re
 from array import array
 from bisect import bisect_left, bisect_right
 from io import BytesIO
@@ -16,6 +15,7 @@ from itertools import accumulate, islice
 from operator import lt
 
 from courierpy.maildir.errors import trouble
+from courierpy.model.regex import later
 from courierpy.model.uidset import runs
 from courierpy.system.regular import open_regular
 
@@ -32,8 +32,8 @@ DIGITS = 10                        # of a UID: int() refuses thousands of them
 FEW = 32                           # names that are looked for one by one; for more a table is made
 EDITS = 64                         # places where lines went, beyond which all is parsed
 PIECE = 1 << 14                    # lines that are made at a time: each is an object until they are joined
-_HEADER = re.compile(rb"1 (\d{1,10}) (\d{1,10})\s*")
-_OTHER_LINE = re.compile(rb"\n(?!\Z|[1-9][0-9]{0,9} [^\s]+\n)")         # than servers write
+_HEADER = later(rb"1 (\d{1,10}) (\d{1,10})\s*")
+_OTHER_LINE = later(rb"\n(?!\Z|[1-9][0-9]{0,9} [^\s]+\n)")         # than servers write
 
 
 class UidDb:

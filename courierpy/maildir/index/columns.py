@@ -14,7 +14,6 @@ nothing is believed that others could have put there.  docs/index.md has the for
 from __future__ import annotations
 
 import os
-import re
 import stat
 import struct
 import time
@@ -27,6 +26,7 @@ from courierpy.maildir.formats.uiddb import MAX_UID, NAME, UidDb
 from courierpy.maildir.names import tmp_name
 from courierpy.model.messages import Messages
 from courierpy.model.numbers import decimal
+from courierpy.model.regex import later
 from courierpy.model.uidset import NO_UIDS, UidSet
 from courierpy.system import log
 from courierpy.system.regular import open_regular
@@ -45,8 +45,8 @@ _HEAD = struct.Struct("=16sI IIII II qQqq Qqq q I")
 SMALL = 256                        # a folder with fewer messages may be read again: it needs no watch
 LOG_SLACK = 1 << 16                # octets of dead lines in the log before it is written anew
 SCRATCH_AGE = 3600                 # seconds after which a file that was never finished is garbage
-_RUN = re.compile(rb"(\d{1,10}):(\d{1,10})")
-_MARK = re.compile(rb"(?<=\n)= ([0-9a-f]{8})\n")
+_RUN = later(rb"(\d{1,10}):(\d{1,10})")
+_MARK = later(rb"(?<=\n)= ([0-9a-f]{8})\n")
 
 
 class Stamps:
