@@ -58,7 +58,7 @@ environment, as in etc/imapd: IMAP_LAYOUT=fs imapd ~/Mail
 
 def run() -> None:
     """The ``imapd`` command."""
-    sys.exit(main(sys.argv, os.environ))
+    proc.leave(main(sys.argv, os.environ))
 
 
 def main(argv: list[str], environ: Mapping[str, str], conn: Conn | None = None) -> int:

@@ -94,6 +94,18 @@ def _be_child(main: Callable[[], int], parent: int, death: int, hearer: Callable
         os._exit(status)               # never into what the parent was at
 
 
+def leave(status: int) -> NoReturn:
+    """Ends a program whose work is done.  The kernel takes back at once what the interpreter would take apart
+    piece by piece, which lasts a tenth as long as all that a short session does."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except (OSError, ValueError):
+            status = status or 1       # nobody reads, or closed
+    os._exit(status)
+
+
 def keep_open(kept: Iterable[int] = (), above: int = 0) -> None:
     """Of the descriptors from 3 on only ``kept`` stay.  ``above``: all are below it; 0: it is found out."""
     low = 3
