@@ -19,7 +19,7 @@ PROSE = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def patterns(source: str) -> list[str]:
-    """The literals of a module that uses ``re`` or ``later``, docstrings apart, as far as they may be patterns."""
+    """The literals of a module with ``re`` or ``later``, docstrings apart, as far as they may be patterns."""
     tree = ast.parse(source)
     if not any(isinstance(node, ast.Import | ast.ImportFrom)
                and any(name.name in ("re", "later") for name in node.names) for node in ast.walk(tree)):

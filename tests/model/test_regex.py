@@ -39,7 +39,7 @@ def test_it_is_compiled_once_and_not_before(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_the_listener_compiles_all_before_it_forks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(regex, "_waiting", [])
-    patterns = [later("x%d" % number) for number in range(3)]
+    patterns = [later(f"x{number}") for number in range(3)]
     assert [vars(pattern).get("match") for pattern in patterns] == [None] * 3
     regex.compile_all()
     assert all("match" in vars(pattern) for pattern in patterns)
