@@ -2,7 +2,7 @@
 # make test:  everything, real clients included    make index: rewrite the command table
 # make install PREFIX=/usr/local: the programs, in a venv of their own
 # make dist: sdist and wheel in dist/, each looked at, the wheel tried in a fresh environment
-# make api: what the docstrings of the library say, as pages in build/api
+# make docs: all pages, and what the docstrings of the library say, as a site in build/site
 # make test-pythons: the quick tests on every Python from 3.11 on that the machine has
 # make bench: every row beside Courier and Dovecot     make bench-growth: how cost grows with a folder
 # make bench-idle: how long a push takes               make bench-messages: how cost grows with a message
@@ -15,7 +15,7 @@ SECONDS ?= 120
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' courierpy/__init__.py)
 PROGRAMS = $(shell sed -n '/^console_scripts/,/^[a-z0-9]* =$$/s/^    \([a-z0-9]*\) = .*/\1/p' setup.cfg)
 
-.PHONY: install develop serve announce check test test-pythons index bench bench-growth bench-idle bench-messages fuzz dist packages api clean
+.PHONY: install develop serve announce check test test-pythons index bench bench-growth bench-idle bench-messages fuzz dist packages docs clean
 
 # the package alone, for make serve
 .venv/package: setup.cfg pyproject.toml
@@ -106,10 +106,11 @@ packages:
 	$(BIN)/python -m twine check --strict dist/*
 	$(BIN)/python -m tools.smoke dist/*.whl
 
-api: develop
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[docs]'
-	$(BIN)/python -m pdoc --docformat restructuredtext -o build/api courierpy.maildir courierpy.message \
-	  courierpy.model courierpy.testing.server courierpy.testing.account
+# into an environment of the tests what makes pages is put when it is asked for
+docs: develop
+	@$(BIN)/python -c 'import mkdocs, pdoc' 2>/dev/null || \
+	  $(BIN)/python -m pip install -q --disable-pip-version-check -e '.[docs]'
+	$(BIN)/python -m tools.site
 
 clean:
 	rm -rf .venv .fuzz demo build dist *.egg-info

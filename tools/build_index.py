@@ -1,5 +1,5 @@
-"""Write ``commands/index.py`` and ``ext/index.py`` from what the modules decorate, and what is told into
-``etc/imapd``.
+"""Write ``commands/index.py`` and ``ext/index.py`` from what the modules decorate, what is told into
+``etc/imapd``, and the page of all settings.
 
 The indices are plain data, so that a session loads only the modules that it uses.
 ``python -m tools.build_index`` rewrites them, ``--check`` only compares.
@@ -12,9 +12,12 @@ import textwrap
 
 from courierpy import imap
 from courierpy.imap import commands, ext
+from tools import settings_page
 
 IMAP = os.path.dirname(imap.__file__)
-SETTINGS = os.path.join(os.path.dirname(os.path.dirname(IMAP)), "etc", "imapd")
+HOUSE = os.path.dirname(os.path.dirname(IMAP))
+SETTINGS = os.path.join(HOUSE, "etc", "imapd")
+PAGE = os.path.join(HOUSE, "docs", "settings.md")
 HEAD = '"""{}"""\nfrom __future__ import annotations\n\n'
 
 
@@ -104,6 +107,7 @@ def main(argv: list[str]) -> int:
              os.path.join(IMAP, "ext", "index.py"): ext_index()}
     if os.path.exists(SETTINGS):
         texts[SETTINGS] = settings_text(SETTINGS)
+        texts[PAGE] = settings_page.page()
     for path, text in texts.items():
         old = ""
         if os.path.exists(path):
