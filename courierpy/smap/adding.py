@@ -6,6 +6,7 @@ would look for it there. """
 from __future__ import annotations
 
 import re
+from functools import partial
 
 from courierpy.imap import appending, permitted
 from courierpy.message.dateheader import moment
@@ -171,8 +172,13 @@ def _done(client: Client, folder: Mailbox) -> str:
         log.info(f"SENT, {account.who}, recipients={len(upload.recipients)}, size={draft.size}")
     if upload.folder is None:
         return "Message sent"
-    upload.draft = None                # the store's from here on
-    _, uids = folder.append([draft])
+    def store() -> tuple[int, list[int]]:
+        upload.draft = None            # the store's from here on
+        return folder.append([draft])
+    if upload.recipients:              # what goes to the outbox is not sent to others as well
+        _, uids = store()
+    else:
+        _, uids = appending.brought(account, folder, [partial(appending.opened, account, draft)], 1, store)
     for name in names(folder, uids):
         if name is not None:
             account.write(grammar.line(b"* ADD", grammar.quoted(b"UID=" + name)))

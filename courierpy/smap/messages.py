@@ -2,8 +2,11 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 from courierpy.imap import permitted, search, updates
+from courierpy.imap.appending import brought
+from courierpy.imap.commands.numbers import may_save
 from courierpy.imap.dialogue import READ_TIMEOUT
 from courierpy.imap.disposing import disposal
 from courierpy.imap.grammar.dates import parse_date
@@ -201,7 +204,10 @@ def _bring(client: Client, uids: Sequence[int], target: Mailbox, bring: Callable
     refused: list[StoreError] = []
     account = client.account
     view = account.need_selected().view
-    _, pairs = bring(uids, target, refused) if uids else (0, [])
+    may_save(account, len(uids))
+    finder = account.need_selected().folder.finder
+    _, pairs = brought(account, target, (partial(finder.open, uid) for uid in uids), len(uids),
+                       partial(bring, uids, target, refused)) if uids else (0, [])
     for (old, _), name in zip(pairs, names(target, [new for _, new in pairs]), strict=True):
         if name is not None:
             account.write(grammar.line(b"* COPY %d" % view.seq(old), grammar.quoted(b"NEWUID=" + name)))

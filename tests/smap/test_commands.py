@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from courierpy.maildir.store import Store
 from tests.smap.client import PARTS, PLAIN, Smap, fill
 
 
@@ -338,6 +339,50 @@ def test_a_message_is_sent(tmp_path: Path) -> None:
         assert client.do("ADD {.9}") == b"> Go ahead\n"
         assert b"sorry/Message send FAILED./" in client.do("A: b\n\nc\n.")
         assert client.do("STATUS FULL INBOX").startswith(b"* STATUS EXISTS=3 ")
+
+
+def test_what_comes_to_the_outbox_is_sent(tmp_path: Path) -> None:
+    """As over IMAP: by ADD, COPY and MOVE, to those whom it names; what has recipients, to these alone."""
+    fill(tmp_path)
+    Store(str(tmp_path)).create("INBOX.Out")
+    program = tmp_path / "sendmail"
+    program.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/words\ncat > {tmp_path}/sent\n'
+                       f"test ! -e {tmp_path}/refuses || {{ echo sorry; exit 1; }}\n")
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    count = "STATUS FULL INBOX Out"
+
+    def words() -> list[str]:
+        """Of the mail since the last time."""
+        found = (tmp_path / "words").read_text().splitlines() if (tmp_path / "words").exists() else []
+        (tmp_path / "words").unlink(missing_ok=True)
+        return found
+
+    with Smap(tmp_path, SENDMAIL=str(program), OUTBOX=".Out", IMAP_SAVELIMIT="2") as client:
+        client.do('ADD FOLDER INBOX Out ""')
+        assert client.do("ADD {.9}") == b"> Go ahead\n"
+        assert client.do("A: b\n\nc\n.").endswith(b"+OK Message saved\n")
+        assert (tmp_path / "sent").read_bytes() == b"X-IMAP-Sender: joe\nA: b\n\nc\n"
+        assert words() == ["-oi -t -f joe@host"]
+        client.do('ADD FOLDER INBOX Out "" RCPTTO=a@example.com')
+        assert client.do("ADD {.9}") == b"> Go ahead\n"
+        assert client.do("A: b\n\nc\n.").endswith(b"+OK Message saved\n")
+        assert words() == ["-oi -f joe@host -- a@example.com"]
+        assert b"EXISTS=2 " in client.do(count)
+        client.do("OPEN INBOX")
+        assert client.do('COPY 1 "" INBOX Out').endswith(b"+OK Messages copied.\n")
+        assert client.do('MOVE 1 "" INBOX Out').endswith(b"+OK Messages copied.\n")
+        assert words() == ["-oi -t -f joe@host"] * 2
+        assert b"only one message" in client.do('COPY 1-2 "" INBOX Out').lower()
+        (tmp_path / "refuses").touch()
+        assert client.do('MOVE 1 "" INBOX Out').startswith(b"-ERR Unable to send E-mail message: sorry")
+        client.do('ADD FOLDER INBOX Out ""')
+        assert client.do("ADD {.9}") == b"> Go ahead\n"
+        assert client.do("A: b\n\nc\n.").startswith(b"-ERR Unable to send E-mail message: sorry")
+        assert b"EXISTS=4 " in client.do(count)
+        assert client.do('COPY 1-2 "" INBOX').endswith(b"+OK Messages copied.\n")
+        client.do("NOOP")
+        assert client.do('COPY 1-3 "" INBOX') == b"-ERR One command saves no more than 2 messages here.\n"
+    assert not [path for path in tmp_path.glob("**/tmp/1*") if "reader" not in path.name]
 
 
 def test_no_mail_is_sent_where_there_is_no_program(tmp_path: Path) -> None:
