@@ -23,7 +23,6 @@ from courierpy.model.numbers import decimal
 from courierpy.model.replies import Bye
 from courierpy.system import about, inotify, log, memory, metrics, proc
 from courierpy.system.conn import Conn, Gone, TimedOut
-from courierpy.system.settings import wrong_ones
 from courierpy.system.stream import Garbled
 
 TYPE_CHECKING = False
@@ -129,6 +128,7 @@ class _Imapd(Entering):
     def serve(self) -> int:
         self.be_who()
         if not self.tag:               # else courierpy serve told its administrator
+            from courierpy.system.findings import wrong_ones  # for few sessions
             for line in wrong_ones(self.environ):
                 log.warn(line)
         proc.on_signal(self._on_signal)

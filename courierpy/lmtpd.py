@@ -12,9 +12,9 @@ import sys
 
 from courierpy.auth.postal import Accounts
 from courierpy.lmtp import peer
-from courierpy.lmtp.session import Session
+from courierpy.lmtp.session import PROTOCOL, Session
 from courierpy.model.numbers import decimal
-from courierpy.system import about, log, proc, title
+from courierpy.system import about, log, metrics, proc, title
 from courierpy.system.conn import Conn
 from courierpy.system.settings import Settings, SettingsError
 from courierpy.system.startup import with_files
@@ -105,11 +105,15 @@ def serve(environ: Mapping[str, str], any_network: bool, maildir: str) -> None:
     title.start(settings)
     title.be(f"lmtpd [{client.address}]")
     conn = Conn(0, 1)
+    meter = metrics.begin(environ, PROTOCOL)
+    if meter is not None:
+        meter.octets_of(conn)
     session = Session(conn, settings, client, Accounts(settings), maildir or settings.text("MAILDIRPATH"))
     try:
         session.serve()
     finally:
         conn.end()
+        metrics.end()
 
 
 if __name__ == "__main__":

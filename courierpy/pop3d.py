@@ -21,7 +21,6 @@ from courierpy.pop3.maildrop import Maildrop
 from courierpy.pop3.session import Session
 from courierpy.system import about, log, memory, metrics, proc, programs
 from courierpy.system.conn import Conn, Gone, TimedOut
-from courierpy.system.settings import wrong_ones
 from courierpy.system.stream import Garbled
 
 TYPE_CHECKING = False
@@ -118,6 +117,7 @@ class _Pop3d(Entering):
         """The exit status.  Raises Bye, Gone, TimedOut and Garbled."""
         self.be_who()
         if not self.behind_login:      # else courierpy serve told its administrator
+            from courierpy.system.findings import wrong_ones  # for few sessions
             for line in wrong_ones(self.environ):
                 log.warn(line)
         proc.on_signal(self._on_signal)

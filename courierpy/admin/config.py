@@ -16,7 +16,8 @@ from courierpy.auth import NAMES, configured, sound
 from courierpy.imap import capability
 from courierpy.listener import children
 from courierpy.listener.options import Options, UsageError, parse_ports
-from courierpy.system.settings import LOST, TABLE, UNNEEDED, WRONG, Finding, Settings, check
+from courierpy.system.findings import LOST, UNNEEDED, WRONG, Finding, check
+from courierpy.system.settings import TABLE, Settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

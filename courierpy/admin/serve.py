@@ -15,8 +15,9 @@ from courierpy.admin.config import listeners
 from courierpy.listener.options import UsageError, parse_ports
 from courierpy.login import tries
 from courierpy.system import log, metrics, notify
+from courierpy.system.findings import UNNEEDED, WRONG, check
 from courierpy.system.programs import interpreter
-from courierpy.system.settings import UNNEEDED, WRONG, Settings, SettingsError, check, parse_file
+from courierpy.system.settings import Settings, SettingsError, parse_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

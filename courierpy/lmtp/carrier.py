@@ -21,12 +21,13 @@ from courierpy.maildir.duplicates import Duplicates
 from courierpy.maildir.errors import DiskFull, QuotaExceeded, StoreError
 from courierpy.maildir.store import Store
 from courierpy.model.namespaces import INBOX
+from courierpy.model.numbers import decimal
 from courierpy.system import doorway, log, passing, proc, title
 from courierpy.system.settings import Settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from courierpy.auth import Account
 
@@ -37,19 +38,24 @@ _JOB = struct.Struct("!I")         # octets of the variables ahead of the fields
 
 LATER = Reply(451, "4.3.0", "The mailbox cannot be reached now, try again later")
 CLOSED = Reply(451, "4.2.1", "The mailbox cannot be opened now, try again later")
+DUPLICATE = Reply(250, "2.1.5", "Delivered before, it is there")
 NO_ROOM = Reply(452, "4.3.1", "There is no room on the disk, try again later")
 
 
 class Job:
-    """A message for one recipient.  ``maildir``: below ``home``, or absolute; ``detail``: behind the + of the
-    address; ``folder``: a mailbox that must be there, "" for none; ``key``: of the duplicate list, "" for a
-    message that is in none; ``quota``: of the account; ``poster``: who brings it, "" for anyone; ``fields``:
-    ahead of the message."""
+    """A message for one recipient, or a question: would one of so many ``octets`` come?  (None: it is a
+    message; 0: nobody knows how many.)
 
-    __slots__ = ("detail", "fields", "folder", "home", "ignores_quota", "key", "maildir", "poster", "quota")
+    ``maildir``: below ``home``, or absolute; ``detail``: behind the + of the address; ``folder``: a mailbox
+    that must be there, "" for none; ``key``: of the duplicate list, "" for a message that is in none;
+    ``quota``: of the account; ``poster``: who brings it, "" for anyone; ``fields``: ahead of the message."""
+
+    __slots__ = ("detail", "fields", "folder", "home", "ignores_quota", "key", "maildir", "octets", "poster",
+                 "quota")
 
     def __init__(self, home: str, maildir: str, fields: bytes, *, detail: str = "", folder: str = "",
-                 key: str = "", quota: str = "", poster: str = "", ignores_quota: bool = False) -> None:
+                 key: str = "", quota: str = "", poster: str = "", ignores_quota: bool = False,
+                 octets: int | None = None) -> None:
         self.home = home
         self.maildir = maildir
         self.fields = fields
@@ -59,12 +65,14 @@ class Job:
         self.quota = quota
         self.poster = poster
         self.ignores_quota = ignores_quota
+        self.octets = octets
 
     def parts(self) -> list[bytes]:
         """As octets.  Raises ValueError for an account that names no path."""
         words = {"home": self.home, "maildir": self.maildir, "detail": self.detail, "folder": self.folder,
                  "key": self.key, "quota": self.quota, "poster": self.poster,
-                 "ignores": "1" * self.ignores_quota}
+                 "ignores": "1" * self.ignores_quota,
+                 "octets": "" if self.octets is None else str(self.octets)}
         if any("\0" in word for word in words.values()):
             raise ValueError("a NUL in an account")
         head = doorway.pack(words)
@@ -76,7 +84,7 @@ class Job:
         words = doorway.unpack(data[_JOB.size:_JOB.size + size])
         return cls(words["home"], words["maildir"], data[_JOB.size + size:], detail=words["detail"],
                    folder=words["folder"], key=words["key"], quota=words["quota"], poster=words["poster"],
-                   ignores_quota=words["ignores"] == "1")
+                   ignores_quota=words["ignores"] == "1", octets=decimal(words["octets"]))
 
 
 # -- in the process that speaks with the client
@@ -98,10 +106,10 @@ class Carrier:
                 self.end.close()
                 raise
 
-    def carry(self, job: Job, fd: int) -> Reply | None:
+    def carry(self, job: Job, fds: Collection[int]) -> Reply | None:
         """None for a process that is lost."""
         try:
-            passing.send(self.end, job.parts(), [fd])
+            passing.send(self.end, job.parts(), fds)
             poll = select.poll()
             poll.register(self.end, select.POLLIN)
             if not poll.poll(int(PATIENCE * 1000)):
@@ -133,7 +141,15 @@ class Carriers:
         self._all: dict[tuple[int, int, str], Carrier] = {}
 
     def carry(self, account: Account, job: Job, fd: int) -> Reply:
-        """What became of it; whatever is in doubt is for the client to try again."""
+        """What became of the message in the file ``fd``; whatever is in doubt is for the client to try
+        again."""
+        return self._do(account, job, (fd,))
+
+    def ask(self, account: Account, job: Job) -> Reply:
+        """The answer to a question: 250 if the message would come."""
+        return self._do(account, job, ())
+
+    def _do(self, account: Account, job: Job, fds: Collection[int]) -> Reply:
         key = account.uid, account.gid, account.username
         carrier = self._all.pop(key, None)
         try:
@@ -143,7 +159,7 @@ class Carriers:
         except OSError as error:
             log.crit(f"no process for a delivery can be started: {error.strerror}")
             return LATER
-        found = carrier.carry(job, fd)
+        found = carrier.carry(job, fds)
         if found is None:
             carrier.close()
             return LATER
@@ -187,15 +203,36 @@ def _work(end: socket.socket, account: Account, environ: Mapping[str, str]) -> i
         if not data:
             return 0
         try:
-            passing.need(fds, 1)
-            reply = refusal or bring(Job.of(data), pieces(fds[0]), environ)
+            reply = refusal or _done(Job.of(data), fds, environ)
         finally:
             passing.close(fds)
         passing.send(end, [f"{reply.code} {reply.status} {reply.text}".encode("ascii")])
 
 
+def _done(job: Job, fds: list[int], environ: Mapping[str, str]) -> Reply:
+    if job.octets is not None:
+        return examine(job, job.octets, environ)
+    passing.need(fds, 1)
+    return bring(job, pieces(fds[0]), environ)
+
+
 def bring(job: Job, message: Iterator[bytes], environ: Mapping[str, str]) -> Reply:
     """Deliver, as the user that we are.  Gives 250 when the message is on the disk, and 4xx for any doubt."""
+    return _at(job, environ, lambda store, settings: _into(store, job, message, settings))
+
+
+def examine(job: Job, octets: int, environ: Mapping[str, str]) -> Reply:
+    """Would a message of so many octets come, by the mailbox, its rights and the quota?  Nothing changes."""
+    def look(store: Store, settings: Settings) -> Reply:
+        name = _mailbox(store, job, settings)
+        if not job.ignores_quota:
+            delivery.examine(store, name, octets)
+        return Reply(250, "2.1.5", "It would come")
+    return _at(job, environ, look)
+
+
+def _at(job: Job, environ: Mapping[str, str], act: Callable[[Store, Settings], Reply]) -> Reply:
+    """What ``act`` gives of the user's store; 4xx for any doubt."""
     settings = Settings({**environ, "HOME": job.home,
                          "MAILDIRQUOTA": job.quota or environ.get("MAILDIRQUOTA", "")})
     where = os.path.join(job.home, job.maildir)
@@ -210,7 +247,9 @@ def bring(job: Job, message: Iterator[bytes], environ: Mapping[str, str]) -> Rep
         if not store.layout.is_there():
             log.err(f"{where}: no Maildir: it has no cur, new and tmp")
             return CLOSED
-        return _into(store, job, message, settings)
+        return act(store, settings)
+    except Reply as refusal:
+        return refusal
     except QuotaExceeded as error:
         log.err(f"{where}: {error}")
         return NO_ROOM if isinstance(error, DiskFull) else over_quota(settings)
@@ -218,22 +257,17 @@ def bring(job: Job, message: Iterator[bytes], environ: Mapping[str, str]) -> Rep
         log.err(f"{where}: {error}")
         return CLOSED
     except Exception as error:         # in doubt the client keeps the message
-        log.crit(f"{where}: a delivery failed: {type(error).__name__}: {error}")
+        log.crit(f"{where}: a message cannot come: {type(error).__name__}: {error}")
         return LATER
 
 
 def _into(store: Store, job: Job, message: Iterator[bytes], settings: Settings) -> Reply:
-    if job.folder:
-        name = delivery.mailbox_for(store, job.folder, job.poster)
-        if name == INBOX != job.folder.upper():
-            return Reply(550, "5.2.1", "There is no such mailbox, or it takes no mail")
-    else:
-        name = delivery.mailbox_for(store, job.detail, job.poster)
+    name = _mailbox(store, job, settings)
     known = Duplicates(store.options.index(store.layout.inbox),
                        settings.number("LMTP_DUPLICATE_DAYS") * DAY)
     key = _key(job.key, name)
     if known.find(key, store.path_of(name)):
-        return Reply(250, "2.1.5", "Delivered before, it is there")
+        return DUPLICATE
 
     def all_of_it() -> Iterator[bytes]:
         yield job.fields
@@ -241,6 +275,17 @@ def _into(store: Store, job: Job, message: Iterator[bytes], settings: Settings) 
 
     known.add(key, delivery.deliver(store, name, all_of_it(), job.ignores_quota))
     return Reply(250, "2.1.5", "Delivered")
+
+
+def _mailbox(store: Store, job: Job, settings: Settings) -> str:
+    """Where the message goes.  Raises Reply where it may go to no other mailbox than one that is not there,
+    or takes no mail; a store error."""
+    word = job.folder or job.detail
+    name = delivery.mailbox_for(store, word, job.poster)
+    if name == INBOX and not delivery.names_inbox(store, word) and (
+            job.folder or settings.flag("LMTP_DETAIL_MUST_EXIST")):
+        raise Reply(550, "5.2.1", "There is no such mailbox, or it takes no mail")
+    return name
 
 
 def _key(word: str, name: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from courierpy.lmtp import grammar
 from courierpy.lmtp.grammar import Reply
 from courierpy.lmtp.transaction import TOO_LARGE, recipient
+from courierpy.system import log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 
     from courierpy.auth.postal import Accounts
     from courierpy.lmtp.grammar import Address
-    from courierpy.lmtp.transaction import Transaction
+    from courierpy.lmtp.peer import Peer
+    from courierpy.lmtp.transaction import Recipient, Transaction
     from courierpy.system.settings import Settings
 
     class Session(Protocol):
@@ -26,15 +28,20 @@ if TYPE_CHECKING:
         client: str
         most: int
         over: bool
+        peer: Peer
         settings: Settings
         transaction: Transaction | None
         utf8: bool
+
+        def greeting(self) -> Reply: ...
 
         def offers(self) -> list[str]: ...
 
         def tell(self, lines: Iterable[str]) -> None: ...
 
-        def begin(self, sender: Address, utf8: bool) -> None: ...
+        def begin(self, sender: Address, utf8: bool, octets: int) -> None: ...
+
+        def add(self, to: Recipient) -> None: ...
 
         def reset(self) -> None: ...
 
@@ -66,7 +73,7 @@ class Command:
 def lhlo(session: Session, rest: bytes) -> Reply | None:
     name = grammar.client_name(rest)
     session.reset()
-    session.client = name
+    session.client = session.peer.helo or name
     session.tell(session.offers())
     return None
 
@@ -91,12 +98,13 @@ def mail(session: Session, rest: bytes) -> Reply:
     size = grammar.octets(found[b"SIZE"]) if b"SIZE" in found else 0
     if session.most and size > session.most:
         raise TOO_LARGE
-    session.begin(sender, utf8)
+    session.begin(sender, utf8, size)
     return Reply(250, "2.1.0", "OK")
 
 
 def rcpt(session: Session, rest: bytes) -> Reply:
-    """RFC 5321 4.1.1.3; an account for it is looked for at once."""
+    """RFC 5321 4.1.1.3; an account for it is looked for at once, and room by its quota where
+    SIZE= says how much it takes."""
     transaction = session.transaction
     if transaction is None:
         raise Reply(503, "5.5.1", "MAIL comes first")
@@ -108,9 +116,25 @@ def rcpt(session: Session, rest: bytes) -> Reply:
         raise Reply(503, "5.5.1", "The message is coming")
     if len(transaction.recipients) >= session.settings.number("LMTP_RECIPIENTS"):
         raise Reply(452, "4.5.3", "Too many recipients, the others next time")
-    transaction.recipients.append(recipient(session.accounts, address, ignores_quota=b"IGNOREQUOTA" in found,
-                                            original=grammar.original(found.get(b"ORCPT", b""))))
+    session.add(recipient(session.accounts, address, ignores_quota=b"IGNOREQUOTA" in found,
+                          original=grammar.original(found.get(b"ORCPT", b""))))
     return Reply(250, "2.1.5", "OK")
+
+
+def xclient(session: Session, rest: bytes) -> Reply:
+    """For whom the client speaks, as a proxy does: the dialogue begins anew.  Postfix's extension of SMTP.
+    Who may deliver is not changed by it."""
+    if not session.peer.speaks_for:
+        raise Reply(550, "5.7.0", "You may not say that")
+    if session.transaction is not None:
+        raise Reply(503, "5.5.1", "Not within a message")
+    try:
+        peer = session.peer.instead(grammar.xclient(rest))
+    except ValueError:
+        raise grammar.syntax("That is no ADDR") from None
+    log.info(f"XCLIENT, {peer.who or log.who('', '')}, said by {session.peer.who or 'a program'}")
+    session.peer, session.client = peer, ""
+    return session.greeting()
 
 
 def rset(session: Session, rest: bytes) -> Reply:
@@ -167,4 +191,4 @@ TABLE = {
     b"DATA": Command(data, greeted=True, trusted=True), b"BDAT": Command(bdat),
     b"AUTH": Command(auth, greeted=True), b"RSET": Command(rset), b"NOOP": Command(noop),
     b"VRFY": Command(vrfy, greeted=True, trusted=True), b"EXPN": Command(expn), b"HELP": Command(help_),
-    b"QUIT": Command(quit_)}
+    b"QUIT": Command(quit_), b"XCLIENT": Command(xclient, greeted=True)}

@@ -26,7 +26,12 @@ _ROUTE = re.compile(r"@[^<>:\s]+:")
 _PARAMETER = re.compile(rb"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~\x80-\xff]+))?")
 _XTEXT = re.compile(rb"\+([0-9A-F]{2})")
 _CHUNK = re.compile(rb"([0-9]{1,18})(?: +([A-Za-z]+))? *")
+_ATTRIBUTE = re.compile(rb"([A-Za-z]+)=([!-<>-~]{0,1024})")
+_XCLIENT = frozenset((b"NAME", b"ADDR", b"PORT", b"PROTO", b"HELO", b"LOGIN", b"DESTADDR", b"DESTPORT"))
+_UNKNOWN = (b"[UNAVAILABLE]", b"[TEMPUNAVAIL]")
 _NAME = re.compile(rb"[A-Za-z0-9_.:\[\]-]{1,255}")
+_PORT = re.compile(rb"[0-9]{1,5}")
+_SHOWN = bytes(range(32, 127))
 
 
 class Reply(Exception):
@@ -173,12 +178,36 @@ def octets(value: bytes) -> int:
     return number
 
 
+def xclient(rest: bytes) -> dict[str, str]:
+    """``ADDR=192.0.2.1 NAME=[UNAVAILABLE]`` -> attribute: what it says, "" where that is not known; in
+    Postfix's notation.  Raises Reply."""
+    found: dict[str, str] = {}
+    for word in rest.split():
+        match = _ATTRIBUTE.fullmatch(word)
+        if match is None or match[1].upper() not in _XCLIENT:
+            raise syntax("An attribute of XCLIENT was expected")
+        value = b"" if match[2].upper() in _UNKNOWN else _plain(match[2])
+        if value.translate(None, _SHOWN):
+            raise syntax("Signs of ASCII are expected in an attribute of XCLIENT")
+        found[match[1].decode().upper()] = value.decode("ascii")
+    if not found:
+        raise syntax("Attributes of XCLIENT were expected")
+    for key, pattern in (("NAME", _NAME), ("HELO", _NAME), ("PORT", _PORT)):
+        if found.get(key) and pattern.fullmatch(found[key].encode()) is None:
+            raise syntax(f"That is no {key}")
+    return found
+
+
+def _plain(coded: bytes) -> bytes:
+    """What xtext says, RFC 3461 4."""
+    return _XTEXT.sub(lambda match: bytes([int(match[1], 16)]), coded)
+
+
 def original(value: bytes) -> str:
     """The address of ORCPT=, RFC 3461 4.2; "" where it is none that a header field can hold."""
     kind, _, coded = value.partition(b";")
-    plain = _XTEXT.sub(lambda match: bytes([int(match[1], 16)]), coded)
     try:
-        text = plain.decode()
+        text = _plain(coded).decode()
     except UnicodeDecodeError:
         return ""
     return text if kind.lower() in (b"rfc822", b"utf-8") and text.isprintable() and len(text) <= 512 else ""

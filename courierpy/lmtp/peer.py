@@ -19,18 +19,36 @@ if TYPE_CHECKING:
 
     from courierpy.system.settings import Settings
 
+IPV6 = "IPV6:"                              # before such an address, in XCLIENT
+UNIX = "unix"                              # in LMTP_XCLIENT: programs at a unix socket that may deliver
 _CREDENTIALS = struct.Struct("iII")        # pid, uid, gid: unix(7)
 
 
 class Peer:
-    """``address``: in the network, "" for a program of this host.  ``who``: for the log."""
+    """``address``: in the network, "" for a program of this host.  ``who``: for the log.  ``speaks_for``: may
+    it say for whom it speaks (XCLIENT)?  ``name`` and ``helo``: of that one, "" where they are not known."""
 
-    __slots__ = ("address", "trusted", "who")
+    __slots__ = ("address", "helo", "name", "speaks_for", "trusted", "who")
 
-    def __init__(self, trusted: bool, who: str, address: str = "") -> None:
+    def __init__(self, trusted: bool, who: str, address: str = "", *, speaks_for: bool = False,
+                 name: str = "", helo: str = "") -> None:
         self.trusted = trusted
         self.who = who
         self.address = address
+        self.speaks_for = speaks_for
+        self.name = name
+        self.helo = helo
+
+    def instead(self, said: Mapping[str, str]) -> Peer:
+        """The one for whom it speaks, by the attributes of XCLIENT; it may do what the peer may.  Raises
+        ValueError for what is no address."""
+        import ipaddress
+        word = said.get("ADDR", "")
+        bare = word[len(IPV6):] if word.upper().startswith(IPV6) else word
+        address = str(ipaddress.ip_address(bare)) if bare else ""
+        who = log.who(address, said.get("PORT", "")) if address else self.who
+        return Peer(self.trusted, who, address, speaks_for=self.speaks_for, name=said.get("NAME", ""),
+                    helo=said.get("HELO", ""))
 
 
 def of(fd: int, settings: Settings, environ: Mapping[str, str], any_network: bool) -> Peer:
@@ -46,14 +64,32 @@ def of(fd: int, settings: Settings, environ: Mapping[str, str], any_network: boo
         return Peer(False, log.who("", ""))
     address = environ.get("TCPREMOTEIP") or str(found[0])
     port = environ.get("TCPREMOTEPORT") or str(found[1])
-    return Peer(any_network, log.who(address, port), address.removeprefix("::ffff:"))
+    address = address.removeprefix("::ffff:")
+    return Peer(any_network, log.who(address, port), address,
+                speaks_for=_is_listed(address, settings.text("LMTP_XCLIENT")))
 
 
 def _program(end: socket.socket, settings: Settings) -> Peer:
     said = end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     _, uid, gid = _CREDENTIALS.unpack(said)
     trusted = uid in (0, os.geteuid()) or _is_of_group(uid, gid, settings.text("LMTP_GROUP"))
-    return Peer(trusted, f"uid={uid}, gid={gid}")
+    words = settings.text("LMTP_XCLIENT").replace(",", " ").split()
+    return Peer(trusted, f"uid={uid}, gid={gid}", speaks_for=trusted and UNIX in words)
+
+
+def _is_listed(address: str, listed: str) -> bool:
+    """Is the address, or a network that it is of, among these words?"""
+    words = [word for word in listed.replace(",", " ").split() if word != UNIX]
+    if not words:
+        return False
+    import ipaddress
+    for word in words:
+        try:
+            if ipaddress.ip_address(address) in ipaddress.ip_network(word, strict=False):
+                return True
+        except ValueError:
+            log.warn(f"LMTP_XCLIENT: an address, a network or {UNIX} was expected, not {log.quoted(word)}")
+    return False
 
 
 def _is_of_group(uid: int, gid: int, name: str) -> bool:

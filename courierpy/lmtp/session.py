@@ -19,8 +19,9 @@ from courierpy.lmtp.client import Client, Over
 from courierpy.lmtp.content import Dots
 from courierpy.lmtp.grammar import Address, Reply
 from courierpy.lmtp.transaction import NO_SPOOL, Transaction
+from courierpy.model import measures
 from courierpy.model.namespaces import INBOX
-from courierpy.system import log
+from courierpy.system import log, metrics
 from courierpy.system.conn import Gone, TimedOut
 from courierpy.system.wipe import wipe
 
@@ -33,9 +34,14 @@ if TYPE_CHECKING:
     from courierpy.auth.sasl import Exchange
     from courierpy.lmtp.content import Content
     from courierpy.lmtp.peer import Peer
+    from courierpy.lmtp.transaction import Recipient
     from courierpy.system.conn import Conn
     from courierpy.system.settings import Settings
 
+PROTOCOL = "LMTP"                  # as counts have it
+UNKNOWN = "unknown"                # for the same: what a client says is no label
+WAITS = (b"DATA", b"BDAT", b"AUTH")        # for the client, which is no time of ours
+XCLIENT = "XCLIENT NAME ADDR PORT PROTO HELO LOGIN DESTADDR DESTPORT"
 MOST_ERRORS = 20                   # refused commands, and recipients, in a row
 STRANGER_ERRORS = 5                # all in all, of who may not deliver
 STRANGER_SECONDS = 60.0            # until who may not deliver has logged in
@@ -56,7 +62,7 @@ class Session:
         self.most = settings.of_word("IMAP_APPENDLIMIT", INBOX)
         self._client = Client(conn, float(settings.number("LMTP_TIMEOUT")))
         self._conn = conn
-        self._peer = peer
+        self.peer = peer
         self._maildir = maildir
         self._host = settings.values.get("HOSTNAME") or trace.host()
         self._carriers = Carriers(settings.values)
@@ -74,6 +80,7 @@ class Session:
             self._client.trusted()
         try:
             self._conn.write(f"220 {self._host} LMTP courierpy\r\n".encode())
+            metrics.count(measures.BEGUN, PROTOCOL)
             while not self.over:
                 self._command()
             self._conn.flush()
@@ -90,11 +97,32 @@ class Session:
             self.accounts.close()
 
     def _who(self) -> str:
-        return ", ".join(filter(None, (self._user and f"user={log.quoted(self._user)}", self._peer.who)))
+        return ", ".join(filter(None, (self._user and f"user={log.quoted(self._user)}", self.peer.who)))
 
     def _command(self) -> None:
         try:
-            name, rest = grammar.verb(self._client.line())
+            line = self._client.line()
+        except Reply as refusal:
+            return self._answer(refusal)
+        reply = self._do(line) if metrics.current is None else self._counted(metrics.current, line)
+        return None if reply is None else self._answer(reply)
+
+    def _counted(self, meter: metrics.Meter, line: bytes) -> Reply | None:
+        began, result = time.monotonic(), "ended"
+        try:
+            reply = self._do(line)
+            result = "ok" if reply is None or reply.code < 400 else "temporary" if reply.code < 500 else "no"
+            return reply
+        finally:
+            verb = line.partition(b" ")[0].upper()
+            meter.command(verb.decode() if verb in commands.TABLE else UNKNOWN, result,
+                          None if verb in WAITS else time.monotonic() - began)
+            meter.turn()
+
+    def _do(self, line: bytes) -> Reply | None:
+        """The reply; None for what has said everything itself.  Raises Over, Gone and TimedOut."""
+        try:
+            name, rest = grammar.verb(line)
             found = commands.TABLE.get(name)
             if found is None:
                 raise Reply(500, "5.5.1", "There is no such command")
@@ -102,11 +130,9 @@ class Session:
                 raise Reply(503, "5.5.1", "LHLO comes first")
             if found.trusted and not self._trusted:
                 raise Reply(530, "5.7.0", "Authentication is required")
-            reply = found.act(self, rest)
+            return found.act(self, rest)
         except Reply as refusal:
-            reply = refusal
-        if reply is not None:
-            self._answer(reply)
+            return refusal
 
     # -- what goes
 
@@ -133,16 +159,32 @@ class Session:
         found = [self._host, "PIPELINING", f"SIZE {self.most}", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES",
                  "CHUNKING", "IGNOREQUOTA"]
         words = " ".join(name.decode() for name in self._mechanisms())
-        return [*found, f"AUTH {words}"] if words else found
+        if words:
+            found.append(f"AUTH {words}")
+        return [*found, XCLIENT] if self.peer.speaks_for else found
+
+    def greeting(self) -> Reply:
+        return Reply(220, "2.0.0", f"{self._host} LMTP courierpy")
 
     # -- a message
 
-    def begin(self, sender: Address, utf8: bool) -> None:
-        """MAIL was said."""
+    def begin(self, sender: Address, utf8: bool, octets: int) -> None:
+        """MAIL was said.  ``octets``: as announced, 0 for any number."""
         self.utf8 = utf8
         protocol = "UTF8" * utf8 + "LMTP" + "A" * bool(self._user)
-        source = trace.Trace(self.client, self._peer.address, protocol, self._host, trace.ident())
-        self.transaction = Transaction(sender, source, self.settings, self._maildir)
+        address = f"[{self.peer.address}]" if self.peer.address else ""
+        peer = " ".join(filter(None, (self.peer.name, address)))
+        source = trace.Trace(self.client, peer, protocol, self._host, trace.ident())
+        self.transaction = Transaction(sender, source, self.settings, self._maildir, octets)
+
+    def add(self, to: Recipient) -> None:
+        """RCPT was said.  Raises Reply."""
+        transaction = self.transaction
+        assert transaction is not None
+        refusal = transaction.examine(to, self._carriers)
+        if refusal is not None:
+            raise refusal
+        transaction.recipients.append(to)
 
     def reset(self) -> None:
         """There is no message under way."""
@@ -237,20 +279,24 @@ class Session:
         mechanism = mechanisms.find(name.upper()) if name.upper() in self._mechanisms() else None
         if mechanism is None:
             raise Reply(504, "5.5.4", "There is no such mechanism here")
+        mechanism_name = name.decode().upper()
         context = Context(DELIVERY, self.settings.values)
         initial = None if not text else b"" if text == b"=" else _base64(text)
         try:
             account = self._exchange(mechanism(context, initial))
             if account.address not in self.settings.text("LMTP_ADMINS").split():
-                log.notice(f"{log.quoted(account.address)} is none of LMTP_ADMINS, {self._peer.who}")
+                log.notice(f"{log.quoted(account.address)} is none of LMTP_ADMINS, {self.peer.who}")
                 raise Rejected
         except Rejected:
+            metrics.count(measures.LOGINS, PROTOCOL, mechanism_name, "failed")
             return self._rejected(context)
         except TemporaryFailure as error:
-            log.err(f"authentication error: {error}, {self._peer.who}")
+            metrics.count(measures.LOGINS, PROTOCOL, mechanism_name, "temporary")
+            log.err(f"authentication error: {error}, {self.peer.who}")
             return Reply(454, "4.7.0", "Nobody can tell now, try again later")
         finally:
             wipe(initial)
+        metrics.count(measures.LOGINS, PROTOCOL, mechanism_name, "ok")
         self._user, self._trusted = account.address, True
         self._client.trusted()
         log.info(f"LOGIN, {self._who()}, protocol=LMTP")
@@ -282,7 +328,7 @@ class Session:
 
     def _rejected(self, context: Context) -> Reply:
         self._failures += 1
-        log.info(f"LOGIN FAILED, user={log.quoted(context.user or '')}, {self._peer.who}")
+        log.info(f"LOGIN FAILED, user={log.quoted(context.user or '')}, {self.peer.who}")
         time.sleep(self.settings.number("IMAP_LOGIN_DELAY"))
         if self._failures >= MOST_LOGINS:
             raise Over(Reply(421, "4.7.0", "Too many failed logins"))

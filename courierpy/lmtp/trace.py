@@ -14,8 +14,8 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 
 class Trace:
     """What is known of where a message comes from.  ``client``: the name that the client gave, ``peer``: its
-    network address, "" for a program of this host; ``protocol``: LMTP, LMTPA, UTF8LMTP or UTF8LMTPA;
-    ``ident``: of the message, for the log too."""
+    network address in brackets, and before it its name, if that is known, "" for a program of this host;
+    ``protocol``: LMTP, LMTPA, UTF8LMTP or UTF8LMTPA; ``ident``: of the message, for the log too."""
 
     __slots__ = ("_host", "client", "ident", "peer", "protocol")
 
@@ -35,7 +35,7 @@ class Trace:
         if original and original != recipient.text:
             lines.append(f"X-Original-To: {original}")
         source = f"from {self.client} " if self.client else ""
-        source += f"([{self.peer}])" if self.peer else "(local)" if source else ""
+        source += f"({self.peer})" if self.peer else "(local)" if source else ""
         lines += [f"Received: {source}".rstrip(), f"\tby {self._host} with {self.protocol} id {self.ident}",
                   f"\tfor <{recipient.text}>; {date(time.time())}"]
         return "".join(line + "\r\n" for line in lines).encode()

@@ -1,11 +1,14 @@
 """One message for several recipients: who sends it, who gets it, what becomes of each copy."""
 from __future__ import annotations
 
+from time import monotonic
+
 from courierpy.auth import Rejected, TemporaryFailure
-from courierpy.lmtp.carrier import Job
+from courierpy.lmtp.carrier import DUPLICATE, Job
 from courierpy.lmtp.content import Content
 from courierpy.lmtp.grammar import Address, Reply
-from courierpy.system import log
+from courierpy.model import measures
+from courierpy.system import log, metrics
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 UNKNOWN = Reply(550, "5.1.1", "There is no such user here")
 NOBODY_KNOWS = Reply(451, "4.3.0", "Nobody can tell now whether there is such a user, try again later")
 TOO_LARGE = Reply(552, "5.3.4", "The message is too large")
+SETTLED = ("4.2.2", "5.2.2", "5.2.1")   # statuses of a mailbox that is full, or that is not there
 NO_SPOOL = Reply(452, "4.3.1", "There is no room for the message now, try again later")
 
 
@@ -53,12 +57,23 @@ def recipient(accounts: Accounts, address: Address, *, original: str = "",
     return Recipient(address, account, detail, original=original, ignores_quota=ignores_quota)
 
 
-class Transaction:
-    """``sender``: the null address for a bounce.  ``content``: what came of the message, None before."""
+def question(to: Recipient, maildir: str, octets: int) -> Job:
+    """Would a message of so many octets come to this one?  0: nobody knows how many.  ``maildir``: of
+    accounts that name none."""
+    account = to.account
+    return Job(account.home, account.maildir or maildir, b"", detail=to.detail, folder=to.folder,
+               quota=account.quota, poster=to.poster, ignores_quota=to.ignores_quota, octets=octets)
 
-    def __init__(self, sender: Address, trace: Trace, settings: Settings, maildir: str) -> None:
+
+class Transaction:
+    """``sender``: the null address for a bounce.  ``octets``: that the client announced, 0 for any number.
+    ``content``: what came of the message, None before."""
+
+    def __init__(self, sender: Address, trace: Trace, settings: Settings, maildir: str,
+                 octets: int = 0) -> None:
         self.sender = sender
         self.trace = trace
+        self.octets = octets
         self.recipients: list[Recipient] = []
         self.content: Content | None = None
         self._settings = settings
@@ -85,6 +100,19 @@ class Transaction:
             return NO_SPOOL
         return None
 
+    def examine(self, to: Recipient, carriers: Carriers) -> Reply | None:
+        """Why the message will not come to this one, where that is clear before it is there; None where it
+        is not: what is in doubt now may be so no more then."""
+        if not self.octets and not (to.detail and self._settings.flag("LMTP_DETAIL_MUST_EXIST")):
+            return None
+        began = monotonic()
+        reply = carriers.ask(to.account, question(to, self._maildir, self.octets))
+        if reply.status not in SETTLED:
+            return None
+        self._log(to, reply, self.octets)
+        self._count(reply, monotonic() - began)
+        return reply
+
     def deliver(self, carriers: Carriers) -> Iterator[Reply]:
         """The message is whole: a reply for each recipient, in their order, as soon as it is known."""
         content = self.content
@@ -92,8 +120,10 @@ class Transaction:
         content.finish()
         refusal = self.refusal()
         for each in self.recipients:
+            began = monotonic()
             reply = refusal if refusal is not None else self._deliver(each, content, carriers)
-            self._log(each, content, reply)
+            self._log(each, reply, content.size, content.header.message_id)
+            self._count(reply, monotonic() - began)
             yield reply
 
     def _deliver(self, to: Recipient, content: Content, carriers: Carriers) -> Reply:
@@ -108,10 +138,18 @@ class Transaction:
                   key=key, quota=account.quota, poster=to.poster, ignores_quota=to.ignores_quota)
         return carriers.carry(account, job, content.fd)
 
-    def _log(self, to: Recipient, content: Content, reply: Reply) -> None:
+    @staticmethod
+    def _count(reply: Reply, seconds: float) -> None:
+        if metrics.current is not None:
+            metrics.current.add(measures.DELIVERIES, "deferred" if 400 <= reply.code < 500 else
+                                "refused" if not reply.done else
+                                "duplicate" if reply.text == DUPLICATE.text else "delivered")
+            metrics.current.sums.observe((measures.DELIVERY_SECONDS,), seconds)
+
+    def _log(self, to: Recipient, reply: Reply, octets: int, message_id: bytes = b"") -> None:
         word = "DELIVERED" if reply.done else "DEFERRED" if reply.code < 500 else "REFUSED"
         (log.info if reply.done else log.warn)(
             f"{word}, id={self.trace.ident}, from={log.quoted(self.sender.text or '<>')}, "
             f"to={log.quoted(to.address.text)}, user={log.quoted(to.account.address)}, "
-            f"msgid={log.quoted(content.header.message_id)}, size={content.size}, "
+            f"msgid={log.quoted(message_id)}, size={octets}, "
             f"status={reply.status}")

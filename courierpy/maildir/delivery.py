@@ -64,6 +64,18 @@ def deliver(store: Store, name: str, pieces: Iterable[bytes], ignores_quota: boo
     return os.path.basename(there)
 
 
+def examine(store: Store, name: str, octets: int) -> None:
+    """Would a message of so many octets, as it is announced, come into the mailbox ``name``?  0: nobody knows
+    how many.  Raises QuotaExceeded, FolderMissing or another store error if not."""
+    try:
+        path = store.path_of(name)
+    except NameInvalid as error:
+        raise FolderMissing(str(error)) from None
+    quota = store.quota()
+    if quota is not None and quota.counts(path):
+        quota.admit_octets(max(octets, 1), 1)
+
+
 def _name(draft: Draft, new: str, host: str) -> str:
     """Where it is now."""
     try:
@@ -82,15 +94,19 @@ def _take_back(there: str) -> None:
         log.err(f"{there}: it came without having been acknowledged, and may come again")
 
 
+def names_inbox(store: Store, detail: str) -> bool:
+    """Is it INBOX that ``user+detail`` asks for?"""
+    return detail.removeprefix(store.namespaces.personal.prefix).upper() in ("", INBOX)
+
+
 def mailbox_for(store: Store, detail: str, poster: str = "") -> str:
     """The mailbox that mail for ``user+detail`` goes to: the user's own of that name, where it is there and
     takes mail, else INBOX.  ``poster``: the user who brings it, "" for nobody in particular.  Raises a store
     error where the disk does not say."""
-    own = store.namespaces
-    path = detail.removeprefix(own.personal.prefix)
-    if not path or path.upper() == INBOX:
+    if names_inbox(store, detail):
         return INBOX
-    name = own.name(path)
+    path = detail.removeprefix(store.namespaces.personal.prefix)
+    name = store.namespaces.name(path)
     return name if store.exists(name) and _takes_mail(store, path, poster) else INBOX
 
 

@@ -38,6 +38,7 @@ class Measure:
 LOGINS, COMMANDS, COMMAND_SECONDS, PUSH = "logins", "commands", "command_seconds", "push_seconds"
 CONNECTIONS, REFUSED, BEGUN = "connections", "refused_connections", "sessions_begun"
 RECEIVED, SENT, REPAIRS, DROPPED = "received_octets", "sent_octets", "uid_repairs", "dropped_messages"
+DELIVERIES, DELIVERY_SECONDS = "deliveries", "delivery_seconds"
 SESSIONS, BEFORE_LOGIN, MOST, UP, STARTED, WRITTEN, BUILD = (
     "sessions", "connections_before_login", "connections_max", "listener_up", "start_time_seconds",
     "last_write_seconds", "build_info")
@@ -52,6 +53,8 @@ TABLE = {row.name: row for row in (
     Measure(PUSH, HISTOGRAM, (), "Time from the word of a change to the line for a client that idles."),
     Measure(RECEIVED, COUNTER, ("protocol",), "Octets from clients in sessions."),
     Measure(SENT, COUNTER, ("protocol",), "Octets to clients in sessions."),
+    Measure(DELIVERIES, COUNTER, ("result",), "Copies of messages that came by LMTP, by recipient."),
+    Measure(DELIVERY_SECONDS, HISTOGRAM, (), "Time from the whole message to the answer for a recipient."),
     Measure(REPAIRS, COUNTER, ("result",), "Lists of UIDs that were missing or damaged."),
     Measure(DROPPED, COUNTER, (), "Messages of counts that found no room."),
     Measure(SESSIONS, GAUGE, ("listener", "state"), "Sessions with a process, and asleep without one."),

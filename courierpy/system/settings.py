@@ -269,20 +269,29 @@ TABLE: tuple[Setting, ...] = (
     Setting("TLS_CACHEFILE", "text", "", "session tickets need none", unneeded="session tickets need none"),
     Setting("TLS_CACHESIZE", "text", "", "session tickets need none", unneeded="session tickets need none"),
     Setting("TLS_ALPN", "text", "imap", "protocol names for ALPN"),
-    Setting("LMTP_SOCKET", "text", "", "unix socket at which mail is taken by LMTP; empty: none"),
-    Setting("LMTP_SOCKET_MODE", "octal", "0660", "permissions of that socket"),
-    Setting("LMTP_GROUP", "text", "", "group of that socket, whose members may deliver"),
+    Setting("LMTP_SOCKET", "text", "", "unix sockets at which mail is taken by LMTP; empty: none"),
+    Setting("LMTP_SOCKET_MODE", "octal", "0660", "permissions of these sockets"),
+    Setting("LMTP_GROUP", "text", "", "group of these sockets, whose members may deliver"),
     Setting("LMTP_ADMINS", "text", "", "users who may deliver over the network when they have logged in"),
     Setting("LMTP_AUTH", "text", "PLAIN LOGIN", "SASL mechanisms for them"),
     Setting("LMTP_DOMAINS", "text", "", "domains whose local parts are accounts too; empty: all"),
     Setting("LMTP_DELIMITER", "text", "+", "character between a user and a mailbox in an address"),
     Setting("LMTP_FOLD_CASE", "flag", "1", "a local part names an account in small letters too"),
+    Setting("LMTP_DETAIL_MUST_EXIST", "flag", "0", "user+mailbox is refused where the mailbox is not there"),
+    Setting("LMTP_XCLIENT", "text", "", "who may say for whom it speaks: addresses, networks, unix"),
     Setting("LMTP_DELIVERED_TO", "flag", "1", "write Delivered-To above a message"),
     Setting("LMTP_DUPLICATE_DAYS", "number", "3", "days in which no message comes twice, 0: it may", low=0,
             high=90),
     Setting("LMTP_OVERQUOTA_PERMANENT", "flag", "0", "mail for a full mailbox goes back at once"),
     Setting("LMTP_RECIPIENTS", "number", "2000", "recipients of one message", low=100, high=100000),
     Setting("LMTP_TIMEOUT", "number", "300", "seconds that a client may be silent", low=10, high=3600),
+    Setting("SMMAP_SOCKET", "text", "", "where an MTA asks for recipients: /path, 127.0.0.1:port"),
+    Setting("SMMAP_SOCKET_MODE", "octal", "0660", "permissions of these sockets"),
+    Setting("SMMAP_GROUP", "text", "", "group of these sockets; empty: LMTP_GROUP"),
+    Setting("SMMAP_CONNECTIONS", "number", "500", "connections of programs that ask, at a time", low=10,
+            high=10000),
+    Setting("SMMAP_WORKERS", "number", "4", "processes that answer them", low=1, high=64),
+    Setting("SMMAP_TIMEOUT", "number", "30", "seconds for a question to be answered", low=1, high=90),
     Setting("POP3AUTH", "text", "PLAIN LOGIN", "POP3: SASL mechanisms that CAPA tells"),
     Setting("POP3AUTH_ORIG", "text", "", "used by webadmin only", unneeded="webadmin alone reads it"),
     Setting("POP3AUTH_TLS", "text", "", "the same under TLS"),
@@ -300,7 +309,7 @@ TABLE: tuple[Setting, ...] = (
     Setting("POP3_TLS_REQUIRED", "flag", "0", "no POP3 login without TLS"),
     Setting("POP3_TLS", "flag", "0", "set by the listener: the connection is encrypted"),
 )
-_BY_NAME = {setting.name: setting for setting in TABLE}
+BY_NAME = {setting.name: setting for setting in TABLE}
 
 
 class Settings:
@@ -312,7 +321,7 @@ class Settings:
     def text(self, name: str) -> str:
         value = self.values.get(name)
         if value is None:
-            setting = _BY_NAME.get(name)
+            setting = BY_NAME.get(name)
             return setting.default if setting is not None else ""
         return value
 
@@ -321,7 +330,7 @@ class Settings:
         nearest within, and a 0 that no digit says is the default where it is beyond."""
         match = _NUMBER.match(self.text(name))
         found = int(match[1]) if match else 0
-        setting = _BY_NAME.get(name)
+        setting = BY_NAME.get(name)
         if setting is None:
             return found
         if setting.low is not None and found < setting.low:
@@ -370,7 +379,6 @@ def from_environ(environ: Mapping[str, str]) -> Settings:
 
 _NAME = later(r"[A-Za-z_][A-Za-z0-9_]*=")
 _PIECE = later(r"""(?s)'([^']*)'|"((?:[^"\\]|\\.)*)"|\\(.)|([^\s'"\\;#]+)|(#)|([\s;])""")
-_NAMED = later(r"\{(\w+)\}")
 _VARIABLE = later(r"\$(?:\{(\w+)\}|(\w+))")
 _ESCAPE = later(r'\\(["\\$`])')
 
@@ -437,62 +445,3 @@ def _value(text: str, values: Mapping[str, str]) -> str:
         elif comment is not None:
             out.append("#")
     return "".join(out)
-
-
-WRONG, LOST, UNNEEDED = "wrong", "lost", "unneeded"
-
-
-class Finding:
-    """What is odd about one setting.  ``kind``: WRONG; LOST: something is not there or switched off that
-    may be missed; UNNEEDED: it does nothing here, and nothing is missed."""
-
-    __slots__ = ("kind", "name", "text")
-
-    def __init__(self, kind: str, name: str, text: str) -> None:
-        self.kind = kind
-        self.name = name
-        self.text = text
-
-    def __str__(self) -> str:
-        return f"{self.name}: {self.text}" if self.name else self.text
-
-
-def _sound(settings: Settings, name: str) -> str:
-    """The value of a setting; its default where it has a wrong one."""
-    value = settings.text(name)
-    return _BY_NAME[name].default if _BY_NAME[name].wrong(value) else value
-
-
-def check(values: Mapping[str, str]) -> list[Finding]:
-    """What is odd about the values, by the table."""
-    settings = Settings(values)
-    found = []
-    for name, value in sorted(values.items()):
-        setting = _BY_NAME.get(name)
-        if setting is None:
-            continue
-        expected = setting.wrong(value)
-        if expected:
-            found.append(Finding(WRONG, name, f"{expected}, not {value!r}"))
-        elif not setting.built and value.upper() not in ("", "0", "NO", setting.default.upper()):
-            found.append(Finding(LOST, name, f"not built yet: {setting.lost}") if setting.lost else
-                         Finding(UNNEEDED, name, setting.unneeded))
-        elif setting.off is not None and fits(setting.off[0], value.strip()):
-            text = _NAMED.sub(lambda match: _sound(settings, match[1]), setting.off[1])
-            found.append(Finding(LOST, name, f"{value.strip()}: {text}"))
-    return found
-
-
-# what speaks up by itself where it uses the value
-_SELF_TOLD = ("IMAP_LAYOUT", "IMAP_FSYNC", "IMAP_EMPTYTRASH")
-
-
-def wrong_ones(environ: Mapping[str, str]) -> list[str]:
-    """A line for each wrong IMAP_... variable of a session: what was expected, its value, what counts."""
-    values = {name: value for name, value in environ.items()
-              if name.startswith("IMAP_") and name not in _SELF_TOLD}
-    settings = Settings(values)
-    numbers = {setting.name for setting in TABLE if setting.kind in ("number", "flag")}
-    return [f"{found}; " + (f"{settings.number(found.name)} counts" if found.name in numbers else
-                            "it counts as if it were not set")
-            for found in check(values) if found.kind == WRONG]

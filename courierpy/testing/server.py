@@ -7,7 +7,8 @@ import shutil
 import tempfile
 import threading
 
-from courierpy.system.settings import TABLE, WRONG, SettingsError, check, parse_text
+from courierpy.system.findings import WRONG, check
+from courierpy.system.settings import TABLE, SettingsError, parse_text
 from courierpy.testing import lacking, places
 from courierpy.testing.account import Account
 from courierpy.testing.guard import Guard, ServerError

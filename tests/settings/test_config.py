@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from courierpy.admin import config, mkcert
-from courierpy.system.settings import LOST, UNNEEDED, WRONG, parse_text
+from courierpy.system.findings import LOST, UNNEEDED, WRONG
+from courierpy.system.settings import parse_text
 
 ETC = Path(__file__).resolve().parents[2] / "etc"
 
