@@ -1,7 +1,7 @@
 """lmtpd: take mail by LMTP on standard input and output, for all accounts.
 
 Started by inetd, by couriertcpd, from a shell, or by ``courierpy serve --lmtp`` for each client of a unix
-socket (lmtpserve.py).  To deliver as the users it is root's; an ordinary user takes mail for that user
+socket (mtaserve.py).  To deliver as the users it is root's; an ordinary user takes mail for that user
 alone.
 """
 from __future__ import annotations
@@ -12,12 +12,12 @@ import sys
 
 from courierpy.auth.postal import Accounts
 from courierpy.lmtp import peer
-from courierpy.lmtp.session import PROTOCOL, Session
-from courierpy.model.numbers import decimal
+from courierpy.lmtp.logins import PROTOCOL
+from courierpy.lmtp.session import Session
 from courierpy.system import about, log, metrics, proc, title
 from courierpy.system.conn import Conn
 from courierpy.system.settings import Settings, SettingsError
-from courierpy.system.startup import with_files
+from courierpy.system.startup import WrongWords, letters, with_files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,10 +39,6 @@ home directory of an account, where the account names none; else MAILDIRPATH.
 """
 
 
-class WrongWords(Exception):
-    """str() is the complaint."""
-
-
 class Options:
     """Of the command line: ``files`` of settings, ``any_network``: -a, ``maildir``: "" for none."""
 
@@ -50,24 +46,9 @@ class Options:
 
     def __init__(self, words: list[str]) -> None:
         """Raises WrongWords."""
-        self.files: list[str] = []
-        self.any_network = False
-        rest = list(words)
-        while rest and rest[0].startswith("-") and rest[0] != "-":
-            word = rest.pop(0)
-            letter, value = word[:2], word[2:]
-            if letter in ("-C", "-U", "-T"):
-                if not value and not rest:
-                    raise WrongWords(f"{letter} expects a value")
-                value = value or rest.pop(0)
-                if letter == "-C":
-                    self.files.append(value)
-                elif decimal(value) is None:
-                    raise WrongWords(f"{letter} expects a number, not {value}")
-            elif word == "-a":
-                self.any_network = True
-            elif word not in ("-D", "-H"):
-                raise WrongWords(f"there is no option {word}; lmtpd --help tells what there is")
+        found, rest = letters("lmtpd", words, "UT", "C", "aDH")
+        self.files = found.get("C", [])
+        self.any_network = "a" in found
         if len(rest) > 1:
             raise WrongWords(f"one Maildir is expected, not {' '.join(rest)}")
         self.maildir = rest[0] if rest else ""

@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
 # of our own environment
 KEPT = ("PATH", "PYTHONPATH", "TZ", "LANG", log.VARIABLE, log.ALIAS, tries.VARIABLE)
-LMTP = "lmtp"
+MTA = "mta"                            # the listener for MTAs: SOCKET..., FILES behind a --
+OF_MTA = (("lmtp", "LMTP_SOCKET", "unix socket for mail, instead of LMTP_SOCKET"),
+          ("smmap", "SMMAP_SOCKET", "where an MTA asks for recipients, instead of SMMAP_SOCKET: a path, or a "
+                                    "port as 127.0.0.1:10027"))
 POP3 = {"PORT": "110", "SSLPORT": "995", "TLS_ALPN": "pop3"}       # what a file of POP3 need not say
 
 
@@ -70,7 +73,8 @@ def main(words: list[str]) -> int:
     parser.add_argument("-C", dest="files", action="append", metavar="FILE", help="settings file")
     parser.add_argument("--port", help="port of the plain listener, instead of PORT")
     parser.add_argument("--pop3", action="store_true", help="POP3 instead of IMAP: POP3DSTART, POP3DSSLSTART")
-    parser.add_argument("--lmtp", metavar="SOCKET", help="unix socket for mail, instead of LMTP_SOCKET")
+    for name, _, text in OF_MTA:
+        parser.add_argument(f"--{name}", metavar="SOCKET", action="append", default=[], help=text)
     options = parser.parse_args(words)
     try:
         parse_ports(options.port or "143", None)
@@ -88,13 +92,15 @@ def main(words: list[str]) -> int:
             complain(str(finding))
     images = [[*interpreter("courierpy.admin.serve"), kind, options.port or "", *files]
               for kind in kinds if Settings(values).yes(kinds[kind].start)]
-    at = options.lmtp or ("" if options.pop3 else Settings(values).text("LMTP_SOCKET"))
-    if at:
-        images.append([*interpreter("courierpy.admin.serve"), LMTP, os.path.abspath(at), *files])
+    for_mta = [f"{name}={os.path.abspath(word) if name == 'lmtp' or ':' not in word else word}"
+               for name, setting, _ in OF_MTA for word in getattr(options, name) or (
+                   [] if options.pop3 else Settings(values).text(setting).split())]
+    if for_mta:
+        images.append([*interpreter("courierpy.admin.serve"), MTA, *for_mta, "--", *files])
     if not images:
         where = ", ".join(files) or "there is no file of settings"
         complain(f"nothing to start: {start} and {start_tls} are both NO" + ("" if options.pop3 else
-                 ", and LMTP_SOCKET is empty") + f": one must be set ({where})")
+                 ", and LMTP_SOCKET and SMMAP_SOCKET are empty") + f": one must be set ({where})")
         return 1
     _log_to(values)
     table = tries.make()                   # one for all listeners
@@ -123,9 +129,10 @@ def _log_to(values: Mapping[str, str]) -> None:
 
 def run() -> None:
     """One listener: ``KIND PORT FILE...`` of a kind of KINDS, where an empty PORT is that of the settings, or
-    ``lmtp SOCKET FILE...``."""
-    if sys.argv[1] == LMTP:
-        _run_lmtp(sys.argv[2], sys.argv[3:])
+    ``mta lmtp=SOCKET... smmap=SOCKET... -- FILE...``."""
+    if sys.argv[1] == MTA:
+        at = sys.argv.index("--")
+        _run_mta(sys.argv[2:at], sys.argv[at + 1:])
     from courierpy import tcpd
     from courierpy.listener import handover, sockets
     from courierpy.listener.renewal import REFUSED, STAYS, TRIAL
@@ -154,11 +161,13 @@ def run() -> None:
     sys.exit(tcpd.main(listener_words(Settings(values), kind, port), {**own, **values, **more}, image))
 
 
-def _run_lmtp(path: str, files: list[str]) -> NoReturn:
-    from courierpy import lmtpserve
+def _run_mta(words: list[str], files: list[str]) -> NoReturn:
+    from courierpy import mtaserve
     own = {name: os.environ[name] for name in KEPT if name in os.environ}
-    log.start("lmtpd", os.environ)
-    sys.exit(lmtpserve.serve(path, files, own))
+    sockets = {name: [word.removeprefix(f"{name}=") for word in words if word.startswith(f"{name}=")]
+               for name, _, _ in OF_MTA}
+    log.start("lmtpd" if sockets["lmtp"] else "smmapd", os.environ)
+    sys.exit(mtaserve.serve(mtaserve.Wanted(sockets["lmtp"], sockets["smmap"]), files, own))
 
 
 def _all(images: list[list[str]]) -> int:

@@ -96,6 +96,7 @@ class Carrier:
 
     def __init__(self, account: Account, environ: Mapping[str, str]) -> None:
         """OSError."""
+        import hashlib  # noqa: F401  who has become the user may not be able to read the library
         self.end, theirs = passing.pair()
         with theirs:
             try:
@@ -121,8 +122,7 @@ class Carrier:
             return None
         if not found or not found[0]:
             return None
-        code, status, text = found[0].decode("ascii", "replace").split(" ", 2)
-        return Reply(int(code), status, text)
+        return Reply.of(found[0])
 
     def close(self) -> None:
         self.end.close()
@@ -206,7 +206,7 @@ def _work(end: socket.socket, account: Account, environ: Mapping[str, str]) -> i
             reply = refusal or _done(Job.of(data), fds, environ)
         finally:
             passing.close(fds)
-        passing.send(end, [f"{reply.code} {reply.status} {reply.text}".encode("ascii")])
+        passing.send(end, [reply.words])
 
 
 def _done(job: Job, fds: list[int], environ: Mapping[str, str]) -> Reply:

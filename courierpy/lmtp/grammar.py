@@ -48,8 +48,19 @@ class Reply(Exception):
     def done(self) -> bool:
         return self.code < 300
 
+    @property
+    def words(self) -> bytes:
+        """All of it, without the end of a line."""
+        return f"{self.code} {self.status} {self.text}".encode("ascii", "replace")
+
     def line(self) -> bytes:
-        return f"{self.code} {self.status} {self.text}\r\n".encode("ascii", "replace")
+        return self.words + b"\r\n"
+
+    @classmethod
+    def of(cls, words: bytes) -> Reply:
+        """What another process says by ``words``."""
+        code, status, text = words.decode("ascii", "replace").split(" ", 2)
+        return cls(int(code), status, text)
 
     def __repr__(self) -> str:
         return f"Reply({self.code}, {self.status!r}, {self.text!r})"

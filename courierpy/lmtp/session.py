@@ -9,43 +9,36 @@ What a stranger may cost is bounded: the length of a line, the number of errors 
 from __future__ import annotations
 
 import time
-from base64 import b64decode, b64encode
 
-from courierpy.auth import DELIVERY, Rejected, Request, TemporaryFailure, mechanisms
-from courierpy.auth.sasl import Context
 from courierpy.lmtp import commands, grammar, trace
 from courierpy.lmtp.carrier import Carriers
 from courierpy.lmtp.client import Client, Over
 from courierpy.lmtp.content import Dots
 from courierpy.lmtp.grammar import Address, Reply
+from courierpy.lmtp.logins import PROTOCOL, Logins
 from courierpy.lmtp.transaction import NO_SPOOL, Transaction
 from courierpy.model import measures
 from courierpy.model.namespaces import INBOX
 from courierpy.system import log, metrics
 from courierpy.system.conn import Gone, TimedOut
-from courierpy.system.wipe import wipe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from courierpy.auth import Account
     from courierpy.auth.postal import Accounts
-    from courierpy.auth.sasl import Exchange
     from courierpy.lmtp.content import Content
     from courierpy.lmtp.peer import Peer
     from courierpy.lmtp.transaction import Recipient
     from courierpy.system.conn import Conn
     from courierpy.system.settings import Settings
 
-PROTOCOL = "LMTP"                  # as counts have it
 UNKNOWN = "unknown"                # for the same: what a client says is no label
 WAITS = (b"DATA", b"BDAT", b"AUTH")        # for the client, which is no time of ours
 XCLIENT = "XCLIENT NAME ADDR PORT PROTO HELO LOGIN DESTADDR DESTPORT"
 MOST_ERRORS = 20                   # refused commands, and recipients, in a row
 STRANGER_ERRORS = 5                # all in all, of who may not deliver
 STRANGER_SECONDS = 60.0            # until who may not deliver has logged in
-MOST_LOGINS = 3                    # that fail
 
 
 class Session:
@@ -69,7 +62,7 @@ class Session:
         self._user = ""                # who has logged in
         self._trusted = peer.trusted
         self._errors = 0
-        self._failures = 0             # of logins
+        self._logins = Logins(self._client, settings, accounts)
 
     # -- from the beginning to the end
 
@@ -158,7 +151,7 @@ class Session:
         """What LHLO is answered."""
         found = [self._host, "PIPELINING", f"SIZE {self.most}", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES",
                  "CHUNKING", "IGNOREQUOTA"]
-        words = " ".join(name.decode() for name in self._mechanisms())
+        words = " ".join(name.decode() for name in self._logins.mechanisms(self._trusted))
         if words:
             found.append(f"AUTH {words}")
         return [*found, XCLIENT] if self.peer.speaks_for else found
@@ -263,80 +256,12 @@ class Session:
 
     # -- who it is
 
-    def _mechanisms(self) -> list[bytes]:
-        """That may be used now; none for who may deliver anyway, or where nobody is named who may."""
-        if self._trusted or not self.settings.text("LMTP_ADMINS"):
-            return []
-        words = self.settings.text("LMTP_AUTH").upper().encode().split()
-        return [name for name in words if name in mechanisms.TABLE
-                and mechanisms.usable(name, self.settings, self.settings.flag("IMAP_TLS"))]
-
     def auth(self, rest: bytes) -> Reply:
         """RFC 4954 4."""
         if self.transaction is not None or self._user:
             raise Reply(503, "5.5.1", "Not now")
-        name, _, text = rest.partition(b" ")
-        mechanism = mechanisms.find(name.upper()) if name.upper() in self._mechanisms() else None
-        if mechanism is None:
-            raise Reply(504, "5.5.4", "There is no such mechanism here")
-        mechanism_name = name.decode().upper()
-        context = Context(DELIVERY, self.settings.values)
-        initial = None if not text else b"" if text == b"=" else _base64(text)
-        try:
-            account = self._exchange(mechanism(context, initial))
-            if account.address not in self.settings.text("LMTP_ADMINS").split():
-                log.notice(f"{log.quoted(account.address)} is none of LMTP_ADMINS, {self.peer.who}")
-                raise Rejected
-        except Rejected:
-            metrics.count(measures.LOGINS, PROTOCOL, mechanism_name, "failed")
-            return self._rejected(context)
-        except TemporaryFailure as error:
-            metrics.count(measures.LOGINS, PROTOCOL, mechanism_name, "temporary")
-            log.err(f"authentication error: {error}, {self.peer.who}")
-            return Reply(454, "4.7.0", "Nobody can tell now, try again later")
-        finally:
-            wipe(initial)
-        metrics.count(measures.LOGINS, PROTOCOL, mechanism_name, "ok")
-        self._user, self._trusted = account.address, True
+        self._user = self._logins.login(rest, self.peer, self._trusted)
+        self._trusted = True
         self._client.trusted()
         log.info(f"LOGIN, {self._who()}, protocol=LMTP")
         return Reply(235, "2.7.0", "Welcome")
-
-    def _exchange(self, exchange: Exchange) -> Account:
-        said: list[bytes] = []
-        answer: object = None
-        try:
-            while True:
-                step = exchange.throw(answer) if isinstance(answer, Exception) else exchange.send(answer)
-                if isinstance(step, Request):
-                    try:
-                        answer = self.accounts.ask(step)
-                    except (Rejected, TemporaryFailure) as error:
-                        answer = error
-                    continue
-                self._conn.write(b"334 " + b64encode(step) + b"\r\n")
-                line = self._client.line()
-                if line == b"*":
-                    raise Reply(501, "5.7.0", "As you wish")
-                said.append(_base64(line))
-                answer = said[-1]
-        except StopIteration as done:
-            found: Account = done.value
-            return found
-        finally:
-            wipe(*said)
-
-    def _rejected(self, context: Context) -> Reply:
-        self._failures += 1
-        log.info(f"LOGIN FAILED, user={log.quoted(context.user or '')}, {self.peer.who}")
-        time.sleep(self.settings.number("IMAP_LOGIN_DELAY"))
-        if self._failures >= MOST_LOGINS:
-            raise Over(Reply(421, "4.7.0", "Too many failed logins"))
-        return Reply(535, "5.7.8", "The user or the password is wrong")
-
-
-def _base64(text: bytes) -> bytes:
-    try:
-        return b64decode(text, validate=True)
-    except ValueError:
-        raise Reply(501, "5.5.2", "That is not base64") from None

@@ -38,7 +38,7 @@ class Measure:
 LOGINS, COMMANDS, COMMAND_SECONDS, PUSH = "logins", "commands", "command_seconds", "push_seconds"
 CONNECTIONS, REFUSED, BEGUN = "connections", "refused_connections", "sessions_begun"
 RECEIVED, SENT, REPAIRS, DROPPED = "received_octets", "sent_octets", "uid_repairs", "dropped_messages"
-DELIVERIES, DELIVERY_SECONDS = "deliveries", "delivery_seconds"
+DELIVERIES, DELIVERY_SECONDS, QUESTIONS = "deliveries", "delivery_seconds", "mta_questions"
 SESSIONS, BEFORE_LOGIN, MOST, UP, STARTED, WRITTEN, BUILD = (
     "sessions", "connections_before_login", "connections_max", "listener_up", "start_time_seconds",
     "last_write_seconds", "build_info")
@@ -55,6 +55,7 @@ TABLE = {row.name: row for row in (
     Measure(SENT, COUNTER, ("protocol",), "Octets to clients in sessions."),
     Measure(DELIVERIES, COUNTER, ("result",), "Copies of messages that came by LMTP, by recipient."),
     Measure(DELIVERY_SECONDS, HISTOGRAM, (), "Time from the whole message to the answer for a recipient."),
+    Measure(QUESTIONS, COUNTER, ("protocol", "result"), "Recipients that an MTA asked for."),
     Measure(REPAIRS, COUNTER, ("result",), "Lists of UIDs that were missing or damaged."),
     Measure(DROPPED, COUNTER, (), "Messages of counts that found no room."),
     Measure(SESSIONS, GAUGE, ("listener", "state"), "Sessions with a process, and asleep without one."),

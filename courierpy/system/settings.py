@@ -6,7 +6,7 @@ same words.  One table names each setting, its kind, default and meaning.
 from __future__ import annotations
 
 from courierpy.model.numbers import decimal
-from courierpy.model.regex import fits, later
+from courierpy.model.regex import later
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -3,11 +3,12 @@ from __future__ import annotations
 
 import os
 
+from courierpy.model.numbers import decimal
 from courierpy.system.settings import parse_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 DEFAULT_FILES = ("/etc/courier/imapd", "/etc/courier/imapd-ssl")       # Courier's places
 
@@ -25,3 +26,28 @@ def with_files(files: Iterable[str], environ: Mapping[str, str]) -> dict[str, st
         if os.access(path, os.R_OK):
             values = parse_file(path, values)
     return {**values, **environ}
+
+
+class WrongWords(Exception):
+    """A command line that is not as it should be; str() is the complaint."""
+
+
+def letters(program: str, words: Sequence[str], numbers: str, texts: str,
+            switches: str) -> tuple[dict[str, list[str]], list[str]]:
+    """The options of a command line, and the words behind them: letter -> its values in order, "" for one of
+    ``switches``; those of ``numbers`` have a number, those of ``texts`` anything.  Raises WrongWords."""
+    found: dict[str, list[str]] = {}
+    rest = list(words)
+    while rest and rest[0].startswith("-") and rest[0] != "-":
+        word = rest.pop(0)
+        letter, value = word[1:2], word[2:]
+        if letter and letter in numbers + texts:
+            if not value and not rest:
+                raise WrongWords(f"-{letter} expects a value")
+            value = value or rest.pop(0)
+            if letter in numbers and decimal(value) is None:
+                raise WrongWords(f"-{letter} expects a number, not {value}")
+        elif value or not letter or letter not in switches:
+            raise WrongWords(f"there is no option {word}; {program} --help tells what there is")
+        found.setdefault(letter, []).append(value)
+    return found, rest

@@ -18,9 +18,10 @@ HOUSE = Path(__file__).resolve().parents[2] / "courierpy"
 # The floor of each room; a module may import from its own room and from lower floors.
 FLOORS = {"model": 0, "system": 1, "message": 2, "maildir": 2, "auth": 2, "imap": 3, "smap": 4, "listener": 3,
           "login": 3, "lmtp": 3, "hibernate": 4, "tcpd": 5, "imaplogin": 5, "doorway": 5, "imapd": 5,
-          "lmtpd": 5, "lmtpserve": 5, "deliver": 5, "delivering": 5, "preload": 5, "rehearsal": 5,
+          "lmtpd": 5, "mtaserve": 5, "deliver": 5, "delivering": 5, "preload": 5, "rehearsal": 5,
           "sessions": 5, "readiness": 5, "services": 5, "admin": 6, "testing": 7, "__main__": 7,
           "__init__": -1}
+FLOORS |= {"mta": 4, "smmapd": 5}
 MOST_LINES = 500
 MOST_METHODS = 20
 FLOORS |= {"backup": 3, "entering": 5, "notices": 5, "pop3": 3, "pop3d": 5, "pop3login": 5}

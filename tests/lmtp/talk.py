@@ -57,13 +57,17 @@ class Post:
     def over(self, ours: socket.socket, theirs: socket.socket, *words: str, journal: str = "",
              plan: dict[str, object] | None = None, **settings: str) -> Client:
         """lmtpd at the other end of a connection."""
+        return Client(ours, self.birth("lmtpd", theirs, *words, journal=journal, plan=plan, **settings))
+
+    def birth(self, program: str, theirs: socket.socket, *words: str, journal: str = "",
+              plan: dict[str, object] | None = None, **settings: str) -> int:
+        """The pid of a program at the end of a connection."""
         with theirs, self.log.open("ab") as log:
-            pid = self.nursery.birth(
-                {"program": "lmtpd", "words": list(words), "journal": journal,
+            return self.nursery.birth(
+                {"program": program, "words": list(words), "journal": journal,
                  "maildir": str(self.folder / "ann" / "Maildir"), "plan": plan or {},
                  "environ": plain_environ(**self.settings, **settings)},
                 [theirs.fileno(), theirs.fileno(), log.fileno()])
-        return Client(ours, pid)
 
     def mail(self, user: str, box: str = "") -> list[bytes]:
         """What came to new/, in order."""

@@ -57,11 +57,11 @@ def test_by_setting_such_mail_goes_back(post: Post) -> None:
 
 def test_in_doubt_the_message_may_come(post: Post, client: Client) -> None:
     """What is wrong with a Maildir at RCPT may be mended when the message is there."""
-    new = post.folder / "ann" / "Maildir" / "new"
-    new.rename(new.parent / "away")
+    maildir = post.folder / "ann" / "Maildir"
+    maildir.rename(post.folder / "ann" / "away")
     client.say(b"LHLO c", b"MAIL FROM:<a@b> SIZE=50")
     assert client.say(b"RCPT TO:<ann>") == ["250 2.1.5"]
-    (new.parent / "away").rename(new)
+    (post.folder / "ann" / "away").rename(maildir)
     assert client.data(TEXT) == ["250 2.1.5"]
 
 

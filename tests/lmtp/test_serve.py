@@ -11,7 +11,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -46,14 +46,15 @@ def until(true: object, what: str) -> None:
 
 
 @contextmanager
-def served(post: Post, **settings: str) -> Iterator[Served]:
+def served(post: Post, more: Sequence[str] = (), **settings: str) -> Iterator[Served]:
+    """``more``: words of the command line."""
     values = {**post.settings, "IMAPDSTART": "NO", "MAILDIRPATH": "Maildir", **settings}
     values.pop("IMAP_LOG")
     file = post.folder / "imapd"
     file.write_text("".join(f'{name}="{value}"\n' for name, value in values.items()))
     path = post.folder / "lmtp"
     with post.log.open("ab") as log:
-        process = subprocess.Popen([*SERVE, "-C", str(file), "--lmtp", str(path)], stderr=log,
+        process = subprocess.Popen([*SERVE, "-C", str(file), "--lmtp", str(path), *more], stderr=log,
                                    env=plain_environ(TMPDIR=str(post.folder)))
     try:
         until(lambda: "LMTP is served at" in post.log.read_text() or process.poll() is not None, "no start")
