@@ -107,14 +107,14 @@ class KnownKeywords:
         here = held()
         rows = here.rows_of(names)
         for name in names:
-            words = self.files.update(name)
-            if words is None:
-                self._stamp = AGAIN    # it is in ``:list``, as that was read already or as it is now
-                return False
-            if name in rows:
+            words = self.files.update(name) if name in rows else None
+            if name not in rows:
+                self._strangers.add(name)      # what it has then is looked for when it comes
+            elif words is not None:
                 self.put(here.database.uids[rows[name]], words)
             else:
-                self._strangers.add(name)
+                self._stamp = AGAIN    # it is in ``:list``, as that was read already or as it is now
+                return False
         self._changed.clear()
         return True
 

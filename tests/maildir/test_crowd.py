@@ -79,6 +79,50 @@ def test_a_keyword_that_was_heard_of_is_read_alone(opened: Callable[[], Mailbox]
     assert read == []
 
 
+def test_keywords_of_a_few_that_were_heard_of_are_read_alone(opened: Callable[[], Mailbox],
+                                                             monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = opened(), opened()
+    one.store([1], FlagChange("+", 0, frozenset({b"first"})))
+    two.scan()
+    read = keywords_read(monkeypatch)
+    one.store([1, 2, 3], FlagChange("+", 0, frozenset({b"second"})))
+    assert two.scan().messages.keywords == {1: {b"first", b"second"}, 2: {b"second"}, 3: {b"second"}}
+    assert read == []
+
+
+def test_keywords_of_what_is_gone_are_not_looked_for(opened: Callable[[], Mailbox], maildir: Path,
+                                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = opened(), opened()
+    one.store([1, 2], FlagChange("+", 0, frozenset({b"first"})))
+    name = two.finder.name_of(2)
+    one.store([2], FlagChange("+", DELETED))
+    assert two.scan().messages.keywords == {1: {b"first"}, 2: {b"first"}}
+    one.expunge([2])
+    assert two.scan().messages.keywords == {1: {b"first"}}
+    two.told()
+    read = keywords_read(monkeypatch)
+    os.unlink(os.path.join(os.fsencode(maildir / "courierimapkeywords"), name))       # as it expires
+    one.store([1], FlagChange("+", 0, frozenset({b"second"})))
+    assert two.scan().messages.keywords == {1: {b"first", b"second"}}
+    assert read == []
+
+
+def test_keywords_of_what_comes_and_that_were_merged_meanwhile(opened: Callable[[], Mailbox],
+                                                               maildir: Path) -> None:
+    """The update went before anybody knew the message."""
+    one, two = opened(), opened()
+    one.store([1], FlagChange("+", 0, frozenset({b"first"})))
+    assert two.scan().messages.keywords == {1: {b"first"}}
+    name = b"1700000077.M77P1.host"
+    with one.locked():
+        one.keywords.files.write(name, frozenset({b"second"}))
+        two.scan()
+        one.keywords.files.read(lambda names: dict.fromkeys(names, 0), True)
+        two.scan()
+    (maildir / "cur" / f"{name.decode()}:2,").write_bytes(b"A: b\n\n")
+    assert two.scan().messages.keywords == {1: {b"first"}, 6: {b"second"}}
+
+
 def test_keywords_that_come_before_their_message(opened: Callable[[], Mailbox],
                                                  monkeypatch: pytest.MonkeyPatch) -> None:
     one, two = opened(), opened()

@@ -12,6 +12,8 @@ import pytest
 
 from courierpy.maildir import errors, flagwriter, removal
 from courierpy.maildir.files import Replacement
+from courierpy.maildir.formats import keyworddrafts
+from courierpy.maildir.formats.keywordlist import Update
 from courierpy.maildir.mailbox import Mailbox
 from courierpy.maildir.store import Store
 from courierpy.model.flags import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN, FlagChange
@@ -25,6 +27,12 @@ Words = dict[bytes, set[bytes]]
 def maildir(tmp_path: Path) -> Path:
     fill(tmp_path / "Maildir", COUNT)
     return tmp_path / "Maildir"
+
+
+@pytest.fixture(autouse=True)
+def together(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here two are many, unless a test says how many are."""
+    monkeypatch.setattr(keyworddrafts, "TOGETHER", getattr(request, "param", 2))
 
 
 def opened(maildir: Path, watch: bool = False) -> Mailbox:
@@ -76,6 +84,46 @@ def test_keywords_of_many_are_one_list(maildir: Path) -> None:
     assert not [name for name in os.listdir(maildir / "tmp") if "_reader." not in name]
 
 
+@pytest.mark.parametrize("together", [3], indirect=True)
+def test_keywords_of_a_few_are_a_file_each(maildir: Path) -> None:
+    """Every session that has the mailbox open would read all of the list anew."""
+    mailbox = opened(maildir)
+    tag(mailbox, [1, 2], b"a", b"b")
+    tag(mailbox, [2, 4], b"b", mode="-")
+    folder = maildir / "courierimapkeywords"
+    assert {name: (folder / name).read_bytes() for name in os.listdir(folder)} == {
+        "1700000001.M1P1.host": b"a\nb\n", "1700000002.M2P1.host": b"a\n"}
+    assert held(opened(maildir)) == held(mailbox)
+    tag(mailbox, [1, 3, 5], b"c")                  # a list of the other two would be one of two
+    assert as_courier(maildir) == held(mailbox) == held(opened(maildir))
+
+
+@pytest.mark.parametrize("together", [2, keyworddrafts.TOGETHER], indirect=True)
+@pytest.mark.parametrize("fails_at", [1, 2])
+def test_updates_of_a_few_are_taken_back(maildir: Path, fails_at: int,
+                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    mailbox = opened(maildir)
+    tag(mailbox, [1], b"before")
+    tag(mailbox, [2], b"before")
+    before, names = as_courier(maildir), sorted(os.listdir(maildir / "cur"))
+    commit, done = Update.commit, 0
+
+    def full(self: Update) -> bool:
+        nonlocal done
+        done += 1
+        if done == fails_at:
+            self.abort()
+            raise errors.DiskFull("no room")
+        return commit(self)
+    monkeypatch.setattr(Update, "commit", full)
+    with pytest.raises(errors.DiskFull):
+        mailbox.store([1, 2], FlagChange("+", FLAGGED, frozenset([b"new"])))
+    assert done >= fails_at            # and what is taken back
+    monkeypatch.setattr(Update, "commit", commit)
+    assert (as_courier(maildir), sorted(os.listdir(maildir / "cur"))) == (before, names)
+    assert held(opened(maildir)) == before == held(mailbox)
+
+
 def test_a_file_of_one_message_counts_for_more(maildir: Path) -> None:
     """So its keywords are not left to the list, whoever reads it and whenever."""
     mailbox = opened(maildir)
@@ -92,6 +140,7 @@ def test_a_file_of_one_message_counts_for_more(maildir: Path) -> None:
     assert as_courier(maildir) == held(mailbox) == held(opened(maildir)) == expected
 
 
+@pytest.mark.parametrize("together", [2, keyworddrafts.TOGETHER], indirect=True)
 def test_at_random_with_several_sessions(maildir: Path) -> None:
     rng = random.Random(7)
     sessions = [opened(maildir, watch=True), opened(maildir), opened(maildir, watch=True)]

@@ -1,8 +1,9 @@
 """Keywords of several messages that are about to change, written and seen by nobody until all are.
 
-A single one is an update, a file of its own.  Several are one new ``:list``, which costs what it
-holds and not a file for each; but not those of messages that have a file already, as that counts for
-more than the list (Courier reads ``<base>``, and the newest ``.<N>.<base>``): these get an update.
+A few are updates, a file each.  More are one new ``:list``, which costs what it holds and not a file for
+each, to us and to every session that has to read all of it then; but not those of messages that have a file
+already, as that counts for more than the list (Courier reads ``<base>``, and the newest ``.<N>.<base>``):
+these get an update.
 """
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from courierpy.maildir.formats.keywordlist import Keywords, Update
     from courierpy.maildir.formats.uiddb import Key
 
-TOGETHER = 2                       # changes from which on they are a new list
+TOGETHER = 8                       # changes from which on they are a new list,
+TOGETHER_SYNCED = 2                # and where each file would be waited for, until it is on the disk
 SHARE = 64                         # but where that has more than so many lines for each
 
 
@@ -27,7 +29,8 @@ class KeywordDrafts:
     """To be made, committed and taken back while the folder's lock is held.  ``before``, ``words``: by base
     name, the keywords that each message has on disk, and those that it is to have."""
 
-    __slots__ = ("_files", "_list", "_listed", "_on_list", "_read", "_updates", "before", "words")
+    __slots__ = ("_files", "_list", "_listed", "_on_list", "_read", "_together", "_updates", "before",
+                 "words")
 
     def __init__(self, files: Keywords, names: Sequence[bytes],
                  after: Callable[[bytes, frozenset[bytes]], frozenset[bytes]]) -> None:
@@ -40,7 +43,8 @@ class KeywordDrafts:
         self._listed: dict[bytes, frozenset[bytes]] | None = None      # by the list that was there
         self._read: Key | None = None
         apart: Collection[bytes] = names
-        if len(names) < TOGETHER:
+        self._together = TOGETHER_SYNCED if files.sync else TOGETHER
+        if len(names) < self._together:
             self.before = dict(zip(names, map(files.current(), names), strict=True))
         else:
             apart = files.apart()
@@ -60,7 +64,7 @@ class KeywordDrafts:
     def _draft(self, apart: Collection[bytes]) -> None:
         changed = [name for name, words in self.words.items() if words != self.before[name]]
         listed = [name for name in changed if name not in apart]
-        if len(listed) < max(TOGETHER, len(self._listed or ()) // SHARE):
+        if len(listed) < max(self._together, len(self._listed or ()) // SHARE):
             listed = []
         there = set(listed)
         for name in changed:

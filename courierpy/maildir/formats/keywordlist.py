@@ -37,6 +37,7 @@ LIST = b":list"
 PERIOD = 300                       # seconds that one N of .<N>.<base> stands for
 READINGS = 10                      # without the lock, before it is needed
 UNKNOWN_AGE = 15 * 60              # an update for a message nobody knows may be early
+SECONDS_MOST = 1 << 40             # since 1970
 _MERGED = later(rb"(?s)\.(\d{1,18})\.(.+)")
 _INVALID = later(rb"[\x00-\x20(){%*\"\\\]\x7f-\xff]")
 
@@ -117,14 +118,18 @@ class Keywords:
         found = {name: words for name, words in listed.items() if name in bases}
         taken = [name for name in updates if name in bases and self._take(found, name, name)]
         self.unmerged = 0 if merge else len(taken)
+        for name in updates:
+            if name not in bases and not _is_younger(name, UNKNOWN_AGE):
+                self._expire(name, UNKNOWN_AGE)
         period = int(time.time()) // PERIOD
         for entry in entries:
-            match = _MERGED.fullmatch(entry)
-            if match is not None:
-                if int(match[1]) < period:
-                    remove(os.path.join(self.path, os.fsdecode(entry)))
-            elif entry.startswith(b".tmp.") or entry in updates and entry not in bases:
-                self._expire(entry, UNKNOWN_AGE)
+            if entry.startswith(b"."):
+                match = _MERGED.fullmatch(entry)
+                if match is not None:
+                    if int(match[1]) < period:
+                        remove(os.path.join(self.path, os.fsdecode(entry)))
+                elif entry.startswith(b".tmp."):
+                    self._expire(entry, UNKNOWN_AGE)
         if merge and (taken or len(found) < len(listed)):
             try:
                 self._merge(found, taken, period + 1)
@@ -392,6 +397,12 @@ class Update:
         if self._scratch:
             remove(self._scratch)
             self._scratch = ""
+
+
+def _is_younger(name: bytes, age: int) -> bool:
+    """Did the message with this base name come less than ``age`` seconds ago?  Then its update did, too."""
+    came = decimal(name.partition(b".")[0], SECONDS_MOST)
+    return came is not None and 0 <= time.time() - came < age
 
 
 def _words(lines: list[bytes]) -> frozenset[bytes]:
