@@ -193,7 +193,11 @@ class Numbers:
         known = head.stamps.database if head is not None else self.key
         if known is None or found.key is None or known[0] != found.key[0] or found.key[2] >= known[2]:
             return False
-        # or two new files came, and the second has the inode of the one we know
+        # or two new files came, and the second has the inode of the one we know: lines that somebody took out
+        # are struck in our log, too
+        recalled = self._place.index.recall(gone=False)
+        if recalled is not None and recalled[0] == found.uidvalidity:
+            return not set(found.uids).issuperset(recalled[2].values())
         mine = self._contents.held.database
         return not self._contents.known or mine.body is None or mine.text.startswith(found.text)
 

@@ -536,6 +536,30 @@ def test_a_shorter_uiddb_is_one_that_others_wrote(maildir: Path, capfd: pytest.C
     assert "restored" not in capfd.readouterr().err
 
 
+def test_a_uiddb_without_its_last_lines_is_one_that_others_wrote(maildir: Path,
+                                                                 capfd: pytest.CaptureFixture[str]) -> None:
+    """Its inode is the one that we know, and it says what ours said, up to a place: as if it was cut."""
+    fill(maildir, 40)
+    ours, other = inbox(maildir), inbox(maildir)
+    path, first = maildir / "courierimapuiddb", maildir / "first"
+    os.link(path, first)
+    time.sleep(0.03)
+    assert len(ours.scan().messages.uids) == 40
+    remove(other, 40)
+    remove(other, 39)
+    with other.locked():
+        other._looker.again()
+        other._looker.numbers.write(other._looker.numbers.named().database)
+    told = path.read_bytes()
+    assert first.read_bytes()[30:].startswith(told[30:]) and len(told) < first.stat().st_size
+    first.write_bytes(told)
+    first.rename(path)
+    time.sleep(0.03)
+    assert list(ours.scan().messages.uids) == list(range(1, 39))
+    assert list(inbox(maildir).scan().messages.uids) == list(range(1, 39))
+    assert "restored" not in capfd.readouterr().err
+
+
 def test_a_folder_without_cur_is_listed(tree: Store) -> None:
     """As it can be selected; what has none of the three directories cannot."""
     for name in (".a/new", ".b/tmp", ".c/x"):
