@@ -101,18 +101,14 @@ class Survey:
             self._contents.drop(replayed.gone)
             self._numbers.unwritten = True
         arrived = self._arrivals.waiting() if heard.new else []
-        unknown = {name: file for name, file in replayed.unknown.items()
-                   if directory.is_message(self._place.inside + file)}
+        unknown = replayed.unknown
         if not unknown and not arrived:
             if not locked:
                 return Look.DONE
-            # numbers may be given next: those that others gave meanwhile must be known; and
-            # the lines of what we removed go
+            # numbers may be given next: those that others gave meanwhile must be known
             if not self._learn({}, locked):
                 return Look.READ_CUR
-            if self._numbers.owed:
-                self._numbers.write(self._numbers.named().database)
-            return Look.DONE
+            return self._number_heard({}, locked)
         if arrived and not locked:
             return Look.NEEDS_LOCK
         held = self._numbers.named()
@@ -122,6 +118,15 @@ class Survey:
         unknown.update(taken)
         if not self._learn(unknown, locked):
             return Look.READ_CUR
+        # who gave the others their numbers has looked what they are
+        return self._number_heard({name: file for name, file in unknown.items()
+                                   if name in taken or directory.is_message(self._place.inside + file)},
+                                  locked)
+
+    def _number_heard(self, unknown: dict[bytes, bytes], locked: bool) -> Look:
+        """As _number_all(); under the lock the lines of what we removed go in any case."""
+        if not unknown and locked and self._numbers.owed:
+            self._numbers.write(self._numbers.named().database)
         return self._number_all(unknown, locked)
 
     def _learn(self, unknown: dict[bytes, bytes], locked: bool) -> bool:

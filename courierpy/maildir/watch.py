@@ -35,6 +35,7 @@ LIMITS = {errno.EMFILE: "the limit fs.inotify.max_user_instances is reached",
           errno.ENFILE: "the limit of open files is reached",
           errno.ENOSPC: "the limit fs.inotify.max_user_watches is reached"}
 INSIDE = IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO
+CAME = IN_CREATE | IN_MOVED_TO
 
 
 class Refused(Exception):
@@ -66,7 +67,7 @@ class Heard:
         if name.startswith(b".") or b"\n" in name:
             return
         base = name.rpartition(b":")[0] or name
-        if mask & (IN_CREATE | IN_MOVED_TO):
+        if mask & CAME:
             last = self.cur.get(base)
             if last is not None and last[1] and last[0] != name and last[0] not in self.left:
                 self.everything = True             # two files of one message
@@ -126,17 +127,19 @@ class Watch:
 
     def hear(self, heard: Heard) -> None:
         """Add what happened to ``heard``."""
+        cur, in_cur = self._cur, heard.in_cur
+        keywords_in_cur = self._keywords_name if self._in_cur else None
         for number, mask, name in self._ear.events():
-            if mask & IN_Q_OVERFLOW:
+            if number == cur and name and name != keywords_in_cur:         # by far the most of them
+                in_cur(mask, name)
+            elif mask & IN_Q_OVERFLOW:
                 heard.everything = self.beside = True
             elif number in self._also:
                 self.beside = True
-            elif name == self._keywords_name and number == (self._cur if self._in_cur else self._root):
+            elif name == self._keywords_name and number == (cur if self._in_cur else self._root):
                 if mask & IN_CREATE:
                     heard.keywords.add(LIST)       # all of it
                     self._hear_keywords()
-            elif number == self._cur and name:
-                heard.in_cur(mask, name)
             elif number == self._new and name:
                 heard.new = True
             elif number == self._keywords:

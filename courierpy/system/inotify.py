@@ -87,11 +87,12 @@ class Instance:
 
 def _events(data: bytes) -> list[tuple[int, int, bytes]]:
     found = []
-    at = 0
-    while at < len(data):
-        number, mask, _, length = _EVENT.unpack_from(data, at)
-        at += _EVENT.size
-        found.append((number, mask, data[at:at + length].rstrip(b"\0")))
+    at, end, head, unpack = 0, len(data), _EVENT.size, _EVENT.unpack_from
+    while at < end:
+        number, mask, _, length = unpack(data, at)
+        at += head
+        name = data[at:at + length].rstrip(b"\0") if length else b""
+        found.append((number, mask, name))
         at += length
     return found
 

@@ -163,6 +163,36 @@ def test_an_update_that_cannot_be_read_now(opened: Callable[[], Mailbox],
     assert two.scan().messages.keywords == {1: {b"first"}, 2: {b"second"}}
 
 
+# -- what comes
+
+def test_what_another_one_numbered_is_not_looked_at_again(opened: Callable[[], Mailbox], maildir: Path,
+                                                          monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = opened(), opened()
+    append(one)
+    asked: list[bytes] = []
+    real = directory.is_message
+    monkeypatch.setattr(directory, "is_message", lambda path: asked.append(path) or real(path))
+    assert uids(two) == [1, 2, 3, 4, 5, 6]
+    assert asked == []
+    os.mkdir(maildir / "cur" / "1700000098.M8P1.host:2,")          # which is no message, and gets no number
+    (maildir / "cur" / "1700000099.M9P1.host:2,").write_bytes(b"A: b\n\n")
+    assert uids(two) == [1, 2, 3, 4, 5, 6, 7]
+    assert {os.path.basename(path)[:15] for path in asked} == {b"1700000098.M8P1", b"1700000099.M9P1"}
+    assert uids(one) == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_a_directory_comes_where_lines_are_owed(opened: Callable[[], Mailbox], maildir: Path) -> None:
+    one, two = opened(), opened()
+    one.store([2], FlagChange("+", DELETED))
+    assert one.expunge([2]) == [2]
+    os.mkdir(maildir / "cur" / "1700000098.M8P1.host:2,")
+    with one.locked():
+        one._looker.again()
+    found = uiddb.read(str(maildir / uiddb.NAME))
+    assert found is not None and found.uids.tolist() == [1, 3, 4, 5]
+    assert uids(one) == uids(two) == [1, 3, 4, 5]
+
+
 # -- names that others change
 
 def test_a_name_that_was_heard_of_is_not_looked_for(opened: Callable[[], Mailbox], maildir: Path,
