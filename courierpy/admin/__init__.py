@@ -115,7 +115,7 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 
 def _call(name: str, words: list[str]) -> int:
     import importlib
-    if words[:1] in (["--version"], ["-V"]):
+    if words in (["--version"], ["-V"]):
         return told(["courierpy", words[0]], "") or 0
     status: int = importlib.import_module(f"courierpy.admin.{name}").main(words)
     return status

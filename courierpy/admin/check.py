@@ -10,19 +10,22 @@ import re
 import stat
 import time
 
-from courierpy.admin import maildirs
+from courierpy.admin import maildirs, values
 from courierpy.admin.progress import Bar, say
+from courierpy.imap.attributes import rules
 from courierpy.maildir import contents, locks
 from courierpy.maildir.errors import trouble
-from courierpy.maildir.files import listed
+from courierpy.maildir.files import listed, remove
 from courierpy.maildir.formats import uiddb
-from courierpy.maildir.index.columns import COLUMNS
+from courierpy.maildir.index.columns import COLUMNS, MAGIC
 from courierpy.maildir.index.valuecache import Cache
 from courierpy.maildir.layout import PARTS, MaildirPlusPlus
 from courierpy.maildir.lockholder import Holder
 from courierpy.maildir.mailboxdirectory import TMP_AGE
 from courierpy.maildir.names import base, info
 from courierpy.maildir.quotacount import count
+from courierpy.maildir.renumbering import give_another
+from courierpy.message.mime import Limits
 from courierpy.system.regular import whole
 
 TYPE_CHECKING = False
@@ -35,6 +38,9 @@ if TYPE_CHECKING:
     from courierpy.maildir.store import Store
 
 _SIZE = re.compile(rb",S=([0-9]{1,18})(?=[,:]|$)")
+VERSION = int(MAGIC.split()[1])    # of the index
+LOST = "lost+found"                # where -O puts what is no message
+LOST_NAMES = 1000                  # tries for a name there
 STEP = 1000                        # files between two steps of the bar
 
 
@@ -46,22 +52,46 @@ def main(words: list[str]) -> int:
                         help="tell only the paths of messages that have a number and no file")
     parser.add_argument("-n", dest="only_tells", action="store_true", help="change nothing: only tell")
     parser.add_argument("-s", dest="by_names", action="store_true", help="names only: no look at each file")
+    parser.add_argument("-G", dest="parses", action="store_true",
+                        help="each message is read, and compared with what the index has of it")
+    parser.add_argument("-o", dest="passes_odd", action="store_true",
+                        help="no word of what is no message in cur/ and new/")
+    parser.add_argument("-O", dest="moves_odd", action="store_true",
+                        help="with --fix: that goes to lost+found")
+    parser.add_argument("-V", dest="version", type=_version, metavar="VERSION",
+                        help=f"with --fix: an index that is not of this version, {VERSION}, is made anew")
+    parser.add_argument("--new-uidvalidity", dest="renumbers", action="store_true",
+                        help="with --fix and --mailbox: clients forget what they know of it")
     parser.add_argument("-q", dest="quiet", action="store_true", help="tell nothing: the exit status says it")
     parser.add_argument("-J", dest="as_json", action="store_true", help="a JSON object a line")
     options = parser.parse_args(words)
+    if options.renumbers and not (options.fixes and options.mailboxes):
+        parser.error("--new-uidvalidity takes --fix and --mailbox NAME")
+    if options.moves_odd and (options.passes_odd or not options.fixes):
+        parser.error("-O takes --fix, and not -o")
     options.fixes = options.fixes and not options.only_tells and not options.missing
-    return maildirs.Maildirs(options, parser).each(lambda store, place: _work(store, place, options),
-                                                   read_only=not options.fixes)
+    work = maildirs.Maildirs(options, parser)
+    options.limits = Limits.of(work.settings)
+    return work.each(lambda store, place: _work(store, place, options), read_only=not options.fixes)
+
+
+def _version(word: str) -> int:
+    import argparse
+    if word not in ("max", str(VERSION)):
+        raise argparse.ArgumentTypeError(f"{VERSION} was expected, the only version that is written here, "
+                                         f"not {word!r}")
+    return VERSION
 
 
 class Fault:
     """``kind``: a word for programs; ``text``: what is odd.  ``mends``: will a look, as a session has it, or
-    what mend() does put it right?"""
+    what mend() does put it right?  ``of``: the path of an odd file, the kind of values of an index."""
 
-    def __init__(self, kind: str, text: str, mends: bool = True) -> None:
+    def __init__(self, kind: str, text: str, mends: bool = True, of: str = "") -> None:
         self.kind = kind
         self.text = text
         self.mends = mends
+        self.of = of
 
 
 def _work(store: Store, place: Place, options: argparse.Namespace) -> int:
@@ -75,14 +105,17 @@ def _check(store: Store, name: str, place: Place, options: argparse.Namespace) -
     folder = store.mailbox(name, store.path_of(name))
     if options.missing:
         return _missing(folder, options)
-    found = list(_faults(store, folder, options.by_names))
+    folder.index.rules = rules(options.limits)     # by others its values would be another version's
+    found = list(_faults(store, folder, options))
     mended = set()
     if found and options.fixes:
-        _mend(store, name, folder, {fault.kind for fault in found if fault.mends})
-        left = {(fault.kind, fault.text) for fault in _faults(store, folder, options.by_names)}
+        _mend(store, name, folder, [fault for fault in found if fault.mends])
+        left = {(fault.kind, fault.text) for fault in _faults(store, folder, options)}
         mended = {fault for fault in found if (fault.kind, fault.text) not in left}
     for fault in found:
         _tell(fault, place, name, options, fault in mended)
+    if options.renumbers:
+        _renumber(store, name, place, options)
     return maildirs.FINDINGS if len(mended) < len(found) else 0
 
 
@@ -96,6 +129,19 @@ def _tell(fault: Fault, place: Place, name: str, options: argparse.Namespace, me
         say(f"{place.maildir}: {name}: {fault.text}" + (" (mended)" if mended else ""))
 
 
+def _renumber(store: Store, name: str, place: Place, options: argparse.Namespace) -> None:
+    """Raises a store error."""
+    if not options.fixes:
+        _tell(Fault("uidvalidity", "would get another UIDVALIDITY"), place, name, options, False)
+        return
+    folder = store.open(name)
+    try:
+        old, new = give_another(folder, store.uidvalidities)
+    finally:
+        folder.close(wait=True)
+    _tell(Fault("uidvalidity", f"UIDVALIDITY was {old}, and is {new}"), place, name, options, True)
+
+
 def _missing(folder: Mailbox, options: argparse.Namespace) -> int:
     database = folder.place.numbers()
     if database is None:
@@ -106,7 +152,7 @@ def _missing(folder: Mailbox, options: argparse.Namespace) -> int:
     return maildirs.FINDINGS if rows else 0
 
 
-def _faults(store: Store, folder: Mailbox, by_names: bool) -> Iterator[Fault]:
+def _faults(store: Store, folder: Mailbox, options: argparse.Namespace) -> Iterator[Fault]:
     """Raises a store error."""
     place = folder.place
     parts = [part for part in PARTS if not os.path.isdir(os.path.join(place.path, part))]
@@ -118,7 +164,12 @@ def _faults(store: Store, folder: Mailbox, by_names: bool) -> Iterator[Fault]:
                     mends=False)
     if parts:
         return
-    yield from _files(folder, by_names)
+    for fault in _files(folder, options.by_names):
+        if fault.kind == "odd":
+            if options.passes_odd:
+                continue
+            fault.mends = options.moves_odd
+        yield fault
     yield from _leftovers(folder)
     database = place.numbers()
     if database is not None:
@@ -129,11 +180,15 @@ def _faults(store: Store, folder: Mailbox, by_names: bool) -> Iterator[Fault]:
             yield Fault("lines", f"{len(gone)} messages have a number and no file (--missing names them)")
         cache = Cache(folder.index, database.uidvalidity)
         for kind in cache.kinds():
-            fault = cache.sound(kind)
-            if fault:
-                yield Fault("index", f"the index of {kind}: {fault}", mends=False)
+            unsound = cache.sound(kind)
+            if unsound:
+                yield Fault("index", f"the index of {kind}: {unsound}", mends=False)
+        if options.parses:
+            for kind, count in values.others(folder, options.limits).items():
+                yield Fault("values", f"the index of {kind} says something else of {count} messages", of=kind)
     if os.path.exists(folder.index.file(COLUMNS)) and folder.index.load() is None:
-        yield Fault("index", "the index is damaged, or of another version; it is made anew", mends=False)
+        yield Fault("index", "the index is damaged, or of another version; it is made anew",
+                    mends=options.version is not None, of=COLUMNS)
 
 
 def _files(folder: Mailbox, by_names: bool) -> Iterator[Fault]:
@@ -167,13 +222,13 @@ def _file(entry: os.DirEntry[str], name: bytes, owner: int) -> Iterator[Fault]:
         found = os.stat(entry.path)
     except FileNotFoundError:
         if os.path.islink(entry.path):
-            yield Fault("odd", f"{entry.path}: a link that leads nowhere", mends=False)
+            yield Fault("odd", f"{entry.path}: a link that leads nowhere", of=entry.path)
         return
     except OSError as error:
-        yield Fault("odd", f"{entry.path}: {error.strerror}", mends=False)
+        yield Fault("odd", f"{entry.path}: {error.strerror}", of=entry.path)
         return
     if not stat.S_ISREG(found.st_mode):
-        yield Fault("odd", f"{entry.path}: no message", mends=False)
+        yield Fault("odd", f"{entry.path}: no message", of=entry.path)
         return
     if found.st_uid != owner:
         yield Fault("owner", f"{entry.path}: belongs to uid {found.st_uid}, not {owner}", mends=False)
@@ -203,8 +258,16 @@ def _leftovers(folder: Mailbox) -> Iterator[Fault]:
             raise trouble(entry.path, error) from None
 
 
-def _mend(store: Store, name: str, folder: Mailbox, kinds: set[str]) -> None:
+def _mend(store: Store, name: str, folder: Mailbox, faults: list[Fault]) -> None:
     """Raises a store error."""
+    kinds = {fault.kind for fault in faults}
+    for fault in faults:
+        if fault.kind == "odd":
+            _put_aside(store, folder, fault.of)
+        elif fault.kind == "index" and fault.of == COLUMNS:
+            remove(folder.index.file(COLUMNS))
+    if "values" in kinds:
+        values.drop(folder, {fault.of for fault in faults if fault.kind == "values"})
     if "tmp" in kinds:
         folder.place.clean_tmp()
     if "mode" in kinds:
@@ -218,13 +281,32 @@ def _mend(store: Store, name: str, folder: Mailbox, kinds: set[str]) -> None:
                     continue           # another's, or gone: it is told again
     opened = store.open(name)          # makes what is missing of the three directories
     try:
-        if kinds & {"numbers", "lines", "new", "lock"}:
+        if kinds & {"numbers", "lines", "new", "lock", "index"}:
             with opened.locked():
                 pass                   # nobody else's any more
             opened.scan(readonly=True)
             opened.told()
     finally:
         opened.close(wait=True)
+
+
+def _put_aside(store: Store, folder: Mailbox, path: str) -> None:
+    """What is no message leaves the mailbox, and is kept.  Raises a store error."""
+    layout = store.layout
+    aside = os.path.join(layout.root, LOST) if isinstance(layout, MaildirPlusPlus) \
+        else os.path.join(layout.inbox, "cur", f".{LOST}")
+    below = os.path.relpath(folder.path, layout.root).replace("/", "_")
+    try:
+        os.makedirs(aside, 0o700, exist_ok=True)
+        for count in range(LOST_NAMES):
+            wanted = os.path.join(aside, f"{below}_{os.path.basename(path)}" + f".{count}" * bool(count))
+            if not os.path.lexists(wanted):
+                os.rename(path, wanted)
+                return
+    except FileNotFoundError:
+        return                         # it went just now
+    except OSError as error:
+        raise trouble(path, error) from None
 
 
 def _of_all(store: Store, place: Place, options: argparse.Namespace) -> int:

@@ -25,6 +25,8 @@ def main(words: list[str]) -> int:
     parser.add_argument("-D", dest="kinds", action="append_const", const="data", help="its directory")
     parser.add_argument("-M", dest="kinds", action="append_const", const="index", help="that of its index")
     parser.add_argument("-U", dest="kinds", action="append_const", const="user", help="the Maildir")
+    parser.add_argument("-S", dest="scripts", action="store_true",
+                        help="that of its Sieve scripts: there are none here, exit status 1")
     parser.add_argument("-A", dest="kinds", action="store_const", const=["data", "index", "user"],
                         help="all of these")
     parser.add_argument("-7", dest="utf7", action="store_true", help="names are in modified UTF-7")
@@ -40,6 +42,10 @@ def main(words: list[str]) -> int:
         names, options.maildirs = options.maildirs[1:], options.maildirs[:1]
     if options.backwards and not names:
         parser.error("a directory was expected")
+    if options.scripts:
+        if not options.quiet:
+            complain("no mailbox has Sieve scripts: this program has no Sieve")
+        return maildirs.FINDINGS
     return maildirs.Maildirs(options, parser).each(
         lambda store, place: _work(store, place, options, names or [INBOX]), read_only=True)
 

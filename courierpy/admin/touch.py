@@ -1,4 +1,4 @@
-"""courierpy touch: give messages their arrival times again, after a copy that lost them.
+"""courierpy touch: give messages their arrival times again, or mailboxes other IDs, after a copy.
 
 With -t a message whose file is more than a day off its Date field gets that as its INTERNALDATE, and so it
 is told to clients from then on: what was computed of it before is computed anew.
@@ -15,6 +15,7 @@ from courierpy.admin.purge import sent
 from courierpy.imap.attributes import DATE
 from courierpy.maildir.glance import glance
 from courierpy.maildir.index.valuecache import Cache
+from courierpy.maildir.renumbering import give_another
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,12 +32,16 @@ def main(words: list[str]) -> int:
     parser = maildirs.parser("touch", __doc__)
     maildirs.with_mailboxes(parser, "all without")
     parser.add_argument("-t", dest="times", action="store_true", help="by the Date field, if it is a day off")
+    parser.add_argument("-r", dest="renames", action="store_true",
+                        help="another MAILBOXID, and so another UIDVALIDITY: clients forget what they know")
     parser.add_argument("-n", dest="only_tells", action="store_true", help="change nothing: only tell")
     parser.add_argument("-v", dest="verbose", action="store_true", help="a line for each message")
     parser.add_argument("-J", dest="as_json", action="store_true", help="a JSON object a line")
     options = parser.parse_args(words)
-    if not options.times:
-        parser.error("-t was expected")
+    if not options.times and not options.renames:
+        parser.error("-t or -r was expected")
+    if options.renames and not options.mailboxes:
+        parser.error("-r takes --mailbox NAME")
     return maildirs.Maildirs(options, parser).each(
         lambda store, place: maildirs.each_mailbox(
             store, place, options.mailboxes, lambda name: _touch(store, name, place, options), say),
@@ -44,6 +49,31 @@ def main(words: list[str]) -> int:
 
 
 def _touch(store: Store, name: str, place: Place, options: argparse.Namespace) -> int:
+    status = _by_date(store, name, place, options) if options.times else 0
+    if options.renames:
+        _rename(store, name, place, options)
+    return status
+
+
+def _rename(store: Store, name: str, place: Place, options: argparse.Namespace) -> None:
+    """Another MAILBOXID.  Raises a store error."""
+    folder = store.mailbox(name, store.path_of(name)) if options.only_tells else store.open(name)
+    found = folder.place.numbers()
+    old, new = found.uidvalidity if found is not None else 0, 0
+    if not options.only_tells:
+        try:
+            old, new = give_another(folder, store.uidvalidities)
+        finally:
+            folder.close(wait=True)
+    if options.as_json:
+        print(json.dumps({"maildir": place.maildir, "mailbox": name, "before": old,
+                          "uidvalidity": new or None, "dry": options.only_tells}))
+    else:
+        say(f"{place.maildir}: {name}: " + (f"UIDVALIDITY was {old}, and is {new}" if new
+                                            else f"UIDVALIDITY is {old}, and would be another"))
+
+
+def _by_date(store: Store, name: str, place: Place, options: argparse.Namespace) -> int:
     folder = store.mailbox(name, store.path_of(name))
     database, messages = glance(folder.place)
     bar = Bar(name)

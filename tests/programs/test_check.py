@@ -128,3 +128,86 @@ def test_what_is_missing(root: Path, capfd: pytest.CaptureFixture[str]) -> None:
     gone.unlink()
     assert main(["courierpy", "check", "--missing", str(root)]) == 1
     assert capfd.readouterr() == (f"{str(gone).partition(':')[0]}\n", "")
+
+
+def age(root: Path) -> None:
+    """All is of a year ago: what is so young that it may change yet is not kept in an index."""
+    for path in (*root.rglob("*"), root):
+        os.utime(path, (time.time(), time.time() - 365 * 86400))
+
+
+def test_odd_files_are_put_aside(root: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Never removed; and nothing else is."""
+    before = files(root)
+    (root / "cur" / "directory:2,").mkdir()
+    (root / ".Work" / "cur" / "gone:2,S").symlink_to("nowhere")
+    (root / "lost+found").mkdir()
+    (root / "lost+found" / "._directory:2,").touch()
+    faults = [("odd", False), ("odd", False)]
+    assert check(capfd, root) == check(capfd, "--fix", root) == check(capfd, "-n", root) == (1, faults)
+    assert check(capfd, "-o", root) == (0, [])
+    assert check(capfd, "--fix", "-O", "-n", root) == (1, faults)
+    assert check(capfd, "--fix", "-O", root) == (0, [("odd", True), ("odd", True)])
+    assert check(capfd, root) == (0, [])
+    assert files(root) == before
+    kept = {path.name: path for path in (root / "lost+found").iterdir()}
+    assert set(kept) == {"._directory:2,", "._directory:2,.1", ".Work_gone:2,S"}
+    assert kept["._directory:2,.1"].is_dir() and kept[".Work_gone:2,S"].is_symlink()
+    assert Store(str(root)).names() == ["INBOX", "INBOX.Work"]
+
+
+def test_each_message_is_compared_with_the_index(root: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    age(root)
+    assert main(["courierpy", "reindex", str(root)]) == 0
+    capfd.readouterr()
+    assert check(capfd, "-G", root) == (0, [])
+    path = files(root)[1]
+    seen = path.stat()
+    path.write_bytes(path.read_bytes().replace(b"Subject: ", b"Subject: X"))      # as none may
+    os.utime(path, ns=(seen.st_atime_ns, seen.st_mtime_ns))
+    assert check(capfd, root) == (0, [])
+    status, found = check(capfd, "-G", root)
+    assert status == 1 and set(found) == {("values", False)}
+    assert set(check(capfd, "-G", "--fix", root)[1]) == {("values", True)}
+    assert check(capfd, "-G", root) == (0, [])
+
+
+def test_an_index_of_another_version_is_made_anew(root: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    fill(root, 40)
+    Store(str(root)).open("INBOX").scan()
+    age(root)
+    folder = Store(str(root)).open("INBOX")
+    folder.scan()
+    folder.close(wait=True)
+    columns = root / "courierpyindex" / "columns"
+    columns.write_bytes(columns.read_bytes().replace(b"courierpy 5", b"courierpy 4"))
+    assert check(capfd, root) == check(capfd, "--fix", root) == (1, [("index", False)])
+    assert check(capfd, "--fix", "-V", "5", root) == (0, [("index", True)])
+    assert check(capfd, root) == (0, [])
+    assert main(["courierpy", "check", "-V", "4", str(root)]) == os.EX_USAGE
+
+
+@pytest.mark.parametrize("words", [["check", "--fix", "--new-uidvalidity"], ["touch", "-r"]])
+def test_another_uidvalidity(words: list[str], root: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """UIDs stay.  Who has the mailbox open sees that it is another one."""
+    store = Store(str(root))
+    folder = store.open("INBOX")
+    folder.join()
+    before = folder.scan()
+    assert main(["courierpy", *words, str(root)]) == os.EX_USAGE
+    assert main(["courierpy", *words, "-n", "--mailbox", "INBOX", str(root)]) == 0
+    assert Store(str(root)).open("INBOX").scan(readonly=True).uidvalidity == before.uidvalidity
+    assert main(["courierpy", *words, "--mailbox", "INBOX", str(root)]) == 0
+    after = Store(str(root)).open("INBOX").scan(readonly=True)
+    assert after.uidvalidity > before.uidvalidity
+    assert (list(after.messages.uids), after.uidnext) == (list(before.messages.uids), before.uidnext)
+    assert folder.scan().uidvalidity == after.uidvalidity
+    store.create("INBOX.More")
+    assert store.open("INBOX.More").scan().uidvalidity > after.uidvalidity
+    capfd.readouterr()
+
+
+@pytest.mark.parametrize("words", [["-O"], ["-O", "--fix", "-o"], ["--new-uidvalidity", "--mailbox", "INBOX"],
+                                   ["-V", "x"]])
+def test_wrong_words(words: list[str], root: Path) -> None:
+    assert main(["courierpy", "check", *words, str(root)]) == os.EX_USAGE

@@ -170,6 +170,12 @@ def test_paths(words: list[str], status: int, told: list[str], maildir: Path,
     assert ("there is no such mailbox" in found[2]) == (status == 1)
 
 
+def test_there_are_no_scripts(maildir: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    status, lines, error = run(capfd, "path", "-S", maildir)
+    assert (status, lines, "no Sieve" in error) == (1, [], True)
+    assert run(capfd, "path", "-S", "-q", maildir) == (1, [], "")
+
+
 def test_dump(maildir: Path, capfd: pytest.CaptureFixture[str]) -> None:
     folder = Store(str(maildir)).open("INBOX")
     uids = folder.scan().messages.uids
