@@ -126,7 +126,9 @@ def _inline(text: str) -> str:
         out.append(_plain(text[at:match.start()], begins=False))
         code, strong, stress, label, target = match.groups()
         if code or strong:
-            out.append(rf"\fB{_plain(code or strong, begins=False)}\fR")
+            # a long list of alternatives may be broken behind each
+            said = re.sub(r"(?<=\w)\|(?=\w)", r"|\:", _plain(code or strong, begins=False))
+            out.append(rf"\fB{said}\fR")
         elif stress:
             out.append(rf"\fI{_plain(stress, begins=False)}\fR")
         else:

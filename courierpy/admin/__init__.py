@@ -44,6 +44,7 @@ SUBCOMMANDS = {
     "motd": "say something to everybody who logs in",
     "stats": "show what a server has counted, while it counts",
     "demo": "make a folder with a demo account and Maildir",
+    "tour": "show two clients on a demo, with the IMAP lines beside",
     "mkcert": "make a self-signed certificate",
     "mkimapdcert": "make the certificate that imapd-ssl names",
     "mkpop3dcert": "make the certificate that pop3d-ssl names",
@@ -65,6 +66,8 @@ SUBCOMMANDS = {
     "version": "tell the version, and what this is made of",
     "completion": "print what a shell reads to complete these words",
 }
+# that stand on what is above this room
+ELSEWHERE = {"tour": "courierpy.testing.tour"}
 _WIDTH = max(map(len, SUBCOMMANDS))
 
 
@@ -117,7 +120,7 @@ def _call(name: str, words: list[str]) -> int:
     import importlib
     if words in (["--version"], ["-V"]):
         return told(["courierpy", words[0]], "") or 0
-    status: int = importlib.import_module(f"courierpy.admin.{name}").main(words)
+    status: int = importlib.import_module(ELSEWHERE.get(name, f"courierpy.admin.{name}")).main(words)
     return status
 
 

@@ -51,6 +51,7 @@ def test_a_page_is_what_man_takes(page: str) -> None:
 @pytest.mark.parametrize(("said", "made"), [
     ("a `b-c` d", r"a \fBb\-c\fR d"), ("**x**: *y* z", r"\fBx\fR: \fIy\fR z"), (".x", r"\&.x"),
     ("'x", r"\&'x"),
+    ("`x|y -|`", r"\fBx|\:y \-|\fR"),
     ("[imapd](imapd.md), [x](https://x.example/)", r"imapd, x <https://x.example/>"), (r"a\b", r"a\eb"),
     ("`\\xNN` ~ ä", r"\fB\exNN\fR \(ti \[u00E4]"), ("2 * 3 * 4", "2 * 3 * 4")])
 def test_a_paragraph(said: str, made: str) -> None:

@@ -92,7 +92,7 @@ def test_an_unknown_command_that_is_near_to_none() -> None:
 BAD = ("missing", "missing/below", "file", "file/below", "loop", "x" * 300, "with\nline")
 # that name no file; and the tools for Maildirs: tests/programs/test_maildirs.py
 NO_PATH = ("authpasswd", "completion", "pw2userdb", "userdbpw", "version", "purge", "touch", "folders",
-           "path", "dump", "df", "unexpunge", "expire", "check", "withlock",
+           "path", "dump", "df", "tour", "unexpunge", "expire", "check", "withlock",
            "backup", "restore")
 WORDS = {"serve": ["-C", "{}"], "config": ["-C", "{}"], "user": ["-C", "{}", "list"],
          "authtest": ["-C", "{}", "ann"], "maildirmake": ["{}/deep/er"], "demo": ["{}/deep/er"],
