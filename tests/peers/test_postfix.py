@@ -68,15 +68,26 @@ def program() -> Path:
 
 
 class Postfix:
-    def __init__(self, folder: Path, port: int) -> None:
+    def __init__(self, folder: Path, port: int, root: str) -> None:
         self.folder = folder
         self.port = port
         self.log = folder / "log"
+        self._root = root
+
+    def postmap(self, key: str, at: str) -> str:
+        """What a map says to a key; "" where it has none, "error" where nobody can tell."""
+        environ = plain_environ(LD_LIBRARY_PATH=f"{self._root}/usr/lib/postfix",
+                                MAIL_CONFIG=str(self.folder / "etc"))
+        words = [f"{self._root}/usr/sbin/postmap", "-q", key, at]
+        done = subprocess.run(words, capture_output=True, text=True,
+                              check=False, timeout=60, env=environ)
+        return "error" if "error" in done.stderr or done.returncode > 1 else done.stdout.rstrip("\n")
 
 
 @contextmanager
-def postfix(at: Path) -> Iterator[Postfix]:
-    """One whose domain is example.org; its local mail goes to the unix socket ``at``."""
+def postfix(at: Path, **more: object) -> Iterator[Postfix]:
+    """One whose domain is example.org; its local mail goes to the unix socket ``at``.  ``more``: of its
+    settings."""
     if os.getuid():
         pytest.skip("Postfix is root's")
     master = program()
@@ -91,7 +102,7 @@ def postfix(at: Path) -> Iterator[Postfix]:
     port = free_port()
     root = str(master).removesuffix("/usr/lib/postfix/sbin/master")
     library = f"{root}/usr/lib/postfix"
-    made = Postfix(folder, port)
+    made = Postfix(folder, port, root)
     (folder / "etc" / "master.cf").write_text(MASTER.format(port=port))
     settings = {
         "compatibility_level": "3.6", "queue_directory": folder / "queue", "data_directory": folder / "data",
@@ -104,7 +115,7 @@ def postfix(at: Path) -> Iterator[Postfix]:
         "smtputf8_enable": "yes",
         "default_destination_recipient_limit": 50, "minimal_backoff_time": "1s", "maximal_backoff_time": "2s",
         "queue_run_delay": "1s", "smtpd_recipient_restrictions": "permit_mynetworks,reject",
-        "in_flow_delay": 0, "smtpd_client_connection_count_limit": 0}
+        "in_flow_delay": 0, "smtpd_client_connection_count_limit": 0, **more}
     lines = [f"{name} = {value}\n" for name, value in settings.items()]
     (folder / "etc" / "main.cf").write_text("".join(lines))
     (folder / "etc" / "dynamicmaps.cf").touch()
@@ -186,6 +197,62 @@ def until(mta: Postfix, pattern: str) -> None:
     while not re.search(pattern, mta.log.read_text()):
         assert time.monotonic() < end, mta.log.read_text()[-3000:]
         time.sleep(0.1)
+
+
+def test_who_gets_no_mail_is_refused_in_the_dialogue(post: Post) -> None:  # noqa: F811
+    """By socketmap and policy: an unknown user and a full one; in doubt the mail is not refused for good."""
+    full = post.account("full", f"uid={account_ids()[0]}|gid={account_ids()[1]}|home={post.folder / 'full'}|"
+                                "quota=1000S")
+    (full / "new" / "1.x.y,S=900").write_bytes(b"x" * 900)
+    group = grp.getgrgid(pwd.getpwnam(OWNER).pw_gid).gr_name
+    at = post.folder / "smmap"
+    table = f"socketmap:unix:{at}:exists"
+    policy = f"check_policy_service {{ unix:{at}, default_action=DUNNO, timeout=10s }}, permit"
+    with served(post, LMTP_GROUP=group, SMMAP_SOCKET=str(at)) as lmtp, \
+            postfix(lmtp.path, local_recipient_maps=table, smtpd_recipient_restrictions=policy) as mta:
+        with smtplib.SMTP("127.0.0.1", mta.port) as client:
+            client.ehlo()
+            client.mail("sender@example.com", ["SIZE=500"])
+            found = {user: client.rcpt(f"{user}@example.org") for user in
+                     ("ann", "Ann+lists", '"bob"', "nobody", "full")}
+            assert [code for code, _ in found.values()] == [250, 250, 250, 550, 452]
+            assert b"User unknown" in found["nobody"][1] and b"4.2.2" in found["full"][1]
+            assert client.data(b"Subject: all\r\n\r\n")[0] == 250
+            for _ in range(2):                     # over connections that are there
+                client.mail("", ["SIZE=50"])
+                assert client.rcpt("full@example.org")[0] == 250
+                client.rset()
+        until(mta, r"to=<bob@example\.org>.*status=sent")
+        assert [len(post.mail(user)) for user in ("ann", "bob", "full")] == [2, 1, 1]
+        assert {key: mta.postmap(key, table) for key in ("ann", "ann@example.org", "nobody", "@example.org",
+                                                         "ann+x@example.org", "a b")} == {
+            "ann": "ann", "ann@example.org": "ann@example.org", "nobody": "", "@example.org": "",
+            "ann+x@example.org": "ann+x@example.org", "a b": ""}
+        assert mta.postmap("full", f"socketmap:unix:{at}:virtual") == "full"
+        (full / "new" / "2.x.y,S=900").write_bytes(b"x" * 900)
+        (full / "maildirsize").unlink()
+        assert mta.postmap("full", f"socketmap:unix:{at}:virtual") == "error"
+        # nobody can tell, and at last nobody is there
+        post.userdb.chmod(0o644)
+        until_deferred(mta, "carol")
+        lmtp.process.terminate()
+        lmtp.process.wait(60)
+        until_deferred(mta, "ann")
+        assert "status=bounced" not in mta.log.read_text()
+
+
+def until_deferred(mta: Postfix, user: str) -> None:
+    """What is known of a recipient is believed for some seconds."""
+    end = time.monotonic() + 60
+    while True:
+        with smtplib.SMTP("127.0.0.1", mta.port) as client:
+            client.ehlo()
+            client.mail("sender@example.com")
+            found = client.rcpt(f"{user}@example.org")
+        if found[0] in (450, 451):
+            return
+        assert time.monotonic() < end, found
+        time.sleep(0.2)
 
 
 def subjects(office: Post, user: str) -> list[str]:
