@@ -283,3 +283,16 @@ def write(path: str, new: dict[str, str]) -> None:
             if name in texts:
                 file.write(f"\n<!-- {name} -->\n{texts[name]}\n<!-- end -->\n")
     print(f"wrote {os.path.relpath(path)}", file=sys.stderr)
+    if "table" in new:
+        draw(path)
+
+
+def draw(path: str) -> None:
+    """The table of the document at ``path`` as bars, in bench.svg beside it."""
+    from bench import bars
+    with open(path, encoding="utf-8") as file:
+        drawing = bars.draw(bars.rows(file.read()))
+    beside = os.path.join(os.path.dirname(path), "bench.svg")
+    with open(beside, "w", encoding="utf-8") as file:
+        file.write(drawing)
+    print(f"wrote {os.path.relpath(beside)}", file=sys.stderr)

@@ -1,5 +1,5 @@
 """Write ``commands/index.py`` and ``ext/index.py`` from what the modules decorate, what is told into
-``etc/imapd``, and the page of all settings.
+``etc/imapd``, the page of all settings, the site's menu and the bars of the benchmark's table.
 
 The indices are plain data, so that a session loads only the modules that it uses.
 ``python -m tools.build_index`` rewrites them, ``--check`` only compares.
@@ -10,14 +10,17 @@ import os
 import sys
 import textwrap
 
+from bench import bars
 from courierpy import imap
 from courierpy.imap import commands, ext
-from tools import settings_page
+from tools import settings_page, site
 
 IMAP = os.path.dirname(imap.__file__)
 HOUSE = os.path.dirname(os.path.dirname(IMAP))
 SETTINGS = os.path.join(HOUSE, "etc", "imapd")
 PAGE = os.path.join(HOUSE, "docs", "settings.md")
+MENU = os.path.join(HOUSE, "mkdocs.yml")
+FIGURES, BARS = (os.path.join(HOUSE, "docs", name) for name in ("benchmarks.md", "bench.svg"))
 HEAD = '"""{}"""\nfrom __future__ import annotations\n\n'
 
 
@@ -108,6 +111,10 @@ def main(argv: list[str]) -> int:
     if os.path.exists(SETTINGS):
         texts[SETTINGS] = settings_text(SETTINGS)
         texts[PAGE] = settings_page.page()
+        with open(MENU, encoding="utf-8") as file:
+            texts[MENU] = site.menu(file.read())
+        with open(FIGURES, encoding="utf-8") as file:
+            texts[BARS] = bars.draw(bars.rows(file.read()))
     for path, text in texts.items():
         old = ""
         if os.path.exists(path):

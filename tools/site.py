@@ -68,6 +68,19 @@ def stage(folder: Path, house: Path = HOUSE) -> None:
                 shutil.copyfile(one, copy)
 
 
+def menu(text: str, house: Path = HOUSE) -> str:
+    """mkdocs.yml with each page in it: a new one stands at the end, until somebody moves it."""
+    there = {str(path.relative_to(house)) for path in documents(house)}
+    kept = [line for line in text.splitlines()
+            if not (found := re.search(r": (\S+\.md)$", line)) or found[1] in there]
+    listed = {found[1] for line in kept if (found := re.search(r": (\S+\.md)$", line))}
+    new = []
+    for name in sorted(there - listed):
+        title = (house / name).read_text(encoding="utf-8").partition("\n")[0].lstrip("# ").replace(":", "")
+        new.append(f"  - {title}: {name}")
+    return "\n".join([*kept, *new]) + "\n"
+
+
 def main(words: list[str]) -> int:
     if words[:1] == ["--pages"]:
         stage(Path(words[1]))
