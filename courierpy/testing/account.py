@@ -39,6 +39,9 @@ if TYPE_CHECKING:
         def port(self) -> int: ...
 
         @property
+        def lmtp_socket(self) -> str: ...
+
+        @property
         def tls_context(self) -> ssl.SSLContext: ...
 
         def ask(self, do: str, **more: object) -> dict[str, Any]: ...
@@ -158,6 +161,11 @@ class Account:
     def pop3_tls_port(self) -> int:
         """Of POP3 under TLS from the first octet."""
         return self._port("pop3s")
+
+    @property
+    def lmtp_socket(self) -> str:
+        """As ``Server.lmtp_socket``: mail to ``user``, ``user+mailbox`` and with any domain behind it."""
+        return self.server.lmtp_socket
 
     @property
     def tls_context(self) -> ssl.SSLContext:

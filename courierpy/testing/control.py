@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from courierpy.testing import listeners, places
 from courierpy.testing.delivery import deliver
-from courierpy.testing.listener import TLS_KINDS
+from courierpy.testing.listener import LMTP, TLS_KINDS
 from courierpy.testing.listeners import Listener
 from courierpy.testing.relay import Cut, Relay, Rules
 from courierpy.testing.transcript import Transcript
@@ -190,11 +190,25 @@ class Control:
         if listener.kind in TLS_KINDS:
             import ssl
             context = ssl.create_default_context(cafile=places.certificate(self._folder))
-        reader, writer = await asyncio.open_connection(places.HOST, listener.port, ssl=context)
+        if listener.kind == LMTP:
+            reader, writer = await _connected(listener, places.lmtp(self._folder))
+        else:
+            reader, writer = await asyncio.open_connection(places.HOST, listener.port, ssl=context)
         try:
             await reader.readexactly(1)
         finally:
             writer.close()
+
+
+async def _connected(listener: Listener, path: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """To a socket that the listener makes.  Raises OSError where it has ended without one."""
+    while True:
+        try:
+            return await asyncio.open_unix_connection(path)
+        except OSError:
+            if not listener.runs:
+                raise
+            await asyncio.sleep(0.02)
 
 
 async def _watch(parent: int) -> None:

@@ -23,6 +23,11 @@ def certificate(folder: str) -> str:
     return os.path.join(folder, "imapd.pem")
 
 
+def lmtp(folder: str) -> str:
+    """The socket of LMTP."""
+    return os.path.join(folder, "lmtp")
+
+
 def log(folder: str) -> str:
     """What all processes of the server log."""
     return os.path.join(folder, "log")

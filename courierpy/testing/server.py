@@ -12,6 +12,7 @@ from courierpy.system.settings import TABLE, SettingsError, parse_text
 from courierpy.testing import lacking, places
 from courierpy.testing.account import Account
 from courierpy.testing.guard import Guard, ServerError
+from courierpy.testing.listener import LMTP
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -122,6 +123,13 @@ class Server:
         return self.listener("pop3")
 
     @property
+    def lmtp_socket(self) -> str:
+        """The path of a unix socket that takes mail by LMTP, for all accounts; its listener is started when
+        it is first asked for."""
+        self.listener(LMTP)
+        return places.lmtp(self.folder)
+
+    @property
     def smtp_port(self) -> int:
         """Of SMTP, for mail to ``name`` or ``name@anything`` of an account.  Needs aiosmtpd."""
         return int(self.ask("smtp", layout=self.layout)["port"])
@@ -181,7 +189,8 @@ class Server:
         """The port of a listener of a kind of testing/listener.py.  Raises ServerError."""
         key = " ".join([kind, *without])
         if key not in self._ports:
-            answer = self.ask("listen", kind=kind, without=sorted({*self.lacks, *without}))
+            lacks = [] if kind == LMTP else sorted({*self.lacks, *without})
+            answer = self.ask("listen", kind=kind, without=lacks)
             self._ports[key] = int(answer["port"])
         return self._ports[key]
 

@@ -156,6 +156,19 @@ def test_preauth(account: Account) -> None:
 
 
 @server_test
+def test_lmtp(account: Account) -> None:
+    account.mailbox("lists")
+    with smtplib.LMTP(account.lmtp_socket, timeout=DEADLINE) as client:
+        assert client.sendmail("a@b.example", [account.user], MAIL) == {}
+        assert client.sendmail("a@b.example", [f"{account.user}+lists@example.org"], MAIL) == {}
+        with pytest.raises(smtplib.SMTPRecipientsRefused) as found:
+            client.sendmail("a@b.example", ["nobody-at-all"], MAIL)
+        assert found.value.recipients["nobody-at-all"][0] == 550
+    assert [len(account.wait(1, mailbox=name)) for name in ("INBOX", "lists")] == [1, 1]
+    assert account.messages()[0]["Return-Path"] == "<a@b.example>"
+
+
+@server_test
 def test_pop3(account: Account) -> None:
     account.deliver(MAIL)
     account.cut("NOOP")
