@@ -1,18 +1,25 @@
 """courierpy expire: remove for good what was kept for long enough; to be run once a day.
 
-What was expunged is kept for IMAP_EXPUNGE_KEEP days, or as long as -X says; the list of messages that were
-delivered, by which none comes twice, for IMAP_DUPLICATE_DAYS or as long as -E says.
+What was expunged is kept for IMAP_EXPUNGE_KEEP days, or as long as -X says, and mailboxes that were deleted
+too, or as long as -D says; the list of messages that were delivered, by which none comes twice, for
+IMAP_DUPLICATE_DAYS or as long as -E says.
 """
 from __future__ import annotations
 
 import json
+import os
 import time
+from contextlib import nullcontext
 
 from courierpy.admin import maildirs
 from courierpy.admin.progress import say, size_of
 from courierpy.admin.unexpunge import UNITS, seconds
+from courierpy.maildir import directory
 from courierpy.maildir.duplicates import Duplicates
 from courierpy.maildir.errors import StoreError
+from courierpy.maildir.files import listed, remove_tree
+from courierpy.maildir.layout import DELETED
+from courierpy.maildir.names import base, mailbox_path, time_of
 from courierpy.model.flags import FLAGGED
 
 TYPE_CHECKING = False
@@ -30,6 +37,10 @@ def main(words: list[str]) -> int:
                         help="what was expunged goes after so long, as 3h, 7d, 2w; 0: at once")
     parser.add_argument("-E", dest="delivered", type=seconds, metavar="TIME",
                         help="lines of the list of what was delivered go after so long")
+    parser.add_argument("-D", dest="deleted", type=seconds, metavar="TIME",
+                        help="mailboxes that were deleted go after so long; 0: at once")
+    parser.add_argument("-t", dest="keywords", action="store_true",
+                        help="keywords that no message has any more go from the lists of mailboxes")
     parser.add_argument("--keep-flagged", dest="spares", action="store_true", help="not what is \\Flagged")
     parser.add_argument("-n", dest="only_tells", action="store_true", help="change nothing: only tell")
     parser.add_argument("-v", dest="verbose", action="store_true", help="a line for each mailbox")
@@ -39,6 +50,8 @@ def main(words: list[str]) -> int:
     days = work.settings.number("IMAP_EXPUNGE_KEEP")
     if options.kept is None and days:
         options.kept = days * UNITS["d"]
+    if options.deleted is None and days:
+        options.deleted = days * UNITS["d"]
     return work.each(lambda store, place: _work(store, place, options), read_only=options.only_tells)
 
 
@@ -47,6 +60,11 @@ def _work(store: Store, place: Place, options: argparse.Namespace) -> int:
     if options.kept is not None:
         status = maildirs.each_mailbox(store, place, options.mailboxes,
                                        lambda name: _expire(store, name, place, options), say)
+    if options.keywords:
+        status = max(status, maildirs.each_mailbox(
+            store, place, options.mailboxes, lambda name: _strike(store, name, place, options), say))
+    if options.deleted is not None and not options.mailboxes:
+        status = max(status, _remove_deleted(store, place, options))
     if options.delivered is not None and not options.only_tells:
         Duplicates(store.options.index(store.layout.inbox), options.delivered).forget_old()
     return status
@@ -77,4 +95,46 @@ def _expire(store: Store, name: str, place: Place, options: argparse.Namespace) 
     elif options.verbose or went and options.only_tells:
         done = "would go" if options.only_tells else "removed"
         say(f"{place.maildir}: {name}: {went} expunged messages {done}, {size_of(octets)}; {left} are kept")
+    return status
+
+
+def _strike(store: Store, name: str, place: Place, options: argparse.Namespace) -> int:
+    """Keywords without messages.  Raises a store error."""
+    folder = store.mailbox(name, store.path_of(name))
+    if not os.path.isdir(folder.keywords.files.path):
+        return 0
+    with nullcontext() if options.only_tells else folder.locked():
+        there = set(map(base, [*folder.place.files(), *directory.files(folder.place.new)]))
+        went = folder.keywords.files.strike_unused(there, options.only_tells)
+    words = sorted(word.decode("utf-8", "replace") for word in went)
+    if options.as_json:
+        print(json.dumps({"maildir": place.maildir, "user": place.user or None, "mailbox": name,
+                          "keywords": words, "dry": options.only_tells}))
+    elif words and (options.verbose or options.only_tells):
+        word = "would go" if options.only_tells else "went"
+        say(f"{place.maildir}: {name}: keywords that no message has {word}: {' '.join(words)}")
+    return 0
+
+
+def _remove_deleted(store: Store, place: Place, options: argparse.Namespace) -> int:
+    """Mailboxes that were deleted and kept."""
+    limit = time.time() - options.deleted
+    status = 0
+    for entry in listed(os.path.join(store.root, DELETED)):
+        when = time_of(os.fsencode(entry.name))
+        if when is None or when > limit:
+            continue
+        names = ", ".join(mailbox_path(os.fsencode(one.name)) for one in listed(entry.path))
+        if not options.only_tells:
+            remove_tree(entry.path)
+            if os.path.lexists(entry.path):
+                say(f"{place.maildir}: {entry.path}: it cannot be removed")
+                status = os.EX_NOPERM
+                continue
+        if options.as_json:
+            print(json.dumps({"maildir": place.maildir, "user": place.user or None, "deleted": names,
+                              "when": when, "dry": options.only_tells}))
+        elif options.verbose or options.only_tells:
+            word = "would go" if options.only_tells else "removed"
+            say(f"{place.maildir}: the deleted mailbox {names} {word}")
     return status

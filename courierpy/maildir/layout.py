@@ -37,10 +37,12 @@ if TYPE_CHECKING:
 
 PARTS = ("cur", "new", "tmp")
 GRAVEYARD = "courierpyexpunged"    # what is expunged and kept (graveyard.py)
+DELETED = "courierpydeleted"       # in the root of a Maildir++: mailboxes that were deleted and are kept
 _INBOX = INBOX.encode()
 _PARTS = frozenset(os.fsencode(part) for part in PARTS)
 # directories in the root of a Maildir++ that hold no mailboxes: ours and Courier's
-_KNOWN = frozenset(os.fsencode(name) for name in (*PARTS, KEYWORDS, INDEX, GRAVEYARD, "courierimaphieracl",
+_KNOWN = frozenset(os.fsencode(name) for name in (*PARTS, KEYWORDS, INDEX, GRAVEYARD, DELETED,
+                                                  "courierimaphieracl",
                                                   "shared-folders", "shared"))
 MAX_LEVELS = 32                    # deeper is a circle of links, or no mail
 LOOKED_INTO = 2000                 # directories, before it is clear what a tree is

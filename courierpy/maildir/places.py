@@ -13,10 +13,12 @@ from functools import partial
 
 from courierpy.maildir import names
 from courierpy.maildir.errors import DiskTrouble, FolderExists, FolderMissing, StoreError, trouble
+from courierpy.maildir.expunged import has_room
 from courierpy.maildir.files import (
     Directory,
     exists,
     is_directory,
+    listed,
     remove,
     remove_tree,
     replace,
@@ -24,7 +26,7 @@ from courierpy.maildir.files import (
 )
 from courierpy.maildir.formats import uiddb
 from courierpy.maildir.index.columns import COLUMNS, LOG, RECENT
-from courierpy.maildir.layout import PARTS
+from courierpy.maildir.layout import DELETED, PARTS
 from courierpy.maildir.locks import FolderLock
 from courierpy.system import log
 
@@ -198,13 +200,31 @@ class Siblings:
         remove_tree(scratch)
 
     def delete(self, path: str) -> None:
-        """The mailbox at this path; those below it stay."""
-        scratch = self._scratch("deleted")
+        """The mailbox at this path; those below it stay.  Where what is expunged is kept, and there is room,
+        it is put aside with all that it holds, as Cyrus's delayed delete does."""
+        kept = self._aside(path)
+        scratch = kept or self._scratch("deleted")
         with self.steps() as steps:
             steps.enter(self.layout.root)
             steps.rename(path, scratch)
             self._settle(steps)
-        remove_tree(scratch)
+        if not kept:
+            remove_tree(scratch)
+
+    def _aside(self, path: str) -> str:
+        """Where a mailbox is kept when it is deleted, by its name in a directory of its own; "" where it is
+        not, and that of one without messages is not."""
+        if not self._options.keeps_expunged or os.path.islink(path) \
+                or not has_room(os.fsencode(os.path.join(path, "tmp"))):
+            return ""
+        if not any(listed(os.path.join(path, part)) for part in ("cur", "new", self.layout.graveyard)):
+            return ""
+        above = os.path.join(self.layout.root, DELETED, names.tmp_name(self._options.host))
+        try:
+            os.makedirs(above, 0o700)
+        except OSError:
+            return ""                  # as on a full disk
+        return os.path.join(above, os.path.basename(path))
 
     def rename(self, old: str, new: str) -> None:
         """A mailbox, or a level, and all below it.  Raises FolderMissing, FolderExists."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from courierpy.admin import main
-from courierpy.maildir import expunged, graveyard
+from courierpy.maildir import expunged, graveyard, places, quotacount
 from courierpy.maildir.errors import QuotaExceeded
 from courierpy.maildir.formats.uiddb import UidDb
 from courierpy.maildir.mailbox import Mailbox
@@ -247,3 +247,73 @@ def test_expire_the_list_of_what_was_delivered(root: Path, capfd: pytest.Capture
     index.replace("delivered", [old, young])
     assert run(capfd, "expire", "-E", "3d", root)[0] == 0
     assert Path(index.file("delivered")).read_bytes() == young
+
+
+# -- mailboxes that are deleted, keywords that nothing has
+
+def aside(root: Path) -> list[Path]:
+    return sorted((root / "courierpydeleted").glob("*/.*"))
+
+
+def test_a_deleted_mailbox_is_kept(root: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    store = tree_of(root)
+    (root / "maildirsize").write_bytes(b"1000000S\n")
+    for name in ("INBOX.Work", "INBOX.Empty"):
+        store.create(name)
+    fill(root / ".Work", 3)
+    folder = store.open("INBOX.Work")
+    expunge(folder, 2)
+    folder.store([3], FlagChange("+", FLAGGED, frozenset([b"Later"])))
+    for name in ("INBOX.Work", "INBOX.Empty"):
+        store.delete(name)
+    (kept,) = aside(root)
+    assert (kept.name, store.names()) == (".Work", ["INBOX"])
+    assert tree_of(root).passed_over() == []
+    assert quotacount.count(os.fsencode(root)).messages == 3       # INBOX's own
+    status, _, error = run(capfd, "restore", "-A", "--into", "Again", kept, root)
+    assert (status, error) == (0, "")
+    again = tree_of(root).open("INBOX.Again").scan().messages
+    assert [again.state(uid) for uid in again.uids] == [(0, frozenset()), (FLAGGED, {b"Later"})]
+    for words, count in ((["-D", "1h"], 1), (["-X", "0"], 1), (["-n", "-D", "0"], 1), (["-D", "0"], 0)):
+        assert run(capfd, "expire", *words, root)[0] == 0
+        assert len(aside(root)) == count
+    assert not list((root / "courierpydeleted").iterdir())
+
+
+def test_deleted_mailboxes_go_by_the_setting(root: Path, tmp_path: Path,
+                                             capfd: pytest.CaptureFixture[str]) -> None:
+    for days in (1, 3):
+        kept = root / "courierpydeleted" / f"{int(time.time()) - days * 86400 - 60}.M1P1_0.host" / ".Old"
+        fill(kept, 1)
+    (tmp_path / "conf").write_text("IMAP_EXPUNGE_KEEP=2\n")
+    status, lines, _ = run(capfd, "expire", "-v", "-C", tmp_path / "conf", root)
+    assert (status, len(aside(root))) == (0, 1)
+    assert f"{root}: the deleted mailbox Old removed" in lines
+
+
+def test_nothing_is_kept_without_the_setting_or_room(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for keeps in (False, True):
+        store = tree_of(root, keeps=keeps)
+        store.create("INBOX.Work")
+        fill(root / ".Work", 1)
+        monkeypatch.setattr(places, "has_room", lambda directory: False)
+        store.delete("INBOX.Work")
+        assert not aside(root)
+
+
+def test_keywords_that_no_message_has(folder: Mailbox, root: Path, tmp_path: Path,
+                                      capfd: pytest.CaptureFixture[str]) -> None:
+    folder.scan()
+    words = folder.keywords.files
+    folder.store([1], FlagChange("+", 0, frozenset([b"Kept"])))
+    there = {folder.finder.name_of(uid): frozenset([b"Kept"]) for uid in (1,)}
+    with folder.locked():
+        words.write_list({**there, b"gone": frozenset([b"Gone", b"Kept"])})
+    (tmp_path / "conf").write_text("IMAP_LAYOUT=fs\n" if folder.name == "Work" else "")
+    tool = ["expire", "-t", "-J", "-C", tmp_path / "conf", root, "--mailbox", "Work"]
+    for more, found in ((["-n"], ["Gone"]), ([], ["Gone"]), ([], [])):
+        status, (line,), error = run(capfd, *tool, *more)
+        assert (status, error, json.loads(line)["keywords"]) == (0, "", found)
+    fresh = tree_of(root, "fs" if folder.name == "Work" else "maildir++").open(folder.name)
+    assert fresh.scan().messages.state(1)[1] == {b"Kept"}
+    assert words.used() == {b"Kept"}

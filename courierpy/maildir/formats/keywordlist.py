@@ -234,6 +234,24 @@ class Keywords:
                     close(fd)
         return {word for words in set(found.values()) for word in words}
 
+    def strike_unused(self, there: Container[bytes], only_tells: bool = False) -> set[bytes]:
+        """Under the lock: keywords that ``:list`` names and no message has any more go from it, and lines of
+        messages that are not ``there``, by base name.  Gives the keywords.  Raises a store error."""
+        fd = self._open_list()
+        try:
+            listed = {name: words for name, words in self._read_list(fd).items() if name in there}
+            named = set() if fd < 0 else set(map(as_keyword, whole(self._list).partition(b"\n\n")[0].split()))
+        except OSError as error:
+            raise trouble(self._list, error) from None
+        finally:
+            if fd >= 0:
+                close(fd)
+        used = {word for words in set(listed.values()) for word in words}
+        unused = named - used
+        if unused and not only_tells:
+            self.write_list(listed)
+        return unused
+
     def replace(self, words: Mapping[bytes, frozenset[bytes]], there: Container[bytes] | None = None) -> None:
         """These are the keywords, and nothing else: base name -> keywords.  Under the lock.  ``there``:
         base names of the messages in cur/; keywords of others, which are coming, stay."""
