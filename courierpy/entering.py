@@ -14,7 +14,7 @@ import time
 from courierpy.maildir.errors import StoreError
 from courierpy.model.accountoptions import says_yes
 from courierpy.model.numbers import decimal
-from courierpy.model.replies import Bye
+from courierpy.model.replies import Bye, TurnedAway
 from courierpy.system import log, memory, metrics, proc, readonly, title
 from courierpy.system.programs import WITH_VALUE
 from courierpy.system.record import Record
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from courierpy.maildir.store import Store
     from courierpy.system.conn import Conn
+    from courierpy.system.presence import Presence
 
 MAX_CLOCK_SKEW = 30.0          # seconds between this host and the file server
 WRONG_WORDS = 2                # exit status
@@ -64,7 +65,8 @@ def _has_notices(settings: Settings) -> bool:
 class Entering:
     """``program``: its name, for the log; ``protocol``: that it speaks.  ``behind_login``: did a login start
     it?  ``user``, ``peer``, ``port``: who the client is; ``who``: the same for the log.  ``folders``: the
-    store, once it is open.  ``noticed``: may the administrator have something to say?"""
+    store, once it is open.  ``noticed``: may the administrator have something to say?  ``presence``: the file
+    of the session, None where it has none."""
 
     program, protocol = "", "IMAP"
 
@@ -82,6 +84,7 @@ class Entering:
         self.who = ""
         self.folders: Store | None = None
         self.noticed = False
+        self.presence: Presence | None = None
 
     def set_umask(self) -> None:
         """IMAP_UMASK; where it is not set, what we were started with and at least 022."""
@@ -144,11 +147,39 @@ class Entering:
         self.noticed = _has_notices(self.settings)
         if not self.noticed:
             return
-        from courierpy import notices
+        from courierpy.system import notices
         why = notices.refusal(self.settings)
         if why:
             log.info(f"REFUSED, {self.who}: {log.quoted(why)}")
             raise Bye(why, b"ALERT")
+        if self.settings.text("CONFIGDIRECTORY"):
+            from courierpy.system import denials
+            self._turn_away("DENIED", denials.word_for(self.settings, self.protocol.lower(), self.user,
+                                                       self.peer if self.behind_login else ""),
+                            b"CONTACTADMIN")
+
+    def _turn_away(self, word: str, why: str, code: bytes) -> None:
+        """Raises TurnedAway where there is a reason."""
+        if why:
+            log.info(f"{word}, {self.who}: {log.quoted(why)}")
+            raise TurnedAway(why, code)
+
+    def be_present(self, began: int = 0) -> None:
+        """From now on the session is one of those that are on.  ``began``: of one that goes on, on the
+        monotonic clock in nanoseconds.  Raises TurnedAway where the user has as many as may be
+        (MAXPERUSER)."""
+        if not self.environ.get("COURIERPY_SESSIONS") and not self.environ.get("RUNDIRECTORY"):
+            return
+        from courierpy.system.presence import Presence
+        self.presence = Presence.of(self.environ, self.conn.infd, self.protocol, self.user,
+                                    (self.peer, self.port))
+        most = self.settings.number("MAXPERUSER")
+        if self.presence is not None and began == 0 and most > 0:
+            if not self.presence.enter_as_one_of(most):
+                self._turn_away("LIMIT", f"You have {most} sessions, and may have no more: end another one.",
+                                b"LIMIT")
+        elif self.presence is not None:
+            self.presence.enter(began)
 
     def enter_maildir(self) -> None:
         """Into $MAILDIR, else the one that an argument names, else ./Maildir.  Raises Bye."""
@@ -241,7 +272,7 @@ class Entering:
             except OSError:
                 pass                   # the user wants none
         if self.settings.text("CONFIGDIRECTORY"):
-            from courierpy import notices
+            from courierpy.system import notices
             self.conn.record = notices.record(self.settings, self.user)
 
     def check_clock(self) -> None:
@@ -279,6 +310,8 @@ def ends(daemon: Entering, serve: Callable[[], int]) -> int:
     try:
         return serve()
     finally:
+        if daemon.presence is not None:
+            daemon.presence.leave()    # its client may come again at once, and be one of few
         daemon.conn.end()
         daemon.close()                 # nobody waits for us any more
         readonly.end()

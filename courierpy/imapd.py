@@ -20,7 +20,7 @@ from courierpy.imap.session import Session
 from courierpy.imap.shortage import LAST_WORDS
 from courierpy.model import measures
 from courierpy.model.numbers import decimal
-from courierpy.model.replies import Bye
+from courierpy.model.replies import KICKED, Bye, TurnedAway
 from courierpy.system import about, inotify, log, memory, metrics, proc
 from courierpy.system.conn import Conn, Gone, TimedOut
 from courierpy.system.stream import Garbled
@@ -123,7 +123,7 @@ class _Imapd(Entering):
         self.speaks_smap = environ.get("PROTOCOL") == SMAP
         super().__init__(argv, environ, conn, behind_login=self.tag != "")
         self.session: Session | None = None
-        self.logged_in = self.trash_is_left = False
+        self.logged_in = self.trash_is_left = self.kicked = False
 
     def serve(self) -> int:
         self.be_who()
@@ -134,6 +134,7 @@ class _Imapd(Entering):
         proc.on_signal(self._on_signal)
         self.look_for_lock()
         self.look_for_notices()
+        self.be_present()
         self.enter_maildir()
         self.run_login_script()
         self.check_owner()
@@ -164,6 +165,7 @@ class _Imapd(Entering):
         proc.on_signal(self._on_signal)
         self.started = known.started
         self.logged_in = True
+        self.be_present(int(known.started * 1e9))
         self.conn.rcvd, self.conn.sent = known.rcvd, known.sent + woken.words
         if metrics.current is not None:
             metrics.current.octets_of(self.conn)
@@ -191,15 +193,20 @@ class _Imapd(Entering):
     def _on_signal(self, number: int, frame: object) -> None:
         if number == signal.SIGUSR1:
             return                     # meant for one that had not logged in
+        self.kicked = number == signal.SIGUSR2
+        why = lines.SHUT_DOWN
+        if self.kicked:                # as UW's imapd lets go by it
+            why = self.presence.told() if self.presence is not None else KICKED
         if self.session is None:
-            raise Bye(lines.SHUT_DOWN)
-        self.session.waiting.stop()
+            raise Bye(why)
+        self.session.waiting.stop(why)
 
     def _session(self) -> Session:
         assert self.folders is not None
         self.session = Session(self.conn, self.settings, self.folders, self.user, self.peer, self.port)
+        self.session.waiting.presence = self.presence
         if self.settings.text("CONFIGDIRECTORY"):
-            from courierpy import notices
+            from courierpy.system import notices
             self.session.waiting.refusal = partial(notices.shutdown, self.settings)
         return self.session
 
@@ -256,7 +263,7 @@ class _Imapd(Entering):
     def _alerts(self) -> list[str]:
         if not self.noticed:
             return []
-        from courierpy import notices
+        from courierpy.system import notices
         return notices.alerts(self.settings, own_alert(self.settings), self.only_reads)
 
     def _account_options(self) -> None:
@@ -281,9 +288,15 @@ class _Imapd(Entering):
 
     def goodbye(self, bye: Bye) -> int:
         text = "".join(char if char.isprintable() else "?" for char in bye.text)
-        self.conn.say_last(lines.told(lines.BYE, text, bye.code))
+        code = bye.code
+        if isinstance(bye, TurnedAway) and self.tag:
+            self.conn.write(b"-ERR %s\n" % text.encode() if self.speaks_smap else
+                            lines.status(self.tag.encode(), lines.NO, text, code))
+            code = None
+        self.conn.say_last(lines.told(lines.BYE, text, code))
         if self.session is not None and self.session.waiting.stopping:
-            log.notice(f"Disconnected during shutdown by signal, {self.who}, {self._numbers()}")
+            word = "Ended by the administrator" if self.kicked else "Disconnected during shutdown by signal"
+            log.notice(f"{word}, {self.who}, {self._numbers()}")
         elif self.logged_in:
             self.finish("DISCONNECTED")
         return bye.status

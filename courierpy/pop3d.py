@@ -15,7 +15,7 @@ import time
 from courierpy.entering import FROM_LOGIN, Entering, ends, without_options
 from courierpy.maildir.errors import StoreError
 from courierpy.model import measures
-from courierpy.model.replies import Bye
+from courierpy.model.replies import KICKED, Bye
 from courierpy.pop3 import lines
 from courierpy.pop3.maildrop import Maildrop
 from courierpy.pop3.session import Session
@@ -27,6 +27,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+# what IMAP has for the same: RFC 3206 4, RFC 2449 8.1.1
+CODES = {b"CONTACTADMIN": b"SYS/PERM", b"LIMIT": b"IN-USE"}
 USAGE = """
 Usage: pop3d [-r] [-U USES] [-T SECONDS] [MAILDIR]
        ipop3d [-r] [MAILDIR]
@@ -111,7 +113,7 @@ class _Pop3d(Entering):
         super().__init__(argv, environ, conn, behind_login)
         self.session: Session | None = None
         self.maildrop: Maildrop | None = None
-        self.greeted = self.stopped = False
+        self.greeted = self.stopped = self.kicked = False
 
     def serve(self) -> int:
         """The exit status.  Raises Bye, Gone, TimedOut and Garbled."""
@@ -123,6 +125,7 @@ class _Pop3d(Entering):
         proc.on_signal(self._on_signal)
         self.look_for_lock()
         self.look_for_notices()
+        self.be_present()
         if self.option("disablepop3"):
             raise Bye("POP3 access disabled for this account.", status=1)
         if self.option("disableinsecurepop3") and not self._tls():
@@ -162,10 +165,14 @@ class _Pop3d(Entering):
     def _on_signal(self, number: int, frame: object) -> None:
         if number == signal.SIGUSR1:
             return                     # meant for one that had not logged in
+        self.kicked = number == signal.SIGUSR2
         self.stopped = True
+        why = lines.SHUT_DOWN
+        if self.kicked:
+            why = self.presence.told() if self.presence is not None else KICKED
         if self.session is None or self.session.reads:
-            raise Bye(lines.SHUT_DOWN, b"SYS/TEMP")
-        self.session.stopped = True
+            raise Bye(why, b"SYS/TEMP")
+        self.session.stopped = why
 
     # -- the ends
 
@@ -187,9 +194,10 @@ class _Pop3d(Entering):
 
     def goodbye(self, bye: Bye) -> int:
         """The last line for the client; the exit status."""
-        self.conn.say_last(lines.err(bye.text, bye.code))
+        self.conn.say_last(lines.err(bye.text, CODES.get(bye.code or b"", bye.code)))
         if self.stopped and self.greeted:
-            log.notice(f"Disconnected during shutdown by signal, {self.who}, {self._numbers()}")
+            word = "Ended by the administrator" if self.kicked else "Disconnected during shutdown by signal"
+            log.notice(f"{word}, {self.who}, {self._numbers()}")
         else:
             self.finish("DISCONNECTED")
         return bye.status

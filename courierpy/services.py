@@ -14,6 +14,7 @@ from courierpy.imap.grammar import lines as imap_lines
 from courierpy.listener import children
 from courierpy.listener.options import UsageError
 from courierpy.listener.pool import NOBODY, Pool
+from courierpy.listener.runfolder import RunFolder
 from courierpy.listener.statistics import Statistics
 from courierpy.login import tries
 from courierpy.pop3 import lines as pop3_lines
@@ -38,8 +39,9 @@ if TYPE_CHECKING:
 class Services:
     """``helpers``, ``doorway``, ``pool``, ``sleepers``: None where there are none.  ``login_processes``: how
     many there are to be.  ``logger``: pid of -stderrlogger, 0 without.  ``tries``: descriptor of the
-    table of refused logins, -1 without.  ``program`` and ``arguments``: who greets a client, and
-    what follows; modules that check passwords are taken from these by the helpers."""
+    table of refused logins, -1 without.  ``run_folder``: where sessions say that they are on.
+    ``program`` and ``arguments``: who greets a client, and what follows; modules that check passwords
+    are taken from these by the helpers."""
 
     def __init__(self, options: Options, environ: dict[str, str], connections: Connections) -> None:
         """Raises UsageError."""
@@ -60,6 +62,7 @@ class Services:
         self.statistics = Statistics(environ)
         self.logger = 0
         self.tries = -1
+        self.run_folder = RunFolder()
         if self.login_processes:
             self._manner()
 
@@ -133,7 +136,8 @@ class Services:
         """One process keeps idle connections (IMAP_HIBERNATE), and hears for sessions that cannot."""
         before = left.keeper if left is not None else None
         if self.in_process or before is not None:
-            self.sleepers = Sleepers(self.connections, before, left.asleep if left is not None else {})
+            self.sleepers = Sleepers(self.connections, before, left.asleep if left is not None else {},
+                                     self.run_folder.forget)
             if self.in_process and keeper_possible() and not stopping:
                 self.environ[VARIABLE] = str(self.sleepers.door.fileno())
                 if (self.login_processes or "tls" not in self.options.switches) and \
@@ -235,3 +239,4 @@ class Services:
         if self.sleepers is not None:
             self.sleepers.last_words()
         self.statistics.stop()
+        self.run_folder.close()

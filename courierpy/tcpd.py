@@ -26,7 +26,7 @@ from courierpy.model import measures
 from courierpy.model.numbers import PID_MOST, decimal
 from courierpy.readiness import Readiness
 from courierpy.services import Services
-from courierpy.system import about, desk, log, metrics, notify, title
+from courierpy.system import about, desk, log, metrics, notify, presence, title
 from courierpy.system.conn import Conn
 from courierpy.system.proc import CRASHED, become, die_with, leave_no_core, on_signal
 from courierpy.system.programs import interpreter
@@ -40,9 +40,10 @@ if TYPE_CHECKING:
 
     from courierpy.system.doorway import Order
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2, signal.SIGCHLD)
 NOT_PASSED_ON = frozenset((TRIAL, handover.VARIABLE, VARIABLE, desk.VARIABLE, desk.AUTHSOCKET,
-                           tries.VARIABLE, metrics.VARIABLE, metrics.READER, *notify.VARIABLES))
+                           tries.VARIABLE, presence.VARIABLE, metrics.VARIABLE, metrics.READER,
+                           *notify.VARIABLES))
 
 
 def run() -> None:
@@ -116,7 +117,7 @@ class Listener:
                                    services.protocol)
         self.sockets: list[socket.socket] = []
         self.lock = -1
-        self.stopping = False
+        self.stopping = self.dismisses = False
         self.note = ""                     # for the service manager: how the last reload ended
 
     # -- start
@@ -154,6 +155,8 @@ class Listener:
             self.loop = Loop()
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
             services.count_tries()
+            if services.in_process:
+                services.run_folder.open(self.environ, children.ids(self.options.text))
             services.open_doorway(self.loop, self._begin, left, self.readiness.rules)
             services.start_helpers(left, self.stopping)
             if services.doorway is not None:
@@ -221,6 +224,8 @@ class Listener:
             self.stopping = True
         elif number == signal.SIGHUP:
             self.renewal.wanted = True
+        elif number == signal.SIGUSR2:
+            self.dismisses = True
 
     # -- the loop
 
@@ -249,6 +254,9 @@ class Listener:
             if metrics.current is not None:
                 metrics.current.turn(self._gauges)
             self._reap()
+            if self.dismisses:
+                self.dismisses = False
+                services.run_folder.dismiss(services.sleepers)
             self.connections.see_off()
             if not self.stopping:      # else nothing is started any more
                 services.tend()

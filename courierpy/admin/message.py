@@ -5,7 +5,7 @@ import argparse
 import os
 
 from courierpy.admin import complain, default_files, read_settings
-from courierpy.notices import OCTETS
+from courierpy.system.notices import OCTETS
 from courierpy.system.settings import Settings
 
 USAGE = 64                         # exit status, of sysexits
@@ -30,7 +30,8 @@ def change(name: str, usage: str, file: str, option: str, undoes: str, words: li
         return USAGE
     path = os.path.join(base, file)
     if options.text is not None:
-        _write(path, options.text)
+        os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
+        write(path, options.text + "\n")
     elif options.undo:
         if os.path.lexists(path):
             os.unlink(path)
@@ -40,12 +41,12 @@ def change(name: str, usage: str, file: str, option: str, undoes: str, words: li
     return 0
 
 
-def _write(path: str, text: str) -> None:
-    os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
+def write(path: str, text: str) -> None:
+    """A file that every session may read holds this now.  OSError."""
     new = f"{path}.{os.getpid()}"
     try:
-        with open(new, "w", encoding="utf-8") as file:
-            file.write(text + "\n")
+        with open(new, "w", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(text)
             os.fchmod(file.fileno(), MODE)
         os.rename(new, path)
     except OSError:

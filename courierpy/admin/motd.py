@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from courierpy.admin.message import change
-from courierpy.notices import MOTD
+from courierpy.system.notices import MOTD
 
 
 def main(words: list[str]) -> int:

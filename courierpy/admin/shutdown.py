@@ -6,7 +6,7 @@ minute while it waits.
 from __future__ import annotations
 
 from courierpy.admin.message import change
-from courierpy.notices import SHUTDOWN
+from courierpy.system.notices import SHUTDOWN
 
 
 def main(words: list[str]) -> int:

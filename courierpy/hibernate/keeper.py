@@ -486,9 +486,9 @@ class Keeper:
         log_end(state)
 
 
-def log_end(state: State) -> None:
+def log_end(state: State, word: str = "Disconnected during shutdown by signal") -> None:
     """As the session would have written it."""
-    log.notice(f"Disconnected during shutdown by signal, {state.note}, sent={state.sent + state.words}, "
+    log.notice(f"{word}, {state.note}, sent={state.sent + state.words}, "
                f"time={int(time.monotonic() - state.started)}")
 
 

@@ -11,6 +11,7 @@ import time
 from functools import partial
 
 from courierpy.hibernate import keeper, keeping, protocol
+from courierpy.imap.grammar import lines
 from courierpy.listener.connections import Asleep, Connection
 from courierpy.system import log, proc
 from courierpy.system.seldom import due
@@ -51,11 +52,14 @@ class Sleepers:
     connections."""
 
     def __init__(self, connections: Connections, left: tuple[int, int, int, int, int] | None = None,
-                 asleep: dict[int, Asleep] | None = None) -> None:
-        """``left``: version, pid and descriptors (door, its other end, link) of an earlier image."""
+                 asleep: dict[int, Asleep] | None = None,
+                 lost: Callable[[int], object] | None = None) -> None:
+        """``left``: version, pid and descriptors (door, its other end, link) of an earlier image.  ``lost``:
+        is told the inode of the socket of a session that ended without a process."""
         self.connections = connections
         self.asleep: dict[int, Asleep] = asleep or {}
         self.eager = False
+        self._lost = lost or (lambda inode: None)
         self._ending = False
         self.pid = 0
         self.link: socket.socket | None = None
@@ -147,7 +151,10 @@ class Sleepers:
                 if number in self.asleep and not self._ending:
                     wake = Wake(number, socket.socket(fileno=fds.pop()))
             elif data[:1] == b"G":
-                self._forget(protocol.GONE.unpack(data)[1])
+                _, number = protocol.GONE.unpack(data)
+                if number in self.asleep:
+                    self._lost(protocol.identity(self.asleep[number].client)[1])
+                self._forget(number)
             for fd in fds:
                 os.close(fd)
             if wake is not None:
@@ -184,6 +191,21 @@ class Sleepers:
         if gone is not None:
             gone.close()
             self.connections.left(gone.address)
+
+    def dismiss(self, inode: int, why: str) -> bool:
+        """End the session that sleeps and has this socket; its client is told why.  False: there is none."""
+        for number, each in self.asleep.items():
+            if protocol.identity(each.client)[1] == inode:
+                try:
+                    state = protocol.load(each.file)
+                except (OSError, struct.error):
+                    return False       # its keeper says what becomes of it
+                protocol.farewell(each.client, state, lines.told(lines.BYE, why))
+                keeper.log_end(state, "Ended by the administrator")
+                self._tell(protocol.DROP + number.to_bytes(8, "big"))
+                self._forget(number)
+                return True
+        return False
 
     def wake(self, wake: Wake, serve: Callable[[Asleep, int], int]) -> None:
         """A fork goes on with a connection that slept.  If there can be none, the keeper asks again.

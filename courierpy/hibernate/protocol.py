@@ -128,11 +128,11 @@ def load(fd: int) -> State:
     return state
 
 
-def farewell(client: int, state: State) -> bool:
+def farewell(client: int, state: State, words: bytes = _LAST_WORDS) -> bool:
     """Last words to who sleeps.  False: it is gone, takes nothing, or has heard them."""
     with borrowed(client) as connection:
         try:
-            state.say(connection, _LAST_WORDS)
+            state.say(connection, words)
             connection.shutdown(socket.SHUT_WR)
         except OSError:
             return False

@@ -138,6 +138,7 @@ class Sleeper:
                 ours.settimeout(HAND_OVER)
                 if len(head) + len(note) + len(record) > protocol.MAX_KNOWN or self.session.waiting.stopping:
                     return
+                self.session.waiting.is_on(sleeps=True)    # from here on another process may say how it is
                 ours.sendall(head + note + record)
                 if not self._good(ours):
                     return

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from courierpy.imap.grammar.fetchitems import FetchItem
     from courierpy.imap.session import Session
     from courierpy.imap.updates import Update
+    from courierpy.system.presence import Presence
 
     class Woke(Protocol):
         """How a session came out of its sleep: see hibernate/woken.py."""
@@ -84,20 +85,30 @@ REST = 1.0                     # seconds without a command after which memory is
 
 class Waiting:
     """``stopping``: a signal said that the session is to end, at the next moment between two commands.
-    ``refusal`` says why it is to end, "" as long as it is not; None where nobody says so."""
+    ``refusal`` says why it is to end, "" as long as it is not; None where nobody says so.  ``presence``: who
+    looks for sessions finds there what this one is at, None where it has no file."""
 
     def __init__(self, session: Session) -> None:
         self.stopping = False
         self.refusal: Callable[[], str] | None = None
+        self.presence: Presence | None = None
+        self._why = lines.SHUT_DOWN    # to stop
         self._session = session
         self._may_end = False          # by a signal, now: nothing is being done
         self._pushes = Pushes() if metrics.current is not None else None
 
-    def stop(self) -> None:
-        """From a signal handler: end at the next moment between two commands."""
+    def stop(self, why: str = lines.SHUT_DOWN) -> None:
+        """From a signal handler: end at the next moment between two commands.  ``why``: for the client."""
         self.stopping = True
+        self._why = why
         if self._may_end:
-            raise Bye(lines.SHUT_DOWN)
+            raise Bye(why)
+
+    def is_on(self, idles: bool = False, sleeps: bool = False) -> None:
+        """To who looks for sessions: the selected mailbox, and how it is waited there (presence.py)."""
+        if self.presence is not None:
+            selected = self._session.selected
+            self.presence.be(selected.folder.name if selected is not None else "", idles, sleeps)
 
     def heard(self) -> None:
         """There may be something to tell the client, since now."""
@@ -123,12 +134,13 @@ class Waiting:
     def _read(self, timeout: float) -> bytes:
         session = self._session
         session.conn.flush()
+        self.is_on()
         if self._pushes is not None:
             self._pushes.forget()
         self._may_end = True
         try:
             if self.stopping:
-                raise Bye(lines.SHUT_DOWN)
+                raise Bye(self._why)
             if session.between is not None and timeout > 0 and not session.framer.midway:
                 return self._listen(session.between, timeout)
             if session.selected is not None and session.selected.folder.busy and timeout > REST:
@@ -184,11 +196,12 @@ class Waiting:
         """As Conn.wait; Bye when told to stop."""
         conn = self._session.conn
         conn.flush()
+        self.is_on(self._session.row is not None and self._session.row.name == b"IDLE")
         self.told()
         self._may_end = True
         try:
             if self.stopping:
-                raise Bye(lines.SHUT_DOWN)
+                raise Bye(self._why)
             found = conn.wait(others, timeout)
         finally:
             self._may_end = False

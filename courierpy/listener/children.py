@@ -83,6 +83,11 @@ def _number_of(option: str, text: Mapping[str, str], look_up: Callable[[str], in
                          ) from None
 
 
+def ids(text: Mapping[str, str]) -> tuple[int, int]:
+    """uid and gid that the listener will have, -1 for those that it has.  Raises UsageError."""
+    return (owner(text), _group(text)) if os.geteuid() == 0 else (-1, -1)
+
+
 def check(text: Mapping[str, str]) -> None:
     """Are there the user and the group that these options name?  Raises UsageError."""
     owner(text)
@@ -125,7 +130,7 @@ def drop_privileges(text: Mapping[str, str]) -> None:
     """Become who the options ``group`` and ``user`` say."""
     if os.geteuid() != 0:
         return                     # an earlier image did it
-    gid, uid = _group(text), owner(text)
+    uid, gid = ids(text)
     if gid >= 0:
         os.setgid(gid)
     if uid >= 0:

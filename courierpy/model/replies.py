@@ -5,6 +5,8 @@ escapes is a bug of ours and is answered ``NO [SERVERBUG]``.
 """
 from __future__ import annotations
 
+KICKED = "Your session was ended by the administrator."
+
 
 class Reply(Exception):
     """text (str, for the client) and code (bytes inside the brackets, or None)."""
@@ -36,3 +38,7 @@ class Bye(Reply):
     def __init__(self, text: str, code: bytes | None = None, status: int = 0) -> None:
         super().__init__(text, code)
         self.status = status
+
+
+class TurnedAway(Bye):
+    """The login was right, and there is no session: it is answered NO, and then the connection ends."""

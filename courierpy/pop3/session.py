@@ -37,7 +37,7 @@ SURROGATE_OF = "UTF8"          # the login's variable: 0, the client had the cho
 class Session:
     """``utf8``: may the client get headers with octets above 127?  ``octets_of_top``, ``octets_of_retr``:
     that were sent of messages, for the log.  ``reads``: it waits for the client, and nothing is half done.
-    ``stopped``: it ends behind the command that is being done."""
+    ``stopped``: why it ends behind the command that is being done, "" for not."""
 
     def __init__(self, conn: Conn, settings: Settings, maildrop: Maildrop, who: str) -> None:
         self.conn = conn
@@ -46,7 +46,8 @@ class Session:
         self.who = who
         self.lines = Lines()
         self.octets_of_top = self.octets_of_retr = 0
-        self.over = self.stopped = False
+        self.over = False
+        self.stopped = ""
         self.reads = False
         self.kind = settings.text("MIME_UNICODE_MESSAGE_TYPE")
         self.utf8 = settings.values.get(SURROGATE_OF) != "0" or not self.kind
@@ -64,7 +65,7 @@ class Session:
                 continue
             do(line)
             if self.stopped and not self.over:
-                raise Bye(lines.SHUT_DOWN, b"SYS/TEMP")
+                raise Bye(self.stopped, b"SYS/TEMP")
         self.conn.flush()
 
     def _counted(self, meter: metrics.Meter, line: bytes) -> None:

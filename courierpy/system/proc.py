@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 
-# SIGUSR1: the listener wants the place of a connection that has not logged in
-TOLD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+# SIGUSR1: the listener wants the place of a connection that has not logged in.  SIGUSR2: the administrator
+# ends a session; to couriertcpd: those that sleep
+TOLD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 _HELD = tuple(map(int, (*TOLD, signal.SIGCHLD)))
 _BLOCK, _SETMASK = int(signal.SIG_BLOCK), int(signal.SIG_SETMASK)
 CRASHED = 70                   # exit status of a process that could not do its work (EX_SOFTWARE)

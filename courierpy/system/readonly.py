@@ -33,6 +33,18 @@ def end() -> None:
     _on = False
 
 
+class Lifted:
+    """Within it this process may write: what is no mail, and nobody's of the session's."""
+
+    def __enter__(self) -> None:
+        global _on
+        self._before, _on = _on, False
+
+    def __exit__(self, *_: object) -> None:
+        global _on
+        _on = self._before
+
+
 def _heard(event: str, words: tuple[object, ...]) -> None:
     """Raises OSError where the call would write."""
     if not _on:

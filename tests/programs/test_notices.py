@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from courierpy import notices
 from courierpy.admin import motd, shutdown
+from courierpy.system import notices
 from courierpy.system.settings import Settings
 from tests.conftest import account_ids, plain_environ
 from tests.realtime.windows import Window, over_pipe

@@ -2,8 +2,9 @@
 their places.
 
 ``msg/shutdown`` and IMAP_NOLOGIN end sessions, ``msg/motd``, IMAP_ALERT and ``~/.imapalert`` are ALERTs,
-``log/USER/`` gets a record of each session of the user.  Of a Cyrus file the first line counts, of the others
-each.  A file that cannot be read is told in the log, and as if it were not there.
+``log/USER/`` gets a record of each session of the user; who stands in ``denied`` is kept out (denials.py).
+Of a Cyrus file the first line counts, of the others each.  A file that cannot be read is told in the log, and
+as if it were not there.
 """
 from __future__ import annotations
 
@@ -27,12 +28,13 @@ RECORD = 10_000_000            # octets of the record of a session
 NO_REASON = "The system is shut down for maintenance."
 
 
-def refusal(settings: Settings) -> str:
-    """Why nobody is let in; "" where everybody is.  IMAP_NOLOGIN does not hold for root, who mends it."""
+def refusal(settings: Settings, anybody: bool = False) -> str:
+    """Why nobody is let in; "" where everybody is.  IMAP_NOLOGIN does not hold for root, who mends it, unless
+    we are root before we know who comes (``anybody``)."""
     nologin = settings.text("IMAP_NOLOGIN")
     if why := shutdown(settings):
         return why
-    if not nologin or os.getuid() == 0 or not os.path.lexists(nologin):
+    if not nologin or os.getuid() == 0 and not anybody or not os.path.lexists(nologin):
         return ""
     return " ".join(_lines(nologin) or [NO_REASON])[:OCTETS]
 

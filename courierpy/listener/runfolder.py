@@ -1,0 +1,125 @@
+"""The listener's folder below RUNDIRECTORY: made before its sessions, kept by the next image, removed at the
+end.
+
+What is in it says system/presence.py.  Folders of listeners that were killed are removed by who starts next.
+"""
+from __future__ import annotations
+
+import os
+
+from courierpy.system import log
+from courierpy.system.presence import (
+    EVERYBODY,
+    OTHERS,
+    SETTING,
+    TOLD,
+    VARIABLE,
+    inode_of,
+    listener_of,
+    started,
+    word,
+)
+from courierpy.system.settings import Settings
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Sleepers(Protocol):
+        """As hibernate/link.py has them."""
+
+        def dismiss(self, inode: int, why: str) -> bool: ...
+
+
+class RunFolder:
+    """``path``: of the folder, "" where there is none."""
+
+    def __init__(self) -> None:
+        self.path = ""
+
+    def open(self, environ: dict[str, str], owner: tuple[int, int]) -> None:
+        """The folder of this process, which is made where the image before has not; ``environ`` gets its
+        path.
+
+        ``owner``: uid and gid that the listener will have, -1 for those that it has."""
+        settings = Settings(environ)
+        base = settings.text(SETTING)
+        if not base:
+            return
+        path = os.path.join(base, f"{os.getpid()}.{started(os.getpid())}")
+        try:
+            _make(base, 0o755)
+            found = os.stat(base)
+            if found.st_uid not in (0, os.geteuid()) or found.st_mode & 0o022:
+                raise OSError(0, "others may write there, or it is somebody else's", base)
+            for name in os.listdir(base):
+                old = os.path.join(base, name)
+                if "." in name and name.replace(".", "").isdecimal() and not listener_of(old):
+                    _clear(old)
+            _make(os.path.join(base, OTHERS), EVERYBODY)
+            told = os.path.join(path, TOLD)
+            if _make(path, 0o700):     # until all is in it that is nobody else's
+                _make(told, 0o755)
+                os.chown(told, *owner)
+                os.chown(path, *owner)
+                os.chmod(path, EVERYBODY)
+        except OSError as error:
+            if os.geteuid() == 0 or settings.number("MAXPERUSER") > 0:
+                log.warn(f"{error.filename or base}: {error.strerror}: nobody can tell who is on, nor how "
+                         "many sessions a user has")
+            return
+        self.path = environ[VARIABLE] = path
+
+    def dismiss(self, sleepers: Sleepers | None) -> None:
+        """Those that sleep and that the administrator ends."""
+        folder = os.path.join(self.path, TOLD)
+        for name in _names(folder) if self.path and sleepers is not None else ():
+            inode = inode_of(name)
+            if inode >= 0 and sleepers is not None and sleepers.dismiss(inode, word(self.path, name)):
+                self.forget(inode)
+
+    def forget(self, inode: int) -> None:
+        """This session is gone, and had no process that says so."""
+        for folder in (self.path, os.path.join(self.path, TOLD)) if self.path else ():
+            for name in _names(folder):
+                if inode_of(name) == inode:
+                    _remove(os.path.join(folder, name))
+
+    def close(self) -> None:
+        """The listener ends, and has no session any more."""
+        if self.path:
+            _clear(self.path)
+
+
+def _make(path: str, mode: int) -> bool:
+    """False: it was there.  OSError."""
+    if os.path.isdir(path):
+        return False
+    os.makedirs(path)
+    os.chmod(path, mode)               # whatever the umask
+    return True
+
+
+def _clear(path: str) -> None:
+    """Remove a folder of sessions, as far as that is ours to do."""
+    for folder in (os.path.join(path, TOLD), path):
+        for name in _names(folder):
+            _remove(os.path.join(folder, name))
+        try:
+            os.rmdir(folder)
+        except OSError:
+            continue
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except OSError:
+        return

@@ -1,0 +1,268 @@
+"""Who is on: a small file for each session, below RUNDIRECTORY.
+
+    RUNDIRECTORY/PID.TICK/NAME        a session of the listener that is process PID, started at that tick
+    RUNDIRECTORY/PID.TICK/told/NAME   what the administrator has to say to it
+    RUNDIRECTORY/others/NAME          a session that has no listener of ours
+
+Everybody may put a file into such a folder, and only its owner changes it (mode 1777, as of /tmp);
+RUNDIRECTORY itself and ``told`` are the listener's.  So a file is believed as far as the kernel agrees:
+
+* awake, idle: its process is there, was started at that tick, and is who owns the file;
+* asleep: the session has no process, and its file stays as it is; its listener is there.
+
+A process that was killed leaves a file that nobody believes.  NAME is the inode of the session's socket,
+which is the same for whoever holds it, and a check sum of protocol and user: who counts the sessions of a
+user reads no others.
+"""
+from __future__ import annotations
+
+import os
+import time
+from binascii import crc32
+
+from courierpy.model.replies import KICKED
+from courierpy.system import log, proc, readonly
+from courierpy.system.doorway import pack, unpack
+from courierpy.system.regular import whole
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+VARIABLE = "COURIERPY_SESSIONS"        # the listener's folder, in the environment of its sessions
+SETTING = "RUNDIRECTORY"
+OTHERS, TOLD = "others", "told"
+AWAKE, IDLE, ASLEEP = "awake", "idle", "asleep"
+EVERYBODY = 0o1777
+MOST_OCTETS = 16384                    # of a file
+MOST_SHOWN = 400                       # characters of a word of the administrator
+UNSTAMPED_SECONDS = 0.2                # that a session has from its file to the moment that it says in it
+
+
+class Seen:
+    """What a file says of a session.  ``began``: on the monotonic clock, in nanoseconds, 0 as long as that is
+    not said; ``tick``: at which its process ``pid`` was started, in the kernel's clock ticks since the boot.
+    ``uid``: who owns the file."""
+
+    __slots__ = ("began", "folder", "ip", "mailbox", "name", "pid", "port", "protocol", "state", "tick",
+                 "uid", "user")
+
+    def __init__(self, folder: str, name: str, uid: int, said: Mapping[str, str]) -> None:
+        """Raises KeyError and ValueError for a file that no session wrote."""
+        self.folder = folder
+        self.name = name
+        self.uid = uid
+        self.user, self.ip, self.port = said["user"], said["ip"].removeprefix("::ffff:"), said["port"]
+        self.protocol, self.mailbox, self.state = said["protocol"], said["mailbox"], said["state"]
+        self.began, self.pid, self.tick = int(said["began"]), int(said["pid"]), int(said["tick"])
+
+    @property
+    def since(self) -> int:
+        """Seconds since 1970."""
+        return int(time.time() - (time.monotonic_ns() - self.began) / 1e9)
+
+    def lives(self) -> bool:
+        """Is there such a session, as far as the kernel knows?"""
+        if self.state == ASLEEP:
+            return listener_of(self.folder) != 0
+        try:
+            return self.pid > 0 and started(self.pid) == self.tick and proc.identity(self.pid)[0] == self.uid
+        except OSError:
+            return False
+
+
+def started(pid: int) -> int:
+    """The tick at which a process was started; 0 where there is none, or it has ended."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            words = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return 0
+    return 0 if words[0] in (b"Z", b"X") else int(words[19])
+
+
+def listener_of(folder: str) -> int:
+    """The pid of the listener whose folder this is, 0 where it has ended."""
+    pid, _, tick = os.path.basename(folder).partition(".")
+    if not pid.isdecimal() or not tick.isdecimal() or started(int(pid)) != int(tick):
+        return 0
+    return int(pid)
+
+
+def inode_of(name: str) -> int:
+    """Of the socket whose session has a file of this name; -1 for a name that is none."""
+    inode, _, check = name.partition(".")
+    return int(inode) if inode.isdecimal() and check else -1
+
+
+def sessions(base: str, protocol: str = "", user: str = "") -> Iterator[Seen]:
+    """All sessions below RUNDIRECTORY, or those of a protocol and user.  OSError where ``base`` cannot be
+    read."""
+    check = _check(protocol, user) if user else ""
+    for name in sorted(os.listdir(base)):
+        folder = os.path.join(base, name)
+        if name == OTHERS or listener_of(folder):
+            for found in seen(folder, check):
+                if found.lives() and (not user or (found.user, found.protocol) == (user, protocol)):
+                    yield found
+
+
+def seen(folder: str, check: str = "") -> Iterator[Seen]:
+    """What the files in a folder say, true or not.  ``check``: of these names only."""
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError:
+        return
+    for name in names:
+        if inode_of(name) >= 0 and name.endswith(check):
+            found = read(folder, name)
+            if found is not None:
+                yield found
+
+
+def read(folder: str, name: str) -> Seen | None:
+    """None for a file that is none of a session, or not there any more."""
+    path = os.path.join(folder, name)
+    try:
+        uid = os.lstat(path).st_uid
+        return Seen(folder, name, uid, unpack(whole(path, MOST_OCTETS)))
+    except (OSError, KeyError, ValueError):
+        return None
+
+
+def _check(protocol: str, user: str) -> str:
+    return f".{crc32(f'{protocol} {user}'.encode('utf-8', 'surrogateescape')):08x}"
+
+
+class Presence:
+    """The file of this session.  What cannot be written ends nothing: there is no file then."""
+
+    def __init__(self, folder: str, name: str, said: dict[str, str]) -> None:
+        self._folder = folder
+        self._name = name
+        self._said = said
+        self._there = False
+
+    @classmethod
+    def of(cls, environ: Mapping[str, str], fd: int, protocol: str, user: str,
+           peer: tuple[str, str]) -> Presence | None:
+        """Of a session whose client is at ``fd``; None where there is no place for its file.  ``peer``:
+        address and port of the client."""
+        folder = environ.get(VARIABLE, "")
+        if not folder and environ.get(SETTING):
+            folder = os.path.join(environ[SETTING], OTHERS)
+            with readonly.Lifted():
+                try:
+                    os.mkdir(folder)
+                    os.chmod(folder, EVERYBODY)
+                except OSError:
+                    pass               # it is there, or entering it says why not
+        if not folder:
+            return None
+        try:
+            name = f"{os.fstat(fd).st_ino}{_check(protocol, user)}"
+        except OSError:
+            return None                # the client is gone
+        pid = os.getpid()
+        return cls(folder, name, {
+            "user": user, "ip": peer[0], "port": peer[1], "protocol": protocol, "mailbox": "", "state": AWAKE,
+            "began": "0", "pid": str(pid), "tick": str(started(pid))})
+
+    def enter(self, began: int = 0) -> None:
+        """``began``: of a session that goes on; else now."""
+        self._there = True
+        self._said["began"] = str(began or time.monotonic_ns())
+        self._write()
+
+    def enter_as_one_of(self, most: int) -> bool:
+        """As enter(), where the user may have so many sessions of the protocol.  False: there are as many,
+        and this is none.
+
+        A session has a file before it reads the clock, and counts those that began before it: of two that
+        come at once one sees the other, and the same one goes first for both.
+        """
+        self._there = True
+        self._write()
+        self._said["began"] = str(time.monotonic_ns())
+        self._write()
+        if not self._there or self._before_us() < most:
+            return True
+        self.leave()
+        return False
+
+    def _before_us(self) -> int:
+        mine = int(self._said["began"]), self._name
+        count = 0
+        for other in sessions(os.path.dirname(self._folder), self._said["protocol"], self._said["user"]):
+            if other.name != self._name:
+                found: Seen | None = other
+                end = time.monotonic() + UNSTAMPED_SECONDS
+                while found is not None and not found.began and time.monotonic() < end:
+                    time.sleep(0.001)
+                    found = read(other.folder, other.name)
+                count += found is not None and found.began > 0 and (found.began, found.name) < mine
+        return count
+
+    def be(self, mailbox: str, idles: bool = False, sleeps: bool = False) -> None:
+        """How it is, from now on.  ``mailbox``: that is selected, "" for none."""
+        said = self._said
+        state = ASLEEP if sleeps else IDLE if idles else AWAKE
+        if (said["mailbox"], said["state"]) != (mailbox, state):
+            said["mailbox"], said["state"] = mailbox, state
+            if self._there:
+                self._write()
+
+    def leave(self) -> None:
+        """It is over."""
+        if self._there:
+            self._there = False
+            with readonly.Lifted():
+                _unlink(os.path.join(self._folder, self._name))
+
+    def told(self) -> str:
+        """What the administrator has to say to who is ended."""
+        return word(self._folder, self._name)
+
+    def _write(self) -> None:
+        path = os.path.join(self._folder, self._name)
+        new = os.path.join(self._folder, f".{os.getpid()}")
+        with readonly.Lifted():
+            try:
+                try:
+                    fd = os.open(new, _FLAGS, 0o600)
+                except FileExistsError:
+                    os.unlink(new)     # of a process that was killed
+                    fd = os.open(new, _FLAGS, 0o600)
+                try:
+                    os.write(fd, pack(self._said))
+                finally:
+                    os.close(fd)
+                os.rename(new, path)   # whoever reads it finds one state or the other
+            except OSError as error:
+                self._there = False
+                log.debug(f"{path}: {error.strerror}: the session is not told by who")
+                _unlink(new)
+
+
+def word(folder: str, name: str) -> str:
+    """What the administrator has to say to the session whose file is this."""
+    try:
+        text = whole(os.path.join(folder, TOLD, name), MOST_OCTETS)
+    except OSError:
+        return KICKED
+    return shown(text.decode("utf-8", "replace"))[:MOST_SHOWN] or KICKED
+
+
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)
+    except OSError:
+        return
+
+
+def shown(text: str) -> str:
+    """As one line that no terminal and no protocol takes for anything else."""
+    return "".join(char if char.isprintable() else " " for char in text).strip()

@@ -1,0 +1,215 @@
+"""The files by which sessions say that they are on, and who is believed."""
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from courierpy.listener.runfolder import RunFolder
+from courierpy.system import presence, proc, readonly
+from courierpy.system.doorway import pack
+from courierpy.system.presence import ASLEEP, AWAKE, IDLE, VARIABLE, Presence, Seen
+from tests.programs.chain import eventually
+
+OURSELVES = (-1, -1)
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    """RUNDIRECTORY."""
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def folder(base: Path) -> Iterator[Path]:
+    """Of a listener, which is this process."""
+    found = opened(str(base))
+    yield Path(found.path)
+    found.close()
+
+
+def opened(base: str) -> RunFolder:
+    found = RunFolder()
+    environ = {"RUNDIRECTORY": base}
+    found.open(environ, OURSELVES)
+    assert environ.get(VARIABLE, "") == found.path
+    return found
+
+
+@pytest.fixture
+def clients() -> Iterator[list[socket.socket]]:
+    pairs = [end for _ in range(4) for end in socket.socketpair()]
+    yield pairs[::2]
+    for end in pairs:
+        end.close()
+
+
+def made(folder: Path, client: socket.socket, user: str = "ann", protocol: str = "IMAP") -> Presence:
+    found = Presence.of({VARIABLE: str(folder)}, client.fileno(), protocol, user, ("::ffff:192.0.2.1", "7"))
+    assert found is not None
+    return found
+
+
+def all_of(base: Path) -> list[Seen]:
+    return list(presence.sessions(str(base)))
+
+
+def test_what_it_is_at(base: Path, folder: Path, clients: list[socket.socket]) -> None:
+    mine = made(folder, clients[0])
+    assert all_of(base) == []
+    mine.enter()
+    seen, = all_of(base)
+    assert (seen.user, seen.ip, seen.port, seen.protocol) == ("ann", "192.0.2.1", "7", "IMAP")
+    assert (seen.mailbox, seen.state, seen.pid, seen.uid) == ("", AWAKE, os.getpid(), os.getuid())
+    assert (folder / seen.name).stat().st_mode & 0o777 == 0o600
+    name = 'a=b \0\n\udc80ü'.replace("\0", "")
+    mine.be(name, IDLE)
+    seen, = all_of(base)
+    assert (seen.mailbox, seen.state) == (name, IDLE)
+    mine.be("x", ASLEEP)
+    again = made(folder, clients[0])       # in another process
+    again.enter(seen.began)
+    woken, = all_of(base)
+    assert (woken.name, woken.began, woken.state) == (seen.name, seen.began, AWAKE)
+    again.leave()
+    assert all_of(base) == [] and sorted(os.listdir(folder)) == ["told"]
+
+
+def test_a_session_that_only_reads_is_on_too(base: Path, folder: Path, clients: list[socket.socket]) -> None:
+    readonly.begin()
+    try:
+        mine = made(folder, clients[0])
+        mine.enter()
+        assert len(all_of(base)) == 1
+        with pytest.raises(OSError, match="Read-only"):
+            (folder / "other").write_text("")
+        mine.leave()
+    finally:
+        readonly.end()
+    assert all_of(base) == []
+
+
+def test_a_killed_session_is_not_believed(base: Path, folder: Path, clients: list[socket.socket]) -> None:
+    """Nor another process that has its number now, nor a process of somebody else."""
+    def child() -> int:
+        made(folder, clients[0]).enter()
+        signal.pause()
+        return 0
+
+    pid = proc.fork(child)
+    eventually(lambda: all_of(base))
+    seen, = all_of(base)
+    assert seen.pid == pid
+    os.kill(pid, signal.SIGKILL)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    assert all_of(base) == []              # it has ended, and nobody has waited for it
+    os.waitpid(pid, 0)
+    assert all_of(base) == [] and (folder / seen.name).exists()
+
+    said = {"user": "ann", "ip": "", "port": "", "protocol": "IMAP", "mailbox": "", "state": AWAKE,
+            "began": "1"}
+    mine = {**said, "pid": str(os.getpid()), "tick": str(presence.started(os.getpid()))}
+    for name, words in {"1.a": mine, "2.b": {**mine, "tick": "1"}, "3.c": {**said, "pid": "0", "tick": "0"},
+                        "4.d": {**mine, "pid": "-1"}, "5.e": {**mine, "pid": "x"}, "6.f": said,
+                        "7.g": {**mine, "pid": "1" * 30}}.items():
+        (folder / name).write_bytes(pack(words))
+    assert [each.name for each in all_of(base)] == ["1.a"]
+    if os.getuid() == 0:
+        os.chown(folder / "1.a", 65534, 65534)
+        assert all_of(base) == []
+
+
+def test_what_no_session_wrote(base: Path, folder: Path) -> None:
+    (folder / "1.empty").write_bytes(b"")
+    (folder / "2.noise").write_bytes(bytes(range(256)) * 200)
+    (folder / "3.folder").mkdir()
+    os.mkfifo(folder / "4.pipe")
+    (folder / "5.loop").symlink_to("5.loop")
+    (folder / "6.gone").symlink_to("nowhere")
+    (folder / "no number").write_bytes(b"")
+    assert all_of(base) == []
+
+
+def test_a_listener_that_was_killed(base: Path, folder: Path, clients: list[socket.socket]) -> None:
+    """Nobody sleeps there any more, and the next listener clears its folder; but not one that is alive."""
+    mine = made(folder, clients[0])
+    mine.enter()
+    mine.be("INBOX", ASLEEP)
+    assert [each.state for each in all_of(base)] == [ASLEEP]
+    dead = base / f"{os.getpid()}.1"
+    folder.rename(dead)
+    assert all_of(base) == []
+    (base / "keep.me").mkdir()
+    assert opened(str(base)).path == str(folder)
+    assert sorted(os.listdir(base)) == sorted(["keep.me", "others", folder.name])
+    assert opened(str(base)).path == str(folder)       # another image
+    assert folder.stat().st_mode & 0o7777 == 0o1777 == (base / "others").stat().st_mode & 0o7777
+    assert (folder / "told").stat().st_mode & 0o7777 == 0o755
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o775])
+def test_no_folder_where_others_may_write(base: Path, mode: int) -> None:
+    base.mkdir()
+    base.chmod(mode)
+    assert opened(str(base)).path == opened("").path == ""
+    assert os.listdir(base) == []
+
+
+def test_limits(base: Path, folder: Path, clients: list[socket.socket]) -> None:
+    """Those of the same user and protocol, asleep or not, of all listeners; no dead ones."""
+    first, second, third = [made(folder, client) for client in clients[:3]]
+    assert first.enter_as_one_of(2)
+    first.be("INBOX", ASLEEP)
+    made(folder, clients[0], "bob").enter()
+    made(folder, clients[0], protocol="POP3").enter()
+    assert second.enter_as_one_of(2)
+    assert not third.enter_as_one_of(2)
+    assert len(all_of(base)) == 4          # the third one has no file
+    elsewhere = Presence.of({"RUNDIRECTORY": str(base)}, clients[3].fileno(), "IMAP", "ann", ("", ""))
+    assert elsewhere is not None and not elsewhere.enter_as_one_of(2) and elsewhere.enter_as_one_of(3)
+    elsewhere.leave()
+    second.leave()
+    assert third.enter_as_one_of(2)
+
+
+def test_of_two_that_come_at_once_one_is_the_first(base: Path, folder: Path,
+                                                   clients: list[socket.socket]) -> None:
+    """Whatever the order in which each has done its steps: never both, and never none."""
+    first, second = [made(folder, client) for client in clients[:2]]
+    first.enter()
+    began = all_of(base)[0].began
+    second.enter(began - 1)                # it has read the clock, and then slept until now
+    assert second._before_us() == 0 and first._before_us() == 1
+    first.enter(began + 5)
+    assert (first._before_us(), second._before_us()) == (1, 0)
+
+
+def test_one_that_has_not_read_the_clock_does_not_hold_others_up(
+        base: Path, folder: Path, clients: list[socket.socket]) -> None:
+    first, second = [made(folder, client) for client in clients[:2]]
+    first._there = True
+    first._write()
+    assert second.enter_as_one_of(1)
+
+
+def test_what_cannot_be_written_ends_nothing(tmp_path: Path, clients: list[socket.socket]) -> None:
+    mine = made(tmp_path / "none", clients[0])
+    mine.enter()
+    mine.be("INBOX", IDLE)
+    mine.leave()
+    assert mine.enter_as_one_of(1)
+    assert Presence.of({}, clients[0].fileno(), "IMAP", "ann", ("", "")) is None
+    assert Presence.of({VARIABLE: str(tmp_path)}, 9999, "IMAP", "ann", ("", "")) is None
+
+
+def test_the_word_of_the_administrator(folder: Path, clients: list[socket.socket]) -> None:
+    mine = made(folder, clients[0])
+    assert mine.told() == presence.KICKED
+    (folder / "told" / mine._name).write_bytes(b"Away\r\n* OK \x1b[2J\xff" + b"x" * 1000)
+    assert mine.told().startswith("Away  * OK  [2J") and mine.told().isprintable() and len(mine.told()) <= 400
+    (folder / "told" / mine._name).write_bytes(b" \n")
+    assert mine.told() == presence.KICKED
