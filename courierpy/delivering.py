@@ -136,7 +136,7 @@ def _recipients(options: Options, settings: Settings, accounts: Accounts,
                 address = grammar.address(user.encode("utf-8", "surrogateescape"))
             except Reply:
                 raise UNKNOWN from None
-            found = recipient(accounts, address, ignores_quota=options.ignores_quota)
+            found = recipient(accounts, address, settings, ignores_quota=options.ignores_quota)
             found.detail = options.mailbox or found.detail
             transaction.recipients.append(found)
         except Reply as reply:

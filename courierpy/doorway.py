@@ -17,7 +17,7 @@ from courierpy.listener.entrance import one_address
 from courierpy.listener.sockets import shown, turn_away
 from courierpy.login import start
 from courierpy.model import measures
-from courierpy.system import confined, doorway, log, metrics, proc, programs, title
+from courierpy.system import confined, doorway, log, metrics, notices, proc, programs, title
 from courierpy.system.doorway import PROXY_SECONDS
 from courierpy.system.settings import Settings
 from courierpy.system.starttls import starttls_offered
@@ -98,8 +98,8 @@ def look_at_certificates(settings: Settings) -> None:
 
 
 def take(way: Doorway, entrance: Entrance, listening: socket.socket, options: Options,
-         rules: Mapping[str, str]) -> None:
-    """A client that connects, to a login process."""
+         rules: Mapping[str, str], settings: Settings) -> None:
+    """A client that connects, to a login process, which sees no file of the administrator's."""
     taken = entrance.take(listening)
     if taken is None:
         return
@@ -118,6 +118,7 @@ def take(way: Doorway, entrance: Entrance, listening: socket.socket, options: Op
         variables = admit(client, options, rules, entrance.connections.counts.of, remote, local)
     if variables is None:
         return
+    variables.update(notices.to_all(settings))
     connection = Connection("" if behind else shown(remote[0]), remote)
     if behind:
         variables[PROXY_SECONDS] = str(options.haproxy[0] if options.haproxy is not None else 0)

@@ -27,8 +27,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# what IMAP has for the same: RFC 3206 4, RFC 2449 8.1.1
-CODES = {b"CONTACTADMIN": b"SYS/PERM", b"LIMIT": b"IN-USE"}
 USAGE = """
 Usage: pop3d [-r] [-U USES] [-T SECONDS] [MAILDIR]
        ipop3d [-r] [MAILDIR]
@@ -194,7 +192,7 @@ class _Pop3d(Entering):
 
     def goodbye(self, bye: Bye) -> int:
         """The last line for the client; the exit status."""
-        self.conn.say_last(lines.err(bye.text, CODES.get(bye.code or b"", bye.code)))
+        self.conn.say_last(lines.err(bye.text, bye.code))
         if self.stopped and self.greeted:
             word = "Ended by the administrator" if self.kicked else "Disconnected during shutdown by signal"
             log.notice(f"{word}, {self.who}, {self._numbers()}")

@@ -294,7 +294,8 @@ class Listener:
         if not self._opens():
             return
         if self.services.doorway is not None and self.services.login_processes:
-            doorway.take(self.services.doorway, self.entrance, sock, self.options, self.readiness.rules)
+            doorway.take(self.services.doorway, self.entrance, sock, self.options, self.readiness.rules,
+                         from_environ(self.environ))
             return
         connection = self.entrance.accept(sock)
         if connection is not None:

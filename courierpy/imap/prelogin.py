@@ -46,6 +46,8 @@ if TYPE_CHECKING:
         tls: bool
         accepted: Accepted | None
 
+        def refusal(self) -> str: ...
+
         def disconnected(self) -> None: ...
 
         def mechanism(self, name: bytes) -> Mechanism | None: ...
@@ -92,6 +94,8 @@ class Login(Dialogue):
     def steps(self) -> Steps[Account | int]:
         """The whole dialogue.  Gives whose the session is, or, without one, the exit status."""
         try:
+            if why := self.stage.refusal():
+                raise Bye(why, b"ALERT")
             self.greet(lines.OK, GREETING, b"CAPABILITY " + self._capabilities())
             while not self.ended:
                 frame = yield from self.framing()

@@ -116,7 +116,7 @@ def rcpt(session: Session, rest: bytes) -> Reply:
         raise Reply(503, "5.5.1", "The message is coming")
     if len(transaction.recipients) >= session.settings.number("LMTP_RECIPIENTS"):
         raise Reply(452, "4.5.3", "Too many recipients, the others next time")
-    session.add(recipient(session.accounts, address, ignores_quota=b"IGNOREQUOTA" in found,
+    session.add(recipient(session.accounts, address, session.settings, ignores_quota=b"IGNOREQUOTA" in found,
                           original=grammar.original(found.get(b"ORCPT", b""))))
     return Reply(250, "2.1.5", "OK")
 
@@ -149,7 +149,7 @@ def noop(session: Session, rest: bytes) -> Reply:
 
 def vrfy(session: Session, rest: bytes) -> Reply:
     """Is there an account?  RFC 5321 3.5."""
-    found = recipient(session.accounts, grammar.address(rest.strip(b"<> ")))
+    found = recipient(session.accounts, grammar.address(rest.strip(b"<> ")), session.settings)
     return Reply(250, "2.1.5", f"<{found.address.text}>" if found.address.ascii else "There is")
 
 

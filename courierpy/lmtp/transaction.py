@@ -3,12 +3,12 @@ from __future__ import annotations
 
 from time import monotonic
 
-from courierpy.auth import Rejected, TemporaryFailure
+from courierpy.auth import DELIVERY, Rejected, TemporaryFailure
 from courierpy.lmtp.carrier import DUPLICATE, Job
 from courierpy.lmtp.content import Content
 from courierpy.lmtp.grammar import Address, Reply
 from courierpy.model import measures
-from courierpy.system import log, metrics
+from courierpy.system import denials, log, metrics
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,9 +44,9 @@ class Recipient:
         self.poster = ""
 
 
-def recipient(accounts: Accounts, address: Address, *, original: str = "",
+def recipient(accounts: Accounts, address: Address, settings: Settings, *, original: str = "",
               ignores_quota: bool = False) -> Recipient:
-    """Raises Reply."""
+    """Raises Reply, also where the administrator has it so (system/denials.py)."""
     try:
         account, detail = accounts.find(address.local, address.domain)
     except Rejected:
@@ -54,6 +54,9 @@ def recipient(accounts: Accounts, address: Address, *, original: str = "",
     except TemporaryFailure as error:
         log.err(f"{log.quoted(address.text)}: nobody can tell whose mail that is: {error}")
         raise NOBODY_KNOWS from None
+    word = denials.word_for(settings, DELIVERY, account.address, "")
+    if word:
+        raise Reply(550, "5.2.1", word)
     return Recipient(address, account, detail, original=original, ignores_quota=ignores_quota)
 
 

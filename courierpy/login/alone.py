@@ -12,8 +12,9 @@ import time
 from courierpy.auth import Account, Request, TemporaryFailure, check, configured
 from courierpy.login import start
 from courierpy.model.numbers import PID_MOST, decimal
+from courierpy.model.replies import Bye, No
 from courierpy.model.steps import Forward, Look, Read, Secure, Wait
-from courierpy.system import log, proc, programs, title
+from courierpy.system import denials, log, notices, proc, programs, title
 from courierpy.system.conn import Gone
 from courierpy.system.settings import from_environ
 
@@ -112,9 +113,17 @@ class Alone:
             raise Gone from None
 
     def _forward(self, step: Forward) -> Accepted:
-        """Raises Rejected and Unreachable."""
+        """Raises Rejected and Unreachable; No and Bye, as the session would here (entering.py)."""
         from courierpy.login.onward import Seeker
-        seeker = Seeker(from_environ(self.stage.environ), self.stage.environ)
+        environ = self.stage.environ
+        settings, who = from_environ(environ), self.stage.who(step.user)
+        if why := notices.refusal(settings, anybody=True):
+            log.info(f"REFUSED, {who}: {log.quoted(why)}")
+            raise Bye(why, b"ALERT")
+        if why := denials.word_for(settings, step.protocol.lower(), step.user, environ["TCPREMOTEIP"]):
+            log.info(f"DENIED, {who}: {log.quoted(why)}")
+            raise No(why, b"CONTACTADMIN")
+        seeker = Seeker(settings, environ)
         self.onward = seeker.seek(step, self.stage.gate.left())
         return self.onward.accepted
 

@@ -12,8 +12,9 @@ from courierpy.auth import TemporaryFailure, is_module
 from courierpy.login.alone import Alone
 from courierpy.login.stage import Stage
 from courierpy.model.replies import Bye
-from courierpy.system import about, log, metrics, proc, programs
+from courierpy.system import about, log, metrics, notices, proc, programs
 from courierpy.system.conn import Conn, Gone, TimedOut
+from courierpy.system.settings import from_environ
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def main(name: str, usage: str, spoken: Spoken, argv: list[str], environ: Mappin
     try:
         if words:
             own = environ if isinstance(environ, dict) else dict(environ)
+            own.update(notices.to_all(from_environ(own)))
             stage = Stage(spoken.PROTOCOL, spoken.PORT, own, client)
             result = serve(Alone(stage, client, modules, words), spoken)
         else:

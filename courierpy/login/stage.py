@@ -12,7 +12,7 @@ from courierpy.auth import Rejected, TemporaryFailure, Unservable, mechanisms, s
 from courierpy.login import gate, start, tries
 from courierpy.model import measures
 from courierpy.model.steps import Elsewhere, Forward, Look, NoPassword, Refused, Unreachable, Wait
-from courierpy.system import log, metrics
+from courierpy.system import log, metrics, notices
 from courierpy.system.environ import of_transport
 from courierpy.system.settings import from_environ
 from courierpy.system.wipe import wipe
@@ -57,6 +57,13 @@ class Stage:
 
     def who(self, user: str | None, **more: str) -> str:
         return log.who(self.environ["TCPREMOTEIP"], self.environ["TCPREMOTEPORT"], user, **more)
+
+    def refusal(self) -> str:
+        """Why nobody is let in; "" where they are."""
+        why = self.environ.pop(notices.VARIABLE, "")
+        if why:
+            log.info(f"REFUSED, {self.peer}: {log.quoted(why)}")
+        return why
 
     def disconnected(self) -> None:
         """The client is gone, or its time is over: the line for the log."""
@@ -105,7 +112,7 @@ class Stage:
                 log.info(f"LOGIN REFERRED, {self.who(account.address, to=hosts[0], **more)}")
                 raise Elsewhere(hosts[0], account.address)
             if hosts:
-                self.accepted = yield from self._forwarded(hosts, context, speak, **more)
+                self.accepted = yield from self._forwarded(account, hosts, context, speak, **more)
                 count("forwarded")
                 return account
             if proxy and account.option("mailhost") is None:
@@ -129,7 +136,7 @@ class Stage:
         yield Wait(self.gate.refused(began, with_domain(context.user, environ) if context.user else ""))
         raise Refused(self.gate.again())
 
-    def _forwarded(self, hosts: list[str], context: sasl.Context, speak: Speak,
+    def _forwarded(self, account: Account, hosts: list[str], context: sasl.Context, speak: Speak,
                    **more: str) -> Steps[Accepted]:
         """The answer of one of the hosts.  Raises Rejected, NoPassword and Unreachable."""
         who = self.who(context.user, **more)
@@ -139,7 +146,7 @@ class Stage:
         user, secret = context.user or "", context.secret
         try:
             found: Accepted = yield Forward(self._protocol, hosts,
-                                            lambda server: speak(user, secret, server))
+                                            lambda server: speak(user, secret, server), account.address)
             return found
         except Rejected as error:
             log.warn(f"Login to {hosts[0]} failed: {error}, {who}")

@@ -70,10 +70,14 @@ def ok(text: str | bytes = b"") -> bytes:
     return b"+OK %s\r\n" % text if text else b"+OK\r\n"
 
 
+CODES = {b"CONTACTADMIN": b"SYS/PERM", b"LIMIT": b"IN-USE", b"ALERT": b""}
+
+
 def err(text: str, code: bytes | None = None) -> bytes:
-    """``code``: RFC 2449 8, RFC 3206."""
+    """``code``: RFC 2449 8, RFC 3206, or what IMAP has for the same."""
+    code = CODES.get(code, code) if code else None
     shown = "".join(char if char.isprintable() else "?" for char in text).encode()
-    return b"-ERR [%s] %s\r\n" % (code, shown) if code and code != b"ALERT" else b"-ERR %s\r\n" % shown
+    return b"-ERR [%s] %s\r\n" % (code, shown) if code else b"-ERR %s\r\n" % shown
 
 
 def several(first: bytes, rows: Iterable[bytes]) -> bytes:

@@ -51,6 +51,8 @@ if TYPE_CHECKING:
         @property
         def client(self) -> Client: ...
 
+        def refusal(self) -> str: ...
+
         def disconnected(self) -> None: ...
 
         def mechanism(self, name: bytes) -> Mechanism | None: ...
@@ -91,6 +93,8 @@ class Login:
     def steps(self) -> Steps[Account | int]:
         """The whole dialogue.  Gives whose the session is, or, without one, the exit status."""
         try:
+            if why := self.stage.refusal():
+                raise Bye(why, b"SYS/TEMP")
             self.client.write(lines.ok("Hello there."))
             while self.account is None and not self._quits:
                 yield from self._command()

@@ -60,6 +60,7 @@ TABLE: tuple[Variable, ...] = (
              "descriptor that counts are sent to, and its inode"),
     Variable("COURIERPY_METRICS_READER", "couriertcpd, courierpy", "couriertcpd",
              "the same of its other end"),
+    Variable("COURIERPY_REFUSAL", "couriertcpd, imaplogin", "imaplogin", "why nobody is let in now"),
     Variable("COURIERPY_SESSIONS", "couriertcpd", "imapd, pop3d", "the listener's folder below RUNDIRECTORY"),
     Variable("COURIERPY_TRIAL", "couriertcpd", "couriertcpd", "set: only try whether a start would do"),
     # a delivery: local(8) of Postfix

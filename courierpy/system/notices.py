@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from courierpy.system.settings import Settings
 
 SHUTDOWN, MOTD = "msg/shutdown", "msg/motd"        # below CONFIGDIRECTORY
+VARIABLE = "COURIERPY_REFUSAL"         # why nobody is let in, where a dialogue before the login cannot look
 SEEN = "courierpy-motd"        # in the Maildir: when the message of the day was shown, and which
 READ = 4096                    # octets of a file
 LINES = 10                     # of an alert that are told
@@ -37,6 +38,12 @@ def refusal(settings: Settings, anybody: bool = False) -> str:
     if not nologin or os.getuid() == 0 and not anybody or not os.path.lexists(nologin):
         return ""
     return " ".join(_lines(nologin) or [NO_REASON])[:OCTETS]
+
+
+def to_all(settings: Settings) -> dict[str, str]:
+    """For who speaks with a client before its login: the variable that says why nobody is let in, if so."""
+    why = refusal(settings, anybody=True)
+    return {VARIABLE: why} if why else {}
 
 
 def shutdown(settings: Settings) -> str:

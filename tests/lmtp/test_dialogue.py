@@ -36,6 +36,17 @@ def test_a_message_comes_to_its_recipient(post: Post, client: Client) -> None:
     assert post.left("ann") == []
 
 
+def test_who_is_denied_gets_no_mail(post: Post) -> None:
+    """Where the administrator says so of LMTP; by the name of the account, whatever is behind the +."""
+    (post.folder / "denied").write_text("ann\tlmtp\tGone f\u00fcr good\nbob\timap,pop3\tPay first\n")
+    with post.client(CONFIGDIRECTORY=str(post.folder)) as client:
+        assert client.say(b"LHLO c", b"MAIL FROM:<>")[1] == "250 2.1.0"
+        client.send(b"RCPT TO:<ann+x>\r\n")
+        assert client.reply() == "550 5.2.1 Gone f?r good"
+        assert client.say(b"RCPT TO:<ANN@example.org>", b"RCPT TO:<bob>") == ["550 5.2.1", "250 2.1.5"]
+        assert client.data(TEXT) == ["250 2.1.5"]
+
+
 def test_lhlo_tells_what_there_is(client: Client) -> None:
     client.send(b"LHLO client.example\r\n")
     told = [client.line()]

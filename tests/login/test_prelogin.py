@@ -3,14 +3,22 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from courierpy.auth import Account, Rejected, Request, TemporaryFailure, Unservable
 from courierpy.imap import prelogin
-from courierpy.model.steps import Look, Secure, Wait
-from courierpy.system.conn import TimedOut
-from tests.login.driven import Driven
+from courierpy.login.alone import Alone
+from courierpy.login.stage import Stage
+from courierpy.model.replies import Bye, No
+from courierpy.model.steps import Forward, Look, Secure, Wait
+from courierpy.pop3 import prelogin as pop3
+from courierpy.smap import prelogin as smap
+from courierpy.system import notices
+from courierpy.system.conn import Conn, TimedOut
+from tests.login.driven import Driven, Said
 
 DEMO = Account("demo", 1000, 1000, "/home/demo")
 
@@ -158,3 +166,28 @@ def test_a_wrong_password_is_told_nothing() -> None:
     assert driven.heard() == b"a NO [AUTHENTICATIONFAILED] Login failed.\r\n"
     driven.steps.close()
     assert b"LOGIN-REFERRALS" not in Driven(prelogin).say(b"x CAPABILITY\r\n")
+
+
+@pytest.mark.parametrize(("spoken", "told"), [
+    (prelogin, b"* BYE [ALERT] Back at noon\r\n"), (smap, b"* BYE [ALERT] Back at noon\r\n"),
+    (pop3, b"-ERR [SYS/TEMP] Back at noon\r\n")])
+def test_nobody_is_let_in(spoken: ModuleType, told: bytes) -> None:
+    """The administrator says why in the place of the greeting."""
+    said = Said()
+    stage = Stage(spoken.PROTOCOL, spoken.PORT, {notices.VARIABLE: "Back at noon"}, said, -1)
+    with pytest.raises(StopIteration):
+        next(spoken.dialogue(stage).steps())
+    assert said.octets == told and notices.VARIABLE not in stage.environ
+
+
+def test_where_mail_is_elsewhere_the_administrator_decides_too(tmp_path: Path) -> None:
+    """Before any host is asked."""
+    settings = {"CONFIGDIRECTORY": str(tmp_path), "IMAP_NOLOGIN": str(tmp_path / "nologin")}
+    step = Forward("IMAP", ["host.invalid"], lambda server: None, "ann")     # type: ignore[arg-type,return-value]
+    alone = Alone(Stage("IMAP", "143", settings, Said(), -1), Conn(-1, -1), [], ["imapd"])
+    (tmp_path / "denied").write_text("ann\timap\tPay first\n")
+    with pytest.raises(No, match="Pay first"):
+        alone._forward(step)
+    (tmp_path / "nologin").write_text("Backup\n")
+    with pytest.raises(Bye, match="Backup"):
+        alone._forward(step)

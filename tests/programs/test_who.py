@@ -1,6 +1,7 @@
 """courierpy who, kick and deny, and how many sessions a user may have."""
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -11,7 +12,7 @@ import tempfile
 import time
 import zlib
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
 
 import pytest
@@ -40,10 +41,11 @@ class Host:
         return admin.main(["courierpy", name, "-C", str(self.file), *words])
 
     def who(self, *words: str) -> list[dict[str, object]]:
-        """As JSON says it, in another process."""
-        done = subprocess.run([sys.executable, "-m", "courierpy.admin", "who", "-C", str(self.file), "-J",
-                               *words], capture_output=True, check=True, timeout=60, env=plain_environ())
-        return [json.loads(line) for line in done.stdout.splitlines()]
+        """As JSON says it."""
+        said = io.StringIO()
+        with redirect_stdout(said):
+            assert self.tool("who", "-J", *words) == 0
+        return [json.loads(line) for line in said.getvalue().splitlines()]
 
     def states(self) -> list[object]:
         return sorted(str(each["state"]) for each in self.who())
@@ -264,7 +266,7 @@ def test_sleepers_are_on(server: tuple[Chain, Host], stack: ExitStack) -> None:
     eventually(lambda: host.states() == ["asleep", "asleep"])
     third = stack.enter_context(running.session(b"SELECT INBOX"))
     eventually(lambda: host.states() == ["asleep", "asleep", "awake"])
-    assert {each["mailbox"] for each in host.who()} == {"INBOX"}
+    eventually(lambda: {each["mailbox"] for each in host.who()} == {"INBOX"})
     assert [each["pid"] is None for each in host.who("demo") if each["state"] == "asleep"] == [True, True]
     fourth = stack.enter_context(running.greeted())
     fourth.sendall(b"a LOGIN demo demo\r\n")
@@ -283,6 +285,22 @@ def test_sleepers_are_on(server: tuple[Chain, Host], stack: ExitStack) -> None:
     assert host.who() == []
     inflate = zlib.decompressobj(-15)
     assert inflate.decompress(ends(squeezed)).endswith(b"* BYE Away with you\r\n")
+
+
+@server_test
+def test_nobody_is_greeted_while_it_is_shut_down(server: tuple[Chain, Host], stack: ExitStack) -> None:
+    """Who was, and logs in only then, is refused too."""
+    running, host = server
+    early = stack.enter_context(running.greeted())
+    try:
+        assert host.tool("shutdown", "Back at noon") == 0
+        late = stack.enter_context(running.connect())
+        assert ends(late) == b"* BYE [ALERT] Back at noon\r\n"
+        early.sendall(b"a LOGIN demo demo\r\n")
+        assert ends(early) == b"* BYE [ALERT] Back at noon\r\n"
+    finally:
+        assert host.tool("shutdown", "--cancel") == 0
+    stack.enter_context(running.session())
 
 
 @server_test
