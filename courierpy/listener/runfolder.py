@@ -95,7 +95,12 @@ def _make(path: str, mode: int) -> bool:
     """False: it was there.  OSError."""
     if os.path.isdir(path):
         return False
-    os.makedirs(path)
+    try:
+        os.makedirs(path)
+    except FileExistsError:            # another listener starts, too
+        if os.path.isdir(path):
+            return False
+        raise
     os.chmod(path, mode)               # whatever the umask
     return True
 

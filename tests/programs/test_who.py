@@ -18,11 +18,12 @@ from pathlib import Path
 import pytest
 
 from courierpy import admin
+from courierpy.admin import online
 from courierpy.system import denials
 from courierpy.system.presence import SETTING
 from courierpy.system.settings import Settings
 from tests.conftest import plain_environ, until
-from tests.programs.chain import Chain, chain, eventually
+from tests.programs.chain import DEADLINE, Chain, chain, eventually
 from tests.realtime.windows import over_pipe
 
 server_test = pytest.mark.server
@@ -54,6 +55,11 @@ class Host:
 @pytest.fixture
 def host(tmp_path: Path) -> Host:
     return Host(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(online, "SECONDS", DEADLINE)
 
 
 # -- sessions from a shell
