@@ -43,7 +43,7 @@ class Verdicts:
         if not asked.address:
             return None
         try:
-            to = recipient(self._accounts, address(asked.address))
+            to = recipient(self._accounts, address(asked.address), self._settings)
         except Reply as refusal:
             return refusal
         except Exception as error:     # in doubt the MTA asks again
