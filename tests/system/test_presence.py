@@ -67,10 +67,10 @@ def test_what_it_is_at(base: Path, folder: Path, clients: list[socket.socket]) -
     assert (seen.mailbox, seen.state, seen.pid, seen.uid) == ("", AWAKE, os.getpid(), os.getuid())
     assert (folder / seen.name).stat().st_mode & 0o777 == 0o600
     name = 'a=b \0\n\udc80ü'.replace("\0", "")
-    mine.be(name, IDLE)
+    mine.be(name, idles=True)
     seen, = all_of(base)
     assert (seen.mailbox, seen.state) == (name, IDLE)
-    mine.be("x", ASLEEP)
+    mine.be("x", sleeps=True)
     again = made(folder, clients[0])       # in another process
     again.enter(seen.began)
     woken, = all_of(base)
@@ -138,7 +138,7 @@ def test_a_listener_that_was_killed(base: Path, folder: Path, clients: list[sock
     """Nobody sleeps there any more, and the next listener clears its folder; but not one that is alive."""
     mine = made(folder, clients[0])
     mine.enter()
-    mine.be("INBOX", ASLEEP)
+    mine.be("INBOX", sleeps=True)
     assert [each.state for each in all_of(base)] == [ASLEEP]
     dead = base / f"{os.getpid()}.1"
     folder.rename(dead)
@@ -163,7 +163,7 @@ def test_limits(base: Path, folder: Path, clients: list[socket.socket]) -> None:
     """Those of the same user and protocol, asleep or not, of all listeners; no dead ones."""
     first, second, third = [made(folder, client) for client in clients[:3]]
     assert first.enter_as_one_of(2)
-    first.be("INBOX", ASLEEP)
+    first.be("INBOX", sleeps=True)
     made(folder, clients[0], "bob").enter()
     made(folder, clients[0], protocol="POP3").enter()
     assert second.enter_as_one_of(2)
@@ -199,7 +199,7 @@ def test_one_that_has_not_read_the_clock_does_not_hold_others_up(
 def test_what_cannot_be_written_ends_nothing(tmp_path: Path, clients: list[socket.socket]) -> None:
     mine = made(tmp_path / "none", clients[0])
     mine.enter()
-    mine.be("INBOX", IDLE)
+    mine.be("INBOX", idles=True)
     mine.leave()
     assert mine.enter_as_one_of(1)
     assert Presence.of({}, clients[0].fileno(), "IMAP", "ann", ("", "")) is None
