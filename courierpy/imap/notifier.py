@@ -14,7 +14,7 @@ from courierpy.imap.commands import CHANGES, WRITES, cmd_fetch, cmd_status
 from courierpy.imap.grammar import lines, out
 from courierpy.imap.grammar.fetchitems import FetchItem
 from courierpy.imap.listing import Entry, Listing, parents_of
-from courierpy.imap.watched import Watched
+from courierpy.imap.watched import Watched, identities, subscriptions
 from courierpy.imap.wishes import (
     ENTRIES,
     EXPUNGE,
@@ -109,8 +109,8 @@ class Notifier:
     def begin(self, status: bool) -> None:
         """Listen.  ``status``: tell how the mailboxes are.  Raises No where there is no room for so much."""
         session = self.session
-        self._subscribed = frozenset(session.folders.subscriptions())
-        self._names = self._look_at_names()
+        self._subscribed = subscriptions(session.folders, None if self.wish.of_subscriptions else frozenset())
+        self._names = identities(session.folders)
         if not self.wish.others:
             return
         if self.wish.wants(ENTRIES) or self.wish.wants(SERVER_ENTRIES):
@@ -122,7 +122,8 @@ class Notifier:
             raise No("So much cannot be watched here.", OVERFLOW) from None
         for name in self._names:
             events = self._events(name)
-            if events and not self._may_read(name):
+            if events and (not self._may_read(name)
+                           or self._watched is not None and name in self._watched.denied):
                 session.write(self._line(Entry(name, True, False), b"\\NoAccess"))
             elif events & MESSAGE_EVENTS:
                 self._begin_with(name, events, status)
@@ -331,23 +332,12 @@ class Notifier:
 
     # -- names
 
-    def _look_at_names(self) -> dict[str, tuple[int, int]]:
-        """Mailboxes, and the identities of their directories."""
-        folders = self.session.folders
-        found = {}
-        for name in folders.names():
-            try:
-                look = os.stat(folders.path_of(name))
-            except OSError:
-                continue               # it is going
-            found[name] = look.st_dev, look.st_ino
-        return found
-
     def _tell_names(self, silent: bool = False) -> set[str]:
         """Tell of names and subscriptions that came and went; gives the mailboxes that are new.
         ``silent``: they are known."""
-        before, self._names = self._names, self._look_at_names()
-        subscribed, self._subscribed = self._subscribed, frozenset(self.session.folders.subscriptions())
+        folders, subscribed = self.session.folders, self._subscribed
+        before, self._names = self._names, identities(folders)
+        self._subscribed = subscriptions(folders, subscribed)
         old = self._renamed(before)
         came = {name for name in self._names.keys() - before.keys() if name not in old}
         gone = before.keys() - self._names.keys() - {*old.values()}
@@ -407,8 +397,10 @@ class Notifier:
     def _new_mailboxes(self, came: Iterable[str], silent: bool) -> set[str]:
         """Watch these too.  Gives those that have mail already."""
         changed, watched = set[str](), self._watched
-        known = watched.mailboxes if watched is not None else set[str]()
+        known = set[str]()
         if watched is not None:
+            watched.denied &= self._names.keys() - set(came)
+            known = watched.mailboxes | watched.denied
             watched.unmade.clear()
         for name in sorted(self._names):
             if name not in known and self._watched is not None and self._events(name) & MESSAGE_EVENTS:

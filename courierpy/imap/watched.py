@@ -6,13 +6,15 @@ does another ``Watched``.
 """
 from __future__ import annotations
 
+import errno
 import os
 
 from courierpy.imap.wishes import FLAGS, MESSAGE_EVENTS
+from courierpy.maildir.errors import StoreError
 from courierpy.maildir.store import SUBSCRIBED
 from courierpy.maildir.watch import INSIDE
 from courierpy.model import packed
-from courierpy.system import inotify
+from courierpy.system import inotify, log
 from courierpy.system.inotify import (
     IN_CLOSE_WRITE,
     IN_CREATE,
@@ -21,6 +23,7 @@ from courierpy.system.inotify import (
     IN_Q_OVERFLOW,
     Ear,
 )
+from courierpy.system.seldom import due
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +32,9 @@ if TYPE_CHECKING:
     from courierpy.maildir.store import Store
 
     Wanted = Callable[[str], frozenset[bytes]]
+
+# what the system says of a directory that may not be watched: it is nothing against the others
+DENIED = (errno.EACCES, errno.EPERM, errno.ELOOP)
 
 
 class News:
@@ -44,12 +50,13 @@ class News:
 
 
 class Watched:
-    """``unmade``: mailboxes that were not whole when they were to be watched.  Raises OSError where the
-    kernel refuses to watch so much."""
+    """``unmade``: mailboxes that were not whole when they were to be watched.  ``denied``: those that may
+    not be read, of which nothing is heard.  Raises OSError where the kernel refuses to watch so much."""
 
     def __init__(self, folders: Store, wanted: Wanted, ear: Ear | None = None) -> None:
         """``wanted``: the events of a mailbox that are to be heard of."""
         self.unmade: set[str] = set()
+        self.denied: set[str] = set()
         self._folders = folders
         self._wanted = wanted
         self._ear = ear or Ear()
@@ -69,7 +76,7 @@ class Watched:
     @property
     def mailboxes(self) -> set[str]:
         """Those that are watched whole."""
-        return {*self._of.values()} - self.unmade
+        return {*self._of.values()} - self.unmade - self.denied
 
     def begin(self, names: Iterable[str]) -> None:
         """Watch these mailboxes, and what leads to them."""
@@ -86,8 +93,14 @@ class Watched:
 
     def root(self, path: str) -> None:
         """Mailboxes may come and go in this directory."""
-        if os.path.isdir(path):
+        if not os.path.isdir(path):
+            return
+        try:
             self._roots[self._ear.add(path, INSIDE | IN_CLOSE_WRITE)] = path
+        except OSError as why:
+            if why.errno not in DENIED:
+                raise
+            log.warn(f"NOTIFY: {path}: {why.strerror}")
 
     def mailbox(self, name: str) -> None:
         """The directories of a mailbox, where something of its messages is wanted."""
@@ -105,6 +118,13 @@ class Watched:
             except (FileNotFoundError, NotADirectoryError):
                 if part in ("new", "cur"):
                     self.unmade.add(name)
+            except OSError as why:
+                if why.errno not in DENIED:
+                    raise
+                log.warn(f"NOTIFY: {os.path.join(path, part)}: {why.strerror}")
+                if part in ("new", "cur"):
+                    self.denied.add(name)
+                    return
 
     def heard(self) -> News:
         """What happened since the last time."""
@@ -113,7 +133,7 @@ class Watched:
             if mask & IN_Q_OVERFLOW:
                 news.mailboxes, news.names = None, True
             if number in self._of:
-                if news.mailboxes is not None:
+                if news.mailboxes is not None and self._of[number] not in self.denied:
                     news.mailboxes.add(self._of[number])
                 if mask & IN_IGNORED:
                     del self._of[number]
@@ -129,6 +149,7 @@ class Watched:
     def renamed(self, new: Mapping[str, str]) -> None:
         """``new``: old name -> new name of mailboxes whose directories are the same."""
         self._of = {number: new.get(name, name) for number, name in self._of.items()}
+        self.denied = {new.get(name, name) for name in self.denied}
 
     def close(self) -> None:
         """Hear no more."""
@@ -147,7 +168,7 @@ class Watched:
         of = [(number, own[number], index[name]) for number, name in self._of.items() if number in own]
         roots = [(number, own[number], path) for number, path in self._roots.items() if number in own]
         rest = [(number, mask) for number, mask in inotify.watched().items() if number not in own]
-        return packed.pack((names, packed.numbers("I", of), roots, sorted(self.unmade),
+        return packed.pack((names, packed.numbers("I", of), roots, sorted(self.unmade | self.denied),
                             packed.numbers("I", rest)))
 
     @classmethod
@@ -171,3 +192,27 @@ class Watched:
         if self._before is not None:
             self._before.close()
             self._before = None
+
+
+def identities(folders: Store) -> dict[str, tuple[int, int]]:
+    """Mailboxes, and the identities of their directories."""
+    found = {}
+    for name in folders.names():
+        try:
+            look = os.stat(folders.path_of(name))
+        except OSError:
+            continue                   # it is going
+        found[name] = look.st_dev, look.st_ino
+    return found
+
+
+def subscriptions(folders: Store, before: frozenset[str] | None) -> frozenset[str]:
+    """``before``: those that stay where they cannot be read; None: a store error is raised then."""
+    try:
+        return frozenset(folders.subscriptions())
+    except StoreError as why:
+        if before is None:
+            raise
+        if due("NOTIFY: subscriptions"):
+            log.err(str(why))
+        return before

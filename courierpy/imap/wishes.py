@@ -60,6 +60,11 @@ class Wish:
         return any(event in group.events for group in self.others)
 
     @property
+    def of_subscriptions(self) -> bool:
+        """Is it the subscriptions that decide what is told of the others, or are they what is told?"""
+        return self.wants(SUBSCRIPTION) or any(group.kind == b"SUBSCRIBED" for group in self.others)
+
+    @property
     def delayed(self) -> bool:
         """Is what is expunged told by commands only?"""
         return self.selected is None or self.selected.kind == b"SELECTED-DELAYED"

@@ -110,6 +110,58 @@ def test_no_room_later(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
     assert b"t OK " in talk.say(b"NOTIFY NONE")
 
 
+@pytest.mark.parametrize("part", ["new", "cur"])
+def test_a_mailbox_that_may_not_be_read(talk: Talk, part: str, monkeypatch: pytest.MonkeyPatch,
+                                        capfd: pytest.CaptureFixture[str]) -> None:
+    """The others are watched; of this one the client hears that, and nothing more."""
+    may = False
+
+    class Forbidden(Ear):
+        def add(self, path: str, mask: int) -> int:
+            if path.endswith(f".a/{part}") and not may:
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+            return super().add(path, mask)
+    monkeypatch.setattr(watched, "Ear", Forbidden)
+    said = talk.say(ALL.replace(b"SET", b"SET STATUS"))
+    assert b'\\NoAccess) "." "INBOX.a"\r\n' in said and b"t OK" in said
+    assert b'STATUS "INBOX.b" (MESSAGES 0' in said and b'STATUS "INBOX.a"' not in said
+    assert f".a/{part}: Permission denied" in capfd.readouterr().err
+    deliver(".a", "1700000001.M1P1.host")
+    assert talk.told() == b""
+    deliver(".b", "1700000002.M2P1.host")
+    assert talk.told() == b'* STATUS "INBOX.b" (MESSAGES 1 UIDNEXT 2)\r\n'
+    # it is looked at again when it is another one
+    assert b"t OK" in talk.say(b"RENAME INBOX.a INBOX.c")
+    assert b"t OK" in talk.say(b"CREATE INBOX.d")
+    assert not capfd.readouterr().err
+    may = True
+    for here in ("cur", "new", "tmp"):
+        Path(".a", here).mkdir(parents=True)
+    assert b'"INBOX.a"' in talk.told()
+    deliver(".a", "1700000003.M3P1.host")
+    assert talk.told() == b'* STATUS "INBOX.a" (MESSAGES 1 UIDNEXT 2)\r\n'
+
+
+def test_subscriptions_that_cannot_be_read(talk: Talk, capfd: pytest.CaptureFixture[str]) -> None:
+    """Who wants to hear of them is refused; to all others they do not matter."""
+    Path("courierimapsubscribed").mkdir()
+    assert b"t NO [" in talk.say(b"NOTIFY SET (subscribed (MessageNew MessageExpunge))")
+    assert b"t NO [" in talk.say(b"NOTIFY SET (personal (SubscriptionChange))")
+    assert b"t OK" in talk.say(ALL)
+    deliver(".a", "1700000001.M1P1.host")
+    assert talk.told().startswith(b'* STATUS "INBOX.a" (MESSAGES 1 UIDNEXT 2')
+    assert b"t OK" in talk.say(b"CREATE INBOX.c")
+    Path("courierimapsubscribed").rmdir()
+    assert b"t OK" in talk.say(b"NOTIFY SET (subscribed (MessageNew MessageExpunge))")
+    assert b"t OK" in talk.say(b"SUBSCRIBE INBOX.b")
+    os.rename("courierimapsubscribed", "aside")
+    Path("courierimapsubscribed").mkdir()
+    assert talk.told() == b""              # they stay as they were known
+    deliver(".b", "1700000002.M2P1.host")
+    assert talk.told().startswith(b'* STATUS "INBOX.b" (MESSAGES 1 UIDNEXT 2')
+    assert capfd.readouterr().err.count("courierimapsubscribed") <= 4
+
+
 @pytest.mark.parametrize("talk", [{"IMAP_ENHANCEDIDLE": "0", "IMAP_IDLE_TIMEOUT": "7"}], indirect=True)
 def test_by_the_clock(talk: Talk) -> None:
     _looks_by_the_clock(talk)
