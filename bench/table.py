@@ -1,7 +1,7 @@
 """The rows of the table: what is measured, in which unit, and the goal."""
 from __future__ import annotations
 
-from bench import connection, delivery, extensions, habits, large, reuse, rows, tls
+from bench import connection, delivery, extensions, habits, large, reuse, rows, started, tls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -183,4 +183,7 @@ ROWS = [
     Row(40, delivery.row_deliveries, [
         Case("40a", "deliveries by LMTP, one connection", "messages/s", True, Goal("dovecot")),
         Case("40b", "the same, 4 connections", "messages/s", True, Goal("dovecot"))], most=3),
+    Row(41, started.row_started, [
+        Case("41a", "`courierpy.testing.Server`, from nothing to its greeting", "ms", False, Goal(limit=300)),
+        Case("41b", "its LMTP, from the first wish to the greeting", "ms", False, Goal(limit=300))], most=5),
 ]

@@ -147,3 +147,14 @@ def test_the_command_line(capfd: pytest.CaptureFixture[str]) -> None:
     assert smmapd.main(["smmapd", "--help"], {}) == 0
     found = smmapd.Options(["-p", "-D", "-H", "-U", "5", "-T60", "-C", "/x", "/run/s"])
     assert (found.files, found.ignores_detail, found.socket) == (["/x"], True, "/run/s")
+
+
+def test_who_is_denied(post: Post) -> None:
+    """Where lmtp is among the services, as LMTP itself."""
+    (post.folder / "denied").write_text("ann\timap,lmtp\tAsk Bob.\nbob\timap,pop3\tno\n")
+    with asking(post, CONFIGDIRECTORY=str(post.folder)) as asker:
+        assert asker.map(b"ann@x") == asker.map(b"ann", b"exists") == "NOTFOUND "
+        assert asker.policy("ann+lists@x") == "550 5.2.1 Ask Bob."
+        assert asker.map(b"bob") == "OK bob"
+        (post.folder / "denied").unlink()
+        assert asker.map(b"ann@x") == "OK ann@x"
