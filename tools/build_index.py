@@ -10,10 +10,9 @@ import os
 import sys
 import textwrap
 
-from bench import bars
 from courierpy import imap
 from courierpy.imap import commands, ext
-from tools import settings_page, site
+from tools import site
 
 IMAP = os.path.dirname(imap.__file__)
 HOUSE = os.path.dirname(os.path.dirname(IMAP))
@@ -109,6 +108,9 @@ def main(argv: list[str]) -> int:
     texts = {os.path.join(IMAP, "commands", "index.py"): command_index(),
              os.path.join(IMAP, "ext", "index.py"): ext_index()}
     if os.path.exists(SETTINGS):
+        # not in every copy of the code; and the table of settings brings all extensions along
+        from bench import bars
+        from tools import settings_page
         texts[SETTINGS] = settings_text(SETTINGS)
         texts[PAGE] = settings_page.page()
         with open(MENU, encoding="utf-8") as file:
