@@ -30,6 +30,7 @@ MTA = "mta"                            # the listener for MTAs: SOCKET..., FILES
 OF_MTA = (("lmtp", "LMTP_SOCKET", "unix socket for mail, instead of LMTP_SOCKET"),
           ("smmap", "SMMAP_SOCKET", "where an MTA asks for recipients, instead of SMMAP_SOCKET: a path, or a "
                                     "port as 127.0.0.1:10027"))
+NOTIFY = "notify"
 POP3 = {"PORT": "110", "SSLPORT": "995", "TLS_ALPN": "pop3"}       # what a file of POP3 need not say
 
 
@@ -75,6 +76,7 @@ def main(words: list[str]) -> int:
     parser.add_argument("--pop3", action="store_true", help="POP3 instead of IMAP: POP3DSTART, POP3DSSLSTART")
     for name, _, text in OF_MTA:
         parser.add_argument(f"--{name}", metavar="SOCKET", action="append", default=[], help=text)
+    parser.add_argument("--notify", metavar="SOCKET", help="where notifyd hears, instead of NOTIFYD_SOCKET")
     options = parser.parse_args(words)
     try:
         parse_ports(options.port or "143", None)
@@ -97,10 +99,14 @@ def main(words: list[str]) -> int:
                    [] if options.pop3 else Settings(values).text(setting).split())]
     if for_mta:
         images.append([*interpreter("courierpy.admin.serve"), MTA, *for_mta, "--", *files])
+    news = options.notify or ("" if options.pop3 else Settings(values).text("NOTIFYD_SOCKET"))
+    if news:
+        images.append([*interpreter("courierpy.admin.serve"), NOTIFY, os.path.abspath(news), *files])
     if not images:
         where = ", ".join(files) or "there is no file of settings"
         complain(f"nothing to start: {start} and {start_tls} are both NO" + ("" if options.pop3 else
-                 ", and LMTP_SOCKET and SMMAP_SOCKET are empty") + f": one must be set ({where})")
+                 ", and LMTP_SOCKET, SMMAP_SOCKET and NOTIFYD_SOCKET are empty") +
+                 f": one must be set ({where})")
         return 1
     _log_to(values)
     table = tries.make()                   # one for all listeners
@@ -129,10 +135,12 @@ def _log_to(values: Mapping[str, str]) -> None:
 
 def run() -> None:
     """One listener: ``KIND PORT FILE...`` of a kind of KINDS, where an empty PORT is that of the settings, or
-    ``mta lmtp=SOCKET... smmap=SOCKET... -- FILE...``."""
+    ``mta lmtp=SOCKET... smmap=SOCKET... -- FILE...``, or ``notify SOCKET FILE...``."""
     if sys.argv[1] == MTA:
         at = sys.argv.index("--")
         _run_mta(sys.argv[2:at], sys.argv[at + 1:])
+    if sys.argv[1] == NOTIFY:
+        _run_notify(sys.argv[2], sys.argv[3:])
     from courierpy import tcpd
     from courierpy.listener import handover, sockets
     from courierpy.listener.renewal import REFUSED, STAYS, TRIAL
@@ -168,6 +176,20 @@ def _run_mta(words: list[str], files: list[str]) -> NoReturn:
                for name, _, _ in OF_MTA}
     log.start("lmtpd" if sockets["lmtp"] else "smmapd", os.environ)
     sys.exit(mtaserve.serve(mtaserve.Wanted(sockets["lmtp"], sockets["smmap"]), files, own))
+
+
+def _run_notify(path: str, files: list[str]) -> NoReturn:
+    from courierpy import notifyserve
+    own = {name: os.environ[name] for name in KEPT if name in os.environ}
+    log.start("notifyd", os.environ)
+
+    def load() -> dict[str, str]:
+        values: dict[str, str] = {}
+        for name in files:
+            values = parse_file(name, values)
+        return {**own, **values}
+
+    sys.exit(notifyserve.serve(path, load))
 
 
 def _all(images: list[list[str]]) -> int:

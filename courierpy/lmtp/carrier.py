@@ -14,6 +14,7 @@ import socket
 import struct
 from functools import partial
 
+from courierpy.lmtp import news
 from courierpy.lmtp.content import pieces
 from courierpy.lmtp.grammar import Reply
 from courierpy.maildir import delivery
@@ -34,12 +35,21 @@ if TYPE_CHECKING:
 DAY = 86400                        # seconds
 MOST = 16                          # processes of one client that wait for the next recipient
 PATIENCE = 300.0                   # seconds that a delivery may take
+_NEWS = b"\0"                       # between a reply and what notifyd is told
 _JOB = struct.Struct("!I")         # octets of the variables ahead of the fields
 
 LATER = Reply(451, "4.3.0", "The mailbox cannot be reached now, try again later")
 CLOSED = Reply(451, "4.2.1", "The mailbox cannot be opened now, try again later")
 DUPLICATE = Reply(250, "2.1.5", "Delivered before, it is there")
 NO_ROOM = Reply(452, "4.3.1", "There is no room on the disk, try again later")
+
+
+class Delivered(Reply):
+    """``news``: what notifyd is told of it (lmtp/news.py), b"" for nothing."""
+
+    def __init__(self, news: bytes) -> None:
+        super().__init__(250, "2.1.5", "Delivered")
+        self.news = news
 
 
 class Job:
@@ -122,7 +132,8 @@ class Carrier:
             return None
         if not found or not found[0]:
             return None
-        return Reply.of(found[0])
+        words, ends, told = found[0].partition(_NEWS)
+        return Delivered(told) if ends else Reply.of(words)
 
     def close(self) -> None:
         self.end.close()
@@ -164,6 +175,8 @@ class Carriers:
             carrier.close()
             return LATER
         self._all[key] = carrier
+        if isinstance(found, Delivered):
+            news.tell(found.news, account.address, Settings(self._environ))
         return found
 
     def _make_room(self) -> None:
@@ -206,7 +219,7 @@ def _work(end: socket.socket, account: Account, environ: Mapping[str, str]) -> i
             reply = refusal or _done(Job.of(data), fds, environ)
         finally:
             passing.close(fds)
-        passing.send(end, [reply.words])
+        passing.send(end, [reply.words, *([_NEWS, reply.news] if isinstance(reply, Delivered) else [])])
 
 
 def _done(job: Job, fds: list[int], environ: Mapping[str, str]) -> Reply:
@@ -269,12 +282,20 @@ def _into(store: Store, job: Job, message: Iterator[bytes], settings: Settings) 
     if known.find(key, store.path_of(name)):
         return DUPLICATE
 
+    first = next(message, b"")         # the header is in it
+
     def all_of_it() -> Iterator[bytes]:
         yield job.fields
+        yield first
         yield from message
 
-    known.add(key, delivery.deliver(store, name, all_of_it(), job.ignores_quota))
-    return Reply(250, "2.1.5", "Delivered")
+    base = delivery.deliver(store, name, all_of_it(), job.ignores_quota)
+    known.add(key, base)
+    try:
+        return Delivered(news.of(store, name, settings, first, base))
+    except Exception as error:         # the message is there: nothing may bring it again
+        log.crit(f"nobody is told of new mail: {type(error).__name__}: {error}")
+        return Delivered(b"")
 
 
 def _mailbox(store: Store, job: Job, settings: Settings) -> str:

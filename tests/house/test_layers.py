@@ -25,6 +25,7 @@ FLOORS |= {"mta": 4, "smmapd": 5}
 MOST_LINES = 500
 MOST_METHODS = 20
 FLOORS |= {"backup": 3, "entering": 5, "pop3": 3, "pop3d": 5, "pop3login": 5}
+FLOORS |= {"newmail": 2, "notifyd": 5, "notifyserve": 5}
 WHY = r"\bmethods?\b"                  # in the docstring of a class that has more
 SIBLINGS = (2, 3)                      # floors whose rooms do not import each other
 PURE = ("model", "message", "imap/grammar", "imap/view.py")

@@ -1,0 +1,116 @@
+"""notifyd: tell a program, an address or a URL that mail has come.
+
+lmtpd and deliver say at its socket that a message came to a mailbox; what is done then the settings say
+(NOTIFYD_METHODS), and the devices that a user has named in METADATA are told too.  It runs as a user of its
+own, keeps what is to be told on disk and tries again.
+"""
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import sys
+
+from courierpy.system import about, log
+from courierpy.system.settings import Settings, SettingsError
+from courierpy.system.startup import with_files
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+USAGE = """
+Usage: notifyd [-C FILE]... [-m METHOD]... [SOCKET]
+
+Tell that new mail has come: null, log, mailto, external, webhook, and by the
+tokens that devices have set in METADATA.  SOCKET: a unix datagram socket,
+else NOTIFYD_SOCKET, else descriptor 0.
+
+  -C FILE         settings, instead of /etc/courier/imapd and imapd-ssl
+  -m METHOD       instead of NOTIFYD_METHODS
+  -U USES, -T SECONDS, -D   accepted
+  -h, --help      tell this
+  -V, --version   tell the version
+"""
+
+
+class WrongWords(Exception):
+    """str() is the complaint."""
+
+
+class Options:
+    """Of the command line: ``files`` of settings, ``methods``, ``socket``: "" for none."""
+
+    __slots__ = ("files", "methods", "socket")
+
+    def __init__(self, words: list[str]) -> None:
+        """Raises WrongWords."""
+        self.files: list[str] = []
+        self.methods: list[str] = []
+        rest = list(words)
+        while rest and rest[0].startswith("-"):
+            word = rest.pop(0)
+            letter, value = word[:2], word[2:]
+            if letter in ("-C", "-m", "-U", "-T"):
+                if not value and not rest:
+                    raise WrongWords(f"{letter} expects a value")
+                value = value or rest.pop(0)
+                if letter == "-C":
+                    self.files.append(value)
+                elif letter == "-m":
+                    self.methods.append(value)
+            elif word != "-D":
+                raise WrongWords(f"there is no option {word}; notifyd --help tells what there is")
+        if len(rest) > 1:
+            raise WrongWords(f"one socket is expected, not {' '.join(rest)}")
+        self.socket = rest[0] if rest else ""
+
+
+def run() -> None:
+    """The ``notifyd`` command."""
+    sys.exit(main(sys.argv, os.environ))
+
+
+def main(argv: list[str], environ: Mapping[str, str]) -> int:
+    """Gives the exit status."""
+    status = about.told(argv, USAGE)
+    if status is not None:
+        return status
+    try:
+        options = Options(argv[1:])
+    except WrongWords as error:
+        os.write(2, f"notifyd: {error}\n".encode("utf-8", "backslashreplace"))
+        return os.EX_USAGE
+
+    def load() -> dict[str, str]:
+        values = with_files(options.files, environ)
+        return {**values, "NOTIFYD_METHODS": " ".join(options.methods)} if options.methods else values
+
+    try:
+        values = load()
+    except SettingsError as error:
+        os.write(2, f"notifyd: {error}\n".encode("utf-8", "backslashreplace"))
+        return os.EX_CONFIG
+    path = options.socket or Settings(values).text("NOTIFYD_SOCKET")
+    if not path and not _on_0():
+        os.write(2, b"notifyd: no socket is named, by a word or by NOTIFYD_SOCKET, and none is on "
+                 b"descriptor 0\n")
+        return os.EX_USAGE
+    log.start("notifyd", values)
+    from courierpy import notifyserve
+    return notifyserve.serve(os.path.abspath(path) if path else "", load)
+
+
+def _on_0() -> bool:
+    """Is the socket there already, from a program that made it?"""
+    try:
+        if not stat.S_ISSOCK(os.fstat(0).st_mode):
+            return False
+        with socket.socket(fileno=os.dup(0)) as found:
+            return (found.family, found.type) == (socket.AF_UNIX, socket.SOCK_DGRAM)
+    except OSError:
+        return False
+
+
+if __name__ == "__main__":
+    run()
