@@ -327,6 +327,7 @@ class Server:
 
     def _begin(self) -> None:
         now = time.time()
+        attempt = Try(self._queue, self._settings, self._secret)
         for method, heap in self._due.items():
             while heap and heap[0][0] <= now and self._running(method) < AT_A_TIME:
                 _, name = heapq.heappop(heap)
@@ -337,7 +338,7 @@ class Server:
                     continue
                 try:
                     # it outlives us: what it is at must not be done again
-                    pid = proc.fork(partial(self._try, name), 0, lambda number, frame: None)
+                    pid = proc.fork(partial(attempt.run, name), 0, lambda number, frame: None)
                 except OSError as error:
                     log.crit(f"no process can be started: {error.strerror}")
                     heapq.heappush(heap, (now + AGAIN, name))
@@ -379,8 +380,17 @@ class Server:
                 log.err(f"{self._queue.folder}: {error.strerror}")
         self._wait_for(entry)
 
-    def _try(self, name: str) -> int:
-        """In a process of its own; the exit status."""
+
+class Try:
+    """One try, in a process of its own.  ``secret``: of the webhook."""
+
+    def __init__(self, queue: Queue, settings: Settings, secret: str) -> None:
+        self._queue = queue
+        self._settings = settings
+        self._secret = secret
+
+    def run(self, name: str) -> int:
+        """The exit status."""
         proc.keep_open()
         log.be("notifyd")
         try:

@@ -16,8 +16,8 @@ SECTION = 8
 BULLET = r"\(bu"
 # page in docs/ -> programs; the first has the text, the others lead to it, and those of none to courierpy's
 PAGES = {"couriertcpd": ("couriertcpd",), "imaplogin": ("imaplogin",), "imapd": ("imapd", "rimapd"),
-         "pop3": ("pop3d", "pop3login", "ipop3d"), "lmtp": ("lmtpd", "deliver"), "smmapd": ("smmapd",), "notifyd": ("notifyd",),
-         "courierpy": ("courierpy",), "quota": ("deliverquota",),
+         "pop3": ("pop3d", "pop3login", "ipop3d"), "lmtp": ("lmtpd", "deliver"), "smmapd": ("smmapd",),
+         "notifyd": ("notifyd",), "courierpy": ("courierpy",), "quota": ("deliverquota",),
          "shared": ("sharedindexsplit", "sharedindexinstall")}
 _INLINE = re.compile(r"`([^`]+)`|\*\*([^*]+)\*\*|(?<![\w*])\*([^*\s][^*]*)\*|\[([^]]+)\]\(([^)]+)\)")
 _ITEM = re.compile(r"(?:[-*]|(\d+\.)) (.*)")

@@ -12,7 +12,7 @@ import socket
 from functools import partial
 
 from courierpy.admin import default_files, nearest, read_settings
-from courierpy.auth import NAMES, configured, sound
+from courierpy.auth import NAMES, configured, principals, sound
 from courierpy.imap import capability
 from courierpy.listener import children
 from courierpy.listener.options import Options, UsageError, parse_ports
@@ -96,7 +96,19 @@ def findings(values: Mapping[str, str], files: Sequence[str]) -> list[Finding]:
     """All that is odd, by the table and beyond it."""
     return [*check(values), *_unknown(values), *_capabilities(values), *_modules(values),
             *(wrong("", line) for line in sound.tokens_wrong(values)),
-            *_authdaemonrc(values, files), *listeners(values), *_tls(values), *_proxy(values)]
+            *_principals(values), *_authdaemonrc(values, files), *listeners(values), *_tls(values),
+            *_proxy(values)]
+
+
+def _principals(values: Mapping[str, str]) -> list[Finding]:
+    """What is odd about the map of names to users."""
+    path = values.get(principals.VARIABLE, "")
+    if not path:
+        return []
+    try:
+        return [wrong(principals.VARIABLE, f"{path}: {text}") for text in principals.read(path).wrong]
+    except (OSError, ValueError) as error:
+        return [wrong(principals.VARIABLE, f"{path}: {getattr(error, 'strerror', '') or error}")]
 
 
 def _unknown(values: Iterable[str]) -> list[Finding]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from base64 import b64encode
 
-from courierpy.auth import Account, Rejected, Request, with_domain
+from courierpy.auth import Account, Rejected, Request, principals, with_domain
 from courierpy.system import channelbinding
 from courierpy.system.wipe import wipe
 
@@ -128,9 +128,13 @@ def cram(kind: str, context: Context, initial: bytes | None) -> Exchange:
 
 
 def external(context: Context, initial: bytes | None) -> Exchange:
-    """The user is who the client's certificate says."""
+    """The user is who the client's certificate says, or whom EXTERNAL_MAP has for that."""
     asked = initial if initial is not None else (yield b"")
     context.names(asked or context.external)
-    if not context.external or (asked and text_of(asked) != context.external):
+    if not context.external:
         raise Rejected
-    return (yield from context.lookup(context.external))
+    user = principals.user_of(context.external, context.environ.get(principals.VARIABLE, ""))
+    if asked and text_of(asked) != user:
+        raise Rejected
+    context.names(user)
+    return (yield from context.lookup(user))

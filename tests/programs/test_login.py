@@ -275,11 +275,17 @@ def test_scram(start: Start) -> None:
     assert accepted(login)
 
 
-def test_external(start: Start) -> None:
+def test_external(start: Start, tmp_path: Path) -> None:
     tls = {"IMAP_TLS": "1", "TLS_EXTERNAL": "CN", "TLS_SUBJECT_CN": "demo"}
     login = start(**tls)
     assert b" AUTH=EXTERNAL" in login.greeting
     assert login.say(b"a AUTHENTICATE EXTERNAL " + b64encode(b"other")).startswith(b"a NO")
+    login.client.sendall(b"b AUTHENTICATE EXTERNAL =\r\n")
+    assert accepted(login)
+    names = tmp_path / "map"
+    names.write_text("demo@EXAMPLE.ORG demo\n")
+    names.chmod(0o600)
+    login = start(**{**tls, "TLS_SUBJECT_CN": "demo@EXAMPLE.ORG", "EXTERNAL_MAP": str(names)})
     login.client.sendall(b"b AUTHENTICATE EXTERNAL =\r\n")
     assert accepted(login)
     login = start()
