@@ -12,6 +12,7 @@ import sys
 import time
 
 from courierpy.maildir.errors import StoreError
+from courierpy.model import fresh
 from courierpy.model.accountoptions import says_yes
 from courierpy.model.numbers import decimal
 from courierpy.model.replies import Bye, TurnedAway
@@ -274,6 +275,47 @@ class Entering:
         if self.settings.text("CONFIGDIRECTORY"):
             from courierpy.system import notices
             self.conn.record = notices.record(self.settings, self.user)
+
+    def confine(self) -> None:
+        """IMAP_LANDLOCK: from now on this process reaches no file but what the session is for.  Raises Bye.
+
+        A session before may have confined it already: what its Maildir is shared with since then is out of
+        reach, and the process serves none after this one.
+        """
+        wanted = self.settings.landlock
+        if wanted is None:
+            return
+        from courierpy.system import landlock
+        if not landlock.version():
+            return                     # courierpy serve told its administrator
+        try:
+            missed = landlock.confine(*self._reach(wanted))
+        except OSError as error:
+            log.err(f"IMAP_LANDLOCK: {error}, {self.who}")
+            raise Bye(OTHERS, b"UNAVAILABLE", 1) from None
+        if missed:
+            fresh.spoil()
+        if os.path.realpath(".") in missed:        # it moved
+            raise Bye("Please connect again.", b"UNAVAILABLE")
+
+    def _reach(self, wanted: list[str]) -> tuple[list[str], list[str]]:
+        """(directories that are written to, what is only read)."""
+        assert self.folders is not None
+        own = [self.folders.root, self.folders.layout.inbox]
+        if self.folders.meet is not None:
+            from courierpy.maildir.linked import sharables
+            own += sharables(self.folders.root).values()
+        index = self.settings.text("IMAP_INDEXDIR")
+        if index:
+            of_user = os.path.join(index, str(os.geteuid()))
+            own.append(of_user if os.path.isdir(of_user) else index)
+        own += wanted
+        told = self.settings.text("CONFIGDIRECTORY")
+        read = [self.settings.text(name) for name in ("IMAP_SHAREDINDEXFILE", "IMAP_NOLOGIN", "IMAP_ALERT")]
+        read.append(self.settings.values.get("HOME", ""))
+        if self.only_reads:
+            own, read = [], read + own
+        return [*own, told] if told else own, list(filter(None, read))
 
     def check_clock(self) -> None:
         """A file server whose clock is elsewhere would break every age rule.  Raises Bye."""

@@ -140,6 +140,7 @@ class _Imapd(Entering):
         self.check_owner()
         self.open_store()
         self.open_record()
+        self.confine()
         self._empty_trash()
         self.check_clock()
         session = self._session()
@@ -175,6 +176,7 @@ class _Imapd(Entering):
             log.err(f"chdir {os.fsdecode(known.cwd)}: {error.strerror}")
             raise Bye("The selected mailbox was deleted.", b"NONEXISTENT") from None
         self.open_store()
+        self.confine()
         session = self._session()
         self._sleeps(session, woken)
         try:

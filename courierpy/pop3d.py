@@ -133,6 +133,7 @@ class _Pop3d(Entering):
         self.check_owner()
         self.open_store()
         self.open_record()
+        self.confine()
         self.check_clock()
         session = self._session()
         self._greet()

@@ -198,7 +198,8 @@ def _session(settings: Mapping[str, str], login: Callable[[dict[str, str], Conn]
         ours.shutdown(socket.SHUT_WR)
         conn = Conn(theirs.fileno(), theirs.fileno())
         environ = {**settings, "TCPREMOTEIP": "::1", "TCPREMOTEPORT": "1", "TCPLOCALPORT": "143",
-                   "IMAP_EMPTYTRASH": "", "IMAPDEBUGFILE": "", "IMAP_MAILBOX_SANITY_CHECK": "0",
+                   "IMAP_EMPTYTRASH": "", "IMAPDEBUGFILE": "", "IMAP_LANDLOCK": "",
+                   "IMAP_MAILBOX_SANITY_CHECK": "0",
                    "IMAP_TLS_REQUIRED": "0", "POP3_TLS_REQUIRED": "0"}
         following = login(environ, conn)
         if not isinstance(following, int):

@@ -163,13 +163,13 @@ class Services:
             return
         settings = from_environ(self.environ)
         ahead = settings.number("IMAP_PREFORK") if self.login_processes else 0
-        self.pool = Pool(settings.text("IMAP_REUSE").lower(), settings.number("IMAP_WAITING"), ahead,
+        self.pool = Pool(settings.reuse, settings.number("IMAP_WAITING"), ahead,
                          self.connections, loop, serve, before)
 
     def _manner(self) -> sessions.Manner:
         """How processes of sessions live.  UsageError."""
         words = [word for word in self.arguments if not is_module(word)]
-        reused = from_environ(self.environ).text("IMAP_REUSE").lower() != NOBODY
+        reused = from_environ(self.environ).reuse != NOBODY
         try:
             return sessions.Manner.of(words[1:], reused, self.busy)
         except ValueError as error:

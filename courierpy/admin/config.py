@@ -97,7 +97,7 @@ def findings(values: Mapping[str, str], files: Sequence[str]) -> list[Finding]:
     return [*check(values), *_unknown(values), *_capabilities(values), *_modules(values),
             *(wrong("", line) for line in sound.tokens_wrong(values)),
             *_principals(values), *_authdaemonrc(values, files), *listeners(values), *_tls(values),
-            *_proxy(values)]
+            *_proxy(values), *_landlock(Settings(values))]
 
 
 def _principals(values: Mapping[str, str]) -> list[Finding]:
@@ -262,3 +262,25 @@ def _proxy(values: Mapping[str, str]) -> list[Finding]:
         except OSError as error:       # ssl.SSLError is one
             return [wrong("PROXY_TRUSTCERTS", f"{trusted}: {error.strerror or error}")]
     return []
+
+
+def _landlock(settings: Settings) -> list[Finding]:
+    """Whether sessions can be confined, and what they then miss."""
+    name, wanted = "IMAP_LANDLOCK", settings.landlock
+    if wanted is None:
+        return []
+    from courierpy.system import landlock
+    found = []
+    word = settings.text(name)
+    odd = [path for path in word.split(":") if not path.startswith("/")]
+    if odd and word.lower() not in ("yes", "y", "1"):
+        found.append(wrong(name, "YES or absolute directories with colons between are expected, "
+                                 f"not {odd[0]!r}"))
+    found += [wrong(name, f"{path} is not there") for path in wanted if not os.path.isdir(path)]
+    if not landlock.version():
+        found.append(lost(name, "that sessions are confined: this kernel has no Landlock, as Linux 5.19 has"))
+    if settings.text("IMAP_SHAREDINDEXFILE") and not wanted:
+        found.append(lost(name, "the mailboxes of #shared.: name the directory that the Maildirs are in"))
+    if settings.text("OUTBOX"):
+        found.append(lost(name, "mail that is sent by OUTBOX, where the mailer is setgid as Postfix's is"))
+    return found

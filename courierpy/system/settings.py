@@ -140,6 +140,8 @@ TABLE: tuple[Setting, ...] = (
     Setting("IMAP_OBSOLETE_CLIENT", "flag", "0", "LIST flags for very old clients"),
     Setting("IMAP_UMASK", "octal", "022", "umask of the servers"),
     Setting("IMAP_ULIMITD", "number", "0", "KiB of memory that a session may take, 0: any amount", low=0),
+    Setting("IMAP_LANDLOCK", "text", "",
+            "YES: after its login a session reaches its Maildir alone; or these directories too"),
     Setting("IMAP_USELOCKS", "text", "1", "dot-locks; only another first character than 1 switches off",
             off=("[^1].*", "the lock on a mailbox: sessions that number new mail at once may disagree")),
     Setting("IMAP_SHAREDINDEXFILE", "text", "", "index of the accounts that share mailboxes"),
@@ -381,6 +383,20 @@ class Settings:
     def checks_owner(self) -> bool:
         """Must a Maildir be its user's own?  As Courier reads IMAP_MAILBOX_SANITY_CHECK."""
         return self.text("IMAP_MAILBOX_SANITY_CHECK") in ("", "1")
+
+    @property
+    def landlock(self) -> list[str] | None:
+        """The directories of IMAP_LANDLOCK that a session reaches besides its own; None: all there are."""
+        word = self.text("IMAP_LANDLOCK")
+        if word.lower() in ("", "0", "no", "n"):
+            return None
+        return [path for path in word.split(":") if path.startswith("/")]
+
+    @property
+    def reuse(self) -> str:
+        """IMAP_REUSE; a process that is confined to a Maildir serves no other account."""
+        word = self.text("IMAP_REUSE").lower()
+        return "account" if word == "uid" and self.landlock is not None else word
 
     def umask(self) -> int | None:
         """IMAP_UMASK, octal; None where it is not set or is none."""
