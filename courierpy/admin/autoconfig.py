@@ -92,7 +92,7 @@ def domain_name(text: str) -> str:
     except UnicodeError:
         name = ""
     labels = name.split(".")
-    if (len(name) > NAME_CHARS or len(labels) < 2 or labels[-1].isdigit()
+    if (len(name) > NAME_CHARS or len(labels) < 2 or not labels[-1].strip("0123456789")
             or not all(map(_LABEL.fullmatch, labels))):
         raise argparse.ArgumentTypeError(f"{text!r}: the name of a domain or host was expected, "
                                          "as example.org")
