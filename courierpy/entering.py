@@ -310,12 +310,13 @@ class Entering:
             of_user = os.path.join(index, str(os.geteuid()))
             own.append(of_user if os.path.isdir(of_user) else index)
         own += wanted
-        told = self.settings.text("CONFIGDIRECTORY")
+        # what a session says of itself there
+        said = filter(None, map(self.environ.get, ("CONFIGDIRECTORY", "COURIERPY_SESSIONS", "RUNDIRECTORY")))
         read = [self.settings.text(name) for name in ("IMAP_SHAREDINDEXFILE", "IMAP_NOLOGIN", "IMAP_ALERT")]
         read.append(self.settings.values.get("HOME", ""))
         if self.only_reads:
             own, read = [], read + own
-        return [*own, told] if told else own, list(filter(None, read))
+        return [*own, *said], list(filter(None, read))
 
     def check_clock(self) -> None:
         """A file server whose clock is elsewhere would break every age rule.  Raises Bye."""

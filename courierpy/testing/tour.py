@@ -261,7 +261,7 @@ class Tour:
         start = time.monotonic()
         self.account.deliver(b"From: Ada Lovelace <ada@example.org>\nTo: demo@example.org\n"
                              b"Subject: The cards have come\n\nAll of them.\n")
-        second.until(r"^\* \d+ EXISTS$")
+        second.until(r"^\* \d{1,10} EXISTS$")
         self.screen.say(f"B hears of it {_seconds(start)} after the delivery began: the kernel tells the "
                         "server of the file, nobody asks each minute.")
         first.do("NOOP")
@@ -288,7 +288,7 @@ class Tour:
 
     def _resync(self, first: Client, second: Client) -> None:
         heard = second.do("SELECT INBOX (CONDSTORE)")
-        found = re.search(r"HIGHESTMODSEQ (\d+)", "\n".join(heard))
+        found = re.search(r"HIGHESTMODSEQ (\d{1,20})", "\n".join(heard))
         if found is None:
             raise Lost("client B was told no HIGHESTMODSEQ")
         modseq = found[1]
