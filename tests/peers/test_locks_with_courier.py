@@ -10,12 +10,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
 from courierpy.maildir.locks import FolderLock
+from courierpy.maildir.moment import Moment
+from courierpy.maildir.store import Store
 from tests.conftest import need, plain_environ
 
 pytestmark = pytest.mark.peers
@@ -74,6 +76,20 @@ def test_waits_for_our_lock(program: str, maildir: Path) -> None:
         assert "a OK" in answer
     assert (maildir / "courierimapuiddb").exists()
     assert [name for name in os.listdir(maildir / "tmp") if "lock" in name] == []
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_waits_while_all_mailboxes_are_held(program: str, maildir: Path) -> None:
+    """For a copy: withlock, backup."""
+    store = Store(str(maildir), host="host")
+    with ExitStack() as end:
+        with Moment(store, store.names, 60):
+            process = end.enter_context(selecting(program, maildir))
+            it_waits(process, maildir, f"{os.getpid()}:{HOST}")
+        answer = whole(process)
+    assert "* 3 EXISTS" in answer
+    assert "a OK" in answer
+    assert [name for name in os.listdir(maildir / "tmp") if name.startswith("courier")] == []
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
