@@ -36,6 +36,7 @@ DAY = 86400                        # seconds
 MOST = 16                          # processes of one client that wait for the next recipient
 PATIENCE = 300.0                   # seconds that a delivery may take
 _NEWS = b"\0"                       # between a reply and what notifyd is told
+THOUGHT = 20.0                     # seconds that a question may take
 _JOB = struct.Struct("!I")         # octets of the variables ahead of the fields
 
 LATER = Reply(451, "4.3.0", "The mailbox cannot be reached now, try again later")
@@ -119,12 +120,13 @@ class Carrier:
 
     def carry(self, job: Job, fds: Collection[int]) -> Reply | None:
         """None for a process that is lost."""
+        patience = PATIENCE if fds else THOUGHT
         try:
             passing.send(self.end, job.parts(), fds)
             poll = select.poll()
             poll.register(self.end, select.POLLIN)
-            if not poll.poll(int(PATIENCE * 1000)):
-                log.err(f"a delivery has taken more than {PATIENCE:.0f} seconds: {job.home}")
+            if not poll.poll(int(patience * 1000)):
+                log.err(f"a delivery has taken more than {patience:.0f} seconds: {job.home}")
                 return None
             found = passing.receive(self.end)
         except (OSError, ValueError, passing.Refused) as error:
