@@ -14,7 +14,7 @@ from functools import lru_cache
 from sys import byteorder
 
 from courierpy.message import eastasian
-from courierpy.message.eastasian import ISO_2022
+from courierpy.message.eastasian import ESCAPE, ISO_2022
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -133,8 +133,8 @@ _USUAL = {"utf-8": UTF_8, "us-ascii": ASCII, "iso-8859-1": "cp1252", "windows-12
 def charset_text(octets: bytes, label: str) -> str:
     """Octets of a charset as text.  US-ASCII, no label and one that nobody knows are ISO 2022 or UTF-8
     where the octets are, else windows-1252.  What is no character becomes U+FFFD."""
-    codec = find(label) or ASCII
-    if codec == ASCII and eastasian.is_iso_2022(octets):
+    codec = label and find(label) or ASCII
+    if codec == ASCII and ESCAPE in octets and eastasian.is_iso_2022(octets):
         codec = ISO_2022
     if codec == ASCII:
         try:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import re
 from binascii import a2b_qp, b2a_base64
+from functools import lru_cache
 
 from courierpy.message import charsets
 from courierpy.message.charsets import charset_text
@@ -12,6 +13,7 @@ from courierpy.message.transfer import base64
 # a "?" in it ought to be encoded, and often is not; "=?" begins another one
 _WORD = re.compile(rb"=\?([^?\s]+)\?([BbQq])\?([^?]*(?:(?<!=)\?(?!=)[^?]*)*)\?=")
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+LABEL_OCTETS = 40                  # of a longer one, what it names is not kept
 _LEFT = (0, 63, 15, 3)             # bits of the last letter that make no octet, by letters beyond fours
 
 
@@ -31,8 +33,7 @@ def words(value: bytes) -> str:
     pieces = _WORD.split(value)            # between, charset, encoding, text, between, ...
     for at in range(0, len(pieces) - 1, 4):
         between, label, encoding, text = pieces[at:at + 4]
-        name = label.partition(b"*")[0].decode("ascii", "replace")        # RFC 2231 5: a language
-        own = charsets.find(name) or charsets.ASCII
+        name, own = _named(label) if len(label) <= LABEL_OCTETS else _charset(label)
         apart = between.strip() or not at and between
         if run and (apart or own != codec):
             out.append(charset_text(_octets(run), charset))
@@ -46,6 +47,15 @@ def words(value: bytes) -> str:
     if pieces[-1]:
         out.append(charset_text(pieces[-1], ""))
     return "".join(out)
+
+
+def _charset(label: bytes) -> tuple[str, str]:
+    """(name of the charset, its codec)."""
+    name = label.partition(b"*")[0].decode("ascii", "replace")         # RFC 2231 5: a language
+    return name, charsets.find(name) or charsets.ASCII
+
+
+_named = lru_cache(64)(_charset)       # mail of one mailbox is in few charsets
 
 
 def _octets(run: list[tuple[bytes, bytes]]) -> bytes:

@@ -8,6 +8,7 @@ not looked into; it stays what it is, the bytes of the part that holds it.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from courierpy.message import headers, parameters
 from courierpy.message.transfer import transfer
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _LINE = re.compile(rb"--([^\r\n]*)\r?\n?")
 HEADERS = 4                        # times the limit of one: octets of all headers that are told
 LINE_OCTETS = 1024                 # read at first where a delimiter may stand
+USUAL_OCTETS = 60                  # of a Content-Type that is likely to come again
 _ENCODINGS = frozenset((b"7bit", b"8bit", b"binary", b"base64", b"quoted-printable"))
 
 
@@ -78,7 +80,9 @@ class Part:
     def _content_type(self, default: bytes) -> None:
         value = self.known.get(b"content-type")
         self.boundary = b""
-        self.kind, self.subkind, self.params = parameters.content_type(default if value is None else value)
+        said = default if value is None else value
+        self.kind, self.subkind, self.params = (
+            _usual_type(said) if len(said) <= USUAL_OCTETS else parameters.content_type(said))
         if value is None and self.kind == b"text":
             self.params = [(b"charset", b"us-ascii")]
         elif self.kind == b"multipart":
@@ -125,6 +129,12 @@ class Part:
             stack.extend(reversed(part.children))
 
 
+@lru_cache(128)
+def _usual_type(said: bytes) -> tuple[bytes, bytes, list[tuple[bytes, bytes]]]:
+    """Most parts say what others say too; nobody changes a list of parameters."""
+    return parameters.content_type(said)
+
+
 def parse(data: Octets, limits: Limits = DEFAULT) -> Part:
     """The root of the tree."""
     return _Parser(data, limits).run()
@@ -156,7 +166,10 @@ class _Parser:
             if start < 0:
                 break
             start += 1
-            line, end = self._line(start, len(data))
+            if isinstance(data, bytes) and (match := _LINE.match(data, start)) is not None:
+                line, end = match[1].rstrip(b" \t"), match.end()
+            else:
+                line, end = self._line(start, len(data))
             found = self._whose(line)
             if found is None:
                 continue
