@@ -2,6 +2,7 @@
 # make test:  everything, real clients included    make index: rewrite the command table
 # make install PREFIX=/usr/local: the programs, in a venv of their own
 # make dist: sdist and wheel in dist/, each looked at, the wheel tried in a fresh environment
+# make recording: the pictures of the first minute with the demo, anew
 # make docs: all pages, and what the docstrings of the library say, as a site in build/site
 # make test-pythons: the quick tests on every Python from 3.11 on that the machine has
 # make bench: every row beside Courier and Dovecot     make bench-growth: how cost grows with a folder
@@ -15,7 +16,7 @@ SECONDS ?= 120
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' courierpy/__init__.py)
 PROGRAMS = $(shell sed -n '/^console_scripts/,/^[a-z0-9]* =$$/s/^    \([a-z0-9]*\) = .*/\1/p' setup.cfg)
 
-.PHONY: install develop serve announce check test test-pythons index bench bench-growth bench-idle bench-messages fuzz dist packages docs clean
+.PHONY: install develop serve announce check test test-pythons index bench bench-growth bench-idle bench-messages fuzz dist packages docs recording clean
 
 # the package alone, for make serve
 .venv/package: setup.cfg pyproject.toml
@@ -111,6 +112,10 @@ docs: develop
 	@$(BIN)/python -c 'import mkdocs, pdoc' 2>/dev/null || \
 	  $(BIN)/python -m pip install -q --disable-pip-version-check -e '.[docs]'
 	$(BIN)/python -m tools.site
+
+# docs/first-minute.cast and .svg, by curl and the demo
+recording: develop
+	$(BIN)/python -m tools.recording
 
 clean:
 	rm -rf .venv .fuzz demo build dist *.egg-info
