@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import shutil
 import signal
 import socket
@@ -122,7 +123,7 @@ def test_from_a_delivery_to_a_url(post: Post, daemon: Daemon) -> None:
 
 
 def test_tried_again_after_a_start(daemon: Daemon) -> None:
-    with heard(503, 200) as (url, server):
+    with heard(503) as (url, server):
         daemon.write(NOTIFYD_METHODS="webhook", NOTIFYD_WEBHOOK_URL=url)
         daemon.start()
         event = Event("ann", "INBOX", 5)
@@ -130,15 +131,16 @@ def test_tried_again_after_a_start(daemon: Daemon) -> None:
         until(lambda: "NOTIFIED LATER" in daemon.said(), "not tried")
         daemon.stop()
         entry, = Queue(str(daemon.queue)).load()
-        assert entry.tries == 1 and entry.due > entry.since + 10
-        entry.due = 0.0
+        assert entry.tries >= 1 and entry.due > entry.since + 10
+        entry.due, server.answers = 0.0, [200]
         Queue(str(daemon.queue)).put(entry)
         os.chown(daemon.queue / entry.name, *account_ids())
         daemon.start()
         until(lambda: "NOTIFIED, user=ann" in daemon.said(), "not told")
         until(lambda: not daemon.waiting(), "not removed")
         daemon.stop()
-    assert [headers["Idempotency-Key"] for _, headers, _ in server.seen] == [event.ident] * 2
+    assert len(server.seen) >= 2
+    assert {headers["Idempotency-Key"] for _, headers, _ in server.seen} == {event.ident}
 
 
 def test_given_up(daemon: Daemon) -> None:
@@ -184,10 +186,11 @@ def test_what_hangs_holds_up_nobody_else(daemon: Daemon) -> None:
         daemon.start()
         for number in range(8):
             daemon.send(Event(f"user{number}", "INBOX", 5).encode())
-        until(lambda: daemon.said().count("method=webhook") == 8, "held up")
+        told = re.compile(r"INFO: NOTIFIED, user=user\d, mailbox=INBOX, method=webhook")
+        until(lambda: len(told.findall(daemon.said())) == 8, "held up")
         until(lambda: daemon.said().count("it took too long") >= 4, "not ended")
         daemon.stop()
-    assert len(daemon.waiting()) == 8
+    assert [entry.method for entry in Queue(str(daemon.queue)).load()] == ["external"] * 8
 
 
 def test_odd_datagrams_and_a_full_queue(daemon: Daemon) -> None:
@@ -201,7 +204,7 @@ def test_odd_datagrams_and_a_full_queue(daemon: Daemon) -> None:
         for number in range(30):
             daemon.send(Event(f"user{number % 3}", "INBOX", 5).encode())
         until(lambda: "the queue is full" in daemon.said(), "not told")
-        until(lambda: daemon.said().count("NOTIFIED LATER") == 10, "not tried")
+        until(lambda: daemon.said().count("NOTIFIED LATER") >= 10, "not tried")
         daemon.stop()
     assert len(daemon.waiting()) == 10
     assert daemon.said().count("is not taken") == daemon.said().count("the queue is full") == 1
