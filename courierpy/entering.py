@@ -17,7 +17,7 @@ from courierpy.model.accountoptions import says_yes
 from courierpy.model.numbers import decimal
 from courierpy.model.replies import Bye, TurnedAway
 from courierpy.system import log, memory, metrics, proc, readonly, title
-from courierpy.system.programs import WITH_VALUE
+from courierpy.system.programs import FILE, IDLE, SWITCHES, USES, WITH_VALUE
 from courierpy.system.record import Record
 from courierpy.system.regular import open_regular
 from courierpy.system.settings import Settings, from_environ
@@ -36,19 +36,39 @@ OTHERS = "Your mailbox cannot be opened; the log of your mail administrator has 
 FROM_LOGIN = ("AUTHENTICATED", "TCPREMOTEIP", "TCPREMOTEPORT")     # variables that every login sets
 
 
-def without_options(argv: list[str], environ: Mapping[str, str]) -> tuple[list[str], Mapping[str, str]]:
-    """(argv, environ) as the options say.  How often a process serves is couriertcpd's affair: alone it does
-    once."""
-    name, *words = argv
-    while words:
-        if words[0] == "-r":
-            environ, words = {**environ, "IMAP_READONLY": "1"}, words[1:]
-            continue
-        own = words[0][2:]
-        if words[0][:2] not in WITH_VALUE or decimal(own or "".join(words[1:2])) is None:
-            break
-        words = words[1 if own else 2:]
-    return [name, *words], environ
+class Options:
+    """Of a program's command line.  ``argv``: without them; ``environ``: as they say; ``letters``: those of
+    Cyrus with their values, see letters.py.  How often a process serves is couriertcpd's affair: alone it
+    does once."""
+
+    __slots__ = ("argv", "environ", "letters")
+
+    def __init__(self, argv: list[str], environ: Mapping[str, str]) -> None:
+        """Raises SettingsError."""
+        self.letters: dict[str, list[str]] = {}
+        self.argv, self.environ = self._taken(argv, environ)
+        if self.letters:
+            from courierpy import letters
+            self.environ = letters.applied(self.letters, self.environ)
+
+    def _taken(self, argv: list[str], environ: Mapping[str, str]) -> tuple[list[str], Mapping[str, str]]:
+        name, *words = argv
+        while words and words[0].startswith("-"):
+            if words[0] == "-r":
+                environ, words = {**environ, "IMAP_READONLY": "1"}, words[1:]
+                continue
+            letter, own = words[0][:2], words[0][2:]
+            if words[0] in SWITCHES:
+                self.letters[letter] = [""]
+                words = words[1:]
+                continue
+            value = own or "".join(words[1:2])
+            if letter not in WITH_VALUE or not value or letter != FILE and decimal(value) is None:
+                break
+            if letter not in (USES, IDLE):
+                self.letters.setdefault(letter, []).append(value)
+            words = words[1 if own else 2:]
+        return [name, *words], environ
 
 
 def own_alert(settings: Settings) -> str:
@@ -67,7 +87,7 @@ class Entering:
     """``program``: its name, for the log; ``protocol``: that it speaks.  ``behind_login``: did a login start
     it?  ``user``, ``peer``, ``port``: who the client is; ``who``: the same for the log.  ``folders``: the
     store, once it is open.  ``noticed``: may the administrator have something to say?  ``presence``: the file
-    of the session, None where it has none."""
+    of the session, None where it has none.  ``came_from``: address and port of a client without a login."""
 
     program, protocol = "", "IMAP"
 
@@ -86,6 +106,13 @@ class Entering:
         self.folders: Store | None = None
         self.noticed = False
         self.presence: Presence | None = None
+        self.came_from = "127.0.0.1", "0"
+
+    def begin(self, letters: Mapping[str, list[str]]) -> None:
+        """What the letters say of a connection that no listener gave us.  Raises Bye and Gone."""
+        if letters and not self.behind_login:
+            from courierpy import letters as of_cyrus
+            of_cyrus.begin(letters, self)
 
     def set_umask(self) -> None:
         """IMAP_UMASK; where it is not set, what we were started with and at least 022."""
@@ -122,7 +149,7 @@ class Entering:
                         f"unset IMAPLOGINTAG to start {self.program} without a login")
                 raise Bye(f"{missing[0]} environment variable not set.", status=1)
             return
-        self.peer, self.port = "127.0.0.1", "0"
+        self.peer, self.port = self.came_from
         if not os.isatty(2) and not log.wanted(self.environ):
             log.to_syslog(self.program)    # some clients read our descriptor 2 as they read 1
         if not self.user:

@@ -12,7 +12,7 @@ import sys
 import time
 from functools import partial
 
-from courierpy.entering import Entering, ends, own_alert, without_options
+from courierpy.entering import Entering, Options, ends, own_alert
 from courierpy.imap.disposing import teller
 from courierpy.imap.grammar import lines
 from courierpy.imap.grammar.framer import Frame
@@ -23,6 +23,7 @@ from courierpy.model.numbers import decimal
 from courierpy.model.replies import KICKED, Bye, TurnedAway
 from courierpy.system import about, inotify, log, memory, metrics, proc
 from courierpy.system.conn import Conn, Gone, TimedOut
+from courierpy.system.settings import SettingsError
 from courierpy.system.stream import Garbled
 
 TYPE_CHECKING = False
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 SMAP = "SMAP1"                 # of PROTOCOL: Courier's other protocol, see docs/smap.md
 CONNECT_AGAIN = "Please connect again."
 USAGE = """
-Usage: imapd [-r] [-U USES] [-T SECONDS] [MAILDIR]
+Usage: imapd [-r] [-C FILE] [-U USES] [-T SECONDS] [-D] [-H] [-s] [-N] [-p SSF] [-q] [MAILDIR]
        rimapd [-r] [MAILDIR]
 
 Serve a Maildir over IMAP on standard input and output: $MAILDIR, else MAILDIR,
@@ -47,6 +48,13 @@ else ./Maildir.  From a shell, over ssh or from inetd it greets PREAUTH; type
   -r              only read: nothing is changed or written, as with IMAP_READONLY=1
   -U USES         behind couriertcpd with login processes: sessions that a process serves (250)
   -T SECONDS      and how long it waits for the next one (60), 0 for any time
+  -C FILE         settings, which count before the environment
+  -q              whatever the quota is
+  -p SSF          a layer protects the connection: from 2 on nobody reads along
+  -N              any password will do, for who is on this host
+  -s              TLS from the first octet on       without a listener of ours
+  -H              a proxy's header comes first      without a listener of ours
+  -D              run DEBUG_COMMAND: %d is the pid  without a listener of ours
   -h, --help      tell this
   -V, --version   tell the version
 
@@ -68,9 +76,18 @@ def main(argv: list[str], environ: Mapping[str, str], conn: Conn | None = None) 
             return status
         log.start("imapd", environ)
     log.be("imapd")
-    argv, environ = without_options(argv, environ)
-    daemon = _Imapd(argv, environ, conn if conn is not None else Conn(0, 1))
-    return ends(daemon, lambda: _served(daemon, daemon.serve))
+    try:
+        options = Options(argv, environ)
+    except SettingsError as error:
+        os.write(2, f"imapd: {error}\n".encode("utf-8", "surrogateescape"))
+        return os.EX_CONFIG
+    daemon = _Imapd(options.argv, options.environ, conn if conn is not None else Conn(0, 1))
+
+    def serve() -> int:
+        if conn is None:
+            daemon.begin(options.letters)
+        return daemon.serve()
+    return ends(daemon, lambda: _served(daemon, serve))
 
 
 def wake(woken: Woken, door: str, conn: Conn) -> int:

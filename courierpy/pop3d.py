@@ -12,7 +12,7 @@ import stat
 import sys
 import time
 
-from courierpy.entering import FROM_LOGIN, Entering, ends, without_options
+from courierpy.entering import FROM_LOGIN, Entering, Options, ends
 from courierpy.maildir.errors import StoreError
 from courierpy.model import measures
 from courierpy.model.replies import KICKED, Bye
@@ -21,6 +21,7 @@ from courierpy.pop3.maildrop import Maildrop
 from courierpy.pop3.session import Session
 from courierpy.system import about, log, memory, metrics, proc, programs
 from courierpy.system.conn import Conn, Gone, TimedOut
+from courierpy.system.settings import SettingsError
 from courierpy.system.stream import Garbled
 
 TYPE_CHECKING = False
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 USAGE = """
-Usage: pop3d [-r] [-U USES] [-T SECONDS] [MAILDIR]
+Usage: pop3d [-r] [-C FILE] [-U USES] [-T SECONDS] [-D] [-H] [-s] [-N] [-p SSF] [-q] [MAILDIR]
        ipop3d [-r] [MAILDIR]
 
 Serve the INBOX of a Maildir over POP3 on standard input and output: $MAILDIR,
@@ -41,6 +42,13 @@ log in; type
   -r              only read: nothing is changed or written, as with IMAP_READONLY=1
   -U USES         behind couriertcpd with login processes: sessions that a process serves (250)
   -T SECONDS      and how long it waits for the next one (60), 0 for any time
+  -C FILE         settings, which count before the environment
+  -q              whatever the quota is
+  -p SSF          a layer protects the connection: from 2 on nobody reads along
+  -N              any password will do, for who is on this host
+  -s              TLS from the first octet on       without a listener of ours
+  -H              a proxy's header comes first      without a listener of ours
+  -D              run DEBUG_COMMAND: %d is the pid  without a listener of ours
   -h, --help      tell this
   -V, --version   tell the version
 
@@ -70,19 +78,25 @@ def main(argv: list[str], environ: Mapping[str, str], conn: Conn | None = None) 
             return status
         log.start("pop3d", environ)
     log.be("pop3d")
-    argv, environ = without_options(argv, environ)
-    daemon = _Pop3d(argv, environ, conn if conn is not None else Conn(0, 1), _logged_in(environ))
-    return ends(daemon, lambda: _served(daemon))
+    try:
+        options = Options(argv, environ)
+    except SettingsError as error:
+        os.write(2, f"pop3d: {error}\n".encode("utf-8", "surrogateescape"))
+        return os.EX_CONFIG
+    daemon = _Pop3d(options.argv, options.environ, conn if conn is not None else Conn(0, 1),
+                    _logged_in(environ))
+    return ends(daemon, lambda: _served(daemon, options.letters if conn is None else {}))
 
 
 def _logged_in(environ: Mapping[str, str]) -> bool:
     return all(environ.get(name) for name in FROM_LOGIN)
 
 
-def _served(daemon: _Pop3d) -> int:
+def _served(daemon: _Pop3d, letters: Mapping[str, list[str]]) -> int:
     """The exit status."""
     try:
         daemon.limit_memory()
+        daemon.begin(letters)
         return daemon.serve()
     except Bye as bye:
         return daemon.goodbye(bye)

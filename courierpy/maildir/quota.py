@@ -49,7 +49,8 @@ class Quota:
     the file; None: those of the file count.  ``scratch``: a directory for what gets a name in the root.
     ``host``, ``sync``, ``read_only``: as in StoreOptions."""
 
-    __slots__ = ("_account", "_host", "_path", "_read_only", "_root", "_scratch", "_sync")
+    __slots__ = ("_account", "_host", "_path", "_read_only", "_root", "_scratch", "_sync",
+                 "is_ignored")
 
     def __init__(self, root: str, scratch: str, account: Limits | None, *, host: str, sync: bool,
                  read_only: bool) -> None:
@@ -60,6 +61,7 @@ class Quota:
         self._read_only = read_only
         self._scratch = scratch
         self._account = account
+        self.is_ignored = False        # it is counted, and refuses nothing
 
     @property
     def by_account(self) -> bool:
@@ -142,7 +144,7 @@ class Quota:
     def admit(self, *comes: Amount) -> None:
         """So much is about to come.  Raises QuotaExceeded; another store error where it cannot be known."""
         more = sum(comes, NOTHING)
-        if more.octets <= 0 and more.messages <= 0:
+        if self.is_ignored or more.octets <= 0 and more.messages <= 0:
             return
         found = self._current()
         if found is None or not found.limits.excess(found.there, more):

@@ -80,20 +80,21 @@ class Store:
 
     ``choice``, ``home``: of the layout, see layout.find(); ``trash``: the
     name of the mailbox behind the prefix; ``no_prefix``: mailboxes are named without the layout's prefix,
-    and with it too; ``quota``: of the account, "" for none; ``identities``: what the user is by lists of
-    rights (formats/acl.py); ``namespace``: of another account's Maildir, which is there under
+    and with it too; ``quota``: of the account, "" for none, and ``ignores_quota``: it refuses nothing;
+    ``identities``: what the user is by lists of rights (formats/acl.py); ``namespace``: of another account's Maildir, which is there under
     its names alone; ``tree``: the layout, where that is known; the others: of the options, see
     StoreOptions."""
 
-    __slots__ = ("_account_quota", "_directories", "_neighbours", "_passed_over", "_unsettled", "access",
-                 "counts", "highest", "layout", "meet", "namespaces", "options", "places", "root", "trash",
-                 "uidvalidities")
+    __slots__ = ("_account_quota", "_directories", "_ignores_quota", "_neighbours", "_passed_over",
+                 "_unsettled", "access", "counts", "highest", "layout", "meet", "namespaces", "options",
+                 "places", "root", "trash", "uidvalidities")
 
     def __init__(self, root: str = ".", *, locks: bool = True, keywords: bool = True,
                  fsync: str = "optimized", trash: str = "Trash", host: str | None = None,
                  index_at: str = "", choice: str = "auto", home: str = "",
                  bounds: Bounds | None = None, read_only: bool = False, no_prefix: bool = False,
-                 quota: str = "", identities: frozenset[str] = frozenset(("owner",)),
+                 quota: str = "", ignores_quota: bool = False,
+                 identities: frozenset[str] = frozenset(("owner",)),
                  namespace: Namespace | None = None, tree: Layout | None = None,
                  keeps_expunged: bool = False) -> None:
         self.root = root
@@ -122,6 +123,7 @@ class Store:
         self.access = Access(self.layout.directory, self.layout.separator, levels, identities)
         index = self.options.index
         self._account_quota = quota
+        self._ignores_quota = ignores_quota
         if quota and not isinstance(self.layout, MaildirPlusPlus):
             log.warn(f"MAILDIRQUOTA: no quota is kept for the layout {self.layout.name}, as no other program "
                      "would")
@@ -134,7 +136,8 @@ class Store:
         return cls(home=settings.values.get("HOME", ""), no_prefix=settings.flag("IMAP_NO_PREFIX"),
                    choice=settings.text("IMAP_LAYOUT").lower() or "auto",
                    identities=identities(user, settings.values.get("OPTIONS", "")),
-                   quota=settings.values.get("MAILDIRQUOTA", ""), **of_all(settings, host))
+                   quota=settings.values.get("MAILDIRQUOTA", ""),
+                   ignores_quota=settings.flag("IMAP_IGNORE_QUOTA"), **of_all(settings, host))
 
     @property
     def neighbours(self) -> Neighbours | None:
@@ -280,6 +283,7 @@ class Store:
         options = self.options
         options.quota = quota = Quota(self.root, self.layout.scratch, account, host=options.host,
                                       sync=options.sync, read_only=options.read_only)
+        quota.is_ignored = self._ignores_quota
         return quota
 
     def status(self, name: str) -> Status:

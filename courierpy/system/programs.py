@@ -88,7 +88,9 @@ class Next:
 
 # options of a program behind the login whose value is the next word, or the rest of this one
 USES, IDLE = "-U", "-T"
-WITH_VALUE = (USES, IDLE)
+FILE, LAYER = "-C", "-p"
+WITH_VALUE = (USES, IDLE, FILE, LAYER)
+SWITCHES = ("-D", "-H", "-N", "-q", "-s")          # and those without one, beside -r
 
 
 def value_of(words: list[str], option: str, default: int) -> int:

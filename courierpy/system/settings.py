@@ -193,6 +193,8 @@ TABLE: tuple[Setting, ...] = (
     Setting("IMAP_LOGIN_DELAY", "number", "5", "seconds until a refused login is answered, at first", low=0),
     Setting("IMAP_LOGINEXEC", "flag", "0", "run ./loginexec of a Maildir at the login"),
     Setting("IMAP_READONLY", "flag", "0", "sessions only read, and write nothing to the Maildir (imapd -r)"),
+    Setting("IMAP_IGNORE_QUOTA", "flag", "0", "what is stored is counted, and nothing is too much"),
+    Setting("DEBUG_COMMAND", "text", "", "command that -D starts: %s is the program, %d its pid"),
     Setting("IMAP_PREAUTH_LOGIN", "flag", "0", "LOGIN is answered OK after PREAUTH too"),
     Setting("LOG_FORMAT", "choice", "", "form of the log: courier, lines, journal, syslog, logfmt, json",
             choices=("courier", "lines", "journal", "syslog", "logfmt", "json")),
