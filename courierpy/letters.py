@@ -18,8 +18,18 @@ from courierpy.system.startup import with_files
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Protocol
 
-    from courierpy.entering import Entering
+    from courierpy.system.conn import Conn
+
+    class Program(Protocol):
+        """As entering.py has it."""
+
+        program: str
+        conn: Conn
+        environ: Mapping[str, str]
+        settings: Settings
+        came_from: tuple[str, str]
 
 DEBUGGER, PROXY, PASSWORD, QUOTA, TLS = SWITCHES
 PROTECTED = 2                  # strength of a layer (SSF) from which on nobody reads along
@@ -38,7 +48,7 @@ def applied(said: Mapping[str, list[str]], environ: Mapping[str, str]) -> dict[s
     return found
 
 
-def begin(said: Mapping[str, list[str]], daemon: Entering) -> None:
+def begin(said: Mapping[str, list[str]], daemon: Program) -> None:
     """What is due before the first word to the client.  Raises Bye and Gone."""
     if DEBUGGER in said:
         _debug(daemon)
@@ -50,7 +60,7 @@ def begin(said: Mapping[str, list[str]], daemon: Entering) -> None:
         _secure(daemon)
 
 
-def _debug(daemon: Entering) -> None:
+def _debug(daemon: Program) -> None:
     """DEBUG_COMMAND, in which %s is the program and %d its pid.  It goes on beside this process; its output
     goes to the log."""
     import shlex
@@ -69,7 +79,7 @@ def _debug(daemon: Entering) -> None:
         log.err(f"DEBUG_COMMAND: {getattr(error, 'strerror', None) or error}")
 
 
-def _come_by_proxy(daemon: Entering) -> None:
+def _come_by_proxy(daemon: Program) -> None:
     """The header of a proxy says who the client is; the connection's own ends count where it says nothing."""
     from courierpy.system import haproxy
     with socket.socket(fileno=os.dup(daemon.conn.infd)) as client:
@@ -94,7 +104,7 @@ def _is_near(fd: int) -> bool:
     return address == "::1" or address.startswith("127.")
 
 
-def _secure(daemon: Entering) -> None:
+def _secure(daemon: Program) -> None:
     from courierpy.system import tls
     try:
         local = ""

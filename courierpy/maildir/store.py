@@ -81,9 +81,9 @@ class Store:
     ``choice``, ``home``: of the layout, see layout.find(); ``trash``: the
     name of the mailbox behind the prefix; ``no_prefix``: mailboxes are named without the layout's prefix,
     and with it too; ``quota``: of the account, "" for none, and ``ignores_quota``: it refuses nothing;
-    ``identities``: what the user is by lists of rights (formats/acl.py); ``namespace``: of another account's Maildir, which is there under
-    its names alone; ``tree``: the layout, where that is known; the others: of the options, see
-    StoreOptions."""
+    ``identities``: what the user is by lists of rights (formats/acl.py); ``namespace``: of another
+    account's Maildir, which is there under its names alone; ``tree``: the layout, where that is known; the
+    others: of the options, see StoreOptions."""
 
     __slots__ = ("_account_quota", "_directories", "_ignores_quota", "_neighbours", "_passed_over",
                  "_unsettled", "access", "counts", "highest", "layout", "meet", "namespaces", "options",
