@@ -108,12 +108,6 @@ class Entering:
         self.presence: Presence | None = None
         self.came_from = "127.0.0.1", "0"
 
-    def begin(self, letters: Mapping[str, list[str]]) -> None:
-        """What the letters say of a connection that no listener gave us.  Raises Bye and Gone."""
-        if letters and not self.behind_login:
-            from courierpy import letters as of_cyrus
-            of_cyrus.begin(letters, self)
-
     def set_umask(self) -> None:
         """IMAP_UMASK; where it is not set, what we were started with and at least 022."""
         wanted = self.settings.umask()
@@ -367,6 +361,13 @@ class Entering:
     def option(self, name: str) -> bool:
         """Is this option of the account on?"""
         return says_yes(self.environ.get("OPTIONS", ""), name)
+
+
+def begin(daemon: Entering, letters: Mapping[str, list[str]]) -> None:
+    """What the letters say of a connection that no listener gave us.  Raises Bye and Gone."""
+    if letters and not daemon.behind_login:
+        from courierpy import letters as of_cyrus
+        of_cyrus.begin(letters, daemon)
 
 
 def ends(daemon: Entering, serve: Callable[[], int]) -> int:

@@ -12,7 +12,7 @@ import sys
 import time
 from functools import partial
 
-from courierpy.entering import Entering, Options, ends, own_alert
+from courierpy.entering import Entering, Options, begin, ends, own_alert
 from courierpy.imap.disposing import teller
 from courierpy.imap.grammar import lines
 from courierpy.imap.grammar.framer import Frame
@@ -85,7 +85,7 @@ def main(argv: list[str], environ: Mapping[str, str], conn: Conn | None = None) 
 
     def serve() -> int:
         if conn is None:
-            daemon.begin(options.letters)
+            begin(daemon, options.letters)
         return daemon.serve()
     return ends(daemon, lambda: _served(daemon, serve))
 

@@ -12,7 +12,7 @@ import stat
 import sys
 import time
 
-from courierpy.entering import FROM_LOGIN, Entering, Options, ends
+from courierpy.entering import FROM_LOGIN, Entering, Options, begin, ends
 from courierpy.maildir.errors import StoreError
 from courierpy.model import measures
 from courierpy.model.replies import KICKED, Bye
@@ -96,7 +96,7 @@ def _served(daemon: _Pop3d, letters: Mapping[str, list[str]]) -> int:
     """The exit status."""
     try:
         daemon.limit_memory()
-        daemon.begin(letters)
+        begin(daemon, letters)
         return daemon.serve()
     except Bye as bye:
         return daemon.goodbye(bye)
