@@ -22,6 +22,7 @@ from functools import partial
 
 from courierpy.listener import children
 from courierpy.listener.loop import Loop
+from courierpy.model.numbers import decimal
 from courierpy.newmail import methods
 from courierpy.newmail.errors import Gone, Later, Refused
 from courierpy.newmail.event import MAX_OCTETS, Event
@@ -204,8 +205,9 @@ class Server:
         import pwd
         self._trusted = {0, os.geteuid()}
         for word in self._settings.text("NOTIFYD_TRUSTED").replace(",", " ").split():
+            uid = decimal(word)
             try:
-                self._trusted.add(int(word) if word.isdecimal() else pwd.getpwnam(word).pw_uid)
+                self._trusted.add(pwd.getpwnam(word).pw_uid if uid is None else uid)
             except KeyError:
                 log.err(f"NOTIFYD_TRUSTED: there is no user {word}")
 

@@ -7,6 +7,7 @@ import time
 
 from courierpy.admin import complain, default_files, give_up, read_settings
 from courierpy.admin.maildirs import Parser
+from courierpy.model.numbers import decimal
 from courierpy.system import denials, presence
 from courierpy.system.settings import Settings
 
@@ -45,7 +46,7 @@ def sessions(of: Settings) -> list[Seen]:
 def chosen(found: Iterable[Seen], words: Iterable[str]) -> list[Seen]:
     """Those that a word names: a user, an address or a network, a pid."""
     words = list(words)
-    networks = list(filter(None, map(denials.network_of, (word for word in words if not word.isdecimal()))))
+    networks = list(filter(None, map(denials.network_of, (word for word in words if decimal(word) is None))))
     return [each for each in found
             if each.user in words or str(each.pid) in words and each.state != presence.ASLEEP
             or any(denials.within(each.ip, network) for network in networks)]

@@ -15,6 +15,7 @@ from courierpy.system.presence import (
     TOLD,
     VARIABLE,
     inode_of,
+    is_folder,
     listener_of,
     started,
     word,
@@ -54,7 +55,7 @@ class RunFolder:
                 raise OSError(0, "others may write there, or it is somebody else's", base)
             for name in os.listdir(base):
                 old = os.path.join(base, name)
-                if "." in name and name.replace(".", "").isdecimal() and not listener_of(old):
+                if is_folder(name) and not listener_of(old):
                     _clear(old)
             _make(os.path.join(base, OTHERS), EVERYBODY)
             told = os.path.join(path, TOLD)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import time
 
+from courierpy.model.numbers import decimal
 from courierpy.system import log
 
 FILE = "gone-tokens"
@@ -28,8 +29,9 @@ class GoneTokens:
             lines = []
         for line in lines:
             at, _, digest = line.partition(" ")
-            if at.isdecimal() and len(at) < 20 and digest:
-                self._found[digest] = float(at)
+            seconds = decimal(at)
+            if seconds is not None and digest:
+                self._found[digest] = float(seconds)
 
     def knows(self, token: str) -> bool:
         at = self._found.get(_digest(token))

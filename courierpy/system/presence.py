@@ -20,6 +20,7 @@ import os
 import time
 from binascii import crc32
 
+from courierpy.model.numbers import PID_MOST, decimal
 from courierpy.model.replies import KICKED
 from courierpy.system import log, proc, readonly
 from courierpy.system.doorway import pack, unpack
@@ -54,7 +55,10 @@ class Seen:
         self.uid = uid
         self.user, self.ip, self.port = said["user"], said["ip"].removeprefix("::ffff:"), said["port"]
         self.protocol, self.mailbox, self.state = said["protocol"], said["mailbox"], said["state"]
-        self.began, self.pid, self.tick = int(said["began"]), int(said["pid"]), int(said["tick"])
+        numbers = [decimal(said[name]) for name in ("began", "pid", "tick")]
+        if None in numbers:
+            raise ValueError("numbers were expected")
+        self.began, self.pid, self.tick = (number or 0 for number in numbers)
 
     @property
     def since(self) -> int:
@@ -83,16 +87,27 @@ def started(pid: int) -> int:
 
 def listener_of(folder: str) -> int:
     """The pid of the listener whose folder this is, 0 where it has ended."""
-    pid, _, tick = os.path.basename(folder).partition(".")
-    if not pid.isdecimal() or not tick.isdecimal() or started(int(pid)) != int(tick):
-        return 0
-    return int(pid)
+    pid, tick = _listener(os.path.basename(folder))
+    return pid if pid and started(pid) == tick else 0
+
+
+def is_folder(name: str) -> bool:
+    """Is a folder of this name a listener's, there or not any more?"""
+    return _listener(name)[0] > 0
+
+
+def _listener(name: str) -> tuple[int, int]:
+    """(pid, tick) of the listener whose folder has this name; (0, 0): of none."""
+    pid, _, tick = name.partition(".")
+    numbers = decimal(pid, PID_MOST), decimal(tick)
+    return (numbers[0] or 0, numbers[1] or 0) if None not in numbers else (0, 0)
 
 
 def inode_of(name: str) -> int:
     """Of the socket whose session has a file of this name; -1 for a name that is none."""
     inode, _, check = name.partition(".")
-    return int(inode) if inode.isdecimal() and check else -1
+    number = decimal(inode)
+    return -1 if number is None or not check else number
 
 
 def sessions(base: str, protocol: str = "", user: str = "") -> Iterator[Seen]:

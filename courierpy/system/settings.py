@@ -5,6 +5,7 @@ same words.  One table names each setting, its kind, default and meaning.
 """
 from __future__ import annotations
 
+from courierpy.model.namespaces import INBOX
 from courierpy.model.numbers import decimal
 from courierpy.model.regex import later
 
@@ -303,7 +304,7 @@ TABLE: tuple[Setting, ...] = (
     Setting("NOTIFYD_SOCKET_MODE", "octal", "0666", "permissions of that socket"),
     Setting("NOTIFYD_USER", "text", "", "user that notifyd is"),
     Setting("NOTIFYD_TRUSTED", "text", "", "users who may tell of mail that is not theirs, beside root"),
-    Setting("NOTIFYD_MAILBOXES", "text", "INBOX", "mailboxes whose new mail is told, * for any characters"),
+    Setting("NOTIFYD_MAILBOXES", "text", INBOX, "mailboxes whose new mail is told, * for any characters"),
     Setting("NOTIFYD_METHODS", "text", "log", "how it is told: null, log, mailto, external, webhook"),
     Setting("NOTIFYD_FIELDS", "text", "", "what is told of a message: from, subject, date, message-id, size"),
     Setting("NOTIFYD_MAILTO", "text", "", "mailto: the address"),
