@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from courierpy.listener.entrance import Entrance
     from courierpy.listener.loop import Loop
     from courierpy.listener.options import Options
+    from courierpy.returning import Returned
 
 
 def count(options: Options, program: str, arguments: list[str], environ: Mapping[str, str]) -> int:
@@ -124,13 +125,30 @@ def take(way: Doorway, entrance: Entrance, listening: socket.socket, options: Op
         variables[PROXY_SECONDS] = str(options.haproxy[0] if options.haproxy is not None else 0)
         give(way, entrance, client, connection, variables, behind=True)
         return
-    way.holds(fd)
+    _look_up_and_give(way, entrance, client, connection, variables, options)
+
+
+def give_back(way: Doorway, entrance: Entrance, back: Returned, options: Options,
+              rules: Mapping[str, str], settings: Settings) -> None:
+    """A client whose session is over, to a login process: as one that connects."""
+    client = socket.socket(fileno=back.fd)
+    variables = admit(client, options, rules, entrance.connections.counts.of, back.remote, back.local)
+    if variables is not None:
+        variables.update({**notices.to_all(settings), **back.variables()})
+        connection = Connection(shown(back.remote[0]), back.peer)
+        _look_up_and_give(way, entrance, client, connection, variables, options, back.said)
+
+
+def _look_up_and_give(way: Doorway, entrance: Entrance, client: socket.socket, connection: Connection,
+                      variables: dict[str, str], options: Options, said: bytes | None = None) -> None:
+    """``said``: as of Doorway.client()."""
+    way.holds(client.fileno())
     entrance.connections.counts.add(connection.address, 1)     # while it is looked up
 
     def looked(welcome: bool) -> None:
         entrance.connections.left(connection.address)
         if welcome:
-            give(way, entrance, client, connection, variables, behind=False)
+            give(way, entrance, client, connection, variables, False, said)
         else:
             turn_away(client, admission.denial(options))
 
@@ -138,9 +156,9 @@ def take(way: Doorway, entrance: Entrance, listening: socket.socket, options: Op
 
 
 def give(way: Doorway, entrance: Entrance, client: socket.socket, connection: Connection,
-         variables: Mapping[str, str], behind: bool) -> None:
-    """``client`` to a login process; closed here."""
-    if way.client(client.fileno(), connection, variables, behind):
+         variables: Mapping[str, str], behind: bool, said: bytes | None = None) -> None:
+    """``client`` to a login process; closed here.  ``said``: as of Doorway.client()."""
+    if way.client(client.fileno(), connection, variables, behind, said):
         client.close()
     else:
         turn_away(client, entrance.busy)
@@ -193,23 +211,14 @@ def proxied(data: bytes, before: Mapping[str, str], options: Options, rules: Map
 
     ``before``: those of the proxy's own connection.
     """
-    _, _, *words = doorway.ADDRESS.unpack(data)
     try:
-        found = [(_address(words[at]), words[at + 1]) for at in (0, 2)]
-        variables = ends(*found)
+        variables = ends(*doorway.ends_of(data))
         if any(before[name] != value for name, value in variables.items()):
             variables["TCPREMOTEINFO"] = f"proxy via {before['TCPLOCALIP']}, port {before['TCPLOCALPORT']}"
         admission.admit(options, rules, counts, variables["TCPREMOTEIP"], variables)
     except (admission.Refused, OSError, ValueError):
         return None
     return variables
-
-
-def _address(octets: bytes) -> str:
-    """Raises OSError or ValueError for what is none."""
-    text = octets.rstrip(b"\0").decode("ascii")
-    socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text)
-    return text
 
 
 # -- in a login process

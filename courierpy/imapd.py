@@ -21,7 +21,7 @@ from courierpy.imap.shortage import LAST_WORDS
 from courierpy.model import measures
 from courierpy.model.numbers import decimal
 from courierpy.model.replies import KICKED, Bye, TurnedAway
-from courierpy.system import about, inotify, log, memory, metrics, proc
+from courierpy.system import about, inotify, log, memory, metrics, proc, wayback
 from courierpy.system.conn import Conn, Gone, TimedOut
 from courierpy.system.settings import SettingsError
 from courierpy.system.stream import Garbled
@@ -90,10 +90,10 @@ def main(argv: list[str], environ: Mapping[str, str], conn: Conn | None = None) 
     return ends(daemon, lambda: _served(daemon, serve))
 
 
-def wake(woken: Woken, door: str, conn: Conn) -> int:
+def wake(woken: Woken, today: Mapping[str, str], conn: Conn) -> int:
     """Go on for a client whose process ended while it idled, already as its user.
 
-    ``door``: the descriptor that leads to the keeper, "" where nobody sleeps any more.
+    ``today``: the environment, for its descriptors that lead to the keeper, and back to a login.
     """
     from courierpy.hibernate import record, sleeper
     log.be("imapd")
@@ -104,7 +104,7 @@ def wake(woken: Woken, door: str, conn: Conn) -> int:
         conn.say_last(lines.told(lines.BYE, CONNECT_AGAIN, b"UNAVAILABLE"))
         conn.end()
         return 0
-    daemon = _Imapd(["imapd"], sleeper.settings_of(known, door), conn)
+    daemon = _Imapd(["imapd"], sleeper.settings_of(known, today), conn)
     return ends(daemon, lambda: _served(daemon, lambda: daemon.go_on(woken, known)))
 
 
@@ -172,8 +172,7 @@ class _Imapd(Entering):
             SmapSession(session).serve()
         else:
             session.serve()
-        self.finish("LOGOUT")
-        self._empty_trash()
+        self._over(session)
         return 0
 
     def go_on(self, woken: Woken, known: Known) -> int:
@@ -203,8 +202,7 @@ class _Imapd(Entering):
             raise Bye(CONNECT_AGAIN, b"UNAVAILABLE") from None
         session.waiting.heard()
         session.serve(Frame([known.tag + b" IDLE"], []) if known.tag else None)
-        self.finish("LOGOUT")
-        self._empty_trash()
+        self._over(session)
         return 0
 
     # -- before the greeting
@@ -300,6 +298,18 @@ class _Imapd(Entering):
         headers, body = (self.session.headers, self.session.body) if self.session else (0, 0)
         return (f"headers={headers}, body={body}, rcvd={self.conn.rcvd}, sent={self.conn.sent}, "
                 f"time={int(time.monotonic() - self.started)}{self._starttls()}")
+
+    def _over(self, session: Session) -> None:
+        """The client has said its last word to this session."""
+        self.finish("LOGOUT")
+        if session.goes_back:
+            try:
+                wayback.give(self.environ, self.conn.infd, session.framer.rest())
+                self.conn.let_go()
+            except OSError as error:
+                log.err(f"a client cannot go back to its login: {error}, {self.who}")
+                self.conn.say_last(lines.told(lines.BYE, CONNECT_AGAIN, b"UNAVAILABLE"))
+        self._empty_trash()
 
     def finish(self, word: str) -> None:
         if self.logged_in:

@@ -18,7 +18,8 @@ from courierpy.listener.runfolder import RunFolder
 from courierpy.listener.statistics import Statistics
 from courierpy.login import tries
 from courierpy.pop3 import lines as pop3_lines
-from courierpy.system import desk, log, programs
+from courierpy.returning import Returns
+from courierpy.system import desk, log, programs, wayback
 from courierpy.system.environ import of_transport
 from courierpy.system.settings import from_environ
 
@@ -37,11 +38,13 @@ if TYPE_CHECKING:
 
 
 class Services:
-    """``helpers``, ``doorway``, ``pool``, ``sleepers``: None where there are none.  ``login_processes``: how
-    many there are to be.  ``logger``: pid of -stderrlogger, 0 without.  ``tries``: descriptor of the
-    table of refused logins, -1 without.  ``run_folder``: where sessions say that they are on.
-    ``program`` and ``arguments``: who greets a client, and what follows; modules that check passwords
-    are taken from these by the helpers."""
+    """Mostly a method to open each kind of them.
+
+    ``helpers``, ``doorway``, ``pool``, ``sleepers``, ``returns``: None where there are none.
+    ``login_processes``: how many there are to be.  ``logger``: pid of -stderrlogger, 0 without.  ``tries``:
+    descriptor of the table of refused logins, -1 without.  ``run_folder``: where sessions say that they are
+    on.  ``program`` and ``arguments``: who greets a client, and what follows; modules that check
+    passwords are taken from these by the helpers."""
 
     def __init__(self, options: Options, environ: dict[str, str], connections: Connections) -> None:
         """Raises UsageError."""
@@ -59,6 +62,7 @@ class Services:
         self.pool: Pool | None = None
         self.helpers: Helpers | None = None
         self.sleepers: Sleepers | None = None
+        self.returns: Returns | None = None
         self.statistics = Statistics(environ)
         self.logger = 0
         self.tries = -1
@@ -154,6 +158,22 @@ class Services:
             loop.forget((inner,))
             self.sleepers.eager = True
 
+    def open_returns(self, loop: Loop, heard: Callable[[], None], left: Handover | None) -> None:
+        """Sessions may give their clients back, where couriertcpd can go on with these: TLS of a process
+        for each connection is in that process.  OSError."""
+        before = left.returns if left is not None else None
+        words = [word for word in self.arguments if not is_module(word)]
+        possible = (self.in_process and self.logs_in and self.protocol == "IMAP"
+                    and programs.find((words or [""])[0]) is not None
+                    and self.options.text.get("stderr") != "socket"
+                    and (self.login_processes > 0 or "tls" not in self.options.switches))
+        if not possible and before is None:
+            return
+        self.returns = Returns(self.connections, before)
+        loop.hear(self.returns.end.fileno(), heard)
+        if possible:
+            self.environ[wayback.VARIABLE] = str(self.returns.way.fileno())
+
     # -- sessions
 
     def open_pool(self, loop: Loop, serve: Callable[[socket.socket, Order | None, int], int],
@@ -189,12 +209,14 @@ class Services:
 
     def kept(self) -> list[int]:
         """Descriptors that the process of a client needs."""
-        return self.statistics.kept() + ([self.sleepers.door.fileno()] if self.sleepers is not None else [])
+        return [*self.statistics.kept(),
+                *([self.sleepers.door.fileno()] if self.sleepers is not None else []),
+                *([self.returns.way.fileno()] if self.returns is not None else [])]
 
     @property
     def above(self) -> int:
         """All descriptors of theirs are below it."""
-        rooms = (self.sleepers, self.doorway, self.pool)
+        rooms = (self.sleepers, self.doorway, self.pool, self.returns)
         return max([3, *(room.above for room in rooms if room is not None)])
 
     def tend(self) -> None:
@@ -223,6 +245,8 @@ class Services:
             left.keeper, left.asleep = self.sleepers.left(), self.sleepers.asleep
         if self.doorway is not None:
             left.doorway = self.doorway.left()
+        if self.returns is not None:
+            left.returns = self.returns.left()
         left.statistics = self.statistics.left()
         left.logger = self.logger
 

@@ -26,7 +26,7 @@ from courierpy.model import measures
 from courierpy.model.numbers import PID_MOST, decimal
 from courierpy.readiness import Readiness
 from courierpy.services import Services
-from courierpy.system import about, desk, log, metrics, notify, presence, title
+from courierpy.system import about, desk, log, metrics, notify, presence, title, wayback
 from courierpy.system.conn import Conn
 from courierpy.system.proc import CRASHED, become, die_with, leave_no_core, on_signal
 from courierpy.system.programs import interpreter
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2, signal.SIGCHLD)
 NOT_PASSED_ON = frozenset((TRIAL, handover.VARIABLE, VARIABLE, desk.VARIABLE, desk.AUTHSOCKET,
                            tries.VARIABLE, presence.VARIABLE, metrics.VARIABLE, metrics.READER,
+                           wayback.VARIABLE, wayback.AGAIN,
                            *notify.VARIABLES))
 
 
@@ -169,7 +170,8 @@ class Listener:
             return 1
         children.drop_privileges(self.options.text)
         services.start_keeper(self.loop, left, self.stopping)
-        services.open_pool(self.loop, self._serve_sessions, self._keeper_says)
+        services.open_returns(self.loop, self._returned, left)
+        services.open_pool(self.loop, self._serve_sessions, self._others_say)
         if services.in_process:
             from courierpy import preload
             preload.freeze()
@@ -297,12 +299,14 @@ class Listener:
             doorway.take(self.services.doorway, self.entrance, sock, self.options, self.readiness.rules,
                          from_environ(self.environ))
             return
-        connection = self.entrance.accept(sock)
-        if connection is not None:
-            if connection.desk is not None:
-                fd = connection.desk.fileno()
-                self.loop.hear(fd, partial(self._at_desk, fd))
-            self._warn()
+        self._began(self.entrance.accept(sock))
+        self._warn()
+
+    def _began(self, connection: Connection | None) -> None:
+        """A client has a process for its login, or was turned away."""
+        if connection is not None and connection.desk is not None:
+            fd = connection.desk.fileno()
+            self.loop.hear(fd, partial(self._at_desk, fd))
 
     def _begin(self, connection: Connection, order: Order, fd: int) -> None:
         """A session.  OSError."""
@@ -330,7 +334,7 @@ class Listener:
                 return
             if not pid:
                 return
-            self._keeper_says()                # if its connection sleeps, that was said before it ended
+            self._others_say()                 # if its connection sleeps, that was said before it ended
             if self.services.pool is not None:
                 self.services.pool.ended(pid)
             connection = self.connections.ended(pid)
@@ -367,7 +371,22 @@ class Listener:
         for asleep in left.asleep.values():
             self.connections.counts.add(asleep.address, 1)
 
-    # -- connections that sleep
+    # -- connections that sleep, or have no session any more
+
+    def _others_say(self) -> None:
+        self._keeper_says()
+        self._returned()
+
+    def _returned(self) -> None:
+        """A session is over, and its client before its login again."""
+        returns, way = self.services.returns, self.services.doorway
+        for back in returns.hear() if returns is not None else ():
+            if way is not None and self.services.login_processes:
+                doorway.give_back(way, self.entrance, back, self.options, self.readiness.rules,
+                                  from_environ(self.environ))
+            else:
+                self._began(self.entrance.begin(back.fd, back.remote, back.local, back.peer,
+                                                partial(self._arrive, said=back.said)))
 
     def _keeper_says(self) -> None:
         sleepers = self.services.sleepers
@@ -382,14 +401,16 @@ class Listener:
         children.serve_only(client, kept + self.services.kept(), above)
 
     def _arrive(self, client: int, remote: admission.Address, local: admission.Address | None,
-                at_desk: int) -> int:
+                at_desk: int, said: bytes | None = None) -> int:
+        """``said``: of one that had a session, what it has said since."""
         services = self.services
         self._serve_only(client, at_desk, services.helpers.door() if services.helpers is not None else -1,
                          services.tries)
         metrics.begin(self.environ, services.protocol)
         if at_desk >= 0:
             self.environ[desk.VARIABLE] = str(at_desk)
-        arrival = Arrival(self.options, self.readiness.rules, self.environ, services.in_process)
+        arrival = Arrival(self.options, self.readiness.rules, self.environ, services.in_process,
+                          said)
         try:
             return arrival.serve(services.program, services.arguments, remote, local,
                                  self.connections.counts.of)
@@ -406,7 +427,7 @@ class Listener:
             self._serve_only(asleep.client, asleep.file, channel)
             children.log_to_client(self.options.text, self.environ)
             become(asleep.uid, asleep.gid, None, asleep.groups)
-            return imapd.wake(Woken(channel, asleep.file), self.environ.get(VARIABLE, ""), Conn(0, 1))
+            return imapd.wake(Woken(channel, asleep.file), self.environ, Conn(0, 1))
         except BaseException as error:  # the child must never return into the loop
             log.crit(f"a connection is to go on: {type(error).__name__}: {error}")
             return CRASHED

@@ -87,7 +87,8 @@ def settings_text(path: str) -> str:
     rows, _, withheld = ext_index().partition("WITHHELD")
     words += [word for word, off in re.findall(r'^    \(b"(\S+)", "\S*", "(\S*)", ', rows, re.M)
               if not word.endswith("=") and f'b"{word}":\n' not in withheld
-              and (not off.startswith("!") or Settings({}).flag(off[1:]))]
+              # what couriertcpd sets is there where most sessions are
+              and (not off.startswith("!") or off.startswith("!COURIERPY_") or Settings({}).flag(off[1:]))]
     with open(path, encoding="utf-8") as file:
         before, between, after = file.read().partition("all\n#  is: ")
     told = textwrap.fill(" ".join(words), 106, initial_indent="#  is: ", subsequent_indent="#  ",

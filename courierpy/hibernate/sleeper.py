@@ -16,7 +16,7 @@ from courierpy.imap import ext, updates
 from courierpy.imap.selected import Selected
 from courierpy.maildir.errors import StoreError
 from courierpy.model.messages import Snapshot
-from courierpy.system import inotify, log, metrics
+from courierpy.system import inotify, log, metrics, wayback
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from courierpy.hibernate.woken import Woken
     from courierpy.imap.session import Session
 
+DESCRIPTORS = ("COURIERPY_KEEPER", wayback.VARIABLE)       # variables that another process has of its own
 ANSWER = 1.0                   # seconds that the keeper has to answer
 HAND_OVER = 5.0                # seconds to hand over what the session knows
 RIGHTS = b"MYRIGHTS"           # of what is kept: letters, where somebody else may change them
@@ -44,7 +45,7 @@ def know(session: Session, tag: bytes, started: float) -> Known:
     known.layers = layers
     known.started, known.tag, known.cwd = started, tag, os.getcwdb()
     known.environ = {name: value for name, value in session.settings.values.items()
-                     if name != "COURIERPY_KEEPER"}
+                     if name not in DESCRIPTORS}
     known.rcvd, known.sent = session.conn.rcvd, session.conn.sent
     known.headers, known.body, known.errors = session.headers, session.body, session.errors
     known.enabled, known.kept, known.untold = {*session.enabled}, session.kept, session.untold
@@ -246,6 +247,6 @@ def _as_told(selected: Selected) -> bool:
     return not selected.behind or not selected.snapshot.messages.changed_since(selected.view.messages).gone
 
 
-def settings_of(known: Known, door: str) -> Mapping[str, str]:
-    """The environment that the session had, with today's way to the keeper."""
-    return {**known.environ, "COURIERPY_KEEPER": door} if door else known.environ
+def settings_of(known: Known, today: Mapping[str, str]) -> Mapping[str, str]:
+    """The environment that the session had, with today's ways to the keeper and to its login."""
+    return {**known.environ, **{name: today[name] for name in DESCRIPTORS if today.get(name)}}

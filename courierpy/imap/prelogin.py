@@ -96,7 +96,8 @@ class Login(Dialogue):
         try:
             if why := self.stage.refusal():
                 raise Bye(why, b"ALERT")
-            self.greet(lines.OK, GREETING, b"CAPABILITY " + self._capabilities())
+            if not self.environ.pop("COURIERPY_AGAIN", ""):        # else it was greeted, and had a session
+                self.greet(lines.OK, GREETING, b"CAPABILITY " + self._capabilities())
             while not self.ended:
                 frame = yield from self.framing()
                 try:

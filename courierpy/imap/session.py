@@ -20,7 +20,7 @@ from courierpy.imap.waiting import Waiting
 from courierpy.maildir import errors as store
 from courierpy.model.replies import Bad, Bye, No
 from courierpy.model.uidset import UidSet
-from courierpy.system import log, metrics, pulse, title
+from courierpy.system import log, metrics, pulse, title, wayback
 from courierpy.system.conn import Gone
 from courierpy.system.memory import is_short
 
@@ -54,7 +54,8 @@ class Session(Dialogue):
     CAPABILITY that are not told any more.
     ``kept``: what extensions keep by a key of their own, also while the session has no process.
     ``between``: tells the client what happens between its commands, None where it did not ask for that.
-    ``sleeper``: how the process may end while the client idles, None where it may not."""
+    ``sleeper``: how the process may end while the client idles, None where it may not.
+    ``has_way_back``: the client may be before its login again; ``goes_back``: it wants to."""
 
     def __init__(self, conn: Conn, settings: Settings, folders: Store, user: str,
                  peer: str, port: str) -> None:
@@ -79,6 +80,8 @@ class Session(Dialogue):
         self.kept: dict[bytes, bytes] = {}
         self.between: Between | None = None
         self.sleeper: Sleep | None = None
+        self.has_way_back = settings.text(wayback.VARIABLE) != ""
+        self.goes_back = False
         self.waiting = Waiting(self)
         self.row: commands.Row | None = None       # of the command that is being done
         self._progress = Progress(self)
@@ -252,13 +255,18 @@ class Session(Dialogue):
             raise refused(error) from None
         if row.name == b"LOGOUT":
             self.ended = True
-        else:
+        elif not self.goes_back:
             self.sync(row, isinstance(done, Done) and done.uses_seq)
             if self.enabled.news:
                 self.tell_news()
             if self.between is not None:
                 self.between.did(row)
         return done
+
+    def go_back(self) -> None:
+        """The session ends behind this command, and its client is before its login."""
+        self.conn.flush()
+        self.ended = self.goes_back = True
 
     def show(self, command: str) -> None:
         """To who looks at processes: the mailbox, and the command that is being done."""

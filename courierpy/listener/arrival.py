@@ -11,6 +11,7 @@ from courierpy.system.conn import Conn
 from courierpy.system.proc import CRASHED, ProcError
 from courierpy.system.programs import execute, run
 from courierpy.system.settings import from_environ
+from courierpy.system.wayback import AGAIN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,14 +24,16 @@ TLS_TIMEOUT = 30.0             # seconds for the handshake
 
 class Arrival:
     """One connection, whose client is on descriptors 0 and 1.  ``inside``: its programs, which are
-    ours, run in this process."""
+    ours, run in this process.  ``said``: of one that had a session, what it has said since; None for one
+    that is new."""
 
     def __init__(self, options: Options, rules: Mapping[str, str], environ: dict[str, str],
-                 inside: bool) -> None:
+                 inside: bool, said: bytes | None = None) -> None:
         self.options = options
         self.rules = rules
         self.environ = environ
         self.inside = inside
+        self.said = said
 
     def serve(self, program: str, arguments: list[str], remote: admission.Address,
               local: admission.Address | None, counts: Mapping[str, int]) -> int:
@@ -41,7 +44,7 @@ class Arrival:
         options, environ = self.options, self.environ
         via = ""
         try:
-            if local is None or options.haproxy is not None:
+            if local is None or options.haproxy is not None and self.said is None:
                 with socket.socket(fileno=os.dup(0)) as client:
                     local = client.getsockname()[:2]
                     if options.haproxy is not None:
@@ -80,8 +83,10 @@ class Arrival:
 
     def _go_on(self, program: str, arguments: list[str]) -> int:
         environ = self.environ
-        conn = Conn(0, 1)
-        if "tls" in self.options.switches:
+        conn = Conn(0, 1, self.said or b"")
+        if self.said is not None:
+            environ[AGAIN] = "1"
+        elif "tls" in self.options.switches:
             from courierpy.system import tls
             try:
                 offered = tls.certificates(from_environ(environ))

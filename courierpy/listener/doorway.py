@@ -38,6 +38,7 @@ READY_SECONDS = 60.0           # that one has to be ready
 GRACE = 2.0                    # seconds that a client has for its login, whatever comes meanwhile
 MORE_GUESTS = 4                # than another, that a process may have before it gets no more for an address
 TICKETS = 4096                 # that are not used yet, at most
+CLIENTS = (doorway.CLIENT, doorway.BEHIND, doorway.AGAIN)      # words that bring a client
 
 
 class Guest:
@@ -111,8 +112,8 @@ class Doorway:
         self._look = look
         self._above = 3
         self._number = time.time_ns()          # not used again, by another image neither
-        # of processes that ended before they knew of them: descriptors, and what client() is told
-        self._orphans: list[tuple[int, Connection, Mapping[str, str], bool]] = []
+        # whom no process knows of yet: descriptors, and what client() is told
+        self._orphans: list[tuple[int, Connection, Mapping[str, str], bool, bytes | None]] = []
         self._next_start = 0.0
 
     @property
@@ -184,10 +185,11 @@ class Doorway:
             for data, fds in passing.waiting(process.its, f"login process {process.pid}"):
                 letter, number = doorway.HEAD.unpack_from(data)
                 guest = self.guests.get(number)
-                if letter in (doorway.CLIENT, doorway.BEHIND) and guest is not None and len(fds) == 1:
+                if letter in CLIENTS and guest is not None and len(fds) == 1:
                     self.holds(fds[0])
+                    said = doorway.said_before(data)[1] if letter == doorway.AGAIN else None
                     self._orphans.append((fds.pop(), guest.connection, guest.variables,
-                                          letter == doorway.BEHIND))
+                                          letter == doorway.BEHIND, said))
                     count += 1
                 passing.close(fds)
             process.its.close()
@@ -196,8 +198,8 @@ class Doorway:
     def _give_again(self) -> None:
         """Clients whose process did not see them to another one, as soon as there is one."""
         while self._orphans and self.ready():
-            fd, connection, variables, behind = self._orphans.pop()
-            self.client(fd, connection, variables, behind)
+            fd, connection, variables, behind, said = self._orphans.pop()
+            self.client(fd, connection, variables, behind, said)
             os.close(fd)
 
     def meet(self, helper: socket.socket) -> None:
@@ -231,13 +233,20 @@ class Doorway:
 
     # -- clients
 
-    def client(self, fd: int, connection: Connection, variables: Mapping[str, str], behind: bool) -> bool:
+    def client(self, fd: int, connection: Connection, variables: Mapping[str, str], behind: bool,
+               said: bytes | None = None) -> bool:
         """Give it to the process that its address had before, or that has the fewest.  ``fd`` stays the
         caller's.  False: nobody takes it.
 
-        ``behind``: a proxy says first who it is.
+        ``behind``: a proxy says first who it is.  ``said``: of one that had a session, what it has said
+        since.
         """
         able = [process for process in self.processes.values() if process.ready]
+        if not able and said is not None and self.count:       # nobody else waits, as it is not accepted then
+            kept = os.dup(fd)
+            self.holds(kept)
+            self._orphans.append((kept, connection, variables, behind, said))
+            return True
         if not able:
             return False
         process = min(able, key=lambda each: each.guests)
@@ -246,10 +255,11 @@ class Doorway:
         if connection.address and usual.guests <= process.guests + MORE_GUESTS:
             process = usual
         self._number += 1
+        letter = doorway.BEHIND if behind else doorway.CLIENT if said is None else doorway.AGAIN
+        packed = doorway.pack(variables)
+        words = [packed] if said is None else [doorway.SAID.pack(len(packed)), packed, said]
         try:
-            passing.send(process.link, [doorway.HEAD.pack(doorway.BEHIND if behind else doorway.CLIENT,
-                                                          self._number),
-                                        doorway.pack(variables)], (fd,))
+            passing.send(process.link, [doorway.HEAD.pack(letter, self._number), *words], (fd,))
         except OSError as error:
             if due("client"):
                 log.crit(f"login process {process.pid} takes no client: {error.strerror}")

@@ -76,13 +76,20 @@ class Entrance:
         if taken is None:
             return None
         fd, remote = taken
+        # where it is not known yet who the client is, the client counts when that is told
+        return self.begin(fd, remote, one_address(listening), remote, self._serve, self.proxied)
+
+    def begin(self, fd: int, remote: Address, local: Address | None, peer: Address, serve: Serve,
+              proxied: bool = False) -> Connection | None:
+        """A process for a client, whose descriptor is closed here; None when it was turned away.  ``peer``:
+        the other end of its socket.  ``proxied``: it does not count, as its proxy has to say who it is."""
         ours = theirs = None
         try:
             self.above = max(self.above, fd + 1)
             if self.desks:
                 ours, theirs = desk.pair()
                 self.above = max(self.above, ours.fileno() + 1, theirs.fileno() + 1)
-            pid = proc.fork(partial(self._child, fd, remote, one_address(listening),
+            pid = proc.fork(partial(self._child, serve, fd, remote, local,
                                     theirs.fileno() if theirs is not None else -1))
         except OSError as error:
             self._pause("fork", f"a connection cannot be served: {error.strerror}")
@@ -102,14 +109,14 @@ class Entrance:
             metrics.count(measures.REFUSED, "crowded")
         if crowded and due("waiting"):
             log.warn(f"{self.connections.bound} connections have not logged in; the oldest goes")
-        # where it is not known yet who the client is, the client counts when that is told
-        connection = Connection("" if self.proxied else shown(remote[0]), remote, ours)
+        connection = Connection("" if proxied else shown(remote[0]), peer, ours)
         self.connections.add(pid, connection)
         return connection
 
-    def _child(self, fd: int, remote: Address, local: Address | None, at_desk: int) -> int:
+    @staticmethod
+    def _child(serve: Serve, fd: int, remote: Address, local: Address | None, at_desk: int) -> int:
         try:
-            return self._serve(fd, remote, local, at_desk)
+            return serve(fd, remote, local, at_desk)
         except BaseException as error:  # the child must never return into the loop
             log.crit(f"connection from {shown(remote[0])}: {type(error).__name__}: {error}")
             return proc.CRASHED

@@ -22,11 +22,12 @@ class Handover:
     """``connections``: by pid. ``auth``: descriptor and path of the password helpers' socket, -1 without
     helpers. ``lock``: descriptor of the pid file's lock or -1. ``logger``: pid of -stderrlogger or 0.
     ``statistics``: pid, 0 without, and METRICS. ``keeper``: its version, pid and three descriptors, None
-    without. ``asleep``: by number. ``doorway``: of login processes, as listener/doorway.py leaves it; None
-    without. ``argv`` and ``environ``: the settings in force."""
+    without. ``returns``: two descriptors, of the way back; None without. ``asleep``: by number.
+    ``doorway``: of login processes, as listener/doorway.py leaves it; None without. ``argv`` and
+    ``environ``: the settings in force."""
 
     __slots__ = ("argv", "asleep", "auth", "connections", "doorway", "environ", "helpers", "keeper", "lock",
-                 "logger", "sockets", "statistics")
+                 "logger", "returns", "sockets", "statistics")
 
     def __init__(self) -> None:
         self.sockets: list[int] = []
@@ -34,6 +35,7 @@ class Handover:
         self.helpers: set[int] = set()
         self.auth: tuple[int, str] = (-1, "")
         self.keeper: tuple[int, int, int, int, int] | None = None
+        self.returns: tuple[int, int] | None = None
         self.asleep: dict[int, Asleep] = {}
         self.doorway: Left | None = None
         self.lock = -1
@@ -49,7 +51,7 @@ class Handover:
         asleep = [fd for each in self.asleep.values() for fd in (each.client, each.file)]
         doorway = self.doorway.descriptors() if self.doorway is not None else ()
         return [fd for fd in (*self.sockets, *doorway, self.auth[0], -1 if door is None else door, self.lock,
-                              *kept, *desks, *asleep) if fd >= 0]
+                              *kept, *desks, *asleep, *(self.returns or ())) if fd >= 0]
 
     def save(self) -> int:
         """The descriptor of the file, inherited by the next image.  OSError."""
@@ -58,6 +60,7 @@ class Handover:
                  *(line for pid, each in self.connections.items() for line in _lines(pid, each)),
                  *(f"sleeper {number} {each.line()}" for number, each in self.asleep.items()),
                  *([f"keeper {' '.join(map(str, self.keeper))}"] if self.keeper is not None else []),
+                 *(["returns {} {}".format(*self.returns)] if self.returns is not None else []),
                  *(f"helper {pid}" for pid in self.helpers),
                  f"auth {self.auth[0]} {self.auth[1]}", f"lock {self.lock}", f"logger {self.logger}",
                  "statistics {} {}".format(*self.statistics),
@@ -130,6 +133,8 @@ def load() -> Handover | None:
         elif word == "keeper":
             version, pid, door, inner, link = map(int, value.split())
             found.keeper = version, pid, door, inner, link
+        elif word == "returns":
+            found.returns = int(first), int(rest)
         elif word == "helper":
             found.helpers.add(int(first))
         elif word == "auth":

@@ -14,7 +14,7 @@ from courierpy.login import start
 from courierpy.model.numbers import PID_MOST, decimal
 from courierpy.model.replies import Bye, No
 from courierpy.model.steps import Forward, Look, Read, Secure, Wait
-from courierpy.system import denials, log, notices, proc, programs, title
+from courierpy.system import denials, log, notices, proc, programs, title, wayback
 from courierpy.system.conn import Gone
 from courierpy.system.settings import from_environ
 
@@ -104,6 +104,7 @@ class Alone:
         """What came in clear before is forgotten."""
         from courierpy.system import tls
         environ = self.stage.environ
+        environ.pop(wayback.VARIABLE, None)        # nobody goes on with TLS that is in this process
         try:
             offered = tls.certificates(from_environ(environ))
             self.stage.secured(tls.handshake(self.conn, offered, environ.get("TCPLOCALIP", ""),
@@ -179,6 +180,9 @@ class Alone:
         keeper = decimal(environ.pop("COURIERPY_KEEPER", ""), PID_MOST)
         if keeper is not None:
             os.close(keeper)           # it is for those who have a Maildir
+        back = decimal(environ.pop(wayback.VARIABLE, ""), PID_MOST)
+        if back is not None:
+            os.close(back)
         account.forget()
         self._forget_keys()
         log.info(f"LOGIN, {who}, protocol={protocol}{tail}, proxy={log.quoted(onward.host)}")

@@ -139,17 +139,22 @@ class House:
 
     # -- clients
 
-    def _client(self, number: int, data: bytes, fds: list[int], behind: bool) -> None:
+    def _client(self, number: int, variables: Mapping[str, str], fds: list[int], behind: bool,
+                said: bytes | None = None) -> None:
+        """``said``: of one that had a session, what it has said since."""
         passing.need(fds, 1)
         client = socket.socket(fileno=fds[0])
         environ = dict(self.environ)
-        environ.update(doorway.unpack(data))
+        environ.update(variables)
         entrant = Entrant(self, number, client, environ)
         self.entrants[number] = entrant
         self._heard[client.fileno()] = lambda: self._ready(entrant)
         if behind:
             seconds = float(environ.pop(doorway.PROXY_SECONDS))
             self.let(entrant, partial(entrant.arrive, seconds))
+        elif said is not None:         # its TLS, if any, is carried by who carried that of its session
+            entrant.wire.put_back(said)
+            self.let(entrant, partial(entrant.start, False))
         else:
             self.let(entrant, partial(entrant.start, self.by_tls))
 
@@ -311,13 +316,17 @@ class House:
                 return
             letter, number = doorway.HEAD.unpack_from(data)
             try:
-                self._said(letter, number, data[doorway.HEAD.size:], fds)
+                if letter == doorway.AGAIN:
+                    variables, said = doorway.said_before(data)
+                    self._client(number, variables, fds, False, said)
+                else:
+                    self._said(letter, number, data[doorway.HEAD.size:], fds)
             except passing.Refused as error:
                 log.err(f"couriertcpd: {error}")
 
     def _said(self, letter: bytes, number: int, data: bytes, fds: list[int]) -> None:
         if letter in (doorway.CLIENT, doorway.BEHIND):
-            self._client(number, data, fds, letter == doorway.BEHIND)
+            self._client(number, doorway.unpack(data), fds, letter == doorway.BEHIND)
             return
         passing.need(fds, 1 if letter == doorway.HELPER else 0)
         if letter == doorway.HELPER:

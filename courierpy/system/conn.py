@@ -282,6 +282,15 @@ class Conn:
         except (OSError, ValueError):
             return                          # it is closed already
 
+    def let_go(self) -> None:
+        """The client is another process's now: nothing is read or written here any more, nor closed."""
+        self.discard()
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        for fd in (self.stream.infd, self.stream.outfd):
+            os.dup2(null, fd)
+        os.close(null)
+        self.stream, self._poll = Plain(self.stream.infd, self.stream.outfd), None
+
     def discard(self) -> None:
         """Forget output that was not written."""
         self._out.clear()

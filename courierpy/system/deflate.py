@@ -16,6 +16,7 @@ from __future__ import annotations
 import select
 import struct
 import zlib
+from time import monotonic
 
 from courierpy.system.stream import Garbled
 from courierpy.system.writers import Blocked
@@ -30,6 +31,8 @@ OUR_WINDOW, MEMORY = 14, 7     # logarithms: 2 ** (14 + 2) + 2 ** (7 + 9) octets
 THEIR_WINDOW = 15              # logarithm of the largest that RFC 1951 has
 PIECE = 32 * 1024              # octets that are compressed, and read, at once
 WINDOW = 1 << THEIR_WINDOW     # octets that a client may refer to
+FLUSHED = b"\0\0\xff\xff"      # the last octets of a flush (RFC 1951 3.2.4); others may be the same by chance
+LEAVING = 10.0                 # seconds that a client has for its last flush
 _WORD = b"at an octet's border?"
 
 
@@ -44,7 +47,7 @@ def _blocks() -> tuple[bytes, bytes]:
 
 class Deflate:
     """``ahead``: compressed octets of the client that were read already.  ``heard``: what the client said
-    last, as kept() gave it to another process."""
+    last, as kept() gave it to another process.  ``finishing``: what is written next is the last of it."""
 
     most = PIECE
 
@@ -58,7 +61,10 @@ class Deflate:
         self._inflate = zlib.decompressobj(-THEIR_WINDOW, heard) if heard \
             else zlib.decompressobj(-THEIR_WINDOW)
         self._heard = heard            # what the client said, as far as it may refer to it
-        self._ahead = ahead            # compressed, to be read
+        self.finishing = False
+        self._ahead = ahead            # of the client, behind what follows
+        self._part = b""               # compressed, to be read: as far as the next flush
+        self._fed = b""                # the last octets of what was read
         self._full = False             # the decompressor may have more without further input
         self._out = b""                # compressed, to be written
         self._at = 0                   # so much of it is
@@ -68,27 +74,54 @@ class Deflate:
         return self._at < len(self._out) or self._lower.held
 
     def buffered(self) -> bool:
-        return bool(self._ahead) or self._full or self._inflate.eof or self._lower.buffered()
+        return bool(self._part or self._ahead) or self._full or self._inflate.eof or self._lower.buffered()
 
     def read(self, size: int) -> bytes:
         lower = self._lower
         while True:
             if self._inflate.eof:      # the client's last block: it says nothing more
                 return b""
-            if not self._ahead and not self._full:
-                self._ahead = lower.read(PIECE)
+            if not self._part and not self._full:
+                self._ahead = self._ahead or lower.read(PIECE)
                 if not self._ahead:
                     return b""
-            try:
-                found = self._inflate.decompress(self._ahead, size)
-            except zlib.error:
-                raise Garbled("it is no compressed data") from None
-            self._ahead, self._full = self._inflate.unconsumed_tail, len(found) == size
+                # not farther: what is behind a client's last flush is no compressed data, see leave()
+                end = self._ahead.find(FLUSHED) + len(FLUSHED)
+                end = end if end >= len(FLUSHED) else len(self._ahead)
+                self._part, self._ahead = self._ahead[:end], self._ahead[end:]
+                self._fed = (self._fed + self._part)[-len(FLUSHED):]
+            found = self._inflated(size)
             if found:
-                self._heard = (self._heard + found)[-WINDOW:]
                 return found
-            if not lower.buffered() and not self._inflate.eof:     # to read again might wait
+            if not (self._ahead or lower.buffered() or self._inflate.eof):     # to read again might wait
                 raise Blocked(self.infd, select.POLLIN)
+
+    def _inflated(self, size: int) -> bytes:
+        """As many octets of ``_part``.  Raises Garbled."""
+        try:
+            found = self._inflate.decompress(self._part, size)
+        except zlib.error:
+            raise Garbled("it is no compressed data") from None
+        self._part, self._full = self._inflate.unconsumed_tail, len(found) == size
+        self._heard = (self._heard + found)[-WINDOW:]
+        return found
+
+    def leave(self) -> tuple[Stream, bytes]:
+        """The client has said its last word through this layer: the stream below, and what was read of that
+        already.  RFC 8437 4.1.  Raises Garbled where the client does not flush what it said, and OSError."""
+        end = monotonic() + LEAVING
+        while not self._inflate.eof and not (self._fed == FLUSHED and not self._part and self._at_border()):
+            if not self._part:
+                if not self._ahead:
+                    if not Blocked(self.infd, select.POLLIN).wait(max(0.0, end - monotonic())):
+                        raise Garbled("a compressed stream that is over was expected to end in a flush")
+                    self._ahead = self._lower.read(PIECE)
+                if not self._ahead:
+                    break              # the client is gone
+                self._part, self._ahead = self._ahead[:1], self._ahead[1:]
+                self._fed = (self._fed + self._part)[-len(FLUSHED):]
+            self._inflated(PIECE)
+        return self._lower, self._inflate.unused_data + self._ahead
 
     def write(self, data: memoryview) -> int:
         while self.held:
@@ -100,7 +133,8 @@ class Deflate:
         if piece:
             if self._deflate is None:
                 self._deflate = zlib.compressobj(LEVEL, zlib.DEFLATED, -OUR_WINDOW, MEMORY)
-            self._out = self._deflate.compress(piece) + self._deflate.flush(zlib.Z_SYNC_FLUSH)
+            self._out = self._deflate.compress(piece) + self._deflate.flush(
+                zlib.Z_FINISH if self.finishing else zlib.Z_SYNC_FLUSH)
             self._at = 0
         return len(piece)
 

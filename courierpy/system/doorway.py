@@ -25,6 +25,7 @@ is read by the session, which is the user by then.
 """
 from __future__ import annotations
 
+import socket
 import struct
 
 TYPE_CHECKING = False
@@ -36,11 +37,12 @@ TICKET_SECONDS = 30.0          # that a ticket may be used
 REST_OCTETS = 65536            # that a client may have said behind its login
 
 # over the link, of couriertcpd: a letter, and what follows it
-CLIENT, BEHIND, HELPER, STARTED, FAILED, LEAVE, ADMITTED, DENIED, CLOSE = (
-    b"C", b"B", b"H", b"S", b"F", b"L", b"A", b"D", b"E")
+CLIENT, BEHIND, AGAIN, HELPER, STARTED, FAILED, LEAVE, ADMITTED, DENIED, CLOSE = (
+    b"C", b"B", b"N", b"H", b"S", b"F", b"L", b"A", b"D", b"E")
 # over the link, of a login process
 READY, START, ENDED, PROXIED = b"r", b"s", b"e", b"p"
 HEAD = struct.Struct("!cQ")    # letter, number of the connection; CLIENT, BEHIND, ADMITTED: variables follow
+SAID = struct.Struct("!I")     # AGAIN: octets of the variables, those, and what the client has said
 STARTS = struct.Struct(f"!cQ{TICKET_OCTETS}sI")    # START: ..., ticket, octets of the variables; rest
 ADDRESS = struct.Struct("!cQ46sH46sH")             # PROXIED: ..., remote address and port, local ones
 
@@ -87,6 +89,26 @@ def allowed(variables: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in variables.items()
             if (name in VARIABLES or name.startswith(VARIABLES_BEGIN)) and len(value) <= MAX_VALUE
             and value.isprintable()}
+
+
+def ends_of(data: bytes) -> tuple[tuple[str, int], tuple[str, int]]:
+    """(remote, local) address and port of a message of the form ADDRESS.  Raises OSError or ValueError."""
+    _, _, *words = ADDRESS.unpack(data)
+    return (_address(words[0]), words[1]), (_address(words[2]), words[3])
+
+
+def _address(octets: bytes) -> str:
+    """Raises OSError or ValueError for what is none."""
+    text = octets.rstrip(b"\0").decode("ascii")
+    socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text)
+    return text
+
+
+def said_before(data: bytes) -> tuple[dict[str, str], bytes]:
+    """(variables, what the client has said) of the message AGAIN."""
+    at = HEAD.size + SAID.size
+    end = at + SAID.unpack_from(data, HEAD.size)[0]
+    return unpack(data[at:end]), data[end:]
 
 
 class Order:

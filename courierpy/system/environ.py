@@ -50,6 +50,7 @@ TABLE: tuple[Variable, ...] = (
     Variable("IMAPLOGINTAG", "imaplogin", "imapd", "tag of the LOGIN that imapd answers; without it PREAUTH"),
     Variable("UTF8", "pop3login", "pop3d", "1: the client has said UTF8; 0: it has not; none: it could not"),
     # between our own programs
+    Variable("COURIERPY_AGAIN", "couriertcpd", "imaplogin", "set: the client had a session before"),
     Variable("COURIERPY_AUTHSOCKET", "couriertcpd", "imaplogin", "path of the password helpers' socket"),
     Variable("COURIERPY_BINDING_*", "couriertcpd, imaplogin", "imaplogin",
              "channel bindings of the TLS connection, hex"),
@@ -61,6 +62,7 @@ TABLE: tuple[Variable, ...] = (
     Variable("COURIERPY_METRICS_READER", "couriertcpd, courierpy", "couriertcpd",
              "the same of its other end"),
     Variable("COURIERPY_REFUSAL", "couriertcpd, imaplogin", "imaplogin", "why nobody is let in now"),
+    Variable("COURIERPY_RETURN", "couriertcpd", "imapd", "descriptor by which it gives its client back"),
     Variable("COURIERPY_SESSIONS", "couriertcpd", "imapd, pop3d", "the listener's folder below RUNDIRECTORY"),
     Variable("COURIERPY_TRIAL", "couriertcpd", "couriertcpd", "set: only try whether a start would do"),
     # a delivery: local(8) of Postfix

@@ -9,6 +9,7 @@ from __future__ import annotations
 import array
 import os
 import socket
+import struct
 
 from courierpy.system import log
 
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
 OCTETS = 160 * 1024            # of a message, at most: less than any socket's buffer
 DESCRIPTORS = 4                # that there is room for
-_SPACE = socket.CMSG_SPACE(4 * DESCRIPTORS)
+_CREDENTIALS = struct.Struct("=iII")       # pid, uid, gid
+_SPACE = socket.CMSG_SPACE(4 * DESCRIPTORS) + socket.CMSG_SPACE(_CREDENTIALS.size)
 _BUFFER = 1 << 20              # wanted of a socket
 
 
@@ -46,20 +48,29 @@ def receive(end: socket.socket) -> tuple[bytes, list[int]] | None:
 
     b"" when the other end is closed, or cannot be heard any more.  Raises Refused.
     """
+    found = receive_from(end)
+    return found if found is None else found[:2]
+
+
+def receive_from(end: socket.socket) -> tuple[bytes, list[int], int] | None:
+    """As receive(), and the pid of the process that said it, where this end asks the kernel for that
+    (SO_PASSCRED); 0 where nobody knows."""
     try:
         data, ancillary, flags, _ = end.recvmsg(OCTETS, _SPACE, socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC)
     except BlockingIOError:
         return None
     except OSError:
-        return b"", []
-    fds = array.array("i")
+        return b"", [], 0
+    fds, pid = array.array("i"), 0
     for level, kind, value in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
             fds.frombytes(value[:len(value) - len(value) % fds.itemsize])
+        elif level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
+            pid = _CREDENTIALS.unpack(value)[0]
     if flags & (socket.MSG_CTRUNC | socket.MSG_TRUNC):
         close(fds)
         raise Refused("a message is cut")
-    return data, list(fds)
+    return data, list(fds), pid
 
 
 def waiting(end: socket.socket, who: str) -> Iterator[tuple[bytes, list[int]]]:

@@ -15,7 +15,8 @@ PLAIN_LOGIN = [b"AUTH=PLAIN", b"AUTH=LOGIN"]
 
 
 def told(value: str, stage: str = "session", tls: str | None = None) -> list[bytes]:
-    values = {"IMAP_CAPABILITY": value} | ({} if tls is None else {"IMAP_CAPABILITY_TLS": tls})
+    values = {"IMAP_CAPABILITY": value, "COURIERPY_RETURN": "3"}       # where the client may go back
+    values |= ({} if tls is None else {"IMAP_CAPABILITY_TLS": tls})
     return capabilities(Settings(values), stage, tls is not None)
 
 

@@ -58,6 +58,7 @@ COMMANDS: dict[bytes, tuple[str, int, int, str, tuple[str, ...]]] = {
     b"UID STORE": ("commands.cmd_store", 2, 4, "", ()),
     b"UID THREAD": ("ext.thread", 2, 0, "r", ()),
     b"UIDBATCHES": ("ext.uidbatches", 2, 16, "r", ()),
+    b"UNAUTHENTICATE": ("ext.unauthenticate", 3, 2, "", ()),
     b"UNSELECT": ("ext.unselect", 2, 2, "", ()),
     b"UNSUBSCRIBE": ("commands.cmd_mailbox", 3, 64, "", ()),
     b"XLIST": ("ext.specialuse", 3, 0, "", ()),

@@ -61,6 +61,7 @@ CAPABILITIES: tuple[tuple[bytes, str, str, str], ...] = (
     (b"UIDBATCHES", "ext.uidbatches", "", ""),
     (b"UIDONLY", "ext.uidonly", "", ""),
     (b"UIDPLUS", "ext.uidplus", "", ""),
+    (b"UNAUTHENTICATE", "ext.unauthenticate", "!COURIERPY_RETURN", ""),
     (b"UNSELECT", "ext.unselect", "", ""),
     (b"URL-PARTIAL", "ext.catenate", "", ""),
     (b"UTF8=ACCEPT", "ext.utf8", "", ""),

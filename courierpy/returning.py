@@ -1,0 +1,97 @@
+"""The listener's end of the way back (system/wayback.py): clients whose session is over by their own wish.
+
+A session is its user's, and may be in anybody's hands: what it gives back must be the connection that
+couriertcpd knows of this very process, from the address that this counts for.  All else that was found out of
+the client, and its TLS, is found out anew or not believed: so EXTERNAL and channel bindings are for the
+first login of a connection alone.
+"""
+from __future__ import annotations
+
+import os
+import socket
+
+from courierpy.hibernate.link import is_of
+from courierpy.system import doorway, log, passing
+from courierpy.system.wayback import AGAIN
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from courierpy.listener.admission import Address
+    from courierpy.listener.connections import Connections
+
+
+class Returned:
+    """``fd``: of the client, to be closed by who has this.  ``remote``, ``local``: the ends of its
+    connection.  ``peer``: the other end of its socket.  ``said``: what it has said since."""
+
+    __slots__ = ("fd", "local", "peer", "remote", "said")
+
+    def __init__(self, fd: int, remote: Address, local: Address, peer: Address, said: bytes) -> None:
+        self.fd = fd
+        self.remote = remote
+        self.local = local
+        self.peer = peer
+        self.said = said
+
+    def variables(self) -> dict[str, str]:
+        """What who logs in has to know besides the ends.  Octets that come over another socket than TCP were
+        carried through TLS here."""
+        with socket.socket(fileno=os.dup(self.fd)) as client:
+            by_tls = client.family == socket.AF_UNIX
+        return {AGAIN: "1", **({"IMAP_TLS": "1"} if by_tls else {})}
+
+
+class Returns:
+    """``way``: the sessions' end, which stays open here."""
+
+    def __init__(self, connections: Connections, left: tuple[int, int] | None = None) -> None:
+        """``left``: both ends, ours first, of an earlier image.  OSError."""
+        self.connections = connections
+        if left is None:
+            self.end, self.way = passing.pair()
+            self.end.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        else:
+            self.end, self.way = (socket.socket(fileno=fd) for fd in left)
+        self.above = max(self.end.fileno(), self.way.fileno()) + 1
+
+    def left(self) -> tuple[int, int]:
+        return self.end.fileno(), self.way.fileno()
+
+    def hear(self) -> Iterator[Returned]:
+        """Those that were given back; they count no more."""
+        while True:
+            try:
+                found = passing.receive_from(self.end)
+            except passing.Refused as error:
+                log.err(f"a session: {error}")
+                continue
+            if found is None:
+                return
+            data, fds, pid = found
+            returned = self._returned(data, fds, pid)
+            if returned is None:
+                log.alert(f"process {pid} gives a client back that it does not have")
+                passing.close(fds)
+            else:
+                self.above = max(self.above, returned.fd + 1)
+                yield returned
+
+    def _returned(self, data: bytes, fds: list[int], pid: int) -> Returned | None:
+        """None for what is not as it has to be."""
+        connection = self.connections.by_pid.get(pid)
+        if connection is not None and connection.desk is not None:     # it may have logged in just now
+            self.connections.at_desk(connection.desk.fileno())
+        if connection is None or connection.desk is not None or len(fds) != 1 \
+                or len(data) < doorway.ADDRESS.size:
+            return None
+        try:
+            remote, local = doorway.ends_of(data[:doorway.ADDRESS.size])
+            if not connection.address or remote[0] != connection.address or not is_of(fds[0], connection):
+                return None
+        except (OSError, ValueError):
+            return None
+        peer = connection.peer
+        self.connections.left(self.connections.takes_place_of(pid))
+        return Returned(fds[0], remote, local, peer, data[doorway.ADDRESS.size:])
