@@ -303,6 +303,8 @@ class _Imapd(Entering):
         """The client has said its last word to this session."""
         self.finish("LOGOUT")
         if session.goes_back:
+            if self.presence is not None:
+                self.presence.leave()  # the client may log in again before this process is done
             try:
                 wayback.give(self.environ, self.conn.infd, session.framer.rest())
                 self.conn.let_go()
