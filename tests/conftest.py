@@ -23,6 +23,7 @@ from courierpy.admin import demo
 from courierpy.imap.grammar.args import Args
 from courierpy.imap.grammar.framer import Frame, Framer, LiteralAhead
 from courierpy.maildir.mailbox import Mailbox
+from courierpy.system import log
 
 # how long an example takes says how busy the machine is, not whether the code is right; and the same
 # examples come each time, others where COURIERPY_FUZZ_SECONDS asks for them
@@ -76,6 +77,14 @@ def missing(told: str) -> NoReturn:
     if os.environ.get("COURIERPY_REQUIRE_CLIENTS"):
         pytest.fail(f"{told}, and clients are required here")
     pytest.skip(told)
+
+
+@pytest.fixture(autouse=True)
+def _log_as_before() -> Iterator[None]:
+    """What a program said of itself in this process, its lines say no more in the next test."""
+    state = log.kept()
+    yield
+    log.restore(state)
 
 
 def fill(maildir: Path, count: int) -> None:

@@ -104,7 +104,8 @@ WORDS = {"serve": ["-C", "{}"], "config": ["-C", "{}"], "user": ["-C", "{}", "li
          "authenumerate": ["-C", "{}"],
          "userdb": ["-f", "{}/deep/er", "ann", "set", "a=b"], "makeuserdb": ["-f", "{}"],
          "mkimapdcert": ["-C", "{}"], "mkpop3dcert": ["-C", "{}"],
-         "autoconfig": ["-C", "{}", "example.org"]}
+         "autoconfig": ["-C", "{}", "example.org"],
+         "who": ["-C", "{}"], "kick": ["-C", "{}", "1"], "deny": ["-C", "{}", "ann"]}
 
 
 def status_of(name: str, path: str) -> int:
