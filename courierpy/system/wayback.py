@@ -6,11 +6,9 @@ descriptor.  The kernel tells couriertcpd whose process says it.
 """
 from __future__ import annotations
 
-import socket
 import time
 
 from courierpy.model.numbers import decimal
-from courierpy.system import doorway, passing
 from courierpy.system.writers import Blocked
 
 TYPE_CHECKING = False
@@ -25,6 +23,9 @@ SECONDS = 10.0                 # that couriertcpd has to make room for a message
 
 def give(environ: Mapping[str, str], client: int, said: bytes) -> None:
     """Give the client back, which is this process's no more then.  OSError where that cannot be."""
+    import socket      # the listener has them, and a session that is alone has no way back
+
+    from courierpy.system import doorway, passing
     number = decimal(environ.get(VARIABLE, ""))
     if number is None or len(said) > doorway.REST_OCTETS:
         raise OSError("the client has said too much" if number is not None else "there is no way back")
