@@ -69,10 +69,14 @@ def _debug(daemon: Program) -> None:
         words = [word.replace("%s", daemon.program).replace("%d", str(os.getpid()))
                  for word in shlex.split(text)]
         if words:
-            null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-            os.posix_spawnp(words[0], words, dict(os.environ), file_actions=[
-                (os.POSIX_SPAWN_DUP2, null, 0), (os.POSIX_SPAWN_DUP2, 2, 1)])
-            os.close(null)
+            null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+            said = null if log.form() == "syslog" else 2           # else the client would read it
+            try:
+                os.posix_spawnp(words[0], words, dict(os.environ), file_actions=[
+                    (os.POSIX_SPAWN_DUP2, null, 0), (os.POSIX_SPAWN_DUP2, said, 1),
+                    (os.POSIX_SPAWN_DUP2, said, 2)])
+            finally:
+                os.close(null)
         else:
             log.warn("-D: DEBUG_COMMAND names no program")
     except (OSError, ValueError) as error:
@@ -82,12 +86,12 @@ def _debug(daemon: Program) -> None:
 def _come_by_proxy(daemon: Program) -> None:
     """The header of a proxy says who the client is; the connection's own ends count where it says nothing."""
     from courierpy.system import haproxy
-    with socket.socket(fileno=os.dup(daemon.conn.infd)) as client:
-        try:
+    try:
+        with socket.socket(fileno=os.dup(daemon.conn.infd)) as client:
             ends = haproxy.read_header(client, SECONDS)
-        except (haproxy.ProxyError, OSError) as error:
-            log.err(f"-H: {error}")
-            raise Gone from None
+    except (haproxy.ProxyError, OSError) as error:
+        log.err(f"-H: {getattr(error, 'strerror', None) or error}")
+        raise Gone from None
     if ends is not None:
         daemon.came_from = ends.remote[0], str(ends.remote[1])
 

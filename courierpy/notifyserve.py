@@ -152,7 +152,7 @@ class Server:
         proc.on_signal(self._told)
         try:
             self._start()
-        except (Wrong, OSError, proc.ProcError) as error:
+        except (Wrong, OSError, ValueError, proc.ProcError) as error:
             log.crit(f"notifyd cannot start: {error}")
             return FAILED
         title.be(f"notifyd {self._path}")
@@ -163,6 +163,7 @@ class Server:
             pulse.turn(self._status)
             self._turn()
         notify.stopping()
+        self._loop.forget((self._socket.fileno(),))
         self._socket.close()
         try:
             os.unlink(self._path)                  # else it is replaced at the next start
@@ -277,6 +278,7 @@ class Server:
             return False
 
     def _take(self, event: Event) -> None:
+        tokens, event.tokens = event.tokens, ()    # each has a task of its own
         words = self._settings.text("NOTIFYD_METHODS").lower().replace(",", " ").split()
         for word in dict.fromkeys(words) if event.wanted else ():
             if word == "log":
@@ -284,7 +286,7 @@ class Server:
             elif word in methods.QUEUED and word != methods.TOKEN and not (word == "mailto" and event.ours):
                 self._add(word, event, "")
         if self._settings.text("NOTIFYD_TOKEN_URL"):
-            for token in dict.fromkeys(event.tokens):
+            for token in dict.fromkeys(tokens):
                 if not self._gone.knows(token):
                     self._add(methods.TOKEN, event, token)
 
@@ -376,6 +378,10 @@ class Server:
         entry.postpone(time.time())                # as the child has written it
         if status != LATER:
             log.err(f"a try to tell by {entry.method} was lost ({status})")
+            if entry.is_stale(self._settings.number("NOTIFYD_HOURS")):
+                self._queue.remove(entry)
+                self._forget(name)
+                return
             try:
                 self._queue.put(entry)
             except OSError as error:
@@ -434,9 +440,8 @@ class Try:
 
     def _goes_on(self, entry: Entry) -> bool:
         """Put it off; False where it has waited for so long that nobody wants to hear of it."""
-        now = time.time()
-        entry.postpone(now)
-        if now - entry.since > self._settings.number("NOTIFYD_HOURS") * 3600:
+        entry.postpone(time.time())
+        if entry.is_stale(self._settings.number("NOTIFYD_HOURS")):
             return False
         try:
             self._queue.put(entry)

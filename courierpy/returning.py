@@ -11,7 +11,7 @@ import os
 import socket
 
 from courierpy.hibernate.link import is_of
-from courierpy.system import doorway, log, passing
+from courierpy.system import doorway, log, passing, seldom
 from courierpy.system.wayback import AGAIN
 
 TYPE_CHECKING = False
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from courierpy.listener.admission import Address
     from courierpy.listener.connections import Connections
+
+
+AT_ONCE = 64                   # messages
 
 
 class Returned:
@@ -44,11 +47,12 @@ class Returned:
 
 
 class Returns:
-    """``way``: the sessions' end, which stays open here."""
+    """``way``: the sessions' end, which stays open here.  ``is_shut``: one of them has shut it for all."""
 
     def __init__(self, connections: Connections, left: tuple[int, int] | None = None) -> None:
         """``left``: both ends, ours first, of an earlier image.  OSError."""
         self.connections = connections
+        self.is_shut = False
         if left is None:
             self.end, self.way = passing.pair()
             self.end.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
@@ -61,36 +65,45 @@ class Returns:
 
     def hear(self) -> Iterator[Returned]:
         """Those that were given back; they count no more."""
-        while True:
+        for _ in range(AT_ONCE):       # who floods it does not keep us from all else
             try:
                 found = passing.receive_from(self.end)
             except passing.Refused as error:
-                log.err(f"a session: {error}")
+                if seldom.due("way back"):
+                    log.err(f"a session: {error}")
                 continue
             if found is None:
                 return
             data, fds, pid = found
-            returned = self._returned(data, fds, pid)
+            if not pid:
+                self.is_shut = True
+                return
+            try:
+                returned = self._returned(data, fds, pid)
+            except OSError:            # the client is gone; it counts until the process ends
+                passing.close(fds)
+                continue
             if returned is None:
-                log.alert(f"process {pid} gives a client back that it does not have")
+                if seldom.due("way back"):
+                    log.alert(f"process {pid} gives a client back that it does not have")
                 passing.close(fds)
             else:
                 self.above = max(self.above, returned.fd + 1)
                 yield returned
 
     def _returned(self, data: bytes, fds: list[int], pid: int) -> Returned | None:
-        """None for what is not as it has to be."""
+        """None for what is not as it has to be.  OSError where the client is gone."""
         connection = self.connections.by_pid.get(pid)
         if connection is not None and connection.desk is not None:     # it may have logged in just now
             self.connections.at_desk(connection.desk.fileno())
         if connection is None or connection.desk is not None or len(fds) != 1 \
-                or len(data) < doorway.ADDRESS.size:
+                or not 0 <= len(data) - doorway.ADDRESS.size <= doorway.REST_OCTETS:
             return None
         try:
             remote, local = doorway.ends_of(data[:doorway.ADDRESS.size])
             if not connection.address or remote[0] != connection.address or not is_of(fds[0], connection):
                 return None
-        except (OSError, ValueError):
+        except ValueError:
             return None
         peer = connection.peer
         self.connections.left(self.connections.takes_place_of(pid))

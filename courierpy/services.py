@@ -174,6 +174,16 @@ class Services:
         if possible:
             self.environ[wayback.VARIABLE] = str(self.returns.way.fileno())
 
+    def close_returns(self, loop: Loop) -> None:
+        """Where a session has shut what belongs to all of them."""
+        assert self.returns is not None
+        log.alert("a session has shut the way back before the login: nobody goes it until the next start")
+        self.environ.pop(wayback.VARIABLE, None)
+        for end in (self.returns.end, self.returns.way):
+            loop.forget((end.fileno(),))
+            end.close()
+        self.returns = None
+
     # -- sessions
 
     def open_pool(self, loop: Loop, serve: Callable[[socket.socket, Order | None, int], int],
@@ -220,7 +230,8 @@ class Services:
         return max([3, *(room.above for room in rooms if room is not None)])
 
     def tend(self) -> None:
-        """Start what is missing."""
+        """Start what is missing; clear away what is left of sessions."""
+        self.run_folder.sweep()
         for each in (self.statistics, self.helpers, self.doorway, self.pool, self.sleepers):
             if each is not None:
                 each.tend()

@@ -387,6 +387,8 @@ class Listener:
             else:
                 self._began(self.entrance.begin(back.fd, back.remote, back.local, back.peer,
                                                 partial(self._arrive, said=back.said)))
+        if returns is not None and returns.is_shut:
+            self.services.close_returns(self.loop)
 
     def _keeper_says(self) -> None:
         sleepers = self.services.sleepers

@@ -15,7 +15,7 @@ from courierpy.admin import complain, online
 from courierpy.admin.message import write
 from courierpy.system import denials
 from courierpy.system.denials import Denial
-from courierpy.system.presence import MOST_SHOWN
+from courierpy.system.presence import MOST_SHOWN, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def main(words: list[str]) -> int:
     if options.list:
         for each in denials.all_of(base):
             print(json.dumps({"whom": each.whom, "services": each.services, "text": each.text})
-                  if options.json else each.line().rstrip("\n"))
+                  if options.json else "\t".join(map(shown, (each.whom, each.services, each.text))))
         return os.EX_OK
     whom = [denials.network_of(word) or word for word in options.whom]
     if options.allow:
@@ -64,8 +64,9 @@ def main(words: list[str]) -> int:
         rows += [Denial(word, options.services.lower(), options.text) for word in whom]
     if not options.kick:
         return os.EX_OK
-    found = [each for each in online.chosen(online.sessions(settings), whom)
-             if Denial("", options.services, "").is_of(each.protocol.lower())]
+    denied = [Denial(word, options.services.lower(), "") for word in whom]
+    found = [each for each in online.sessions(settings)
+             if any(row.is_of(each.protocol.lower()) and row.hits(each.user, each.ip) for row in denied)]
     return online.end(found, options.text)
 
 

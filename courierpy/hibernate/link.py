@@ -18,7 +18,7 @@ from courierpy.system.seldom import due
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from courierpy.listener.connections import Connections
 
@@ -192,20 +192,27 @@ class Sleepers:
             gone.close()
             self.connections.left(gone.address)
 
-    def dismiss(self, inode: int, why: str) -> bool:
-        """End the session that sleeps and has this socket; its client is told why.  False: there is none."""
-        for number, each in self.asleep.items():
-            if protocol.identity(each.client)[1] == inode:
-                try:
-                    state = protocol.load(each.file)
-                except (OSError, struct.error):
-                    return False       # its keeper says what becomes of it
-                protocol.farewell(each.client, state, lines.told(lines.BYE, why))
-                keeper.log_end(state, "Ended by the administrator")
-                self._tell(protocol.DROP + number.to_bytes(8, "big"))
-                self._forget(number)
-                return True
-        return False
+    def dismiss(self, words: Mapping[int, tuple[int, str]]) -> list[int]:
+        """End the sessions that sleep: inode of the socket -> uid, and what the client is told.  Gives the
+        inodes of those that are ended."""
+        asleep = {protocol.identity(each.client)[1]: number
+                  for number, each in (self.asleep.items() if words else ())}
+        ended = []
+        for inode, (uid, why) in words.items():
+            number = asleep.get(inode, -1)
+            each = self.asleep.get(number)
+            if each is None or each.uid != uid:
+                continue
+            try:
+                state = protocol.load(each.file)
+            except (OSError, struct.error):
+                continue               # its keeper says what becomes of it
+            protocol.farewell(each.client, state, lines.told(lines.BYE, why))
+            keeper.log_end(state, "Ended by the administrator")
+            self._tell(protocol.DROP + number.to_bytes(8, "big"))
+            self._forget(number)
+            ended.append(inode)
+        return ended
 
     def wake(self, wake: Wake, serve: Callable[[Asleep, int], int]) -> None:
         """A fork goes on with a connection that slept.  If there can be none, the keeper asks again.

@@ -6,6 +6,7 @@ What is in it says system/presence.py.  Folders of listeners that were killed ar
 from __future__ import annotations
 
 import os
+import time
 
 from courierpy.system import log
 from courierpy.system.presence import (
@@ -24,12 +25,16 @@ from courierpy.system.settings import Settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
     from typing import Protocol
 
     class Sleepers(Protocol):
         """As hibernate/link.py has them."""
 
-        def dismiss(self, inode: int, why: str) -> bool: ...
+        def dismiss(self, words: Mapping[int, tuple[int, str]]) -> Iterable[int]: ...
+
+
+SPARING = 10                   # times as long as a sweep took there is none
 
 
 class RunFolder:
@@ -37,6 +42,8 @@ class RunFolder:
 
     def __init__(self) -> None:
         self.path = ""
+        self._gone: set[int] = set()   # sessions that had no process to say so, by the inode of their socket
+        self._due = 0.0
 
     def open(self, environ: dict[str, str], owner: tuple[int, int]) -> None:
         """The folder of this process, which is made where the image before has not; ``environ`` gets its
@@ -73,18 +80,36 @@ class RunFolder:
 
     def dismiss(self, sleepers: Sleepers | None) -> None:
         """Those that sleep and that the administrator ends."""
-        folder = os.path.join(self.path, TOLD)
-        for name in _names(folder) if self.path and sleepers is not None else ():
+        if not self.path or sleepers is None:
+            return
+        words = {}
+        for name in _names(os.path.join(self.path, TOLD)):
             inode = inode_of(name)
-            if inode >= 0 and sleepers is not None and sleepers.dismiss(inode, word(self.path, name)):
-                self.forget(inode)
+            try:
+                if inode >= 0:
+                    words[inode] = os.lstat(os.path.join(self.path, name)).st_uid, word(self.path, name)
+            except OSError:
+                pass                   # it has gone
+        self._gone.update(sleepers.dismiss(words))
+        self.sweep()
 
     def forget(self, inode: int) -> None:
         """This session is gone, and had no process that says so."""
-        for folder in (self.path, os.path.join(self.path, TOLD)) if self.path else ():
+        if self.path:
+            self._gone.add(inode)
+
+    def sweep(self) -> None:
+        """Remove what is there of those that are gone.  A large folder is listed the less often."""
+        began = time.monotonic()
+        if not self._gone or began < self._due:
+            return
+        for folder in (self.path, os.path.join(self.path, TOLD)):
             for name in _names(folder):
-                if inode_of(name) == inode:
+                if inode_of(name) in self._gone:
                     _remove(os.path.join(folder, name))
+        self._gone.clear()
+        now = time.monotonic()
+        self._due = now + SPARING * (now - began)
 
     def close(self) -> None:
         """The listener ends, and has no session any more."""

@@ -125,7 +125,7 @@ class Session:
                 raise Reply(530, "5.7.0", "Authentication is required")
             return found.act(self, rest)
         except Reply as refusal:
-            return refusal
+            return refusal.with_traceback(None)    # some are raised again and again
 
     # -- what goes
 

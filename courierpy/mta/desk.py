@@ -183,7 +183,8 @@ class Desk:
 
     def _hand_out(self) -> None:
         while self._waiting:
-            worker = next((each for each in self._workers.values() if each.client is None), None)
+            worker = next((each for each in self._workers.values()
+                           if each.client is None and not each.retires), None)
             if worker is None and len(self._workers) < self._most_workers:
                 worker = self._start()
             if worker is None:
@@ -258,9 +259,8 @@ class Desk:
                        if each.client is not None and each.client.since <= now - self._seconds]:
             log.err(f"a recipient was looked for longer than {self._seconds:.0f} seconds")
             self._lose(worker)
-        for client in [each for each in self._waiting if each.since <= now - self._seconds]:
-            self._waiting.remove(client)
-            self._answer(client, LATER)
+        while self._waiting and self._waiting[0].since <= now - self._seconds:     # the first came first
+            self._answer(self._waiting.popleft(), LATER)
         for client in [each for each in self._clients if each.question is None and each.since <= now -
                        (PART_SECONDS if each.said else SILENT_SECONDS)]:
             self._close(client)

@@ -45,7 +45,8 @@ class Verdicts:
         try:
             to = recipient(self._accounts, address(asked.address), self._settings)
         except Reply as refusal:
-            return refusal
+            # some are raised again and again, and would keep the frames of each time
+            return refusal.with_traceback(None)
         except Exception as error:     # in doubt the MTA asks again
             log.crit(f"a recipient cannot be looked for: {type(error).__name__}: {error}")
             return LATER

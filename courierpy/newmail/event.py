@@ -18,6 +18,7 @@ FIELDS = {"from": b"from", "subject": b"subject", "date": b"date", "message-id":
 SIZE = "size"
 MARK = b"X-Courierpy-Notification"     # field of a message of ours: no message is sent for one
 MAX_OCTETS = 65536             # of an event
+AT_MOST = 1 << 33              # seconds since 1970 of a moment that can be written as a date
 MAX_WORD = 1024                # characters of a user, of a mailbox
 MAX_FIELD = 400                # characters of a field
 MAX_TOKENS = 10                # of a mailbox
@@ -59,7 +60,8 @@ class Event:
         if not isinstance(found, dict):
             raise ValueError("no event")
         about, tokens, at = found.get("about"), found.get("tokens"), found.get("at")
-        if not isinstance(about, dict) or not isinstance(tokens, list) or type(at) is not int:
+        if not isinstance(about, dict) or not isinstance(tokens, list) or type(at) is not int \
+                or not 0 <= at < AT_MOST:
             raise ValueError("no event")
         ident = _text(found.get("ident"), 64)
         if not ident.isascii() or not ident.isalnum():

@@ -65,6 +65,10 @@ class Entry:
         self.due = now + min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self.tries, 20))
         self.tries += 1
 
+    def is_stale(self, hours: float) -> bool:
+        """Has it waited for longer than that?  Nobody wants to hear of it any more."""
+        return time.time() - self.since > hours * 3600
+
 
 class Queue:
     """The folder of entries.  Every method but ``begin`` is for notifyd alone."""

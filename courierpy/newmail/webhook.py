@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from courierpy.system.settings import Settings
 
-MAX_STATUS_OCTETS = 65536      # of an answer that are read, for nothing
 
 
 def post(url: str, body: bytes, kind: str, headers: Mapping[str, str], settings: Settings) -> int:
@@ -41,16 +40,14 @@ def post(url: str, body: bytes, kind: str, headers: Mapping[str, str], settings:
             if secure:
                 context = tlsclient.context(settings.text("NOTIFYD_TRUSTCERTS"))
                 sock = context.wrap_socket(sock, server_hostname=host)
-            connection = http.client.HTTPConnection(host, port)
+            connection = http.client.HTTPConnection(f"[{host}]" if ":" in host else host, port)
             connection.sock = sock
             sock.settimeout(_left(end))
             path = parts.path or "/"
             connection.request("POST", path + (f"?{parts.query}" if parts.query else ""), body,
                                {"Content-Type": kind, "User-Agent": "courierpy-notifyd",
                                 "Connection": "close", **headers})
-            answer = connection.getresponse()
-            answer.read(MAX_STATUS_OCTETS)
-            return answer.status
+            return connection.getresponse().status     # what is said behind it changes nothing
         finally:
             sock.close()
     except (OSError, ValueError, http.client.HTTPException) as error:      # SSLError is an OSError

@@ -32,6 +32,7 @@ THEIR_WINDOW = 15              # logarithm of the largest that RFC 1951 has
 PIECE = 32 * 1024              # octets that are compressed, and read, at once
 WINDOW = 1 << THEIR_WINDOW     # octets that a client may refer to
 FLUSHED = b"\0\0\xff\xff"      # the last octets of a flush (RFC 1951 3.2.4); others may be the same by chance
+NO_FLUSH = "a compressed stream that is over was expected to end in a flush"
 LEAVING = 10.0                 # seconds that a client has for its last flush
 _WORD = b"at an octet's border?"
 
@@ -61,7 +62,7 @@ class Deflate:
         self._inflate = zlib.decompressobj(-THEIR_WINDOW, heard) if heard \
             else zlib.decompressobj(-THEIR_WINDOW)
         self._heard = heard            # what the client said, as far as it may refer to it
-        self.finishing = False
+        self.finishing = self._over = False        # what is written next is the last; it is written
         self._ahead = ahead            # of the client, behind what follows
         self._part = b""               # compressed, to be read: as far as the next flush
         self._fed = b""                # the last octets of what was read
@@ -85,16 +86,21 @@ class Deflate:
                 self._ahead = self._ahead or lower.read(PIECE)
                 if not self._ahead:
                     return b""
-                # not farther: what is behind a client's last flush is no compressed data, see leave()
-                end = self._ahead.find(FLUSHED) + len(FLUSHED)
-                end = end if end >= len(FLUSHED) else len(self._ahead)
-                self._part, self._ahead = self._ahead[:end], self._ahead[end:]
-                self._fed = (self._fed + self._part)[-len(FLUSHED):]
+                self._go_ahead()
             found = self._inflated(size)
             if found:
                 return found
             if not (self._ahead or lower.buffered() or self._inflate.eof):     # to read again might wait
                 raise Blocked(self.infd, select.POLLIN)
+
+    def _go_ahead(self) -> None:
+        """The next piece is read as far as a flush and not farther: what is behind a client's last one is no
+        compressed data, see leave()."""
+        before = self._fed[1 - len(FLUSHED):]
+        at = (before + self._ahead).find(FLUSHED)
+        end = at + len(FLUSHED) - len(before) if at >= 0 else len(self._ahead)
+        self._part, self._ahead = self._ahead[:end], self._ahead[end:]
+        self._fed = (self._fed + self._part)[-len(FLUSHED):]
 
     def _inflated(self, size: int) -> bytes:
         """As many octets of ``_part``.  Raises Garbled."""
@@ -111,15 +117,17 @@ class Deflate:
         already.  RFC 8437 4.1.  Raises Garbled where the client does not flush what it said, and OSError."""
         end = monotonic() + LEAVING
         while not self._inflate.eof and not (self._fed == FLUSHED and not self._part and self._at_border()):
+            left = end - monotonic()
+            if left <= 0:
+                raise Garbled(NO_FLUSH)
             if not self._part:
                 if not self._ahead:
-                    if not Blocked(self.infd, select.POLLIN).wait(max(0.0, end - monotonic())):
-                        raise Garbled("a compressed stream that is over was expected to end in a flush")
+                    if not Blocked(self.infd, select.POLLIN).wait(left):
+                        raise Garbled(NO_FLUSH)
                     self._ahead = self._lower.read(PIECE)
                 if not self._ahead:
                     break              # the client is gone
-                self._part, self._ahead = self._ahead[:1], self._ahead[1:]
-                self._fed = (self._fed + self._part)[-len(FLUSHED):]
+                self._go_ahead()
             self._inflated(PIECE)
         return self._lower, self._inflate.unused_data + self._ahead
 
@@ -130,12 +138,13 @@ class Deflate:
             else:
                 self._lower.write(memoryview(b""))
         piece = data[:PIECE]
-        if piece:
+        if piece and not self._over:   # else it was the last word
             if self._deflate is None:
                 self._deflate = zlib.compressobj(LEVEL, zlib.DEFLATED, -OUR_WINDOW, MEMORY)
             self._out = self._deflate.compress(piece) + self._deflate.flush(
                 zlib.Z_FINISH if self.finishing else zlib.Z_SYNC_FLUSH)
             self._at = 0
+            self._over = self.finishing
         return len(piece)
 
     def rest(self) -> None:

@@ -35,7 +35,8 @@ WRITE = (READ_FILE | READ_DIR | WRITE_FILE | REMOVE_DIR | REMOVE_FILE | MAKE_DIR
 OF_FILES = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty")
 
-_confined: dict[str, int] | None = None
+# path -> rights, and (device, inode) of what was there
+_confined: dict[str, tuple[int, tuple[int, int] | None]] | None = None
 
 
 def version() -> int:
@@ -52,17 +53,39 @@ def confine(written: Iterable[str], read: Iterable[str]) -> set[str]:
     and directories that are only read, besides those of programs and settings.  What is not there is passed
     over.
 
-    Gives the real paths that are out of reach, as this process confined itself to others before, which it
-    keeps.  Raises OSError."""
+    Gives the real paths that are out of reach, as this process confined itself before, to others or to what
+    had these names then.  Raises OSError."""
     global _confined
     rights = dict.fromkeys([*_of_programs(), *map(os.path.realpath, read)], READ)
     rights.update(dict.fromkeys(DEVICES, READ_FILE | WRITE_FILE))
     rights.update(dict.fromkeys(map(os.path.realpath, written), WRITE))
     if _confined is not None:
-        return {path for path, wanted in rights.items() if wanted & ~_confined.get(path, 0)}
+        return {path for path, wanted in rights.items() if _identity(path) and not _is_reached(path, wanted)}
+    _confined = {path: (wanted, _identity(path)) for path, wanted in rights.items()}
     _restrict(rights)
-    _confined = rights
     return set()
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """None for what is not there, or out of reach of anybody but us."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _is_reached(path: str, wanted: int) -> bool:
+    """By what was granted to it, or to a directory above."""
+    assert _confined is not None
+    while True:
+        had, identity = _confined.get(path, (0, None))
+        if not wanted & ~had and identity == _identity(path):
+            return True
+        above = os.path.dirname(path)
+        if above == path:
+            return False
+        path = above
 
 
 def _of_programs() -> Iterable[str]:

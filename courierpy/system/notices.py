@@ -67,6 +67,8 @@ def alerts(settings: Settings, own: str, only_reads: bool) -> list[str]:
         if not only_reads:
             try:
                 os.unlink(own)
+            except FileNotFoundError:
+                pass                   # another session was first
             except OSError as error:
                 log.err(f"{own}: {error.strerror}: it is told again")
     return found

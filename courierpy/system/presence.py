@@ -24,7 +24,7 @@ from courierpy.model.numbers import PID_MOST, decimal
 from courierpy.model.replies import KICKED
 from courierpy.system import log, proc, readonly
 from courierpy.system.doorway import pack, unpack
-from courierpy.system.regular import whole
+from courierpy.system.regular import open_regular, whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -137,10 +137,10 @@ def seen(folder: str, check: str = "") -> Iterator[Seen]:
 
 def read(folder: str, name: str) -> Seen | None:
     """None for a file that is none of a session, or not there any more."""
-    path = os.path.join(folder, name)
     try:
-        uid = os.lstat(path).st_uid
-        return Seen(folder, name, uid, unpack(whole(path, MOST_OCTETS)))
+        # of one file, though anybody may put another one, or a link, in its place
+        with open(open_regular(os.path.join(folder, name), os.O_RDONLY | os.O_NOFOLLOW), "rb", 0) as file:
+            return Seen(folder, name, os.fstat(file.fileno()).st_uid, unpack(file.read(MOST_OCTETS)))
     except (OSError, KeyError, ValueError):
         return None
 
@@ -200,7 +200,11 @@ class Presence:
         self._write()
         self._said["began"] = str(time.monotonic_ns())
         self._write()
-        if not self._there or self._before_us() < most:
+        try:
+            if not self._there or self._before_us() < most:
+                return True
+        except OSError as error:
+            log.err(f"{error.filename}: {error.strerror}: how many sessions there are cannot be told")
             return True
         self.leave()
         return False
@@ -209,7 +213,7 @@ class Presence:
         mine = int(self._said["began"]), self._name
         count = 0
         for other in sessions(os.path.dirname(self._folder), self._said["protocol"], self._said["user"]):
-            if other.name != self._name:
+            if other.name != self._name and other.uid == os.geteuid():     # not what somebody else says
                 found: Seen | None = other
                 end = time.monotonic() + UNSTAMPED_SECONDS
                 while found is not None and not found.began and time.monotonic() < end:
@@ -257,6 +261,7 @@ class Presence:
                 self._there = False
                 log.debug(f"{path}: {error.strerror}: the session is not told by who")
                 _unlink(new)
+                _unlink(path)          # which says what is true no more
 
 
 def word(folder: str, name: str) -> str:

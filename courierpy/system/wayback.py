@@ -23,7 +23,7 @@ SECONDS = 10.0                 # that couriertcpd has to make room for a message
 
 def give(environ: Mapping[str, str], client: int, said: bytes) -> None:
     """Give the client back, which is this process's no more then.  OSError where that cannot be."""
-    import socket      # the listener has them, and a session that is alone has no way back
+    import socket  # the listener has them, and a session that is alone has no way back
 
     from courierpy.system import doorway, passing
     number = decimal(environ.get(VARIABLE, ""))

@@ -101,6 +101,7 @@ def test_a_process_that_hangs(served: Served) -> None:
     found = served.until(all_of_them)
     assert isinstance(found, list)
     assert [reply[:10] for reply in found] == [b"TEMP 4.3.0"] * 3
+    served.desk.renew(Settings(SETTINGS))
     with askers[0] as one:
         assert served.until(lambda: one.map(b"x")) == "OK x"
     for each in askers:

@@ -23,7 +23,8 @@ def test_there_and_back() -> None:
     b"", b"{", b"[]", b"1", b"\xff\xfe", b"{}", b"[" * 60000, b" " * (MAX_OCTETS + 1),
     *(json.dumps({**json.loads(Event("a", "b", 1).encode()), **wrong}).encode() for wrong in (
         {"user": ""}, {"user": 1}, {"mailbox": None}, {"about": []}, {"about": {"size": 1}}, {"tokens": "x"},
-        {"at": True}, {"at": "1"}, {"ident": ""}, {"ident": "../../x"}, {"ident": "a\n"}))])
+        {"at": True}, {"at": "1"}, {"at": -1}, {"at": 10 ** 20},
+        {"ident": ""}, {"ident": "../../x"}, {"ident": "a\n"}))])
 def test_what_is_none(data: bytes) -> None:
     with pytest.raises(ValueError):
         Event.of(data)

@@ -44,6 +44,7 @@ for name, what in {
 }.items():
     print(name + ": " + tries(what))
 print("again:", landlock.confine([own], []), landlock.confine([own, other], [shown]) == {other})
+print("below:", landlock.confine([own + "/cur"], [shown + "/m"]))
 print("other still:", tries(lambda: open(other + "/m").read()))
 """
 
@@ -57,12 +58,42 @@ def test_what_is_reached(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", PROBE, *words], capture_output=True, text=True, timeout=60,
                           check=True, env=plain_environ(), cwd=REPO)
     told = dict(line.split(": ", 1) for line in done.stdout.splitlines())
-    assert told.pop("again") == "set() True"
+    assert (told.pop("again"), told.pop("below")) == ("set() True", "set()")
     allowed = {"write", "move", "link", "cut", "remove", "make", "read", "null", "program"}
     assert {name for name, word in told.items() if word == "done"} == allowed
     # a rename to another right is answered EXDEV, for which programs have a way round, or EACCES
     assert {word for name, word in told.items() if name not in allowed} \
         <= {"Permission denied", "Invalid cross-device link"}
+
+
+REPLACED = """
+import os, sys
+from courierpy.system import landlock
+own, file = sys.argv[1:]
+assert landlock.confine([own], [file]) == set() == landlock.confine([own], [file])
+os.rename(own + "/next", own + "/m")
+assert landlock.confine([own], [file]) == set()        # what is in a directory is reached by it
+print("confined", flush=True)
+sys.stdin.readline()
+print(landlock.confine([own], [file]) == {file})
+"""
+
+
+def test_what_is_replaced_is_out_of_reach(tmp_path: Path) -> None:
+    """A right is one to the file that was there."""
+    own, file = tmp_path / "own", tmp_path / "file"
+    own.mkdir()
+    for path in (own / "m", own / "next", file, tmp_path / "other"):
+        path.write_text("text")
+    with subprocess.Popen([sys.executable, "-c", REPLACED, os.path.realpath(own), os.path.realpath(file)],
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=REPO,
+                          env=plain_environ()) as process:
+        assert process.stdin is not None and process.stdout is not None
+        assert process.stdout.readline() == "confined\n"
+        os.replace(tmp_path / "other", file)
+        process.stdin.write("\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "True\n"
 
 
 def tagged(said: bytes) -> list[tuple[bytes, bytes]]:
