@@ -144,7 +144,7 @@ class Entering:
                 raise Bye(f"{missing[0]} environment variable not set.", status=1)
             return
         self.peer, self.port = self.came_from
-        self.log_apart()
+        _log_apart(self)
         if not self.user:
             import pwd
             uid = os.getuid()
@@ -152,11 +152,6 @@ class Entering:
                 self.user = pwd.getpwuid(uid).pw_name
             except KeyError:
                 self.user = f"uid-{uid}"       # in a container nobody may have a name; the mail is there
-
-    def log_apart(self) -> None:
-        """Without a login some clients read our descriptor 2 as they read 1."""
-        if not os.isatty(2) and not log.wanted(self.environ):
-            log.to_syslog(self.program)
 
     def look_for_lock(self) -> None:
         """The sticky bit on the home directory locks the account."""
@@ -367,11 +362,17 @@ class Entering:
         return says_yes(self.environ.get("OPTIONS", ""), name)
 
 
+def _log_apart(daemon: Entering) -> None:
+    """Without a login some clients read our descriptor 2 as they read 1."""
+    if not os.isatty(2) and not log.wanted(daemon.environ):
+        log.to_syslog(daemon.program)
+
+
 def begin(daemon: Entering, letters: Mapping[str, list[str]]) -> None:
     """What the letters say of a connection that no listener gave us.  Raises Bye and Gone."""
     if letters and not daemon.behind_login:
         from courierpy import letters as of_cyrus
-        daemon.log_apart()
+        _log_apart(daemon)
         of_cyrus.begin(letters, daemon)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from functools import partial
 from urllib.parse import quote
 
@@ -66,17 +67,16 @@ def directory_of(top: str, here: str, place: Place) -> str:
 
 def _make(path: str, place: Place) -> None:
     """The directory for an account's backups, by root for the user, whose it is then.  Raises OSError."""
+    owner = os.stat(place.maildir)
     os.makedirs(os.path.dirname(path), PASSABLE, exist_ok=True)
-    try:
+    with suppress(FileExistsError):
         os.mkdir(path, 0o700)
-    except FileExistsError:
-        return
     if os.geteuid() == 0:
-        owner = os.stat(place.maildir)
         uid, gid = place.ids[:2] if place.ids else (owner.st_uid, owner.st_gid)
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
-            os.fchown(fd, uid, gid)
+            if os.fstat(fd).st_uid == 0:       # made just now, or by who was stopped before this
+                os.fchown(fd, uid, gid)
         finally:
             os.close(fd)
 
@@ -108,7 +108,7 @@ def _work(store: Store, place: Place, path: str, options: argparse.Namespace) ->
         complain(f"{place.maildir}: not in the backup: {why}")
     _tell(found, done, place, options)
     status = max(map(maildirs.status_of, done.refused), default=0)
-    if options.keep:
+    if options.keep and not done.refused:
         try:
             for one in backups.keep(options.keep):
                 if options.verbose and not options.as_json:

@@ -19,7 +19,7 @@ from courierpy.maildir.duplicates import Duplicates
 from courierpy.maildir.errors import StoreError
 from courierpy.maildir.files import listed, remove_tree
 from courierpy.maildir.layout import DELETED
-from courierpy.maildir.names import base, mailbox_path, time_of
+from courierpy.maildir.names import base, info, mailbox_path, time_of
 from courierpy.model.flags import FLAGGED
 
 TYPE_CHECKING = False
@@ -116,13 +116,19 @@ def _strike(store: Store, name: str, place: Place, options: argparse.Namespace) 
     return 0
 
 
+def _has_flagged(path: str) -> bool:
+    """Is a message of these deleted mailboxes \\Flagged?"""
+    return any(b"F" in info(os.fsencode(file.name)) for mailbox in listed(path)
+               for file in listed(os.path.join(mailbox.path, "cur")))
+
+
 def _remove_deleted(store: Store, place: Place, options: argparse.Namespace) -> int:
     """Mailboxes that were deleted and kept."""
     limit = time.time() - options.deleted
     status = 0
     for entry in listed(os.path.join(store.root, DELETED)):
         when = time_of(os.fsencode(entry.name))
-        if when is None or when > limit:
+        if when is None or when > limit or options.spares and _has_flagged(entry.path):
             continue
         names = ", ".join(mailbox_path(os.fsencode(one.name)) for one in listed(entry.path))
         if not options.only_tells:

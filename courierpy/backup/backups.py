@@ -42,6 +42,7 @@ class Backup:
         self.told = told
         self.number = int(told["number"])
         self.when = float(told["when"])
+        time.gmtime(self.when)         # it can be shown
 
     @property
     def name(self) -> str:
@@ -53,7 +54,7 @@ def find(path: str) -> Backup | None:
     try:
         told = json.loads(whole(os.path.join(path, MANIFEST), MOST_OCTETS))
         return Backup(path, told)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
 
 

@@ -23,7 +23,7 @@ from courierpy.maildir import directory, quotacount
 from courierpy.maildir.access import LEVELS
 from courierpy.maildir.annotation import JOURNAL
 from courierpy.maildir.bring import copy_file, fill, link
-from courierpy.maildir.errors import DiskFull, StoreError, trouble, unreadable
+from courierpy.maildir.errors import Busy, StoreError, refuse, trouble, unreadable
 from courierpy.maildir.files import content, is_directory, listed, remove_tree
 from courierpy.maildir.formats import maildirsize
 from courierpy.maildir.formats.keywordlist import LIST
@@ -68,6 +68,8 @@ def copy(store: Store, target: str, earlier: str, seconds: float, links: bool, s
     with Moment(store, store.names, seconds) as moment:
         began = time.monotonic()
         work.settle(moment.places)
+        if set(store.names()) != set(moment.places):
+            raise Busy("mailboxes came or went while they were copied")
         work.done.held = time.monotonic() - began
     work.count()
     return work.done
@@ -148,10 +150,8 @@ class _Copy:
                     os.unlink(into + file)
 
     def _refuse(self, path: bytes, why: StoreError) -> None:
-        if isinstance(why, DiskFull):
-            raise why
+        refuse(why, self.done.refused)         # what is of no message alone ends it
         self._odd.add(path)
-        self.done.refused.append(why)
 
     def _bring(self, source: bytes, target: bytes, path: str) -> None:
         if self._links and link(source, target):

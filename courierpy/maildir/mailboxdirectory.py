@@ -111,3 +111,9 @@ class MailboxDirectory:
                     os.unlink(entry.path)
             except OSError:
                 continue               # somebody else cleans, or it cannot be removed
+
+
+def wait_while_still(inbox: str, options: StoreOptions) -> None:
+    """Before mailboxes come or go: not while somebody copies all of them, who holds INBOX too.  Raises Busy,
+    or another store error."""
+    MailboxDirectory(inbox, options).wait_while_still()

@@ -24,6 +24,7 @@ from courierpy.maildir.index.columns import place
 from courierpy.maildir.index.statuscache import Counts, stamp
 from courierpy.maildir.layout import MaildirPlusPlus
 from courierpy.maildir.locks import FolderLock
+from courierpy.maildir.mailboxdirectory import wait_while_still
 from courierpy.maildir.options import StoreOptions
 from courierpy.maildir.places import Levels, Siblings
 from courierpy.maildir.uidvalidity import Uidvalidities
@@ -355,8 +356,8 @@ class Store:
     def create(self, name: str) -> None:
         home = self._home(name)
         if home is not self:
-            home.create(name)
-            return
+            return home.create(name)
+        wait_while_still(self.layout.inbox, self.options)
         path = self.path_of(name)
         if is_directory(os.path.join(path, "cur")):
             raise FolderExists(path)
@@ -376,6 +377,7 @@ class Store:
         if home is not self:
             home.delete(name)
             return
+        wait_while_still(self.layout.inbox, self.options)
         if name == self.namespaces.personal.inbox:
             raise Denied("INBOX cannot be deleted")
         folder = self.open(name)
@@ -411,6 +413,7 @@ class Store:
         if home is not self:
             home.rename(old, new)
             return
+        wait_while_still(self.layout.inbox, self.options)
         target = self.path_of(new)
         if is_directory(os.path.join(target, "cur")):
             raise FolderExists(target)

@@ -64,7 +64,8 @@ def test_what_changes_waits(store: Store, tmp_path: Path) -> None:
             lambda: folder.store([1], FlagChange("+", 0, frozenset([b"Later"]))),
             lambda: folder.expunge([3]), lambda: folder.remove([1]),
             lambda: folder.move([1], other), lambda: folder.copy([1], other),
-            lambda: store.subscribe("INBOX.A", True)]
+            lambda: store.subscribe("INBOX.A", True), lambda: store.create("INBOX.New"),
+            lambda: store.delete("INBOX.A"), lambda: store.rename("INBOX.A", "INBOX.New")]
         for change in changes:
             with pytest.raises(Busy):
                 change()
@@ -99,6 +100,7 @@ def test_nothing_is_held_while_a_lock_is_waited_for(store: Store, tmp_path: Path
     ready = tmp_path / "ready"
 
     def hold() -> None:
+        locks.PATIENCE = 10.0          # of this process: the other one would keep it for twice as long
         with store.open("INBOX.A.b").locked():
             ready.touch()
             wait_until(over.exists)
