@@ -34,6 +34,21 @@ MAX_CLOCK_SKEW = 30.0          # seconds between this host and the file server
 WRONG_WORDS = 2                # exit status
 OTHERS = "Your mailbox cannot be opened; the log of your mail administrator has the reason."
 FROM_LOGIN = ("AUTHENTICATED", "TCPREMOTEIP", "TCPREMOTEPORT")     # variables that every login sets
+# in what programs tell of themselves
+TOLD_OPTIONS = """\
+  -r              only read: nothing is changed or written, as with IMAP_READONLY=1
+  -U USES         behind couriertcpd with login processes: sessions that a process serves (250)
+  -T SECONDS      and how long it waits for the next one (60), 0 for any time
+  -C FILE         settings, which count before the environment
+  -q              whatever the quota is
+  -p SSF          a layer protects the connection: from 2 on nobody reads along
+  -N              any password will do, for who is on this host
+  -s              TLS from the first octet on       without a listener of ours
+  -H              a proxy's header comes first      without a listener of ours
+  -D              run DEBUG_COMMAND: %d is the pid  without a listener of ours
+  -h, --help      tell this
+  -V, --version   tell the version
+"""
 
 
 class Options:

@@ -12,7 +12,7 @@ import sys
 import time
 from functools import partial
 
-from courierpy.entering import Entering, Options, begin, ends, own_alert
+from courierpy.entering import TOLD_OPTIONS, Entering, Options, begin, ends, own_alert
 from courierpy.imap.disposing import teller
 from courierpy.imap.grammar import lines
 from courierpy.imap.grammar.framer import Frame
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 SMAP = "SMAP1"                 # of PROTOCOL: Courier's other protocol, see docs/smap.md
 CONNECT_AGAIN = "Please connect again."
-USAGE = """
+USAGE = f"""
 Usage: imapd [-r] [-C FILE] [-U USES] [-T SECONDS] [-D] [-H] [-s] [-N] [-p SSF] [-q] [MAILDIR]
        rimapd [-r] [MAILDIR]
 
@@ -45,19 +45,7 @@ else ./Maildir.  From a shell, over ssh or from inetd it greets PREAUTH; type
     a SELECT INBOX
     b LOGOUT
 
-  -r              only read: nothing is changed or written, as with IMAP_READONLY=1
-  -U USES         behind couriertcpd with login processes: sessions that a process serves (250)
-  -T SECONDS      and how long it waits for the next one (60), 0 for any time
-  -C FILE         settings, which count before the environment
-  -q              whatever the quota is
-  -p SSF          a layer protects the connection: from 2 on nobody reads along
-  -N              any password will do, for who is on this host
-  -s              TLS from the first octet on       without a listener of ours
-  -H              a proxy's header comes first      without a listener of ours
-  -D              run DEBUG_COMMAND: %d is the pid  without a listener of ours
-  -h, --help      tell this
-  -V, --version   tell the version
-
+{TOLD_OPTIONS}
 "courierpy maildirmake MAILDIR" makes a Maildir.  Settings are variables of the
 environment, as in etc/imapd: IMAP_LAYOUT=fs imapd ~/Mail
 """

@@ -17,7 +17,7 @@ from courierpy.lmtp.session import Session
 from courierpy.system import about, log, metrics, proc, title
 from courierpy.system.conn import Conn
 from courierpy.system.settings import Settings, SettingsError
-from courierpy.system.startup import WrongWords, letters, with_files
+from courierpy.system.startup import WrongWords, given, with_files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,12 +46,9 @@ class Options:
 
     def __init__(self, words: list[str]) -> None:
         """Raises WrongWords."""
-        found, rest = letters("lmtpd", words, "UT", "C", "aDH")
+        found, self.maildir = given("lmtpd", words, "UT", "C", "aDH", "Maildir")
         self.files = found.get("C", [])
         self.any_network = "a" in found
-        if len(rest) > 1:
-            raise WrongWords(f"one Maildir is expected, not {' '.join(rest)}")
-        self.maildir = rest[0] if rest else ""
 
 
 def run() -> None:

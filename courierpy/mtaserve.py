@@ -226,13 +226,7 @@ class Listener:
     # -- processes
 
     def _reap(self) -> None:
-        while True:
-            try:
-                pid, _ = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if not pid:
-                return
+        for pid, _ in proc.ended():
             if pid in self._clients:
                 self._clients.remove(pid)
             elif self._desk.ended(pid) or self._statistics.ended(pid):

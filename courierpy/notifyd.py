@@ -13,7 +13,7 @@ import sys
 
 from courierpy.system import about, log
 from courierpy.system.settings import Settings, SettingsError
-from courierpy.system.startup import with_files
+from courierpy.system.startup import WrongWords, given, with_files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,10 +34,6 @@ else NOTIFYD_SOCKET, else descriptor 0.
 """
 
 
-class WrongWords(Exception):
-    """str() is the complaint."""
-
-
 class Options:
     """Of the command line: ``files`` of settings, ``methods``, ``socket``: "" for none."""
 
@@ -45,25 +41,8 @@ class Options:
 
     def __init__(self, words: list[str]) -> None:
         """Raises WrongWords."""
-        self.files: list[str] = []
-        self.methods: list[str] = []
-        rest = list(words)
-        while rest and rest[0].startswith("-"):
-            word = rest.pop(0)
-            letter, value = word[:2], word[2:]
-            if letter in ("-C", "-m", "-U", "-T"):
-                if not value and not rest:
-                    raise WrongWords(f"{letter} expects a value")
-                value = value or rest.pop(0)
-                if letter == "-C":
-                    self.files.append(value)
-                elif letter == "-m":
-                    self.methods.append(value)
-            elif word != "-D":
-                raise WrongWords(f"there is no option {word}; notifyd --help tells what there is")
-        if len(rest) > 1:
-            raise WrongWords(f"one socket is expected, not {' '.join(rest)}")
-        self.socket = rest[0] if rest else ""
+        found, self.socket = given("notifyd", words, "", "CmUT", "D", "socket")
+        self.files, self.methods = found.get("C", []), found.get("m", [])
 
 
 def run() -> None:

@@ -9,18 +9,17 @@ his own.  The kernel says who it is that tells (SCM_CREDENTIALS, unix(7)).
 """
 from __future__ import annotations
 
-import errno
 import fcntl
 import heapq
 import os
 import signal
 import socket
-import stat
 import struct
 import time
 from functools import partial
 
 from courierpy.listener import children
+from courierpy.listener.localsocket import Wrong, make_way
 from courierpy.listener.loop import Loop
 from courierpy.model.numbers import decimal
 from courierpy.newmail import methods
@@ -44,15 +43,11 @@ DONE, LATER, BUSY, GONE = 0, 75, 76, 77        # exit statuses of a try
 _CREDENTIALS = struct.Struct("iII")            # pid, uid, gid: unix(7)
 
 
-class Wrong(Exception):
-    """notifyd cannot start; str() says why, and what to do."""
-
-
 def bound(path: str, mode: int) -> socket.socket:
     """The socket at ``path``; one that was left over there is replaced.  Raises Wrong."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     try:
-        _make_way(path)
+        make_way(path, socket.SOCK_DGRAM)
         umask = os.umask(0o177)
         try:
             sock.bind(path)
@@ -67,19 +62,6 @@ def bound(path: str, mode: int) -> socket.socket:
         sock.close()
         raise
     return sock
-
-
-def _make_way(path: str) -> None:
-    """OSError, Wrong."""
-    try:
-        if not stat.S_ISSOCK(os.lstat(path).st_mode):
-            raise Wrong(f"{path}: something else is there; name another, or remove it")
-    except FileNotFoundError:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
-        if probe.connect_ex(path) != errno.ECONNREFUSED:
-            raise Wrong(f"{path}: another program listens there: end it, or name another")
-    os.unlink(path)
 
 
 def owner(name: str) -> tuple[int, int, str]:
@@ -354,13 +336,7 @@ class Server:
         for pid, (_, end) in list(self._tries.items()):
             if time.monotonic() > end:
                 children.tell_all([pid], signal.SIGKILL)
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if not pid:
-                return
+        for pid, status in proc.ended():
             if pid in self._tries:
                 name, _ = self._tries.pop(pid)
                 self._tried(name, os.waitstatus_to_exitcode(status))

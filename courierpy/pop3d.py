@@ -12,7 +12,7 @@ import stat
 import sys
 import time
 
-from courierpy.entering import FROM_LOGIN, Entering, Options, begin, ends
+from courierpy.entering import FROM_LOGIN, TOLD_OPTIONS, Entering, Options, begin, ends
 from courierpy.maildir.errors import StoreError
 from courierpy.model import measures
 from courierpy.model.replies import KICKED, Bye
@@ -28,7 +28,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-USAGE = """
+USAGE = f"""
 Usage: pop3d [-r] [-C FILE] [-U USES] [-T SECONDS] [-D] [-H] [-s] [-N] [-p SSF] [-q] [MAILDIR]
        ipop3d [-r] [MAILDIR]
 
@@ -39,19 +39,7 @@ log in; type
     LIST
     QUIT
 
-  -r              only read: nothing is changed or written, as with IMAP_READONLY=1
-  -U USES         behind couriertcpd with login processes: sessions that a process serves (250)
-  -T SECONDS      and how long it waits for the next one (60), 0 for any time
-  -C FILE         settings, which count before the environment
-  -q              whatever the quota is
-  -p SSF          a layer protects the connection: from 2 on nobody reads along
-  -N              any password will do, for who is on this host
-  -s              TLS from the first octet on       without a listener of ours
-  -H              a proxy's header comes first      without a listener of ours
-  -D              run DEBUG_COMMAND: %d is the pid  without a listener of ours
-  -h, --help      tell this
-  -V, --version   tell the version
-
+{TOLD_OPTIONS}
 ipop3d that root's inetd starts is "pop3login pop3d Maildir": its client logs in.
 Settings are variables of the environment, as in etc/pop3d.
 """

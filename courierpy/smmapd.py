@@ -16,7 +16,7 @@ from courierpy.mta.verdict import Verdicts
 from courierpy.system import about, log, proc, title
 from courierpy.system.conn import Conn, Gone, TimedOut
 from courierpy.system.settings import Settings, SettingsError
-from courierpy.system.startup import WrongWords, letters, with_files
+from courierpy.system.startup import WrongWords, given, with_files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,12 +48,9 @@ class Options:
 
     def __init__(self, words: list[str]) -> None:
         """Raises WrongWords."""
-        found, rest = letters("smmapd", words, "UT", "C", "pDH")
+        found, self.socket = given("smmapd", words, "UT", "C", "pDH", "socket")
         self.files = found.get("C", [])
         self.ignores_detail = "p" in found
-        if len(rest) > 1:
-            raise WrongWords(f"one socket is expected, not {' '.join(rest)}")
-        self.socket = rest[0] if rest else ""
 
 
 def run() -> None:

@@ -26,7 +26,7 @@ from courierpy.model import measures
 from courierpy.model.numbers import PID_MOST, decimal
 from courierpy.readiness import Readiness
 from courierpy.services import Services
-from courierpy.system import about, desk, log, metrics, notify, presence, title, wayback
+from courierpy.system import about, desk, log, metrics, notify, presence, proc, title, wayback
 from courierpy.system.conn import Conn
 from courierpy.system.proc import CRASHED, become, die_with, leave_no_core, on_signal
 from courierpy.system.programs import interpreter
@@ -327,13 +327,7 @@ class Listener:
             log.warn(f"{count} active connections.")
 
     def _reap(self) -> None:
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if not pid:
-                return
+        for pid, status in proc.ended():
             self._others_say()                 # if its connection sleeps, that was said before it ended
             if self.services.pool is not None:
                 self.services.pool.ended(pid)

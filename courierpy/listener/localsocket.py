@@ -15,7 +15,7 @@ EXPECTED = "/PATH, or a port of this machine alone, as 127.0.0.1:10027 and [::1]
 
 
 class Wrong(Exception):
-    """The socket cannot be made; str() says why, and what to do."""
+    """A listener cannot start; str() says why, and what to do."""
 
 
 def place(word: str) -> Place:
@@ -73,7 +73,7 @@ class LocalSocket:
 
     def _bind(self, path: str, mode: int, gid: int) -> None:
         """OSError, Wrong."""
-        _make_way(path)
+        make_way(path)
         umask = os.umask(0o177)
         try:
             self.socket.bind(path)
@@ -98,14 +98,14 @@ class LocalSocket:
             return
 
 
-def _make_way(path: str) -> None:
-    """OSError, Wrong."""
+def make_way(path: str, kind: socket.SocketKind = socket.SOCK_STREAM) -> None:
+    """A socket of this kind that nobody is at any more goes.  Raises OSError and Wrong."""
     try:
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
             raise Wrong(f"{path}: something else is there; name another, or remove it")
     except FileNotFoundError:
         return
-    with socket.socket(socket.AF_UNIX) as probe:
+    with socket.socket(socket.AF_UNIX, kind) as probe:
         probe.setblocking(False)
         if probe.connect_ex(path) != errno.ECONNREFUSED:
             raise Wrong(f"{path}: another program listens there: end it, or name another")

@@ -18,6 +18,7 @@ from courierpy.system.presence import (
     inode_of,
     is_folder,
     listener_of,
+    remove,
     started,
     word,
 )
@@ -106,7 +107,7 @@ class RunFolder:
         for folder in (self.path, os.path.join(self.path, TOLD)):
             for name in _names(folder):
                 if inode_of(name) in self._gone:
-                    _remove(os.path.join(folder, name))
+                    remove(os.path.join(folder, name))
         self._gone.clear()
         now = time.monotonic()
         self._due = now + SPARING * (now - began)
@@ -135,7 +136,7 @@ def _clear(path: str) -> None:
     """Remove a folder of sessions, as far as that is ours to do."""
     for folder in (os.path.join(path, TOLD), path):
         for name in _names(folder):
-            _remove(os.path.join(folder, name))
+            remove(os.path.join(folder, name))
         try:
             os.rmdir(folder)
         except OSError:
@@ -147,10 +148,3 @@ def _names(folder: str) -> list[str]:
         return os.listdir(folder)
     except OSError:
         return []
-
-
-def _remove(path: str) -> None:
-    try:
-        os.unlink(path)
-    except OSError:
-        return

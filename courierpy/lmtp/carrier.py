@@ -207,21 +207,13 @@ def _work(end: socket.socket, account: Account, environ: Mapping[str, str]) -> i
         refusal = LATER
     umask = Settings(environ).umask()
     os.umask(os.umask(0o077) | 0o022 if umask is None else umask)
-    poll = select.poll()
-    poll.register(end, select.POLLIN)
-    while True:
-        poll.poll()
-        found = passing.receive(end)
-        if found is None:
-            continue
-        data, fds = found
-        if not data:
-            return 0
+    for data, fds in passing.orders(end):
         try:
             reply = refusal or _done(Job.of(data), fds, environ)
         finally:
             passing.close(fds)
         passing.send(end, [reply.words, *([_NEWS, reply.news] if isinstance(reply, Delivered) else [])])
+    return 0
 
 
 def _done(job: Job, fds: list[int], environ: Mapping[str, str]) -> Reply:

@@ -6,7 +6,6 @@ a process that is the user (lmtp/carrier.py).
 from __future__ import annotations
 
 import os
-import select
 
 from courierpy.auth.postal import Accounts
 from courierpy.lmtp import grammar
@@ -82,24 +81,16 @@ def address(octets: bytes) -> Address:
 
 def work(end: socket.socket, verdicts: Verdicts) -> int:
     """In a process of its own: a question comes, its answer goes, until the other end is closed."""
-    poll = select.poll()
-    poll.register(end, select.POLLIN)
-    while True:
-        poll.poll()
-        found = passing.receive(end)
-        if found is None:
-            continue
-        data, fds = found
+    for data, fds in passing.orders(end):
         passing.close(fds)
         try:
-            if data:
-                reply = verdicts.of(Question.of(data))
-                passing.send(end, [NOBODY if reply is None else reply.words])
-                continue
+            reply = verdicts.of(Question.of(data))
+            passing.send(end, [NOBODY if reply is None else reply.words])
         except OSError as error:
             log.err(f"an answer finds no way: {error.strerror}")
-        verdicts.close()
-        return os.EX_OK
+            break
+    verdicts.close()
+    return os.EX_OK
 
 
 def heard(data: bytes) -> Reply | None:

@@ -11,7 +11,7 @@ import os
 from courierpy.system import calls, log, proc
 
 USERS = ("courierpy-login", "nobody")
-PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS = 4, 38
+PR_SET_DUMPABLE = 4
 # looked up by the interpreter when they are first used
 ENCODINGS = ("ascii", "latin-1", "utf-8", "idna")
 
@@ -49,9 +49,9 @@ def enter(folder: str, threads: bool = False) -> None:
         _become(folder)
         if not threads:
             resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+    proc.gain_nothing()
     libc = proc.library()
     if libc is not None and hasattr(libc, "prctl"):
-        libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
         libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
     if seccomp is not None:
         calls.confine(seccomp)

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 # the same numbers on each kind of machine
 _CREATE, _ADD, _RESTRICT = 444, 445, 446
 _VERSION, _PATH_BENEATH = 1, 1
-_NO_NEW_PRIVS = 38
 
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR, REMOVE_DIR, REMOVE_FILE = (1 << bit for bit in range(6))
 MAKE_CHAR, MAKE_DIR, MAKE_REG, MAKE_SOCK, MAKE_FIFO, MAKE_BLOCK, MAKE_SYM = (1 << bit for bit in range(6, 13))
@@ -113,7 +112,7 @@ def _restrict(rights: dict[str, int]) -> None:
                         struct.pack("=Qi", allowed, fd), ctypes.c_uint32(0))
             finally:
                 os.close(fd)
-        libc.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0)
+        proc.gain_nothing()            # the kernel asks for it
         _called(libc, _RESTRICT, ctypes.c_int(ruleset), ctypes.c_uint32(0))
     finally:
         os.close(ruleset)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import array
 import os
+import select
 import socket
 import struct
 
@@ -83,6 +84,22 @@ def waiting(end: socket.socket, who: str) -> Iterator[tuple[bytes, list[int]]]:
             log.err(f"{who}: {error}")
             continue
         if found is None:
+            return
+        yield found
+
+
+def orders(end: socket.socket) -> Iterator[tuple[bytes, list[int]]]:
+    """What the other end says, waited for each time as receive() gives it, until it is closed.  Raises
+    Refused."""
+    poll = select.poll()
+    poll.register(end, select.POLLIN)
+    while True:
+        poll.poll()
+        found = receive(end)
+        if found is None:
+            continue
+        if not found[0]:
+            close(found[1])
             return
         yield found
 

@@ -236,7 +236,7 @@ class Presence:
         if self._there:
             self._there = False
             with readonly.Lifted():
-                _unlink(os.path.join(self._folder, self._name))
+                remove(os.path.join(self._folder, self._name))
 
     def told(self) -> str:
         """What the administrator has to say to who is ended."""
@@ -260,8 +260,8 @@ class Presence:
             except OSError as error:
                 self._there = False
                 log.debug(f"{path}: {error.strerror}: the session is not told by who")
-                _unlink(new)
-                _unlink(path)          # which says what is true no more
+                remove(new)
+                remove(path)          # which says what is true no more
 
 
 def word(folder: str, name: str) -> str:
@@ -276,7 +276,8 @@ def word(folder: str, name: str) -> str:
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def _unlink(path: str) -> None:
+def remove(path: str) -> None:
+    """If it is there, and can be."""
     try:
         os.unlink(path)
     except OSError:

@@ -11,7 +11,7 @@ from _signal import pthread_sigmask  # type: ignore[import-not-found]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Any, NoReturn
 
 
@@ -93,6 +93,18 @@ def _be_child(main: Callable[[], int], parent: int, death: int, hearer: Callable
         status = main()
     finally:
         os._exit(status)               # never into what the parent was at
+
+
+def ended() -> Iterator[tuple[int, int]]:
+    """The children that have ended since: pid, and status as waitpid(2) has it."""
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if not pid:
+            return
+        yield pid, status
 
 
 def leave(status: int) -> NoReturn:
@@ -324,7 +336,7 @@ class Borrowed:
 
 CAP_DAC_READ_SEARCH = 2
 CAPABILITY_VERSION = 0x20080522
-PR_SET_KEEPCAPS = 8
+PR_SET_KEEPCAPS, PR_SET_NO_NEW_PRIVS = 8, 38
 
 
 def confine() -> None:
@@ -353,6 +365,13 @@ def confine() -> None:
         raise ProcError(f"cannot keep the right to watch directories: {os.strerror(ctypes.get_errno())}")
     if death:
         die_with(parent, death)
+
+
+def gain_nothing() -> None:
+    """What this process, or one that it starts, has no right to now it never has: no_new_privs."""
+    libc = library()
+    if libc is not None and hasattr(libc, "prctl"):
+        libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 
 def leave_no_core() -> None:

@@ -28,6 +28,16 @@ def with_files(files: Iterable[str], environ: Mapping[str, str]) -> dict[str, st
     return {**values, **environ}
 
 
+def given(program: str, words: Sequence[str], numbers: str, texts: str, switches: str,
+          what: str) -> tuple[dict[str, list[str]], str]:
+    """The options, as letters() has them, and the one word that may stand behind them, "" for none.
+    ``what``: that word is.  Raises WrongWords."""
+    found, rest = letters(program, words, numbers, texts, switches)
+    if len(rest) > 1:
+        raise WrongWords(f"one {what} is expected, not {' '.join(rest)}")
+    return found, rest[0] if rest else ""
+
+
 class WrongWords(Exception):
     """A command line that is not as it should be; str() is the complaint."""
 
