@@ -14,7 +14,6 @@ import heapq
 import os
 import signal
 import socket
-import struct
 import time
 from functools import partial
 
@@ -27,7 +26,7 @@ from courierpy.newmail.errors import Gone, Later, Refused
 from courierpy.newmail.event import MAX_OCTETS, Event
 from courierpy.newmail.queue import LONGEST_PAUSE, Entry, Queue
 from courierpy.newmail.tokens import GoneTokens
-from courierpy.system import log, notify, proc, seldom, title
+from courierpy.system import log, notify, passing, proc, seldom, title
 from courierpy.system.settings import Settings, SettingsError
 
 TYPE_CHECKING = False
@@ -40,7 +39,6 @@ GRACE = 10.0                   # seconds beyond NOTIFYD_TIMEOUT until a try is k
 AGAIN = 5.0                    # seconds until an entry is looked at again that another process is at
 SHARE = 10                     # of the queue at most one part in so many is one user's
 DONE, LATER, BUSY, GONE = 0, 75, 76, 77        # exit statuses of a try
-_CREDENTIALS = struct.Struct("iII")            # pid, uid, gid: unix(7)
 
 
 def bound(path: str, mode: int) -> socket.socket:
@@ -187,7 +185,7 @@ class Server:
         """Who may tell of anybody's mail."""
         import pwd
         self._trusted = {0, os.geteuid()}
-        for word in self._settings.text("NOTIFYD_TRUSTED").replace(",", " ").split():
+        for word in self._settings.words("NOTIFYD_TRUSTED"):
             uid = decimal(word)
             try:
                 self._trusted.add(pwd.getpwnam(word).pw_uid if uid is None else uid)
@@ -230,16 +228,14 @@ class Server:
     def _hear(self) -> None:
         for _ in range(64):            # then those that wait have their turn
             try:
-                data, more, _, _ = self._socket.recvmsg(MAX_OCTETS + 1, socket.CMSG_SPACE(_CREDENTIALS.size))
+                data, more, _, _ = self._socket.recvmsg(MAX_OCTETS + 1, passing.WHO_SPACE)
             except BlockingIOError:
                 return
             except OSError as error:
                 log.err(f"nothing can be heard: {error.strerror}")
                 return
-            uid = -1
-            for level, kind, value in more:
-                if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
-                    uid = _CREDENTIALS.unpack(value[:_CREDENTIALS.size])[1]
+            _, who = passing.unpacked(more)
+            uid = -1 if who is None else who[1]
             try:
                 event = Event.of(data)
                 if not self._believed(uid, event.user):
@@ -261,7 +257,7 @@ class Server:
 
     def _take(self, event: Event) -> None:
         tokens, event.tokens = event.tokens, ()    # each has a task of its own
-        words = self._settings.text("NOTIFYD_METHODS").lower().replace(",", " ").split()
+        words = map(str.lower, self._settings.words("NOTIFYD_METHODS"))
         for word in dict.fromkeys(words) if event.wanted else ():
             if word == "log":
                 methods.write_log(event.user, event.mailbox, event.ident)

@@ -11,7 +11,7 @@ import signal
 import sys
 
 from courierpy.mta import tongues
-from courierpy.mta.question import Broken
+from courierpy.mta.question import PART_SECONDS, SILENT_SECONDS, Broken
 from courierpy.mta.verdict import Verdicts
 from courierpy.system import about, log, proc, title
 from courierpy.system.conn import Conn, Gone, TimedOut
@@ -37,8 +37,6 @@ output, or at SOCKET: a path, or a port of this machine alone, as 127.0.0.1:1002
 
 "courierpy serve --smmap SOCKET" does the same beside the other listeners.
 """
-SILENT_SECONDS = 3600.0        # that the MTA may say nothing
-PART_SECONDS = 10.0            # that it has to say all of a request
 
 
 class Options:

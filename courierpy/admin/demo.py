@@ -46,6 +46,14 @@ def main(words: list[str]) -> int:
     return 0
 
 
+def message(ident: str, when: int, sender: str, subject: str, text: str) -> str:
+    """A message to the demo account.  ``when``: seconds since 1970."""
+    date = time.strftime("%a, %d %b %Y %H:%M:%S +0000", time.gmtime(when))
+    return (f"From: {sender}\nTo: demo@example.org\nSubject: {subject}\nDate: {date}\n"
+            f"Message-ID: <{ident}@example.org>\nMIME-Version: 1.0\n"
+            f"Content-Type: text/plain; charset=utf-8\n\n{text}")
+
+
 def make(folder: str) -> None:
     """The folder, with modes that authuserdb accepts."""
     import passlib.hash
@@ -55,12 +63,9 @@ def make(folder: str) -> None:
     now = int(time.time())
     for number, (sender, subject, text) in enumerate(MESSAGES):
         when = now - 3600 * (len(MESSAGES) - number)
-        date = time.strftime("%a, %d %b %Y %H:%M:%S +0000", time.gmtime(when))
         path = os.path.join(maildir, "new", f"{when}.M{number}P1.demo")
         with open(path, "w", encoding="utf-8") as file:
-            file.write(f"From: {sender}\nTo: demo@example.org\nSubject: {subject}\nDate: {date}\n"
-                       f"Message-ID: <demo{number}@example.org>\nMIME-Version: 1.0\n"
-                       f"Content-Type: text/plain; charset=utf-8\n\n{text}")
+            file.write(message(f"demo{number}", when, sender, subject, text))
         os.utime(path, (when, when))
     secret = passlib.hash.md5_crypt.hash("demo")
     uid, gid = os.getuid(), os.getgid()

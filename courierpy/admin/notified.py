@@ -9,15 +9,13 @@ import os
 import select
 import signal
 import socket
-import struct
 
-from courierpy.system import notify
+from courierpy.system import notify, passing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-_CREDENTIALS = struct.Struct("3i")     # pid, uid, gid: unix(7)
 MOST_OCTETS = 4096                     # of a datagram
 
 
@@ -86,12 +84,10 @@ class Sum:
     def _hear(self, pids: Collection[int]) -> None:
         while True:
             try:
-                data, more, _, _ = self._socket.recvmsg(MOST_OCTETS, socket.CMSG_SPACE(_CREDENTIALS.size))
+                data, more, _, _ = self._socket.recvmsg(MOST_OCTETS, passing.WHO_SPACE)
             except BlockingIOError:
                 return
-            for level, kind, value in more:
-                if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
-                    pid = _CREDENTIALS.unpack(value[:_CREDENTIALS.size])[0]
-                    if pid in pids:
-                        lines = data.decode("utf-8", "replace").splitlines()
-                        notify.tell(*self._together.heard(pid, lines, pids))
+            _, who = passing.unpacked(more)
+            if who is not None and who[0] in pids:
+                lines = data.decode("utf-8", "replace").splitlines()
+                notify.tell(*self._together.heard(who[0], lines, pids))

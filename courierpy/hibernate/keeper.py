@@ -166,7 +166,7 @@ class Keeper:
                 for fd in fds:
                     os.close(fd)
 
-    def _offer(self, data: bytes, fds: array.array[int], who: offers.Who) -> None:
+    def _offer(self, data: bytes, fds: array.array[int], who: passing.Who) -> None:
         """Takes its first two from ``fds``.  Raises Refused or OSError, and then keeps nothing."""
         pid, uid, _ = who
         channel = offers.channel(data, fds, uid, self.limit - SPARE)

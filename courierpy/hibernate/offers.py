@@ -10,17 +10,16 @@ import fcntl
 import os
 import socket
 import stat
-import struct
 
 from courierpy.hibernate.protocol import EAR, MAX_DIRECTORIES, is_connection
+from courierpy.system import passing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    Who = tuple[int, int, int]         # pid, uid, gid
+    from courierpy.system.passing import Who
 
-CREDENTIALS = struct.Struct("=iII")
 AT_ONCE = 64                   # words that are taken before anything else is done
 INSTANCE = "anon_inode:inotify"        # as the kernel names it
 DESCRIPTORS = 8                # that come with one word, at most
@@ -36,16 +35,11 @@ def received(door: socket.socket) -> Iterator[tuple[bytes, array.array[int], Who
     for _ in range(AT_ONCE):
         try:
             data, ancillary, flags, _ = door.recvmsg(
-                64, socket.CMSG_SPACE(4 * DESCRIPTORS) + socket.CMSG_SPACE(CREDENTIALS.size),
+                64, socket.CMSG_SPACE(4 * DESCRIPTORS) + passing.WHO_SPACE,
                 socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC)
         except BlockingIOError:
             return
-        fds, who = array.array("i"), None
-        for level, kind, value in ancillary:
-            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                fds.frombytes(value[:len(value) - len(value) % fds.itemsize])
-            elif level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
-                who = CREDENTIALS.unpack(value)
+        fds, who = passing.unpacked(ancillary)
         if flags & socket.MSG_CTRUNC or who is None or not who[1]:
             for fd in fds:
                 os.close(fd)

@@ -177,7 +177,7 @@ class Carriers:
             carrier.close()
             return LATER
         self._all[key] = carrier
-        if isinstance(found, Delivered):
+        if isinstance(found, Delivered) and found.news:
             news.tell(found.news, account.address, Settings(self._environ))
         return found
 

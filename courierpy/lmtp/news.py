@@ -37,7 +37,7 @@ def of(store: Store, name: str, settings: Settings, head: bytes, base: str) -> b
         return b""
     header = headers.block(head, 0, headers.header_end(head, 0, min(len(head), HEADER)))
     about = {}
-    for word in settings.text("NOTIFYD_FIELDS").lower().replace(",", " ").split():
+    for word in event.fields(settings):
         if word == event.SIZE:
             about[word] = base.rpartition(",S=")[2]
         elif word in event.FIELDS:

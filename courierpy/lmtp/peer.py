@@ -9,9 +9,8 @@ from __future__ import annotations
 import os
 import socket
 import stat
-import struct
 
-from courierpy.system import log
+from courierpy.system import log, passing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
 IPV6 = "IPV6:"                              # before such an address, in XCLIENT
 UNIX = "unix"                              # in LMTP_XCLIENT: programs at a unix socket that may deliver
-_CREDENTIALS = struct.Struct("iII")        # pid, uid, gid: unix(7)
 
 
 class Peer:
@@ -66,20 +64,20 @@ def of(fd: int, settings: Settings, environ: Mapping[str, str], any_network: boo
     port = environ.get("TCPREMOTEPORT") or str(found[1])
     address = address.removeprefix("::ffff:")
     return Peer(any_network, log.who(address, port), address,
-                speaks_for=_is_listed(address, settings.text("LMTP_XCLIENT")))
+                speaks_for=_is_listed(address, settings.words("LMTP_XCLIENT")))
 
 
 def _program(end: socket.socket, settings: Settings) -> Peer:
-    said = end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    _, uid, gid = _CREDENTIALS.unpack(said)
+    said = end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, passing.CREDENTIALS.size)
+    _, uid, gid = passing.CREDENTIALS.unpack(said)
     trusted = uid in (0, os.geteuid()) or _is_of_group(uid, gid, settings.text("LMTP_GROUP"))
-    words = settings.text("LMTP_XCLIENT").replace(",", " ").split()
-    return Peer(trusted, f"uid={uid}, gid={gid}", speaks_for=trusted and UNIX in words)
+    return Peer(trusted, f"uid={uid}, gid={gid}",
+                speaks_for=trusted and UNIX in settings.words("LMTP_XCLIENT"))
 
 
-def _is_listed(address: str, listed: str) -> bool:
+def _is_listed(address: str, listed: list[str]) -> bool:
     """Is the address, or a network that it is of, among these words?"""
-    words = [word for word in listed.replace(",", " ").split() if word != UNIX]
+    words = [word for word in listed if word != UNIX]
     if not words:
         return False
     import ipaddress

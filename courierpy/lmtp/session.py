@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from courierpy.system.conn import Conn
     from courierpy.system.settings import Settings
 
-UNKNOWN = "unknown"                # for the same: what a client says is no label
+UNKNOWN = "unknown"                # counted for a verb that is none: what a client says is no label
 WAITS = (b"DATA", b"BDAT", b"AUTH")        # for the client, which is no time of ours
 XCLIENT = "XCLIENT NAME ADDR PORT PROTO HELO LOGIN DESTADDR DESTPORT"
 MOST_ERRORS = 20                   # refused commands, and recipients, in a row

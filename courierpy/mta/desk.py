@@ -19,7 +19,7 @@ from functools import partial
 from courierpy.lmtp.carrier import LATER
 from courierpy.model import measures
 from courierpy.mta import tongues, verdict
-from courierpy.mta.question import Broken
+from courierpy.mta.question import PART_SECONDS, SILENT_SECONDS, Broken
 from courierpy.system import log, metrics, passing, proc
 from courierpy.system.seldom import due
 
@@ -35,8 +35,7 @@ if TYPE_CHECKING:
     from courierpy.system.settings import Settings
 
 READ = 65536                   # octets that are read at once
-PART_SECONDS = 10.0            # that a client has to say all of a request
-SILENT_SECONDS = 3600.0        # that a client may say nothing
+LOOK_SECONDS = 1.0             # between two looks for those that say nothing
 RESTART_AFTER = 1.0            # seconds, where a process cannot be started
 
 
@@ -77,7 +76,7 @@ class Desk:
         self._clients: set[Client] = set()
         self._waiting: deque[Client] = deque()
         self._workers: dict[int, Worker] = {}      # by pid
-        self._next_start = 0.0
+        self._next_start = self._next_look = 0.0
 
     def __len__(self) -> int:
         """How many are connected."""
@@ -261,9 +260,11 @@ class Desk:
             self._lose(worker)
         while self._waiting and self._waiting[0].since <= now - self._seconds:     # the first came first
             self._answer(self._waiting.popleft(), LATER)
-        for client in [each for each in self._clients if each.question is None and each.since <= now -
-                       (PART_SECONDS if each.said else SILENT_SECONDS)]:
-            self._close(client)
+        if now >= self._next_look:     # at all of them, and not at every turn of the loop
+            self._next_look = now + LOOK_SECONDS
+            for client in [each for each in self._clients if each.question is None and each.since <= now -
+                           (PART_SECONDS if each.said else SILENT_SECONDS)]:
+                self._close(client)
         self._hand_out()
 
     def renew(self, settings: Settings) -> None:

@@ -5,6 +5,8 @@ import struct
 
 _HEAD = struct.Struct("!Q?")
 MOST_OCTETS = 10 ** 18
+PART_SECONDS = 10.0            # that a client has to say all of a request
+SILENT_SECONDS = 3600.0        # that a client may say nothing
 
 
 class Broken(Exception):

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
 
+    from courierpy.system.settings import Settings
+
 # word of NOTIFYD_FIELDS -> field of the header; size is none
 FIELDS = {"from": b"from", "subject": b"subject", "date": b"date", "message-id": b"message-id"}
 SIZE = "size"
@@ -78,6 +80,11 @@ class Event:
         """What a program or a URL hears of it.  ``fields``: of NOTIFYD_FIELDS."""
         return {"event": "newmail", "id": self.ident, "user": self.user, "mailbox": self.mailbox,
                 "time": self.at, **{name: self.about[name] for name in fields if name in self.about}}
+
+
+def fields(settings: Settings) -> list[str]:
+    """What may be told of a message."""
+    return [word.lower() for word in settings.words("NOTIFYD_FIELDS")]
 
 
 def _text(value: object, most: int) -> str:

@@ -10,7 +10,7 @@ import os
 
 from courierpy.newmail import webhook
 from courierpy.newmail.errors import Gone, Later, Refused
-from courierpy.newmail.event import MARK
+from courierpy.newmail.event import MARK, fields
 from courierpy.system import log, mailer
 
 TYPE_CHECKING = False
@@ -31,11 +31,6 @@ _GONE = (404, 410)                     # of a token: no such device any more
 
 def write_log(user: str, mailbox: str, ident: str) -> None:
     log.info(f"NEWMAIL, user={log.quoted(user)}, mailbox={log.quoted(mailbox)}, id={ident}")
-
-
-def fields(settings: Settings) -> list[str]:
-    """What may be told of a message."""
-    return settings.text("NOTIFYD_FIELDS").lower().replace(",", " ").split()
 
 
 def mail(entry: Entry, settings: Settings, secret: str) -> None:

@@ -18,10 +18,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
+    Who = tuple[int, int, int]         # pid, uid, gid
+
 OCTETS = 160 * 1024            # of a message, at most: less than any socket's buffer
 DESCRIPTORS = 4                # that there is room for
-_CREDENTIALS = struct.Struct("=iII")       # pid, uid, gid
-_SPACE = socket.CMSG_SPACE(4 * DESCRIPTORS) + socket.CMSG_SPACE(_CREDENTIALS.size)
+CREDENTIALS = struct.Struct("=iII")       # pid, uid, gid
+WHO_SPACE = socket.CMSG_SPACE(CREDENTIALS.size)
+_SPACE = socket.CMSG_SPACE(4 * DESCRIPTORS) + WHO_SPACE
 _BUFFER = 1 << 20              # wanted of a socket
 
 
@@ -62,16 +65,22 @@ def receive_from(end: socket.socket) -> tuple[bytes, list[int], int] | None:
         return None
     except OSError:
         return b"", [], 0
-    fds, pid = array.array("i"), 0
+    fds, who = unpacked(ancillary)
+    if flags & (socket.MSG_CTRUNC | socket.MSG_TRUNC):
+        close(fds)
+        raise Refused("a message is cut")
+    return data, list(fds), 0 if who is None else who[0]
+
+
+def unpacked(ancillary: Iterable[tuple[int, int, bytes]]) -> tuple[array.array[int], Who | None]:
+    """What came beside a message: descriptors, and who said it where the kernel tells that."""
+    fds, who = array.array("i"), None
     for level, kind, value in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
             fds.frombytes(value[:len(value) - len(value) % fds.itemsize])
         elif level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
-            pid = _CREDENTIALS.unpack(value)[0]
-    if flags & (socket.MSG_CTRUNC | socket.MSG_TRUNC):
-        close(fds)
-        raise Refused("a message is cut")
-    return data, list(fds), pid
+            who = CREDENTIALS.unpack(value[:CREDENTIALS.size])
+    return fds, who
 
 
 def waiting(end: socket.socket, who: str) -> Iterator[tuple[bytes, list[int]]]:

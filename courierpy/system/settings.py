@@ -351,6 +351,10 @@ class Settings:
             return setting.default if setting is not None else ""
         return value
 
+    def words(self, name: str) -> list[str]:
+        """Of a list, with blanks or commas between."""
+        return self.text(name).replace(",", " ").split()
+
     def number(self, name: str) -> int:
         """As atoi(): the digits at the beginning, else 0; one beyond the bounds of the table is the
         nearest within, and a 0 that no digit says is the default where it is beyond."""

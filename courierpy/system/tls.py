@@ -185,7 +185,7 @@ def _context(settings: Settings, certificate: str, suffix: str) -> ssl.SSLContex
         elif what == certificate and isinstance(error, ssl.SSLError):
             todo = "; a certificate and its key were expected, in PEM"
         raise TlsError(f"{what}: {error.strerror or error}{todo}") from None
-    names = settings.text("TLS_ALPN").replace(",", " ").split()
+    names = settings.words("TLS_ALPN")
     if names:
         context.set_alpn_protocols(names)
     return context

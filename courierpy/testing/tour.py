@@ -335,7 +335,4 @@ def _message(number: int, when: int) -> str:
         text = f"The {third} and the {first} are with the {second}.\n" * 8
         if number % 100 == 42:
             text += f"It is at its {RARE}.\n"
-    date = time.strftime("%a, %d %b %Y %H:%M:%S +0000", time.gmtime(when))
-    return (f"From: {sender}\nTo: demo@example.org\nSubject: {subject}\nDate: {date}\n"
-            f"Message-ID: <tour{number}@example.org>\nMIME-Version: 1.0\n"
-            f"Content-Type: text/plain; charset=utf-8\n\n{text}")
+    return demo.message(f"tour{number}", when, sender, subject, text)

@@ -69,6 +69,15 @@ def test_nothing_but_what_is_allowed(post: Post, ear: Ear) -> None:
         "subject": "hällo there", "from": "Eve <eve@example.com>", "size": str(len(copy))})
 
 
+@pytest.mark.parametrize("settings", [{}, {"NOTIFYD_SOCKET": "/nowhere", "NOTIFYD_MAILBOXES": "INBOX.x"}])
+def test_where_nobody_wants_to_hear_nothing_is_said(settings: dict[str, str], post: Post) -> None:
+    with post.client(**settings) as client:
+        client.hello(b"<ann>")
+        assert client.data(TEXT) == ["250 2.1.5"]
+    logged = post.log.read_text()
+    assert "ann" in logged and "ERR" not in logged and "told of new mail" not in logged
+
+
 def test_which_mailboxes(post: Post, ear: Ear) -> None:
     post.account("dave", "", ".lists", ".junk")
     settings = {"NOTIFYD_SOCKET": str(ear.path), "NOTIFYD_MAILBOXES": "INBOX.li*"}
