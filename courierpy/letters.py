@@ -98,14 +98,15 @@ def _come_by_proxy(daemon: Program) -> None:
 
 def _is_near(fd: int) -> bool:
     """Is the client on this host?"""
+    from courierpy.auth.mechanisms import is_here
     try:
         with socket.socket(fileno=os.dup(fd)) as client:
             if client.family == socket.AF_UNIX:
                 return True
-            address = str(client.getpeername()[0]).removeprefix("::ffff:")
+            address = str(client.getpeername()[0])
     except OSError:
         return True                    # a pipe or a terminal
-    return address == "::1" or address.startswith("127.")
+    return is_here(address)
 
 
 def _secure(daemon: Program) -> None:

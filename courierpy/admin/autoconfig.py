@@ -116,18 +116,10 @@ def _beside(label: str, domain: str, parser: argparse.ArgumentParser) -> str:
 
 
 def _title(text: str) -> str:
-    if not text.strip() or not text.isprintable() or len(text) > TITLE_CHARS or not _sound(text):
+    if not text.strip() or not text.isprintable() or len(text) > TITLE_CHARS:
         raise argparse.ArgumentTypeError(f"{text!r}: from 1 to {TITLE_CHARS} characters that can be printed "
                                          "were expected")
     return text.strip()
-
-
-def _sound(text: str) -> bool:
-    """Is it text, and not octets that are none?"""
-    try:
-        return bool(text.encode())
-    except UnicodeEncodeError:
-        return False
 
 
 def _smtp(word: str, parser: argparse.ArgumentParser) -> Server:

@@ -134,11 +134,7 @@ def _renumber(store: Store, name: str, place: Place, options: argparse.Namespace
     if not options.fixes:
         _tell(Fault("uidvalidity", "would get another UIDVALIDITY"), place, name, options, False)
         return
-    folder = store.open(name)
-    try:
-        old, new = give_another(folder, store.uidvalidities)
-    finally:
-        folder.close(wait=True)
+    old, new = give_another(store, name)
     _tell(Fault("uidvalidity", f"UIDVALIDITY was {old}, and is {new}"), place, name, options, True)
 
 

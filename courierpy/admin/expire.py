@@ -14,12 +14,11 @@ from contextlib import nullcontext
 from courierpy.admin import maildirs
 from courierpy.admin.progress import say, size_of
 from courierpy.admin.unexpunge import UNITS, seconds
-from courierpy.maildir import directory
 from courierpy.maildir.duplicates import Duplicates
 from courierpy.maildir.errors import StoreError
 from courierpy.maildir.files import listed, remove_tree
 from courierpy.maildir.layout import DELETED
-from courierpy.maildir.names import base, info, mailbox_path, time_of
+from courierpy.maildir.names import info, mailbox_path, time_of
 from courierpy.model.flags import FLAGGED
 
 TYPE_CHECKING = False
@@ -104,8 +103,7 @@ def _strike(store: Store, name: str, place: Place, options: argparse.Namespace) 
     if not os.path.isdir(folder.keywords.files.path):
         return 0
     with nullcontext() if options.only_tells else folder.locked():
-        there = set(map(base, [*folder.place.files(), *directory.files(folder.place.new)]))
-        went = folder.keywords.files.strike_unused(there, options.only_tells)
+        went = folder.keywords.files.strike_unused(folder.place.bases(), options.only_tells)
     words = sorted(word.decode("utf-8", "replace") for word in went)
     if options.as_json:
         print(json.dumps({"maildir": place.maildir, "user": place.user or None, "mailbox": name,

@@ -89,7 +89,7 @@ def _original(top: str, found: list[Backup], store: Store, at: str | None) -> Or
         found = [one for one in found if one.name == at]
         if not found:
             raise FolderMissing(f"there is no backup {at} (-l lists them)")
-    one = found[-1] if found and backups.find(top) is None else backups.find(top)
+    one = backups.find(top) or (found[-1] if found else None)
     if one is not None:
         return Original(one.path, store.options.host, str(one.told.get("layout", "auto")))
     return Original(top, store.options.host, "auto")

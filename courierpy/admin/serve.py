@@ -9,6 +9,7 @@ import os
 import signal
 import stat
 import sys
+from functools import partial
 
 from courierpy.admin import complain, default_files, read_settings
 from courierpy.admin.config import listeners
@@ -18,6 +19,7 @@ from courierpy.system import log, metrics, notify
 from courierpy.system.findings import UNNEEDED, WRONG, check
 from courierpy.system.programs import interpreter
 from courierpy.system.settings import Settings, SettingsError, parse_file
+from courierpy.system.startup import with_files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -163,7 +165,7 @@ def run() -> None:
     umask = Settings(values).umask()
     if umask is not None:
         os.umask(umask)
-    own = {name: os.environ[name] for name in (*KEPT, TRIAL) if name in os.environ}
+    own = _kept(*KEPT, TRIAL)
     variable, source = kind.sets
     more = {variable: Settings(values).text(source) if source else "1"}
     sys.exit(tcpd.main(listener_words(Settings(values), kind, port), {**own, **values, **more}, image))
@@ -171,25 +173,21 @@ def run() -> None:
 
 def _run_mta(words: list[str], files: list[str]) -> NoReturn:
     from courierpy import mtaserve
-    own = {name: os.environ[name] for name in KEPT if name in os.environ}
     sockets = {name: [word.removeprefix(f"{name}=") for word in words if word.startswith(f"{name}=")]
                for name, _, _ in OF_MTA}
     log.start("lmtpd" if sockets["lmtp"] else "smmapd", os.environ)
-    sys.exit(mtaserve.serve(mtaserve.Wanted(sockets["lmtp"], sockets["smmap"]), files, own))
+    sys.exit(mtaserve.serve(mtaserve.Wanted(sockets["lmtp"], sockets["smmap"]), files, _kept(*KEPT)))
 
 
 def _run_notify(path: str, files: list[str]) -> NoReturn:
     from courierpy import notifyserve
-    own = {name: os.environ[name] for name in KEPT if name in os.environ}
     log.start("notifyd", os.environ)
+    sys.exit(notifyserve.serve(path, partial(with_files, files, _kept(*KEPT))))
 
-    def load() -> dict[str, str]:
-        values: dict[str, str] = {}
-        for name in files:
-            values = parse_file(name, values)
-        return {**own, **values}
 
-    sys.exit(notifyserve.serve(path, load))
+def _kept(*names: str) -> dict[str, str]:
+    """These variables, those that there are."""
+    return {name: os.environ[name] for name in names if name in os.environ}
 
 
 def _all(images: list[list[str]]) -> int:

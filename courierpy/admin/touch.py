@@ -57,14 +57,11 @@ def _touch(store: Store, name: str, place: Place, options: argparse.Namespace) -
 
 def _rename(store: Store, name: str, place: Place, options: argparse.Namespace) -> None:
     """Another MAILBOXID.  Raises a store error."""
-    folder = store.mailbox(name, store.path_of(name)) if options.only_tells else store.open(name)
-    found = folder.place.numbers()
-    old, new = found.uidvalidity if found is not None else 0, 0
-    if not options.only_tells:
-        try:
-            old, new = give_another(folder, store.uidvalidities)
-        finally:
-            folder.close(wait=True)
+    if options.only_tells:
+        found = store.mailbox(name, store.path_of(name)).place.numbers()
+        old, new = found.uidvalidity if found is not None else 0, 0
+    else:
+        old, new = give_another(store, name)
     if options.as_json:
         print(json.dumps({"maildir": place.maildir, "mailbox": name, "before": old,
                           "uidvalidity": new or None, "dry": options.only_tells}))

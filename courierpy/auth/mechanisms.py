@@ -36,7 +36,7 @@ def usable(name: bytes, settings: Settings, tls: bool) -> bool:
         return bool(channelbinding.known(settings.values))
     if name in BY_TOKEN:
         # TLS is a must (RFC 6750 5.3) but for a program of this machine, as a webmail
-        return takes_tokens(settings) and (tls or _here(settings.text("TCPREMOTEIP")))
+        return takes_tokens(settings) and (tls or is_here(settings.text("TCPREMOTEIP")))
     return tls or name != b"EXTERNAL"
 
 
@@ -45,7 +45,7 @@ def takes_tokens(settings: Settings) -> bool:
     return bool(settings.text("OAUTH_KEYFILE") or settings.text("OAUTH_INTROSPECTION_URL"))
 
 
-def _here(address: str) -> bool:
+def is_here(address: str) -> bool:
     """Is it an address of the loopback interface?"""
     return address == "::1" or address.removeprefix("::ffff:").startswith("127.")
 

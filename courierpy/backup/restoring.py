@@ -12,14 +12,13 @@ import os
 import re
 import stat
 
-from courierpy.maildir import annotation, directory
+from courierpy.maildir import annotation
 from courierpy.maildir.access import NAME as ACCESS_LIST
 from courierpy.maildir.errors import FolderMissing, NameInvalid
 from courierpy.maildir.files import is_directory
 from courierpy.maildir.glance import glance
 from courierpy.maildir.mailboxdirectory import MailboxDirectory
 from courierpy.maildir.messagefile import PIECE_OCTETS
-from courierpy.maildir.names import base
 from courierpy.maildir.store import Store
 from courierpy.system.regular import open_regular
 
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from courierpy.maildir.glance import Glanced
-    from courierpy.maildir.store import Store as _Store
 
 DIGITS = 18                        # that tell what a message came from; a session does not count so far
 _RESTORED = re.compile(rb"_([0-9]{%d})\." % DIGITS)
@@ -75,7 +73,7 @@ class Original:
         words = self.store.options.keywords_of(place.path).current()
         return [Saved(path, found, words(found.name)) for found in glance(place)[1]]
 
-    def name_in(self, store: _Store, name: str) -> str:
+    def name_in(self, store: Store, name: str) -> str:
         """What the mailbox of this name is called in another Maildir.  Raises NameInvalid."""
         path = self.store.resolve(name)[1]
         here, there = self.store.layout.separator, store.layout.separator
@@ -83,7 +81,7 @@ class Original:
             raise NameInvalid(f"{path!r}: it cannot be in a Maildir of the layout {store.layout.name}")
         return store.namespaces.personal.name(path.replace(here, there))
 
-    def name_of(self, store: _Store, name: str) -> str | None:
+    def name_of(self, store: Store, name: str) -> str | None:
         """What the mailbox of another Maildir is called here; None where that cannot be."""
         path = store.resolve(name)[1].replace(store.layout.separator, self.store.layout.separator)
         found = self.store.namespaces.personal.name(path)
@@ -91,10 +89,9 @@ class Original:
 
     def bases(self, name: str) -> set[bytes]:
         """The names of its messages, without flags.  Raises a store error."""
-        place = self.place(name)
-        return set(map(base, [*place.files(), *directory.files(place.new)]))
+        return self.place(name).bases()
 
-    def equip(self, store: _Store, name: str, target: str) -> None:
+    def equip(self, store: Store, name: str, target: str) -> None:
         """A mailbox that was just made again has the list of rights, the annotations and the subscription
         that it had.  Raises a store error."""
         source = self.store.path_of(name)
@@ -106,12 +103,11 @@ class Original:
             store.subscribe(target, True)
 
 
-def absent(store: _Store, name: str, messages: Iterable[Saved]) -> list[Saved]:
+def absent(store: Store, name: str, messages: Iterable[Saved]) -> list[Saved]:
     """Those that are not in the mailbox of that name, there or not.  Raises a store error."""
     there: set[bytes] = set()
     if store.exists(name):
-        place = MailboxDirectory(store.path_of(name), store.options)
-        there = set(map(base, [*place.files(), *directory.files(place.new)]))
+        there = MailboxDirectory(store.path_of(name), store.options).bases()
     came = {found[1].decode() for found in map(_RESTORED.search, there) if found is not None}
     return [one for one in messages if one.name not in there and one.word not in came]
 
@@ -120,7 +116,7 @@ class Elsewhere:
     """Messages of a Maildir that none of the backup's mailboxes had where they are now: they came since, or
     were moved.  Each stands for one that is missing."""
 
-    def __init__(self, store: _Store, original: Original) -> None:
+    def __init__(self, store: Store, original: Original) -> None:
         """Raises a store error."""
         self._found: dict[tuple[int, float], list[bytes]] = {}
         for name in store.names():

@@ -11,6 +11,7 @@ from courierpy.maildir.formats import uiddb
 from courierpy.maildir.index import statuscache
 from courierpy.maildir.lobby import Lobby
 from courierpy.maildir.locks import FolderLock
+from courierpy.maildir.names import base
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -92,6 +93,10 @@ class MailboxDirectory:
     def files(self) -> list[bytes]:
         """Names of the messages' files in cur/.  Raises a store error."""
         return directory.files(self.cur) if self.mirror is None else self.mirror.names()
+
+    def bases(self) -> set[bytes]:
+        """Names of the messages in cur/ and new/, without flags.  Raises a store error."""
+        return set(map(base, [*self.files(), *directory.files(self.new)]))
 
     def numbers(self, before: UidDb | None = None) -> UidDb | None:
         """The uiddb as it is on disk; None without one.  ``before``: what it held earlier.  Raises a store

@@ -243,7 +243,7 @@ class Numbers:
 
     def _held(self) -> int:
         """A hash of the messages that are there, whatever their flags.  Raises a store error."""
-        return hash(frozenset(directory.by_base([*self._place.files(), *directory.files(self._place.new)])))
+        return hash(frozenset(self._place.bases()))
 
     def _remembered(self) -> tuple[int, int, dict[bytes, int]] | None:
         """As Index.recall, from what we know ourselves."""

@@ -12,11 +12,20 @@ from courierpy.maildir.formats.uiddb import UidDb
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from courierpy.maildir.mailbox import Mailbox
+    from courierpy.maildir.store import Store
     from courierpy.maildir.uidvalidity import Uidvalidities
 
 
-def give_another(folder: Mailbox, uidvalidities: Uidvalidities) -> tuple[int, int]:
+def give_another(store: Store, name: str) -> tuple[int, int]:
     """(The old UIDVALIDITY, the new one.)  Raises a store error, and then it is as it was."""
+    folder = store.open(name)
+    try:
+        return _give_another(folder, store.uidvalidities)
+    finally:
+        folder.close(wait=True)
+
+
+def _give_another(folder: Mailbox, uidvalidities: Uidvalidities) -> tuple[int, int]:
     place, options = folder.place, folder.place.options
     with folder.locked():
         folder.scan(readonly=True)         # it has numbers, and sound ones

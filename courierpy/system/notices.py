@@ -12,6 +12,7 @@ import os
 import time
 
 from courierpy.system import log
+from courierpy.system.presence import shown
 from courierpy.system.record import Record
 from courierpy.system.regular import open_regular, whole
 
@@ -115,6 +116,5 @@ def _lines(path: str) -> list[str]:
     except OSError as error:
         log.err(f"{path}: {error.strerror}")
         return []
-    lines = ["".join(char if char.isprintable() else " " for char in line).strip()[:OCTETS]
-             for line in text.splitlines()]
+    lines = [shown(line)[:OCTETS] for line in text.splitlines()]
     return [line for line in lines if line][:LINES]

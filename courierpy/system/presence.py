@@ -125,14 +125,13 @@ def sessions(base: str, protocol: str = "", user: str = "") -> Iterator[Seen]:
 def seen(folder: str, check: str = "") -> Iterator[Seen]:
     """What the files in a folder say, true or not.  ``check``: of these names only."""
     try:
-        names = sorted(os.listdir(folder))
+        names = os.listdir(folder)
     except OSError:
         return
-    for name in names:
-        if inode_of(name) >= 0 and name.endswith(check):
-            found = read(folder, name)
-            if found is not None:
-                yield found
+    for name in sorted(name for name in names if name.endswith(check) and inode_of(name) >= 0):
+        found = read(folder, name)
+        if found is not None:
+            yield found
 
 
 def read(folder: str, name: str) -> Seen | None:
