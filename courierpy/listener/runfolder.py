@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 
-from courierpy.system import log
+from courierpy.system import log, temporary
 from courierpy.system.presence import (
     EVERYBODY,
     OTHERS,
@@ -57,18 +57,20 @@ class RunFolder:
             return
         path = os.path.join(base, f"{os.getpid()}.{started(os.getpid())}")
         try:
-            _make(base, 0o755)
+            temporary.directory(base, 0o755)
             found = os.stat(base)
             if found.st_uid not in (0, os.geteuid()) or found.st_mode & 0o022:
                 raise OSError(0, "others may write there, or it is somebody else's", base)
+            if not found.st_mode & 0o001:
+                raise OSError(0, "who logs in cannot pass it: chmod 755", base)
             for name in os.listdir(base):
                 old = os.path.join(base, name)
                 if is_folder(name) and not listener_of(old):
                     _clear(old)
-            _make(os.path.join(base, OTHERS), EVERYBODY)
+            temporary.directory(os.path.join(base, OTHERS), EVERYBODY)
             told = os.path.join(path, TOLD)
-            if _make(path, 0o700):     # until all is in it that is nobody else's
-                _make(told, 0o755)
+            if temporary.directory(path, 0o700):     # until all is in it that is nobody else's
+                temporary.directory(told, 0o755)
                 os.chown(told, *owner)
                 os.chown(path, *owner)
                 os.chmod(path, EVERYBODY)
@@ -116,20 +118,6 @@ class RunFolder:
         """The listener ends, and has no session any more."""
         if self.path:
             _clear(self.path)
-
-
-def _make(path: str, mode: int) -> bool:
-    """False: it was there.  OSError."""
-    if os.path.isdir(path):
-        return False
-    try:
-        os.makedirs(path)
-    except FileExistsError:            # another listener starts, too
-        if os.path.isdir(path):
-            return False
-        raise
-    os.chmod(path, mode)               # whatever the umask
-    return True
 
 
 def _clear(path: str) -> None:

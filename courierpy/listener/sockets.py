@@ -156,10 +156,10 @@ def _nameless(sock: socket.socket, path: str, owner: int) -> int:
 def _folders() -> Iterator[str]:
     if os.geteuid() == 0:
         try:
-            os.mkdir("/run/courierpy", 0o755)
+            temporary.directory(temporary.RUN)
         except OSError:
-            pass                       # it is there, or cannot be
-        yield "/run/courierpy"
+            pass                       # it cannot be
+        yield temporary.RUN
     if os.environ.get("XDG_RUNTIME_DIR"):
         yield os.environ["XDG_RUNTIME_DIR"]
     yield from temporary.folders()

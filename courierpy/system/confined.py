@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from courierpy.system import calls, log, proc
+from courierpy.system import calls, log, proc, temporary
 
 USERS = ("courierpy-login", "nobody")
 PR_SET_DUMPABLE = 4
@@ -20,9 +20,10 @@ def folder() -> str:
     """An empty folder of root's that nobody writes to; "" where there can be none.  For root."""
     if os.geteuid() != 0:
         return ""
-    path = "/run/courierpy/empty"
+    path = f"{temporary.RUN}/empty"
     try:
-        os.makedirs(path, 0o755, exist_ok=True)
+        temporary.directory(temporary.RUN)
+        temporary.directory(path)
         found = os.stat(path)
         if found.st_uid != 0 or found.st_mode & 0o022 or os.listdir(path):
             raise OSError(0, "is not an empty folder of root's")

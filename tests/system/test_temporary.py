@@ -36,3 +36,17 @@ def test_a_refusal_names_the_folders(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert caught.value.errno == errno.ENOENT
     assert caught.value.filename == ", ".join(places)
     assert "TMPDIR" in str(caught.value.strerror)
+
+
+def test_a_directory_that_all_may_pass(tmp_path: Path) -> None:
+    """Also where courierpy serve is started with umask 077, as by its unit."""
+    before = os.umask(0o077)
+    try:
+        assert temporary.directory(str(tmp_path / "run"))
+        assert not temporary.directory(str(tmp_path / "run"), 0o700)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "run").stat().st_mode & 0o777 == 0o755
+    (tmp_path / "file").touch()
+    with pytest.raises(FileExistsError):
+        temporary.directory(str(tmp_path / "file"))
