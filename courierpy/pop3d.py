@@ -137,11 +137,26 @@ class _Pop3d(Entering):
         self.open_record()
         self.confine()
         self.check_clock()
+        self._refuse_sooner()
         session = self._session()
         self._greet()
         session.serve()
         self.finish("LOGOUT")
         return 0
+
+    def _enforced(self) -> bool:
+        return (self.behind_login and not self.only_reads and self.settings.flag("POP3_LOGIN_DELAY_ENFORCED")
+                and self.settings.number("POP3_LOGIN_DELAY") > 0)
+
+    def _refuse_sooner(self) -> None:
+        """Raises Bye where the last login was less than POP3_LOGIN_DELAY seconds ago, and is to count."""
+        if not self._enforced():
+            return
+        from courierpy.pop3 import sooner  # few want it
+        left = sooner.seconds_left(self.settings.number("POP3_LOGIN_DELAY"))
+        if left:
+            log.info(f"TOO SOON, {self.who}, seconds={left}")
+            raise Bye(f"You were here a moment ago, please wait {left} more seconds.", b"LOGIN-DELAY")
 
     def _session(self) -> Session:
         assert self.folders is not None
@@ -160,6 +175,9 @@ class _Pop3d(Entering):
         """The last stage that can fail says +OK."""
         self.conn.write(lines.ok("logged in, only for reading." if self.only_reads else "logged in."))
         self.greeted = True
+        if self._enforced():
+            from courierpy.pop3 import sooner
+            sooner.came()
         metrics.count(measures.BEGUN, self.protocol)
         log.info(f"LOGIN, {self.who}{self._stls()}")
 

@@ -326,6 +326,7 @@ TABLE: tuple[Setting, ...] = (
     Setting("POP3_LOG_DELETIONS", "text", "", "POP3: log each removed file"),
     Setting("POP3_LOGIN_DELAY", "number", "10", "POP3: seconds between logins that CAPA asks for, 0: none",
             low=0, high=86400),
+    Setting("POP3_LOGIN_DELAY_ENFORCED", "flag", "0", "POP3: refuse who comes sooner than that"),
     Setting("POP3_EXPIRE", "text", "NEVER", "POP3: days that messages stay, for CAPA; empty: not told"),
     Setting("MIME_UNICODE_MESSAGE_TYPE", "text", "message/global", "POP3: wraps 8-bit headers; empty: as is"),
     Setting("POP3DSTART", "yes", "YES", "start the plain POP3 listener"),
