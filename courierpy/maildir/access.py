@@ -72,6 +72,10 @@ class Access:
         """Is it the user's own Maildir?"""
         return "owner" in self.identities or not self.identities
 
+    def own_names(self) -> frozenset[str]:
+        """What the owner is called in lists beside that, where it is the user."""
+        return frozenset(one for one in self.identities if self.owns and one.startswith("user="))
+
     def file(self, path: str) -> str:
         """Where the list of a mailbox is or would be.  Raises NameInvalid."""
         return os.path.join(self.directory(path), NAME)

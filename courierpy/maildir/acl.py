@@ -46,7 +46,7 @@ class Lists:
         with self._lock:
             before = self.of(path)
             after = edit(before)
-            after.check()
+            after.check(self._access.own_names())
             if after != before:
                 self._keep(self._below(path))
                 self._write(path, after)

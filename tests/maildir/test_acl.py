@@ -42,11 +42,12 @@ def test_as_courier_has_it() -> None:
 
 
 @pytest.mark.parametrize(("data", "spelled"), [
-    (b"administrators l\n", b"administrators aceilrstwx\n"), (b"-administrators la\n", b""),
+    (b"administrators l\n", b""), (b"-administrators la\n", b""),
     (b"group=administrators r\n", b"group=administrators aceilrstwx\n"),
     (b"\n \nx\ny \nz l", b"z l\n"), (b"a l\na r\r\n", b"a lr\n"), (b"\xff\xfe l\n", b"\xff\xfe l\n")])
 def test_what_is_read(data: bytes, spelled: bytes) -> None:
-    assert AccessList.parse(data).spelled() == spelled
+    """Administrators are in each list, behind the others where it does not say where, as Courier has it."""
+    assert AccessList.parse(data).spelled() == spelled + b"administrators aceilrstwx\n"
 
 
 @pytest.mark.parametrize(("who", "rights"), [
@@ -61,16 +62,25 @@ def test_rights_are_a_union(who: set[str], rights: str) -> None:
 
 @pytest.mark.parametrize("data", [
     b"owner lr\n", b"user=x la\n", b"owner la\n-owner a\n", b"owner la\n-anyone l\n",
-    b"owner la\n-anonymous a\n"])
+    b"owner la\n-anonymous a\n", b"owner la\n-anyone w\n", b"owner la\n-anonymous w\n",
+    b"owner la\n-user=joe a\n"])
 def test_nobody_is_locked_out(data: bytes) -> None:
     with pytest.raises(LockedOut):
-        AccessList.parse(data).check()
+        AccessList.parse(data).check(["user=joe"])
+
+
+def test_administrators_stay_in_the_list() -> None:
+    with pytest.raises(LockedOut):
+        DEFAULT.changed("administrators", "=", "").check()
+    with pytest.raises(LockedOut):
+        DEFAULT.changed("administrators", "-", "l").check()
+    DEFAULT.changed("administrators", "+", "p").check()
 
 
 @pytest.mark.parametrize("data", [b"owner la\n", b"anyone la\n", b"owner l\nanonymous a\n",
-                                  b"owner la\n-owner r\n"])
+                                  b"owner la\n-owner r\n", b"owner la\n-user=ann a\n"])
 def test_who_can_be_mended(data: bytes) -> None:
-    AccessList.parse(data).check()
+    AccessList.parse(data).check(["user=joe"])
 
 
 @settings(derandomize=True, max_examples=300, deadline=None)
@@ -82,7 +92,7 @@ def test_an_identifier_is_one_word_of_a_line_and_comes_back(word: str) -> None:
         return
     line = AccessList({entry: frozenset("lr")}).spelled()
     assert line.count(b"\n") == line.count(b" ") == 1
-    assert AccessList.parse(line).entries == {entry: frozenset("lr")}
+    assert AccessList.parse(line).entries == {entry: frozenset("lr"), "administrators": OWNER_RIGHTS}
     shown = told(entry)
     assert shown is not None
     assert identifier(shown) == entry
@@ -150,7 +160,7 @@ def test_levels_have_lists_too(store: Store) -> None:
     (levels / "a").write_text("owner lra\n")
     assert store.rights("INBOX.a.b") == store.rights("INBOX.a") == frozenset("lra")
     store.create("INBOX.a")
-    assert Path(store.root, ".a", NAME).read_text() == "owner alr\n"
+    assert Path(store.root, ".a", NAME).read_text() == "owner alr\nadministrators aceilrstwx\n"
     assert not (levels / "a").exists()
     store.delete("INBOX.a")
     assert store.rights("INBOX.a") == OWNER_RIGHTS

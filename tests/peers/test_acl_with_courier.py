@@ -41,7 +41,8 @@ def home(tmp_path: Path) -> Path:
 
 STEPS = ["SETACL INBOX ann lrs", "SETACL INBOX -bob w", "SETACL INBOX ann +d", "CREATE INBOX.a",
          "SETACL INBOX.a anyone lr", "SETACL INBOX.a owner lraci", "CREATE INBOX.a.b", "DELETEACL INBOX ann",
-         "SETACL INBOX.a owner lr", "DELETEACL INBOX.a owner", "SETACL INBOX.a -anyone l"]
+         "SETACL INBOX.a owner lr", "DELETEACL INBOX.a owner", "SETACL INBOX.a -anyone l",
+         "DELETEACL INBOX.a administrators", "SETACL INBOX.a -anyone w", "SETACL INBOX.a -demo a"]
 
 
 def test_the_same_steps_write_the_same_files(home: Path, tmp_path: Path) -> None:
@@ -69,6 +70,33 @@ def test_each_reads_what_the_other_wrote(home: Path) -> None:
            '"group=g" "lr" "carl" "lrw" "-carl" "w"\r\n' in told
     assert '* MYRIGHTS "INBOX.a" "lrikac"' in told
     assert '* ACL "INBOX.a.b" "owner" "lrikac" ' in told
+
+
+UNION = ["CREATE INBOX.a", "ACL STORE INBOX.a owner lr", "ACL STORE INBOX.a owner -a",
+         "ACL STORE INBOX.a -owner l", "ACL SET INBOX.a owner aclert user=bob d", "ACL DELETE INBOX.a owner",
+         "ACL DELETE INBOX.a user=x", "ACL DELETE INBOX.a administrators", "ACL STORE INBOX.a -anyone w",
+         "ACL STORE INBOX.a administrators lr", "ACL STORE INBOX.a -administrators r",
+         "ACL STORE INBOX.a -user=demo a", "ACL STORE INBOX.a user=bob lrd",
+         "ACL SET (INBOX.*) owner aclert administrators aceilrstwx anyone l", 'LIST (ACL) "" INBOX.a']
+
+
+def test_the_same_is_told_of_lists(home: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other" / "Maildir"
+    fill(other, 1)
+    found = [[line for line in session(program, maildir, *UNION).splitlines()
+              if line.startswith("* ") and '"INBOX.a"' in line]
+             for program, maildir in (("courier", home), ("ours", other))]
+    assert found[0] == found[1]
+    assert len(found[0]) == 21
+
+
+def test_a_list_without_administrators(home: Path) -> None:
+    """They are there all the same, and are written where it is changed."""
+    for program, word in (("courier", "ann"), ("ours", "bob")):
+        (home / "courierimapacl").write_text("owner aceilrstwx\nuser=x lr\n")
+        assert '"administrators"' in session(program, home, "GETACL INBOX", f"SETACL INBOX {word} lr")
+        assert (home / "courierimapacl").read_text() == (
+            f"owner aceilrstwx\nuser=x lr\nadministrators aceilrstwx\nuser={word} lr\n")
 
 
 @pytest.mark.parametrize("who", [

@@ -14,7 +14,7 @@ from courierpy.imap.grammar import lines, out
 from courierpy.imap.listing import Entry, Listing, parents_of, wanted
 from courierpy.imap.permitted import NotPermitted
 from courierpy.maildir.errors import FolderMissing
-from courierpy.maildir.formats.acl import AccessList, LockedOut, letters
+from courierpy.maildir.formats.acl import OWNER, AccessList, LockedOut, letters
 from courierpy.model.replies import Bad, No
 from courierpy.model.rights import ALL_RIGHTS
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from courierpy.imap.grammar.args import Args
     from courierpy.imap.session import Session
+    from courierpy.maildir.store import Store
 
     Change = tuple[str, str, frozenset[str]]       # identifier, as AccessList.changed() takes it
 
@@ -95,7 +96,7 @@ def change_lists(session: Session, args: Args) -> str:
     listing = Listing(session)
     parents = parents_of(listing.there, session.separator)
     for name in names:
-        after = _change_one(session, args, name, changes, anew=word == b"SET")
+        after = _change_one(session, args, name, changes, word)
         if after is not None:
             told = b'("ACL" %s)' % _list(after)
             _besides(b"ACL", partial(_same, told))(listing)
@@ -104,26 +105,36 @@ def change_lists(session: Session, args: Args) -> str:
 
 
 def _change_one(session: Session, args: Args, name: str, changes: list[Change],
-                anew: bool) -> AccessList | None:
-    """Its list then; None where it is not changed."""
+                word: bytes) -> AccessList | None:
+    """Its list then, which is told; None where none is."""
     def edit(before: AccessList) -> AccessList:
-        after = AccessList({}) if anew else before
+        after = AccessList({}) if word == b"SET" else before
         for one in changes:
             after = after.changed(*one)
         return after
 
     try:
-        place = found(session, args.command, name)
+        store, path = place = found(session, args.command, name)
         try:
             return change(session, place, edit)
         except LockedOut as why:
-            always = letters(always_has(place[0], str(why))).encode()
-            rest = [bytes((letter,)) for letter in letters(ALL_RIGHTS).encode() if letter not in always]
-            session.write(lines.data(b"RIGHTS-INFO", session.mailbox(name), out.quoted(str(why).encode()),
-                                     always or b'""', *rest))
+            _told_why(session, store, name, str(why), taken=word == b"DELETE" or (str(why), "-") in [
+                one[:2] for one in changes])
+            return store.lists().of(path) if word == b"STORE" else None
     except (FolderMissing, NotPermitted):
         pass
     return None
+
+
+def _told_why(session: Session, store: Store, name: str, entry: str, taken: bool) -> None:
+    """Why a list was not changed, as Courier tells it.  ``taken``: are rights taken from its owner?"""
+    if not taken or entry != OWNER:
+        session.write(lines.data(b"ACLFAILED", session.mailbox(name), b"Invalid argument"))
+        return
+    always = letters(always_has(store, entry)).encode()
+    rest = [bytes((letter,)) for letter in letters(ALL_RIGHTS).encode() if letter not in always]
+    session.write(lines.data(b"RIGHTS-INFO", session.mailbox(name), out.quoted(entry.encode()), always,
+                             *rest))
 
 
 def _mailboxes(session: Session, args: Args) -> list[str]:

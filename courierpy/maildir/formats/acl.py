@@ -61,13 +61,15 @@ class AccessList:
 
     @classmethod
     def parse(cls, data: bytes) -> AccessList:
-        """What is no line of a list is passed over."""
+        """What is no line of a list is passed over.  Administrators are in each, whatever it says, as Courier
+        has it."""
         entries: dict[str, frozenset[str]] = {}
         for line in data.decode("utf-8", "surrogateescape").split("\n"):
             identifier, _, letters = line.partition(" ")
             if identifier and letters:
                 found = frozenset(_IN_MEMORY.get(letter, letter) for letter in letters if letter > " ")
                 entries[identifier] = entries.get(identifier, frozenset()) | found
+        entries.setdefault(ADMINISTRATORS, OWNER_RIGHTS)
         for mighty in MIGHTY:
             if mighty in entries:
                 entries[mighty] = OWNER_RIGHTS | entries[mighty]
@@ -104,13 +106,14 @@ class AccessList:
             del entries[identifier]
         return AccessList(entries)
 
-    def check(self) -> None:
-        """Raises LockedOut for what must not be written, as Courier does."""
-        if not KEPT.issubset(self._given({OWNER, *EVERYBODY})):
+    def check(self, owner: Collection[str] = ()) -> None:
+        """Raises LockedOut for what must not be written, as Courier does.  ``owner``: what the owner is here
+        beside that, as lists have it."""
+        if not KEPT.issubset(self._given({OWNER, *owner, *EVERYBODY})):
             raise LockedOut(OWNER)
         for mighty in MIGHTY:
-            given = self.entries.get(mighty, OWNER_RIGHTS)
-            if not given.issuperset(OWNER_RIGHTS) or f"-{mighty}" in self.entries:
+            given = self.entries.get(mighty, frozenset() if mighty == ADMINISTRATORS else OWNER_RIGHTS)
+            if not given >= OWNER_RIGHTS or not self._given({mighty, *EVERYBODY}) >= OWNER_RIGHTS:
                 raise LockedOut(mighty)
 
 
