@@ -13,12 +13,20 @@ length.  Where the grammar is broken no address is lost and none is made up:
   text in ISO 2022 that nobody encoded;
 * a quoted string that holds an address, where nothing else does, is read as if it had no quotes, an
   angle with nothing in it as if it were not there.
+
+An address is many times as large in memory, and in a reply, as the two octets that it may be in a header:
+of one field ``MOST`` are told, and of one that is not of the usual forms ``ODD_OCTETS`` are read.
 """
 from __future__ import annotations
 
 import re
+from itertools import islice
 
 from courierpy.message.lexical import QUOTED, comments, lettered, unquoted
+
+MOST = 20_000                      # addresses of a field
+ODD_OCTETS = 128 * 1024            # of a field that is read token by token
+_LONG_OCTETS = 64 * 1024           # a field of fewer cannot have so many
 
 _ATOM = rb'[^\s\x0e\x1b"<>@,:;()\[\]]+'
 # with "@" in it only before an angle: it may be a whole address that somebody encoded
@@ -46,7 +54,12 @@ def parse(value: bytes) -> list[Address]:
     """The addresses of an unfolded header value, or of several with LF between; groups as
     start and end markers."""
     if b"\n" in value:
-        return [one for field in value.split(b"\n") for one in parse(field)]
+        several: list[Address] = []
+        for field in value.split(b"\n"):
+            several += parse(field)
+            if len(several) >= MOST:
+                break
+        return several
     found = usual(value)
     if found is not None:
         return [(name or None, None, local, host) for name, local, host in found]
@@ -55,7 +68,10 @@ def parse(value: bytes) -> list[Address]:
 
 def usual(value: bytes) -> list[tuple[bytes, bytes, bytes]] | None:
     """(name, mailbox, host) of each where all are of the usual forms, else None."""
-    found = _USUAL.findall(value)
+    if len(value) > _LONG_OCTETS:
+        found = [match.groups(b"") for match in islice(_USUAL.finditer(value), MOST)]
+    else:
+        found = _USUAL.findall(value)
     if not found or found[-1][7] or b"\n" in value:
         return None
     return [(quoted.strip() or words or comment.strip(), local or bare, host or domain)
@@ -97,6 +113,8 @@ class _Parser:
     came.  ``comment``: the first one, for an address without a name."""
 
     def __init__(self, value: bytes) -> None:
+        if len(value) > ODD_OCTETS:
+            value = value[:value.rfind(b",", 0, ODD_OCTETS) + 1 or ODD_OCTETS]
         self.value = value
         self.mask = lettered(value)
         self.at = 0
@@ -124,7 +142,7 @@ class _Parser:
                     b"<": self._open, b">": self._close, b"@": self._at, b")": self._blank,
                     b"[": self._bracket, b"]": self._unbracket, b'"': self._quote}
         end = len(self.value)
-        while self.at < end:
+        while self.at < end and len(self.found) < MOST:
             match = self.tokens.match(self.mask, self.at)
             assert match is not None
             self.at = match.end()

@@ -167,3 +167,22 @@ JUNK = st.lists(st.sampled_from([b"a", b"b@c", b"@", b"<", b">", b",", b";", b":
 @given(JUNK)
 def test_groups_are_closed_and_mailboxes_are_there(value: bytes) -> None:
     groups_are_closed(address.parse(value))
+
+
+@pytest.mark.parametrize(("unit", "odd"), [(b"a@b,", False), (b"\xe4,", True), (b"g:;", True),
+                                           (b"a@b\n", False)])
+def test_of_a_long_list_the_first_addresses_are_told(unit: bytes, odd: bool) -> None:
+    found = address.parse(unit * (address.MOST + 1000))
+    assert address.MOST <= len(found) <= address.MOST + 1
+    assert found == address.parse(unit * 50_000)
+    assert (address.usual(unit * 50_000) is None) == (odd or b"\n" in unit)
+
+
+def test_an_odd_list_ends_behind_a_whole_address() -> None:
+    """One that is read token by token is cut where no address is."""
+    value = b"g: " + b", ".join(b"%d.%s@example.org" % (number, b"x" * 20) for number in range(20_000)) + b";"
+    found = address.parse(value)
+    assert found[0] == (None, None, b"g", None) and found[-1] == (None, None, None, None)
+    assert len(value) > address.ODD_OCTETS
+    assert len(found) > 3000
+    assert {one[3] for one in found[1:-1]} == {b"example.org"}
