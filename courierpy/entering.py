@@ -102,7 +102,8 @@ class Entering:
     """``program``: its name, for the log; ``protocol``: that it speaks.  ``behind_login``: did a login start
     it?  ``user``, ``peer``, ``port``: who the client is; ``who``: the same for the log.  ``folders``: the
     store, once it is open.  ``noticed``: may the administrator have something to say?  ``presence``: the file
-    of the session, None where it has none.  ``came_from``: address and port of a client without a login."""
+    of the session, None where it has none.  ``came_from``: address and port of a client without a login;
+    ``is_proxied``: a proxy has told them."""
 
     program, protocol = "", "IMAP"
 
@@ -122,6 +123,7 @@ class Entering:
         self.noticed = False
         self.presence: Presence | None = None
         self.came_from = "127.0.0.1", "0"
+        self.is_proxied = False
 
     def set_umask(self) -> None:
         """IMAP_UMASK; where it is not set, what we were started with and at least 022."""

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         environ: Mapping[str, str]
         settings: Settings
         came_from: tuple[str, str]
+        is_proxied: bool
 
 DEBUGGER, PROXY, PASSWORD, QUOTA, TLS = SWITCHES
 PROTECTED = 2                  # strength of a layer (SSF) from which on nobody reads along
@@ -54,7 +55,7 @@ def begin(said: Mapping[str, list[str]], daemon: Program) -> None:
         _debug(daemon)
     if PROXY in said:
         _come_by_proxy(daemon)
-    if PASSWORD in said and not _is_near(daemon.conn.infd):
+    if PASSWORD in said and not _is_near(daemon):
         raise Bye("-N: whoever is not on this host needs a password.", status=os.EX_USAGE)
     if TLS in said:
         _secure(daemon)
@@ -84,7 +85,7 @@ def _debug(daemon: Program) -> None:
 
 
 def _come_by_proxy(daemon: Program) -> None:
-    """The header of a proxy says who the client is; the connection's own ends count where it says nothing."""
+    """The header of a proxy says who the client is; where it says nothing, the proxy itself."""
     from courierpy.system import haproxy
     try:
         with socket.socket(fileno=os.dup(daemon.conn.infd)) as client:
@@ -93,14 +94,16 @@ def _come_by_proxy(daemon: Program) -> None:
         log.err(f"-H: {getattr(error, 'strerror', None) or error}")
         raise Gone from None
     if ends is not None:
-        daemon.came_from = ends.remote[0], str(ends.remote[1])
+        daemon.came_from, daemon.is_proxied = (ends.remote[0], str(ends.remote[1])), True
 
 
-def _is_near(fd: int) -> bool:
+def _is_near(daemon: Program) -> bool:
     """Is the client on this host?"""
     from courierpy.auth.mechanisms import is_here
+    if daemon.is_proxied:
+        return is_here(daemon.came_from[0])
     try:
-        with socket.socket(fileno=os.dup(fd)) as client:
+        with socket.socket(fileno=os.dup(daemon.conn.infd)) as client:
             if client.family == socket.AF_UNIX:
                 return True
             address = str(client.getpeername()[0])

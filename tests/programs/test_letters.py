@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from courierpy import entering, letters
+from courierpy import entering
 from courierpy.admin import mkcert
 from tests.conftest import plain_environ, until
 from tests.programs.chain import DEADLINE, eventually
@@ -96,24 +96,15 @@ def test_any_password_for_who_is_on_this_host(maildir: Path) -> None:
 @pytest.mark.parametrize(("address", "near"), [
     ("127.0.0.1", True), ("::ffff:127.3.2.1", True), ("::1", True), ("192.0.2.1", False),
     ("::ffff:192.0.2.1", False), ("2001:db8::1", False)])
-def test_who_is_on_this_host(address: str, near: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Peer:
-        family = socket.AF_INET
-
-        def __init__(self, fileno: int) -> None:
-            os.close(fileno)
-
-        def __enter__(self) -> Peer:
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            return
-
-        def getpeername(self) -> tuple[str, int]:
-            return address, 7
-
-    monkeypatch.setattr(letters.socket, "socket", Peer)
-    assert letters._is_near(0) == near
+def test_who_is_on_this_host(address: str, near: bool, maildir: Path) -> None:
+    """A proxy may be here, and its client far away."""
+    kind = "TCP6" if ":" in address else "TCP4"
+    there = "::1" if ":" in address else "127.0.0.1"
+    with over(tcp(), maildir, "-H", "-N") as client:
+        client.sendall(f"PROXY {kind} {address} {there} 4711 143\r\n".encode() + LOGIN)
+        heard = until(client, b"b OK" if near else b"\r\n")
+    assert (b"a OK LOGIN Ok." in heard) == near
+    assert (b"-N: whoever is not on this host needs a password." in heard) != near
 
 
 def test_tls_from_the_first_octet_on(maildir: Path, tmp_path: Path) -> None:
