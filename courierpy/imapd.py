@@ -91,7 +91,7 @@ def wake(woken: Woken, today: Mapping[str, str], conn: Conn) -> int:
         log.err(f"a connection that slept cannot go on: {error}")
         conn.say_last(lines.told(lines.BYE, CONNECT_AGAIN, b"UNAVAILABLE"))
         conn.end()
-        return 0
+        return 1
     daemon = _Imapd(["imapd"], sleeper.settings_of(known, today), conn)
     return ends(daemon, lambda: _served(daemon, lambda: daemon.go_on(woken, known)))
 

@@ -333,6 +333,8 @@ class Listener:
                 self.services.pool.ended(pid)
             connection = self.connections.ended(pid)
             if connection is not None:
+                if status and connection.address:      # else it sleeps again, or has said so
+                    self.services.run_folder.forget(connection.identity[1])
                 self.entrance.ended(status, time.monotonic() - connection.started)
             elif pid == self.renewal.pid:
                 if self.renewal.tried(status):

@@ -434,6 +434,9 @@ class Doorway:
                         for number, guest in self.guests.items()]
         found.grants = [[ticket.hex(), grant.pid, grant.until, grant.account.decode("latin-1")]
                         for ticket, grant in self.grants.items()]
+        found.orphans = [[fd, connection.address, connection.started, *connection.peer, dict(variables),
+                          behind, None if said is None else said.decode("latin-1")]
+                         for fd, connection, variables, behind, said in self._orphans]
         return found
 
     def go_on(self, left: Left) -> None:
@@ -457,22 +460,27 @@ class Doorway:
         for ticket, pid, until, account in left.grants:
             grant = self.grants[bytes.fromhex(ticket)] = Grant(account.encode("latin-1"), pid)
             grant.until = until
+        for fd, address, started, host, port, variables, behind, said in left.orphans:
+            self._orphans.append((fd, Connection(address, (host, port), started=started), variables, behind,
+                                  None if said is None else said.encode("latin-1")))
 
 
 class Left:
-    """``logins``: descriptor of the link by pid.  ``helpers``: descriptors of the grants.  ``guests`` and
-    ``grants``: as JSON has them."""
+    """``logins``: descriptor of the link by pid.  ``helpers``: descriptors of the grants.  ``guests``,
+    ``grants`` and ``orphans``: as JSON has them, orphans with their descriptors first."""
 
-    __slots__ = ("grants", "guests", "helpers", "logins")
+    __slots__ = ("grants", "guests", "helpers", "logins", "orphans")
 
     def __init__(self, values: Sequence[Any] = ((), [], [], [])) -> None:
+        """``values``: an image of before may have fewer."""
         self.logins: dict[int, int] = dict(values[0])
         self.helpers: list[int] = values[1]
         self.guests: list[list[Any]] = values[2]
         self.grants: list[list[Any]] = values[3]
+        self.orphans: list[list[Any]] = values[4] if len(values) > 4 else []
 
     def values(self) -> list[Any]:
-        return [list(self.logins.items()), self.helpers, self.guests, self.grants]
+        return [list(self.logins.items()), self.helpers, self.guests, self.grants, self.orphans]
 
     def descriptors(self) -> list[int]:
-        return [*self.logins.values(), *self.helpers]
+        return [*self.logins.values(), *self.helpers, *(each[0] for each in self.orphans)]

@@ -10,6 +10,7 @@ import time
 
 from courierpy.system import log, temporary
 from courierpy.system.presence import (
+    ASLEEP,
     EVERYBODY,
     OTHERS,
     SETTING,
@@ -18,6 +19,7 @@ from courierpy.system.presence import (
     inode_of,
     is_folder,
     listener_of,
+    read,
     remove,
     started,
     word,
@@ -43,7 +45,7 @@ class RunFolder:
 
     def __init__(self) -> None:
         self.path = ""
-        self._gone: set[int] = set()   # sessions that had no process to say so, by the inode of their socket
+        self._gone: set[int] = set()   # sessions of which nobody may have said so, by the inode of the socket
         self._due = 0.0
 
     def open(self, environ: dict[str, str], owner: tuple[int, int]) -> None:
@@ -97,7 +99,7 @@ class RunFolder:
         self.sweep()
 
     def forget(self, inode: int) -> None:
-        """This session is gone, and had no process that says so."""
+        """This session is gone, and nobody may have said so."""
         if self.path:
             self._gone.add(inode)
 
@@ -106,10 +108,14 @@ class RunFolder:
         began = time.monotonic()
         if not self._gone or began < self._due:
             return
-        for folder in (self.path, os.path.join(self.path, TOLD)):
-            for name in _names(folder):
-                if inode_of(name) in self._gone:
-                    remove(os.path.join(folder, name))
+        for name in _names(self.path):
+            found = read(self.path, name) if inode_of(name) in self._gone else None
+            if found is not None and (found.state == ASLEEP or not found.lives()):     # a number comes again
+                remove(os.path.join(self.path, name))
+        told = os.path.join(self.path, TOLD)
+        for name in _names(told):
+            if inode_of(name) in self._gone and not os.path.lexists(os.path.join(self.path, name)):
+                remove(os.path.join(told, name))
         self._gone.clear()
         now = time.monotonic()
         self._due = now + SPARING * (now - began)

@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import base64
+import os
+import signal
 import socket
 import ssl
 import zlib
@@ -14,6 +16,7 @@ import pytest
 from courierpy.admin import demo, mkcert
 from tests.conftest import account_ids, until
 from tests.programs.chain import Chain, chain, eventually
+from tests.programs.test_doorway import login_processes
 
 pytestmark = pytest.mark.server
 
@@ -22,9 +25,9 @@ WAYS = {"alone": {"IMAP_LOGIN_PROCESSES": "0"}, "doorway": {"IMAP_LOGIN_PROCESSE
 
 
 @contextmanager
-def two_accounts(*options: str, **settings: str) -> Iterator[Chain]:
+def two_accounts(*options: str, before: str = "", **settings: str) -> Iterator[Chain]:
     """demo/demo, and other/secret whose Maildir has no mail."""
-    with chain(*options, IMAP_LOGIN_DELAY="0", **settings) as server:
+    with chain(*options, before=before, IMAP_LOGIN_DELAY="0", **settings) as server:
         uid, gid = account_ids()
         other = server.home / "other"
         demo.make(str(other))
@@ -156,6 +159,36 @@ def test_after_settings_were_read_again() -> None:
             server.hup(1)
             assert said(client, b"UNAUTHENTICATE") == b"t" + BACK
             assert b"t OK" in said(client, b"LOGIN other secret")
+
+
+# no login process is ready as long as there is this file
+LATE = """
+import os, time
+from courierpy.login import process
+
+def late(*words, run=process.run):
+    while os.path.exists({path!r}):
+        time.sleep(0.05)
+    return run(*words)
+
+process.run = late
+"""
+
+
+def test_while_no_login_process_is_ready_and_settings_are_read(tmp_path: Path) -> None:
+    """Who waits for one waits on, in the next image and in the one after it."""
+    late = tmp_path / "late"
+    with two_accounts(before=LATE.format(path=str(late)), **WAYS["doorway"]) as server, \
+            server.session() as client:
+        first, = login_processes(server)
+        late.touch()
+        os.kill(first, signal.SIGKILL)
+        server.wait_log(f"login process {first} ended")
+        client.sendall(b"a UNAUTHENTICATE\r\nb LOGIN other secret\r\n")
+        for times in (1, 2):
+            server.hup(times)
+        late.unlink()
+        assert b"b OK" in until_tagged(client, b"b")
 
 
 def test_of_one_that_slept(server: Chain) -> None:

@@ -349,3 +349,27 @@ def _is_keeper(pid: int) -> bool:
         return any("eventpoll" in os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd"))
     except OSError:
         return False                   # it ends
+
+
+# the process that goes on for who slept is killed at its first step
+KILLED = """
+import os
+from courierpy import imapd
+imapd.wake = lambda *words: os.kill(os.getpid(), 9)
+"""
+
+
+@server_test
+@pytest.mark.parametrize("mode", ["0", "1"])
+def test_who_dies_when_woken_is_on_no_more(mode: str) -> None:
+    with tempfile.TemporaryDirectory(prefix="courierpy-test-") as top:
+        os.chmod(top, 0o755)
+        host = Host(Path(top))
+        with chain(before=KILLED, IMAP_LOGIN_PROCESSES=mode, **{SETTING: str(host.run)}) as running, \
+                running.session(b"SELECT INBOX", b"IDLE") as client:
+            eventually(lambda: host.states() == ["asleep"])
+            client.sendall(b"DONE\r\n")
+            assert ends(client) == b""
+            eventually(lambda: host.who() == [])
+            folder = host.run / next(name for name in os.listdir(host.run) if name != "others")
+            eventually(lambda: os.listdir(folder) == ["told"])
