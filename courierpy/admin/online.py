@@ -56,7 +56,8 @@ def end(found: Iterable[Seen], text: str) -> int:
     """End these sessions; their clients are told ``text``, "" for what is told without one.  The exit status,
     and a line for each that has not ended in time or may not be told to."""
     left = {(each.folder, each.name): each for each in found}
-    told = [path for each in left.values() if (path := _tell(each, text))]
+    rooms = {folder: _room(folder) for folder, _ in left}
+    told = [(rooms[folder], name) for folder, name in left if _tell(rooms[folder], name, text)]
     status, until, last = os.EX_OK, time.monotonic() + SECONDS, dict[tuple[str, str], float]()
     try:
         while left and time.monotonic() < until:
@@ -76,31 +77,53 @@ def end(found: Iterable[Seen], text: str) -> int:
                         del left[key]
             time.sleep(PAUSE if left else 0)
     finally:
-        for path in told:
+        for room, name in told:
             try:
-                os.unlink(path)
+                os.unlink(name, dir_fd=room)
             except OSError:
                 continue               # the listener did
+        for room in rooms.values():
+            if room >= 0:
+                os.close(room)
     for each in left.values():
         complain(f"{each.user} [{each.ip}]: it ends behind what it is doing")
         status = max(status, os.EX_TEMPFAIL)
     return status
 
 
-def _tell(each: Seen, text: str) -> str:
-    """Where the word for this session stands now; "" for nowhere."""
-    folder = os.path.join(each.folder, presence.TOLD)
+def _room(folder: str) -> int:
+    """A descriptor of the place for words to the sessions of a listener, -1 where there is none that can be
+    trusted: anybody may have made the folder of those that have no listener."""
     try:
-        if not presence.listener_of(each.folder) or os.lstat(each.folder).st_uid not in (0, os.geteuid()):
-            return ""                  # anybody may have made it
-        path = os.path.join(folder, each.name)
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644)
+        base, owner = os.stat(os.path.dirname(folder)), os.lstat(folder).st_uid
+        if not presence.listener_of(folder) or base.st_uid not in (0, os.geteuid()) or base.st_mode & 0o022:
+            return -1
+        room = os.open(os.path.join(folder, presence.TOLD), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        return -1
+    # the listener may be an ordinary user (couriertcpd -user), whose folder it is then
+    if os.fstat(room).st_uid in (0, os.geteuid(), owner):
+        return room
+    os.close(room)
+    return -1
+
+
+def _tell(room: int, name: str, text: str) -> bool:
+    """Does the word for this session stand in the room of its listener now?"""
+    if room < 0:
+        return False
+    try:
+        try:
+            os.unlink(name, dir_fd=room)           # of a tool that was killed
+        except FileNotFoundError:
+            pass
+        fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644, dir_fd=room)
         with open(fd, "w", encoding="utf-8") as file:
             os.fchmod(fd, 0o644)       # its session reads it
             file.write(text)
-        return path
+        return True
     except OSError:
-        return ""                      # an ordinary user, who ends his own
+        return False                   # an ordinary user, who ends his own
 
 
 def _signal(each: Seen) -> None:

@@ -88,7 +88,21 @@ def started(pid: int) -> int:
 def listener_of(folder: str) -> int:
     """The pid of the listener whose folder this is, 0 where it has ended."""
     pid, tick = _listener(os.path.basename(folder))
-    return pid if pid and started(pid) == tick else 0
+    return pid if pid and (started(pid) == tick or _is_hidden(pid)) else 0
+
+
+def _is_hidden(pid: int) -> bool:
+    """Is there such a process, of somebody else, that /proc keeps from us (hidepid)?  A session sees no
+    listener of root's then; files of sessions are judged by its own processes, which it sees."""
+    if os.path.exists(f"/proc/{pid}/stat"):
+        return False
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return False                       # it is ours, and just now it was not there
 
 
 def is_folder(name: str) -> bool:

@@ -101,8 +101,9 @@ def chain(*options: str, before: str = "", program: tuple[str, ...] = ("imaplogi
     demo.make(str(home))
     port, log, mark = free_port(), top / "log", os.urandom(8).hex()
     *words, _ = interpreter("courierpy.tcpd")
-    # what is exec'd is the account's already, and must be able to read the package
-    python, path = account_python(top) if "-exec" in options else (sys.executable, str(REPO))
+    # what is exec'd is the account's already, and must be able to read the package; so must another user
+    python, path = (account_python(top) if any(each.startswith(("-exec", "-user")) for each in options)
+                    else (sys.executable, str(REPO)))
     words[0] = python
     paths = [*path.split(os.pathsep), *(word for word in sys.path if "site-packages" in word)]
     run = "import os; exec(os.environ['COURIERPY_TEST_CODE'])"

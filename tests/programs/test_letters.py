@@ -1,7 +1,6 @@
 """The letters of Cyrus's imapd: what each does for who starts imapd or pop3d by itself."""
 from __future__ import annotations
 
-import os
 import socket
 import ssl
 import subprocess

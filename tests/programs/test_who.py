@@ -22,7 +22,7 @@ from courierpy.admin import online
 from courierpy.system import denials
 from courierpy.system.presence import SETTING
 from courierpy.system.settings import Settings
-from tests.conftest import plain_environ, until
+from tests.conftest import account_ids, plain_environ, until
 from tests.programs.chain import DEADLINE, Chain, chain, eventually
 from tests.realtime.windows import over_pipe
 
@@ -373,3 +373,32 @@ def test_who_dies_when_woken_is_on_no_more(mode: str) -> None:
             eventually(lambda: host.who() == [])
             folder = host.run / next(name for name in os.listdir(host.run) if name != "others")
             eventually(lambda: os.listdir(folder) == ["told"])
+
+
+@server_test
+@pytest.mark.skipif(os.getuid() != 0, reason="to become somebody else takes root")
+@pytest.mark.parametrize("mode", ["0", "1"])
+def test_root_ends_sessions_of_a_listener_that_is_not_roots(mode: str) -> None:
+    """Its folder is its own, and so is that of the words to its sessions: a link there leads nowhere."""
+    with tempfile.TemporaryDirectory(prefix="courierpy-test-") as top:
+        os.chmod(top, 0o755)
+        host = Host(Path(top))
+        uid, gid = account_ids()
+        with chain(f"-user={uid}", f"-group={gid}", IMAP_LOGIN_PROCESSES=mode,
+                   **{SETTING: str(host.run)}) as running:
+            with running.session(b"SELECT INBOX") as awake, \
+                    running.session(b"SELECT INBOX", b"IDLE") as asleep:
+                eventually(lambda: host.states() == ["asleep", "awake"])
+                folder = host.run / next(name for name in os.listdir(host.run) if name != "others")
+                assert folder.stat().st_uid == uid
+                assert host.tool("kick", "-m", "Away with you", "demo") == 0
+                assert ends(awake) == ends(asleep) == b"* BYE Away with you\r\n"
+            (folder / "told").rename(folder / "elsewhere")
+            (folder / "told").symlink_to(host.config)
+            with running.session(b"SELECT INBOX") as awake:
+                eventually(lambda: host.states() == ["awake"])
+                assert host.tool("kick", "-m", "Away with you", "demo") == 0
+                assert ends(awake) == b"* BYE Your session was ended by the administrator.\r\n"
+            assert not list(host.config.iterdir())
+            (folder / "told").unlink()
+            (folder / "elsewhere").rename(folder / "told")

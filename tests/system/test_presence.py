@@ -4,6 +4,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -213,3 +215,62 @@ def test_the_word_of_the_administrator(folder: Path, clients: list[socket.socket
     assert mine.told().startswith("Away  * OK  [2J") and mine.told().isprintable() and len(mine.told()) <= 400
     (folder / "told" / mine._name).write_bytes(b" \n")
     assert mine.told() == presence.KICKED
+
+
+# in a namespace of its own: a listener of root's, and a session of somebody else's, who sees no process of
+# root's; then no listener any more
+HIDDEN = """
+import os, signal, sys
+from courierpy.listener.runfolder import RunFolder
+from courierpy.system import presence
+
+base = sys.argv[1]
+def listener():
+    found = RunFolder()
+    found.open({"RUNDIRECTORY": base}, (-1, -1))
+    os.write(1, b"open\\n")
+    signal.pause()
+    return 0
+
+pid = os.fork()
+if not pid:
+    os._exit(listener())
+sys.stdin.readline()
+folder, = (name for name in os.listdir(base) if name != "others")
+folder = os.path.join(base, folder)
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+assert presence.started(pid) == 0, "root's processes are hidden"
+clients = [os.pipe()[0] for _ in range(2)]
+def made(client):
+    return presence.Presence.of({"COURIERPY_SESSIONS": folder}, client, "IMAP", "ann", ("", ""))
+first, second = map(made, clients)
+print("one", first.enter_as_one_of(1))
+print("two", second.enter_as_one_of(1))
+print("hidden", presence.listener_of(folder) == pid, presence.listener_of(os.path.join(base, "99999.5")))
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="to mount takes root")
+def test_where_a_session_sees_no_process_of_others(tmp_path: Path) -> None:
+    """proc mounted with hidepid: limits hold there too."""
+    tmp_path.chmod(0o755)
+    for parent in list(tmp_path.parents)[:-2]:
+        parent.chmod(parent.stat().st_mode | 0o011)
+    script = ("mount -t proc -o hidepid=2 proc /proc && "
+              f"exec {sys.executable} -c \"$SCRIPT\" {tmp_path / 'run'}")
+    done = subprocess.Popen(["unshare", "-mpf", "--kill-child", "sh", "-c", script], stdin=subprocess.PIPE,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                            env={**os.environ, "SCRIPT": HIDDEN})
+    assert done.stdin is not None and done.stdout is not None and done.stderr is not None
+    try:
+        if done.stdout.readline() != b"open\n":
+            why = done.stderr.read().decode()
+            if "mount" in why or "unshare" in why:
+                pytest.skip(why)
+            raise AssertionError(why)
+        said, why = done.communicate(b"\n", 60)
+    finally:
+        done.kill()
+    assert said.decode().split("\n")[:3] == ["one True", "two False", "hidden True 0"], why.decode()
