@@ -4,6 +4,7 @@ Comments and blanks may stand between any two words.  RFC 2231 parameters are to
 stand: pieces are joined, and stay ``name*`` with charset, language and percent signs where
 one of them has them; clients decode.  What breaks the grammar keeps its names: a separator
 that is missing or another one, a type that is missing or quoted, quotes that nothing closes.
+Of a longer value ``MOST_OCTETS`` are read: a parameter is many times as large in memory as in a header.
 """
 from __future__ import annotations
 
@@ -16,6 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+MOST_OCTETS = 64 * 1024
 Pairs = list[tuple[bytes, bytes]]      # (name in lower case, value)
 
 _TOKEN = rb"""[^\s()<>@,;:\\"/\[\]?=]+"""
@@ -45,6 +47,7 @@ _ALONE = {b"text": b"plain", b"multipart": b"mixed", **dict.fromkeys(
 
 def content_type(value: bytes) -> tuple[bytes, bytes, Pairs]:
     """(type, subtype, parameters); of a value without a type those of a plain text."""
+    value = value[:MOST_OCTETS]
     mask = masked(value)
     match = _TYPE.match(mask)
     if match is not None:
@@ -64,6 +67,7 @@ def content_type(value: bytes) -> tuple[bytes, bytes, Pairs]:
 def disposition(value: bytes) -> tuple[bytes, Pairs] | None:
     """(type, parameters); None of a value that says nothing.  RFC 2183 2.8: a type that is
     not known, as one that is missing, is taken for an attachment."""
+    value = value[:MOST_OCTETS]
     mask = masked(value)
     if not mask.strip():
         return None
@@ -75,12 +79,12 @@ def disposition(value: bytes) -> tuple[bytes, Pairs] | None:
 
 def languages(value: bytes) -> list[bytes]:
     """The tags of Content-Language (RFC 3282 2), without the weights of Accept-Language."""
-    return [tag for tag in _TAG.findall(masked(value)) if b"=" not in tag]
+    return [tag for tag in _TAG.findall(masked(value[:MOST_OCTETS])) if b"=" not in tag]
 
 
 def word(value: bytes) -> bytes:
     """The first word in lower case, as of Content-Transfer-Encoding; b"" without one."""
-    match = _WORD.match(masked(value))
+    match = _WORD.match(masked(value[:MOST_OCTETS]))
     return match[1].lower() if match is not None else b""
 
 

@@ -210,7 +210,7 @@ def test_sent(when: int, zone: int, seconds: bool) -> None:
 
 def test_repeated_recipients_cost_no_squares() -> None:
     data = b"To: a@b\n" * 60_000 + b"\n"
-    assert Message(data).envelope_bytes().count(b'"a"') == 60_000
+    assert Message(data).envelope_bytes().count(b'"a"') == address.MOST
 
 
 @pytest.mark.parametrize("name", [b"", b"a b", b"a:b", b"subject ", b"\xe9"])

@@ -227,3 +227,14 @@ def test_dates_of_other_forms(value: str, moment: int | None) -> None:
 def test_no_date_takes_long(shape: str) -> None:
     """As many as fit into a header; what grew with the square would take hours."""
     dateheader.moment(shape.encode() * ((1 << 20) // len(shape)))
+
+
+@pytest.mark.parametrize("unit", [b"; a=b", b'; a="b c"', b"; a*0=b", b' a="b"c', b"; (a) b=c"])
+def test_the_beginning_of_an_endless_field_is_read(unit: bytes) -> None:
+    value = b"text/html; charset=utf-8" + unit * 100_000
+    kind, subkind, pairs = parameters.content_type(value)
+    assert (kind, subkind, pairs[0]) == (b"text", b"html", (b"charset", b"utf-8"))
+    assert (kind, subkind, pairs) == parameters.content_type(value[:parameters.MOST_OCTETS])
+    assert sum(len(name) + len(text) for name, text in pairs) < parameters.MOST_OCTETS
+    assert parameters.disposition(value.replace(b"text/html", b"inline", 1)) is not None
+    assert len(parameters.languages(b"en, " * 100_000)) <= parameters.MOST_OCTETS // 4

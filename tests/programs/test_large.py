@@ -180,6 +180,7 @@ SHAPES = {                             # pieces and how often; what stands aroun
     "a list of addresses": (b"a@b,\n " * 200_000, 20, b"Subject: people\nTo: ", b"\n\nbody\n"),
     "a list of letters": (b"\xe4," * 500_000, 24, b"Subject: people\nFrom: ", b"\n\nbody\n"),
     "addresses of signs": (b"@a\"(" * 250_000, 24, b"Subject: people\nFrom: ", b"\n\nbody\n"),
+    "parameters": (b"; a=b" * 200_000, 24, b"Subject: parameters\nContent-Type: text/plain", b"\n\nbody\n"),
     "no end of the header": (b"x" * 1_000_000, 24, b"", b""),
     "many parts": (b"--bb\nContent-Description: d\n\npart\n" * 100, 7000, MULTIPART, TAIL),
     "long part headers": (b"--bb\nContent-Description: " + b"d" * 40_000 + b"\n\npart\n", 600, MULTIPART,
