@@ -48,6 +48,7 @@ MECHANISMS = (b"AUTH=PLAIN", b"AUTH=LOGIN", b"AUTH=CRAM-MD5", b"AUTH=CRAM-SHA1",
 # told where they are configured and not taken back, whatever else is named
 BY_TOKEN = tuple(b"AUTH=" + name for name in mechanisms.BY_TOKEN)
 DEFAULT_MECHANISMS = (b"AUTH=PLAIN", b"AUTH=LOGIN")
+BY_IMAP_ACL = "+ACL +RIGHTS +ACL2 "
 _ATOM = later(rb"[!#-'+-\[^-z|}~]+")
 ALTERNATIVES = {b"LITERAL+": b"LITERAL-", b"LITERAL-": b"LITERAL+"}    # one of the two (RFC 7888 5)
 
@@ -84,8 +85,10 @@ def choose(text: str) -> frozenset[bytes]:
 
 
 def allowed(settings: Settings, tls: bool) -> frozenset[bytes]:
-    """What may be told, in upper case."""
-    return choose((settings.text("IMAP_CAPABILITY_TLS") if tls else "") or settings.text("IMAP_CAPABILITY"))
+    """What may be told, in upper case.  Where IMAP_ACL is set lists of rights are told besides a list, as
+    Courier does, in whose files no list names them."""
+    text = (settings.text("IMAP_CAPABILITY_TLS") if tls else "") or settings.text("IMAP_CAPABILITY")
+    return choose(BY_IMAP_ACL + text if settings.values.get("IMAP_ACL") else text)
 
 
 # What decides: the settings and the state that were asked for -> the answer.  The listener's is

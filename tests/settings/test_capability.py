@@ -39,6 +39,18 @@ def test_all_but_some(value: str, gone: list[bytes]) -> None:
     assert told(value) == without(*gone)
 
 
+@pytest.mark.parametrize(("value", "acl", "words"), [
+    ("IMAP4rev1 IDLE", "1", [b"ACL", b"ACL2=UNION", b"IDLE", b"RIGHTS=texk"]), ("IDLE", "0", [b"IDLE"]),
+    ("IDLE", "", [b"IDLE"]), ("IDLE -ACL2 -RIGHTS", "1", [b"ACL", b"IDLE"]), ("all", "1", ALL[1:]),
+    ("-ACL -ACL2", "1", [word for word in ALL[1:] if not word.startswith(b"ACL")])])
+def test_lists_of_rights_are_told_besides_a_list(value: str, acl: str, words: list[bytes]) -> None:
+    """As Courier does, in whose file IMAP_ACL is 1 and no list has ACL in it."""
+    found = capabilities(Settings({"IMAP_CAPABILITY": value, "IMAP_ACL": acl, "COURIERPY_RETURN": "3"}),
+                         "session", False)
+    assert found[0] == b"IMAP4rev1"
+    assert sorted(found[1:]) == sorted(words)
+
+
 @pytest.mark.parametrize("value", ["-LITERAL+", "all +LITERAL-"])
 def test_one_of_the_two_literals(value: str) -> None:
     assert told(value) == [b"LITERAL-" if word == b"LITERAL+" else word for word in ALL]

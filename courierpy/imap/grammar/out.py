@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 __all__ = ["FLAG_LISTS", "FLAG_NAMES", "astring", "char8", "flag_list", "flag_lists", "literal", "mailbox",
            "nstring", "quoted", "rights", "string"]
 
-# In the order in which FETCH shows them.
-FLAG_NAMES = ((DRAFT, b"\\Draft"), (ANSWERED, b"\\Answered"), (FLAGGED, b"\\Flagged"),
+# In the order in which FETCH shows them, Courier's.
+FLAG_NAMES = ((DRAFT, b"\\Draft"), (FLAGGED, b"\\Flagged"), (ANSWERED, b"\\Answered"),
               (SEEN, b"\\Seen"), (DELETED, b"\\Deleted"))
 _FLAG_TEXT = tuple(b" ".join(name for bit, name in FLAG_NAMES if bits & bit) for bits in range(32))
 FLAG_LISTS = tuple(b"(" + text + b")" for text in _FLAG_TEXT)      # without keywords, by flag bits
