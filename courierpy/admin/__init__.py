@@ -61,6 +61,7 @@ SUBCOMMANDS = {
     "backup": "copy Maildirs as they are at one moment",
     "restore": "bring messages back from a backup",
     "withlock": "run a command while nobody changes Maildirs",
+    "lockmail": "run a command while a mailbox in one file is locked",
     "touch": "give messages their arrival times again",
     "folders": "tell the mailboxes of Maildirs as data",
     "path": "tell the directory of a mailbox, or the mailbox of a directory",

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import os
 import select
-import signal
 import sys
 from functools import partial
 
 from courierpy.admin import complain, maildirs
+from courierpy.admin.running import run
 from courierpy.maildir.moment import Moment
 from courierpy.system import proc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterable
-    from typing import NoReturn
+    from collections.abc import Callable
 
     from courierpy.admin.maildirs import Place
     from courierpy.maildir.store import Store
@@ -29,11 +28,6 @@ SECONDS = 60                       # for which the locks are waited for
 MOST_SECONDS = 86400
 RENEWED = 30_000                   # milliseconds after which a lock is made young again
 SIGNALED = 128                     # and the signal: exit status of a command that one ended, as of shells
-NOT_FOUND, NOT_STARTED = 127, 126  # as of shells
-PASSED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
-HEARD = (*PASSED_ON, signal.SIGCHLD)
-BY_KERNEL = 0x80                   # si_code of a signal of the terminal, which the command gets too
-IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
 
 
 def main(words: list[str]) -> int:
@@ -55,7 +49,8 @@ def main(words: list[str]) -> int:
         if not all(map(holders.start, work.prepared(holders.hold))):
             work.status = max(work.status, holders.end() or os.EX_SOFTWARE)
         elif not work.status:
-            work.status = _run(command)
+            status = run(command)
+            work.status = status if status >= 0 else SIGNALED - status
             if holders.end() and not work.status:
                 complain("a lock was lost while the command ran: what it did may be of several moments")
                 work.status = os.EX_TEMPFAIL
@@ -118,35 +113,3 @@ class _Holders:
             code = os.waitstatus_to_exitcode(os.waitpid(self._pids.pop(), 0)[1])
             status = max(status, code if code >= 0 else os.EX_SOFTWARE)
         return status
-
-
-def _run(command: list[str]) -> int:
-    """The exit status of the command."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)
-    stops = signal.signal(signal.SIGTSTP, signal.SIG_IGN)      # who stopped it would stop all who have mail
-    try:
-        pid = proc.fork(partial(_become, command, before))
-        while True:
-            heard = signal.sigwaitinfo(HEARD)
-            if heard.si_signo != signal.SIGCHLD:
-                if heard.si_code != BY_KERNEL:
-                    os.kill(pid, heard.si_signo)
-                continue
-            ended, status = os.waitpid(pid, os.WNOHANG)
-            if ended:
-                code = os.waitstatus_to_exitcode(status)
-                return code if code >= 0 else SIGNALED - code
-    finally:
-        signal.signal(signal.SIGTSTP, stops)
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _become(command: list[str], mask: Iterable[int]) -> NoReturn:
-    for number in IGNORED_BY_PYTHON:
-        signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-    try:
-        os.execvp(command[0], command)
-    except OSError as error:
-        complain(f"{command[0]}: {error.strerror}")
-        os._exit(NOT_FOUND if isinstance(error, (FileNotFoundError, NotADirectoryError)) else NOT_STARTED)

@@ -99,6 +99,7 @@ WORDS = {"serve": ["-C", "{}"], "config": ["-C", "{}"], "user": ["-C", "{}", "li
          "mkcert": ["{}/deep/er.pem"], "convert": ["--from", "dovecot", "{}"], "reindex": ["{}"],
          "deliverquota": ["{}"], "quota": ["{}"], "maildiracl": ["-list", "{}", "INBOX"],
          "maildirkw": ["-L", "{}"], "maildirwatch": ["{}", "true"],
+         "lockmail": ["-t", "0", "{}/deep/er", "true"],
          "sharedindexsplit": ["{}"], "sharedindexinstall": ["{}"], "makeimapaccess": ["-C", "{}"],
          "shutdown": ["-C", "{}"], "motd": ["-C", "{}"], "stats": ["-C", "{}"],
          "authenumerate": ["-C", "{}"],
@@ -112,7 +113,7 @@ def status_of(name: str, path: str) -> int:
     """The exit status: Courier's, or of sysexits.h."""
     if name == "quota":
         return os.EX_TEMPFAIL if path in ("loop", "x" * 300) else os.EX_NOINPUT
-    return {"deliverquota": os.EX_TEMPFAIL, "sharedindexsplit": 2}.get(name, 1)
+    return {"deliverquota": os.EX_TEMPFAIL, "lockmail": os.EX_TEMPFAIL, "sharedindexsplit": 2}.get(name, 1)
 
 
 @pytest.mark.parametrize(("name", "path"), [
