@@ -25,6 +25,7 @@ from courierpy.newmail import methods
 from courierpy.newmail.errors import Gone, Later, Refused
 from courierpy.newmail.event import MAX_OCTETS, Event
 from courierpy.newmail.queue import LONGEST_PAUSE, Entry, Queue
+from courierpy.newmail.secret import Secret
 from courierpy.newmail.tokens import GoneTokens
 from courierpy.system import log, notify, passing, proc, seldom, title
 from courierpy.system.settings import Settings, SettingsError
@@ -95,20 +96,6 @@ def make_folder(path: str, uid: int, gid: int) -> None:
         raise Wrong(f"NOTIFYD_QUEUE: {path}: others can write there, mode must be 0700")
 
 
-def secret(path: str) -> str:
-    """The first line of NOTIFYD_SECRET_FILE.  Raises Wrong."""
-    if not path:
-        return ""
-    try:
-        with open(path, encoding="utf-8") as file:
-            if os.fstat(file.fileno()).st_mode & 0o077:
-                raise Wrong(f"{path}: others can read or write it, mode must be 0600")
-            return file.readline(4096).strip()
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", "") or "is no text"
-        raise Wrong(f"NOTIFYD_SECRET_FILE: {path}: {why}") from None
-
-
 class Server:
     """``load``: gives the settings anew; raises SettingsError.  ``path``: of the socket, "" for that on
     descriptor 0."""
@@ -123,7 +110,7 @@ class Server:
         self._tries: dict[int, tuple[str, float]] = {}         # pid -> entry, when it is killed
         self._of: dict[str, int] = {}                          # user -> entries
         self._trusted: set[int] = set()
-        self._secret = ""
+        self._secret = Secret()
 
     def run(self) -> int:
         """The exit status."""
@@ -161,7 +148,7 @@ class Server:
         uid, gid, name = owner(settings.text("NOTIFYD_USER"))
         folder = settings.text("NOTIFYD_QUEUE")
         make_folder(folder, uid, gid)
-        self._secret = secret(settings.text("NOTIFYD_SECRET_FILE"))
+        self._secret.read(settings.text("NOTIFYD_SECRET_FILE"))
         self._socket = bound(self._path, int(settings.text("NOTIFYD_SOCKET_MODE") or "0666", 8)) \
             if self._path else socket.socket(fileno=os.dup(0))
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
@@ -215,11 +202,14 @@ class Server:
         notify.reloading()
         try:
             settings = Settings(self._load())
-            self._secret = secret(settings.text("NOTIFYD_SECRET_FILE"))
+            self._secret.read(settings.text("NOTIFYD_SECRET_FILE"))
             self._settings = settings
             self._know()
             log.info("settings read again")
-        except (SettingsError, Wrong) as error:
+            if self._secret.old:
+                log.warn("NOTIFYD_SECRET_FILE: it is another file now, which our user may not read: the "
+                         "secret stays until notifyd is started again")
+        except (SettingsError, ValueError) as error:
             log.err(f"{error}; all stays as it was")
         notify.ready(self._status())
 
@@ -309,7 +299,7 @@ class Server:
 
     def _begin(self) -> None:
         now = time.time()
-        attempt = Try(self._queue, self._settings, self._secret)
+        attempt = Try(self._queue, self._settings, self._secret.text)
         for method, heap in self._due.items():
             while heap and heap[0][0] <= now and self._running(method) < AT_A_TIME:
                 _, name = heapq.heappop(heap)

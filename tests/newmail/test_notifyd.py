@@ -143,6 +143,40 @@ def test_tried_again_after_a_start(daemon: Daemon) -> None:
     assert {headers["Idempotency-Key"] for _, headers, _ in server.seen} == {event.ident}
 
 
+def test_a_secret_that_root_alone_can_read(daemon: Daemon) -> None:
+    """It was read before notifyd became its user.  SIGHUP reads what was written into that file since, and
+    keeps it where another file has its name; the other settings are read in each case."""
+    secret = daemon.folder / "secret"
+    secret.touch(0o600)
+    secret.write_text("first\n")
+    with heard(200) as (url, server):
+        daemon.write(NOTIFYD_METHODS="null", NOTIFYD_SECRET_FILE=str(secret), NOTIFYD_WEBHOOK_URL=url)
+        daemon.start()
+        assert daemon.process is not None
+
+        def told(number: int) -> str:
+            daemon.process.send_signal(signal.SIGHUP)
+            until(lambda: daemon.said().count("settings read again") == number, "not read")
+            daemon.send(Event("ann", "INBOX", number).encode())
+            until(lambda: len(server.seen) == number, "not told")
+            return server.seen[-1][1]["Authorization"]
+
+        daemon.write(NOTIFYD_METHODS="webhook")
+        assert told(1) == "Bearer first"
+        secret.write_text("second\n")
+        assert told(2) == "Bearer second"
+        other = daemon.folder / "other"
+        other.touch(0o600)
+        other.write_text("third\n")
+        other.rename(secret)
+        mine = os.getuid() != 0                # then it can be read, as any file of ours
+        assert told(3) == ("Bearer third" if mine else "Bearer second")
+        assert daemon.said().count("it is another file now") == (not mine)
+        secret.chmod(0o644)                    # its user could read it now, and anybody: it counts no more
+        daemon.process.send_signal(signal.SIGHUP)
+        until(lambda: "mode must be 0600; all stays as it was" in daemon.said(), "not seen")
+
+
 def test_given_up(daemon: Daemon) -> None:
     with heard(503) as (url, _):
         daemon.write(NOTIFYD_METHODS="webhook", NOTIFYD_WEBHOOK_URL=url, NOTIFYD_HOURS="0")
