@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 SECONDS = 60                       # for which the locks are waited for
 MOST_SECONDS = 86400
-RENEWED = 30_000                   # milliseconds after which a lock is made young again
+TURN = 10_000                      # milliseconds between two looks whether the locks are old
 SIGNALED = 128                     # and the signal: exit status of a command that one ended, as of shells
 
 
@@ -98,7 +98,7 @@ class _Holders:
             os.write(self._tells, b"+")
             ended = select.poll()
             ended.register(self._waits, select.POLLHUP)
-            while not ended.poll(RENEWED):
+            while not ended.poll(TURN):
                 moment.renew()
         return 0
 

@@ -97,6 +97,8 @@ class FolderLock:
 
     def is_held(self) -> bool:
         """Does anybody hold it, as far as one can see?  True where it cannot be looked at."""
+        if not self.enabled:
+            return self in _held or not self._is_next()
         try:
             return self._holder(lambda fd, holder: not holder.stale(time.time(), _is_ours))
         except FileNotFoundError:
@@ -106,8 +108,10 @@ class FolderLock:
 
     def is_free(self) -> bool:
         """Could we have it now, as far as our own host's processes are concerned?"""
-        if self in _held or not self.enabled:
-            return True
+        return self in _held or not self.enabled or self._is_next()
+
+    def _is_next(self) -> bool:
+        """Could we be the next of this host now?"""
         try:
             return self._queue.attempt()
         finally:
@@ -115,29 +119,31 @@ class FolderLock:
 
     def attempt(self) -> bool:
         """Take the lock if nobody holds it now, and none of this host waits for it.  Raises as take()."""
-        return self._try(False)
+        return self._try(0.0)
 
-    def take(self, unless: Callable[[], bool] | None = None, at_once: bool = False) -> bool:
+    def take(self, unless: Callable[[], bool] | None = None, at_once: bool = False,
+             patience: float | None = None) -> bool:
         """Take the lock; False, without it, when ``unless()`` became true while it was waited for.
 
         ``at_once``: to ask takes no time, so that it is done each time that another one let the lock go,
-        and at our turn; otherwise we ask before it, and hold up nobody.
+        and at our turn; otherwise we ask before it, and hold up nobody.  ``patience``: seconds to wait, other
+        than ``PATIENCE``.
 
         Raises Busy when it is held for too long, FolderMissing without a tmp/,
         another StoreError for what the disk refuses.
         """
-        return self._try(True, unless, at_once)
+        return self._try(PATIENCE if patience is None else patience, unless, at_once)
 
-    def _try(self, patient: bool, unless: Callable[[], bool] | None = None, at_once: bool = False) -> bool:
+    def _try(self, patience: float, unless: Callable[[], bool] | None = None, at_once: bool = False) -> bool:
         if self in _held:
             self._depth += 1
             return True
         if not self.enabled:
-            return self._queue_only(patient, unless)
+            return self._queue_only(patience > 0, unless)
         done = False
         try:
             # 1. nobody of this host is before us, or we wait
-            if not self._queue.attempt() and not patient:
+            if not self._queue.attempt() and not patience:
                 return False
             mine, lent = self._file()
             try:
@@ -145,7 +151,8 @@ class FolderLock:
                 if not lent:
                     self._write(mine)
                 # 3. link it to the lock's name until that works
-                done = self._queue.first and self._link(mine) or patient and self._wait(mine, unless, at_once)
+                done = self._queue.first and self._link(mine) or \
+                    patience > 0 and self._wait(mine, patience, unless, at_once)
             finally:
                 # 4. the link is all that counts, or nothing is left
                 if not lent:
@@ -279,7 +286,7 @@ class FolderLock:
         # last: the handler of a signal that came meanwhile runs in here and may raise
         _signal.pthread_sigmask(_signal.SIG_UNBLOCK, self._masked)
 
-    def _wait(self, mine: str, unless: Callable[[], bool] | None, at_once: bool) -> bool:
+    def _wait(self, mine: str, patience: float, unless: Callable[[], bool] | None, at_once: bool) -> bool:
         try:
             born = os.lstat(mine).st_mtime
         except OSError as error:
@@ -297,7 +304,7 @@ class FolderLock:
                     if not self._queue.again():
                         continue
                 if not self._queue.first:
-                    came = self._turn(began + PATIENCE - time.monotonic())
+                    came = self._turn(began + patience - time.monotonic())
                     # perhaps nothing is left to do
                     if at_once and unless is not None:
                         if unless():
@@ -311,14 +318,14 @@ class FolderLock:
                         continue
                 waited = time.monotonic() - began
                 holder = self._judge(born + waited)
-                if waited > PATIENCE and (again or holder is not None):
+                if waited > patience and (again or holder is not None):
                     if holder is not None:
                         waiting.report(holder)
                     raise Busy(f"{self.lock}: held by {holder or 'others by turns'}")
                 if holder is not None:
                     if again and unless is not None and unless():
                         return False
-                    waiting.pause(holder, PATIENCE - waited, self._queue.first)
+                    waiting.pause(holder, patience - waited, self._queue.first)
                 if self._link(mine):
                     if not self._queue.first:
                         self._queue.doubt()

@@ -72,6 +72,10 @@ class MailboxDirectory:
         """The path of the mark of who copies the mailbox."""
         return f"{self.tmp}/{STILL}"
 
+    def is_still(self) -> bool:
+        """Does somebody copy it now?  The mark of one who was killed counts no more than his lock."""
+        return os.access(self.still, os.F_OK) and self.lock.is_held()
+
     def wait_while_still(self) -> None:
         """Called before what changes messages without the lock: not while somebody copies them.  Raises Busy,
         or another store error."""

@@ -7,12 +7,13 @@ expunged.  For these there is a mark in tmp/ while the lock is held: our session
 deliveries to new/, which no lock has ever stopped.
 
 No lock is waited for while others are held: who has one and waits for another would wait for us.  A mark that
-a process left which did not live to remove it makes sessions take the lock, and the first of them removes it.
+a process left that did not live to remove it makes sessions take the lock, and the first of them removes it.
 """
 from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 
 from courierpy.maildir import directory
 from courierpy.maildir.errors import Busy, FolderMissing, trouble
@@ -27,10 +28,11 @@ if TYPE_CHECKING:
 
     from courierpy.maildir.store import Store
 
-PAUSE = 0.05                       # seconds between two tries to have a lock
+PAUSE = 0.05                       # seconds between two looks at cur/
 SHORT = 0.2                        # seconds for a lock, while others are held
 QUIET = 50_000_000                 # nanoseconds without a change of cur/: who began before the mark is done
 STIRRED = 5.0                      # seconds that this is waited for
+RENEWED = 20.0                     # seconds after which what is held is made young again
 
 
 class Moment:
@@ -39,18 +41,19 @@ class Moment:
 
     Entering raises Busy when others hold one for too long, or another store error."""
 
-    __slots__ = ("_deadline", "_held", "_names", "_seconds", "_store", "places")
+    __slots__ = ("_deadline", "_held", "_names", "_renewed", "_seconds", "_store", "places")
 
     def __init__(self, store: Store, names: Callable[[], list[str]], seconds: float) -> None:
         self._store = store
         self._names = names
         self._seconds = seconds
-        self._deadline = 0.0
+        self._deadline = self._renewed = 0.0
         self._held: list[MailboxDirectory] = []
         self.places: dict[str, MailboxDirectory] = {}
 
     def __enter__(self) -> Moment:
-        self._deadline = time.monotonic() + self._seconds
+        self._renewed = time.monotonic()
+        self._deadline = self._renewed + self._seconds
         _allow_files()
         first = ""
         try:
@@ -72,12 +75,15 @@ class Moment:
         self._let_go()
 
     def renew(self) -> None:
-        """To be called every minute: who works on another host takes a lock for left behind that is old."""
+        """To be called in each minute at least, and as often as one likes: who works on another host takes a
+        lock for left behind that is old."""
+        now = time.monotonic()
+        if now - self._renewed < RENEWED:
+            return
+        self._renewed = now
         for place in self._held:
-            try:
+            with suppress(OSError):            # it went with its mailbox
                 os.utime(place.lock.lock)
-            except OSError:
-                continue               # it went with its mailbox
 
     def _take(self, names: list[str], first: str) -> str | None:
         """Take all locks; the name of the mailbox whose lock others hold, None where all are ours.
@@ -85,6 +91,7 @@ class Moment:
         seen = set()
         self.places = {}
         for name in sorted(names, key=lambda name: name != first):
+            self.renew()
             place = MailboxDirectory(self._store.path_of(name), self._store.options)
             try:
                 self._store.places.repair(place.path)
@@ -105,18 +112,15 @@ class Moment:
         return None
 
     def _have(self, place: MailboxDirectory) -> bool:
-        lock = place.lock
-        until = time.monotonic() + SHORT if self._held else self._deadline
-        while True:
-            # what is held by nobody is taken in turn, or was left behind by who is no more
-            if lock.attempt() or not lock.is_held() and lock.take():
+        """Take its lock; False where that takes longer than others may wait for those that are held."""
+        left = max(0.0, self._deadline - time.monotonic())
+        try:
+            if place.lock.take(patience=min(left, SHORT) if self._held else left):
                 return True
-            now = time.monotonic()
-            if now >= self._deadline:
-                raise Busy(f"{lock.lock}: others hold it for longer than {self._seconds:.0f} seconds")
-            if now >= until:
+        except Busy:
+            if time.monotonic() < self._deadline:
                 return False
-            time.sleep(PAUSE)
+        raise Busy(f"{place.lock.lock}: others hold it for longer than {self._seconds:.0f} seconds")
 
     def _be_still(self) -> None:
         """Put the marks, and wait for those who looked for them before."""

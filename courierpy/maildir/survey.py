@@ -186,7 +186,7 @@ class Survey:
             return Look.NEEDS_LOCK
         key, numbers.key = numbers.key, None       # what is held is not made of it yet, and may never be
         # whoever has the lock may have numbered messages that come in a moment
-        coming = not locked and (self._place.lock.is_held() or not self._place.lock.enabled)
+        coming = not locked and (not self._place.lock.enabled or self._place.lock.is_held())
         self._arrivals.take(arrived)
         missing, unknown = self.read_cur(database)
         held = self._contents.held

@@ -12,7 +12,7 @@ import time
 
 from courierpy.maildir.directory import is_message
 from courierpy.maildir.errors import NameInvalid, StoreError
-from courierpy.maildir.mailboxdirectory import STILL
+from courierpy.maildir.mailboxdirectory import MailboxDirectory
 from courierpy.model import fresh
 from courierpy.model.regex import later
 from courierpy.system import log
@@ -54,8 +54,7 @@ def empty(tree: Store, spec: str, goes_on: Callable[[], bool] = lambda: True,
             path = tree.path_of(name)
         except NameInvalid:
             continue                   # no folder can have it
-
-        if os.access(os.path.join(path, "tmp", STILL), os.F_OK):
+        if MailboxDirectory(path, tree.options).is_still():
             return False               # somebody copies it: at the next login
         for place in (b"cur", b"new"):
             if not _empty(os.path.join(os.fsencode(path), place), limit,

@@ -1,6 +1,7 @@
 """All mailboxes are held at one moment, and changes wait that need no lock otherwise."""
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 from collections.abc import Callable
@@ -10,13 +11,14 @@ import pytest
 
 from courierpy.maildir import locks, moment
 from courierpy.maildir.errors import Busy
+from courierpy.maildir.expunged import Readers
 from courierpy.maildir.mailboxdirectory import STILL
 from courierpy.maildir.moment import Moment
 from courierpy.maildir.store import Store
 from courierpy.maildir.trash import empty
 from courierpy.model.flags import DELETED, FLAGGED, FlagChange
 from tests.conftest import fill
-from tests.maildir.children import process, wait_until
+from tests.maildir.children import ended, process, wait_until
 
 NAMES = ["INBOX", "INBOX.A", "INBOX.A.b", "INBOX.Trash"]
 
@@ -117,6 +119,66 @@ def test_nothing_is_held_while_a_lock_is_waited_for(store: Store, tmp_path: Path
             assert len(found.places) == len(NAMES)
         done = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
         assert done is not None and done.si_status == 0
+
+
+def test_a_lock_that_is_taken_just_then_is_not_waited_for(store: Store, tmp_path: Path,
+                                                          monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another one takes it between our look at it and our try, and wants one that we hold."""
+    monkeypatch.setattr(locks, "PATIENCE", 14.0)
+    monkeypatch.setattr(moment, "SHORT", 0.2)
+    tries, has = tmp_path / "tries", tmp_path / "has"
+    path = store.path_of("INBOX.A.b")
+
+    def take() -> None:
+        locks.PATIENCE = 10.0          # of this process: less than the other one's
+        wait_until(tries.exists)
+        with locks.FolderLock(path, "host"):
+            has.touch()
+            with locks.FolderLock(store.path_of("INBOX"), "host"):
+                pass
+
+    queue = os.open(os.path.join(path, "tmp"), os.O_RDONLY)
+    fcntl.flock(queue, fcntl.LOCK_EX)  # somebody is before us, and nobody has the lock
+    own = Readers.own
+
+    def ours(readers: Readers) -> str:
+        if os.path.dirname(os.fsdecode(readers.tmp)) == path and not tries.exists():
+            tries.touch()
+            wait_until(has.exists)
+            os.close(queue)
+        return own(readers)
+
+    with process(take) as pid:
+        monkeypatch.setattr(Readers, "own", ours)
+        with Moment(store, store.names, 60) as found:
+            assert len(found.places) == len(NAMES)
+        assert ended(pid) == 0
+
+
+def test_locks_are_kept_young(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(moment, "RENEWED", 0.0)
+    with Moment(store, store.names, 10) as found:
+        files = [place.lock.lock for place in found.places.values()]
+        for file in files:
+            os.utime(file, (0, 0))
+        found.renew()
+        assert all(os.stat(file).st_mtime > 1e9 for file in files)
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_mark_of_who_was_killed_keeps_no_trash(tmp_path: Path, enabled: bool) -> None:
+    """With and without IMAP_USELOCKS."""
+    fill(tmp_path / "M", 1)
+    store = Store(str(tmp_path / "M"), host="host", locks=enabled)
+    for name in NAMES[1:]:
+        store.create(name)
+    with process(held(store, lambda: False)) as pid:
+        wait_until(lambda: marks(store) == len(NAMES))
+        assert not empty(store, "Trash:1")
+        os.kill(pid, signal.SIGKILL)
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        assert marks(store) == len(NAMES)
+        assert empty(store, "Trash:1")
 
 
 def test_a_mailbox_of_two_names_is_held_once(store: Store, tmp_path: Path) -> None:
