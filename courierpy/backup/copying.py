@@ -2,9 +2,9 @@
 
 1. Without a lock: the messages' files get a second name in the backup (or are copied, where the file system
    has no second names), mailbox by mailbox.  A file of a message never changes, so that this may take long.
-2. With the locks of all mailboxes (moment.py): what came, went or changed its flags since.  That is read
-   again until no directory is another one than it was when it was read; then there was a moment at which all
-   of them were so.
+2. With the locks of all mailboxes (moment.py): what came, went or changed its flags since.  A directory is
+   read again until none is another one than it was when it was read; then there was a moment at which all of
+   them were so.  One that did not change since 1. is not read at all.
 3. Still with the locks: the numbers, keywords, lists of rights, subscriptions and what else is beside the
    messages.  The quota is counted in the backup.
 
@@ -67,7 +67,7 @@ def copy(store: Store, target: str, earlier: str, seconds: float, links: bool, s
     work.bring_all()
     with Moment(store, store.names, seconds) as moment:
         began = time.monotonic()
-        work.settle(moment.places)
+        work.settle(moment)
         if set(store.names()) != set(moment.places):
             raise Busy("mailboxes came or went while they were copied")
         work.done.held = time.monotonic() - began
@@ -86,6 +86,8 @@ class _Copy:
         self._made: set[str] = set()           # directories of mailboxes, below the root
         self._odd: set[bytes] = set()          # paths of messages that are refused
         self._known: dict[str, dict[bytes, bytes]] = {}    # what the earlier backup has, of one mailbox
+        self._read: dict[str, tuple[tuple[int, int], ...]] = {}    # by name: how its directories were then
+        self._renew: Callable[[], None] = lambda: None     # done now and then
 
     # -- 1. without a lock
 
@@ -93,11 +95,23 @@ class _Copy:
         for name in self._store.names():
             path = self._store.path_of(name)
             try:
-                self._bring_mailbox(name, path)
+                self._brought(name, path)
             except StoreError:
                 if is_directory(os.path.join(path, "cur")) or name == self._store.namespaces.personal.inbox:
                     raise
                 # it went just now
+
+    def _brought(self, name: str, path: str) -> bool:
+        """Bring what is not as it was when it was read last; False where nothing was to be brought."""
+        now = tuple(_state(os.path.join(path, part)) for part in ("cur", "new"))
+        if self._read.get(name) == now:
+            return False
+        self._read.pop(name, None)
+        began = time.time_ns()
+        self._bring_mailbox(name, path)
+        if all(directory.settled(mtime, began) for _, mtime in now):
+            self._read[name] = now
+        return True
 
     def _bring_mailbox(self, name: str, path: str) -> None:
         there = self._make(path)
@@ -132,6 +146,7 @@ class _Copy:
         for count, file in enumerate(missing):
             if count % STEP == STEP - 1:
                 self._show(name, count, len(missing))
+            self._renew()
             old = gone.pop(base(file), None)
             try:
                 if old is not None:
@@ -188,26 +203,22 @@ class _Copy:
 
     # -- 2. and 3. with the locks
 
-    def settle(self, places: dict[str, MailboxDirectory]) -> None:
+    def settle(self, moment: Moment) -> None:
+        self._renew = moment.renew
+        places = moment.places
         for below in self._made.difference(self._below(place.path) for place in places.values()):
             self._unmake(below)
-        read: dict[str, tuple[int, int]] = {}
         for turn in range(TURNS):
-            stirred = False
-            for name, place in places.items():
-                now = directory.mtime(place.cur), directory.mtime(place.new)
-                if read.get(name) != now:
-                    stirred = True
-                    self._bring_mailbox(name, place.path)
-                    if all(directory.settled(mtime, time.time_ns()) for mtime in now):
-                        read[name] = now
+            stirred = [name for name, place in places.items() if self._brought(name, place.path)]
+            self._renew()
             self.done.when = time.time()
             if not stirred:
                 break
-            if len(read) < len(places) and turn < TURNS - 1:
+            if not self._read.keys() >= places.keys() and turn < TURNS - 1:
                 time.sleep(directory.GRAIN)
         for place in places.values():
             self._bring_rest(place)
+            self._renew()
         self._bring_files(self._store.root, self._target)
         if is_directory(os.path.join(self._store.root, LEVELS)):
             self._bring_files(os.path.join(self._store.root, LEVELS), os.path.join(self._target, LEVELS))
@@ -267,6 +278,17 @@ class _Copy:
             there = quotacount.count(os.fsencode(target))
             limits = maildirsize.limits(data.partition(b"\n")[0])
             _write(os.path.join(target, MAILDIRSIZE), (limits.line(), there.line()))
+
+
+def _state(path: str) -> tuple[int, int]:
+    """Of a directory: another one where a name in it came or went, if it was settled."""
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return 0, 0
+    except OSError as error:
+        raise trouble(path, error) from None
+    return found.st_ino, found.st_mtime_ns
 
 
 def _mkdir(path: str) -> None:
