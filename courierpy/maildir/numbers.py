@@ -186,20 +186,28 @@ class Numbers:
         return columns.database
 
     def was_cut(self, found: UidDb) -> bool:
-        """The file that we know is shorter now, though servers only ever replace it."""
+        """The file that we know is shorter now, though servers only ever replace it, and there are messages
+        whose lines are gone.  Raises a store error."""
         if self._file is not None and self._file.uidnext != found.uidnext:
             return False               # numbers were given since: it is a new one
         head = self._place.index.head() if self.key is None else None
         known = head.stamps.database if head is not None else self.key
         if known is None or found.key is None or known[0] != found.key[0] or found.key[2] >= known[2]:
             return False
-        # or two new files came, and the second has the inode of the one we know: lines that somebody took out
-        # are struck in our log, too
-        recalled = self._place.index.recall(gone=False)
-        if recalled is not None and recalled[0] == found.uidvalidity:
-            return not set(found.uids).issuperset(recalled[2].values())
-        mine = self._contents.held.database
-        return not self._contents.known or mine.body is None or mine.text.startswith(found.text)
+        # or two new files came, and the second has the inode of the one we know: then lines went of messages
+        # that went
+        rows: dict[bytes, int] = {}
+        for numbered in (self._place.index.recall(gone=False), self._remembered()):
+            if numbered is not None and numbered[0] == found.uidvalidity:
+                rows = numbered[2]
+                break
+        uids = set(found.uids)
+        lost = {name for name, uid in rows.items() if uid not in uids}
+        if rows and not lost:
+            return False
+        there = self._place.bases()
+        lost = lost & there if rows else there
+        return len(found.rows_of(lost)) < len(lost)
 
     def restore(self, found: UidDb | None, record: bool = True) -> UidDb:
         """The numbers of a folder that has no good uiddb: what of them is left in it, in our
