@@ -11,6 +11,7 @@ from courierpy.imap.commands import CHANGES, NUMBERS, SELECTED, WRITES
 from courierpy.maildir.errors import FolderMissing, NameInvalid, StoreError
 from courierpy.model import rights, utf7
 from courierpy.model.replies import Bad, Bye, No, UidRequired
+from courierpy.model.rights import OWNER_RIGHTS
 from courierpy.system import log
 
 TYPE_CHECKING = False
@@ -96,6 +97,8 @@ def _need(session: Session, command: bytes, name: str, wanted: str) -> None:
         has = folders.rights(where)
     except NameInvalid:
         return                         # who makes use of the name says it
+    if has is OWNER_RIGHTS:
+        return                         # mostly: all that there are
     letters, _, some = wanted.lstrip(ABOVE).partition(ANY_OF)
     if has.issuperset(letters) and (not some or not has.isdisjoint(some)):
         return

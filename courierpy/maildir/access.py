@@ -78,11 +78,13 @@ class Access:
 
     def file(self, path: str) -> str:
         """Where the list of a mailbox is or would be.  Raises NameInvalid."""
-        return os.path.join(self.directory(path), NAME)
+        return f"{self.directory(path)}/{NAME}"
 
     def level_file(self, path: str) -> str:
         """Where the list is of a level that is no mailbox; "" where there is no place for one."""
-        return os.path.join(self.levels, os.fsdecode(names.on_disk(path))) if self.levels and path else ""
+        if not self.levels or not path:
+            return ""
+        return f"{self.levels}/{path if path.isascii() else os.fsdecode(names.on_disk(path))}"
 
     def above(self, path: str) -> str:
         """The path of the level above."""
@@ -90,14 +92,21 @@ class Access:
 
     def nearest(self, path: str) -> tuple[str, Stamp] | None:
         """The list that governs a mailbox: its file, and how that is.  Raises a store error."""
+        return self._nearest(path, self.file(path))
+
+    def _nearest(self, path: str, own: str) -> tuple[str, Stamp] | None:
+        """``own``: the file of the mailbox's own list."""
         while True:
-            for file in (self.file(path), self.level_file(path)):
+            for file in (own, self.level_file(path)):
                 stamp = _stamp(file) if file else None
                 if stamp is not None:
                     return file, stamp
             if not path:
                 return None
             path = self.above(path)
+            if not path and self._still_unlisted(path):
+                return None            # mostly, and of any mailbox
+            own = self.file(path)
 
     def rights(self, path: str) -> frozenset[str]:
         """Of the user, on a mailbox that is there or not.  Raises a store error."""
@@ -105,13 +114,16 @@ class Access:
             return WITHOUT_LISTS
         if self._still_unlisted(path):
             return OWNER_RIGHTS
-        found = self.nearest(path)
+        own = self.file(path)
+        found = self._nearest(path, own)
         if found is None:
             if not self.owns:
                 return NO_RIGHTS if self.identities.isdisjoint(_BY_DEFAULT) else OWNER_RIGHTS
             if len(self._unlisted) >= KNOWN_LISTS:
                 self._unlisted.clear()
-            self._unlisted[path] = self.file(path)
+            self._unlisted[path] = own
+            if "" not in self._unlisted:
+                self._unlisted[""] = self.file("")
             return OWNER_RIGHTS
         file, stamp = found
         known = self._known.get(file)

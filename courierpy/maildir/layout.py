@@ -69,6 +69,7 @@ class MaildirPlusPlus:
         self.root = root
         self.inbox = os.path.join(root, ".")
         self.scratch = os.path.join(root, "tmp")
+        self._inside = os.path.join(root, "")
         # stamp of the root, what in it may be a mailbox, what of that is one
         self._listed: tuple[tuple[int, int], list[bytes], dict[bytes, str]] | None = None
         self._others: list[bytes] = []          # directories in it that are neither
@@ -80,7 +81,8 @@ class MaildirPlusPlus:
 
     def directory(self, path: str) -> str:
         """The directory of a mailbox, there or not.  Raises NameInvalid."""
-        return os.path.join(self.root, os.fsdecode(names.directory(path)))
+        entry = names.directory(path)
+        return self._inside + (f".{path}" if path.isascii() else os.fsdecode(entry))
 
     def mailboxes(self) -> list[str]:
         """The paths of all there are, INBOX first, then in order."""

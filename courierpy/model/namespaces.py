@@ -9,6 +9,7 @@ from __future__ import annotations
 INBOX = "INBOX"
 # Courier's: mailboxes of others, by the index of the host (virtual) and by the links in the Maildir
 SHARED_PREFIXES = ("#shared.", "shared.")
+KNOWN_NAMES, KNOWN_LETTERS = 1000, 255 # that are remembered, and how long they are at most
 PERSONAL, OTHERS, SHARED = range(3)    # in the order of NAMESPACE: RFC 2342 5
 
 
@@ -63,19 +64,27 @@ class Namespaces:
     second.
     """
 
-    __slots__ = ("_by_length", "alias", "all", "personal")
+    __slots__ = ("_by_length", "_found", "alias", "all", "personal")
 
     def __init__(self, personal: Namespace, *others: Namespace) -> None:
         self.personal = personal
         self.all = (personal, *others)
         self.alias = next((one for one in others if one.kind == PERSONAL), None)
+        self._found: dict[str, tuple[Namespace, str]] = {}     # by name
         self._by_length = sorted(self.all, key=lambda one: -len(one.prefix))
 
     def find(self, name: str) -> tuple[Namespace, str] | None:
         """(namespace, path) of the mailbox of that name, None where no mailbox can be called so."""
+        found = self._found.get(name)
+        if found is not None:
+            return found
         for namespace in self._by_length:
             path = namespace.path(name)
             if path is not None:
+                if len(self._found) >= KNOWN_NAMES:
+                    self._found.clear()
+                if len(name) <= KNOWN_LETTERS:
+                    self._found[name] = namespace, path
                 return namespace, path
         return None
 

@@ -36,8 +36,8 @@ def decode(data: bytes) -> str:
     not end, printable ASCII in a shift, padding bits that are not zero."""
     if not data.isascii():
         raise ValueError("8-bit byte in a mailbox name")
-    if b"&" not in data and data.isascii() and data.decode().isprintable():
-        return data.decode("ascii")
+    if b"&" not in data and (name := data.decode("ascii")).isprintable():
+        return name
     out = []
     at = 0
     for match in _SHIFT.finditer(data):

@@ -53,10 +53,21 @@ def status(session: Session, args: Args) -> str:
     args.maybe_sp()
     wanted = args.words() if args.at(b"(") else [args.word()]
     args.end()
-    items = Items(wanted)
+    items = _items(wanted)
 
     session.write(line(session, name, items))
     return "STATUS Completed."
+
+
+_asked: tuple[list[bytes], Items] = [], Items(())
+
+
+def _items(words: list[bytes]) -> Items:
+    """Of these words.  Who asks about all of its mailboxes asks the same about each.  Raises Bad."""
+    global _asked
+    if _asked[0] != words:
+        _asked = words, Items(words)
+    return _asked[1]
 
 
 def line(session: Session, name: str, items: Items, spelled: bytes = b"") -> bytes:

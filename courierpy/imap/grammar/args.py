@@ -23,6 +23,7 @@ _TAG = later(rb"[^\x00-\x20\x7f-\xff(){%*\"\\+]+")
 _HEAD = later(rb"([^\x00-\x20\x7f-\xff(){%*\"\\+]+) ([A-Za-z]+)(?= |$)")     # most commands, at once
 _WORD = rb"[^\x00-\x20\x7f-\xff(){%*\"\\\]]+"
 _ATOM = later(_WORD)
+_WORDS = later(rb"\([ \t]*(" + _WORD + rb"(?:[ \t]+" + _WORD + rb")*)[ \t]*\)")
 _FLAG = later(rb"\\?" + _WORD)
 _ASTRING = later(rb"[^\x00-\x20\x7f-\xff(){%*\"\\]+")
 _PATTERN = later(rb"[^\x00-\x20\x7f-\xff(){\"\\]+")
@@ -157,14 +158,12 @@ class Args:
         return self._match(_FLAG)
 
     def words(self) -> list[bytes]:
-        """Words in parentheses, at least one."""
-        self.open()
-        self.maybe_sp()
-        found = [self.word()]
-        while self.maybe_sp() and not self.at(b")"):
-            found.append(self.word())
-        self.close()
-        return found
+        """Words in parentheses, at least one, in upper case."""
+        match = _WORDS.match(self._text, self._at)
+        if match is None:
+            raise Bad(ERROR)
+        self._at = match.end()
+        return match[1].upper().split()
 
     def take(self, pattern: re.Pattern[bytes]) -> bytes:
         """What ``pattern`` matches here."""
