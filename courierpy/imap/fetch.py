@@ -42,20 +42,21 @@ class Column:
     ``values``: function (Chunk, what Attributes has of each message) giving the values in the order of
     the messages.  ``kind``: function (session, FetchItem) giving the kind of value that Attributes is
     asked for; None: it is asked for nothing, and ``values`` gets an empty list.  ``form``: how a value
-    stands in the line, ``b"%s"`` or ``b"%d"``; b"": as it is, not copied into a text, for large ones.
-    ``counted``: the values are told as literals.  ``fits``: function (FetchItem) that says whether this
-    form of the item can be told so.
+    stands in the line, ``b"%s"`` or ``b"%d"``.  ``counted``: the values are told as literals.
+    ``repeats``: most messages have the value of another one, and it stands as it is.  ``fits``: function
+    (FetchItem) that says whether this form of the item can be told so.
     """
 
-    __slots__ = ("counted", "fits", "form", "kind", "values")
+    __slots__ = ("counted", "fits", "form", "kind", "repeats", "values")
 
     def __init__(self, values: Values, kind: Kind | None = None, form: bytes = b"%s", counted: bool = False,
-                 fits: Callable[[FetchItem], bool] = lambda item: True) -> None:
+                 fits: Callable[[FetchItem], bool] = lambda item: True, repeats: bool = False) -> None:
         self.values = values
         self.kind = kind
         self.form = form
         self.counted = counted
         self.fits = fits
+        self.repeats = repeats
 
 
 class Item:
@@ -202,7 +203,7 @@ def _of_column(column: Column) -> Render:
         value = column.values(chunk, known)[0]
         if column.counted:
             return [b"{%d}\r\n" % len(value), value]
-        return [column.form % value if column.form else value]
+        return [value if column.form == b"%s" else column.form % value]
     return render
 
 
@@ -224,9 +225,7 @@ def _flag_lists(chunk: Chunk, known: list[bytes | None]) -> list[bytes]:
         bits: Iterable[int] = view.flags[seqs[0] - 1:seqs[-1]]
     else:
         bits = [view.flags[seq - 1] for seq in seqs]
-    if not view.keywords and not view.recent:
-        return list(map(out.FLAG_LISTS.__getitem__, bits))
-    words = map(view.keywords.get, chunk.uids, repeat(NO_KEYWORDS)) if view.keywords else repeat(NO_KEYWORDS)
+    words = map(view.keywords.get, chunk.uids, repeat(NO_KEYWORDS)) if view.keywords else None
     return out.flag_lists(bits, words, view.recent.marks(chunk.uids))
 
 
@@ -303,18 +302,18 @@ def kept(kind: str, utf8: str = "") -> Kind:
 
 ITEMS: Records[Item] = Records("fetch_items", {
     b"UID": Item(_uid, Column(lambda chunk, known: chunk.uids, form=b"%d")),
-    b"FLAGS": Item(_flags, Column(_flag_lists)),
+    b"FLAGS": Item(_flags, Column(_flag_lists, repeats=True)),
     b"INTERNALDATE": Item(_internaldate, Column(
         lambda chunk, known: internaldates(numbers("d", known)), kept("date"))),
     b"RFC822.SIZE": Item(_size, Column(lambda chunk, known: numbers("q", known), kept("size"), b"%d")),
-    b"ENVELOPE": Item(_envelope, Column(_text, kept("envelope", "envelope-utf8"), b"")),
+    b"ENVELOPE": Item(_envelope, Column(_text, kept("envelope", "envelope-utf8"))),
     b"BODYSTRUCTURE": Item(_structure(extended=True),
-                           Column(_text, kept("structure", "structure-utf8"), b"")),
+                           Column(_text, kept("structure", "structure-utf8"))),
     b"BODY": Item(_structure(extended=False), parse=fetchitems.body),
     # BODY[...] too: its sections are of this row
     fetchitems.SECTION: Item(_content, Column(
         _header_fields, lambda session, item: session.need_selected().attributes(session.limits).fields(
-            item.value[0]), b"", counted=True, fits=_is_header_fields), fetchitems.section),
+            item.value[0]), counted=True, fits=_is_header_fields), fetchitems.section),
     b"RFC822": Item(_content, parse=fetchitems.old(b"", sees=True)),
     b"RFC822.HEADER": Item(_content, parse=fetchitems.old(b"HEADER", sees=False)),
     b"RFC822.TEXT": Item(_content, parse=fetchitems.old(b"TEXT", sees=True)),

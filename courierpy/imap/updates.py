@@ -177,9 +177,7 @@ def flag_texts(view: View, states: Mapping[int, State]) -> list[bytes]:
         (uid, (one, keywords)), = states.items()
         return [out.flag_list(one, keywords, uid in view.recent)]
     bits, words = zip(*states.values(), strict=True)
-    if view.recent is NO_UIDS and not any(words):
-        return list(map(out.FLAG_LISTS.__getitem__, bits))
-    return out.flag_lists(bits, words, view.recent.marks([*states]))
+    return out.flag_lists(bits, words if any(words) else None, view.recent.marks([*states]))
 
 
 # -- what is to be said

@@ -227,7 +227,7 @@ ITEMS = {
     b"TOY.PART": Item(render, parse=part),
     # of the view; of the message, kept
     b"TOY.UIDS": Item(column=Column(lambda chunk, known: [b"u%d" % uid for uid in chunk.uids])),
-    b"TOY.SIZE": Item(column=Column(lambda chunk, known: known, kept("toy"), b"", counted=True)),
+    b"TOY.SIZE": Item(column=Column(lambda chunk, known: known, kept("toy"), counted=True)),
 }
 KEYS = {
     b"TOY": SearchKey(lambda program, value, within: program.of_uids([value]), parse=searchkeys.number),

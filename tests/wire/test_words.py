@@ -228,5 +228,7 @@ def test_many_wildcards_are_no_trouble() -> None:
                           st.integers(0, 1))))
 def test_the_flags_of_many_are_those_of_each(many: list[tuple[int, frozenset[bytes], int]]) -> None:
     bits, words, recent = zip(*many, strict=True) if many else ((), (), ())
-    assert out.flag_lists(bits, words, recent) == [
+    assert out.flag_lists(bits, words, bytes(recent)) == [
         out.flag_list(one, each, bool(new)) for one, each, new in many]
+    assert out.flag_lists(bits, None, bytes(recent)) == [
+        out.flag_list(one, (), bool(new)) for one, _, new in many]

@@ -1,13 +1,13 @@
 """FETCH and UID FETCH.  RFC 9051 6.4.5, 7.5.2.
 
 What is known of a message without its file goes out by columns: a value a message
-for each item, and one template for the line.  Where the bytes of the messages are
+for each item, and one form for the lines.  Where the bytes of the messages are
 asked for, each message is one pass over the items; its file is read once.
 """
 from __future__ import annotations
 
 from array import array
-from itertools import chain, compress, repeat
+from itertools import chain, compress
 
 from courierpy.imap import ext, updates
 from courierpy.imap.commands import NUMBERS, READS, SELECTED, USES_SEQ, Done, command
@@ -15,7 +15,7 @@ from courierpy.imap.commands.numbers import chosen, highest
 from courierpy.imap.fetch import ITEMS, Chunk, Fetching, Subject
 from courierpy.imap.grammar import fetchitems, lines
 from courierpy.maildir.errors import DiskTrouble, MessageDenied, StoreError, Vanished
-from courierpy.model.flags import NO_KEYWORDS, SEEN, FlagChange
+from courierpy.model.flags import SEEN, FlagChange
 from courierpy.model.replies import No
 from courierpy.system import log, pulse
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 CHUNK = 2000                       # messages whose lines are made together, or fewer
 VALUES = 16_000                    # that are had at once, at most
-TEXT_OCTETS = 4 << 20              # of flags that are told at once
+TEXT_OCTETS = 4 << 20              # of values that repeat that are told at once
 
 
 def _head(view: View) -> bytes:
@@ -42,17 +42,44 @@ def _head(view: View) -> bytes:
     return lines.FETCH if view.numbered else lines.UIDFETCH
 
 
-def _templates(head: bytes, items: list[FetchItem], columns: list[Column]) -> list[bytes]:
-    """The texts of a line between the large values.  ``head``: how the line begins."""
-    templates = [head]
-    for item, column in zip(items, columns, strict=True):
-        templates[-1] += b"" if templates[-1].endswith(b"(") else b" "
-        templates[-1] += item.label.replace(b"%", b"%%") + b" "
-        templates[-1] += b"{%d}\r\n" if column.counted else column.form
-        if not column.form:
-            templates.append(b"")
-    templates[-1] += b")\r\n"
-    return templates
+class _Lines:
+    """Makes the lines of many messages at once.  ``head``: how a line begins; it takes the number.
+
+    All of them are one form that takes all values.  Values that repeat stand in the form."""
+
+    __slots__ = ("_behind", "_form", "_head", "_repeated")
+
+    def __init__(self, head: bytes, items: list[FetchItem], columns: list[Column]) -> None:
+        labels = [item.label.replace(b"%", b"%%") + (b" {%d}\r\n" if column.counted else b" ")
+                  for item, column in zip(items, columns, strict=True)]
+        labels[1:] = [b" " + label for label in labels[1:]]
+        texts = [label + column.form for label, column in zip(labels, columns, strict=True)]
+        at = self._repeated = next((at for at, column in enumerate(columns) if column.repeats), -1)
+        self._form = head + b"".join(texts) + b")\r\n"
+        self._head = head + b"".join(texts[:at]) + labels[at]
+        self._behind = b"".join(texts[at + 1:]) + b")\r\n"
+
+    def of(self, numbers: Sequence[int], told: list[list[Sequence[Any]]]) -> Iterator[bytes]:
+        """The lines of the messages with these numbers.  ``told``: for each column what the form takes."""
+        if self._repeated < 0:
+            yield self._form * len(numbers) % _by_turns([numbers, *chain.from_iterable(told)])
+            return
+        texts: Sequence[bytes] = told[self._repeated][0]
+        others = [numbers, *chain.from_iterable(told[:self._repeated] + told[self._repeated + 1:])]
+        forms = {text: b"".join((self._head, text.replace(b"%", b"%%"), self._behind)) for text in {*texts}}
+        for start, stop in _light(texts):
+            yield b"".join(map(forms.__getitem__, texts[start:stop])) % _by_turns(
+                [column[start:stop] for column in others])
+
+
+def _by_turns(columns: list[Sequence[Any]]) -> tuple[Any, ...]:
+    """What all of them have of the first message, then of the second, and so on."""
+    if len(columns) == 1:
+        return tuple(columns[0])
+    values = [b""] * (len(columns) * len(columns[0]))
+    for at, column in enumerate(columns):
+        values[at::len(columns)] = column
+    return tuple(values)
 
 
 def _fetch_columns(session: Session, attributes: Attributes, items: list[FetchItem], columns: list[Column],
@@ -60,20 +87,21 @@ def _fetch_columns(session: Session, attributes: Attributes, items: list[FetchIt
     """Tell these.  Gives what an item refused."""
     refused: No | None = None
     view = session.need_selected().view
-    templates = _templates(_head(view), items, columns)
+    made = _Lines(_head(view), items, columns)
     kinds = [column.kind(session, item) for item, column in zip(items, columns, strict=True)
              if column.kind is not None]
     uids = _uids(view, seqs)
-    flags = any(item.name == b"FLAGS" for item in items)
     for start, stop, values in attributes.pieces(kinds, uids, min(CHUNK, VALUES // len(items) + 1)):
-        for first, last in _light(view, uids, start, stop) if flags and view.keywords else ((start, stop),):
-            chunk = Chunk(session, seqs[first:last], uids[first:last])
-            told = _told(columns, chunk, [column[first - start:last - start] for column in values])
-            if attributes.lost or attributes.denied or attributes.sick or attributes.long:
-                missing = attributes.lost | attributes.denied | attributes.sick | attributes.long
-                there = [uid not in missing for uid in chunk.uids]
-                told = [list(compress(column, there)) for column in told]
-            session.write(b"".join(chain.from_iterable(zip(*_pieces(templates, told), strict=False))))
+        chunk = Chunk(session, seqs[start:stop], uids[start:stop])
+        numbers: Sequence[int] = chunk.seqs if view.numbered else chunk.uids
+        told = _told(columns, chunk, values)
+        if attributes.lost or attributes.denied or attributes.sick or attributes.long:
+            missing = attributes.lost | attributes.denied | attributes.sick | attributes.long
+            there = [uid not in missing for uid in chunk.uids]
+            numbers = list(compress(numbers, there))
+            told = [[list(compress(each, there)) for each in column] for column in told]
+        for lines_of_some in made.of(numbers, told):
+            session.write(lines_of_some)
         if attributes.long:            # told one by one
             refused = _fetch_files(session, attributes, items, [
                 view.seq(uid) for uid in sorted(attributes.long)]) or refused
@@ -81,15 +109,13 @@ def _fetch_columns(session: Session, attributes: Attributes, items: list[FetchIt
     return refused
 
 
-def _told(columns: list[Column], chunk: Chunk, known: list[list[bytes | None]]) -> list[Sequence[Any]]:
-    """What the templates take, in their order, and the large values between them."""
-    found: list[Sequence[Any]] = [chunk.seqs if chunk.view.numbered else chunk.uids]
+def _told(columns: list[Column], chunk: Chunk, known: list[list[bytes | None]]) -> list[list[Sequence[Any]]]:
+    """For each column what its form takes."""
+    found: list[list[Sequence[Any]]] = []
     left = iter(known)
     for column in columns:
         values = column.values(chunk, next(left) if column.kind is not None else [])
-        if column.counted:
-            found.append(list(map(len, values)))
-        found.append(values)
+        found.append([list(map(len, values)), values] if column.counted else [values])
     return found
 
 
@@ -99,33 +125,17 @@ def _uids(view: View, seqs: Sequence[int]) -> array[int]:
     return array("I", view.uids_of(seqs))
 
 
-def _light(view: View, uids: array[int], start: int, stop: int) -> Iterator[tuple[int, int]]:
-    """The same messages in portions whose keywords are not too many to be told at once."""
-    octets, words = 0, list(map(view.keywords.get, uids[start:stop], repeat(NO_KEYWORDS)))
-    sizes = {each: sum(map(len, each)) + len(each) for each in set(words)}
-    if max(sizes.values()) * len(words) > TEXT_OCTETS:
-        for at, each in enumerate(words, start):
-            octets += sizes[each]
+def _light(texts: Sequence[bytes]) -> Iterator[tuple[int, int]]:
+    """(From which, to which) of the same messages, in portions that have not too many octets."""
+    start = octets = 0
+    if sum(map(len, texts)) > TEXT_OCTETS:
+        for at, text in enumerate(texts):
+            octets += len(text)
             if octets > TEXT_OCTETS:
                 yield start, at + 1
                 start, octets = at + 1, 0
-    if start < stop:
-        yield start, stop
-
-
-def _pieces(templates: list[bytes], columns: list[Sequence[Any]]) -> Iterator[Iterable[bytes]]:
-    """The columns of texts and large values, by turns: those are not copied into a text."""
-    at = 0
-    for number, template in enumerate(templates):
-        count = template.count(b"%") - 2 * template.count(b"%%")
-        if count:
-            yield map(template.__mod__, zip(*columns[at:at + count], strict=True))
-        else:
-            yield repeat(template % ())
-        at += count
-        if number < len(templates) - 1:
-            yield columns[at]
-            at += 1
+    if start < len(texts):
+        yield start, len(texts)
 
 
 def _add(session: Session, items: list[FetchItem], *more: Sequence[bytes]) -> None:

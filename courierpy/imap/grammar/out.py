@@ -1,6 +1,8 @@
 """Values to bytes: strings, flags, lists, as they stand in replies.  RFC 9051 9."""
 from __future__ import annotations
 
+from operator import or_
+
 from courierpy.model import utf7
 from courierpy.model.flags import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN
 from courierpy.model.regex import later
@@ -10,8 +12,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    Flags = tuple[int, Collection[bytes], int]         # arguments of flag_list()
-
 __all__ = ["FLAG_LISTS", "FLAG_NAMES", "astring", "char8", "flag_list", "flag_lists", "literal", "mailbox",
            "nstring", "quoted", "rights", "string"]
 
@@ -19,7 +19,10 @@ __all__ = ["FLAG_LISTS", "FLAG_NAMES", "astring", "char8", "flag_list", "flag_li
 FLAG_NAMES = ((DRAFT, b"\\Draft"), (FLAGGED, b"\\Flagged"), (ANSWERED, b"\\Answered"),
               (SEEN, b"\\Seen"), (DELETED, b"\\Deleted"))
 _FLAG_TEXT = tuple(b" ".join(name for bit, name in FLAG_NAMES if bits & bit) for bits in range(32))
-FLAG_LISTS = tuple(b"(" + text + b")" for text in _FLAG_TEXT)      # without keywords, by flag bits
+# without keywords, by flag bits, and behind these by flag bits of messages that are recent
+FLAG_LISTS = tuple(b"(" + b" ".join(filter(None, (text, recent))) + b")"
+                   for recent in (b"", b"\\Recent") for text in _FLAG_TEXT)
+_RECENT = bytes(len(_FLAG_TEXT) * bool(mark) for mark in range(256))
 _ATOM = later(rb"[^\x00-\x20\x7f-\xff(){%*\"\\]+")
 
 
@@ -45,27 +48,36 @@ def mailbox(name: str, utf8: bool = False) -> bytes:
 
 def flag_list(bits: int, keywords: Collection[bytes] = (), recent: bool = False) -> bytes:
     """``(\\Seen \\Recent $Label1)`` in Courier's order."""
-    if not recent and not keywords:
-        return FLAG_LISTS[bits & 31]
-    text = _FLAG_TEXT[bits & 31]
-    if recent:
-        text = text + b" \\Recent" if text else b"\\Recent"
-    if keywords:
-        text = b" ".join(([text] if text else []) + sorted(keywords))
-    return b"(" + text + b")"
+    flags = FLAG_LISTS[bits & 31 | 32 * bool(recent)]
+    return b"(" + b" ".join(filter(None, (flags[1:-1], *sorted(keywords)))) + b")" if keywords else flags
 
 
-def flag_lists(bits: Iterable[int], keywords: Iterable[Collection[bytes]],
-               recent: Iterable[int]) -> list[bytes]:
-    """flag_list() of each of many messages, of which most have the same as another one.  The keywords
-    are frozensets."""
-    return list(map(_FlagLists().__getitem__, zip(bits, keywords, recent, strict=False)))
+def flag_lists(bits: Iterable[int], keywords: Iterable[frozenset[bytes]] | None,
+               recent: bytes) -> list[bytes]:
+    """flag_list() of each of many messages, of which most have the same as another one.  ``keywords``: None
+    where none has any; ``recent``: an octet each, 0 for one that is not."""
+    if any(recent):
+        bits = map(or_, bits, recent.translate(_RECENT))
+    if keywords is None:
+        return list(map(FLAG_LISTS.__getitem__, bits))
+    known = _Known()
+    return [known[words][both] for words, both in zip(keywords, bits, strict=False)]
 
 
-class _FlagLists(dict["Flags", bytes]):
-    def __missing__(self, flags: Flags) -> bytes:
-        bits, keywords, recent = flags
-        text = self[flags] = flag_list(bits, keywords, bool(recent))
+class _Known(dict[frozenset[bytes], dict[int, bytes]]):
+    """The texts by keywords, and by the place in FLAG_LISTS, as they come to be wanted."""
+
+    def __missing__(self, keywords: frozenset[bytes]) -> dict[int, bytes]:
+        found = self[keywords] = _Texts(keywords)
+        return found
+
+
+class _Texts(dict[int, bytes]):
+    def __init__(self, keywords: frozenset[bytes]) -> None:
+        self._keywords = keywords
+
+    def __missing__(self, both: int) -> bytes:
+        text = self[both] = flag_list(both, self._keywords, both >= len(_FLAG_TEXT))
         return text
 
 
