@@ -169,7 +169,8 @@ class Todo:
 class Attributes:
     """Of one selected folder.  UIDs of messages that were needed since begin() and could not be had:
     ``lost``: they are gone; ``denied``: they are there and may not be read, and count as messages
-    without a text; ``sick``: the disk does not give them; ``long``: some value is too long to be held."""
+    without a text; ``sick``: the disk does not give them; ``long``: some value is too long to be held.
+    ``passing``: some value was of a file that may be written to yet."""
 
     def __init__(self, folder: Mailbox, limits: Limits) -> None:
         self.folder = folder
@@ -179,6 +180,7 @@ class Attributes:
         self.denied: set[int] = set()
         self.sick: set[int] = set()
         self.long: set[int] = set()
+        self.passing = False
         self._far = 0, 0                   # at which of how many messages pieces() is
         self._complained: set[int] = set()
         self._sections: dict[str, Section] = {}
@@ -190,6 +192,7 @@ class Attributes:
         self.denied.clear()
         self.sick.clear()
         self.long.clear()
+        self.passing = False
 
     def unreadable(self, uid: int, sick: bool = False) -> None:
         """This message is there and may not be read, or (``sick``) the disk does not give it; the
@@ -198,6 +201,11 @@ class Attributes:
         if uid not in self._complained:
             self._complained.add(uid)
             log.err(f"{self.folder.path}: uid {uid} cannot be read, and its text is left out")
+
+    @property
+    def lasting(self) -> bool:
+        """Was all had that the command wanted, and will it be the same the next time?"""
+        return not (self.lost or self.denied or self.sick or self.long or self.passing)
 
     def refuse(self, denied: bool) -> None:
         """Raises a store error if the disk did not give some message, or (``denied``) if one may
@@ -335,6 +343,7 @@ class Attributes:
             self.long.add(one.uid)
         elif one.state in (DENIED, SICK):
             self.unreadable(one.uid, one.state == SICK)
+        self.passing = self.passing or one.state == MAY_CHANGE
         for row, value in zip(one.rows, one.values, strict=False):
             found[row][one.at] = value
             if one.state == STAYS and (not aside[row] or cache.is_beyond(kinds[row], one.uid)

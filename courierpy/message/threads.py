@@ -299,7 +299,15 @@ def ordered_subject(mails: Iterable[Mail]) -> list[object]:
 
 def render(threads: Iterable[object]) -> Iterator[bytes]:
     """``(1 2)(3 (4)(5))``, in pieces."""
+    for form, numbers in shapes(threads):
+        yield form % tuple(numbers)
+
+
+def shapes(threads: Iterable[object]) -> Iterator[tuple[bytes, list[int]]]:
+    """(``(%d %d)(%d (%d)(%d))``, the numbers that stand there), in pieces."""
     parts: list[bytes] = []
+    numbers: list[int] = []
+    ends, heads = _Chains(b"(%s)"), _Chains(b"(%s ")
     for thread in threads:
         stack = [thread]
         while stack:
@@ -310,12 +318,28 @@ def render(threads: Iterable[object]) -> Iterator[bytes]:
             assert isinstance(item, list)
             below = item[-1] if item else 0
             if not isinstance(below, list):        # most often
-                parts.append(b"(%s)" % b" ".join(map(b"%d".__mod__, item)))
+                parts.append(ends[len(item)])
+                numbers += item
             else:
-                parts.append(b"(%s " % b" ".join(map(b"%d".__mod__, item[:-1])) if len(item) > 1 else b"(")
+                parts.append(heads[len(item) - 1] if len(item) > 1 else b"(")
+                numbers += item[:-1]
                 stack.append(b")")
                 stack.extend(reversed(below))
-            if len(parts) > PARTS_AT_ONCE:
-                yield b"".join(parts)
+            if len(parts) > PARTS_AT_ONCE or len(numbers) > PARTS_AT_ONCE:
+                yield b"".join(parts), numbers
                 parts.clear()
-    yield b"".join(parts)
+                numbers = []
+    yield b"".join(parts), numbers
+
+
+class _Chains(dict[int, bytes]):
+    """The form of so many messages that answer one another."""
+
+    def __init__(self, around: bytes) -> None:
+        self._around = around
+
+    def __missing__(self, count: int) -> bytes:
+        form = self._around.replace(b"%s", b" ".join([b"%d"] * count))
+        if count <= PARTS_AT_ONCE:
+            self[count] = form
+        return form

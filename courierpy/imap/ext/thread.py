@@ -14,6 +14,7 @@ from courierpy.imap.ext import Extension
 from courierpy.imap.grammar import lines
 from courierpy.imap.grammar.searchkeys import uses_numbers
 from courierpy.imap.search import run
+from courierpy.maildir.index import threadshape
 from courierpy.message import collation, threads
 from courierpy.model.replies import Bad
 
@@ -21,22 +22,42 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from courierpy.imap.attributes import Attributes
     from courierpy.imap.grammar.args import Args
     from courierpy.imap.session import Session
 
 ALGORITHMS = (b"ORDEREDSUBJECT", b"REFERENCES", b"REFS")
 
 
-def _threads(session: Session, algorithm: bytes, seqs: Sequence[int], by_uid: bool) -> Iterable[object]:
-    """The threads of these messages, as nested lists of sequence numbers or UIDs."""
+def _told(session: Session, algorithm: bytes, seqs: Sequence[int], by_uid: bool) -> Iterable[bytes]:
+    """The text of the threads of these messages, in pieces.  How all of a mailbox hang together is kept."""
     selected = session.need_selected()
     attributes, uids = selected.attributes(session.limits), selected.view.uids
     chosen = uids if len(seqs) == len(uids) else array("I", [uids[seq - 1] for seq in seqs])
+    numbers = chosen if by_uid else seqs
     attributes.begin()
+    if chosen is not uids or collation.kind("subject") != "subject":
+        return threads.render(_threads(attributes, algorithm, chosen, numbers))
+    index, name = selected.folder.index, algorithm.decode().lower()
+    uidvalidity = selected.snapshot.uidvalidity
+    shape = threadshape.read(index, name, uidvalidity, uids)
+    if shape is None:
+        forms, rows = [], array("I")
+        for form, some in threads.shapes(_threads(attributes, algorithm, uids, range(len(uids)))):
+            forms.append(form)
+            rows.extend(some)
+        shape = threadshape.Shape(b"".join(forms), rows)
+        if attributes.lasting:
+            threadshape.write(index, name, uidvalidity, uids, shape)
+    return shape.told(numbers)
+
+
+def _threads(attributes: Attributes, algorithm: bytes, chosen: array[int],
+             names: Sequence[int]) -> Iterable[object]:
+    """The threads of these messages, as nested lists of their ``names``, which are numbers and ascend."""
     subjects, ids = attributes.take([collation.kind("subject"), "ids"], chosen)
     dates = sent(attributes, chosen)
     attributes.refuse(denied=False)
-    names = chosen if by_uid else seqs
     if attributes.lost:
         kept = [at for at, uid in enumerate(chosen) if uid not in attributes.lost]
         names, dates = [names[at] for at in kept], [dates[at] for at in kept]
@@ -63,7 +84,7 @@ def thread(session: Session, args: Args) -> Done:
     allowed(session)
 
     seqs = run(session, program)
-    told = threads.render(_threads(session, algorithm, seqs, args.command == b"UID THREAD"))
+    told = _told(session, algorithm, seqs, args.command == b"UID THREAD")
     session.write_long(lines.long_data(b"THREAD", told))
     return Done("THREAD done.", uses_seq=uses_numbers(program))
 

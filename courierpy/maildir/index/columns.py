@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 DIRECTORY = "courierpyindex"
 COLUMNS, LOG, RECENT = "columns", "uids", "recent"
 CACHE = "cache."               # begins the names of the files with computed values
+THREADS = "threads."           # and of those with threads
 MAGIC = b"courierpy 5\n" + struct.pack("=I", 0x01020304)       # the second word tells the byte order
 _HEAD = struct.Struct("=16sI IIII II qQqq Qqq q I")
 SMALL = 256                        # a folder with fewer messages may be read again: it needs no watch
@@ -298,7 +299,7 @@ class Index:
             return False
         found = False
         for entry in listed(self.path):
-            if entry.name == COLUMNS or entry.name.startswith(CACHE):
+            if entry.name == COLUMNS or entry.name.startswith((CACHE, THREADS)):
                 remove(entry.path)
                 found = True
         return found
