@@ -7,7 +7,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
-import sys
 
 from courierpy.admin import complain
 from courierpy.admin.owner import inside, working_in
@@ -20,7 +19,6 @@ from courierpy.maildir.layout import MaildirPlusPlus
 from courierpy.maildir.store import Store
 
 PARTS = ("cur", "new", "tmp")
-NAMES = ("--checkutf8", "--convutf8")      # of Courier's maildirmake, and not ours
 PRIVATE, SHARED = 0o700, 0o755
 WRITTEN = 0o1755, 0o1777           # who posts into it removes only what is his
 
@@ -39,10 +37,19 @@ def main(words: list[str]) -> int:
                         help="the user of the Maildir has that other one, as shared.NAME")
     parser.add_argument("--del", dest="remove", metavar="NAME", action="append", default=[],
                         help="has it no more")
-    for option in NAMES:
-        parser.add_argument(option, dest="foreign", action=_Foreign, help=argparse.SUPPRESS)
+    parser.add_argument("--checkutf8", action="store_true",
+                        help="say what --convutf8 would do, and whether it can")
+    parser.add_argument("--convutf8", action="store_true",
+                        help="names of folders from modified UTF-7, as Courier had them, to UTF-8")
     parser.add_argument("maildir", metavar="DIR")
+    parser.add_argument("filter", metavar="FILTER", nargs="?",
+                        help="with --convutf8: what SqWebMail has made of the user's rules")
     options = parser.parse_args(words)
+    if options.checkutf8 or options.convutf8:
+        from courierpy.admin import convutf8  # few Maildirs are so old
+        return convutf8.convert(options.maildir, options.filter, options.checkutf8)
+    if options.filter is not None:
+        parser.error(f"{options.filter}: one directory was expected")
     if options.add or options.remove:
         return max([0, *(add(options.maildir, word) for word in options.add),
                     *(remove(options.maildir, name) for name in options.remove)])
@@ -58,15 +65,6 @@ def main(words: list[str]) -> int:
             options.maildir, SHARED if options.sharable else PRIVATE) != 0:
         return 1
     return limit(options.maildir, options.quota)
-
-
-class _Foreign(argparse.Action):
-    """An option of Courier's program that is understood, and refused in a line."""
-
-    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: object,
-                 option: str | None = None) -> None:
-        complain(f'{option}: names are converted by "courierpy convert --from dovecot DIR"', parser.prog)
-        sys.exit(1)
 
 
 def _ways(text: str) -> tuple[int, int]:

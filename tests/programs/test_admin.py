@@ -228,8 +228,7 @@ def test_maildirmake(program: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("option", "told"), [
-    ("-s write", "a folder was expected"), ("--add a=b", "NAME=PATH was expected"),
-    ("--checkutf8", "convert")])
+    ("-s write", "a folder was expected"), ("--add a=b", "NAME=PATH was expected")])
 def test_maildirmake_refuses_what_it_cannot(option: str, told: str, tmp_path: Path) -> None:
     done = start("maildirmake", *option.split(), "Maildir", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
