@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.conftest import REPO
+from tests.conftest import REPO, free_port, need
 from tools import recording
 
 pytestmark = pytest.mark.source
@@ -55,6 +55,22 @@ def test_what_is_shown_is_whole() -> None:
     readme = (REPO / "README.md").read_text()
     assert "](docs/first-minute.svg)" in readme
     assert recording.COMMANDS[1].line.format(port=1143) in readme
+
+
+@pytest.mark.server
+def test_it_is_made_anew() -> None:
+    """With the real programs, and as it stands in docs/: each command is answered."""
+    need("curl")
+    cast = recording.record([free_port() for _ in range(4)]).cast()
+    check(cast)
+    for command in recording.COMMANDS:
+        for said, answer in command.said:
+            assert said in (recording.DELIVER, *shown(cast))
+            assert re.search(answer, "\n".join(shown(cast))), said
+    assert json.loads(cast.splitlines()[-1])[0] < 60       # however long it took: nobody watches pauses
+    # the picture is drawn of it as of the one in docs/
+    drawn = ElementTree.fromstring(recording.picture(cast)).iter(f"{SVG}text")
+    assert ["".join(one.itertext()) for one in drawn] == shown(cast)
 
 
 def test_lines_of_a_terminal() -> None:
