@@ -84,7 +84,11 @@ def make_folder(path: str, uid: int, gid: int) -> None:
     try:
         made = not os.path.isdir(path)
         if made:
-            os.makedirs(path, 0o700)
+            umask = os.umask(0o022)    # of what is above it: that user must come there
+            try:
+                os.makedirs(path, 0o700)
+            finally:
+                os.umask(umask)
             if uid != os.geteuid():
                 os.chown(path, uid, gid)
         found = os.stat(path)

@@ -21,6 +21,7 @@ from courierpy.newmail.queue import Queue
 from tests.conftest import account_ids, plain_environ
 from tests.lmtp.talk import Post
 from tests.newmail.urls import heard
+from tests.programs.test_notify import UNITS, Manager
 
 pytestmark = pytest.mark.server
 
@@ -263,6 +264,38 @@ def test_who_may_tell_of_whose_mail(daemon: Daemon) -> None:
     told = [line.partition("user=")[2].partition(",")[0] for line in daemon.said().splitlines()
             if "NEWMAIL" in line]
     assert told == ["daemon", "bob", "carol", "last"]
+
+
+def test_a_service_from_start_to_end(daemon: Daemon) -> None:
+    """As courierpy-notifyd.service has it, with the umask of that; the queue is in no folder yet."""
+    unit = dict(line.split("=", 1) for line in (UNITS / "courierpy-notifyd.service").read_text().splitlines()
+                if "=" in line and not line.startswith("#"))
+    program, *words = unit["ExecStart"].split()
+    assert (os.path.basename(program), unit["Type"], unit["NotifyAccess"]) == ("notifyd", "notify", "main")
+    there = {"/usr/local/etc/courierpy/imapd": str(daemon.file), "/run/courierpy/notify": str(daemon.socket)}
+    daemon.queue = daemon.folder / "spool" / "ours" / "queue"
+    daemon.write(NOTIFYD_QUEUE=str(daemon.queue), NOTIFYD_SOCKET="", NOTIFYD_METHODS="log")
+    manager = Manager()
+    try:
+        environ = plain_environ(IMAP_LOG="courier", WATCHDOG_USEC="200000", NOTIFY_SOCKET=f"@{manager.name}")
+        with daemon.log.open("ab") as log:
+            daemon.process = subprocess.Popen(
+                [sys.executable, "-m", "courierpy.notifyd", *(there.get(word, word) for word in words)],
+                stdin=subprocess.DEVNULL, stderr=log, umask=int(unit["UMask"], 8),
+                env=environ)
+        manager.main = daemon.process.pid
+        assert "STATUS=0 notifications waiting, 0 on their way" in manager.hears("READY=1")
+        manager.hears("WATCHDOG=1")
+        daemon.send(Event("ann", "INBOX", 5).encode())
+        until(lambda: "NEWMAIL, user=ann" in daemon.said(), "not told")
+        daemon.process.send_signal(signal.SIGHUP)
+        assert any(line.startswith("MONOTONIC_USEC=") for line in manager.hears("RELOADING=1"))
+        manager.hears("READY=1")
+        daemon.process.send_signal(signal.SIGTERM)
+        manager.hears("STOPPING=1")
+        assert daemon.process.wait(60) == 0, daemon.said()
+    finally:
+        manager.close()
 
 
 @pytest.mark.parametrize(("values", "why"), [

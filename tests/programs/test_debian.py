@@ -10,6 +10,7 @@ import pytest
 
 from courierpy import __version__
 from courierpy.admin import SUBCOMMANDS
+from courierpy.system import confined
 from tests.conftest import REPO
 from tools import manual
 
@@ -52,6 +53,17 @@ def test_names_that_others_own_come_back() -> None:
     names = re.findall(r"^interest-noawait /usr/bin/(\w+)$", text, re.M)
     assert {"imapd", "maildirkw"} <= set(names) <= manual.programs()
     assert "courierpy" not in names and set(names) - {"imapd"} <= set(SUBCOMMANDS)
+
+
+def test_users_that_are_made_go() -> None:
+    """Those of the package, which settings and units name."""
+    users = {"courierpy-login", "courierpy-notify"}
+    for script, told in (("postinst", "adduser --system"), ("postrm", "deluser --system")):
+        text = (DEBIAN / f"courierpy.{script}").read_text()
+        assert set(re.findall(r"courierpy-[a-z]+(?=[ ;])", text)) == users and told in text
+    assert "courierpy-login" in confined.USERS
+    assert 'NOTIFYD_USER="courierpy-notify"' in (DEBIAN / "rules").read_text()
+    assert '\nNOTIFYD_USER=""\n' in (REPO / "etc" / "imapd").read_text()     # what the rules change
 
 
 def test_scripts_can_be_read() -> None:

@@ -183,11 +183,11 @@ def test_the_units_are_sound(tmp_path: Path) -> None:
     need("systemd-analyze")
     for path in [*UNITS.glob("*.*"), *(UNITS / "user").iterdir()]:
         text = path.read_text()
-        for word in ("/usr/local/bin/courierpy", "/usr/local/bin/imapd"):
+        for word in ("/usr/local/bin/courierpy", "/usr/local/bin/imapd", "/usr/local/bin/notifyd"):
             text = text.replace(word, shutil.which("true") or "/bin/true")
         (tmp_path / path.name).write_text(text)
     names = sorted(path.name for path in tmp_path.iterdir())
-    assert len(names) == 9
+    assert len(names) == 10
     done = subprocess.run(["systemd-analyze", "verify", "--man=no", *names], cwd=tmp_path, text=True,
                           capture_output=True, check=False, timeout=DEADLINE)
     assert (done.returncode, done.stderr) == (0, "")
@@ -197,5 +197,5 @@ def test_the_units_start_what_is_installed() -> None:
     """Below the PREFIX that Makefile and README have."""
     started = {line.partition("=")[2].split()[0] for path in [*UNITS.glob("*.service"), *UNITS.glob("user/*")]
                for line in path.read_text().splitlines() if line.startswith("ExecStart=")}
-    assert started == {"/usr/local/bin/courierpy", "/usr/local/bin/imapd"}
+    assert started == {"/usr/local/bin/courierpy", "/usr/local/bin/imapd", "/usr/local/bin/notifyd"}
     assert "PREFIX ?= /usr/local\n" in (REPO / "Makefile").read_text()
