@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["Message", "wire_form"]
 
 AT_ONCE_OCTETS = 64 * 1024         # of a section that is made ready as one piece
+ANCESTORS = 1000                   # message IDs of a message's References that count
 HEADER_OCTETS = 1024 * 1024        # of a header that is chosen from at once
 
 
@@ -179,11 +180,16 @@ class Message:
         return "", False
 
     def thread_ids(self) -> tuple[bytes | None, list[bytes]]:
-        """(own message ID, those of its ancestors, the oldest first).  RFC 5256 BASE.6.4.THREAD (1)."""
+        """(own message ID, those of its ancestors, the oldest first).  RFC 5256 BASE.6.4.THREAD (1).
+
+        Of more than ``ANCESTORS`` these are the first one, where the thread begins, and the last ones: each
+        is a message that may have to be thought of, and a header has room for a hundred thousand."""
         own = threads.message_ids(b" ".join(self.header(b"message-id")[:1]))
         refs = threads.message_ids(b" ".join(self.header(b"references")))
         if not refs:
             refs = threads.message_ids(b" ".join(self.header(b"in-reply-to")))[:1]
+        if len(refs) > ANCESTORS:
+            del refs[1:1 - ANCESTORS]
         return (own[0] if own else None), refs
 
     def sent_day(self) -> int | None:

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from courierpy.message import collation, subject, threads
+from courierpy.message import Message, collation, subject, threads
+from courierpy.message.message import ANCESTORS
 from courierpy.message.threads import Mail
 
 
@@ -82,6 +83,16 @@ def test_refs(rows: list[tuple[str, str]], dates: list[float], wanted: bytes) ->
     found = threads.by_latest(range(1, len(rows) + 1), dates, [own for own, _ in rows],
                               [refs.split() for _, refs in rows])
     assert b"".join(threads.render(found)) == wanted
+
+
+@pytest.mark.parametrize("count", [ANCESTORS - 1, ANCESTORS, ANCESTORS + 1, 50_000])
+def test_of_endless_references_the_first_and_the_last_count(count: int) -> None:
+    ids = [b"%d@b" % number for number in range(count)]
+    own, refs = Message(b"Message-ID: <x@y>\nReferences:" + b"".join(b"\n <%s>" % one for one in ids)
+                        + b"\n\n").thread_ids()
+    assert own == b"x@y"
+    assert len(refs) == min(count, ANCESTORS)
+    assert refs == ids[:1] + ids[1:][1 - ANCESTORS:]
 
 
 def test_a_thread_of_any_depth() -> None:
