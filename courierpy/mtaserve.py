@@ -20,13 +20,16 @@ from courierpy.listener.helpers import Helpers
 from courierpy.listener.localsocket import LocalSocket, Wrong
 from courierpy.listener.loop import Loop
 from courierpy.listener.options import UsageError
+from courierpy.listener.sockets import turn_away
 from courierpy.listener.statistics import Statistics
+from courierpy.lmtp.grammar import Reply
 from courierpy.lmtp.logins import PROTOCOL
 from courierpy.model import measures
 from courierpy.mta import verdict
 from courierpy.mta.desk import Desk
 from courierpy.mta.verdict import Verdicts
 from courierpy.system import desk, log, metrics, notify, proc, title
+from courierpy.system.seldom import due
 from courierpy.system.settings import Settings, SettingsError
 from courierpy.system.startup import with_files
 
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
 
 FAILED = 1                     # exit status
 PAUSE = 1.0                    # seconds without a connection where no process can be started
+BUSY = Reply(421, "4.3.2", "The server has too much to do, please try again later").line()
 
 
 class Wanted:
@@ -244,18 +248,22 @@ class Listener:
             client, _ = listener.accept()
         except OSError as error:
             if error.errno not in (errno.EAGAIN, errno.ECONNABORTED):
-                log.crit(f"no connection can be taken: {error.strerror}")
-                self._closed_until = time.monotonic() + PAUSE
+                self._pause(f"no connection can be taken: {error.strerror}")
             return
         with client:
             client.setblocking(True)
+            metrics.count(measures.CONNECTIONS)
             try:
                 self._clients.add(proc.fork(partial(self._serve, client)))
             except OSError as error:
-                log.crit(f"no process for a client can be started: {error.strerror}")
-                self._closed_until = time.monotonic() + PAUSE
-                return
-        metrics.count(measures.CONNECTIONS)
+                self._pause(f"no process for a client can be started: {error.strerror}")
+                turn_away(client, BUSY)
+                metrics.count(measures.REFUSED, "busy")
+
+    def _pause(self, why: str) -> None:
+        self._closed_until = time.monotonic() + PAUSE
+        if due("LMTP client"):
+            log.crit(f"{why}; accepting pauses for {PAUSE:.0f} s")
 
     def _serve(self, client: socket.socket) -> int:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)

@@ -316,7 +316,8 @@ class Server:
                     # it outlives us: what it is at must not be done again
                     pid = proc.fork(partial(attempt.run, name), 0, lambda number, frame: None)
                 except OSError as error:
-                    log.crit(f"no process can be started: {error.strerror}")
+                    if seldom.due("process"):
+                        log.crit(f"no process can be started: {error.strerror}")
                     heapq.heappush(heap, (now + AGAIN, name))
                     return
                 end = time.monotonic() + self._settings.number("NOTIFYD_TIMEOUT") + GRACE

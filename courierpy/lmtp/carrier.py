@@ -24,6 +24,7 @@ from courierpy.maildir.store import Store
 from courierpy.model.namespaces import INBOX
 from courierpy.model.numbers import decimal
 from courierpy.system import doorway, log, passing, proc, title
+from courierpy.system.seldom import due
 from courierpy.system.settings import Settings
 
 TYPE_CHECKING = False
@@ -170,7 +171,8 @@ class Carriers:
                 self._make_room()
                 carrier = Carrier(account, self._environ)
         except OSError as error:
-            log.crit(f"no process for a delivery can be started: {error.strerror}")
+            if due("carrier"):
+                log.crit(f"no process for a delivery can be started: {error.strerror}")
             return LATER
         found = carrier.carry(job, fds)
         if found is None:

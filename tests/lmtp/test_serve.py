@@ -20,10 +20,20 @@ import pytest
 from tests.conftest import account_ids, plain_environ
 from tests.faults.nursery import Nursery
 from tests.lmtp.talk import Client, Post
+from tests.programs.test_forks import refusing
 
 pytestmark = pytest.mark.server
 SERVE = (sys.executable, "-m", "courierpy", "serve")
 MESSAGE = "Subject: hello\r\nMessage-ID: <%d@example.com>\r\n\r\nbody\r\n"
+# the same, as ``courierpy serve`` starts it
+LISTENER = """
+import os, sys
+{hook}
+from courierpy import mtaserve
+from courierpy.system import log
+log.start("lmtpd", dict(os.environ, IMAP_LOG="lines"))
+sys.exit(mtaserve.serve(mtaserve.Wanted([sys.argv[1]]), [sys.argv[2]], dict(os.environ)))
+"""
 
 
 class Served:
@@ -46,16 +56,18 @@ def until(true: object, what: str) -> None:
 
 
 @contextmanager
-def served(post: Post, more: Sequence[str] = (), **settings: str) -> Iterator[Served]:
-    """``more``: words of the command line."""
+def served(post: Post, more: Sequence[str] = (), hook: str = "", **settings: str) -> Iterator[Served]:
+    """``more``: words of the command line.  ``hook``: Python that it runs first."""
     values = {**post.settings, "IMAPDSTART": "NO", "MAILDIRPATH": "Maildir", **settings}
     values.pop("IMAP_LOG")
     file = post.folder / "imapd"
     file.write_text("".join(f'{name}="{value}"\n' for name, value in values.items()))
     path = post.folder / "lmtp"
+    words = [*SERVE, "-C", str(file), "--lmtp", str(path), *more]
+    if hook:
+        words = [sys.executable, "-c", LISTENER.format(hook=hook), str(path), str(file)]
     with post.log.open("ab") as log:
-        process = subprocess.Popen([*SERVE, "-C", str(file), "--lmtp", str(path), *more], stderr=log,
-                                   env=plain_environ(TMPDIR=str(post.folder)))
+        process = subprocess.Popen(words, stderr=log, env=plain_environ(TMPDIR=str(post.folder)))
     try:
         until(lambda: "LMTP is served at" in post.log.read_text() or process.poll() is not None, "no start")
         assert process.poll() is None, post.log.read_text()
@@ -116,6 +128,29 @@ def test_told_to_end_it_says_so_to_who_is_there(post: Post) -> None:
         assert busy.replies(1) == ["421 4.3.2"] and busy.ended()
         lmtp.process.wait(60)
     assert post.mail("ann") == [] and post.left("ann") == []
+
+
+def test_a_refused_fork(post: Post) -> None:
+    """A client hears of it, as does who was in the middle of a message; then all goes on."""
+    flag = post.folder / "flag"
+    with served(post, hook=refusing(flag)) as lmtp:
+        with lmtp.client() as there:
+            there.hello(b"<ann>")
+            flag.touch()
+            for _ in range(2):
+                late = lmtp.client()
+                assert late.replies(1) == ["421 4.3.2"] and late.ended()
+                late.end.close()
+            assert there.data(b"Subject: early\r\n\r\n")[0].startswith("451 4.")
+            flag.unlink()
+            there.hello(b"<ann>")
+            assert there.data(b"Subject: then\r\n\r\n") == ["250 2.1.5"]
+        with lmtp.client() as after:
+            after.hello(b"<bob>")
+            assert after.data(b"Subject: after\r\n\r\n") == ["250 2.1.5"]
+    said = post.log.read_text()
+    assert said.count("no process for a client can be started: ") == 1
+    assert "Traceback" not in said
 
 
 def test_the_name_of_the_socket(post: Post) -> None:
