@@ -51,7 +51,7 @@ _DERIVED = ("dovecot.index", "dovecot.list.index")
 class Done:
     """``linked``, ``copied``: files of messages; ``octets``: of those that were copied.  ``messages``,
     ``mailboxes``: that are in it.  ``when``: seconds since 1970, the moment; ``held``: seconds for which the
-    locks were.  ``refused``: why some messages are not in it."""
+    locks were.  ``refused``: why some messages or mailboxes are not in it."""
 
     def __init__(self) -> None:
         self.linked = self.copied = self.octets = self.messages = self.mailboxes = 0
@@ -65,12 +65,13 @@ def copy(store: Store, target: str, earlier: str, seconds: float, links: bool, s
     error."""
     work = _Copy(store, target, earlier, links, show)
     work.bring_all()
-    with Moment(store, store.names, seconds) as moment:
+    with Moment(store, store.names, seconds, partly=True) as moment:
         began = time.monotonic()
         work.settle(moment)
-        if set(store.names()) != set(moment.places):
+        if set(store.names()) != {*moment.places, *moment.refused}:
             raise Busy("mailboxes came or went while they were copied")
         work.done.held = time.monotonic() - began
+        work.done.refused += moment.refused.values()
     work.count()
     return work.done
 

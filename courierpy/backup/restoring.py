@@ -14,7 +14,7 @@ import stat
 
 from courierpy.maildir import annotation
 from courierpy.maildir.access import NAME as ACCESS_LIST
-from courierpy.maildir.errors import FolderMissing, NameInvalid
+from courierpy.maildir.errors import FolderMissing, NameInvalid, StoreError
 from courierpy.maildir.files import is_directory
 from courierpy.maildir.glance import glance
 from courierpy.maildir.mailboxdirectory import MailboxDirectory
@@ -122,7 +122,11 @@ class Elsewhere:
         for name in store.names():
             before = original.name_of(store, name)
             known: Collection[bytes] = original.bases(before) if before is not None else ()
-            for one in glance(MailboxDirectory(store.path_of(name), store.options))[1]:
+            try:
+                messages = glance(MailboxDirectory(store.path_of(name), store.options))[1]
+            except StoreError:
+                continue               # what cannot be read stands for none
+            for one in messages:
                 if one.name not in known and _RESTORED.search(one.name) is None:
                     self._found.setdefault((one.octets, one.arrived), []).append(one.path)
 

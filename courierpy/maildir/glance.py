@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 class Glanced:
     """A message.  ``uid``: 0 for one that has no number yet; ``path``: of its file; ``name``: base name;
-    ``bits``: flags; ``octets``: of the file; ``arrived``: its INTERNALDATE, in seconds since 1970."""
+    ``bits``: flags; ``octets``: of the file; ``arrived``: its INTERNALDATE, in seconds since 1970; of a link
+    that nobody can follow its own."""
 
     __slots__ = ("arrived", "bits", "name", "octets", "path", "uid")
 
@@ -44,11 +45,21 @@ def glance(place: MailboxDirectory) -> tuple[UidDb, list[Glanced]]:
     paths += [(0, new + file) for file in sorted(directory.files(place.new))]
     messages = []
     for uid, path in paths:
-        try:
-            seen = os.stat(path)
-        except FileNotFoundError:
-            continue                   # it went, or has another name, just now
-        except OSError as error:
-            raise trouble(path, error) from None
+        seen = _seen(path)
+        if seen is None:
+            continue
         messages.append(Glanced(uid, path, seen.st_size, seen.st_mtime))
     return database, messages
+
+
+def _seen(path: bytes) -> os.stat_result | None:
+    """None for what went, or has another name, just now.  Raises a store error."""
+    try:
+        try:
+            return os.stat(path)
+        except FileNotFoundError:
+            return None
+        except OSError:                # a circle, say: it keeps nobody from the other messages
+            return os.lstat(path)
+    except OSError as error:
+        raise trouble(path, error) from None

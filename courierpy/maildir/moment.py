@@ -16,7 +16,7 @@ import time
 from contextlib import suppress
 
 from courierpy.maildir import directory
-from courierpy.maildir.errors import Busy, FolderMissing, trouble
+from courierpy.maildir.errors import Busy, Denied, DiskTrouble, FolderMissing, StoreError, trouble
 from courierpy.maildir.files import remove
 from courierpy.maildir.mailboxdirectory import MailboxDirectory
 from courierpy.system.regular import open_regular
@@ -37,14 +37,20 @@ RENEWED = 20.0                     # seconds after which what is held is made yo
 
 class Moment:
     """``with Moment(store, names, seconds):``.  ``names``: function that gives the mailboxes.  ``seconds``:
-    that it is tried to have all locks.  ``places``: the mailboxes that are held, by name.
+    that it is tried to have all locks.  ``places``: the mailboxes that are held, by name.  ``partly``: one
+    that cannot be held, as a link to where its user may not go, keeps nobody from the others, and is in
+    ``refused`` with the reason; INBOX is never among these.
 
     Entering raises Busy when others hold one for too long, or another store error."""
 
-    __slots__ = ("_deadline", "_held", "_names", "_renewed", "_seconds", "_store", "places")
+    __slots__ = ("_deadline", "_held", "_names", "_partly", "_renewed", "_seconds", "_store", "places",
+                 "refused")
 
-    def __init__(self, store: Store, names: Callable[[], list[str]], seconds: float) -> None:
+    def __init__(self, store: Store, names: Callable[[], list[str]], seconds: float,
+                 partly: bool = False) -> None:
         self._store = store
+        self._partly = partly
+        self.refused: dict[str, StoreError] = {}
         self._names = names
         self._seconds = seconds
         self._deadline = self._renewed = 0.0
@@ -90,6 +96,7 @@ class Moment:
         ``first``: the one that is waited for."""
         seen = set()
         self.places = {}
+        self.refused = {}
         for name in sorted(names, key=lambda name: name != first):
             self.renew()
             place = MailboxDirectory(self._store.path_of(name), self._store.options)
@@ -99,12 +106,14 @@ class Moment:
                 one = found.st_dev, found.st_ino
                 if one not in seen and not self._have(place):
                     return name
-            except (FolderMissing, FileNotFoundError):
-                if name in self._names():
-                    raise
-                return ""              # it went just now
-            except OSError as error:
-                raise trouble(place.tmp, error) from None
+            except (Denied, DiskTrouble, FolderMissing, OSError) as error:
+                if isinstance(error, (FolderMissing, FileNotFoundError)) and name not in self._names():
+                    return ""          # it went just now
+                why = error if isinstance(error, StoreError) else trouble(place.tmp, error)
+                if not self._partly or name == self._store.namespaces.personal.inbox:
+                    raise why from None
+                self.refused[name] = why
+                continue
             if one not in seen:        # two names may lead to one directory
                 self._held.append(place)
             seen.add(one)

@@ -264,6 +264,25 @@ def test_one_odd_message_keeps_no_other_out(tmp_path: Path, capfd: pytest.Captur
     assert "not in the backup" in error and "2 messages in 1 mailboxes" in lines[0]
 
 
+def test_one_odd_mailbox_keeps_no_other_out(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """One that nobody can hold is not in the backup; one that nobody can read is not looked through."""
+    root = tmp_path / "M"
+    fill(root, 2)
+    for part in ("cur", "new"):
+        (root / ".odd" / part).mkdir(parents=True)
+    (root / ".odd" / "tmp").touch()
+    status, lines, error = run(capfd, "backup", tmp_path / "B", root)
+    assert (status, "2 messages in 1 mailboxes" in lines[0]) == (os.EX_NOINPUT, True)
+    line = error.splitlines()[-1]
+    assert "not in the backup: " in line and "/.odd/tmp" in line
+    (root / ".odd" / "cur").rmdir()
+    (root / ".odd" / "cur").touch()
+    for file in (root / "new").iterdir():
+        file.unlink()
+    assert run(capfd, "restore", "-A", tmp_path / "B", root)[0] == 0
+    assert len(list((root / "cur").iterdir())) == 2
+
+
 def test_a_message_that_is_a_link(tmp_path: Path) -> None:
     """What it leads to is in the backup, and in a copy: from there the link would lead elsewhere."""
     root = tmp_path / "M"

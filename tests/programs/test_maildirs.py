@@ -231,6 +231,27 @@ def test_one_that_is_broken_stops_no_other(tool: str, maildir: Path, capfd: pyte
         assert lines or tool in ("dump", "check")
 
 
+@pytest.mark.parametrize(("tool", "words", "told"), [
+    ("dump", [], 6), ("purge", ["-d", "20", "-f"], 1), ("touch", ["-t"], 2), ("check", [], 0)])
+def test_a_link_in_a_circle_keeps_no_other_from_it(tool: str, words: list[str], told: int, maildir: Path,
+                                                   capfd: pytest.CaptureFixture[str]) -> None:
+    odd = maildir / "cur" / "1700000009.M9P1.host:2,"
+    odd.symlink_to(odd.name)
+    status, lines, _ = run(capfd, tool, *words, "--mailbox", "INBOX", maildir)
+    assert len(lines) == told or tool == "check"
+    if tool == "purge":
+        assert (status, there_without(odd)) == (0, [1, 10])
+    elif tool == "touch":
+        assert "4 of 5 messages" in lines[1]
+    elif tool == "dump":
+        assert status == 0 and sum(odd.name in line for line in lines) == 1
+
+
+def there_without(odd: Path) -> list[int]:
+    odd.unlink()
+    return there(odd.parent.parent)
+
+
 def given(maildir: Path) -> tuple[int, int]:
     """To the test account, which may go there; its uid and gid."""
     if os.getuid() == 0:
