@@ -189,14 +189,15 @@ class Quota:
             _tell(f"{trouble(self._path, error)}: what changed is not counted")
             return
         try:
-            size = os.fstat(fd).st_size
-            if size and os.pread(fd, 1, size - 1) == b"\n" and os.write(fd, lines) == len(lines):
-                return
+            try:
+                size = os.fstat(fd).st_size
+                if size and os.pread(fd, 1, size - 1) == b"\n" and os.write(fd, lines) == len(lines):
+                    return
+            finally:
+                os.close(fd)           # a file server may tell only now that its disk is full
         except OSError as error:
             _tell(f"{trouble(self._path, error)}: what changed is not counted")
             return
-        finally:
-            os.close(fd)
         self.recount_quietly()         # a line of which a part is missing would spoil the next one
 
     def recount_quietly(self) -> None:
