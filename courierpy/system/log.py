@@ -23,6 +23,7 @@ import time
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from socket import socket
 
     Render = Callable[[str, Mapping[str, str], str], str]
 
@@ -42,6 +43,7 @@ _form = "courier"
 _name = "courierpy"
 _about = ""
 _render: Render | None = None  # of the forms that other programs read
+_journal: socket | None = None  # connected to JOURNAL, in a process that cannot find it by its name
 
 
 def wanted(environ: Mapping[str, str]) -> str:
@@ -118,10 +120,19 @@ def to_syslog(name: str) -> None:
 
 def connect() -> None:
     """What the lines need of the file system is had now: it is out of reach later."""
+    global _journal
     time.strftime("%z")
     if _form == "syslog":
         import syslog
         syslog.openlog(_name, syslog.LOG_PID | syslog.LOG_NDELAY, syslog.LOG_MAIL)
+    elif _form == "journal":
+        door = _journal_door()
+        try:
+            door.connect(JOURNAL)
+        except OSError:
+            door.close()               # descriptor 2 leads there too
+        else:
+            _journal = door
 
 
 # -- what a line holds
@@ -216,16 +227,25 @@ def _now() -> str:
 
 def _to_journal(priority: str, data: bytes) -> bool:
     """False where the journal cannot be reached that way."""
-    import socket
     fields = f"PRIORITY={PRIORITIES[priority]}\nSYSLOG_FACILITY={FACILITY}\nSYSLOG_IDENTIFIER={_name}\n" \
              f"SYSLOG_PID={os.getpid()}\nMESSAGE=".encode() + data + b"\n"
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as door:
-            door.settimeout(JOURNAL_TIMEOUT)
-            door.sendto(fields, JOURNAL)
+        if _journal is not None:
+            _journal.send(fields)
+        else:
+            with _journal_door() as door:
+                door.sendto(fields, JOURNAL)
     except OSError:
         return False
     return True
+
+
+def _journal_door() -> socket:
+    """A socket of those that the journal reads."""
+    import socket
+    door = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    door.settimeout(JOURNAL_TIMEOUT)
+    return door
 
 
 def debug(text: str) -> None:

@@ -168,6 +168,24 @@ def test_the_journal_gets_fields(tmp_path: Path) -> None:
         assert stream.recv(4096).startswith(b"INFO: one")
 
 
+def test_the_journal_is_reached_from_where_it_has_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+                                                          ) -> None:
+    """A login process sees no file once it serves."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as door:
+        door.bind(str(tmp_path / "journal"))
+        monkeypatch.setattr(log, "JOURNAL", str(tmp_path / "journal"))
+        monkeypatch.setattr(log, "_journal", None)
+        before = log.kept()
+        try:
+            log.restore(("journal", "imaplogin", ""))
+            log.connect()
+            (tmp_path / "journal").unlink()
+            log.info("LOGIN FAILED")
+        finally:
+            log.restore(before)
+        assert b"\nSYSLOG_IDENTIFIER=imaplogin\n" in door.recv(4096, socket.MSG_DONTWAIT)
+
+
 def test_lines_end_in_whom_they_are_about(capfd: pytest.CaptureFixture[str]) -> None:
     before = log.kept()
     try:
