@@ -34,15 +34,14 @@ if TYPE_CHECKING:
     from courierpy.returning import Returned
 
 
-def count(options: Options, program: str, arguments: list[str], environ: Mapping[str, str]) -> int:
+def count(options: Options, program: str, arguments: list[str],
+          environ: Mapping[str, str]) -> tuple[int, str]:
     """How many login processes there are to be; 0: each connection has a process of its own from its
-    beginning, and the log says so where others were wanted."""
+    beginning.  And why that is so where others were wanted, for the log."""
     own = programs.find(program)
     found = Settings(environ).number("IMAP_LOGIN_PROCESSES") if own is not None and own.logs_in else 0
     why = why_not(options, program, arguments, environ) if found else ""
-    if why:
-        log.notice(f"IMAP_LOGIN_PROCESSES: each connection has a process of its own: {why}")
-    return 0 if why else found
+    return (0, why) if why else (found, "")
 
 
 def why_not(options: Options, program: str, arguments: list[str], environ: Mapping[str, str]) -> str:

@@ -57,7 +57,7 @@ class Services:
         self.logs_in = ours is not None and ours.logs_in
         self.protocol = ours.protocol if ours is not None else "IMAP"
         environ.update(of_transport(environ, self.protocol, "IMAP"))
-        self.login_processes = doorway.count(options, self.program, self.arguments, environ)
+        self.login_processes, self._alone = doorway.count(options, self.program, self.arguments, environ)
         self.doorway: Doorway | None = None
         self.pool: Pool | None = None
         self.helpers: Helpers | None = None
@@ -89,6 +89,8 @@ class Services:
             self.logger = children.start_logger(text["stderrlogger"], name)
             log.start("couriertcpd", {})
         self.environ[log.VARIABLE] = log.form()      # of programs that are started by exec
+        if self._alone:
+            log.notice(f"IMAP_LOGIN_PROCESSES: each connection has a process of its own: {self._alone}")
 
     def count_tries(self) -> None:
         """Refused logins are counted for all connections, of another listener of ours and image too."""

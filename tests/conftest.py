@@ -39,7 +39,7 @@ REPO = Path(__file__).resolve().parent.parent
 # fork: a connection's process is a fork of the listener; exec: each program is exec'd; doorway: login
 # processes have the clients before their login.  What is a test of all runs in all; this is the mode of all
 # the other tests that start a listener.
-MODE = os.environ.get("COURIERPY_TEST_MODE", "fork")
+MODE = os.environ.get("COURIERPY_TEST_MODE", "doorway")
 
 MAIL = (b"From: Ann <ann@example.org>\nTo: demo@example.net\nSubject: mail %d\n"
         b"Date: Mon, 1 Jan 2024 10:00:00 +0000\nMessage-ID: <m%d@example.org>\n\nHello %d.\n")
@@ -246,7 +246,7 @@ def account_python(folder: Path) -> tuple[str, str]:
 
 def of_mode(mode: str = MODE) -> dict[str, str]:
     """The settings that make it."""
-    return {"IMAP_LOGIN_PROCESSES": "2"} if mode == "doorway" else {}
+    return {"IMAP_LOGIN_PROCESSES": "0"} if mode == "fork" else {}
 
 
 @contextmanager

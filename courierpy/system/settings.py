@@ -98,7 +98,7 @@ TABLE: tuple[Setting, ...] = (
             low=1, off=("[1-9]", "a mail reader opens five connections and more: the next is refused")),
     Setting("IMAP_MAXPRELOGIN", "number", "50", "connections before their login, 0: no bound",
             low=0, off=("0", "connections before their login can take all of MAXDAEMONS")),
-    Setting("IMAP_LOGIN_PROCESSES", "number", "0",
+    Setting("IMAP_LOGIN_PROCESSES", "number", "2",
             "processes for all connections before their login, 0: one for each", low=0, high=64),
     Setting("IMAP_REUSE", "choice", "account", "whose session a process serves after one: account, uid, no",
             choices=("account", "uid", "no")),

@@ -19,7 +19,8 @@ from tests.conftest import MODE, REPO, account_python, free_port, of_mode, plain
 
 DEADLINE = 30.0
 MARK = "COURIERPY_TEST_MARK"
-# children of a listener that has no client: the keeper, and password helpers, or one and login processes
+# children of a listener that has no client, and forks none ahead of sessions: the keeper, and password
+# helpers, or one and login processes
 RESIDENT = 4 if MODE == "doorway" else 3
 
 
@@ -93,7 +94,7 @@ class Chain:
 
 @contextmanager
 def chain(*options: str, before: str = "", program: tuple[str, ...] = ("imaplogin", "imapd", "Maildir"),
-          **settings: str) -> Iterator[Chain]:
+          mode: str = MODE, **settings: str) -> Iterator[Chain]:
     """``before``: Python that the listener runs first, also when it starts anew."""
     top = Path(tempfile.mkdtemp(prefix="courierpy-test-"))
     top.chmod(0o755)
@@ -115,7 +116,8 @@ from courierpy import tcpd
 sys.exit(tcpd.main(["couriertcpd", *sys.argv[1:]], os.environ, [*{words!r}, {run!r}, *sys.argv[1:]]))
 """
     environ = plain_environ(**{MARK: mark, "COURIERPY_TEST_CODE": code, "USERDB": str(home / "userdb"),
-                               "AUTHMODULES": "authuserdb", "IMAP_HIBERNATE": "1", **of_mode(), **settings})
+                               "AUTHMODULES": "authuserdb", "IMAP_HIBERNATE": "1", **of_mode(mode),
+                               **settings})
     with log.open("wb") as stderr:
         process = subprocess.Popen([*words, run, "-address=127.0.0.1", "-nodnslookup", "-maxperip=100",
                                     "-maxprocs=100", *options, str(port), *program], stderr=stderr,

@@ -124,7 +124,7 @@ def test_at_any_moment(kind: str, tmp_path: Path) -> None:
 @server_test
 def test_who_does_not_end_is_killed() -> None:
     """A session that is stopped hears nothing."""
-    with chain() as server:
+    with chain(IMAP_PREFORK="0") as server:
         eventually(lambda: len(server.children()) == RESIDENT)
         before = server.children()
         client = server.session()
@@ -148,7 +148,7 @@ def slow(self):
     return hear(self) if self._ending else iter(())
 Sleepers.hear = slow
 """
-    with chain(before=before) as server:
+    with chain(before=before, IMAP_PREFORK="0") as server:
         eventually(lambda: len(server.children()) == RESIDENT)
         client = server.session(b"SELECT INBOX", b"IDLE")
         time.sleep(2.5)                        # it has offered its client, and the keeper has told of it

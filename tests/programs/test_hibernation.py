@@ -84,8 +84,10 @@ class Running:
 
 
 def is_keeper(pid: int) -> bool:
+    """It waits for many by one instance of epoll, as login processes do, and for folders."""
     try:
-        return any("eventpoll" in os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd"))
+        links = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+        return all(any(kind in link for link in links) for kind in ("eventpoll", "inotify"))
     except OSError:
         return False                   # it ends
 
@@ -403,7 +405,7 @@ def test_who_sleeps_is_counted(limits: dict[str, str]) -> None:
         for window in windows:
             window.close()
         wait_log(running.server.log, "DISCONNECTED", 2)
-        wait_until(lambda: running.awake() == [])
+        wait_until(lambda: set(children(running.listener)) <= running.base)    # those that ended are reaped
         over_tcp(running.server.port).close()
 
 
