@@ -174,7 +174,7 @@ def certificate(path: Path) -> bytes:
     return ssl.PEM_cert_to_DER_cert(text[text.index("-----BEGIN CERTIFICATE"):])
 
 
-@pytest.mark.parametrize("server", ["fork"], indirect=True)
+@pytest.mark.parametrize("server", ["fork", "doorway"], indirect=True)
 def test_certificates(server: Server) -> None:
     """By name and address; read again on SIGHUP, when they are sound."""
     first = certificate(server.certificate)
@@ -202,7 +202,7 @@ def test_certificates(server: Server) -> None:
             old.wrap_socket(client)
 
 
-@pytest.mark.parametrize("server", ["fork"], indirect=True)
+@pytest.mark.parametrize("server", ["fork", "doorway"], indirect=True)
 def test_settings_are_read_again(server: Server) -> None:
     settings = server.home / "imapd"
     text = settings.read_text()
@@ -221,7 +221,7 @@ def test_settings_are_read_again(server: Server) -> None:
     assert b"a OK" in until(client, b"a OK")
 
 
-@pytest.mark.parametrize("server", ["fork"], indirect=True)
+@pytest.mark.parametrize("server", ["fork", "doorway"], indirect=True)
 def test_client_certificate(server: Server) -> None:
     own = server.home / "client.pem"
     mkcert.make(str(own), "demo")

@@ -64,7 +64,7 @@ def settles(log: Path, count: int) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("mode", ["fork", "exec"])
+@pytest.mark.parametrize("mode", ["fork", "exec", "doorway"])
 def test_serve_into_a_file(mode: str) -> None:
     with serving(mode, **SETTINGS) as server:
         wanted = attack(server.port)

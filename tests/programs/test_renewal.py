@@ -45,7 +45,7 @@ def children(pid: int) -> list[int]:
     return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-@pytest.mark.parametrize("mode", ["fork", "exec"])
+@pytest.mark.parametrize("mode", ["fork", "exec", "doorway"])
 def test_twenty_clients_go_on(mode: str) -> None:
     with serving(mode, MAXPERIP="22") as server:
         listeners = children(server.process.pid)

@@ -95,11 +95,12 @@ def session(server: Chain, client: socket.socket | ssl.SSLSocket, said: list[byt
     return found[0]
 
 
-@pytest.mark.parametrize("mode", ["fork", "exec"])
+@pytest.mark.parametrize("mode", ["fork", "exec", "doorway"])
 @pytest.mark.parametrize("kind", LOGINS)
 def test_no_password_and_no_hash(kind: str, mode: str) -> None:
     text = ODD if kind == "escaped" else PASSWORD
-    with chain(*["-exec"] * (mode == "exec"), IMAP_HIBERNATE="0", IMAP_LOGIN_DELAY="0") as server:
+    with chain(*["-exec"] * (mode == "exec"), mode=mode, IMAP_HIBERNATE="0",
+               IMAP_LOGIN_DELAY="0") as server:
         stored = account(server, text)
         with socket.create_connection(("127.0.0.1", server.port)) as client:
             seen = memory(session(server, client, LOGINS[kind]))
