@@ -78,8 +78,9 @@ class Sessions:
         self._log = log.kept()
         self._umask = os.umask(0o077)
         os.umask(self._umask)
-        self._descriptors = _descriptors()
-        self._memory = _memory()
+        # what is compared before another session: there is none for a process that serves one
+        self._descriptors = _descriptors() if self._uses > 1 else frozenset()
+        self._memory = _memory() if self._uses > 1 else 0
 
     def run(self, order: Order | None) -> int:
         """Until it ends; the exit status.  ``order``: the first one, whose client is on descriptors 0 and 1

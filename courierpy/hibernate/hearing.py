@@ -27,6 +27,7 @@ import stat
 import struct
 import time
 
+from courierpy.system import passing
 from courierpy.system.inotify import (
     IN_DONT_FOLLOW,
     IN_IGNORED,
@@ -99,7 +100,7 @@ def make(data: bytes, fds: list[int]) -> None:
         reply = ERROR + _WORD.pack(error.errno or errno.EIO)
     try:
         with socket.socket(fileno=os.dup(fds[0])) as channel:
-            socket.send_fds(channel, [reply], rights, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+            socket.send_fds(channel, [reply], rights, passing.SENDING)
     finally:
         for fd in rights:
             os.close(fd)
@@ -155,7 +156,7 @@ class Listener:
     def asked(self) -> None:
         """What the session wants, after what has happened was told.  OSError, also at its end."""
         data, ancillary, flags, _ = self.channel.recvmsg(
-            64, socket.CMSG_SPACE(4), socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC)
+            64, socket.CMSG_SPACE(4), passing.RECEIVING)
         fds = array.array("i")
         for _, _, value in ancillary:
             fds.frombytes(value)
@@ -213,7 +214,7 @@ def instance(door: int, made: int = -1) -> Lent:
 
 def _send(door: int, word: bytes, fds: list[int]) -> None:
     with socket.socket(fileno=os.dup(door)) as way:
-        socket.send_fds(way, [word], fds, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        socket.send_fds(way, [word], fds, passing.SENDING)
 
 
 def _ask(door: int, word: bytes, fds: list[int]) -> tuple[bytes, list[int]]:

@@ -446,7 +446,7 @@ class Keeper:
         """Raises Ended: it wants no more, or is gone."""
         try:
             data, ancillary, _, _ = self.link.recvmsg(64, socket.CMSG_SPACE(4),
-                                                      socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC)
+                                                      passing.RECEIVING)
         except BlockingIOError:
             return
         except OSError:

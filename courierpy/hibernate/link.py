@@ -13,7 +13,7 @@ from functools import partial
 from courierpy.hibernate import keeper, keeping, protocol
 from courierpy.imap.grammar import lines
 from courierpy.listener.connections import Asleep, Connection
-from courierpy.system import log, proc
+from courierpy.system import log, passing, proc
 from courierpy.system.seldom import due
 
 TYPE_CHECKING = False
@@ -129,7 +129,7 @@ class Sleepers:
         while self.link is not None:
             try:
                 data, ancillary, flags, _ = self.link.recvmsg(
-                    64, socket.CMSG_SPACE(4 * DESCRIPTORS), socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC)
+                    64, socket.CMSG_SPACE(4 * DESCRIPTORS), passing.RECEIVING)
             except BlockingIOError:
                 return
             except OSError:
@@ -175,7 +175,7 @@ class Sleepers:
             return False               # not his; not who may sleep
         with protocol.borrowed(channel) as said:
             try:
-                said.send(protocol.GOOD, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+                said.send(protocol.GOOD, passing.SENDING)
             except BlockingIOError:
                 return False
             except OSError:
@@ -231,7 +231,7 @@ class Sleepers:
         connection.identity = protocol.identity(asleep.client)
         self.connections.add(pid, connection)
         try:
-            wake.channel.send(protocol.TAKEN, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+            wake.channel.send(protocol.TAKEN, passing.SENDING)
         except OSError:
             pass                       # the keeper died meanwhile: it has no say any more
         wake.channel.close()
@@ -241,7 +241,7 @@ class Sleepers:
         if self.link is not None:
             rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", (fd,)))] if fd >= 0 else []
             try:
-                self.link.sendmsg([word], rights, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+                self.link.sendmsg([word], rights, passing.SENDING)
             except OSError:
                 return                 # it is gone, and will be missed
 

@@ -36,7 +36,7 @@ def received(door: socket.socket) -> Iterator[tuple[bytes, array.array[int], Who
         try:
             data, ancillary, flags, _ = door.recvmsg(
                 64, socket.CMSG_SPACE(4 * DESCRIPTORS) + passing.WHO_SPACE,
-                socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC)
+                passing.RECEIVING)
         except BlockingIOError:
             return
         fds, who = passing.unpacked(ancillary)

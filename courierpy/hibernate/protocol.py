@@ -9,6 +9,7 @@ import socket
 import struct
 
 from courierpy.imap.grammar import lines
+from courierpy.system import passing
 
 VERSION = 3                    # of what is said over the link; another listener needs another keeper
 ALONE = 1                      # the last version whose keeper was the only one that held the connections
@@ -79,7 +80,7 @@ class State:
     def say(self, client: socket.socket, line: bytes) -> bool:
         """A line to the client.  False: it took a part of it.  Raises OSError."""
         octets = stored(line) if self.deflated else line
-        sent = client.send(octets, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        sent = client.send(octets, passing.SENDING)
         self.words += min(sent, len(line))
         return sent == len(octets)
 

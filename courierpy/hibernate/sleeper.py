@@ -16,7 +16,7 @@ from courierpy.imap import ext, updates
 from courierpy.imap.selected import Selected
 from courierpy.maildir.errors import StoreError
 from courierpy.model.messages import Snapshot
-from courierpy.system import inotify, log, metrics, wayback
+from courierpy.system import inotify, log, metrics, passing, wayback
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ class Sleeper:
             door = socket.socket(fileno=self.door)
             try:
                 door.sendmsg([b"o" + kinds], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))],
-                             socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+                             passing.SENDING)
             finally:
                 door.detach()
         finally:

@@ -117,9 +117,12 @@ class Pool:
         return worker
 
     def tend(self) -> None:
-        """Fork ahead what is missing."""
+        """Fork ahead what is missing, once fewer than half are left: after a fork every page that is written
+        to is copied, here as there, and after several in a row only once."""
         now = time.monotonic()
-        while len(self.ahead) < self.count_ahead and now >= self._next_start:
+        if now < self._next_start or 2 * len(self.ahead) >= self.count_ahead:
+            return
+        while len(self.ahead) < self.count_ahead:
             try:
                 worker = self._fork(b"", None, -1)
             except OSError as error:

@@ -14,6 +14,7 @@ import socket
 import time
 
 from courierpy.login.wire import MARK_OCTETS, READ_OCTETS, Wire
+from courierpy.system import passing
 
 LINGER_SECONDS = 2.0           # that a client has to hang up
 TAKES_SECONDS = 60.0           # in which a client must take something of what its session said last
@@ -58,7 +59,7 @@ class Relay:
                         if wire.ended:
                             break
                         return
-                count = self.inner.send(self._inward, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+                count = self.inner.send(self._inward, passing.SENDING)
                 self._inward = self._inward[count:]
             if not self._told:
                 self._told = True

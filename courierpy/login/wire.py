@@ -7,6 +7,8 @@ from __future__ import annotations
 import select
 import socket
 
+from courierpy.system import passing
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from courierpy.system.tlsmemory import MemoryTls
@@ -98,8 +100,7 @@ class Wire:
             at = 0
             try:
                 while at < len(view):
-                    at += self.socket.send(view[at:at + OFFERED_OCTETS],
-                                           socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+                    at += self.socket.send(view[at:at + OFFERED_OCTETS], passing.SENDING)
             except BlockingIOError:
                 pass
             except OSError:

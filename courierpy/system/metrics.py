@@ -43,7 +43,7 @@ class Meter:
         self.protocol = protocol
         import socket  # where nothing is counted it is not needed
         self._end = socket.socket(fileno=fd)
-        self._how = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
+        self._how = int(socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
         self._every = every
         self._due = monotonic() + every
         self._conn: Octets | None = None

@@ -26,6 +26,10 @@ CREDENTIALS = struct.Struct("=iII")       # pid, uid, gid
 WHO_SPACE = socket.CMSG_SPACE(CREDENTIALS.size)
 _SPACE = socket.CMSG_SPACE(4 * DESCRIPTORS) + WHO_SPACE
 _BUFFER = 1 << 20              # wanted of a socket
+# of a message that nobody waits for; numbers, as "|" of the socket module's own flags costs several calls
+SENDING = int(socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+RECEIVING = int(socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC)
+_CUT = int(socket.MSG_CTRUNC | socket.MSG_TRUNC)
 
 
 class Refused(Exception):
@@ -44,7 +48,7 @@ def pair() -> tuple[socket.socket, socket.socket]:
 def send(end: socket.socket, parts: Iterable[bytes], fds: Collection[int] = ()) -> None:
     """Raises OSError; BlockingIOError where there is no room at the moment."""
     rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
-    end.sendmsg(parts, rights, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+    end.sendmsg(parts, rights, SENDING)
 
 
 def receive(end: socket.socket) -> tuple[bytes, list[int]] | None:
@@ -60,13 +64,13 @@ def receive_from(end: socket.socket) -> tuple[bytes, list[int], int] | None:
     """As receive(), and the pid of the process that said it, where this end asks the kernel for that
     (SO_PASSCRED); 0 where nobody knows."""
     try:
-        data, ancillary, flags, _ = end.recvmsg(OCTETS, _SPACE, socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC)
+        data, ancillary, flags, _ = end.recvmsg(OCTETS, _SPACE, RECEIVING)
     except BlockingIOError:
         return None
     except OSError:
         return b"", [], 0
     fds, who = unpacked(ancillary)
-    if flags & (socket.MSG_CTRUNC | socket.MSG_TRUNC):
+    if flags & _CUT:
         close(fds)
         raise Refused("a message is cut")
     return data, list(fds), 0 if who is None else who[0]

@@ -145,6 +145,18 @@ def test_one_that_is_busy_is_not_given_another(rig: Callable[..., Rig]) -> None:
     assert here.session(ANN) == last   # the other may end
 
 
+def test_several_are_forked_ahead_in_a_row(rig: Callable[..., Rig]) -> None:
+    """When fewer than half are left."""
+    here = rig(ACCOUNT, ahead=4)
+    first = set(here.pool.ahead)
+    used = {here.session(ANN), here.session(BOB)}
+    here.pool.tend()
+    assert set(here.pool.ahead) == first - used
+    used.add(here.session(CAROL))
+    here.pool.tend()
+    assert len(here.pool.ahead) == 4 and set(here.pool.ahead) & first == first - used
+
+
 def test_those_that_are_forked_ahead(rig: Callable[..., Rig]) -> None:
     here = rig(ACCOUNT, ahead=2)
     ahead = list(here.pool.ahead)
