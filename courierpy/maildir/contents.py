@@ -69,6 +69,23 @@ class Held:
         else:
             self.flags[row] = bits
 
+    def set_bits(self, rows: Sequence[int], bits: bytes) -> None:
+        """The messages in these rows, which ascend, have these flags, and files that are not odd."""
+        if rows and rows[-1] - rows[0] == len(rows) - 1:
+            self.flags[rows[0]:rows[-1] + 1] = bits
+            return
+        flags = self.flags
+        for row, now in zip(rows, bits, strict=True):
+            flags[row] = now
+
+    def files(self, rows: Sequence[int]) -> list[bytes]:
+        """file() of these rows, which ascend."""
+        suffixes = map(SUFFIXES.__getitem__, map(self.flags.__getitem__, rows))
+        found = list(map(bytes.__add__, self.database.names_of(rows), suffixes))
+        if self.odd:
+            found = list(map(self.odd.get, map(self.database.uids.__getitem__, rows), found))
+        return found
+
     def rows_of(self, names: Collection[bytes]) -> dict[bytes, int]:
         """The rows of those base names that have one."""
         return self.database.rows_of(names)
@@ -115,13 +132,7 @@ class Contents:
     def drop(self, rows: Sequence[int]) -> None:
         """These are gone.  The names must be there."""
         held = self.held
-        uids, flags = held.database.uids, held.flags
-        if held.odd:
-            files = map(held.file, rows)
-        else:
-            names = held.database.names_of(rows)
-            files = map(bytes.__add__, names, [SUFFIXES[flags[row]] for row in rows])
-        self.departed.update(zip(map(uids.__getitem__, rows), files, strict=True))
+        self.departed.update(zip(map(held.database.uids.__getitem__, rows), held.files(rows), strict=True))
         self.held = held.without(rows)
 
 

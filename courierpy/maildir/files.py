@@ -4,6 +4,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from operator import length_hint
 
 from courierpy.maildir.errors import trouble
 from courierpy.maildir.names import tmp_name
@@ -11,7 +12,7 @@ from courierpy.system.regular import whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
 
 def write_all(fd: int, data: bytes) -> None:
@@ -149,6 +150,20 @@ class Directory:
                 os.fsync(self._fd)
             except OSError as error:
                 raise trouble(self.path, error) from None
+
+
+def failures(act: Callable[..., object], *columns: Sequence[bytes]) -> list[int]:
+    """Calls ``act`` with what the columns, of one length, have in each place.  Gives the places where it
+    raised OSError, ascending; any other exception ends it."""
+    *others, last = map(iter, columns)
+    failed: list[int] = []
+    while True:
+        try:
+            for _ in map(act, *others, last):
+                pass
+            return failed
+        except OSError:                # of the last that was taken; those behind it follow
+            failed.append(len(columns[-1]) - length_hint(last) - 1)
 
 
 def close(fd: int) -> None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 from array import array
-from itertools import repeat
+from itertools import compress, repeat
+from operator import gt, ne
 
 from courierpy.maildir.changes import AT_ONCE
 from courierpy.maildir.errors import StoreError, refuse, unchangeable
-from courierpy.maildir.files import Directory, exists
+from courierpy.maildir.files import Directory, exists, failures
 from courierpy.maildir.formats.keyworddrafts import KeywordDrafts
 from courierpy.maildir.messagefile import TRIES
 from courierpy.maildir.names import SUFFIXES
@@ -144,37 +145,74 @@ class Renamed:
     def _rename_some(self, rows: Sequence[int], change: FlagChange, refused: list[StoreError] | None,
                      alone: bool) -> bool:
         """``alone``: as for Changes.did_all()."""
-        held, cur, after, rename = self._contents.held, self._place.inside, change.bits_after(), os.rename
         gone: list[bytes] = []
         came: list[bytes] = []
         try:
-            for row, name in zip(rows, held.database.names_of(rows), strict=True):
-                bits = held.flags[row]
-                new = after[bits]
-                if held.odd:
-                    old, now = held.file(row), held.file_with(row, new)
-                else:
-                    old, now = name + SUFFIXES[bits], name + SUFFIXES[new]
-                try:
-                    if old != now:
-                        rename(cur + old, cur + now)
-                        gone.append(old)
-                        came.append(now)
-                        self._before[row] = old
-                        held.set_flags(row, new, now)
-                    elif not os.access(cur + old, os.F_OK) and not exists(cur + old):
-                        raise FileNotFoundError
-                except FileNotFoundError:
-                    alone = False
-                    if not self._rename_again(row, change, refused):
-                        continue
-                except OSError as error:
-                    refuse(unchangeable(cur + old, error), refused)
-                    continue
-                self.rows.append(row)
+            done, left = self._rename_usual(rows, change, gone, came) if len(rows) > 1 else ([], rows)
+            for row in left:
+                here = self._rename_one(row, change, refused, gone, came)
+                if here is None:
+                    alone, here = False, self._rename_again(row, change, refused)
+                if here:
+                    done.append(row)
+            self.rows.extend(sorted(done) if left else done)
         finally:
             alone = self._changes.did_all(gone, came, alone)
         return alone
+
+    def _rename_usual(self, rows: Sequence[int], change: FlagChange, gone: list[bytes],
+                      came: list[bytes]) -> tuple[list[int], list[int]]:
+        """All files at once, where nothing is odd about them.  (Rows of those that have other flags now, rows
+        of those to be looked at one by one.)  ``gone``, ``came``: get the names of files, before and now."""
+        held, cur = self._contents.held, self._place.inside
+        bits = bytes(map(held.flags.__getitem__, rows))
+        new = bits.translate(change.bits_after() + _OTHERS)
+        usual = list(map(ne, bits, new))
+        if held.odd:
+            strange = map(held.odd.__contains__, map(held.database.uids.__getitem__, rows))
+            usual = list(map(gt, usual, strange))
+        there = list(compress(rows, usual))
+        names, after = held.database.names_of(there), bytes(compress(new, usual))
+        old = list(map(bytes.__add__, names, map(SUFFIXES.__getitem__, compress(bits, usual))))
+        now = list(map(bytes.__add__, names, map(SUFFIXES.__getitem__, after)))
+        try:
+            failed = failures(os.rename, [cur + file for file in old], [cur + file for file in now])
+        except BaseException:
+            self._changes.doubt()      # nobody counted how many there were until then
+            raise
+        left = [row for row, one in zip(rows, usual, strict=True) if not one]
+        for at in reversed(failed):
+            left.append(there.pop(at))
+            del old[at], now[at]
+            after = after[:at] + after[at + 1:]
+        gone += old
+        came += now
+        self._before.update(zip(there, old, strict=True))
+        held.set_bits(there, after)
+        return there, left
+
+    def _rename_one(self, row: int, change: FlagChange, refused: list[StoreError] | None, gone: list[bytes],
+                    came: list[bytes]) -> bool | None:
+        """Has this message the flags now?  None: its file has another name.  ``gone``, ``came``: as of
+        _rename_usual()."""
+        held, cur = self._contents.held, self._place.inside
+        bits = change.bits(held.flags[row])
+        old, now = held.file(row), held.file_with(row, bits)
+        try:
+            if old != now:
+                os.rename(cur + old, cur + now)
+                gone.append(old)
+                came.append(now)
+                self._before[row] = old
+                held.set_flags(row, bits, now)
+            elif not os.access(cur + old, os.F_OK) and not exists(cur + old):
+                return None
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            refuse(unchangeable(cur + old, error), refused)
+            return False
+        return True
 
     def _rename_again(self, row: int, change: FlagChange, refused: list[StoreError] | None) -> bool:
         """One whose file has another name, as somebody else changes it.  False if it is gone, or refused."""

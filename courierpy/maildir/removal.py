@@ -3,11 +3,12 @@ from __future__ import annotations
 
 import os
 from functools import partial
+from itertools import compress, repeat
 
 from courierpy.maildir.changes import AT_ONCE
 from courierpy.maildir.errors import MessageDenied, StoreError, refuse, unchangeable
 from courierpy.maildir.expunged import has_room
-from courierpy.maildir.files import exists
+from courierpy.maildir.files import exists, failures
 from courierpy.maildir.messagefile import TRIES
 from courierpy.maildir.names import SUFFIXES
 from courierpy.model.flags import DELETED, NO_KEYWORDS
@@ -53,11 +54,15 @@ class Removal:
         rows = self._finder.rows([*uids])
         alone = len(rows) > 1 and self._changes.at_rest(self._contents.held.twins)
         out = self._way_out(disposal)
+        usual = out is _unlink and not keep and self._place.quota is None
         try:
             for start in range(0, len(rows), AT_ONCE):
                 self._place.wait_while_still()
-                alone = self._unlink(rows[start:start + AT_ONCE], keep, only_deleted, refused, gone, counted,
-                                     alone, out)
+                left: Sequence[int] = rows[start:start + AT_ONCE]
+                if usual and len(left) > 1:
+                    left, alone = self._unlink_usual(left, only_deleted, gone, alone)
+                if left:
+                    alone = self._unlink(left, keep, only_deleted, refused, gone, counted, alone, out)
         finally:
             self.went(gone)
             quota = self._place.quota
@@ -65,7 +70,7 @@ class Removal:
                 quota.changed(*counted)
             if disposal is not None:
                 disposal.settle()
-        return gone
+        return sorted(gone)
 
     def went(self, uids: Sequence[int]) -> None:
         """We removed these messages, or moved them away."""
@@ -91,7 +96,7 @@ class Removal:
                 path, uid, os.unlink if bury is None else partial(bury, uid))
         if bury is not None:
             return lambda path, real, uid: bury(uid, path)
-        return lambda path, real, uid: os.unlink(path)
+        return _unlink
 
     def _burial(self) -> Callable[[int, bytes], None] | None:
         """What keeps the file of a message that has this UID; None where none is kept."""
@@ -101,6 +106,26 @@ class Removal:
         graveyard, by_uid = place.graveyard(), self._keywords.by_uid
         uidvalidity = self._contents.held.database.uidvalidity
         return lambda uid, path: graveyard.bury(path, uidvalidity, uid, by_uid.get(uid, NO_KEYWORDS))
+
+    def _unlink_usual(self, rows: Sequence[int], only_deleted: bool, gone: list[int],
+                      alone: bool) -> tuple[list[int], bool]:
+        """Remove all at once, where nothing but their files has to go.  (Rows of those to be looked at one by
+        one, and as of Changes.did_all().)  ``gone``, ``only_deleted``: as of _unlink()."""
+        held, inside = self._contents.held, self._place.inside
+        deleted = [held.flags[row] & DELETED for row in rows] if only_deleted else repeat(DELETED)
+        there = list(compress(rows, deleted))
+        files = held.files(there)
+        try:
+            failed = failures(os.unlink, [inside + file for file in files])
+        except BaseException:
+            self._changes.doubt()      # nobody counted how many there were until then
+            raise
+        left = list(set(rows).difference(there)) if len(there) < len(rows) else []
+        for at in reversed(failed):
+            left.append(there.pop(at))
+            del files[at]
+        gone.extend(map(held.database.uids.__getitem__, there))
+        return sorted(left), self._changes.did_all(files, (), alone)
 
     def _unlink(self, rows: Sequence[int], keep: bool, only_deleted: bool, refused: list[StoreError] | None,
                 gone: list[int], counted: list[Amount], alone: bool, out: Out) -> bool:
@@ -144,3 +169,8 @@ class Removal:
         finally:
             alone = self._changes.did_all(files, (), alone)
         return alone
+
+
+def _unlink(path: bytes, real: bytes, uid: int) -> None:
+    """The way out of a file of which nothing is kept.  Raises OSError."""
+    os.unlink(path)

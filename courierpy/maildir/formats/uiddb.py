@@ -30,6 +30,7 @@ MAX_UID = 0xFFFFFFFF               # RFC 9051 2.3.1.1
 _OTHER_BLANKS = (b"\r", b"\t", b"\v", b"\f")         # which bytes.split() takes for blanks too
 DIGITS = 10                        # of a UID: int() refuses thousands of them
 FEW = 32                           # names that are looked for one by one; for more a table is made
+DENSE = 8                          # lines for each row that is wanted, that are read to have them all at once
 EDITS = 64                         # places where lines went, beyond which all is parsed
 PIECE = 1 << 14                    # lines that are made at a time: each is an object until they are joined
 _HEADER = later(rb"1 (\d{1,10}) (\d{1,10})\s*")
@@ -115,8 +116,10 @@ class UidDb:
 
     def names_of(self, rows: Sequence[int]) -> list[bytes]:
         """The base names in these rows, which ascend."""
-        if len(rows) > 1 and rows[-1] - rows[0] == len(rows) - 1:
-            return _names(self.text[self.lines[rows[0]]:self._end(rows[-1])], len(rows))
+        many = rows[-1] - rows[0] + 1 if len(rows) > 1 else 0
+        if 0 < many <= len(rows) * DENSE:
+            found = _names(self.text[self.lines[rows[0]]:self._end(rows[-1])], many)
+            return found if many == len(rows) else [found[row - rows[0]] for row in rows]
         return list(map(self.name, rows))
 
     def find(self, name: bytes) -> int:
