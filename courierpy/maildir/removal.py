@@ -74,7 +74,7 @@ class Removal:
 
     def went(self, uids: Sequence[int]) -> None:
         """We removed these messages, or moved them away."""
-        rows = sorted(row for row in places(self._contents.held.database.uids, uids) if row >= 0)
+        rows = sorted([row for row in places(self._contents.held.database.uids, uids) if row >= 0])
         if rows:
             self._contents.drop(rows)
             self._numbers.unwritten = self._numbers.owed = True
