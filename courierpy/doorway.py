@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 from functools import partial
 
+from courierpy import forwarding
 from courierpy.auth import Account, is_module
 from courierpy.listener import admission, lookups
 from courierpy.listener.connections import Connection
@@ -17,6 +18,7 @@ from courierpy.listener.entrance import one_address
 from courierpy.listener.sockets import shown, turn_away
 from courierpy.login import start
 from courierpy.model import measures
+from courierpy.model.accountoptions import SEPARATE
 from courierpy.system import confined, doorway, log, metrics, notices, proc, programs, title
 from courierpy.system.doorway import PROXY_SECONDS
 from courierpy.system.settings import Settings
@@ -26,9 +28,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from courierpy.auth.questions import Told
     from courierpy.listener.connections import Connections
-    from courierpy.listener.doorway import Begin, Left
+    from courierpy.listener.doorway import Begin
     from courierpy.listener.entrance import Entrance
+    from courierpy.listener.left import Left
     from courierpy.listener.loop import Loop
     from courierpy.listener.options import Options
     from courierpy.returning import Returned
@@ -53,16 +57,13 @@ def why_not(options: Options, program: str, arguments: list[str], environ: Mappi
         return "programs that are not ours"
     if "exec" in options.switches:
         return "-exec"
-    for name in (f"{own.protocol}_PROXY", "IMAP_LOGIN_REFERRALS"):
-        if Settings(environ).flag(name):
-            return name                # a login process knows no host of an account, and may connect to none
     if options.text.get("stderr") == "socket":
         return "-stderr=socket"
     return ""
 
 
-def opened(processes: int, options: Options, program: str, environ: Mapping[str, str], table: int,
-           connections: Connections, loop: Loop, begin: Begin, before: Left | None,
+def opened(processes: int, options: Options, program: str, protocol: str, environ: Mapping[str, str],
+           table: int, connections: Connections, loop: Loop, begin: Begin, before: Left | None,
            rules: Mapping[str, str]) -> Doorway | None:
     """The doorway with so many processes; None where there are none.  ``table``: of refused logins.
     ``begin``: starts a session.  ``before``: what an earlier image has left, which goes on."""
@@ -75,7 +76,7 @@ def opened(processes: int, options: Options, program: str, environ: Mapping[str,
                     partial(log_in, program=program, environ=environ, table=table, by_tls=by_tls,
                             with_tls=with_tls, folder=confined.folder()), begin,
                     lambda data, before: proxied(data, before, options, rules, connections.counts.of),
-                    partial(look_up, asked, options), asked)
+                    partial(look_up, asked, options), forwarding.Forwarding(protocol, environ), asked)
     if before is not None:
         found.go_on(before)
     return found
@@ -239,11 +240,18 @@ def log_in(link: socket.socket, program: str, environ: Mapping[str, str], table:
 
 # -- in the helper
 
-def looker(arguments: list[str], environ: Mapping[str, str]) -> start.Look:
-    """What sees whether a session of an account could begin.  ``arguments``: of the program that logs in."""
+def views(protocol: str, arguments: list[str], environ: Mapping[str, str]) -> tuple[start.Look, Told]:
+    """What sees whether a session of an account could begin, and what a login process is told of its
+    options: where its mail is, if that is not always here.  ``arguments``: of the program that logs in."""
     settings = Settings(environ)
+    leads_on = forwarding.leads_on(protocol, settings)
 
     def look(account: Account) -> None:
-        start.look(account, start.maildir_of(account, arguments[1:], dict(environ)),
-                   settings.text("AUTH_MKHOMEDIR_SKEL"), settings.checks_owner)
-    return look
+        if not (leads_on and start.elsewhere(account, settings)):
+            start.look(account, start.maildir_of(account, arguments[1:], dict(environ)),
+                       settings.text("AUTH_MKHOMEDIR_SKEL"), settings.checks_owner)
+
+    def told(account: Account) -> str:
+        hosts = start.mailhosts(account) if leads_on else []
+        return f"mailhost={SEPARATE.join(hosts)}" if hosts else ""
+    return look, told

@@ -15,7 +15,7 @@ from courierpy.maildir.errors import StoreError
 from courierpy.model import fresh
 from courierpy.model.accountoptions import says_yes
 from courierpy.model.numbers import decimal
-from courierpy.model.replies import Bye, TurnedAway
+from courierpy.model.replies import Bye, TurnedAway, too_many
 from courierpy.system import log, memory, metrics, proc, readonly, title
 from courierpy.system.programs import FILE, IDLE, SWITCHES, USES, WITH_VALUE
 from courierpy.system.record import Record
@@ -214,8 +214,7 @@ class Entering:
         most = self.settings.number("MAXPERUSER")
         if self.presence is not None and began == 0 and most > 0:
             if not self.presence.enter_as_one_of(most):
-                self._turn_away("LIMIT", f"You have {most} sessions, and may have no more: end another one.",
-                                b"LIMIT")
+                self._turn_away("LIMIT", too_many(most), b"LIMIT")
         elif self.presence is not None:
             self.presence.enter(began)
 

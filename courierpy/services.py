@@ -108,8 +108,8 @@ class Services:
     def open_doorway(self, loop: Loop, begin: Callable[[Connection, Order, int], None],
                      before: Handover | None, rules: Mapping[str, str]) -> None:
         """``begin``: starts a session."""
-        self.doorway = doorway.opened(self.login_processes, self.options, self.program, self.environ,
-                                      self.tries, self.connections, loop, begin,
+        self.doorway = doorway.opened(self.login_processes, self.options, self.program, self.protocol,
+                                      self.environ, self.tries, self.connections, loop, begin,
                                       before.doorway if before is not None else None, rules)
 
     def start_helpers(self, left: Handover | None, stopping: bool) -> None:
@@ -120,7 +120,8 @@ class Services:
             self.helpers = Helpers(modules, self.environ, children.owner(self.options.text),
                                    left.auth if left is not None else None,
                                    left.helpers if left is not None else set(),
-                                   *((doorway.looker(self.arguments, self.environ), self.doorway.meet)
+                                   *((*doorway.views(self.protocol, self.arguments, self.environ),
+                                      self.doorway.meet)
                                      if self.doorway is not None else ()))
             if not stopping:
                 self.helpers.tend()
@@ -218,6 +219,16 @@ class Services:
     def asleep(self) -> int:
         """How many sessions have no process."""
         return len(self.sleepers.asleep) if self.sleepers is not None else 0
+
+    @property
+    def carried(self) -> int:
+        """And how many are at another host, and carried by a login process."""
+        return len(self.doorway.outward.carried) if self.doorway is not None else 0
+
+    def dismiss(self) -> None:
+        """The administrator ends sessions that have no process."""
+        self.run_folder.dismiss([*([self.sleepers] if self.sleepers is not None else []),
+                                 *([self.doorway.outward] if self.doorway is not None else [])])
 
     def kept(self) -> list[int]:
         """Descriptors that the process of a client needs."""

@@ -258,7 +258,7 @@ class Listener:
             self._reap()
             if self.dismisses:
                 self.dismisses = False
-                services.run_folder.dismiss(services.sleepers)
+                services.dismiss()
             self.connections.see_off()
             if not self.stopping:      # else nothing is started any more
                 services.tend()
@@ -269,14 +269,14 @@ class Listener:
         where these have no bound of their own."""
         way = self.services.doorway
         guests = len(way.guests) if way is not None and not self.connections.bound else 0
-        return self.connections.busy() + self.services.asleep + guests
+        return self.connections.busy() + self.services.asleep + self.services.carried + guests
 
     def _gauges(self, meter: metrics.Meter) -> None:
         """How it is now, for who watches."""
         services, connections = self.services, self.connections
         guests = len(services.doorway.guests) if services.doorway is not None else 0
         listener = self.options.rest[0][:64]
-        for name, state, number in ((measures.SESSIONS, ("awake",), connections.busy()),
+        for name, state, number in ((measures.SESSIONS, ("awake",), connections.busy() + services.carried),
                                     (measures.SESSIONS, ("asleep",), services.asleep),
                                     (measures.BEFORE_LOGIN, (), guests + len(connections.waiting)),
                                     (measures.MOST, (), self.maxprocs), (measures.UP, (), 1)):

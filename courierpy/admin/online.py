@@ -48,7 +48,7 @@ def chosen(found: Iterable[Seen], words: Iterable[str]) -> list[Seen]:
     words = list(words)
     networks = list(filter(None, map(denials.network_of, (word for word in words if decimal(word) is None))))
     return [each for each in found
-            if each.user in words or str(each.pid) in words and each.state != presence.ASLEEP
+            if each.user in words or str(each.pid) in words and each.has_process
             or any(denials.within(each.ip, network) for network in networks)]
 
 
@@ -66,7 +66,7 @@ def end(found: Iterable[Seen], text: str) -> int:
                 if now is None or not now.lives():
                     del left[key]
                     continue
-                due = last.get(key, 0.0) + (AGAIN if now.state != presence.ASLEEP else 5 * PAUSE)
+                due = last.get(key, 0.0) + (AGAIN if now.has_process else 5 * PAUSE)
                 if time.monotonic() >= due:
                     last[key] = time.monotonic()
                     try:
@@ -128,7 +128,7 @@ def _tell(room: int, name: str, text: str) -> bool:
 
 def _signal(each: Seen) -> None:
     """To its process, or for one that sleeps to its listener.  PermissionError."""
-    pid = presence.listener_of(each.folder) if each.state == presence.ASLEEP else each.pid
+    pid = presence.listener_of(each.folder) if not each.has_process else each.pid
     if not pid:
         return
     try:
@@ -137,7 +137,7 @@ def _signal(each: Seen) -> None:
         return                         # it has ended
     try:
         # looked at behind the descriptor, which is of one process and no later one of the same pid
-        if each.lives() and (each.state != presence.ASLEEP or presence.listener_of(each.folder) == pid):
+        if each.lives() and (each.has_process or presence.listener_of(each.folder) == pid):
             signal.pidfd_send_signal(fd, signal.SIGUSR2)
     except ProcessLookupError:
         return

@@ -41,12 +41,12 @@ def main(words: list[str]) -> int:
 def _values(each: Seen) -> dict[str, object]:
     return {"user": each.user, "ip": each.ip, "port": each.port, "protocol": each.protocol,
             "mailbox": each.mailbox or None, "state": each.state, "since": each.since,
-            "pid": each.pid if each.state != presence.ASLEEP else None, "uid": each.uid}
+            "pid": each.pid if each.has_process else None, "uid": each.uid}
 
 
 def row(each: Seen) -> tuple[str, ...]:
     """What is told of a session, in the order of HEAD."""
     since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(each.since))
-    pid = str(each.pid) if each.state != presence.ASLEEP else "-"
+    pid = str(each.pid) if each.has_process else "-"
     words = each.user, each.ip, each.protocol, each.state, since, pid, each.mailbox
     return tuple(presence.shown(word) or "-" for word in words)

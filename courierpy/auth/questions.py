@@ -28,10 +28,12 @@ from courierpy.system.wipe import wipe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from courierpy.auth.helper import Look
     from courierpy.auth.sasl import Exchange
+
+    Told = Callable[[Account], str]
 
 NEEDED = frozenset((*CLIENT, "TCPLOCALIP", "TCPLOCALPORT", "IMAP_TLS", *channelbinding.VARIABLES.values()))
 EXCHANGES = 1024               # of one login process at a time
@@ -41,10 +43,10 @@ KINDS = frozenset(("login", "token", "cram-md5", "cram-sha1", "cram-sha256"))
 
 
 def serve(listener: socket.socket, modules: Sequence[str], environ: Mapping[str, str], look: Look,
-          grants: socket.socket) -> None:
+          told: Told, grants: socket.socket) -> None:
     """As helper.serve(), for login processes too, of which couriertcpd tells over ``grants``."""
     helper = Helper(listener, modules, environ, look)
-    Questions(helper, grants)
+    Questions(helper, grants, told)
     helper.run()
 
 
@@ -72,10 +74,12 @@ class _Asker:
 
 
 class Questions:
-    """``grants``: couriertcpd, which makes login processes and hears of tickets."""
+    """``grants``: couriertcpd, which makes login processes and hears of tickets.  ``told``: what a login
+    process is told of the options of an account."""
 
-    def __init__(self, helper: Helper, grants: socket.socket) -> None:
+    def __init__(self, helper: Helper, grants: socket.socket, told: Told = lambda account: "") -> None:
         self.helper = helper
+        self.told = told
         self.grants = grants
         grants.setblocking(False)
         helper.hear(grants, self._made)
@@ -258,8 +262,10 @@ class Questions:
             log.err(f"couriertcpd hears nothing: {error.strerror}")
             self._answer(asker, number, doorway.TEMPORARY, user)
             return
-        address = parse_reply(reply).address.encode("utf-8", "surrogateescape")
-        self._answer(asker, number, doorway.GRANTED, user, ticket + address)
+        account = parse_reply(reply)
+        words = "\0".join((account.address.replace("\0", ""), self.told(account)))
+        self._answer(asker, number, doorway.GRANTED, user,
+                     ticket + words.encode("utf-8", "surrogateescape"))
 
 
 def _asking(request: Request) -> bytes:

@@ -13,18 +13,22 @@ from functools import partial
 
 from courierpy.listener import children
 from courierpy.listener.connections import Connection
+from courierpy.listener.guests import Grant, Guest, Login
+from courierpy.listener.left import Left
+from courierpy.listener.outward import Outward
 from courierpy.model import measures
 from courierpy.system import doorway, log, metrics, passing, proc
 from courierpy.system.seldom import due
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from typing import Any
+    from collections.abc import Callable, Mapping
 
+    from courierpy.listener.beside import Beside
     from courierpy.listener.connections import Connections
     from courierpy.listener.lookups import Lookups
     from courierpy.listener.loop import Loop
+    from courierpy.listener.outward import Forwarding
 
     # the message of a login process, and what was known of the connection -> variables of the client
     Admit = Callable[[bytes, Mapping[str, str]], dict[str, str] | None]
@@ -41,49 +45,6 @@ TICKETS = 4096                 # that are not used yet, at most
 CLIENTS = (doorway.CLIENT, doorway.BEHIND, doorway.AGAIN)      # words that bring a client
 
 
-class Guest:
-    """A client before its login.  ``variables``: what its address gives its session.
-    ``welcome``: it may come in, which is not known yet of one whose proxy has not said who it is.
-    ``told_to_go``: it was."""
-
-    __slots__ = ("connection", "process", "told_to_go", "variables", "welcome")
-
-    def __init__(self, connection: Connection, process: Login, variables: Mapping[str, str],
-                 welcome: bool) -> None:
-        self.connection = connection
-        self.process = process
-        self.variables = variables
-        self.welcome = welcome
-        self.told_to_go = False
-
-
-class Login:
-    """A login process.  ``guests``: how many clients it has before their login.  ``ready``: it takes
-    clients.  ``old``: it will not, as it was started by an earlier image.  ``its``: our copy of its end of
-    the link, where it has one: what it has not read is there still when it has ended."""
-
-    __slots__ = ("guests", "its", "link", "old", "pid", "ready", "since")
-
-    def __init__(self, pid: int, link: socket.socket, its: socket.socket | None = None) -> None:
-        self.pid = pid
-        self.link = link
-        self.its = its
-        self.guests = 0
-        self.ready = self.old = False
-        self.since = time.monotonic()
-
-
-class Grant:
-    """``account``: as the helper rendered it; ``pid``: of the login process that may use it, until then."""
-
-    __slots__ = ("account", "pid", "until")
-
-    def __init__(self, account: bytes, pid: int) -> None:
-        self.account = account
-        self.pid = pid
-        self.until = time.monotonic() + doorway.TICKET_SECONDS
-
-
 class Doorway:
     """A method for each word between couriertcpd and its login processes, and for each way to lose one.
 
@@ -92,10 +53,11 @@ class Doorway:
 
     def __init__(self, count: int, bound: int, connections: Connections, loop: Loop,
                  serve: Callable[[socket.socket], int], begin: Begin, admit: Admit, look: Look,
-                 lookups: Lookups | None = None) -> None:
+                 forwarding: Forwarding, lookups: Lookups | None = None) -> None:
         """``serve``: what a login process does with its end of the link; its exit status.  ``admit``: the
         variables of a client by what a login process has read of its proxy; None: it may not come in.
-        ``lookups``: what ``look`` asks, where it asks anybody."""
+        ``forwarding``: of accounts whose mail is elsewhere.  ``lookups``: what ``look`` asks, where it asks
+        anybody."""
         self.count = count
         self.bound = bound
         self.connections = connections
@@ -103,6 +65,7 @@ class Doorway:
         self.guests: dict[int, Guest] = {}
         self.grants: dict[bytes, Grant] = {}
         self.lookups = lookups
+        self.outward = Outward(forwarding, connections, loop)
         self.helper: socket.socket | None = None
         self.before: list[socket.socket] = []      # helpers that finish what they are at
         self._loop = loop
@@ -119,7 +82,12 @@ class Doorway:
     @property
     def above(self) -> int:
         """All descriptors from here are below this."""
-        return max(self._above, self.lookups.above if self.lookups is not None else 0)
+        return max(self._above, *(each.above for each in self._beside))
+
+    @property
+    def _beside(self) -> list[Beside]:
+        """Processes that wait for others."""
+        return [self.outward.beside, *([self.lookups] if self.lookups is not None else [])]
 
     def holds(self, fd: int) -> None:
         """This one is from here."""
@@ -131,6 +99,7 @@ class Doorway:
         """Start those that are missing."""
         if self.lookups is not None:
             self.lookups.tend()
+        self.outward.tend()
         now = time.monotonic()
         young = [process for process in self.processes.values() if not process.old]
         for process in young:
@@ -161,15 +130,16 @@ class Doorway:
 
     def ended(self, pid: int) -> bool:
         """Was this one of them?  Its clients are gone with it, but for those that it did not know of yet."""
-        if self.lookups is not None and self.lookups.ended(pid):
+        if any(each.ended(pid) for each in self._beside):
             return True
         process = self.processes.pop(pid, None)
         if process is None:
             return False
         self._says(process)            # who had left before
-        lost = process.guests - self._unread(process)
+        lost, sessions = process.guests - self._unread(process), self.outward.ended(process)
         if not process.old and due("login process ended"):
-            log.crit(f"login process {pid} ended; {lost} clients before their login are gone")
+            log.crit(f"login process {pid} ended; {lost} clients before their login are gone"
+                     + f", and {sessions} sessions at other hosts" * bool(sessions))
         self._loop.forget((process.link.fileno(),))
         process.link.close()
         for number, guest in [item for item in self.guests.items() if item[1].process is process]:
@@ -229,7 +199,7 @@ class Doorway:
         return any(process.ready for process in self.processes.values())
 
     def pids(self) -> set[int]:
-        return set(self.processes) | ({self.lookups.pid} - {0} if self.lookups is not None else set())
+        return set(self.processes) | {each.pid for each in self._beside} - {0}
 
     # -- clients
 
@@ -313,7 +283,11 @@ class Doorway:
                 self._give_again()
             elif letter == doorway.PROXIED and len(data) == doorway.ADDRESS.size:
                 self._proxied(process, number, data)
+            elif letter == doorway.CONNECT and len(data) == doorway.CONNECTS.size \
+                    or letter == doorway.CARRIES:
+                self._leads_on(process, number, letter, data)
             elif letter == doorway.ENDED:
+                self.outward.gone(process, number)
                 self._gone(process, number)
             passing.close(fds)
 
@@ -385,20 +359,45 @@ class Doorway:
                 return
             del self.grants[ticket]
 
-    def _wanted(self, process: Login, number: int, data: bytes, fd: int) -> None:
-        """A session, for a ticket."""
+    def _granted_to(self, process: Login, number: int,
+                    ticket: bytes) -> tuple[Guest | None, Grant | None, str]:
+        """Whose it is that a login process says, and what for; or why that cannot be."""
         for helper in [*self.before, *([self.helper] if self.helper is not None else [])]:
             self._granted(helper)      # what it said before it gave the ticket away
-        _, _, ticket, size = doorway.STARTS.unpack_from(data)
-        grant = self.grants.pop(ticket, None)
-        guest = self.guests.get(number)
-        why = ""
+        grant, guest = self.grants.get(ticket), self.guests.get(number)
         if grant is None or grant.pid != process.pid or grant.until < time.monotonic():
-            why = "without a ticket of its own"
-        elif guest is None or guest.process is not process or not guest.welcome:
-            why = "for a client that it does not have"
-        elif len(data) < doorway.STARTS.size + size:
+            return None, None, "without a ticket of its own"
+        if guest is None or guest.process is not process or not guest.welcome:
+            return None, None, "for a client that it does not have"
+        return guest, grant, ""
+
+    def _leads_on(self, process: Login, number: int, letter: bytes, data: bytes) -> None:
+        """A connection to the host of a client's mail, for a ticket; and a session there."""
+        guest = self.guests.get(number)
+        ticket = doorway.CONNECTS.unpack(data)[2] if letter == doorway.CONNECT else \
+            guest.ticket if guest is not None else b""
+        guest, grant, why = self._granted_to(process, number, ticket)
+        if guest is not None and grant is not None:
+            if letter == doorway.CONNECT:
+                why = self.outward.connect(process, number, guest, grant, data)
+            elif not guest.inode:
+                why = "without a connection"
+            elif self.outward.carries(process, number, guest, grant):
+                del self.grants[ticket]
+                self._leaves(process, number)
+        if why:
+            log.alert(f"login process {process.pid} wants to lead on {why}")
+            self._tell(process, doorway.FAILED, number)
+
+    def _wanted(self, process: Login, number: int, data: bytes, fd: int) -> None:
+        """A session, for a ticket."""
+        _, _, ticket, size = doorway.STARTS.unpack_from(data)
+        guest, grant, why = self._granted_to(process, number, ticket)
+        self.grants.pop(ticket, None)
+        if not why and len(data) < doorway.STARTS.size + size:
             why = "in a message that is not whole"
+        elif grant is not None and self.outward.own.hosts(grant.account):
+            why = "whose mail is elsewhere"
         if why or grant is None or guest is None:
             log.alert(f"login process {process.pid} wants a session {why}")
             self._tell(process, doorway.FAILED, number)
@@ -427,12 +426,13 @@ class Doorway:
         if self.lookups is not None:
             self.lookups.finish()      # who was looked up is a guest now
         found = Left()
+        found.sessions, found.asked = self.outward.left()
         found.logins = {process.pid: process.link.fileno() for process in self.processes.values()}
         found.helpers = [each.fileno() for each in (*self.before, self.helper) if each is not None]
         found.guests = [[number, guest.process.pid, guest.connection.address, guest.connection.started,
-                         *guest.connection.peer, dict(guest.variables)]
+                         *guest.connection.peer, dict(guest.variables), guest.ticket.hex(), guest.inode]
                         for number, guest in self.guests.items()]
-        found.grants = [[ticket.hex(), grant.pid, grant.until, grant.account.decode("latin-1")]
+        found.grants = [[ticket.hex(), grant.pid, grant.until, grant.account.decode("latin-1"), grant.which]
                         for ticket, grant in self.grants.items()]
         found.orphans = [[fd, connection.address, connection.started, *connection.peer, dict(variables),
                           behind, None if said is None else said.decode("latin-1")]
@@ -450,37 +450,19 @@ class Doorway:
             helper = socket.socket(fileno=fd)
             self.before.append(helper)
             self._loop.hear(fd, partial(self._granted, helper))
-        for number, pid, address, started, host, port, variables in left.guests:
+        for number, pid, address, started, host, port, variables, *more in left.guests:
             connection = Connection(address, (host, port), started=started)
             process = self.processes[pid]
-            self.guests[number] = Guest(connection, process, variables, bool(address))
+            guest = self.guests[number] = Guest(connection, process, variables, bool(address))
+            if more:                   # which an image of before may not have
+                guest.ticket, guest.inode = bytes.fromhex(more[0]), more[1]
             process.guests += 1
             if address:
                 self.connections.counts.add(address, 1)
-        for ticket, pid, until, account in left.grants:
+        for ticket, pid, until, account, *which in left.grants:
             grant = self.grants[bytes.fromhex(ticket)] = Grant(account.encode("latin-1"), pid)
-            grant.until = until
+            grant.until, grant.which = until, sum(which)
+        self.outward.go_on(left.sessions, left.asked, self.processes, self.guests)
         for fd, address, started, host, port, variables, behind, said in left.orphans:
             self._orphans.append((fd, Connection(address, (host, port), started=started), variables, behind,
                                   None if said is None else said.encode("latin-1")))
-
-
-class Left:
-    """``logins``: descriptor of the link by pid.  ``helpers``: descriptors of the grants.  ``guests``,
-    ``grants`` and ``orphans``: as JSON has them, orphans with their descriptors first."""
-
-    __slots__ = ("grants", "guests", "helpers", "logins", "orphans")
-
-    def __init__(self, values: Sequence[Any] = ((), [], [], [])) -> None:
-        """``values``: an image of before may have fewer."""
-        self.logins: dict[int, int] = dict(values[0])
-        self.helpers: list[int] = values[1]
-        self.guests: list[list[Any]] = values[2]
-        self.grants: list[list[Any]] = values[3]
-        self.orphans: list[list[Any]] = values[4] if len(values) > 4 else []
-
-    def values(self) -> list[Any]:
-        return [list(self.logins.items()), self.helpers, self.guests, self.grants, self.orphans]
-
-    def descriptors(self) -> list[int]:
-        return [*self.logins.values(), *self.helpers, *(each[0] for each in self.orphans)]

@@ -86,6 +86,7 @@ class Entrance:
         ours = theirs = None
         try:
             self.above = max(self.above, fd + 1)
+            found = os.fstat(fd)
             if self.desks:
                 ours, theirs = desk.pair()
                 self.above = max(self.above, ours.fileno() + 1, theirs.fileno() + 1)
@@ -110,6 +111,7 @@ class Entrance:
         if crowded and due("waiting"):
             log.warn(f"{self.connections.bound} connections have not logged in; the oldest goes")
         connection = Connection("" if proxied else shown(remote[0]), peer, ours)
+        connection.identity = found.st_dev, found.st_ino
         self.connections.add(pid, connection)
         return connection
 

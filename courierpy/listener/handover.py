@@ -13,7 +13,7 @@ from courierpy.model.numbers import PID_MOST, decimal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from courierpy.listener.doorway import Left
+    from courierpy.listener.left import Left
 
 VARIABLE = "COURIERPY_HANDOVER"
 
@@ -126,7 +126,7 @@ def load() -> Handover | None:
         elif word == "doorway":
             import json
 
-            from courierpy.listener.doorway import Left
+            from courierpy.listener.left import Left
             found.doorway = Left(json.loads(value))
         elif word == "sleeper":
             found.asleep[int(first)] = Asleep.of(rest)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from courierpy.auth.helper import Look
+    from courierpy.auth.questions import Told
 
 WORKERS = 2
 RESTART_AFTER = 1.0            # seconds between two starts of workers that die
@@ -32,14 +33,17 @@ class Helpers:
 
     def __init__(self, modules: Sequence[str], environ: Mapping[str, str], owner: int,
                  left: tuple[int, str] | None = None, old: Iterable[int] = (),
-                 look: Look | None = None, met: Callable[[socket.socket], None] | None = None) -> None:
+                 look: Look | None = None, told: Told = lambda account: "",
+                 met: Callable[[socket.socket], None] | None = None) -> None:
         """``owner``: the uid of the stage before the login, -1 for ours.  ``left``: descriptor
         of the socket, and path, that an earlier image's workers, ``old``, listen on; they
-        finish what they are at.  ``look`` and ``met``: where there are login processes, what a helper
-        sees accounts by, and what hears of a helper, with our end of its channel (system/doorway.py);
-        there is one at a time then.  OSError when there can be no socket."""
+        finish what they are at.  ``look``, ``told`` and ``met``: where there are login processes, what
+        a helper sees accounts by, what it tells login processes of their options, and what hears of a
+        helper, with our end of its channel (system/doorway.py); there is one at a time then.
+        OSError when there can be no socket."""
         self.modules = modules
         self._look = look
+        self._told = told
         self._met = met
         self._most = WORKERS if met is None else 1
         self.environ = environ
@@ -99,7 +103,8 @@ class Helpers:
         proc.keep_open((self._socket.fileno(), *(() if grants is None else (grants.fileno(),))))
         if grants is not None and self._look is not None:
             from courierpy.auth import questions
-            questions.serve(self._socket, self.modules, self.environ, self._look, grants)
+            questions.serve(self._socket, self.modules, self.environ, self._look,
+                            self._told, grants)
         serve(self._socket, self.modules, self.environ)
         return 1
 

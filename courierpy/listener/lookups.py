@@ -2,26 +2,22 @@
 
 An answer takes as long as the name servers do, and strangers write it.  So a process asks that has no
 right (system/confined.py), and many questions at a time; it sees the file system, where the resolver
-has its settings.  A question is a number and what is known of a connection; the answer is the number and
-the variables that were found.  Where there is none, nothing was found: the DNS shuts nobody out by
-being away.
+has its settings.  Where there is no answer, nothing was found: the DNS shuts nobody out by being away.
 """
 from __future__ import annotations
 
 import os
 import select
-import socket
-import struct
-import time
 from functools import partial
 
 from courierpy.listener import admission
+from courierpy.listener.beside import NUMBER, Beside
 from courierpy.system import confined, doorway, log, passing, proc, title
-from courierpy.system.seldom import due
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import queue
+    import socket
     from collections.abc import Callable, Mapping
 
     from courierpy.listener.loop import Loop
@@ -29,11 +25,8 @@ if TYPE_CHECKING:
 
     Found = Callable[[dict[str, str]], object]
 
-NUMBER = struct.Struct("!Q")
 SECONDS = 30.0                 # that an answer may take
-RESTART_AFTER = 1.0            # seconds between two starts of a process that ends
 THREADS = 16                   # questions at a time
-MOST = 1024                    # that wait for an answer
 
 
 def wanted(options: Options) -> bool:
@@ -49,104 +42,26 @@ def allowed(options: Options) -> frozenset[str]:
     return frozenset(names)
 
 
-class Lookups:
-    """``open``: who waits for an answer, by number, with the moment from which on it waits no more.
-    ``above``: our descriptor is below this."""
+class Lookups(Beside):
+    """A question is what is known of a connection, an answer the variables that were found."""
 
     def __init__(self, options: Options, loop: Loop) -> None:
-        self.open: dict[int, tuple[float, Found]] = {}
-        self.above = 3
-        self.pid = 0
-        self._options = options
+        super().__init__("asks for names", partial(_work, options), loop)
         self._allowed = allowed(options)
-        self._loop = loop
-        self._channel: socket.socket | None = None
-        self._next_start = 0.0
-        self._last = 0
-
-    def tend(self) -> None:
-        """Start the process when it is missing; who has waited long enough waits no more."""
-        now = time.monotonic()
-        for number in [number for number, (until, _) in self.open.items() if until <= now]:
-            self._found(number, {})
-        if not self.pid and now >= self._next_start:
-            self._next_start = now + RESTART_AFTER
-            try:
-                self._start()
-            except OSError as error:
-                if due("lookups"):
-                    log.crit(f"no process for names can be started: {error.strerror}")
-
-    def _start(self) -> None:
-        """OSError."""
-        ours, theirs = passing.pair()
-        with theirs:
-            try:
-                self.pid = proc.fork(partial(_work, theirs, self._options))
-            except OSError:
-                ours.close()
-                raise
-        self._channel = ours
-        self.above = max(self.above, ours.fileno() + 1)
-        self._loop.hear(ours.fileno(), self._answers)
-
-    def ended(self, pid: int) -> bool:
-        """Was it this one?  What it was asked has no answer then."""
-        if not pid or pid != self.pid:
-            return False
-        log.crit("the process that asks for names ended")
-        self.pid = 0
-        self._close()
-        self.finish()
-        return True
-
-    def _close(self) -> None:
-        if self._channel is not None:
-            self._loop.forget((self._channel.fileno(),))
-            self._channel.close()
-            self._channel = None
-
-    def finish(self) -> None:
-        """Nobody waits any more."""
-        for number in list(self.open):
-            self._found(number, {})
 
     def ask(self, variables: Mapping[str, str], found: Found) -> None:
         """``found`` is called with the variables that are found, maybe at once."""
-        self._last += 1
-        self.open[self._last] = time.monotonic() + SECONDS, found
-        try:
-            if self._channel is None or len(self.open) > MOST:
-                raise BlockingIOError(0, "there are too many questions, or nobody answers")
-            passing.send(self._channel, [NUMBER.pack(self._last), doorway.pack(variables)])
-        except OSError as error:
-            if due("ask for names"):
-                log.err(f"names and lists of the DNS are left out: {error.strerror}")
-            self._found(self._last, {})
+        def answered(data: bytes | None, fds: list[int]) -> None:
+            told = doorway.unpack(data or b"")
+            found({name: value for name, value in told.items()
+                   if name in self._allowed and len(value) <= doorway.MAX_VALUE and value.isprintable()})
 
-    def _found(self, number: int, variables: dict[str, str]) -> None:
-        _, found = self.open.pop(number, (0.0, None))
-        if found is not None:
-            found(variables)
-
-    def _answers(self) -> None:
-        if self._channel is None:
-            return
-        for data, fds in passing.waiting(self._channel, "the process that asks for names"):
-            passing.close(fds)
-            if len(data) < NUMBER.size:
-                self._close()          # it ends, and is reaped soon
-                return
-            number, = NUMBER.unpack_from(data)
-            variables = doorway.unpack(data[NUMBER.size:])
-            self._found(number, {
-                name: value for name, value in variables.items()
-                if name in self._allowed and len(value) <= doorway.MAX_VALUE and value.isprintable()})
+        self.put(doorway.pack(variables), SECONDS, answered)
 
 
 # -- in the process
 
-def _work(channel: socket.socket, options: Options) -> int:
+def _work(options: Options, channel: socket.socket) -> int:
     import queue
     import threading
     proc.keep_open((channel.fileno(),))

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Protocol
 
-    class Sleepers(Protocol):
-        """As hibernate/link.py has them."""
+    class Room(Protocol):
+        """As hibernate/link.py and listener/outward.py have them."""
 
         def dismiss(self, words: Mapping[int, tuple[int, str]]) -> Iterable[int]: ...
 
@@ -83,9 +83,9 @@ class RunFolder:
             return
         self.path = environ[VARIABLE] = path
 
-    def dismiss(self, sleepers: Sleepers | None) -> None:
-        """Those that sleep and that the administrator ends."""
-        if not self.path or sleepers is None:
+    def dismiss(self, rooms: Iterable[Room]) -> None:
+        """Those that have no process of their own and that the administrator ends."""
+        if not self.path:
             return
         words = {}
         for name in _names(os.path.join(self.path, TOLD)):
@@ -95,7 +95,8 @@ class RunFolder:
                     words[inode] = os.lstat(os.path.join(self.path, name)).st_uid, word(self.path, name)
             except OSError:
                 pass                   # it has gone
-        self._gone.update(sleepers.dismiss(words))
+        for room in rooms:
+            self._gone.update(room.dismiss(words))
         self.sweep()
 
     def forget(self, inode: int) -> None:

@@ -12,9 +12,9 @@ import time
 from courierpy.auth import Account, Request, TemporaryFailure, check, configured
 from courierpy.login import start
 from courierpy.model.numbers import PID_MOST, decimal
-from courierpy.model.replies import Bye, No
+from courierpy.model.replies import No
 from courierpy.model.steps import Forward, Look, Read, Secure, Wait
-from courierpy.system import denials, log, notices, proc, programs, title, wayback
+from courierpy.system import log, proc, programs, title, wayback
 from courierpy.system.conn import Gone
 from courierpy.system.settings import from_environ
 
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from courierpy.system.conn import Conn
 
     Found = TypeVar("Found")
+
+
+ENDED = 1                      # exit status of a process that has carried a session
 
 
 class Alone:
@@ -115,18 +118,20 @@ class Alone:
 
     def _forward(self, step: Forward) -> Accepted:
         """Raises Rejected and Unreachable; No and Bye, as the session would here (entering.py)."""
+        from courierpy.login import welcome
         from courierpy.login.onward import Seeker
         environ = self.stage.environ
         settings, who = from_environ(environ), self.stage.who(step.user)
-        if why := notices.refusal(settings, anybody=True):
-            log.info(f"REFUSED, {who}: {log.quoted(why)}")
-            raise Bye(why, b"ALERT")
-        if why := denials.word_for(settings, step.protocol.lower(), step.user, environ["TCPREMOTEIP"]):
-            log.info(f"DENIED, {who}: {log.quoted(why)}")
-            raise No(why, b"CONTACTADMIN")
-        seeker = Seeker(settings, environ)
-        self.onward = seeker.seek(step, self.stage.gate.left())
-        return self.onward.accepted
+        welcome.look(settings, step.protocol, step.user, environ["TCPREMOTEIP"], who)
+        onward = Seeker(settings, environ).seek(step, self.stage.gate.left())
+        try:
+            welcome.enter(settings, environ, step.protocol, step.user, os.fstat(self.conn.infd).st_ino,
+                          os.getpid(), who)
+        except No:
+            onward.socket.close()
+            raise
+        self.onward = onward
+        return onward.accepted
 
     # -- after the login
 
@@ -163,7 +168,8 @@ class Alone:
         return programs.Next([name, *arguments], environ, self.conn, last_words)
 
     def carries(self, account: Account, rest: bytes, onward: Onward) -> int:
-        """The session at another host, in this process, which has no right left; gives the exit status.
+        """The session at another host, in this process, which has no right left; gives the exit status: not
+        0, for who has a file among those that are on cannot remove it.
 
         ``rest``: what the client has said behind its login.
         """
@@ -197,10 +203,10 @@ class Alone:
             return 1
         log.info(f"DISCONNECTED, {who}, rcvd={sent}, sent={received}, "
                  f"time={int(time.monotonic() - began)}{tail}, proxy={log.quoted(onward.host)}")
-        return 0
+        return ENDED
 
 
 def _stopped(number: int, frame: object) -> None:
     """No word of ours may stand in the middle of what the host says."""
     if number != signal.SIGUSR1:
-        os._exit(0)
+        os._exit(ENDED)

@@ -5,7 +5,7 @@ A table of what it is at:
     ARRIVES      a proxy says who it is, and couriertcpd whether it may come in
     HANDSHAKES   TLS goes to and fro; then TALKS, where it was before
     TALKS        the dialogue has yielded a step, and ``wanted`` is that: input, a moment, an answer of the
-                 helper
+                 helper, the host of its mail
     HANDED       couriertcpd was asked for the session
     LEAVES       nothing is said any more; the last words go out, and the client has a moment to hang up
     GONE         closed
@@ -20,7 +20,7 @@ from courierpy.auth import Request
 from courierpy.login import remote
 from courierpy.login.stage import Stage
 from courierpy.login.wire import MARK_OCTETS, Wire
-from courierpy.model.steps import Look, Read, Secure, Wait
+from courierpy.model.steps import Forward, Look, Read, Secure, Wait
 from courierpy.system import haproxy, log
 from courierpy.system.conn import Gone, TimedOut
 from courierpy.system.tls import TlsError
@@ -32,11 +32,13 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from courierpy.auth.mechanisms import Mechanism
+    from courierpy.login.hosts import Hosts
     from courierpy.login.inquiries import Inquiries
     from courierpy.login.remote import Granted
+    from courierpy.login.seeking import Seeking
     from courierpy.model.steps import Steps
     from courierpy.system.stream import Stream
-    from courierpy.system.tlsmemory import MemoryTls
+    from courierpy.system.tlsmemory import ServerTls
 
     class Framer(Protocol):
         def rest(self) -> bytes: ...
@@ -70,14 +72,17 @@ if TYPE_CHECKING:
         protocol: Program
         table: int
         inquiries: Inquiries
+        hosts: Hosts
 
-        def secure(self, local_ip: str) -> MemoryTls: ...
+        def secure(self, local_ip: str) -> ServerTls: ...
 
         def begin(self, entrant: Entrant, granted: Granted, rest: bytes) -> None: ...
 
         def arrived(self, entrant: Entrant, ends: haproxy.Ends | None) -> None: ...
 
         def over(self, entrant: Entrant) -> None: ...
+
+        def carry(self, entrant: Entrant, found: Seeking, rest: bytes) -> None: ...
 
 HANDSHAKES, TALKS, HANDED, LEAVES, GONE, ARRIVES = range(6)
 LINGER_SECONDS = 2.0           # that a client has to close its side
@@ -99,9 +104,9 @@ class Entrant:
     monotonic clock.  ``question``: that the helper is asked, 0 for none; ``exchange``: that it does for
     this client, 0 for none.  ``later``: the answer that it has when it is due, where there is none before."""
 
-    __slots__ = ("_deadline", "_environ", "_house", "_over_tls", "_proxy", "_steps", "_wanted", "armed",
-                 "dialogue", "due", "events", "exchange", "later", "number", "proxied", "question",
-                 "stage", "state", "wire")
+    __slots__ = ("_deadline", "_environ", "_house", "_over_tls", "_proxy", "_steps", "_tls", "_wanted",
+                 "armed", "dialogue", "due", "events", "exchange", "later", "number", "proxied", "question",
+                 "seeking", "stage", "state", "wire")
 
     def __init__(self, house: House, number: int, client: socket.socket, environ: dict[str, str]) -> None:
         self.number = number
@@ -120,7 +125,9 @@ class Entrant:
         self._wanted: object = None
         self._proxy = b""              # of its header
         self.proxied = False           # that was read
-        self._over_tls: Callable[[], None] | None = None       # what comes behind the handshake
+        self._tls: ServerTls | None = None         # while it makes its handshake
+        self._over_tls: Callable[[], None] | None = None       # what comes behind that
+        self.seeking: Seeking | None = None        # the way to the host of its mail
 
     # -- what a dialogue does with its client
 
@@ -213,6 +220,9 @@ class Entrant:
                     self.due = min(step.until, self._deadline)
                 elif isinstance(step, Secure):
                     self._secure(lambda: self._go(None))
+                elif isinstance(step, Forward):
+                    self.seeking = self._house.hosts.seek(self, step, self._deadline)
+                    self.seeking.begin()
                 else:
                     assert isinstance(step, (Request, remote.Question))
                     self._house.inquiries.ask(self, step)
@@ -227,9 +237,11 @@ class Entrant:
         return data if data or self.wire.ended or self.wire.broken else None
 
     def answered(self, answer: object) -> None:
-        """By the helper: an account, a challenge, or an exception."""
+        """By the helper: an account, a challenge, or an exception; by the host of its mail, or in its
+        stead: Accepted, or an exception."""
         self.question = 0
         if self.state == TALKS:
+            self.due = self._deadline
             self._go(answer)
 
     def fails(self, why: Exception, seconds: float = 0.0) -> None:
@@ -281,6 +293,9 @@ class Entrant:
                 self._go(later)
         elif self.state == LEAVES:
             self._gone()
+        elif self.state == TALKS and isinstance(self._wanted, Forward):
+            assert self.seeking is not None
+            self.seeking.clock()
         elif self.state == TALKS and isinstance(self._wanted, Wait) \
                 and self._wanted.until <= time.monotonic():
             self.due = self._deadline
@@ -292,6 +307,7 @@ class Entrant:
         if self.state == TALKS and self._steps is not None:
             self._house.inquiries.give_up(self)
             self.later = None
+            self.seeks_no_more()
             self._go(error)
         elif self.state == ARRIVES:
             why = "did not come in time" if isinstance(error, TimedOut) else "was cut"
@@ -312,7 +328,7 @@ class Entrant:
         """What came in clear before is forgotten."""
         self.wire.flush()
         try:
-            self.wire.tls = self._house.secure(self._environ.get("TCPLOCALIP", ""))
+            self.wire.tls = self._tls = self._house.secure(self._environ.get("TCPLOCALIP", ""))
         except TlsError as error:
             self._failed(str(error))
             return
@@ -320,20 +336,14 @@ class Entrant:
         self._shake()
 
     def _shake(self) -> None:
-        tls = self.wire.tls
-        assert tls is not None
         try:
-            while not tls.handshake():
-                self.wire.flush()
-                raw = self.wire.receive()
-                if not raw and not self.wire.ended:
-                    return
-                tls.feed(raw)
+            if not self.wire.shake():
+                return
         except TlsError as error:
-            self.wire.flush()          # an alert
             self._failed(str(error))
             return
-        self.wire.flush()
+        tls, self._tls = self._tls, None
+        assert tls is not None
         self.stage.secured(tls.found)
         tls.found = {}
         self.state, then, self._over_tls = TALKS, self._over_tls, None
@@ -343,7 +353,7 @@ class Entrant:
     def _failed(self, why: str) -> None:
         word = "TLS" if self._steps is None else "STARTTLS failed"
         log.err(f"{word}, {self.stage.peer}: {why}")
-        self.wire.tls = None           # which is of no use, and holds much
+        self.wire.tls = self._tls = None           # which is of no use, and holds much
         self.state = TALKS
         self._leave()
 
@@ -353,6 +363,9 @@ class Entrant:
         dialogue = self.dialogue
         assert dialogue is not None
         self._steps, self._wanted = None, None
+        if self.stage.accepted is not None and self.seeking is not None:
+            self._house.carry(self, self.seeking, dialogue.framer.rest())
+            return
         if dialogue.account is not None:
             self.state, self.due = HANDED, float("inf")        # couriertcpd answers, or ends us
             assert isinstance(dialogue.account, remote.Granted)
@@ -372,7 +385,14 @@ class Entrant:
         """Its session has it, or a relay has what carries its octets."""
         self.state = GONE
 
+    def seeks_no_more(self) -> None:
+        """The way to the host of its mail is given up, if it is on one."""
+        if self.seeking is not None:
+            self.seeking.close()
+            self.seeking = None
+
     def _leave(self) -> None:
+        self.seeks_no_more()
         self.dialogue = self._steps = self._wanted = self.later = None
         self.state = LEAVES
         self.due = time.monotonic() + (LAST_WORDS_SECONDS if self.wire.waiting else LINGER_SECONDS)

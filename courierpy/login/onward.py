@@ -24,8 +24,11 @@ if TYPE_CHECKING:
     from courierpy.model.steps import Accepted, Forward, Speech
     from courierpy.system.settings import Settings
 
+    Found = tuple[int, tuple[str, int]]            # family, address and port
+
 OPTIONS = ((socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1), (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1))
 
+OURSELVES = "it is this server itself, and PROXY_HOSTNAME is another name"
 PORTS = {"IMAP": (143, 993), "POP3": (110, 995)}       # without TLS from the first octet, and with it
 
 
@@ -72,13 +75,9 @@ class Seeker:
 
     def _ask(self, forward: Forward, host: str, end: float) -> Onward:
         """Raises _Next where no password has gone out."""
-        name, colon, port = host.rpartition(":")
-        number = decimal(port, 65535)
-        if not colon or port.endswith("]"):
-            name, number = host, PORTS[forward.protocol][self._tls == "tls"]
+        name, number = place(host, PORTS[forward.protocol][self._tls == "tls"])
         if not number:
             raise _Next("it has no such port")
-        name = name.strip("[]")
         found = addresses(name, number, end - time.monotonic())
         if not found:
             raise _Next("it has no address")
@@ -99,9 +98,8 @@ class Seeker:
 
     def _connect(self, family: int, address: tuple[str, int], seconds: float) -> socket.socket:
         """OSError; _Next for one that leads back to us."""
-        local = self._environ.get("TCPLOCALIP", "").removeprefix("::ffff:")
-        if address[0] == local and str(address[1]) == self._environ.get("TCPLOCALPORT"):
-            raise _Next("it is this server itself, and PROXY_HOSTNAME is another name")
+        if leads_back(address, self._environ.get("TCPLOCALIP", ""), self._environ.get("TCPLOCALPORT", "")):
+            raise _Next(OURSELVES)
         connected = socket.socket(family, socket.SOCK_STREAM)
         try:
             for option in OPTIONS:
@@ -170,10 +168,23 @@ class _Next(Unreachable):
     """This host is not to be had, and no password has gone to it."""
 
 
-def addresses(name: str, port: int, seconds: float) -> list[tuple[int, tuple[str, int]]]:
+def place(host: str, port: int) -> tuple[str, int]:
+    """Name, and port where ``host`` has none of its own; 0 for a port that is none."""
+    name, colon, own = host.rpartition(":")
+    if not colon or own.endswith("]"):
+        return host.strip("[]"), port
+    return name.strip("[]"), decimal(own, 65535) or 0
+
+
+def leads_back(address: tuple[str, int], local: str, local_port: str) -> bool:
+    """Is it where the client came in?"""
+    return address[0] == local.removeprefix("::ffff:") and str(address[1]) == local_port
+
+
+def addresses(name: str, port: int, seconds: float) -> list[Found]:
     """Family and address of each that a host has, none where they are not found in so many seconds."""
     try:
-        return _found(name, port, socket.AI_NUMERICHOST)
+        return found(name, port, socket.AI_NUMERICHOST)
     except (OSError, UnicodeError):
         pass                           # a name, and the library may take its time
 
@@ -181,17 +192,17 @@ def addresses(name: str, port: int, seconds: float) -> list[tuple[int, tuple[str
         signal.signal(signal.SIGALRM, signal.SIG_DFL)          # which ends this process
         signal.setitimer(signal.ITIMER_REAL, max(0.01, seconds))
         try:
-            found = _found(name, port, 0)
+            known = found(name, port, 0)
         except (OSError, UnicodeError):
             return b""
-        return b"\n".join(b"%d %s" % (family, address[0].encode()) for family, address in found)
+        return b"\n".join(b"%d %s" % (family, address[0].encode()) for family, address in known)
 
     lines = (proc.elsewhere(look)() or b"").split(b"\n")
     parts = [line.partition(b" ") for line in lines]
     return [(int(family), (address.decode(), port)) for family, _, address in parts if address]
 
 
-def _found(name: str, port: int, flags: int) -> list[tuple[int, tuple[str, int]]]:
-    """OSError, UnicodeError."""
+def found(name: str, port: int, flags: int) -> list[Found]:
+    """What the library finds, as addresses().  OSError, UnicodeError."""
     return [(int(family), (str(address[0]), port)) for family, _, _, _, address
             in socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=flags)]

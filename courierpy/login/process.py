@@ -14,7 +14,9 @@ import time
 from functools import partial
 
 from courierpy.auth import TemporaryFailure
+from courierpy.login.carried import Carried
 from courierpy.login.entrant import GONE, Entrant
+from courierpy.login.hosts import Hosts
 from courierpy.login.inquiries import Inquiries
 from courierpy.login.relayed import Relay
 from courierpy.system import confined, doorway, haproxy, log, metrics, passing, proc, title
@@ -26,8 +28,9 @@ if TYPE_CHECKING:
 
     from courierpy.login.entrant import Program
     from courierpy.login.remote import Granted
+    from courierpy.login.seeking import Seeking
     from courierpy.system.tls import Certificates
-    from courierpy.system.tlsmemory import Keys, MemoryTls
+    from courierpy.system.tlsmemory import Keys, ServerTls
 
 # loaded when they are first needed, which is too late where no file can be read
 MODULES = ("base64", "hashlib", "hmac", "ssl", "traceback", "unicodedata", "courierpy.system.tlsmemory")
@@ -39,7 +42,7 @@ COUNT_SECONDS = 1.0            # between two messages of counts
 class House:
     """The process: one loop, with a method for each thing that it may hear, from whomever.
 
-    ``entrants``: by number; ``relays`` the same."""
+    ``entrants``: by number; ``relays`` the same.  ``heard``: what is done for an event, by descriptor."""
 
     def __init__(self, link: socket.socket, program: Program, environ: Mapping[str, str], by_tls: bool,
                  table: int) -> None:
@@ -50,16 +53,17 @@ class House:
         self.by_tls = by_tls
         self.table = table
         self.inquiries = Inquiries(self)
+        self.hosts = Hosts(self)
         self.offered: Certificates | None = None
         self.keys: Keys | None = None
         self.entrants: dict[int, Entrant] = {}
-        self.relays: dict[int, Relay] = {}
+        self.relays: dict[int, Relay | Carried] = {}
         self.leaving = 0.0             # the moment at which all is over; 0.0: nobody asked for that
         self._handed: dict[int, socket.socket | None] = {}     # our ends, until the session is there
         self._rests: dict[int, bytes] = {}
         self._due: list[tuple[float, int]] = []
         self._poll = select.epoll()
-        self._heard: dict[int, Callable[[], None]] = {}
+        self.heard: dict[int, Callable[[], None]] = {}
         self.hear(link, self._linked)
 
     # -- before the first client
@@ -79,7 +83,7 @@ class House:
         passing.send(self.link, [doorway.HEAD.pack(doorway.READY, 0)])
         while not self._done():
             for fd, _ in self._poll.poll(self._seconds()):
-                heard = self._heard.get(fd)
+                heard = self.heard.get(fd)
                 if heard is not None:
                     heard()
             self._clock()
@@ -111,23 +115,23 @@ class House:
                 else:
                     self.settle(entrant)
             elif relay is not None and 0.0 < relay.due <= now:     # else the moment was of its login
-                relay.over = True
+                relay.clock()
                 self._carry(relay)
 
     def hear(self, end: socket.socket, heard: Callable[[], None]) -> None:
-        self._heard[end.fileno()] = heard
+        self.heard[end.fileno()] = heard
         self._poll.register(end.fileno(), select.EPOLLIN)
 
     def forget(self, end: socket.socket) -> None:
-        if self._heard.pop(end.fileno(), None) is not None:
+        if self.heard.pop(end.fileno(), None) is not None:
             try:
                 self._poll.unregister(end.fileno())
             except FileNotFoundError:
                 return                 # nothing was wanted of it
 
-    def _want(self, end: socket.socket, before: int, wanted: int) -> int:
-        """Poll it for other events; one that nothing is wanted of is not polled, since to hang up is told
-        always."""
+    def want(self, end: socket.socket, before: int, wanted: int) -> int:
+        """Poll it for other events than ``before``; one that nothing is wanted of is not polled: to hang
+        up is told always."""
         if wanted != before:
             if not before:
                 self._poll.register(end.fileno(), wanted)
@@ -148,7 +152,7 @@ class House:
         environ.update(variables)
         entrant = Entrant(self, number, client, environ)
         self.entrants[number] = entrant
-        self._heard[client.fileno()] = lambda: self._ready(entrant)
+        self.heard[client.fileno()] = lambda: self._ready(entrant)
         if behind:
             seconds = float(environ.pop(doorway.PROXY_SECONDS))
             self.let(entrant, partial(entrant.arrive, seconds))
@@ -165,7 +169,7 @@ class House:
         local, local_port = environ["TCPLOCALIP"], int(environ["TCPLOCALPORT"])
         if ends is not None:
             (remote, remote_port), (local, local_port) = ends.remote, ends.local
-        if not self._say(self.link, [doorway.ADDRESS.pack(
+        if not self.say(self.link, [doorway.ADDRESS.pack(
                 doorway.PROXIED, entrant.number, remote.encode(), remote_port, local.encode(), local_port)]):
             entrant.denied()
 
@@ -194,11 +198,11 @@ class House:
     def settle(self, entrant: Entrant) -> None:
         """It has moved: what it is polled for, and when it moves next at the latest."""
         if self.entrants.get(entrant.number) is entrant:
-            entrant.events = self._want(entrant.wire.socket, entrant.events,
+            entrant.events = self.want(entrant.wire.socket, entrant.events,
                                         entrant.wire.wants(entrant.reads))
             self._arm(entrant)
 
-    def _arm(self, who: Entrant | Relay) -> None:
+    def _arm(self, who: Entrant | Relay | Carried) -> None:
         """It is to be looked at when it is due; once for each moment."""
         if who.due != who.armed:
             who.armed = who.due
@@ -208,24 +212,38 @@ class House:
         """It is gone without a session."""
         self._leave(entrant)
         entrant.wire.close()
-        self._say(self.link, [doorway.HEAD.pack(doorway.ENDED, entrant.number)])
+        self.say(self.link, [doorway.HEAD.pack(doorway.ENDED, entrant.number)])
 
     def _leave(self, entrant: Entrant) -> None:
         del self.entrants[entrant.number]
         self.inquiries.give_up(entrant)
-        self._heard.pop(entrant.wire.socket.fileno(), None)
-        entrant.events = self._want(entrant.wire.socket, entrant.events, 0)
+        self.heard.pop(entrant.wire.socket.fileno(), None)
+        entrant.events = self.want(entrant.wire.socket, entrant.events, 0)
 
-    def secure(self, local_ip: str) -> MemoryTls:
+    def secure(self, local_ip: str) -> ServerTls:
         from courierpy.system.tls import TlsError
-        from courierpy.system.tlsmemory import MemoryTls
+        from courierpy.system.tlsmemory import ServerTls
         if self.offered is None or self.keys is None:
             raise TlsError("there is no certificate")
-        return MemoryTls(self.offered, self.keys, local_ip)
+        return ServerTls(self.offered, self.keys, local_ip)
+
+    def carry(self, entrant: Entrant, found: Seeking, rest: bytes) -> None:
+        """The client is logged in at the host of its mail.  ``rest``: what it has said behind its login."""
+        stage, forward, accepted = entrant.stage, found.forward, found.accepted
+        assert accepted is not None
+        who = stage.who(forward.user)
+        tail = ", starttls=1" * stage.tls + f", proxy={log.quoted(found.host)}"
+        log.info(f"LOGIN, {who}, protocol={forward.protocol}{tail}")
+        self._leave(entrant)
+        entrant.handed()
+        relay = self.relays[entrant.number] = Carried(entrant.number, entrant.wire, found.take(), rest, who,
+                                                      tail)
+        relay.wire.write(accepted.rest)
+        self._relays(relay)
 
     # -- couriertcpd
 
-    def _say(self, end: socket.socket, parts: list[bytes], fds: tuple[int, ...] = ()) -> bool:
+    def say(self, end: socket.socket, parts: list[bytes], fds: tuple[int, ...] = ()) -> bool:
         try:
             passing.send(end, parts, fds)
         except OSError as error:
@@ -248,7 +266,7 @@ class House:
                 return
             self._rests[number] = rest[len(kept):]
         variables = doorway.pack(doorway.allowed(entrant.stage.environ))
-        said = self._say(self.link, [doorway.STARTS.pack(doorway.START, number, granted.ticket,
+        said = self.say(self.link, [doorway.STARTS.pack(doorway.START, number, granted.ticket,
                                                          len(variables)), variables, kept],
                          (theirs.fileno() if theirs is not None else wire.socket.fileno(),))
         if theirs is not None:
@@ -270,6 +288,9 @@ class House:
     def _session(self, number: int) -> None:
         """It is there: the client is its own, or we carry its octets."""
         entrant = self.entrants.get(number)
+        if entrant is not None and entrant.seeking is not None:
+            self.let(entrant, entrant.seeking.welcome)
+            return
         ours = self._handed.pop(number, None)
         rest = self._rests.pop(number, b"")
         if entrant is None:
@@ -282,11 +303,15 @@ class House:
             return
         ours.setblocking(False)
         relay = self.relays[number] = Relay(number, wire, ours, rest)
-        for end in (wire.socket, ours):
-            self._heard[end.fileno()] = lambda: self._carry(relay)
+        self._relays(relay)
+
+    def _relays(self, relay: Relay | Carried) -> None:
+        """From now on."""
+        for end in (relay.wire.socket, relay.inner):
+            self.heard[end.fileno()] = lambda: self._carry(relay)
         self._carry(relay)
 
-    def _carry(self, relay: Relay) -> None:
+    def _carry(self, relay: Relay | Carried) -> None:
         inner = relay.inner.fileno()
         try:
             relay.move()
@@ -294,17 +319,20 @@ class House:
             log.crit(f"a relay ends: {type(error).__name__}: {error}")
             relay.over = True
         if relay.inner.fileno() < 0:           # closed, and so not polled
-            self._heard.pop(inner, None)
+            self.heard.pop(inner, None)
             relay.inner_events = 0
         outer_wanted, inner_wanted = (0, 0) if relay.over else relay.wanted
-        relay.events = self._want(relay.wire.socket, relay.events, outer_wanted)
+        relay.events = self.want(relay.wire.socket, relay.events, outer_wanted)
         if relay.inner.fileno() >= 0:
-            relay.inner_events = self._want(relay.inner, relay.inner_events, inner_wanted)
+            relay.inner_events = self.want(relay.inner, relay.inner_events, inner_wanted)
         if relay.over:
             del self.relays[relay.number]
-            self._heard.pop(relay.wire.socket.fileno(), None)
-            self._heard.pop(relay.inner.fileno(), None)
+            self.heard.pop(relay.wire.socket.fileno(), None)
+            self.heard.pop(relay.inner.fileno(), None)
             relay.close()
+            if isinstance(relay, Carried):
+                log.info(relay.line())
+                self.say(self.link, [doorway.HEAD.pack(doorway.ENDED, relay.number)])
         elif relay.due:
             self._arm(relay)
 
@@ -328,8 +356,10 @@ class House:
         if letter in (doorway.CLIENT, doorway.BEHIND):
             self._client(number, doorway.unpack(data), fds, letter == doorway.BEHIND)
             return
-        passing.need(fds, 1 if letter == doorway.HELPER else 0)
-        if letter == doorway.HELPER:
+        passing.need(fds, 1 if letter in (doorway.HELPER, doorway.CONNECTED) else 0)
+        if letter in (doorway.CONNECTED, doorway.UNREACHABLE, doorway.TURNED_AWAY):
+            self.hosts.told(letter, number, data, fds)
+        elif letter == doorway.HELPER:
             self.inquiries.meet(socket.socket(fileno=fds[0]))
         elif letter == doorway.STARTED:
             self._session(number)
@@ -347,6 +377,7 @@ class House:
             if entrant is not None:
                 entrant.told_to_leave(self.protocol.CROWDED_WORDS)
                 self.settle(entrant)
+            self._cut(number)
         elif letter == doorway.CLOSE:
             self.leaving = self.leaving or float("inf")        # when the last has gone
 
@@ -356,6 +387,15 @@ class House:
         for entrant in list(self.entrants.values()):
             entrant.told_to_leave(self.protocol.STOPPED_WORDS)
             self.settle(entrant)
+        for number in list(self.relays):
+            self._cut(number)
+
+    def _cut(self, number: int) -> None:
+        """A session at another host, where no word of ours may stand in the middle of what that says."""
+        relay = self.relays.get(number)
+        if isinstance(relay, Carried):
+            relay.over = True
+            self._carry(relay)
 
 
 def run(link: socket.socket, program: Program, environ: Mapping[str, str], table: int, by_tls: bool,
@@ -387,6 +427,8 @@ def run(link: socket.socket, program: Program, environ: Mapping[str, str], table
     try:
         if with_tls:
             house.load()
+        if from_environ(environ).flag(f"{program.PROTOCOL}_PROXY"):
+            house.hosts.load_trust()
         confined.enter(folder)
     except TlsError as error:
         log.crit(str(error))

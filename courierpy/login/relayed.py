@@ -101,6 +101,10 @@ class Relay:
                 continue
             self.over = wire.ended
 
+    def clock(self) -> None:
+        """The moment of ``due`` has come."""
+        self.over = True
+
     @property
     def wanted(self) -> tuple[int, int]:
         """What the client's socket and the inner one are to be polled for."""

@@ -26,12 +26,13 @@ NEEDED = (*CLIENT, "TCPLOCALIP", "TCPLOCALPORT", "IMAP_TLS", *channelbinding.VAR
 
 
 class Granted(Account):
-    """The helper has let it in: all that a login process knows of the account."""
+    """The helper has let it in: all that a login process knows of the account.  ``options``: those that say
+    where its mail is, if that may be another host."""
 
     __slots__ = ("ticket",)
 
-    def __init__(self, address: str, ticket: bytes) -> None:
-        super().__init__(address, -1, -1, "")
+    def __init__(self, address: str, ticket: bytes, options: str = "") -> None:
+        super().__init__(address, -1, -1, "", options=options)
         self.ticket = ticket
 
 
@@ -69,8 +70,8 @@ def answer(kind: bytes, data: bytes) -> Answer:
     name, _, rest = data.partition(b"\0")
     user = name.decode("utf-8", "surrogateescape")
     if kind == doorway.GRANTED:
-        address = rest[doorway.TICKET_OCTETS:].decode("utf-8", "surrogateescape")
-        return Answer(user, account=Granted(address, rest[:doorway.TICKET_OCTETS]))
+        address, _, options = rest[doorway.TICKET_OCTETS:].decode("utf-8", "surrogateescape").partition("\0")
+        return Answer(user, account=Granted(address, rest[:doorway.TICKET_OCTETS], options))
     if kind == doorway.CHALLENGE:
         return Answer(user, rest)
     return Answer(user, error=Rejected() if kind == doorway.REFUSED else

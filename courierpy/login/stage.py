@@ -146,7 +146,8 @@ class Stage:
         user, secret = context.user or "", context.secret
         try:
             found: Accepted = yield Forward(self._protocol, hosts,
-                                            lambda server: speak(user, secret, server), account.address)
+                                            lambda server: speak(user, secret, server), account.address,
+                                            account)
             return found
         except Rejected as error:
             log.warn(f"Login to {hosts[0]} failed: {error}, {who}")

@@ -52,12 +52,11 @@ def maildir_of(account: Account, arguments: list[str], environ: MutableMapping[s
     return account.maildir or (others[0] if others else environ.get("MAILDIRPATH", ""))
 
 
-def elsewhere(account: Account, settings: Settings) -> list[str]:
-    """The hosts that the account's mail is at, each with its port or without; none where that is here.
-    Raises Unservable.
+def mailhosts(account: Account) -> list[str]:
+    """What the account's option mailhost says; nothing without that.
 
-    The option mailhost names them, as Courier has it: ``mailhost=H,H2``.  A comma ends an option too, so the
-    words behind it are hosts as long as they look like ones, and not like an option's name."""
+    It names hosts, as Courier has it: ``mailhost=H,H2``.  A comma ends an option too, so the words behind it
+    are hosts as long as they look like ones, and not like an option's name."""
     words = [word.strip() for word in account.options.split(SEPARATE)]
     at = next((at for at, word in enumerate(words) if word.partition("=")[0].strip() == "mailhost"), -1)
     if at < 0:
@@ -67,6 +66,15 @@ def elsewhere(account: Account, settings: Settings) -> list[str]:
         if not _FURTHER.fullmatch(word):
             break
         hosts.append(word)
+    return hosts
+
+
+def elsewhere(account: Account, settings: Settings) -> list[str]:
+    """The hosts that the account's mail is at, each with its port or without; none where that is here.
+    Raises Unservable."""
+    hosts = mailhosts(account)
+    if not hosts:
+        return []
     here = (settings.text("PROXY_HOSTNAME") or os.uname().nodename).lower()
     if hosts[0].lower() in ("", here):
         return []

@@ -71,6 +71,20 @@ class Wire:
         self.received += len(data)
         return data
 
+    def shake(self) -> bool:
+        """Go on with the handshake of TLS; is it done?  Raises TlsError."""
+        assert self.tls is not None
+        try:
+            while not self.tls.handshake():
+                self.flush()
+                raw = self.receive()
+                if not raw and not self.ended:
+                    return False
+                self.tls.feed(raw)
+        finally:
+            self.flush()               # an alert, too
+        return True
+
     # -- out
 
     @property

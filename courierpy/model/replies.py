@@ -42,3 +42,8 @@ class Bye(Reply):
 
 class TurnedAway(Bye):
     """The login was right, and there is no session: it is answered NO, and then the connection ends."""
+
+
+def too_many(most: int) -> str:
+    """What a user is told who has so many sessions."""
+    return f"You have {most} sessions, and may have no more: end another one."

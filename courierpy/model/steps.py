@@ -69,15 +69,17 @@ class Secure:
 class Forward:
     """The mail of the account ``user`` is at another host: the client logs in there, by what it said here.
     ``protocol``: IMAP or POP3.  ``hosts``: each with its port or without, in the order in which they are
-    asked.  ``speak``: makes the dialogue with one of them.  Answered by Accepted, or by Unreachable or
+    asked.  ``speak``: makes the dialogue with one of them.  ``account``: as it was found here.
+    Answered by Accepted, or by Unreachable or
     Rejected; by No or Bye, where the administrator lets nobody in, or not this one."""
 
-    __slots__ = ("hosts", "protocol", "speak", "user")
+    __slots__ = ("account", "hosts", "protocol", "speak", "user")
 
     def __init__(self, protocol: str, hosts: Sequence[str], speak: Callable[[Client], Speech],
-                 user: str = "") -> None:
+                 user: str = "", account: object = None) -> None:
         self.protocol = protocol
         self.user = user
+        self.account = account
         self.hosts = hosts
         self.speak = speak
 

@@ -19,9 +19,17 @@ Four channels (system/passing.py), all made by couriertcpd, so that each end kno
 5. A session begins in a process that waits for one of its account, or was forked ahead (an Order, with the
    descriptor), else in a fork.  When it is over the process says that it waits for the next (DONE).
 
+Where an account's mail is at another host (IMAP_PROXY) there is no session here:
+
+4. The login process says its ticket, and which of the account's hosts it is at (CONNECT).  couriertcpd looks
+   as for a session, has a process beside it connect (login/connecting.py), and gives the connection
+   (CONNECTED), or says why there is none (UNREACHABLE) or why there must be none (TURNED_AWAY).
+5. The login process logs in there by the client's password, and says so (CARRIES); from then on it carries
+   the octets of both (STARTED), unless the user has too many sessions (TURNED_AWAY).
+
 So a login process that somebody has taken over can have no session but of an account whose password
-it was given.  couriertcpd takes apart only the fixed head of what a login process says; the rest
-is read by the session, which is the user by then.
+it was given, and no connection but to the host of such an account.  couriertcpd takes apart only the fixed
+head of what a login process says; the rest is read by the session, which is the user by then.
 """
 from __future__ import annotations
 
@@ -39,12 +47,17 @@ REST_OCTETS = 65536            # that a client may have said behind its login
 # over the link, of couriertcpd: a letter, and what follows it
 CLIENT, BEHIND, AGAIN, HELPER, STARTED, FAILED, LEAVE, ADMITTED, DENIED, CLOSE = (
     b"C", b"B", b"N", b"H", b"S", b"F", b"L", b"A", b"D", b"E")
+CONNECTED, UNREACHABLE, TURNED_AWAY = b"O", b"U", b"T"
 # over the link, of a login process
-READY, START, ENDED, PROXIED = b"r", b"s", b"e", b"p"
+READY, START, ENDED, PROXIED, CONNECT, CARRIES = b"r", b"s", b"e", b"p", b"o", b"w"
 HEAD = struct.Struct("!cQ")    # letter, number of the connection; CLIENT, BEHIND, ADMITTED: variables follow
 SAID = struct.Struct("!I")     # AGAIN: octets of the variables, those, and what the client has said
 STARTS = struct.Struct(f"!cQ{TICKET_OCTETS}sI")    # START: ..., ticket, octets of the variables; rest
 ADDRESS = struct.Struct("!cQ46sH46sH")             # PROXIED: ..., remote address and port, local ones
+CONNECTS = struct.Struct(f"!cQ{TICKET_OCTETS}sBf")     # CONNECT: ..., ticket, which host, seconds
+WHICH = struct.Struct("!B")    # CONNECTED: which host; UNREACHABLE: that, and why
+# TURNED_AWAY: is this the end of the connection?  The response code, a NUL, and what the client is told
+TURNS = struct.Struct("!?")
 
 # a question: number, kind, and what it is of; an answer: number, kind, and what follows
 QUESTION = struct.Struct("!Qc")

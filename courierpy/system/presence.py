@@ -8,7 +8,9 @@ Everybody may put a file into such a folder, and only its owner changes it (mode
 RUNDIRECTORY itself and ``told`` are the listener's.  So a file is believed as far as the kernel agrees:
 
 * awake, idle: its process is there, was started at that tick, and is who owns the file;
-* asleep: the session has no process, and its file stays as it is; its listener is there.
+* asleep: the session has no process, and its file stays as it is; its listener is there;
+* proxied: the session is at another host.  Its file is its listener's, or root's, and names the process that
+  carries it, where it has one of its own: that is somebody else.
 
 A process that was killed leaves a file that nobody believes.  NAME is the inode of the session's socket,
 which is the same for whoever holds it, and a check sum of protocol and user: who counts the sessions of a
@@ -34,6 +36,7 @@ VARIABLE = "COURIERPY_SESSIONS"        # the listener's folder, in the environme
 SETTING = "RUNDIRECTORY"
 OTHERS, TOLD = "others", "told"
 AWAKE, IDLE, ASLEEP = "awake", "idle", "asleep"
+PROXIED = "proxied"                    # at another host
 EVERYBODY = 0o1777
 MOST_OCTETS = 16384                    # of a file
 MOST_SHOWN = 400                       # characters of a word of the administrator
@@ -65,12 +68,17 @@ class Seen:
         """Seconds since 1970."""
         return int(time.time() - (time.monotonic_ns() - self.began) / 1e9)
 
+    @property
+    def has_process(self) -> bool:
+        return self.state != ASLEEP and (self.state != PROXIED or self.pid > 0)
+
     def lives(self) -> bool:
         """Is there such a session, as far as the kernel knows?"""
-        if self.state == ASLEEP:
+        if not self.has_process:
             return listener_of(self.folder) != 0
         try:
-            return self.pid > 0 and started(self.pid) == self.tick and proc.identity(self.pid)[0] == self.uid
+            return self.pid > 0 and started(self.pid) == self.tick \
+                and (self.uid == 0 or proc.identity(self.pid)[0] == self.uid)
         except OSError:
             return False
 
@@ -191,10 +199,28 @@ class Presence:
             name = f"{os.fstat(fd).st_ino}{_check(protocol, user)}"
         except OSError:
             return None                # the client is gone
-        pid = os.getpid()
-        return cls(folder, name, {
-            "user": user, "ip": peer[0], "port": peer[1], "protocol": protocol, "mailbox": "", "state": AWAKE,
-            "began": "0", "pid": str(pid), "tick": str(started(pid))})
+        return cls(folder, name, _says(protocol, user, peer, AWAKE, os.getpid()))
+
+    @classmethod
+    def elsewhere(cls, environ: Mapping[str, str], inode: int, protocol: str, user: str,
+                  peer: tuple[str, str], pid: int) -> Presence | None:
+        """Of a session at another host, of a listener of ours.  ``inode``: of the socket of its client, or of
+        that to the host; ``pid``: of the process that carries it, 0 for one that has many."""
+        folder = environ.get(VARIABLE, "")
+        if not folder:
+            return None
+        return cls(folder, f"{inode}{_check(protocol, user)}", _says(protocol, user, peer, PROXIED, pid))
+
+    @classmethod
+    def left(cls, folder: str, name: str) -> Presence:
+        """Of a session that has a file."""
+        found = cls(folder, name, {})
+        found._there = True
+        return found
+
+    @property
+    def name(self) -> str:
+        return self._name
 
     def enter(self, began: int = 0) -> None:
         """``began``: of a session that goes on; else now."""
@@ -275,6 +301,11 @@ class Presence:
                 log.debug(f"{path}: {error.strerror}: the session is not told by who")
                 remove(new)
                 remove(path)          # which says what is true no more
+
+
+def _says(protocol: str, user: str, peer: tuple[str, str], state: str, pid: int) -> dict[str, str]:
+    return {"user": user, "ip": peer[0], "port": peer[1], "protocol": protocol, "mailbox": "", "state": state,
+            "began": "0", "pid": str(pid), "tick": str(started(pid) if pid else 0)}
 
 
 def word(folder: str, name: str) -> str:

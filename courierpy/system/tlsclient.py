@@ -2,8 +2,10 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 
+from courierpy.system import log
 from courierpy.system.tls import TlsError, TlsStream
 
 TYPE_CHECKING = False
@@ -13,10 +15,11 @@ if TYPE_CHECKING:
     from courierpy.system.conn import Conn
 
 
-def context(trusted: str, checks: bool = True) -> ssl.SSLContext:
+def context(trusted: str, checks: bool = True, at_once: bool = False) -> ssl.SSLContext:
     """``trusted``: a file or a folder of authorities; "" for the system's.  ``checks``: the certificate must
-    be good, and name the host.  Raises OSError, of which ssl.SSLError is one, where the authorities cannot
-    be read."""
+    be good, and name the host.  ``at_once``: all authorities are read now, as no file can be later; else
+    those of a folder are read when the library asks for them.  Raises OSError, of which ssl.SSLError is one,
+    where the authorities cannot be read."""
     import ssl
     if not checks:
         found = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -24,8 +27,20 @@ def context(trusted: str, checks: bool = True) -> ssl.SSLContext:
         found.verify_mode = ssl.CERT_NONE
         return found
     if os.path.isdir(trusted):
-        return ssl.create_default_context(capath=trusted)
-    return ssl.create_default_context(cafile=trusted or None)
+        found = ssl.create_default_context(capath=trusted)
+    else:
+        found = ssl.create_default_context(cafile=trusted or None)
+        trusted = "" if trusted else ssl.get_default_verify_paths().capath or ""
+    if at_once and os.path.isdir(trusted):
+        for name in filter(_HASHED.fullmatch, sorted(os.listdir(trusted))):
+            try:
+                found.load_verify_locations(cafile=os.path.join(trusted, name))
+            except OSError as error:   # ssl.SSLError is one
+                log.warn(f"{os.path.join(trusted, name)}: {error.strerror or error}")
+    return found
+
+
+_HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")       # names by which the library finds authorities in a folder
 
 
 def handshake(conn: Conn, client: ssl.SSLContext, host: str, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""TLS of the server side over memory: octets go in and out, and nobody waits for a socket.
+"""TLS over memory: octets go in and out, and nobody waits for a socket.
 
 RFC 8446.  What the library keeps of a connection that is quiet is some 20 kB.
 """
@@ -9,6 +9,8 @@ from courierpy.system.tls import TlsError, told
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import ssl
+
     from courierpy.system.tls import Certificates
 
 READ_OCTETS = 65536
@@ -30,34 +32,35 @@ class Keys:
 
 
 class MemoryTls:
-    """One connection.  ``secure``: its handshake is done; ``found``: the variables that tell of it then.
-    ``over``: the client has ended it, in order or not."""
+    """One connection.  ``secure``: its handshake is done.  ``over``: the other side has ended it, in order or
+    not."""
 
-    __slots__ = ("_exporter", "_in", "_keys", "_object", "_offered", "_out", "found", "over", "secure")
+    __slots__ = ("_in", "_object", "_out", "over", "secure")
 
-    def __init__(self, offered: Certificates, keys: Keys, local_ip: str) -> None:
+    def __init__(self, context: ssl.SSLContext, host: str | None = None) -> None:
+        """``host``: whose certificate is expected, as a client; None: we are the server.  Raises TlsError for
+        a name that no certificate has."""
         import ssl  # what has no TLS does without
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._object = offered.context(local_ip).wrap_bio(self._in, self._out, server_side=True)
-        self._offered: Certificates | None = offered
-        self._keys: Keys | None = keys
-        self._exporter = b""
+        try:
+            self._object = context.wrap_bio(self._in, self._out, server_side=host is None,
+                                            server_hostname=host)
+        except ValueError as error:
+            raise TlsError(str(error)) from None
         self.secure = self.over = False
-        self.found: dict[str, str] = {}
 
     def feed(self, data: bytes) -> None:
-        """What the client's socket gave; b"" at its end."""
+        """What the socket gave; b"" at its end."""
         if data:
             self._in.write(data)
         else:
             self._in.write_eof()
 
     def handshake(self) -> bool:
-        """Go on with it; is it done?  Raises TlsError; what take() gives then is for the client still."""
+        """Go on with it; is it done?  Raises TlsError; what take() gives then is for the other side still."""
         if self.secure:
             return True
         from ssl import SSLWantReadError
-        assert self._keys is not None and self._offered is not None
         try:
             self._object.do_handshake()
         except SSLWantReadError:
@@ -65,13 +68,9 @@ class MemoryTls:
                 raise TlsError("closed during the handshake") from None
             return False
         except OSError as error:       # SSLError is one
-            raise TlsError(str(error.strerror or error)) from None
-        finally:
-            self._exporter = self._keys.heard() or self._exporter
+            text = getattr(error, "verify_message", "") or error.strerror
+            raise TlsError(str(text or error)) from None
         self.secure = True
-        self.found = told(self._object, self._offered, self._exporter)
-        self._offered = self._keys = None
-        self._exporter = b""
         return True
 
     def read(self) -> bytes:
@@ -96,7 +95,7 @@ class MemoryTls:
         self._object.write(data)
 
     def take(self) -> bytes:
-        """What is for the client's socket now."""
+        """What is for the socket now."""
         return self._out.read() if self._out.pending else b""
 
     def close(self) -> None:
@@ -104,4 +103,31 @@ class MemoryTls:
         try:
             self._object.unwrap()
         except OSError:
-            return                     # it is said; the client's own word is not waited for
+            return                     # it is said; the other side's own word is not waited for
+
+
+class ServerTls(MemoryTls):
+    """``found``: the variables that tell of the connection when it is secure."""
+
+    __slots__ = ("_exporter", "_keys", "_offered", "found")
+
+    def __init__(self, offered: Certificates, keys: Keys, local_ip: str) -> None:
+        super().__init__(offered.context(local_ip))
+        self._offered: Certificates | None = offered
+        self._keys: Keys | None = keys
+        self._exporter = b""
+        self.found: dict[str, str] = {}
+
+    def handshake(self) -> bool:
+        if self.secure:
+            return True
+        assert self._keys is not None and self._offered is not None
+        try:
+            if not super().handshake():
+                return False
+        finally:
+            self._exporter = self._keys.heard() or self._exporter
+        self.found = told(self._object, self._offered, self._exporter)
+        self._offered = self._keys = None
+        self._exporter = b""
+        return True

@@ -11,7 +11,7 @@ PROGRAM = ["imapd", "Maildir"]
 
 @pytest.mark.parametrize(("words", "program", "environ", "why"), [
     ([], "imaplogin", {}, ""), (["-tls"], "imaplogin", {"IMAP_LOGIN_REFERRALS": "0"}, ""),
-    ([], "imaplogin", {"IMAP_LOGIN_REFERRALS": "1"}, "IMAP_LOGIN_REFERRALS"),
+    ([], "imaplogin", {"IMAP_LOGIN_REFERRALS": "1", "IMAP_PROXY": "1"}, ""),
     (["-exec"], "imaplogin", {}, "-exec"),
     (["-block=bl.test", "-drop"], "imaplogin", {}, ""),
     ([], "/usr/sbin/other", {}, "programs that are not ours")])

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from courierpy.listener import dnslists, lookups
+from courierpy.listener import beside, dnslists, lookups
 from courierpy.listener.loop import Loop
 from courierpy.listener.options import Options
 from courierpy.system import doorway, passing
@@ -41,7 +41,7 @@ class Asked(lookups.Lookups):
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
-    monkeypatch.setattr(lookups, "RESTART_AFTER", 0.0)
+    monkeypatch.setattr(beside, "RESTART_AFTER", 0.0)
     monkeypatch.setattr(Loop, "__init__", lambda self: None)
     loop = Loop()
     monkeypatch.setattr(loop, "hear", lambda fd, handler: None)
@@ -58,10 +58,10 @@ def test_an_answer_sets_no_other_variables(asked: Asked) -> None:
     data, _ = passing.receive(asked.process) or (b"", [])
     said = {"BLOCK": "x", "BLOCK_TXT": "a\nb", "BLOCK_IP": "x" * 5000, "ALLOW_0": "", "PATH": "/tmp",
             "TCPREMOTEHOST": "a.example", "IMAPLOGINTAG": "a"}
-    passing.send(asked.process, [data[:lookups.NUMBER.size], doorway.pack(said)])
+    passing.send(asked.process, [data[:beside.NUMBER.size], doorway.pack(said)])
     asked._answers()
     assert heard == [{"BLOCK": "x", "ALLOW_0": "", "TCPREMOTEHOST": "a.example"}]
-    passing.send(asked.process, [data[:lookups.NUMBER.size], doorway.pack(said)])
+    passing.send(asked.process, [data[:beside.NUMBER.size], doorway.pack(said)])
     asked._answers()
     assert len(heard) == 1
 

@@ -12,7 +12,7 @@ from courierpy.login.relayed import Relay
 from courierpy.login.wire import MARK_OCTETS, Wire
 from courierpy.system import tls
 from courierpy.system.settings import Settings
-from courierpy.system.tlsmemory import Keys, MemoryTls
+from courierpy.system.tlsmemory import Keys, ServerTls
 
 LARGE = bytes(range(256)) * 4096                       # octets: more than any buffer on the way
 
@@ -35,7 +35,7 @@ class Between:
         inner.setblocking(False)
         self.session.setblocking(False)
         wire = Wire(ours)
-        wire.tls = MemoryTls(offered, Keys(offered), "")
+        wire.tls = ServerTls(offered, Keys(offered), "")
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         context.maximum_version = version

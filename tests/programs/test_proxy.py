@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import imaplib
+import os
 import poplib
 import socket
 import ssl
@@ -16,6 +17,7 @@ from courierpy.admin import mkcert
 from courierpy.system import haproxy
 from tests.conftest import of_mode, until
 from tests.programs.chain import DEADLINE, Chain, chain, eventually
+from tests.programs.test_doorway import INTRUDER, login_processes, status
 
 pytestmark = pytest.mark.server
 IMAP = ("imaplogin", "imapd", "Maildir")
@@ -90,16 +92,25 @@ def proxied(program: tuple[str, ...] = IMAP, back: dict[str, str] | None = None,
         yield Proxied(front, behind)
 
 
+# a process for each connection, and login processes
+WAYS = {"alone": {"IMAP_LOGIN_PROCESSES": "0"}, "doorway": {"IMAP_LOGIN_PROCESSES": "2"}}
+
+
+@pytest.fixture(scope="module", params=WAYS)
+def way(request: pytest.FixtureRequest) -> dict[str, str]:
+    return WAYS[request.param]
+
+
 @pytest.fixture(scope="module")
-def plain() -> Iterator[Proxied]:
-    with proxied(PROXY_ORIGIN="id", PROXY_TIMEOUT="50") as found:
+def plain(way: dict[str, str]) -> Iterator[Proxied]:
+    with proxied(PROXY_ORIGIN="id", PROXY_TIMEOUT="50", **way) as found:
         yield found
 
 
 @pytest.fixture(scope="module")
-def hasty() -> Iterator[Chain]:
+def hasty(way: dict[str, str]) -> Iterator[Chain]:
     """One that waits for no host longer than a second."""
-    with chain(IMAP_PROXY="1", IMAP_LOGIN_DELAY="0", PROXY_TIMEOUT="1") as found:
+    with chain(IMAP_PROXY="1", IMAP_LOGIN_DELAY="0", PROXY_TIMEOUT="1", **way) as found:
         yield found
 
 
@@ -180,20 +191,24 @@ def test_a_session_at_another_host(plain: Proxied) -> None:
     plain.front.wait_log("DISCONNECTED, user=moved")
 
 
-def test_no_process_of_the_front_keeps_a_right(plain: Proxied) -> None:
-    """The one that carries is nobody, and has neither the way to the listener nor a Maildir."""
+def test_no_process_of_the_front_keeps_a_right(plain: Proxied, way: dict[str, str]) -> None:
+    """The one that carries is nobody, and has neither the way to the listener nor a Maildir; it is a login
+    process where there are any."""
     before = set(plain.front.children())
     client, said = plain.login()
     assert said.startswith(b"a OK")
     plain.front.wait_log("LOGIN, user=moved")
     fresh = set(plain.front.children()) - before
-    assert len(fresh) == 1
+    if way is WAYS["alone"]:
+        carries = min(fresh)
+        assert fresh == {carries}
+    else:
+        log = plain.front.wait_log("LOGIN, user=moved")
+        carries = int(log.rpartition(": LOGIN, user=moved")[0].rpartition("imaplogin[")[2].rstrip("]"))
+        assert not fresh and carries in login_processes(plain.front)
 
-    def status() -> dict[str, str]:
-        lines = Path(f"/proc/{min(fresh)}/status").read_text().splitlines()
-        return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
-    eventually(lambda: status()["NoNewPrivs"] == "1")
-    assert "0" not in status()["Uid"].split() or Path("/proc/self").stat().st_uid != 0
+    eventually(lambda: status(carries)["NoNewPrivs"] == "1")
+    assert "0" not in status(carries)["Uid"].split() or os.getuid() != 0
     client.close()
 
 
@@ -281,15 +296,15 @@ def test_a_host_that_is_this_one(plain: Proxied) -> None:
     assert log.count("it is this server itself") == 1
 
 
-@pytest.mark.parametrize("way", ["starttls", "tls"])
-def test_tls_to_the_host(way: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["starttls", "tls"])
+def test_tls_to_the_host(how: str, way: dict[str, str], tmp_path: Path) -> None:
     """And from the client: deciphered here, and enciphered anew.  PROXY_TRUSTCERTS decides."""
     good, other = tmp_path / "good", tmp_path / "other"
     mkcert.make(str(good), "localhost")
     mkcert.make(str(other), "localhost")
     with proxied(back={"TLS_CERTFILE": str(good), "IMAP_STARTTLS": "YES"},
-                 back_options=("-tls",) if way == "tls" else (), options=("-tls",), TLS_CERTFILE=str(other),
-                 PROXY_TLS=way, PROXY_TRUSTCERTS=str(good), PROXY_TIMEOUT="10") as found:
+                 back_options=("-tls",) if how == "tls" else (), options=("-tls",), TLS_CERTFILE=str(other),
+                 PROXY_TLS=how, PROXY_TRUSTCERTS=str(good), PROXY_TIMEOUT="10", **way) as found:
         account(found.front, "moved", f"localhost:{found.back.port}")
         unchecked = ssl.create_default_context()
         unchecked.check_hostname, unchecked.verify_mode = False, ssl.CERT_NONE
@@ -304,14 +319,15 @@ def test_tls_to_the_host(way: str, tmp_path: Path) -> None:
         assert "starttls=1" in found.back.wait_log("LOGOUT, user=moved")
 
 
-def test_a_certificate_that_is_not_trusted(tmp_path: Path) -> None:
+def test_a_certificate_that_is_not_trusted(way: dict[str, str], tmp_path: Path) -> None:
     """By another authority, and for another name: no password goes out."""
     shown, other = tmp_path / "shown", tmp_path / "other"
     mkcert.make(str(shown), "mail9.example.org")
     mkcert.make(str(other), "localhost")
     with chain(TLS_CERTFILE=str(shown), IMAP_STARTTLS="YES") as back:
         for trusted, why in ((other, "self-signed certificate"), (shown, "localhost")):
-            with chain(IMAP_PROXY="1", PROXY_TLS="starttls", PROXY_TRUSTCERTS=str(trusted)) as front:
+            with chain(IMAP_PROXY="1", PROXY_TLS="starttls", PROXY_TRUSTCERTS=str(trusted),
+                       **way) as front:
                 account(front, "moved", f"localhost:{back.port}")
                 client, heard = log_in(front, rest=b"b NOOP\r\n")
                 assert heard.startswith(b"a NO [UNAVAILABLE] "), heard
@@ -321,9 +337,9 @@ def test_a_certificate_that_is_not_trusted(tmp_path: Path) -> None:
         assert "LOGIN" not in back.log.read_text()
 
 
-def test_the_proxy_protocol_to_the_host(host: Callable[..., Host]) -> None:
+def test_the_proxy_protocol_to_the_host(way: dict[str, str]) -> None:
     """Ahead of TLS and of everything else; another server of ours takes it."""
-    with proxied(back_options=("-haproxy=20",), PROXY_ORIGIN="proxy", back=of_mode()) as found:
+    with proxied(back_options=("-haproxy=20",), PROXY_ORIGIN="proxy", back=of_mode(), **way) as found:
         client, heard = found.login()
         assert heard.startswith(b"a OK"), heard
         port = client.getsockname()[1]
@@ -332,13 +348,14 @@ def test_the_proxy_protocol_to_the_host(host: Callable[..., Host]) -> None:
         client.close()
 
 
-def test_a_header_of_the_proxy_protocol_comes_first(host: Callable[..., Host]) -> None:
+def test_a_header_of_the_proxy_protocol_comes_first(way: dict[str, str],
+                                                    host: Callable[..., Host]) -> None:
     heard: list[bytes] = []
 
     def answer(client: socket.socket) -> None:
         heard.append(until(client, b"LOGIN") if client.send(b"* OK [CAPABILITY IMAP4rev1] hi\r\n") else b"")
         client.shutdown(socket.SHUT_WR)
-    with chain(IMAP_PROXY="1", PROXY_ORIGIN="proxy") as front:
+    with chain(IMAP_PROXY="1", PROXY_ORIGIN="proxy", **way) as front:
         there = host(answer)
         account(front, "moved", f"127.0.0.1:{there.port}")
         client = front.greeted()
@@ -352,17 +369,66 @@ def test_a_header_of_the_proxy_protocol_comes_first(host: Callable[..., Host]) -
     assert cut[1].startswith(b"p1 LOGIN")
 
 
-def test_login_processes(tmp_path: Path) -> None:
-    """With IMAP_PROXY each connection has a process of its own, and the log says so."""
-    with proxied(IMAP_LOGIN_PROCESSES="1") as found:
-        client, heard = found.login()
-        assert heard.startswith(b"a OK"), heard
+def test_a_login_process_in_other_hands(tmp_path: Path, host: Callable[..., Host]) -> None:
+    """It has connections to the hosts of accounts whose password it was given, each once, and no sessions of
+    these accounts here."""
+    script = tmp_path / "script"
+    script.write_text(INTRUDER.partition('    says("no ticket"')[0] + STEPS)
+    there = host(lambda client: client.sendall(b"it is there\r\n"))
+    with chain(before=f"exec(compile(open({str(script)!r}).read(), 'intruder', 'exec'))", IMAP_PROXY="1",
+               IMAP_LOGIN_PROCESSES="1", IMAP_LOGIN_DELAY="0") as front:
+        account(front, "moved", f"127.0.0.1:{there.port}")
+        client = front.connect()
+        said = until(client, b"END\r\n")
         client.close()
-        assert "each connection has a process of its own: IMAP_PROXY" in found.front.log.read_text()
+        assert said.split(b"\r\n")[:-1] == [
+            b"no ticket: F", b"carries: F", b"of a user that is here: F", b"a second host: F", b"its host: O",
+            b"which says: it is there", b"again: F", b"a session here: F", b"another ticket: F",
+            b"another one: O", b"carries now: S", b"twice: F", b"END"], said
+        log = front.log.read_text()
+        assert log.count("wants to lead on to a host that is not its client's") == 3
+        assert "Traceback" not in log
 
 
-def test_pop3(tmp_path: Path) -> None:
-    with proxied(program=POP3) as found:
+STEPS = r"""
+    def connect(ticket, which=0, seconds=5.0):
+        passing.send(link, [doorway.CONNECTS.pack(doorway.CONNECT, mine, ticket, which, seconds)])
+        data, fds = wait(link)
+        return data[:1], fds
+
+    def carries():
+        passing.send(link, [doorway.HEAD.pack(doorway.CARRIES, mine)])
+        return wait(link)[0][:1]
+
+    def granted(user):
+        return login(user, "demo")[1].partition(b"\0")[2][:16]
+
+    says("no ticket", connect(bytes(16))[0])
+    says("carries", carries())
+    says("of a user that is here", connect(granted("demo"))[0])
+    ticket = granted("moved")
+    says("a second host", connect(ticket, 1)[0])
+    said, fds = connect(ticket)
+    says("its host", said)
+    made = socket.socket(fileno=fds[0])
+    made.setblocking(True)
+    says("which says", made.recv(11))
+    says("again", connect(ticket)[0])
+    says("a session here", start(mine, ticket))
+    says("another ticket", connect(os.urandom(16))[0])
+    says("another one", connect(granted("moved"))[0])
+    says("carries now", carries())
+    says("twice", carries())
+    client.send(b"END\r\n")
+    wait(link)
+    return 0
+
+process.run = run
+"""
+
+
+def test_pop3(way: dict[str, str]) -> None:
+    with proxied(program=POP3, **way) as found:
         pop = poplib.POP3("127.0.0.1", found.front.port, timeout=DEADLINE)
         pop.user("moved")
         assert pop.pass_("demo") == b"+OK connected to proxy server."

@@ -1,0 +1,60 @@
+"""Who is at the doorway: clients before their login, the processes that have them, and their tickets."""
+from __future__ import annotations
+
+import time
+
+from courierpy.system import doorway
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Mapping
+
+    from courierpy.listener.connections import Connection
+
+
+class Guest:
+    """A client before its login.  ``variables``: what its address gives its session.
+    ``welcome``: it may come in, which is not known yet of one whose proxy has not said who it is.
+    ``told_to_go``: it was.  ``ticket``: by which it goes on to another host, and ``inode``: of its socket to
+    that."""
+
+    __slots__ = ("connection", "inode", "process", "ticket", "told_to_go", "variables", "welcome")
+
+    def __init__(self, connection: Connection, process: Login, variables: Mapping[str, str],
+                 welcome: bool) -> None:
+        self.connection = connection
+        self.process = process
+        self.variables = variables
+        self.welcome = welcome
+        self.told_to_go = False
+        self.ticket, self.inode = b"", 0
+
+
+class Login:
+    """A login process.  ``guests``: how many clients it has before their login.  ``ready``: it takes
+    clients.  ``old``: it will not, as it was started by an earlier image.  ``its``: our copy of its end of
+    the link, where it has one: what it has not read is there still when it has ended."""
+
+    __slots__ = ("guests", "its", "link", "old", "pid", "ready", "since")
+
+    def __init__(self, pid: int, link: socket.socket, its: socket.socket | None = None) -> None:
+        self.pid = pid
+        self.link = link
+        self.its = its
+        self.guests = 0
+        self.ready = self.old = False
+        self.since = time.monotonic()
+
+
+class Grant:
+    """``account``: as the helper rendered it; ``pid``: of the login process that may use it, until then.
+    ``which``: of its hosts may be the next one."""
+
+    __slots__ = ("account", "pid", "until", "which")
+
+    def __init__(self, account: bytes, pid: int) -> None:
+        self.account = account
+        self.pid = pid
+        self.which = 0
+        self.until = time.monotonic() + doorway.TICKET_SECONDS
