@@ -166,7 +166,8 @@ def net() -> Iterator[Net]:
     made.close()
 
 
-def test_three_servers_behind_haproxy(net: Net) -> None:
+@pytest.mark.parametrize("processes", ["0", "2"])
+def test_three_servers_behind_haproxy(net: Net, processes: str) -> None:
     """The mail of one user is at the second, of another at the third; each takes all logins."""
     top = Path(tempfile.mkdtemp(prefix="courierpy-test-"))
     top.chmod(0o755)
@@ -188,6 +189,7 @@ def test_three_servers_behind_haproxy(net: Net) -> None:
                  "imaplogin", "imapd", "Maildir"], log,
                 USERDB=str(home / "userdb"), AUTHMODULES="authuserdb", IMAP_PROXY="1", PROXY_ORIGIN="proxy",
                 PROXY_HOSTNAME=f"{NETWORK}.{number}", PROXY_TIMEOUT="20", IMAP_LOGIN_DELAY="0",
+                IMAP_LOGIN_PROCESSES=processes,
                 PYTHONPATH=str(REPO)))
             eventually(partial(listens, net.names[number]), f"{number} does not listen: {log}")
         (top / "haproxy.cfg").write_text(HAPROXY.format(network=NETWORK))
