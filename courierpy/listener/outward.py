@@ -88,11 +88,13 @@ class Outward:
         return ""
 
     def _ask(self, process: Login, number: int, guest: Guest, host: str, which: int, seconds: float) -> None:
-        self._asked[number] = process, guest, host, which, time.monotonic() + seconds
+        asked = self._asked[number] = process, guest, host, which, time.monotonic() + seconds
+        head = doorway.WHICH.pack(guest.ticket, which)
 
         def made(data: bytes | None, fds: list[int]) -> None:
-            self._asked.pop(number, None)
-            head = doorway.WHICH.pack(which)
+            if self._asked.get(number) is not asked:
+                return                 # the client wants another one by now
+            del self._asked[number]
             if data == b"" and len(fds) == 1:
                 guest.inode = os.fstat(fds[0]).st_ino
                 _tell(process, doorway.CONNECTED, number, head, fds[0])
@@ -145,7 +147,6 @@ class Outward:
     def left(self) -> tuple[list[list[Any]], list[list[Any]]]:
         """The sessions, and the connections that are asked for, as JSON has them."""
         asked = [[number, host, which, end] for number, (_, _, host, which, end) in self._asked.items()]
-        self._asked.clear()
         sessions = [[number, each.process.pid, each.connection.address, each.connection.started,
                      *each.connection.peer, each.inode, each.presence.name if each.presence else ""]
                     for number, each in self.carried.items()]

@@ -94,8 +94,11 @@ class Hosts:
             code, _, text = data[doorway.TURNS.size:].partition(b"\0")
             self._house.let(entrant, partial(seeking.turned_away, ends, code, text.decode()))
             return
-        which, = doorway.WHICH.unpack_from(data)
-        if letter == doorway.CONNECTED:
+        ticket, which = doorway.WHICH.unpack_from(data)
+        account = seeking.forward.account
+        if not isinstance(account, Granted) or ticket != account.ticket:
+            passing.close(fds)         # of a login before this one, which has been given up
+        elif letter == doorway.CONNECTED:
             self._house.let(entrant, partial(seeking.connected, which, socket.socket(fileno=fds[0])))
         else:
             why = data[doorway.WHICH.size:].decode("utf-8", "surrogateescape")

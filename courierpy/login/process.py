@@ -217,6 +217,7 @@ class House:
     def _leave(self, entrant: Entrant) -> None:
         del self.entrants[entrant.number]
         self.inquiries.give_up(entrant)
+        entrant.seeks_no_more()
         self.heard.pop(entrant.wire.socket.fileno(), None)
         entrant.events = self.want(entrant.wire.socket, entrant.events, 0)
 
@@ -234,10 +235,10 @@ class House:
         who = stage.who(forward.user)
         tail = ", starttls=1" * stage.tls + f", proxy={log.quoted(found.host)}"
         log.info(f"LOGIN, {who}, protocol={forward.protocol}{tail}")
+        host = found.take()
         self._leave(entrant)
         entrant.handed()
-        relay = self.relays[entrant.number] = Carried(entrant.number, entrant.wire, found.take(), rest, who,
-                                                      tail)
+        relay = self.relays[entrant.number] = Carried(entrant.number, entrant.wire, host, rest, who, tail)
         relay.wire.write(accepted.rest)
         self._relays(relay)
 

@@ -55,7 +55,8 @@ SAID = struct.Struct("!I")     # AGAIN: octets of the variables, those, and what
 STARTS = struct.Struct(f"!cQ{TICKET_OCTETS}sI")    # START: ..., ticket, octets of the variables; rest
 ADDRESS = struct.Struct("!cQ46sH46sH")             # PROXIED: ..., remote address and port, local ones
 CONNECTS = struct.Struct(f"!cQ{TICKET_OCTETS}sBf")     # CONNECT: ..., ticket, which host, seconds
-WHICH = struct.Struct("!B")    # CONNECTED: which host; UNREACHABLE: that, and why
+# CONNECTED: of which ticket, and which host; UNREACHABLE: that, and why
+WHICH = struct.Struct(f"!{TICKET_OCTETS}sB")
 # TURNED_AWAY: is this the end of the connection?  The response code, a NUL, and what the client is told
 TURNS = struct.Struct("!?")
 
