@@ -16,16 +16,27 @@ if TYPE_CHECKING:
     from ssl import SSLContext
     from typing import Any, Protocol
 
-    from courierpy.login.entrant import Entrant
     from courierpy.model.steps import Forward
+
+    class Entrant(Protocol):
+        """As login/entrant.py has it."""
+
+        number: int
+        due: float
+        seeking: Seeking | None
+        stage: Any
+
+        def answered(self, answer: object) -> None: ...
 
     class House(Protocol):
         """As login/process.py has it."""
 
         link: socket.socket
         environ: Mapping[str, str]
-        entrants: dict[int, Entrant]
         heard: dict[int, Callable[[], None]]
+
+        @property
+        def entrants(self) -> Mapping[int, Entrant]: ...
 
         def say(self, end: socket.socket, parts: list[bytes], fds: tuple[int, ...] = ()) -> bool: ...
 

@@ -40,7 +40,7 @@ def context(trusted: str, checks: bool = True, at_once: bool = False) -> ssl.SSL
     return found
 
 
-_HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")       # names by which the library finds authorities in a folder
+_HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]{1,4}")       # names by which the library finds authorities
 
 
 def handshake(conn: Conn, client: ssl.SSLContext, host: str, seconds: float) -> None:
