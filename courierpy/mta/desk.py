@@ -2,8 +2,9 @@
 
 A connection costs a descriptor and what it has said; nothing of a client is waited for, and one that says
 what nobody understands, or says it slowly, ends alone.  A question goes to a process that is free
-(mta/verdict.py); the others wait.  Whatever takes too long, and whatever a process is at that is lost, is
-answered "later".
+(mta/verdict.py), rather to the one that is asked of that user first: each keeps processes of some users
+(lmtp/carrier.py), and so not all of them those of the same.  The others wait.  Whatever takes too long, and
+whatever a process is at that is lost, is answered "later".
 
 A client has one question at a time under way; what it says meanwhile waits, at last in its own socket.
 """
@@ -15,6 +16,7 @@ import signal
 import time
 from collections import deque
 from functools import partial
+from zlib import crc32
 
 from courierpy.lmtp.carrier import LATER
 from courierpy.model import measures
@@ -54,15 +56,23 @@ class Client:
 
 
 class Worker:
-    """``client``: whose question it is at; None while it waits for one.  ``retires``: it is its last one."""
+    """``client``: whose question it is at; None while it waits for one.  ``retires``: it is its last one.
+    ``slot``: of the users of this number it is asked first."""
 
-    __slots__ = ("client", "end", "pid", "retires")
+    __slots__ = ("client", "end", "pid", "retires", "slot")
 
-    def __init__(self, pid: int, end: socket.socket) -> None:
+    def __init__(self, pid: int, end: socket.socket, slot: int) -> None:
         self.pid = pid
+        self.slot = slot
         self.end = end
         self.client: Client | None = None
         self.retires = False
+
+
+def _number(address: bytes) -> int:
+    """The same for all addresses of a user in a domain."""
+    local, at, domain = address.lower().rpartition(b"@")
+    return crc32((local if at else domain).partition(b"+")[0] + (at + domain if at else b""))
 
 
 class Desk:
@@ -182,14 +192,12 @@ class Desk:
 
     def _hand_out(self) -> None:
         while self._waiting:
-            worker = next((each for each in self._workers.values()
-                           if each.client is None and not each.retires), None)
-            if worker is None and len(self._workers) < self._most_workers:
-                worker = self._start()
-            if worker is None:
+            client = self._waiting[0]
+            worker = self._free(client.question) if client.question is not None else None
+            if client.question is not None and worker is None:
                 return
-            client = self._waiting.popleft()
-            if client.question is None:
+            self._waiting.popleft()
+            if worker is None or client.question is None:
                 continue               # it has gone, or heard "later"
             worker.client = client
             try:
@@ -197,7 +205,22 @@ class Desk:
             except OSError:
                 self._lose(worker)
 
-    def _start(self) -> Worker | None:
+    def _free(self, question: Question) -> Worker | None:
+        """Who may look for it now; None where all are at something."""
+        wanted = _number(question.address) % self._most_workers
+        free = [worker for worker in self._workers.values() if worker.client is None and not worker.retires]
+        there = {worker.slot for worker in self._workers.values()}
+        for worker in free:
+            if worker.slot == wanted:
+                return worker
+        if len(self._workers) < self._most_workers:
+            open_ones = [wanted, *range(self._most_workers)]
+            started = self._start(next(slot for slot in open_ones if slot not in there))
+            if started is not None:
+                return started
+        return free[0] if free else None
+
+    def _start(self, slot: int) -> Worker | None:
         now = time.monotonic()
         if now < self._next_start:
             return None
@@ -213,7 +236,7 @@ class Desk:
             if due("smmapd worker"):
                 log.crit(f"no process that looks for recipients can be started: {error.strerror}")
             return None
-        worker = self._workers[pid] = Worker(pid, ours)
+        worker = self._workers[pid] = Worker(pid, ours, slot)
         self._loop.hear(ours.fileno(), partial(self._heard, worker))
         return worker
 

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -18,10 +19,15 @@ from tests.mta.talk import Asker, netstring
 SETTINGS = {"SMMAP_WORKERS": "2", "SMMAP_CONNECTIONS": "10", "SMMAP_TIMEOUT": "90"}
 
 
+seen = -1                              # descriptor: what each process was asked, with its pid
+
+
 def work(end: socket.socket) -> int:
     """Does what the question says: dies, hangs, or says yes."""
     end.setblocking(True)
     while data := end.recv(65536):
+        if seen >= 0:
+            os.write(seen, b"%d %s\n" % (os.getpid(), data.rpartition(b"\0")[2]))
         if data.endswith(b"die"):
             return 1
         if data.endswith(b"hang"):
@@ -134,3 +140,20 @@ def test_more_questions_than_processes(served: Served) -> None:
     assert len(served.desk._workers) == 2
     for each in askers:
         each.end.close()
+
+
+def test_of_a_user_one_process_is_asked(served: Served, tmp_path: Path,
+                                        monkeypatch: pytest.MonkeyPatch) -> None:
+    """That keeps what it needs for him; a second one would begin anew."""
+    with (tmp_path / "seen").open("ab", buffering=0) as file:
+        monkeypatch.setattr(f"{__name__}.seen", file.fileno())
+        with served.asker() as one:
+            for form in (b"user%d@x", b"User%d@X", b"user%d+lists@x"):
+                for number in range(20):
+                    assert str(served.until(lambda key=form % number: one.map(key))).startswith("OK ")
+    of: dict[bytes, set[bytes]] = {}
+    for line in (tmp_path / "seen").read_bytes().splitlines():
+        pid, _, address = line.partition(b" ")
+        of.setdefault(address.lower().replace(b"+lists", b""), set()).add(pid)
+    assert len(of) == 20 and {len(pids) for pids in of.values()} == {1}
+    assert len(set.union(*of.values())) == 2

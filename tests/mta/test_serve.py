@@ -1,12 +1,14 @@
 """``courierpy serve`` for MTAs: several sockets of both kinds, bounds, reload, counts."""
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
 import stat
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -68,6 +70,44 @@ def test_there_is_room_for_one_more(smmap: Served) -> None:
     assert others[0].map(b"ann") == "OK ann"
     for each in (first, *others):
         each.end.close()
+
+
+def parents() -> dict[int, int]:
+    """pid -> that of the process that started it."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):                # it went meanwhile
+            found[int(path.parent.name)] = int(path.read_bytes().rpartition(b")")[2].split()[1])
+    return found
+
+
+def below(pid: int) -> set[int]:
+    """All processes that this one, or those that it started, have started."""
+    above = parents()
+    found, more = set(), {pid}
+    while more:
+        more = {each for each, parent in above.items() if parent in more}
+        found |= more
+    return found
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be several users")
+def test_more_accounts_than_one_process_keeps(post: Post) -> None:
+    """Each uid has a process that looks, which is not started anew at each question."""
+    users = {f"user{number}": 54300 + number for number in range(24)}
+    for user, uid in users.items():
+        post.account(user, f"uid={uid}|gid={uid}|home={post.folder / user}")
+        for path in (post.folder / user, *(post.folder / user).rglob("*")):
+            os.chown(path, uid, uid)
+    path = post.folder / "smmap"
+    with served(post, SMMAP_SOCKET=str(path)) as found, asker(path) as one:
+        for user in users:
+            assert one.policy(user, size="10") == "DUNNO"
+        before = below(found.process.pid)
+        assert len(before) > len(users)
+        for user in [*users] * 3:
+            assert one.policy(user, size="10") == "DUNNO"
+        assert below(found.process.pid) == before
 
 
 def test_settings_are_read_again(smmap: Served) -> None:
