@@ -53,6 +53,14 @@ def test_user_and_password(password: str) -> None:
     assert driven.stage.environ["PROTOCOL"] == "POP3"
 
 
+def test_there_is_no_apop() -> None:
+    """It is told nowhere: the greeting has no timestamp to hash (RFC 1939 7)."""
+    driven = Driven()
+    assert b"<" not in driven.greeted
+    assert not [row for row in rows(driven.say(b"CAPA\r\n")) if b"APOP" in row]
+    assert driven.say(b"APOP joe c4c9334bac560ecc979e58001b3e22fb\r\n").startswith(b"-ERR ")
+
+
 def test_a_command_in_pieces() -> None:
     driven = Driven()
     assert b"".join(driven.say(bytes([octet])) for octet in b"USER joe\r\n") == b"+OK Password required.\r\n"
