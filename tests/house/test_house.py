@@ -93,3 +93,14 @@ def test_the_store_waits_for_no_file() -> None:
 
 def test_the_index_equals_the_decorations() -> None:
     assert build_index.main(["--check"]) == 0
+
+
+@pytest.mark.source
+def test_no_link_is_in_the_repository() -> None:
+    """One would lead to a place of the machine that it was made on; an sdist would have it too."""
+    if not (HOUSE / ".git").exists():
+        pytest.skip("no clone")
+    done = subprocess.run(["git", "-c", "safe.directory=*", "ls-files", "-s"], cwd=HOUSE, text=True,
+                          capture_output=True, check=True, timeout=60)
+    links = [line.partition("\t")[2] for line in done.stdout.splitlines() if line.startswith("120000 ")]
+    assert len(done.stdout.splitlines()) > 500 and links == []
