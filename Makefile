@@ -5,7 +5,8 @@
 # make recording: the pictures of the first minute with the demo, anew
 # make docs: all pages, and what the docstrings of the library say, as a site in build/site
 # make test-pythons: the quick tests on every Python from 3.11 on that the machine has
-# make bench: every row beside Courier and Dovecot     make bench-growth: how cost grows with a folder
+# make bench: every row beside Courier and Dovecot, and both pictures of README
+# make bench-growth: how cost grows with a folder, and its picture alone
 # make bench-idle: how long a push takes               make bench-messages: how cost grows with a message
 # make fuzz: mutated mail, commands and files for long, SECONDS for each target (120)
 PYTHON ?= python3
@@ -81,6 +82,7 @@ index: develop
 
 bench: develop
 	$(BIN)/python -m bench
+	$(BIN)/python -m bench.growth
 
 bench-growth: develop
 	$(BIN)/python -m bench.growth

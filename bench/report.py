@@ -220,7 +220,7 @@ by the runs themselves; the reasons below the table come from `bench/notes.md`.
 
 REPEAT = """## How to repeat
 
-    make bench                 every row, about {minutes} minutes; writes this table
+    make bench                 every row, about {minutes} minutes: this table; then make bench-growth
     make bench-growth          how cost grows with the folder; writes the plots
     python -m bench.hold       10,000 idle connections and 2,000 by TLS at once
     make bench-messages        how cost grows with a message: 281 shapes of mail, doubled up to 1 MB

@@ -1,13 +1,15 @@
 """The bars of the benchmark's table: its figures, and no others."""
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
-from bench import bars, report
+from bench import bars, growth, report
 
 REPO = Path(__file__).resolve().parents[2]
 SVG = "{http://www.w3.org/2000/svg}"
@@ -24,6 +26,15 @@ TABLE = """<!-- table -->
 
 def texts(drawing: str) -> list[str]:
     return ["".join(one.itertext()) for one in ElementTree.fromstring(drawing).iter(f"{SVG}text")]
+
+
+def test_make_bench_makes_what_readme_shows() -> None:
+    """The bars are drawn with the table, the plot by growth."""
+    done = subprocess.run(["make", "-n", "-o", "develop", "bench"], cwd=REPO, text=True, capture_output=True,
+                          check=True, timeout=60)
+    assert re.findall(r"python -m (\S+)", done.stdout) == ["bench", "bench.growth"]
+    shown = set(re.findall(r"\]\((docs/\w+\.svg)\)", (REPO / "README.md").read_text()))
+    assert {"docs/bench.svg", os.path.relpath(growth.DRAWING, REPO)} <= shown
 
 
 def test_the_picture_is_the_table_of_the_document() -> None:
