@@ -85,7 +85,7 @@ if TYPE_CHECKING:
         def carry(self, entrant: Entrant, found: Seeking, rest: bytes) -> None: ...
 
 HANDSHAKES, TALKS, HANDED, LEAVES, GONE, ARRIVES = range(6)
-LINGER_SECONDS = 2.0           # that a client has to close its side
+LINGER_SECONDS = 1.0           # that a client has to close its side
 LAST_WORDS_SECONDS = 5.0       # and to take what was said to it
 
 
@@ -273,7 +273,10 @@ class Entrant:
         elif self.state == LEAVES:
             while self.wire.receive():
                 continue               # nobody needs it, and no reset overtakes our last words
+            waited = self.wire.waiting
             self.wire.flush()
+            if waited and not self.wire.waiting:
+                self.hurry()
             if self.wire.ended or self.wire.broken:
                 self._gone()
         else:
@@ -321,6 +324,11 @@ class Entrant:
             self.say_last(words)
         if self.state in (TALKS, HANDSHAKES, ARRIVES):
             self._leave()
+
+    def hurry(self) -> None:
+        """Where it leaves: it has had the time to take what was said to it."""
+        if self.state == LEAVES:
+            self.due = min(self.due, time.monotonic() + LINGER_SECONDS)
 
     # -- TLS
 
@@ -395,8 +403,8 @@ class Entrant:
         self.seeks_no_more()
         self.dialogue = self._steps = self._wanted = self.later = None
         self.state = LEAVES
-        self.due = time.monotonic() + (LAST_WORDS_SECONDS if self.wire.waiting else LINGER_SECONDS)
         self.wire.close_after()
+        self.due = time.monotonic() + (LAST_WORDS_SECONDS if self.wire.waiting else LINGER_SECONDS)
         if self.wire.broken or self.wire.ended and not self.wire.waiting:
             self._gone()
 

@@ -387,6 +387,7 @@ class House:
         self.leaving = time.monotonic() + ENDING_SECONDS
         for entrant in list(self.entrants.values()):
             entrant.told_to_leave(self.protocol.STOPPED_WORDS)
+            entrant.hurry()
             self.settle(entrant)
         for number in list(self.relays):
             self._cut(number)

@@ -16,7 +16,7 @@ import time
 from courierpy.login.wire import MARK_OCTETS, READ_OCTETS, Wire
 from courierpy.system import passing
 
-LINGER_SECONDS = 2.0           # that a client has to hang up
+LINGER_SECONDS = 1.0           # that a client has to hang up
 TAKES_SECONDS = 60.0           # in which a client must take something of what its session said last
 
 

@@ -2,11 +2,14 @@
 from __future__ import annotations
 
 import heapq
+import socket
 import time
 from typing import Any
 
 import pytest
 
+from courierpy.imap import prelogin
+from courierpy.login.entrant import LEAVES, LINGER_SECONDS
 from courierpy.login.process import House
 from courierpy.system import passing
 
@@ -37,3 +40,25 @@ def test_the_deadline_of_a_login_ends_no_session(monkeypatch: pytest.MonkeyPatch
     house._clock()
     assert relay.over is over
     link.close()
+
+
+@pytest.mark.parametrize("reads", [True, False])
+def test_who_is_told_that_all_is_over_has_a_moment_to_go(reads: bool) -> None:
+    """Also who has not taken what was said before: nobody who keeps his side open keeps the process."""
+    link, couriertcpd = passing.pair()
+    client, theirs = socket.socketpair()
+    house = House(link, prelogin, {}, False, -1)
+    with link, couriertcpd, client:
+        client.setblocking(False)
+        house._client(1, {"TCPREMOTEIP": "192.0.2.1", "TCPREMOTEPORT": "7", "TCPLOCALIP": "192.0.2.2",
+                          "TCPLOCALPORT": "143"}, [theirs.detach()], False)
+        entrant = house.entrants[1]
+        while not reads and not entrant.wire.waiting:
+            client.send(b"a CAPABILITY\r\n" * 20)
+            entrant.ready()
+        house.end()
+        assert entrant.state == LEAVES
+        assert entrant.due <= time.monotonic() + LINGER_SECONDS
+        entrant.due = 0.0
+        entrant.clock()
+        assert not house.entrants
