@@ -44,7 +44,7 @@ def ask(token: str, settings: Settings) -> dict[str, Any]:
         raise TemporaryFailure(f"{url}: {getattr(error, 'reason', '') or error}") from None
     try:
         claims = json.loads(data) if len(data) <= MAX_ANSWER_OCTETS else None
-    except ValueError:
+    except (ValueError, RecursionError):
         claims = None
     if not isinstance(claims, dict):
         raise TemporaryFailure(f"{url}: answers what is no JSON object")

@@ -143,7 +143,7 @@ def _signed(token: str, known: list[Key], settings: Settings) -> dict[str, Any]:
                     raise
     except JoseError as error:
         raise Refused(f"it is not sound: {error.error}") from None
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:      # the last of JSON nested too deep
         raise Refused(f"it is no JWT: {type(error).__name__}") from None
     raise Refused("its signature is wrong")
 
@@ -199,7 +199,7 @@ def _load(text: bytes, path: str) -> list[Key]:
             return [_of_pem(block) for block in _blocks(text)]
         value = json.loads(text)
         return list(KeySet.import_key_set(value if "keys" in value else {"keys": [value]}))
-    except (JoseError, ValueError, TypeError, KeyError) as error:
+    except (JoseError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise TemporaryFailure(f"OAUTH_KEYFILE: {path}: neither a JWK set nor public keys in PEM: "
                                f"{type(error).__name__}: {error}") from None
 

@@ -137,7 +137,8 @@ def test_signatures_that_are_refused(asked: Make) -> None:
                 {"alg": "RS256", "jwk": OTHER.as_dict(private=False)})),
             "no signature": changed(good, 2, ""), "no text": "..", "garbage": "a.b.c", "one part": "opaque",
             "other claims": changed(good, 1, b64({"email": "demo"})), "not utf-8": "\u00e4.\u00e4.\u00e4",
-            "list": changed(good, 0, "W10")}.items():
+            "list": changed(good, 0, "W10"), "deep header": changed(good, 0, "W1tb" * 2000),
+            "deep claims": changed(good, 1, "W1tb" * 2000)}.items():
         with pytest.raises(Refused) as caught:
             print(name, token.user_of(asked(bad)))
         assert bad not in str(caught.value) and good.split(".")[2] not in str(caught.value)
@@ -181,7 +182,7 @@ def test_keys_in_pem(asked: Make, tmp_path: Path, kind: str) -> None:
         token.user_of(asked(by_public_key(kind), OAUTH_KEYFILE=str(path), OAUTH_ALGORITHMS="HS256 RS256"))
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", "5", "x", '{"keys": 5}', '{"keys": []}',
+@pytest.mark.parametrize("text", ["", "{}", "[]", "5", "x", "[" * 5000, '{"keys": 5}', '{"keys": []}',
                                   '{"keys": [{"kty": "RSA"}]}',
                                   "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"])
 def test_what_is_no_file_of_keys(asked: Make, tmp_path: Path, text: str) -> None:
@@ -267,7 +268,7 @@ def test_introspection_refuses(body: dict[str, Any], why: str) -> None:
 
 
 @pytest.mark.parametrize(("body", "status"), [
-    (b"", 200), (b"[]", 200), (b"<html>", 200), (b"x" * (introspection.MAX_ANSWER_OCTETS + 1), 200),
+    (b"", 200), (b"[]", 200), (b"[" * 5000, 200), (b"<html>", 200), (b"x" * (introspection.MAX_ANSWER_OCTETS + 1), 200),
     ({"active": True, "username": "demo"}, 401), ({"active": True, "username": "demo"}, 500),
     ({"active": True, "username": "demo"}, 302), ({"active": True, "username": "demo"}, 307)])
 def test_what_is_no_answer_refuses_nobody(body: bytes | dict[str, Any], status: int) -> None:
