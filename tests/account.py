@@ -20,31 +20,35 @@ from tests.realtime.windows import Window, over_program
 
 
 class Account:
-    """``home``: where the Maildir is.  ``log``: of all its sessions."""
+    """``home``: where the Maildir is.  ``log``: of all its sessions.  ``library``: PYTHONPATH of its
+    programs."""
 
     def __init__(self, home: Path, python: str, library: str, close: ExitStack) -> None:
         self.home = home
         self.maildir = home / "Maildir"
         self.log = home.parent / "log"
         self._python = python
-        self._library = library
+        self.library = library
         self._close = close
 
     def window(self, hook: str = "", **environ: str) -> Window:
         """A session, as after a login; it ends with the account.  ``hook``: Python that it runs first."""
-        path = self._library
+        path = self.library
         if hook:
             hooks = Path(tempfile.mkdtemp(prefix="hook-", dir=self.home.parent))
             hooks.chmod(0o755)
             (hooks / "sitecustomize.py").write_text(hook)
             path = os.pathsep.join([str(hooks), path])
-        uid, gid = account_ids()
-        words = [self._python, "-m", "courierpy.imapd", str(self.maildir)]
-        if os.getuid() == 0:
-            words = ["setpriv", f"--reuid={uid}", f"--regid={gid}", "--clear-groups", *words]
+        words = [*self.words("courierpy.imapd"), str(self.maildir)]
         window = over_program(words, self.log, PYTHONPATH=path, **environ)
         self._close.callback(window.close)
         return window
+
+    def words(self, module: str) -> tuple[str, ...]:
+        """What starts a program of ours as this account."""
+        uid, gid = account_ids()
+        become = ("setpriv", f"--reuid={uid}", f"--regid={gid}", "--clear-groups") if os.getuid() == 0 else ()
+        return (*become, self._python, "-m", module)
 
     def make(self, path: str | bytes, data: bytes | None = None) -> bytes:
         """A file of the account, or a directory; ``path`` below its home.  Gives the whole path."""

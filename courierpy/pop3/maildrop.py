@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import ExitStack
 
-from courierpy.maildir.errors import DiskFull, StoreError, Vanished
+from courierpy.maildir.errors import DiskFull, QuotaExceeded, StoreError, Vanished
 from courierpy.maildir.files import Directory, replace
 from courierpy.maildir.formats import pop3list
 from courierpy.maildir.formats.pop3list import SizeList
@@ -222,7 +223,11 @@ class Maildrop:
         if not wanted:
             return [], refused
         try:
-            with self.box.locked():
+            with ExitStack() as held:
+                try:
+                    held.enter_context(self.box.locked())
+                except QuotaExceeded as why:   # no room for a lock: what goes makes some, as an EXPUNGE does
+                    log.warn(f"{why}: messages are deleted without a lock")
                 gone = self.box.remove(sorted(wanted), refused)
         except StoreError as why:
             return [], [*refused, why]

@@ -10,6 +10,7 @@ import pytest
 
 from tests.account import Account, account, tmpfs
 from tests.maildir.test_entries import ask
+from tests.pop3.client import Pop3d
 from tests.realtime.windows import Window
 
 pytestmark = pytest.mark.server
@@ -120,6 +121,18 @@ def test_room_can_be_made(case: str, what: str, owner: Account) -> None:
     assert again.do("UID FETCH 1:* (UID)") == [re.sub(r" FLAGS \(.*?\)\)", ")", line) for line in last]
     assert not [name for name in os.listdir(owner.maildir / "tmp") if name.endswith("_expunged")]
     assert "Traceback" not in owner.logged
+
+
+def test_who_deletes_by_pop3_has_room_again(what: str, owner: Account) -> None:
+    """Where not even the file of a lock can be made."""
+    fill(owner, what)
+    with Pop3d(owner.maildir, owner.words("courierpy.pop3d"), PYTHONPATH=owner.library) as client:
+        assert client.line().startswith(b"+OK ")
+        assert client.ask(b"DELE 5").startswith(b"+OK ")
+        assert client.ask(b"QUIT").startswith(b"+OK ")
+    assert not (owner.maildir / "cur/1700000005.M5P1.host:2,").exists()
+    assert len(list((owner.maildir / "cur").iterdir())) == 29
+    assert free(owner) > LARGE / 2 or what == "inodes"
 
 
 def test_a_number_that_was_told_stays(what: str, owner: Account) -> None:
