@@ -47,6 +47,7 @@ from courierpy.model.replies import Reply
 from courierpy.model.section import Section
 from courierpy.model.uidset import UidSet
 from courierpy.system import haproxy
+from fuzz import protocols
 from fuzz.oracles import groups_are_closed, read_back
 
 TYPE_CHECKING = False
@@ -376,6 +377,8 @@ TARGETS: dict[str, Target] = {
                          [b"\n", b" ", b"1 ", b"\n7 x\n", b"\0"], 15000),
     "kept_files": Target(kept_files, _kept_seeds(), [b"\n", b" ", b":", b"= 00000000\n", bytes(8),
                                                      b"\xff" * 8], 150),
+    **{name: Target(run, seeds, [*SIGNS, *protocols.MORE, *tokens], few)
+       for name, (run, seeds, tokens, few) in protocols.ALL.items()},
 }
 
 

@@ -268,7 +268,8 @@ def test_introspection_refuses(body: dict[str, Any], why: str) -> None:
 
 
 @pytest.mark.parametrize(("body", "status"), [
-    (b"", 200), (b"[]", 200), (b"[" * 5000, 200), (b"<html>", 200), (b"x" * (introspection.MAX_ANSWER_OCTETS + 1), 200),
+    (b"", 200), (b"[]", 200), (b"[" * 5000, 200), (b"<html>", 200),
+    (b"x" * (introspection.MAX_ANSWER_OCTETS + 1), 200),
     ({"active": True, "username": "demo"}, 401), ({"active": True, "username": "demo"}, 500),
     ({"active": True, "username": "demo"}, 302), ({"active": True, "username": "demo"}, 307)])
 def test_what_is_no_answer_refuses_nobody(body: bytes | dict[str, Any], status: int) -> None:
