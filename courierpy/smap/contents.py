@@ -8,7 +8,7 @@ import re
 import time
 
 from courierpy.imap.fetch import Subject
-from courierpy.maildir.errors import Vanished
+from courierpy.maildir.errors import MessageDenied, Vanished
 from courierpy.message.headers import header_end
 from courierpy.message.transfer import Base64Decoder, QuotedPrintableDecoder
 from courierpy.model.flags import SEEN, FlagChange
@@ -37,14 +37,18 @@ NO_PART = No("Cannot retrieve message: Invalid argument")
 
 def fetch(client: Client, words: Sequence[bytes]) -> str:
     """Contents first, then a line of attributes for each message.  What nobody knows is passed over, and so
-    are messages that are not there."""
+    are messages that are not there.  That one may not be read is told behind all others."""
     uids, items = named(client, words)
     view = client.account.need_selected().view
     asked = [found for found in map(grammar.contents, items) if found is not None]
+    denied: MessageDenied | None = None
     for uid in uids if asked else ():
         try:
             _fetch(client, view.seq(uid), asked)
         except Vanished:
+            continue
+        except MessageDenied as why:
+            denied = denied or why
             continue
         if not all(found.peeks for found in asked):
             _see(client, view, uid)
@@ -57,7 +61,12 @@ def fetch(client: Client, words: Sequence[bytes]) -> str:
             values = [ATTRIBUTES[name](client, view, uid) for name in wanted]
         except Vanished:
             continue
+        except MessageDenied as why:
+            denied = denied or why
+            continue
         client.account.write(grammar.line(b"* FETCH %d" % view.seq(uid), *values))
+    if denied is not None:
+        raise denied
     return "Message retrieved."
 
 

@@ -57,6 +57,23 @@ def test_folders_come_and_go(client: Smap, tmp_path: Path) -> None:
     assert client.do("OPEN") == client.do("SOPEN") == b"-ERR Invalid folder: Invalid argument\n"
 
 
+def test_one_that_may_not_be_read_keeps_nobody_from_the_others(tmp_path: Path) -> None:
+    fill(tmp_path)
+    odd = tmp_path / "cur" / "1000000000.odd:2,"
+    odd.symlink_to(odd.name)
+    with Smap(tmp_path) as client:
+        opened = re.search(rb"EXISTS (\d+)\n", client.do("OPEN INBOX"))
+        assert opened is not None
+        count = int(opened[1])
+        for items in ("UID CONTENTS.PEEK=HEADERS(subject)", "CONTENTS=ALL", "FLAGS CONTENTS.PEEK=MIME"):
+            told = client.do(f"FETCH 1-{count} {items}")
+            assert told.endswith(b"-ERR Cannot retrieve message: Permission denied\n")
+            seqs = set(re.findall(rb"FETCH (\d+)", told))
+            assert seqs >= {b"%d" % seq for seq in range(2, count + 1)}, items
+            if "CONTENTS=ALL" in items:
+                assert b"1" not in seqs
+
+
 def test_status(client: Smap) -> None:
     for kind in ("FULL", "cheap"):
         assert client.do(f"STATUS {kind} INBOX") == \
