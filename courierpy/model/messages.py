@@ -334,16 +334,34 @@ def _run(first: int, last: int) -> bytes:
     quicker than number by number."""
     if last - first < 2048 or array("I").itemsize != 4:
         return array("I", range(first, last + 1)).tobytes()
-    above = range(first >> 8, (last >> 8) + 1)         # what stands above the lowest octet
+    start, stop = first & 0xFFFF, last & 0xFFFF
+    blocks = range(first >> 16, (last >> 16) + 1)      # what stands above the lower half
+    if len(blocks) == 1:
+        return bytes(_raised(_lower(start, stop), blocks[0]))
+    lower = _lower(0, 0xFFFF)
+    between = [_raised(lower[:], block) for block in blocks[1:-1]]
+    return b"".join((_raised(lower[4 * start:], blocks[0]), *between,
+                     _raised(lower[:4 * stop + 4], blocks[-1])))
+
+
+_PLACES = (0, 1, 2, 3) if sys.byteorder == "little" else (3, 2, 1, 0)  # of the octets, the lowest first
+
+
+def _lower(first: int, last: int) -> bytearray:
+    """The numbers of a run that are below 65536, four octets each."""
+    above = range(first >> 8, (last >> 8) + 1)
     octets = bytearray(4 * 256 * len(above))
-    lowest, step = (0, 1) if sys.byteorder == "little" else (3, -1)
-    octets[lowest::4] = bytes(range(256)) * len(above)
-    for at in (1, 2, 3):
-        shift = 8 * (at - 1)
-        if above[-1] >> shift:
-            octets[lowest + step * at::4] = b"".join([bytes((part >> shift & 255,)) * 256 for part in above])
-    start = 4 * (first & 255)
-    return bytes(memoryview(octets)[start:start + 4 * (last - first + 1)])
+    octets[_PLACES[0]::4] = bytes(range(256)) * len(above)
+    octets[_PLACES[1]::4] = b"".join([bytes((part,)) * 256 for part in above])
+    return octets[4 * (first & 255):4 * (last - (first & ~255)) + 4]
+
+
+def _raised(octets: bytearray, block: int) -> bytearray:
+    """The same numbers, each with ``block`` as its upper half."""
+    for place, part in zip(_PLACES[2:], (block & 255, block >> 8), strict=True):
+        if part:
+            octets[place::4] = bytes((part,)) * (len(octets) // 4)
+    return octets
 
 
 _last_expanded: tuple[array[int], Callable[[], array[int] | None]] = array("I"), lambda: None

@@ -152,8 +152,8 @@ def test_the_recent_go_with_the_messages() -> None:
     assert view.recent == NO_UIDS
 
 
-@pytest.mark.parametrize("first", [1, 255, 256, 257, 65_500, 2 ** 24 - 700, 2 ** 32 - 5001])
-@pytest.mark.parametrize("count", [1, 2, 2048, 2049, 5000])
+@pytest.mark.parametrize("first", [1, 255, 256, 257, 65_500, 65_536, 2 ** 24 - 700, 2 ** 32 - 140_001])
+@pytest.mark.parametrize("count", [1, 2, 2048, 2049, 5000, 65_536, 140_000])
 def test_a_long_run_of_uids_comes_back(first: int, count: int) -> None:
     uids = array("I", range(first, first + count))
     messages = Messages(uids, bytes(count), {})

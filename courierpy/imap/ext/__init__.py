@@ -148,8 +148,8 @@ def load(module: str) -> Extension:
     name = f"{__name__}.{module}"
     found: Any = sys.modules.get(name)             # most are asked for again and again
     if found is None:
-        import importlib
-        found = importlib.import_module(name)
+        __import__(name)               # what importlib has besides, sessions do without
+        found = sys.modules[name]
     record: Extension = found.EXTENSION
     return record
 
