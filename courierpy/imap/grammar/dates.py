@@ -50,6 +50,9 @@ _OFFSETS: dict[int, tuple[int | None, bytes]] = {}
 _STARTS: dict[int, int] = {}       # day of UTC -> offset at its begin, which ends the day before
 _ZONES: dict[int, bytes] = {}      # offset -> how it is spelled
 _DATES: dict[int, bytes] = {}
+# how they stand in a time: what many dates are put together of
+_HOURS, _MINUTES, _SECONDS = ([form % number for number in range(60)]
+                              for form in (b" %02d:", b"%02d:", b"%02d "))
 _MOST = 4000                       # eleven years of days; beyond, all begin anew
 
 
@@ -82,9 +85,9 @@ def internaldates(times: Iterable[float]) -> list[bytes]:
         if offset:
             more, second = divmod(second + offset, 86400)
             day += more
-        minute, second = divmod(second, 60)
-        found.append(b'"%s %02d:%02d:%02d %s"' % (days(day) or _local_date(day), minute // 60, minute % 60,
-                                                  second, zone))
+        minute = second // 60
+        found.append(b"".join((b'"', days(day) or _local_date(day), _HOURS[minute // 60],
+                               _MINUTES[minute % 60], _SECONDS[second % 60], zone, b'"')))
     return found
 
 
