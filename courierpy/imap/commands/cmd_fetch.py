@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from courierpy.message.message import Content
 
 CHUNK = 2000                       # messages whose lines are made together, or fewer
+AT_ONCE = 200                      # of these, whose lines are one text
 VALUES = 16_000                    # that are had at once, at most
 TEXT_OCTETS = 4 << 20              # of values that repeat that are told at once
 
@@ -62,7 +63,10 @@ class _Lines:
     def of(self, numbers: Sequence[int], told: list[list[Sequence[Any]]]) -> Iterator[bytes]:
         """The lines of the messages with these numbers.  ``told``: for each column what the form takes."""
         if self._repeated < 0:
-            yield self._form * len(numbers) % _by_turns([numbers, *chain.from_iterable(told)])
+            values = [numbers, *chain.from_iterable(told)]
+            for start in range(0, len(numbers), AT_ONCE):    # a long text grows from page to page
+                some = [column[start:start + AT_ONCE] for column in values]
+                yield self._form * len(some[0]) % _by_turns(some)
             return
         texts: Sequence[bytes] = told[self._repeated][0]
         others = [numbers, *chain.from_iterable(told[:self._repeated] + told[self._repeated + 1:])]
