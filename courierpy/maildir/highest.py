@@ -8,7 +8,8 @@ import os
 
 from courierpy.maildir.errors import FolderMissing, NameInvalid
 from courierpy.maildir.files import exists
-from courierpy.maildir.index.modseqlog import FILE, ModseqLog
+from courierpy.maildir.index.asof import FILE
+from courierpy.maildir.index.modseqlog import ModseqLog
 from courierpy.maildir.index.statuscache import stamp
 from courierpy.maildir.locks import FolderLock
 

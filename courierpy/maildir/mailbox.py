@@ -169,6 +169,13 @@ class Mailbox:
             self.modseqs = Modseqs(self.place, self._looker.scan)
         return self.modseqs
 
+    def as_of(self) -> int | None:
+        """HIGHESTMODSEQ of what was looked at last, where scan() gives no MODSEQs; None where they cannot be
+        kept.  Raises a store error."""
+        from courierpy.maildir.index import asof  # where the faces can do without MODSEQs it is not needed
+        stamps = self.place.stamps(sure=False) if self.place.options.locks and not self.read_only else None
+        return None if stamps is None else asof.as_of(self.index, stamps, self._looker.looked)
+
     def told(self) -> None:
         """The client knows what is gone: nobody has to keep it for us, and no file gets its UIDs again."""
         if self.modseqs is not None and self.modseqs.kept:

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from courierpy.maildir.index import history as values
 from courierpy.maildir.index import modseqlog
+from courierpy.maildir.index.asof import FILE
 from courierpy.maildir.index.columns import Index
 from courierpy.maildir.index.history import MOST, Expunged, History, Record
-from courierpy.maildir.index.modseqlog import FILE, ModseqLog
+from courierpy.maildir.index.modseqlog import ModseqLog
 from courierpy.model.messages import Messages
 from courierpy.model.uidset import NO_UIDS, UidSet
 from tests.conftest import fill

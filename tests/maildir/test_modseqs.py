@@ -5,13 +5,14 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from courierpy.maildir.errors import Denied
 from courierpy.maildir.highest import highest
-from courierpy.maildir.index.modseqlog import FILE
+from courierpy.maildir.index.asof import FILE
 from courierpy.maildir.locks import FolderLock
 from courierpy.maildir.mailbox import Mailbox
 from courierpy.maildir.store import Store
@@ -44,6 +45,74 @@ def test_nobody_pays_who_did_not_ask(maildir: Path) -> None:
     assert mailbox.scan().messages.modseqs is None
     mailbox.close()
     assert not os.path.exists(mailbox.index.file(FILE))
+
+
+def unasked(maildir: Path) -> int:
+    """What a session that gives no numbers says of them."""
+    mailbox = opened(maildir, numbered=False)
+    try:
+        number = mailbox.as_of()
+    finally:
+        mailbox.close()
+    assert number is not None
+    return number
+
+
+def aged(maildir: Path, seconds: int) -> None:
+    """As if all that happened to the mailbox had been so long ago."""
+    when = time.time_ns() - seconds * 10 ** 9
+    for name in ("cur", "new", "courierimapkeywords", "courierimapuiddb"):
+        if (maildir / name).exists():
+            os.utime(maildir / name, ns=(when, when))
+
+
+def test_who_did_not_ask_hears_when_the_last_change_was(maildir: Path) -> None:
+    """RFC 7162 3.1.2.1: the same as long as nothing changes, what the log says where there is one, more
+    behind a change; and what is numbered later is higher."""
+    unasked(maildir)                                   # which gives the messages their UIDs
+    aged(maildir, 30)
+    first = unasked(maildir)
+    assert unasked(maildir) == first > 1
+    aged(maildir, 20)
+    second = unasked(maildir)
+    assert second > first
+    mailbox = opened(maildir)
+    assert min(numbers(mailbox)) > second
+    mailbox.store([1], FlagChange("+", SEEN))
+    until = time.monotonic() + 20
+    while unasked(maildir) < max(numbers(mailbox)):    # a look in the same tick may have been before
+        assert time.monotonic() < until
+    assert unasked(maildir) == max(numbers(mailbox))
+    mailbox.close()
+    aged(maildir, 20)
+    log = time.time_ns() - 15 * 10 ** 9
+    os.utime(mailbox.index.file(FILE), ns=(log, log))
+    assert unasked(maildir) == log // 1000
+    aged(maildir, 10)                                  # by who gives no numbers
+    assert unasked(maildir) > log // 1000
+
+
+def test_what_is_said_unasked_is_not_later_than_the_look(maildir: Path) -> None:
+    """What happens to the mailbox between the look and the answer, and in the same tick as it, is told to a
+    client that asks for what came since."""
+    mailbox = opened(maildir, numbered=False)
+    time.sleep(0.01)                                   # the look was in a tick before
+    other = opened(maildir)
+    other.store([1], FlagChange("+", SEEN))
+    number = mailbox.as_of()
+    assert number is not None and number < min(numbers(other))
+    os.utime(maildir / "cur", ns=(2 ** 62, 2 ** 62))
+    number = mailbox.as_of()
+    assert number is not None and number < min(numbers(other))
+    other.close()
+    mailbox.close()
+
+
+@pytest.mark.parametrize("setting", ["locks", "read_only"])
+def test_nothing_is_said_unasked_where_nothing_can_be_kept(setting: str, maildir: Path) -> None:
+    mailbox = opened(maildir, numbered=False, **{setting: setting == "read_only"})
+    assert mailbox.as_of() is None
+    mailbox.close()
 
 
 def test_two_sessions_and_one_change(maildir: Path) -> None:

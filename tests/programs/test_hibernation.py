@@ -158,7 +158,7 @@ def conversation(running: Running, sleeps: bool) -> list[list[str]]:
                     "EXPUNGE",
                     'STATUS "INBOX" (MESSAGES RECENT)', "SELECT INBOX"):
         said.append(first.do(command))
-    said[-1] = [line for line in said[-1] if not re.search("UIDVALIDITY|MAILBOXID", line)]
+    said[-1] = [line for line in said[-1] if not re.search("UIDVALIDITY|MAILBOXID|MODSEQ", line)]
     assert first.do("ENABLE UTF8=ACCEPT") in (["* ENABLED UTF8=ACCEPT"], ["* ENABLED"])
     for window in (first, other):
         window.close()

@@ -48,6 +48,9 @@ def select(session: Session, args: Args) -> Done:
                   lines.told(lines.OK, "Predicted next UID", b"UIDNEXT %d" % snapshot.uidnext))
     for more in filter(None, [ext.find("on_selected", b""), *session.enabled.find("on_selected"), *asked]):
         session.write(more(session, selected))
+    for token in ext.keys("on_plain"):
+        if token not in session.enabled:
+            session.write(ext.find("on_plain", token)(session, selected))
     tell = ext.find("on_rights", b"") if selected.listed else None
     if tell is not None:
         session.write(tell(selected))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 TABLES = ("append_data", "append_literals", "attributes", "create_params", "disposals", "enable",
           "entering", "fetch_besides", "fetch_items", "fetch_modifiers", "kept", "list_options",
           "list_returns", "manners", "message_sets", "metadata_checks", "metadata_entries", "news",
-          "on_copied", "on_list", "on_name", "on_open", "on_pulse", "on_rights", "on_selected",
+          "on_copied", "on_list", "on_name", "on_open", "on_plain", "on_pulse", "on_rights", "on_selected",
           "on_updates", "search_keys", "search_returns", "select_params", "sort_keys", "sort_returns",
           "status_items", "store_modifiers", "tagged_code", "woken")
 
@@ -43,6 +43,7 @@ class Extension:
     is open, that gives further reply lines.  RFC 4466 2.1.
     ``on_open``: token of ENABLE -> function (session, Mailbox), called before the mailbox is looked at.
     ``on_selected``: token of ENABLE -> such a function, where that is enabled; b"" -> one for all clients.
+    ``on_plain``: token of ENABLE -> such a function, where that is not enabled.
     ``attributes``: kind -> (whether the header is enough, function (Message) giving bytes): what
     ``Attributes`` keeps of a message.  Where other values are to follow from the same message, the kind
     gets another name.

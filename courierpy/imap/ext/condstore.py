@@ -9,24 +9,20 @@ from __future__ import annotations
 from itertools import compress
 
 from courierpy.imap import modseqs
-from courierpy.imap.commands.cmd_store import Condition
 from courierpy.imap.ext import Extension
-from courierpy.imap.fetch import Column, Item, Modifier
 from courierpy.imap.grammar.args import ERROR
-from courierpy.imap.grammar.numset import compact
-from courierpy.imap.search import SearchKey
 from courierpy.imap.updates import FlagsChanged
-from courierpy.maildir.highest import highest
 from courierpy.model.replies import Bad
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from courierpy.imap.fetch import Chunk, Fetching
+    from courierpy.imap.commands.cmd_store import Condition
+    from courierpy.imap.fetch import Chunk, Fetching, Item, Modifier
     from courierpy.imap.grammar.args import Args
     from courierpy.imap.grammar.searchkeys import Parser
-    from courierpy.imap.search import Program
+    from courierpy.imap.search import Program, SearchKey
     from courierpy.imap.selected import Selected
     from courierpy.imap.session import Session
     from courierpy.imap.updates import Update
@@ -56,8 +52,15 @@ def _selected(session: Session, selected: Selected) -> bytes:
     return modseqs.follow(session, selected, expunges=True)
 
 
+def _plain(session: Session, selected: Selected) -> bytes:
+    """RFC 7162 3.1.2.1: to clients that did not ask too; Thunderbird asks only where it was told."""
+    number = selected.folder.as_of()
+    return b"" if number is None else modseqs.highest(number)
+
+
 def _status(session: Session, name: str, count: Status) -> bytes:
     """RFC 7162 3.1.7.  0: none can be kept."""
+    from courierpy.maildir.highest import highest
     modseqs.turn_on(session)
     return b"%d" % highest(session.folders, name)
 
@@ -91,6 +94,7 @@ def _besides(session: Session) -> tuple[bytes, ...]:
 
 def _changed_since(session: Session, args: Args) -> Modifier:
     """RFC 7162 3.1.4.1."""
+    from courierpy.imap.fetch import Modifier
     args.sp()
     since = modseqs.number(args)
 
@@ -108,6 +112,8 @@ def _changed_since(session: Session, args: Args) -> Modifier:
 
 def _unchanged_since(session: Session, args: Args) -> Condition:
     """RFC 7162 3.1.3."""
+    from courierpy.imap.commands.cmd_store import Condition
+    from courierpy.imap.grammar.numset import compact
     args.sp()
     since = modseqs.number(args)
     failed: list[tuple[int, int]] = []     # sequence number and UID
@@ -177,16 +183,27 @@ def _highest_of(session: Session, seqs: list[int]) -> tuple[bytes, bytes] | None
     return (b"MODSEQ", b"%d" % max(_number_of(view, seq) for seq in seqs)) if seqs else None
 
 
+def _items() -> dict[bytes, Item]:
+    from courierpy.imap.fetch import Column, Item
+    return {b"MODSEQ": Item(column=Column(_column, form=b"(%d)"), prepare=modseqs.need)}
+
+
+def _keys() -> dict[bytes, SearchKey]:
+    from courierpy.imap.search import SearchKey
+    return {b"MODSEQ": SearchKey(_mask, parse=_parse_search, prepare=modseqs.need, besides=_highest_of)}
+
+
+# each SELECT comes here, and needs nothing of FETCH, SEARCH and STORE
 EXTENSION = Extension(
     modseqs.TOKEN,
     enable={modseqs.TOKEN: modseqs.turn_on},
     select_params={modseqs.TOKEN: _select},
     on_open={modseqs.TOKEN: lambda session, mailbox: mailbox.number_changes()},
     on_selected={modseqs.TOKEN: _selected},
+    on_plain={modseqs.TOKEN: _plain},
     on_updates={modseqs.TOKEN: _with_modseqs},
     status_items={b"HIGHESTMODSEQ": _status},
-    fetch_items={b"MODSEQ": Item(column=Column(_column, form=b"(%d)"), prepare=modseqs.need)},
+    fetch_items=_items,
     fetch_besides={modseqs.TOKEN: _besides},
     fetch_modifiers={b"CHANGEDSINCE": _changed_since},
-    store_modifiers={b"UNCHANGEDSINCE": _unchanged_since},
-    search_keys={b"MODSEQ": SearchKey(_mask, parse=_parse_search, prepare=modseqs.need, besides=_highest_of)})
+    store_modifiers={b"UNCHANGEDSINCE": _unchanged_since}, search_keys=_keys)

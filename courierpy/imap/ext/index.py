@@ -139,6 +139,7 @@ PLUGGED: dict[str, dict[bytes, str]] = {
     "on_list": {b"SPECIAL-USE": "specialuse"},
     "on_name": {b"IMAP4REV2": "imap4rev2"},
     "on_open": {b"CONDSTORE": "condstore"},
+    "on_plain": {b"CONDSTORE": "condstore"},
     "on_pulse": {b"INPROGRESS": "inprogress"},
     "on_rights": {b"": "acl"},
     "on_selected": {b"": "objectid", b"CONDSTORE": "condstore"},

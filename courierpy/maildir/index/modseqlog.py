@@ -17,6 +17,7 @@ import struct
 from zlib import crc32
 
 from courierpy.maildir.files import close, remove, write_all
+from courierpy.maildir.index.asof import FILE, mark
 from courierpy.maildir.index.history import History, Record, after
 
 TYPE_CHECKING = False
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from courierpy.maildir.index.columns import Index
     from courierpy.model.messages import Messages, State
 
-FILE = "modseq"
 MAGIC = b"courierpy modseq 1\n\0" + struct.pack("=I", 0x01020304)      # the second word tells the byte order
 SLACK_OCTETS = 1 << 16             # of records, before the file is written anew
 _BLOCK = struct.Struct("=II")      # octets of a block, and their checksum
@@ -203,6 +203,7 @@ class ModseqLog:
             return self._write_anew(sync, True)
         try:
             write_all(self._fd, data)
+            mark(self._fd, record.modseq)
             if sync:
                 os.fdatasync(self._fd)
         except OSError:
@@ -232,6 +233,7 @@ class ModseqLog:
             fd, path = self._index.scratch()
             try:
                 write_all(fd, data)
+                mark(fd, history.highest)
                 if sync:
                     os.fdatasync(fd)
             finally:
