@@ -80,7 +80,7 @@ def _is_attached(part: Part) -> bool:
 
 
 def _told(part: Part) -> tuple[str, str]:
-    """(what was written, what was quoted) in a part."""
+    """(what was written, what was quoted where that is all) in a part."""
     pieces, size = [], 0
     for piece in streamed.characters(part):
         pieces.append(piece)
@@ -105,7 +105,8 @@ def _of_page(text: str) -> tuple[str, str]:
     if answered is not None:
         text, behind = text[:answered.start()], text[answered.start():]
     own, quoted = _quotes(text)
-    return _line(_shown(own)), _line(_shown(quoted + behind))
+    shown = _shown(own)
+    return shown, "" if shown else _shown(quoted + behind)
 
 
 def _quotes(text: str) -> tuple[str, str]:
@@ -121,7 +122,7 @@ def _quotes(text: str) -> tuple[str, str]:
 
 
 def _shown(text: str) -> str:
-    return HtmlDecoder(told=0).decode(text, final=True)
+    return _line(HtmlDecoder(told=0).decode(text, final=True))
 
 
 def _of_text(text: str) -> tuple[str, str]:
@@ -153,7 +154,8 @@ def _of_text(text: str) -> tuple[str, str]:
             own.pop()
             if own and own[-1].strip() and (len(own) == 1 or not own[-2].strip()) and len(own[-1]) > 40:
                 own.pop()
-    return _line("\n".join(own)), _line("\n".join(quoted))
+    told = _line("\n".join(own))
+    return told, "" if told else _line("\n".join(quoted))
 
 
 def _stays(lines: list[str]) -> bool:
