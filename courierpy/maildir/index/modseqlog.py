@@ -122,14 +122,16 @@ class ModseqLog:
             history, later = History.unpack(base), list(map(Record.unpack, records))
         except (OSError, ValueError):
             return {}
-        messages, highest = history.messages, history.highest
-        states = {uid: [messages.state(uid)] for uid in uids
+        messages, highest, wanted = history.messages, history.highest, set(uids)
+        states = {uid: [messages.state(uid)] for uid in wanted
                   if messages.find(uid) >= 0 and history.modseq(uid) <= modseq}
         for record in later:
             highest = max(record.modseq, highest + 1)
-            for uid in record.states.uids:
-                if uid in states:
-                    states[uid] = [*(states[uid] if highest > modseq else ()), record.states.state(uid)]
+            for uid in wanted.intersection(record.states.uids):
+                if highest <= modseq:
+                    states[uid] = [record.states.state(uid)]
+                elif uid in states:
+                    states[uid].append(record.states.state(uid))
         return states
 
     def _read_on(self, size: int) -> bool:
