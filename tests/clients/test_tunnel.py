@@ -74,6 +74,18 @@ def test_mbsync_both_ways(config: Path, tmp_path: Path, maildir: Path) -> None:
     far = messages(maildir)
     assert set(far) == {b"Subject: mail 1", b"Subject: mail 3", b"Subject: mail 4"}
     assert far[b"Subject: mail 1"] == "FS"
+    # and on the other one
+    for file in list((maildir / "cur").iterdir()):
+        text = file.read_bytes()
+        if b"mail 3" in text:
+            file.rename(file.with_name(file.name.partition(":")[0] + ":2,RS"))
+        elif b"mail 4" in text:
+            file.unlink()
+    (maildir / "new" / "1700009998.M1P1.host").write_bytes(b"Subject: mail 5\n\nfrom there\n")
+    mbsync(config)
+    far = messages(maildir)
+    assert far == {b"Subject: mail 1": "FS", b"Subject: mail 3": "RS", b"Subject: mail 5": ""}
+    assert messages(local) == far
     names = sorted(file.name for file in (maildir / "cur").iterdir())
     here = messages(local)
     mbsync(config)
