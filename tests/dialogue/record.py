@@ -45,7 +45,8 @@ class Writer:
     def reply(self, line: str) -> str | None:
         """The line of a reply as the dialogue wants it; None for one that says nothing."""
         line = escape(line)
-        if re.match(r"\* (BYE|OK \[(UIDNEXT|UNSEEN|PERM)|FLAGS|ID|CAPABILITY|NAMESPACE|\d+ RECENT)", line):
+        if re.match(r"\* (BYE|OK \[(UIDNEXT|UNSEEN|PERM|HIGHEST|MAILBOXID)|FLAGS|ID|CAPABILITY|NAMESPACE|"
+                    r"\d+ RECENT)", line):
             return None
         line = re.sub(r"(UIDVALIDITY |APPENDUID |COPYUID )(\d+)", lambda m: m[1] + self.name(m[2]), line)
         if line.startswith("*") and " FETCH (" in line:
@@ -54,7 +55,7 @@ class Writer:
         if line.startswith("*"):
             return line
         tag, word, *_ = line.split()
-        code = re.search(r"\[[A-Z]+[^\]]*\]", line)
+        code = re.search(r"\[(?!MAILBOXID)[A-Z]+[^\]]*\]", line)
         return f"{tag} {word} {code[0] + ' ' if code else ''}..."
 
 
