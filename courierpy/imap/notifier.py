@@ -14,7 +14,7 @@ from courierpy.imap.commands import CHANGES, WRITES, cmd_fetch, cmd_status
 from courierpy.imap.grammar import lines, out
 from courierpy.imap.grammar.fetchitems import FetchItem
 from courierpy.imap.listing import Entry, Listing, parents_of
-from courierpy.imap.watched import Watched, identities, subscriptions
+from courierpy.imap.watched import Watched, heard_at, identities, subscriptions
 from courierpy.imap.wishes import (
     ENTRIES,
     EXPUNGE,
@@ -35,6 +35,7 @@ from courierpy.maildir.errors import StoreError
 from courierpy.maildir.highest import highest
 from courierpy.maildir.watch import LIMITS, Refused
 from courierpy.model import packed
+from courierpy.model.namespaces import SHARED_PREFIXES
 from courierpy.model.replies import No
 from courierpy.model.section import Section
 from courierpy.model.uidset import NO_UIDS, UidSet
@@ -110,7 +111,7 @@ class Notifier:
         """Listen.  ``status``: tell how the mailboxes are.  Raises No where there is no room for so much."""
         session = self.session
         self._subscribed = subscriptions(session.folders, None if self.wish.of_subscriptions else frozenset())
-        self._names = identities(session.folders)
+        self._names = identities(session.folders, self._of_others())
         if not self.wish.others:
             return
         if self.wish.wants(ENTRIES) or self.wish.wants(SERVER_ENTRIES):
@@ -282,6 +283,13 @@ class Notifier:
     def _events(self, name: str) -> frozenset[bytes]:
         return self.wish.of(name, self.session.separator, self._subscribed)
 
+    def _of_others(self) -> list[str]:
+        """The mailboxes of others that something is to be heard of."""
+        wish, folders, subscribed = self.wish, self.session.folders, self._subscribed
+        return [name for virtual, prefix in zip((True, False), SHARED_PREFIXES, strict=True)
+                if wish.reaches(prefix, subscribed) for name in folders.shared_names(virtual)
+                if self._events(name)]
+
     def _may_read(self, name: str) -> bool:
         return self.session.folders.rights(name) >= RIGHTS
 
@@ -336,8 +344,8 @@ class Notifier:
         """Tell of names and subscriptions that came and went; gives the mailboxes that are new.
         ``silent``: they are known."""
         folders, subscribed = self.session.folders, self._subscribed
-        before, self._names = self._names, identities(folders)
         self._subscribed = subscriptions(folders, subscribed)
+        before, self._names = self._names, identities(folders, self._of_others())
         old = self._renamed(before)
         came = {name for name in self._names.keys() - before.keys() if name not in old}
         gone = before.keys() - self._names.keys() - {*old.values()}
@@ -427,7 +435,7 @@ class Notifier:
     def _count(self, name: str, events: frozenset[bytes], status: bool = False) -> tuple[Status, Told] | None:
         """How a mailbox is now; None where that cannot be said.  ``status``: its HIGHESTMODSEQ is told."""
         folders = self.session.folders
-        path = folders.path_of(name)
+        path = heard_at(folders, name)
         if not all(os.path.isdir(os.path.join(path, part)) for part in ("cur", "new")):
             return None                # it comes or goes: to open it would make it whole
         try:
@@ -459,7 +467,7 @@ class Notifier:
         """Tell what changed in a mailbox that is not selected.  RFC 5465 5.1 to 5.3."""
         events = self._events(name) & MESSAGE_EVENTS
         selected = self.session.selected
-        if not events or selected is not None and selected.folder.name == name:
+        if not events or selected is not None and selected.folder.name == name or not self._may_read(name):
             return
         found = self._count(name, events)
         if found is None:

@@ -10,10 +10,11 @@ import errno
 import os
 
 from courierpy.imap.wishes import FLAGS, MESSAGE_EVENTS
-from courierpy.maildir.errors import StoreError
+from courierpy.maildir.errors import NameInvalid, StoreError
 from courierpy.maildir.store import SUBSCRIBED
 from courierpy.maildir.watch import INSIDE
 from courierpy.model import packed
+from courierpy.model.namespaces import SHARED_PREFIXES
 from courierpy.system import inotify, log
 from courierpy.system.inotify import (
     IN_CLOSE_WRITE,
@@ -82,8 +83,13 @@ class Watched:
         """Watch these mailboxes, and what leads to them."""
         folders, names = self._folders, list(names)
         self.root(folders.root)
+        others = {name for name in names if name.startswith(SHARED_PREFIXES)}
+        for root in {_root(folders, name) for name in others}:
+            self.root(root)
         if folders.layout.nested:
             for name in names:
+                if name in others:
+                    continue
                 path = folders.path_of(name)
                 while path not in (folders.root, "", "/", "."):
                     self.root(path)
@@ -107,11 +113,15 @@ class Watched:
         events = self._wanted(name)
         if not events & MESSAGE_EVENTS:
             return
-        path = self._folders.path_of(name)
+        path = heard_at(self._folders, name)
         directories = [("new", IN_CREATE | IN_MOVED_TO), ("cur", INSIDE)]
         keywords = self._folders.options.keyword_directory
         if FLAGS in events and keywords:
             directories.append((keywords, INSIDE | IN_CLOSE_WRITE))
+        copy = self._folders.path_of(name)
+        if copy != path and os.path.isdir(os.path.join(copy, "cur")):  # where the user's own flags are
+            directories = [*((os.path.join(copy, part), mask) for part, mask in directories[1:]),
+                           *directories[:2]]
         for part, mask in directories:
             try:
                 self._of[self._ear.add(os.path.join(path, part), mask)] = name
@@ -194,13 +204,31 @@ class Watched:
             self._before = None
 
 
-def identities(folders: Store) -> dict[str, tuple[int, int]]:
-    """Mailboxes, and the identities of their directories."""
+def heard_at(folders: Store, name: str) -> str:
+    """The directory whose messages a mailbox has: of one that is shared by the rights of files, and is shown
+    by links, the one that is shared.  Raises NameInvalid."""
+    if name.startswith(SHARED_PREFIXES[1]):
+        from courierpy.maildir.linked import Copies  # few share so
+        home, path = folders.located(name)
+        if isinstance(home.layout, Copies):
+            return home.layout.source(path)
+    return folders.path_of(name)
+
+
+def _root(folders: Store, name: str) -> str:
+    """Where others' mailboxes come and go beside that one."""
+    if name.startswith(SHARED_PREFIXES[1]):
+        return os.path.dirname(heard_at(folders, name))
+    return folders.located(name)[0].root
+
+
+def identities(folders: Store, others: Iterable[str] = ()) -> dict[str, tuple[int, int]]:
+    """The user's mailboxes and those of ``others``, and the identities of their directories."""
     found = {}
-    for name in folders.names():
+    for name in (*folders.names(), *others):
         try:
-            look = os.stat(folders.path_of(name))
-        except OSError:
+            look = os.stat(heard_at(folders, name))
+        except (OSError, NameInvalid):
             continue                   # it is going
         found[name] = look.st_dev, look.st_ino
     return found

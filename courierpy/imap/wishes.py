@@ -1,6 +1,8 @@
 """What a client wants to hear of, and what it has heard: events by mailboxes.  RFC 5465 5, 6.  Pure."""
 from __future__ import annotations
 
+from courierpy.model.namespaces import SHARED_PREFIXES
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,14 +33,21 @@ class Group:
         self.items = items
 
     def has(self, name: str, separator: str, subscribed: frozenset[str]) -> bool:
-        """Is this one of its mailboxes?  All that there are can get mail: INBOXES is PERSONAL."""
+        """Is this one of its mailboxes?  All the user's own can get mail: INBOXES is PERSONAL."""
         if self.kind == b"SUBSCRIBED":
             return name in subscribed
         if self.kind == b"MAILBOXES":
             return name in self.names
         if self.kind == b"SUBTREE":
             return any(name == top or name.startswith(top + separator) for top in self.names)
-        return True
+        return not name.startswith(SHARED_PREFIXES)
+
+    def reaches(self, prefix: str, subscribed: frozenset[str]) -> bool:
+        """May there be mailboxes of others among them, whose names begin so?"""
+        if self.kind == b"SUBSCRIBED":
+            return any(name.startswith(prefix) for name in subscribed)
+        return any(name.startswith(prefix) or self.kind == b"SUBTREE" and name + prefix[-1] == prefix
+                   for name in self.names)
 
 
 class Wish:
@@ -68,6 +77,10 @@ class Wish:
     def delayed(self) -> bool:
         """Is what is expunged told by commands only?"""
         return self.selected is None or self.selected.kind == b"SELECTED-DELAYED"
+
+    def reaches(self, prefix: str, subscribed: frozenset[str]) -> bool:
+        """Is something to be heard of mailboxes of others, whose names begin so?"""
+        return any(group.reaches(prefix, subscribed) for group in self.others)
 
     def of(self, name: str, separator: str, subscribed: frozenset[str]) -> frozenset[bytes]:
         """What is to be heard of a mailbox that is not selected."""

@@ -80,7 +80,7 @@ def remove_copies(root: str, level: str) -> None:
     remove_tree(where)
 
 
-class _Copies(MaildirPlusPlus):
+class Copies(MaildirPlusPlus):
     """The directories of the copies at ``root``; which there may be says the Maildir at ``sharable``."""
 
     def __init__(self, root: str, sharable: str) -> None:
@@ -112,10 +112,10 @@ class Linked(Store):
 
     __slots__ = ("_own", "sharable")
 
-    layout: _Copies
+    layout: Copies
 
     def __init__(self, root: str, sharable: str, own: Store, **options: object) -> None:
-        super().__init__(root, tree=_Copies(root, sharable), **options)    # type: ignore[arg-type]
+        super().__init__(root, tree=Copies(root, sharable), **options)    # type: ignore[arg-type]
         self.sharable = sharable
         self._own = own
         self.counts, self.uidvalidities = own.counts, own.uidvalidities

@@ -81,3 +81,75 @@ def test_flags_of_another_window(site: Site, kind: str) -> None:
     client.done()
     changed = client.do("FETCH 1:* (UID FLAGS) (CHANGEDSINCE 1)")
     assert [line for line in changed if "word" in line and "UID 2" in line]
+
+
+@pytest.mark.parametrize("by", ["hand", "session"])
+@pytest.mark.parametrize("kind", NAMES)
+def test_notify(site: Site, kind: str, by: str) -> None:
+    """What comes to a mailbox of others that is not selected, and what goes."""
+    name, client = NAMES[kind], site.window()
+    found = client.do(f"NOTIFY SET STATUS (mailboxes {name} (MessageNew MessageExpunge))")
+    assert [line for line in found if line.startswith(f'* STATUS "{name}" (MESSAGES 2 ')]
+    if by == "session":
+        owner = site.window(site.team)
+        owner.do("SELECT INBOX.Pub")
+        owner.do("APPEND INBOX.Pub {3+}\r\nabc")
+    else:
+        deliver(site.pub, "1700000009.M9P1.host")
+    assert client.until(f'* STATUS "{name}" (MESSAGES 3 ')
+    if by == "session":
+        owner.do("STORE 1 +FLAGS (\\Deleted)")
+        owner.do("EXPUNGE")
+    else:
+        file = site.pub / "new" / "1700000001.M1P1.host"
+        file.rename(site.pub / "cur" / f"{file.name}:2,").unlink()     # by another server
+    assert client.until(f'* STATUS "{name}" (MESSAGES 2 ')
+
+
+def test_notify_of_a_subtree_tells_of_what_may_be_seen_alone(site: Site) -> None:
+    """And nothing of a mailbox whose rights are taken away meanwhile.  RFC 5465 5, 8."""
+    hidden, open_to_all = site.team / ".Hidden", site.team / ".Open"
+    for folder, rights in ((hidden, "user=demo s"), (open_to_all, "user=demo lrs")):
+        fill(folder, 0)
+        (folder / "courierimapacl").write_text(f"owner aceilrstwx\n{rights}\n")
+    client = site.window()
+    found = client.do('LIST "" "#shared.*" RETURN (STATUS (MESSAGES))')
+    assert not [line for line in found if "Hidden" in line]
+    assert sorted(line for line in found if line.startswith("* STATUS")) == [
+        '* STATUS "#shared.team.Open" (MESSAGES 0)', '* STATUS "#shared.team.Pub" (MESSAGES 2)']
+    client.do('NOTIFY SET STATUS (subtree "#shared.team" (MessageNew MessageExpunge))')
+    deliver(hidden, "1700000009.M9P1.host")
+    deliver(open_to_all, "1700000009.M9P1.host")
+    told = client.until('* STATUS "#shared.team.Open" (MESSAGES 1 ')
+    (open_to_all / "courierimapacl").write_text("owner aceilrstwx\n")
+    deliver(open_to_all, "1700000010.M10P1.host")
+    deliver(site.pub, "1700000010.M10P1.host")
+    told += client.until('* STATUS "#shared.team.Pub" (MESSAGES 3 ')
+    told += client.do("NOOP")
+    assert not [line for line in told if "Hidden" in line or 'Open" (MESSAGES 2' in line]
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_notify_tells_of_mailboxes_that_come_and_go(site: Site, kind: str) -> None:
+    name, client = NAMES[kind].replace("Pub", "Made"), site.window()
+    client.do(f"NOTIFY SET (subtree {kind}team (MailboxName MessageNew MessageExpunge))"
+              f" (personal (MailboxName))")
+    owner = site.window(site.team)
+    owner.do("CREATE INBOX.Made")
+    owner.do("SETACL INBOX.Made demo lrs")
+    owner.do("CREATE INBOX.Other")             # a list of rights alone is no sign
+    assert any(f'"{name}"' in line for line in client.until(f'* LIST (\\HasNoChildren) "." "{name}"'))
+    deliver(site.team / ".Made", "1700000009.M9P1.host")
+    assert client.until(f'* STATUS "{name}" (MESSAGES 1 ')
+    told = client.do("NOOP")
+    owner.do("DELETE INBOX.Made")
+    told += client.until('* LIST (\\NonExistent')
+    assert f'"{name}"' in told[-1]
+
+
+def test_notify_of_ones_own_tells_nothing_of_others(site: Site) -> None:
+    client = site.window()
+    client.do("NOTIFY SET STATUS (personal (MessageNew MessageExpunge))")
+    deliver(site.pub, "1700000009.M9P1.host")
+    deliver(site.reader, "1700000009.M9P1.host")
+    assert not [line for line in client.until('* STATUS "INBOX"') if "shared" in line]
