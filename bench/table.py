@@ -1,7 +1,7 @@
 """The rows of the table: what is measured, in which unit, and the goal."""
 from __future__ import annotations
 
-from bench import connection, delivery, extensions, habits, large, reuse, rows, started, tls
+from bench import connection, delivery, extensions, habits, large, pop3, reuse, rows, started, tls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -186,4 +186,7 @@ ROWS = [
     Row(41, started.row_started, [
         Case("41a", "`courierpy.testing.Server`, from nothing to its greeting", "ms", False, Goal(limit=300)),
         Case("41b", "its LMTP, from the first wish to the greeting", "ms", False, Goal(limit=300))], most=5),
+    Row(42, pop3.row_list, [
+        Case("42a", "POP3: LIST of {messages}, warm, server CPU", "ms", False, Goal(limit=50)),
+        Case("42b", "POP3: UIDL of {messages}, warm, server CPU", "ms", False, Goal(limit=50))], most=3),
 ]
