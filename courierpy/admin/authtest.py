@@ -1,12 +1,15 @@
-"""courierpy authtest USER [MODULE...]: what each module says of a user and a password.
+"""courierpy authtest USER [PASSWORD [NEW]] [MODULE...]: what each module says of a user and a password.
 
 The modules are asked one by one, as at a login; the first that accepts decides.  Nothing
-that is shown tells a password or a hash.
+that is shown tells a password or a hash.  With a NEW password the module that accepted the one before gives
+the account that one, where it can.
 """
 from __future__ import annotations
 
 import argparse
 import os
+from importlib import import_module
+from itertools import takewhile
 
 from courierpy.admin import complain, default_files, read_settings
 from courierpy.admin.secrets import NoPassword, ask
@@ -26,6 +29,7 @@ from courierpy.maildir import layout
 from courierpy.maildir.errors import StoreError
 from courierpy.system.settings import Settings
 
+PASSWORDS = 2                      # the one that is, and a new one
 ACCEPTED, REFUSED, UNKNOWN = 0, 1, 3       # exit status; 3: a module cannot tell
 
 
@@ -35,15 +39,20 @@ def main(words: list[str]) -> int:
     parser.add_argument("-s", dest="service", default="imap", help="default: imap")
     parser.add_argument("-n", dest="exists", action="store_true", help="no password: is there such a user?")
     parser.add_argument("user", metavar="USER")
-    parser.add_argument("modules", nargs="*", metavar="MODULE",
-                        help=f"of {' '.join(NAMES)}; default: AUTHMODULES")
+    parser.add_argument("words", nargs="*", metavar="WORD",
+                        help=f"modules, of {' '.join(NAMES)}; default: AUTHMODULES. Before them, as Courier "
+                        "has it, the password, which is asked for else, and a new one")
     options = parser.parse_args(words)
+    passwords = [*takewhile(lambda word: not word.startswith("auth"), options.words)]
+    if len(passwords) > PASSWORDS or passwords and options.exists:
+        parser.error("one password, or two, were expected")
+    named = options.words[len(passwords):]
     values = read_settings(options.files or default_files())
     settings = Settings(values)
-    modules = options.modules or configured(values)
+    modules = named or configured(values)
     user = with_domain(options.user, values)
     try:
-        password = "" if options.exists else ask(user)
+        password = passwords[0] if passwords else "" if options.exists else ask(user)
     except NoPassword as error:
         complain(f"{user}: {error}")
         return 2
@@ -58,6 +67,8 @@ def main(words: list[str]) -> int:
         if account is not None:
             for line in _facts(account, settings):
                 print(f"  {line}")
+            if passwords[1:]:
+                return _change(name, request, passwords[1])
         if decided is None and status != REFUSED:
             decided = status           # at a login no other module is asked
             if len(modules) > 1 and name != modules[-1]:
@@ -83,6 +94,22 @@ def _ask(name: str, request: Request) -> tuple[int, str, Account | None]:
     except TemporaryFailure as error:
         return UNKNOWN, f"cannot tell: {error}: a login would be answered BYE", None
     return ACCEPTED, "accepted", account
+
+
+def _change(name: str, request: Request, password: str) -> int:
+    """Another password for who was accepted; the exit status."""
+    change = getattr(import_module(f"courierpy.auth.{name}"), "change", None)
+    if change is None:
+        complain(f"{name}: passwords are not changed through it: where its accounts are that is done")
+        return UNKNOWN
+    from passlib.hash import sha512_crypt
+    try:
+        change(request, password, sha512_crypt.hash(password))
+    except TemporaryFailure as error:
+        complain(str(error))
+        return UNKNOWN
+    print(f"{name}: the password is changed")
+    return ACCEPTED
 
 
 def _exists(name: str, request: Request) -> bool:

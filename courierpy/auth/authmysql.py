@@ -61,4 +61,4 @@ def arguments(table: Table) -> dict[str, object]:
 
 
 _module = sql.Module("authmysql", _begin)
-lookup, accounts = _module.lookup, _module.accounts
+lookup, accounts, change = _module.lookup, _module.accounts, _module.change

@@ -42,4 +42,4 @@ def arguments(table: Table) -> dict[str, object]:
 
 
 _module = sql.Module("authpgsql", _begin)
-lookup, accounts = _module.lookup, _module.accounts
+lookup, accounts, change = _module.lookup, _module.accounts, _module.change

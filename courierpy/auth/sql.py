@@ -156,6 +156,22 @@ class Table:
         text = f"SELECT {', '.join(fields)} FROM {self._from()} WHERE {fields[0]} = "
         return f"{_plain(text, self._dialect)}{self._dialect.mark}{where}", [self.full_name(user), *more]
 
+    def change(self, user: str, service: str, password: str, crypt: str) -> tuple[str, list[str]]:
+        """(what gives an account another password, its parameters).  ``crypt``: its hash.  Raises
+        TemporaryFailure."""
+        values = {**self.variables(user, service), "newpass": password, "newpass_crypt": crypt}
+        clause = self.word("CHPASS_CLAUSE")
+        if clause:
+            return substituted(clause, self._dialect, values)
+        login, *_ = self._fields()
+        fields = {self.word("CRYPT_PWFIELD"): crypt, self.word("CLEAR_PWFIELD"): password}
+        fields.pop("", None)
+        mark = self._dialect.mark
+        where, more = self._where(user, service)
+        sets = ", ".join(f"{_plain(field, self._dialect)} = {mark}" for field in fields)
+        text = f"UPDATE {_plain(self._from(), self._dialect)} SET {sets} WHERE {_plain(login, self._dialect)}"
+        return f"{text} = {mark}{where}", [*fields.values(), self.full_name(user), *more]
+
     def _where(self, user: str, service: str, word: str = " AND ") -> tuple[str, list[str]]:
         clause = self.word("WHERE_CLAUSE")
         if not clause:
@@ -201,13 +217,15 @@ class Database:
     """A connection that is kept, for one module in one process.
 
     ``connect``: makes it, by the words of the file.  ``errors``: what the driver raises; ``unspeakable``: is
-    it only that the name cannot be written in the characters of the database, so that nobody has it?"""
+    it only that the name cannot be written in the characters of the database, so that nobody has it?
+    ``to_write``: as ``connect``, where that can only read."""
 
     def __init__(self, dialect: Dialect, connect: Callable[[Table], object],
                  errors: tuple[type[Exception], ...], unspeakable: Callable[[Exception], bool],
-                 keeps: bool = True) -> None:
+                 keeps: bool = True, to_write: Callable[[Table], object] | None = None) -> None:
         self._dialect = dialect
         self._connect = connect
+        self._connect_to_write = to_write
         self._errors: tuple[type[Exception], ...] = (*errors, UnicodeError)
         self._unspeakable = unspeakable
         self._keeps = keeps
@@ -283,6 +301,26 @@ class Database:
                 raise Rejected from None
             raise TemporaryFailure(f"{self._dialect.module}: {told(error)}") from None
 
+    def change(self, words: Mapping[str, str], request: Request, password: str, crypt: str) -> None:
+        """Another password for who has proved the one before.  Raises TemporaryFailure."""
+        table = Table(self._dialect, words)
+        query, parameters = table.change(stored.user_of(request), request.service, password, crypt)
+        self.close()
+        connection: object = None
+        try:
+            connection = (self._connect_to_write or self._connect)(table)
+            cursor = connection.cursor()           # type: ignore[attr-defined]
+            cursor.execute(query, parameters)
+            count = cursor.rowcount
+            connection.commit()                    # type: ignore[attr-defined]
+        except self._errors as error:
+            raise TemporaryFailure(f"{self._dialect.module}: {told(error)}") from None
+        finally:
+            if connection is not None:
+                connection.close()                 # type: ignore[attr-defined]
+        if count < 1:
+            raise TemporaryFailure(f"{self._dialect.module}: {request.user}: no row was changed")
+
     def close(self) -> None:
         """It is made anew when it is needed."""
         connection, self._connection = self._connection, None
@@ -315,6 +353,12 @@ class Module:
         """As each module's.  Raises Rejected, Unservable, TemporaryFailure."""
         database, words = self._ready(request.environ)
         return database.find(words, request)
+
+    def change(self, request: Request, password: str, crypt: str) -> None:
+        """Another password for an account, by CHPASS_CLAUSE or in the table.  ``crypt``: its hash.  Raises
+        TemporaryFailure."""
+        database, words = self._ready(request.environ)
+        database.change(words, request, password, crypt)
 
     def accounts(self, environ: Mapping[str, str]) -> Iterator[Account]:
         """All that the module knows.  Raises TemporaryFailure."""

@@ -193,6 +193,26 @@ def test_accounts_of_a_table(rc: Path) -> None:
         ask(rc, "twice")
 
 
+def test_a_new_password(rc: Path) -> None:
+    """By the table, and by a query that is written out; of that account alone."""
+    if "SELECT_CLAUSE" in rc.read_text():
+        rc.write_text(rc.read_text() + "SQLITE_CHPASS_CLAUSE UPDATE passwd SET crypt = '$(newpass_crypt)', "
+                      "clear = '$(newpass)' WHERE id = '$(local_part)@$(domain)'\n")
+    before = ask(rc, "same@x.org")
+    request = Request("login", "imap", {"AUTHSQLITERC": str(rc)}, user="o'brien@x.org", password="password")
+    assert check(["authsqlite"], request).address == "o'brien@x.org"
+    crypt = "$1$saltsalt$" + "x" * 22
+    authsqlite.change(request, "new ' \" $(domain)", crypt)
+    account = ask(rc, "o'brien@x.org", "new ' \" $(domain)")
+    assert (account.passwd, account.passwd2) == (crypt, "new ' \" $(domain)")
+    with pytest.raises(Rejected):
+        ask(rc, "o'brien@x.org")
+    assert ask(rc, "same@x.org").passwd == before.passwd
+    request.user = "nobody@x.org"
+    with pytest.raises(TemporaryFailure, match="no row was changed"):
+        authsqlite.change(request, "x", crypt)
+
+
 def test_cram_by_the_clear_password_of_a_table(rc: Path) -> None:
     for password, right in (("secret", True), ("wrong", False)):
         challenge = b64encode(b"<1@x>").decode()

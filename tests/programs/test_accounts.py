@@ -3,8 +3,10 @@ from __future__ import annotations
 
 import os
 import pwd
+import sqlite3
 import stat
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pexpect
@@ -194,6 +196,28 @@ def test_what_each_module_says(userdb: Userdb) -> None:
     assert status == 0
     assert out.startswith("authuserdb: accepted\n")
     assert userdb.authtest("-n", "zoe")[:2] == (1, "authuserdb: no such user\n")
+
+
+def test_the_words_of_couriers_authtest(userdb: Userdb, tmp_path: Path) -> None:
+    """The password, and a new one, behind the name."""
+    userdb.add("ann", "right")
+    assert userdb.authtest("-s", "imap", "ann", "right")[0] == 0
+    assert userdb.authtest("ann", "wrong")[:2] == (1, "authuserdb: wrong password\n")
+    assert userdb.authtest("ann", "right", "authuserdb")[0] == 0
+    status, _, error = userdb.authtest("ann", "right", "new")
+    assert status == 3 and "passwords are not changed through it" in error
+    assert userdb.authtest("ann", "a", "b", "c")[0] == 2
+    base, rc = tmp_path / "users.db", tmp_path / "authsqliterc"
+    with closing(sqlite3.connect(base)) as made, made:
+        made.execute("CREATE TABLE passwd (id, clear, uid, gid, home, name)")
+        made.execute("INSERT INTO passwd VALUES ('bob', 'old', ?, ?, ?, '')", (MY_UID, MY_UID, str(tmp_path)))
+    rc.write_text(f"SQLITE_DATABASE {base}\nSQLITE_USER_TABLE passwd\nSQLITE_CLEAR_PWFIELD clear\n")
+    rc.chmod(0o600)
+    userdb.settings.write_text(userdb.settings.read_text() + f"AUTHSQLITERC={rc}\n")
+    status, out, _ = userdb.authtest("bob", "old", "new", "authsqlite")
+    assert status == 0 and "authsqlite: the password is changed\n" in out
+    assert userdb.authtest("bob", "old", "authsqlite")[0] == 1
+    assert userdb.authtest("bob", "new", "authsqlite")[0] == 0
 
 
 def test_what_would_fail_after_the_password(userdb: Userdb) -> None:
