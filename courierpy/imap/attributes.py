@@ -37,7 +37,7 @@ VERSION = 7                        # to be raised when some value is another one
 HEADER, WHOLE = True, False        # how much of a message is needed
 FEW = 4                            # messages whose files are read sooner than a large column is looked into
 SHARED = 4                         # so many new values are written at once where others may want them
-HELD_OCTETS = 8 << 20              # of values that are had at once
+HELD_OCTETS = 16 << 20             # of values that are had at once
 TEXT_OCTETS = 2 << 20              # of a folded text that is kept
 PIECE = 500                        # messages whose values are put together at once
 SETS = 12                          # kinds of BODY[HEADER.FIELDS (...)] that are kept
@@ -262,6 +262,7 @@ class Attributes:
             values = self._take(kinds, some, known)
             stop = start + (len(values[0]) if values else len(some))
             yield start, stop, values
+            known = known or stop < start + len(some)      # some of the others were computed beside these
             start = stop
 
     def _take(self, kinds: Sequence[str], wanted: array[int], known: bool) -> list[list[bytes | None]]:
