@@ -279,7 +279,7 @@ class Doorway:
             if letter == doorway.START and len(fds) == 1 and len(data) >= doorway.STARTS.size:
                 self._wanted(process, number, data, fds[0])
             elif letter == doorway.READY:
-                process.ready = True
+                process.ready = not process.old    # which ends as soon as it has no client
                 self._give_again()
             elif letter == doorway.PROXIED and len(data) == doorway.ADDRESS.size:
                 self._proxied(process, number, data)

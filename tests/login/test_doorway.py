@@ -1,10 +1,20 @@
 """When clients before their login can share processes."""
 from __future__ import annotations
 
+import os
+import socket
+from collections.abc import Callable
+from typing import Any, cast
+
 import pytest
 
 from courierpy import doorway
+from courierpy.forwarding import Forwarding
+from courierpy.listener.connections import Connection, Connections
+from courierpy.listener.doorway import Doorway, Left
 from courierpy.listener.options import Options
+from courierpy.system import doorway as words_of
+from courierpy.system import passing
 
 PROGRAM = ["imapd", "Maildir"]
 
@@ -19,3 +29,35 @@ def test_what_wants_a_process_for_each_connection(words: list[str], program: str
                                                   why: str) -> None:
     options = Options(["-nodnslookup", *words, "143"])
     assert doorway.why_not(options, program, PROGRAM, environ) == why
+
+
+class Loop:
+    """As couriertcpd's: what would be called when a descriptor can be read."""
+
+    def __init__(self) -> None:
+        self.heard: dict[int, Callable[[], object]] = {}
+
+    def hear(self, fd: int, heard: Callable[[], object]) -> None:
+        self.heard[fd] = heard
+
+    def forget(self, fds: tuple[int, ...]) -> None:
+        for fd in fds:
+            self.heard.pop(fd, None)
+
+
+def test_a_process_of_an_image_before_that_is_ready_late_gets_no_client() -> None:
+    """It was told to end, and would with a client that it has not seen."""
+    loop, connections = Loop(), Connections(False, lambda fd: None)
+    way = Doorway(1, 0, connections, cast(Any, loop), *[cast(Any, None)] * 4, Forwarding("IMAP", {}))
+    link, its = passing.pair()
+    fd = link.detach()
+    ours, theirs = socket.socketpair()
+    with its, ours, theirs:
+        way.go_on(Left([[(os.getpid(), fd)], [], [], []]))
+        passing.send(its, [words_of.HEAD.pack(words_of.READY, 0)])
+        loop.heard[fd]()
+        assert not way.ready()
+        assert not way.client(theirs.fileno(), Connection("192.0.2.1"), {}, behind=False)
+        found = passing.receive(its)
+        assert found is not None and found[0][:1] == words_of.CLOSE and passing.receive(its) is None
+        way.processes[os.getpid()].link.close()
