@@ -64,7 +64,7 @@ class Held:
 
     def set_flags(self, row: int, bits: int, name: bytes) -> None:
         """As set_file(), where ``name`` is file_with() of these flags."""
-        if self.odd:
+        if self.odd and self.database.uids[row] in self.odd:
             self.set_file(row, name)
         else:
             self.flags[row] = bits

@@ -130,14 +130,14 @@ class Renamed:
 
     def rename(self, rows: Sequence[int], change: FlagChange, refused: list[StoreError] | None) -> None:
         """``refused``: as for FlagWriter.store().  Raises a store error, behind which take_back() is due."""
-        held, after = self._contents.held, change.bits_after()
-        alone = self._changes.at_rest(held.twins)
-        if alone:
-            bits = bytes(map(held.flags.__getitem__, rows))
-            # what has the flags already is there, as all was heard until now
-            if bits.translate(after + _OTHERS) == bits:
-                self.rows.extend(rows)
-                return
+        held, changes = self._contents.held, self._changes
+        bits = bytes(map(held.flags.__getitem__, rows))
+        same = bits.translate(change.bits_after() + _OTHERS) == bits
+        # the event of one file alone will say whether there were others
+        alone = changes.at_rest(held.twins) if same or len(rows) > 1 else changes.was_at_rest
+        if same and alone:             # they are there, as all was heard until now
+            self.rows.extend(rows)
+            return
         for start in range(0, len(rows), AT_ONCE):
             self._place.wait_while_still()
             alone = self._rename_some(rows[start:start + AT_ONCE], change, refused, alone)
@@ -196,8 +196,13 @@ class Renamed:
         """Has this message the flags now?  None: its file has another name.  ``gone``, ``came``: as of
         _rename_usual()."""
         held, cur = self._contents.held, self._place.inside
-        bits = change.bits(held.flags[row])
-        old, now = held.file(row), held.file_with(row, bits)
+        had = held.flags[row]
+        bits = change.bits_after()[had]
+        if held.odd and held.database.uids[row] in held.odd:
+            old, now = held.file(row), held.file_with(row, bits)
+        else:
+            name = held.database.name(row)
+            old, now = name + SUFFIXES[had], name + SUFFIXES[bits]
         try:
             if old != now:
                 os.rename(cur + old, cur + now)
