@@ -32,6 +32,7 @@ class Draft:
         self.date: float | None = None
         self.path = os.path.join(path, "tmp", tmp_name(host))
         self.size = 0
+        self.inode = 0, 0              # and its device before it, when it is finished
         self._exact = False
         self._failure: StoreError | None = None
         self._tail = b""               # carriage returns at the end of what came
@@ -63,7 +64,8 @@ class Draft:
         try:
             if not self._exact:
                 self._to_lf()
-            self.size = os.fstat(self.fd).st_size
+            found = os.fstat(self.fd)
+            self.size, self.inode = found.st_size, (found.st_dev, found.st_ino)
             if self.date is not None:
                 os.utime(self.fd, (time.time(), self.date))
             if sync:

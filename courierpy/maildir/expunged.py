@@ -51,7 +51,7 @@ class Readers:
                  "waiting")
 
     def __init__(self, path: str, host: str) -> None:
-        self.tmp = os.fsencode(os.path.join(path, "tmp"))
+        self.tmp = os.fsencode(f"{path}/tmp")
         self.host = host
         self.waiting = False
         self._own = b""

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 from bisect import bisect_left
 
-from courierpy.maildir import contents
 from courierpy.maildir.errors import FolderMissing, StoreError, trouble
 from courierpy.maildir.formats.keyworddrafts import KeywordDrafts
 from courierpy.maildir.index.columns import SMALL
@@ -92,7 +91,7 @@ class Intake:
             database = numbers.read_locked()
             unknown = self._arrivals.take(self._arrivals.waiting())
             if len(database) < SMALL:          # in a large mailbox what came to cur/ itself can wait
-                unknown = contents.look(database, self.place.files())[2]
+                unknown = self.place.strangers(set(database.names()))
             names = in_order(unknown.keys() - database.rows_of(unknown).keys())
             uids = range(database.uidnext, database.uidnext + len(names))
             looker.recent.fresh = UidSet.of(uids)

@@ -1,8 +1,8 @@
 """Messages that wait in tmp/ until somebody has the folder's lock.
 
-A message that comes alone, or one of a few, is laid into tmp/ under the name that it will have in cur/, with
-its flags, when all its octets are on the disk.  Whoever has the lock next numbers all that
-wait, writes the numbers once, and lets them in; the others find that nothing is left to do.
+A message that comes alone, or one of a few, while others have the lock is laid into tmp/ under the name
+that it will have in cur/, with its flags, when all its octets are on the disk.  Whoever has the lock next
+numbers all that wait, writes the numbers once, and lets them in; the others find that nothing is left to do.
 With many who bring mail the disk writes one file of numbers for all of them.
 
 Who waits may take its message out again, as long as it is there: it is in tmp/ or in cur/,
@@ -34,7 +34,7 @@ class Lobby:
     __slots__ = ("_host", "inside")
 
     def __init__(self, path: str, host: str) -> None:
-        self.inside = os.fsencode(os.path.join(path, "tmp")) + b"/"
+        self.inside = os.fsencode(f"{path}/tmp/")
         self._host = os.fsencode(host)
 
     def waiting(self, own: Iterable[bytes] = ()) -> list[bytes]:

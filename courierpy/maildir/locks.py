@@ -81,8 +81,8 @@ class FolderLock:
 
     def __init__(self, path: str, host: str, enabled: bool = True,
                  own: Callable[[], str] = lambda: "") -> None:
-        self.tmp = os.path.join(path, "tmp")
-        self.lock = os.path.join(self.tmp, "courier.lock")
+        self.tmp = f"{path}/tmp"
+        self.lock = f"{self.tmp}/courier.lock"
         self.host = host
         self.enabled = enabled
         self._depth = 0
@@ -105,10 +105,6 @@ class FolderLock:
             return False
         except OSError:
             return True
-
-    def is_free(self) -> bool:
-        """Could we have it now, as far as our own host's processes are concerned?"""
-        return self in _held or not self.enabled or self._is_next()
 
     def _is_next(self) -> bool:
         """Could we be the next of this host now?"""

@@ -15,6 +15,8 @@ from courierpy.maildir.names import base
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from courierpy.maildir.formats.uiddb import UidDb
     from courierpy.maildir.graveyard import Graveyard
     from courierpy.maildir.index.columns import Stamps
@@ -37,11 +39,11 @@ class MailboxDirectory:
     def __init__(self, path: str, options: StoreOptions) -> None:
         self.path = path
         self.options = options
-        self.cur = os.path.join(path, "cur")
-        self.new = os.path.join(path, "new")
-        self.tmp = os.path.join(path, "tmp")
+        self.cur = f"{path}/cur"       # os.path.join() costs as much as a look at the file
+        self.new = f"{path}/new"
+        self.tmp = f"{path}/tmp"
         self.inside = os.fsencode(self.cur) + b"/"
-        self.uiddb = os.path.join(path, uiddb.NAME)
+        self.uiddb = f"{path}/{uiddb.NAME}"
         self.index = options.index(path)
         self.readers = Readers(path, options.host)
         self.lock = FolderLock(path, options.host, options.locks, self.readers.own)
@@ -97,6 +99,15 @@ class MailboxDirectory:
     def files(self) -> list[bytes]:
         """Names of the messages' files in cur/.  Raises a store error."""
         return directory.files(self.cur) if self.mirror is None else self.mirror.names()
+
+    def strangers(self, known: Collection[bytes]) -> dict[bytes, bytes]:
+        """base name -> file name of the messages in cur/ whose base names are not ``known``.  Raises a store
+        error."""
+        names = directory.entries(self.cur) if self.mirror is None else self.mirror.names()
+        strange = [name for name in names if (name.rpartition(b":")[0] or name) not in known]
+        if self.mirror is None:
+            strange = [name for name in strange if directory.is_message(self.inside + name)]
+        return directory.by_base(strange)
 
     def bases(self) -> set[bytes]:
         """Names of the messages in cur/ and new/, without flags.  Raises a store error."""

@@ -126,7 +126,7 @@ class Siblings:
     def repair(self, path: str) -> None:
         """A Maildir reader may make what is missing of cur, new and tmp; a directory
         that has none of the three is no folder, and raises FolderMissing."""
-        parts = [os.path.join(path, part) for part in PARTS]
+        parts = [f"{path}/{part}" for part in PARTS]
         missing = [part for part in parts if not is_directory(part)]
         if len(missing) == len(parts):
             raise FolderMissing(path)

@@ -117,11 +117,7 @@ def append(target: Intake, drafts: Sequence[Draft], instead: Amount | None = Non
         sources = []
         for draft in drafts:
             draft.finish(sync)
-            try:
-                found = os.stat(draft.path)
-            except OSError as error:
-                raise trouble(draft.path, error) from None
-            name = unique_name(os.path.basename(draft.path), found.st_dev, found.st_ino)
+            name = unique_name(os.path.basename(draft.path), *draft.inode)
             sources.append(Source(os.fsencode(draft.path), draft.size, f"{name},S={draft.size}", draft.flags,
                                   draft.keywords))
         uidvalidity, uids = _enter(target, sources, os.rename, instead=instead)
@@ -323,14 +319,9 @@ def _enter_once(target: Intake, sources: Sequence[Source], bring: Bring,
             for source in sources:
                 source.words = frozenset(spelled.get(word, word) for word in source.words)
         try:
-            enter = _way_in(place, sources, bring)
-            # 1. keywords before the message can be seen
-            if enter is _with_others or not place.lock.enabled:
-                for source in sources:
-                    target.write_keywords(source.name, source.words)
-            # 2. numbers, then the messages
-            uidvalidity, uids = enter(target, sources, bring, refused, moved)
-            # 3. the directory entries, before anybody is told.  Not under the lock: those who bring
+            # 1. keywords before the message can be seen, numbers, then the messages
+            uidvalidity, uids = _way_in(place, sources, bring)(target, sources, bring, refused, moved)
+            # 2. the directory entries, before anybody is told.  Not under the lock: those who bring
             # messages at the same time share what the disk has to do for it.  Numbers of messages that
             # a crash takes with it were told to nobody, and are not used again
             if moved:
@@ -343,21 +334,33 @@ def _enter_once(target: Intake, sources: Sequence[Source], bring: Bring,
 
 
 def _way_in(place: MailboxDirectory, sources: Sequence[Source], bring: Bring) -> WayIn:
-    """Alone, and a few copies where others have the lock: with the others, so that the numbers are written
-    once for all.  What cannot be taken back, or is to be one, has the lock itself."""
+    """What cannot be taken back, or is to be one, has the lock itself."""
     if place.mirror is not None:       # what waits would be a link to what has come
         return _together
     if len(sources) == 1:
-        return _with_others if bring in (os.rename, *COPYING) else _together
-    if len(sources) > FEW or bring not in COPYING or place.lock.is_free():
-        return _together
-    return _with_others
+        return _at_once if bring in (os.rename, *COPYING) else _together
+    return _at_once if len(sources) <= FEW and bring in COPYING else _together
+
+
+def _at_once(target: Intake, sources: Sequence[Source], bring: Bring, refused: list[StoreError] | None,
+             moved: list[tuple[bytes, bytes]]) -> tuple[int, list[int | None]]:
+    """With the lock itself where it is free; else with the others, so that the numbers are written once for
+    all."""
+    lock = target.place.lock
+    if not lock.attempt():
+        return _with_others(target, sources, bring, refused, moved)
+    try:
+        return _together(target, sources, bring, refused, moved)
+    finally:
+        lock.release()
 
 
 def _together(target: Intake, sources: Sequence[Source], bring: Bring, refused: list[StoreError] | None,
               moved: list[tuple[bytes, bytes]]) -> tuple[int, list[int | None]]:
     """All of them or none.  ``moved``: where each was, and where it is now."""
     uids: list[int | None] = []
+    if not target.place.lock.enabled:
+        _write_keywords(target, sources)
     with target.place.lock:
         others = target.place.lobby.waiting()
         first = target.number([*(source.name for source in sources), *map(base, others)])
@@ -378,6 +381,7 @@ def _with_others(target: Intake, sources: Sequence[Source], bring: Bring, refuse
                  moved: list[tuple[bytes, bytes]]) -> tuple[int, list[int | None]]:
     """Messages wait where whoever has the lock lets them in."""
     place = target.place
+    _write_keywords(target, sources)
     waits: list[tuple[Source, bytes]] = []
     whole = False
     try:
@@ -403,6 +407,11 @@ def _with_others(target: Intake, sources: Sequence[Source], bring: Bring, refuse
     moved += _inside(place, waits)
     uidvalidity, numbers = target.numbers_of([source.name for source, _ in waits])
     return uidvalidity, [numbers.get(source.name) for source in sources]
+
+
+def _write_keywords(target: Intake, sources: Sequence[Source]) -> None:
+    for source in sources:
+        target.write_keywords(source.name, source.words)
 
 
 def _inside(place: MailboxDirectory, waits: Sequence[tuple[Source, bytes]]) -> list[tuple[bytes, bytes]]:

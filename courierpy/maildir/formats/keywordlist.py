@@ -61,10 +61,10 @@ class Keywords:
     __slots__ = ("_inside", "_list", "host", "missed", "path", "seen", "sync", "tmp", "unmerged")
 
     def __init__(self, folder: str, host: str, sync: bool = False, inside: str = DIRECTORY) -> None:
-        self.path = os.path.join(folder, inside)
+        self.path = f"{folder}/{inside}"
         self._inside = os.fsencode(self.path) + b"/"
-        self._list = os.path.join(self.path, os.fsdecode(LIST))
-        self.tmp = os.path.join(folder, "tmp")
+        self._list = f"{self.path}/{LIST.decode()}"
+        self.tmp = f"{folder}/tmp"
         self.sync = sync
         self.host = host
         self.seen: Key | None = None

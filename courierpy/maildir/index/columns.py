@@ -45,6 +45,7 @@ MAGIC = b"courierpy 5\n" + struct.pack("=I", 0x01020304)       # the second word
 _HEAD = struct.Struct("=16sI IIII II qQqq Qqq q I")
 SMALL = 256                        # a folder with fewer messages may be read again: it needs no watch
 LOG_SLACK = 1 << 16                # octets of dead lines in the log before it is written anew
+RECENT_OCTETS = 4096               # of the file of recent messages, before its runs are put together
 SCRATCH_AGE = 3600                 # seconds after which a file that was never finished is garbage
 _RUN = later(rb"(\d{1,10}):(\d{1,10})")
 _MARK = later(rb"(?<=\n)= ([0-9a-f]{8})\n")
@@ -114,7 +115,7 @@ class Index:
 
     def __init__(self, path: str, host: str, elsewhere: str = "", inside: str = DIRECTORY) -> None:
         self.folder = path
-        self.path = elsewhere or os.path.join(path, inside)
+        self.path = elsewhere or f"{path}/{inside}"
         self.host = host
         self.rules = bytes(20)
         self._elsewhere = bool(elsewhere)
@@ -122,7 +123,7 @@ class Index:
         self._complained = False
 
     def file(self, name: str) -> str:
-        return os.path.join(self.path, name)
+        return f"{self.path}/{name}"
 
     # -- columns
 
@@ -268,6 +269,23 @@ class Index:
             self.replace(RECENT, [b"%d:%d\n" % run for run in uids.runs])
         elif self.trusted():
             remove(self.file(RECENT))
+
+    def add_unclaimed(self, uids: UidSet) -> None:
+        """As set_unclaimed(), of these and those that there are."""
+        try:
+            fd = self.open(RECENT, os.O_WRONLY | os.O_APPEND)
+        except OSError:
+            fd = -1
+        if fd >= 0:
+            try:
+                if os.fstat(fd).st_size < RECENT_OCTETS:
+                    write_all(fd, b"".join([b"%d:%d\n" % run for run in uids.runs]))
+                    return
+            except OSError:
+                pass                   # as for replace()
+            finally:
+                close(fd)
+        self.set_unclaimed(self.unclaimed() | uids)
 
     # -- files
 
