@@ -63,19 +63,19 @@ class Changes:
         if self._watch is not None:
             self._own[base(file)] = file, there
 
-    def at_rest(self, twins: frozenset[bytes]) -> bool:
-        """Is everything heard that happened until now, and known?  ``twins``: as for only_ours()."""
-        return self._watch is not None and (not self.hear() or self.only_ours(twins))
-
-    @property
-    def was_at_rest(self) -> bool:
-        """Was everything known that had happened when we heard last?  skip() finds out what came since."""
-        return self._watch is not None and not self.heard and not self._own
+    def at_rest(self, twins: frozenset[bytes], ask: bool = True) -> bool:
+        """Is everything heard that happened until now, and known?  ``twins``: as for only_ours().  ``ask``:
+        False: until we heard last; did_all() finds out what came since."""
+        if self._watch is None:
+            return False
+        if not ask:
+            return not self.heard and not self._own
+        return not self.hear() or self.only_ours(twins)
 
     def did_all(self, gone: Sequence[bytes], came: Sequence[bytes], alone: bool) -> bool:
         """We removed these files from cur/; or, where any ``came``, gave them these names.  ``alone``: there
-        was nothing else to hear at at_rest(), or was_at_rest.  True if that is so still, and then their
-        events are none any more."""
+        was nothing else to hear at at_rest().  True if that is so still, and then their events are none
+        any more."""
         if self._watch is None or not gone:
             return alone
         if alone and self._watch.skip((*gone, *came)):

@@ -134,7 +134,7 @@ class Renamed:
         bits = bytes(map(held.flags.__getitem__, rows))
         same = bits.translate(change.bits_after() + _OTHERS) == bits
         # the event of one file alone will say whether there were others
-        alone = changes.at_rest(held.twins) if same or len(rows) > 1 else changes.was_at_rest
+        alone = changes.at_rest(held.twins, ask=same or len(rows) > 1)
         if same and alone:             # they are there, as all was heard until now
             self.rows.extend(rows)
             return
