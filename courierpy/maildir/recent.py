@@ -50,7 +50,7 @@ class Recent:
     def leave(self) -> None:
         """Nobody of this session will see them: they are the next one's."""
         if self.fresh:
-            self._index.add_unclaimed(self.fresh)
+            self._index.set_unclaimed(self.fresh, more=True)
             self.fresh = NO_UIDS
 
     def not_told(self, recent: UidSet, readonly: bool) -> None:

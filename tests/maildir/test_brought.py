@@ -22,10 +22,10 @@ def test_recent_messages_are_added(maildir: Path) -> None:
     fill(maildir, 0)
     index = Index(str(maildir), "host")
     for uid in (1, 2, 9, 5):
-        index.add_unclaimed(UidSet([(uid, uid)]))
+        index.set_unclaimed(UidSet([(uid, uid)]), more=True)
     assert index.unclaimed() == UidSet([(1, 2), (5, 5), (9, 9)])
     for uid in range(10, 3000):
-        index.add_unclaimed(UidSet([(uid, uid)]))
+        index.set_unclaimed(UidSet([(uid, uid)]), more=True)
         assert os.path.getsize(index.file(RECENT)) < RECENT_OCTETS + 32
     assert index.unclaimed() == UidSet([(1, 2), (5, 5), (9, 2999)])
 

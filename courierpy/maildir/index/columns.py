@@ -263,29 +263,16 @@ class Index:
         except OSError:
             return 0
 
-    def set_unclaimed(self, uids: UidSet) -> None:
-        """Call it under the folder's lock."""
+    def set_unclaimed(self, uids: UidSet, more: bool = False) -> None:
+        """Call it under the folder's lock.  ``more``: these, and those that there are."""
+        if more and _added(self, b"".join([b"%d:%d\n" % run for run in uids.runs])):
+            return
+        if more:
+            uids |= self.unclaimed()
         if uids:
             self.replace(RECENT, [b"%d:%d\n" % run for run in uids.runs])
         elif self.trusted():
             remove(self.file(RECENT))
-
-    def add_unclaimed(self, uids: UidSet) -> None:
-        """As set_unclaimed(), of these and those that there are."""
-        try:
-            fd = self.open(RECENT, os.O_WRONLY | os.O_APPEND)
-        except OSError:
-            fd = -1
-        if fd >= 0:
-            try:
-                if os.fstat(fd).st_size < RECENT_OCTETS:
-                    write_all(fd, b"".join([b"%d:%d\n" % run for run in uids.runs]))
-                    return
-            except OSError:
-                pass                   # as for replace()
-            finally:
-                close(fd)
-        self.set_unclaimed(self.unclaimed() | uids)
 
     # -- files
 
@@ -391,6 +378,23 @@ class Index:
                     remove(entry.path)
             except OSError:
                 continue               # it is gone
+
+
+def _added(index: Index, lines: bytes) -> bool:
+    """Were these put behind the recent messages that there are, in a file that is not too long?"""
+    try:
+        fd = index.open(RECENT, os.O_WRONLY | os.O_APPEND)
+    except OSError:
+        return False
+    try:
+        if os.fstat(fd).st_size >= RECENT_OCTETS:
+            return False
+        write_all(fd, lines)
+        return True
+    except OSError:
+        return False
+    finally:
+        close(fd)
 
 
 def _head(data: bytes) -> tuple[Head, int, int] | None:
