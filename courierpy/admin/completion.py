@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _OPTION = re.compile(r"^ {2,}(-.*?)(?: {2,}(.*))?$", re.M)
 _FLAG = re.compile(r"(?<![\w-])(--?[A-Za-z0-9][\w-]*)(?: ([A-Z{][^\s,]*))?")
 _ACT = re.compile(r"^(?:Usage:| +) *courierpy \w+ (-\w+)", re.M)
+_MAY = re.compile(r" \[(-\w)(?: ([A-Z]+))?\]")              # of a line of usage
 _ACTIONS = re.compile(r" ((?:\w+\|)+\w+) \.\.\.")
 WIDTH = "500"                  # columns of the help, so that each option is one line
 
@@ -63,7 +64,8 @@ def options(text: str) -> list[Option]:
         flags = _FLAG.findall(match[1])
         value = max(value for _, value in flags)
         found.append(Option(tuple(flag for flag, _ in flags), value, match[2] or ""))
-    return found or [Option((flag,), "", "") for flag in _ACT.findall(text)]
+    return found or [Option((flag,), "", "") for flag in _ACT.findall(text)] or \
+        [Option((flag,), value, "") for flag, value in _MAY.findall(text.partition("\n")[0])]
 
 
 def commands() -> dict[tuple[str, ...], list[Option]]:

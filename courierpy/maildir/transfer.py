@@ -348,7 +348,9 @@ def _at_once(target: Intake, sources: Sequence[Source], bring: Bring, refused: l
     all."""
     lock = target.place.lock
     if not lock.attempt():
-        return _with_others(target, sources, bring, refused, moved)
+        # what is left of somebody who is no more is nobody's
+        enter = _with_others if lock.is_held() else _together
+        return enter(target, sources, bring, refused, moved)
     try:
         return _together(target, sources, bring, refused, moved)
     finally:

@@ -2,12 +2,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from courierpy.maildir import transfer
 from courierpy.maildir.contents import look
 from courierpy.maildir.formats.uiddb import UidDb
 from courierpy.maildir.index.columns import RECENT, RECENT_OCTETS, Index
@@ -48,17 +51,24 @@ def test_strangers_are_what_a_look_does_not_know(names: set[bytes], known: set[b
         assert place.strangers(set(database.names())) == look(database, place.files())[2]
 
 
-def test_one_that_comes_alone_waits_for_nobody(tmp_path: Path) -> None:
-    """The lock is free: it is never seen where messages wait, and comes with its keywords."""
+@pytest.mark.parametrize("left", [False, True], ids=["free", "left by one who is no more"])
+def test_one_that_comes_alone_waits_for_nobody(left: bool, tmp_path: Path,
+                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lock is free: it is never where messages wait, and comes with its keywords."""
     maildir = tmp_path / "Mail"
     fill(maildir, 1)
     mailbox = Store(str(maildir), host="host").open("INBOX")
+    monkeypatch.delattr(transfer, "_with_others")
+    if left:
+        with subprocess.Popen(["true"]) as gone:
+            pass
+        Path(maildir, "tmp", "courier.lock").write_text(f"{gone.pid}:{os.uname().nodename}")
     draft = mailbox.draft()
     draft.write(b"A: b\r\n\r\ntext\r\n")
     draft.keywords = frozenset([b"word"])
     before = os.listdir(maildir / "tmp")
     assert mailbox.append([draft])[1] == [2]
-    assert len(before) == 1
+    assert len(before) == 1 + left
     assert os.listdir(maildir / "tmp") == []
     other = Store(str(maildir), host="host").open("INBOX")
     assert other.scan().messages.keywords == {2: frozenset([b"word"])}

@@ -653,7 +653,7 @@ def test_one_descriptor_is_kept(maildir: Path, lock: FolderLock, path: Path,
 
 def test_a_child_hears_for_itself(lock: FolderLock, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = descriptors()
-    monkeypatch.setattr(locks, "PATIENCE", 0.1)
+    monkeypatch.setattr(locks, "PATIENCE", 1.0)     # seconds: it is waited for, however busy
     held_by(path, f"{os.getppid()}:{HOST}")
     with pytest.raises(errors.Busy):
         lock.take()
