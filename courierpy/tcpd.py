@@ -255,14 +255,15 @@ class Listener:
             loop.turn(1.0)
             if metrics.current is not None:
                 metrics.current.turn(self._gauges)
+            if self.stopping:          # nothing is started any more, and who ends was told to as well
+                break
             self._reap()
             if self.dismisses:
                 self.dismisses = False
                 services.dismiss()
             self.connections.see_off()
-            if not self.stopping:      # else nothing is started any more
-                services.tend()
-                self.renewal.tend()
+            services.tend()
+            self.renewal.tend()
 
     def _connections(self) -> int:
         """Those that logged in, with a process or asleep: who sleeps must be able to wake; and all others,

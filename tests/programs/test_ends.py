@@ -122,6 +122,19 @@ def test_at_any_moment(kind: str, tmp_path: Path) -> None:
 
 
 @server_test
+def test_all_who_are_told_to_end_are_no_loss() -> None:
+    """The log has no alarm of processes that heard the same signal as the listener."""
+    with chain() as server:
+        clients = idle(server)
+        eventually(lambda: len(server.children()) >= RESIDENT)
+        os.killpg(server.process.pid, signal.SIGTERM)
+        assert server.process.wait(30) == 0
+        assert "CRIT" not in server.log.read_text()
+        for client in clients:
+            client.close()
+
+
+@server_test
 def test_who_does_not_end_is_killed() -> None:
     """A session that is stopped hears nothing."""
     with chain(IMAP_PREFORK="0") as server:
