@@ -242,6 +242,8 @@ class Entrant:
         self.question = 0
         if self.state == TALKS:
             self.due = self._deadline
+            if isinstance(answer, Exception):
+                self.seeks_no_more()
             self._go(answer)
 
     def fails(self, why: Exception, seconds: float = 0.0) -> None:

@@ -289,10 +289,11 @@ class House:
     def _session(self, number: int) -> None:
         """It is there: the client is its own, or we carry its octets."""
         entrant = self.entrants.get(number)
-        if entrant is not None and entrant.seeking is not None:
-            self.let(entrant, entrant.seeking.welcome)
+        if number not in self._handed:         # it is at another host; who leaves says himself that he has
+            if entrant is not None and entrant.seeking is not None:
+                self.let(entrant, entrant.seeking.welcome)
             return
-        ours = self._handed.pop(number, None)
+        ours = self._handed.pop(number)
         rest = self._rests.pop(number, b"")
         if entrant is None:
             return

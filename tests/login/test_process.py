@@ -11,7 +11,7 @@ import pytest
 from courierpy.imap import prelogin
 from courierpy.login.entrant import LEAVES, LINGER_SECONDS
 from courierpy.login.process import House
-from courierpy.system import passing
+from courierpy.system import doorway, passing
 
 
 class Relay:
@@ -62,3 +62,19 @@ def test_who_is_told_that_all_is_over_has_a_moment_to_go(reads: bool) -> None:
         entrant.due = 0.0
         entrant.clock()
         assert not house.entrants
+
+
+def test_who_was_told_to_leave_ahead_of_a_session_says_that_it_is_over() -> None:
+    """couriertcpd has both: it told the client to go, and then let its session at another host be."""
+    link, couriertcpd = passing.pair()
+    client, theirs = socket.socketpair()
+    house = House(link, prelogin, {}, False, -1)
+    with link, couriertcpd, client:
+        house._client(1, {"TCPREMOTEIP": "192.0.2.1", "TCPREMOTEPORT": "7", "TCPLOCALIP": "192.0.2.2",
+                          "TCPLOCALPORT": "143"}, [theirs.detach()], False)
+        for letter in (doorway.LEAVE, doorway.STARTED):
+            house._said(letter, 1, b"", [])
+        client.close()
+        if 1 in house.entrants:
+            house._ready(house.entrants[1])
+        assert [data for data, _ in passing.waiting(couriertcpd, "")] == [doorway.HEAD.pack(doorway.ENDED, 1)]

@@ -319,6 +319,22 @@ def test_tls_to_the_host(how: str, way: dict[str, str], tmp_path: Path) -> None:
         assert "starttls=1" in found.back.wait_log("LOGOUT, user=moved")
 
 
+def test_a_session_here_after_a_login_that_no_host_took(way: dict[str, str], tmp_path: Path) -> None:
+    """By one connection: the session is told apart from the one that was sought."""
+    shown = tmp_path / "shown"
+    mkcert.make(str(shown), "localhost")
+    with chain("-tls", IMAP_PROXY="1", IMAP_LOGIN_DELAY="0", TLS_CERTFILE=str(shown), **way) as front:
+        account(front, "moved", "127.0.0.1:0")
+        unchecked = ssl.create_default_context()
+        unchecked.check_hostname, unchecked.verify_mode = False, ssl.CERT_NONE
+        client = imaplib.IMAP4_SSL("127.0.0.1", front.port, ssl_context=unchecked, timeout=DEADLINE)
+        with pytest.raises(imaplib.IMAP4.error, match="UNAVAILABLE"):
+            client.login("moved", "demo")
+        client.login("demo", "demo")
+        assert client.select()[0] == "OK"
+        client.logout()
+
+
 def test_a_certificate_that_is_not_trusted(way: dict[str, str], tmp_path: Path) -> None:
     """By another authority, and for another name: no password goes out."""
     shown, other = tmp_path / "shown", tmp_path / "other"
