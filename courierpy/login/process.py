@@ -114,9 +114,14 @@ class House:
                     self.let(entrant, entrant.clock)
                 else:
                     self.settle(entrant)
-            elif relay is not None and 0.0 < relay.due <= now:     # else the moment was of its login
-                relay.clock()
-                self._carry(relay)
+            elif relay is not None:
+                if relay.armed <= now:
+                    relay.armed = -1.0
+                if 0.0 < relay.due <= now:
+                    relay.clock()
+                    self._carry(relay)
+                elif relay.due:        # it was put off, or the moment was of its login
+                    self._arm(relay)
 
     def hear(self, end: socket.socket, heard: Callable[[], None]) -> None:
         self.heard[end.fileno()] = heard
@@ -203,8 +208,9 @@ class House:
             self._arm(entrant)
 
     def _arm(self, who: Entrant | Relay | Carried) -> None:
-        """It is to be looked at when it is due; once for each moment."""
-        if who.due != who.armed:
+        """It is to be looked at when it is due.  Where that is put off the moment of before stays, so that
+        nothing is kept for each time; nor for who has no moment."""
+        if (who.armed < 0.0 or who.due < who.armed) and who.due != float("inf"):
             who.armed = who.due
             heapq.heappush(self._due, (who.due, who.number))
 

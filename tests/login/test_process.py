@@ -17,6 +17,8 @@ from courierpy.system import doorway, passing
 class Relay:
     """``due``: as login/relayed.py has it."""
 
+    number, armed = 7, -1.0
+
     def __init__(self, due: float) -> None:
         self.due = due
         self.over = False
@@ -40,6 +42,27 @@ def test_the_deadline_of_a_login_ends_no_session(monkeypatch: pytest.MonkeyPatch
     house._clock()
     assert relay.over is over
     link.close()
+
+
+def test_a_moment_that_is_put_off_is_kept_once() -> None:
+    """However often; and it comes.  A login that is on its way to its session has none."""
+    link, _ = passing.pair()
+    program: Any = None
+    house = House(link, program, {}, True, -1)
+    began = time.monotonic()
+    with link:
+        relay: Any = Relay(0.0)
+        for seconds in range(1000):
+            relay.due = began + seconds
+            house._arm(relay)
+        assert len(house._due) == 1
+        house.relays[7] = relay
+        house._clock()
+        assert not relay.over and house._due == [(relay.due, 7)]
+        relay.due = float("inf")
+        relay.armed = -1.0
+        house._arm(relay)
+        assert house._due == [(began + 999, 7)]
 
 
 @pytest.mark.parametrize("reads", [True, False])
