@@ -10,6 +10,7 @@ import os
 import socket
 import time
 from functools import partial
+from itertools import islice
 
 from courierpy.listener import children
 from courierpy.listener.connections import Connection
@@ -42,6 +43,7 @@ READY_SECONDS = 60.0           # that one has to be ready
 GRACE = 2.0                    # seconds that a client has for its login, whatever comes meanwhile
 MORE_GUESTS = 4                # than another, that a process may have before it gets no more for an address
 TICKETS = 4096                 # that are not used yet, at most
+WORDS = 64                     # of a login process, before it is others' turn
 CLIENTS = (doorway.CLIENT, doorway.BEHIND, doorway.AGAIN)      # words that bring a client
 
 
@@ -135,7 +137,7 @@ class Doorway:
         process = self.processes.pop(pid, None)
         if process is None:
             return False
-        self._says(process)            # who had left before
+        self._says(process, ended=True)            # who had left before
         lost, sessions = process.guests - self._unread(process), self.outward.ended(process)
         if not process.old and due("login process ended"):
             log.crit(f"login process {pid} ended; {lost} clients before their login are gone"
@@ -269,8 +271,10 @@ class Doorway:
 
     # -- what they say
 
-    def _says(self, process: Login) -> None:
-        for data, fds in passing.waiting(process.link, f"login process {process.pid}"):
+    def _says(self, process: Login, ended: bool = False) -> None:
+        """Some of it, as it may say words without pause; all that there is of one that has ``ended``."""
+        said = passing.waiting(process.link, f"login process {process.pid}")
+        for data, fds in said if ended else islice(said, WORDS):
             if len(data) < doorway.HEAD.size:
                 self._loop.forget((process.link.fileno(),))        # it ends, and is reaped soon
                 passing.close(fds)

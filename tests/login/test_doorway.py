@@ -11,7 +11,7 @@ import pytest
 from courierpy import doorway
 from courierpy.forwarding import Forwarding
 from courierpy.listener.connections import Connection, Connections
-from courierpy.listener.doorway import Doorway, Left
+from courierpy.listener.doorway import WORDS, Doorway, Left
 from courierpy.listener.options import Options
 from courierpy.system import doorway as words_of
 from courierpy.system import passing
@@ -61,3 +61,20 @@ def test_a_process_of_an_image_before_that_is_ready_late_gets_no_client() -> Non
         found = passing.receive(its)
         assert found is not None and found[0][:1] == words_of.CLOSE and passing.receive(its) is None
         way.processes[os.getpid()].link.close()
+
+
+def test_a_process_that_says_words_without_pause_holds_nobody_up() -> None:
+    """Some are heard at a time; of one that has ended, all."""
+    loop, connections = Loop(), Connections(False, lambda fd: None)
+    way = Doorway(1, 0, connections, cast(Any, loop), *[cast(Any, None)] * 4, Forwarding("IMAP", {}))
+    link, its = passing.pair()
+    fd = link.detach()
+    with its:
+        way.go_on(Left([[(os.getpid(), fd)], [], [], []]))
+        for _ in range(WORDS + 2):
+            passing.send(its, [words_of.HEAD.pack(words_of.CARRIES, 1)])
+        loop.heard[fd]()
+        assert sum(data[:1] == words_of.FAILED for data, _ in passing.waiting(its, "")) == WORDS
+        assert way.ended(os.getpid())
+        left = [passing.receive(its) for _ in range(3)]
+        assert [found is not None and found[0][:1] for found in left] == [words_of.FAILED] * 2 + [b""]
