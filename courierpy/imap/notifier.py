@@ -291,7 +291,11 @@ class Notifier:
                 if self._events(name)]
 
     def _may_read(self, name: str) -> bool:
-        return self.session.folders.rights(name) >= RIGHTS
+        try:
+            return self.session.folders.rights(name) >= RIGHTS
+        except StoreError as why:
+            log.err(str(why))          # the others are heard
+            return False
 
     def _wanted(self, name: str) -> frozenset[bytes]:
         """What is to be heard of a mailbox, and may be."""

@@ -153,3 +153,19 @@ def test_notify_of_ones_own_tells_nothing_of_others(site: Site) -> None:
     deliver(site.pub, "1700000009.M9P1.host")
     deliver(site.reader, "1700000009.M9P1.host")
     assert not [line for line in client.until('* STATUS "INBOX"') if "shared" in line]
+
+
+def test_a_list_that_cannot_be_read_keeps_nobody_from_hearing_of_others(site: Site) -> None:
+    """It came while the client waits; IDLE goes on."""
+    odd = site.reader / ".Odd"
+    fill(odd, 0)
+    client = site.window()
+    client.do("NOTIFY SET (personal (MessageNew MessageExpunge))")
+    client.idle()
+    (odd / "courierimapacl").symlink_to("courierimapacl")
+    deliver(odd, "1700000009.M9P1.host")
+    deliver(site.reader, "1700000009.M9P1.host")
+    assert client.until('* STATUS "INBOX" (MESSAGES 1 ')
+    deliver(site.reader, "1700000010.M10P1.host")
+    told = client.until('* STATUS "INBOX" (MESSAGES 2 ') + client.done()
+    assert not [line for line in told if "Odd" in line]
