@@ -12,6 +12,7 @@ import gc
 import math
 import sys
 import time
+from contextlib import contextmanager
 
 from bench.shapes import SHAPES
 from courierpy.imap.attributes import KINDS
@@ -21,7 +22,7 @@ from courierpy.model.section import Section
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from bench.shapes import Shape
 
@@ -146,6 +147,19 @@ def one_shape(title: str, wanted: Sequence[str], largest: int = LARGEST) -> list
     return bad
 
 
+@contextmanager
+def _as_in_a_session(largest: int) -> Iterator[None]:
+    """Without the collector of garbage; and without the bounds that would end the growth, as LIMITS."""
+    bounds = address.MOST, address.ODD_OCTETS, parameters.MOST_OCTETS
+    address.MOST = address.ODD_OCTETS = parameters.MOST_OCTETS = 8 * largest
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        address.MOST, address.ODD_OCTETS, parameters.MOST_OCTETS = bounds
+
+
 def main(words: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.growth_of_messages", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -158,13 +172,12 @@ def main(words: list[str]) -> int:
     wanted = options.measures.split(",") if options.measures else list(MEASURES)
     if unknown := [name for name in wanted if name not in MEASURES]:
         parser.error(f"no measure {unknown[0]!r}")
-    gc.disable()                       # as in a session
-    address.MOST = address.ODD_OCTETS = parameters.MOST_OCTETS = 8 * options.largest       # as LIMITS
     print(f"{'shape':47} exponent   longest, of what at {options.largest:,} octets")
     bad = []
-    for title in SHAPES:
-        if options.shapes.lower() in title.lower():
-            bad += one_shape(title, wanted, options.largest)
+    with _as_in_a_session(options.largest):
+        for title in SHAPES:
+            if options.shapes.lower() in title.lower():
+                bad += one_shape(title, wanted, options.largest)
     print("\n".join(bad) or f"no exponent above {LIMIT}")
     return 1 if bad else 0
 
