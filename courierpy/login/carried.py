@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 
 from courierpy.login.between import LAST_SECONDS, MOMENT_SECONDS, ROUNDS
-from courierpy.login.relayed import LINGER_SECONDS, TAKES_SECONDS
+from courierpy.login.relayed import TAKES_SECONDS, seen_off
 from courierpy.login.wire import MARK_OCTETS
 
 TYPE_CHECKING = False
@@ -67,7 +67,7 @@ class Carried:
                     self._say_end(said)
                 self.due = time.monotonic() if self._at_once else self._end
         if wire.last:
-            self._see_off()
+            self.due, self.over = seen_off(wire, self.due)
         self.over = self.over or wire.broken
 
     def _pass(self, source: Wire, sink: Wire) -> bool:
@@ -96,19 +96,6 @@ class Carried:
             said = True
         if said:
             self._end = time.monotonic() + self._silent
-
-    def _see_off(self) -> None:
-        """The host has ended: its last words go out, and the client has a moment to hang up."""
-        wire = self.wire
-        waiting = wire.waiting
-        wire.flush()
-        if wire.waiting < waiting:
-            self.due = time.monotonic() + TAKES_SECONDS
-        if not wire.waiting:
-            self.due = min(self.due, time.monotonic() + LINGER_SECONDS)
-            while wire.receive():
-                continue
-            self.over = wire.ended
 
     def clock(self) -> None:
         """The moment of ``due`` has come."""

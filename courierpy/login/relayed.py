@@ -45,7 +45,7 @@ class Relay:
             self._in()
             self._out()
         if wire.last:
-            self._see_off()
+            self.due, self.over = seen_off(self.wire, self.due)
         self.over = self.over or wire.broken
 
     def _in(self) -> None:
@@ -88,19 +88,6 @@ class Relay:
             wire.write(data)
             wire.flush()
 
-    def _see_off(self) -> None:
-        """The session has ended: its last words go out, and the client has a moment to hang up."""
-        wire = self.wire
-        waiting = wire.waiting
-        wire.flush()
-        if wire.waiting < waiting:
-            self.due = time.monotonic() + TAKES_SECONDS
-        if not wire.waiting:
-            self.due = min(self.due, time.monotonic() + LINGER_SECONDS)
-            while wire.receive():
-                continue
-            self.over = wire.ended
-
     def clock(self) -> None:
         """The moment of ``due`` has come."""
         self.over = True
@@ -117,3 +104,17 @@ class Relay:
     def close(self) -> None:
         self.wire.close()
         self.inner.close()
+
+
+def seen_off(wire: Wire, due: float) -> tuple[float, bool]:
+    """What a session has said last goes out, and the client has a moment to hang up.  ``due``: when that has
+    to be over, on the monotonic clock.  Gives when it has to be now, and whether it is."""
+    waiting = wire.waiting
+    wire.flush()
+    if wire.waiting < waiting:
+        due = time.monotonic() + TAKES_SECONDS
+    if wire.waiting:
+        return due, False
+    while wire.receive():
+        continue
+    return min(due, time.monotonic() + LINGER_SECONDS), wire.ended
