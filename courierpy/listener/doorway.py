@@ -390,7 +390,7 @@ class Doorway:
                 del self.grants[ticket]
                 self._leaves(process, number)
         if why:
-            log.alert(f"login process {process.pid} wants to lead on {why}")
+            process.wants(f"to lead on {why}")
             self._tell(process, doorway.FAILED, number)
 
     def _wanted(self, process: Login, number: int, data: bytes, fd: int) -> None:
@@ -403,7 +403,7 @@ class Doorway:
         elif grant is not None and self.outward.own.hosts(grant.account):
             why = "whose mail is elsewhere"
         if why or grant is None or guest is None:
-            log.alert(f"login process {process.pid} wants a session {why}")
+            process.wants(f"a session {why}")
             self._tell(process, doorway.FAILED, number)
             return
         variables = data[doorway.STARTS.size:doorway.STARTS.size + size]

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import time
 
-from courierpy.system import doorway
+from courierpy.system import doorway, log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from courierpy.listener.connections import Connection
+
+ALARMS = 20                        # of one login process that are in the log
 
 
 class Guest:
@@ -36,7 +38,7 @@ class Login:
     clients.  ``old``: it will not, as it was started by an earlier image.  ``its``: our copy of its end of
     the link, where it has one: what it has not read is there still when it has ended."""
 
-    __slots__ = ("guests", "its", "link", "old", "pid", "ready", "since")
+    __slots__ = ("_alarms", "guests", "its", "link", "old", "pid", "ready", "since")
 
     def __init__(self, pid: int, link: socket.socket, its: socket.socket | None = None) -> None:
         self.pid = pid
@@ -45,6 +47,13 @@ class Login:
         self.guests = 0
         self.ready = self.old = False
         self.since = time.monotonic()
+        self._alarms = 0
+
+    def wants(self, what: str) -> None:
+        """It asks for what is not its: in the log, but for the many of one that does nothing else."""
+        self._alarms += 1
+        if self._alarms <= ALARMS:
+            log.alert(f"login process {self.pid} wants {what}")
 
 
 class Grant:

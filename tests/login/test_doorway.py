@@ -12,6 +12,7 @@ from courierpy import doorway
 from courierpy.forwarding import Forwarding
 from courierpy.listener.connections import Connection, Connections
 from courierpy.listener.doorway import WORDS, Doorway, Left
+from courierpy.listener.guests import ALARMS
 from courierpy.listener.options import Options
 from courierpy.system import doorway as words_of
 from courierpy.system import passing
@@ -63,8 +64,8 @@ def test_a_process_of_an_image_before_that_is_ready_late_gets_no_client() -> Non
         way.processes[os.getpid()].link.close()
 
 
-def test_a_process_that_says_words_without_pause_holds_nobody_up() -> None:
-    """Some are heard at a time; of one that has ended, all."""
+def test_a_process_that_says_words_without_pause_holds_nobody_up(capfd: pytest.CaptureFixture[str]) -> None:
+    """Some are heard at a time; of one that has ended, all.  It does not fill the log."""
     loop, connections = Loop(), Connections(False, lambda fd: None)
     way = Doorway(1, 0, connections, cast(Any, loop), *[cast(Any, None)] * 4, Forwarding("IMAP", {}))
     link, its = passing.pair()
@@ -78,3 +79,4 @@ def test_a_process_that_says_words_without_pause_holds_nobody_up() -> None:
         assert way.ended(os.getpid())
         left = [passing.receive(its) for _ in range(3)]
         assert [found is not None and found[0][:1] for found in left] == [words_of.FAILED] * 2 + [b""]
+    assert capfd.readouterr().err.count("wants to lead on") == ALARMS < WORDS
