@@ -57,8 +57,9 @@ class Bounds:
         if fresh:
             there = {word.lower(): word for word in sorted(used(), reverse=True)}
             count = len(there)
-            for word in fresh:
-                there.setdefault(word.lower(), word)
+            for word in new:           # also those of the last call that no message has any more
+                if word.lower() not in first:
+                    there.setdefault(word.lower(), word)
             if self.keywords and len(there) > self.keywords:
                 raise TooManyKeywords(f"{path}: {count} keywords, and {len(there) - count} more")
             self._used[path] = there

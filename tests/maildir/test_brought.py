@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from courierpy.maildir import transfer
+from courierpy.maildir.bounds import Bounds
 from courierpy.maildir.contents import look
 from courierpy.maildir.formats.uiddb import UidDb
 from courierpy.maildir.index.columns import RECENT, RECENT_OCTETS, Index
@@ -73,3 +74,9 @@ def test_one_that_comes_alone_waits_for_nobody(left: bool, tmp_path: Path,
     other = Store(str(maildir), host="host").open("INBOX")
     assert other.scan().messages.keywords == {2: frozenset([b"word"])}
     assert other.store([2], FlagChange("-", 0, frozenset([b"word"]))) == {2: (0, frozenset())}
+
+
+def test_a_keyword_that_no_message_has_any_more_comes_beside_a_new_one() -> None:
+    bounds = Bounds(0, 10, 10)
+    assert bounds.tags("M", [frozenset([b"old"])], lambda: ()) == {}
+    assert bounds.tags("M", [frozenset([b"OLD", b"new"])], lambda: (b"NEW",)) == {b"new": b"NEW"}

@@ -224,6 +224,7 @@ def accepted(port: int) -> bool:
 def test_a_client_that_a_login_process_has_not_seen_is_the_next_ones() -> None:
     with chain(IMAP_LOGIN_PROCESSES="1", IMAP_LOGIN_DELAY="0") as server:
         server.greeted().close()
+        server.wait_log("Disconnected")
         before, = login_processes(server)
         os.kill(before, signal.SIGSTOP)
         clients = [server.connect(), server.connect()]
