@@ -17,7 +17,7 @@ from courierpy.system.presence import SETTING
 from tests.conftest import until
 from tests.programs.chain import DEADLINE, eventually
 from tests.programs.test_doorway import login_processes
-from tests.programs.test_proxy import WAYS, Host, Proxied, account, again, line_of, log_in, proxied
+from tests.programs.test_proxy import WAYS, Host, Proxied, account, again, hosts, line_of, log_in, proxied
 from tests.programs.test_who import Host as Tools
 
 pytestmark = pytest.mark.server
@@ -139,16 +139,7 @@ def one_process() -> Iterator[Proxied]:
         yield found
 
 
-@pytest.fixture
-def host() -> Iterator[Callable[[Callable[[socket.socket], None]], Host]]:
-    made: list[Host] = []
-
-    def make(answer: Callable[[socket.socket], None]) -> Host:
-        made.append(Host(answer))
-        return made[-1]
-    yield make
-    for each in made:
-        each.close()
+host = pytest.fixture(name="host")(hosts)
 
 
 def test_a_host_that_is_slow_holds_up_nobody_else(one_process: Proxied, host: Callable[..., Host]) -> None:

@@ -145,8 +145,7 @@ class Host(threading.Thread):
         self.listening.close()
 
 
-@pytest.fixture
-def host() -> Iterator[Callable[[Callable[[socket.socket], None]], Host]]:
+def hosts() -> Iterator[Callable[[Callable[[socket.socket], None]], Host]]:
     made: list[Host] = []
 
     def make(answer: Callable[[socket.socket], None]) -> Host:
@@ -155,6 +154,9 @@ def host() -> Iterator[Callable[[Callable[[socket.socket], None]], Host]]:
     yield make
     for each in made:
         each.close()
+
+
+host = pytest.fixture(name="host")(hosts)
 
 
 def test_a_session_at_another_host(plain: Proxied) -> None:
