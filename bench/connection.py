@@ -6,6 +6,7 @@ import statistics
 import time
 
 from bench import procs
+from bench.apart import sharing
 from bench.client import Squeezed
 from bench.corpus import give
 from bench.peers import Courier, Courierpy
@@ -13,6 +14,7 @@ from bench.rows import HIBERNATED, MESSAGE, now, timed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from bench.apart import Apart
     from bench.client import Client
     from bench.lab import At
     from bench.rows import Figures
@@ -53,17 +55,23 @@ def row_notify(at: At) -> Figures:
     pushes = [_pushed(at, client, root, number) for number in range(PUSHES)]
     client.logout()
     return {"31a": 1000 * seconds, "31b": 1000 * statistics.median(pushes), "31c": max(0, after - before),
-            **_asleep(at, root, roots)}
+            **_asleep(at, root)}
 
 
-def _asleep(at: At, root: str, roots: list[int]) -> Figures:
+def _asleep(at: At, root: str) -> Figures:
     """The memory of sessions that listen and sleep, and how long it takes until one of them tells."""
+    with sharing(at, "no") as apart:   # processes that wait for the next session would be there before
+        return _asleep_in(at, apart, root)
+
+
+def _asleep_in(at: At, apart: Apart, root: str) -> Figures:
     quiet = at.scale.seconds > 1
-    for client in [at.login("many") for _ in range(SLEEPERS)]:
+    roots = apart.roots()
+    for client in [apart.login("many") for _ in range(SLEEPERS)]:
         client.logout()                # what so many logins cost the server itself is not theirs
     time.sleep(1.0 if quiet else 0.1)
     before = procs.memory(roots) + procs.files(roots)
-    clients = [at.login("many") for _ in range(SLEEPERS)]
+    clients = [apart.login("many") for _ in range(SLEEPERS)]
     for client in clients:
         client.do(b"NOTIFY SET (personal (MessageNew MessageExpunge))")
     time.sleep(HIBERNATED if quiet else 0.1)

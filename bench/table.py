@@ -1,7 +1,7 @@
 """The rows of the table: what is measured, in which unit, and the goal."""
 from __future__ import annotations
 
-from bench import connection, delivery, extensions, habits, large, pop3, reuse, rows, started, tls
+from bench import connection, delivery, extensions, habits, large, memory, pop3, reuse, rows, started, tls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ ROWS = [
     Row(18, rows.row_sync, [
         Case("18a", "first sync of 10 folders, as mbsync asks", "msg/s", True, Goal("dovecot", 2)),
         Case("18b", "next sync of 10 folders of {synced}", "ms", False, Goal("dovecot"))]),
-    Row(19, rows.row_memory, [
+    Row(19, memory.row_memory, [
         Case("19a", "memory of a session, {few} open, awake", "kB", False, Goal(limit=950)),
         Case("19b", "memory of a session, {lots} open, awake", "kB", False, Goal(limit=950)),
         Case("19c", "memory of a session, {few} in IDLE", "kB", False, Goal(limit=50)),
