@@ -1,9 +1,9 @@
 """A session at another host: the octets between a client and that host, both ways, in the login's process.
 
 Each way has one piece in hand, and takes the next when that is gone: who takes nothing is not read for.  No
-octet is looked at, and there is no deadline, as with Courier: a client may be idle for days, and the kernel
-(SO_KEEPALIVE) sees who has gone without a word.  Who ends first is told to the other when all that was said
-has gone out:
+octet is looked at, and there is no deadline for who says nothing, as with Courier: a client may be idle for
+days, and the kernel (SO_KEEPALIVE) sees who has gone without a word.  Who takes hardly anything of what waits
+for it is let go.  Who ends first is told to the other when all that was said has gone out:
 
     the host has ended       what it said goes to the client; then it is over
     the client has ended     the host is told, and may go on saying for a while: what was asked is answered
@@ -11,7 +11,9 @@ has gone out:
 from __future__ import annotations
 
 import select
+from time import monotonic
 
+from courierpy.system.conn import TAKES, WRITE_TIMEOUT
 from courierpy.system.stream import Garbled
 from courierpy.system.writers import Blocked
 
@@ -30,12 +32,14 @@ MOMENT_SECONDS = 5.0           # and when it does not
 
 class _Way:
     """From ``source`` to ``sink``.  ``waits``: descriptor and event that it goes on with, None: it is over.
-    ``octets``: that it has carried.  ``ended``: the source says no more, and all is out."""
+    ``octets``: that it has carried.  ``ended``: the source says no more, and all is out.  ``by``: when the
+    sink must have taken TAKES octets more, or all, on the monotonic clock; 0.0 where nothing waits."""
 
-    __slots__ = ("_data", "_no_more", "_sink", "_source", "ended", "octets", "waits")
+    __slots__ = ("_before", "_data", "_no_more", "_sink", "_source", "by", "ended", "octets", "waits")
 
     def __init__(self, source: Stream, sink: Stream, first: bytes) -> None:
-        self.octets = 0
+        self.octets = self._before = 0         # the latter: when ``by`` was set
+        self.by = 0.0
         self.ended = False
         self.waits: tuple[int, int] | None = None
         self._source = source
@@ -53,7 +57,16 @@ class _Way:
         except Blocked as blocked:
             self.waits = blocked.fd, blocked.event
             return False
+        finally:
+            self._mind()
         return True
+
+    def _mind(self) -> None:
+        """When must the sink have taken more?"""
+        if not (self._data or self._sink.held):
+            self.by = 0.0
+        elif not self.by or self.octets - self._before >= TAKES:
+            self.by, self._before = monotonic() + WRITE_TIMEOUT, self.octets
 
     def _step(self) -> bool:
         """A piece.  False: there is none."""
@@ -91,9 +104,14 @@ def carry(client: Conn, server: Conn, up: bytes, down: bytes,
                 more = upward.go() or more
             if upward.ended and seconds is None:
                 seconds = LAST_SECONDS if half_close() else MOMENT_SECONDS
-            heard = _await((upward, downward), 0.0 if more else seconds)
+            ends = [way.by - monotonic() for way in (upward, downward) if way.by]
+            if min(ends, default=0.0) < 0.0:
+                break
+            if seconds is not None:
+                ends.append(seconds)
+            heard = _await((upward, downward), 0.0 if more else min(ends, default=None))
             if not heard and not more:
-                break                  # it has nothing to say, and nobody to say it to
+                break                  # it has nothing to say, and nobody to say it to; or does not listen
     except (OSError, Garbled):
         pass                           # one of the two is gone, and so is what was on its way
     return upward.octets, downward.octets

@@ -2,7 +2,8 @@
 
 As login/between.py, for one of many: nothing waits.  Each side may be behind TLS.  What one side does not
 take the other side is not asked for, so each way holds a mark of octets.  There is no deadline while both
-are there.  Who ends first is told to the other when all that was said has gone out:
+are there, but for who takes hardly anything of what waits for it (Wire.by).  Who ends first is told to the
+other when all that was said has gone out:
 
     the host has ended       what it said goes to the client, who has a moment to hang up
     the client has ended     a plain host is told, and may go on saying for a while; behind TLS it cannot be
@@ -13,7 +14,7 @@ from __future__ import annotations
 import time
 
 from courierpy.login.between import LAST_SECONDS, MOMENT_SECONDS, ROUNDS
-from courierpy.login.relayed import TAKES_SECONDS, seen_off
+from courierpy.login.relayed import seen_off
 from courierpy.login.wire import MARK_OCTETS
 
 TYPE_CHECKING = False
@@ -61,11 +62,11 @@ class Carried:
             self._pass(wire, host)
             if host.broken or host.ended and not self._at_once:
                 wire.close_after()
-                self.due = time.monotonic() + TAKES_SECONDS
+                self.due = wire.by
             else:
                 if wire.ended and not host.waiting and not self._at_once:
                     self._say_end(said)
-                self.due = time.monotonic() if self._at_once else self._end
+                self.due = time.monotonic() if self._at_once else min(self._ends(), default=0.0)
         if wire.last:
             self.due, self.over = seen_off(wire, self.due)
         self.over = self.over or wire.broken
@@ -97,9 +98,13 @@ class Carried:
         if said:
             self._end = time.monotonic() + self._silent
 
+    def _ends(self) -> list[float]:
+        """Moments when it is over."""
+        return [end for end in (self._end, self.wire.by, self.host.by) if end]
+
     def clock(self) -> None:
         """The moment of ``due`` has come."""
-        self.over = self.over or self.wire.last or not self._at_once
+        self.over = self.over or self.wire.last or min(self._ends(), default=float("inf")) <= time.monotonic()
 
     @property
     def wanted(self) -> tuple[int, int]:

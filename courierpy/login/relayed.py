@@ -6,6 +6,8 @@ is busy holds one piece.  Who ends first is told to the other when all that was 
 
     the client has ended     the socketpair is shut down for that direction; the session may go on saying
     the session has ended    the client is told by close_notify, and has a moment to hang up
+
+A client that takes hardly anything of what waits for it (Wire.by) is let go, as by a session without TLS.
 """
 from __future__ import annotations
 
@@ -17,7 +19,6 @@ from courierpy.login.wire import MARK_OCTETS, READ_OCTETS, Wire
 from courierpy.system import passing
 
 LINGER_SECONDS = 1.0           # that a client has to hang up
-TAKES_SECONDS = 60.0           # in which a client must take something of what its session said last
 
 
 class Relay:
@@ -44,8 +45,9 @@ class Relay:
         if not wire.last:
             self._in()
             self._out()
+            self.due = wire.by
         if wire.last:
-            self.due, self.over = seen_off(self.wire, self.due)
+            self.due, self.over = seen_off(wire, self.due)
         self.over = self.over or wire.broken
 
     def _in(self) -> None:
@@ -82,7 +84,6 @@ class Relay:
                 continue
             if not data:
                 self.inner.close()
-                self.due = time.monotonic() + TAKES_SECONDS
                 wire.close_after()
                 return
             wire.write(data)
@@ -108,13 +109,11 @@ class Relay:
 
 def seen_off(wire: Wire, due: float) -> tuple[float, bool]:
     """What a session has said last goes out, and the client has a moment to hang up.  ``due``: when that has
-    to be over, on the monotonic clock.  Gives when it has to be now, and whether it is."""
-    waiting = wire.waiting
+    to be over, on the monotonic clock, 0.0 for never.  Gives when it has to be now, and whether it is."""
     wire.flush()
-    if wire.waiting < waiting:
-        due = time.monotonic() + TAKES_SECONDS
     if wire.waiting:
-        return due, False
+        return wire.by, False
     while wire.receive():
         continue
-    return min(due, time.monotonic() + LINGER_SECONDS), wire.ended
+    linger = time.monotonic() + LINGER_SECONDS
+    return min(due or linger, linger), wire.ended

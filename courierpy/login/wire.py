@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import select
 import socket
+import time
 
 from courierpy.system import passing
+from courierpy.system.conn import TAKES, WRITE_TIMEOUT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,9 +22,12 @@ MARK_OCTETS = 128 * 1024       # of output; with more, no more is made
 
 class Wire:
     """``tls``: None while the connection is plain.  ``ended``: the client says no more.  ``broken``: and
-    hears nothing either.  ``last``: no more is written; the socket is closed for that when all is out."""
+    hears nothing either.  ``last``: no more is written; the socket is closed for that when all is out.
+    ``by``: when the other end must have taken TAKES octets more of what waits, or all, on the monotonic
+    clock; 0.0 where nothing waits."""
 
-    __slots__ = ("_back", "_out", "_shut", "broken", "ended", "last", "received", "sent", "socket", "tls")
+    __slots__ = ("_back", "_out", "_shut", "_taken", "broken", "by", "ended", "last", "received", "sent",
+                 "socket", "tls")
 
     def __init__(self, client: socket.socket) -> None:
         client.setblocking(False)
@@ -32,6 +37,8 @@ class Wire:
         self.received = self.sent = 0
         self._back = b""               # to be received once more
         self._out: bytes | memoryview = b""
+        self.by = 0.0
+        self._taken = 0                # octets, since ``by`` was set
 
     # -- in
 
@@ -120,6 +127,7 @@ class Wire:
             except OSError:
                 self.broken = True
             self._out = bytes(view[at:]) if at < len(view) else b""
+            self._mind(at)
         if self.broken:
             self._out = b""
         if self.last and not self._out and not self._shut:
@@ -128,6 +136,14 @@ class Wire:
                 self.socket.shutdown(socket.SHUT_WR)
             except OSError:
                 self.broken = True
+
+    def _mind(self, taken: int) -> None:
+        """So many octets were taken just now."""
+        self._taken += taken
+        if not self._out:
+            self.by, self._taken = 0.0, 0
+        elif not self.by or self._taken >= TAKES:
+            self.by, self._taken = time.monotonic() + WRITE_TIMEOUT, 0
 
     def close_after(self) -> None:
         """Nothing follows what was written."""

@@ -141,3 +141,38 @@ def test_a_client_that_takes_nothing_holds_nobody(carried: Callable[..., Carried
     found.far.shutdown(socket.SHUT_RDWR)
     writer.join(DEADLINE)
     assert cut
+
+
+@pytest.mark.parametrize("octets", [0, 1000])
+def test_a_client_that_takes_hardly_anything_is_let_go(carried: Callable[..., Carried], octets: int,
+                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(between, "WRITE_TIMEOUT", 0.5)
+    found = carried()
+
+    def say() -> None:
+        try:
+            found.host.sendall(bytes(64_000_000))
+        except OSError:
+            return
+    writer = threading.Thread(target=say, daemon=True)
+    writer.start()
+    while found.thread.is_alive():
+        if octets:
+            found.client.recv(octets)
+        found.thread.join(0.1)
+    found.over()
+    found.far.shutdown(socket.SHUT_RDWR)
+    writer.join(DEADLINE)
+
+
+def test_a_host_that_takes_nothing_is_let_go(carried: Callable[..., Carried],
+                                             monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where its client has said all."""
+    monkeypatch.setattr(between, "WRITE_TIMEOUT", 0.5)
+    found = carried()
+    found.client.settimeout(0.3)
+    with pytest.raises(TimeoutError):
+        while True:
+            found.client.sendall(bytes(1 << 20))
+    found.client.shutdown(socket.SHUT_WR)
+    found.over()

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +12,7 @@ from courierpy.admin import mkcert
 from courierpy.login.relayed import Relay
 from courierpy.login.wire import MARK_OCTETS, Wire
 from courierpy.system import tls
+from courierpy.system.conn import TAKES, WRITE_TIMEOUT
 from courierpy.system.settings import Settings
 from courierpy.system.tlsmemory import Keys, ServerTls
 
@@ -146,6 +148,38 @@ def test_a_client_that_reads_nothing_holds_no_more_than_a_mark(between: Between)
         assert more
         said += more
     assert len(said) == sent
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_client_that_takes_hardly_anything_has_a_minute(between: Between, ended: bool) -> None:
+    """Also where its session has ended, which nothing tells of then."""
+    sent = 0
+    while between.relay.wanted[1]:
+        try:
+            sent += between.session.send(LARGE[:65536])
+        except BlockingIOError:
+            pass                                       # the relay takes it now
+        between.relay.move()
+    due = between.relay.due
+    assert 0 < due <= time.monotonic() + WRITE_TIMEOUT
+    if ended:
+        between.session.close()
+    assert between.outer.recv(1000)
+    between.relay.move()
+    assert between.relay.due == due and not between.relay.over
+    while between.relay.due == due:                    # which has to end before all is out
+        assert between.outer.recv(8192)
+        between.relay.move()
+    assert between.relay.due > due and between.relay.wire.waiting < 2 * MARK_OCTETS - TAKES
+    between.relay.clock()
+    assert between.relay.over
+
+
+def test_what_is_all_taken_has_no_deadline(between: Between) -> None:
+    between.session.send(LARGE[:65536])
+    while len(between.hears()) == 0:
+        continue
+    assert between.relay.due == 0.0
 
 
 def test_a_session_that_reads_nothing_holds_one_piece(between: Between) -> None:
