@@ -113,7 +113,7 @@ def mysql() -> Iterator[Base]:
         server.until(pymysql.err.OperationalError, lambda: sql("SELECT 1", None))
         sql("CREATE DATABASE latin CHARACTER SET latin1", None)
         sql("CREATE USER mail@localhost IDENTIFIED BY 'secret'")
-        sql("GRANT SELECT ON latin.* TO mail@localhost")
+        sql("GRANT SELECT, UPDATE ON latin.* TO mail@localhost")
         _fill(sql, True)
         yield Base(server, "authmysql", f"MYSQL_SOCKET {server.socket}\nMYSQL_USERNAME mail\n"
                    "MYSQL_PASSWORD secret\nMYSQL_DATABASE latin\n", sql)
@@ -162,6 +162,34 @@ def test_who_is_there(base: Base, tmp_path: Path) -> None:
     module = {"authpgsql": authpgsql, "authmysql": authmysql}[base.module]
     found = module.accounts({rcfile.FILES[base.module][0]: str(tmp_path / "rc")})
     assert sorted(account.address for account in found) == sorted(NAMES)
+
+
+CHANGE = "CHPASS_CLAUSE UPDATE passwd SET crypt = '$(newpass_crypt)', name = '$(newpass)' " \
+         "WHERE id = '$(local_part)@$(domain)'"
+
+
+@pytest.mark.parametrize("clause", [(), (CHANGE,)], ids=["table", "clause"])
+@pytest.mark.parametrize("name", ["o'brien@x.org", "a\\@x.org"])
+def test_a_new_password(base: Base, tmp_path: Path, clause: tuple[str, ...], name: str) -> None:
+    """By the table, and by a query that is written out; of that account alone, whatever is in the words."""
+    ask = base.asking(tmp_path / "rc", *TABLE, "CLEAR_PWFIELD name", *clause)
+    module = {"authpgsql": authpgsql, "authmysql": authmysql}[base.module]
+    request = Request("login", "imap", {rcfile.FILES[base.module][0]: str(tmp_path / "rc")}, user=name)
+    new, crypt = "n'e\"w \\ % $(domain) -- ", "$1$saltsalt$" + "x" * 22
+    others = [ask(other).passwd for other in NAMES if other != name]
+    try:
+        module.change(request, new, crypt)
+        account = ask(name, new)
+        assert (account.passwd, account.passwd2) == (crypt, new)
+        with pytest.raises(Rejected):
+            ask(name)
+        assert [ask(other).passwd for other in NAMES if other != name] == others
+        request.user = "nobody@x.org"
+        with pytest.raises(TemporaryFailure, match="no row was changed"):
+            module.change(request, new, crypt)
+    finally:
+        base.sql(f"UPDATE passwd SET crypt = '{MD5}', name = NULL")
+    assert ask(name).passwd == MD5
 
 
 def test_a_database_that_ends_and_comes_back(base: Base, tmp_path: Path) -> None:
