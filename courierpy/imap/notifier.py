@@ -14,7 +14,7 @@ from courierpy.imap.commands import CHANGES, WRITES, cmd_fetch, cmd_status
 from courierpy.imap.grammar import lines, out
 from courierpy.imap.grammar.fetchitems import FetchItem
 from courierpy.imap.listing import Entry, Listing, parents_of
-from courierpy.imap.watched import Watched, heard_at, identities, subscriptions
+from courierpy.imap.watched import Watched, heard_at, identities, renamed, subscriptions
 from courierpy.imap.wishes import (
     ENTRIES,
     EXPUNGE,
@@ -202,7 +202,7 @@ class Notifier:
         if journal is not None:
             found._journal = Journal(session.folders.layout.inbox, journal)
         if watched is not None:
-            found._watched = Watched.again(session.folders, found._wanted, watched)
+            found._watched = Watched.again(session.folders, found._wanted, found._reaches, watched)
             if found._watched is None:
                 found._hear_anew()
         return found
@@ -285,10 +285,12 @@ class Notifier:
 
     def _of_others(self) -> list[str]:
         """The mailboxes of others that something is to be heard of."""
-        wish, folders, subscribed = self.wish, self.session.folders, self._subscribed
         return [name for virtual, prefix in zip((True, False), SHARED_PREFIXES, strict=True)
-                if wish.reaches(prefix, subscribed) for name in folders.shared_names(virtual)
+                if self._reaches(prefix) for name in self.session.folders.shared_names(virtual)
                 if self._events(name)]
+
+    def _reaches(self, prefix: str) -> bool:
+        return self.wish.reaches(prefix, self._subscribed)
 
     def _may_read(self, name: str) -> bool:
         try:
@@ -307,7 +309,7 @@ class Notifier:
         try:
             if not self.session.settings.flag("IMAP_ENHANCEDIDLE"):
                 raise NotInstalled
-            self._watched = Watched(self.session.folders, self._wanted)
+            self._watched = Watched(self.session.folders, self._wanted, self._reaches)
             self._watched.begin(self._names)
         except OSError as why:
             self.close()
@@ -350,7 +352,7 @@ class Notifier:
         folders, subscribed = self.session.folders, self._subscribed
         self._subscribed = subscriptions(folders, subscribed)
         before, self._names = self._names, identities(folders, self._of_others())
-        old = self._renamed(before)
+        old = renamed(before, self._names)
         came = {name for name in self._names.keys() - before.keys() if name not in old}
         gone = before.keys() - self._names.keys() - {*old.values()}
         lines_of: dict[str, Entry] = {}
@@ -392,12 +394,6 @@ class Notifier:
         if METADATA in session.enabled:
             session.tell_news()
 
-    def _renamed(self, before: dict[str, tuple[int, int]]) -> dict[str, str]:
-        """New names, and the old ones of the same directories."""
-        gone = {identity: name for name, identity in before.items() if name not in self._names}
-        return {name: gone[identity] for name, identity in self._names.items()
-                if name not in before and identity in gone}
-
     def _moved(self, old: dict[str, str]) -> None:
         new = {before: name for name, before in old.items()}
         if self._watched is not None:
@@ -414,6 +410,7 @@ class Notifier:
             watched.denied &= self._names.keys() - set(came)
             known = watched.mailboxes | watched.denied
             watched.unmade.clear()
+            self._try(watched.around)
         for name in sorted(self._names):
             if name not in known and self._watched is not None and self._events(name) & MESSAGE_EVENTS:
                 self._try(partial(self._watched.mailbox, name))

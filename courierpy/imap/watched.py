@@ -10,6 +10,7 @@ import errno
 import os
 
 from courierpy.imap.wishes import FLAGS, MESSAGE_EVENTS
+from courierpy.maildir import access
 from courierpy.maildir.errors import NameInvalid, StoreError
 from courierpy.maildir.store import SUBSCRIBED
 from courierpy.maildir.watch import INSIDE
@@ -17,6 +18,7 @@ from courierpy.model import packed
 from courierpy.model.namespaces import SHARED_PREFIXES
 from courierpy.system import inotify, log
 from courierpy.system.inotify import (
+    IN_ATTRIB,
     IN_CLOSE_WRITE,
     IN_CREATE,
     IN_IGNORED,
@@ -33,7 +35,10 @@ if TYPE_CHECKING:
     from courierpy.maildir.store import Store
 
     Wanted = Callable[[str], frozenset[bytes]]
+    Reaches = Callable[[str], bool]
 
+# files in a directory of mailboxes that say which there are for this user
+TELLING = (SUBSCRIBED.encode(), access.NAME.encode())
 # what the system says of a directory that may not be watched: it is nothing against the others
 DENIED = (errno.EACCES, errno.EPERM, errno.ELOOP)
 
@@ -54,12 +59,14 @@ class Watched:
     """``unmade``: mailboxes that were not whole when they were to be watched.  ``denied``: those that may
     not be read, of which nothing is heard.  Raises OSError where the kernel refuses to watch so much."""
 
-    def __init__(self, folders: Store, wanted: Wanted, ear: Ear | None = None) -> None:
-        """``wanted``: the events of a mailbox that are to be heard of."""
+    def __init__(self, folders: Store, wanted: Wanted, reaches: Reaches, ear: Ear | None = None) -> None:
+        """``wanted``: the events of a mailbox that are to be heard of; ``reaches``: may there be any of
+        mailboxes of others whose names begin so?"""
         self.unmade: set[str] = set()
         self.denied: set[str] = set()
         self._folders = folders
         self._wanted = wanted
+        self._reaches = reaches
         self._ear = ear or Ear()
         self._of: dict[int, str] = {}           # watch -> mailbox whose messages it is about
         self._roots: dict[int, str] = {}        # watch -> directory in which mailboxes may come and go
@@ -83,13 +90,9 @@ class Watched:
         """Watch these mailboxes, and what leads to them."""
         folders, names = self._folders, list(names)
         self.root(folders.root)
-        others = {name for name in names if name.startswith(SHARED_PREFIXES)}
-        for root in {_root(folders, name) for name in others}:
-            self.root(root)
+        self.around()
         if folders.layout.nested:
             for name in names:
-                if name in others:
-                    continue
                 path = folders.path_of(name)
                 while path not in (folders.root, "", "/", "."):
                     self.root(path)
@@ -97,12 +100,21 @@ class Watched:
         for name in names:
             self.mailbox(name)
 
+    def around(self) -> None:
+        """Where mailboxes of others come and go, and rights to them: of those that are not seen, too."""
+        known = {*self._roots.values()}
+        for virtual, prefix in zip((True, False), SHARED_PREFIXES, strict=True):
+            neighbours = self._folders.neighbours if self._reaches(prefix) else None
+            for path in neighbours.around(virtual, self._reaches) if neighbours is not None else ():
+                if path not in known and os.access(path, os.R_OK):
+                    self.root(path)
+
     def root(self, path: str) -> None:
-        """Mailboxes may come and go in this directory."""
+        """Mailboxes may come and go in this directory, or the user may see them."""
         if not os.path.isdir(path):
             return
         try:
-            self._roots[self._ear.add(path, INSIDE | IN_CLOSE_WRITE)] = path
+            self._roots[self._ear.add(path, INSIDE | IN_CLOSE_WRITE | IN_ATTRIB)] = path
         except OSError as why:
             if why.errno not in DENIED:
                 raise
@@ -148,7 +160,7 @@ class Watched:
                 if mask & IN_IGNORED:
                     del self._of[number]
                     news.names = True
-            if number in self._roots and (not entry.startswith(b"courier") or entry == SUBSCRIBED.encode()):
+            if number in self._roots and (not entry.startswith(b"courier") or entry in TELLING):
                 news.names = True
                 if mask & IN_IGNORED:
                     del self._roots[number]
@@ -182,7 +194,7 @@ class Watched:
                             packed.numbers("I", rest)))
 
     @classmethod
-    def again(cls, folders: Store, wanted: Wanted, octets: bytes) -> Watched | None:
+    def again(cls, folders: Store, wanted: Wanted, reaches: Reaches, octets: bytes) -> Watched | None:
         """What another process watched, with what it did not hear yet.  None where its instance did not come
         here.  Raises ValueError."""
         names, of, roots, unmade, rest = packed.unpack(octets)
@@ -190,7 +202,7 @@ class Watched:
         ear = Ear.again({number: mask for number, mask, _ in (*directories, *roots)})
         if ear is None:
             return None
-        found = cls(folders, wanted, ear)
+        found = cls(folders, wanted, reaches, ear)
         found.unmade = {*unmade}
         found._of = {number: names[at] for number, _, at in directories}
         found._roots = {number: path for number, _, path in roots}
@@ -215,13 +227,6 @@ def heard_at(folders: Store, name: str) -> str:
     return folders.path_of(name)
 
 
-def _root(folders: Store, name: str) -> str:
-    """Where others' mailboxes come and go beside that one."""
-    if name.startswith(SHARED_PREFIXES[1]):
-        return os.path.dirname(heard_at(folders, name))
-    return folders.located(name)[0].root
-
-
 def identities(folders: Store, others: Iterable[str] = ()) -> dict[str, tuple[int, int]]:
     """The user's mailboxes and those of ``others``, and the identities of their directories."""
     found = {}
@@ -232,6 +237,12 @@ def identities(folders: Store, others: Iterable[str] = ()) -> dict[str, tuple[in
             continue                   # it is going
         found[name] = look.st_dev, look.st_ino
     return found
+
+
+def renamed(before: Mapping[str, tuple[int, int]], now: Mapping[str, tuple[int, int]]) -> dict[str, str]:
+    """New names, and the old ones of the same directories; both as of identities()."""
+    gone = {identity: name for name, identity in before.items() if name not in now}
+    return {name: gone[identity] for name, identity in now.items() if name not in before and identity in gone}
 
 
 def subscriptions(folders: Store, before: frozenset[str] | None) -> frozenset[str]:

@@ -43,11 +43,13 @@ class Group:
         return not name.startswith(SHARED_PREFIXES)
 
     def reaches(self, prefix: str, subscribed: frozenset[str]) -> bool:
-        """May there be mailboxes of others among them, whose names begin so?"""
+        """May there be mailboxes of others among them, whose names begin so, or are that without the
+        separator at its end?"""
+        top = prefix[:-1]
         if self.kind == b"SUBSCRIBED":
-            return any(name.startswith(prefix) for name in subscribed)
-        return any(name.startswith(prefix) or self.kind == b"SUBTREE" and name + prefix[-1] == prefix
-                   for name in self.names)
+            return any(name == top or name.startswith(prefix) for name in subscribed)
+        return any(name == top or name.startswith(prefix)
+                   or self.kind == b"SUBTREE" and prefix.startswith(name + prefix[-1]) for name in self.names)
 
 
 class Wish:

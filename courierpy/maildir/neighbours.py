@@ -9,6 +9,8 @@ import os
 
 from courierpy.maildir import linked
 from courierpy.maildir.errors import StoreError
+from courierpy.maildir.files import listed
+from courierpy.maildir.names import is_folder_entry
 from courierpy.model.namespaces import SHARED, SHARED_PREFIXES, Namespace
 from courierpy.system import log
 
@@ -86,6 +88,19 @@ class Neighbours:
             return self._names(self._open_linked(*one) for one in linked.sharables(self._own.root).items())
         return self._names(self._open_account(*one) for one in self._index.accounts()) \
             if self._index is not None else []
+
+    def around(self, virtual: bool, wanted: Callable[[str], bool]) -> list[str]:
+        """The directories in which mailboxes come and go, and what says who may see them, of all whose names
+        begin with a prefix that is ``wanted``: of what the user may not see, too."""
+        pairs = linked.sharables(self._own.root).items() if not virtual \
+            else self._index.accounts() if self._index is not None else ()
+        prefix = VIRTUAL if virtual else LINKED
+        found: list[str] = []
+        for level, root in pairs:
+            if wanted(f"{prefix}{level}.") and (not virtual or self._open_account(level, root) is not None):
+                found += [root, *(entry.path for entry in listed(root)
+                                  if is_folder_entry(os.fsencode(entry.name)))]
+        return found
 
     @staticmethod
     def _names(stores: Iterator[Store | None]) -> list[str]:

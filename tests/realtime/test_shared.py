@@ -147,6 +147,33 @@ def test_notify_tells_of_mailboxes_that_come_and_go(site: Site, kind: str) -> No
     assert f'"{name}"' in told[-1]
 
 
+@pytest.mark.parametrize("top", ["", "team"])
+@pytest.mark.parametrize("kind", NAMES)
+def test_notify_of_a_maildir_of_which_nothing_was_seen(site: Site, kind: str, top: str) -> None:
+    """It is seen later, hears of mail, and is seen no more.  RFC 5465 5.9."""
+    away, rights = site.team.parent / "away", site.pub / "courierimapacl"
+
+    def show(seen: bool) -> None:
+        if kind == "#shared.":
+            owner.do(f"{'SETACL' if seen else 'DELETEACL'} INBOX.Pub demo{' lrs' * seen}")
+        else:
+            away.rename(site.pub) if seen else site.pub.rename(away)
+
+    rights.write_text("owner aceilrstwx\n")
+    name, owner, client = NAMES[kind], site.window(site.team), site.window()
+    if kind == "shared.":
+        show(False)
+    subtree = f"{kind}{top}".rstrip(".")
+    client.do(f'NOTIFY SET (subtree "{subtree}" (MailboxName MessageNew MessageExpunge))')
+    show(True)
+    assert client.until(f'* LIST (\\HasNoChildren) "." "{name}"')
+    deliver(site.pub, "1700000009.M9P1.host")
+    assert client.until(f'* STATUS "{name}" (MESSAGES 3 ')
+    show(False)
+    gone = client.until('* LIST (\\NonExistent') + client.do("NOOP")
+    assert [line for line in gone if line.startswith("* LIST (\\NonExistent") and f'"{name}"' in line]
+
+
 def test_notify_of_ones_own_tells_nothing_of_others(site: Site) -> None:
     client = site.window()
     client.do("NOTIFY SET STATUS (personal (MessageNew MessageExpunge))")
