@@ -10,13 +10,14 @@ import os
 
 from courierpy.maildir import names
 from courierpy.maildir.errors import Denied, FolderMissing, NameInvalid, StoreError, trouble
-from courierpy.maildir.files import content, is_directory, listed, remove, remove_tree
-from courierpy.maildir.formats import sharedmaildirs
+from courierpy.maildir.files import content, is_directory, listed, remove, remove_tree, replace
+from courierpy.maildir.formats import sharedmaildirs, uiddb
 from courierpy.maildir.formats.sharedmaildirs import COPIES
 from courierpy.maildir.index.columns import place
 from courierpy.maildir.index.statuscache import Status
 from courierpy.maildir.layout import PARTS, MaildirPlusPlus
 from courierpy.maildir.mirror import LINK, Mirror
+from courierpy.maildir.promised import Promises
 from courierpy.maildir.store import Store
 from courierpy.system import log
 
@@ -110,7 +111,7 @@ class Copies(MaildirPlusPlus):
 class Linked(Store):
     """What the Maildir at ``sharable`` ("": it is named no more) shares with who has the Maildir ``own``."""
 
-    __slots__ = ("_own", "sharable")
+    __slots__ = ("_own", "_promises", "sharable")
 
     layout: Copies
 
@@ -119,6 +120,7 @@ class Linked(Store):
         self.sharable = sharable
         self._own = own
         self.counts, self.uidvalidities = own.counts, own.uidvalidities
+        self._promises = Promises(own.root, self.uidvalidities, self.options.read_only)
 
     # -- what the user may
 
@@ -181,11 +183,17 @@ class Linked(Store):
                                Mirror(path, source, self.options.host, self.quota()))
 
     def status(self, name: str) -> Status:
-        """Of what there is no copy of, nobody has seen anything; and none is made."""
+        """Of what there is no copy of, nobody has seen anything; and none is made, but the UIDVALIDITY that
+        it will have is kept."""
         path = self._readable(name)
         if self._is_copied(path):
             return self.mailbox(name, self.layout.directory(path)).status()
-        return Mirror("", self.layout.source(path), self.options.host, None).count()
+        found = Mirror("", self.layout.source(path), self.options.host, None)
+        return found.count(self._promises.make(self._copy_name(path)))
+
+    def _copy_name(self, path: str) -> str:
+        """Of a copy, there or not, among all that the user has."""
+        return f"{os.path.basename(self.root)}.{os.path.basename(self.layout.directory(path))}"
 
     # -- a copy is a subscription
 
@@ -199,6 +207,7 @@ class Linked(Store):
         if is_directory(os.path.join(where, "cur")):
             return
         scratch = os.path.join(self._own.layout.scratch, names.tmp_name(self.options.host, "folder"))
+        promised = self._promises.find(self._copy_name(path))
         try:
             for directory in (os.path.dirname(self.root), self.root):
                 if not os.path.isdir(directory):
@@ -207,11 +216,23 @@ class Linked(Store):
             for part in PARTS:
                 os.mkdir(os.path.join(scratch, part), 0o700)
             os.symlink(self.layout.source(path), os.path.join(scratch, LINK))
+            if promised:
+                self._number(scratch, promised)
             os.rename(scratch, where)
+        except StoreError:
+            _discard(scratch)
+            raise
         except OSError as error:
             _discard(scratch)
             if not is_directory(os.path.join(where, "cur")):       # or another session was first
                 raise trouble(where, error) from None
+        self._promises.end(self._copy_name(path))
+
+    def _number(self, copy: str, uidvalidity: int) -> None:
+        """A copy that has no messages yet gets that UIDVALIDITY.  Raises a store error."""
+        head, *_ = uiddb.UidDb.of(uidvalidity, 1, ()).pieces()
+        replace(os.path.join(copy, uiddb.NAME), head, os.path.join(copy, "tmp"), self.options.host,
+                "imapuid_0", sync=self.options.sync)
 
     def subscribe(self, name: str, wanted: bool) -> None:
         path = self._own_path(name)
@@ -225,6 +246,7 @@ class Linked(Store):
     def _remove(self, path: str) -> None:
         """There is no copy any more: what its mailbox was to others is theirs.  Raises a store error."""
         where = self.layout.directory(path)
+        self._promises.end(self._copy_name(path))      # a copy that Courier made has not taken it away
         scratch = os.path.join(self._own.layout.scratch, names.tmp_name(self.options.host, "deleted"))
         index = place(where, self.options.index_at)
         try:

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 LINK = "shared"
 TIMESTAMP = "shared-timestamp"
 NO_FLAGS = SUFFIXES[0]
-UNNUMBERED = 1                     # UIDVALIDITY where nobody has numbers
 
 
 class Mirror:
@@ -193,14 +192,14 @@ class Mirror:
         """Names of the links in cur/, wherever they lead: a message goes when its link does."""
         return directory.entries(os.path.join(self.path, "cur"))
 
-    def count(self) -> Status:
-        """The counts, as far as one can know them who has no copy.  The UIDVALIDITY is below that of any
-        copy, whose messages are numbered otherwise.  Raises a store error."""
+    def count(self, uidvalidity: int) -> Status:
+        """The counts, as far as one can know them who has no copy.  ``uidvalidity``: that it will have.
+        Raises a store error."""
         new, cur = self.directories
         there = len(self._there())
         if os.access(new, os.W_OK) and os.access(cur, os.W_OK):
             there += sum(_may_take(os.fsencode(new), name) for name in directory.files(new))
-        return Status(there, there, there + 1, UNNUMBERED, there)
+        return Status(there, there, there + 1, uidvalidity, there)
 
     # -- what is brought there, and removed
 

@@ -120,9 +120,44 @@ def test_looking_makes_nothing(site: Site) -> None:
     assert "NONEXISTENT" in refused(client, "GETMETADATA shared.team.Pub /shared/comment")
     assert counts == ['* STATUS "shared.team.Pub" (MESSAGES 2 RECENT 2 UIDNEXT 3 UNSEEN 2)']
     assert {path.name for path in site.reader.iterdir()} - {path.name for path in before} <= {
-        "courierpy-uidvalidity", "courierpyindex", "courierimapuiddb", "courierimapkeywords"}
+        "courierpy-uidvalidity", "courierpy-promised", "courierpyindex", "courierimapuiddb",
+        "courierimapkeywords"}
     assert not (site.reader / "shared-folders").exists()
     assert client.do('LSUB "" *') == []
+
+
+@pytest.mark.parametrize("way", ["SELECT", "SUBSCRIBE"])
+def test_the_uidvalidity_that_is_told_is_that_of_the_copy(site: Site, way: str) -> None:
+    """Told to all sessions, kept by the first copy, and given to no other."""
+    def told(window: Window) -> str:
+        found = re.search(r"UIDVALIDITY (\d+)", window.do("STATUS shared.team.Pub (UIDVALIDITY)")[0])
+        assert found is not None
+        return found[1]
+
+    client, other = site.window(), site.window()
+    before = told(client)
+    assert told(other) == before
+    client.do("STATUS shared.team.Pub.In (UIDVALIDITY)")
+    client.do(f"{way} shared.team.Pub")
+    assert told(other) == before
+    assert code(other.do("SELECT shared.team.Pub"), "UIDVALIDITY") == before
+    assert other.do("UID SEARCH ALL") == ["* SEARCH 1 2"]
+    assert [path.name for path in (site.reader / "courierpy-promised").iterdir()] == ["team.Pub.In"]
+    for window in (client, other):
+        window.do("SELECT INBOX")
+    client.do("UNSUBSCRIBE shared.team.Pub")
+    after = told(client)
+    assert int(after) > int(before)
+    assert code(other.do("SELECT shared.team.Pub"), "UIDVALIDITY") == after
+
+
+def test_a_uidvalidity_that_cannot_be_kept(site: Site) -> None:
+    """It is that of the session, and no copy has it before."""
+    (site.reader / "courierpy-promised").write_bytes(b"")
+    client = site.window()
+    first, again = (client.do("STATUS shared.team.Pub (MESSAGES UIDVALIDITY)") for _ in range(2))
+    assert first == again
+    assert code(client.do("SELECT shared.team.Pub"), "UIDVALIDITY") in first[0]
 
 
 def test_flags_are_the_users_own(site: Site) -> None:
