@@ -348,7 +348,8 @@ class Entering:
         own += wanted
         # what a session says of itself there
         said = filter(None, map(self.environ.get, ("CONFIGDIRECTORY", "COURIERPY_SESSIONS", "RUNDIRECTORY")))
-        read = [self.settings.text(name) for name in ("IMAP_SHAREDINDEXFILE", "IMAP_NOLOGIN", "IMAP_ALERT")]
+        read = [self.settings.text(name) for name in ("IMAP_SHAREDINDEXFILE", "IMAP_REMOTE_MAILBOXES",
+                                                      "IMAP_NOLOGIN", "IMAP_ALERT")]
         read.append(self.settings.values.get("HOME", ""))
         if self.only_reads:
             own, read = [], read + own

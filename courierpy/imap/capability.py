@@ -132,7 +132,7 @@ def capabilities(settings: Settings, stage: str, tls: bool) -> list[bytes]:
     allow = allowed(settings, tls)
     words = [word for word in KNOWN if word.upper() in allow or word == b"IMAP4rev1"]
     for word, _, off, value in CAPABILITIES:
-        if word in words and off and settings.flag(off.lstrip("!")) != off.startswith("!"):
+        if word in words and off and settings.says(off.lstrip("!")) != off.startswith("!"):
             words.remove(word)
         elif word in words and value and (told := _value(settings, value)):
             words[words.index(word)] = word.rstrip(b"=") + b"=" + told

@@ -6,6 +6,7 @@ behind an entry) before it is told.
 """
 from __future__ import annotations
 
+from courierpy.imap import ext
 from courierpy.imap.grammar import lines, out
 from courierpy.imap.grammar.pattern import Pattern
 from courierpy.maildir.errors import StoreError
@@ -81,6 +82,12 @@ class Listing:
             for virtual in self.others:
                 self._there += self.session.folders.shared_names(virtual)
         return self._there
+
+    def add_remote(self) -> None:
+        """Tell mailboxes of other servers too, where the names begin as the pattern wants it.  RFC 2193 5.1,
+        RFC 5258 3.1."""
+        self.there.extend(name for name in remote(self.session)
+                          if True in self.others or not name.startswith(SHARED_PREFIXES[0]))
 
     def spelled(self, names: list[str]) -> list[str]:
         """Names of mailboxes as this LIST tells them."""
@@ -183,6 +190,13 @@ class Listing:
 
 
 # -- names
+
+def remote(session: Session) -> list[str]:
+    """The mailboxes of other servers."""
+    find = ext.find("remote", b"") if session.settings.text("IMAP_REMOTE_MAILBOXES") else None
+    found: list[str] = find(session) if find is not None else []
+    return found
+
 
 def parents_of(names: Iterable[str], separator: str) -> set[str]:
     """Every level above a mailbox of ``names``."""

@@ -6,7 +6,6 @@ next program; what it sent ahead of a TLS handshake is dropped unread.
 """
 from __future__ import annotations
 
-import re
 from base64 import b64encode
 from functools import partial
 
@@ -20,6 +19,7 @@ from courierpy.imap.grammar.args import ERROR, Args
 from courierpy.imap.grammar.framer import Framer, LiteralAhead, TooLong
 from courierpy.model.replies import Bad, Bye, No
 from courierpy.model.steps import Elsewhere, NoPassword, Read, Refused, Secure, Unreachable
+from courierpy.model.strings import percent
 from courierpy.system import log
 from courierpy.system.conn import Gone, TimedOut
 from courierpy.system.settings import from_environ
@@ -55,7 +55,6 @@ if TYPE_CHECKING:
         def admitted(self, service: str, ask: Callable[[Context], Steps[Account]], speak: Speak,
                      **more: str) -> Steps[Account]: ...
 
-_NOT_PLAIN = re.compile(rb"[^A-Za-z0-9._~-]")
 MAX_LINE = 8192                # octets of a command without its literals
 MAX_SASL_LINE = 65536          # access tokens may hold all groups of a user
 MAX_ID_LINE = 65536            # RFC 2971 3.3: 30 pairs of 30 and 1024 octets, any of which may be escaped
@@ -241,7 +240,7 @@ class Login(Dialogue):
         except Elsewhere as there:
             # RFC 2221 4.1
             raise No(f"Specified user is invalid on this server. Try {there.host}.",
-                     b"REFERRAL imap://%s;AUTH=*@%s/" % (_encoded(there.user), there.host.encode())) from None
+                     b"REFERRAL imap://%s;AUTH=*@%s/" % (percent(there.user), there.host.encode())) from None
         except Refused as refused:
             if refused.again:
                 raise No("Login failed.", b"AUTHENTICATIONFAILED") from None
@@ -287,11 +286,6 @@ COMMANDS: Mapping[bytes, Callable[[Login, Args], str]] = {
     b"ID": Login.ident, b"LANGUAGE": Login.language, b"STARTTLS": Login.starttls}
 ADMITTING: Mapping[bytes, Callable[[Login, Args], Steps[Account]]] = {
     b"LOGIN": Login.login, b"AUTHENTICATE": Login.authenticate}
-
-
-def _encoded(user: str) -> bytes:
-    """The name of a user as it stands in a URL.  RFC 5092 3.2, RFC 3986 2.1."""
-    return _NOT_PLAIN.sub(lambda octet: b"%%%02X" % octet[0][0], user.encode("utf-8", "surrogateescape"))
 
 
 def _base64(text: bytes) -> bytes:

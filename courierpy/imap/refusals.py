@@ -1,9 +1,19 @@
 """The store's errors as answers: the only place that turns them into response codes."""
 from __future__ import annotations
 
+from courierpy.imap import ext
 from courierpy.maildir import errors as store
 from courierpy.model.replies import No
 from courierpy.system import log
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from courierpy.imap.session import Session
+
+# what is said of a mailbox that is not here, or that cannot be here
+ABSENT = (b"NONEXISTENT", b"TRYCREATE", b"NOPERM", b"CANNOT")
 
 # The store's errors in the words of RFC 5530.
 CODES: dict[type[store.StoreError], tuple[bytes | None, str]] = {
@@ -35,3 +45,13 @@ def refused(error: store.StoreError) -> No:
     """The same, and its detail is in the log."""
     log.err(str(error))
     return describe(error)
+
+
+def elsewhere(session: Session, error: No, names: Sequence[str]) -> No:
+    """What a command is answered that names these mailboxes, and that ``error`` refuses: where one of them is
+    at another server, that."""
+    if not names or error.code not in ABSENT or not session.settings.text("IMAP_REMOTE_MAILBOXES"):
+        return error
+    refer = ext.find("on_absent", b"")
+    found: No | None = refer(session, names) if refer is not None else None
+    return found or error

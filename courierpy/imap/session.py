@@ -15,7 +15,7 @@ from courierpy.imap.grammar.args import Args
 from courierpy.imap.grammar.framer import Frame, Framer, LiteralAhead
 from courierpy.imap.manners import Enabled
 from courierpy.imap.progress import Progress
-from courierpy.imap.refusals import refused
+from courierpy.imap.refusals import elsewhere, refused
 from courierpy.imap.waiting import Waiting
 from courierpy.maildir import errors as store
 from courierpy.model.replies import Bad, Bye, No
@@ -226,6 +226,8 @@ class Session(Dialogue):
             permitted.check(self, row)
             try:
                 sink = row.spool(self, ahead)
+            except No as error:
+                raise elsewhere(self, error, self._spelled) from None
             except store.StoreError as error:
                 raise refused(error) from None
         elif ahead.size > MAX_LITERAL:
@@ -245,14 +247,14 @@ class Session(Dialogue):
         try:
             permitted.check(self, row)
             done = row.handler(self, args)
-        except No:
+        except No as error:
             self.sync(row)
-            raise
+            raise elsewhere(self, error, args.spelled) from None
         except store.StoreError as error:
             if is_short(error):
                 raise
             self.sync(row)
-            raise refused(error) from None
+            raise elsewhere(self, refused(error), args.spelled) from None
         if row.name == b"LOGOUT":
             self.ended = True
         elif not self.goes_back:

@@ -6,6 +6,7 @@ from courierpy.model.regex import later
 LONGEST_OCTETS = 4096              # of a quoted string
 NOT_PLAIN = later(rb'[^ !#-\[\]-~]')          # cannot stand between quotes as it is, for all
 _NOT_QUOTABLE = later(rb"[\x00\r\n\x80-\xff]")
+_NOT_PLAIN = later(rb"[^A-Za-z0-9._~-]")      # has to be written otherwise in a URL
 _NOT_QUOTABLE_UTF8 = later(rb"[\x00\r\n]")
 
 
@@ -39,3 +40,8 @@ def string(data: bytes, utf8: bool = False) -> bytes:
     if (_NOT_QUOTABLE_UTF8 if utf8 else _NOT_QUOTABLE).search(data):
         return literal(data)
     return quoted(data)
+
+
+def percent(text: str) -> bytes:
+    """As it stands in a URL, for a user or a mailbox.  RFC 5092 3.2, RFC 3986 2.1."""
+    return _NOT_PLAIN.sub(lambda octet: b"%%%02X" % octet[0][0], text.encode("utf-8", "surrogateescape"))

@@ -146,6 +146,7 @@ TABLE: tuple[Setting, ...] = (
     Setting("IMAP_USELOCKS", "text", "1", "dot-locks; only another first character than 1 switches off",
             off=("[^1].*", "the lock on a mailbox: sessions that number new mail at once may disagree")),
     Setting("IMAP_SHAREDINDEXFILE", "text", "", "index of the accounts that share mailboxes"),
+    Setting("IMAP_REMOTE_MAILBOXES", "text", "", "list of others' mailboxes that are at other servers"),
     Setting("IMAP_SHAREDMUNGENAMES", "flag", "0", "dots and slashes in names of accounts are kept apart"),
     Setting("IMAP_LAYOUT", "choice", "auto", "where mailboxes lie: auto, maildir++, fs, legacy, flat",
             choices=("auto", "maildir++", "fs", "legacy", "flat")),
@@ -383,6 +384,11 @@ class Settings:
 
     def flag(self, name: str) -> bool:
         return self.number(name) != 0
+
+    def says(self, name: str) -> bool:
+        """Is a flag on, or does a text say something?"""
+        setting = BY_NAME.get(name)
+        return bool(self.text(name)) if setting is not None and setting.kind == "text" else self.flag(name)
 
     def yes(self, name: str) -> bool:
         return self.text(name)[:1] in ("y", "Y")

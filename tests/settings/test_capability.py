@@ -11,11 +11,13 @@ from courierpy.system.settings import Settings
 
 ALL = [word for word in IMPLEMENTED if word != b"LITERAL-"]
 CONFIGURED = [word for word in capability.MECHANISMS if word not in capability.BY_TOKEN]
+# where the client may go back, and there are mailboxes elsewhere
+ON = {"COURIERPY_RETURN": "3", "IMAP_REMOTE_MAILBOXES": "/list"}
 PLAIN_LOGIN = [b"AUTH=PLAIN", b"AUTH=LOGIN"]
 
 
 def told(value: str, stage: str = "session", tls: str | None = None) -> list[bytes]:
-    values = {"IMAP_CAPABILITY": value, "COURIERPY_RETURN": "3"}       # where the client may go back
+    values = {"IMAP_CAPABILITY": value, **ON}
     values |= ({} if tls is None else {"IMAP_CAPABILITY_TLS": tls})
     return capabilities(Settings(values), stage, tls is not None)
 
@@ -45,8 +47,7 @@ def test_all_but_some(value: str, gone: list[bytes]) -> None:
     ("-ACL -ACL2", "1", [word for word in ALL[1:] if not word.startswith(b"ACL")])])
 def test_lists_of_rights_are_told_besides_a_list(value: str, acl: str, words: list[bytes]) -> None:
     """As Courier does, in whose file IMAP_ACL is 1 and no list has ACL in it."""
-    found = capabilities(Settings({"IMAP_CAPABILITY": value, "IMAP_ACL": acl, "COURIERPY_RETURN": "3"}),
-                         "session", False)
+    found = capabilities(Settings({"IMAP_CAPABILITY": value, "IMAP_ACL": acl, **ON}), "session", False)
     assert found[0] == b"IMAP4rev1"
     assert sorted(found[1:]) == sorted(words)
 

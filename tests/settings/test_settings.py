@@ -67,7 +67,8 @@ def test_shipped_capabilities_are_those_implemented() -> None:
     assert values["IMAP_CAPABILITY"] == "all"
     paragraph = (ETC / "imapd").read_text().partition("all\n#  is: ")[2].partition("\n\n")[0]
     assert sorted(paragraph.encode().replace(b"#", b"").split()) == sorted(
-        word for word in capability.IMPLEMENTED if word != b"LITERAL-")
+        word for word in capability.IMPLEMENTED
+        if word not in (b"LITERAL-", b"MAILBOX-REFERRALS"))        # without the list that it wants
 
 
 def test_numbers_as_atoi() -> None:

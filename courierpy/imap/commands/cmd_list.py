@@ -4,13 +4,13 @@ from __future__ import annotations
 from courierpy.imap import ext
 from courierpy.imap.commands import ANY, command
 from courierpy.imap.grammar import lines
-from courierpy.imap.listing import Entry, Listing, deepest_first, parents_of, wanted
+from courierpy.imap.listing import Entry, Listing, deepest_first, parents_of, remote, wanted
 from courierpy.model.namespaces import INBOX, SHARED_PREFIXES
 from courierpy.model.replies import Bad, No
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from courierpy.imap.grammar.args import Args
     from courierpy.imap.session import Session
@@ -77,8 +77,15 @@ def list_subscribed(session: Session, args: Args) -> str:
     pattern = maybe(args.list_mailbox)
     args.end()
 
+    tell_subscribed(session, reference, pattern, {*remote(session)})
+    return "LSUB completed"
+
+
+def tell_subscribed(session: Session, reference: str | None, pattern: str | None,
+                    hidden: Collection[str]) -> None:
+    """The lines of LSUB.  ``hidden``: names that are not told."""
     if reference is None or pattern is None:
-        return "LSUB completed"
+        return
     listing = Listing(session, b"LSUB")
     prepare(listing)
     separator = session.separator
@@ -86,7 +93,7 @@ def list_subscribed(session: Session, args: Args) -> str:
     listing.by_alias = listing.by_alias or reference == INBOX
     shared = _of_others(reference, pattern)
     names = [name for name in listing.spelled(session.folders.subscriptions())
-             if name.startswith(SHARED_PREFIXES[0]) == shared]
+             if name.startswith(SHARED_PREFIXES[0]) == shared and name not in hidden]
     with_children = parents_of(names, separator)
     # RFC 3501 6.3.9: a level above is told for what the pattern does not reach
     above = parents_of([name for name in names if not matches(name)], separator).difference(names)
@@ -97,7 +104,6 @@ def list_subscribed(session: Session, args: Args) -> str:
     for entry in entries:
         if matches(entry.name):
             session.write(line(entry, False))
-    return "LSUB completed"
 
 
 def _of_others(reference: str, pattern: str) -> bool:

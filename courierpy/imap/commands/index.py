@@ -38,6 +38,8 @@ COMMANDS: dict[bytes, tuple[str, int, int, str, tuple[str, ...]]] = {
     b"NOTIFY": ("ext.notify", 3, 0, "", ()),
     b"RENAME": ("commands.cmd_mailbox", 3, 64, "", ("x", "^k",)),
     b"REPLACE": ("ext.replace", 2, 36, "te", ("i",)),
+    b"RLIST": ("ext.mailboxreferrals", 3, 0, "", ()),
+    b"RLSUB": ("ext.mailboxreferrals", 3, 0, "", ()),
     b"SEARCH": ("commands.cmd_search", 2, 33, "r", ()),
     b"SELECT": ("commands.cmd_select", 3, 2, "", ("r",)),
     b"SETACL": ("ext.acl", 3, 64, "", ("a",)),

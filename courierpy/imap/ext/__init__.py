@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 TABLES = ("append_data", "append_literals", "attributes", "create_params", "disposals", "enable",
           "entering", "fetch_besides", "fetch_items", "fetch_modifiers", "kept", "list_options",
           "list_returns", "manners", "message_sets", "metadata_checks", "metadata_entries", "news",
-          "on_copied", "on_list", "on_name", "on_open", "on_plain", "on_pulse", "on_rights", "on_selected",
-          "on_updates", "search_keys", "search_returns", "select_params", "sort_keys", "sort_returns",
-          "status_items", "store_modifiers", "tagged_code", "woken")
+          "on_absent", "on_copied", "on_list", "on_name", "on_open", "on_plain", "on_pulse", "on_rights",
+          "on_selected", "on_updates", "remote", "search_keys", "search_returns", "select_params",
+          "sort_keys", "sort_returns", "status_items", "store_modifiers", "tagged_code", "woken")
 
 
 class Extension:
@@ -88,6 +88,8 @@ class Extension:
     ``entering``: b"" -> function (session, Mailbox, functions that open the files of messages, how many they
     are, Amount of the quota that goes for them or None, function) giving what the last one gives, which
     brings these messages into the mailbox.
+    ``on_absent``: b"" -> function (session, names of mailboxes), called where a command that names them is
+    refused since one is not here, that gives the No with which it is answered instead, or None.
     ``on_copied``: b"" -> function (session, UIDs), called when messages of the selected mailbox are copied.
     ``tagged_code``: command -> function of what it brought about, giving the code of its tagged OK.
     RFC 9051 7.1.
@@ -96,6 +98,7 @@ class Extension:
     ``on_rights``: b"" -> function (Selected) giving further reply lines where a mailbox whose rights are in a
     list is selected, and where these change.
     ``on_updates``: token of ENABLE -> function (session, list of Update) giving the list that is told.
+    ``remote``: b"" -> function (session) giving the names of mailboxes that are at other servers, not here.
     ``woken``: what the packed() of an object names -> function (session, octets) that makes it again of the
     octets, where a session that slept goes on.  Raises ValueError.
 

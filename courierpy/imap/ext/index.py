@@ -29,6 +29,7 @@ CAPABILITIES: tuple[tuple[bytes, str, str, str], ...] = (
     (b"LIST-METADATA", "ext.listmetadata", "", ""),
     (b"LIST-MYRIGHTS", "ext.listmyrights", "", ""),
     (b"LIST-STATUS", "ext.liststatus", "", ""),
+    (b"MAILBOX-REFERRALS", "ext.mailboxreferrals", "!IMAP_REMOTE_MAILBOXES", ""),
     (b"MESSAGELIMIT=", "ext.messagelimit", "", "IMAP_MESSAGELIMIT"),
     (b"METADATA", "ext.metadata", "", ""),
     (b"METADATA-SERVER", "ext.metadata", "", ""),
@@ -135,6 +136,7 @@ PLUGGED: dict[str, dict[bytes, str]] = {
     "metadata_checks": {b"/private/filters/values/": "filters", b"/shared/filters/values/": "filters"},
     "metadata_entries": {b"/private/specialuse": "specialuse"},
     "news": {b"METADATA": "metadata", b"METADATA-SERVER": "metadata"},
+    "on_absent": {b"": "mailboxreferrals"},
     "on_copied": {b"": "magictrash"},
     "on_list": {b"SPECIAL-USE": "specialuse"},
     "on_name": {b"IMAP4REV2": "imap4rev2"},
@@ -149,6 +151,7 @@ PLUGGED: dict[str, dict[bytes, str]] = {
         b"QRESYNC": "qresync",
         b"UIDONLY": "uidonly",
     },
+    "remote": {b"": "mailboxreferrals"},
     "search_keys": {
         b"EMAILID": "objectid",
         b"FILTER": "filters",

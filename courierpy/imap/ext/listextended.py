@@ -37,12 +37,17 @@ def _recursive(session: Session, args: Args) -> Callable[[Listing], None]:
     return prepare
 
 
+def _remote(session: Session, args: Args) -> Callable[[Listing], None]:
+    """Those of other servers too, where there are any."""
+    return lambda listing: listing.add_remote()
+
+
 def _nothing(session: Session, args: Args) -> Callable[[Listing], None]:
-    """REMOTE: there are no mailboxes of other servers.  CHILDREN: it is told in any case."""
+    """CHILDREN is told in any case."""
     return lambda listing: None
 
 
 EXTENSION = Extension(
     b"LIST-EXTENDED",
-    list_options={b"SUBSCRIBED": _subscribed, b"REMOTE": _nothing, b"RECURSIVEMATCH": _recursive},
+    list_options={b"SUBSCRIBED": _subscribed, b"REMOTE": _remote, b"RECURSIVEMATCH": _recursive},
     list_returns={b"SUBSCRIBED": _return_subscribed, b"CHILDREN": _nothing})
