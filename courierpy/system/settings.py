@@ -359,12 +359,16 @@ class Settings:
 
     def number(self, name: str) -> int:
         """As atoi(): the digits at the beginning, else 0; one beyond the bounds of the table is the
-        nearest within, and a 0 that no digit says is the default where it is beyond."""
-        match = _NUMBER.match(self.text(name))
+        nearest within, and a 0 that no digit says is the default where it is beyond.  An empty one is the
+        default too, but of a flag off."""
+        text = self.text(name)
+        match = _NUMBER.match(text)
         found = int(match[1]) if match else 0
         setting = BY_NAME.get(name)
         if setting is None:
             return found
+        if setting.kind == "number" and not text.strip():
+            return int(setting.default)
         if setting.low is not None and found < setting.low:
             return setting.low if match else int(setting.default)
         return found if setting.high is None else min(found, setting.high)

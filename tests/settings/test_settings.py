@@ -87,6 +87,16 @@ def test_numbers_stay_within_their_bounds(name: str, value: str, number: int) ->
     assert Settings({name: value}).number(name) == number
 
 
+def test_an_empty_number_is_the_default() -> None:
+    """As if the line were not there."""
+    numbers = [setting for setting in TABLE if setting.kind == "number"]
+    assert {"IMAP_LOGIN_PROCESSES", "IMAP_HIBERNATE", "MAXDAEMONS"} <= {setting.name for setting in numbers}
+    for setting in numbers:
+        for empty in ("", "  "):
+            found = Settings({setting.name: empty}).number(setting.name)
+            assert found == int(setting.default), setting.name
+
+
 def test_bounds_and_choices_hold_for_the_defaults() -> None:
     for setting in TABLE:
         assert setting.wrong(setting.default) == "", setting.name
