@@ -1,8 +1,9 @@
 """Names of mailboxes from modified UTF-7, in which Courier had them on disk before its release 5, to UTF-8.
 
 All of them are looked at first: where one is no modified UTF-7 nothing is changed.  What is in UTF-8 already
-stays, so that it does no harm to run it again.  Of filters those that SqWebMail writes are changed, in the
-lines that name mailboxes; others are their authors'.
+stays.  But of a name in ASCII that has a & nobody knows whether it was converted: done twice, as by Courier's
+program, it is refused, or is another name.  Of filters those that SqWebMail writes are changed, in the lines
+that name mailboxes; others are their authors'.
 """
 from __future__ import annotations
 

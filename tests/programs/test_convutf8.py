@@ -89,7 +89,7 @@ def test_a_name_that_is_taken(maildir: Path) -> None:
     assert tree(maildir) == before
 
 
-def test_again_does_no_harm(maildir: Path) -> None:
+def test_again_does_no_harm_where_no_name_has_an_ampersand(maildir: Path) -> None:
     (maildir / ".a&-b").rename(maildir / ".b")
     assert maildirmake.main(["--convutf8", str(maildir)]) == 0
     once = tree(maildir)
@@ -122,3 +122,19 @@ def test_courier_does_the_same(maildir: Path, tmp_path: Path) -> None:
     assert sorted(os.listdir(maildir)) == sorted(os.listdir(theirs))
     ours, couriers = ((box / "courierimapsubscribed").read_bytes() for box in (maildir, theirs))
     assert ours == couriers
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize(("name", "once", "twice"), [
+    ("a&-b", "a&b", "a&b"), ("&-AOk-x", "&AOk-x", "\u00e9x")])
+def test_twice_an_ampersand_is_what_courier_makes_of_it(name: str, once: str, twice: str, tmp_path: Path) -> None:
+    """A & that was written out cannot be told from one that begins a shift: once is enough."""
+    for box, words in ((tmp_path / "theirs", [need("/usr/bin/maildirmake.courier")]),
+                       (tmp_path / "ours", [sys.executable, "-m", "courierpy", "maildirmake"])):
+        fill(box, 1)
+        fill(box / f".{name}", 0)
+        for found in (once, twice):
+            done = subprocess.run([*words, "--convutf8", str(box)], check=False,
+                                  env=plain_environ(LC_ALL="C.UTF-8"), capture_output=True, timeout=60)
+            assert [path.name for path in box.glob(".*")] == [f".{found}"], box
+        assert done.returncode == (once == twice), box
