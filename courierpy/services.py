@@ -249,12 +249,12 @@ class Services:
             if each is not None:
                 each.tend()
 
-    def ended(self, pid: int) -> None:
-        """This process has ended, which had no connection."""
+    def ended(self, pid: int, status: int) -> None:
+        """This process has ended, which had no connection.  ``status``: as waitpid(2) has it."""
         if pid == self.logger:
             log.crit("the logger ended")
         elif self.statistics.ended(pid) \
-                or self.sleepers is not None and self.sleepers.ended(pid) \
+                or self.sleepers is not None and self.sleepers.ended(pid, status) \
                 or self.doorway is not None and self.doorway.ended(pid):
             return
         elif self.helpers is not None:

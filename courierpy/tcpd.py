@@ -343,7 +343,7 @@ class Listener:
                 self.note = f"; {STAYS}"           # for we go on
                 notify.ready(self._status())
             else:
-                self.services.ended(pid)
+                self.services.ended(pid, status)
 
     # -- a new image
 

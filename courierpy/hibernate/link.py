@@ -24,16 +24,19 @@ if TYPE_CHECKING:
 
 VARIABLE = "COURIERPY_KEEPER"  # the descriptor of the door, in the environment of a connection's process
 RESTART_AFTER = 1.0            # seconds between two starts
+PAUSE_MOST = 60.0              # and between those of keepers that end by themselves
 DESCRIPTORS = 3                # that come with one message, at most
 
 
 def keeper_possible() -> bool:
-    """Is there what a keeper hears by?  Otherwise the log says so."""
+    """Is there what a keeper hears by, for who we are now?  Otherwise the log says so."""
     from importlib.machinery import PathFinder
-    found = PathFinder.find_spec("pyinotify") is not None
-    if not found:
-        log.warn("idle connections keep their processes, and hear by the clock: pyinotify is not installed")
-    return found
+    found = PathFinder.find_spec("pyinotify")
+    if found is not None and os.access(found.origin or "", os.R_OK):
+        return True
+    why = "is not installed" if found is None else "may not be read by this user"
+    log.warn(f"idle connections keep their processes, and hear by the clock: pyinotify {why}")
+    return False
 
 
 class Wake:
@@ -64,7 +67,8 @@ class Sleepers:
         self.pid = 0
         self.link: socket.socket | None = None
         self.above = 0                 # all descriptors from here are below this
-        self._next_start = 0.0
+        self._started = self._next_start = 0.0
+        self._pause = RESTART_AFTER
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))     # two for each that sleeps
         if left is None:
@@ -96,7 +100,7 @@ class Sleepers:
         now = time.monotonic()
         if self.pid or not (self.eager or self.asleep) or now < self._next_start:
             return
-        self._next_start = now + RESTART_AFTER
+        self._started, self._next_start = now, now + self._pause
         link = theirs = None
         try:
             link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -245,10 +249,15 @@ class Sleepers:
             except OSError:
                 return                 # it is gone, and will be missed
 
-    def ended(self, pid: int) -> bool:
-        """Was this process the keeper?"""
+    def ended(self, pid: int, status: int) -> bool:
+        """Was this process the keeper?  ``status``: as waitpid(2) has it."""
         if pid != self.pid:
             return False
+        # one that was not killed could not begin, and the next cannot either: its user has no instance of
+        # inotify left, say
+        young = time.monotonic() - self._started < PAUSE_MOST
+        self._pause = min(2 * self._pause, PAUSE_MOST) if young and os.WIFEXITED(status) else RESTART_AFTER
+        self._next_start = self._started + self._pause
         log.crit(f"the keeper of idle connections ended; {len(self.asleep)} go on in another")
         self.pid = 0
         if self.link is not None:

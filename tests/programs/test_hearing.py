@@ -2,15 +2,19 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import struct
+import tempfile
 from contextlib import ExitStack
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from courierpy.hibernate import hearing
+from tests.account import account_ids
 from tests.conftest import descriptors, until
 from tests.programs.chain import Chain, chain, eventually
 from tests.programs.test_hibernation import is_keeper
@@ -122,6 +126,41 @@ def test_more_idle_sessions_of_a_user_than_the_kernel_has_instances() -> None:
         for client in clients:
             told(client, b"* 5 EXISTS\r\n")
         assert "every 600 seconds" not in server.log.read_text()
+
+
+def of_another_user() -> tuple[str, str]:
+    uid, gid = account_ids()
+    return f"-user={uid}", f"-group={gid}"
+
+
+def test_a_keeper_that_cannot_begin_is_tried_again_less_and_less() -> None:
+    """Its user has no instance of inotify left; sessions are served meanwhile."""
+    with chain(*of_another_user(), before=NONE_LEFT) as server:
+        with server.session(b"SELECT INBOX"):
+            pass
+        lines = server.wait_log("CRIT: the keeper of idle connections ended", 3).splitlines()
+        at = [datetime.fromisoformat(line.split()[0]) for line in lines if "of idle connections ended" in line]
+        # in whole seconds: no sooner than 2 behind the first start, and 4 behind the second
+        assert (at[1] - at[0]).total_seconds() >= 1 and (at[2] - at[1]).total_seconds() >= 3
+
+
+def test_a_user_who_may_not_read_pyinotify_has_no_keeper() -> None:
+    """Which is told once, at the start; idle clients hear by the clock."""
+    library = Path(tempfile.mkdtemp(prefix="courierpy-test-"))         # which the account may enter
+    try:
+        library.chmod(0o755)
+        (library / "pyinotify.py").touch(0o600)
+        with chain(*of_another_user(), before=f"sys.path.insert(0, {str(library)!r})",
+                   IMAP_IDLE_TIMEOUT="1") as server:
+            with server.session(b"SELECT INBOX", b"IDLE") as client:
+                deliver(maildir(server), "1800000000.M1P1.host")
+                told(client, b" EXISTS\r\n")
+            log = server.log.read_text()
+            assert log.count("hear by the clock: pyinotify may not be read by this user\n") == 1
+            assert "CRIT" not in log
+    finally:
+        shutil.rmtree(library)
+
 
 
 @pytest.mark.parametrize("stays", [True, False])
