@@ -16,8 +16,8 @@ FILES = ("imapd", "imapd-ssl", "pop3d", "pop3d-ssl")
 HEAD = """# All settings
 
 Made of the table of the settings and the comments in `etc/` by `make index`. Each is a line `NAME=value` of
-a file in Courier's format, or a variable of the environment; a number that is left empty is the default. `courierpy
-config` tells which are in force, and what is odd about them.
+a file in Courier's format, or a variable of the environment; a number that is left empty is the default.
+`courierpy config` tells which are in force, and what is odd about them.
 """
 KINDS = {"text": "a text", "number": "a number", "flag": "0 or 1", "yes": "YES or NO",
          "octal": "octal digits", "numbers": "a number, and others by name",

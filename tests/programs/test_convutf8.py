@@ -127,7 +127,8 @@ def test_courier_does_the_same(maildir: Path, tmp_path: Path) -> None:
 @pytest.mark.peers
 @pytest.mark.parametrize(("name", "once", "twice"), [
     ("a&-b", "a&b", "a&b"), ("&-AOk-x", "&AOk-x", "\u00e9x")])
-def test_twice_an_ampersand_is_what_courier_makes_of_it(name: str, once: str, twice: str, tmp_path: Path) -> None:
+def test_twice_an_ampersand_is_what_courier_makes_of_it(name: str, once: str, twice: str,
+                                                        tmp_path: Path) -> None:
     """A & that was written out cannot be told from one that begins a shift: once is enough."""
     for box, words in ((tmp_path / "theirs", [need("/usr/bin/maildirmake.courier")]),
                        (tmp_path / "ours", [sys.executable, "-m", "courierpy", "maildirmake"])):

@@ -138,8 +138,9 @@ def test_a_keeper_that_cannot_begin_is_tried_again_less_and_less() -> None:
     with chain(*of_another_user(), before=NONE_LEFT) as server:
         with server.session(b"SELECT INBOX"):
             pass
-        lines = server.wait_log("CRIT: the keeper of idle connections ended", 3).splitlines()
-        at = [datetime.fromisoformat(line.split()[0]) for line in lines if "of idle connections ended" in line]
+        ended = "CRIT: the keeper of idle connections ended"
+        at = [datetime.fromisoformat(line.split()[0]) for line in server.wait_log(ended, 3).splitlines()
+              if ended in line]
         # in whole seconds: no sooner than 2 behind the first start, and 4 behind the second
         assert (at[1] - at[0]).total_seconds() >= 1 and (at[2] - at[1]).total_seconds() >= 3
 
