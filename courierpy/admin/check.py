@@ -182,7 +182,8 @@ def _faults(store: Store, folder: Mailbox, options: argparse.Namespace) -> Itera
         if options.parses:
             for kind, count in values.others(folder, options.limits).items():
                 yield Fault("values", f"the index of {kind} says something else of {count} messages", of=kind)
-    if os.path.exists(folder.index.file(COLUMNS)) and folder.index.load() is None:
+    columns = folder.index.load()
+    if os.path.exists(folder.index.file(COLUMNS)) and (columns is None or not columns.database.has_lines()):
         yield Fault("index", "the index is damaged, or of another version; it is made anew",
                     mends=options.version is not None, of=COLUMNS)
 

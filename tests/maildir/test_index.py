@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from courierpy.maildir.formats.uiddb import UidDb
+from courierpy.maildir.formats.uiddb import UidDb, stamp
 from courierpy.maildir.index import columns as indexes
 from courierpy.maildir.index.columns import SMALL, Columns, Head, Index, Stamps, place
 from courierpy.maildir.store import Store
@@ -35,6 +35,7 @@ def columns(rows: list[tuple[int, bytes]] = NAMES) -> Columns:
 def same(found: Columns, wanted: Columns) -> bool:
     def told(columns: Columns) -> tuple[object, ...]:
         head, database = columns.head, columns.database
+        assert database.has_lines()
         return (head.stamps, head.uidvalidity, head.uidnext, head.count, head.unseen, head.first_unseen,
                 database.uids, database.lines, columns.messages.flags, columns.odd,
                 {uid: words for uid, words in columns.messages.keywords.items() if words})
@@ -77,13 +78,51 @@ def test_columns_that_are_cut_or_changed(folder: Path) -> None:
         damaged = bytearray(whole)
         damaged[at] ^= 1 << at % 8
         path.write_bytes(damaged)
-        assert opened(folder).load() is None
+        found = opened(folder).load()
+        if at < len(whole) - 4 * len(NAMES):
+            assert found is None
+        else:                          # only where lines begin is not known
+            assert found is not None
+            assert not found.database.has_lines()
         head = opened(folder).head()           # whose checksum is its own
         assert head is None or head.stamps == columns().head.stamps and head.count == 4
     path.write_bytes(whole[:12] + whole[15:11:-1] + whole[16:])         # another machine's order
     assert opened(folder).load() is None
     path.write_bytes(whole + b"more")
     assert opened(folder).load() is None
+
+
+def numbered(folder: Path) -> UidDb:
+    """The numbers as the index has them, of a uiddb that is there."""
+    path = folder / "courierimapuiddb"
+    path.write_bytes(b"".join(columns().database.pieces()))
+    kept = columns()
+    kept.head.stamps.database = stamp(str(folder))
+    opened(folder).save(kept)
+    found = opened(folder).load()
+    assert found is not None
+    return found.database
+
+
+def test_where_lines_begin_is_read_with_them(folder: Path) -> None:
+    found = numbered(folder)
+    assert not found.lines
+    assert found.fill(str(folder / "courierimapuiddb"))
+    assert (found.lines, found.names()) == (columns().database.lines, [name for _, name in NAMES])
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_where_lines_begin_is_found_where_the_index_is_another_by_then(folder: Path, gone: bool) -> None:
+    found = numbered(folder)
+    if gone:
+        shutil.rmtree(folder / "courierpyindex")
+    else:
+        opened(folder).save(columns(NAMES[1:]))
+    assert not found.has_lines()
+    opened(folder).save(Columns(columns().head, found, columns().messages, {}))       # not what is not known
+    assert gone is not (folder / "courierpyindex" / "columns").exists()
+    assert found.fill(str(folder / "courierimapuiddb"))
+    assert (found.lines, found.names()) == (columns().database.lines, [name for _, name in NAMES])
 
 
 def test_a_kill_while_columns_are_saved(folder: Path) -> None:

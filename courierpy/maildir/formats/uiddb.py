@@ -21,7 +21,7 @@ from courierpy.system.regular import open_regular
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     Key = tuple[int, int, int]     # inode, mtime in nanoseconds, size
 
@@ -42,16 +42,17 @@ class UidDb:
 
     ``uids``: array('I'), ascending.  ``body``: the lines; None while the file need not
     be read, as the numbers are known from elsewhere.  ``lines``: array('I'), where each
-    line begins in it.  ``key``: the file that this is the content of;
+    line begins in it; empty as long as ``later`` was not asked, a function that says it for lines
+    that were not read, or gives None.  ``key``: the file that this is the content of;
     None while there is none.  ``damaged``: the file held what no server writes, and
     may have lost lines.
     """
 
-    __slots__ = ("_tail", "body", "damaged", "key", "lines", "uidnext", "uids", "uidvalidity")
+    __slots__ = ("_later", "_tail", "body", "damaged", "key", "lines", "uidnext", "uids", "uidvalidity")
 
     def __init__(self, uidvalidity: int, uidnext: int, uids: array[int] | None = None,
                  body: bytes | None = b"", lines: array[int] | None = None, key: Key | None = None,
-                 damaged: bool = False) -> None:
+                 damaged: bool = False, later: Callable[[], array[int] | None] | None = None) -> None:
         self.uidvalidity = uidvalidity
         self.uidnext = uidnext
         self.uids = array("I") if uids is None else uids
@@ -59,6 +60,7 @@ class UidDb:
         self.lines = array("I") if lines is None else lines
         self.key = key
         self.damaged = damaged
+        self._later = later
         self._tail = b""               # lines behind ``body``, until somebody wants them in one run
 
     @classmethod
@@ -84,13 +86,25 @@ class UidDb:
             raise trouble(path, error) from None
         if found != self.key or len(head[0]) + 1 + len(body) != found[2]:
             return False
+        if not self.has_lines():
+            self.lines = _starts(len(line) + 1 for line in body.split(b"\n")[:-1])
+            if len(self.lines) != len(self.uids):
+                return False
         self.body, self._tail = body, b""
         return True
+
+    def has_lines(self) -> bool:
+        """Is it known where each line begins, whether they were read or not?"""
+        later, self._later = self._later, None
+        found = later() if later is not None else None
+        if found is not None:
+            self.lines = found
+        return len(self.lines) == len(self.uids)
 
     def give(self, names: Iterable[bytes]) -> None:
         """The base names, in the order of the UIDs, where the file of these lines is no more."""
         texts = [b"%d %s\n" % row for row in zip(self.uids, names, strict=True)]
-        self.body, self._tail, self.key = b"".join(texts), b"", None
+        self.body, self._tail, self.key, self._later = b"".join(texts), b"", None, None
         self.lines = _starts(map(len, texts))
 
     @property

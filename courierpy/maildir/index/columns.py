@@ -18,6 +18,7 @@ import stat
 import struct
 import time
 from array import array
+from functools import partial
 from itertools import accumulate
 from zlib import crc32
 
@@ -41,8 +42,9 @@ DIRECTORY = "courierpyindex"
 COLUMNS, LOG, RECENT = "columns", "uids", "recent"
 CACHE = "cache."               # begins the names of the files with computed values
 THREADS = "threads."           # and of those with threads
-MAGIC = b"courierpy 5\n" + struct.pack("=I", 0x01020304)       # the second word tells the byte order
-_HEAD = struct.Struct("=16sI IIII II qQqq Qqq q I")
+MAGIC = b"courierpy 6\n" + struct.pack("=I", 0x01020304)       # the second word tells the byte order
+_HEAD = struct.Struct("=16sI IIII II qQqq Qqq q II")
+_CHECKS = struct.Struct("=II")     # of all but where lines begin, and of that
 SMALL = 256                        # a folder with fewer messages may be read again: it needs no watch
 LOG_SLACK = 1 << 16                # octets of dead lines in the log before it is written anew
 RECENT_OCTETS = 4096               # of the file of recent messages, before its runs are put together
@@ -134,40 +136,67 @@ class Index:
         return found[0] if found else None
 
     def load(self) -> Columns | None:
-        """None when there is nothing, or nothing whole."""
-        data = self._read(COLUMNS)
-        found = _head(data) if data is not None else None
-        if data is None or found is None:
+        """None when there is nothing, or nothing whole.  Where the lines of the uiddb begin is not read
+        before that is asked for: who selects a mailbox mostly does not."""
+        found = self._part(0)
+        if found is None:
             return None
-        head, crc, odd_size = found
-        body = memoryview(data)[_HEAD.size:]
-        if crc32(body) != crc:
-            return None
-        count = head.count
+        packed, head, odd_size, body = found
         try:
-            lines = array("I")
-            lines.frombytes(body[:4 * count])
-            odd = _unpack_odd(bytes(body[4 * count:4 * count + odd_size]))
-            messages = Messages.unpack(body[4 * count + odd_size:])
+            odd = _unpack_odd(body[:odd_size])
+            messages = Messages.unpack(memoryview(body)[odd_size:])
         except (ValueError, struct.error, IndexError):
             return None
-        if len(messages) != count:
+        if len(messages) != head.count:
             return None
-        database = UidDb(head.uidvalidity, head.uidnext, messages.uids, None, lines, head.stamps.database)
+        database = UidDb(head.uidvalidity, head.uidnext, messages.uids, None, None, head.stamps.database,
+                         later=partial(self._lines, packed))
         return Columns(head, database, messages, odd)
+
+    def _part(self, part: int) -> tuple[bytes, Head, int, bytes] | None:
+        """(The header, what it says, octets of the odd names, a part of the rest: 0 for all but the lines, 1
+        for these); None as load()."""
+        try:
+            fd = self.open(COLUMNS)
+        except OSError:
+            return None
+        try:
+            packed = os.read(fd, _HEAD.size)
+            found = _head(packed)
+            if found is None:
+                return None
+            head, odd_size = found
+            size = os.fstat(fd).st_size
+            lines = max(_HEAD.size, size - 4 * head.count)
+            data = os.pread(fd, size - lines, lines) if part else os.pread(fd, lines - _HEAD.size, _HEAD.size)
+        except OSError:
+            return None
+        finally:
+            close(fd)
+        return (packed, head, odd_size, data) if crc32(data) == _CHECKS.unpack_from(
+            packed, _HEAD.size - _CHECKS.size)[part] else None
+
+    def _lines(self, packed: bytes) -> array[int] | None:
+        """Where the lines begin, by the file with this header; None where another one is there by now."""
+        found = self._part(1)
+        if found is None or found[0] != packed:
+            return None
+        return array("I", found[3])
 
     def save(self, columns: Columns) -> None:
         """May fail in silence: it only saves work."""
         head, database = columns.head, columns.database
+        if not database.has_lines():
+            return                     # what they were read from is not there any more
         odd = _pack_odd(columns.odd)
-        body = b"".join((database.lines.tobytes(), odd, columns.messages.pack()))
+        body, lines = odd + columns.messages.pack(), database.lines.tobytes()
         stamps = head.stamps
         packed = _HEAD.pack(MAGIC, 0, head.uidvalidity, head.uidnext, head.count, len(odd),
                             head.unseen, head.first_unseen & 0xFFFFFFFF,
                             stamps.cur, stamps.inode, stamps.new, stamps.keywords,
-                            *(stamps.database or (0, 0, -1)), head.fine, crc32(body))
+                            *(stamps.database or (0, 0, -1)), head.fine, crc32(body), crc32(lines))
         packed = packed[:16] + struct.pack("=I", crc32(packed[20:])) + packed[20:]
-        self.replace(COLUMNS, (packed, body))
+        self.replace(COLUMNS, (packed, body, lines))
         self._sweep()
 
     # -- the log of numbers
@@ -397,17 +426,17 @@ def _added(index: Index, lines: bytes) -> bool:
         close(fd)
 
 
-def _head(data: bytes) -> tuple[Head, int, int] | None:
-    """(counts, crc of the body, octets of odd names)."""
+def _head(data: bytes) -> tuple[Head, int] | None:
+    """(counts, octets of odd names)."""
     if len(data) < _HEAD.size or data[:16] != MAGIC:
         return None
     (_, check, uidvalidity, uidnext, count, odd_size, unseen, first, cur, inode, new, keywords, ino, mtime,
-     size, fine, crc) = _HEAD.unpack_from(data)
+     size, fine, _, _) = _HEAD.unpack_from(data)
     if crc32(data[20:_HEAD.size]) != check:
         return None
     stamps = Stamps(cur, inode, new, keywords, (ino, mtime, size) if size >= 0 else None)
     first = -1 if first == 0xFFFFFFFF else first
-    return Head(stamps, uidvalidity, uidnext, count, unseen, first, bool(fine)), crc, odd_size
+    return Head(stamps, uidvalidity, uidnext, count, unseen, first, bool(fine)), odd_size
 
 
 def _pack_odd(odd: Mapping[int, bytes]) -> bytes:
