@@ -19,6 +19,7 @@ from itertools import accumulate
 from courierpy.imap import ext
 from courierpy.imap.reading import Reading, TooLong
 from courierpy.maildir.errors import DiskTrouble, MessageDenied, StoreError, Vanished
+from courierpy.maildir.index.segments import NUMBER_OCTETS
 from courierpy.maildir.index.valuecache import Column
 from courierpy.maildir.messagefile import WRITING
 from courierpy.message import Message, collation, searchtext, streamed
@@ -395,6 +396,13 @@ class Attributes:
         except (MessageDenied, DiskTrouble) as why:
             self.unreadable(uid, isinstance(why, DiskTrouble))
         return False
+
+    def run(self, kind: str, uids: array[int]) -> bytes | None:
+        """The values of a kind that is a number, NUMBER_OCTETS each, in one run; None where these are few or
+        too many for that, or some must be computed."""
+        if not FEW < len(uids) <= HELD_OCTETS // (2 * NUMBER_OCTETS):
+            return None
+        return self.folder.cache.run(kind, uids)
 
     def numbers(self, kind: str, uids: array[int], typecode: str = "q") -> Sequence[float | None]:
         """The values of a kind that is a number, "q" or "d"."""

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
     Kind = Callable[[Session, FetchItem], str]
-    Values = Callable[["Chunk", list[bytes | None]], Sequence[Any]]
+    Known = list[bytes | None] | bytes
+    Values = Callable[["Chunk", Any], Sequence[Any]]       # of a Known
     Render = Callable[["Subject", FetchItem], list[Content]]
 
 LINE_OCTETS = 1 << 20              # of a line that are made ready before it is told; the rest is read then
@@ -43,18 +44,21 @@ class Column:
     the messages.  ``kind``: function (session, FetchItem) giving the kind of value that Attributes is
     asked for; None: it is asked for nothing, and ``values`` gets an empty list.  ``form``: how a value
     stands in the line, ``b"%s"`` or ``b"%d"``.  ``counted``: the values are told as literals.
-    ``repeats``: most messages have the value of another one, and it stands as it is.  ``fits``: function
-    (FetchItem) that says whether this form of the item can be told so.
+    ``repeats``: most messages have the value of another one, and it stands as it is.  ``numeric``: what
+    Attributes has are numbers of eight octets, and ``values`` may get these in one run instead of a list.
+    ``fits``: function (FetchItem) that says whether this form of the item can be told so.
     """
 
-    __slots__ = ("counted", "fits", "form", "kind", "repeats", "values")
+    __slots__ = ("counted", "fits", "form", "kind", "numeric", "repeats", "values")
 
     def __init__(self, values: Values, kind: Kind | None = None, form: bytes = b"%s", counted: bool = False,
-                 fits: Callable[[FetchItem], bool] = lambda item: True, repeats: bool = False) -> None:
+                 fits: Callable[[FetchItem], bool] = lambda item: True, repeats: bool = False,
+                 numeric: bool = False) -> None:
         self.values = values
         self.kind = kind
         self.form = form
         self.counted = counted
+        self.numeric = numeric
         self.fits = fits
         self.repeats = repeats
 
@@ -290,9 +294,10 @@ def _text(chunk: Chunk, known: list[bytes | None]) -> list[bytes]:
     return [value or b"" for value in known]
 
 
-def numbers(typecode: str, known: list[bytes | None]) -> array[Any]:
+def numbers(typecode: str, known: Known) -> array[Any]:
     """Values of eight octets each, 0 for a message that is gone."""
-    return array(typecode, b"".join([value or bytes(8) for value in known]))
+    return array(typecode, known if isinstance(known, bytes)
+                 else b"".join([value or bytes(8) for value in known]))
 
 
 def kept(kind: str, utf8: str = "") -> Kind:
@@ -304,8 +309,9 @@ ITEMS: Records[Item] = Records("fetch_items", {
     b"UID": Item(_uid, Column(lambda chunk, known: chunk.uids, form=b"%d")),
     b"FLAGS": Item(_flags, Column(_flag_lists, repeats=True)),
     b"INTERNALDATE": Item(_internaldate, Column(
-        lambda chunk, known: internaldates(numbers("d", known)), kept("date"))),
-    b"RFC822.SIZE": Item(_size, Column(lambda chunk, known: numbers("q", known), kept("size"), b"%d")),
+        lambda chunk, known: internaldates(numbers("d", known)), kept("date"), numeric=True)),
+    b"RFC822.SIZE": Item(_size, Column(lambda chunk, known: numbers("q", known), kept("size"), b"%d",
+                                       numeric=True)),
     b"ENVELOPE": Item(_envelope, Column(_text, kept("envelope", "envelope-utf8"))),
     b"BODYSTRUCTURE": Item(_structure(extended=True),
                            Column(_text, kept("structure", "structure-utf8"))),

@@ -90,6 +90,44 @@ def test_values_of_all_sizes(folder: Path) -> None:
     assert opened(folder).sound("kind") == ""
 
 
+
+def number_of(uid: int) -> bytes:
+    return uid.to_bytes(8, "little")
+
+
+def test_numbers_in_one_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(segments, "PIECE", 2000)
+    monkeypatch.setattr(caches, "PIECE", 2000)
+    uids = array("I", [*range(3, 400, 2), *range(500, 900)])
+    cache = opened(folder)
+    for uid in uids:
+        cache.add("size", uid, number_of(uid))
+    cache.flush()
+    cache = opened(folder)
+    assert len(cache._file("size").look().places) > 3
+    for start, stop in ((0, len(uids)), (0, 1), (7, 90), (150, 400), (len(uids) - 1, len(uids))):
+        assert cache.run("size", uids[start:stop]) == b"".join(map(number_of, uids[start:stop]))
+    for unknown in ([2], [3, 4, 5], [3, 7], [899, 900], [900], []):
+        assert cache.run("size", array("I", unknown)) is None
+    cache.add("size", 950, number_of(950))
+    assert cache.run("size", array("I", [899, 950])) is None       # it is not on disk yet
+    assert opened(folder).run("day", uids) is None
+
+
+def test_no_run_of_what_is_out_of_order_or_damaged(folder: Path) -> None:
+    for uid in (9, 5):
+        cache = opened(folder)
+        cache.add("size", uid, number_of(uid))
+        cache.flush()
+    found = opened(folder).run("size", array("I", [5, 9]))
+    assert found in (None, number_of(5) + number_of(9))
+    path = file_of(folder, "size")
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    assert opened(folder).run("size", array("I", [5, 9])) is None
+
+
 def test_whole_columns(folder: Path) -> None:
     uids = array("I", range(1, 200_001, 2))
     cache = opened(folder)

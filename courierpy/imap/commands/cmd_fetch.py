@@ -15,6 +15,7 @@ from courierpy.imap.commands.numbers import chosen, highest
 from courierpy.imap.fetch import ITEMS, Chunk, Fetching, Subject
 from courierpy.imap.grammar import fetchitems, lines
 from courierpy.maildir.errors import DiskTrouble, MessageDenied, StoreError, Vanished
+from courierpy.maildir.index.segments import NUMBER_OCTETS
 from courierpy.model.flags import SEEN, FlagChange
 from courierpy.model.replies import No
 from courierpy.system import log, pulse
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from courierpy.imap.attributes import Attributes
-    from courierpy.imap.fetch import Column
+    from courierpy.imap.fetch import Column, Known
     from courierpy.imap.grammar.args import Args
     from courierpy.imap.grammar.fetchitems import FetchItem
     from courierpy.imap.session import Session
@@ -92,13 +93,19 @@ def _fetch_columns(session: Session, attributes: Attributes, items: list[FetchIt
     refused: No | None = None
     view = session.need_selected().view
     made = _Lines(_head(view), items, columns)
-    kinds = [column.kind(session, item) for item, column in zip(items, columns, strict=True)
-             if column.kind is not None]
     uids = _uids(view, seqs)
+    runs = [attributes.run(column.kind(session, item), uids) if column.numeric and column.kind is not None
+            else None for item, column in zip(items, columns, strict=True)]
+    kinds = [column.kind(session, item) for item, column, run in zip(items, columns, runs, strict=True)
+             if column.kind is not None and run is None]
     for start, stop, values in attributes.pieces(kinds, uids, min(CHUNK, VALUES // len(items) + 1)):
         chunk = Chunk(session, seqs[start:stop], uids[start:stop])
         numbers: Sequence[int] = chunk.seqs if view.numbered else chunk.uids
-        told = _told(columns, chunk, values)
+        left = iter(values)
+        told = _told(columns, chunk, [
+            run[start * NUMBER_OCTETS:stop * NUMBER_OCTETS] if run is not None
+            else next(left) if column.kind is not None else []
+            for column, run in zip(columns, runs, strict=True)])
         if attributes.lost or attributes.denied or attributes.sick or attributes.long:
             missing = attributes.lost | attributes.denied | attributes.sick | attributes.long
             there = [uid not in missing for uid in chunk.uids]
@@ -113,12 +120,11 @@ def _fetch_columns(session: Session, attributes: Attributes, items: list[FetchIt
     return refused
 
 
-def _told(columns: list[Column], chunk: Chunk, known: list[list[bytes | None]]) -> list[list[Sequence[Any]]]:
-    """For each column what its form takes."""
+def _told(columns: list[Column], chunk: Chunk, known: list[Known]) -> list[list[Sequence[Any]]]:
+    """For each column what its form takes.  ``known``: what Attributes has, for each."""
     found: list[list[Sequence[Any]]] = []
-    left = iter(known)
-    for column in columns:
-        values = column.values(chunk, next(left) if column.kind is not None else [])
+    for column, some in zip(columns, known, strict=True):
+        values = column.values(chunk, some)
         found.append([list(map(len, values)), values] if column.counted else [values])
     return found
 

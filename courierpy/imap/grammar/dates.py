@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import re
 import time
+from math import floor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,46 +49,36 @@ def parse_datetime(data: bytes) -> int:
 # time in seconds, or None on a day that changes it; how it is spelled); local day -> its date.
 _OFFSETS: dict[int, tuple[int | None, bytes]] = {}
 _STARTS: dict[int, int] = {}       # day of UTC -> offset at its begin, which ends the day before
-_ZONES: dict[int, bytes] = {}      # offset -> how it is spelled
-_DATES: dict[int, bytes] = {}
-# how they stand in a time: what many dates are put together of
-_HOURS, _MINUTES, _SECONDS = ([form % number for number in range(60)]
-                              for form in (b" %02d:", b"%02d:", b"%02d "))
+_ZONES: dict[int, bytes] = {}      # offset -> how it is spelled, and the quote behind it
+_DATES: dict[int, bytes] = {}      # with the quote before it
+# what many dates are put together of: the minutes of a day, and the seconds of a minute
+_MINUTES = [b" %02d:%02d:" % divmod(minute, 60) for minute in range(24 * 60)]
+_SECONDS = [b"%02d " % second for second in range(60)]
 _MOST = 4000                       # eleven years of days; beyond, all begin anew
 
 
 def internaldate(unix: float) -> bytes:
     """A quoted date-time in the local time zone, two digits for the day."""
-    day, second = divmod(int(unix // 1), 86400)
-    offset, zone = _OFFSETS.get(day) or _offset(day)
-    if offset is None:
-        local = time.localtime(unix)
-        return b'"%s %02d:%02d:%02d %s"' % (_date(local), local.tm_hour, local.tm_min, local.tm_sec,
-                                            _zone(local.tm_gmtoff))
-    second += offset
-    if not 0 <= second < 86400:
-        day += second // 86400
-        second %= 86400
-    return b'"%s %02d:%02d:%02d %s"' % (_DATES.get(day) or _local_date(day), second // 3600,
-                                        second // 60 % 60, second % 60, zone)
+    return internaldates((unix,))[0]
 
 
 def internaldates(times: Iterable[float]) -> list[bytes]:
     """``internaldate`` of each."""
     offsets, days = _OFFSETS.get, _DATES.get
+    minutes, seconds = _MINUTES, _SECONDS
     found = []
     for unix in times:
-        day, second = divmod(int(unix // 1), 86400)
+        second = floor(unix)
+        day = second // 86400
         offset, zone = offsets(day) or _offset(day)
-        if offset is None:
-            found.append(internaldate(unix))
-            continue
-        if offset:
-            more, second = divmod(second + offset, 86400)
-            day += more
-        minute = second // 60
-        found.append(b"".join((b'"', days(day) or _local_date(day), _HOURS[minute // 60],
-                               _MINUTES[minute % 60], _SECONDS[second % 60], zone, b'"')))
+        if offset != 0:
+            if offset is None:
+                local = time.localtime(second)
+                offset, zone = local.tm_gmtoff, _zone(local.tm_gmtoff)
+            second += offset
+            day = second // 86400
+        found.append((days(day) or _local_date(day)) + minutes[second % 86400 // 60]
+                     + seconds[second % 60] + zone)
     return found
 
 
@@ -115,15 +106,11 @@ def _local_date(day: int) -> bytes:
     first = day - when.tm_mday + 1
     rest = b"-%s-%04d" % (MONTHS[when.tm_mon - 1], when.tm_year)
     for number in range(28 if when.tm_mon == 2 else 30):       # other days are asked for one by one
-        _DATES[first + number] = b"%02d%s" % (number + 1, rest)
-    value = _DATES[day] = _date(when)
+        _DATES[first + number] = b'"%02d%s' % (number + 1, rest)
+    value = _DATES[day] = b'"%02d%s' % (when.tm_mday, rest)
     return value
-
-
-def _date(when: time.struct_time) -> bytes:
-    return b"%02d-%s-%04d" % (when.tm_mday, MONTHS[when.tm_mon - 1], when.tm_year)
 
 
 def _zone(offset: int) -> bytes:
     sign, minutes = (b"-", -(offset // 60)) if offset < 0 else (b"+", offset // 60)
-    return b"%s%02d%02d" % (sign, minutes // 60, minutes % 60)
+    return b'%s%02d%02d"' % (sign, minutes // 60, minutes % 60)

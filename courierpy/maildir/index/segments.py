@@ -27,6 +27,7 @@ _CHECK = struct.Struct("=I")
 _SEGMENT = struct.Struct("=IIIIIIQ")
 HEAD = _FILE.size + _CHECK.size
 ROW = 12                                   # octets of a value's UID and end
+NUMBER_OCTETS = 8                          # of a value that is a number
 PIECE = 1 << 20                            # octets after which a segment is full
 
 
@@ -94,17 +95,18 @@ class Column:
 
 class Place:
     """A segment in the file: ``head`` as it stands there, which is its identity;
-    ``span``: its octets."""
+    ``span``: its octets, and ``octets`` those of the values."""
 
-    __slots__ = ("check", "first", "head", "last", "number", "offset", "span")
+    __slots__ = ("check", "first", "head", "last", "number", "octets", "offset", "span")
 
     def __init__(self, offset: int, head: bytes) -> None:
         self.offset = offset
         self.head = head
         self.number: int
         self.last: int
-        _, self.check, self.number, self.first, self.last, _, octets = _SEGMENT.unpack(head)
-        self.span: int = len(head) + ROW * self.number + octets
+        self.octets: int
+        _, self.check, self.number, self.first, self.last, _, self.octets = _SEGMENT.unpack(head)
+        self.span: int = len(head) + ROW * self.number + self.octets
 
     @property
     def start(self) -> int:
@@ -184,16 +186,18 @@ def walk(fd: int, head: bytes, bad: Collection[bytes] = ()) -> Table:
 def read(fd: int, head: bytes, place: Place) -> Column | None:
     """A segment; None when it is not what was written.  Raises OSError, and Stale for one
     that is not there any more."""
-    data = os.pread(fd, place.span, place.offset)
+    data = os.pread(fd, place.start - place.offset, place.offset)
     if data[:_SEGMENT.size] != place.head:
         raise Stale
+    blob = os.pread(fd, place.octets, place.start)     # by itself: it is large, and not copied
     body, number = memoryview(data)[_SEGMENT.size:], place.number
-    if len(data) < place.span or crc32(body, seed_of(head)) != place.check:
+    if len(body) < ROW * number or len(blob) < place.octets \
+            or crc32(blob, crc32(body, seed_of(head))) != place.check:
         return None
     uids, ends = array("I"), array("Q")
     uids.frombytes(body[:4 * number])
-    ends.frombytes(body[4 * number:ROW * number])
-    return Column(uids, ends, bytes(body[ROW * number:]))
+    ends.frombytes(body[4 * number:])
+    return Column(uids, ends, blob)
 
 
 def pack(values: dict[int, bytes], head: bytes) -> Iterator[bytes]:

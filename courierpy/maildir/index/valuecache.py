@@ -15,7 +15,7 @@ from bisect import bisect_left, bisect_right
 from courierpy.maildir.files import listed
 from courierpy.maildir.index.cachefile import OVERHEAD, CacheFile
 from courierpy.maildir.index.columns import CACHE
-from courierpy.maildir.index.segments import PIECE, Column, Stale, column_of
+from courierpy.maildir.index.segments import NUMBER_OCTETS, PIECE, Column, Stale, column_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,6 +73,28 @@ class Cache:
                     values = [old if new is None else new
                               for old, new in zip(found[start:stop], values, strict=True)]
                 found[start:stop] = values
+
+    def run(self, kind: str, uids: array[int]) -> bytes | None:
+        """The values of these UIDs, which ascend, one behind the other, of a kind whose values have
+        NUMBER_OCTETS each; None where they are not all to be had so."""
+        table = self._file(kind).look()
+        if table.disorder or not uids:
+            return None
+        found, at = [], 0
+        for place in reversed(table.around(uids)):
+            stop = bisect_right(uids, place.last, at)
+            if stop == at:
+                continue
+            try:
+                column = self._load(kind, place)
+            except Stale:
+                return None
+            first = column.run(uids[at:stop])
+            if first < 0:
+                return None
+            found.append(column.blob[first * NUMBER_OCTETS:(first + stop - at) * NUMBER_OCTETS])
+            at = stop
+        return b"".join(found) if sum(map(len, found)) == len(uids) * NUMBER_OCTETS else None
 
     def weight(self, kind: str, uids: array[int]) -> int:
         """How many octets the values of these UIDs may have, by the heads of the segments."""
