@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.conftest import flags
+from courierpy.admin import mkcert
+from tests.clients.conftest import flags, subject
 from tests.conftest import Server, need, plain_environ
+from tests.programs.chain import chain
 
 pytestmark = pytest.mark.clients
 HERE = Path(__file__).parent / "thunderbird"
@@ -32,9 +34,9 @@ def thunderbird(tmp_path: Path) -> Path:
     return app / "thunderbird"
 
 
-def coded(listener: Server) -> str:
-    """The certificate as the exception wants it: in base64, without the key that is beside it."""
-    found = re.search("BEGIN CERTIFICATE-----([^-]+)-----END", listener.certificate.read_text())
+def coded(certificate: Path) -> str:
+    """It as the exception wants it: in base64, without the key that is beside it."""
+    found = re.search("BEGIN CERTIFICATE-----([^-]+)-----END", certificate.read_text())
     assert found is not None
     return found[1].replace("\n", "")
 
@@ -45,7 +47,7 @@ def idles(maildir: Path) -> bool:
     return any(IDLES.search(talk.read_bytes()) for talk in (maildir / "tmp" / "talk").iterdir())
 
 
-def start(thunderbird: Path, listener: Server, home: Path, seen: Callable[[dict[str, object]], None],
+def start(thunderbird: Path, port: int, maildir: Path, home: Path, seen: Callable[[dict[str, object]], None],
           **environ: str) -> dict[str, object]:
     """What one run of the program has told at its end; ``seen`` is called with what it told so far."""
     told_file = home / "told"
@@ -56,8 +58,8 @@ def start(thunderbird: Path, listener: Server, home: Path, seen: Callable[[dict[
         client = subprocess.Popen([str(thunderbird), "--headless", "--no-remote", "--profile", str(profile)],
                                   stdout=log, stderr=log, cwd=home,
                                   env=plain_environ(HOME=str(home), SESSION_OUT=str(told_file),
-                                                    SESSION_PORT=str(listener.port),
-                                                    SESSION_CUR=str(listener.maildir / "cur"), **environ))
+                                                    SESSION_PORT=str(port), SESSION_CUR=str(maildir / "cur"),
+                                                    **environ))
     told: dict[str, object] = {}
     end = time.monotonic() + 90
     try:
@@ -86,7 +88,8 @@ def test_thunderbird(starttls: bool, thunderbird: Path, listener: Server, tmp_pa
             (listener.maildir / "tmp" / arrived.name).write_bytes(b"From: a@b\nSubject: arrived\n\nx\n")
             (listener.maildir / "tmp" / arrived.name).rename(arrived)
 
-    told = start(thunderbird, listener, tmp_path, deliver, SESSION_CERTIFICATE=coded(listener) * starttls)
+    told = start(thunderbird, listener.port, listener.maildir, tmp_path, deliver,
+                 SESSION_CERTIFICATE=coded(listener.certificate) * starttls)
     if starttls:
         assert told["guessed"] == [2, 3]             # STARTTLS, a password over it
     assert ("starttls=1" in listener.log.read_text()) == starttls
@@ -105,7 +108,8 @@ def test_thunderbird_comes_back(thunderbird: Path, listener: Server, tmp_path: P
         """What it said to the server in this start."""
         talks = listener.maildir / "tmp" / "talk"
         before = set(talks.iterdir())
-        start(thunderbird, listener, tmp_path, lambda told: None, SESSION_UIDS=uids, SESSION_FLAGGED=flagged)
+        start(thunderbird, listener.port, listener.maildir, tmp_path, lambda told: None, SESSION_UIDS=uids,
+              SESSION_FLAGGED=flagged)
         return "".join(talk.read_text() for talk in set(talks.iterdir()) - before)
 
     session("1,2,3,4", "")
@@ -116,3 +120,53 @@ def test_thunderbird_comes_back(thunderbird: Path, listener: Server, tmp_path: P
     (listener.maildir / "new" / "1800000000.M1P1.host").write_bytes(b"From: a@b\nSubject: late\n\nx\n")
     said = session("1,3,4,5", "1")
     assert re.search(r"UID fetch 1:\* \(FLAGS\) \(CHANGEDSINCE [1-9]\d+\)", said), said
+
+
+@pytest.mark.parametrize("tls", ["plain", "starttls", "tls"])
+def test_thunderbird_by_pop3(tls: str, thunderbird: Path, tmp_path: Path) -> None:
+    """As its form sets up a new account: mail stays at the server until it is deleted here.  The next start
+    fetches what is new, and nothing again."""
+    certificate = tmp_path / "pem"
+    assert mkcert.main([str(certificate)]) == 0
+    environ = {"POP3_STARTTLS": "NO"} if tls == "plain" else {
+        "POP3_STARTTLS": "YES", "TLS_CERTFILE": str(certificate), "POP3_TLS_REQUIRED": "1"}
+    host, exception = ("localhost", "") if tls == "plain" else ("127.0.0.1", coded(certificate))
+    words = ("-tls",) if tls == "tls" else ()
+    with chain(*words, program=("pop3login", "pop3d", "Maildir"), IMAP_LOGIN_DELAY="0", **environ) as served:
+        maildir = served.home / "Maildir"
+        for file in maildir.glob("[cn]*/*"):
+            file.unlink()
+
+        def post(number: int, name: str) -> None:
+            path = maildir / "new" / f"170000000{number}.M{number}P1.{name}"
+            path.write_bytes(b"From: a@example.org\nTo: demo@example.org\nSubject: %s\n\n.\n..y\nend of %s\n"
+                             % (name.encode(), name.encode()))
+            shutil.chown(path, maildir.stat().st_uid, maildir.stat().st_gid)
+
+        def session(count: int, deletes: str = "") -> dict[str, object]:
+            return start(thunderbird, served.port, maildir, tmp_path, lambda told: None,
+                         SESSION_POP3=str(count), SESSION_CERTIFICATE=exception, SESSION_DELETES=deletes,
+                         SESSION_TLS=tls)
+
+        post(1, "one")
+        post(2, "two")
+        told = session(2)
+        assert told["leaves"] == [True, True]
+        assert told.get("guessed") == ([2, 3] if tls == "starttls" else None)
+        post(3, "three")
+        assert session(3, "two")["subjects"] == ["one", "three", "two"]
+        assert {subject(path) for part in ("cur", "new") for path in (maildir / part).iterdir()} == {
+            "one", "three"}
+        box = tmp_path / "profile" / "Mail" / host
+        mails = (box / "Inbox").read_text()
+        for name in ("one", "two", "three"):
+            assert mails.count(f"end of {name}\n") == 1            # with what is deleted: it was fetched once
+        assert ".\n..y\n" in mails.replace("\r", "")
+        kept = (box / "popstate.dat").read_text()
+        log = served.wait_log("LOGOUT, user=demo", 3)
+        # octets that were sent, of messages of 89 to 93
+        sent = [int(number) for number in re.findall(r"retr=(\d+)", log)]
+        assert [bool(number) for number in sent] == [True, True, False]
+        assert sent[1] < sent[0]
+        assert ("stls=1" in log) == (tls != "plain")
+        assert kept.count("\nk ") == 2
