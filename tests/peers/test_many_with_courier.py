@@ -9,15 +9,19 @@ from pathlib import Path
 import pytest
 
 from courierpy.maildir import names
-from courierpy.maildir.formats import uiddb
+from courierpy.maildir.formats import maildirsize, uiddb
+from courierpy.maildir.formats.acl import AccessList
+from courierpy.maildir.store import Store
 from tests.conftest import fill, need
+from tests.peers import counted
 from tests.realtime.windows import Window, deliver, over_pipe, over_program
 
 pytestmark = pytest.mark.peers
 FLAGS = ("\\Answered", "\\Flagged", "\\Draft", "$Todo", "Later", "$Label1")
 FETCH = re.compile(rb"\* \d+ FETCH \(UID (\d+) FLAGS \(([^)]*)\) BODY\[\] \{\d+\}\r\n(.*)\)$", re.S)
-DOINGS = ("append", "append", "store", "store", "store", "store", "copy", "expunge", "deliver", "look",
-          "look")
+DOINGS = ("append", "append", "store", "store", "store", "store", "copy", "expunge", "deliver",
+          "deliverquota", "acl", "acl", "look", "look")
+RIGHTS = re.compile(rb' "([^"]*)" "([^"]*)"')
 STEPS = 40
 # what Courier serves for a message that is gone
 SUBSTITUTE = b"This message is no longer available on the server."
@@ -25,7 +29,7 @@ SUBSTITUTE = b"This message is no longer available on the server."
 
 class World:
     """``bodies``: UID -> bytes.  ``flags``: UID -> what it has, as the one who may change it made it.
-    ``expunged``: UIDs that somebody removed."""
+    ``expunged``: UIDs that somebody removed.  ``rights``: identifier -> rights that were given to it."""
 
     def __init__(self) -> None:
         self.uidvalidity = 0
@@ -33,6 +37,7 @@ class World:
         self.flags: dict[int, frozenset[str]] = {}
         self.expunged: set[int] = set()
         self.texts: set[bytes] = set()
+        self.rights: dict[str, set[frozenset[str]]] = {}
         self.talk: list[str] = []
 
 
@@ -45,12 +50,13 @@ class Client:
         self.world = world
         self.maildir = maildir
         self.rnd = random.Random(number * 1000 + count)
-        settings = {"IMAP_KEYWORDS": "1", "IMAP_ACL": "0", "IMAP_USELOCKS": "1", "HOSTNAME": "host",
+        settings = {"IMAP_KEYWORDS": "1", "IMAP_ACL": "1", "IMAP_USELOCKS": "1", "HOSTNAME": "host",
                     "IMAP_EMPTYTRASH": "", "IMAP_CHECK_ALL_FOLDERS": "0", "IMAP_ENHANCEDIDLE": "0"}
         self.window: Window = (over_pipe(maildir, **settings) if program == "ours" else
                                over_program([need("/usr/bin/imapd"), str(maildir)], **settings))
         self.mine: dict[int, frozenset[str]] = {}
         self.made = 0
+        self.given: frozenset[str] = frozenset()
         lines = self.do("SELECT INBOX")[1]
         validity = re.search(rb"UIDVALIDITY (\d+)", b"\n".join(lines))
         assert validity is not None
@@ -80,6 +86,20 @@ class Client:
     def body(self, uid: int, body: bytes) -> None:
         known = self.world.bodies.setdefault(uid, body)
         assert known == body, f"UID {uid}: {known!r} became {body!r}"
+
+    def give(self) -> None:
+        """Rights to who gets some of this client alone; of others is told what they were given."""
+        self.given = frozenset(self.rnd.sample("lrswi", 3))
+        who = f"user{self.number}"
+        self.world.rights.setdefault(who, set()).add(self.given)
+        done, _ = self.do(f"SETACL INBOX {who} {''.join(sorted(self.given))}")
+        assert done.startswith(b"OK"), done
+        _, lines = self.do("GETACL INBOX")
+        told = {one.decode(): frozenset(rights.decode())
+                for line in lines for one, rights in RIGHTS.findall(line.partition(b'"INBOX"')[2])}
+        assert {"l", "a"} <= told.pop("owner")
+        told.pop("administrators")
+        assert all(rights in self.world.rights[one] for one, rights in told.items()), told
 
     def look(self) -> dict[int, frozenset[str]]:
         """Flags by UID; every body is held against what it was."""
@@ -112,6 +132,12 @@ class Client:
             text = self.text()
             deliver(self.maildir, f"{1800000000 + self.made}.M{self.made}P{self.number}.host",
                     text.replace(b"\r\n", b"\n"))
+        elif what == "deliverquota":
+            text = self.text()
+            if counted.deliver(self.maildir, text.replace(b"\r\n", b"\n")):
+                self.world.texts.remove(text)          # it gives up where mail comes while it counts again
+        elif what == "acl":
+            self.give()
         elif what == "store" and mine:
             uid = rnd.choice(mine)
             sign, words = rnd.choice("+-"), frozenset(rnd.sample(FLAGS, 2))
@@ -143,13 +169,41 @@ def run(clients: list[Client]) -> None:
             done.result()
 
 
+def same_rights(maildir: Path, clients: list[Client], exact: bool) -> None:
+    """Nobody has what he was not given.  ``exact``: and each has what he was given last; Courier, two of it
+    alone, makes its change to a list that it has read before somebody else wrote."""
+    given = AccessList.parse((maildir / "courierimapacl").read_bytes()).entries
+    assert given.keys() <= {"owner", "administrators", *(f"user={who}" for who in clients[0].world.rights)}
+    for client in clients:
+        now = given.get(f"user=user{client.number}", frozenset())
+        if exact:
+            assert now == client.given
+        elif now:
+            assert now in client.world.rights[f"user{client.number}"]
+
+
+def same_quota(maildir: Path) -> None:
+    """Each line is whole, and a count by either comes to what is there."""
+    for line in (maildir / "maildirsize").read_bytes().splitlines()[1:]:
+        assert re.fullmatch(rb" *-?\d+ +-?\d+", line), line
+    theirs = counted.recounted(maildir)
+    quota = Store(str(maildir), host="host").quota()
+    assert quota is not None
+    quota.recount_quietly()
+    assert (maildir / "maildirsize").read_bytes() == theirs
+    found = maildirsize.parse(theirs)
+    assert found is not None
+    assert found.there.messages == len([*(maildir / "cur").iterdir(), *(maildir / "new").iterdir()])
+
+
 @pytest.mark.parametrize("programs", [("courier", "ours"), (
-    "courier", "ours", "ours", "courier", "ours", "courier")], ids=["two", "six"])
+    "courier", "ours", "ours", "courier", "ours", "courier"), ("ours",) * 4], ids=["two", "six", "ours"])
 @pytest.mark.parametrize("count", [3, 300])
 def test_together(count: int, programs: tuple[str, ...], tmp_path: Path) -> None:
     need("/usr/bin/imapd")
     maildir = tmp_path / "Maildir"
     fill(maildir, count)
+    counted.maildirmake("-q", "100000000S", maildir)
     world = World()
     clients = [Client(number, len(programs), program, world, maildir)
                for number, program in enumerate(programs)]
@@ -173,6 +227,8 @@ def test_together(count: int, programs: tuple[str, ...], tmp_path: Path) -> None
         assert database.uidvalidity == world.uidvalidity
         files = [path.name.encode() for path in (maildir / "cur").iterdir()]
         assert sorted(database.names()) == sorted(map(names.base, files))
+        same_quota(maildir)
+        same_rights(maildir, clients, "courier" not in programs)
     except BaseException:
         print("\n".join(world.talk[-2000:]))
         raise

@@ -16,6 +16,7 @@ from courierpy.maildir.errors import QuotaExceeded
 from courierpy.maildir.formats import maildirsize
 from courierpy.maildir.store import Store
 from tests.conftest import need, plain_environ
+from tests.peers.counted import deliver, make, recounted
 
 pytestmark = pytest.mark.peers
 
@@ -23,28 +24,9 @@ MAIL = b"Subject: x\r\n\r\nhello\r\n"
 APPEND = b"APPEND %s {21+}\r\n" + MAIL
 
 
-def maildirmake(*words: str | Path) -> None:
-    subprocess.run([need("/usr/bin/maildirmake.courier"), *words], check=True, timeout=60)
-
-
-def make(maildir: Path, limits: str) -> Path:
-    maildirmake(maildir)
-    maildirmake("-q", limits, maildir)
-    return maildir
-
-
-def recounted(maildir: Path) -> bytes:
-    """What Courier counts."""
-    limits = (maildir / "maildirsize").read_text().partition("\n")[0]
-    # one of other limits, so that it counts
-    for text in ("123456789S", limits):
-        maildirmake("-q", text, maildir)
-    return (maildir / "maildirsize").read_bytes()
-
-
-def deliver(maildir: Path, octets: int) -> int:
-    return subprocess.run([need("/usr/bin/deliverquota.courier"), str(maildir)], timeout=60, check=False,
-                          input=b"x" * (octets - 1) + b"\n", capture_output=True).returncode
+def posted(maildir: Path, octets: int) -> int:
+    """Exit code of deliverquota for a message of so many octets."""
+    return deliver(maildir, b"x" * (octets - 1) + b"\n")
 
 
 class Talk:
@@ -135,7 +117,7 @@ def test_first_line_is_made_anew_the_same(first: bytes, tmp_path: Path) -> None:
     maildir = make(tmp_path / "Maildir", "1S")
     damaged = first + b"\n          -1            0\n"
     (maildir / "maildirsize").write_bytes(damaged)
-    deliver(maildir, 1)
+    posted(maildir, 1)
     theirs = (maildir / "maildirsize").read_bytes()
     shutil.rmtree(maildir)
     make(maildir, "1S")
@@ -150,7 +132,7 @@ def test_first_line_is_made_anew_the_same(first: bytes, tmp_path: Path) -> None:
 def test_full_for_one_is_full_for_the_other(tmp_path: Path) -> None:
     maildir = make(tmp_path / "Maildir", "100S")
     mailbox = Store(str(maildir), host="host").open("INBOX")
-    assert deliver(maildir, 60) == 0
+    assert posted(maildir, 60) == 0
     draft = mailbox.draft()
     draft.write(b"x" * 41)
     with pytest.raises(QuotaExceeded):
@@ -158,7 +140,7 @@ def test_full_for_one_is_full_for_the_other(tmp_path: Path) -> None:
     draft = mailbox.draft()
     draft.write(b"x" * 40)
     mailbox.append([draft])
-    assert deliver(maildir, 1) != 0
+    assert posted(maildir, 1) != 0
     assert os.listdir(maildir / "tmp") == []
 
 
@@ -183,7 +165,7 @@ def test_all_at_the_same_time(tmp_path: Path) -> None:
 
     def delivered(octets: int) -> None:
         for _ in range(25):
-            deliver(maildir, octets)   # it gives up where it counts again while mail comes
+            posted(maildir, octets)   # it gives up where it counts again while mail comes
 
     def counted() -> None:
         for _ in range(10):
@@ -215,7 +197,7 @@ def test_writers_without_a_count_lose_nothing(tmp_path: Path) -> None:
 
     def delivered(octets: int) -> None:
         for _ in range(20):
-            assert deliver(maildir, octets) == 0
+            assert posted(maildir, octets) == 0
     with ThreadPoolExecutor(4) as pool:
         for work in [pool.submit(imap), pool.submit(imap), pool.submit(delivered, 700),
                      pool.submit(delivered, 9)]:
