@@ -10,6 +10,10 @@ from __future__ import annotations
 from courierpy.model import regex
 from courierpy.system import proc
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 # traceback: a bug of ours is logged even where our files cannot be read
 MODULES = ("courierpy.hibernate.hearing", "courierpy.hibernate.sleeper", "courierpy.hibernate.woken",
            "courierpy.imap.attributes", "courierpy.imapd", "courierpy.maildir.mailbox",
@@ -86,8 +90,13 @@ def _fill_tables() -> None:
             ext.find(table, key)
 
 
-def freeze() -> None:
-    """The last thing before the first connection."""
+def freeze(environ: Mapping[str, str], protocol: str) -> None:
+    """The last thing before the first connection, whose session has this environment."""
     import gc
+    if protocol == "IMAP":
+        from courierpy.imap import capability
+        from courierpy.system.settings import from_environ
+        for tls in (False, True):
+            capability.line(from_environ(environ), "session", tls)
     gc.collect()
     gc.freeze()

@@ -99,7 +99,9 @@ class Readiness:
                 if signal.sigtimedwait((signal.SIGTERM, signal.SIGINT), LOAD_AGAIN) is not None:
                     return False
         if self.in_process:
-            from courierpy import preload
+            from courierpy import preload, rehearsal
+            # what a short session uses is loaded first, and so lies together: see rehearsal.py
+            rehearsal.load(self.environ, self.apart, self.protocol)
             preload.preload(self.apart, self.protocol, bool(self.environ.get("SMAP_CAPABILITY")),
                             from_environ(self.environ).flag(f"{self.protocol}_PROXY"))
         return True

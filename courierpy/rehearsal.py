@@ -1,7 +1,8 @@
 """A few sessions that the listener holds with itself before the first connection.
 
 They show that sessions work.  And by then the interpreter has rewritten the code that they run (PEP 659)
-and filled its caches, in memory that all connections share.
+and filled its caches, in memory that all connections share.  One is held before anything else is loaded for
+sessions: what most of them use lies together in memory then, in fewer pages for each to write to and copy.
 """
 from __future__ import annotations
 
@@ -52,7 +53,16 @@ class Failed(Exception):
     """A session that is not as it should be; str() says how."""
 
 
-def rehearse(settings: Mapping[str, str], apart: bool = False, protocol: str = "IMAP") -> None:
+def load(settings: Mapping[str, str], apart: bool, protocol: str) -> None:
+    """Hold one session for what it loads; whether it goes well those tell that follow.  As rehearse()."""
+    try:
+        rehearse(settings, apart, protocol, times=1)
+    except (OSError, Failed):
+        return
+
+
+def rehearse(settings: Mapping[str, str], apart: bool = False, protocol: str = "IMAP",
+             times: int = REHEARSALS) -> None:
     """Hold some sessions with ourselves in a small Maildir.  Failed; OSError where there can be none.
 
     ``apart``: what comes before the login is done by other processes, and left out.
@@ -75,7 +85,7 @@ def rehearse(settings: Mapping[str, str], apart: bool = False, protocol: str = "
         with open(os.path.join(folder, "Maildir", "cur", "1.M1P1.host:2,S"), "wb") as file:
             file.write(b"Subject: rehearsal\n\n")
         inotify.lend(_Silence)
-        for _ in range(REHEARSALS):
+        for _ in range(times):
             os.chdir(folder)
             login = partial(_logged_in, play=play) if apart else partial(_login, play=play, door=door)
             spoken = _session(settings, login, (b"" if apart else play.login) + play.script)

@@ -67,8 +67,8 @@ class Services:
         self.logger = 0
         self.tries = -1
         self.run_folder = RunFolder()
-        if self.login_processes:
-            self._manner()
+        # made here, as each page that a process of sessions writes to is copied
+        self._manner = self._manner_of_sessions() if self.login_processes else None
 
     @property
     def busy(self) -> bytes:
@@ -199,7 +199,7 @@ class Services:
         self.pool = Pool(settings.reuse, settings.number("IMAP_WAITING"), ahead,
                          self.connections, loop, serve, before)
 
-    def _manner(self) -> sessions.Manner:
+    def _manner_of_sessions(self) -> sessions.Manner:
         """How processes of sessions live.  UsageError."""
         words = [word for word in self.arguments if not is_module(word)]
         reused = from_environ(self.environ).reuse != NOBODY
@@ -211,7 +211,7 @@ class Services:
     def serve(self, link: socket.socket, order: Order | None, fd: int, above: int) -> int:
         """In such a process; the exit status."""
         return sessions.serve(link, order, fd, max(self.above, above), self.kept(), self.arguments,
-                              self.environ, self._manner())
+                              self.environ, self._manner or self._manner_of_sessions())
 
     # -- all of them
 

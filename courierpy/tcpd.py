@@ -174,7 +174,7 @@ class Listener:
         services.open_pool(self.loop, self._serve_sessions, self._others_say)
         if services.in_process:
             from courierpy import preload
-            preload.freeze()
+            preload.freeze(self.environ, services.protocol)
         if left is not None and not self.stopping:
             log.info("settings read again")
         self.entrance.above = 1 + max(int(name) for name in os.listdir("/proc/self/fd"))

@@ -91,13 +91,14 @@ def allowed(settings: Settings, tls: bool) -> frozenset[bytes]:
     return choose(BY_IMAP_ACL + text if settings.values.get("IMAP_ACL") else text)
 
 
-# What decides: the settings and the state that were asked for -> the answer.  The listener's is
+# What decides: the stage, the settings and the state that were asked for -> the answer.  The listener's is
 # made once, and its children find it.
 _KNOWN: dict[tuple[str | bool | None, ...], bytes] = {}
-_DECIDE = ("IMAP_CAPABILITY", "IMAP_CAPABILITY_TLS", "IMAP_LOGIN_REFERRALS", "IMAP_PROXY",
-           "IMAP_STARTTLS", "IMAP_TLS_REQUIRED", "TLS_CERTFILE", "TLS_EXTERNAL", "SMAP_CAPABILITY",
-           "IMAP_KEYWORDS", *{setting.lstrip("!").rpartition("{")[2].rstrip("}")
-                              for row in CAPABILITIES for setting in row[2:] if setting})
+_DECIDE = ("IMAP_CAPABILITY", "IMAP_CAPABILITY_TLS", "SMAP_CAPABILITY", "IMAP_KEYWORDS",
+           *{setting.lstrip("!").rpartition("{")[2].rstrip("}")
+             for row in CAPABILITIES for setting in row[2:] if setting})
+_DECIDE_LOGIN = (*_DECIDE, "IMAP_LOGIN_REFERRALS", "IMAP_PROXY", "IMAP_STARTTLS", "IMAP_TLS_REQUIRED",
+                 "TLS_CERTFILE", "TLS_EXTERNAL")
 
 
 def stage_of(settings: Settings) -> str:
@@ -110,7 +111,7 @@ def line(settings: Settings, stage: str, tls: bool) -> bytes:
     if stage == "login" and (tls or mechanisms.takes_tokens(settings)):
         # the client's certificate has a word in it, or its address
         return b" ".join(capabilities(settings, stage, tls))
-    key = (stage, tls, *map(settings.values.get, _DECIDE))
+    key = (stage, tls, *map(settings.values.get, _DECIDE_LOGIN if stage == "login" else _DECIDE))
     found = _KNOWN.get(key)
     if found is None:
         found = _KNOWN[key] = b" ".join(capabilities(settings, stage, tls))

@@ -150,3 +150,14 @@ def test_late_imports_are_loaded_before_the_login() -> None:
                     continue
                 assert module in loaded or module.partition(".")[0] != "courierpy" \
                     and module.rpartition(".")[0] in loaded, f"{path.name} loads {module} late"
+
+
+def test_a_short_session_loads_what_it_uses_and_no_more() -> None:
+    """What it uses is loaded first, and lies together in the memory that sessions share until they write."""
+    program = "import sys\nfrom courierpy import rehearsal\n" \
+              "rehearsal.load({}, True, 'IMAP')\nprint(*sys.modules)\n"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True,
+                            env=plain_environ()).stdout.split()
+    assert "courierpy.imap.commands.cmd_select" in loaded
+    assert "courierpy.imap.search" not in loaded
+    assert "webencodings" not in loaded

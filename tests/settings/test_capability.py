@@ -103,3 +103,17 @@ def test_mechanisms_that_bind_to_the_channel(value: str, mechanisms: list[bytes]
 def test_the_mechanisms_of_the_shipped_line_do_not_make_a_list() -> None:
     for base in ("", "all", "-IDLE"):
         assert told(base, "login", f"{base} AUTH=PLAIN AUTH=LOGIN") == told(base, "login")
+
+
+def test_what_is_told_behind_the_login_is_made_once() -> None:
+    """Settings of what comes before it make no other line; the listener's children find what it has made."""
+    words = {"IMAP_CAPABILITY": "IMAP4rev1 IDLE MOVE"}
+    first = capability.line(Settings(words), "session", tls=False)
+    again = capability.line(Settings({**words, "IMAP_TLS_REQUIRED": "1", "IMAP_STARTTLS": "YES"}), "session",
+                            tls=False)
+    assert first is again
+    other = capability.line(Settings({**words, "IMAP_PROXY": "1", "IMAP_LOGIN_REFERRALS": "1"}), "login",
+                            tls=False)
+    assert b"LOGIN-REFERRALS" not in other
+    assert b"LOGIN-REFERRALS" in capability.line(Settings({**words, "IMAP_LOGIN_REFERRALS": "1"}), "login",
+                                                 tls=False)
