@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from courierpy.maildir.numbers import Numbers
     from courierpy.maildir.recent import Recent
 
-LARGE_OCTETS = 1 << 16             # of a directory that is not read twice without need
+LARGE_OCTETS = 1 << 16             # of a directory that is not read twice without need,
+SHARED_OCTETS = 1 << 14            # and of one in which others work too
 
 
 class Look(Enum):
@@ -219,12 +220,14 @@ class Survey:
 
     def _watch_first(self) -> None:
         """What is about to be read is large, or others work here too: hear from now on what changes,
-        and read it once."""
+        and read it once.  To begin to hear takes longer than to read a small one several times, and most
+        sessions leave before anything happens there."""
         readers = self._place.readers
         try:
-            if not self._changes.watched and not self._contents.known \
-                    and (os.stat(self._place.cur).st_size >= LARGE_OCTETS
-                         or readers.own() and readers.others()):
+            if self._changes.watched or self._contents.known:
+                return
+            octets = os.stat(self._place.cur).st_size
+            if octets >= LARGE_OCTETS or octets >= SHARED_OCTETS and readers.own() and readers.others():
                 self._changes.listen()
         except FileNotFoundError:
             raise FolderMissing(self._place.cur) from None

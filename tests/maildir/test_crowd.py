@@ -8,13 +8,14 @@ from typing import Any, NoReturn
 
 import pytest
 
-from courierpy.maildir import directory, expunged, files
+from courierpy.maildir import directory, expunged, files, survey
 from courierpy.maildir.errors import Busy, Vanished
 from courierpy.maildir.expunged import CROWD, Readers
 from courierpy.maildir.formats import keywordlist, uiddb
 from courierpy.maildir.formats.keywordlist import Keywords
 from courierpy.maildir.lobby import Lobby
 from courierpy.maildir.locks import FolderLock
+from courierpy.maildir.looker import LIVELY
 from courierpy.maildir.mailbox import Mailbox
 from courierpy.maildir.names import base
 from courierpy.maildir.store import Store
@@ -432,3 +433,25 @@ def test_lines_of_what_went_are_not_written_each_time(opened: Callable[[], Mailb
     found = uiddb.read(str(maildir / uiddb.NAME))
     assert found is not None
     assert list(found.uids) == [4, 5]
+
+
+def test_who_comes_to_a_small_mailbox_hears_only_where_others_change_it(
+        maildir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def come() -> Mailbox:
+        mailbox = Store(str(maildir), host="host").open("INBOX")
+        mailbox.join()
+        mailbox.scan()
+        return mailbox
+
+    def hears(mailbox: Mailbox) -> bool:
+        return mailbox._looker.changes.watched
+
+    come()
+    second = come()
+    assert not hears(second)           # most leave before anything happens
+    for number in range(LIVELY + 1):
+        (maildir / "new" / f"{1700000100 + number}.M1P1.host").write_bytes(b"A: b\n\n")
+        assert len(uids(second)) == 6 + number
+    assert hears(second)
+    monkeypatch.setattr(survey, "SHARED_OCTETS", 0)
+    assert hears(come())               # a larger one is read once
