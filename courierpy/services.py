@@ -242,12 +242,20 @@ class Services:
         rooms = (self.sleepers, self.doorway, self.pool, self.returns)
         return max([3, *(room.above for room in rooms if room is not None)])
 
+    def restock(self) -> None:
+        """Start what may be missing since a moment ago, though nobody has ended."""
+        if self.pool is not None:
+            self.pool.tend()
+        if self.sleepers is not None:
+            self.sleepers.tend()
+
     def tend(self) -> None:
         """Start what is missing; clear away what is left of sessions."""
         self.run_folder.sweep()
-        for each in (self.statistics, self.helpers, self.doorway, self.pool, self.sleepers):
+        for each in (self.statistics, self.helpers, self.doorway):
             if each is not None:
                 each.tend()
+        self.restock()
 
     def ended(self, pid: int, status: int) -> None:
         """This process has ended, which had no connection.  ``status``: as waitpid(2) has it."""

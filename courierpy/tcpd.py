@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from courierpy.system.doorway import Order
 
+TURN = 1.0                     # seconds, after which all is looked after
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2, signal.SIGCHLD)
 NOT_PASSED_ON = frozenset((TRIAL, handover.VARIABLE, VARIABLE, desk.VARIABLE, desk.AUTHSOCKET,
                            tries.VARIABLE, presence.VARIABLE, metrics.VARIABLE, metrics.READER,
@@ -237,7 +238,7 @@ class Listener:
         for fd in self.connections.desks():
             loop.hear(fd, partial(self._at_desk, fd))
         open_, link = False, -1
-        pulse = notify.Pulse()
+        pulse, looks = notify.Pulse(), 0.0
         while not self.stopping:
             pulse.turn(self._status)
             if services.sleepers is not None and services.sleepers.fileno() != link:
@@ -252,11 +253,16 @@ class Listener:
                         loop.hear(sock.fileno(), partial(self._accept, sock))
                     else:
                         loop.forget((sock.fileno(),))
-            loop.turn(1.0)
+            signalled = loop.turn(TURN)
             if metrics.current is not None:
                 metrics.current.turn(self._gauges)
             if self.stopping:          # nothing is started any more, and who ends was told to as well
                 break
+            services.restock()
+            now = time.monotonic()
+            if not signalled and now < looks:
+                continue               # nobody has ended, and a client is waiting for the next turn
+            looks = now + TURN
             self._reap()
             if self.dismisses:
                 self.dismisses = False

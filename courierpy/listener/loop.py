@@ -4,6 +4,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+from functools import partial
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ class Loop:
             os.set_blocking(fd, False)
         signal.set_wakeup_fd(wake_out, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda number, frame: None)      # the descriptor wakes the loop
-        self.hear(wake_in, lambda: _drain(wake_in))
+        self._signalled = False
+        self.hear(wake_in, partial(self._hear_signals, wake_in))
 
     def hear(self, fd: int, handler: Callable[[], object]) -> None:
         """From now on ``handler`` is called when ``fd`` can be read."""
@@ -34,12 +36,18 @@ class Loop:
             if self._handlers.pop(fd, None) is not None:
                 self._poll.unregister(fd)
 
-    def turn(self, seconds: float) -> None:
-        """Wait, and do what is to be done."""
+    def turn(self, seconds: float) -> bool:
+        """Wait, and do what is to be done.  Was there a signal?"""
+        self._signalled = False
         for fd, _ in self._poll.poll(seconds * 1000):
             handler = self._handlers.get(fd)
             if handler is not None:    # else another one's work has ended it
                 handler()
+        return self._signalled
+
+    def _hear_signals(self, wake_in: int) -> None:
+        self._signalled = True
+        _drain(wake_in)
 
 
 def _drain(fd: int) -> None:

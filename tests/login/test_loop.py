@@ -1,0 +1,40 @@
+"""The wait of a listener: what wakes it, and whether that was a signal."""
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from courierpy.listener.loop import Loop
+from courierpy.system import proc
+
+LONG = 20.0                            # seconds that nothing here takes
+
+
+@pytest.fixture
+def loop() -> Iterator[Loop]:
+    before = signal.getsignal(signal.SIGCHLD)
+    yield Loop()
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, before)
+
+
+def test_a_turn_tells_whether_there_was_a_signal(loop: Loop) -> None:
+    reader, writer = os.pipe()
+    heard: list[bytes] = []
+    loop.hear(reader, lambda: heard.append(os.read(reader, 1)))
+    os.write(writer, b"a")
+    assert not loop.turn(LONG)
+    assert not loop.turn(0.0)
+    pid = proc.fork(lambda: 0)
+    assert loop.turn(LONG)
+    assert os.waitpid(pid, 0) == (pid, 0)
+    assert not loop.turn(0.0)
+    os.write(writer, b"b")
+    os.kill(os.getpid(), signal.SIGCHLD)
+    assert loop.turn(LONG)             # both in one turn
+    assert heard == [b"a", b"b"]
+    for fd in (reader, writer):
+        os.close(fd)
