@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 SMAP = "SMAP1"                 # of PROTOCOL: Courier's other protocol, see docs/smap.md
 CONNECT_AGAIN = "Please connect again."
+EMPTIED_SECONDS = 60.0         # in which nothing in the trash gets too old that was not so at the login
 USAGE = f"""
 Usage: imapd [-r] [-C FILE] [-U USES] [-T SECONDS] [-D] [-H] [-s] [-N] [-p SSF] [-q] [MAILDIR]
        rimapd [-r] [MAILDIR]
@@ -129,6 +130,7 @@ class _Imapd(Entering):
         super().__init__(argv, environ, conn, behind_login=self.tag != "")
         self.session: Session | None = None
         self.logged_in = self.trash_is_left = self.kicked = False
+        self._emptied = 0.0            # when all of the trash was looked at last, on the monotonic clock
 
     def serve(self) -> int:
         self.be_who()
@@ -243,6 +245,7 @@ class _Imapd(Entering):
         try:
             self.trash_is_left = not trash.empty(self.folders, spec, goes_on,
                                                  teller(self.settings, self.who))
+            self._emptied = 0.0 if self.trash_is_left else time.monotonic()
         except ValueError as error:
             log.err(f"IMAP_EMPTYTRASH: {error}")
 
@@ -299,7 +302,8 @@ class _Imapd(Entering):
             except OSError as error:
                 log.err(f"a client cannot go back to its login: {error}, {self.who}")
                 self.conn.say_last(lines.told(lines.BYE, CONNECT_AGAIN, b"UNAVAILABLE"))
-        self._empty_trash()
+        if time.monotonic() - self._emptied > EMPTIED_SECONDS:
+            self._empty_trash()
 
     def finish(self, word: str) -> None:
         if self.logged_in:

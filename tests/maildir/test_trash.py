@@ -214,3 +214,22 @@ def test_a_login_waits_a_moment_only(tree: Store, monkeypatch: pytest.MonkeyPatc
     assert [count(tree, name) for name in ("INBOX.Trash", "INBOX.Spam")] == [0, 0]
     os.close(read)
     os.close(write)
+
+
+def test_the_trash_of_a_short_session_is_looked_at_once(tree: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing in it gets too old so soon after the login; behind a longer session it does."""
+    from courierpy import imapd
+    from courierpy.system.conn import Conn
+    read, write = os.pipe()
+    daemon = imapd._Imapd(["imapd"], {"IMAP_EMPTYTRASH": "Trash:7"}, Conn(read, write))
+    daemon.folders = tree
+    daemon._empty_trash()
+    session = daemon._session()
+    days_later(monkeypatch, 8)
+    daemon._over(session)
+    assert count(tree, "INBOX.Trash") == 4
+    monkeypatch.setattr(imapd, "EMPTIED_SECONDS", -1.0)
+    daemon._over(session)
+    assert count(tree, "INBOX.Trash") == 0
+    os.close(read)
+    os.close(write)
