@@ -203,17 +203,16 @@ class Sessions:
         start.move(account)
 
 
-def _descriptors() -> frozenset[str]:
-    """Those that are open, with what is open there; but 0 and 1, the client's."""
-    found = set()
-    with os.scandir("/proc/self/fd") as entries:
-        names = [entry.name for entry in entries]
-    for name in names:
-        if name not in ("0", "1"):
+def _descriptors() -> frozenset[tuple[int, int, int]]:
+    """Those that are open, with device and inode of what is open there; but 0 and 1, the client's."""
+    found = []
+    for fd in map(int, os.listdir("/proc/self/fd")):
+        if fd > 1:
             try:
-                found.add(f"{name} {os.readlink(f'/proc/self/fd/{name}')}")
-            except FileNotFoundError:
+                what = os.fstat(fd)
+            except OSError:
                 continue               # by which they were listed
+            found.append((fd, what.st_dev, what.st_ino))
     return frozenset(found)
 
 

@@ -345,7 +345,7 @@ def answer(module: str, request: Request, look: Look | None = None) -> bytes:
             look(account)
         return render_account(account, request.kind == "pre")
     # mail for an account that cannot be served waits until it can
-    return _told(find, f", {_who(request)}", request.kind == "pre" and request.service == DELIVERY)
+    return _told(find, request, request.kind == "pre" and request.service == DELIVERY)
 
 
 def looked(data: bytes, look: Look | None) -> bytes:
@@ -355,20 +355,25 @@ def looked(data: bytes, look: Look | None) -> bytes:
         if look is not None:
             look(account)
         return render_account(account, False)
-    return _told(find, "")
+    return _told(find, None)
 
 
-def _told(find: Callable[[], bytes], who: str, waits: bool = False) -> bytes:
+def _told(find: Callable[[], bytes], request: Request | None, waits: bool = False) -> bytes:
+    """``request``: of whom the log speaks, None where it is not known."""
     try:
         return find()
     except token.Refused as error:
-        log.info(f"the token is refused: {error}{who}")
+        log.info(f"the token is refused: {error}{_of(request)}")
     except Unservable as error:
-        log.err(f"the account cannot be served: {error}{who}")
+        log.err(f"the account cannot be served: {error}{_of(request)}")
         return TEMPORARY if waits else FAIL
     except Rejected:
         pass
     except TemporaryFailure as error:
-        log.err(f"authentication error: {error}{who}")
+        log.err(f"authentication error: {error}{_of(request)}")
         return TEMPORARY
     return FAIL
+
+
+def _of(request: Request | None) -> str:
+    return "" if request is None else f", {_who(request)}"

@@ -77,9 +77,10 @@ DONE = b"d"
 _ORDER = struct.Struct("!III")         # octets of the three parts before the rest
 
 # what a login process may say of a connection to the session: TLS_CONNECTED_PROTOCOL and the like
-VARIABLES = ("IMAP_TLS", "IMAP_STARTTLS", "IMAP_TLS_REQUIRED", "IMAPLOGINTAG", "TLS_CONNECTED_PROTOCOL",
-             "PROTOCOL", "POP3_TLS", "POP3_STARTTLS", "POP3_TLS_REQUIRED", "UTF8")
-VARIABLES_BEGIN = ("TLS_SUBJECT_",)
+VARIABLES = frozenset(("IMAP_TLS", "IMAP_STARTTLS", "IMAP_TLS_REQUIRED", "IMAPLOGINTAG",
+                       "TLS_CONNECTED_PROTOCOL", "PROTOCOL", "POP3_TLS", "POP3_STARTTLS",
+                       "POP3_TLS_REQUIRED", "UTF8"))
+VARIABLES_BEGIN = "TLS_SUBJECT_"
 PROXY_SECONDS = "COURIERPY_PROXY_SECONDS"          # that a proxy has for its header; a variable with BEHIND
 MAX_VALUE = 4096               # characters
 

@@ -177,7 +177,7 @@ class Presence:
         self._folder = folder
         self._name = name
         self._said = said
-        self._there = False
+        self._there = self._written = False
 
     @classmethod
     def of(cls, environ: Mapping[str, str], fd: int, protocol: str, user: str,
@@ -215,7 +215,7 @@ class Presence:
     def left(cls, folder: str, name: str) -> Presence:
         """Of a session that has a file."""
         found = cls(folder, name, {})
-        found._there = True
+        found._there = found._written = True
         return found
 
     @property
@@ -286,16 +286,14 @@ class Presence:
         new = os.path.join(self._folder, f".{os.getpid()}")
         with readonly.Lifted():
             try:
-                try:
-                    fd = os.open(new, _FLAGS, 0o600)
-                except FileExistsError:
+                if not self._written and _made(path, self._said):
+                    self._written = True
+                    return             # a moment ago there was none: who came too soon reads none yet
+                if not _made(new, self._said):
                     os.unlink(new)     # of a process that was killed
-                    fd = os.open(new, _FLAGS, 0o600)
-                try:
-                    os.write(fd, pack(self._said))
-                finally:
-                    os.close(fd)
+                    _made(new, self._said)
                 os.rename(new, path)   # whoever reads it finds one state or the other
+                self._written = True
             except OSError as error:
                 self._there = False
                 log.debug(f"{path}: {error.strerror}: the session is not told by who")
@@ -303,9 +301,35 @@ class Presence:
                 remove(path)          # which says what is true no more
 
 
+def _made(path: str, said: Mapping[str, str]) -> bool:
+    """Make the file; False where there is one.  OSError."""
+    try:
+        fd = os.open(path, _FLAGS, 0o600)
+    except FileExistsError:
+        return False
+    try:
+        os.write(fd, pack(said))
+    finally:
+        os.close(fd)
+    return True
+
+
 def _says(protocol: str, user: str, peer: tuple[str, str], state: str, pid: int) -> dict[str, str]:
     return {"user": user, "ip": peer[0], "port": peer[1], "protocol": protocol, "mailbox": "", "state": state,
-            "began": "0", "pid": str(pid), "tick": str(started(pid) if pid else 0)}
+            "began": "0", "pid": str(pid), "tick": str(_tick_of(pid) if pid else 0)}
+
+
+_own = 0, 0                            # our pid, and the tick at which this process was started
+
+
+def _tick_of(pid: int) -> int:
+    """As started(), which takes as long as to write a file; of this process it stays the same."""
+    global _own
+    if pid != os.getpid():
+        return started(pid)
+    if _own[0] != pid:
+        _own = pid, started(pid)
+    return _own[1]
 
 
 def word(folder: str, name: str) -> str:

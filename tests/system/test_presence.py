@@ -81,6 +81,21 @@ def test_what_it_is_at(base: Path, folder: Path, clients: list[socket.socket]) -
     assert all_of(base) == [] and sorted(os.listdir(folder)) == ["told"]
 
 
+def test_the_file_of_one_that_was_killed_is_in_the_way_of_nobody(base: Path, folder: Path,
+                                                                 clients: list[socket.socket]) -> None:
+    """The inode of its socket may be another one's now."""
+    mine = made(folder, clients[0])
+    for name in (mine.name, f".{os.getpid()}"):
+        (folder / name).write_bytes(b"what is left")
+    mine.enter()
+    assert [(each.user, each.state) for each in all_of(base)] == [("ann", AWAKE)]
+    (folder / f".{os.getpid()}").write_bytes(b"what is left")
+    mine.be("INBOX")
+    assert [each.mailbox for each in all_of(base)] == ["INBOX"]
+    mine.leave()
+    assert not [name for name in os.listdir(folder) if name != "told"]
+
+
 def test_a_session_that_only_reads_is_on_too(base: Path, folder: Path, clients: list[socket.socket]) -> None:
     readonly.begin()
     try:
