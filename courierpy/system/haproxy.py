@@ -66,20 +66,20 @@ def read_header(client: socket.socket, timeout: float) -> Ends | None:
 
 
 def parse_line(line: bytes) -> Ends | None:
-    """Version 1."""
-    words = line.decode("ascii", "replace").split()
+    """Version 1.  An address is told as all others are, however it is spelled there."""
+    words = line.decode("ascii", "replace").removesuffix("\r\n").split(" ")
     if words[1:2] == ["UNKNOWN"]:
         return None
     try:
-        family = {"TCP4": socket.AF_INET, "TCP6": socket.AF_INET6}[words[1]]
-        source, target, source_port, target_port = words[2:6]
-        socket.inet_pton(family, source)
-        socket.inet_pton(family, target)
+        _, kind, source, target, source_port, target_port = words
+        family = {"TCP4": socket.AF_INET, "TCP6": socket.AF_INET6}[kind]
+        source, target = (socket.inet_ntop(family, socket.inet_pton(family, word))
+                          for word in (source, target))
         ports = decimal(source_port, 65535), decimal(target_port, 65535)
         if ports[0] is None or ports[1] is None:
             raise ValueError
         return Ends((source, ports[0]), (target, ports[1]))
-    except (KeyError, ValueError, OSError, IndexError):
+    except (KeyError, ValueError, OSError):
         raise ProxyError("bad PROXY header") from None
 
 
@@ -91,6 +91,8 @@ def _version_2(client: socket.socket, end: float) -> Ends | None:
 def _ends_of_2(command: int, family: int, data: bytes) -> Ends | None:
     if command >> 4 != 2:
         raise ProxyError("unknown PROXY version")
+    if command & 15 > 1 or family >> 4 > 3 or family & 15 > 2:
+        raise ProxyError("unknown words in a PROXY header")
     if command & 15 == 0:
         return None                     # the proxy's own health check
     sizes = {0x11: (socket.AF_INET, 4), 0x21: (socket.AF_INET6, 16)}

@@ -229,7 +229,14 @@ def test_proxy_header(start: Start) -> None:
     assert (found["TCPREMOTEIP"], found["TCPREMOTEPORT"]) == ("2001:db8::7", "77")
     local = tcpd.variables(signature + struct.pack("!BBH", 0x20, 0, 0))
     assert local["TCPREMOTEIP"] == "::ffff:127.0.0.1"
+    found = tcpd.variables(b"PROXY TCP6 ::FFFF:C000:0207 2001:0DB8:0:0:0:0:0:1 5555 143\r\n")
+    assert (found["TCPREMOTEIP"], found["TCPLOCALIP"]) == ("::ffff:192.0.2.7", "2001:db8::1")
+    ends = b"192.0.2.7 192.0.2.1 5555 143"
     for bad in (b"GET / HTTP/1.0\r\n\r\n", b"PROXY TCP4 nonsense\r\n", b"PROXY " + b"x" * 200,
+                b"PROXY TCP4 %s\na NOOP\r\n" % ends, b"PROXY  TCP4 %s\r\n" % ends,
+                b"PROXY TCP4 %s 1\r\n" % ends, signature + struct.pack("!BBH", 0x22, 0x11, 12) + bytes(12),
+                signature + struct.pack("!BBH", 0x21, 0x41, 0),
+                signature + struct.pack("!BBH", 0x21, 0x13, 0),
                 signature + struct.pack("!BBH", 0x31, 0x11, 0),
                 signature + struct.pack("!BBH", 0x21, 0x11, 2) + b"xx"):
         assert tcpd.say(bad) == b""
