@@ -5,8 +5,9 @@ stand in its place, and keeps hash libraries and slow hashes out of the processe
 
 Each module has a queue, and workers of its own that are started when requests wait: one that hangs
 holds up nobody who is answered before it.  A request that a module has not answered in its time
-(AUTH_TIMEOUT) is a temporary failure, and its worker is killed.  A worker answers one request at
-a time, on a socketpair that keeps messages apart: the account, FAIL or TEMPORARY.
+(AUTH_TIMEOUT) is a temporary failure, and its worker is killed.  That time counts anew from when a
+worker has the request: who waited behind some that hang is not refused for them.  A worker answers one
+at a time, on a socketpair that keeps messages apart: the account, FAIL or TEMPORARY.
 
 An access token is checked first, in a queue like a module's (token.QUEUE); the modules are then asked for
 the account of the user that it names.
@@ -212,6 +213,7 @@ class Helper:
                     return                     # in time, or never
             job = queue.pop(0)
             worker.job, job.worker = job, worker
+            job.until = time.monotonic() + self.seconds[module]
             try:
                 worker.end.send(job.work + job.data)
             except OSError:
@@ -276,7 +278,9 @@ class Helper:
 
     def _see_to_time(self) -> None:
         now = time.monotonic()
-        for job in [job for job in self.jobs if job.until <= now]:
+        late = [job for job in self.jobs if job.until <= now]
+        # first who waits, so that no worker is started for what is refused in the next moment
+        for job in sorted(late, key=lambda job: job.worker is not None):
             if job.request is None:
                 self._done(job, None)
                 continue
@@ -290,6 +294,7 @@ class Helper:
             else:
                 worker.job = None
                 self._lost(worker)
+        for module in sorted({job.route[job.at] for job in late if job.request is not None}):
             self._work_off(module)
         for workers in self.workers.values():
             idle = [worker for worker in workers if worker.job is None and now - worker.since > IDLE]

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -276,6 +276,7 @@ def answer(userdb: Path, data: bytes) -> bytes:
         return says(path, data)
 
 
+NOBODY = 0x7FFFFFFF            # a pid that no process has
 HUNG = """#!/bin/sh
 read line
 case $line in *slow*) exec sleep 1000 ;; esac
@@ -317,6 +318,65 @@ def test_a_module_that_hangs_holds_up_only_itself(userdb: Path, tmp_path: Path) 
     left = [line for line in subprocess.run(["ps", "axo", "args"], capture_output=True, text=True,
                                             check=True).stdout.splitlines() if str(program) in line]
     assert left == []
+
+
+class Queue:
+    """A helper with one worker for authpipe at a time, which is no process.  ``started``: how many there
+    were; ``refused``: users who had no answer.  ``now``: on its clock."""
+
+    def __init__(self, stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 100.0
+        self.started = 0
+        self.refused: list[str] = []
+        self._stack = stack
+        monkeypatch.setattr(helper.time, "monotonic", lambda: self.now)
+        listener = stack.enter_context(socket.socket(socket.AF_UNIX))
+        self.helper = helper.Helper(listener, ["authpipe"], {"AUTH_TIMEOUT": "15", "AUTH_WORKERS": "1"})
+        monkeypatch.setattr(self.helper, "_start", self._start)
+
+    def _start(self, module: str) -> helper.Worker:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._stack.enter_context(theirs)
+        worker = helper.Worker(module, NOBODY, ours)
+        self.helper.workers[module].append(worker)
+        self.started += 1
+        return worker
+
+    def ask(self, user: str) -> None:
+        self.helper.begin(helper.Job(lambda reply: self.refused.append(user), data=b"x",
+                                     request=Request("login", "imap", {}, user=user)))
+
+    def at(self, now: float) -> list[str]:
+        """Who has been refused by then."""
+        self.now = now
+        self.helper._see_to_time()
+        return self.refused
+
+
+@pytest.fixture
+def queue(monkeypatch: pytest.MonkeyPatch) -> Iterator[Queue]:
+    with ExitStack() as stack:
+        yield Queue(stack, monkeypatch)
+
+
+def test_who_waited_behind_one_that_hangs_has_its_time(queue: Queue) -> None:
+    """That of the module counts from when a worker has the request, and not from when it was asked."""
+    queue.ask("hangs")
+    queue.now = 101.0
+    queue.ask("waits")
+    assert queue.at(115.0) == ["hangs"] and queue.started == 2
+    assert queue.at(129.0) == ["hangs"]
+    assert queue.at(130.0) == ["hangs", "waits"]
+
+
+def test_no_worker_is_started_for_who_has_waited_too_long(queue: Queue) -> None:
+    for number in range(20):
+        queue.ask(str(number))
+    queue.now = 101.0
+    queue.ask("later")
+    assert sorted(queue.at(115.0)) == sorted(map(str, range(20)))
+    assert queue.started == 2
+    assert "later" in queue.at(130.0)
 
 
 def test_a_worker_that_dies_fails_its_request_only(userdb: Path, tmp_path: Path) -> None:
