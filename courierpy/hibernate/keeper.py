@@ -23,9 +23,9 @@ all that is needed to go on, so that no death of the others loses a connection.
 5. The keeper asks for a wake.  The listener forks, and says TAKEN when it has: the client
    is that process's.  It closes its channel when it stays awake, or by ending.
 
-When the keeper dies the listener starts another one with all that it has; since nobody
-heard of changes meanwhile, all are woken for a look, one after another.  When the listener
-dies the keeper says BYE to all.
+When the keeper dies, or is killed because it answers nothing, the listener starts another
+one with all that it has; since nobody heard of changes meanwhile, all are woken for a look,
+one after another.  When the listener dies the keeper says BYE to all.
 
 What a session knows is opaque here, and no mail or password is ever in it.
 """
@@ -461,6 +461,8 @@ class Keeper:
                 entry.stage = DROPPED
         elif data == LOG and fds:
             os.dup2(fds[0], 2)
+        elif data == protocol.ASK:
+            self._tell([protocol.HERE])
         for fd in fds:
             os.close(fd)
         if data in (b"", END):

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 VARIABLE = "COURIERPY_KEEPER"  # the descriptor of the door, in the environment of a connection's process
 RESTART_AFTER = 1.0            # seconds between two starts
 PAUSE_MOST = 60.0              # and between those of keepers that end by themselves
+ASK_AFTER = 10.0               # seconds until the keeper is asked again whether it does anything
+LOOK_AFTER = 1.0               # seconds between two looks whether it has answered
+SILENT_LOOKS = 60              # without an answer, after which it is killed
 DESCRIPTORS = 3                # that come with one message, at most
 
 
@@ -67,8 +70,9 @@ class Sleepers:
         self.pid = 0
         self.link: socket.socket | None = None
         self.above = 0                 # all descriptors from here are below this
-        self._started = self._next_start = 0.0
+        self._started = self._next_start = self._next_look = 0.0
         self._pause = RESTART_AFTER
+        self._silent = 0               # looks since it was asked
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))     # two for each that sleeps
         if left is None:
@@ -96,8 +100,10 @@ class Sleepers:
         return self.link.fileno() if self.link is not None else -1
 
     def tend(self) -> None:
-        """Start the keeper if it is wanted, and there is none."""
+        """Start the keeper if it is wanted, and there is none; kill one that does nothing any more."""
         now = time.monotonic()
+        if self.pid and self.asleep and now >= self._next_look:
+            self._look(now)
         if self.pid or not (self.eager or self.asleep) or now < self._next_start:
             return
         self._started, self._next_start = now, now + self._pause
@@ -118,6 +124,17 @@ class Sleepers:
         link.setblocking(False)
         self.pid, self.link = pid, link
         self.above = max(self.above, link.fileno() + 1)
+
+    def _look(self, now: float) -> None:
+        """Looks are counted, and not seconds: where the machine has stood still it had no time either."""
+        self._next_look = now + LOOK_AFTER
+        if not self._silent:
+            self._tell(protocol.ASK)
+        self._silent += 1
+        if self._silent > SILENT_LOOKS:
+            log.crit("the keeper of idle connections answers nothing, and is killed")
+            os.kill(self.pid, signal.SIGKILL)      # ended() is told
+            self._silent = 0
 
     def _keep(self, link: socket.socket) -> int:
         left = [(number, each.client, each.file, each.uid) for number, each in self.asleep.items()]
@@ -146,7 +163,9 @@ class Sleepers:
             for _, _, value in ancillary:
                 fds.frombytes(value)
             wake = None
-            if data[:1] == b"S":
+            if data == protocol.HERE:
+                self._silent, self._next_look = 0, time.monotonic() + ASK_AFTER
+            elif data[:1] == b"S":
                 _, number, pid = protocol.SLEPT.unpack(data)
                 if not self._sleeps(number, pid, fds, whole=not flags & socket.MSG_CTRUNC):
                     self._tell(protocol.DROP + number.to_bytes(8, "big"))
@@ -259,7 +278,7 @@ class Sleepers:
         self._pause = min(2 * self._pause, PAUSE_MOST) if young and os.WIFEXITED(status) else RESTART_AFTER
         self._next_start = self._started + self._pause
         log.crit(f"the keeper of idle connections ended; {len(self.asleep)} go on in another")
-        self.pid = 0
+        self.pid = self._silent = 0
         if self.link is not None:
             self.link.close()
             self.link = None

@@ -11,13 +11,14 @@ import struct
 from courierpy.imap.grammar import lines
 from courierpy.system import passing
 
-VERSION = 3                    # of what is said over the link; another listener needs another keeper
+VERSION = 4                    # of what is said over the link; another listener needs another keeper
 ALONE = 1                      # the last version whose keeper was the only one that held the connections
 KEPT, GOOD, TAKEN = b"k", b"g", b"t"
 # over the link: a letter, and what follows it
 SLEPT = struct.Struct("!cQI")  # b"S" number pid; with channel, client and state
 WAKE, GONE = struct.Struct("!cQ"), struct.Struct("!cQ")        # b"W" number; with a channel.  b"G" number
 END, DROP, LOG = b"E", b"D", b"L"      # of the listener: end all; number: drop one; a new descriptor 2
+ASK, HERE = b"?", b"!"         # of the listener: does it do anything still?  It does
 # due (monotonic clock), every, sent, started (monotonic clock), octets of the note and of what is known,
 # is the client spoken to in blocks of DEFLATE?
 RECORD = struct.Struct("!dIQdHI?")

@@ -33,6 +33,7 @@ from courierpy.system.conn import Conn
 from courierpy.system.inotify import IN_CREATE, IN_IGNORED, Inotify
 from courierpy.system.settings import Settings
 from tests.conftest import Server, account_ids, descriptors, serving, until
+from tests.programs.chain import chain, eventually
 from tests.programs.test_renewal import children, renew, wait_log
 from tests.realtime.windows import Window, deliver, over_tcp
 
@@ -90,6 +91,14 @@ def is_keeper(pid: int) -> bool:
         return all(any(kind in link for link in links) for kind in ("eventpoll", "inotify"))
     except OSError:
         return False                   # it ends
+
+
+def holds_a_sleeper(pid: int) -> bool:
+    try:
+        return is_keeper(pid) and any("memfd:asleep" in os.readlink(f"/proc/{pid}/fd/{fd}")
+                                      for fd in os.listdir(f"/proc/{pid}/fd"))
+    except OSError:
+        return False
 
 
 def _state(pid: int) -> str:
@@ -525,6 +534,22 @@ def test_a_keeper_that_is_killed_at_any_moment() -> None:
             window.done()
             assert window.do("FETCH 1 (UID)") == ["* 1 FETCH (UID 1)"]
         assert running.server.log.read_text().count("the keeper of idle connections ended") > 2
+
+
+@server_test
+def test_a_keeper_that_stands_still_is_killed() -> None:
+    """Who sleeps there goes on in another one."""
+    hasty = "from courierpy.hibernate import link; link.ASK_AFTER, link.SILENT_LOOKS = 1.0, 3"
+    with chain(before=hasty) as server:
+        client = server.session(b"SELECT INBOX", b"IDLE")
+        with client:
+            eventually(lambda: any(map(holds_a_sleeper, server.children())))
+            (kept,) = filter(is_keeper, server.children())
+            os.kill(kept, signal.SIGSTOP)
+            client.sendall(b"DONE\r\nz NOOP\r\n")
+            assert b"z OK" in until(client, b"z OK")
+            server.wait_log("CRIT: the keeper of idle connections answers nothing, and is killed")
+            server.wait_log("CRIT: the keeper of idle connections ended; 1 go on in another")
 
 
 @server_test
