@@ -10,16 +10,24 @@ for each of them (see ``kind``).
 """
 from __future__ import annotations
 
+import re
+from codecs import charmap_decode
+from functools import lru_cache
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _BLANKS = bytes(32 if chr(code).isspace() and code < 128 else code for code in range(256))
-_ASCII_BREAKS = _BLANKS.upper().replace(b" ", b"\n")         # capitals, and line ends for white space
+_ASCII_WORDS = _BLANKS.upper()
+_ASCII_BREAKS = _ASCII_WORDS.replace(b" ", b"\n")            # capitals, and line ends for white space
 _ALL_ASCII = bytes(range(128))
 SHORT = 100                        # characters up to which it is not worth it to look what there is
 MOSTLY = 3                         # characters of ASCII to an octet more than one of others
 FEW = 16                           # letters that are replaced one by one
+_RUN_OF_BLANKS, _RUN_OF_BREAKS = re.compile(rb"  +"), re.compile(r"\n\n+")
+# a letter that hardly any text of an alphabet is without, and a codec of what else it is written with
+_ALPHABETS = (("\u043e", "cp1251"), ("\u03b1", "cp1253"), ("\u05d5", "cp1255"), ("\u0627", "cp1256"))
 
 # soft hyphen, joiners, widths of zero, directions, selectors of a variant
 _UNSEEN = frozenset((0xAD, 0x34F, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2070),
@@ -89,24 +97,29 @@ class Comparator:
         if text.isascii():
             return self.fold_ascii(text.encode()).decode()
         if self is UNICODE:
-            text = len(text) > SHORT and _by_letter(text) or text.translate(_FOLDED)
+            if len(text) > SHORT and (folded := _by_letter(text) or _by_alphabet(text)):
+                return folded
+            text = text.translate(_FOLDED)
         else:
             text = self.cased(text.translate(_SPACED))
-        while "\n\n" in text:
-            text = text.replace("\n\n", "\n")
-        return text.replace("\n", " ")
+        return _blanks_for_breaks(text)
 
     def fold_ascii(self, text: bytes, lines: bool = False) -> bytes:
         """``fold`` of a text of ASCII; with ``lines`` of each of its lines."""
         text = text.translate(self._lines if lines else self._words)
-        while b"  " in text:
-            text = text.replace(b"  ", b" ")
-        return text
+        return _RUN_OF_BLANKS.sub(b" ", text) if b"  " in text else text
+
+
+def _blanks_for_breaks(text: str) -> str:
+    """A blank for each run of line ends."""
+    if "\n\n" in text:
+        text = _RUN_OF_BREAKS.sub("\n", text)
+    return text.replace("\n", " ")
 
 
 def _by_letter(text: str) -> str | None:
-    """What _FOLDED makes of a text that is mostly ASCII, with few letters besides: each of them is
-    replaced everywhere, in half of the time.  None of another text."""
+    """The fold of a text that is mostly ASCII, with few letters besides: each of them is replaced
+    everywhere, in a third of the time that _FOLDED takes.  None of another text."""
     try:
         octets = text.encode()
     except UnicodeEncodeError:                 # half of a pair of surrogates
@@ -117,12 +130,49 @@ def _by_letter(text: str) -> str | None:
                if (value := _SETTLED[letter]) != letter]
     if len(letters) > FEW:
         return None
-    text = octets.translate(_ASCII_BREAKS).decode()
+    breaks = any(value in ("", "\n") for _, value in letters)     # then runs of blanks come of them
+    octets = octets.translate(_ASCII_BREAKS if breaks else _ASCII_WORDS)
+    text = (octets if breaks else _RUN_OF_BLANKS.sub(b" ", octets)).decode()
     for letter, value in letters:
         if value is None:
             return None
         text = text.replace(letter, value)
-    return text
+    return _blanks_for_breaks(text) if breaks else text
+
+
+def _by_alphabet(text: str) -> str | None:
+    """The fold of a text in one of _ALPHABETS, in a quarter of that time.  None of another text."""
+    for letter, codec in _ALPHABETS:
+        if letter in text:
+            try:
+                table, blanks, unseen, several = _alphabet(codec)
+                octets = _RUN_OF_BLANKS.sub(b" ", text.encode(codec).translate(blanks, unseen))
+                text, _ = charmap_decode(octets, "strict", table)
+            except (UnicodeError, LookupError):        # other letters; a codec that cannot be loaded
+                return None
+            for letter, value in several:
+                text = text.replace(letter, value)
+            return text
+    return None
+
+
+@lru_cache(None)
+def _alphabet(codec: str) -> tuple[str, bytes, bytes, list[tuple[str, str]]]:
+    """For octets of a codec: their letters, folded; blanks for white space; those that are not seen; and
+    letters that stand, in the first of these, for several."""
+    table, blanks, unseen = "", bytearray(range(256)), b""
+    several: dict[str, str] = {}
+    for code, letter in enumerate(bytes(range(256)).decode(codec, "replace")):
+        folded = _SETTLED[letter]
+        if folded == "\n":
+            blanks[code], folded = 32, " "
+        elif folded == "":
+            unseen += bytes((code,))
+        if folded is None:
+            table += "\ufffe"                          # as if it were no letter
+        else:
+            table += folded if len(folded) == 1 else several.setdefault(folded, letter)
+    return table, bytes(blanks), unseen, [(letter, folded) for folded, letter in several.items() if folded]
 
 
 class _SpacedMap(dict[int, str]):

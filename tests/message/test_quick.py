@@ -72,10 +72,13 @@ LETTERS = st.text(st.sampled_from(
 
 
 @settings(max_examples=400)
-@given(st.lists(LETTERS, min_size=1, max_size=8), st.sampled_from(["x y ", "Wort  ", "\n"]))
+@given(st.lists(LETTERS, min_size=1, max_size=8), st.sampled_from(
+    ["x y ", "Wort  ", "\n", "\u0421\u043b\u043e\u0432\u043e \xa0", "\u0439\xad\u0451 \u2026 \u2116\u043e\t",
+     "\u03ac\u03b1\u03c2 ", "\u05e9\u05dc\u05d5\u05dd ", "\u0623\u0627\u062a\xe9 "]))
 @example(["\u0390\u03b9"], "x y ")                # one becomes what the other is, and is not folded twice
 @example(["\ud800\xe9"], "x y ")
 @example([" \xa8 \xa0"], "x y ")
+@example([" \xb4 \xad\xa0"], "\u0421\u043b\u043e\u0432\u043e ")
 def test_letters_are_folded_one_by_one(pieces: list[str], between: str) -> None:
     """A text with few letters beyond ASCII, as the table folds it."""
     text = (between * 60).join(["", *pieces, ""])
