@@ -159,6 +159,8 @@ def test_folders(maildir: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (["Work", "Nope", "INBOX"], 1, ["{}/.Work", "{}"]), (["-s", "Nope", "INBOX"], 1, []),
     (["-U", "Work"], 0, ["{}"]), (["-M", "Work"], 0, ["{}/.Work/courierpyindex"]),
     (["-p", "{}/.Work/cur/1"], 0, ["INBOX.Work"]), (["-p", ".Work"], 0, ["INBOX.Work"]),
+    (["-D", "Work"], 0, ["{}/.Work"]),
+    (["-A", "Work"], 0, ["{}/.Work", "{}/.Work/courierpyindex", "{}"]),
     (["-p", "{}"], 0, ["INBOX"]), (["-p", "/elsewhere"], 1, []), (["-7", "&AOQ-x"], 0, ["{}/.äx"])])
 def test_paths(words: list[str], status: int, told: list[str], maildir: Path,
                capfd: pytest.CaptureFixture[str]) -> None:
@@ -168,6 +170,9 @@ def test_paths(words: list[str], status: int, told: list[str], maildir: Path,
     found = run(capfd, "path", *letters, maildir, *names)
     assert found[:2] == (status, [one.format(maildir) for one in told])
     assert ("there is no such mailbox" in found[2]) == (status == 1)
+    rows = [json.loads(line) for line in run(capfd, "path", "-j", *letters, maildir, *names)[1]]
+    assert {one.format(maildir) for one in told} <= {value for row in rows for value in row.values()}
+    assert bool(rows) == bool(told)
 
 
 def test_there_are_no_scripts(maildir: Path, capfd: pytest.CaptureFixture[str]) -> None:

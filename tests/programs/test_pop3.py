@@ -16,7 +16,7 @@ import pytest
 from courierpy.admin import mkcert
 from courierpy.maildir.formats import pop3list
 from courierpy.system.programs import interpreter
-from tests.conftest import free_port, plain_environ, until, wait_for
+from tests.conftest import fill, free_port, plain_environ, until, wait_for
 from tests.programs.chain import DEADLINE, Chain, chain
 
 pytestmark = pytest.mark.server
@@ -117,18 +117,36 @@ def test_utf8_of_before_the_login_counts_behind_it(served: Chain) -> None:
         pop.quit()
 
 
-def test_from_inetd() -> None:
+BY_UWS_NAME = "from courierpy.pop3d import run_ipop3d; run_ipop3d()"
+
+
+@pytest.mark.parametrize("words", [
+    [*interpreter("courierpy.pop3login"), "pop3d", "Maildir"],
+    pytest.param([sys.executable, "-c", BY_UWS_NAME], marks=pytest.mark.skipif(
+        os.getuid() != 0, reason="of inetd's users only root can log others in"))],
+    ids=["pop3login", "ipop3d"])
+def test_from_inetd(words: list[str]) -> None:
     """A socket on descriptors 0 and 1, and no listener of ours."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         ours.settimeout(DEADLINE)
-        process = subprocess.Popen([*interpreter("courierpy.pop3login"), "pop3d", "Maildir"], stdin=theirs,
-                                   stdout=theirs, stderr=subprocess.DEVNULL, env=plain_environ())
+        process = subprocess.Popen(words, stdin=theirs, stdout=theirs, stderr=subprocess.DEVNULL,
+                                   env=plain_environ())
         theirs.close()
         ours.sendall(b"CAPA\r\nUSER joe\r\nQUIT\r\n")
         said = until(ours, b"+OK Better luck next time.\r\n")
         assert said.startswith(b"+OK Hello there.\r\n") and b"\r\n+OK Password required.\r\n" in said
         assert process.wait(DEADLINE) == 0
+
+
+def test_ipop3d_is_pop3d(tmp_path: Path) -> None:
+    """From a shell or over ssh: as who it is, without a login."""
+    fill(tmp_path / "Maildir", 2)
+    said = {subprocess.run([*words, tmp_path / "Maildir"], input=b"STAT\r\nQUIT\r\n", capture_output=True,
+                           check=True, timeout=DEADLINE, env=plain_environ()).stdout
+            for words in ([sys.executable, "-c", BY_UWS_NAME], interpreter("courierpy.pop3d"))}
+    answer, = said
+    assert answer.startswith(b"+OK ") and b"\r\n+OK 2 " in answer
 
 
 def test_deleted_by_quit_alone(served: Chain) -> None:

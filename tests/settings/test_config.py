@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from courierpy.admin import config, mkcert
+from courierpy.admin.serve import IMAP_KINDS, listener_words
 from courierpy.system.findings import LOST, UNNEEDED, WRONG
-from courierpy.system.settings import parse_text
+from courierpy.system.settings import Settings, parse_text
 
 ETC = Path(__file__).resolve().parents[2] / "etc"
 
@@ -141,3 +142,16 @@ def test_other_views_of_the_settings(tmp_path: Path, capsys: pytest.CaptureFixtu
     status, lines = told("--all", "-n")
     at = lines.index('MAXPERIP="8"')
     assert lines[at - 1] == '# connections of one address (number; default "20")'
+
+
+def test_what_a_listener_is_started_with() -> None:
+    """MAXDAEMONS, MAXPERIP, ports and addresses of each kind, the Maildir."""
+    settings = Settings({"MAXDAEMONS": "7", "MAXPERIP": "", "PORT": "2143", "SSLPORT": "2993",
+                         "SSLADDRESS": "127.0.0.1", "TCPDOPTS": "-nodnslookup -warn=5",
+                         "MAILDIRPATH": "Mail"})
+    plain, tls = (listener_words(settings, kind, "") for kind in IMAP_KINDS.values())
+    assert plain == ["couriertcpd", "-address=0", "-maxprocs=7", "-maxperip=20", "-nodnslookup", "-warn=5",
+                     "2143", "imaplogin", "imapd", "Mail"]
+    assert tls == ["couriertcpd", "-address=127.0.0.1", "-maxprocs=7", "-maxperip=20", "-nodnslookup",
+                   "-warn=5", "-tls", "2993", "imaplogin", "imapd", "Mail"]
+    assert listener_words(settings, IMAP_KINDS["plain"], "1143")[-4] == "1143"
