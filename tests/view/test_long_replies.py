@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from courierpy.imap import commands
-from courierpy.imap.commands import cmd_list
+from courierpy.imap.commands import cmd_fetch, cmd_list
 from courierpy.imap.grammar import lines
 from courierpy.imap.grammar.args import Args
+from courierpy.imap.grammar.fetchitems import FetchItem
 from courierpy.imap.manners import Manners
 from courierpy.imap.session import Session
 from courierpy.imap.view import View
@@ -131,3 +132,29 @@ def test_mailboxes(command: bytes, tell: Callable[[Any, Args], object],
     assert peak(lambda: tell(there, args)) < 400 * FOLDERS     # an entry each, and its name among the parents
     assert there.conn.octets > 1000 * FOLDERS
     assert there.conn.largest < PIECE_OCTETS
+
+
+@pytest.mark.parametrize("repeats", [False, True])
+def test_labels_as_long_as_a_command(repeats: bool) -> None:
+    """A list of 60 kB of fields, which stands in the line of each message."""
+    label = b"BODY[HEADER.FIELDS (%s)]" % (b"x" * 60_000)
+    columns: Any = [SimpleNamespace(counted=False, form=b"%b", repeats=repeats),
+                    SimpleNamespace(counted=True, form=b"%b", repeats=False)]
+    flags = [b"(word%d)" % (number % 500) for number in range(1000)]
+    values = [b"value%d" % number for number in range(1000)]
+    made = cmd_fetch._Lines(lines.FETCH, [FetchItem(b"FLAGS"), FetchItem(b"BODY", label=label)], columns)
+    heard: list[int] = []
+    left = [b"* %d FETCH (FLAGS %s %s {%d}\r\n%s)\r\n" % (number, word, label, len(value), value)
+            for number, word, value in zip(range(1, 1001), flags, values, strict=True)]
+    left.reverse()
+
+    def hear() -> None:
+        for text in made.of(range(1, 1001), [[flags], [list(map(len, values)), values]]):
+            heard.append(len(text))
+            at = 0
+            while at < len(text):
+                line = left.pop()
+                assert text.startswith(line, at)
+                at += len(line)
+    assert peak(hear) < 6 * cmd_fetch.TEXT_OCTETS
+    assert left == [] and max(heard) < cmd_fetch.TEXT_OCTETS + 2 * len(label)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 CHUNK = 2000                       # messages whose lines are made together, or fewer
 AT_ONCE = 200                      # of these, whose lines are one text
 VALUES = 16_000                    # that are had at once, at most
-TEXT_OCTETS = 4 << 20              # of values that repeat that are told at once
+TEXT_OCTETS = 4 << 20              # of what repeats that are told at once: labels may be as long as a command
 
 
 def _head(view: View) -> bytes:
@@ -65,15 +65,18 @@ class _Lines:
         """The lines of the messages with these numbers.  ``told``: for each column what the form takes."""
         if self._repeated < 0:
             values = [numbers, *chain.from_iterable(told)]
-            for start in range(0, len(numbers), AT_ONCE):    # a long text grows from page to page
-                some = [column[start:start + AT_ONCE] for column in values]
+            count = min(AT_ONCE, TEXT_OCTETS // len(self._form) + 1)
+            for start in range(0, len(numbers), count):      # a long text grows from page to page
+                some = [column[start:start + count] for column in values]
                 yield self._form * len(some[0]) % _by_turns(some)
             return
         texts: Sequence[bytes] = told[self._repeated][0]
         others = [numbers, *chain.from_iterable(told[:self._repeated] + told[self._repeated + 1:])]
-        forms = {text: b"".join((self._head, text.replace(b"%", b"%%"), self._behind)) for text in {*texts}}
-        for start, stop in _light(texts):
-            yield b"".join(map(forms.__getitem__, texts[start:stop])) % _by_turns(
+        for start, stop in _light(texts, len(self._head) + len(self._behind)):
+            portion = texts[start:stop]
+            forms = {text: b"".join((self._head, text.replace(b"%", b"%%"), self._behind))
+                     for text in {*portion}}
+            yield b"".join(map(forms.__getitem__, portion)) % _by_turns(
                 [column[start:stop] for column in others])
 
 
@@ -135,12 +138,13 @@ def _uids(view: View, seqs: Sequence[int]) -> array[int]:
     return array("I", view.uids_of(seqs))
 
 
-def _light(texts: Sequence[bytes]) -> Iterator[tuple[int, int]]:
-    """(From which, to which) of the same messages, in portions that have not too many octets."""
+def _light(texts: Sequence[bytes], more: int) -> Iterator[tuple[int, int]]:
+    """(From which, to which) of the same messages, in portions that have not too many octets.  ``more``: that
+    each has beside its text."""
     start = octets = 0
-    if sum(map(len, texts)) > TEXT_OCTETS:
+    if sum(map(len, texts)) + more * len(texts) > TEXT_OCTETS:
         for at, text in enumerate(texts):
-            octets += len(text)
+            octets += len(text) + more
             if octets > TEXT_OCTETS:
                 yield start, at + 1
                 start, octets = at + 1, 0
