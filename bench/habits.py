@@ -5,6 +5,8 @@ from __future__ import annotations
 import statistics
 import time
 
+from bench.limits import looks_a_second
+from bench.peers import Courierpy
 from bench.rows import AGAIN, fetched, timed
 
 TYPE_CHECKING = False
@@ -61,8 +63,8 @@ def row_all(at: At) -> Figures:
 def row_small_folders(at: At) -> Figures:
     """STATUS of folders with few messages, asked again by another session."""
     at.settle("lean")
-    commands = [b"STATUS %s (MESSAGES UIDNEXT UIDVALIDITY UNSEEN)" % at.folder(f"F{number:03d}")
-                for number in range(at.scale.many)]
+    folders = [f"F{number:03d}" for number in range(at.scale.many)]
+    commands = [b"STATUS %s (MESSAGES UIDNEXT UIDVALIDITY UNSEEN)" % at.folder(name) for name in folders]
     for _ in range(2):
         client = at.login("lean")
         start = time.perf_counter()
@@ -70,7 +72,10 @@ def row_small_folders(at: At) -> Figures:
             client.drain(command)
         seconds = time.perf_counter() - start
         client.logout()
-    return {"38": len(commands) / seconds}
+    found = {"38": len(commands) / seconds}
+    if isinstance(at.server, Courierpy):
+        found["38:limit"] = looks_a_second(at.maildir("lean"), folders)
+    return found
 
 
 def _rate(client: Client, command: bytes, count: int) -> float:

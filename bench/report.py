@@ -63,6 +63,14 @@ def verdict(case: Case, figures: dict[str, float]) -> str:
     return f"**missed** by {100 * (1 - share):.0f} %"
 
 
+def of_limit(case: Case, figures: dict[str, float]) -> str:
+    """How much that is of what is possible, where that was measured; "" where not."""
+    if not {"courierpy", "limit"} <= figures.keys():
+        return ""
+    share = better(case, figures["courierpy"], figures["limit"])
+    return f", {share:.2f} of the limit ({number(figures['limit'])})"
+
+
 def ratio(case: Case, figures: dict[str, float], peer: str) -> str:
     if peer not in figures or "courierpy" not in figures:
         return "-"
@@ -112,7 +120,7 @@ def table(cases: list[Case], results: Results, scale: Scale) -> str:
         cells = [number(figures[server]) if server in figures else "-" for server in ("courierpy", *PEERS)]
         lines.append(f"| {case.key} | {titled(case, scale)} | {case.unit} | {' | '.join(cells)} | "
                      f"{ratio(case, figures, 'courier')} | {ratio(case, figures, 'dovecot')} | "
-                     f"{goal_text(case, figures)} | {verdict(case, figures)} |")
+                     f"{goal_text(case, figures)} | {verdict(case, figures)}{of_limit(case, figures)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -148,7 +156,7 @@ def why(cases: list[Case], results: Results, scale: Scale) -> str:
     lines = []
     for case in cases:
         figures = medians(results, case.key)
-        said = verdict(case, figures).replace("**", "")
+        said = verdict(case, figures).replace("**", "") + of_limit(case, figures)
         if said.startswith("missed") or case.key in behind:
             if case.key in behind:
                 said += f", {ratio(case, figures, 'courier')} of Courier's speed"
@@ -247,6 +255,8 @@ free ports on 127.0.0.1, accounts and mail of their own in a temporary folder, a
 * All servers check the same md5-crypt password and log to a file. Dovecot and Courier run as they are
   shipped, with higher limits for connections and memory; Courier with enhanced IDLE, as courierpy.
 * Durable APPEND: courierpy and Dovecot sync to disk before the answer, Courier does not.
+* The limit of a row is what a program outside of the servers comes to with the same client, where it makes
+  the same system calls, or writes the same octets out of memory, and nothing else (`bench/limits.py`).
 * CPU is what the server's processes and their reaped children used, from /proc. Memory is the
   proportional set size with so many sessions less that with none, divided by their number; "in IDLE"
   is ten seconds after IDLE began.

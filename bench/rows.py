@@ -117,23 +117,28 @@ def row_cpu(at: At) -> Figures:
     return {"2": 1000 * (procs.cpu(at.server.roots()) - before) / at.scale.sessions}
 
 
-def row_select(at: At) -> Figures:
-    at.settle("big")
-    at.opened("big").logout()
+def _select_again(at: At, account: str) -> tuple[float, int]:
+    """(Seconds for SELECT of a mailbox that nobody changed, its messages)"""
+    at.settle(account)
+    at.opened(account).logout()
     found = []
     for _ in range(AGAIN):
-        client = at.login("big")
+        client = at.login(account)
         seconds, reply = timed(client, b"SELECT INBOX")
         client.logout()
         found.append(seconds)
-    before = exists(reply)
+    return statistics.median(found), exists(reply)
+
+
+def row_select(at: At) -> Figures:
+    unchanged, before = _select_again(at, "big")
     at.deliver("big", before)
     client = at.login("big")
     after, reply = timed(client, b"SELECT INBOX")
     client.logout()
     if exists(reply) != before + 1:
         raise ValueError(f"row 3: {at.server.name} did not see the delivery")
-    return {"3a": 1000 * statistics.median(found), "3b": 1000 * after}
+    return {"3a": 1000 * unchanged, "3b": 1000 * after, "3c": 1000 * _select_again(at, "mail")[0]}
 
 
 def exists(reply: bytes) -> int:
@@ -174,17 +179,24 @@ def _cold_and_warm(at: At, key: str, command: bytes) -> Figures:
     fetched(at, key, reply, count)
     again, reply = warm(at, "mail", command, known=True)
     fetched(at, key, reply, count)
-    return {key + "a": count / first, key + "b": count / again}
+    return {key + "a": count / first, key + "b": count / again, **_limit(at, key + "b", reply, count)}
+
+
+def _limit(at: At, key: str, reply: bytes, count: int) -> Figures:
+    """Messages a second, where the whole reply is in memory: once for all servers."""
+    from bench import limits  # which times as the rows do
+    return {key + ":limit": count / limits.seconds_of(reply)} if isinstance(at.server, Courierpy) else {}
 
 
 def row_headers(at: At) -> Figures:
     count = at.scale.messages
     fields, reply = warm(at, "mail", b"FETCH 1:* (%s)" % HEADERS)
     fetched(at, "8a", reply, count)
+    limits = _limit(at, "8a", reply, count)
     sizes, reply = warm(at, "mail", b"FETCH 1:* (RFC822.SIZE INTERNALDATE)")
     fetched(at, "8b", reply, count)
     at.note("8b", sum(map(int, re.findall(rb"RFC822\.SIZE (\d+)", reply))))
-    return {"8a": count / fields, "8b": count / sizes}
+    return {"8a": count / fields, "8b": count / sizes, **limits, **_limit(at, "8b", reply, count)}
 
 
 def row_bodies(at: At) -> Figures:
@@ -233,7 +245,8 @@ def row_folders(at: At) -> Figures:
 
 def row_search(at: At) -> Figures:
     found = {}
-    for key, command in (("12a", b"SEARCH FROM example.net"), ("12b", b"SEARCH SUBJECT mi")):
+    for key, command in (("12a", b"SEARCH FROM example.net"), ("12b", b"SEARCH SUBJECT mi"),
+                         ("12c", b"SEARCH UNSEEN")):
         seconds, reply = warm(at, "mail", command)
         at.note(key, len(numbers(reply)))
         found[key] = at.scale.messages / seconds

@@ -10,7 +10,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bench import corpus, growth, plot, report
+from bench import corpus, growth, limits, plot, report
+from bench.client import Refused
 from bench.lab import FULL, Lab
 from bench.peers import Courierpy
 from bench.table import ROWS, Case, Goal
@@ -61,6 +62,26 @@ def test_verdicts(case: Case, ours: float, theirs: float, said: str) -> None:
     figures = {"courierpy": ours, case.goal.peer: theirs}
     assert report.verdict(case, figures) == said
     assert report.verdict(case, {"courierpy": ours}) == "not measured"
+
+
+def test_how_much_of_the_limit_that_is() -> None:
+    results = {"1": {"courierpy": [150.0], "courier": [100.0], "limit": [300.0, 200.0]},
+               "2": {"courierpy": [2.0], "dovecot": [3.0]}}
+    assert "| **missed** by 25 %, 0.60 of the limit (250) |" in report.table([FASTER, SHORTER], results, FULL)
+    assert "missed by 25 %, 0.60 of the limit (250)." in report.why([FASTER, SHORTER], results, FULL)
+    assert "limit" not in report.table([SHORTER], results, FULL)
+
+
+def test_the_limit_is_told_the_same_client(tmp_path: Path) -> None:
+    reply = b"".join(b"* %d FETCH (UID %d)\r\n" % (number, number) for number in range(1, 20_001))
+    assert limits.seconds_of(reply) > 0
+    for name in ("A", "B"):
+        for part in ("new", "cur", "courierimapuiddb"):
+            (tmp_path / f".{name}" / part).mkdir(parents=True)
+    assert limits.looks_a_second(str(tmp_path), ["A", "B"]) > 0
+    (tmp_path / ".B" / "cur").rmdir()
+    with pytest.raises(Refused):
+        limits.looks_a_second(str(tmp_path), ["A", "B"])
 
 
 def test_a_line_for_every_miss_and_every_case_behind_courier() -> None:

@@ -1,0 +1,87 @@
+"""What a row could come to: a program outside of any server that answers the same client by the same system
+calls, or with the same octets, and knows nothing of IMAP.
+"""
+from __future__ import annotations
+
+import os
+import select
+import socket
+import statistics
+from contextlib import contextmanager
+
+from bench.client import Client
+from bench.rows import AGAIN, now, timed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    Answer = Callable[[bytes], Iterable[bytes]]        # of a command, what comes before the tagged line
+
+AT_ONCE = 128 * 1024                   # octets that are written at once, as courierpy does
+LOOKS = ("new", "cur", "courierimapuiddb")     # what says that a mailbox is as it was
+
+
+@contextmanager
+def _answering(answer: Answer) -> Iterator[Client]:
+    """A client whose commands another process answers so."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        child = os.fork()
+        if not child:
+            try:
+                _answer_all(listening, answer)
+            finally:
+                os._exit(0)
+        port = int(listening.getsockname()[1])
+    try:
+        client = Client(port)
+        try:
+            yield client
+        finally:
+            client.close()
+    finally:
+        os.waitpid(child, 0)
+
+
+def _answer_all(listening: socket.socket, answer: Answer) -> None:
+    """Until the client closes."""
+    connection, _ = listening.accept()
+    listening.close()
+    connection.sendall(b"* OK\r\n")
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+    while True:
+        poll.poll()
+        tag, blank, command = connection.recv(65536).partition(b" ")
+        if not blank:
+            return
+        held = b""
+        for piece in answer(command):
+            held += piece
+            if len(held) >= AT_ONCE:
+                connection.sendall(held)
+                held = b""
+        connection.sendall(held + tag + b" OK done\r\n")
+
+
+def seconds_of(reply: bytes) -> float:
+    """For the client to get these octets, which are in memory ready to be written."""
+    pieces = [reply[start:start + AT_ONCE] for start in range(0, len(reply), AT_ONCE)]
+    with _answering(lambda command: pieces) as client:
+        return statistics.median(timed(client, b"FETCH")[0] for _ in range(AGAIN))
+
+
+def looks_a_second(maildir: str, folders: Sequence[str]) -> float:
+    """Mailboxes a second of which is told that they are as they were, after the looks that say so."""
+    def answer(command: bytes) -> list[bytes]:
+        path = f"{maildir}/.{folders[int(command)]}"
+        os.access(f"{path}/courierimapacl", os.F_OK)
+        for name in LOOKS:
+            os.stat(f"{path}/{name}")
+        return [b'* STATUS "INBOX.%s" (MESSAGES 20 UIDNEXT 21 UIDVALIDITY 1700000000 UNSEEN 2)\r\n' % command]
+
+    with _answering(answer) as client:
+        start = now()
+        for number in range(len(folders)):
+            client.drain(b"%d" % number)
+        return len(folders) / (now() - start)
