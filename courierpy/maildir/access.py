@@ -142,7 +142,7 @@ class Access:
         file = self._unlisted.get(path)
         if file is None:
             return False
-        if _stamp(file) is None:
+        if not os.access(file, os.F_OK):       # asked before each command that names a mailbox
             return True
         del self._unlisted[path]
         return False
