@@ -255,6 +255,29 @@ def aside(root: Path) -> list[Path]:
     return sorted((root / "courierpydeleted").glob("*/.*"))
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_it_goes_with_a_rename_and_is_nothing_odd(layout: str, root: Path, tmp_path: Path,
+                                                  capfd: pytest.CaptureFixture[str]) -> None:
+    """What was expunged of a mailbox is that of the mailbox under its new name; check leaves it alone."""
+    conf = tmp_path / "conf"
+    conf.write_text(f"IMAP_LAYOUT={layout}\nIMAP_EXPUNGE_KEEP=7\n")
+    store, name = tree_of(root, layout), LAYOUTS[layout]
+    store.create(name)
+    fill(Path(store.path_of(name)), 3)
+    folder = store.open(name)
+    expunge(folder, 2)
+    folder.close()
+    store.rename(name, f"{name}2")
+    words = ["-C", conf, "--mailbox", f"{name}2", root]
+    before = run(capfd, "unexpunge", "-l", *words)
+    assert (before[0], [line for line in before[1] if line.startswith("UID")]) == (0, ["UID: 2"])
+    for options in ([], ["--fix"], ["--fix", "-O"]):
+        assert run(capfd, "check", "-C", conf, *options, root) == (0, [], "")
+    assert run(capfd, "unexpunge", "-l", *words) == before
+    assert run(capfd, "unexpunge", "-a", *words)[0] == 0
+    assert len(tree_of(root, layout).open(f"{name}2").scan().messages.uids) == 3
+
+
 def test_a_deleted_mailbox_is_kept(root: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     store = tree_of(root)
     (root / "maildirsize").write_bytes(b"1000000S\n")

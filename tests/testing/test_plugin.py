@@ -45,7 +45,9 @@ def test_the_examples_of_the_page(tmp_path: Path) -> None:
 
 
 @pytest.mark.server
-def test_what_was_said_is_shown_where_a_test_fails(tmp_path: Path) -> None:
+@pytest.mark.parametrize("capture", ["no", "fd", "sys"])
+def test_what_was_said_is_shown_where_a_test_fails(capture: str, tmp_path: Path) -> None:
+    """And pytest ends: no process or thread of the server keeps what it writes to."""
     (tmp_path / "test_it.py").write_text("""
 import imaplib
 import pytest
@@ -64,7 +66,7 @@ def test_wrong(client):
 def test_right(client):
     client.select("INBOX.Absent")
 """)
-    done = pytest_of(tmp_path, "-s")
+    done = pytest_of(tmp_path, f"--capture={capture}")
     assert "1 failed, 1 passed" in done.stdout, done.stdout + done.stderr
     assert "imap_account: IMAP dialogue" in done.stdout
     assert re.search(r"^1 C: \S+ SELECT INBOX.Missing$", done.stdout, re.M)
