@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 PIECE_OCTETS = 64 * 1024
 _FIELD = re.compile(rb"[^\n]*\n(?:[ \t][^\n]*\n)*")
 _FOLD = re.compile(rb"\r?\n[ \t]+")
+WHOLE = b"1"                           # the ID of the message, with which those of its parts begin
 NO_PART = No("Cannot retrieve message: Invalid argument")
 
 
@@ -122,7 +123,7 @@ def _parts(message: Message) -> dict[bytes, tuple[Part, bytes | None]]:
     while left:
         above, part = left.pop()
         for number, child in enumerate(part.children, 1):
-            name = b"%s.%d" % (above or b"1", number)
+            name = b"%s.%d" % (above or WHOLE, number)
             found[name] = child, above
             left.append((name, child))
     return found
@@ -133,16 +134,17 @@ def _tell(client: Client, seq: int, message: Message, contents: Contents,
     if contents.kind == b"MIME":
         _mime(client, seq, message, contents, parts)
         return
-    if contents.part not in parts:
+    asked = b"" if contents.part == WHOLE else contents.part
+    if asked not in parts:
         raise NO_PART
-    part, _ = parts[contents.part]
-    data, whole = message.data, not contents.part
+    part, _ = parts[asked]
+    data, whole = message.data, not asked
     start, body, stop = part.start, part.body, part.stop
     if whole:                          # also what no limit lets into the tree of parts
         start, body, stop = 0, header_end(data, 0, len(data)), len(data)
     label = b"FETCH %d CONTENTS" % seq
     if contents.kind in (b"HEADERS", b"RAWHEADERS"):
-        head = b"{.%d} FETCH %d %s" % (0 if whole else body - start, seq, contents.kind)
+        head = b"{.%d} FETCH %d %s" % (0 if not contents.part else body - start, seq, contents.kind)
         _lines(client, head, _header(data, start, body, contents, message.limits.header))
         return
     if contents.kind == b"ALL":

@@ -116,6 +116,8 @@ def rename(client: Client, words: Sequence[bytes]) -> str:
         open_name = account.selected.folder.name
         if open_name == old or old != INBOX and open_name.startswith(old + separator):
             raise No("Can't RENAME the currently-open folder")
+    if old == INBOX:
+        raise No("INBOX rename not implemented.")
     permitted.named(account, b"RENAME", old, new)
     account.folders.rename(old, new)
     return "Folder renamed."

@@ -1,20 +1,25 @@
 """Lists of rights: ACL, GETACL, SETACL, DELETEACL.  The letters are Courier's."""
 from __future__ import annotations
 
+from itertools import zip_longest
+
 from courierpy.imap.acl import change, change_of_rights, found, whom
-from courierpy.maildir.formats.acl import LockedOut, letters
+from courierpy.maildir.formats.acl import KEPT, OWNER, LockedOut, letters
 from courierpy.model.replies import Bad, No
+from courierpy.model.rights import ALL_RIGHTS
 from courierpy.smap import grammar, paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-    from courierpy.maildir.acl import Edit
     from courierpy.maildir.formats.acl import AccessList
     from courierpy.smap.client import Client
 
 UPDATED = "Updated ACLs"
+# who keeps something, what, and what he may lose, one by one
+MINIMUM = (OWNER.encode(), letters(KEPT).encode(),
+           *(letter.encode() for letter in letters(ALL_RIGHTS - KEPT)))
 
 
 def acl(client: Client, words: Sequence[bytes]) -> str:
@@ -40,28 +45,34 @@ def _tell(client: Client, listed: AccessList) -> None:
 
 
 def setacl(client: Client, words: Sequence[bytes]) -> str:
+    """An identifier and its rights, as often as one likes: all of them or none.  One without rights goes."""
     path, rest = paths.split(words)
-    if not 1 <= len(rest) <= 2:
-        raise Bad(grammar.SYNTAX)
-    mode, rights = change_of_rights(rest[1] if len(rest) > 1 else b"")
-    entry = whom(rest[0])
-    return _change(client, path, lambda before: before.changed(entry, mode, rights))
+    pairs = zip_longest(rest[::2], rest[1::2], fillvalue=b"")
+    return _change(client, path, [(whom(entry), *change_of_rights(rights)) for entry, rights in pairs])
 
 
 def deleteacl(client: Client, words: Sequence[bytes]) -> str:
     path, rest = paths.split(words)
-    if len(rest) != 1:
+    return _change(client, path, [(whom(entry), "=", ()) for entry in rest])
+
+
+def _change(client: Client, path: Sequence[bytes], changes: Sequence[tuple[str, str, Iterable[str]]]) -> str:
+    """``changes``: identifier, mode and rights of each, as AccessList.changed() has them."""
+    if not changes:
         raise Bad(grammar.SYNTAX)
-    entry = whom(rest[0])
-    return _change(client, path, lambda before: before.changed(entry, "=", ()))
 
+    def edit(before: AccessList) -> AccessList:
+        for one in changes:
+            before = before.changed(*one)
+        return before
 
-def _change(client: Client, path: Sequence[bytes], edit: Edit) -> str:
     account = client.account
     name = paths.name(account.folders, path)
     try:
         after = change(account, found(account, b"SETACL", name), edit)
-    except LockedOut:
+    except LockedOut as why:
+        if str(why) == OWNER:
+            account.write(grammar.line(b"* ACLMINIMUM", *MINIMUM))
         raise No("ACL update failed") from None
     client.listed_anew()
     _tell(client, after)

@@ -419,7 +419,13 @@ def test_lists_of_rights(client: Smap) -> None:
     assert client.do('SETACL INBOX "" user=fred +s') == default + b' "user=fred" "lrs"\n+OK Updated ACLs\n'
     assert client.do('SETACL INBOX "" user=fred -l') == default + b' "user=fred" "rs"\n+OK Updated ACLs\n'
     assert client.do('DELETEACL INBOX "" user=fred') == default + b"\n+OK Updated ACLs\n"
-    assert client.do('DELETEACL INBOX "" owner') == b"-ERR ACL update failed\n"
+    assert client.do('SETACL INBOX "" user=fred lr group=x +lrs user=none') == (
+        default + b' "user=fred" "lr" "group=x" "lrs"\n+OK Updated ACLs\n')
+    minimum = b"* ACLMINIMUM owner al c e i p r s t w x\n-ERR ACL update failed\n"
+    assert client.do('SETACL INBOX "" user=joe l owner lr') == minimum
+    assert client.do('DELETEACL INBOX "" user=fred group=x user=none') == default + b"\n+OK Updated ACLs\n"
+    assert client.do('DELETEACL INBOX "" owner') == minimum
+    assert client.do('DELETEACL INBOX "" administrators') == b"-ERR ACL update failed\n"
     assert client.do('SETACL INBOX "" user=fred Q') == b"-ERR There is no such right.\n"
     assert client.do('SETACL INBOX ""') == client.do("DELETEACL INBOX") == b"-ERR Syntax error.\n"
     assert client.do("ACL") == client.do("GETACL Top") == b"-ERR Invalid folder: Invalid argument\n"
