@@ -95,7 +95,10 @@ def store(session: Session, args: Args) -> Done:
     # what others set meanwhile shows too
     sets = {words for _, words in done.values()}
     if keywords or selected.keywords or any(sets):
-        known = frozenset(keywords if mode != "-" else ()).union(*sets)
+        known = NO_KEYWORDS.union(*sets)
+        if mode != "-":                # one that is there in another case is that one
+            there = {word.lower() for word in known}
+            known |= {word for word in keywords if word.lower() not in there}
         said = [NewKeywords(known), changed, KeywordsLeft()]
     updates.write(session, said)
     if refused:
