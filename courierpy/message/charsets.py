@@ -18,10 +18,10 @@ from courierpy.message.eastasian import ESCAPE, ISO_2022
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Protocol
+    from typing import TypeAlias
 
-    class Decoder(Protocol):
-        def decode(self, octets: bytes, final: bool = False, /) -> str: ...
+    Decoder: TypeAlias = ("codecs.IncrementalDecoder | eastasian.EastAsianDecoder | eastasian.Iso2022Decoder"
+                          " | _MarkedDecoder | _Utf7Decoder")
 
 ASCII, UTF_8 = "ascii", "utf-8"    # these two and ISO 2022 need no table of the library
 SHIFTED_OCTETS = 1 << 16           # of UTF-7; behind so many a character may be cut

@@ -29,12 +29,14 @@ from courierpy.message.wire import Extent, Wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     from courierpy.message.binary import Cut, Decoded
     from courierpy.message.mime import Limits, Part
     from courierpy.message.source import Octets
     from courierpy.model.section import Section
 
-    Content = bytes | Extent | Fields | Cut
+    Content: TypeAlias = bytes | Extent | Fields | Cut
 
 __all__ = ["Message", "wire_form"]
 

@@ -42,7 +42,7 @@ _RULE = re.compile(r"[-=_*~#+.\u2014\u2015\u2500\u2501]{4,}")
 _PADDING = re.compile("(?: ?[\u034f\u200b\u200c\u200e\u200f\u2800\u00ad\ufeff]){2,}|"
                       "[\u00ad\ufeff\u034f\u200b]")
 _BREAK = re.compile(r"\n|(?<=[\w.,;:!?])\s(?=\w)")
-_CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+_CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
 def preview(root: Part) -> str:

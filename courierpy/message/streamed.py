@@ -18,17 +18,14 @@ from courierpy.message.wire import PIECE_OCTETS, Extent, Wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from typing import Protocol, TypeVar
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import TypeVar
 
     from courierpy.message.mime import Part
 
-    Taken = TypeVar("Taken", contravariant=True)
-    Given = TypeVar("Given", covariant=True)
+    Taken = TypeVar("Taken")
+    Given = TypeVar("Given")
     Texts = Iterable[Iterable[bytes]]
-
-    class Decoder(Protocol[Taken, Given]):
-        def decode(self, piece: Taken, final: bool = False, /) -> Given: ...
 
 LATIN = "cp1252"                   # of what is not UTF-8 and names no charset, as in charset_text
 SEARCHED = 32 * 1024               # octets of pieces that are searched together
@@ -91,22 +88,23 @@ def characters(part: Part) -> Iterator[str]:
     if codec == charsets.ASCII:
         codec = (ISO_2022 if _is_iso_2022(part) else charsets.UTF_8 if _is_utf8(part)
                  else _codec_of_page(part) if part.subkind == b"html" else LATIN)
-    return _through(_octets(part), charsets.decoder(codec), b"")
+    return _through(_octets(part), charsets.decoder(codec).decode, b"")
 
 
 def _text(part: Part) -> Iterator[str]:
     text = characters(part)
     if part.subkind == b"html":
-        return _through(text, HtmlDecoder(), "")
+        return _through(text, HtmlDecoder().decode, "")
     if parameters.find(part.params, b"format").lower() == b"flowed":
-        return _through(text, FlowedDecoder(parameters.find(part.params, b"delsp").lower() == b"yes"), "")
+        delsp = parameters.find(part.params, b"delsp").lower() == b"yes"
+        return _through(text, FlowedDecoder(delsp).decode, "")
     return text
 
 
-def _through(pieces: Iterable[Taken], decoder: Decoder[Taken, Given], end: Taken) -> Iterator[Given]:
+def _through(pieces: Iterable[Taken], decode: Callable[[Taken, bool], Given], end: Taken) -> Iterator[Given]:
     for piece in pieces:
-        yield decoder.decode(piece)
-    yield decoder.decode(end, True)
+        yield decode(piece, False)
+    yield decode(end, True)
 
 
 def _octets(part: Part) -> Iterator[bytes]:
@@ -115,9 +113,9 @@ def _octets(part: Part) -> Iterator[bytes]:
     pieces = (_as_it_stands(part) if charsets.holds_ascii(part.charset)
               else iter(Extent(Wire(part.data), part.body, part.stop)))
     if part.encoding == b"base64":
-        return _through(pieces, transfer.Base64Decoder(), b"")
+        return _through(pieces, transfer.Base64Decoder().decode, b"")
     if part.encoding == b"quoted-printable":
-        return _through(pieces, transfer.QuotedPrintableDecoder(), b"")
+        return _through(pieces, transfer.QuotedPrintableDecoder().decode, b"")
     return pieces
 
 

@@ -39,7 +39,8 @@ class Wire:
         block = self.data[start - before:start + STEPS * STEP_OCTETS]
         for at in range(before, len(block), STEP_OCTETS):
             step = block[at:at + STEP_OCTETS]
-            self._starts.append(self._starts[-1] + len(step) + _bare(block[at - 1:at] + step, 1 if at else 0))
+            last = block[at - 1:at] if at else b""
+            self._starts.append(self._starts[-1] + len(step) + _bare(last + step, len(last)))
 
     def _bare_in(self, start: int, stop: int) -> int:
         """Line feeds without a CR before them, from here to there, which is not far."""

@@ -3,9 +3,11 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,6 +59,29 @@ def test_sdist_and_wheel(clone: Path) -> None:
     with tarfile.open(clone / "dist" / f"courierpy-{__version__}.tar.gz") as archive:
         packed = {name.partition("/")[2] for name in archive.getnames()}
     assert names - packed == set()
+
+
+@pytest.mark.server
+@pytest.mark.timeout(1700)
+def test_compiled_wheel(clone: Path, tmp_path: Path) -> None:
+    """What COURIERPY_COMPILED=1 makes passes the tests of courierpy/message, too."""
+    compiler = shlex.split(sysconfig.get_config_var("CC"))[0]
+    if shutil.which(compiler) is None or not (Path(sysconfig.get_path("include")) / "Python.h").is_file():
+        pytest.skip(f"{compiler} or Python.h is not installed")
+    done = subprocess.run([sys.executable, "-m", "pip", "wheel", "-q", "--no-deps",
+                           "--disable-pip-version-check", "-w", tmp_path, clone], text=True, check=False,
+                          capture_output=True, timeout=800, env=plain_environ(COURIERPY_COMPILED="1"))
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    (wheel,) = tmp_path.glob("*.whl")
+    shutil.rmtree(clone / "courierpy")
+    shutil.unpack_archive(wheel, clone, "zip")
+    program = ("import sys, pytest; from courierpy.message import mime, searchtext; "
+               "assert not mime.__file__.endswith('.py') and not searchtext.__file__.endswith('.py'); "
+               "sys.exit(pytest.main(sys.argv[1:]))")
+    done = subprocess.run([sys.executable, "-c", program, "tests/message", "-p", "no:cacheprovider"],
+                          cwd=clone, text=True, capture_output=True, timeout=800, check=False,
+                          env=plain_environ(PYTHONPATH=str(clone)))
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
 
 
 @pytest.mark.server
