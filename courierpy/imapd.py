@@ -20,7 +20,7 @@ from courierpy.imap.session import Session
 from courierpy.imap.shortage import LAST_WORDS
 from courierpy.model import measures
 from courierpy.model.numbers import decimal
-from courierpy.model.replies import KICKED, Bye, TurnedAway
+from courierpy.model.replies import KICKED, Bye, Slept, TurnedAway
 from courierpy.system import about, inotify, log, memory, metrics, proc, wayback
 from courierpy.system.conn import Conn, Gone, TimedOut
 from courierpy.system.settings import SettingsError
@@ -102,6 +102,8 @@ def _served(daemon: _Imapd, serve: Callable[[], int]) -> int:
     try:
         daemon.limit_memory()
         return serve()
+    except Slept:
+        return daemon.slept()
     except Bye as bye:
         if bye is not LAST_WORDS:
             return daemon.goodbye(bye)
@@ -343,6 +345,11 @@ class _Imapd(Entering):
         log.err(f"no memory to go on: IMAP_ULIMITD is {self.settings.text('IMAP_ULIMITD')}, "
                 f"{self.who or self.user}")
         return self.goodbye(LAST_WORDS)
+
+    def slept(self) -> int:
+        """Another process goes on, under the same file of those who are on."""
+        self.presence = self.session = None
+        return 0
 
     def close(self) -> None:
         if self.session is not None and self.session.selected is not None:

@@ -19,6 +19,7 @@ import time
 
 from courierpy.auth import Account, TemporaryFailure
 from courierpy.auth.protocol import parse_reply
+from courierpy.hibernate.woken import Woken
 from courierpy.listener import children
 from courierpy.login import start, tries
 from courierpy.model import fresh
@@ -60,8 +61,9 @@ class Sessions:
     """The process.  ``link``: its channel of orders."""
 
     def __init__(self, link: socket.socket, program: list[str], environ: Mapping[str, str],
-                 manner: Manner) -> None:
-        """``program``: the words of what serves a session.  ``environ``: of the listener."""
+                 manner: Manner, of_order: Iterable[int] = ()) -> None:
+        """``program``: the words of what serves a session.  ``environ``: of the listener.  ``of_order``:
+        descriptors that go with the first order."""
         self.link = link
         self.program = program
         self.environ = {name: value for name, value in environ.items() if name != tries.VARIABLE}
@@ -71,6 +73,7 @@ class Sessions:
         self._stopped = False
         self._heard = proc.heard()
         self._whose: tuple[int, int, str] | None = None
+        self._resumed: Woken | None = None     # where the session had slept
         self._as_root = os.geteuid() == 0
         # a signal that comes just before the wait ends it
         self._woken, self._waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -79,7 +82,7 @@ class Sessions:
         self._umask = os.umask(0o077)
         os.umask(self._umask)
         # what is compared before another session: there is none for a process that serves one
-        self._descriptors = _descriptors() if self._uses > 1 else frozenset()
+        self._descriptors = _descriptors(of_order) if self._uses > 1 else frozenset()
         self._memory = _memory() if self._uses > 1 else 0
 
     def run(self, order: Order | None) -> int:
@@ -96,6 +99,7 @@ class Sessions:
                 passing.send(self.link, [doorway.DONE])
             except OSError:            # there is another image of couriertcpd, or none
                 return 0
+            self._let_go()
             order = self._next()
         return 0
 
@@ -127,17 +131,18 @@ class Sessions:
                 break
         signal.set_wakeup_fd(-1)
         data, fds = found
-        if len(fds) != 1:
+        if len(fds) not in (1, 3):
             passing.close(fds)
             return None
+        client, *asleep = fds
         for fd in (0, 1):
-            os.dup2(fds[0], fd)
-        os.close(fds[0])
+            os.dup2(client, fd)
+        os.close(client)
         proc.on_signal(proc.ends)
         if self._stopped:
             self._refuse()
             return None
-        return doorway.Order.of(data)
+        return doorway.Order.of(data, tuple(asleep))
 
     def _stop(self, number: int, frame: object) -> None:
         """A signal, while there is no session: nothing more is taken."""
@@ -164,10 +169,16 @@ class Sessions:
         told = proc.heard() != self._heard
         if fresh.is_spoiled() or told or any(signal.getitimer(signal.ITIMER_REAL)) or _has_children():
             return False
-        if _descriptors() != self._descriptors:
+        if _descriptors(() if self._resumed is None else self._resumed.held()) != self._descriptors:
             log.warn("a session has left a descriptor open; its process ends")
             return False
         return _memory() - self._memory <= GROWTH_OCTETS
+
+    def _let_go(self) -> None:
+        """The keeper may have the next one woken, now that this process can have it."""
+        if self._resumed is not None:
+            self._resumed.let_go()
+            self._resumed = None
 
     # -- a session
 
@@ -181,9 +192,14 @@ class Sessions:
         try:
             self._become(account)
         except TemporaryFailure as error:
-            log.err(f"{error}, {log.who(environ['TCPREMOTEIP'], environ['TCPREMOTEPORT'], account.address)}")
+            peer, port = environ.get("TCPREMOTEIP", ""), environ.get("TCPREMOTEPORT", "")
+            log.err(f"{error}, {log.who(peer, port, account.address)}")
             self._refuse()
             return 1
+        if order.asleep:
+            from courierpy import imapd
+            self._resumed = Woken(*order.asleep)
+            return imapd.wake(self._resumed, self.environ, Conn(0, 1))
         environ.update(doorway.allowed(doorway.unpack(order.said)))
         start.hand_over(account, maildir, environ)
         conn = Conn(0, 1)
@@ -203,11 +219,12 @@ class Sessions:
         start.move(account)
 
 
-def _descriptors() -> frozenset[tuple[int, int, int]]:
-    """Those that are open, with device and inode of what is open there; but 0 and 1, the client's."""
-    found = []
+def _descriptors(of_client: Iterable[int]) -> frozenset[tuple[int, int, int]]:
+    """Those that are open, with device and inode of what is open there; but 0 and 1, and others that came
+    with the client."""
+    found, others = [], {0, 1, *of_client}
     for fd in map(int, os.listdir("/proc/self/fd")):
-        if fd > 1:
+        if fd not in others:
             try:
                 what = os.fstat(fd)
             except OSError:
@@ -238,10 +255,10 @@ def serve(link: socket.socket, order: Order | None, fd: int, above: int, kept: I
     try:
         kept = [link.fileno(), *kept]
         if order is not None:
-            children.serve_only(fd, kept, above)
+            children.serve_only(fd, [*kept, *order.asleep], above)
         else:
             proc.keep_open(kept, above)
-        return Sessions(link, program, environ, manner).run(order)
+        return Sessions(link, program, environ, manner, () if order is None else order.asleep).run(order)
     except BaseException as error:     # the child must never return into the loop
         log.crit(f"a session: {type(error).__name__}: {error}")
         return proc.CRASHED

@@ -28,7 +28,8 @@ from courierpy.readiness import Readiness
 from courierpy.services import Services
 from courierpy.system import about, desk, log, metrics, notify, presence, proc, title, wayback
 from courierpy.system.conn import Conn
-from courierpy.system.proc import CRASHED, become, die_with, leave_no_core, on_signal
+from courierpy.system.doorway import Order
+from courierpy.system.proc import CRASHED, become, die_with, fork, leave_no_core, on_signal
 from courierpy.system.programs import interpreter
 from courierpy.system.seldom import due
 from courierpy.system.settings import from_environ
@@ -37,8 +38,6 @@ from courierpy.system.tls import TlsError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from courierpy.system.doorway import Order
 
 TURN = 1.0                     # seconds, after which all is looked after
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2, signal.SIGCHLD)
@@ -397,7 +396,15 @@ class Listener:
         sleepers = self.services.sleepers
         if sleepers is not None:
             for wake in sleepers.hear():
-                sleepers.wake(wake, self._woken)
+                sleepers.wake(wake, self._awake)
+
+    def _awake(self, connection: Connection, asleep: Asleep, channel: int) -> None:
+        """OSError."""
+        pool = self.services.pool
+        if asleep.account and pool is not None:
+            pool.begin(connection, Order(asleep.account, asleep=(channel, asleep.file)), asleep.client)
+        else:
+            self.connections.takes_over(fork(partial(self._woken, asleep, channel)), connection)
 
     # -- in the connection's process
 

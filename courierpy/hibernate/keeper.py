@@ -6,7 +6,7 @@ It knows three kinds of descriptors:
   process that is (SCM_CREDENTIALS).
 * the clients, which it hands back when there is input, when the folder changes, or by
   the clock.  It reads none of them, and writes only whole fixed lines.
-* the link to the listener, which forks who is woken, as who the session was.
+* the link to the listener, which gives who is woken a process, as who the session was.
 
 Whose a client is: at every moment one has the last word, and the listener has a copy of
 all that is needed to go on, so that no death of the others loses a connection.
@@ -20,8 +20,9 @@ all that is needed to go on, so that no death of the others loses a connection.
    channel that is closed without it says that the session has its client again.
    A session that hears of many folders gives its own instance of inotify too, with all its watches.
    The keeper reads nothing there: who is woken has it again, and what it heard.
-5. The keeper asks for a wake.  The listener forks, and says TAKEN when it has: the client
-   is that process's.  It closes its channel when it stays awake, or by ending.
+5. The keeper asks for a wake.  The listener gives all of it to a process that waits for such a session, or
+   forks, and says TAKEN when it has: the client is that process's.  It closes its channel when it stays
+   awake, when it has slept and waits again, or by ending.
 
 When the keeper dies, or is killed because it answers nothing, the listener starts another
 one with all that it has; since nobody heard of changes meanwhile, all are woken for a look,

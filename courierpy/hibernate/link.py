@@ -206,7 +206,8 @@ class Sleepers:
         del fds[1:]
         self.above = max(self.above, client + 1, file + 1)
         address = self.connections.takes_place_of(pid)
-        self.asleep[number] = Asleep(address, connection.peer, client, file, uid, gid, groups)
+        self.asleep[number] = Asleep(address, connection.peer, client, file, uid, gid, groups,
+                                     connection.account)
         return True
 
     def _forget(self, number: int) -> None:
@@ -237,28 +238,28 @@ class Sleepers:
             ended.append(inode)
         return ended
 
-    def wake(self, wake: Wake, serve: Callable[[Asleep, int], int]) -> None:
-        """A fork goes on with a connection that slept.  If there can be none, the keeper asks again.
+    def wake(self, wake: Wake, begin: Callable[[Connection, Asleep, int], object]) -> None:
+        """A process goes on with a connection that slept.  If there can be none, the keeper asks again.
 
-        ``serve``: what the fork does with it, and with the descriptor of its channel; gives the exit status.
+        ``begin``: gives such a process the connection, and the descriptor of its channel.  OSError.
         """
         asleep = self.asleep[wake.number]
+        connection = Connection(asleep.address, asleep.peer)
+        connection.identity = protocol.identity(asleep.client)
+        connection.account = asleep.account
         try:
-            pid = proc.fork(partial(serve, asleep, wake.channel.fileno()))
+            begin(connection, asleep, wake.channel.fileno())
         except OSError as error:
             wake.channel.close()
             if due("fork"):
                 log.crit(f"an idle connection cannot be woken: fork: {error.strerror}")
             return
-        connection = Connection(asleep.address, asleep.peer)
-        connection.identity = protocol.identity(asleep.client)
-        self.connections.add(pid, connection)
         try:
             wake.channel.send(protocol.TAKEN, passing.SENDING)
         except OSError:
             pass                       # the keeper died meanwhile: it has no say any more
         wake.channel.close()
-        self._forget(wake.number)
+        self.asleep.pop(wake.number).close()           # it counts on, with a process
 
     def _tell(self, word: bytes, fd: int = -1) -> None:
         if self.link is not None:

@@ -1,4 +1,4 @@
-"""An IDLE that lasts gives its client to the keeper, and its process ends; another one goes on.
+"""An IDLE that lasts gives its client to the keeper, and its session ends; another process goes on.
 
 A client that hears of changes by itself (NOTIFY) may sleep between two commands, too.  What a session knows
 becomes a record (record.py), and a session again (``restore``).  Awake stays who has TLS, a pipe, a record of
@@ -16,11 +16,13 @@ from courierpy.imap import ext, updates
 from courierpy.imap.selected import Selected
 from courierpy.maildir.errors import StoreError
 from courierpy.model.messages import Snapshot
-from courierpy.system import inotify, log, metrics, passing, wayback
+from courierpy.model.replies import Slept
+from courierpy.system import inotify, log, passing, wayback
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import NoReturn
 
     from courierpy.hibernate.woken import Woken
     from courierpy.imap.session import Session
@@ -116,7 +118,7 @@ class Sleeper:
         self.woken = woken
 
     def sleep(self, tag: bytes, due: float, every: int, expunges: bool = True) -> None:
-        """Ends the process, or returns because the session has to stay awake.
+        """Raises Slept, or returns because the session has to stay awake.
 
         ``tag``: of its IDLE, b"" between two commands.  ``due``: when the client wants a word next, and
         ``every`` how many seconds then, 0: its time is over.  ``expunges``: what went may be told.
@@ -223,17 +225,19 @@ class Sleeper:
         except ConnectionError:
             return False
 
-    def _end(self) -> None:
-        """Nothing may touch the client any more."""
+    def _end(self) -> NoReturn:
+        """Nothing may touch the client any more.  Raises Slept."""
+        session = self.session
+        session.conn.let_go()
         inotify.drop()                 # its watches are not ours to end: others may hear by them
+        session.between = None
         try:
-            if self.session.selected is not None:
-                self.session.selected.folder.close()
-            self.session.folders.save()
-            self.session.waiting.told()
-            metrics.end()
-        finally:
-            os._exit(0)
+            if session.selected is not None:
+                session.selected.folder.close()
+        except (OSError, StoreError) as error:
+            log.debug(f"what was learned is not saved: {error}")
+        session.waiting.told()
+        raise Slept
 
 
 def _as_told(selected: Selected) -> bool:

@@ -31,6 +31,10 @@ class Woken:
         self.due, self.words = state.due, state.words
         return unpack(state.known)
 
+    def held(self) -> list[int]:
+        """Descriptors that are open still."""
+        return [self._channel] if self._channel >= 0 else []
+
     def instance(self) -> int:
         """The descriptor of the instance of inotify that the session had, which the keeper sends; -1 where it
         had none, or the keeper died since."""
@@ -48,7 +52,8 @@ class Woken:
         return -1
 
     def let_go(self) -> None:
-        """We are here to stay: others may be woken now.  Who sleeps again lets go by ending."""
+        """We are here to stay, or free for another: who waits may be woken now.  A process that ends says so
+        by that."""
         if self._channel >= 0:
             os.close(self._channel)
             self._channel = -1

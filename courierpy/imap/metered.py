@@ -4,6 +4,7 @@ from __future__ import annotations
 from time import monotonic
 
 from courierpy.imap.grammar import lines
+from courierpy.model.replies import Slept
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,12 +26,18 @@ def doing(session: Session, meter: Meter) -> Callable[[Frame], object]:
         session.row, session.answered = None, b""
         try:
             session.do(frame)
-        finally:
-            name = session.row.name.decode() if session.row is not None else ""
-            # without an answer the session ended in it
-            meter.command(name or UNKNOWN, RESULTS.get(session.answered, "ended"),
-                          None if name in WAITS else monotonic() - began)
-            meter.turn()
+        except Slept:                  # the command goes on elsewhere, and is counted there
+            raise
+        except BaseException:          # without an answer the session ended in it
+            count(began)
+            raise
+        count(began)
+
+    def count(began: float) -> None:
+        name = session.row.name.decode() if session.row is not None else ""
+        meter.command(name or UNKNOWN, RESULTS.get(session.answered, "ended"),
+                      None if name in WAITS else monotonic() - began)
+        meter.turn()
     return do
 
 

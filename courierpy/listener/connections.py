@@ -25,15 +25,17 @@ LEAVING = 5.0                  # seconds that one has to go, once told
 
 
 class Connection:
-    """``address``: what it counts for; "" while that is not known, and once another holds its
+    """``account``: whose session it is, as the helper rendered it; b"" where that is not known.
+    ``address``: what it counts for; "" while that is not known, and once another holds its
     place.  ``peer``: the other end of its socket, ("", 0) where that is not known.  ``identity``: device
     and inode of the socket that its session has, (0, 0) where that is not known.  ``started``:
     on the monotonic clock.  ``desk``: open until the login; None after it, or where nobody tells."""
 
-    __slots__ = ("address", "desk", "identity", "peer", "started", "told_to_go")
+    __slots__ = ("account", "address", "desk", "identity", "peer", "started", "told_to_go")
 
     def __init__(self, address: str, peer: Address = ("", 0), desk: socket.socket | None = None,
                  started: float = 0.0) -> None:
+        self.account = b""
         self.address = address
         self.peer = peer
         self.identity = (0, 0)
@@ -45,12 +47,13 @@ class Connection:
 class Asleep:
     """A connection without a process.  ``address``: what it counts for.  ``peer``: the other end of
     its socket.  ``client`` and ``file``: descriptors of the connection and of its state.  ``uid``,
-    ``gid``, ``groups``: who its session was."""
+    ``gid``, ``groups``: who its session was; ``account``: as of Connection."""
 
-    __slots__ = ("address", "client", "file", "gid", "groups", "peer", "uid")
+    __slots__ = ("account", "address", "client", "file", "gid", "groups", "peer", "uid")
 
     def __init__(self, address: str, peer: Address, client: int, file: int, uid: int, gid: int,
-                 groups: tuple[int, ...]) -> None:
+                 groups: tuple[int, ...], account: bytes = b"") -> None:
+        self.account = account
         self.address = address
         self.peer = peer
         self.client = client
@@ -65,13 +68,13 @@ class Asleep:
         """As of() reads it."""
         groups = ",".join(map(str, self.groups))
         return (f"{self.client} {self.file} {self.uid} {self.gid} [{groups}] {self.peer[1]} {self.peer[0]} "
-                f"{self.address}")
+                f"{self.address} {self.account.hex()}")
 
     @classmethod
     def of(cls, line: str) -> Asleep:
-        client, file, uid, gid, groups, port, peer, address = line.split(" ")
+        client, file, uid, gid, groups, port, peer, address, *account = line.split(" ")
         return cls(address, (peer, int(port)), int(client), int(file), int(uid), int(gid),
-                   tuple(map(int, filter(None, groups[1:-1].split(",")))))
+                   tuple(map(int, filter(None, groups[1:-1].split(",")))), bytes.fromhex("".join(account)))
 
 
 class Connections:

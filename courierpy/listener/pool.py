@@ -72,6 +72,7 @@ class Pool:
 
     def begin(self, connection: Connection, order: Order, fd: int) -> None:
         """Give the order, and the client's descriptor, to a process that waits, or to a fork.  OSError."""
+        connection.account = order.account
         key = self._key(order.account)
         worker = self._give(key, order, fd)
         if worker is None:
@@ -89,7 +90,7 @@ class Pool:
         able = [worker for worker in self.waiting.values() if worker.key == key]
         for worker in [*reversed(able), *self.ahead.values()]:
             try:
-                passing.send(worker.link, order.parts(), (fd,))
+                passing.send(worker.link, order.parts(), (fd, *order.asleep))
             except OSError as error:
                 if error.errno == errno.EMSGSIZE:
                     return None        # a fork has it in its memory

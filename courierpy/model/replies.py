@@ -40,6 +40,10 @@ class Bye(Reply):
         self.status = status
 
 
+class Slept(BaseException):
+    """The client is the keeper's now, and another process goes on: nothing here may answer it."""
+
+
 class TurnedAway(Bye):
     """The login was right, and there is no session: it is answered NO, and then the connection ends."""
 

@@ -17,7 +17,8 @@ Four channels (system/passing.py), all made by couriertcpd, so that each end kno
    is that process's, and not too old; it counts once.  The session begins, and the login process is
    told so (STARTED), or that there is none (FAILED): until then it keeps the client.
 5. A session begins in a process that waits for one of its account, or was forked ahead (an Order, with the
-   descriptor), else in a fork.  When it is over the process says that it waits for the next (DONE).
+   descriptor), else in a fork.  When it is over the process says that it waits for the next (DONE).  So
+   does a session that slept go on, with a process that its sleep has set free, perhaps.
 
 Where an account's mail is at another host (IMAP_PROXY) there is no session here:
 
@@ -129,11 +130,16 @@ def said_before(data: bytes) -> tuple[dict[str, str], bytes]:
 class Order:
     """A session that is to begin.  ``account``: as the helper rendered it.  ``known``: packed variables that
     couriertcpd has of the client, ``said``: those that the login process says.  ``rest``: what
-    the client has said behind its login."""
+    the client has said behind its login.
 
-    __slots__ = ("account", "known", "rest", "said")
+    ``asleep``: of one that is to go on after its sleep, which needs but the account besides: the
+    descriptors of its channel to the keeper and of its state.  They go behind the client's."""
 
-    def __init__(self, account: bytes, known: bytes, said: bytes, rest: bytes) -> None:
+    __slots__ = ("account", "asleep", "known", "rest", "said")
+
+    def __init__(self, account: bytes, known: bytes = b"", said: bytes = b"", rest: bytes = b"",
+                 asleep: tuple[int, ...] = ()) -> None:
+        self.asleep = asleep
         self.account = account
         self.known = known
         self.said = said
@@ -145,9 +151,10 @@ class Order:
         return [head, self.account, self.known, self.said, self.rest]
 
     @classmethod
-    def of(cls, data: bytes) -> Order:
-        """Of couriertcpd's message, which is whole."""
+    def of(cls, data: bytes, asleep: tuple[int, ...]) -> Order:
+        """Of couriertcpd's message, which is whole, and of the descriptors that came beside the client's."""
         account, known, said = _ORDER.unpack_from(data)
         at = _ORDER.size
         first, second = at + account, at + account + known
-        return cls(data[at:first], data[first:second], data[second:second + said], data[second + said:])
+        return cls(data[at:first], data[first:second], data[second:second + said], data[second + said:],
+                   asleep)

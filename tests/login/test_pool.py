@@ -59,7 +59,7 @@ def serve(link: socket.socket, order: Order | None, fd: int) -> int:
                 found = passing.receive(link)
             if not found[0]:
                 return 0
-            order, fd = Order.of(found[0]), found[1][0]
+            order, fd = Order.of(found[0], ()), found[1][0]
         if order.rest == b"end":
             return 0
         with socket.socket(fileno=fd) as client:

@@ -317,8 +317,8 @@ def test_a_session_behind_tls(secure: Chain, certificate: Path, version: ssl.TLS
 
 
 def test_a_session_behind_tls_sleeps(certificate: Path) -> None:
-    with chain("-tls", TLS_CERTFILE=str(certificate), IMAP_TLS="1", **LOGIN_PROCESSES) as server, \
-            by_tls(server, certificate) as client:
+    with chain("-tls", TLS_CERTFILE=str(certificate), IMAP_TLS="1", IMAP_REUSE="no",
+               **LOGIN_PROCESSES) as server, by_tls(server, certificate) as client:
         client.sendall(b"a LOGIN demo demo\r\nb SELECT INBOX\r\nc IDLE\r\n")
         until(client, b"+ ")
         sessions = [pid for pid in server.children() if status(pid).get("NoNewPrivs") == "0"]

@@ -10,6 +10,7 @@ import signal
 import socket
 import ssl
 import struct
+import tempfile
 import time
 import zlib
 from collections.abc import Iterator
@@ -29,6 +30,7 @@ from courierpy.maildir.store import Store
 from courierpy.message import collation
 from courierpy.model.messages import Messages
 from courierpy.model.uidset import UidSet
+from courierpy.system import presence
 from courierpy.system.conn import Conn
 from courierpy.system.inotify import IN_CREATE, IN_IGNORED, Inotify
 from courierpy.system.settings import Settings
@@ -48,7 +50,6 @@ class Running:
         self.server = server
         self.listener = children(server.process.pid)[0]
         wait_until(lambda: len(children(self.listener)) == stay)
-        self.base = set(children(self.listener))      # password helpers and the keeper
         for part in ("tmp", "new", "cur"):
             (server.maildir / part).chmod(0o777)
 
@@ -62,7 +63,8 @@ class Running:
             time.sleep(0.01)
 
     def awake(self) -> list[int]:
-        return [pid for pid in children(self.listener) if pid not in self.base and _state(pid) not in "ZX"]
+        """Processes that have a client: one that waits for the next has nothing at its descriptor 0."""
+        return [pid for pid in children(self.listener) if _state(pid) not in "ZX" and _has_client(pid)]
 
     def wait_asleep(self, awake: int = 0) -> None:
         """Until no more than ``awake`` connections have a process."""
@@ -101,6 +103,13 @@ def holds_a_sleeper(pid: int) -> bool:
         return False
 
 
+def _has_client(pid: int) -> bool:
+    try:
+        return os.readlink(f"/proc/{pid}/fd/0") != os.devnull
+    except OSError:
+        return False                   # it ends
+
+
 def _state(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
@@ -116,9 +125,11 @@ def wait_until(true: object) -> None:
 
 
 @contextmanager
-def hibernating(**values: str) -> Iterator[Running]:
-    with serving("fork", **{"IMAP_HIBERNATE": "1", "MAXPERIP": "40", **values}) as server:
-        yield Running(server, 3 if values.get("IMAP_HIBERNATE") != "0" else 2)
+def hibernating(mode: str = "doorway", **values: str) -> Iterator[Running]:
+    """Behind login processes a sleep leaves a process that waits for the next session, or to wake one."""
+    with serving(mode, **{"IMAP_HIBERNATE": "1", "MAXPERIP": "40", **values}) as server:
+        # two password helpers, or two login processes with one and two processes ahead; the keeper
+        yield Running(server, (5 if mode == "doorway" else 2) + (values.get("IMAP_HIBERNATE") != "0"))
 
 
 @pytest.fixture
@@ -175,10 +186,11 @@ def conversation(running: Running, sleeps: bool) -> list[list[str]]:
 
 
 @server_test
-def test_a_client_hears_the_same_asleep_and_awake() -> None:
-    with hibernating() as running:
+@pytest.mark.parametrize("mode", ["doorway", "fork"])
+def test_a_client_hears_the_same_asleep_and_awake(mode: str) -> None:
+    with hibernating(mode) as running:
         asleep = conversation(running, True)
-    with hibernating(IMAP_HIBERNATE="0") as running:
+    with hibernating(mode, IMAP_HIBERNATE="0") as running:
         assert conversation(running, False) == asleep
     assert asleep[1] == ["* 5 EXISTS", "* 5 RECENT", "* 5 FETCH (FLAGS (\\Recent))"]
     assert asleep[5][:2] == ["* 2 EXPUNGE", "* 4 EXISTS"]
@@ -414,8 +426,38 @@ def test_who_sleeps_is_counted(limits: dict[str, str]) -> None:
         for window in windows:
             window.close()
         wait_log(running.server.log, "DISCONNECTED", 2)
-        wait_until(lambda: set(children(running.listener)) <= running.base)    # those that ended are reaped
+        wait_until(lambda: not running.awake())
         over_tcp(running.server.port).close()
+
+
+@server_test
+def test_many_are_told_by_few_processes(run_directory: Path) -> None:
+    """Who was woken, and sleeps again, leaves its process to the next one."""
+    with hibernating(RUNDIRECTORY=str(run_directory), IMAP_WAITING="8") as running, ExitStack() as stack:
+        windows = [running.idler() for _ in range(24)]
+        for window in windows:
+            stack.callback(window.close)
+        running.wait_asleep()
+        for turn in range(2):
+            deliver(running.server.maildir, f"180000000{turn}.M1P1.host")
+            for window in windows:
+                window.until(f"* {5 + turn} FETCH")
+            running.wait_asleep()
+        served = {session.pid for session in presence.sessions(str(run_directory))}
+        assert len(served) <= keeper.OF_ONE_USER + 4
+        for window in windows:
+            window.done()
+            assert window.do("SEARCH UNSEEN")
+        assert "CRIT" not in running.server.log.read_text()
+
+
+@pytest.fixture
+def run_directory() -> Iterator[Path]:
+    """Not pytest's own folder: accounts must be able to enter it."""
+    with tempfile.TemporaryDirectory(prefix="courierpy-test-") as found:
+        os.chmod(found, 0o755)
+        (Path(found) / "run").mkdir(mode=0o755)
+        yield Path(found) / "run"
 
 
 @server_test
@@ -463,7 +505,6 @@ def test_a_new_image_wakes_who_slept_before(running: Running) -> None:
     file = running.server.home / "imapd"
     file.write_text(file.read_text() + "IMAP_CAPABILITY=IMAP4rev1\nMAXPERIP=4\n")
     renew(running.server, 1)
-    running.base |= {pid for pid in children(running.listener) if pid != windows[2].pid}
     assert running.keeper() == kept
     deliver(running.server.maildir, "1800000000.M1P1.host")
     assert windows[0].until("* 5 FETCH")[0] == "* 5 EXISTS"
@@ -497,7 +538,6 @@ def test_a_keeper_that_is_killed() -> None:
         running.wait_asleep()
         for turn in range(3):
             old = running.keeper()
-            running.base -= {old}
             os.kill(old, signal.SIGSTOP)
             deliver(running.server.maildir, f"180000000{turn}.M1P1.host")      # it never heard of it
             os.kill(old, signal.SIGKILL)
@@ -505,7 +545,6 @@ def test_a_keeper_that_is_killed() -> None:
                 window.until(f"* {5 + turn} FETCH")
             said = wait_log(running.server.log, "CRIT: the keeper of idle connections ended", turn + 1)
             assert said.count("ended; 31 go on in another") == turn + 1
-            running.base |= {running.keeper()}
             running.wait_asleep()
         for window in windows:
             window.done()
@@ -577,7 +616,12 @@ def test_a_listener_that_is_killed(running: Running) -> None:
 # -- who does not sleep
 
 @server_test
-def test_under_tls_all_stay_awake(running: Running) -> None:
+def test_under_tls_of_their_own_all_stay_awake() -> None:
+    with hibernating("fork") as running:
+        _stay_awake(running)
+
+
+def _stay_awake(running: Running) -> None:
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     tls_listener = children(running.server.process.pid)[1]
