@@ -173,7 +173,9 @@ class Mailbox:
         """HIGHESTMODSEQ of what was looked at last, where scan() gives no MODSEQs; None where they cannot be
         kept.  Raises a store error."""
         from courierpy.maildir.index import asof  # where the faces can do without MODSEQs it is not needed
-        stamps = self.place.stamps(sure=False) if self.place.options.locks and not self.read_only else None
+        if not self.place.options.locks or self.read_only:
+            return None
+        stamps = self._looker.stamps or self.place.stamps(sure=False)  # those of the look, if they are sure
         return None if stamps is None else asof.as_of(self.index, stamps, self._looker.looked)
 
     def told(self) -> None:

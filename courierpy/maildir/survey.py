@@ -66,7 +66,7 @@ class Survey:
         if columns is None:
             return Look.READ_CUR
         fine = columns.head.fine
-        if fine:
+        if fine and stamps is None:
             stamps = self._place.stamps(sure=False)
         if stamps is None or not columns.head.stamps.same_but_new(stamps):
             return Look.READ_CUR

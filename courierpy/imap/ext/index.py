@@ -86,6 +86,7 @@ PLUGGED: dict[str, dict[bytes, str]] = {
         b"display-from": "sortdisplay",
         b"display-to": "sortdisplay",
         b"preview": "preview",
+        b"preview-utf8": "preview",
         b"thread": "objectid",
     },
     "create_params": {b"USE": "specialuse"},

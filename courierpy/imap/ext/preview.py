@@ -11,10 +11,13 @@ from courierpy.message.preview import preview
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from courierpy.imap.fetch import Chunk
     from courierpy.imap.grammar.args import Args
     from courierpy.message import Message
 
+PLAIN, UTF8 = "preview", "preview-utf8"        # kinds of what is kept
 LAZY = b"PREVIEW LAZY"             # no name that a client can say
 # what else stands in parentheses there is the modifiers of the command
 _LAZY = re.compile(rb"[ \t]+\([ \t]*LAZY(?:[ \t]+LAZY)*[ \t]*\)", re.I)
@@ -27,22 +30,23 @@ def _grammar(args: Args, name: bytes) -> FetchItem:
     return FetchItem(LAZY, label=name)
 
 
-def _kept(message: Message) -> bytes:
-    return preview(message.root).encode()
+def _string(utf8: bool) -> Callable[[Message], bytes]:
+    """As it stands in the reply, also for clients that take UTF-8 in quotes."""
+    return lambda message: out.string(preview(message.root).encode(), utf8)
 
 
 def _strings(chunk: Chunk, known: list[bytes | None]) -> list[bytes]:
-    utf8 = chunk.session.utf8
-    return [out.string(value or b"", utf8) for value in known]
+    return [value or b'""' for value in known]
 
 
 def _lazy_strings(chunk: Chunk, known: list[bytes | None]) -> list[bytes]:
     """Of those that are known already; NIL of the others.  RFC 8970 4.1."""
     session = chunk.session
-    values = session.need_selected().folder.cache.values("preview", chunk.uids)
-    return [b"NIL" if value is None else out.string(value, session.utf8) for value in values]
+    values = session.need_selected().folder.cache.values(UTF8 if session.utf8 else PLAIN, chunk.uids)
+    return [value or b"NIL" for value in values]
 
 
-EXTENSION = Extension(b"PREVIEW", attributes={b"preview": (False, _kept)}, fetch_items={
-    b"PREVIEW": Item(column=Column(_strings, kept("preview")), parse=_grammar),
-    LAZY: Item(column=Column(_lazy_strings))})
+EXTENSION = Extension(
+    b"PREVIEW", attributes={name.encode(): (False, _string(name == UTF8)) for name in (PLAIN, UTF8)},
+    fetch_items={b"PREVIEW": Item(column=Column(_strings, kept(PLAIN, UTF8)), parse=_grammar),
+                 LAZY: Item(column=Column(_lazy_strings))})
