@@ -192,17 +192,15 @@ def _files(folder: Mailbox, by_names: bool) -> Iterator[Fault]:
     place = folder.place
     owner = os.stat(place.cur).st_uid
     seen: set[bytes] = set()
-    done = 0
     bar = Bar(folder.name)
     for directory in (place.cur, place.new):
         entries = listed(directory)
-        for entry in entries:
+        for done, entry in enumerate(entries, 1):
             name = os.fsencode(entry.name)
             if name.startswith(b"."):
                 continue
-            done += 1
             if done % STEP == 0:
-                bar.show(done % len(entries), len(entries))
+                bar.show(done, len(entries))
             if base(name) in seen:
                 yield Fault("twin", f"{entry.path}: another file has the same name before its flags",
                             mends=False)

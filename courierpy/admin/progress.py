@@ -9,7 +9,9 @@ REFRESH = 0.1                      # seconds
 
 
 class Bar:
-    """How far it is, on a terminal."""
+    """How far it is, on a terminal.  ``standing``: one is on its last line."""
+
+    standing = False
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -19,7 +21,7 @@ class Bar:
 
     def show(self, done: int, total: int) -> None:
         now = time.monotonic()
-        if not self.terminal or now - self.shown < REFRESH and done < total:
+        if not self.terminal or not done or now - self.shown < REFRESH and done < total:
             return
         self.shown = now
         full = WIDTH * done // total
@@ -28,10 +30,13 @@ class Bar:
                 f"{done:,}/{total:,} {rate:,.0f}/s, {(total - done) / rate:.0f} s left")
         sys.stdout.write(f"\r{plain(line)}\033[K")
         sys.stdout.flush()
+        Bar.standing = True
 
-    def clear(self) -> None:
-        if self.shown:
+    @staticmethod
+    def clear() -> None:
+        if Bar.standing:
             sys.stdout.write("\r\033[K")
+            Bar.standing = False
 
 
 def plain(text: str) -> str:
@@ -42,6 +47,8 @@ def plain(text: str) -> str:
 
 
 def say(text: str) -> None:
+    """A line; a bar makes room for it."""
+    Bar.clear()
     print(plain(text))
 
 
