@@ -8,6 +8,7 @@
 # make bench: every row beside Courier and Dovecot, and both pictures of README
 # make bench-growth: how cost grows with a folder, and its picture alone
 # make bench-idle: how long a push takes               make bench-messages: how cost grows with a message
+# make bench-parts: what the parts of a session cost without a server
 # make fuzz: mutated mail, commands and files for long, SECONDS for each target (120)
 PYTHON ?= python3
 PORT ?= 1143
@@ -17,7 +18,7 @@ SECONDS ?= 120
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' courierpy/__init__.py)
 PROGRAMS = $(shell sed -n '/^console_scripts/,/^[a-z0-9]* =$$/s/^    \([a-z0-9]*\) = .*/\1/p' setup.cfg)
 
-.PHONY: install develop serve announce check test test-pythons index bench bench-growth bench-idle bench-messages fuzz dist packages docs recording clean
+.PHONY: install develop serve announce check test test-pythons index bench bench-growth bench-idle bench-messages bench-parts fuzz dist packages docs recording clean
 
 # the package alone, for make serve
 .venv/package: setup.cfg pyproject.toml
@@ -92,6 +93,9 @@ bench-idle: develop
 
 bench-messages: develop
 	$(BIN)/python -m bench.growth_of_messages
+
+bench-parts: develop
+	$(BIN)/python -m bench.parts
 
 fuzz: develop
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || \
