@@ -27,8 +27,8 @@ _ADDRESSES = frozenset((b"from", b"to", b"cc", b"bcc"))
 _META = re.compile(rb"<meta[^<>]*charset\s*=\s*[\"']?([A-Za-z0-9._:-]+)", re.I)
 PAGE_HEAD = 4096                       # octets of a page in which its charset is looked for
 
-# the beginning of a folded line that is a field with one blank behind the colon
-_REGULAR = re.compile(rb"\n[!-9;-~]+: [^ \n]")
+# the beginning of a folded line that is no field with one blank behind the colon
+_IRREGULAR = re.compile(rb"\n(?![!-9;-~]+: [^ \n])")
 
 
 def field(header: bytes, name: bytes) -> str | None:
@@ -58,24 +58,40 @@ def _told(value: bytes) -> list[str]:
 
 def lines(header: bytes) -> str:
     """``Name: value`` of each field of a header block."""
-    plain: list[bytes] = []
-    odd: list[bytes] = []              # lines in which something is to be decoded
     block = header.replace(b"\r\n", b"\n") if CR in header else header
     flat = block.replace(b"\n ", b" ").replace(b"\n\t", b" ")
-    if b"=?" in flat or ESCAPE in flat or not flat.isascii():
+    odd = b""                          # lines in which something is to be decoded
+    if ESCAPE in flat or not flat.isascii():
+        plain: list[bytes] = []
+        others: list[bytes] = []
         for line in flat.split(b"\n"):
-            (odd if b"=?" in line or ESCAPE in line or not line.isascii() else plain).append(line)
-        flat = b"\n".join(plain)
+            (others if b"=?" in line or ESCAPE in line or not line.isascii() else plain).append(line)
+        flat, odd = b"\n".join(plain), b"\n".join(others)
+    elif b"=?" in flat:
+        flat, odd = _apart(flat)
     text = fold_ascii(flat, lines=True).rstrip(b"\n")
     if CR in block or NUL in block or not _is_regular(text):
         return _joined(_each(headers.fields(header)))
-    return _joined([text.decode().strip("\n"), *_each(headers.fields(b"\n" + b"\n".join(odd)))])
+    return _joined([text.decode().strip("\n"), *_each(headers.fields(b"\n" + odd))])
+
+
+def _apart(flat: bytes) -> tuple[bytes, bytes]:
+    """(the other lines, those with an encoded word), each with the line end before it."""
+    plain: list[bytes] = []
+    odd: list[bytes] = []
+    last, at = 0, flat.find(b"=?")
+    while at >= 0:
+        start, end = max(0, flat.rfind(b"\n", 0, at)), flat.find(b"\n", at)
+        end = end if end >= 0 else len(flat)
+        plain.append(flat[last:start])
+        odd.append(flat[start:end])
+        last, at = end, flat.find(b"=?", end)
+    return b"".join([*plain, flat[last:]]), b"".join(odd)
 
 
 def _is_regular(text: bytes) -> bool:
     """Are these folded lines all fields, with one blank behind the colon and none at the end?"""
-    return text[:1] in b"\n" and b" \n" not in text and text[-1:] != b" " \
-        and len(_REGULAR.findall(text)) == text.count(b"\n")
+    return text[:1] in b"\n" and b" \n" not in text and text[-1:] != b" " and _IRREGULAR.search(text) is None
 
 
 def _joined(texts: Iterable[str]) -> str:
