@@ -285,6 +285,7 @@ def append(session: Session, folder: Mailbox, mails: Sequence[Mail], old: int = 
     """Stores the messages, all or none; (UIDVALIDITY, their UIDs).  ``old``: UID of the message of the
     selected mailbox that goes when they are there.  Raises No, or a store error."""
     may_save(session, len(mails))
+    session.folders.options.keep_file()
     drafts: list[Draft] = []
     try:
         for mail in mails:

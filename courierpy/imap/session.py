@@ -192,6 +192,7 @@ class Session(Dialogue):
     def leave(self) -> None:
         """The session ends.  The process may serve another client: what this one chose is over."""
         self.folders.save()
+        self.folders.options.end()
         pulse.hear(None)
         if self.between is not None:
             self.between.close()

@@ -46,9 +46,14 @@ class MailboxDirectory:
         self.uiddb = f"{path}/{uiddb.NAME}"
         self.index = options.index(path)
         self.readers = Readers(path, options.host)
-        self.lock = FolderLock(path, options.host, options.locks, self.readers.own)
+        self.lock = FolderLock(path, options.host, options.locks, self._own_file)
         self.lobby = Lobby(path, options.host)
         self.mirror: Mirror | None = None
+
+    def _own_file(self) -> str:
+        """The path of a file of ours in tmp/ that a lock can be a link to; "" without one."""
+        kept = self.options.kept_file
+        return self.readers.own() or (kept.at(self.tmp) if kept is not None else "")
 
     @property
     def quota(self) -> Quota | None:

@@ -8,6 +8,7 @@ from courierpy.maildir.index.columns import Index, place
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from courierpy.maildir.keptfile import KeptFile
     from courierpy.maildir.layout import Layout
     from courierpy.maildir.quota import Quota
 
@@ -17,11 +18,12 @@ class StoreOptions:
     Courier does?  ``fsync``: "never", "optimized" or "always".  ``sync``: what an OK promises is on the
     disk before it; ``sync_all``: flags and keywords too.  ``index_at``: a directory for what can be
     derived, outside the Maildir; "": in each mailbox.  ``read_only``: nothing is written.  ``quota``: of the
-    Maildir, see Store.quota().  ``keeps_expunged``: are messages kept that are expunged (graveyard.py)?"""
+    Maildir, see Store.quota().  ``keeps_expunged``: are messages kept that are expunged (graveyard.py)?
+    ``kept_file``: of a session that has brought messages, until its end(); None of others."""
 
     __slots__ = ("bounds", "graveyard_name", "host", "index_at", "index_name", "keeps_expunged",
-                 "keyword_directory", "keywords", "keywords_name", "locks", "quota", "read_only", "sync",
-                 "sync_all")
+                 "kept_file", "keyword_directory", "keywords", "keywords_name", "locks", "quota", "read_only",
+                 "sync", "sync_all")
 
     def __init__(self, layout: Layout, *, locks: bool = True, keywords: bool = True,
                  fsync: str = "optimized", host: str | None = None, index_at: str = "",
@@ -30,6 +32,7 @@ class StoreOptions:
         self.locks = locks
         self.read_only = read_only
         self.quota: Quota | None = None
+        self.kept_file: KeptFile | None = None
         self.keywords = keywords
         self.sync = fsync != "never"
         self.sync_all = fsync == "always"
@@ -50,3 +53,14 @@ class StoreOptions:
         """The keywords in the mailbox at ``path``, also where they are off."""
         return Keywords(path, self.host, self.sync_all, self.keywords_name)
 
+    def keep_file(self) -> None:
+        """A session brings messages, and will say its end()."""
+        if self.kept_file is None:
+            from courierpy.maildir.keptfile import KeptFile  # many sessions only read
+            self.kept_file = KeptFile(self.host)
+
+    def end(self) -> None:
+        """The session ends, or sleeps."""
+        if self.kept_file is not None:
+            self.kept_file.remove()
+            self.kept_file = None
