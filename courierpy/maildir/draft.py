@@ -7,7 +7,7 @@ import re
 import time
 
 from courierpy.maildir.errors import StoreError, trouble
-from courierpy.maildir.files import remove, write_all
+from courierpy.maildir.files import close, remove, write_all
 from courierpy.maildir.messagefile import PIECE_OCTETS
 from courierpy.maildir.names import tmp_name
 from courierpy.model.flags import NO_KEYWORDS
@@ -15,6 +15,8 @@ from courierpy.model.flags import NO_KEYWORDS
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+SHORT = 1 << 16                    # octets of a message that may be waited for while the lock is held
 
 
 class Draft:
@@ -33,6 +35,7 @@ class Draft:
         self.path = os.path.join(path, "tmp", tmp_name(host))
         self.size = 0
         self.inode = 0, 0              # and its device before it, when it is finished
+        self._unsettled = -1           # the descriptor of what is not on the disk yet
         self._exact = False
         self._failure: StoreError | None = None
         self._tail = b""               # carriage returns at the end of what came
@@ -55,8 +58,9 @@ class Draft:
             self._failure = trouble(self.path, error)
             self.abort()
 
-    def finish(self, sync: bool) -> None:
-        """Everything on disk, the file closed; what is finished stays so."""
+    def finish(self, sync: bool, at_once: bool = True) -> None:
+        """Everything written, the file closed; what is finished stays so.  ``sync``: and on disk; but a short
+        one where not ``at_once``, which is on its way then, and there behind settle()."""
         if self._failure is not None:
             raise self._failure
         if self.fd < 0:
@@ -68,13 +72,31 @@ class Draft:
             self.size, self.inode = found.st_size, (found.st_dev, found.st_ino)
             if self.date is not None:
                 os.utime(self.fd, (time.time(), self.date))
-            if sync:
-                os.fsync(self.fd)
-            fd, self.fd = self.fd, -1
-            os.close(fd)
+            fd, self.fd, self._unsettled = self.fd, -1, self.fd
+            if sync and not at_once and self.size <= SHORT:
+                # to be waited for with the next file: one commit of the file system's journal is for both
+                os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+                return
         except OSError as error:
             self.abort()
             raise trouble(self.path, error) from None
+        self.settle(sync)
+
+    def settle(self, sync: bool = True) -> None:
+        """What is finished is on disk.  Raises a store error, and each time again."""
+        if self._failure is not None:
+            raise self._failure
+        if self._unsettled < 0:
+            return
+        try:
+            if sync:
+                os.fsync(self._unsettled)
+            fd, self._unsettled = self._unsettled, -1
+            os.close(fd)
+        except OSError as error:
+            self.abort()
+            self._failure = trouble(self.path, error)
+            raise self._failure from None
 
     def _to_lf(self) -> None:
         """CR LF to LF, in place: the text only gets shorter."""
@@ -149,10 +171,8 @@ class Draft:
         return True
 
     def abort(self) -> None:
-        if self.fd >= 0:
-            fd, self.fd = self.fd, -1
-            try:
-                os.close(fd)
-            except OSError:
-                pass                   # it is thrown away in any case
+        for fd in (self.fd, self._unsettled):
+            if fd >= 0:
+                close(fd)              # it is thrown away in any case
+        self.fd = self._unsettled = -1
         remove(self.path)

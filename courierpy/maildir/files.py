@@ -12,7 +12,7 @@ from courierpy.system.regular import whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 
 def write_all(fd: int, data: bytes) -> None:
@@ -152,18 +152,25 @@ class Directory:
                 raise trouble(self.path, error) from None
 
 
+def until_failure(act: Callable[..., object], *columns: Iterator[bytes]) -> bool:
+    """Calls ``act`` with what the columns have next, until one of them has no more, or until it raises
+    OSError: True then.  Any other exception ends it."""
+    try:
+        for _ in map(act, *columns):
+            pass
+    except OSError:
+        return True
+    return False
+
+
 def failures(act: Callable[..., object], *columns: Sequence[bytes]) -> list[int]:
     """Calls ``act`` with what the columns, of one length, have in each place.  Gives the places where it
     raised OSError, ascending; any other exception ends it."""
     *others, last = map(iter, columns)
     failed: list[int] = []
-    while True:
-        try:
-            for _ in map(act, *others, last):
-                pass
-            return failed
-        except OSError:                # of the last that was taken; those behind it follow
-            failed.append(len(columns[-1]) - length_hint(last) - 1)
+    while until_failure(act, *others, last):           # by the last that was taken; those behind it follow
+        failed.append(len(columns[-1]) - length_hint(last) - 1)
+    return failed
 
 
 def close(fd: int) -> None:

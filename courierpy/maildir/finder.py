@@ -6,7 +6,10 @@ places to look at.
 from __future__ import annotations
 
 import os
+import stat
 import time
+from itertools import repeat
+from operator import lt
 
 from courierpy.maildir import directory
 from courierpy.maildir.errors import Vanished, trouble, unreadable
@@ -160,6 +163,31 @@ class Finder:
                     if not follow:
                         raise trouble(path, error) from None
         raise self._vanished(uid)
+
+    def look_all(self, uids: Sequence[int], kept: bool = True,
+                 ) -> list[tuple[int, bytes, int, os.stat_result, bool]]:
+        """(UID, what look() gives, is it known to be a file and no link) of each of the messages that did
+        not vanish."""
+        held = self._contents.held
+        rows = self.rows(uids)
+        whole = len(rows) == len(uids) and all(map(lt, rows, rows[1:]))
+        files = held.files(rows) if whole else repeat(b"", len(uids))
+        bits = bytes(map(held.flags.__getitem__, rows)) if whole else bytes(len(uids))
+        inside, found = self._place.inside, []
+        for uid, file, one in zip(uids, files, bits, strict=True):
+            path = inside + file
+            try:
+                seen = os.lstat(path)
+                if whole and stat.S_ISREG(seen.st_mode):
+                    found.append((uid, path, one, seen, True))
+                    continue
+            except OSError:
+                pass                   # it has another name, or what it is will be said now
+            try:
+                found.append((uid, *self.look(uid, kept), False))
+            except Vanished:
+                continue
+        return found
 
     def stat(self, uid: int) -> tuple[int, float]:
         """(octets on disk, mtime).  Raises Vanished."""

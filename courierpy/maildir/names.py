@@ -19,7 +19,7 @@ from courierpy.model.regex import later
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import re
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 LETTERS = ((b"D", DRAFT), (b"F", FLAGGED), (b"R", ANSWERED), (b"S", SEEN), (b"T", DELETED))
 _BITS = {letter[0]: bit for letter, bit in LETTERS}
@@ -159,6 +159,17 @@ def unique_name(tmp: str, device: int, inode: int) -> str:
     """The final name of a file in tmp/: device and inode join behind the pid."""
     head, under, tail = tmp.partition("_")
     return f"{head}V{device:016X}I{inode:016X}{under}{tail}"
+
+
+def unique_names(host: str, files: Sequence[os.stat_result]) -> list[bytes]:
+    """Fresh final names of these files, which sort in the order of the files: tmp_name() and unique_name()
+    of many, with a microsecond between each and the next."""
+    global _counter
+    now, first, process, machine = time.time_ns() // 1000, _counter, os.getpid(), os.fsencode(host)
+    _counter += len(files)
+    return [b"%d.M%06dP%dV%016XI%016X_%d.%s" % (
+        (now + at) // 1000000, (now + at) % 1000000, process, file.st_dev, file.st_ino, first + at, machine)
+        for at, file in enumerate(files)]
 
 
 def host_name(given: str | None) -> str:

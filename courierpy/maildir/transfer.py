@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
+from itertools import repeat
+from operator import length_hint
 
 from courierpy.maildir.bring import copy_file, link_or_copy, rename_or_copy
 from courierpy.maildir.errors import (
-    DiskTrouble,
     MessageDenied,
     QuotaExceeded,
     StoreError,
@@ -23,9 +23,10 @@ from courierpy.maildir.errors import (
     trouble,
     unchangeable,
 )
-from courierpy.maildir.files import Directory, exists
+from courierpy.maildir.files import Directory, exists, until_failure
 from courierpy.maildir.messagefile import TRIES
-from courierpy.maildir.names import SUFFIXES, base, tmp_name, unique_name
+from courierpy.maildir.names import base, tmp_name, unique_name
+from courierpy.maildir.source import Source, of_messages
 from courierpy.model.flags import NO_KEYWORDS
 from courierpy.model.rights import ALL_FLAGS
 from courierpy.system import log
@@ -75,39 +76,6 @@ class Origin:
         self.removal = removal
 
 
-class Source:
-    """A file on its way into a mailbox.  ``finder`` and ``uid``: who finds it again, when it is a
-    message already.  ``settable``: bits of the flags that it may bring."""
-
-    __slots__ = ("bits", "finder", "name", "octets", "path", "settable", "uid", "words")
-
-    def __init__(self, path: bytes, octets: int, name: str, bits: int, words: frozenset[bytes],
-                 finder: Finder | None = None, uid: int = 0) -> None:
-        self.path = path
-        self.octets = octets
-        self.name = os.fsencode(name)
-        self.bits = bits
-        self.settable = ALL_FLAGS
-        self.words = words
-        self.finder = finder
-        self.uid = uid
-
-    @property
-    def suffix(self) -> bytes:
-        """What stands behind its name there: its flags."""
-        return SUFFIXES[self.bits & self.settable]
-
-    def again(self) -> bool:
-        """Look for it under another name; False when it is gone."""
-        if self.finder is None:
-            raise DiskTrouble(self.path, FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)))
-        try:
-            self.path, self.bits = self.finder.locate(self.uid)
-        except Vanished:
-            return False
-        return True
-
-
 def append(target: Intake, drafts: Sequence[Draft], instead: Amount | None = None) -> tuple[int, list[int]]:
     """Store the drafts, all or none; (UIDVALIDITY, their UIDs).  ``instead``: of what counts for the same
     quota so much goes when they are there."""
@@ -116,10 +84,12 @@ def append(target: Intake, drafts: Sequence[Draft], instead: Amount | None = Non
     try:
         sources = []
         for draft in drafts:
-            draft.finish(sync)
+            draft.finish(sync, at_once=len(drafts) > FEW)
             name = unique_name(os.path.basename(draft.path), *draft.inode)
-            sources.append(Source(os.fsencode(draft.path), draft.size, f"{name},S={draft.size}", draft.flags,
-                                  draft.keywords))
+            source = Source(os.fsencode(draft.path), draft.size, os.fsencode(f"{name},S={draft.size}"),
+                            draft.flags, draft.keywords)
+            source.draft = draft
+            sources.append(source)
         uidvalidity, uids = _enter(target, sources, os.rename, instead=instead)
         pending = []
         return uidvalidity, [uid for uid in uids if uid is not None]
@@ -138,8 +108,8 @@ def restore(target: Intake, graves: Sequence[Grave], flags: FlagChange) -> tuple
         except OSError as error:
             raise trouble(grave.path, error) from None
         name = unique_name(tmp_name(target.place.options.host), found.st_dev, found.st_ino)
-        sources.append(Source(grave.path, found.st_size, f"{name},S={found.st_size}", flags.bits(grave.bits),
-                              flags.words(grave.words)))
+        sources.append(Source(grave.path, found.st_size, os.fsencode(f"{name},S={found.st_size}"),
+                              flags.bits(grave.bits), flags.words(grave.words)))
     uidvalidity, uids = _enter(target, sources, os.rename)
     return uidvalidity, [uid for uid in uids if uid is not None]
 
@@ -159,7 +129,7 @@ def take_over(target: Intake, messages: Sequence[Saved],
         own = own and found.st_uid == os.geteuid()
         name = unique_name(tmp_name(target.place.options.host, message.word), found.st_dev, found.st_ino)
         name += f",S={found.st_size}"
-        sources.append(Source(message.path, found.st_size, name, message.bits, message.words))
+        sources.append(Source(message.path, found.st_size, os.fsencode(name), message.bits, message.words))
     return _enter(target, sources, link_or_copy if own else copy_file, refused)
 
 
@@ -178,13 +148,11 @@ def move(origin: Origin, uids: Sequence[int], target: Intake,
     if origin.place.mirror is not None or target.place.mirror is not None:
         return _copy_and_remove(origin, uids, target, refused)
     readers = origin.place.readers
-    kept = readers.keeps()
 
     def bring(source: bytes, there: bytes) -> None:
-        if kept:
-            readers.bury(source, base(os.path.basename(source)))
+        readers.bury(source, base(os.path.basename(source)))
         rename_or_copy(source, there)
-    return _transfer(origin, uids, target, bring, refused)
+    return _transfer(origin, uids, target, bring if readers.keeps() else rename_or_copy, refused)
 
 
 def _copy_and_remove(origin: Origin, uids: Sequence[int], target: Intake,
@@ -210,33 +178,21 @@ def _transfer(origin: Origin, uids: Sequence[int], target: Intake, bring: Bring,
     moving = bring is not link_or_copy
     if not moving and origin.place.mirror is not None:
         bring = copy_file              # a second name of a link would be one
-    finder, keywords = origin.finder, origin.keywords
-    sources, known = [], []
-    for uid in uids:
-        try:
-            path, bits, found = finder.look(uid, not moving)
-        except Vanished:
-            continue
-        name = unique_name(tmp_name(origin.place.options.host), found.st_dev, found.st_ino)
-        if stat.S_ISREG(found.st_mode):        # or it is a link that leads nowhere, with a size of its own
-            name += f",S={found.st_size}"
-        words = keywords.by_uid.get(uid, NO_KEYWORDS)
-        sources.append(Source(path, found.st_size, name, bits, words, finder, uid))
-        known.append(uid)
+    sources = of_messages(origin.finder, origin.keywords, uids, origin.place.options.host, not moving)
     if not sources:
         return 0, []
-    if keywords.unread is not None:    # they would come without their keywords
-        raise keywords.unread
+    if origin.keywords.unread is not None:     # they would come without their keywords
+        raise origin.keywords.unread
     if moving:
         origin.place.wait_while_still()
     alone = moving and len(sources) > 1 and origin.changes.at_rest(origin.finder.twins)
     uidvalidity, numbers = _enter(target, sources, bring, refused, origin.place)
-    pairs = [(old, new) for old, new in zip(known, numbers, strict=True) if new is not None]
+    came = [source for source, number in zip(sources, numbers, strict=True) if number is not None]
+    pairs = [(source.uid, number) for source, number in zip(sources, numbers, strict=True)
+             if number is not None]
     if moving:
-        files = [os.path.basename(source.path) for source, number in zip(sources, numbers, strict=True)
-                 if number is not None]
-        origin.changes.did_all(files, (), alone)
-        origin.removal.went([old for old, _ in pairs])
+        origin.changes.did_all([source.file for source in came], (), alone)
+        origin.removal.went([source.uid for source in came])
     return uidvalidity, pairs
 
 
@@ -254,7 +210,7 @@ def _enter(target: Intake, sources: Sequence[Source], bring: Bring,
     if here is not None:
         comes = [here.amount(source.name + source.suffix, source.octets) for source in sources
                  # who moves what counts already may, however full it is
-                 if there is not here or not here.amount(os.path.basename(source.path), source.octets)]
+                 if there is not here or not here.amount(source.file, source.octets)]
         here.admit(*comes, *[-instead] if instead is not None else ())
     uidvalidity, numbers = _enter_somehow(target, sources, bring, refused, origin)
     if here is not None or there is not None:
@@ -262,7 +218,7 @@ def _enter(target: Intake, sources: Sequence[Source], bring: Bring,
         moved = [source for source, number in zip(sources, numbers, strict=True) if number is not None]
         came = [here.amount(source.name + source.suffix, source.octets) for source in moved] \
             if here is not None else []
-        went = [-there.amount(os.path.basename(source.path), source.octets) for source in moved] \
+        went = [-there.amount(source.file, source.octets) for source in moved] \
             if there is not None else []
         if here is there:
             came += went
@@ -360,7 +316,6 @@ def _at_once(target: Intake, sources: Sequence[Source], bring: Bring, refused: l
 def _together(target: Intake, sources: Sequence[Source], bring: Bring, refused: list[StoreError] | None,
               moved: list[tuple[bytes, bytes]]) -> tuple[int, list[int | None]]:
     """All of them or none.  ``moved``: where each was, and where it is now."""
-    uids: list[int | None] = []
     if not target.place.lock.enabled:
         _write_keywords(target, sources)
     with target.place.lock:
@@ -368,12 +323,10 @@ def _together(target: Intake, sources: Sequence[Source], bring: Bring, refused: 
         first = target.number([*(source.name for source in sources), *map(base, others)])
         if target.place.lock.enabled:
             target.write_all_keywords({source.name: source.words for source in sources})
+        _settle(sources)
         # in the order of their numbers: who looks meanwhile has no higher one before a lower
-        for uid, source in enumerate(sources, first):
-            there = _bring(source, target.place, target.place.inside, bring, refused)
-            uids.append(uid if there is not None else None)
-            if there is not None:
-                moved.append((source.path, there))
+        came = _bring_all(sources, target.place, bring, refused, moved)
+        uids = [uid if here else None for uid, here in enumerate(came, first)]
         target.entered([uid for uid in uids if uid is not None])
         target.let_in(others, first + len(sources))
     return target.uidvalidity, uids
@@ -383,6 +336,7 @@ def _with_others(target: Intake, sources: Sequence[Source], bring: Bring, refuse
                  moved: list[tuple[bytes, bytes]]) -> tuple[int, list[int | None]]:
     """Messages wait where whoever has the lock lets them in."""
     place = target.place
+    _settle(sources)
     _write_keywords(target, sources)
     waits: list[tuple[Source, bytes]] = []
     whole = False
@@ -409,6 +363,12 @@ def _with_others(target: Intake, sources: Sequence[Source], bring: Bring, refuse
     moved += _inside(place, waits)
     uidvalidity, numbers = target.numbers_of([source.name for source, _ in waits])
     return uidvalidity, [numbers.get(source.name) for source in sources]
+
+
+def _settle(sources: Sequence[Source]) -> None:
+    """Their octets are on the disk before anybody sees them."""
+    for source in sources:
+        source.settle()
 
 
 def _write_keywords(target: Intake, sources: Sequence[Source]) -> None:
@@ -441,6 +401,42 @@ def _take_back(target: Intake, sources: Sequence[Source], moved: Sequence[tuple[
     for path, there in reversed(moved):
         _undo(path, there, bring, target.place.mirror)
     target.not_entered([source.name for source in sources])
+
+
+def _bring_all(sources: Sequence[Source], place: MailboxDirectory, bring: Bring,
+               refused: list[StoreError] | None, moved: list[tuple[bytes, bytes]]) -> list[bool]:
+    """As _bring(), of all of them: which of them came.  ``moved``: gets where each was, and where it is
+    now."""
+    quick = _quick(bring, sources) if place.mirror is None else None
+    here = [source.path for source in sources]
+    there = [place.inside + source.name + source.suffix for source in sources]
+    paths, left = iter(here), iter(there)
+    came: list[bool] = []
+    while len(came) < len(sources):
+        start = stop = len(came)
+        if quick is not None:
+            try:
+                failed = until_failure(quick, paths, left)
+            except BaseException:
+                stop = len(there) - length_hint(left)      # the last of them, perhaps
+                moved += zip(here[start:stop], there[start:stop], strict=True)
+                raise
+            stop = len(there) - length_hint(left) - failed
+            moved += zip(here[start:stop], there[start:stop], strict=True)
+            came += repeat(True, stop - start)
+        if stop < len(sources):
+            path = _bring(sources[stop], place, place.inside, bring, refused)
+            came.append(path is not None)
+            if path is not None:
+                moved.append((sources[stop].path, path))
+    return came
+
+
+def _quick(bring: Bring, sources: Sequence[Source]) -> Bring | None:
+    """What ``bring`` is where nothing is odd about a file and its file system; None where it is more."""
+    if bring is link_or_copy:          # link(2) would give a link itself a second name
+        return os.link if all(source.plain for source in sources) else None
+    return os.rename if bring in (os.rename, rename_or_copy) else None
 
 
 def _bring(source: Source, place: MailboxDirectory, directory: bytes, bring: Bring,

@@ -122,6 +122,15 @@ def test_a_message_is_on_stable_storage_before_its_ok(ground: Ground, name: str,
     check(disk, covered)
 
 
+def test_a_short_message_is_waited_for_behind_its_number(ground: Ground) -> None:
+    """Then the file system writes its journal once for both; and it is seen by nobody before."""
+    calls = [(call["kind"], call["paths"]) for call in ground.record(BY_NAME["append-other"])]
+    [numbers] = [at for at, (kind, paths) in enumerate(calls) if kind == "fsync" and "_imapuid" in paths[0]]
+    [seen] = [at for at, (kind, paths) in enumerate(calls) if kind == "rename" and is_message(paths[1])]
+    message = calls[seen][1][0]
+    assert numbers < calls.index(("fsync", [message])) < seen
+
+
 @needs_setting
 @pytest.mark.parametrize("name", CHANGES)
 def test_always_covers_keywords_flags_folders_and_subscriptions(ground: Ground, name: str) -> None:

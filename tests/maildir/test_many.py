@@ -394,3 +394,71 @@ def test_what_does_not_come_leaves_no_keywords(maildir: Path, monkeypatch: pytes
     mailbox.copy([5], target)                      # whoever writes next leaves out what did not come
     assert words_in(other(mailbox, maildir)) == [{b"a"}] * 3
     assert before.items() <= as_courier(maildir / ".Other").items()
+
+
+# -- messages that are brought, one of which is odd at the moment
+
+@pytest.mark.parametrize("deed", ["copy", "move"])
+def test_numbers_follow_the_order_whatever_happens_to_one(maildir: Path, deed: str,
+                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another session changes flags of one, and removes one, behind the look at their files."""
+    mailbox = opened(maildir)
+    target = other(mailbox, maildir)
+    call = "link" if deed == "copy" else "rename"
+    act, rename = getattr(os, call), os.rename
+    tried: list[bytes] = []
+
+    def late(source: bytes, there: bytes) -> None:
+        if b".Other/cur/" in os.fsencode(there):
+            if not tried:
+                rename(file := maildir / "cur" / "1700000004.M4P1.host:2,", f"{file}R")
+                os.unlink(maildir / "cur" / "1700000006.M6P1.host:2,")
+            tried.append(source)
+        act(source, there)
+    monkeypatch.setattr(os, call, late)
+    refused: list[errors.StoreError] = []
+    uidvalidity, pairs = getattr(mailbox, deed)([*range(2, COUNT + 1)], target, refused)
+    monkeypatch.undo()
+    assert refused == []
+    assert pairs == [(2, 1), (3, 2), (4, 3), (5, 4), (7, 6), (8, 7), (9, 8)]
+    found = other(mailbox, maildir)
+    messages = found.scan().messages
+    assert (found.scan().uidvalidity, [*messages.uids]) == (uidvalidity, [1, 2, 3, 4, 6, 7, 8])
+    assert messages.flags == bytes([0, 0, ANSWERED, 0, 0, 0, 0])
+    names = [found.finder.name_of(uid) for uid in messages.uids]
+    assert names == sorted(names)
+    assert len(set(tried)) == COUNT                 # each once, and the one again by its other name
+
+
+def test_a_failure_in_the_middle_takes_all_back(maildir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mailbox = opened(maildir)
+    target = other(mailbox, maildir)
+    before = sorted(os.listdir(maildir / "cur"))
+    rename = os.rename
+    done: list[bytes] = []
+
+    def fails(source: bytes, there: bytes) -> None:
+        if b".Other/cur/" in os.fsencode(there):
+            if len(done) == 4:
+                raise MemoryError
+            done.append(there)
+        rename(source, there)
+    monkeypatch.setattr(os, "rename", fails)
+    with pytest.raises(MemoryError):
+        mailbox.move([*range(1, COUNT + 1)], target)
+    monkeypatch.undo()
+    assert (sorted(os.listdir(maildir / "cur")), os.listdir(maildir / ".Other" / "cur")) == (before, [])
+
+
+def test_a_link_is_copied_as_what_it_leads_to(maildir: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").write_bytes(b"Subject: elsewhere\n\n")
+    opened(maildir).close()
+    path = maildir / "cur" / "1700000002.M2P1.host:2,"
+    path.unlink()
+    path.symlink_to(tmp_path / "elsewhere")
+    mailbox = opened(maildir)
+    mailbox.copy([1, 2, 3], other(mailbox, maildir))
+    copies = [maildir / ".Other" / "cur" / name for name in sorted(os.listdir(maildir / ".Other" / "cur"))]
+    assert [copy.is_symlink() for copy in copies] == [False] * 3
+    assert copies[1].read_bytes() == b"Subject: elsewhere\n\n"
+    assert [copy.stat().st_nlink for copy in copies] == [2, 2, 2]
