@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     # in the connection's process: client, remote and local end (None: not known yet), desk or -1
     Serve = Callable[[int, Address, Address | None, int], int]
 
-HASTY = 0.1                    # seconds: a child that lives less than this and crashes was hasty
+HASTY = 1.0                    # seconds: a child that lives less than this and crashes was hasty
 HASTY_ALLOWED = 20             # so many in a row, then accepting pauses
 PAUSE = 1.0                    # seconds
 LIMITS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EAGAIN)
