@@ -102,5 +102,5 @@ class Numbered(FlagsChanged):
         super().apply(view)
         view.messages = view.messages.numbered(self.modseqs)
 
-    def lines(self, view: View) -> bytes:
-        return flag_lines(view, self.states, map(self.modseqs.__getitem__, self.states), self.silent)
+    def lines(self, view: View, states: Mapping[int, State]) -> bytes:
+        return flag_lines(view, states, map(self.modseqs.__getitem__, states), self.silent)

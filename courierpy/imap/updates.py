@@ -11,6 +11,8 @@ EXPUNGE is withheld while a command that uses sequence numbers runs.
 """
 from __future__ import annotations
 
+from itertools import islice
+
 from courierpy.imap.grammar import lines, out
 from courierpy.imap.grammar.numset import compact
 from courierpy.model.messages import keywords_used
@@ -20,7 +22,7 @@ from courierpy.model.uidset import NO_UIDS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from courierpy.imap.selected import Selected
     from courierpy.imap.session import Session
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from courierpy.model.messages import Messages, State
 
 SYSTEM_FLAGS = b"\\Draft \\Answered \\Flagged \\Deleted \\Seen"
+AT_ONCE = 500                          # messages whose flags are one text: they may have many keywords
 
 
 class Update:
@@ -35,9 +38,9 @@ class Update:
 
     __slots__: tuple[str, ...] = ()
 
-    def tell(self, selected: Selected, keywords_on: bool) -> bytes:
-        """Whole lines, or none: what the client hears of it, whose view has it from now on.
-        ``keywords_on``: of IMAP_KEYWORDS."""
+    def tell(self, selected: Selected, keywords_on: bool) -> bytes | Iterator[bytes]:
+        """Whole lines, or none: what the client hears of it, whose view has it from now on; in texts that are
+        made while they are written where it may hear them twice.  ``keywords_on``: of IMAP_KEYWORDS."""
         raise NotImplementedError
 
     def _values(self) -> tuple[object, ...]:
@@ -138,19 +141,24 @@ class FlagsChanged(Update):
         self.silent = silent
         self.with_uid = with_uid
 
-    def tell(self, selected: Selected, keywords_on: bool) -> bytes:
+    def tell(self, selected: Selected, keywords_on: bool) -> bytes | Iterator[bytes]:
         view = selected.view
         self.apply(view)
-        return self.lines(view)
+        return self.lines(view, self.states) if len(self.states) <= AT_ONCE else self._portions(view)
+
+    def _portions(self, view: View) -> Iterator[bytes]:
+        states = iter(self.states.items())
+        while some := dict(islice(states, AT_ONCE)):
+            yield self.lines(view, some)
 
     def apply(self, view: View) -> None:
         """The view has the states from now on."""
         view.messages = view.messages.changed(self.states)
 
-    def lines(self, view: View) -> bytes:
-        """What is told of them."""
-        states = {uid: self.states[uid] for uid in self.states if uid not in self.silent} if self.silent \
-            else self.states
+    def lines(self, view: View, states: Mapping[int, State]) -> bytes:
+        """What is told of these of them."""
+        if self.silent:
+            states = {uid: state for uid, state in states.items() if uid not in self.silent}
         uids, flags = [*states], flag_texts(view, states)
         if self.with_uid and view.numbered:
             return view.lines(uids, b"UID %d FLAGS %s", uids, flags)
@@ -270,8 +278,12 @@ def write(session: Session, said: list[Update]) -> None:
         before = view.messages, view.recent, selected.keywords
         try:
             told = update.tell(selected, session.keywords_on)
+            if not isinstance(told, bytes):
+                for some in told:
+                    session.write(some)
+                continue
         except MemoryError:
-            # the client did not hear of it
+            # the client did not hear of it, or hears it once more
             view.messages, view.recent, selected.keywords = before
             raise
         if told:

@@ -46,9 +46,9 @@ class Changed(FlagsChanged):
         self.flags = flags
         self.keywords = keywords
 
-    def lines(self, view: View) -> bytes:
+    def lines(self, view: View, states: Mapping[int, State]) -> bytes:
         told = []
-        for uid, (bits, words) in self.states.items():
+        for uid, (bits, words) in states.items():
             values = [grammar.flags(bits)] if self.flags else []
             if self.keywords:
                 values.append(grammar.keywords(words))

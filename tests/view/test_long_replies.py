@@ -15,6 +15,7 @@ from courierpy.imap.grammar.args import Args
 from courierpy.imap.grammar.fetchitems import FetchItem
 from courierpy.imap.manners import Manners
 from courierpy.imap.session import Session
+from courierpy.imap.updates import FlagsChanged
 from courierpy.imap.view import View
 from courierpy.message import threads
 from courierpy.model.flags import SEEN
@@ -158,3 +159,23 @@ def test_labels_as_long_as_a_command(repeats: bool) -> None:
                 at += len(line)
     assert peak(hear) < 6 * cmd_fetch.TEXT_OCTETS
     assert left == [] and max(heard) < cmd_fetch.TEXT_OCTETS + 2 * len(label)
+
+
+def test_flags_of_many_with_many_keywords() -> None:
+    """As a STORE of all tells them, and a look at what others did."""
+    words = frozenset(b"keyword-%03d-%s" % (number, b"x" * 40) for number in range(100))
+    uids = range(1, 10_001)
+    view = View(Messages(array("I", uids), bytes(len(uids)), {}))
+    selected: Any = SimpleNamespace(view=view)
+    said = FlagsChanged(dict.fromkeys(uids, (SEEN, words)))
+    octets = largest = 0
+
+    def hear() -> None:
+        nonlocal octets, largest
+        for text in said.tell(selected, True):
+            assert isinstance(text, bytes)         # one of many
+            octets += len(text)
+            largest = max(largest, len(text))
+    assert peak(hear) < 16_000_000
+    assert octets > 50_000_000 and largest < 4_000_000
+    assert view.keywords[10_000] == words
