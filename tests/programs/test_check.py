@@ -3,14 +3,17 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from pathlib import Path
 
+import pexpect
 import pytest
 
 from courierpy.admin import main
+from courierpy.admin.check import STEP
 from courierpy.maildir.store import Store
-from tests.conftest import fill
+from tests.conftest import REPO, fill, plain_environ
 
 
 @pytest.fixture
@@ -211,3 +214,28 @@ def test_another_uidvalidity(words: list[str], root: Path, capfd: pytest.Capture
                                    ["-V", "x"]])
 def test_wrong_words(words: list[str], root: Path) -> None:
     assert main(["courierpy", "check", *words, str(root)]) == os.EX_USAGE
+
+
+def on_a_terminal(*words: str | Path) -> str:
+    """What a tool shows there."""
+    child = pexpect.spawn(sys.executable, ["-m", "courierpy", *map(str, words)], cwd=REPO, timeout=60,
+                          env=plain_environ(), encoding="utf-8", dimensions=(24, 160))
+    child.expect(pexpect.EOF)
+    child.close()
+    return f"{child.before}\nexit {child.exitstatus}"
+
+
+def test_a_bar_on_a_terminal(tmp_path: Path) -> None:
+    """As many messages as a bar has steps; and a line of what is odd has a line of its own."""
+    root = tmp_path / "M"
+    fill(root, 2 * STEP)
+    for path in (root / "new").iterdir():
+        path.rename(root / "cur" / f"{path.name}:2,")
+    Store(str(root)).open("INBOX").scan()
+    shown = on_a_terminal("check", root)
+    assert f"100% {2 * STEP:,}/{2 * STEP:,} " in shown and shown.endswith("exit 0"), shown
+    (root / "cur" / "odd:2,").mkdir()
+    shown = on_a_terminal("check", root)
+    assert f"\r\033[K{root}" in shown and shown.endswith("exit 1"), shown
+    shown = on_a_terminal("purge", "-d", "1", "-i", "-f", "-n", root)
+    assert "Traceback" not in shown and shown.endswith("exit 0"), shown
