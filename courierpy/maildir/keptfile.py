@@ -30,7 +30,8 @@ class KeptFile:
         self._since = 0.0
 
     def at(self, tmp: str) -> str:
-        """The lock of the mailbox with this tmp/ is wanted: the path of the file, "" where none is kept."""
+        """The lock of the mailbox with this tmp/ is wanted: the path of the file, "" where none is kept, or
+        where a lock is a link to it now: who finds it a link takes the lock for his own."""
         if self._pid != os.getpid():
             self._pid, self._tmp, self._path = os.getpid(), "", ""
         now = time.monotonic()
@@ -39,6 +40,11 @@ class KeptFile:
             self.remove()
             self._tmp = tmp
         self._since = now
+        try:
+            if self._path and os.stat(self._path).st_nlink != 1:
+                return ""
+        except OSError:
+            self._path = ""            # cleaned away as garbage
         if soon and not self._path:
             self._path = self._made(tmp)
         return self._path

@@ -70,7 +70,8 @@ def test_one_that_was_cleaned_away_is_not_missed(store: Store) -> None:
     [file] = kept(store, "INBOX.One")
     file.unlink()
     append(store, "INBOX.One")
-    assert kept(store, "INBOX.One") == []
+    [another] = kept(store, "INBOX.One")
+    assert another.name != file.name and another.stat().st_nlink == 1
     assert len(store.open("INBOX.One").scan().messages.uids) == 3
 
 
@@ -98,6 +99,16 @@ def test_the_lock_of_who_keeps_it_holds_others_off(store: Store) -> None:
         with process(lambda: _finds_it_held(store.root)) as pid:
             assert ended(pid) == 0
     assert not mine.place.lock.is_held()
+
+
+def test_it_is_lent_to_one_lock_at_a_time(store: Store) -> None:
+    append(store, "INBOX.One")
+    append(store, "INBOX.One")
+    file = store.options.kept_file
+    assert file is not None
+    with store.open("INBOX.One").locked() as lock:
+        assert file.at(lock.tmp) == ""
+    assert file.at(lock.tmp) == str(kept(store, "INBOX.One")[0])
 
 
 def _finds_it_held(root: str) -> None:
