@@ -186,6 +186,15 @@ def sync_directory(path: str) -> None:
         directory.sync()
 
 
+def open_as(directory: str) -> int:
+    """The mode of what is made in a directory: the user's, and his group's where that may write there,
+    less what the umask takes."""
+    try:
+        return 0o770 if os.stat(directory).st_mode & stat.S_IWGRP else 0o700
+    except OSError:
+        return 0o700
+
+
 def listed(directory: str) -> list[os.DirEntry[str]]:
     """What is in a directory, where nothing depends on it: none if it cannot be read."""
     try:

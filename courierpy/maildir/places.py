@@ -19,6 +19,7 @@ from courierpy.maildir.files import (
     exists,
     is_directory,
     listed,
+    open_as,
     remove,
     remove_tree,
     replace,
@@ -67,7 +68,7 @@ class Steps:
         self.make(above)
         self.enter(above)
         try:
-            os.mkdir(path, 0o700)
+            os.mkdir(path, open_as(above))
         except OSError as error:
             raise trouble(path, error) from None
         self._undo.append(partial(_remove_directory, path))
@@ -132,7 +133,7 @@ class Siblings:
             raise FolderMissing(path)
         for part in missing:
             try:
-                os.mkdir(part, 0o700)
+                os.mkdir(part, open_as(path))
             except FileExistsError:
                 continue               # another session was first
             except OSError as error:
@@ -156,14 +157,14 @@ class Siblings:
 
     def _make(self, scratch: str) -> None:
         """A whole folder, where nobody sees it."""
-        path = scratch
+        path, mode = scratch, open_as(self.layout.root)
         try:
-            os.mkdir(path, 0o700)
+            os.mkdir(path, mode)
             for part in PARTS:
                 path = os.path.join(scratch, part)
-                os.mkdir(path, 0o700)
+                os.mkdir(path, mode)
             path = os.path.join(scratch, "maildirfolder")
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode & 0o660))
         except OSError as error:
             raise trouble(path, error) from None
         self._number(scratch)

@@ -1,15 +1,19 @@
 """Mailboxes that accounts share by IMAP_SHAREDINDEXFILE: names, rights, and what must not be seen."""
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from courierpy.maildir.sharedindex import SharedIndex
-from tests.conftest import fill, plain_environ
+from tests.account import Account, account
+from tests.conftest import account_ids, fill, plain_environ
+from tests.realtime.windows import Window, over_program
 
 
 class Site:
@@ -210,3 +214,95 @@ def test_the_index(tmp_path: Path) -> None:
     assert index.find("z") == ("z", "/home/z/Maildir")
     (tmp_path / "i").unlink()
     assert [*index.accounts()] == []
+
+
+GROUP = 42420
+
+
+@pytest.fixture
+def guest() -> Iterator[Account]:
+    with account() as found:
+        yield found
+
+
+class Two:
+    """Two users with a group in common, and the Maildir of the first, which that group may write to."""
+
+    def __init__(self, guest: Account) -> None:
+        self.guest = guest
+        self.owner = account_ids()[0] - 1
+        self.team = guest.home.parent / "team"
+        guest.folder()
+        for folder in (self.team, self.team / ".Pub"):
+            fill(folder, 1)
+            (folder / "courierimapacl").write_text("owner aceilrstwx\nuser=demo ceilrstwx\n")
+        self.index = guest.home.parent / "index"
+        self.index.write_text(f"team\t{self.owner}\t{GROUP}\t{self.team}\t.\n")
+        for top, _, files in os.walk(self.team):
+            for path, mode in ((top, 0o2770), *((os.path.join(top, name), 0o660) for name in files)):
+                os.chown(path, self.owner, GROUP)
+                os.chmod(path, mode)
+
+    def window(self, user: str) -> Window:
+        uid, gid = account_ids()
+        others, maildir = {"--clear-groups": f"--groups={GROUP}"}, self.guest.maildir
+        if user == "team":
+            others |= {f"--reuid={uid}": f"--reuid={self.owner}", f"--regid={gid}": f"--regid={GROUP}"}
+            maildir = self.team
+        words = [others.get(word, word) for word in self.guest.words("courierpy.imapd")]
+        return over_program([*words, str(maildir)], self.guest.log, PYTHONPATH=self.guest.library,
+                            AUTHENTICATED=user, IMAP_UMASK="007", IMAP_SHAREDINDEXFILE=str(self.index))
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="not root: there are no two users")
+def test_two_users_of_one_group(guest: Account) -> None:
+    """What one of them writes the other reads, renames and adds to: messages, numbers, keywords, index."""
+    two = Two(guest)
+    owner, reader = two.window("team"), two.window("demo")
+    own, other = "INBOX.Pub", "#shared.team.Pub"
+    try:
+        for turn, (window, name) in enumerate(((reader, other), (owner, own), (reader, other)), 1):
+            window.do(f"APPEND {name} {{{15 + 3}+}}\r\nSubject: from {turn}\r\n\r")
+            window.do(f"SELECT {name}")
+            window.do(f"STORE 1:* +FLAGS (\\Flagged word{turn})")
+            found = "\n".join(window.do("UID FETCH 1:* (FLAGS BODY.PEEK[HEADER.FIELDS (SUBJECT)])"))
+            assert found.count("\\Flagged") == turn + 1
+            assert all(f"from {number}" in found for number in range(1, turn + 1)), found
+            assert all(f"word{number}" in found for number in range(1, turn + 1)), found
+            window.do("CLOSE")
+        owner.do("RENAME INBOX.Pub INBOX.Moved")
+        assert "* 4 EXISTS" in reader.do("SELECT #shared.team.Moved")
+        reader.do("CREATE #shared.team.Moved.Made")
+        reader.do("APPEND #shared.team.Moved.Made (new) {4+}\r\nA: b")
+        owner.do("SELECT INBOX.Moved.Made")
+        owner.do("STORE 1 +FLAGS (\\Deleted word)")
+        owner.do("EXPUNGE")
+    finally:
+        owner.close()
+        reader.close()
+    assert "ERR" not in guest.logged, guest.logged
+    for top, _, files in os.walk(two.team / ".Moved"):
+        for name in files:
+            seen = os.stat(os.path.join(top, name))
+            assert (seen.st_gid, seen.st_mode & 0o77) == (GROUP, 0o60), name
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="not root: there are no two users")
+def test_list_writes_no_lists(guest: Account) -> None:
+    """Inherited rights are computed: where nothing can be written, too."""
+    two = Two(guest)
+    for folder in (".Pub.Deep", ".Pub.Deep.er", ".Low.level"):
+        fill(two.team / folder, 0)
+    os.unlink(two.team / ".Pub" / "courierimapacl")
+    for top, *_ in os.walk(two.team):
+        os.chown(top, two.owner, GROUP)
+        os.chmod(top, 0o550)
+    reader = two.window("demo")
+    try:
+        found = reader.do('LIST "" "#shared.*" RETURN (MYRIGHTS)')
+        assert sorted(line.split()[2] for line in found if line.startswith("* MYRIGHTS")) == [
+            f'"#shared.team{name}"' for name in ("", ".Low.level", ".Pub", ".Pub.Deep", ".Pub.Deep.er")]
+    finally:
+        reader.close()
+    assert guest.logged.count("ERR") + guest.logged.count("WARN") <= 1
+    assert [*two.team.rglob("courierimap*acl*")] == [two.team / "courierimapacl"]

@@ -15,6 +15,7 @@ from courierpy.maildir.files import (
     close,
     is_directory,
     listed,
+    open_as,
     remove,
     sync_directory,
     write_all,
@@ -269,7 +270,7 @@ class Keywords:
         if is_directory(self.path):
             return
         try:
-            os.mkdir(self.path, 0o700)
+            os.mkdir(self.path, open_as(os.path.dirname(self.path)))
         except FileExistsError:
             pass
         except OSError as error:

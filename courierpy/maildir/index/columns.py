@@ -22,7 +22,7 @@ from functools import partial
 from itertools import accumulate
 from zlib import crc32
 
-from courierpy.maildir.files import close, listed, remove, write_all
+from courierpy.maildir.files import close, listed, open_as, remove, write_all
 from courierpy.maildir.formats.uiddb import MAX_UID, NAME, UidDb
 from courierpy.maildir.names import tmp_name
 from courierpy.model.messages import Messages
@@ -325,7 +325,8 @@ class Index:
             self._prepare()
         elif not self.trusted():
             raise FileNotFoundError
-        return open_regular(self.file(name), flags | os.O_NOFOLLOW)
+        mode = self._mode() & 0o660 if flags & os.O_CREAT else 0
+        return open_regular(self.file(name), flags | os.O_NOFOLLOW, mode)
 
     def give_up(self) -> bool:
         """Room is needed: what saves only work goes.  True if there was anything."""
@@ -357,9 +358,13 @@ class Index:
                 self._complain(f"{mine} is not ours alone")
                 raise PermissionError(mine)
         try:
-            os.mkdir(self.path, 0o700)
+            os.mkdir(self.path, self._mode())
         except FileExistsError:
             return
+
+    def _mode(self) -> int:
+        """Of the directory."""
+        return 0o700 if self._elsewhere else open_as(self.folder)
 
     def _complain(self, why: str) -> None:
         if not self._complained:
@@ -379,7 +384,8 @@ class Index:
         # in the Maildir there is a place where garbage of a crash is cleaned away
         path = os.path.join(self.path if self._elsewhere else os.path.join(self.folder, "tmp"),
                             tmp_name(self.host, "index"))
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600), path
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC,
+                       self._mode() & 0o660), path
 
     def replace(self, name: str, pieces: Iterable[bytes]) -> None:
         """A file in place of the one that was there.  May fail in silence: a disk or a user
