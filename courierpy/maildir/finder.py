@@ -17,7 +17,7 @@ from courierpy.maildir.files import exists
 from courierpy.maildir.messagefile import TRIES, WRITING, MessageFile
 from courierpy.maildir.names import SUFFIXES, base, bits_of, info
 from courierpy.model.uidset import places
-from courierpy.system.regular import open_regular
+from courierpy.system.regular import opened
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -142,12 +142,12 @@ class Finder:
         there and cannot be read."""
         for path, _ in self._places(uid):
             try:
-                fd = open_regular(path)
+                fd, found = opened(path)
             except FileNotFoundError:
                 continue
             except OSError as error:
                 raise unreadable(path, error) from None
-            return MessageFile(fd, f"{self._place.path}: uid {uid}")
+            return MessageFile(fd, f"{self._place.path}: uid {uid}", found)
         raise self._vanished(uid)
 
     def look(self, uid: int, kept: bool = True) -> tuple[bytes, int, os.stat_result]:

@@ -24,15 +24,16 @@ class MessageFile:
 
     __slots__ = ("_fd", "_where", "identity", "mtime", "size")
 
-    def __init__(self, fd: int, where: str) -> None:
-        """Takes ``fd`` over.  ``where``: names the message in the log."""
+    def __init__(self, fd: int, where: str, found: os.stat_result | None = None) -> None:
+        """Takes ``fd`` over.  ``where``: names the message in the log.  ``found``: what fstat(2) said."""
         self._fd = fd
         self._where = where
-        try:
-            found = os.fstat(fd)
-        except OSError as error:
-            close(fd)
-            raise trouble(where, error) from None
+        if found is None:
+            try:
+                found = os.fstat(fd)
+            except OSError as error:
+                close(fd)
+                raise trouble(where, error) from None
         self.size = found.st_size
         self.mtime = found.st_mtime
         self.identity = found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns

@@ -82,7 +82,8 @@ class Part:
         self.boundary = b""
         said = default if value is None else value
         self.kind, self.subkind, self.params = (
-            _usual_type(said) if len(said) <= USUAL_OCTETS else parameters.content_type(said))
+            _usual_type(said) if len(said) <= USUAL_OCTETS and b"boundary" not in said
+            else parameters.content_type(said))
         if value is None and self.kind == b"text":
             self.params = [(b"charset", b"us-ascii")]
         elif self.kind == b"multipart":

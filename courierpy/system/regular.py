@@ -14,6 +14,11 @@ NO_FILE = "not a regular file"
 def open_regular(path: str | bytes, flags: int = os.O_RDONLY, mode: int = 0o600) -> int:
     """A descriptor of the regular file at ``path``, closed on exec.  Raises OSError: EISDIR for a directory,
     ENXIO for what is no file either, and what open(2) says; never waits."""
+    return opened(path, flags, mode)[0]
+
+
+def opened(path: str | bytes, flags: int = os.O_RDONLY, mode: int = 0o600) -> tuple[int, os.stat_result]:
+    """The same, and what fstat(2) says of it."""
     try:
         fd = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, mode)
     except OSError as error:
@@ -21,14 +26,14 @@ def open_regular(path: str | bytes, flags: int = os.O_RDONLY, mode: int = 0o600)
             error.strerror = NO_FILE
         raise
     try:
-        kind = os.fstat(fd).st_mode
-        if not stat.S_ISREG(kind):
-            number = errno.EISDIR if stat.S_ISDIR(kind) else errno.ENXIO
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
+            number = errno.EISDIR if stat.S_ISDIR(found.st_mode) else errno.ENXIO
             raise OSError(number, os.strerror(number) if number == errno.EISDIR else NO_FILE, path)
     except BaseException:
         os.close(fd)
         raise
-    return fd
+    return fd, found
 
 
 def whole(path: str | bytes, most: int = -1) -> bytes:
