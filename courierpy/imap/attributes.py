@@ -24,11 +24,13 @@ from courierpy.maildir.index.valuecache import Column
 from courierpy.maildir.messagefile import WRITING
 from courierpy.message import Message, collation, searchtext, streamed
 from courierpy.message.collation import key as collation_key
+from courierpy.model.strings import char8
 from courierpy.system import log, proc, pulse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from typing import Any
 
     from courierpy.maildir.mailbox import Mailbox
     from courierpy.message.mime import Limits
@@ -93,7 +95,7 @@ def _fields(section: Section) -> Callable[[Message], bytes]:
         found = message.content(section)
         if found is not None and not isinstance(found, bytes):
             raise TooLong
-        return found or b""
+        return char8(found or b"")
     return chosen
 
 
@@ -245,12 +247,13 @@ class Attributes:
                 values += more
         return found
 
-    def pieces(self, kinds: Sequence[str], uids: Sequence[int], rows: int,
-               known: bool = True) -> Iterator[tuple[int, int, list[list[bytes | None]]]]:
+    def pieces(self, kinds: Sequence[str], uids: Sequence[int], rows: int, known: bool = True,
+               cut: bool = False) -> Iterator[tuple[int, int, list[list[bytes | None]]]]:
         """The same for some messages after the others: (from which, to which, their values).
 
         No more than ``rows`` of them, and no more than a few megabytes, however long the
-        values are.  ``known``: False where nothing of it is in the cache.
+        values are.  ``known``: False where nothing of it is in the cache.  ``cut``: what is had by then may
+        be views instead of octets.
         """
         wanted = uids if isinstance(uids, array) else array("I", uids)
         cache = self.folder.cache
@@ -260,11 +263,22 @@ class Attributes:
             while known and len(some) > 1 and sum([cache.weight(kind, some) for kind in kinds]) > HELD_OCTETS:
                 some = some[:len(some) // 2]
             self._far = start, len(wanted)
-            values = self._take(kinds, some, known)
+            values = self._cut(kinds, some) if cut and known and len(some) > FEW else None
+            values = values or self._take(kinds, some, known)
             stop = start + (len(values[0]) if values else len(some))
             yield start, stop, values
             known = known or stop < start + len(some)      # some of the others were computed beside these
             start = stop
+
+    def _cut(self, kinds: Sequence[str], wanted: array[int]) -> list[list[Any]] | None:
+        """The values as views; None where some must be computed."""
+        found = []
+        for kind in kinds:
+            values = self.folder.cache.cuts(kind, wanted)
+            if values is None:
+                return None
+            found.append(values)
+        return found
 
     def _take(self, kinds: Sequence[str], wanted: array[int], known: bool) -> list[list[bytes | None]]:
         """Of the first of these messages, at least of one."""

@@ -44,20 +44,22 @@ class Column:
     the messages.  ``kind``: function (session, FetchItem) giving the kind of value that Attributes is
     asked for; None: it is asked for nothing, and ``values`` gets an empty list.  ``form``: how a value
     stands in the line, ``b"%s"`` or ``b"%d"``.  ``counted``: the values are told as literals.
+    ``cut``: ``values`` are told as they are in the index, and may be views of it.
     ``repeats``: most messages have the value of another one, and it stands as it is.  ``numeric``: what
     Attributes has are numbers of eight octets, and ``values`` may get these in one run instead of a list.
     ``fits``: function (FetchItem) that says whether this form of the item can be told so.
     """
 
-    __slots__ = ("counted", "fits", "form", "kind", "numeric", "repeats", "values")
+    __slots__ = ("counted", "cut", "fits", "form", "kind", "numeric", "repeats", "values")
 
     def __init__(self, values: Values, kind: Kind | None = None, form: bytes = b"%s", counted: bool = False,
                  fits: Callable[[FetchItem], bool] = lambda item: True, repeats: bool = False,
-                 numeric: bool = False) -> None:
+                 numeric: bool = False, cut: bool = False) -> None:
         self.values = values
         self.kind = kind
         self.form = form
         self.counted = counted
+        self.cut = cut
         self.numeric = numeric
         self.fits = fits
         self.repeats = repeats
@@ -279,7 +281,7 @@ def _content(subject: Subject, item: FetchItem) -> list[Content]:
 
 
 def _header_fields(chunk: Chunk, known: list[bytes | None]) -> list[bytes]:
-    texts = [out.char8(value or b"") for value in known]
+    texts = [value or b"" for value in known]          # without NUL, as they are kept
     chunk.session.headers += sum(map(len, texts))
     return texts
 
@@ -312,14 +314,14 @@ ITEMS: Records[Item] = Records("fetch_items", {
         lambda chunk, known: internaldates(numbers("d", known)), kept("date"), numeric=True)),
     b"RFC822.SIZE": Item(_size, Column(lambda chunk, known: numbers("q", known), kept("size"), b"%d",
                                        numeric=True)),
-    b"ENVELOPE": Item(_envelope, Column(_text, kept("envelope", "envelope-utf8"))),
+    b"ENVELOPE": Item(_envelope, Column(_text, kept("envelope", "envelope-utf8"), cut=True)),
     b"BODYSTRUCTURE": Item(_structure(extended=True),
-                           Column(_text, kept("structure", "structure-utf8"))),
+                           Column(_text, kept("structure", "structure-utf8"), cut=True)),
     b"BODY": Item(_structure(extended=False), parse=fetchitems.body),
     # BODY[...] too: its sections are of this row
     fetchitems.SECTION: Item(_content, Column(
         _header_fields, lambda session, item: session.need_selected().attributes(session.limits).fields(
-            item.value[0]), counted=True, fits=_is_header_fields), fetchitems.section),
+            item.value[0]), counted=True, fits=_is_header_fields, cut=True), fetchitems.section),
     b"RFC822": Item(_content, parse=fetchitems.old(b"", sees=True)),
     b"RFC822.HEADER": Item(_content, parse=fetchitems.old(b"HEADER", sees=False)),
     b"RFC822.TEXT": Item(_content, parse=fetchitems.old(b"TEXT", sees=True)),

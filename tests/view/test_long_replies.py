@@ -135,12 +135,12 @@ def test_mailboxes(command: bytes, tell: Callable[[Any, Args], object],
     assert there.conn.largest < PIECE_OCTETS
 
 
-@pytest.mark.parametrize("repeats", [False, True])
-def test_labels_as_long_as_a_command(repeats: bool) -> None:
+@pytest.mark.parametrize("repeats, cut", [(False, False), (True, False), (False, True), (True, True)])
+def test_labels_as_long_as_a_command(repeats: bool, cut: bool) -> None:
     """A list of 60 kB of fields, which stands in the line of each message."""
     label = b"BODY[HEADER.FIELDS (%s)]" % (b"x" * 60_000)
-    columns: Any = [SimpleNamespace(counted=False, form=b"%b", repeats=repeats),
-                    SimpleNamespace(counted=True, form=b"%b", repeats=False)]
+    columns: Any = [SimpleNamespace(counted=False, form=b"%s", repeats=repeats, cut=False),
+                    SimpleNamespace(counted=True, form=b"%s", repeats=False, cut=cut)]
     flags = [b"(word%d)" % (number % 500) for number in range(1000)]
     values = [b"value%d" % number for number in range(1000)]
     made = cmd_fetch._Lines(lines.FETCH, [FetchItem(b"FLAGS"), FetchItem(b"BODY", label=label)], columns)

@@ -7,7 +7,7 @@ asked for, each message is one pass over the items; its file is read once.
 from __future__ import annotations
 
 from array import array
-from itertools import chain, compress
+from itertools import accumulate, chain, compress
 
 from courierpy.imap import ext, updates
 from courierpy.imap.commands import NUMBERS, READS, SELECTED, USES_SEQ, Done, command
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 CHUNK = 2000                       # messages whose lines are made together, or fewer
 AT_ONCE = 200                      # of these, whose lines are one text
+BETWEEN = b"\0\n\0"                # stands for a text that is put there; hardly a label has it
 VALUES = 16_000                    # that are had at once, at most
 TEXT_OCTETS = 4 << 20              # of what repeats that are told at once: labels may be as long as a command
 
@@ -47,9 +48,10 @@ def _head(view: View) -> bytes:
 class _Lines:
     """Makes the lines of many messages at once.  ``head``: how a line begins; it takes the number.
 
-    All of them are one form that takes all values.  Values that repeat stand in the form."""
+    All of them are one form that takes all values.  Values that repeat stand in the form.  Where some are cut
+    out of the index, all texts are put between what else the form makes: that copies each of them once."""
 
-    __slots__ = ("_behind", "_form", "_head", "_repeated")
+    __slots__ = ("_behind", "_between", "_form", "_head", "_repeated", "_texts")
 
     def __init__(self, head: bytes, items: list[FetchItem], columns: list[Column]) -> None:
         labels = [item.label.replace(b"%", b"%%") + (b" {%d}\r\n" if column.counted else b" ")
@@ -58,6 +60,12 @@ class _Lines:
         texts = [label + column.form for label, column in zip(labels, columns, strict=True)]
         at = self._repeated = next((at for at, column in enumerate(columns) if column.repeats), -1)
         self._form = head + b"".join(texts) + b")\r\n"
+        self._between = head + b"".join([label + (BETWEEN if column.form == b"%s" else column.form)
+                                         for label, column in zip(labels, columns, strict=True)]) + b")\r\n"
+        # which of the values are such texts; none where all are put into the form
+        places = accumulate([1 + column.counted for column in columns])
+        self._texts = [place for place, column in zip(places, columns, strict=True)
+                       if column.form == b"%s"] if any(column.cut for column in columns) else []
         self._head = head + b"".join(texts[:at]) + labels[at]
         self._behind = b"".join(texts[at + 1:]) + b")\r\n"
 
@@ -68,7 +76,7 @@ class _Lines:
             count = min(AT_ONCE, TEXT_OCTETS // len(self._form) + 1)
             for start in range(0, len(numbers), count):      # a long text grows from page to page
                 some = [column[start:start + count] for column in values]
-                yield self._form * len(some[0]) % _by_turns(some)
+                yield self._joined(some) if self._texts else self._form * len(some[0]) % _by_turns(some)
             return
         texts: Sequence[bytes] = told[self._repeated][0]
         others = [numbers, *chain.from_iterable(told[:self._repeated] + told[self._repeated + 1:])]
@@ -78,6 +86,19 @@ class _Lines:
                      for text in {*portion}}
             yield b"".join(map(forms.__getitem__, portion)) % _by_turns(
                 [column[start:stop] for column in others])
+
+    def _joined(self, values: list[Sequence[Any]]) -> bytes:
+        """As the form with these values gives it."""
+        count, each = len(values[0]), len(self._texts)
+        others = [column for at, column in enumerate(values) if at not in self._texts]
+        pieces = (self._between * count % _by_turns(others)).split(BETWEEN)
+        if len(pieces) != count * each + 1:    # a label has it too
+            return self._form * count % _by_turns(values)
+        found = [b""] * (2 * count * each + 1)
+        found[::2] = pieces
+        for at, text in enumerate(self._texts):
+            found[1 + 2 * at::2 * each] = values[text]
+        return b"".join(found)
 
 
 def _by_turns(columns: list[Sequence[Any]]) -> tuple[Any, ...]:
@@ -101,7 +122,9 @@ def _fetch_columns(session: Session, attributes: Attributes, items: list[FetchIt
             else None for item, column in zip(items, columns, strict=True)]
     kinds = [column.kind(session, item) for item, column, run in zip(items, columns, runs, strict=True)
              if column.kind is not None and run is None]
-    for start, stop, values in attributes.pieces(kinds, uids, min(CHUNK, VALUES // len(items) + 1)):
+    cut = all(column.cut for column, run in zip(columns, runs, strict=True)
+              if column.kind is not None and run is None)
+    for start, stop, values in attributes.pieces(kinds, uids, min(CHUNK, VALUES // len(items) + 1), cut=cut):
         chunk = Chunk(session, seqs[start:stop], uids[start:stop])
         numbers: Sequence[int] = chunk.seqs if view.numbered else chunk.uids
         left = iter(values)

@@ -73,6 +73,12 @@ class Column:
         starts = [self.ends[first - 1] if first else 0, *ends]
         return [blob[start:end] for start, end in zip(starts, ends, strict=False)]
 
+    def cuts(self, first: int, count: int) -> list[memoryview]:
+        """As values(), without a copy of each."""
+        view, ends = memoryview(self.blob), self.ends[first:first + count]
+        starts = [self.ends[first - 1] if first else 0, *ends]
+        return list(map(view.__getitem__, map(slice, starts, ends)))
+
     def pick(self, uids: array[int]) -> list[bytes | None]:
         """Values of these UIDs; None where there is none."""
         first = self.run(uids)

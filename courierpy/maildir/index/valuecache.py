@@ -77,24 +77,32 @@ class Cache:
     def run(self, kind: str, uids: array[int]) -> bytes | None:
         """The values of these UIDs, which ascend, one behind the other, of a kind whose values have
         NUMBER_OCTETS each; None where they are not all to be had so."""
-        table = self._file(kind).look()
-        if table.disorder or not uids:
-            return None
-        found, at = [], 0
-        for place in reversed(table.around(uids)):
+        found = [column.blob[first * NUMBER_OCTETS:(first + count) * NUMBER_OCTETS]
+                 for column, first, count in self._runs(kind, uids)]
+        return b"".join(found) if uids and sum(map(len, found)) == len(uids) * NUMBER_OCTETS else None
+
+    def cuts(self, kind: str, uids: array[int]) -> list[memoryview] | None:
+        """The values of these UIDs, which ascend, without a copy of each; None where they are not all to be
+        had so."""
+        found = [cut for column, first, count in self._runs(kind, uids) for cut in column.cuts(first, count)]
+        return found if uids and len(found) == len(uids) else None
+
+    def _runs(self, kind: str, uids: array[int]) -> Iterator[tuple[Column, int, int]]:
+        """(segment, from which place, how many): as many of these as stand one behind the other."""
+        table, at = self._file(kind).look(), 0
+        for place in reversed(table.around(uids)) if uids and not table.disorder else ():
             stop = bisect_right(uids, place.last, at)
             if stop == at:
                 continue
             try:
                 column = self._load(kind, place)
             except Stale:
-                return None
+                return
             first = column.run(uids[at:stop])
             if first < 0:
-                return None
-            found.append(column.blob[first * NUMBER_OCTETS:(first + stop - at) * NUMBER_OCTETS])
+                return
+            yield column, first, stop - at
             at = stop
-        return b"".join(found) if sum(map(len, found)) == len(uids) * NUMBER_OCTETS else None
 
     def weight(self, kind: str, uids: array[int]) -> int:
         """How many octets the values of these UIDs may have, by the heads of the segments."""

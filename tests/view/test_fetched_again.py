@@ -1,0 +1,109 @@
+"""FETCH of many messages tells the same by what is in the index as when it was computed."""
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from courierpy.imap.commands import cmd_fetch
+from courierpy.imap.fetch import ITEMS as RECORDS
+from courierpy.imap.grammar.fetchitems import FetchItem
+from tests.conftest import plain_environ
+from tests.view.test_searches import Client
+
+MANY = 450                             # messages: more than stand in one text
+FIELDS = 'BODY.PEEK[HEADER.FIELDS (SUBJECT "X-%s" "X-%d")]'
+ITEMS = ("ENVELOPE", "BODYSTRUCTURE", "RFC822.SIZE", "INTERNALDATE", FIELDS, "PREVIEW",
+         "RFC822.SIZE INTERNALDATE", "UID ENVELOPE RFC822.SIZE", f"{FIELDS} ENVELOPE", f"FLAGS {FIELDS} UID",
+         f"INTERNALDATE {FIELDS} EMAILID RFC822.SIZE PREVIEW", "ENVELOPE BODY.PEEK[TEXT]<0.3>")
+SETS = ("1:*", "2,4,9:440", "7:9", "3")
+
+
+@pytest.fixture
+def maildir(tmp_path: Path) -> Path:
+    """Of odd texts: NUL, per cent, what is no ASCII, none at all."""
+    root = tmp_path / "Maildir"
+    for part in ("cur", "new", "tmp"):
+        (root / part).mkdir(parents=True)
+    for number in range(MANY):
+        path = root / "cur" / f"{1700000000 + number}.M{number}P1.host:2,{'S' * (number % 2)}"
+        odd = (b"100%", b"a\0\n b\0\0", "gr\u00fc\u00df".encode(), b"", b'"%s" %d')[number % 5]
+        path.write_bytes(b"Subject: %s %d\nX-%%s: %s\nFrom: a%d@x\n\n%s text %d%%\n" % (
+            odd, number, odd * (number % 7), number, odd, number))
+        os.utime(path, (1700000000 + 4000 * number,) * 2)
+    Session(root).logout()             # from now on they are not recent
+    return root
+
+
+class Session(Client):
+    """Of the Maildir."""
+
+    def __init__(self, root: Path) -> None:
+        environ = " ".join(f"{name}={shlex.quote(value)}" for name, value in
+                           plain_environ(AUTHENTICATED="demo", TZ="UTC", IMAP_CAPABILITY="all").items())
+        super().__init__(f"env -i {environ} {shlex.quote(sys.executable)} -m courierpy.imapd {root}")
+        self.select()
+
+    def whole(self, command: str) -> bytes:
+        """The untagged octets of an answer."""
+        tag = self._new_tag()
+        self.send(tag + b" " + command.encode() + b"\r\n")
+        found = b""
+        while not (line := self.readline()).startswith(tag + b" "):
+            found += line
+        assert b" OK " in line, (command, line)
+        return found
+
+
+def commands() -> list[str]:
+    return [f"{kind} {numbers} ({items})" for items in ITEMS for numbers in SETS
+            for kind in ("FETCH", "UID FETCH")]
+
+
+def told(root: Path) -> dict[str, bytes]:
+    imap = Session(root)
+    found = {command: imap.whole(command) for command in commands()}
+    imap.logout()
+    return found
+
+
+def test_the_same_again(maildir: Path) -> None:
+    first = told(maildir)
+    assert told(maildir) == first
+    whole = first[f"FETCH 1:* ({ITEMS[4]})"]
+    assert whole.count(b" FETCH (") == MANY and b"\0" not in whole
+    lines = re.findall(rb"\* (\d+) FETCH \(ENVELOPE \(NIL [^\r]*\{?[^\r]*", first["FETCH 1:* (ENVELOPE)"])
+    assert [int(number) for number in lines] == list(range(1, MANY + 1))
+    for name in ("cache.envelope", "cache.size"):
+        assert (maildir / "courierpyindex" / name).exists()
+
+
+def test_the_same_where_some_went_and_some_came(maildir: Path) -> None:
+    told(maildir)
+    imap = Session(maildir)
+    imap.whole("STORE 5:7,300 +FLAGS.SILENT (\\Deleted)")
+    imap.whole("EXPUNGE")
+    imap.logout()
+    for number in range(MANY, MANY + 6):
+        path = maildir / "new" / f"{1700000000 + number}.M{number}P1.host"
+        path.write_bytes(b"Subject: new %d\n\nx\n" % number)
+        os.utime(path, (1700000000 + 4000 * number,) * 2)
+    kept = told(maildir)
+    for file in (maildir / "courierpyindex").glob("cache.*"):
+        file.unlink()
+    afresh = told(maildir)
+    assert {command: text.replace(b"\\Recent", b"") for command, text in kept.items()} == afresh
+
+
+def test_a_label_with_what_stands_between_the_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cmd_fetch, "BETWEEN", b"FETCH (")
+    item = FetchItem(b"ENVELOPE")
+    column = RECORDS.need(b"ENVELOPE").column_for(item)
+    assert column is not None and column.cut
+    made = cmd_fetch._Lines(b"* %d FETCH (", [item], [column])
+    assert b"".join(made.of([1, 2], [[[b"one", b"two"]]])) == (
+        b"* 1 FETCH (ENVELOPE one)\r\n* 2 FETCH (ENVELOPE two)\r\n")
