@@ -15,7 +15,7 @@ import time
 
 from courierpy.login.between import LAST_SECONDS, MOMENT_SECONDS, ROUNDS
 from courierpy.login.relayed import seen_off
-from courierpy.login.wire import MARK_OCTETS
+from courierpy.login.wire import MARK_OCTETS, READ_OCTETS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class Carried:
         """``rest``: what the client has said for the host."""
         self.number = number
         self.wire = wire
+        wire.piece = READ_OCTETS
         self.host = host
         self.who = who
         self.tail = tail

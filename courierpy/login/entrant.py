@@ -10,7 +10,8 @@ A table of what it is at:
     LEAVES       nothing is said any more; the last words go out, and the client has a moment to hang up
     GONE         closed
 
-All of it has one deadline, from accept on.
+All of it has one deadline, from accept on.  Who says much is heard a piece at a time, and then it is others'
+turn: no client holds up another.
 """
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ import time
 from courierpy.auth import Request
 from courierpy.login import remote
 from courierpy.login.stage import Stage
-from courierpy.login.wire import MARK_OCTETS, Wire
+from courierpy.login.wire import MARK_OCTETS, PIECE_OCTETS, Wire
 from courierpy.model.steps import Forward, Look, Read, Secure, Wait
 from courierpy.system import haproxy, log
 from courierpy.system.conn import Gone, TimedOut
@@ -104,13 +105,15 @@ class Entrant:
     monotonic clock.  ``question``: that the helper is asked, 0 for none; ``exchange``: that it does for
     this client, 0 for none.  ``later``: the answer that it has when it is due, where there is none before."""
 
-    __slots__ = ("_deadline", "_environ", "_house", "_over_tls", "_proxy", "_steps", "_tls", "_wanted",
-                 "armed", "dialogue", "due", "events", "exchange", "later", "number", "proxied", "question",
-                 "seeking", "stage", "state", "wire")
+    __slots__ = ("_again", "_deadline", "_environ", "_house", "_over_tls", "_proxy", "_steps", "_tls",
+                 "_wanted", "armed", "dialogue", "due", "events", "exchange", "later", "number", "proxied",
+                 "question", "seeking", "stage", "state", "wire")
 
     def __init__(self, house: House, number: int, client: socket.socket, environ: dict[str, str]) -> None:
         self.number = number
         self.wire = Wire(client)
+        self.wire.piece = PIECE_OCTETS
+        self._again = False            # there may be more of what it says, and no event may tell
         self.state = TALKS
         self.stage = stage = _Stage(house.protocol.PROTOCOL, house.protocol.PORT, environ, self, house.table)
         self.due = self._deadline = stage.gate.end
@@ -192,7 +195,9 @@ class Entrant:
         self._go(None)
 
     def _go(self, answer: object) -> None:
-        """Answer the dialogue's step, and do those that need no waiting."""
+        """Answer the dialogue's step, and do those that need no waiting, up to the next piece of what the
+        client says."""
+        heard = isinstance(answer, bytes)
         steps = self._steps
         assert steps is not None
         while True:
@@ -210,10 +215,15 @@ class Entrant:
             if isinstance(step, Look):             # the helper has looked
                 answer = None
             elif isinstance(step, Read):
+                if heard:
+                    self.wire.flush()
+                    if self.wire.tls is not None:      # which may have more in hand
+                        self._again, self.due = True, time.monotonic()
+                    return
                 data = self._input()
                 if data is None:
                     return
-                answer = data
+                answer, heard = data, True
             else:
                 self.wire.flush()
                 if isinstance(step, Wait):
@@ -263,6 +273,8 @@ class Entrant:
 
     def ready(self) -> None:
         """Its socket has something, or takes something."""
+        if self._again:
+            self._again, self.due = False, self._deadline
         if self.state == HANDSHAKES:
             self._shake()
         elif self.state == ARRIVES:
@@ -273,8 +285,7 @@ class Entrant:
             if data is not None:
                 self._go(data)
         elif self.state == LEAVES:
-            while self.wire.receive():
-                continue               # nobody needs it, and no reset overtakes our last words
+            self.wire.pass_over()
             waited = self.wire.waiting
             self.wire.flush()
             if waited and not self.wire.waiting:
@@ -298,6 +309,8 @@ class Entrant:
                 self._go(later)
         elif self.state == LEAVES:
             self._gone()
+        elif self._again and time.monotonic() < self._deadline:
+            self.ready()
         elif self.state == TALKS and isinstance(self._wanted, Forward):
             assert self.seeking is not None
             self.seeking.clock()
@@ -404,7 +417,7 @@ class Entrant:
     def _leave(self) -> None:
         self.seeks_no_more()
         self.dialogue = self._steps = self._wanted = self.later = None
-        self.state = LEAVES
+        self.state, self._again = LEAVES, False
         self.wire.close_after()
         self.due = time.monotonic() + (LAST_WORDS_SECONDS if self.wire.waiting else LINGER_SECONDS)
         if self.wire.broken or self.wire.ended and not self.wire.waiting:

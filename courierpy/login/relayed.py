@@ -32,6 +32,7 @@ class Relay:
     def __init__(self, number: int, wire: Wire, inner: socket.socket, rest: bytes) -> None:
         self.number = number
         self.wire = wire
+        wire.piece = READ_OCTETS
         self.inner = inner
         self.due, self.armed = 0.0, -1.0       # armed: the moment that the clock is set for
         self.events = self.inner_events = 0
@@ -113,7 +114,6 @@ def seen_off(wire: Wire, due: float) -> tuple[float, bool]:
     wire.flush()
     if wire.waiting:
         return wire.by, False
-    while wire.receive():
-        continue
+    wire.pass_over()
     linger = time.monotonic() + LINGER_SECONDS
     return min(due or linger, linger), wire.ended

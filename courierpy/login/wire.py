@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from courierpy.system.tlsmemory import MemoryTls
 
 READ_OCTETS = 65536
+PIECE_OCTETS = 4096            # that a client says before its login, before it is others' turn
+PIECES = 16                    # that are read in a row of who is not listened to any more
 OFFERED_OCTETS = 256 * 1024    # to the socket at once
 MARK_OCTETS = 128 * 1024       # of output; with more, no more is made
 
@@ -24,10 +26,10 @@ class Wire:
     """``tls``: None while the connection is plain.  ``ended``: the client says no more.  ``broken``: and
     hears nothing either.  ``last``: no more is written; the socket is closed for that when all is out.
     ``by``: when the other end must have taken TAKES octets more of what waits, or all, on the monotonic
-    clock; 0.0 where nothing waits."""
+    clock; 0.0 where nothing waits.  ``piece``: octets that are read at once."""
 
-    __slots__ = ("_back", "_out", "_shut", "_taken", "broken", "by", "ended", "last", "received", "sent",
-                 "socket", "tls")
+    __slots__ = ("_back", "_gathered", "_more", "_out", "_shut", "_taken", "broken", "by", "ended", "last",
+                 "piece", "received", "sent", "socket", "tls")
 
     def __init__(self, client: socket.socket) -> None:
         client.setblocking(False)
@@ -37,6 +39,9 @@ class Wire:
         self.received = self.sent = 0
         self._back = b""               # to be received once more
         self._out: bytes | memoryview = b""
+        self._more: list[bytes] = []   # behind that, until flush()
+        self._gathered = 0             # octets of these
+        self.piece = READ_OCTETS
         self.by = 0.0
         self._taken = 0                # octets, since ``by`` was set
 
@@ -48,7 +53,7 @@ class Wire:
             data, self._back = self._back, b""
             return data
         try:
-            data = self.socket.recv(READ_OCTETS, socket.MSG_DONTWAIT)
+            data = self.socket.recv(self.piece, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return b""
         except OSError:
@@ -92,12 +97,18 @@ class Wire:
             self.flush()               # an alert, too
         return True
 
+    def pass_over(self) -> None:
+        """What it says, some of it at a time: nobody needs it, and no reset overtakes our last words."""
+        for _ in range(PIECES):
+            if not self.receive():
+                return
+
     # -- out
 
     @property
     def waiting(self) -> int:
         """Octets that the socket has not taken yet."""
-        return len(self._out)
+        return len(self._out) + self._gathered
 
     def write(self, data: bytes | memoryview) -> None:
         """More of it goes out at flush()."""
@@ -110,12 +121,16 @@ class Wire:
             except OSError:
                 self.broken = True
         elif data:
-            self._out = b"".join((self._out, data)) if self._out else bytes(data)
+            self._more.append(bytes(data))
+            self._gathered += len(data)
 
     def flush(self) -> None:
         """As much as the socket takes now."""
         if self.tls is not None and (made := self.tls.take()):
-            self._out = b"".join((self._out, made)) if self._out else made
+            self._more.append(made)
+        if self._more:
+            self._out = b"".join((self._out, *self._more))
+            self._more, self._gathered = [], 0
         if self._out and not self.broken:
             view = memoryview(self._out)
             at = 0
@@ -157,7 +172,8 @@ class Wire:
 
     def wants(self, reading: bool) -> int:
         """What the socket is to be polled for."""
-        return (select.EPOLLIN if reading and not self.ended else 0) | (select.EPOLLOUT if self._out else 0)
+        return (select.EPOLLIN if reading and not self.ended else 0) \
+            | (select.EPOLLOUT if self.waiting else 0)
 
     def close(self) -> None:
         self.tls = None

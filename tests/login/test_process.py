@@ -11,6 +11,7 @@ import pytest
 from courierpy.imap import prelogin
 from courierpy.login.entrant import LEAVES, LINGER_SECONDS
 from courierpy.login.process import House
+from courierpy.login.wire import PIECE_OCTETS
 from courierpy.system import doorway, passing
 
 
@@ -101,3 +102,20 @@ def test_who_was_told_to_leave_ahead_of_a_session_says_that_it_is_over() -> None
         if 1 in house.entrants:
             house._ready(house.entrants[1])
         assert [data for data, _ in passing.waiting(couriertcpd, "")] == [doorway.HEAD.pack(doorway.ENDED, 1)]
+
+
+def test_who_says_much_is_heard_a_piece_at_a_time() -> None:
+    """And the others in between."""
+    link, couriertcpd = passing.pair()
+    client, theirs = socket.socketpair()
+    house = House(link, prelogin, {}, False, -1)
+    with link, couriertcpd, client:
+        client.sendall(b"a NOOP\r\n" * 4000)
+        house._client(1, {"TCPREMOTEIP": "192.0.2.1", "TCPREMOTEPORT": "7", "TCPLOCALIP": "192.0.2.2",
+                          "TCPLOCALPORT": "143"}, [theirs.detach()], False)
+        entrant = house.entrants[1]
+        assert entrant.wire.received <= PIECE_OCTETS
+        for _ in range(3):
+            before = entrant.wire.received
+            entrant.ready()
+            assert before < entrant.wire.received <= before + PIECE_OCTETS

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import ssl
+import threading
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -40,13 +41,17 @@ def held(port: int, client: socket.socket) -> bool:
     return False
 
 
+def unchecked() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
 def asks(server: Chain, user: bytes, tls: bool) -> socket.socket:
     """A client that has said what takes long to answer, and reads none of it."""
     client = server.connect()
     if tls:
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        client = context.wrap_socket(client)
+        client = unchecked().wrap_socket(client)
     until(client, b"\r\n")
     for tag, command in ((b"a", b"LOGIN %s demo" % user), (b"b", b"SELECT INBOX")):
         client.sendall(b"%s %s\r\n" % (tag, command))
@@ -100,3 +105,38 @@ def test_a_host_that_takes_nothing(way: str) -> None:
                 client.sendall(bytes(1 << 20))
         client.shutdown(socket.SHUT_WR)
         eventually(lambda: not held(server.port, client))
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_who_says_much_before_its_login_holds_up_nobody(tls: bool, tmp_path: Path) -> None:
+    """One login process has both."""
+    certificate = tmp_path / "imapd.pem"
+    mkcert.make(str(certificate), "localhost")
+    with chain(*["-tls"] * tls, mode="doorway", IMAP_LOGIN_PROCESSES="1",
+               TLS_CERTFILE=str(certificate)) as server, ExitStack() as stack:
+        write(server)
+        loud = stack.enter_context(server.connect())
+        if tls:
+            loud = stack.enter_context(unchecked().wrap_socket(loud))
+        until(loud, b"\r\n")
+        loud.settimeout(None)
+
+        def say() -> None:
+            try:
+                while True:
+                    loud.sendall(b"c CAPABILITY\r\n" * 1000)
+            except OSError:
+                return
+
+        def hear() -> None:
+            try:
+                while loud.recv(1 << 20):
+                    continue
+            except OSError:
+                return
+        for act in (say, hear):
+            threading.Thread(target=act, daemon=True).start()
+        for _ in range(3):
+            asks(server, b"demo", tls).close()
+        server.process.terminate()
+        assert server.process.wait(DEADLINE) == 0
