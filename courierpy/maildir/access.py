@@ -98,7 +98,8 @@ class Access:
         """``own``: the file of the mailbox's own list."""
         while True:
             for file in (own, self.level_file(path)):
-                stamp = _stamp(file) if file else None
+                # who owns all of them is refused nothing by a list that cannot be looked at
+                stamp = _stamp(file) if file and (not self.owns or os.access(file, os.F_OK)) else None
                 if stamp is not None:
                     return file, stamp
             if not path:
