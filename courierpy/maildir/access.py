@@ -143,7 +143,8 @@ class Access:
         file = self._unlisted.get(path)
         if file is None:
             return False
-        if not os.access(file, os.F_OK):       # asked before each command that names a mailbox
+        # asked before each command that names a mailbox; a link to nowhere is a list that nobody can read
+        if not os.access(file, os.F_OK, follow_symlinks=False):
             return True
         del self._unlisted[path]
         return False
