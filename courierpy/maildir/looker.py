@@ -42,7 +42,7 @@ from courierpy.maildir.survey import Look
 from courierpy.maildir.watch import Refused, Watch
 from courierpy.model.messages import NO_MESSAGES, Messages, Snapshot
 from courierpy.model.uidset import NO_UIDS, UidSet
-from courierpy.system import log
+from courierpy.system import inotify, log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from courierpy.maildir.survey import Survey
 
 STAYS = 8                          # looks at a large mailbox after which a session seems to stay in it
+LOAD_PAYS = 30_000                 # names that are read again before it pays to load what makes a watch
 LIVELY = 2                         # looks, one after the other, that found something: others work here too
 HEARKEN = 0.1                      # seconds that a session waits to hear what the one with the lock does,
 A_WHILE = 0.02                     # so long before it tries the lock again
@@ -74,9 +75,9 @@ class Looker:
     ``unsaved``: the index knows less than we do.
     """
 
-    __slots__ = ("_arrivals", "_lively_looks", "_quiet_looks", "_survey", "changes", "contents", "keywords",
-                 "leaves_recent", "looked", "numbers", "place", "read_only", "recent", "snapshot", "stamps",
-                 "unsaved")
+    __slots__ = ("_arrivals", "_lively_looks", "_quiet_looks", "_read_again", "_survey", "changes",
+                 "contents", "keywords", "leaves_recent", "looked", "numbers", "place", "read_only", "recent",
+                 "snapshot", "stamps", "unsaved")
 
     def __init__(self, place: MailboxDirectory, contents: Contents, numbers: Numbers, changes: Changes,
                  arrivals: Arrivals, keywords: KnownKeywords, recent: Recent, survey: Survey) -> None:
@@ -96,6 +97,7 @@ class Looker:
         self._survey = survey
         self._quiet_looks = 0
         self._lively_looks = 0
+        self._read_again = 0           # names
 
     def forget(self) -> None:
         """The next look is as the first one."""
@@ -119,9 +121,14 @@ class Looker:
     def watch_if_large(self) -> None:
         """A large mailbox that is about to change is heard, not read again and again; and so is
         any that a session has open and that changes all the time."""
-        if not self.changes.watched and self.contents.known \
-                and (len(self.contents.held.flags) >= SMALL
-                     or self._lively_looks >= LIVELY and self.place.readers.own()):
+        if self.changes.watched or not self.contents.known:
+            return
+        count = len(self.contents.held.flags)
+        if count < SMALL and (self._lively_looks < LIVELY or not self.place.readers.own()):
+            return
+        self._read_again += max(count, SMALL)
+        # to load it costs a session from a shell as much as to read so many names
+        if inotify.is_at_hand() or self._read_again >= LOAD_PAYS:
             try:
                 self.watch()
             except Refused:

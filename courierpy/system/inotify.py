@@ -191,6 +191,11 @@ def lend(lender: Callable[[], Lent] | None) -> None:
 _lender: Callable[[], Lent] | None = None
 
 
+def is_at_hand() -> bool:
+    """Is an instance to be had without loading what makes one?"""
+    return _dispatcher is not None or _lender is not None or _binding is not None
+
+
 def inherit(instance: Lent) -> None:
     """The instance of this process is one that another process had, with all its watches: see Ear.again()."""
     global _dispatcher

@@ -6,12 +6,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from courierpy.system.programs import interpreter
-from tests.conftest import plain_environ
+from tests.conftest import fill, plain_environ
 from tools import build_index
 
 HOUSE = Path(__file__).resolve().parents[2]
@@ -24,8 +25,11 @@ def loaded_by(maildir: Path, words: bytes) -> list[str]:
     program = ("import sys\nfrom courierpy.imapd import main\n"
                "main(['imapd', sys.argv[1]], {'AUTHENTICATED': 'demo'})\n"
                "print('loaded', *sorted(sys.modules), file=sys.stderr)\n")
+    packages = find_spec("pyinotify")  # its folder has what may be loaded, and no more is started from there
+    assert packages is not None and packages.origin is not None
+    paths = [str(HOUSE), str(Path(packages.origin).parent)]
     done = subprocess.run([sys.executable, "-I", "-S", "-c",
-                           f"import sys; sys.path.insert(0, {str(HOUSE)!r})\n" + program, str(maildir)],
+                           f"import sys; sys.path += {paths!r}\n" + program, str(maildir)],
                           input=words, capture_output=True, env=plain_environ(), check=True)
     return done.stderr.decode().rpartition("loaded ")[2].split()
 
@@ -41,6 +45,24 @@ def test_a_mailbox_is_opened_without_what_looks_into_messages(maildir: Path) -> 
     assert "courierpy.maildir.mailbox" in loaded
     assert [name for name in ("courierpy.imap.fetch", "courierpy.imap.search", "courierpy.imap.attributes",
                               "courierpy.message") if name in loaded] == []
+
+
+@pytest.mark.parametrize("words", [b"STORE 1 +FLAGS (\\Flagged)", b"NOOP", b"UID MOVE 3 Trash"])
+def test_a_bare_session_changes_something_without_what_hears_of_changes(tmp_path: Path, words: bytes) -> None:
+    """A large mailbox is read a few times again before a watch pays, for which 40 modules are loaded."""
+    fill(tmp_path / "Maildir", 300)
+    for part in ("cur", "new", "tmp"):
+        (tmp_path / "Maildir" / ".Trash" / part).mkdir(parents=True)
+    loaded = loaded_by(tmp_path / "Maildir", b"a SELECT INBOX\r\nb " + words + b"\r\nc NOOP\r\nd LOGOUT\r\n")
+    assert "courierpy.maildir.mailbox" in loaded
+    assert "pyinotify" not in loaded
+
+
+def test_a_bare_session_that_goes_on_changing_hears_of_changes(tmp_path: Path) -> None:
+    fill(tmp_path / "Maildir", 300)
+    words = b"".join(b"b STORE %d +FLAGS (\\Flagged)\r\n" % seq for seq in range(1, 151))
+    loaded = loaded_by(tmp_path / "Maildir", b"a SELECT INBOX\r\n" + words + b"c LOGOUT\r\n")
+    assert "pyinotify" in loaded
 
 
 # each has hooks that run at a fork, or much memory that every child would write to
