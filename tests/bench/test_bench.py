@@ -143,3 +143,11 @@ def test_each_server_is_stopped(tmp_path: Path) -> None:
         raise RuntimeError
     assert pids and not [pid for pid in pids if os.path.exists(f"/proc/{pid}")]
     assert not os.path.exists(lab.folder)
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/pagemap"), reason="no kernel that says whose a page is")
+def test_a_fork_copies_more_where_what_it_calls_is_spread() -> None:
+    done = subprocess.run([sys.executable, os.path.join(REPO, "bench", "copied.py"), "300"], text=True,
+                          capture_output=True, check=True, timeout=120)
+    none, spread, together = (int(line.split()[-2]) for line in done.stdout.splitlines()[1:])
+    assert none < together < spread
