@@ -41,6 +41,11 @@ def _stamp(file: str) -> Stamp | None:
     return found.st_ino, found.st_mtime_ns, found.st_size
 
 
+def _is_there(file: str) -> bool:
+    """Something of this name, whatever can be made of it."""
+    return os.access(file, os.F_OK, follow_symlinks=False)
+
+
 def identities(user: str, options: str) -> frozenset[str]:
     """What the user of that name is in the own Maildir, as lists have it; none where lists mean nothing.
     ``options``: of the account, with commas between."""
@@ -98,8 +103,8 @@ class Access:
         """``own``: the file of the mailbox's own list."""
         while True:
             for file in (own, self.level_file(path)):
-                # who owns all of them is refused nothing by a list that cannot be looked at
-                stamp = _stamp(file) if file and (not self.owns or os.access(file, os.F_OK)) else None
+                # of one's own mostly none is there, which is no error; a link to nowhere is one
+                stamp = _stamp(file) if file and (not self.owns or _is_there(file)) else None
                 if stamp is not None:
                     return file, stamp
             if not path:
@@ -144,7 +149,7 @@ class Access:
         if file is None:
             return False
         # asked before each command that names a mailbox; a link to nowhere is a list that nobody can read
-        if not os.access(file, os.F_OK, follow_symlinks=False):
+        if not _is_there(file):
             return True
         del self._unlisted[path]
         return False
