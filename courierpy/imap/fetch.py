@@ -44,7 +44,8 @@ class Column:
     the messages.  ``kind``: function (session, FetchItem) giving the kind of value that Attributes is
     asked for; None: it is asked for nothing, and ``values`` gets an empty list.  ``form``: how a value
     stands in the line, ``b"%s"`` or ``b"%d"``.  ``counted``: the values are told as literals.
-    ``cut``: ``values`` are told as they are in the index, and may be views of it.
+    ``cut``: ``values`` are told as they are in the index, and may be views of it: less work where most have
+    more than 500 octets, more where they have less.
     ``repeats``: most messages have the value of another one, and it stands as it is.  ``numeric``: what
     Attributes has are numbers of eight octets, and ``values`` may get these in one run instead of a list.
     ``fits``: function (FetchItem) that says whether this form of the item can be told so.
@@ -316,12 +317,12 @@ ITEMS: Records[Item] = Records("fetch_items", {
                                        numeric=True)),
     b"ENVELOPE": Item(_envelope, Column(_text, kept("envelope", "envelope-utf8"), cut=True)),
     b"BODYSTRUCTURE": Item(_structure(extended=True),
-                           Column(_text, kept("structure", "structure-utf8"), cut=True)),
+                           Column(_text, kept("structure", "structure-utf8"))),
     b"BODY": Item(_structure(extended=False), parse=fetchitems.body),
     # BODY[...] too: its sections are of this row
     fetchitems.SECTION: Item(_content, Column(
         _header_fields, lambda session, item: session.need_selected().attributes(session.limits).fields(
-            item.value[0]), counted=True, fits=_is_header_fields, cut=True), fetchitems.section),
+            item.value[0]), counted=True, fits=_is_header_fields), fetchitems.section),
     b"RFC822": Item(_content, parse=fetchitems.old(b"", sees=True)),
     b"RFC822.HEADER": Item(_content, parse=fetchitems.old(b"HEADER", sees=False)),
     b"RFC822.TEXT": Item(_content, parse=fetchitems.old(b"TEXT", sees=True)),

@@ -48,5 +48,5 @@ def _lazy_strings(chunk: Chunk, known: list[bytes | None]) -> list[bytes]:
 
 EXTENSION = Extension(
     b"PREVIEW", attributes={name.encode(): (False, _string(name == UTF8)) for name in (PLAIN, UTF8)},
-    fetch_items={b"PREVIEW": Item(column=Column(_strings, kept(PLAIN, UTF8), cut=True), parse=_grammar),
+    fetch_items={b"PREVIEW": Item(column=Column(_strings, kept(PLAIN, UTF8)), parse=_grammar),
                  LAZY: Item(column=Column(_lazy_strings))})
