@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import need, plain_environ
+from tests.peers.account_servers import CLIENTS, libraries
 from tests.programs.chain import Chain, chain
 
 pytestmark = pytest.mark.clients
@@ -91,9 +92,12 @@ def test_getmail(served: Chain, tmp_path: Path) -> None:
 
 
 def test_mpop(served: Chain, tmp_path: Path) -> None:
-    mpop = shutil.which("mpop")
+    unpacked = CLIENTS / "mpop"
+    mpop = shutil.which("mpop") or shutil.which(str(unpacked / "usr/bin/mpop"))
     if mpop is None:
         pytest.skip("mpop is not installed")
+    found = (mpop,) if not mpop.startswith(str(unpacked)) else (
+        "env", f"LD_LIBRARY_PATH={libraries(unpacked)['LD_LIBRARY_PATH']}", mpop)
     for part in ("cur", "new", "tmp"):
         (tmp_path / "box" / part).mkdir(parents=True)
     rc = tmp_path / "mpoprc"
@@ -102,6 +106,6 @@ def test_mpop(served: Chain, tmp_path: Path) -> None:
                   "received_header off\n")
     rc.chmod(0o600)
     for _ in range(2):                 # the second time it knows the UIDLs
-        run(tmp_path, mpop, "-C", str(rc), "-q")
+        run(tmp_path, *found, "-C", str(rc), "-q")
         assert len([*(tmp_path / "box" / "new").iterdir()]) == 2
     assert left(served) == 2
