@@ -132,7 +132,7 @@ class _Imapd(Entering):
         super().__init__(argv, environ, conn, behind_login=self.tag != "")
         self.session: Session | None = None
         self.logged_in = self.trash_is_left = self.kicked = False
-        self._emptied = 0.0            # when all of the trash was looked at last, on the monotonic clock
+        self._emptied = False          # all of the trash was looked at, at the login
 
     def serve(self) -> int:
         self.be_who()
@@ -247,7 +247,7 @@ class _Imapd(Entering):
         try:
             self.trash_is_left = not trash.empty(self.folders, spec, goes_on,
                                                  teller(self.settings, self.who))
-            self._emptied = 0.0 if self.trash_is_left else time.monotonic()
+            self._emptied = not self.trash_is_left
         except ValueError as error:
             log.err(f"IMAP_EMPTYTRASH: {error}")
 
@@ -304,7 +304,7 @@ class _Imapd(Entering):
             except OSError as error:
                 log.err(f"a client cannot go back to its login: {error}, {self.who}")
                 self.conn.say_last(lines.told(lines.BYE, CONNECT_AGAIN, b"UNAVAILABLE"))
-        if time.monotonic() - self._emptied > EMPTIED_SECONDS:
+        if not self._emptied or time.monotonic() - self.started > EMPTIED_SECONDS:
             self._empty_trash()
 
     def finish(self, word: str) -> None:
