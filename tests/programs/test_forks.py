@@ -110,7 +110,7 @@ def test_password_helpers_and_keeper(flag: Path) -> None:
 
 @server_test
 def test_an_idle_connection_waits_until_it_can_be_woken(flag: Path) -> None:
-    with chain(before=refusing(flag), IMAP_PREFORK="0") as server:
+    with chain(before=refusing(flag), IMAP_PREFORK="0", IMAP_REUSE="no") as server:
         eventually(lambda: len(server.children()) == RESIDENT)
         client = server.session(b"SELECT INBOX", b"IDLE")
         eventually(lambda: len(server.children()) == RESIDENT)
