@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import Any
 
+    from courierpy.maildir.index.valuecache import Cache
     from courierpy.maildir.mailbox import Mailbox
     from courierpy.message.mime import Limits
     from courierpy.model.section import Section
@@ -169,6 +170,17 @@ class Todo:
         return at
 
 
+def _cut(cache: Cache, kinds: Sequence[str], wanted: array[int]) -> list[list[Any]] | None:
+    """The values of these messages as views; None where some must be computed."""
+    found = []
+    for kind in kinds:
+        values = cache.cuts(kind, wanted)
+        if values is None:
+            return None
+        found.append(values)
+    return found
+
+
 class Attributes:
     """Of one selected folder.  UIDs of messages that were needed since begin() and could not be had:
     ``lost``: they are gone; ``denied``: they are there and may not be read, and count as messages
@@ -263,22 +275,12 @@ class Attributes:
             while known and len(some) > 1 and sum([cache.weight(kind, some) for kind in kinds]) > HELD_OCTETS:
                 some = some[:len(some) // 2]
             self._far = start, len(wanted)
-            values = self._cut(kinds, some) if cut and known and len(some) > FEW else None
+            values = _cut(cache, kinds, some) if cut and known and len(some) > FEW else None
             values = values or self._take(kinds, some, known)
             stop = start + (len(values[0]) if values else len(some))
             yield start, stop, values
             known = known or stop < start + len(some)      # some of the others were computed beside these
             start = stop
-
-    def _cut(self, kinds: Sequence[str], wanted: array[int]) -> list[list[Any]] | None:
-        """The values as views; None where some must be computed."""
-        found = []
-        for kind in kinds:
-            values = self.folder.cache.cuts(kind, wanted)
-            if values is None:
-                return None
-            found.append(values)
-        return found
 
     def _take(self, kinds: Sequence[str], wanted: array[int], known: bool) -> list[list[bytes | None]]:
         """Of the first of these messages, at least of one."""

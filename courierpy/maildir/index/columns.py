@@ -138,7 +138,7 @@ class Index:
     def load(self) -> Columns | None:
         """None when there is nothing, or nothing whole.  Where the lines of the uiddb begin is not read
         before that is asked for: who selects a mailbox mostly does not."""
-        found = self._part(0)
+        found = _part(self, 0)
         if found is None:
             return None
         packed, head, odd_size, body = found
@@ -150,38 +150,8 @@ class Index:
         if len(messages) != head.count:
             return None
         database = UidDb(head.uidvalidity, head.uidnext, messages.uids, None, None, head.stamps.database,
-                         later=partial(self._lines, packed))
+                         later=partial(_lines, self, packed))
         return Columns(head, database, messages, odd)
-
-    def _part(self, part: int) -> tuple[bytes, Head, int, bytes] | None:
-        """(The header, what it says, octets of the odd names, a part of the rest: 0 for all but the lines, 1
-        for these); None as load()."""
-        try:
-            fd = self.open(COLUMNS)
-        except OSError:
-            return None
-        try:
-            packed = os.read(fd, _HEAD.size)
-            found = _head(packed)
-            if found is None:
-                return None
-            head, odd_size = found
-            size = os.fstat(fd).st_size
-            lines = max(_HEAD.size, size - 4 * head.count)
-            data = os.pread(fd, size - lines, lines) if part else os.pread(fd, lines - _HEAD.size, _HEAD.size)
-        except OSError:
-            return None
-        finally:
-            close(fd)
-        return (packed, head, odd_size, data) if crc32(data) == _CHECKS.unpack_from(
-            packed, _HEAD.size - _CHECKS.size)[part] else None
-
-    def _lines(self, packed: bytes) -> array[int] | None:
-        """Where the lines begin, by the file with this header; None where another one is there by now."""
-        found = self._part(1)
-        if found is None or found[0] != packed:
-            return None
-        return array("I", found[3])
 
     def save(self, columns: Columns) -> None:
         """May fail in silence: it only saves work."""
@@ -207,7 +177,7 @@ class Index:
         try:
             fd = self.open(LOG, os.O_RDWR | os.O_APPEND)
             try:
-                if self._extend(fd, database, gone):
+                if _extend(fd, database, gone):
                     return
             finally:
                 close(fd)
@@ -217,27 +187,6 @@ class Index:
         except OSError:
             return
         self.replace(LOG, (_log(database),))
-
-    @staticmethod
-    def _extend(fd: int, database: UidDb, gone: Iterable[int]) -> bool:
-        """Add to the log what is new; False when it should be written anew.  Raises OSError."""
-        size = os.fstat(fd).st_size
-        head = os.pread(fd, 64, 0).partition(b"\n")[0]
-        tail = os.pread(fd, 1024, max(0, size - 1024))
-        marks = [*_MARK.finditer(tail)]
-        if head != _LOG_HEAD % database.uidvalidity or not marks \
-                or size > 2 * len(database.body or b"") + LOG_SLACK:
-            return False
-        last = tail[:marks[-1].start() - 1].rpartition(b"\n")[2].partition(b" ")[0]
-        rows = database.after(decimal(last, MAX_UID) or 0)
-        struck = b"".join(b"-%d\n" % uid for uid in gone)
-        if struck:                     # a block ends with the highest number
-            rows += struck + b"%d \n" % (database.uidnext - 1)
-        if marks[-1].end() < len(tail):            # a crash cut the lines behind it
-            os.ftruncate(fd, size - len(tail) + marks[-1].end())
-        if rows:
-            write_all(fd, _marked(rows))
-        return True
 
     def recall(self, gone: bool = True) -> tuple[int, int, dict[bytes, int]] | None:
         """(UIDVALIDITY, the UID after the highest given, base name -> UID); None without a
@@ -413,6 +362,60 @@ class Index:
                     remove(entry.path)
             except OSError:
                 continue               # it is gone
+
+
+def _part(index: Index, part: int) -> tuple[bytes, Head, int, bytes] | None:
+    """(The header, what it says, octets of the odd names, a part of the rest: 0 for all but the lines, 1
+    for these); None as load()."""
+    try:
+        fd = index.open(COLUMNS)
+    except OSError:
+        return None
+    try:
+        packed = os.read(fd, _HEAD.size)
+        found = _head(packed)
+        if found is None:
+            return None
+        head, odd_size = found
+        size = os.fstat(fd).st_size
+        lines = max(_HEAD.size, size - 4 * head.count)
+        data = os.pread(fd, size - lines, lines) if part else os.pread(fd, lines - _HEAD.size, _HEAD.size)
+    except OSError:
+        return None
+    finally:
+        close(fd)
+    return (packed, head, odd_size, data) if crc32(data) == _CHECKS.unpack_from(
+        packed, _HEAD.size - _CHECKS.size)[part] else None
+
+
+def _lines(index: Index, packed: bytes) -> array[int] | None:
+    """Where the lines begin, by the file with this header; None where another one is there by now."""
+    found = _part(index, 1)
+    if found is None or found[0] != packed:
+        return None
+    return array("I", found[3])
+
+
+def _extend(fd: int, database: UidDb, gone: Iterable[int]) -> bool:
+    """Add to the log what is new; False when it should be written anew.  Raises OSError."""
+    size = os.fstat(fd).st_size
+    head = os.pread(fd, 64, 0).partition(b"\n")[0]
+    tail = os.pread(fd, 1024, max(0, size - 1024))
+    marks = [*_MARK.finditer(tail)]
+    if head != _LOG_HEAD % database.uidvalidity or not marks \
+            or size > 2 * len(database.body or b"") + LOG_SLACK:
+        return False
+    last = tail[:marks[-1].start() - 1].rpartition(b"\n")[2].partition(b" ")[0]
+    rows = database.after(decimal(last, MAX_UID) or 0)
+    struck = b"".join(b"-%d\n" % uid for uid in gone)
+    if struck:                     # a block ends with the highest number
+        rows += struck + b"%d \n" % (database.uidnext - 1)
+    if marks[-1].end() < len(tail):            # a crash cut the lines behind it
+        os.ftruncate(fd, size - len(tail) + marks[-1].end())
+    if rows:
+        write_all(fd, _marked(rows))
+    return True
+
 
 
 def _added(index: Index, lines: bytes) -> bool:
