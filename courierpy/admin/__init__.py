@@ -228,7 +228,8 @@ def port_number(text: str) -> int:
 
 def read_settings(files: list[str]) -> dict[str, str]:
     """The files on top of each other.  Exits with the complaint of a bad one."""
-    from courierpy.system.settings import SettingsError, parse_file
+    from courierpy.system.settings import SettingsError
+    from courierpy.system.settingsfile import parse_file
     values: dict[str, str] = {}
     try:
         for path in files:

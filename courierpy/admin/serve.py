@@ -18,7 +18,8 @@ from courierpy.login import tries
 from courierpy.system import log, metrics, notify
 from courierpy.system.findings import UNNEEDED, WRONG, check
 from courierpy.system.programs import interpreter
-from courierpy.system.settings import Settings, SettingsError, parse_file
+from courierpy.system.settings import Settings, SettingsError
+from courierpy.system.settingsfile import parse_file
 from courierpy.system.startup import with_files
 
 TYPE_CHECKING = False

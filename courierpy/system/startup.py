@@ -4,7 +4,7 @@ from __future__ import annotations
 import os
 
 from courierpy.model.numbers import decimal
-from courierpy.system.settings import parse_file
+from courierpy.system.settingsfile import parse_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

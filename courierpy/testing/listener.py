@@ -27,7 +27,7 @@ TLS_KINDS = ("imaps", "pop3s")
 
 def values_of(folder: str, words: list[str]) -> dict[str, str]:
     """The settings, less these capabilities.  Raises SettingsError."""
-    from courierpy.system.settings import parse_file
+    from courierpy.system.settingsfile import parse_file
     values = parse_file(places.settings_file(folder), {})
     return values | lacking.settings(words, values.get("IMAP_CAPABILITY", "")) if words else values
 

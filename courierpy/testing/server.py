@@ -8,7 +8,8 @@ import tempfile
 import threading
 
 from courierpy.system.findings import WRONG, check
-from courierpy.system.settings import TABLE, SettingsError, parse_text
+from courierpy.system.settings import TABLE, SettingsError
+from courierpy.system.settingsfile import parse_text
 from courierpy.testing import lacking, places
 from courierpy.testing.account import Account
 from courierpy.testing.guard import Guard, ServerError

@@ -104,7 +104,7 @@ def test_numbers_in_one_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> No
         cache.add("size", uid, number_of(uid))
     cache.flush()
     cache = opened(folder)
-    assert len(cache._file("size").look().places) > 3
+    assert len(cache._held.file("size").look().places) > 3
     for start, stop in ((0, len(uids)), (0, 1), (7, 90), (150, 400), (len(uids) - 1, len(uids))):
         assert cache.run("size", uids[start:stop]) == b"".join(map(number_of, uids[start:stop]))
     for unknown in ([2], [3, 4, 5], [3, 7], [899, 900], [900], []):
@@ -138,7 +138,7 @@ def test_whole_columns(folder: Path) -> None:
     assert list(column.numbers("q")) == list(uids)
     again = opened(folder)
     assert len(segments.walk(os.open(file_of(folder, "number"), os.O_RDONLY),
-                             again._file("number").head).places) > 1
+                             again._held.file("number").head).places) > 1
     some = array("I", [uid for uid in uids if uid % 10 != 1])          # the others were expunged
     column = again.whole("number", some)
     assert column is not None
@@ -168,7 +168,7 @@ def test_small_segments_are_taken_into_the_next(folder: Path) -> None:
         put(folder, uid)
     fd = os.open(file_of(folder), os.O_RDONLY)
     try:
-        places = segments.walk(fd, opened(folder)._file("kind").head).places
+        places = segments.walk(fd, opened(folder)._held.file("kind").head).places
     finally:
         os.close(fd)
     assert len(places) <= 12               # about the logarithm
@@ -185,7 +185,7 @@ def test_out_of_order_and_twice(folder: Path) -> None:
         put(folder, *range(start, 4000, 40), 1, 2, 3)
     fd = os.open(file_of(folder), os.O_RDONLY)
     try:
-        table = segments.walk(fd, opened(folder)._file("kind").head)
+        table = segments.walk(fd, opened(folder)._held.file("kind").head)
     finally:
         os.close(fd)
     assert table.disorder < cachefile.MANY
@@ -305,7 +305,7 @@ def test_a_file_that_is_replaced_below_a_reader(folder: Path) -> None:
     session = opened(folder)
     uids = array("I", range(1, 60))
     put(folder, *uids)
-    table = session._file("kind").look()
+    table = session._held.file("kind").look()
     first = file_of(folder).read_bytes()
     file_of(folder).unlink()
     put(folder, *range(100, 159))
@@ -313,7 +313,7 @@ def test_a_file_that_is_replaced_below_a_reader(folder: Path) -> None:
     assert len(first) != len(second) or first != second
     # the same size and the same inode: only the heads tell
     file_of(folder).write_bytes(second[:len(first)].ljust(len(first), b"\0"))
-    session._file("kind").table = table
+    session._held.file("kind").table = table
     table.key = (file_of(folder).stat().st_ino, len(first))
     assert all(value in (None, value_of(uid)) for uid, value in
                zip(uids, session.values("kind", uids), strict=True))

@@ -8,7 +8,8 @@ import pytest
 from courierpy.admin import config, mkcert
 from courierpy.admin.serve import IMAP_KINDS, listener_words
 from courierpy.system.findings import LOST, UNNEEDED, WRONG
-from courierpy.system.settings import Settings, parse_text
+from courierpy.system.settings import Settings
+from courierpy.system.settingsfile import parse_text
 
 ETC = Path(__file__).resolve().parents[2] / "etc"
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from courierpy.system.findings import check, wrong_ones
-from courierpy.system.settings import TABLE, Settings, SettingsError, parse_file, parse_text
+from courierpy.system.settings import TABLE, Settings, SettingsError
+from courierpy.system.settingsfile import parse_file, parse_text
 
 ETC = Path(__file__).resolve().parents[2] / "etc"
 SET_BY_LISTENER = {"IMAP_TLS", "IMAP_STARTTLS", "POP3_TLS"}

@@ -31,15 +31,65 @@ LARGE = 1 << 20                            # octets of a file that takes long to
 TRIES = 5                                  # for a file that others change meanwhile
 
 
+class _Held:
+    """The files of a folder's columns, and the segments of them that are in memory."""
+
+    def __init__(self, index: Index, uidvalidity: int) -> None:
+        self._index = index
+        self._uidvalidity = uidvalidity
+        self._files: dict[str, CacheFile] = {}
+        self._loaded: dict[tuple[str, bytes], Column] = {}       # by segment, the one used last at the end
+        self._weight = 0                                         # octets of their values
+
+    def file(self, kind: str) -> CacheFile:
+        file = self._files.get(kind)
+        if file is None:
+            file = self._files[kind] = CacheFile(self._index, self._uidvalidity, kind)
+        return file
+
+    def load(self, kind: str, place: Place) -> Column:
+        """Raises Stale where the file must be looked at again."""
+        key = kind, place.head
+        column = self._loaded.pop(key, None)
+        if column is None:
+            column = self.file(kind).load(place)
+            self._weight += column.weight
+        self._loaded[key] = column
+        while self._weight > KEEP and len(self._loaded) > 1:
+            self._weight -= self._loaded.pop(next(iter(self._loaded))).weight
+        return column
+
+    def runs(self, kind: str, uids: array[int]) -> Iterator[tuple[Column, int, int]]:
+        """(segment, from which place, how many): as many of these as stand one behind the other."""
+        table, at = self.file(kind).look(), 0
+        for place in reversed(table.around(uids)) if uids and not table.disorder else ():
+            stop = bisect_right(uids, place.last, at)
+            if stop == at:
+                continue
+            try:
+                column = self.load(kind, place)
+            except Stale:
+                return
+            first = column.run(uids[at:stop])
+            if first < 0:
+                return
+            yield column, first, stop - at
+            at = stop
+
+    def forget(self) -> None:
+        self._loaded.clear()
+        self._weight = 0
+        for file in self._files.values():
+            file.table = None
+
+
 class Cache:
     """The columns of one folder, for one value of its UIDVALIDITY."""
 
     def __init__(self, index: Index, uidvalidity: int) -> None:
         self.index = index
         self.uidvalidity = uidvalidity
-        self._files: dict[str, CacheFile] = {}
-        self._loaded: dict[tuple[str, bytes], Column] = {}       # by segment, the one used last at the end
-        self._weight = 0                                         # octets of their values
+        self._held = _Held(index, uidvalidity)
         self._fresh: dict[str, dict[int, bytes]] = {}
         self._sizes: dict[str, int] = {}                         # octets of these
         self._pending = 0                                        # and of all, or more
@@ -65,10 +115,10 @@ class Cache:
         return found
 
     def _take(self, kind: str, uids: array[int], found: list[bytes | None]) -> None:
-        for place in self._file(kind).look().around(uids):
+        for place in self._held.file(kind).look().around(uids):
             start, stop = bisect_left(uids, place.first), bisect_right(uids, place.last)
             if start < stop:
-                values = self._load(kind, place).pick(uids[start:stop])
+                values = self._held.load(kind, place).pick(uids[start:stop])
                 if None in values:     # in another segment, perhaps
                     values = [old if new is None else new
                               for old, new in zip(found[start:stop], values, strict=True)]
@@ -78,36 +128,20 @@ class Cache:
         """The values of these UIDs, which ascend, one behind the other, of a kind whose values have
         NUMBER_OCTETS each; None where they are not all to be had so."""
         found = [column.blob[first * NUMBER_OCTETS:(first + count) * NUMBER_OCTETS]
-                 for column, first, count in self._runs(kind, uids)]
+                 for column, first, count in self._held.runs(kind, uids)]
         return b"".join(found) if uids and sum(map(len, found)) == len(uids) * NUMBER_OCTETS else None
 
     def cuts(self, kind: str, uids: array[int]) -> list[memoryview] | None:
         """The values of these UIDs, which ascend, without a copy of each; None where they are not all to be
         had so."""
-        found = [cut for column, first, count in self._runs(kind, uids) for cut in column.cuts(first, count)]
+        found = [cut for column, first, count in self._held.runs(kind, uids)
+                 for cut in column.cuts(first, count)]
         return found if uids and len(found) == len(uids) else None
-
-    def _runs(self, kind: str, uids: array[int]) -> Iterator[tuple[Column, int, int]]:
-        """(segment, from which place, how many): as many of these as stand one behind the other."""
-        table, at = self._file(kind).look(), 0
-        for place in reversed(table.around(uids)) if uids and not table.disorder else ():
-            stop = bisect_right(uids, place.last, at)
-            if stop == at:
-                continue
-            try:
-                column = self._load(kind, place)
-            except Stale:
-                return
-            first = column.run(uids[at:stop])
-            if first < 0:
-                return
-            yield column, first, stop - at
-            at = stop
 
     def weight(self, kind: str, uids: array[int]) -> int:
         """How many octets the values of these UIDs may have, by the heads of the segments."""
         total = self._sizes.get(kind, 0)
-        for place in self._file(kind).look().around(uids):
+        for place in self._held.file(kind).look().around(uids):
             if place.first <= uids[-1] and uids[0] <= place.last:
                 share = place.span if place.span > 2 * PIECE else 4 * place.span * len(uids) // place.number
                 total += min(place.span, share)
@@ -117,8 +151,8 @@ class Cache:
         if uid in self._fresh.get(kind, ()):
             return True
         try:
-            return any(place.first <= uid <= place.last and self._load(kind, place).place(uid) >= 0
-                       for place in self._file(kind).look().around(array("I", [uid])))
+            return any(place.first <= uid <= place.last and self._held.load(kind, place).place(uid) >= 0
+                       for place in self._held.file(kind).look().around(array("I", [uid])))
         except Stale:
             return False
 
@@ -138,13 +172,13 @@ class Cache:
 
     def is_beyond(self, kind: str, uid: int) -> bool:
         """Is this UID above all that are on disk?"""
-        return uid > self._file(kind).look().last
+        return uid > self._held.file(kind).look().last
 
     def whole(self, kind: str, uids: array[int]) -> Column | None:
         """The column of exactly these UIDs, if it is known whole."""
         if self._fresh.get(kind):
             self._flush(kind)
-        table = self._file(kind).look()
+        table = self._held.file(kind).look()
         if table.number + len(self._fresh.get(kind, ())) < len(uids):
             return None
         if table.disorder or self._fresh.get(kind):
@@ -156,7 +190,7 @@ class Cache:
             if stop == at:
                 continue
             try:
-                column = self._load(kind, place)
+                column = self._held.load(kind, place)
             except Stale:
                 return None
             if column.uids != uids[at:stop]:       # some are gone
@@ -173,16 +207,16 @@ class Cache:
     def segments(self, kind: str) -> Iterator[tuple[array[int], array[int], bytes]]:
         """(UIDs, ends, values) one segment after another: for columns that are large."""
         self._flush(kind)
-        for column in self._file(kind).columns():
+        for column in self._held.file(kind).columns():
             yield column.uids, column.ends, column.blob
 
     def size(self, kind: str) -> int:
         """Octets on disk."""
-        return self._file(kind).size
+        return self._held.file(kind).size
 
     def is_large(self, kind: str) -> bool:
         """Would it take longer to look here than to look at a few messages?"""
-        file = self._file(kind)
+        file = self._held.file(kind)
         return file.table is None and file.size > LARGE
 
     def kinds(self) -> list[str]:
@@ -198,25 +232,7 @@ class Cache:
 
     def sound(self, kind: str) -> str:
         """"" for a file that is whole, else what is wrong with it, and made anew at the next occasion."""
-        return self._file(kind).sound()
-
-    def _file(self, kind: str) -> CacheFile:
-        file = self._files.get(kind)
-        if file is None:
-            file = self._files[kind] = CacheFile(self.index, self.uidvalidity, kind)
-        return file
-
-    def _load(self, kind: str, place: Place) -> Column:
-        """Raises Stale where the file must be looked at again."""
-        key = kind, place.head
-        column = self._loaded.pop(key, None)
-        if column is None:
-            column = self._file(kind).load(place)
-            self._weight += column.weight
-        self._loaded[key] = column
-        while self._weight > KEEP and len(self._loaded) > 1:
-            self._weight -= self._loaded.pop(next(iter(self._loaded))).weight
-        return column
+        return self._held.file(kind).sound()
 
     # -- adding
 
@@ -240,17 +256,15 @@ class Cache:
     def forget(self) -> None:
         """Free the memory."""
         self.flush()
-        for values in (self._fresh, self._sizes, self._when, self._loaded):
+        for values in (self._fresh, self._sizes, self._when):
             values.clear()
-        self._weight = 0
-        for file in self._files.values():
-            file.table = None
+        self._held.forget()
 
     def drop(self, kind: str) -> None:
         """Nothing of this kind is known any more."""
         for values in (self._fresh, self._sizes, self._when):
             values.pop(kind, None)
-        self._file(kind).drop()
+        self._held.file(kind).drop()
 
     def _flush(self, kind: str) -> None:
         """What cannot be written is kept for ourselves, until it is much."""
@@ -258,7 +272,7 @@ class Cache:
         if not fresh:
             return
         try:
-            self._alive = self._file(kind).add(fresh, self._sizes[kind], self._alive)
+            self._alive = self._held.file(kind).add(fresh, self._sizes[kind], self._alive)
         except OSError:
             size = self._sizes[kind]
             if size < HOLD:
