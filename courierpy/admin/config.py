@@ -161,14 +161,26 @@ def _modules(values: Mapping[str, str]) -> list[Finding]:
 
 
 def _authdaemonrc(values: Mapping[str, str], files: Sequence[str]) -> list[Finding]:
-    """Courier's own list of modules is authdaemond's: here another counts."""
+    """What authdaemond has of its own: its list of modules, and options of all accounts."""
     places = dict.fromkeys([os.path.join(os.path.dirname(path), AUTHDAEMONRC) for path in files])
     path = next(filter(os.path.isfile, places), None)
     if path is None:
         return []
-    listed = read_settings([path]).get("authmodulelist", "").split()
-    ours = configured(values)
-    if not listed or listed == ours or "authdaemon" in ours:
+    theirs, ours = read_settings([path]), configured(values)
+    if "authdaemon" in ours:
+        return []
+    return [*_other_modules(path, theirs.get("authmodulelist", "").split(), ours),
+            *_other_options(path, theirs.get("DEFAULTOPTIONS", ""), values.get("DEFAULTOPTIONS", ""))]
+
+
+def _other_options(path: str, theirs: str, ours: str) -> list[Finding]:
+    if not theirs or ours:
+        return []
+    return [lost("DEFAULTOPTIONS", f"{path} has {theirs!r}: it is to be set here too")]
+
+
+def _other_modules(path: str, listed: list[str], ours: list[str]) -> list[Finding]:
+    if not listed or listed == ours:
         return []
     text = f"{path} has authmodulelist=\"{' '.join(listed)}\", here AUTHMODULES=\"{' '.join(ours)}\" counts"
     foreign = [name for name in listed if name not in NAMES]

@@ -6,7 +6,7 @@ can tell now: the login ends, and it is never the user's fault).
 """
 from __future__ import annotations
 
-from courierpy.model.accountoptions import SEPARATE
+from courierpy.model.accountoptions import SEPARATE, with_defaults
 from courierpy.model.numbers import decimal
 from courierpy.system.wipe import wipe
 
@@ -134,11 +134,15 @@ def check(modules: Iterable[str], request: Request) -> Account:
             import importlib
             lookup = _lookups[name] = importlib.import_module(f"courierpy.auth.{name}").lookup
         try:
-            return lookup(request)
+            account = lookup(request)
         except Unservable as error:
             refusal = error
         except Rejected:
             continue
+        defaults = request.environ.get("DEFAULTOPTIONS")
+        if defaults:
+            account.options = with_defaults(account.options, defaults)
+        return account
     raise refusal
 
 

@@ -15,6 +15,15 @@ def option(options: str, wanted: str) -> str:
     return ""
 
 
+def with_defaults(options: str, defaults: str) -> str:
+    """The options, and each of the defaults whose name none of them has."""
+    found = [one for one in options.split(SEPARATE) if one.strip()]
+    names = {one.partition("=")[0].strip() for one in found}
+    found += [one.strip() for one in defaults.split(SEPARATE)
+              if one.strip() and one.partition("=")[0].strip() not in names]
+    return SEPARATE.join(found)
+
+
 def says_yes(options: str, wanted: str) -> bool:
     """Is this option on, with a number above 0 or a word that begins with t or y?  One without a value is
     not."""

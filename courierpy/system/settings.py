@@ -111,6 +111,7 @@ TABLE: tuple[Setting, ...] = (
             unneeded="the log needs no options, see LOG_FORMAT"),
     Setting("DEFDOMAIN", "text", "", "appended to user names without a domain"),
     Setting("DOMAINSEP", "text", "", "characters that show that a user name has a domain"),
+    Setting("DEFAULTOPTIONS", "text", "", "options of every account that has none of the name, with commas"),
     Setting("IMAP_CAPABILITY", "text", "all", "capabilities to tell: all, a list, and +X or -X"),
     Setting("IMAP_CAPABILITY_ORIG", "text", "", "used by webadmin only", unneeded="webadmin alone reads it"),
     Setting("IMAP_CAPABILITY_TLS", "text", "", "the same under TLS"),

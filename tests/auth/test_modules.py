@@ -230,6 +230,21 @@ def test_modules_in_order(userdb: Path) -> None:
         check([], request)
 
 
+def test_default_options(tmp_path: Path) -> None:
+    userdb = tmp_path / "userdb"
+    own = {"joe": "", "ann": "|options=disableimap=0, group=a", "eve": "|options=disableimap"}
+    userdb.write_text("".join(f"{name}\tuid=7|gid=8|home=/h|clearpw=secret{more}\n"
+                              for name, more in own.items()))
+    userdb.chmod(0o600)
+    environ = {"USERDB": str(userdb), "DEFAULTOPTIONS": "disableimap=1, sharedgroup=x,"}
+    found = {name: check(["authuserdb"], Request("pre", "imap", environ, user=name)).options for name in own}
+    assert found == {"joe": "disableimap=1,sharedgroup=x", "ann": "disableimap=0, group=a,sharedgroup=x",
+                     "eve": "disableimap,sharedgroup=x"}
+    for kind in ("login", "pre"):
+        request = Request(kind, "imap", {"USERDB": str(userdb)}, user="eve", password="secret")
+        assert check(["authuserdb"], request).options == "disableimap"
+
+
 def test_default_domain() -> None:
     assert auth.with_domain("joe", {}) == "joe"
     assert auth.with_domain("joe", {"DEFDOMAIN": "@example.com"}) == "joe@example.com"

@@ -125,6 +125,17 @@ def test_courier_s_list_of_modules_is_told_where_it_differs(tmp_path: Path) -> N
         assert "authmodulelist" not in text
 
 
+def test_options_that_authdaemond_gives_all_accounts_are_told(tmp_path: Path) -> None:
+    files = [str(tmp_path / "imapd")]
+    (tmp_path / "authdaemonrc").write_text('DEFAULTOPTIONS="disablepop3=1"\n')
+
+    def told(**values: str) -> bool:
+        return "DEFAULTOPTIONS: " in "\n".join(str(finding) for finding in config.findings(values, files))
+    assert told(AUTHMODULES="authpwd")
+    assert not told(AUTHMODULES="authdaemon")
+    assert not told(AUTHMODULES="authpwd", DEFAULTOPTIONS="disablepop3=1")
+
+
 def test_other_views_of_the_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "old").write_text("AUTHMODULES=authpwd\nMAXPERIP=7\nPORT=144\n")
     (tmp_path / "new").write_text("AUTHMODULES=authpwd\nMAXPERIP=8\nMAXDAEMONS=x\n")
