@@ -14,7 +14,7 @@ from courierpy.imap.commands import CHANGES, WRITES, cmd_fetch, cmd_status
 from courierpy.imap.grammar import lines, out
 from courierpy.imap.grammar.fetchitems import FetchItem
 from courierpy.imap.listing import Entry, Listing, parents_of
-from courierpy.imap.watched import Watched, heard_at, identities, renamed, subscriptions
+from courierpy.imap.watched import Watched, heard_at, identities, renamed, settled, subscriptions
 from courierpy.imap.wishes import (
     ENTRIES,
     EXPUNGE,
@@ -351,7 +351,7 @@ class Notifier:
         ``silent``: they are known."""
         folders, subscribed = self.session.folders, self._subscribed
         self._subscribed = subscriptions(folders, subscribed)
-        before, self._names = self._names, identities(folders, self._of_others())
+        before, self._names = self._names, settled(folders, self._of_others, self._names)
         old = renamed(before, self._names)
         came = {name for name in self._names.keys() - before.keys() if name not in old}
         gone = before.keys() - self._names.keys() - {*old.values()}

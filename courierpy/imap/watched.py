@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 
+from courierpy.imap.listing import parents_of
 from courierpy.imap.wishes import FLAGS, MESSAGE_EVENTS
 from courierpy.maildir import access
 from courierpy.maildir.errors import NameInvalid, StoreError
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
 TELLING = (SUBSCRIBED.encode(), access.NAME.encode())
 # what the system says of a directory that may not be watched: it is nothing against the others
 DENIED = (errno.EACCES, errno.EPERM, errno.ELOOP)
+RENAMING = 1.0                     # seconds that the directories of one RENAME may take
+AGAIN = 0.002                      # seconds between two looks meanwhile
 
 
 class News:
@@ -237,6 +241,22 @@ def identities(folders: Store, others: Iterable[str] = ()) -> dict[str, tuple[in
             continue                   # it is going
         found[name] = look.st_dev, look.st_ino
     return found
+
+
+def settled(folders: Store, others: Callable[[], Iterable[str]],
+            before: Mapping[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
+    """As identities(), which were ``before``.  Directories side by side are renamed one after the other: who
+    looks meanwhile may see some under their new names, some under their old ones, and one under none."""
+    end = time.monotonic() + RENAMING
+    now = identities(folders, others())
+    while before.keys() - now.keys() and time.monotonic() < end:
+        last, now = now, identities(folders, others())
+        below = parents_of(before.keys() & now.keys(), folders.layout.separator)
+        if not below.isdisjoint(renamed(before, now).values()):
+            time.sleep(AGAIN)
+        elif now == last:
+            break
+    return now
 
 
 def renamed(before: Mapping[str, tuple[int, int]], now: Mapping[str, tuple[int, int]]) -> dict[str, str]:
