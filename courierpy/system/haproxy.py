@@ -91,10 +91,10 @@ def _version_2(client: socket.socket, end: float) -> Ends | None:
 def _ends_of_2(command: int, family: int, data: bytes) -> Ends | None:
     if command >> 4 != 2:
         raise ProxyError("unknown PROXY version")
+    if command & 15 == 0:
+        return None                     # the proxy's own health check, of whatever family
     if command & 15 > 1 or family >> 4 > 3 or family & 15 > 2:
         raise ProxyError("unknown words in a PROXY header")
-    if command & 15 == 0:
-        return None                     # the proxy's own health check
     sizes = {0x11: (socket.AF_INET, 4), 0x21: (socket.AF_INET6, 16)}
     if family not in sizes:
         return None

@@ -227,8 +227,9 @@ def test_proxy_header(start: Start) -> None:
     header = signature + struct.pack("!BBH", 0x21, 0x21, 36) + six[0] + six[1] + struct.pack("!HH", 77, 993)
     found = tcpd.variables(header)
     assert (found["TCPREMOTEIP"], found["TCPREMOTEPORT"]) == ("2001:db8::7", "77")
-    local = tcpd.variables(signature + struct.pack("!BBH", 0x20, 0, 0))
-    assert local["TCPREMOTEIP"] == "::ffff:127.0.0.1"
+    for family in (0, 0x41):           # which is ignored where the proxy speaks for itself
+        local = tcpd.variables(signature + struct.pack("!BBH", 0x20, family, 0))
+        assert local["TCPREMOTEIP"] == "::ffff:127.0.0.1"
     found = tcpd.variables(b"PROXY TCP6 ::FFFF:C000:0207 2001:0DB8:0:0:0:0:0:1 5555 143\r\n")
     assert (found["TCPREMOTEIP"], found["TCPLOCALIP"]) == ("::ffff:192.0.2.7", "2001:db8::1")
     ends = b"192.0.2.7 192.0.2.1 5555 143"
