@@ -88,7 +88,8 @@ def wake(woken: Woken, today: Mapping[str, str], conn: Conn) -> int:
     log.be("imapd")
     try:
         known = woken.take()
-    except record.Damaged as error:
+        conn.go_on(known.layers)       # all that may be said to the client goes through them
+    except (record.Damaged, ValueError) as error:
         log.err(f"a connection that slept cannot go on: {error}")
         conn.say_last(lines.told(lines.BYE, CONNECT_AGAIN, b"UNAVAILABLE"))
         conn.end()
@@ -348,7 +349,9 @@ class _Imapd(Entering):
 
     def slept(self) -> int:
         """Another process goes on, under the same file of those who are on."""
-        self.presence = self.session = None
+        self.presence, self.trash_is_left = None, False
+        if self.session is not None:   # which hears of a signal, and nobody is told
+            self.session.selected = None
         return 0
 
     def close(self) -> None:

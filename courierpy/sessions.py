@@ -15,10 +15,12 @@ import os
 import select
 import signal
 import socket
+import struct
 import time
 
 from courierpy.auth import Account, TemporaryFailure
 from courierpy.auth.protocol import parse_reply
+from courierpy.hibernate import protocol
 from courierpy.hibernate.woken import Woken
 from courierpy.listener import children
 from courierpy.login import start, tries
@@ -28,7 +30,7 @@ from courierpy.system.conn import Conn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from courierpy.system.doorway import Order
 
@@ -71,6 +73,7 @@ class Sessions:
         self.idle_seconds = manner.idle_seconds
         self._uses = max(1, manner.uses - os.getpid() % max(1, manner.uses // SPREAD))
         self._stopped = False
+        self._status = 0               # where no order follows
         self._heard = proc.heard()
         self._whose: tuple[int, int, str] | None = None
         self._resumed: Woken | None = None     # where the session had slept
@@ -92,8 +95,9 @@ class Sessions:
             order = self._next()
         while order is not None:
             self._uses -= 1
-            if self._serve(order) != 0 or self._uses <= 0 or not self._clean():
-                return 0
+            status, slept = self._serve(order), order.asleep != ()
+            if status != 0 or self._uses <= 0 or not self._clean():
+                return status if slept else 0      # what such a session left is the listener's to remove
             order = None
             try:
                 passing.send(self.link, [doorway.DONE])
@@ -101,7 +105,7 @@ class Sessions:
                 return 0
             self._let_go()
             order = self._next()
-        return 0
+        return self._status
 
     # -- between two sessions
 
@@ -126,6 +130,7 @@ class Sessions:
                 found = passing.receive(self.link)
             except passing.Refused as error:
                 log.crit(f"couriertcpd: {error}")
+                self._status = 1
                 return None
             if found is not None:
                 break
@@ -140,7 +145,10 @@ class Sessions:
         os.close(client)
         proc.on_signal(proc.ends)
         if self._stopped:
-            self._refuse()
+            if asleep:
+                log.err("a connection that slept cannot go on: its process is to end")
+                self._status = 1
+            self._refuse(asleep)
             return None
         return doorway.Order.of(data, tuple(asleep))
 
@@ -150,9 +158,16 @@ class Sessions:
             self._stopped = True
             self.link.shutdown(socket.SHUT_RD)
 
-    def _refuse(self) -> None:
-        conn = Conn(0, 1)
-        conn.say_last(self.busy)
+    def _refuse(self, asleep: Sequence[int]) -> None:
+        """``asleep``: as of Order."""
+        conn, words = Conn(0, 1), self.busy
+        if asleep:
+            try:
+                deflated = protocol.load(asleep[1]).deflated
+            except (OSError, struct.error):
+                deflated = False
+            words = protocol.stored(words) if deflated else words
+        conn.say_last(words)
         conn.end()
 
     def _clean(self) -> bool:
@@ -191,10 +206,12 @@ class Sessions:
         maildir = start.maildir_of(account, words, environ)
         try:
             self._become(account)
+            if not order.asleep:       # else it knows where it was
+                start.move(account)
         except TemporaryFailure as error:
             peer, port = environ.get("TCPREMOTEIP", ""), environ.get("TCPREMOTEPORT", "")
             log.err(f"{error}, {log.who(peer, port, account.address)}")
-            self._refuse()
+            self._refuse(order.asleep)
             return 1
         if order.asleep:
             from courierpy import imapd
@@ -207,16 +224,13 @@ class Sessions:
         return programs.run([name, *start.with_maildir(words, maildir)], environ, conn, inside=True)
 
     def _become(self, account: Account) -> None:
-        """The account, in its home.  Raises TemporaryFailure, also where another process would be
-        somebody else now."""
+        """The account.  Raises TemporaryFailure, also where another process would be somebody else now."""
         whose = account.uid, account.gid, account.username
         if self._whose is None:
-            start.enter(account)
+            start.become(account)
             self._whose = whose
-            return
-        if whose != self._whose or self._as_root and not proc.is_still(*whose):
+        elif whose != self._whose or self._as_root and not proc.is_still(*whose):
             raise TemporaryFailure("uid, gid or groups of the account are others now")
-        start.move(account)
 
 
 def _descriptors(of_client: Iterable[int]) -> frozenset[tuple[int, int, int]]:

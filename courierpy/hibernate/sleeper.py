@@ -68,9 +68,8 @@ def know(session: Session, tag: bytes, started: float) -> Known:
 
 
 def restore(session: Session, known: Known) -> None:
-    """A new session becomes the one that slept.  What happened meanwhile is told by its next look.  Raises
-    ValueError for what no session knew."""
-    session.conn.go_on(known.layers)
+    """A new session, whose client is spoken to as before, becomes the one that slept.  What happened
+    meanwhile is told by its next look.  Raises ValueError for what no session knew."""
     session.headers, session.body, session.errors = known.headers, known.body, known.errors
     told = known.kept.pop(RIGHTS, None)
     session.kept, session.untold = known.kept, known.untold
@@ -228,13 +227,16 @@ class Sleeper:
     def _end(self) -> NoReturn:
         """Nothing may touch the client any more.  Raises Slept."""
         session = self.session
-        session.conn.let_go()
+        try:
+            session.conn.let_go()
+        except (OSError, MemoryError):
+            os._exit(0)                # its place here cannot be taken by anything
         inotify.drop()                 # its watches are not ours to end: others may hear by them
         session.between = None
         try:
             if session.selected is not None:
                 session.selected.folder.close()
-        except (OSError, StoreError) as error:
+        except (OSError, StoreError, MemoryError) as error:
             log.debug(f"what was learned is not saved: {error}")
         session.waiting.told()
         raise Slept

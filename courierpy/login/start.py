@@ -134,11 +134,16 @@ def _make_home(account: Account, skeleton: str) -> None:
 
 def enter(account: Account) -> None:
     """Become the account, in its home, for good.  Raises TemporaryFailure: it was looked at before."""
+    become(account)
+    move(account)
+
+
+def become(account: Account) -> None:
+    """The same, wherever this process is."""
     try:
         proc.become(account.uid, account.gid, account.username or None)
     except proc.ProcError as error:
         raise TemporaryFailure(str(error)) from None
-    move(account)
 
 
 def move(account: Account) -> None:

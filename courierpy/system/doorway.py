@@ -18,7 +18,8 @@ Four channels (system/passing.py), all made by couriertcpd, so that each end kno
    told so (STARTED), or that there is none (FAILED): until then it keeps the client.
 5. A session begins in a process that waits for one of its account, or was forked ahead (an Order, with the
    descriptor), else in a fork.  When it is over the process says that it waits for the next (DONE).  So
-   does a session that slept go on, with a process that its sleep has set free, perhaps.
+   does a session that slept go on, with a process that its sleep has set free, perhaps.  Where it cannot,
+   the status of the process says so, and what it left is removed.
 
 Where an account's mail is at another host (IMAP_PROXY) there is no session here:
 
