@@ -128,8 +128,7 @@ class Sleepers:
     def _look(self, now: float) -> None:
         """Looks are counted, and not seconds: where the machine has stood still it had no time either."""
         self._next_look = now + LOOK_AFTER
-        if not self._silent:
-            self._tell(protocol.ASK)
+        self._tell(protocol.ASK)       # each time: there may have been no room for it
         self._silent += 1
         if self._silent > SILENT_LOOKS:
             log.crit("the keeper of idle connections answers nothing, and is killed")

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from courierpy import imapd, sessions
-from courierpy.hibernate import protocol
+from courierpy.hibernate import link, protocol
 from courierpy.hibernate.sleeper import Sleeper
 from courierpy.imap.grammar import lines
 from courierpy.imap.session import Session
+from courierpy.listener.connections import Connections
 from courierpy.maildir.store import Store
 from courierpy.system import passing, presence, proc
 from courierpy.system.conn import Conn
@@ -159,3 +160,24 @@ def test_nothing_is_done_to_a_client_that_cannot_be_let_go(maildir: Path,
             return 1                   # and the client's socket is shut down
     with theirs, client:
         assert os.waitpid(proc.fork(sleeps), 0)[1] == 0
+
+
+def test_a_keeper_that_could_not_be_asked_is_asked_again() -> None:
+    """Where it was busy, and there was no room for the question."""
+    sleepers = link.Sleepers(Connections(False, lambda fd: None))
+    sleepers.link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with sleepers.door, sleepers.inner, sleepers.link, theirs:
+        theirs.setblocking(False)
+        try:
+            while True:
+                sleepers.link.send(protocol.DROP + bytes(8), passing.SENDING)
+        except BlockingIOError:
+            pass
+        sleepers._look(0.0)
+        try:
+            while True:
+                assert theirs.recv(64)[:1] == protocol.DROP
+        except BlockingIOError:
+            pass
+        sleepers._look(1.0)
+        assert theirs.recv(64) == protocol.ASK
