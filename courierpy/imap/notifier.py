@@ -358,9 +358,7 @@ class Notifier:
         lines_of: dict[str, Entry] = {}
         separator = self.session.separator
         parents = parents_of(self._names, separator)
-        known = parents_of(before, separator)
-        affected = {name.rpartition(separator)[0] for name in came | gone} - {""}
-        above = {name for name in affected if (name in parents) != (name in known)}
+        above = {name.rpartition(separator)[0] for name in came | gone} - {""}     # RFC 5465 5.4
         other = subscribed ^ self._subscribed
         for name in sorted({*came, *gone, *old, *above, *other}):
             wanted = SUBSCRIPTION if name in other and name not in {*came, *gone, *old, *above} else NAME

@@ -89,7 +89,8 @@ def test_notify(running: Running, window: Open, idle: bool) -> None:
 def _hears_all(heard: Callable[..., None], other: Window, top: str) -> None:
     other.do(f"SELECT {top}.b")
     heard(lambda: other.do("STORE 1 +FLAGS (\\Seen)"), f'* STATUS "{top}.b" (UNSEEN 0)')
-    heard(lambda: other.do(f"CREATE {top}.c"), f'* LIST (\\HasNoChildren) "." "{top}.c"')
+    heard(lambda: other.do(f"CREATE {top}.c"), f'* LIST (\\HasChildren) "." "{top}"',
+          f'* LIST (\\HasNoChildren) "." "{top}.c"')
     # which is watched too now, and under another name
     heard(lambda: append(other, f"{top}.c"), f'* STATUS "{top}.c" (MESSAGES 1 UIDNEXT 2')
     heard(lambda: other.do(f"RENAME {top}.c {top}.d"),

@@ -143,8 +143,10 @@ def test_notify_tells_of_mailboxes_that_come_and_go(site: Site, kind: str) -> No
     assert client.until(f'* STATUS "{name}" (MESSAGES 1 ')
     told = client.do("NOOP")
     owner.do("DELETE INBOX.Made")
-    told += client.until('* LIST (\\NonExistent')
-    assert f'"{name}"' in told[-1]
+    told += client.until(f'* LIST (\\NonExistent \\HasNoChildren) "." "{name}"')
+    # RFC 5465 5.4: the level above is affected too
+    above = [line for line in told if line.endswith(f'"{kind}team"')]
+    assert above and above[-1].startswith("* LIST (\\NonExistent")
 
 
 @pytest.mark.parametrize("top", ["", "team"])
