@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from courierpy.maildir.errors import StoreError
-from courierpy.maildir.files import is_directory, remove, replace
+from courierpy.maildir.files import is_directory, open_as, remove, replace
 from courierpy.maildir.formats.acl import DEFAULT, AccessList
 from courierpy.maildir.locks import FolderLock
 from courierpy.system import log
@@ -83,7 +83,7 @@ class Lists:
                 raise StoreError(f"no place for the list of {path!r}, which is no mailbox")
             file, level = level, ""
             try:
-                os.makedirs(access.levels, 0o700, exist_ok=True)
+                os.makedirs(access.levels, open_as(self._layout.root), exist_ok=True)
             except OSError as error:
                 log.err(f"{access.levels}: {error.strerror}")
         replace(file, found.spelled(), self._layout.scratch, options.host, "acl", sync=options.sync)

@@ -14,7 +14,7 @@ import time
 from contextlib import suppress
 
 from courierpy.maildir.errors import trouble
-from courierpy.maildir.files import listed, remove, unlink, write_all
+from courierpy.maildir.files import listed, open_as, remove, unlink, write_all
 from courierpy.maildir.names import MAX_NAME, bits_of, info
 from courierpy.model.flags import NO_KEYWORDS
 from courierpy.model.numbers import decimal
@@ -83,14 +83,15 @@ class Graveyard:
             if os.path.isdir(self.path):
                 raise
             with suppress(FileExistsError):            # another session made it
-                os.mkdir(self.path, 0o700)
+                os.mkdir(self.path, open_as(os.path.dirname(os.fsdecode(self.path))))
             self._rename(path, there, keywords, lines)
 
     @staticmethod
     def _rename(path: bytes, there: bytes, keywords: bytes, lines: bytes) -> None:
         if keywords:
             remove(os.fsdecode(keywords))      # of one who did not come to the rename
-            fd = os.open(keywords, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            mode = open_as(os.path.dirname(os.fsdecode(keywords))) & 0o660
+            fd = os.open(keywords, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
             try:
                 write_all(fd, lines)
             finally:

@@ -222,7 +222,7 @@ class Siblings:
             return ""
         above = os.path.join(self.layout.root, DELETED, names.tmp_name(self._options.host))
         try:
-            os.makedirs(above, 0o700)
+            os.makedirs(above, open_as(self.layout.root))
         except OSError:
             return ""                  # as on a full disk
         return os.path.join(above, os.path.basename(path))

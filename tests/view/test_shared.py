@@ -243,7 +243,7 @@ class Two:
                 os.chown(path, self.owner, GROUP)
                 os.chmod(path, mode)
 
-    def window(self, user: str) -> Window:
+    def window(self, user: str, **environ: str) -> Window:
         uid, gid = account_ids()
         others, maildir = {"--clear-groups": f"--groups={GROUP}"}, self.guest.maildir
         if user == "team":
@@ -251,7 +251,8 @@ class Two:
             maildir = self.team
         words = [others.get(word, word) for word in self.guest.words("courierpy.imapd")]
         return over_program([*words, str(maildir)], self.guest.log, PYTHONPATH=self.guest.library,
-                            AUTHENTICATED=user, IMAP_UMASK="007", IMAP_SHAREDINDEXFILE=str(self.index))
+                            AUTHENTICATED=user, IMAP_UMASK="007", IMAP_SHAREDINDEXFILE=str(self.index),
+                            **environ)
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="not root: there are no two users")
@@ -285,6 +286,37 @@ def test_two_users_of_one_group(guest: Account) -> None:
         for name in files:
             seen = os.stat(os.path.join(top, name))
             assert (seen.st_gid, seen.st_mode & 0o77) == (GROUP, 0o60), name
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="not root: there are no two users")
+def test_what_one_of_a_group_expunges_is_kept_for_both(guest: Account) -> None:
+    """Who expunges, deletes or changes rights first shuts nobody out."""
+    two = Two(guest)
+    owner, reader = (two.window(user, IMAP_EXPUNGE_KEEP="7") for user in ("team", "demo"))
+    (two.team / "courierimapacl").write_text("owner aceilrstwx\nuser=demo aceilrstwx\n")
+    try:
+        reader.do("APPEND #shared.team.Pub {4+}\r\nA: b")
+        for window, name in ((reader, "#shared.team.Pub"), (owner, "INBOX.Pub")):
+            window.do(f"SELECT {name}")
+            window.do("STORE 1 +FLAGS (\\Deleted word)")
+            window.do("EXPUNGE")
+            window.do("CLOSE")
+        for window, name in ((reader, "#shared.team"), (owner, "INBOX")):
+            for below in ("Low", "Low.level"):
+                window.do(f"CREATE {name}.{below}")
+            window.do(f"APPEND {name}.Low {{4+}}\r\nA: b")
+            window.do(f"DELETE {name}.Low")
+            window.do(f"SETACL {name}.Low.level joe lr")
+            window.do(f"DELETE {name}.Low.level")
+    finally:
+        owner.close()
+        reader.close()
+    assert "ERR" not in guest.logged, guest.logged
+    kept = [*two.team.glob(".Pub/courierpyexpunged/*"), *two.team.glob("courierpydeleted/*/*/cur/*")]
+    assert len(kept) == 2 * 2 + 2
+    for found in (*kept, *(above for file in kept for above in file.parents if two.team in above.parents)):
+        seen = found.stat()
+        assert (seen.st_gid, seen.st_mode & 0o077) == (GROUP, 0o70 if found.is_dir() else 0o60), found
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="not root: there are no two users")
