@@ -103,17 +103,18 @@ class Entrant:
 
     ``number``: as couriertcpd knows it.  ``due``: when something is to be done, whatever comes, on the
     monotonic clock.  ``question``: that the helper is asked, 0 for none; ``exchange``: that it does for
-    this client, 0 for none.  ``later``: the answer that it has when it is due, where there is none before."""
+    this client, 0 for none.  ``later``: the answer that it has when it is due, where there is none before.
+    ``again``: there may be more of what it says, and no event may tell: it is to be ready() at its turn."""
 
-    __slots__ = ("_again", "_deadline", "_environ", "_house", "_over_tls", "_proxy", "_steps", "_tls",
-                 "_wanted", "armed", "dialogue", "due", "events", "exchange", "later", "number", "proxied",
+    __slots__ = ("_deadline", "_environ", "_house", "_over_tls", "_proxy", "_steps", "_tls", "_wanted",
+                 "again", "armed", "dialogue", "due", "events", "exchange", "later", "number", "proxied",
                  "question", "seeking", "stage", "state", "wire")
 
     def __init__(self, house: House, number: int, client: socket.socket, environ: dict[str, str]) -> None:
         self.number = number
         self.wire = Wire(client)
         self.wire.piece = PIECE_OCTETS
-        self._again = False            # there may be more of what it says, and no event may tell
+        self.again = False
         self.state = TALKS
         self.stage = stage = _Stage(house.protocol.PROTOCOL, house.protocol.PORT, environ, self, house.table)
         self.due = self._deadline = stage.gate.end
@@ -217,8 +218,7 @@ class Entrant:
             elif isinstance(step, Read):
                 if heard:
                     self.wire.flush()
-                    if self.wire.tls is not None:      # which may have more in hand
-                        self._again, self.due = True, time.monotonic()
+                    self.again = self.wire.tls is not None     # which may have more in hand
                     return
                 data = self._input()
                 if data is None:
@@ -273,8 +273,7 @@ class Entrant:
 
     def ready(self) -> None:
         """Its socket has something, or takes something."""
-        if self._again:
-            self._again, self.due = False, self._deadline
+        self.again = False
         if self.state == HANDSHAKES:
             self._shake()
         elif self.state == ARRIVES:
@@ -309,8 +308,6 @@ class Entrant:
                 self._go(later)
         elif self.state == LEAVES:
             self._gone()
-        elif self._again and time.monotonic() < self._deadline:
-            self.ready()
         elif self.state == TALKS and isinstance(self._wanted, Forward):
             assert self.seeking is not None
             self.seeking.clock()
@@ -417,7 +414,7 @@ class Entrant:
     def _leave(self) -> None:
         self.seeks_no_more()
         self.dialogue = self._steps = self._wanted = self.later = None
-        self.state, self._again = LEAVES, False
+        self.state, self.again = LEAVES, False
         self.wire.close_after()
         self.due = time.monotonic() + (LAST_WORDS_SECONDS if self.wire.waiting else LINGER_SECONDS)
         if self.wire.broken or self.wire.ended and not self.wire.waiting:

@@ -62,6 +62,7 @@ class House:
         self._handed: dict[int, socket.socket | None] = {}     # our ends, until the session is there
         self._rests: dict[int, bytes] = {}
         self._due: list[tuple[float, int]] = []
+        self._again: dict[int, Entrant] = {}       # whose turn is the next one, whatever is heard
         self._poll = select.epoll()
         self.heard: dict[int, Callable[[], None]] = {}
         self.hear(link, self._linked)
@@ -98,11 +99,17 @@ class House:
         return not (self.entrants or self.relays) or time.monotonic() > self.leaving
 
     def _seconds(self) -> float:
+        if self._again:
+            return 0.0
         wait = self._due[0][0] - time.monotonic() if self._due else LOOP_SECONDS
         most = LOOP_SECONDS if metrics.current is None or not metrics.current.sums else COUNT_SECONDS
         return max(0.0, min(wait, most))
 
     def _clock(self) -> None:
+        turns, self._again = self._again, {}
+        for one in turns.values():
+            if one.again:
+                self.let(one, one.ready)
         now = time.monotonic()
         while self._due and self._due[0][0] <= now:
             _, number = heapq.heappop(self._due)
@@ -206,6 +213,8 @@ class House:
             entrant.events = self.want(entrant.wire.socket, entrant.events,
                                         entrant.wire.wants(entrant.reads))
             self._arm(entrant)
+            if entrant.again:
+                self._again[entrant.number] = entrant
 
     def _arm(self, who: Entrant | Relay | Carried) -> None:
         """It is to be looked at when it is due.  Where that is put off the moment of before stays, so that

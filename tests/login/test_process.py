@@ -3,11 +3,15 @@ from __future__ import annotations
 
 import heapq
 import socket
+import ssl
 import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from courierpy.admin import mkcert
 from courierpy.imap import prelogin
 from courierpy.login.entrant import LEAVES, LINGER_SECONDS
 from courierpy.login.process import House
@@ -119,3 +123,47 @@ def test_who_says_much_is_heard_a_piece_at_a_time() -> None:
             before = entrant.wire.received
             entrant.ready()
             assert before < entrant.wire.received <= before + PIECE_OCTETS
+
+
+def test_who_says_many_commands_by_tls_has_one_moment(tmp_path: Path) -> None:
+    """What a client says one by one until its deadline leaves nothing behind for each."""
+    certificate = tmp_path / "imapd.pem"
+    mkcert.make(str(certificate), "localhost")
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    link, couriertcpd = passing.pair()
+    end, theirs = socket.socketpair()
+    house = House(link, prelogin, {"TLS_CERTFILE": str(certificate)}, True, -1)
+    house.load()
+    with link, couriertcpd, end:
+        end.setblocking(False)
+        client = context.wrap_socket(end, do_handshake_on_connect=False)
+        house._client(1, {"TCPREMOTEIP": "192.0.2.1", "TCPREMOTEPORT": "7", "TCPLOCALIP": "192.0.2.2",
+                          "TCPLOCALPORT": "143"}, [theirs.detach()], False)
+
+        def turn() -> None:
+            for fd, _ in house._poll.poll(house._seconds()):
+                house.heard[fd]()
+            house._clock()
+
+        def does(act: Callable[[], bytes | None]) -> bytes:
+            while True:
+                try:
+                    return act() or b""
+                except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                    turn()
+        does(client.do_handshake)
+        for _ in range(30):
+            client.send(b"a NOOP\r\n" * 3 + b"b NOOP\r\n")
+            heard = b""
+            while b"b OK" not in heard:
+                heard += does(lambda: client.recv(4096))
+            while house.entrants[1].again:
+                turn()
+        assert len(house._due) <= 2
+        for _ in range(4):             # in more pieces than one, of which the last has no event
+            client.send(b"a NOOP\r\n" * 1000)
+        heard = b""
+        while heard.count(b"a OK") < 4000:
+            heard += does(lambda: client.recv(1 << 16))
+        client.close()
