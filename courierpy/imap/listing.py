@@ -30,9 +30,9 @@ class Entry:
     """A name that LIST may tell.  ``exists``: it is a mailbox.  ``children``: there are mailboxes below
     it.  ``selected``: it is what the selection options ask for.  ``opens``: False once it was tried and
     could not be opened.  ``old``: the name that it had before, or by which the client called it.
-    ``spelled``: the name as it is told, b"" as long as nobody asked."""
+    ``remote``: it is at another server.  ``spelled``: the name as it is told, b"" as long as nobody asked."""
 
-    __slots__ = ("children", "exists", "name", "old", "opens", "selected", "spelled")
+    __slots__ = ("children", "exists", "name", "old", "opens", "remote", "selected", "spelled")
 
     def __init__(self, name: str, exists: bool, children: bool) -> None:
         self.name = name
@@ -41,6 +41,7 @@ class Entry:
         self.selected = True
         self.opens = True
         self.old: str | None = None
+        self.remote = False
         self.spelled = b""
 
     def __repr__(self) -> str:
@@ -57,7 +58,7 @@ class Listing:
     a name is told too if one below it is selected and not told itself.  ``attributes``: word -> function
     (Entry) giving attributes, b"" for none.  ``besides``: word -> function (Entry) giving what stands in the
     parentheses at the end of the line, b"" for nothing (RFC 5258 6).  ``behind``: word -> function (Entry)
-    giving whole lines, which follow those of a mailbox that is there and selected.
+    giving whole lines, which follow those of a mailbox that is here and selected.
     """
 
     def __init__(self, session: Session, word: bytes = b"LIST", extended: bool = False) -> None:
@@ -73,6 +74,7 @@ class Listing:
         self.by_alias = session.by_alias
         self.others: tuple[bool, ...] = ()
         self._there: list[str] | None = None
+        self._remote: frozenset[str] = frozenset()
 
     @property
     def there(self) -> list[str]:
@@ -86,8 +88,9 @@ class Listing:
     def add_remote(self) -> None:
         """Tell mailboxes of other servers too, where the names begin as the pattern wants it.  RFC 2193 5.1,
         RFC 5258 3.1."""
-        self.there.extend(name for name in remote(self.session)
-                          if True in self.others or not name.startswith(SHARED_PREFIXES[0]))
+        self._remote = frozenset(name for name in remote(self.session)
+                                 if True in self.others or not name.startswith(SHARED_PREFIXES[0]))
+        self.there.extend(sorted(self._remote))
 
     def spelled(self, names: list[str]) -> list[str]:
         """Names of mailboxes as this LIST tells them."""
@@ -101,6 +104,8 @@ class Listing:
         parents.discard(SHARED_PREFIXES[0][:-1])       # a namespace, no level
         real = set(there)
         found = [Entry(name, True, name in parents) for name in there]
+        for entry in found if self._remote else ():
+            entry.remote = entry.name in self._remote
         found += [Entry(name, False, True) for name in deepest_first(parents - real, separator)]
         if self.names:
             known = real | parents
@@ -126,7 +131,7 @@ class Listing:
             # asked for first: what becomes of the mailbox meanwhile shows in its line
             if self.behind:
                 entry.spelled = out.mailbox(entry.name, self.session.utf8)
-            behind = self._behind(entry) if entry.selected and entry.exists else b""
+            behind = self._behind(entry) if entry.selected and entry.exists and not entry.remote else b""
             self.session.write(line(entry, entry.name in below) + behind)
 
     def _behind(self, entry: Entry) -> bytes:
@@ -167,6 +172,8 @@ class Listing:
                 flags = absent
             elif not entry.opens:
                 flags = b"\\Noselect "
+            elif entry.remote:
+                flags = b"\\Remote " * extended           # RFC 9051 7.3.1
             elif word != b"LSUB" and (entry.name == INBOX or check_all):
                 flags = b"\\Marked " if session.folders.marked(entry.name) else b"\\Unmarked "
             if not obsolete:

@@ -62,6 +62,11 @@ def test_what_is_told(client: Window) -> None:
     assert names(client.do('LIST (REMOTE) "" "#shared.*"')) == there + here
     assert '* LIST (\\HasNoChildren) "." "#shared.ann.News"' in client.do('RLIST "" "#shared.ann.%"')
     assert names(client.do('RLIST "#shared.ann" News')) == ["#shared.ann.News"]
+    told = client.do('LIST (REMOTE) "" ("#shared.ann.News" "#shared.team") '
+                     'RETURN (MYRIGHTS STATUS (MESSAGES))')
+    assert sorted(told) == [r'* LIST (\HasNoChildren) "." "#shared.team"',
+                            r'* LIST (\Remote \HasNoChildren) "." "#shared.ann.News"',
+                            '* MYRIGHTS "#shared.team" lr', '* STATUS "#shared.team" (MESSAGES 1)']
     for word in ("LIST", "RLIST"):
         assert names(client.do(f'{word} "" *')) == ["INBOX"]
         assert client.do(f'{word} "" ""') == ['* LIST (\\Noselect) "." ""']
