@@ -31,7 +31,7 @@ _BY_DEFAULT = ("owner", "administrators", "group=administrators")
 
 
 def _stamp(file: str) -> Stamp | None:
-    """Of a list; None where there is none.  Raises a store error."""
+    """Of a list; None where there is none, nor behind a link.  Raises a store error."""
     try:
         found = os.stat(file)
     except (FileNotFoundError, NotADirectoryError):
@@ -42,7 +42,7 @@ def _stamp(file: str) -> Stamp | None:
 
 
 def _is_there(file: str) -> bool:
-    """Something of this name, whatever can be made of it."""
+    """Something of this name, a link too that leads nowhere or where the user may not look."""
     return os.access(file, os.F_OK, follow_symlinks=False)
 
 
@@ -103,7 +103,7 @@ class Access:
         """``own``: the file of the mailbox's own list."""
         while True:
             for file in (own, self.level_file(path)):
-                # of one's own mostly none is there, which is no error; a link to nowhere is one
+                # of one's own mostly none is there, which is no error; one that may not be looked at is
                 stamp = _stamp(file) if file and (not self.owns or _is_there(file)) else None
                 if stamp is not None:
                     return file, stamp
@@ -148,7 +148,7 @@ class Access:
         file = self._unlisted.get(path)
         if file is None:
             return False
-        # asked before each command that names a mailbox; a link to nowhere is a list that nobody can read
+        # asked before each command that names a mailbox; where a link leads is looked at then
         if not _is_there(file):
             return True
         del self._unlisted[path]
