@@ -60,7 +60,7 @@ class StoreOptions:
             self.kept_file = KeptFile(self.host)
 
     def end(self) -> None:
-        """The session ends, or sleeps."""
+        """The session ends, or sleeps, or gives mailboxes other names."""
         if self.kept_file is not None:
             self.kept_file.remove()
             self.kept_file = None

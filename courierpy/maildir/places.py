@@ -119,6 +119,7 @@ class Siblings:
         self._uidvalidities = uidvalidities
 
     def steps(self) -> Steps:
+        self._options.end()            # or the file that is kept for locks goes along, and nobody finds it
         return Steps(self._options.sync)
 
     def _scratch(self, unique: str) -> str:

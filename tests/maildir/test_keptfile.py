@@ -57,6 +57,16 @@ def test_another_mailbox_takes_its_place(store: Store) -> None:
     assert kept(store, "INBOX.One") == kept(store, "INBOX.Two") == []
 
 
+def test_it_does_not_go_along_with_a_mailbox_that_is_renamed(store: Store) -> None:
+    append(store, "INBOX.One")
+    append(store, "INBOX.One")
+    store.rename("INBOX.One", "INBOX.Two.Three")
+    assert kept(store, "INBOX.Two.Three") == []
+    append(store, "INBOX.Two.Three")
+    store.options.end()
+    assert kept(store, "INBOX.Two.Three") == []
+
+
 def test_much_later_it_is_made_anew_and_removed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keptfile, "SOON", -1.0)
     for _ in range(3):
