@@ -11,6 +11,7 @@ import os
 
 from courierpy.maildir.errors import Denied, QuotaExceeded
 from courierpy.maildir.files import remove
+from courierpy.maildir.formats.uiddb import MAX_UID
 from courierpy.model.numbers import decimal
 
 TYPE_CHECKING = False
@@ -34,7 +35,7 @@ class Promises:
     def find(self, name: str) -> int:
         """What was told of this copy; 0 where nothing was."""
         try:
-            return decimal(os.readlink(os.path.join(self._inside, name))) or 0
+            return decimal(os.readlink(os.path.join(self._inside, name)), MAX_UID) or 0
         except OSError:
             return self._unwritten.get(name, 0)
 
@@ -54,12 +55,15 @@ class Promises:
 
     def _write(self, name: str, value: int) -> bool:
         """Is it on disk, this one or another?"""
+        path = os.path.join(self._inside, name)
         for _ in range(2):
             try:
-                os.symlink(str(value), os.path.join(self._inside, name))
+                os.symlink(str(value), path)
                 return True
             except FileExistsError:
-                return True
+                if self.find(name):
+                    return True
+                remove(path)           # nobody of us has made that
             except FileNotFoundError:
                 try:
                     os.mkdir(self._inside, 0o700)

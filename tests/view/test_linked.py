@@ -151,6 +151,18 @@ def test_the_uidvalidity_that_is_told_is_that_of_the_copy(site: Site, way: str) 
     assert code(other.do("SELECT shared.team.Pub"), "UIDVALIDITY") == after
 
 
+@pytest.mark.parametrize("damaged", ["99999999999", "0", "x"])
+def test_a_uidvalidity_that_is_none_is_told_to_nobody(site: Site, damaged: str) -> None:
+    (site.reader / "courierpy-promised").mkdir()
+    os.symlink(damaged, site.reader / "courierpy-promised" / "team.Pub")
+    client, other = site.window(), site.window()
+    first, again, third = (window.do("STATUS shared.team.Pub (MESSAGES UIDVALIDITY)")
+                           for window in (client, client, other))
+    assert first == again == third
+    number = code(client.do("SELECT shared.team.Pub"), "UIDVALIDITY")
+    assert f"UIDVALIDITY {number})" in first[0] and 0 < int(number) < 1 << 32
+
+
 def test_a_uidvalidity_that_cannot_be_kept(site: Site) -> None:
     """It is that of the session, and no copy has it before."""
     (site.reader / "courierpy-promised").write_bytes(b"")
