@@ -141,7 +141,9 @@ class Survey:
         numbers, heard = self._numbers, self._changes.heard
         if numbers.is_current():
             return True
-        mine = self._contents.held.database
+        mine = numbers.named().database
+        if heard.everything:
+            return False               # not all have a name
         found = numbers.on_disk(mine)
         if found is None or found.damaged or found.uidvalidity != mine.uidvalidity \
                 or found.uidnext < mine.uidnext:

@@ -285,3 +285,28 @@ def test_own_changes_and_those_of_others_between(tmp_path: Path) -> None:
     assert ours.scan().messages.flags[0] == 0
     for folder in (other, ours):
         folder.close()
+
+
+@pytest.mark.usefixtures("_as_processes")
+@pytest.mark.parametrize("gone", [False, True])
+def test_the_uiddb_is_another_one_and_no_name_was_needed(tmp_path: Path, gone: bool) -> None:
+    """Courier writes it anew, and then we have the lock, but of no message was anything heard."""
+    maildir = large(tmp_path)
+    settled(maildir)
+    opened(maildir).close()
+    ours = opened(maildir)
+    assert ours.contents.held.database.body is None
+    ours.watch()
+    before = ours.scan()
+    database = maildir / "courierimapuiddb"
+    head, *rows = database.read_bytes().splitlines(keepends=True)
+    version, uidvalidity, uidnext = head.split()
+    (maildir / "tmp" / "imapuid_1").write_bytes(b"".join(
+        [b"%s %s %d\n" % (version, uidvalidity, int(uidnext) + 5), *rows[gone:]]))
+    os.rename(maildir / "tmp" / "imapuid_1", database)
+    with ours.locked():
+        assert ours._looker.update(locked=True)
+    found = ours.scan()
+    assert found.uidnext == before.uidnext + 5 + gone
+    assert [*found.messages.uids] == [*before.messages.uids[gone:], *[int(uidnext) + 5] * gone]
+    ours.close()
