@@ -187,10 +187,11 @@ def sync_directory(path: str) -> None:
 
 
 def open_as(directory: str) -> int:
-    """The mode of what is made in a directory: the user's, and his group's where that may write there,
-    less what the umask takes."""
+    """The mode of what is made in a directory: the user's, and his group's where that may write there and
+    has whatever is made there (the setgid bit), less what the umask takes."""
+    of_group = stat.S_IWGRP | stat.S_ISGID
     try:
-        return 0o770 if os.stat(directory).st_mode & stat.S_IWGRP else 0o700
+        return 0o770 if os.stat(directory).st_mode & of_group == of_group else 0o700
     except OSError:
         return 0o700
 
