@@ -14,7 +14,7 @@ from courierpy.imap.commands import CHANGES, WRITES, cmd_fetch, cmd_status
 from courierpy.imap.grammar import lines, out
 from courierpy.imap.grammar.fetchitems import FetchItem
 from courierpy.imap.listing import Entry, Listing, parents_of
-from courierpy.imap.watched import Watched, heard_at, identities, renamed, settled, subscriptions
+from courierpy.imap.watched import Watched, heard_at, identities, related, renamed, settled, subscriptions
 from courierpy.imap.wishes import (
     ENTRIES,
     EXPUNGE,
@@ -44,7 +44,7 @@ from courierpy.system.inotify import NotInstalled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from courierpy.imap.commands import Row
     from courierpy.imap.session import Session
@@ -56,6 +56,7 @@ METADATA, NOTIFY = b"METADATA", b"NOTIFY"
 LONG = 3600.0                          # seconds
 JUST_MADE = -1                         # UIDVALIDITY of a mailbox of which only the name is told
 RIGHTS = frozenset("lr")               # that all events need: RFC 5465 5
+NAMING = frozenset("kxa")              # for what changes which names there are
 CLASSES = (Group, FetchItem, Section)
 
 
@@ -155,10 +156,13 @@ class Notifier:
                 self._tell_status(name)
         self._tell_entries()
 
-    def did(self, row: Row) -> None:
-        """The client's own command is done: what it did to names and subscriptions is no news."""
-        if self.wish.others and row.flags & CHANGES and not row.flags & WRITES:
-            self._tell_names(silent=True)
+    def did(self, row: Row, mailboxes: list[str]) -> None:
+        """The client's own command is done: what it did to names and subscriptions is no news.  What others
+        did to other names meanwhile is."""
+        if self.wish.others and row.flags & CHANGES and not row.flags & WRITES \
+                and (not row.named or NAMING.intersection("".join(row.named))):
+            for name in sorted(self._tell_names([name.rstrip(self.session.separator) for name in mailboxes])):
+                self._tell_status(name)
 
     def close(self) -> None:
         """Hear no more."""
@@ -346,9 +350,9 @@ class Notifier:
 
     # -- names
 
-    def _tell_names(self, silent: bool = False) -> set[str]:
+    def _tell_names(self, own: Collection[str] = ()) -> set[str]:
         """Tell of names and subscriptions that came and went; gives the mailboxes that are new.
-        ``silent``: they are known."""
+        ``own``: what became of these, and of what is above and below them, is known."""
         folders, subscribed = self.session.folders, self._subscribed
         self._subscribed = subscriptions(folders, subscribed)
         before, self._names = self._names, settled(folders, self._of_others, self._names)
@@ -372,11 +376,12 @@ class Notifier:
                     entry.old = old[name]
                 elif name in old:
                     del lines_of[name]                     # its parent's line says so
-        if not silent:
-            for entry in lines_of.values():
+        known = {name for name in {*lines_of, *came} if related(name, own, separator)} if own else set[str]()
+        for entry in lines_of.values():
+            if entry.name not in known:
                 self.session.write(self._line(entry))
         self._moved(old)
-        return self._new_mailboxes(came, silent)
+        return self._new_mailboxes(came) - known
 
     def _tell_entries(self) -> None:
         """Tell of annotations that others changed.  RFC 5465 5.6, 5.7."""
@@ -400,7 +405,7 @@ class Notifier:
             if before in self._told:
                 self._told[name] = self._told.pop(before)
 
-    def _new_mailboxes(self, came: Iterable[str], silent: bool) -> set[str]:
+    def _new_mailboxes(self, came: Iterable[str]) -> set[str]:
         """Watch these too.  Gives those that have mail already."""
         changed, watched = set[str](), self._watched
         known = set[str]()
@@ -419,7 +424,7 @@ class Notifier:
                     changed.add(name)
         for name in self._told.keys() - self._names.keys():
             del self._told[name]
-        return set() if silent else changed
+        return changed
 
     def _line(self, entry: Entry, more: bytes = b"") -> bytes:
         """The LIST line of a name.  RFC 5465 5.4, 5.5.  ``more``: an attribute."""

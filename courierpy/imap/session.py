@@ -263,7 +263,7 @@ class Session(Dialogue):
             if self.enabled.news:
                 self.tell_news()
             if self.between is not None:
-                self.between.did(row)
+                self.between.did(row, args.mailboxes)
         return done
 
     def go_back(self) -> None:

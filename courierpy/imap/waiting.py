@@ -66,8 +66,8 @@ if TYPE_CHECKING:
         def of_new(self) -> Sequence[FetchItem]:
             """What it fetches of messages that are new in the selected mailbox."""
 
-        def did(self, row: Row) -> None:
-            """A command of the client is done."""
+        def did(self, row: Row, mailboxes: list[str]) -> None:
+            """A command of the client is done, which named these mailboxes."""
 
         def close(self) -> None:
             """Hear no more."""

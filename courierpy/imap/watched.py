@@ -17,7 +17,7 @@ from courierpy.maildir.errors import NameInvalid, StoreError
 from courierpy.maildir.store import SUBSCRIBED
 from courierpy.maildir.watch import INSIDE
 from courierpy.model import packed
-from courierpy.model.namespaces import SHARED_PREFIXES
+from courierpy.model.namespaces import INBOX, SHARED_PREFIXES
 from courierpy.system import inotify, log
 from courierpy.system.inotify import (
     IN_ATTRIB,
@@ -275,3 +275,9 @@ def subscriptions(folders: Store, before: frozenset[str] | None) -> frozenset[st
         if due("NOTIFY: subscriptions"):
             log.err(str(why))
         return before
+
+
+def related(name: str, others: Iterable[str], separator: str) -> bool:
+    """Is it one of these, or a level above or below one?  Below INBOX all are: that makes none related."""
+    return any(name == other or other.startswith(name + separator)
+               or other != INBOX and name.startswith(other + separator) for other in others)

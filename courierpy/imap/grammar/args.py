@@ -59,10 +59,10 @@ class Args:
     ``utf8``: mailbox names are UTF-8.  ``separator``: between the levels of one.  ``charsets``: SEARCH
     may name a CHARSET.  ``normal``: function that gives the name that a mailbox has for the one that was
     sent.  ``meant``: function that gives the first name of the mailbox of a name, where it has several.
-    ``spelled``: the mailbox names as they were sent."""
+    ``spelled``: the mailbox names as they were sent; ``mailboxes``: what mailbox() made of them."""
 
-    __slots__ = ("_at", "_frame", "_index", "_text", "charsets", "command", "meant", "normal", "separator",
-                 "spelled", "tag", "utf8")
+    __slots__ = ("_at", "_frame", "_index", "_text", "charsets", "command", "mailboxes", "meant", "normal",
+                 "separator", "spelled", "tag", "utf8")
 
     def __init__(self, frame: Frame, utf8: bool = False, separator: str = ".", charsets: bool = True,
                  normal: Callable[[str], str] | None = None,
@@ -77,6 +77,7 @@ class Args:
         self.normal = normal
         self.meant = meant
         self.spelled: list[str] = []
+        self.mailboxes: list[str] = []
         self.tag = b"*"
         self.command = b""
         head = _HEAD.match(self._text)
@@ -227,7 +228,8 @@ class Args:
         Raises No for one that is no modified UTF-7; the word is taken all the same.
         """
         name = self._name(self.astring())
-        return name if self.meant is None else self.meant(name)
+        self.mailboxes.append(name if self.meant is None else self.meant(name))
+        return self.mailboxes[-1]
 
     def reference(self) -> str:
         """The name that the patterns of LIST stand behind; as mailbox(), but as it is."""
