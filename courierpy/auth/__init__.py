@@ -137,6 +137,7 @@ def check(modules: Iterable[str], request: Request) -> Account:
             account = lookup(request)
         except Unservable as error:
             refusal = error
+            continue
         except Rejected:
             continue
         defaults = request.environ.get("DEFAULTOPTIONS")
