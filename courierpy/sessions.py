@@ -17,6 +17,7 @@ import signal
 import socket
 import struct
 import time
+from contextlib import suppress
 
 from courierpy.auth import Account, TemporaryFailure
 from courierpy.auth.protocol import parse_reply
@@ -162,11 +163,8 @@ class Sessions:
         """``asleep``: as of Order."""
         conn, words = Conn(0, 1), self.busy
         if asleep:
-            try:
-                deflated = protocol.load(asleep[1]).deflated
-            except (OSError, struct.error):
-                deflated = False
-            words = protocol.stored(words) if deflated else words
+            with suppress(OSError, struct.error):
+                words = protocol.load(asleep[1]).octets(words)
         conn.say_last(words)
         conn.end()
 

@@ -288,3 +288,12 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     """The chain in each of its modes."""
     with serving(request.param) as running:
         yield running
+
+
+@pytest.fixture
+def run_directory() -> Iterator[Path]:
+    """For RUNDIRECTORY.  Not pytest's own folder: accounts must be able to enter it."""
+    with tempfile.TemporaryDirectory(prefix="courierpy-test-") as found:
+        os.chmod(found, 0o755)
+        (Path(found) / "run").mkdir(mode=0o755)
+        yield Path(found) / "run"

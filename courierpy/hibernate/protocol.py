@@ -78,15 +78,19 @@ class State:
         self.note = record[RECORD.size:RECORD.size + note].decode("utf-8", "replace")
         self.known = record[RECORD.size + note:]
 
+    def octets(self, line: bytes) -> bytes:
+        """A line as it goes to the client."""
+        return _stored(line) if self.deflated else line
+
     def say(self, client: socket.socket, line: bytes) -> bool:
         """A line to the client.  False: it took a part of it.  Raises OSError."""
-        octets = stored(line) if self.deflated else line
+        octets = self.octets(line)
         sent = client.send(octets, passing.SENDING)
         self.words += min(sent, len(line))
         return sent == len(octets)
 
 
-def stored(line: bytes) -> bytes:
+def _stored(line: bytes) -> bytes:
     """As a block that is not compressed.  RFC 1951 3.2.4."""
     return b"\0" + struct.pack("<HH", len(line), len(line) ^ 0xFFFF) + line
 

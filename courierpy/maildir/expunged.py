@@ -12,8 +12,8 @@ from __future__ import annotations
 import os
 import time
 
-from courierpy.maildir.files import remove, write_all
-from courierpy.maildir.lockholder import alive, is_used, owner
+from courierpy.maildir.files import remove
+from courierpy.maildir.lockholder import alive, is_used, signed
 from courierpy.model.numbers import PID_MOST, decimal
 from courierpy.model.regex import later
 
@@ -67,19 +67,8 @@ class Readers:
         _count += 1
         self._number, self._pid = _count, os.getpid()
         own = self._name(self.now())
-        try:
-            fd = os.open(own, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        except OSError:
-            return
-        try:
-            try:
-                write_all(fd, owner())
-            finally:
-                os.close(fd)
-        except OSError:
-            remove(os.fsdecode(own))
-            return
-        self._own = own
+        if signed(own):
+            self._own = own
 
     def leave(self) -> None:
         if self._own:

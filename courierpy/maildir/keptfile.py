@@ -11,8 +11,8 @@ from __future__ import annotations
 import os
 import time
 
-from courierpy.maildir.files import remove, write_all
-from courierpy.maildir.lockholder import owner
+from courierpy.maildir.files import remove
+from courierpy.maildir.lockholder import signed
 from courierpy.maildir.names import tmp_name
 
 SOON = 2.0                         # seconds between two locks in a row
@@ -46,24 +46,9 @@ class KeptFile:
         except OSError:
             self._path = ""            # cleaned away as garbage
         if soon and not self._path:
-            self._path = self._made(tmp)
+            path = os.path.join(tmp, tmp_name(self._host, "courierlock"))
+            self._path = path if signed(path) else ""          # who takes the lock says why
         return self._path
-
-    def _made(self, tmp: str) -> str:
-        path = os.path.join(tmp, tmp_name(self._host, "courierlock"))
-        try:
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        except OSError:
-            return ""                  # who takes the lock says why
-        try:
-            try:
-                write_all(fd, owner())
-            finally:
-                os.close(fd)
-        except OSError:
-            remove(path)
-            return ""
-        return path
 
     def remove(self) -> None:
         """It is not needed any more."""

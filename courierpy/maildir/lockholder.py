@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 
+from courierpy.maildir.files import remove, write_all
 from courierpy.model.numbers import PID_MOST, decimal
 
 TYPE_CHECKING = False
@@ -22,6 +23,23 @@ YOUNGER = 3.0                      # a holder started so much later than its loc
 def owner() -> bytes:
     """What a lock says of who holds it."""
     return f"{os.getpid()}:{os.uname().nodename}".encode()
+
+
+def signed(path: str | bytes) -> bool:
+    """Make a file of ours, which says so as a lock does; False where none can be made."""
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    except OSError:
+        return False
+    try:
+        try:
+            write_all(fd, owner())
+        finally:
+            os.close(fd)
+    except OSError:
+        remove(os.fsdecode(path))
+        return False
+    return True
 
 
 def leads_to(path: str, key: tuple[int, int], mtime: float | None = None) -> bool:

@@ -10,7 +10,6 @@ import signal
 import socket
 import ssl
 import struct
-import tempfile
 import time
 import zlib
 from collections.abc import Iterator
@@ -454,15 +453,6 @@ def test_many_are_told_by_few_processes(run_directory: Path) -> None:
             window.done()
             assert window.do("SEARCH UNSEEN")
         assert "CRIT" not in running.server.log.read_text()
-
-
-@pytest.fixture
-def run_directory() -> Iterator[Path]:
-    """Not pytest's own folder: accounts must be able to enter it."""
-    with tempfile.TemporaryDirectory(prefix="courierpy-test-") as found:
-        os.chmod(found, 0o755)
-        (Path(found) / "run").mkdir(mode=0o755)
-        yield Path(found) / "run"
 
 
 @server_test

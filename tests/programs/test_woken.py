@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import tempfile
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,15 +26,6 @@ from tests.programs.test_compress import Client
 from tests.programs.test_hibernation import hibernating, record, wait_until
 
 WAITS = sessions.Manner(2, 60, lines.BUSY)
-
-
-@pytest.fixture
-def run_directory() -> Iterator[Path]:
-    """Not pytest's own folder: accounts must be able to enter it."""
-    with tempfile.TemporaryDirectory(prefix="courierpy-test-") as found:
-        os.chmod(found, 0o755)
-        (Path(found) / "run").mkdir(mode=0o755)
-        yield Path(found) / "run"
 
 
 @pytest.mark.server

@@ -417,7 +417,6 @@ def _extend(fd: int, database: UidDb, gone: Iterable[int]) -> bool:
     return True
 
 
-
 def _added(index: Index, lines: bytes) -> bool:
     """Were these put behind the recent messages that there are, in a file that is not too long?"""
     try:
