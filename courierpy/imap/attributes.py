@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from courierpy.message.mime import Limits
     from courierpy.model.section import Section
 
-VERSION = 8                        # to be raised when some value is another one for the same message
+VERSION = 9                        # to be raised when some value is another one for the same message
 HEADER, WHOLE = True, False        # how much of a message is needed
 FEW = 4                            # messages whose files are read sooner than a large column is looked into
 SHARED = 4                         # so many new values are written at once where others may want them

@@ -37,6 +37,7 @@ _TOKEN_WITHOUT_QUOTES = re.compile(rb"\s+|%s|%s|[<>@,:;()]|\[[^\[\]<>@]*\]|." % 
 _OPEN_NAME = re.compile(rb'[^"<>@]*(?=<)')
 _ROUTE = re.compile(rb"\s*(@%s(?:\s*,\s*@%s)*)\s*:" % (_ATOM, _ATOM))
 _MAILTO = re.compile(rb"\s*mailto:", re.I)
+_MAILBOX = re.compile(rb"\s*%s@" % _ATOM)
 _SPEC = re.compile(rb'[^\s"<>@]@[^\s"<>@]')
 _ENDS_ADDRESS = re.compile(rb'@[^\s"<>@]+>\s*[,;]')         # in what looks like a quoted string
 
@@ -245,6 +246,8 @@ class _Parser:
     def _colon(self) -> None:
         if self.host is not None and not self.local and not self.angle:
             self._fresh()                      # a route without an angle
+        elif self.host and not self.angle and _MAILBOX.match(self.mask, self.at):
+            self._finish()                     # a@b:c@d
         elif self.host is not None or self.angle:
             self._word(b":")
         else:
@@ -322,7 +325,7 @@ class _Parser:
         local, host = _text(_undotted(self.local)), b"".join(self.host)
         if host.endswith(b"'") and local.startswith(b"'"):
             local, host = local[1:], host[:-1]             # 'eve@x.org', as Outlook wrote it
-        if local or self.name:
+        if local or self.name or b'""' in self.local:
             self.pending = _Pending(self.name, self.route, local, host, not self.angle)
         self.name = b""
         self.route = None

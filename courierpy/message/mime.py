@@ -25,6 +25,9 @@ HEADERS = 4                        # times the limit of one: octets of all heade
 LINE_OCTETS = 1024                 # read at first where a delimiter may stand
 USUAL_OCTETS = 60                  # of a Content-Type that is likely to come again
 _ENCODINGS = frozenset((b"7bit", b"8bit", b"binary", b"base64", b"quoted-printable"))
+# "8 bit", "7-bit", "quoted printable": what some senders write for one of these
+_SPELLED = {name.replace(b"-", b""): name for name in _ENCODINGS}
+_BETWEEN = re.compile(rb"[\s_-]+")
 
 
 class Limits:
@@ -110,7 +113,7 @@ class Part:
         lowered = value.lower()
         if lowered in _ENCODINGS:
             return lowered
-        return parameters.word(value) or b"7bit"
+        return _SPELLED.get(_BETWEEN.sub(b"", lowered)) or parameters.word(value) or b"7bit"
 
     @property
     def charset(self) -> str:

@@ -38,6 +38,8 @@ def told(value: str) -> list[str]:
     ("<eve@x.org> dan@y.org", ["<eve@x.org>", "<dan@y.org>"]),
     (",, eve@x.org,, ,dan@y.org,", ["<eve@x.org>", "<dan@y.org>"]),
     ("eve@x.org. dan@y.org", ["<eve@x.org.>", "<dan@y.org>"]),
+    ("eve@x.org:dan@y.org: liz@z.org", ["<eve@x.org>", "<dan@y.org>", "<liz@z.org>"]),
+    ("eve@x.org:25", ["<eve@x.org:25>"]),
     # angles, quotes, parentheses, brackets that nothing closes, or nothing opens
     ("Eve <eve@x.org", ["Eve <eve@x.org>"]), ("Eve eve@x.org>", ["Eve <eve@x.org>"]),
     ("Eve <eve@x.org, Dan <dan@y.org>", ["Eve <eve@x.org>", "Dan <dan@y.org>"]),
@@ -91,6 +93,7 @@ def told(value: str) -> list[str]:
     # what RFC 5322 allows
     ("Eve (nee) Hill <eve (x) @ (y) x . org (z)>", ["Eve Hill <eve@x.org>"]),
     ("eve @ x . (c) org", ["c <eve@x.org>"]), ('"eve hill"@x.org', ["<eve hill@x.org>"]),
+    ('""@x.org, dan@y.org', ["<@x.org>", "<dan@y.org>"]), ('Eve <""@x.org>', ["Eve <@x.org>"]),
     ('eve."h i".l@x.org', ["<eve.h i.l@x.org>"]), ("eve . hill@x.org", ["<eve.hill@x.org>"]),
     ("eve .hill@x.org", ["<eve.hill@x.org>"]), ("Eve <eve. hill@x.org>", ["Eve <eve.hill@x.org>"]),
     ('<eve. " h " .l@x.org>', ["<eve. h .l@x.org>"]),

@@ -155,6 +155,7 @@ def test_languages(value: str, wanted: str) -> None:
     ("BASE64", "base64"), ("(why) base64 (not)", "base64"), ('"base64"', "base64"), ("base64;", "base64"),
     ("(a (nested) one) quoted-printable", "quoted-printable"), ("", "7bit"), ("(base64)", "7bit"),
     ("x-uuencode", "x-uuencode"),
+    ("8 bit", "8bit"), ("7-bit", "7bit"), ("Quoted Printable", "quoted-printable"), ("base_64", "base64"),
 ])
 def test_encodings(value: str, wanted: str) -> None:
     assert Message(f"Content-Transfer-Encoding: {value}\n\n".encode()).root.encoding == wanted.encode()
