@@ -202,8 +202,12 @@ class Sessions:
         name, *words = self.program
         account = parse_reply(order.account)
         maildir = start.maildir_of(account, words, environ)
+        if not self._is_of(account):
+            return self._give_back(order)
         try:
-            self._become(account)
+            if self._whose is None:
+                start.become(account)
+                self._whose = account.uid, account.gid, account.username
             if not order.asleep:       # else it knows where it was
                 start.move(account)
         except TemporaryFailure as error:
@@ -221,14 +225,24 @@ class Sessions:
         conn.pending = order.rest
         return programs.run([name, *start.with_maildir(words, maildir)], environ, conn, inside=True)
 
-    def _become(self, account: Account) -> None:
-        """The account.  Raises TemporaryFailure, also where another process would be somebody else now."""
+    def _is_of(self, account: Account) -> bool:
+        """May this process serve the account, as one that began now could?"""
         whose = account.uid, account.gid, account.username
-        if self._whose is None:
-            start.become(account)
-            self._whose = whose
-        elif whose != self._whose or self._as_root and not proc.is_still(*whose):
-            raise TemporaryFailure("uid, gid or groups of the account are others now")
+        return self._whose is None or whose == self._whose and (not self._as_root or proc.is_still(*whose))
+
+    def _give_back(self, order: Order) -> int:
+        """The session goes on in another process, and this one ends; the status that it ends with."""
+        self._uses = 0
+        try:
+            passing.send(self.link, [doorway.OTHERS, order.rest], (0, *order.asleep))
+            is_taken = not any(data for data, _ in passing.orders(self.link))
+        except (OSError, passing.Refused):
+            is_taken = False
+        if is_taken:
+            return 0
+        log.err("the account has other groups now, and its session cannot have another process")
+        self._refuse(order.asleep)
+        return 1
 
 
 def _descriptors(of_client: Iterable[int]) -> frozenset[tuple[int, int, int]]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import time
+from contextlib import suppress
 from functools import partial
 
 from courierpy.system import doorway, log, passing, proc
@@ -36,14 +37,16 @@ IDENTITY = (b"USERNAME=", b"UID=", b"GID=")        # lines of an account that sa
 
 
 class Worker:
-    """A process of sessions.  ``key``: who may have it, b"" while it is nobody's."""
+    """A process of sessions.  ``key``: who may have it, b"" while it is nobody's.  ``given``: the session
+    that it was given after it had waited, without descriptors and what the client had said."""
 
-    __slots__ = ("key", "link", "pid")
+    __slots__ = ("given", "key", "link", "pid")
 
     def __init__(self, pid: int, link: socket.socket, key: bytes) -> None:
         self.pid = pid
         self.link = link
         self.key = key
+        self.given: Order | None = None
 
 
 class Pool:
@@ -99,6 +102,7 @@ class Pool:
             self.waiting.pop(worker.pid, None)
             self.ahead.pop(worker.pid, None)
             worker.key = key
+            worker.given = doorway.Order(order.account, order.known, order.said)
             return worker
         return None
 
@@ -137,15 +141,36 @@ class Pool:
 
     def _says(self, worker: Worker) -> None:
         for data, fds in passing.waiting(worker.link, f"session process {worker.pid}"):
-            passing.close(fds)
             if data == doorway.DONE and worker.pid in self._connections.by_pid:
                 self._done(worker)
             else:
+                if data[:1] == doorway.OTHERS and len(fds) in (1, 3):
+                    self._gives_back(worker, data[1:], *fds)
                 self._forget(worker)   # the rest is told by its end
+            passing.close(fds)
+
+    def _gives_back(self, worker: Worker, rest: bytes, client: int, *asleep: int) -> None:
+        """A fork has the session that this process cannot have; of what it was, only ``rest`` is what the
+        process says."""
+        given, connection = worker.given, self._connections.by_pid.get(worker.pid)
+        if given is None or connection is None:
+            return
+        order = doorway.Order(given.account, given.known, given.said, rest, asleep)
+        try:
+            other = self._fork(self._key(given.account), order, client)
+        except OSError as error:
+            if due("fork"):
+                log.crit(f"a session cannot be started: {error.strerror}")
+            with suppress(OSError):    # it has ended
+                passing.send(worker.link, [doorway.FAILED])
+            return
+        del self._connections.by_pid[worker.pid]
+        self._connections.takes_over(other.pid, connection)
 
     def _done(self, worker: Worker) -> None:
         self._before()
         self._connections.ended(worker.pid)
+        worker.given = None
         self.waiting[worker.pid] = worker
         while len(self.waiting) > self.most:
             self._forget(next(iter(self.waiting.values())))

@@ -4,13 +4,17 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
 from tests.conftest import account_ids, until
 from tests.programs.chain import DEADLINE, Chain, chain, eventually
+from tests.programs.test_forks import refusing
 
 pytestmark = pytest.mark.server
 
@@ -130,3 +134,71 @@ def test_those_that_wait_end_with_the_listener(number: int) -> None:
         os.kill(server.process.pid, number)
         server.process.wait(DEADLINE)
         eventually(lambda: not server.processes(), "something is left")
+
+
+# a file system of its own, where /etc/group is another file, for the listener and all that it starts
+OTHER_GROUPS = """
+import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+private, rec, bind, new_namespace = 1 << 18, 16384, 4096, 0x20000
+assert libc.unshare(new_namespace) == 0, "unshare"
+assert libc.mount(b"none", b"/", None, rec | private, None) == 0, "mount"
+assert libc.mount({group!r}, b"/etc/group", None, bind, None) == 0, "mount"
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="to be in other groups takes root")
+def test_an_account_that_is_in_other_groups_by_now(tmp_path: Path) -> None:
+    """A process cannot change its groups: another one serves it, also where its session slept."""
+    group, asks, flag = tmp_path / "group", tmp_path / "asks", tmp_path / "refuse"
+    group.write_bytes(Path("/etc/group").read_bytes())
+    _, gid = account_ids()
+    before = OTHER_GROUPS.format(group=os.fsencode(group))
+    try:
+        subprocess.run([sys.executable, "-c", before], check=True, capture_output=True)
+    except subprocess.CalledProcessError as error:
+        pytest.skip(error.stderr.decode())
+    with chain(before=before + refusing(flag), IMAP_PREFORK="0", AUTHMODULES="authpipe", AUTHPIPE=str(asks),
+               **ONE) as server:
+        account = f"USERNAME=nobody\nGID={gid}\nHOME={server.home}\nADDRESS=demo\nMAILDIR=Maildir\n."
+        asks.write_text(f"#!/bin/sh\necho '{account}'\n")
+        asks.chmod(0o755)
+
+        def belongs_to(number: int) -> None:
+            with group.open("a") as file:
+                file.write(f"group{number}:x:{number}:nobody\n")
+
+        def groups_of(pid: int) -> list[str]:
+            return re.findall(r"\d+", Path(f"/proc/{pid}/status").read_text().partition("Groups:")[2]
+                              .partition("\n")[0])
+
+        first = visit(server)
+        again(server, first)
+        belongs_to(4000001)
+        with server.session(b"NOOP") as client:
+            second = pids(server)[-1]
+            assert second != first and "4000001" in groups_of(second)
+            eventually(lambda: first not in server.children(), "it waits on")
+
+            # it sleeps, and its process waits meanwhile
+            client.sendall(b"b SELECT INBOX\r\nc IDLE\r\n")
+            assert b"+ " in until(client, b"+ ")
+            again(server, second)
+            belongs_to(4000002)
+            client.sendall(b"DONE\r\nd NOOP\r\n")
+            assert b"d OK" in until(client, b"d OK")
+            third = next(pid for pid in server.children() if "4000002" in groups_of(pid))
+            assert third != second
+            client.sendall(b"e LOGOUT\r\n")
+            assert b"e OK" in until(client, b"e OK")
+        assert ": ERR" not in server.log.read_text()
+
+        again(server, third)
+        belongs_to(4000003)
+        flag.touch()
+        with server.greeted() as client:
+            client.sendall(b"a LOGIN demo demo\r\n")
+            assert until(client, b"never").startswith(b"* BYE [UNAVAILABLE] ")
+        flag.unlink()
+        assert visit(server) not in (first, second, third)
+        assert server.log.read_text().count("CRIT: a session cannot be started") == 1
