@@ -117,16 +117,25 @@ class Listing:
             entry.selected = all(test(entry) for test in self.criteria.values())
         return found
 
-    def tell(self, matches: Matches) -> None:
+    def tell(self, matches: Matches, by_wildcard: Matches | None = None) -> None:
         """Tells the client the entries whose names match and that are selected.  Raises Bad for
-        options that do not go together."""
+        options that do not go together.
+
+        ``by_wildcard``: does a name match by a wildcard?  With it, a level that is no mailbox is told only
+        then, or where an option selects it (RFC 5258 3)."""
         if self.recursive and not self.criteria:
             raise Bad("RECURSIVEMATCH needs another selection option.")        # RFC 5258 3.1
+
+        def named_only(entry: Entry) -> bool:
+            return not (entry.exists or self.criteria or by_wildcard is None or by_wildcard(entry.name))
+
         entries = self.entries()
         below, hidden = self._with_selected_below(entries, matches) if self.recursive else ((), ())
         line = self.line()
         for entry in entries:
             if not matches(entry.name) or not entry.selected and entry.name not in hidden:
+                continue
+            if named_only(entry):
                 continue
             # asked for first: what becomes of the mailbox meanwhile shows in its line
             if self.behind:
@@ -221,15 +230,16 @@ def deepest_first(names: Collection[str], separator: str) -> list[str]:
     return sorted(names, key=lambda name: (-name.count(separator), name))
 
 
-def wanted(reference: str, patterns: Iterable[str], separator: str) -> Matches:
-    """Does a name match one of the patterns?  However many of them are names: those are looked up.
+def wanted(reference: str, patterns: Iterable[str], separator: str, by_name: bool = True) -> Matches:
+    """Does a name match one of the patterns?  However many of them are names: those are looked up, or
+    match nothing unless ``by_name``.
     Raises Bad for too many others, each of which is tried on every name."""
     names: set[str] = set()
     tests: list[Matches] = []
     for pattern in dict.fromkeys(patterns):
         if "*" in reference + pattern or "%" in reference + pattern:
             tests.append(_matches(reference, pattern, separator))
-        else:
+        elif by_name:
             names.add(_joined(reference, pattern, separator).text)
     if len(tests) > MAX_PATTERNS:
         raise Bad("Too many patterns.")

@@ -65,7 +65,9 @@ def tell(listing: Listing, reference: str | None, patterns: list[str],
     for option in options:
         option(listing)
     # RFC 5258 3: an empty pattern of an extended LIST matches nothing
-    listing.tell(wanted(reference, filter(None, patterns), session.separator))
+    patterns = [pattern for pattern in patterns if pattern]
+    by_wildcard = wanted(reference, patterns, session.separator, by_name=False) if listing.extended else None
+    listing.tell(wanted(reference, patterns, session.separator), by_wildcard)
     _tell_of_others(session)
 
 
