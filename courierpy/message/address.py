@@ -111,7 +111,8 @@ class _Parser:
     ``value`` is what the words are taken from, ``mask`` what is parsed: the same with letters for what is
     in ISO 2022.  ``words``: the tokens since the last address or separator, a blank for white space.
     ``local`` and ``host``: tokens before and behind an "@"; ``host`` is None before one
-    came.  ``comment``: the first one, for an address without a name."""
+    came.  ``names``: before the angle, one for each that stands in another one.  ``comment``: the first one,
+    for an address without a name."""
 
     def __init__(self, value: bytes) -> None:
         if len(value) > ODD_OCTETS:
@@ -129,7 +130,7 @@ class _Parser:
 
     def _fresh(self) -> None:
         self.words: list[bytes] = []
-        self.name = b""
+        self.names: list[bytes] = []
         self.route: bytes | None = None
         self.comment = b""
         self.angle = False
@@ -281,7 +282,7 @@ class _Parser:
             self.local = self.words
         else:
             start = _local_part(self.words)
-            self.name = _text(self.words[:start])
+            self.names = [_text(self.words[:start])]
             self.local = self.words[start:]
         self.words = []
         self.host = []
@@ -297,10 +298,10 @@ class _Parser:
             # a@b <c@d>, a@b via List <c@d>: it is part of the name, which else begins anew
             words = b" ".join(filter(None, (pending.name, pending.local + b"@" + pending.host, words)))
             self.pending = None
-        if self.angle and self.pending is None:
-            words = b" ".join(filter(None, (self.name, words)))            # Eve <Hill <eve@x.org>>
+        if not self.angle or self.pending is not None:     # else Eve <Hill <eve@x.org>>
+            self.names = []
         self._flush()
-        self.name = words
+        self.names.append(words)
         self.words = []
         self.angle = True
         route = _ROUTE.match(self.mask, self.at)
@@ -318,16 +319,19 @@ class _Parser:
 
     # -- addresses
 
+    def _name(self) -> bytes:
+        return b" ".join(filter(None, self.names))
+
     def _end_host(self) -> None:
         """The address with an "@" is complete."""
         if self.host is None:
             return
-        local, host = _text(_undotted(self.local)), b"".join(self.host)
+        name, local, host = self._name(), _text(_undotted(self.local)), b"".join(self.host)
         if host.endswith(b"'") and local.startswith(b"'"):
             local, host = local[1:], host[:-1]             # 'eve@x.org', as Outlook wrote it
-        if local or self.name or b'""' in self.local:
-            self.pending = _Pending(self.name, self.route, local, host, not self.angle)
-        self.name = b""
+        if local or name or b'""' in self.local:
+            self.pending = _Pending(name, self.route, local, host, not self.angle)
+        self.names = []
         self.route = None
         self.local = []
         self.host = None
@@ -338,15 +342,15 @@ class _Parser:
     def _end_angle(self) -> None:
         """Of an angle without "@" what is in it is the mailbox."""
         if self.pending is None:
-            local = _text(self.words)
-            inside = _addresses(local or self.name)
+            local, before = _text(self.words), self._name()
+            inside = _addresses(local or before)
             if len(inside) == 1:               # Eve <"eve@x.org">, eve@x.org <>
                 name, route, mailbox, host = inside[0]
-                name = name or self.name if local else name
+                name = name or before if local else name
                 self.pending = _Pending(name or b"", route, mailbox or b"", host or b"", bare=False)
             else:
-                self.pending = _Pending(self.name, self.route, local, b"", bare=False)
-            self.name = b""
+                self.pending = _Pending(before, self.route, local, b"", bare=False)
+            self.names = []
             self.route = None
         self.words = []
 
