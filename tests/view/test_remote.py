@@ -22,6 +22,12 @@ two.example.org	INBOX.Mine
 two.example.org
 two.example.org, three.example.org	#shared.ann.Comma
 /	#shared.ann.Host
+two.example.org	#shared.
+two.example.org	#shared.ann.
+two.example.org	#shared.ann..News
+two.example.org	#shared.ann.N\aws
+two.example.org	#shared.ann.N\0ws
+two.example.org	#shared.ann.N\udcffws
 """
 
 
@@ -32,7 +38,7 @@ def client(tmp_path: Path) -> Iterator[Window]:
         fill(tmp_path / name, 1)
     (tmp_path / "team" / "courierimapacl").write_text("owner aceilrstwx\nanyone lr\n")
     (tmp_path / "index").write_text(f"team\t7\t7\t{tmp_path}\tteam\n")
-    (tmp_path / "remote").write_text(LINES)
+    (tmp_path / "remote").write_bytes(LINES.encode("utf-8", "surrogateescape"))
     window = over_pipe(tmp_path / "me", IMAP_SHAREDINDEXFILE=str(tmp_path / "index"), AUTHENTICATED="joe@x",
                        IMAP_REMOTE_MAILBOXES=str(tmp_path / "remote"), PROXY_HOSTNAME="here.example.org")
     yield window
@@ -103,7 +109,7 @@ def test_subscriptions_are_here(client: Window, tmp_path: Path) -> None:
 def test_what_is_no_line_is_told_once(tmp_path: Path) -> None:
     fill(tmp_path / "me", 1)
     log = tmp_path / "log"
-    (tmp_path / "remotea").write_text(LINES)
+    (tmp_path / "remotea").write_bytes(LINES.encode("utf-8", "surrogateescape"))
     client = over_pipe(tmp_path / "me", log, IMAP_REMOTE_MAILBOXES=str(tmp_path / "remote"),
                        OPTIONS="sharedgroup=a")
     for _ in range(2):
@@ -113,7 +119,7 @@ def test_what_is_no_line_is_told_once(tmp_path: Path) -> None:
     client.close()
     lines = [line for line in log.read_text().splitlines() if "IMAP_REMOTE_MAILBOXES" in line]
     assert [line.partition("remotea")[2].partition(": ")[0] for line in lines] == [
-        ":8", ":9", ":10", ":11", ""]
+        *(f":{number}" for number in range(8, 18)), ""]
     assert f"{tmp_path}/remotea: {os.strerror(2)}" in lines[-1]
 
 

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 SETTING = "IMAP_REMOTE_MAILBOXES"
 _HOST = later(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
+# what no client can be told in a name: controls, and octets that are no UTF-8
+_ODD = later("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @command(b"RLIST", when=ANY)
@@ -77,7 +79,8 @@ def _listed(session: Session) -> dict[str, list[str]]:
             continue
         hosts, _, name = line.rstrip("\r").partition("\t")
         words = hosts.split()
-        if not words or not all(map(_HOST.fullmatch, words)) or not name.startswith(SHARED_PREFIXES):
+        if not words or not all(map(_HOST.fullmatch, words)) or not name.startswith(SHARED_PREFIXES) \
+                or _ODD.search(name) or not all(name.partition(".")[2].split(session.separator)):
             _tell(f"{path}:{number}", "no host, tab, mailbox that begins with #shared. or shared.")
             continue
         elsewhere = [host for host in words if host.lower() != here]
