@@ -153,6 +153,55 @@ def test_aioimaplib(listener: Server) -> None:
     asyncio.run(talk())
 
 
+def test_aioimaplib_notify_by_hand(listener: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has no NOTIFY of its own: the command is written by hand, and IDLE passes on what comes."""
+    aioimaplib = pytest.importorskip("aioimaplib")
+    commands = aioimaplib.aioimaplib.Commands
+    monkeypatch.setitem(commands, "NOTIFY",
+                        commands["ENABLE"]._replace(name="NOTIFY", valid_states=("SELECTED",)))
+
+    async def talk() -> None:
+        client = aioimaplib.IMAP4_SSL("localhost", listener.tls_port, ssl_context=trust(listener))
+        await client.wait_hello_from_server()
+        for answer in (await client.login("demo", "demo"), await client.create("INBOX.kept"),
+                       await client.select("INBOX")):
+            assert answer.result == "OK"
+        told = await client.protocol.execute(aioimaplib.Command(
+            "NOTIFY", client.protocol.new_tag(), "SET (selected (MessageNew MessageExpunge)) "
+            "(subtree INBOX (MessageNew MessageExpunge MailboxName))"))
+        assert told.result == "OK"
+        waiting = await client.idle_start(timeout=20)
+        name = "1700000009.M1P1.host"
+        for folder in (listener.maildir / ".kept", listener.maildir):
+            (folder / "tmp" / name).write_bytes(b"Subject: arrived\n\nx\n")
+            (folder / "tmp" / name).rename(folder / "new" / name)
+        heard: list[bytes] = []
+        while b"5 EXISTS" not in heard or not any(b"INBOX.kept" in line and b"MESSAGES 1" in line
+                                                  for line in heard):
+            heard += await asyncio.wait_for(client.wait_server_push(), 20)
+        client.idle_done()
+        await asyncio.wait_for(waiting, 20)
+        await client.logout()
+
+    asyncio.run(talk())
+
+
+def test_go_imap(listener: Server, tmp_path: Path) -> None:
+    program = shutil.which(str(REPO / ".venv" / "clients" / "go_imap"))
+    if program is None:
+        missing("go-imap is not installed")
+    told = json.loads(run([program, str(listener.port), str(listener.tls_port), str(listener.certificate)],
+                          tmp_path))
+    assert told["mailboxes"] == ["INBOX"]
+    assert (told["exists"], told["pushed"], told["subjects"]) == (4, 6, BY_DATE)
+    assert (told["found"], told["date"]) == ([5], 1_700_000_000)
+    assert told["text"] == "Subject: by go-imap\r\n\r\nbody\r\n"
+    assert told["flags"] == ["\\Flagged", "\\Recent"]
+    assert (told["moved"], told["gone"]) == ([1, 2], [5])
+    assert flags(listener.maildir / ".kept") == {"by go-imap": "F"}
+    assert len(flags(listener.maildir)) == 4
+
+
 def node(program: str, listener: Server, home: Path, *words: str) -> dict[str, object]:
     """What a program beside this file printed; its modules are those of install_clients."""
     modules = HERE / "node" / "node_modules"
