@@ -15,6 +15,10 @@ RUNDIRECTORY itself and ``told`` are the listener's.  So a file is believed as f
 A process that was killed leaves a file that nobody believes.  NAME is the inode of the session's socket,
 which is the same for whoever holds it, and a check sum of protocol and user: who counts the sessions of a
 user reads no others.
+
+A session writes over what its file says, as another file in its place costs fifty times as much where the
+folder is on a disk.  So a file begins with a check sum of what follows, and who reads in the middle of that
+reads again.
 """
 from __future__ import annotations
 
@@ -26,7 +30,7 @@ from courierpy.model.numbers import PID_MOST, decimal
 from courierpy.model.replies import KICKED
 from courierpy.system import log, proc, readonly
 from courierpy.system.doorway import pack, unpack
-from courierpy.system.regular import open_regular, whole
+from courierpy.system.regular import open_regular, opened, whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,6 +44,7 @@ PROXIED = "proxied"                    # at another host
 EVERYBODY = 0o1777
 MOST_OCTETS = 16384                    # of a file
 MOST_SHOWN = 400                       # characters of a word of the administrator
+READS = 20                             # of a file whose check sum is not right, before it is none
 UNSTAMPED_SECONDS = 0.2                # that a session has from its file to the moment that it says in it
 
 
@@ -161,9 +166,26 @@ def read(folder: str, name: str) -> Seen | None:
     try:
         # of one file, though anybody may put another one, or a link, in its place
         with open(open_regular(os.path.join(folder, name), os.O_RDONLY | os.O_NOFOLLOW), "rb", 0) as file:
-            return Seen(folder, name, os.fstat(file.fileno()).st_uid, unpack(file.read(MOST_OCTETS)))
+            for _ in range(READS):
+                data = octets_of(os.pread(file.fileno(), MOST_OCTETS, 0))
+                if data is not None:
+                    return Seen(folder, name, os.fstat(file.fileno()).st_uid, unpack(data))
+                os.sched_yield()       # to who is writing it
     except (OSError, KeyError, ValueError):
-        return None
+        pass
+    return None
+
+
+def octets(said: Mapping[str, str]) -> bytes:
+    """What a file holds that says this."""
+    data = pack(said)
+    return b"%08x%s" % (crc32(data), data)
+
+
+def octets_of(file: bytes) -> bytes | None:
+    """What follows the check sum, and was packed; None where that is another's."""
+    data = file[8:].rstrip(b"\0")      # which fill it where it said more before
+    return data if file[:8] == b"%08x" % crc32(data) else None
 
 
 def _check(protocol: str, user: str) -> str:
@@ -289,6 +311,9 @@ class Presence:
                 if not self._written and _made(path, self._said):
                     self._written = True
                     return             # a moment ago there was none: who came too soon reads none yet
+                if _written_over(path, self._said):
+                    self._written = True
+                    return
                 if not _made(new, self._said):
                     os.unlink(new)     # of a process that was killed
                     _made(new, self._said)
@@ -308,10 +333,27 @@ def _made(path: str, said: Mapping[str, str]) -> bool:
     except FileExistsError:
         return False
     try:
-        os.write(fd, pack(said))
+        os.write(fd, octets(said))
     finally:
         os.close(fd)
     return True
+
+
+def _written_over(path: str, said: Mapping[str, str]) -> bool:
+    """Write into the file; False where it is none of ours.  OSError."""
+    try:
+        fd, found = opened(path, os.O_WRONLY | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        # whoever may make files here may have made it, a link to a file of ours too
+        if (found.st_uid, found.st_nlink, found.st_mode & 0o7777) != (os.geteuid(), 1, 0o600) \
+                or found.st_size > MOST_OCTETS:
+            return False
+        data = octets(said).ljust(found.st_size, b"\0")
+        return os.pwrite(fd, data, 0) == len(data)
+    finally:
+        os.close(fd)
 
 
 def _says(protocol: str, user: str, peer: tuple[str, str], state: str, pid: int) -> dict[str, str]:

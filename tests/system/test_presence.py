@@ -13,7 +13,6 @@ import pytest
 
 from courierpy.listener.runfolder import RunFolder
 from courierpy.system import presence, proc, readonly
-from courierpy.system.doorway import pack
 from courierpy.system.presence import ASLEEP, AWAKE, IDLE, VARIABLE, Presence, Seen
 from tests.programs.chain import eventually
 
@@ -89,11 +88,61 @@ def test_the_file_of_one_that_was_killed_is_in_the_way_of_nobody(base: Path, fol
         (folder / name).write_bytes(b"what is left")
     mine.enter()
     assert [(each.user, each.state) for each in all_of(base)] == [("ann", AWAKE)]
-    (folder / f".{os.getpid()}").write_bytes(b"what is left")
     mine.be("INBOX")
     assert [each.mailbox for each in all_of(base)] == ["INBOX"]
     mine.leave()
     assert not [name for name in os.listdir(folder) if name != "told"]
+
+
+def test_a_file_that_is_written_over(base: Path, folder: Path, clients: list[socket.socket]) -> None:
+    """It stays the same one, and whoever reads meanwhile finds all of one state or of the other."""
+    mine = made(folder, clients[0])
+    mine.enter()
+    path = folder / mine.name
+    first = path.stat().st_ino
+    reader, writer = os.pipe()
+    names = ["x" * 300, "INBOX"]
+
+    def child() -> int:
+        os.close(writer)
+        os.set_blocking(reader, False)
+        while True:
+            for name in names:
+                mine.be(name)
+            try:
+                return len(os.read(reader, 1))
+            except BlockingIOError:
+                continue
+
+    mine.be(names[0])
+    pid = proc.fork(child)
+    try:
+        found = [presence.read(str(folder), mine.name) for _ in range(2000)]
+        assert {each.mailbox for each in found if each is not None} <= {*names} and None not in found
+    finally:
+        os.close(writer)
+        os.close(reader)
+        assert os.waitpid(pid, 0)[1] == 0
+    assert path.stat().st_ino == first
+    path.write_bytes(path.read_bytes().replace(b"INBOX", b"OTHER"))
+    assert presence.read(str(folder), mine.name) is None
+
+
+def test_what_others_put_in_the_place_of_a_file(base: Path, folder: Path,
+                                                clients: list[socket.socket]) -> None:
+    """Nothing but the session's own file is written over."""
+    kept = base / "kept"
+    kept.write_bytes(b"a file of ours")
+    kept.chmod(0o600)
+    mine = made(folder, clients[0])
+    for put in (lambda: os.link(kept, folder / mine.name), lambda: os.symlink(kept, folder / mine.name)):
+        put()
+        mine.enter()
+        mine.be("INBOX")
+        assert [each.mailbox for each in all_of(base)] == ["INBOX"]
+        assert kept.read_bytes() == b"a file of ours"
+        mine.leave()
+        mine = made(folder, clients[0])
 
 
 def test_a_session_that_only_reads_is_on_too(base: Path, folder: Path, clients: list[socket.socket]) -> None:
@@ -133,7 +182,7 @@ def test_a_killed_session_is_not_believed(base: Path, folder: Path, clients: lis
     for name, words in {"1.a": mine, "2.b": {**mine, "tick": "1"}, "3.c": {**said, "pid": "0", "tick": "0"},
                         "4.d": {**mine, "pid": "-1"}, "5.e": {**mine, "pid": "x"}, "6.f": said,
                         "7.g": {**mine, "pid": "1" * 30}}.items():
-        (folder / name).write_bytes(pack(words))
+        (folder / name).write_bytes(presence.octets(words))
     assert [each.name for each in all_of(base)] == ["1.a"]
     if os.getuid() == 0:
         os.chown(folder / "1.a", 65534, 65534)
