@@ -36,6 +36,7 @@ from __future__ import annotations
 
 import time
 
+from courierpy.maildir import lately
 from courierpy.maildir.errors import Denied, FolderMissing, QuotaExceeded, StoreError
 from courierpy.maildir.index.columns import SMALL
 from courierpy.maildir.survey import Look
@@ -245,8 +246,9 @@ class Looker:
         # 2. which messages there are, in the cheapest way that knows it
         found, indexed = Look.READ_CUR, False
         if not self.contents.known:
-            found = self._survey.from_index(stamps)
-            indexed = found is Look.DONE
+            before = lately.find(self.place, stamps)
+            found = self._survey.from_index(stamps) if before is None else self._survey.from_before(before)
+            indexed = found is Look.DONE and (before is None or not before.unsaved)
         elif changes.watched and not changes.heard.everything:
             found = self._survey.by_events(locked)
         if found is Look.READ_CUR:

@@ -127,6 +127,7 @@ class Mailbox:
             self._looker.numbers.strike_out(PATIENCE)
         if self.contents.known:
             saving.save(self._looker, wait)
+            saving.remember(self._looker)
         self.place.readers.leave()
         self.forget()
 

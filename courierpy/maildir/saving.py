@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import time
 
-from courierpy.maildir import directory
+from courierpy.maildir import directory, lately
 from courierpy.maildir.errors import StoreError
 from courierpy.maildir.index.columns import SMALL, Columns, Head, Stamps
 from courierpy.model.flags import SEEN
@@ -13,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from courierpy.maildir.looker import Looker
 
+MOST = 4096                        # messages of a mailbox that stays known: a process that waits is small
 FEW = 32                           # messages of a mailbox that is read as fast as its index is
 _UNSEEN = bytes(not bits & SEEN for bits in range(256))
 
@@ -41,6 +42,18 @@ def save(looker: Looker, wait: bool) -> None:
             looker.unsaved = False
     except StoreError:
         return                         # the mailbox went, or is in use: the next session looks for itself
+
+
+def remember(looker: Looker) -> None:
+    """What is known of a mailbox that its session leaves stays with the process, if one look found all of
+    it: what we changed since then has other stamps."""
+    held, numbers, keywords = looker.contents.held, looker.numbers, looker.keywords
+    if looker.stamps is None or looker.read_only or looker.place.mirror is not None or held.twins \
+            or numbers.unwritten or numbers.owed or numbers.lent or looker.recent.fresh \
+            or keywords.doubtful or len(held.flags) > MOST:
+        lately.forget()
+    else:
+        lately.keep(looker.place, looker.stamps, held, dict(keywords.by_uid), looker.unsaved)
 
 
 def _is_true(looker: Looker, stamps: Stamps, fine: bool) -> bool:

@@ -1,6 +1,7 @@
 """Which messages are in cur/: the three ways to know it, from the cheapest to the surest.
 
-The index says it, when nothing happened since; the watch says what happened since; or cur/ is read.
+The index says it, or a session of before (lately.py), when nothing happened since; the watch says what
+happened since; or cur/ is read.
 looker.py has the states and the rules.
 """
 from __future__ import annotations
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from courierpy.maildir.formats.uiddb import UidDb
     from courierpy.maildir.index.columns import Stamps
     from courierpy.maildir.keywords import KnownKeywords
+    from courierpy.maildir.lately import Lately
     from courierpy.maildir.mailboxdirectory import MailboxDirectory
     from courierpy.maildir.numbers import Numbers
     from courierpy.maildir.recent import Recent
@@ -85,6 +87,13 @@ class Survey:
         self._keywords.take(dict(columns.messages.keywords), stamps.keywords)
         self._numbers.key = stamps.database
         return self.by_events(locked=False) if self._changes.watched else Look.DONE
+
+    def from_before(self, before: Lately) -> Look:
+        """What another session of this process knew, when nothing happened since."""
+        self._contents.held = before.held
+        self._keywords.take(before.keywords, before.stamps.keywords)
+        self._numbers.key = before.stamps.database
+        return Look.DONE
 
     # -- by the watch
 

@@ -1,0 +1,69 @@
+"""The mailbox that this process had open last, as it was: who opens it again, unchanged, need not read it.
+
+A session that follows another one in its process, or goes on after its sleep, mostly opens the same
+mailbox.  What is kept is what the index would say, and is believed by the same stamps; but it costs no file,
+and a mailbox that is too small for an index has it too.
+"""
+from __future__ import annotations
+
+import os
+
+from courierpy.maildir.contents import Held
+from courierpy.maildir.formats.uiddb import UidDb
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from courierpy.maildir.index.columns import Stamps
+    from courierpy.maildir.mailboxdirectory import MailboxDirectory
+
+
+class Lately:
+    """``place``: which mailbox it is; ``keywords``: by UID.  ``unsaved``: the index knows less."""
+
+    __slots__ = ("held", "keywords", "place", "stamps", "unsaved")
+
+    def __init__(self, place: tuple[str, ...], stamps: Stamps, held: Held,
+                 keywords: dict[int, frozenset[bytes]], unsaved: bool) -> None:
+        self.place = place
+        self.stamps = stamps
+        self.held = held
+        self.keywords = keywords
+        self.unsaved = unsaved
+
+
+_last: Lately | None = None
+
+
+def forget() -> None:
+    """Nothing is kept."""
+    global _last
+    _last = None
+
+
+def keep(place: MailboxDirectory, stamps: Stamps, held: Held, keywords: dict[int, frozenset[bytes]],
+         unsaved: bool) -> None:
+    """A session leaves this mailbox, of which all this was known as it looked so.  ``held`` and ``keywords``
+    are ours from now on."""
+    global _last
+    where = _place(place)
+    _last = Lately(where, stamps, held, keywords, unsaved) if where else None
+
+
+def find(place: MailboxDirectory, stamps: Stamps | None) -> Lately | None:
+    """What is known of this mailbox, if it looks now as it did then; its parts are the caller's own."""
+    last = _last
+    if last is None or stamps is None or last.stamps != stamps or last.place != _place(place):
+        return None
+    held, database = last.held, last.held.database
+    rows = UidDb(database.uidvalidity, database.uidnext, database.uids,
+                 None if database.body is None else database.text, database.lines, database.key)
+    return Lately(last.place, stamps, Held(rows, bytearray(held.flags), dict(held.odd)),
+                  dict(last.keywords), last.unsaved)
+
+
+def _place(place: MailboxDirectory) -> tuple[str, ...]:
+    """Nothing where that cannot be told any more."""
+    try:
+        return os.getcwd(), place.path, place.options.keyword_directory
+    except OSError:
+        return ()

@@ -1,0 +1,165 @@
+"""The mailbox that was open last in this process: what its next session need not read, and when it must."""
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from courierpy.maildir import lately, saving
+from courierpy.maildir.directory import GRAIN
+from courierpy.maildir.mailbox import Mailbox
+from courierpy.maildir.store import Store
+from courierpy.model.flags import FLAGGED, SEEN, FlagChange
+from courierpy.model.messages import Snapshot
+from tests.conftest import fill
+
+COUNT = 5
+
+
+@pytest.fixture
+def maildir(tmp_path: Path) -> Iterator[Path]:
+    path = tmp_path / "Maildir"
+    fill(path, COUNT)
+    lately.forget()
+    yield path
+    lately.forget()
+
+
+def settle() -> None:
+    """What happened shows in the stamps, and what comes will."""
+    time.sleep(2 * GRAIN)
+
+
+def session(maildir: Path, does: Callable[[Mailbox], object] = lambda mailbox: None,
+            keywords: bool = True, read_only: bool = False) -> tuple[Snapshot, bool]:
+    """What a session sees at last, and did it know the mailbox from the one before?"""
+    settle()
+    mailbox = Store(str(maildir), keywords=keywords, read_only=read_only).open("INBOX")
+    mailbox.join()
+    known = lately.find(mailbox.place, mailbox.place.stamps()) is not None
+    mailbox.scan()
+    does(mailbox)
+    found = mailbox.scan()
+    mailbox.close()
+    return found, known
+
+
+def told(found: Snapshot) -> tuple[list[int], bytes, dict[int, frozenset[bytes]]]:
+    return list(found.messages.uids), bytes(found.messages.flags), dict(found.messages.keywords)
+
+
+def test_one_that_is_unchanged_is_not_read(maildir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    session(maildir)
+    first, _ = session(maildir)
+    with monkeypatch.context() as patch:
+        for name in ("by_listing", "from_index"):
+            patch.setattr(f"courierpy.maildir.survey.Survey.{name}", None)
+        second, known = session(maildir)
+    assert known and told(first) == told(second) and second.uidnext == first.uidnext
+    assert second.uidvalidity == first.uidvalidity and len(second.messages) == COUNT
+
+
+def test_what_a_session_changes_is_not_what_the_next_one_knows(maildir: Path) -> None:
+    """Neither where that shows on the disk, nor where it did not come so far."""
+    session(maildir)
+    session(maildir)
+
+    def spoils(mailbox: Mailbox) -> None:
+        held = mailbox.contents.held
+        held.flags[0] ^= SEEN
+        held.odd[held.database.uids[0]] = b"other"
+        held.database.uidnext += 7
+        mailbox.contents.departed[1] = b"gone"
+        mailbox.forget()
+
+    plain, known = session(maildir)
+    assert known
+    _, known = session(maildir, spoils)
+    assert known
+    after, known = session(maildir)
+    assert told(after) == told(plain) and after.uidnext == plain.uidnext
+    uid = plain.messages.uids[1]
+    change = FlagChange("+", FLAGGED, frozenset([b"$x"]))
+    changed, _ = session(maildir, lambda mailbox: mailbox.store([uid], change))
+    after, _ = session(maildir)
+    assert told(after) == told(changed) != told(plain)
+    assert any(session(maildir)[1] for _ in range(3))
+
+
+def _renames(maildir: Path) -> None:
+    path = sorted((maildir / "cur").iterdir())[0]
+    path.rename(path.with_name(path.name.partition(":")[0] + ":2,FS"))
+
+
+def _adds(maildir: Path) -> None:
+    (maildir / "new" / "1800000000.new").write_bytes(b"Subject: new\n\n")
+
+
+def _removes(maildir: Path) -> None:
+    os.unlink(sorted((maildir / "cur").iterdir())[-1])
+
+
+def _labels(maildir: Path) -> None:
+    folder = maildir / "courierimapkeywords"
+    folder.mkdir(exist_ok=True)
+    name = sorted((maildir / "cur").iterdir())[0].name.partition(":")[0]
+    (folder / name).write_bytes(b"label\n\n")
+
+
+def _renumbers(maildir: Path) -> None:
+    os.unlink(maildir / "courierimapuiddb")
+
+
+@pytest.mark.parametrize("change", [_renames, _adds, _removes, _labels, _renumbers])
+def test_what_others_change_is_seen(maildir: Path, change: Callable[[Path], None]) -> None:
+    session(maildir)
+    before, _ = session(maildir)
+    settle()
+    change(maildir)
+    after, known = session(maildir)
+    assert not known
+    lately.forget()
+    fresh, _ = session(maildir)
+    assert told(fresh) == told(after) and fresh.uidvalidity == after.uidvalidity
+    assert change is _renumbers or told(after) != told(before)
+
+
+def test_another_mailbox_is_another(maildir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the same name, in a process that was in another directory; and one without keywords."""
+    other = tmp_path / "other" / "Maildir"
+    other.parent.mkdir()
+    fill(other, 2)
+    counts = []
+    for place in (maildir, other, maildir, other) * 2:
+        monkeypatch.chdir(place.parent)
+        found, _ = session(Path("Maildir"))
+        counts.append(len(found.messages))
+    assert counts == [COUNT, 2] * 4
+    session(other)
+    assert not session(other, keywords=False)[1]
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    session(other)
+    assert not session(other)[1]
+
+
+def test_what_is_not_kept(maildir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names with two files, a mailbox that only is read, and a large one."""
+    session(maildir)
+    monkeypatch.setattr(saving, "MOST", COUNT - 1)
+    session(maildir)
+    assert not session(maildir)[1]
+    monkeypatch.undo()
+    session(maildir)
+    assert session(maildir)[1]
+    assert not session(maildir, read_only=True)[1] or lately._last is None
+    session(maildir)
+    path = sorted((maildir / "cur").iterdir())[0]
+    os.link(path, path.with_name(path.name.partition(":")[0] + ":2,FRS"))
+    session(maildir)
+    assert not session(maildir)[1]
