@@ -252,6 +252,7 @@ class Listener:
                         loop.hear(sock.fileno(), partial(self._accept, sock))
                     else:
                         loop.forget((sock.fileno(),))
+            loop.hurry(not open_)      # whose session is over makes room
             signalled = loop.turn(TURN)
             if metrics.current is not None:
                 metrics.current.turn(self._gauges)

@@ -12,10 +12,15 @@ if TYPE_CHECKING:
 
 
 class Loop:
-    """A signal ends a wait as a descriptor does: its handler only notes it."""
+    """A signal ends a wait as a descriptor does: its handler only notes it.
+
+    What is heard *beside* ends no wait: it is heard when something else does, and before that, or when the
+    turn is over.  So nothing may wait for it that does not come by here itself."""
 
     def __init__(self) -> None:
         self._poll = select.poll()
+        self._beside = select.epoll()
+        self._hurries = False
         self._handlers: dict[int, Callable[[], object]] = {}
         wake_in, wake_out = os.pipe()
         for fd in (wake_in, wake_out):
@@ -30,16 +35,38 @@ class Loop:
         self._handlers[fd] = handler
         self._poll.register(fd, select.POLLIN)
 
+    def hear_beside(self, fd: int, handler: Callable[[], object]) -> None:
+        """The same, but a wait does not end for it."""
+        self._handlers[fd] = handler
+        self._beside.register(fd, select.EPOLLIN)
+
+    def hurry(self, wanted: bool) -> None:
+        """Is a wait to end for what is heard beside as well?"""
+        if wanted != self._hurries:
+            self._hurries = wanted
+            if wanted:
+                self._poll.register(self._beside.fileno(), select.POLLIN)
+            else:
+                self._poll.unregister(self._beside.fileno())
+
     def forget(self, fds: Iterable[int]) -> None:
         """Before they are closed; descriptors that are not heard are no error."""
         for fd in fds:
             if self._handlers.pop(fd, None) is not None:
-                self._poll.unregister(fd)
+                try:
+                    self._poll.unregister(fd)
+                except KeyError:
+                    self._beside.unregister(fd)
 
     def turn(self, seconds: float) -> bool:
         """Wait, and do what is to be done.  Was there a signal?"""
         self._signalled = False
-        for fd, _ in self._poll.poll(seconds * 1000):
+        ready = self._poll.poll(seconds * 1000)
+        for fd, _ in self._beside.poll(0):
+            handler = self._handlers.get(fd)
+            if handler is not None:
+                handler()
+        for fd, _ in ready:
             handler = self._handlers.get(fd)
             if handler is not None:    # else another one's work has ended it
                 handler()

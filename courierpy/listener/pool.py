@@ -118,7 +118,8 @@ class Pool:
         finally:
             theirs.close()
         worker = self.workers[pid] = Worker(pid, ours, key)
-        self._loop.hear(ours.fileno(), partial(self._says, worker))
+        # that it waits is of use to who comes next, and to nobody before
+        self._loop.hear_beside(ours.fileno(), partial(self._says, worker))
         return worker
 
     def tend(self) -> None:

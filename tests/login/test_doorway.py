@@ -41,6 +41,8 @@ class Loop:
     def hear(self, fd: int, heard: Callable[[], object]) -> None:
         self.heard[fd] = heard
 
+    hear_beside = hear
+
     def forget(self, fds: tuple[int, ...]) -> None:
         for fd in fds:
             self.heard.pop(fd, None)

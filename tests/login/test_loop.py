@@ -38,3 +38,28 @@ def test_a_turn_tells_whether_there_was_a_signal(loop: Loop) -> None:
     assert heard == [b"a", b"b"]
     for fd in (reader, writer):
         os.close(fd)
+
+
+def test_what_is_heard_beside_ends_no_wait(loop: Loop) -> None:
+    """It is heard when something else ends it, and before that; and at once where that is wanted."""
+    pipes = [os.pipe() for _ in range(2)]
+    (reader, writer), (beside, tells) = pipes
+    heard: list[bytes] = []
+    loop.hear(reader, lambda: heard.append(os.read(reader, 1)))
+    loop.hear_beside(beside, lambda: heard.append(os.read(beside, 1)))
+    os.write(tells, b"a")
+    assert not loop.turn(0.0) and heard == [b"a"]
+    for letter in (b"b", b"d"):
+        loop.hurry(letter == b"d")
+        os.write(tells, letter)
+        if letter == b"b":
+            os.write(writer, b"c")
+        loop.turn(LONG)
+    assert heard == [b"a", b"b", b"c", b"d"]
+    loop.hurry(False)
+    os.write(tells, b"e")
+    loop.forget((beside,))
+    loop.turn(0.0)
+    assert len(heard) == 4
+    for fd in (fd for pipe in pipes for fd in pipe):
+        os.close(fd)

@@ -34,6 +34,8 @@ class Loop:
         self.handlers[fd] = handler
         self.poll.register(fd, select.POLLIN)
 
+    hear_beside = hear
+
     def forget(self, fds: list[int]) -> None:
         for fd in fds:
             if self.handlers.pop(fd, None) is not None:
