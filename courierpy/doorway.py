@@ -64,9 +64,10 @@ def why_not(options: Options, program: str, arguments: list[str], environ: Mappi
 
 def opened(processes: int, options: Options, program: str, protocol: str, environ: Mapping[str, str],
            table: int, connections: Connections, loop: Loop, begin: Begin, before: Left | None,
-           rules: Mapping[str, str]) -> Doorway | None:
+           rules: Mapping[str, str], busy: bytes) -> Doorway | None:
     """The doorway with so many processes; None where there are none.  ``table``: of refused logins.
-    ``begin``: starts a session.  ``before``: what an earlier image has left, which goes on."""
+    ``begin``: starts a session.  ``busy``: what a client hears that cannot be served.
+    ``before``: what an earlier image has left, which goes on."""
     if not processes and before is None:
         return None
     by_tls = "tls" in options.switches
@@ -76,7 +77,7 @@ def opened(processes: int, options: Options, program: str, protocol: str, enviro
                     partial(log_in, program=program, environ=environ, table=table, by_tls=by_tls,
                             with_tls=with_tls, folder=confined.folder()), begin,
                     lambda data, before: proxied(data, before, options, rules, connections.counts.of),
-                    partial(look_up, asked, options), forwarding.Forwarding(protocol, environ), asked)
+                    partial(look_up, asked, options), forwarding.Forwarding(protocol, environ), asked, busy)
     if before is not None:
         found.go_on(before)
     return found

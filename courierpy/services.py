@@ -110,7 +110,7 @@ class Services:
         """``begin``: starts a session."""
         self.doorway = doorway.opened(self.login_processes, self.options, self.program, self.protocol,
                                       self.environ, self.tries, self.connections, loop, begin,
-                                      before.doorway if before is not None else None, rules)
+                                      before.doorway if before is not None else None, rules, self.busy)
 
     def start_helpers(self, left: Handover | None, stopping: bool) -> None:
         """Passwords are checked by processes of their own, started once.  OSError."""

@@ -17,6 +17,7 @@ from courierpy.listener.connections import Connection
 from courierpy.listener.guests import Grant, Guest, Login
 from courierpy.listener.left import Left
 from courierpy.listener.outward import Outward
+from courierpy.listener.sockets import turn_away
 from courierpy.model import measures
 from courierpy.system import doorway, log, metrics, passing, proc
 from courierpy.system.seldom import due
@@ -55,11 +56,11 @@ class Doorway:
 
     def __init__(self, count: int, bound: int, connections: Connections, loop: Loop,
                  serve: Callable[[socket.socket], int], begin: Begin, admit: Admit, look: Look,
-                 forwarding: Forwarding, lookups: Lookups | None = None) -> None:
+                 forwarding: Forwarding, lookups: Lookups | None = None, busy: bytes = b"") -> None:
         """``serve``: what a login process does with its end of the link; its exit status.  ``admit``: the
         variables of a client by what a login process has read of its proxy; None: it may not come in.
         ``forwarding``: of accounts whose mail is elsewhere.  ``lookups``: what ``look`` asks, where it asks
-        anybody."""
+        anybody.  ``busy``: what a client hears that cannot be served."""
         self.count = count
         self.bound = bound
         self.connections = connections
@@ -75,6 +76,7 @@ class Doorway:
         self._begin = begin
         self._admit = admit
         self._look = look
+        self._busy = busy
         self._above = 3
         self._number = time.time_ns()          # not used again, by another image neither
         # whom no process knows of yet: descriptors, and what client() is told
@@ -180,7 +182,8 @@ class Doorway:
             self.before.append(self.helper)
         self.helper = helper
         self.holds(helper.fileno())
-        self._loop.hear(helper.fileno(), partial(self._granted, helper))
+        # a login process asks for the session a moment later
+        self._loop.hear_beside(helper.fileno(), partial(self._granted, helper))
         for process in self.processes.values():
             self._introduce(process)
 
@@ -280,8 +283,13 @@ class Doorway:
                 passing.close(fds)
                 return
             letter, number = doorway.HEAD.unpack_from(data)
-            if letter == doorway.START and len(fds) == 1 and len(data) >= doorway.STARTS.size:
-                self._wanted(process, number, data, fds[0])
+            if letter in (doorway.START, doorway.GIVE) and len(fds) == 1 and len(data) >= doorway.STARTS.size:
+                begun = self._wanted(process, number, data, fds[0])
+                if letter == doorway.START:
+                    self._tell(process, doorway.STARTED if begun else doorway.FAILED, number)
+                elif not begun:
+                    self._gone(process, number)
+                    turn_away(socket.socket(fileno=fds.pop()), self._busy)
             elif letter == doorway.READY:
                 process.ready = not process.old    # which ends as soon as it has no client
                 self._give_again()
@@ -393,8 +401,8 @@ class Doorway:
             process.wants(f"to lead on {why}")
             self._tell(process, doorway.FAILED, number)
 
-    def _wanted(self, process: Login, number: int, data: bytes, fd: int) -> None:
-        """A session, for a ticket."""
+    def _wanted(self, process: Login, number: int, data: bytes, fd: int) -> bool:
+        """A session, for a ticket.  False: there is none."""
         _, _, ticket, size = doorway.STARTS.unpack_from(data)
         guest, grant, why = self._granted_to(process, number, ticket)
         self.grants.pop(ticket, None)
@@ -404,8 +412,7 @@ class Doorway:
             why = "whose mail is elsewhere"
         if why or grant is None or guest is None:
             process.wants(f"a session {why}")
-            self._tell(process, doorway.FAILED, number)
-            return
+            return False
         variables = data[doorway.STARTS.size:doorway.STARTS.size + size]
         rest = data[doorway.STARTS.size + size:]
         connection = guest.connection
@@ -419,9 +426,8 @@ class Doorway:
             if due("fork"):
                 log.crit(f"a session cannot be started: {error.strerror}")
             self.connections.left(connection.address)
-            self._tell(process, doorway.FAILED, number)
-            return
-        self._tell(process, doorway.STARTED, number)
+            return False
+        return True
 
     # -- another image
 
@@ -453,7 +459,7 @@ class Doorway:
         for fd in left.helpers:
             helper = socket.socket(fileno=fd)
             self.before.append(helper)
-            self._loop.hear(fd, partial(self._granted, helper))
+            self._loop.hear_beside(fd, partial(self._granted, helper))
         for number, pid, address, started, host, port, variables, *more in left.guests:
             connection = Connection(address, (host, port), started=started)
             process = self.processes[pid]

@@ -59,7 +59,7 @@ class House:
         self.entrants: dict[int, Entrant] = {}
         self.relays: dict[int, Relay | Carried] = {}
         self.leaving = 0.0             # the moment at which all is over; 0.0: nobody asked for that
-        self._handed: dict[int, socket.socket | None] = {}     # our ends, until the session is there
+        self._handed: dict[int, socket.socket] = {}    # our ends, until the session behind TLS is there
         self._rests: dict[int, bytes] = {}
         self._due: list[tuple[float, int]] = []
         self._again: dict[int, Entrant] = {}       # whose turn is the next one, whatever is heard
@@ -282,14 +282,20 @@ class House:
                 return
             self._rests[number] = rest[len(kept):]
         variables = doorway.pack(doorway.allowed(entrant.stage.environ))
-        said = self.say(self.link, [doorway.STARTS.pack(doorway.START, number, granted.ticket,
-                                                         len(variables)), variables, kept],
-                         (theirs.fileno() if theirs is not None else wire.socket.fileno(),))
-        if theirs is not None:
+        letter, fd = (doorway.GIVE, wire.socket.fileno()) if theirs is None else \
+            (doorway.START, theirs.fileno())
+        said = (theirs is not None or len(rest) == len(kept)) and self.say(
+            self.link, [doorway.STARTS.pack(letter, number, granted.ticket, len(variables)), variables, kept],
+            (fd,))
+        if ours is not None and theirs is not None:
             theirs.close()
-        self._handed[number] = ours
-        if not said or not wire.tls and len(rest) > len(kept):
+            self._handed[number] = ours
+        if not said:
             self._no_session(number)
+        elif theirs is None:
+            self._leave(entrant)
+            entrant.handed()
+            wire.close()
 
     def _no_session(self, number: int) -> None:
         ours = self._handed.pop(number, None)
@@ -302,7 +308,7 @@ class House:
             self.settle(entrant)
 
     def _session(self, number: int) -> None:
-        """It is there: the client is its own, or we carry its octets."""
+        """It is there, and we carry its octets."""
         entrant = self.entrants.get(number)
         if number not in self._handed:         # it is at another host; who leaves says himself that he has
             if entrant is not None and entrant.seeking is not None:
@@ -314,12 +320,8 @@ class House:
             return
         self._leave(entrant)
         entrant.handed()
-        wire = entrant.wire
-        if ours is None:
-            wire.close()
-            return
         ours.setblocking(False)
-        relay = self.relays[number] = Relay(number, wire, ours, rest)
+        relay = self.relays[number] = Relay(number, entrant.wire, ours, rest)
         self._relays(relay)
 
     def _relays(self, relay: Relay | Carried) -> None:

@@ -15,7 +15,8 @@ Four channels (system/passing.py), all made by couriertcpd, so that each end kno
    process the ticket, and nothing else of the account but its address.
 4. The login process sends ticket and descriptor to couriertcpd (START), which looks whether that ticket
    is that process's, and not too old; it counts once.  The session begins, and the login process is
-   told so (STARTED), or that there is none (FAILED): until then it keeps the client.
+   told so (STARTED), or that there is none (FAILED): until then it keeps the client.  One without TLS it
+   gives away for good (GIVE), and is told nothing: who cannot be served hears so of couriertcpd.
 5. A session begins in a process that waits for one of its account, or was forked ahead (an Order, with the
    descriptor), else in a fork.  When it is over the process says that it waits for the next (DONE).  So
    does a session that slept go on, with a process that its sleep has set free, perhaps.  Where it cannot,
@@ -53,10 +54,10 @@ CLIENT, BEHIND, AGAIN, HELPER, STARTED, FAILED, LEAVE, ADMITTED, DENIED, CLOSE =
     b"C", b"B", b"N", b"H", b"S", b"F", b"L", b"A", b"D", b"E")
 CONNECTED, UNREACHABLE, TURNED_AWAY = b"O", b"U", b"T"
 # over the link, of a login process
-READY, START, ENDED, PROXIED, CONNECT, CARRIES = b"r", b"s", b"e", b"p", b"o", b"w"
+READY, START, ENDED, PROXIED, CONNECT, CARRIES, GIVE = b"r", b"s", b"e", b"p", b"o", b"w", b"g"
 HEAD = struct.Struct("!cQ")    # letter, number of the connection; CLIENT, BEHIND, ADMITTED: variables follow
 SAID = struct.Struct("!I")     # AGAIN: octets of the variables, those, and what the client has said
-STARTS = struct.Struct(f"!cQ{TICKET_OCTETS}sI")    # START: ..., ticket, octets of the variables; rest
+STARTS = struct.Struct(f"!cQ{TICKET_OCTETS}sI")    # START, GIVE: ..., ticket, octets of the variables; rest
 ADDRESS = struct.Struct("!cQ46sH46sH")             # PROXIED: ..., remote address and port, local ones
 CONNECTS = struct.Struct(f"!cQ{TICKET_OCTETS}sBf")     # CONNECT: ..., ticket, which host, seconds
 # CONNECTED: of which ticket, and which host; UNREACHABLE: that, and why

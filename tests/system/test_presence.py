@@ -135,8 +135,8 @@ def test_what_others_put_in_the_place_of_a_file(base: Path, folder: Path,
     kept.write_bytes(b"a file of ours")
     kept.chmod(0o600)
     mine = made(folder, clients[0])
-    for put in (lambda: os.link(kept, folder / mine.name), lambda: os.symlink(kept, folder / mine.name)):
-        put()
+    for put in (os.link, os.symlink):
+        put(kept, folder / mine.name)
         mine.enter()
         mine.be("INBOX")
         assert [each.mailbox for each in all_of(base)] == ["INBOX"]
