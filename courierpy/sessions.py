@@ -25,13 +25,14 @@ from courierpy.hibernate import protocol
 from courierpy.hibernate.woken import Woken
 from courierpy.listener import children
 from courierpy.login import start, tries
+from courierpy.maildir import lately
 from courierpy.model import fresh
 from courierpy.system import doorway, log, passing, proc, programs, title
 from courierpy.system.conn import Conn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from courierpy.system.doorway import Order
 
@@ -77,6 +78,7 @@ class Sessions:
         self._status = 0               # where no order follows
         self._heard = proc.heard()
         self._whose: tuple[int, int, str] | None = None
+        self._account = b""            # of the session before
         self._resumed: Woken | None = None     # where the session had slept
         self._as_root = os.geteuid() == 0
         # a signal that comes just before the wait ends it
@@ -178,11 +180,12 @@ class Sessions:
         os.umask(self._umask)
         fresh.forget()
         gc.collect()                   # objects in circles have descriptors too
+        gc.freeze()                    # what is left stays, and need not be looked through again
         # one that came when the session had stopped to hear is meant for us
         told = proc.heard() != self._heard
         if fresh.is_spoiled() or told or any(signal.getitimer(signal.ITIMER_REAL)) or _has_children():
             return False
-        if _descriptors(() if self._resumed is None else self._resumed.held()) != self._descriptors:
+        if not _are_open(self._descriptors, [] if self._resumed is None else self._resumed.held()):
             log.warn("a session has left a descriptor open; its process ends")
             return False
         return _memory() - self._memory <= GROWTH_OCTETS
@@ -201,6 +204,9 @@ class Sessions:
         environ.update(doorway.unpack(order.known))
         name, *words = self.program
         account = parse_reply(order.account)
+        if order.account != self._account:
+            lately.forget()            # the mailbox of somebody else
+            self._account = order.account
         maildir = start.maildir_of(account, words, environ)
         if not self._is_of(account):
             return self._give_back(order)
@@ -259,6 +265,23 @@ def _descriptors(of_client: Iterable[int]) -> frozenset[tuple[int, int, int]]:
     return frozenset(found)
 
 
+def _are_open(known: frozenset[tuple[int, int, int]], others: Collection[int]) -> bool:
+    """Are these of _descriptors() open still, and no more but 0, 1 and ``others``?"""
+    count = os.stat("/proc/self/fd").st_size
+    if not count:                      # kernels before 6.2 do not tell it, and to list them takes longer
+        return _descriptors(others) == known
+    if count != len(known) + len({0, 1, *others}):
+        return False
+    try:
+        for fd, device, inode in known:
+            what = os.fstat(fd)
+            if (what.st_dev, what.st_ino) != (device, inode):
+                return False
+    except OSError:
+        return False
+    return True
+
+
 def _has_children() -> bool:
     try:
         os.waitpid(-1, os.WNOHANG)
@@ -269,7 +292,7 @@ def _has_children() -> bool:
 
 def _memory() -> int:
     """Octets in memory that are of no file."""
-    with open("/proc/self/statm", "rb") as file:
+    with open("/proc/self/statm", "rb", buffering=0) as file:
         _, resident, shared = map(int, file.read().split()[:3])
     return (resident - shared) * PAGE_OCTETS
 
