@@ -11,6 +11,7 @@ from courierpy.lmtp.carrier import Carriers
 from courierpy.lmtp.grammar import Address, Reply
 from courierpy.lmtp.transaction import UNKNOWN, Recipient, Transaction, recipient
 from courierpy.model.namespaces import INBOX
+from courierpy.model.replies import anew
 from courierpy.system import log, proc
 from courierpy.system.settings import Settings, SettingsError
 from courierpy.system.startup import with_files
@@ -135,7 +136,7 @@ def _recipients(options: Options, settings: Settings, accounts: Accounts,
             try:
                 address = grammar.address(user.encode("utf-8", "surrogateescape"))
             except Reply:
-                raise UNKNOWN from None
+                raise anew(UNKNOWN) from None
             found = recipient(accounts, address, settings, ignores_quota=options.ignores_quota)
             found.detail = options.mailbox or found.detail
             transaction.recipients.append(found)
@@ -193,6 +194,6 @@ def _status(replies: list[Reply]) -> int:
 
 
 def _of(reply: Reply) -> int:
-    if reply is UNKNOWN:
+    if reply.status == UNKNOWN.status:
         return os.EX_NOUSER
     return os.EX_NOPERM if reply.status in _FOR_THE_SENDER else os.EX_TEMPFAIL

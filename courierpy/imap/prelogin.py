@@ -17,7 +17,7 @@ from courierpy.imap.dialogue import Dialogue
 from courierpy.imap.grammar import lines
 from courierpy.imap.grammar.args import ERROR, Args
 from courierpy.imap.grammar.framer import Framer, LiteralAhead, TooLong
-from courierpy.model.replies import Bad, Bye, No
+from courierpy.model.replies import Bad, Bye, No, anew
 from courierpy.model.steps import Elsewhere, NoPassword, Read, Refused, Secure, Unreachable
 from courierpy.model.strings import percent
 from courierpy.system import log
@@ -230,7 +230,7 @@ class Login(Dialogue):
         try:
             return (yield from self.stage.admitted("imap", ask, self._onward.speak, **more))
         except TemporaryFailure:
-            raise TEMPORARY from None
+            raise anew(TEMPORARY) from None
         except Unreachable as error:
             raise No("The server of your mail cannot be reached, please try again later.",
                      error.code or b"UNAVAILABLE") from None

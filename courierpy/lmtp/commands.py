@@ -8,6 +8,7 @@ from __future__ import annotations
 from courierpy.lmtp import grammar
 from courierpy.lmtp.grammar import Reply
 from courierpy.lmtp.transaction import TOO_LARGE, recipient
+from courierpy.model.replies import anew
 from courierpy.system import log
 
 TYPE_CHECKING = False
@@ -97,7 +98,7 @@ def mail(session: Session, rest: bytes) -> Reply:
         raise Reply(553, "5.6.7", "Such an address needs SMTPUTF8")
     size = grammar.octets(found[b"SIZE"]) if b"SIZE" in found else 0
     if session.most and size > session.most:
-        raise TOO_LARGE
+        raise anew(TOO_LARGE)
     session.begin(sender, utf8, size)
     return Reply(250, "2.1.0", "OK")
 

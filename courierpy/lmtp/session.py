@@ -19,6 +19,7 @@ from courierpy.lmtp.logins import PROTOCOL, Logins
 from courierpy.lmtp.transaction import NO_SPOOL, Transaction
 from courierpy.model import measures
 from courierpy.model.namespaces import INBOX
+from courierpy.model.replies import anew
 from courierpy.system import log, metrics
 from courierpy.system.conn import Gone, TimedOut
 
@@ -242,7 +243,7 @@ class Session:
             return transaction.begin(self.most)
         except OSError as error:
             log.err(f"a message cannot be kept until it is delivered: {error.strerror}")
-            raise NO_SPOOL from None
+            raise anew(NO_SPOOL) from None
 
     def _deliver(self, transaction: Transaction) -> None:
         """The message is whole.  Each reply goes as soon as it is known: who waits for the last one might

@@ -8,6 +8,7 @@ from courierpy.lmtp.carrier import DUPLICATE, Job
 from courierpy.lmtp.content import Content
 from courierpy.lmtp.grammar import Address, Reply
 from courierpy.model import measures
+from courierpy.model.replies import anew
 from courierpy.system import denials, log, metrics
 
 TYPE_CHECKING = False
@@ -50,10 +51,10 @@ def recipient(accounts: Accounts, address: Address, settings: Settings, *, origi
     try:
         account, detail = accounts.find(address.local, address.domain)
     except Rejected:
-        raise UNKNOWN from None
+        raise anew(UNKNOWN) from None
     except TemporaryFailure as error:
         log.err(f"{log.quoted(address.text)}: nobody can tell whose mail that is: {error}")
-        raise NOBODY_KNOWS from None
+        raise anew(NOBODY_KNOWS) from None
     word = denials.word_for(settings, DELIVERY, account.address, "")
     if word:
         raise Reply(550, "5.2.1", word)

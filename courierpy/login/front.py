@@ -11,7 +11,7 @@ import signal
 from courierpy.auth import TemporaryFailure, is_module
 from courierpy.login.alone import Alone
 from courierpy.login.stage import Stage
-from courierpy.model.replies import Bye
+from courierpy.model.replies import Bye, anew
 from courierpy.system import about, log, metrics, notices, proc, programs
 from courierpy.system.conn import Conn, Gone, TimedOut
 from courierpy.system.settings import from_environ
@@ -88,7 +88,7 @@ def main(name: str, usage: str, spoken: Spoken, argv: list[str], environ: Mappin
 def serve(alone: Alone, spoken: Spoken) -> int | programs.Next:
     """The dialogue, with the client that ``alone`` has.  As main()."""
     def on_signal(number: int, frame: object) -> None:
-        raise spoken.CROWDED if number == signal.SIGUSR1 else spoken.STOPPED
+        raise anew(spoken.CROWDED if number == signal.SIGUSR1 else spoken.STOPPED)
 
     proc.on_signal(on_signal)
     login = spoken.dialogue(alone.stage)

@@ -5,6 +5,12 @@ escapes is a bug of ours and is answered ``NO [SERVERBUG]``.
 """
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeVar
+
+    Told = TypeVar("Told", bound=Exception)
+
 KICKED = "Your session was ended by the administrator."
 
 
@@ -46,6 +52,14 @@ class Slept(BaseException):
 
 class TurnedAway(Bye):
     """The login was right, and there is no session: it is answered NO, and then the connection ends."""
+
+
+def anew(reply: Told) -> Told:
+    """Another one that says the same, to be raised: one that was raised keeps all that was at work then, and
+    as a constant it would keep it for ever, a little more each time."""
+    found = type(reply).__new__(type(reply), *reply.args)
+    found.__dict__.update(reply.__dict__)
+    return found
 
 
 def too_many(most: int) -> str:

@@ -13,6 +13,7 @@ from courierpy.lmtp.carrier import LATER, Carriers
 from courierpy.lmtp.grammar import Address, Reply
 from courierpy.lmtp.transaction import TOO_LARGE, UNKNOWN, question, recipient
 from courierpy.model.namespaces import INBOX
+from courierpy.model.replies import anew
 from courierpy.mta.question import Question
 from courierpy.system import log, passing
 
@@ -76,7 +77,7 @@ def address(octets: bytes) -> Address:
     try:
         return grammar.address(b'"%s"%s%s' % (quoted, at, domain))
     except Reply:
-        raise UNKNOWN from None
+        raise anew(UNKNOWN) from None
 
 
 def work(end: socket.socket, verdicts: Verdicts) -> int:

@@ -7,7 +7,7 @@ words that are too many are passed over.
 from __future__ import annotations
 
 from courierpy.model.numbers import decimal
-from courierpy.model.replies import Bad, No
+from courierpy.model.replies import Bad, No, anew
 from courierpy.pop3 import capabilities, wire
 from courierpy.pop3.lines import INVALID, ok, several
 
@@ -70,11 +70,11 @@ def uidl(session: Session, rest: bytes) -> bytes:
     if words:
         at, entry = number(session, words[0])
         if entry.uidl is None:
-            raise NO_UIDL
+            raise anew(NO_UIDL)
         return ok(b"%d %s" % (at, entry.uidl))
     rows = [(at, entry.uidl) for at, entry in session.maildrop.there()]
     if any(name is None for _, name in rows):
-        raise NO_UIDL              # a client would take what is left out for deleted
+        raise anew(NO_UIDL)              # a client would take what is left out for deleted
     return several(ok(), [b"%d %s" % row for row in rows])
 
 

@@ -11,7 +11,7 @@ from functools import partial
 
 from courierpy.auth import Rejected, TemporaryFailure
 from courierpy.auth.exchange import decoded, exchanged
-from courierpy.model.replies import Bad, Bye, No
+from courierpy.model.replies import Bad, Bye, No, anew
 from courierpy.model.steps import Elsewhere, NoPassword, Read, Refused, Secure, Unreachable
 from courierpy.pop3 import backend, capabilities, lines
 from courierpy.pop3.lines import MAX_LINE, MAX_SASL_LINE, Lines, TooLong
@@ -227,7 +227,7 @@ class Login:
         try:
             return (yield from self.stage.admitted("pop3", ask, self._speak, **more))
         except TemporaryFailure:
-            raise TEMPORARY from None
+            raise anew(TEMPORARY) from None
         except Unreachable as error:
             raise No("The server of your mail cannot be reached, please try again later.",
                      error.code or b"SYS/TEMP") from None

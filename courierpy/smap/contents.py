@@ -12,7 +12,7 @@ from courierpy.maildir.errors import MessageDenied, Vanished
 from courierpy.message.headers import header_end
 from courierpy.message.transfer import Base64Decoder, QuotedPrintableDecoder
 from courierpy.model.flags import SEEN, FlagChange
-from courierpy.model.replies import No
+from courierpy.model.replies import No, anew
 from courierpy.model.rights import flags_of
 from courierpy.smap import grammar
 from courierpy.smap.messages import change, named
@@ -136,7 +136,7 @@ def _tell(client: Client, seq: int, message: Message, contents: Contents,
         return
     asked = b"" if contents.part == WHOLE else contents.part
     if asked not in parts:
-        raise NO_PART
+        raise anew(NO_PART)
     part, _ = parts[asked]
     data, whole = message.data, not asked
     start, body, stop = part.start, part.body, part.stop

@@ -18,7 +18,7 @@ from courierpy.message.dateheader import moment
 from courierpy.model.flags import DELETED, FlagChange
 from courierpy.model.messages import keywords_used
 from courierpy.model.numbers import decimal
-from courierpy.model.replies import Bad, No
+from courierpy.model.replies import Bad, No, anew
 from courierpy.model.rights import ALL_FLAGS
 from courierpy.smap import grammar, paths
 from courierpy.smap.told import Changed
@@ -270,7 +270,7 @@ def search_(client: Client, words: Sequence[bytes]) -> str:
     try:
         key = Key(b"AND", [_within(words[0]), _criterion(words[1:])])
     except (ValueError, IndexError):
-        raise INVALID_SEARCH from None
+        raise anew(INVALID_SEARCH) from None
     account = client.account
     account.write(grammar.told_numbers(b"SEARCH", search.run(account, key)))
     return "Search completed."

@@ -21,7 +21,7 @@ from courierpy.imap.prelogin import (
     TEMPORARY,
     told,
 )
-from courierpy.model.replies import Bye
+from courierpy.model.replies import Bye, anew
 from courierpy.smap import grammar
 
 TYPE_CHECKING = False
@@ -73,7 +73,7 @@ class Login(prelogin.Login):
     def _admitted_by(self, args: Args) -> None:
         if self._smap and self.stage.accepted is not None:
             self.account = None        # the session there would be one of IMAP
-            raise ELSEWHERE
+            raise anew(ELSEWHERE)
         super()._admitted_by(args)
         if self._smap:
             self.environ["IMAPLOGINTAG"] = TAG

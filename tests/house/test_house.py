@@ -1,6 +1,7 @@
 """What a bare session loads, the command index, and words that must not be in the code."""
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -99,6 +100,26 @@ def test_reply_lines_are_spelled_in_one_place() -> None:
     for path in (HOUSE / "courierpy" / "imap").rglob("*.py"):
         if path.name not in ("lines.py", "cmd_fetch.py"):      # which fills templates, for speed
             assert not re.search(r"b[\"'][*+] ", path.read_text()), path.name
+
+
+def raised(module: str) -> Iterator[str]:
+    """The constants of whole modules that this one raises as they are."""
+    for node in ast.walk(ast.parse(module)):
+        if isinstance(node, ast.Raise) and node.exc is not None and not isinstance(node.exc, ast.Call):
+            for part in ast.walk(node.exc):
+                name = part.id if isinstance(part, ast.Name) else \
+                    part.attr if isinstance(part, ast.Attribute) else ""
+                if name.isupper() and len(name) > 1:
+                    yield name
+
+
+def test_nothing_is_raised_twice() -> None:
+    """An exception keeps the frames that it has gone through, of all the times: a constant would keep each
+    client's for ever.  A session that has no memory left for another one raises its last words, and ends."""
+    assert [*raised("raise A.SAID if x else No")] == ["SAID"]
+    found = [(path.name, name) for path in (HOUSE / "courierpy").rglob("*.py")
+             for name in raised(path.read_text())]
+    assert found == [("shortage.py", "LAST_WORDS")]
 
 
 def test_the_store_waits_for_no_file() -> None:

@@ -1,10 +1,12 @@
 """IMAP before the login (see driven.py)."""
 from __future__ import annotations
 
+import gc
 from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from weakref import ref
 
 import pytest
 
@@ -71,6 +73,22 @@ def test_a_module_that_cannot_tell_ends_it(driven: Driven) -> None:
     driven.answer(TemporaryFailure("down"))
     assert driven.heard().startswith(b"* BYE [UNAVAILABLE] ")
     assert driven.found == 1
+
+
+@pytest.mark.parametrize(("spoken", "words"), [(prelogin, b"a LOGIN demo secret\r\n"),
+                                               (pop3, b"USER demo\r\nPASS secret\r\n"),
+                                               (smap, b"\\SMAP1 LOGIN demo secret\r\n")])
+def test_nothing_stays_of_a_client_that_nobody_could_let_in(spoken: ModuleType, words: bytes) -> None:
+    """The process has others, and this can happen to each of them."""
+    driven = Driven(spoken, SMAP_CAPABILITY="SMAP1")
+    for line in words.splitlines(keepends=True):
+        driven.say(line)
+    driven.answer(TemporaryFailure("down"))
+    assert driven.found == 1
+    login = ref(driven.login)
+    del driven
+    gc.collect()
+    assert login() is None
 
 
 def test_an_exchange_asks_between_challenges(driven: Driven) -> None:
