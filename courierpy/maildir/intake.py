@@ -41,7 +41,8 @@ class Intake:
         and how.  Raises TooManyKeywords."""
         keywords = self._looker.keywords
         if any(messages) and keywords.kept:
-            return self.place.options.bounds.tags(self.place.path, messages, keywords.files.used)
+            return self.place.options.bounds.tags(self.place.path, messages, keywords.files.used,
+                                                  keywords.in_use())
         return {}
 
     def write_keywords(self, name: bytes, words: frozenset[bytes]) -> None:
@@ -49,7 +50,7 @@ class Intake:
         keywords = self._looker.keywords
         if words and keywords.kept:
             keywords.files.write(name, words)
-            keywords.again()
+            keywords.comes(name)
 
     def write_all_keywords(self, words: Mapping[bytes, frozenset[bytes]]) -> None:
         """Under the lock, behind number(), as a look would take lines of messages that are not there from the

@@ -62,7 +62,6 @@ LOAD_PAYS = 30_000                 # names that are read again before it pays to
 LIVELY = 2                         # looks, one after the other, that found something: others work here too
 HEARKEN = 0.1                      # seconds that a session waits to hear what the one with the lock does,
 A_WHILE = 0.02                     # so long before it tries the lock again
-PILE = 64                          # updates of keywords that who opens a mailbox puts together
 NEVER = Snapshot(0, 1, NO_MESSAGES, NO_UIDS)       # before the first look
 
 
@@ -280,11 +279,10 @@ class Looker:
                                      self.changes.hears_keywords, locked)
 
     def _merge_keywords(self) -> None:
-        """Updates would pile up: who opens the mailbox merges them, unless somebody has the lock.  Others
-        who have it open would read all again, so that a few can wait."""
+        """Updates would pile up: who opens the mailbox merges them, unless somebody has the lock."""
         place = self.place
         try:
-            if (self.keywords.files.unmerged >= PILE or not place.readers.others()) and place.lock.attempt():
+            if self.keywords.merging_pays(self.keywords.files.unmerged) and place.lock.attempt():
                 try:
                     self.keywords.again()
                     self._read_keywords(True)

@@ -81,7 +81,8 @@ class Mailbox:
         self.place = place = MailboxDirectory(path, options)
         self.index = place.index
         self.contents = contents = Contents()
-        self.keywords = keywords = KnownKeywords(options.keywords_of(path), options.keywords)
+        self.keywords = keywords = KnownKeywords(options.keywords_of(path), options.keywords,
+                                                 place.readers.others)
         changes = Changes(path, keywords.files.path)
         numbers = Numbers(place, contents, changes, keywords.files, uidvalidities)
         recent = Recent(place.index)

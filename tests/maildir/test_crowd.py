@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from courierpy.maildir import directory, expunged, files, survey
+from courierpy.maildir import directory, expunged, files, keywords, survey
 from courierpy.maildir.errors import Busy, Vanished
 from courierpy.maildir.expunged import CROWD, Readers
 from courierpy.maildir.formats import keywordlist, uiddb
@@ -135,13 +135,78 @@ def test_keywords_that_come_before_their_message(opened: Callable[[], Mailbox],
     assert read == []
 
 
-def test_a_merge_by_another_program(opened: Callable[[], Mailbox], maildir: Path) -> None:
-    one, two = opened(), opened()
+def test_keywords_that_are_known_to_be_in_use_are_not_looked_for(opened: Callable[[], Mailbox],
+                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    one = opened()
     one.store([1], FlagChange("+", 0, frozenset({b"first"})))
-    assert two.scan().messages.keywords == {1: {b"first"}}
+    asked: list[None] = []
+    real = Keywords.used
+    monkeypatch.setattr(Keywords, "used", lambda self: asked.append(None) or real(self))
+    assert one.copy([1], one)[1] == [(1, 6)]
+    assert one.scan().messages.keywords == {1: {b"first"}, 6: {b"first"}}
+    assert asked == []
+
+
+def merge(mailbox: Mailbox) -> None:
+    with mailbox.locked():
+        mailbox.keywords.files.read(mailbox.contents.held.rows_of, True)
+
+
+def test_a_merge_by_another_program(opened: Callable[[], Mailbox], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the list is read, and what changed in the same moment."""
+    one, two = opened(), opened()
+    one.store([1, 2], FlagChange("+", 0, frozenset({b"first"})))
+    assert two.scan().messages.keywords == one.scan().messages.keywords == {1: {b"first"}, 2: {b"first"}}
+    merge(one)
+    read = keywords_read(monkeypatch)
+    assert two.scan().messages.keywords == one.scan().messages.keywords == {1: {b"first"}, 2: {b"first"}}
+    one.store([2, 3], FlagChange("=", 0, frozenset({b"second"})))
+    assert read == []
+    merge(one)
+    one.store([1], FlagChange("-", 0, frozenset({b"first"})))
+    one.store([3], FlagChange("+", 0, frozenset({b"third"})))
+    read.clear()
+    assert two.scan().messages.keywords == {2: {b"second"}, 3: {b"second", b"third"}}
+    assert one.scan().messages.keywords == two.scan().messages.keywords
+    assert read == []
+
+
+def test_a_list_that_says_something_else(opened: Callable[[], Mailbox],
+                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keywords of many are written to the list itself."""
+    one, two = opened(), opened()
+    one.store([1, 2], FlagChange("+", 0, frozenset({b"first"})))
+    two.scan()
+    merge(one)
+    two.scan()
+    read = keywords_read(monkeypatch)
     with one.locked():
-        one.keywords.files.read(one.contents.held.rows_of, True)
-    assert two.scan().messages.keywords == one.scan().messages.keywords == {1: {b"first"}}
+        name = one.finder.name_of(3)
+        one.keywords.files.write_list({name: frozenset({b"third"}), one.finder.name_of(2): frozenset({b"x"})})
+    assert two.scan().messages.keywords == {2: {b"x"}, 3: {b"third"}}
+    assert read == []
+
+
+def test_updates_wait_where_others_would_read_a_new_list(opened: Callable[[], Mailbox], maildir: Path,
+                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = opened(), opened()
+
+    def looks() -> bool:
+        """Is an update left when one that has the lock has read all?"""
+        with one.locked():
+            one.store([1, 2, 3], FlagChange("+", 0, frozenset({b"first"})))
+            one.keywords.again()
+            assert one.keywords.refresh(lambda: one.contents.held, set(), True, True)
+        assert one.keywords.by_uid == dict.fromkeys((1, 2, 3), {b"first"})
+        return (maildir / "courierimapkeywords" / one.finder.name_of(1).decode()).exists()
+    assert looks()
+    monkeypatch.setattr(keywords, "PILE", 3)
+    assert not looks()
+    monkeypatch.undo()
+    one.store([1, 2, 3], FlagChange("-", 0, frozenset({b"first"})))
+    assert looks()
+    two.close()
+    assert not looks()
 
 
 def test_an_update_that_cannot_be_read_now(opened: Callable[[], Mailbox],

@@ -120,6 +120,43 @@ def test_a_change_at_any_moment(deed: Callable[[Keywords], None], start: str, tm
         moments += 1
 
 
+@pytest.mark.parametrize("start", ["an update", "a list", "a list and an old update"])
+@pytest.mark.parametrize("deed", DEEDS)
+def test_a_change_while_the_list_alone_is_read(deed: Callable[[Keywords], None], start: str,
+                                               tmp_path: Path) -> None:
+    """As who hears of changes reads it: what it knows is of before, and it was not told yet of what happens
+    meanwhile."""
+    (tmp_path / "tmp").mkdir()
+    ours, other = Keywords(str(tmp_path), "host"), Keywords(str(tmp_path), "host")
+    moments = 0
+    while True:
+        for known, heard in ((A, [ONE]), (B, []), (B, [ONE])):
+            other.write(ONE, A)
+            other.write(TWO, A)
+            merge(other)
+            other.write(ONE, B)
+            if start != "an update":
+                merge(other)
+            if start == "a list and an old update":
+                for file in (tmp_path / "courierimapkeywords").glob(".*." + ONE.decode()):
+                    file.rename(file.with_name(f".999999999.{ONE.decode()}"))
+
+            def work(known: frozenset[bytes] = known, heard: list[bytes] = heard,
+                     ) -> dict[int, frozenset[bytes]]:
+                found = ours.news({ONE: known, TWO: A}, heard, rows)
+                assert found is not None
+                return {0: known, 1: A} | found
+            if moments == 0:
+                assert work() == {0: B, 1: A}
+            found = disturbed(work, moments, lambda: deed(other))
+            if found is None:
+                assert moments > 3
+                return
+            assert found[1] == A
+            assert found[0] in DEEDS[deed], f"call {moments}"
+        moments += 1
+
+
 def test_who_cannot_read_needs_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "tmp").mkdir()
     ours, other = Keywords(str(tmp_path), "host"), Keywords(str(tmp_path), "host")
@@ -132,6 +169,7 @@ def test_who_cannot_read_needs_the_lock(tmp_path: Path, monkeypatch: pytest.Monk
         return real(self, fd)
     monkeypatch.setattr(keywordlist.Keywords, "_is_list", replaced)
     assert ours.read(rows, False) is None
+    assert ours.news({}, [], rows) is None
     assert ours.read(rows, True) == {0: B}
 
 

@@ -81,19 +81,19 @@ class Keywords:
         except OSError as error:
             raise trouble(self.path, error) from None
 
-    def read(self, rows_of: Callable[[Collection[bytes]], Mapping[bytes, int]],
-             merge: bool = True) -> dict[int, frozenset[bytes]] | None:
+    def read(self, rows_of: Callable[[Collection[bytes]], Mapping[bytes, int]], merge: bool = True,
+             pays: Callable[[int], bool] = bool) -> dict[int, frozenset[bytes]] | None:
         """Keywords by row.  ``rows_of``: which of these base names are messages, and their
-        rows.  ``merge``: updates go into ``:list``; only under the folder's lock, as whoever
-        changes keywords reads and writes there.  Without it None says that others replaced
-        ``:list`` again and again: the lock is needed."""
+        rows.  ``merge``: updates go into ``:list``, if that ``pays`` for so many lines; only under
+        the folder's lock, as whoever changes keywords reads and writes there.  Without it None says that
+        others replaced ``:list`` again and again: the lock is needed."""
         for _ in range(READINGS):
             self.seen = None
             fd = self._open_list()
             try:
                 listed = self._read_list(fd)
                 self.seen = self.key_of_list(fd)
-                found = self._look(listed, rows_of, merge)
+                found = self._look(listed, rows_of, merge, pays)
                 # An update that is not there any more went into a list.  If that is the one we have
                 # read, nothing is missing; its inode is no other's while we have it open
                 if merge or self._is_list(fd):
@@ -105,7 +105,7 @@ class Keywords:
 
     def _look(self, listed: dict[bytes, frozenset[bytes]],
               rows_of: Callable[[Collection[bytes]], Mapping[bytes, int]],
-              merge: bool) -> dict[int, frozenset[bytes]]:
+              merge: bool, pays: Callable[[int], bool]) -> dict[int, frozenset[bytes]]:
         """``listed``, and the updates that are there."""
         self.unmerged, self.missed = 0, False
         try:
@@ -117,7 +117,9 @@ class Keywords:
         updates = [entry for entry in entries if not entry.startswith(b".") and entry != LIST]
         bases = rows_of({*updates, *listed})
         found = {name: words for name, words in listed.items() if name in bases}
+        gone = len(listed) - len(found)
         taken = [name for name in updates if name in bases and self._take(found, name, name)]
+        merge = merge and pays(len(taken) + gone)
         self.unmerged = 0 if merge else len(taken)
         for name in updates:
             if name not in bases and not _is_younger(name, UNKNOWN_AGE):
@@ -131,12 +133,38 @@ class Keywords:
                         remove(os.path.join(self.path, os.fsdecode(entry)))
                 elif entry.startswith(b".tmp."):
                     self._expire(entry, UNKNOWN_AGE)
-        if merge and (taken or len(found) < len(listed)):
+        if merge:
             try:
                 self._merge(found, taken, period + 1)
             except (Denied, QuotaExceeded):
                 pass                   # it only saves work; they are known all the same
         return {bases[name]: words for name, words in found.items() if words}
+
+    def news(self, known: Mapping[bytes, frozenset[bytes]], merged: Collection[bytes],
+             rows_of: Callable[[Collection[bytes]], Mapping[bytes, int]],
+             ) -> dict[int, frozenset[bytes]] | None:
+        """Keywords by row that are others than ``known``, by base name, since ``:list`` is another one.
+        ``merged``: base names whose updates went into it.  What has the same keywords in the list as before
+        has no update that was not heard of.  None: as for read(), or an update cannot be read."""
+        for _ in range(READINGS):
+            fd = self._open_list()
+            try:
+                listed, key = self._read_list(fd), self.key_of_list(fd)
+                rows = rows_of({*listed, *known, *merged})
+                found: dict[bytes, frozenset[bytes]] = {}
+                for name in rows:
+                    words = listed.get(name, NO_KEYWORDS)
+                    if (name in merged or words != known.get(name, NO_KEYWORDS)) \
+                            and not self._take(found, name, name):
+                        found[name] = words
+                # as for read()
+                if self._is_list(fd):
+                    self.seen = key
+                    return {rows[name]: words for name, words in found.items()} if not self.missed else None
+            finally:
+                if fd >= 0:
+                    close(fd)
+        return None
 
     def update(self, name: bytes) -> frozenset[bytes] | None:
         """What the update of one message says; None when there is none, and ``:list`` has the last word."""
