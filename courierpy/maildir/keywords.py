@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from courierpy.maildir.formats.keywordlist import Keywords
 
 AGAIN = -1                         # a stamp that no directory has
-PILE = 64                          # updates from which on others have to read a new list
+PILE = 32                          # updates from which on others have to read a new list
 STRANGERS_MOST = 10_000            # base names, before all is read again
 
 
