@@ -356,6 +356,7 @@ class _Imapd(Entering):
 
     def close(self) -> None:
         if self.session is not None and self.session.selected is not None:
+            inotify.ends()
             try:
                 self.session.selected.folder.close(wait=True)
             except MemoryError:

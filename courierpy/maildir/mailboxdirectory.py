@@ -12,6 +12,7 @@ from courierpy.maildir.index import statuscache
 from courierpy.maildir.lobby import Lobby
 from courierpy.maildir.locks import FolderLock
 from courierpy.maildir.names import base
+from courierpy.model.numbers import decimal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -125,8 +126,12 @@ class MailboxDirectory:
 
     def clean_tmp(self) -> None:
         """Garbage that crashed programs left in tmp/ goes, when it is older than 36 hours."""
-        limit = time.time() - TMP_AGE
+        now = time.time()
+        limit = now - TMP_AGE
         for entry in listed(self.tmp):
+            # most names begin with the time at which their file was made, or will be at the earliest
+            if limit <= (decimal(entry.name.partition(".")[0]) or 0) <= now:
+                continue
             try:
                 if entry.stat(follow_symlinks=False).st_ctime >= limit:
                     continue

@@ -144,11 +144,13 @@ class Inotify(Instance):
 
 class _Dispatcher:
     """The process's instance, and whose watches are in it.  ``masks``: watch -> ear -> what that
-    one wants to hear.  ``inherited``: another process had it, and its watches."""
+    one wants to hear.  ``inherited``: another process had it, and its watches.  ``ends``: it is about to be
+    closed, and all watches end with it."""
 
     def __init__(self, inotify: Lent | None = None) -> None:
         """``inotify``: one that another process had."""
         self.inherited = inotify is not None
+        self.ends = False
         self.inotify: Lent = inotify or (_lender() if _lender is not None else Inotify())
         self.masks: dict[int, dict[Ear, int]] = {}
 
@@ -262,7 +264,8 @@ class Ear:
             self.waiting = [event for event in self.waiting if event[0] != number]
             if not ears:
                 del self._dispatcher.masks[number]
-                if self._dispatcher.inotify.fd >= 0:   # else it is that of our parent
+                # else it is that of our parent, or to end each of them alone is of no use
+                if self._dispatcher.inotify.fd >= 0 and not self._dispatcher.ends:
                     self._dispatcher.inotify.remove(number)
 
     def events(self) -> list[tuple[int, int, bytes]]:
@@ -291,6 +294,12 @@ class Ear:
 
 
 _dispatcher: _Dispatcher | None = None
+
+
+def ends() -> None:
+    """The instance of this process is about to be closed, by drop() or with the process."""
+    if _dispatcher is not None:
+        _dispatcher.ends = True
 
 
 def drop() -> None:

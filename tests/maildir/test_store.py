@@ -354,16 +354,30 @@ def test_subscriptions(tree: Store) -> None:
 
 def test_garbage_in_tmp(tree: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     tmp = Path(tree.root) / "tmp"
-    (tmp / "old").write_text("x")
+    now = int(time.time())
+    for name in ("old", f"{now}.M1P1.host", f"{now + 1000 * 3600}.M1P1.host"):
+        (tmp / name).write_text("x")
     (tmp / "deleted").mkdir()
     (tmp / "deleted" / "file").write_text("x")
     folder = tree.open("INBOX")
     folder.place.clean_tmp()
-    assert len(os.listdir(tmp)) == 2                     # too young
+    assert len(os.listdir(tmp)) == 4                     # too young
     later = time.time() + 37 * 3600
     monkeypatch.setattr(time, "time", lambda: later)
     folder.place.clean_tmp()
     assert os.listdir(tmp) == []
+
+
+def test_what_a_name_says_to_be_young_is_not_looked_at(tree: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = Path(tree.root) / "tmp" / f"{int(time.time()) + 36 * 3600}.M1P1.host"
+    path.touch()
+    later = time.time() + 37 * 3600
+    monkeypatch.setattr(time, "time", lambda: later)
+    tree.open("INBOX").place.clean_tmp()
+    assert path.exists()
+    later += 36 * 3600
+    tree.open("INBOX").place.clean_tmp()
+    assert not path.exists()
 
 
 def test_odd_files(maildir: Path) -> None:

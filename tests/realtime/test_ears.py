@@ -84,6 +84,27 @@ def test_who_closes_takes_no_watch_of_another(tmp_path: Path) -> None:
     assert "inotify wd" not in Path(f"/proc/self/fdinfo/{first.fd}").read_text()
 
 
+def test_watches_of_a_process_that_ends_go_with_its_instance(tmp_path: Path,
+                                                             monkeypatch: pytest.MonkeyPatch) -> None:
+    ear = Ear()
+    ear.add(str(tmp_path), IN_CREATE)
+    removed: list[int] = []
+    monkeypatch.setattr(inotify.Inotify, "remove", lambda self, number: removed.append(number))
+    fd = ear.fd
+    inotify.ends()
+    ear.close()
+    (tmp_path / "x").touch()
+    assert names(ear) == removed == []
+    inotify.drop()
+    with pytest.raises(OSError, match="Bad file"):
+        os.fstat(fd)
+    Ear().close()                              # another instance, whose watches end as ever
+    again = Ear()
+    again.add(str(tmp_path), IN_CREATE)
+    again.close()
+    assert len(removed) == 1
+
+
 def test_a_directory_that_goes_is_told_to_all(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     ears = [Ear(), Ear()]
