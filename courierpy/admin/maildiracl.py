@@ -5,8 +5,6 @@ Identifiers and rights are as the file has them: ``user=ann``, ``group=staff``, 
 """
 from __future__ import annotations
 
-import os
-
 from courierpy.admin import complain
 from courierpy.admin.owner import inside
 from courierpy.maildir.access import identities
@@ -34,7 +32,7 @@ def main(words: list[str]) -> int:
     with inside(maildir):
         store = Store(".", identities=identities("", ""))
         if action == "-reset":
-            _reset(store)
+            store.lists().tidy()
             return 0
         try:
             path = store.located(rest[0])[1]
@@ -69,15 +67,3 @@ def _entry(word: str) -> str:
     if not word.removeprefix("-") or any(char.isspace() or not char.isprintable() for char in word):
         raise ValueError(word)
     return word
-
-
-def _reset(store: Store) -> None:
-    """Lists of levels that are no mailboxes, and have none below them any more, go."""
-    try:
-        levels = os.listdir(store.access.levels)
-    except FileNotFoundError:
-        return
-    there = store.layout.mailboxes()
-    for level in levels:
-        if not any(path == level or path.startswith(level + store.layout.separator) for path in there):
-            os.unlink(os.path.join(store.access.levels, level))

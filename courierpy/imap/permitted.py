@@ -50,7 +50,7 @@ def check(session: Session, row: Row) -> None:
     if flags & WRITES and selected.readonly:
         raise No("Current box is selected READ-ONLY.")
     if row.rights and not selected.rights.issuperset(row.rights):
-        raise _denied(row.name, "current mailbox", set(row.rights) - selected.rights)
+        raise denied(row.name, "current mailbox", set(row.rights) - selected.rights)
 
 
 def renew(session: Session, selected: Selected) -> None:
@@ -76,7 +76,7 @@ def changeable(selected: Selected, command: bytes, change: FlagChange) -> FlagCh
     """What of a change of flags the user may do.  Raises NotPermitted where that is nothing.  RFC 4314 4."""
     found = rights.limited(change, selected.rights)
     if found is None:
-        raise _denied(command, "current mailbox", rights.FLAG_RIGHTS - selected.rights)
+        raise denied(command, "current mailbox", rights.FLAG_RIGHTS - selected.rights)
     return found
 
 
@@ -104,10 +104,11 @@ def _need(session: Session, command: bytes, name: str, wanted: str) -> None:
         return
     if wanted[0] != ABOVE and ("l" not in has or not folders.exists(name)):
         raise FolderMissing(f"not to be seen, or not there: {name!r}")
-    raise _denied(command, where, set(letters) - has or some)
+    raise denied(command, where, set(letters) - has or some)
 
 
-def _denied(command: bytes, where: str, missing: Collection[str]) -> NotPermitted:
+def denied(command: bytes, where: str, missing: Collection[str]) -> NotPermitted:
+    """What is raised where the user has not one of the rights that are ``missing`` on a mailbox."""
     letter = min(missing)
     word = "SELECT/EXAMINE" if command in (b"SELECT", b"EXAMINE") else command.decode("ascii", "replace")
     shown = utf7.encode(where).decode("ascii")

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 
+from courierpy.maildir import names
 from courierpy.maildir.errors import StoreError
-from courierpy.maildir.files import is_directory, open_as, remove, replace
+from courierpy.maildir.files import is_directory, listed, open_as, remove, replace
 from courierpy.maildir.formats.acl import DEFAULT, AccessList
 from courierpy.maildir.locks import FolderLock
 from courierpy.system import log
@@ -64,6 +65,36 @@ class Lists:
             level = self._access.level_file(path)
             if level:
                 remove(level)
+
+    def moved(self, here: str, there: str) -> None:
+        """What was at ``here`` and below is at ``there`` now: the lists of levels that are no mailboxes move
+        along."""
+        with self._lock:
+            for level in self.levels():
+                if level == here or level.startswith(here + self._layout.separator):
+                    old, new = map(self._access.level_file, (level, there + level[len(here):]))
+                    try:
+                        os.rename(old, new)
+                    except OSError as error:
+                        log.err(f"{old}: {error.strerror}")    # new mailboxes there have it from above
+
+    def levels(self) -> list[str]:
+        """The levels that are no mailboxes and have a list."""
+        where = self._access.levels
+        return sorted(names.shown(os.fsencode(entry.name)) for entry in listed(where)) if where else []
+
+    def tidy(self) -> None:
+        """The lists of levels go below which there are no mailboxes any more: who makes one there again gives
+        nobody the rights of one that was."""
+        levels = self.levels()
+        needed: set[str] = set()
+        for path in self._layout.mailboxes() if levels else ():
+            while path and path not in needed:
+                needed.add(path)
+                path = self._access.above(path)
+        for level in levels:
+            if level not in needed:
+                remove(self._access.level_file(level))
 
     def _keep(self, paths: Iterable[str]) -> None:
         for path in paths:

@@ -235,6 +235,9 @@ class Store:
         return self.namespaces.name(self.trash)
 
     def exists(self, name: str) -> bool:
+        home = self._home(name)
+        if home is not self:
+            return home.exists(name)
         try:
             return is_directory(os.path.join(self.path_of(name), "cur"))
         except NameInvalid:
@@ -389,9 +392,12 @@ class Store:
             except QuotaExceeded:
                 full = True            # there is room when the folder is gone
         index = place(folder.path, self.options.index_at)
-        if self.access.listed(self._own_path(name)):
-            self.lists().goes(self._own_path(name))
+        lists = self.lists() if self.access.listed(self._own_path(name)) else None
+        if lists is not None:
+            lists.goes(self._own_path(name))
         self.places.delete(folder.path)
+        if lists is not None:
+            lists.tidy()
         if folder.place.quota is not None:
             folder.place.quota.recount_quietly()
         if index:
@@ -431,9 +437,13 @@ class Store:
             return
         here, there = self._own_path(old), self._own_path(new)
         tree = self.layout.below(here)
-        if any(map(self.access.listed, (*tree, there))):
-            self.lists().keep(tree)        # they keep their rights: RFC 4314 4
+        lists = self.lists() if any(map(self.access.listed, (*tree, there))) else None
+        if lists is not None:
+            lists.keep(tree)           # they keep their rights: RFC 4314 4
         self.places.rename(here, there)
+        if lists is not None:
+            lists.moved(here, there)
+            lists.tidy()
         quota = self.quota()
         if quota is not None:          # what counts did not before, or the other way round
             quota.recount_quietly()

@@ -4,7 +4,7 @@ from __future__ import annotations
 from itertools import zip_longest
 
 from courierpy.imap.acl import change, change_of_rights, found, whom
-from courierpy.maildir.formats.acl import KEPT, OWNER, LockedOut, letters
+from courierpy.maildir.formats.acl import KEPT, MIGHTY, OWNER, LockedOut, letters
 from courierpy.model.replies import Bad, No
 from courierpy.model.rights import ALL_RIGHTS
 from courierpy.smap import grammar, paths
@@ -71,7 +71,7 @@ def _change(client: Client, path: Sequence[bytes], changes: Sequence[tuple[str, 
     try:
         after = change(account, found(account, b"SETACL", name), edit)
     except LockedOut as why:
-        if str(why) == OWNER:
+        if str(why) not in MIGHTY:
             account.write(grammar.line(b"* ACLMINIMUM", *MINIMUM))
         raise No("ACL update failed") from None
     client.listed_anew()

@@ -117,7 +117,8 @@ def test_looking_makes_nothing(site: Site) -> None:
     client.do('LIST "" * RETURN (STATUS (MESSAGES UIDVALIDITY) MYRIGHTS SPECIAL-USE SUBSCRIBED)')
     client.do("STATUS shared.team.Pub (UIDVALIDITY)")
     client.do("GETQUOTAROOT shared.team.Pub")
-    assert "NONEXISTENT" in refused(client, "GETMETADATA shared.team.Pub /shared/comment")
+    assert client.do("GETMETADATA shared.team.Pub /shared/comment") == [
+        '* METADATA "shared.team.Pub" (/shared/comment NIL)']
     assert counts == ['* STATUS "shared.team.Pub" (MESSAGES 2 RECENT 2 UIDNEXT 3 UNSEEN 2)']
     assert {path.name for path in site.reader.iterdir()} - {path.name for path in before} <= {
         "courierpy-uidvalidity", "courierpy-promised", "courierpyindex", "courierimapuiddb",
@@ -170,6 +171,22 @@ def test_a_uidvalidity_that_cannot_be_kept(site: Site) -> None:
     first, again = (client.do("STATUS shared.team.Pub (MESSAGES UIDVALIDITY)") for _ in range(2))
     assert first == again
     assert code(client.do("SELECT shared.team.Pub"), "UIDVALIDITY") in first[0]
+
+
+def test_rights_are_told_of_what_was_never_opened(site: Site) -> None:
+    client = site.window()
+    assert client.do("MYRIGHTS shared.team.Pub.In") == ['* MYRIGHTS "shared.team.Pub.In" "lrswixted"'] or \
+        os.getuid() != 0
+    for command in ("GETACL {}", "SETACL {} ann lr", "DELETEACL {} ann", "LISTRIGHTS {} ann"):
+        assert "NOPERM" in refused(client, command.format("shared.team.Pub"))
+    assert client.do("ACL STORE (shared.*) user=ann lr") == [
+        f'* ACLFAILED "{name}" NO Access denied for ACL STORE on {name} (ACL "a" required)'
+        for name in ("shared.team.Pub", "shared.team.Pub.In", "shared.team")]
+    # levels above all mailboxes have no rights to be told
+    told = client.do('LIST (ACL MYRIGHTS) "" shared.*')
+    assert [line.partition('"." ')[2].partition(" (")[0] for line in told] == [
+        '"shared.team.Pub"', '"shared.team.Pub.In"', '"shared.team"']
+    assert not site.copy.parent.exists()
 
 
 def test_flags_are_the_users_own(site: Site) -> None:
@@ -414,7 +431,9 @@ def test_the_quota_is_the_owners(site: Site) -> None:
 
 @pytest.mark.parametrize("data, found", [
     (b"a\t/x\nb\t/y z\n", {b"a": b"/x", b"b": b"/y z"}), (b"a\t/x\na\t/y", {b"a": b"/x"}),
-    (b"a /x\n\n\t/x\na.b\t/x\na/b\t/x\na\tx\n", {}), (b"", {}), (b"\xff\t/\xff\r\n", {b"\xff": b"/\xff\r"})])
+    (b"a /x\nb \t /y#z\nc\t/d #e\n", {b"a": b"/x", b"b": b"/y", b"c": b"/d "}),
+    (b"#a /x\n\n\t/x\n a /x\na#b /x\na.b\t/x\na/b\t/x\na\tx\na\n", {}), (b"", {}),
+    (b"\xff\t/\xff\r\n", {b"\xff": b"/\xff\r"})])
 def test_the_list(data: bytes, found: dict[bytes, bytes]) -> None:
     assert sharedmaildirs.parse(data) == found
 
@@ -425,3 +444,4 @@ def test_changes_of_the_list() -> None:
     assert data == b"odd\na\t/x\nb\t/y\n"
     assert change(data, b"a", b"/z") == b"odd\nb\t/y\na\t/z\n"
     assert change(change(data, b"a", None), b"none", None) == b"odd\nb\t/y\n"
+    assert change(b"a  /x\n# a\n", b"a", b"/z") == b"# a\na\t/z\n"

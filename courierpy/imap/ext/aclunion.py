@@ -1,7 +1,8 @@
 """ACL2=UNION.  Courier's: lists of rights in LIST, and changed by ``ACL STORE``, ``SET``, ``DELETE``.
 
 Identifiers are told as they stand in the file, rights in its letters; ``d`` is all of ``e``, ``t``, ``x``.
-Mailboxes that are not there, or whose list the user may not change, are passed over.
+Levels that are no mailboxes have lists too.  What is not there is passed over, and of what the user may see
+and not change the list of, the client is told so.
 """
 from __future__ import annotations
 
@@ -11,10 +12,11 @@ from courierpy.imap.acl import always_has, change, change_of_rights, found, whom
 from courierpy.imap.commands import ANY, CHANGES, command
 from courierpy.imap.ext import Extension
 from courierpy.imap.grammar import lines, out
-from courierpy.imap.listing import Entry, Listing, parents_of, wanted
-from courierpy.imap.permitted import NotPermitted
-from courierpy.maildir.errors import FolderMissing
-from courierpy.maildir.formats.acl import OWNER, AccessList, LockedOut, letters
+from courierpy.imap.listing import Entry, Listing, wanted
+from courierpy.imap.permitted import NotPermitted, denied
+from courierpy.maildir.errors import FolderMissing, NameInvalid
+from courierpy.maildir.formats.acl import MIGHTY, AccessList, LockedOut, letters
+from courierpy.model.namespaces import SHARED_PREFIXES
 from courierpy.model.replies import Bad, No
 from courierpy.model.rights import ALL_RIGHTS
 
@@ -43,9 +45,17 @@ def _list(found: AccessList) -> bytes:
                                for entry, rights in found.entries.items()])
 
 
+def _rights_on(session: Session, name: str) -> frozenset[str]:
+    """Of a mailbox or a level; none on one that is above all Maildirs."""
+    try:
+        return session.folders.rights(name)
+    except NameInvalid:
+        return frozenset()
+
+
 def _acl(session: Session, args: Args) -> Callable[[Listing], None]:
     def told(entry: Entry) -> bytes:
-        if "a" not in session.folders.rights(entry.name):
+        if "a" not in _rights_on(session, entry.name):
             return b""
         store, path = session.folders.located(entry.name)
         return b'("ACL" %s)' % _list(store.lists().of(path))
@@ -53,8 +63,10 @@ def _acl(session: Session, args: Args) -> Callable[[Listing], None]:
 
 
 def _myrights(session: Session, args: Args) -> Callable[[Listing], None]:
-    return _besides(b"MYRIGHTS", lambda entry: b'("MYRIGHTS" %s)' % out.quoted(
-        _rights(session.folders.rights(entry.name))))
+    def told(entry: Entry) -> bytes:
+        rights = _rights_on(session, entry.name)
+        return b'("MYRIGHTS" %s)' % out.quoted(_rights(rights)) if rights else b""
+    return _besides(b"MYRIGHTS", told)
 
 
 def _postaddress(session: Session, args: Args) -> Callable[[Listing], None]:
@@ -78,34 +90,31 @@ def change_lists(session: Session, args: Args) -> str:
     if word not in (b"STORE", b"SET", b"DELETE"):
         raise Bad("ACL FAILED: Invalid argument")
     args.sp()
-    names = _mailboxes(session, args)
+    listing, matches = _chosen(session, args)
     changes: list[Change] = []
     while args.more():
-        entry = whom(args.astring())
+        who = whom(args.astring())
         if word == b"DELETE":
-            changes.append((entry, "=", frozenset()))
+            changes.append((who, "=", frozenset()))
         else:
             args.sp()
-            changes.append((entry, *change_of_rights(args.astring())))
+            changes.append((who, *change_of_rights(args.astring())))
         if len(changes) > MAX_CHANGES:
             raise Bad("Too many identifiers.")
     args.end()
     if not changes and word != b"SET":
         raise Bad("An identifier is missing.")
 
-    listing = Listing(session)
-    parents = parents_of(listing.there, session.separator)
-    for name in names:
-        after = _change_one(session, args, name, changes, word)
+    for entry in filter(matches, listing.entries()):
+        after = _change_one(session, entry, changes, word)
         if after is not None:
             told = b'("ACL" %s)' % _list(after)
             _besides(b"ACL", partial(_same, told))(listing)
-            session.write(listing.line()(Entry(name, True, name in parents), False))
+            session.write(listing.line()(entry, False))
     return f"ACL {word.decode()} completed."
 
 
-def _change_one(session: Session, args: Args, name: str, changes: list[Change],
-                word: bytes) -> AccessList | None:
+def _change_one(session: Session, entry: Entry, changes: list[Change], word: bytes) -> AccessList | None:
     """Its list then, which is told; None where none is."""
     def edit(before: AccessList) -> AccessList:
         after = AccessList({}) if word == b"SET" else before
@@ -113,22 +122,32 @@ def _change_one(session: Session, args: Args, name: str, changes: list[Change],
             after = after.changed(*one)
         return after
 
+    command = b"ACL " + word
     try:
-        store, path = place = found(session, args.command, name)
+        store, path = place = _place(session, entry, command)
         try:
             return change(session, place, edit)
         except LockedOut as why:
-            _told_why(session, store, name, str(why), taken=word == b"DELETE" or (str(why), "-") in [
-                one[:2] for one in changes])
+            whole = word == b"STORE" and all(mode == "=" for _, mode, _ in changes)
+            _told_why(session, store, entry.name, str(why), whole)
             return store.lists().of(path) if word == b"STORE" else None
-    except (FolderMissing, NotPermitted):
-        pass
+    except NotPermitted as why:
+        session.write(lines.data(b"ACLFAILED", session.mailbox(entry.name), b"NO", why.text.encode()))
+    except FolderMissing:
+        pass                           # since it was listed
     return None
 
 
-def _told_why(session: Session, store: Store, name: str, entry: str, taken: bool) -> None:
-    """Why a list was not changed, as Courier tells it.  ``taken``: are rights taken from its owner?"""
-    if not taken or entry != OWNER:
+def _place(session: Session, entry: Entry, command: bytes) -> tuple[Store, str]:
+    """Of a mailbox or a level that is listed.  Raises NotPermitted, FolderMissing."""
+    if "a" not in _rights_on(session, entry.name):
+        raise denied(command, entry.name, "a")
+    return found(session, b"ACL", entry.name) if entry.exists else session.folders.located(entry.name)
+
+
+def _told_why(session: Session, store: Store, name: str, entry: str, whole: bool) -> None:
+    """Why a list was not changed, as Courier tells it.  ``whole``: were all rights of an entry given anew?"""
+    if whole or entry in MIGHTY:
         session.write(lines.data(b"ACLFAILED", session.mailbox(name), b"Invalid argument"))
         return
     always = letters(always_has(store, entry)).encode()
@@ -137,23 +156,29 @@ def _told_why(session: Session, store: Store, name: str, entry: str, taken: bool
                              *rest))
 
 
-def _mailboxes(session: Session, args: Args) -> list[str]:
-    """One mailbox; or names and patterns in parentheses, which stand for those that are there."""
-    if not args.at(b"("):
-        return [args.mailbox()]
-    args.open()
-    args.maybe_sp()
+def _chosen(session: Session, args: Args) -> tuple[Listing, Callable[[Entry], bool]]:
+    """What there is, and which of it is meant: one name; or names and patterns in parentheses."""
     patterns: list[str] = []
-    while not args.at(b")"):
-        try:
-            patterns.append(args.list_mailbox())
-        except No:
-            pass                       # no mailbox can be called so
-        if not args.maybe_sp():
-            break
-    args.close()
-    matches = wanted("", patterns, session.separator)
-    return [name for name in session.folders.names() if matches(name)]
+    if args.at(b"("):
+        args.open()
+        args.maybe_sp()
+        while not args.at(b")"):
+            try:
+                patterns.append(args.list_mailbox())
+            except No:
+                pass                   # no mailbox can be called so
+            if not args.maybe_sp():
+                break
+        args.close()
+        matches = wanted("", patterns, session.separator)
+    else:
+        patterns.append(args.mailbox())
+        matches = patterns.__contains__
+    listing = Listing(session)
+    listing.by_alias = False
+    of_accounts = any(one.startswith(SHARED_PREFIXES[0]) for one in patterns)
+    listing.others = (False, True) if of_accounts else (False,)
+    return listing, lambda entry: matches(entry.name)
 
 
 EXTENSION = Extension(b"ACL2=UNION", off="!IMAP_ACL",

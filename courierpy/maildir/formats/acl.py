@@ -109,8 +109,9 @@ class AccessList:
     def check(self, owner: Collection[str] = ()) -> None:
         """Raises LockedOut for what must not be written, as Courier does.  ``owner``: what the owner is here
         beside that, as lists have it."""
-        if not KEPT.issubset(self._given({OWNER, *owner, *EVERYBODY})):
-            raise LockedOut(OWNER)
+        for identities in ({OWNER}, *({OWNER, one} for one in owner)):
+            if not KEPT.issubset(self._given(identities | EVERYBODY)):
+                raise LockedOut(max(identities))       # "user=" stands behind "owner"
         for mighty in MIGHTY:
             given = self.entries.get(mighty, frozenset() if mighty == ADMINISTRATORS else OWNER_RIGHTS)
             if not given >= OWNER_RIGHTS or not self._given({mighty, *EVERYBODY}) >= OWNER_RIGHTS:
