@@ -12,7 +12,7 @@ from functools import partial
 
 from courierpy.imap import ext, permitted
 from courierpy.imap.commands.numbers import may_save
-from courierpy.imap.grammar.args import ERROR
+from courierpy.imap.grammar.args import ERROR, FLAGS
 from courierpy.maildir.errors import trouble
 from courierpy.maildir.messagefile import MessageFile
 from courierpy.model.replies import Bad, No
@@ -66,6 +66,15 @@ class Mail:
         self.in_memory = False
         if args.at(b"("):
             self.bits, self.keywords = args.flags()
+            args.maybe_sp()
+        elif args.at(b"\\"):           # one flag without parentheses, as Courier takes it
+            bit = FLAGS.get(args.attribute().upper())
+            if bit is None:
+                raise Bad("Invalid flag.")
+            self.bits = bit
+            args.maybe_sp()
+        elif args.rest_text()[:4].upper() == b"NIL ":          # no flags, to Courier
+            args.word()
             args.maybe_sp()
         if args.at(b'"'):
             self.date = args.datetime()

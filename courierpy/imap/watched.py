@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     Reaches = Callable[[str], bool]
 
 # files in a directory of mailboxes that say which there are for this user
-TELLING = (SUBSCRIBED.encode(), access.NAME.encode())
+TELLING = (SUBSCRIBED.encode(), access.NAME.encode(), access.LEVELS.encode())
 # what the system says of a directory that may not be watched: it is nothing against the others
 DENIED = (errno.EACCES, errno.EPERM, errno.ELOOP)
 RENAMING = 1.0                     # seconds that the directories of one RENAME may take

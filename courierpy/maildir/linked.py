@@ -191,6 +191,18 @@ class Linked(Store):
         found = Mirror("", self.layout.source(path), self.options.host, None)
         return found.count(self._promises.make(self._copy_name(path)))
 
+    def marked(self, name: str) -> bool:
+        """Mail that is not in the copy was seen by nobody."""
+        try:
+            path = self._own_path(name)
+            source = self.layout.source(path)
+        except NameInvalid:
+            return False
+        copied = self._is_copied(path)
+        unseen = [entry for part in (PARTS[1:2] if copied else PARTS[:2])
+                  for entry in listed(os.path.join(source, part)) if not entry.name.startswith(".")]
+        return bool(unseen) or copied and super().marked(name)
+
     def _copy_name(self, path: str) -> str:
         """Of a copy, there or not, among all that the user has."""
         return f"{os.path.basename(self.root)}.{os.path.basename(self.layout.directory(path))}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 
 from courierpy.maildir import linked
+from courierpy.maildir.access import LEVELS
 from courierpy.maildir.errors import StoreError
 from courierpy.maildir.files import listed
 from courierpy.maildir.names import is_folder_entry
@@ -99,7 +100,7 @@ class Neighbours:
         for level, root in pairs:
             if wanted(f"{prefix}{level}.") and (not virtual or self._open_account(level, root) is not None):
                 found += [root, *(entry.path for entry in listed(root)
-                                  if is_folder_entry(os.fsencode(entry.name)))]
+                                  if is_folder_entry(os.fsencode(entry.name)) or entry.name == LEVELS)]
         return found
 
     @staticmethod

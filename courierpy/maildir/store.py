@@ -344,6 +344,9 @@ class Store:
 
     def marked(self, name: str) -> bool:
         """Is there mail in new/, or unseen mail in cur/?"""
+        home = self._home(name)
+        if home is not self:
+            return home.marked(name)
         path = self.path_of(name)
         try:
             if any(not entry.startswith(".") for entry in os.listdir(os.path.join(path, "new"))):

@@ -149,6 +149,25 @@ def test_notify_tells_of_mailboxes_that_come_and_go(site: Site, kind: str) -> No
     assert above and above[-1].startswith("* LIST (\\NonExistent")
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_notify_of_a_list_of_a_level(site: Site, there: bool) -> None:
+    """What is no mailbox has a list, which is that of the mailboxes below."""
+    fill(site.team / ".Level.Box", 0)
+    levels = site.team / "courierimaphieracl"
+    if there:
+        levels.mkdir()
+        (levels / "Level").write_text("owner aceilrstwx\n")
+    client, name = site.window(), "#shared.team.Level.Box"
+    client.do('NOTIFY SET (subtree "#shared.team" (MailboxName MessageNew MessageExpunge))')
+    levels.mkdir(exist_ok=True)
+    file = site.team / "tmp" / "new.acl"
+    for rights, told in (("owner aceilrstwx\nuser=demo lr\n", "\\HasNoChildren"),
+                         ("owner aceilrstwx\n", "\\NonExistent \\HasNoChildren")):
+        file.write_text(rights)
+        file.rename(levels / "Level")
+        assert client.until(f'* LIST ({told}) "." "{name}"')
+
+
 @pytest.mark.parametrize("top", ["", "team"])
 @pytest.mark.parametrize("kind", NAMES)
 def test_notify_of_a_maildir_of_which_nothing_was_seen(site: Site, kind: str, top: str) -> None:

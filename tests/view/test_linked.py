@@ -189,6 +189,23 @@ def test_rights_are_told_of_what_was_never_opened(site: Site) -> None:
     assert not site.copy.parent.exists()
 
 
+def test_what_has_new_mail_is_marked(site: Site) -> None:
+    client = site.window(IMAP_CHECK_ALL_FOLDERS="1")
+
+    def flags() -> dict[str, str]:
+        found = (re.match(r'\* LIST \(\\(\w+).*"shared.team.(.*)"', line)
+                 for line in client.do('LIST "" shared.team.*'))
+        return {match[2]: match[1] for match in found if match is not None}
+
+    assert flags() == {"Pub": "Marked", "Pub.In": "Unmarked"}
+    client.do("SELECT shared.team.Pub")
+    client.do("STORE 1:* +FLAGS (\\Seen)")
+    assert flags() == {"Pub": "Unmarked", "Pub.In": "Unmarked"}
+    client.do("CLOSE")
+    site.post("1700000009.M9P1.host")
+    assert flags() == {"Pub": "Marked", "Pub.In": "Unmarked"}
+
+
 def test_flags_are_the_users_own(site: Site) -> None:
     client = site.window()
     told = client.do("SELECT shared.team.Pub")

@@ -83,6 +83,9 @@ def rename(session: Session, args: Args) -> str:
     args.sp()
     new = args.mailbox()
     args.end()
+    if old.endswith(session.separator) and new.endswith(session.separator) and old[:-1] != INBOX:
+        # the levels of these names, as Courier takes it: what is there moves whole
+        old, new = old[:-1], new[:-1]
     if session.folders.trash_mailbox in (old, new):
         raise No("Reserved folder name - cannot rename.", b"CANNOT")
     if new == INBOX:
