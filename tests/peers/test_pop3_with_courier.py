@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import random
 import sys
 from pathlib import Path
 
@@ -59,3 +60,44 @@ def test_the_same_messages_give_the_same_list(tmp_path: Path) -> None:
         told(place, program)
         lists.append((place / pop3list.NAME).read_bytes())
     assert lists[0] == lists[1]
+
+
+def test_the_list_is_couriers_through_every_swap(tmp_path: Path) -> None:
+    """Two equal Maildirs: Courier serves one all the time, both in turn the other.  Mail comes, is deleted,
+    gets flags and goes by other hands; what is told and the list are the same, octet by octet."""
+    couriers, ours = programs()
+    chance = random.Random(5)
+    places = tmp_path / "theirs", tmp_path / "turns"
+    for place in places:
+        fill(place)
+        (place / pop3list.NAME).write_text("/3 1 777\n")
+    ever: set[bytes] = set()
+    known: set[bytes] = set()
+    for turn in range(12):
+        arrived = [f"18000{turn:02}{number}.M{chance.randrange(9999)}P1.host" for number in range(3)]
+        texts = [b"Subject: %d\n\n%s" % (turn, b"x\n" * chance.randrange(9)) for _ in arrived]
+        letters = chance.choice(["", "S", "FS", "T"])
+        flagged, removed, deleted = (chance.randrange(4) for _ in range(3))
+        lists, rows = [], []
+        for place, program in zip(places, (couriers, (ours, couriers)[turn % 2]), strict=True):
+            for name, text in zip(arrived, texts, strict=True):
+                deliver(place, name, text=text)
+            here = sorted((place / "cur").iterdir())
+            if flagged < len(here):
+                base = here[flagged].name.partition(":")[0]
+                here[flagged].rename(here[flagged].with_name(f"{base}:2,{letters}"))
+            for file in sorted((place / "cur").iterdir())[:removed % 2]:
+                file.unlink()
+            with Pop3d(place, program) as client:
+                client.line()
+                rows.append((client.rows(b"UIDL"), client.rows(b"LIST")))
+                answer = client.ask(b"DELE %d" % (deleted + 1))
+                assert client.ask(b"QUIT") == b"+OK Bye-bye.\r\n"
+                rows[-1] += ([answer],)
+            lists.append((place / pop3list.NAME).read_bytes())
+        assert rows[0] == rows[1]
+        assert lists[0] == lists[1]
+        uidls = {row.split()[1] for row in rows[0][0]}
+        assert (uidls - known).isdisjoint(ever)
+        known, ever = uidls, ever | uidls
+    assert len(ever) == 36
