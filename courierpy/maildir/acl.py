@@ -77,6 +77,7 @@ class Lists:
                         os.rename(old, new)
                     except OSError as error:
                         log.err(f"{old}: {error.strerror}")    # new mailboxes there have it from above
+        self.tidy()
 
     def levels(self) -> list[str]:
         """The levels that are no mailboxes and have a list."""

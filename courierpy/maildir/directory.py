@@ -7,6 +7,8 @@ import stat
 
 from courierpy.maildir.errors import FolderMissing, trouble
 from courierpy.maildir.files import remove
+from courierpy.maildir.names import bits_of, info
+from courierpy.model.flags import SEEN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,6 +70,18 @@ def entries(directory: str, wanted: Callable[[os.DirEntry[bytes]], bool] | None 
     if b"/." in together or b"\n" in together:
         names = [name for name in names if not name.startswith(b".") and b"\n" not in name]
     return names
+
+
+def has_unseen(path: str) -> bool:
+    """Has the mailbox there mail in new/, or unseen mail in cur/?  What cannot be read has none."""
+    try:
+        if any(not entry.startswith(".") for entry in os.listdir(os.path.join(path, "new"))):
+            return True
+        return any(not bits_of(info(entry)) & SEEN
+                   for entry in os.listdir(os.fsencode(os.path.join(path, "cur")))
+                   if not entry.startswith(b"."))
+    except OSError:
+        return False
 
 
 def by_base(names: Iterable[bytes]) -> dict[bytes, bytes]:

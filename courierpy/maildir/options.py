@@ -5,12 +5,22 @@ from courierpy.maildir import names
 from courierpy.maildir.bounds import Bounds
 from courierpy.maildir.formats.keywordlist import Keywords
 from courierpy.maildir.index.columns import Index, place
+from courierpy.system import log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from courierpy.maildir.keptfile import KeptFile
     from courierpy.maildir.layout import Layout
     from courierpy.maildir.quota import Quota
+
+
+def fsync(word: str) -> str:
+    """What IMAP_FSYNC says, see StoreOptions."""
+    word = {"0": "never", "1": "optimized", "": "optimized"}.get(word, word)
+    if word not in ("never", "optimized", "always"):
+        log.warn(f"IMAP_FSYNC: never, optimized or always is expected, not {word}")
+        return "optimized"
+    return word
 
 
 class StoreOptions:

@@ -9,6 +9,7 @@ import os
 from courierpy.maildir import layout, names
 from courierpy.maildir.access import LEVELS, Access, identities
 from courierpy.maildir.bounds import Bounds
+from courierpy.maildir.directory import has_unseen
 from courierpy.maildir.errors import (
     Denied,
     FolderExists,
@@ -25,10 +26,9 @@ from courierpy.maildir.index.statuscache import Counts, stamp
 from courierpy.maildir.layout import MaildirPlusPlus
 from courierpy.maildir.locks import FolderLock
 from courierpy.maildir.mailboxdirectory import wait_while_still
-from courierpy.maildir.options import StoreOptions
+from courierpy.maildir.options import StoreOptions, fsync
 from courierpy.maildir.places import Levels, Siblings
 from courierpy.maildir.uidvalidity import Uidvalidities
-from courierpy.model.flags import SEEN
 from courierpy.model.namespaces import PERSONAL, SHARED, SHARED_PREFIXES, Namespace, Namespaces
 from courierpy.model.rights import OWNER_RIGHTS
 from courierpy.system import log, proc
@@ -58,19 +58,11 @@ KNOWN_NAMES = 1000                 # whose directories are remembered
 UNSHOWN = "unshown"                # in the index of INBOX: Maildirs that the client was told of
 
 
-def _fsync(word: str) -> str:
-    word = {"0": "never", "1": "optimized", "": "optimized"}.get(word, word)
-    if word not in ("never", "optimized", "always"):
-        log.warn(f"IMAP_FSYNC: never, optimized or always is expected, not {word}")
-        return "optimized"
-    return word
-
-
 def of_all(settings: Settings, host: str | None) -> dict[str, Any]:
     """What the settings say of any Maildir that is opened: arguments of Store."""
     locks = settings.text("IMAP_USELOCKS")
     return {"locks": not locks or locks.startswith("1"), "keywords": settings.number("IMAP_KEYWORDS") != 0,
-            "fsync": _fsync(settings.text("IMAP_FSYNC").lower()), "host": host,
+            "fsync": fsync(settings.text("IMAP_FSYNC").lower()), "host": host,
             "trash": settings.text("IMAP_TRASHFOLDERNAME") or "Trash", "bounds": Bounds.of(settings),
             "index_at": settings.text("IMAP_INDEXDIR"), "read_only": settings.flag("IMAP_READONLY"),
             "keeps_expunged": settings.flag("IMAP_EXPUNGE_KEEP")}
@@ -347,15 +339,7 @@ class Store:
         home = self._home(name)
         if home is not self:
             return home.marked(name)
-        path = self.path_of(name)
-        try:
-            if any(not entry.startswith(".") for entry in os.listdir(os.path.join(path, "new"))):
-                return True
-            return any(not names.bits_of(names.info(entry)) & SEEN
-                       for entry in os.listdir(os.fsencode(os.path.join(path, "cur")))
-                       if not entry.startswith(b"."))
-        except OSError:
-            return False
+        return has_unseen(self.path_of(name))
 
     # -- making and removing
 
@@ -446,7 +430,6 @@ class Store:
         self.places.rename(here, there)
         if lists is not None:
             lists.moved(here, there)
-            lists.tidy()
         quota = self.quota()
         if quota is not None:          # what counts did not before, or the other way round
             quota.recount_quietly()
