@@ -29,8 +29,9 @@ def row_keywords(at: At) -> Figures:
     copies, moved = at.folder("Copies"), at.folder("Moved")
     found["36c"] = _rate(client, b"COPY 1:%d %s" % (some, copies), some)
     client.do(b"SELECT " + copies)
-    found["36d"] = _rate(client, b"MOVE 1:%d %s" % (some, moved), some)
-    client.do(b"SELECT " + moved)
+    if b"MOVE" in client.do(b"CAPABILITY").split():
+        found["36d"] = _rate(client, b"MOVE 1:%d %s" % (some, moved), some)
+        client.do(b"SELECT " + moved)
     reply = client.do(FLAGS)
     if reply.count(b"Project") < some:
         raise ValueError(f"row 36: {at.server.name} lost keywords")

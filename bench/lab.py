@@ -88,6 +88,7 @@ class Lab:
         self.missing: dict[str, str] = {}
         self.servers: list[Server] = []
         self.failed: dict[tuple[int, str], str] = {}
+        self.ended: dict[tuple[int, str], int] = {}        # sessions, by row and server that ended them
         self.notes: dict[tuple[str, str], dict[str, object]] = {}
         self.made: set[tuple[str, str]] = set()
         self.owner = None if os.getuid() else names["tiny" + (marks or [""])[0]]
@@ -220,6 +221,14 @@ class At:
     def note(self, row: str, value: object) -> None:
         """What a server answered: the report tells where they differ."""
         self.lab.notes.setdefault((row, self.scale.mark), {})[self.server.name] = value
+
+    def ended(self, row: int, sessions: int) -> None:
+        """So many were ended by the server itself: of another one's the report tells it, ours ends none."""
+        if sessions and isinstance(self.server, Courierpy):
+            raise ValueError(f"row {row}: {sessions} sessions ended")
+        if sessions:
+            key = row, self.server.name
+            self.lab.ended[key] = self.lab.ended.get(key, 0) + sessions
 
     # -- the state on disk
 

@@ -214,6 +214,8 @@ def machine(lab: Lab) -> str:
                       for name, reason in lab.missing.items())
     missing += "".join(f" Row {row} failed on {TITLES[name]}: {reason}."
                        for (row, name), reason in sorted(lab.failed.items()))
+    missing += "".join(f" {TITLES[name]} ended {count} sessions of row {row} by itself; they began again."
+                       for (row, name), count in sorted(lab.ended.items()))
     return (f"{os.cpu_count()} processors ({model}), Linux {platform.release()}, "
             f"mail on {kind.stdout.strip() or 'an unknown file system'}; Python {platform.python_version()}; "
             f"{', '.join(versions)}; {time.strftime('%d %B %Y')}; {lab.load} processes wanted to run when it "

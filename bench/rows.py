@@ -431,8 +431,7 @@ def _mbsync(at: At, bodies: bool) -> None:
 def row_crowd(at: At) -> Figures:
     """Random commands of many clients in one INBOX.  The lock is courierpy's and Courier's alike: one
     program more asks for it all the time and tells how long it waited."""
-    figures = {}
-    inbox = at.maildir("crowd")
+    figures, inbox = {}, at.maildir("crowd")
     login = f"{at.account('crowd')} {PASSWORD}".encode()
     for key, clients in zip("ab", at.scale.crowds, strict=True):
         probe = None
@@ -443,6 +442,7 @@ def row_crowd(at: At) -> Figures:
                                b"INBOX")
         finally:
             waited = probe.end() if probe is not None else 0.0
+        at.ended(24, came.ended)
         figures["24" + key] = came.done / came.seconds
     figures["24c"] = 1000 * came.longest
     if waited:

@@ -107,15 +107,17 @@ class Secured:
 
 
 def row_handshakes(at: At) -> Figures:
-    """Connect, LOGIN, SELECT, LOGOUT; a figure of resumed ones where the server takes its own tickets."""
+    """Connect, LOGIN, SELECT, LOGOUT; and the same of a client that has the ticket of its last session, which
+    not all servers take: theirs is a whole handshake then."""
     found = {}
     for kind, keys in (("ecdsa", "ab"), ("rsa", "cd")):
         with Secured(at, kind) as secured:
             _sessions(secured, 2, resume=False)        # what the first ones cost
             for key, resume in zip(keys, (False, True), strict=True):
                 seconds, resumed = _sessions(secured, at.scale.sessions // 4, resume)
-                if not resume or resumed > 0.9:
-                    found["32" + key] = 1 / seconds
+                if resume and resumed < 0.9 and isinstance(at.server, Courierpy):
+                    raise ValueError(f"row 32: {resumed:.0%} of the tickets were taken")
+                found["32" + key] = 1 / seconds
     return found
 
 
