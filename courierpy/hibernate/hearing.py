@@ -6,8 +6,9 @@ itself.  But the kernel gives each user a number of instances (fs.inotify.max_us
 128), and the keeper's user no more than others: a session for which there is none gets
 the use of the one that the keeper has for itself.
 
-Requests over the door, each with a channel for the answer: ``i`` an instance, ``a`` mask, with
-instance and directory: a watch; ``r`` number, with the instance: it is to end (no answer).
+Requests over the door, each with a channel for the answer: ``i`` an instance, ``a`` masks, with
+instance and a directory for each: watches, answered by ``n`` and their numbers, in place of one that there
+cannot be an errno, below 0; ``r`` number, with the instance: it is to end (no answer).
 ``e``: hear for me, by the channel from then on, which keeps messages apart:
 
 The session asks: ``+`` mask and a directory's descriptor, answered by ``n`` and the watch's
@@ -36,20 +37,25 @@ from courierpy.system.inotify import (
     Inotify,
     Instance,
     NotInstalled,
+    one_by_one,
 )
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from courierpy.system.inotify import Ear, Lent
 
 INSTANCE, WATCH, UNWATCH, ASKS = b"i", b"a", b"r", b"e"        # over the door
-REQUESTS = {INSTANCE: 1, WATCH: 3, UNWATCH: 1}                 # with so many descriptors
+REQUESTS = {INSTANCE: 1, WATCH: 2, UNWATCH: 1}                 # with so many descriptors
+MOST = 32                      # directories that are watched at one request
 ADD, REMOVE, SYNC = b"+", b"-", b"?"
 HERE, NUMBER, ERROR, EVENTS, SYNCED = b"k", b"n", b"e", b"v", b"!"
 ANSWER = 2.0                   # seconds that the keeper has for an answer; it may have to be started
 PACKET = 32768                 # octets of events in one message, about
 WATCHES = 64                   # of one session
 _WORD = struct.Struct("=I")
+_NUMBER = struct.Struct("=i")
 _EVENT = struct.Struct("=iIH")         # watch, mask, octets of the name
 _LOST = (-1, IN_Q_OVERFLOW, b"")
 
@@ -79,6 +85,12 @@ def unpack(message: bytes) -> list[tuple[int, int, bytes]]:
 
 # -- in the keeper
 
+def descriptors(data: bytes) -> int:
+    """That come with a request; 0 where it is none."""
+    directories = len(data) // _WORD.size if data[:1] == WATCH else 0
+    return REQUESTS.get(data[:1], 0) + directories if directories <= MOST else 0
+
+
 def make(data: bytes, fds: list[int]) -> None:
     """Answer INSTANCE, WATCH or UNWATCH; ``fds`` are the caller's to close.  OSError when nobody hears it."""
     if data[:1] == UNWATCH:
@@ -94,8 +106,8 @@ def make(data: bytes, fds: list[int]) -> None:
             made = Inotify()
             reply, rights = HERE, [made.fd]
         else:
-            _directory(fds[2])
-            reply = NUMBER + _WORD.pack(_watch(fds[1], fds[2], *_WORD.unpack_from(data, 1)))
+            masks = [mask for mask, in _WORD.iter_unpack(data[1:])]
+            reply = NUMBER + b"".join(map(_NUMBER.pack, _watch(fds[1], fds[2:], masks)))
     except OSError as error:
         reply = ERROR + _WORD.pack(error.errno or errno.EIO)
     try:
@@ -106,12 +118,21 @@ def make(data: bytes, fds: list[int]) -> None:
             os.close(fd)
 
 
-def _watch(instance: int, directory: int, mask: int) -> int:
-    inotify = Inotify(os.dup(instance))
+def _watch(instance: int, directories: Sequence[int], masks: Iterable[int]) -> list[int]:
+    """The watches, as they are answered.  OSError where just one is asked for."""
+    inotify, found = Inotify(os.dup(instance)), []
     try:
-        return inotify.add(f"/proc/self/fd/{directory}", mask & ~(IN_DONT_FOLLOW | IN_ONLYDIR))
+        for directory, mask in zip(directories, masks, strict=True):
+            try:
+                _directory(directory)
+                found.append(inotify.add(f"/proc/self/fd/{directory}", mask & ~(IN_DONT_FOLLOW | IN_ONLYDIR)))
+            except OSError as error:
+                if len(directories) == 1:
+                    raise
+                found.append(-(error.errno or errno.EIO))
     finally:
         inotify.close()                # the session has it open: that is quick
+    return found
 
 
 def _directory(fd: int) -> None:
@@ -225,7 +246,7 @@ def _ask(door: int, word: bytes, fds: list[int]) -> tuple[bytes, list[int]]:
             _send(door, word, [theirs.fileno(), *fds])
         ours.settimeout(ANSWER)
         try:
-            reply, rights, _, _ = socket.recv_fds(ours, 64, 1)
+            reply, rights, _, _ = socket.recv_fds(ours, 8 * MOST, 1)
         except TimeoutError:
             raise TimeoutError(errno.ETIMEDOUT, "the keeper does not answer") from None
     if reply[:1] == ERROR:
@@ -253,13 +274,40 @@ class Made(Instance):
 
     def add(self, path: str, mask: int) -> int:
         """As Inotify.add."""
-        directory = _opened(path, mask)
+        (found,) = self._add([(path, mask)])
+        if isinstance(found, OSError):
+            raise found
+        return found
+
+    def add_all(self, wanted: Sequence[tuple[str, int]]) -> list[int | OSError]:
+        """As Inotify.add_all: some at one request."""
+        return [found for start in range(0, len(wanted), MOST)
+                for found in self._add(wanted[start:start + MOST])]
+
+    def _add(self, wanted: Sequence[tuple[str, int]]) -> list[int | OSError]:
+        found: list[int | OSError] = []        # descriptors first, and their watches then
         try:
-            reply, _ = _ask(self._door, WATCH + _WORD.pack(mask), [self.fd, directory])
+            for path, mask in wanted:
+                try:
+                    found.append(_opened(path, mask))
+                except OSError as error:
+                    found.append(error)
+            opened = [fd for fd in found if isinstance(fd, int)]
+            numbers = iter(self._watch([mask for (_, mask), fd in zip(wanted, found, strict=True)
+                                        if isinstance(fd, int)], opened))
         finally:
-            os.close(directory)
-        number: int = _WORD.unpack_from(reply, 1)[0]
-        return number
+            for fd in found:
+                if isinstance(fd, int):
+                    os.close(fd)
+        return [each if isinstance(each, OSError) else number if (number := next(numbers)) >= 0
+                else OSError(-number, os.strerror(-number), path)
+                for (path, _), each in zip(wanted, found, strict=True)]
+
+    def _watch(self, masks: Sequence[int], directories: list[int]) -> list[int]:
+        if not directories:
+            return []
+        reply, _ = _ask(self._door, WATCH + b"".join(map(_WORD.pack, masks)), [self.fd, *directories])
+        return [number for number, in _NUMBER.iter_unpack(reply[1:])]
 
     def remove(self, number: int) -> None:
         """As Inotify.remove."""
@@ -323,6 +371,10 @@ class Remote:
                 self._waiting.append(_LOST)
             elif number in self._theirs:
                 self._waiting.append((self._theirs[number], mask, name))
+
+    def add_all(self, wanted: Sequence[tuple[str, int]]) -> list[int | OSError]:
+        """As Inotify.add_all."""
+        return one_by_one(self.add, wanted)
 
     def add(self, path: str, mask: int) -> int:
         """As Inotify.add."""

@@ -43,7 +43,7 @@ from collections import deque
 from courierpy.hibernate import offers, protocol
 from courierpy.hibernate.awake import Awake
 from courierpy.hibernate.entry import ASLEEP, DROPPED, OFFERED, QUEUED, REFUSED, WAKING, Entry
-from courierpy.hibernate.hearing import ASKS, REQUESTS, make
+from courierpy.hibernate.hearing import ASKS, descriptors, make
 from courierpy.hibernate.protocol import (
     DROP,
     EAR,
@@ -157,7 +157,7 @@ class Keeper:
             try:
                 if data == ASKS and len(fds) == 1:
                     self.awake.lend(fds.pop(), self.limit - SPARE)
-                elif len(fds) == REQUESTS.get(data[:1], 0):
+                elif fds and len(fds) == descriptors(data):
                     make(data, list(fds))
                 else:
                     self._offer(data, fds, who)

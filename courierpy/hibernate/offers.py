@@ -11,6 +11,7 @@ import os
 import socket
 import stat
 
+from courierpy.hibernate.hearing import MOST
 from courierpy.hibernate.protocol import EAR, MAX_DIRECTORIES, is_connection
 from courierpy.system import passing
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 AT_ONCE = 64                   # words that are taken before anything else is done
 INSTANCE = "anon_inode:inotify"        # as the kernel names it
-DESCRIPTORS = 8                # that come with one word, at most
+DESCRIPTORS = 2 + MOST         # that come with one word, at most
 
 
 class Refused(Exception):
@@ -35,7 +36,7 @@ def received(door: socket.socket) -> Iterator[tuple[bytes, array.array[int], Who
     for _ in range(AT_ONCE):
         try:
             data, ancillary, flags, _ = door.recvmsg(
-                64, socket.CMSG_SPACE(4 * DESCRIPTORS) + passing.WHO_SPACE,
+                8 * MOST, socket.CMSG_SPACE(4 * DESCRIPTORS) + passing.WHO_SPACE,
                 passing.RECEIVING)
         except BlockingIOError:
             return

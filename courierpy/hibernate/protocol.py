@@ -11,7 +11,7 @@ import struct
 from courierpy.imap.grammar import lines
 from courierpy.system import passing
 
-VERSION = 4                    # of what is said over the link; another listener needs another keeper
+VERSION = 5                    # of what is said to a keeper; another listener needs another one
 ALONE = 1                      # the last version whose keeper was the only one that held the connections
 KEPT, GOOD, TAKEN = b"k", b"g", b"t"
 # over the link: a letter, and what follows it

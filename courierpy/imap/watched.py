@@ -32,7 +32,7 @@ from courierpy.system.seldom import due
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from courierpy.maildir.store import Store
 
@@ -57,6 +57,18 @@ class News:
         self.mailboxes: set[str] | None = set()
         self.names = False
         self.made: list[str] = []
+
+
+class _Directory:
+    """One of a mailbox, and what is to be heard of it.  ``needed``: without it there is no mailbox."""
+
+    __slots__ = ("mailbox", "mask", "needed", "path")
+
+    def __init__(self, mailbox: str, path: str, mask: int, needed: bool = True) -> None:
+        self.mailbox = mailbox
+        self.path = path
+        self.mask = mask
+        self.needed = needed
 
 
 class Watched:
@@ -101,8 +113,7 @@ class Watched:
                 while path not in (folders.root, "", "/", "."):
                     self.root(path)
                     path = os.path.dirname(path)
-        for name in names:
-            self.mailbox(name)
+        self._watch([directory for name in names for directory in self._directories(name)])
 
     def around(self) -> None:
         """Where mailboxes of others come and go, and rights to them: of those that are not seen, too."""
@@ -126,31 +137,38 @@ class Watched:
 
     def mailbox(self, name: str) -> None:
         """The directories of a mailbox, where something of its messages is wanted."""
+        self._watch(self._directories(name))
+
+    def _directories(self, name: str) -> list[_Directory]:
         events = self._wanted(name)
         if not events & MESSAGE_EVENTS:
-            return
+            return []
         path = heard_at(self._folders, name)
-        directories = [("new", IN_CREATE | IN_MOVED_TO), ("cur", INSIDE)]
+        found = [_Directory(name, f"{path}/new", IN_CREATE | IN_MOVED_TO),
+                 _Directory(name, f"{path}/cur", INSIDE)]
         keywords = self._folders.options.keyword_directory
         if FLAGS in events and keywords:
-            directories.append((keywords, INSIDE | IN_CLOSE_WRITE))
+            found.append(_Directory(name, f"{path}/{keywords}", INSIDE | IN_CLOSE_WRITE, False))
         copy = self._folders.path_of(name)
         if copy != path and os.path.isdir(os.path.join(copy, "cur")):  # where the user's own flags are
-            directories = [*((os.path.join(copy, part), mask) for part, mask in directories[1:]),
-                           *directories[:2]]
-        for part, mask in directories:
-            try:
-                self._of[self._ear.add(os.path.join(path, part), mask)] = name
-            except (FileNotFoundError, NotADirectoryError):
-                if part in ("new", "cur"):
-                    self.unmade.add(name)
-            except OSError as why:
-                if why.errno not in DENIED:
-                    raise
-                log.warn(f"NOTIFY: {os.path.join(path, part)}: {why.strerror}")
-                if part in ("new", "cur"):
-                    self.denied.add(name)
-                    return
+            found = [*(_Directory(name, os.path.join(copy, os.path.relpath(one.path, path)), one.mask, False)
+                       for one in found[1:]), *found[:2]]
+        return found
+
+    def _watch(self, directories: Sequence[_Directory]) -> None:
+        numbers = self._ear.add_all([(one.path, one.mask) for one in directories])
+        for one, number in zip(directories, numbers, strict=True):
+            if not isinstance(number, OSError):
+                self._of[number] = one.mailbox
+            elif isinstance(number, (FileNotFoundError, NotADirectoryError)):
+                if one.needed:
+                    self.unmade.add(one.mailbox)
+            elif number.errno not in DENIED:
+                raise number
+            elif one.mailbox not in self.denied:
+                log.warn(f"NOTIFY: {one.path}: {number.strerror}")
+                if one.needed:
+                    self.denied.add(one.mailbox)
 
     def heard(self) -> News:
         """What happened since the last time."""

@@ -16,7 +16,7 @@ from courierpy.model import fresh
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any, Protocol
 
     class Lent(Protocol):
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         fd: int
 
         def add(self, path: str, mask: int) -> int: ...
+        def add_all(self, wanted: Sequence[tuple[str, int]]) -> list[int | OSError]: ...
         def remove(self, number: int) -> None: ...
         def events(self) -> list[tuple[int, int, bytes]]: ...
         def close(self) -> None: ...
@@ -52,6 +53,14 @@ class Instance:
         self._poll.register(fd, select.POLLIN)
         os.set_blocking(fd, False)
         os.set_inheritable(fd, False)
+
+    def add(self, path: str, mask: int) -> int:
+        """The number of the watch: of the old one when ``path`` is watched already.  OSError."""
+        raise NotImplementedError
+
+    def add_all(self, wanted: Sequence[tuple[str, int]]) -> list[int | OSError]:
+        """As add() of each path and mask; what the kernel says to one that it refuses stands in its place."""
+        return one_by_one(self.add, wanted)
 
     def events(self) -> list[tuple[int, int, bytes]]:
         """(watch, mask, name) of what there is to read now; the name is b"" for what is watched itself."""
@@ -97,6 +106,17 @@ def _events(data: bytes) -> list[tuple[int, int, bytes]]:
     return found
 
 
+def one_by_one(add: Callable[[str, int], int], wanted: Iterable[tuple[str, int]]) -> list[int | OSError]:
+    """As Inotify.add_all, where nothing is won by asking for many at once."""
+    found: list[int | OSError] = []
+    for path, mask in wanted:
+        try:
+            found.append(add(path, mask))
+        except OSError as error:
+            found.append(error)
+    return found
+
+
 def octets_of(names: Iterable[bytes]) -> int:
     """Of events with these names, one for each."""
     size = _EVENT.size                 # the kernel fills a name up with NULs, one at least
@@ -116,7 +136,7 @@ class Inotify(Instance):
         super().__init__(fd)
 
     def add(self, path: str, mask: int) -> int:
-        """The number of the watch: of the old one when ``path`` is watched already."""
+        """As Instance.add."""
         try:
             path.encode()
         except UnicodeEncodeError:
@@ -253,9 +273,20 @@ class Ear:
     def add(self, path: str, mask: int) -> int:
         """The number of the watch: of the old one when ``path`` is watched already.  OSError."""
         number = self._dispatcher.inotify.add(path, mask | IN_MASK_ADD)
+        self._hears(number, mask)
+        return number
+
+    def add_all(self, wanted: Sequence[tuple[str, int]]) -> list[int | OSError]:
+        """As add() of each path and mask; the error of one stands in its place."""
+        found = self._dispatcher.inotify.add_all([(path, mask | IN_MASK_ADD) for path, mask in wanted])
+        for number, (_, mask) in zip(found, wanted, strict=True):
+            if isinstance(number, int):
+                self._hears(number, mask)
+        return found
+
+    def _hears(self, number: int, mask: int) -> None:
         ears = self._dispatcher.masks.setdefault(number, {})
         ears[self] = ears.get(self, 0) | mask
-        return number
 
     def remove(self, number: int) -> None:
         """End a watch; what it heard before is forgotten."""
@@ -289,6 +320,7 @@ class Ear:
 
     def close(self) -> None:
         """End all its watches."""
+        self.waiting = []
         for number in self.watches:
             self.remove(number)
 

@@ -1,6 +1,7 @@
 """Sessions for which the kernel has no instance of inotify left hear all the same, at once."""
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from courierpy.hibernate import hearing
+from courierpy.system import inotify
 from tests.account import account_ids
 from tests.conftest import descriptors, until
 from tests.programs.chain import Chain, chain, eventually
@@ -185,6 +187,33 @@ def test_the_keeper_keeps_no_instance_of_a_session(tmp_path: Path, stays: bool) 
             ours.close()
     assert descriptors() == before
     os.close(directory)
+
+
+def test_many_directories_are_watched_at_one_request(tmp_path: Path) -> None:
+    """What cannot be watched takes nothing from the others."""
+    parts = [tmp_path / f"d{number}" for number in range(5)]
+    for part in parts:
+        part.mkdir()
+    (tmp_path / "file").touch()
+    opened = [os.open(path, os.O_RDONLY) for path in (*parts[:2], tmp_path / "file", *parts[2:])]
+    instance = inotify.Inotify()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        request = hearing.WATCH + struct.pack("=I", inotify.IN_CREATE) * len(opened)
+        assert hearing.descriptors(request) == 2 + len(opened)
+        hearing.make(request, [theirs.fileno(), instance.fd, *opened])
+        answer = ours.recv(1000)
+    numbers = struct.unpack_from(f"={len(opened)}i", answer, 1)
+    assert (answer[:1], numbers[2]) == (hearing.NUMBER, -errno.ENOTDIR)
+    for part in parts:
+        (part / "new").touch()
+    watches = [number for number in numbers if number > 0]
+    assert [number for number, _, name in instance.events() if name == b"new"] == watches
+    assert len({*watches}) == len(parts)
+    instance.close()
+    for fd in opened:
+        os.close(fd)
+    assert hearing.descriptors(hearing.WATCH + b"mask" * (hearing.MOST + 1)) == 0
 
 
 @pytest.mark.parametrize("count", [0, 1, 5000])

@@ -4,7 +4,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from courierpy.maildir.store import Store
 from courierpy.message import collation
 from courierpy.system import pulse
 from courierpy.system.conn import Conn
-from courierpy.system.inotify import IN_Q_OVERFLOW, Ear, NotInstalled
+from courierpy.system.inotify import IN_Q_OVERFLOW, Ear, NotInstalled, one_by_one
 from courierpy.system.settings import Settings
 
 
@@ -77,6 +77,9 @@ def limit(monkeypatch: pytest.MonkeyPatch, most: int, error: OSError) -> None:
             if self.count > most:
                 raise error
             return super().add(path, mask)
+
+        def add_all(self, wanted: Sequence[tuple[str, int]]) -> list[int | OSError]:
+            return one_by_one(self.add, wanted)
     monkeypatch.setattr(watched, "Ear", Limited)
 
 
@@ -121,6 +124,9 @@ def test_a_mailbox_that_may_not_be_read(talk: Talk, part: str, monkeypatch: pyte
             if path.endswith(f".a/{part}") and not may:
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
             return super().add(path, mask)
+
+        def add_all(self, wanted: Sequence[tuple[str, int]]) -> list[int | OSError]:
+            return one_by_one(self.add, wanted)
     monkeypatch.setattr(watched, "Ear", Forbidden)
     said = talk.say(ALL.replace(b"SET", b"SET STATUS"))
     assert b'\\NoAccess) "." "INBOX.a"\r\n' in said and b"t OK" in said
