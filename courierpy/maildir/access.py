@@ -59,9 +59,11 @@ def identities(user: str, options: str) -> frozenset[str]:
 class Access:
     """``identities``: what the user is here, as lists have it; without any, lists mean nothing, and the user
     has what Courier gives then.  ``directory``: function that gives the
-    directory of a path; ``levels``: the directory of lists of levels that are no mailboxes, "" for none."""
+    directory of a path; ``levels``: the directory of lists of levels that are no mailboxes, "" for none.
+    ``owns``: it is the user's own Maildir."""
 
-    __slots__ = ("_known", "_unlisted", "directory", "identities", "levels", "separator")
+    __slots__ = ("_known", "_no_levels", "_unlisted", "directory", "identities", "levels", "owns",
+                 "separator")
 
     def __init__(self, directory: Callable[[str], str], separator: str, levels: str,
                  identities: frozenset[str]) -> None:
@@ -69,13 +71,10 @@ class Access:
         self.separator = separator
         self.levels = levels
         self.identities = identities
+        self.owns = "owner" in identities or not identities
         self._unlisted: dict[str, str] = {}    # own mailboxes without a list, nor any above -> its file
+        self._no_levels = False                # nor is there one of a level that is no mailbox
         self._known: dict[str, tuple[Stamp, frozenset[str]]] = {}      # by the file of the list
-
-    @property
-    def owns(self) -> bool:
-        """Is it the user's own Maildir?"""
-        return "owner" in self.identities or not self.identities
 
     def own_names(self) -> frozenset[str]:
         """What the owner is called in lists beside that, where it is the user."""
@@ -121,15 +120,19 @@ class Access:
         if self._still_unlisted(path):
             return OWNER_RIGHTS
         own = self.file(path)
+        if self._no_levels and self._all_unlisted(self.above(path)) and not _is_there(own):
+            self._unlisted[path] = own
+            return OWNER_RIGHTS
         found = self._nearest(path, own)
         if found is None:
             if not self.owns:
                 return NO_RIGHTS if self.identities.isdisjoint(_BY_DEFAULT) else OWNER_RIGHTS
             if len(self._unlisted) >= KNOWN_LISTS:
-                self._unlisted.clear()
+                self.forget()
             self._unlisted[path] = own
             if "" not in self._unlisted:
                 self._unlisted[""] = self.file("")
+                self._no_levels = not self.levels or not _is_there(self.levels)
             return OWNER_RIGHTS
         file, stamp = found
         known = self._known.get(file)
@@ -142,6 +145,19 @@ class Access:
     def listed(self, path: str) -> bool:
         """Does a list govern the mailbox?"""
         return bool(self.identities) and not self._still_unlisted(path) and self.nearest(path) is not None
+
+    def forget(self) -> None:
+        """A list was made or changed here."""
+        self._unlisted.clear()
+        self._no_levels = False
+
+    def _all_unlisted(self, path: str) -> bool:
+        """Had no level from here up to INBOX a list, when the user's rights were asked for?"""
+        while path in self._unlisted:
+            if not path:
+                return len(self._unlisted) < KNOWN_LISTS
+            path = self.above(path)
+        return False
 
     def _still_unlisted(self, path: str) -> bool:
         """That a level above has got a list since takes nothing from who owns all of them."""

@@ -119,5 +119,6 @@ class Lists:
             except OSError as error:
                 log.err(f"{access.levels}: {error.strerror}")
         replace(file, found.spelled(), self._layout.scratch, options.host, "acl", sync=options.sync)
+        access.forget()
         if level:
             remove(level)

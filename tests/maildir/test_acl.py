@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from courierpy.maildir import access
 from courierpy.maildir.access import NAME, identities
 from courierpy.maildir.formats.acl import DEFAULT, AccessList, LockedOut, identifier, told
 from courierpy.maildir.store import Store
@@ -175,6 +176,32 @@ def test_a_change_is_seen_at_once(store: Store) -> None:
     assert store.rights("INBOX.a") == frozenset("law")
     os.unlink(Path(store.root, ".a", NAME))
     assert store.rights("INBOX.a") == OWNER_RIGHTS
+
+
+def test_a_list_that_is_made_here_is_seen_at_once(store: Store) -> None:
+    """Of a level that is no mailbox too, and by the mailboxes below it, though they were asked for before."""
+    store.create("INBOX.a.b")
+    for name in ("INBOX", "INBOX.a", "INBOX.a.b", "INBOX.c"):
+        assert store.rights(name) == OWNER_RIGHTS
+    store.lists().change("a", lambda before: before.changed("owner", "=", "alr"))
+    assert store.rights("INBOX.a") == frozenset("alr")
+    assert store.rights("INBOX.a.b") == store.rights("INBOX") == OWNER_RIGHTS      # RFC 4314 3.1
+    store.lists().change("", lambda before: before.changed("owner", "=", "alrw"))
+    assert store.rights("INBOX") == store.rights("INBOX.d") == frozenset("alrw")
+
+
+def test_lists_are_looked_for_once_where_there_are_none(
+        store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the levels above a mailbox; its own is looked for each time."""
+    looked: list[str] = []
+    is_there = access._is_there
+    monkeypatch.setattr(access, "_is_there", lambda file: looked.append(file) or is_there(file))
+    for name in ("INBOX.a", "INBOX.b", "INBOX.c", "INBOX.c.d", "INBOX.c.d.e"):
+        looked.clear()
+        assert store.rights(name) == OWNER_RIGHTS
+    assert [os.path.basename(os.path.dirname(file)) for file in looked] == [".c.d.e"]
+    Path(store.root, "courierimapacl").write_text("owner lra\n")
+    assert store.rights("INBOX") == store.rights("INBOX.f") == frozenset("lra")
 
 
 def test_an_account_without_lists(tmp_path: Path) -> None:
