@@ -131,17 +131,19 @@ class Listing:
 
         entries = self.entries()
         below, hidden = self._with_selected_below(entries, matches) if self.recursive else ((), ())
-        line = self.line()
+        line, write, utf8 = self.line(), self.session.write, self.session.utf8
         for entry in entries:
-            if not matches(entry.name) or not entry.selected and entry.name not in hidden:
+            name = entry.name
+            if not matches(name) or not entry.selected and name not in hidden:
                 continue
             if named_only(entry):
                 continue
             # asked for first: what becomes of the mailbox meanwhile shows in its line
-            if self.behind:
-                entry.spelled = out.mailbox(entry.name, self.session.utf8)
-            behind = self._behind(entry) if entry.selected and entry.exists and not entry.remote else b""
-            self.session.write(line(entry, entry.name in below) + behind)
+            behind = b""
+            if self.behind and entry.selected and entry.exists and not entry.remote:
+                entry.spelled = out.mailbox(name, utf8)
+                behind = self._behind(entry)
+            write(line(entry, name in below) + behind)
 
     def _behind(self, entry: Entry) -> bytes:
         told = []
@@ -174,34 +176,33 @@ class Listing:
             info = b'"CHILDINFO" (%s)' % words
         attributes = [*self.attributes.values()]
         besides = [*self.besides.values()]
+        marks = word != b"LSUB"
 
         def line(entry: Entry, below: bool = False) -> bytes:
-            flags = b""
-            if not entry.exists:
-                flags = absent
-            elif not entry.opens:
-                flags = b"\\Noselect "
-            elif entry.remote:
-                flags = b"\\Remote " * extended           # RFC 9051 7.3.1
-            elif word != b"LSUB" and (entry.name == INBOX or check_all):
-                flags = b"\\Marked " if session.folders.marked(entry.name) else b"\\Unmarked "
             if not obsolete:
-                flags += b"\\HasChildren" if entry.children else b"\\HasNoChildren"
-            elif entry.exists and not entry.children:
-                flags += b"\\Noinferiors"
+                flags = b"\\HasChildren" if entry.children else b"\\HasNoChildren"
+            else:
+                flags = b"\\Noinferiors" if entry.exists and not entry.children else b""
+            if not entry.exists:
+                flags = absent + flags
+            elif not entry.opens:
+                flags = b"\\Noselect " + flags
+            elif entry.remote:
+                flags = b"\\Remote " * extended + flags   # RFC 9051 7.3.1
+            elif marks and (check_all or entry.name == INBOX):
+                flags = (b"\\Marked " if session.folders.marked(entry.name) else b"\\Unmarked ") + flags
             for more in attributes:
                 told = more(entry)
                 if told:
                     flags += b" " + told
-            values = [b"(%s)" % flags.strip(), separator, entry.spelled or out.mailbox(entry.name, utf8)]
+            values = b"(%s)" % flags.strip(), separator, entry.spelled or out.mailbox(entry.name, utf8)
+            if not below and entry.old is None and not besides:        # mostly
+                return lines.data(word, *values)
             items = [info] if below and info else []
             if entry.old is not None:              # RFC 9051 6.3.9.7
                 items.append(b'"OLDNAME" (%s)' % out.mailbox(entry.old, utf8))
-            if besides:
-                items += filter(None, [b"".join([more(entry) for more in besides])])
-            if items:
-                values.append(b"(%s)" % b" ".join(items))
-            return lines.data(word, *values)
+            items += filter(None, [b"".join([more(entry) for more in besides])])
+            return lines.data(word, *values, *([b"(%s)" % b" ".join(items)] if items else []))
         return line
 
 

@@ -92,12 +92,34 @@ def uses(store: Store, names: Sequence[str],
          table: Mapping[bytes, Sequence[str]]) -> dict[str, list[bytes]]:
     """Mailbox -> its uses, in order.  ``names``: of all mailboxes there are.  ``table``: as NAMES."""
     owners, taken = given(store, names)
+    if not owners and not taken:
+        return _by_name(store, names, table)
+    return _found(owners, [row for row in _at_the_top(store, names) if row[0] not in taken], table)
+
+
+def _by_name(store: Store, names: Sequence[str],
+             table: Mapping[bytes, Sequence[str]]) -> dict[str, list[bytes]]:
+    """The uses that mailboxes have by their names, which are mostly the same as the last time."""
+    global _last
+    personal = store.namespaces.personal
+    asked = [*names], personal.prefix, personal.separator, table
+    if _last[0] != asked:
+        _last = asked, _found({}, _at_the_top(store, names), table)
+    return _last[1]
+
+
+_last: tuple[object, dict[str, list[bytes]]] = (), {}
+
+
+def _found(owners: dict[bytes, str], those: Iterable[tuple[str, str]],
+           table: Mapping[bytes, Sequence[str]]) -> dict[str, list[bytes]]:
+    """As uses().  ``owners``: use -> mailbox, of which a client said it; ``those``: the others that may have
+    one, as of _at_the_top()."""
     top: dict[str, str] = {}
     alike: dict[str, str] = {}
-    for name, path in _at_the_top(store, names):
-        if name not in taken:
-            top.setdefault(path, name)
-            alike.setdefault(path.casefold(), name)
+    for name, path in those:
+        top.setdefault(path, name)
+        alike.setdefault(path.casefold(), name)
     for use, spellings in table.items():
         if use not in owners:
             for spelling in spellings:

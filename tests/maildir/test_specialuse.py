@@ -46,6 +46,15 @@ def test_by_name(tmp_path: Path, folders: list[str], owners: dict[str, list[byte
     assert told(store_with(tmp_path, *folders)) == owners
 
 
+def test_by_name_as_mailboxes_come_and_go(tmp_path: Path) -> None:
+    store = store_with(tmp_path, ".Gesendet", ".a")
+    assert told(store) == told(store) == {"INBOX.Gesendet": [b"\\Sent"]}
+    store.create("INBOX.Sent")
+    assert told(store) == {"INBOX.Sent": [b"\\Sent"]}
+    store.delete("INBOX.Sent")
+    assert told(store) == {"INBOX.Gesendet": [b"\\Sent"]}
+
+
 def test_by_name_where_mailboxes_lie_in_each_other(tmp_path: Path) -> None:
     store = store_with(tmp_path, "Sent", "INBOX/Drafts", "Work/Trash", choice="fs")
     assert told(store) == {"Sent": [b"\\Sent"], "INBOX/Drafts": [b"\\Drafts"]}

@@ -63,11 +63,15 @@ class _Uses:
         self._found: dict[str, list[bytes]] | None = None
 
     def of(self, entry: Entry) -> list[bytes]:
-        if self._found is None:
-            self._found = _found(self._listing.session, self._listing.there)
-        return self._found.get(entry.name, []) if entry.exists else []
+        found = self._found
+        if found is None:
+            found = self._found = _found(self._listing.session, self._listing.there)
+        return found.get(entry.name, []) if entry.exists else []
 
     def attribute(self, entry: Entry) -> bytes:
+        found = self._found
+        if found is not None and entry.name not in found:
+            return b""                 # mostly
         return b" ".join(self.of(entry))
 
 
