@@ -9,7 +9,7 @@ from functools import partial
 
 from courierpy.imap import capability, commands, ext, metered, permitted, shortage, updates
 from courierpy.imap.commands import LEAVES_FOLDER, READS, USES_SEQ, Done
-from courierpy.imap.dialogue import Dialogue
+from courierpy.imap.dialogue import READ_TIMEOUT, Dialogue
 from courierpy.imap.grammar import out
 from courierpy.imap.grammar.args import Args
 from courierpy.imap.grammar.framer import Frame, Framer, LiteralAhead
@@ -163,8 +163,14 @@ class Session(Dialogue):
         if title.show is not None:
             self.show("")
         self.conn.flush_held()
-        event = self.framer.next()
-        if isinstance(event, Frame):   # it is here already
+        framer, event = self.framer, None
+        if framer.midway:
+            event = framer.next()
+        elif data := self.waiting.read(READ_TIMEOUT):  # mostly one whole command
+            event = framer.whole(data)
+        else:
+            raise Gone
+        if isinstance(event, Frame):
             return event
         steps = self.framing(event)
         try:
@@ -210,7 +216,8 @@ class Session(Dialogue):
     @property
     def by_alias(self) -> bool:
         """Does the command that is done name mailboxes by the second of their names?"""
-        return any(map(self.folders.namespaces.of_alias, self._spelled))
+        namespaces = self.folders.namespaces
+        return namespaces.alias is not None and any(map(namespaces.of_alias, self._spelled))
 
     def mailbox(self, name: str) -> bytes:
         """The name of a mailbox, of which the command is, as the client calls it."""

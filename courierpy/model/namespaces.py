@@ -16,6 +16,8 @@ PERSONAL, OTHERS, SHARED = range(3)    # in the order of NAMESPACE: RFC 2342 5
 def folded(name: str, separator: str, wildcards: str = "") -> str:
     """``name``; where its first level is INBOX in any case, that is in upper case.  ``wildcards``: of a
     pattern, they end a level too.  RFC 9051 5.1."""
+    if name.startswith(INBOX):
+        return name                    # mostly
     if name[:5].upper() == INBOX and (len(name) == 5 or name[5] in separator + wildcards):
         return INBOX + name[5:]
     return name
@@ -64,21 +66,24 @@ class Namespaces:
     second.
     """
 
-    __slots__ = ("_by_length", "_found", "alias", "all", "personal")
+    __slots__ = ("_found", "_in_turn", "alias", "all", "personal")
 
     def __init__(self, personal: Namespace, *others: Namespace) -> None:
         self.personal = personal
         self.all = (personal, *others)
         self.alias = next((one for one in others if one.kind == PERSONAL), None)
         self._found: dict[str, tuple[Namespace, str]] = {}     # by name
-        self._by_length = sorted(self.all, key=lambda one: -len(one.prefix))
+        # the longest prefix counts; where none is longer than theirs, the user's own come first
+        self._in_turn = sorted(self.all, key=lambda one: -len(one.prefix))
+        if sum([one.prefix.startswith(personal.prefix) for one in self.all]) == 1:
+            self._in_turn.sort(key=lambda one: one is not personal)
 
     def find(self, name: str) -> tuple[Namespace, str] | None:
         """(namespace, path) of the mailbox of that name, None where no mailbox can be called so."""
         found = self._found.get(name)
         if found is not None:
             return found
-        for namespace in self._by_length:
+        for namespace in self._in_turn:
             path = namespace.path(name)
             if path is not None:
                 if len(self._found) >= KNOWN_NAMES:

@@ -61,7 +61,8 @@ class Conn:
         self.pending = pending          # bytes read by an earlier stage
         self.record: Record | None = None
         self.midway = False
-        self._poll: tuple[int, select.poll] | None = None       # of the descriptor that is read
+        # of the descriptor that is read
+        self._poll: tuple[int, Callable[[int], list[tuple[int, int]]]] | None = None
         self._quick = 0                 # how often in a row the client said something at once
         self._out: list[bytes] = []
         self._size = 0
@@ -105,30 +106,26 @@ class Conn:
         if self.pending:
             data, self.pending = self.pending, b""
             return data
-        self.flush()
+        if self._out:
+            self.flush()
         if self.deadline is not None:
             left = self.deadline - monotonic()
             if left <= 0:
                 raise TimedOut
             timeout = left if timeout is None else min(timeout, left)
-        data = self._read(timeout)
-        if self.record is not None:
-            self.record.read(data)
-        return data
-
-    def _read(self, timeout: float | None) -> bytes:
-        stream = self.stream
-        end = None if timeout is None else monotonic() + timeout
-        if timeout is not None and not stream.buffered() and not self._await(timeout):
+        stream, start = self.stream, monotonic()
+        if timeout is not None and not stream.buffered() and not self._await(timeout, start):
             raise TimedOut
         while True:
             try:
                 data = stream.read(READ_SIZE)
             except Blocked as blocked:
-                if not blocked.wait(None if end is None else end - monotonic()):
+                if not blocked.wait(None if timeout is None else start + timeout - monotonic()):
                     raise TimedOut from None
                 continue
             self.rcvd += len(data)
+            if self.record is not None:
+                self.record.read(data)
             return data
 
     def ready(self) -> bool:
@@ -154,27 +151,31 @@ class Conn:
         events = poll.poll(None if timeout is None else max(0, int(timeout * 1000 + 0.999)))
         return {fd for fd, _ in events}
 
-    def _await(self, timeout: float) -> bool:
-        """As _readable().  A client that mostly answers at once is waited for awake: to sleep
-        and to be woken takes longer than it does."""
-        start = monotonic()
+    def _await(self, timeout: float, start: float) -> bool:
+        """As _readable(), from ``start`` on.  A client that mostly answers at once is waited for awake: to
+        sleep and to be woken takes longer than it does."""
+        poll = self._poller()
         if self._quick >= TIMES:
             while monotonic() - start < AWAKE:
-                if self._readable(0):
+                if poll(0):
                     return True
             self._quick = 0
-            return self._readable(timeout)
-        found = self._readable(timeout)
+            return bool(poll(int(timeout * 1000 + 0.999)))
+        found = bool(poll(int(timeout * 1000 + 0.999)))
         self._quick = self._quick + 1 if monotonic() - start < AT_ONCE else 0
         return found
 
-    def _readable(self, timeout: float | None) -> bool:
+    def _readable(self, timeout: float) -> bool:
+        return bool(self._poller()(int(timeout * 1000 + 0.999)))
+
+    def _poller(self) -> Callable[[int], list[tuple[int, int]]]:
+        """Waits for input so many milliseconds."""
         infd = self.stream.infd
         if self._poll is None or self._poll[0] != infd:
             poll = select.poll()
             poll.register(infd, select.POLLIN)
-            self._poll = infd, poll
-        return bool(self._poll[1].poll(None if timeout is None else int(timeout * 1000 + 0.999)))
+            self._poll = infd, poll.poll
+        return self._poll[1]
 
     # -- writing
 
@@ -217,27 +218,35 @@ class Conn:
 
     def flush(self) -> None:
         """Write what was gathered.  Raises Gone or TimedOut."""
-        if not self._out:
+        out, size = self._out, self._size
+        if not out:
             return
-        pieces = [b"".join(self._out)] if self._size <= 2 * FLUSH_AT else [
-            b"".join(self._out[:-1]), self._out[-1]]       # a large one is not copied once more
         self._out, self._size, self._since = [], 0, 0.0
-        for piece in filter(None, pieces):
-            if self.record is not None:
-                self.record.write(piece)
-            try:
-                self._put(memoryview(piece))
-            except OSError:
-                raise Gone from None
+        if size <= 2 * FLUSH_AT:
+            self._write(b"".join(out))
+            return
+        self._write(b"".join(out[:-1]))
+        self._write(out[-1])           # a large one is not copied once more
+
+    def _write(self, piece: bytes) -> None:
+        if not piece:
+            return
+        if self.record is not None:
+            self.record.write(piece)
+        try:
+            self._put(memoryview(piece))
+        except OSError:
+            raise Gone from None
 
     def _put(self, view: memoryview) -> None:
         """OSError, TimedOut."""
         stream = self.stream
+        size, most = len(view), stream.most
         at = counted = 0                        # what was taken from ``counted`` on was so before ``end``
         end = 0.0
-        while at < len(view) or stream.held:
+        while at < size or stream.held:
             try:
-                done = stream.write(view[at:at + stream.most])
+                done = stream.write(view[at:at + most])
             except Blocked as blocked:
                 if not end:
                     end = monotonic() + self.write_timeout

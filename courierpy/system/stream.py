@@ -85,7 +85,7 @@ class Plain:
 
     @property
     def most(self) -> int:
-        return self.writer.most
+        return (self._writer or self.writer).most
 
     def buffered(self) -> bool:
         return False
@@ -103,7 +103,7 @@ class Plain:
             raise
 
     def write(self, data: memoryview) -> int:
-        return self.writer.write(data)
+        return (self._writer or self.writer).write(data)
 
     def rest(self) -> None:
         """There is nothing to give."""

@@ -44,6 +44,26 @@ def test_whole_in_pieces_and_with_a_tail(stream: bytes) -> None:
     assert framer.rest() == b"tail {5"
 
 
+@pytest.mark.parametrize(("data", "whole"), [
+    (b"a NOOP\r\n", True), (b"a NOOP\n", True), (b"\r\n", True), (b"\n", True), (b"\r\r\n", True),
+    (b"a NOOP", False), (b"a NOOP\r", False), (b"a NOOP\r\nb", False), (b"a NOOP\r\nb NOOP\r\n", False),
+    (b"a APPEND x {3}\r\n", False), (b"a LOGIN {1+}\r\n", False), (b"a X }\r\n", False),
+    (b"a " + b"x" * 97 + b"\r\n", True), (b"a " + b"x" * 200 + b"\r\n", False)])
+def test_one_line_alone_is_what_comes_of_it_by_pieces(data: bytes, whole: bool) -> None:
+    alone, fed = Framer(line_limit=100), Framer(line_limit=100)
+    frame = alone.whole(data)
+    assert (frame is not None) == whole
+    fed.feed(data)
+    event = fed.next()
+    if frame is None:
+        assert repr(alone.next().__class__) == repr(event.__class__)
+    else:
+        assert isinstance(event, Frame)
+        assert (frame.lines, frame.literals) == (event.lines, event.literals)
+        assert not alone.midway
+    assert alone.rest() == fed.rest()
+
+
 @given(st.lists(st.binary(max_size=20), min_size=1, max_size=4), st.lists(st.integers(1, 9), max_size=30))
 def test_any_literals_in_any_pieces(texts: list[bytes], cuts: list[int]) -> None:
     stream = b"a X" + b"".join(b" {%d+}\r\n%s" % (len(text), text) for text in texts) + b"\r\n"

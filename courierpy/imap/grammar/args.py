@@ -78,13 +78,13 @@ class Args:
         self.meant = meant
         self.spelled: list[str] = []
         self.mailboxes: list[str] = []
-        self.tag = b"*"
-        self.command = b""
         head = _HEAD.match(self._text)
         if head is not None:
-            self.tag, self.command = head[1], head[2].upper()
+            self.tag, command = head.groups()
+            self.command = command.upper()
             self._at = head.end()
         else:
+            self.tag, self.command = b"*", b""
             self.maybe_sp()
             self.tag = self._match(_TAG)
             self.sp()
@@ -207,9 +207,11 @@ class Args:
         return self.string()
 
     def astring(self) -> bytes:
-        if self._at_literal() or self.at(b'"'):
+        match = _ASTRING.match(self._text, self._at)
+        if match is None:
             return self.string()
-        return self._match(_ASTRING)
+        self._at = match.end()
+        return match[0]
 
     def astrings(self, pattern: re.Pattern[bytes], what: str) -> list[bytes]:
         """What is left, a blank before each: none or more, MAX_ASTRINGS at most, each as ``pattern`` has it.

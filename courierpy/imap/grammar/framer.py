@@ -148,6 +148,17 @@ class Framer:
         self._scanned = 0
         return data
 
+    def whole(self, data: bytes) -> Frame | None:
+        """The command that ``data`` is, to be asked between two that are whole; None where it is not just one
+        line, and then it is fed."""
+        end = len(data) - 1
+        if data.find(b"\n") == end and end <= self.line_limit and self._wipe is None:
+            line = data[:end - 1] if data.endswith(b"\r\n") else data[:end]
+            if not line.endswith(b"}"):        # a literal may be announced
+                return Frame([line], [])
+        self.feed(data)
+        return None
+
     def next(self) -> Event:
         while True:
             if self._ahead is not None:

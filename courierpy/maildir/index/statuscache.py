@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 
     from courierpy.maildir.index.columns import Index
 
-    Known = tuple[Stamps, "Status", int]       # and the stamp of what is recent and unclaimed
+    Known = tuple[tuple[int, ...], "Status"]   # the numbers of a line
 
 FILE = "counts"
 HEAD = b"courierpy counts 2 %08x\n"
 OLD = int(directory.COARSE_GRAIN * 1e9)      # nanoseconds after which a time is settled anywhere
 NUMBERS = 13                       # of a line; the folder's path follows
+# which of them are the stamps, the counts, and the stamp of what is recent and unclaimed
+CUR, INODE, NEW, DATABASE, STAMPS, COUNTED, UNCLAIMED = 0, 1, 2, slice(4, 7), slice(7), slice(7, 12), 12
 NOT_THERE = -1                     # size of a uiddb that is not there
 
 
@@ -88,12 +90,14 @@ class Counts:
     def find(self, path: str, stamps: Stamps | None) -> Status | None:
         """What is known of a folder that looks like this."""
         known = self._find(path)
-        return known[1] if known is not None and known[0] == stamps else None
+        same = known is not None and stamps is not None and known[0][STAMPS] == _numbers(stamps)
+        return known[1] if known is not None and same else None
 
     def _find(self, path: str) -> Known | None:
         """What is known, unless somebody has claimed since what is recent: no stamp shows that."""
         known = self._known.get(path) or self._read(path)
-        return known if known is None or not known[2] or known[2] == self._unclaimed(path) else None
+        unclaimed = known[0][UNCLAIMED] if known is not None else 0
+        return known if not unclaimed or unclaimed == self._unclaimed(path) else None
 
     def unchanged(self, path: str) -> Status | None:
         """What is known of a folder that looks as it did then; no more is looked at than the counts go by,
@@ -101,21 +105,22 @@ class Counts:
         known = self._find(path)
         if known is None:
             return None
-        stamps, status, _ = known
+        numbers, status = known
         stat = os.stat
         try:
-            if stat(path + "/new").st_mtime_ns != stamps.new:
+            if stat(path + "/new").st_mtime_ns != numbers[NEW]:
                 return None
             cur = stat(path + "/cur")
-            if cur.st_mtime_ns != stamps.cur or cur.st_ino != stamps.inode:
+            if cur.st_mtime_ns != numbers[CUR] or cur.st_ino != numbers[INODE]:
                 return None
-            return status if uiddb.key_of(stat(path + "/" + uiddb.NAME)) == stamps.database else None
+            return status if uiddb.key_of(stat(path + "/" + uiddb.NAME)) == numbers[DATABASE] else None
         except OSError:
             return None                # whoever opens it says why
 
     def put(self, path: str, stamps: Stamps, status: Status, unclaimed: int) -> None:
         """``unclaimed``: the stamp of what is recent and unclaimed, which must be settled."""
-        self._known[path] = stamps, status, unclaimed
+        self._known[path] = (*_numbers(stamps), status.messages, status.recent, status.uidnext,
+                             status.uidvalidity, status.unseen, unclaimed), status
         self._new = True
 
     def save(self) -> None:
@@ -124,8 +129,8 @@ class Counts:
             self._lines = None         # another session may have saved what it found
             lines = {path: numbers for path, numbers in self._load().items()
                      if os.fsdecode(path) in self._known or os.path.isdir(path)}
-            for path, known in self._known.items():
-                lines[os.fsencode(path)] = _packed(*known)
+            for path, (numbers, _) in self._known.items():
+                lines[os.fsencode(path)] = b" ".join([b"%d" % number for number in numbers])
             body = b"".join([b"%s %s\n" % (numbers, path) for path, numbers in lines.items()
                              if b"\n" not in path])
             self.index.replace(FILE, (HEAD % crc32(body), body))
@@ -133,10 +138,12 @@ class Counts:
 
     def _read(self, path: str) -> Known | None:
         """What a session before this one knew."""
-        numbers = self._load().get(os.fsencode(path))
-        if numbers is None:
+        lines = self._lines if self._lines is not None else self._load()
+        line = lines.get(os.fsencode(path))
+        if line is None:
             return None
-        found = self._known[path] = _unpacked(numbers)
+        numbers = tuple(map(int, line.split(b" ")))
+        found = self._known[path] = numbers, Status(*numbers[COUNTED])
         return found
 
     def _load(self) -> dict[bytes, bytes]:
@@ -154,13 +161,6 @@ class Counts:
         return self._lines
 
 
-def _packed(stamps: Stamps, status: Status, unclaimed: int) -> bytes:
-    return b"%d %d %d %d %d %d %d %d %d %d %d %d %d" % (
-        stamps.cur, stamps.inode, stamps.new, stamps.keywords, *(stamps.database or (0, 0, NOT_THERE)),
-        status.messages, status.recent, status.uidnext, status.uidvalidity, status.unseen, unclaimed)
-
-
-def _unpacked(numbers: bytes) -> Known:
-    cur, inode, new, keywords, number, mtime, size, *counts, unclaimed = map(int, numbers.split(b" "))
-    database = None if size == NOT_THERE else (number, mtime, size)
-    return Stamps(cur, inode, new, keywords, database), Status(*counts), unclaimed
+def _numbers(stamps: Stamps) -> tuple[int, ...]:
+    """As they begin a line."""
+    return stamps.cur, stamps.inode, stamps.new, stamps.keywords, *(stamps.database or (0, 0, NOT_THERE))
