@@ -83,7 +83,9 @@ def _fill_tables() -> None:
     from courierpy.imap import commands, ext
     from courierpy.imap.commands.index import COMMANDS
     from courierpy.message import charsets
+    from courierpy.model import messages
     charsets.load()
+    messages.prepare()
     for word in COMMANDS:
         commands.find(word)
     for table in ext.TABLES:

@@ -324,44 +324,50 @@ def _expanded(ends: array[int], most: int) -> array[int]:
     for first, last in zip(ends[::2], ends[1::2], strict=True):
         if last - first >= most - len(uids) or uids and first == uids[-1]:
             raise ValueError("runs of other lengths")
-        uids.frombytes(_run(first, last))
+        _add_run(uids, first, last)
     _last_expanded = ends, ref(uids)
     return uids
 
 
-def _run(first: int, last: int) -> bytes:
-    """The UIDs of a run as array("I") has them; of a long one octet by octet of each number, as that is
-    quicker than number by number."""
-    if last - first < 2048 or array("I").itemsize != 4:
-        return array("I", range(first, last + 1)).tobytes()
-    start, stop = first & 0xFFFF, last & 0xFFFF
-    blocks = range(first >> 16, (last >> 16) + 1)      # what stands above the lower half
-    if len(blocks) == 1:
-        return bytes(_raised(_lower(start, stop), blocks[0]))
-    lower = _lower(0, 0xFFFF)
-    between = [_raised(lower[:], block) for block in blocks[1:-1]]
-    return b"".join((_raised(lower[4 * start:], blocks[0]), *between,
-                     _raised(lower[:4 * stop + 4], blocks[-1])))
+def _add_run(uids: array[int], first: int, last: int) -> None:
+    """The UIDs of a run; of a long one octet by octet of each number, as that is quicker than number by
+    number."""
+    if last - first < 2048 or uids.itemsize != 4:
+        uids.extend(range(first, last + 1))
+        return
+    for block in range(first >> 16, (last >> 16) + 1):         # what stands above the lower half
+        lower = _lower(max(first - (block << 16), 0), min(last - (block << 16), 0xFFFF))
+        uids.frombytes(_raised(lower, block) if block else lower)
 
 
 _PLACES = (0, 1, 2, 3) if sys.byteorder == "little" else (3, 2, 1, 0)  # of the octets, the lowest first
+_all_lower = memoryview(b"")   # _lower() of all
 
 
-def _lower(first: int, last: int) -> bytearray:
+def prepare() -> None:
+    """Make what sessions have in common, before the first of them."""
+    global _all_lower
+    _all_lower = _lower(0, 0xFFFF).toreadonly()
+
+
+def _lower(first: int, last: int) -> memoryview:
     """The numbers of a run that are below 65536, four octets each."""
+    if _all_lower:
+        return _all_lower[4 * first:4 * last + 4]
     above = range(first >> 8, (last >> 8) + 1)
     octets = bytearray(4 * 256 * len(above))
     octets[_PLACES[0]::4] = bytes(range(256)) * len(above)
     octets[_PLACES[1]::4] = b"".join([bytes((part,)) * 256 for part in above])
-    return octets[4 * (first & 255):4 * (last - (first & ~255)) + 4]
+    return memoryview(octets)[4 * (first & 255):4 * (last - (first & ~255)) + 4]
 
 
-def _raised(octets: bytearray, block: int) -> bytearray:
-    """The same numbers, each with ``block`` as its upper half."""
+def _raised(octets: memoryview, block: int) -> bytearray:
+    """The same numbers, with ``block`` as their upper half."""
+    found = bytearray(octets)
     for place, part in zip(_PLACES[2:], (block & 255, block >> 8), strict=True):
         if part:
-            octets[place::4] = bytes((part,)) * (len(octets) // 4)
-    return octets
+            found[place::4] = bytes((part,)) * (len(found) // 4)
+    return found
 
 
 _last_expanded: tuple[array[int], Callable[[], array[int] | None]] = array("I"), lambda: None

@@ -9,6 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from courierpy.imap.view import View
+from courierpy.model import messages as model
 from courierpy.model.messages import Changes, Messages
 from courierpy.model.uidset import NO_UIDS, UidSet
 
@@ -154,7 +155,12 @@ def test_the_recent_go_with_the_messages() -> None:
 
 @pytest.mark.parametrize("first", [1, 255, 256, 257, 65_500, 65_536, 2 ** 24 - 700, 2 ** 32 - 140_001])
 @pytest.mark.parametrize("count", [1, 2, 2048, 2049, 5000, 65_536, 140_000])
-def test_a_long_run_of_uids_comes_back(first: int, count: int) -> None:
+@pytest.mark.parametrize("prepared", [False, True])
+def test_a_long_run_of_uids_comes_back(first: int, count: int, prepared: bool,
+                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model, "_all_lower", memoryview(b""))
+    if prepared:
+        model.prepare()
     uids = array("I", range(first, first + count))
     messages = Messages(uids, bytes(count), {})
     again = Messages.unpack(messages.pack())

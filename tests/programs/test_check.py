@@ -183,9 +183,9 @@ def test_an_index_of_another_version_is_made_anew(root: Path, capfd: pytest.Capt
     folder.scan()
     folder.close(wait=True)
     columns = root / "courierpyindex" / "columns"
-    columns.write_bytes(columns.read_bytes().replace(b"courierpy 6", b"courierpy 5"))
+    columns.write_bytes(columns.read_bytes().replace(b"courierpy 7", b"courierpy 6"))
     assert check(capfd, root) == check(capfd, "--fix", root) == (1, [("index", False)])
-    assert check(capfd, "--fix", "-V", "6", root) == (0, [("index", True)])
+    assert check(capfd, "--fix", "-V", "7", root) == (0, [("index", True)])
     assert check(capfd, root) == (0, [])
     assert main(["courierpy", "check", "-V", "5", str(root)]) == os.EX_USAGE
 

@@ -78,12 +78,16 @@ def opened(session: Session, name: str, readonly: bool) -> Selected:
 
 
 _UNSEEN = bytes(not bits & SEEN for bits in range(256))        # by flag bits
+LOOKED_AT = 4096               # messages at a time: mostly one of the first is unseen
 
 
 def _first_unseen(view: View) -> bytes:
     """The line with the code UNSEEN, or none.  RFC 3501 6.3.1."""
-    seq = view.flags.translate(_UNSEEN).find(1) + 1
-    return lines.told(lines.OK, "First unseen", b"UNSEEN %d" % seq) if seq else b""
+    for start in range(0, len(view.flags), LOOKED_AT):
+        at = view.flags[start:start + LOOKED_AT].translate(_UNSEEN).find(1)
+        if at >= 0:
+            return lines.told(lines.OK, "First unseen", b"UNSEEN %d" % (start + at + 1))
+    return b""
 
 
 @command(b"CLOSE", when=SELECTED, flags=LEAVES_FOLDER)

@@ -19,7 +19,6 @@ import struct
 import time
 from array import array
 from functools import partial
-from itertools import accumulate
 from zlib import crc32
 
 from courierpy.maildir.files import close, listed, open_as, remove, write_all
@@ -42,7 +41,7 @@ DIRECTORY = "courierpyindex"
 COLUMNS, LOG, RECENT = "columns", "uids", "recent"
 CACHE = "cache."               # begins the names of the files with computed values
 THREADS = "threads."           # and of those with threads
-MAGIC = b"courierpy 6\n" + struct.pack("=I", 0x01020304)       # the second word tells the byte order
+MAGIC = b"courierpy 7\n" + struct.pack("=I", 0x01020304)       # the second word tells the byte order
 _HEAD = struct.Struct("=16sI IIII II qQqq Qqq q II")
 _CHECKS = struct.Struct("=II")     # of all but where lines begin, and of that
 SMALL = 256                        # a folder with fewer messages may be read again: it needs no watch
@@ -448,20 +447,17 @@ def _head(data: bytes) -> tuple[Head, int] | None:
 
 
 def _pack_odd(odd: Mapping[int, bytes]) -> bytes:
-    """How many; UIDs; where each name ends; the names."""
-    uids, ends = array("I", odd), array("I", accumulate(map(len, odd.values())))
-    return struct.pack("=I", len(uids)) + uids.tobytes() + ends.tobytes() + b"".join(odd.values())
+    """How many; UIDs; the names, with a slash between, which no name has."""
+    return struct.pack("=I", len(odd)) + array("I", odd).tobytes() + b"/".join(odd.values())
 
 
 def _unpack_odd(data: bytes) -> dict[int, bytes]:
     count: int = struct.unpack_from("=I", data)[0]
     if not count:
         return {}
-    uids, ends = array("I"), array("I")
+    uids = array("I")
     uids.frombytes(data[4:4 + 4 * count])
-    ends.frombytes(data[4 + 4 * count:4 + 8 * count])
-    names = data[4 + 8 * count:]
-    return {uid: names[start:end] for uid, start, end in zip(uids, [0, *ends], ends, strict=False)}
+    return dict(zip(uids, data[4 + 4 * count:].split(b"/"), strict=True))
 
 
 _LOG_HEAD = b"courierpy uids 2 %d"
