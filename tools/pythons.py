@@ -21,8 +21,8 @@ OLDEST = (3, 11)
 NAME = re.compile(r"python3(?:\.\d+)?")
 QUICK = "not server and not clients and not peers and not source"
 # where passwords are hashed
-HASHING = ("tests/auth", "tests/programs/test_accounts.py", "tests/programs/test_admin.py",
-           "tests/programs/test_login.py", "tests/programs/test_notify.py", "tests/programs/test_userdb.py")
+HASHING = ("tests/auth", "tests/programs/test_accounts.py", "tests/programs/test_login.py",
+           "tests/programs/test_notify.py", "tests/programs/test_userdb.py")
 # where an interpreter really is, and of which version; it answers for the shims of pyenv, too
 PROBE = "import os, sys; print(os.path.realpath(sys._base_executable), *sys.version_info[:3])"
 
