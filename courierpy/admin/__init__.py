@@ -235,7 +235,7 @@ def read_settings(files: list[str]) -> dict[str, str]:
         for path in files:
             values = parse_file(path, values)
     except SettingsError as error:
-        give_up(f"{error} (a file of settings was expected: assignments NAME=value, a line each)")
+        give_up(str(error))
     return values
 
 

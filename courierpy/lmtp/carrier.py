@@ -7,6 +7,7 @@ message again.
 """
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
@@ -262,7 +263,12 @@ def _at(job: Job, environ: Mapping[str, str], act: Callable[[Store, Settings], R
     except QuotaExceeded as error:
         log.err(f"{where}: {error}")
         return NO_ROOM if isinstance(error, DiskFull) else over_quota(settings)
-    except (StoreError, OSError) as error:
+    except OSError as error:
+        named = error.filename if isinstance(error.filename, (str, bytes)) else ""
+        missing = ": a Maildir was expected" if named == where and error.errno == errno.ENOENT else ""
+        log.err(f"{os.path.join(where, os.fsdecode(named)).rstrip('/')}: {error.strerror or error}{missing}")
+        return CLOSED
+    except StoreError as error:
         log.err(f"{where}: {error}")
         return CLOSED
     except Exception as error:         # in doubt the client keeps the message

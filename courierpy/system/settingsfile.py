@@ -20,7 +20,8 @@ def parse_file(path: str, start: Mapping[str, str] | None = None) -> dict[str, s
         with open(path, encoding="utf-8", errors="surrogateescape") as file:
             text = file.read()
     except OSError as error:
-        raise SettingsError(f"{path}: {error.strerror}") from None
+        wanted = "that this user may read " if isinstance(error, PermissionError) else ""
+        raise SettingsError(f"{path}: {error.strerror} (a file of settings {wanted}was expected)") from None
     return parse_text(text, path, start)
 
 
@@ -36,7 +37,7 @@ def parse_text(text: str, path: str, start: Mapping[str, str] | None = None) -> 
             line = line[7:].lstrip()
         match = _NAME.match(line)
         if match is None:
-            raise SettingsError(f"{path}:{number}: not an assignment: {line[:60]}")
+            raise SettingsError(f"{path}:{number}: not an assignment, NAME=value: {line[:60]}")
         try:
             values[match[0][:-1]] = _value(line[match.end():], values)
         except ValueError as error:

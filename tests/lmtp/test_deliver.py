@@ -70,7 +70,19 @@ def test_what_an_mta_hears(post: Post) -> None:
     shutil.rmtree(post.folder / "bob" / "Maildir" / "new")
     (post.folder / "bob" / "Maildir" / "new").write_text("no directory")
     assert deliver(post, "bob") == 75
+    os.rename(post.folder / "bob" / "Maildir", post.folder / "bob" / "Mail")
+    assert deliver(post, "bob") == 75
+    there = post.folder / "bob" / "Maildir"
+    assert f" {there}: No such file or directory: a Maildir was expected\n" in post.log.read_text()
+    (post.folder / "bob" / "Mail").rename(there)
+    if os.getuid() == 0:
+        there.chmod(0)
+        os.chown(there, 0, 0)
+        assert deliver(post, "bob") == 75
+        assert f" {there}: Permission denied\n" in post.log.read_text()
     assert deliver(post, "-C", str(post.folder / "nothing"), "ann") == 75
+    assert f"{post.folder}/nothing: No such file or directory (a file of settings was expected)\n" \
+        in post.log.read_text()
     post.userdb.unlink()
     assert deliver(post, "ann") == 75
     assert "Traceback" not in post.log.read_text()
