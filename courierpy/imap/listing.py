@@ -122,12 +122,13 @@ class Listing:
         options that do not go together.
 
         ``by_wildcard``: does a name match by a wildcard?  With it, a level that is no mailbox is told only
-        then, or where an option selects it (RFC 5258 3)."""
+        then, or where an option selects it (RFC 5258 3) or has to say something about it."""
         if self.recursive and not self.criteria:
             raise Bad("RECURSIVEMATCH needs another selection option.")        # RFC 5258 3.1
 
         def named_only(entry: Entry) -> bool:
-            return not (entry.exists or self.criteria or by_wildcard is None or by_wildcard(entry.name))
+            return not (entry.exists or self.criteria or self.besides or by_wildcard is None
+                        or by_wildcard(entry.name))
 
         entries = self.entries()
         below, hidden = self._with_selected_below(entries, matches) if self.recursive else ((), ())
