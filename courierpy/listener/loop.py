@@ -15,7 +15,7 @@ class Loop:
     """A signal ends a wait as a descriptor does: its handler only notes it.
 
     What is heard *beside* ends no wait: it is heard when something else does, and before that, or when the
-    turn is over.  So nothing may wait for it that does not come by here itself."""
+    turn is over, or by who needs to know (catch_up)."""
 
     def __init__(self) -> None:
         self._poll = select.poll()
@@ -40,6 +40,13 @@ class Loop:
         self._handlers[fd] = handler
         self._beside.register(fd, select.EPOLLIN)
 
+    def catch_up(self) -> None:
+        """Hear what there is beside by now."""
+        for fd, _ in self._beside.poll(0):
+            handler = self._handlers.get(fd)
+            if handler is not None:
+                handler()
+
     def hurry(self, wanted: bool) -> None:
         """Is a wait to end for what is heard beside as well?"""
         if wanted != self._hurries:
@@ -62,10 +69,7 @@ class Loop:
         """Wait, and do what is to be done.  Was there a signal?"""
         self._signalled = False
         ready = self._poll.poll(seconds * 1000)
-        for fd, _ in self._beside.poll(0):
-            handler = self._handlers.get(fd)
-            if handler is not None:
-                handler()
+        self.catch_up()
         for fd, _ in ready:
             handler = self._handlers.get(fd)
             if handler is not None:    # else another one's work has ended it

@@ -91,6 +91,9 @@ class Pool:
     def _give(self, key: bytes, order: Order, fd: int) -> Worker | None:
         """The process that has it now: who came last, so that the others may end."""
         able = [worker for worker in self.waiting.values() if worker.key == key]
+        if not able:
+            self._loop.catch_up()      # one may have said since this turn began that it waits
+            able = [worker for worker in self.waiting.values() if worker.key == key]
         for worker in [*reversed(able), *self.ahead.values()]:
             try:
                 passing.send(worker.link, order.parts(), (fd, *order.asleep))

@@ -29,6 +29,7 @@ class Loop:
     def __init__(self) -> None:
         self.poll = select.poll()
         self.handlers: dict[int, Callable[[], object]] = {}
+        self.catches_up = False
 
     def hear(self, fd: int, handler: Callable[[], object]) -> None:
         self.handlers[fd] = handler
@@ -40,6 +41,10 @@ class Loop:
         for fd in fds:
             if self.handlers.pop(fd, None) is not None:
                 self.poll.unregister(fd)
+
+    def catch_up(self) -> None:
+        for fd, _ in self.poll.poll(0) if self.catches_up else ():
+            self.handlers[fd]()
 
     def until(self, true: Callable[[], object]) -> None:
         end = time.monotonic() + DEADLINE
@@ -145,6 +150,15 @@ def test_one_that_is_busy_is_not_given_another(rig: Callable[..., Rig]) -> None:
     here.loop.until(lambda: len(here.pool.waiting) == 2)
     last = list(here.pool.waiting)[-1]
     assert here.session(ANN) == last   # the other may end
+
+
+def test_one_that_has_just_said_that_it_waits(rig: Callable[..., Rig]) -> None:
+    """And was not heard yet, as others were."""
+    here = rig(ACCOUNT)
+    first = here.session(ANN, done=False)
+    assert here.loop.poll.poll(1000 * DEADLINE) and not here.pool.waiting
+    here.loop.catches_up = True
+    assert here.session(ANN) == first
 
 
 def test_several_are_forked_ahead_in_a_row(rig: Callable[..., Rig]) -> None:
