@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import venv
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 PASSWORD = "secret"
 HASH = "$1$lablab$BLb20GUlY9imG3u1FCK4s."              # md5-crypt of PASSWORD; all servers check the same
 UID = 61000                                            # of the first account, when we are root
+MEMORY = "/dev/shm"                                    # a tmpfs, as a host has for /run, and not each lab
 START = 20.0                                           # seconds until a server must listen
 SETTINGS = {                                           # of courierpy and Courier alike
     "ADDRESS": "127.0.0.1", "MAXDAEMONS": "600", "MAXPERIP": "600",
@@ -167,6 +169,7 @@ class Courierpy(Server):
         self.library = os.path.join(folder, f"library-{self.name}")
         shutil.copytree(os.path.join(source, "courierpy"), os.path.join(self.library, "courierpy"),
                         ignore=shutil.ignore_patterns("__pycache__"))
+        self.run_folder = ""
         # as an installer leaves it
         subprocess.run([sys.executable, "-m", "compileall", "-q", self.library], check=True)
 
@@ -187,12 +190,19 @@ class Courierpy(Server):
         path = os.path.join(self.folder, "userdb")
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
             file.write(self.userdb())
+        if os.path.isdir(MEMORY):
+            self.run_folder = tempfile.mkdtemp(prefix="courierpy-bench-", dir=MEMORY)
+            os.chmod(self.run_folder, 0o755)
         self.serve(self.folder, PORT=str(self.port), IMAPDSSLSTART="NO")
         self.wait()
         with open(os.path.join(self.library, "courierpy", "__init__.py"), encoding="utf-8") as file:
             number = file.read().partition('__version__ = "')[2].partition('"')[0]
         self.version = f"{number} ({self.revision})" if self.revision else number
 
+    def stop(self) -> None:
+        super().stop()
+        if self.run_folder:
+            shutil.rmtree(self.run_folder, ignore_errors=True)
 
     def lmtp(self) -> str:
         place = os.path.join(self.folder, "delivery")
@@ -206,7 +216,9 @@ class Courierpy(Server):
         path = os.path.join(place, "imapd")
         with open(path, "w", encoding="utf-8") as file:
             for name, value in {**SETTINGS, "USERDB": os.path.join(self.folder, "userdb"),
-                                "AUTHMODULES": "authuserdb", **settings}.items():
+                                "AUTHMODULES": "authuserdb",
+                                **({"RUNDIRECTORY": self.run_folder} if self.run_folder else {}),
+                                **settings}.items():
                 file.write(f'{name}="{value}"\n')
         self.run([sys.executable, "-c", "from courierpy.admin import run; run()", "serve", "-C", path],
                  self.environ())
