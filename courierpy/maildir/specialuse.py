@@ -100,15 +100,11 @@ def uses(store: Store, names: Sequence[str],
 def _by_name(store: Store, names: Sequence[str],
              table: Mapping[bytes, Sequence[str]]) -> dict[str, list[bytes]]:
     """The uses that mailboxes have by their names, which are mostly the same as the last time."""
-    global _last
     personal = store.namespaces.personal
     asked = [*names], personal.prefix, personal.separator, table
-    if _last[0] != asked:
-        _last = asked, _found({}, _at_the_top(store, names), table)
-    return _last[1]
-
-
-_last: tuple[object, dict[str, list[bytes]]] = (), {}
+    if store.used[0] != asked:
+        store.used = asked, _found({}, _at_the_top(store, names), table)
+    return store.used[1]
 
 
 def _found(owners: dict[bytes, str], those: Iterable[tuple[str, str]],

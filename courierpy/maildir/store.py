@@ -80,7 +80,7 @@ class Store:
 
     __slots__ = ("_account_quota", "_directories", "_ignores_quota", "_neighbours", "_passed_over",
                  "_unsettled", "access", "counts", "highest", "layout", "meet", "namespaces", "options",
-                 "places", "root", "trash", "uidvalidities")
+                 "places", "root", "trash", "uidvalidities", "used")
 
     def __init__(self, root: str = ".", *, locks: bool = True, keywords: bool = True,
                  fsync: str = "optimized", trash: str = "Trash", host: str | None = None,
@@ -95,6 +95,7 @@ class Store:
         self._neighbours: Neighbours | None = None
         self.trash = trash
         self.highest: dict[str, tuple[object, int]] = {}       # what modseqs.highest() found, by name
+        self.used: tuple[object, dict[str, list[bytes]]] = (), {}      # what specialuse.uses() found, of what
         self._passed_over: list[str] = []
         self._directories: dict[str, str] = {}  # by name
         self._unsettled: set[str] = set()       # mailboxes whose counts could not be kept
