@@ -75,7 +75,7 @@ def test_a_process_that_waits_too_long_ends(found: Found) -> None:
 
 
 def test_one_whose_ids_are_others_now_is_not_served_by_the_process_of_before(found: Found) -> None:
-    assert found["others"] == ["* BYE busy\r\n"] * 3
+    assert found["others"] == ["oa LOGOUT\r\n with 1"] * 3       # what it had said, and its descriptor
 
 
 def test_no_client_is_lost_with_a_process_that_is_told_to_end(found: Found) -> None:
