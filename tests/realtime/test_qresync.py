@@ -68,8 +68,9 @@ class Client:
         return f"1:{max(self.copy)}"
 
     def match(self) -> str:
-        """Some of what it knows, as message sequence match data."""
-        known = sorted(self.copy)
+        """Some of what it knows, as message sequence match data: up to ``last``, where it knows of all.
+        Behind one that only EXISTS told of, its numbers would be wrong, and vouch for what is gone."""
+        known = sorted(uid for uid in self.copy if uid <= self.last)
         rows = sorted(self.rnd.sample(range(len(known)), min(3, len(known))))
         if not rows:
             return ""
