@@ -41,10 +41,10 @@ def row_notify(at: At) -> Figures:
     that listens."""
     if isinstance(at.server, Courier):
         return {}
-    at.settle("many")
-    root = at.maildir("many")
+    at.settle("heard")
+    root = at.maildir("heard")
     roots = at.server.roots()
-    client = at.login("many")
+    client = at.login("heard")
     client.do(b"NOOP")
     before = procs.memory(roots)
     seconds, _ = timed(client, b"NOTIFY SET (personal (MessageNew MessageExpunge))")
@@ -67,11 +67,11 @@ def _asleep(at: At, root: str) -> Figures:
 def _asleep_in(at: At, apart: Apart, root: str) -> Figures:
     quiet = at.scale.seconds > 1
     roots = apart.roots()
-    for client in [apart.login("many") for _ in range(SLEEPERS)]:
+    for client in [apart.login("heard") for _ in range(SLEEPERS)]:
         client.logout()                # what so many logins cost the server itself is not theirs
     time.sleep(1.0 if quiet else 0.1)
     before = procs.memory(roots) + procs.files(roots)
-    clients = [apart.login("many") for _ in range(SLEEPERS)]
+    clients = [apart.login("heard") for _ in range(SLEEPERS)]
     for client in clients:
         client.do(b"NOTIFY SET (personal (MessageNew MessageExpunge))")
     time.sleep(HIBERNATED if quiet else 0.1)
@@ -92,7 +92,7 @@ def _pushed(at: At, client: Client, root: str, number: int) -> float:
     file = f"{int(time.time())}.M{number}P{os.getpid()}.bench"
     with open(os.path.join(folder, "tmp", file), "wb") as new:
         new.write(MESSAGE % (number, 0))
-    give(new.name, at.server.owner(at.account("many")))
+    give(new.name, at.server.owner(at.account("heard")))
     start = now()
     os.rename(new.name, os.path.join(folder, "new", file))
     client.read_until(b"* STATUS")

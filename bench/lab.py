@@ -31,12 +31,14 @@ class Scale:
                  idle: tuple[int, int] = (50, 200), seconds: float = 3.0, small: bool = False,
                  mark: str = "", crowds: tuple[int, int] = (10, 20), crowded: int = 200,
                  crowd_seconds: float = 8.0,
-                 large: tuple[int, int] = (30, 200), secure: int = 1_000, told: int = 300) -> None:
+                 large: tuple[int, int] = (30, 200), secure: int = 1_000, told: int = 300,
+                 heard: int = 500) -> None:
         self.messages = messages
         self.big = big
         self.many = many                       # folders for STATUS and LIST
         self.of_each = of_each                 # messages in each of them
         self.of_few = min(of_each, 20)         # and in each of as many small ones
+        self.heard = heard                     # folders for NOTIFY
         self.synced = synced                   # messages in each of ten folders
         self.range = range_                    # messages of one STORE, COPY, ...
         self.sessions = sessions
@@ -62,6 +64,7 @@ class Scale:
             "big": {"": ("links" if self.big > 200_000 else "small", self.big)},
             "many": {f"F{number:03d}": ("small", self.of_each) for number in range(self.many)},
             "lean": {f"F{number:03d}": ("small", self.of_few) for number in range(self.many)},
+            "heard": {f"F{number:03d}": ("small", self.of_few) for number in range(self.heard)},
             "crowd": {"": ("small", self.crowded)},
             "sync": {f"S{number}": ("mail", self.synced) for number in range(10)},
         }
@@ -70,8 +73,9 @@ class Scale:
 
 FULL = Scale()
 QUICK = Scale(messages=200, big=500, many=10, of_each=5, synced=20, range_=50, sessions=20, idle=(3, 6),
-              seconds=0.5, crowds=(3, 6), crowded=40, crowd_seconds=1.0, large=(1, 2), secure=6, told=4)
-SINGLE = ("tiny", "mail", "squeezed", "work", "big", "many", "lean", "crowd", "sync")
+              seconds=0.5, crowds=(3, 6), crowded=40, crowd_seconds=1.0, large=(1, 2), secure=6, told=4,
+              heard=10)
+SINGLE = ("tiny", "mail", "squeezed", "work", "big", "many", "lean", "heard", "crowd", "sync")
 ACCOUNTS = [*SINGLE, *(f"idle{number}" for number in range(IDLE_ACCOUNTS)),
             *(f"turn{number}" for number in range(TURNS))]
 

@@ -80,7 +80,7 @@ def ratio(case: Case, figures: dict[str, float], peer: str) -> str:
 
 def titled(case: Case, scale: Scale) -> str:
     return case.title.format(messages=f"{scale.messages:,}", big=f"{scale.big:,}", many=scale.many,
-                             fewest=scale.of_few,
+                             heard=scale.heard, fewest=scale.of_few,
                              range=f"{scale.range:,}", synced=scale.synced, few=scale.idle[0],
                              lots=scale.idle[1], some=scale.crowds[0], crowd=scale.crowds[1],
                              crowded=scale.crowded, piecewise=scale.large[0], huge=scale.large[1],

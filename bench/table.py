@@ -144,7 +144,7 @@ ROWS = [
         Case("30b", "COMPRESS: octets of mail that are one on the wire", "octets", True,
              Goal("dovecot", 0.95))]),
     Row(31, connection.row_notify, [
-        Case("31a", "NOTIFY SET over {many} folders", "ms", False, Goal("dovecot")),
+        Case("31a", "NOTIFY SET over {heard} folders", "ms", False, Goal("dovecot")),
         Case("31b", "NOTIFY: from a delivery to its STATUS", "ms", False, Goal(limit=20)),
         Case("31c", "NOTIFY: memory that it takes", "kB", False, Goal(limit=1000)),
         Case("31d", "NOTIFY: memory of a session that sleeps", "kB", False, Goal(limit=100)),
