@@ -173,6 +173,47 @@ def test_rename_and_delete_with_rights(site: Site) -> None:
     assert not (site.home / "ann/.Pub.other").exists()
 
 
+def test_what_is_made_deep_needs_the_right_of_what_is_there(site: Site) -> None:
+    found = site.say("a CREATE #shared.ann.Pub.a.b.c", "b CREATE #shared.ann.x.y",
+                     "c CREATE #shared.ann.Hidden.x.y")
+    assert [found[tag][-1][2:4] for tag in "abc"] == ["NO"] * 3
+    assert not [path.name for path in (site.home / "ann").iterdir() if path.name.count(".") > 2]
+    site.allow("ann/.Pub", "bob lrc")
+    assert site.say("a CREATE #shared.ann.Pub.a.b.c")["a"][-1].startswith("a OK")
+    assert (site.home / "ann/.Pub.a.b.c").exists()
+
+
+def test_who_is_of_the_administrators_may_all(site: Site) -> None:
+    found = site.say("a SELECT #shared.ann.Hidden", "b APPEND #shared.ann.Hidden (\\Flagged) {3+}", "abc",
+                     "c STORE 1 +FLAGS (\\Deleted)", "d EXPUNGE", "e SETACL #shared.ann.Hidden carl lr",
+                     "f CREATE #shared.ann.Hidden.new", "g RENAME #shared.ann.Hidden.new #shared.ann.other",
+                     "h DELETE #shared.ann.other", "i DELETE #shared.ann.Pub",
+                     "j MYRIGHTS #shared.ann.Pub.In", OPTIONS="group=administrators")
+    assert [found[tag][-1][2:4] for tag in "abcdefghij"] == ["OK"] * 10
+    assert found["j"][-2] == '* MYRIGHTS "#shared.ann.Pub.In" "lrswikxteacd"'
+
+
+def test_lists_are_changed_by_who_may(site: Site) -> None:
+    """Of Courier's ACL2: by patterns too, levels besides; and who may not is told so of what he sees."""
+    site.allow("ann/.Pub", "bob lra")
+    (site.home / "ann/.Pub.In").rename(site.home / "ann/.Pub.no.In")
+    (site.home / "ann/.Pub.no.In" / "courierimapacl").unlink()
+    found = site.say("a ACL STORE (#shared.ann*) anyone l", "b ACL STORE #shared.staff.carl.News anyone l",
+                     "c ACL DELETE #shared.ann.Hidden anyone", "d ACL SET #shared.staff anyone l")
+    form = r'\* LIST \((.*)\) "." "(#[^"]*)" .*\("user=bob" "alr"\).*\("anyone" "l"\)\)\)\)'
+    lines = [re.fullmatch(form, line) for line in found["a"] if line.startswith("* LIST")]
+    assert [line and line.groups() for line in lines] == [
+        ("\\HasChildren", "#shared.ann.Pub"), ("\\HasNoChildren", "#shared.ann.Pub.no.In"),
+        ("\\Noselect \\HasChildren", "#shared.ann.Pub.no")]
+    assert [line for line in found["a"] if "ACLFAILED" in line] == [
+        '* ACLFAILED "#shared.ann" NO Access denied for ACL STORE on #shared.ann (ACL "a" required)']
+    for tag, word, name in (("b", "STORE", "#shared.staff.carl.News"), ("d", "SET", "#shared.staff")):
+        assert found[tag] == [
+            f'* ACLFAILED "{name}" NO Access denied for ACL {word} on {name} (ACL "a" required)',
+            f"{tag} OK ACL {word} completed."]
+    assert found["c"] == ["c OK ACL DELETE completed."]
+
+
 def test_who_is_shut_out_hears_nothing_more(site: Site) -> None:
     with site.start("bob") as process:
         assert process.stdin is not None
