@@ -17,8 +17,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-MAGIC = b"courierpy 6\n"       # another version of what is known gets another one
+MAGIC = b"courierpy 7\n"       # another version of what is known gets another one
 LIMIT = 64 * 1024 * 1024       # octets of a record
+PLAIN, PACKED = b"-", b"z"     # how the rest of it is written
+PAGE_OCTETS = 3072             # that are in a page of memory anyway, and need not be packed
 _NUMBERS = struct.Struct("!dQQQQBB")
 _FOLDER = struct.Struct("!IQ")
 _LENGTH = struct.Struct("!I")
@@ -73,9 +75,9 @@ class Known:
 
 def pack(known: Known) -> bytes:
     """The record of what a session knows."""
-    import zlib
     bits = (known.name is not None) * _SELECTED | known.readonly * _READONLY
-    parts = [known.tag, known.cwd, _strings(f"{name}={value}" for name, value in known.environ.items()),
+    environ = "\0".join([f"{name}={value}" for name, value in known.environ.items()])
+    parts = [known.tag, known.cwd, environ.encode("utf-8", "surrogateescape"),
              _list(sorted(known.enabled)), _list(chain.from_iterable(sorted(known.kept.items()))),
              _list(sorted(known.untold)), _list(chain.from_iterable(known.objects)),
              _list(chain.from_iterable((layer.encode(), state) for layer, state in known.layers.items()))]
@@ -86,7 +88,11 @@ def pack(known: Known) -> bytes:
                   known.name.encode("utf-8", "surrogateescape"), os.fsencode(known.path),
                   known.messages.pack(), _list(known.words),
                   _runs(known.told_recent.runs), _runs(known.recent.runs), _runs(known.saved.runs)]
-    return MAGIC + zlib.compress(numbers + _list(parts), 1)
+    data = numbers + _list(parts)
+    if len(data) <= PAGE_OCTETS:
+        return MAGIC + PLAIN + data
+    import zlib
+    return MAGIC + PACKED + zlib.compress(data, 1)
 
 
 def unpack(record: bytes) -> Known:
@@ -94,11 +100,12 @@ def unpack(record: bytes) -> Known:
     import zlib
     if not record.startswith(MAGIC):
         raise Damaged("of another version")
-    unzip = zlib.decompressobj()
+    unzip, way, data = zlib.decompressobj(), record[len(MAGIC):len(MAGIC) + 1], record[len(MAGIC) + 1:]
     try:
-        data = unzip.decompress(record[len(MAGIC):], LIMIT)
-        if unzip.unconsumed_tail or not unzip.eof or unzip.unused_data:
-            raise Damaged("too long, or not whole")
+        if way != PLAIN:
+            data = unzip.decompress(data, LIMIT)
+            if way != PACKED or unzip.unconsumed_tail or not unzip.eof or unzip.unused_data:
+                raise Damaged("too long, or not whole")
         return _unpack(data)
     except (zlib.error, struct.error, UnicodeError, ValueError, IndexError) as error:
         raise Damaged(str(error)) from None
@@ -116,9 +123,9 @@ def _unpack(data: bytes) -> Known:
     known.tag, known.cwd = parts[:2]
     if known.tag and (not known.tag.isascii() or len(known.tag.split()) != 1) or b"\0" in known.cwd:
         raise ValueError("tag")
-    for pair in _parts(parts[2]):
-        name, equals, value = pair.decode("utf-8", "surrogateescape").partition("=")
-        if not name or not equals or b"\0" in pair:
+    for pair in parts[2].decode("utf-8", "surrogateescape").split("\0") if parts[2] else ():
+        name, equals, value = pair.partition("=")
+        if not name or not equals:
             raise ValueError("environment")
         known.environ[name] = value
     known.enabled = set(_parts(parts[3]))
@@ -144,11 +151,7 @@ def _unpack(data: bytes) -> Known:
 
 
 def _list(parts: Iterable[bytes]) -> bytes:
-    return b"".join(_LENGTH.pack(len(part)) + part for part in parts)
-
-
-def _strings(parts: Iterable[str]) -> bytes:
-    return _list(part.encode("utf-8", "surrogateescape") for part in parts)
+    return b"".join([_LENGTH.pack(len(part)) + part for part in parts])
 
 
 def _parts(data: bytes) -> list[bytes]:

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from courierpy.hibernate import hearing, keeper, link, protocol, sleeper
 from courierpy.hibernate.keeper import Keeper
-from courierpy.hibernate.record import MAGIC, Damaged, Known, pack, unpack
+from courierpy.hibernate.record import MAGIC, PACKED, PLAIN, Damaged, Known, pack, unpack
 from courierpy.imap.session import Session
 from courierpy.listener.connections import Connection
 from courierpy.maildir.store import Store
@@ -1022,7 +1022,9 @@ def test_what_is_known_comes_back(known: Known) -> None:
 
 
 def plain(known: Known) -> bytes:
-    return zlib.decompress(pack(known)[len(MAGIC):])
+    way, data = pack(known)[len(MAGIC):len(MAGIC) + 1], pack(known)[len(MAGIC) + 1:]
+    assert way in (PLAIN, PACKED)
+    return data if way == PLAIN else zlib.decompress(data)
 
 
 @given(states(), st.data())
@@ -1034,7 +1036,8 @@ def test_damage_is_refused_or_is_another_state(known: Known, data: st.DataObject
         octets[at] = data.draw(st.integers(0, 255))
     end = data.draw(st.just(len(octets)) | st.integers(0, len(octets)))
     try:
-        found = unpack(MAGIC + zlib.compress(bytes(octets[:end])))
+        rest = bytes(octets[:end])
+        found = unpack(MAGIC + data.draw(st.sampled_from([PLAIN + rest, PACKED + zlib.compress(rest)])))
     except Damaged:
         return
     uids = list(found.messages.uids)
@@ -1048,7 +1051,7 @@ def test_damage_is_refused_or_is_another_state(known: Known, data: st.DataObject
 @example(MAGIC)
 @example(b"courierpy 0\n" + b"x" * 50)
 def test_no_octets_do_harm(octets: bytes) -> None:
-    for each in (octets, MAGIC + octets):
+    for each in (octets, MAGIC + octets, MAGIC + PLAIN + octets, MAGIC + PACKED + octets):
         with pytest.raises(Damaged):
             unpack(each)
 
@@ -1095,3 +1098,5 @@ def test_large_views_are_small_records() -> None:
     known.messages = Messages(uids, bytes([1]) * len(uids), {})
     assert len(pack(known)) < 2000
     assert unpack(pack(known)) == known
+    known.environ = {"A": "x" * 10_000}
+    assert len(pack(known)) < 2000 and unpack(pack(known)) == known
