@@ -7,6 +7,8 @@ import time
 
 from courierpy.maildir.errors import trouble
 from courierpy.maildir.files import close, replace, sync_directory
+from courierpy.maildir.formats.uiddb import MAX_UID
+from courierpy.model.numbers import decimal
 from courierpy.system.regular import whole
 
 TYPE_CHECKING = False
@@ -53,20 +55,22 @@ class Uidvalidities:
         return before
 
     def next(self, record: bool = True, above: int = 0) -> int:
-        """One that no mailbox of this account had before, and greater than ``above``.  Raises a store
-        error."""
+        """One that no mailbox of this account had before, and greater than ``above``; another one where no
+        number is greater.  Raises a store error."""
         from courierpy.maildir.formats import dovecot  # only for a new mailbox
         alone = self._alone()
         try:
-            last = int(whole(self._path, 32) or b"0")
-        except (FileNotFoundError, ValueError):
+            last = self._last()
+        except FileNotFoundError:
             last = 0
         except OSError as error:
             close(alone)
             raise trouble(self._path, error) from None
         try:
             last = max(last, dovecot.last_uidvalidity(self._root), above)
-            value = max(int(time.time()) - EPOCH, last + 1)
+            value = int(time.time()) - EPOCH
+            if value <= last < MAX_UID:
+                value = last + 1
             if record:
                 # what the mailbox's own uiddb says is on stable storage before anybody is told, and
                 # DELETE writes it down here: this file alone need not be
@@ -81,15 +85,19 @@ class Uidvalidities:
         """One that another program gave counts too.  Raises a store error."""
         alone = self._alone()
         try:
-            if int(whole(self._path, 32) or b"0") >= value:
+            if self._last() >= value:
                 close(alone)
                 return
-        except (OSError, ValueError):
+        except OSError:
             pass
         try:
             self._write(value, self._options.sync)
         finally:
             close(alone)
+
+    def _last(self) -> int:
+        """What is written down; 0 where that is no UIDVALIDITY.  OSError."""
+        return decimal(whole(self._path, 32).strip(), MAX_UID) or 0
 
     def _write(self, value: int, sync: bool) -> None:
         replace(self._path, b"%d\n" % value, self._scratch, self._options.host, "uidvalidity", sync=sync)

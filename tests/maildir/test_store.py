@@ -257,6 +257,18 @@ def test_rename_keeps_uids(tree: Store) -> None:
         tree.rename("INBOX.z", "INBOX.q")
 
 
+@pytest.mark.parametrize("written", [b"9" * 32, b"4294967296\n", b"4294967295\n", b"-5", b"1_0", b"\xff",
+                                     b"7" * 6000])
+def test_a_number_that_is_no_uidvalidity_is_followed_by_none(tree: Store, written: bytes) -> None:
+    """What clients are told has 32 bits."""
+    path = Path(tree.root) / "courierpy-uidvalidity"
+    path.write_bytes(written)
+    tree.create("INBOX.odd")
+    assert 0 < tree.open("INBOX.odd").scan().uidvalidity < 1 << 32
+    tree.delete("INBOX.odd")
+    assert 0 < int(path.read_bytes()) < 1 << 32
+
+
 def test_a_name_used_again_has_a_new_uidvalidity(tree: Store) -> None:
     given = []
     for _ in range(5):
