@@ -47,19 +47,23 @@ MAIL = (b"From: Ann <ann@example.org>\nTo: demo@example.net\nSubject: mail %d\n"
 
 # folders whose sessions are spoken to over pipes: they share nothing, and may run beside all others
 PIPES = ("faults", "maildir", "realtime")
+# these start listeners of their own, and use no file of the real Courier
+OWN = ("programs",)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With ``--dist loadgroup`` what listens on ports, and what shares files of the real Courier, runs one
-    after the other, on one worker."""
+    """With ``--dist loadgroup`` what listens on ports runs in two rows, each one after the other on one
+    worker: our own programs, and what shares files of the real Courier with all else.  What needs no port
+    fills up both workers."""
     if config.getoption("dist") != "loadgroup":
         return None
     from xdist.scheduler import LoadScopeScheduling
 
     class Lanes(LoadScopeScheduling):                # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
-            return nodeid if nodeid.split("/")[1] in PIPES else "listens"
+            folder = nodeid.split("/")[1]
+            return nodeid if folder in PIPES else "programs" if folder in OWN else "others"
 
     return Lanes(config, log)
 
@@ -147,15 +151,19 @@ class Server:
 
 
 _ports: set[int] = set()
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+_WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 
 
 def free_port() -> int:
-    """Another one each time: the kernel may give the same twice, where nobody listens there yet."""
+    """Another one each time, and none of another worker's: the kernel may give the same twice, where nobody
+    listens there yet."""
     while True:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = int(probe.getsockname()[1])
-        if port not in _ports:
+        # it gives odd ones alone to who listens
+        if port not in _ports and port // 2 % _WORKERS == _WORKER:
             _ports.add(port)
             return port
 
