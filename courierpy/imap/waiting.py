@@ -143,11 +143,11 @@ class Waiting:
                 raise Bye(self._why)
             if session.between is not None and timeout > 0 and not session.framer.midway:
                 return self._listen(session.between, timeout)
-            if session.selected is not None and session.selected.folder.busy and timeout > REST:
+            if timeout > REST and _is_busy(session):
                 try:
                     return session.conn.read(REST)
                 except TimedOut:
-                    session.selected.folder.rest()
+                    rest(session)
                     timeout -= REST
             return session.conn.read(timeout)
         finally:
@@ -181,7 +181,7 @@ class Waiting:
                     between.listens()
                     continue
             fds, pause = between.listens()
-            if session.selected is not None and session.selected.folder.busy:
+            if _is_busy(session):
                 pause = min(pause, REST)
             ready = self.wait(tuple(fds), min(left, pause))
             if session.conn.infd in ready:
@@ -189,8 +189,8 @@ class Waiting:
                     return session.conn.read(0)
                 except TimedOut:       # a TLS record that is not whole yet
                     continue
-            if not ready and session.selected is not None:
-                session.selected.folder.rest()
+            if not ready:
+                rest(session)
 
     def wait(self, others: tuple[int, ...], timeout: float) -> set[int]:
         """As Conn.wait; Bye when told to stop."""
@@ -209,3 +209,15 @@ class Waiting:
             self.heard()
         self._look()
         return found
+
+
+def _is_busy(session: Session) -> bool:
+    """Is there memory that rest() gives back?"""
+    return session.folders.options.busy or session.selected is not None and session.selected.folder.busy
+
+
+def rest(session: Session) -> None:
+    """Its client says nothing for a while: what can be had again goes."""
+    session.folders.options.rest()
+    if session.selected is not None:
+        session.selected.folder.rest()

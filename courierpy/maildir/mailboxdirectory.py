@@ -122,7 +122,12 @@ class MailboxDirectory:
     def numbers(self, before: UidDb | None = None) -> UidDb | None:
         """The uiddb as it is on disk; None without one.  ``before``: what it held earlier.  Raises a store
         error."""
-        return uiddb.read(self.uiddb, before)
+        return self.kept_numbers() or uiddb.read(self.uiddb, before)
+
+    def kept_numbers(self) -> UidDb | None:
+        """The uiddb, where it is as this session has written it, and has kept it; else None."""
+        kept = self.options.kept_numbers
+        return kept.find(self.uiddb) if kept is not None else None
 
     def clean_tmp(self) -> None:
         """Garbage that crashed programs left in tmp/ goes, when it is older than 36 hours."""

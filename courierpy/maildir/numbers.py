@@ -109,14 +109,15 @@ class Numbers:
     def _read(self) -> tuple[UidDb | None, UidDb | None]:
         """The numbers, or None; and the uiddb that is missing or damaged then."""
         known = self._contents.known
-        before = self._contents.held.database if known else self._indexed()
+        kept = None if known else self._place.kept_numbers()
+        before = self._contents.held.database if known else kept or self._indexed()
         if before is not None and before.body is None:
             before = None
         if known and before is not None and not self.unwritten and self.is_current():
             self.lent.end()
             return before, None
         try:
-            found = self.on_disk(before)
+            found = kept or self.on_disk(before)
         except Denied as why:
             if self._place.index.recall() is None:
                 raise
@@ -265,8 +266,11 @@ class Numbers:
         place, options = self._place, self._place.options
         if database.body is None:
             database = self.named().database
-        head, *lines = database.pieces()
-        replace(place.uiddb, head, place.tmp, options.host, "imapuid_0", sync=options.sync, more=lines)
+        if options.kept_numbers is not None:
+            options.kept_numbers.write(place.uiddb, place.tmp, database)
+        else:
+            head, *lines = database.pieces()
+            replace(place.uiddb, head, place.tmp, options.host, "imapuid_0", sync=options.sync, more=lines)
         if options.sync_all:
             sync_directory(place.path)
         place.index.remember(database, {*self._contents.departed, *self.told_gone, *gone})

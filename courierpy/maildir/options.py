@@ -10,6 +10,7 @@ from courierpy.system import log
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from courierpy.maildir.keptfile import KeptFile
+    from courierpy.maildir.keptnumbers import KeptNumbers
     from courierpy.maildir.layout import Layout
     from courierpy.maildir.quota import Quota
 
@@ -29,11 +30,12 @@ class StoreOptions:
     disk before it; ``sync_all``: flags and keywords too.  ``index_at``: a directory for what can be
     derived, outside the Maildir; "": in each mailbox.  ``read_only``: nothing is written.  ``quota``: of the
     Maildir, see Store.quota().  ``keeps_expunged``: are messages kept that are expunged (graveyard.py)?
-    ``kept_file``: of a session that has brought messages, until its end(); None of others."""
+    ``kept_file``, ``kept_numbers``: of a session that has brought messages, until its end(); None of
+    others."""
 
     __slots__ = ("bounds", "graveyard_name", "host", "index_at", "index_name", "keeps_expunged",
-                 "kept_file", "keyword_directory", "keywords", "keywords_name", "locks", "quota", "read_only",
-                 "sync", "sync_all")
+                 "kept_file", "kept_numbers", "keyword_directory", "keywords", "keywords_name", "locks",
+                 "quota", "read_only", "sync", "sync_all")
 
     def __init__(self, layout: Layout, *, locks: bool = True, keywords: bool = True,
                  fsync: str = "optimized", host: str | None = None, index_at: str = "",
@@ -43,6 +45,7 @@ class StoreOptions:
         self.read_only = read_only
         self.quota: Quota | None = None
         self.kept_file: KeptFile | None = None
+        self.kept_numbers: KeptNumbers | None = None
         self.keywords = keywords
         self.sync = fsync != "never"
         self.sync_all = fsync == "always"
@@ -68,9 +71,25 @@ class StoreOptions:
         if self.kept_file is None:
             from courierpy.maildir.keptfile import KeptFile  # many sessions only read
             self.kept_file = KeptFile(self.host)
+        if self.kept_numbers is None and self.sync:        # a disk may forget the new name, not the content
+            from courierpy.maildir.keptnumbers import KeptNumbers  # as above
+            self.kept_numbers = KeptNumbers(self.host)
+
+    @property
+    def busy(self) -> bool:
+        """Is there memory that rest() gives back?"""
+        return self.kept_numbers is not None and self.kept_numbers.busy
+
+    def rest(self) -> None:
+        """Nothing happens for a while: what can be had again goes."""
+        if self.kept_numbers is not None:
+            self.kept_numbers.forget()
 
     def end(self) -> None:
         """The session ends, or sleeps, or gives mailboxes other names."""
         if self.kept_file is not None:
             self.kept_file.remove()
             self.kept_file = None
+        if self.kept_numbers is not None:
+            self.kept_numbers.forget()
+            self.kept_numbers = None

@@ -61,12 +61,12 @@ def _tell(client: Client) -> None:
 def idle(client: Client, words: Sequence[bytes]) -> str:
     """Behind the answer the client hears of changes when they happen, until it says the next line."""
     from courierpy.imap.ext.idle import pause_of, read_now, watch_of
+    from courierpy.imap.waiting import rest
     account = client.account
     account.write(grammar.ok("Entering idle mode..."))
     watch, pause = watch_of(account), pause_of(account)
     account.conn.rest()
-    if account.selected is not None:
-        account.selected.folder.rest()
+    rest(account)
     end = time.monotonic() + READ_TIMEOUT
     while True:
         client.renew()

@@ -19,8 +19,12 @@ def open_regular(path: str | bytes, flags: int = os.O_RDONLY, mode: int = 0o600)
 
 def opened(path: str | bytes, flags: int = os.O_RDONLY, mode: int = 0o600) -> tuple[int, os.stat_result]:
     """The same, and what fstat(2) says of it."""
+    flags |= os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     try:
-        fd = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, mode)
+        try:
+            fd = os.open(path, flags, mode)
+        except BlockingIOError:        # it is written over, and its name is another one's by now
+            fd = os.open(path, flags, mode)
     except OSError as error:
         if error.errno == errno.ENXIO:             # a socket, or a pipe that nobody reads
             error.strerror = NO_FILE

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ BRINGS = [operation.name for operation in OPERATIONS
 CHANGES = [operation.name for operation in OPERATIONS
            if operation.name.split("-")[0] in ("append", "copy", "move", "store", "create", "rename",
                                                "subscribe", "unsubscribe")]
+AGAIN = 5                          # recordings, at most
 HAS_SETTING = any(setting.name == "IMAP_FSYNC" for setting in settings.TABLE)
 needs_setting = pytest.mark.skipif(not HAS_SETTING, reason="there is no setting IMAP_FSYNC")
 
@@ -156,3 +158,22 @@ def test_the_disk_forgets_what_was_not_synced() -> None:
                call("create", "tmp/b"), call("write", "tmp/b"), call("fsync", "tmp/b"),
                call("rename", "tmp/b", "new/b"), call("fsync", "new"), call("answer")])
     assert (disk.early, disk.dirty, disk.loose) == (["cur/a"], {"cur/a"}, {"cur/a"})
+
+
+def test_a_message_of_many_is_on_stable_storage_with_its_number(ground: Ground) -> None:
+    """A session that appends again and again writes over a uiddb of before."""
+    operation = BY_NAME["append-other"]
+    again = replace(operation, name="append-again", before=(operation.command,) * 5)
+    for _ in range(AGAIN):             # it is new where the disk was too slow
+        calls = ground.record(again)
+        if any(call["kind"] == "link" and call["paths"][0].endswith("courierimapuiddb") for call in calls):
+            break
+    else:
+        raise AssertionError("no uiddb was kept")
+    disk = Disk()
+    disk.play(calls)
+
+    def covered(path: str) -> bool:
+        return is_message(path) or path == os.path.normpath(os.path.join(".Other", "courierimapuiddb"))
+
+    check(disk, covered)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 CALLS = ("link", "rename", "mkdir", "makedirs", "rmdir", "unlink", "open", "close", "write", "fsync", "utime",
-         "chmod", "fchmod")
+         "chmod", "fchmod", "ftruncate")
 MOST = 3000                        # steps
 
 

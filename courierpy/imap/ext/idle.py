@@ -13,6 +13,7 @@ import time
 from courierpy.imap.commands import ANY, command
 from courierpy.imap.ext import Extension
 from courierpy.imap.grammar import lines
+from courierpy.imap.waiting import rest
 from courierpy.maildir.watch import Refused
 from courierpy.model.replies import Bad
 from courierpy.system import log
@@ -52,8 +53,7 @@ def idle(session: Session, args: Args) -> str:
         watch = watch_of(session)
         session.write(lines.go_on(b"entering ENHANCED idle mode" if watch else b"entering idle mode"))
     session.conn.rest()
-    if session.selected is not None:
-        session.selected.folder.rest()
+    rest(session)
     alive = _Alive(session, woken.due if woken is not None else 0.0)
     hears = watch is not None or woken is not None
     # who was woken may sleep again at once
