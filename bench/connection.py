@@ -9,6 +9,7 @@ from bench import procs
 from bench.apart import sharing
 from bench.client import Squeezed
 from bench.corpus import give
+from bench.limits import seconds_to_watch
 from bench.peers import Courier, Courierpy
 from bench.rows import HIBERNATED, MESSAGE, now, timed
 
@@ -54,8 +55,9 @@ def row_notify(at: At) -> Figures:
         return {"31a": 1000 * seconds}
     pushes = [_pushed(at, client, root, number) for number in range(PUSHES)]
     client.logout()
-    return {"31a": 1000 * seconds, "31b": 1000 * statistics.median(pushes), "31c": max(0, after - before),
-            **_asleep(at, root)}
+    limit = seconds_to_watch(root, [f"F{number:03d}" for number in range(at.scale.many)])
+    return {"31a": 1000 * seconds, "31a:limit": 1000 * limit, "31b": 1000 * statistics.median(pushes),
+            "31c": max(0, after - before), **_asleep(at, root)}
 
 
 def _asleep(at: At, root: str) -> Figures:

@@ -1,11 +1,11 @@
 """Rows about other mail and other habits: messages that carry keywords, that are new, or that are changed
-all at once; small folders."""
+all at once; small folders; and what mbsync says."""
 from __future__ import annotations
 
 import statistics
 import time
 
-from bench.limits import looks_a_second
+from bench.limits import bodies_a_second, looks_a_second
 from bench.peers import Courierpy
 from bench.rows import AGAIN, fetched, timed
 
@@ -77,6 +77,43 @@ def row_small_folders(at: At) -> Figures:
     if isinstance(at.server, Courierpy):
         found["38:limit"] = looks_a_second(at.maildir("lean"), folders)
     return found
+
+
+def row_sync(at: At) -> Figures:
+    """What mbsync says: ten folders, each message asked for alone, all at once."""
+    at.settle("sync")
+    at.forget("sync")
+    start = time.perf_counter()
+    _mbsync(at, True)
+    first = time.perf_counter() - start
+    _mbsync(at, False)
+    found = []
+    for _ in range(AGAIN):
+        start = time.perf_counter()
+        _mbsync(at, False)
+        found.append(time.perf_counter() - start)
+    figures = {"18a": 10 * at.scale.synced / first, "18b": 1000 * statistics.median(found)}
+    if isinstance(at.server, Courierpy):
+        figures["18a:limit"] = bodies_a_second(at.maildir("sync"), [f"S{number}" for number in range(10)])
+    return figures
+
+
+def _mbsync(at: At, bodies: bool) -> None:
+    client = at.login("sync")
+    client.do(b"CAPABILITY")
+    client.do(b"NAMESPACE")
+    client.do(b'LIST "" *')
+    for number in range(10):
+        client.do(b"SELECT " + at.folder(f"S{number}"))
+        reply = client.do(b"UID FETCH 1:%d (UID FLAGS)" % at.scale.synced)
+        fetched(at, "18", reply, at.scale.synced)
+        if bodies:
+            tags = [client.number + 1 + ahead for ahead in range(at.scale.synced)]
+            client.number += at.scale.synced
+            client.sock.sendall(b"".join(b"zq%dx UID FETCH %d (BODY.PEEK[])\r\n" % (tag, uid)
+                                         for uid, tag in enumerate(tags, 1)))
+            client.drain_reply(b"zq%dx" % tags[-1])
+    client.logout()
 
 
 def _rate(client: Client, command: bytes, count: int) -> float:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 AT_ONCE = 128 * 1024                   # octets that are written at once, as courierpy does
 LOOKS = ("new", "cur", "courierimapuiddb")     # what says that a mailbox is as it was
+WATCHED = 0x3C0                        # IN_CREATE, IN_DELETE, IN_MOVED_FROM, IN_MOVED_TO
 
 
 @contextmanager
@@ -50,18 +51,23 @@ def _answer_all(listening: socket.socket, answer: Answer) -> None:
     connection.sendall(b"* OK\r\n")
     poll = select.poll()
     poll.register(connection, select.POLLIN)
+    rest = b""
     while True:
         poll.poll()
-        tag, blank, command = connection.recv(65536).partition(b" ")
-        if not blank:
+        data = connection.recv(65536)
+        if not data:
             return
+        *commands, rest = (rest + data).split(b"\r\n")
         held = b""
-        for piece in answer(command):
-            held += piece
-            if len(held) >= AT_ONCE:
-                connection.sendall(held)
-                held = b""
-        connection.sendall(held + tag + b" OK done\r\n")
+        for said in commands:
+            tag, _, command = said.partition(b" ")
+            for piece in answer(command):
+                held += piece
+                if len(held) >= AT_ONCE:
+                    connection.sendall(held)
+                    held = b""
+            held += tag + b" OK done\r\n"
+        connection.sendall(held)
 
 
 def seconds_of(reply: bytes) -> float:
@@ -85,3 +91,48 @@ def looks_a_second(maildir: str, folders: Sequence[str]) -> float:
         for number in range(len(folders)):
             client.drain(b"%d" % number)
         return len(folders) / (now() - start)
+
+
+def seconds_to_watch(maildir: str, folders: Sequence[str]) -> float:
+    """For a client to hear that so many mailboxes are watched, and were looked at."""
+    import pyinotify  # nothing else needs it
+    instance = pyinotify.INotifyWrapper.create()
+    directories = [f"{maildir}/.{folder}" for folder in folders]
+    looks = [path for path in (f"{directory}/{name}" for directory in directories for name in LOOKS)
+             if os.path.exists(path)]          # no numbers are kept where nobody has opened it
+
+    def answer(command: bytes) -> list[bytes]:
+        heard = instance.inotify_init()
+        for path in directories:
+            os.access(f"{path}/courierimapacl", os.F_OK)
+            for part in ("new", "cur"):
+                if instance.inotify_add_watch(heard, f"{path}/{part}", WATCHED) < 0:
+                    raise OSError(instance.get_errno(), part)
+        for path in looks:
+            os.stat(path)
+        return []
+
+    with _answering(answer) as client:
+        return statistics.median(timed(client, b"NOTIFY")[0] for _ in range(AGAIN))
+
+
+def bodies_a_second(maildir: str, folders: Sequence[str]) -> float:
+    """Messages a second that are read, have CRLF put in and are sent, each asked for alone, all of a mailbox
+    at once."""
+    files = [sorted(entry.path for entry in os.scandir(f"{maildir}/.{folder}/cur")) for folder in folders]
+
+    def answer(command: bytes) -> list[bytes]:
+        folder, number = map(int, command.split())
+        fd = os.open(files[folder][number], os.O_RDONLY)
+        data = os.read(fd, os.fstat(fd).st_size).replace(b"\n", b"\r\n")
+        os.close(fd)
+        return [b"* %d FETCH (UID %d BODY[] {%d}\r\n" % (number, number, len(data)), data, b")\r\n"]
+
+    with _answering(answer) as client:
+        start = now()
+        for folder, found in enumerate(files):
+            first, client.number = client.number, client.number + len(found)
+            client.sock.sendall(b"".join(b"zq%dx %d %d\r\n" % (first + 1 + number, folder, number)
+                                         for number in range(len(found))))
+            client.drain_reply(b"zq%dx" % client.number)
+        return sum(map(len, files)) / (now() - start)

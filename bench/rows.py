@@ -394,40 +394,6 @@ def row_append(at: At) -> Figures:
     return {"17a": alone, "17b": together}
 
 
-def row_sync(at: At) -> Figures:
-    """What mbsync says: ten folders, each message asked for alone, all at once."""
-    at.settle("sync")
-    at.forget("sync")
-    start = now()
-    _mbsync(at, True)
-    first = now() - start
-    _mbsync(at, False)
-    found = []
-    for _ in range(AGAIN):
-        start = now()
-        _mbsync(at, False)
-        found.append(now() - start)
-    return {"18a": 10 * at.scale.synced / first, "18b": 1000 * statistics.median(found)}
-
-
-def _mbsync(at: At, bodies: bool) -> None:
-    client = at.login("sync")
-    client.do(b"CAPABILITY")
-    client.do(b"NAMESPACE")
-    client.do(b'LIST "" *')
-    for number in range(10):
-        client.do(b"SELECT " + at.folder(f"S{number}"))
-        reply = client.do(b"UID FETCH 1:%d (UID FLAGS)" % at.scale.synced)
-        fetched(at, "18", reply, at.scale.synced)
-        if bodies:
-            tags = [client.number + 1 + ahead for ahead in range(at.scale.synced)]
-            client.number += at.scale.synced
-            client.sock.sendall(b"".join(b"zq%dx UID FETCH %d (BODY.PEEK[])\r\n" % (tag, uid)
-                                         for uid, tag in enumerate(tags, 1)))
-            client.drain_reply(b"zq%dx" % tags[-1])
-    client.logout()
-
-
 def row_crowd(at: At) -> Figures:
     """Random commands of many clients in one INBOX.  The lock is courierpy's and Courier's alike: one
     program more asks for it all the time and tells how long it waited."""

@@ -101,7 +101,7 @@ ROWS = [
     Row(17, rows.row_append, [
         Case("17a", "APPEND of 5 kB, durable", "msg/s", True, Goal("dovecot")),
         Case("17b", "APPEND of 5 kB, durable, 4 connections", "msg/s", True, Goal("dovecot"))]),
-    Row(18, rows.row_sync, [
+    Row(18, habits.row_sync, [
         Case("18a", "first sync of 10 folders, as mbsync asks", "msg/s", True, Goal("dovecot", 2)),
         Case("18b", "next sync of 10 folders of {synced}", "ms", False, Goal("dovecot"))]),
     Row(19, memory.row_memory, [

@@ -15,6 +15,7 @@ from bench.client import Refused
 from bench.lab import FULL, Lab
 from bench.peers import Courierpy
 from bench.table import ROWS, Case, Goal
+from courierpy.system import inotify
 
 REPO = Path(__file__).resolve().parent.parent.parent
 FASTER = Case("1", "what", "msg/s", True, Goal("courier", 2))
@@ -79,6 +80,14 @@ def test_the_limit_is_told_the_same_client(tmp_path: Path) -> None:
         for part in ("new", "cur", "courierimapuiddb"):
             (tmp_path / f".{name}" / part).mkdir(parents=True)
     assert limits.looks_a_second(str(tmp_path), ["A", "B"]) > 0
+    if inotify.binding():
+        assert limits.seconds_to_watch(str(tmp_path), ["A", "B"]) > 0
+    for name in ("A", "B"):
+        for number in range(3):
+            (tmp_path / f".{name}" / "cur" / f"{number}").write_bytes(b"Subject: x\n\nx\n")
+    assert limits.bodies_a_second(str(tmp_path), ["A", "B"]) > 0
+    for number in range(3):
+        (tmp_path / ".B" / "cur" / f"{number}").unlink()
     (tmp_path / ".B" / "cur").rmdir()
     with pytest.raises(Refused):
         limits.looks_a_second(str(tmp_path), ["A", "B"])
