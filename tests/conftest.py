@@ -162,8 +162,8 @@ def free_port() -> int:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = int(probe.getsockname()[1])
-        # it gives odd ones alone to who listens
-        if port not in _ports and port // 2 % _WORKERS == _WORKER:
+        # it gives odd ones alone to who listens; a worker that was lost has a later one in its place
+        if port not in _ports and port // 2 % _WORKERS == _WORKER % _WORKERS:
             _ports.add(port)
             return port
 
