@@ -289,7 +289,7 @@ class Doorway:
                     self._tell(process, doorway.STARTED if begun else doorway.FAILED, number)
                 elif not begun:
                     self._gone(process, number)
-                    turn_away(socket.socket(fileno=fds.pop()), self._busy)
+                    self._turn_away(process, fds)
             elif letter == doorway.READY:
                 process.ready = not process.old    # which ends as soon as it has no client
                 self._give_again()
@@ -302,6 +302,16 @@ class Doorway:
                 self.outward.gone(process, number)
                 self._gone(process, number)
             passing.close(fds)
+
+    def _turn_away(self, process: Login, fds: list[int]) -> None:
+        """Who was given away, and has no session.  Takes what is a connection from ``fds``."""
+        try:
+            client = socket.socket(fileno=fds[0])
+        except OSError:
+            process.wants("what is no connection turned away")
+            return
+        del fds[0]
+        turn_away(client, self._busy)
 
     def _proxied(self, process: Login, number: int, data: bytes) -> None:
         """A proxy has said who this client is, and now it counts."""

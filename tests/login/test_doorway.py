@@ -16,6 +16,7 @@ from courierpy.listener.guests import ALARMS
 from courierpy.listener.options import Options
 from courierpy.system import doorway as words_of
 from courierpy.system import passing
+from tests.conftest import descriptors
 
 PROGRAM = ["imapd", "Maildir"]
 
@@ -82,3 +83,28 @@ def test_a_process_that_says_words_without_pause_holds_nobody_up(capfd: pytest.C
         left = [passing.receive(its) for _ in range(3)]
         assert [found is not None and found[0][:1] for found in left] == [words_of.FAILED] * 2 + [b""]
     assert capfd.readouterr().err.count("wants to lead on") == ALARMS < WORDS
+
+
+def test_what_is_given_away_without_a_ticket(capfd: pytest.CaptureFixture[str]) -> None:
+    """A client hears that there is no session; what a process in other hands gives away need be none."""
+    loop, connections = Loop(), Connections(False, lambda fd: None)
+    way = Doorway(1, 0, connections, cast(Any, loop), *[cast(Any, None)] * 4, Forwarding("IMAP", {}),
+                  busy=b"* BYE busy\r\n")
+    link, its = passing.pair()
+    fd = link.detach()
+    way.go_on(Left([[(os.getpid(), fd)], [], [], []]))
+    ours, theirs = socket.socketpair()
+    pipe = os.pipe()
+    with its, ours:
+        before = descriptors()
+        for given in (pipe[0], theirs.fileno()):
+            passing.send(its, [words_of.STARTS.pack(words_of.GIVE, 1, b"x" * words_of.TICKET_OCTETS, 0)],
+                         (given,))
+            loop.heard[fd]()
+        assert descriptors() == before
+        theirs.close()
+        assert ours.makefile("rb").read() == b"* BYE busy\r\n"
+        way.processes[os.getpid()].link.close()
+    for end in pipe:
+        os.close(end)
+    assert capfd.readouterr().err.count("what is no connection turned away") == 1
