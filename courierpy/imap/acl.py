@@ -13,7 +13,7 @@ from courierpy.model.rights import ALL_RIGHTS, OLDER, OWNER_RIGHTS
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from courierpy.imap.session import Session
-    from courierpy.maildir.acl import Edit
+    from courierpy.maildir.acl import Edit, Lists
     from courierpy.maildir.formats.acl import AccessList
     from courierpy.maildir.store import Store
 
@@ -46,7 +46,7 @@ def found(session: Session, command: bytes, name: str) -> tuple[Store, str]:
     return session.folders.located(name)
 
 
-def change(session: Session, place: tuple[Store, str], edit: Edit) -> AccessList:
+def change(session: Session, lists: Lists, path: str, edit: Edit) -> AccessList:
     """Gives a mailbox another list.  Raises LockedOut, No, or a store error."""
     def within(before: AccessList) -> AccessList:
         after = edit(before)
@@ -54,8 +54,7 @@ def change(session: Session, place: tuple[Store, str], edit: Edit) -> AccessList
             raise No(f"A list may have {MAX_ENTRIES} identifiers here.", b"LIMIT")
         return after
 
-    store, path = place
-    after = store.lists().change(path, within)
+    after = lists.change(path, within)
     selected = session.selected
     if selected is not None:           # its rights are looked at when the client is told what changed
         selected.listed = session.folders.listed(selected.folder.name)

@@ -6,6 +6,7 @@ get one of their own first.  What is written is under the lock of INBOX, as Cour
 from __future__ import annotations
 
 import os
+from bisect import bisect_left
 
 from courierpy.maildir import names
 from courierpy.maildir.errors import StoreError
@@ -26,14 +27,18 @@ if TYPE_CHECKING:
 
 
 class Lists:
-    """Those of one Maildir, whose INBOX is whole: its lock is taken."""
+    """Those of one Maildir, whose INBOX is whole: its lock is taken.
 
-    __slots__ = ("_access", "_layout", "_lock", "_options")
+    ``change``, as often as it is called, goes by the mailboxes that there were at the first: one that is made
+    between has its rights as if it was made after the last."""
+
+    __slots__ = ("_access", "_layout", "_lock", "_options", "_paths")
 
     def __init__(self, access: Access, layout: Layout, options: StoreOptions) -> None:
         self._access = access
         self._layout = layout
         self._options = options
+        self._paths: list[str] | None = None   # of all mailboxes, in order, once they were asked for
         self._lock = FolderLock(layout.inbox, options.host, options.locks)
 
     def of(self, path: str) -> AccessList:
@@ -103,9 +108,17 @@ class Lists:
                 self._write(path, self.of(path))
 
     def _below(self, path: str) -> list[str]:
-        below = path + self._layout.separator if path else ""
-        return [other for other in self._layout.mailboxes()
-                if other and other != path and other.startswith(below)]
+        if self._paths is None:
+            self._paths = sorted(filter(None, self._layout.mailboxes()))
+        if not path:
+            return self._paths
+        below = path + self._layout.separator
+        found = []
+        for at in range(bisect_left(self._paths, below), len(self._paths)):
+            if not self._paths[at].startswith(below):
+                break
+            found.append(self._paths[at])
+        return found
 
     def _write(self, path: str, found: AccessList) -> None:
         access, options = self._access, self._options

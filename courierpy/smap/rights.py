@@ -69,7 +69,8 @@ def _change(client: Client, path: Sequence[bytes], changes: Sequence[tuple[str, 
     account = client.account
     name = paths.name(account.folders, path)
     try:
-        after = change(account, found(account, b"SETACL", name), edit)
+        store, where = found(account, b"SETACL", name)
+        after = change(account, store.lists(), where, edit)
     except LockedOut as why:
         if str(why) not in MIGHTY:
             account.write(grammar.line(b"* ACLMINIMUM", *MINIMUM))

@@ -218,3 +218,36 @@ def test_what_is_refused_changes_nothing(store: Store) -> None:
     with pytest.raises(LockedOut):
         store.lists().change("", lambda before: before.changed("owner", "=", "lr"))
     assert not list(Path(store.root).rglob(NAME))
+
+
+@pytest.mark.parametrize("choice", ["maildir++", "fs"])
+def test_many_lists_are_changed_by_one_look_at_the_mailboxes(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, choice: str) -> None:
+    """Each below has a list of its own first, as if each was changed alone."""
+    stores = []
+    for at in "12":
+        root = tmp_path / at
+        root.mkdir()
+        for part in ("cur", "new", "tmp"):
+            (root / part).mkdir()
+        store = Store(str(root), host="host", choice=choice, identities=identities("ann", ""))
+        dot = store.layout.separator
+        paths = ["a", f"a{dot}b", f"a{dot}b{dot}c", "a-", "a-x", "a0", "b"]
+        for path in paths:
+            store.create(store.namespaces.name(path))
+        stores.append(store)
+    alone, together = stores
+    looked: list[str] = []
+    mailboxes = type(store.layout).mailboxes
+    monkeypatch.setattr(type(store.layout), "mailboxes",
+                        lambda layout: looked.append(layout.root) or mailboxes(layout))
+    lists = together.lists()
+    for number, path in enumerate(["a", f"a{dot}b", "a-", ""]):
+        def edit(before: AccessList, who: str = f"user=u{number}") -> AccessList:
+            return before.changed(who, "=", "lr")
+        alone.lists().change(path, edit)
+        lists.change(path, edit)
+    assert looked.count(together.root) == 1
+    found = [[(path, store.lists().of(path).entries) for path in ["", *paths]] for store in stores]
+    assert found[0] == found[1]
+    assert [len(entries) for _, entries in found[1]] == [3, 3, 3, 2, 3, 2, 2, 2]

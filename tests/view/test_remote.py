@@ -28,6 +28,9 @@ two.example.org	#shared.ann..News
 two.example.org	#shared.ann.N\aws
 two.example.org	#shared.ann.N\0ws
 two.example.org	#shared.ann.N\udcffws
+two.example.org:65536	#shared.ann.Port
+two.example.org:0	#shared.ann.Port
+two.example.org [::1]:99999	#shared.ann.Port
 """
 
 
@@ -119,7 +122,7 @@ def test_what_is_no_line_is_told_once(tmp_path: Path) -> None:
     client.close()
     lines = [line for line in log.read_text().splitlines() if "IMAP_REMOTE_MAILBOXES" in line]
     assert [line.partition("remotea")[2].partition(": ")[0] for line in lines] == [
-        *(f":{number}" for number in range(8, 18)), ""]
+        *(f":{number}" for number in range(8, 21)), ""]
     assert f"{tmp_path}/remotea: {os.strerror(2)}" in lines[-1]
 
 

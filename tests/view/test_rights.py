@@ -4,11 +4,16 @@ from __future__ import annotations
 import shlex
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from courierpy.imap.commands.index import COMMANDS
-from tests.conftest import plain_environ
+from courierpy.imap.ext.aclunion import change_lists
+from courierpy.maildir.layout import MaildirPlusPlus
+from courierpy.maildir.store import Store
+from tests.conftest import args_of, plain_environ
 
 OWNERS = "lrswikxte"
 # command -> the rights on the mailbox of which it needs all
@@ -59,3 +64,21 @@ def test_commands_that_change_messages_name_rights() -> None:
 
 def row_rights(name: bytes) -> str:
     return COMMANDS[name][3]
+
+
+def test_lists_of_many_are_changed_by_two_looks_at_the_mailboxes(
+        maildir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One for what is meant, one for what is below."""
+    store = Store(str(maildir), host="host")
+    for at in range(20):
+        store.create(f"INBOX.m{at}")
+    told: list[bytes] = []
+    session: Any = SimpleNamespace(
+        folders=store, separator=".", by_alias=False, utf8=False, selected=None, write=told.append,
+        settings=SimpleNamespace(flag=lambda name: False), mailbox=str.encode)
+    looks: list[None] = []
+    mailboxes = MaildirPlusPlus.mailboxes
+    monkeypatch.setattr(MaildirPlusPlus, "mailboxes", lambda layout: looks.append(None) or mailboxes(layout))
+    change_lists(session, args_of(b"a ACL STORE (INBOX.*) user=ann lr"))
+    assert sum(b'"user=ann" "lr"' in line for line in told) == 20
+    assert len(looks) == 2

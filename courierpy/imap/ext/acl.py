@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 def _change(session: Session, command: bytes, name: str, edit: Edit) -> str:
     try:
-        change(session, found(session, command, name), edit)
+        store, path = found(session, command, name)
+        change(session, store.lists(), path, edit)
     except LockedOut:
         raise No("Cannot modify ACLs on this mailbox.", b"CANNOT") from None
     return "ACLs updated."

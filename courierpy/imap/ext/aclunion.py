@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from courierpy.imap.grammar.args import Args
     from courierpy.imap.session import Session
+    from courierpy.maildir.acl import Lists
     from courierpy.maildir.store import Store
 
     Change = tuple[str, str, frozenset[str]]       # identifier, as AccessList.changed() takes it
@@ -105,8 +106,9 @@ def change_lists(session: Session, args: Args) -> str:
     if not changes and word != b"SET":
         raise Bad("An identifier is missing.")
 
+    known: dict[Store, Lists] = {}
     for entry in filter(matches, listing.entries()):
-        after = _change_one(session, entry, changes, word)
+        after = _change_one(session, entry, changes, word, known)
         if after is not None:
             told = b'("ACL" %s)' % _list(after)
             _besides(b"ACL", partial(_same, told))(listing)
@@ -114,8 +116,10 @@ def change_lists(session: Session, args: Args) -> str:
     return f"ACL {word.decode()} completed."
 
 
-def _change_one(session: Session, entry: Entry, changes: list[Change], word: bytes) -> AccessList | None:
-    """Its list then, which is told; None where none is."""
+def _change_one(session: Session, entry: Entry, changes: list[Change], word: bytes,
+                known: dict[Store, Lists]) -> AccessList | None:
+    """Its list then, which is told; None where none is.  ``known``: the lists of each Maildir, for all that
+    the command changes."""
     def edit(before: AccessList) -> AccessList:
         after = AccessList({}) if word == b"SET" else before
         for one in changes:
@@ -124,13 +128,15 @@ def _change_one(session: Session, entry: Entry, changes: list[Change], word: byt
 
     command = b"ACL " + word
     try:
-        store, path = place = _place(session, entry, command)
+        store, path = _place(session, entry, command)
+        if store not in known:
+            known[store] = store.lists()
         try:
-            return change(session, place, edit)
+            return change(session, known[store], path, edit)
         except LockedOut as why:
             whole = word == b"STORE" and all(mode == "=" for _, mode, _ in changes)
             _told_why(session, store, entry.name, str(why), whole)
-            return store.lists().of(path) if word == b"STORE" else None
+            return known[store].of(path) if word == b"STORE" else None
     except NotPermitted as why:
         session.write(lines.data(b"ACLFAILED", session.mailbox(entry.name), b"NO", why.text.encode()))
     except FolderMissing:

@@ -15,6 +15,7 @@ from courierpy.imap.ext import Extension
 from courierpy.imap.listing import Listing
 from courierpy.model.accountoptions import option
 from courierpy.model.namespaces import SHARED_PREFIXES
+from courierpy.model.numbers import decimal
 from courierpy.model.regex import later
 from courierpy.model.replies import No
 from courierpy.model.strings import percent
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from courierpy.imap.session import Session
 
 SETTING = "IMAP_REMOTE_MAILBOXES"
-_HOST = later(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
+_HOST = later(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?")
 # what no client can be told in a name: controls, and octets that are no UTF-8
 _ODD = later("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -79,7 +80,7 @@ def _listed(session: Session) -> dict[str, list[str]]:
             continue
         hosts, _, name = line.rstrip("\r").partition("\t")
         words = hosts.split()
-        if not words or not all(map(_HOST.fullmatch, words)) or not name.startswith(SHARED_PREFIXES) \
+        if not words or not all(map(_is_host, words)) or not name.startswith(SHARED_PREFIXES) \
                 or _ODD.search(name) or not all(name.partition(".")[2].split(session.separator)):
             _tell(f"{path}:{number}", "no host, tab, mailbox that begins with #shared. or shared.")
             continue
@@ -87,6 +88,11 @@ def _listed(session: Session) -> dict[str, list[str]]:
         if elsewhere:
             found[name] = elsewhere
     return found
+
+
+def _is_host(word: str) -> bool:
+    match = _HOST.fullmatch(word)
+    return match is not None and (match[1] is None or bool(decimal(match[1], 65535)))
 
 
 def _tell(where: str, why: str) -> None:
