@@ -50,7 +50,7 @@ def deliver(store: Store, name: str, pieces: Iterable[bytes], ignores_quota: boo
             counts = Amount(draft.size, 1)
             if quota is not None and not ignores_quota:
                 quota.admit(counts)
-            there = _name(draft, new, store.options.host)
+            there = _name(draft, new)
         except BaseException:
             draft.abort()
             raise
@@ -76,7 +76,7 @@ def examine(store: Store, name: str, octets: int) -> None:
         quota.admit_octets(max(octets, 1), 1)
 
 
-def _name(draft: Draft, new: str, host: str) -> str:
+def _name(draft: Draft, new: str) -> str:
     """Where it is now."""
     try:
         found = os.stat(draft.path)

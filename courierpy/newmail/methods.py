@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     Method = Callable[[Entry, Settings, str], None]
 
-AT_ONCE = ("null", "log")              # wait for nobody, and are in no queue
 TOKEN = "token"                        # tells NOTIFYD_TOKEN_URL the token of a device
 # answers by which the same request will never do; all others may be due to a state that passes
 _NEVER = (400, 405, 410, 411, 413, 414, 415, 422)
@@ -101,6 +100,3 @@ def _settle(status: int, never: tuple[int, ...], gone: tuple[int, ...]) -> None:
 
 
 QUEUED: dict[str, Method] = {"mailto": mail, "external": external, "webhook": hook, TOKEN: token}
-# what each needs to be of use
-NEEDS = {"mailto": "NOTIFYD_MAILTO", "external": "NOTIFYD_EXTERNAL", "webhook": "NOTIFYD_WEBHOOK_URL",
-         TOKEN: "NOTIFYD_TOKEN_URL"}
