@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
 SEEN, ANSWERED, FLAGGED, DELETED, DRAFT = 1, 2, 4, 8, 16
 
+IS_DELETED = bytes(bits & DELETED > 0 for bits in range(256))  # by flag bits
 NO_KEYWORDS: frozenset[bytes] = frozenset()
 _AFTER: dict[tuple[str, int, int], bytes] = {}     # of a change's mode, flags and left: its bits_after()
 

@@ -15,7 +15,7 @@ from operator import eq, lt, ne
 from operator import sub as minus
 
 from courierpy.model import fresh
-from courierpy.model.flags import NO_KEYWORDS
+from courierpy.model.flags import IS_DELETED, NO_KEYWORDS
 from courierpy.model.uidset import places, runs
 
 TYPE_CHECKING = False
@@ -32,6 +32,7 @@ _HEAD = struct.Struct("=BIII")                 # form, messages, octets of the U
 _FLAGS = bytes(range(32))                      # what an octet of flag bits can be
 _RUNS, _MODSEQS = 1, 2                         # bits of the form: UIDs as runs; a column of MODSEQs
 FEW_RUNS = 64                                  # so many messages in a run, on average, make runs worth it
+ROWS = 4096                                    # UIDs whose gaps are counted one by one where there is one
 PIECE = 512                                    # flags that are looked at one by one when some of them differ
 
 
@@ -80,6 +81,11 @@ class Messages:
         return self.flags[bisect_left(self.uids, uid)], self.keywords.get(uid, NO_KEYWORDS)
 
     # -- others, made of this one
+
+    def deleted(self) -> list[int]:
+        """The UIDs of messages that are \\Deleted.  Mostly there are none, and no row is looked at."""
+        marks = self.flags.translate(IS_DELETED)
+        return list(compress(self.uids, marks)) if 1 in marks else []
 
     def without(self, rows: Sequence[int]) -> Messages:
         """Without these rows, which ascend."""
@@ -178,8 +184,7 @@ class Messages:
 
     def pack(self) -> bytes:
         """As octets, for unpack().  UIDs as runs where these are few."""
-        gaps = len(self.uids) - 1 - sum(map(eq, map(minus, self.uids[1:], self.uids), repeat(1)))
-        as_runs = gaps < len(self.uids) // FEW_RUNS
+        as_runs = _gaps(self.uids) < len(self.uids) // FEW_RUNS
         uids = array("I", [end for pair in runs(self.uids) for end in pair]) if as_runs else self.uids
         keywords = _pack_keywords(self.keywords)
         form = _RUNS * as_runs | _MODSEQS * (self.modseqs is not None)
@@ -275,6 +280,17 @@ def keywords_used(keywords: Keywords) -> list[bytes]:
     if not keywords:
         return []
     return sorted(frozenset().union(*set(keywords.values())))
+
+
+def _gaps(uids: array[int]) -> int:
+    """How many UIDs do not follow the one before them.  Pieces without a gap cost two of their numbers."""
+    found = 0
+    for start in range(0, len(uids) - 1, ROWS):
+        last = min(start + ROWS, len(uids) - 1)
+        if uids[last] - uids[start] > last - start:
+            some = uids[start:last + 1]
+            found += last - start - sum(map(eq, map(minus, some[1:], some), repeat(1)))
+    return found
 
 
 def _same(one: array[int], at: int, two: array[int], start: int) -> int:

@@ -15,7 +15,7 @@ from courierpy.imap.grammar.searchkeys import Key
 from courierpy.maildir import dates
 from courierpy.maildir.errors import StoreError, Vanished
 from courierpy.message.dateheader import moment
-from courierpy.model.flags import DELETED, FlagChange
+from courierpy.model.flags import FlagChange
 from courierpy.model.messages import keywords_used
 from courierpy.model.numbers import decimal
 from courierpy.model.replies import Bad, No, anew
@@ -102,8 +102,7 @@ def expunge(client: Client, words: Sequence[bytes]) -> str:
         if uids:
             selected.folder.remove(uids, refused, disposal(client.account, len(uids)))
     else:
-        view = selected.view
-        uids = [uid for uid, bits in zip(view.uids, view.flags, strict=True) if bits & DELETED]
+        uids = selected.view.messages.deleted()
         if uids:
             selected.folder.expunge(uids, refused, disposal(client.account, len(uids)))
     _tell(client)

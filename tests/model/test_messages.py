@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import random
 from array import array
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import example, given
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from courierpy.imap.view import View
 from courierpy.model import messages as model
+from courierpy.model.flags import DELETED
 from courierpy.model.messages import Changes, Messages
 from courierpy.model.uidset import NO_UIDS, UidSet
 
@@ -126,6 +128,22 @@ def test_the_codec(folder: Mailbox) -> None:
 
 def test_runs_are_small() -> None:
     assert len(Messages(array("I", range(1, 100_001)), bytes(100_000), {}).pack()) < 100_100
+
+
+@pytest.mark.parametrize("gone", [[], [model.ROWS], [model.ROWS + 1], [5, model.ROWS, 2 * model.ROWS, 9000],
+                                  range(64, 9000, 128), range(64, 9000, 32)], ids=str)
+def test_uids_are_runs_where_these_are_few(gone: Sequence[int]) -> None:
+    """``gone``: UIDs that are missing, none of them next to another or at an end."""
+    messages = columns({uid: (0, frozenset()) for uid in range(1, 9_500) if uid not in gone})
+    as_runs = len(gone) < len(messages) // model.FEW_RUNS
+    usual = len(Messages(messages.uids[:0], b"", {}).pack()) + len(messages)
+    assert len(messages.pack()) == usual + (8 * (len(gone) + 1) if as_runs else 4 * len(messages))
+    assert Messages.unpack(messages.pack()) == messages
+
+
+@given(FOLDERS)
+def test_deleted(folder: Mailbox) -> None:
+    assert columns(folder).deleted() == [uid for uid, (bits, _) in sorted(folder.items()) if bits & DELETED]
 
 
 @given(FOLDERS, st.data())

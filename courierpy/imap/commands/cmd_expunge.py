@@ -4,7 +4,6 @@ from __future__ import annotations
 from courierpy.imap import ext
 from courierpy.imap.commands import SELECTED, WRITES, Done, command
 from courierpy.imap.disposing import disposal
-from courierpy.model.flags import DELETED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,8 +15,7 @@ if TYPE_CHECKING:
 @command(b"EXPUNGE", when=SELECTED, flags=WRITES, rights="e")
 def expunge(session: Session, args: Args) -> Done:
     args.end()
-    view = session.need_selected().view
-    return remove(session, [uid for uid, bits in zip(view.uids, view.flags, strict=True) if bits & DELETED])
+    return remove(session, session.need_selected().view.messages.deleted())
 
 
 def remove(session: Session, uids: list[int]) -> Done:

@@ -7,7 +7,7 @@ from courierpy.imap.disposing import disposal
 from courierpy.imap.grammar import lines
 from courierpy.imap.names import named
 from courierpy.imap.selected import Selected
-from courierpy.model.flags import DELETED, SEEN
+from courierpy.model.flags import SEEN
 from courierpy.system import log
 
 TYPE_CHECKING = False
@@ -95,9 +95,8 @@ def close(session: Session, args: Args) -> str:
     args.end()
     selected = session.need_selected()
     if not selected.readonly and "e" in selected.rights:      # RFC 4314 4: else it is left as it is
-        view = selected.view
         refused: list[StoreError] = []
-        uids = [uid for uid, bits in zip(view.uids, view.flags, strict=True) if bits & DELETED]
+        uids = selected.view.messages.deleted()
         if uids:
             selected.folder.expunge(uids, refused, disposal(session, len(uids)))
         if refused:                        # they stay, and the client need not care: it leaves

@@ -13,7 +13,7 @@ from courierpy.imap.commands import cmd_list
 from courierpy.imap.ext import Extension
 from courierpy.imap.listing import Entry, Listing, parents_of
 from courierpy.imap.updates import FlagsChanged
-from courierpy.model.flags import DELETED
+from courierpy.model.flags import IS_DELETED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 TOKEN = b"IMAP4REV2"
 SELECTS = (b"SELECT", b"EXAMINE")
-IS_DELETED = bytes(bits & DELETED > 0 for bits in range(256))
 
 
 def _enable(session: Session) -> None:

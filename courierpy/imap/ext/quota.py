@@ -10,7 +10,7 @@ from courierpy.imap.ext import Extension
 from courierpy.imap.grammar import lines
 from courierpy.imap.quotaroot import ROOT, line, root_of, store_of, usage
 from courierpy.maildir.errors import NameInvalid
-from courierpy.model.flags import DELETED
+from courierpy.model.messages import Messages
 from courierpy.model.replies import No
 
 TYPE_CHECKING = False
@@ -65,8 +65,7 @@ def getquotaroot(session: Session, args: Args) -> str:
 
 def _deleted_storage(session: Session, name: str, count: Status) -> bytes:
     """Octets of the messages that are \\Deleted, which an EXPUNGE gives back.  RFC 9208 4.1.4."""
-    return b"%d" % counted.octets(session, name, lambda found: [
-        uid for uid, bits in zip(found.uids, found.flags, strict=True) if bits & DELETED])
+    return b"%d" % counted.octets(session, name, Messages.deleted)
 
 
 EXTENSION = Extension(b"QUOTA", b"QUOTA=RES-STORAGE", b"QUOTA=RES-MESSAGE",
