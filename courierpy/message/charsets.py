@@ -77,7 +77,6 @@ _MAIL = {
     **dict.fromkeys(("ucs2le", "unicodelittle"), "utf_16_le"),
     "ucs4be": "utf_32_be", "ucs4le": "utf_32_le",
     **dict.fromkeys(("866nav", "cp866nav", "ibm866nav"), "cp1125"), "koi": "koi8_r",
-    **dict.fromkeys(("tcvn", "tcvn5712", "tcvn57121"), "cp1258"),
     **dict.fromkeys(("tactis", "tis6202533", "tis62025331"), "cp874"),
     **dict.fromkeys(("gb", "zhcn", "gb2312charset", "gb13000", "gb23121980", "gb180302000", "gb180302005",
                      "gb180302022", "eucgb2312cn", "cngb", "macchinesesimp", "macgb2312", "gb231219800"),

@@ -8,7 +8,7 @@ from functools import lru_cache
 from courierpy.message import charsets
 from courierpy.message.charsets import charset_text
 from courierpy.message.eastasian import is_iso_2022
-from courierpy.message.transfer import base64
+from courierpy.message.transfer import base64, unencoded
 
 # a "?" in it ought to be encoded, and often is not; "=?" begins another one
 _WORD = re.compile(rb"=\?([^?\s]+)\?([BbQq])\?([^?]*(?:(?<!=)\?(?!=)[^?]*)*)\?=")
@@ -84,7 +84,8 @@ def _octets(run: list[tuple[bytes, bytes]]) -> bytes:
 
 
 def _q(text: bytes) -> bytes:
-    return a2b_qp(text.replace(b"_", b" "), header=False)
+    text = unencoded(text.replace(b"_", b" "))
+    return a2b_qp(text + b"3D" if text.endswith(b"=") else text)       # the last "=" of a word ends no line
 
 
 def utf_8(value: bytes) -> bytes:

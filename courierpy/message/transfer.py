@@ -107,13 +107,25 @@ class QuotedPrintableDecoder:
             if not end and len(octets) > LINE_OCTETS:
                 # not between =, blanks and what belongs to them
                 end = len(octets[:-2].rstrip(b" \t"))
-                end -= octets[:end].endswith(b"=") + 2 * octets[:end - 1].endswith(b"=")
+                end -= _begun(octets[:end]) or 2 * _begun(octets[:max(0, end - 1)])
                 if len(octets) - end > 2 * LINE_OCTETS:        # blanks, of which some fewer will do
                     octets = octets[:end + LINE_OCTETS]
             octets, self._held = octets[:end], octets[end:]
         if octets.endswith((b" ", b"\t")) or b" \n" in octets or b"\r" in octets and b" \r" in octets \
                 or b"\t" in octets and (b"\t\n" in octets or b"\t\r" in octets):
             octets = _PADDING.sub(b"", octets)
+        octets = unencoded(octets)
         if b"=\r" in octets and octets.count(b"=\r") != octets.count(b"=\r\n"):
             octets = _BROKEN_BY_CR.sub(b"=\n", octets)
         return a2b_qp(octets)
+
+
+def unencoded(octets: bytes) -> bytes:
+    """As quoted-printable, what was never encoded: both octets stand as they are, the "=" and what is behind
+    it (RFC 2045 6.7, note 2).  The library drops the first of two "="."""
+    return octets.replace(b"==", b"=3D=3D")
+
+
+def _begun(octets: bytes) -> bool:
+    """Does it end in an "=" that has yet to be followed by what it means?"""
+    return bool((len(octets) - len(octets.rstrip(b"="))) & 1)

@@ -61,10 +61,31 @@ def test_addresses_are_not_glued_together() -> None:
     (b"caf=C3=\n=A9 =3D = x", b"caf\xc3\xa9 = = x"),
     (b"=\n=  \n=\t\n", b""),
     (b"old=\r mac=\rs\rend=\r\r\n.", b"old macs\rend."),            # lines that end in CR alone, or in two
+    # what was never encoded: the "=" stays, and so does what is behind it
+    (b"a==b", b"a==b"), (b"a == b", b"a == b"), (b"id==41", b"id==41"),
+    (b"if (a ===\n b) {", b"if (a == b) {"),
+    (b"QUI==\nnext", b"QUI==\nnext"), (b"QUI== \r\nnext", b"QUI==\r\nnext"),
+    (b"a==\rb", b"a==\rb"), (b"end==", b"end=="), (b"=3D==", b"==="),
     (b"", b""),
 ])
 def test_quoted_printable(octets: bytes, text: bytes) -> None:
     assert transfer.transfer(octets, b"quoted-printable") == text
+    pieces = transfer.QuotedPrintableDecoder()
+    found = [pieces.decode(octets[at:at + 1]) for at in range(len(octets))]
+    assert b"".join(found) + pieces.decode(b"", final=True) == text
+
+
+@given(st.lists(st.sampled_from([b"=", b"==", b"4", b"1", b"a", b"\xe0", b"=41", b"=\n", b"=\r\n", b"\n"]),
+                max_size=30), st.integers(2, 16), st.integers(1, 5))
+def test_quoted_printable_in_pieces(parts: list[bytes], longest: int, step: int) -> None:
+    """Whatever was never encoded, and wherever a line that is too long is cut."""
+    octets = b"".join(parts)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(transfer, "LINE_OCTETS", longest)
+        pieces = transfer.QuotedPrintableDecoder()
+        found = [pieces.decode(octets[at:at + step]) for at in range(0, len(octets), step)]
+        found.append(pieces.decode(b"", final=True))
+        assert b"".join(found) == transfer.transfer(octets, b"quoted-printable")
 
 
 @pytest.mark.parametrize(("octets", "text"), [
