@@ -157,8 +157,13 @@ def _guarded(shown: str, work: Callable[[], int]) -> int:
 
 def complain(text: str, shown: str = "courierpy") -> None:
     """One line on standard error, whatever is in a name that it tells."""
+    print(f"{shown}: {printable(text)}", file=sys.stderr)
+
+
+def printable(text: str) -> str:
+    """In one line, for any terminal."""
     plain = "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
-    print(f"{shown}: {plain.encode('utf-8', 'backslashreplace').decode()}", file=sys.stderr)
+    return plain.encode("utf-8", "backslashreplace").decode()
 
 
 def explain(error: OSError, where: str = "") -> str:
@@ -226,14 +231,15 @@ def port_number(text: str) -> int:
     return number
 
 
-def read_settings(files: list[str]) -> dict[str, str]:
-    """The files on top of each other.  Exits with the complaint of a bad one."""
+def read_settings(files: list[str], wrong: list[str] | None = None) -> dict[str, str]:
+    """The files on top of each other.  Exits with the complaints of a bad one, or ``wrong`` gets those of its
+    lines."""
     from courierpy.system.settings import SettingsError
     from courierpy.system.settingsfile import parse_file
     values: dict[str, str] = {}
     try:
         for path in files:
-            values = parse_file(path, values)
+            values = parse_file(path, values, wrong)
     except SettingsError as error:
         give_up(str(error))
     return values

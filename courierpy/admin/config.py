@@ -11,7 +11,7 @@ import re
 import socket
 from functools import partial
 
-from courierpy.admin import default_files, nearest, read_settings
+from courierpy.admin import default_files, nearest, printable, read_settings
 from courierpy.auth import NAMES, configured, principals, sound
 from courierpy.imap import capability
 from courierpy.listener import children
@@ -50,19 +50,20 @@ def main(words: list[str]) -> int:
         _show({}, False, options.everything)
         return 0
     files = options.files or default_files()
-    values = read_settings(files)
     if options.since is not None:
-        _show_changes(read_settings([options.since]), values)
+        _show_changes(read_settings([options.since]), read_settings(files))
         return 0
+    lines_wrong: list[str] = []
+    values = read_settings(files, lines_wrong)
     if not options.only_odd:
         _show(values, options.differing, options.everything)
-    found = findings(values, files)
+    found = [*(wrong("", line) for line in lines_wrong), *findings(values, files)]
     for kind, heading in HEADINGS:
         lines = [finding for finding in found if finding.kind == kind]
         if lines:
             print(("" if options.only_odd else "\n") + f"# {heading}:")
         for finding in lines:
-            print("#   " + str(finding).replace("\n", " "))
+            print("#   " + printable(str(finding)))
     return 1 if any(finding.kind == WRONG for finding in found) else 0
 
 

@@ -49,5 +49,6 @@ def _become(command: list[str], mask: Iterable[int], not_found: int, not_started
     try:
         os.execvp(command[0], command)
     except OSError as error:
-        complain(f"{command[0]}: {error.strerror}")
+        where = "the path of a program" if "/" in command[0] else "a program in PATH"
+        complain(f"{command[0]}: {error.strerror} ({where} that may be run was expected)")
         os._exit(not_found if isinstance(error, (FileNotFoundError, NotADirectoryError)) else not_started)

@@ -8,27 +8,32 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+MOST_TOLD = 5                      # wrong lines of a file, in one line of a log
+
 _NAME = later(r"[A-Za-z_][A-Za-z0-9_]*=")
 _PIECE = later(r"""(?s)'([^']*)'|"((?:[^"\\]|\\.)*)"|\\(.)|([^\s'"\\;#]+)|(#)|([\s;])""")
 _VARIABLE = later(r"\$(?:\{(\w+)\}|(\w+))")
 _ESCAPE = later(r'\\(["\\$`])')
 
 
-def parse_file(path: str, start: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The assignments of a file on top of ``start``.  Raises SettingsError."""
+def parse_file(path: str, start: Mapping[str, str] | None = None,
+               wrong: list[str] | None = None) -> dict[str, str]:
+    """The assignments of a file on top of ``start``; ``wrong`` as of parse_text.  Raises SettingsError."""
     try:
         with open(path, encoding="utf-8", errors="surrogateescape") as file:
             text = file.read()
     except OSError as error:
         wanted = "that this user may read " if isinstance(error, PermissionError) else ""
         raise SettingsError(f"{path}: {error.strerror} (a file of settings {wanted}was expected)") from None
-    return parse_text(text, path, start)
+    return parse_text(text, path, start, wrong)
 
 
-def parse_text(text: str, path: str, start: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The assignments in a file of settings, on top of ``start``.  ``path``: for the complaint.  Raises
-    SettingsError."""
+def parse_text(text: str, path: str, start: Mapping[str, str] | None = None,
+               wrong: list[str] | None = None) -> dict[str, str]:
+    """The assignments in a file of settings, on top of ``start``.  ``path``: for the complaints.  ``wrong``
+    gets one for each line that is no assignment; without it they are a SettingsError."""
     values = dict(start or {})
+    complaints = [] if wrong is None else wrong
     for number, line in enumerate(text.splitlines(), 1):
         line = line.strip()
         if not line or line.startswith("#"):
@@ -37,11 +42,15 @@ def parse_text(text: str, path: str, start: Mapping[str, str] | None = None) -> 
             line = line[7:].lstrip()
         match = _NAME.match(line)
         if match is None:
-            raise SettingsError(f"{path}:{number}: not an assignment, NAME=value: {line[:60]}")
+            complaints.append(f"{path}:{number}: not an assignment, NAME=value: {line[:60]}")
+            continue
         try:
             values[match[0][:-1]] = _value(line[match.end():], values)
         except ValueError as error:
-            raise SettingsError(f"{path}:{number}: {error}") from None
+            complaints.append(f"{path}:{number}: {error}")
+    if wrong is None and complaints:
+        more = f"; and {len(complaints) - MOST_TOLD} lines more" if len(complaints) > MOST_TOLD else ""
+        raise SettingsError("; ".join(complaints[:MOST_TOLD]) + more)
     return values
 
 

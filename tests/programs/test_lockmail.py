@@ -74,7 +74,9 @@ def test_all_three_are_held_while_the_command_runs_and_its_status_is_given(mailb
 
 
 @pytest.mark.parametrize(("words", "status", "said"), [
-    (["sh", "-c", "kill -9 $$"], 75, ""), (["/none/such"], 1, "/none/such: No such file or directory"),
+    (["sh", "-c", "kill -9 $$"], 75, ""),
+    (["/none/such"], 1, "/none/such: No such file or directory (the path of a program "),
+    (["none-such"], 1, "none-such: No such file or directory (a program in PATH "),
     (["sh", "-c", "echo hello; exit 3"], 3, "")])
 def test_exit_codes(words: list[str], status: int, said: str, mailbox: Path) -> None:
     done = start(mailbox, *words)

@@ -113,6 +113,23 @@ def test_the_lines_are_a_file_of_settings(tmp_path: Path, capsys: pytest.Capture
     assert 'TCPDOPTS="a \\"b\\" \\$c \\\\ \\`d\\`"' in out
 
 
+def test_all_lines_that_are_no_assignments_are_told_at_once(
+        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Beside what else is wrong, and what the other lines set; octets that no terminal can show too."""
+    files = tmp_path / "imapd", tmp_path / "imapd-ssl"
+    files[0].write_bytes(b"MAXDAEMONS=7\nif true; then\nIMAP_KEYWORDS=9\nADDRESS=\"0\n")
+    files[1].write_bytes(b"\xff\x1b[31m and\nPORT=144 145\n")
+    assert config.main(["-n", "-C", str(files[0]), "-C", str(files[1])]) == 1
+    out = capsys.readouterr().out
+    assert 'MAXDAEMONS="7"' in out
+    assert out[out.index("# wrong:"):].splitlines()[1:6] == [
+        f"#   {files[0]}:2: not an assignment, NAME=value: if true; then",
+        f"#   {files[0]}:4: a quote is not closed",
+        f"#   {files[1]}:1: not an assignment, NAME=value: \\udcff\\x1b[31m and",
+        f"#   {files[1]}:2: text behind the value: 145",
+        "#   IMAP_KEYWORDS: a number from 0 to 2 is expected, not '9'"]
+
+
 def test_courier_s_list_of_modules_is_told_where_it_differs(tmp_path: Path) -> None:
     files = [str(tmp_path / "imapd")]
     rc = tmp_path / "authdaemonrc"

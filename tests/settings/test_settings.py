@@ -29,6 +29,14 @@ def test_errors_name_file_and_line(line: str) -> None:
         parse_text(f"B=1\n{line}\n", "etc/x")
 
 
+def test_all_wrong_lines_are_told_in_one_line() -> None:
+    with pytest.raises(SettingsError) as told:
+        parse_text("A\nB=1\nC=\"\n" + "D\n" * 9, "x")
+    wrong = [f"x:{line}: not an assignment, NAME=value: D" for line in (4, 5, 6)]
+    assert str(told.value) == "; ".join([
+        "x:1: not an assignment, NAME=value: A", "x:3: a quote is not closed", *wrong, "and 6 lines more"])
+
+
 def test_missing_file() -> None:
     with pytest.raises(SettingsError, match="No such file"):
         parse_file("/nonexistent/imapd")
