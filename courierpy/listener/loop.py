@@ -20,7 +20,7 @@ class Loop:
     def __init__(self) -> None:
         self._poll = select.poll()
         self._beside = select.epoll()
-        self._hurries = False
+        self._hurries = self._catches_up = False
         self._handlers: dict[int, Callable[[], object]] = {}
         wake_in, wake_out = os.pipe()
         for fd in (wake_in, wake_out):
@@ -41,11 +41,17 @@ class Loop:
         self._beside.register(fd, select.EPOLLIN)
 
     def catch_up(self) -> None:
-        """Hear what there is beside by now."""
-        for fd, _ in self._beside.poll(0):
-            handler = self._handlers.get(fd)
-            if handler is not None:
-                handler()
+        """Hear what there is beside by now.  Who is just hearing it hears no more of it by that."""
+        if self._catches_up:
+            return
+        self._catches_up = True
+        try:
+            for fd, _ in self._beside.poll(0):
+                handler = self._handlers.get(fd)
+                if handler is not None:
+                    handler()
+        finally:
+            self._catches_up = False
 
     def hurry(self, wanted: bool) -> None:
         """Is a wait to end for what is heard beside as well?"""

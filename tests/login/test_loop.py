@@ -4,6 +4,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -61,5 +62,24 @@ def test_what_is_heard_beside_ends_no_wait(loop: Loop) -> None:
     loop.forget((beside,))
     loop.turn(0.0)
     assert len(heard) == 4
+    for fd in (fd for pipe in pipes for fd in pipe):
+        os.close(fd)
+
+
+def test_who_hears_what_is_beside_may_want_to_know_more(loop: Loop) -> None:
+    """One after the other all the same: what is heard of one is done before the next."""
+    pipes = [os.pipe() for _ in range(3)]
+    at_once: list[int] = []
+
+    def hears(reader: int) -> None:
+        os.read(reader, 1)
+        at_once.append(0)
+        loop.catch_up()
+        assert at_once.pop() == 0 and not at_once
+    for reader, writer in pipes:
+        loop.hear_beside(reader, partial(hears, reader))
+        os.write(writer, b"a")
+    loop.catch_up()
+    assert not loop._beside.poll(0)
     for fd in (fd for pipe in pipes for fd in pipe):
         os.close(fd)
