@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from courierpy.maildir import directory, watch
+from courierpy.maildir import directory, lately, watch
 from courierpy.maildir.contents import Held, look, replay
 from courierpy.maildir.formats.uiddb import UidDb
 from courierpy.maildir.mailbox import Mailbox
@@ -197,6 +197,8 @@ def _as_processes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def opened(maildir: Path) -> Mailbox:
+    """By a process that has opened nothing before."""
+    lately.forget()
     folder = Store(str(maildir), host="host").open("INBOX")
     folder.join()
     folder.scan()
