@@ -160,6 +160,7 @@ class Listener:
                 services.run_folder.open(self.environ, children.ids(self.options.text))
             services.open_doorway(self.loop, self._begin, left, self.readiness.rules)
             services.start_helpers(left, self.stopping)
+            services.open_returns(self.loop, self._returned, left)      # told before the login too
             if services.doorway is not None:
                 services.doorway.tend()
         except TlsError as error:
@@ -170,7 +171,6 @@ class Listener:
             return 1
         children.drop_privileges(self.options.text)
         services.start_keeper(self.loop, left, self.stopping)
-        services.open_returns(self.loop, self._returned, left)
         services.open_pool(self.loop, self._serve_sessions, self._others_say)
         if services.in_process:
             from courierpy import preload

@@ -61,6 +61,11 @@ def until_tagged(client: socket.socket, tag: bytes) -> bytes:
     return found
 
 
+def test_it_is_told_before_the_login_too(server: Chain) -> None:
+    with server.connect() as client:
+        assert b" UNAUTHENTICATE" in until(client, b"\r\n")
+
+
 def test_another_user_on_the_same_connection(server: Chain) -> None:
     with server.session(b"SELECT INBOX") as client:
         assert b" UNAUTHENTICATE" in said(client, b"CAPABILITY")
