@@ -34,8 +34,7 @@ class Wrong(Exception):
 def main(words: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="courierpy user", description="the accounts of a userdb; passwords "
                                      "are asked, or are a line of standard input")
-    parser.add_argument("-C", dest="files", action="append", metavar="FILE", help="settings file: USERDB")
-    parser.add_argument("-f", dest="userdb", metavar="FILE", help="the userdb, instead of USERDB")
+    _with_files(parser, None)
     actions = parser.add_subparsers(dest="action", metavar="add|passwd|del|list", required=True)
     adding = actions.add_parser("add", help="add an account")
     changing = actions.add_parser("passwd", help="change the password of an account")
@@ -53,6 +52,8 @@ def main(words: list[str]) -> int:
     adding.add_argument("--options", help="account options, comma separated")
     actions.add_parser("del", help="remove an account; its mail stays").add_argument("name")
     actions.add_parser("list", help="show the accounts, without passwords")
+    for action in actions.choices.values():
+        _with_files(action, argparse.SUPPRESS)         # as most people write them: behind the action
     options = parser.parse_args(words)
     path = options.userdb or Settings(read_settings(options.files or default_files())).text("USERDB")
     try:
@@ -64,6 +65,13 @@ def main(words: list[str]) -> int:
         complain(f"{options.name}: {error}")
         return 1
     return 0
+
+
+def _with_files(parser: argparse.ArgumentParser, default: str | None) -> None:
+    parser.add_argument("-C", dest="files", action="append", metavar="FILE", default=default,
+                        help="settings file: USERDB")
+    parser.add_argument("-f", dest="userdb", metavar="FILE", default=default,
+                        help="the userdb, instead of USERDB")
 
 
 # -- what is done

@@ -112,6 +112,16 @@ def test_what_others_wrote_stays(userdb: Userdb) -> None:
     assert [path.name for path in userdb.path.parent.glob("userdb*")] == ["userdb"]
 
 
+def test_where_the_files_may_be_named(tmp_path: Path) -> None:
+    settings, accounts = tmp_path / "imapd", tmp_path / "userdb"
+    settings.write_text(f"USERDB={accounts}\n")
+    accounts.write_text("ann\tuid=1|gid=1|home=/\n")
+    for words in (["-C", str(settings), "list"], ["list", "-C", str(settings)],
+                  ["-f", str(accounts), "list"], ["list", "-f", str(accounts)]):
+        done = start("courierpy", "user", *words)
+        assert (done.returncode, done.stdout.partition("\t")[0]) == (0, "ann"), done.stderr
+
+
 @pytest.mark.parametrize("form", ["sha512_crypt", "sha256_crypt", "bcrypt", "argon2", "md5_crypt"])
 def test_each_hash(form: str, userdb: Userdb) -> None:
     assert userdb.add("ann", "secret", "--hash", form)[0] == 0
