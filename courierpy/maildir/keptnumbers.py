@@ -132,6 +132,7 @@ class KeptNumbers:
         aside = ""
         try:
             file.write(database.pieces()[0], text)
+            file.give_back()           # before it has its name: many open that, and would be refused
             aside = self._set_aside(path, tmp) if before is not None else ""
             os.rename(file.name, path)
         except BaseException as why:
@@ -141,7 +142,6 @@ class KeptNumbers:
             if isinstance(why, OSError):
                 raise trouble(path, why) from None
             raise
-        file.give_back()
         if before is not None and aside:
             sizes = (len(before.pieces()[0]), len(before.text)) if grows else (0, 0)
             self._spare = NumbersFile(aside, self._fd, *sizes)

@@ -91,6 +91,20 @@ def test_who_has_it_open_reads_what_it_was(store: Store) -> None:
     check(store, [*range(1, 18)])
 
 
+def test_who_opens_it_as_soon_as_it_is_there_reads_it(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[int] = []
+    real = os.rename
+
+    def rename(old: str, new: str) -> None:
+        real(old, new)
+        if new == str(numbers(store)):
+            found.append(read(store).uidnext)
+
+    monkeypatch.setattr(os, "rename", rename)
+    append(store, 8)
+    assert found[-8:] == [*range(2, 10)]
+
+
 def test_what_another_program_wrote_is_read(store: Store) -> None:
     append(store, 5)
     path = numbers(store)
