@@ -10,7 +10,7 @@ import time
 
 from courierpy.maildir import directory
 from courierpy.maildir.errors import StoreError
-from courierpy.maildir.formats.keywordlist import LIST
+from courierpy.maildir.formats.keywordlist import ANY, LIST
 from courierpy.system import log
 
 TYPE_CHECKING = False
@@ -119,6 +119,9 @@ class KnownKeywords:
 
     def _few(self, held: Callable[[], Held], changed: set[bytes]) -> bool:
         """Read what was heard of.  False when that is not enough."""
+        if ANY in changed:
+            self._stamp = AGAIN
+            return False
         # those with a dot are drafts, and updates that are in ``:list``
         names = self._changed.union(name for name in changed if name != LIST and not name.startswith(b"."))
         other = LIST in changed and not self.files.is_seen()

@@ -10,7 +10,7 @@ import errno
 import os
 import select
 
-from courierpy.maildir.formats.keywordlist import LIST
+from courierpy.maildir.formats.keywordlist import ANY
 from courierpy.maildir.formats.uiddb import NAME
 from courierpy.maildir.names import base
 from courierpy.system.inotify import (
@@ -48,7 +48,7 @@ class Heard:
     ``everything``: anything may have happened.  ``cur``: base name -> (file name, is
     it there, was it moved), the last word on each.  ``left``: file names that went.
     ``new``: something came there.  ``keywords``: names of files in the keywords' directory that
-    came, went or changed.  ``numbers``: there is a new uiddb, which is no change of the folder by
+    came, went or changed, and ANY.  ``numbers``: there is a new uiddb, which is no change of the folder by
     itself.
     """
 
@@ -138,12 +138,12 @@ class Watch:
                 self.beside = True
             elif name == self._keywords_name and number == (cur if self._in_cur else self._root):
                 if mask & IN_CREATE:
-                    heard.keywords.add(LIST)       # all of it
+                    heard.keywords.add(ANY)        # it is another one
                     self._hear_keywords()
             elif number == self._new and name:
                 heard.new = True
             elif number == self._keywords:
-                heard.keywords.add(name or LIST)
+                heard.keywords.add(name or ANY)
             elif number == self._root and name:
                 heard.numbers = heard.numbers or name == NAME.encode()
             elif number in (self._root, self._new, self._cur):

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -185,6 +186,19 @@ def test_a_list_that_says_something_else(opened: Callable[[], Mailbox],
         one.keywords.files.write_list({name: frozenset({b"third"}), one.finder.name_of(2): frozenset({b"x"})})
     assert two.scan().messages.keywords == {2: {b"x"}, 3: {b"third"}}
     assert read == []
+
+
+def test_keywords_whose_directory_is_another_one(opened: Callable[[], Mailbox], maildir: Path) -> None:
+    """What came into it before it was watched was not heard."""
+    one = opened()
+    one.store([1], FlagChange("+", 0, frozenset({b"first"})))
+    assert one.scan().messages.keywords == {1: {b"first"}}
+    shutil.rmtree(maildir / "courierimapkeywords")
+    other = Keywords(str(maildir), "host")
+    other.write(one.finder.name_of(2), frozenset({b"second"}))
+    assert one.scan().messages.keywords == {2: {b"second"}}
+    other.write(one.finder.name_of(3), frozenset({b"third"}))
+    assert one.scan().messages.keywords == {2: {b"second"}, 3: {b"third"}}
 
 
 def test_updates_wait_where_others_would_read_a_new_list(opened: Callable[[], Mailbox], maildir: Path,

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 DIRECTORY = "courierimapkeywords"
 LIST = b":list"
+ANY = b""                          # among names of files that changed: any of them
 PERIOD = 300                       # seconds that one N of .<N>.<base> stands for
 READINGS = 10                      # without the lock, before it is needed
 UNKNOWN_AGE = 15 * 60              # an update for a message nobody knows may be early
