@@ -49,8 +49,9 @@ class NumbersFile:
     def claim(self) -> bool:
         """Has nobody else it open?  Until give_back() nobody opens it then."""
         try:
-            if os.fstat(self.fd).st_nlink != 1:
-                return False           # cleaned away as garbage
+            found = os.stat(self.name)
+            if found.st_nlink != 1 or not os.path.samestat(found, os.fstat(self.fd)):
+                return False           # it has names elsewhere: of a copy, or in a mailbox that was renamed
             # the default is a signal that would end us
             fcntl.fcntl(self.fd, fcntl.F_SETSIG, _signal.SIGURG)
             fcntl.fcntl(self.fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)

@@ -159,6 +159,16 @@ def test_it_does_not_go_along_with_a_mailbox_that_is_renamed(store: Store) -> No
     check(store, [1])
 
 
+def test_another_session_renames_the_mailbox(store: Store) -> None:
+    append(store, 5)
+    other = Store(store.root, host="host")
+    other.rename(NAME, "INBOX.Two")
+    other.create(NAME)
+    assert append(store, 6) == [*range(1, 7)]
+    check(store, [*range(1, 7)])
+    assert store.open("INBOX.Two").scan().messages.uids.tolist() == [*range(1, 6)]
+
+
 def test_much_later_it_is_read_and_written_anew(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     append(store, 5)
     monkeypatch.setattr(keptnumbers, "SOON", -1.0)
