@@ -49,7 +49,9 @@ def add(client: Client, words: Sequence[bytes]) -> str:
             return _take(client, announced)
         if word.upper() == b"FOLDER":
             path, left = paths.split(left)
-            client.upload.folder = paths.name(client.account.folders, path)
+            folder = paths.name(client.account.folders, path)
+            permitted.named(client.account, b"APPEND", folder)
+            client.upload.folder = folder
             text = "Will add to this folder"
             continue
         name, equals, value = word.partition(b"=")
@@ -68,7 +70,7 @@ def _flags(upload: Upload, value: bytes) -> str:
 
 def _keywords(upload: Upload, value: bytes) -> str:
     upload.keywords = grammar.keywords_of(value)
-    return ""
+    return "KEYWORDS set"
 
 
 def _date(upload: Upload, value: bytes) -> str:

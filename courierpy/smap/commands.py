@@ -36,7 +36,7 @@ COMMANDS: Mapping[bytes, Row] = {
     b"LIST": Row(folders.list_, "Cannot list folders"), b"STATUS": Row(folders.status, STATUS),
     b"CREATE": Row(folders.create, CREATE, b"CREATE"), b"MKDIR": Row(folders.mkdir, CREATE, b"CREATE"),
     b"DELETE": Row(folders.delete, "Cannot delete folder", b"DELETE"),
-    b"RMDIR": Row(folders.rmdir, "Cannot delete folder", b"DELETE"),
+    b"RMDIR": Row(folders.rmdir, CREATE, b"DELETE"),
     b"RENAME": Row(folders.rename, "Cannot rename folder", b"RENAME"),
     b"OPEN": Row(folders.open_, OPEN), b"SOPEN": Row(folders.sopen, OPEN), b"CLOSE": Row(folders.close),
     b"NOOP": Row(messages.noop), b"IDLE": Row(messages.idle), b"RESUME": Row(messages.resume),

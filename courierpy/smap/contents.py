@@ -117,12 +117,13 @@ def _fetch(client: Client, seq: int, asked: Iterable[Contents]) -> None:
 
 
 def _parts(message: Message) -> dict[bytes, tuple[Part, bytes | None]]:
-    """By their ID: the part, and the ID of the part in which it is, None for the message as a whole."""
+    """By their ID: the part, and the ID of the part in which it is, None for the message as a whole.  A
+    message in a part has the number 0 there."""
     found: dict[bytes, tuple[Part, bytes | None]] = {b"": (message.root, None)}
     left = [(b"", message.root)]
     while left:
         above, part = left.pop()
-        for number, child in enumerate(part.children, 1):
+        for number, child in enumerate(part.children, 0 if part.kind == b"message" else 1):
             name = b"%s.%d" % (above or WHOLE, number)
             found[name] = child, above
             left.append((name, child))

@@ -67,18 +67,24 @@ def status(client: Client, words: Sequence[bytes]) -> str:
 
 # -- folders come and go
 
-def create(client: Client, words: Sequence[bytes]) -> str:
+def _below_inbox(client: Client, words: Sequence[bytes], command: bytes) -> str:
+    """The name of a folder that may come or go, as the rights say that IMAP's command asks for."""
     name = _name(client, words)
     if name == INBOX:
         raise NameInvalid("INBOX is there")
-    permitted.named(client.account, b"CREATE", name)
+    permitted.named(client.account, command, name)
+    return name
+
+
+def create(client: Client, words: Sequence[bytes]) -> str:
+    name = _below_inbox(client, words, b"CREATE")
     client.account.folders.create(name)
     return "Folder created"
 
 
 def mkdir(client: Client, words: Sequence[bytes]) -> str:
     """Nothing is made: a folder is a directory when there is one below it."""
-    _name(client, words)
+    _below_inbox(client, words, b"CREATE")
     return "Folder created"
 
 
@@ -98,7 +104,7 @@ def delete(client: Client, words: Sequence[bytes]) -> str:
 
 def rmdir(client: Client, words: Sequence[bytes]) -> str:
     """Nothing goes: the directory does with the last folder below it."""
-    _name(client, words)
+    _below_inbox(client, words, b"DELETE")
     return "Folder deleted"
 
 

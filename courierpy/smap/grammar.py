@@ -114,12 +114,17 @@ def merged(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     return found
 
 
-def told_numbers(name: bytes, found: Sequence[int]) -> bytes:
-    """``* EXPUNGE 3 5-7``: as many lines as it takes, none for none.  ``found``: ascending."""
-    ranges = runs(found)
-    spelled = [b"%d" % low if low == high else b"%d-%d" % (low, high) for low, high in ranges]
-    return b"".join([line(b"*", name, *spelled[at:at + RANGES_IN_LINE])
-                     for at in range(0, len(spelled), RANGES_IN_LINE)])
+def told_numbers(name: bytes, found: Sequence[int], are_gone: bool = False) -> bytes:
+    """``* EXPUNGE 3 5-7``: as many lines as it takes, none for none.  ``found``: ascending.  ``are_gone``:
+    each line has the numbers that are left by the lines before it."""
+    ranges, gone, told = runs(found), 0, []
+    for at in range(0, len(ranges), RANGES_IN_LINE):
+        part = ranges[at:at + RANGES_IN_LINE]
+        told.append(line(b"*", name, *[b"%d" % (low - gone) if low == high else
+                                       b"%d-%d" % (low - gone, high - gone) for low, high in part]))
+        if are_gone:
+            gone += sum(high - low + 1 for low, high in part)
+    return b"".join(told)
 
 
 # -- flags and keywords

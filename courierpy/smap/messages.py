@@ -99,6 +99,8 @@ def expunge(client: Client, words: Sequence[bytes]) -> str:
         uids, rest = named(client, words)
         if rest:
             raise Bad(grammar.SYNTAX)
+        if "t" not in selected.rights:             # they need not be DELETED
+            raise permitted.denied(b"EXPUNGE", "current mailbox", "t")
         if uids:
             selected.folder.remove(uids, refused, disposal(client.account, len(uids)))
     else:

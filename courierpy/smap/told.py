@@ -19,7 +19,8 @@ class Gone(Expunged):
     __slots__ = ()
 
     def lines(self, seqs: Sequence[int]) -> bytes:
-        return grammar.told_numbers(b"EXPUNGE", [seq + before for before, seq in enumerate(seqs)])
+        return grammar.told_numbers(b"EXPUNGE", [seq + before for before, seq in enumerate(seqs)],
+                                    are_gone=True)
 
 
 class Exists(Update):

@@ -59,6 +59,9 @@ def test_curl(served: Chain, tmp_path: Path) -> None:
     assert [int(row.split()[1]) for row in rows] == [len(wire(text)) for text in TEXTS.values()]
     for number, text in enumerate(TEXTS.values(), 1):
         assert run(tmp_path, curl, "-sS", "-u", "demo:demo", f"{at}{number}") == wire(text)
+    uidls = run(tmp_path, curl, "-sS", "-u", "demo:demo", "-X", "UIDL", at).splitlines()
+    assert [row.split()[0] for row in uidls] == [row.split()[0] for row in rows]
+    assert len({row.split()[1] for row in uidls}) == len(rows)
     run(tmp_path, curl, "-sS", "-u", "demo:demo", "--request", "DELE", "-l", f"{at}1")
     assert left(served) == 1
 

@@ -78,6 +78,8 @@ RENAME INBOX Sub "" INBOX Sub2
 DELETE INBOX Sub2
 DELETE INBOX
 RMDIR INBOX Dir
+RMDIR INBOX
+MKDIR INBOX
 ACL INBOX
 GETACL INBOX
 SETACL INBOX "" user=fred lr
@@ -98,6 +100,9 @@ NOOP
 ADD
 ADD FOLDER INBOX ""
 ADD FLAGS=SEEN
+ADD FLAGS=SEEN KEYWORDS=Foo
+ADD KEYWORDS=
+ADD KEYWORDS=Foo RCPTTO=joe@example.com
 ADD "INTERNALDATE=Tue, 21 Jan 2003 20:57:48 -0500"
 RSET
 CLOSE
@@ -125,6 +130,108 @@ def test_answer_by_answer(tmp_path: Path) -> None:
             answers.append([named_alike(client.do(line)) for line in SCRIPT])
     for line, theirs, ours in zip(SCRIPT, *answers, strict=True):
         assert ours == theirs, line
+
+
+RIGHTS = r"""
+CREATE INBOX Sub
+SETACL INBOX "" -owner c
+MKDIR INBOX Dir
+CREATE INBOX Dir
+SETACL INBOX "" -owner x
+MKDIR INBOX Dir
+RMDIR INBOX Dir
+SETACL INBOX "" -owner i
+ADD FOLDER INBOX
+ADD FOLDER INBOX Sub
+SETACL INBOX "" -owner ""
+RMDIR INBOX Dir
+ADD FOLDER INBOX
+OPEN INBOX
+SETACL INBOX "" owner -t
+EXPUNGE 1
+STATUS FULL INBOX
+EXPUNGE
+SETACL INBOX "" owner +t owner -e
+EXPUNGE 1
+EXPUNGE
+SETACL INBOX "" owner +e
+EXPUNGE 1
+""".strip().splitlines()
+
+
+def test_what_rights_forbid(tmp_path: Path) -> None:
+    """In words of one's own."""
+    answers = []
+    for name, program in (("courier", (COURIERS,)), ("ours", OURS)):
+        fill(tmp_path / name, 1)
+        with Smap(tmp_path / name, program) as client:
+            answers.append([(line, client.do(line).splitlines()[-1].split()[0]) for line in RIGHTS])
+    assert answers[0] == answers[1]
+    assert [line for line, word in answers[1] if word == b"-ERR"] == [
+        "MKDIR INBOX Dir", "CREATE INBOX Dir", "RMDIR INBOX Dir", "ADD FOLDER INBOX",
+        "EXPUNGE 1", "EXPUNGE 1", "EXPUNGE"]
+
+
+MESSAGE = b"""Subject: outer
+MIME-Version: 1.0
+Content-Type: multipart/mixed; boundary=aa
+
+--aa
+Content-Type: message/rfc822
+
+Subject: inner
+MIME-Version: 1.0
+Content-Type: multipart/mixed; boundary=bb
+
+--bb
+
+one
+--bb
+Content-Type: message/rfc822
+
+Subject: innermost
+
+two
+--bb--
+--aa--
+"""
+
+
+def test_messages_in_messages(tmp_path: Path) -> None:
+    """IDs and parents of parts; sizes are those of MIME here, and Courier counts the line end before a
+    boundary to an attached message."""
+    answers: list[list[bytes]] = []
+    for name, program in (("courier", (COURIERS,)), ("ours", OURS)):
+        fill(tmp_path / name, 0)
+        for number, text in enumerate((MESSAGE, MESSAGE.partition(b"aa\n")[2].rpartition(b"--aa--")[0])):
+            (tmp_path / name / "cur" / f"170000000{number}.M1P1.host:2,").write_bytes(text)
+        with Smap(tmp_path / name, program) as client:
+            client.do("OPEN INBOX")
+            answers.append([re.sub(rb"(LINES|SIZE)=\d+", rb"\1=*", client.do(f"FETCH {line}")) for line in (
+                "1-2 CONTENTS.PEEK=MIME(Subject)", "1 CONTENTS.PEEK=HEADERS[1.1.0]",
+                "1 CONTENTS.PEEK=HEADERS[1.1.0.2.0]", "1 CONTENTS.PEEK=BODY[1.1.0.1]",
+                "2 CONTENTS.PEEK=HEADERS[1.0.2.0]", "1 CONTENTS.PEEK=HEADERS[1.1.1]")])
+    assert answers[0] == answers[1]
+
+
+def left(told: list[bytes], there: list[int]) -> list[int]:
+    for line in told:
+        for word in reversed(line.split()[2:]):
+            low, _, high = word.partition(b"-")
+            del there[int(low) - 1:int(high or low)]
+    return there
+
+
+def test_a_line_has_the_numbers_that_the_lines_before_it_left(tmp_path: Path) -> None:
+    count = 250
+    for name, program in (("courier", (COURIERS,)), ("ours", OURS)):
+        fill(tmp_path / name, count)
+        with Smap(tmp_path / name, program) as client:
+            client.do("OPEN INBOX")
+            client.do(" ".join(["STORE", *map(str, range(1, count, 2)), "FLAGS=DELETED"]))
+            told = client.do("EXPUNGE").splitlines()[:-1]
+        assert len(told) == 2
+        assert left(told, list(range(1, count + 1))) == list(range(2, count + 1, 2)), name
 
 
 @pytest.mark.parametrize(("one", "other"), [((COURIERS,), OURS), (OURS, (COURIERS,))], ids=["theirs", "ours"])
