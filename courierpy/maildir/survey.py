@@ -93,7 +93,7 @@ class Survey:
         self._contents.held = before.held
         self._keywords.take(before.keywords, before.stamps.keywords)
         self._numbers.key = before.stamps.database
-        return Look.DONE
+        return self.by_events(locked=False) if self._changes.watched else Look.DONE
 
     # -- by the watch
 

@@ -10,7 +10,9 @@ import pytest
 
 from courierpy.maildir import lately, saving
 from courierpy.maildir.directory import GRAIN
+from courierpy.maildir.index.columns import Stamps
 from courierpy.maildir.mailbox import Mailbox
+from courierpy.maildir.mailboxdirectory import MailboxDirectory
 from courierpy.maildir.store import Store
 from courierpy.model.flags import FLAGGED, SEEN, FlagChange
 from courierpy.model.messages import Snapshot
@@ -163,3 +165,23 @@ def test_what_is_not_kept(maildir: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     os.link(path, path.with_name(path.name.partition(":")[0] + ":2,FRS"))
     session(maildir)
     assert not session(maildir)[1]
+
+
+def test_what_is_heard_while_the_stamps_are_compared(maildir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    session(maildir)
+    session(maildir)
+    settle()
+    mailbox = Store(str(maildir)).open("INBOX")
+    mailbox.join()
+    mailbox.watch()
+    real, moments = MailboxDirectory.stamps, iter([True])
+
+    def stamps(self: MailboxDirectory, sure: bool = True) -> Stamps | None:
+        found = real(self, sure)
+        if next(moments, False):
+            (maildir / "cur" / "1700000077.M77P1.host:2,").write_bytes(b"A: b\n\n")
+        return found
+
+    monkeypatch.setattr(MailboxDirectory, "stamps", stamps)
+    assert len(mailbox.scan().messages) == COUNT + 1
+    mailbox.close()
