@@ -12,7 +12,7 @@ import pytest
 from courierpy.maildir import directory, expunged, files, keywords, survey
 from courierpy.maildir.errors import Busy, Vanished
 from courierpy.maildir.expunged import CROWD, Readers
-from courierpy.maildir.formats import keywordlist, uiddb
+from courierpy.maildir.formats import keyworddrafts, keywordlist, uiddb
 from courierpy.maildir.formats.keywordlist import Keywords
 from courierpy.maildir.lobby import Lobby
 from courierpy.maildir.locks import FolderLock
@@ -199,6 +199,25 @@ def test_keywords_whose_directory_is_another_one(opened: Callable[[], Mailbox], 
     assert one.scan().messages.keywords == {2: {b"second"}}
     other.write(one.finder.name_of(3), frozenset({b"third"}))
     assert one.scan().messages.keywords == {2: {b"second"}, 3: {b"third"}}
+
+
+def test_a_list_of_another_session_that_is_written_again(opened: Callable[[], Mailbox],
+                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the change that we made to it is taken back."""
+    monkeypatch.setattr(keyworddrafts, "TOGETHER", 2)
+    one, two = opened(), opened()
+    one.store([1, 2], FlagChange("+", 0, frozenset({b"first"})))
+    two.scan()
+    one.store([3, 4], FlagChange("+", 0, frozenset({b"second"})))
+
+    def broken(self: files.Directory) -> NoReturn:
+        raise Busy("disk")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files.Directory, "sync", broken)
+        with pytest.raises(Busy):
+            two.store([1, 2], FlagChange("+", 0, frozenset({b"third"})))
+    assert two.scan().messages.keywords == {1: {b"first"}, 2: {b"first"}, 3: {b"second"}, 4: {b"second"}}
 
 
 def test_updates_wait_where_others_would_read_a_new_list(opened: Callable[[], Mailbox], maildir: Path,

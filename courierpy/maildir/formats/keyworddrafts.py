@@ -112,10 +112,14 @@ class KeywordDrafts:
             except StoreError as error:
                 _complain(error)
         if self._list is None and self._on_list:
+            files = self._files
+            knew = files.seen is not None
             try:
-                self._files.write_list(self._listed or {})
+                files.write_list(self._listed or {})
             except StoreError as error:
                 _complain(error)
+            if not knew:               # as commit() says
+                files.seen = None
 
     def abort(self) -> None:
         """What was not committed goes."""
