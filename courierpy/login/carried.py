@@ -69,7 +69,8 @@ class Carried:
                     self._say_end(said)
                 self.due = time.monotonic() if self._at_once else min(self._ends(), default=0.0)
         if wire.last:
-            self.due, self.over = seen_off(wire, self.due)
+            self.due, ended = seen_off(wire, self.due)
+            self.over = self.over or ended
         self.over = self.over or wire.broken
 
     def _pass(self, source: Wire, sink: Wire) -> bool:

@@ -48,7 +48,8 @@ class Relay:
             self._out()
             self.due = wire.by
         if wire.last:
-            self.due, self.over = seen_off(wire, self.due)
+            self.due, ended = seen_off(wire, self.due)
+            self.over = self.over or ended
         self.over = self.over or wire.broken
 
     def _in(self) -> None:

@@ -74,6 +74,20 @@ def test_a_session_here(mode: str, tls: bool, tmp_path: Path) -> None:
         assert "CRIT" not in server.log.read_text()
 
 
+def test_who_does_not_hang_up(tmp_path: Path) -> None:
+    """Its session is over, and all that this said has gone out."""
+    certificate = tmp_path / "imapd.pem"
+    mkcert.make(str(certificate), "localhost")
+    with chain("-tls", mode="doorway", TLS_CERTFILE=str(certificate)) as server, \
+            unchecked().wrap_socket(server.connect()) as client:
+        until(client, b"\r\n")
+        client.sendall(b"a LOGIN demo demo\r\n")
+        assert b"a OK" in until(client, b"a OK")
+        client.sendall(b"b LOGOUT\r\n")
+        until(client, b"b OK")
+        eventually(lambda: not held(server.port, client))
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_a_session_at_another_host(way: str) -> None:
     with proxied(before=HASTY, **WAYS[way]) as server, ExitStack() as stack:
