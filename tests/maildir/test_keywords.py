@@ -92,7 +92,20 @@ def disturbed(work: Callable[[], dict[int, frozenset[bytes]]], moment: int,
     return found if calls > moment else None
 
 
-@pytest.mark.parametrize("start", ["an update", "a list", "a list and an old update"])
+STARTS = ["an update", "a list", "a list and an old update"]
+
+
+def told_by(start: str, other: Keywords, folder: Path) -> None:
+    """ONE has B, as one of STARTS says it."""
+    other.write(ONE, B)
+    if start != "an update":
+        merge(other)
+    if start == "a list and an old update":
+        for file in (folder / "courierimapkeywords").glob(".*." + ONE.decode()):
+            file.rename(file.with_name(f".999999999.{ONE.decode()}"))
+
+
+@pytest.mark.parametrize("start", STARTS)
 @pytest.mark.parametrize("deed", DEEDS)
 def test_a_change_at_any_moment(deed: Callable[[Keywords], None], start: str, tmp_path: Path) -> None:
     """Between any two calls of the one who reads: never what was before, never what will be."""
@@ -103,12 +116,7 @@ def test_a_change_at_any_moment(deed: Callable[[Keywords], None], start: str, tm
     merge(other)
     moments = 0
     while True:
-        other.write(ONE, B)
-        if start != "an update":
-            merge(other)
-        if start == "a list and an old update":
-            for file in (tmp_path / "courierimapkeywords").glob(".*." + ONE.decode()):
-                file.rename(file.with_name(f".999999999.{ONE.decode()}"))
+        told_by(start, other, tmp_path)
         assert read(ours, False) == {0: B, 1: A}
         found = disturbed(lambda: read(ours, False), moments, lambda: deed(other))
         if found is None:
@@ -120,7 +128,7 @@ def test_a_change_at_any_moment(deed: Callable[[Keywords], None], start: str, tm
         moments += 1
 
 
-@pytest.mark.parametrize("start", ["an update", "a list", "a list and an old update"])
+@pytest.mark.parametrize("start", STARTS)
 @pytest.mark.parametrize("deed", DEEDS)
 def test_a_change_while_the_list_alone_is_read(deed: Callable[[Keywords], None], start: str,
                                                tmp_path: Path) -> None:
@@ -134,12 +142,7 @@ def test_a_change_while_the_list_alone_is_read(deed: Callable[[Keywords], None],
             other.write(ONE, A)
             other.write(TWO, A)
             merge(other)
-            other.write(ONE, B)
-            if start != "an update":
-                merge(other)
-            if start == "a list and an old update":
-                for file in (tmp_path / "courierimapkeywords").glob(".*." + ONE.decode()):
-                    file.rename(file.with_name(f".999999999.{ONE.decode()}"))
+            told_by(start, other, tmp_path)
 
             def work(known: frozenset[bytes] = known, heard: list[bytes] = heard,
                      ) -> dict[int, frozenset[bytes]]:
