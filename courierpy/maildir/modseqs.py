@@ -9,6 +9,8 @@ Whose client did not ask has none of this: its changes are numbered by who looks
 """
 from __future__ import annotations
 
+import time
+
 from courierpy.maildir.errors import FolderMissing, StoreError
 from courierpy.maildir.index.history import History
 from courierpy.maildir.index.modseqlog import ModseqLog
@@ -43,6 +45,7 @@ class Modseqs:
         self._sync = place.options.sync_all
         self._readonly = False
         self._recent = NO_UIDS         # found, and not handed out yet
+        self._looked = 0               # nanoseconds since 1970, when the last look began
         self._agreed = 0               # the generation of what the log was found to say
         self._given: Snapshot | None = None
 
@@ -91,6 +94,7 @@ class Modseqs:
                 if len(set(map(touched, states))) == 1}
 
     def _look(self) -> Snapshot:
+        self._looked = time.time_ns()
         found = self._look_at(self._readonly)
         self._recent |= found.recent
         return found
@@ -135,14 +139,15 @@ class Modseqs:
             log.err(f"{why}: changes cannot be numbered")
             written = False
             if not first:              # for this session alone
-                self._log.stamp(plain.uidvalidity, plain.uidnext, plain.messages, write=False)
+                self._log.stamp(plain.uidvalidity, plain.uidnext, plain.messages, self._looked, write=False)
         if not written and first:
             self.kept = False
         self._agreed = plain.messages.generation if written else 0
         return plain
 
     def _write(self, plain: Snapshot) -> bool:
-        return self._log.stamp(plain.uidvalidity, plain.uidnext, plain.messages, sync=self._sync)
+        return self._log.stamp(plain.uidvalidity, plain.uidnext, plain.messages, self._looked,
+                               sync=self._sync)
 
     # -- changes of our own
 

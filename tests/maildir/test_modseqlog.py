@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 import random
+import time
 from array import array
 from pathlib import Path
 
@@ -91,12 +92,11 @@ def test_what_is_recorded_is_what_is_there(before: Mailbox, now: Mailbox, more: 
     assert after.vanished_since(9, asked) == NO_UIDS
 
 
-def test_numbers_are_small_enough_for_floating_point(monkeypatch: pytest.MonkeyPatch) -> None:
-    first = values.after(0)
+def test_numbers_are_small_enough_for_floating_point() -> None:
+    first = values.after(0, time.time_ns())
     assert 1_700_000_000_000_000 < first < 9_000_000_000_000_000 < MOST
-    assert values.after(first + 10 ** 12) == first + 10 ** 12 + 1        # the clock is behind
-    monkeypatch.setattr("time.time_ns", lambda: 10 ** 30)
-    assert values.after(first) == first + 1
+    assert values.after(first + 10 ** 12, time.time_ns()) == first + 10 ** 12 + 1        # the clock is behind
+    assert values.after(first, 10 ** 30) == first + 1
 
 
 def test_expunged_are_remembered_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,24 +149,24 @@ def test_another_session_reads_only_what_is_new(index: Index) -> None:
     one, two = ModseqLog(index), ModseqLog(index)
     assert not one.catch_up() and one.lost
     folder: Mailbox = {1: (0, frozenset()), 2: (0, frozenset([b"a"]))}
-    assert one.stamp(VALIDITY, 3, columns(folder))
+    assert one.stamp(VALIDITY, 3, columns(folder), time.time_ns())
     assert two.catch_up() and not two.catch_up()
     assert one.history is not None and two.history is not None and same(one.history, two.history)
     folder[1] = (1, frozenset())
-    assert one.stamp(VALIDITY, 3, columns(folder))
+    assert one.stamp(VALIDITY, 3, columns(folder), time.time_ns())
     first = one.history.highest
-    assert two.stamp(VALIDITY, 3, columns(folder))             # seen again: it has its number
+    assert two.stamp(VALIDITY, 3, columns(folder), time.time_ns())  # seen again: it has its number
     assert two.history.highest == first == two.history.modseq(1) > two.history.modseq(2)
-    assert one.stamp(VALIDITY, 3, columns(folder)) and one.history.highest == first
+    assert one.stamp(VALIDITY, 3, columns(folder), time.time_ns()) and one.history.highest == first
     one.close(), two.close()
 
 
 def test_another_mailbox_of_this_name(index: Index) -> None:
     one = ModseqLog(index)
-    assert one.stamp(VALIDITY, 2, columns({1: (0, frozenset())}))
+    assert one.stamp(VALIDITY, 2, columns({1: (0, frozenset())}), time.time_ns())
     first = one.history.highest if one.history else 0
     two = ModseqLog(index)
-    assert two.stamp(VALIDITY + 1, 2, columns({1: (0, frozenset())}))
+    assert two.stamp(VALIDITY + 1, 2, columns({1: (0, frozenset())}), time.time_ns())
     assert two.history is not None and two.history.highest > first
     assert two.history.uidvalidity == VALIDITY + 1
     one.close(), two.close()
@@ -179,7 +179,7 @@ def test_file_is_written_anew_when_it_has_grown(index: Index, monkeypatch: pytes
     largest = 0
     for turn in range(100):
         folder[1 + turn % 5] = (turn % 32, frozenset())
-        assert one.stamp(VALIDITY, 6, columns(folder))
+        assert one.stamp(VALIDITY, 6, columns(folder), time.time_ns())
         largest = max(largest, os.path.getsize(index.file(FILE)))
         if turn % 7 == 0:
             two.catch_up()
@@ -239,7 +239,7 @@ class World:
         log.catch_up()
         now = columns(self.folder)
         if log.lost or log.torn or log.history is None or not log.history.agrees(now, self.uidnext):
-            assert log.stamp(VALIDITY, self.uidnext, now)
+            assert log.stamp(VALIDITY, self.uidnext, now, time.time_ns())
         history = log.history
         assert history is not None and history.agrees(now, self.uidnext)
         assert history.highest >= max(history.modseqs, default=1)
@@ -308,7 +308,7 @@ def test_numbers_that_a_full_disk_did_not_take(index: Index, monkeypatch: pytest
     """They are told, and are given to nothing else."""
     one, two = ModseqLog(index), ModseqLog(index)
     folder: Mailbox = {1: (0, frozenset())}
-    assert one.stamp(VALIDITY, 2, columns(folder))
+    assert one.stamp(VALIDITY, 2, columns(folder), time.time_ns())
 
     def full(fd: int, data: bytes) -> None:
         os.write(fd, data[:5])
@@ -316,12 +316,13 @@ def test_numbers_that_a_full_disk_did_not_take(index: Index, monkeypatch: pytest
     with monkeypatch.context() as patched:
         patched.setattr(modseqlog, "write_all", full)
         folder[1] = 1, frozenset()
-        assert not one.stamp(VALIDITY, 2, columns(folder))
+        assert not one.stamp(VALIDITY, 2, columns(folder), time.time_ns())
     assert one.history is not None
     told = one.history.highest
     assert one.history.modseq(1) == told
     assert two.catch_up() and not two.torn         # what was written of it is gone
-    assert two.stamp(VALIDITY, 2, columns(folder)) and two.history is not None and two.history.highest > told
+    assert two.stamp(VALIDITY, 2, columns(folder), time.time_ns())
+    assert two.history is not None and two.history.highest > told
     one.catch_up()
     assert same(one.history, two.history)
     one.close(), two.close()
@@ -331,4 +332,4 @@ def test_without_a_place_for_it(tmp_path: Path) -> None:
     """The directory of the index cannot be made: nothing is kept, and whoever asks is told so."""
     (tmp_path / "Maildir").write_text("")
     log = ModseqLog(Index(str(tmp_path / "Maildir"), "host"))
-    assert not log.stamp(VALIDITY, 1, columns({})) and log.lost
+    assert not log.stamp(VALIDITY, 1, columns({}), time.time_ns()) and log.lost

@@ -316,3 +316,32 @@ def test_at_once(seed: int, tmp_path: Path) -> None:
     with in_the_end_all_agree(clients, log), ThreadPoolExecutor(len(clients)) as threads:
         for done in [threads.submit(run, client) for client in clients]:
             done.result()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_who_asks_only_where_the_number_is_another(seed: int, tmp_path: Path) -> None:
+    """As Thunderbird does: SELECT without a parameter, and FETCH of what has changed where HIGHESTMODSEQ is
+    not the one that it keeps.  It comes back at once, and others have been there."""
+    maildir, log = tmp_path / "Maildir", tmp_path / "log"
+    fill(maildir, 5)
+    outsider = Outsider(maildir, seed)
+    copy: Copy = {}
+    kept = "0"
+    rnd = random.Random(seed)
+    for _ in range(60):
+        window = over_pipe(maildir, log)
+        number = re.findall(r"HIGHESTMODSEQ (\d+)", "\n".join(window.do("SELECT INBOX")))[0]
+        there = {int(uid): frozenset(told.split()) - {"\\Recent"} for uid, told in re.findall(
+            r"UID (\d+) FLAGS \(([^)]*)\)", "\n".join(window.do("UID FETCH 1:* (FLAGS)")))}
+        if number != kept:
+            changed = "\n".join(window.do(f"UID FETCH 1:* (FLAGS) (CHANGEDSINCE {kept})"))
+            copy = {uid: flags for uid, flags in copy.items() if uid in there} | {
+                int(uid): frozenset(told.split()) - {"\\Recent"}
+                for uid, told in re.findall(r"UID (\d+) FLAGS \(([^)]*)\)", changed)}
+            kept = re.findall(r"HIGHESTMODSEQ (\d+)", changed)[0] if "HIGHESTMODSEQ" in changed else number
+        assert copy == there, log.read_text()[-2000:]
+        if rnd.random() < 0.3:
+            window.do(f"UID STORE {rnd.choice([*there] or [1])} FLAGS ({rnd.choice(FLAGS[:4])})")
+        window.close()
+        for _ in range(rnd.choice((0, 1, 1, 2))):
+            outsider.step()

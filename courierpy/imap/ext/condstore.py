@@ -12,7 +12,9 @@ from courierpy.imap import modseqs
 from courierpy.imap.ext import Extension
 from courierpy.imap.grammar.args import ERROR
 from courierpy.imap.updates import FlagsChanged
+from courierpy.maildir.errors import StoreError
 from courierpy.model.replies import Bad
+from courierpy.system import log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,14 +57,24 @@ def _selected(session: Session, selected: Selected) -> bytes:
 def _plain(session: Session, selected: Selected) -> bytes:
     """RFC 7162 3.1.2.1: to clients that did not ask too; Thunderbird asks only where it was told."""
     number = selected.folder.as_of()
-    return b"" if number is None else modseqs.highest(number)
+    if number == 0:
+        try:
+            number = _highest(session, selected.folder.name)
+        except StoreError as error:
+            log.warn(f"{error}: no HIGHESTMODSEQ is told")
+        session.tell(expunges=True)    # all that it stands for
+    return modseqs.highest(number) if number else b""
 
 
 def _status(session: Session, name: str, count: Status) -> bytes:
     """RFC 7162 3.1.7.  0: none can be kept."""
-    from courierpy.maildir.highest import highest
     modseqs.turn_on(session)
-    return b"%d" % highest(session.folders, name)
+    return b"%d" % _highest(session, name)
+
+
+def _highest(session: Session, name: str) -> int:
+    from courierpy.maildir.highest import highest
+    return highest(session.folders, name)
 
 
 def _with_modseqs(session: Session, said: list[Update]) -> list[Update]:

@@ -7,7 +7,6 @@ so numbers that a lost file gave, or that a crash took away, are not given again
 from __future__ import annotations
 
 import struct
-import time
 from array import array
 from bisect import bisect_left, bisect_right
 from itertools import compress
@@ -26,10 +25,11 @@ _BASE = struct.Struct("=IIQQI")    # UIDVALIDITY, UIDNEXT, highest, horizon, exp
 _RECORD = struct.Struct("=QII")    # MODSEQ, UIDNEXT, expunged runs
 
 
-def after(highest: int) -> int:
-    """The number of a change that is seen now; ``highest``: the last one given."""
-    now = time.time_ns() // 1000
-    return max(highest + 1, now if now < MOST else 1)
+def after(highest: int, looked: int) -> int:
+    """The number of a change that was found by a look that began at ``looked``, nanoseconds since 1970: what
+    happened behind that look is later than it.  ``highest``: the last number given."""
+    when = looked // 1000
+    return max(highest + 1, when if when < MOST else 1)
 
 
 class Record:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import struct
+import time
 from zlib import crc32
 
 from courierpy.maildir.files import close, remove, write_all
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from courierpy.maildir.index.columns import Index
-    from courierpy.model.messages import Messages, State
+    from courierpy.model.messages import Messages, Snapshot, State
 
 MAGIC = b"courierpy modseq 1\n\0" + struct.pack("=I", 0x01020304)      # the second word tells the byte order
 SLACK_OCTETS = 1 << 16             # of records, before the file is written anew
@@ -113,6 +114,17 @@ class ModseqLog:
         self._take(whole[self._read:])
         return True
 
+    def number_of(self, found: Snapshot) -> int:
+        """HIGHESTMODSEQ of a mailbox that looks so; 0 where not all of that has its number.  The log is
+        closed then."""
+        self.catch_up()
+        self.close()
+        history = self.history
+        if history is None or self.torn or history.uidvalidity != found.uidvalidity \
+                or not history.agrees(found.messages, found.uidnext):
+            return 0
+        return history.highest
+
     def states_since(self, modseq: int, uids: Iterable[int]) -> dict[int, list[State]]:
         """What each message was when ``modseq`` was the highest number, and what it has been since, as far
         as ``history`` goes; without those whose state then is not written down any more."""
@@ -163,9 +175,10 @@ class ModseqLog:
 
     # -- under the mailbox's lock
 
-    def stamp(self, uidvalidity: int, uidnext: int, messages: Messages, sync: bool = False,
+    def stamp(self, uidvalidity: int, uidnext: int, messages: Messages, looked: int, sync: bool = False,
               write: bool = True) -> bool:
-        """Give a number to what has none in ``messages``, which were looked at under the lock.
+        """Give a number to what has none in ``messages``, which were looked at under the lock, since
+        ``looked``, nanoseconds since 1970.
 
         ``history`` has it then.  False if it could not be written, or is not to be: what was given counts
         in this session only, and is given anew by whoever looks next.  ``sync``: it is on stable storage
@@ -173,7 +186,7 @@ class ModseqLog:
         """
         self.catch_up()
         history = self.history
-        number = after(max(self._given, history.highest if history is not None else 0))
+        number = after(max(self._given, history.highest if history is not None else 0), looked)
         if history is None or history.uidvalidity != uidvalidity or self.torn:
             self.history, self._given = History.begun(uidvalidity, uidnext, messages, number), number
             return self._write_anew(sync, write)
@@ -193,7 +206,7 @@ class ModseqLog:
         self.catch_up()
         history = self.history
         if history is not None and not self.lost and not self.torn:
-            number = after(max(self._given, history.highest))
+            number = after(max(self._given, history.highest), time.time_ns())
             record = history.risen(number)
             self.history, self._given = history.followed(record), number
             self._append(record, sync)
