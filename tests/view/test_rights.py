@@ -1,6 +1,7 @@
 """Every command against every set of rights that lacks one: RFC 4314 4, and what Courier asks for."""
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
 from pathlib import Path
@@ -13,7 +14,8 @@ from courierpy.imap.commands.index import COMMANDS
 from courierpy.imap.ext.aclunion import change_lists
 from courierpy.maildir.layout import MaildirPlusPlus
 from courierpy.maildir.store import Store
-from tests.conftest import args_of, plain_environ
+from tests.conftest import args_of, fill, plain_environ
+from tests.view.test_shared import Site
 
 OWNERS = "lrswikxte"
 # command -> the rights on the mailbox of which it needs all
@@ -36,24 +38,54 @@ INSIDE = {"STORE 1 +FLAGS (\\Seen)": "s",
 AT_LAST = {"RENAME INBOX.t INBOX.v": "x", "DELETE INBOX.t": "x"}
 
 
-@pytest.mark.parametrize("missing", [*OWNERS.replace("l", ""), ""])
-def test_all_but_one(missing: str, tunnel: str, maildir: Path) -> None:
+MISSING = [*OWNERS.replace("l", ""), ""]
+
+
+def folders(maildir: Path, entry: str, missing: str) -> None:
+    """Mailboxes t with three messages, and u: ``entry`` has all rights on both, and lacks one on t."""
     for folder in (".t", ".u"):
-        for part in ("cur", "new", "tmp"):
-            (maildir / folder / part).mkdir(parents=True)
+        fill(maildir / folder, 0)
     for at in range(3):
         (maildir / ".t" / "cur" / f"170000000{at}.M1P1.host:2,").write_bytes(b"Subject: x\n\nx\n")
-    letters = "".join(sorted(OWNERS.replace("k", "c").replace(missing.replace("k", "c") or " ", "")))
-    (maildir / ".t" / "courierimapacl").write_text(f"owner a{letters}\n")
-    commands = [*ANYWHERE, *(INSIDE if missing != "r" else ()), *AT_LAST]
+    for folder, rights in ((".t", OWNERS.replace(missing, "") if missing else OWNERS), (".u", OWNERS)):
+        letters = "".join(sorted(rights.replace("k", "c")))
+        (maildir / folder / "courierimapacl").write_text(f"{entry}{letters}\n")
+
+
+def commands_of(missing: str) -> list[str]:
+    """What is said to a mailbox on which this right is missing."""
+    return [*ANYWHERE, *(INSIDE if missing != "r" else ()), *AT_LAST]
+
+
+def held(commands: list[str], missing: str, answers: list[str]) -> None:
     needs = {**ANYWHERE, **INSIDE, **AT_LAST}
+    for command, answer in zip(commands, answers, strict=True):
+        assert ("[NOPERM]" in answer) == (missing != "" and missing in needs[command]), (command, answer)
+
+
+@pytest.mark.parametrize("missing", MISSING)
+def test_all_but_one(missing: str, tunnel: str, maildir: Path) -> None:
+    folders(maildir, "owner a", missing)
+    commands = commands_of(missing)
     text = "".join(f"a{at} {command}\r\n" for at, command in enumerate(commands))
     done = subprocess.run(shlex.split(tunnel), input=f"{text}z LOGOUT\r\n".encode(), capture_output=True,
-                          env=plain_environ(), check=True, timeout=60).stdout
-    answers = {line.split(b" ", 1)[0]: line for line in done.split(b"\r\n") if line[:1] == b"a"}
-    for at, command in enumerate(commands):
-        refused = b"[NOPERM]" in answers[b"a%d" % at]
-        assert refused == (missing != "" and missing in needs[command]), (command, answers[b"a%d" % at])
+                          env=plain_environ(), check=True, timeout=60).stdout.decode()
+    answers = {line.split(" ", 1)[0]: line for line in done.split("\r\n") if line[:1] == "a"}
+    held(commands, missing, [answers[f"a{at}"] for at in range(len(commands))])
+
+
+@pytest.mark.parametrize("who", ["user=bob", "group=team"])
+@pytest.mark.parametrize("missing", MISSING)
+def test_all_but_one_of_what_others_share(missing: str, who: str, tmp_path: Path) -> None:
+    """The same of who has them from the owner, by his name or by a group of his account."""
+    site = Site(tmp_path)
+    fill(tmp_path / "bob", 3)
+    folders(tmp_path / "ann", f"owner aceilrstwx\n{who} ", missing)
+    (tmp_path / "ann" / "courierimapacl").write_text(f"owner aceilrstwx\n{who} ceilrstwx\n")
+    commands = commands_of(missing)
+    said = [re.sub(r"INBOX\.(?=[tuv])", "#shared.ann.", command) for command in commands]
+    found = site.say(*[f"a{at} {command}" for at, command in enumerate(said)], OPTIONS="group=team")
+    held(commands, missing, [found[f"a{at}"][-1] for at in range(len(said))])
 
 
 def test_commands_that_change_messages_name_rights() -> None:
