@@ -15,6 +15,7 @@ MAILS = {
     "dots": b"Subject: d\n\n.\n..\n.one\na\n.\nlast..",
     "empty": b"",
     "8bit": "Subject: gr\u00fc\u00dfe\n\nGr\u00fc\u00dfe\n".encode(),
+    "8bitbody": "Subject: e\nContent-Transfer-Encoding: 8bit\n\nGr\u00fc\u00dfe\n".encode(),
 }
 
 

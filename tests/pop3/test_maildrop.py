@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,8 +12,8 @@ import pytest
 from courierpy.maildir import errors
 from courierpy.maildir.formats import pop3list
 from courierpy.maildir.store import Store
-from courierpy.model.flags import FLAGGED, FlagChange
-from courierpy.pop3 import maildrop
+from courierpy.model.flags import DELETED, FLAGGED, FlagChange
+from courierpy.pop3 import maildrop, session
 from courierpy.pop3.maildrop import Maildrop
 from tests.pop3.client import MAILS, Pop3d, fill
 
@@ -112,6 +113,38 @@ def test_only_quit_deletes(maildir: Path) -> None:
         assert {"close": "INFO: DISCONNECTED, ", "kill": "INFO: LOGIN, ",
                 "term": "NOTICE: Disconnected during shutdown by signal, "}[end] in client.errors
     assert client.process.returncode == 0
+
+
+def test_silence_deletes_nothing(maildir: Path) -> None:
+    """Who says nothing is let go, not before ten minutes, and without the UPDATE state.  RFC 1939 3."""
+    assert session.READ_TIMEOUT >= 600
+    hasty = (sys.executable, "-c", "from courierpy.pop3 import session; session.READ_TIMEOUT = 0.5; "
+             "from courierpy.pop3d import run; run()")
+    with Pop3d(maildir, hasty) as client:
+        assert client.line().startswith(b"+OK")
+        assert client.ask(b"DELE 1") == b"+OK Deleted.\r\n"
+        assert client.line() == b""
+        client.process.wait(60)
+    assert len(list((maildir / "cur").iterdir())) == 3
+    assert "INFO: TIMEOUT" in client.errors
+
+
+def test_what_is_deleted_goes_for_good_and_out_of_the_quota_once(maildir: Path) -> None:
+    """What IMAP's trash is for does not count here; one that is \\Deleted is out of the sum already."""
+    size = maildir / "maildirsize"
+    size.write_bytes(b"9000C\n           0            0\n")
+    box = Store().open("INBOX")
+    box.store(box.scan().messages.uids[:1], FlagChange("+", DELETED))
+    box.close()
+    before = size.read_bytes()
+    with Pop3d(maildir, IMAP_MOVE_EXPUNGE_TO_TRASH="1") as client:
+        assert client.line().startswith(b"+OK")
+        for number in (b"1", b"2"):
+            assert client.ask(b"DELE " + number) == b"+OK Deleted.\r\n"
+        assert client.ask(b"QUIT") == b"+OK Bye-bye.\r\n"
+    assert size.read_bytes() == before + b"%12d %12d\n" % (-len(MAILS["crlf"]), -1)
+    assert [path.name.partition(":")[0] for path in (maildir / "cur").iterdir()] == ["1700000003.M3P1.host"]
+    assert not (maildir / ".Trash").exists()
 
 
 def test_log_lines_are_couriers(maildir: Path) -> None:

@@ -15,7 +15,7 @@ def site(tmp_path: Path) -> Site:
 
 
 def test_who_may_post_alone(site: Site) -> None:
-    """RFC 4314 4: without l and r, too; flags that he may not set are left out, and none is a reason for NO."""
+    """RFC 4314 4: without l and r, too; flags that he may not set are left out, none is a reason for NO."""
     site.allow("ann/.Pub", "bob i")
     found = site.say(
         "a APPEND #shared.ann.Pub (\\Seen \\Flagged \\Deleted kw) {1+}\r\nx", "b SELECT INBOX",
@@ -34,7 +34,8 @@ def test_a_level_is_one_whatever_is_hidden_there(site: Site) -> None:
         (site.home / "ann/.Pab.In" / part).mkdir(parents=True)
     site.allow("ann/.Pab.In", "bob lr")
     commands = ('LIST "" #shared.ann.{}', 'LIST "" #shared.ann.{}*', 'LIST "" #shared.ann.{}.%',
-                'LIST (RECURSIVEMATCH SUBSCRIBED) "" #shared.ann.{}%', 'LIST "" #shared.ann.{} RETURN (MYRIGHTS)',
+                'LIST (RECURSIVEMATCH SUBSCRIBED) "" #shared.ann.{}%',
+                'LIST "" #shared.ann.{} RETURN (MYRIGHTS)',
                 'LIST "" #shared.ann.{} RETURN (STATUS (MESSAGES))', 'LIST (ACL MYRIGHTS) "" #shared.ann.{}',
                 "SELECT #shared.ann.{}", "STATUS #shared.ann.{} (MESSAGES)", "MYRIGHTS #shared.ann.{}",
                 "GETQUOTAROOT #shared.ann.{}", "DELETE #shared.ann.{}")
@@ -92,7 +93,7 @@ def test_names_of_users_are_whole_words(site: Site) -> None:
 def test_subscriptions_are_the_readers_own(site: Site) -> None:
     """With l and r alone, and the next time too; nothing is written at the owner's."""
     def files() -> set[Path]:
-        return {path for path in (site.home / "ann").rglob("*subscribed*")}
+        return set((site.home / "ann").rglob("*subscribed*"))
 
     site.say("a SUBSCRIBE #shared.ann.Pub.In", 'b SUBSCRIBE "#shared.d o t"')
     found = site.say('a LSUB "" #shared.*', 'b SELECT "#shared.d o t"', 'c UNSUBSCRIBE "#shared.d o t"')
