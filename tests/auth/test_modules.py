@@ -432,6 +432,18 @@ def test_protocol(userdb: Path) -> None:
         protocol.parse_reply(b"UID=1\n")
 
 
+@pytest.mark.parametrize("octet", ["\n", "\0"])
+@pytest.mark.parametrize("field", ["user", "password", "challenge", "response"])
+def test_what_would_be_another_request_is_not_sent(octet: str, field: str) -> None:
+    """A line of the protocol within a name or a password."""
+    kind = "login" if field in ("user", "password") else "cram-md5"
+    words = {"user": "joe", "password": "x", "challenge": "y", "response": "z"}
+    assert protocol.render_request(Request(kind, "imap", {}, **words))
+    for value in (octet, f"joe{octet}PRE . imap root{octet}"):
+        with pytest.raises(Rejected):
+            protocol.render_request(Request(kind, "imap", {}, **{**words, field: value}))
+
+
 def test_no_daemon(tmp_path: Path) -> None:
     with pytest.raises(TemporaryFailure, match="No such file"):
         check(["authdaemon"], Request("login", "imap", {"AUTHDAEMON_SOCKET": str(tmp_path / "none")},

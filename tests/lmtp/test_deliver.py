@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from courierpy.maildir.store import Store
 from tests.conftest import account_ids, account_python, plain_environ
 from tests.lmtp.talk import Post
 
@@ -57,6 +58,20 @@ def test_a_mailbox_with_a_list_of_rights(post: Post) -> None:
         before = len(post.mail("dave", ".lists"))
         assert deliver(post, "-m", "lists", *words, "dave", text=b"A: %d\n\n" % number) == 0
         assert len(post.mail("dave", ".lists")) - before == there, rights
+
+
+def test_a_new_mailbox_takes_mail_as_the_one_above_it(post: Post) -> None:
+    """p is inherited with the rest.  RFC 4314 4."""
+    maildir = post.account("dora")
+    store = Store(str(maildir), host="host")
+    for entries, name in (("anyone p\n", "INBOX.lists"), ("", "INBOX.shut")):
+        (maildir / "courierimapacl").write_text(f"owner aceilrstwx\n{entries}")
+        store.create(name)
+    for path in maildir.rglob("*"):
+        os.chown(path, *account_ids())
+    for name in ("lists", "shut"):
+        assert deliver(post, "-m", name, "dora", text=b"A: b\n\n") == 0
+    assert (len(post.mail("dora", ".lists")), len(post.mail("dora", ".shut"))) == (1, 0)
 
 
 def test_what_an_mta_hears(post: Post) -> None:

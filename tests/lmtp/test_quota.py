@@ -48,6 +48,20 @@ def test_a_size_that_is_announced_is_refused_at_rcpt(post: Post, client: Client)
     assert "DEFERRED" in post.log.read_text() and 'user=full' in post.log.read_text()
 
 
+def test_a_quota_that_is_lowered_counts_at_once(post: Post) -> None:
+    """In the account database, for the next delivery; the header of the file is made anew."""
+    full(post, quota="2000S")
+    text = b"Subject: x\r\n\r\n" + b"y" * 500 + b"\r\n"
+    for number, (quota, answer) in enumerate((("2000S", "250 2.1.5"), ("800S", "452 4.2.2"),
+                                              ("2100S", "250 2.1.5"))):
+        post.rows["full"] = post.rows["full"].rpartition("=")[0] + f"={quota}"
+        post.write()
+        with post.client() as client:
+            client.hello(b"<full>")
+            assert client.data(text.replace(b"x", b"%d" % number)) == [answer], quota
+        assert (post.folder / "full/Maildir/maildirsize").read_text().startswith(f"{quota}\n")
+
+
 def test_by_setting_such_mail_goes_back(post: Post) -> None:
     full(post)
     with post.client(LMTP_OVERQUOTA_PERMANENT="1") as client:
