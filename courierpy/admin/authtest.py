@@ -12,7 +12,7 @@ from importlib import import_module
 from itertools import takewhile
 
 from courierpy.admin import complain, default_files, read_settings
-from courierpy.admin.secrets import NoPassword, ask
+from courierpy.admin.secrets import NoPassword, ask, checked
 from courierpy.auth import (
     NAMES,
     Account,
@@ -52,7 +52,8 @@ def main(words: list[str]) -> int:
     modules = named or configured(values)
     user = with_domain(options.user, values)
     try:
-        password = passwords[0] if passwords else "" if options.exists else ask(user)
+        given = [*map(checked, passwords)]
+        password = given[0] if given else "" if options.exists else ask(user)
     except NoPassword as error:
         complain(f"{user}: {error}")
         return 2

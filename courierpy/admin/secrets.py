@@ -26,6 +26,11 @@ def ask(user: str, twice: bool = False) -> str:
             raise NoPassword("no password was given") from None
     else:
         password = sys.stdin.readline().removesuffix("\n").removesuffix("\r")
+    return checked(password)
+
+
+def checked(password: str) -> str:
+    """The password, if a login can give it.  Raises NoPassword."""
     if not password:
         raise NoPassword("no password was given: type it, or give it as a line of standard input")
     if any(0xDC80 <= ord(char) <= 0xDCFF for char in password):

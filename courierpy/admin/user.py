@@ -13,7 +13,8 @@ from contextlib import contextmanager
 
 from courierpy.admin import complain, default_files, read_settings
 from courierpy.admin.secrets import NoPassword, ask
-from courierpy.auth import number_of
+from courierpy.auth import Rejected, number_of
+from courierpy.auth.sasl import text_of
 from courierpy.system.regular import open_regular
 from courierpy.system.settings import Settings
 
@@ -80,6 +81,10 @@ def _add(path: str, options: argparse.Namespace) -> None:
     _check("name", options.name)
     if options.name.startswith("#"):
         raise Wrong(f"{options.name}: a row that begins with # is a comment: take another name")
+    try:
+        text_of(os.fsencode(options.name))
+    except Rejected:
+        raise Wrong(f"name {options.name!r}: a login gives UTF-8 without control characters only") from None
     if os.path.lexists(path):
         _need_none(split(read(path)), path, options.name)
     fields = _account(options)

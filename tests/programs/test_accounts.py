@@ -230,6 +230,20 @@ def test_the_words_of_couriers_authtest(userdb: Userdb, tmp_path: Path) -> None:
     assert userdb.authtest("bob", "new", "authsqlite")[0] == 0
 
 
+def test_words_that_no_login_can_say(userdb: Userdb) -> None:
+    """Octets that are no UTF-8, and controls, as names and as passwords of the command line."""
+    userdb.add("ann", "right")
+    before = userdb.path.read_bytes()
+    for name in ("\udce9x", "a\x01"):
+        status, out, error = userdb.add(name)
+        assert (status, out) == (1, "") and "UTF-8 without control characters" in error
+        assert userdb.authtest(name, "right")[:2] == (1, "authuserdb: no such user, or a wrong password\n")
+    assert userdb.path.read_bytes() == before
+    for words in (("\udce9x",), ("right", "\udce9x"), ("a\x01",)):
+        status, out, error = userdb.authtest("ann", *words)
+        assert (status, out) == (2, "") and error.startswith("courierpy: ann: a password ")
+
+
 def test_what_would_fail_after_the_password(userdb: Userdb) -> None:
     userdb.add("ann", "x")
     assert "but: there is no Maildir at" in userdb.authtest("ann", text="x\n")[1]
