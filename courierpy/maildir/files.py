@@ -6,6 +6,7 @@ import os
 import stat
 from operator import length_hint
 
+from courierpy.maildir.behind import rename_over
 from courierpy.maildir.errors import trouble
 from courierpy.maildir.names import tmp_name
 from courierpy.system.regular import whole
@@ -57,7 +58,7 @@ class Replacement:
     def commit(self) -> None:
         """It takes the place of what is there."""
         try:
-            os.rename(self._scratch, self._path)
+            rename_over(self._scratch, self._path)
         except OSError as error:
             self.abort()
             raise trouble(self._path, error) from None

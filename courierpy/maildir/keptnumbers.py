@@ -17,6 +17,7 @@ import fcntl
 import os
 import time
 
+from courierpy.maildir.behind import rename_over
 from courierpy.maildir.errors import trouble
 from courierpy.maildir.files import close, remove, replace, write_all
 from courierpy.maildir.formats.uiddb import key_of
@@ -135,7 +136,7 @@ class KeptNumbers:
             file.write(database.pieces()[0], text)
             file.give_back()           # before it has its name: many open that, and would be refused
             aside = self._set_aside(path, tmp) if before is not None else ""
-            os.rename(file.name, path)
+            rename_over(file.name, path)
         except BaseException as why:
             file.end()
             remove(aside)

@@ -31,6 +31,7 @@ import errno
 import os
 import time
 
+from courierpy.maildir import behind
 from courierpy.maildir.errors import Busy, FolderMissing, StoreError, trouble
 from courierpy.maildir.files import write_all
 from courierpy.maildir.lockholder import STALE_EMPTY, Holder, leads_to, owner
@@ -62,7 +63,7 @@ TEXT = 300                         # bytes of a lock that are read
 SIGNALS = frozenset({_signal.SIGHUP, _signal.SIGINT, _signal.SIGTERM, _signal.SIGTSTP})
 
 # what this process holds: its objects never break each other's lock
-_held: set[FolderLock] = set()
+_held: set[FolderLock] = behind.held
 fresh.forgets(lambda: fresh.spoil() if _held else None)
 
 
@@ -202,6 +203,7 @@ class FolderLock:
         if not self.enabled:
             _held.discard(self)
             self._queue.leave()
+            behind.let_go()
             return
         try:
             # nobody may have overruled us before this time: no need to look
@@ -214,7 +216,10 @@ class FolderLock:
         finally:
             _held.discard(self)
             self._queue.leave()
-            self._unmask()
+            try:
+                self._unmask()
+            finally:
+                behind.let_go()
 
     def _remove(self) -> None:
         """A lock that stayed would stop everybody while we live: a disk that fails once may
@@ -289,7 +294,7 @@ class FolderLock:
             raise self._trouble(mine, error) from None
         began = time.monotonic()
         waiting = Waiting(self.tmp, self.lock)
-        asked = again = False
+        asked = again = late = False
         passes = PASSES if at_once and unless is not None else 0
         try:
             while True:
@@ -314,10 +319,11 @@ class FolderLock:
                         continue
                 waited = time.monotonic() - began
                 holder = self._judge(born + waited)
-                if waited > patience and (again or holder is not None):
+                if waited > patience and (late or holder is not None):
                     if holder is not None:
                         waiting.report(holder)
                     raise Busy(f"{self.lock}: held by {holder or 'others by turns'}")
+                late = waited > patience         # it is free: once more
                 if holder is not None:
                     if again and unless is not None and unless():
                         return False
@@ -386,6 +392,7 @@ def _in_child() -> None:
     """After fork(): the locks are the parent's.  Signals are ours again."""
     held = [*_held]
     _held.clear()
+    behind.let_go()
     for lock in held:
         lock._queue.leave()            # the parent stays in it
         lock._unmask()

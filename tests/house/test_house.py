@@ -126,8 +126,8 @@ def test_the_store_waits_for_no_file() -> None:
     """What it opens by a name is a directory, a file that it makes, or goes through open_regular()."""
     opened = re.compile(r"(?<![.\w])(?<!def )(?:os\.)?open\([a-z]")
     # the last two: of a lock, and of a draft of ours
-    doors = re.compile(r"open_regular\(|O_EXCL|O_DIRECTORY|\"xb\"|self\.open\(|index\.open\(|open\(fd,|/proc/"
-                       r"|O_NONBLOCK|self\.path, \"rb\", buffering=0")
+    doors = re.compile(r"open_regular\(|O_EXCL|O_DIRECTORY|O_PATH|\"xb\"|self\.open\(|index\.open\(|open\(fd,"
+                       r"|/proc/|O_NONBLOCK|self\.path, \"rb\", buffering=0")
     for path in (HOUSE / "courierpy" / "maildir").rglob("*.py"):
         for line in path.read_text().splitlines():
             if opened.search(line.partition("# ")[0]) and "`" not in line:

@@ -161,6 +161,37 @@ def test_who_waited_for_others_in_vain_has_a_turn(maildir: Path, lock: FolderLoc
     assert os.listdir(maildir / "tmp") == []
 
 
+def test_who_was_held_up_until_its_time_was_over_tries_once_more(maildir: Path, lock: FolderLock,
+                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk, or who stopped us, took all of the time, and the lock is free by now."""
+    held, free = os.pipe(), os.pipe()
+
+    def hold() -> None:
+        with FolderLock(str(maildir), "host"):
+            os.write(held[1], b"x")
+            os.read(free[0], 1)
+
+    real, now, turns = Queue.wait, time.monotonic, []
+
+    def wait(self: Queue, seconds: float) -> bool:
+        turns.append(seconds)
+        if len(turns) == 3:                              # it was tried before
+            os.write(free[1], b"x")
+            assert ended(pid) == 0
+            monkeypatch.setattr(time, "monotonic", lambda: now() + 1000)
+        return real(self, seconds)
+
+    monkeypatch.setattr(Queue, "wait", wait)
+    monkeypatch.setattr(locks, "TURN", 0.01)
+    with process(hold) as pid:
+        os.read(held[0], 1)
+        assert lock.take(patience=900)
+        lock.release()
+    assert len(turns) == 3
+    for fd in (*held, *free):
+        os.close(fd)
+
+
 def test_attempt_waits_for_nobody(maildir: Path, lock: FolderLock) -> None:
     other = FolderLock(str(maildir), "host")
     with lock:

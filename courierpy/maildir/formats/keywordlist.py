@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 
+from courierpy.maildir.behind import rename_over
 from courierpy.maildir.errors import Denied, QuotaExceeded, trouble
 from courierpy.maildir.files import (
     Replacement,
@@ -433,7 +434,7 @@ class Update:
             return False
         path = os.path.join(os.fsencode(self._keywords.path), self.name)
         try:
-            os.rename(os.fsencode(self._scratch), path)
+            rename_over(os.fsencode(self._scratch), path)
         except OSError as error:
             self.abort()
             raise trouble(path, error) from None

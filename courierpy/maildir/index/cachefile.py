@@ -12,6 +12,7 @@ import time
 from array import array
 from bisect import bisect_left
 
+from courierpy.maildir.behind import rename_over
 from courierpy.maildir.errors import StoreError
 from courierpy.maildir.files import close, remove, write_all
 from courierpy.maildir.formats import uiddb
@@ -237,7 +238,7 @@ class CacheFile:
                 self._rewrite(fd, table, database, scratch)
             finally:
                 close(scratch)
-            os.rename(path, self.path)
+            rename_over(path, self.path)
         except (OSError, StoreError):
             alive = table.number             # not again before much more has come
             if path:

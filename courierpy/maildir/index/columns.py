@@ -21,6 +21,7 @@ from array import array
 from functools import partial
 from zlib import crc32
 
+from courierpy.maildir.behind import rename_over
 from courierpy.maildir.files import close, listed, open_as, remove, write_all
 from courierpy.maildir.formats.uiddb import MAX_UID, NAME, UidDb
 from courierpy.maildir.names import tmp_name
@@ -347,7 +348,7 @@ class Index:
                 write_all(fd, b"".join(pieces))
             finally:
                 close(fd)
-            os.rename(path, self.file(name))
+            rename_over(path, self.file(name))
         except OSError:
             remove(path)
 

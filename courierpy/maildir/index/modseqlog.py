@@ -17,6 +17,7 @@ import struct
 import time
 from zlib import crc32
 
+from courierpy.maildir.behind import rename_over
 from courierpy.maildir.files import close, remove, write_all
 from courierpy.maildir.index.asof import FILE, mark
 from courierpy.maildir.index.history import History, Record, after
@@ -253,7 +254,7 @@ class ModseqLog:
                     os.fdatasync(fd)
             finally:
                 close(fd)
-            os.rename(path, self._index.file(FILE))
+            rename_over(path, self._index.file(FILE))
             self._fd = self._index.open(FILE, os.O_RDWR | os.O_APPEND)
             found = os.fstat(self._fd)
         except OSError:
