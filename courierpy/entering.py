@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from functools import partial
 
 from courierpy.maildir.errors import StoreError
 from courierpy.model import fresh
@@ -26,6 +27,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from courierpy.maildir.neighbours import Neighbours
     from courierpy.maildir.store import Store
     from courierpy.system.conn import Conn
     from courierpy.system.presence import Presence
@@ -277,11 +279,13 @@ class Entering:
 
     def open_store(self) -> None:
         """Raises Bye where there is no Maildir."""
-        from courierpy.maildir.sharing import share
         from courierpy.maildir.store import Store
+        host = self.environ.get("HOSTNAME")
         try:
-            self.folders = Store.of(self.settings, self.environ.get("HOSTNAME"), self.user)
-            share(self.folders, self.settings, self.environ.get("HOSTNAME"))
+            self.folders = Store.of(self.settings, host, self.user)
+            # else the account has the option disableshared, or names may begin with anything
+            if self.folders.access.identities and self.folders.layout.prefix:
+                self.folders.meet = partial(_meet, self.folders, self.settings, host)
             whole = self.folders.layout.is_there()
         except StoreError as error:
             log.err(f"{self.user}: {error}")
@@ -383,6 +387,11 @@ def _log_apart(daemon: Entering) -> None:
     """Without a login some clients read our descriptor 2 as they read 1."""
     if not os.isatty(2) and not log.wanted(daemon.environ):
         log.to_syslog(daemon.program)
+
+
+def _meet(own: Store, settings: Settings, host: str | None) -> Neighbours:
+    from courierpy.maildir.sharing import meet  # few sessions ask for mailboxes of others
+    return meet(own, settings, host)
 
 
 def begin(daemon: Entering, letters: Mapping[str, list[str]]) -> None:

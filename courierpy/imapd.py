@@ -13,7 +13,6 @@ import time
 from functools import partial
 
 from courierpy.entering import TOLD_OPTIONS, Entering, Options, begin, ends, own_alert
-from courierpy.imap.disposing import teller
 from courierpy.imap.grammar import lines
 from courierpy.imap.grammar.framer import Frame
 from courierpy.imap.session import Session
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
 
     from courierpy.hibernate.record import Known
     from courierpy.hibernate.woken import Woken
+    from courierpy.maildir.store import Store
 
 SMAP = "SMAP1"                 # of PROTOCOL: Courier's other protocol, see docs/smap.md
 CONNECT_AGAIN = "Please connect again."
@@ -238,8 +238,9 @@ class _Imapd(Entering):
     def _empty_trash(self) -> None:
         """At the login for a moment, as somebody waits; else until all is done or the process is to stop."""
         spec = self.settings.text("IMAP_EMPTYTRASH")
-        if not spec or self.folders is None or self.only_reads:
+        if not spec or self.folders is None or self.only_reads or not _has_any(self.folders, spec):
             return
+        from courierpy.imap.disposing import teller
         from courierpy.maildir import trash
         session, end = self.session, time.monotonic() + trash.MOMENT
 
@@ -363,6 +364,12 @@ class _Imapd(Entering):
                 log.err(f"no memory to save what was learned of {self.session.selected.folder.path}")
         if self.trash_is_left and self.session is not None:
             self._empty_trash()        # whoever went without a LOGOUT left it
+
+
+def _has_any(folders: Store, spec: str) -> bool:
+    """Is there a folder that IMAP_EMPTYTRASH names?  Mostly none is, and nothing more need be loaded."""
+    names = [part.rpartition(":")[0] or folders.trash for part in spec.replace(" ", "").split(",")]
+    return any(folders.exists(folders.layout.prefix + name) for name in names)
 
 
 def _lent(door: int, made: int = -1) -> inotify.Lent:

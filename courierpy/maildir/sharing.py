@@ -3,30 +3,22 @@ from __future__ import annotations
 
 from functools import partial
 
+from courierpy.maildir.layout import MaildirPlusPlus
+from courierpy.maildir.linked import Linked
+from courierpy.maildir.neighbours import Neighbours
+from courierpy.maildir.sharedindex import SharedIndex
+from courierpy.maildir.store import Store, of_all
 from courierpy.model.accountoptions import option
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from courierpy.maildir.neighbours import Neighbours
-    from courierpy.maildir.store import Store
     from courierpy.model.namespaces import Namespace
     from courierpy.system.settings import Settings
 
 
-def share(store: Store, settings: Settings, host: str | None) -> None:
-    """Names of others' mailboxes have a meaning in this Maildir, unless the account has the option
-    disableshared.  ``store`` is of Store.of() with the same settings and host."""
-    who = store.access.identities
-    if who and store.layout.prefix:
-        store.meet = partial(_meet, store, settings, host, who - {"owner"})
-
-
-def _meet(own: Store, settings: Settings, host: str | None, who: frozenset[str]) -> Neighbours:
-    from courierpy.maildir.layout import MaildirPlusPlus  # few sessions do
-    from courierpy.maildir.linked import Linked
-    from courierpy.maildir.neighbours import Neighbours
-    from courierpy.maildir.sharedindex import SharedIndex
-    from courierpy.maildir.store import Store, of_all
+def meet(own: Store, settings: Settings, host: str | None) -> Neighbours:
+    """Of who has the Maildir ``own``, which is of Store.of() with the same settings and host."""
+    who = own.access.identities - {"owner"}
     options = of_all(settings, host)
     file = settings.text("IMAP_SHAREDINDEXFILE")
     index = None

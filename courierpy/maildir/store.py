@@ -20,7 +20,7 @@ from courierpy.maildir.errors import (
     StoreError,
 )
 from courierpy.maildir.files import Directory, content, is_directory, remove_tree, replace
-from courierpy.maildir.formats import sharedmaildirs, uiddb
+from courierpy.maildir.formats import uiddb
 from courierpy.maildir.index.columns import place
 from courierpy.maildir.index.statuscache import Counts, stamp
 from courierpy.maildir.layout import MaildirPlusPlus
@@ -150,8 +150,9 @@ class Store:
     def shared_names(self, virtual: bool) -> list[str]:
         """The mailboxes that others share and the user may see: those of accounts (``virtual``) or those that
         files say."""
+        from courierpy.maildir.formats import sharedmaildirs  # who lists no mailboxes does not ask
         if self.meet is None or not virtual and not sharedmaildirs.are_there(self.root):
-            return []                  # nothing of it needs to be loaded
+            return []                  # nothing more of it needs to be loaded
         neighbours = self.neighbours
         return neighbours.names(virtual) if neighbours is not None else []
 
@@ -439,6 +440,7 @@ class Store:
 
     def subscriptions(self) -> list[str]:
         """The names, in the order in which they came.  Raises a store error."""
+        from courierpy.maildir.formats import sharedmaildirs
         found = self._subscribed()
         if self.meet is not None and os.path.isdir(os.path.join(self.root, sharedmaildirs.COPIES)):
             neighbours = self.neighbours

@@ -48,6 +48,22 @@ def test_a_mailbox_is_opened_without_what_looks_into_messages(maildir: Path) -> 
                               "courierpy.message") if name in loaded] == []
 
 
+# what only those load who share, have a quota, a trash, lists of rights or an outbox, or speak otherwise
+ROOMS = re.compile(r"courierpy\.(?:maildir\.(?:quota|acl|formats\.acl|trash|totrash|disposal|removal|sharing|"
+                   r"neighbours|linked|sharedindex|graveyard|draft|transfer|intake|formats\.(?:maildirsize|"
+                   r"sharedmaildirs|pop3list))|imap\.(?:acl|disposing|quotaroot|appending|ext\.(?:acl|"
+                   r"quota|outbox|magictrash|mailboxreferrals))|pop3|smap|login|backup|admin|lmtp|newmail|"
+                   r"hibernate|auth\.(?!mechanisms))")
+
+
+def test_a_plain_session_loads_nothing_of_quota_rights_sharing_and_trash(maildir: Path) -> None:
+    words = b"".join(b"a %s\r\n" % word for word in (
+        b"SELECT INBOX", b"FETCH 1:* (UID FLAGS BODY[])", b"NOOP", b"CLOSE", b"LOGOUT"))
+    loaded = loaded_by(maildir, words)
+    assert "courierpy.imap.fetch" in loaded
+    assert [name for name in loaded if ROOMS.match(name)] == []
+
+
 @pytest.mark.parametrize("words", [b"STORE 1 +FLAGS (\\Flagged)", b"NOOP", b"UID MOVE 3 Trash"])
 def test_a_bare_session_changes_something_without_what_hears_of_changes(tmp_path: Path, words: bytes) -> None:
     """A large mailbox is read a few times again before a watch pays, for which 40 modules are loaded."""

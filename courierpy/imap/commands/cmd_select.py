@@ -3,7 +3,6 @@ from __future__ import annotations
 
 from courierpy.imap import ext, permitted, updates
 from courierpy.imap.commands import ANY, LEAVES_FOLDER, SELECTED, Done, command
-from courierpy.imap.disposing import disposal
 from courierpy.imap.grammar import lines
 from courierpy.imap.names import named
 from courierpy.imap.selected import Selected
@@ -98,6 +97,7 @@ def close(session: Session, args: Args) -> str:
         refused: list[StoreError] = []
         uids = selected.view.messages.deleted()
         if uids:
+            from courierpy.imap.disposing import disposal  # where something goes
             selected.folder.expunge(uids, refused, disposal(session, len(uids)))
         if refused:                        # they stay, and the client need not care: it leaves
             log.err(f"{len(refused)} messages cannot be expunged: {refused[0]}")
