@@ -23,10 +23,13 @@ _VALUE = rb"[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)"
 _FIELD = re.compile(rb"\n([!-9;-~]+)" + _VALUE)
 _FOLD = re.compile(rb"\r?\n(?=[ \t])")
 _NAME = re.compile(rb"[!-9;-~]+")
-# what ENVELOPE and BODYSTRUCTURE are made of; the first letters let most lines go at once
+# what ENVELOPE and BODYSTRUCTURE are made of, and what BODYSTRUCTURE alone; the first letters let most
+# lines go at once
+_OF_PART = rb"content-(?:type|transfer-encoding|id|description|disposition|language|location|md5)"
 _TOLD = re.compile(
-    rb"\n(?=[BCDFIMRST])(date|subject|from|sender|reply-to|to|cc|bcc|in-reply-to|message-id|content-"
-    rb"(?:type|transfer-encoding|id|description|disposition|language|location|md5))" + _VALUE, re.I)
+    rb"\n(?=[BCDFIMRST])(date|subject|from|sender|reply-to|to|cc|bcc|in-reply-to|message-id|" + _OF_PART
+    + rb")" + _VALUE, re.I)
+_TOLD_OF_PART = re.compile(rb"\n(?=C)(" + _OF_PART + rb")" + _VALUE, re.I)
 _LISTS = frozenset((b"from", b"sender", b"reply-to", b"to", b"cc", b"bcc"))
 
 
@@ -80,18 +83,30 @@ def told(header: bytes) -> dict[bytes, bytes]:
     """
     found: dict[bytes, bytes] = {}
     more: dict[bytes, list[bytes]] = {}
-    if len(header) > LARGE_OCTETS:
-        header = _flat(header)
-    for name, value in _TOLD.findall(header):
+    for name, value in _TOLD.findall(_flat(header)):
         name = name.lower()
         if not found.get(name):
-            found[name] = (unfold(value) if CR in value or LF in value or NUL in value
-                           else value.strip(b" \t"))
+            found[name] = _stripped(value)
         elif name in _LISTS:
             more.setdefault(name, [found[name]]).append(unfold(value))
     for name, values in more.items():
         found[name] = b"\n".join(filter(None, values))
     return found
+
+
+def told_of_part(header: bytes) -> dict[bytes, bytes]:
+    """Of these the fields that BODYSTRUCTURE tells."""
+    found: dict[bytes, bytes] = {}
+    for name, value in _TOLD_OF_PART.findall(_flat(header)):
+        name = name.lower()
+        if not found.get(name):
+            found[name] = _stripped(value)
+    return found
+
+
+def _stripped(value: bytes) -> bytes:
+    """As unfold() gives it; in most there is nothing to unfold."""
+    return unfold(value) if LF in value or CR in value or NUL in value else value.strip(b" \t")
 
 
 @lru_cache(64)

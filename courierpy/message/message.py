@@ -12,6 +12,7 @@ from courierpy.message import (
     mime,
     rendered,
     sections,
+    straight,
     subject,
     threads,
 )
@@ -218,6 +219,10 @@ class Message:
 
     def structure_bytes(self, extended: bool, utf8: bool = False) -> bytes:
         """BODYSTRUCTURE, or BODY when not ``extended``, as it stands in a reply."""
+        if self._root is None and isinstance(self.data, bytes):
+            usual = straight.structure(self.data, self.limits, extended, utf8)
+            if usual is not None:
+                return usual
         return rendered.structure(self.root, extended, utf8)
 
     # -- searching

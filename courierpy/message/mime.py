@@ -67,7 +67,8 @@ class Part:
         self.limit = limit
         self.children: list[Part] = []
         self.known = headers.told(self.block)
-        self._content_type(default)
+        self.kind, self.subkind, self.params, self.boundary = content_type(
+            self.known.get(b"content-type"), default)
 
     @property
     def block(self) -> bytes:
@@ -79,18 +80,6 @@ class Part:
     def fields(self) -> list[tuple[bytes, bytes]]:
         """(name, value) of all fields, each time anew."""
         return headers.fields(self.block)
-
-    def _content_type(self, default: bytes) -> None:
-        value = self.known.get(b"content-type")
-        self.boundary = b""
-        said = default if value is None else value
-        self.kind, self.subkind, self.params = (
-            _usual_type(said) if len(said) <= USUAL_OCTETS and b"boundary" not in said
-            else parameters.content_type(said))
-        if value is None and self.kind == b"text":
-            self.params = [(b"charset", b"us-ascii")]
-        elif self.kind == b"multipart":
-            self.boundary = parameters.find(self.params, b"boundary").rstrip()
 
     def field(self, name: bytes) -> bytes | None:
         """The first field of this (lower-case) name, one of those that are told."""
@@ -109,11 +98,7 @@ class Part:
 
     @property
     def encoding(self) -> bytes:
-        value = self.known.get(b"content-transfer-encoding", b"")
-        lowered = value.lower()
-        if lowered in _ENCODINGS:
-            return lowered
-        return _SPELLED.get(_BETWEEN.sub(b"", lowered)) or parameters.word(value) or b"7bit"
+        return encoding(self.known.get(b"content-transfer-encoding", b""))
 
     @property
     def charset(self) -> str:
@@ -131,6 +116,27 @@ class Part:
             part = stack.pop()
             yield part
             stack.extend(reversed(part.children))
+
+
+def content_type(value: bytes | None,
+                 default: bytes) -> tuple[bytes, bytes, list[tuple[bytes, bytes]], bytes]:
+    """(type, subtype, parameters, boundary) by this field, or ``default`` where there is none.  The boundary
+    is b"" if it is no multipart."""
+    said = default if value is None else value
+    kind, subkind, params = (_usual_type(said) if len(said) <= USUAL_OCTETS and b"boundary" not in said
+                             else parameters.content_type(said))
+    if value is None and kind == b"text":
+        params = [(b"charset", b"us-ascii")]
+    return kind, subkind, params, (
+        parameters.find(params, b"boundary").rstrip() if kind == b"multipart" else b"")
+
+
+def encoding(value: bytes) -> bytes:
+    """What a Content-Transfer-Encoding says."""
+    lowered = value.lower()
+    if lowered in _ENCODINGS:
+        return lowered
+    return _SPELLED.get(_BETWEEN.sub(b"", lowered)) or parameters.word(value) or b"7bit"
 
 
 @lru_cache(128)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from courierpy.message import address, decode, parameters
 from courierpy.message.headers import CR
+from courierpy.message.mime import encoding
 from courierpy.model.strings import LONGEST_OCTETS, NOT_PLAIN, string
 
 TYPE_CHECKING = False
@@ -112,10 +113,7 @@ def structure(root: Part, extended: bool, utf8: bool) -> bytes:
             pieces.append(part)
         elif part.multipart:
             pieces.append(b"(")
-            tail = b" " + string(part.subkind, utf8)
-            if extended:
-                tail += b" %s %s" % (_pairs(part.params, utf8), _extension(part, utf8))
-            stack.append(tail + b")")
+            stack.append(multipart(part.subkind, part.params, part.known, extended, utf8))
             stack.extend(reversed(part.children))
         else:
             size, lines = places.measure(part)
@@ -130,24 +128,40 @@ def structure(root: Part, extended: bool, utf8: bool) -> bytes:
 
 def _leaf(part: Part, size: int, lines: int, extended: bool, utf8: bool) -> tuple[bytes, bytes]:
     """What stands before the structure of the message inside, if there is one, and after it."""
-    get = part.known.get
     kind, subkind = part.kind, part.subkind
     inner = part.message
     if inner is None and kind == b"message" and subkind in (b"rfc822", b"global"):
         # beyond the bounds, or encoded: its bytes are served, its inside is not told
         kind, subkind = b"application", b"octet-stream"
-    head = b"(%s %s %s %s %s %d" % (
-        _strings((kind, subkind), utf8), _pairs(part.params, utf8), text(get(b"content-id"), utf8),
-        text(get(b"content-description"), utf8), string(part.encoding, utf8), size)
-    tail = b""
+    head, tail = leaf(kind, subkind, part.params, part.known, extended, utf8)
+    head += b"%d" % size
     if inner is not None:
         head += b" %s " % envelope(inner.known, utf8)
-        tail = b" %d" % lines
+        tail = b" %d%s" % (lines, tail)
     elif kind == b"text":
-        tail = b" %d" % lines
-    if extended:
-        tail += b" %s %s" % (text(get(b"content-md5"), utf8), _extension(part, utf8))
-    return head, tail + b")"
+        tail = b" %d%s" % (lines, tail)
+    return head, tail
+
+
+def leaf(kind: bytes, subkind: bytes, params: list[tuple[bytes, bytes]], fields: Mapping[bytes, bytes],
+         extended: bool, utf8: bool) -> tuple[bytes, bytes]:
+    """What stands before the size of a part that is no multipart, and behind the number of its lines."""
+    get = fields.get
+    encoded = encoding(get(b"content-transfer-encoding", b""))
+    head = b"(%s %s %s %s %s " % (
+        _strings((kind, subkind), utf8), _pairs(params, utf8), text(get(b"content-id"), utf8),
+        text(get(b"content-description"), utf8), string(encoded, utf8))
+    if not extended:
+        return head, b")"
+    return head, b" %s %s)" % (text(get(b"content-md5"), utf8), _extension(fields, utf8))
+
+
+def multipart(subkind: bytes, params: list[tuple[bytes, bytes]], fields: Mapping[bytes, bytes],
+              extended: bool, utf8: bool) -> bytes:
+    """What stands behind the parts of a multipart."""
+    if not extended:
+        return b" %s)" % string(subkind, utf8)
+    return b" %s %s %s)" % (string(subkind, utf8), _pairs(params, utf8), _extension(fields, utf8))
 
 
 def _strings(words: Collection[bytes], utf8: bool) -> bytes:
@@ -167,9 +181,9 @@ def _pairs(params: list[tuple[bytes, bytes]], utf8: bool) -> bytes:
     return b"(%s)" % _strings(words, utf8)
 
 
-def _extension(part: Part, utf8: bool) -> bytes:
+def _extension(fields: Mapping[bytes, bytes], utf8: bool) -> bytes:
     """disposition, language, location."""
-    get = part.known.get
+    get = fields.get
     disposition = language = b"NIL"
     raw = get(b"content-disposition")
     told = parameters.disposition(raw) if raw else None

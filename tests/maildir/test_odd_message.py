@@ -48,7 +48,7 @@ sys.argv = ["imapd", "{path}"]
 imapd.run()
 """
 FUNCTIONS = [("mime", "parse"), ("headers", "told"), ("headers", "values"), ("rendered", "envelope"),
-             ("rendered", "structure"), ("address", "parse"), ("address", "usual"),
+             ("rendered", "leaf"), ("straight", "structure"), ("address", "parse"), ("address", "usual"),
              ("parameters", "content_type"),
              ("dateheader", "day"), ("dateheader", "moment"), ("subject", "base"), ("threads", "message_ids"),
              ("searchtext", "lines"), ("searchtext", "body"), ("sections", "place_in"), ("decode", "words")]
@@ -98,7 +98,7 @@ def test_all_others_are_told(maildir: Path, module: str, name: str) -> None:
 
 
 def test_its_values_are_those_of_a_plain_text(maildir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from courierpy.message import mime
+    from courierpy.message import mime, straight
     real = mime.parse
 
     def broken(data: bytes, limits: Limits) -> mime.Part:
@@ -107,6 +107,7 @@ def test_its_values_are_those_of_a_plain_text(maildir: Path, monkeypatch: pytest
         return real(data, limits)
 
     monkeypatch.setattr(mime, "parse", broken)
+    monkeypatch.setattr(straight, "structure", lambda *args: None)
     recall = attributes.Attributes(Store(str(maildir), host="host", index_at="").open("INBOX"), Limits())
     kinds = ["envelope", "structure", "find-body", "size"]
     uids = recall.folder.scan().messages.uids
@@ -151,12 +152,12 @@ def test_where_a_plain_text_fails_too_it_has_no_text(maildir: Path, monkeypatch:
 
 def test_what_the_disk_says_is_no_fault_of_a_message(maildir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from courierpy.maildir.errors import DiskTrouble
-    from courierpy.message import rendered
+    from courierpy.message import straight
 
     def broken(*args: object) -> bytes:
         raise DiskTrouble("no", OSError(5, "Input/output error"))
 
-    monkeypatch.setattr(rendered, "structure", broken)
+    monkeypatch.setattr(straight, "structure", broken)
     recall = attributes.Attributes(Store(str(maildir), host="host", index_at="").open("INBOX"), Limits())
     recall.folder.scan()
     with recall.reading.open(1) as opened, pytest.raises(DiskTrouble):
