@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     Matches = Callable[[str], bool]
 
 
+AT_ONCE = 64                       # entries, whose lines go out together
 MAX_PATTERNS = 100                 # with wildcards, of one LIST
 
 
@@ -126,34 +127,33 @@ class Listing:
         if self.recursive and not self.criteria:
             raise Bad("RECURSIVEMATCH needs another selection option.")        # RFC 5258 3.1
 
-        def named_only(entry: Entry) -> bool:
-            return not (entry.exists or self.criteria or self.besides or by_wildcard is None
-                        or by_wildcard(entry.name))
-
+        if self.criteria or self.besides:
+            by_wildcard = None
         entries = self.entries()
         below, hidden = self._with_selected_below(entries, matches) if self.recursive else ((), ())
+        more = tuple(self.behind.values())
         line, write, utf8 = self.line(), self.session.write, self.session.utf8
+        told: list[bytes] = []
         for entry in entries:
             name = entry.name
             if not matches(name) or not entry.selected and name not in hidden:
                 continue
-            if named_only(entry):
+            if not entry.exists and by_wildcard is not None and not by_wildcard(name):
                 continue
             # asked for first: what becomes of the mailbox meanwhile shows in its line
             behind = b""
-            if self.behind and entry.selected and entry.exists and not entry.remote:
+            if more and entry.selected and entry.exists and not entry.remote:
                 entry.spelled = out.mailbox(name, utf8)
-                behind = self._behind(entry)
-            write(line(entry, name in below) + behind)
-
-    def _behind(self, entry: Entry) -> bytes:
-        told = []
-        for more in self.behind.values():
-            try:
-                told.append(more(entry))
-            except StoreError as error:
-                log.err(str(error))    # the others are told
-        return b"".join(told)
+                for also in more:
+                    try:
+                        behind += also(entry)
+                    except StoreError as error:
+                        log.err(str(error))    # the others are told
+            told.append(line(entry, name in below) + behind)
+            if len(told) == AT_ONCE:
+                write(b"".join(told))
+                told.clear()
+        write(b"".join(told))
 
     def _with_selected_below(self, entries: Iterable[Entry], matches: Matches) -> tuple[set[str], set[str]]:
         """Names below which there is one that is selected, and those where such a one does not match
@@ -196,14 +196,15 @@ class Listing:
                 told = more(entry)
                 if told:
                     flags += b" " + told
-            values = b"(%s)" % flags.strip(), separator, entry.spelled or out.mailbox(entry.name, utf8)
+            flags = b"(%s)" % (flags.strip() if obsolete else flags)
+            name = entry.spelled or out.mailbox(entry.name, utf8)
             if not below and entry.old is None and not besides:        # mostly
-                return lines.data(word, *values)
+                return lines.data(word, flags, separator, name)
             items = [info] if below and info else []
             if entry.old is not None:              # RFC 9051 6.3.9.7
                 items.append(b'"OLDNAME" (%s)' % out.mailbox(entry.old, utf8))
             items += filter(None, [b"".join([more(entry) for more in besides])])
-            return lines.data(word, *values, *([b"(%s)" % b" ".join(items)] if items else []))
+            return lines.data(word, flags, separator, name, *([b"(%s)" % b" ".join(items)] if items else []))
         return line
 
 

@@ -6,6 +6,8 @@ command asks for when it has read all of them.  RFC 4314 4.
 """
 from __future__ import annotations
 
+from functools import partial
+
 from courierpy.imap import commands, ext, updates
 from courierpy.imap.commands import CHANGES, NUMBERS, SELECTED, WRITES
 from courierpy.maildir.errors import FolderMissing, NameInvalid, StoreError
@@ -16,7 +18,7 @@ from courierpy.system import log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from courierpy.imap.commands import Row
     from courierpy.imap.selected import Selected
@@ -87,10 +89,17 @@ def named(session: Session, command: bytes, *names: str) -> None:
     row = commands.find(command)
     for name, wanted in zip(names, row.named if row is not None else (), strict=False):
         if wanted:
-            _need(session, command, name, wanted)
+            _need(session, command, wanted, name)
 
 
-def _need(session: Session, command: bytes, name: str, wanted: str) -> None:
+def of_each(session: Session, command: bytes) -> Callable[[str], None]:
+    """As named(), where a command is about one mailbox after the other."""
+    row = commands.find(command)
+    assert row is not None
+    return partial(_need, session, command, row.named[0])
+
+
+def _need(session: Session, command: bytes, wanted: str, name: str) -> None:
     folders = session.folders
     try:
         where = folders.above(name) if wanted[0] == ABOVE else name

@@ -166,10 +166,10 @@ class Store:
     def rights(self, name: str) -> frozenset[str]:
         """Letters of RFC 4314 2.1 that the user has on a mailbox, there or not.  Raises NameInvalid, or
         another store error where its list cannot be read."""
-        home = self._home(name)
+        home = self._home(name) if self.meet is not None and name.startswith(SHARED_PREFIXES) else self
         if home is not self:
             return home.rights(name)
-        namespace, path = self.resolve(name)
+        namespace, path = self.namespaces.find(name) or self.resolve(name)
         return self.rights_at(path) if namespace.root == self.root else namespace.rights
 
     def rights_at(self, path: str) -> frozenset[str]:
@@ -286,13 +286,16 @@ class Store:
 
     def status(self, name: str) -> Status:
         """Counts of a folder, which is opened only if it is not as it was."""
-        home = self._home(name)
-        if home is not self:
-            return home.status(name)
-        try:
-            found = self.counts.unchanged(self.path_of(name))
-        except NameInvalid:
-            found = None               # open() says it
+        path = self._directories.get(name)     # mostly, and of this Maildir
+        if path is None:
+            home = self._home(name)
+            if home is not self:
+                return home.status(name)
+            try:
+                path = self.path_of(name)
+            except NameInvalid:
+                pass                   # open() says it
+        found = self.counts.unchanged(path) if path is not None else None
         if found is not None:
             return found
         folder = self.open(name)

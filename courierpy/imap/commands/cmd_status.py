@@ -55,7 +55,8 @@ def status(session: Session, args: Args) -> str:
     args.end()
     items = _items(wanted)
 
-    session.write(line(session, name, items))
+    permitted.named(session, args.command, name)
+    session.write(line(session, name, items, session.mailbox(name)))
     return "STATUS Completed."
 
 
@@ -70,9 +71,8 @@ def _items(words: list[bytes]) -> Items:
     return _asked[1]
 
 
-def line(session: Session, name: str, items: Items, spelled: bytes = b"") -> bytes:
-    """The STATUS line of a mailbox.  ``spelled``: its name as it is told, if that is known.  Raises a store
-    error, or NotPermitted."""
-    permitted.named(session, b"STATUS", name)
+def line(session: Session, name: str, items: Items, spelled: bytes) -> bytes:
+    """The STATUS line of a mailbox that the user may ask about.  ``spelled``: its name as it is told.
+    Raises a store error."""
     count = session.folders.status(name)
-    return lines.data(b"STATUS", spelled or session.mailbox(name), b"(%s)" % items.told(session, name, count))
+    return lines.data(b"STATUS", spelled, b"(%s)" % items.told(session, name, count))

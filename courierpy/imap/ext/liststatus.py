@@ -1,6 +1,7 @@
 """LIST-STATUS.  RFC 5819: LIST ... RETURN (STATUS (...)), the STATUS of each mailbox behind its line."""
 from __future__ import annotations
 
+from courierpy.imap import permitted
 from courierpy.imap.commands import cmd_status
 from courierpy.imap.ext import Extension
 from courierpy.imap.permitted import NotPermitted
@@ -18,9 +19,11 @@ if TYPE_CHECKING:
 def _status(session: Session, args: Args) -> Callable[[Listing], None]:
     args.sp()
     items = cmd_status.Items(args.words())
+    need = permitted.of_each(session, b"STATUS")
 
     def line(entry: Entry) -> bytes:
         try:
+            need(entry.name)
             return cmd_status.line(session, entry.name, items, entry.spelled)
         except (FolderMissing, Denied, NotPermitted):
             entry.opens = False        # RFC 5819 2: \Noselect, and no STATUS

@@ -39,7 +39,7 @@ def go_on(text: bytes = b"OK") -> bytes:
 
 def data(name: bytes, *values: bytes) -> bytes:
     """``* NAME value ...``: CAPABILITY, ENABLED, LIST, SEARCH, STATUS and their kind."""
-    return b" ".join((b"*", name, *values)) + b"\r\n"
+    return b"* %s %s\r\n" % (name, b" ".join(values)) if values else b"* %s\r\n" % name
 
 
 def long_data(name: bytes, *values: bytes | Iterable[bytes]) -> Iterator[bytes]:

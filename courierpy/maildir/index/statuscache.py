@@ -21,15 +21,17 @@ if TYPE_CHECKING:
 
     from courierpy.maildir.index.columns import Index
 
-    Known = tuple[tuple[int, ...], "Status"]   # the numbers of a line
+    # the numbers of a line, and those of them that unchanged() goes by
+    Known = tuple[tuple[int, ...], "Status", tuple[int, ...]]
 
 FILE = "counts"
 HEAD = b"courierpy counts 2 %08x\n"
 OLD = int(directory.COARSE_GRAIN * 1e9)      # nanoseconds after which a time is settled anywhere
 NUMBERS = 13                       # of a line; the folder's path follows
 # which of them are the stamps, the counts, and the stamp of what is recent and unclaimed
-CUR, INODE, NEW, DATABASE, STAMPS, COUNTED, UNCLAIMED = 0, 1, 2, slice(4, 7), slice(7), slice(7, 12), 12
+SEEN, DATABASE, STAMPS, COUNTED, UNCLAIMED = slice(3), slice(4, 7), slice(7), slice(7, 12), 12
 NOT_THERE = -1                     # size of a uiddb that is not there
+_UIDDB = "/" + uiddb.NAME
 
 
 class Status:
@@ -102,26 +104,28 @@ class Counts:
     def unchanged(self, path: str) -> Status | None:
         """What is known of a folder that looks as it did then; no more is looked at than the counts go by,
         which keywords are not."""
-        known = self._find(path)
+        known = self._known.get(path) or self._read(path)
         if known is None:
             return None
-        numbers, status = known
         stat = os.stat
         try:
-            if stat(path + "/new").st_mtime_ns != numbers[NEW]:
+            cur, database = stat(path + "/cur"), stat(path + _UIDDB)
+            if (cur.st_mtime_ns, cur.st_ino, stat(path + "/new").st_mtime_ns, database.st_ino,
+                    database.st_mtime_ns, database.st_size) != known[2]:
                 return None
-            cur = stat(path + "/cur")
-            if cur.st_mtime_ns != numbers[CUR] or cur.st_ino != numbers[INODE]:
-                return None
-            return status if uiddb.key_of(stat(path + "/" + uiddb.NAME)) == numbers[DATABASE] else None
         except OSError:
             return None                # whoever opens it says why
+        return known[1] if not known[0][UNCLAIMED] or self._find(path) is not None else None
 
     def put(self, path: str, stamps: Stamps, status: Status, unclaimed: int) -> None:
         """``unclaimed``: the stamp of what is recent and unclaimed, which must be settled."""
-        self._known[path] = (*_numbers(stamps), status.messages, status.recent, status.uidnext,
-                             status.uidvalidity, status.unseen, unclaimed), status
+        self._keep(path, (*_numbers(stamps), status.messages, status.recent, status.uidnext,
+                          status.uidvalidity, status.unseen, unclaimed), status)
         self._new = True
+
+    def _keep(self, path: str, numbers: tuple[int, ...], status: Status) -> Known:
+        found = self._known[path] = numbers, status, (*numbers[SEEN], *numbers[DATABASE])
+        return found
 
     def save(self) -> None:
         """May fail in silence: it only saves work."""
@@ -129,7 +133,7 @@ class Counts:
             self._lines = None         # another session may have saved what it found
             lines = {path: numbers for path, numbers in self._load().items()
                      if os.fsdecode(path) in self._known or os.path.isdir(path)}
-            for path, (numbers, _) in self._known.items():
+            for path, (numbers, *_) in self._known.items():
                 lines[os.fsencode(path)] = b" ".join([b"%d" % number for number in numbers])
             body = b"".join([b"%s %s\n" % (numbers, path) for path, numbers in lines.items()
                              if b"\n" not in path])
@@ -143,8 +147,7 @@ class Counts:
         if line is None:
             return None
         numbers = tuple(map(int, line.split(b" ")))
-        found = self._known[path] = numbers, Status(*numbers[COUNTED])
-        return found
+        return self._keep(path, numbers, Status(*numbers[COUNTED]))
 
     def _load(self) -> dict[bytes, bytes]:
         if self._lines is None:
