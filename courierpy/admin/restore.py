@@ -14,7 +14,7 @@ from courierpy.admin import complain, maildirs
 from courierpy.admin.backup import directory_of
 from courierpy.admin.progress import Bar, say
 from courierpy.backup import backups
-from courierpy.backup.restoring import Elsewhere, Original, absent
+from courierpy.backup.restoring import Again, Elsewhere, Original, absent
 from courierpy.maildir.errors import FolderMissing, StoreError
 from courierpy.model.namespaces import INBOX
 from courierpy.system import proc
@@ -71,9 +71,12 @@ def _work(store: Store, place: Place, top: str, own: str, options: argparse.Name
     done: list[int] = []
     elsewhere = None if options.into else Elsewhere(store, original)
     names = maildirs.chosen(original.store, options.mailboxes or ([INBOX] if options.uids else []))
+    again = None if options.into else Again(store, original)
+    if again is not None and not options.only_tells:
+        again.subscribe(names)
     for name in names:
         try:
-            status = max(status, _restore(store, place, original, name, elsewhere, options, done))
+            status = max(status, _restore(store, place, original, name, elsewhere, again, options, done))
         except StoreError as error:
             complain(f"{place.maildir}: {name}: {error}")
             status = max(status, maildirs.status_of(error))
@@ -107,7 +110,7 @@ def _list(found: list[Backup], place: Place, options: argparse.Namespace) -> int
 
 
 def _restore(store: Store, place: Place, original: Original, name: str, elsewhere: Elsewhere | None,
-             options: argparse.Namespace, done: list[int]) -> int:
+             again: Again | None, options: argparse.Namespace, done: list[int]) -> int:
     """Of one mailbox of the backup.  ``done``: numbers of messages that came.  Raises a store error."""
     saved = original.messages(name)
     status = 0
@@ -122,7 +125,7 @@ def _restore(store: Store, place: Place, original: Original, name: str, elsewher
     done.append(len(back))
     refused: list[StoreError] = []
     if not options.only_tells:
-        done[-1] = _bring(store, original, name, target, back, options, refused)
+        done[-1] = _bring(store, name, target, back, again, options, refused)
         for why in refused:
             complain(f"{place.maildir}: {name}: not brought back: {why}")
             status = max(status, maildirs.status_of(why))
@@ -137,16 +140,17 @@ def _restore(store: Store, place: Place, original: Original, name: str, elsewher
     return status
 
 
-def _bring(store: Store, original: Original, name: str, target: str, back: list[Saved],
+def _bring(store: Store, name: str, target: str, back: list[Saved], again: Again | None,
            options: argparse.Namespace, refused: list[StoreError]) -> int:
     """How many came.  A mailbox of the backup that is not there is made, also without messages.  Raises a
     store error."""
     if options.into and not back:
         return 0
     if not store.exists(target):
-        store.create(target)
-        if not options.into:
-            original.equip(store, name, target)
+        if again is None:
+            store.create(target)
+        else:
+            again.make(name, target)
     if not back:
         return 0
     folder = store.open(target)

@@ -26,6 +26,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
+    from courierpy.maildir.acl import Lists
     from courierpy.maildir.glance import Glanced
 
 DIGITS = 18                        # that tell what a message came from; a session does not count so far
@@ -91,16 +92,45 @@ class Original:
         """The names of its messages, without flags.  Raises a store error."""
         return self.place(name).bases()
 
-    def equip(self, store: Store, name: str, target: str) -> None:
-        """A mailbox that was just made again has the list of rights, the annotations and the subscription
-        that it had.  Raises a store error."""
-        source = self.store.path_of(name)
+
+class Again:
+    """Mailboxes of a backup that are not there and are made again, as they were.  What is looked at for one
+    of them serves for all."""
+
+    def __init__(self, store: Store, original: Original) -> None:
+        self._store = store
+        self._original = original
+        self._lists: Lists | None = None
+
+    def subscribe(self, chosen: Iterable[str]) -> None:
+        """To those of the chosen ones that are not there, ahead of them: a restore that is killed in between
+        finds them there and knows of no subscription.  Raises a store error."""
+        store, original = self._store, self._original
+        wanted = {*original.store.subscriptions()}
+        names: list[str] = []
+        for name in chosen:
+            if name in wanted:
+                try:
+                    target = original.name_in(store, name)
+                    store.path_of(target)
+                except NameInvalid:
+                    continue           # who makes it tells why it cannot be
+                if not store.exists(target):
+                    names.append(target)
+        if names:
+            store.subscribe(names[0], True, names[1:])
+
+    def make(self, name: str, target: str) -> None:
+        """With the annotations and the list of rights that it had.  Raises a store error."""
+        store, old = self._store, self._original.store
+        store.create(target)
+        source = old.path_of(name)
         annotation.copy(store.options, source, store.path_of(target))
         if os.path.lexists(os.path.join(source, ACCESS_LIST)):
-            found = self.store.access.read(os.path.join(source, ACCESS_LIST))
-            store.lists().change(store.resolve(target)[1], lambda before: found)
-        if name in self.store.subscriptions():
-            store.subscribe(target, True)
+            found = old.access.read(os.path.join(source, ACCESS_LIST))
+            if self._lists is None:
+                self._lists = store.lists()
+            self._lists.change(store.resolve(target)[1], lambda before: found)
 
 
 def absent(store: Store, name: str, messages: Iterable[Saved]) -> list[Saved]:

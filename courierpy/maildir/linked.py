@@ -23,6 +23,8 @@ from courierpy.system import log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from courierpy.maildir.acl import Lists
     from courierpy.maildir.mailbox import Mailbox
     from courierpy.maildir.quota import Quota
@@ -246,14 +248,14 @@ class Linked(Store):
         replace(os.path.join(copy, uiddb.NAME), head, os.path.join(copy, "tmp"), self.options.host,
                 "imapuid_0", sync=self.options.sync)
 
-    def subscribe(self, name: str, wanted: bool) -> None:
-        path = self._own_path(name)
-        if not wanted:
-            self._remove(path)
-        elif "r" in self.rights_at(path):
-            self._copy(path)
-        else:
-            raise FolderMissing(f"not shared, or not to be read: {name!r}")
+    def subscribe(self, name: str, wanted: bool, more: Sequence[str] = ()) -> None:
+        for path in map(self._own_path, (name, *more)):
+            if not wanted:
+                self._remove(path)
+            elif "r" in self.rights_at(path):
+                self._copy(path)
+            else:
+                raise FolderMissing(f"not shared, or not to be read: {path!r}")
 
     def _remove(self, path: str) -> None:
         """There is no copy any more: what its mailbox was to others is theirs.  Raises a store error."""

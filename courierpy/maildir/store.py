@@ -35,7 +35,7 @@ from courierpy.system import log, proc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any, Protocol
 
     from courierpy.maildir.acl import Lists
@@ -466,9 +466,9 @@ class Store:
             paths = None if rows is None else self.layout.named(rows)
         return None if paths is None else list(map(self.namespaces.name, paths))
 
-    def subscribe(self, name: str, wanted: bool) -> None:
-        """Raises NameInvalid for what cannot be a folder's name, FolderMissing where nobody shares what there
-        would be a copy of."""
+    def subscribe(self, name: str, wanted: bool, more: Sequence[str] = ()) -> None:
+        """``more``: others of this Maildir, at once.  Raises NameInvalid for what cannot be a folder's name,
+        FolderMissing where nobody shares what there would be a copy of."""
         home = self._home(name)
         if home is not self and home.keeps_subscriptions:
             home.subscribe(name, wanted)
@@ -476,16 +476,17 @@ class Store:
         namespace, path = self.resolve(name)
         if namespace.root == self.root:
             self.layout.directory(path)
-        names.on_disk(name)
-        name = self.namespaces.canonical(name)
+        changed = [self.namespaces.canonical(one) for one in (name, *more) if names.on_disk(one)]
         self.places.repair(self.layout.inbox)          # which has the lock
         with FolderLock(self.layout.inbox, self.options.host, self.options.locks):
             have = self._subscribed()
-            if (name in have) == wanted:
+            other = {*have} if wanted else {*changed}
+            will = [*have, *(one for one in changed if one not in other)] if wanted else [
+                one for one in have if one not in other]
+            if len(will) == len(have):
                 return
             with Directory(self.root, self.options.sync) as entries:
-                self._write_subscriptions([*have, name] if wanted
-                                          else [other for other in have if other != name])
+                self._write_subscriptions(will)
                 try:
                     entries.sync()
                 except StoreError:
