@@ -18,6 +18,9 @@ GRAIN = 0.02                       # seconds: a directory younger than this may 
 COARSE_GRAIN = 2.0                 # where the file system counts whole seconds
 TRIALS = 4                              # renames by which the clock's grain is seen
 READINGS = 6                       # of cur/ before a message that is not seen is gone
+MOST_KNOWN = 100                   # file systems of which it is known that their times are fine
+
+_fine: set[tuple[int, int]] = set()        # their devices, and their names for themselves
 
 
 def identity(path: str) -> int:
@@ -109,12 +112,16 @@ def at_once(file: str) -> bool:
 
     Since Linux 6.13 the times of some file systems are finer than the clock's tick once
     somebody has looked at them.  Tried with ``file`` in it, a path or "" for none, which has another
-    name meanwhile; a tick that falls into each of the tries would have to be a very short one.
+    name meanwhile; a tick that falls into each of the tries would have to be a very short one.  One proof
+    is enough for a file system, as long as this process lives.
     """
     # not with a file that is made and removed for it: see locks.py for what that costs
     directory = os.path.dirname(file)
     path = os.path.join(directory, f".grain.{os.getpid()}")
     try:
+        system = os.stat(file).st_dev, os.statvfs(file).f_fsid
+        if system in _fine:
+            return True
         for _ in range(TRIALS):
             before = os.stat(directory).st_mtime_ns
             os.rename(file, path)
@@ -126,6 +133,8 @@ def at_once(file: str) -> bool:
     except OSError:
         remove(path)                   # where it has not its own name again, it has none
         return False
+    if system[1] and len(_fine) < MOST_KNOWN:      # else another could be mounted as this device
+        _fine.add(system)
     return True
 
 

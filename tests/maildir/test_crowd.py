@@ -3,8 +3,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import pytest
@@ -356,6 +358,7 @@ def test_no_file_is_made_to_find_out_what_the_time_of_a_directory_says(
     assert made == []
     assert os.stat(own).st_ino == inode
     assert os.listdir(maildir / "tmp") == [os.path.basename(own)]
+    monkeypatch.setattr(directory, "_fine", set())
     rename: Any = os.rename
 
     def refuse(source: str, target: str) -> None:
@@ -369,6 +372,41 @@ def test_no_file_is_made_to_find_out_what_the_time_of_a_directory_says(
     monkeypatch.undo()
     assert not directory.at_once("")
     assert not directory.at_once(str(maildir / "tmp" / "none"))
+
+
+@pytest.mark.parametrize("name", [0, 7])
+def test_one_proof_that_times_are_fine_is_enough_for_a_file_system(
+        opened: Callable[[], Mailbox], monkeypatch: pytest.MonkeyPatch, name: int) -> None:
+    own = opened().place.readers.own()
+    tries: list[str] = []
+    stat: Any = os.stat
+    rename: Any = os.rename
+
+    def tick(path: str, *words: object, **named: object) -> object:
+        found = stat(path, *words, **named)
+        return SimpleNamespace(st_mtime_ns=time.perf_counter_ns(), st_dev=found.st_dev)
+
+    def watch(source: str, target: str) -> None:
+        tries.append(target)
+        rename(source, target)
+
+    monkeypatch.setattr(directory, "_fine", set())
+    monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(f_fsid=name))
+    monkeypatch.setattr(os, "stat", tick)
+    monkeypatch.setattr(os, "rename", watch)
+    assert directory.at_once(own)
+    first = len(tries)
+    assert first == 2 * directory.TRIALS
+    assert directory.at_once(own)
+    assert len(tries) == (first if name else 2 * first)    # what has no name could be another by now
+    monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(f_fsid=name + 1))
+    assert directory.at_once(own)
+    assert len(tries) >= 2 * first
+    monkeypatch.setattr(directory, "_fine", set())
+    monkeypatch.setattr(os, "stat", lambda path: SimpleNamespace(st_mtime_ns=1, st_dev=1))
+    assert not directory.at_once(own)
+    assert not directory.at_once(own)                      # that it is coarse is asked each time
+    assert directory._fine == set()
 
 
 def test_many_readers_say_seldom_what_they_told(maildir: Path, monkeypatch: pytest.MonkeyPatch) -> None:

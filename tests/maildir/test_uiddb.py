@@ -55,6 +55,14 @@ def test_rows(history: list[tuple[str, int]]) -> None:
         assert rows(database) == sorted(model.items())
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_name_is_none_that_only_ends_so(order: int) -> None:
+    names = [b"y", b"1.x y", b"2.x y y"][::order]
+    database = UidDb.of(VALIDITY, 9, [*enumerate(names, 1)])
+    assert [database.find(name) for name in names] == [0, 1, 2]
+    assert database.find(b"x y") == database.find(b"x") == -1
+
+
 @given(steps, st.data())
 def test_what_was_known_changes_nothing(history: list[tuple[str, int]], data: st.DataObject) -> None:
     # each in a session of its own, as what one does with a version may change how it lies in memory

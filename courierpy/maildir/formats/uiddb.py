@@ -140,12 +140,13 @@ class UidDb:
         """The row of a base name; -1 without one."""
         wanted = b" %s\n" % name
         text = self.text
-        at = text.find(wanted)
+        # from the end: what is looked for is mostly new; and that it is nowhere is found in half the time
+        at = text.rfind(wanted)
         while at >= 0:
             row = bisect_right(self.lines, at) - 1
             if text[self.lines[row]:at].isdigit():           # the blank behind the number, not one in a name
                 return row
-            at = text.find(wanted, at + 1)
+            at = text.rfind(wanted, 0, at + len(wanted) - 1)
         return -1
 
     def rows_of(self, names: Collection[bytes]) -> dict[bytes, int]:
