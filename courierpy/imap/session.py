@@ -305,13 +305,13 @@ class Session(Dialogue):
             except store.StoreError as error:
                 log.err(str(error))
 
-    def tell(self, *, expunges: bool, flags_of_new: bool = False) -> None:
+    def tell(self, *, expunges: bool, flags_of_new: bool = False, waits: bool = True) -> None:
         """As updates.tell; Bye when the selected mailbox is there no more."""
         selected = self.selected
-        if selected is not None and selected.listed:
+        if selected is not None and selected.listed and waits:
             permitted.renew(self, selected)
         try:
-            updates.tell(self, expunges=expunges, flags_of_new=flags_of_new)
+            updates.tell(self, expunges=expunges, flags_of_new=flags_of_new, waits=waits)
         except store.FolderMissing:
             raise Bye("The selected mailbox was deleted.", b"NONEXISTENT") from None
         except store.Renumbered:

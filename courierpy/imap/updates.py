@@ -220,17 +220,21 @@ def updates(known: Messages, now: Messages, *, expunges: bool, flags_of_new: boo
     return said
 
 
-def tell(session: Session, *, expunges: bool, flags_of_new: bool = False) -> None:
+def tell(session: Session, *, expunges: bool, flags_of_new: bool = False, waits: bool = True) -> None:
     """Look at the selected mailbox and tell the client what changed, as far as allowed.
 
-    Costs a few stat calls when nothing did.  ``expunges``, ``flags_of_new``: as for ``updates``.
+    Costs a few stat calls when nothing did.  ``expunges``, ``flags_of_new``: as for ``updates``.  ``waits``:
+    False: what was heard of it, as far as nobody waits for the lock.
     """
     selected = session.selected
     if selected is None:
         return
     if selected.fetched:
         selected.fetched.clear()
-    snapshot = selected.folder.scan(selected.readonly)
+    folder = selected.folder
+    snapshot = folder.scan(selected.readonly) if waits else folder.overhear(selected.readonly)
+    if snapshot is None:
+        return
     if snapshot is selected.snapshot and not selected.behind:
         selected.folder.told()
         return

@@ -75,9 +75,9 @@ class Looker:
     ``unsaved``: the index knows less than we do.
     """
 
-    __slots__ = ("_arrivals", "_lively_looks", "_quiet_looks", "_read_again", "_survey", "changes",
-                 "contents", "keywords", "leaves_recent", "looked", "numbers", "place", "read_only", "recent",
-                 "snapshot", "stamps", "unsaved")
+    __slots__ = ("_arrivals", "_in_company", "_lively_looks", "_overheard", "_quiet_looks", "_read_again",
+                 "_survey", "changes", "contents", "keywords", "leaves_recent", "looked", "numbers", "place",
+                 "read_only", "recent", "snapshot", "stamps", "unsaved")
 
     def __init__(self, place: MailboxDirectory, contents: Contents, numbers: Numbers, changes: Changes,
                  arrivals: Arrivals, keywords: KnownKeywords, recent: Recent, survey: Survey) -> None:
@@ -97,6 +97,8 @@ class Looker:
         self._survey = survey
         self._quiet_looks = 0
         self._lively_looks = 0
+        self._in_company = False       # a look has found what others did
+        self._overheard = False        # something, since scan()
         self._read_again = 0           # names
 
     def forget(self) -> None:
@@ -151,9 +153,32 @@ class Looker:
                 self.snapshot = before.with_recent(NO_UIDS)
         else:
             self._look()
-        changed = before is not NEVER and self.snapshot is not before
+        changed = self._overheard or before is not NEVER and self.snapshot is not before
+        self._overheard = False
+        self._in_company = self._in_company or changed
         self._lively_looks = self._lively_looks + 1 if changed else 0
         return self.snapshot
+
+    def overhear(self, readonly: bool) -> Snapshot | None:
+        """What the mailbox holds now, as scan() says it, if that differs and can be known without the lock:
+        nobody waits for this.  None otherwise; scan() has it."""
+        before = self.snapshot
+        if before is NEVER or not self._is_stirred():
+            return None
+        self.leaves_recent = readonly
+        if self.changes.needs_number() or not self.update(False) or self.snapshot is before:
+            return None
+        self._overheard = True
+        return self.snapshot
+
+    def _is_stirred(self) -> bool:
+        """May something have happened since the last look, in a mailbox where others change something?"""
+        held = self.contents.held
+        if self.changes.watched:
+            return not self.changes.at_rest(held.twins)
+        # a large one is watched soon, and read once for a command until then
+        return self._in_company and len(held.flags) < SMALL \
+            and (self.stamps is None or self.stamps != self.place.stamps())
 
     def _look(self) -> None:
         # lines of messages that we removed, and for long enough to write the uiddb for them

@@ -164,6 +164,11 @@ class Mailbox:
         """As Looker.scan; with MODSEQs for a client that asked for them."""
         return self._looker.scan(readonly) if self.modseqs is None else self.modseqs.scan(readonly)
 
+    def overhear(self, readonly: bool) -> Snapshot | None:
+        """As Looker.overhear; with MODSEQs for a client that asked for them."""
+        found = self._looker.overhear(readonly)
+        return found if found is None or self.modseqs is None else self.modseqs.overheard(found)
+
     def number_changes(self) -> Modseqs:
         """From now on scan() gives MODSEQs, and changes are numbered.  RFC 7162."""
         if self.modseqs is None:

@@ -63,7 +63,18 @@ class Modseqs:
     def scan(self, readonly: bool) -> Snapshot:
         """As Mailbox.scan, with MODSEQs where they are kept; the same object when nothing changed."""
         self._readonly = readonly
-        plain = self._number()
+        return self._numbered(self._number())
+
+    def overheard(self, plain: Snapshot) -> Snapshot | None:
+        """As scan(), of this look; None where the log does not know it yet, and another has the lock."""
+        self._recent |= plain.recent
+        if self.kept and not self._known(plain):
+            plain = self._stamp(plain, waits=False)
+            if self._agreed != plain.messages.generation:
+                return None
+        return self._numbered(plain)
+
+    def _numbered(self, plain: Snapshot) -> Snapshot:
         recent, self._recent = self._recent, NO_UIDS
         if not self.kept:
             return plain.with_recent(recent) if recent else plain
@@ -121,12 +132,13 @@ class Modseqs:
         self._agreed = plain.messages.generation
         return True
 
-    def _stamp(self, plain: Snapshot) -> Snapshot:
-        """Number what the log does not know, unless another session does it meanwhile."""
+    def _stamp(self, plain: Snapshot, waits: bool = True) -> Snapshot:
+        """Number what the log does not know, unless another session does it meanwhile.  ``waits``: for the
+        lock; otherwise it is left when another has it."""
         first = self._given is None
         lock = self._lock
         try:
-            if not lock.take(lambda: self._known(plain)):
+            if not (lock.take(lambda: self._known(plain)) if waits else lock.attempt()):
                 return plain
             try:
                 plain = self._look()

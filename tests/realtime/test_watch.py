@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from courierpy.maildir.locks import FolderLock
 from tests.conftest import REPO, fill
 from tests.realtime.windows import Window, deliver, over_pipe, over_program
 
@@ -170,3 +171,45 @@ def test_a_large_folder_is_not_read_again(tmp_path: Path) -> None:
         each.close()
 
 
+
+
+def heard(maildir: Path) -> tuple[Window, Window]:
+    """Two sessions, the second of which has a watch."""
+    fill(maildir, 3)
+    other, window = over_pipe(maildir), over_pipe(maildir)
+    for each in (other, window):
+        each.do("SELECT INBOX")
+    window.idle()
+    window.done()
+    return other, window
+
+
+@pytest.mark.parametrize("enabled", ["", "CONDSTORE"])
+@pytest.mark.parametrize("uid", ["", "UID "])
+def test_fetch_tells_no_flags_that_are_over(uid: str, enabled: str, tmp_path: Path) -> None:
+    """What another session was told OK before the FETCH came is in each of its lines."""
+    other, window = heard(tmp_path / "Maildir")
+    if enabled:
+        for each in (other, window):
+            each.do(f"ENABLE {enabled}")
+    for sign, flag in (("+", "\\Seen"), ("+", "work"), ("-", "\\Seen"), ("+", "home"), ("-", "work")):
+        other.do(f"STORE 2 {sign}FLAGS.SILENT ({flag})")
+        told = [line for line in window.do(f"{uid}FETCH 1:* (FLAGS)") if line.startswith("* 2 FETCH")]
+        assert told
+        assert {flag in line for line in told} == {sign == "+"}, told
+    for each in (window, other):
+        each.close()
+
+
+def test_fetch_of_flags_waits_for_nobody_first(tmp_path: Path) -> None:
+    """New mail has to be numbered under the lock: its lines come before that, and are not held up by who
+    has the lock."""
+    maildir = tmp_path / "Maildir"
+    other, window = heard(maildir)
+    with FolderLock(str(maildir), "host"):
+        deliver(maildir, "new")
+        window.send("f FETCH 1:3 (FLAGS)")
+        assert [window.line()[:9] for _ in range(3)] == ["* 1 FETCH", "* 2 FETCH", "* 3 FETCH"]
+    assert window.until("f ")[-1].startswith("f OK")
+    for each in (window, other):
+        each.close()

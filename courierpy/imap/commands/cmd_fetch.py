@@ -192,6 +192,9 @@ def fetch_messages(session: Session, args: Args) -> Done:
     items = fetchitems.parse(args, ITEMS.find)
     modifiers = ext.parameters("fetch_modifiers", session, args) if args.more() else []
     args.end()
+    # what was over before the command came is not told as if it were so still
+    if any(item.name == b"FLAGS" for item in items) and not session.framer.has_more:
+        session.tell(expunges=False, waits=False)
     by_uid = args.command == b"UID FETCH"
     seqs = chosen(session, numbers, by_uid)
     if modifiers:
