@@ -55,7 +55,7 @@ def row_notify(at: At) -> Figures:
         return {"31a": 1000 * seconds}
     pushes = [_pushed(at, client, root, number) for number in range(PUSHES)]
     client.logout()
-    limit = seconds_to_watch(root, [f"F{number:03d}" for number in range(at.scale.many)])
+    limit = seconds_to_watch(root, [f"F{number:03d}" for number in range(at.scale.heard)])
     return {"31a": 1000 * seconds, "31a:limit": 1000 * limit, "31b": 1000 * statistics.median(pushes),
             "31c": max(0, after - before), **_asleep(at, root)}
 

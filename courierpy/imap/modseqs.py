@@ -58,7 +58,7 @@ def follow(session: Session, selected: Selected, expunges: bool = False) -> byte
         selected.folder.told()         # it has just been selected
     modseqs = find(selected)
     if modseqs is None:
-        return lines.told(lines.OK, "Mod-sequences cannot be kept here.", b"NOMODSEQ")
+        return none_kept()
     if selected.behind:
         return highest(max(1, modseqs.told))
     return highest(modseqs.history.highest)
@@ -73,6 +73,11 @@ def find(selected: Selected) -> Modseqs | None:
 def highest(value: int) -> bytes:
     """The line that tells HIGHESTMODSEQ.  RFC 7162 3.1.2.1."""
     return lines.told(lines.OK, "Highest mod-sequence", b"HIGHESTMODSEQ %d" % value)
+
+
+def none_kept() -> bytes:
+    """The line that tells that the mailbox has no mod-sequences.  RFC 7162 3.1.2.2."""
+    return lines.told(lines.OK, "Mod-sequences cannot be kept here.", b"NOMODSEQ")
 
 
 def flag_lines(view: View, states: Mapping[int, State], modseqs: Iterable[int],

@@ -156,7 +156,7 @@ def test_numbers_behind_a_clock_that_was_set_back_say_no_time(maildir: Path) -> 
 
 
 @pytest.mark.parametrize("setting", ["locks", "read_only"])
-def test_nothing_is_said_unasked_where_nothing_can_be_kept(setting: str, maildir: Path) -> None:
+def test_there_is_no_number_where_nothing_can_be_kept(setting: str, maildir: Path) -> None:
     mailbox = opened(maildir, numbered=False, **{setting: setting == "read_only"})
     assert mailbox.as_of() is None
     mailbox.close()

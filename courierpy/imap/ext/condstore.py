@@ -55,15 +55,17 @@ def _selected(session: Session, selected: Selected) -> bytes:
 
 
 def _plain(session: Session, selected: Selected) -> bytes:
-    """RFC 7162 3.1.2.1: to clients that did not ask too; Thunderbird asks only where it was told."""
+    """RFC 7162 3.1.2.1, 3.1.2.2: to clients that did not ask too; Thunderbird asks only where it was told."""
     number = selected.folder.as_of()
     if number == 0:
         try:
             number = _highest(session, selected.folder.name)
         except StoreError as error:
             log.warn(f"{error}: no HIGHESTMODSEQ is told")
-        session.tell(expunges=True)    # all that it stands for
-    return modseqs.highest(number) if number else b""
+            return b""                 # there may be one the next time
+        finally:
+            session.tell(expunges=True)        # all that it stands for
+    return modseqs.highest(number) if number else modseqs.none_kept()
 
 
 def _status(session: Session, name: str, count: Status) -> bytes:
