@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from courierpy.message.mime import Limits
     from courierpy.model.section import Section
 
+    Ways = list[tuple[str, Callable[[Message], bytes] | None]]     # kinds, and how they follow from a message
+
 VERSION = 9                        # to be raised when some value is another one for the same message
 HEADER, WHOLE = True, False        # how much of a message is needed
 FEW = 4                            # messages whose files are read sooner than a large column is looked into
@@ -126,6 +128,11 @@ def _kind(name: str) -> tuple[bool, Callable[[Message], bytes]]:
     return row
 
 
+def _values(ways: Ways, told: Callable[[Callable[[Message], bytes]], bytes], date: float) -> dict[str, bytes]:
+    """``told`` calls a function with the message."""
+    return {name: _FLOAT(date) if way is None else told(way) for name, way in ways}
+
+
 STREAMED = {"find-body": streamed.body, "find-inner": streamed.inner_lines}
 DATE = "date"                      # INTERNALDATE in seconds: of the file, not of the message
 # so many messages to be computed are worth other processes
@@ -199,6 +206,7 @@ class Attributes:
         self._far = 0, 0                   # at which of how many messages pieces() is
         self._complained: set[int] = set()
         self._sections: dict[str, Section] = {}
+        self._ways: tuple[Sequence[str], bool, Ways] = [], True, []
         folder.index.rules = rules(limits)
 
     def begin(self) -> None:
@@ -304,7 +312,7 @@ class Attributes:
 
     def _compute_all(self, kinds: Sequence[str], todo: list[Todo]) -> None:
         """What is missing, by several processes where it is much and there are processors."""
-        header = all(kind == DATE or kind in self._sections or _kind(kind)[0] for kind in kinds)
+        header, _ = self._ways_of(kinds)
         count = proc.processors() if len(todo) >= MANY[header] else 1
         shares = [todo[first::count] for first in range(count)]
         most = HELD_OCTETS // count
@@ -373,10 +381,19 @@ class Attributes:
         if [*names] == [DATE]:
             when = self.folder.finder.stat(uid)[1]
             return {DATE: _FLOAT(when)}, time.time() - when > WRITING
-        header = all(name == DATE or name in self._sections or _kind(name)[0] for name in names)
+        header, ways = self._ways_of(names)
         with self.reading.open(uid, header) as opened:
-            values = self._values(names, opened.told, opened.file.mtime)
-        return values, self.folder.finder.settled(uid, opened.file)
+            values = _values(ways, opened.told, opened.file.mtime)
+        return values, self.reading.finder.settled(uid, opened.file)
+
+    def _ways_of(self, names: Sequence[str]) -> tuple[bool, Ways]:
+        """(Is the header enough, how each of these kinds follows from a message; None: it does not)"""
+        if self._ways[0] != names:     # of the messages before they were the same
+            rows = [(HEADER, None) if name == DATE else (HEADER, _fields(self._sections[name]))
+                    if name in self._sections else _kind(name) for name in names]
+            self._ways = names, all(header for header, _ in rows), [
+                (name, way) for name, (_, way) in zip(names, rows, strict=True)]
+        return self._ways[1:]
 
     def _without_text(self, names: Sequence[str], uid: int) -> dict[str, bytes]:
         """The values of a message that cannot be read."""
@@ -385,20 +402,7 @@ class Attributes:
         except StoreError:
             date = 0.0
         empty = Message(b"", self.limits)
-        return self._values(names, lambda compute: compute(empty), date)
-
-    def _values(self, names: Sequence[str], told: Callable[[Callable[[Message], bytes]], bytes],
-                date: float) -> dict[str, bytes]:
-        """``told`` calls a function with the message."""
-        values = {}
-        for name in names:
-            if name == DATE:
-                values[name] = _FLOAT(date)
-            elif name in self._sections:
-                values[name] = told(_fields(self._sections[name]))
-            else:
-                values[name] = told(_kind(name)[1])
-        return values
+        return _values(self._ways_of(names)[1], lambda compute: compute(empty), date)
 
     def has_text(self, kinds: Sequence[str], uid: int, needle: bytes) -> bool:
         """Is the folded ``needle`` in a text of a message, whose texts are too long to be held?"""

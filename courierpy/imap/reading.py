@@ -90,6 +90,7 @@ class Reading:
 
     def __init__(self, folder: Mailbox, limits: Limits) -> None:
         self.folder = folder
+        self.finder = folder.finder
         self.limits = limits
         self.odd: set[int] = set()
         self._kept: Message | None = None
@@ -97,7 +98,7 @@ class Reading:
 
     def open(self, uid: int, header: bool = False) -> Opened:
         """``header``: the message may end behind its header.  Raises Vanished."""
-        file = self.folder.finder.open(uid)
+        file = self.finder.open(uid)
         try:
             return Opened(file, self._message(file, header), lambda error: self._complain(uid, error))
         except BaseException:
