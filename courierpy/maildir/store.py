@@ -153,8 +153,7 @@ class Store:
         from courierpy.maildir.formats import sharedmaildirs  # who lists no mailboxes does not ask
         if self.meet is None or not virtual and not sharedmaildirs.are_there(self.root):
             return []                  # nothing more of it needs to be loaded
-        neighbours = self.neighbours
-        return neighbours.names(virtual) if neighbours is not None else []
+        return self.neighbours.names(virtual) if self.neighbours is not None else []
 
     def resolve(self, name: str) -> tuple[Namespace, str]:
         """(namespace, path there) of the mailbox of that name, there or not.  Raises NameInvalid."""
@@ -446,8 +445,7 @@ class Store:
         from courierpy.maildir.formats import sharedmaildirs
         found = self._subscribed()
         if self.meet is not None and os.path.isdir(os.path.join(self.root, sharedmaildirs.COPIES)):
-            neighbours = self.neighbours
-            found += neighbours.subscriptions() if neighbours is not None else []
+            found += self.neighbours.subscriptions() if self.neighbours is not None else []
         return found
 
     def _subscribed(self) -> list[str]:
@@ -480,10 +478,8 @@ class Store:
         self.places.repair(self.layout.inbox)          # which has the lock
         with FolderLock(self.layout.inbox, self.options.host, self.options.locks):
             have = self._subscribed()
-            other = {*have} if wanted else {*changed}
-            will = [*have, *(one for one in changed if one not in other)] if wanted else [
-                one for one in have if one not in other]
-            if len(will) == len(have):
+            will = [*dict.fromkeys(have + changed)] if wanted else [one for one in have if one not in changed]
+            if will == have:
                 return
             with Directory(self.root, self.options.sync) as entries:
                 self._write_subscriptions(will)
