@@ -2,9 +2,11 @@
 from __future__ import annotations
 
 import re
+import subprocess
 
 import pytest
 
+from tests.conftest import REPO
 from tests.peers.test_dovecot import Peer, append, facts, look, peer
 
 pytestmark = pytest.mark.peers
@@ -75,3 +77,24 @@ def test_given_back_by_convert(tree: Peer) -> None:
     theirs = facts(answer)
     assert (theirs["messages"], theirs["validity"]) == (ours["messages"], ours["validity"])
     assert sorted(re.findall(r'LSUB \([^)]*\) "/" "?([^"\r]+)', answer)) == ["Work/Projects", "a.b"]
+
+
+@pytest.mark.parametrize("tree", ["."], indirect=True)
+def test_from_auto_to_fs(tree: Peer) -> None:
+    """A tree that was served as a maildir++: numbers of INBOX stay, and keywords as docs/layout.md has it."""
+    tree.dovecot("CREATE Work/Projects", append("INBOX"))
+    tree.environ["IMAP_LAYOUT"] = "auto"
+    told = tree.ours('LIST "" *', "SELECT INBOX", "STORE 1 +FLAGS (Label)")
+    assert "[ALERT] Maildirs that are not shown, as they are none of the layout maildir++" in told
+    assert "Work/Projects" in told and mailboxes(told) == []
+    before = tree.ours(*look("INBOX"))
+    tree.environ["IMAP_LAYOUT"] = "fs"
+    moves = re.findall(r"`(mv [^`]+)`", (REPO / "docs" / "layout.md").read_text())
+    assert len(moves) == 2
+    for move in moves:
+        subprocess.run(["sh", "-c", move], cwd=tree.maildir, check=True, timeout=20)
+    after = tree.ours('LIST "" *', *look("INBOX"))
+    for fact in ("messages", "validity"):
+        assert facts(after)[fact] == facts(before)[fact]
+    assert "Label" in str(facts(after)["messages"])
+    assert mailboxes(after) == mailboxes(tree.dovecot('LIST "" *'))
