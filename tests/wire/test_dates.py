@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from courierpy.imap.grammar import dates
 
-ZONES = ("UTC", "Europe/Berlin", "America/St_Johns", "Pacific/Apia", "Asia/Kathmandu", "Australia/Lord_Howe")
+ZONES = ("UTC", "Europe/Berlin", "America/St_Johns", "Pacific/Apia", "Asia/Kathmandu", "Australia/Lord_Howe",
+         "America/Boa_Vista")
 
 
 @pytest.fixture(params=ZONES)
@@ -51,6 +52,12 @@ def test_each_hour_of_two_years(zone: zoneinfo.ZoneInfo) -> None:
     for unix in times:
         assert dates.internaldate(unix) == expected(unix, zone)
     assert dates.internaldates(times) == [dates.internaldate(unix) for unix in times]
+
+
+def test_a_week_of_summer_time(zone: zoneinfo.ZoneInfo) -> None:
+    """Nowhere was it over sooner than in Boa Vista: from the 8th to the 15th of October 2000."""
+    times = range(970_000_000, 973_000_000, 1800)
+    assert dates.internaldates(times) == [expected(unix, zone) for unix in times]
 
 
 def test_what_is_remembered_has_an_end(zone: zoneinfo.ZoneInfo, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,15 +45,16 @@ def parse_datetime(data: bytes) -> int:
     return days * 86400 + hour * 3600 + minute * 60 + second - (offset if match[7] == b"+" else -offset)
 
 
-# Mail of many days asks for each of them many times.  Day of UTC -> (offset of the local
-# time in seconds, or None on a day that changes it; how it is spelled); local day -> its date.
-_OFFSETS: dict[int, tuple[int | None, bytes]] = {}
-_STARTS: dict[int, int] = {}       # day of UTC -> offset at its begin, which ends the day before
-_ZONES: dict[int, bytes] = {}      # offset -> how it is spelled, and the quote behind it
-_DATES: dict[int, bytes] = {}      # with the quote before it
-# what many dates are put together of: the minutes of a day, and the seconds of a minute
+# Mail of many days asks for each of them many times.  The offset of the local time in seconds is found out
+# for some days at once, by their ends: since 1970 no zone has changed it and changed it back within six days.
+DAY = 86400                        # seconds
+SOME_DAYS = 4 * DAY
+_OFFSETS: dict[int, tuple[int | None, list[bytes]]] = {}       # some days -> offset or None, and its _ENDS
+_STARTS: dict[int, int] = {}       # some days -> offset at their begin, which ends those before
+_ENDS: dict[int, list[bytes]] = {}         # offset -> seconds of a minute with zone and quote behind them
+_DATES: dict[int, bytes] = {}      # local day -> its date with the quote before it
+# and the minutes of a day
 _MINUTES = [b" %02d:%02d:" % divmod(minute, 60) for minute in range(24 * 60)]
-_SECONDS = [b"%02d " % second for second in range(60)]
 _MOST = 4000                       # eleven years of days; beyond, all begin anew
 
 
@@ -64,45 +65,45 @@ def internaldate(unix: float) -> bytes:
 
 def internaldates(times: Iterable[float]) -> list[bytes]:
     """``internaldate`` of each."""
-    offsets, days = _OFFSETS.get, _DATES.get
-    minutes, seconds = _MINUTES, _SECONDS
+    offsets, days, minutes = _OFFSETS.get, _DATES.get, _MINUTES
     found = []
-    for unix in times:
-        second = floor(unix)
-        day = second // 86400
-        offset, zone = offsets(day) or _offset(day)
-        if offset != 0:
-            if offset is None:
-                local = time.localtime(second)
-                offset, zone = local.tm_gmtoff, _zone(local.tm_gmtoff)
-            second += offset
-            day = second // 86400
-        found.append((days(day) or _local_date(day)) + minutes[second % 86400 // 60]
-                     + seconds[second % 60] + zone)
+    for second in map(floor, times):
+        offset, ends = offsets(second // SOME_DAYS) or _offset(second // SOME_DAYS)
+        if offset is None:
+            offset = time.localtime(second).tm_gmtoff
+            ends = _ends(offset)
+        second += offset
+        found.append((days(second // DAY) or _local_date(second // DAY))
+                     + minutes[second % DAY // 60] + ends[second % 60])
     return found
 
 
-def _offset(day: int) -> tuple[int | None, bytes]:
+def _offset(some: int) -> tuple[int | None, list[bytes]]:
     if len(_OFFSETS) >= _MOST:
         _OFFSETS.clear()
         _STARTS.clear()
-    first, last = _STARTS.get(day), _STARTS.get(day + 1)
+    first, last = _STARTS.get(some), _STARTS.get(some + 1)
     if first is None:
-        first = _STARTS[day] = time.localtime(day * 86400).tm_gmtoff
+        first = _STARTS[some] = time.localtime(some * SOME_DAYS).tm_gmtoff
     if last is None:
-        last = _STARTS[day + 1] = time.localtime(day * 86400 + 86400).tm_gmtoff
-    zone = _ZONES.get(first)
-    if zone is None:
-        zone = _ZONES[first] = _zone(first)
-    value = _OFFSETS[day] = first if first == last else None, zone
+        last = _STARTS[some + 1] = time.localtime((some + 1) * SOME_DAYS).tm_gmtoff
+    value = _OFFSETS[some] = first if first == last else None, _ends(first)
     return value
+
+
+def _ends(offset: int) -> list[bytes]:
+    found = _ENDS.get(offset)
+    if found is None:
+        zone = _zone(offset)
+        found = _ENDS[offset] = [b"%02d %s" % (second, zone) for second in range(60)]
+    return found
 
 
 def _local_date(day: int) -> bytes:
     """Remembers the whole month."""
     if len(_DATES) >= _MOST:
         _DATES.clear()
-    when = time.gmtime(day * 86400)
+    when = time.gmtime(day * DAY)
     first = day - when.tm_mday + 1
     rest = b"-%s-%04d" % (MONTHS[when.tm_mon - 1], when.tm_year)
     for number in range(28 if when.tm_mon == 2 else 30):       # other days are asked for one by one
