@@ -1,6 +1,6 @@
 """courierpy config: the settings in force, and what is odd about them, in three classes.
 
-Wrong: something else was expected.  Lost: something is not built or is switched off
+Wrong: something else was expected.  Lost: something is switched off
 that may be missed.  Not needed: it does nothing here, and nothing is missed.
 """
 from __future__ import annotations

@@ -44,9 +44,8 @@ def check(values: Mapping[str, str]) -> list[Finding]:
         expected = setting.wrong(value)
         if expected:
             found.append(Finding(WRONG, name, f"{expected}, not {value!r}"))
-        elif not setting.built and value.upper() not in ("", "0", "NO", setting.default.upper()):
-            found.append(Finding(LOST, name, f"not built yet: {setting.lost}") if setting.lost else
-                         Finding(UNNEEDED, name, setting.unneeded))
+        elif setting.unneeded and value.upper() not in ("", "0", "NO", setting.default.upper()):
+            found.append(Finding(UNNEEDED, name, setting.unneeded))
         elif setting.off is not None and fits(setting.off[0], value.strip()):
             text = _NAMED.sub(lambda match: _sound(settings, match[1]), setting.off[1])
             found.append(Finding(LOST, name, f"{value.strip()}: {text}"))

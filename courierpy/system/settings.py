@@ -34,14 +34,14 @@ class Setting:
     (folder:days of each).  ``low``, ``high``: of a number; one beyond counts as the nearest that is not,
     None: no bound.  ``off``: (pattern of values, what these switch off;
     ``{NAME}`` is another setting's value).  What is accepted and does nothing has ``unneeded``, why nobody
-    misses it, or ``lost``, what is missed.
+    misses it.
     """
 
-    __slots__ = ("choices", "default", "doc", "high", "kind", "lost", "low", "name", "off", "unneeded")
+    __slots__ = ("choices", "default", "doc", "high", "kind", "low", "name", "off", "unneeded")
 
     def __init__(self, name: str, kind: str, default: str, doc: str, *, low: int | None = None,
                  high: int | None = None, choices: tuple[str, ...] = (), off: tuple[str, str] | None = None,
-                 unneeded: str = "", lost: str = "") -> None:
+                 unneeded: str = "") -> None:
         self.name = name
         self.kind = kind
         self.default = default
@@ -51,11 +51,6 @@ class Setting:
         self.choices = choices
         self.off = off
         self.unneeded = unneeded
-        self.lost = lost
-
-    @property
-    def built(self) -> bool:
-        return not (self.unneeded or self.lost)
 
     def wrong(self, value: str) -> str:
         """What was expected instead of this value; "" for one that is right."""

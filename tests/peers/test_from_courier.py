@@ -9,6 +9,7 @@ import pytest
 
 from courierpy.system.settings import TABLE
 from tests.conftest import REPO, need
+from tests.peers.account_servers import CLIENTS
 
 pytestmark = pytest.mark.peers
 PAGE = (REPO / "docs" / "from-courier.md").read_text()
@@ -41,6 +42,27 @@ def test_each_setting_of_a_file_has_its_row(name: str) -> None:
     settings = {setting.name: setting for setting in TABLE}
     for one in found & settings.keys():
         assert bool(settings[one].unneeded) == bool(NEEDLESS.search(told[one])), one
+
+
+@pytest.mark.parametrize("name", ["authldaprc", "authpgsqlrc", "authmysqlrc", "authsqliterc"])
+def test_each_word_of_a_file_of_accounts_is_told_of_and_read(name: str) -> None:
+    """As the packages bring the file; a row may have the end of a word alone, behind ``...`` or without."""
+    files = [folder / name for folder in (CLIENTS / "courier-ldap/etc/courier", Path("/etc/courier"))]
+    file = next((file for file in files if file.exists()), None)
+    if file is None:
+        pytest.skip(f"{name} is not there")
+    found = {*re.findall(r"^[# ]*((?:LDAP|LDAPTLS|PGSQL|MYSQL|SQLITE)_[A-Z_]+|DEFAULT_DOMAIN)\b",
+                         file.read_text(), re.M)}
+    assert len(found) > 8
+    told = {word: row for row in (REPO / "docs" / "accounts.md").read_text().splitlines()
+            for word in re.findall(r"`([A-Z._]+)`", row)}
+    source = "".join(path.read_text() for path in (REPO / "courierpy" / "auth").glob("*.py"))
+    for word in found:
+        parts = [word[at.start():] for at in re.finditer("_", word)]
+        ends = [word, *parts, *(f"...{part}" for part in parts)]
+        row = next((told[end] for end in ends if end in told), None)
+        assert row is not None, word
+        assert NEEDLESS.search(row) or re.search(rf"\b{word}\b|\b{word.partition('_')[2]}\b", source), word
 
 
 @pytest.mark.parametrize("package", ["courier-imap", "courier-pop", "courier-base", "courier-authlib",
