@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 
-from bench.limits import bodies_a_second, looks_a_second
+from bench.limits import bodies_a_second, flags_a_second, looks_a_second
 from bench.peers import Courierpy
 from bench.rows import AGAIN, fetched, timed
 
@@ -53,6 +53,8 @@ def row_all(at: At) -> Figures:
     fetched(at, "37c", reply, count)
     found = {"37c": count / seconds,
              "37a": _rate(client, b"STORE 1:* +FLAGS.SILENT (\\Deleted)", count)}
+    if isinstance(at.server, Courierpy):
+        found["37a:limit"] = flags_a_second(at.server.folder, count, at_once=True)
     seconds, reply = timed(client, b"EXPUNGE")
     if reply.count(b" EXPUNGE\r\n") != count:
         raise ValueError(f"row 37: {at.server.name} told {reply.count(b' EXPUNGE')} messages of {count}")

@@ -5,10 +5,14 @@ from __future__ import annotations
 
 import os
 import select
+import shutil
 import socket
 import statistics
+import tempfile
 from contextlib import contextmanager
+from zlib import crc32
 
+from bench import durable, renames
 from bench.client import Client
 from bench.rows import AGAIN, now, timed
 
@@ -136,3 +140,95 @@ def bodies_a_second(maildir: str, folders: Sequence[str]) -> float:
                                          for number in range(len(found))))
             client.drain_reply(b"zq%dx" % client.number)
         return sum(map(len, files)) / (now() - start)
+
+
+def seconds_to_select(maildir: str, told: bytes, count: int) -> float:
+    """For a client to be told this of a mailbox of ``count`` messages that is as it was: who has it open is
+    a file, and looked after; what was kept of it is read with its checksum."""
+    own = f"{maildir}/tmp/{os.getpid()}_limit"
+
+    def answer(command: bytes) -> list[bytes]:
+        os.listdir(f"{maildir}/tmp")
+        with open(own, "xb", buffering=0) as file:
+            file.write(b"%d" % os.getpid())
+        _look(maildir)
+        with open(f"{maildir}/courierpyindex/columns", "rb", buffering=0) as file:
+            crc32(file.read(os.fstat(file.fileno()).st_size - 4 * count))
+        _look(maildir)
+        os.unlink(own)
+        return [told]
+
+    with _answering(answer) as client:
+        return statistics.median(timed(client, b"SELECT")[0] for _ in range(AGAIN))
+
+
+def _look(maildir: str) -> None:
+    for name in LOOKS:
+        os.stat(f"{maildir}/{name}")
+
+
+def seconds_to_number(maildir: str) -> float:
+    """For a client to hear that the messages of a mailbox have numbers, which are on the disk twice, for
+    Courier and as a log: its names are read and sorted, and written."""
+    with tempfile.TemporaryDirectory(prefix="limit-", dir=f"{maildir}/tmp") as folder:
+        def answer(command: bytes) -> list[bytes]:
+            names = sorted(os.listdir(os.fsencode(f"{maildir}/cur")))
+            text = b"".join([b"%d %s\n" % (uid, name.rpartition(b":")[0])
+                             for uid, name in enumerate(names, 1)])
+            with open(f"{folder}/log", "wb", buffering=0) as file:
+                file.write(text)
+                file.write(b"= %08x\n" % crc32(text))
+            with open(f"{folder}/new", "wb", buffering=0) as file:
+                file.write(b"1 1700000000 %d\n" % (len(names) + 1))
+                file.write(text)
+                os.fsync(file.fileno())
+            os.rename(f"{folder}/new", f"{folder}/courierimapuiddb")
+            return [b"* %d EXISTS\r\n" % len(names)]
+
+        with _answering(answer) as client:
+            return timed(client, b"SELECT")[0]
+
+
+def flags_a_second(where: str, count: int, at_once: bool) -> float:
+    """Messages a second whose files get other names, which is heard, all of them at one command or each at
+    one that is told what it has now.  ``where``: a directory on the disk with the mail."""
+    folder = tempfile.mkdtemp(prefix="limit-", dir=where)
+
+    def answer(command: bytes) -> list[bytes]:
+        if not heard:
+            heard.append(renames.Heard(folder))
+        files.turn(heard[0].hear)
+        return [] if at_once else [b"* 1 FETCH (FLAGS (\\Seen))\r\n"]
+
+    heard: list[renames.Heard] = []
+    try:
+        files = renames.Files(folder, count if at_once else 1)
+        with _answering(answer) as client:
+            client.drain(b"STORE")
+            start = now()
+            for _ in range(2 if at_once else count):
+                client.drain(b"STORE")
+            return (2 if at_once else 1) * count / (now() - start)
+    finally:
+        shutil.rmtree(folder)
+
+
+def appends_a_second(where: str, count: int) -> float:
+    """Messages of 5 kB a second that are durably in a mailbox with their names, and have no numbers: what any
+    server does that loses none.  ``where``: a directory on the disk with the mail."""
+    folder = tempfile.mkdtemp(prefix="limit-", dir=where)
+    place = durable.Place(folder)
+
+    def answer(command: bytes) -> list[bytes]:
+        durable.unnumbered(place)
+        return []
+
+    try:
+        with _answering(answer) as client:
+            start = now()
+            for _ in range(count):
+                client.drain(b"APPEND")
+            return count / (now() - start)
+    finally:
+        place.close()
+        shutil.rmtree(folder)

@@ -45,15 +45,25 @@ class Files:
         self.names.reverse()
 
 
+class Heard:
+    """Who hears of all names that change in a directory, and forgets it."""
+
+    def __init__(self, folder: str) -> None:
+        self.ear = Ear()
+        self.ear.add(folder, IN_MOVED_FROM | IN_MOVED_TO)
+
+    def hear(self) -> None:
+        os.read(self.ear.fd, 1 << 20)
+
+
 def alone(files: Files) -> None:
     files.turn()
 
 
 def watched(files: Files) -> None:
-    ear = Ear()
-    ear.add(files.folder, IN_MOVED_FROM | IN_MOVED_TO)
-    files.turn(lambda: os.read(ear.fd, 1 << 20))
-    ear.close()
+    heard = Heard(files.folder)
+    files.turn(heard.hear)
+    heard.ear.close()
 
 
 def read_again(files: Files) -> None:

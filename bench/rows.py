@@ -117,8 +117,8 @@ def row_cpu(at: At) -> Figures:
     return {"2": 1000 * (procs.cpu(at.server.roots()) - before) / at.scale.sessions}
 
 
-def _select_again(at: At, account: str) -> tuple[float, int]:
-    """(Seconds for SELECT of a mailbox that nobody changed, its messages)"""
+def _select_again(at: At, account: str) -> tuple[float, bytes]:
+    """(Seconds for SELECT of a mailbox that nobody changed, what it told)"""
     at.settle(account)
     at.opened(account).logout()
     found = []
@@ -127,18 +127,30 @@ def _select_again(at: At, account: str) -> tuple[float, int]:
         seconds, reply = timed(client, b"SELECT INBOX")
         client.logout()
         found.append(seconds)
-    return statistics.median(found), exists(reply)
+    return statistics.median(found), reply
 
 
 def row_select(at: At) -> Figures:
-    unchanged, before = _select_again(at, "big")
+    unchanged, told = _select_again(at, "big")
+    before = exists(told)
+    limits = _limit_of_select(at, "3a", "big", told)
     at.deliver("big", before)
     client = at.login("big")
     after, reply = timed(client, b"SELECT INBOX")
     client.logout()
     if exists(reply) != before + 1:
         raise ValueError(f"row 3: {at.server.name} did not see the delivery")
-    return {"3a": 1000 * unchanged, "3b": 1000 * after, "3c": 1000 * _select_again(at, "mail")[0]}
+    again, told = _select_again(at, "mail")
+    return {"3a": 1000 * unchanged, "3b": 1000 * after, "3c": 1000 * again, **limits,
+            **_limit_of_select(at, "3c", "mail", told)}
+
+
+def _limit_of_select(at: At, key: str, account: str, told: bytes) -> Figures:
+    from bench import limits  # as for _limit()
+    if not isinstance(at.server, Courierpy):
+        return {}
+    untagged = told[:told.rindex(b"\r\n", 0, -2) + 2]
+    return {key + ":limit": 1000 * limits.seconds_to_select(at.maildir(account), untagged, exists(told))}
 
 
 def exists(reply: bytes) -> int:
@@ -154,7 +166,11 @@ def row_select_cold(at: At) -> Figures:
     client.logout()
     if exists(reply) < at.scale.big:
         raise ValueError(f"row 4: {at.server.name} told {exists(reply)} messages")
-    return {"4": 1000 * seconds}
+    found = {"4": 1000 * seconds}
+    if isinstance(at.server, Courierpy):
+        from bench import limits  # as for _limit()
+        found["4:limit"] = 1000 * limits.seconds_to_number(at.maildir("big"))
+    return found
 
 
 def row_flags(at: At) -> Figures:
@@ -295,7 +311,12 @@ def row_store(at: At) -> Figures:
                 for number in range(1, count // 2)]
     single = rate(at, client, commands)
     client.logout()
-    return {"15a": statistics.median(found), "15b": single}
+    figures = {"15a": statistics.median(found), "15b": single}
+    if isinstance(at.server, Courierpy):
+        from bench import limits  # as for _limit()
+        figures["15a:limit"] = limits.flags_a_second(at.server.folder, count, at_once=True)
+        figures["15b:limit"] = limits.flags_a_second(at.server.folder, count, at_once=False)
+    return figures
 
 
 def row_condstore(at: At) -> Figures:
@@ -391,7 +412,11 @@ def row_append(at: At) -> Figures:
         raise ValueError(f"row 17: {at.server.name} lost an appended message")
     for client in clients:
         client.logout()
-    return {"17a": alone, "17b": together}
+    figures = {"17a": alone, "17b": together}
+    if isinstance(at.server, Courierpy):
+        from bench import limits  # as for _limit()
+        figures["17a:limit"] = limits.appends_a_second(at.server.folder, each)
+    return figures
 
 
 def row_crowd(at: At) -> Figures:

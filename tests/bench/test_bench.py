@@ -93,6 +93,31 @@ def test_the_limit_is_told_the_same_client(tmp_path: Path) -> None:
         limits.looks_a_second(str(tmp_path), ["A", "B"])
 
 
+def test_the_limits_of_select_leave_the_mailbox_as_it_was(tmp_path: Path) -> None:
+    for part in ("new", "cur", "tmp", "courierpyindex"):
+        (tmp_path / part).mkdir()
+    for number in range(3):
+        (tmp_path / "cur" / f"{number}.host:2,S").touch()
+    (tmp_path / "courierimapuiddb").write_bytes(b"1 5 4\n")
+    (tmp_path / "courierpyindex" / "columns").write_bytes(bytes(200))
+    before = sorted(tmp_path.rglob("*"))
+    assert limits.seconds_to_select(str(tmp_path), b"* 3 EXISTS\r\n", 3) > 0
+    assert limits.seconds_to_number(str(tmp_path)) > 0
+    assert sorted(tmp_path.rglob("*")) == before
+    assert (tmp_path / "courierimapuiddb").read_bytes() == b"1 5 4\n"
+    (tmp_path / "courierpyindex" / "columns").unlink()
+    with pytest.raises(Refused):
+        limits.seconds_to_select(str(tmp_path), b"* 3 EXISTS\r\n", 3)
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_the_limits_of_changes_leave_nothing(tmp_path: Path, at_once: bool) -> None:
+    if inotify.binding():
+        assert limits.flags_a_second(str(tmp_path), 7, at_once) > 0
+    assert limits.appends_a_second(str(tmp_path), 3) > 0
+    assert os.listdir(tmp_path) == []
+
+
 def test_a_line_for_every_miss_and_every_case_behind_courier() -> None:
     results = {"1": {"courierpy": [1.0, 3.0, 300.0], "courier": [4.0]},
                "2": {"courierpy": [2.0], "dovecot": [3.0], "courier": [1.0]}}
