@@ -19,6 +19,7 @@ from courierpy.maildir.layout import MaildirPlusPlus
 from courierpy.maildir.store import Store
 
 PARTS = ("cur", "new", "tmp")
+SKELETON = "/etc/skel"             # of it each user to come gets a copy, which is his
 PRIVATE, SHARED = 0o700, 0o755
 WRITTEN = 0o1755, 0o1777           # who posts into it removes only what is his
 
@@ -115,7 +116,7 @@ def make(path: str, mode: int = PRIVATE) -> int:
                 os.rmdir(there_now)
             error.filename = os.path.join(path, part) if part else path
             raise
-        root = os.stat(name).st_uid == 0
+        root = os.stat(name).st_uid == 0 and os.path.realpath(above) != SKELETON
     print(f"{path}: {'made' if fresh else 'completed'}")
     if root:
         complain(f"{path} belongs to root, and a login never serves what is root's: "

@@ -42,6 +42,14 @@ def test_make_targets_that_are_named_exist(path: Path) -> None:
     assert named <= targets
 
 
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_postconf_is_given_one_line(path: Path) -> None:
+    """It refuses a value of two."""
+    for line in path.read_text().splitlines():
+        if line.startswith("postconf -e "):
+            assert re.match(r"postconf -e '[^']+'", line), line
+
+
 def test_settings_that_are_named_exist() -> None:
     known = {setting.name for setting in TABLE}
     for path in DOCUMENTS:

@@ -298,6 +298,16 @@ def test_maildirmake_completes_what_is_begun_and_touches_nothing_else(tmp_path: 
     assert [path.name for path in (tmp_path / "other").iterdir()] == ["file"]
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="what root makes is another user's, or cannot be served")
+def test_maildirmake_warns_of_what_is_root_s_but_not_of_a_skeleton(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert maildirmake.main([str(tmp_path / "Mail")]) == 0
+    assert "belongs to root" in capsys.readouterr().err
+    monkeypatch.setattr(maildirmake, "SKELETON", str(tmp_path))
+    assert maildirmake.main([str(tmp_path / "Maildir")]) == 0
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="only root makes what is another's")
 def test_maildirmake_by_root_makes_it_for_the_owner(tmp_path: Path) -> None:
     home = tmp_path / "home"
