@@ -21,7 +21,8 @@ from courierpy.maildir.formats import dovecot, uiddb
 from courierpy.maildir.formats.dovecot import Dotlock, Uidlist
 from courierpy.maildir.layout import CHOICES, Nested
 from courierpy.maildir.locks import FolderLock
-from courierpy.maildir.store import SUBSCRIBED, Store
+from courierpy.maildir.store import Store
+from courierpy.maildir.subscriptions import FILE as SUBSCRIBED
 from courierpy.model.namespaces import INBOX
 from courierpy.system.regular import whole
 
@@ -176,7 +177,7 @@ class Conversion:
             # names of folders that are renamed now, though their list was taken before
             after = [self._renamed(name) for name in before] if before is not None else None
             if before is None or self.overrule:
-                after = self.tree.subscribed_by_dovecot()
+                after = self.tree.subscribed.by_dovecot()
                 if after is not None and before is not None:
                     after += [name for name in before if not self._is_own(name)]
             if after is None or after == before:

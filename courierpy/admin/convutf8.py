@@ -18,7 +18,7 @@ from courierpy.maildir.errors import StoreError
 from courierpy.maildir.files import content, replace
 from courierpy.maildir.layout import MaildirPlusPlus
 from courierpy.maildir.places import Steps
-from courierpy.maildir.store import SUBSCRIBED
+from courierpy.maildir.subscriptions import FILE as SUBSCRIBED
 from courierpy.model import utf7
 from courierpy.model.namespaces import INBOX
 

@@ -14,7 +14,7 @@ from courierpy.imap.listing import parents_of
 from courierpy.imap.wishes import FLAGS, MESSAGE_EVENTS
 from courierpy.maildir import access
 from courierpy.maildir.errors import NameInvalid, StoreError
-from courierpy.maildir.store import SUBSCRIBED
+from courierpy.maildir.subscriptions import FILE as SUBSCRIBED
 from courierpy.maildir.watch import INSIDE
 from courierpy.model import packed
 from courierpy.model.namespaces import INBOX, SHARED_PREFIXES

@@ -1,4 +1,4 @@
-"""The mailboxes of an account: names, creation, renaming, removal, subscriptions.
+"""The mailboxes of an account: names, creation, renaming, removal.
 
 A mailbox appears and goes by one rename, so that nobody sees half of it.
 """
@@ -19,15 +19,15 @@ from courierpy.maildir.errors import (
     QuotaExceeded,
     StoreError,
 )
-from courierpy.maildir.files import Directory, content, is_directory, remove_tree, replace
+from courierpy.maildir.files import is_directory, remove_tree
 from courierpy.maildir.formats import uiddb
 from courierpy.maildir.index.columns import place
 from courierpy.maildir.index.statuscache import Counts, stamp
 from courierpy.maildir.layout import MaildirPlusPlus
-from courierpy.maildir.locks import FolderLock
 from courierpy.maildir.mailboxdirectory import wait_while_still
 from courierpy.maildir.options import StoreOptions, fsync
 from courierpy.maildir.places import Levels, Siblings
+from courierpy.maildir.subscriptions import Subscriptions
 from courierpy.maildir.uidvalidity import Uidvalidities
 from courierpy.model.namespaces import PERSONAL, SHARED, SHARED_PREFIXES, Namespace, Namespaces
 from courierpy.model.rights import OWNER_RIGHTS
@@ -35,7 +35,7 @@ from courierpy.system import log, proc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any, Protocol
 
     from courierpy.maildir.acl import Lists
@@ -53,7 +53,6 @@ if TYPE_CHECKING:
         def names(self, virtual: bool) -> list[str]: ...
         def subscriptions(self) -> list[str]: ...
 
-SUBSCRIBED = "courierimapsubscribed"
 KNOWN_NAMES = 1000                 # whose directories are remembered
 UNSHOWN = "unshown"                # in the index of INBOX: Maildirs that the client was told of
 
@@ -80,7 +79,7 @@ class Store:
 
     __slots__ = ("_account_quota", "_directories", "_ignores_quota", "_neighbours", "_passed_over",
                  "_unsettled", "access", "counts", "highest", "layout", "meet", "namespaces", "options",
-                 "places", "root", "trash", "uidvalidities", "used")
+                 "places", "root", "subscribed", "trash", "uidvalidities", "used")
 
     def __init__(self, root: str = ".", *, locks: bool = True, keywords: bool = True,
                  fsync: str = "optimized", trash: str = "Trash", host: str | None = None,
@@ -121,6 +120,7 @@ class Store:
         if quota and not isinstance(self.layout, MaildirPlusPlus):
             log.warn(f"MAILDIRQUOTA: no quota is kept for the layout {self.layout.name}, as no other program "
                      "would")
+        self.subscribed = Subscriptions(root, self.layout, self.namespaces, self.options)
         self.counts = Counts(index(self.layout.inbox), lambda path: index(path).unclaimed_stamp())
 
     @classmethod
@@ -443,26 +443,10 @@ class Store:
     def subscriptions(self) -> list[str]:
         """The names, in the order in which they came.  Raises a store error."""
         from courierpy.maildir.formats import sharedmaildirs
-        found = self._subscribed()
+        found = self.subscribed.names()
         if self.meet is not None and os.path.isdir(os.path.join(self.root, sharedmaildirs.COPIES)):
             found += self.neighbours.subscriptions() if self.neighbours is not None else []
         return found
-
-    def _subscribed(self) -> list[str]:
-        data = content(os.path.join(self.root, SUBSCRIBED))
-        if data is None:
-            return self.subscribed_by_dovecot() or []
-        return [self.namespaces.canonical(names.shown(line)) for line in data.split(b"\n") if line]
-
-    def subscribed_by_dovecot(self) -> list[str] | None:
-        """None when Dovecot left no list."""
-        from courierpy.maildir.formats import dovecot  # few Maildirs were its
-        if isinstance(self.layout, MaildirPlusPlus):
-            paths = dovecot.subscriptions(self.root)
-        else:
-            rows = dovecot.subscribed_levels(self.root)
-            paths = None if rows is None else self.layout.named(rows)
-        return None if paths is None else list(map(self.namespaces.name, paths))
 
     def subscribe(self, name: str, wanted: bool, more: Sequence[str] = ()) -> None:
         """``more``: others of this Maildir, at once.  Raises NameInvalid for what cannot be a folder's name,
@@ -474,26 +458,8 @@ class Store:
         namespace, path = self.resolve(name)
         if namespace.root == self.root:
             self.layout.directory(path)
-        changed = [self.namespaces.canonical(one) for one in (name, *more) if names.on_disk(one)]
         self.places.repair(self.layout.inbox)          # which has the lock
-        with FolderLock(self.layout.inbox, self.options.host, self.options.locks):
-            have = self._subscribed()
-            will = [*dict.fromkeys(have + changed)] if wanted else [one for one in have if one not in changed]
-            if will == have:
-                return
-            with Directory(self.root, self.options.sync) as entries:
-                self._write_subscriptions(will)
-                try:
-                    entries.sync()
-                except StoreError:
-                    self._write_subscriptions(have)
-                    raise
-
-    def _write_subscriptions(self, subscribed: Iterable[str]) -> None:
-        # as Courier has them, whatever clients call them
-        data = b"".join(names.on_disk(self.namespaces.aliased(name)) + b"\n" for name in subscribed)
-        replace(os.path.join(self.root, SUBSCRIBED), data, self.layout.scratch, self.options.host,
-                "imapsubscribe0", sync=self.options.sync)
+        self.subscribed.change((name, *more), wanted)
 
 
 __all__ = ["Store", "StoreError"]

@@ -10,6 +10,7 @@ import pytest
 from courierpy.admin import main
 from courierpy.maildir.layout import MaildirPlusPlus
 from courierpy.maildir.store import Store
+from courierpy.maildir.subscriptions import Subscriptions
 from tests.conftest import fill
 
 
@@ -42,13 +43,13 @@ def test_each_is_as_it_was(tmp_path: Path, count: int, monkeypatch: pytest.Monke
             return real(self, *words)
         monkeypatch.setattr(kind, name, call)
 
-    for kind, name in ((MaildirPlusPlus, "mailboxes"), (Store, "_subscribed"),
-                       (Store, "_write_subscriptions")):
+    for kind, name in ((MaildirPlusPlus, "mailboxes"), (Subscriptions, "names"),
+                       (Subscriptions, "_write")):
         counted(kind, name)
     assert main(["courierpy", "restore", "-A", str(tmp_path / "B"), store.root]) == 0
     done = Counter(calls.read_text().split())
     assert done["mailboxes"] <= 4
-    assert (done["_subscribed"], done["_write_subscriptions"]) == (2, 1)
+    assert (done["names"], done["_write"]) == (2, 1)
     monkeypatch.undo()
     names = [f"INBOX.m{at:03}" for at in range(count)]
     assert store.names() == ["INBOX", *names]
