@@ -306,7 +306,12 @@ class Made(Instance):
     def _watch(self, masks: Sequence[int], directories: list[int]) -> list[int]:
         if not directories:
             return []
-        reply, _ = _ask(self._door, WATCH + b"".join(map(_WORD.pack, masks)), [self.fd, *directories])
+        try:
+            reply, _ = _ask(self._door, WATCH + b"".join(map(_WORD.pack, masks)), [self.fd, *directories])
+        except OSError as error:
+            if len(directories) > 1:
+                raise
+            return [-(error.errno or errno.EIO)]       # the answer to one alone: others are watched already
         return [number for number, in _NUMBER.iter_unpack(reply[1:])]
 
     def remove(self, number: int) -> None:

@@ -1,6 +1,7 @@
 """Keywords read without the lock, while somebody who has it writes."""
 from __future__ import annotations
 
+import os
 import random
 import re
 import sys
@@ -13,7 +14,9 @@ from types import FrameType
 import pytest
 
 from courierpy.maildir.formats import keywordlist
+from courierpy.maildir.formats.keyworddrafts import KeywordDrafts
 from courierpy.maildir.formats.keywordlist import Keywords
+from courierpy.maildir.formats.uiddb import key_of
 from tests.conftest import fill
 from tests.realtime.windows import Window, over_pipe
 
@@ -250,3 +253,65 @@ def test_keywords_of_a_message_that_is_coming_stay(tmp_path: Path) -> None:
     assert read(keywords, False) == {0: C, 1: B}
     keywords.replace({ONE: D})
     assert read(keywords, False) == {0: D}
+
+
+def within_the_grain(path: Path, words: bytes) -> None:
+    """Another list looks to stat() like the one that was there: written twice more in the same moment, it
+    has that one's size and time, and the inode that it had set free."""
+    before = path.stat()
+    data = path.read_bytes()
+    changed = data.replace(b"a\n", words, 1)
+    assert len(changed) == len(data) and changed != data
+    path.write_bytes(changed)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    after = path.stat()
+    assert key_of(before) == key_of(after)
+
+
+@pytest.mark.parametrize("how", ["written", "read"])
+def test_a_list_that_looks_like_the_one_that_is_known(tmp_path: Path, how: str) -> None:
+    (tmp_path / "tmp").mkdir()
+    mine = Keywords(str(tmp_path), "host")
+    mine.make()
+    mine.write_list({ONE: A})
+    if how == "read":
+        mine = Keywords(str(tmp_path), "host")
+        read(mine, False)
+    assert mine.is_seen() and mine.is_seen()
+    within_the_grain(Path(mine.path) / ":list", b"b\n")
+    assert not mine.is_seen()
+    assert read(mine, False) == {0: B} and mine.is_seen()
+
+
+def test_a_list_of_long_ago_is_known_by_its_times(tmp_path: Path) -> None:
+    """What comes later has another time: it is not read to be known again."""
+    (tmp_path / "tmp").mkdir()
+    mine = Keywords(str(tmp_path), "host")
+    mine.make()
+    mine.write_list({ONE: A})
+    path = Path(mine.path) / ":list"
+    os.utime(path, (1e9, 1e9))
+    assert not mine.is_seen()
+    read(mine, False)
+    within_the_grain(path, b"b\n")            # nobody can do that so much later
+    assert mine.is_seen()
+    mine.write_list({ONE: A})
+    within_the_grain(path, b"b\n")
+    assert not mine.is_seen()
+
+
+def test_a_change_goes_on_from_the_list_that_was_there(tmp_path: Path) -> None:
+    """Not from one that only looked like it: who knew that one knows nothing of the new one."""
+    (tmp_path / "tmp").mkdir()
+    mine = Keywords(str(tmp_path), "host")
+    mine.make()
+    names = [b"17000000%02d.M1P1.host" % at for at in range(20)]
+    mine.write_list(dict.fromkeys([ONE, *names], A))
+    for change, knows in ((lambda: None, True),
+                          (lambda: within_the_grain(Path(mine.path) / ":list", b"b\n"), False)):
+        change()
+        drafts = KeywordDrafts(mine, names, lambda name, words: words ^ D)
+        drafts.commit(names)
+        assert (mine.seen is not None and mine.is_seen()) == knows
+        if knows:
+            mine.write_list(dict.fromkeys([ONE, *names], A))

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import array
+import errno
 import os
 import random
 import re
@@ -10,6 +11,7 @@ import signal
 import socket
 import ssl
 import struct
+import threading
 import time
 import zlib
 from collections.abc import Iterator
@@ -878,6 +880,41 @@ def test_a_watch_that_ends_leaves_no_descriptor(tmp_path: Path) -> None:
         assert all(mask & IN_IGNORED for _, mask, _ in instance.events())
     finally:
         instance.close()
+
+
+def test_one_of_many_that_cannot_be_watched(tmp_path: Path) -> None:
+    """Where it is the only one of a request, too: the others are watched, and it is said why it is not."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+    def keeps() -> None:
+        while True:
+            data, fds, _, _ = socket.recv_fds(theirs, 65536, 2 * hearing.MOST)
+            try:
+                if not data:
+                    return
+                hearing.make(data, fds)
+            finally:
+                for fd in fds:
+                    os.close(fd)
+
+    keeper = threading.Thread(target=keeps)
+    keeper.start()
+    try:
+        instance = hearing.Made(ours.fileno())
+        for count in (1, 2, hearing.MOST + 1):
+            wanted = [(str(tmp_path), IN_CREATE)] * (count - 1) + [(str(tmp_path), 0)]     # which is no mask
+            *numbers, last = instance.add_all(wanted)
+            assert all(isinstance(number, int) for number in numbers) and len(numbers) == count - 1
+            assert isinstance(last, OSError) and last.errno == errno.EINVAL
+        *numbers, last = instance.add_all([(str(tmp_path), IN_CREATE), (str(tmp_path / "none"), IN_CREATE)])
+        assert isinstance(last, FileNotFoundError) and isinstance(numbers[0], int)
+        with pytest.raises(OSError, match="Invalid argument"):
+            instance.add(str(tmp_path), 0)
+        instance.close()
+    finally:
+        ours.close()
+        keeper.join()
+        theirs.close()
 
 
 def test_whose_a_socket_is() -> None:

@@ -8,7 +8,6 @@ these get an update.
 from __future__ import annotations
 
 from courierpy.maildir.errors import StoreError
-from courierpy.maildir.formats.uiddb import key_of
 from courierpy.model.flags import NO_KEYWORDS
 from courierpy.system import log
 
@@ -16,9 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from courierpy.maildir.files import Replacement
-    from courierpy.maildir.formats.keywordlist import Keywords, Update
-    from courierpy.maildir.formats.uiddb import Key
+    from courierpy.maildir.formats.keywordlist import Keywords, NewList, Update, Which
 
 TOGETHER = 8                       # changes from which on they are a new list,
 TOGETHER_SYNCED = 2                # and where each file would be waited for, until it is on the disk
@@ -38,10 +35,10 @@ class KeywordDrafts:
         a store error, and leaves nothing behind then."""
         self._files = files
         self._updates: dict[bytes, Update] = {}
-        self._list: Replacement | None = None
+        self._list: NewList | None = None
         self._on_list: list[bytes] = []        # whose keywords the new list has
         self._listed: dict[bytes, frozenset[bytes]] | None = None      # by the list that was there
-        self._read: Key | None = None
+        self._read: Which | None = None
         apart: Collection[bytes] = names
         self._together = TOGETHER_SYNCED if files.sync else TOGETHER
         if len(names) < self._together:
@@ -99,7 +96,7 @@ class KeywordDrafts:
             self._on_list = []
             raise
         # who knew all of the old list knows all of the new one
-        files.seen = key_of(new.found) if self._read is not None and files.seen == self._read else None
+        files.seen = new.which if self._read is not None and files.seen == self._read else None
         files.settle()
 
     def take_back(self) -> None:

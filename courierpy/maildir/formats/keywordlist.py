@@ -10,6 +10,7 @@ import os
 import time
 
 from courierpy.maildir.behind import rename_over
+from courierpy.maildir.directory import settled
 from courierpy.maildir.errors import Denied, QuotaExceeded, trouble
 from courierpy.maildir.files import (
     Replacement,
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Container, Mapping
 
     from courierpy.maildir.formats.uiddb import Key
+
+    Which = tuple[Key, int]            # of a ``:list``: what stat says of it, and the hash of its octets
 
 DIRECTORY = "courierimapkeywords"
 LIST = b":list"
@@ -61,7 +64,7 @@ class Keywords:
     ``:list`` the last reading, or what was written since, knows all of; None for none.  A method for each
     step by which files of updates become lines of the list, as other programs take the same steps."""
 
-    __slots__ = ("_inside", "_list", "host", "missed", "path", "seen", "sync", "tmp", "unmerged")
+    __slots__ = ("_alone", "_inside", "_list", "host", "missed", "path", "seen", "sync", "tmp", "unmerged")
 
     def __init__(self, folder: str, host: str, sync: bool = False, inside: str = DIRECTORY) -> None:
         self.path = f"{folder}/{inside}"
@@ -70,7 +73,8 @@ class Keywords:
         self.tmp = f"{folder}/tmp"
         self.sync = sync
         self.host = host
-        self.seen: Key | None = None
+        self.seen: Which | None = None
+        self._alone: Which | None = None   # the one that is seen, once no other can look like it to stat
         self.missed = False                # it could not read an update
         self.unmerged = 0                  # updates that the last reading saw and left
 
@@ -93,8 +97,9 @@ class Keywords:
             self.seen = None
             fd = self._open_list()
             try:
-                listed = self._read_list(fd)
-                self.seen = self.key_of_list(fd)
+                listed, self.seen = self._read_list(fd)
+                if self.seen is not None and settled(self.seen[0][1], time.time_ns()):
+                    self._alone = self.seen
                 found = self._look(listed, rows_of, merge, pays)
                 # An update that is not there any more went into a list.  If that is the one we have
                 # read, nothing is missing; its inode is no other's while we have it open
@@ -151,7 +156,7 @@ class Keywords:
         for _ in range(READINGS):
             fd = self._open_list()
             try:
-                listed, key = self._read_list(fd), self.key_of_list(fd)
+                listed, which = self._read_list(fd)
                 rows = rows_of({*listed, *known, *merged})
                 found: dict[bytes, frozenset[bytes]] = {}
                 for name in rows:
@@ -161,7 +166,7 @@ class Keywords:
                         found[name] = words
                 # as for read()
                 if self._is_list(fd):
-                    self.seen = key
+                    self.seen = which
                     return {rows[name]: words for name, words in found.items()} if not self.missed else None
             finally:
                 if fd >= 0:
@@ -201,17 +206,22 @@ class Keywords:
         except OSError as error:
             raise trouble(self._list, error) from None
 
-    def key_of_list(self, fd: int) -> Key | None:
-        """Of what _open_list() gave."""
-        try:
-            return key_of(os.fstat(fd)) if fd >= 0 else None
-        except OSError as error:
-            raise trouble(self._list, error) from None
-
     def is_seen(self) -> bool:
         """Is ``:list`` the one that is ``seen``?  Raises a store error."""
+        if self.seen is None:
+            return False
+        now = time.time_ns()
         try:
-            return self.seen is not None and self.seen == key_of(os.stat(self._list))
+            if self.seen[0] != key_of(os.stat(self._list)):
+                return False
+            # two that came within the grain of its times may look the same: the second one of the same size,
+            # and with the inode that the first one has set free
+            if self._alone != self.seen:
+                if hash(whole(self._list)) != self.seen[1]:
+                    return False
+                if settled(self.seen[0][1], now):
+                    self._alone = self.seen
+            return True
         except FileNotFoundError:
             return False
         except OSError as error:
@@ -227,14 +237,17 @@ class Keywords:
         except OSError as error:
             raise trouble(self._list, error) from None
 
-    def _read_list(self, fd: int) -> dict[bytes, frozenset[bytes]]:
+    def _read_list(self, fd: int) -> tuple[dict[bytes, frozenset[bytes]], Which | None]:
+        """What it says, by base name, and which one it is; of what _open_list() gave."""
         if fd < 0:
-            return {}
+            return {}, None
         try:
             with open(fd, "rb", buffering=0, closefd=False) as file:
-                head, _, body = file.readall().partition(b"\n\n")
+                octets = file.readall()
+            which = key_of(os.fstat(fd)), hash(octets)
         except OSError as error:
             raise trouble(self._list, error) from None
+        head, _, body = octets.partition(b"\n\n")
         words = [as_keyword(word) for word in head.split(b"\n")]
         found = {}
         sets: dict[bytes, frozenset[bytes]] = {}           # many messages have the same
@@ -245,7 +258,7 @@ class Keywords:
                     sets[numbers] = frozenset(words[number] for word in numbers.split()
                                               if (number := decimal(word, len(words) - 1)) is not None)
                 found[name] = sets[numbers]
-        return found
+        return found, which
 
     def used(self) -> set[bytes]:
         """The keywords that messages have now; of a message that went since the last look, too."""
@@ -253,7 +266,7 @@ class Keywords:
         for _ in range(READINGS):
             fd = self._open_list()
             try:
-                found = self._read_list(fd)
+                found = self._read_list(fd)[0]
                 for entry in listed(self.path):
                     name = os.fsencode(entry.name)
                     if not name.startswith(b".") and name != LIST:
@@ -270,7 +283,8 @@ class Keywords:
         messages that are not ``there``, by base name.  Gives the keywords.  Raises a store error."""
         fd = self._open_list()
         try:
-            listed = {name: words for name, words in self._read_list(fd).items() if name in there}
+            listed = {name: words for name, words in self._read_list(fd)[0].items()
+                      if name in there}
             named = set() if fd < 0 else set(map(as_keyword, whole(self._list).partition(b"\n\n")[0].split()))
         except OSError as error:
             raise trouble(self._list, error) from None
@@ -320,10 +334,10 @@ class Keywords:
         """Under the lock: ``:list`` says this from now on, by base name."""
         new = self.draft_list(found)
         new.commit()
-        self.seen = key_of(new.found)
+        self.seen = new.which
         self.settle()
 
-    def draft_list(self, found: Mapping[bytes, frozenset[bytes]]) -> Replacement:
+    def draft_list(self, found: Mapping[bytes, frozenset[bytes]]) -> NewList:
         """A ``:list`` that nobody sees until it is committed."""
         order: dict[bytes, int] = {}
         ends: dict[frozenset[bytes], bytes] = {}
@@ -333,7 +347,7 @@ class Keywords:
                 ends[words] = b":" + b" ".join([b"%d" % number for number in numbers]) + b"\n"
         lines = [name + ends[words] for name, words in found.items() if words]
         data = b"".join(word + b"\n" for word in order) + b"\n" + b"".join(lines)
-        return Replacement(self._list, data, self.tmp, self.host, "keywords", self.sync)
+        return NewList(self._list, data, self.tmp, self.host, "keywords", self.sync)
 
     def write(self, name: bytes, words: frozenset[bytes]) -> None:
         """The keywords of one message, as an update."""
@@ -392,11 +406,11 @@ class Keywords:
                 return found[name]
         return None
 
-    def listed(self) -> tuple[dict[bytes, frozenset[bytes]], Key | None]:
+    def listed(self) -> tuple[dict[bytes, frozenset[bytes]], Which | None]:
         """What ``:list`` says, by base name, and which one that is.  Raises a store error."""
         fd = self._open_list()
         try:
-            return self._read_list(fd), self.key_of_list(fd)
+            return self._read_list(fd)
         finally:
             if fd >= 0:
                 close(fd)
@@ -412,6 +426,16 @@ class Keywords:
             raise trouble(self.path, error) from None
         return {match[2] if match is not None else entry
                 for entry, match in zip(entries, map(_MERGED.fullmatch, entries), strict=True)}
+
+
+class NewList(Replacement):
+    """A ``:list`` that takes the place of the one that is there.  ``which``: as Keywords.seen."""
+
+    __slots__ = ("which",)
+
+    def __init__(self, path: str, data: bytes, tmp: str, host: str, unique: str, sync: bool) -> None:
+        super().__init__(path, data, tmp, host, unique, sync)
+        self.which = key_of(self.found), hash(data)
 
 
 class Update:
