@@ -266,7 +266,8 @@ class Session(Dialogue):
         if row.name == b"LOGOUT":
             self.ended = True
         elif not self.goes_back:
-            self.sync(row, isinstance(done, Done) and done.uses_seq)
+            if not isinstance(done, Done) or not done.told or self._is_behind(row):
+                self.sync(row, isinstance(done, Done) and done.uses_seq)
             if self.enabled.news:
                 self.tell_news()
             if self.between is not None:
@@ -297,6 +298,11 @@ class Session(Dialogue):
             return
         self.tell(expunges=not (uses_seq or flags & USES_SEQ))
 
+    def _is_behind(self, row: commands.Row) -> bool:
+        """May the client hear more of the selected mailbox than it was told when this command began?"""
+        return self.between is not None or self.selected is None \
+            or self.selected.behind and not row.flags & USES_SEQ
+
     def tell_news(self) -> None:
         """What extensions tell of other things than the selected mailbox, to who enabled that."""
         for news in self.enabled.news:
@@ -305,13 +311,13 @@ class Session(Dialogue):
             except store.StoreError as error:
                 log.err(str(error))
 
-    def tell(self, *, expunges: bool, flags_of_new: bool = False, waits: bool = True) -> None:
+    def tell(self, *, expunges: bool, flags_of_new: bool = False, waits: bool = True) -> bool:
         """As updates.tell; Bye when the selected mailbox is there no more."""
         selected = self.selected
         if selected is not None and selected.listed and waits:
             permitted.renew(self, selected)
         try:
-            updates.tell(self, expunges=expunges, flags_of_new=flags_of_new, waits=waits)
+            return updates.tell(self, expunges=expunges, flags_of_new=flags_of_new, waits=waits)
         except store.FolderMissing:
             raise Bye("The selected mailbox was deleted.", b"NONEXISTENT") from None
         except store.Renumbered:
@@ -319,6 +325,7 @@ class Session(Dialogue):
         except store.StoreError as error:
             # the command itself is done: say that the look failed, keep the session
             log.err(str(error))
+            return False
 
 
 def _write_pieces(conn: Conn, line: Iterable[Content]) -> None:

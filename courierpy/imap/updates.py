@@ -220,24 +220,24 @@ def updates(known: Messages, now: Messages, *, expunges: bool, flags_of_new: boo
     return said
 
 
-def tell(session: Session, *, expunges: bool, flags_of_new: bool = False, waits: bool = True) -> None:
+def tell(session: Session, *, expunges: bool, flags_of_new: bool = False, waits: bool = True) -> bool:
     """Look at the selected mailbox and tell the client what changed, as far as allowed.
 
     Costs a few stat calls when nothing did.  ``expunges``, ``flags_of_new``: as for ``updates``.  ``waits``:
-    False: what was heard of it, as far as nobody waits for the lock.
+    False: as far as nobody waits for the lock.  False when it could not be looked at so.
     """
     selected = session.selected
     if selected is None:
-        return
+        return True
     if selected.fetched:
         selected.fetched.clear()
     folder = selected.folder
     snapshot = folder.scan(selected.readonly) if waits else folder.overhear(selected.readonly)
     if snapshot is None:
-        return
+        return False
     if snapshot is selected.snapshot and not selected.behind:
-        selected.folder.told()
-        return
+        folder.told()
+        return True
     if snapshot.uidvalidity != selected.snapshot.uidvalidity:
         raise Bye("The mailbox was replaced by another one, please open it again.", b"UNAVAILABLE")
     selected.snapshot = snapshot
@@ -256,11 +256,12 @@ def tell(session: Session, *, expunges: bool, flags_of_new: bool = False, waits:
         or chosen is not said and _sizes_in(said) > _sizes_in(chosen)
     if not selected.behind:
         view.messages = now            # the same columns, once in memory
-        selected.folder.told()
+        folder.told()
     elif now.modseqs is not None:
         view.messages = view.messages.restamped(now)
     if between is not None:
         between.told(chosen)
+    return True
 
 
 def _sizes_in(said: Iterable[Update]) -> int:

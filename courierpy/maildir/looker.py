@@ -143,14 +143,11 @@ class Looker:
 
         ``readonly``: what nobody saw before stays recent for the next session.
         """
-        before, readers = self.snapshot, self.place.readers
+        before = self.snapshot
         self.leaves_recent = readonly
-        # of use to who was not told of all that is gone
-        looked = readers.now() if self.contents.departed or readers.waiting else self.looked
+        now = _now(self)
         if before is not NEVER and self._quiet():
-            self.looked = looked
-            if before.recent is not NO_UIDS:       # it is told once, to the scan that found it
-                self.snapshot = before.with_recent(NO_UIDS)
+            self._known_at(now)
         else:
             self._look()
         changed = self._overheard or before is not NEVER and self.snapshot is not before
@@ -160,25 +157,29 @@ class Looker:
         return self.snapshot
 
     def overhear(self, readonly: bool) -> Snapshot | None:
-        """What the mailbox holds now, as scan() says it, if that differs and can be known without the lock:
-        nobody waits for this.  None otherwise; scan() has it."""
-        before = self.snapshot
-        if before is NEVER or not self._is_stirred():
+        """As scan(), where that can be known without the lock and in a mailbox in which others change
+        something: nobody waits for this.  None otherwise."""
+        before, changes = self.snapshot, self.changes
+        # one that is not watched: if it is large it will be soon, and is read once for a command until then
+        if before is NEVER or not changes.watched and (
+                not self._in_company or len(self.contents.held.flags) >= SMALL):
             return None
         self.leaves_recent = readonly
-        if self.changes.needs_number() or not self.update(False) or self.snapshot is before:
+        now = _now(self)
+        if _is_whole(self) and (changes.at_rest(self.contents.held.twins) if changes.watched else
+                                 self.stamps is not None and self.stamps == self.place.stamps()):
+            self._known_at(now)
+        elif changes.needs_number() or not self.update(False):
             return None
-        self._overheard = True
+        else:
+            self._overheard = self._overheard or self.snapshot is not before
         return self.snapshot
 
-    def _is_stirred(self) -> bool:
-        """May something have happened since the last look, in a mailbox where others change something?"""
-        held = self.contents.held
-        if self.changes.watched:
-            return not self.changes.at_rest(held.twins)
-        # a large one is watched soon, and read once for a command until then
-        return self._in_company and len(held.flags) < SMALL \
-            and (self.stamps is None or self.stamps != self.place.stamps())
+    def _known_at(self, when: int) -> None:
+        """Nothing has happened until then, a value of _now()."""
+        self.looked = when
+        if self.snapshot.recent is not NO_UIDS:    # it is told once, to the look that found it
+            self.snapshot = self.snapshot.with_recent(NO_UIDS)
 
     def _look(self) -> None:
         # lines of messages that we removed, and for long enough to write the uiddb for them
@@ -244,9 +245,8 @@ class Looker:
 
     def _quiet(self) -> bool:
         """Is everything as at the last look, and in the snapshot?"""
-        held, changes, numbers = self.contents.held, self.changes, self.numbers
-        if self.recent.fresh is not NO_UIDS or numbers.owed and numbers.is_due() or self.keywords.doubtful \
-                or held.database.uids is not self.snapshot.messages.uids:
+        changes = self.changes
+        if not _is_whole(self):
             return False
         if not changes.watched:
             if self.stamps is not None and self.stamps == self.place.stamps():
@@ -255,7 +255,7 @@ class Looker:
                     self.watch_if_large()
                 return True
             self.watch_if_large()
-        return changes.at_rest(held.twins)
+        return changes.at_rest(self.contents.held.twins)
 
     # -- the look itself
 
@@ -371,3 +371,16 @@ class Looker:
         self.changes.done()
         self.changes.doubt()           # what has no number yet: the next look tries again
         self.stamps = None
+
+
+def _now(looker: Looker) -> int:
+    """When a look begins; of use to who was not told of all that is gone."""
+    readers = looker.place.readers
+    return readers.now() if looker.contents.departed or readers.waiting else looker.looked
+
+
+def _is_whole(looker: Looker) -> bool:
+    """Is all that is known in the snapshot, and nothing left to do?"""
+    numbers, known = looker.numbers, looker.contents.held.database.uids
+    return looker.recent.fresh is NO_UIDS and not (numbers.owed and numbers.is_due()) \
+        and not looker.keywords.doubtful and known is looker.snapshot.messages.uids

@@ -40,16 +40,19 @@ class Done:
     ``layer``: from the first octet behind this OK the connection goes through it, both ways.  It is
     called with the stream below and the octets that the client has sent ahead, as RFC 4978 3 wants it.
     ``uses_seq``: as the flag USES_SEQ, where that depends on what was asked.
+    ``told``: the client was told what changed in the selected mailbox when the command began, a moment ago.
     """
 
-    __slots__ = ("code", "layer", "text", "uses_seq")
+    __slots__ = ("code", "layer", "text", "told", "uses_seq")
 
     def __init__(self, text: str, code: bytes | Callable[[], bytes | None] | None = None,
-                 layer: Callable[[Stream, bytes], Stream] | None = None, uses_seq: bool = False) -> None:
+                 layer: Callable[[Stream, bytes], Stream] | None = None, uses_seq: bool = False,
+                 told: bool = False) -> None:
         self.text = text
         self.code = code
         self.layer = layer
         self.uses_seq = uses_seq
+        self.told = told
 
 
 class Row:

@@ -6,6 +6,7 @@ asked for, each message is one pass over the items; its file is read once.
 """
 from __future__ import annotations
 
+import time
 from array import array
 from itertools import accumulate, chain, compress
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from courierpy.imap.view import View
     from courierpy.message.message import Content
 
+SHORTLY = 0.05                     # seconds behind a look, in which another one is not worth while
 CHUNK = 2000                       # messages whose lines are made together, or fewer
 AT_ONCE = 200                      # of these, whose lines are one text
 BETWEEN = b"\0\n\0"                # stands for a text that is put there; hardly a label has it
@@ -193,8 +195,9 @@ def fetch_messages(session: Session, args: Args) -> Done:
     modifiers = ext.parameters("fetch_modifiers", session, args) if args.more() else []
     args.end()
     # what was over before the command came is not told as if it were so still
-    if any(item.name == b"FLAGS" for item in items) and not session.framer.has_more:
-        session.tell(expunges=False, waits=False)
+    began = time.monotonic()
+    told = not session.framer.has_more and any(item.name == b"FLAGS" for item in items) \
+        and session.tell(expunges=False, waits=False)
     by_uid = args.command == b"UID FETCH"
     seqs = chosen(session, numbers, by_uid)
     if modifiers:
@@ -215,7 +218,8 @@ def fetch_messages(session: Session, args: Args) -> Done:
     refused = tell_items(session, items, seqs, by_uid)
     if refused is not None:
         raise refused
-    return Done("FETCH completed." if limited is None else "FETCH completed in part.", limited)
+    return Done("FETCH completed." if limited is None else "FETCH completed in part.", limited,
+                told=told and time.monotonic() - began < SHORTLY)
 
 
 def tell_of_new(session: Session, items: Sequence[FetchItem], uids: Iterable[int]) -> None:
