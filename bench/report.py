@@ -297,6 +297,25 @@ def write(path: str, new: dict[str, str]) -> None:
     print(f"wrote {os.path.relpath(path)}", file=sys.stderr)
     if "table" in new:
         draw(path)
+    if "ahead" in new:
+        count(path)
+
+
+AHEAD = re.compile(r"^Of (\d+) rows courierpy is ahead of both in (\d+)", re.M)
+TOLD_AHEAD = re.compile(r"(?<=^\| rows of the benchmark ahead of both C servers \| )\d+ of \d+", re.M)
+
+
+def count(path: str) -> None:
+    """What the document at ``path`` says of all rows, in the table of the README above it."""
+    readme = os.path.join(os.path.dirname(path), "..", "README.md")
+    with open(path, encoding="utf-8") as file:
+        found = AHEAD.search(file.read())
+    if found is None or not os.path.exists(readme):
+        return
+    with open(readme, encoding="utf-8") as file:
+        text = file.read()
+    with open(readme, "w", encoding="utf-8") as file:
+        file.write(TOLD_AHEAD.sub(f"{found[2]} of {found[1]}", text))
 
 
 def draw(path: str) -> None:

@@ -139,6 +139,16 @@ def test_sections_of_the_document_are_kept(tmp_path: Path) -> None:
     assert "\none\n" not in text
 
 
+def test_the_readme_hears_how_many_rows_are_ahead(tmp_path: Path) -> None:
+    path, readme = tmp_path / "docs" / "benchmarks.md", tmp_path / "README.md"
+    path.parent.mkdir()
+    report.write(str(path), {"ahead": "Of 9 rows courierpy is ahead of both in 4, behind"})   # no README
+    row = "| rows of the benchmark ahead of both C servers | %s | | | |\n"
+    readme.write_text(f"one\n{row}two\n" % "38 of 95")
+    report.write(str(path), {"ahead": "Of 96 rows courierpy is ahead of both in 40, behind"})
+    assert readme.read_text() == f"one\n{row}two\n" % "40 of 96"
+
+
 def test_keys_of_rows_are_told_apart() -> None:
     keys = [case.key for row in ROWS for case in row.cases]
     assert len(set(keys)) == len(keys)

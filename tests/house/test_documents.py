@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bench import report
 from courierpy.system.settings import TABLE
 from tests.conftest import REPO
 
@@ -48,6 +49,12 @@ def test_postconf_is_given_one_line(path: Path) -> None:
     for line in path.read_text().splitlines():
         if line.startswith("postconf -e "):
             assert re.match(r"postconf -e '[^']+'", line), line
+
+
+def test_the_readme_tells_what_the_benchmark_found() -> None:
+    found = report.AHEAD.search((REPO / "docs" / "benchmarks.md").read_text())
+    assert found is not None
+    assert report.TOLD_AHEAD.findall((REPO / "README.md").read_text()) == [f"{found[2]} of {found[1]}"]
 
 
 def test_settings_that_are_named_exist() -> None:
