@@ -169,6 +169,8 @@ class Courierpy(Server):
         self.library = os.path.join(folder, f"library-{self.name}")
         shutil.copytree(os.path.join(source, "courierpy"), os.path.join(self.library, "courierpy"),
                         ignore=shutil.ignore_patterns("__pycache__"))
+        for compiled in glob.glob(os.path.join(glob.escape(source), "*__mypyc*.so")):      # in place
+            shutil.copy(compiled, self.library)
         self.run_folder = ""
         # as an installer leaves it
         subprocess.run([sys.executable, "-m", "compileall", "-q", self.library], check=True)

@@ -237,9 +237,10 @@ def row_noop(at: At) -> Figures:
 
 
 def row_folders(at: At) -> Figures:
+    from bench import limits  # as for _limit()
     at.settle("many")
-    commands = [b"STATUS %s (MESSAGES UIDNEXT UIDVALIDITY UNSEEN)" % at.folder(f"F{number:03d}")
-                for number in range(at.scale.many)]
+    folders = [f"F{number:03d}" for number in range(at.scale.many)]
+    commands = [b"STATUS %s (MESSAGES UIDNEXT UIDVALIDITY UNSEEN)" % at.folder(name) for name in folders]
     client = at.login("many")
     for command in commands:
         client.drain(command)
@@ -256,7 +257,10 @@ def row_folders(at: At) -> Figures:
     client.logout()
     if reply.count(b"* LIST") < at.scale.many:
         raise ValueError(f"row 11: {at.server.name} told {reply.count(b'* LIST')} folders")
-    return {"11a": status, "11b": 1000 * statistics.median(found)}
+    figures = {"11a": status, "11b": 1000 * statistics.median(found)}
+    if isinstance(at.server, Courierpy):
+        figures["11a:limit"] = limits.looks_a_second(at.maildir("many"), folders)
+    return figures
 
 
 def row_search(at: At) -> Figures:
