@@ -71,16 +71,17 @@ class SharedIndex:
             log.err(f"IMAP_SHAREDINDEXFILE: {where}: {why}")
 
     def _entries(self, file: str) -> Entries:
+        known = self._known.get(file)
         try:
             found = os.stat(file)
             stamp = found.st_ino, found.st_mtime_ns, found.st_size
-            known = self._known.get(file)
             if known is None or known[0] != stamp:
                 known = self._known[file] = stamp, self._parse(file, whole(file))
         except OSError as error:
             self._refuse(file, error.strerror or str(error))
-            return {}
-        return known[1]
+            if known is None or isinstance(error, (FileNotFoundError, NotADirectoryError)):
+                return {}
+        return known[1]                # what cannot be read for now says what it said
 
     def _parse(self, file: str, data: bytes) -> Entries:
         entries: Entries = {}

@@ -103,6 +103,27 @@ def test_subscriptions_are_the_readers_own(site: Site) -> None:
     assert files() == set()
 
 
+def test_an_index_that_cannot_be_read_for_now(site: Site) -> None:
+    """A session goes on by what it said before: who is in doubt says nothing is gone."""
+    client = over_pipe(site.home / "bob", AUTHENTICATED="bob", **site.environ)
+    index = site.home / "index"
+    try:
+        client.do("SELECT #shared.ann.Pub")
+        before = client.do('LIST "" #shared.*')
+        index.rename(site.home / "away")
+        index.symlink_to(index)
+        assert client.do('LIST "" #shared.*') == before
+        deliver(site.home / "ann/.Pub", "1700000009.M1P1.host")
+        assert "* 1 EXISTS" in client.do("NOOP")
+        client.do("SELECT INBOX")
+        index.unlink()
+        (site.home / "away").rename(index)
+        index.write_text(index.read_text().replace("ann", "eve", 1))
+        assert any("#shared.eve.Pub" in line for line in client.do('LIST "" #shared.*'))
+    finally:
+        client.close()
+
+
 def test_an_index_that_goes_away(site: Site) -> None:
     """While a session is there, and before one begins: what is one's own goes on."""
     client = over_pipe(site.home / "bob", AUTHENTICATED="bob", **site.environ)
