@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 import signal
 import socket
 import threading
@@ -429,12 +430,14 @@ def test_who_is_in_the_directory(directory: Server, tmp_path: Path, monkeypatch:
 
 
 @contextmanager
-def relayed(server: Server) -> Iterator[int]:
-    """A port of TCP that leads to the socket of the server."""
+def relayed(server: Server, said: list[bytes] | None = None) -> Iterator[int]:
+    """A port of TCP that leads to the socket of the server.  ``said``: gets what clients say."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         def carry(source: socket.socket, target: socket.socket) -> None:
             try:
                 while piece := source.recv(65536):
+                    if said is not None and source.family == socket.AF_INET:
+                        said.append(piece)
                     target.sendall(piece)
                 target.shutdown(socket.SHUT_WR)
             except OSError:
@@ -456,6 +459,21 @@ def relayed(server: Server) -> Iterator[int]:
         yield listener.getsockname()[1]
         listener.shutdown(socket.SHUT_RDWR)
         thread.join()
+
+
+@pytest.mark.parametrize("binds", ["0", "1"])
+def test_a_wrong_password_is_asked_about_once(directory: Server, tmp_path: Path, binds: str) -> None:
+    """It is no trouble of the connection, which another one could be better at.  RFC 4511 4.2.2."""
+    said: list[bytes] = []
+    with relayed(directory, said) as port:
+        ask = asking("authldap", tmp_path / "rc", words(f"ldap://127.0.0.1:{port}", f"LDAP_AUTHBIND {binds}"))
+        assert ask("joe").uid == 5
+        said.clear()
+        with pytest.raises(Rejected):
+            ask("joe", "wrong")
+        asked = [piece for piece in said if re.match(rb"0.\x02.+?\x60", piece, re.S) and b"wrong" in piece]
+        assert len(asked) == int(binds)
+        assert sum(b"objectClass" in piece for piece in said) == 1
 
 
 @pytest.mark.parametrize("binds", ["0", "1"])
