@@ -55,7 +55,7 @@ else:
     import _signal
 
 PATIENCE = 14.0                    # seconds for which a command waits
-TURN = 0.5                         # in the queue, before we look for ourselves
+TURN = 0.5                         # in the queue, before we look for ourselves; longer while it is held
 PASSES = 3                         # of others before us, after which we wait for our own turn
 REMOVALS = 3                       # tries to remove the lock
 TEXT = 300                         # bytes of a lock that are read
@@ -295,6 +295,7 @@ class FolderLock:
         began = time.monotonic()
         waiting = Waiting(self.tmp, self.lock)
         asked = again = late = False
+        turn = TURN
         passes = PASSES if at_once and unless is not None else 0
         try:
             while True:
@@ -305,7 +306,7 @@ class FolderLock:
                     if not self._queue.again():
                         continue
                 if not self._queue.first:
-                    came = self._turn(began + patience - time.monotonic())
+                    came = self._turn(turn, began + patience - time.monotonic())
                     # perhaps nothing is left to do
                     if at_once and unless is not None:
                         if unless():
@@ -324,6 +325,8 @@ class FolderLock:
                         waiting.report(holder)
                     raise Busy(f"{self.lock}: held by {holder or 'others by turns'}")
                 late = waited > patience         # it is free: once more
+                if not self._queue.first and holder is not None:
+                    turn *= 2          # who holds it is slow: to ask again costs the place
                 if holder is not None:
                     if again and unless is not None and unless():
                         return False
@@ -336,10 +339,10 @@ class FolderLock:
         finally:
             waiting.close()
 
-    def _turn(self, left: float) -> bool:
-        """Is it our turn, before ``left`` seconds have passed?  False also when it takes so long
-        that we should look for ourselves."""
-        return self._queue.wait(max(0.001, min(left, TURN)))
+    def _turn(self, seconds: float, left: float) -> bool:
+        """Is it our turn, before ``left`` seconds have passed?  False also after ``seconds``, when we
+        should look for ourselves."""
+        return self._queue.wait(max(0.001, min(left, seconds)))
 
     def _judge(self, now: float) -> Holder | None:
         """Who holds the lock; None when it is gone, by its holder or by us.  ``now``: of the file system."""

@@ -192,6 +192,38 @@ def test_who_was_held_up_until_its_time_was_over_tries_once_more(maildir: Path, 
         os.close(fd)
 
 
+def test_who_looks_while_it_is_held_waits_longer_the_next_time(maildir: Path, lock: FolderLock,
+                                                              monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each look costs the place in the queue: on a slow machine nobody would ever come to its turn."""
+    held, free = os.pipe(), os.pipe()
+
+    def hold() -> None:
+        with FolderLock(str(maildir), "host"):
+            os.write(held[1], b"x")
+            os.read(free[0], 1)
+
+    real: Callable[[Queue, float], bool] = Queue.wait
+    turns: list[float] = []
+
+    def wait(self: Queue, seconds: float) -> bool:
+        turns.append(seconds)
+        if len(turns) == 4:
+            os.write(free[1], b"x")
+            seconds = 600.0                              # and now we are woken
+        return real(self, seconds)
+
+    monkeypatch.setattr(Queue, "wait", wait)
+    monkeypatch.setattr(locks, "TURN", 0.01)
+    with process(hold) as pid:
+        os.read(held[0], 1)
+        assert lock.take(patience=900)
+        lock.release()
+        assert ended(pid) == 0
+    assert turns == [0.01, 0.02, 0.04, 0.08]
+    for fd in (*held, *free):
+        os.close(fd)
+
+
 def test_attempt_waits_for_nobody(maildir: Path, lock: FolderLock) -> None:
     other = FolderLock(str(maildir), "host")
     with lock:
