@@ -140,5 +140,9 @@ def at_once(file: str) -> bool:
 
 def settled(mtime_ns: int, now_ns: int) -> bool:
     """Would a change from now on show in the mtime of this directory?"""
-    grain = GRAIN if mtime_ns % 1_000_000_000 else COARSE_GRAIN
-    return now_ns - mtime_ns > grain * 1e9
+    return now_ns - mtime_ns > unsettled(mtime_ns)
+
+
+def unsettled(mtime_ns: int) -> int:
+    """Nanoseconds in which a second change may show no other mtime than this one."""
+    return int((GRAIN if mtime_ns % 1_000_000_000 else COARSE_GRAIN) * 1e9)

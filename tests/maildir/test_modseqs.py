@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,8 @@ import pytest
 
 from courierpy.maildir.errors import Denied
 from courierpy.maildir.highest import highest
-from courierpy.maildir.index.asof import FILE
+from courierpy.maildir.index.asof import FILE, as_of
+from courierpy.maildir.index.columns import Index, Stamps
 from courierpy.maildir.index.modseqlog import ModseqLog
 from courierpy.maildir.locks import FolderLock
 from courierpy.maildir.mailbox import Mailbox
@@ -105,6 +107,33 @@ def test_what_is_said_unasked_is_not_later_than_the_look(maildir: Path) -> None:
     assert number is not None and number < min(numbers(other))
     other.close()
     mailbox.close()
+
+
+@pytest.mark.parametrize("tick", [4_000_000, 10 ** 9])
+def test_what_is_said_unasked_rises(tick: int, tmp_path: Path) -> None:
+    """RFC 7162 3.1.2.1: a client knows by a higher number that something has changed.  ``tick``: nanoseconds
+    in which the file system's times are the same."""
+    rand = random.Random(tick)
+    now, index = 1_700_000_000_000_000_000, Index(str(tmp_path), "host")
+    first = 1_234_567 if tick % 10 ** 9 else 0         # fine times are seldom whole seconds
+
+    def stamp() -> int:
+        return (now - first) // tick * tick + first
+    cur = database = stamp()
+    told = 1
+    for _ in range(3000):
+        now += int(10 ** rand.uniform(5, 10))          # from a tenth of a millisecond to ten seconds
+        changed = rand.random() < 0.7
+        if changed:
+            cur = stamp()
+        now += int(10 ** rand.uniform(4, 7))
+        looked = now
+        if rand.random() < 0.5:                        # the numbers are written when it has been looked at
+            now += 2_000_000
+            database = stamp()
+        number = as_of(index, Stamps(cur, 1, 0, 0, (1, database, 1)), looked)
+        assert (number > told if changed else number >= told), (number, told, looked, cur, database)
+        told = number
 
 
 def test_a_change_just_behind_the_last_number_is_not_hidden_by_it(maildir: Path) -> None:

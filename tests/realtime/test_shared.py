@@ -217,3 +217,37 @@ def test_a_list_that_cannot_be_read_keeps_nobody_from_hearing_of_others(site: Si
     deliver(site.reader, "1700000010.M10P1.host")
     told = client.until('* STATUS "INBOX" (MESSAGES 2 ') + client.done()
     assert not [line for line in told if "Odd" in line]
+
+
+@pytest.mark.parametrize("rights", ["eilrstwx", "lr"])
+@pytest.mark.parametrize("kind", NAMES)
+def test_a_number_that_was_told_unasked_hides_nothing(site: Site, kind: str, rights: str) -> None:
+    """A client keeps HIGHESTMODSEQ, comes back, and asks for what has changed only where it is told another
+    one: by hand, by the owner, by another session of the same user.  RFC 7162 3.1.2.1."""
+    (site.pub / "courierimapacl").write_text(f"owner aceilrstwx\nuser=demo {rights}\n")
+    owner, other, name = site.window(site.team), site.window(), NAMES[kind]
+    owner.do("SELECT INBOX.Pub")
+    other.do(f"SELECT {name}")
+
+    def number(client: Window) -> int:
+        line = next(line for line in client.do(f"SELECT {name}") if "HIGHESTMODSEQ" in line)
+        return int(line.split("HIGHESTMODSEQ ")[1].split("]")[0])
+
+    def by_hand() -> None:
+        file = next((site.pub / "cur").glob("1700000002.*"))
+        file.rename(file.with_name(f"{file.name.partition(':')[0]}:2,FT"))
+
+    steps = {3: lambda: deliver(site.pub, "1700000009.M9P1.host")}
+    if kind == "#shared.":             # by links the flags are each reader's own
+        steps[2] = by_hand
+        steps[1] = lambda: owner.do("UID STORE 1 +FLAGS (\\Answered)")
+    elif "w" in rights:
+        steps[1] = lambda: other.do("UID STORE 1 +FLAGS (\\Answered word)")
+    known = number(site.window())
+    for uid, change in steps.items():
+        change()
+        client = site.window()
+        now = number(client)
+        assert now > known
+        assert f"UID {uid} " in "".join(client.do(f"UID FETCH 1:* (FLAGS) (CHANGEDSINCE {known})"))
+        known = now

@@ -14,14 +14,13 @@ from __future__ import annotations
 import os
 import time
 
-from courierpy.maildir.directory import COARSE_GRAIN, settled
+from courierpy.maildir.directory import settled, unsettled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from courierpy.maildir.index.columns import Index, Stamps
 
 FILE = "modseq"
-UNSETTLED = int(COARSE_GRAIN * 1e9)    # nanoseconds in which a second change may show no other time
 
 
 def mark(fd: int, number: int) -> None:
@@ -39,7 +38,8 @@ def as_of(index: Index, stamps: Stamps, looked: int) -> int:
     """0: the log has to be asked.  ``stamps``: of the mailbox, read when it has been looked at; ``looked``:
     nanoseconds since 1970, when that look began."""
     changed = max(stamps.cur, stamps.new, stamps.keywords, stamps.database[1] if stamps.database else 0)
-    seen = changed if settled(changed, looked) else min(changed, looked - UNSETTLED)
+    # no more than is needed, as what was told a moment ago must not be higher
+    seen = changed if settled(changed, looked) else min(changed, looked - unsettled(changed))
     try:
         numbered = os.stat(index.file(FILE)).st_mtime_ns
     except OSError:
