@@ -17,6 +17,7 @@ from courierpy.maildir.errors import FolderMissing, trouble
 from courierpy.maildir.names import in_order
 from courierpy.maildir.watch import Refused
 from courierpy.model.uidset import UidSet
+from courierpy.system import inotify
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 LARGE_OCTETS = 1 << 16             # of a directory that is not read twice without need,
 SHARED_OCTETS = 1 << 14            # and of one in which others work too
+READ_RATHER = 2000                 # fewer messages are read again, where what makes a watch is not loaded;
+RATHER_OCTETS = READ_RATHER * 100  # about what the directory of so many has
 
 
 class Look(Enum):
@@ -73,6 +76,8 @@ class Survey:
         if stamps is None or not columns.head.stamps.same_but_new(stamps):
             return Look.READ_CUR
         if columns.head.stamps.new != stamps.new and directory.files(self._place.new):
+            if columns.head.count < READ_RATHER and not inotify.is_at_hand():
+                return Look.READ_CUR
             # mail came, and will be moved to cur/.  With a watch that is no reason to read
             # cur/, if the watch began before the stamps were found to be the same
             try:
@@ -231,14 +236,15 @@ class Survey:
 
     def _watch_first(self) -> None:
         """What is about to be read is large, or others work here too: hear from now on what changes,
-        and read it once.  To begin to hear takes longer than to read a small one several times, and most
-        sessions leave before anything happens there."""
+        and read it once.  To begin to hear takes longer than to read a small one several times, and to load
+        what hears longer than to read a larger one; most sessions leave before anything happens there."""
         readers = self._place.readers
         try:
             if self._changes.watched or self._contents.known:
                 return
             octets = os.stat(self._place.cur).st_size
-            if octets >= LARGE_OCTETS or octets >= SHARED_OCTETS and readers.own() and readers.others():
+            large = octets >= (LARGE_OCTETS if inotify.is_at_hand() else RATHER_OCTETS)
+            if large or octets >= SHARED_OCTETS and readers.own() and readers.others():
                 self._changes.listen()
         except FileNotFoundError:
             raise FolderMissing(self._place.cur) from None
