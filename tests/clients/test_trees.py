@@ -4,6 +4,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pexpect
@@ -50,13 +51,10 @@ def mailbox(root: Path, subject: str) -> str:
     return str(found.relative_to(root))
 
 
-@pytest.mark.parametrize("style", STYLES)
-def test_mbsync(style: str, tunnel: str, maildir: Path, tmp_path: Path) -> None:
-    layout, sep, made = STYLES[style]
-    far_side(maildir)
-    near = tmp_path / "Mail"
+def mbsync(near: Path, inbox: Path, style: str, tunnel: str) -> Callable[[], str]:
+    """mbsync, which copies between ``near`` and what the tunnel leads to; to call it gives its output."""
     near.mkdir()
-    rc = tmp_path / "rc"
+    rc = near.parent / "rc"
     rc.write_text(f"""IMAPStore far
 Tunnel "{tunnel}"
 PathDelimiter .
@@ -64,7 +62,7 @@ Path INBOX.
 
 MaildirStore near
 Path {near}/
-Inbox {near}/Inbox
+Inbox {inbox}
 SubFolders {style}
 
 Channel c
@@ -75,10 +73,15 @@ Create Both
 Expunge Both
 SyncState *
 """)
+    return lambda: run([need("mbsync"), "-c", str(rc), "-a"], near.parent)
 
-    def sync() -> None:
-        run([need("mbsync"), "-c", str(rc), "-a"], tmp_path)
 
+@pytest.mark.parametrize("style", STYLES)
+def test_mbsync(style: str, tunnel: str, maildir: Path, tmp_path: Path) -> None:
+    layout, sep, made = STYLES[style]
+    far_side(maildir)
+    near = tmp_path / "Mail"
+    sync = mbsync(near, near / "Inbox", style, tunnel)
     sync()
     answer = say(near, 'LIST "" *')
     assert "ALERT" not in answer
@@ -109,6 +112,34 @@ SyncState *
     assert listed(answer) == {"INBOX", "Sub", "Work", f"Work{sep}Projects{sep}deep", "Gr&APwA3w-e"}
     names = {path for path in near.rglob("*") if path.is_dir() and "courier" in path.name}
     assert all(path.parent.name == "cur" for path in names)
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_mbsync_whose_inbox_is_the_directory_itself(style: str, tunnel: str, maildir: Path,
+                                                    tmp_path: Path) -> None:
+    """It needs the setting: auto shows a maildir++ there, and names the others."""
+    layout, sep, made = STYLES[style]
+    far_side(maildir)
+    near = tmp_path / "Mail"
+    sync = mbsync(near, near, style, tunnel)
+    sync()
+    answer = say(near, 'LIST "" *')
+    assert listed(answer) == {"INBOX"}
+    assert "[ALERT] Maildirs that are not shown, as they are none of the layout maildir++" in answer
+    answer = say(near, 'LIST "" *', "SELECT INBOX", r"STORE 1 +FLAGS (\Flagged)", append("INBOX", "by-us"),
+                 f"CREATE Work{sep}New", append(f"Work{sep}New", "in-new"), IMAP_LAYOUT=layout)
+    assert "ALERT" not in answer
+    assert listed(answer) == {"INBOX", "Sub", "Work", f"Work{sep}Projects{sep}deep", "Gr&APwA3w-e"}
+    assert (near / made / "cur").is_dir()
+    sync()
+    assert {"by-us", "mail 1", "mail 2", "mail 3"} == set(flags(maildir))
+    assert [name for name, letters in flags(maildir).items() if "F" in letters] == ["mail 1"]
+    assert mailbox(maildir, "in-new") == ".Work.New"
+    (maildir / "new" / "1700009998.M1P1.host").write_bytes(b"Subject: from-far\n\nx\n")
+    sync()
+    answer = say(near, "SELECT INBOX", "SEARCH SUBJECT from-far", IMAP_LAYOUT=layout)
+    assert "* 5 EXISTS" in answer
+    assert len(re.findall(r"^\* SEARCH (\d+)\r$", answer, re.M)) == 1
 
 
 @pytest.mark.parametrize(("sep", "made"), [("/", "INBOX/Work/New"), ("", "INBOX.Work.New")])
