@@ -44,7 +44,9 @@ PROXIED = "proxied"                    # at another host
 EVERYBODY = 0o1777
 MOST_OCTETS = 16384                    # of a file
 MOST_SHOWN = 400                       # characters of a word of the administrator
-READS = 20                             # of a file whose check sum is not right, before it is none
+READS = 20                             # of a file whose check sum is not right, before it is none,
+READ_AGAIN = 0.005                     # seconds between two: who writes it has no processor, perhaps;
+READ_SECONDS = 1.0                     # in which one waits so: anybody can put files there that are none
 UNSTAMPED_SECONDS = 0.2                # that a session has from its file to the moment that it says in it
 
 
@@ -155,14 +157,15 @@ def seen(folder: str, check: str = "") -> Iterator[Seen]:
         names = os.listdir(folder)
     except OSError:
         return
+    end = time.monotonic() + READ_SECONDS
     for name in sorted(name for name in names if name.endswith(check) and inode_of(name) >= 0):
-        found = read(folder, name)
+        found = read(folder, name, time.monotonic() < end)
         if found is not None:
             yield found
 
 
-def read(folder: str, name: str) -> Seen | None:
-    """None for a file that is none of a session, or not there any more."""
+def read(folder: str, name: str, waits: bool = True) -> Seen | None:
+    """None for a file that is none of a session, or not there any more.  ``waits``: for who is writing it."""
     try:
         # of one file, though anybody may put another one, or a link, in its place
         with open(open_regular(os.path.join(folder, name), os.O_RDONLY | os.O_NOFOLLOW), "rb", 0) as file:
@@ -170,7 +173,7 @@ def read(folder: str, name: str) -> Seen | None:
                 data = octets_of(os.pread(file.fileno(), MOST_OCTETS, 0))
                 if data is not None:
                     return Seen(folder, name, os.fstat(file.fileno()).st_uid, unpack(data))
-                os.sched_yield()       # to who is writing it
+                time.sleep(READ_AGAIN if waits else 0)
     except (OSError, KeyError, ValueError):
         pass
     return None

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -126,6 +127,28 @@ def test_a_file_that_is_written_over(base: Path, folder: Path, clients: list[soc
     assert path.stat().st_ino == first
     path.write_bytes(path.read_bytes().replace(b"INBOX", b"OTHER"))
     assert presence.read(str(folder), mine.name) is None
+
+
+def test_who_writes_a_file_over_is_waited_for(base: Path, folder: Path, clients: list[socket.socket],
+                                              monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may have no processor for a while, in the middle of it."""
+    mine = made(folder, clients[0])
+    mine.enter()
+    path = folder / mine.name
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + b"?")
+    slept = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == presence.READS - 1:
+            path.write_bytes(whole)
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    found = presence.read(str(folder), mine.name)
+    assert found is not None and found.user == "ann"
+    assert 0.05 < sum(slept) < 0.5
+    mine.leave()
 
 
 def test_what_others_put_in_the_place_of_a_file(base: Path, folder: Path,
