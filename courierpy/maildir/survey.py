@@ -76,7 +76,7 @@ class Survey:
         if stamps is None or not columns.head.stamps.same_but_new(stamps):
             return Look.READ_CUR
         if columns.head.stamps.new != stamps.new and directory.files(self._place.new):
-            if columns.head.count < READ_RATHER and not inotify.is_at_hand():
+            if columns.head.count < READ_RATHER and not inotify.is_at_hand() and not self._is_shared():
                 return Look.READ_CUR
             # mail came, and will be moved to cur/.  With a watch that is no reason to read
             # cur/, if the watch began before the stamps were found to be the same
@@ -238,13 +238,12 @@ class Survey:
         """What is about to be read is large, or others work here too: hear from now on what changes,
         and read it once.  To begin to hear takes longer than to read a small one several times, and to load
         what hears longer than to read a larger one; most sessions leave before anything happens there."""
-        readers = self._place.readers
         try:
             if self._changes.watched or self._contents.known:
                 return
             octets = os.stat(self._place.cur).st_size
             large = octets >= (LARGE_OCTETS if inotify.is_at_hand() else RATHER_OCTETS)
-            if large or octets >= SHARED_OCTETS and readers.own() and readers.others():
+            if large or octets >= SHARED_OCTETS and self._is_shared():
                 self._changes.listen()
         except FileNotFoundError:
             raise FolderMissing(self._place.cur) from None
@@ -252,6 +251,11 @@ class Survey:
             raise trouble(self._place.cur, error) from None
         except Refused:
             return
+
+    def _is_shared(self) -> bool:
+        """Has another session the mailbox open too?"""
+        readers = self._place.readers
+        return bool(readers.own()) and readers.others()
 
     def read_cur(self, database: UidDb) -> tuple[list[int], dict[bytes, bytes]]:
         """Read cur/; the contents are the messages with these numbers, those that are gone too.  (Rows
