@@ -7,6 +7,7 @@ are never touched: the interpreter shares them.
 """
 from __future__ import annotations
 
+import struct
 import sys
 
 TYPE_CHECKING = False
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 
 _OCTETS = bytes.__basicsize__ - 1      # where those of a bytes object are
 _ASCII = sys.getsizeof("") - 1         # where the characters of a str are that is ASCII
-_OTHER = sys.getsizeof("\xe9") - 2     # and of any other
+# and of any other; a str itself says how large it is with its copy in UTF-8, where it has one already
+_POINTER = struct.calcsize("P")
+_OTHER = str.__basicsize__ - _POINTER
 
 
 def wipe(*values: bytes | bytearray | str | None) -> None:
@@ -39,6 +42,11 @@ def wipe(*values: bytes | bytearray | str | None) -> None:
             highest = ord(max(value))
             width = 1 if highest < 0x100 else 2 if highest < 0x10000 else 4
             ctypes.memset(id(value) + _OTHER, 0, width * len(value))
+            # what it is in UTF-8: octets, and where they are
+            size = ctypes.c_ssize_t.from_address(id(value) + _ASCII).value
+            copy = ctypes.c_void_p.from_address(id(value) + _ASCII + _POINTER).value
+            if copy:
+                ctypes.memset(copy, 0, size)
 
 
 def wipe_found(*secrets: bytes) -> None:
