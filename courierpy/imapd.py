@@ -22,7 +22,7 @@ from courierpy.model.numbers import decimal
 from courierpy.model.replies import KICKED, Bye, Slept, TurnedAway
 from courierpy.system import about, inotify, log, memory, metrics, proc, wayback
 from courierpy.system.conn import Conn, Gone, TimedOut
-from courierpy.system.settings import SettingsError
+from courierpy.system.settings import SettingsError, days_of
 from courierpy.system.stream import Garbled
 
 TYPE_CHECKING = False
@@ -238,7 +238,13 @@ class _Imapd(Entering):
     def _empty_trash(self) -> None:
         """At the login for a moment, as somebody waits; else until all is done or the process is to stop."""
         spec = self.settings.text("IMAP_EMPTYTRASH")
-        if not spec or self.folders is None or self.only_reads or not _has_any(self.folders, spec):
+        if self.folders is None or self.only_reads:
+            return
+        try:
+            if not _has_any(self.folders, spec):
+                return
+        except ValueError as error:
+            log.err(f"IMAP_EMPTYTRASH: {error}")
             return
         from courierpy.imap.disposing import teller
         from courierpy.maildir import trash
@@ -246,12 +252,8 @@ class _Imapd(Entering):
 
         def goes_on() -> bool:
             return time.monotonic() < end if session is None else not session.waiting.stopping
-        try:
-            self.trash_is_left = not trash.empty(self.folders, spec, goes_on,
-                                                 teller(self.settings, self.who))
-            self._emptied = not self.trash_is_left
-        except ValueError as error:
-            log.err(f"IMAP_EMPTYTRASH: {error}")
+        self.trash_is_left = not trash.empty(self.folders, spec, goes_on, teller(self.settings, self.who))
+        self._emptied = not self.trash_is_left
 
     def _greet(self) -> None:
         """The last stage that can fail says OK."""
@@ -367,9 +369,9 @@ class _Imapd(Entering):
 
 
 def _has_any(folders: Store, spec: str) -> bool:
-    """Is there a folder that IMAP_EMPTYTRASH names?  Mostly none is, and nothing more need be loaded."""
-    names = [part.rpartition(":")[0] or folders.trash for part in spec.replace(" ", "").split(",")]
-    return any(folders.exists(folders.layout.prefix + name) for name in names)
+    """Is there a folder that IMAP_EMPTYTRASH names?  Mostly none is, and nothing more need be loaded.  Raises
+    ValueError for a ``spec`` that is none."""
+    return any(folders.exists(folders.layout.prefix + name) for name, _ in days_of(spec, folders.trash))
 
 
 def _lent(door: int, made: int = -1) -> inotify.Lent:

@@ -14,8 +14,8 @@ from courierpy.maildir.directory import is_message
 from courierpy.maildir.errors import NameInvalid, StoreError
 from courierpy.maildir.mailboxdirectory import MailboxDirectory
 from courierpy.model import fresh
-from courierpy.model.regex import later
 from courierpy.system import log
+from courierpy.system.settings import days_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 DAY = 86400                        # seconds
 AT_ONCE = 200                      # files between two looks whether to go on
 MOMENT = 0.04                      # seconds that a login may wait for it
-_PART = later(r"(?s)(?:(.*):)?([0-9]{1,5})")
 _told: set[bytes] = set()          # directories of which the log knows
 fresh.forgets(_told.clear)
 
@@ -41,13 +40,9 @@ def empty(tree: Store, spec: str, goes_on: Callable[[], bool] = lambda: True,
     before the first files of a folder, and ends it; ``tell``: as of Disposal.  Gives whether all is done.
     ValueError for a spec that is none.
     """
-    wanted = []
-    for part in filter(None, spec.replace(" ", "").split(",")):
-        match = _PART.fullmatch(part)
-        if match is None:
-            raise ValueError(f"folder:days is expected, not {part}")
-        name = tree.layout.prefix + (match[1] if match[1] is not None else tree.trash)
-        wanted.append((name, time.time() - max(1, int(match[2])) * DAY))
+    now = time.time()
+    wanted = [(tree.layout.prefix + name, now - max(1, days) * DAY)
+              for name, days in days_of(spec, tree.trash)]
     quota = tree.quota()
     for name, limit in wanted:
         try:

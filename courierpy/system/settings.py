@@ -16,10 +16,23 @@ if TYPE_CHECKING:
 
 _OCTAL = later(r"\s*0{0,3}[0-7]{1,3}\s*")
 _NUMBERS = later(r"(?s)(?:.+=)?([0-9]{1,18})")
+MOST_DIGITS = 5                        # of a number of days
 MAX_OCTETS = 4294967295                # what IMAP has for the size of a message
 _SIGNED = later(r"\s*-?[0-9]{0,18}\s*")
-_DAYS = later(r"(?s)(?:.*:)?[0-9]{1,5}")          # as maildir.trash reads it
 _NUMBER = later(r"\s*(-?[0-9]{1,18})")          # what atoi() reads
+
+
+def days_of(value: str, trash: str = "") -> list[tuple[str, int]]:
+    """(folder, days) of each that a setting of the kind "days" names; a bare number means the folder
+    ``trash``.  Raises ValueError for what is none."""
+    found = []
+    for part in filter(None, value.replace(" ", "").split(",")):
+        folder, colon, digits = part.rpartition(":")
+        days = decimal(digits) if len(digits) <= MOST_DIGITS else None
+        if days is None:
+            raise ValueError(f"folder:days is expected, not {part}")
+        found.append((folder if colon else trash, days))
+    return found
 
 
 class SettingsError(Exception):
@@ -73,9 +86,11 @@ class Setting:
             return "YES or NO is expected"
         if self.kind == "choice" and value and value.lower() not in map(str.lower, self.choices):
             return f"one of {', '.join(self.choices)} is expected"
-        if self.kind == "days" and not all(_DAYS.fullmatch(part) for part in
-                                           filter(None, value.replace(" ", "").split(","))):
-            return "folder:days is expected, several with commas between, as in Trash:7"
+        if self.kind == "days":
+            try:
+                days_of(value)
+            except ValueError:
+                return "folder:days is expected, several with commas between, as in Trash:7"
         return ""
 
     def span(self) -> str:

@@ -216,6 +216,21 @@ def test_a_login_waits_a_moment_only(tree: Store, monkeypatch: pytest.MonkeyPatc
     os.close(write)
 
 
+def test_what_names_no_days_is_told_also_where_no_folder_is(tree: Store,
+                                                            monkeypatch: pytest.MonkeyPatch) -> None:
+    from courierpy import imapd
+    from courierpy.system.conn import Conn
+    read, write = os.pipe()
+    daemon = imapd._Imapd(["imapd"], {"IMAP_EMPTYTRASH": "Nobody:7,Nobody:x"}, Conn(read, write))
+    daemon.folders = tree
+    said: list[str] = []
+    monkeypatch.setattr(imapd.log, "err", said.append)
+    daemon._empty_trash()
+    assert said == ["IMAP_EMPTYTRASH: folder:days is expected, not Nobody:x"]
+    os.close(read)
+    os.close(write)
+
+
 def test_the_trash_of_a_short_session_is_looked_at_once(tree: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing in it gets too old so soon after the login; behind a longer session it does."""
     from courierpy import imapd
