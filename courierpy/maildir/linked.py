@@ -249,13 +249,14 @@ class Linked(Store):
                 "imapuid_0", sync=self.options.sync)
 
     def subscribe(self, name: str, wanted: bool, more: Sequence[str] = ()) -> None:
-        for path in map(self._own_path, (name, *more)):
+        for one in (name, *more):
+            path = self._own_path(one)
             if not wanted:
                 self._remove(path)
             elif "r" in self.rights_at(path):
                 self._copy(path)
             else:
-                raise FolderMissing(f"not shared, or not to be read: {path!r}")
+                raise FolderMissing(f"not shared, or not to be read: {one!r}")
 
     def _remove(self, path: str) -> None:
         """There is no copy any more: what its mailbox was to others is theirs.  Raises a store error."""
