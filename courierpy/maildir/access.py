@@ -117,10 +117,8 @@ class Access:
         """Of the user, on a mailbox that is there or not.  Raises a store error."""
         if not self.identities:
             return WITHOUT_LISTS
-        unlisted = self._unlisted.get(path)
-        if unlisted is not None and not _is_there(unlisted):
-            return OWNER_RIGHTS        # mostly
-        self._unlisted.pop(path, None)
+        if self._still_unlisted(path):
+            return OWNER_RIGHTS
         own = self.file(path)
         if self._no_levels and self._all_unlisted(self.above(path)) and not _is_there(own):
             self._unlisted[path] = own

@@ -166,8 +166,7 @@ class Looker:
             return None
         self.leaves_recent = readonly
         now = _now(self)
-        if _is_whole(self) and (changes.at_rest(self.contents.held.twins) if changes.watched else
-                                 self.stamps is not None and self.stamps == self.place.stamps()):
+        if self._quiet(stays=False):
             self._known_at(now)
         elif changes.needs_number() or not self.update(False):
             return None
@@ -243,19 +242,23 @@ class Looker:
                 return False
         return self.place.lock.take(lambda: self.update(False))
 
-    def _quiet(self) -> bool:
-        """Is everything as at the last look, and in the snapshot?"""
-        changes = self.changes
-        if not _is_whole(self):
+    def _quiet(self, stays: bool = True) -> bool:
+        """Is everything as at the last look, and in the snapshot?  ``stays``: it counts as a look, by which a
+        session that stays in a large mailbox comes to its watch."""
+        held, changes, numbers = self.contents.held, self.changes, self.numbers
+        if self.recent.fresh is not NO_UIDS or numbers.owed and numbers.is_due() or self.keywords.doubtful \
+                or held.database.uids is not self.snapshot.messages.uids:
             return False
         if not changes.watched:
-            if self.stamps is not None and self.stamps == self.place.stamps():
-                self._quiet_looks += 1
-                if self._quiet_looks == STAYS:     # what is to come will not need a reading of cur/
-                    self.watch_if_large()
+            quiet = self.stamps is not None and self.stamps == self.place.stamps()
+            if not stays:
+                return quiet
+            self._quiet_looks += quiet
+            if not quiet or self._quiet_looks == STAYS:    # what is to come will not need a reading of cur/
+                self.watch_if_large()
+            if quiet:
                 return True
-            self.watch_if_large()
-        return changes.at_rest(self.contents.held.twins)
+        return changes.at_rest(held.twins)
 
     # -- the look itself
 
@@ -377,10 +380,3 @@ def _now(looker: Looker) -> int:
     """When a look begins; of use to who was not told of all that is gone."""
     readers = looker.place.readers
     return readers.now() if looker.contents.departed or readers.waiting else looker.looked
-
-
-def _is_whole(looker: Looker) -> bool:
-    """Is all that is known in the snapshot, and nothing left to do?"""
-    numbers, known = looker.numbers, looker.contents.held.database.uids
-    return looker.recent.fresh is NO_UIDS and not (numbers.owed and numbers.is_due()) \
-        and not looker.keywords.doubtful and known is looker.snapshot.messages.uids

@@ -153,7 +153,8 @@ class Store:
         from courierpy.maildir.formats import sharedmaildirs  # who lists no mailboxes does not ask
         if self.meet is None or not virtual and not sharedmaildirs.are_there(self.root):
             return []                  # nothing more of it needs to be loaded
-        return self.neighbours.names(virtual) if self.neighbours is not None else []
+        neighbours = self.neighbours
+        return neighbours.names(virtual) if neighbours is not None else []
 
     def resolve(self, name: str) -> tuple[Namespace, str]:
         """(namespace, path there) of the mailbox of that name, there or not.  Raises NameInvalid."""
@@ -165,10 +166,10 @@ class Store:
     def rights(self, name: str) -> frozenset[str]:
         """Letters of RFC 4314 2.1 that the user has on a mailbox, there or not.  Raises NameInvalid, or
         another store error where its list cannot be read."""
-        home = self._home(name) if self.meet is not None and name.startswith(SHARED_PREFIXES) else self
+        home = self._home(name)
         if home is not self:
             return home.rights(name)
-        namespace, path = self.namespaces.find(name) or self.resolve(name)
+        namespace, path = self.resolve(name)
         return self.rights_at(path) if namespace.root == self.root else namespace.rights
 
     def rights_at(self, path: str) -> frozenset[str]:
@@ -445,7 +446,8 @@ class Store:
         from courierpy.maildir.formats import sharedmaildirs
         found = self.subscribed.names()
         if self.meet is not None and os.path.isdir(os.path.join(self.root, sharedmaildirs.COPIES)):
-            found += self.neighbours.subscriptions() if self.neighbours is not None else []
+            neighbours = self.neighbours
+            found += neighbours.subscriptions() if neighbours is not None else []
         return found
 
     def subscribe(self, name: str, wanted: bool, more: Sequence[str] = ()) -> None:

@@ -24,7 +24,8 @@ _LINE = re.compile(rb"--([^\r\n]*)\r?\n?")
 HEADERS = 4                        # times the limit of one: octets of all headers that are told
 LINE_OCTETS = 1024                 # read at first where a delimiter may stand
 USUAL_OCTETS = 60                  # of a Content-Type that is likely to come again
-_ENCODINGS = frozenset((b"7bit", b"8bit", b"binary", b"base64", b"quoted-printable"))
+ENCODED = frozenset((b"base64", b"quoted-printable"))      # whose octets are others than those of the message
+_ENCODINGS = ENCODED | {b"7bit", b"8bit", b"binary"}
 # "8 bit", "7-bit", "quoted printable": what some senders write for one of these
 _SPELLED = {name.replace(b"-", b""): name for name in _ENCODINGS}
 _BETWEEN = re.compile(rb"[\s_-]+")
@@ -263,7 +264,7 @@ class _Parser:
                 self._aim()
                 return
             if part.kind != b"message" or part.subkind not in (b"rfc822", b"global") \
-                    or part.encoding in (b"base64", b"quoted-printable"):
+                    or part.encoding in ENCODED:
                 return
             start, default, parent = part.body, b"text/plain", part
 

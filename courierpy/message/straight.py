@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from courierpy.message import rendered
 from courierpy.message.headers import CR, told, told_of_part
-from courierpy.message.mime import content_type, encoding
+from courierpy.message.mime import ENCODED, content_type, encoding
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 PARTS, NESTED = 16, 8              # of a multipart, and how many parts may be inside each other
 SHARED_OCTETS = 128                # of a header that is likely to come again
-ENCODED = (b"base64", b"quoted-printable")
 UNUSUAL, TEXT, OTHER, MESSAGE, MULTIPART = range(5)
 
 
@@ -92,12 +91,12 @@ def _said(block: bytes, extended: bool, utf8: bool) -> tuple[int, bytes, bytes, 
     kind, subkind, params, boundary = content_type(fields.get(b"content-type"), b"text/plain")
     if boundary and subkind != b"digest":      # whose parts are messages
         return MULTIPART, boundary, b"", rendered.multipart(subkind, params, fields, extended, utf8)
-    told = TEXT if kind == b"text" else OTHER
+    which = TEXT if kind == b"text" else OTHER
     if kind == b"multipart":
-        told = UNUSUAL
+        which = UNUSUAL
     elif kind == b"message" and subkind in (b"rfc822", b"global"):
-        told = UNUSUAL if encoding(fields.get(b"content-transfer-encoding", b"")) in ENCODED else MESSAGE
-    return told, b"", *rendered.leaf(kind, subkind, params, fields, extended, utf8)
+        which = UNUSUAL if encoding(fields.get(b"content-transfer-encoding", b"")) in ENCODED else MESSAGE
+    return which, b"", *rendered.leaf(kind, subkind, params, fields, extended, utf8)
 
 
 _shared = lru_cache(128)(_said)
