@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -161,67 +162,66 @@ def test_who_waited_for_others_in_vain_has_a_turn(maildir: Path, lock: FolderLoc
     assert os.listdir(maildir / "tmp") == []
 
 
-def test_who_was_held_up_until_its_time_was_over_tries_once_more(maildir: Path, lock: FolderLock,
-                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
-    """The disk, or who stopped us, took all of the time, and the lock is free by now."""
-    held, free = os.pipe(), os.pipe()
+@contextmanager
+def held_elsewhere(maildir: Path) -> Iterator[tuple[int, Callable[[], int]]]:
+    """Another process has the lock: its pid, and what makes it let go."""
+    (held, has), (free, go) = os.pipe(), os.pipe()
 
     def hold() -> None:
         with FolderLock(str(maildir), "host"):
-            os.write(held[1], b"x")
-            os.read(free[0], 1)
+            os.write(has, b"x")
+            os.read(free, 1)
 
+    try:
+        with process(hold) as pid:
+            os.read(held, 1)
+            yield pid, partial(os.write, go, b"x")
+    finally:
+        for fd in (held, has, free, go):
+            os.close(fd)
+
+
+def test_who_was_held_up_until_its_time_was_over_tries_once_more(maildir: Path, lock: FolderLock,
+                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk, or who stopped us, took all of the time, and the lock is free by now."""
     real, now, turns = Queue.wait, time.monotonic, []
 
     def wait(self: Queue, seconds: float) -> bool:
         turns.append(seconds)
         if len(turns) == 3:                              # it was tried before
-            os.write(free[1], b"x")
+            let_go()
             assert ended(pid) == 0
             monkeypatch.setattr(time, "monotonic", lambda: now() + 1000)
         return real(self, seconds)
 
     monkeypatch.setattr(Queue, "wait", wait)
     monkeypatch.setattr(locks, "TURN", 0.01)
-    with process(hold) as pid:
-        os.read(held[0], 1)
+    with held_elsewhere(maildir) as (pid, let_go):
         assert lock.take(patience=900)
         lock.release()
     assert len(turns) == 3
-    for fd in (*held, *free):
-        os.close(fd)
 
 
 def test_who_looks_while_it_is_held_waits_longer_the_next_time(maildir: Path, lock: FolderLock,
                                                               monkeypatch: pytest.MonkeyPatch) -> None:
     """Each look costs the place in the queue: on a slow machine nobody would ever come to its turn."""
-    held, free = os.pipe(), os.pipe()
-
-    def hold() -> None:
-        with FolderLock(str(maildir), "host"):
-            os.write(held[1], b"x")
-            os.read(free[0], 1)
-
     real: Callable[[Queue, float], bool] = Queue.wait
     turns: list[float] = []
 
     def wait(self: Queue, seconds: float) -> bool:
         turns.append(seconds)
         if len(turns) == 4:
-            os.write(free[1], b"x")
+            let_go()
             seconds = 600.0                              # and now we are woken
         return real(self, seconds)
 
     monkeypatch.setattr(Queue, "wait", wait)
     monkeypatch.setattr(locks, "TURN", 0.01)
-    with process(hold) as pid:
-        os.read(held[0], 1)
+    with held_elsewhere(maildir) as (pid, let_go):
         assert lock.take(patience=900)
         lock.release()
         assert ended(pid) == 0
     assert turns == [0.01, 0.02, 0.04, 0.08]
-    for fd in (*held, *free):
-        os.close(fd)
 
 
 def test_attempt_waits_for_nobody(maildir: Path, lock: FolderLock) -> None:
