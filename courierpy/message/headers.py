@@ -75,15 +75,16 @@ def fields(header: bytes) -> list[tuple[bytes, bytes]]:
     return [(name, unfold(value)) for name, value in _FIELD.findall(_flat(header))]
 
 
-def told(header: bytes) -> dict[bytes, bytes]:
-    """Lower-case name -> value of the fields that ENVELOPE and BODYSTRUCTURE tell.
+def told(header: bytes, of_part: bool = False) -> dict[bytes, bytes]:
+    """Lower-case name -> value of the fields that ENVELOPE and BODYSTRUCTURE tell; ``of_part``: of those that
+    BODYSTRUCTURE tells.
 
     The first of a name that says something counts.  The addresses of all count: the values
     of a repeated field of them are joined with LF, which no value holds.
     """
     found: dict[bytes, bytes] = {}
     more: dict[bytes, list[bytes]] = {}
-    for name, value in _TOLD.findall(_flat(header)):
+    for name, value in (_TOLD_OF_PART if of_part else _TOLD).findall(_flat(header)):
         name = name.lower()
         if not found.get(name):
             found[name] = _stripped(value)
@@ -91,16 +92,6 @@ def told(header: bytes) -> dict[bytes, bytes]:
             more.setdefault(name, [found[name]]).append(unfold(value))
     for name, values in more.items():
         found[name] = b"\n".join(filter(None, values))
-    return found
-
-
-def told_of_part(header: bytes) -> dict[bytes, bytes]:
-    """Of these the fields that BODYSTRUCTURE tells."""
-    found: dict[bytes, bytes] = {}
-    for name, value in _TOLD_OF_PART.findall(_flat(header)):
-        name = name.lower()
-        if not found.get(name):
-            found[name] = _stripped(value)
     return found
 
 

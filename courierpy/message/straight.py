@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from courierpy.message import rendered
-from courierpy.message.headers import CR, told, told_of_part
+from courierpy.message.headers import CR, told
 from courierpy.message.mime import ENCODED, content_type, encoding
 
 TYPE_CHECKING = False
@@ -87,7 +87,7 @@ class _Usual:
 def _said(block: bytes, extended: bool, utf8: bool) -> tuple[int, bytes, bytes, bytes]:
     """What a header says of its part: (of which kind it is, boundary, what is told before its size, and
     behind its lines or parts)."""
-    fields = told_of_part(block)
+    fields = told(block, of_part=True)
     kind, subkind, params, boundary = content_type(fields.get(b"content-type"), b"text/plain")
     if boundary and subkind != b"digest":      # whose parts are messages
         return MULTIPART, boundary, b"", rendered.multipart(subkind, params, fields, extended, utf8)
