@@ -271,11 +271,12 @@ class Entering:
         if self.settings.checks_owner:
             mine = os.stat(".")
             if (mine.st_uid, mine.st_gid) != (os.geteuid(), os.getegid()):
-                log.err(f"{os.getcwd()} belongs to uid {mine.st_uid}, gid {mine.st_gid}; "
-                        f"uid {os.geteuid()}, gid {os.getegid()} was expected: chown it, or set "
-                        "IMAP_MAILBOX_SANITY_CHECK=0")
+                why = (f"{os.getcwd()} belongs to uid {mine.st_uid}, gid {mine.st_gid}; "
+                       f"uid {os.geteuid()}, gid {os.getegid()} was expected: chown it, or set "
+                       "IMAP_MAILBOX_SANITY_CHECK=0")
+                log.err(why)
                 raise Bye("Fatal error: Account's mailbox directory is not owned by the correct "
-                          "uid or gid: ", b"ALERT", 1)
+                          f"uid or gid: {'' if self.behind_login else why}", b"ALERT", 1)
 
     def open_store(self) -> None:
         """Raises Bye where there is no Maildir."""

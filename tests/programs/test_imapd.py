@@ -67,6 +67,23 @@ def test_behind_a_login_the_log_is_standard_error(maildir: Path) -> None:
     assert b"INFO: LOGIN, user=demo, ip=[::1], port=[7], protocol=IMAP\n" in error
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a Maildir to somebody else")
+def test_a_maildir_of_somebody_else(maildir: Path) -> None:
+    """From a shell its user is told whose it is; behind a login a client hears what Courier says, no path."""
+    os.chown(maildir, 23456, 23457)
+    text = b"* BYE [ALERT] Fatal error: Account's mailbox directory is not owned by the correct uid or gid: "
+    why = (f"{maildir} belongs to uid 23456, gid 23457; uid 0, gid {os.getegid()} was expected: chown it, or "
+           "set IMAP_MAILBOX_SANITY_CHECK=0").encode()
+    login = {"IMAPLOGINTAG": "x", "TCPREMOTEIP": "::1", "TCPREMOTEPORT": "7"}
+    for said, environ in ((why, {}), (b"", login)):
+        process = start(maildir, subprocess.PIPE, subprocess.PIPE, **environ)
+        out, error = process.communicate(b"d LOGOUT\r\n", timeout=20)
+        assert (process.returncode, out) == (1, text + said + b"\r\n")
+        assert (why in error) == bool(environ)           # over a pipe it goes to syslog
+    process = start(maildir, subprocess.PIPE, subprocess.PIPE, IMAP_MAILBOX_SANITY_CHECK="0")
+    assert process.communicate(b"d LOGOUT\r\n", timeout=20)[0].startswith(b"* PREAUTH ")
+
+
 def test_a_record_of_the_dialogue(maildir: Path) -> None:
     """IMAPDEBUGFILE: only where the user made the file."""
     for there in (False, True):
