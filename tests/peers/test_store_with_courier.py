@@ -109,8 +109,11 @@ def test_the_maildir_belongs_to_us(tmp_path: Path) -> None:
         need("/usr/bin/imapd")
         done = subprocess.run([*words, str(maildir)], input=b"", capture_output=True, check=False,
                               env=plain_environ(AUTHENTICATED="demo"), timeout=60)
-        answers.append((done.stdout, done.returncode))
-    assert answers[0] == answers[1]
+        answers.append((done.stdout.rstrip(b"\r\n"), done.returncode))
+    (theirs, their_code), (ours, our_code) = answers
+    assert our_code == their_code
+    assert ours.startswith(theirs)                  # whose it is comes behind what Courier says
+    assert b"belongs to uid 65534, gid 65534" in ours[len(theirs):]
 
 
 def test_changes_by_courier_get_their_number(tmp_path: Path) -> None:
