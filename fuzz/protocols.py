@@ -164,8 +164,8 @@ QUESTIONS = [b"12:exists a@b.c,5:q x@y,",
              b"request=smtpd_access_policy\nrecipient=a@b\nsize=99\n\nrequest=x\n\n"]
 PROXIED = [b"\x21\x11" + bytes(range(12)), b"\x21\x21" + bytes(36), b"\x20\0",
            b"\x21\x11\0\x0c" + bytes(range(12)) + b"a LOGIN", b"PROXY TCP6 ::1 ::2 1 2\r\n"]
-TOKENS = [b'{"alg":"RS256","kid":"r"}\n{"aud":"imap","exp":2000000000}', b"n,a=x,n=user=2C=3D,r=abc",
-          b"c=biws,r=abc,p=AAAA"]
+TOKENS = [b'{"alg":"RS256","kid":"r"}\n{"aud":"imap","exp":2000000000}', b'["alg"]\n{}',
+          b"n,a=x,n=user=2C=3D,r=abc", b"c=biws,r=abc,p=AAAA"]
 FILES = [b"owner aceilrstw\nuser=a lr\n-anyone x\n", b"3 V1700000000 N5 G00\n1 W5 :a\n2 :b\n",
          b"1 1700000000 5\n1 a\n", b"1000S,10C\n   5 1\n-5 -1\n", b"/2 1700000000 5\na 1 2:3 UTF-8\n",
          b"name\t/path\n", b"SERVER a\\\n b\n#c\n", annotation.render({b"/private/comment": b"a\nb"}),

@@ -129,6 +129,8 @@ def _signed(token: str, known: list[Key], settings: Settings) -> dict[str, Any]:
     warnings.simplefilter("ignore", SecurityWarning)
     try:
         header = extract_compact(token.encode(), registry=registry).headers()
+        if not isinstance(header, dict):
+            raise TypeError            # text and arrays pass, where "alg" is in them
         name = header.get("alg")
         if name not in allowed:
             raise Refused(f"it is signed by {_word(name)}, and OAUTH_ALGORITHMS has not that")
