@@ -27,7 +27,7 @@ from courierpy.listener import children
 from courierpy.login import start, tries
 from courierpy.maildir import lately
 from courierpy.model import fresh
-from courierpy.system import doorway, log, passing, proc, programs, title
+from courierpy.system import desk, doorway, log, passing, proc, programs, title
 from courierpy.system.conn import Conn
 
 TYPE_CHECKING = False
@@ -40,6 +40,8 @@ USES, IDLE_SECONDS = 250, 60   # by default
 SPREAD = 8                     # a part of its uses that a process may serve less, so that not all end at once
 GROWTH_OCTETS = 32 << 20       # of memory by which a process may grow and serve another session
 PAGE_OCTETS = os.sysconf("SC_PAGE_SIZE")
+# variables with descriptors that a session does not have: what has their numbers here is something else
+BEFORE_LOGIN = frozenset((tries.VARIABLE, desk.VARIABLE, desk.AUTHSOCKET))
 
 
 class Manner:
@@ -70,7 +72,7 @@ class Sessions:
         descriptors that go with the first order."""
         self.link = link
         self.program = program
-        self.environ = {name: value for name, value in environ.items() if name != tries.VARIABLE}
+        self.environ = {name: value for name, value in environ.items() if name not in BEFORE_LOGIN}
         self.busy = manner.busy
         self.idle_seconds = manner.idle_seconds
         self._uses = max(1, manner.uses - os.getpid() % max(1, manner.uses // SPREAD))

@@ -179,6 +179,7 @@ class Listener:
             log.info("settings read again")
         self.entrance.above = 1 + max(int(name) for name in os.listdir("/proc/self/fd"))
         title.be(f"couriertcpd {self.options.rest[0]}")
+        self._take_in()
         notify.ready(self._status())
         self._serve()
         notify.stopping()
@@ -379,6 +380,15 @@ class Listener:
     def _others_say(self) -> None:
         self._keeper_says()
         self._returned()
+
+    def _take_in(self) -> None:
+        """Clients whom an image with login processes has left, and no such process had yet."""
+        way = self.services.doorway
+        for fd, connection, variables, behind, said in way.homeless() if way is not None else ():
+            remote, local = ((variables[f"TCP{end}IP"], int(variables[f"TCP{end}PORT"]))
+                             for end in ("REMOTE", "LOCAL"))
+            arrive = partial(self._arrive, said=said)
+            self._began(self.entrance.begin(fd, remote, local, connection.peer, arrive, behind))
 
     def _returned(self) -> None:
         """A session is over, and its client before its login again."""

@@ -176,6 +176,14 @@ class Doorway:
             self.client(fd, connection, variables, behind, said)
             os.close(fd)
 
+    def homeless(self) -> list[tuple[int, Connection, Mapping[str, str], bool, bytes | None]]:
+        """Clients whom no process knows of yet, where there are to be none any more; they are the caller's
+        then.  As client() is told them."""
+        found: list[tuple[int, Connection, Mapping[str, str], bool, bytes | None]] = []
+        if not self.count:
+            found, self._orphans = self._orphans, found
+        return found
+
     def meet(self, helper: socket.socket) -> None:
         """There is another helper, at the other end of this."""
         if self.helper is not None:
@@ -197,7 +205,8 @@ class Doorway:
                 passing.send(self.helper, [doorway.LOGIN.pack(process.pid)], (theirs.fileno(),))
                 passing.send(process.link, [doorway.HEAD.pack(doorway.HELPER, 0)], (its.fileno(),))
         except OSError as error:
-            log.err(f"login process {process.pid} cannot ask the password helper: {error.strerror}")
+            if not process.old:        # that one may have had no client, and has ended
+                log.err(f"login process {process.pid} cannot ask the password helper: {error.strerror}")
 
     def ready(self) -> bool:
         """Is there one that takes clients?"""

@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import REPO, Server, account_python, free_port, plain_environ, serving, until, wait_for
+from tests.programs.chain import chain, eventually
+from tests.programs.test_doorway import login_processes
 
 pytestmark = pytest.mark.server
 
@@ -209,3 +211,67 @@ def test_without_root_the_sockets_are_enough(tmp_path: Path) -> None:
             assert tcpd.echo()
     finally:
         shutil.rmtree(folder)
+
+
+# -- login processes that there are no more
+
+def settings_of(file: Path) -> str:
+    """What a listener runs first, so that these settings are read anew with each image."""
+    return f"import os\nos.environ.update(line.split('=') for line in open({str(file)!r}).read().split())"
+
+
+# those who begin while the file is there take no client
+NEVER_READY = """
+import signal
+from courierpy import doorway
+log_in = doorway.log_in
+def wait_instead(*words, **more):
+    while os.path.exists({path!r}):
+        signal.sigtimedwait((), 0.05)
+    return log_in(*words, **more)
+doorway.log_in = wait_instead
+"""
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Path:
+    file = tmp_path / "settings"
+    file.write_text("IMAP_LOGIN_PROCESSES=1\n")
+    return file
+
+
+def test_who_had_a_login_process_logs_in_where_there_is_none_any_more(settings: Path) -> None:
+    """With the processes of sessions there are no more of either kind: the variables of one mean other
+    descriptors in the other."""
+    with chain(before=settings_of(settings)) as server, server.greeted() as waiting, \
+            server.session() as session:
+        settings.write_text("IMAP_LOGIN_PROCESSES=0\n")
+        server.hup(1)
+        for client in waiting, session:
+            client.sendall(b"a LOGIN demo demo\r\n" if client is waiting else b"a UNAUTHENTICATE\r\n")
+            assert b"a OK" in until(client, b"a OK")
+        session.sendall(b"b LOGIN demo demo\r\n")
+        waiting.sendall(b"b SELECT INBOX\r\n")
+        for client in waiting, session:
+            assert b"b OK" in until(client, b"b OK")
+        settings.write_text("IMAP_LOGIN_PROCESSES=1\n")
+        server.hup(2)
+        for client in waiting, session:
+            client.sendall(b"c UNAUTHENTICATE\r\nd LOGIN demo demo\r\n")
+            assert b"d OK" in until(client, b"d OK")
+
+
+def test_who_came_back_while_there_was_none_is_not_forgotten(settings: Path, tmp_path: Path) -> None:
+    never = tmp_path / "never"
+    with chain(before=settings_of(settings) + NEVER_READY.format(path=str(never))) as server, \
+            server.session() as client:
+        never.touch()
+        before = {*server.children()}
+        os.kill(login_processes(server)[0], signal.SIGKILL)
+        eventually(lambda: {*server.children()} - before, "no other one has begun")
+        client.sendall(b"a UNAUTHENTICATE\r\n")
+        assert b"a OK" in until(client, b"a OK")
+        settings.write_text("IMAP_LOGIN_PROCESSES=0\n")
+        server.hup(1)
+        client.sendall(b"b LOGIN demo demo\r\nc SELECT INBOX\r\n")
+        assert b"c OK" in until(client, b"c OK")
