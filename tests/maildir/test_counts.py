@@ -4,6 +4,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from struct import pack
 
 import pytest
 
@@ -57,7 +58,8 @@ def test_changes_show(maildir: Path) -> None:
     assert counts(session(maildir)) == (4, 1, 5, 3)
 
 
-@pytest.mark.parametrize("damage", [b"", b"courierpy counts 1 00000000\n", b"\xff" * 99])
+@pytest.mark.parametrize("damage", [b"", b"courierpy counts 2 00000000\n", b"courierpy counts 3 00000000\n",
+                                    b"courierpy counts 3 2144df1c\n\0\0\0\0", b"\xff" * 99])
 def test_damaged_file(maildir: Path, damage: bytes) -> None:
     known = learn(maildir)
     (maildir / FILE).write_bytes(damage)
@@ -65,7 +67,9 @@ def test_damaged_file(maildir: Path, damage: bytes) -> None:
     data = (maildir / FILE).read_bytes()
     learn(maildir)
     assert (maildir / FILE).read_bytes() != data
-    (maildir / FILE).write_bytes((maildir / FILE).read_bytes().replace(b" 3 0 4 ", b" 9 0 4 "))
+    data, wrong = (maildir / FILE).read_bytes(), pack("<qqq", 9, 0, 4)
+    assert (changed := data.replace(pack("<qqq", 3, 0, 4), wrong)) != data
+    (maildir / FILE).write_bytes(changed)
     assert counts(session(maildir)) == known
 
 

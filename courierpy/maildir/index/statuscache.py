@@ -2,12 +2,14 @@
 
 A client asks for the counts of all its folders every few minutes, and next to none of
 them has changed: a folder whose stamps are the same is not opened.  Kept in the index
-of the Maildir itself; a line a folder, as true as its stamps and no truer.
+of the Maildir itself; a row a folder, as true as its stamps and no truer.
 """
 from __future__ import annotations
 
 import os
 import time
+from struct import Struct
+from struct import error as StructError
 from zlib import crc32
 
 from courierpy.maildir import directory
@@ -21,15 +23,16 @@ if TYPE_CHECKING:
 
     from courierpy.maildir.index.columns import Index
 
-    # the numbers of a line, and those of them that unchanged() goes by
-    Known = tuple[tuple[int, ...], "Status", tuple[int, ...]]
+    Known = tuple[tuple[int, ...], "Status"]           # the numbers of a row, and what they count
 
 FILE = "counts"
-HEAD = b"courierpy counts 2 %08x\n"
+HEAD = b"courierpy counts 3 %08x\n"
 OLD = int(directory.COARSE_GRAIN * 1e9)      # nanoseconds after which a time is settled anywhere
-NUMBERS = 13                       # of a line; the folder's path follows
-# which of them are the stamps, the counts, and the stamp of what is recent and unclaimed
-SEEN, DATABASE, STAMPS, COUNTED, UNCLAIMED = slice(3), slice(4, 7), slice(7), slice(7, 12), 12
+_COUNT = Struct("<I")              # of the rows, which follow; behind them all paths, a line each
+_ROW = Struct("<qQqQqqqqqqqqq")    # of a folder
+# which of the numbers are those that unchanged() goes by, all stamps, the counts, and the stamp of what is
+# recent and unclaimed
+LOOKED_AT, STAMPS, COUNTED, UNCLAIMED = slice(6), slice(7), slice(7, 12), 12
 NOT_THERE = -1                     # size of a uiddb that is not there
 _UIDDB = "/" + uiddb.NAME
 
@@ -80,13 +83,13 @@ class Counts:
     """``index``: that of the Maildir.  ``unclaimed``: function (path of a folder) giving its
     Index.unclaimed_stamp()."""
 
-    __slots__ = ("_known", "_lines", "_new", "_unclaimed", "index")
+    __slots__ = ("_known", "_new", "_rows", "_unclaimed", "index")
 
     def __init__(self, index: Index, unclaimed: Callable[[str], int]) -> None:
         self.index = index
         self._unclaimed = unclaimed
         self._known: dict[str, Known] = {}
-        self._lines: dict[bytes, bytes] | None = None      # as they were on disk: path -> numbers
+        self._rows: dict[str, bytes] | None = None     # as they were on disk, by path
         self._new = False
 
     def find(self, path: str, stamps: Stamps | None) -> Status | None:
@@ -111,7 +114,7 @@ class Counts:
         try:
             cur, database = stat(path + "/cur"), stat(path + _UIDDB)
             if (cur.st_mtime_ns, cur.st_ino, stat(path + "/new").st_mtime_ns, database.st_ino,
-                    database.st_mtime_ns, database.st_size) != known[2]:
+                    database.st_mtime_ns, database.st_size) != known[0][LOOKED_AT]:
                 return None
         except OSError:
             return None                # whoever opens it says why
@@ -119,51 +122,53 @@ class Counts:
 
     def put(self, path: str, stamps: Stamps, status: Status, unclaimed: int) -> None:
         """``unclaimed``: the stamp of what is recent and unclaimed, which must be settled."""
-        self._keep(path, (*_numbers(stamps), status.messages, status.recent, status.uidnext,
-                          status.uidvalidity, status.unseen, unclaimed), status)
+        self._known[path] = (*_numbers(stamps), status.messages, status.recent, status.uidnext,
+                             status.uidvalidity, status.unseen, unclaimed), status
         self._new = True
-
-    def _keep(self, path: str, numbers: tuple[int, ...], status: Status) -> Known:
-        found = self._known[path] = numbers, status, (*numbers[SEEN], *numbers[DATABASE])
-        return found
 
     def save(self) -> None:
         """May fail in silence: it only saves work."""
         if self._new:
-            self._lines = None         # another session may have saved what it found
-            lines = {path: numbers for path, numbers in self._load().items()
-                     if os.fsdecode(path) in self._known or os.path.isdir(path)}
-            for path, (numbers, *_) in self._known.items():
-                lines[os.fsencode(path)] = b" ".join([b"%d" % number for number in numbers])
-            body = b"".join([b"%s %s\n" % (numbers, path) for path, numbers in lines.items()
-                             if b"\n" not in path])
+            self._rows = None          # another session may have saved what it found
+            rows = {path: row for path, row in self._load().items()
+                    if path in self._known or os.path.isdir(path)}
+            for path, (numbers, _) in self._known.items():
+                try:
+                    rows[path] = _ROW.pack(*numbers)
+                except StructError:    # times of another age
+                    rows.pop(path, None)
+            rows = {path: row for path, row in rows.items() if "\n" not in path}
+            body = b"".join([_COUNT.pack(len(rows)), *rows.values(), os.fsencode("\n".join(rows))])
             self.index.replace(FILE, (HEAD % crc32(body), body))
             self._new = False
 
     def _read(self, path: str) -> Known | None:
         """What a session before this one knew."""
-        lines = self._lines if self._lines is not None else self._load()
-        line = lines.get(os.fsencode(path))
-        if line is None:
+        row = (self._rows if self._rows is not None else self._load()).get(path)
+        if row is None:
             return None
-        numbers = tuple(map(int, line.split(b" ")))
-        return self._keep(path, numbers, Status(*numbers[COUNTED]))
+        numbers = _ROW.unpack(row)
+        found = self._known[path] = numbers, Status(*numbers[COUNTED])
+        return found
 
-    def _load(self) -> dict[bytes, bytes]:
-        if self._lines is None:
-            self._lines = {}
+    def _load(self) -> dict[str, bytes]:
+        if self._rows is None:
+            self._rows = {}
             try:
                 with open(self.index.open(FILE), "rb", buffering=0) as file:
                     head, _, body = file.readall().partition(b"\n")
             except OSError:
-                return self._lines
-            if head + b"\n" == HEAD % crc32(body):
-                for line in body.split(b"\n")[:-1]:
-                    *_, path = line.split(b" ", NUMBERS)
-                    self._lines[path] = line[:-len(path) - 1]
-        return self._lines
+                return self._rows
+            start = _COUNT.size
+            if head + b"\n" != HEAD % crc32(body) or len(body) < start:
+                return self._rows
+            end = start + _COUNT.unpack_from(body)[0] * _ROW.size
+            if end <= len(body):
+                rows = [body[at:at + _ROW.size] for at in range(start, end, _ROW.size)]
+                self._rows = dict(zip(os.fsdecode(body[end:]).split("\n"), rows, strict=False))
+        return self._rows
 
 
 def _numbers(stamps: Stamps) -> tuple[int, ...]:
-    """As they begin a line."""
-    return stamps.cur, stamps.inode, stamps.new, stamps.keywords, *(stamps.database or (0, 0, NOT_THERE))
+    """As they begin a row."""
+    return stamps.cur, stamps.inode, stamps.new, *(stamps.database or (0, 0, NOT_THERE)), stamps.keywords
