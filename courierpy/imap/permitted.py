@@ -100,9 +100,10 @@ def of_each(session: Session, command: bytes) -> Callable[[str], None]:
 
 
 def _need(session: Session, command: bytes, wanted: str, name: str) -> None:
-    folders = session.folders
+    folders, where = session.folders, name
     try:
-        where = folders.above(name) if wanted[0] == ABOVE else name
+        if wanted[0] == ABOVE:
+            where = folders.above(name)
         has = folders.rights(where)
     except NameInvalid:
         return                         # who makes use of the name says it

@@ -162,9 +162,9 @@ class Session(Dialogue):
         """The next whole command.  Raises Gone at the end of input, TimedOut, or Bye when told to stop."""
         if title.show is not None:
             self.show("")
-        self.conn.flush_held()
         framer, event = self.framer, None
         if framer.midway:
+            self.conn.flush_held()
             event = framer.next()
         elif data := self.waiting.read(READ_TIMEOUT):  # mostly one whole command
             event = framer.whole(data)

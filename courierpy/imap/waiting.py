@@ -124,7 +124,8 @@ class Waiting:
         """Input of the client; b"" at its end.  Raises TimedOut after ``timeout`` seconds without any, and
         Bye when told to stop."""
         data = self._read(timeout)
-        self._look()
+        if self.refusal is not None:
+            self._look()
         return data
 
     def _look(self) -> None:

@@ -117,7 +117,7 @@ class Access:
         """Of the user, on a mailbox that is there or not.  Raises a store error."""
         if not self.identities:
             return WITHOUT_LISTS
-        if self._still_unlisted(path):
+        if path in self._unlisted and self._still_unlisted(path):
             return OWNER_RIGHTS
         own = self.file(path)
         if self._no_levels and self._all_unlisted(self.above(path)) and not _is_there(own):

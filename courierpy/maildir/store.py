@@ -169,8 +169,8 @@ class Store:
         home = self._home(name)
         if home is not self:
             return home.rights(name)
-        namespace, path = self.resolve(name)
-        return self.rights_at(path) if namespace.root == self.root else namespace.rights
+        namespace, path = self.namespaces.find(name) or self.resolve(name)
+        return self.access.rights(path) if namespace.root == self.root else namespace.rights
 
     def rights_at(self, path: str) -> frozenset[str]:
         """The same by the path in this Maildir.  Raises a store error."""
@@ -205,16 +205,21 @@ class Store:
             home = self._home(name)
             if home is not self:
                 return home.path_of(name)
-            found = self.layout.directory(self._own_path(name))
-            if self.layout.fixed:
-                if len(self._directories) >= KNOWN_NAMES:
-                    self._directories.clear()
-                self._directories[name] = found
+            found = self._own_directory(name)
+        return found
+
+    def _own_directory(self, name: str) -> str:
+        """The same of a mailbox of this Maildir.  Raises NameInvalid."""
+        found = self.layout.directory(self._own_path(name))
+        if self.layout.fixed:
+            if len(self._directories) >= KNOWN_NAMES:
+                self._directories.clear()
+            self._directories[name] = found
         return found
 
     def _own_path(self, name: str) -> str:
         """The path of a mailbox of this Maildir.  Raises NameInvalid."""
-        namespace, path = self.resolve(name)
+        namespace, path = self.namespaces.find(name) or self.resolve(name)
         if namespace.root != self.root:
             raise NameInvalid(f"in another Maildir: {name!r}")
         return path
@@ -292,7 +297,7 @@ class Store:
             if home is not self:
                 return home.status(name)
             try:
-                path = self.path_of(name)
+                path = self._own_directory(name)
             except NameInvalid:
                 pass                   # open() says it
         found = self.counts.unchanged(path) if path is not None else None

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 READ_SIZE = 65536               # octets that are read at once
 FLUSH_AT = 128 * 1024           # octets that are gathered before they are written
+SHORT = 4096                    # octets that are mostly taken at once
 HELD = 0.1                      # seconds that they are gathered at most between two commands
 WRITE_TIMEOUT = 60.0            # seconds in which a client must take TAKES octets, or all there are
 TAKES = 65536                   # octets
@@ -233,8 +234,17 @@ class Conn:
             return
         if self.record is not None:
             self.record.write(piece)
+        stream, done = self.stream, 0
         try:
-            self._put(memoryview(piece))
+            if len(piece) <= SHORT:
+                try:
+                    done = stream.write(piece)
+                except Blocked:
+                    pass               # _put() waits
+                self.sent += done
+                if done == len(piece) and not stream.held:
+                    return             # mostly
+            self._put(memoryview(piece)[done:])
         except OSError:
             raise Gone from None
 

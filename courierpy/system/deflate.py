@@ -131,7 +131,7 @@ class Deflate:
             self._inflated(PIECE)
         return self._lower, self._inflate.unused_data + self._ahead
 
-    def write(self, data: memoryview) -> int:
+    def write(self, data: bytes | memoryview) -> int:
         while self.held:
             if self._at < len(self._out):
                 self._at += self._lower.write(memoryview(self._out)[self._at:self._at + self._lower.most])

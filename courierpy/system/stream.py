@@ -47,7 +47,7 @@ if TYPE_CHECKING:
             something; Blocked says that it makes no octet yet.  Raises Garbled where it is not what
             the layer expects, and OSError."""
 
-        def write(self, data: memoryview) -> int:
+        def write(self, data: bytes | memoryview) -> int:
             """The octets that were taken.  Raises Blocked or OSError."""
 
         def rest(self) -> None:
@@ -102,7 +102,7 @@ class Plain:
                 return b""
             raise
 
-    def write(self, data: memoryview) -> int:
+    def write(self, data: bytes | memoryview) -> int:
         return (self._writer or self.writer).write(data)
 
     def rest(self) -> None:

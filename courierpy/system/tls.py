@@ -217,7 +217,7 @@ class TlsStream:
         except OSError:                # SSLError is one
             return b""
 
-    def write(self, data: memoryview) -> int:
+    def write(self, data: bytes | memoryview) -> int:
         from ssl import SSLWantReadError, SSLWantWriteError
         if not data:
             return 0

@@ -47,7 +47,7 @@ class SocketWriter:
         # a descriptor of its own, which it may close; any family will do
         self._socket = socket(1, SOCK_STREAM, 0, os.dup(fd))
 
-    def write(self, data: memoryview) -> int:
+    def write(self, data: bytes | memoryview) -> int:
         try:
             return self._socket.send(data, self._flags)
         except BlockingIOError:
@@ -66,7 +66,7 @@ class OwnWriter:
     def __init__(self, own: int) -> None:
         self._own = own
 
-    def write(self, data: memoryview) -> int:
+    def write(self, data: bytes | memoryview) -> int:
         try:
             return os.write(self._own, data)
         except BlockingIOError:
@@ -90,7 +90,7 @@ class GivenWriter:
         if not waits:
             self.most = OFFERED
 
-    def write(self, data: memoryview) -> int:
+    def write(self, data: bytes | memoryview) -> int:
         blocked = Blocked(self._fd)
         if self._waits and not blocked.wait(0):
             raise blocked

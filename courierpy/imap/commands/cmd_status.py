@@ -48,11 +48,7 @@ class Items:
 
 @command(b"STATUS", when=ANY, named=("r",))
 def status(session: Session, args: Args) -> str:
-    args.sp()
-    name = args.mailbox()
-    args.maybe_sp()
-    wanted = args.words() if args.at(b"(") else [args.word()]
-    args.end()
+    name, wanted = args.mailbox_and_words()
     items = _items(wanted)
 
     permitted.named(session, args.command, name)

@@ -24,6 +24,7 @@ _HEAD = later(rb"([^\x00-\x20\x7f-\xff(){%*\"\\+]+) ([A-Za-z]+)(?= |$)")     # m
 _WORD = rb"[^\x00-\x20\x7f-\xff(){%*\"\\\]]+"
 _ATOM = later(_WORD)
 _WORDS = later(rb"\([ \t]*(" + _WORD + rb"(?:[ \t]+" + _WORD + rb")*)[ \t]*\)")
+_NAME_AND_WORDS = later(rb" ([^\x00-\x20\x7f-\xff(){%*\"\\]+) \(([A-Za-z][A-Za-z ]*)\)")
 _FLAG = later(rb"\\?" + _WORD)
 _ASTRING = later(rb"[^\x00-\x20\x7f-\xff(){%*\"\\]+")
 _PATTERN = later(rb"[^\x00-\x20\x7f-\xff(){\"\\]+")
@@ -229,9 +230,29 @@ class Args:
 
         Raises No for one that is no modified UTF-7; the word is taken all the same.
         """
-        name = self._name(self.astring())
-        self.mailboxes.append(name if self.meant is None else self.meant(name))
-        return self.mailboxes[-1]
+        return self._mailbox(self.astring())
+
+    def _mailbox(self, data: bytes) -> str:
+        name = self._name(data)
+        if self.meant is not None:
+            name = self.meant(name)
+        self.mailboxes.append(name)
+        return name
+
+    def mailbox_and_words(self) -> tuple[str, list[bytes]]:
+        """What is left, a blank before each: a mailbox name, and words in upper case, in parentheses or one
+        without.  Raises No as mailbox()."""
+        match = _NAME_AND_WORDS.fullmatch(self._text, self._at)
+        if match is not None and not self._frame.literals:     # mostly
+            self._at = match.end()
+            data, listed = match.groups()
+            return self._mailbox(data), listed.upper().split()
+        self.sp()
+        name = self.mailbox()
+        self.maybe_sp()
+        words = self.words() if self.at(b"(") else [self.word()]
+        self.end()
+        return name, words
 
     def reference(self) -> str:
         """The name that the patterns of LIST stand behind; as mailbox(), but as it is."""
