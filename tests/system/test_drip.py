@@ -69,12 +69,12 @@ def test_many_commands_at_once(maildir: Path, monkeypatch: pytest.MonkeyPatch, h
     """Answers are written together, unless the first has waited for a while."""
     monkeypatch.setattr(conn, "HELD", held)
     written: list[bytes] = []
-    put = Conn._put
+    write = Conn._write
 
-    def noted(self: Conn, view: memoryview) -> None:
-        written.append(bytes(view))
-        put(self, view)
-    monkeypatch.setattr(Conn, "_put", noted)
+    def noted(self: Conn, piece: bytes) -> None:
+        written.append(piece)
+        write(self, piece)
+    monkeypatch.setattr(Conn, "_write", noted)
     heard = served(maildir, monkeypatch, [(b"a NOOP\r\nb NOOP\r\nc LOGOUT\r\n", 0.0)])
     assert b"".join(written) == heard
     assert [tag in heard for tag in (b"a OK", b"b OK", b"c OK")] == [True] * 3
