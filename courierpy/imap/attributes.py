@@ -14,12 +14,12 @@ import struct
 import sys
 import time
 from array import array
-from itertools import accumulate
+from itertools import accumulate, zip_longest
 
 from courierpy.imap import ext
 from courierpy.imap.reading import Reading, TooLong
 from courierpy.maildir.errors import DiskTrouble, MessageDenied, StoreError, Vanished
-from courierpy.maildir.index.segments import NUMBER_OCTETS
+from courierpy.maildir.index.segments import END, NUMBER_OCTETS, Texts
 from courierpy.maildir.index.valuecache import Column
 from courierpy.maildir.messagefile import WRITING
 from courierpy.message import Message, collation, searchtext, streamed
@@ -39,13 +39,14 @@ if TYPE_CHECKING:
 
     Ways = list[tuple[str, Callable[[Message], bytes] | None]]     # kinds, and how they follow from a message
 
-VERSION = 9                        # to be raised when some value is another one for the same message
+VERSION = 10                       # to be raised when some value is another one for the same message
 HEADER, WHOLE = True, False        # how much of a message is needed
 FEW = 4                            # messages whose files are read sooner than a large column is looked into
 SHARED = 4                         # so many new values are written at once where others may want them
 HELD_OCTETS = 16 << 20             # of values that are had at once
 TEXT_OCTETS = 2 << 20              # of a folded text that is kept
 PIECE = 500                        # messages whose values are put together at once
+RUN = 32                           # messages whose texts stand one behind the other, or they are put so
 SETS = 12                          # kinds of BODY[HEADER.FIELDS (...)] that are kept
 NO_DATE = -(1 << 62)               # of a message without a Date
 NUL = b"\0"
@@ -98,16 +99,16 @@ def _fields(section: Section) -> Callable[[Message], bytes]:
         found = message.content(section)
         if found is not None and not isinstance(found, bytes):
             raise TooLong
-        return char8(found or b"")
+        return char8(found or b"") + END
     return chosen
 
 
 KINDS: dict[str, tuple[bool, Callable[[Message], bytes]]] = {
     "size": (WHOLE, lambda message: _INT(message.size)),
-    "envelope": (HEADER, lambda message: message.envelope_bytes()),
-    "envelope-utf8": (HEADER, lambda message: message.envelope_bytes(True)),
-    "structure": (WHOLE, lambda message: message.structure_bytes(True)),
-    "structure-utf8": (WHOLE, lambda message: message.structure_bytes(True, True)),
+    "envelope": (HEADER, lambda message: message.envelope_bytes() + END),
+    "envelope-utf8": (HEADER, lambda message: message.envelope_bytes(True) + END),
+    "structure": (WHOLE, lambda message: message.structure_bytes(True) + END),
+    "structure-utf8": (WHOLE, lambda message: message.structure_bytes(True, True) + END),
     "sent": (HEADER, lambda message: _FLOAT(NO_DATE if (sent := message.sent_time()) is None else sent)),
     "day": (HEADER, lambda message: _INT(message.sent_day() or 0)),
     "subject": (HEADER, _subject_key), "ids": (HEADER, _ids),
@@ -177,15 +178,24 @@ class Todo:
         return at
 
 
-def _cut(cache: Cache, kinds: Sequence[str], wanted: array[int]) -> list[list[Any]] | None:
-    """The values of these messages as views; None where some must be computed."""
+def _texts(cache: Cache, kinds: Sequence[str], wanted: array[int]) -> list[Texts] | None:
+    """The values of the first of these messages, as they are in the index; None where they are not there in
+    such order that they are many."""
     found = []
     for kind in kinds:
-        values = cache.cuts(kind, wanted)
-        if values is None:
+        texts = cache.texts(kind, wanted)
+        if texts is None or len(texts) < RUN and len(texts) < len(wanted):
             return None
-        found.append(values)
-    return found
+        found.append(texts)
+        wanted = wanted[:len(texts)]
+    return [texts.first(len(wanted)) for texts in found]
+
+
+def _put_together(values: list[bytes | None], uids: array[int]) -> list[bytes | None] | Texts:
+    """As Texts where they are many and none is missing."""
+    if len(values) <= FEW or None in values:
+        return values
+    return Texts.of(uids[:len(values)], values)  # type: ignore[arg-type]
 
 
 class Attributes:
@@ -268,23 +278,28 @@ class Attributes:
         return found
 
     def pieces(self, kinds: Sequence[str], uids: Sequence[int], rows: int, known: bool = True,
-               cut: bool = False) -> Iterator[tuple[int, int, list[list[bytes | None]]]]:
+               ended: Sequence[bool] = ()) -> Iterator[tuple[int, int, list[Any]]]:
         """The same for some messages after the others: (from which, to which, their values).
 
         No more than ``rows`` of them, and no more than a few megabytes, however long the
-        values are.  ``known``: False where nothing of it is in the cache.  ``cut``: what is had by then may
-        be views instead of octets.
+        values are.  ``known``: False where nothing of it is in the cache.  ``ended``: of which kinds each
+        value ends in END; these are Texts, where there are many and none is missing.
         """
         wanted = uids if isinstance(uids, array) else array("I", uids)
         cache = self.folder.cache
+        ready = known and bool(ended) and all(ended)
         start = 0
         while start < len(wanted):
             some = wanted[start:start + rows]
-            while known and len(some) > 1 and sum([cache.weight(kind, some) for kind in kinds]) > HELD_OCTETS:
-                some = some[:len(some) // 2]
-            self._far = start, len(wanted)
-            values = _cut(cache, kinds, some) if cut and known and len(some) > FEW else None
-            values = values or self._take(kinds, some, known)
+            values: list[Any] | None = _texts(cache, kinds, some) if ready and len(some) > FEW else None
+            if values is None:
+                while known and len(some) > 1 and sum([
+                        cache.weight(kind, some) for kind in kinds]) > HELD_OCTETS:
+                    some = some[:len(some) // 2]
+                self._far = start, len(wanted)
+                values = self._take(kinds, some, known)
+                values = [_put_together(one, some) if joined else one
+                          for one, joined in zip_longest(values, ended)]
             stop = start + (len(values[0]) if values else len(some))
             yield start, stop, values
             known = known or stop < start + len(some)      # some of the others were computed beside these

@@ -13,6 +13,7 @@ from itertools import repeat
 from courierpy.imap.grammar import fetchitems, out
 from courierpy.imap.grammar.dates import internaldate, internaldates
 from courierpy.imap.records import Records
+from courierpy.maildir.index.segments import END, Texts
 from courierpy.message.message import AT_ONCE_OCTETS
 from courierpy.model.flags import NO_KEYWORDS
 
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
     Kind = Callable[[Session, FetchItem], str]
-    Known = list[bytes | None] | bytes
-    Values = Callable[["Chunk", Any], Sequence[Any]]       # of a Known
+    Known = list[bytes | None] | bytes | Texts
+    Values = Callable[["Chunk", Any], Sequence[Any] | Texts]       # of a Known
     Render = Callable[["Subject", FetchItem], list[Content]]
 
 LINE_OCTETS = 1 << 20              # of a line that are made ready before it is told; the rest is read then
@@ -44,23 +45,23 @@ class Column:
     the messages.  ``kind``: function (session, FetchItem) giving the kind of value that Attributes is
     asked for; None: it is asked for nothing, and ``values`` gets an empty list.  ``form``: how a value
     stands in the line, ``b"%s"`` or ``b"%d"``.  ``counted``: the values are told as literals.
-    ``cut``: ``values`` are told as they are in the index, and may be views of it: less work where most have
-    more than 500 octets, more where they have less.
+    ``ended``: what Attributes has of each message ends in END, and ``values`` may get Texts, which are told
+    as they are in the index.
     ``repeats``: most messages have the value of another one, and it stands as it is.  ``numeric``: what
     Attributes has are numbers of eight octets, and ``values`` may get these in one run instead of a list.
     ``fits``: function (FetchItem) that says whether this form of the item can be told so.
     """
 
-    __slots__ = ("counted", "cut", "fits", "form", "kind", "numeric", "repeats", "values")
+    __slots__ = ("counted", "ended", "fits", "form", "kind", "numeric", "repeats", "values")
 
     def __init__(self, values: Values, kind: Kind | None = None, form: bytes = b"%s", counted: bool = False,
                  fits: Callable[[FetchItem], bool] = lambda item: True, repeats: bool = False,
-                 numeric: bool = False, cut: bool = False) -> None:
+                 numeric: bool = False, ended: bool = False) -> None:
         self.values = values
         self.kind = kind
         self.form = form
         self.counted = counted
-        self.cut = cut
+        self.ended = ended
         self.numeric = numeric
         self.fits = fits
         self.repeats = repeats
@@ -207,7 +208,7 @@ def _of_column(column: Column) -> Render:
         if column.kind is not None:
             attributes = session.need_selected().attributes(session.limits)
             known = attributes.values(column.kind(session, item), chunk.uids)
-        value = column.values(chunk, known)[0]
+        value, = column.values(chunk, known)
         if column.counted:
             return [b"{%d}\r\n" % len(value), value]
         return [value if column.form == b"%s" else column.form % value]
@@ -281,20 +282,21 @@ def _content(subject: Subject, item: FetchItem) -> list[Content]:
     return [b"{%d}\r\n" % size, data]
 
 
-def _header_fields(chunk: Chunk, known: list[bytes | None]) -> list[bytes]:
-    texts = [value or b"" for value in known]          # without NUL, as they are kept
-    chunk.session.headers += sum(map(len, texts))
-    return texts
+def texts(chunk: Chunk, known: list[bytes | None] | Texts) -> list[bytes] | Texts:
+    """Those of a column that is ``ended``; b"" for a message that is gone."""
+    return known if isinstance(known, Texts) else [value[:-len(END)] if value else b"" for value in known]
+
+
+def _header_fields(chunk: Chunk, known: list[bytes | None] | Texts) -> list[bytes] | Texts:
+    found = texts(chunk, known)
+    chunk.session.headers += found.octets if isinstance(found, Texts) else sum(map(len, found))
+    return found
 
 
 def _is_header_fields(item: FetchItem) -> bool:
     section, partial = item.value
     return (not item.sees and not section.part and section.kind.startswith(b"HEADER.FIELDS")
             and partial is None)
-
-
-def _text(chunk: Chunk, known: list[bytes | None]) -> list[bytes]:
-    return [value or b"" for value in known]
 
 
 def numbers(typecode: str, known: Known) -> array[Any]:
@@ -315,14 +317,14 @@ ITEMS: Records[Item] = Records("fetch_items", {
         lambda chunk, known: internaldates(numbers("d", known)), kept("date"), numeric=True)),
     b"RFC822.SIZE": Item(_size, Column(lambda chunk, known: numbers("q", known), kept("size"), b"%d",
                                        numeric=True)),
-    b"ENVELOPE": Item(_envelope, Column(_text, kept("envelope", "envelope-utf8"), cut=True)),
+    b"ENVELOPE": Item(_envelope, Column(texts, kept("envelope", "envelope-utf8"), ended=True)),
     b"BODYSTRUCTURE": Item(_structure(extended=True),
-                           Column(_text, kept("structure", "structure-utf8"))),
+                           Column(texts, kept("structure", "structure-utf8"), ended=True)),
     b"BODY": Item(_structure(extended=False), parse=fetchitems.body),
     # BODY[...] too: its sections are of this row
     fetchitems.SECTION: Item(_content, Column(
         _header_fields, lambda session, item: session.need_selected().attributes(session.limits).fields(
-            item.value[0]), counted=True, fits=_is_header_fields), fetchitems.section),
+            item.value[0]), counted=True, fits=_is_header_fields, ended=True), fetchitems.section),
     b"RFC822": Item(_content, parse=fetchitems.old(b"", sees=True)),
     b"RFC822.HEADER": Item(_content, parse=fetchitems.old(b"HEADER", sees=False)),
     b"RFC822.TEXT": Item(_content, parse=fetchitems.old(b"TEXT", sees=True)),

@@ -114,6 +114,39 @@ def test_numbers_in_one_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert opened(folder).run("day", uids) is None
 
 
+def test_texts_as_they_stand_in_a_segment(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(segments, "PIECE", 2000)
+    monkeypatch.setattr(caches, "PIECE", 2000)
+    uids = array("I", [*range(3, 400, 2), *range(500, 900)])
+    cache = opened(folder)
+    for uid in uids:
+        cache.add("told", uid, value_of(uid) + segments.END)
+    cache.flush()
+    cache = opened(folder)
+    lasts = [place.last for place in cache._held.file("told").look().places]
+    assert len(lasts) > 3
+    for start, stop in ((0, len(uids)), (0, 1), (7, 90), (150, 400), (len(uids) - 1, len(uids))):
+        at = start
+        while at < stop:                           # up to the end of each segment, or of what is wanted
+            texts = cache.texts("told", uids[at:stop])
+            assert texts is not None
+            values = [*map(value_of, uids[at:at + len(texts)])]
+            assert [*texts] == values and texts.lengths() == [*map(len, values)]
+            assert texts.octets == sum(map(len, values))
+            assert texts.joined(0, len(texts)) == segments.END.join(values)
+            assert [*texts.first(1)] == values[:1] and texts.first(1).joined(0, 1) == values[0]
+            half = len(texts) // 2
+            assert half == 0 or texts.joined(half, len(texts)) == segments.END.join(values[half:])
+            at += len(texts)
+            assert at == stop or uids[at - 1] in lasts
+    for unknown in ([2], [2, 3], [900], []):
+        assert cache.texts("told", array("I", unknown)) is None
+    for some, count in (([3, 4, 5], 1), ([3, 7], 1), ([3, 5, 7, 8], 3), ([3, 5, 7, 13, 15], 3)):
+        texts = cache.texts("told", array("I", some))
+        assert texts is not None and [*texts] == [*map(value_of, some[:count])]
+    assert [*segments.Texts.of(array("I"), [])] == []
+
+
 def test_no_run_of_what_is_out_of_order_or_damaged(folder: Path) -> None:
     for uid in (9, 5):
         cache = opened(folder)

@@ -113,7 +113,7 @@ def test_its_values_are_those_of_a_plain_text(maildir: Path, monkeypatch: pytest
     uids = recall.folder.scan().messages.uids
     rows = dict(zip(kinds, recall.take(kinds, uids), strict=True))
     assert rows["structure"][ODD - 1] == (
-        b'("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 15 1 NIL NIL NIL NIL)')
+        b'("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 15 1 NIL NIL NIL NIL)\0')
     assert rows["find-body"][ODD - 1] == b"\n<B>NEEDLE</B> \n"
     assert b'"BOOM"' in (rows["envelope"][ODD - 1] or b"")         # what could be read is told
     assert recall.reading.odd == {ODD}
@@ -131,10 +131,10 @@ def test_a_helper_tells_that_it_was_said(maildir: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(proc, "processors", lambda: 3)
     recall = attributes.Attributes(Store(str(maildir), host="host", index_at="").open("INBOX"), Limits())
     uids = recall.folder.scan().messages.uids
-    assert recall.take(["envelope"], uids) == [[b"()"] * COUNT]
+    assert recall.take(["envelope"], uids) == [[b"()\0"] * COUNT]
     assert recall.reading.odd == set(uids)
     recall.folder.cache.drop("envelope")
-    assert recall.take(["envelope"], uids) == [[b"()"] * COUNT]
+    assert recall.take(["envelope"], uids) == [[b"()\0"] * COUNT]
     assert capfd.readouterr().err.count("cannot be parsed") == COUNT
 
 

@@ -17,6 +17,7 @@ from courierpy.imap.manners import Manners
 from courierpy.imap.session import Session
 from courierpy.imap.updates import FlagsChanged
 from courierpy.imap.view import View
+from courierpy.maildir.index.segments import END, Texts
 from courierpy.message import threads
 from courierpy.model.flags import SEEN
 from courierpy.model.messages import Messages
@@ -135,14 +136,15 @@ def test_mailboxes(command: bytes, tell: Callable[[Any, Args], object],
     assert there.conn.largest < PIECE_OCTETS
 
 
-@pytest.mark.parametrize("repeats, cut", [(False, False), (True, False), (False, True), (True, True)])
-def test_labels_as_long_as_a_command(repeats: bool, cut: bool) -> None:
+@pytest.mark.parametrize("repeats, ended", [(False, False), (True, False), (False, True), (True, True)])
+def test_labels_as_long_as_a_command(repeats: bool, ended: bool) -> None:
     """A list of 60 kB of fields, which stands in the line of each message."""
     label = b"BODY[HEADER.FIELDS (%s)]" % (b"x" * 60_000)
-    columns: Any = [SimpleNamespace(counted=False, form=b"%s", repeats=repeats, cut=False),
-                    SimpleNamespace(counted=True, form=b"%s", repeats=False, cut=cut)]
+    columns: Any = [SimpleNamespace(counted=False, form=b"%s", repeats=repeats),
+                    SimpleNamespace(counted=True, form=b"%s", repeats=False)]
     flags = [b"(word%d)" % (number % 500) for number in range(1000)]
-    values = [b"value%d" % number for number in range(1000)]
+    values = [b"%d%%value" % number for number in range(1000)]
+    texts = Texts.of(array("I", range(1000)), [value + END for value in values]) if ended else None
     made = cmd_fetch._Lines(lines.FETCH, [FetchItem(b"FLAGS"), FetchItem(b"BODY", label=label)], columns)
     heard: list[int] = []
     left = [b"* %d FETCH (FLAGS %s %s {%d}\r\n%s)\r\n" % (number, word, label, len(value), value)
@@ -150,7 +152,7 @@ def test_labels_as_long_as_a_command(repeats: bool, cut: bool) -> None:
     left.reverse()
 
     def hear() -> None:
-        for text in made.of(range(1, 1001), [[flags], [list(map(len, values)), values]]):
+        for text in made.of(range(1, 1001), [[flags], [list(map(len, values)), texts or values]]):
             heard.append(len(text))
             at = 0
             while at < len(text):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from array import array
-from itertools import accumulate, chain, compress
+from itertools import chain, compress
 
 from courierpy.imap import ext, updates
 from courierpy.imap.commands import NUMBERS, READS, SELECTED, USES_SEQ, Done, command
@@ -16,7 +16,7 @@ from courierpy.imap.commands.numbers import chosen, highest
 from courierpy.imap.fetch import ITEMS, Chunk, Fetching, Subject
 from courierpy.imap.grammar import fetchitems, lines
 from courierpy.maildir.errors import DiskTrouble, MessageDenied, StoreError, Vanished
-from courierpy.maildir.index.segments import NUMBER_OCTETS
+from courierpy.maildir.index.segments import END, NUMBER_OCTETS, Texts
 from courierpy.model.flags import SEEN, FlagChange
 from courierpy.model.replies import No
 from courierpy.system import log, pulse
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 SHORTLY = 0.05                     # seconds behind a look, in which another one is not worth while
 CHUNK = 2000                       # messages whose lines are made together, or fewer
 AT_ONCE = 200                      # of these, whose lines are one text
-BETWEEN = b"\0\n\0"                # stands for a text that is put there; hardly a label has it
 VALUES = 16_000                    # that are had at once, at most
+LINES_OCTETS = 192 << 10           # of lines that are made together out of the index: as Conn writes them
 TEXT_OCTETS = 4 << 20              # of what repeats that are told at once: labels may be as long as a command
 
 
@@ -50,57 +50,62 @@ def _head(view: View) -> bytes:
 class _Lines:
     """Makes the lines of many messages at once.  ``head``: how a line begins; it takes the number.
 
-    All of them are one form that takes all values.  Values that repeat stand in the form.  Where some are cut
-    out of the index, all texts are put between what else the form makes: that copies each of them once."""
+    All of them are one form that takes all values.  Values that repeat stand in the form, and so do texts
+    that are one behind the other in the index: what lines have between two of them is put there at once."""
 
-    __slots__ = ("_behind", "_between", "_form", "_head", "_repeated", "_texts")
+    __slots__ = ("_form", "_head", "_labels", "_repeated", "_texts")
 
     def __init__(self, head: bytes, items: list[FetchItem], columns: list[Column]) -> None:
         labels = [item.label.replace(b"%", b"%%") + (b" {%d}\r\n" if column.counted else b" ")
                   for item, column in zip(items, columns, strict=True)]
         labels[1:] = [b" " + label for label in labels[1:]]
-        texts = [label + column.form for label, column in zip(labels, columns, strict=True)]
-        at = self._repeated = next((at for at, column in enumerate(columns) if column.repeats), -1)
-        self._form = head + b"".join(texts) + b")\r\n"
-        self._between = head + b"".join([label + (BETWEEN if column.form == b"%s" else column.form)
-                                         for label, column in zip(labels, columns, strict=True)]) + b")\r\n"
-        # which of the values are such texts; none where all are put into the form
-        places = accumulate([1 + column.counted for column in columns])
-        self._texts = [place for place, column in zip(places, columns, strict=True)
-                       if column.form == b"%s"] if any(column.cut for column in columns) else []
-        self._head = head + b"".join(texts[:at]) + labels[at]
-        self._behind = b"".join(texts[at + 1:]) + b")\r\n"
+        self._head = head
+        self._labels = labels
+        self._texts = [label + column.form for label, column in zip(labels, columns, strict=True)]
+        self._form = head + b"".join(self._texts) + b")\r\n"
+        self._repeated = next((at for at, column in enumerate(columns) if column.repeats), -1)
 
-    def of(self, numbers: Sequence[int], told: list[list[Sequence[Any]]]) -> Iterator[bytes]:
+    def of(self, numbers: Sequence[int], told: list[list[Any]]) -> Iterator[bytes]:
         """The lines of the messages with these numbers.  ``told``: for each column what the form takes."""
-        if self._repeated < 0:
+        rows = [at for at, column in enumerate(told) if isinstance(column[-1], Texts)]
+        if rows:
+            at = max(rows, key=lambda at: told[at][-1].octets)
+            texts: Texts = told[at][-1]
+            others = chain.from_iterable([*told[:at], told[at][:-1], *told[at + 1:]])
+            yield from self._in_texts(texts, at, [numbers, *[
+                [*column] if isinstance(column, Texts) else column for column in others]])
+        elif self._repeated >= 0:
+            at = self._repeated
+            yield from self._in_repeated(told[at][0], [
+                numbers, *chain.from_iterable(told[:at] + told[at + 1:])])
+        else:
             values = [numbers, *chain.from_iterable(told)]
             count = min(AT_ONCE, TEXT_OCTETS // len(self._form) + 1)
             for start in range(0, len(numbers), count):      # a long text grows from page to page
                 some = [column[start:start + count] for column in values]
-                yield self._joined(some) if self._texts else self._form * len(some[0]) % _by_turns(some)
-            return
-        texts: Sequence[bytes] = told[self._repeated][0]
-        others = [numbers, *chain.from_iterable(told[:self._repeated] + told[self._repeated + 1:])]
-        for start, stop in _light(texts, len(self._head) + len(self._behind)):
+                yield self._form * len(some[0]) % _by_turns(some)
+
+    def _around(self, at: int) -> tuple[bytes, bytes]:
+        """What of the form stands before the value of this column, and what behind it."""
+        return (self._head + b"".join(self._texts[:at]) + self._labels[at],
+                b"".join(self._texts[at + 1:]) + b")\r\n")
+
+    def _in_texts(self, texts: Texts, at: int, others: list[Sequence[Any]]) -> Iterator[bytes]:
+        before, behind = self._around(at)
+        between = behind + before
+        count = LINES_OCTETS // (texts.octets // len(texts) + len(between)) + 1
+        for start in range(0, len(texts), count):
+            stop = min(start + count, len(texts))
+            form = texts.joined(start, stop).replace(b"%", b"%%").replace(END, between)
+            yield b"".join((before, form, behind)) % _by_turns([column[start:stop] for column in others])
+
+    def _in_repeated(self, texts: Sequence[bytes], others: list[Sequence[Any]]) -> Iterator[bytes]:
+        before, behind = self._around(self._repeated)
+        for start, stop in _light(texts, len(before) + len(behind)):
             portion = texts[start:stop]
-            forms = {text: b"".join((self._head, text.replace(b"%", b"%%"), self._behind))
-                     for text in {*portion}}
+            forms = {text: b"".join((before, text.replace(b"%", b"%%"), behind)) for text in {*portion}}
             yield b"".join(map(forms.__getitem__, portion)) % _by_turns(
                 [column[start:stop] for column in others])
-
-    def _joined(self, values: list[Sequence[Any]]) -> bytes:
-        """As the form with these values gives it."""
-        count, each = len(values[0]), len(self._texts)
-        others = [column for at, column in enumerate(values) if at not in self._texts]
-        pieces = (self._between * count % _by_turns(others)).split(BETWEEN)
-        if len(pieces) != count * each + 1:    # a label has it too
-            return self._form * count % _by_turns(values)
-        found = [b""] * (2 * count * each + 1)
-        found[::2] = pieces
-        for at, text in enumerate(self._texts):
-            found[1 + 2 * at::2 * each] = values[text]
-        return b"".join(found)
 
 
 def _by_turns(columns: list[Sequence[Any]]) -> tuple[Any, ...]:
@@ -124,9 +129,10 @@ def _fetch_columns(session: Session, attributes: Attributes, items: list[FetchIt
             else None for item, column in zip(items, columns, strict=True)]
     kinds = [column.kind(session, item) for item, column, run in zip(items, columns, runs, strict=True)
              if column.kind is not None and run is None]
-    cut = all(column.cut for column, run in zip(columns, runs, strict=True)
-              if column.kind is not None and run is None)
-    for start, stop, values in attributes.pieces(kinds, uids, min(CHUNK, VALUES // len(items) + 1), cut=cut):
+    ended = [column.ended for column, run in zip(columns, runs, strict=True)
+             if column.kind is not None and run is None]
+    for start, stop, values in attributes.pieces(kinds, uids, min(CHUNK, VALUES // len(items) + 1),
+                                                 ended=ended):
         chunk = Chunk(session, seqs[start:stop], uids[start:stop])
         numbers: Sequence[int] = chunk.seqs if view.numbered else chunk.uids
         left = iter(values)
@@ -148,12 +154,15 @@ def _fetch_columns(session: Session, attributes: Attributes, items: list[FetchIt
     return refused
 
 
-def _told(columns: list[Column], chunk: Chunk, known: list[Known]) -> list[list[Sequence[Any]]]:
+def _told(columns: list[Column], chunk: Chunk, known: list[Known]) -> list[list[Any]]:
     """For each column what its form takes.  ``known``: what Attributes has, for each."""
-    found: list[list[Sequence[Any]]] = []
+    found: list[list[Any]] = []
     for column, some in zip(columns, known, strict=True):
         values = column.values(chunk, some)
-        found.append([list(map(len, values)), values] if column.counted else [values])
+        if not column.counted:
+            found.append([values])
+        else:
+            found.append([values.lengths() if isinstance(values, Texts) else list(map(len, values)), values])
     return found
 
 

@@ -29,6 +29,7 @@ HEAD = _FILE.size + _CHECK.size
 ROW = 12                                   # octets of a value's UID and end
 NUMBER_OCTETS = 8                          # of a value that is a number
 PIECE = 1 << 20                            # octets after which a segment is full
+END = b"\0"                                # behind a text that is told as it is kept, and in none of them
 
 
 class Stale(Exception):
@@ -59,10 +60,22 @@ class Column:
         at = bisect_left(self.uids, uid)
         return at if at < len(self.uids) and self.uids[at] == uid else -1
 
-    def run(self, uids: array[int]) -> int:
-        """Where these UIDs stand one after another; -1 when they do not."""
+    def run(self, uids: array[int]) -> tuple[int, int]:
+        """(Where they begin, how many of the first of these UIDs stand there one after another)."""
         first = self.place(uids[0]) if uids else -1
-        return first if first >= 0 and self.uids[first:first + len(uids)] == uids else -1
+        if first < 0:
+            return 0, 0
+        there = self.uids[first:first + len(uids)]
+        if there == uids:
+            return first, len(uids)
+        low, high = 1, len(there)
+        while low < high:
+            half = (low + high + 1) // 2
+            if there[:half] == uids[:half]:
+                low = half
+            else:
+                high = half - 1
+        return first, low
 
     def value(self, at: int) -> bytes:
         return self.blob[self.ends[at - 1] if at else 0:self.ends[at]]
@@ -73,17 +86,11 @@ class Column:
         starts = [self.ends[first - 1] if first else 0, *ends]
         return [blob[start:end] for start, end in zip(starts, ends, strict=False)]
 
-    def cuts(self, first: int, count: int) -> list[memoryview]:
-        """As values(), without a copy of each."""
-        view, ends = memoryview(self.blob), self.ends[first:first + count]
-        starts = [self.ends[first - 1] if first else 0, *ends]
-        return list(map(view.__getitem__, map(slice, starts, ends)))
-
     def pick(self, uids: array[int]) -> list[bytes | None]:
         """Values of these UIDs; None where there is none."""
-        first = self.run(uids)
-        if first >= 0:
-            return [*self.values(first, len(uids))]
+        first, count = self.run(uids)
+        if count == len(uids):
+            return [*self.values(first, count)]
         if len(uids) * 8 > len(self.uids):
             return list(map(self.pairs().get, uids))
         rows = map(self.place, uids)
@@ -97,6 +104,50 @@ class Column:
         found = array(typecode)
         found.frombytes(self.blob)
         return found
+
+
+class Texts:
+    """``count`` values of a column from place ``first`` on, where each of them ends in END."""
+
+    __slots__ = ("_column", "_count", "_first")
+
+    def __init__(self, column: Column, first: int, count: int) -> None:
+        self._column = column
+        self._first = first
+        self._count = count
+
+    @classmethod
+    def of(cls, uids: array[int], values: Collection[bytes]) -> Texts:
+        """These, one for each UID."""
+        return cls(column_of(uids, values), 0, len(uids))
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self.joined(0, self._count).split(END) if self._count else [])
+
+    def first(self, count: int) -> Texts:
+        """So many of them."""
+        return Texts(self._column, self._first, count)
+
+    def joined(self, start: int, stop: int) -> bytes:
+        """Those from ``start`` to before ``stop``, with END between them."""
+        return self._column.blob[self._begin(start):self._begin(stop) - len(END)]
+
+    def lengths(self) -> list[int]:
+        """The octets of each."""
+        ends = self._column.ends[self._first:self._first + self._count]
+        return [end - start - len(END) for start, end in zip([self._begin(0), *ends], ends, strict=False)]
+
+    @property
+    def octets(self) -> int:
+        """Of all of them."""
+        return self._begin(self._count) - self._begin(0) - self._count * len(END)
+
+    def _begin(self, at: int) -> int:
+        at += self._first
+        return self._column.ends[at - 1] if at else 0
 
 
 class Place:

@@ -15,7 +15,7 @@ from bisect import bisect_left, bisect_right
 from courierpy.maildir.files import listed
 from courierpy.maildir.index.cachefile import OVERHEAD, CacheFile
 from courierpy.maildir.index.columns import CACHE
-from courierpy.maildir.index.segments import NUMBER_OCTETS, PIECE, Column, Stale, column_of
+from courierpy.maildir.index.segments import NUMBER_OCTETS, PIECE, Column, Stale, Texts, column_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,7 +60,8 @@ class _Held:
         return column
 
     def runs(self, kind: str, uids: array[int]) -> Iterator[tuple[Column, int, int]]:
-        """(segment, from which place, how many): as many of these as stand one behind the other."""
+        """(segment, from which place, how many): as many of the first of these as stand one behind the
+        other."""
         table, at = self.file(kind).look(), 0
         for place in reversed(table.around(uids)) if uids and not table.disorder else ():
             stop = bisect_right(uids, place.last, at)
@@ -70,11 +71,12 @@ class _Held:
                 column = self.load(kind, place)
             except Stale:
                 return
-            first = column.run(uids[at:stop])
-            if first < 0:
+            first, count = column.run(uids[at:stop])
+            if count:
+                yield column, first, count
+            at += count
+            if at < stop:
                 return
-            yield column, first, stop - at
-            at = stop
 
     def forget(self) -> None:
         self._loaded.clear()
@@ -131,12 +133,10 @@ class Cache:
                  for column, first, count in self._held.runs(kind, uids)]
         return b"".join(found) if uids and sum(map(len, found)) == len(uids) * NUMBER_OCTETS else None
 
-    def cuts(self, kind: str, uids: array[int]) -> list[memoryview] | None:
-        """The values of these UIDs, which ascend, without a copy of each; None where they are not all to be
-        had so."""
-        found = [cut for column, first, count in self._held.runs(kind, uids)
-                 for cut in column.cuts(first, count)]
-        return found if uids and len(found) == len(uids) else None
+    def texts(self, kind: str, uids: array[int]) -> Texts | None:
+        """The values of the first of these UIDs, which ascend, as they stand in a segment, of a kind whose
+        values end in END; None where it is not to be had so."""
+        return next((Texts(*run) for run in self._held.runs(kind, uids)), None)
 
     def weight(self, kind: str, uids: array[int]) -> int:
         """How many octets the values of these UIDs may have, by the heads of the segments."""
