@@ -28,7 +28,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from courierpy.auth.questions import Told
+    from courierpy.auth.tickets import Told
     from courierpy.listener.connections import Connections
     from courierpy.listener.doorway import Begin
     from courierpy.listener.entrance import Entrance

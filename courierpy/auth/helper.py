@@ -12,7 +12,8 @@ at a time, on a socketpair that keeps messages apart: the account, FAIL or TEMPO
 An access token is checked first, in a queue like a module's (token.QUEUE); the modules are then asked for
 the account of the user that it names.
 
-Login processes ask by channels of their own, and get tickets instead of accounts: auth/questions.py.
+Login processes ask by channels of their own, and get tickets instead of accounts: auth/questions.py.  A
+worker may answer them itself: auth/standing.py.
 """
 from __future__ import annotations
 
@@ -33,21 +34,55 @@ from courierpy.auth.protocol import (
     render_request,
     without_clear,
 )
-from courierpy.system import log, proc, title
+from courierpy.system import log, passing, proc, title
 from courierpy.system.settings import Settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from typing import Protocol
 
     from courierpy.auth import Account
 
     Look = Callable[[Account], None]
 
+    class Page(Protocol):
+        """As auth/standing.py has it."""
+
+        @property
+        def since(self) -> float: ...
+
+        def what(self) -> tuple[int, int, str]: ...
+
+        def end(self) -> None: ...
+
+    class Stand(Protocol):
+        """The same."""
+
+        @property
+        def page(self) -> Page: ...
+
+        def run(self) -> int: ...
+
+    class Questions(Protocol):
+        """As auth/questions.py has it."""
+
+        def stand(self, module: str, end: socket.socket) -> Stand | None: ...
+
+        def stands(self, worker: Worker) -> None: ...
+
+        def is_said(self, worker: Worker, data: bytes) -> bool: ...
+
+        def lost(self, worker: Worker, why: str) -> bool: ...
+
+        def see_to_time(self) -> None: ...
+
 # what a worker does for a job: ask its module; ask, and look at the account; look at this account
 ASKS, ASKS_AND_LOOKS, LOOKS = b"-", b"+", b"="
 READ_TIMEOUT = 10.0            # seconds for a request to come
 IDLE = 60.0                    # seconds without work after which a worker ends, but for the last one
+TURN = 1.0                     # seconds, after which all is looked after
+LAST_TURN = 0.05               # the same, where only what a worker is at is waited for
 FAIL, TEMPORARY, USER = b"FAIL\n", b"TEMPORARY\n", b"USER="
 
 
@@ -75,21 +110,28 @@ class Job:
 
 
 class Worker:
-    """``job``: None while it has nothing to do, since ``since``."""
+    """``job``: None while it has nothing to do, since ``since``.  ``page``: what it is at by itself, of one
+    that stands at the doorway; None of others."""
 
-    __slots__ = ("end", "job", "module", "pid", "since")
+    __slots__ = ("end", "job", "module", "page", "pid", "since")
 
-    def __init__(self, module: str, pid: int, end: socket.socket) -> None:
+    def __init__(self, module: str, pid: int, end: socket.socket, page: Page | None = None) -> None:
         self.module = module
         self.pid = pid
         self.end = end
+        self.page = page
         self.job: Job | None = None
         self.since = time.monotonic()
+
+    @property
+    def own_since(self) -> float:
+        """Since when it is at something by itself; 0.0: it is not."""
+        return self.page.since if self.page is not None else 0.0
 
 
 class Helper:
     """The queues.  ``jobs``: whatever is not answered yet.  ``look``: raises Unservable or TemporaryFailure
-    where a session of an account could not begin."""
+    where a session of an account could not begin.  ``questions``: of login processes, where there are any."""
 
     def __init__(self, listener: socket.socket, modules: Sequence[str], environ: Mapping[str, str],
                  look: Look | None = None) -> None:
@@ -104,9 +146,10 @@ class Helper:
         self.waiting: dict[str, list[Job]] = {name: [] for name in queues}
         self.workers: dict[str, list[Worker]] = {name: [] for name in queues}
         self.ending = False
+        self.questions: Questions | None = None
         self._listener = listener
         self._heard: dict[int, Callable[[], None]] = {}
-        self._poll = select.poll()
+        self._poll = select.epoll()
         self._gone: set[int] = set()           # pids of workers that end
 
     def run(self) -> None:
@@ -115,10 +158,10 @@ class Helper:
         signal.signal(signal.SIGTERM, self._told)
         self._listener.setblocking(False)
         self.hear(self._listener, self._accept)
-        while not self.ending or self.jobs:
+        while not self.ending or self._is_at_work():
             now = time.monotonic()
-            left = min((job.until - now for job in self.jobs), default=1.0)
-            for fd, _ in self._poll.poll(max(0, int(min(left, 1.0) * 1000) + 1)):
+            left = min((job.until - now for job in self.jobs), default=TURN)
+            for fd, _ in self._poll.poll(max(0.0, min(left, LAST_TURN if self.ending else TURN))):
                 heard = self._heard.get(fd)
                 if heard is not None:
                     heard()
@@ -127,19 +170,23 @@ class Helper:
 
     def _told(self, number: int, frame: object) -> None:
         self.ending = True
-        if not self.jobs:
+        if not self._is_at_work():
             os._exit(0)
 
-    def hear(self, end: socket.socket, heard: Callable[[], None]) -> None:
-        """``heard`` is called when ``end`` can be read."""
+    def _is_at_work(self) -> bool:
+        return bool(self.jobs) or any(worker.own_since for workers in self.workers.values()
+                                      for worker in workers)
+
+    def hear(self, end: socket.socket, heard: Callable[[], None], events: int = select.EPOLLIN) -> None:
+        """``heard`` is called when ``end`` can be read.  ``events``: as epoll(7) has them."""
         self._heard[end.fileno()] = heard
-        self._poll.register(end.fileno(), select.POLLIN)
+        self._poll.register(end.fileno(), events)
 
     def close(self, end: socket.socket) -> None:
-        self._unhear(end)
+        self.unhear(end)
         end.close()
 
-    def _unhear(self, end: socket.socket) -> None:
+    def unhear(self, end: socket.socket) -> None:
         if self._heard.pop(end.fileno(), None) is not None:
             self._poll.unregister(end.fileno())
 
@@ -166,7 +213,7 @@ class Helper:
             if not piece:
                 self._done(job, None)
             return None
-        self._unhear(client)
+        self.unhear(client)
         return self.begin(job)
 
     def _reply(self, client: socket.socket, reply: bytes | None) -> None:
@@ -204,16 +251,20 @@ class Helper:
         """Give what waits to workers, as long as there are any or may be more."""
         queue, workers = self.waiting[module], self.workers[module]
         while queue:
-            worker = next((each for each in workers if each.job is None), None)
-            if worker is None:
-                if len(workers) >= self.most[module]:
-                    return
+            able = [each for each in workers if each.job is None]
+            worker = next((each for each in able if not each.own_since), None)
+            if worker is None and len(workers) < self.most[module]:
                 worker = self._start(module)
                 if worker is None:
                     return                     # in time, or never
+            if worker is None:
+                worker = next(iter(able), None)
+                if worker is None:
+                    return
             job = queue.pop(0)
             worker.job, job.worker = job, worker
-            job.until = time.monotonic() + self.seconds[module]
+            # that of its own comes before
+            job.until = time.monotonic() + self.seconds[module] * (2 if worker.own_since else 1)
             try:
                 worker.end.send(job.work + job.data)
             except OSError:
@@ -221,8 +272,10 @@ class Helper:
 
     def _start(self, module: str) -> Worker | None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        stand = self.questions.stand(module, theirs) if self.questions is not None else None
+        main = partial(work, theirs, module, self.environ, self.look) if stand is None else stand.run
         try:
-            pid = proc.fork(partial(work, theirs, module, self.environ, self.look), signal.SIGKILL)
+            pid = proc.fork(main, signal.SIGKILL)
         except OSError as error:
             log.crit(f"no worker for {module} can be started: fork: {error.strerror}")
             ours.close()
@@ -230,20 +283,25 @@ class Helper:
         finally:
             theirs.close()
         ours.setblocking(False)
-        worker = Worker(module, pid, ours)
+        worker = Worker(module, pid, ours, stand.page if stand is not None else None)
         self.workers[module].append(worker)
         self.hear(ours, partial(self._answered, worker))
+        if worker.page is not None and self.questions is not None:
+            self.questions.stands(worker)
         return worker
 
     def _answered(self, worker: Worker) -> None:
         try:
-            reply = worker.end.recv(MAX_REPLY)
+            reply = worker.end.recv(passing.OCTETS)
         except BlockingIOError:
             return
         except OSError:
             reply = b""
         if not reply:
             self._lost(worker)
+            self._work_off(worker.module)
+            return
+        if self.questions is not None and self.questions.is_said(worker, reply):
             return
         job, worker.job, worker.since = worker.job, None, time.monotonic()
         if job is not None and job.request is not None:
@@ -262,7 +320,7 @@ class Helper:
                 self._done(job, None if reply == TEMPORARY else reply)
         self._work_off(worker.module)
 
-    def _lost(self, worker: Worker) -> None:
+    def _lost(self, worker: Worker, why: str = "a worker ended") -> None:
         """It is killed, or has ended; what it was at fails for now."""
         try:
             os.killpg(worker.pid, signal.SIGKILL)
@@ -271,13 +329,24 @@ class Helper:
         self.workers[worker.module].remove(worker)
         self._gone.add(worker.pid)
         self.close(worker.end)
-        if worker.job is not None:
-            log.err(f"authentication error: {worker.module}: a worker ended, {_who(worker.job.request)}")
-            self._done(worker.job, None)
-            worker.job = None
+        job, worker.job = worker.job, None
+        if worker.page is not None and self.questions is not None and self.questions.lost(worker, why):
+            if job is not None:        # it had not been begun
+                job.worker = None
+                self.waiting[worker.module].insert(0, job)
+        elif job is not None:
+            log.err(f"authentication error: {worker.module}: {why}, {who(job.request)}")
+            self._done(job, None)
+
+    def give_up(self, worker: Worker) -> None:
+        """It has not done in time what it is at by itself."""
+        self._lost(worker, f"no answer in {self.seconds[worker.module]} seconds")
+        self._work_off(worker.module)
 
     def _see_to_time(self) -> None:
         now = time.monotonic()
+        if self.questions is not None:
+            self.questions.see_to_time()
         late = [job for job in self.jobs if job.until <= now]
         # first who waits, so that no worker is started for what is refused in the next moment
         for job in sorted(late, key=lambda job: job.worker is not None):
@@ -286,7 +355,7 @@ class Helper:
                 continue
             module = job.route[job.at]
             log.err(f"authentication error: {module}: no answer in {self.seconds[module]} seconds, "
-                    + _who(job.request))
+                    + who(job.request))
             worker, job.worker = job.worker, None
             self._done(job, None)
             if worker is None:
@@ -298,6 +367,7 @@ class Helper:
             self._work_off(module)
         for workers in self.workers.values():
             idle = [worker for worker in workers if worker.job is None and now - worker.since > IDLE]
+            idle.sort(key=lambda worker: worker.page is not None)      # who stands at the doorway is the last
             for worker in idle[:len(workers) - 1]:
                 self._lost(worker)
         for pid in list(self._gone):
@@ -314,7 +384,7 @@ def of_user(request: Request, reply: bytes) -> Request:
     return Request("pre", request.service, request.environ, user=user)
 
 
-def _who(request: Request | None) -> str:
+def who(request: Request | None) -> str:
     if request is None:
         return ""
     return log.who(request.environ.get("TCPREMOTEIP", ""), request.environ.get("TCPREMOTEPORT", ""),
@@ -323,20 +393,32 @@ def _who(request: Request | None) -> str:
 
 def work(end: socket.socket, module: str, environ: Mapping[str, str], look: Look | None) -> int:
     """A worker: until whoever has the other end has no use for it."""
+    begin_work((end,), module)
+    while data := end.recv(2 * MAX_REPLY):
+        reply = answer_to(data, module, environ, look)
+        if reply is None:
+            return 1
+        end.send(reply)
+    return 0
+
+
+def begin_work(ends: Iterable[socket.socket], module: str) -> None:
+    """This process is a worker, and has nothing but these channels."""
     os.setpgid(0, 0)                   # what the module starts ends with it
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    proc.keep_open((end.fileno(),))
+    proc.keep_open(end.fileno() for end in ends)
     title.say(f"worker of {module}")
-    while data := end.recv(2 * MAX_REPLY):
-        wanted, data = data[:1], data[1:]
-        if wanted == LOOKS:
-            end.send(looked(data, look))
-            continue
-        request = parse_request(data, dict(environ))
-        if request is None:
-            return 1
-        end.send(answer(module, request, look if wanted == ASKS_AND_LOOKS else None))
-    return 0
+
+
+def answer_to(data: bytes, module: str, environ: Mapping[str, str], look: Look | None) -> bytes | None:
+    """What a worker says to a job of the helper; None to what is none."""
+    wanted, data = data[:1], data[1:]
+    if wanted == LOOKS:
+        return looked(data, look)
+    request = parse_request(data, dict(environ))
+    if request is None:
+        return None
+    return answer(module, request, look if wanted == ASKS_AND_LOOKS else None)
 
 
 def answer(module: str, request: Request, look: Look | None = None) -> bytes:
@@ -381,4 +463,4 @@ def _told(find: Callable[[], bytes], request: Request | None, waits: bool = Fals
 
 
 def _of(request: Request | None) -> str:
-    return "" if request is None else f", {_who(request)}"
+    return "" if request is None else f", {who(request)}"

@@ -6,12 +6,11 @@ computes with an account's clear password (SCRAM) is computed here.
 """
 from __future__ import annotations
 
-import os
 import socket
 import time
 from functools import partial
 
-from courierpy.auth import Account, Rejected, Request, TemporaryFailure, mechanisms
+from courierpy.auth import Account, Rejected, Request, TemporaryFailure, mechanisms, standing, tickets
 from courierpy.auth.helper import ASKS, ASKS_AND_LOOKS, FAIL, LOOKS, Helper, Job
 from courierpy.auth.protocol import (
     CLIENT,
@@ -28,18 +27,16 @@ from courierpy.system.wipe import wipe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from courierpy.auth.helper import Look
+    from courierpy.auth.helper import Look, Worker
     from courierpy.auth.sasl import Exchange
-
-    Told = Callable[[Account], str]
+    from courierpy.auth.tickets import Told
 
 NEEDED = frozenset((*CLIENT, "TCPLOCALIP", "TCPLOCALPORT", "IMAP_TLS", *channelbinding.VARIABLES.values()))
 EXCHANGES = 1024               # of one login process at a time
 EXCHANGE_SECONDS = 60.0        # that one may last
-# that may be asked plainly
-KINDS = frozenset(("login", "token", "cram-md5", "cram-sha1", "cram-sha256"))
+LEFT_SECONDS = 0.9             # for which a question may lie that nobody has come to
 
 
 def serve(listener: socket.socket, modules: Sequence[str], environ: Mapping[str, str], look: Look,
@@ -62,25 +59,31 @@ class _Exchange:
         self.until = time.monotonic() + EXCHANGE_SECONDS
 
 
-class _Asker:
-    """A login process."""
+class _Asker(tickets.Asker):
+    """``at``: its number, not another's before it."""
 
-    __slots__ = ("end", "exchanges", "pid")
+    __slots__ = ("at", "exchanges")
 
-    def __init__(self, pid: int, end: socket.socket) -> None:
-        self.pid = pid
-        self.end = end
+    def __init__(self, pid: int, end: socket.socket, at: int) -> None:
+        super().__init__(pid, end)
+        self.at = at
         self.exchanges: dict[int, _Exchange] = {}
 
 
 class Questions:
     """``grants``: couriertcpd, which makes login processes and hears of tickets.  ``told``: what a login
-    process is told of the options of an account."""
+    process is told of the options of an account.  ``standing``: the worker that stands at the doorway, if
+    one does."""
 
     def __init__(self, helper: Helper, grants: socket.socket, told: Told = lambda account: "") -> None:
         self.helper = helper
         self.told = told
         self.grants = grants
+        self.standing: Worker | None = None
+        self._askers: dict[int, _Asker] = {}
+        self._last = 0
+        self._looked = 0.0
+        helper.questions = self
         grants.setblocking(False)
         helper.hear(grants, self._made)
 
@@ -99,9 +102,80 @@ class Questions:
             if not data:
                 self.helper.close(self.grants)     # couriertcpd is gone, and kills us
             return
-        asker = _Asker(doorway.LOGIN.unpack(data)[0], socket.socket(fileno=fds[0]))
+        self._last += 1
+        asker = _Asker(doorway.LOGIN.unpack(data)[0], socket.socket(fileno=fds[0]), self._last)
         asker.end.setblocking(False)
-        self.helper.hear(asker.end, partial(self._asked, asker))
+        self._askers[asker.at] = asker
+        self._hear(asker)
+        if self.standing is not None:
+            self._introduce(self.standing, asker)
+
+    def _hear(self, asker: _Asker) -> None:
+        self.helper.hear(asker.end, partial(self._asked, asker), standing.EVENTS)
+
+    # -- the worker at the doorway
+
+    def stand(self, module: str, end: socket.socket) -> standing.Stand | None:
+        """What a worker is that is about to be started, if it is to stand there."""
+        helper = self.helper
+        if self.standing is not None or module not in standing.STANDS or module != helper.modules[0]:
+            return None
+        return standing.Stand(end, self.grants, module, len(helper.modules) > 1, helper.environ, helper.look,
+                              self.told)
+
+    def stands(self, worker: Worker) -> None:
+        """It does from now on."""
+        self.standing = worker
+        for asker in self._askers.values():
+            self._introduce(worker, asker)
+
+    def _introduce(self, worker: Worker, asker: _Asker) -> None:
+        try:
+            passing.send(worker.end, [standing.MEETING.pack(standing.MEETS, asker.at, asker.pid)],
+                         (asker.end.fileno(),))
+        except OSError as error:       # then we hear what it asks
+            log.debug(f"a worker meets no login process: {error.strerror}")
+
+    def is_said(self, worker: Worker, data: bytes) -> bool:
+        """By such a worker, and nothing that it was asked."""
+        if worker.page is None or data[:1] not in (standing.STOOD, standing.PASSED):
+            return False
+        asker = self._askers.get(standing.STANDING.unpack_from(data)[1])
+        if asker is None:
+            return True
+        if data[:1] == standing.STOOD:
+            self.helper.unhear(asker.end)
+            self._hear(asker)          # behind the worker, which is woken first then
+        else:
+            known = standing.PASSING.unpack_from(data)[2]
+            self._heard(asker, data[standing.PASSING.size:], known)
+        return True
+
+    def lost(self, worker: Worker, why: str) -> bool:
+        """This one, which stood there, is no more.  Was it at something by itself?  That fails for now."""
+        self.standing = None
+        page = worker.page
+        is_at = page is not None and page.since > 0.0
+        if page is not None and is_at:
+            at, number, whose = page.what()
+            log.err(f"authentication error: {worker.module}: {why}, {whose}")
+            if at in self._askers:
+                tickets.answer(self._askers[at], number, doorway.TEMPORARY)
+            page.end()
+        return is_at
+
+    def see_to_time(self) -> None:
+        """Of the worker at the doorway, and of what it may have been woken for and does not come to."""
+        worker, now = self.standing, time.monotonic()
+        since = worker.own_since if worker is not None else 0.0
+        if worker is not None and since and now - since > self.helper.seconds[worker.module]:
+            self.helper.give_up(worker)
+        if now - self._looked > LEFT_SECONDS:
+            self._looked = now
+            for asker in list(self._askers.values()):
+                self._asked(asker)
+
+    # -- what login processes ask
 
     def _asked(self, asker: _Asker) -> None:
         try:
@@ -116,19 +190,24 @@ class Questions:
             for exchange in asker.exchanges.values():
                 exchange.steps.close()
             self.helper.close(asker.end)
+            del self._askers[asker.at]
             return
+        self._heard(asker, data, 0)
+
+    def _heard(self, asker: _Asker, data: bytes, known: int) -> None:
+        """``known``: so many modules do not know whose it is."""
         number, kind = doorway.QUESTION.unpack_from(data)
         rest = data[doorway.QUESTION.size:]
         try:
-            self._do(asker, number, kind, rest)
+            self._do(asker, number, kind, rest, known)
         except (Rejected, ValueError, KeyError):   # UnicodeDecodeError, struct.error
-            self._answer(asker, number, doorway.REFUSED)
+            tickets.answer(asker, number, doorway.REFUSED)
         finally:
             wipe(data, rest)
 
-    def _do(self, asker: _Asker, number: int, kind: bytes, data: bytes) -> None:
+    def _do(self, asker: _Asker, number: int, kind: bytes, data: bytes, known: int) -> None:
         if kind == doorway.ASK:
-            self._ask(asker, number, data)
+            self._ask(asker, number, data, known)
         elif kind == doorway.BEGIN:
             self._begin(asker, number, data)
         elif number in asker.exchanges:
@@ -138,35 +217,24 @@ class Questions:
             else:
                 self._end(asker, exchange)
 
-    def _answer(self, asker: _Asker, number: int, kind: bytes, user: str | None = None,
-                data: bytes = b"") -> None:
-        name = (user or "").encode("utf-8", "surrogateescape").replace(b"\0", b"")
-        try:
-            passing.send(asker.end, [doorway.QUESTION.pack(number, kind), name + b"\0" + data])
-        except OSError as error:
-            log.err(f"a login process hears nothing: {error.strerror}")
-
     # -- a request
 
-    def _ask(self, asker: _Asker, number: int, data: bytes) -> None:
+    def _ask(self, asker: _Asker, number: int, data: bytes, known: int) -> None:
         request = parse_request(data, {})
-        if request is None or request.kind not in KINDS:
+        if request is None or request.kind not in tickets.KINDS:
             raise ValueError("not a request that a login process may make")
-        request = self._of(request, request.environ)
+        request = tickets.of_client(request, request.environ, self.helper.environ)
 
         def done(reply: bytes | None) -> None:
             if reply is None or reply == FAIL:
-                self._answer(asker, number, doorway.TEMPORARY if reply is None else doorway.REFUSED)
+                tickets.answer(asker, number, doorway.TEMPORARY if reply is None else doorway.REFUSED)
             else:
                 self._grant(asker, number, reply, None)
 
         # copied: ours is wiped, and the job's is sent later
-        self.helper.begin(Job(done, ASKS_AND_LOOKS, _asking(request), request))
-
-    def _of(self, request: Request, told: Mapping[str, str]) -> Request:
-        environ = {**self.helper.environ, **{name: told[name] for name in CLIENT if told.get(name)}}
-        return Request(request.kind, request.service, environ, user=request.user, password=request.password,
-                       challenge=request.challenge, response=request.response)
+        job = Job(done, ASKS_AND_LOOKS, _asking(request), request)
+        job.at = known
+        self.helper.begin(job)
 
     # -- an exchange
 
@@ -211,19 +279,19 @@ class Questions:
             return
         except Rejected:
             self._end(asker, exchange)
-            self._answer(asker, number, doorway.REFUSED, exchange.context.user)
+            tickets.answer(asker, number, doorway.REFUSED, exchange.context.user)
             return
         except TemporaryFailure as error:
             self._end(asker, exchange)
             log.err(f"authentication error: {error}")
-            self._answer(asker, number, doorway.TEMPORARY, exchange.context.user)
+            tickets.answer(asker, number, doorway.TEMPORARY, exchange.context.user)
             return
         user = exchange.context.user
         if isinstance(step, Request):
-            request = self._of(step, exchange.context.environ)
+            request = tickets.of_client(step, exchange.context.environ, self.helper.environ)
             self.helper.begin(Job(partial(self._found, asker, exchange), ASKS, _asking(request), request))
         else:
-            self._answer(asker, number, doorway.CHALLENGE, user, step)
+            tickets.answer(asker, number, doorway.CHALLENGE, user, step)
 
     def _found(self, asker: _Asker, exchange: _Exchange, reply: bytes | None) -> None:
         if asker.exchanges.get(exchange.number) is not exchange:
@@ -245,7 +313,7 @@ class Questions:
 
         def done(reply: bytes | None) -> None:
             if reply is None or reply == FAIL:
-                self._answer(asker, number, doorway.TEMPORARY if reply is None else doorway.REFUSED,
+                tickets.answer(asker, number, doorway.TEMPORARY if reply is None else doorway.REFUSED,
                              context.user)
             else:
                 self._grant(asker, number, reply, context.user)
@@ -255,17 +323,8 @@ class Questions:
     # -- a ticket
 
     def _grant(self, asker: _Asker, number: int, reply: bytes, user: str | None) -> None:
-        ticket = os.urandom(doorway.TICKET_OCTETS)
-        try:
-            passing.send(self.grants, [doorway.GRANT.pack(ticket, asker.pid), reply])
-        except OSError as error:
-            log.err(f"couriertcpd hears nothing: {error.strerror}")
-            self._answer(asker, number, doorway.TEMPORARY, user)
-            return
-        account = parse_reply(reply)
-        words = "\0".join((account.address.replace("\0", ""), self.told(account)))
-        self._answer(asker, number, doorway.GRANTED, user,
-                     ticket + words.encode("utf-8", "surrogateescape"))
+        kept = bytes(bytearray(reply))         # what is parsed is wiped
+        tickets.grant(self.grants, asker, number, kept, parse_reply(reply), self.told, user)
 
 
 def _asking(request: Request) -> bytes:

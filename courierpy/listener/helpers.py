@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from courierpy.auth.helper import Look
-    from courierpy.auth.questions import Told
+    from courierpy.auth.tickets import Told
 
 WORKERS = 2
 RESTART_AFTER = 1.0            # seconds between two starts of workers that die

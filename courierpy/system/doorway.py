@@ -3,7 +3,8 @@
 Four channels (system/passing.py), all made by couriertcpd, so that each end knows who is at the other:
 
 * *link*: couriertcpd and one login process.  Clients come in by it, and sessions are asked for.
-* *question*: one login process and one helper.
+* *question*: one login process and one helper, or its worker that stands at the doorway
+  (auth/standing.py): what is said of the helper here goes for that too.
 * *grants*: a helper and couriertcpd.
 * *orders*: couriertcpd and a process of sessions.
 

@@ -1,0 +1,65 @@
+"""The answers that a login process gets: what the helper says, and its workers that stand at the doorway.
+
+See system/doorway.py for the octets.  Whoever answers has the channel of the login process, and one to
+couriertcpd, which hears of each ticket before the login process does.
+"""
+from __future__ import annotations
+
+import os
+
+from courierpy.auth import Request
+from courierpy.auth.protocol import CLIENT
+from courierpy.system import doorway, log, passing
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Mapping
+
+    from courierpy.auth import Account
+
+    Told = Callable[[Account], str]
+
+# that may be asked plainly
+KINDS = frozenset(("login", "token", "cram-md5", "cram-sha1", "cram-sha256"))
+
+
+class Asker:
+    """A login process.  ``end``: our end of its channel."""
+
+    __slots__ = ("end", "pid")
+
+    def __init__(self, pid: int, end: socket.socket) -> None:
+        self.pid = pid
+        self.end = end
+
+
+def of_client(request: Request, told: Mapping[str, str], environ: Mapping[str, str]) -> Request:
+    """What the modules are asked: of what a login process has ``told`` they hear the client's address."""
+    environ = {**environ, **{name: told[name] for name in CLIENT if told.get(name)}}
+    return Request(request.kind, request.service, environ, user=request.user, password=request.password,
+                   challenge=request.challenge, response=request.response)
+
+
+def answer(asker: Asker, number: int, kind: bytes, user: str | None = None, data: bytes = b"") -> None:
+    """``number``: of the question.  ``user``: whom the client has named, where an exchange finds that."""
+    name = (user or "").encode("utf-8", "surrogateescape").replace(b"\0", b"")
+    try:
+        passing.send(asker.end, [doorway.QUESTION.pack(number, kind), name + b"\0" + data])
+    except OSError as error:
+        log.err(f"a login process hears nothing: {error.strerror}")
+
+
+def grant(grants: socket.socket, asker: Asker, number: int, reply: bytes, account: Account, told: Told,
+          user: str | None = None) -> None:
+    """A ticket.  ``grants``: to couriertcpd.  ``reply``: the account as couriertcpd hears of it.  ``told``:
+    what a login process is told of the options of an account."""
+    ticket = os.urandom(doorway.TICKET_OCTETS)
+    try:
+        passing.send(grants, [doorway.GRANT.pack(ticket, asker.pid), reply])
+    except OSError as error:
+        log.err(f"couriertcpd hears nothing: {error.strerror}")
+        answer(asker, number, doorway.TEMPORARY, user)
+        return
+    words = "\0".join((account.address.replace("\0", ""), told(account)))
+    answer(asker, number, doorway.GRANTED, user, ticket + words.encode("utf-8", "surrogateescape"))

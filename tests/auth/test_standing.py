@@ -1,0 +1,223 @@
+"""The worker that stands at the doorway, the helper behind it, and who answers a login process when.
+
+The helper is a process with its workers; we are couriertcpd and a login process at the other ends."""
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from courierpy.auth import Account, Rejected, Request, TemporaryFailure, questions, standing
+from courierpy.auth.protocol import render_request
+from courierpy.system import doorway, passing
+from tests.programs.chain import eventually
+
+PID = 4711                     # of the login process
+
+
+def slowly(request: Request) -> Account:
+    """A module that has its place (STANDS): "slow" waits for a file, "dies" dies, "cannot" is not told."""
+    place = Path(request.environ["HOME"])
+    if request.user == "slow":
+        (place / "at-it").write_text(str(os.getpid()))
+        while not (place / "go").exists():
+            time.sleep(0.01)
+    if request.user == "dies":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if request.user == "cannot":
+        raise TemporaryFailure("the module cannot tell")
+    if request.password != "secret" or request.user not in ("slow", "bob"):
+        raise Rejected
+    return Account(f"{request.user}@custom", 1, 1, "/", maildir=str(os.getpid()))
+
+
+class Doorway:
+    """``home``: where a slow question waits for the file ``go``."""
+
+    def __init__(self, home: Path, grants: socket.socket, end: socket.socket, pid: int) -> None:
+        self.home = home
+        self.grants = grants
+        self.end = end
+        self.pid = pid
+        self._number = 0
+        self._heard: dict[int, tuple[bytes, bytes]] = {}
+
+    def asks(self, user: str, password: str = "secret") -> int:
+        self._number += 1
+        asked = render_request(Request("login", "imap", {}, user=user, password=password))
+        passing.send(self.end, [doorway.QUESTION.pack(self._number, doorway.ASK), asked])
+        return self._number
+
+    def hears(self, number: int) -> bytes:
+        """The kind of the answer; of a ticket the account, where couriertcpd hears the same."""
+        def heard() -> bool:
+            for data, _ in passing.waiting(self.end, "helper"):
+                if not data:
+                    assert number in self._heard, "the helper is gone"
+                    break
+                its, kind = doorway.QUESTION.unpack_from(data)
+                assert its not in self._heard
+                self._heard[its] = kind, data[doorway.QUESTION.size:]
+            return number in self._heard
+        eventually(heard)
+        kind, rest = self._heard.pop(number)
+        if kind != doorway.GRANTED:
+            return kind
+        found = passing.receive(self.grants)
+        assert found is not None
+        ticket, pid = doorway.GRANT.unpack_from(found[0])
+        assert pid == PID and rest[1:1 + doorway.TICKET_OCTETS] == ticket
+        return found[0][doorway.GRANT.size:]
+
+    def worker_of(self, number: int) -> int:
+        """The process that has granted it, as the module above says it."""
+        lines = self.hears(number).split(b"\n")
+        return int(next(line for line in lines if line.startswith(b"MAILDIR=")).partition(b"=")[2])
+
+    def stands(self) -> int:
+        """The worker at the doorway, once it is there."""
+        first = self.worker_of(self.asks("bob"))
+        eventually(lambda: self.worker_of(self.asks("bob")) == first)
+        return first
+
+    def slow(self) -> int:
+        """A question that the worker at the doorway is at now."""
+        number = self.asks("slow")
+        eventually(lambda: (self.home / "at-it").exists() and (self.home / "at-it").read_text() != "")
+        return number
+
+    def go(self) -> None:
+        (self.home / "go").touch()
+
+
+@contextmanager
+def opened(home: Path, modules: tuple[str, ...] = ("authcustom",), **environ: str) -> Iterator[Doorway]:
+    listener = socket.socket(socket.AF_UNIX)
+    grants, its_grants = passing.pair()
+    end, its_end = passing.pair()
+    with listener, grants, its_grants, end, its_end:
+        listener.bind(str(home / "socket"))
+        listener.listen()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                for each in (grants, end):
+                    each.close()
+                log = os.open(home / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+                os.dup2(log, 2)
+                questions.serve(listener, modules, {"HOME": str(home), "AUTHCUSTOM": f"{__name__}:slowly",
+                                                    **environ}, lambda account: None, lambda account: "",
+                                its_grants)
+            finally:
+                os._exit(1)
+        its_grants.close()
+        passing.send(grants, [doorway.LOGIN.pack(PID)], (its_end.fileno(),))
+        its_end.close()
+        found = Doorway(home, grants, end, pid)
+        try:
+            yield found
+        finally:
+            os.kill(pid, signal.SIGTERM)
+            assert os.waitpid(pid, 0)[1] == 0
+
+
+@pytest.fixture(autouse=True)
+def _custom_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(standing, "STANDS", frozenset(("authcustom",)))
+
+
+def test_who_stands_there_answers_by_itself(tmp_path: Path) -> None:
+    """All logins of a quiet moment are one process's, also while the helper does nothing at all."""
+    with opened(tmp_path) as door:
+        worker = door.stands()
+        os.kill(door.pid, signal.SIGSTOP)
+        try:
+            assert [door.worker_of(door.asks("bob")) for _ in range(5)] == [worker] * 5
+            assert door.hears(door.asks("bob", "wrong")) == doorway.REFUSED
+            assert door.hears(door.asks("cannot")) == doorway.TEMPORARY
+        finally:
+            os.kill(door.pid, signal.SIGCONT)
+        assert (tmp_path / "log").read_text().count("the module cannot tell") == 1
+
+
+def test_one_that_takes_long_holds_up_nobody(tmp_path: Path) -> None:
+    with opened(tmp_path) as door:
+        worker = door.stands()
+        slow = door.slow()
+        others = {door.worker_of(door.asks("bob")) for _ in range(5)}
+        assert worker not in others
+        door.go()
+        assert door.worker_of(slow) == worker
+        assert door.stands() == worker
+
+
+def test_one_that_does_not_come_to_what_it_was_woken_for(tmp_path: Path) -> None:
+    """A question that lies there is the helper's in a moment, and has its time, as any of these."""
+    with opened(tmp_path, AUTH_TIMEOUT="1") as door:
+        worker = door.stands()
+        os.kill(worker, signal.SIGSTOP)
+        assert door.hears(door.asks("bob")) == doorway.TEMPORARY
+        assert door.stands() != worker
+
+
+def test_one_that_hangs_is_ended_in_time_and_another_stands_there(tmp_path: Path) -> None:
+    with opened(tmp_path, AUTH_TIMEOUT="1", AUTH_WORKERS="1") as door:
+        worker = door.stands()
+        slow = door.slow()
+        waits = door.asks("bob")       # there is no other worker, and its time does not count yet
+        assert door.hears(slow) == doorway.TEMPORARY
+        assert door.worker_of(waits) != worker
+        assert door.stands() != worker
+        said = (tmp_path / "log").read_text()
+        assert said.count("authcustom: no answer in 1 seconds, user=slow") == 1
+        assert said.count("authentication error") == 1
+
+
+def test_one_that_dies_fails_what_it_was_at(tmp_path: Path) -> None:
+    with opened(tmp_path) as door:
+        worker = door.stands()
+        assert door.hears(door.asks("dies")) == doorway.TEMPORARY
+        assert door.stands() != worker
+        assert (tmp_path / "log").read_text().count("authcustom: a worker ended, user=dies") == 1
+
+
+def test_whom_it_does_not_know_the_next_module_may(tmp_path: Path) -> None:
+    (tmp_path / "userdb").write_text("ann\tuid=1|gid=1|home=/|clearpw=secret\n")
+    (tmp_path / "userdb").chmod(0o600)
+    with opened(tmp_path, ("authcustom", "authuserdb"), USERDB=str(tmp_path / "userdb")) as door:
+        worker = door.stands()
+        assert b"ADDRESS=ann\n" in door.hears(door.asks("ann"))
+        assert door.hears(door.asks("ann", "wrong")) == doorway.REFUSED
+        assert door.hears(door.asks("nobody")) == doorway.REFUSED
+        assert door.stands() == worker
+
+
+def test_it_passes_on_what_the_helper_does_itself(tmp_path: Path) -> None:
+    with opened(tmp_path, OAUTH_KEYFILE=str(tmp_path / "absent")) as door:
+        door.stands()
+        begin = doorway.pack({doorway.SERVICE: "imap", doorway.EXTERNAL: "", doorway.MECHANISM: "CRAM-MD5"})
+        passing.send(door.end, [doorway.QUESTION.pack(900, doorway.BEGIN),
+                                doorway.BEGINS.pack(len(begin), 0, False), begin])
+        assert door.hears(900) == doorway.CHALLENGE
+        passing.send(door.end, [doorway.QUESTION.pack(901, doorway.ASK),
+                                render_request(Request("token", "imap", {}, user="bob", password="x"))])
+        assert door.hears(901) == doorway.TEMPORARY            # it has no keys
+        for number, nonsense in enumerate((b"", b"AUTH x\n", b"AUTH 3\na\n", b"\xff\n"), 902):
+            passing.send(door.end, [doorway.QUESTION.pack(number, doorway.ASK), nonsense])
+            assert door.hears(number) == doorway.REFUSED
+        door.stands()
+
+
+def test_a_helper_that_is_to_end_waits_for_it(tmp_path: Path) -> None:
+    with opened(tmp_path) as door:
+        worker = door.stands()
+        slow = door.slow()
+        os.kill(door.pid, signal.SIGTERM)
+        door.go()
+        assert door.worker_of(slow) == worker
