@@ -16,10 +16,12 @@ from courierpy.maildir import annotation
 from courierpy.maildir.access import NAME as ACCESS_LIST
 from courierpy.maildir.errors import FolderMissing, NameInvalid, StoreError
 from courierpy.maildir.files import is_directory
+from courierpy.maildir.formats.acl import LockedOut
 from courierpy.maildir.glance import glance
 from courierpy.maildir.mailboxdirectory import MailboxDirectory
 from courierpy.maildir.messagefile import PIECE_OCTETS
 from courierpy.maildir.store import Store
+from courierpy.system import log
 from courierpy.system.regular import open_regular
 
 TYPE_CHECKING = False
@@ -121,16 +123,21 @@ class Again:
             store.subscribe(names[0], True, names[1:])
 
     def make(self, name: str, target: str) -> None:
-        """With the annotations and the list of rights that it had.  Raises a store error."""
+        """With the annotations and the list of rights that it had: with them or not at all, as one that is
+        there is not looked at again.  Raises a store error."""
         store, old = self._store, self._original.store
-        store.create(target)
         source = old.path_of(name)
-        annotation.copy(store.options, source, store.path_of(target))
+        files = annotation.files(source)
         if os.path.lexists(os.path.join(source, ACCESS_LIST)):
             found = old.access.read(os.path.join(source, ACCESS_LIST))
             if self._lists is None:
                 self._lists = store.lists()
-            self._lists.change(store.resolve(target)[1], lambda before: found)
+            try:
+                self._lists.comes(store.resolve(target)[1], found)
+                files[ACCESS_LIST] = found.spelled()
+            except LockedOut as error:
+                log.err(f"{source}/{ACCESS_LIST}: is not taken, it keeps {error} out")
+        store.create(target, files)
 
 
 def absent(store: Store, name: str, messages: Iterable[Saved]) -> list[Saved]:

@@ -58,6 +58,13 @@ class Lists:
                 self._write(path, after)
         return after
 
+    def comes(self, path: str, found: AccessList) -> None:
+        """A mailbox is about to be made with this list: those below it keep their rights.  Raises LockedOut
+        for a list that nobody may have, or a store error."""
+        with self._lock:
+            found.check(self._access.own_names())
+            self._keep(self._below(path))
+
     def keep(self, paths: Iterable[str]) -> None:
         """These mailboxes have lists of their own from now on, which say what is so already."""
         with self._lock:

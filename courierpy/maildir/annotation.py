@@ -83,11 +83,10 @@ def change(options: StoreOptions, directory: str, file: str, values: Mapping[byt
     return changed
 
 
-def copy(options: StoreOptions, source: str, target: str) -> None:
-    """The mailbox in directory ``target`` has the entries of that in ``source``.  Raises StoreError."""
-    entries = read(source)
-    if entries:
-        change(options, target, FILE, entries, lambda before, after: None)
+def files(directory: str) -> dict[str, bytes]:
+    """By name, with which another mailbox has the entries of that in this directory.  Raises StoreError."""
+    entries = read(directory)
+    return {FILE: annotation.render(entries)} if entries else {}
 
 
 # -- the journal

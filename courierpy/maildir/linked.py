@@ -23,7 +23,7 @@ from courierpy.system import log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from courierpy.maildir.acl import Lists
     from courierpy.maildir.mailbox import Mailbox
@@ -281,7 +281,7 @@ class Linked(Store):
     def delete(self, name: str) -> None:
         self._remove(self._own_path(name))
 
-    def create(self, name: str) -> None:
+    def create(self, name: str, files: Mapping[str, bytes] | None = None) -> None:
         raise Denied(f"{name!r}: who shares a Maildir makes its mailboxes")
 
     def rename(self, old: str, new: str) -> None:

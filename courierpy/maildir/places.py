@@ -33,7 +33,7 @@ from courierpy.system import log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
 
     from courierpy.maildir.layout import Layout
     from courierpy.maildir.options import StoreOptions
@@ -140,23 +140,24 @@ class Siblings:
             except OSError as error:
                 raise trouble(part, error) from None
 
-    def create(self, path: str) -> None:
-        """A mailbox at a path where there is none.  Raises a store error, and then there is nothing of it."""
+    def create(self, path: str, files: Mapping[str, bytes]) -> None:
+        """A mailbox at a path where there is none, with these files by name beside its own.  Raises a store
+        error, and then there is nothing of it."""
         scratch = self._scratch("folder")
         with self.steps() as steps:
             steps.enter(self.layout.root)
             try:
-                self._make(scratch)
+                self._make(scratch, files)
                 steps.rename(scratch, path)
                 steps.settle()
             except StoreError as error:
                 steps.undo()
-                self._unmake(scratch)
+                self._unmake(scratch, files)
                 if isinstance(error, DiskTrouble) and error.errno in (errno.EEXIST, errno.ENOTEMPTY):
                     raise FolderExists(path) from None
                 raise
 
-    def _make(self, scratch: str) -> None:
+    def _make(self, scratch: str, files: Mapping[str, bytes]) -> None:
         """A whole folder, where nobody sees it."""
         path, mode = scratch, open_as(self.layout.root)
         try:
@@ -168,7 +169,14 @@ class Siblings:
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode & 0o660))
         except OSError as error:
             raise trouble(path, error) from None
+        self._furnish(scratch, files)
         self._number(scratch)
+
+    def _furnish(self, path: str, files: Mapping[str, bytes]) -> None:
+        """These files, before the mailbox is one."""
+        for name, data in files.items():
+            replace(os.path.join(path, name), data, os.path.join(path, "tmp"), self._options.host, "file",
+                    sync=self._options.sync)
 
     def _number(self, path: str) -> None:
         """An empty uiddb with a UIDVALIDITY of its own."""
@@ -178,11 +186,11 @@ class Siblings:
         if self._options.sync:
             sync_directory(path)
 
-    def _unmake(self, path: str) -> None:
+    def _unmake(self, path: str, files: Iterable[str] = ()) -> None:
         """By its known parts: to list it may need the descriptor that cannot be had."""
         index, keywords = self.layout.index, self.layout.keywords
         derived = [os.path.join(index, name) for name in (COLUMNS, LOG, RECENT)]
-        for name in ("maildirfolder", uiddb.NAME, *derived):
+        for name in ("maildirfolder", uiddb.NAME, *derived, *files):
             remove(os.path.join(path, name))
         for part in (keywords, index, *PARTS, "."):
             try:
@@ -190,15 +198,15 @@ class Siblings:
             except OSError:
                 continue               # it is not there; a rest is garbage in tmp/
 
-    def discard(self, path: str) -> None:
-        """A folder that we made, unless there are messages in it."""
+    def discard(self, path: str, files: Iterable[str] = ()) -> None:
+        """A folder that we made with these files, unless there are messages in it."""
         scratch = self._scratch("deleted")
         try:
             os.rmdir(os.path.join(path, "cur"))
             os.rename(path, scratch)
         except OSError:
             return
-        self._unmake(scratch)
+        self._unmake(scratch, files)
         remove_tree(scratch)
 
     def delete(self, path: str) -> None:
@@ -264,10 +272,10 @@ class Levels(Siblings):
         if not is_directory(os.path.join(path, "cur")):
             if path != self.layout.inbox:
                 raise FolderMissing(path)
-            self.create(path)
+            self.create(path, {})
         super().repair(path)
 
-    def create(self, path: str) -> None:
+    def create(self, path: str, files: Mapping[str, bytes]) -> None:
         with self.steps() as steps:
             try:
                 for part in ("new", "tmp"):
@@ -276,7 +284,9 @@ class Levels(Siblings):
                 with FolderLock(path, self._options.host, self._options.locks):
                     if is_directory(os.path.join(path, "cur")):
                         raise FolderExists(path)       # another session was first
-                    steps.wrote(os.path.join(path, uiddb.NAME))
+                    for name in (uiddb.NAME, *files):
+                        steps.wrote(os.path.join(path, name))
+                    self._furnish(path, files)
                     self._number(path)
                     steps.make(os.path.join(path, "cur"))
                 steps.settle()
@@ -284,12 +294,12 @@ class Levels(Siblings):
                 steps.undo()
                 raise
 
-    def discard(self, path: str) -> None:
+    def discard(self, path: str, files: Iterable[str] = ()) -> None:
         try:
             os.rmdir(os.path.join(path, "cur"))
         except OSError:
             return
-        self._unmake(path)
+        self._unmake(path, files)
         self._prune(os.path.dirname(path))
 
     def delete(self, path: str) -> None:

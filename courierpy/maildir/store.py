@@ -8,6 +8,7 @@ import os
 
 from courierpy.maildir import layout, names
 from courierpy.maildir.access import LEVELS, Access, identities
+from courierpy.maildir.access import NAME as ACCESS_LIST
 from courierpy.maildir.bounds import Bounds
 from courierpy.maildir.directory import has_unseen
 from courierpy.maildir.errors import (
@@ -19,7 +20,7 @@ from courierpy.maildir.errors import (
     QuotaExceeded,
     StoreError,
 )
-from courierpy.maildir.files import is_directory, remove_tree
+from courierpy.maildir.files import is_directory, remove, remove_tree
 from courierpy.maildir.formats import uiddb
 from courierpy.maildir.index.columns import place
 from courierpy.maildir.index.statuscache import Counts, stamp
@@ -35,7 +36,7 @@ from courierpy.system import log, proc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any, Protocol
 
     from courierpy.maildir.acl import Lists
@@ -353,18 +354,22 @@ class Store:
 
     # -- making and removing
 
-    def create(self, name: str) -> None:
+    def create(self, name: str, files: Mapping[str, bytes] | None = None) -> None:
+        """``files``: by name, that it has from its first moment on; of those that belong to a mailbox."""
         home = self._home(name)
         if home is not self:
-            return home.create(name)
+            return home.create(name, files)
         wait_while_still(self.layout.inbox, self.options)
         path = self.path_of(name)
         if is_directory(os.path.join(path, "cur")):
             raise FolderExists(path)
         own = self._own_path(name)
         listed = self.access.listed(own)
-        self.places.create(path)
-        if listed:
+        self.places.create(path, files or {})
+        if files and ACCESS_LIST in files:
+            self.access.forget()
+            remove(self.access.level_file(own))
+        elif listed:
             try:
                 self.lists().keep([own])       # that of the level above: RFC 4314 4
             except StoreError:
@@ -422,14 +427,14 @@ class Store:
             raise FolderExists(target)
         if old == self.namespaces.personal.inbox:
             from courierpy.maildir import annotation  # nobody needs it else
-            self.create(new)
+            # to the new one, and it keeps its own: RFC 5464 4.1
+            files = annotation.files(self.path_of(old))
+            self.create(new, files)
             try:
                 source = self.open(old)
-                # to the new one, and it keeps its own: RFC 5464 4.1
-                annotation.copy(self.options, source.path, target)
                 source.move(source.scan().messages.uids, self.open(new))
             except StoreError:
-                self.places.discard(target)
+                self.places.discard(target, files)
                 raise
             return
         here, there = self._own_path(old), self._own_path(new)
