@@ -197,7 +197,7 @@ class Services:
         settings = from_environ(self.environ)
         ahead = settings.number("IMAP_PREFORK") if self.login_processes else 0
         self.pool = Pool(settings.reuse, settings.number("IMAP_WAITING"), ahead,
-                         self.connections, loop, serve, before)
+                         self.connections, loop, serve, before, self.busy)
 
     def _manner_of_sessions(self) -> sessions.Manner:
         """How processes of sessions live.  UsageError."""
@@ -225,6 +225,11 @@ class Services:
         """And how many are at another host, and carried by a login process."""
         return len(self.doorway.outward.carried) if self.doorway is not None else 0
 
+    @property
+    def in_queue(self) -> int:
+        """And how many wait for a process."""
+        return self.pool.in_queue if self.pool is not None else 0
+
     def dismiss(self) -> None:
         """The administrator ends sessions that have no process."""
         self.run_folder.dismiss([*([self.sleepers] if self.sleepers is not None else []),
@@ -241,6 +246,10 @@ class Services:
         """All descriptors of theirs are below it."""
         rooms = (self.sleepers, self.doorway, self.pool, self.returns)
         return max([3, *(room.above for room in rooms if room is not None)])
+
+    def seconds(self, most: float) -> float:
+        """Until something may be missing."""
+        return self.pool.seconds(most) if self.pool is not None else most
 
     def restock(self) -> None:
         """Start what may be missing since a moment ago, though nobody has ended."""
@@ -270,6 +279,8 @@ class Services:
 
     def left(self, left: Handover) -> None:
         """What the next image needs to know of them."""
+        if self.pool is not None:
+            self.pool.hurry()
         if self.helpers is not None:
             left.helpers = self.helpers.all()
             left.auth = self.helpers.address()
@@ -285,6 +296,8 @@ class Services:
     def stop(self, others: set[int], meanwhile: Callable[[], object]) -> None:
         """Tell all to end, and ``others``; until they have.  ``meanwhile``: is done again and again."""
         kept = self.sleepers.end() if self.sleepers is not None else set()
+        if self.pool is not None:
+            self.pool.refuse()
         pids = set(others)
         for room in (self.doorway, self.pool):
             if room is not None:

@@ -99,13 +99,15 @@ class Sessions:
         if order is None:
             order = self._next()
         while order is not None:
+            began = time.monotonic()
             self._uses -= 1
             status, slept = self._serve(order), order.asleep != ()
             if status != 0 or self._uses <= 0 or not self._clean():
                 return status if slept else 0      # what such a session left is the listener's to remove
             order = None
             try:
-                passing.send(self.link, [doorway.DONE])
+                is_brief = time.monotonic() - began < doorway.BRIEF
+                passing.send(self.link, [doorway.SOON if is_brief else doorway.DONE])
             except OSError:            # there is another image of couriertcpd, or none
                 return 0
             self._let_go()

@@ -253,8 +253,8 @@ class Listener:
                         loop.hear(sock.fileno(), partial(self._accept, sock))
                     else:
                         loop.forget((sock.fileno(),))
-            loop.hurry(not open_)      # whose session is over makes room
-            signalled = loop.turn(TURN)
+            loop.hurry(not open_ or services.in_queue > 0)     # whose session is over makes room
+            signalled = loop.turn(services.seconds(TURN))
             if metrics.current is not None:
                 metrics.current.turn(self._gauges)
             if self.stopping:          # nothing is started any more, and who ends was told to as well
@@ -277,7 +277,8 @@ class Listener:
         where these have no bound of their own."""
         way = self.services.doorway
         guests = len(way.guests) if way is not None and not self.connections.bound else 0
-        return self.connections.busy() + self.services.asleep + self.services.carried + guests
+        return self.connections.busy() + guests + sum(
+            (self.services.asleep, self.services.carried, self.services.in_queue))
 
     def _gauges(self, meter: metrics.Meter) -> None:
         """How it is now, for who watches."""

@@ -12,17 +12,20 @@ may be served by it anyway.
 from __future__ import annotations
 
 import errno
+import os
+import socket
 import time
 from contextlib import suppress
 from functools import partial
 
+from courierpy.listener.queueing import FOR_A_FORK, PATIENCE, Queue, Waiter
+from courierpy.listener.sockets import turn_away
 from courierpy.system import doorway, log, passing, proc
 from courierpy.system.seldom import due
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from courierpy.listener.connections import Connection, Connections
     from courierpy.listener.loop import Loop
@@ -54,33 +57,82 @@ class Pool:
     nobody's.  Both are also in ``workers``, by pid."""
 
     def __init__(self, reuse: str, most: int, ahead: int, connections: Connections, loop: Loop,
-                 serve: Serve, before: Callable[[], object]) -> None:
+                 serve: Serve, before: Callable[[], object], busy: bytes = b"") -> None:
         """``reuse``: ACCOUNT, IDS or NOBODY.  ``most``: how many may wait, ``ahead``: how many are forked
         ahead.  ``serve``: what such a process does.  ``before``: hears what was said of a session by
-        others, before it is over."""
+        others, before it is over.  ``busy``: what a client hears that waited and cannot be served."""
         self.most = most if reuse != NOBODY else 0
         self.count_ahead = ahead
         self.workers: dict[int, Worker] = {}
         self.waiting: dict[int, Worker] = {}
         self.ahead: dict[int, Worker] = {}
-        self.above = 3                 # all descriptors from here are below this
         self._by_ids = reuse == IDS
         self._connections = connections
         self._loop = loop
         self._serve = serve
         self._before = before
+        self._busy = busy
+        self._above = 3
+        self._queue = Queue()
         self._next_start = 0.0
+
+    @property
+    def above(self) -> int:
+        """All descriptors from here are below this."""
+        return max(self._above, self._queue.above)
+
+    @property
+    def in_queue(self) -> int:
+        """Sessions that wait for a process."""
+        return self._queue.count
 
     # -- a session begins
 
     def begin(self, connection: Connection, order: Order, fd: int) -> None:
-        """Give the order, and the client's descriptor, to a process that waits, or to a fork.  OSError."""
+        """Give the order, and the client's descriptor, to a process that waits, or to a fork; now, or
+        in a moment.  OSError."""
         connection.account = order.account
         key = self._key(order.account)
-        worker = self._give(key, order, fd)
-        if worker is None:
-            worker = self._fork(key, order, fd)
+        able = self._able(key)
+        if not order.asleep and self._queue.is_for(key):
+            self._queue.add(key, Waiter(connection, order, fd, PATIENCE if able else FOR_A_FORK))
+            return
+        worker = self._give(able, key, order, fd) or self._start(key, order, fd)
         self._connections.takes_over(worker.pid, connection)
+
+    def _start(self, key: bytes, order: Order, fd: int) -> Worker:
+        """The process that has it now, which was nobody's.  OSError."""
+        return self._give(list(self.ahead.values()), key, order, fd) or self._fork(key, order, fd)
+
+    def _begin(self, key: bytes, waiter: Waiter, worker: Worker | None = None) -> None:
+        """For who has waited.  ``worker``: who is to have it, if it can."""
+        address = waiter.connection.address
+        able = [worker] if worker is not None else self._able(key)
+        try:
+            found = self._give(able, key, waiter.order, waiter.fd) \
+                or self._start(key, waiter.order, waiter.fd)
+        except OSError as error:
+            if due("fork"):
+                log.crit(f"a session cannot be started: {error.strerror}")
+            self._connections.left(address)
+            turn_away(socket.socket(fileno=waiter.fd), self._busy)
+            return
+        self._connections.takes_over(found.pid, waiter.connection)
+        os.close(waiter.fd)
+
+    def hurry(self) -> None:
+        """Who waits has a process now."""
+        for key, waiter in self._queue.overdue(all_of_them=True):
+            self._begin(key, waiter)
+
+    def refuse(self) -> None:
+        """Who waits is turned away, as no process is started any more."""
+        for _, waiter in self._queue.overdue(all_of_them=True):
+            turn_away(socket.socket(fileno=waiter.fd), self._busy)
+
+    def seconds(self, most: float) -> float:
+        """Until there is something to tend."""
+        return self._queue.seconds(most)
 
     def _key(self, account: bytes) -> bytes:
         """The same for all whom one process may serve.  An account that was changed is another one."""
@@ -88,13 +140,18 @@ class Pool:
             return account
         return b"".join(line for line in account.splitlines(keepends=True) if line.startswith(IDENTITY))
 
-    def _give(self, key: bytes, order: Order, fd: int) -> Worker | None:
-        """The process that has it now: who came last, so that the others may end."""
+    def _able(self, key: bytes) -> list[Worker]:
+        """Those that wait for a session of theirs; first who came last, so that the others may end."""
         able = [worker for worker in self.waiting.values() if worker.key == key]
         if not able:
             self._loop.catch_up()      # one may have said since this turn began that it waits
             able = [worker for worker in self.waiting.values() if worker.key == key]
-        for worker in [*reversed(able), *self.ahead.values()]:
+        able.reverse()
+        return able
+
+    def _give(self, workers: Iterable[Worker], key: bytes, order: Order, fd: int) -> Worker | None:
+        """The one of them that has it now."""
+        for worker in workers:
             try:
                 passing.send(worker.link, order.parts(), (fd, *order.asleep))
             except OSError as error:
@@ -106,13 +163,14 @@ class Pool:
             self.ahead.pop(worker.pid, None)
             worker.key = key
             worker.given = doorway.Order(order.account, order.known, order.said)
+            self._queue.begins(key, worker.pid)
             return worker
         return None
 
     def _fork(self, key: bytes, order: Order | None, fd: int) -> Worker:
         """OSError."""
         ours, theirs = passing.pair()
-        self.above = max(self.above, ours.fileno() + 1, theirs.fileno() + 1)
+        self._above = max(self._above, ours.fileno() + 1, theirs.fileno() + 1)
         try:
             pid = proc.fork(partial(self._serve, theirs, order, fd))
         except OSError:
@@ -121,13 +179,17 @@ class Pool:
         finally:
             theirs.close()
         worker = self.workers[pid] = Worker(pid, ours, key)
+        if order is not None:
+            self._queue.begins(key, pid)
         # that it waits is of use to who comes next, and to nobody before
         self._loop.hear_beside(ours.fileno(), partial(self._says, worker))
         return worker
 
     def tend(self) -> None:
         """Fork ahead what is missing, once fewer than half are left: after a fork every page that is written
-        to is copied, here as there, and after several in a row only once."""
+        to is copied, here as there, and after several in a row only once.  And begin what waited in vain."""
+        for key, waiter in self._queue.overdue():
+            self._begin(key, waiter)
         now = time.monotonic()
         if now < self._next_start or 2 * len(self.ahead) >= self.count_ahead:
             return
@@ -145,8 +207,8 @@ class Pool:
 
     def _says(self, worker: Worker) -> None:
         for data, fds in passing.waiting(worker.link, f"session process {worker.pid}"):
-            if data == doorway.DONE and worker.pid in self._connections.by_pid:
-                self._done(worker)
+            if data in (doorway.DONE, doorway.SOON) and worker.pid in self._connections.by_pid:
+                self._done(worker, data == doorway.SOON)
             else:
                 if data[:1] == doorway.OTHERS and len(fds) in (1, 3):
                     self._gives_back(worker, data[1:], *fds)
@@ -171,10 +233,15 @@ class Pool:
         del self._connections.by_pid[worker.pid]
         self._connections.takes_over(other.pid, connection)
 
-    def _done(self, worker: Worker) -> None:
+    def _done(self, worker: Worker, brief: bool) -> None:
         self._before()
         self._connections.ended(worker.pid)
         worker.given = None
+        self._queue.over(worker.key, worker.pid, brief)
+        waiter = self._queue.first(worker.key)
+        if waiter is not None:
+            self._begin(worker.key, waiter, worker)
+            return
         self.waiting[worker.pid] = worker
         while len(self.waiting) > self.most:
             self._forget(next(iter(self.waiting.values())))
@@ -183,6 +250,8 @@ class Pool:
         """It is given no session any more, and ends when it has none."""
         for table in (self.workers, self.waiting, self.ahead):
             table.pop(worker.pid, None)
+        others = any(each.key == worker.key for each in self.waiting.values())
+        self._queue.ended(worker.key, worker.pid, others)
         self._loop.forget((worker.link.fileno(),))
         worker.link.close()
 

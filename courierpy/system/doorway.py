@@ -19,11 +19,11 @@ Four channels (system/passing.py), all made by couriertcpd, so that each end kno
    told so (STARTED), or that there is none (FAILED): until then it keeps the client.  One without TLS it
    gives away for good (GIVE), and is told nothing: who cannot be served hears so of couriertcpd.
 5. A session begins in a process that waits for one of its account, or was forked ahead (an Order, with the
-   descriptor), else in a fork.  When it is over the process says that it waits for the next (DONE).  So
-   does a session that slept go on, with a process that its sleep has set free, perhaps.  Where it cannot,
-   the status of the process says so, and what it left is removed.  A process whose account has other
-   groups by now gives the session back (OTHERS), and a fork has it: then the channel is closed, else it
-   hears FAILED.
+   descriptor), else in a fork.  When it is over the process says that it waits for the next: SOON where
+   it was brief, as others may wait until such sessions are over, else DONE.  So does a session that slept
+   go on, with a process that its sleep has set free, perhaps.  Where it cannot, the status of the process
+   says so, and what it left is removed.  A process whose account has other groups by now gives the session
+   back (OTHERS), and a fork has it: then the channel is closed, else it hears FAILED.
 
 Where an account's mail is at another host (IMAP_PROXY) there is no session here:
 
@@ -79,7 +79,8 @@ GRANT = struct.Struct(f"!{TICKET_OCTETS}sI")       # ticket, pid of the login pr
 LOGIN = struct.Struct("!I")
 
 # over orders, of a process of sessions; OTHERS: what the client has said behind its login follows
-DONE, OTHERS = b"d", b"o"
+DONE, SOON, OTHERS = b"d", b"s", b"o"
+BRIEF = 0.03                   # seconds from the order to the word SOON, at most
 _ORDER = struct.Struct("!III")         # octets of the three parts before the rest
 
 # what a login process may say of a connection to the session: TLS_CONNECTED_PROTOCOL and the like

@@ -7,6 +7,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any, cast
 
 import pytest
@@ -14,7 +15,7 @@ import pytest
 from courierpy.listener.connections import Connection, Connections
 from courierpy.listener.pool import ACCOUNT, IDS, NOBODY, Pool
 from courierpy.system import passing, proc
-from courierpy.system.doorway import DONE, Order
+from courierpy.system.doorway import DONE, SOON, Order
 from tests.conftest import descriptors
 from tests.programs.chain import DEADLINE
 
@@ -55,7 +56,8 @@ class Loop:
 
 
 def serve(link: socket.socket, order: Order | None, fd: int) -> int:
-    """Tell each client by which process it is served, and what it said."""
+    """Tell each client by which process it is served, and what it said.  One who said "stays" says when the
+    session is over; one who said "brief" has a brief one."""
     proc.keep_open({link.fileno(), fd} - {-1})
     link.setblocking(True)
     while True:
@@ -71,8 +73,26 @@ def serve(link: socket.socket, order: Order | None, fd: int) -> int:
             return 0
         with socket.socket(fileno=fd) as client:
             client.sendall(b"%d %s\n" % (os.getpid(), order.rest[:9]))
+            if b"stays" in order.rest:
+                client.recv(1)
+        word = SOON if b"brief" in order.rest else DONE
         order = None
-        link.send(DONE)
+        link.send(word)
+
+
+class Guest:
+    """A client of Rig.asks()."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self.end = end
+
+    def pid(self) -> int:
+        """Of the process that it is served by."""
+        return int(self.end.recv(100).partition(b" ")[0])
+
+    def goes(self) -> None:
+        with self.end, suppress(OSError):          # its process may have ended
+            self.end.send(b".")
 
 
 class Rig:
@@ -80,11 +100,21 @@ class Rig:
         self.loop = Loop()
         self.connections = Connections(False, lambda fd: None)
         self.said = 0
-        self.pool = Pool(reuse, most, ahead, self.connections, cast(Any, self.loop), serve, self._before)
+        self.pool = Pool(reuse, most, ahead, self.connections, cast(Any, self.loop), serve, self._before,
+                         b"busy\n")
         self.pool.tend()
 
     def _before(self) -> None:
         self.said += 1
+
+    def asks(self, account: bytes, rest: bytes) -> Guest:
+        """A client, for whose session a process is wanted now."""
+        ours, theirs = socket.socketpair()
+        ours.settimeout(DEADLINE)
+        self.connections.counts.add("192.0.2.1", 1)
+        with theirs:
+            self.pool.begin(Connection("192.0.2.1"), Order(account, b"", b"", rest), theirs.fileno())
+        return Guest(ours)
 
     def session(self, account: bytes, rest: bytes = b"x", done: bool = True) -> int:
         """The pid of its process.  ``done``: the process waits again, or is forgotten, then."""
@@ -246,3 +276,114 @@ def test_a_fork_that_is_refused(rig: Callable[..., Rig], monkeypatch: pytest.Mon
     here.pool.tend()
     assert descriptors() == before and not here.pool.workers
     assert capfd.readouterr().err.count("no process can be forked ahead") == 1
+
+
+@pytest.fixture
+def crowded(rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Rig, list[Guest]]]:
+    """Two processes at sessions that began just now, after brief ones, which is enough here; one is idle.
+    Nobody loses patience."""
+    monkeypatch.setattr("courierpy.system.proc.processors", lambda: 1)
+    monkeypatch.setattr("courierpy.listener.queueing.BRIEF", 10 * DEADLINE)
+    for name in ("PATIENCE", "FOR_A_FORK"):
+        monkeypatch.setattr(f"courierpy.listener.pool.{name}", 10 * DEADLINE)
+    here = rig(ACCOUNT)
+    three = [here.asks(ANN, b"brief stays") for _ in range(3)]
+    for each in three:
+        each.pid()
+        each.goes()
+    here.loop.until(lambda: len(here.pool.waiting) == 3)
+    two = [here.asks(ANN, b"brief stays") for _ in range(2)]
+    yield here, two
+    for each in two:
+        each.goes()
+
+
+def test_who_comes_while_enough_are_served_waits_for_one_of_them(crowded: tuple[Rig, list[Guest]]) -> None:
+    here, (one, other) = crowded
+    pids = one.pid(), other.pid()
+    guests = [here.asks(ANN, b"brief") for _ in range(3)]
+    assert here.pool.in_queue == 3 and len(here.pool.waiting) == 1
+    assert here.session(BOB) not in pids           # these are not waited for
+    other.goes()
+    here.loop.until(lambda: not here.pool.in_queue)
+    assert [guest.pid() for guest in guests] == [pids[1]] * 3
+    one.goes()
+    here.loop.until(lambda: len(here.pool.waiting) == 4)
+    assert here.connections.counts.of.get("192.0.2.1", 0) == 0 and not here.connections.by_pid
+
+
+def test_nobody_waits_long(crowded: tuple[Rig, list[Guest]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither where no session ends, nor where some do."""
+    here, (one, other) = crowded
+    idle, = here.pool.waiting
+    monkeypatch.setattr("courierpy.listener.pool.PATIENCE", 0.0)
+    guest = here.asks(ANN, b"brief")
+    assert here.pool.in_queue and here.pool.seconds(60.0) == 0.0
+    here.pool.tend()
+    assert guest.pid() == idle and here.pool.seconds(60.0) == 60.0
+    here.loop.until(lambda: idle in here.pool.waiting)
+    monkeypatch.setattr("courierpy.listener.pool.PATIENCE", 10 * DEADLINE)
+    guests = [here.asks(ANN, b"brief") for _ in range(2)]
+    here.pool.tend()
+    assert here.pool.in_queue == 2 and here.pool.seconds(60.0) == 60.0
+    monkeypatch.setattr("courierpy.listener.queueing.BRIEF", 0.0)
+    here.pool.tend()                   # a process that is idle, and a fork
+    pids = {guest.pid() for guest in guests}
+    assert idle in pids and len(pids - {one.pid(), other.pid()}) == 2
+
+
+def test_sessions_that_are_not_brief_are_not_waited_for(crowded: tuple[Rig, list[Guest]]) -> None:
+    here, (one, other) = crowded
+    one.goes()
+    here.loop.until(lambda: len(here.pool.waiting) == 2)
+    here.session(ANN, b"x")            # which said that it was not
+    again = here.asks(ANN, b"brief stays")
+    last = here.asks(ANN, b"brief")
+    assert not here.pool.in_queue and last.pid() != again.pid()
+    again.goes()
+
+
+def test_who_waits_is_served_before_another_image(crowded: tuple[Rig, list[Guest]]) -> None:
+    here, _ = crowded
+    guest, last = here.asks(ANN, b"brief"), here.asks(ANN, b"brief")
+    here.pool.hurry()
+    assert here.pool.in_queue == 0 and guest.pid() != last.pid()
+
+
+def test_who_waits_is_turned_away_at_the_end(crowded: tuple[Rig, list[Guest]]) -> None:
+    here, _ = crowded
+    before = descriptors()
+    guest = here.asks(ANN, b"brief")
+    here.pool.refuse()
+    assert guest.end.recv(100) == b"busy\n" and guest.end.recv(100) == b""
+    guest.goes()
+    assert descriptors() == before
+
+
+def test_who_waits_for_a_fork_that_is_refused(crowded: tuple[Rig, list[Guest]],
+                                             monkeypatch: pytest.MonkeyPatch,
+                                             capfd: pytest.CaptureFixture[str]) -> None:
+    here, _ = crowded
+    idle, = here.pool.waiting
+    guests = [here.asks(ANN, b"brief stays") for _ in range(2)]
+
+    def refused(*words: object) -> int:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+    monkeypatch.setattr("courierpy.system.proc.fork", refused)
+    count = here.connections.counts.of["192.0.2.1"]
+    here.pool.hurry()
+    assert guests[0].pid() == idle and guests[1].end.recv(100) == b"busy\n"
+    assert here.connections.counts.of["192.0.2.1"] == count - 1
+    assert capfd.readouterr().err.count("a session cannot be started: Resource") == 1
+    guests[0].goes()
+
+
+def test_who_waits_for_a_process_that_dies(crowded: tuple[Rig, list[Guest]]) -> None:
+    here, (one, _) = crowded
+    pid, (idle,) = one.pid(), here.pool.waiting
+    guest = here.asks(ANN, b"brief")
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    here.pool.ended(pid)
+    here.pool.hurry()
+    assert guest.pid() == idle
