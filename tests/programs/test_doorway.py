@@ -278,6 +278,7 @@ def test_settings_are_read_again_with_clients_at_the_door() -> None:
         assert b"a OK" in until(session, b"a OK")
         with server.session():
             eventually(lambda: not set(old) & set(login_processes(server)), "the old ones stay")
+        assert ": ERR: " not in server.log.read_text()
 
 
 # -- behind TLS

@@ -70,6 +70,7 @@ def test_findings(text: str, kind: str, told: str) -> None:
 
 
 @pytest.mark.parametrize("text", [
+    "POP3DSTART=YES\nMAXPERIP=4",
     "MAXDAEMONS=7", "ADDRESS=::1", "ADDRESS=127.0.0.1", "TLS_PROTOCOL=TLSv1.2++", "TLS_PROTOCOL=TLSv1.3",
     "TCPDOPTS=\"-nodnslookup -haproxy=9/143\"",
     "prefix=/usr", "AUTHSERVICE143=imap", "TZ=UTC", "PORT=143,[::1].993",
