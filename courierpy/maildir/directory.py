@@ -5,7 +5,7 @@ import errno
 import os
 import stat
 
-from courierpy.maildir.errors import FolderMissing, trouble
+from courierpy.maildir.errors import FolderMissing, StoreError, trouble
 from courierpy.maildir.files import remove
 from courierpy.maildir.names import bits_of, info
 from courierpy.model.flags import SEEN
@@ -57,7 +57,10 @@ def _is_message(entry: os.DirEntry[bytes]) -> bool:
 
 def files(directory: str) -> list[bytes]:
     """Names of what is_message().  Raises a store error."""
-    return entries(directory, _is_message)
+    try:
+        return entries(directory, os.DirEntry.is_file)         # mostly without a look at any
+    except StoreError:
+        return entries(directory, _is_message)         # one of them leads nobody to its end, perhaps
 
 
 def entries(directory: str, wanted: Callable[[os.DirEntry[bytes]], bool] | None = None) -> list[bytes]:

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import os
 import time
+from itertools import islice
+from operator import lt
 
 from courierpy.maildir.errors import NameInvalid
 from courierpy.model.flags import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN
@@ -128,6 +130,25 @@ def time_of(name: bytes) -> int | None:
 
 
 _OF_OTHER_DAYS = later(rb"\n(?![0-9]{10}\.)")
+
+
+_BITS_OF_LETTERS = {suffix[1:]: bits for suffix, bits in BITS_OF_SUFFIX.items()}
+
+
+def in_columns(files: Iterable[bytes]) -> tuple[list[bytes], bytearray] | None:
+    """(Base names in the order in which they are numbered, flags) of messages with these file names.  None
+    where not all are as nearly all are: ten digits first, one colon, no letter of another program, no base
+    name twice."""
+    ordered = sorted(files)
+    text = b"\n".join((b"", *ordered))
+    words = text.replace(b":", b"\n").split(b"\n")
+    if len(words) != 2 * len(ordered) + 1 or _OF_OTHER_DAYS.search(text) is not None:
+        return None
+    # a name with more colons, or without, would have the digits of one in the place of letters
+    bases, bits = words[1::2], list(map(_BITS_OF_LETTERS.get, words[2::2]))
+    if None in bits or not all(map(lt, bases, islice(bases, 1, None))):
+        return None
+    return bases, bytearray(bits)  # type: ignore[arg-type]
 
 
 def in_order(names: Iterable[bytes]) -> list[bytes]:

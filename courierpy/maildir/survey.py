@@ -14,7 +14,7 @@ from enum import Enum
 from courierpy.maildir import contents, directory
 from courierpy.maildir.contents import NOTHING, Held
 from courierpy.maildir.errors import FolderMissing, trouble
-from courierpy.maildir.names import in_order
+from courierpy.maildir.names import in_columns, in_order
 from courierpy.maildir.watch import Refused
 from courierpy.model.uidset import UidSet
 from courierpy.system import inotify
@@ -205,7 +205,18 @@ class Survey:
         # whoever has the lock may have numbered messages that come in a moment
         coming = not locked and (not self._place.lock.enabled or self._place.lock.is_held())
         self._arrivals.take(arrived)
-        missing, unknown = self.read_cur(database)
+        if locked and not known and not database.uids:
+            self._changes.reads_cur()
+            files = self._place.files()
+            names, flags = in_columns(files) or ([], bytearray())
+            if names:
+                self._contents.held, numbers.key = Held(database, bytearray(), {}), key
+                self._keywords.again()
+                uids = range(database.uidnext, database.uidnext + len(names))
+                return self._number(uids, names, Held(database.extended(uids, names), flags, {}))
+            missing, unknown = self._take_cur(database, files)
+        else:
+            missing, unknown = self.read_cur(database)
         held = self._contents.held
         numbers.key = key
         last = len(missing)
@@ -261,7 +272,11 @@ class Survey:
         """Read cur/; the contents are the messages with these numbers, those that are gone too.  (Rows
         of those, base name -> file name of what has no number.)"""
         self._changes.reads_cur()
-        self._contents.held, missing, unknown = contents.look(database, self._place.files())
+        return self._take_cur(database, self._place.files())
+
+    def _take_cur(self, database: UidDb, files: list[bytes]) -> tuple[list[int], dict[bytes, bytes]]:
+        """read_cur() of what was read."""
+        self._contents.held, missing, unknown = contents.look(database, files)
         return self._surely(missing), unknown
 
     def _surely(self, missing: list[int]) -> list[int]:
@@ -342,7 +357,10 @@ class Survey:
         names = in_order(unknown)
         held = self._contents.held
         uids = range(held.database.uidnext, held.database.uidnext + len(names))
-        more = held.extended(uids, names, list(map(unknown.__getitem__, names)))
+        return self._number(uids, names, held.extended(uids, names, list(map(unknown.__getitem__, names))))
+
+    def _number(self, uids: range, names: list[bytes], more: Held) -> Look:
+        """Messages with these base names get these numbers; ``more``: what is held then."""
         self._numbers.write(more.database)
         self._contents.held = more
         self._recent.numbered(uids)

@@ -11,8 +11,8 @@ import os
 from array import array
 from bisect import bisect_left, bisect_right
 from io import BytesIO
-from itertools import accumulate, islice
-from operator import lt
+from itertools import accumulate, chain, islice
+from operator import add, lt
 
 from courierpy.maildir.errors import trouble
 from courierpy.model.regex import later
@@ -166,11 +166,13 @@ class UidDb:
         tail = BytesIO()
         tail.write(self._tail)
         for start in range(0, len(uids), PIECE):
-            rows = zip(uids[start:start + PIECE], names[start:start + PIECE], strict=True)
-            texts = [b"%d %s\n" % row for row in rows]
-            lines.extend(accumulate(map(len, texts), initial=size))
+            first, some = uids[start:start + PIECE], names[start:start + PIECE]
+            rows = [*chain.from_iterable(zip(first, some, strict=True))]
+            tail.write(b"%d %s\n" * len(some) % (*rows,))
+            digits = map(len, map(str, first))
+            lengths = map(add, map(len, some), map((len(b" \n")).__add__, digits))
+            lines.extend(accumulate(lengths, initial=size))
             size = lines.pop()
-            tail.write(b"".join(texts))
         uidnext = max(uidnext, self.uidnext, uids[-1] + 1 if uids else 0)
         more = UidDb(self.uidvalidity, uidnext, all_uids, self.body, lines)
         more._tail = tail.getvalue()
