@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 # traceback: a bug of ours is logged even where our files cannot be read
 MODULES = ("courierpy.hibernate.hearing", "courierpy.hibernate.sleeper", "courierpy.hibernate.woken",
-           "courierpy.imap.attributes", "courierpy.imapd", "courierpy.maildir.mailbox",
+           "courierpy.imap.internaldates", "courierpy.imapd", "courierpy.maildir.mailbox",
            "courierpy.maildir.acl", "courierpy.maildir.counting", "courierpy.maildir.disposal",
            "courierpy.maildir.draft", "courierpy.maildir.graveyard",
            "courierpy.maildir.flagwriter", "courierpy.maildir.formats.dovecot",

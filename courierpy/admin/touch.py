@@ -13,6 +13,7 @@ from courierpy.admin import maildirs
 from courierpy.admin.progress import Bar, say
 from courierpy.admin.purge import sent
 from courierpy.imap.attributes import DATE
+from courierpy.imap.internaldates import TOLD
 from courierpy.maildir.glance import glance
 from courierpy.maildir.index.valuecache import Cache
 from courierpy.maildir.renumbering import give_another
@@ -97,7 +98,10 @@ def _by_date(store: Store, name: str, place: Place, options: argparse.Namespace)
             bar.show(at, len(messages))
     bar.clear()
     if done and not options.only_tells:
-        Cache(folder.index, database.uidvalidity).drop(DATE)
+        cache = Cache(folder.index, database.uidvalidity)
+        for kind in cache.kinds():
+            if kind == DATE or kind.startswith(TOLD):
+                cache.drop(kind)
     if options.as_json:
         print(json.dumps({"maildir": place.maildir, "mailbox": name, "messages": len(messages),
                           "changed": done, "dry": options.only_tells}))

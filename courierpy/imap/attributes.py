@@ -191,7 +191,7 @@ def _texts(cache: Cache, kinds: Sequence[str], wanted: array[int]) -> list[Texts
     return [texts.first(len(wanted)) for texts in found]
 
 
-def _put_together(values: list[bytes | None], uids: array[int]) -> list[bytes | None] | Texts:
+def put_together(values: list[bytes | None], uids: array[int]) -> list[bytes | None] | Texts:
     """As Texts where they are many and none is missing."""
     if len(values) <= FEW or None in values:
         return values
@@ -298,7 +298,7 @@ class Attributes:
                     some = some[:len(some) // 2]
                 self._far = start, len(wanted)
                 values = self._take(kinds, some, known)
-                values = [_put_together(one, some) if joined else one
+                values = [put_together(one, some) if joined else one
                           for one, joined in zip_longest(values, ended)]
             stop = start + (len(values[0]) if values else len(some))
             yield start, stop, values

@@ -11,7 +11,7 @@ from array import array
 from itertools import repeat
 
 from courierpy.imap.grammar import fetchitems, out
-from courierpy.imap.grammar.dates import internaldate, internaldates
+from courierpy.imap.grammar.dates import internaldate
 from courierpy.imap.records import Records
 from courierpy.maildir.index.segments import END, Texts
 from courierpy.message.message import AT_ONCE_OCTETS
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from courierpy.message.message import Content
 
     T = TypeVar("T")
-    Kind = Callable[[Session, FetchItem], str]
+    Kind = Callable[[Session, FetchItem], str | None]
     Known = list[bytes | None] | bytes | Texts
     Values = Callable[["Chunk", Any], Sequence[Any] | Texts]       # of a Known
     Render = Callable[["Subject", FetchItem], list[Content]]
@@ -43,8 +43,8 @@ class Column:
 
     ``values``: function (Chunk, what Attributes has of each message) giving the values in the order of
     the messages.  ``kind``: function (session, FetchItem) giving the kind of value that Attributes is
-    asked for; None: it is asked for nothing, and ``values`` gets an empty list.  ``form``: how a value
-    stands in the line, ``b"%s"`` or ``b"%d"``.  ``counted``: the values are told as literals.
+    asked for; None, or where it gives None: it is asked for nothing, and ``values`` gets b"".  ``form``: how
+    a value stands in the line, ``b"%s"`` or ``b"%d"``.  ``counted``: the values are told as literals.
     ``ended``: what Attributes has of each message ends in END, and ``values`` may get Texts, which are told
     as they are in the index.
     ``repeats``: most messages have the value of another one, and it stands as it is.  ``numeric``: what
@@ -65,6 +65,10 @@ class Column:
         self.numeric = numeric
         self.fits = fits
         self.repeats = repeats
+
+    def asked_for(self, session: Session, item: FetchItem) -> str | None:
+        """The kind of value that Attributes is asked for, if it is."""
+        return self.kind(session, item) if self.kind is not None else None
 
 
 class Item:
@@ -204,10 +208,10 @@ def _of_column(column: Column) -> Render:
     def render(subject: Subject, item: FetchItem) -> list[Content]:
         session = subject.session
         chunk = Chunk(session, [subject.seq], array("I", [subject.uid]))
-        known: list[bytes | None] = []
-        if column.kind is not None:
-            attributes = session.need_selected().attributes(session.limits)
-            known = attributes.values(column.kind(session, item), chunk.uids)
+        known: Known = b""
+        kind = column.asked_for(session, item)
+        if kind is not None:
+            known = session.need_selected().attributes(session.limits).values(kind, chunk.uids)
         value, = column.values(chunk, known)
         if column.counted:
             return [b"{%d}\r\n" % len(value), value]
@@ -239,6 +243,20 @@ def _flag_lists(chunk: Chunk, known: list[bytes | None]) -> list[bytes]:
 
 def _internaldate(subject: Subject, item: FetchItem) -> list[Content]:
     return [internaldate(subject.mtime)]
+
+
+def _dates(chunk: Chunk, known: list[bytes | None] | bytes) -> list[bytes] | Texts:
+    from courierpy.imap import internaldates  # it loads what parses messages
+    session = chunk.session
+    return texts(chunk, internaldates.told(
+        session.need_selected().attributes(session.limits), chunk.uids, known))
+
+
+def _date_kind(session: Session, item: FetchItem) -> str | None:
+    """The times, where the index does not have all dates as they are told."""
+    from courierpy.imap import internaldates
+    selected = session.need_selected()
+    return internaldates.wanted(selected.attributes(session.limits), len(selected.view))
 
 
 def _size(subject: Subject, item: FetchItem) -> list[Content]:
@@ -313,8 +331,7 @@ def kept(kind: str, utf8: str = "") -> Kind:
 ITEMS: Records[Item] = Records("fetch_items", {
     b"UID": Item(_uid, Column(lambda chunk, known: chunk.uids, form=b"%d")),
     b"FLAGS": Item(_flags, Column(_flag_lists, repeats=True)),
-    b"INTERNALDATE": Item(_internaldate, Column(
-        lambda chunk, known: internaldates(numbers("d", known)), kept("date"), numeric=True)),
+    b"INTERNALDATE": Item(_internaldate, Column(_dates, _date_kind, numeric=True)),
     b"RFC822.SIZE": Item(_size, Column(lambda chunk, known: numbers("q", known), kept("size"), b"%d",
                                        numeric=True)),
     b"ENVELOPE": Item(_envelope, Column(texts, kept("envelope", "envelope-utf8"), ended=True)),

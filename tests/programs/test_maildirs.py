@@ -12,7 +12,9 @@ import pytest
 
 from courierpy.admin import maildirs, main, quota
 from courierpy.auth import TemporaryFailure, authuserdb, listing
+from courierpy.imap import attributes, internaldates
 from courierpy.maildir.store import Store
+from courierpy.message.mime import Limits
 from courierpy.model.flags import FLAGGED, FlagChange
 from tests.conftest import account_ids, fill
 
@@ -119,10 +121,14 @@ def test_wrong_words_of_purge(words: list[str], capfd: pytest.CaptureFixture[str
 # -- touch
 
 def test_times_by_the_date(maildir: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    no_date = maildir / "new" / "1700000009.M9P1.host"
-    no_date.write_bytes(b"Subject: x\n\n")
     near = deliver(maildir, 7, 0)
     os.utime(near, (SENT + 80000, SENT + 80000))
+    folder = Store(str(maildir)).open("INBOX")
+    uids = folder.scan().messages.uids
+    assert len({*internaldates.told(attributes.Attributes(folder, Limits()), uids)}) == 5
+    folder.cache.flush()
+    no_date = maildir / "new" / "1700000009.M9P1.host"
+    no_date.write_bytes(b"Subject: x\n\n")
     before = tree(maildir)
     assert run(capfd, "touch", "-t", "-n", maildir)[1] == [
         f"{maildir}: INBOX: 4 of 6 messages would get the time of their Date"]
@@ -131,6 +137,9 @@ def test_times_by_the_date(maildir: Path, capfd: pytest.CaptureFixture[str]) -> 
     assert {file.stat().st_mtime for file in (maildir / "cur").iterdir()} == {SENT, SENT + 80000}
     assert no_date.stat().st_mtime > SENT + DAY
     assert json.loads(run(capfd, "touch", "-t", "-J", "--mailbox", "INBOX", maildir)[1][0])["changed"] == 0
+    folder = Store(str(maildir)).open("INBOX")
+    folder.scan()
+    assert len({*internaldates.told(attributes.Attributes(folder, Limits()), uids)}) == 2
 
 
 # -- folders, path, dump, df

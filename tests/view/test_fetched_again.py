@@ -40,9 +40,9 @@ def maildir(tmp_path: Path) -> Path:
 class Session(Client):
     """Of the Maildir."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, zone: str = "UTC") -> None:
         environ = " ".join(f"{name}={shlex.quote(value)}" for name, value in
-                           plain_environ(AUTHENTICATED="demo", TZ="UTC", IMAP_CAPABILITY="all").items())
+                           plain_environ(AUTHENTICATED="demo", TZ=zone, IMAP_CAPABILITY="all").items())
         super().__init__(f"env -i {environ} {shlex.quote(sys.executable)} -m courierpy.imapd {root}")
         self.select()
 
@@ -95,3 +95,35 @@ def test_the_same_where_some_went_and_some_came(maildir: Path) -> None:
         file.unlink()
     afresh = told(maildir)
     assert {command: text.replace(b"\\Recent", b"") for command, text in kept.items()} == afresh
+
+
+def dates(root: Path, zone: str, numbers: str = "1:*") -> list[bytes]:
+    imap = Session(root, zone)
+    found = re.findall(rb'INTERNALDATE "([^"]*)"', imap.whole(f"FETCH {numbers} (INTERNALDATE)"))
+    imap.logout()
+    return found
+
+
+def test_dates_in_the_time_zone_of_the_session(maildir: Path) -> None:
+    for _ in range(2):
+        found = dates(maildir, "UTC")
+        assert len(found) == MANY and found[0] == b"14-Nov-2023 22:13:20 +0000"
+        found = dates(maildir, "AAA-2BBB-3,M3.5.0,M10.5.0/3")
+        assert len(found) == MANY and found[0] == b"15-Nov-2023 00:13:20 +0200"
+    assert len([*(maildir / "courierpyindex").glob("cache.internaldate.*")]) == 2
+    assert dates(maildir, "UTC", "1:2") == dates(maildir, "UTC")[:2]
+
+
+def test_dates_of_files_that_may_be_written_to_yet(maildir: Path) -> None:
+    before = dates(maildir, "UTC")
+    soon = 4_000_000_000
+    for number in range(MANY, MANY + 8):
+        path = maildir / "new" / f"{1700000000 + number}.M{number}P1.host"
+        path.write_bytes(b"Subject: new\n\nx\n")
+        os.utime(path, (soon,) * 2)
+    assert dates(maildir, "UTC") == before + [b"02-Oct-2096 07:06:40 +0000"] * 8
+    for path in (maildir / "cur").iterdir():
+        if path.stat().st_mtime == soon:
+            os.utime(path, (1700000000,) * 2)
+    for _ in range(2):
+        assert dates(maildir, "UTC") == before + [b"14-Nov-2023 22:13:20 +0000"] * 8

@@ -125,12 +125,12 @@ def _fetch_columns(session: Session, attributes: Attributes, items: list[FetchIt
     view = session.need_selected().view
     made = _Lines(_head(view), items, columns)
     uids = _uids(view, seqs)
-    runs = [attributes.run(column.kind(session, item), uids) if column.numeric and column.kind is not None
-            else None for item, column in zip(items, columns, strict=True)]
-    kinds = [column.kind(session, item) for item, column, run in zip(items, columns, runs, strict=True)
-             if column.kind is not None and run is None]
-    ended = [column.ended for column, run in zip(columns, runs, strict=True)
-             if column.kind is not None and run is None]
+    asked = [column.asked_for(session, item) for item, column in zip(items, columns, strict=True)]
+    runs = [attributes.run(kind, uids) if column.numeric and kind is not None else None
+            for kind, column in zip(asked, columns, strict=True)]
+    kinds = [kind for kind, run in zip(asked, runs, strict=True) if kind is not None and run is None]
+    ended = [column.ended for kind, column, run in zip(asked, columns, runs, strict=True)
+             if kind is not None and run is None]
     for start, stop, values in attributes.pieces(kinds, uids, min(CHUNK, VALUES // len(items) + 1),
                                                  ended=ended):
         chunk = Chunk(session, seqs[start:stop], uids[start:stop])
@@ -138,8 +138,7 @@ def _fetch_columns(session: Session, attributes: Attributes, items: list[FetchIt
         left = iter(values)
         told = _told(columns, chunk, [
             run[start * NUMBER_OCTETS:stop * NUMBER_OCTETS] if run is not None
-            else next(left) if column.kind is not None else []
-            for column, run in zip(columns, runs, strict=True)])
+            else next(left) if kind is not None else b"" for kind, run in zip(asked, runs, strict=True)])
         if attributes.lost or attributes.denied or attributes.sick or attributes.long:
             missing = attributes.lost | attributes.denied | attributes.sick | attributes.long
             there = [uid not in missing for uid in chunk.uids]

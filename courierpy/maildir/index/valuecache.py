@@ -210,9 +210,9 @@ class Cache:
         for column in self._held.file(kind).columns():
             yield column.uids, column.ends, column.blob
 
-    def size(self, kind: str) -> int:
-        """Octets on disk."""
-        return self._held.file(kind).size
+    def number(self, kind: str) -> int:
+        """Of values that are known, or more where some are known twice."""
+        return self._held.file(kind).look().number + len(self._fresh.get(kind, ()))
 
     def is_large(self, kind: str) -> bool:
         """Would it take longer to look here than to look at a few messages?"""
