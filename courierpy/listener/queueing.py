@@ -4,7 +4,8 @@ Many processes that go by turns push what each needs out of the processors' cach
 the time then, and a fork what several sessions take.  So while the sessions of those who may share
 processes are brief, no more of them are served at once than there are processors, and who comes meanwhile
 waits until one is over, first come first served.  That is worth little, so nobody waits long for it:
-after a moment in which none ended, or when a brief one were over, who waits has an idle process, or a fork.
+after a moment in which none ended, and after some of these in any case, who waits has an idle process, or a
+fork.
 """
 from __future__ import annotations
 
@@ -13,7 +14,6 @@ import time
 from itertools import islice
 
 from courierpy.system import proc
-from courierpy.system.doorway import BRIEF
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 0.005               # seconds that one waits while none ends, who could have a process
 FOR_A_FORK = 0.02              # and who could not
+TIMES = 6                      # so much longer whatever ends, and so young is a session that may be over soon
 
 
 class Waiter:
@@ -54,7 +55,7 @@ class _Share:
     def until(self) -> float:
         """When the first one has waited long enough."""
         first = self.waiting[0]
-        return min(max(first.since, self.ended) + first.patience, first.since + BRIEF)
+        return min(max(first.since, self.ended) + first.patience, first.since + TIMES * first.patience)
 
 
 class Queue:
@@ -92,7 +93,7 @@ class Queue:
         if share is None or not share.brief:
             return False
         young = islice(reversed(share.serving.values()), self._enough - 1, None)
-        return next(young, 0.0) > time.monotonic() - BRIEF
+        return next(young, 0.0) > time.monotonic() - TIMES * FOR_A_FORK
 
     def add(self, key: bytes, waiter: Waiter) -> None:
         share = self._crowded[key] = self._shares[key]

@@ -80,7 +80,7 @@ LOGIN = struct.Struct("!I")
 
 # over orders, of a process of sessions; OTHERS: what the client has said behind its login follows
 DONE, SOON, OTHERS = b"d", b"s", b"o"
-BRIEF = 0.03                   # seconds from the order to the word SOON, at most
+BRIEF = 0.05                   # seconds from the order to the word SOON, at most
 _ORDER = struct.Struct("!III")         # octets of the three parts before the rest
 
 # what a login process may say of a connection to the session: TLS_CONNECTED_PROTOCOL and the like

@@ -85,12 +85,15 @@ class Guest:
 
     def __init__(self, end: socket.socket) -> None:
         self.end = end
+        self._pid = 0
 
     def pid(self) -> int:
         """Of the process that it is served by."""
-        return int(self.end.recv(100).partition(b" ")[0])
+        self._pid = self._pid or int(self.end.recv(100).partition(b" ")[0])
+        return self._pid
 
     def goes(self) -> None:
+        self.pid()                     # what was not read would break the connection off
         with self.end, suppress(OSError):          # its process may have ended
             self.end.send(b".")
 
@@ -283,7 +286,8 @@ def crowded(rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch) -> Iterato
     """Two processes at sessions that began just now, after brief ones, which is enough here; one is idle.
     Nobody loses patience."""
     monkeypatch.setattr("courierpy.system.proc.processors", lambda: 1)
-    monkeypatch.setattr("courierpy.listener.queueing.BRIEF", 10 * DEADLINE)
+    monkeypatch.setattr("courierpy.listener.queueing.TIMES", 1000)
+    monkeypatch.setattr("courierpy.listener.queueing.FOR_A_FORK", DEADLINE)
     for name in ("PATIENCE", "FOR_A_FORK"):
         monkeypatch.setattr(f"courierpy.listener.pool.{name}", 10 * DEADLINE)
     here = rig(ACCOUNT)
@@ -326,7 +330,7 @@ def test_nobody_waits_long(crowded: tuple[Rig, list[Guest]], monkeypatch: pytest
     guests = [here.asks(ANN, b"brief") for _ in range(2)]
     here.pool.tend()
     assert here.pool.in_queue == 2 and here.pool.seconds(60.0) == 60.0
-    monkeypatch.setattr("courierpy.listener.queueing.BRIEF", 0.0)
+    monkeypatch.setattr("courierpy.listener.queueing.TIMES", 0)
     here.pool.tend()                   # a process that is idle, and a fork
     pids = {guest.pid() for guest in guests}
     assert idle in pids and len(pids - {one.pid(), other.pid()}) == 2
@@ -356,7 +360,7 @@ def test_who_waits_is_turned_away_at_the_end(crowded: tuple[Rig, list[Guest]]) -
     guest = here.asks(ANN, b"brief")
     here.pool.refuse()
     assert guest.end.recv(100) == b"busy\n" and guest.end.recv(100) == b""
-    guest.goes()
+    guest.end.close()
     assert descriptors() == before
 
 

@@ -21,7 +21,7 @@ from courierpy.imap.session import Session
 from courierpy.maildir import lockqueue, trash
 from courierpy.model import messages
 from courierpy.system import inotify, memory, passing, proc, seldom
-from courierpy.system.doorway import DONE, Order
+from courierpy.system.doorway import DONE, SOON, Order
 from tests.conftest import account_ids
 
 # what one client says, which is not to be the process's for the next
@@ -177,7 +177,7 @@ class Life:
 
     def waits(self) -> bool:
         """Does it wait for another one?"""
-        return self.link.recv(10) == DONE
+        return self.link.recv(10) in (DONE, SOON)
 
     def end(self) -> list[dict[str, str]]:
         """What each of its sessions found."""
