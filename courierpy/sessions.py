@@ -25,7 +25,7 @@ from courierpy.hibernate import protocol
 from courierpy.hibernate.woken import Woken
 from courierpy.listener import children
 from courierpy.login import start, tries
-from courierpy.maildir import lately
+from courierpy.maildir import lately, sparefile
 from courierpy.model import fresh
 from courierpy.system import desk, doorway, log, passing, proc, programs, title
 from courierpy.system.conn import Conn
@@ -96,6 +96,14 @@ class Sessions:
     def run(self, order: Order | None) -> int:
         """Until it ends; the exit status.  ``order``: the first one, whose client is on descriptors 0 and 1
         already; None: it comes by the channel."""
+        if self._uses > 1:
+            sparefile.begin()
+        try:
+            return self._run(order)
+        finally:
+            sparefile.end()
+
+    def _run(self, order: Order | None) -> int:
         if order is None:
             order = self._next()
         while order is not None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import time
 
+from courierpy.maildir import sparefile
 from courierpy.maildir.files import remove
 from courierpy.maildir.lockholder import alive, is_used, signed
 from courierpy.model.numbers import PID_MOST, decimal
@@ -67,13 +68,14 @@ class Readers:
         _count += 1
         self._number, self._pid = _count, os.getpid()
         own = self._name(self.now())
-        if signed(own):
+        if sparefile.take(os.fsdecode(own)) or signed(own):
             self._own = own
 
     def leave(self) -> None:
         if self._own:
-            remove(os.fsdecode(self._own))
-            self._own = b""
+            own, self._own = os.fsdecode(self._own), b""
+            if not sparefile.keep(own, self.host):
+                remove(own)
             if not self.were_many:
                 self._seen.clear()     # now it counts who lives; many are followed by others
             self._sweep()

@@ -75,6 +75,33 @@ def test_a_session_that_ends_without_a_word(server: Chain) -> None:
     again(server, pid)
 
 
+def test_the_file_of_a_reader_goes_from_session_to_session(server: Chain) -> None:
+    tmp = server.home / "Maildir/tmp"
+
+    def files(pid: int) -> dict[int, str]:
+        return {path.stat().st_ino: path.name.partition("_")[2].partition(".")[0]
+                for path in tmp.glob(f"*P{pid}_*")}
+
+    def is_served_again() -> bool:
+        with server.session(b"SELECT INBOX") as client:
+            pid, found = pids(server)[-1], files(pids(server)[-1])
+            client.sendall(b"z LOGOUT\r\n")
+            until(client, b"z OK")
+        if pid != first:
+            os.kill(pid, signal.SIGKILL)
+            eventually(lambda: pid not in server.children(), "it does not end")
+            return False
+        assert [word.rstrip("0123456789") for word in found.values()] == ["reader"] and [*found] == kept
+        return True
+    first = visit(server, commands=b"b SELECT INBOX\r\n")
+    eventually(lambda: "kept" in files(first).values(), "nothing is kept")
+    kept = [*files(first)]
+    eventually(is_served_again, "no session came to it")
+    eventually(lambda: "kept" in files(first).values(), "nothing is kept")
+    os.kill(first, signal.SIGTERM)
+    eventually(lambda: first not in server.children() and not files(first), "it is left behind")
+
+
 def test_settings_that_are_read_again_end_those_that_wait(server: Chain) -> None:
     first = visit(server)
     again(server, first)
