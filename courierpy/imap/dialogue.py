@@ -192,7 +192,10 @@ class Dialogue:
             self.errors = 0
             self.reply(tag, lines.NO, error.text, error.code)
         elif isinstance(error, (Bye, Gone, TimedOut, Garbled)):
-            raise error
+            try:
+                raise error
+            finally:
+                del error              # which has this frame from now on
         elif is_short(error):
             return True
         else:

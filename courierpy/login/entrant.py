@@ -403,7 +403,15 @@ class Entrant:
 
     def handed(self) -> None:
         """Its session has it, or a relay has what carries its octets."""
-        self.state = GONE
+        self.end()
+
+    def end(self) -> None:
+        """It is at nothing any more.  What leads from it to itself is let go: nobody collects garbage."""
+        self.state, self.again = GONE, False
+        self.seeks_no_more()
+        self.dialogue = self._steps = self._wanted = self.later = None
+        self._over_tls = self._tls = None
+        self.stage.end()
 
     def seeks_no_more(self) -> None:
         """The way to the host of its mail is given up, if it is on one."""
@@ -422,7 +430,7 @@ class Entrant:
 
     def _gone(self) -> None:
         if self.state != GONE:
-            self.state = GONE
+            self.end()
             self._house.over(self)     # which forgets the socket, and closes it
 
 

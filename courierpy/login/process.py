@@ -203,7 +203,7 @@ class House:
                 for part in line.rstrip().split("\n"):
                     log.crit(f"bug: {part}")
             if entrant.state != GONE:
-                entrant.state = GONE
+                entrant.end()
                 self.over(entrant)
         self.settle(entrant)
 

@@ -70,6 +70,10 @@ class Stage:
         tail = ", starttls=1" if self.tls else ""
         log.debug(f"Disconnected, {self.peer}, time={int(time.monotonic() - self.gate.started)}{tail}")
 
+    def end(self) -> None:
+        """Nothing is said to the client any more."""
+        del self.client
+
     def secured(self, found: Mapping[str, str]) -> None:
         """A TLS handshake is done; ``found``: the variables that tell of it."""
         self.environ.update(found)
