@@ -36,6 +36,8 @@ class Draft:
         self.size = 0
         self.inode = 0, 0              # and its device before it, when it is finished
         self._unsettled = -1           # the descriptor of what is not on the disk yet
+        self._begun = False
+        self._held = b""               # all that came, as long as it is one piece
         self._exact = False
         self._failure: StoreError | None = None
         self._tail = b""               # carriage returns at the end of what came
@@ -46,6 +48,20 @@ class Draft:
 
     def write(self, data: bytes) -> None:
         """A failure is raised by finish(): what comes until then is swallowed."""
+        if not self._begun and len(data) <= SHORT:
+            self._begun, self._held = bool(data), data     # mostly there is no other piece
+            return
+        self._begun = True
+        self._flush()
+        self._write(data)
+
+    def _flush(self) -> None:
+        """What is held is in the file."""
+        if self._held:
+            held, self._held = self._held, b""
+            self._write(held)
+
+    def _write(self, data: bytes) -> None:
         if not data or self._failure is not None:
             return
         seen = self._tail + data
@@ -66,7 +82,10 @@ class Draft:
         if self.fd < 0:
             return
         try:
-            if not self._exact:
+            if self._held:
+                write_all(self.fd, _to_store(self._held))
+                self._held = b""
+            elif not self._exact:
                 self._to_lf()
             found = os.fstat(self.fd)
             self.size, self.inode = found.st_size, (found.st_dev, found.st_ino)
@@ -126,6 +145,7 @@ class Draft:
 
     def came(self) -> int:
         """Octets that came, while it is open."""
+        self._flush()
         try:
             return os.fstat(self.fd).st_size if self.open else 0
         except OSError as error:
@@ -152,10 +172,12 @@ class Draft:
             raise
         self.abort()
         self.path, self.fd = other.path, other.fd
+        self._begun, self._held = other._begun, other._held
         self._exact, self._failure, self._tail = other._exact, other._failure, other._tail
 
     def header_is_ascii(self) -> bool:
         """Are there no 8-bit octets in the header?"""
+        self._flush()
         before = b"\n"                 # of the line that the header would follow
         try:
             with open(self.path, "rb", buffering=0) as file:
@@ -176,3 +198,10 @@ class Draft:
                 close(fd)              # it is thrown away in any case
         self.fd = self._unsettled = -1
         remove(self.path)
+
+
+def _to_store(data: bytes) -> bytes:
+    """A whole message as it is stored."""
+    text = data.replace(b"\r\n", b"\n")
+    exact = text.count(b"\n") != len(data) - len(text) or b"\r\n" in text
+    return data if exact else text

@@ -169,13 +169,14 @@ def test_append_gives_back_the_same_bytes(maildir: Path, text: bytes) -> None:
     assert message.size == len(whole or b"")
 
 
-def test_append_in_pieces(maildir: Path) -> None:
+@pytest.mark.parametrize("octets_at_once", [1, 3, 1000])
+def test_append_in_pieces(maildir: Path, octets_at_once: int) -> None:
     folder = inbox(maildir)
     for text, stored in ((b"a: b\r\n\r\nline\r\n", b"a: b\n\nline\n"), (b"a\r\r\n", b"a\r\r\n"),
                          (b"a\n\r\n", b"a\n\r\n"), (b"\r\r\r\n", b"\r\r\r\n")):
         draft = folder.draft()
-        for octet in text:
-            draft.write(bytes((octet,)))
+        for start in range(0, len(text), octets_at_once):
+            draft.write(text[start:start + octets_at_once])
         uid = folder.append([draft])[1][0]
         folder.scan()
         assert octets(folder, uid) == stored
