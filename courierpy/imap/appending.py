@@ -156,13 +156,15 @@ class Call:
 
 
 class Assembly:
-    """One message on its way to disk.  ``octets``: that it has.  ``poured``: so many of its pieces are in
-    it, or are coming.  ``shared``: what pieces have open for the ones behind them, closed at its end."""
+    """One message on its way to disk, in ``folder``.  ``octets``: that it has.  ``poured``: so many of its
+    pieces are in it, or are coming.  ``shared``: what pieces have open for those behind them, closed at its
+    end."""
 
-    __slots__ = ("draft", "limit", "octets", "poured", "shared")
+    __slots__ = ("draft", "folder", "limit", "octets", "poured", "shared")
 
-    def __init__(self, draft: Draft, limit: int) -> None:
-        self.draft = draft
+    def __init__(self, folder: Mailbox, limit: int) -> None:
+        self.folder = folder
+        self.draft = folder.draft()
         self.limit = limit or LARGEST_OCTETS
         self.octets = self.poured = 0
         self.shared: dict[object, Any] = {}
@@ -197,9 +199,12 @@ class Assembly:
         self.draft.abort()
 
 
-def target(session: Session, command: bytes, name: str) -> Mailbox:
-    """The mailbox that messages go to.  Raises No [TRYCREATE], or [NOPERM]."""
-    return permitted.target(session, command, name, "Must create mailbox before append")
+def target(session: Session, command: bytes, name: str, mails: Sequence[Mail] = ()) -> Mailbox:
+    """The mailbox that messages go to.  ``mails``: of this command, which may be on their way to it already.
+    Raises No [TRYCREATE], or [NOPERM]."""
+    begun = _begun(mails[-1]) if mails else None
+    return permitted.target(session, command, name, "Must create mailbox before append",
+                            begun.folder if begun is not None else None)
 
 
 def place(session: Session, ahead: LiteralAhead, args: Args, old: int = 0) -> Assembly | None:
@@ -233,7 +238,7 @@ def place(session: Session, ahead: LiteralAhead, args: Args, old: int = 0) -> As
     if begun is not None:
         octets += begun.octets
     folder.admit(octets, len(call.mails) + 1, _counted(session, old, folder))
-    assembly = begun or Assembly(folder.draft(), limit)
+    assembly = begun or Assembly(folder, limit)
     try:
         assembly.pour(session, waits.pieces)
         assembly.expect(ahead.size)
@@ -255,7 +260,7 @@ def _begun(mail: Mail) -> Assembly | None:
 
 def _finished(session: Session, folder: Mailbox, mail: Mail) -> Assembly:
     """All of the message, as it can be stored.  Raises No."""
-    assembly = _begun(mail) or Assembly(folder.draft(), append_limit(session, folder.name))
+    assembly = _begun(mail) or Assembly(folder, append_limit(session, folder.name))
     try:
         if assembly.draft.open:
             assembly.pour(session, mail.pieces)

@@ -126,15 +126,17 @@ def denied(command: bytes, where: str, missing: Collection[str]) -> NotPermitted
                         b"NOPERM")
 
 
-def target(session: Session, command: bytes, name: str, missing: str) -> Mailbox:
+def target(session: Session, command: bytes, name: str, missing: str,
+           known: Mailbox | None = None) -> Mailbox:
     """The mailbox to which messages go, which takes the flags that the user may set there.  ``missing``: the
-    text of the No [TRYCREATE] that is raised where it is not there."""
+    text of the No [TRYCREATE] that is raised where it is not there.  ``known``: the same, as it was found
+    when the command began."""
     selected = session.selected
     try:
         named(session, command, name)
         if selected is not None and selected.folder.name == name:
             return selected.folder
-        found = session.folders.open(name)
+        found = known if known is not None and session.folders.exists(name) else session.folders.open(name)
     except FolderMissing:
         raise No(missing, b"TRYCREATE") from None
     found.settable = rights.flags_of(session.folders.rights(name))

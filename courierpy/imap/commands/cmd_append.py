@@ -29,7 +29,7 @@ def append(session: Session, args: Args) -> Done:
         raise Bad("APPEND needs a message as a literal.")
     if any(mail.empty for mail in call.mails):
         raise No(appending.EMPTY)
-    target = appending.target(session, args.command, call.mailbox)
+    target = appending.target(session, args.command, call.mailbox, call.mails)
     uidvalidity, uids = appending.append(session, target, call.mails)
     named(session, args, call.mailbox)
     return Done("APPEND Ok.", ext.tagged_code(b"APPEND", uidvalidity, uids))
