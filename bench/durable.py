@@ -36,8 +36,6 @@ class Place:
             os.mkdir(f"{folder}/{part}")
         self.numbers = b""
         self.count = 0
-        self.spare: tuple[str, int] | None = None      # a uiddb of before, and its descriptor
-        self.there = -1                # that of the uiddb, where it is kept
         self.fds = [os.open(f"{folder}/cur", os.O_RDONLY), os.open(folder, os.O_RDONLY),
                     os.open(f"{folder}/uids", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)]
         self.cur, self.top, self.log = self.fds
@@ -67,23 +65,20 @@ class Place:
         os.fsync(fd)
         os.rename(path, f"{self.folder}/courierimapuiddb")
 
-    def over(self) -> None:
-        """The same, where the one before the last is written over, and none is removed."""
-        path, fd = self.spare or self.write(f"{self.count}.uiddb", b"")
-        os.pwrite(fd, b"1 1700000000 %d\n%s" % (self.count + 1, self.numbers), 0)
+    def behind(self, line: bytes) -> None:
+        """The same, where the line of this message is put behind the others, and the first one gets the next
+        number."""
+        fd = os.open(f"{self.folder}/courierimapuiddb", os.O_RDWR | os.O_CREAT, 0o600)
+        os.pwrite(fd, b"1 1700000000 %5d\n" % (self.count + 1), 0)
+        os.lseek(fd, 0, os.SEEK_END)
+        os.write(fd, line)
         os.fsync(fd)
-        if self.there >= 0:
-            self.spare = f"{self.folder}/tmp/{self.count}.spare", self.there
-            os.link(f"{self.folder}/courierimapuiddb", self.spare[0])
-        os.rename(path, f"{self.folder}/courierimapuiddb")
-        self.there = fd
+        os.close(fd)
 
     def enter(self, path: str) -> None:
         os.rename(path, f"{self.folder}/cur/{os.path.basename(path)}:2,")
 
     def close(self) -> None:
-        if self.spare is not None:
-            os.unlink(self.spare[0])
         for fd in self.fds:
             os.close(fd)
 
@@ -101,23 +96,24 @@ def one_by_one(place: Place) -> None:
 
 def together(place: Place) -> None:
     """The message is on its way while the numbers are synced, and one commit has both."""
-    _together(place, place.uiddb)
-
-
-def written_over(place: Place) -> None:
-    """As courierpy does from the fourth message of a session on: no file of numbers is removed."""
-    _together(place, place.over)
-
-
-def _together(place: Place, uiddb: Callable[[], None]) -> None:
     path, fd = place.message()
     os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
     place.number()
-    uiddb()
+    place.uiddb()
     os.fsync(fd)
     place.enter(path)
     os.fsync(place.cur)
     os.fsync(place.top)
+
+
+def behind(place: Place) -> None:
+    """As courierpy does: the file of numbers, whose name is on the disk, gets a line more."""
+    path, fd = place.message()
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    place.behind(place.number())
+    os.fsync(fd)
+    place.enter(path)
+    os.fsync(place.cur)
 
 
 def by_log(place: Place) -> None:
@@ -138,7 +134,7 @@ def unnumbered(place: Place) -> None:
     os.fsync(place.cur)
 
 
-WAYS: list[Way] = [one_by_one, together, written_over, by_log, unnumbered]
+WAYS: list[Way] = [one_by_one, together, behind, by_log, unnumbered]
 
 
 def asked(folder: str) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """Messages come in by APPEND, COPY and MOVE: the steps, most of them under the lock (transfer.py)."""
 from __future__ import annotations
 
+import os
 from bisect import bisect_left
 
 from courierpy.maildir.errors import FolderMissing, StoreError, trouble
@@ -69,12 +70,14 @@ class Intake:
             drafts.abort()
             keywords.again()
 
-    def number(self, names: Sequence[bytes]) -> int:
-        """Under the lock: these messages are about to come to cur/, and have their numbers first.
+    def number(self, fresh: Sequence[bytes], waited: Sequence[bytes]) -> int:
+        """Under the lock: these messages are about to come to cur/, and have their numbers first; those that
+        ``waited`` come behind the others, whose names are new.
         Who looks meanwhile sees no message without one, and a number without a message is none.
         Gives the first of them; the others follow.  Raises MailboxFull."""
+        names = [*fresh, *waited]
         database = self._to_number()
-        again = sorted(database.rows_of(names).values())
+        again = sorted(database.rows_of(names if self._entering else waited).values())
         if again:                      # who gave them a number did not live to let them in
             database = database.without(again)
         self.place.options.bounds.enters(self.place.path, len(database), len(names))
@@ -90,6 +93,9 @@ class Intake:
         looker, numbers = self._looker, self._looker.numbers
         if not looker.contents.known:
             database = numbers.read_locked()
+            kept = self.place.options.kept_numbers
+            if kept is not None and kept.left_so(self.place.uiddb, self._stamps()):
+                return database
             unknown = self._arrivals.take(self._arrivals.waiting())
             if len(database) < SMALL:          # in a large mailbox what came to cur/ itself can wait
                 unknown = self.place.strangers(set(database.names()))
@@ -105,6 +111,14 @@ class Intake:
         looker.again()                 # it has to be restored
         return numbers.named().database
 
+    def _stamps(self) -> tuple[int, ...]:
+        """By which KeptNumbers knows again how the directories of messages were left: a message that comes in
+        the same tick of the clock can wait.  Nothing where they cannot be looked at."""
+        try:
+            return os.stat(self.place.cur).st_mtime_ns, os.stat(self.place.new).st_mtime_ns
+        except OSError:
+            return ()
+
     def let_in(self, files: Sequence[bytes], first: int, own: Sequence[bytes] = ()) -> None:
         """Under the lock: these come from where they wait, by the numbers from ``first`` on.  Raises a
         store error for ``own``; the others wait on."""
@@ -116,13 +130,17 @@ class Intake:
             except OSError as error:
                 if file in own:
                     raise trouble(self.place.inside + file, error) from None
-        self.entered(came)
+        if came:
+            self.entered(came)
 
     def entered(self, uids: Sequence[int]) -> None:
         """Under the lock: these came, and are recent whatever flags they bring: RFC 3501 6.3.11, 6.4.7."""
         self._looker.recent.numbered(uids)
         if not self._looker.contents.known:
             self._looker.recent.leave()
+            kept = self.place.options.kept_numbers
+            if kept is not None:
+                kept.leaves(self.place.uiddb, self._stamps())
 
     def not_entered(self, names: Sequence[bytes]) -> None:
         """They were taken back; numbers that they got are not used again."""

@@ -1,27 +1,25 @@
-"""The uiddb that a session has written itself, for a mailbox that it brings messages to again and again.
+"""The uiddb of the mailbox that a session reads and brings messages to, as it is on disk.
 
-For each message that comes the uiddb is written anew, synced, and put in the place of the one before.  To
-read that one first, and to make and remove a file each time, would be most of what an APPEND costs: all the
-more the larger the mailbox is, and on a disk that is told of each block that is free.  So a session that does
-it several times in a row keeps its last uiddb open, so that nobody else's file can be taken for it, and what
-it holds.  The one before that stays in tmp/ as a spare: it is written over, mostly just its first line and
-those that came, and changes place with the one that is there.
+To read that file anew for each message, and to write all of it into a new one, would be most of what an
+APPEND costs: all the more the larger the mailbox is.  So a session that brings messages keeps what it holds,
+and lines that came are put behind those that are there, in the file itself, whose first line gets the next
+number.  Its name is on the disk then, as a rule, and need not be synced again.
 
-Nobody sees half of a file that is written over.  It is in tmp/ meanwhile, where nobody looks for it, and
-whoever opened it when it was the uiddb, be it another program, keeps us from writing to it (fcntl(2),
-F_SETLEASE).  Who opens it in that moment waits, or tries again (system/regular.py).
+Nobody sees half of that.  It happens under the mailbox's lock, and where nobody else, be it another program,
+has the file open (fcntl(2), F_SETLEASE); who opens it in that moment waits, or tries again
+(system/regular.py).  The next number is written first: a process that is killed behind it has used up a
+number, and no more.  What a power loss leaves of lines that were not synced are numbers of messages that did
+not come.  A next number that is longer, lines that go, and a file that has a name elsewhere too: then all is
+written into a new file, which takes the place of the one before.
 """
 from __future__ import annotations
 
 import fcntl
 import os
-import time
 
-from courierpy.maildir.behind import rename_over
 from courierpy.maildir.errors import trouble
-from courierpy.maildir.files import close, remove, replace, write_all
-from courierpy.maildir.formats.uiddb import key_of
-from courierpy.maildir.names import tmp_name
+from courierpy.maildir.files import close, replace
+from courierpy.maildir.formats import uiddb
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,155 +29,178 @@ if TYPE_CHECKING:
 else:
     import _signal  # as in locks.py
 
-SOON = 2.0                         # seconds between two writings in a row
 UNIQUE = "imapuid_0"               # in names of files in tmp/
 
 
-class NumbersFile:
-    """A uiddb that is about to be, at ``name``: a new file, or a spare one.  ``head``, ``lines``: octets of
-    its first line and of the others, as far as they need not be written again; 0 and 0 for nothing."""
-
-    __slots__ = ("fd", "head", "lines", "name")
-
-    def __init__(self, name: str, fd: int, head: int = 0, lines: int = 0) -> None:
-        self.name = name
-        self.fd = fd
-        self.head = head
-        self.lines = lines
-
-    def claim(self) -> bool:
-        """Has nobody else it open?  Until give_back() nobody opens it then."""
-        try:
-            found = os.stat(self.name)
-            if found.st_nlink != 1 or not os.path.samestat(found, os.fstat(self.fd)):
-                return False           # it has names elsewhere: of a copy, or in a mailbox that was renamed
-            # the default is a signal that would end us
-            fcntl.fcntl(self.fd, fcntl.F_SETSIG, _signal.SIGURG)
-            fcntl.fcntl(self.fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
-        except OSError:
-            return False               # or this file system cannot tell
-        return True
-
-    def give_back(self) -> None:
-        """Who waits for it goes on."""
-        try:
-            fcntl.fcntl(self.fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-        except OSError:
-            pass                       # it is new, or was taken from us: nobody waits
-
-    def write(self, head: bytes, lines: bytes) -> None:
-        """It becomes this, and is on disk.  Raises OSError."""
-        start = self.lines if len(head) == self.head else 0
-        if not start:
-            os.ftruncate(self.fd, 0)
-        os.lseek(self.fd, 0, os.SEEK_SET)
-        write_all(self.fd, head)
-        os.lseek(self.fd, start, os.SEEK_CUR)
-        write_all(self.fd, lines[start:])
-        os.fsync(self.fd)
-
-    def end(self) -> None:
-        """Away with it."""
-        close(self.fd)
-        remove(self.name)
-
-
 class KeptNumbers:
-    """``host``: as it stands in names of files.  A process that is forked of ours begins without anything."""
+    """``host``: as it stands in names of files.  ``written``: what is known of the uiddb is what we wrote.  A
+    process that is forked of ours begins without anything."""
 
-    __slots__ = ("_fd", "_host", "_mine", "_path", "_pid", "_since", "_spare")
+    __slots__ = ("_fd", "_host", "_left", "_mine", "_named", "_path", "_pid", "written")
 
     def __init__(self, host: str) -> None:
         self._host = host
         self._path = ""
-        self._since = 0.0
         self._pid = os.getpid()
         self._mine: UidDb | None = None
-        self._fd = -1                  # of the file that holds it
-        self._spare: NumbersFile | None = None
+        self._fd = -1                  # leads to the file that holds it, which no other can be taken for then
+        self._named = False            # that file's name is on the disk
+        self.written = False
+        self._left: tuple[int, ...] = ()       # as the directories of messages were, see leaves()
 
     @property
     def busy(self) -> bool:
         """Is anything kept that forget() gives back?"""
         return self._mine is not None
 
+    def read(self, path: str, before: UidDb | None) -> UidDb | None:
+        """As uiddb.read; where the file is as it is known, it is not read."""
+        known = self.find(path)
+        if known is not None:
+            return known
+        if before is None and path == self._path:
+            before = self._mine
+        found = uiddb.read(path, before)
+        if found is not None and not found.damaged:
+            self._keep(path, found)
+        return found
+
     def find(self, path: str) -> UidDb | None:
-        """What the uiddb at ``path`` holds, where it is the one that we have written; None otherwise."""
+        """What the uiddb at ``path`` holds, where it is known; None otherwise."""
         if self._mine is None or path != self._path or self._pid != os.getpid():
             return None
         try:
-            return self._mine if key_of(os.stat(path)) == self._mine.key else None
+            return self._mine if uiddb.key_of(os.stat(path)) == self._mine.key else None
         except OSError:
             return None                # who reads it says why
 
-    def write(self, path: str, tmp: str, database: UidDb) -> None:
-        """Under the lock: the uiddb at ``path`` holds this from now on, on disk but for its name.  ``tmp``:
-        of the mailbox.  Raises a store error, and the uiddb is what it was."""
-        now = time.monotonic()
-        again = path == self._path and now - self._since < SOON and self._pid == os.getpid()
-        if not again:
+    def _keep(self, path: str, found: UidDb) -> None:
+        """This is known of the file with its key."""
+        if self._mine is None or path != self._path or self._pid != os.getpid() \
+                or self._mine.key is None or found.key is None or self._mine.key[0] != found.key[0]:
             self.forget()
-        self._path, self._since = path, now
-        if again:
-            self._change(path, tmp, database)
-        else:                          # most sessions bring one message
-            head, *lines = database.pieces()
-            replace(path, head, tmp, self._host, UNIQUE, sync=True, more=lines)
+            try:
+                self._fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+                if uiddb.key_of(os.fstat(self._fd)) != found.key:
+                    self.forget()
+                    return             # it is another one by now
+            except OSError:
+                return                 # or a link, or there are no descriptors: it will be read again
+        self._path, self._mine, self.written = path, found, False
 
-    def _change(self, path: str, tmp: str, database: UidDb) -> None:
-        before = self.find(path)
-        text = database.text
-        grows = before is not None and text.startswith(before.text)
-        file = self._file(tmp, grows)
-        aside = ""
+    def is_named(self, path: str) -> bool:
+        """Is the name of what is at ``path`` on the disk?"""
+        if not self._named or path != self._path or self._pid != os.getpid():
+            return False
         try:
-            file.write(database.pieces()[0], text)
-            file.give_back()           # before it has its name: many open that, and would be refused
-            aside = self._set_aside(path, tmp) if before is not None else ""
-            rename_over(file.name, path)
-        except BaseException as why:
-            file.end()
-            remove(aside)
-            self.forget()
-            if isinstance(why, OSError):
-                raise trouble(path, why) from None
-            raise
-        if before is not None and aside:
-            sizes = (len(before.pieces()[0]), len(before.text)) if grows else (0, 0)
-            self._spare = NumbersFile(aside, self._fd, *sizes)
-        elif self._fd >= 0:
-            close(self._fd)
-        database.key = key_of(os.fstat(file.fd))
-        self._mine, self._fd = database, file.fd
-
-    def _file(self, tmp: str, grows: bool) -> NumbersFile:
-        """The spare, or a new one.  ``grows``: what is written begins with all that is there."""
-        spare, self._spare = self._spare, None
-        if spare is not None:
-            if spare.claim():
-                return spare if grows else NumbersFile(spare.name, spare.fd)
-            spare.end()
-        name = os.path.join(tmp, tmp_name(self._host, UNIQUE))
-        try:
-            return NumbersFile(name, os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666))
-        except OSError as error:
-            raise trouble(name, error) from None
-
-    def _set_aside(self, path: str, tmp: str) -> str:
-        """Another name of what is there, so that it stays; "" where it cannot have one."""
-        name = os.path.join(tmp, tmp_name(self._host, UNIQUE))
-        try:
-            os.link(path, name)
+            return os.stat(path).st_ino == os.fstat(self._fd).st_ino
         except OSError:
-            return ""                  # not every file system can
-        return name
+            return False
+
+    def named(self, path: str) -> None:
+        """The directory of what is at ``path`` was synced since it was read or written."""
+        if self._mine is not None and path == self._path and self._pid == os.getpid():
+            self._named = True
+            self._named = self.is_named(path)
+
+    def write(self, path: str, tmp: str, database: UidDb) -> None:
+        """Under the lock: the uiddb at ``path`` holds this from now on, on disk but, perhaps, for its name.
+        ``tmp``: of the mailbox.  Raises a store error, and the uiddb is what it was."""
+        before = self.find(path)
+        try:
+            if before is None or not _append(path, before, database):
+                self.forget()
+                head, *lines = database.pieces()
+                replace(path, head, tmp, self._host, UNIQUE, sync=True, more=lines)
+                database.key = uiddb.stamp(os.path.dirname(path))
+        except BaseException:
+            self.forget()
+            raise
+        self._keep(path, database)
+        self.written = True
+
+    def leaves(self, path: str, stamps: tuple[int, ...]) -> None:
+        """Under the lock: all that is in the directories of messages has its number in the uiddb at ``path``,
+        and they are as ``stamps`` says."""
+        if self.find(path) is not None:
+            self._left = stamps
+
+    def left_so(self, path: str, stamps: tuple[int, ...]) -> bool:
+        """Has nobody brought or numbered a message since leaves()?"""
+        return bool(stamps) and self._left == stamps and self.find(path) is not None
 
     def forget(self) -> None:
-        """Nothing is kept, and nothing is left in tmp/."""
-        if self._pid == os.getpid():
-            if self._spare is not None:
-                self._spare.end()
-            if self._fd >= 0:
-                close(self._fd)
-        self._mine = self._spare = None
+        """Nothing is kept."""
+        if self._fd >= 0 and self._pid == os.getpid():
+            close(self._fd)
+        self._mine, self._named, self._left, self.written = None, False, (), False
         self._fd, self._path, self._pid = -1, "", os.getpid()
+
+
+def _append(path: str, before: UidDb, database: UidDb) -> bool:
+    """Put into the file at ``path``, which holds ``before``, what ``database`` has more, and sync it.  False:
+    that cannot be done so.  Raises a store error, and the file is what it was."""
+    lines = database.lines_behind(before)
+    old, head = before.pieces()[0], database.pieces()[0]
+    if not lines or before.key is None or len(head) != len(old):
+        return False
+    size = before.key[2]
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False                   # somebody else's
+    try:
+        found = os.fstat(fd)
+        # one with names elsewhere is that of a copy too
+        if uiddb.key_of(found) != before.key or found.st_nlink != 1 or not _claim(fd):
+            return False
+        try:
+            try:
+                _put(fd, head, 0)
+                _put(fd, lines, size)
+            finally:
+                _give_back(fd)
+            os.fsync(fd)
+        except BaseException:
+            _undo(fd, old, size)
+            raise
+        database.key = uiddb.key_of(os.fstat(fd))
+        return True
+    except OSError as error:
+        raise trouble(path, error) from None
+    finally:
+        close(fd)
+
+
+def _claim(fd: int) -> bool:
+    """Has nobody else this file open?  Until _give_back() nobody opens it then."""
+    try:
+        # the default is a signal that would end us
+        fcntl.fcntl(fd, fcntl.F_SETSIG, _signal.SIGURG)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+    except OSError:
+        return False                   # or it is another user's, or this file system cannot tell
+    return True
+
+
+def _give_back(fd: int) -> None:
+    """Who waits for it goes on."""
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except OSError:
+        pass                           # it was taken from us: nobody waits
+
+
+def _put(fd: int, data: bytes, at: int) -> None:
+    while data:
+        done = os.pwrite(fd, data, at)
+        at, data = at + done, data[done:]
+
+
+def _undo(fd: int, head: bytes, size: int) -> None:
+    """The file is what it was; where not even that can be done, it has numbers of what did not come."""
+    try:
+        os.ftruncate(fd, size)
+        _put(fd, head, 0)
+    except OSError:
+        pass

@@ -6,7 +6,7 @@ import time
 
 from courierpy.maildir import directory
 from courierpy.maildir.expunged import Readers
-from courierpy.maildir.files import listed, remove, remove_tree
+from courierpy.maildir.files import listed, remove, remove_tree, sync_directory
 from courierpy.maildir.formats import uiddb
 from courierpy.maildir.index import statuscache
 from courierpy.maildir.lobby import Lobby
@@ -122,12 +122,27 @@ class MailboxDirectory:
     def numbers(self, before: UidDb | None = None) -> UidDb | None:
         """The uiddb as it is on disk; None without one.  ``before``: what it held earlier.  Raises a store
         error."""
-        return self.kept_numbers() or uiddb.read(self.uiddb, before)
+        kept = self.options.kept_numbers
+        return uiddb.read(self.uiddb, before) if kept is None else kept.read(self.uiddb, before)
 
     def kept_numbers(self) -> UidDb | None:
-        """The uiddb, where it is as this session has written it, and has kept it; else None."""
+        """The uiddb, where it is as a session that brings messages knows it; else None."""
         kept = self.options.kept_numbers
         return kept.find(self.uiddb) if kept is not None else None
+
+    @property
+    def numbers_are_ours(self) -> bool:
+        """Is the uiddb, as kept_numbers() gives it, what this session has written?"""
+        kept = self.options.kept_numbers
+        return kept is not None and kept.written
+
+    def sync_numbers(self) -> None:
+        """The name of the uiddb is on disk.  Raises a store error."""
+        kept = self.options.kept_numbers
+        if kept is None or not kept.is_named(self.uiddb):
+            sync_directory(self.path)
+            if kept is not None:
+                kept.named(self.uiddb)
 
     def clean_tmp(self) -> None:
         """Garbage that crashed programs left in tmp/ goes, when it is older than 36 hours."""

@@ -123,7 +123,8 @@ class Numbers:
                 raise
             log.warn(f"{why}: its content is restored")
             found = UidDb(0, 1, damaged=True)
-        if found is None or found.damaged or self.was_cut(found):
+        ours = kept is not None and self._place.numbers_are_ours
+        if found is None or found.damaged or not ours and self.was_cut(found):
             return None, found
         self.learned(found, whole=True)
         self.unwritten = False
@@ -274,7 +275,8 @@ class Numbers:
         if options.sync_all:
             sync_directory(place.path)
         place.index.remember(database, {*self._contents.departed, *self.told_gone, *gone})
-        self.key, self._file = _trusted(uiddb.stamp(place.path)), database
+        kept = database.key if options.kept_numbers is not None else None
+        self.key, self._file = _trusted(kept or uiddb.stamp(place.path)), database
         self.unwritten = self.owed = False
         self.told_gone = NO_UIDS
 

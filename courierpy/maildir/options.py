@@ -71,7 +71,7 @@ class StoreOptions:
         if self.kept_file is None:
             from courierpy.maildir.keptfile import KeptFile  # many sessions only read
             self.kept_file = KeptFile(self.host)
-        if self.kept_numbers is None and self.sync:        # a disk may forget the new name, not the content
+        if self.kept_numbers is None and self.sync:
             from courierpy.maildir.keptnumbers import KeptNumbers  # as above
             self.kept_numbers = KeptNumbers(self.host)
 

@@ -269,7 +269,7 @@ def _enter_once(target: Intake, sources: Sequence[Source], bring: Bring,
     place = target.place
     sync = place.options.sync
     moved: list[tuple[bytes, bytes]] = []
-    with Directory(place.cur, sync) as cur_entries, Directory(place.path, sync) as entries:
+    with Directory(place.cur, sync) as cur_entries:
         spelled = target.admit([source.words for source in sources])
         if spelled:
             for source in sources:
@@ -282,7 +282,8 @@ def _enter_once(target: Intake, sources: Sequence[Source], bring: Bring,
             # a crash takes with it were told to nobody, and are not used again
             if moved:
                 cur_entries.sync()
-                entries.sync()
+                if sync:
+                    place.sync_numbers()
         except (StoreError, MemoryError):
             _take_back(target, sources, moved, bring)
             raise
@@ -320,15 +321,15 @@ def _together(target: Intake, sources: Sequence[Source], bring: Bring, refused: 
         _write_keywords(target, sources)
     with target.place.lock:
         others = target.place.lobby.waiting()
-        first = target.number([*(source.name for source in sources), *map(base, others)])
+        first = target.number([source.name for source in sources], [*map(base, others)])
         if target.place.lock.enabled:
             target.write_all_keywords({source.name: source.words for source in sources})
         _settle(sources)
         # in the order of their numbers: who looks meanwhile has no higher one before a lower
         came = _bring_all(sources, target.place, bring, refused, moved)
         uids = [uid if here else None for uid, here in enumerate(came, first)]
-        target.entered([uid for uid in uids if uid is not None])
         target.let_in(others, first + len(sources))
+        target.entered([uid for uid in uids if uid is not None])
     return target.uidvalidity, uids
 
 
@@ -352,7 +353,7 @@ def _with_others(target: Intake, sources: Sequence[Source], bring: Bring, refuse
                 own = [os.path.basename(path) for _, path in waits if exists(path)]
                 if own:
                     files = place.lobby.waiting(own)
-                    target.let_in(files, target.number([*map(base, files)]), own)
+                    target.let_in(files, target.number((), [*map(base, files)]), own)
             finally:
                 place.lock.release()
     except BaseException as why:

@@ -48,8 +48,8 @@ class Heard:
     ``everything``: anything may have happened.  ``cur``: base name -> (file name, is
     it there, was it moved), the last word on each.  ``left``: file names that went.
     ``new``: something came there.  ``keywords``: names of files in the keywords' directory that
-    came, went or changed, and ANY.  ``numbers``: there is a new uiddb, which is no change of the folder by
-    itself.
+    came, went or changed, and ANY.  ``numbers``: there is a new uiddb, or more in it, which is no change of
+    the folder by itself.
     """
 
     __slots__ = ("cur", "everything", "keywords", "left", "new", "numbers")
@@ -103,8 +103,8 @@ class Watch:
         self._also: tuple[int, ...] = ()
         self.beside = False
         try:
-            self._root = self._add(path, IN_CREATE | IN_MOVED_TO | IN_DELETE_SELF | IN_MOVE_SELF)
-            self._new = self._add(os.path.join(path, "new"), IN_CREATE | IN_MOVED_TO)
+            self._root = self._add(path, CAME | IN_CLOSE_WRITE | IN_DELETE_SELF | IN_MOVE_SELF)
+            self._new = self._add(os.path.join(path, "new"), CAME)
             self._cur = self._add(os.path.join(path, "cur"), INSIDE)
             if os.path.isdir(self._keywords_path):
                 self._keywords = self._add(self._keywords_path, INSIDE | IN_CLOSE_WRITE)

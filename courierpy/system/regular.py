@@ -7,13 +7,16 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 
 NO_FILE = "not a regular file"
+LEASED_SECONDS = 5.0               # for which who writes to a file may keep others from opening it: it is
+PAUSE = 0.0005                     # a moment, where that process is not stopped in it
 
 
 def open_regular(path: str | bytes, flags: int = os.O_RDONLY, mode: int = 0o600) -> int:
     """A descriptor of the regular file at ``path``, closed on exec.  Raises OSError: EISDIR for a directory,
-    ENXIO for what is no file either, and what open(2) says; never waits."""
+    ENXIO for what is no file either, and what open(2) says; waits only for who is just writing to it."""
     return opened(path, flags, mode)[0]
 
 
@@ -23,8 +26,8 @@ def opened(path: str | bytes, flags: int = os.O_RDONLY, mode: int = 0o600) -> tu
     try:
         try:
             fd = os.open(path, flags, mode)
-        except BlockingIOError:        # it is written over, and its name is another one's by now
-            fd = os.open(path, flags, mode)
+        except BlockingIOError:        # something is put behind what is in it
+            fd = _when_free(path, flags, mode)
     except OSError as error:
         if error.errno == errno.ENXIO:             # a socket, or a pipe that nobody reads
             error.strerror = NO_FILE
@@ -38,6 +41,17 @@ def opened(path: str | bytes, flags: int = os.O_RDONLY, mode: int = 0o600) -> tu
         os.close(fd)
         raise
     return fd, found
+
+
+def _when_free(path: str | bytes, flags: int, mode: int) -> int:
+    end = time.monotonic() + LEASED_SECONDS
+    while True:
+        time.sleep(PAUSE)
+        try:
+            return os.open(path, flags, mode)
+        except BlockingIOError:
+            if time.monotonic() > end:
+                raise
 
 
 def whole(path: str | bytes, most: int = -1) -> bytes:

@@ -1,6 +1,7 @@
-"""The uiddb that a session keeps and writes over: what is in it, who else reads it, what is left of it."""
+"""The uiddb that a session keeps, and puts lines behind: what is in it, who else reads it, what is synced."""
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import signal
@@ -13,6 +14,7 @@ from courierpy.maildir import keptnumbers
 from courierpy.maildir.errors import StoreError
 from courierpy.maildir.formats import uiddb
 from courierpy.maildir.store import Store
+from courierpy.maildir.watch import Heard, Watch
 from courierpy.system import regular
 from tests.conftest import fill
 from tests.maildir.children import ended, process
@@ -22,8 +24,7 @@ NAME = "INBOX.One"
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
-    monkeypatch.setattr(keptnumbers, "SOON", 3600.0)
+def store(tmp_path: Path) -> Iterator[Store]:
     fill(tmp_path / "Maildir", 1)
     store = Store(str(tmp_path / "Maildir"), host="host")
     store.create(NAME)
@@ -65,20 +66,73 @@ def check(store: Store, uids: list[int]) -> None:
     assert {os.fsdecode(name) for name in found.names()} == files
 
 
-def test_two_files_take_turns_and_nothing_is_left(store: Store) -> None:
-    append(store, 4)
-    inodes = []
-    for uid in range(5, 12):           # the first line gets longer with the tenth
+def test_lines_are_put_behind_those_that_are_there(store: Store) -> None:
+    append(store, 2)
+    inodes = {}
+    for uid in range(3, 15):           # the first line gets longer with the tenth
         assert append(store) == [uid]
-        inodes.append(numbers(store).stat().st_ino)
+        inodes[uid] = numbers(store).stat().st_ino
         check(store, [*range(1, uid + 1)])
-        assert len(left(store)) == 1
-    assert len(set(inodes)) == 2 and all(a != b for a, b in zip(inodes, inodes[1:], strict=False))
+        assert left(store) == []
+    assert len({inodes[uid] for uid in range(3, 9)}) == 1
+    assert len({inodes[uid] for uid in range(9, 15)}) == 1
     assert store.options.busy
     store.options.rest()
-    assert left(store) == [] and not store.options.busy
-    assert append(store) == [12]
-    check(store, [*range(1, 13)])
+    assert not store.options.busy
+    assert append(store) == [15]
+    check(store, [*range(1, 16)])
+
+
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of what is synced from now on."""
+    found: list[str] = []
+    real = os.fsync
+
+    def fsync(fd: int) -> None:
+        found.append(os.path.basename(os.readlink(f"/proc/self/fd/{fd}")))
+        real(fd)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    return found
+
+
+def test_the_name_is_synced_where_it_is_another_files(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = synced(monkeypatch)
+    append(store)
+    assert ".One" in found             # its name was there, but who knows since when
+    for uid in range(2, 12):
+        found.clear()
+        append(store)
+        new = uid == 9                 # then the next number is longer
+        assert (".One" in found) == new and (uiddb.NAME in found) == (not new) and "cur" in found
+    other = Store(store.root, host="host")
+    append(other)
+    other.options.end()
+    found.clear()
+    append(store)
+    assert ".One" in found             # another session has written it anew
+    found.clear()
+    append(store)
+    assert ".One" not in found
+
+
+def test_a_name_that_could_not_be_synced_is_synced_later(store: Store,
+                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    append(store, 8)
+    real = os.fsync
+
+    def fsync(fd: int) -> None:
+        if os.readlink(f"/proc/self/fd/{fd}").endswith(".One"):
+            raise OSError(5, "Input/output error")
+        real(fd)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fsync)
+        with pytest.raises(StoreError):
+            append(store)              # the next number is longer
+    found = synced(monkeypatch)
+    assert append(store) == [10] and ".One" in found
+    assert store.open(NAME).scan().messages.uids.tolist() == [*range(1, 9), 10]
 
 
 def test_who_has_it_open_reads_what_it_was(store: Store) -> None:
@@ -91,18 +145,75 @@ def test_who_has_it_open_reads_what_it_was(store: Store) -> None:
     check(store, [*range(1, 18)])
 
 
-def test_who_opens_it_as_soon_as_it_is_there_reads_it(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    found: list[int] = []
-    real = os.rename
+def test_nobody_opens_it_while_it_is_written_to(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    append(store, 3)
+    tried = 0
+    real = os.pwrite
 
-    def rename(old: str, new: str) -> None:
-        real(old, new)
-        if new == str(numbers(store)):
-            found.append(read(store).uidnext)
+    def pwrite(fd: int, data: bytes, at: int) -> int:
+        nonlocal tried
+        tried += 1
+        with pytest.raises(BlockingIOError):
+            os.open(numbers(store), os.O_RDONLY | os.O_NONBLOCK)
+        return real(fd, data, at)
 
-    monkeypatch.setattr(os, "rename", rename)
-    append(store, 8)
-    assert found[-8:] == [*range(2, 10)]
+    monkeypatch.setattr(os, "pwrite", pwrite)
+    append(store, 2)
+    assert tried == 4
+    check(store, [*range(1, 6)])
+
+
+def test_who_reads_all_the_time_finds_it_whole(store: Store) -> None:
+    append(store, 3)
+
+    def reader() -> None:
+        last = 0
+        while last < 60:
+            found = read(store)
+            assert last <= found.uidnext <= 60 and found.uidnext > max(found.uids)
+            last = found.uidnext
+
+    with process(reader) as pid:
+        assert append(store, 56) == [*range(4, 60)]
+        assert ended(pid) == 0
+    check(store, [*range(1, 60)])
+
+
+def test_others_hear_of_it(store: Store) -> None:
+    append(store, 3)
+    mailbox = store.open(NAME)
+    watch, heard = Watch(mailbox.path, mailbox.keywords.files.path), Heard()
+    try:
+        inode = numbers(store).stat().st_ino
+        append(store)
+        watch.hear(heard)
+        assert heard.numbers and numbers(store).stat().st_ino == inode
+    finally:
+        watch.close()
+
+
+def test_a_file_that_has_another_name_stays_as_it_is(store: Store) -> None:
+    append(store, 3)
+    copy = Path(store.root, "copy")
+    os.link(numbers(store), copy)
+    before = copy.read_bytes()
+    assert append(store, 2) == [4, 5]
+    assert copy.read_bytes() == before
+    check(store, [*range(1, 6)])
+
+
+@pytest.mark.parametrize("octets", [0, 1, 2, 3, 30])
+def test_what_was_being_written_when_it_broke_off(store: Store, octets: int) -> None:
+    """Its writer was killed, or the power went: a number is used up, or a line is cut."""
+    append(store, 4)
+    head, _, lines = numbers(store).read_bytes().partition(b"\n")
+    line = b"5 1700000000.M0P1V0I0_0.host,S=1\n"
+    numbers(store).write_bytes(head.rpartition(b" ")[0] + b" 6\n" + lines + line[:octets])
+    uids = append(store, 3)
+    assert uids[0] >= 5 and append(store) == [uids[-1] + 1]
+    other = Store(store.root, host="host")
+    assert other.open(NAME).scan().messages.uids.tolist() == [1, 2, 3, 4, *uids, uids[-1] + 1]
+    assert other.open(NAME).scan().uidvalidity == read(store).uidvalidity == int(head.split()[1])
 
 
 def test_what_another_program_wrote_is_read(store: Store) -> None:
@@ -169,17 +280,8 @@ def test_another_session_renames_the_mailbox(store: Store) -> None:
     assert store.open("INBOX.Two").scan().messages.uids.tolist() == [*range(1, 6)]
 
 
-def test_much_later_it_is_read_and_written_anew(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    append(store, 5)
-    monkeypatch.setattr(keptnumbers, "SOON", -1.0)
-    assert append(store, 2) == [6, 7]
-    assert left(store) == [] and not store.options.busy
-    check(store, [*range(1, 8)])
-
-
 def test_a_child_has_none_and_leaves_ours(store: Store) -> None:
     append(store, 5)
-    before = left(store)
 
     def child() -> None:
         assert append(store, 4) == [6, 7, 8, 9]
@@ -187,17 +289,8 @@ def test_a_child_has_none_and_leaves_ours(store: Store) -> None:
 
     with process(child) as pid:
         assert ended(pid) == 0
-    assert left(store) == before
     assert append(store, 3) == [10, 11, 12]
     check(store, [*range(1, 13)])
-
-
-def test_a_spare_that_was_cleaned_away_is_not_missed(store: Store) -> None:
-    append(store, 5)
-    for name in left(store):
-        Path(store.open(NAME).path, "tmp", name).unlink()
-    assert append(store, 3) == [6, 7, 8]
-    check(store, [*range(1, 9)])
 
 
 def test_what_cannot_be_written_is_no_number(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,6 +305,25 @@ def test_what_cannot_be_written_is_no_number(store: Store, monkeypatch: pytest.M
         with pytest.raises(StoreError):
             append(store)
     assert numbers(store).read_bytes() == before and left(store) == []
+    assert append(store, 3) == [6, 7, 8]
+    check(store, [*range(1, 9)])
+
+
+def test_a_full_disk_leaves_no_half_line(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    append(store, 5)
+    before = numbers(store).read_bytes()
+    real = os.pwrite
+
+    def full(fd: int, data: bytes, at: int) -> int:
+        if at and at != len(before):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(fd, data[:7] if at else data, at)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", full)
+        with pytest.raises(StoreError):
+            append(store)
+    assert numbers(store).read_bytes() == before
     assert append(store, 3) == [6, 7, 8]
     check(store, [*range(1, 9)])
 
@@ -240,25 +352,36 @@ def test_killed_at_each_step(store: Store) -> None:
         assert found.uidnext > max(found.uids, default=0)
 
 
-def test_who_opens_a_file_that_is_written_over_opens_the_next(tmp_path: Path,
-                                                              monkeypatch: pytest.MonkeyPatch) -> None:
-    path, other = tmp_path / "file", tmp_path / "other"
-    path.write_bytes(b"old")
-    other.write_bytes(b"new")
+def test_who_opens_a_file_that_is_written_to_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"new")
     fd = os.open(path, os.O_RDWR)
     fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
     fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
-    real = os.open
+    waited: list[float] = []
 
-    def late(*args: int) -> int:       # who finds the file before it has no name any more
-        try:
-            return real(*args)         # type: ignore[arg-type]
-        except BlockingIOError:
-            other.rename(path)
-            raise
+    def sleep(seconds: float) -> None:
+        waited.append(seconds)
+        if len(waited) == 3:
+            fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
 
-    monkeypatch.setattr(os, "open", late)
+    monkeypatch.setattr(regular.time, "sleep", sleep)
     try:
-        assert regular.whole(str(path)) == b"new"
+        assert regular.whole(str(path)) == b"new" and len(waited) == 3
+    finally:
+        os.close(fd)
+
+
+def test_who_opens_a_file_that_stays_taken_is_refused(tmp_path: Path,
+                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file"
+    path.touch()
+    fd = os.open(path, os.O_RDWR)
+    fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
+    fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+    monkeypatch.setattr(regular, "LEASED_SECONDS", 0.0)
+    try:
+        with pytest.raises(BlockingIOError):
+            regular.whole(str(path))
     finally:
         os.close(fd)

@@ -115,6 +115,11 @@ class UidDb:
             self.body, self._tail = self.body + self._tail, b""
         return self.body
 
+    @property
+    def octets(self) -> int:
+        """Of the lines."""
+        return len(self.body or b"") + len(self._tail)
+
     def __len__(self) -> int:
         return len(self.uids)
 
@@ -162,7 +167,7 @@ class UidDb:
         assert self.body is not None
         all_uids, lines = self.uids[:], self.lines[:]
         all_uids.extend(uids)
-        size = len(self.body) + len(self._tail)
+        size = self.octets
         tail = BytesIO()
         tail.write(self._tail)
         for start in range(0, len(uids), PIECE):
@@ -205,6 +210,16 @@ class UidDb:
             return b""
         size = len(self.body or b"")
         return self._tail[self.lines[row] - size:] if self.lines[row] >= size else self.text[self.lines[row]:]
+
+    def lines_behind(self, before: UidDb) -> bytes | None:
+        """What comes behind the lines of ``before``, whole as it was read or written; None where this does
+        not begin with them, or where that has another size."""
+        if before.damaged or before.key is None or before.key[2] != sum(map(len, before.pieces())) \
+                or self.uidvalidity != before.uidvalidity:
+            return None
+        if self.body is before.body and self._tail.startswith(before._tail):       # mostly, by extended()
+            return self._tail[len(before._tail):]
+        return self.text[len(before.text):] if self.text.startswith(before.text) else None
 
     def pieces(self) -> tuple[bytes, bytes, bytes]:
         """The content of the file, one behind the other."""

@@ -51,6 +51,7 @@ RECENT_OCTETS = 4096               # of the file of recent messages, before its 
 SCRATCH_AGE = 3600                 # seconds after which a file that was never finished is garbage
 _RUN = later(rb"(\d{1,10}):(\d{1,10})")
 _MARK = later(rb"(?<=\n)= ([0-9a-f]{8})\n")
+MARK_OCTETS = 11                   # of one
 
 
 class Stamps:
@@ -399,19 +400,20 @@ def _lines(index: Index, packed: bytes) -> array[int] | None:
 def _extend(fd: int, database: UidDb, gone: Iterable[int]) -> bool:
     """Add to the log what is new; False when it should be written anew.  Raises OSError."""
     size = os.fstat(fd).st_size
-    head = os.pread(fd, 64, 0).partition(b"\n")[0]
     tail = os.pread(fd, 1024, max(0, size - 1024))
-    marks = [*_MARK.finditer(tail)]
-    if head != _LOG_HEAD % database.uidvalidity or not marks \
-            or size > 2 * len(database.body or b"") + LOG_SLACK:
+    head = os.pread(fd, 64, 0) if size > len(tail) else tail
+    # mostly there is nothing behind it
+    mark = _MARK.match(tail, len(tail) - MARK_OCTETS) or [None, *_MARK.finditer(tail)][-1]
+    if head.partition(b"\n")[0] != _LOG_HEAD % database.uidvalidity or mark is None \
+            or size > 2 * database.octets + LOG_SLACK:
         return False
-    last = tail[:marks[-1].start() - 1].rpartition(b"\n")[2].partition(b" ")[0]
+    last = tail[:mark.start() - 1].rpartition(b"\n")[2].partition(b" ")[0]
     rows = database.after(decimal(last, MAX_UID) or 0)
     struck = b"".join(b"-%d\n" % uid for uid in gone)
     if struck:                     # a block ends with the highest number
         rows += struck + b"%d \n" % (database.uidnext - 1)
-    if marks[-1].end() < len(tail):            # a crash cut the lines behind it
-        os.ftruncate(fd, size - len(tail) + marks[-1].end())
+    if mark.end() < len(tail):         # a crash cut the lines behind it
+        os.ftruncate(fd, size - len(tail) + mark.end())
     if rows:
         write_all(fd, _marked(rows))
     return True
