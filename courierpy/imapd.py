@@ -221,7 +221,7 @@ class _Imapd(Entering):
         return self.session
 
     def _sleeps(self, session: Session, woken: Woken | None = None) -> None:
-        """Where the listener gave us a way to its keeper, the process may end while the client idles."""
+        """Where the listener gave us a way to its keeper, the process may end while the client is silent."""
         door = decimal(self.environ.get("COURIERPY_KEEPER", ""))
         after = self.settings.number("IMAP_HIBERNATE")
         if door is not None:
@@ -232,7 +232,8 @@ class _Imapd(Entering):
                 inotify.inherit(_lent(way, instance))
         if woken is not None or door is not None and after > 0 and self.conn.plain:
             from courierpy.hibernate.sleeper import Sleeper
-            session.sleeper = Sleeper(session, -1 if door is None else door, after, self.started,
+            quiet = self.settings.number("IMAP_HIBERNATE_QUIET")
+            session.sleeper = Sleeper(session, -1 if door is None else door, after, quiet, self.started,
                                       self.who, woken)
 
     def _empty_trash(self) -> None:

@@ -1,8 +1,9 @@
 """An IDLE that lasts gives its client to the keeper, and its session ends; another process goes on.
 
-A client that hears of changes by itself (NOTIFY) may sleep between two commands, too.  What a session knows
-becomes a record (record.py), and a session again (``restore``).  Awake stays who has TLS, a pipe, a record of
-the dialogue, half a line of input or no watch.
+Between two commands a session sleeps whose client hears of changes by itself (NOTIFY), and one whose client
+says nothing for long: that one is told nothing, needs no watch, and looks when its client says something.
+What a session knows becomes a record (record.py), and a session again (``restore``).  Awake stays who has
+TLS, a pipe, a record of the dialogue, half a line of input or, where it hears of changes, no watch.
 """
 from __future__ import annotations
 
@@ -101,36 +102,42 @@ def _select(session: Session, known: Known, told: bytes | None) -> None:
     selected = session.selected = Selected(folder, snapshot, known.readonly, rights, session.manners,
                                            told is not None or folders.listed(known.name))
     selected.keywords, selected.recent, selected.saved = known.words, known.recent, known.saved
+    selected.stale = not known.tag     # an IDLE looks first of all
 
 
 class Sleeper:
-    """The way of a session to its sleep.  ``after``: seconds of IDLE.  ``note``: who it is, for
-    the log.  ``woken``: how it came to be, until it stays()."""
+    """The way of a session to its sleep.  ``after``: seconds of IDLE; ``quiet``: seconds without a command, 0
+    for any time.  ``note``: who it is, for the log.  ``woken``: how it came to be, until it stays()."""
 
-    def __init__(self, session: Session, door: int, after: int, started: float, note: str,
+    def __init__(self, session: Session, door: int, after: int, quiet: int, started: float, note: str,
                  woken: Woken | None = None) -> None:
         self.session = session
         self.door = door
         self.after = after
+        self.quiet = quiet
         self.started = started
         self.note = note
         self.woken = woken
 
-    def sleep(self, tag: bytes, due: float, every: int, expunges: bool = True) -> None:
+    def sleep(self, tag: bytes, due: float, every: int, expunges: bool = True,
+              hears: bool = True) -> None:
         """Raises Slept, or returns because the session has to stay awake.
 
         ``tag``: of its IDLE, b"" between two commands.  ``due``: when the client wants a word next, and
         ``every`` how many seconds then, 0: its time is over.  ``expunges``: what went may be told.
+        ``hears``: the client is told of changes, now and when they happen.
         """
         if not self._may():
             return
         ours, theirs = socket.socketpair()
         with ours:
             try:
-                self._offer(theirs)
+                self._offer(theirs, hears)
                 theirs.close()
                 ours.settimeout(ANSWER)
-                if ours.recv(1) != protocol.KEPT or not self._still(expunges):
+                if ours.recv(1) != protocol.KEPT:
+                    return
+                if not (self._still(expunges) if hears else self._may()):
                     return
                 record = pack(know(self.session, tag, self.started))
                 note = f"{self.note}, headers={self.session.headers}, body={self.session.body}, " \
@@ -158,7 +165,9 @@ class Sleeper:
             self.woken = None
 
     def _may(self) -> bool:
-        """Is there nothing that a record cannot hold?"""
+        """Is there a way, and nothing that a record cannot hold?"""
+        if self.door < 0:
+            return False
         session, conn, selected = self.session, self.session.conn, self.session.selected
         conn.flush()
         rest = session.framer.rest()
@@ -169,9 +178,9 @@ class Sleeper:
         return not (rest or conn.kept() is None or conn.record is not None or session.waiting.stopping
                     or conn.ready())
 
-    def _offer(self, channel: socket.socket) -> None:
+    def _offer(self, channel: socket.socket, hears: bool) -> None:
         """OSError when the keeper has too much to do, or cannot be reached."""
-        selected = self.session.selected
+        selected = self.session.selected if hears else None
         kinds, fds = b"", [self.session.conn.infd, channel.fileno()]
         try:
             if selected is not None:

@@ -43,11 +43,13 @@ class Selected:
     ``entered``: UIDs of messages that this session itself has put here and was not told of yet.
     ``saved``: UIDs of the saved result, `$`.  ``hears_recent``: the client is told what is recent.
     ``followers``: who adds lines of its own to what is told of changes.  ``fetched``: (UID, label, value) of
-    the items that were told of new messages by the last look.
+    the items that were told of new messages by the last look.  ``stale``: the session was woken, and has not
+    looked since.  ``ahead``: what its first look found then, as long as that is not told.
     """
 
-    __slots__ = ("_attributes", "behind", "entered", "fetched", "folder", "followers", "hears_recent",
-                 "keywords", "listed", "readonly", "recent", "rights", "saved", "snapshot", "view")
+    __slots__ = ("_attributes", "ahead", "behind", "entered", "fetched", "folder", "followers",
+                 "hears_recent", "keywords", "listed", "readonly", "recent", "rights", "saved", "snapshot",
+                 "stale", "view")
 
     def __init__(self, folder: Mailbox, snapshot: Snapshot, readonly: bool,
                  rights: frozenset[str] = OWNER_RIGHTS, manners: Manners | None = None,
@@ -64,7 +66,8 @@ class Selected:
         self.followers: list[Follower] = []
         self.entered = NO_UIDS
         self.fetched: set[tuple[int, bytes, object]] = set()
-        self.behind = False
+        self.behind = self.stale = False
+        self.ahead: Snapshot | None = None
         self.hears_recent = True
         self._attributes: Attributes | None = None
         if manners is not None:

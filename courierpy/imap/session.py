@@ -231,7 +231,7 @@ class Session(Dialogue):
         if not ahead.sync and ahead.size > LITERAL_MINUS and self._literal_minus:
             raise Bad("Non-synchronizing literals may have 4096 octets here.", b"TOOBIG")
         if row is not None and row.spool is not None:
-            permitted.check(self, row)
+            self._prepare(row)
             try:
                 sink = row.spool(self, ahead)
             except No as error:
@@ -253,7 +253,7 @@ class Session(Dialogue):
         if title.show is not None:
             self.show(row.name.decode())
         try:
-            permitted.check(self, row)
+            self._prepare(row)
             done = row.handler(self, args)
         except No as error:
             self.sync(row)
@@ -273,6 +273,13 @@ class Session(Dialogue):
             if self.between is not None:
                 self.between.did(row, args.mailboxes)
         return done
+
+    def _prepare(self, row: commands.Row) -> None:
+        """Raises what forbids this command now, as permitted.check does."""
+        permitted.check(self, row)
+        selected = self.selected
+        if selected is not None and selected.stale and not row.flags & LEAVES_FOLDER:
+            updates.look(selected)
 
     def go_back(self) -> None:
         """The session ends behind this command, and its client is before its login."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from courierpy.imap.selected import Selected
     from courierpy.imap.session import Session
     from courierpy.imap.view import View
-    from courierpy.model.messages import Messages, State
+    from courierpy.model.messages import Messages, Snapshot, State
 
 SYSTEM_FLAGS = b"\\Draft \\Answered \\Flagged \\Deleted \\Seen"
 AT_ONCE = 500                          # messages whose flags are one text: they may have many keywords
@@ -232,17 +232,15 @@ def tell(session: Session, *, expunges: bool, flags_of_new: bool = False, waits:
     if selected.fetched:
         selected.fetched.clear()
     folder = selected.folder
-    snapshot = folder.scan(selected.readonly) if waits else folder.overhear(selected.readonly)
+    snapshot = folder.scan(selected.readonly) if waits else folder.overhear(selected.readonly) \
+        or selected.ahead
     if snapshot is None:
         return False
     if snapshot is selected.snapshot and not selected.behind:
         folder.told()
         return True
-    if snapshot.uidvalidity != selected.snapshot.uidvalidity:
-        raise Bye("The mailbox was replaced by another one, please open it again.", b"UNAVAILABLE")
+    _found(selected, snapshot)
     selected.snapshot = snapshot
-    if snapshot.recent is not NO_UIDS:
-        selected.recent_from(snapshot)
     view, now = selected.view, snapshot.messages
     if selected.followers and not expunges:
         _tell_followers(session, now.changed_since(view.messages).gone)
@@ -262,6 +260,24 @@ def tell(session: Session, *, expunges: bool, flags_of_new: bool = False, waits:
     if between is not None:
         between.told(chosen)
     return True
+
+
+def look(selected: Selected) -> None:
+    """The first look of a session that was woken by a command, which may need the messages.  Nothing is told:
+    the command is of the view that the client has.  Raises Bye or a store error."""
+    if selected.stale:
+        snapshot = selected.folder.scan(selected.readonly)
+        _found(selected, snapshot)
+        selected.ahead = snapshot
+
+
+def _found(selected: Selected, snapshot: Snapshot) -> None:
+    """A look found this.  Raises Bye where it is another mailbox."""
+    if snapshot.uidvalidity != selected.snapshot.uidvalidity:
+        raise Bye("The mailbox was replaced by another one, please open it again.", b"UNAVAILABLE")
+    selected.stale, selected.ahead = False, None
+    if snapshot.recent is not NO_UIDS:
+        selected.recent_from(snapshot)
 
 
 def _sizes_in(said: Iterable[Update]) -> int:

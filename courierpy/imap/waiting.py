@@ -32,11 +32,13 @@ if TYPE_CHECKING:
         """The way of a session to its sleep: see hibernate/sleeper.py."""
 
         after: int
+        quiet: int
 
         @property
         def woken(self) -> Woke | None: ...
 
-        def sleep(self, tag: bytes, due: float, every: int, expunges: bool = True) -> None: ...
+        def sleep(self, tag: bytes, due: float, every: int, expunges: bool = True,
+                  hears: bool = True) -> None: ...
 
         def stays(self) -> None: ...
 
@@ -150,9 +152,37 @@ class Waiting:
                 except TimedOut:
                     rest(session)
                     timeout -= REST
+            sleeper = session.sleeper
+            if sleeper is not None and timeout > sleeper.quiet > 0 and not session.framer.midway:
+                return self._outlast(sleeper, timeout)
             return session.conn.read(timeout)
         finally:
             self._may_end = False
+
+    def _outlast(self, sleeper: Sleep, timeout: float) -> bytes:
+        """Input of the client; where it says nothing for long the session sleeps, and is woken by what it
+        says, or when its time is over."""
+        conn, woken = self._session.conn, sleeper.woken
+        end, pause = monotonic() + timeout, float(sleeper.quiet)
+        if woken is not None:          # its keeper died, perhaps: it may sleep again at once
+            end, pause = woken.due, 0.0
+        while True:
+            try:
+                data = conn.read(max(0.0, min(pause, end - monotonic())))
+            except TimedOut:
+                if monotonic() >= end:
+                    raise
+            else:
+                sleeper.stays()
+                return data
+            self._may_end = False
+            conn.rest()
+            sleeper.sleep(b"", end, 0, hears=False)
+            sleeper.stays()            # it has to
+            self.is_on()
+            pause, self._may_end = float(sleeper.quiet), True
+            if self.stopping:
+                raise Bye(self._why)
 
     def _listen(self, between: Between, timeout: float) -> bytes:
         """Input of the client; until that comes it is told what happens, and the session may sleep."""

@@ -173,6 +173,8 @@ TABLE: tuple[Setting, ...] = (
             off=("0", "routers on the way forget idle clients, and an IDLE ends after 30 minutes")),
     Setting("IMAP_HIBERNATE", "number", "10", "seconds of IDLE after which a process ends, 0: never",
             low=0, off=("0", "each idle connection keeps a process")),
+    Setting("IMAP_HIBERNATE_QUIET", "number", "90",
+            "seconds without a command after which a process ends, 0: never", low=0),
     Setting("MAILDIRQUOTA", "text", "", "quota of accounts that have none of their own: 1000000S,1000C"),
     Setting("IMAP_TRASHFOLDERNAME", "text", "Trash", "the trash folder"),
     Setting("IMAP_SPECIALUSE", "text", "", "names by which mailboxes have a use: Sent=name,name;Junk=name"),

@@ -144,7 +144,7 @@ def test_nothing_is_done_to_a_client_that_cannot_be_let_go(maildir: Path,
         session = Session(conn, settings, Store.of(settings), "demo", "", "")
         resource.setrlimit(resource.RLIMIT_NOFILE, (0, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
         try:
-            Sleeper(session, -1, 1, 0.0, "demo")._end()
+            Sleeper(session, -1, 1, 0, 0.0, "demo")._end()
         except OSError:
             return 1                   # and the client's socket is shut down
     with theirs, client:

@@ -126,6 +126,16 @@ def test_watches_of_the_process_before(make: Callable[[], Talk]) -> None:
     assert len(news(talk)) == 1
 
 
+def test_the_first_command_finds_the_messages(make: Callable[[], Talk]) -> None:
+    """Also where nothing of the selected mailbox is told between two commands."""
+    talk = make()
+    talk.say(b"SELECT INBOX")
+    talk.say(b"NOTIFY SET (personal (MessageNew MessageExpunge))")
+    for _ in range(2):
+        sleep(talk)
+        assert b"* 2 FETCH (BODY[HEADER" in talk.say(b"FETCH 2 (BODY.PEEK[HEADER.FIELDS (Subject)])")
+
+
 def test_an_overflow_while_it_slept(make: Callable[[], Talk]) -> None:
     talk = make()
     talk.say(b"NOTIFY SET STATUS (personal (MessageNew MessageExpunge))")
@@ -185,7 +195,7 @@ def test_searches_that_are_kept_up_to_date(make: Callable[[], Talk]) -> None:
 def test_what_no_process_can_go_on_with(make: Callable[[], Talk]) -> None:
     """NOTIFY by the clock; what went and may not be told yet."""
     talk = make()
-    way = Sleeper(talk.session, -1, 1, 0.0, "")
+    way = Sleeper(talk.session, 0, 1, 0, 0.0, "")
     talk.say(b"SELECT INBOX")
     assert way._may()
     talk.say(b"NOTIFY SET (selected-delayed (MessageNew MessageExpunge))")

@@ -17,7 +17,7 @@ from courierpy.imap.fetch import ITEMS, Chunk, Fetching, Subject
 from courierpy.imap.grammar import fetchitems, lines
 from courierpy.maildir.errors import DiskTrouble, MessageDenied, StoreError, Vanished
 from courierpy.maildir.index.segments import END, NUMBER_OCTETS, Texts
-from courierpy.model.flags import SEEN, FlagChange
+from courierpy.model.flags import NO_KEYWORDS, SEEN, FlagChange
 from courierpy.model.replies import No
 from courierpy.system import log, pulse
 
@@ -317,7 +317,9 @@ def _mark_seen(session: Session, seqs: list[int], by_uid: bool) -> None:
         done, refused = {}, [why]
     if refused:                            # what was asked for is told; a name has no room, or the disk
         log.err(f"\\Seen cannot be set: {refused[0]}")
-    updates.write(session, [updates.FlagsChanged(done, with_uid=by_uid)])
+    # with what others set before a session that slept has looked
+    known = NO_KEYWORDS.union(*[words for _, words in done.values()])
+    updates.write(session, [updates.NewKeywords(known), updates.FlagsChanged(done, with_uid=by_uid)])
 
 
 command(b"FETCH", when=SELECTED, flags=USES_SEQ | NUMBERS | READS, rights="r")(fetch_messages)

@@ -98,6 +98,7 @@ def close(session: Session, args: Args) -> str:
         uids = selected.view.messages.deleted()
         if uids:
             from courierpy.imap.disposing import disposal  # where something goes
+            updates.look(selected)
             selected.folder.expunge(uids, refused, disposal(session, len(uids)))
         if refused:                        # they stay, and the client need not care: it leaves
             log.err(f"{len(refused)} messages cannot be expunged: {refused[0]}")
