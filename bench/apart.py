@@ -38,8 +38,9 @@ class Apart:
 
 
 @contextmanager
-def sharing(at: At, reuse: str) -> Iterator[Apart]:
-    """A server whose IMAP_REUSE is ``reuse``; of one that knows nothing of it, what it is anyway."""
+def sharing(at: At, reuse: str, **more: str) -> Iterator[Apart]:
+    """A server whose IMAP_REUSE is ``reuse``, with ``more`` settings; of one that knows nothing of these,
+    what it is anyway."""
     server = at.server
     if not isinstance(server, Courierpy):
         yield Apart(at, server.port, 0)
@@ -47,7 +48,8 @@ def sharing(at: At, reuse: str) -> Iterator[Apart]:
     apart = Apart(at, free_port(), len(server.started))
     place = os.path.join(server.folder, f"reuse-{apart.port}")
     os.makedirs(place, 0o755)
-    server.serve(place, PORT=str(apart.port), IMAPDSSLSTART="NO", IMAP_LOGIN_PROCESSES="2", IMAP_REUSE=reuse)
+    server.serve(place, PORT=str(apart.port), IMAPDSSLSTART="NO", IMAP_LOGIN_PROCESSES="2", IMAP_REUSE=reuse,
+                 **more)
     try:
         end = time.monotonic() + START
         while True:

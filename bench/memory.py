@@ -1,24 +1,29 @@
-"""Row 19: what a session takes of the memory, awake and in IDLE."""
+"""Row 19: what a session takes of the memory, awake, in IDLE, and where its client says nothing for long."""
 from __future__ import annotations
 
+import statistics
 import time
 
 from bench import procs
 from bench.apart import sharing
-from bench.rows import HIBERNATED, now
+from bench.rows import HIBERNATED, now, timed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from bench.client import Client
     from bench.lab import At
     from bench.rows import Figures
+
+QUIET = 20                             # seconds without a command after which a session sleeps; by default 90
+ASLEEP = QUIET + 3.0                   # and after which all of them do
 
 
 def row_memory(at: At) -> Figures:
     """Processes end with their sessions: one that waits for the next would be there before and be taken."""
     found = {}
-    with sharing(at, "no") as apart:
-        for keys, count in zip(("19a 19c", "19b 19d"), at.scale.idle, strict=True):
-            awake, idle = keys.split()
+    with sharing(at, "no", IMAP_HIBERNATE_QUIET=str(QUIET)) as apart:
+        for keys, count in zip(("19a 19c 19e 19g", "19b 19d 19f 19h"), at.scale.idle, strict=True):
+            awake, idle, quiet, wake = keys.split()
             roots = apart.roots()
             for number in range(4):        # what the first connections cost the server itself is not theirs
                 apart.opened(f"idle{number}").logout()
@@ -31,13 +36,25 @@ def row_memory(at: At) -> Figures:
             time.sleep(HIBERNATED if at.scale.seconds > 1 else 0.1)
             resting = procs.memory(roots)
             for client in clients:
+                _leave_idle(client)
+            time.sleep(ASLEEP if at.scale.seconds > 1 else 0.1)
+            silent = procs.memory(roots)
+            wakes = [timed(client, b"NOOP")[0] for client in clients]
+            for client in clients:
                 client.close()
             _quiet(roots, base)
             # the kernel takes back what a server has not touched for a while: the base may be less now
             base = min(base, procs.memory(roots))
             found[awake] = (used - base) / count
             found[idle] = (resting - base) / count
+            found[quiet] = (silent - base) / count
+            found[wake] = 1000 * statistics.median(wakes)
     return found
+
+
+def _leave_idle(client: Client) -> None:
+    client.sock.sendall(b"DONE\r\n")
+    client.reply(b"zq%dx" % client.number)
 
 
 def _quiet(roots: list[int], base: int) -> None:

@@ -108,7 +108,11 @@ ROWS = [
         Case("19a", "memory of a session, {few} open, awake", "kB", False, Goal(limit=950)),
         Case("19b", "memory of a session, {lots} open, awake", "kB", False, Goal(limit=950)),
         Case("19c", "memory of a session, {few} in IDLE", "kB", False, Goal(limit=50)),
-        Case("19d", "memory of a session, {lots} in IDLE", "kB", False, Goal(limit=50))], most=1),
+        Case("19d", "memory of a session, {lots} in IDLE", "kB", False, Goal(limit=50)),
+        Case("19e", "memory of a session, {few} silent for long", "kB", False, Goal(limit=50)),
+        Case("19f", "memory of a session, {lots} silent for long", "kB", False, Goal(limit=50)),
+        Case("19g", "NOOP of one of {few} that was silent for long", "ms", False, Goal(limit=40)),
+        Case("19h", "NOOP of one of {lots} that was silent for long", "ms", False, Goal(limit=40))], most=1),
     Row(24, rows.row_crowd, [
         Case("24a", "{some} clients at random in one INBOX of {crowded}", "commands/s", True,
              Goal("dovecot", 0.8)),
