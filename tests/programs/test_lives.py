@@ -23,7 +23,7 @@ pytestmark = pytest.mark.server
 MAY = re.compile(
     r"daemon\.started|courierpy\.maildir\.names\._counter|courierpy\.maildir\.expunged\._count"
     r"|courierpy\.maildir\.sparefile\._spare\b"
-    r"|courierpy\.imap\.commands\.cmd_status\._asked\b|courierpy\.system\.pulse\._due"
+    r"|courierpy\.imap\.commands\.cmd_(?:fetch|status)\._asked\b|courierpy\.system\.pulse\._due"
     r"|courierpy\.imap\.grammar\.dates\._(DATES|ENDS|OFFSETS|STARTS)\b"
     r"|courierpy\.message\.collation\._(MAP|SPACED)\b|courierpy\.model\.flags\._AFTER\b")
 

@@ -39,6 +39,7 @@ CHUNK = 2000                       # messages whose lines are made together, or 
 AT_ONCE = 200                      # of these, whose lines are one text
 VALUES = 16_000                    # that are had at once, at most
 LINES_OCTETS = 192 << 10           # of lines that are made together out of the index: as Conn writes them
+KEPT_OCTETS = 1000             # of a list of items
 TEXT_OCTETS = 4 << 20              # of what repeats that are told at once: labels may be as long as a command
 
 
@@ -195,13 +196,38 @@ def _add(session: Session, items: list[FetchItem], *more: Sequence[bytes]) -> No
             asked.add(name)
 
 
+_asked: tuple[bytes, list[FetchItem]] = b"", []
+
+
+def _same_items(args: Args) -> list[FetchItem] | None:
+    """The items, where they are those of the last command: who asks for each message alone asks for the same
+    of each."""
+    said, items = _asked
+    return items[:] if said and args.is_rest(said) else None
+
+
+def _keep(said: bytes, items: list[FetchItem]) -> None:
+    """The last command said so.  What an extension reads may go with it."""
+    global _asked
+    if len(said) <= KEPT_OCTETS and all(item.name in ITEMS for item in items):
+        _asked = said, items[:]
+
+
 def fetch_messages(session: Session, args: Args) -> Done:
     args.sp()
     numbers = args.messages()
     args.maybe_sp()
-    items = fetchitems.parse(args, ITEMS.find)
-    modifiers = ext.parameters("fetch_modifiers", session, args) if args.more() else []
-    args.end()
+    items = _same_items(args)
+    modifiers: list[Any] = []
+    if items is None:
+        before = args.rest_text()
+        items = fetchitems.parse(args, ITEMS.find)
+        if args.at_end():
+            if args.is_one_line:
+                _keep(before, items)
+        else:
+            modifiers = ext.parameters("fetch_modifiers", session, args) if args.more() else []
+            args.end()
     # what was over before the command came is not told as if it were so still
     began = time.monotonic()
     told = not session.framer.has_more and any(item.name == b"FLAGS" for item in items) \

@@ -143,6 +143,18 @@ class Args:
         if not self.at_end():
             raise Bad(ERROR)
 
+    @property
+    def is_one_line(self) -> bool:
+        """Has the command no literals?"""
+        return not self._frame.literals
+
+    def is_rest(self, text: bytes) -> bool:
+        """Is this all that is left?  Then it is taken."""
+        if len(self._text) - self._at != len(text) or not self._text.endswith(text) or self._frame.literals:
+            return False
+        self._at += len(text)
+        return True
+
     def rest_text(self) -> bytes:
         """The unread text of this line."""
         return self._text[self._at:]
