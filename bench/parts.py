@@ -18,13 +18,14 @@ import time
 from functools import partial
 from typing import NoReturn
 
+from bench.doors import sessions_a_second
 from courierpy import imapd, preload
 from courierpy.admin import maildirmake
 from courierpy.system import proc
 from courierpy.system.conn import Conn
 
 RING = 5                           # processes that a session goes through
-HOPS, FORKS, SESSIONS = 3000, 60, 300
+HOPS, FORKS, SESSIONS, SERVED = 3000, 60, 300, 600
 PAGES = (0, 400, 1440)             # of a session that is served once: all that it writes to are 1,440
 PAGE = resource.getpagesize()
 COMMANDS = b"a SELECT INBOX\r\nb LOGOUT\r\n"
@@ -125,6 +126,10 @@ def main() -> None:
     preload.freeze({}, "IMAP")
     for pages in PAGES:
         print(f"a fork, and {pages} pages written to: {fork(pages):.2f} ms")
+    for at_once in (1, 16):
+        print(f"sessions of a server that parses nothing, {at_once} at once: "
+              f"{sessions_a_second(SERVED, at_once):.0f} a second")
+    print(f"and with a fork for each: {sessions_a_second(SERVED, 1, forked=True):.0f} a second")
     with tempfile.TemporaryDirectory() as folder:
         maildir = os.path.join(folder, "Maildir")
         maildirmake.make(maildir)

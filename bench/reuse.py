@@ -10,8 +10,9 @@ import time
 from bench import procs
 from bench.apart import sharing
 from bench.client import sessions
+from bench.doors import sessions_a_second
 from bench.lab import TURNS
-from bench.peers import PASSWORD
+from bench.peers import PASSWORD, Courierpy
 from bench.rows import now, one_session
 
 TYPE_CHECKING = False
@@ -38,6 +39,11 @@ def row_reuse(at: At) -> Figures:
         found["39d"] = _by_turns(at, apart.port, _many(at))
     with sharing(at, "no") as apart:
         found["39f"] = _by_turns(at, apart.port, one)
+    if isinstance(at.server, Courierpy):
+        total = at.scale.sessions
+        found["39a:limit"] = sessions_a_second(total, 1)
+        found["39b:limit"] = sessions_a_second(total, 16)
+        found["39f:limit"] = sessions_a_second(total, 1, forked=True)
     return found
 
 

@@ -5,12 +5,13 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
-from bench import corpus, growth, limits, plot, report
+from bench import corpus, doors, growth, limits, peers, plot, report
 from bench.client import Refused
 from bench.lab import FULL, Lab
 from bench.peers import Courierpy
@@ -116,6 +117,16 @@ def test_the_limits_of_changes_leave_nothing(tmp_path: Path, at_once: bool) -> N
         assert limits.flags_a_second(str(tmp_path), 7, at_once) > 0
     assert limits.appends_a_second(str(tmp_path), 3) > 0
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(("at_once", "forked"), [(8, False), (2, True)])
+def test_the_limits_of_sessions_serve_all_and_leave_nothing(at_once: int, forked: bool) -> None:
+    def left() -> set[str]:
+        return {name for name in os.listdir(tempfile.gettempdir()) + os.listdir(peers.MEMORY)
+                if name.startswith("courierpy-bench-doors")}
+    before = left()
+    assert doors.sessions_a_second(10, at_once, forked) > 0
+    assert left() == before
 
 
 def test_a_line_for_every_miss_and_every_case_behind_courier() -> None:
