@@ -243,6 +243,7 @@ class _Imapd(Entering):
             return
         try:
             if not _has_any(self.folders, spec):
+                self._emptied = self.session is None   # what comes there meanwhile is not old
                 return
         except ValueError as error:
             log.err(f"IMAP_EMPTYTRASH: {error}")

@@ -5,6 +5,8 @@ same words.  One table names each setting, its kind, default and meaning.
 """
 from __future__ import annotations
 
+from functools import lru_cache
+
 from courierpy.model.namespaces import INBOX
 from courierpy.model.numbers import decimal
 from courierpy.model.regex import later
@@ -19,6 +21,7 @@ _NUMBERS = later(r"(?s)(?:.+=)?([0-9]{1,18})")
 MOST_DIGITS = 5                        # of a number of days
 MAX_OCTETS = 4294967295                # what IMAP has for the size of a message
 _SIGNED = later(r"\s*-?[0-9]{0,18}\s*")
+KEPT_NUMBERS = 500             # values of settings that are known as numbers
 _NUMBER = later(r"\s*(-?[0-9]{1,18})")          # what atoi() reads
 
 
@@ -353,6 +356,21 @@ TABLE: tuple[Setting, ...] = (
 BY_NAME = {setting.name: setting for setting in TABLE}
 
 
+@lru_cache(KEPT_NUMBERS)
+def _number(name: str, text: str) -> int:
+    """What Settings.number() says of a setting that has this value: each session asks twenty times."""
+    match = _NUMBER.match(text)
+    found = int(match[1]) if match else 0
+    setting = BY_NAME.get(name)
+    if setting is None:
+        return found
+    if setting.kind == "number" and not text.strip():
+        return int(setting.default)
+    if setting.low is not None and found < setting.low:
+        return setting.low if match else int(setting.default)
+    return found if setting.high is None else min(found, setting.high)
+
+
 class Settings:
     """Values by name, with the table's defaults."""
 
@@ -374,17 +392,7 @@ class Settings:
         """As atoi(): the digits at the beginning, else 0; one beyond the bounds of the table is the
         nearest within, and a 0 that no digit says is the default where it is beyond.  An empty one is the
         default too, but of a flag off."""
-        text = self.text(name)
-        match = _NUMBER.match(text)
-        found = int(match[1]) if match else 0
-        setting = BY_NAME.get(name)
-        if setting is None:
-            return found
-        if setting.kind == "number" and not text.strip():
-            return int(setting.default)
-        if setting.low is not None and found < setting.low:
-            return setting.low if match else int(setting.default)
-        return found if setting.high is None else min(found, setting.high)
+        return _number(name, self.text(name))
 
     def of_word(self, name: str, word: str) -> int:
         """A number that may differ by word: ``15 authpam=30``.  A blank in a word is ``%20``."""
