@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 
-from courierpy.maildir.errors import FolderMissing, StoreError
+from courierpy.maildir.errors import Busy, FolderMissing, StoreError
 from courierpy.maildir.index.history import History
 from courierpy.maildir.index.modseqlog import ModseqLog
 from courierpy.model.messages import Snapshot
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from courierpy.maildir.mailboxdirectory import MailboxDirectory
     from courierpy.model.flags import FlagChange
     from courierpy.model.messages import State
+
+A_MOMENT = 0.05                    # seconds that a FETCH waits for numbers before its lines
 
 
 class Modseqs:
@@ -66,10 +68,11 @@ class Modseqs:
         return self._numbered(self._number())
 
     def overheard(self, plain: Snapshot) -> Snapshot | None:
-        """As scan(), of this look; None where the log does not know it yet, and another has the lock."""
+        """As scan(), of this look; None where the log does not know it yet, and others have the lock for
+        longer than a moment."""
         self._recent |= plain.recent
         if self.kept and not self._known(plain):
-            plain = self._stamp(plain, waits=False)
+            plain = self._stamp(plain, A_MOMENT)
             if self._agreed != plain.messages.generation:
                 return None
         return self._numbered(plain)
@@ -132,13 +135,13 @@ class Modseqs:
         self._agreed = plain.messages.generation
         return True
 
-    def _stamp(self, plain: Snapshot, waits: bool = True) -> Snapshot:
-        """Number what the log does not know, unless another session does it meanwhile.  ``waits``: for the
-        lock; otherwise it is left when another has it."""
+    def _stamp(self, plain: Snapshot, patience: float | None = None) -> Snapshot:
+        """Number what the log does not know, unless another session does it meanwhile.  ``patience``: seconds
+        after which it is left, where others have the lock; None: it has to be done."""
         first = self._given is None
         lock = self._lock
         try:
-            if not (lock.take(lambda: self._known(plain)) if waits else lock.attempt()):
+            if not lock.take(lambda: self._known(plain), patience=patience):
                 return plain
             try:
                 plain = self._look()
@@ -148,6 +151,8 @@ class Modseqs:
         except FolderMissing:
             raise
         except StoreError as why:
+            if patience is not None and isinstance(why, Busy):
+                return plain
             log.err(f"{why}: changes cannot be numbered")
             written = False
             if not first:              # for this session alone

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from courierpy.maildir import modseqs
 from courierpy.maildir.errors import Denied
 from courierpy.maildir.highest import highest
 from courierpy.maildir.index.asof import FILE, as_of
@@ -22,6 +23,7 @@ from courierpy.maildir.mailbox import Mailbox
 from courierpy.maildir.store import Store
 from courierpy.model.flags import DELETED, FLAGGED, SEEN, FlagChange
 from tests.conftest import fill
+from tests.maildir.children import process
 
 
 @pytest.fixture
@@ -298,7 +300,7 @@ def test_where_nothing_can_be_kept(why: str, maildir: Path, monkeypatch: pytest.
         mailbox.scan()
     modseqs = mailbox.number_changes()
     if why == "locks are refused":
-        def refuse(self: FolderLock, unless: object = None) -> bool:
+        def refuse(self: FolderLock, *words: object, **more: object) -> bool:
             raise Denied("no lock")
         monkeypatch.setattr(FolderLock, "take", refuse)
     assert mailbox.scan().messages.modseqs is None and not modseqs.kept
@@ -322,3 +324,34 @@ def test_module_is_loaded_when_somebody_asks() -> None:
            "print([name for name in sys.modules if 'modseq' in name])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=60)
     assert done.stdout.strip() == b"[]"
+
+
+def test_flags_are_fetched_with_what_others_did_before_though_they_hold_the_lock(
+        maildir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change that has no number yet is waited for, for a moment; not while the lock is held for long."""
+    mailbox, other = opened(maildir), opened(maildir, numbered=False)
+    other.store([1], FlagChange("+", SEEN))
+    mailbox.scan()                         # others are at work in it
+    held, release = os.pipe(), os.pipe()
+
+    def hold() -> None:
+        with FolderLock(str(maildir), "host"):
+            os.write(held[1], b"h")
+            os.read(release[0], 1)
+
+    with process(hold):
+        os.read(held[0], 1)
+        other.store([2], FlagChange("+", FLAGGED))
+        assert mailbox.overhear(False) is None
+        monkeypatch.setattr(modseqs, "A_MOMENT", 60.0)
+        take = FolderLock.take
+
+        def takes(lock: FolderLock, *words: Any, **more: Any) -> bool:
+            os.write(release[1], b"r")     # it is let go while we wait
+            return take(lock, *words, **more)
+        monkeypatch.setattr(FolderLock, "take", takes)
+        found = mailbox.overhear(False)
+        os.write(release[1], b"r")
+    assert found is not None and found.messages.state(2)[0] == FLAGGED
+    for each in (mailbox, other):
+        each.close()
