@@ -1,7 +1,7 @@
 """Password hashes: crypt's and Courier's ``{...}`` schemes, named as in RFC 2307.
 
-Loads passlib when a hash needs it, so only the helper that checks passwords
-pays for it.  ``$y$`` and whatever else the system's libcrypt knows goes there.
+What the system's libcrypt knows it checks; passlib, loaded when a hash needs it, has the others, and
+all of crypt's where the system has no libcrypt.
 """
 from __future__ import annotations
 
@@ -9,6 +9,11 @@ import hashlib
 import hmac
 import re
 from base64 import b64decode, b64encode
+from functools import cache
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _SCHEME = re.compile(r"\{([A-Za-z0-9.-]+)\}(.*)", re.S)
 _DIGESTS = {"MD5": "md5", "SHA": "sha1", "SHA256": "sha256", "SHA512": "sha512"}
@@ -47,6 +52,7 @@ def _salted(name: str, value: str, secret: bytes) -> bool:
     return len(raw) > size and hmac.compare_digest(digest, raw[:size])
 
 
+LIBRARIES = ("libcrypt.so.1", "libcrypt.so.2")     # ctypes.util would start programs to find them
 _PASSLIB = (("$1$", "md5_crypt"), ("$5$", "sha256_crypt"), ("$6$", "sha512_crypt"), ("$2", "bcrypt"),
             ("$argon2", "argon2"))
 
@@ -54,6 +60,12 @@ _PASSLIB = (("$1$", "md5_crypt"), ("$5$", "sha256_crypt"), ("$6$", "sha512_crypt
 def _crypt(stored: str, password: str) -> bool:
     if not stored or stored[0] in "*!" or "\0" in password:
         return False
+    secret, wanted = password.encode(), stored.encode("utf-8", "surrogateescape")
+    # the system's crypt(3) first, which nothing need be loaded for: yescrypt, gost and DES it has alone
+    crypt = _library()
+    found = crypt(secret, wanted) if crypt is not None else None
+    if found and not found.startswith(b"*"):
+        return hmac.compare_digest(found, wanted)
     for prefix, name in _PASSLIB:
         if stored.startswith(prefix):
             import passlib.hash
@@ -61,23 +73,22 @@ def _crypt(stored: str, password: str) -> bool:
                 return bool(getattr(passlib.hash, name).verify(password, stored))
             except ValueError:
                 return False
-    return _libcrypt(stored, password)
+    return False
 
 
-def _libcrypt(stored: str, password: str) -> bool:
-    """The system's crypt(3): yescrypt, gost, DES."""
+@cache
+def _library() -> Callable[[bytes, bytes], bytes | None] | None:
+    """crypt(3); None where it is not to be had."""
     import ctypes
-    for name in ("libcrypt.so.1", "libcrypt.so.2"):    # ctypes.util would start programs to find it
+    for name in LIBRARIES:
         try:
             crypt = ctypes.CDLL(name).crypt
-            break
         except (OSError, AttributeError):
             continue
-    else:
-        return False
-    crypt.restype = ctypes.c_char_p
-    result = crypt(password.encode(), stored.encode())
-    return bool(result) and not result.startswith(b"*") and hmac.compare_digest(result, stored.encode())
+        crypt.restype = ctypes.c_char_p
+        crypt.argtypes = ctypes.c_char_p, ctypes.c_char_p
+        return crypt       # type: ignore[no-any-return]
+    return None
 
 
 CRAM_KINDS = ("md5", "sha1", "sha256")

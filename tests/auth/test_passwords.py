@@ -5,6 +5,8 @@ import ctypes
 import ctypes.util
 import hashlib
 import hmac
+import subprocess
+import sys
 from base64 import b64encode
 
 import passlib.hash
@@ -45,9 +47,41 @@ def test_what_the_system_hashed(setting: str) -> None:
         assert not passwords.verify(stored, "anderes")
 
 
+def test_what_the_system_knows_needs_no_library_of_python() -> None:
+    """A worker that asks the userdb has its hashes by libcrypt, as they are on this system."""
+    code = """
+import sys
+from courierpy.auth import passwords
+stored = sys.argv[1]
+print([passwords.verify(stored, word) for word in ("secret", "other")], "passlib" in sys.modules)
+"""
+    stored = "$1$lablab$BLb20GUlY9imG3u1FCK4s."
+    known = passwords._library()
+    if known is None or known(b"secret", stored.encode()) != stored.encode():
+        pytest.skip("this system's libcrypt does not know the scheme")
+    said = subprocess.run([sys.executable, "-c", code, stored], capture_output=True, text=True, check=True)
+    assert said.stdout == "[True, False] False\n"
+
+
+@pytest.mark.parametrize("stored", [
+    passlib.hash.md5_crypt.using(salt_size=4).hash("password"),
+    passlib.hash.sha256_crypt.using(rounds=1000).hash("password"),
+    passlib.hash.sha512_crypt.using(rounds=1000).hash("password"),
+    passlib.hash.bcrypt.using(rounds=4).hash("password")], ids=lambda stored: stored[:3])
+def test_a_system_without_libcrypt(stored: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passwords, "LIBRARIES", ("libcrypt.so.absent",))
+    passwords._library.cache_clear()
+    try:
+        assert passwords.verify(stored, "password")
+        assert not passwords.verify(stored, "Password")
+    finally:
+        passwords._library.cache_clear()
+
+
 @pytest.mark.parametrize("stored", ["", "*", "!", "!!", "x", "{UNKNOWN}abc", "{SSHA}!!", "{SHA}",
                                     "{SSHA}YQ==",
-                                    "$1$", "$2b$99$", "$argon2id$", "$y$"])
+                                    "$1$", "$2b$99$", "$argon2id$", "$y$", "\udce9b",
+                                    "$1$\udce9$x"])
 def test_nobody_has_this_password(stored: str) -> None:
     for password in ("", "x", "*", "password", "a\0b"):
         assert not passwords.verify(stored, password)
