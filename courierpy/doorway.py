@@ -106,7 +106,7 @@ def take(way: Doorway, entrance: Entrance, listening: socket.socket, options: Op
     if taken is None:
         return
     fd, remote = taken
-    client = socket.socket(fileno=fd)
+    client = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fd)      # of IPv6, too: nobody asks it
     local = one_address(listening)
     try:
         local = local or client.getsockname()[:2]

@@ -84,7 +84,7 @@ def text_of(data: bytes) -> str:
         text = data.decode()
     except UnicodeDecodeError:
         raise Rejected from None
-    if any(ord(char) < 32 or ord(char) == 127 for char in text):
+    if not text.isprintable() and any(ord(char) < 32 or ord(char) == 127 for char in text):
         wipe(text)
         raise Rejected
     return text

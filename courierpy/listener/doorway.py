@@ -394,8 +394,9 @@ class Doorway:
     def _granted_to(self, process: Login, number: int,
                     ticket: bytes) -> tuple[Guest | None, Grant | None, str]:
         """Whose it is that a login process says, and what for; or why that cannot be."""
-        for helper in [*self.before, *([self.helper] if self.helper is not None else [])]:
-            self._granted(helper)      # what it said before it gave the ticket away
+        if ticket not in self.grants:  # what a helper said before it gave the ticket away
+            for helper in [*self.before, *([self.helper] if self.helper is not None else [])]:
+                self._granted(helper)
         grant, guest = self.grants.get(ticket), self.guests.get(number)
         if grant is None or grant.pid != process.pid or grant.until < time.monotonic():
             return None, None, "without a ticket of its own"

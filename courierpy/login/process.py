@@ -159,7 +159,7 @@ class House:
                 said: bytes | None = None) -> None:
         """``said``: of one that had a session, what it has said since."""
         passing.need(fds, 1)
-        client = socket.socket(fileno=fds[0])
+        client = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fds[0])      # as couriertcpd has it
         environ = dict(self.environ)
         environ.update(variables)
         entrant = Entrant(self, number, client, environ)
