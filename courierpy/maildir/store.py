@@ -171,7 +171,7 @@ class Store:
         if home is not self:
             return home.rights(name)
         namespace, path = self.namespaces.find(name) or self.resolve(name)
-        return self.access.rights(path) if namespace.root == self.root else namespace.rights
+        return self.rights_at(path) if namespace.root == self.root else namespace.rights
 
     def rights_at(self, path: str) -> frozenset[str]:
         """The same by the path in this Maildir.  Raises a store error."""
