@@ -80,7 +80,6 @@ class Sessions:
         self._status = 0               # where no order follows
         self._heard = proc.heard()
         self._whose: tuple[int, int, str] | None = None
-        self._account = b""            # of the session before
         self._resumed: Woken | None = None     # where the session had slept
         self._as_root = os.geteuid() == 0
         # a signal that comes just before the wait ends it
@@ -216,9 +215,7 @@ class Sessions:
         environ.update(doorway.unpack(order.known))
         name, *words = self.program
         account = parse_reply(order.account)
-        if order.account != self._account:
-            lately.forget()            # the mailbox of somebody else
-            self._account = order.account
+        lately.turn_to(order.account)
         maildir = start.maildir_of(account, words, environ)
         if not self._is_of(account):
             return self._give_back(order)

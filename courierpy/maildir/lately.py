@@ -2,7 +2,8 @@
 
 A session that follows another one in its process, or goes on after its sleep, mostly opens the same
 mailbox.  What is kept is what the index would say, and is believed by the same stamps; but it costs no file,
-and a mailbox that is too small for an index has it too.
+and a mailbox that is too small for an index has it too.  Where accounts of one uid share a process, that of
+each is put aside while others are served.
 """
 from __future__ import annotations
 
@@ -15,6 +16,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from courierpy.maildir.index.columns import Stamps
     from courierpy.maildir.mailboxdirectory import MailboxDirectory
+
+
+ACCOUNTS, MESSAGES = 64, 4096      # of other accounts, and in all their mailboxes
 
 
 class Lately:
@@ -32,10 +36,24 @@ class Lately:
 
 
 _last: Lately | None = None
+_whose = b""
+_aside: dict[bytes, Lately] = {}   # by account, who was served last at the end
+
+
+def turn_to(account: bytes) -> None:
+    """The next session is of this account, and no other finds what was kept for it."""
+    global _last, _whose
+    if account == _whose:
+        return
+    if _last is not None:
+        _aside[_whose] = _last
+    _last, _whose = _aside.pop(account, None), account
+    while len(_aside) > ACCOUNTS or sum(len(each.held.flags) for each in _aside.values()) > MESSAGES:
+        del _aside[next(iter(_aside))]
 
 
 def forget() -> None:
-    """Nothing is kept."""
+    """Nothing is kept of what was open last."""
     global _last
     _last = None
 

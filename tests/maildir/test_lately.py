@@ -27,7 +27,9 @@ def maildir(tmp_path: Path) -> Iterator[Path]:
     fill(path, COUNT)
     lately.forget()
     yield path
+    lately.turn_to(b"")
     lately.forget()
+    lately._aside.clear()
 
 
 def settle() -> None:
@@ -185,3 +187,37 @@ def test_what_is_heard_while_the_stamps_are_compared(maildir: Path, monkeypatch:
     monkeypatch.setattr(MailboxDirectory, "stamps", stamps)
     assert len(mailbox.scan().messages) == COUNT + 1
     mailbox.close()
+
+
+def test_each_account_has_its_own(maildir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a process serves several."""
+    other = tmp_path / "other"
+    fill(other, COUNT)
+    for path in (maildir, other):
+        session(path)                  # which numbers the mail
+    lately.forget()
+    for account, path, known in ((b"ann", maildir, False), (b"bob", other, False), (b"ann", maildir, True),
+                                 (b"bob", other, True), (b"bob", maildir, False), (b"ann", maildir, True)):
+        lately.turn_to(account)
+        assert session(path)[1] is known, (account, path)
+    lately.turn_to(b"bob")
+    (maildir / "new/more").write_bytes(b"Subject: more\n\nx\n")
+    lately.turn_to(b"ann")
+    found, known = session(maildir)
+    assert len(found.messages) == COUNT + 1 and not known
+
+
+def test_little_is_put_aside(maildir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settle()
+    monkeypatch.setattr(lately, "ACCOUNTS", 2)
+    for account in (b"ann", b"bob", b"carol", b"dave"):
+        lately.turn_to(account)
+        session(maildir)
+    assert list(lately._aside) == [b"bob", b"carol"]
+    monkeypatch.setattr(lately, "MESSAGES", COUNT)
+    lately.turn_to(b"erin")
+    assert list(lately._aside) == [b"dave"]
+    monkeypatch.setattr(lately, "MESSAGES", COUNT - 1)
+    session(maildir)
+    lately.turn_to(b"dave")
+    assert lately._last is not None and not lately._aside
