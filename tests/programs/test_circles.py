@@ -10,7 +10,8 @@ import pytest
 
 from courierpy.admin import mkcert
 from tests.conftest import until
-from tests.programs.chain import chain
+from tests.programs.chain import Chain, chain
+from tests.programs.test_proxy import account, again
 
 pytestmark = pytest.mark.server
 
@@ -112,6 +113,12 @@ IMAP: list[Callable[[socket.socket], None]] = [
 POP3 = [by_user_and_pass, quits, goes_in_the_middle, goes_at_once]
 
 
+def ends(server: Chain) -> None:
+    server.process.terminate()
+    said = server.wait_log("left: ")
+    assert "left: .\n" in said, said
+
+
 @pytest.mark.parametrize("program", [("imaplogin", "imapd", "Maildir"), ("pop3login", "pop3d", "Maildir")],
                          ids=["imap", "pop3"])
 def test_nothing_is_left_of_a_client(tmp_path: Path, program: tuple[str, ...]) -> None:
@@ -123,6 +130,30 @@ def test_nothing_is_left_of_a_client(tmp_path: Path, program: tuple[str, ...]) -
                 with server.connect() as client:
                     until(client, b"\r\n")
                     way(client)
-        server.process.terminate()
-        said = server.wait_log("left: ")
-        assert "left: .\n" in said, said
+        ends(server)
+
+
+def test_nothing_is_left_of_who_was_sent_on() -> None:
+    with chain(IMAP_LOGIN_DELAY="0") as back, \
+            chain(before=LEFT, IMAP_LOGIN_PROCESSES="1", IMAP_LOGIN_DELAY="0", IMAP_PROXY="1") as front:
+        account(front, "moved", f"127.0.0.1:{back.port}")
+        account(front, "away", "127.0.0.1:1")
+        again(back, "moved")
+        for _ in range(TIMES + 2):
+            with front.greeted() as client:
+                says(client, (b"a LOGIN moved wrong\r\n", b"a NO"), (b"b LOGIN away demo\r\n", b"b NO"))
+            with front.greeted() as client:
+                says(client, (b"a LOGIN moved demo\r\n", b"a OK"), (b"b LOGOUT\r\n", b"b OK"))
+        ends(front)
+
+
+def test_nothing_is_left_of_who_came_through_a_proxy() -> None:
+    with chain("-haproxy=20", before=LEFT, IMAP_LOGIN_PROCESSES="1", IMAP_LOGIN_DELAY="0") as server:
+        for _ in range(TIMES + 2):
+            for header in (b"PROXY TCP4 192.0.2.7 127.0.0.1 4711 143\r\n", b"nonsense\r\n", b"PROXY TC"):
+                with server.connect() as client:
+                    client.sendall(header)
+                    if header.endswith(b"143\r\n"):
+                        until(client, b"\r\n")
+                        says(client, (b"a LOGIN demo demo\r\n", b"a OK"))
+        ends(server)
