@@ -357,6 +357,7 @@ class Listener:
 
     def _left(self) -> handover.Handover:
         """What the next image needs to know."""
+        self.loop.catch_up()           # processes of sessions end by it: one may have given a client back
         left = handover.Handover()
         left.sockets = [sock.fileno() for sock in self.sockets]
         left.connections = self.connections.by_pid

@@ -30,8 +30,10 @@ from courierpy.message import (
     charsets,
     dateheader,
     decode,
+    mime,
     parameters,
     rendered,
+    straight,
     subject,
     threads,
 )
@@ -88,6 +90,9 @@ def message(data: bytes) -> None:
         for place in PLACES:
             for kind in (b"", b"MIME", b"HEADER", b"TEXT", b"HEADER.FIELDS", b"HEADER.FIELDS.NOT"):
                 one.section(Section(place, kind, (b"subject",) if b"FIELDS" in kind else ()))
+        for extended, utf8 in ((True, False), (False, True)):
+            usual = straight.structure(data, limits, extended, utf8)
+            assert usual in (None, rendered.structure(mime.parse(data, limits), extended, utf8))
     text = Message(data).as_text()
     assert read_back(text.structure_bytes(True)) == 1
     assert text.structure_bytes(True).startswith(b'("text" "plain" ')

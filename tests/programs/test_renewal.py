@@ -233,6 +233,25 @@ doorway.log_in = wait_instead
 """
 
 
+# a process cannot have its second session, as its groups are others; that comes when the next image begins
+LATE = """
+import select
+from courierpy import sessions
+from courierpy.listener import renewal
+is_of, begin = sessions.Sessions._is_of, renewal.Renewal.begin
+def late(self, account):
+    while self._whose is not None and not os.path.exists({path!r}):
+        select.select([], [], [], 0.02)
+    return self._whose is None and is_of(self, account)
+def begin_late(self, left, *words):
+    open({path!r}, "w").close()
+    links = [each.link for each in left.__self__.services.pool.workers.values() if each.given is not None]
+    select.select(links, [], [], 20)
+    begin(self, left, *words)
+sessions.Sessions._is_of, renewal.Renewal.begin = late, begin_late
+"""
+
+
 @pytest.fixture
 def settings(tmp_path: Path) -> Path:
     file = tmp_path / "settings"
@@ -275,3 +294,13 @@ def test_who_came_back_while_there_was_none_is_not_forgotten(settings: Path, tmp
         server.hup(1)
         client.sendall(b"b LOGIN demo demo\r\nc SELECT INBOX\r\n")
         assert b"c OK" in until(client, b"c OK")
+
+
+def test_a_session_that_is_given_back_at_that_moment_goes_on(run_directory: Path) -> None:
+    with chain(before="import os" + LATE.format(path=str(run_directory / "begins"))) as server:
+        server.session(b"LOGOUT").close()
+        eventually(lambda: "LOGOUT, user=demo" in server.log.read_text())
+        with server.greeted() as client:
+            client.sendall(b"a LOGIN demo demo\r\nb SELECT INBOX\r\n")
+            server.hup(1)
+            assert b"b OK" in until(client, b"b OK")
