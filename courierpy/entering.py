@@ -416,7 +416,9 @@ def ends(daemon: Entering, serve: Callable[[], int]) -> int:
     finally:
         if daemon.presence is not None:
             daemon.presence.leave()    # its client may come again at once, and be one of few
-        daemon.conn.end()
+        is_open = daemon.conn.shut()
         daemon.close()                 # nobody waits for us any more
+        if is_open:                    # by now the client has closed its side too, mostly
+            daemon.conn.see_off()
         readonly.end()
         metrics.end()

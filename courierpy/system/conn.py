@@ -290,11 +290,20 @@ class Conn:
     # -- the end
 
     def end(self) -> None:
-        """Close a socket in order: its layers, then our side of TCP, and for a moment read
-        what the client still says, so that no reset overtakes our last words."""
+        """Close a socket in order: our side of it, and after the client's."""
+        if self.shut():
+            self.see_off()
+
+    def shut(self) -> bool:
+        """Close the layers of a socket, then our side of TCP.  False: it is none, or closed already."""
         try:
-            if not self.stream.end():
-                return                          # not a socket
+            return self.stream.end()
+        except (OSError, ValueError):
+            return False
+
+    def see_off(self) -> None:
+        """For a moment read what the client still says, so that no reset overtakes our last words."""
+        try:
             for _ in range(16):
                 if not self._readable(LINGER) or not os.read(self.stream.infd, READ_SIZE):
                     break
