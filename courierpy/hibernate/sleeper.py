@@ -17,6 +17,7 @@ from courierpy.imap import ext, updates
 from courierpy.imap.selected import Selected
 from courierpy.maildir.errors import StoreError
 from courierpy.model.messages import Snapshot
+from courierpy.model.numbers import decimal
 from courierpy.model.replies import Slept
 from courierpy.system import inotify, log, passing, wayback
 
@@ -32,6 +33,7 @@ DESCRIPTORS = ("COURIERPY_KEEPER", wayback.VARIABLE)       # variables that anot
 ANSWER = 1.0                   # seconds that the keeper has to answer
 HAND_OVER = 5.0                # seconds to hand over what the session knows
 RIGHTS = b"MYRIGHTS"           # of what is kept: letters, where somebody else may change them
+TOLD = b"HIGHESTMODSEQ"        # of what is kept: the number up to which the client knows all
 PATIENCE = 60.0                # seconds until the listener has said whose the client is
 
 
@@ -63,6 +65,9 @@ def know(session: Session, tag: bytes, started: float) -> Known:
         known.uidvalidity, known.uidnext = selected.snapshot.uidvalidity, selected.snapshot.uidnext
         if selected.listed:            # as the client was told them
             known.kept = {**known.kept, RIGHTS: "".join(sorted(selected.rights)).encode()}
+        modseqs = selected.folder.modseqs
+        if modseqs is not None and modseqs.told:
+            known.kept = {**known.kept, TOLD: b"%d" % modseqs.told}
         view = selected.view
         known.messages, known.told_recent = view.messages, view.recent
     return known
@@ -72,11 +77,11 @@ def restore(session: Session, known: Known) -> None:
     """A new session, whose client is spoken to as before, becomes the one that slept.  What happened
     meanwhile is told by its next look.  Raises ValueError for what no session knew."""
     session.headers, session.body, session.errors = known.headers, known.body, known.errors
-    told = known.kept.pop(RIGHTS, None)
+    told, highest = known.kept.pop(RIGHTS, None), known.kept.pop(TOLD, b"")
     session.kept, session.untold = known.kept, known.untold
     session.enabled.add(*known.enabled)
     if known.name is not None:
-        _select(session, known, told)
+        _select(session, known, told, decimal(highest) or 0)
     for key, value in [*known.kept.items()]:
         take = ext.find("kept", key)
         if take is not None:
@@ -87,15 +92,16 @@ def restore(session: Session, known: Known) -> None:
             make(session, octets)
 
 
-def _select(session: Session, known: Known, told: bytes | None) -> None:
-    """``told``: the rights that the client was told of, None where nobody else gives them."""
+def _select(session: Session, known: Known, told: bytes | None, highest: int) -> None:
+    """``told``: the rights that the client was told of, None where nobody else gives them.  ``highest``: as
+    Modseqs.told."""
     assert known.name is not None
     # not opened as for SELECT: what is missing of it is not made again
     folders = session.folders
     folder = folders.mailbox(known.name, known.path)
     folder.join()
     if known.messages.modseqs is not None:
-        folder.number_changes()
+        folder.number_changes().told = highest
     snapshot = Snapshot(known.uidvalidity, known.uidnext, known.messages, known.told_recent)
     # what they are now is told by its next look, or ends it
     rights = folders.rights(known.name) if told is None else frozenset(told.decode("ascii"))

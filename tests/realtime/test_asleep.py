@@ -192,6 +192,43 @@ def test_searches_that_are_kept_up_to_date(make: Callable[[], Talk]) -> None:
     assert told > 20
 
 
+@pytest.mark.parametrize("enabled", [b"UTF8=ACCEPT", b"QRESYNC"])
+@pytest.mark.parametrize("seed", range(2))
+def test_any_commands(make: Callable[[], Talk], seed: int, enabled: bytes) -> None:
+    """One session sleeps before each command, the other one never; both are answered the same, though what
+    others did may be told before the answer or behind it."""
+    chance = random.Random(seed)
+    sleeper, awake, other = make(), make(), make()
+    for talk in (sleeper, awake):
+        talk.say(b"ENABLE " + enabled)
+        talk.say(b"SELECT INBOX")
+    other.say(b"SELECT INBOX")
+    told = 0
+    for turn in range(60):
+        for act in range(chance.choice([0, 1, 1, 2])):
+            what = chance.choice([b"deliver", b"deliver", b"EXPUNGE", b"STORE 1:2 %cFLAGS.SILENT (%s)" % (
+                chance.choice(b"+-"), chance.choice([b"\\Flagged", b"\\Deleted", b"\\Deleted", b"$Junk"]))])
+            if what == b"deliver":
+                deliver(Path(), f"18000{turn:02}{act}00.M1P1.host", b"Subject: plan %d\n\nx\n" % turn)
+            else:
+                other.say(what)
+        command = chance.choice([b"NOOP", b"FETCH 1:2 (UID)", b"FETCH 1 (FLAGS)", b"SEARCH DELETED",
+                                 b"UID SEARCH KEYWORD $Junk", b"SEARCH RETURN (SAVE) FLAGGED",
+                                 b"UID FETCH $ UID", b"UID FETCH 1:* (FLAGS)", b"STATUS INBOX (MESSAGES)",
+                                 b"SEARCH 1:2 UNSEEN"])
+        sleep(sleeper)
+        heard = [plain(talk.say(command)).splitlines() for talk in (sleeper, awake)]
+        if b"FLAGS" in command:        # which may be told twice, as they were and as they are
+            last = [dict(re.findall(rb"\* (\d+) FETCH .*FLAGS \(([^)]*)\)", b"\n".join(lines)))
+                    for lines in heard]
+            assert {*last[0].items()} >= {*last[1].items()}, (turn, command)
+            assert [lines[-1] for lines in heard] == [heard[0][-1]] * 2
+        else:
+            assert sorted(heard[0]) == sorted(heard[1]), (turn, command)
+        told += len(heard[0])
+    assert told > 100
+
+
 def test_what_no_process_can_go_on_with(make: Callable[[], Talk]) -> None:
     """NOTIFY by the clock; what went and may not be told yet."""
     talk = make()
