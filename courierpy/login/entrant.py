@@ -90,6 +90,14 @@ LINGER_SECONDS = 1.0           # that a client has to close its side
 LAST_WORDS_SECONDS = 5.0       # and to take what was said to it
 
 
+def _thrown(steps: Steps[object], error: Exception) -> object:
+    """The step that a dialogue yields then."""
+    try:
+        return steps.throw(error)
+    finally:
+        error.__traceback__ = None     # whose frames have the error, in a circle
+
+
 class _Stage(Stage):
     """What a mechanism needs to know of an account is the helper's to know."""
 
@@ -203,7 +211,7 @@ class Entrant:
         assert steps is not None
         while True:
             try:
-                step = steps.throw(answer) if isinstance(answer, Exception) else steps.send(answer)
+                step = _thrown(steps, answer) if isinstance(answer, Exception) else steps.send(answer)
             except StopIteration as over:
                 self._over(over.value)
                 return
