@@ -108,7 +108,7 @@ class KeptNumbers:
         ``tmp``: of the mailbox.  Raises a store error, and the uiddb is what it was."""
         before = self.find(path)
         try:
-            if before is None or not _append(path, before, database):
+            if before is None or not put_behind(path, before, database, sync=True):
                 self.forget()
                 head, *lines = database.pieces()
                 replace(path, head, tmp, self._host, UNIQUE, sync=True, more=lines)
@@ -137,9 +137,9 @@ class KeptNumbers:
         self._fd, self._path, self._pid = -1, "", os.getpid()
 
 
-def _append(path: str, before: UidDb, database: UidDb) -> bool:
-    """Put into the file at ``path``, which holds ``before``, what ``database`` has more, and sync it.  False:
-    that cannot be done so.  Raises a store error, and the file is what it was."""
+def put_behind(path: str, before: UidDb, database: UidDb, sync: bool) -> bool:
+    """Under the lock: put into the file at ``path``, which holds ``before``, what ``database`` has more; and
+    ``sync`` it.  False: that cannot be done so.  Raises a store error, and the file is what it was."""
     lines = database.lines_behind(before)
     old, head = before.pieces()[0], database.pieces()[0]
     if not lines or before.key is None or len(head) != len(old):
@@ -160,7 +160,8 @@ def _append(path: str, before: UidDb, database: UidDb) -> bool:
                 _put(fd, lines, size)
             finally:
                 _give_back(fd)
-            os.fsync(fd)
+            if sync:
+                os.fsync(fd)
         except BaseException:
             _undo(fd, old, size)
             raise

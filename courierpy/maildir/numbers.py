@@ -22,6 +22,8 @@ from courierpy.system import log, metrics
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from courierpy.maildir.changes import Changes
     from courierpy.maildir.contents import Contents, Held
     from courierpy.maildir.formats.keywordlist import Keywords
@@ -269,14 +271,14 @@ class Numbers:
             database = self.named().database
         if options.kept_numbers is not None:
             options.kept_numbers.write(place.uiddb, place.tmp, database)
-        else:
+        elif not _put_behind(self, place, database, (self._file, self._contents.held.database)):
             head, *lines = database.pieces()
             replace(place.uiddb, head, place.tmp, options.host, "imapuid_0", sync=options.sync, more=lines)
+            database.key = uiddb.stamp(place.path)
         if options.sync_all:
             sync_directory(place.path)
         place.index.remember(database, {*self._contents.departed, *self.told_gone, *gone})
-        kept = database.key if options.kept_numbers is not None else None
-        self.key, self._file = _trusted(kept or uiddb.stamp(place.path)), database
+        self.key, self._file = _trusted(database.key), database
         self.unwritten = self.owed = False
         self.told_gone = NO_UIDS
 
@@ -302,3 +304,15 @@ class Numbers:
         mine.give(names.get(uid, b"?%d" % uid) for uid in mine.uids)
         self.key = None
         return held
+
+
+def _put_behind(numbers: Numbers, place: MailboxDirectory, database: UidDb,
+                known: Iterable[UidDb | None]) -> bool:
+    """Write this by putting lines behind those that are there, if one of the ``known`` is what the uiddb
+    says; False where it has to be written anew."""
+    for before in known:
+        if before is not None and before.body is not None and before.key == numbers.key \
+                and numbers.is_current():
+            from courierpy.maildir.keptnumbers import put_behind  # many sessions number nothing
+            return put_behind(place.uiddb, before, database, place.options.sync)
+    return False
