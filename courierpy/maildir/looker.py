@@ -278,7 +278,8 @@ class Looker:
             indexed = found is Look.DONE and (before is None or not before.unsaved)
         elif changes.watched and not changes.heard.everything:
             found = self._survey.by_events(locked)
-        if found is Look.READ_CUR:
+        # the index asks for the lock where mail waits, also of who has it
+        if found is Look.READ_CUR or locked and found is Look.NEEDS_LOCK:
             found = self._survey.by_listing(locked)
         if found is Look.NEEDS_LOCK:
             return False

@@ -221,3 +221,27 @@ def test_little_is_put_aside(maildir: Path, monkeypatch: pytest.MonkeyPatch) -> 
     session(maildir)
     lately.turn_to(b"dave")
     assert lately._last is not None and not lately._aside
+
+
+def test_mail_that_is_heard_before_the_index_is_found_is_numbered(tmp_path: Path) -> None:
+    """A look that begins under the lock needs no other lock: else nothing at all would be there."""
+    path = tmp_path / "Many"
+    fill(path, 300)
+    settle()
+    mailbox = Store(str(path)).open("INBOX")
+    mailbox.join()
+    mailbox.scan()
+    settle()
+    mailbox.scan()
+    mailbox.close(wait=True)
+    lately.forget()
+    (path / "new" / "1900000000.M1P1.host").write_bytes(b"Subject: new\n\nx\n")
+    settle()
+    other, again = Store(str(path)).open("INBOX"), Store(str(path)).open("INBOX")
+    other.join()                       # where two are, the index is worth a watch
+    again.join()
+    with again.locked():
+        assert again._looker.update(True)
+    assert len(again._looker.snapshot.messages) == 301
+    for each in (again, other):
+        each.close()
