@@ -135,20 +135,27 @@ _OF_OTHER_DAYS = later(rb"\n(?![0-9]{10}\.)")
 _BITS_OF_LETTERS = {suffix[1:]: bits for suffix, bits in BITS_OF_SUFFIX.items()}
 
 
-def in_columns(files: Iterable[bytes]) -> tuple[list[bytes], bytearray] | None:
-    """(Base names in the order in which they are numbered, flags) of messages with these file names.  None
-    where not all are as nearly all are: ten digits first, one colon, no letter of another program, no base
-    name twice."""
+def in_columns(files: Iterable[bytes]) -> tuple[list[bytes], bytearray, dict[int, bytes]] | None:
+    """(Base names in the order in which they are numbered, flags, row -> file name where other letters than
+    those of the flags are in it) of messages with these file names.  None where not all are as nearly all
+    are: ten digits first, one colon, no base name twice."""
     ordered = sorted(files)
     text = b"\n".join((b"", *ordered))
     words = text.replace(b":", b"\n").split(b"\n")
     if len(words) != 2 * len(ordered) + 1 or _OF_OTHER_DAYS.search(text) is not None:
         return None
     # a name with more colons, or without, would have the digits of one in the place of letters
-    bases, bits = words[1::2], list(map(_BITS_OF_LETTERS.get, words[2::2]))
-    if None in bits or not all(map(lt, bases, islice(bases, 1, None))):
+    bases, letters = words[1::2], words[2::2]
+    bits = list(map(_BITS_OF_LETTERS.get, letters))
+    odd: dict[int, bytes] = {}
+    for row, found in enumerate(bits) if None in bits else ():
+        if found is None:
+            if not letters[row].startswith(b"2,"):
+                return None
+            odd[row], bits[row] = bases[row] + b":" + letters[row], bits_of(letters[row][2:])
+    if not all(map(lt, bases, islice(bases, 1, None))):
         return None
-    return bases, bytearray(bits)  # type: ignore[arg-type]
+    return bases, bytearray(bits), odd  # type: ignore[arg-type]
 
 
 def in_order(names: Iterable[bytes]) -> list[bytes]:

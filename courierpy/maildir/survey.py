@@ -208,12 +208,13 @@ class Survey:
         if locked and not known and not database.uids:
             self._changes.reads_cur()
             files = self._place.files()
-            names, flags = in_columns(files) or ([], bytearray())
+            names, flags, odd = in_columns(files) or ([], bytearray(), {})
             if names:
                 self._contents.held, numbers.key = Held(database, bytearray(), {}), key
                 self._keywords.again()
                 uids = range(database.uidnext, database.uidnext + len(names))
-                return self._number(uids, names, Held(database.extended(uids, names), flags, {}))
+                return self._number(uids, names, Held(database.extended(uids, names), flags,
+                                                      {uids[row]: file for row, file in odd.items()}))
             missing, unknown = self._take_cur(database, files)
         else:
             missing, unknown = self.read_cur(database)

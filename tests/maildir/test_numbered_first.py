@@ -35,13 +35,15 @@ def test_as_name_by_name(seed: int) -> None:
         found = in_columns(files)
         if found is not None:
             plain += bool(files)
-            assert (*found, {}, frozenset()) == name_by_name(files), files
+            names, flags, odd = found
+            by_uid = {row + 1: file for row, file in odd.items()}
+            assert (names, flags, by_uid, frozenset()) == name_by_name(files), files
     assert plain
 
 
 @pytest.mark.parametrize("files", [
     [b"1700000000.a", b"1700000000.b:2,S:2,S"], [b"1700000000.a:2,S", b"1700000000.a:2,"],
-    [b"1700000000.a:2,SF"], [b"1700000000.a:2,S", b"17.b:2,S"], [b"1700000000.a"],
+    [b"1700000000.a:1,"], [b"1700000000.a:2,S", b"17.b:2,S"], [b"1700000000.a"],
     [b"1700000000.a:2,S", b"2,S:1700000000.b:2,S"]])
 def test_what_is_not_plain(files: list[bytes]) -> None:
     assert in_columns(files) is None
