@@ -255,12 +255,9 @@ class Helper:
             worker = next((each for each in able if not each.own_since), None)
             if worker is None and len(workers) < self.most[module]:
                 worker = self._start(module)
-                if worker is None:
-                    return                     # in time, or never
+            worker = worker or next(iter(able), None)
             if worker is None:
-                worker = next(iter(able), None)
-                if worker is None:
-                    return
+                return                         # in time, or never
             job = queue.pop(0)
             worker.job, job.worker = job, worker
             # that of its own comes before
@@ -366,8 +363,9 @@ class Helper:
         for module in sorted({job.route[job.at] for job in late if job.request is not None}):
             self._work_off(module)
         for workers in self.workers.values():
-            idle = [worker for worker in workers if worker.job is None and now - worker.since > IDLE]
-            idle.sort(key=lambda worker: worker.page is not None)      # who stands at the doorway is the last
+            # who stands at the doorway is the last one: it may have taken a question just now
+            idle = [worker for worker in workers
+                    if worker.job is None and worker.page is None and now - worker.since > IDLE]
             for worker in idle[:len(workers) - 1]:
                 self._lost(worker)
         for pid in list(self._gone):

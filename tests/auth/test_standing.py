@@ -7,15 +7,15 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from courierpy.auth import Account, Rejected, Request, TemporaryFailure, questions, standing
+from courierpy.auth import Account, Rejected, Request, TemporaryFailure, helper, questions, standing
 from courierpy.auth.protocol import render_request
-from courierpy.system import doorway, passing
+from courierpy.system import doorway, passing, proc
 from tests.programs.chain import eventually
 
 PID = 4711                     # of the login process
@@ -47,6 +47,7 @@ class Doorway:
         self.pid = pid
         self._number = 0
         self._heard: dict[int, tuple[bytes, bytes]] = {}
+        self._granted: dict[bytes, bytes] = {}
 
     def asks(self, user: str, password: str = "secret") -> int:
         self._number += 1
@@ -69,11 +70,11 @@ class Doorway:
         kind, rest = self._heard.pop(number)
         if kind != doorway.GRANTED:
             return kind
-        found = passing.receive(self.grants)
-        assert found is not None
-        ticket, pid = doorway.GRANT.unpack_from(found[0])
-        assert pid == PID and rest[1:1 + doorway.TICKET_OCTETS] == ticket
-        return found[0][doorway.GRANT.size:]
+        for data, _ in passing.waiting(self.grants, "helper"):
+            ticket, pid = doorway.GRANT.unpack_from(data)
+            assert pid == PID
+            self._granted[ticket] = data[doorway.GRANT.size:]
+        return self._granted.pop(rest[1:1 + doorway.TICKET_OCTETS])
 
     def worker_of(self, number: int) -> int:
         """The process that has granted it, as the module above says it."""
@@ -221,3 +222,39 @@ def test_a_helper_that_is_to_end_waits_for_it(tmp_path: Path) -> None:
         os.kill(door.pid, signal.SIGTERM)
         door.go()
         assert door.worker_of(slow) == worker
+
+
+def test_one_that_is_at_something_is_not_ended_as_idle(tmp_path: Path,
+                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the other worker has had a question of the helper's all that time."""
+    monkeypatch.setattr(helper, "IDLE", 0.0)
+    with opened(tmp_path) as door:
+        worker = door.stands()
+        slow = door.slow()
+        other = door.asks("slow")
+        eventually(lambda: int((tmp_path / "at-it").read_text() or worker) != worker)
+        door.worker_of(door.asks("bob"))        # the helper has looked after all since
+        door.go()
+        assert door.worker_of(slow) == worker
+        assert door.worker_of(other) != worker
+        assert door.stands() == worker
+
+
+def test_a_question_waits_for_it_where_no_other_worker_can_be_had(tmp_path: Path,
+                                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    forks = iter(("the worker at the doorway",))
+
+    def once(main: Callable[[], int], death: int = signal.SIGTERM) -> int:
+        if next(forks, None) is None:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        return fork(main, death)
+    fork = proc.fork
+    monkeypatch.setattr(proc, "fork", once)
+    with opened(tmp_path) as door:
+        worker = door.stands()
+        slow = door.slow()
+        other = door.asks("bob")
+        eventually(lambda: "can be started" in (tmp_path / "log").read_text())
+        door.go()
+        assert door.worker_of(slow) == door.worker_of(other) == worker
+        assert "authentication error" not in (tmp_path / "log").read_text()
