@@ -30,16 +30,21 @@ def verify(stored: str, password: str) -> bool:
         return _crypt(value, password)
     if scheme in _DIGESTS:
         digest = hashlib.new(_DIGESTS[scheme], secret, usedforsecurity=False).digest()
-        return hmac.compare_digest(b64encode(digest), value.encode())
+        return hmac.compare_digest(b64encode(digest), octets(value))
     if scheme == "MD5RAW":
         return hmac.compare_digest(hashlib.md5(secret, usedforsecurity=False).hexdigest().encode(),
-                                   value.lower().encode())
+                                   octets(value.lower()))
     if scheme in ("SSHA", "SSHA256", "SSHA512"):
         name = {"SSHA": "sha1", "SSHA256": "sha256", "SSHA512": "sha512"}[scheme]
         return _salted(name, value, secret)
     if scheme == "BLF-CRYPT" or scheme.startswith("ARGON2"):
         return _crypt(value, password)
     return False
+
+
+def octets(stored: str) -> bytes:
+    """Of what stands in a file or a database, which need not be UTF-8."""
+    return stored.encode("utf-8", "surrogateescape")
 
 
 def _salted(name: str, value: str, secret: bytes) -> bool:
@@ -60,7 +65,7 @@ _PASSLIB = (("$1$", "md5_crypt"), ("$5$", "sha256_crypt"), ("$6$", "sha512_crypt
 def _crypt(stored: str, password: str) -> bool:
     if not stored or stored[0] in "*!" or "\0" in password:
         return False
-    secret, wanted = password.encode(), stored.encode("utf-8", "surrogateescape")
+    secret, wanted = password.encode(), octets(stored)
     # the system's crypt(3) first, which nothing need be loaded for: yescrypt, gost and DES it has alone
     crypt = _library()
     found = crypt(secret, wanted) if crypt is not None else None
@@ -96,7 +101,7 @@ CRAM_KINDS = ("md5", "sha1", "sha256")
 
 def cram_answer(kind: str, secret: str, challenge: bytes) -> str:
     """The hex digest that a client with the clear password sends."""
-    return hmac.new(secret.encode(), challenge, kind).hexdigest()
+    return hmac.new(octets(secret), challenge, kind).hexdigest()
 
 
 def cram_matches(kind: str, clear: str, states: str, challenge: bytes, digest: str) -> bool:

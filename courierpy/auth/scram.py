@@ -10,7 +10,7 @@ import hmac
 import os
 from base64 import b64decode, b64encode
 
-from courierpy.auth import Rejected, with_domain
+from courierpy.auth import Rejected, passwords, with_domain
 from courierpy.auth.sasl import itself, text_of
 from courierpy.system.wipe import wipe
 
@@ -58,7 +58,7 @@ def exchange(hashed: str, binds: bool, context: Context, initial: bytes | None) 
             _octets(answer.get("c", "")), f"{flag},{authzid},".encode() + binding):
         raise Rejected
     prepared = prepare(secret)
-    octets = prepared.encode()
+    octets = passwords.octets(prepared)
     salted = hashlib.pbkdf2_hmac(hashed, octets, salt, ITERATIONS)
     wipe(octets)
     if prepared is not secret:

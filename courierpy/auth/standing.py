@@ -145,15 +145,16 @@ class Stand:
         rest = data[doorway.QUESTION.size:]
         try:
             request = parse_request(rest, {}) if kind == doorway.ASK else None
+        except ValueError:             # UnicodeDecodeError is one
+            answer(asker, number, doorway.REFUSED)
+        else:
             if request is None or request.kind not in KINDS or request.kind == "token":
                 self._pass_on(at, 0, data)
             else:
                 self._do(at, asker, number, of_client(request, request.environ, self._environ), data)
+            if request is not None:
                 wipe(request.password)
-        except ValueError:             # UnicodeDecodeError is one
-            answer(asker, number, doorway.REFUSED)
-        finally:
-            wipe(data, rest)
+        wipe(data, rest)
 
     def _do(self, at: int, asker: Asker, number: int, request: Request, data: bytes) -> None:
         self.page.begin(at, number, who(request))

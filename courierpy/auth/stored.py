@@ -28,8 +28,8 @@ def proved(request: Request, secrets: Iterable[str], clear: str, states: str = "
     ``clear``, ``states``: it itself, its HMAC states; "" where they are not there.  Raises Rejected."""
     if request.kind == "login":
         password = request.password
-        if not password or not (clear and hmac.compare_digest(clear.encode("utf-8", "surrogateescape"),
-                                                              password.encode("utf-8", "surrogateescape"))
+        is_clear = clear and hmac.compare_digest(passwords.octets(clear), passwords.octets(password))
+        if not password or not (is_clear
                                 or any(secret and passwords.verify(secret, password) for secret in secrets)):
             raise Rejected
         return password

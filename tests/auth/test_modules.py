@@ -125,6 +125,24 @@ def test_cram(userdb: Path, user: str) -> None:
                 check(["authuserdb"], request)
 
 
+def test_what_is_stored_need_not_be_utf_8(tmp_path: Path) -> None:
+    """It is somebody's password by its octets, or nobody's, and costs no process that asks for it."""
+    import hmac
+    from base64 import b64encode
+    path = tmp_path / "userdb"
+    path.write_bytes(b"ann\tuid=1|gid=1|home=/|clearpw=s\xe9cret\n" + b"".join(
+        b"%s\tuid=1|gid=1|home=/|systempw={%s}s\xe9cret\n" % (scheme, scheme)
+        for scheme in (b"MD5", b"MD5RAW", b"SHA", b"SSHA", b"CRYPT")))
+    path.chmod(0o600)
+    digest = hmac.new(b"s\xe9cret", b"<1@host>", "md5").hexdigest()
+    request = Request("cram-md5", "imap", {"USERDB": str(path)}, challenge=b64encode(b"<1@host>").decode(),
+                      response=b64encode(f"ann {digest}".encode()).decode())
+    assert check(["authuserdb"], request).address == "ann"
+    for user in ("ann", "MD5", "MD5RAW", "SHA", "SSHA", "CRYPT", "nobody"):
+        with pytest.raises(Rejected):
+            ask(path, user, "sécret")
+
+
 def test_system_accounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Rejected):
         authpwd.lookup(Request("login", "imap", {}, user="no-such-user", password="x"))

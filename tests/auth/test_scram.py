@@ -116,6 +116,11 @@ def test_a_password_typed_on_another_keyboard(stored: str, typed: str) -> None:
     assert login(context(stored), "SCRAM-SHA-256", client("SCRAM-SHA-256", typed)) == "demo"
 
 
+def test_a_stored_password_that_is_not_utf_8() -> None:
+    with pytest.raises(Rejected):
+        login(context("s\udce9cret"), "SCRAM-SHA-256", client("SCRAM-SHA-256", "s\u00e9cret"))
+
+
 def begins(name: str, first: str, server: Server | None = None, change: str | None = None) -> bool:
     """Is ``first`` answered with a challenge?"""
     try:
