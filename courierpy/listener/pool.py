@@ -13,18 +13,17 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 import time
 from contextlib import suppress
 from functools import partial
 
 from courierpy.listener.queueing import FOR_A_FORK, PATIENCE, Queue, Waiter
-from courierpy.listener.sockets import turn_away
 from courierpy.system import doorway, log, passing, proc
 from courierpy.system.seldom import due
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Iterable
 
     from courierpy.listener.connections import Connection, Connections
@@ -115,7 +114,7 @@ class Pool:
             if due("fork"):
                 log.crit(f"a session cannot be started: {error.strerror}")
             self._connections.left(address)
-            turn_away(socket.socket(fileno=waiter.fd), self._busy)
+            waiter.turn_away(self._busy)
             return
         self._connections.takes_over(found.pid, waiter.connection)
         os.close(waiter.fd)
@@ -128,7 +127,7 @@ class Pool:
     def refuse(self) -> None:
         """Who waits is turned away, as no process is started any more."""
         for _, waiter in self._queue.overdue(all_of_them=True):
-            turn_away(socket.socket(fileno=waiter.fd), self._busy)
+            waiter.turn_away(self._busy)
 
     def seconds(self, most: float) -> float:
         """Until there is something to tend."""
@@ -238,11 +237,10 @@ class Pool:
         self._connections.ended(worker.pid)
         worker.given = None
         self._queue.over(worker.key, worker.pid, brief)
+        self.waiting[worker.pid] = worker
         waiter = self._queue.first(worker.key)
         if waiter is not None:
             self._begin(worker.key, waiter, worker)
-            return
-        self.waiting[worker.pid] = worker
         while len(self.waiting) > self.most:
             self._forget(next(iter(self.waiting.values())))
 

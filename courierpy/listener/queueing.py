@@ -2,17 +2,19 @@
 
 Many processes that go by turns push what each needs out of the processors' caches: a session takes twice
 the time then, and a fork what several sessions take.  So while the sessions of those who may share
-processes are brief, no more of them are served at once than there are processors, and who comes meanwhile
-waits until one is over, first come first served.  That is worth little, so nobody waits long for it:
-after a moment in which none ended, and after some of these in any case, who waits has an idle process, or a
-fork.
+processes are brief, no more of them are served at once than there are processors, and one, and who comes
+meanwhile waits until one is over, first come first served.  That is worth little, so nobody waits long for
+it: after a moment in which none ended, and after some of these in any case, who waits has an idle process,
+or a fork.
 """
 from __future__ import annotations
 
 import os
+import socket
 import time
 from itertools import islice
 
+from courierpy.listener.sockets import turn_away
 from courierpy.system import proc
 
 TYPE_CHECKING = False
@@ -37,6 +39,15 @@ class Waiter:
         self.fd = os.dup(fd)           # OSError
         self.patience = patience
         self.since = time.monotonic()
+
+    def turn_away(self, words: bytes) -> None:
+        """It waits no more, as there is no process for it."""
+        try:
+            client = socket.socket(fileno=self.fd)
+        except OSError:                # a login process in somebody's hands may say that any file is one
+            os.close(self.fd)
+        else:
+            turn_away(client, words)
 
 
 class _Share:

@@ -364,6 +364,30 @@ def test_who_waits_is_turned_away_at_the_end(crowded: tuple[Rig, list[Guest]]) -
     assert descriptors() == before
 
 
+def test_what_waits_and_is_no_connection(crowded: tuple[Rig, list[Guest]]) -> None:
+    """As a login process may say it that is in somebody's hands."""
+    here, _ = crowded
+    before = descriptors()
+    with open(os.devnull, "rb") as file:
+        here.pool.begin(Connection(""), Order(ANN, b"", b"", b"brief"), file.fileno())
+    guest = here.asks(ANN, b"brief")
+    assert here.pool.in_queue == 2
+    here.pool.refuse()
+    assert guest.end.recv(100) == b"busy\n"
+    guest.end.close()
+    assert descriptors() == before
+
+
+def test_who_waits_and_has_said_too_much_for_a_message(crowded: tuple[Rig, list[Guest]]) -> None:
+    """A fork has it, and the process that was to have it waits for the next one."""
+    here, (one, other) = crowded
+    pids = one.pid(), other.pid()
+    guest = here.asks(ANN, b"brief".ljust(8 << 20))
+    other.goes()
+    here.loop.until(lambda: not here.pool.in_queue)
+    assert guest.pid() not in pids and pids[1] in here.pool.waiting
+
+
 def test_who_waits_for_a_fork_that_is_refused(crowded: tuple[Rig, list[Guest]],
                                              monkeypatch: pytest.MonkeyPatch,
                                              capfd: pytest.CaptureFixture[str]) -> None:
