@@ -44,7 +44,8 @@ class Selected:
     ``saved``: UIDs of the saved result, `$`.  ``hears_recent``: the client is told what is recent.
     ``followers``: who adds lines of its own to what is told of changes.  ``fetched``: (UID, label, value) of
     the items that were told of new messages by the last look.  ``stale``: the session was woken, and has not
-    looked since.  ``ahead``: what its first look found then, as long as that is not told.
+    looked since.  ``ahead``: what its first look found then, for the command before which it looked, as
+    long as that is not told.
     """
 
     __slots__ = ("_attributes", "ahead", "behind", "entered", "fetched", "folder", "followers",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import partial
 
 from courierpy.imap import capability, commands, ext, metered, permitted, shortage, updates
-from courierpy.imap.commands import LEAVES_FOLDER, READS, USES_SEQ, Done
+from courierpy.imap.commands import LEAVES_FOLDER, READS, SELECTED, USES_SEQ, Done
 from courierpy.imap.dialogue import READ_TIMEOUT, Dialogue
 from courierpy.imap.grammar import out
 from courierpy.imap.grammar.args import Args
@@ -231,8 +231,8 @@ class Session(Dialogue):
         if not ahead.sync and ahead.size > LITERAL_MINUS and self._literal_minus:
             raise Bad("Non-synchronizing literals may have 4096 octets here.", b"TOOBIG")
         if row is not None and row.spool is not None:
-            self._prepare(row)
             try:
+                self._prepare(row)
                 sink = row.spool(self, ahead)
             except No as error:
                 raise elsewhere(self, error, self._spelled) from None
@@ -278,8 +278,17 @@ class Session(Dialogue):
         """Raises what forbids this command now, as permitted.check does."""
         permitted.check(self, row)
         selected = self.selected
-        if selected is not None and selected.stale and not row.flags & LEAVES_FOLDER:
-            updates.look(selected)
+        if selected is not None:
+            selected.ahead = None      # found for a command that is over
+            if selected.stale and not row.flags & LEAVES_FOLDER:
+                try:
+                    updates.look(selected)
+                except store.StoreError as error:
+                    if (bye := _end_by(error)) is not None:
+                        raise bye from None
+                    if row.states == SELECTED:
+                        raise
+                    # what need not know the messages is done, as by who was awake
 
     def go_back(self) -> None:
         """The session ends behind this command, and its client is before its login."""
@@ -325,14 +334,21 @@ class Session(Dialogue):
             permitted.renew(self, selected)
         try:
             return updates.tell(self, expunges=expunges, flags_of_new=flags_of_new, waits=waits)
-        except store.FolderMissing:
-            raise Bye("The selected mailbox was deleted.", b"NONEXISTENT") from None
-        except store.Renumbered:
-            raise Bye("The mailbox was renumbered, please open it again.", b"UNAVAILABLE") from None
         except store.StoreError as error:
+            if (bye := _end_by(error)) is not None:
+                raise bye from None
             # the command itself is done: say that the look failed, keep the session
             log.err(str(error))
             return False
+
+
+def _end_by(error: store.StoreError) -> Bye | None:
+    """What a session is told whose look at the selected mailbox met this; None where it goes on."""
+    if isinstance(error, store.FolderMissing):
+        return Bye("The selected mailbox was deleted.", b"NONEXISTENT")
+    if isinstance(error, store.Renumbered):
+        return Bye("The mailbox was renumbered, please open it again.", b"UNAVAILABLE")
+    return None
 
 
 def _write_pieces(conn: Conn, line: Iterable[Content]) -> None:

@@ -235,6 +235,24 @@ def test_a_keyword_is_in_the_list_of_flags_before_it_is_told(shared: Quiet, wind
         "* 1 FETCH (FLAGS (\\Seen \\Recent word))"]
 
 
+def test_what_the_first_look_found_is_not_told_later(shared: Quiet, window: Open) -> None:
+    """Neither where the same words of the client set a flag since, nor where another did."""
+    first, other = window(), window()
+    other.do("CREATE INBOX.later")
+    append(other, "INBOX.later")
+    for each in (first, other):
+        each.do("SELECT INBOX.later")
+    shared.wait_asleep()
+    first.send("x FETCH 1 (BODY[TEXT])\r\ny FETCH 1 (FLAGS)")
+    first.until("x ")
+    assert first.until("y ")[:-1] == ["* 1 FETCH (FLAGS (\\Seen \\Recent))"]
+    shared.wait_asleep()
+    first.send("x FETCH 1 (NONE)")
+    assert first.until("x ")[-1].startswith("x BAD ")
+    other.do("STORE 1 +FLAGS (\\Flagged)")
+    assert first.do("FETCH 1 (FLAGS)")[-1] == "* 1 FETCH (FLAGS (\\Flagged \\Seen \\Recent))"
+
+
 # -- the mailbox is not what it was
 
 def renewed(other: Window, box: str, how: str) -> None:
@@ -247,7 +265,8 @@ def renewed(other: Window, box: str, how: str) -> None:
 
 
 @pytest.mark.parametrize("command", ["NOOP", "FETCH 1 (BODY.PEEK[])", "STORE 1 +FLAGS (\\Deleted)", "IDLE",
-                                     "UID SEARCH ALL", "CLOSE", "EXPUNGE", "MOVE 1 INBOX"])
+                                     "UID SEARCH ALL", "CLOSE", "EXPUNGE", "MOVE 1 INBOX",
+                                     "APPEND INBOX {19}"])
 @pytest.mark.parametrize("how", ["deleted", "renamed", "replaced"])
 def test_another_mailbox_is_never_taken_for_it(shared: Quiet, window: Open, how: str, command: str) -> None:
     first, other = window(), window()
@@ -285,6 +304,28 @@ def test_who_leaves_the_mailbox_needs_no_look(shared: Quiet, window: Open, how: 
     renewed(other, box, how)
     first.send(f"x {command}")
     assert first.until("x ")[-1].startswith("x OK ")
+
+
+def test_a_mailbox_that_cannot_be_read_keeps_from_nothing_else(shared: Quiet, window: Open) -> None:
+    first, other = window(), window()
+    other.do("CREATE INBOX.closed")
+    append(other, "INBOX.closed")
+    first.do("SELECT INBOX.closed")
+    shared.wait_asleep()
+    append(other, "INBOX.closed")
+    cur = shared.maildir / ".closed/cur"
+    cur.chmod(0)
+    try:
+        shared.wait_asleep()
+        for command in ("NOOP", "ID NIL", "STATUS INBOX (MESSAGES)"):
+            first.do(command)
+        first.send("x FETCH 1 (UID)")
+        assert first.until("x ")[-1].startswith("x NO [NOPERM] ")
+        assert first.idle()[0].startswith("+ ")
+        first.done()
+    finally:
+        cur.chmod(0o700)
+    assert first.do("NOOP") == ["* 2 EXISTS", "* 2 RECENT"]
 
 
 # -- what the client says
