@@ -268,7 +268,11 @@ class Helper:
                 self._lost(worker)
 
     def _start(self, module: str) -> Worker | None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        except OSError as error:
+            log.crit(f"no worker for {module} can be started: {error.strerror}")
+            return None
         stand = self.questions.stand(module, theirs) if self.questions is not None else None
         main = partial(work, theirs, module, self.environ, self.look) if stand is None else stand.run
         try:

@@ -4,6 +4,7 @@ The helper is a process with its workers; we are couriertcpd and a login process
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import time
@@ -238,6 +239,19 @@ def test_one_that_is_at_something_is_not_ended_as_idle(tmp_path: Path,
         assert door.worker_of(slow) == worker
         assert door.worker_of(other) != worker
         assert door.stands() == worker
+
+
+def test_no_worker_for_want_of_descriptors(tmp_path: Path) -> None:
+    """That is a question's affair, which its time ends, and not the end of the helper."""
+    with opened(tmp_path, AUTH_TIMEOUT="1") as door:
+        assert door.hears(door.asks("dies")) == doorway.TEMPORARY
+        soft, hard = resource.prlimit(door.pid, resource.RLIMIT_NOFILE)
+        its = {int(name) for name in os.listdir(f"/proc/{door.pid}/fd")}
+        resource.prlimit(door.pid, resource.RLIMIT_NOFILE, (min(set(range(1000)) - its), hard))
+        assert door.hears(door.asks("bob")) == doorway.TEMPORARY
+        resource.prlimit(door.pid, resource.RLIMIT_NOFILE, (soft, hard))
+        door.stands()
+        assert "no worker for authcustom can be started: Too many open files" in (tmp_path / "log").read_text()
 
 
 def test_a_question_waits_for_it_where_no_other_worker_can_be_had(tmp_path: Path,
