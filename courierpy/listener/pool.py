@@ -94,8 +94,9 @@ class Pool:
         key = self._key(order.account)
         able = self._able(key)
         if not order.asleep and self._queue.is_for(key):
-            self._queue.add(key, Waiter(connection, order, fd, PATIENCE if able else FOR_A_FORK))
-            return
+            with suppress(OSError):    # no descriptor for it: then it does not wait
+                self._queue.add(key, Waiter(connection, order, fd, PATIENCE if able else FOR_A_FORK))
+                return
         worker = self._give(able, key, order, fd) or self._start(key, order, fd)
         self._connections.takes_over(worker.pid, connection)
 

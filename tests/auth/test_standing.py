@@ -251,7 +251,8 @@ def test_no_worker_for_want_of_descriptors(tmp_path: Path) -> None:
         assert door.hears(door.asks("bob")) == doorway.TEMPORARY
         resource.prlimit(door.pid, resource.RLIMIT_NOFILE, (soft, hard))
         door.stands()
-        assert "no worker for authcustom can be started: Too many open files" in (tmp_path / "log").read_text()
+        said = (tmp_path / "log").read_text()
+        assert "no worker for authcustom can be started: Too many open files" in said
 
 
 def test_a_question_waits_for_it_where_no_other_worker_can_be_had(tmp_path: Path,

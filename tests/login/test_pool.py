@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import select
 import signal
 import socket
@@ -362,6 +363,23 @@ def test_who_waits_is_turned_away_at_the_end(crowded: tuple[Rig, list[Guest]]) -
     assert guest.end.recv(100) == b"busy\n" and guest.end.recv(100) == b""
     guest.end.close()
     assert descriptors() == before
+
+
+def test_nobody_waits_where_there_is_no_descriptor_for_it(crowded: tuple[Rig, list[Guest]]) -> None:
+    here, _ = crowded
+    idle, = here.pool.waiting
+    ours, theirs = socket.socketpair()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with ours, theirs:
+        ours.settimeout(DEADLINE)
+        free = os.dup(theirs.fileno())
+        os.close(free)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+        try:
+            here.pool.begin(Connection(""), Order(ANN, b"", b"", b"brief"), theirs.fileno())
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert not here.pool.in_queue and Guest(ours).pid() == idle
 
 
 def test_what_waits_and_is_no_connection(crowded: tuple[Rig, list[Guest]]) -> None:
