@@ -17,15 +17,16 @@ from __future__ import annotations
 import fcntl
 import os
 
-from courierpy.maildir.errors import trouble
+from courierpy.maildir.errors import StoreError, trouble
 from courierpy.maildir.files import close, replace
 from courierpy.maildir.formats import uiddb
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal as _signal
+    from collections.abc import Callable
 
-    from courierpy.maildir.formats.uiddb import UidDb
+    from courierpy.maildir.formats.uiddb import Key, UidDb
 else:
     import _signal  # as in locks.py
 
@@ -65,13 +66,14 @@ class KeptNumbers:
             self._keep(path, found)
         return found
 
-    def find(self, path: str) -> UidDb | None:
-        """What the uiddb at ``path`` holds, where it is known; None otherwise."""
+    def find(self, path: str, stamp: Callable[[str], Key | None] = uiddb.asked) -> UidDb | None:
+        """What the uiddb at ``path`` holds, where it is known; None otherwise.  ``stamp``: says which file is
+        in a folder; uiddb.stamp() will do behind a find() under the same lock."""
         if self._mine is None or path != self._path or self._pid != os.getpid():
             return None
         try:
-            return self._mine if uiddb.key_of(os.stat(path)) == self._mine.key else None
-        except OSError:
+            return self._mine if stamp(os.path.dirname(path)) == self._mine.key else None
+        except StoreError:
             return None                # who reads it says why
 
     def _keep(self, path: str, found: UidDb) -> None:
@@ -106,7 +108,7 @@ class KeptNumbers:
     def write(self, path: str, tmp: str, database: UidDb) -> None:
         """Under the lock: the uiddb at ``path`` holds this from now on, on disk but, perhaps, for its name.
         ``tmp``: of the mailbox.  Raises a store error, and the uiddb is what it was."""
-        before = self.find(path)
+        before = self.find(path, uiddb.stamp)
         try:
             if before is None or not put_behind(path, before, database, sync=True):
                 self.forget()
@@ -122,12 +124,12 @@ class KeptNumbers:
     def leaves(self, path: str, stamps: tuple[int, ...]) -> None:
         """Under the lock: all that is in the directories of messages has its number in the uiddb at ``path``,
         and they are as ``stamps`` says."""
-        if self.find(path) is not None:
+        if self.find(path, uiddb.stamp) is not None:
             self._left = stamps
 
     def left_so(self, path: str, stamps: tuple[int, ...]) -> bool:
         """Has nobody brought or numbered a message since leaves()?"""
-        return bool(stamps) and self._left == stamps and self.find(path) is not None
+        return bool(stamps) and self._left == stamps and self.find(path, uiddb.stamp) is not None
 
     def forget(self) -> None:
         """Nothing is kept."""
@@ -155,11 +157,14 @@ def put_behind(path: str, before: UidDb, database: UidDb, sync: bool) -> bool:
         if uiddb.key_of(found) != before.key or found.st_nlink != 1 or not _claim(fd):
             return False
         try:
-            try:
-                _put(fd, head, 0)
-                _put(fd, lines, size)
-            finally:
-                _give_back(fd)
+            _put(fd, head, 0)
+            _put(fd, lines, size)
+        except BaseException:
+            _undo(fd, old, size)       # before anybody can open it
+            raise
+        finally:
+            _give_back(fd)
+        try:
             if sync:
                 os.fsync(fd)
         except BaseException:

@@ -69,7 +69,7 @@ class Numbers:
 
     def is_current(self) -> bool:
         """Is the file still the one that the contents were made of?  Raises a store error."""
-        return self.key is not None and self.key == uiddb.stamp(self._place.path)
+        return self.key is not None and self.key == uiddb.asked(self._place.path)
 
     def is_due(self) -> bool:
         """Has the uiddb not been written for what went for long enough to do it now?  Where there are many
@@ -190,8 +190,8 @@ class Numbers:
         return columns.database
 
     def was_cut(self, found: UidDb) -> bool:
-        """The file that we know is shorter now, though servers only ever replace it, and there are messages
-        whose lines are gone.  Raises a store error."""
+        """The file that we know is shorter now, though servers only replace it or add to it, and there are
+        messages whose lines are gone.  Raises a store error."""
         if self._file is not None and self._file.uidnext != found.uidnext:
             return False               # numbers were given since: it is a new one
         head = self._place.index.head() if self.key is None else None
@@ -311,8 +311,7 @@ def _put_behind(numbers: Numbers, place: MailboxDirectory, database: UidDb,
     """Write this by putting lines behind those that are there, if one of the ``known`` is what the uiddb
     says; False where it has to be written anew."""
     for before in known:
-        if before is not None and before.body is not None and before.key == numbers.key \
-                and numbers.is_current():
+        if before is not None and before.body is not None and before.key == numbers.key is not None:
             from courierpy.maildir.keptnumbers import put_behind  # many sessions number nothing
             return put_behind(place.uiddb, before, database, place.options.sync)
     return False

@@ -319,11 +319,18 @@ def test_a_full_disk_leaves_no_half_line(store: Store, monkeypatch: pytest.Monke
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return real(fd, data[:7] if at else data, at)
 
+    give_back, seen = keptnumbers._give_back, []
+
+    def others(fd: int) -> None:
+        seen.append(os.pread(fd, 4096, 0))
+        give_back(fd)
+
     with monkeypatch.context() as patch:
         patch.setattr(os, "pwrite", full)
+        patch.setattr(keptnumbers, "_give_back", others)
         with pytest.raises(StoreError):
             append(store)
-    assert numbers(store).read_bytes() == before
+    assert numbers(store).read_bytes() == before and seen == [before]
     assert append(store, 3) == [6, 7, 8]
     check(store, [*range(1, 9)])
 

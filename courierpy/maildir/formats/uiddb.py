@@ -17,7 +17,7 @@ from operator import add, lt
 from courierpy.maildir.errors import trouble
 from courierpy.model.regex import later
 from courierpy.model.uidset import runs
-from courierpy.system.regular import open_regular
+from courierpy.system.regular import open_regular, opened
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -255,6 +255,17 @@ def stamp(folder: str) -> Key | None:
         return None
     except OSError as error:
         raise trouble(path, error) from None
+
+
+def asked(folder: str) -> Key | None:
+    """As stamp(), for who has the lock: where the folder is on a file server, what another host has written a
+    moment ago shows when a file is opened, not always when it is looked at (nfs(5), close-to-open)."""
+    try:
+        fd, found = opened(os.path.join(folder, NAME))
+    except OSError:
+        return stamp(folder)           # there is none, or it is not for us to read, or no descriptor is left
+    os.close(fd)
+    return key_of(found)
 
 
 def read(path: str, before: UidDb | None = None) -> UidDb | None:
