@@ -55,10 +55,14 @@ def owner() -> Iterator[Account]:
         yield made
 
 
-def numbered(owner: Account) -> None:
+def numbered(owner: Account, has_room: bool = False) -> None:
+    """``has_room``: the last block of the uiddb, for a line more.  It has none where that file has another
+    name too, and must be written anew."""
     window = owner.window()
     window.do("SELECT INBOX")
     window.do("LOGOUT")
+    if not has_room:
+        os.link(owner.maildir / "courierimapuiddb", owner.home / "copy")
 
 
 def deliver(owner: Account) -> None:
@@ -177,6 +181,21 @@ def test_a_number_that_was_told_is_given_to_another(owner: Account) -> None:
     assert window.until("* BYE")[-1].startswith("* BYE [UNAVAILABLE] The mailbox was renumbered")
 
 
+def test_a_line_that_has_room_behind_the_others(owner: Account) -> None:
+    """Then what comes is numbered on a disk that is full, and stays so."""
+    numbered(owner, has_room=True)
+    deliver(owner)
+    fill(owner, "blocks")
+    window = owner.window()
+    assert "* 31 EXISTS" in window.do("SELECT INBOX")
+    assert b"\n31 1800000000." in (owner.maildir / "courierimapuiddb").read_bytes()
+    for each in (window, owner.window()):
+        each.do("EXAMINE INBOX")
+        shown = each.do("UID FETCH 1:* (FLAGS)")
+        assert [re.findall(r"UID (\d+)", line) for line in shown] == [[str(uid)] for uid in range(1, 32)]
+    assert "Traceback" not in owner.logged
+
+
 def test_the_index_makes_room() -> None:
     """What only saves work is worth less than a number."""
     with account(tmpfs("size=8m")) as owner:
@@ -188,6 +207,7 @@ def test_the_index_makes_room() -> None:
         window.do("SELECT INBOX")
         window.do("FETCH 1:* (ENVELOPE BODYSTRUCTURE)")
         window.close()
+        os.link(owner.maildir / "courierimapuiddb", owner.home / "copy")
         kept = [file.name for file in (owner.maildir / "courierpyindex").iterdir()]
         assert [name for name in kept if name.startswith("cache.")]
         deliver(owner)
