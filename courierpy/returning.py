@@ -38,12 +38,15 @@ class Returned:
         self.peer = peer
         self.said = said
 
-    def variables(self) -> dict[str, str]:
-        """What who logs in has to know besides the ends.  Octets that come over another socket than TCP were
-        carried through TLS here."""
+    @property
+    def by_tls(self) -> bool:
+        """Octets that come over another socket than TCP were carried through TLS here."""
         with socket.socket(fileno=os.dup(self.fd)) as client:
-            by_tls = client.family == socket.AF_UNIX
-        return {AGAIN: "1", **({"IMAP_TLS": "1"} if by_tls else {})}
+            return client.family == socket.AF_UNIX
+
+    def variables(self) -> dict[str, str]:
+        """What who logs in has to know besides the ends."""
+        return {AGAIN: "1", **({"IMAP_TLS": "1"} if self.by_tls else {})}
 
 
 class Returns:

@@ -389,7 +389,7 @@ class Listener:
         for fd, connection, variables, behind, said in way.homeless() if way is not None else ():
             remote, local = ((variables[f"TCP{end}IP"], int(variables[f"TCP{end}PORT"]))
                              for end in ("REMOTE", "LOCAL"))
-            arrive = partial(self._arrive, said=said)
+            arrive = partial(self._arrive, said=said, by_tls="IMAP_TLS" in variables)
             self._began(self.entrance.begin(fd, remote, local, connection.peer, arrive, behind))
 
     def _returned(self) -> None:
@@ -401,7 +401,7 @@ class Listener:
                                   from_environ(self.environ))
             else:
                 self._began(self.entrance.begin(back.fd, back.remote, back.local, back.peer,
-                                                partial(self._arrive, said=back.said)))
+                                                partial(self._arrive, said=back.said, by_tls=back.by_tls)))
         if returns is not None and returns.is_shut:
             self.services.close_returns(self.loop)
 
@@ -426,9 +426,12 @@ class Listener:
         children.serve_only(client, kept + self.services.kept(), above)
 
     def _arrive(self, client: int, remote: admission.Address, local: admission.Address | None,
-                at_desk: int, said: bytes | None = None) -> int:
-        """``said``: of one that had a session, what it has said since."""
+                at_desk: int, said: bytes | None = None, by_tls: bool = False) -> int:
+        """``said``: of one that had a session, what it has said since.  ``by_tls``: a login process of an
+        image before carries it through TLS."""
         services = self.services
+        if by_tls:
+            self.environ["IMAP_TLS"] = "1"
         self._serve_only(client, at_desk, services.helpers.door() if services.helpers is not None else -1,
                          services.tries)
         metrics.begin(self.environ, services.protocol)

@@ -18,6 +18,7 @@ from tests.conftest import account_ids, until
 from tests.programs.chain import Chain, chain, eventually
 from tests.programs.test_doorway import login_processes
 from tests.programs.test_hibernation import holds_a_sleeper
+from tests.programs.test_renewal import settings_of
 
 pytestmark = pytest.mark.server
 
@@ -234,6 +235,24 @@ def test_tls_stays(certificate: Path) -> None:
                 assert said(client, b"UNAUTHENTICATE") == b"t" + BACK
             assert said(client, b"LOGOUT").startswith(b"* BYE ")
             assert client.recv(10) == b""
+
+
+def test_tls_stays_where_there_is_no_login_process_any_more(certificate: Path, tmp_path: Path) -> None:
+    """The one of before carries it."""
+    settings = tmp_path / "settings"
+    settings.write_text("IMAP_LOGIN_PROCESSES=1\n")
+    with two_accounts(before=settings_of(settings), TLS_CERTFILE=str(certificate), IMAP_STARTTLS="YES",
+                      IMAP_TLS_REQUIRED="1") as server, server.greeted() as plain:
+        assert b"t OK" in said(plain, b"STARTTLS")
+        with over_tls(plain, certificate) as client:
+            assert b"t OK" in said(client, b"LOGIN demo demo")
+            settings.write_text("IMAP_LOGIN_PROCESSES=0\n")
+            server.hup(1)
+            for _ in range(2):
+                client.sendall(b"a UNAUTHENTICATE\r\nb CAPABILITY\r\nc LOGIN other secret\r\n"
+                               b"d SELECT INBOX\r\n")
+                found = until_tagged(client, b"d")
+                assert b"STARTTLS" not in found and b"AUTH=PLAIN" in found and b"* 0 EXISTS" in found
 
 
 def test_where_tls_is_the_sessions_own_there_is_no_way_back(certificate: Path) -> None:
