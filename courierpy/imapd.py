@@ -80,7 +80,7 @@ def main(argv: list[str], environ: Mapping[str, str], conn: Conn | None = None) 
 
 
 def wake(woken: Woken, today: Mapping[str, str], conn: Conn) -> int:
-    """Go on for a client whose process ended while it idled, already as its user.
+    """Go on for a client whose process ended while it said nothing, already as its user.
 
     ``today``: the environment, for its descriptors that lead to the keeper, and back to a login.
     """

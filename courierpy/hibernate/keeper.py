@@ -254,7 +254,9 @@ class Keeper:
 
     def _changes(self) -> None:
         for who in self.hearing.heard():
-            for entry in list(self.entries.values()) if who == ALL else [self.entries[who]]:
+            # who has no watch is told nothing
+            for entry in [each for each in self.entries.values() if each.watches] if who == ALL \
+                    else [self.entries[who]]:
                 self._changed(entry)
         self.awake.tell()
 
@@ -305,7 +307,7 @@ class Keeper:
 
     def _due(self, entry: Entry, state: State, now: float) -> None:
         if not state.every:
-            self._queue(entry, first=True)             # its IDLE is over
+            self._queue(entry, first=True)             # it was silent for as long as it may
             return
         state.due = now + state.every
         with borrowed(entry.client) as client:

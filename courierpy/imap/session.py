@@ -54,7 +54,7 @@ class Session(Dialogue):
     CAPABILITY that are not told any more.
     ``kept``: what extensions keep by a key of their own, also while the session has no process.
     ``between``: tells the client what happens between its commands, None where it did not ask for that.
-    ``sleeper``: how the process may end while the client idles, None where it may not.
+    ``sleeper``: how the process may end while the client says nothing, None where it may not.
     ``has_way_back``: the client may be before its login again; ``goes_back``: it wants to."""
 
     def __init__(self, conn: Conn, settings: Settings, folders: Store, user: str,

@@ -22,7 +22,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from courierpy.hibernate import hearing, keeper, link, protocol, sleeper
+from courierpy.hibernate import hearing, keeper, link, protocol, sleeper, watches
 from courierpy.hibernate.keeper import Keeper
 from courierpy.hibernate.record import MAGIC, PACKED, PLAIN, Damaged, Known, pack, unpack
 from courierpy.imap.session import Session
@@ -833,6 +833,24 @@ def test_an_offer(bench: Bench, tmp_path: Path) -> None:
     entry.kept_at -= keeper.APART
     bench.again()
     bench.wake().close()
+
+
+@pytest.mark.parametrize(("kinds", "stage"), [(b"", keeper.ASLEEP), (b"c", keeper.QUEUED)])
+def test_events_that_are_lost_wake_who_is_told_of_changes(bench: Bench, tmp_path: Path, kinds: bytes,
+                                                          stage: int) -> None:
+    """Not who is silent between two commands, which has no watch."""
+    with _opened(tmp_path, os.O_RDONLY) as fd:
+        bench.offer(*[fd for _ in kinds], kinds=kinds, say=record(b"who", b"what"))
+    bench.keeper.hearing.inotify.add(str(tmp_path), watches.MASK)
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.touch()
+    for _ in range(int(Path("/proc/sys/fs/inotify/max_queued_events").read_text()) // 2):
+        os.rename(here, there)         # two events
+        here, there = there, here
+    (entry,) = bench.keeper.entries.values()
+    entry.kept_at -= keeper.APART
+    bench.keeper._changes()
+    assert entry.stage == stage
 
 
 @contextmanager

@@ -39,7 +39,7 @@ CHUNK = 2000                       # messages whose lines are made together, or 
 AT_ONCE = 200                      # of these, whose lines are one text
 VALUES = 16_000                    # that are had at once, at most
 LINES_OCTETS = 192 << 10           # of lines that are made together out of the index: as Conn writes them
-KEPT_OCTETS = 1000             # of a list of items
+KEPT_OCTETS = 1000                 # of a list of items
 TEXT_OCTETS = 4 << 20              # of what repeats that are told at once: labels may be as long as a command
 
 
