@@ -373,7 +373,7 @@ class Store:
             try:
                 self.lists().keep([own])       # that of the level above: RFC 4314 4
             except StoreError:
-                self.places.discard(path)
+                self.places.discard(path, files or {})
                 raise
 
     def delete(self, name: str) -> None:

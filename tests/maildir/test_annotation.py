@@ -3,14 +3,18 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pytest
 
 from courierpy.maildir import annotation
+from courierpy.maildir.access import NAME as ACCESS_LIST
+from courierpy.maildir.acl import Lists
+from courierpy.maildir.errors import DiskTrouble, StoreError
 from courierpy.maildir.formats.annotation import Damaged, parse, render
 from courierpy.maildir.store import Store
+from tests.conftest import fill
 
 FREE = annotation.FILE
 
@@ -158,3 +162,20 @@ def test_what_was_answered_survives_the_writer(store: Store) -> None:
     assert int(found[b"/private/n%d" % (last % 40)]) in (last, last + 40)
     os.close(done)
     put(store, after=b"x")                 # nobody's lock is left
+
+
+def test_they_go_with_a_mailbox_that_is_not_made_after_all(tmp_path: Path,
+                                                           monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it would have the rights of the level above, which cannot be written."""
+    fill(tmp_path / "INBOX", 1)
+    store = Store(str(tmp_path), host="host", choice="fs")
+    annotation.change(store.options, store.path_of("INBOX"), FREE, {b"/shared/comment": b"x"}, anything)
+    store.create("Top", {ACCESS_LIST: b"owner aceilrstwx\nuser=ann lr\nadministrators aceilrstwx\n"})
+
+    def keep(lists: Lists, paths: Iterable[str]) -> None:
+        raise DiskTrouble("a list", OSError(5, "Input/output error"))
+
+    monkeypatch.setattr(Lists, "keep", keep)
+    with pytest.raises(StoreError):
+        store.rename("INBOX", "Top/Sub")
+    assert not (tmp_path / "Top" / "Sub").exists()
