@@ -254,9 +254,8 @@ class Keeper:
 
     def _changes(self) -> None:
         for who in self.hearing.heard():
-            # who has no watch is told nothing
             for entry in [each for each in self.entries.values() if each.watches] if who == ALL \
-                    else [self.entries[who]]:
+                    else [self.entries[who]]:          # who has no watch is told nothing
                 self._changed(entry)
         self.awake.tell()
 
