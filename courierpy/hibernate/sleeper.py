@@ -145,7 +145,7 @@ class Sleeper:
                     return
                 if not (self._still(expunges) if hears else self._may()):
                     return
-                record = pack(know(self.session, tag, self.started))
+                record = self._record(tag)
                 note = f"{self.note}, headers={self.session.headers}, body={self.session.body}, " \
                        f"rcvd={self.session.conn.rcvd}".encode("utf-8", "backslashreplace")
                 head = protocol.RECORD.pack(due, every, self.session.conn.sent, self.started, len(note),
@@ -163,6 +163,14 @@ class Sleeper:
             finally:
                 theirs.close()
             self._end()
+
+    def _record(self, tag: bytes) -> bytes:
+        """Of what the session knows.  Raises Awake, also where there is no memory for it: the session does
+        without, as long as nobody asks for more."""
+        try:
+            return pack(know(self.session, tag, self.started))
+        except MemoryError:
+            raise Awake("no memory for a record") from None
 
     def stays(self) -> None:
         """The process goes on."""

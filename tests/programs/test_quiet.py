@@ -479,6 +479,26 @@ def test_by_setting_and_without_a_listener(tmp_path: Path, maildir: Path) -> Non
             each.close()
 
 
+def test_who_has_no_memory_for_a_record_stays_awake() -> None:
+    """As with IMAP_ULIMITD, in a large mailbox: to be silent ends no session, nor its IDLE."""
+    short = """
+def pack(known):
+    from courierpy.system import log
+    log.notice("is short")
+    raise MemoryError
+sleeper.pack = pack
+"""
+    with chain(before=hasty() + short, IMAP_HIBERNATE="1") as server:
+        window = over_tcp(server.port)
+        window.do("SELECT INBOX")
+        server.wait_log("is short")
+        assert window.do("FETCH 1 (UID)") == ["* 1 FETCH (UID 1)"]
+        assert window.idle()[0].startswith("+ ")
+        server.wait_log("is short", server.log.read_text().count("is short") + 1)
+        assert window.done() == []
+        window.close()
+
+
 # -- at random
 
 class Dozing(strict.Client):
