@@ -65,7 +65,7 @@ _HEAD = struct.Struct("!dQ")   # due, octets of words that the keeper has said: 
 
 class State:
     """``due``: when the client wants a word next, on the monotonic clock, and ``every`` how many
-    seconds then; 0: never, its IDLE ends.  ``sent``: octets before it slept, ``words``: those
+    seconds then; 0: never, its time is over.  ``sent``: octets before it slept, ``words``: those
     since.  ``note``: who it is, for the log.  ``known``: what its session knew.  ``deflated``: words
     to the client are blocks of DEFLATE."""
 
