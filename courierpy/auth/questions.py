@@ -158,7 +158,7 @@ class Questions:
         is_at = page is not None and page.since > 0.0
         if page is not None and is_at:
             at, number, whose = page.what()
-            log.err(f"authentication error: {worker.module}: {why}, {whose}")
+            log.err(f"authentication error: {worker.module}: {why}" + f", {whose}" * bool(whose))
             if at in self._askers:
                 tickets.answer(self._askers[at], number, doorway.TEMPORARY)
             page.end()

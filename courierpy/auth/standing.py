@@ -45,6 +45,7 @@ MEETING = struct.Struct("!cII")        # letter, number of the asker, its pid
 STANDING = struct.Struct("!cI")        # letter, number of the asker
 PASSING = struct.Struct("!cIB")        # ..., how many modules do not know whose it is; the question
 EVENTS = select.EPOLLIN | select.EPOLLEXCLUSIVE
+PEEKING = int(socket.MSG_PEEK | socket.MSG_DONTWAIT)
 _WHAT = struct.Struct("=IQH")          # number of the asker, of the question, octets of what the log says
 _SINCE = struct.Struct("=d")
 _PAGE_OCTETS = 4096
@@ -57,6 +58,7 @@ class Page:
         self._memory = mmap.mmap(-1, _PAGE_OCTETS)
 
     def begin(self, asker: int, number: int, whose: str) -> None:
+        """As of what(); ``whose``: "" while the question is not read."""
         text = whose.encode("utf-8", "surrogateescape")[:_PAGE_OCTETS - _SINCE.size - _WHAT.size]
         self._memory[_SINCE.size:_SINCE.size + _WHAT.size + len(text)] = \
             _WHAT.pack(asker, number, len(text)) + text
@@ -130,12 +132,23 @@ class Stand:
     def _asked(self, at: int, asker: Asker) -> None:
         """``at``: its number."""
         try:
+            head = asker.end.recv(doorway.QUESTION.size, PEEKING)
+        except BlockingIOError:
+            return                     # the helper was quicker
+        except OSError:
+            head = b""
+        # the page says which question it is before that is taken: where this process dies then, none is lost
+        if len(head) == doorway.QUESTION.size:
+            self.page.begin(at, doorway.QUESTION.unpack(head)[0], "")
+        try:
             found = passing.receive(asker.end)
         except passing.Refused:
-            return
-        if found is None:
-            return                     # the helper was quicker
-        data, fds = found
+            found = None
+        if found is not None:          # else the helper was quicker
+            self._take(at, asker, *found)
+        self.page.end()
+
+    def _take(self, at: int, asker: Asker, data: bytes, fds: list[int]) -> None:
         passing.close(fds)
         if len(data) < doorway.QUESTION.size:
             del self._heard[asker.end.fileno()]
@@ -166,7 +179,6 @@ class Stand:
             answer(asker, number, doorway.TEMPORARY if reply == TEMPORARY else doorway.REFUSED)
         else:
             grant(self._grants, asker, number, reply, account, self._told)
-        self.page.end()
 
     def _see(self, account: Account) -> None:
         """Raises Unservable or TemporaryFailure."""

@@ -189,6 +189,16 @@ def test_one_that_dies_fails_what_it_was_at(tmp_path: Path) -> None:
         assert (tmp_path / "log").read_text().count("authcustom: a worker ended, user=dies") == 1
 
 
+def test_one_that_dies_with_a_question_in_its_hands(tmp_path: Path,
+                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    """Just taken from the channel: nobody else can find it there."""
+    monkeypatch.setattr(standing, "parse_request", lambda *words: os.kill(os.getpid(), signal.SIGKILL))
+    with opened(tmp_path) as door:
+        worker = door.worker_of(door.asks("bob"))              # a job of the helper's
+        eventually(lambda: door.hears(door.asks("bob"))[:1] == doorway.TEMPORARY)
+        assert door.worker_of(door.asks("bob")) != worker
+
+
 def test_whom_it_does_not_know_the_next_module_may(tmp_path: Path) -> None:
     (tmp_path / "userdb").write_text("ann\tuid=1|gid=1|home=/|clearpw=secret\n")
     (tmp_path / "userdb").chmod(0o600)
