@@ -84,6 +84,8 @@ def test_a_session_that_finds_it(store: Store) -> None:
 
 def test_lines_of_what_went_are_not_left(store: Store) -> None:
     inode = aged(store)
+    # while it is held its inode is nobody else's
+    held = os.open(os.path.join(store.root, uiddb.NAME), os.O_PATH | os.O_CLOEXEC)
     mailbox = opened(store)
     mailbox.scan()
     mailbox.remove([3])
@@ -94,6 +96,7 @@ def test_lines_of_what_went_are_not_left(store: Store) -> None:
     found = uiddb.read(os.path.join(store.root, uiddb.NAME))
     assert found is not None and found.uids.tolist() == [1, 2, *range(4, 42)]
     assert os.stat(os.path.join(store.root, uiddb.NAME)).st_ino != inode
+    os.close(held)
 
 
 def test_what_is_another_one_by_then_is_written_anew(store: Store) -> None:
