@@ -176,6 +176,13 @@ class ModseqLog:
 
     # -- under the mailbox's lock
 
+    def _ask(self) -> None:
+        """Ask a file server what another host has written, as uiddb.asked() does."""
+        try:
+            close(self._index.open(FILE))
+        except OSError:
+            return                     # who reads it finds that too
+
     def stamp(self, uidvalidity: int, uidnext: int, messages: Messages, looked: int, sync: bool = False,
               write: bool = True) -> bool:
         """Give a number to what has none in ``messages``, which were looked at under the lock, since
@@ -185,6 +192,7 @@ class ModseqLog:
         in this session only, and is given anew by whoever looks next.  ``sync``: it is on stable storage
         then.
         """
+        self._ask()
         self.catch_up()
         history = self.history
         number = after(max(self._given, history.highest if history is not None else 0), looked)
@@ -204,6 +212,7 @@ class ModseqLog:
     def rise(self, sync: bool = False) -> None:
         """Give a number to a change that is none of a message, under the mailbox's lock.  Nothing where no
         numbers are kept, or where the next one who looks begins anew."""
+        self._ask()
         self.catch_up()
         history = self.history
         if history is not None and not self.lost and not self.torn:
