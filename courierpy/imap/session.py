@@ -231,6 +231,7 @@ class Session(Dialogue):
         if not ahead.sync and ahead.size > LITERAL_MINUS and self._literal_minus:
             raise Bad("Non-synchronizing literals may have 4096 octets here.", b"TOOBIG")
         if row is not None and row.spool is not None:
+            self._spelled = []         # those of the command before
             try:
                 self._prepare(row)
                 sink = row.spool(self, ahead)

@@ -99,6 +99,12 @@ def test_where_it_is(client: Window) -> None:
     assert answer(client, "EXAMINE #shared.team").startswith("OK")
 
 
+def test_what_is_refused_before_its_literal_is_not_where_the_command_before_was(client: Window) -> None:
+    client.do("SELECT #shared.team")
+    assert answer(client, "STATUS #shared.ann.News (MESSAGES)") == NEWS
+    assert answer(client, "REPLACE 1 INBOX {3}").startswith("NO [NOPERM] ")
+
+
 def test_subscriptions_are_here(client: Window, tmp_path: Path) -> None:
     client.do("SUBSCRIBE #shared.ann.News")
     client.do("SUBSCRIBE #shared.team")
