@@ -3,7 +3,8 @@
 To read that file anew for each message, and to write all of it into a new one, would be most of what an
 APPEND costs: all the more the larger the mailbox is.  So a session that brings messages keeps what it holds,
 and lines that came are put behind those that are there, in the file itself, whose first line gets the next
-number.  Its name is on the disk then, as a rule, and need not be synced again.
+number.  Its name is on the disk then, as a rule, and need not be synced again.  What a look numbers is put
+there too (numbers.py).
 
 Nobody sees half of that.  It happens under the mailbox's lock, and where nobody else, be it another program,
 has the file open (fcntl(2), F_SETLEASE); who opens it in that moment waits, or tries again
@@ -152,16 +153,19 @@ def put_behind(path: str, before: UidDb, database: UidDb, sync: bool) -> bool:
     except OSError:
         return False                   # somebody else's
     try:
-        found = os.fstat(fd)
-        # one with names elsewhere is that of a copy too
-        if uiddb.key_of(found) != before.key or found.st_nlink != 1 or not _claim(fd):
+        if not _claim(fd):
             return False
         try:
-            _put(fd, head, 0)
-            _put(fd, lines, size)
-        except BaseException:
-            _undo(fd, old, size)       # before anybody can open it
-            raise
+            found = os.fstat(fd)
+            # one with names elsewhere is that of a copy too, one without is not there any more
+            if uiddb.key_of(found) != before.key or found.st_nlink != 1:
+                return False
+            try:
+                _put(fd, head, 0)
+                _put(fd, lines, size)
+            except BaseException:
+                _undo(fd, old, size)   # before anybody can open it
+                raise
         finally:
             _give_back(fd)
         try:

@@ -192,6 +192,25 @@ def test_others_hear_of_it(store: Store) -> None:
         watch.close()
 
 
+def test_another_file_takes_its_place_in_the_last_moment(store: Store,
+                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a program that knows no lock: what is written behind it can be found still."""
+    append(store, 3)
+    real, path = keptnumbers._claim, numbers(store)
+
+    def claim(fd: int) -> bool:
+        (path.parent / "tmp" / "new").write_bytes(path.read_bytes())
+        done = real(fd)
+        (path.parent / "tmp" / "new").rename(path)
+        return done
+
+    with monkeypatch.context() as patch:
+        patch.setattr(keptnumbers, "_claim", claim)
+        assert append(store) == [4]
+    check(store, [1, 2, 3, 4])
+    assert append(store) == [5]
+
+
 def test_a_file_that_has_another_name_stays_as_it_is(store: Store) -> None:
     append(store, 3)
     copy = Path(store.root, "copy")
