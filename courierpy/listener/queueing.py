@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections import deque
 from itertools import islice
 
 from courierpy.listener.sockets import turn_away
@@ -61,7 +62,7 @@ class _Share:
         self.serving: dict[int, float] = {}
         self.brief = False
         self.ended = 0.0
-        self.waiting: list[Waiter] = []
+        self.waiting: deque[Waiter] = deque()
 
     def until(self) -> float:
         """When the first one has waited long enough."""
@@ -117,7 +118,7 @@ class Queue:
         share = self._crowded.get(key)
         if share is None:
             return None
-        waiter = share.waiting.pop(0)
+        waiter = share.waiting.popleft()
         self.count -= 1
         if not share.waiting:
             del self._crowded[key]
