@@ -41,11 +41,13 @@ def check(values: Mapping[str, str]) -> list[Finding]:
     few = "POP3DSTART" in values and "IMAPDSTART" not in values
     for name, value in sorted(values.items()):
         setting = BY_NAME.get(name)
-        if setting is None or few and name in _OF_MANY and not setting.wrong(value):
+        if setting is None:
             continue
         expected = setting.wrong(value)
         if expected:
             found.append(Finding(WRONG, name, f"{expected}, not {value!r}"))
+        elif few and name in _OF_MANY:
+            continue
         elif setting.unneeded and value.upper() not in ("", "0", "NO", setting.default.upper()):
             found.append(Finding(UNNEEDED, name, setting.unneeded))
         elif setting.off is not None and fits(setting.off[0], value.strip()):
