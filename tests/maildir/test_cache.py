@@ -95,15 +95,21 @@ def number_of(uid: int) -> bytes:
     return uid.to_bytes(8, "little")
 
 
-def test_numbers_in_one_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def in_segments(folder: Path, monkeypatch: pytest.MonkeyPatch, kind: str,
+                value: Callable[[int], bytes]) -> tuple[array[int], caches.Cache]:
+    """UIDs, and a cache that has a value of each, in several segments."""
     monkeypatch.setattr(segments, "PIECE", 2000)
     monkeypatch.setattr(caches, "PIECE", 2000)
     uids = array("I", [*range(3, 400, 2), *range(500, 900)])
     cache = opened(folder)
     for uid in uids:
-        cache.add("size", uid, number_of(uid))
+        cache.add(kind, uid, value(uid))
     cache.flush()
-    cache = opened(folder)
+    return uids, opened(folder)
+
+
+def test_numbers_in_one_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    uids, cache = in_segments(folder, monkeypatch, "size", number_of)
     assert len(cache._held.file("size").look().places) > 3
     for start, stop in ((0, len(uids)), (0, 1), (7, 90), (150, 400), (len(uids) - 1, len(uids))):
         assert cache.run("size", uids[start:stop]) == b"".join(map(number_of, uids[start:stop]))
@@ -115,14 +121,7 @@ def test_numbers_in_one_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_texts_as_they_stand_in_a_segment(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(segments, "PIECE", 2000)
-    monkeypatch.setattr(caches, "PIECE", 2000)
-    uids = array("I", [*range(3, 400, 2), *range(500, 900)])
-    cache = opened(folder)
-    for uid in uids:
-        cache.add("told", uid, value_of(uid) + segments.END)
-    cache.flush()
-    cache = opened(folder)
+    uids, cache = in_segments(folder, monkeypatch, "told", lambda uid: value_of(uid) + segments.END)
     lasts = [place.last for place in cache._held.file("told").look().places]
     assert len(lasts) > 3
     for start, stop in ((0, len(uids)), (0, 1), (7, 90), (150, 400), (len(uids) - 1, len(uids))):

@@ -220,13 +220,19 @@ def test_what_is_expunged_meanwhile(shared: Quiet, window: Open) -> None:
     assert first.do("FETCH 1:* (UID)") == ["* 1 FETCH (UID 3)", "* 2 FETCH (UID 4)"]
 
 
-def test_a_keyword_is_in_the_list_of_flags_before_it_is_told(shared: Quiet, window: Open) -> None:
+def asleep_in(shared: Quiet, window: Open, mailbox: str) -> tuple[Window, Window]:
+    """Two who sleep in a new mailbox of one message; the other one made it."""
     first, other = window(), window()
-    other.do("CREATE INBOX.word")
-    append(other, "INBOX.word")
+    other.do(f"CREATE {mailbox}")
+    append(other, mailbox)
     for each in (first, other):
-        each.do("SELECT INBOX.word")
+        each.do(f"SELECT {mailbox}")
     shared.wait_asleep()
+    return first, other
+
+
+def test_a_keyword_is_in_the_list_of_flags_before_it_is_told(shared: Quiet, window: Open) -> None:
+    first, other = asleep_in(shared, window, "INBOX.word")
     other.do("STORE 1 +FLAGS (word)")
     told = first.do("FETCH 1 (BODY[TEXT])")
     assert [line for line in told if "word" in line and "words" not in line] == [
@@ -237,12 +243,7 @@ def test_a_keyword_is_in_the_list_of_flags_before_it_is_told(shared: Quiet, wind
 
 def test_what_the_first_look_found_is_not_told_later(shared: Quiet, window: Open) -> None:
     """Neither where the same words of the client set a flag since, nor where another did."""
-    first, other = window(), window()
-    other.do("CREATE INBOX.later")
-    append(other, "INBOX.later")
-    for each in (first, other):
-        each.do("SELECT INBOX.later")
-    shared.wait_asleep()
+    first, other = asleep_in(shared, window, "INBOX.later")
     first.send("x FETCH 1 (BODY[TEXT])\r\ny FETCH 1 (FLAGS)")
     first.until("x ")
     assert first.until("y ")[:-1] == ["* 1 FETCH (FLAGS (\\Seen \\Recent))"]
