@@ -20,6 +20,8 @@ from courierpy.system import doorway, passing, proc
 from tests.programs.chain import eventually
 
 PID = 4711                     # of the login process
+DOORWAY, JOB = "/doorway", "/job"      # homes of accounts: was it answered at the doorway, or for the helper?
+_home = JOB
 
 
 def slowly(request: Request) -> Account:
@@ -35,7 +37,17 @@ def slowly(request: Request) -> Account:
         raise TemporaryFailure("the module cannot tell")
     if request.password != "secret" or request.user not in ("slow", "bob"):
         raise Rejected
-    return Account(f"{request.user}@custom", 1, 1, "/", maildir=str(os.getpid()))
+    return Account(f"{request.user}@custom", 1, 1, _home, maildir=str(os.getpid()))
+
+
+def at_the_doorway(module: str, request: Request, look: helper.Look | None) -> bytes:
+    """What a worker does with a question that it took itself."""
+    global _home
+    _home = DOORWAY
+    try:
+        return helper.answer(module, request, look)
+    finally:
+        _home = JOB
 
 
 class Doorway:
@@ -72,6 +84,8 @@ class Doorway:
         if kind != doorway.GRANTED:
             return kind
         for data, _ in passing.waiting(self.grants, "helper"):
+            if not data:               # it has ended since
+                break
             ticket, pid = doorway.GRANT.unpack_from(data)
             assert pid == PID
             self._granted[ticket] = data[doorway.GRANT.size:]
@@ -79,14 +93,22 @@ class Doorway:
 
     def worker_of(self, number: int) -> int:
         """The process that has granted it, as the module above says it."""
-        lines = self.hears(number).split(b"\n")
-        return int(next(line for line in lines if line.startswith(b"MAILDIR=")).partition(b"=")[2])
+        return self._granted_by(number)[0]
+
+    def _granted_by(self, number: int) -> tuple[int, str]:
+        """..., and DOORWAY or JOB."""
+        account = dict(line.split("=", 1) for line in self.hears(number).decode().split("\n") if "=" in line)
+        return int(account["MAILDIR"]), account["HOME"]
 
     def stands(self) -> int:
         """The worker at the doorway, once it is there."""
-        first = self.worker_of(self.asks("bob"))
-        eventually(lambda: self.worker_of(self.asks("bob")) == first)
-        return first
+        def stood() -> bool:
+            nonlocal worker
+            worker, home = self._granted_by(self.asks("bob"))
+            return home == DOORWAY
+        worker = 0
+        eventually(stood)
+        return worker
 
     def slow(self) -> int:
         """A question that the worker at the doorway is at now."""
@@ -113,6 +135,7 @@ def opened(home: Path, modules: tuple[str, ...] = ("authcustom",), **environ: st
                     each.close()
                 log = os.open(home / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
                 os.dup2(log, 2)
+                standing.ask_module = at_the_doorway
                 questions.serve(listener, modules, {"HOME": str(home), "AUTHCUSTOM": f"{__name__}:slowly",
                                                     **environ}, lambda account: None, lambda account: "",
                                 its_grants)
