@@ -91,7 +91,7 @@ def authdaemond(lab: Lab) -> Iterator[None]:
     subprocess.run(["makeuserdb"], check=True)
     subprocess.run(["/usr/sbin/authdaemond", "start"], check=True)
     try:
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while not (RUN / "socket").exists() and time.monotonic() < end:
             time.sleep(0.05)
         yield

@@ -31,6 +31,16 @@ def eventually(true: Callable[[], object], what: str = "it did not come about") 
         time.sleep(0.01)
 
 
+def children(pid: int) -> list[int]:
+    """As the kernel tells them, which passes one over where another ends meanwhile: until it says the same
+    twice."""
+    path = Path(f"/proc/{pid}/task/{pid}/children")
+    found = path.read_text()
+    while (again := path.read_text()) != found:
+        found = again
+    return [int(word) for word in found.split()]
+
+
 class Chain:
     """``process``: the listener.  ``home``: with userdb and Maildir of the account demo/demo."""
 
@@ -78,8 +88,7 @@ class Chain:
 
     def children(self) -> list[int]:
         """Of the listener, those that live."""
-        pids = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        return sorted({int(pid) for pid in pids} & set(self.processes()))
+        return sorted({*children(self.process.pid)} & {*self.processes()})
 
     def wait_log(self, text: str, times: int = 1) -> str:
         eventually(lambda: self.log.read_text().count(text) >= times,

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import REPO, Server, account_python, free_port, plain_environ, serving, until, wait_for
-from tests.programs.chain import chain, eventually
+from tests.programs.chain import chain, children, eventually
 from tests.programs.test_doorway import login_processes
 
 pytestmark = pytest.mark.server
@@ -41,10 +41,6 @@ def renew(server: Server, times: int) -> None:
     """``times``: how often it was done by then.  The master passes the signal on to both listeners."""
     server.process.send_signal(signal.SIGHUP)
     wait_log(server.log, "]: settings read again", 2 * times)
-
-
-def children(pid: int) -> list[int]:
-    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 @pytest.mark.parametrize("mode", ["fork", "exec", "doorway"])

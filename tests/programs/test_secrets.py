@@ -6,6 +6,7 @@ import socket
 import ssl
 import subprocess
 from base64 import b64encode
+from contextlib import suppress
 from pathlib import Path
 
 import passlib.hash
@@ -30,7 +31,8 @@ def memory(pid: int) -> bytes:
             match = re.match(r"([0-9a-f]+)-([0-9a-f]+) rw", line)
             if match:
                 mem.seek(int(match[1], 16))
-                found.append(mem.read(int(match[2], 16) - int(match[1], 16)))
+                with suppress(OSError):        # it has given that back meanwhile
+                    found.append(mem.read(int(match[2], 16) - int(match[1], 16)))
     return b"\n".join(found)
 
 
@@ -89,7 +91,8 @@ def session(server: Chain, client: socket.socket | ssl.SSLSocket, said: list[byt
     found: list[int] = []
 
     def seen() -> bool:
-        found[:] = [pid for pid in server.children() if MARK in memory(pid)]
+        with suppress(OSError):                # one of them has ended
+            found[:] = [pid for pid in server.children() if MARK in memory(pid)]
         return len(found) == 1
     eventually(seen, f"no session of port {port}")
     return found[0]
