@@ -91,7 +91,7 @@ class Options:
 def own_alert(settings: Settings) -> str:
     """Where UW's imapd looks for what a user is to be told once; "" without a home."""
     home = settings.values.get("HOME", "")
-    return os.path.join(home, ".imapalert") if home else ""
+    return f"{home}/.imapalert" if home else ""
 
 
 def _has_notices(settings: Settings) -> bool:
@@ -363,11 +363,11 @@ class Entering:
     def check_clock(self) -> None:
         """A file server whose clock is elsewhere would break every age rule.  Raises Bye."""
         assert self.folders is not None
-        tmp = os.path.join(self.folders.layout.inbox, "tmp")
-        path = os.path.join(tmp, f"courier-imap.clockskew.chk.{os.getpid()}")
+        tmp = f"{self.folders.layout.inbox}/tmp"
         try:
             if os.major(os.stat(tmp).st_dev):
                 return             # a disk of our own, which has our clock
+            path = f"{tmp}/courier-imap.clockskew.chk.{os.getpid()}"
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666))
             skew = os.stat(path).st_mtime - time.time()
             os.unlink(path)

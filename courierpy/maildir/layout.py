@@ -67,9 +67,9 @@ class MaildirPlusPlus:
 
     def __init__(self, root: str) -> None:
         self.root = root
-        self.inbox = os.path.join(root, ".")
-        self.scratch = os.path.join(root, "tmp")
         self._inside = os.path.join(root, "")
+        self.inbox = self._inside + "."
+        self.scratch = self._inside + "tmp"
         self._asked = "", self._inside + "."    # a path and its directory: many ask for the same by turns
         # stamp of the root, what in it may be a mailbox, what of that is one
         self._listed: tuple[tuple[int, int], list[bytes], dict[bytes, str]] | None = None
@@ -77,7 +77,7 @@ class MaildirPlusPlus:
 
     def is_there(self) -> bool:
         """Is there anything of a Maildir?"""
-        return (any(os.path.isdir(os.path.join(self.root, part)) for part in PARTS)
+        return (any(os.path.isdir(self._inside + part) for part in PARTS)
                 or len(self.mailboxes()) > 1)
 
     def directory(self, path: str) -> str:
@@ -380,7 +380,7 @@ def detect(root: str, home: str = "") -> str:
 
     ``home``: the user's home directory.  It is no tree of mailboxes unless it has an INBOX.
     """
-    if any(os.path.isdir(os.path.join(root, part)) for part in PARTS):
+    if any(os.path.isdir(f"{root}/{part}") for part in PARTS):
         return MaildirPlusPlus.name
     found = list(_maildirs(root))
     tops = {path.partition(b"/")[0] for path in found}

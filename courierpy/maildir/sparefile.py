@@ -29,7 +29,7 @@ def keep(own: str, host: str) -> bool:
     global _spare
     if not _is_wanted or _spare is not None:
         return False
-    path = os.path.join(os.path.dirname(own), tmp_name(host, "kept"))
+    path = f"{os.path.dirname(own)}/{tmp_name(host, 'kept')}"
     try:
         found = os.stat(own, follow_symlinks=False)
         if found.st_nlink != 1:

@@ -113,7 +113,7 @@ class Store:
             *own, *[Namespace(SHARED, prefix, ".") for prefix in shared])
         places = Siblings if isinstance(self.layout, MaildirPlusPlus) else Levels
         self.places = places(self.layout, self.options, self.uidvalidities)
-        levels = os.path.join(root, LEVELS) if isinstance(self.layout, MaildirPlusPlus) else ""
+        levels = f"{root}/{LEVELS}" if isinstance(self.layout, MaildirPlusPlus) else ""
         self.access = Access(self.layout.directory, self.layout.separator, levels, identities)
         index = self.options.index
         self._account_quota = quota
@@ -239,7 +239,7 @@ class Store:
         if home is not self:
             return home.exists(name)
         try:
-            return is_directory(os.path.join(self.path_of(name), "cur"))
+            return is_directory(f"{self.path_of(name)}/cur")
         except NameInvalid:
             return False
 
@@ -268,7 +268,7 @@ class Store:
         """What may be stored here, and what is; None where nobody limits that.  A quota that the Maildir gets
         while it is open is seen when a mailbox is opened next."""
         if self.options.quota is None and isinstance(self.layout, MaildirPlusPlus):
-            kept = os.access(os.path.join(self.root, names.MAILDIRSIZE), os.F_OK)
+            kept = os.access(f"{self.root}/{names.MAILDIRSIZE}", os.F_OK)
             if kept or self._account_quota:
                 from courierpy.maildir.quota import account_limits  # few have one
                 account = account_limits(self._account_quota)

@@ -29,7 +29,7 @@ class Uidvalidities:
 
     def __init__(self, root: str, scratch: str, options: StoreOptions) -> None:
         self._root = root
-        self._path = os.path.join(root, HIGHEST)
+        self._path = f"{root}/{HIGHEST}"
         self._scratch = scratch
         self._options = options
         # by a mailbox's path: one that no disk has, and what the mailbox held then

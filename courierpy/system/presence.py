@@ -201,6 +201,7 @@ class Presence:
     def __init__(self, folder: str, name: str, said: dict[str, str]) -> None:
         self._folder = folder
         self._name = name
+        self._path = f"{folder}/{name}"
         self._said = said
         self._there = self._written = False
 
@@ -300,15 +301,14 @@ class Presence:
         if self._there:
             self._there = False
             with readonly.Lifted():
-                remove(os.path.join(self._folder, self._name))
+                remove(self._path)
 
     def told(self) -> str:
         """What the administrator has to say to who is ended."""
         return word(self._folder, self._name)
 
     def _write(self) -> None:
-        path = os.path.join(self._folder, self._name)
-        new = os.path.join(self._folder, f".{os.getpid()}")
+        path, new = self._path, f"{self._folder}/.{os.getpid()}"
         with readonly.Lifted():
             try:
                 if not self._written and _made(path, self._said):

@@ -248,7 +248,7 @@ def key_of(found: os.stat_result) -> Key:
 
 def stamp(folder: str) -> Key | None:
     """Which file is there; None for none.  Raises as trouble() says."""
-    path = os.path.join(folder, NAME)
+    path = f"{folder}/{NAME}"
     try:
         return key_of(os.stat(path))
     except FileNotFoundError:
