@@ -451,7 +451,8 @@ def test_many_are_told_by_few_processes(run_directory: Path) -> None:
                 window.until(f"* {5 + turn} FETCH")
             running.wait_asleep()
         served = {session.pid for session in presence.sessions(str(run_directory))}
-        assert len(served) <= keeper.OF_ONE_USER + 4
+        # some more than look at a time, where those that have looked get no processor to wait again
+        assert len(served) < len(windows) - 4
         for window in windows:
             window.done()
             assert window.do("SEARCH UNSEEN")

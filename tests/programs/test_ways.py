@@ -42,8 +42,10 @@ def test_why_there_are_none_is_told_once(options: tuple[str, ...], behind: str, 
 
 
 def test_it_is_told_in_the_log_that_there_is(tmp_path: Path) -> None:
-    with chain("-exec", f"-stderr={tmp_path / 'log'}"):
-        assert (tmp_path / "log").read_text().count(ALONE + "-exec") == 1
+    log = tmp_path / "log"
+    with chain("-exec", f"-stderr={log}"):
+        eventually(lambda: ALONE in log.read_text())
+        assert log.read_text().count(ALONE + "-exec") == 1
 
 
 def test_who_never_had_login_processes_hears_nothing_of_them() -> None:
