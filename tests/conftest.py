@@ -23,7 +23,7 @@ from courierpy.admin import demo
 from courierpy.imap.grammar.args import Args
 from courierpy.imap.grammar.framer import Frame, Framer, LiteralAhead
 from courierpy.maildir.mailbox import Mailbox
-from courierpy.system import log
+from courierpy.system import log, pulse
 
 # how long an example takes says how busy the machine is, not whether the code is right; and the same
 # examples come each time, others where COURIERPY_FUZZ_SECONDS asks for them
@@ -85,10 +85,12 @@ def missing(told: str) -> NoReturn:
 
 @pytest.fixture(autouse=True)
 def _log_as_before() -> Iterator[None]:
-    """What a program said of itself in this process, its lines say no more in the next test."""
+    """What a program said of itself in this process, its lines say no more in the next test; nor does a
+    session of before, which is not there any more, hear how far that is."""
     state = log.kept()
     yield
     log.restore(state)
+    pulse.hear(None)
 
 
 def fill(maildir: Path, count: int) -> None:

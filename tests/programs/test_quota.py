@@ -111,18 +111,18 @@ def test_warning_is_at_a_state_and_once_a_day(maildir: Path, monkeypatch: pytest
     def warned() -> list[bytes]:
         found = [path.read_bytes() for path in (maildir / "new").iterdir()]
         return [mail for mail in found if b"nearly full" in mail]
-    assert deliver(monkeypatch, *words, "-c", maildir / ".a", mail=b"x" * 799) == 0
+    assert deliver(monkeypatch, *words, "-c", maildir / ".a", "10000S", mail=b"x" * 7990) == 0
     assert not warned()
     # the limit was lowered: nobody crosses it, and yet it is told, in INBOX
-    assert deliver(monkeypatch, *words, maildir / ".a", "950S", mail=b"x") == 0
+    assert deliver(monkeypatch, *words, maildir / ".a", "9500S", mail=b"x") == 0
     (mail,) = warned()
     assert re.fullmatch(rb"Date: \w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d [+-]\d{4}\n"
                         rb"Message-Id: <[^<>@]+@[^<>@]+>\n" + re.escape(WARNING), mail)
-    assert there(maildir) == (800 + len(mail), 3)
+    assert there(maildir) == (7991 + len(mail), 3)
     assert deliver(monkeypatch, *words, maildir, mail=b"x") == 0
     assert len(warned()) == 1
     os.utime(maildir / "quotawarn", (time.time() - 86401,) * 2)
-    assert deliver(monkeypatch, *words, maildir, mail=b"x") == 0
+    assert deliver(monkeypatch, *words, maildir, mail=b"x" * (9500 - there(maildir)[0])) == 0
     # full or not, it comes
     assert len(warned()) == 2
     os.utime(maildir / "quotawarn", (time.time() - 86401,) * 2)
