@@ -17,7 +17,7 @@ from courierpy.model import fresh
 from courierpy.model.accountoptions import says_yes
 from courierpy.model.numbers import decimal
 from courierpy.model.replies import Bye, TurnedAway, too_many
-from courierpy.system import log, memory, metrics, proc, readonly, title
+from courierpy.system import concluded, log, memory, metrics, proc, readonly, title
 from courierpy.system.programs import FILE, IDLE, SWITCHES, USES, WITH_VALUE
 from courierpy.system.record import Record
 from courierpy.system.regular import open_regular
@@ -94,16 +94,32 @@ def own_alert(settings: Settings) -> str:
     return f"{home}/.imapalert" if home else ""
 
 
-def _has_notices(settings: Settings) -> bool:
-    """May there be a file by which the administrator speaks?  Most hosts have none, and load nothing."""
-    return bool(settings.text("CONFIGDIRECTORY")) or any(map(os.path.lexists, filter(None, (
-        settings.text("IMAP_NOLOGIN"), settings.text("IMAP_ALERT"), own_alert(settings)))))
+class Steps:
+    """What the settings say of the way in.  ``base``: CONFIGDIRECTORY; ``notices``: files by which the
+    administrator speaks; ``most``: sessions of a user, 0 for any; ``limit_kib``: of memory, 0 for none;
+    ``umask``: None where it stays; ``landlock``: as of Settings; ``record``: IMAPDEBUGFILE."""
+
+    __slots__ = ("base", "checks_owner", "landlock", "limit_kib", "most", "notices", "only_reads", "record",
+                 "runs_script", "umask")
+
+    def __init__(self, settings: Settings) -> None:
+        self.base = settings.text("CONFIGDIRECTORY")
+        self.checks_owner = settings.checks_owner
+        self.landlock = settings.landlock
+        self.limit_kib = settings.number("IMAP_ULIMITD")
+        self.most = settings.number("MAXPERUSER")
+        self.notices = tuple(filter(None, map(settings.text, ("IMAP_NOLOGIN", "IMAP_ALERT"))))
+        self.only_reads = settings.flag("IMAP_READONLY")
+        self.record = settings.text("IMAPDEBUGFILE")
+        self.runs_script = settings.flag("IMAP_LOGINEXEC")
+        self.umask = settings.umask()
 
 
 class Entering:
     """``program``: its name, for the log; ``protocol``: that it speaks.  ``behind_login``: did a login start
-    it?  ``user``, ``peer``, ``port``: who the client is; ``who``: the same for the log.  ``folders``: the
-    store, once it is open.  ``noticed``: may the administrator have something to say?  ``presence``: the file
+    it?  ``steps``: what the settings say of the way in.  ``user``, ``peer``, ``port``: who the client is;
+    ``who``: the same for the log.  ``folders``: the store, once it is open.  ``noticed``: may the
+    administrator have something to say?  ``presence``: the file
     of the session, None where it has none.  ``came_from``: address and port of a client without a login;
     ``is_proxied``: a proxy has told them."""
 
@@ -115,7 +131,8 @@ class Entering:
         self.conn = conn
         self.behind_login = behind_login
         self.settings: Settings = from_environ(environ)
-        self.only_reads = self.settings.flag("IMAP_READONLY")
+        self.steps = concluded.of(self.settings, Steps)
+        self.only_reads = self.steps.only_reads
         self.started = time.monotonic()
         self.user = environ.get("AUTHENTICATED", "")
         self.peer = environ.get("TCPREMOTEIP", "")
@@ -129,13 +146,13 @@ class Entering:
 
     def set_umask(self) -> None:
         """IMAP_UMASK; where it is not set, what we were started with and at least 022."""
-        wanted = self.settings.umask()
+        wanted = self.steps.umask
         os.umask(os.umask(0o077) | 0o022 if wanted is None else wanted)
 
     def limit_memory(self) -> None:
         """IMAP_ULIMITD.  Nothing is loaded after it: what a module does to which memory is refused in the
         middle of its start nobody knows."""
-        kib = self.settings.number("IMAP_ULIMITD")
+        kib = self.steps.limit_kib
         if kib > 0:
             if "courierpy.preload" not in sys.modules:         # no listener did it
                 import syslog  # noqa: F401
@@ -183,8 +200,11 @@ class Entering:
             raise Bye("Your account is temporarily unavailable (+t bit set on home directory).")
 
     def look_for_notices(self) -> None:
-        """Does the administrator refuse everybody now?  Raises Bye."""
-        self.noticed = _has_notices(self.settings)
+        """Does the administrator refuse everybody now?  Most hosts have no file for that, and load nothing.
+        Raises Bye."""
+        alert = own_alert(self.settings)
+        files = (*self.steps.notices, alert) if alert else self.steps.notices
+        self.noticed = self.steps.base != "" or any(map(os.path.lexists, files))
         if not self.noticed:
             return
         from courierpy.system import notices
@@ -192,7 +212,7 @@ class Entering:
         if why:
             log.info(f"REFUSED, {self.who}: {log.quoted(why)}")
             raise Bye(why, b"ALERT")
-        if self.settings.text("CONFIGDIRECTORY"):
+        if self.steps.base:
             from courierpy.system import denials
             self._turn_away("DENIED", denials.word_for(self.settings, self.protocol.lower(), self.user,
                                                        self.peer if self.behind_login else ""),
@@ -213,7 +233,7 @@ class Entering:
         from courierpy.system.presence import Presence
         self.presence = Presence.of(self.environ, self.conn.infd, self.protocol, self.user,
                                     (self.peer, self.port))
-        most = self.settings.number("MAXPERUSER")
+        most = self.steps.most
         if self.presence is not None and began == 0 and most > 0:
             if not self.presence.enter_as_one_of(most):
                 self._turn_away("LIMIT", too_many(most), b"LIMIT")
@@ -251,7 +271,7 @@ class Entering:
 
         Whoever may write to the Maildir could put it there, so it is off by default.
         """
-        if self.only_reads or not self.settings.flag("IMAP_LOGINEXEC"):
+        if self.only_reads or not self.steps.runs_script:
             return
         try:
             if not os.stat("loginexec").st_mode & 0o100:
@@ -268,7 +288,7 @@ class Entering:
 
     def check_owner(self) -> None:
         """IMAP_MAILBOX_SANITY_CHECK: the Maildir must be the user's own.  Raises Bye."""
-        if self.settings.checks_owner:
+        if self.steps.checks_owner:
             mine = os.stat(".")
             if (mine.st_uid, mine.st_gid) != (os.geteuid(), os.getegid()):
                 why = (f"{os.getcwd()} belongs to uid {mine.st_uid}, gid {mine.st_gid}; "
@@ -302,7 +322,7 @@ class Entering:
     def open_record(self) -> None:
         """IMAPDEBUGFILE in the Maildir, if it is there already, gets the dialogue; a
         directory gets a file for each session.  Else log/USER/ below CONFIGDIRECTORY."""
-        name = self.settings.text("IMAPDEBUGFILE")
+        name = self.steps.record
         if name:
             flags = os.O_WRONLY | os.O_APPEND
             if os.path.isdir(name):
@@ -313,7 +333,7 @@ class Entering:
                 return
             except OSError:
                 pass                   # the user wants none
-        if self.settings.text("CONFIGDIRECTORY"):
+        if self.steps.base:
             from courierpy.system import notices
             self.conn.record = notices.record(self.settings, self.user)
 
@@ -323,7 +343,7 @@ class Entering:
         A session before may have confined it already: what its Maildir is shared with since then is out of
         reach, and the process serves none after this one.
         """
-        wanted = self.settings.landlock
+        wanted = self.steps.landlock
         if wanted is None:
             return
         from courierpy.system import landlock

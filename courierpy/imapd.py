@@ -215,7 +215,7 @@ class _Imapd(Entering):
         assert self.folders is not None
         self.session = Session(self.conn, self.settings, self.folders, self.user, self.peer, self.port)
         self.session.waiting.presence = self.presence
-        if self.settings.text("CONFIGDIRECTORY"):
+        if self.steps.base:
             from courierpy.system import notices
             self.session.waiting.refusal = partial(notices.shutdown, self.settings)
         return self.session

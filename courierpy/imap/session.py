@@ -20,7 +20,7 @@ from courierpy.imap.waiting import Waiting
 from courierpy.maildir import errors as store
 from courierpy.model.replies import Bad, Bye, No
 from courierpy.model.uidset import UidSet
-from courierpy.system import log, metrics, pulse, title, wayback
+from courierpy.system import concluded, log, metrics, pulse, title, wayback
 from courierpy.system.conn import Gone
 from courierpy.system.memory import is_short
 
@@ -41,6 +41,16 @@ if TYPE_CHECKING:
 
 MAX_LITERAL = 64 * 1024        # of commands that do not store messages
 LITERAL_MINUS = 4096           # RFC 7888 5
+
+
+def _rules(settings: Settings) -> tuple[bool, bool, bool, bool, int, int, int]:
+    """Are there keywords, is only read, is APPEND of 8 bits refused, is LITERAL- told; message_limit,
+    save_limit and literal_octets of Session."""
+    told = capability.line(settings, "session", settings.flag("IMAP_TLS"))
+    messages = settings.number("IMAP_MESSAGELIMIT")
+    return (settings.number("IMAP_KEYWORDS") != 0, settings.flag("IMAP_READONLY"),
+            settings.text("IMAP_APPEND_8BIT") == "0", b"LITERAL-" in told.split(), messages,
+            max(messages, settings.number("IMAP_SAVELIMIT")), settings.number("IMAP_LITERAL_BYTES"))
 
 
 class Session(Dialogue):
@@ -68,14 +78,8 @@ class Session(Dialogue):
         self._mind(self.enabled.manners)
         self.headers = 0
         self.body = 0
-        self.keywords_on = settings.number("IMAP_KEYWORDS") != 0
-        self.only_reads = settings.flag("IMAP_READONLY")
-        self.message_limit = settings.number("IMAP_MESSAGELIMIT")
-        self.save_limit = max(self.message_limit, settings.number("IMAP_SAVELIMIT"))
-        self.literal_octets = settings.number("IMAP_LITERAL_BYTES")
-        self.refuses_8bit = settings.text("IMAP_APPEND_8BIT") == "0"
-        told = capability.line(settings, "session", settings.flag("IMAP_TLS"))
-        self._literal_minus = b"LITERAL-" in told.split()
+        (self.keywords_on, self.only_reads, self.refuses_8bit, self._literal_minus,
+         self.message_limit, self.save_limit, self.literal_octets) = concluded.of(settings, _rules)
         self.untold: set[bytes] = set()
         self.kept: dict[bytes, bytes] = {}
         self.between: Between | None = None

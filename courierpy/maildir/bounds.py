@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from courierpy.maildir.errors import MailboxFull, TooManyKeywords
+from courierpy.system import concluded
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -10,6 +11,11 @@ if TYPE_CHECKING:
     from courierpy.system.settings import Settings
 
 KEYWORD_OCTETS = 255               # of one keyword
+
+
+def _numbers(settings: Settings) -> tuple[int, int, int]:
+    number = settings.number
+    return number("IMAP_FOLDER_MESSAGES"), number("IMAP_FOLDER_KEYWORDS"), number("IMAP_MESSAGE_KEYWORDS")
 
 
 class Bounds:
@@ -27,9 +33,7 @@ class Bounds:
 
     @classmethod
     def of(cls, settings: Settings) -> Bounds:
-        number = settings.number
-        return cls(number("IMAP_FOLDER_MESSAGES"), number("IMAP_FOLDER_KEYWORDS"),
-                   number("IMAP_MESSAGE_KEYWORDS"))
+        return cls(*concluded.of(settings, _numbers))
 
     def enters(self, path: str, count: int, more: int) -> None:
         """``more`` messages come to ``count``.  Raises MailboxFull."""

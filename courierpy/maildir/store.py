@@ -32,7 +32,7 @@ from courierpy.maildir.subscriptions import Subscriptions
 from courierpy.maildir.uidvalidity import Uidvalidities
 from courierpy.model.namespaces import PERSONAL, SHARED, SHARED_PREFIXES, Namespace, Namespaces
 from courierpy.model.rights import OWNER_RIGHTS
-from courierpy.system import log, proc
+from courierpy.system import concluded, log, proc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,12 +60,23 @@ UNSHOWN = "unshown"                # in the index of INBOX: Maildirs that the cl
 
 def of_all(settings: Settings, host: str | None) -> dict[str, Any]:
     """What the settings say of any Maildir that is opened: arguments of Store."""
+    return {**concluded.of(settings, _of_any), "host": host, "bounds": Bounds.of(settings),
+            "fsync": fsync(settings.text("IMAP_FSYNC").lower())}
+
+
+def _of_any(settings: Settings) -> dict[str, Any]:
     locks = settings.text("IMAP_USELOCKS")
     return {"locks": not locks or locks.startswith("1"), "keywords": settings.number("IMAP_KEYWORDS") != 0,
-            "fsync": fsync(settings.text("IMAP_FSYNC").lower()), "host": host,
-            "trash": settings.text("IMAP_TRASHFOLDERNAME") or "Trash", "bounds": Bounds.of(settings),
+            "trash": settings.text("IMAP_TRASHFOLDERNAME") or "Trash",
             "index_at": settings.text("IMAP_INDEXDIR"), "read_only": settings.flag("IMAP_READONLY"),
             "keeps_expunged": settings.flag("IMAP_EXPUNGE_KEEP")}
+
+
+def _of_own(settings: Settings) -> dict[str, Any]:
+    """Arguments of Store for the user's own Maildir, beside those."""
+    return {"no_prefix": settings.flag("IMAP_NO_PREFIX"),
+            "choice": settings.text("IMAP_LAYOUT").lower() or "auto",
+            "ignores_quota": settings.flag("IMAP_IGNORE_QUOTA")}
 
 
 class Store:
@@ -128,11 +139,10 @@ class Store:
     def of(cls, settings: Settings, host: str | None = None, user: str = "") -> Store:
         """The Maildir in the working directory, as the settings say.  ``user``: whose it is, by the name that
         others give him rights by."""
-        return cls(home=settings.values.get("HOME", ""), no_prefix=settings.flag("IMAP_NO_PREFIX"),
-                   choice=settings.text("IMAP_LAYOUT").lower() or "auto",
-                   identities=identities(user, settings.values.get("OPTIONS", "")),
-                   quota=settings.values.get("MAILDIRQUOTA", ""),
-                   ignores_quota=settings.flag("IMAP_IGNORE_QUOTA"), **of_all(settings, host))
+        values = settings.values
+        return cls(home=values.get("HOME", ""), identities=identities(user, values.get("OPTIONS", "")),
+                   quota=values.get("MAILDIRQUOTA", ""), **concluded.of(settings, _of_own),
+                   **of_all(settings, host))
 
     @property
     def neighbours(self) -> Neighbours | None:

@@ -14,6 +14,7 @@ from courierpy.model.regex import later
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
 
 _OCTAL = later(r"\s*0{0,3}[0-7]{1,3}\s*")
@@ -372,10 +373,13 @@ def _number(name: str, text: str) -> int:
 
 
 class Settings:
-    """Values by name, with the table's defaults."""
+    """Values by name, with the table's defaults.  ``alike``: the same without what is a client's own, None
+    as long as nobody asked; ``concluded``: what follows from them, by what found it (concluded.py)."""
 
     def __init__(self, values: Mapping[str, str]) -> None:
         self.values = values
+        self.alike: Settings | None = None
+        self.concluded: dict[Any, Any] = {}
 
     def text(self, name: str) -> str:
         value = self.values.get(name)

@@ -1,0 +1,44 @@
+"""What follows from the settings alone, found once for all sessions of a process that have the same ones.
+
+A process serves one session after another, and the variables of their environments are equal but for those
+of the client and its account (CLIENTS_OWN).  All others are compared once for a session, and what is found
+is found of them alone, so that nothing of a client can be in it.  It is shared: nobody changes it.
+"""
+from __future__ import annotations
+
+from courierpy.system.settings import Settings
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import TypeVar
+
+    Found = TypeVar("Found")
+
+CLIENTS_OWN = frozenset((
+    "TCPREMOTEIP", "TCPREMOTEPORT", "TCPREMOTEHOST", "TCPREMOTEINFO", "TCPLOCALIP", "TCPLOCALPORT",
+    "TCPLOCALHOST", "IMAPLOGINTAG", "AUTHENTICATED", "AUTHADDR", "AUTHFULLNAME", "OPTIONS", "AUTHOPTIONS",
+    "HOME", "MAILDIR", "MAILDIRQUOTA"))
+
+
+_last = Settings({})               # those of the last session that asked, without CLIENTS_OWN
+
+
+def of(settings: Settings, find: Callable[[Settings], Found]) -> Found:
+    """What ``find`` says of the settings, which asks for none of CLIENTS_OWN."""
+    alike = settings.alike
+    if alike is None:
+        alike = settings.alike = _alike(settings.values)
+    known = alike.concluded
+    if find not in known:
+        known[find] = find(alike)
+    found: Found = known[find]
+    return found
+
+
+def _alike(values: Mapping[str, str]) -> Settings:
+    global _last
+    shared = {name: value for name, value in values.items() if name not in CLIENTS_OWN}
+    if shared != _last.values:
+        _last = Settings(shared)
+    return _last

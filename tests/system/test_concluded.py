@@ -1,0 +1,66 @@
+"""What follows from the settings alone is found once, and nothing of a client is in it."""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from courierpy import entering
+from courierpy.imap import session
+from courierpy.maildir import bounds, store
+from courierpy.system import concluded
+from courierpy.system.settings import Settings
+
+FINDS = (entering.Steps, session._rules, bounds._numbers, store._of_any, store._of_own)
+
+
+class Asked(Mapping[str, str]):
+    """An environment that knows which variables it was asked for."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+
+    def __getitem__(self, name: str) -> str:
+        self.names.add(name)
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
+@pytest.mark.parametrize("find", FINDS)
+def test_no_variable_of_a_client_is_asked_for(find: Callable[[Settings], Any]) -> None:
+    asked = Asked()
+    find(Settings(asked))
+    assert asked.names and not asked.names & concluded.CLIENTS_OWN
+
+
+def _trash(environ: dict[str, str]) -> str:
+    return str(store.of_all(Settings(environ), None)["trash"])
+
+
+def test_it_is_found_once_for_all_clients_and_anew_for_other_settings() -> None:
+    found = []
+
+    def find(settings: Settings) -> str:
+        found.append(dict(settings.values))
+        return settings.text("IMAP_TRASHFOLDERNAME")
+
+    for user in ("ann", "bob"):
+        values = {"IMAP_TRASHFOLDERNAME": "Bin", "AUTHENTICATED": user, "HOME": f"/home/{user}"}
+        assert concluded.of(Settings(values), find) == "Bin"
+    assert found == [{"IMAP_TRASHFOLDERNAME": "Bin"}]
+    assert concluded.of(Settings({"IMAP_TRASHFOLDERNAME": "Trash"}), find) == "Trash"
+    assert [_trash({"IMAP_TRASHFOLDERNAME": name}) for name in ("A", "B", "A")] == ["A", "B", "A"]
+    assert _trash({}) == "Trash"
+
+
+def test_an_environment_that_is_changed_between_two_sessions() -> None:
+    environ = {"IMAP_TRASHFOLDERNAME": "A"}
+    assert _trash(environ) == "A"
+    environ["IMAP_TRASHFOLDERNAME"] = "B"
+    assert _trash(environ) == "B"
