@@ -82,8 +82,10 @@ def test_compiled_wheel(clone: Path, tmp_path: Path) -> None:
     program = ("import sys, pytest; from courierpy.message import mime, searchtext; "
                "assert not mime.__file__.endswith('.py') and not searchtext.__file__.endswith('.py'); "
                "sys.exit(pytest.main(sys.argv[1:]))")
-    done = subprocess.run([sys.executable, "-c", program, "tests/message", "-p", "no:cacheprovider"],
-                          cwd=clone, text=True, capture_output=True, timeout=800, check=False,
+    # a folder of its own: else it closes pytest's own, which tests beside have opened for an account
+    done = subprocess.run([sys.executable, "-c", program, "tests/message", "-p", "no:cacheprovider",
+                           f"--basetemp={tmp_path / 'base'}"], cwd=clone, text=True,
+                          capture_output=True, timeout=800, check=False,
                           env=plain_environ(PYTHONPATH=str(clone)))
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
 
