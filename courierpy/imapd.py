@@ -7,7 +7,6 @@ it greets PREAUTH and logs to syslog.  Standard input and output are the client.
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import time
 from functools import partial
@@ -27,11 +26,14 @@ from courierpy.system.stream import Garbled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Callable, Mapping
 
     from courierpy.hibernate.record import Known
     from courierpy.hibernate.woken import Woken
     from courierpy.maildir.store import Store
+else:
+    import _signal as signal  # as in system/proc.py
 
 SMAP = "SMAP1"                 # of PROTOCOL: Courier's other protocol, see docs/smap.md
 CONNECT_AGAIN = "Please connect again."

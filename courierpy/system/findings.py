@@ -2,11 +2,13 @@
 from __future__ import annotations
 
 from courierpy.model.regex import fits, later
-from courierpy.system.settings import BY_NAME, TABLE, Settings
+from courierpy.system.settings import BY_NAME, Settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from courierpy.system.settings import Setting
 
 _OF_MANY = ("MAXPERIP",)          # odd where clients open many connections, which those of POP3 do not
 _NAMED = later(r"\{(\w+)\}")
@@ -34,6 +36,11 @@ def _sound(settings: Settings, name: str) -> str:
     return BY_NAME[name].default if BY_NAME[name].wrong(value) else value
 
 
+def _wrong(setting: Setting, value: str) -> Finding | None:
+    expected = setting.wrong(value)
+    return Finding(WRONG, setting.name, f"{expected}, not {value!r}") if expected else None
+
+
 def check(values: Mapping[str, str]) -> list[Finding]:
     """What is odd about the values, by the table."""
     settings = Settings(values)
@@ -43,9 +50,9 @@ def check(values: Mapping[str, str]) -> list[Finding]:
         setting = BY_NAME.get(name)
         if setting is None:
             continue
-        expected = setting.wrong(value)
-        if expected:
-            found.append(Finding(WRONG, name, f"{expected}, not {value!r}"))
+        wrong = _wrong(setting, value)
+        if wrong is not None:
+            found.append(wrong)
         elif few and name in _OF_MANY:
             continue
         elif setting.unneeded and value.upper() not in ("", "0", "NO", setting.default.upper()):
@@ -65,7 +72,10 @@ def wrong_ones(environ: Mapping[str, str]) -> list[str]:
     values = {name: value for name, value in environ.items()
               if name.startswith("IMAP_") and name not in _SELF_TOLD}
     settings = Settings(values)
-    numbers = {setting.name for setting in TABLE if setting.kind in ("number", "flag")}
-    return [f"{found}; " + (f"{settings.number(found.name)} counts" if found.name in numbers else
-                            "it counts as if it were not set")
-            for found in check(values) if found.kind == WRONG]
+    told = []
+    for name, value in sorted(values.items()):
+        found = _wrong(BY_NAME[name], value) if name in BY_NAME else None
+        if found is not None:
+            told.append(f"{found}; {settings.number(name)} counts" if BY_NAME[name].kind in ("number", "flag")
+                        else f"{found}; it counts as if it were not set")
+    return told

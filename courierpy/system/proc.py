@@ -3,23 +3,21 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import sys
-
-# signal's own makes enums of the numbers, at each call
-from _signal import pthread_sigmask  # type: ignore[import-not-found]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Any, NoReturn
-
+else:
+    # what signal wraps in enumerations, which are slow to make at each call and to load
+    import _signal as signal
 
 # SIGUSR1: the listener wants the place of a connection that has not logged in.  SIGUSR2: the administrator
 # ends a session; to couriertcpd: those that sleep
 TOLD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
-_HELD = tuple(map(int, (*TOLD, signal.SIGCHLD)))
-_BLOCK, _SETMASK = int(signal.SIG_BLOCK), int(signal.SIG_SETMASK)
+_HELD = (*TOLD, signal.SIGCHLD)
 CRASHED = 70                   # exit status of a process that could not do its work (EX_SOFTWARE)
 ENDED = 128                    # and the number of a signal: exit status of a child that was told to end
 PR_SET_PDEATHSIG, PR_GET_PDEATHSIG = 1, 2
@@ -70,13 +68,13 @@ def fork(main: Callable[[], int], death: int = signal.SIGTERM,
     that comes.
     """
     parent, _ = os.getpid(), library()        # before: a child has no use for an import
-    held = pthread_sigmask(_BLOCK, _HELD)
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
     try:
         pid = os.fork()
         if pid == 0:
             _be_child(main, parent, death, hearer, held)
     finally:
-        pthread_sigmask(_SETMASK, held)
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
     return pid
 
 
@@ -89,7 +87,7 @@ def _be_child(main: Callable[[], int], parent: int, death: int, hearer: Callable
         on_signal(hearer)
         if death:
             die_with(parent, death)
-        pthread_sigmask(_SETMASK, held)
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
         status = main()
     finally:
         os._exit(status)               # never into what the parent was at

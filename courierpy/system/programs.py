@@ -8,7 +8,6 @@ then any program that reads descriptor 0 will do.
 from __future__ import annotations
 
 import os
-import signal
 import sys
 
 import courierpy
@@ -193,6 +192,7 @@ def execute(program: str, args: list[str], environ: Mapping[str, str], conn: Con
     if not conn.plain or conn.pending:
         from courierpy.system import relay
         relay.start(conn)
+    import signal  # what goes on in this process execs nothing
     words = command(program)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)      # the login is over
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)      # Python ignores it, and that would be inherited

@@ -24,6 +24,7 @@ MAX_OCTETS = 4294967295                # what IMAP has for the size of a message
 _SIGNED = later(r"\s*-?[0-9]{0,18}\s*")
 KEPT_NUMBERS = 500             # values of settings that are known as numbers
 _NUMBER = later(r"\s*(-?[0-9]{1,18})")          # what atoi() reads
+MOST_READ = 18                 # digits of it
 
 
 def days_of(value: str, trash: str = "") -> list[tuple[str, int]]:
@@ -72,7 +73,7 @@ class Setting:
     def wrong(self, value: str) -> str:
         """What was expected instead of this value; "" for one that is right."""
         if self.kind in ("number", "flag"):
-            if not _SIGNED.fullmatch(value):
+            if (len(value) > MOST_READ or decimal(value) is None) and not _SIGNED.fullmatch(value):
                 return "a number is expected"
             number = int(value) if value.strip() not in ("", "-") else None
             if number is not None and (self.low is not None and number < self.low
@@ -360,15 +361,19 @@ BY_NAME = {setting.name: setting for setting in TABLE}
 @lru_cache(KEPT_NUMBERS)
 def _number(name: str, text: str) -> int:
     """What Settings.number() says of a setting that has this value: each session asks twenty times."""
-    match = _NUMBER.match(text)
-    found = int(match[1]) if match else 0
+    # as most are written, without a pattern to compile
+    found = decimal(text) if len(text) <= MOST_READ else None
+    match = _NUMBER.match(text) if found is None and text else None
+    is_one = found is not None or match is not None
+    if found is None:
+        found = int(match[1]) if match else 0
     setting = BY_NAME.get(name)
     if setting is None:
         return found
     if setting.kind == "number" and not text.strip():
         return int(setting.default)
     if setting.low is not None and found < setting.low:
-        return setting.low if match else int(setting.default)
+        return setting.low if is_one else int(setting.default)
     return found if setting.high is None else min(found, setting.high)
 
 
@@ -444,7 +449,7 @@ class Settings:
     def umask(self) -> int | None:
         """IMAP_UMASK, octal; None where it is not set or is none."""
         word = self.values.get("IMAP_UMASK", "")
-        return int(word, 8) if _OCTAL.fullmatch(word) else None
+        return int(word, 8) if word and _OCTAL.fullmatch(word) else None
 
     def external_identity(self) -> str:
         """The subject field of the client certificate that EXTERNAL logs in as."""

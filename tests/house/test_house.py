@@ -24,7 +24,7 @@ HEAVY = ("typing", "dataclasses", "logging", "argparse", "email", "ssl", "asynci
 def loaded_by(maildir: Path, words: bytes) -> list[str]:
     """Names of modules that a session which says this has loaded."""
     program = ("import sys\nfrom courierpy.imapd import main\n"
-               "main(['imapd', sys.argv[1]], {'AUTHENTICATED': 'demo'})\n"
+               "main(['imapd', sys.argv[1]], {'AUTHENTICATED': 'demo', 'IMAP_KEYWORDS': '2'})\n"
                "print('loaded', *sorted(sys.modules), file=sys.stderr)\n")
     packages = find_spec("pyinotify")  # its folder has what may be loaded, and no more is started from there
     assert packages is not None and packages.origin is not None
@@ -39,6 +39,13 @@ def test_a_bare_session_loads_no_heavy_module(maildir: Path) -> None:
     loaded = loaded_by(maildir, b"a LOGOUT\r\n")
     assert "courierpy.imap.session" in loaded
     assert [name for name in HEAVY if name in loaded] == []
+
+
+def test_a_bare_session_greets_before_it_loads_patterns_and_enumerations(maildir: Path) -> None:
+    """They are an eighth of its start, and the first command may be long in coming."""
+    loaded = loaded_by(maildir, b"")
+    assert "courierpy.imap.session" in loaded
+    assert [name for name in ("re", "enum", "signal") if name in loaded] == []
 
 
 def test_a_mailbox_is_opened_without_what_looks_into_messages(maildir: Path) -> None:
