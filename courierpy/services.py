@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from courierpy.listener.helpers import Helpers
     from courierpy.listener.loop import Loop
     from courierpy.listener.options import Options
+    from courierpy.listener.pool import Serve
     from courierpy.system.doorway import Order
 
 
@@ -69,6 +70,8 @@ class Services:
         self.run_folder = RunFolder()
         # made here, as each page that a process of sessions writes to is copied
         self._manner = self._manner_of_sessions() if self.login_processes else None
+        self._environ_of_sessions: dict[str, str] = {}
+        self._kept_by_sessions: list[int] = []
 
     @property
     def busy(self) -> bytes:
@@ -186,18 +189,28 @@ class Services:
             loop.forget((end.fileno(),))
             end.close()
         self.returns = None
+        self._tell_sessions()
 
     # -- sessions
 
-    def open_pool(self, loop: Loop, serve: Callable[[socket.socket, Order | None, int], int],
+    def open_pool(self, loop: Loop, serve: Serve,
                   before: Callable[[], object]) -> None:
         """As Pool; where a login process asks for sessions."""
         if self.doorway is None:
             return
+        if self._manner is None:
+            self._manner = self._manner_of_sessions()
+        self._tell_sessions()
         settings = from_environ(self.environ)
         ahead = settings.number("IMAP_PREFORK") if self.login_processes else 0
         self.pool = Pool(settings.reuse, settings.number("IMAP_WAITING"), ahead,
                          self.connections, loop, serve, before, self.busy)
+
+    def _tell_sessions(self) -> None:
+        """What is the same for all of them is found out once: to look for it would write to the memory of
+        each."""
+        self._environ_of_sessions = sessions.environ_of(self.environ)
+        self._kept_by_sessions = self.kept()
 
     def _manner_of_sessions(self) -> sessions.Manner:
         """How processes of sessions live.  UsageError."""
@@ -208,10 +221,11 @@ class Services:
         except ValueError as error:
             raise UsageError(f"{words[0]}: {error}") from None
 
-    def serve(self, link: socket.socket, order: Order | None, fd: int, above: int) -> int:
-        """In such a process; the exit status."""
-        return sessions.serve(link, order, fd, max(self.above, above), self.kept(), self.arguments,
-                              self.environ, self._manner or self._manner_of_sessions())
+    def serve(self, link: socket.socket, order: Order | None, fd: int, above: int) -> Callable[[], int]:
+        """What such a process does, to its exit status; ``above``: the descriptors of others are below it."""
+        assert self._manner is not None            # by now there is a pool
+        return partial(sessions.serve, link, order, fd, max(self.above, above), self._kept_by_sessions,
+                       self.arguments, self._environ_of_sessions, self._manner)
 
     # -- all of them
 

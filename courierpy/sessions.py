@@ -68,11 +68,11 @@ class Sessions:
 
     def __init__(self, link: socket.socket, program: list[str], environ: Mapping[str, str],
                  manner: Manner, of_order: Iterable[int] = ()) -> None:
-        """``program``: the words of what serves a session.  ``environ``: of the listener.  ``of_order``:
-        descriptors that go with the first order."""
+        """``program``: the words of what serves a session.  ``environ``: environ_of() that of the listener.
+        ``of_order``: descriptors that go with the first order."""
         self.link = link
         self.program = program
-        self.environ = {name: value for name, value in environ.items() if name not in BEFORE_LOGIN}
+        self.environ = environ
         self.busy = manner.busy
         self.idle_seconds = manner.idle_seconds
         self._uses = max(1, manner.uses - os.getpid() % max(1, manner.uses // SPREAD))
@@ -306,10 +306,16 @@ def _memory() -> int:
     return (resident - shared) * PAGE_OCTETS
 
 
+def environ_of(environ: Mapping[str, str]) -> dict[str, str]:
+    """What a session has of the environment of the listener."""
+    return {name: value for name, value in environ.items() if name not in BEFORE_LOGIN}
+
+
 def serve(link: socket.socket, order: Order | None, fd: int, above: int, kept: Iterable[int],
           program: list[str], environ: Mapping[str, str], manner: Manner) -> int:
     """What the process does, forked by couriertcpd.  ``fd``: the client of the first order.  ``kept``:
-    descriptors that it needs beside the channel; all others are below ``above``."""
+    descriptors that it needs beside the channel; all others are below ``above``.  ``environ``: as Sessions
+    has it."""
     try:
         kept = [link.fileno(), *kept]
         if order is not None:

@@ -37,7 +37,7 @@ from courierpy.system.tls import TlsError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 TURN = 1.0                     # seconds, after which all is looked after
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2, signal.SIGCHLD)
@@ -445,7 +445,7 @@ class Listener:
         finally:
             metrics.end()
 
-    def _serve_sessions(self, link: socket.socket, order: Order | None, fd: int) -> int:
+    def _serve_sessions(self, link: socket.socket, order: Order | None, fd: int) -> Callable[[], int]:
         return self.services.serve(link, order, fd, max(fd + 1, self.entrance.above))
 
     def _woken(self, asleep: Asleep, channel: int) -> int:

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from courierpy.listener.loop import Loop
     from courierpy.system.doorway import Order
 
-    # in the process: its end of the channel, the first order with its descriptor; the exit status
-    Serve = Callable[[socket.socket, Order | None, int], int]
+    # of a process: its end of the channel, the first order with its descriptor; what it does, to its status
+    Serve = Callable[[socket.socket, Order | None, int], Callable[[], int]]
 
 ACCOUNT, IDS, NOBODY = "account", "uid", "no"      # IMAP_REUSE: who may have a process after another
 RESTART_AFTER = 1.0            # seconds after a fork that was refused
@@ -58,8 +58,9 @@ class Pool:
     def __init__(self, reuse: str, most: int, ahead: int, connections: Connections, loop: Loop,
                  serve: Serve, before: Callable[[], object], busy: bytes = b"") -> None:
         """``reuse``: ACCOUNT, IDS or NOBODY.  ``most``: how many may wait, ``ahead``: how many are forked
-        ahead.  ``serve``: what such a process does.  ``before``: hears what was said of a session by
-        others, before it is over.  ``busy``: what a client hears that waited and cannot be served."""
+        ahead.  ``serve``: tells before the fork what such a process does.  ``before``: hears what was said
+        of a session by others, before it is over.  ``busy``: what a client hears that waited and cannot be
+        served."""
         self.most = most if reuse != NOBODY else 0
         self.count_ahead = ahead
         self.workers: dict[int, Worker] = {}
@@ -172,7 +173,8 @@ class Pool:
         ours, theirs = passing.pair()
         self._above = max(self._above, ours.fileno() + 1, theirs.fileno() + 1)
         try:
-            pid = proc.fork(partial(self._serve, theirs, order, fd))
+            # what can be found out here is not in the child, which gets a copy of each page it writes to
+            pid = proc.fork(self._serve(theirs, order, fd))
         except OSError:
             ours.close()
             raise

@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from typing import Any, cast
 
 import pytest
@@ -104,9 +105,14 @@ class Rig:
         self.loop = Loop()
         self.connections = Connections(False, lambda fd: None)
         self.said = 0
-        self.pool = Pool(reuse, most, ahead, self.connections, cast(Any, self.loop), serve, self._before,
-                         b"busy\n")
+        self.found_out = 0
+        self.pool = Pool(reuse, most, ahead, self.connections, cast(Any, self.loop), self._serve,
+                         self._before, b"busy\n")
         self.pool.tend()
+
+    def _serve(self, link: socket.socket, order: Order | None, fd: int) -> Callable[[], int]:
+        self.found_out += 1
+        return partial(serve, link, order, fd)
 
     def _before(self) -> None:
         self.said += 1
@@ -205,6 +211,11 @@ def test_several_are_forked_ahead_in_a_row(rig: Callable[..., Rig]) -> None:
     used.add(here.session(CAROL))
     here.pool.tend()
     assert len(here.pool.ahead) == 4 and set(here.pool.ahead) & first == first - used
+
+
+def test_what_a_process_does_is_found_out_before_its_fork(rig: Callable[..., Rig]) -> None:
+    """A child gets a copy of each page that it writes to."""
+    assert rig(ACCOUNT, ahead=3).found_out == 3
 
 
 def test_those_that_are_forked_ahead(rig: Callable[..., Rig]) -> None:
