@@ -14,7 +14,6 @@ from courierpy.auth import Account, is_module
 from courierpy.listener import admission, lookups
 from courierpy.listener.connections import Connection
 from courierpy.listener.doorway import Doorway
-from courierpy.listener.entrance import one_address
 from courierpy.listener.sockets import shown, turn_away
 from courierpy.login import start
 from courierpy.model import measures
@@ -107,7 +106,7 @@ def take(way: Doorway, entrance: Entrance, listening: socket.socket, options: Op
         return
     fd, remote = taken
     client = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fd)      # of IPv6, too: nobody asks it
-    local = one_address(listening)
+    local = entrance.end(listening)
     try:
         local = local or client.getsockname()[:2]
     except OSError:                    # it is gone
@@ -144,10 +143,13 @@ def _look_up_and_give(way: Doorway, entrance: Entrance, client: socket.socket, c
                       variables: dict[str, str], options: Options, said: bytes | None = None) -> None:
     """``said``: as of Doorway.client()."""
     way.holds(client.fileno())
-    entrance.connections.counts.add(connection.address, 1)     # while it is looked up
+    later = way.lookups is not None
+    if later:
+        entrance.connections.counts.add(connection.address, 1)     # while it is looked up
 
     def looked(welcome: bool) -> None:
-        entrance.connections.left(connection.address)
+        if later:
+            entrance.connections.left(connection.address)
         if welcome:
             give(way, entrance, client, connection, variables, False, said)
         else:

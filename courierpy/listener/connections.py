@@ -170,9 +170,12 @@ class Connections:
 
     def make_room(self) -> bool:
         """Tell the oldest to go when there are too many.  True: it was told."""
-        staying = sum(not connection.told_to_go for connection in self.waiting.values())
-        oldest = self._oldest()
-        if not self.bound or staying < self.bound or oldest is None:
+        if not 0 < self.bound <= len(self.waiting):
+            return False
+        # who were told are the oldest of all
+        told, oldest = next(((told, pid) for told, pid in enumerate(self.waiting)
+                             if not self.waiting[pid].told_to_go), (len(self.waiting), 0))
+        if len(self.waiting) - told < self.bound:
             return False
         self.waiting[oldest].told_to_go = time.monotonic()
         _signal(oldest, signal.SIGUSR1)

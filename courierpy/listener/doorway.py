@@ -265,10 +265,11 @@ class Doorway:
             and time.monotonic() - oldest.connection.started >= GRACE
 
     def _make_room(self) -> None:
-        """The oldest goes when there are too many."""
-        if not self.bound or sum(not guest.told_to_go for guest in self.guests.values()) <= self.bound:
+        """The oldest goes when there are too many, but for those at the front who were told to."""
+        told, (number, guest) = next(each for each in enumerate(self.guests.items())
+                                     if not each[1][1].told_to_go)
+        if not self.bound or len(self.guests) - told <= self.bound:
             return
-        number, guest = next(item for item in self.guests.items() if not item[1].told_to_go)
         guest.told_to_go = True
         metrics.count(measures.REFUSED, "crowded")
         self._tell(guest.process, doorway.LEAVE, number)

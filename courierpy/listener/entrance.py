@@ -43,6 +43,7 @@ class Entrance:
         self.busy = busy
         self.above = 3
         self._serve = serve
+        self._ends: dict[socket.socket, Address | None] = {}       # of those that listen
         self._spare = sockets.Spare()
         self._hasty = 0
         self._paused_until = 0.0
@@ -70,6 +71,12 @@ class Entrance:
         metrics.count(measures.CONNECTIONS)
         return fd, remote[:2]
 
+    def end(self, listening: socket.socket) -> Address | None:
+        """Where it listens, which it does for its whole life; None for the wildcard."""
+        if listening not in self._ends:
+            self._ends[listening] = _one_address(listening)
+        return self._ends[listening]
+
     def accept(self, listening: socket.socket) -> Connection | None:
         """Take a connection; None when there is none, or it was turned away."""
         taken = self.take(listening)
@@ -77,7 +84,7 @@ class Entrance:
             return None
         fd, remote = taken
         # where it is not known yet who the client is, the client counts when that is told
-        return self.begin(fd, remote, one_address(listening), remote, self._serve, self.proxied)
+        return self.begin(fd, remote, self.end(listening), remote, self._serve, self.proxied)
 
     def begin(self, fd: int, remote: Address, local: Address | None, peer: Address, serve: Serve,
               proxied: bool = False) -> Connection | None:
@@ -133,7 +140,6 @@ class Entrance:
             log.alert(f"connections die at once; accepting pauses for {PAUSE:.0f} s")
 
 
-def one_address(sock: socket.socket) -> Address | None:
-    """Where the socket listens; None for the wildcard."""
+def _one_address(sock: socket.socket) -> Address | None:
     address, port = sock.getsockname()[:2]
     return None if address in ("0.0.0.0", "::") else (address, port)

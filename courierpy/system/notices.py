@@ -50,8 +50,10 @@ def to_all(settings: Settings) -> dict[str, str]:
 def shutdown(settings: Settings) -> str:
     """Why all sessions are to end; "" where they are not.  One look at a name."""
     base = settings.text("CONFIGDIRECTORY")
+    if not base:
+        return ""
     path = os.path.join(base, SHUTDOWN)
-    if not base or not os.path.lexists(path):
+    if not os.path.lexists(path):
         return ""
     return (_lines(path) or [NO_REASON])[0]
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -108,3 +109,40 @@ def test_what_is_given_away_without_a_ticket(capfd: pytest.CaptureFixture[str]) 
     for end in pipe:
         os.close(end)
     assert capfd.readouterr().err.count("what is no connection turned away") == 1
+
+
+@pytest.mark.parametrize("bound", [0, 5, 100, 1000])
+def test_another_client_costs_the_same_however_many_wait(bound: int) -> None:
+    """Whether there is room for all, or the oldest goes for each that comes, as who was told has gone."""
+    loop, connections = Loop(), Connections(False, lambda fd: None)
+    way = Doorway(1, bound, connections, cast(Any, loop), *[cast(Any, None)] * 4, Forwarding("IMAP", {}))
+    link, its = passing.pair()
+    fd = link.detach()
+    ours, theirs = socket.socketpair()
+    calls, told = [0], []
+
+    def count(frame: object, event: str, argument: object) -> None:
+        calls[0] += event == "call"
+
+    with its, ours, theirs:
+        way.go_on(Left([[(os.getpid(), fd)], [], [], []]))
+        process = way.processes[os.getpid()]
+        process.old, process.ready = False, True
+        assert passing.receive(its) is not None        # that it is to end
+        found = []
+        for _ in range(300):
+            calls[0] = 0
+            sys.setprofile(count)
+            assert way.client(theirs.fileno(), Connection("192.0.2.1"), {}, behind=False)
+            sys.setprofile(None)
+            found.append(calls[0])
+            for data, fds in passing.waiting(its, ""):
+                passing.close(fds)
+                letter, number = words_of.HEAD.unpack_from(data)
+                if letter == words_of.LEAVE:
+                    told.append(number)
+                    passing.send(its, [words_of.HEAD.pack(words_of.ENDED, number)])
+                    loop.heard[fd]()
+        process.link.close()
+    assert len(told) == (max(0, 300 - bound) if bound else 0) and told == sorted(told)
+    assert min(found) == found[1] and max(found[1:]) <= found[1] + 20       # of it a word, which is told
