@@ -215,7 +215,7 @@ class Sessions:
         environ.update(doorway.unpack(order.known))
         name, *words = self.program
         account = parse_reply(order.account)
-        lately.turn_to(order.account)
+        lately.turn_to(account.address)
         maildir = start.maildir_of(account, words, environ)
         if not self._is_of(account):
             return self._give_back(order)

@@ -36,12 +36,12 @@ class Lately:
 
 
 _last: Lately | None = None
-_whose = b""
-_aside: dict[bytes, Lately] = {}   # by account, who was served last at the end
+_whose = ""
+_aside: dict[str, Lately] = {}     # by the address of the account, who was served last at the end
 
 
-def turn_to(account: bytes) -> None:
-    """The next session is of this account, and no other finds what was kept for it."""
+def turn_to(account: str) -> None:
+    """The next session is of the account of this address, and no other finds what was kept for it."""
     global _last, _whose
     if account == _whose:
         return

@@ -27,7 +27,7 @@ def maildir(tmp_path: Path) -> Iterator[Path]:
     fill(path, COUNT)
     lately.forget()
     yield path
-    lately.turn_to(b"")
+    lately.turn_to("")
     lately.forget()
     lately._aside.clear()
 
@@ -196,13 +196,13 @@ def test_each_account_has_its_own(maildir: Path, tmp_path: Path, monkeypatch: py
     for path in (maildir, other):
         session(path)                  # which numbers the mail
     lately.forget()
-    for account, path, known in ((b"ann", maildir, False), (b"bob", other, False), (b"ann", maildir, True),
-                                 (b"bob", other, True), (b"bob", maildir, False), (b"ann", maildir, True)):
+    for account, path, known in (("ann", maildir, False), ("bob", other, False), ("ann", maildir, True),
+                                 ("bob", other, True), ("bob", maildir, False), ("ann", maildir, True)):
         lately.turn_to(account)
         assert session(path)[1] is known, (account, path)
-    lately.turn_to(b"bob")
+    lately.turn_to("bob")
     (maildir / "new/more").write_bytes(b"Subject: more\n\nx\n")
-    lately.turn_to(b"ann")
+    lately.turn_to("ann")
     found, known = session(maildir)
     assert len(found.messages) == COUNT + 1 and not known
 
@@ -210,16 +210,16 @@ def test_each_account_has_its_own(maildir: Path, tmp_path: Path, monkeypatch: py
 def test_little_is_put_aside(maildir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settle()
     monkeypatch.setattr(lately, "ACCOUNTS", 2)
-    for account in (b"ann", b"bob", b"carol", b"dave"):
+    for account in ("ann", "bob", "carol", "dave"):
         lately.turn_to(account)
         session(maildir)
-    assert list(lately._aside) == [b"bob", b"carol"]
+    assert list(lately._aside) == ["bob", "carol"]
     monkeypatch.setattr(lately, "MESSAGES", COUNT)
-    lately.turn_to(b"erin")
-    assert list(lately._aside) == [b"dave"]
+    lately.turn_to("erin")
+    assert list(lately._aside) == ["dave"]
     monkeypatch.setattr(lately, "MESSAGES", COUNT - 1)
     session(maildir)
-    lately.turn_to(b"dave")
+    lately.turn_to("dave")
     assert lately._last is not None and not lately._aside
 
 
