@@ -9,7 +9,7 @@ from __future__ import annotations
 from base64 import b64encode
 from functools import partial
 
-from courierpy.auth import Rejected, TemporaryFailure
+from courierpy.auth import TemporaryFailure
 from courierpy.auth.exchange import decoded, exchanged
 from courierpy.imap import backend, capability, ident, languages
 from courierpy.imap.commands import Done
@@ -254,8 +254,8 @@ class Login(Dialogue):
     def _respond(self, challenge: bytes) -> Steps[bytes]:
         self.client.write(self._challenge(challenge))
         line = yield from self._line()
-        if line.startswith(b"*"):
-            raise Rejected
+        if line.strip() == b"*":
+            raise Bad("The exchange is cancelled.")        # RFC 9051 6.2.2
         return _base64(line)
 
     def _challenge(self, challenge: bytes) -> bytes:

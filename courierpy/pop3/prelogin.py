@@ -9,7 +9,7 @@ from __future__ import annotations
 from base64 import b64encode
 from functools import partial
 
-from courierpy.auth import Rejected, TemporaryFailure
+from courierpy.auth import TemporaryFailure
 from courierpy.auth.exchange import decoded, exchanged
 from courierpy.model.replies import Bad, Bye, No, anew
 from courierpy.model.steps import Elsewhere, NoPassword, Read, Refused, Secure, Unreachable
@@ -253,8 +253,8 @@ class Login:
     def _respond(self, challenge: bytes) -> Steps[bytes]:
         self.client.write(b"+ %s\r\n" % b64encode(challenge))
         line = yield from self._line(MAX_SASL_LINE)
-        if line.startswith(b"*"):
-            raise Rejected
+        if line.strip() == b"*":
+            raise Bad("The exchange is cancelled.")        # RFC 5034 4
         return _decoded(line)
 
 

@@ -103,10 +103,22 @@ def test_an_exchange_asks_between_challenges(driven: Driven) -> None:
 
 def test_a_client_that_gives_up_an_exchange(driven: Driven) -> None:
     driven.say(b"a AUTHENTICATE PLAIN\r\n")
-    driven.say(b"*\r\n")
+    assert driven.say(b"*\r\n").startswith(b"a BAD ")       # at once: it is no failed login
+    assert driven.say(b"b NOOP\r\n").startswith(b"b OK ")
+
+
+@pytest.mark.parametrize("end", [b"*\r\n", b"no base64\r\n", b"x" * 70000, b""])
+def test_a_token_that_was_refused_failed_however_the_exchange_ends(end: bytes) -> None:
+    driven = Driven(prelogin, IMAP_TLS="1", OAUTH_KEYFILE="/dev/null")
+    token = b64encode(b"user=demo\1auth=Bearer guess\1\1")
+    driven.say(b"a AUTHENTICATE XOAUTH2 " + token + b"\r\n")
+    assert isinstance(driven.wants, Request) and driven.wants.password == "guess"
+    driven.answer(Rejected())
+    assert driven.heard().startswith(b"+ ")
+    driven.say(end)
     assert isinstance(driven.wants, Wait)
     driven.answer()
-    assert driven.heard().startswith(b"a NO ")
+    assert driven.heard().startswith(b"a NO [AUTHENTICATIONFAILED] ")
 
 
 def test_what_came_ahead_of_the_handshake_is_forgotten() -> None:

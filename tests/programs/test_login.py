@@ -303,7 +303,7 @@ def test_refusals(start: Start) -> None:
     assert login.say(b'a LOGIN demo ""') == failed
     assert login.say(b"a AUTHENTICATE PLAIN " + b64encode(b"\0demo\0wrong")) == failed
     login.say(b"a AUTHENTICATE PLAIN")
-    assert login.say(b"*") == failed
+    assert login.say(b"*").startswith(b"a BAD")
     assert login.say(b"a AUTHENTICATE PLAIN !!!").startswith(b"a BAD")
     assert login.say(b"a AUTHENTICATE NONSENSE") == b"a NO [CANNOT] Unsupported authentication mechanism.\r\n"
     assert login.say(b"a LOGIN demo").startswith(b"a BAD")
@@ -314,7 +314,7 @@ def test_refusals(start: Start) -> None:
     log = login.log()
     assert "INFO: LOGIN FAILED, user=demo, ip=[127.0.0.1], port=[N/A]" in log
     assert "INFO: LOGIN FAILED, user=demo, method=PLAIN, ip=" in log
-    assert "INFO: LOGIN FAILED, method=PLAIN, ip=" in log          # it was cancelled
+    assert "LOGIN FAILED, method=PLAIN" not in log                  # what is cancelled did not fail
     assert "INFO: LOGOUT, ip=[127.0.0.1]" in log
 
 
