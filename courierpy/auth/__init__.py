@@ -125,6 +125,8 @@ _lookups: dict[str, Callable[[Request], Account]] = {}     # of the modules that
 
 def check(modules: Iterable[str], request: Request) -> Account:
     """Ask the modules in order.  Raises Rejected or TemporaryFailure."""
+    if request.kind == "token":
+        raise TemporaryFailure("a token comes to a module that nobody has checked")
     refusal = Rejected()
     for name in modules:
         lookup = _lookups.get(name)

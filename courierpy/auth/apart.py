@@ -28,19 +28,28 @@ def check(modules: Iterable[str], request: Request, seconds: float) -> Account:
     """Ask the modules in order, for so many seconds at most.  Raises Rejected or TemporaryFailure."""
     end = time.monotonic() + seconds
     if request.kind == "token":
-        reply = _ask(token.QUEUE, request, end)
-        if not reply.startswith(USER):
-            parse_reply(reply)         # raises what it says
-            raise Rejected
-        account = check(modules, of_user(request, reply), end - time.monotonic())
-        wipe(account.passwd2)
-        account.passwd2 = ""           # nobody computes with it
-        return account
+        whose = _of_token(request, _ask(token.QUEUE, request, end))
+        return _without_password(check(modules, whose, end - time.monotonic()))
     for name in modules:
         reply = _ask(name, request, end)
         if reply != FAIL:
             return parse_reply(reply)
     raise Rejected
+
+
+def _of_token(request: Request, reply: bytes) -> Request:
+    """What the modules are asked then.  ``reply``: of token.QUEUE.  Raises Rejected or TemporaryFailure."""
+    if not reply.startswith(USER):
+        parse_reply(reply)             # raises what it says
+        raise Rejected
+    return of_user(request, reply)
+
+
+def _without_password(account: Account) -> Account:
+    """The same, of which nobody computes with a password."""
+    wipe(account.passwd2)
+    account.passwd2 = ""
+    return account
 
 
 def _ask(module: str, request: Request, end: float) -> bytes:
@@ -81,8 +90,7 @@ def _work(end: socket.socket, module: str, request: Request) -> int:
 
 
 class Asker:
-    """As check(), for who asks often: the process of a module stays, until it is lost or close() is called.
-    Not for a "token"."""
+    """As check(), for who asks often: the process of a module stays until it is lost or close() comes."""
 
     def __init__(self, modules: Iterable[str], environ: Mapping[str, str]) -> None:
         self._modules = list(modules)
@@ -92,15 +100,19 @@ class Asker:
 
     def check(self, request: Request) -> Account:
         """Raises Rejected or TemporaryFailure."""
+        if request.kind == "token":
+            whose = _of_token(request, self._first([token.QUEUE], request))
+            return _without_password(self.check(whose))
+        reply = self._first(self._modules, request)
+        return parse_reply(reply)
+
+    def _first(self, modules: Iterable[str], request: Request) -> bytes:
+        """What the first one says that knows it, or FAIL."""
         data = ASKS + render_environ(request.environ) + render_request(request)
         try:
-            for name in self._modules:
-                reply = self._ask(name, data)
-                if reply != FAIL:
-                    return parse_reply(reply)
+            return next((reply for name in modules if (reply := self._ask(name, data)) != FAIL), FAIL)
         finally:
             wipe(data)
-        raise Rejected
 
     def _ask(self, module: str, data: bytes) -> bytes:
         seconds = max(1, self._settings.of_word("AUTH_TIMEOUT", module))

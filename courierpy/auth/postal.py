@@ -58,6 +58,8 @@ class Accounts:
 
     def ask(self, request: Request) -> Account:
         """One question to the modules.  Raises Rejected, TemporaryFailure."""
+        if request.kind == "token" and self._asker is None and "COURIERPY_AUTHSOCKET" not in self._environ:
+            self._asker = Asker(["authdaemon"], self._environ)     # Courier's does not know what a token is
         return authdaemon.lookup(request) if self._asker is None else self._asker.check(request)
 
     def close(self) -> None:

@@ -10,6 +10,7 @@ from courierpy.lmtp.client import Over
 from courierpy.lmtp.grammar import Reply
 from courierpy.model import measures
 from courierpy.system import log, metrics
+from courierpy.system.conn import Gone
 from courierpy.system.wipe import wipe
 
 TYPE_CHECKING = False
@@ -70,6 +71,8 @@ class Logins:
         return account.address
 
     def _exchange(self, exchange: Exchange) -> Account:
+        """Raises Rejected for a client that was refused, however it ends the exchange then."""
+        refused = False
         said: list[bytes] = []
         answer: object = None
         try:
@@ -79,19 +82,28 @@ class Logins:
                     try:
                         answer = self._accounts.ask(step)
                     except (Rejected, TemporaryFailure) as error:
+                        refused = isinstance(error, Rejected)
                         answer = error
                     continue
-                self._client.conn.write(b"334 " + b64encode(step) + b"\r\n")
-                line = self._client.line()
-                if line == b"*":
-                    raise Reply(501, "5.7.0", "As you wish")
-                said.append(_base64(line))
+                try:
+                    said.append(self._respond(step))
+                except (Reply, Gone):
+                    if refused:
+                        raise Rejected from None
+                    raise
                 answer = said[-1]
         except StopIteration as done:
             found: Account = done.value
             return found
         finally:
             wipe(*said)
+
+    def _respond(self, challenge: bytes) -> bytes:
+        self._client.conn.write(b"334 " + b64encode(challenge) + b"\r\n")
+        line = self._client.line()
+        if line == b"*":
+            raise Reply(501, "5.7.0", "As you wish")
+        return _base64(line)
 
     def _rejected(self, context: Context, peer: Peer) -> Reply:
         """What it hears, after a while.  Raises Over."""

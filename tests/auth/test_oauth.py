@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from courierpy.auth import Account, Rejected, Request, TemporaryFailure, mechanisms
+from courierpy.auth import Account, Rejected, Request, TemporaryFailure, check, mechanisms
 from courierpy.auth.sasl import Context
 from courierpy.imap import capability
 from courierpy.system.settings import Settings
@@ -127,3 +127,8 @@ def test_they_are_told_where_they_are_configured_and_nobody_listens(values: dict
     assert not set(BOTH) & set(capability.line(Settings(values), "session", tls).split())
 
 
+
+
+def test_no_module_is_asked_for_a_token_that_nobody_has_checked() -> None:
+    with pytest.raises(TemporaryFailure):
+        check(["authuserdb"], Request("token", "imap", {}, user="demo", password="guess"))

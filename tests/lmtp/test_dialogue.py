@@ -1,12 +1,18 @@
 """The dialogue of lmtpd: RFC 2033 and the extensions that LHLO tells of."""
 from __future__ import annotations
 
+import json
 import os
 import re
 import socket
+import time
 from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
+from joserfc import jwt
+from joserfc.jwk import ECKey
 
 from tests.conftest import account_ids
 from tests.lmtp.talk import Client, Post
@@ -318,6 +324,41 @@ def over_tcp(post: Post, *words: str, **settings: str) -> Client:
         ours = socket.create_connection(listener.getsockname())
         theirs, _ = listener.accept()
     return post.over(ours, theirs, *words, **settings)
+
+
+def signed(user: str, key: ECKey) -> str:
+    claims = {"aud": "lmtp", "exp": int(time.time()) + 3600, "email": user}
+    return jwt.encode({"alg": "ES256"}, claims, key)
+
+
+@contextmanager
+def token_sent(post: Post, token: str, key: ECKey) -> Iterator[Client]:
+    """As ann's, who may deliver."""
+    keys = post.folder / "keys"
+    keys.write_text(json.dumps({"keys": [key.as_dict(private=False)]}))
+    with over_tcp(post, LMTP_ADMINS="ann", LMTP_AUTH="XOAUTH2", OAUTH_KEYFILE=str(keys), IMAP_TLS="1",
+                  OAUTH_AUDIENCE="lmtp", IMAP_LOGIN_DELAY="0") as client:
+        client.send(b"LHLO c\r\n")
+        while client.line()[3] == "-":
+            pass
+        words = b64encode(f"user=ann\1auth=Bearer {token}\1\1".encode())
+        client.send(b"AUTH XOAUTH2 " + words + b"\r\n")
+        yield client
+
+
+@pytest.mark.parametrize("end", [b"*", b"no base64", b""])
+def test_a_refused_token_is_a_failed_login_however_the_exchange_ends(post: Post, end: bytes) -> None:
+    key = ECKey.generate_key("P-256")
+    for token in ("guess", signed("ann", ECKey.generate_key("P-256")), signed("bob", key)):
+        with token_sent(post, token, key) as client:
+            assert client.line().startswith("334 ")
+            assert client.say(end, b"MAIL FROM:<a@b>") == ["535 5.7.8", "530 5.7.0"]
+
+
+def test_a_token_logs_in(post: Post) -> None:
+    key = ECKey.generate_key("P-256")
+    with token_sent(post, signed("ann", key), key) as client:
+        assert client.replies(1) == ["235 2.7.0"]
 
 
 def test_who_comes_over_the_network_has_to_log_in(post: Post) -> None:
