@@ -201,7 +201,10 @@ def test_a_folder_is_removed_under_a_session(maildir: Path, look: Look) -> None:
     shutil.rmtree(maildir / ".a")
     if look.how != "live":
         window.send("n NOOP")
-    assert window.line().startswith("* BYE [NONEXISTENT]")
+    told = window.line()
+    if told == "* 1 EXPUNGE":          # it was heard before the folder had gone too
+        told = window.line()
+    assert told.startswith("* BYE [NONEXISTENT]")
 
 
 @pytest.mark.parametrize("part", ["cur", "new", "tmp"])
