@@ -74,7 +74,7 @@ def goes_within_tls(client: socket.socket) -> None:
 
 
 def goes_in_an_exchange(client: socket.socket) -> None:
-    says(client, (b"a AUTHENTICATE CRAM-MD5\r\n", b"+ "), (b"*\r\n", b"a NO"),
+    says(client, (b"a AUTHENTICATE CRAM-MD5\r\n", b"+ "), (b"*\r\n", b"a BAD"),
          (b"b AUTHENTICATE SCRAM-SHA-1 biwsbj1kZW1vLHI9YWJj\r\n", b"\r\n"))
 
 
