@@ -50,11 +50,11 @@ def test_one_odd_program_ends_no_other(smmap: Served) -> None:
         assert good.policy("ann") == "DUNNO"
         half.send(b"nn@x.example,")
         assert half.map_reply() == b"OK ann@x.example"
-        # many questions at once, of one that does not read meanwhile
-        half.send(netstring(b"virtual bob") * 300 + request("ann") * 300)
+        # many questions at once, of one that does not read meanwhile; the socket holds all their answers
+        half.send(netstring(b"virtual bob") * 100 + request("ann") * 100)
         assert good.map(b"nobody") == "NOTFOUND "
-        assert [half.map_reply() for _ in range(300)] == [b"OK bob"] * 300
-        assert [half.action() for _ in range(300)] == ["DUNNO"] * 300
+        assert [half.map_reply() for _ in range(100)] == [b"OK bob"] * 100
+        assert [half.action() for _ in range(100)] == ["DUNNO"] * 100
 
 
 def test_there_is_room_for_one_more(smmap: Served) -> None:
