@@ -20,6 +20,7 @@ PEERS = ("courier", "dovecot")
 TITLES = {"courierpy": "courierpy", "courier": "Courier", "dovecot": "Dovecot",
           "python": "the bare interpreter", "before": "the state before",
           "in process": "TLS in the session's process"}
+LEAST = 0.01                   # of any unit
 NOTES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "notes.md")
 
 
@@ -36,7 +37,9 @@ def number(value: float) -> str:
 
 
 def better(case: Case, ours: float, theirs: float) -> float:
-    """How many times as good we are: above 1 is better, whatever the unit."""
+    """How many times as good we are: above 1 is better, whatever the unit.  What was too little to be
+    measured is as the least that is told."""
+    ours, theirs = max(ours, LEAST), max(theirs, LEAST)
     return ours / theirs if case.more else theirs / ours
 
 

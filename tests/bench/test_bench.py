@@ -56,6 +56,12 @@ def test_ratios_say_how_many_times_as_good() -> None:
     assert report.better(SHORTER, 50, 100) == 2
 
 
+def test_what_was_too_little_to_be_measured_has_a_ratio() -> None:
+    assert report.better(SHORTER, 0, 0) == 1
+    assert report.better(SHORTER, 0, 1) == 100
+    assert report.better(SHORTER, 1, 0) == 0.01
+
+
 @pytest.mark.parametrize("case, ours, theirs, said", [
     (FASTER, 200.0, 100.0, "met"), (FASTER, 150.0, 100.0, "**missed** by 25 %"),
     (FASTER, 50.0, 100.0, "**missed**, 4.0 times"),
