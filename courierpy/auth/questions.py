@@ -7,6 +7,7 @@ computes with an account's clear password (SCRAM) is computed here.
 from __future__ import annotations
 
 import socket
+import struct
 import time
 from functools import partial
 
@@ -200,7 +201,7 @@ class Questions:
         rest = data[doorway.QUESTION.size:]
         try:
             self._do(asker, number, kind, rest, known)
-        except (Rejected, ValueError, KeyError):   # UnicodeDecodeError, struct.error
+        except (Rejected, ValueError, KeyError, struct.error):     # UnicodeDecodeError
             tickets.answer(asker, number, doorway.REFUSED)
         finally:
             wipe(data, rest)

@@ -246,6 +246,8 @@ def test_it_passes_on_what_the_helper_does_itself(tmp_path: Path) -> None:
         for number, nonsense in enumerate((b"", b"AUTH x\n", b"AUTH 3\na\n", b"\xff\n"), 902):
             passing.send(door.end, [doorway.QUESTION.pack(number, doorway.ASK), nonsense])
             assert door.hears(number) == doorway.REFUSED
+        passing.send(door.end, [doorway.QUESTION.pack(950, doorway.BEGIN), b"x"])      # shorter than its head
+        assert door.hears(950) == doorway.REFUSED
         door.stands()
 
 
