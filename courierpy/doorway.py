@@ -248,11 +248,12 @@ def views(protocol: str, arguments: list[str], environ: Mapping[str, str]) -> tu
     options: where its mail is, if that is not always here.  ``arguments``: of the program that logs in."""
     settings = Settings(environ)
     leads_on = forwarding.leads_on(protocol, settings)
+    seen = start.Seen()
 
     def look(account: Account) -> None:
         if not (leads_on and start.elsewhere(account, settings)):
-            start.look(account, start.maildir_of(account, arguments[1:], dict(environ)),
-                       settings.text("AUTH_MKHOMEDIR_SKEL"), settings.checks_owner)
+            seen.look(account, start.maildir_of(account, arguments[1:], environ),
+                      settings.text("AUTH_MKHOMEDIR_SKEL"), settings.checks_owner)
 
     def told(account: Account) -> str:
         hosts = start.mailhosts(account) if leads_on else []

@@ -56,6 +56,9 @@ def read(path: str) -> dict[str, dict[str, str]]:
 
     Raises TemporaryFailure, Rejected when there is no such file.
     """
+    known = _known(path)
+    if known is not None:              # a file
+        return known
     records: dict[str, dict[str, str]] = {}
     files = _files(path)
     if len(files) == 1:
@@ -65,17 +68,32 @@ def read(path: str) -> dict[str, dict[str, str]]:
     return records
 
 
-def _records(path: str) -> dict[str, dict[str, str]]:
+def _known(path: str) -> dict[str, dict[str, str]] | None:
+    """The records of a file that is as it was when it was read."""
+    known = _read.get(path)
+    if known is None:
+        return None
     try:
         now = os.lstat(path)
     except OSError:
+        return None
+    # a file of the last two seconds may still change within the clock's grain
+    return known[1] if known[0] == _stamp(now) and time.time() - now.st_ctime > 2 else None
+
+
+def _stamp(now: os.stat_result) -> tuple[int, ...]:
+    return now.st_mtime_ns, now.st_ctime_ns, now.st_size, now.st_ino, now.st_mode
+
+
+def _records(path: str) -> dict[str, dict[str, str]]:
+    known = _known(path)
+    if known is not None:
+        return known
+    try:
+        stamp = _stamp(os.lstat(path))
+    except OSError:
         _text(path)                    # says what is wrong
         return {}
-    stamp = (now.st_mtime_ns, now.st_ctime_ns, now.st_size, now.st_ino, now.st_mode)
-    known = _read.get(path)
-    # a file of the last two seconds may still change within the clock's grain
-    if known is not None and known[0] == stamp and time.time() - now.st_ctime > 2:
-        return known[1]
     records: dict[str, dict[str, str]] = {}
     for line in _text(path).splitlines():
         name, tab, rest = line.partition("\t")

@@ -23,11 +23,11 @@ import time
 from functools import partial
 
 from courierpy.auth import Account
-from courierpy.auth.helper import FAIL, TEMPORARY, answer_to, begin_work, who
+from courierpy.auth.helper import FAIL, TEMPORARY, answer_to, begin_work
 from courierpy.auth.helper import answer as ask_module
 from courierpy.auth.protocol import parse_request
 from courierpy.auth.tickets import KINDS, Asker, answer, grant, of_client
-from courierpy.system import doorway, passing
+from courierpy.system import doorway, log, passing
 from courierpy.system.wipe import wipe
 
 TYPE_CHECKING = False
@@ -57,9 +57,13 @@ class Page:
     def __init__(self) -> None:
         self._memory = mmap.mmap(-1, _PAGE_OCTETS)
 
-    def begin(self, asker: int, number: int, whose: str) -> None:
-        """As of what(); ``whose``: "" while the question is not read."""
-        text = whose.encode("utf-8", "surrogateescape")[:_PAGE_OCTETS - _SINCE.size - _WHAT.size]
+    def begin(self, asker: int, number: int, request: Request | None = None) -> None:
+        """As of what(); ``request``: None while the question is not read."""
+        text = b""
+        if request is not None:
+            known = request.environ.get
+            text = f"{known('TCPREMOTEIP', '')}\0{known('TCPREMOTEPORT', '')}\0{request.user}".encode(
+                "utf-8", "surrogateescape")[:_PAGE_OCTETS - _SINCE.size - _WHAT.size]
         self._memory[_SINCE.size:_SINCE.size + _WHAT.size + len(text)] = \
             _WHAT.pack(asker, number, len(text)) + text
         self._memory[:_SINCE.size] = _SINCE.pack(time.monotonic())
@@ -73,10 +77,11 @@ class Page:
         return float(_SINCE.unpack_from(self._memory)[0])
 
     def what(self) -> tuple[int, int, str]:
-        """Number of the asker, of its question, and whose that is."""
+        """Number of the asker, of its question, and whose that is, for the log; "" where it is not known."""
         asker, number, size = _WHAT.unpack_from(self._memory, _SINCE.size)
         at = _SINCE.size + _WHAT.size
-        return asker, number, self._memory[at:at + size].decode("utf-8", "surrogateescape")
+        words = self._memory[at:at + size].decode("utf-8", "surrogateescape").split("\0")
+        return asker, number, log.who(words[0], words[1], words[2] or None) if len(words) == 3 else ""
 
 
 class Stand:
@@ -139,7 +144,7 @@ class Stand:
             head = b""
         # the page says which question it is before that is taken: where this process dies then, none is lost
         if len(head) == doorway.QUESTION.size:
-            self.page.begin(at, doorway.QUESTION.unpack(head)[0], "")
+            self.page.begin(at, doorway.QUESTION.unpack(head)[0])
         try:
             found = passing.receive(asker.end)
         except passing.Refused:
@@ -170,7 +175,7 @@ class Stand:
         wipe(data, rest)
 
     def _do(self, at: int, asker: Asker, number: int, request: Request, data: bytes) -> None:
-        self.page.begin(at, number, who(request))
+        self.page.begin(at, number, request)
         reply = ask_module(self._module, request, self._see)
         account, self._account = self._account, None
         if reply == FAIL and self._others:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from base64 import b64encode
 from functools import partial
 
-from courierpy.auth import TemporaryFailure
+from courierpy.auth import TemporaryFailure, mechanisms
 from courierpy.auth.exchange import decoded, exchanged
 from courierpy.imap import backend, capability, ident, languages
 from courierpy.imap.commands import Done
@@ -20,9 +20,8 @@ from courierpy.imap.grammar.framer import Framer, LiteralAhead, TooLong
 from courierpy.model.replies import Bad, Bye, No, anew
 from courierpy.model.steps import Elsewhere, NoPassword, Read, Refused, Secure, Unreachable
 from courierpy.model.strings import percent
-from courierpy.system import log
+from courierpy.system import concluded, log
 from courierpy.system.conn import Gone, TimedOut
-from courierpy.system.settings import from_environ
 from courierpy.system.starttls import starttls_offered, starttls_required
 from courierpy.system.wipe import wipe
 
@@ -36,11 +35,13 @@ if TYPE_CHECKING:
     from courierpy.auth.sasl import Context
     from courierpy.imap.dialogue import Client
     from courierpy.model.steps import Accepted, Speak, Steps
+    from courierpy.system.settings import Settings
 
     class Stage(Protocol):
         """As login/stage.py has it."""
 
         environ: dict[str, str]
+        settings: Settings
         client: Client
         peer: str
         tls: bool
@@ -155,7 +156,10 @@ class Login(Dialogue):
     # -- commands
 
     def _capabilities(self) -> bytes:
-        return capability.line(from_environ(self.environ), "login", self.stage.tls)
+        settings, tls = self.stage.settings, self.stage.tls
+        if settings.alike is None or tls or mechanisms.takes_tokens(settings):
+            return capability.line(settings, "login", tls)
+        return concluded.of(settings, _in_clear)
 
     def capability(self, args: Args) -> str:
         args.end()
@@ -177,7 +181,7 @@ class Login(Dialogue):
         if pairs:
             log.info(f"ID, {self.who}, {ident.told(pairs)}")
             self._onward.told(pairs)
-        self.client.write(ident.reply(from_environ(self.environ)))
+        self.client.write(ident.reply(self.stage.settings))
         return "ID completed"
 
     def language(self, args: Args) -> str:
@@ -187,13 +191,13 @@ class Login(Dialogue):
 
     def starttls(self, args: Args) -> str:
         args.end()
-        if not starttls_offered(from_environ(self.environ), self.stage.tls):
+        if not starttls_offered(self.stage.settings, self.stage.tls):
             raise Bad(ERROR)
         self._handshake = True
         return "Begin SSL/TLS negotiation now."
 
     def _need_secure(self) -> None:
-        if starttls_required(from_environ(self.environ), self.stage.tls):
+        if starttls_required(self.stage.settings, self.stage.tls):
             raise No("STARTTLS required", b"PRIVACYREQUIRED")
 
     def login(self, args: Args) -> Steps[Account]:
@@ -286,6 +290,12 @@ COMMANDS: Mapping[bytes, Callable[[Login, Args], str]] = {
     b"ID": Login.ident, b"LANGUAGE": Login.language, b"STARTTLS": Login.starttls}
 ADMITTING: Mapping[bytes, Callable[[Login, Args], Steps[Account]]] = {
     b"LOGIN": Login.login, b"AUTHENTICATE": Login.authenticate}
+
+
+def _in_clear(settings: Settings) -> bytes:
+    """What is told where there is neither TLS, whose client's certificate has a word in it, nor a mechanism
+    that depends on the client's address."""
+    return capability.line(settings, "login", False)
 
 
 def _base64(text: bytes) -> bytes:

@@ -249,7 +249,7 @@ class Doorway:
                 log.crit(f"login process {process.pid} takes no client: {error.strerror}")
             return False
         process.guests += 1
-        self.guests[self._number] = Guest(connection, process, variables, not behind)
+        self.guests[self._number] = Guest(connection, process, variables, not behind, packed)
         if connection.address:
             self.connections.counts.add(connection.address, 1)
         self._make_room()
@@ -266,9 +266,11 @@ class Doorway:
 
     def _make_room(self) -> None:
         """The oldest goes when there are too many, but for those at the front who were told to."""
+        if not self.bound or len(self.guests) <= self.bound:
+            return
         told, (number, guest) = next(each for each in enumerate(self.guests.items())
                                      if not each[1][1].told_to_go)
-        if not self.bound or len(self.guests) - told <= self.bound:
+        if len(self.guests) - told <= self.bound:
             return
         guest.told_to_go = True
         metrics.count(measures.REFUSED, "crowded")
@@ -342,13 +344,12 @@ class Doorway:
         """It is known what the DNS says of this client."""
         if self.guests.get(number) is not guest:
             return                     # it is gone
-        guest.welcome = welcome
+        guest.welcome, guest.known = welcome, doorway.pack(guest.variables)        # more by now
         if not welcome:
             self._tell(guest.process, doorway.DENIED, number)
             return
         try:
-            passing.send(guest.process.link, [doorway.HEAD.pack(doorway.ADMITTED, number),
-                                              doorway.pack(guest.variables)])
+            passing.send(guest.process.link, [doorway.HEAD.pack(doorway.ADMITTED, number), guest.known])
         except OSError as error:
             log.err(f"login process {guest.process.pid} hears nothing: {error.strerror}")
 
@@ -442,8 +443,7 @@ class Doorway:
             found = os.fstat(fd)       # as hibernate/protocol.py knows it by
             connection.identity = found.st_dev, found.st_ino
             self._leaves(process, number)
-            known = doorway.pack(guest.variables)
-            self._begin(connection, doorway.Order(grant.account, known, variables, rest), fd)
+            self._begin(connection, doorway.Order(grant.account, guest.known, variables, rest), fd)
         except OSError as error:
             if due("fork"):
                 log.crit(f"a session cannot be started: {error.strerror}")

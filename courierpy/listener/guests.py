@@ -16,18 +16,21 @@ ALARMS = 20                        # of one login process that are in the log
 
 
 class Guest:
-    """A client before its login.  ``variables``: what its address gives its session.
+    """A client before its login.  ``variables``: what its address gives its session; ``known``: the same,
+    packed.
     ``welcome``: it may come in, which is not known yet of one whose proxy has not said who it is.
     ``told_to_go``: it was.  ``ticket``: by which it goes on to another host, and ``inode``: of its socket to
     that."""
 
-    __slots__ = ("connection", "inode", "process", "ticket", "told_to_go", "variables", "welcome")
+    __slots__ = ("connection", "inode", "known", "process", "ticket", "told_to_go", "variables", "welcome")
 
     def __init__(self, connection: Connection, process: Login, variables: Mapping[str, str],
-                 welcome: bool) -> None:
+                 welcome: bool, known: bytes | None = None) -> None:
+        """``known``: None where they are not packed yet."""
         self.connection = connection
         self.process = process
         self.variables = variables
+        self.known = doorway.pack(variables) if known is None else known
         self.welcome = welcome
         self.told_to_go = False
         self.ticket, self.inode = b"", 0

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from courierpy.login.remote import Granted
     from courierpy.login.seeking import Seeking
     from courierpy.model.steps import Steps
+    from courierpy.system.settings import Settings
     from courierpy.system.stream import Stream
     from courierpy.system.tlsmemory import ServerTls
 
@@ -118,13 +119,16 @@ class Entrant:
                  "again", "armed", "dialogue", "due", "events", "exchange", "later", "number", "proxied",
                  "question", "seeking", "stage", "state", "wire")
 
-    def __init__(self, house: House, number: int, client: socket.socket, environ: dict[str, str]) -> None:
+    def __init__(self, house: House, number: int, client: socket.socket, environ: dict[str, str],
+                 alike: Settings | None = None) -> None:
+        """``alike``: as of Stage."""
         self.number = number
         self.wire = Wire(client)
         self.wire.piece = PIECE_OCTETS
         self.again = False
         self.state = TALKS
-        self.stage = stage = _Stage(house.protocol.PROTOCOL, house.protocol.PORT, environ, self, house.table)
+        self.stage = stage = _Stage(house.protocol.PROTOCOL, house.protocol.PORT, environ, self, house.table,
+                                    alike)
         self.due = self._deadline = stage.gate.end
         self.dialogue: Dialogue | None = None
         self.question = self.exchange = 0
@@ -189,6 +193,7 @@ class Entrant:
         if self.state != ARRIVES:
             return
         self._environ.update(variables)
+        self.stage.settings.alike = None
         self.state, self.due = TALKS, self._deadline
         self.stage.peer = self.stage.who(None)
         self.stage.gate.come_from(self._environ["TCPREMOTEIP"])
@@ -204,9 +209,8 @@ class Entrant:
         self._go(None)
 
     def _go(self, answer: object) -> None:
-        """Answer the dialogue's step, and do those that need no waiting, up to the next piece of what the
-        client says."""
-        heard = isinstance(answer, bytes)
+        """Answer the dialogue's step, and do those that need no waiting: what the client says is heard when
+        its socket has it."""
         steps = self._steps
         assert steps is not None
         while True:
@@ -223,28 +227,21 @@ class Entrant:
             self._wanted = step
             if isinstance(step, Look):             # the helper has looked
                 answer = None
-            elif isinstance(step, Read):
-                if heard:
-                    self.wire.flush()
-                    self.again = self.wire.tls is not None     # which may have more in hand
-                    return
-                data = self._input()
-                if data is None:
-                    return
-                answer, heard = data, True
+                continue
+            self.wire.flush()
+            if isinstance(step, Read):
+                self.again = self.wire.may_have_more
+            elif isinstance(step, (Request, remote.Question)):
+                self._house.inquiries.ask(self, step)
+            elif isinstance(step, Wait):
+                self.due = min(step.until, self._deadline)
+            elif isinstance(step, Secure):
+                self._secure(lambda: self._go(None))
             else:
-                self.wire.flush()
-                if isinstance(step, Wait):
-                    self.due = min(step.until, self._deadline)
-                elif isinstance(step, Secure):
-                    self._secure(lambda: self._go(None))
-                elif isinstance(step, Forward):
-                    self.seeking = self._house.hosts.seek(self, step, self._deadline)
-                    self.seeking.begin()
-                else:
-                    assert isinstance(step, (Request, remote.Question))
-                    self._house.inquiries.ask(self, step)
-                return
+                assert isinstance(step, Forward)
+                self.seeking = self._house.hosts.seek(self, step, self._deadline)
+                self.seeking.begin()
+            return
 
     def _input(self) -> bytes | None:
         """What the client said, b"" at its end; None: nothing yet, or it does not listen."""

@@ -26,12 +26,12 @@ class Gate:
         self.end = self.started + seconds
         self.first = first
         self.failures = 0
-        self._address = network(address)
+        self._address = address
         self._table = table
 
     def come_from(self, address: str) -> None:
         """It is known only now who that is."""
-        self._address = network(address)
+        self._address = address
 
     def left(self) -> float:
         """Seconds until the stage is over; 0 when it is."""
@@ -43,7 +43,7 @@ class Gate:
         ``began``: when it asked.  ``user``: whom it asked for, "" if nobody.
         """
         self.failures += 1
-        keys = [f"address {self._address}"] + ([f"user {user.casefold()}"] if user else [])
+        keys = [f"address {network(self._address)}"] + ([f"user {user.casefold()}"] if user else [])
         return began + self.delay(tries.refused(self._table, keys))
 
     def again(self) -> bool:

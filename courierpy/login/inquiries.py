@@ -79,6 +79,7 @@ class Inquiries:
         for inquiry in [each for each in self.open.values() if each.helper is None]:
             inquiry.helper = helper
             self._send(inquiry)
+            self._house.settle(inquiry.entrant)
 
     def _gone(self, helper: socket.socket) -> None:
         """It has ended; whoever waits for it waits for the next one."""
@@ -94,11 +95,12 @@ class Inquiries:
             else:
                 inquiry.again, inquiry.helper = True, self._helper
                 self._send(inquiry)
+            self._house.settle(inquiry.entrant)
 
     # -- what is asked
 
     def ask(self, entrant: Entrant, question: remote.Question | Request) -> None:
-        """Answered by Entrant.answered(), or fails; neither at once."""
+        """Answered by Entrant.answered(), or fails; neither at once.  Who asks is settled by its turn."""
         try:
             asked = remote.of_request(question) if isinstance(question, Request) else question
         except Exception as error:     # Rejected: nothing that can be asked
@@ -121,7 +123,6 @@ class Inquiries:
         helper = inquiry.helper
         if helper is None:
             inquiry.entrant.fails(TemporaryFailure("there is no password helper"), PATIENCE_SECONDS)
-            self._house.settle(inquiry.entrant)
             return
         try:
             passing.send(helper, [doorway.QUESTION.pack(inquiry.number, inquiry.kind), inquiry.data])
@@ -133,13 +134,11 @@ class Inquiries:
         if inquiry.kind == doorway.BEGIN:
             self._exchanges[inquiry.number] = helper
         inquiry.entrant.waits()
-        self._house.settle(inquiry.entrant)
 
     def _fail(self, inquiry: Inquiry, why: str) -> None:
         """For now."""
         self._close(inquiry)
         inquiry.entrant.fails(TemporaryFailure(why))
-        self._house.settle(inquiry.entrant)
 
     def give_up(self, entrant: Entrant) -> None:
         """It is gone, or waits no more."""
@@ -162,16 +161,20 @@ class Inquiries:
     # -- what is answered
 
     def _answers(self, helper: socket.socket) -> None:
-        for data, fds in passing.waiting(helper, "the password helper"):
+        found = passing.heard(helper, "the password helper")
+        if found is None:
+            return
+        data, fds = found
+        if fds:
             passing.close(fds)
-            if len(data) < doorway.QUESTION.size:
-                self._gone(helper)
-                return
-            number, kind = doorway.QUESTION.unpack_from(data)
-            inquiry = self.open.get(number)
-            if inquiry is not None and inquiry.helper is helper:
-                self._close(inquiry)
-                self._answered(inquiry.entrant, kind, data[doorway.QUESTION.size:])
+        if len(data) < doorway.QUESTION.size:
+            self._gone(helper)
+            return
+        number, kind = doorway.QUESTION.unpack_from(data)
+        inquiry = self.open.get(number)
+        if inquiry is not None and inquiry.helper is helper:
+            self._close(inquiry)
+            self._answered(inquiry.entrant, kind, data[doorway.QUESTION.size:])
 
     def _answered(self, entrant: Entrant, kind: bytes, data: bytes) -> None:
         answer = remote.answer(kind, data)

@@ -19,7 +19,7 @@ from courierpy.login.entrant import GONE, Entrant
 from courierpy.login.hosts import Hosts
 from courierpy.login.inquiries import Inquiries
 from courierpy.login.relayed import Relay
-from courierpy.system import confined, doorway, haproxy, log, metrics, passing, proc, title
+from courierpy.system import concluded, confined, doorway, haproxy, log, metrics, passing, proc, title
 from courierpy.system.settings import from_environ
 
 TYPE_CHECKING = False
@@ -52,6 +52,7 @@ class House:
         self.environ = environ
         self.by_tls = by_tls
         self.table = table
+        self._settings = from_environ(environ)
         self.inquiries = Inquiries(self)
         self.hosts = Hosts(self)
         self.offered: Certificates | None = None
@@ -82,11 +83,12 @@ class House:
     def serve(self) -> None:
         """Until couriertcpd is gone, or wanted the end and all are gone."""
         passing.send(self.link, [doorway.HEAD.pack(doorway.READY, 0)])
-        while not self._done():
-            for fd, _ in self._poll.poll(self._seconds()):
-                heard = self.heard.get(fd)
-                if heard is not None:
-                    heard()
+        heard, poll = self.heard, self._poll.poll
+        while not (self.leaving and self._done()):
+            for fd, _ in poll(self._seconds()):
+                hear = heard.get(fd)
+                if hear is not None:
+                    hear()
             self._clock()
             if metrics.current is not None:
                 metrics.current.turn()
@@ -94,8 +96,6 @@ class House:
                 title.say(f"({len(self.entrants) + len(self.relays)} connections)")
 
     def _done(self) -> bool:
-        if not self.leaving:
-            return False
         return not (self.entrants or self.relays) or time.monotonic() > self.leaving
 
     def _seconds(self) -> float:
@@ -106,10 +106,11 @@ class House:
         return max(0.0, min(wait, most))
 
     def _clock(self) -> None:
-        turns, self._again = self._again, {}
-        for one in turns.values():
-            if one.again:
-                self.let(one, one.ready)
+        if self._again:
+            turns, self._again = self._again, {}
+            for one in turns.values():
+                if one.again:
+                    self.let(one, one.ready)
         now = time.monotonic()
         while self._due and self._due[0][0] <= now:
             _, number = heapq.heappop(self._due)
@@ -162,9 +163,11 @@ class House:
         client = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fds[0])      # as couriertcpd has it
         environ = dict(self.environ)
         environ.update(variables)
-        entrant = Entrant(self, number, client, environ)
+        # an access rule may have set more for its address
+        alike = self._settings if variables.keys() <= concluded.CLIENTS_OWN else None
+        entrant = Entrant(self, number, client, environ, alike)
         self.entrants[number] = entrant
-        self.heard[client.fileno()] = lambda: self._ready(entrant)
+        self.heard[client.fileno()] = partial(self.let, entrant, entrant.ready)
         if behind:
             seconds = float(environ.pop(doorway.PROXY_SECONDS))
             self.let(entrant, partial(entrant.arrive, seconds))
@@ -190,9 +193,6 @@ class House:
         if entrant is not None:
             self.let(entrant, partial(entrant.admitted, doorway.unpack(data), self.by_tls))
 
-    def _ready(self, entrant: Entrant) -> None:
-        self.let(entrant, entrant.ready)
-
     def let(self, entrant: Entrant, act: Callable[[], None]) -> None:
         """It moves.  A bug of ours costs this client, and no other."""
         try:
@@ -210,9 +210,11 @@ class House:
     def settle(self, entrant: Entrant) -> None:
         """It has moved: what it is polled for, and when it moves next at the latest."""
         if self.entrants.get(entrant.number) is entrant:
-            entrant.events = self.want(entrant.wire.socket, entrant.events,
-                                        entrant.wire.wants(entrant.reads))
-            self._arm(entrant)
+            wanted = entrant.wire.wants(entrant.reads)
+            if wanted != entrant.events:
+                entrant.events = self.want(entrant.wire.socket, entrant.events, wanted)
+            if entrant.armed < 0.0 or entrant.due < entrant.armed:
+                self._arm(entrant)
             if entrant.again:
                 self._again[entrant.number] = entrant
 
@@ -281,7 +283,8 @@ class House:
                 entrant.fails(TemporaryFailure())
                 return
             self._rests[number] = rest[len(kept):]
-        variables = doorway.pack(doorway.allowed(entrant.stage.environ))
+        allowed = doorway.allowed_in_clear if wire.tls is None else doorway.allowed
+        variables = doorway.pack(allowed(entrant.stage.environ))
         letter, fd = (doorway.GIVE, wire.socket.fileno()) if theirs is None else \
             (doorway.START, theirs.fileno())
         said = (theirs is not None or len(rest) == len(kept)) and self.say(
@@ -356,20 +359,23 @@ class House:
             self._arm(relay)
 
     def _linked(self) -> None:
-        for data, fds in passing.waiting(self.link, "couriertcpd"):
-            if len(data) < doorway.HEAD.size:
-                self.end()             # couriertcpd is gone
-                self.forget(self.link)
-                return
-            letter, number = doorway.HEAD.unpack_from(data)
-            try:
-                if letter == doorway.AGAIN:
-                    variables, said = doorway.said_before(data)
-                    self._client(number, variables, fds, False, said)
-                else:
-                    self._said(letter, number, data[doorway.HEAD.size:], fds)
-            except passing.Refused as error:
-                log.err(f"couriertcpd: {error}")
+        found = passing.heard(self.link, "couriertcpd")
+        if found is None:
+            return
+        data, fds = found
+        if len(data) < doorway.HEAD.size:
+            self.end()                 # couriertcpd is gone
+            self.forget(self.link)
+            return
+        letter, number = doorway.HEAD.unpack_from(data)
+        try:
+            if letter == doorway.AGAIN:
+                variables, said = doorway.said_before(data)
+                self._client(number, variables, fds, False, said)
+            else:
+                self._said(letter, number, data[doorway.HEAD.size:], fds)
+        except passing.Refused as error:
+            log.err(f"couriertcpd: {error}")
 
     def _said(self, letter: bytes, number: int, data: bytes, fds: list[int]) -> None:
         if letter in (doorway.CLIENT, doorway.BEHIND):

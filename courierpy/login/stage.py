@@ -24,31 +24,36 @@ if TYPE_CHECKING:
     from courierpy.auth import Account
     from courierpy.imap.dialogue import Client
     from courierpy.model.steps import Accepted, Speak, Steps
+    from courierpy.system.settings import Settings
 
 SECONDS = 60.0                 # for everything before the login
 FAILURE_DELAY = gate.FIRST     # seconds until a refusal is answered, where IMAP_LOGIN_DELAY does not say
 
 
 class Stage:
-    """``environ``: what the next program will get, and what the login was told.  ``client``: where the
-    dialogue writes to.  ``peer``: the client, for the log.  ``tls``: is the connection encrypted?
+    """``environ``: what the next program will get, and what the login was told; ``settings``: of that.
+    ``client``: where the dialogue writes to.  ``peer``: the client, for the log.  ``tls``: is the connection
+    encrypted?
     ``accepted``: another host's answer to the login, where the session is there."""
 
     def __init__(self, protocol: str, port: str, environ: dict[str, str], client: Client,
-                 table: int | None = None) -> None:
+                 table: int | None = None, alike: Settings | None = None) -> None:
         """``protocol``, ``port``: of the service, where the environment does not say.  ``table``: of
-        refused logins, see login/tries.py; None: the environment names it."""
+        refused logins, see login/tries.py; None: the environment names it.  ``alike``: settings that the
+        environment has, and no other (system/concluded.py); None where they are not known."""
         environ.setdefault("TCPREMOTEIP", "127.0.0.1")
         environ.setdefault("TCPREMOTEPORT", "N/A")
         environ.setdefault("TCPLOCALPORT", port)
         environ.setdefault("PROTOCOL", protocol)
         self._protocol = protocol
-        environ.update(of_transport(environ, protocol, "IMAP"))
+        if protocol != "IMAP":
+            environ.update(of_transport(environ, protocol, "IMAP"))
         self.environ = environ
+        self.settings = settings = from_environ(environ)
+        settings.alike = alike
         self.client = client
         self.accepted: Accepted | None = None
-        delay = (from_environ(environ).number("IMAP_LOGIN_DELAY") if "IMAP_LOGIN_DELAY" in environ
-                 else FAILURE_DELAY)
+        delay = settings.number("IMAP_LOGIN_DELAY") if "IMAP_LOGIN_DELAY" in environ else FAILURE_DELAY
         self.gate = gate.Gate(environ["TCPREMOTEIP"], SECONDS, delay,
                               tries.inherited(environ) if table is None else table)
         self.tls = environ.get("IMAP_TLS", "0") not in ("", "0")
@@ -78,6 +83,7 @@ class Stage:
         """A TLS handshake is done; ``found``: the variables that tell of it."""
         self.environ.update(found)
         self.environ.update(of_transport(found, "IMAP", self._protocol))
+        self.settings.alike = None
         self.tls = True
 
     # -- who may come in
@@ -85,7 +91,7 @@ class Stage:
     def mechanism(self, name: bytes) -> mechanisms.Mechanism | None:
         """The SASL mechanism; None where there is none of this name, or it needs what the connection
         lacks."""
-        usable = mechanisms.usable(name, from_environ(self.environ), self.tls)
+        usable = mechanisms.usable(name, self.settings, self.tls)
         return mechanisms.find(name) if usable else None
 
     def admitted(self, service: str, ask: Callable[[sasl.Context], Steps[Account]], speak: Speak,
@@ -103,8 +109,8 @@ class Stage:
             metrics.count(measures.LOGINS, self._protocol, more.get("method", "PASSWORD"), result)
 
         service = environ.get(f"AUTHSERVICE{environ['TCPLOCALPORT']}") or service
-        identity = from_environ(environ).external_identity() if self.tls else ""
-        settings = from_environ(environ)
+        settings = self.settings
+        identity = settings.external_identity() if self.tls else ""
         proxy = settings.flag(f"{self._protocol}_PROXY")
         context = sasl.Context(service, environ, identity, keeps=proxy)
         try:

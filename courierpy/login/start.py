@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import time
 
 from courierpy.auth import Account, TemporaryFailure, Unservable
 from courierpy.login import tries
@@ -17,12 +18,14 @@ from courierpy.system import channelbinding, desk, proc, programs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, MutableMapping
+    from collections.abc import Callable, Mapping, MutableMapping
 
     Look = Callable[[Account], None]
 
     from courierpy.system.settings import Settings
 
+LOOK_SECONDS = 5.0             # that an account is known to be in order
+MOST_SEEN = 1000               # accounts of which that is known
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
 _FURTHER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+)(:[0-9]{1,5})?")
 # what is wrong with the account itself; anything else that the system says may pass
@@ -46,7 +49,7 @@ def parted(arguments: list[str]) -> tuple[list[str], list[str]]:
     return arguments[:at], arguments[at:]
 
 
-def maildir_of(account: Account, arguments: list[str], environ: MutableMapping[str, str]) -> str:
+def maildir_of(account: Account, arguments: list[str], environ: Mapping[str, str]) -> str:
     """The account's own, else the argument of the program, else MAILDIRPATH; "" without any."""
     others = parted(arguments)[1]
     return account.maildir or (others[0] if others else environ.get("MAILDIRPATH", ""))
@@ -105,6 +108,37 @@ def look(account: Account, maildir: str, skeleton: str, owned: bool) -> None:
         raise Unservable(str(error)) from None
     except ValueError as error:                    # a NUL in a path
         raise Unservable(f"{account.home!r}: {error}") from None
+
+
+class Seen:
+    """Looks at accounts, for who does so often: what was seen as the user holds for LOOK_SECONDS, as long as
+    its home and its Maildir are the same directories with the same owner and permissions.  What else may have
+    changed, on the way there, its session finds out, which is its user."""
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[object, ...], tuple[float, list[tuple[int, ...]]]] = {}
+
+    def look(self, account: Account, maildir: str, skeleton: str, owned: bool) -> None:
+        """As look()."""
+        key = account.uid, account.gid, account.username, account.home, maildir
+        places = _places(account.home, maildir)
+        until, then = self._seen.get(key, (0.0, []))
+        now = time.monotonic()
+        if places and places == then and now < until:
+            return
+        look(account, maildir, skeleton, owned)
+        if len(self._seen) >= MOST_SEEN:
+            self._seen.clear()
+        self._seen[key] = now + LOOK_SECONDS, places
+
+
+def _places(home: str, maildir: str) -> list[tuple[int, ...]]:
+    """What the directories are, for whom it may; empty where one cannot be seen."""
+    try:
+        found = [os.stat(path) for path in (home, os.path.join(home, maildir))]
+    except (OSError, ValueError):
+        return []
+    return [(each.st_dev, each.st_ino, each.st_mode, each.st_uid, each.st_gid) for each in found]
 
 
 def _enter(path: str, what: str) -> os.stat_result:

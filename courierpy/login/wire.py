@@ -62,6 +62,11 @@ class Wire:
         self.ended = self.ended or not data
         return data
 
+    @property
+    def may_have_more(self) -> bool:
+        """Is there to be read what no event of the socket tells of?"""
+        return self.tls is not None or self.ended or self.broken or bool(self._back)
+
     def put_back(self, data: bytes) -> None:
         """What was received, and is for who comes next."""
         self._back = data

@@ -113,6 +113,12 @@ def allowed(variables: Mapping[str, str]) -> dict[str, str]:
             and value.isprintable()}
 
 
+def allowed_in_clear(variables: Mapping[str, str]) -> dict[str, str]:
+    """The same of a connection without TLS, whose certificate there is none to tell of; of many variables
+    these few are quickly found."""
+    return allowed({name: variables[name] for name in VARIABLES if name in variables})
+
+
 def ends_of(data: bytes) -> tuple[tuple[str, int], tuple[str, int]]:
     """(remote, local) address and port of a message of the form ADDRESS.  Raises OSError or ValueError."""
     _, _, *words = ADDRESS.unpack(data)

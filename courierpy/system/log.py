@@ -43,6 +43,7 @@ _form = "courier"
 _name = "courierpy"
 _about = ""
 _render: Render | None = None  # of the forms that other programs read
+_second, _stamped = 0, ""       # when a line was written last, and how lines begin in that second
 _journal: socket | None = None  # connected to JOURNAL, in a process that cannot find it by its name
 
 
@@ -205,10 +206,11 @@ def _line(priority: str, text: str) -> None:
 def _to_descriptor(priority: str, data: bytes) -> None:
     word = b"" if priority == "INFO" else b"%s: " % priority.encode()
     if _form in ("logfmt", "json") and _render is not None:
-        said = {"ts": _now(), "host": os.uname().nodename, "program": _name, "pid": str(os.getpid())}
+        when, host = _now().split(" ", 1)
+        said = {"ts": when, "host": host, "program": _name, "pid": str(os.getpid())}
         head, data = b"", _render(priority, said, data.decode()).encode("utf-8", "backslashreplace")
     elif _form == "lines":
-        head = f"{_now()} {os.uname().nodename} {_name}[{os.getpid()}]: ".encode() + word
+        head = f"{_now()} {_name}[{os.getpid()}]: ".encode() + word
     elif _form == "journal":
         head = b"<%d>" % PRIORITIES[priority]          # sd-daemon(3); the unit's name stands before it
     else:
@@ -220,9 +222,13 @@ def _to_descriptor(priority: str, data: bytes) -> None:
 
 
 def _now() -> str:
-    """RFC 3339, in local time."""
-    now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-    return f"{now[:-2]}:{now[-2:]}"
+    """RFC 3339, in local time, and the host."""
+    global _second, _stamped
+    second = int(time.time())
+    if second != _second:
+        now = time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(second))
+        _second, _stamped = second, f"{now[:-2]}:{now[-2:]} {os.uname().nodename}"
+    return _stamped
 
 
 def _to_journal(priority: str, data: bytes) -> bool:

@@ -69,7 +69,7 @@ def receive_from(end: socket.socket) -> tuple[bytes, list[int], int] | None:
         return None
     except OSError:
         return b"", [], 0
-    fds, who = unpacked(ancillary)
+    fds, who = unpacked(ancillary) if ancillary else ((), None)
     if flags & _CUT:
         close(fds)
         raise Refused("a message is cut")
@@ -85,6 +85,17 @@ def unpacked(ancillary: Iterable[tuple[int, int, bytes]]) -> tuple[array.array[i
         elif level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
             who = CREDENTIALS.unpack(value[:CREDENTIALS.size])
     return fds, who
+
+
+def heard(end: socket.socket, who: str) -> tuple[bytes, list[int]] | None:
+    """As receive(); what is Refused goes to the log, under the name ``who`` of the other end.  For whom the
+    kernel tells that there is something, as long as there is: who reads on until there is nothing asks it
+    twice for most messages."""
+    try:
+        return receive(end)
+    except Refused as error:
+        log.err(f"{who}: {error}")
+        return None
 
 
 def waiting(end: socket.socket, who: str) -> Iterator[tuple[bytes, list[int]]]:

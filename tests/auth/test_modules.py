@@ -98,6 +98,18 @@ def test_userdb_folder(userdb: Path, tmp_path: Path) -> None:
         ask(link, "joe", "secret")
 
 
+def test_a_folder_in_the_place_of_a_userdb_file(userdb: Path, tmp_path: Path) -> None:
+    """Which was read before, and is known."""
+    os.utime(userdb, (1, 1))
+    assert ask(userdb, "joe", "secret").address == "joe"
+    userdb.rename(tmp_path / "before")
+    userdb.mkdir()
+    (tmp_path / "before").rename(userdb / "one")
+    (userdb / "two").write_text("ann\tuid=1|gid=1|home=/home/ann|clearpw=other\n")
+    (userdb / "two").chmod(0o600)
+    assert (ask(userdb, "joe", "secret").address, ask(userdb, "ann", "other").address) == ("joe", "ann")
+
+
 def test_an_unknown_user_costs_a_hash(userdb: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     monkeypatch.setattr(passwords, "verify",

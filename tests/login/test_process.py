@@ -104,7 +104,7 @@ def test_who_was_told_to_leave_ahead_of_a_session_says_that_it_is_over() -> None
             house._said(letter, 1, b"", [])
         client.close()
         if 1 in house.entrants:
-            house._ready(house.entrants[1])
+            house.let(house.entrants[1], house.entrants[1].ready)
         assert [data for data, _ in passing.waiting(couriertcpd, "")] == [doorway.HEAD.pack(doorway.ENDED, 1)]
 
 
