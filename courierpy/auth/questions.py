@@ -81,6 +81,7 @@ class Questions:
         self.told = told
         self.grants = grants
         self.standing: Worker | None = None
+        self._way: socket.socket | None = None     # to couriertcpd, for clients
         self._askers: dict[int, _Asker] = {}
         self._last = 0
         self._looked = 0.0
@@ -98,6 +99,9 @@ class Questions:
         if found is None:
             return
         data, fds = found
+        if data == doorway.WAY and len(fds) == 1 and self._way is None:
+            self._way = socket.socket(fileno=fds[0])
+            return
         if len(data) != doorway.LOGIN.size or len(fds) != 1:
             passing.close(fds)
             if not data:
@@ -121,8 +125,8 @@ class Questions:
         helper = self.helper
         if self.standing is not None or module not in standing.STANDS or module != helper.modules[0]:
             return None
-        return standing.Stand(end, self.grants, module, len(helper.modules) > 1, helper.environ, helper.look,
-                              self.told)
+        return standing.Stand(end, self.grants, self._way, module, len(helper.modules) > 1, helper.environ,
+                              helper.look, self.told)
 
     def stands(self, worker: Worker) -> None:
         """It does from now on."""
@@ -198,8 +202,12 @@ class Questions:
     def _heard(self, asker: _Asker, data: bytes, known: int) -> None:
         """``known``: so many modules do not know whose it is."""
         number, kind = doorway.QUESTION.unpack_from(data)
-        rest = data[doorway.QUESTION.size:]
+        rest = b""
         try:
+            if kind == doorway.ASK_FOR:        # it gets a ticket, and gives the client itself
+                kind, rest = doorway.ASK, doorway.asked_for(data)[2]
+            else:
+                rest = data[doorway.QUESTION.size:]
             self._do(asker, number, kind, rest, known)
         except (Rejected, ValueError, KeyError, struct.error):     # UnicodeDecodeError
             tickets.answer(asker, number, doorway.REFUSED)

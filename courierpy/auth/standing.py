@@ -7,8 +7,8 @@ that is at something.  So a login in a quiet moment takes one process less, and 
 long, or hangs, holds up nobody: the helper has the others.
 
 A question that is a user and a password the worker answers: it asks its module, looks at the account, gives
-the ticket.  All else it passes on to the helper: exchanges, tokens, and whom its module does not know
-where other modules follow.
+the ticket, or the client that came with the question.  All else it passes on to the helper: exchanges,
+tokens, and whom its module does not know where other modules follow.
 
 What it is at stands in a page of memory that the helper sees (Page), who finds there what to answer where the
 worker dies, or has no answer in time.
@@ -26,7 +26,7 @@ from courierpy.auth import Account
 from courierpy.auth.helper import FAIL, TEMPORARY, answer_to, begin_work
 from courierpy.auth.helper import answer as ask_module
 from courierpy.auth.protocol import parse_request
-from courierpy.auth.tickets import KINDS, Asker, answer, grant, of_client
+from courierpy.auth.tickets import KINDS, Asker, answer, give, grant, of_client
 from courierpy.system import doorway, log, passing
 from courierpy.system.wipe import wipe
 
@@ -45,6 +45,7 @@ MEETING = struct.Struct("!cII")        # letter, number of the asker, its pid
 STANDING = struct.Struct("!cI")        # letter, number of the asker
 PASSING = struct.Struct("!cIB")        # ..., how many modules do not know whose it is; the question
 EVENTS = select.EPOLLIN | select.EPOLLEXCLUSIVE
+ASKED = frozenset((doorway.ASK, doorway.ASK_FOR))
 PEEKING = int(socket.MSG_PEEK | socket.MSG_DONTWAIT)
 _WHAT = struct.Struct("=IQH")          # number of the asker, of the question, octets of what the log says
 _SINCE = struct.Struct("=d")
@@ -85,14 +86,16 @@ class Page:
 
 
 class Stand:
-    """The worker, as its own process runs it.  ``end``: to the helper; ``grants``: to couriertcpd.
-    ``others``: are there modules behind its own?  ``page``: what it is at."""
+    """The worker, as its own process runs it.  ``end``: to the helper; ``grants``: to couriertcpd; ``way``:
+    there too, for clients, None where there is none.  ``others``: are there modules behind its own?
+    ``page``: what it is at."""
 
-    def __init__(self, end: socket.socket, grants: socket.socket, module: str, others: bool,
-                 environ: Mapping[str, str], look: Look | None, told: Told) -> None:
+    def __init__(self, end: socket.socket, grants: socket.socket, way: socket.socket | None, module: str,
+                 others: bool, environ: Mapping[str, str], look: Look | None, told: Told) -> None:
         self.page = Page()
         self._end = end
         self._grants = grants
+        self._way = way
         self._module = module
         self._others = others
         self._environ = environ
@@ -103,7 +106,7 @@ class Stand:
 
     def run(self) -> int:
         """Until the helper has no use for it."""
-        begin_work((self._end, self._grants), self._module)
+        begin_work((self._end, self._grants, *([self._way] if self._way is not None else [])), self._module)
         self._poll = select.epoll()
         self._poll.register(self._end.fileno(), select.EPOLLIN)
         while True:
@@ -151,30 +154,38 @@ class Stand:
             found = None
         if found is not None:          # else the helper was quicker
             self._take(at, asker, *found)
+            passing.close(found[1])
         self.page.end()
 
     def _take(self, at: int, asker: Asker, data: bytes, fds: list[int]) -> None:
-        passing.close(fds)
         if len(data) < doorway.QUESTION.size:
             del self._heard[asker.end.fileno()]
             asker.end.close()
             return
         number, kind = doorway.QUESTION.unpack_from(data)
-        rest = data[doorway.QUESTION.size:]
+        client, variables, rest = 0, b"", b""
         try:
-            request = parse_request(rest, {}) if kind == doorway.ASK else None
-        except ValueError:             # UnicodeDecodeError is one
+            if kind == doorway.ASK_FOR:
+                client, variables, rest = doorway.asked_for(data)
+            else:
+                rest = data[doorway.QUESTION.size:]
+            request = parse_request(rest, {}) if kind in ASKED else None
+        except (ValueError, struct.error):     # UnicodeDecodeError is one
             answer(asker, number, doorway.REFUSED)
         else:
             if request is None or request.kind not in KINDS or request.kind == "token":
                 self._pass_on(at, 0, data)
             else:
-                self._do(at, asker, number, of_client(request, request.environ, self._environ), data)
+                gives = partial(self._give, client=client, variables=variables, fd=fds[0]) \
+                    if kind == doorway.ASK_FOR and len(fds) == 1 and self._way is not None else None
+                self._do(at, asker, number, of_client(request, request.environ, self._environ), data, gives)
             if request is not None:
                 wipe(request.password)
         wipe(data, rest)
 
-    def _do(self, at: int, asker: Asker, number: int, request: Request, data: bytes) -> None:
+    def _do(self, at: int, asker: Asker, number: int, request: Request, data: bytes,
+            gives: Callable[[Asker, int, bytes, Account], None] | None) -> None:
+        """``gives``: in place of a ticket, where the client came with the question."""
         self.page.begin(at, number, request)
         reply = ask_module(self._module, request, self._see)
         account, self._account = self._account, None
@@ -182,8 +193,15 @@ class Stand:
             self._pass_on(at, 1, data)
         elif account is None or reply in (FAIL, TEMPORARY):
             answer(asker, number, doorway.TEMPORARY if reply == TEMPORARY else doorway.REFUSED)
+        elif gives is not None:
+            gives(asker, number, reply, account)
         else:
             grant(self._grants, asker, number, reply, account, self._told)
+
+    def _give(self, asker: Asker, number: int, reply: bytes, account: Account, client: int,
+              variables: bytes, fd: int) -> None:
+        assert self._way is not None
+        give(self._way, asker, number, reply, account.address, client, variables, fd)
 
     def _see(self, account: Account) -> None:
         """Raises Unservable or TemporaryFailure."""

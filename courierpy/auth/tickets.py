@@ -63,3 +63,16 @@ def grant(grants: socket.socket, asker: Asker, number: int, reply: bytes, accoun
         return
     words = "\0".join((account.address.replace("\0", ""), told(account)))
     answer(asker, number, doorway.GRANTED, user, ticket + words.encode("utf-8", "surrogateescape"))
+
+
+def give(way: socket.socket, asker: Asker, number: int, reply: bytes, address: str, client: int,
+         variables: bytes, fd: int) -> None:
+    """In place of a ticket the client itself.  ``way``: to couriertcpd.  ``address``: of the account.
+    ``client``, ``variables``, ``fd``: as of the question."""
+    try:
+        passing.send(way, [doorway.GIVEN.pack(asker.pid, client, len(reply)), reply, variables], (fd,))
+    except OSError as error:
+        log.err(f"couriertcpd hears nothing: {error.strerror}")
+        answer(asker, number, doorway.TEMPORARY)
+        return
+    answer(asker, number, doorway.BEGUN, data=address.encode("utf-8", "surrogateescape"))

@@ -123,6 +123,10 @@ class Login(Dialogue):
         """Did it end by LOGOUT?"""
         return self.ended and self.account is None
 
+    def may_go(self) -> bool:
+        """While a password is checked: does the environment say all that the session needs to know?"""
+        return not self.framer.has_more
+
     # -- what the dialogue asks
 
     def place(self, ahead: LiteralAhead) -> None:
@@ -142,16 +146,15 @@ class Login(Dialogue):
     def _admit(self, args: Args, handler: Callable[[Login, Args], Steps[Account]]) -> Steps[None]:
         """A command that may end the dialogue, which the next program answers then; here, what another host
         has accepted."""
+        self.environ["IMAPLOGINTAG"] = args.tag.decode("ascii", "replace")
         self.account = yield from handler(self, args)
         self.ended = True
         self._admitted_by(args)
 
     def _admitted_by(self, args: Args) -> None:
-        """Says what goes before another host's sessions, and what the next program has to know of the command
-        that it answers."""
+        """Says what goes before another host's sessions."""
         if self.stage.accepted is not None:
             self.client.write(self._onward.connected(args.tag, self.stage.accepted.capabilities))
-        self.environ["IMAPLOGINTAG"] = args.tag.decode("ascii", "replace")
 
     # -- commands
 

@@ -14,6 +14,7 @@ from itertools import islice
 
 from courierpy.listener import children
 from courierpy.listener.connections import Connection
+from courierpy.listener.grants import Grants
 from courierpy.listener.guests import Grant, Guest, Login
 from courierpy.listener.left import Left
 from courierpy.listener.outward import Outward
@@ -43,7 +44,6 @@ RESTART_AFTER = 1.0            # seconds between two starts of processes that en
 READY_SECONDS = 60.0           # that one has to be ready
 GRACE = 2.0                    # seconds that a client has for its login, whatever comes meanwhile
 MORE_GUESTS = 4                # than another, that a process may have before it gets no more for an address
-TICKETS = 4096                 # that are not used yet, at most
 WORDS = 64                     # of a login process, before it is others' turn
 CLIENTS = (doorway.CLIENT, doorway.BEHIND, doorway.AGAIN)      # words that bring a client
 
@@ -66,11 +66,9 @@ class Doorway:
         self.connections = connections
         self.processes: dict[int, Login] = {}
         self.guests: dict[int, Guest] = {}
-        self.grants: dict[bytes, Grant] = {}
         self.lookups = lookups
         self.outward = Outward(forwarding, connections, loop)
-        self.helper: socket.socket | None = None
-        self.before: list[socket.socket] = []      # helpers that finish what they are at
+        self.grants = Grants(loop, self._given)
         self._loop = loop
         self._serve = serve
         self._begin = begin
@@ -186,24 +184,17 @@ class Doorway:
 
     def meet(self, helper: socket.socket) -> None:
         """There is another helper, at the other end of this."""
-        if self.helper is not None:
-            self.before.append(self.helper)
-        self.helper = helper
-        self.holds(helper.fileno())
-        # a login process asks for the session a moment later
-        self._loop.hear_beside(helper.fileno(), partial(self._granted, helper))
+        self._above = max(self._above, self.grants.meet(helper))
         for process in self.processes.values():
             self._introduce(process)
 
     def _introduce(self, process: Login) -> None:
         """A login process to the helper, and that to it."""
-        if self.helper is None:
-            return
         try:
-            theirs, its = passing.pair()
-            with theirs, its:
-                passing.send(self.helper, [doorway.LOGIN.pack(process.pid)], (theirs.fileno(),))
-                passing.send(process.link, [doorway.HEAD.pack(doorway.HELPER, 0)], (its.fileno(),))
+            its = self.grants.introduce(process.pid)
+            if its is not None:
+                with its:
+                    passing.send(process.link, [doorway.HEAD.pack(doorway.HELPER, 0)], (its.fileno(),))
         except OSError as error:
             if not process.old:        # that one may have had no client, and has ended
                 log.err(f"login process {process.pid} cannot ask the password helper: {error.strerror}")
@@ -369,38 +360,11 @@ class Doorway:
 
     # -- sessions
 
-    def _granted(self, helper: socket.socket) -> None:
-        """This helper has let somebody in."""
-        for data, fds in passing.waiting(helper, "the password helper"):
-            passing.close(fds)
-            if len(data) < doorway.GRANT.size:
-                self._loop.forget((helper.fileno(),))
-                helper.close()         # it ended
-                if helper is self.helper:
-                    self.helper = None
-                else:
-                    self.before.remove(helper)
-                return
-            ticket, pid = doorway.GRANT.unpack_from(data)
-            self._forget_old()
-            self.grants[ticket] = Grant(data[doorway.GRANT.size:], pid)
-
-    def _forget_old(self) -> None:
-        now = time.monotonic()
-        while self.grants:
-            ticket, grant = next(iter(self.grants.items()))
-            if grant.until > now and len(self.grants) < TICKETS:
-                return
-            del self.grants[ticket]
-
     def _granted_to(self, process: Login, number: int,
                     ticket: bytes) -> tuple[Guest | None, Grant | None, str]:
         """Whose it is that a login process says, and what for; or why that cannot be."""
-        if ticket not in self.grants:  # what a helper said before it gave the ticket away
-            for helper in [*self.before, *([self.helper] if self.helper is not None else [])]:
-                self._granted(helper)
-        grant, guest = self.grants.get(ticket), self.guests.get(number)
-        if grant is None or grant.pid != process.pid or grant.until < time.monotonic():
+        grant, guest = self.grants.of(ticket, process.pid), self.guests.get(number)
+        if grant is None:
             return None, None, "without a ticket of its own"
         if guest is None or guest.process is not process or not guest.welcome:
             return None, None, "for a client that it does not have"
@@ -418,7 +382,7 @@ class Doorway:
             elif not guest.inode:
                 why = "without a connection"
             elif self.outward.carries(process, number, guest, grant):
-                del self.grants[ticket]
+                del self.grants.tickets[ticket]
                 self._leaves(process, number)
         if why:
             process.wants(f"to lead on {why}")
@@ -428,7 +392,7 @@ class Doorway:
         """A session, for a ticket.  False: there is none."""
         _, _, ticket, size = doorway.STARTS.unpack_from(data)
         guest, grant, why = self._granted_to(process, number, ticket)
-        self.grants.pop(ticket, None)
+        self.grants.tickets.pop(ticket, None)
         if not why and len(data) < doorway.STARTS.size + size:
             why = "in a message that is not whole"
         elif grant is not None and self.outward.own.hosts(grant.account):
@@ -438,12 +402,32 @@ class Doorway:
             return False
         variables = data[doorway.STARTS.size:doorway.STARTS.size + size]
         rest = data[doorway.STARTS.size + size:]
+        order = doorway.Order(grant.account, guest.known, variables, rest)
+        return self._session(process, number, guest, order, fd)
+
+    def _given(self, pid: int, number: int, account: bytes, variables: bytes, fds: list[int]) -> None:
+        """A helper has let in this client of this login process, and gives it."""
+        process, guest = self.processes.get(pid), self.guests.get(number)
+        if process is None or guest is None:
+            return                     # it is gone
+        if guest.process is not process or not guest.welcome:
+            process.wants("a session for a client that it does not have")
+            return
+        if self.outward.own.hosts(account):
+            process.wants("a session whose mail is elsewhere")
+        elif self._session(process, number, guest, doorway.Order(account, guest.known, variables), fds[0]):
+            return
+        self._gone(process, number)
+        self._turn_away(process, fds)
+
+    def _session(self, process: Login, number: int, guest: Guest, order: doorway.Order, fd: int) -> bool:
+        """False: there is none."""
         connection = guest.connection
         try:
             found = os.fstat(fd)       # as hibernate/protocol.py knows it by
             connection.identity = found.st_dev, found.st_ino
             self._leaves(process, number)
-            self._begin(connection, doorway.Order(grant.account, guest.known, variables, rest), fd)
+            self._begin(connection, order, fd)
         except OSError as error:
             if due("fork"):
                 log.crit(f"a session cannot be started: {error.strerror}")
@@ -460,12 +444,12 @@ class Doorway:
         found = Left()
         found.sessions, found.asked = self.outward.left()
         found.logins = {process.pid: process.link.fileno() for process in self.processes.values()}
-        found.helpers = [each.fileno() for each in (*self.before, self.helper) if each is not None]
+        found.helpers = self.grants.all()
         found.guests = [[number, guest.process.pid, guest.connection.address, guest.connection.started,
                          *guest.connection.peer, dict(guest.variables), guest.ticket.hex(), guest.inode]
                         for number, guest in self.guests.items()]
         found.grants = [[ticket.hex(), grant.pid, grant.until, grant.account.decode("latin-1"), grant.which]
-                        for ticket, grant in self.grants.items()]
+                        for ticket, grant in self.grants.tickets.items()]
         found.orphans = [[fd, connection.address, connection.started, *connection.peer, dict(variables),
                           behind, None if said is None else said.decode("latin-1")]
                          for fd, connection, variables, behind, said in self._orphans]
@@ -479,9 +463,7 @@ class Doorway:
             self._tell(process, doorway.CLOSE, 0)
             self._loop.hear(fd, partial(self._says, process))
         for fd in left.helpers:
-            helper = socket.socket(fileno=fd)
-            self.before.append(helper)
-            self._loop.hear_beside(fd, partial(self._granted, helper))
+            self.grants.go_on(fd)
         for number, pid, address, started, host, port, variables, *more in left.guests:
             connection = Connection(address, (host, port), started=started)
             process = self.processes[pid]
@@ -492,7 +474,7 @@ class Doorway:
             if address:
                 self.connections.counts.add(address, 1)
         for ticket, pid, until, account, *which in left.grants:
-            grant = self.grants[bytes.fromhex(ticket)] = Grant(account.encode("latin-1"), pid)
+            grant = self.grants.tickets[bytes.fromhex(ticket)] = Grant(account.encode("latin-1"), pid)
             grant.until, grant.which = until, sum(which)
         self.outward.go_on(left.sessions, left.asked, self.processes, self.guests)
         for fd, address, started, host, port, variables, behind, said in left.orphans:

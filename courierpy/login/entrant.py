@@ -22,7 +22,7 @@ from courierpy.login import remote
 from courierpy.login.stage import Stage
 from courierpy.login.wire import MARK_OCTETS, PIECE_OCTETS, Wire
 from courierpy.model.steps import Forward, Look, Read, Secure, Wait
-from courierpy.system import haproxy, log
+from courierpy.system import doorway, haproxy, log
 from courierpy.system.conn import Gone, TimedOut
 from courierpy.system.tls import TlsError
 
@@ -56,6 +56,8 @@ if TYPE_CHECKING:
 
         def logged_out(self) -> bool: ...
 
+        def may_go(self) -> bool: ...
+
     class Program(Protocol):
         """Of a program that logs in, for its clients: its name, its port, its dialogue, and what is said
         where it cannot go on."""
@@ -73,6 +75,7 @@ if TYPE_CHECKING:
 
         protocol: Program
         table: int
+        gives: bool
         inquiries: Inquiries
         hosts: Hosts
 
@@ -232,7 +235,7 @@ class Entrant:
             if isinstance(step, Read):
                 self.again = self.wire.may_have_more
             elif isinstance(step, (Request, remote.Question)):
-                self._house.inquiries.ask(self, step)
+                self._house.inquiries.ask(self, step, self._going(step))
             elif isinstance(step, Wait):
                 self.due = min(step.until, self._deadline)
             elif isinstance(step, Secure):
@@ -250,6 +253,17 @@ class Entrant:
             return None
         data = self.wire.read()
         return data if data or self.wire.ended or self.wire.broken else None
+
+    def _going(self, step: object) -> bytes:
+        """What goes before a question that the client comes with, as its session needs to know no more; b""
+        where it does not."""
+        stage, wire, dialogue = self.stage, self.wire, self.dialogue
+        assert dialogue is not None
+        if not self._house.gives or stage.settings.alike is None or wire.tls is not None or wire.waiting \
+                or not isinstance(step, Request) or step.kind == "token" or not dialogue.may_go():
+            return b""
+        variables = doorway.pack(doorway.allowed_in_clear(stage.environ))
+        return doorway.FOR.pack(self.number, len(variables)) + variables
 
     def answered(self, answer: object) -> None:
         """By the helper: an account, a challenge, or an exception; by the host of its mail, or in its

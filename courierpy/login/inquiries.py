@@ -19,11 +19,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Protocol
 
+    from courierpy.login.wire import Wire
+
     class Entrant(Protocol):
         """As login/entrant.py has it."""
 
         question: int
         exchange: int
+        wire: Wire
 
         def answered(self, answer: object) -> None: ...
 
@@ -47,9 +50,9 @@ PATIENCE_SECONDS = 30.0        # that a client waits for a helper when there is 
 
 class Inquiry:
     """A question that is not answered yet.  ``helper``: who was asked, None while there is nobody.
-    ``again``: another one was, before."""
+    ``again``: another one was, before.  ``fds``: the client's, where it comes with the question."""
 
-    __slots__ = ("again", "data", "entrant", "helper", "kind", "number")
+    __slots__ = ("again", "data", "entrant", "fds", "helper", "kind", "number")
 
     def __init__(self, number: int, entrant: Entrant, asked: remote.Question,
                  helper: socket.socket | None) -> None:
@@ -58,6 +61,7 @@ class Inquiry:
         self.kind, self.data = asked.kind, asked.data
         self.helper = helper
         self.again = False
+        self.fds = (entrant.wire.socket.fileno(),) if asked.kind == doorway.ASK_FOR else ()
 
 
 class Inquiries:
@@ -99,10 +103,11 @@ class Inquiries:
 
     # -- what is asked
 
-    def ask(self, entrant: Entrant, question: remote.Question | Request) -> None:
-        """Answered by Entrant.answered(), or fails; neither at once.  Who asks is settled by its turn."""
+    def ask(self, entrant: Entrant, question: remote.Question | Request, going: bytes = b"") -> None:
+        """``going``: as of remote.of_request().  Answered by Entrant.answered(), or fails; neither at once.
+        Who asks is settled by its turn."""
         try:
-            asked = remote.of_request(question) if isinstance(question, Request) else question
+            asked = remote.of_request(question, going) if isinstance(question, Request) else question
         except Exception as error:     # Rejected: nothing that can be asked
             entrant.fails(error)
             return
@@ -125,7 +130,8 @@ class Inquiries:
             inquiry.entrant.fails(TemporaryFailure("there is no password helper"), PATIENCE_SECONDS)
             return
         try:
-            passing.send(helper, [doorway.QUESTION.pack(inquiry.number, inquiry.kind), inquiry.data])
+            passing.send(helper, [doorway.QUESTION.pack(inquiry.number, inquiry.kind), inquiry.data],
+                         inquiry.fds)
         except BlockingIOError:
             self._fail(inquiry, "the password helper has too much to do")
             return

@@ -42,7 +42,8 @@ COUNT_SECONDS = 1.0            # between two messages of counts
 class House:
     """The process: one loop, with a method for each thing that it may hear, from whomever.
 
-    ``entrants``: by number; ``relays`` the same.  ``heard``: what is done for an event, by descriptor."""
+    ``entrants``: by number; ``relays`` the same.  ``heard``: what is done for an event, by descriptor.
+    ``gives``: clients may come with the questions whether they may come in."""
 
     def __init__(self, link: socket.socket, program: Program, environ: Mapping[str, str], by_tls: bool,
                  table: int) -> None:
@@ -52,7 +53,10 @@ class House:
         self.environ = environ
         self.by_tls = by_tls
         self.table = table
-        self._settings = from_environ(environ)
+        self._settings = settings = from_environ(environ)
+        # else it matters what is answered
+        self.gives = not (settings.flag("IMAP_PROXY") or settings.flag("POP3_PROXY")
+                          or settings.flag("IMAP_LOGIN_REFERRALS"))
         self.inquiries = Inquiries(self)
         self.hosts = Hosts(self)
         self.offered: Certificates | None = None
@@ -273,6 +277,9 @@ class House:
         """Ask for the session, with what the client has said already."""
         wire = entrant.wire
         number = entrant.number
+        if not granted.ticket:         # the helper has asked
+            self._give_away(entrant)
+            return
         ours = theirs = None
         kept = rest[:doorway.REST_OCTETS]
         if wire.tls is not None:
@@ -296,9 +303,13 @@ class House:
         if not said:
             self._no_session(number)
         elif theirs is None:
-            self._leave(entrant)
-            entrant.handed()
-            wire.close()
+            self._give_away(entrant)
+
+    def _give_away(self, entrant: Entrant) -> None:
+        """It is couriertcpd's or its session's now."""
+        self._leave(entrant)
+        entrant.handed()
+        entrant.wire.close()
 
     def _no_session(self, number: int) -> None:
         ours = self._handed.pop(number, None)

@@ -12,6 +12,7 @@ from courierpy.auth import Account, Rejected, Request, TemporaryFailure
 from courierpy.auth.mechanisms import BY_TOKEN
 from courierpy.auth.protocol import CLIENT, render_environ, render_request
 from courierpy.system import channelbinding, doorway
+from courierpy.system.wipe import wipe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,8 +27,9 @@ NEEDED = (*CLIENT, "TCPLOCALIP", "TCPLOCALPORT", "IMAP_TLS", *channelbinding.VAR
 
 
 class Granted(Account):
-    """The helper has let it in: all that a login process knows of the account.  ``options``: those that say
-    where its mail is, if that may be another host."""
+    """The helper has let it in: all that a login process knows of the account.  ``ticket``: b"" where the
+    client is given away already.  ``options``: those that say where its mail is, if that may be another
+    host."""
 
     __slots__ = ("ticket",)
 
@@ -60,9 +62,13 @@ class Answer:
         self.error = error
 
 
-def of_request(request: Request) -> Question:
-    """Its ``data`` is to be wiped when it is sent.  Raises Rejected."""
-    return Question(doorway.ASK, b"".join((render_environ(request.environ), render_request(request))))
+def of_request(request: Request, going: bytes = b"") -> Question:
+    """Its ``data`` is to be wiped when it is sent.  ``going``: what goes before it where the client comes
+    with the question.  Raises Rejected."""
+    rendered = render_request(request)
+    data = b"".join((going, render_environ(request.environ), rendered))
+    wipe(rendered)
+    return Question(doorway.ASK_FOR if going else doorway.ASK, data)
 
 
 def answer(kind: bytes, data: bytes) -> Answer:
@@ -72,6 +78,8 @@ def answer(kind: bytes, data: bytes) -> Answer:
     if kind == doorway.GRANTED:
         address, _, options = rest[doorway.TICKET_OCTETS:].decode("utf-8", "surrogateescape").partition("\0")
         return Answer(user, account=Granted(address, rest[:doorway.TICKET_OCTETS], options))
+    if kind == doorway.BEGUN:
+        return Answer(user, account=Granted(rest.decode("utf-8", "surrogateescape"), b""))
     if kind == doorway.CHALLENGE:
         return Answer(user, rest)
     return Answer(user, error=Rejected() if kind == doorway.REFUSED else

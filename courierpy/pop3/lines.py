@@ -52,6 +52,10 @@ class Lines:
         self._data[:count] = bytes(count)      # it may be a password
         del self._data[:count]
 
+    @property
+    def has_more(self) -> bool:
+        return bool(self._data)
+
     def rest(self) -> bytes:
         """All that was not taken, which is somebody else's now."""
         found = bytes(self._data)

@@ -104,7 +104,6 @@ class Login:
                     self._user = None      # nor is anything else of before known any more: RFC 2595 4
                     yield Secure()
             if self.account is not None:
-                self.environ["UTF8"] = str(int(self._utf8))
                 return self.account
         except Bye as bye:
             self.client.say_last(told(bye))
@@ -116,6 +115,10 @@ class Login:
     def logged_out(self) -> bool:
         """Did it end by QUIT?"""
         return self._quits
+
+    def may_go(self) -> bool:
+        """While a password is checked: does the environment say all that the session needs to know?"""
+        return not self.framer.has_more
 
     def _line(self, limit: int = MAX_LINE) -> Steps[bytes]:
         """Raises TooLong."""
@@ -133,6 +136,7 @@ class Login:
             line = yield from self._line()
             verb, rest = lines.words(line)
             if verb in ADMITTING:
+                self.environ["UTF8"] = str(int(self._utf8))
                 self.account = yield from ADMITTING[verb](self, rest)
                 if self.stage.accepted is not None:
                     self.client.write(lines.ok("connected to proxy server."))

@@ -70,6 +70,9 @@ class Login(prelogin.Login):
         super().bad(tag, error)
         self._smap = False
 
+    def may_go(self) -> bool:
+        return not self._smap and super().may_go()
+
     def _admitted_by(self, args: Args) -> None:
         if self._smap and self.stage.accepted is not None:
             self.account = None        # the session there would be one of IMAP

@@ -18,6 +18,10 @@ Four channels (system/passing.py), all made by couriertcpd, so that each end kno
    is that process's, and not too old; it counts once.  The session begins, and the login process is
    told so (STARTED), or that there is none (FAILED): until then it keeps the client.  One without TLS it
    gives away for good (GIVE), and is told nothing: who cannot be served hears so of couriertcpd.
+   A plain client whose login process knows all that the session has to know comes with the question
+   (ASK_FOR) already.  Then the helper's worker gives it to couriertcpd itself (GIVEN), under the pid of the
+   login process and the client's number, where it has a way to do so (WAY), and says that it did (BEGUN): the
+   session begins without a word of the login process.
 5. A session begins in a process that waits for one of its account, or was forked ahead (an Order, with the
    descriptor), else in a fork.  When it is over the process says that it waits for the next: SOON where
    it was brief, as others may wait until such sessions are over, else DONE.  So does a session that slept
@@ -68,15 +72,20 @@ TURNS = struct.Struct("!?")
 
 # a question: number, kind, and what it is of; an answer: number, kind, and what follows
 QUESTION = struct.Struct("!Qc")
-ASK, BEGIN, GO_ON, GIVE_UP = b"a", b"b", b"g", b"u"
+ASK, BEGIN, GO_ON, GIVE_UP, ASK_FOR = b"a", b"b", b"g", b"u", b"f"
+# ASK_FOR, with the client: its number, octets of the variables; these, and what ASK has
+FOR = struct.Struct("!QI")
 # BEGIN: octets of variables, and of the names that were told; is there an initial response, which follows?
 BEGINS = struct.Struct("!II?")
 SERVICE, EXTERNAL, MECHANISM = "service", "external", "mechanism"      # variables of the exchange itself
-GRANTED, REFUSED, TEMPORARY, CHALLENGE = b"G", b"R", b"T", b"C"
+GRANTED, REFUSED, TEMPORARY, CHALLENGE, BEGUN = b"G", b"R", b"T", b"C", b"B"
 # over grants: of the helper
 GRANT = struct.Struct(f"!{TICKET_OCTETS}sI")       # ticket, pid of the login process; the account
-# and of couriertcpd: the pid of a login process, with its channel of questions
-LOGIN = struct.Struct("!I")
+# on the way for clients, with one: pid of the login process, number of the client, octets of the account; it,
+# and the variables that the login process says
+GIVEN = struct.Struct("!IQI")
+# and of couriertcpd: the pid of a login process, with its channel of questions; a way to give clients
+LOGIN, WAY = struct.Struct("!I"), b"w"
 
 # over orders, of a process of sessions; OTHERS: what the client has said behind its login follows
 DONE, SOON, OTHERS = b"d", b"s", b"o"
@@ -137,6 +146,13 @@ def said_before(data: bytes) -> tuple[dict[str, str], bytes]:
     at = HEAD.size + SAID.size
     end = at + SAID.unpack_from(data, HEAD.size)[0]
     return unpack(data[at:end]), data[end:]
+
+
+def asked_for(data: bytes) -> tuple[int, bytes, bytes]:
+    """(number of the client, its variables, the request) of a question ASK_FOR.  Raises struct.error."""
+    at = QUESTION.size + FOR.size
+    number, size = FOR.unpack_from(data, QUESTION.size)
+    return number, data[at:at + size], data[at + size:]
 
 
 class Order:

@@ -17,7 +17,7 @@ import pytest
 from courierpy.auth import Account, Rejected, Request, TemporaryFailure, helper, questions, standing
 from courierpy.auth.protocol import render_request
 from courierpy.system import doorway, passing, proc
-from tests.programs.chain import eventually
+from tests.programs.chain import DEADLINE, eventually
 
 PID = 4711                     # of the login process
 DOORWAY, JOB = "/doorway", "/job"      # homes of accounts: was it answered at the doorway, or for the helper?
@@ -51,11 +51,13 @@ def at_the_doorway(module: str, request: Request, look: helper.Look | None) -> b
 
 
 class Doorway:
-    """``home``: where a slow question waits for the file ``go``."""
+    """``home``: where a slow question waits for the file ``go``.  ``way``: by which clients are given."""
 
-    def __init__(self, home: Path, grants: socket.socket, end: socket.socket, pid: int) -> None:
+    def __init__(self, home: Path, grants: socket.socket, way: socket.socket, end: socket.socket,
+                 pid: int) -> None:
         self.home = home
         self.grants = grants
+        self.way = way
         self.end = end
         self.pid = pid
         self._number = 0
@@ -66,6 +68,16 @@ class Doorway:
         self._number += 1
         asked = render_request(Request("login", "imap", {}, user=user, password=password))
         passing.send(self.end, [doorway.QUESTION.pack(self._number, doorway.ASK), asked])
+        return self._number
+
+    def asks_for(self, client: socket.socket, user: str, password: str = "secret") -> int:
+        """``client``: comes with the question, its number is that of this."""
+        self._number += 1
+        asked = render_request(Request("login", "imap", {}, user=user, password=password))
+        variables = doorway.pack({"IMAPLOGINTAG": "a"})
+        passing.send(self.end, [doorway.QUESTION.pack(self._number, doorway.ASK_FOR),
+                                doorway.FOR.pack(100 + self._number, len(variables)), variables, asked],
+                     (client.fileno(),))
         return self._number
 
     def hears(self, number: int) -> bytes:
@@ -81,6 +93,8 @@ class Doorway:
             return number in self._heard
         eventually(heard)
         kind, rest = self._heard.pop(number)
+        if kind == doorway.BEGUN:
+            return kind + rest
         if kind != doorway.GRANTED:
             return kind
         for data, _ in passing.waiting(self.grants, "helper"):
@@ -124,14 +138,15 @@ class Doorway:
 def opened(home: Path, modules: tuple[str, ...] = ("authcustom",), **environ: str) -> Iterator[Doorway]:
     listener = socket.socket(socket.AF_UNIX)
     grants, its_grants = passing.pair()
+    way, its_way = passing.pair()
     end, its_end = passing.pair()
-    with listener, grants, its_grants, end, its_end:
+    with listener, grants, its_grants, way, its_way, end, its_end:
         listener.bind(str(home / "socket"))
         listener.listen()
         pid = os.fork()
         if pid == 0:
             try:
-                for each in (grants, end):
+                for each in (grants, way, end):
                     each.close()
                 log = os.open(home / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
                 os.dup2(log, 2)
@@ -142,9 +157,11 @@ def opened(home: Path, modules: tuple[str, ...] = ("authcustom",), **environ: st
             finally:
                 os._exit(1)
         its_grants.close()
+        passing.send(grants, [doorway.WAY], (its_way.fileno(),))
         passing.send(grants, [doorway.LOGIN.pack(PID)], (its_end.fileno(),))
+        its_way.close()
         its_end.close()
-        found = Doorway(home, grants, end, pid)
+        found = Doorway(home, grants, way, end, pid)
         try:
             yield found
         finally:
@@ -169,6 +186,58 @@ def test_who_stands_there_answers_by_itself(tmp_path: Path) -> None:
         finally:
             os.kill(door.pid, signal.SIGCONT)
         assert (tmp_path / "log").read_text().count("the module cannot tell") == 1
+
+
+def test_it_gives_a_client_that_came_with_the_question(tmp_path: Path) -> None:
+    """To couriertcpd, which hears whose it is; of one that is refused nothing is left there."""
+    with opened(tmp_path) as door:
+        door.stands()
+        client, theirs = socket.socketpair()
+        with client, theirs:
+            assert door.hears(door.asks_for(theirs, "bob", "wrong")) == doorway.REFUSED
+            assert passing.receive(door.way) is None
+            number = door.asks_for(theirs, "bob")
+            assert door.hears(number) == doorway.BEGUN + b"\0bob@custom"
+            found = passing.receive(door.way)
+            assert found is not None and passing.receive(door.way) is None
+            data, (fd,) = found
+            pid, its, size = doorway.GIVEN.unpack_from(data)
+            rest = data[doorway.GIVEN.size:]
+            assert (pid, its, rest[size:]) == (PID, 100 + number, b"IMAPLOGINTAG=a")
+            assert b"ADDRESS=bob@custom\n" in rest[:size]
+            os.write(fd, b"from its session")
+            os.close(fd)
+            theirs.close()
+            client.settimeout(DEADLINE)
+            assert (client.recv(100), client.recv(100)) == (b"from its session", b"")
+        assert passing.receive(door.grants) is None
+
+
+def test_the_helper_itself_gives_a_ticket_for_it(tmp_path: Path) -> None:
+    """And keeps nothing of the client."""
+    with opened(tmp_path) as door:
+        worker = door.stands()
+        slow = door.slow()
+        client, theirs = socket.socketpair()
+        with client:
+            assert door.worker_of(door.asks_for(theirs, "bob")) != worker
+            theirs.close()
+            client.settimeout(DEADLINE)
+            assert client.recv(100) == b""
+        assert passing.receive(door.way) is None
+        door.go()
+        assert door.worker_of(slow) == worker
+
+
+def test_whom_it_does_not_know_gets_a_ticket_of_the_next_module(tmp_path: Path) -> None:
+    (tmp_path / "userdb").write_text("ann\tuid=1|gid=1|home=/|clearpw=secret\n")
+    (tmp_path / "userdb").chmod(0o600)
+    with opened(tmp_path, ("authcustom", "authuserdb"), USERDB=str(tmp_path / "userdb")) as door:
+        door.stands()
+        client, theirs = socket.socketpair()
+        with client, theirs:
+            assert b"ADDRESS=ann\n" in door.hears(door.asks_for(theirs, "ann"))
+            assert door.hears(door.asks_for(theirs, "nobody")) == doorway.REFUSED
 
 
 def test_one_that_takes_long_holds_up_nobody(tmp_path: Path) -> None:
@@ -246,8 +315,9 @@ def test_it_passes_on_what_the_helper_does_itself(tmp_path: Path) -> None:
         for number, nonsense in enumerate((b"", b"AUTH x\n", b"AUTH 3\na\n", b"\xff\n"), 902):
             passing.send(door.end, [doorway.QUESTION.pack(number, doorway.ASK), nonsense])
             assert door.hears(number) == doorway.REFUSED
-        passing.send(door.end, [doorway.QUESTION.pack(950, doorway.BEGIN), b"x"])      # shorter than its head
-        assert door.hears(950) == doorway.REFUSED
+        for kind in (doorway.BEGIN, doorway.ASK_FOR):          # shorter than its head
+            passing.send(door.end, [doorway.QUESTION.pack(950, kind), b"x"])
+            assert door.hears(950) == doorway.REFUSED
         door.stands()
 
 

@@ -111,6 +111,57 @@ def test_what_is_given_away_without_a_ticket(capfd: pytest.CaptureFixture[str]) 
     assert capfd.readouterr().err.count("what is no connection turned away") == 1
 
 
+def test_a_client_that_a_helper_gives(capfd: pytest.CaptureFixture[str]) -> None:
+    """Its session begins, once, for the login process that has it; of others nothing is kept."""
+    loop, connections, begun = Loop(), Connections(False, lambda fd: None), []
+
+    def begin(connection: Connection, order: words_of.Order, fd: int) -> None:
+        begun.append((connection.address, order.account, order.known, order.said, order.rest,
+                      os.fstat(fd).st_ino))
+
+    unused = cast(Any, None)
+    way = Doorway(1, 0, connections, cast(Any, loop), unused, begin, unused, unused, Forwarding("IMAP", {}))
+    link, its = passing.pair()
+    fd = link.detach()
+    helper, its_helper = passing.pair()
+    ours, theirs = socket.socketpair()
+    with its, its_helper, ours, theirs:
+        way.go_on(Left([[(os.getpid(), fd)], [], [], []]))
+        process = way.processes[os.getpid()]
+        process.old, process.ready = False, True
+        way.meet(helper)
+        found = passing.receive(its_helper)
+        assert found is not None and found[0] == words_of.WAY
+        gives = socket.socket(fileno=found[1][0])
+        before = descriptors()
+        numbers = []
+        for welcome in (True, False):
+            assert way.client(theirs.fileno(), Connection("192.0.2.1"), {"A": "b"}, behind=not welcome)
+            numbers.append(next(reversed(way.guests)))
+
+        def says(pid: int, number: int) -> None:
+            passing.send(gives, [words_of.GIVEN.pack(pid, number, 7), b"account", b"C=d"], (theirs.fileno(),))
+            for heard in list(loop.heard.values()):
+                heard()
+
+        with gives:
+            for pid, number in ((1, numbers[0]), (os.getpid(), 1), (os.getpid(), numbers[1])):
+                says(pid, number)
+            assert not begun
+            for _ in range(2):
+                says(os.getpid(), numbers[0])
+            assert begun == [("192.0.2.1", b"account", b"A=b", b"C=d", b"", os.fstat(theirs.fileno()).st_ino)]
+            assert list(way.guests) == numbers[1:] and process.guests == 1
+            assert descriptors() == before
+        assert way.grants.others
+        for heard in list(loop.heard.values()):
+            heard()
+        assert not way.grants.others
+        for end in (helper, process.link):
+            end.close()
+    assert capfd.readouterr().err.count("wants a session for a client that it does not have") == 1
+
+
 @pytest.mark.parametrize("bound", [0, 5, 100, 1000])
 def test_another_client_costs_the_same_however_many_wait(bound: int) -> None:
     """Whether there is room for all, or the oldest goes for each that comes, as who was told has gone."""

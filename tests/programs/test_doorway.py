@@ -385,7 +385,8 @@ def test_a_login_process_in_other_hands(tmp_path: Path) -> None:
         assert said.split(b"\r\n")[:-1] == [
             b"no ticket: F", b"a guessed ticket: F", b"clear password: R", b"external: R", b"kinds: R R",
             b"wrong password: R", b"right password: G", b"for another client: F", b"once: F",
-            b"its own: S", b"again: F", b"END"]
+            b"given, wrong password: R", b"given, for another client: B ''", b"its own: S", b"again: F",
+            b"given, again: B ''", b"END"]
         log = server.log.read_text()
         assert log.count("wants a session without a ticket of its own") == 4
         assert "Traceback" not in log
@@ -433,6 +434,17 @@ def run(link, *rest):
         body = f"imap\n{kind}\n{user}\n{password}\n".encode()
         return ask(doorway.ASK, b"USERDB=/tmp/own\nAUTH %d\n" % len(body) + body)
 
+    def given(number, password):
+        body = f"imap\nlogin\ndemo\n{password}\n".encode()
+        said = doorway.GRANTED
+        while said == doorway.GRANTED:         # by the helper itself, as the worker is not there yet
+            a, b = socket.socketpair()
+            passing.send(helper, [doorway.QUESTION.pack(4711, doorway.ASK_FOR), doorway.FOR.pack(number, 0),
+                                  b"AUTH %d\n" % len(body) + body], (b.fileno(),))
+            b.close()
+            _, said = doorway.QUESTION.unpack_from(wait(helper)[0])
+        return said, *([repr(a.recv(100))[1:].encode()] if said == doorway.BEGUN else [])
+
     says("no ticket", start(mine, bytes(16)))
     says("a guessed ticket", start(mine, os.urandom(16)))
     said, text = ask(doorway.ASK, b"PRE . imap demo\n")
@@ -446,9 +458,12 @@ def run(link, *rest):
     ticket = text.partition(b"\0")[2][:16]
     says("for another client", start(mine + 1, ticket))
     says("once", start(mine, ticket))
+    says("given, wrong password", *given(mine, "wrong"))
+    says("given, for another client", *given(mine + 1, "demo"))
     ticket = login("demo", "demo")[1].partition(b"\0")[2][:16]
     says("its own", start(mine, ticket))
     says("again", start(mine, ticket))
+    says("given, again", *given(mine, "demo"))
     client.send(b"END\r\n")
     wait(link)
     return 0
