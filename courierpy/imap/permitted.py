@@ -99,6 +99,19 @@ def of_each(session: Session, command: bytes) -> Callable[[str], None]:
     return partial(_need, session, command, row.named[0])
 
 
+def standing(session: Session, command: bytes, name: str) -> tuple[frozenset[str], bool]:
+    """As named(), of a mailbox that is about to be opened; the rights that the user has there, and does a
+    list say so?  FolderMissing too for a name that cannot be one."""
+    try:
+        has, listed = session.folders.governed(name)
+    except NameInvalid as error:
+        raise FolderMissing(str(error)) from None
+    row = commands.find(command)
+    assert row is not None
+    _judge(session, command, row.named[0], name, has)
+    return has, listed
+
+
 def _need(session: Session, command: bytes, wanted: str, name: str) -> None:
     folders, where = session.folders, name
     try:
@@ -107,13 +120,19 @@ def _need(session: Session, command: bytes, wanted: str, name: str) -> None:
         has = folders.rights(where)
     except NameInvalid:
         return                         # who makes use of the name says it
+    _judge(session, command, wanted, where, has)
+
+
+def _judge(session: Session, command: bytes, wanted: str, where: str, has: frozenset[str]) -> None:
+    """``where``: the name of the mailbox on which the user ``has`` these rights, and these are ``wanted``."""
     if has is OWNER_RIGHTS:
         return                         # mostly: all that there are
+    folders = session.folders
     letters, _, some = wanted.lstrip(ABOVE).partition(ANY_OF)
     if has.issuperset(letters) and (not some or not has.isdisjoint(some)):
         return
-    if wanted[0] != ABOVE and ("l" not in has or not folders.exists(name)):
-        raise FolderMissing(f"not to be seen, or not there: {name!r}")
+    if wanted[0] != ABOVE and ("l" not in has or not folders.exists(where)):
+        raise FolderMissing(f"not to be seen, or not there: {where!r}")
     raise denied(command, where, set(letters) - has or some)
 
 

@@ -198,6 +198,14 @@ class Store:
         namespace, path = home.resolve(name)
         return namespace.root == home.root and (home is not self or self.access.listed(path))
 
+    def governed(self, name: str) -> tuple[frozenset[str], bool]:
+        """rights() and listed(), by one look.  Raises NameInvalid, or another store error."""
+        home = self._home(name)
+        if home is not self:
+            return home.rights(name), self.listed(name)
+        namespace, path = self.namespaces.find(name) or self.resolve(name)
+        return self.access.governed(path) if namespace.root == self.root else (namespace.rights, False)
+
     def lists(self) -> Lists:
         """The lists of rights, to be read or changed.  Raises a store error."""
         from courierpy.maildir.acl import Lists  # for those who have some

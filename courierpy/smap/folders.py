@@ -149,8 +149,8 @@ def _open(client: Client, words: Sequence[bytes], snapshot: bytes | None) -> str
         name = _name(client, words)
     except NameInvalid:
         raise No("Invalid folder: Invalid argument") from None
-    permitted.named(account, b"SELECT", name)
-    selected = opened(account, name, account.only_reads)
+    standing = permitted.standing(account, b"SELECT", name)
+    selected = opened(account, name, account.only_reads, standing)
     client.open(selected)
     if snapshot is None:
         account.write(told.exists(selected.view))

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from courierpy.maildir import access
 from courierpy.maildir.access import NAME, identities
+from courierpy.maildir.errors import NameInvalid
 from courierpy.maildir.formats.acl import DEFAULT, AccessList, LockedOut, identifier, told
 from courierpy.maildir.store import Store
 from courierpy.model.flags import ANSWERED, DELETED, FLAGGED, SEEN, FlagChange
@@ -178,6 +179,21 @@ def test_a_change_is_seen_at_once(store: Store) -> None:
     assert store.rights("INBOX.a") == OWNER_RIGHTS
 
 
+@pytest.mark.parametrize("text", ["owner lra\n", DEFAULT.spelled().decode(), "user=ann w\nowner lr\n"])
+@pytest.mark.parametrize("place", ["", ".a"])
+def test_rights_and_whether_a_list_gives_them_are_had_at_once(store: Store, place: str, text: str) -> None:
+    store.create("INBOX.a")
+    for name in ("INBOX", "INBOX.a.b"):
+        assert store.governed(name) == (store.rights(name), False) == (store.rights(name), store.listed(name))
+    Path(store.root, place, NAME).write_text(text)
+    for name in ("INBOX", "INBOX.a", "INBOX.a.b"):
+        one, other = (Store(store.root, host="host", identities=identities("ann", "")) for _ in range(2))
+        assert one.governed(name) == (other.rights(name), other.listed(name))
+        assert one.governed(name)[1] is (not place or name != "INBOX")
+    with pytest.raises(NameInvalid):
+        store.governed("elsewhere")
+
+
 def test_a_list_that_is_made_here_is_seen_at_once(store: Store) -> None:
     """Of a level that is no mailbox too, and by the mailboxes below it, though they were asked for before."""
     store.create("INBOX.a.b")
@@ -200,6 +216,8 @@ def test_lists_are_looked_for_once_where_there_are_none(
         looked.clear()
         assert store.rights(name) == OWNER_RIGHTS
     assert [os.path.basename(os.path.dirname(file)) for file in looked] == [".c.d.e"]
+    looked.clear()
+    assert store.governed("INBOX.a") == (OWNER_RIGHTS, False) and len(looked) == 1
     Path(store.root, "courierimapacl").write_text("owner lra\n")
     assert store.rights("INBOX") == store.rights("INBOX.f") == frozenset("lra")
 
@@ -211,6 +229,7 @@ def test_an_account_without_lists(tmp_path: Path) -> None:
     store = Store(str(tmp_path), host="host", identities=identities("ann", "disableshared=1"))
     assert store.rights("INBOX") == OWNER_RIGHTS - {"a"}
     assert not store.listed("INBOX")
+    assert store.governed("INBOX") == (OWNER_RIGHTS - {"a"}, False)
 
 
 def test_what_is_refused_changes_nothing(store: Store) -> None:

@@ -35,8 +35,9 @@ def select(session: Session, args: Args) -> Done:
     if session.selected is not None:
         leave(session)
         session.write(lines.told(lines.OK, "The mailbox before is closed.", b"CLOSED"))
-    permitted.named(session, args.command, name)
-    selected = session.selected = opened(session, name, args.command == b"EXAMINE" or session.only_reads)
+    standing = permitted.standing(session, args.command, name)
+    selected = session.selected = opened(session, name, args.command == b"EXAMINE" or session.only_reads,
+                                         standing)
 
     snapshot, view = selected.snapshot, selected.view
     session.write(updates.keyword_lines(selected, session.keywords_on),
@@ -57,9 +58,10 @@ def select(session: Session, args: Args) -> Done:
     return Done("Ok", b"READ-WRITE" if selected.changeable else b"READ-ONLY")
 
 
-def opened(session: Session, name: str, readonly: bool) -> Selected:
-    """The mailbox of that name, open and looked at; whoever gets it closes its folder.  Raises a store
-    error."""
+def opened(session: Session, name: str, readonly: bool,
+           standing: tuple[frozenset[str], bool] | None = None) -> Selected:
+    """The mailbox of that name, open and looked at; whoever gets it closes its folder.  ``standing``: as
+    permitted.standing() found it, None where that was not asked.  Raises a store error."""
     folder = session.folders.open(name)
     if not readonly:
         folder.place.clean_tmp()
@@ -72,8 +74,8 @@ def opened(session: Session, name: str, readonly: bool) -> Selected:
     except BaseException:
         folder.close()
         raise
-    return Selected(folder, snapshot, readonly or folder.read_only, session.folders.rights(name),
-                    session.manners, session.folders.listed(name))
+    rights, listed = standing or session.folders.governed(name)
+    return Selected(folder, snapshot, readonly or folder.read_only, rights, session.manners, listed)
 
 
 _UNSEEN = bytes(not bits & SEEN for bits in range(256))        # by flag bits
