@@ -356,6 +356,8 @@ class _Imapd(Entering):
 
     def slept(self) -> int:
         """Another process goes on, under the same file of those who are on."""
+        if self.presence is not None:
+            self.presence.let_go()
         self.presence, self.trash_is_left = None, False
         if self.session is not None:   # which hears of a signal, and nobody is told
             self.session.selected = None

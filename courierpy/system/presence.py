@@ -30,7 +30,7 @@ from courierpy.model.numbers import PID_MOST, decimal
 from courierpy.model.replies import KICKED
 from courierpy.system import log, proc, readonly
 from courierpy.system.doorway import pack, unpack
-from courierpy.system.regular import open_regular, opened, whole
+from courierpy.system.regular import open_regular, whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -198,12 +198,15 @@ def _check(protocol: str, user: str) -> str:
 class Presence:
     """The file of this session.  What cannot be written ends nothing: there is no file then."""
 
-    def __init__(self, folder: str, name: str, said: dict[str, str]) -> None:
+    def __init__(self, folder: str, name: str, said: dict[str, str], keeps_open: bool = False) -> None:
+        """``keeps_open``: the file that is made stays open until leave() or let_go()."""
         self._folder = folder
         self._name = name
         self._path = f"{folder}/{name}"
         self._said = said
         self._there = self._written = False
+        self._keeps_open = keeps_open
+        self._fd = -1                  # of the file, while it is open
 
     @classmethod
     def of(cls, environ: Mapping[str, str], fd: int, protocol: str, user: str,
@@ -225,7 +228,7 @@ class Presence:
             name = f"{os.fstat(fd).st_ino}{_check(protocol, user)}"
         except OSError:
             return None                # the client is gone
-        return cls(folder, name, _says(protocol, user, peer, AWAKE, os.getpid()))
+        return cls(folder, name, _says(protocol, user, peer, AWAKE, os.getpid()), keeps_open=True)
 
     @classmethod
     def elsewhere(cls, environ: Mapping[str, str], inode: int, protocol: str, user: str,
@@ -298,10 +301,17 @@ class Presence:
 
     def leave(self) -> None:
         """It is over."""
+        self.let_go()
         if self._there:
             self._there = False
             with readonly.Lifted():
                 remove(self._path)
+
+    def let_go(self) -> None:
+        """Another process may say how the session is; for this one nothing of the file is open."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
 
     def told(self) -> str:
         """What the administrator has to say to who is ended."""
@@ -311,7 +321,10 @@ class Presence:
         path, new = self._path, f"{self._folder}/.{os.getpid()}"
         with readonly.Lifted():
             try:
-                if not self._written and _made(path, self._said):
+                if self._fd >= 0 and _put_over(self._fd, self._said):
+                    return
+                self.let_go()          # it is not what has the name
+                if not self._written and self._is_made(path):
                     self._written = True
                     return             # a moment ago there was none: who came too soon reads none yet
                 if _written_over(path, self._said):
@@ -324,16 +337,25 @@ class Presence:
                 self._written = True
             except OSError as error:
                 self._there = False
+                self.let_go()
                 log.debug(f"{path}: {error.strerror}: the session is not told by who")
                 remove(new)
                 remove(path)          # which says what is true no more
 
+    def _is_made(self, path: str) -> bool:
+        """As _made(); stays open where that is wanted."""
+        if not self._keeps_open:
+            return _made(path, self._said)
+        self._fd = _opened_new(path)
+        if self._fd >= 0:
+            os.write(self._fd, octets(self._said))
+        return self._fd >= 0
+
 
 def _made(path: str, said: Mapping[str, str]) -> bool:
     """Make the file; False where there is one.  OSError."""
-    try:
-        fd = os.open(path, _FLAGS, 0o600)
-    except FileExistsError:
+    fd = _opened_new(path)
+    if fd < 0:
         return False
     try:
         os.write(fd, octets(said))
@@ -342,21 +364,35 @@ def _made(path: str, said: Mapping[str, str]) -> bool:
     return True
 
 
+def _opened_new(path: str) -> int:
+    """The descriptor of a file that is made; -1 where there is one.  OSError."""
+    try:
+        return os.open(path, _FLAGS, 0o600)
+    except FileExistsError:
+        return -1
+
+
 def _written_over(path: str, said: Mapping[str, str]) -> bool:
     """Write into the file; False where it is none of ours.  OSError."""
     try:
-        fd, found = opened(path, os.O_WRONLY | os.O_NOFOLLOW)
+        fd = open_regular(path, os.O_WRONLY | os.O_NOFOLLOW)
     except OSError:
         return False
     try:
-        # whoever may make files here may have made it, a link to a file of ours too
-        if (found.st_uid, found.st_nlink, found.st_mode & 0o7777) != (os.geteuid(), 1, 0o600) \
-                or found.st_size > MOST_OCTETS:
-            return False
-        data = octets(said).ljust(found.st_size, b"\0")
-        return os.pwrite(fd, data, 0) == len(data)
+        return _put_over(fd, said)
     finally:
         os.close(fd)
+
+
+def _put_over(fd: int, said: Mapping[str, str]) -> bool:
+    """Write into an open file; False where it is none of ours, or has another name or none.  OSError."""
+    found = os.fstat(fd)
+    # whoever may make files here may have made it, a link to a file of ours too
+    if (found.st_uid, found.st_nlink, found.st_mode & 0o7777) != (os.geteuid(), 1, 0o600) \
+            or found.st_size > MOST_OCTETS:
+        return False
+    data = octets(said).ljust(found.st_size, b"\0")
+    return os.pwrite(fd, data, 0) == len(data)
 
 
 def _says(protocol: str, user: str, peer: tuple[str, str], state: str, pid: int) -> dict[str, str]:

@@ -361,3 +361,42 @@ def test_where_a_session_sees_no_process_of_others(tmp_path: Path) -> None:
     finally:
         done.kill()
     assert said.decode().split("\n")[:3] == ["one True", "two False", "hidden True 0"], why.decode()
+
+
+@pytest.mark.parametrize("gone", ["removed", "another", "linked"])
+def test_a_file_that_is_open_and_is_it_no_more(base: Path, folder: Path, clients: list[socket.socket],
+                                               gone: str) -> None:
+    """What has its name says how the session is."""
+    mine = made(folder, clients[0])
+    mine.enter()
+    path = folder / mine.name
+    if gone == "linked":
+        os.link(path, base / "kept")
+    else:
+        path.unlink()
+    if gone == "another":
+        path.write_bytes(b"x" * 50)
+    mine.be("INBOX")
+    assert [each.mailbox for each in all_of(base)] == ["INBOX"]
+    assert gone != "linked" or b"mailbox=INBOX" not in (base / "kept").read_bytes()
+    mine.be("INBOX.other")
+    assert [each.mailbox for each in all_of(base)] == ["INBOX.other"]
+    mine.leave()
+    assert not path.exists()
+
+
+def test_no_descriptor_is_left(base: Path, folder: Path, clients: list[socket.socket]) -> None:
+    """Of a session that is over, or goes on in another process."""
+    before = os.listdir("/proc/self/fd")
+    mine = made(folder, clients[0])
+    mine.enter()
+    mine.be("INBOX", sleeps=True)
+    mine.let_go()
+    assert os.listdir("/proc/self/fd") == before
+    mine.be("INBOX")
+    assert [each.state for each in all_of(base)] == [AWAKE]
+    mine.leave()
+    other = made(folder, clients[1])
+    other.enter()
+    other.leave()
+    assert os.listdir("/proc/self/fd") == before and all_of(base) == []
