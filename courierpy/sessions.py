@@ -27,7 +27,7 @@ from courierpy.listener import children
 from courierpy.login import start, tries
 from courierpy.maildir import lately, sparefile
 from courierpy.model import fresh
-from courierpy.system import desk, doorway, log, passing, proc, programs, title
+from courierpy.system import channelbinding, concluded, desk, doorway, log, passing, proc, programs, title
 from courierpy.system.conn import Conn
 
 TYPE_CHECKING = False
@@ -40,8 +40,10 @@ USES, IDLE_SECONDS = 250, 60   # by default
 SPREAD = 8                     # a part of its uses that a process may serve less, so that not all end at once
 GROWTH_OCTETS = 32 << 20       # of memory by which a process may grow and serve another session
 PAGE_OCTETS = os.sysconf("SC_PAGE_SIZE")
-# variables with descriptors that a session does not have: what has their numbers here is something else
-BEFORE_LOGIN = frozenset((tries.VARIABLE, desk.VARIABLE, desk.AUTHSOCKET))
+# variables of the stage before the login that a session does not have; what has the numbers of their
+# descriptors here is something else
+BEFORE_LOGIN = frozenset((tries.VARIABLE, desk.VARIABLE, desk.AUTHSOCKET, *channelbinding.VARIABLES.values()))
+ACCOUNTS = lately.ACCOUNTS + 1 # that need not be read again
 
 
 class Manner:
@@ -73,6 +75,8 @@ class Sessions:
         self.link = link
         self.program = program
         self.environ = environ
+        self._common = concluded.Common(environ)
+        self._accounts: dict[bytes, Account] = {}      # as the helper rendered them
         self.busy = manner.busy
         self.idle_seconds = manner.idle_seconds
         self._uses = max(1, manner.uses - os.getpid() % max(1, manner.uses // SPREAD))
@@ -85,12 +89,13 @@ class Sessions:
         # a signal that comes just before the wait ends it
         self._woken, self._waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        self._statm = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
         self._log = log.kept()
         self._umask = os.umask(0o077)
         os.umask(self._umask)
         # what is compared before another session: there is none for a process that serves one
         self._descriptors = _descriptors(of_order) if self._uses > 1 else frozenset()
-        self._memory = _memory() if self._uses > 1 else 0
+        self._memory = self._octets() if self._uses > 1 else 0
 
     def run(self, order: Order | None) -> int:
         """Until it ends; the exit status.  ``order``: the first one, whose client is on descriptors 0 and 1
@@ -199,7 +204,12 @@ class Sessions:
         if not _are_open(self._descriptors, [] if self._resumed is None else self._resumed.held()):
             log.warn("a session has left a descriptor open; its process ends")
             return False
-        return _memory() - self._memory <= GROWTH_OCTETS
+        return self._octets() - self._memory <= GROWTH_OCTETS
+
+    def _octets(self) -> int:
+        """Octets in memory that are of no file."""
+        _, resident, shared = map(int, os.pread(self._statm, 100, 0).split()[:3])
+        return (resident - shared) * PAGE_OCTETS
 
     def _let_go(self) -> None:
         """The keeper may have the next one woken, now that this process can have it."""
@@ -211,11 +221,10 @@ class Sessions:
 
     def _serve(self, order: Order) -> int:
         """The status of the program that served it."""
-        environ = dict(self.environ)
-        environ.update(doorway.unpack(order.known))
-        name, *words = self.program
-        account = parse_reply(order.account)
+        account = self._account(order.account)
         lately.turn_to(account.address)
+        environ = self._common.of(doorway.unpack(order.known), doorway.allowed(doorway.unpack(order.said)))
+        name, *words = self.program
         maildir = start.maildir_of(account, words, environ)
         if not self._is_of(account):
             return self._give_back(order)
@@ -234,16 +243,30 @@ class Sessions:
             from courierpy import imapd
             self._resumed = Woken(*order.asleep)
             return imapd.wake(self._resumed, self.environ, Conn(0, 1))
-        environ.update(doorway.allowed(doorway.unpack(order.said)))
         start.hand_over(account, maildir, environ)
         conn = Conn(0, 1)
         conn.pending = order.rest
         return programs.run([name, *start.with_maildir(words, maildir)], environ, conn, inside=True)
 
+    def _account(self, reply: bytes) -> Account:
+        """The account.  One that came before need not be read again, unless the system says who it is; and
+        of what is secret nothing is kept."""
+        found = self._accounts.get(reply)
+        if found is None:
+            rendered = bytes(bytearray(reply))     # what is read is overwritten
+            found = parse_reply(reply)
+            if not (found.username or found.passwd or found.passwd2):
+                if len(self._accounts) >= ACCOUNTS:
+                    self._accounts.clear()
+                self._accounts[rendered] = found
+        return found
+
     def _is_of(self, account: Account) -> bool:
         """May this process serve the account, as one that began now could?"""
         whose = account.uid, account.gid, account.username
-        return self._whose is None or whose == self._whose and (not self._as_root or proc.is_still(*whose))
+        # without a name it has no groups that somebody could change
+        return self._whose is None or whose == self._whose and (
+            not self._as_root or not account.username or proc.is_still(*whose))
 
     def _give_back(self, order: Order) -> int:
         """The session goes on in another process, and this one ends; the status that it ends with."""
@@ -297,13 +320,6 @@ def _has_children() -> bool:
     except ChildProcessError:
         return False
     return True
-
-
-def _memory() -> int:
-    """Octets in memory that are of no file."""
-    with open("/proc/self/statm", "rb", buffering=0) as file:
-        _, resident, shared = map(int, file.read().split()[:3])
-    return (resident - shared) * PAGE_OCTETS
 
 
 def environ_of(environ: Mapping[str, str]) -> dict[str, str]:

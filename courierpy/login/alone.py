@@ -160,6 +160,7 @@ class Alone:
         except TemporaryFailure as error:
             log.err(f"{error}, {self.stage.who(account.address)}")
             raise
+        start.leave_listener(environ)
         start.hand_over(account, maildir, environ)
         account.forget()
         self._forget_keys()

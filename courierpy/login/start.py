@@ -199,13 +199,12 @@ def leave_listener(environ: MutableMapping[str, str]) -> None:
 
 
 def hand_over(account: Account, maildir: str, environ: MutableMapping[str, str]) -> None:
-    """The variables that the next program is promised; what only the login needs goes."""
+    """The variables that the next program is promised."""
     environ["AUTHENTICATED"] = environ["AUTHADDR"] = account.address
     environ["OPTIONS"] = environ["AUTHOPTIONS"] = account.options
     environ["AUTHFULLNAME"] = account.name
     environ["HOME"] = account.home
     environ.pop("MAILDIR", None)
-    leave_listener(environ)
     if account.quota:
         environ["MAILDIRQUOTA"] = account.quota
     if maildir:

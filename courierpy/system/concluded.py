@@ -6,7 +6,7 @@ is found of them alone, so that nothing of a client can be in it.  It is shared:
 """
 from __future__ import annotations
 
-from courierpy.system.settings import Settings
+from courierpy.system.settings import Settings, Variables
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,6 +34,30 @@ def of(settings: Settings, find: Callable[[Settings], Found]) -> Found:
         known[find] = find(alike)
     found: Found = known[find]
     return found
+
+
+class Common:
+    """``variables``: those that all sessions of a process have, whoever their client is."""
+
+    __slots__ = ("_alike", "_others", "variables")
+
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        self.variables = variables
+        self._others: dict[str, str] = {}
+        self._alike: Settings | None = None
+
+    def of(self, *client: Mapping[str, str]) -> Variables:
+        """These, and those of a client, which count before them.  Only what is of CLIENTS_OWN may change
+        then.  All of them are compared where the client brings others than the one before."""
+        environ = Variables(self.variables)
+        for variables in client:
+            environ.update(variables)
+        others = {name: value for variables in client for name, value in variables.items()
+                  if name not in CLIENTS_OWN}
+        if self._alike is None or others != self._others:
+            self._others, self._alike = others, _alike(environ)
+        environ.alike = self._alike
+        return environ
 
 
 def _alike(values: Mapping[str, str]) -> Settings:

@@ -103,14 +103,14 @@ MAX_VALUE = 4096               # characters
 
 def pack(variables: Mapping[str, str] | Iterable[tuple[str, str]]) -> bytes:
     pairs = variables.items() if hasattr(variables, "items") else variables
-    return b"\0".join([f"{name}={value}".encode("utf-8", "surrogateescape") for name, value in pairs])
+    return "\0".join(map("=".join, pairs)).encode("utf-8", "surrogateescape")
 
 
 def unpack(data: bytes) -> dict[str, str]:
     """What couriertcpd says is taken as it is."""
     found = {}
-    for part in data.split(b"\0") if data else ():
-        name, _, value = part.decode("utf-8", "surrogateescape").partition("=")
+    for part in data.decode("utf-8", "surrogateescape").split("\0") if data else ():
+        name, _, value = part.partition("=")
         found[name] = value
     return found
 

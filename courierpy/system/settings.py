@@ -377,6 +377,16 @@ def _number(name: str, text: str) -> int:
     return found if setting.high is None else min(found, setting.high)
 
 
+class Variables(dict[str, str]):
+    """The environment of a session whose process knows ``alike`` of its settings; None: it does not."""
+
+    __slots__ = ("alike",)
+
+    def __init__(self, *variables: Mapping[str, str]) -> None:
+        super().__init__(*variables)
+        self.alike: Settings | None = None
+
+
 class Settings:
     """Values by name, with the table's defaults.  ``alike``: the same without what is a client's own, None
     as long as nobody asked; ``concluded``: what follows from them, by what found it (concluded.py)."""
@@ -459,4 +469,7 @@ class Settings:
 
 def from_environ(environ: Mapping[str, str]) -> Settings:
     """The settings that a program was started with."""
-    return Settings(environ)
+    found = Settings(environ)
+    if isinstance(environ, Variables):
+        found.alike = environ.alike
+    return found

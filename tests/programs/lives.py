@@ -100,7 +100,7 @@ def process() -> dict[str, str]:
         found[f"signal {number}"] = getattr(handler, "__qualname__", str(handler))
     for name in os.listdir("/proc/self/fd"):
         try:
-            kind = os.readlink(f"/proc/self/fd/{name}").partition(":")[0]
+            kind = os.readlink(f"/proc/self/fd/{name}").partition(":")[0].replace(str(os.getpid()), "PID")
         except FileNotFoundError:
             continue
         found[f"descriptor {name}"] = f"{kind} {os.get_inheritable(int(name))}"
@@ -298,6 +298,7 @@ def main(folder: str) -> dict[str, object]:
     one, OTHER = (os.path.join(folder, name) for name in ("one", "other"))
     preload.preload(True)
     rehearsal.rehearse(ENVIRON, True)
+    preload.freeze(ENVIRON, "IMAP")    # or what is left of it closes numbers that other descriptors have then
     much, little = order(one, MUCH), order(OTHER, LITTLE)
     hooks: dict[str, Callable[[], object]] = {
         "usual": lambda: None, "no memory": limits, "a descriptor": lambda: os.dup(2), "memory": grows,

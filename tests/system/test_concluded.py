@@ -2,15 +2,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from courierpy import entering
+from courierpy.auth import Account
 from courierpy.imap import session
+from courierpy.login import start
 from courierpy.maildir import bounds, store
 from courierpy.system import concluded
-from courierpy.system.settings import Settings
+from courierpy.system.settings import Settings, from_environ
 
 FINDS = (entering.Steps, session._rules, bounds._numbers, store._of_any, store._of_own)
 
@@ -64,3 +67,27 @@ def test_an_environment_that_is_changed_between_two_sessions() -> None:
     assert _trash(environ) == "A"
     environ["IMAP_TRASHFOLDERNAME"] = "B"
     assert _trash(environ) == "B"
+
+
+def test_what_all_sessions_of_a_process_have_is_compared_for_no_client() -> None:
+    """But for one that brings variables which are not a client's own, and then only those."""
+    common = concluded.Common({"IMAP_TRASHFOLDERNAME": "Bin", "IMAP_TLS": "0", "HOME": "/"})
+    found = []
+    for peer, tls in (("::1", "0"), ("::2", "0"), ("::3", "1"), ("::4", "0")):
+        environ = common.of({"TCPREMOTEIP": peer}, {"IMAP_TLS": tls})
+        environ["HOME"] = "/home/ann"          # as start.hand_over() does
+        settings = from_environ(environ)
+        assert settings.text("TCPREMOTEIP") == peer and settings.text("HOME") == "/home/ann"
+        assert settings.alike is not None
+        assert settings.alike.values == {"IMAP_TRASHFOLDERNAME": "Bin", "IMAP_TLS": tls}
+        found.append(settings.alike)
+    assert found[0] is found[1] and found[1] is not found[2] is not found[3]
+    other = concluded.Common({}).of({})
+    assert from_environ(other).alike is not None and from_environ({**other}).alike is None
+
+
+def test_what_an_account_brings_is_its_own(tmp_path: Path) -> None:
+    account = Account("ann", 1, 1, str(tmp_path), name="Ann", maildir="mail", quota="1S", options="a=b")
+    environ: dict[str, str] = {}
+    start.hand_over(account, "mail", environ)
+    assert environ.keys() <= concluded.CLIENTS_OWN
