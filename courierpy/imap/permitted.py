@@ -86,7 +86,7 @@ def named(session: Session, command: bytes, *names: str) -> None:
     """``names``: of the mailboxes that the arguments of a command name, in their order, there or not.  Raises
     NotPermitted where the user has not the rights that its row asks for, and FolderMissing, as of one
     that is not there, where it must not be known that there is one.  RFC 4314 6."""
-    row = commands.find(command)
+    row = commands.DECORATED.get(command) or commands.find(command)
     for name, wanted in zip(names, row.named if row is not None else (), strict=False):
         if wanted:
             _need(session, command, wanted, name)

@@ -167,7 +167,7 @@ class Session(Dialogue):
         if title.show is not None:
             self.show("")
         framer, event = self.framer, None
-        if framer.midway:
+        if framer.fed and framer.midway:
             self.conn.flush_held()
             event = framer.next()
         elif data := self.waiting.read(READ_TIMEOUT):  # mostly one whole command
@@ -225,7 +225,10 @@ class Session(Dialogue):
 
     def mailbox(self, name: str) -> bytes:
         """The name of a mailbox, of which the command is, as the client calls it."""
-        return out.mailbox(self.folders.namespaces.aliased(name) if self.by_alias else name, self.utf8)
+        namespaces = self.folders.namespaces
+        if namespaces.alias is not None and self.by_alias:
+            name = namespaces.aliased(name)
+        return out.mailbox(name, self.manners.utf8)
 
     def place(self, ahead: LiteralAhead) -> Sink | None:
         words = ahead.text.split(None, 3)
@@ -251,7 +254,7 @@ class Session(Dialogue):
         return sink
 
     def perform(self, args: Args) -> str | Done:
-        row = self.row = commands.find(args.command)
+        row = self.row = commands.DECORATED.get(args.command) or commands.find(args.command)
         self._progress.begin(args.tag)
         if row is None:
             raise Bad("Error in IMAP command received by server.")
@@ -271,7 +274,8 @@ class Session(Dialogue):
         if row.name == b"LOGOUT":
             self.ended = True
         elif not self.goes_back:
-            if not isinstance(done, Done) or not done.told or self._is_behind(row):
+            if self.selected is not None and (
+                    not isinstance(done, Done) or not done.told or self._is_behind(row)):
                 self.sync(row, isinstance(done, Done) and done.uses_seq)
             if self.enabled.news:
                 self.tell_news()

@@ -125,7 +125,23 @@ class Waiting:
     def read(self, timeout: float) -> bytes:
         """Input of the client; b"" at its end.  Raises TimedOut after ``timeout`` seconds without any, and
         Bye when told to stop."""
-        data = self._read(timeout)
+        session = self._session
+        session.conn.flush()
+        if self.presence is not None:
+            self.is_on()
+        if self._pushes is not None:
+            self._pushes.forget()
+        self._may_end = True
+        try:
+            if self.stopping:
+                raise Bye(self._why)
+            if session.between is not None or session.sleeper is not None or timeout > REST \
+                    and (session.selected is not None or session.folders.options.kept_numbers is not None):
+                data = self._read(session, timeout)
+            else:
+                data = session.conn.read(timeout)
+        finally:
+            self._may_end = False
         if self.refusal is not None:
             self._look()
         return data
@@ -134,30 +150,21 @@ class Waiting:
         if self.refusal is not None and (why := self.refusal()):
             raise Bye(why, b"ALERT")
 
-    def _read(self, timeout: float) -> bytes:
-        session = self._session
-        session.conn.flush()
-        self.is_on()
-        if self._pushes is not None:
-            self._pushes.forget()
-        self._may_end = True
-        try:
-            if self.stopping:
-                raise Bye(self._why)
-            if session.between is not None and timeout > 0 and not session.framer.midway:
-                return self._listen(session.between, timeout)
-            if timeout > REST and _is_busy(session):
-                try:
-                    return session.conn.read(REST)
-                except TimedOut:
-                    rest(session)
-                    timeout -= REST
-            sleeper = session.sleeper
-            if sleeper is not None and timeout > sleeper.quiet > 0 and not session.framer.midway:
-                return self._outlast(sleeper, timeout)
-            return session.conn.read(timeout)
-        finally:
-            self._may_end = False
+    def _read(self, session: Session, timeout: float) -> bytes:
+        """read() where there may be something to do meanwhile."""
+        conn, sleeper = session.conn, session.sleeper
+        midway = session.framer.fed and session.framer.midway
+        if session.between is not None and timeout > 0 and not midway:
+            return self._listen(session.between, timeout)
+        if timeout > REST and _is_busy(session):
+            try:
+                return conn.read(REST)
+            except TimedOut:
+                rest(session)
+                timeout -= REST
+        if sleeper is not None and timeout > sleeper.quiet > 0 and not midway:
+            return self._outlast(sleeper, timeout)
+        return conn.read(timeout)
 
     def _outlast(self, sleeper: Sleep, timeout: float) -> bytes:
         """Input of the client; where it says nothing for long the session sleeps, and is woken by what it

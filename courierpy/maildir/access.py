@@ -113,14 +113,15 @@ class Access:
                 return None            # mostly, and of any mailbox
             own = self.file(path)
 
-    def rights(self, path: str) -> frozenset[str]:
-        """Of the user, on a mailbox that is there or not.  Raises a store error."""
+    def rights(self, path: str, directory: str = "") -> frozenset[str]:
+        """Of the user, on a mailbox that is there or not.  ``directory``: its own, where that is known.
+        Raises a store error."""
         if not self.identities:
             return WITHOUT_LISTS
         if path in self._unlisted and self._still_unlisted(path):
             return OWNER_RIGHTS
-        own = self.file(path)
-        if self._no_levels and self._all_unlisted(self.above(path)) and not _is_there(own):
+        own = f"{directory}/{NAME}" if directory else self.file(path)
+        if self._no_levels and self._all_above_unlisted(path) and not _is_there(own):
             self._unlisted[path] = own
             return OWNER_RIGHTS
         found = self._nearest(path, own)
@@ -158,13 +159,14 @@ class Access:
         self._unlisted.clear()
         self._no_levels = False
 
-    def _all_unlisted(self, path: str) -> bool:
-        """Had no level from here up to INBOX a list, when the user's rights were asked for?"""
-        while path in self._unlisted:
-            if not path:
-                return len(self._unlisted) < KNOWN_LISTS
-            path = self.above(path)
-        return False
+    def _all_above_unlisted(self, path: str) -> bool:
+        """Had no level above this one a list, INBOX neither, when the user's rights were asked for?"""
+        unlisted, separator = self._unlisted, self.separator
+        while path:
+            path = path.rpartition(separator)[0]
+            if path not in unlisted:
+                return False
+        return len(unlisted) < KNOWN_LISTS
 
     def _still_unlisted(self, path: str) -> bool:
         """That a level above has got a list since takes nothing from who owns all of them."""

@@ -111,7 +111,8 @@ class Copies(MaildirPlusPlus):
 
 
 class Linked(Store):
-    """What the Maildir at ``sharable`` ("": it is named no more) shares with who has the Maildir ``own``."""
+    """What the Maildir at ``sharable`` ("": it is named no more) shares with who has the Maildir ``own``: as
+    Store, a method for each thing that is done with the name of a mailbox."""
 
     __slots__ = ("_own", "_promises", "sharable")
 
@@ -125,6 +126,9 @@ class Linked(Store):
         self._promises = Promises(own.root, self.uidvalidities, self.options.read_only)
 
     # -- what the user may
+
+    def rights(self, name: str) -> frozenset[str]:
+        return self.rights_at(self._own_path(name))
 
     def rights_at(self, path: str) -> frozenset[str]:
         try:

@@ -36,7 +36,7 @@ def directory(path: str) -> bytes:
     entry = f".{path}"
     if "/" in entry or "\0" in entry or "\n" in entry or ".." in entry or entry.endswith("."):
         raise NameInvalid(f"bad component: {path!r}")
-    octets = on_disk(entry)
+    octets = entry.encode() if entry.isascii() else on_disk(entry)
     if len(octets) > MAX_NAME:
         raise NameInvalid(f"too long: {path!r}")
     return octets

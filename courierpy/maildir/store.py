@@ -89,9 +89,9 @@ class Store:
     account's Maildir, which is there under its names alone; ``tree``: the layout, where that is known; the
     others: of the options, see StoreOptions."""
 
-    __slots__ = ("_account_quota", "_directories", "_ignores_quota", "_neighbours", "_passed_over",
-                 "_unsettled", "access", "counts", "highest", "layout", "meet", "namespaces", "options",
-                 "places", "root", "subscribed", "trash", "uidvalidities", "used")
+    __slots__ = ("_account_quota", "_ignores_quota", "_known", "_neighbours", "_passed_over", "_unsettled",
+                 "access", "counts", "highest", "layout", "meet", "namespaces", "options", "places", "root",
+                 "subscribed", "trash", "uidvalidities", "used")
 
     def __init__(self, root: str = ".", *, locks: bool = True, keywords: bool = True,
                  fsync: str = "optimized", trash: str = "Trash", host: str | None = None,
@@ -108,7 +108,7 @@ class Store:
         self.highest: dict[str, tuple[object, int]] = {}       # what modseqs.highest() found, by name
         self.used: tuple[object, dict[str, list[bytes]]] = (), {}      # what specialuse.uses() found, of what
         self._passed_over: list[str] = []
-        self._directories: dict[str, str] = {}  # by name
+        self._known: dict[str, tuple[str, str]] = {}   # path and directory of own mailboxes, by name
         self._unsettled: set[str] = set()       # mailboxes whose counts could not be kept
         self.layout = tree or layout.find(root, choice, home)
         self.options = StoreOptions(self.layout, locks=locks, keywords=keywords, fsync=fsync, host=host,
@@ -177,6 +177,9 @@ class Store:
     def rights(self, name: str) -> frozenset[str]:
         """Letters of RFC 4314 2.1 that the user has on a mailbox, there or not.  Raises NameInvalid, or
         another store error where its list cannot be read."""
+        known = self._known.get(name) or self._place(name)
+        if known is not None:
+            return self.access.rights(*known)
         home = self._home(name)
         if home is not self:
             return home.rights(name)
@@ -219,22 +222,23 @@ class Store:
 
     def path_of(self, name: str) -> str:
         """The directory of a mailbox, which need not be there.  Raises NameInvalid."""
-        found = self._directories.get(name)
-        if found is None:
-            home = self._home(name)
-            if home is not self:
-                return home.path_of(name)
-            found = self._own_directory(name)
-        return found
+        known = self._known.get(name) or self._place(name)
+        if known is not None:
+            return known[1]
+        home = self._home(name)
+        return home.path_of(name) if home is not self else self.layout.directory(self._own_path(name))
 
-    def _own_directory(self, name: str) -> str:
-        """The same of a mailbox of this Maildir.  Raises NameInvalid."""
-        found = self.layout.directory(self._own_path(name))
-        if self.layout.fixed:
-            if len(self._directories) >= KNOWN_NAMES:
-                self._directories.clear()
-            self._directories[name] = found
-        return found
+    def _place(self, name: str) -> tuple[str, str] | None:
+        """Path and directory of a mailbox of this Maildir, there or not; None of another one, and where a
+        directory has to be looked for.  Raises NameInvalid."""
+        found = self.namespaces.find(name) if self.layout.fixed else None
+        if found is None or found[0].root != self.root:
+            return None
+        known = found[1], self.layout.directory(found[1])
+        if len(self._known) >= KNOWN_NAMES:
+            self._known.clear()
+        self._known[name] = known
+        return known
 
     def _own_path(self, name: str) -> str:
         """The path of a mailbox of this Maildir.  Raises NameInvalid."""
@@ -310,18 +314,16 @@ class Store:
 
     def status(self, name: str) -> Status:
         """Counts of a folder, which is opened only if it is not as it was."""
-        path = self._directories.get(name)     # mostly, and of this Maildir
-        if path is None:
-            home = self._home(name)
-            if home is not self:
-                return home.status(name)
-            try:
-                path = self._own_directory(name)
-            except NameInvalid:
-                pass                   # open() says it
-        found = self.counts.unchanged(path) if path is not None else None
-        if found is not None:
-            return found
+        known = self._known.get(name)          # mostly, as somebody has asked what the user may there
+        home = self._home(name) if known is None else self
+        if home is not self:
+            return home.status(name)
+        try:
+            found = self.counts.unchanged(known[1] if known is not None else self.path_of(name))
+            if found is not None:
+                return found
+        except NameInvalid:
+            pass                       # open() says it
         folder = self.open(name)
         found = folder.status()
         if self.counts.find(folder.path, stamp(folder.path, self.options.keyword_directory)) is None:

@@ -115,7 +115,8 @@ class Conn:
                 raise TimedOut
             timeout = left if timeout is None else min(timeout, left)
         stream, start = self.stream, monotonic()
-        if timeout is not None and not stream.buffered() and not self._await(timeout, start):
+        if timeout is not None and not (stream.layers and stream.buffered()) \
+                and not self._await(timeout, start):
             raise TimedOut
         while True:
             try:
@@ -155,7 +156,8 @@ class Conn:
     def _await(self, timeout: float, start: float) -> bool:
         """As _readable(), from ``start`` on.  A client that mostly answers at once is waited for awake: to
         sleep and to be woken takes longer than it does."""
-        poll = self._poller()
+        known = self._poll
+        poll = known[1] if known is not None and known[0] == self.stream.infd else self._poller()
         if self._quick >= TIMES:
             while monotonic() - start < AWAKE:
                 if poll(0):

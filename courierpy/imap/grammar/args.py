@@ -281,8 +281,9 @@ class Args:
         except ValueError:
             name = self._plain(data)
         self.spelled.append(name)
-        found = namespaces.folded(name, self.separator)
-        return found if self.normal is None else self.normal(found)
+        if not name.startswith(namespaces.INBOX):      # mostly it does, as it has to
+            name = namespaces.folded(name, self.separator)
+        return name if self.normal is None else self.normal(name)
 
     @staticmethod
     def _plain(data: bytes) -> str:

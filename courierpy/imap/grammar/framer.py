@@ -90,6 +90,7 @@ class Framer:
         upper case -> the same for this one.  ``wipe``: overwrites values: what was fed is a secret, and
         no copy of it is left here but what ``next`` and ``line`` give."""
         self.line_limit = line_limit
+        self.fed = False                      # False: nothing came since ``midway`` was found False
         self._wipe = wipe
         self._limits = limits or {}
         self._buffer = bytearray()
@@ -104,6 +105,7 @@ class Framer:
         self._skip_octets = 0                 # of a refused non-synchronising literal
 
     def feed(self, data: bytes) -> None:
+        self.fed = True
         self._buffer = self._with(self._buffer, data)
 
     def _with(self, before: bytearray, data: bytes) -> bytearray:
@@ -138,8 +140,9 @@ class Framer:
     @property
     def midway(self) -> bool:
         """Has a command begun that is not whole yet?"""
-        return bool(self._buffer or self._lines or self._literals or self._missing or self._skip_octets
-                    or self._skip_line) or self._ahead is not None
+        self.fed = bool(self._buffer or self._lines or self._literals or self._missing or self._skip_octets
+                        or self._skip_line) or self._ahead is not None
+        return self.fed
 
     def rest(self) -> bytes:
         """Take out what was not used yet."""
