@@ -11,7 +11,7 @@ from functools import partial
 
 from courierpy import forwarding
 from courierpy.auth import Account, is_module
-from courierpy.listener import admission, lookups
+from courierpy.listener import access, admission, lookups
 from courierpy.listener.connections import Connection
 from courierpy.listener.doorway import Doorway
 from courierpy.listener.sockets import shown, turn_away
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from courierpy.listener.loop import Loop
     from courierpy.listener.options import Options
     from courierpy.returning import Returned
+
+AUTHSERVICE = "AUTHSERVICE"        # begins the variables that name a service of a port
 
 
 def count(options: Options, program: str, arguments: list[str],
@@ -243,11 +245,15 @@ def log_in(link: socket.socket, program: str, environ: Mapping[str, str], table:
 
 # -- in the helper
 
-def views(protocol: str, arguments: list[str], environ: Mapping[str, str]) -> tuple[start.Look, Told]:
-    """What sees whether a session of an account could begin, and what a login process is told of its
-    options: where its mail is, if that is not always here.  ``arguments``: of the program that logs in."""
+def views(protocol: str, arguments: list[str], environ: Mapping[str, str],
+          rules: Mapping[str, str]) -> tuple[start.Look, Told, frozenset[str]]:
+    """What sees whether a session of an account could begin, what a login process is told of its
+    options: where its mail is, if that is not always here; and the services that it may ask for.
+    ``arguments``: of the program that logs in."""
     settings = Settings(environ)
     leads_on = forwarding.leads_on(protocol, settings)
+    named = {value for name, value in environ.items() if name.startswith(AUTHSERVICE)}
+    services = {protocol.lower()} | named | access.values(rules, AUTHSERVICE)
     seen = start.Seen()
 
     def look(account: Account) -> None:
@@ -258,4 +264,4 @@ def views(protocol: str, arguments: list[str], environ: Mapping[str, str]) -> tu
     def told(account: Account) -> str:
         hosts = start.mailhosts(account) if leads_on else []
         return f"mailhost={SEPARATE.join(hosts)}" if hosts else ""
-    return look, told
+    return look, told, frozenset(services - {""})

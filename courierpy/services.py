@@ -115,15 +115,15 @@ class Services:
                                       self.environ, self.tries, self.connections, loop, begin,
                                       before.doorway if before is not None else None, rules, self.busy)
 
-    def start_helpers(self, left: Handover | None, stopping: bool) -> None:
-        """Passwords are checked by processes of their own, started once.  OSError."""
+    def start_helpers(self, left: Handover | None, stopping: bool, rules: Mapping[str, str]) -> None:
+        """Passwords are checked by processes of their own, started once.  OSError.  ``rules``: by address."""
         modules = self._auth_modules()
         if modules or (left is not None and left.auth[0] >= 0):
             from courierpy.listener.helpers import Helpers
             self.helpers = Helpers(modules, self.environ, children.owner(self.options.text),
                                    left.auth if left is not None else None,
                                    left.helpers if left is not None else set(),
-                                   *((*doorway.views(self.protocol, self.arguments, self.environ),
+                                   *((*doorway.views(self.protocol, self.arguments, self.environ, rules),
                                       self.doorway.meet)
                                      if self.doorway is not None else ()))
             if not stopping:

@@ -159,7 +159,7 @@ class Listener:
             if services.in_process:
                 services.run_folder.open(self.environ, children.ids(self.options.text))
             services.open_doorway(self.loop, self._begin, left, self.readiness.rules)
-            services.start_helpers(left, self.stopping)
+            services.start_helpers(left, self.stopping, self.readiness.rules)
             services.open_returns(self.loop, self._returned, left)      # told before the login too
             if services.doorway is not None:
                 services.doorway.tend()

@@ -18,13 +18,16 @@ BY_PASSWORD = ("login", "token")       # kinds whose request is a user and a sec
 
 
 def render_environ(environ: Mapping[str, str], names: Iterable[str] = CLIENT) -> bytes:
-    """The lines ahead of a request: of which client it is."""
-    return "".join(f"{name}={environ[name]}\n" for name in names if environ.get(name)).encode()
+    """The lines ahead of a request: of which client it is.  Raises Rejected for what would be two lines."""
+    lines = [f"{name}={environ[name]}\n" for name in names if environ.get(name)]
+    if any("\n" in line[:-1] for line in lines):
+        raise Rejected
+    return "".join(lines).encode()
 
 
 def render_request(request: Request) -> bytes:
     """To be wiped when it is sent.  Raises Rejected for what the lines of the protocol cannot carry."""
-    for word in (request.user, request.password, request.challenge, request.response):
+    for word in (request.service, request.user, request.password, request.challenge, request.response):
         if "\n" in word or "\0" in word:
             raise Rejected
     if request.kind == "pre":

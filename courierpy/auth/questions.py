@@ -16,19 +16,19 @@ from courierpy.auth.helper import ASKS, ASKS_AND_LOOKS, FAIL, LOOKS, Helper, Job
 from courierpy.auth.protocol import (
     CLIENT,
     parse_reply,
-    parse_request,
     render_account,
     render_environ,
     render_request,
 )
 from courierpy.auth.sasl import Context
 from courierpy.system import channelbinding, doorway, log, passing
+from courierpy.system.seldom import due
 from courierpy.system.settings import Settings
 from courierpy.system.wipe import wipe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from courierpy.auth.helper import Look, Worker
     from courierpy.auth.sasl import Exchange
@@ -41,22 +41,24 @@ LEFT_SECONDS = 0.9             # for which a question may lie that nobody has co
 
 
 def serve(listener: socket.socket, modules: Sequence[str], environ: Mapping[str, str], look: Look,
-          told: Told, grants: socket.socket) -> None:
-    """As helper.serve(), for login processes too, of which couriertcpd tells over ``grants``."""
+          told: Told, grants: socket.socket, services: Collection[str] = tickets.SERVICES) -> None:
+    """As helper.serve(), for login processes too, of which couriertcpd tells over ``grants``.  ``services``:
+    that they may ask for."""
     helper = Helper(listener, modules, environ, look)
-    Questions(helper, grants, told)
+    Questions(helper, grants, told, services)
     helper.run()
 
 
 class _Exchange:
-    """One that goes on.  ``account``: that it has found."""
+    """One that goes on.  ``challenged``: the client is to say something; else the modules are asked."""
 
-    __slots__ = ("context", "number", "steps", "until")
+    __slots__ = ("challenged", "context", "number", "steps", "until")
 
     def __init__(self, number: int, steps: Exchange, context: Context) -> None:
         self.number = number
         self.steps = steps
         self.context = context
+        self.challenged = False
         self.until = time.monotonic() + EXCHANGE_SECONDS
 
 
@@ -73,13 +75,15 @@ class _Asker(tickets.Asker):
 
 class Questions:
     """``grants``: couriertcpd, which makes login processes and hears of tickets.  ``told``: what a login
-    process is told of the options of an account.  ``standing``: the worker that stands at the doorway, if
-    one does."""
+    process is told of the options of an account; ``services``: that it may ask for.  ``standing``: the worker
+    that stands at the doorway, if one does."""
 
-    def __init__(self, helper: Helper, grants: socket.socket, told: Told = lambda account: "") -> None:
+    def __init__(self, helper: Helper, grants: socket.socket, told: Told = lambda account: "",
+                 services: Collection[str] = tickets.SERVICES) -> None:
         self.helper = helper
         self.told = told
         self.grants = grants
+        self.services = services
         self.standing: Worker | None = None
         self._way: socket.socket | None = None     # to couriertcpd, for clients
         self._askers: dict[int, _Asker] = {}
@@ -126,7 +130,7 @@ class Questions:
         if self.standing is not None or module not in standing.STANDS or module != helper.modules[0]:
             return None
         return standing.Stand(end, self.grants, self._way, module, len(helper.modules) > 1, helper.environ,
-                              helper.look, self.told)
+                              helper.look, self.told, self.services)
 
     def stands(self, worker: Worker) -> None:
         """It does from now on."""
@@ -192,8 +196,8 @@ class Questions:
         data, fds = found
         passing.close(fds)
         if len(data) < doorway.QUESTION.size:
-            for exchange in asker.exchanges.values():
-                exchange.steps.close()
+            for exchange in list(asker.exchanges.values()):
+                self._end(asker, exchange)
             self.helper.close(asker.end)
             del self._askers[asker.at]
             return
@@ -209,7 +213,7 @@ class Questions:
             else:
                 rest = data[doorway.QUESTION.size:]
             self._do(asker, number, kind, rest, known)
-        except (Rejected, ValueError, KeyError, struct.error):     # UnicodeDecodeError
+        except (Rejected, ValueError, KeyError, struct.error):     # UnicodeDecodeError is a ValueError
             tickets.answer(asker, number, doorway.REFUSED)
         finally:
             wipe(data, rest)
@@ -222,16 +226,15 @@ class Questions:
         elif number in asker.exchanges:
             exchange = asker.exchanges[number]
             if kind == doorway.GO_ON:
-                self._go(asker, exchange, bytes(data))
+                if exchange.challenged:        # else it would take this for what the modules say
+                    self._go(asker, exchange, bytes(data))
             else:
                 self._end(asker, exchange)
 
     # -- a request
 
     def _ask(self, asker: _Asker, number: int, data: bytes, known: int) -> None:
-        request = parse_request(data, {})
-        if request is None or request.kind not in tickets.KINDS:
-            raise ValueError("not a request that a login process may make")
+        request = tickets.asked(data, self.services)
         request = tickets.of_client(request, request.environ, self.helper.environ)
 
         def done(reply: bytes | None) -> None:
@@ -253,17 +256,23 @@ class Questions:
         said = doorway.unpack(data[head:head + size])
         told = data[head + size:head + size + names].split()
         mechanism = mechanisms.find(said[doorway.MECHANISM].encode())
-        if mechanism is None or len(asker.exchanges) >= EXCHANGES:
+        if mechanism is None or said[doorway.SERVICE] not in self.services:
             raise Rejected
+        self._see_to_time(asker)
+        if len(asker.exchanges) >= EXCHANGES:
+            if due("exchanges"):
+                log.warn(f"login process {asker.pid} has {EXCHANGES} exchanges, and may begin no other")
+            tickets.answer(asker, number, doorway.TEMPORARY)
+            return
         # whose certificate it was, a login process is believed only where that is a way to log in
         external = Settings(self.helper.environ).text("TLS_EXTERNAL") and said.get(doorway.EXTERNAL, "")
-        context = Context(said[doorway.SERVICE], {**self.helper.environ, **{
-            name: value for name, value in said.items() if name in NEEDED}}, external)
+        # each is a line of what the modules are asked
+        known = {name: value for name, value in said.items() if name in NEEDED and value.isprintable()}
+        context = Context(said[doorway.SERVICE], {**self.helper.environ, **known}, external)
         context.told = told
         first = bytes(data[head + size + names:]) if initial else None
         exchange = _Exchange(number, mechanism(context, first), context)
         asker.exchanges[number] = exchange
-        self._see_to_time(asker)
         self._go(asker, exchange, None)
 
     def _see_to_time(self, asker: _Asker) -> None:
@@ -279,6 +288,7 @@ class Questions:
     def _go(self, asker: _Asker, exchange: _Exchange, answer: object) -> None:
         """Answer its step; the next one may take a while."""
         number, user = exchange.number, exchange.context.user
+        exchange.challenged = False
         try:
             steps = exchange.steps
             step = steps.throw(answer) if isinstance(answer, Exception) else steps.send(answer)
@@ -300,6 +310,7 @@ class Questions:
             request = tickets.of_client(step, exchange.context.environ, self.helper.environ)
             self.helper.begin(Job(partial(self._found, asker, exchange), ASKS, _asking(request), request))
         else:
+            exchange.challenged = True
             tickets.answer(asker, number, doorway.CHALLENGE, user, step)
 
     def _found(self, asker: _Asker, exchange: _Exchange, reply: bytes | None) -> None:

@@ -25,14 +25,13 @@ from functools import partial
 from courierpy.auth import Account
 from courierpy.auth.helper import FAIL, TEMPORARY, answer_to, begin_work
 from courierpy.auth.helper import answer as ask_module
-from courierpy.auth.protocol import parse_request
-from courierpy.auth.tickets import KINDS, Asker, answer, give, grant, of_client
+from courierpy.auth.tickets import Asker, answer, asked, give, grant, of_client
 from courierpy.system import doorway, log, passing
 from courierpy.system.wipe import wipe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from courierpy.auth import Request
     from courierpy.auth.helper import Look
@@ -88,10 +87,11 @@ class Page:
 class Stand:
     """The worker, as its own process runs it.  ``end``: to the helper; ``grants``: to couriertcpd; ``way``:
     there too, for clients, None where there is none.  ``others``: are there modules behind its own?
-    ``page``: what it is at."""
+    ``services``: that may be asked for.  ``page``: what it is at."""
 
     def __init__(self, end: socket.socket, grants: socket.socket, way: socket.socket | None, module: str,
-                 others: bool, environ: Mapping[str, str], look: Look | None, told: Told) -> None:
+                 others: bool, environ: Mapping[str, str], look: Look | None, told: Told,
+                 services: Collection[str]) -> None:
         self.page = Page()
         self._end = end
         self._grants = grants
@@ -101,6 +101,7 @@ class Stand:
         self._environ = environ
         self._look = look
         self._told = told
+        self._services = services
         self._account: Account | None = None       # that was found
         self._heard: dict[int, Callable[[], None]] = {}
 
@@ -169,11 +170,11 @@ class Stand:
                 client, variables, rest = doorway.asked_for(data)
             else:
                 rest = data[doorway.QUESTION.size:]
-            request = parse_request(rest, {}) if kind in ASKED else None
+            request = asked(rest, self._services) if kind in ASKED else None
         except (ValueError, struct.error):     # UnicodeDecodeError is one
             answer(asker, number, doorway.REFUSED)
         else:
-            if request is None or request.kind not in KINDS or request.kind == "token":
+            if request is None or request.kind == "token":
                 self._pass_on(at, 0, data)
             else:
                 gives = partial(self._give, client=client, variables=variables, fd=fds[0]) \

@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 
 from courierpy.auth import Request
-from courierpy.auth.protocol import CLIENT
+from courierpy.auth.protocol import CLIENT, parse_request
 from courierpy.system import doorway, log, passing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from courierpy.auth import Account
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # that may be asked plainly
 KINDS = frozenset(("login", "token", "cram-md5", "cram-sha1", "cram-sha256"))
+# that a login process may ask for: a module may have other rules for another one, as PAM has
+SERVICES = frozenset(("imap", "pop3"))
 
 
 class Asker:
@@ -32,6 +34,14 @@ class Asker:
     def __init__(self, pid: int, end: socket.socket) -> None:
         self.pid = pid
         self.end = end
+
+
+def asked(data: bytes, services: Collection[str]) -> Request:
+    """What a login process asks plainly.  Raises ValueError for what it may not."""
+    request = parse_request(data, {})
+    if request is None or request.kind not in KINDS or request.service not in services:
+        raise ValueError("not a request that a login process may make")
+    return request
 
 
 def of_client(request: Request, told: Mapping[str, str], environ: Mapping[str, str]) -> Request:

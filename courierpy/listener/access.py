@@ -109,11 +109,21 @@ def decide(rules: Mapping[str, str], address: str, port: str = "") -> tuple[bool
         if action is not None:
             if action.startswith("deny"):
                 return False, {}
-            found = {}
-            for match in _VARIABLE.finditer(action):
-                value = (match[2] or "").strip()
-                if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
-                    value = value[1:-1]
-                found[match[1]] = value
-            return True, found
+            return True, _variables(action)
     return True, {}
+
+
+def _variables(action: str) -> dict[str, str]:
+    found = {}
+    for match in _VARIABLE.finditer(action):
+        value = (match[2] or "").strip()
+        if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
+            value = value[1:-1]
+        found[match[1]] = value
+    return found
+
+
+def values(rules: Mapping[str, str], prefix: str) -> set[str]:
+    """What the rules give to variables whose names begin so."""
+    return {value for action in rules.values() if prefix in action
+            for name, value in _variables(action).items() if name.startswith(prefix)}

@@ -19,7 +19,7 @@ from courierpy.system.seldom import due
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from courierpy.auth.helper import Look
     from courierpy.auth.tickets import Told
@@ -34,16 +34,18 @@ class Helpers:
     def __init__(self, modules: Sequence[str], environ: Mapping[str, str], owner: int,
                  left: tuple[int, str] | None = None, old: Iterable[int] = (),
                  look: Look | None = None, told: Told = lambda account: "",
+                 services: Collection[str] = (),
                  met: Callable[[socket.socket], None] | None = None) -> None:
         """``owner``: the uid of the stage before the login, -1 for ours.  ``left``: descriptor
         of the socket, and path, that an earlier image's workers, ``old``, listen on; they
-        finish what they are at.  ``look``, ``told`` and ``met``: where there are login processes, what
-        a helper sees accounts by, what it tells login processes of their options, and what hears of a
-        helper, with our end of its channel (system/doorway.py); there is one at a time then.
-        OSError when there can be no socket."""
+        finish what they are at.  ``look``, ``told``, ``services`` and ``met``: where there are login
+        processes, what a helper sees accounts by, what it tells login processes of their options, the
+        services that they may ask for, and what hears of a helper, with our end of its channel
+        (system/doorway.py); there is one at a time then.  OSError when there can be no socket."""
         self.modules = modules
         self._look = look
         self._told = told
+        self._services = services
         self._met = met
         self._most = WORKERS if met is None else 1
         self.environ = environ
@@ -104,7 +106,7 @@ class Helpers:
         if grants is not None and self._look is not None:
             from courierpy.auth import questions
             questions.serve(self._socket, self.modules, self.environ, self._look,
-                            self._told, grants)
+                            self._told, grants, self._services)
         serve(self._socket, self.modules, self.environ)
         return 1
 

@@ -114,6 +114,7 @@ class Inquiries:
         if asked.kind == doorway.GO_ON:
             number, helper = entrant.exchange, self._exchanges.get(entrant.exchange)
         else:
+            self._give_up_exchange(entrant)        # the client has cancelled that
             self._last += 1
             number, helper = self._last, self._helper
             entrant.exchange = number if asked.kind == doorway.BEGIN else 0
@@ -151,6 +152,10 @@ class Inquiries:
         inquiry = self.open.get(entrant.question)
         if inquiry is not None and inquiry.entrant is entrant:
             self._close(inquiry)
+        self._give_up_exchange(entrant)
+
+    def _give_up_exchange(self, entrant: Entrant) -> None:
+        """The one of before, if it goes on."""
         helper = self._exchanges.pop(entrant.exchange, None)
         if helper is not None:
             try:

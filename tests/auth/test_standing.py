@@ -103,7 +103,7 @@ class Doorway:
             ticket, pid = doorway.GRANT.unpack_from(data)
             assert pid == PID
             self._granted[ticket] = data[doorway.GRANT.size:]
-        return self._granted.pop(rest[1:1 + doorway.TICKET_OCTETS])
+        return self._granted.pop(rest.partition(b"\0")[2][:doorway.TICKET_OCTETS])
 
     def worker_of(self, number: int) -> int:
         """The process that has granted it, as the module above says it."""
@@ -284,7 +284,7 @@ def test_one_that_dies_fails_what_it_was_at(tmp_path: Path) -> None:
 def test_one_that_dies_with_a_question_in_its_hands(tmp_path: Path,
                                                     monkeypatch: pytest.MonkeyPatch) -> None:
     """Just taken from the channel: nobody else can find it there."""
-    monkeypatch.setattr(standing, "parse_request", lambda *words: os.kill(os.getpid(), signal.SIGKILL))
+    monkeypatch.setattr(standing, "asked", lambda *words: os.kill(os.getpid(), signal.SIGKILL))
     with opened(tmp_path) as door:
         worker = door.worker_of(door.asks("bob"))              # a job of the helper's
         eventually(lambda: door.hears(door.asks("bob"))[:1] == doorway.TEMPORARY)
@@ -378,3 +378,95 @@ def test_a_question_waits_for_it_where_no_other_worker_can_be_had(tmp_path: Path
         door.go()
         assert door.worker_of(slow) == door.worker_of(other) == worker
         assert "authentication error" not in (tmp_path / "log").read_text()
+
+
+# -- of a login process that somebody has taken over
+
+def begins(door: Doorway, number: int, mechanism: str, initial: bytes | None = None, **said: str) -> bytes:
+    """The kind of the answer to an exchange that begins; of a ticket the account."""
+    head = doorway.pack({doorway.SERVICE: "imap", doorway.EXTERNAL: "", doorway.MECHANISM: mechanism, **said})
+    passing.send(door.end, [doorway.QUESTION.pack(number, doorway.BEGIN),
+                            doorway.BEGINS.pack(len(head), 0, initial is not None), head, initial or b""])
+    return door.hears(number)
+
+
+def with_userdb(folder: Path) -> str:
+    path = folder / "userdb"
+    path.write_text("ann\tuid=1|gid=1|home=/|imappw={MD5RAW}5ebe2294ecd0e0f08eab7690d2a6ee69|clearpw=secret|"
+                    "supw={MD5RAW}098f6bcd4621d373cade4e832627b4f6\n")
+    path.chmod(0o600)
+    return str(path)
+
+
+@pytest.mark.parametrize("said", [{"TCPREMOTEIP": "192.0.2.1\nPRE . imap ann"},
+                                  {"TCPREMOTEPORT": "7\nPRE . imap ann"},
+                                  {"service": "imap\nlogin\nann\nsecret\n"}])
+def test_no_line_of_its_own_comes_between_those_of_a_question(tmp_path: Path, said: dict[str, str]) -> None:
+    with opened(tmp_path, ("authuserdb",), USERDB=with_userdb(tmp_path)) as door:
+        assert begins(door, 900, "PLAIN", b"\0ann\0wrong", **said) == doorway.REFUSED
+        assert b"ADDRESS=ann\n" in begins(door, 901, "PLAIN", b"\0ann\0secret")
+
+
+def test_it_asks_for_no_service_but_those_that_there_are(tmp_path: Path) -> None:
+    """PAM lets root in without a password at some, and it is root that asks."""
+    with opened(tmp_path, ("authuserdb",), USERDB=with_userdb(tmp_path)) as door:
+        for number, service in enumerate(("su", "", "lmtp"), 900):
+            asked = render_request(Request("login", service, {}, user="ann", password="test"))
+            passing.send(door.end, [doorway.QUESTION.pack(number, doorway.ASK), asked])
+            assert door.hears(number) == doorway.REFUSED
+            assert begins(door, number, "PLAIN", b"\0ann\0test", service=service) == doorway.REFUSED
+        assert b"ADDRESS=ann\n" in begins(door, 910, "PLAIN", b"\0ann\0secret", service="pop3")
+
+
+def test_nor_does_it_of_the_worker_at_the_doorway(tmp_path: Path) -> None:
+    with opened(tmp_path) as door:
+        door.stands()
+        os.kill(door.pid, signal.SIGSTOP)
+        try:
+            asked = render_request(Request("login", "su", {}, user="bob", password="secret"))
+            passing.send(door.end, [doorway.QUESTION.pack(900, doorway.ASK), asked])
+            assert door.hears(900) == doorway.REFUSED
+        finally:
+            os.kill(door.pid, signal.SIGCONT)
+
+
+def test_exchanges_that_nobody_ends_keep_others_out_for_a_while(tmp_path: Path,
+                                                                monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(questions, "EXCHANGES", 2)
+    with opened(tmp_path) as door:
+        found = [begins(door, number, "LOGIN") for number in range(900, 903)]
+        assert found == [doorway.CHALLENGE, doorway.CHALLENGE, doorway.TEMPORARY]
+        passing.send(door.end, [doorway.QUESTION.pack(900, doorway.GIVE_UP)])
+        assert begins(door, 903, "LOGIN") == doorway.CHALLENGE
+        assert (tmp_path / "log").read_text().count("may begin no other") == 1
+
+
+def test_their_time_makes_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(questions, "EXCHANGES", 2)
+    monkeypatch.setattr(questions, "EXCHANGE_SECONDS", -1.0)
+    with opened(tmp_path) as door:
+        assert {begins(door, number, "LOGIN") for number in range(900, 906)} == {doorway.CHALLENGE}
+
+
+def test_who_answers_a_challenge_that_there_was_not(tmp_path: Path) -> None:
+    """While the module is asked.  Nor is half a question the end of the helper."""
+    with opened(tmp_path) as door:
+        assert begins(door, 900, "PLAIN") == doorway.CHALLENGE
+        passing.send(door.end, [doorway.QUESTION.pack(900, doorway.GO_ON), b"\0slow\0secret"])
+        eventually(lambda: (tmp_path / "at-it").exists())
+        passing.send(door.end, [doorway.QUESTION.pack(900, doorway.GO_ON), b"\0bob\0secret"])
+        passing.send(door.end, [doorway.QUESTION.pack(901, doorway.BEGIN), b"half"])
+        assert door.hears(901) == doorway.REFUSED
+        door.go()
+        assert b"ADDRESS=slow@custom\n" in door.hears(900)
+
+
+def test_one_that_ends_while_the_module_is_asked(tmp_path: Path) -> None:
+    with opened(tmp_path) as door:
+        assert begins(door, 900, "PLAIN") == doorway.CHALLENGE
+        passing.send(door.end, [doorway.QUESTION.pack(900, doorway.GO_ON), b"\0slow\0secret"])
+        eventually(lambda: (tmp_path / "at-it").exists())
+        before = len(os.listdir(f"/proc/{door.pid}/fd"))
+        door.end.close()
+        eventually(lambda: len(os.listdir(f"/proc/{door.pid}/fd")) < before)
+        door.go()

@@ -158,3 +158,19 @@ def test_an_answer_of_one_that_was_not_asked_counts_nothing(house: House) -> Non
     first.says(number, doorway.REFUSED)
     house.turn()
     assert entrant.answer is None
+
+
+def test_an_exchange_that_was_cancelled_is_given_up_before_the_next_question(house: House) -> None:
+    """Else the helper would keep it, and all that its client begins and cancels."""
+    helper, entrant = Helper(house), Entrant()
+    for question in (remote.Question(doorway.BEGIN, b"x" * 20), login()):
+        house.inquiries.ask(entrant, remote.Question(doorway.BEGIN, b"x" * 20))
+        number, kind, _ = helper.asked()
+        assert kind == doorway.BEGIN
+        helper.says(number, doorway.CHALLENGE, b"what?")
+        house.turn()
+        house.inquiries.ask(entrant, question)
+        assert helper.asked() == (number, doorway.GIVE_UP, b"")
+        helper.says(helper.asked()[0], doorway.REFUSED)
+        house.turn()
+    assert not house.inquiries.open

@@ -603,3 +603,21 @@ def test_ps_shows_what_each_process_is() -> None:
         eventually(lambda: f"{prefix} - IDLE" in shown() or "couriertcpd: keeper (1 connections)" in shown())
         command = Path(f"/proc/{server.process.pid}/cmdline").read_bytes()
         assert command.rstrip(b"\0") == b"couriertcpd %d" % server.port
+
+
+@pytest.mark.parametrize("said", ["os.environ[name] = 'special'",
+                                  "open({rules!r}, 'w').write('127.0.0.1\\tallow,' + name + '=special')"])
+def test_the_service_is_the_one_that_the_port_or_a_rule_has(tmp_path: Path, said: str) -> None:
+    rules = tmp_path / "rules"
+    rules.write_text("")
+    before = "import os\nname = 'AUTHSERVICE' + next(word for word in sys.argv if word.isdigit())\n"
+    before += said.format(rules=str(rules))
+    with chain(f"-access={rules}", before=before, **LOGIN_PROCESSES) as server:
+        uid, gid = account_ids()
+        with (server.home / "userdb").open("a") as file:
+            file.write(f"ann\tuid={uid}|gid={gid}|home={server.home}|mail=Maildir|imappw={{SHA}}x"
+                       "|specialpw={MD5RAW}098f6bcd4621d373cade4e832627b4f6\n")
+        for command in (b"LOGIN ann test", b"AUTHENTICATE PLAIN AGFubgB0ZXN0"):
+            with server.greeted() as client:
+                client.sendall(b"a " + command + b"\r\n")
+                assert until(client, b"\r\n").startswith(b"a OK ")
