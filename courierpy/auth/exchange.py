@@ -3,9 +3,9 @@ from __future__ import annotations
 
 from base64 import b64decode
 
-from courierpy.auth import Rejected, TemporaryFailure
-from courierpy.model.replies import Reply
-from courierpy.system.conn import Gone
+from courierpy.auth import Rejected, Request, TemporaryFailure
+from courierpy.model.replies import Bad
+from courierpy.system.conn import Gone, TimedOut
 from courierpy.system.wipe import wipe
 
 TYPE_CHECKING = False
@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 
 def exchanged(exchange: Exchange, respond: Callable[[bytes], Steps[bytes]]) -> Steps[Account]:
     """The account that the mechanism finds.  ``respond``: says a challenge to the client, and gives its
-    response; neither is base64 here.  Raises Rejected and TemporaryFailure, and what ``respond`` raises:
-    Rejected instead where the client had been refused before, as a mechanism that tells why does
-    (RFC 7628 3.2.3).  How it ends the exchange then does not undo that it tried."""
+    response; neither is base64 here.  Raises Rejected and TemporaryFailure, and what ``respond`` raises.
+
+    Where the client had been refused before, as by a mechanism that tells why (RFC 7628 3.2.3), Rejected is
+    raised instead: how it ends the exchange then, or that it does not, does not undo that it tried.  That
+    nobody has the name is no refusal: the client is not to hear of that before it has proved something."""
     refused = False
     said: list[bytes] = []             # which the mechanism may need until the end
     try:
@@ -30,7 +32,7 @@ def exchanged(exchange: Exchange, respond: Callable[[bytes], Steps[bytes]]) -> S
             if isinstance(wanted, bytes):
                 try:
                     said.append((yield from respond(wanted)))
-                except (Reply, Gone):
+                except (Bad, Gone, TimedOut):
                     if refused:
                         raise Rejected from None
                     raise
@@ -39,7 +41,7 @@ def exchanged(exchange: Exchange, respond: Callable[[bytes], Steps[bytes]]) -> S
             try:
                 answer = yield wanted
             except (Rejected, TemporaryFailure) as error:
-                refused = isinstance(error, Rejected)
+                refused = isinstance(error, Rejected) and is_trial(wanted)
                 wanted = exchange.throw(error)
             else:
                 wanted = exchange.send(answer)
@@ -48,6 +50,11 @@ def exchanged(exchange: Exchange, respond: Callable[[bytes], Steps[bytes]]) -> S
         return found
     finally:
         wipe(*said)
+
+
+def is_trial(wanted: object) -> bool:
+    """Does it ask whether what the client has said is right?"""
+    return isinstance(wanted, Request) and wanted.kind != "pre"
 
 
 def decoded(text: bytes) -> bytes:

@@ -274,7 +274,7 @@ class Login(Dialogue):
         while True:
             line = self.framer.line(MAX_SASL_LINE)
             if isinstance(line, TooLong):
-                raise Bye("Line too long.")
+                raise Bad("Line too long.")
             if line is not None:
                 return line
             data = yield Read(None)        # until the end of the stage

@@ -5,12 +5,13 @@ import time
 from base64 import b64decode, b64encode
 
 from courierpy.auth import DELIVERY, Rejected, Request, TemporaryFailure, mechanisms
+from courierpy.auth.exchange import is_trial
 from courierpy.auth.sasl import Context
 from courierpy.lmtp.client import Over
 from courierpy.lmtp.grammar import Reply
 from courierpy.model import measures
 from courierpy.system import log, metrics
-from courierpy.system.conn import Gone
+from courierpy.system.conn import Gone, TimedOut
 from courierpy.system.wipe import wipe
 
 TYPE_CHECKING = False
@@ -47,10 +48,12 @@ class Logins:
         """Who it is.  ``rest``: what stands behind AUTH.  Raises Reply and Over."""
         word, _, text = rest.partition(b" ")
         name = word.upper()
-        mechanism = mechanisms.find(name) if name in self.mechanisms(trusted) else None
+        told = self.mechanisms(trusted)
+        mechanism = mechanisms.find(name) if name in told else None
         if mechanism is None:
             raise Reply(504, "5.5.4", "There is no such mechanism here")
         context = Context(DELIVERY, self._settings.values)
+        context.told = told
         initial = None if not text else b"" if text == b"=" else _base64(text)
         result = "failed"
         try:
@@ -71,7 +74,8 @@ class Logins:
         return account.address
 
     def _exchange(self, exchange: Exchange) -> Account:
-        """Raises Rejected for a client that was refused, however it ends the exchange then."""
+        """Raises Rejected for a client that was refused, however it ends the exchange, as in
+        auth/exchange.py."""
         refused = False
         said: list[bytes] = []
         answer: object = None
@@ -82,12 +86,12 @@ class Logins:
                     try:
                         answer = self._accounts.ask(step)
                     except (Rejected, TemporaryFailure) as error:
-                        refused = isinstance(error, Rejected)
+                        refused = isinstance(error, Rejected) and is_trial(step)
                         answer = error
                     continue
                 try:
                     said.append(self._respond(step))
-                except (Reply, Gone):
+                except (Reply, Gone, TimedOut):
                     if refused:
                         raise Rejected from None
                     raise

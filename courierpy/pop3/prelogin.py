@@ -256,7 +256,10 @@ class Login:
 
     def _respond(self, challenge: bytes) -> Steps[bytes]:
         self.client.write(b"+ %s\r\n" % b64encode(challenge))
-        line = yield from self._line(MAX_SASL_LINE)
+        try:
+            line = yield from self._line(MAX_SASL_LINE)
+        except TooLong:
+            raise Bad("Line too long.") from None
         if line.strip() == b"*":
             raise Bad("The exchange is cancelled.")        # RFC 5034 4
         return _decoded(line)

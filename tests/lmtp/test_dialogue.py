@@ -355,6 +355,20 @@ def test_a_refused_token_is_a_failed_login_however_the_exchange_ends(post: Post,
             assert client.say(end, b"MAIL FROM:<a@b>") == ["535 5.7.8", "530 5.7.0"]
 
 
+@pytest.mark.parametrize(("end", "told"), [(b"*", "501 5.7.0"), (b"no base64", "501 5.5.2")])
+def test_who_cancels_before_he_has_proved_anything_does_not_learn_who_is_there(post: Post, end: bytes,
+                                                                               told: str) -> None:
+    """SCRAM looks the account up before its client has proved that it knows the password."""
+    post.rows["ann"] += "|clearpw=secret"
+    post.write()
+    with over_tcp(post, LMTP_ADMINS="ann", LMTP_AUTH="SCRAM-SHA-256", IMAP_LOGIN_DELAY="0") as client:
+        client.say(b"LHLO c")
+        for user in (b"ann", b"nobody"):
+            client.send(b"AUTH SCRAM-SHA-256 " + b64encode(b"n,,n=" + user + b",r=nonce") + b"\r\n")
+            assert client.line().startswith("334 ")
+            assert client.say(end) == [told]
+
+
 def test_a_token_logs_in(post: Post) -> None:
     key = ECKey.generate_key("P-256")
     with token_sent(post, signed("ann", key), key) as client:

@@ -14,12 +14,12 @@ from courierpy.auth import Account, Rejected, Request, TemporaryFailure, Unserva
 from courierpy.imap import prelogin
 from courierpy.login.alone import Alone
 from courierpy.login.stage import Stage
-from courierpy.model.replies import Bye, No
+from courierpy.model.replies import Bye, No, anew
 from courierpy.model.steps import Forward, Look, Secure, Wait
 from courierpy.pop3 import prelogin as pop3
 from courierpy.smap import prelogin as smap
 from courierpy.system import notices
-from courierpy.system.conn import Conn, TimedOut
+from courierpy.system.conn import Conn, Gone, TimedOut
 from tests.login.driven import Driven, Said
 
 DEMO = Account("demo", 1000, 1000, "/home/demo")
@@ -107,18 +107,47 @@ def test_a_client_that_gives_up_an_exchange(driven: Driven) -> None:
     assert driven.say(b"b NOOP\r\n").startswith(b"b OK ")
 
 
-@pytest.mark.parametrize("end", [b"*\r\n", b"no base64\r\n", b"x" * 70000, b""])
-def test_a_token_that_was_refused_failed_however_the_exchange_ends(end: bytes) -> None:
+@pytest.mark.parametrize("end", [b"*\r\n", b"no base64\r\n", b"x" * 70000, b"", TimedOut(), Gone()],
+                         ids=["cancelled", "no base64", "too long", "gone", "silent", "broken"])
+def test_a_token_that_was_refused_failed_however_the_exchange_ends(end: bytes | Exception) -> None:
+    driven = refused_by_token()
+    if isinstance(end, bytes):
+        driven.say(end)
+    else:
+        driven.answer(end)
+    assert isinstance(driven.wants, Wait)
+    driven.answer()
+    assert driven.heard().startswith(b"a NO [AUTHENTICATIONFAILED] ")
+
+
+def test_who_is_told_to_end_ends_also_in_an_exchange_that_was_refused() -> None:
+    driven = refused_by_token()
+    driven.answer(anew(prelogin.STOPPED))
+    assert driven.found == 0 and driven.heard().startswith(b"* BYE ")
+
+
+def refused_by_token() -> Driven:
     driven = Driven(prelogin, IMAP_TLS="1", OAUTH_KEYFILE="/dev/null")
     token = b64encode(b"user=demo\1auth=Bearer guess\1\1")
     driven.say(b"a AUTHENTICATE XOAUTH2 " + token + b"\r\n")
     assert isinstance(driven.wants, Request) and driven.wants.password == "guess"
     driven.answer(Rejected())
     assert driven.heard().startswith(b"+ ")
-    driven.say(end)
-    assert isinstance(driven.wants, Wait)
-    driven.answer()
-    assert driven.heard().startswith(b"a NO [AUTHENTICATIONFAILED] ")
+    return driven
+
+
+@pytest.mark.parametrize("end", [b"*\r\n", b"no base64\r\n"])
+def test_who_cancels_before_he_has_proved_anything_does_not_learn_who_is_there(end: bytes) -> None:
+    """SCRAM looks the account up before its client has proved that it knows the password."""
+    heard = []
+    for found in (Account("demo", 1000, 1000, "/home/demo", passwd2="secret"), Rejected()):
+        driven = Driven(prelogin)
+        driven.say(b"a AUTHENTICATE SCRAM-SHA-256 " + b64encode(b"n,,n=demo,r=nonce") + b"\r\n")
+        assert isinstance(driven.wants, Request) and driven.wants.kind == "pre"
+        driven.answer(found)
+        assert driven.heard().startswith(b"+ ")
+        heard.append(driven.say(end))
+    assert heard[0] == heard[1] and heard[0].startswith(b"a BAD ")
 
 
 def test_what_came_ahead_of_the_handshake_is_forgotten() -> None:
@@ -136,7 +165,10 @@ def test_what_came_ahead_of_the_handshake_is_forgotten() -> None:
 
 @pytest.mark.parametrize("end", [b"", TimedOut()], ids=["closed", "late"])
 def test_a_client_that_is_gone(driven: Driven, end: object) -> None:
-    driven.answer(end)
+    if isinstance(end, bytes):
+        driven.say(end)
+    else:
+        driven.answer(end)
     assert driven.found == 0 and driven.heard() == b""
 
 
