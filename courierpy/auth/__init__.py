@@ -108,6 +108,8 @@ class Request:
 
 NAMES = ("authuserdb", "authpwd", "authshadow", "authpam", "authldap", "authpgsql", "authmysql", "authsqlite",
          "authpipe", "authdaemon", "authcustom")
+# kinds of requests: a module may take any other for one without a password
+KINDS = frozenset(("login", "cram-md5", "cram-sha1", "cram-sha256", "pre", "token"))
 
 
 def configured(environ: Mapping[str, str]) -> list[str]:
@@ -125,6 +127,8 @@ _lookups: dict[str, Callable[[Request], Account]] = {}     # of the modules that
 
 def check(modules: Iterable[str], request: Request) -> Account:
     """Ask the modules in order.  Raises Rejected or TemporaryFailure."""
+    if request.kind not in KINDS:
+        raise Rejected
     refusal = Rejected()
     for name in modules:
         if request.kind == "token" and name != "authdaemon":       # the listener's helper checks it first

@@ -260,6 +260,16 @@ def test_modules_in_order(userdb: Path) -> None:
         check([], request)
 
 
+@pytest.mark.parametrize("kind", ["", "scram-sha-256", "external", "PRE", "plain"])
+def test_a_request_of_no_kind_that_there_is_finds_nobody(userdb: Path, kind: str) -> None:
+    """A module would take it for one that needs no password."""
+    environ = {"USERDB": str(userdb)}
+    assert check(["authuserdb"], Request("pre", "imap", environ, user="joe")).address == "joe"
+    for module, user in (("authuserdb", "joe"), ("authpwd", "root"), ("authshadow", "root")):
+        with pytest.raises(Rejected):
+            check([module], Request(kind, "imap", environ, user=user))
+
+
 def test_default_options(tmp_path: Path) -> None:
     userdb = tmp_path / "userdb"
     own = {"joe": "", "ann": "|options=disableimap=0, group=a", "eve": "|options=disableimap"}

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,65 @@ def test_accounts_of_one_uid_share_processes_by_setting() -> None:
         again(server, first, "other")
         log = server.log.read_text()
         assert f"imapd[{first}]: LOGIN, user=demo" in log and f"imapd[{first}]: LOGIN, user=other" in log
+
+
+# what two accounts of one process are told differently, and what a session may leave behind
+ASKED = (b"COMPARATOR", b"NAMESPACE", b"MYRIGHTS INBOX", b"GETQUOTAROOT INBOX", b'LIST "" *',
+         b"STATUS INBOX (MESSAGES UIDNEXT UIDVALIDITY)", b"SELECT INBOX",
+         b"FETCH 1:* (UID FLAGS BODY.PEEK[HEADER.FIELDS (SUBJECT)])", b"SORT (SUBJECT) UTF-8 ALL")
+LEFT = (b"COMPARATOR i;octet", b"ENABLE CONDSTORE", b"LANGUAGE i-default", b"STORE 1 +FLAGS.SILENT (\\Seen)")
+
+
+def test_accounts_by_turns_in_one_process_hear_what_each_hears_in_its_own() -> None:
+    with chain(IMAP_REUSE="uid", IMAP_PREFORK="0", **ONE) as server:
+        uid, gid = account_ids()
+        own = server.home / "Own"
+        for part in ("cur", "new", "tmp", ".Sub/cur", ".Sub/new", ".Sub/tmp"):
+            (own / part).mkdir(parents=True)
+        for number, subject in enumerate(("alpha", "Beta", "gamma"), 1):
+            (own / "cur" / f"{number}.x:2,").write_text(f"Subject: {subject}\n\n{number}\n")
+        for path in (own, *own.rglob("*")):
+            os.chown(path, uid, gid)
+        with (server.home / "userdb").open("a") as file:
+            file.write(f"other\tuid={uid}|gid={gid}|home={server.home}|mail=Own|clearpw=other|quota=9000000S"
+                       "|options=disableshared\n")
+
+        def hears(user: bytes) -> tuple[int, bytes]:
+            """The process, and what a session is told there."""
+            with server.greeted() as client:
+                client.sendall(b"a LOGIN %s %s\r\n" % (user, user))
+                assert b"a OK" in until(client, b"\r\n")
+                client.sendall(b"".join(b"b %s\r\n" % each for each in ASKED) + b"c NOOP\r\n")
+                said = until(client, b"c OK")
+                client.sendall(b"".join(b"d %s\r\n" % each for each in LEFT) + b"z LOGOUT\r\n")
+                until(client, b"z OK")
+                client.settimeout(DEADLINE)
+                while client.recv(1000):
+                    continue
+            return pids(server)[-1], said
+
+        def ends(pid: int) -> None:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            eventually(lambda: pid not in server.children(), "it does not end")
+
+        alone = {}
+        for user in (b"demo", b"other", b"demo", b"other"):    # the second time nothing is new to it any more
+            pid, alone[user] = hears(user)
+            ends(pid)
+        assert b"STORAGE" in alone[b"other"] and b"STORAGE" not in alone[b"demo"]
+
+        first, said = hears(b"demo")
+        assert said == alone[b"demo"]
+
+        def is_served(user: bytes) -> bool:
+            pid, said = hears(user)
+            assert said == alone[user]
+            if pid != first:           # that did not wait yet
+                ends(pid)
+            return pid == first
+        for user in 3 * (b"other", b"demo"):
+            eventually(partial(is_served, user), "no session came to it")
 
 
 def test_each_session_has_a_process_by_setting() -> None:
