@@ -122,7 +122,7 @@ def take(way: Doorway, entrance: Entrance, listening: socket.socket, options: Op
     if variables is None:
         return
     variables.update(notices.to_all(settings))
-    connection = Connection("" if behind else shown(remote[0]), remote)
+    connection = Connection("" if behind else variables["TCPREMOTEIP"], remote)
     if behind:
         variables[PROXY_SECONDS] = str(options.haproxy[0] if options.haproxy is not None else 0)
         give(way, entrance, client, connection, variables, behind=True)
@@ -145,6 +145,9 @@ def _look_up_and_give(way: Doorway, entrance: Entrance, client: socket.socket, c
                       variables: dict[str, str], options: Options, said: bytes | None = None) -> None:
     """``said``: as of Doorway.client()."""
     way.holds(client.fileno())
+    if way.lookups is None and not options.drop:       # nothing is looked up, nor dropped for what was found
+        give(way, entrance, client, connection, variables, False, said)
+        return
     later = way.lookups is not None
     if later:
         entrance.connections.counts.add(connection.address, 1)     # while it is looked up

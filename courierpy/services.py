@@ -239,11 +239,6 @@ class Services:
         """And how many are at another host, and carried by a login process."""
         return len(self.doorway.outward.carried) if self.doorway is not None else 0
 
-    @property
-    def in_queue(self) -> int:
-        """And how many wait for a process."""
-        return self.pool.in_queue if self.pool is not None else 0
-
     def dismiss(self) -> None:
         """The administrator ends sessions that have no process."""
         self.run_folder.dismiss([*([self.sleepers] if self.sleepers is not None else []),
@@ -260,10 +255,6 @@ class Services:
         """All descriptors of theirs are below it."""
         rooms = (self.sleepers, self.doorway, self.pool, self.returns)
         return max([3, *(room.above for room in rooms if room is not None)])
-
-    def seconds(self, most: float) -> float:
-        """Until something may be missing."""
-        return self.pool.seconds(most) if self.pool is not None else most
 
     def restock(self) -> None:
         """Start what may be missing since a moment ago, though nobody has ended."""

@@ -103,12 +103,13 @@ class Listener:
         self.argv = argv
         self.trying = TRIAL in environ
         self.environ = {name: value for name, value in environ.items() if name not in NOT_PASSED_ON}
+        self._settings = from_environ(self.environ)
         self.maxprocs = options.number.get("maxprocs", 40)
         self.warn_at = options.number.get("warn", self.maxprocs - (self.maxprocs // 10 + 1))
         self.connections = Connections("maxperc" in options.number, lambda fd: self.loop.forget((fd,)))
         services = self.services = Services(options, self.environ, self.connections)
         if services.logs_in:
-            self.connections.bound = max(0, from_environ(self.environ).number("IMAP_MAXPRELOGIN"))
+            self.connections.bound = max(0, self._settings.number("IMAP_MAXPRELOGIN"))
         self.entrance = Entrance(self.connections, self._arrive,
                                  self.connections.bound > 0 or options.haproxy is not None,
                                  options.haproxy is not None,
@@ -125,7 +126,7 @@ class Listener:
 
     def run(self) -> int:
         leave_no_core()
-        title.start(from_environ(self.environ))
+        title.start(self._settings)
         on_signal(self._on_signal)       # from here on a signal waits for the loop
         left = handover.load()
         path = self.options.text.get("pid")
@@ -234,13 +235,14 @@ class Listener:
 
     def _serve(self) -> None:
         """Until SIGTERM."""
-        loop, services = self.loop, self.services
+        loop, services, pool = self.loop, self.services, self.services.pool
         for fd in self.connections.desks():
             loop.hear(fd, partial(self._at_desk, fd))
         open_, link = False, -1
         pulse, looks = notify.Pulse(), 0.0
         while not self.stopping:
-            pulse.turn(self._status)
+            if pulse.is_heard:
+                pulse.turn(self._status)
             if services.sleepers is not None and services.sleepers.fileno() != link:
                 loop.forget((link,))
                 link = services.sleepers.fileno()
@@ -253,8 +255,9 @@ class Listener:
                         loop.hear(sock.fileno(), partial(self._accept, sock))
                     else:
                         loop.forget((sock.fileno(),))
-            loop.hurry(not open_ or services.in_queue > 0)     # whose session is over makes room
-            signalled = loop.turn(services.seconds(TURN))
+            waits = pool is not None and pool.in_queue > 0
+            loop.hurry(waits or not open_)     # whose session is over makes room
+            signalled = loop.turn(pool.seconds(TURN) if waits and pool is not None else TURN)
             if metrics.current is not None:
                 metrics.current.turn(self._gauges)
             if self.stopping:          # nothing is started any more, and who ends was told to as well
@@ -275,10 +278,13 @@ class Listener:
     def _connections(self) -> int:
         """Those that logged in, with a process or asleep: who sleeps must be able to wake; and all others,
         where these have no bound of their own."""
-        way = self.services.doorway
-        guests = len(way.guests) if way is not None and not self.connections.bound else 0
-        return self.connections.busy() + guests + sum(
-            (self.services.asleep, self.services.carried, self.services.in_queue))
+        services, way = self.services, self.services.doorway
+        count = self.connections.busy()
+        if way is not None:
+            count += len(way.outward.carried) + (0 if self.connections.bound else len(way.guests))
+        if services.sleepers is not None:
+            count += len(services.sleepers.asleep)
+        return count + (services.pool.in_queue if services.pool is not None else 0)
 
     def _gauges(self, meter: metrics.Meter) -> None:
         """How it is now, for who watches."""
@@ -306,7 +312,7 @@ class Listener:
             return
         if self.services.doorway is not None and self.services.login_processes:
             doorway.take(self.services.doorway, self.entrance, sock, self.options, self.readiness.rules,
-                         from_environ(self.environ))
+                         self._settings)
             return
         self._began(self.entrance.accept(sock))
         self._warn()
@@ -380,8 +386,15 @@ class Listener:
     # -- connections that sleep, or have no session any more
 
     def _others_say(self) -> None:
-        self._keeper_says()
-        self._returned()
+        """What they have said by now."""
+        sleepers, returns = self.services.sleepers, self.services.returns
+        keeper = sleepers.fileno() if sleepers is not None else -1
+        way_back = returns.end.fileno() if returns is not None else -1
+        for fd in self.loop.saying(keeper, way_back):
+            if fd == keeper:
+                self._keeper_says()
+            else:
+                self._returned()
 
     def _take_in(self) -> None:
         """Clients whom an image with login processes has left, and no such process had yet."""
@@ -398,7 +411,7 @@ class Listener:
         for back in returns.hear() if returns is not None else ():
             if way is not None and self.services.login_processes:
                 doorway.give_back(way, self.entrance, back, self.options, self.readiness.rules,
-                                  from_environ(self.environ))
+                                  self._settings)
             else:
                 self._began(self.entrance.begin(back.fd, back.remote, back.local, back.peer,
                                                 partial(self._arrive, said=back.said, by_tls=back.by_tls)))

@@ -11,6 +11,7 @@ import socket
 import time
 from functools import partial
 from itertools import islice
+from operator import attrgetter
 
 from courierpy.listener import children
 from courierpy.listener.connections import Connection
@@ -45,6 +46,7 @@ READY_SECONDS = 60.0           # that one has to be ready
 GRACE = 2.0                    # seconds that a client has for its login, whatever comes meanwhile
 MORE_GUESTS = 4                # than another, that a process may have before it gets no more for an address
 WORDS = 64                     # of a login process, before it is others' turn
+GUESTS, READY = attrgetter("guests"), attrgetter("ready")      # asked for often
 CLIENTS = (doorway.CLIENT, doorway.BEHIND, doorway.AGAIN)      # words that bring a client
 
 
@@ -201,7 +203,7 @@ class Doorway:
 
     def ready(self) -> bool:
         """Is there one that takes clients?"""
-        return any(process.ready for process in self.processes.values())
+        return any(map(READY, self.processes.values()))
 
     def pids(self) -> set[int]:
         return set(self.processes) | {each.pid for each in self._beside} - {0}
@@ -224,7 +226,7 @@ class Doorway:
             return True
         if not able:
             return False
-        process = min(able, key=lambda each: each.guests)
+        process = min(able, key=GUESTS)
         # who comes again goes on with the TLS session of before, whose ticket one process can read
         usual = able[hash(connection.address) % len(able)]
         if connection.address and usual.guests <= process.guests + MORE_GUESTS:

@@ -53,6 +53,11 @@ class Loop:
         finally:
             self._catches_up = False
 
+    def saying(self, *fds: int) -> list[int]:
+        """Those of them that have something to read now, or may have, as they are not heard."""
+        ready = dict(self._poll.poll(0))
+        return [fd for fd in fds if fd in ready or fd not in self._handlers]
+
     def hurry(self, wanted: bool) -> None:
         """Is a wait to end for what is heard beside as well?"""
         if wanted != self._hurries:

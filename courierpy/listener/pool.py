@@ -190,10 +190,12 @@ class Pool:
     def tend(self) -> None:
         """Fork ahead what is missing, once fewer than half are left: after a fork every page that is written
         to is copied, here as there, and after several in a row only once.  And begin what waited in vain."""
-        for key, waiter in self._queue.overdue():
+        for key, waiter in self._queue.overdue() if self._queue.count else ():
             self._begin(key, waiter)
+        if 2 * len(self.ahead) >= self.count_ahead:
+            return
         now = time.monotonic()
-        if now < self._next_start or 2 * len(self.ahead) >= self.count_ahead:
+        if now < self._next_start:
             return
         while len(self.ahead) < self.count_ahead:
             try:
@@ -208,14 +210,18 @@ class Pool:
     # -- and is over
 
     def _says(self, worker: Worker) -> None:
-        for data, fds in passing.waiting(worker.link, f"session process {worker.pid}"):
-            if data in (doorway.DONE, doorway.SOON) and worker.pid in self._connections.by_pid:
-                self._done(worker, data == doorway.SOON)
-            else:
-                if data[:1] == doorway.OTHERS and len(fds) in (1, 3):
-                    self._gives_back(worker, data[1:], *fds)
-                self._forget(worker)   # the rest is told by its end
-            passing.close(fds)
+        """A word: it says one for each session."""
+        found = passing.heard(worker.link, f"session process {worker.pid}")
+        if found is None:
+            return
+        data, fds = found
+        if data in (doorway.DONE, doorway.SOON) and worker.pid in self._connections.by_pid:
+            self._done(worker, data == doorway.SOON)
+        else:
+            if data[:1] == doorway.OTHERS and len(fds) in (1, 3):
+                self._gives_back(worker, data[1:], *fds)
+            self._forget(worker)       # the rest is told by its end
+        passing.close(fds)
 
     def _gives_back(self, worker: Worker, rest: bytes, client: int, *asleep: int) -> None:
         """A fork has the session that this process cannot have; of what it was, only ``rest`` is what the

@@ -55,19 +55,20 @@ def stopping() -> None:
 
 
 class Pulse:
-    """Tells the manager while a loop turns: that it does, in half of WATCHDOG_USEC, and how it is."""
+    """Tells the manager while a loop turns: that it does, in half of WATCHDOG_USEC, and how it is.
+    ``is_heard``: there is one."""
 
     def __init__(self) -> None:
         usec = decimal(os.environ.get("WATCHDOG_USEC", ""))
         pid = decimal(os.environ.get("WATCHDOG_PID", str(os.getpid())), PID_MOST)
         self._every = usec / 2e6 if usec and pid == os.getpid() else 0.0
-        self._is_heard = VARIABLE in os.environ
+        self.is_heard = VARIABLE in os.environ
         self._status = ""
         self._watched = self._said = 0.0
 
     def turn(self, status: Callable[[], str]) -> None:
         """``status``: one line, asked for only where somebody hears it."""
-        if not self._is_heard:
+        if not self.is_heard:
             return
         now, lines = time.monotonic(), []
         if self._every and now - self._watched >= self._every:
