@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from courierpy.imap.grammar.fetchitems import FetchItem, Grammar
     from courierpy.imap.grammar.numset import NumSet
-    from courierpy.imap.reading import Opened
+    from courierpy.imap.reading import Opened, Reading
     from courierpy.imap.session import Session
     from courierpy.message import Message
     from courierpy.message.message import Content
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     Values = Callable[["Chunk", Any], Sequence[Any] | Texts]       # of a Known
     Render = Callable[["Subject", FetchItem], list[Content]]
 
+WHOLE_OCTETS = 256 << 10           # of a section that is told as a whole, and made ready as one piece
 LINE_OCTETS = 1 << 20              # of a line that are made ready before it is told; the rest is read then
 
 
@@ -139,17 +140,19 @@ class Fetching:
 
 class Subject:
     """The message being fetched: what its items share.  A context manager, at whose end its
-    file is closed.  ``room``: octets that may still be made ready for its line."""
+    file is closed.  ``room``: octets that may still be made ready for its line; none below 0."""
 
-    __slots__ = ("_empty", "_header", "_message", "_reading", "_stat", "room", "seq", "session", "uid")
+    __slots__ = ("_empty", "_header", "_message", "_path", "_reading", "_stat", "room", "seq", "session",
+                 "uid")
 
-    def __init__(self, session: Session, seq: int) -> None:
-        selected = session.need_selected()
+    def __init__(self, session: Session, reading: Reading, seq: int, uid: int, path: bytes = b"") -> None:
+        """``reading``: of the selected mailbox.  ``path``: where its file was last, if that is known."""
         self.session = session
         self.seq = seq
-        self.uid = selected.view.uids[seq - 1]
+        self.uid = uid
         self.room = LINE_OCTETS
-        self._reading = selected.attributes(session.limits).reading
+        self._reading = reading
+        self._path = path
         self._empty: Message | None = None
         self._message: Opened | None = None
         self._header: Opened | None = None
@@ -159,9 +162,13 @@ class Subject:
         return self
 
     def __exit__(self, *error: object) -> None:
-        for opened in (self._message, self._header):
-            if opened is not None:
-                opened.close()
+        self.close()
+
+    def close(self) -> None:
+        if self._message is not None:
+            self._message.close()
+        if self._header is not None:
+            self._header.close()
 
     def told(self, tell: Callable[[Message], T], header: bool = False) -> T:
         """What ``tell`` says of the message.  ``header``: it needs no more than its header."""
@@ -169,10 +176,10 @@ class Subject:
             return tell(self._empty)
         if header and self._message is None:
             if self._header is None:
-                self._header = self._reading.open(self.uid, header=True)
+                self._header = self._reading.open(self.uid, True, self._path)
             return self._header.told(tell)
         if self._message is None:
-            self._message = self._reading.open(self.uid)
+            self._message = self._reading.open(self.uid, False, self._path)
         return self._message.told(tell)
 
     def leave_out_text(self) -> None:
@@ -278,7 +285,8 @@ def _structure(extended: bool) -> Render:
 def _content(subject: Subject, item: FetchItem) -> list[Content]:
     section, partial = item.value
     counts_as_header = section.kind not in (b"", b"TEXT")
-    most = min(subject.room, AT_ONCE_OCTETS)
+    most = WHOLE_OCTETS if partial is None and not counts_as_header else AT_ONCE_OCTETS
+    most = min(subject.room, most)
     data = subject.told(lambda message: message.content(section, most),
                         not section.part and section.kind.startswith(b"HEADER"))
     if data is None:
@@ -291,7 +299,7 @@ def _content(subject: Subject, item: FetchItem) -> list[Content]:
             data = data[start:] if length is None else data[start:start + length]
     size = len(data)
     if isinstance(data, bytes):
-        subject.room = max(0, subject.room - size)
+        subject.room -= size
         data = out.char8(data)
     if counts_as_header:
         subject.session.headers += size

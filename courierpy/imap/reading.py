@@ -43,13 +43,13 @@ SAID = (StoreError, Reply, TooLong, OSError, MemoryError)
 class Opened:
     """A message, and its file until close().  A context manager."""
 
-    __slots__ = ("_before", "_odd", "file", "message")
+    __slots__ = ("_before", "_reading", "_uid", "file", "message")
 
-    def __init__(self, file: MessageFile, message: Message, odd: Callable[[Exception], None]) -> None:
-        """``odd`` hears of an error of ours."""
+    def __init__(self, reading: Reading, uid: int, file: MessageFile, message: Message) -> None:
         self.file = file
         self.message = message
-        self._odd = odd
+        self._reading = reading        # it hears of an error of ours
+        self._uid = uid
         data = message.data
         if not isinstance(data, bytes):
             self._before = data.read       # somebody may be in the middle of it
@@ -69,13 +69,13 @@ class Opened:
         except SAID:
             raise
         except Exception as error:     # whatever it was, it is of this message alone
-            self._odd(error)
+            self._reading.complain(self._uid, error)
         try:
             return tell(self.message.as_text())
         except SAID:
             raise
         except Exception as error:
-            self._odd(error)
+            self._reading.complain(self._uid, error)
         return tell(Message(b"", self.message.limits))
 
     def close(self) -> None:
@@ -96,16 +96,17 @@ class Reading:
         self._kept: Message | None = None
         self._identity: object = None
 
-    def open(self, uid: int, header: bool = False) -> Opened:
-        """``header``: the message may end behind its header.  Raises Vanished."""
-        file = self.finder.open(uid)
+    def open(self, uid: int, header: bool = False, path: bytes = b"") -> Opened:
+        """``header``: the message may end behind its header.  ``path``: where its file was last, if that is
+        known.  Raises Vanished."""
+        file = self.finder.open(uid, path)
         try:
-            return Opened(file, self._message(file, header), lambda error: self._complain(uid, error))
+            return Opened(self, uid, file, self._message(file, header))
         except BaseException:
             file.close()
             raise
 
-    def _complain(self, uid: int, error: Exception) -> None:
+    def complain(self, uid: int, error: Exception) -> None:
         if uid in self.odd:
             return
         self.odd.add(uid)

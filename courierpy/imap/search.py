@@ -273,7 +273,7 @@ class Program:
         mask = bytearray(self.count)
         for seq in compress(range(1, self.count + 1), within):
             pulse.step(seq - 1, self.count)
-            subject = Subject(self.session, seq)
+            subject = Subject(self.session, self.attributes.reading, seq, self.uids[seq - 1])
             try:
                 with subject:
                     try:

@@ -362,9 +362,13 @@ def _end_by(error: store.StoreError) -> Bye | None:
 
 def _write_pieces(conn: Conn, line: Iterable[Content]) -> None:
     """Raises Gone where a piece is not what it said."""
-    if isinstance(line, list) and {*map(type, line)} == {bytes}:
-        conn.write_all(line)           # most often
-        return
+    if isinstance(line, list):
+        for piece in line:
+            if type(piece) is not bytes:
+                break
+        else:
+            conn.write_all(line)       # most often
+            return
     for piece in line:
         if isinstance(piece, bytes):
             conn.write(piece)

@@ -29,6 +29,16 @@ if TYPE_CHECKING:
     from courierpy.maildir.numbers import Numbers
 
 
+def _opened(path: bytes) -> tuple[int, os.stat_result] | None:
+    """The file at ``path``; None where there is none."""
+    try:
+        return opened(path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise unreadable(path, error) from None
+
+
 class Finder:
     """Finds the files of messages, by UID.  A row is one of what is held."""
 
@@ -136,19 +146,30 @@ class Finder:
         if last is not None:
             yield last
 
-    def open(self, uid: int) -> MessageFile:
+    def paths(self, uids: Sequence[int]) -> dict[int, bytes]:
+        """Where those of these messages that are held were last, for open().  ``uids``: ascending.  Raises a
+        store error where the names cannot be read."""
+        held, inside = self._contents.held, self._place.inside
+        rows = self.rows(uids)
+        return dict(zip(map(held.database.uids.__getitem__, rows),
+                        map(inside.__add__, held.files(rows)), strict=True)) if rows else {}
+
+    def open(self, uid: int, path: bytes = b"") -> MessageFile:
         """The file of a message, open until the caller closes it.  One that is expunged can be had until
-        our client was told, if the session that did it saw us.  Raises Vanished; MessageDenied when it is
-        there and cannot be read."""
-        for path, _ in self._places(uid):
-            try:
-                fd, found = opened(path)
-            except FileNotFoundError:
-                continue
-            except OSError as error:
-                raise unreadable(path, error) from None
-            return MessageFile(fd, f"{self._place.path}: uid {uid}", found)
-        raise self._vanished(uid)
+        our client was told, if the session that did it saw us.  ``path``: where it was last, if the caller
+        knows.  Raises Vanished; MessageDenied when it is there and cannot be read."""
+        if not path:
+            row = self._contents.held.row(uid)
+            path = self._place.inside + self._numbers.named().file(row) if row >= 0 else b""
+        found = _opened(path) if path else None
+        if found is None:
+            for path, _ in self._places(uid):
+                found = _opened(path)
+                if found is not None:
+                    break
+            else:
+                raise self._vanished(uid)
+        return MessageFile(found[0], self._place.path, found[1], uid)
 
     def look(self, uid: int, kept: bool = True) -> tuple[bytes, int, os.stat_result]:
         """(path, flag bits, what stat() says) of a message; of a link that cannot be followed what

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 
-from courierpy.maildir.errors import trouble
+from courierpy.maildir.errors import StoreError, trouble
 from courierpy.maildir.files import close
 
 TRIES = 10                         # for a file whose name another session changes at the same time
@@ -22,30 +22,44 @@ class MessageFile:
     """A file that is open until close().  ``size``: octets when it was opened; ``mtime``:
     seconds; ``identity``: equal for equal content.  Every failure is a store error."""
 
-    __slots__ = ("_fd", "_where", "identity", "mtime", "size")
+    __slots__ = ("_fd", "_found", "_uid", "_where", "size")
 
-    def __init__(self, fd: int, where: str, found: os.stat_result | None = None) -> None:
-        """Takes ``fd`` over.  ``where``: names the message in the log.  ``found``: what fstat(2) said."""
+    def __init__(self, fd: int, where: str, found: os.stat_result | None = None, uid: int = 0) -> None:
+        """Takes ``fd`` over.  ``where``: names the message in the log, or its mailbox where there is a
+        ``uid``.  ``found``: what fstat(2) said."""
         self._fd = fd
         self._where = where
+        self._uid = uid
         if found is None:
             try:
                 found = os.fstat(fd)
             except OSError as error:
                 close(fd)
                 raise trouble(where, error) from None
+        self._found = found
         self.size = found.st_size
-        self.mtime = found.st_mtime
-        self.identity = found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+    @property
+    def mtime(self) -> float:
+        return self._found.st_mtime
+
+    @property
+    def identity(self) -> tuple[int, int, int, int]:
+        found = self._found
+        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
     def __enter__(self) -> MessageFile:
         return self
 
     def __exit__(self, *error: object) -> None:
-        close(self._fd)
+        self.close()
 
     def close(self) -> None:
-        close(self._fd)
+        """Once."""
+        try:
+            os.close(self._fd)
+        except OSError:
+            return                     # nothing was written
 
     def read(self, start: int, count: int) -> bytes:
         """Exactly ``count`` octets from ``start`` on, which must lie within ``size``."""
@@ -58,7 +72,7 @@ class MessageFile:
                 data += more
             return data
         except OSError as error:
-            raise trouble(self._where, error) from None
+            raise self._trouble(error) from None
 
     def whole(self) -> bytes:
         """All octets, as they are now; once, and most often in one call."""
@@ -71,7 +85,7 @@ class MessageFile:
                 pieces.append(data)
             return b"".join(pieces)
         except OSError as error:
-            raise trouble(self._where, error) from None
+            raise self._trouble(error) from None
 
     def header(self, most: int) -> bytes:
         """At least the octets up to the first empty line, or ``most`` of them; once."""
@@ -86,4 +100,7 @@ class MessageFile:
                 data += more
             return data
         except OSError as error:
-            raise trouble(self._where, error) from None
+            raise self._trouble(error) from None
+
+    def _trouble(self, error: OSError) -> StoreError:
+        return trouble(f"{self._where}: uid {self._uid}" if self._uid else self._where, error)

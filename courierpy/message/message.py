@@ -91,6 +91,9 @@ class Message:
     def content(self, section: Section, most: int = AT_ONCE_OCTETS) -> Content | None:
         """BODY[section]; None when there is no such part.  What has more than ``most`` octets on
         disk is not made ready here: it has a len(), and gives its octets piece by piece."""
+        data = self.data
+        if not section.kind and not section.part and len(data) <= most:
+            return wire_form(data[:])  # most often: all of a small one
         place = self._place(section)
         if place is None:
             return None

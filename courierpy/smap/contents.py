@@ -109,7 +109,10 @@ ATTRIBUTES = {b"FLAGS": _flags, b"KEYWORDS": _keywords, b"UID": _uid, b"SIZE": _
 # -- contents
 
 def _fetch(client: Client, seq: int, asked: Iterable[Contents]) -> None:
-    with Subject(client.account, seq) as subject:
+    account = client.account
+    selected = account.need_selected()
+    reading = selected.attributes(account.limits).reading
+    with Subject(account, reading, seq, selected.view.uids[seq - 1]) as subject:
         message = subject.told(lambda message: message)
         parts = _parts(message)
         for contents in asked:

@@ -24,7 +24,7 @@ from courierpy.maildir.names import base
 from courierpy.maildir.store import Store
 from courierpy.model.flags import DELETED, FLAGGED, SEEN, FlagChange
 from courierpy.system.regular import whole
-from tests.conftest import fill
+from tests.conftest import fill, octets
 from tests.maildir.children import ended, process, wait_until
 
 WAITS = "1700000099.M5P%dV0000000000000801I0000000000000001_0.host,S=5:2,S"
@@ -336,6 +336,26 @@ def test_a_file_that_stayed_is_not_gone(opened: Callable[[], Mailbox], maildir: 
     os.unlink(maildir / "cur" / (base(os.fsencode(name)).decode() + ":2,R"))
     assert one.finder.find_again(0)
     assert one.finder.look(1)[0].endswith(name.encode())
+
+
+def test_names_that_were_known_may_be_others_when_the_files_are_opened(opened: Callable[[], Mailbox]) -> None:
+    one, two = opened(), opened()
+    paths = two.finder.paths([1, 2, 3, 4, 9])
+    assert [*paths] == [1, 2, 3, 4]
+    assert [paths[uid] for uid in paths] == [two.finder.look(uid)[0] for uid in paths]
+    texts = {uid: octets(two, uid) for uid in paths}
+    one.store([2, 4], FlagChange("+", SEEN))
+    one.store([3], FlagChange("+", DELETED))
+    one.expunge([3])
+    for uid in (1, 2, 4):
+        with two.finder.open(uid, paths[uid]) as file:
+            assert file.whole() == texts[uid]
+    with two.finder.open(3, paths[3]) as file:         # our client was not told yet
+        assert file.whole() == texts[3]
+    two.scan()
+    two.told()
+    with pytest.raises(Vanished):
+        two.finder.open(3, paths[3])
 
 
 # -- what is left behind

@@ -127,3 +127,22 @@ def test_dates_of_files_that_may_be_written_to_yet(maildir: Path) -> None:
             os.utime(path, (1700000000,) * 2)
     for _ in range(2):
         assert dates(maildir, "UTC") == before + [b"14-Nov-2023 22:13:20 +0000"] * 8
+
+
+def test_files_that_are_renamed_while_they_are_told(maildir: Path) -> None:
+    """By others who set flags, when the first ones are told and the last ones are not read yet."""
+    for path in (maildir / "cur").iterdir():
+        path.write_bytes(b"Subject: %s\n\n" % path.name.partition(":")[0].encode() + b"0123456789\n" * 400)
+    session = Session(maildir)
+    tag = session._new_tag()
+    session.send(tag + b" FETCH 1:* (BODY.PEEK[])\r\n")
+    assert session.readline().startswith(b"* 1 FETCH ")        # the others are more than a pipe holds
+    for path in (maildir / "cur").iterdir():
+        path.rename(f"{path}F".replace(":2,SF", ":2,FS"))
+    told = []
+    while not (line := session.readline()).startswith(tag + b" "):
+        if line.startswith(b"Subject: "):
+            told.append(line.split()[1].decode())
+    assert b" OK " in line
+    assert told == [f"{1700000000 + number}.M{number}P1.host" for number in range(MANY)]
+    session.logout()

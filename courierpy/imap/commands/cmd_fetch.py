@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from courierpy.imap.grammar.fetchitems import FetchItem
     from courierpy.imap.session import Session
     from courierpy.imap.view import View
+    from courierpy.maildir.finder import Finder
     from courierpy.message.message import Content
 
 SHORTLY = 0.05                     # seconds behind a look, in which another one is not worth while
@@ -39,6 +40,8 @@ CHUNK = 2000                       # messages whose lines are made together, or 
 AT_ONCE = 200                      # of these, whose lines are one text
 VALUES = 16_000                    # that are had at once, at most
 LINES_OCTETS = 192 << 10           # of lines that are made together out of the index: as Conn writes them
+NAMES = 250                        # of files that are had at once
+OFTEN = 16                         # messages that are read before it is said how far it is
 KEPT_OCTETS = 1000                 # of a list of items
 TEXT_OCTETS = 4 << 20              # of what repeats that are told at once: labels may be as long as a command
 
@@ -307,30 +310,50 @@ def _fetch_files(session: Session, attributes: Attributes, items: list[FetchItem
     refused: No | None = None
     view = selected.view
     head = _head(view)
-    for at, seq in enumerate(seqs):
-        pulse.step(at, len(seqs))
-        line: list[Content] = [head % (seq if view.numbered else view.uids[seq - 1])]
-        with Subject(session, seq) as subject:
-            try:
-                for label, render, item in pieces:
-                    line.append(label)
-                    line += render(subject, item)
-            except Vanished:
-                attributes.lost.add(subject.uid)
-                continue
-            except (MessageDenied, DiskTrouble) as why:
-                attributes.unreadable(subject.uid, isinstance(why, DiskTrouble))
-                continue
-            except No as why:
-                refused = why
-                continue
+    reading, numbered = attributes.reading, view.numbered
+    for at, (seq, uid, path) in enumerate(_ahead(reading.finder, view, seqs)):
+        if not at % OFTEN:
+            pulse.step(at, len(seqs))
+        line: list[Content] = [head % (seq if numbered else uid)]
+        subject = Subject(session, reading, seq, uid, path)
+        try:
+            for label, render, item in pieces:
+                line.append(label)
+                line += render(subject, item)
             line.append(b")\r\n")
             session.write_long(line)
+        except Vanished:
+            attributes.lost.add(uid)
+            continue
+        except (MessageDenied, DiskTrouble) as why:
+            attributes.unreadable(uid, isinstance(why, DiskTrouble))
+            continue
+        except No as why:
+            refused = why
+            continue
+        finally:
+            subject.close()
         if sees and not view.bits(seq) & SEEN:
             unseen.append(seq)
     if unseen and not selected.readonly and "s" in selected.rights:     # RFC 4314 4
         _mark_seen(session, unseen, by_uid)
     return refused
+
+
+def _ahead(finder: Finder, view: View, seqs: list[int]) -> Iterator[tuple[int, int, bytes]]:
+    """(Sequence number, UID, path of the file as far as it is known) of each of these messages.  The names of
+    many are had at once."""
+    for start in range(0, len(seqs), NAMES):
+        some = seqs[start:start + NAMES]
+        uids = view.uids_of(some)
+        paths: dict[int, bytes] = {}
+        if len(some) > 1:
+            try:
+                paths = finder.paths(uids)
+            except StoreError:
+                pass                   # of each message it is said when that is opened
+        for seq, uid in zip(some, uids, strict=True):
+            yield seq, uid, paths.get(uid, b"")
 
 
 def _mark_seen(session: Session, seqs: list[int], by_uid: bool) -> None:
