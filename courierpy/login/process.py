@@ -340,14 +340,16 @@ class House:
 
     def _relays(self, relay: Relay | Carried) -> None:
         """From now on."""
-        for end in (relay.wire.socket, relay.inner):
-            self.heard[end.fileno()] = lambda: self._carry(relay)
+        answer = relay.answer if isinstance(relay, Relay) else relay.move
+        self.heard[relay.wire.socket.fileno()] = lambda: self._carry(relay)
+        self.heard[relay.inner.fileno()] = lambda: self._carry(relay, answer)
         self._carry(relay)
 
-    def _carry(self, relay: Relay | Carried) -> None:
+    def _carry(self, relay: Relay | Carried, act: Callable[[], None] | None = None) -> None:
+        """It moves by ``act``; None: both ways."""
         inner = relay.inner.fileno()
         try:
-            relay.move()
+            (act or relay.move)()
         except Exception as error:             # a bug of ours costs this client, and no other
             log.crit(f"a relay ends: {type(error).__name__}: {error}")
             relay.over = True

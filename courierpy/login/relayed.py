@@ -42,9 +42,17 @@ class Relay:
 
     def move(self) -> None:
         """Carry what there is, both ways."""
+        self._move(inward=True)
+
+    def answer(self) -> None:
+        """The same, where it is the session that was heard: nobody looks whether the client says more."""
+        self._move(inward=bool(self._inward))
+
+    def _move(self, inward: bool) -> None:
         wire = self.wire
         if not wire.last:
-            self._in()
+            if inward:
+                self._in()
             self._out()
             self.due = wire.by
         if wire.last:

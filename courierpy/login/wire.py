@@ -134,7 +134,8 @@ class Wire:
         if self.tls is not None and (made := self.tls.take()):
             self._more.append(made)
         if self._more:
-            self._out = b"".join((self._out, *self._more))
+            more = [self._out, *self._more] if self._out else self._more
+            self._out = more[0] if len(more) == 1 else b"".join(more)
             self._more, self._gathered = [], 0
         if self._out and not self.broken:
             view = memoryview(self._out)
