@@ -20,9 +20,10 @@ BY_PASSWORD = ("login", "token")       # kinds whose request is a user and a sec
 def render_environ(environ: Mapping[str, str], names: Iterable[str] = CLIENT) -> bytes:
     """The lines ahead of a request: of which client it is.  Raises Rejected for what would be two lines."""
     lines = [f"{name}={environ[name]}\n" for name in names if environ.get(name)]
-    if any("\n" in line[:-1] for line in lines):
+    text = "".join(lines)
+    if text.count("\n") != len(lines):
         raise Rejected
-    return "".join(lines).encode()
+    return text.encode()
 
 
 def render_request(request: Request) -> bytes:

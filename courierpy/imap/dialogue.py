@@ -115,7 +115,10 @@ class Dialogue:
             if not data:
                 _drop(sinks)
                 raise Gone
-            self.framer.feed(data)
+            if self.framer.fed:
+                self.framer.feed(data)
+            else:
+                event = self.framer.whole(data)
 
     def _literal(self, ahead: LiteralAhead, sinks: list[object]) -> None:
         """Take or refuse a literal before its octets come."""

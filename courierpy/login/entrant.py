@@ -262,7 +262,7 @@ class Entrant:
         if not self._house.gives or stage.settings.alike is None or wire.tls is not None or wire.waiting \
                 or not isinstance(step, Request) or step.kind == "token" or not dialogue.may_go():
             return b""
-        variables = doorway.pack(doorway.allowed_in_clear(stage.environ))
+        variables = doorway.packed_in_clear(stage.environ)
         return doorway.FOR.pack(self.number, len(variables)) + variables
 
     def answered(self, answer: object) -> None:
@@ -427,7 +427,8 @@ class Entrant:
     def end(self) -> None:
         """It is at nothing any more.  What leads from it to itself is let go: nobody collects garbage."""
         self.state, self.again = GONE, False
-        self.seeks_no_more()
+        if self.seeking is not None:
+            self.seeks_no_more()
         self.dialogue = self._steps = self._wanted = self.later = None
         self._over_tls = self._tls = None
         self.stage.end()

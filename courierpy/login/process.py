@@ -87,13 +87,13 @@ class House:
     def serve(self) -> None:
         """Until couriertcpd is gone, or wanted the end and all are gone."""
         passing.send(self.link, [doorway.HEAD.pack(doorway.READY, 0)])
-        heard, poll = self.heard, self._poll.poll
+        heard, poll, wait = self.heard, self._poll.poll, 0.0
         while not (self.leaving and self._done()):
-            for fd, _ in poll(self._seconds()):
+            for fd, _ in poll(wait):
                 hear = heard.get(fd)
                 if hear is not None:
                     hear()
-            self._clock()
+            wait = self._clock()
             if metrics.current is not None:
                 metrics.current.turn()
             if title.show is not None:
@@ -102,14 +102,8 @@ class House:
     def _done(self) -> bool:
         return not (self.entrants or self.relays) or time.monotonic() > self.leaving
 
-    def _seconds(self) -> float:
-        if self._again:
-            return 0.0
-        wait = self._due[0][0] - time.monotonic() if self._due else LOOP_SECONDS
-        most = LOOP_SECONDS if metrics.current is None or not metrics.current.sums else COUNT_SECONDS
-        return max(0.0, min(wait, most))
-
-    def _clock(self) -> None:
+    def _clock(self) -> float:
+        """Whose moment has come, and whose turn it is; gives the seconds until there is more to do."""
         if self._again:
             turns, self._again = self._again, {}
             for one in turns.values():
@@ -134,6 +128,11 @@ class House:
                     self._carry(relay)
                 elif relay.due:        # it was put off, or the moment was of its login
                     self._arm(relay)
+            now = time.monotonic()
+        if self._again:
+            return 0.0
+        most = LOOP_SECONDS if metrics.current is None or not metrics.current.sums else COUNT_SECONDS
+        return max(0.0, min(self._due[0][0] - now, most)) if self._due else most
 
     def hear(self, end: socket.socket, heard: Callable[[], None]) -> None:
         self.heard[end.fileno()] = heard
@@ -238,7 +237,8 @@ class House:
     def _leave(self, entrant: Entrant) -> None:
         del self.entrants[entrant.number]
         self.inquiries.give_up(entrant)
-        entrant.seeks_no_more()
+        if entrant.seeking is not None:
+            entrant.seeks_no_more()
         self.heard.pop(entrant.wire.socket.fileno(), None)
         entrant.events = self.want(entrant.wire.socket, entrant.events, 0)
 
@@ -290,8 +290,9 @@ class House:
                 entrant.fails(TemporaryFailure())
                 return
             self._rests[number] = rest[len(kept):]
-        allowed = doorway.allowed_in_clear if wire.tls is None else doorway.allowed
-        variables = doorway.pack(allowed(entrant.stage.environ))
+        environ = entrant.stage.environ
+        variables = (doorway.packed_in_clear(environ) if wire.tls is None
+                     else doorway.pack(doorway.allowed(environ)))
         letter, fd = (doorway.GIVE, wire.socket.fileno()) if theirs is None else \
             (doorway.START, theirs.fileno())
         said = (theirs is not None or len(rest) == len(kept)) and self.say(

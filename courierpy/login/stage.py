@@ -139,7 +139,8 @@ class Stage:
         except Rejected:
             pass
         finally:
-            wipe(context.secret)
+            if context.secret:
+                wipe(context.secret)
         # every refusal comes at the same time after the question, whatever its reason
         count("failed")
         log.info(f"LOGIN FAILED, {self.who(context.user, **more)}")

@@ -116,13 +116,13 @@ class Seen:
     changed, on the way there, its session finds out, which is its user."""
 
     def __init__(self) -> None:
-        self._seen: dict[tuple[object, ...], tuple[float, list[tuple[int, ...]]]] = {}
+        self._seen: dict[tuple[object, ...], tuple[float, tuple[int, ...]]] = {}
 
     def look(self, account: Account, maildir: str, skeleton: str, owned: bool) -> None:
         """As look()."""
         key = account.uid, account.gid, account.username, account.home, maildir
         places = _places(account.home, maildir)
-        until, then = self._seen.get(key, (0.0, []))
+        until, then = self._seen.get(key, (0.0, ()))
         now = time.monotonic()
         if places and places == then and now < until:
             return
@@ -132,13 +132,14 @@ class Seen:
         self._seen[key] = now + LOOK_SECONDS, places
 
 
-def _places(home: str, maildir: str) -> list[tuple[int, ...]]:
+def _places(home: str, maildir: str) -> tuple[int, ...]:
     """What the directories are, for whom it may; empty where one cannot be seen."""
     try:
-        found = [os.stat(path) for path in (home, os.path.join(home, maildir))]
+        one, two = os.stat(home), os.stat(maildir if maildir.startswith("/") else f"{home}/{maildir}")
     except (OSError, ValueError):
-        return []
-    return [(each.st_dev, each.st_ino, each.st_mode, each.st_uid, each.st_gid) for each in found]
+        return ()
+    return (one.st_dev, one.st_ino, one.st_mode, one.st_uid, one.st_gid,
+            two.st_dev, two.st_ino, two.st_mode, two.st_uid, two.st_gid)
 
 
 def _enter(path: str, what: str) -> os.stat_result:

@@ -32,8 +32,7 @@ class Wire:
                  "piece", "received", "sent", "socket", "tls")
 
     def __init__(self, client: socket.socket) -> None:
-        client.setblocking(False)
-        self.socket = client
+        self.socket = client           # which is asked not to wait each time
         self.tls: MemoryTls | None = None
         self.ended = self.broken = self.last = self._shut = False
         self.received = self.sent = 0
@@ -148,7 +147,8 @@ class Wire:
             except OSError:
                 self.broken = True
             self._out = bytes(view[at:]) if at < len(view) else b""
-            self._mind(at)
+            if self._out or self.by:
+                self._mind(at)
         if self.broken:
             self._out = b""
         if self.last and not self._out and not self._shut:
@@ -179,7 +179,7 @@ class Wire:
     def wants(self, reading: bool) -> int:
         """What the socket is to be polled for."""
         return (select.EPOLLIN if reading and not self.ended else 0) \
-            | (select.EPOLLOUT if self.waiting else 0)
+            | (select.EPOLLOUT if self._out or self._gathered else 0)
 
     def close(self) -> None:
         self.tls = None

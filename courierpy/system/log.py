@@ -171,6 +171,8 @@ def _escaped(char: str) -> str:
 
 def who(ip: str, port: str, user: str | bytes | None = None, **more: str) -> str:
     """``user=U, ip=[I], port=[P]``, in Courier's words; ``more`` stands behind the user."""
+    if user is None and not more:
+        return f"ip=[{_bare(ip)}], port=[{_bare(port)}]"
     words = [] if user is None else [f"user={quoted(user)}"]
     words += [f"{key}={quoted(value)}" for key, value in more.items()]
     return ", ".join([*words, f"ip=[{_bare(ip)}]", f"port=[{_bare(port)}]"])

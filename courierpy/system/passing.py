@@ -56,8 +56,13 @@ def receive(end: socket.socket) -> tuple[bytes, list[int]] | None:
 
     b"" when the other end is closed, or cannot be heard any more.  Raises Refused.
     """
-    found = receive_from(end)
-    return found if found is None else found[:2]
+    try:
+        data, ancillary, flags, _ = end.recvmsg(OCTETS, _SPACE, RECEIVING)
+    except BlockingIOError:
+        return None
+    except OSError:
+        return b"", []
+    return (data, _descriptors(ancillary, flags)[0]) if ancillary or flags & _CUT else (data, [])
 
 
 def receive_from(end: socket.socket) -> tuple[bytes, list[int], int] | None:
@@ -69,11 +74,16 @@ def receive_from(end: socket.socket) -> tuple[bytes, list[int], int] | None:
         return None
     except OSError:
         return b"", [], 0
-    fds, who = unpacked(ancillary) if ancillary else ((), None)
+    return data, *_descriptors(ancillary, flags)
+
+
+def _descriptors(ancillary: Iterable[tuple[int, int, bytes]], flags: int) -> tuple[list[int], int]:
+    """Those that came with a message, and the pid of who said it.  Raises Refused."""
+    fds, who = unpacked(ancillary)
     if flags & _CUT:
         close(fds)
         raise Refused("a message is cut")
-    return data, list(fds), 0 if who is None else who[0]
+    return list(fds), 0 if who is None else who[0]
 
 
 def unpacked(ancillary: Iterable[tuple[int, int, bytes]]) -> tuple[array.array[int], Who | None]:

@@ -155,10 +155,11 @@ class Framer:
         """The command that ``data`` is, to be asked between two that are whole; None where it is not just one
         line, and then it is fed."""
         end = len(data) - 1
-        if data.find(b"\n") == end and end <= self.line_limit and self._wipe is None:
-            line = data[:end - 1] if data.endswith(b"\r\n") else data[:end]
-            if not line.endswith(b"}"):        # a literal may be announced
-                return Frame([line], [])
+        if data.find(b"\n") == end and end <= self.line_limit and data[-3:-2] != b"}" and data[-2:-1] != b"}":
+            line = data[:end - 1] if data.endswith(b"\r\n") else data[:end]      # which announces no literal
+            if self._wipe is not None:
+                self._wipe(data)
+            return Frame([line], [])
         self.feed(data)
         return None
 
