@@ -16,6 +16,7 @@ import select
 import signal
 import socket
 import struct
+import sys
 import time
 from contextlib import suppress
 
@@ -29,6 +30,7 @@ from courierpy.maildir import lately, sparefile
 from courierpy.model import fresh
 from courierpy.system import channelbinding, concluded, desk, doorway, log, passing, proc, programs, title
 from courierpy.system.conn import Conn
+from courierpy.system.settings import from_environ
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,6 +88,7 @@ class Sessions:
         self._whose: tuple[int, int, str] | None = None
         self._resumed: Woken | None = None     # where the session had slept
         self._as_root = os.geteuid() == 0
+        self._confines = from_environ(environ).landlock is not None    # each session, and of one account
         # a signal that comes just before the wait ends it
         self._woken, self._waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
@@ -201,6 +204,8 @@ class Sessions:
         told = proc.heard() != self._heard
         if fresh.is_spoiled() or told or any(signal.getitimer(signal.ITIMER_REAL)) or _has_children():
             return False
+        if not self._confines and _is_confined():      # for its client, as a rule has it
+            return False
         if not _are_open(self._descriptors, [] if self._resumed is None else self._resumed.held()):
             log.warn("a session has left a descriptor open; its process ends")
             return False
@@ -312,6 +317,11 @@ def _are_open(known: frozenset[tuple[int, int, int]], others: Collection[int]) -
     except OSError:
         return False
     return True
+
+
+def _is_confined() -> bool:
+    found = sys.modules.get("courierpy.system.landlock")       # few load it
+    return found is not None and found.is_confined()
 
 
 def _has_children() -> bool:

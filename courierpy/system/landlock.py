@@ -47,6 +47,11 @@ def version() -> int:
     return found if found >= 2 else 0
 
 
+def is_confined() -> bool:
+    """Has this process confined itself?"""
+    return _confined is not None
+
+
 def confine(written: Iterable[str], read: Iterable[str]) -> set[str]:
     """For good.  ``written``: directories below which all may be done that a Maildir needs; ``read``: files
     and directories that are only read, besides those of programs and settings.  What is not there is passed

@@ -4,6 +4,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -185,6 +186,39 @@ def test_accounts_by_turns_in_one_process_hear_what_each_hears_in_its_own() -> N
             return pid == first
         for user in 3 * (b"other", b"demo"):
             eventually(partial(is_served, user), "no session came to it")
+
+
+@pytest.mark.parametrize("landlock", ["0", "1"])
+def test_what_a_rule_says_is_of_the_clients_that_it_is_about(tmp_path: Path, landlock: str) -> None:
+    """Whoever had the process before: whom it has confined to his Maildir has it alone."""
+    rules = tmp_path / "rules"
+    rules.write_text(f"127.0.0.2\tallow,IMAP_READONLY=1,IMAP_LANDLOCK={landlock}\n")
+    with chain(f"-access={rules}", IMAP_REUSE="uid", IMAP_PREFORK="0", **ONE) as server:
+        uid, gid = account_ids()
+        other = server.home.parent / "other"
+        for part in ("cur", "new", "tmp"):
+            (other / "Maildir" / part).mkdir(parents=True)
+        for path in (other, *other.rglob("*")):
+            os.chown(path, uid, gid)
+        with (server.home / "userdb").open("a") as file:
+            file.write(f"other\tuid={uid}|gid={gid}|home={other}|mail=Maildir|clearpw=other\n")
+
+        def is_served(user: bytes, address: str) -> bool:
+            with socket.create_connection(("127.0.0.1", server.port), DEADLINE, (address, 0)) as client:
+                client.sendall(b"a LOGIN %s %s\r\nb SELECT INBOX\r\nz LOGOUT\r\n" % (user, user))
+                said = until(client, b"z OK")
+            assert (b"b OK [READ-ONLY]" if address == "127.0.0.2" else b"b OK [READ-WRITE]") in said, said
+            pid = pids(server)[-1]
+            if pid != first and landlock == "0":       # that did not wait yet
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                eventually(lambda: pid not in server.children(), "it does not end")
+            return pid == first or landlock == "1"
+
+        first = visit(server)
+        for turn in range(8):
+            user, address = (b"other", b"demo")[turn % 2], f"127.0.0.{(2, 2, 1)[turn % 3]}"
+            eventually(partial(is_served, user, address), "no session came to it")
 
 
 def test_each_session_has_a_process_by_setting() -> None:
