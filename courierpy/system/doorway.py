@@ -38,7 +38,8 @@ Where an account's mail is at another host (IMAP_PROXY) there is no session here
    the octets of both (STARTED), unless the user has too many sessions (TURNED_AWAY).
 
 So a login process that somebody has taken over can have no session but of an account whose password
-it was given, and no connection but to the host of such an account.  couriertcpd takes apart only the fixed
+it was given, or, where TLS_EXTERNAL is set, whose certificate it says that it saw; and no connection but to
+the host of such an account.  couriertcpd takes apart only the fixed
 head of what a login process says; the rest is read by the session, which is the user by then.
 """
 from __future__ import annotations
