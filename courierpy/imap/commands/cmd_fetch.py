@@ -59,7 +59,7 @@ class _Lines:
 
     __slots__ = ("_form", "_head", "_labels", "_repeated", "_texts")
 
-    def __init__(self, head: bytes, items: list[FetchItem], columns: list[Column]) -> None:
+    def __init__(self, head: bytes, items: Sequence[FetchItem], columns: list[Column]) -> None:
         labels = [item.label.replace(b"%", b"%%") + (b" {%d}\r\n" if column.counted else b" ")
                   for item, column in zip(items, columns, strict=True)]
         labels[1:] = [b" " + label for label in labels[1:]]
@@ -122,9 +122,10 @@ def _by_turns(columns: list[Sequence[Any]]) -> tuple[Any, ...]:
     return tuple(values)
 
 
-def _fetch_columns(session: Session, attributes: Attributes, items: list[FetchItem], columns: list[Column],
+def _fetch_columns(session: Session, attributes: Attributes, plan: Plan, columns: list[Column],
                    seqs: list[int]) -> No | None:
     """Tell these.  Gives what an item refused."""
+    items = plan.items
     refused: No | None = None
     view = session.need_selected().view
     made = _Lines(_head(view), items, columns)
@@ -151,7 +152,7 @@ def _fetch_columns(session: Session, attributes: Attributes, items: list[FetchIt
         for lines_of_some in made.of(numbers, told):
             session.write(lines_of_some)
         if attributes.long:            # told one by one
-            refused = _fetch_files(session, attributes, items, [
+            refused = _fetch_files(session, attributes, plan, [
                 view.seq(uid) for uid in sorted(attributes.long)]) or refused
             attributes.long.clear()
     return refused
@@ -199,42 +200,76 @@ def _add(session: Session, items: list[FetchItem], *more: Sequence[bytes]) -> No
             asked.add(name)
 
 
-_asked: tuple[bytes, list[FetchItem]] = b"", []
+class Plan:
+    """What is told of each message: ``items``, and what follows from them.
+
+    ``columns``: of each item; None where one of them needs the files.  ``pieces``: of each item what stands
+    before its value in the line, and the function that gives this.  ``prepares``: what is called before
+    anything is told.  ``flags``, ``has_uid``: is this asked for?  ``sees``: is \\Seen set?"""
+
+    __slots__ = ("_with_uid", "columns", "flags", "has_uid", "items", "pieces", "prepares", "sees")
+
+    def __init__(self, items: Sequence[FetchItem]) -> None:
+        records = [ITEMS.need(item.name) for item in items]
+        columns = [column for record, item in zip(records, items, strict=True)
+                   if (column := record.column_for(item)) is not None]
+        names = {item.name for item in items}
+        self.items = items
+        self.columns = columns if len(columns) == len(items) else None
+        self.pieces = [(b" " + item.label + b" " if at else item.label + b" ", record.render, item)
+                       for at, (record, item) in enumerate(zip(records, items, strict=True))]
+        self.prepares = [record.prepare for record in records if record.prepare is not None]
+        self.flags = b"FLAGS" in names
+        self.has_uid = b"UID" in names
+        self.sees = any(item.sees for item in items)
+        self._with_uid: Plan | None = None
+
+    def with_uid(self) -> Plan:
+        """With the UID, before what is asked for."""
+        if self.has_uid:
+            return self
+        if self._with_uid is None:
+            self._with_uid = Plan([fetchitems.FetchItem(b"UID"), *self.items])
+        return self._with_uid
 
 
-def _same_items(args: Args) -> list[FetchItem] | None:
-    """The items, where they are those of the last command: who asks for each message alone asks for the same
-    of each."""
-    said, items = _asked
-    return items[:] if said and args.is_rest(said) else None
+_asked: tuple[bytes, Plan] = b"", Plan([])
 
 
-def _keep(said: bytes, items: list[FetchItem]) -> None:
+def _same_plan(args: Args) -> Plan | None:
+    """That of the last command, where this one asks for the same: who asks for each message alone asks for
+    the same of each."""
+    said, plan = _asked
+    return plan if said and args.is_rest(said) else None
+
+
+def _keep(said: bytes, plan: Plan) -> None:
     """The last command said so.  What an extension reads may go with it."""
     global _asked
-    if len(said) <= KEPT_OCTETS and all(item.name in ITEMS for item in items):
-        _asked = said, items[:]
+    if len(said) <= KEPT_OCTETS and all(item.name in ITEMS for item in plan.items):
+        _asked = said, plan
 
 
 def fetch_messages(session: Session, args: Args) -> Done:
     args.sp()
     numbers = args.messages()
     args.maybe_sp()
-    items = _same_items(args)
+    plan = _same_plan(args)
     modifiers: list[Any] = []
-    if items is None:
+    if plan is None:
         before = args.rest_text()
-        items = fetchitems.parse(args, ITEMS.find)
+        plan = Plan(fetchitems.parse(args, ITEMS.find))
         if args.at_end():
             if args.is_one_line:
-                _keep(before, items)
+                _keep(before, plan)
         else:
             modifiers = ext.parameters("fetch_modifiers", session, args) if args.more() else []
             args.end()
     # what was over before the command came is not told as if it were so still
-    began = time.monotonic()
-    told = not session.framer.has_more and any(item.name == b"FLAGS" for item in items) \
-        and session.tell(expunges=False, waits=False)
+    told, began = False, 0.0
+    if plan.flags and not session.framer.has_more:
+        began = time.monotonic()
+        told = session.tell(expunges=False, waits=False)
     by_uid = args.command == b"UID FETCH"
     seqs = chosen(session, numbers, by_uid)
     if modifiers:
@@ -243,16 +278,19 @@ def fetch_messages(session: Session, args: Args) -> Done:
             modifier.check(fetching)
 
     # a line that begins with the UID need not have it twice
-    if by_uid and session.manners.numbered and not any(item.name == b"UID" for item in items):
-        items.insert(0, fetchitems.FetchItem(b"UID"))
-    for one in (*modifiers, *[ITEMS.need(item.name) for item in items]):
-        if one.prepare is not None:
-            one.prepare(session)
-    _add(session, items, *[modifier.items for modifier in modifiers])
-    for modifier in sorted(modifiers, key=lambda modifier: not modifier.chooses):
-        seqs = modifier.stay(fetching, seqs)
+    if by_uid and session.manners.numbered:
+        plan = plan.with_uid()
+    for prepare in (*[modifier.prepare for modifier in modifiers], *plan.prepares):
+        if prepare is not None:
+            prepare(session)
+    if modifiers or session.enabled.fetch_besides:
+        items = [*plan.items]
+        _add(session, items, *[modifier.items for modifier in modifiers])
+        plan = Plan(items)
+        for modifier in sorted(modifiers, key=lambda modifier: not modifier.chooses):
+            seqs = modifier.stay(fetching, seqs)
     seqs, limited = highest(session, seqs)
-    refused = tell_items(session, items, seqs, by_uid)
+    refused = _tell_items(session, plan, seqs, by_uid)
     if refused is not None:
         raise refused
     return Done("FETCH completed." if limited is None else "FETCH completed in part.", limited,
@@ -274,45 +312,44 @@ def tell_of_new(session: Session, items: Sequence[FetchItem], uids: Iterable[int
     for some, seqs in left.values():
         _add(session, some)
         try:
-            tell_items(session, some, seqs)
+            _tell_items(session, Plan(some), seqs)
         except StoreError as why:
             log.err(str(why))
         except No as why:
             log.err(f"of a new message: {why.text}")
 
 
-def tell_items(session: Session, items: list[FetchItem], seqs: list[int], by_uid: bool = False) -> No | None:
+def _tell_items(session: Session, plan: Plan, seqs: list[int], by_uid: bool = False) -> No | None:
     """The FETCH lines of these messages.  Gives what was refused of some of them; raises No or a
     StoreError where some are gone or cannot be read: what is there is served, whatever is missing
     (RFC 2180 4.1.2)."""
     attributes = session.need_selected().attributes(session.limits)
     attributes.begin()
     refused: No | None = None
-    columns = [column for item in items if (column := ITEMS.need(item.name).column_for(item)) is not None]
-    if len(columns) < len(items):
-        refused = _fetch_files(session, attributes, items, seqs, by_uid)
+    if plan.columns is None:
+        refused = _fetch_files(session, attributes, plan, seqs, by_uid)
     elif seqs:
-        refused = _fetch_columns(session, attributes, items, columns, seqs)
+        refused = _fetch_columns(session, attributes, plan, plan.columns, seqs)
     attributes.refuse(denied=True)
     if attributes.lost and not by_uid:         # RFC 3501 6.4.8: UIDs that are not there are no error
         raise No("Some of the messages no longer exist.", b"EXPUNGEISSUED")
     return refused
 
 
-def _fetch_files(session: Session, attributes: Attributes, items: list[FetchItem], seqs: list[int],
+def _fetch_files(session: Session, attributes: Attributes, plan: Plan, seqs: list[int],
                  by_uid: bool = False) -> No | None:
     """The same by reading each message."""
     selected = session.need_selected()
-    pieces = [(b" " + item.label + b" " if at else item.label + b" ", ITEMS.need(item.name).render, item)
-              for at, item in enumerate(items)]
-    sees = any(item.sees for item in items)
+    pieces, sees = plan.pieces, plan.sees
     unseen: list[int] = []
     refused: No | None = None
     view = selected.view
     head = _head(view)
     reading, numbered = attributes.reading, view.numbered
-    for at, (seq, uid, path) in enumerate(_ahead(reading.finder, view, seqs)):
-        if not at % OFTEN:
+    messages: Iterable[tuple[int, int, bytes]] = [(seqs[0], view.messages.uids[seqs[0] - 1], b"")] \
+        if len(seqs) == 1 else _ahead(reading.finder, view, seqs)
+    for at, (seq, uid, path) in enumerate(messages):
+        if at % OFTEN == 1:
             pulse.step(at, len(seqs))
         line: list[Content] = [head % (seq if numbered else uid)]
         subject = Subject(session, reading, seq, uid, path)
@@ -346,12 +383,10 @@ def _ahead(finder: Finder, view: View, seqs: list[int]) -> Iterator[tuple[int, i
     for start in range(0, len(seqs), NAMES):
         some = seqs[start:start + NAMES]
         uids = view.uids_of(some)
-        paths: dict[int, bytes] = {}
-        if len(some) > 1:
-            try:
-                paths = finder.paths(uids)
-            except StoreError:
-                pass                   # of each message it is said when that is opened
+        try:
+            paths = finder.paths(uids)
+        except StoreError:
+            paths = {}                 # of each message it is said when that is opened
         for seq, uid in zip(some, uids, strict=True):
             yield seq, uid, paths.get(uid, b"")
 
