@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from courierpy.imap import capability, commands, ext, metered, permitted, shortage, updates
+from courierpy.imap import again, capability, commands, ext, metered, permitted, shortage, updates
 from courierpy.imap.commands import LEAVES_FOLDER, READS, SELECTED, USES_SEQ, Done
 from courierpy.imap.dialogue import READ_TIMEOUT, Dialogue
 from courierpy.imap.grammar import out
@@ -65,6 +65,7 @@ class Session(Dialogue):
     ``kept``: what extensions keep by a key of their own, also while the session has no process.
     ``between``: tells the client what happens between its commands, None where it did not ask for that.
     ``sleeper``: how the process may end while the client says nothing, None where it may not.
+    ``again``: the commands that need not be read again.
     ``has_way_back``: the client may be before its login again; ``goes_back``: it wants to."""
 
     def __init__(self, conn: Conn, settings: Settings, folders: Store, user: str,
@@ -144,6 +145,9 @@ class Session(Dialogue):
         self._terms = (manners.utf8, self.separator, manners.charsets,
                        normal and partial(normal, self),
                        namespaces.canonical if namespaces.alias is not None else None)
+        # commands that were read by these: where none of them is of this session alone, by others too
+        self.again = again.Kept() if self._terms[3] or self._terms[4] \
+            else again.of_process(self._terms)
         if self.selected is not None:
             self.selected.mind(manners)
 
@@ -213,7 +217,7 @@ class Session(Dialogue):
                 take(self, b"")
 
     def parse(self, frame: Frame) -> Args:
-        args = Args(frame, *self._terms)
+        args = self.again.find(frame) or Args(frame, *self._terms)
         self._spelled = args.spelled
         return args
 
@@ -262,7 +266,7 @@ class Session(Dialogue):
             self.show(row.name.decode())
         try:
             self._prepare(row)
-            done = row.handler(self, args)
+            done = args.again(self) if args.known else row.handler(self, args)
         except No as error:
             self.sync(row)
             raise elsewhere(self, error, args.spelled) from None

@@ -42,16 +42,16 @@ def _count(place: MailboxDirectory, numbers: Numbers, stamps: Stamps | None) -> 
     arrived = len(directory.files(place.new))
     if head is not None and stamps is not None and head.stamps.same_but_new(stamps):
         recent = len(unclaimed.within(columns.database.uids)) if columns is not None else 0
-        return Status(head.count + arrived, recent + arrived, head.uidnext + arrived, head.uidvalidity,
-                      head.unseen + arrived)
+        return Status((head.count + arrived, recent + arrived, head.uidnext + arrived, head.uidvalidity,
+                       head.unseen + arrived))
     database = _numbered(place, numbers)
     held, missing, unknown = contents.look(database, place.files())
     seen = sum(map(SEEN.__and__, held.flags)) + sum(
         1 for file in unknown.values() if b"S" in file.rpartition(b":2,")[2] and b":2," in file)
     there = len(database) - len(missing) + len(unknown)
     recent = len(unclaimed.within(database.uids) - UidSet.of([database.uids[row] for row in missing]))
-    return Status(there + arrived, recent + arrived + len(unknown),
-                  database.uidnext + len(unknown) + arrived, database.uidvalidity, there + arrived - seen)
+    return Status((there + arrived, recent + arrived + len(unknown),
+                   database.uidnext + len(unknown) + arrived, database.uidvalidity, there + arrived - seen))
 
 
 def _numbered(place: MailboxDirectory, numbers: Numbers) -> UidDb:

@@ -52,6 +52,11 @@ def turn_to(account: str) -> None:
         del _aside[next(iter(_aside))]
 
 
+def whose() -> str:
+    """The address of the account whose session this is, as it was told."""
+    return _whose
+
+
 def forget() -> None:
     """Nothing is kept of what was open last."""
     global _last

@@ -70,7 +70,6 @@ class MaildirPlusPlus:
         self._inside = os.path.join(root, "")
         self.inbox = self._inside + "."
         self.scratch = self._inside + "tmp"
-        self._asked = "", self._inside + "."    # a path and its directory: many ask for the same by turns
         # stamp of the root, what in it may be a mailbox, what of that is one
         self._listed: tuple[tuple[int, int], list[bytes], dict[bytes, str]] | None = None
         self._others: list[bytes] = []          # directories in it that are neither
@@ -82,12 +81,8 @@ class MaildirPlusPlus:
 
     def directory(self, path: str) -> str:
         """The directory of a mailbox, there or not.  Raises NameInvalid."""
-        asked, found = self._asked
-        if path != asked:
-            entry = names.directory(path)
-            found = self._inside + (f".{path}" if path.isascii() else os.fsdecode(entry))
-            self._asked = path, found
-        return found
+        entry = names.directory(path)
+        return f"{self._inside}.{path}" if path.isascii() else self._inside + os.fsdecode(entry)
 
     def mailboxes(self) -> list[str]:
         """The paths of all there are, INBOX first, then in order."""

@@ -199,7 +199,7 @@ class Mirror:
         there = len(self._there())
         if os.access(new, os.W_OK) and os.access(cur, os.W_OK):
             there += sum(_may_take(os.fsencode(new), name) for name in directory.files(new))
-        return Status(there, there, there + 1, uidvalidity, there)
+        return Status((there, there, there + 1, uidvalidity, there))
 
     # -- what is brought there, and removed
 

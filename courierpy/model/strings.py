@@ -12,11 +12,8 @@ _NOT_QUOTABLE_UTF8 = later(rb"[\x00\r\n]")
 
 def quoted(data: bytes) -> bytes:
     """A quoted string; ``data`` must hold no CR, LF or NUL."""
-    if b"\\" in data:
-        data = data.replace(b"\\", b"\\\\")
-    if b'"' in data:
-        data = data.replace(b'"', b'\\"')
-    return b'"' + data + b'"'
+    # replace() gives the very object where there is nothing to replace, and "in" of octets costs an error
+    return b'"%s"' % data.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
 
 
 def char8(data: bytes) -> bytes:

@@ -34,7 +34,7 @@ class Folders:
     def status(self, name: str) -> Status:
         if name in self.trouble:
             raise self.trouble[name]
-        return Status(1, 0, 2, 3, 1)
+        return Status((1, 0, 2, 3, 1))
 
 
 def session_with(folders: Folders) -> tuple[Any, list[bytes]]:

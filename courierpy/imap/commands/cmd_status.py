@@ -6,26 +6,27 @@ from operator import attrgetter
 from courierpy.imap import ext, permitted
 from courierpy.imap.commands import ANY, command
 from courierpy.imap.grammar import lines
+from courierpy.imap.grammar.args import Args
 from courierpy.model.replies import Bad
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from courierpy.imap.grammar.args import Args
     from courierpy.imap.session import Session
     from courierpy.maildir.index.statuscache import Status
 
     Value = Callable[[Session, str, Status], bytes]
 
+COMPLETED = "STATUS Completed."
 # the attributes of Status, in the order in which they are told; the items of extensions follow
 COUNTS = (b"MESSAGES", b"RECENT", b"UIDNEXT", b"UIDVALIDITY", b"UNSEEN")
 
 
 class Items:
-    """What is told of each mailbox that a command is about."""
+    """What is told of each mailbox that a command is about.  ``are_counts``: Status alone says all of it."""
 
-    __slots__ = ("_counts", "_form", "_others")
+    __slots__ = ("_counts", "_form", "_others", "are_counts")
 
     def __init__(self, words: Collection[bytes]) -> None:
         """Raises Bad for a word that is no item."""
@@ -34,6 +35,7 @@ class Items:
         self._counts = attrgetter(*[word.decode().lower() for word in counts]) if counts else None
         self._others: list[tuple[bytes, Value]] = [
             (word, ext.find("status_items", word)) for word in sorted({*words}.difference(COUNTS))]
+        self.are_counts = not self._others
         if any(value is None for _, value in self._others):
             raise Bad("Unknown STATUS item.")
 
@@ -49,11 +51,37 @@ class Items:
 @command(b"STATUS", when=ANY, named=("r",))
 def status(session: Session, args: Args) -> str:
     name, wanted = args.mailbox_and_words()
-    items = _items(wanted)
+    items, written = _items(wanted), session.mailbox(name)
 
     permitted.named(session, args.command, name)
-    session.write(line(session, name, items, session.mailbox(name)))
-    return "STATUS Completed."
+    count = session.folders.status(name)
+    told = line(session, name, items, written, count)
+    session.write(told)
+    if items.are_counts:
+        session.again.keep(args, Asked(args, name, items, written, count, told))
+    return COMPLETED
+
+
+class Asked(Args):
+    """A STATUS as it was read.  Its line is told again as long as the counts are those that it was made
+    of."""
+
+    __slots__ = ("box", "count", "items", "told", "written")
+    known = True
+
+    def __init__(self, args: Args, box: str, items: Items, written: bytes, count: Status,
+                 told: bytes) -> None:
+        self.command, self.spelled, self.mailboxes = args.command, args.spelled, args.mailboxes
+        self.box, self.items, self.written, self.count, self.told = box, items, written, count, told
+
+    def again(self, session: Session) -> str:
+        permitted.named(session, self.command, self.box)
+        count = session.folders.status(self.box)
+        if count != self.count:
+            self.told = line(session, self.box, self.items, self.written, count)
+            self.count = count
+        session.write(self.told)
+        return COMPLETED
 
 
 _asked: tuple[list[bytes], Items] = [], Items(())
@@ -67,8 +95,7 @@ def _items(words: list[bytes]) -> Items:
     return _asked[1]
 
 
-def line(session: Session, name: str, items: Items, spelled: bytes) -> bytes:
-    """The STATUS line of a mailbox that the user may ask about.  ``spelled``: its name as it is told.
-    Raises a store error."""
-    count = session.folders.status(name)
-    return lines.data(b"STATUS", spelled, b"(%s)" % items.told(session, name, count))
+def line(session: Session, name: str, items: Items, written: bytes, count: Status) -> bytes:
+    """The STATUS line of a mailbox that the user may ask about, which has these counts.  ``written``: its
+    name as it is told.  Raises a store error."""
+    return lines.data(b"STATUS", written, b"(%s)" % items.told(session, name, count))

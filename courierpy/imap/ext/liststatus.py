@@ -24,7 +24,8 @@ def _status(session: Session, args: Args) -> Callable[[Listing], None]:
     def line(entry: Entry) -> bytes:
         try:
             need(entry.name)
-            return cmd_status.line(session, entry.name, items, entry.spelled)
+            return cmd_status.line(session, entry.name, items, entry.spelled,
+                                   session.folders.status(entry.name))
         except (FolderMissing, Denied, NotPermitted):
             entry.opens = False        # RFC 5819 2: \Noselect, and no STATUS
             return b""

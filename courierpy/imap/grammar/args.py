@@ -17,6 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import re
     from collections.abc import Callable
+    from typing import Any
 
 ERROR = "Error in IMAP command received by server."
 _TAG = later(rb"[^\x00-\x20\x7f-\xff(){%*\"\\+]+")
@@ -53,6 +54,10 @@ def tag_of(text: bytes) -> bytes:
     return match[0]
 
 
+def is_tag(word: bytes) -> bool:
+    return _TAG.fullmatch(word) is not None
+
+
 class Args:
     """A method for each kind of word (RFC 9051 9), hence so many.
 
@@ -60,10 +65,12 @@ class Args:
     ``utf8``: mailbox names are UTF-8.  ``separator``: between the levels of one.  ``charsets``: SEARCH
     may name a CHARSET.  ``normal``: function that gives the name that a mailbox has for the one that was
     sent.  ``meant``: function that gives the first name of the mailbox of a name, where it has several.
-    ``spelled``: the mailbox names as they were sent; ``mailboxes``: what mailbox() made of them."""
+    ``spelled``: the mailbox names as they were sent; ``mailboxes``: what mailbox() made of them.
+    ``known``: it came in the same octets before, and was read then (again.py)."""
 
     __slots__ = ("_at", "_frame", "_index", "_text", "charsets", "command", "mailboxes", "meant", "normal",
                  "separator", "spelled", "tag", "utf8")
+    known = False
 
     def __init__(self, frame: Frame, utf8: bool = False, separator: str = ".", charsets: bool = True,
                  normal: Callable[[str], str] | None = None,
@@ -142,6 +149,16 @@ class Args:
     def end(self) -> None:
         if not self.at_end():
             raise Bad(ERROR)
+
+    def again(self, session: Any) -> str:
+        """Do it, where it is ``known``; a text is that of its OK.  Raises as a handler does."""
+        raise NotImplementedError
+
+    @property
+    def behind_tag(self) -> bytes:
+        """All of it but the tag and one blank; b"" of one with literals, or that begins otherwise."""
+        line, start = self._frame.lines[0], self.tag + b" "
+        return line[len(start):] if not self._frame.literals and line.startswith(start) else b""
 
     @property
     def is_one_line(self) -> bool:

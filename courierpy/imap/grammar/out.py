@@ -23,7 +23,6 @@ _FLAG_TEXT = tuple(b" ".join(name for bit, name in FLAG_NAMES if bits & bit) for
 FLAG_LISTS = tuple(b"(" + b" ".join(filter(None, (text, recent))) + b")"
                    for recent in (b"", b"\\Recent") for text in _FLAG_TEXT)
 _RECENT = bytes(len(_FLAG_TEXT) * bool(mark) for mark in range(256))
-_PLAIN_NAME = later(r"[ !#-%'-\[\]-~]+")
 _ATOM = later(rb"[^\x00-\x20\x7f-\xff(){%*\"\\]+")
 
 
@@ -44,8 +43,6 @@ def mailbox(name: str, utf8: bool = False) -> bytes:
             return quoted(name.encode())
         except UnicodeEncodeError:
             pass                    # a name that is no UTF-8: only modified UTF-7 can carry it
-    if _PLAIN_NAME.fullmatch(name):    # mostly
-        return b'"%s"' % name.encode()
     return quoted(utf7.encode(name))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from operator import itemgetter
 from struct import Struct
 from struct import error as StructError
 from zlib import crc32
@@ -37,17 +38,12 @@ NOT_THERE = -1                     # size of a uiddb that is not there
 _UIDDB = "/" + uiddb.NAME
 
 
-class Status:
-    """Counts without opening: RFC 9051 6.3.11."""
+class Status(tuple[int, int, int, int, int]):
+    """Counts without opening, of the five numbers in their order: RFC 9051 6.3.11.  A tuple, as each mailbox
+    of an account has one, which is made of a row in one step."""
 
-    __slots__ = ("messages", "recent", "uidnext", "uidvalidity", "unseen")
-
-    def __init__(self, messages: int, recent: int, uidnext: int, uidvalidity: int, unseen: int) -> None:
-        self.messages = messages
-        self.recent = recent
-        self.uidnext = uidnext
-        self.uidvalidity = uidvalidity
-        self.unseen = unseen
+    __slots__ = ()
+    messages, recent, uidnext, uidvalidity, unseen = map(property, map(itemgetter, range(5)))
 
 
 def stamp(path: str, keywords: str, sure: bool = True) -> Stamps | None:
@@ -122,8 +118,7 @@ class Counts:
 
     def put(self, path: str, stamps: Stamps, status: Status, unclaimed: int) -> None:
         """``unclaimed``: the stamp of what is recent and unclaimed, which must be settled."""
-        self._known[path] = (*_numbers(stamps), status.messages, status.recent, status.uidnext,
-                             status.uidvalidity, status.unseen, unclaimed), status
+        self._known[path] = (*_numbers(stamps), *status, unclaimed), status
         self._new = True
 
     def save(self) -> None:
@@ -148,7 +143,7 @@ class Counts:
         if row is None:
             return None
         numbers = _ROW.unpack(row)
-        found = self._known[path] = numbers, Status(*numbers[COUNTED])
+        found = self._known[path] = numbers, Status(numbers[COUNTED])
         return found
 
     def _load(self) -> dict[str, bytes]:
