@@ -7,8 +7,6 @@ each is put aside while others are served.
 """
 from __future__ import annotations
 
-import os
-
 from courierpy.maildir.contents import Held
 from courierpy.maildir.formats.uiddb import UidDb
 
@@ -86,7 +84,4 @@ def find(place: MailboxDirectory, stamps: Stamps | None) -> Lately | None:
 
 def _place(place: MailboxDirectory) -> tuple[str, ...]:
     """Nothing where that cannot be told any more."""
-    try:
-        return os.getcwd(), place.path, place.options.keyword_directory
-    except OSError:
-        return ()
+    return (place.where, place.path, place.options.keyword_directory) if place.where else ()

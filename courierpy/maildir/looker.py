@@ -271,9 +271,10 @@ class Looker:
         if changes.watched:
             changes.hear()             # what came while we waited for the lock, or for its numbers
         # 2. which messages there are, in the cheapest way that knows it
-        found, indexed = Look.READ_CUR, False
+        found, indexed, as_before = Look.READ_CUR, False, False
         if not self.contents.known:
             before = lately.find(self.place, stamps)
+            as_before = before is not None and not changes.watched
             found = self._survey.from_index(stamps) if before is None else self._survey.from_before(before)
             indexed = found is Look.DONE and (before is None or not before.unsaved)
         elif changes.watched and not changes.heard.everything:
@@ -283,8 +284,8 @@ class Looker:
             found = self._survey.by_listing(locked)
         if found is Look.NEEDS_LOCK:
             return False
-        # 3. their keywords
-        if not self._read_keywords(locked):
+        # 3. their keywords; those of before are as these stamps say
+        if not as_before and not self._read_keywords(locked):
             return False
         if self.keywords.files.unmerged and self.snapshot is NEVER and not self.leaves_recent:
             self._merge_keywords()
@@ -299,7 +300,8 @@ class Looker:
         if indexed:
             self.unsaved = False       # the index said all of it
         changes.done()
-        self.stamps = stamps if stamps is not None and stamps == self.place.stamps() else None
+        # what is known is of this moment if nothing changed while it was read
+        self.stamps = stamps if as_before or stamps is not None and stamps == self.place.stamps() else None
         return True
 
     def _read_keywords(self, locked: bool) -> bool:

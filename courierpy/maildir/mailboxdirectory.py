@@ -34,8 +34,8 @@ class MailboxDirectory:
     name in cur/.  ``uiddb``: the path of the numbers.  ``mirror``: what the messages here are links to, None
     where they are none."""
 
-    __slots__ = ("cur", "index", "inside", "lobby", "lock", "mirror", "new", "options", "path", "readers",
-                 "tmp", "uiddb")
+    __slots__ = ("_where", "cur", "index", "inside", "lobby", "lock", "mirror", "new", "options", "path",
+                 "readers", "tmp", "uiddb")
 
     def __init__(self, path: str, options: StoreOptions) -> None:
         self.path = path
@@ -50,6 +50,18 @@ class MailboxDirectory:
         self.lock = FolderLock(path, options.host, options.locks, self._own_file)
         self.lobby = Lobby(path, options.host)
         self.mirror: Mirror | None = None
+        self._where: str | None = None
+
+    @property
+    def where(self) -> str:
+        """The working directory in which it was opened, as it was called when that was asked first; "" where
+        it had no name."""
+        if self._where is None:
+            try:
+                self._where = os.getcwd()
+            except OSError:
+                self._where = ""
+        return self._where
 
     def _own_file(self) -> str:
         """The path of a file of ours in tmp/ that a lock can be a link to; "" without one."""

@@ -66,6 +66,29 @@ def test_one_that_is_unchanged_is_not_read(maildir: Path, monkeypatch: pytest.Mo
     assert second.uidvalidity == first.uidvalidity and len(second.messages) == COUNT
 
 
+def test_its_directories_are_looked_at_once(maildir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By who finds it as it was; what changes behind that look is seen by the next."""
+    session(maildir)
+    session(maildir)
+    settle()
+    mailbox = Store(str(maildir)).open("INBOX")
+    mailbox.join()
+    looks: list[str] = []
+    real = os.stat
+
+    def stat(path: str, **words: bool) -> os.stat_result:
+        looks.append(str(path))
+        return real(path, **words)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", stat)
+        assert len(mailbox.scan().messages) == COUNT
+    assert len(looks) == len(set(looks))
+    (maildir / "cur" / "1700000077.M77P1.host:2,").write_bytes(b"A: b\n\n")
+    assert len(mailbox.scan().messages) == COUNT + 1
+    mailbox.close()
+
+
 def test_what_a_session_changes_is_not_what_the_next_one_knows(maildir: Path) -> None:
     """Neither where that shows on the disk, nor where it did not come so far."""
     session(maildir)
