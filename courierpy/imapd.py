@@ -19,7 +19,7 @@ from courierpy.imap.shortage import LAST_WORDS
 from courierpy.model import measures
 from courierpy.model.numbers import decimal
 from courierpy.model.replies import KICKED, Bye, Slept, TurnedAway
-from courierpy.system import about, inotify, log, memory, metrics, proc, wayback
+from courierpy.system import about, concluded, inotify, log, memory, metrics, proc, wayback
 from courierpy.system.conn import Conn, Gone, TimedOut
 from courierpy.system.settings import SettingsError, days_of
 from courierpy.system.stream import Garbled
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from courierpy.hibernate.record import Known
     from courierpy.hibernate.woken import Woken
     from courierpy.maildir.store import Store
+    from courierpy.system.settings import Settings
 else:
     import _signal as signal  # as in system/proc.py
 
@@ -215,7 +216,7 @@ class _Imapd(Entering):
 
     def _session(self) -> Session:
         assert self.folders is not None
-        self.session = Session(self.conn, self.settings, self.folders, self.user, self.peer, self.port)
+        self.session = Session(self.conn, self.settings, self.folders, self.who)
         self.session.waiting.presence = self.presence
         if self.steps.base:
             from courierpy.system import notices
@@ -244,7 +245,7 @@ class _Imapd(Entering):
         if self.folders is None or self.only_reads:
             return
         try:
-            if not _has_any(self.folders, spec):
+            if not _has_any(self.folders, concluded.of(self.settings, _emptied)):
                 self._emptied = self.session is None   # what comes there meanwhile is not old
                 return
         except ValueError as error:
@@ -374,10 +375,14 @@ class _Imapd(Entering):
             self._empty_trash()        # whoever went without a LOGOUT left it
 
 
-def _has_any(folders: Store, spec: str) -> bool:
-    """Is there a folder that IMAP_EMPTYTRASH names?  Mostly none is, and nothing more need be loaded.  Raises
-    ValueError for a ``spec`` that is none."""
-    return any(folders.exists(folders.layout.prefix + name) for name, _ in days_of(spec, folders.trash))
+def _emptied(settings: Settings) -> list[str]:
+    """The folders that IMAP_EMPTYTRASH names, "" for the trash.  Raises ValueError for what is none."""
+    return [name for name, _ in days_of(settings.text("IMAP_EMPTYTRASH"))]
+
+
+def _has_any(folders: Store, names: list[str]) -> bool:
+    """Is there a folder of these names?  Mostly none is, and nothing more need be loaded."""
+    return any(folders.exists(folders.layout.prefix + (name or folders.trash)) for name in names)
 
 
 def _lent(door: int, made: int = -1) -> inotify.Lent:

@@ -68,9 +68,8 @@ class Session(Dialogue):
     ``again``: the commands that need not be read again.
     ``has_way_back``: the client may be before its login again; ``goes_back``: it wants to."""
 
-    def __init__(self, conn: Conn, settings: Settings, folders: Store, user: str,
-                 peer: str, port: str) -> None:
-        super().__init__(conn, Framer(), log.who(peer, port, user))
+    def __init__(self, conn: Conn, settings: Settings, folders: Store, who: str) -> None:
+        super().__init__(conn, Framer(), who)
         self.conn = conn
         self.settings = settings
         self.folders = folders
@@ -97,8 +96,7 @@ class Session(Dialogue):
 
     def write(self, *lines: bytes) -> None:
         """Untagged output, whole lines with their CRLF."""
-        for line in lines:
-            self.conn.write(line)
+        self.conn.write_all([*lines])
 
     def write_long(self, line: Iterable[Content]) -> None:
         """An untagged line in pieces.  One that is no ``bytes`` is read while it is written:

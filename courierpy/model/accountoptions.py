@@ -27,5 +27,7 @@ def with_defaults(options: str, defaults: str) -> str:
 def says_yes(options: str, wanted: str) -> bool:
     """Is this option on, with a number above 0 or a word that begins with t or y?  One without a value is
     not."""
+    if wanted not in options:
+        return False                   # mostly
     value = option(options, wanted)
     return value[:1] in ("t", "T", "y", "Y") or bool(decimal(value))

@@ -1140,7 +1140,7 @@ def test_what_extensions_keep_is_theirs_again(maildir: Path) -> None:
     os.chdir(maildir)
     try:
         settings = Settings({})
-        session = Session(Conn(), settings, Store.of(settings), "demo", "", "")
+        session = Session(Conn(), settings, Store.of(settings), "demo")
         sleeper.restore(session, unpack(pack(known)))
         assert collation.active() is collation.OCTET
         assert sleeper.know(session, b"a", 0.0).kept == known.kept

@@ -141,7 +141,7 @@ def test_nothing_is_done_to_a_client_that_cannot_be_let_go(maildir: Path,
         import resource
         settings = Settings({})
         conn = Conn(client.fileno(), client.fileno())
-        session = Session(conn, settings, Store.of(settings), "demo", "", "")
+        session = Session(conn, settings, Store.of(settings), "demo")
         resource.setrlimit(resource.RLIMIT_NOFILE, (0, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
         try:
             Sleeper(session, -1, 1, 0, 0.0, "demo")._end()

@@ -57,7 +57,7 @@ def sleep(talk: Talk, ear: bool = True) -> None:
         old.selected.folder.close()
     if instance >= 0:
         inotify.inherit(inotify.Inotify(instance))
-    talk.session = Session(old.conn, old.settings, Store.of(old.settings), "demo", "", "")
+    talk.session = Session(old.conn, old.settings, Store.of(old.settings), "demo")
     restore(talk.session, unpack(record))
 
 

@@ -28,7 +28,7 @@ class Talk:
         self.client.settimeout(20)
         self._ours = ours
         chosen = Settings(settings)
-        self.session = Session(Conn(ours.fileno(), ours.fileno()), chosen, Store.of(chosen), "demo", "", "")
+        self.session = Session(Conn(ours.fileno(), ours.fileno()), chosen, Store.of(chosen), "demo")
 
     def say(self, command: bytes) -> bytes:
         self.session.do(Frame([b"t " + command], []))

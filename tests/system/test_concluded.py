@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from courierpy import entering
+from courierpy import entering, imapd
 from courierpy.auth import Account
 from courierpy.imap import session
 from courierpy.login import start
@@ -15,7 +15,7 @@ from courierpy.maildir import bounds, store
 from courierpy.system import concluded
 from courierpy.system.settings import Settings, from_environ
 
-FINDS = (entering.Steps, session._rules, bounds._numbers, store._of_any, store._of_own)
+FINDS = (entering.Steps, imapd._emptied, session._rules, bounds._numbers, store._of_any, store._of_own)
 
 
 class Asked(Mapping[str, str]):

@@ -31,7 +31,7 @@ def served(maildir: Path, monkeypatch: pytest.MonkeyPatch, drops: list[tuple[byt
                 os.write(says, data)
             except OSError:
                 return
-    session = Session(Conn(theirs, ours), Settings({}), Store(), "demo", "::1", "7")
+    session = Session(Conn(theirs, ours), Settings({}), Store(), "demo")
     talker = threading.Thread(target=talk)
     talker.start()
     try:

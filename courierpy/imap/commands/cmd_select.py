@@ -41,10 +41,9 @@ def select(session: Session, args: Args) -> Done:
 
     snapshot, view = selected.snapshot, selected.view
     session.write(updates.keyword_lines(selected, session.keywords_on),
-                  selected.sizes())
-    if session.manners.recent and view.numbered:
-        session.write(_first_unseen(view))
-    session.write(lines.told(lines.OK, "Ok", b"UIDVALIDITY %d" % snapshot.uidvalidity),
+                  selected.sizes(),
+                  _first_unseen(view) if session.manners.recent and view.numbered else b"",
+                  lines.told(lines.OK, "Ok", b"UIDVALIDITY %d" % snapshot.uidvalidity),
                   lines.told(lines.OK, "Predicted next UID", b"UIDNEXT %d" % snapshot.uidnext))
     for more in filter(None, [ext.find("on_selected", b""), *session.enabled.find("on_selected"), *asked]):
         session.write(more(session, selected))
