@@ -300,14 +300,13 @@ class Entering:
 
     def open_store(self) -> None:
         """Raises Bye where there is no Maildir."""
-        from courierpy.maildir.store import Store
+        from courierpy.maildir import stores
         host = self.environ.get("HOSTNAME")
         try:
-            self.folders = Store.of(self.settings, host, self.user)
+            self.folders, whole = stores.opened(self.settings, host, self.user)
             # else the account has the option disableshared, or names may begin with anything
             if self.folders.access.identities and self.folders.layout.prefix:
                 self.folders.meet = partial(_meet, self.folders, self.settings, host)
-            whole = self.folders.layout.is_there()
         except StoreError as error:
             log.err(f"{self.user}: {error}")
             whole = False

@@ -24,7 +24,7 @@ MODULES = ("courierpy.hibernate.hearing", "courierpy.hibernate.sleeper", "courie
            "courierpy.maildir.linked", "courierpy.maildir.mirrored", "courierpy.maildir.modseqs",
            "courierpy.maildir.neighbours", "courierpy.maildir.quota",
            "courierpy.maildir.removal", "courierpy.maildir.sharedindex", "courierpy.maildir.sharing",
-           "courierpy.maildir.store", "courierpy.maildir.totrash", "courierpy.maildir.transfer",
+           "courierpy.maildir.stores", "courierpy.maildir.totrash", "courierpy.maildir.transfer",
            "courierpy.maildir.trash", "courierpy.message",
            "courierpy.system.deflate", "courierpy.system.denials", "courierpy.system.landlock",
            "courierpy.system.mailer", "courierpy.system.notices", "courierpy.system.presence",
@@ -39,7 +39,7 @@ LOGIN_MODULES = ("courierpy.auth.authdaemon", "courierpy.auth.mechanisms", "cour
 # the same of POP3, which has no tables to be filled
 POP3_MODULES = ("courierpy.maildir.formats.dovecot", "courierpy.maildir.index.valuecache",
                 "courierpy.maildir.mailbox", "courierpy.maildir.quota", "courierpy.maildir.removal",
-                "courierpy.maildir.sharing", "courierpy.maildir.store", "courierpy.message",
+                "courierpy.maildir.sharing", "courierpy.maildir.stores", "courierpy.message",
                 "courierpy.pop3d", "courierpy.system.denials", "courierpy.system.landlock",
                 "courierpy.system.notices", "courierpy.system.presence", "hashlib", "resource", "traceback",
                 "unicodedata", "zlib", "encodings.ascii", "encodings.latin_1", "encodings.utf_8")

@@ -147,16 +147,17 @@ class Access:
         """Does a list govern the mailbox?"""
         return bool(self.identities) and not self._still_unlisted(path) and self.nearest(path) is not None
 
-    def governed(self, path: str) -> tuple[frozenset[str], bool]:
+    def governed(self, path: str, directory: str = "") -> tuple[frozenset[str], bool]:
         """rights() and listed(), by one look.  Raises a store error."""
-        found = self.rights(path)
+        found = self.rights(path, directory)
         if path in self._unlisted or not self.identities:
             return found, False
         return found, self.owns or self.nearest(path) is not None
 
     def forget(self) -> None:
-        """A list was made or changed here."""
+        """A list was made or changed here, or another session begins."""
         self._unlisted.clear()
+        self._known.clear()
         self._no_levels = False
 
     def _all_above_unlisted(self, path: str) -> bool:

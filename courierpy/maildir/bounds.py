@@ -35,6 +35,10 @@ class Bounds:
     def of(cls, settings: Settings) -> Bounds:
         return cls(*concluded.of(settings, _numbers))
 
+    def forget(self) -> None:
+        """Nothing is known of what is in use."""
+        self._used.clear()
+
     def enters(self, path: str, count: int, more: int) -> None:
         """``more`` messages come to ``count``.  Raises MailboxFull."""
         if self.messages and count + more > self.messages:

@@ -70,6 +70,10 @@ class MaildirPlusPlus:
         self._inside = os.path.join(root, "")
         self.inbox = self._inside + "."
         self.scratch = self._inside + "tmp"
+        self.forget()
+
+    def forget(self) -> None:
+        """Nothing is known of what there is."""
         # stamp of the root, what in it may be a mailbox, what of that is one
         self._listed: tuple[tuple[int, int], list[bytes], dict[bytes, str]] | None = None
         self._others: list[bytes] = []          # directories in it that are neither
@@ -146,10 +150,14 @@ class Nested:
         self.separator = "." if joint == "." else "/"
         self.scratch = root
         self._joint = os.fsencode(joint)
+        self.forget()
+
+    def forget(self) -> None:
+        """As of MaildirPlusPlus."""
         self._seen: dict[bytes, _Seen] = {}     # path below the root -> what is there
         self._unshown: list[bytes] = []
         self._inbox = self._find_inbox()
-        self.inbox = os.path.join(root, os.fsdecode(self._inbox))
+        self.inbox = os.path.join(self.root, os.fsdecode(self._inbox))
 
     def _find_inbox(self) -> bytes:
         """A directory INBOX that is a mailbox, or any other spelling; else the root, if that is one; else

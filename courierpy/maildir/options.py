@@ -5,14 +5,17 @@ from courierpy.maildir import names
 from courierpy.maildir.bounds import Bounds
 from courierpy.maildir.formats.keywordlist import Keywords
 from courierpy.maildir.index.columns import Index, place
-from courierpy.system import log
+from courierpy.system import concluded, log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from courierpy.maildir.keptfile import KeptFile
     from courierpy.maildir.keptnumbers import KeptNumbers
     from courierpy.maildir.layout import Layout
     from courierpy.maildir.quota import Quota
+    from courierpy.system.settings import Settings
 
 
 def fsync(word: str) -> str:
@@ -22,6 +25,27 @@ def fsync(word: str) -> str:
         log.warn(f"IMAP_FSYNC: never, optimized or always is expected, not {word}")
         return "optimized"
     return word
+
+
+def of_all(settings: Settings, host: str | None) -> dict[str, Any]:
+    """What the settings say of any Maildir that is opened: arguments of Store."""
+    return {**concluded.of(settings, _of_any), "host": host, "bounds": Bounds.of(settings),
+            "fsync": fsync(settings.text("IMAP_FSYNC").lower())}
+
+
+def _of_any(settings: Settings) -> dict[str, Any]:
+    locks = settings.text("IMAP_USELOCKS")
+    return {"locks": not locks or locks.startswith("1"), "keywords": settings.number("IMAP_KEYWORDS") != 0,
+            "trash": settings.text("IMAP_TRASHFOLDERNAME") or "Trash",
+            "index_at": settings.text("IMAP_INDEXDIR"), "read_only": settings.flag("IMAP_READONLY"),
+            "keeps_expunged": settings.flag("IMAP_EXPUNGE_KEEP")}
+
+
+def of_own(settings: Settings) -> dict[str, Any]:
+    """Arguments of Store for the user's own Maildir, beside those."""
+    return {"no_prefix": settings.flag("IMAP_NO_PREFIX"),
+            "choice": settings.text("IMAP_LAYOUT").lower() or "auto",
+            "ignores_quota": settings.flag("IMAP_IGNORE_QUOTA")}
 
 
 class StoreOptions:
@@ -57,6 +81,12 @@ class StoreOptions:
         self.keywords_name = layout.keywords
         # below that of a mailbox; "" where keywords are off
         self.keyword_directory = layout.keywords if keywords else ""
+
+    def forget(self) -> None:
+        """Another session begins."""
+        self.end()
+        self.quota = None
+        self.bounds.forget()
 
     def index(self, path: str) -> Index:
         """What is derived from the mailbox at ``path``."""

@@ -6,8 +6,9 @@ from functools import partial
 from courierpy.maildir.layout import MaildirPlusPlus
 from courierpy.maildir.linked import Linked
 from courierpy.maildir.neighbours import Neighbours
+from courierpy.maildir.options import of_all
 from courierpy.maildir.sharedindex import SharedIndex
-from courierpy.maildir.store import Store, of_all
+from courierpy.maildir.store import Store
 from courierpy.model.accountoptions import option
 
 TYPE_CHECKING = False

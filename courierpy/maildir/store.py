@@ -9,7 +9,6 @@ import os
 from courierpy.maildir import layout, names
 from courierpy.maildir.access import LEVELS, Access, identities
 from courierpy.maildir.access import NAME as ACCESS_LIST
-from courierpy.maildir.bounds import Bounds
 from courierpy.maildir.directory import has_unseen
 from courierpy.maildir.errors import (
     Denied,
@@ -26,7 +25,7 @@ from courierpy.maildir.index.columns import place
 from courierpy.maildir.index.statuscache import Counts, stamp
 from courierpy.maildir.layout import MaildirPlusPlus
 from courierpy.maildir.mailboxdirectory import wait_while_still
-from courierpy.maildir.options import StoreOptions, fsync
+from courierpy.maildir.options import StoreOptions, of_all, of_own
 from courierpy.maildir.places import Levels, Siblings
 from courierpy.maildir.subscriptions import Subscriptions
 from courierpy.maildir.uidvalidity import Uidvalidities
@@ -37,9 +36,10 @@ from courierpy.system import concluded, log, proc
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from typing import Any, Protocol
+    from typing import Protocol
 
     from courierpy.maildir.acl import Lists
+    from courierpy.maildir.bounds import Bounds
     from courierpy.maildir.formats.maildirsize import Limits
     from courierpy.maildir.index.statuscache import Status
     from courierpy.maildir.layout import Layout
@@ -56,27 +56,6 @@ if TYPE_CHECKING:
 
 KNOWN_NAMES = 1000                 # whose directories are remembered
 UNSHOWN = "unshown"                # in the index of INBOX: Maildirs that the client was told of
-
-
-def of_all(settings: Settings, host: str | None) -> dict[str, Any]:
-    """What the settings say of any Maildir that is opened: arguments of Store."""
-    return {**concluded.of(settings, _of_any), "host": host, "bounds": Bounds.of(settings),
-            "fsync": fsync(settings.text("IMAP_FSYNC").lower())}
-
-
-def _of_any(settings: Settings) -> dict[str, Any]:
-    locks = settings.text("IMAP_USELOCKS")
-    return {"locks": not locks or locks.startswith("1"), "keywords": settings.number("IMAP_KEYWORDS") != 0,
-            "trash": settings.text("IMAP_TRASHFOLDERNAME") or "Trash",
-            "index_at": settings.text("IMAP_INDEXDIR"), "read_only": settings.flag("IMAP_READONLY"),
-            "keeps_expunged": settings.flag("IMAP_EXPUNGE_KEEP")}
-
-
-def _of_own(settings: Settings) -> dict[str, Any]:
-    """Arguments of Store for the user's own Maildir, beside those."""
-    return {"no_prefix": settings.flag("IMAP_NO_PREFIX"),
-            "choice": settings.text("IMAP_LAYOUT").lower() or "auto",
-            "ignores_quota": settings.flag("IMAP_IGNORE_QUOTA")}
 
 
 class Store:
@@ -102,14 +81,8 @@ class Store:
                  namespace: Namespace | None = None, tree: Layout | None = None,
                  keeps_expunged: bool = False) -> None:
         self.root = root
-        self.meet: Callable[[], Neighbours] | None = None      # when they are asked for; None: there are none
-        self._neighbours: Neighbours | None = None
         self.trash = trash
-        self.highest: dict[str, tuple[object, int]] = {}       # what modseqs.highest() found, by name
-        self.used: tuple[object, dict[str, list[bytes]]] = (), {}      # what specialuse.uses() found, of what
-        self._passed_over: list[str] = []
-        self._known: dict[str, tuple[str, str]] = {}   # path and directory of own mailboxes, by name
-        self._unsettled: set[str] = set()       # mailboxes whose counts could not be kept
+        self._know_nothing()
         self.layout = tree or layout.find(root, choice, home)
         self.options = StoreOptions(self.layout, locks=locks, keywords=keywords, fsync=fsync, host=host,
                                     index_at=index_at, bounds=bounds, read_only=read_only,
@@ -135,13 +108,29 @@ class Store:
         self.subscribed = Subscriptions(root, self.layout, self.namespaces, self.options)
         self.counts = Counts(index(self.layout.inbox), lambda path: index(path).unclaimed_stamp())
 
+    def _know_nothing(self) -> None:
+        self.meet: Callable[[], Neighbours] | None = None      # when they are asked for; None: there are none
+        self._neighbours: Neighbours | None = None
+        self.highest: dict[str, tuple[object, int]] = {}       # what modseqs.highest() found, by name
+        self.used: tuple[object, dict[str, list[bytes]]] = (), {}      # what specialuse.uses() found, of what
+        self._passed_over: list[str] = []
+        self._known: dict[str, tuple[str, str]] = {}   # path and directory of own mailboxes, by name
+        self._unsettled: set[str] = set()       # mailboxes whose counts could not be kept
+
+    def begin(self) -> None:
+        """Another session of its account has it, and finds it as one that was just made."""
+        self._know_nothing()
+        for part in (self.layout, self.options, self.uidvalidities, self.namespaces, self.access,
+                     self.counts):
+            part.forget()
+
     @classmethod
     def of(cls, settings: Settings, host: str | None = None, user: str = "") -> Store:
         """The Maildir in the working directory, as the settings say.  ``user``: whose it is, by the name that
         others give him rights by."""
         values = settings.values
         return cls(home=values.get("HOME", ""), identities=identities(user, values.get("OPTIONS", "")),
-                   quota=values.get("MAILDIRQUOTA", ""), **concluded.of(settings, _of_own),
+                   quota=values.get("MAILDIRQUOTA", ""), **concluded.of(settings, of_own),
                    **of_all(settings, host))
 
     @property
@@ -203,6 +192,9 @@ class Store:
 
     def governed(self, name: str) -> tuple[frozenset[str], bool]:
         """rights() and listed(), by one look.  Raises NameInvalid, or another store error."""
+        known = self._known.get(name) or self._place(name)
+        if known is not None:
+            return self.access.governed(*known)
         home = self._home(name)
         if home is not self:
             return home.rights(name), self.listed(name)

@@ -35,6 +35,10 @@ class Uidvalidities:
         # by a mailbox's path: one that no disk has, and what the mailbox held then
         self._unrecorded: dict[str, tuple[int, int]] = {}
 
+    def forget(self) -> None:
+        """Another session begins: what no disk has is nobody's any more."""
+        self._unrecorded.clear()
+
     def of(self, path: str, known: int, last: int, record: bool, held: Callable[[], int]) -> int:
         """That of the mailbox at ``path``, whose uiddb is lost.  ``known``: what is left says so, or 0;
         ``last``: it had that one.  ``record``: False where nothing can be written; a new one is then kept in

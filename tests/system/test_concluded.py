@@ -11,11 +11,11 @@ from courierpy import entering, imapd
 from courierpy.auth import Account
 from courierpy.imap import session
 from courierpy.login import start
-from courierpy.maildir import bounds, store
+from courierpy.maildir import bounds, options
 from courierpy.system import concluded
 from courierpy.system.settings import Settings, from_environ
 
-FINDS = (entering.Steps, imapd._emptied, session._rules, bounds._numbers, store._of_any, store._of_own)
+FINDS = (entering.Steps, imapd._emptied, session._rules, bounds._numbers, options._of_any, options.of_own)
 
 
 class Asked(Mapping[str, str]):
@@ -43,7 +43,7 @@ def test_no_variable_of_a_client_is_asked_for(find: Callable[[Settings], Any]) -
 
 
 def _trash(environ: dict[str, str]) -> str:
-    return str(store.of_all(Settings(environ), None)["trash"])
+    return str(options.of_all(Settings(environ), None)["trash"])
 
 
 def test_it_is_found_once_for_all_clients_and_anew_for_other_settings() -> None:

@@ -84,6 +84,10 @@ class Counts:
     def __init__(self, index: Index, unclaimed: Callable[[str], int]) -> None:
         self.index = index
         self._unclaimed = unclaimed
+        self.forget()
+
+    def forget(self) -> None:
+        """Nothing is known but what is on disk."""
         self._known: dict[str, Known] = {}
         self._rows: dict[str, bytes] | None = None     # as they were on disk, by path
         self._new = False
