@@ -18,7 +18,8 @@ from courierpy.listener.sockets import shown, turn_away
 from courierpy.login import start
 from courierpy.model import measures
 from courierpy.model.accountoptions import SEPARATE
-from courierpy.system import confined, doorway, log, metrics, notices, proc, programs, title
+from courierpy.system import confined, doorway, log, metrics, notices, passing, proc, programs, title
+from courierpy.system.concluded import CLIENTS_OWN
 from courierpy.system.doorway import PROXY_SECONDS
 from courierpy.system.settings import Settings
 from courierpy.system.starttls import starttls_offered
@@ -82,6 +83,14 @@ def opened(processes: int, options: Options, program: str, protocol: str, enviro
     if before is not None:
         found.go_on(before)
     return found
+
+
+def greet(way: Doorway, program: str, environ: Mapping[str, str], options: Options) -> None:
+    """From now on clients in clear are greeted before a login process has them, as one with this environment
+    would."""
+    own = programs.find(program)
+    if way.count and own is not None and "tls" not in options.switches:
+        way.greeting = own.dialogue(environ).greeting(Settings(environ))
 
 
 def look_at_certificates(settings: Settings) -> None:
@@ -166,7 +175,17 @@ def _look_up_and_give(way: Doorway, entrance: Entrance, client: socket.socket, c
 def give(way: Doorway, entrance: Entrance, client: socket.socket, connection: Connection,
          variables: Mapping[str, str], behind: bool, said: bytes | None = None) -> None:
     """``client`` to a login process; closed here.  ``said``: as of Doorway.client()."""
-    if way.client(client.fileno(), connection, variables, behind, said):
+    greeted = False
+    if way.greeting and said is None and not behind and variables.keys() <= CLIENTS_OWN:
+        try:                           # it is on its way while a login process is woken
+            octets = client.send(way.greeting, passing.SENDING)
+            greeted = True
+        except OSError:
+            octets = 0
+        if 0 < octets < len(way.greeting):     # no socket is so small
+            turn_away(client, b"")
+            return
+    if way.client(client.fileno(), connection, variables, behind, said, greeted):
         client.close()
     else:
         turn_away(client, entrance.busy)

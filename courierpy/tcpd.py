@@ -163,6 +163,7 @@ class Listener:
             services.start_helpers(left, self.stopping, self.readiness.rules)
             services.open_returns(self.loop, self._returned, left)      # told before the login too
             if services.doorway is not None:
+                doorway.greet(services.doorway, services.program, self.environ, self.options)
                 services.doorway.tend()
         except TlsError as error:
             log.crit(str(error))

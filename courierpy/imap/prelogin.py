@@ -96,7 +96,7 @@ class Login(Dialogue):
         try:
             if why := self.stage.refusal():
                 raise Bye(why, b"ALERT")
-            if not self.environ.pop("COURIERPY_AGAIN", ""):        # else it was greeted, and had a session
+            if not self.environ.pop("COURIERPY_AGAIN", ""):        # else it was greeted
                 self.greet(lines.OK, GREETING, b"CAPABILITY " + self._capabilities())
             while not self.ended:
                 frame = yield from self.framing()
@@ -281,6 +281,13 @@ class Login(Dialogue):
             if not data:
                 raise Gone
             self.framer.feed(data)
+
+
+def greeting(settings: Settings) -> bytes:
+    """What a client in clear hears first, whoever it is; b"" where that depends on its address."""
+    if mechanisms.takes_tokens(settings):
+        return b""
+    return lines.told(lines.OK, GREETING, b"CAPABILITY " + _in_clear(settings))
 
 
 def dialogue(stage: Stage) -> Login:

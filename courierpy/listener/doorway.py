@@ -21,7 +21,7 @@ from courierpy.listener.left import Left
 from courierpy.listener.outward import Outward
 from courierpy.listener.sockets import turn_away
 from courierpy.model import measures
-from courierpy.system import doorway, log, metrics, passing, proc
+from courierpy.system import doorway, log, metrics, passing, proc, wayback
 from courierpy.system.seldom import due
 
 TYPE_CHECKING = False
@@ -47,14 +47,16 @@ GRACE = 2.0                    # seconds that a client has for its login, whatev
 MORE_GUESTS = 4                # than another, that a process may have before it gets no more for an address
 WORDS = 64                     # of a login process, before it is others' turn
 GUESTS, READY = attrgetter("guests"), attrgetter("ready")      # asked for often
-CLIENTS = (doorway.CLIENT, doorway.BEHIND, doorway.AGAIN)      # words that bring a client
+# words that bring a client
+CLIENTS = (doorway.CLIENT, doorway.GREETED, doorway.BEHIND, doorway.AGAIN)
 
 
 class Doorway:
     """A method for each word between couriertcpd and its login processes, and for each way to lose one.
 
     ``count``: how many login processes there are to be.  ``guests``: by number, the oldest first.
-    ``bound``: how many there may be, 0 for any number."""
+    ``bound``: how many there may be, 0 for any number.  ``greeting``: of clients that no rule is about, where
+    it is the same for all."""
 
     def __init__(self, count: int, bound: int, connections: Connections, loop: Loop,
                  serve: Callable[[socket.socket], int], begin: Begin, admit: Admit, look: Look,
@@ -65,6 +67,7 @@ class Doorway:
         anybody.  ``busy``: what a client hears that cannot be served."""
         self.count = count
         self.bound = bound
+        self.greeting = b""
         self.connections = connections
         self.processes: dict[int, Login] = {}
         self.guests: dict[int, Guest] = {}
@@ -161,9 +164,13 @@ class Doorway:
                 guest = self.guests.get(number)
                 if letter in CLIENTS and guest is not None and len(fds) == 1:
                     self.holds(fds[0])
-                    said = doorway.said_before(data)[1] if letter == doorway.AGAIN else None
-                    self._orphans.append((fds.pop(), guest.connection, guest.variables,
-                                          letter == doorway.BEHIND, said))
+                    said, variables = None, guest.variables
+                    if letter == doorway.GREETED:      # as one that had a session, and has said nothing yet
+                        said, variables = b"", {**variables, wayback.AGAIN: "1"}
+                    elif letter == doorway.AGAIN:
+                        _, said = doorway.said_before(data)
+                    self._orphans.append((fds.pop(), guest.connection, variables, letter == doorway.BEHIND,
+                                          said))
                     count += 1
                 passing.close(fds)
             process.its.close()
@@ -211,12 +218,12 @@ class Doorway:
     # -- clients
 
     def client(self, fd: int, connection: Connection, variables: Mapping[str, str], behind: bool,
-               said: bytes | None = None) -> bool:
+               said: bytes | None = None, greeted: bool = False) -> bool:
         """Give it to the process that its address had before, or that has the fewest.  ``fd`` stays the
         caller's.  False: nobody takes it.
 
         ``behind``: a proxy says first who it is.  ``said``: of one that had a session, what it has said
-        since.
+        since.  ``greeted``: it has heard the greeting.
         """
         able = [process for process in self.processes.values() if process.ready]
         if not able and said is not None and self.count:       # nobody else waits, as it is not accepted then
@@ -232,7 +239,8 @@ class Doorway:
         if connection.address and usual.guests <= process.guests + MORE_GUESTS:
             process = usual
         self._number += 1
-        letter = doorway.BEHIND if behind else doorway.CLIENT if said is None else doorway.AGAIN
+        letter = doorway.BEHIND if behind else doorway.AGAIN if said is not None else \
+            doorway.GREETED if greeted else doorway.CLIENT
         packed = doorway.pack(variables)
         words = [packed] if said is None else [doorway.SAID.pack(len(packed)), packed, said]
         try:

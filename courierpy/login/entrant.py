@@ -70,6 +70,8 @@ if TYPE_CHECKING:
 
         def dialogue(self, stage: Stage) -> Dialogue: ...
 
+        def greeting(self, settings: Settings) -> bytes: ...
+
     class House(Protocol):
         """The process that it is in; see login/process.py."""
 

@@ -21,6 +21,7 @@ from courierpy.login.inquiries import Inquiries
 from courierpy.login.relayed import Relay
 from courierpy.system import concluded, confined, doorway, haproxy, log, metrics, passing, proc, title
 from courierpy.system.settings import from_environ
+from courierpy.system.wayback import AGAIN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -160,15 +161,20 @@ class House:
     # -- clients
 
     def _client(self, number: int, variables: Mapping[str, str], fds: list[int], behind: bool,
-                said: bytes | None = None) -> None:
-        """``said``: of one that had a session, what it has said since."""
+                said: bytes | None = None, greeted: bool = False) -> None:
+        """``said``: of one that had a session, what it has said since.  ``greeted``: as of
+        Doorway.client()."""
         passing.need(fds, 1)
         client = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fds[0])      # as couriertcpd has it
         environ = dict(self.environ)
         environ.update(variables)
         # an access rule may have set more for its address
         alike = self._settings if variables.keys() <= concluded.CLIENTS_OWN else None
+        if greeted:
+            environ[AGAIN] = "1"
         entrant = Entrant(self, number, client, environ, alike)
+        if greeted:
+            entrant.wire.sent = len(concluded.of(self._settings, self.protocol.greeting))
         self.entrants[number] = entrant
         self.heard[client.fileno()] = partial(self.let, entrant, entrant.ready)
         if behind:
@@ -392,8 +398,9 @@ class House:
             log.err(f"couriertcpd: {error}")
 
     def _said(self, letter: bytes, number: int, data: bytes, fds: list[int]) -> None:
-        if letter in (doorway.CLIENT, doorway.BEHIND):
-            self._client(number, doorway.unpack(data), fds, letter == doorway.BEHIND)
+        if letter in (doorway.CLIENT, doorway.GREETED, doorway.BEHIND):
+            self._client(number, doorway.unpack(data), fds, letter == doorway.BEHIND,
+                         greeted=letter == doorway.GREETED)
             return
         passing.need(fds, 1 if letter in (doorway.HELPER, doorway.CONNECTED) else 0)
         if letter in (doorway.CONNECTED, doorway.UNREACHABLE, doorway.TURNED_AWAY):

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from courierpy.auth.sasl import Context
     from courierpy.model.steps import Accepted, Speak, Steps
     from courierpy.model.steps import Client as Host
+    from courierpy.system.settings import Settings
 
     class Client(Protocol):
         """What is said to a client goes here, as to a Conn."""
@@ -72,6 +73,7 @@ def told(bye: Bye) -> bytes:
     return lines.err(bye.text, bye.code)
 
 
+HELLO = lines.ok("Hello there.")
 LAST_WORDS, CROWDED_WORDS, STOPPED_WORDS = told(TEMPORARY), told(CROWDED), told(STOPPED)
 
 
@@ -95,7 +97,8 @@ class Login:
         try:
             if why := self.stage.refusal():
                 raise Bye(why, b"SYS/TEMP")
-            self.client.write(lines.ok("Hello there."))
+            if not self.environ.pop("COURIERPY_AGAIN", ""):        # else it was greeted
+                self.client.write(HELLO)
             while self.account is None and not self._quits:
                 yield from self._command()
                 if self._handshake:
@@ -263,6 +266,11 @@ class Login:
         if line.strip() == b"*":
             raise Bad("The exchange is cancelled.")        # RFC 5034 4
         return _decoded(line)
+
+
+def greeting(settings: Settings) -> bytes:
+    """What a client in clear hears first, whoever it is."""
+    return HELLO
 
 
 def dialogue(stage: Stage) -> Login:

@@ -19,6 +19,7 @@ from courierpy.imap.prelogin import (
     STOPPED,
     STOPPED_WORDS,
     TEMPORARY,
+    greeting,
     told,
 )
 from courierpy.model.replies import Bye, anew
@@ -99,4 +100,4 @@ def dialogue(stage: Stage) -> Login:
 
 
 __all__ = ["CROWDED", "CROWDED_WORDS", "LAST_WORDS", "PORT", "PROTOCOL", "STOPPED", "STOPPED_WORDS",
-           "TEMPORARY", "dialogue", "told"]
+           "TEMPORARY", "dialogue", "greeting", "told"]

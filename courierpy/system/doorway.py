@@ -8,7 +8,8 @@ Four channels (system/passing.py), all made by couriertcpd, so that each end kno
 * *grants*: a helper and couriertcpd.
 * *orders*: couriertcpd and a process of sessions.
 
-1. couriertcpd accepts a client, and gives its descriptor to a login process (CLIENT).  One that comes
+1. couriertcpd accepts a client, and gives its descriptor to a login process (CLIENT; GREETED, where it has
+   said the greeting, which is the same for all in clear but those that a rule is about).  One that comes
    through a proxy (BEHIND) is counted when that has said who it is (PROXIED; ADMITTED or DENIED).
 2. The login process speaks with it, and asks the helper (a question).
 3. The helper's answer is yes: it tells couriertcpd the account under a *ticket*, 16 random octets, with
@@ -58,10 +59,11 @@ REST_OCTETS = 65536            # that a client may have said behind its login
 # over the link, of couriertcpd: a letter, and what follows it
 CLIENT, BEHIND, AGAIN, HELPER, STARTED, FAILED, LEAVE, ADMITTED, DENIED, CLOSE = (
     b"C", b"B", b"N", b"H", b"S", b"F", b"L", b"A", b"D", b"E")
-CONNECTED, UNREACHABLE, TURNED_AWAY = b"O", b"U", b"T"
+CONNECTED, UNREACHABLE, TURNED_AWAY, GREETED = b"O", b"U", b"T", b"M"
 # over the link, of a login process
 READY, START, ENDED, PROXIED, CONNECT, CARRIES, GIVE = b"r", b"s", b"e", b"p", b"o", b"w", b"g"
-HEAD = struct.Struct("!cQ")    # letter, number of the connection; CLIENT, BEHIND, ADMITTED: variables follow
+# letter, number of the connection; CLIENT, GREETED, BEHIND, ADMITTED: variables follow
+HEAD = struct.Struct("!cQ")
 SAID = struct.Struct("!I")     # AGAIN: octets of the variables, those, and what the client has said
 STARTS = struct.Struct(f"!cQ{TICKET_OCTETS}sI")    # START, GIVE: ..., ticket, octets of the variables; rest
 ADDRESS = struct.Struct("!cQ46sH46sH")             # PROXIED: ..., remote address and port, local ones

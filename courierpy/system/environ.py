@@ -50,7 +50,7 @@ TABLE: tuple[Variable, ...] = (
     Variable("IMAPLOGINTAG", "imaplogin", "imapd", "tag of the LOGIN that imapd answers; without it PREAUTH"),
     Variable("UTF8", "pop3login", "pop3d", "1: the client has said UTF8; 0: it has not; none: it could not"),
     # between our own programs
-    Variable("COURIERPY_AGAIN", "couriertcpd", "imaplogin", "set: the client had a session before"),
+    Variable("COURIERPY_AGAIN", "couriertcpd", "imaplogin", "set: the client has heard the greeting"),
     Variable("COURIERPY_AUTHSOCKET", "couriertcpd", "imaplogin", "path of the password helpers' socket"),
     Variable("COURIERPY_BINDING_*", "couriertcpd, imaplogin", "imaplogin",
              "channel bindings of the TLS connection, hex"),

@@ -201,6 +201,8 @@ def test_when_a_login_process_ends() -> None:
     """Its clients before the login are gone; sessions go on, and another one takes its place."""
     with chain(IMAP_LOGIN_PROCESSES="1") as server, server.session() as session, server.greeted() as waiting:
         before, = login_processes(server)
+        waiting.sendall(b"a NOOP\r\n")
+        assert b"a OK" in until(waiting, b"a OK")      # couriertcpd has greeted it, and that process has it
         os.kill(before, signal.SIGKILL)
         assert waiting.recv(100) == b""
         session.sendall(b"a NOOP\r\n")
@@ -234,8 +236,42 @@ def test_a_client_that_a_login_process_has_not_seen_is_the_next_ones() -> None:
         for client in clients:
             assert until(client, b"\r\n").startswith(b"* OK ")
             client.sendall(b"a LOGIN demo demo\r\n")
-            assert b"a OK" in until(client, b"a OK")
+            assert until(client, b"\r\n").startswith(b"a OK")        # nobody is greeted twice
             client.close()
+
+
+def test_a_client_is_greeted_while_the_login_processes_are_busy(server: Chain) -> None:
+    """And hears the same as one that is greeted by them, which a rule is about."""
+    eventually(lambda: len(login_processes(server)) == 2)
+    stopped = login_processes(server)
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        client = server.connect()
+        greeted = until(client, b"\r\n")
+    finally:
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
+    with client:
+        client.sendall(b"a CAPABILITY\r\nb LOGOUT\r\n")
+        said = until(client, b"b OK")
+        assert said.startswith(b"* CAPABILITY ")
+        assert greeted.startswith(b"* OK [" + said[2:said.index(b"\r\n")] + b"]")
+        rest = b""
+        while piece := client.recv(100):
+            rest += piece
+        said = greeted + said + rest
+        server.wait_log(f", rcvd=24, sent={len(said)}")
+
+
+def test_a_rule_about_an_address_changes_its_greeting(tmp_path: Path) -> None:
+    rules = tmp_path / "rules"
+    rules.write_text("127.0.0.1\tallow,IMAP_CAPABILITY=IMAP4rev1 IDLE\n")
+    with chain(f"-access={rules}", **LOGIN_PROCESSES) as server, server.connect() as client:
+        greeted = until(client, b"\r\n")
+        assert b" IDLE" in greeted and b" QUOTA" not in greeted
+        client.sendall(b"a LOGIN demo demo\r\n")
+        assert until(client, b"\r\n").startswith(b"a OK")
 
 
 def test_when_the_helper_ends_no_login_is_lost() -> None:
@@ -382,7 +418,7 @@ def test_a_login_process_in_other_hands(tmp_path: Path) -> None:
                IMAP_LOGIN_PROCESSES="1", IMAP_LOGIN_DELAY="0") as server:
         client = server.connect()
         said = until(client, b"END\r\n")
-        assert said.split(b"\r\n")[:-1] == [
+        assert said.split(b"\r\n")[1:-1] == [        # behind the greeting
             b"no ticket: F", b"a guessed ticket: F", b"clear password: R", b"external: R", b"kinds: R R",
             b"wrong password: R", b"right password: G", b"for another client: F", b"once: F",
             b"given, wrong password: R", b"given, for another client: B ''", b"its own: S", b"again: F",
@@ -411,7 +447,7 @@ def run(link, *rest):
         letter, number = doorway.HEAD.unpack_from(data)
         if letter == doorway.HELPER:
             helper = socket.socket(fileno=fds[0])
-        elif letter == doorway.CLIENT:
+        elif letter == doorway.GREETED:
             client, mine = socket.socket(fileno=fds[0]), number
 
     def says(what, *found):
