@@ -97,13 +97,15 @@ def own_alert(settings: Settings) -> str:
 class Steps:
     """What the settings say of the way in.  ``base``: CONFIGDIRECTORY; ``notices``: files by which the
     administrator speaks; ``most``: sessions of a user, 0 for any; ``limit_kib``: of memory, 0 for none;
-    ``umask``: None where it stays; ``landlock``: as of Settings; ``record``: IMAPDEBUGFILE."""
+    ``umask``: None where it stays; ``landlock``: as of Settings; ``record``: IMAPDEBUGFILE; ``by_tls``:
+    the client's octets are carried through TLS."""
 
-    __slots__ = ("base", "checks_owner", "landlock", "limit_kib", "most", "notices", "only_reads", "record",
-                 "runs_script", "umask")
+    __slots__ = ("base", "by_tls", "checks_owner", "landlock", "limit_kib", "most", "notices", "only_reads",
+                 "record", "runs_script", "umask")
 
     def __init__(self, settings: Settings) -> None:
         self.base = settings.text("CONFIGDIRECTORY")
+        self.by_tls = settings.flag("IMAP_TLS")
         self.checks_owner = settings.checks_owner
         self.landlock = settings.landlock
         self.limit_kib = settings.number("IMAP_ULIMITD")

@@ -288,13 +288,13 @@ class _Imapd(Entering):
     def _account_options(self) -> None:
         if self.option("disableimap"):
             raise Bye("IMAP access disabled for this account.")
-        if self.option("disableinsecureimap") and not self.settings.flag("IMAP_TLS"):
+        if self.option("disableinsecureimap") and not self.steps.by_tls:
             raise Bye("IMAP access disabled via insecure connection.")
 
     # -- the ends
 
     def _starttls(self) -> str:
-        return ", starttls=1" if self.settings.flag("IMAP_TLS") else ""
+        return ", starttls=1" if self.steps.by_tls else ""
 
     def _numbers(self) -> str:
         headers, body = (self.session.headers, self.session.body) if self.session else (0, 0)

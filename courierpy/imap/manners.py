@@ -81,5 +81,7 @@ class Enabled:
 
     def find(self, table: str) -> list[Any]:
         """What the extensions have in ``table`` under these tokens, in their order."""
+        if not self._tokens:
+            return []                  # mostly
         found = [ext.find(table, token) for token in self._tokens]
         return [one for one in found if one is not None]

@@ -7,6 +7,8 @@ each is put aside while others are served.
 """
 from __future__ import annotations
 
+from time import monotonic
+
 from courierpy.maildir.contents import Held
 from courierpy.maildir.formats.uiddb import UidDb
 
@@ -16,21 +18,24 @@ if TYPE_CHECKING:
     from courierpy.maildir.mailboxdirectory import MailboxDirectory
 
 
+CLEAN_SECONDS = 600.0              # for which nobody looks again for garbage in a mailbox
 ACCOUNTS, MESSAGES = 64, 4096      # of other accounts, and in all their mailboxes
 
 
 class Lately:
-    """``place``: which mailbox it is; ``keywords``: by UID.  ``unsaved``: the index knows less."""
+    """``place``: which mailbox it is; ``keywords``: by UID.  ``unsaved``: the index knows less.  ``cleaned``:
+    when its tmp/ was, as of MailboxDirectory."""
 
-    __slots__ = ("held", "keywords", "place", "stamps", "unsaved")
+    __slots__ = ("cleaned", "held", "keywords", "place", "stamps", "unsaved")
 
     def __init__(self, place: tuple[str, ...], stamps: Stamps, held: Held,
-                 keywords: dict[int, frozenset[bytes]], unsaved: bool) -> None:
+                 keywords: dict[int, frozenset[bytes]], unsaved: bool, cleaned: float) -> None:
         self.place = place
         self.stamps = stamps
         self.held = held
         self.keywords = keywords
         self.unsaved = unsaved
+        self.cleaned = cleaned
 
 
 _last: Lately | None = None
@@ -67,7 +72,16 @@ def keep(place: MailboxDirectory, stamps: Stamps, held: Held, keywords: dict[int
     are ours from now on."""
     global _last
     where = _place(place)
-    _last = Lately(where, stamps, held, keywords, unsaved) if where else None
+    _last = Lately(where, stamps, held, keywords, unsaved, place.cleaned) if where else None
+
+
+def clean_tmp(place: MailboxDirectory) -> None:
+    """A session opens this mailbox: as MailboxDirectory.clean_tmp(), but not by each that follows another
+    one."""
+    if _last is not None and _last.place == _place(place):
+        place.cleaned = _last.cleaned
+    if not place.cleaned or monotonic() - place.cleaned >= CLEAN_SECONDS:
+        place.clean_tmp()
 
 
 def find(place: MailboxDirectory, stamps: Stamps | None) -> Lately | None:
@@ -79,7 +93,7 @@ def find(place: MailboxDirectory, stamps: Stamps | None) -> Lately | None:
     rows = UidDb(database.uidvalidity, database.uidnext, database.uids,
                  None if database.body is None else database.text, database.lines, database.key)
     return Lately(last.place, stamps, Held(rows, bytearray(held.flags), dict(held.odd)),
-                  dict(last.keywords), last.unsaved)
+                  dict(last.keywords), last.unsaved, last.cleaned)
 
 
 def _place(place: MailboxDirectory) -> tuple[str, ...]:

@@ -31,11 +31,11 @@ STILL = "courierpy.still"          # in tmp/: who has the lock copies what is th
 
 class MailboxDirectory:
     """``path``: of the directory; ``cur``, ``new``, ``tmp``: in it.  ``inside``: what stands before a file's
-    name in cur/.  ``uiddb``: the path of the numbers.  ``mirror``: what the messages here are links to, None
-    where they are none."""
+    name in cur/.  ``uiddb``: the path of the numbers.  ``cleaned``: when tmp/ was, on the monotonic clock,
+    0.0 where that is not known.  ``mirror``: what the messages are links to, None where they are none."""
 
-    __slots__ = ("_where", "cur", "index", "inside", "lobby", "lock", "mirror", "new", "options", "path",
-                 "readers", "tmp", "uiddb")
+    __slots__ = ("_where", "cleaned", "cur", "index", "inside", "lobby", "lock", "mirror", "new", "options",
+                 "path", "readers", "tmp", "uiddb")
 
     def __init__(self, path: str, options: StoreOptions) -> None:
         self.path = path
@@ -49,6 +49,7 @@ class MailboxDirectory:
         self.readers = Readers(path, options.host)
         self.lock = FolderLock(path, options.host, options.locks, self._own_file)
         self.lobby = Lobby(path, options.host)
+        self.cleaned = 0.0
         self.mirror: Mirror | None = None
         self._where: str | None = None
 
@@ -158,6 +159,7 @@ class MailboxDirectory:
 
     def clean_tmp(self) -> None:
         """Garbage that crashed programs left in tmp/ goes, when it is older than 36 hours."""
+        self.cleaned = time.monotonic()
         now = time.time()
         limit = now - TMP_AGE
         for entry in listed(self.tmp):

@@ -318,12 +318,11 @@ class Presence:
         return word(self._folder, self._name)
 
     def _write(self) -> None:
+        if self._is_put():
+            return
         path, new = self._path, f"{self._folder}/.{os.getpid()}"
         with readonly.Lifted():
             try:
-                if self._fd >= 0 and _put_over(self._fd, self._said):
-                    return
-                self.let_go()          # it is not what has the name
                 if not self._written and self._is_made(path):
                     self._written = True
                     return             # a moment ago there was none: who came too soon reads none yet
@@ -341,6 +340,16 @@ class Presence:
                 log.debug(f"{path}: {error.strerror}: the session is not told by who")
                 remove(new)
                 remove(path)          # which says what is true no more
+
+    def _is_put(self) -> bool:
+        """Into the open file.  False where there is none, or it has not the name any more."""
+        try:
+            if self._fd >= 0 and _put_over(self._fd, self._said):
+                return True
+        except OSError:                # no room, perhaps: who makes another finds out
+            pass
+        self.let_go()
+        return False
 
     def _is_made(self, path: str) -> bool:
         """As _made(); stays open where that is wanted."""

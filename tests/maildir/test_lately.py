@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from courierpy.maildir import lately, saving
+from courierpy.maildir import lately, mailboxdirectory, saving
 from courierpy.maildir.directory import GRAIN
 from courierpy.maildir.index.columns import Stamps
 from courierpy.maildir.mailbox import Mailbox
@@ -87,6 +87,26 @@ def test_its_directories_are_looked_at_once(maildir: Path, monkeypatch: pytest.M
     (maildir / "cur" / "1700000077.M77P1.host:2,").write_bytes(b"A: b\n\n")
     assert len(mailbox.scan().messages) == COUNT + 1
     mailbox.close()
+
+
+def test_garbage_is_looked_for_now_and_then(maildir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not by each session that has the mailbox after another one; but by who comes later, and in another."""
+    garbage = maildir / "tmp" / "1.old.host"
+
+    def cleans(path: Path) -> bool:
+        garbage.write_bytes(b"")
+        monkeypatch.setattr(mailboxdirectory, "TMP_AGE", -3600)
+        session(path, lambda mailbox: lately.clean_tmp(mailbox.place))
+        monkeypatch.undo()
+        return not garbage.exists()
+
+    session(maildir)                   # which numbers the mail, so that the next one reads it
+    assert cleans(maildir)
+    assert not cleans(maildir) and not cleans(maildir)
+    monkeypatch.setattr(lately, "CLEAN_SECONDS", 0.0)
+    assert cleans(maildir)
+    lately.forget()
+    assert cleans(maildir)
 
 
 def test_what_a_session_changes_is_not_what_the_next_one_knows(maildir: Path) -> None:

@@ -6,6 +6,7 @@ from courierpy.imap.commands import ANY, LEAVES_FOLDER, SELECTED, Done, command
 from courierpy.imap.grammar import lines
 from courierpy.imap.names import named
 from courierpy.imap.selected import Selected
+from courierpy.maildir import lately
 from courierpy.model.flags import SEEN
 from courierpy.system import log
 
@@ -63,7 +64,7 @@ def opened(session: Session, name: str, readonly: bool,
     permitted.standing() found it, None where that was not asked.  Raises a store error."""
     folder = session.folders.open(name)
     if not readonly:
-        folder.place.clean_tmp()
+        lately.clean_tmp(folder.place)
     folder.join()
     try:
         for prepare in session.enabled.find("on_open"):
