@@ -302,7 +302,10 @@ class Questions:
             return
         except TemporaryFailure as error:
             self._end(asker, exchange)
-            log.err(f"authentication error: {error}")
+            if error is not answer:    # else the log was told when the module could not tell
+                told = exchange.context.environ.get
+                whose = log.who(told("TCPREMOTEIP", ""), told("TCPREMOTEPORT", ""), exchange.context.user)
+                log.err(f"authentication error: {error}, {whose}")
             tickets.answer(asker, number, doorway.TEMPORARY, exchange.context.user)
             return
         user = exchange.context.user

@@ -470,3 +470,13 @@ def test_one_that_ends_while_the_module_is_asked(tmp_path: Path) -> None:
         door.end.close()
         eventually(lambda: len(os.listdir(f"/proc/{door.pid}/fd")) < before)
         door.go()
+
+
+def test_an_exchange_that_nobody_can_decide_is_one_line_of_the_log_that_says_whose(tmp_path: Path) -> None:
+    with opened(tmp_path, TLS_EXTERNAL="CN", EXTERNAL_MAP=str(tmp_path / "absent")) as door:
+        client = {"TCPREMOTEIP": "192.0.2.1", "TCPREMOTEPORT": "7"}
+        assert begins(door, 900, "PLAIN", b"\0cannot\0secret", **client) == doorway.TEMPORARY
+        assert begins(door, 901, "EXTERNAL", b"", external="bob", **client) == doorway.TEMPORARY
+        said = [line for line in (tmp_path / "log").read_text().splitlines() if "cation error" in line]
+        assert ["cannot tell, user=cannot, ip=[192.0.2.1], port=[7]" in said[0],
+                "user=bob, ip=[192.0.2.1], port=[7]" in said[1], len(said)] == [True, True, 2]
