@@ -139,9 +139,10 @@ class Doorway:
         """Was this one of them?  Its clients are gone with it, but for those that it did not know of yet."""
         if any(each.ended(pid) for each in self._beside):
             return True
-        process = self.processes.pop(pid, None)
-        if process is None:
+        if pid not in self.processes:
             return False
+        self.grants.catch_up()         # clients that were given before are its own until then
+        process = self.processes.pop(pid)
         self._says(process, ended=True)            # who had left before
         lost, sessions = process.guests - self._unread(process), self.outward.ended(process)
         if not process.old and due("login process ended"):

@@ -84,6 +84,11 @@ class Grants:
 
     # -- what they say
 
+    def catch_up(self) -> None:
+        """Hear all that they have said by now."""
+        for way in [*self.others, *([self.helper] if self.helper is not None else [])]:
+            self._all_of(way)
+
     def _one_of(self, way: socket.socket) -> None:
         found = passing.heard(way, HELPER)
         if found is not None:
@@ -127,7 +132,6 @@ class Grants:
     def of(self, ticket: bytes, pid: int) -> Grant | None:
         """What it is for; None where it is not this process's, or too old."""
         if ticket not in self.tickets:         # what a helper said before it gave the ticket away
-            for way in [*self.others, *([self.helper] if self.helper is not None else [])]:
-                self._all_of(way)
+            self.catch_up()
         grant = self.tickets.get(ticket)
         return grant if grant is not None and grant.pid == pid and grant.until >= time.monotonic() else None

@@ -162,6 +162,36 @@ def test_a_client_that_a_helper_gives(capfd: pytest.CaptureFixture[str]) -> None
     assert capfd.readouterr().err.count("wants a session for a client that it does not have") == 1
 
 
+def test_a_client_that_was_given_before_its_login_process_ended() -> None:
+    """One that was told to end does so with its last client, whose session may not have begun yet."""
+    loop, begun = Loop(), []
+    unused = cast(Any, None)
+    way = Doorway(1, 0, Connections(False, lambda fd: None), cast(Any, loop), unused,
+                  lambda connection, order, fd: begun.append(order.account), unused, unused,
+                  Forwarding("IMAP", {}))
+    link, its = passing.pair()
+    fd = link.detach()
+    helper, its_helper = passing.pair()
+    ours, theirs = socket.socketpair()
+    with its, its_helper, ours, theirs:
+        way.go_on(Left([[(os.getpid(), fd)], [], [], []]))
+        process = way.processes[os.getpid()]
+        process.old, process.ready = False, True
+        way.meet(helper)
+        found = passing.receive(its_helper)
+        assert found is not None
+        with socket.socket(fileno=found[1][0]) as gives:
+            assert way.client(theirs.fileno(), Connection("192.0.2.1"), {}, behind=False)
+            number, = way.guests
+            passing.send(gives, [words_of.GIVEN.pack(os.getpid(), number, 7), b"account"],
+                         (theirs.fileno(),))
+            assert way.ended(os.getpid())
+        assert begun == [b"account"]
+        for heard in list(loop.heard.values()):
+            heard()
+        helper.close()
+
+
 @pytest.mark.parametrize("bound", [0, 5, 100, 1000])
 def test_another_client_costs_the_same_however_many_wait(bound: int) -> None:
     """Whether there is room for all, or the oldest goes for each that comes, as who was told has gone."""
