@@ -140,16 +140,19 @@ class Fetching:
 
 class Subject:
     """The message being fetched: what its items share.  A context manager, at whose end its
-    file is closed.  ``room``: octets that may still be made ready for its line; none below 0."""
+    file is closed.  ``room``: octets that may still be made ready for its line; none below 0.  ``alone``:
+    one item alone needs its file."""
 
-    __slots__ = ("_empty", "_header", "_message", "_path", "_reading", "_stat", "room", "seq", "session",
-                 "uid")
+    __slots__ = ("_empty", "_header", "_message", "_path", "_reading", "_stat", "alone", "room", "seq",
+                 "session", "uid")
 
-    def __init__(self, session: Session, reading: Reading, seq: int, uid: int, path: bytes = b"") -> None:
+    def __init__(self, session: Session, reading: Reading, seq: int, uid: int, path: bytes = b"",
+                 alone: bool = False) -> None:
         """``reading``: of the selected mailbox.  ``path``: where its file was last, if that is known."""
         self.session = session
         self.seq = seq
         self.uid = uid
+        self.alone = alone
         self.room = LINE_OCTETS
         self._reading = reading
         self._path = path
@@ -181,6 +184,10 @@ class Subject:
         if self._message is None:
             self._message = self._reading.open(self.uid, False, self._path)
         return self._message.told(tell)
+
+    def whole(self) -> bytes | None:
+        """All of it as it stands in a reply, where it is small; nothing else is known of it then."""
+        return self._reading.whole(self.uid, WHOLE_OCTETS, self._path)
 
     def leave_out_text(self) -> None:
         """The message cannot be read: from now on it is an empty one."""
@@ -285,10 +292,14 @@ def _structure(extended: bool) -> Render:
 def _content(subject: Subject, item: FetchItem) -> list[Content]:
     section, partial = item.value
     counts_as_header = section.kind not in (b"", b"TEXT")
-    most = WHOLE_OCTETS if partial is None and not counts_as_header else AT_ONCE_OCTETS
-    most = min(subject.room, most)
-    data = subject.told(lambda message: message.content(section, most),
-                        not section.part and section.kind.startswith(b"HEADER"))
+    data: Content | None = None
+    if subject.alone and partial is None and not section.kind and not section.part:
+        data = subject.whole()
+    if data is None:
+        most = WHOLE_OCTETS if partial is None and not counts_as_header else AT_ONCE_OCTETS
+        most = min(subject.room, most)
+        data = subject.told(lambda message: message.content(section, most),
+                            not section.part and section.kind.startswith(b"HEADER"))
     if data is None:
         return [b"{0}\r\n"]            # no such part
     if partial is not None:

@@ -29,16 +29,6 @@ if TYPE_CHECKING:
     from courierpy.maildir.numbers import Numbers
 
 
-def _opened(path: bytes) -> tuple[int, os.stat_result] | None:
-    """The file at ``path``; None where there is none."""
-    try:
-        return opened(path)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise unreadable(path, error) from None
-
-
 class Finder:
     """Finds the files of messages, by UID.  A row is one of what is held."""
 
@@ -158,18 +148,26 @@ class Finder:
         """The file of a message, open until the caller closes it.  One that is expunged can be had until
         our client was told, if the session that did it saw us.  ``path``: where it was last, if the caller
         knows.  Raises Vanished; MessageDenied when it is there and cannot be read."""
-        if not path:
-            row = self._contents.held.row(uid)
-            path = self._place.inside + self._numbers.named().file(row) if row >= 0 else b""
-        found = _opened(path) if path else None
-        if found is None:
-            for path, _ in self._places(uid):
-                found = _opened(path)
-                if found is not None:
-                    break
-            else:
-                raise self._vanished(uid)
-        return MessageFile(found[0], self._place.path, found[1], uid)
+        try:
+            if not path:
+                path, _ = self._last_known(uid)
+            fd, found = opened(path)
+        except (FileNotFoundError, Vanished):
+            fd, found = self._opened_again(uid)
+        except OSError as error:
+            raise unreadable(path, error) from None
+        return MessageFile(fd, self._place.path, found, uid)
+
+    def _opened_again(self, uid: int) -> tuple[int, os.stat_result]:
+        """Its file, which is not where it was last.  Raises Vanished, MessageDenied."""
+        for path, _ in self._places(uid):
+            try:
+                return opened(path)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise unreadable(path, error) from None
+        raise self._vanished(uid)
 
     def look(self, uid: int, kept: bool = True) -> tuple[bytes, int, os.stat_result]:
         """(path, flag bits, what stat() says) of a message; of a link that cannot be followed what

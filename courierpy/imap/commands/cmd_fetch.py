@@ -205,9 +205,10 @@ class Plan:
 
     ``columns``: of each item; None where one of them needs the files.  ``pieces``: of each item what stands
     before its value in the line, and the function that gives this.  ``prepares``: what is called before
-    anything is told.  ``flags``, ``has_uid``: is this asked for?  ``sees``: is \\Seen set?"""
+    anything is told.  ``flags``, ``has_uid``: is this asked for?  ``sees``: is \\Seen set?  ``alone``: does
+    one of them alone need the files?"""
 
-    __slots__ = ("_with_uid", "columns", "flags", "has_uid", "items", "pieces", "prepares", "sees")
+    __slots__ = ("_with_uid", "alone", "columns", "flags", "has_uid", "items", "pieces", "prepares", "sees")
 
     def __init__(self, items: Sequence[FetchItem]) -> None:
         records = [ITEMS.need(item.name) for item in items]
@@ -215,6 +216,7 @@ class Plan:
                    if (column := record.column_for(item)) is not None]
         names = {item.name for item in items}
         self.items = items
+        self.alone = len(columns) == len(items) - 1
         self.columns = columns if len(columns) == len(items) else None
         self.pieces = [(b" " + item.label + b" " if at else item.label + b" ", record.render, item)
                        for at, (record, item) in enumerate(zip(records, items, strict=True))]
@@ -340,7 +342,7 @@ def _fetch_files(session: Session, attributes: Attributes, plan: Plan, seqs: lis
                  by_uid: bool = False) -> No | None:
     """The same by reading each message."""
     selected = session.need_selected()
-    pieces, sees = plan.pieces, plan.sees
+    pieces, sees, alone = plan.pieces, plan.sees, plan.alone
     unseen: list[int] = []
     refused: No | None = None
     view = selected.view
@@ -352,7 +354,7 @@ def _fetch_files(session: Session, attributes: Attributes, plan: Plan, seqs: lis
         if at % OFTEN == 1:
             pulse.step(at, len(seqs))
         line: list[Content] = [head % (seq if numbered else uid)]
-        subject = Subject(session, reading, seq, uid, path)
+        subject = Subject(session, reading, seq, uid, path, alone)
         try:
             for label, render, item in pieces:
                 line.append(label)
