@@ -1,8 +1,9 @@
 """What sessions a second there could be: a server of the same processes, with as little Python as can be.
 
-One process accepts, and gives each client to one of those that speak before the login.  That asks one which
-checks the password, and hands the client back under a ticket; a process for sessions does for it what a
-SELECT and a LOGOUT ask of the system, and waits for the next, or ends and had been forked for this one.
+One process accepts, greets, and gives each client to one of those that speak before the login.  That asks,
+with the client, one which checks the password and gives it back to the first; a process for sessions does for
+it what a SELECT and a LOGOUT ask of the system, and waits for the next, or ends and had been forked for this
+one.
 All messages and system calls are those of couriertcpd and its processes; nothing is parsed or refused.
 """
 from __future__ import annotations
@@ -29,7 +30,7 @@ COMMANDS = [b"LOGIN ann secret", b"SELECT INBOX"]
 WARM = 30                              # sessions before those that count
 LOGINS, AHEAD = 2, 2                   # processes before the login, and forked ahead
 PAGE, PAGES = os.sysconf("SC_PAGE_SIZE"), 1260     # that a session writes to where its process was forked
-TICKET = 16
+NUMBER = 4                             # octets of the number of a client
 WORDS, LINE = b"* OK " + bytes(300), b"d imapd: a line of the log, which says who it is and from where\n"
 
 
@@ -114,32 +115,29 @@ class _Pool:
 def _accept(listening: socket.socket, home: str, folder: str, forked: bool) -> int:
     """The first process, as long as it lives."""
     poll = select.poll()
-    grants, granting = passing.pair()
-    links = {}
-    questions = []
+    gives, giving = passing.pair()
+    questions, order = [], []
     for _ in range(LOGINS):
         ours, theirs = passing.pair()
         asks, asked = passing.pair()
         proc.fork(partial(_speak, theirs, asks), signal.SIGKILL)
         questions.append(asked)
-        links[ours.fileno()] = ours
-        poll.register(ours, select.POLLIN)
-    proc.fork(partial(_check, questions, granting), signal.SIGKILL)
+        order.append(ours)
+    proc.fork(partial(_check, questions, giving), signal.SIGKILL)
     pool = _Pool(home, folder, poll, forked)
-    poll.register(listening, select.POLLIN)
-    tickets: dict[bytes, bytes] = {}
-    numbers, order = count(), list(links.values())
+    for end in (listening, gives):
+        poll.register(end, select.POLLIN)
+    numbers = count()
     while True:
         for fd, _ in poll.poll():
             if fd == listening.fileno():
                 client, _ = listening.accept()
+                client.send(WORDS[:200] + b"\r\n")
                 passing.send(order[next(numbers) % LOGINS], [b"C", bytes(80)], (client.fileno(),))
                 client.close()
-            elif fd in links:
-                for data, fds in passing.waiting(links[fd], ""):
-                    for said, _ in passing.waiting(grants, ""):
-                        tickets[said[:TICKET]] = said[TICKET:]
-                    pool.give(tickets.pop(data[:TICKET]) + data[TICKET:], fds[0])
+            elif fd == gives.fileno():
+                for data, fds in passing.waiting(gives, ""):
+                    pool.give(data, fds[0])
                     passing.close(fds)
             elif fd in pool.by_fd:
                 pool.done(fd)
@@ -157,22 +155,18 @@ def _speak(link: socket.socket, asks: socket.socket) -> int:
             if fd == link.fileno():
                 for _, fds in passing.waiting(link, ""):
                     client = socket.socket(fileno=fds[0])
-                    client.send(WORDS[:200] + b"\r\n")
                     clients[client.fileno()] = client
                     poll.register(client.fileno(), select.EPOLLIN)
             elif fd in clients:
                 line = clients[fd].recv(65536)
-                asks.send(fd.to_bytes(4, "big") + line)
+                poll.unregister(fd)
+                passing.send(asks, [fd.to_bytes(NUMBER, "big"), line], (fd,))
             else:
                 for answer, _ in passing.waiting(asks, ""):
-                    number = int.from_bytes(answer[:4], "big")
-                    client = clients.pop(number)
-                    poll.unregister(number)
-                    passing.send(link, [answer[4:], bytes(60)], (number,))
-                    client.close()
+                    clients.pop(int.from_bytes(answer[:NUMBER], "big")).close()
 
 
-def _check(questions: list[socket.socket], grants: socket.socket) -> int:
+def _check(questions: list[socket.socket], giving: socket.socket) -> int:
     """The process that knows the passwords."""
     poll = select.poll()
     ends = {end.fileno(): end for end in questions}
@@ -180,11 +174,11 @@ def _check(questions: list[socket.socket], grants: socket.socket) -> int:
         poll.register(fd, select.POLLIN)
     while True:
         for fd, _ in poll.poll():
-            for data, _ in passing.waiting(ends[fd], ""):
+            for data, fds in passing.waiting(ends[fd], ""):
                 passwords.verify(HASH, PASSWORD)
-                ticket = os.urandom(TICKET)
-                grants.send(ticket + bytes(100))
-                ends[fd].send(data[:4] + ticket)
+                passing.send(giving, [bytes(160)], fds)
+                ends[fd].send(data[:NUMBER])
+                passing.close(fds)
 
 
 def _serve(link: socket.socket, home: str, folder: str, area: bytearray | None) -> int:
