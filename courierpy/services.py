@@ -260,7 +260,7 @@ class Services:
         """Start what may be missing since a moment ago, though nobody has ended."""
         if self.pool is not None:
             self.pool.tend()
-        if self.sleepers is not None:
+        if self.sleepers is not None and (not self.sleepers.pid or self.sleepers.asleep):
             self.sleepers.tend()
 
     def tend(self) -> None:

@@ -239,7 +239,7 @@ class Listener:
         loop, services, pool = self.loop, self.services, self.services.pool
         for fd in self.connections.desks():
             loop.hear(fd, partial(self._at_desk, fd))
-        open_, link = False, -1
+        open_, hurried, link = False, False, -1
         pulse, looks = notify.Pulse(), 0.0
         while not self.stopping:
             if pulse.is_heard:
@@ -256,8 +256,10 @@ class Listener:
                         loop.hear(sock.fileno(), partial(self._accept, sock))
                     else:
                         loop.forget((sock.fileno(),))
-            waits = pool is not None and pool.in_queue > 0
-            loop.hurry(waits or not open_)     # whose session is over makes room
+            waits = pool is not None and pool.queue.count > 0
+            if hurried != (waits or not open_):        # whose session is over makes room
+                hurried = not hurried
+                loop.hurry(hurried)
             signalled = loop.turn(pool.seconds(TURN) if waits and pool is not None else TURN)
             if metrics.current is not None:
                 metrics.current.turn(self._gauges)
@@ -279,13 +281,13 @@ class Listener:
     def _connections(self) -> int:
         """Those that logged in, with a process or asleep: who sleeps must be able to wake; and all others,
         where these have no bound of their own."""
-        services, way = self.services, self.services.doorway
-        count = self.connections.busy()
+        services, way, connections = self.services, self.services.doorway, self.connections
+        count = len(connections.by_pid) - len(connections.waiting)     # as busy(): it is asked in each turn
         if way is not None:
-            count += len(way.outward.carried) + (0 if self.connections.bound else len(way.guests))
+            count += len(way.outward.carried) + (0 if connections.bound else len(way.guests))
         if services.sleepers is not None:
             count += len(services.sleepers.asleep)
-        return count + (services.pool.in_queue if services.pool is not None else 0)
+        return count + (services.pool.queue.count if services.pool is not None else 0)
 
     def _gauges(self, meter: metrics.Meter) -> None:
         """How it is now, for who watches."""

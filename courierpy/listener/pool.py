@@ -53,7 +53,7 @@ class Worker:
 
 class Pool:
     """``waiting``: processes without a session, who waits longest first; ``ahead``: those that are
-    nobody's.  Both are also in ``workers``, by pid."""
+    nobody's.  Both are also in ``workers``, by pid.  ``queue``: sessions that wait for a process."""
 
     def __init__(self, reuse: str, most: int, ahead: int, connections: Connections, loop: Loop,
                  serve: Serve, before: Callable[[], object], busy: bytes = b"") -> None:
@@ -73,18 +73,13 @@ class Pool:
         self._before = before
         self._busy = busy
         self._above = 3
-        self._queue = Queue()
+        self.queue = Queue()
         self._next_start = 0.0
 
     @property
     def above(self) -> int:
         """All descriptors from here are below this."""
-        return max(self._above, self._queue.above)
-
-    @property
-    def in_queue(self) -> int:
-        """Sessions that wait for a process."""
-        return self._queue.count
+        return max(self._above, self.queue.above)
 
     # -- a session begins
 
@@ -94,9 +89,9 @@ class Pool:
         connection.account = order.account
         key = self._key(order.account)
         able = self._able(key)
-        if not order.asleep and self._queue.is_for(key):
+        if not order.asleep and self.queue.is_for(key):
             with suppress(OSError):    # no descriptor for it: then it does not wait
-                self._queue.add(key, Waiter(connection, order, fd, PATIENCE if able else FOR_A_FORK))
+                self.queue.add(key, Waiter(connection, order, fd, PATIENCE if able else FOR_A_FORK))
                 return
         worker = self._give(able, key, order, fd) or self._start(key, order, fd)
         self._connections.takes_over(worker.pid, connection)
@@ -123,17 +118,17 @@ class Pool:
 
     def hurry(self) -> None:
         """Who waits has a process now."""
-        for key, waiter in self._queue.overdue(all_of_them=True):
+        for key, waiter in self.queue.overdue(all_of_them=True):
             self._begin(key, waiter)
 
     def refuse(self) -> None:
         """Who waits is turned away, as no process is started any more."""
-        for _, waiter in self._queue.overdue(all_of_them=True):
+        for _, waiter in self.queue.overdue(all_of_them=True):
             waiter.turn_away(self._busy)
 
     def seconds(self, most: float) -> float:
         """Until there is something to tend."""
-        return self._queue.seconds(most)
+        return self.queue.seconds(most)
 
     def _key(self, account: bytes) -> bytes:
         """The same for all whom one process may serve.  An account that was changed is another one."""
@@ -164,7 +159,7 @@ class Pool:
             self.ahead.pop(worker.pid, None)
             worker.key = key
             worker.given = doorway.Order(order.account, order.known, order.said)
-            self._queue.begins(key, worker.pid)
+            self.queue.begins(key, worker.pid)
             return worker
         return None
 
@@ -182,7 +177,7 @@ class Pool:
             theirs.close()
         worker = self.workers[pid] = Worker(pid, ours, key)
         if order is not None:
-            self._queue.begins(key, pid)
+            self.queue.begins(key, pid)
         # that it waits is of use to who comes next, and to nobody before
         self._loop.hear_beside(ours.fileno(), partial(self._says, worker))
         return worker
@@ -190,7 +185,7 @@ class Pool:
     def tend(self) -> None:
         """Fork ahead what is missing, once fewer than half are left: after a fork every page that is written
         to is copied, here as there, and after several in a row only once.  And begin what waited in vain."""
-        for key, waiter in self._queue.overdue() if self._queue.count else ():
+        for key, waiter in self.queue.overdue() if self.queue.count else ():
             self._begin(key, waiter)
         if 2 * len(self.ahead) >= self.count_ahead:
             return
@@ -221,7 +216,8 @@ class Pool:
             if data[:1] == doorway.OTHERS and len(fds) in (1, 3):
                 self._gives_back(worker, data[1:], *fds)
             self._forget(worker)       # the rest is told by its end
-        passing.close(fds)
+        if fds:
+            passing.close(fds)
 
     def _gives_back(self, worker: Worker, rest: bytes, client: int, *asleep: int) -> None:
         """A fork has the session that this process cannot have; of what it was, only ``rest`` is what the
@@ -245,9 +241,9 @@ class Pool:
         self._before()
         self._connections.ended(worker.pid)
         worker.given = None
-        self._queue.over(worker.key, worker.pid, brief)
+        self.queue.over(worker.key, worker.pid, brief)
         self.waiting[worker.pid] = worker
-        waiter = self._queue.first(worker.key)
+        waiter = self.queue.first(worker.key)
         if waiter is not None:
             self._begin(worker.key, waiter, worker)
         while len(self.waiting) > self.most:
@@ -258,7 +254,7 @@ class Pool:
         for table in (self.workers, self.waiting, self.ahead):
             table.pop(worker.pid, None)
         others = any(each.key == worker.key for each in self.waiting.values())
-        self._queue.ended(worker.key, worker.pid, others)
+        self.queue.ended(worker.key, worker.pid, others)
         self._loop.forget((worker.link.fileno(),))
         worker.link.close()
 

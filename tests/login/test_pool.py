@@ -318,10 +318,10 @@ def test_who_comes_while_enough_are_served_waits_for_one_of_them(crowded: tuple[
     here, (one, other) = crowded
     pids = one.pid(), other.pid()
     guests = [here.asks(ANN, b"brief") for _ in range(3)]
-    assert here.pool.in_queue == 3 and len(here.pool.waiting) == 1
+    assert here.pool.queue.count == 3 and len(here.pool.waiting) == 1
     assert here.session(BOB) not in pids           # these are not waited for
     other.goes()
-    here.loop.until(lambda: not here.pool.in_queue)
+    here.loop.until(lambda: not here.pool.queue.count)
     assert [guest.pid() for guest in guests] == [pids[1]] * 3
     one.goes()
     here.loop.until(lambda: len(here.pool.waiting) == 4)
@@ -334,14 +334,14 @@ def test_nobody_waits_long(crowded: tuple[Rig, list[Guest]], monkeypatch: pytest
     idle, = here.pool.waiting
     monkeypatch.setattr("courierpy.listener.pool.PATIENCE", 0.0)
     guest = here.asks(ANN, b"brief")
-    assert here.pool.in_queue and here.pool.seconds(60.0) == 0.0
+    assert here.pool.queue.count and here.pool.seconds(60.0) == 0.0
     here.pool.tend()
     assert guest.pid() == idle and here.pool.seconds(60.0) == 60.0
     here.loop.until(lambda: idle in here.pool.waiting)
     monkeypatch.setattr("courierpy.listener.pool.PATIENCE", 10 * DEADLINE)
     guests = [here.asks(ANN, b"brief") for _ in range(2)]
     here.pool.tend()
-    assert here.pool.in_queue == 2 and here.pool.seconds(60.0) == 60.0
+    assert here.pool.queue.count == 2 and here.pool.seconds(60.0) == 60.0
     monkeypatch.setattr("courierpy.listener.queueing.TIMES", 0)
     here.pool.tend()                   # a process that is idle, and a fork
     pids = {guest.pid() for guest in guests}
@@ -355,7 +355,7 @@ def test_sessions_that_are_not_brief_are_not_waited_for(crowded: tuple[Rig, list
     here.session(ANN, b"x")            # which said that it was not
     again = here.asks(ANN, b"brief stays")
     last = here.asks(ANN, b"brief")
-    assert not here.pool.in_queue and last.pid() != again.pid()
+    assert not here.pool.queue.count and last.pid() != again.pid()
     again.goes()
 
 
@@ -363,7 +363,7 @@ def test_who_waits_is_served_before_another_image(crowded: tuple[Rig, list[Guest
     here, _ = crowded
     guest, last = here.asks(ANN, b"brief"), here.asks(ANN, b"brief")
     here.pool.hurry()
-    assert here.pool.in_queue == 0 and guest.pid() != last.pid()
+    assert here.pool.queue.count == 0 and guest.pid() != last.pid()
 
 
 def test_who_waits_is_turned_away_at_the_end(crowded: tuple[Rig, list[Guest]]) -> None:
@@ -390,7 +390,7 @@ def test_nobody_waits_where_there_is_no_descriptor_for_it(crowded: tuple[Rig, li
             here.pool.begin(Connection(""), Order(ANN, b"", b"", b"brief"), theirs.fileno())
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        assert not here.pool.in_queue and Guest(ours).pid() == idle
+        assert not here.pool.queue.count and Guest(ours).pid() == idle
 
 
 def test_what_waits_and_is_no_connection(crowded: tuple[Rig, list[Guest]]) -> None:
@@ -400,7 +400,7 @@ def test_what_waits_and_is_no_connection(crowded: tuple[Rig, list[Guest]]) -> No
     with open(os.devnull, "rb") as file:
         here.pool.begin(Connection(""), Order(ANN, b"", b"", b"brief"), file.fileno())
     guest = here.asks(ANN, b"brief")
-    assert here.pool.in_queue == 2
+    assert here.pool.queue.count == 2
     here.pool.refuse()
     assert guest.end.recv(100) == b"busy\n"
     guest.end.close()
@@ -413,7 +413,7 @@ def test_who_waits_and_has_said_too_much_for_a_message(crowded: tuple[Rig, list[
     pids = one.pid(), other.pid()
     guest = here.asks(ANN, b"brief".ljust(8 << 20))
     other.goes()
-    here.loop.until(lambda: not here.pool.in_queue)
+    here.loop.until(lambda: not here.pool.queue.count)
     assert guest.pid() not in pids and pids[1] in here.pool.waiting
 
 
