@@ -87,9 +87,9 @@ def opened(processes: int, options: Options, program: str, protocol: str, enviro
 
 def greet(way: Doorway, program: str, environ: Mapping[str, str], options: Options) -> None:
     """From now on clients in clear are greeted before a login process has them, as one with this environment
-    would."""
-    own = programs.find(program)
-    if way.count and own is not None and "tls" not in options.switches:
+    would.  Where TLS ends somewhere before us (IMAP_TLS) they are not in clear."""
+    own, in_clear = programs.find(program), environ.get("IMAP_TLS", "0") in ("", "0")
+    if way.count and own is not None and "tls" not in options.switches and in_clear:
         way.greeting = own.dialogue(environ).greeting(Settings(environ))
 
 

@@ -657,3 +657,14 @@ def test_the_service_is_the_one_that_the_port_or_a_rule_has(tmp_path: Path, said
             with server.greeted() as client:
                 client.sendall(b"a " + command + b"\r\n")
                 assert until(client, b"\r\n").startswith(b"a OK ")
+
+
+@pytest.mark.parametrize("tls", ["0", "1"])
+def test_the_greeting_tells_what_is_told_then(tls: str) -> None:
+    """Also where TLS ends somewhere before us."""
+    with chain(IMAP_TLS=tls, IMAP_CAPABILITY="IMAP4rev1", IMAP_CAPABILITY_TLS="IMAP4rev1 AUTH=CRAM-MD5",
+               **LOGIN_PROCESSES) as server, server.connect() as client:
+        words = until(client, b"\r\n").partition(b"[CAPABILITY ")[2].partition(b"]")[0]
+        client.sendall(b"a CAPABILITY\r\n")
+        assert until(client, b"a OK").startswith(b"* CAPABILITY " + words + b"\r\n")
+        assert (b"AUTH=CRAM-MD5" in words) is (tls == "1")
