@@ -91,6 +91,9 @@ class Sessions:
         self._confines = from_environ(environ).landlock is not None    # each session, and of one account
         # a signal that comes just before the wait ends it
         self._woken, self._waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._poll = select.poll()
+        for fd in (link.fileno(), self._woken):
+            self._poll.register(fd, select.POLLIN)
         self._null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         self._statm = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
         self._log = log.kept()
@@ -135,9 +138,7 @@ class Sessions:
         """Wait for an order; its client is on descriptors 0 and 1 then.  None: there will be none."""
         proc.on_signal(self._stop)
         title.be(f"{os.path.basename(self.program[0])}, waiting")
-        poll = select.poll()
-        for fd in (self.link.fileno(), self._woken):
-            poll.register(fd, select.POLLIN)
+        poll = self._poll
         signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
         end = time.monotonic() + self.idle_seconds if self.idle_seconds and self._whose is not None else None
         while True:

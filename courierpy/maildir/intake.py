@@ -122,10 +122,10 @@ class Intake:
     def let_in(self, files: Sequence[bytes], first: int, own: Sequence[bytes] = ()) -> None:
         """Under the lock: these come from where they wait, by the numbers from ``first`` on.  Raises a
         store error for ``own``; the others wait on."""
-        came = []
+        came, lobby = [], self.place.lobby
         for uid, file in enumerate(files, first):
             try:
-                if self.place.lobby.let_in(file, self.place.inside):
+                if lobby.let_in(file, self.place.inside):
                     came.append(uid)
             except OSError as error:
                 if file in own:

@@ -34,7 +34,7 @@ class MailboxDirectory:
     name in cur/.  ``uiddb``: the path of the numbers.  ``cleaned``: when tmp/ was, on the monotonic clock,
     0.0 where that is not known.  ``mirror``: what the messages are links to, None where they are none."""
 
-    __slots__ = ("_where", "cleaned", "cur", "index", "inside", "lobby", "lock", "mirror", "new", "options",
+    __slots__ = ("_where", "cleaned", "cur", "index", "inside", "lock", "mirror", "new", "options",
                  "path", "readers", "tmp", "uiddb")
 
     def __init__(self, path: str, options: StoreOptions) -> None:
@@ -48,10 +48,14 @@ class MailboxDirectory:
         self.index = options.index(path)
         self.readers = Readers(path, options.host)
         self.lock = FolderLock(path, options.host, options.locks, self._own_file)
-        self.lobby = Lobby(path, options.host)
         self.cleaned = 0.0
         self.mirror: Mirror | None = None
         self._where: str | None = None
+
+    @property
+    def lobby(self) -> Lobby:
+        """Where messages wait that come while others have the lock."""
+        return Lobby(self.path, self.options.host)
 
     @property
     def where(self) -> str:

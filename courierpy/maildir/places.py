@@ -129,7 +129,8 @@ class Siblings:
         """A Maildir reader may make what is missing of cur, new and tmp; a directory
         that has none of the three is no folder, and raises FolderMissing."""
         parts = [f"{path}/{part}" for part in PARTS]
-        missing = [part for part in parts if not is_directory(part)]
+        # mostly all three are there; a disk that does not say is in trouble
+        missing = [part for part in parts if not os.path.isdir(part) and not is_directory(part)]
         if len(missing) == len(parts):
             raise FolderMissing(path)
         for part in missing:

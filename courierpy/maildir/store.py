@@ -82,6 +82,7 @@ class Store:
                  keeps_expunged: bool = False) -> None:
         self.root = root
         self.trash = trash
+        self._known: dict[str, tuple[str, str]] = {}   # path and directory of own mailboxes, by name
         self._know_nothing()
         self.layout = tree or layout.find(root, choice, home)
         self.options = StoreOptions(self.layout, locks=locks, keywords=keywords, fsync=fsync, host=host,
@@ -114,14 +115,13 @@ class Store:
         self.highest: dict[str, tuple[object, int]] = {}       # what modseqs.highest() found, by name
         self.used: tuple[object, dict[str, list[bytes]]] = (), {}      # what specialuse.uses() found, of what
         self._passed_over: list[str] = []
-        self._known: dict[str, tuple[str, str]] = {}   # path and directory of own mailboxes, by name
         self._unsettled: set[str] = set()       # mailboxes whose counts could not be kept
 
     def begin(self) -> None:
-        """Another session of its account has it, and finds it as one that was just made."""
+        """Another session of its account has it, and finds it as one that was just made; but where the
+        mailboxes of names are, which is the same for all of them, need not be found again."""
         self._know_nothing()
-        for part in (self.layout, self.options, self.uidvalidities, self.namespaces, self.access,
-                     self.counts):
+        for part in (self.layout, self.options, self.uidvalidities, self.access, self.counts):
             part.forget()
 
     @classmethod

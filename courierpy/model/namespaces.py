@@ -78,10 +78,6 @@ class Namespaces:
         if sum([one.prefix.startswith(personal.prefix) for one in self.all]) == 1:
             self._in_turn.sort(key=lambda one: one is not personal)
 
-    def forget(self) -> None:
-        """No name was asked for."""
-        self._found.clear()
-
     def find(self, name: str) -> tuple[Namespace, str] | None:
         """(namespace, path) of the mailbox of that name, None where no mailbox can be called so."""
         found = self._found.get(name)

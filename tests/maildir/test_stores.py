@@ -57,7 +57,10 @@ def use(store: Store) -> None:
 
 
 def known(store: Store) -> dict[str, str]:
+    """But where the mailboxes of names are, which no session changes."""
     found: dict[str, str] = {}
+    store._known.clear()
+    store.namespaces._found.clear()
     table(store, "store", found, {})
     return found
 
