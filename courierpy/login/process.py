@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 # loaded when they are first needed, which is too late where no file can be read
 MODULES = ("base64", "hashlib", "hmac", "ssl", "traceback", "unicodedata", "courierpy.system.tlsmemory")
 ENDING_SECONDS = 8.0           # that sessions have to say their last words through us
+SAID_OCTETS = 256 * 1024       # that a session behind TLS may say ahead of us, as far as the kernel lets it
 LOOP_SECONDS = 5.0
 COUNT_SECONDS = 1.0            # between two messages of counts
 
@@ -291,6 +292,7 @@ class House:
         if wire.tls is not None:
             try:
                 ours, theirs = socket.socketpair()
+                theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SAID_OCTETS)
             except OSError as error:
                 log.err(f"a session behind TLS: {error.strerror}")
                 entrant.fails(TemporaryFailure())

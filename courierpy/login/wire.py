@@ -146,7 +146,7 @@ class Wire:
                 pass
             except OSError:
                 self.broken = True
-            self._out = bytes(view[at:]) if at < len(view) else b""
+            self._out = view[at:] if at < len(view) else b""
             if self._out or self.by:
                 self._mind(at)
         if self.broken:
