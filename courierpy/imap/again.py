@@ -20,17 +20,17 @@ _last: tuple[object, Kept] | None = None       # of which account and how they w
 
 
 class Kept:
-    """Commands by what stands behind the tag."""
+    """``commands``: by what stands behind the tag."""
 
-    __slots__ = ("_commands",)
+    __slots__ = ("commands",)
 
     def __init__(self) -> None:
-        self._commands: dict[bytes, Args] = {}
+        self.commands: dict[bytes, Args] = {}
 
     def find(self, frame: Frame) -> Args | None:
         """The command that this is, with its tag."""
         tag, _, text = frame.lines[0].partition(b" ")
-        found = self._commands.get(text)
+        found = self.commands.get(text)
         if found is None or frame.literals or not (tag.isalnum() or is_tag(tag)):
             return None
         found.tag = tag
@@ -40,9 +40,9 @@ class Kept:
         """The command was read, and done; ``found`` is the same, and does it again."""
         text = args.behind_tag
         if text and len(text) <= OCTETS:
-            if len(self._commands) >= MOST:
-                self._commands.clear()
-            self._commands[text] = found
+            if len(self.commands) >= MOST:
+                self.commands.clear()
+            self.commands[text] = found
 
 
 def of_process(terms: object) -> Kept:

@@ -120,7 +120,8 @@ def _need(session: Session, command: bytes, wanted: str, name: str) -> None:
         has = folders.rights(where)
     except NameInvalid:
         return                         # who makes use of the name says it
-    _judge(session, command, wanted, where, has)
+    if has is not OWNER_RIGHTS:        # mostly it is: all that there are
+        _judge(session, command, wanted, where, has)
 
 
 def _judge(session: Session, command: bytes, wanted: str, where: str, has: frozenset[str]) -> None:

@@ -215,7 +215,9 @@ class Session(Dialogue):
                 take(self, b"")
 
     def parse(self, frame: Frame) -> Args:
-        args = self.again.find(frame) or Args(frame, *self._terms)
+        args = self.again.find(frame) if self.again.commands else None
+        if args is None:
+            args = Args(frame, *self._terms)
         self._spelled = args.spelled
         return args
 

@@ -135,8 +135,9 @@ class Waiting:
         try:
             if self.stopping:
                 raise Bye(self._why)
-            if session.between is not None or session.sleeper is not None or timeout > REST \
-                    and (session.selected is not None or session.folders.options.kept_numbers is not None):
+            if session.between is not None or session.sleeper is not None \
+                    or session.folders.options.kept_numbers is not None and timeout > REST \
+                    or session.selected is not None and timeout > REST and session.selected.folder.busy:
                 data = self._read(session, timeout)
             else:
                 data = session.conn.read(timeout)
