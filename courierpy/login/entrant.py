@@ -352,11 +352,13 @@ class Entrant:
         elif self.state == HANDSHAKES:
             self._failed("the handshake was not done in time" if isinstance(error, TimedOut) else "closed")
 
-    def told_to_leave(self, words: bytes) -> None:
+    def told_to_leave(self, words: bytes, hurries: bool = False) -> None:
         if self.state == TALKS:
             self.say_last(words)
         if self.state in (TALKS, HANDSHAKES, ARRIVES):
             self._leave()
+        if hurries:
+            self.hurry()
 
     def hurry(self) -> None:
         """Where it leaves: it has had the time to take what was said to it."""

@@ -45,7 +45,7 @@ class House:
     """The process: one loop, with a method for each thing that it may hear, from whomever.
 
     ``entrants``: by number; ``relays`` the same.  ``heard``: what is done for an event, by descriptor.
-    ``gives``: clients may come with the questions whether they may come in."""
+    ``gives``: clients may come with the questions whether they may come in, as no other host matters."""
 
     def __init__(self, link: socket.socket, program: Program, environ: Mapping[str, str], by_tls: bool,
                  table: int) -> None:
@@ -56,9 +56,7 @@ class House:
         self.by_tls = by_tls
         self.table = table
         self._settings = settings = from_environ(environ)
-        # else it matters what is answered
-        self.gives = not (settings.flag("IMAP_PROXY") or settings.flag("POP3_PROXY")
-                          or settings.flag("IMAP_LOGIN_REFERRALS"))
+        self.gives = not any(map(settings.flag, ("IMAP_PROXY", "POP3_PROXY", "IMAP_LOGIN_REFERRALS")))
         self.inquiries = Inquiries(self)
         self.hosts = Hosts(self)
         self.offered: Certificates | None = None
@@ -186,6 +184,8 @@ class House:
             self.let(entrant, partial(entrant.start, False))
         else:
             self.let(entrant, partial(entrant.start, self.by_tls))
+        if 0.0 < self.leaving < float("inf"):      # it was on its way here when all was over
+            self._dismiss(entrant)
 
     def arrived(self, entrant: Entrant, ends: haproxy.Ends | None) -> None:
         """Its proxy has said who it is; None: the proxy itself."""
@@ -433,11 +433,13 @@ class House:
         """Whoever has no session hears that it is over; the sessions hear it themselves."""
         self.leaving = time.monotonic() + ENDING_SECONDS
         for entrant in list(self.entrants.values()):
-            entrant.told_to_leave(self.protocol.STOPPED_WORDS)
-            entrant.hurry()
-            self.settle(entrant)
+            self._dismiss(entrant)
         for number in list(self.relays):
             self._cut(number)
+
+    def _dismiss(self, entrant: Entrant) -> None:
+        entrant.told_to_leave(self.protocol.STOPPED_WORDS, hurries=True)
+        self.settle(entrant)
 
     def _cut(self, number: int) -> None:
         """A session at another host, where no word of ours may stand in the middle of what that says."""

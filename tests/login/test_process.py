@@ -92,6 +92,21 @@ def test_who_is_told_that_all_is_over_has_a_moment_to_go(reads: bool) -> None:
         assert not house.entrants
 
 
+def test_who_comes_when_all_is_over_hears_that() -> None:
+    """Couriertcpd had greeted it, and given it away, before it was told to end."""
+    link, couriertcpd = passing.pair()
+    client, theirs = socket.socketpair()
+    house = House(link, prelogin, {}, False, -1)
+    with link, couriertcpd, client, theirs:
+        house.end()
+        passing.send(couriertcpd, [doorway.HEAD.pack(doorway.GREETED, 1), doorway.pack(
+            {"TCPREMOTEIP": "192.0.2.1", "TCPREMOTEPORT": "7", "TCPLOCALIP": "192.0.2.2",
+             "TCPLOCALPORT": "143"})], (theirs.fileno(),))
+        house.heard[link.fileno()]()
+        assert client.recv(100) == prelogin.STOPPED_WORDS and house.entrants[1].state == LEAVES
+        house.entrants[1].wire.close()
+
+
 def test_who_was_told_to_leave_ahead_of_a_session_says_that_it_is_over() -> None:
     """couriertcpd has both: it told the client to go, and then let its session at another host be."""
     link, couriertcpd = passing.pair()
