@@ -47,6 +47,10 @@ class Sink:
         self.largest = max(self.largest, len(data))
         self.last = data
 
+    def write_all(self, pieces: list[bytes]) -> None:
+        for piece in pieces:
+            self.write(piece)
+
     def mark(self) -> None:
         pass
 
