@@ -302,10 +302,10 @@ class Entering:
 
     def open_store(self) -> None:
         """Raises Bye where there is no Maildir."""
-        from courierpy.maildir import stores
+        from courierpy.maildir.stores import opened
         host = self.environ.get("HOSTNAME")
         try:
-            self.folders, whole = stores.opened(self.settings, host, self.user)
+            self.folders, whole = opened(self.settings, host, self.user)
             # else the account has the option disableshared, or names may begin with anything
             if self.folders.access.identities and self.folders.layout.prefix:
                 self.folders.meet = partial(_meet, self.folders, self.settings, host)

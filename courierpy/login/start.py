@@ -51,8 +51,10 @@ def parted(arguments: list[str]) -> tuple[list[str], list[str]]:
 
 def maildir_of(account: Account, arguments: list[str], environ: Mapping[str, str]) -> str:
     """The account's own, else the argument of the program, else MAILDIRPATH; "" without any."""
+    if account.maildir:
+        return account.maildir
     others = parted(arguments)[1]
-    return account.maildir or (others[0] if others else environ.get("MAILDIRPATH", ""))
+    return others[0] if others else environ.get("MAILDIRPATH", "")
 
 
 def mailhosts(account: Account) -> list[str]:

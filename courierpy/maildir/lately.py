@@ -98,4 +98,5 @@ def find(place: MailboxDirectory, stamps: Stamps | None) -> Lately | None:
 
 def _place(place: MailboxDirectory) -> tuple[str, ...]:
     """Nothing where that cannot be told any more."""
-    return (place.where, place.path, place.options.keyword_directory) if place.where else ()
+    where = place.where
+    return (where, place.path, place.options.keyword_directory) if where else ()

@@ -179,13 +179,13 @@ class Mailbox:
     def as_of(self) -> int | None:
         """HIGHESTMODSEQ of what was looked at last, where scan() gives no MODSEQs; None where they cannot be
         kept, 0 where what was found has to be numbered first.  Raises a store error."""
-        from courierpy.maildir.index import asof  # where the faces can do without MODSEQs it is not needed
+        from courierpy.maildir.index.asof import as_of  # not needed where a face does without MODSEQs
         if not self.place.options.locks or self.read_only:
             return None
         stamps = self._looker.stamps or self.place.stamps(sure=False)  # those of the look, if they are sure
         if stamps is None:
             return None
-        number = asof.as_of(self.index, stamps, self._looker.looked)
+        number = as_of(self.index, stamps, self._looker.looked)
         if not number:
             from courierpy.maildir.index.modseqlog import ModseqLog  # for few
             number = ModseqLog(self.index).number_of(self._looker.snapshot)
