@@ -6,6 +6,7 @@ couriertcpd, which hears of each ticket before the login process does.
 from __future__ import annotations
 
 import os
+import select
 
 from courierpy.auth import Request
 from courierpy.auth.protocol import CLIENT, parse_request
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 KINDS = frozenset(("login", "token", "cram-md5", "cram-sha1", "cram-sha256"))
 # that a login process may ask for: a module may have other rules for another one, as PAM has
 SERVICES = frozenset(("imap", "pop3"))
+ROOM_SECONDS = 5.0             # that couriertcpd has to make room for a client, while it begins sessions
 
 
 class Asker:
@@ -78,9 +80,16 @@ def grant(grants: socket.socket, asker: Asker, number: int, reply: bytes, accoun
 def give(way: socket.socket, asker: Asker, number: int, reply: bytes, address: str, client: int,
          variables: bytes, fd: int) -> None:
     """In place of a ticket the client itself.  ``way``: to couriertcpd.  ``address``: of the account.
-    ``client``, ``variables``, ``fd``: as of the question."""
+    ``client``, ``variables``, ``fd``: as of the question.  Waits for room, as those who ask next do then."""
+    given = [doorway.GIVEN.pack(asker.pid, client, len(reply)), reply, variables]
     try:
-        passing.send(way, [doorway.GIVEN.pack(asker.pid, client, len(reply)), reply, variables], (fd,))
+        try:
+            passing.send(way, given, (fd,))
+        except BlockingIOError:
+            room = select.poll()
+            room.register(way, select.POLLOUT)
+            room.poll(ROOM_SECONDS * 1000)
+            passing.send(way, given, (fd,))
     except OSError as error:
         log.err(f"couriertcpd hears nothing: {error.strerror}")
         answer(asker, number, doorway.TEMPORARY)

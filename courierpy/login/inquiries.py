@@ -2,7 +2,8 @@
 
 A helper may end, and couriertcpd starts another: what it had not answered the next one is asked, once, and
 what is asked meanwhile waits for that, so a helper that is started anew costs no login.  Only an exchange
-that has come to a challenge was known to the old helper alone, and fails for now.
+that has come to a challenge was known to the old helper alone, and fails for now.  What there is no room for
+on the way to a helper waits for its next answer.
 """
 from __future__ import annotations
 
@@ -73,6 +74,7 @@ class Inquiries:
         self._helper: socket.socket | None = None
         self._exchanges: dict[int, socket.socket] = {}     # number -> the helper that does it
         self._last = 0
+        self._held: dict[int, Inquiry] = {}        # those that there was no room for, in the order they came
 
     # -- the helper
 
@@ -128,19 +130,32 @@ class Inquiries:
     def _send(self, inquiry: Inquiry) -> None:
         helper = inquiry.helper
         if helper is None:
+            self._held.pop(inquiry.number, None)
             inquiry.entrant.fails(TemporaryFailure("there is no password helper"), PATIENCE_SECONDS)
             return
         try:
             passing.send(helper, [doorway.QUESTION.pack(inquiry.number, inquiry.kind), inquiry.data],
                          inquiry.fds)
         except BlockingIOError:
-            self._fail(inquiry, "the password helper has too much to do")
+            self._held[inquiry.number] = inquiry
+            inquiry.entrant.fails(TemporaryFailure("the password helper has too much to do"),
+                                  PATIENCE_SECONDS)
             return
         except OSError:                # it has ended; that is heard soon, and all that waits is seen to
             pass
+        self._held.pop(inquiry.number, None)
         if inquiry.kind == doorway.BEGIN:
             self._exchanges[inquiry.number] = helper
         inquiry.entrant.waits()
+
+    def _send_held(self) -> None:
+        """As many as there is room for now."""
+        while self._held:
+            inquiry = next(iter(self._held.values()))
+            self._send(inquiry)
+            if inquiry.number in self._held:
+                return
+            self._house.settle(inquiry.entrant)
 
     def _fail(self, inquiry: Inquiry, why: str) -> None:
         """For now."""
@@ -166,6 +181,7 @@ class Inquiries:
 
     def _close(self, inquiry: Inquiry) -> None:
         self.open.pop(inquiry.number, None)
+        self._held.pop(inquiry.number, None)
         wipe(inquiry.data)
         inquiry.data = b""
 
@@ -186,6 +202,8 @@ class Inquiries:
         if inquiry is not None and inquiry.helper is helper:
             self._close(inquiry)
             self._answered(inquiry.entrant, kind, data[doorway.QUESTION.size:])
+        if self._held:
+            self._send_held()
 
     def _answered(self, entrant: Entrant, kind: bytes, data: bytes) -> None:
         answer = remote.answer(kind, data)

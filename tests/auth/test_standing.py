@@ -7,14 +7,16 @@ import os
 import resource
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from courierpy.auth import Account, Rejected, Request, TemporaryFailure, helper, questions, standing
+from courierpy.auth import Account, Rejected, Request, TemporaryFailure, helper, questions, standing, tickets
 from courierpy.auth.protocol import render_request
 from courierpy.system import doorway, passing, proc
 from tests.programs.chain import DEADLINE, eventually
@@ -211,6 +213,60 @@ def test_it_gives_a_client_that_came_with_the_question(tmp_path: Path) -> None:
             client.settimeout(DEADLINE)
             assert (client.recv(100), client.recv(100)) == (b"from its session", b"")
         assert passing.receive(door.grants) is None
+
+
+class Watched(socket.socket):
+    """``full``: is there no room, as the kernel says?"""
+
+    full: threading.Event
+
+    def sendmsg(self, *words: Any) -> int:
+        try:
+            return super().sendmsg(*words)
+        except BlockingIOError:
+            self.full.set()
+            raise
+
+
+@pytest.mark.parametrize("room", [True, False])
+def test_a_client_waits_where_couriertcpd_has_many(room: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passing, "_BUFFER", 1)
+    end, its_end = passing.pair()
+    ours, other = passing.pair()
+    way = Watched(fileno=other.detach())
+    way.full = threading.Event()
+    count = 0
+    with end, its_end, ours, way:
+        while not way.full.is_set():
+            with suppress(BlockingIOError):
+                passing.send(way, [b"another"])
+                count += 1
+        way.full.clear()
+
+        def taken() -> Iterator[bytes]:
+            for data, fds in passing.waiting(ours, "the way"):
+                passing.close(fds)
+                yield data
+
+        def makes_room() -> None:
+            way.full.wait(DEADLINE)
+            found.extend(taken())
+
+        found: list[bytes] = []
+        if room:
+            thread = threading.Thread(target=makes_room)
+            thread.start()
+        else:
+            monkeypatch.setattr(tickets, "ROOM_SECONDS", 0.01)
+        tickets.give(way, tickets.Asker(PID, its_end), 7, b"account", "bob", 1, b"", end.fileno())
+        if room:
+            thread.join()
+        found.extend(taken())
+        assert found[:count] == [b"another"] * count
+        assert found[count:] == [doorway.GIVEN.pack(PID, 1, 7) + b"account"] * room
+        answered = passing.receive(end)
+        assert answered is not None
+        assert doorway.QUESTION.unpack_from(answered[0]) == (7, doorway.BEGUN if room else doorway.TEMPORARY)
 
 
 def test_the_helper_itself_gives_a_ticket_for_it(tmp_path: Path) -> None:

@@ -70,7 +70,8 @@ class Helper:
 
 
 @pytest.fixture
-def house() -> House:
+def house(monkeypatch: pytest.MonkeyPatch) -> House:
+    monkeypatch.setattr(passing, "_BUFFER", 16384)     # there is no room for many
     return House()
 
 
@@ -174,3 +175,47 @@ def test_an_exchange_that_was_cancelled_is_given_up_before_the_next_question(hou
         helper.says(helper.asked()[0], doorway.REFUSED)
         house.turn()
     assert not house.inquiries.open
+
+
+def test_what_there_is_no_room_for_waits_for_an_answer(house: House) -> None:
+    helper, entrants = Helper(house), [Entrant()]
+    house.inquiries.ask(entrants[0], login())
+    while entrants[-1].failure is None:
+        entrants.append(Entrant())
+        house.inquiries.ask(entrants[-1], login())
+    *sent, held = entrants
+    gone, after = Entrant(), Entrant()
+    house.inquiries.ask(gone, login())
+    house.inquiries.give_up(gone)
+    house.inquiries.ask(after, login())
+    assert held.seconds > 0 and after.seconds > 0
+    for entrant in sent:
+        number, *_ = helper.asked()
+        assert number == entrant.question
+        helper.says(number, doorway.REFUSED)
+        house.turn()
+    assert held.failure is None and after.failure is None
+    for entrant in (held, after):
+        number, *_ = helper.asked()
+        assert number == entrant.question
+        helper.says(number, doorway.REFUSED)
+        house.turn()
+    assert passing.receive(helper.end) is None and not house.inquiries.open
+
+
+def test_it_waits_for_the_next_helper_where_that_one_ends(house: House) -> None:
+    first, entrants = Helper(house), [Entrant()]
+    house.inquiries.ask(entrants[0], login())
+    while entrants[-1].failure is None:
+        entrants.append(Entrant())
+        house.inquiries.ask(entrants[-1], login())
+    first.end.close()
+    house.turn()
+    second = Helper(house)
+    for entrant in entrants[:-1]:
+        number, *_ = second.asked()
+        assert number == entrant.question
+        second.says(number, doorway.REFUSED)
+        house.turn()
+    assert second.asked()[0] == entrants[-1].question
+    assert passing.receive(second.end) is None
