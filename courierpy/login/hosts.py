@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ssl import SSLContext
     from typing import Any, Protocol
 
+    from courierpy.login.telling import Telling
     from courierpy.model.steps import Forward
 
     class Entrant(Protocol):
@@ -31,14 +32,13 @@ if TYPE_CHECKING:
     class House(Protocol):
         """As login/process.py has it."""
 
-        link: socket.socket
+        telling: Telling
         environ: Mapping[str, str]
         heard: dict[int, Callable[[], None]]
 
         @property
         def entrants(self) -> Mapping[int, Entrant]: ...
 
-        def say(self, end: socket.socket, parts: list[bytes], fds: tuple[int, ...] = ()) -> bool: ...
 
         def want(self, end: socket.socket, before: int, wanted: int) -> int: ...
 
@@ -85,13 +85,12 @@ class Hosts:
         """For a connection; is it asked?"""
         account = seeking.forward.account
         assert isinstance(account, Granted)
-        return self._house.say(self._house.link, [doorway.CONNECTS.pack(
+        return self._house.telling.say([doorway.CONNECTS.pack(
             doorway.CONNECT, seeking.entrant.number, account.ticket, seeking.which, seconds)])
 
     def carries(self, seeking: Seeking) -> bool:
         """Whether the session may be; is it asked?"""
-        return self._house.say(self._house.link, [doorway.HEAD.pack(doorway.CARRIES,
-                                                                    seeking.entrant.number)])
+        return self._house.telling.say([doorway.HEAD.pack(doorway.CARRIES, seeking.entrant.number)])
 
     def told(self, letter: bytes, number: int, data: bytes, fds: list[int]) -> None:
         """What it answers.  ``data``: without the head."""

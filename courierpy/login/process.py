@@ -19,6 +19,7 @@ from courierpy.login.entrant import GONE, Entrant
 from courierpy.login.hosts import Hosts
 from courierpy.login.inquiries import Inquiries
 from courierpy.login.relayed import Relay
+from courierpy.login.telling import Telling
 from courierpy.system import concluded, confined, doorway, haproxy, log, metrics, passing, proc, title
 from courierpy.system.settings import from_environ
 from courierpy.system.wayback import AGAIN
@@ -71,6 +72,7 @@ class House:
         self._poll = select.epoll()
         self.heard: dict[int, Callable[[], None]] = {}
         self.hear(link, self._linked)
+        self.telling = Telling(link, self._poll)
 
     # -- before the first client
 
@@ -100,7 +102,7 @@ class House:
                 title.say(f"({len(self.entrants) + len(self.relays)} connections)")
 
     def _done(self) -> bool:
-        return not (self.entrants or self.relays) or time.monotonic() > self.leaving
+        return not (self.entrants or self.relays or self.telling.unsaid) or time.monotonic() > self.leaving
 
     def _clock(self) -> float:
         """Whose moment has come, and whose turn it is; gives the seconds until there is more to do."""
@@ -194,7 +196,7 @@ class House:
         local, local_port = environ["TCPLOCALIP"], int(environ["TCPLOCALPORT"])
         if ends is not None:
             (remote, remote_port), (local, local_port) = ends.remote, ends.local
-        if not self.say(self.link, [doorway.ADDRESS.pack(
+        if not self.telling.say([doorway.ADDRESS.pack(
                 doorway.PROXIED, entrant.number, remote.encode(), remote_port, local.encode(), local_port)]):
             entrant.denied()
 
@@ -239,7 +241,7 @@ class House:
         """It is gone without a session."""
         self._leave(entrant)
         entrant.wire.close()
-        self.say(self.link, [doorway.HEAD.pack(doorway.ENDED, entrant.number)])
+        self.telling.say([doorway.HEAD.pack(doorway.ENDED, entrant.number)])
 
     def _leave(self, entrant: Entrant) -> None:
         del self.entrants[entrant.number]
@@ -272,14 +274,6 @@ class House:
 
     # -- couriertcpd
 
-    def say(self, end: socket.socket, parts: list[bytes], fds: tuple[int, ...] = ()) -> bool:
-        try:
-            passing.send(end, parts, fds)
-        except OSError as error:
-            log.err(f"a word cannot be said: {error.strerror}")
-            return False
-        return True
-
     def begin(self, entrant: Entrant, granted: Granted, rest: bytes) -> None:
         """Ask for the session, with what the client has said already."""
         wire = entrant.wire
@@ -303,8 +297,8 @@ class House:
                      else doorway.pack(doorway.allowed(environ)))
         letter, fd = (doorway.GIVE, wire.socket.fileno()) if theirs is None else \
             (doorway.START, theirs.fileno())
-        said = (theirs is not None or len(rest) == len(kept)) and self.say(
-            self.link, [doorway.STARTS.pack(letter, number, granted.ticket, len(variables)), variables, kept],
+        said = (theirs is not None or len(rest) == len(kept)) and self.telling.say(
+            [doorway.STARTS.pack(letter, number, granted.ticket, len(variables)), variables, kept],
             (fd,))
         if ours is not None and theirs is not None:
             theirs.close()
@@ -376,11 +370,13 @@ class House:
             relay.close()
             if isinstance(relay, Carried):
                 log.info(relay.line())
-                self.say(self.link, [doorway.HEAD.pack(doorway.ENDED, relay.number)])
+                self.telling.say([doorway.HEAD.pack(doorway.ENDED, relay.number)])
         elif relay.due:
             self._arm(relay)
 
     def _linked(self) -> None:
+        if self.telling.unsaid:
+            self.telling.go_on()
         found = passing.heard(self.link, "couriertcpd")
         if found is None:
             return
@@ -388,6 +384,7 @@ class House:
         if len(data) < doorway.HEAD.size:
             self.end()                 # couriertcpd is gone
             self.forget(self.link)
+            self.telling.end()
             return
         letter, number = doorway.HEAD.unpack_from(data)
         try:
