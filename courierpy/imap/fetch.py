@@ -80,20 +80,24 @@ class Item:
     command's answer when all other messages have been told.  ``column``: None where the file of each
     message is needed.  ``parse``: function (Args, name) giving the FetchItem, of what stands behind the
     name; by default nothing may.  ``prepare``: function (session), called before anything is told.
+    ``reads``: ``render`` looks into the message, even where a column has the value without that.
     """
 
-    __slots__ = ("column", "parse", "prepare", "render")
+    __slots__ = ("column", "parse", "prepare", "reads", "render")
 
     def __init__(self, render: Render | None = None, column: Column | None = None,
-                 parse: Grammar = fetchitems.plain, prepare: Callable[[Session], None] | None = None) -> None:
+                 parse: Grammar = fetchitems.plain, prepare: Callable[[Session], None] | None = None,
+                 reads: bool = True) -> None:
         if render is None:
             if column is None:
                 raise TypeError("an item needs a render or a column")
             render = _of_column(column)
+            reads = False
         self.render = render
         self.column = column
         self.parse = parse
         self.prepare = prepare
+        self.reads = reads
 
     def column_for(self, item: FetchItem) -> Column | None:
         """The column, if there is one for this form of the item."""
@@ -141,7 +145,7 @@ class Fetching:
 class Subject:
     """The message being fetched: what its items share.  A context manager, at whose end its
     file is closed.  ``room``: octets that may still be made ready for its line; none below 0.  ``alone``:
-    one item alone needs its file."""
+    one item alone looks into it."""
 
     __slots__ = ("_empty", "_header", "_message", "_path", "_reading", "_stat", "alone", "room", "seq",
                  "session", "uid")
@@ -348,9 +352,9 @@ def kept(kind: str, utf8: str = "") -> Kind:
 
 
 ITEMS: Records[Item] = Records("fetch_items", {
-    b"UID": Item(_uid, Column(lambda chunk, known: chunk.uids, form=b"%d")),
-    b"FLAGS": Item(_flags, Column(_flag_lists, repeats=True)),
-    b"INTERNALDATE": Item(_internaldate, Column(_dates, _date_kind, numeric=True)),
+    b"UID": Item(_uid, Column(lambda chunk, known: chunk.uids, form=b"%d"), reads=False),
+    b"FLAGS": Item(_flags, Column(_flag_lists, repeats=True), reads=False),
+    b"INTERNALDATE": Item(_internaldate, Column(_dates, _date_kind, numeric=True), reads=False),
     b"RFC822.SIZE": Item(_size, Column(lambda chunk, known: numbers("q", known), kept("size"), b"%d",
                                        numeric=True)),
     b"ENVELOPE": Item(_envelope, Column(texts, kept("envelope", "envelope-utf8"), ended=True)),

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from courierpy.system.inotify import Inotify
 from tests.conftest import plain_environ
 from tests.view.test_searches import Client
 
+IN_ACCESS, IN_OPEN = 0x1, 0x20         # of <sys/inotify.h>
 MANY = 450                             # messages: more than stand in one text
 FIELDS = 'BODY.PEEK[HEADER.FIELDS (SUBJECT "X-%s" "X-%d")]'
 ITEMS = ("ENVELOPE", "BODYSTRUCTURE", "RFC822.SIZE", "INTERNALDATE", FIELDS, "PREVIEW",
@@ -146,3 +148,18 @@ def test_files_that_are_renamed_while_they_are_told(maildir: Path) -> None:
     assert b" OK " in line
     assert told == [f"{1700000000 + number}.M{number}P1.host" for number in range(MANY)]
     session.logout()
+
+
+@pytest.mark.parametrize("items", ["RFC822.SIZE BODY.PEEK[]", "BODY.PEEK[] RFC822.SIZE",
+                                   "UID FLAGS INTERNALDATE BODY.PEEK[]"])
+def test_a_message_is_opened_once_for_its_size_and_its_text(maildir: Path, items: str) -> None:
+    """Both are told of the same look at it."""
+    session, inotify = Session(maildir), Inotify()
+    try:
+        inotify.add(str(maildir / "cur"), IN_OPEN | IN_ACCESS)     # else two that follow each other are one
+        assert b"BODY[] {" in session.whole(f"FETCH 3 ({items})")
+        opened = [name.partition(b":")[0] for _, mask, name in inotify.events() if mask & IN_OPEN]
+    finally:
+        inotify.close()
+    session.logout()
+    assert opened == [b"1700000002.M2P1.host"]

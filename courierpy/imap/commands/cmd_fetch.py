@@ -206,7 +206,7 @@ class Plan:
     ``columns``: of each item; None where one of them needs the files.  ``pieces``: of each item what stands
     before its value in the line, and the function that gives this.  ``prepares``: what is called before
     anything is told.  ``flags``, ``has_uid``: is this asked for?  ``sees``: is \\Seen set?  ``alone``: does
-    one of them alone need the files?"""
+    one of them alone look into the message?"""
 
     __slots__ = ("_with_uid", "alone", "columns", "flags", "has_uid", "items", "pieces", "prepares", "sees")
 
@@ -216,7 +216,7 @@ class Plan:
                    if (column := record.column_for(item)) is not None]
         names = {item.name for item in items}
         self.items = items
-        self.alone = len(columns) == len(items) - 1
+        self.alone = sum([record.reads for record in records]) == 1
         self.columns = columns if len(columns) == len(items) else None
         self.pieces = [(b" " + item.label + b" " if at else item.label + b" ", record.render, item)
                        for at, (record, item) in enumerate(zip(records, items, strict=True))]
