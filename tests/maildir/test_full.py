@@ -225,6 +225,7 @@ def test_trash(what: str, owner: Account) -> None:
     window.do("SELECT INBOX.Trash")
     window.do("SELECT INBOX")
     window.do("STORE 9 +FLAGS (word)")
+    os.link(owner.maildir / ".Trash/courierimapuiddb", owner.home / "copy")    # as in numbered()
     fill(owner, what)
     assert [line for line in window.do("UID MOVE 3:4 INBOX.Trash") if line.startswith("* ")] == [
         "* 3 EXPUNGE", "* 3 EXPUNGE", "* 28 EXISTS", "* 28 RECENT"]
