@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import signal
 import socket
+import subprocess
 import sys
 import types
 from array import array
@@ -292,6 +294,73 @@ def told() -> str:
     return said
 
 
+NUMBERS = re.compile(rb"(UIDVALIDITY|MAILBOXID|HIGHESTMODSEQ) [^]]+")    # of a moment, or of an inode
+LOOKS = b"".join(b"%d %s\r\n" % item for item in enumerate([
+    b'LIST "" *', b'LSUB "" *', b"GETQUOTAROOT INBOX", b"MYRIGHTS INBOX", b"STATUS INBOX (MESSAGES UNSEEN)",
+    b"STATUS INBOX.Sub (MESSAGES UNSEEN)", b"SELECT INBOX", b"FETCH 1:* (UID FLAGS BODY.PEEK[])",
+    b"SELECT INBOX.Sub", b"LOGOUT"]))
+
+
+def _mailbox(path: str, subject: str) -> None:
+    for part in ("cur", "new", "tmp"):
+        os.makedirs(os.path.join(path, part))
+    with open(os.path.join(path, "cur", "1.a.host:2,"), "w", encoding="ascii") as file:
+        file.write(f"Subject: {subject}\n\ntext\n")
+
+
+def _replaced(maildir: str) -> None:
+    os.rename(maildir, maildir + ".old")
+    _mailbox(maildir, "new")
+    _mailbox(os.path.join(maildir, ".New"), "new")
+
+
+def _linked(maildir: str) -> None:
+    _replaced(maildir)
+    os.rename(maildir, maildir + ".new")
+    os.symlink("Maildir.new", maildir)
+
+
+def _says(name: str, text: str) -> Callable[[str], None]:
+    def write(maildir: str) -> None:
+        with open(os.path.join(maildir, name), "w", encoding="ascii") as file:
+            file.write(text)
+    return write
+
+
+CHANGES: dict[str, Callable[[str], None]] = {
+    "none": lambda maildir: None, "replaced": _replaced, "a link": _linked,
+    "a list": _says("courierimapacl", "owner lr\n"),
+    "subscribed": _says("courierimapsubscribed", "INBOX.Sub\n"),
+    "a quota": _says("maildirsize", "9000S\n0 0\n"),
+    "a mailbox": lambda maildir: os.rename(os.path.join(maildir, ".Sub"), os.path.join(maildir, ".New"))}
+
+
+def changed(folder: str) -> dict[str, list[str]]:
+    """What a session is told after this change of its Maildir: in the process that had it before, and in one
+    of its own, which has a copy."""
+    told: dict[str, list[str]] = {}
+    uid, gid = account_ids()
+    for name, change in CHANGES.items():
+        homes = [os.path.join(folder, "changed", name, which, "who") for which in ("same", "fresh")]
+        maildir = os.path.join(homes[0], "Maildir")
+        _mailbox(maildir, "inbox")
+        _mailbox(os.path.join(maildir, ".Sub"), "sub")
+        life, fresh = Life(USUAL), Life(USUAL)
+        owned = ["chown", "-R", f"{uid}:{gid}", homes[0]]
+        subprocess.run(owned, check=True)
+        life.session(order(homes[0], LOOKS))
+        assert life.waits()
+        change(maildir)
+        subprocess.run(owned, check=True)
+        os.makedirs(os.path.dirname(homes[1]))
+        subprocess.run(["cp", "-a", homes[0], homes[1]], check=True)
+        said = [each.session(order(home, LOOKS)) for each, home in zip((life, fresh), homes, strict=True)]
+        told[name] = [NUMBERS.sub(rb"\1", each).decode() for each in said]
+        for each in (life, fresh):
+            each.end()
+    return told
+
+
 def main(folder: str) -> dict[str, object]:
     """Name -> what came out."""
     global OTHER
@@ -308,7 +377,7 @@ def main(folder: str) -> dict[str, object]:
             "again": found(little, little, little),
             "goes on": {"a bug": goes_on(breaks, b"a CAPABILITY\r\nb LOGOUT\r\n"),
                         **{name: goes_on(hook) for name, hook in hooks.items()}},
-            "uses": uses(), "idle": idle(), "others": others(), "told": told()}
+            "changed": changed(folder), "uses": uses(), "idle": idle(), "others": others(), "told": told()}
 
 
 if __name__ == "__main__":

@@ -72,6 +72,13 @@ def test_after_what_cannot_be_told_none_follows(found: Found) -> None:
         "a child": False, "a timer": False, "a signal": False}
 
 
+def test_what_changed_between_two_sessions_is_told_as_by_a_process_of_its_own(found: Found) -> None:
+    told = found["changed"]
+    for name, (same, fresh) in told.items():
+        assert same == fresh, name
+    assert len({same for same, _ in told.values()}) == len(told) - 1       # a link is as what it leads to
+
+
 def test_how_often_a_process_serves(found: Found) -> None:
     assert found["uses"] == ["waits", "ends", "nobody takes it"]
 
