@@ -4,7 +4,8 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import pytest
@@ -13,7 +14,7 @@ from courierpy import doorway
 from courierpy.forwarding import Forwarding
 from courierpy.listener.connections import Connection, Connections
 from courierpy.listener.doorway import WORDS, Doorway, Left
-from courierpy.listener.guests import ALARMS
+from courierpy.listener.guests import ALARMS, Login
 from courierpy.listener.options import Options
 from courierpy.system import doorway as words_of
 from courierpy.system import passing
@@ -111,6 +112,24 @@ def test_what_is_given_away_without_a_ticket(capfd: pytest.CaptureFixture[str]) 
     assert capfd.readouterr().err.count("what is no connection turned away") == 1
 
 
+@contextmanager
+def one_ready(way: Doorway) -> Iterator[tuple[Login, socket.socket, socket.socket]]:
+    """The one login process of ``way``, the end by which a helper gives clients, and a client's socket."""
+    link, its = passing.pair()
+    fd = link.detach()
+    helper, its_helper = passing.pair()
+    ours, theirs = socket.socketpair()
+    with helper, its, its_helper, ours, theirs:
+        way.go_on(Left([[(os.getpid(), fd)], [], [], []]))
+        process = way.processes[os.getpid()]
+        process.old, process.ready = False, True
+        way.meet(helper)
+        found = passing.receive(its_helper)
+        assert found is not None and found[0] == words_of.WAY
+        with socket.socket(fileno=found[1][0]) as gives:
+            yield process, gives, theirs
+
+
 def test_a_client_that_a_helper_gives(capfd: pytest.CaptureFixture[str]) -> None:
     """Its session begins, once, for the login process that has it; of others nothing is kept."""
     loop, connections, begun = Loop(), Connections(False, lambda fd: None), []
@@ -121,18 +140,7 @@ def test_a_client_that_a_helper_gives(capfd: pytest.CaptureFixture[str]) -> None
 
     unused = cast(Any, None)
     way = Doorway(1, 0, connections, cast(Any, loop), unused, begin, unused, unused, Forwarding("IMAP", {}))
-    link, its = passing.pair()
-    fd = link.detach()
-    helper, its_helper = passing.pair()
-    ours, theirs = socket.socketpair()
-    with its, its_helper, ours, theirs:
-        way.go_on(Left([[(os.getpid(), fd)], [], [], []]))
-        process = way.processes[os.getpid()]
-        process.old, process.ready = False, True
-        way.meet(helper)
-        found = passing.receive(its_helper)
-        assert found is not None and found[0] == words_of.WAY
-        gives = socket.socket(fileno=found[1][0])
+    with one_ready(way) as (process, gives, theirs):
         before = descriptors()
         numbers = []
         for welcome in (True, False):
@@ -144,21 +152,20 @@ def test_a_client_that_a_helper_gives(capfd: pytest.CaptureFixture[str]) -> None
             for heard in list(loop.heard.values()):
                 heard()
 
-        with gives:
-            for pid, number in ((1, numbers[0]), (os.getpid(), 1), (os.getpid(), numbers[1])):
-                says(pid, number)
-            assert not begun
-            for _ in range(2):
-                says(os.getpid(), numbers[0])
-            assert begun == [("192.0.2.1", b"account", b"A=b", b"C=d", b"", os.fstat(theirs.fileno()).st_ino)]
-            assert list(way.guests) == numbers[1:] and process.guests == 1
-            assert descriptors() == before
+        for pid, number in ((1, numbers[0]), (os.getpid(), 1), (os.getpid(), numbers[1])):
+            says(pid, number)
+        assert not begun
+        for _ in range(2):
+            says(os.getpid(), numbers[0])
+        assert begun == [("192.0.2.1", b"account", b"A=b", b"C=d", b"", os.fstat(theirs.fileno()).st_ino)]
+        assert list(way.guests) == numbers[1:] and process.guests == 1
+        assert descriptors() == before
         assert way.grants.others
+        gives.close()
         for heard in list(loop.heard.values()):
             heard()
         assert not way.grants.others
-        for end in (helper, process.link):
-            end.close()
+        process.link.close()
     assert capfd.readouterr().err.count("wants a session for a client that it does not have") == 1
 
 
@@ -169,27 +176,15 @@ def test_a_client_that_was_given_before_its_login_process_ended() -> None:
     way = Doorway(1, 0, Connections(False, lambda fd: None), cast(Any, loop), unused,
                   lambda connection, order, fd: begun.append(order.account), unused, unused,
                   Forwarding("IMAP", {}))
-    link, its = passing.pair()
-    fd = link.detach()
-    helper, its_helper = passing.pair()
-    ours, theirs = socket.socketpair()
-    with its, its_helper, ours, theirs:
-        way.go_on(Left([[(os.getpid(), fd)], [], [], []]))
-        process = way.processes[os.getpid()]
-        process.old, process.ready = False, True
-        way.meet(helper)
-        found = passing.receive(its_helper)
-        assert found is not None
-        with socket.socket(fileno=found[1][0]) as gives:
-            assert way.client(theirs.fileno(), Connection("192.0.2.1"), {}, behind=False)
-            number, = way.guests
-            passing.send(gives, [words_of.GIVEN.pack(os.getpid(), number, 7), b"account"],
-                         (theirs.fileno(),))
-            assert way.ended(os.getpid())
+    with one_ready(way) as (_, gives, theirs):
+        assert way.client(theirs.fileno(), Connection("192.0.2.1"), {}, behind=False)
+        number, = way.guests
+        passing.send(gives, [words_of.GIVEN.pack(os.getpid(), number, 7), b"account"], (theirs.fileno(),))
+        assert way.ended(os.getpid())
         assert begun == [b"account"]
+        gives.close()
         for heard in list(loop.heard.values()):
             heard()
-        helper.close()
 
 
 @pytest.mark.parametrize("bound", [0, 5, 100, 1000])
