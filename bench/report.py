@@ -145,7 +145,7 @@ def reasons() -> dict[str, str]:
         text = file.read()
     found = {}
     for paragraph in re.split(r"\n\s*\n", text):
-        match = re.match(r"((?:\d+[a-d]? ?)+): (.*)", paragraph.strip(), re.S)
+        match = re.match(r"((?:\d+[a-z]? ?)+): (.*)", paragraph.strip(), re.S)
         if match:
             for key in match[1].split():
                 found[key] = " ".join(match[2].split())

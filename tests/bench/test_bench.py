@@ -166,6 +166,10 @@ def test_the_readme_hears_how_many_rows_are_ahead(tmp_path: Path) -> None:
     assert readme.read_text() == f"one\n{row}two\n" % "40 of 96"
 
 
+def test_each_reason_is_of_a_row() -> None:
+    assert {"19g", "39f"} <= report.reasons().keys() <= {case.key for row in ROWS for case in row.cases}
+
+
 def test_keys_of_rows_are_told_apart() -> None:
     keys = [case.key for row in ROWS for case in row.cases]
     assert len(set(keys)) == len(keys)
