@@ -286,8 +286,6 @@ class _Imapd(Entering):
         return notices.alerts(self.settings, own_alert(self.settings), self.only_reads)
 
     def _account_options(self) -> None:
-        if not self.environ.get("OPTIONS"):
-            return
         if self.option("disableimap"):
             raise Bye("IMAP access disabled for this account.")
         if self.option("disableinsecureimap") and not self.steps.by_tls:

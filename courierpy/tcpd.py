@@ -281,13 +281,10 @@ class Listener:
     def _connections(self) -> int:
         """Those that logged in, with a process or asleep: who sleeps must be able to wake; and all others,
         where these have no bound of their own."""
-        services, way, connections = self.services, self.services.doorway, self.connections
-        count = len(connections.by_pid) - len(connections.waiting)     # as busy(): it is asked in each turn
-        if way is not None:
-            count += len(way.outward.carried) + (0 if connections.bound else len(way.guests))
-        if services.sleepers is not None:
-            count += len(services.sleepers.asleep)
-        return count + (services.pool.queue.count if services.pool is not None else 0)
+        services, way = self.services, self.services.doorway
+        guests = len(way.guests) if way is not None and not self.connections.bound else 0
+        queued = services.pool.queue.count if services.pool is not None else 0
+        return self.connections.busy() + guests + services.asleep + services.carried + queued
 
     def _gauges(self, meter: metrics.Meter) -> None:
         """How it is now, for who watches."""

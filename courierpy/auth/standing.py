@@ -177,7 +177,7 @@ class Stand:
             if request is None or request.kind == "token":
                 self._pass_on(at, 0, data)
             else:
-                gives = partial(self._give, client=client, variables=variables, fd=fds[0]) \
+                gives = partial(give, self._way, client=client, variables=variables, fd=fds[0]) \
                     if kind == doorway.ASK_FOR and len(fds) == 1 and self._way is not None else None
                 self._do(at, asker, number, of_client(request, request.environ, self._environ), data, gives)
             if request is not None:
@@ -198,11 +198,6 @@ class Stand:
             gives(asker, number, reply, account)
         else:
             grant(self._grants, asker, number, reply, account, self._told)
-
-    def _give(self, asker: Asker, number: int, reply: bytes, account: Account, client: int,
-              variables: bytes, fd: int) -> None:
-        assert self._way is not None
-        give(self._way, asker, number, reply, account.address, client, variables, fd)
 
     def _see(self, account: Account) -> None:
         """Raises Unservable or TemporaryFailure."""

@@ -77,9 +77,9 @@ def grant(grants: socket.socket, asker: Asker, number: int, reply: bytes, accoun
     answer(asker, number, doorway.GRANTED, user, ticket + words.encode("utf-8", "surrogateescape"))
 
 
-def give(way: socket.socket, asker: Asker, number: int, reply: bytes, address: str, client: int,
+def give(way: socket.socket, asker: Asker, number: int, reply: bytes, account: Account, client: int,
          variables: bytes, fd: int) -> None:
-    """In place of a ticket the client itself.  ``way``: to couriertcpd.  ``address``: of the account.
+    """In place of a ticket the client itself.  ``way``: to couriertcpd.
     ``client``, ``variables``, ``fd``: as of the question.  Waits for room, as those who ask next do then."""
     given = [doorway.GIVEN.pack(asker.pid, client, len(reply)), reply, variables]
     try:
@@ -94,4 +94,4 @@ def give(way: socket.socket, asker: Asker, number: int, reply: bytes, address: s
         log.err(f"couriertcpd hears nothing: {error.strerror}")
         answer(asker, number, doorway.TEMPORARY)
         return
-    answer(asker, number, doorway.BEGUN, data=address.encode("utf-8", "surrogateescape"))
+    answer(asker, number, doorway.BEGUN, data=account.address.encode("utf-8", "surrogateescape"))

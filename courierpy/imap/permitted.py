@@ -86,7 +86,7 @@ def named(session: Session, command: bytes, *names: str) -> None:
     """``names``: of the mailboxes that the arguments of a command name, in their order, there or not.  Raises
     NotPermitted where the user has not the rights that its row asks for, and FolderMissing, as of one
     that is not there, where it must not be known that there is one.  RFC 4314 6."""
-    row = commands.DECORATED.get(command) or commands.find(command)
+    row = commands.find(command)
     for name, wanted in zip(names, row.named if row is not None else (), strict=False):
         if wanted:
             _need(session, command, wanted, name)
@@ -120,8 +120,7 @@ def _need(session: Session, command: bytes, wanted: str, name: str) -> None:
         has = folders.rights(where)
     except NameInvalid:
         return                         # who makes use of the name says it
-    if has is not OWNER_RIGHTS:        # mostly it is: all that there are
-        _judge(session, command, wanted, where, has)
+    _judge(session, command, wanted, where, has)
 
 
 def _judge(session: Session, command: bytes, wanted: str, where: str, has: frozenset[str]) -> None:

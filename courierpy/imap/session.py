@@ -169,7 +169,7 @@ class Session(Dialogue):
         if title.show is not None:
             self.show("")
         framer, event = self.framer, None
-        if framer.fed and framer.midway:
+        if framer.midway:
             self.conn.flush_held()
             event = framer.next()
         elif data := self.waiting.read(READ_TIMEOUT):  # mostly one whole command
@@ -258,7 +258,7 @@ class Session(Dialogue):
         return sink
 
     def perform(self, args: Args) -> str | Done:
-        row = self.row = commands.DECORATED.get(args.command) or commands.find(args.command)
+        row = self.row = commands.find(args.command)
         self._progress.begin(args.tag)
         if row is None:
             raise Bad("Error in IMAP command received by server.")
@@ -266,7 +266,7 @@ class Session(Dialogue):
             self.show(row.name.decode())
         try:
             self._prepare(row)
-            done = args.again(self) if args.known else row.handler(self, args)
+            done = row.handler(self, args) if args.again is None else args.again(self)
         except No as error:
             self.sync(row)
             raise elsewhere(self, error, args.spelled) from None

@@ -136,8 +136,7 @@ class Waiting:
             if self.stopping:
                 raise Bye(self._why)
             if session.between is not None or session.sleeper is not None \
-                    or session.folders.options.kept_numbers is not None and timeout > REST \
-                    or session.selected is not None and timeout > REST and session.selected.folder.busy:
+                    or timeout > REST and _is_busy(session):
                 data = self._read(session, timeout)
             else:
                 data = session.conn.read(timeout)
@@ -154,7 +153,7 @@ class Waiting:
     def _read(self, session: Session, timeout: float) -> bytes:
         """read() where there may be something to do meanwhile."""
         conn, sleeper = session.conn, session.sleeper
-        midway = session.framer.fed and session.framer.midway
+        midway = session.framer.midway
         if session.between is not None and timeout > 0 and not midway:
             return self._listen(session.between, timeout)
         if timeout > REST and _is_busy(session):

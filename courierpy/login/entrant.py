@@ -431,8 +431,7 @@ class Entrant:
     def end(self) -> None:
         """It is at nothing any more.  What leads from it to itself is let go: nobody collects garbage."""
         self.state, self.again = GONE, False
-        if self.seeking is not None:
-            self.seeks_no_more()
+        self.seeks_no_more()
         self.dialogue = self._steps = self._wanted = self.later = None
         self._over_tls = self._tls = None
         self.stage.end()

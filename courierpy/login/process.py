@@ -246,8 +246,7 @@ class House:
     def _leave(self, entrant: Entrant) -> None:
         del self.entrants[entrant.number]
         self.inquiries.give_up(entrant)
-        if entrant.seeking is not None:
-            entrant.seeks_no_more()
+        entrant.seeks_no_more()
         self.heard.pop(entrant.wire.socket.fileno(), None)
         entrant.events = self.want(entrant.wire.socket, entrant.events, 0)
 

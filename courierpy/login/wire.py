@@ -179,7 +179,7 @@ class Wire:
     def wants(self, reading: bool) -> int:
         """What the socket is to be polled for."""
         return (select.EPOLLIN if reading and not self.ended else 0) \
-            | (select.EPOLLOUT if self._out or self._gathered else 0)
+            | (select.EPOLLOUT if self.waiting else 0)
 
     def close(self) -> None:
         self.tls = None

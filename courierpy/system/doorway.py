@@ -128,10 +128,7 @@ def allowed(variables: Mapping[str, str]) -> dict[str, str]:
 def packed_in_clear(variables: Mapping[str, str]) -> bytes:
     """The same, packed, of a connection without TLS, whose certificate there is none to tell of: of many
     variables these few are quickly found."""
-    get = variables.get
-    return b"\0".join([f"{name}={value}".encode("utf-8", "surrogateescape") for name in VARIABLES
-                       if (value := get(name)) is not None and len(value) <= MAX_VALUE
-                       and value.isprintable()])
+    return pack(allowed({name: variables[name] for name in VARIABLES if name in variables}))
 
 
 def ends_of(data: bytes) -> tuple[tuple[str, int], tuple[str, int]]:

@@ -411,8 +411,7 @@ class Settings:
         """As atoi(): the digits at the beginning, else 0; one beyond the bounds of the table is the
         nearest within, and a 0 that no digit says is the default where it is beyond.  An empty one is the
         default too, but of a flag off."""
-        value = self.values.get(name)
-        return _number(name, self.text(name) if value is None else value)
+        return _number(name, self.text(name))
 
     def of_word(self, name: str, word: str) -> int:
         """A number that may differ by word: ``15 authpam=30``.  A blank in a word is ``%20``."""
@@ -428,8 +427,7 @@ class Settings:
         return found
 
     def flag(self, name: str) -> bool:
-        value = self.values.get(name)
-        return _number(name, self.text(name) if value is None else value) != 0
+        return self.number(name) != 0
 
     def says(self, name: str) -> bool:
         """Is a flag on, or does a text say something?"""

@@ -258,7 +258,8 @@ def test_a_client_waits_where_couriertcpd_has_many(room: bool, monkeypatch: pyte
             thread.start()
         else:
             monkeypatch.setattr(tickets, "ROOM_SECONDS", 0.01)
-        tickets.give(way, tickets.Asker(PID, its_end), 7, b"account", "bob", 1, b"", end.fileno())
+        account = Account("bob", 1, 1, "/")
+        tickets.give(way, tickets.Asker(PID, its_end), 7, b"account", account, 1, b"", end.fileno())
         if room:
             thread.join()
         found.extend(taken())

@@ -67,7 +67,6 @@ class Asked(Args):
     of."""
 
     __slots__ = ("box", "count", "items", "told", "written")
-    known = True
 
     def __init__(self, args: Args, box: str, items: Items, written: bytes, count: Status,
                  told: bytes) -> None:

@@ -66,11 +66,12 @@ class Args:
     may name a CHARSET.  ``normal``: function that gives the name that a mailbox has for the one that was
     sent.  ``meant``: function that gives the first name of the mailbox of a name, where it has several.
     ``spelled``: the mailbox names as they were sent; ``mailboxes``: what mailbox() made of them.
-    ``known``: it came in the same octets before, and was read then (again.py)."""
+    ``again``: where it came in the same octets before and was read then (again.py), a function (session)
+    that does it; a text is that of its OK."""
 
     __slots__ = ("_at", "_frame", "_index", "_text", "charsets", "command", "mailboxes", "meant", "normal",
                  "separator", "spelled", "tag", "utf8")
-    known = False
+    again: Callable[[Any], str] | None = None
 
     def __init__(self, frame: Frame, utf8: bool = False, separator: str = ".", charsets: bool = True,
                  normal: Callable[[str], str] | None = None,
@@ -149,10 +150,6 @@ class Args:
     def end(self) -> None:
         if not self.at_end():
             raise Bad(ERROR)
-
-    def again(self, session: Any) -> str:
-        """Do it, where it is ``known``; a text is that of its OK.  Raises as a handler does."""
-        raise NotImplementedError
 
     @property
     def behind_tag(self) -> bytes:

@@ -140,8 +140,9 @@ class Framer:
     @property
     def midway(self) -> bool:
         """Has a command begun that is not whole yet?"""
-        self.fed = bool(self._buffer or self._lines or self._literals or self._missing or self._skip_octets
-                        or self._skip_line) or self._ahead is not None
+        if self.fed:                   # mostly nothing was since it was asked last
+            self.fed = bool(self._buffer or self._lines or self._literals or self._missing
+                            or self._skip_octets or self._skip_line) or self._ahead is not None
         return self.fed
 
     def rest(self) -> bytes:
