@@ -12,7 +12,6 @@ import sys
 from functools import partial
 
 from courierpy.admin import complain, default_files, read_settings
-from courierpy.admin.config import listeners
 from courierpy.listener.options import UsageError, parse_ports
 from courierpy.login import tries
 from courierpy.system import log, metrics, notify
@@ -73,6 +72,8 @@ def listener_words(settings: Settings, kind: Kind, port: str) -> list[str]:
 
 def main(words: list[str]) -> int:
     import argparse
+
+    from courierpy.admin.config import listeners  # what it loads has hooks at a fork
     parser = argparse.ArgumentParser(prog="courierpy serve", description=__doc__)
     parser.add_argument("-C", dest="files", action="append", metavar="FILE", help="settings file")
     parser.add_argument("--port", help="port of the plain listener, instead of PORT")

@@ -104,6 +104,7 @@ def near() -> Iterator[Path]:
 
 def test_the_listener_loads_all_before_the_first_connection_and_nothing_heavy(near: Path) -> None:
     program = ("import sys\nfrom courierpy import preload, rehearsal, tcpd\n"
+               "from courierpy.admin import serve\n"
                "preload.preload()\nbefore = set(sys.modules)\n"
                "rehearsal.rehearse({})\n"
                "print('loaded', *sorted(before))\nprint('late', *sorted(set(sys.modules) - before))\n")
