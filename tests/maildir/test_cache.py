@@ -10,6 +10,7 @@ import tracemalloc
 from array import array
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 from hypothesis import given, settings
@@ -98,7 +99,7 @@ def number_of(uid: int) -> bytes:
 def in_segments(folder: Path, monkeypatch: pytest.MonkeyPatch, kind: str,
                 value: Callable[[int], bytes]) -> tuple[array[int], caches.Cache]:
     """UIDs, and a cache that has a value of each, in several segments."""
-    monkeypatch.setattr(segments, "PIECE", 2000)
+    monkeypatch.setattr(segments, "SEGMENT", 2000)
     monkeypatch.setattr(caches, "PIECE", 2000)
     uids = array("I", [*range(3, 400, 2), *range(500, 900)])
     cache = opened(folder)
@@ -285,6 +286,69 @@ def test_octets_that_changed_are_not_believed(folder: Path) -> None:
             assert right(folder, *uids) == 79
 
 
+def test_a_segment_is_checked_once_while_its_file_stays(
+        folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And again when anything of the file changed, even if size and mtime did not."""
+    uids = array("I", range(1, 60))
+    put(folder, *uids)
+    monkeypatch.setattr(segments, "settled", lambda changed, now: True)
+    checked: list[int] = []
+
+    def counted(data: bytes, start: int = 0) -> int:
+        checked.append(len(data))
+        return crc32(data, start)
+
+    assert None not in get(folder, *uids)
+    octets = bytearray(file_of(folder).read_bytes())
+    monkeypatch.setattr(segments, "crc32", counted)
+    assert None not in get(folder, *uids)
+    assert max(checked) < len(octets) // 4             # headers alone
+
+    before = file_of(folder).stat()
+    octets[-1] ^= 1
+    with open(file_of(folder), "r+b") as file:
+        file.write(octets)
+    os.utime(file_of(folder), ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert get(folder, *uids) == [None] * len(uids)
+
+
+def test_a_file_that_is_young_is_checked_each_time(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What changes in the same tick of the clock has the same times."""
+    uids = array("I", range(1, 60))
+    put(folder, *uids)
+    found = file_of(folder).stat()
+    monkeypatch.setattr(segments, "settled", lambda changed, now: changed != found.st_ctime_ns)
+    assert None not in get(folder, *uids)
+    same = segments.stamp(found)
+    monkeypatch.setattr(segments, "stamp", lambda found: same)
+    octets = bytearray(file_of(folder).read_bytes())
+    octets[-1] ^= 1
+    file_of(folder).write_bytes(octets)
+    assert get(folder, *uids) == [None] * len(uids)
+
+
+def test_what_is_passed_over_is_not_held(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A segment of which all is told at once; one of which a part is told stays for the next part."""
+    uids, cache = in_segments(folder, monkeypatch, "told", lambda uid: b"%d" % uid + segments.END)
+    for kept, wanted in ((0, uids), (1, uids[:5])):
+        texts = cache.texts("told", wanted)
+        assert texts is not None
+        assert len(cache._held._loaded) == kept
+
+
+def test_segments_are_about_equally_large(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small one at the end of many would be told for itself."""
+    monkeypatch.setattr(segments, "SEGMENT", 2000)
+    cache = opened(folder)
+    for uid in range(1, 302):
+        cache.add("told", uid, b"x" * 90)
+    cache.flush()
+    spans = [place.span for place in opened(folder)._held.file("told").look().places]
+    assert len(spans) > 2
+    assert max(spans) < 2 * min(spans)
+    assert max(spans) <= segments.SEGMENT + 200
+
+
 @pytest.mark.parametrize("tail", [bytes(5), bytes(5000), b"\xff" * 5000, b"courierpy cache 2\n" * 9])
 def test_garbage_behind_the_end(folder: Path, tail: bytes) -> None:
     """As a crash of the machine leaves it, with blocks that were never written."""
@@ -346,7 +410,7 @@ def test_a_file_that_is_replaced_below_a_reader(folder: Path) -> None:
     # the same size and the same inode: only the heads tell
     file_of(folder).write_bytes(second[:len(first)].ljust(len(first), b"\0"))
     session._held.file("kind").table = table
-    table.key = (file_of(folder).stat().st_ino, len(first))
+    table.key = segments.stamp(file_of(folder).stat())
     assert all(value in (None, value_of(uid)) for uid, value in
                zip(uids, session.values("kind", uids), strict=True))
 

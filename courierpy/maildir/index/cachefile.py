@@ -18,19 +18,24 @@ from courierpy.maildir.files import close, remove, write_all
 from courierpy.maildir.formats import uiddb
 from courierpy.maildir.index import segments
 from courierpy.maildir.index.columns import CACHE
-from courierpy.maildir.index.segments import PIECE, Column, Stale
+from courierpy.maildir.index.segments import SEGMENT, Column, Stale
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from courierpy.maildir.index.columns import Index
-    from courierpy.maildir.index.segments import Place, Table
+    from courierpy.maildir.index.segments import Place, Stamp, Table
 
 OVERHEAD = 48                              # octets that a value takes in memory beside its own
+REWRITTEN = 1 << 20                        # octets of a file made anew that are written at once
 SLACK = 1000                               # values of dead messages that do not matter
 MANY = 16                                  # segments out of order that do not matter
 LOCK_TRIES, LOCK_PAUSE = 10, 0.002         # seconds
+PLACES = 2000                              # of segments that are known from session to session
+
+# what is where in the files that this process read, by their headers and stamps, the last one at the end
+_walked: dict[tuple[bytes, Stamp], Table] = {}
 
 
 class CacheFile:
@@ -73,19 +78,28 @@ class CacheFile:
         """What is where now.  A file that changed is walked through again."""
         known = self.table
         try:
-            if known is not None:
-                found = os.stat(self.path)
-                if known.key == (found.st_ino, found.st_size):
-                    return known
+            if known is not None and known.key == segments.stamp(os.stat(self.path)):
+                return known
             fd = self._index.open(self._name)
         except OSError:
             return segments.NOTHING
         try:
-            self.table = table = self._walk(fd)
+            self.table = table = self._known(fd)
         except OSError:
             return segments.NOTHING
         finally:
             close(fd)
+        return table
+
+    def _known(self, fd: int) -> Table:
+        """What is where, as this process found it where the file is the same since.  OSError."""
+        if self._bad:
+            return self._walk(fd)
+        key = self.head, segments.stamp(os.fstat(fd))
+        table = _walked.pop(key, None) or self._walk(fd)
+        _walked[self.head, table.key] = table
+        while sum(len(each.places) for each in _walked.values()) > PLACES:
+            del _walked[next(iter(_walked))]
         return table
 
     def load(self, place: Place) -> Column:
@@ -149,7 +163,8 @@ class CacheFile:
         return segments.walk(fd, self.head, self._bad)
 
     def _read(self, fd: int, place: Place) -> Column | None:
-        return segments.read(fd, self.head, place)
+        table = self.table
+        return segments.read(fd, self.head, place, table.key if table is not None else segments.NOTHING.key)
 
     # -- adding
 
@@ -188,7 +203,7 @@ class CacheFile:
         table = self._checked(fd)
         places, start = table.places, table.end
         values, total = fresh, octets
-        while places and places[-1].span <= total and total + places[-1].span <= PIECE:
+        while places and places[-1].span <= total and total + places[-1].span <= SEGMENT:
             place = places.pop()
             column = self._read(fd, place)
             start = place.offset
@@ -273,7 +288,7 @@ class CacheFile:
         for row in order:
             values[uids[row]] = os.pread(fd, sizes[row], starts[row])
             size += sizes[row] + OVERHEAD
-            if size >= PIECE:
+            if size >= REWRITTEN:
                 write_all(scratch, b"".join(segments.pack(values, head)))
                 values, size = {}, 0
         write_all(scratch, b"".join(segments.pack(values, head)))

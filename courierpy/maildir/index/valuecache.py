@@ -15,7 +15,7 @@ from bisect import bisect_left, bisect_right
 from courierpy.maildir.files import listed
 from courierpy.maildir.index.cachefile import OVERHEAD, CacheFile
 from courierpy.maildir.index.columns import CACHE
-from courierpy.maildir.index.segments import NUMBER_OCTETS, PIECE, Column, Stale, Texts, column_of
+from courierpy.maildir.index.segments import NUMBER_OCTETS, Column, Stale, Texts, column_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from courierpy.maildir.index.columns import Index
     from courierpy.maildir.index.segments import Place
 
+PIECE = 1 << 20                            # octets of a kind that are written at once
 KEEP = 4 << 20                             # octets of segments that stay in memory
 HOLD = 8 << 20                             # octets of a kind that are kept though they cannot be written
 PENDING = 4 << 20                          # octets of all kinds that are to be written
@@ -47,12 +48,15 @@ class _Held:
             file = self._files[kind] = CacheFile(self._index, self._uidvalidity, kind)
         return file
 
-    def load(self, kind: str, place: Place) -> Column:
-        """Raises Stale where the file must be looked at again."""
+    def load(self, kind: str, place: Place, passing: bool = False) -> Column:
+        """``passing``: all of it is taken, and it need not stay.  Raises Stale where the file must be looked
+        at again."""
         key = kind, place.head
         column = self._loaded.pop(key, None)
         if column is None:
             column = self.file(kind).load(place)
+            if passing:
+                return column
             self._weight += column.weight
         self._loaded[key] = column
         while self._weight > KEEP and len(self._loaded) > 1:
@@ -68,7 +72,7 @@ class _Held:
             if stop == at:
                 continue
             try:
-                column = self.load(kind, place)
+                column = self.load(kind, place, stop - at >= place.number)
             except Stale:
                 return
             first, count = column.run(uids[at:stop])
