@@ -197,7 +197,10 @@ class Session(Dialogue):
             while not self.ended:
                 do(frame or self.next_frame())
                 frame = None
-            self.conn.flush()
+            if self.goes_back:
+                self.conn.flush()
+            else:
+                self.waiting.end()
         finally:
             self.leave()
 

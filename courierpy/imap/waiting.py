@@ -106,6 +106,13 @@ class Waiting:
         if self._may_end:
             raise Bye(why)
 
+    def end(self) -> None:
+        """The client has said its last word.  Ours goes with the end of the connection, and by then the
+        session is none of those that are on: its client may come again at once, and be one of few."""
+        if self.presence is not None:
+            self.presence.leave()
+        self._session.conn.flush_and_shut()
+
     def is_on(self, idles: bool = False, sleeps: bool = False) -> None:
         """To who looks for sessions: the selected mailbox, and how it is waited there (presence.py)."""
         if self.presence is not None:

@@ -45,7 +45,7 @@ class Session:
         try:
             while not client.over:
                 self._do(client.line())
-            self.account.conn.flush()
+            self.account.waiting.end()
         finally:
             client.upload.abort()
             self.account.leave()

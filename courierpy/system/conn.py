@@ -68,6 +68,7 @@ class Conn:
         self._out: list[bytes] = []
         self._size = 0
         self._since = 0.0               # when the first of them was written
+        self._is_shut: bool | None = None      # as of shut(), once that was done
 
     # -- what it goes through
 
@@ -296,12 +297,21 @@ class Conn:
         if self.shut():
             self.see_off()
 
+    def flush_and_shut(self) -> None:
+        """Write what was gathered, and close our side behind it.  Raises Gone or TimedOut."""
+        if isinstance(self.stream, Plain) and self._out:
+            self.stream.last()
+        self.flush()
+        self.shut()
+
     def shut(self) -> bool:
-        """Close the layers of a socket, then our side of TCP.  False: it is none, or closed already."""
-        try:
-            return self.stream.end()
-        except (OSError, ValueError):
-            return False
+        """Close the layers of a socket, then our side of TCP.  False: it is none, or was gone already."""
+        if self._is_shut is None:
+            try:
+                self._is_shut = self.stream.end()
+            except (OSError, ValueError):
+                self._is_shut = False
+        return self._is_shut
 
     def see_off(self) -> None:
         """For a moment read what the client still says, so that no reset overtakes our last words."""

@@ -10,7 +10,7 @@ import errno
 import os
 import select
 
-from courierpy.system.writers import Blocked, writer_of
+from courierpy.system.writers import Blocked, SocketWriter, writer_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -110,6 +110,11 @@ class Plain:
 
     def kept(self) -> dict[str, bytes] | None:
         return {}
+
+    def last(self) -> None:
+        """The end follows what is written from now on."""
+        if isinstance(self._writer, SocketWriter):
+            self._writer.last()
 
     def end(self) -> bool:
         return self.writer.end()

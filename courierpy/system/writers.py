@@ -53,6 +53,12 @@ class SocketWriter:
         except BlockingIOError:
             raise Blocked(self._socket.fileno()) from None
 
+    def last(self) -> None:
+        """The end follows what is written from now on: one segment of TCP has both, which wakes the client
+        once."""
+        from _socket import MSG_MORE
+        self._flags |= MSG_MORE
+
     def end(self) -> bool:
         self._socket.shutdown(1)       # SHUT_WR
         return True

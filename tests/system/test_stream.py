@@ -8,6 +8,7 @@ import socket
 import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
@@ -179,6 +180,43 @@ def test_the_end(pair: tuple[socket.socket, socket.socket], ends: Callable[[byte
     assert conn.read(10) == b""
     conn.end()
     assert theirs.recv(10) == b""
+
+
+def segments(client: socket.socket) -> int:
+    """That have come: tcpi_segs_in of tcp(7)."""
+    return int.from_bytes(client.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 144)[140:], "little")
+
+
+def test_the_last_words_and_the_end_are_one_segment() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        client = socket.create_connection(listening.getsockname(), 60)
+        ours, _ = listening.accept()
+    with client, ours:
+        conn = Conn(ours.fileno(), ours.fileno())
+        conn.write(b"a OK\r\n")
+        conn.flush()
+        assert client.recv(100) == b"a OK\r\n"
+        before = segments(client)
+        conn.write(b"* BYE\r\n")
+        conn.write(b"b OK\r\n")
+        conn.flush_and_shut()
+        assert client.recv(100) == b"* BYE\r\nb OK\r\n" and client.recv(100) == b""
+        assert segments(client) == before + 1
+        assert conn.shut()             # there was something to close, also for who asks later
+
+
+@pytest.mark.parametrize("layered", [False, True])
+def test_the_end_comes_behind_all_that_was_said(pair: tuple[socket.socket, socket.socket],
+                                                layered: bool) -> None:
+    ours, theirs = pair
+    conn = connected(ours) if layered else Conn(ours.fileno(), ours.fileno())
+    said = NOISE * 20
+    with ThreadPoolExecutor(1) as other:
+        hears = other.submit(lambda: b"".join(iter(lambda: theirs.recv(1 << 16), b"")))
+        conn.write(said)
+        conn.flush_and_shut()
+        heard = hears.result(60)
+    assert (zlib.decompressobj(-15).decompress(heard) if layered else heard) == said
 
 
 def test_layers_are_told_by_their_names(pair: tuple[socket.socket, socket.socket]) -> None:
