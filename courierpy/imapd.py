@@ -147,26 +147,32 @@ class _Imapd(Entering):
         proc.on_signal(self._on_signal)
         self.look_for_lock()
         self.look_for_notices()
-        self.be_present()
+        if self.steps.most > 0:
+            self.be_present()
         self.enter_maildir()
         self.run_login_script()
         self.check_owner()
         self.open_store()
         self.open_record()
         self.confine()
-        self._empty_trash()
         self.check_clock()
+        if self.tag:
+            self._greet()
+        # nothing from here on refuses a client, who may say its first command meanwhile
+        if self.presence is None:
+            self.be_present()
+        self._empty_trash()
         session = self._session()
+        if not self.tag:
+            self._greet()              # which tells what the session can do
         if self.conn.pending:
             session.framer.feed(self.conn.pending)
             self.conn.pending = b""
-        if not self.speaks_smap:
-            self._sleeps(session)
-        self._greet()
         if self.speaks_smap:
             from courierpy.smap.session import Session as SmapSession  # few speak it
             SmapSession(session).serve()
         else:
+            self._sleeps(session)
             session.serve()
         self._over(session)
         return 0
@@ -276,8 +282,13 @@ class _Imapd(Entering):
             self.conn.write_all(said)
         self._account_options()
         self.logged_in = True
-        metrics.count(measures.BEGUN, self.protocol)
-        log.info(f"LOGIN, {self.who}, protocol={'SMAP1' if self.speaks_smap else 'IMAP'}{self._starttls()}")
+        try:
+            if self.tag and not self.conn.pending:
+                self.conn.flush()      # nobody waits for what follows
+        finally:
+            metrics.count(measures.BEGUN, self.protocol)
+            log.info(f"LOGIN, {self.who}, protocol={'SMAP1' if self.speaks_smap else 'IMAP'}"
+                     f"{self._starttls()}")
 
     def _alerts(self) -> list[str]:
         if not self.noticed:

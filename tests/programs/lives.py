@@ -142,19 +142,19 @@ class Life:
     def __init__(self, manner: sessions.Manner, hook: Callable[[], object] = lambda: None) -> None:
         self.link, theirs = passing.pair()
         self._result = os.memfd_create("found", 0)
-        whole = imapd._Imapd._greet
+        whole = imapd._Imapd._sleeps
         begun: list[None] = []
 
-        def greet(daemon: Any) -> None:
+        def sleeps(daemon: Any, session: Session) -> None:
             begun.append(None)
             with os.fdopen(os.dup(self._result), "a") as file:
                 print(json.dumps(everything(daemon)), file=file)
-            whole(daemon)
+            whole(daemon, session)
             if len(begun) == 1:
                 hook()
 
         def child() -> int:
-            imapd._Imapd._greet = greet
+            imapd._Imapd._sleeps = sleeps
             return sessions.serve(theirs, None, -1, 0, [self._result], ["imapd", "Maildir"], ENVIRON, manner)
 
         self.pid = proc.fork(child)

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.server
 # what may differ: counters, moments, values that are the same whoever asks, a file that says who the
 # process is, wherever it is, and what is kept of others' mailboxes until these come again
 MAY = re.compile(
-    r"daemon\.started|courierpy\.maildir\.names\._counter|courierpy\.maildir\.expunged\._count"
+    r"daemon\.(started|conn\._since|conn\.quick)|courierpy\.maildir\.names\._counter|courierpy\.maildir\.expunged\._count"
     r"|courierpy\.maildir\.sparefile\._spare\b|courierpy\.maildir\.lately\._(aside|whose)\b"
     r"|courierpy\.maildir\.stores\._kept\b"
     r"|courierpy\.imap\.commands\.cmd_(?:fetch|status)\._asked\b|courierpy\.system\.pulse\._due"
