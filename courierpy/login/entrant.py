@@ -163,12 +163,14 @@ class Entrant:
 
     # -- how it goes on
 
-    def start(self, by_tls: bool) -> None:
-        """``by_tls``: from the first octet on."""
+    def start(self, by_tls: bool, greeted: bool = False) -> None:
+        """``by_tls``: from the first octet on.  ``greeted``: it may have answered the greeting already."""
         if by_tls:
             self._secure(self._talk)
         else:
             self._talk()
+            if greeted:
+                self.ready()
 
     def arrive(self, seconds: float) -> None:
         """A proxy says first, within so many seconds, who it is."""

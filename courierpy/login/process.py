@@ -185,7 +185,7 @@ class House:
             entrant.wire.put_back(said)
             self.let(entrant, partial(entrant.start, False))
         else:
-            self.let(entrant, partial(entrant.start, self.by_tls))
+            self.let(entrant, partial(entrant.start, self.by_tls, greeted))
         if 0.0 < self.leaving < float("inf"):      # it was on its way here when all was over
             self._dismiss(entrant)
 

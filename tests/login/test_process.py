@@ -107,6 +107,22 @@ def test_who_comes_when_all_is_over_hears_that() -> None:
         house.entrants[1].wire.close()
 
 
+def test_who_has_answered_the_greeting_already_is_heard_at_once() -> None:
+    """Whose socket has a command when it comes need not be waited for."""
+    link, couriertcpd = passing.pair()
+    client, theirs = socket.socketpair()
+    client.settimeout(20)
+    house = House(link, prelogin, {}, False, -1)
+    with link, couriertcpd, client, theirs:
+        client.send(b"a NOOP\r\n")
+        passing.send(couriertcpd, [doorway.HEAD.pack(doorway.GREETED, 1), doorway.pack(
+            {"TCPREMOTEIP": "192.0.2.1", "TCPREMOTEPORT": "7", "TCPLOCALIP": "192.0.2.2",
+             "TCPLOCALPORT": "143"})], (theirs.fileno(),))
+        house.heard[link.fileno()]()
+        assert client.recv(100).startswith(b"a OK ")
+        house.entrants[1].wire.close()
+
+
 def test_who_was_told_to_leave_ahead_of_a_session_says_that_it_is_over() -> None:
     """couriertcpd has both: it told the client to go, and then let its session at another host be."""
     link, couriertcpd = passing.pair()
