@@ -84,6 +84,7 @@ class Sessions:
         self._uses = max(1, manner.uses - os.getpid() % max(1, manner.uses // SPREAD))
         self._stopped = False
         self._status = 0               # where no order follows
+        self._quick = 0                # as of Conn: those who come to one process speak alike, mostly
         self._heard = proc.heard()
         self._whose: tuple[int, int, str] | None = None
         self._resumed: Woken | None = None     # where the session had slept
@@ -251,8 +252,11 @@ class Sessions:
             return imapd.wake(self._resumed, self.environ, Conn(0, 1))
         start.hand_over(account, maildir, environ)
         conn = Conn(0, 1)
-        conn.pending = order.rest
-        return programs.run([name, *start.with_maildir(words, maildir)], environ, conn, inside=True)
+        conn.pending, conn.quick = order.rest, self._quick
+        try:
+            return programs.run([name, *start.with_maildir(words, maildir)], environ, conn, inside=True)
+        finally:
+            self._quick = conn.quick
 
     def _account(self, reply: bytes) -> Account:
         """The account.  One that came before need not be read again, unless the system says who it is; and

@@ -49,6 +49,7 @@ class Conn:
 
     ``deadline``: the moment on the monotonic clock after which nothing is waited for; None: there is none.
     ``midway``: what was written last is not a whole line, and nothing but the rest of it may follow.
+    ``quick``: how often in a row the client said something at once.
 
     Many methods are a line each: what is read, written and waited for is the stream's below.
     """
@@ -64,7 +65,7 @@ class Conn:
         self.midway = False
         # of the descriptor that is read
         self._poll: tuple[int, Callable[[int], list[tuple[int, int]]]] | None = None
-        self._quick = 0                 # how often in a row the client said something at once
+        self.quick = 0
         self._out: list[bytes] = []
         self._size = 0
         self._since = 0.0               # when the first of them was written
@@ -159,14 +160,14 @@ class Conn:
         sleep and to be woken takes longer than it does."""
         known = self._poll
         poll = known[1] if known is not None and known[0] == self.stream.infd else self._poller()
-        if self._quick >= TIMES:
+        if self.quick >= TIMES:
             while monotonic() - start < AWAKE:
                 if poll(0):
                     return True
-            self._quick = 0
+            self.quick = 0
             return bool(poll(int(timeout * 1000 + 0.999)))
         found = bool(poll(int(timeout * 1000 + 0.999)))
-        self._quick = self._quick + 1 if monotonic() - start < AT_ONCE else 0
+        self.quick = self.quick + 1 if monotonic() - start < AT_ONCE else 0
         return found
 
     def _readable(self, timeout: float) -> bool:
