@@ -308,6 +308,7 @@ class Listener:
         return self._connections() < self.maxprocs and self.entrance.opens()
 
     def _accept(self, sock: socket.socket) -> None:
+        self.loop.catch_up()           # whose session is over counts no more
         if not self._opens():
             return
         if self.services.doorway is not None and self.services.login_processes:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 class Loop:
     """A signal ends a wait as a descriptor does: its handler only notes it.
 
-    What is heard *beside* ends no wait: it is heard when something else does, and before that, or when the
-    turn is over, or by who needs to know (catch_up)."""
+    What is heard *beside* ends no wait: it is heard when a turn is over, and by who needs to know
+    (catch_up)."""
 
     def __init__(self) -> None:
         self._poll = select.poll()
@@ -79,12 +79,11 @@ class Loop:
     def turn(self, seconds: float) -> bool:
         """Wait, and do what is to be done.  Was there a signal?"""
         self._signalled = False
-        ready = self._poll.poll(seconds * 1000)
-        self.catch_up()
-        for fd, _ in ready:
+        for fd, _ in self._poll.poll(seconds * 1000):
             handler = self._handlers.get(fd)
             if handler is not None:    # else another one's work has ended it
                 handler()
+        self.catch_up()
         return self._signalled
 
     def _hear_signals(self, wake_in: int) -> None:

@@ -42,7 +42,7 @@ def test_a_turn_tells_whether_there_was_a_signal(loop: Loop) -> None:
 
 
 def test_what_is_heard_beside_ends_no_wait(loop: Loop) -> None:
-    """It is heard when something else ends it, and before that; and at once where that is wanted."""
+    """It is heard when something else ends it, and behind that; and at once where that is wanted."""
     pipes = [os.pipe() for _ in range(2)]
     (reader, writer), (beside, tells) = pipes
     heard: list[bytes] = []
@@ -56,7 +56,7 @@ def test_what_is_heard_beside_ends_no_wait(loop: Loop) -> None:
         if letter == b"b":
             os.write(writer, b"c")
         loop.turn(LONG)
-    assert heard == [b"a", b"b", b"c", b"d"]
+    assert heard == [b"a", b"c", b"b", b"d"]
     loop.hurry(False)
     os.write(tells, b"e")
     loop.forget((beside,))
