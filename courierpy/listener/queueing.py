@@ -105,7 +105,7 @@ class Queue:
         if share is None or not share.brief:
             return False
         young = islice(reversed(share.serving.values()), self._enough - 1, None)
-        return next(young, 0.0) > time.monotonic() - TIMES * FOR_A_FORK
+        return next(young, float("-inf")) > time.monotonic() - TIMES * FOR_A_FORK
 
     def add(self, key: bytes, waiter: Waiter) -> None:
         share = self._crowded[key] = self._shares[key]
