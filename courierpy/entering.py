@@ -235,12 +235,14 @@ class Entering:
         from courierpy.system.presence import Presence
         self.presence = Presence.of(self.environ, self.conn.infd, self.protocol, self.user,
                                     (self.peer, self.port))
+        if self.presence is None:
+            return
         most = self.steps.most
-        if self.presence is not None and began == 0 and most > 0:
-            if not self.presence.enter_as_one_of(most):
-                self._turn_away("LIMIT", too_many(most), b"LIMIT")
-        elif self.presence is not None:
+        self.presence.is_counted = most > 0
+        if began or most <= 0:
             self.presence.enter(began)
+        elif not self.presence.enter_as_one_of(most):
+            self._turn_away("LIMIT", too_many(most), b"LIMIT")
 
     def enter_maildir(self) -> None:
         """Into $MAILDIR, else the one that an argument names, else ./Maildir.  Raises Bye."""

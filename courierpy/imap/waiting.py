@@ -107,9 +107,9 @@ class Waiting:
             raise Bye(why)
 
     def end(self) -> None:
-        """The client has said its last word.  Ours goes with the end of the connection, and by then the
-        session is none of those that are on: its client may come again at once, and be one of few."""
-        if self.presence is not None:
+        """The client has said its last word.  Ours goes with the end of the connection; where that counts,
+        the session is none of those that are on by then, as its client may come again at once."""
+        if self.presence is not None and self.presence.is_counted:
             self.presence.leave()
         self._session.conn.flush_and_shut()
 

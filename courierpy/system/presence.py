@@ -196,7 +196,8 @@ def _check(protocol: str, user: str) -> str:
 
 
 class Presence:
-    """The file of this session.  What cannot be written ends nothing: there is no file then."""
+    """The file of this session.  What cannot be written ends nothing: there is no file then.  ``is_counted``:
+    others of its user may be refused while it is there."""
 
     def __init__(self, folder: str, name: str, said: dict[str, str], keeps_open: bool = False) -> None:
         """``keeps_open``: the file that is made stays open until leave() or let_go()."""
@@ -204,7 +205,7 @@ class Presence:
         self._name = name
         self._path = f"{folder}/{name}"
         self._said = said
-        self._there = self._written = False
+        self._there = self._written = self.is_counted = False
         self._keeps_open = keeps_open
         self._fd = -1                  # of the file, while it is open
 
