@@ -20,7 +20,7 @@ from courierpy.model.replies import Bye, TurnedAway, too_many
 from courierpy.system import concluded, log, memory, metrics, proc, readonly, title
 from courierpy.system.programs import FILE, IDLE, SWITCHES, USES, WITH_VALUE
 from courierpy.system.record import Record
-from courierpy.system.regular import open_regular
+from courierpy.system.regular import is_there, open_regular
 from courierpy.system.settings import Settings, from_environ
 
 TYPE_CHECKING = False
@@ -206,7 +206,7 @@ class Entering:
         Raises Bye."""
         alert = own_alert(self.settings)
         files = (*self.steps.notices, alert) if alert else self.steps.notices
-        self.noticed = self.steps.base != "" or any(map(os.path.lexists, files))
+        self.noticed = self.steps.base != "" or any(map(is_there, files))
         if not self.noticed:
             return
         from courierpy.system import notices

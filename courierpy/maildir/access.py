@@ -13,6 +13,7 @@ from courierpy.maildir import names
 from courierpy.maildir.errors import trouble
 from courierpy.model.accountoptions import SEPARATE, says_yes
 from courierpy.model.rights import OWNER_RIGHTS
+from courierpy.system.regular import is_there
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,11 +40,6 @@ def _stamp(file: str) -> Stamp | None:
     except OSError as error:
         raise trouble(file, error) from None
     return found.st_ino, found.st_mtime_ns, found.st_size
-
-
-def _is_there(file: str) -> bool:
-    """Something of this name, a link too that leads nowhere or where the user may not look."""
-    return os.access(file, os.F_OK, follow_symlinks=False)
 
 
 def identities(user: str, options: str) -> frozenset[str]:
@@ -103,7 +99,7 @@ class Access:
         while True:
             for file in (own, self.level_file(path)):
                 # of one's own mostly none is there, which is no error; one that may not be looked at is
-                stamp = _stamp(file) if file and (not self.owns or _is_there(file)) else None
+                stamp = _stamp(file) if file and (not self.owns or is_there(file)) else None
                 if stamp is not None:
                     return file, stamp
             if not path:
@@ -121,7 +117,7 @@ class Access:
         if path in self._unlisted and self._still_unlisted(path):
             return OWNER_RIGHTS
         own = f"{directory}/{NAME}" if directory else self.file(path)
-        if self._no_levels and self._all_above_unlisted(path) and not _is_there(own):
+        if self._no_levels and self._all_above_unlisted(path) and not is_there(own):
             self._unlisted[path] = own
             return OWNER_RIGHTS
         found = self._nearest(path, own)
@@ -133,7 +129,7 @@ class Access:
             self._unlisted[path] = own
             if "" not in self._unlisted:
                 self._unlisted[""] = self.file("")
-                self._no_levels = not self.levels or not _is_there(self.levels)
+                self._no_levels = not self.levels or not is_there(self.levels)
             return OWNER_RIGHTS
         file, stamp = found
         known = self._known.get(file)
@@ -175,7 +171,7 @@ class Access:
         if file is None:
             return False
         # asked before each command that names a mailbox; where a link leads is looked at then
-        if not _is_there(file):
+        if not is_there(file):
             return True
         del self._unlisted[path]
         return False

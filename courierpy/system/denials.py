@@ -10,7 +10,7 @@ import os
 
 from courierpy.system import log
 from courierpy.system.presence import MOST_SHOWN, shown
-from courierpy.system.regular import whole
+from courierpy.system.regular import is_there, whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def word_for(settings: Settings, service: str, user: str, ip: str) -> str:
     """What somebody who is denied is told; "" for all others.  ``service``: imap, pop3 or lmtp."""
     base = settings.text("CONFIGDIRECTORY")
     path = os.path.join(base, FILE)
-    if not base or not os.path.lexists(path):
+    if not base or not is_there(path):
         return ""
     try:
         data = whole(path)

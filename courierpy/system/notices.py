@@ -14,7 +14,7 @@ import time
 from courierpy.system import log
 from courierpy.system.presence import shown
 from courierpy.system.record import Record
-from courierpy.system.regular import open_regular, whole
+from courierpy.system.regular import is_there, open_regular, whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def refusal(settings: Settings, anybody: bool = False) -> str:
     nologin = settings.text("IMAP_NOLOGIN")
     if why := shutdown(settings):
         return why
-    if not nologin or os.getuid() == 0 and not anybody or not os.path.lexists(nologin):
+    if not nologin or not anybody and os.getuid() == 0 or not is_there(nologin):
         return ""
     return " ".join(_lines(nologin) or [NO_REASON])[:OCTETS]
 
@@ -53,7 +53,7 @@ def shutdown(settings: Settings) -> str:
     if not base:
         return ""
     path = os.path.join(base, SHUTDOWN)
-    if not os.path.lexists(path):
+    if not is_there(path):
         return ""
     return (_lines(path) or [NO_REASON])[0]
 

@@ -54,6 +54,12 @@ def _when_free(path: str | bytes, flags: int, mode: int) -> int:
                 raise
 
 
+def is_there(path: str) -> bool:
+    """Is there something of this name, a link too that leads nowhere or where the user may not look?  As
+    lexists(), which takes more than twice as long where there is nothing."""
+    return os.access(path, os.F_OK, follow_symlinks=False)
+
+
 def whole(path: str | bytes, most: int = -1) -> bytes:
     """What the regular file at ``path`` holds, or its first ``most`` octets.  Raises OSError as
     open_regular() does."""

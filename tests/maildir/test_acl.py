@@ -210,8 +210,8 @@ def test_lists_are_looked_for_once_where_there_are_none(
         store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the levels above a mailbox; its own is looked for each time."""
     looked: list[str] = []
-    is_there = access._is_there
-    monkeypatch.setattr(access, "_is_there", lambda file: looked.append(file) or is_there(file))
+    is_there = access.is_there
+    monkeypatch.setattr(access, "is_there", lambda file: looked.append(file) or is_there(file))
     for name in ("INBOX.a", "INBOX.b", "INBOX.c", "INBOX.c.d", "INBOX.c.d.e"):
         looked.clear()
         assert store.rights(name) == OWNER_RIGHTS
