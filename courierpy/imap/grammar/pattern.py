@@ -9,6 +9,8 @@ import re
 
 from courierpy.model import namespaces
 
+_WILDCARDS = re.compile("[%*]+")       # of which `*` matches all that the others do
+
 
 class Pattern:
     """``text``: reference and pattern joined, as Unicode.  INBOX in any case
@@ -19,7 +21,7 @@ class Pattern:
     def __init__(self, text: str, separator: str = ".") -> None:
         text = namespaces.folded(text, separator, "*%")
         self._separator = separator
-        self.text = text = re.sub(r"%+", "%", re.sub(r"[%*]*\*[%*]*", "*", text))
+        self.text = text = _WILDCARDS.sub(lambda run: "*" if "*" in run[0] else "%", text)
         # positions 0..n; a wildcard at position i may stay at i or step over freely
         self._chars: dict[str, int] = {}
         self._stay = self._any = 0
