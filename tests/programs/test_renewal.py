@@ -300,3 +300,32 @@ def test_a_session_that_is_given_back_at_that_moment_goes_on(run_directory: Path
             client.sendall(b"a LOGIN demo demo\r\nb SELECT INBOX\r\n")
             server.hup(1)
             assert b"b OK" in until(client, b"b OK")
+
+
+def looked(client: socket.socket) -> bytes:
+    """What a session tells that follows from the settings."""
+    client.sendall(b"a LOGIN demo demo\r\nb GETQUOTAROOT INBOX\r\n"
+                   b'c LIST "" *\r\nd STATUS INBOX (MESSAGES)\r\ne LOGOUT\r\n')
+    said = until(client, b"e OK")
+    assert said.startswith(b"a OK"), said
+    return said
+
+
+def test_the_next_session_has_the_settings_that_were_read_again(settings: Path) -> None:
+    """Also that of a client who had come before, and where a process has served the account already, and waits
+    for it with the Maildir of then."""
+    changed = "IMAP_LOGIN_PROCESSES=1\nIMAP_NO_PREFIX=1\nMAILDIRQUOTA=4711000S\n"
+    with chain(before=settings_of(settings)) as server:
+        with server.greeted() as client:
+            old = looked(client)
+        with server.greeted() as waiting:
+            settings.write_text(changed)
+            server.hup(1)
+            said = [looked(waiting)]
+        for _ in range(2):
+            with server.greeted() as client:
+                said.append(looked(client))
+    with chain(before=settings_of(settings)) as server, server.greeted() as client:
+        wanted = looked(client)
+    assert b" 4601)" in wanted and wanted != old
+    assert said == [wanted] * 3
