@@ -14,7 +14,7 @@ import time
 from functools import partial
 
 from courierpy import lmtpd
-from courierpy.auth import configured
+from courierpy.auth import configured, tries
 from courierpy.listener import children, localsocket
 from courierpy.listener.helpers import Helpers
 from courierpy.listener.localsocket import LocalSocket, Wrong
@@ -241,7 +241,7 @@ class Listener:
     def _kept(self) -> list[int]:
         """Descriptors that a process needs that serves clients, beside its own."""
         door = self._helpers.door() if self._helpers is not None else -1
-        return [*([door] if door >= 0 else []), *self._statistics.kept()]
+        return [*(fd for fd in (door, tries.inherited(self._environ)) if fd >= 0), *self._statistics.kept()]
 
     def _accept(self, listener: socket.socket) -> None:
         try:

@@ -8,7 +8,7 @@ import os
 from functools import partial
 
 from courierpy import doorway, sessions
-from courierpy.auth import configured, is_module
+from courierpy.auth import configured, is_module, tries
 from courierpy.hibernate.link import VARIABLE, Sleepers, keeper_possible
 from courierpy.imap.grammar import lines as imap_lines
 from courierpy.listener import children
@@ -16,7 +16,6 @@ from courierpy.listener.options import UsageError
 from courierpy.listener.pool import NOBODY, Pool
 from courierpy.listener.runfolder import RunFolder
 from courierpy.listener.statistics import Statistics
-from courierpy.login import tries
 from courierpy.pop3 import lines as pop3_lines
 from courierpy.returning import Returns
 from courierpy.system import desk, log, programs, wayback

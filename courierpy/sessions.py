@@ -20,12 +20,12 @@ import sys
 import time
 from contextlib import suppress
 
-from courierpy.auth import Account, TemporaryFailure
+from courierpy.auth import Account, TemporaryFailure, tries
 from courierpy.auth.protocol import parse_reply
 from courierpy.hibernate import protocol
 from courierpy.hibernate.woken import Woken
 from courierpy.listener import children
-from courierpy.login import start, tries
+from courierpy.login import start
 from courierpy.maildir import lately, sparefile
 from courierpy.model import fresh
 from courierpy.system import channelbinding, concluded, desk, doorway, log, passing, proc, programs, title

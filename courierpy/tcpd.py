@@ -13,6 +13,7 @@ import time
 from functools import partial
 
 from courierpy import doorway
+from courierpy.auth import tries
 from courierpy.hibernate.link import VARIABLE
 from courierpy.listener import access, admission, children, handover, pidfile, sockets
 from courierpy.listener.arrival import Arrival
@@ -21,7 +22,6 @@ from courierpy.listener.entrance import Entrance
 from courierpy.listener.loop import Loop
 from courierpy.listener.options import USAGE, Options, UsageError, parse_ports
 from courierpy.listener.renewal import REFUSED, STAYS, TRIAL, Renewal
-from courierpy.login import tries
 from courierpy.model import measures
 from courierpy.model.numbers import PID_MOST, decimal
 from courierpy.readiness import Readiness

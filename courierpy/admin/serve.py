@@ -12,8 +12,8 @@ import sys
 from functools import partial
 
 from courierpy.admin import complain, default_files, read_settings
+from courierpy.auth import tries
 from courierpy.listener.options import UsageError, parse_ports
-from courierpy.login import tries
 from courierpy.system import log, metrics, notify
 from courierpy.system.findings import UNNEEDED, WRONG, check
 from courierpy.system.programs import interpreter

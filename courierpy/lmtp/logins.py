@@ -4,7 +4,7 @@ from __future__ import annotations
 import time
 from base64 import b64decode, b64encode
 
-from courierpy.auth import DELIVERY, Rejected, Request, TemporaryFailure, mechanisms
+from courierpy.auth import DELIVERY, Rejected, Request, TemporaryFailure, gate, mechanisms, tries
 from courierpy.auth.exchange import is_trial
 from courierpy.auth.sasl import Context
 from courierpy.lmtp.client import Over
@@ -34,6 +34,7 @@ class Logins:
         self._client = client
         self._settings = settings
         self._accounts = accounts
+        self._table = tries.inherited(settings.values)
         self._failures = 0
 
     def mechanisms(self, trusted: bool) -> list[bytes]:
@@ -55,7 +56,7 @@ class Logins:
         context = Context(DELIVERY, self._settings.values)
         context.told = told
         initial = None if not text else b"" if text == b"=" else _base64(text)
-        result = "failed"
+        result, began = "failed", time.monotonic()
         try:
             account = self._exchange(mechanism(context, initial))
             if account.address not in self._settings.text("LMTP_ADMINS").split():
@@ -63,7 +64,7 @@ class Logins:
                 raise Rejected
             result = "ok"
         except Rejected:
-            raise self._rejected(context, peer) from None
+            raise self._rejected(context, peer, began) from None
         except TemporaryFailure as error:
             result = "temporary"
             log.err(f"authentication error: {error}, {peer.who}")
@@ -109,11 +110,13 @@ class Logins:
             raise Reply(501, "5.7.0", "As you wish")
         return _base64(line)
 
-    def _rejected(self, context: Context, peer: Peer) -> Reply:
-        """What it hears, after a while.  Raises Over."""
+    def _rejected(self, context: Context, peer: Peer, began: float) -> Reply:
+        """What it hears, as late as a client of IMAP would.  Raises Over."""
         self._failures += 1
-        log.info(f"LOGIN FAILED, user={log.quoted(context.user or '')}, {peer.who}")
-        time.sleep(self._settings.number("IMAP_LOGIN_DELAY"))
+        user = context.user or ""
+        log.info(f"LOGIN FAILED, user={log.quoted(user)}, {peer.who}")
+        first = self._settings.number("IMAP_LOGIN_DELAY")
+        time.sleep(max(0.0, gate.due(self._table, began, first, peer.address, user) - time.monotonic()))
         if self._failures >= MOST:
             raise Over(Reply(421, "4.7.0", "Too many failed logins"))
         return Reply(535, "5.7.8", "The user or the password is wrong")

@@ -8,8 +8,17 @@ from __future__ import annotations
 
 import time
 
-from courierpy.auth import Rejected, TemporaryFailure, Unservable, mechanisms, sasl, with_domain
-from courierpy.login import gate, start, tries
+from courierpy.auth import (
+    Rejected,
+    TemporaryFailure,
+    Unservable,
+    gate,
+    mechanisms,
+    sasl,
+    tries,
+    with_domain,
+)
+from courierpy.login import start
 from courierpy.model import measures
 from courierpy.model.steps import Elsewhere, Forward, Look, NoPassword, Refused, Unreachable, Wait
 from courierpy.system import log, metrics, notices
@@ -39,7 +48,7 @@ class Stage:
     def __init__(self, protocol: str, port: str, environ: dict[str, str], client: Client,
                  table: int | None = None, alike: Settings | None = None) -> None:
         """``protocol``, ``port``: of the service, where the environment does not say.  ``table``: of
-        refused logins, see login/tries.py; None: the environment names it.  ``alike``: settings that the
+        refused logins, see auth/tries.py; None: the environment names it.  ``alike``: settings that the
         environment has, and no other (system/concluded.py); None where they are not known."""
         environ.setdefault("TCPREMOTEIP", "127.0.0.1")
         environ.setdefault("TCPREMOTEPORT", "N/A")

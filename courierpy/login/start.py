@@ -11,8 +11,7 @@ import os
 import re
 import time
 
-from courierpy.auth import Account, TemporaryFailure, Unservable
-from courierpy.login import tries
+from courierpy.auth import Account, TemporaryFailure, Unservable, tries
 from courierpy.model.accountoptions import SEPARATE
 from courierpy.system import channelbinding, desk, proc, programs
 

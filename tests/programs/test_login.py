@@ -196,7 +196,8 @@ def test_an_account_that_cannot_be_served_is_refused_as_a_wrong_password_is(
     if not os.getuid() and user == "other":
         (broken / "home").chmod(0o700)             # root may become anybody: it is the home that is not his
     # the clock stands, so that nobody's load is taken off the delay
-    slept = "from courierpy.login import alone as a, gate as g, stage as s; now = g.time.monotonic(); " \
+    slept = "from courierpy.auth import gate as g; from courierpy.login import alone as a, stage as s; " \
+            "now = g.time.monotonic(); " \
             "a.time = g.time = s.time = type('T', (), {'monotonic': staticmethod(lambda: now), " \
             "'sleep': staticmethod(lambda seconds: imaplogin.os.write(2, b'slept %g\\n' % seconds))})"
     login = start(before=slept, program="imapd")

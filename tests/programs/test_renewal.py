@@ -312,7 +312,7 @@ def looked(client: socket.socket) -> bytes:
 
 
 def test_the_next_session_has_the_settings_that_were_read_again(settings: Path) -> None:
-    """Also that of a client who had come before, and where a process has served the account already, and waits
+    """Also that of a client who had come before, and where a process has served the account already and waits
     for it with the Maildir of then."""
     changed = "IMAP_LOGIN_PROCESSES=1\nIMAP_NO_PREFIX=1\nMAILDIRQUOTA=4711000S\n"
     with chain(before=settings_of(settings)) as server:

@@ -220,7 +220,7 @@ def test_patterns(pattern: str, name: str, fits: bool) -> None:
 
 def test_many_wildcards_are_no_trouble() -> None:
     assert not Pattern("%a*" * 500 + "z").matches("a" * 2000)
-    assert Pattern("INBOX." + "%" * 500_000).matches("INBOX.a")        # minutes, if each % looks for a * again
+    assert Pattern("INBOX." + "%" * 500_000).matches("INBOX.a")        # minutes, if each looks for a *
 
 
 # -- output

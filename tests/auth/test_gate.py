@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from courierpy.login import gate, tries
+from courierpy.auth import gate, tries
 
 
 @pytest.fixture

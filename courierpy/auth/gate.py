@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 
-from courierpy.login import tries
+from courierpy.auth import tries
 
 FIRST = 5.0                    # seconds
 LONGEST = 30.0                 # seconds
@@ -43,16 +43,23 @@ class Gate:
         ``began``: when it asked.  ``user``: whom it asked for, "" if nobody.
         """
         self.failures += 1
-        keys = [f"address {network(self._address)}"] + ([f"user {user.casefold()}"] if user else [])
-        return began + self.delay(tries.refused(self._table, keys))
+        return due(self._table, began, self.first, self._address, user)
 
     def again(self) -> bool:
         """May the client try again?"""
         return self.failures < MAX_FAILURES and self.left() > 0
 
-    def delay(self, count: float) -> float:
-        """Seconds, for the ``count``-th refusal."""
-        return min(self.first * 2.0 ** min(10, max(0, round(count) - FREE)), max(LONGEST, self.first))
+
+def due(table: int, began: float, first: float, address: str, user: str) -> float:
+    """Counts a refusal; the moment when it is due to be told.  ``address``: "" for a program of this host."""
+    keys = [f"address {network(address)}"] if address else []
+    keys += [f"user {user.casefold()}"] if user else []
+    return began + delay(tries.refused(table, keys), first)
+
+
+def delay(count: float, first: float) -> float:
+    """Seconds, for the ``count``-th refusal."""
+    return min(first * 2.0 ** min(10, max(0, round(count) - FREE)), max(LONGEST, first))
 
 
 def network(address: str) -> str:
