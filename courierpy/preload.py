@@ -30,7 +30,6 @@ MODULES = ("courierpy.hibernate.hearing", "courierpy.hibernate.sleeper", "courie
            "courierpy.system.mailer", "courierpy.system.notices", "courierpy.system.presence",
            "datetime", "hashlib", "html", "resource", "traceback", "unicodedata",
            "zlib", "encodings.ascii", "encodings.latin_1", "encodings.utf_8")
-KEPT_OCTETS = 512 << 10            # of a block: a session makes its replies in pieces of less
 # of what comes before the login, where that is done in the session's process
 LOGIN_MODULES = ("courierpy.auth.authdaemon", "courierpy.auth.mechanisms", "courierpy.auth.sasl",
                  "courierpy.imap.prelogin", "courierpy.imaplogin", "courierpy.login.alone",
@@ -104,4 +103,3 @@ def freeze(environ: Mapping[str, str], protocol: str) -> None:
             capability.line(from_environ(environ), "session", tls)
     gc.collect()
     gc.freeze()
-    proc.keep_freed(KEPT_OCTETS)

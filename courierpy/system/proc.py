@@ -180,7 +180,7 @@ def trim_memory() -> None:
 
 
 def keep_freed(octets: int) -> None:
-    """From now on this process and its forks keep freed blocks of up to so many octets, and twice as many at
+    """From now on this process keeps freed blocks of up to so many octets, and twice as many at
     the end of the heap, to use them again: the C library follows the largest block that was given back
     (mallopt(3)).  A page of memory that is had anew costs more than to fill it."""
     bytes(octets)

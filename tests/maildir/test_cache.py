@@ -99,7 +99,7 @@ def number_of(uid: int) -> bytes:
 def in_segments(folder: Path, monkeypatch: pytest.MonkeyPatch, kind: str,
                 value: Callable[[int], bytes]) -> tuple[array[int], caches.Cache]:
     """UIDs, and a cache that has a value of each, in several segments."""
-    monkeypatch.setattr(segments, "SEGMENT", 2000)
+    monkeypatch.setattr(segments, "PIECE", 2000)
     monkeypatch.setattr(caches, "PIECE", 2000)
     uids = array("I", [*range(3, 400, 2), *range(500, 900)])
     cache = opened(folder)
@@ -330,23 +330,13 @@ def test_a_file_that_is_young_is_checked_each_time(folder: Path, monkeypatch: py
 def test_what_is_passed_over_is_not_held(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A segment of which all is told at once; one of which a part is told stays for the next part."""
     uids, cache = in_segments(folder, monkeypatch, "told", lambda uid: b"%d" % uid + segments.END)
-    for kept, wanted in ((0, uids), (1, uids[:5])):
+    held = cache._held
+    for kept, wanted in ((0, uids), (0, uids[3:8]), (1, uids[-5:]), (1, uids[-9:-5])):
         texts = cache.texts("told", wanted)
         assert texts is not None
-        assert len(cache._held._loaded) == kept
-
-
-def test_segments_are_about_equally_large(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A small one at the end of many would be told for itself."""
-    monkeypatch.setattr(segments, "SEGMENT", 2000)
-    cache = opened(folder)
-    for uid in range(1, 302):
-        cache.add("told", uid, b"x" * 90)
-    cache.flush()
-    spans = [place.span for place in opened(folder)._held.file("told").look().places]
-    assert len(spans) > 2
-    assert max(spans) < 2 * min(spans)
-    assert max(spans) <= segments.SEGMENT + 200
+        assert len(held._loaded) == kept
+        assert [place.first for place in held.file("told").look().places
+                if place.head == held._passed["told"][0]] == [uids[0]]
 
 
 @pytest.mark.parametrize("tail", [bytes(5), bytes(5000), b"\xff" * 5000, b"courierpy cache 2\n" * 9])

@@ -18,7 +18,7 @@ from courierpy.maildir.files import close, remove, write_all
 from courierpy.maildir.formats import uiddb
 from courierpy.maildir.index import segments
 from courierpy.maildir.index.columns import CACHE
-from courierpy.maildir.index.segments import SEGMENT, Column, Stale
+from courierpy.maildir.index.segments import PIECE, Column, Stale
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from courierpy.maildir.index.segments import Place, Stamp, Table
 
 OVERHEAD = 48                              # octets that a value takes in memory beside its own
-REWRITTEN = 1 << 20                        # octets of a file made anew that are written at once
 SLACK = 1000                               # values of dead messages that do not matter
 MANY = 16                                  # segments out of order that do not matter
 LOCK_TRIES, LOCK_PAUSE = 10, 0.002         # seconds
@@ -203,7 +202,7 @@ class CacheFile:
         table = self._checked(fd)
         places, start = table.places, table.end
         values, total = fresh, octets
-        while places and places[-1].span <= total and total + places[-1].span <= SEGMENT:
+        while places and places[-1].span <= total and total + places[-1].span <= PIECE:
             place = places.pop()
             column = self._read(fd, place)
             start = place.offset
@@ -288,7 +287,7 @@ class CacheFile:
         for row in order:
             values[uids[row]] = os.pread(fd, sizes[row], starts[row])
             size += sizes[row] + OVERHEAD
-            if size >= REWRITTEN:
+            if size >= PIECE:
                 write_all(scratch, b"".join(segments.pack(values, head)))
                 values, size = {}, 0
         write_all(scratch, b"".join(segments.pack(values, head)))

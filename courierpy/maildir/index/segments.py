@@ -33,7 +33,7 @@ _SEGMENT = struct.Struct("=IIIIIIQ")
 HEAD = _FILE.size + _CHECK.size
 ROW = 12                                   # octets of a value's UID and end
 NUMBER_OCTETS = 8                          # of a value that is a number
-SEGMENT = 160 << 10                        # octets after which one is full
+PIECE = 1 << 20                            # octets after which a segment is full
 END = b"\0"                                # behind a text that is told as it is kept, and in none of them
 
 
@@ -277,15 +277,13 @@ def read(fd: int, head: bytes, place: Place, key: Stamp = NOTHING.key) -> Column
 
 
 def pack(values: dict[int, bytes], head: bytes) -> Iterator[bytes]:
-    """The octets of as many segments as these values take, which are about equally large."""
+    """The octets of as many segments as these values take."""
     uids = sorted(values)
     seed = seed_of(head)
-    total = sum(map(len, values.values())) + ROW * len(uids)
-    full = total // (total // SEGMENT + 1)
     start = size = 0
     for at, uid in enumerate(uids, 1):
         size += len(values[uid]) + ROW
-        if size > full or at == len(uids):
+        if size >= PIECE or at == len(uids):
             column = column_of(array("I", uids[start:at]), [values[one] for one in uids[start:at]])
             body = column.uids.tobytes() + column.ends.tobytes() + column.blob
             rest = _SEGMENT.pack(0, crc32(body, seed), at - start, uids[start], uid, 0,

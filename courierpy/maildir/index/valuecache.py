@@ -15,7 +15,8 @@ from bisect import bisect_left, bisect_right
 from courierpy.maildir.files import listed
 from courierpy.maildir.index.cachefile import OVERHEAD, CacheFile
 from courierpy.maildir.index.columns import CACHE
-from courierpy.maildir.index.segments import NUMBER_OCTETS, Column, Stale, Texts, column_of
+from courierpy.maildir.index.segments import NUMBER_OCTETS, PIECE, Column, Stale, Texts, column_of
+from courierpy.system.proc import keep_freed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from courierpy.maildir.index.columns import Index
     from courierpy.maildir.index.segments import Place
 
-PIECE = 1 << 20                            # octets of a kind that are written at once
 KEEP = 4 << 20                             # octets of segments that stay in memory
+FREED = 3 << 19                            # octets of a block: of a segment, or of what is told of it
 HOLD = 8 << 20                             # octets of a kind that are kept though they cannot be written
 PENDING = 4 << 20                          # octets of all kinds that are to be written
 LARGE = 1 << 20                            # octets of a file that takes long to look at
@@ -36,11 +37,13 @@ class _Held:
     """The files of a folder's columns, and the segments of them that are in memory."""
 
     def __init__(self, index: Index, uidvalidity: int) -> None:
+        keep_freed(FREED)
         self._index = index
         self._uidvalidity = uidvalidity
         self._files: dict[str, CacheFile] = {}
         self._loaded: dict[tuple[str, bytes], Column] = {}       # by segment, the one used last at the end
         self._weight = 0                                         # octets of their values
+        self._passed: dict[str, tuple[bytes, Column]] = {}       # of each kind the one that was last passed
 
     def file(self, kind: str) -> CacheFile:
         file = self._files.get(kind)
@@ -49,13 +52,17 @@ class _Held:
         return file
 
     def load(self, kind: str, place: Place, passing: bool = False) -> Column:
-        """``passing``: all of it is taken, and it need not stay.  Raises Stale where the file must be looked
-        at again."""
+        """``passing``: all of it is taken, and it need not stay when the next one is.  Raises Stale where the
+        file must be looked at again."""
         key = kind, place.head
+        head, column = self._passed.get(kind, (b"", None))
+        if column is not None and head == place.head:
+            return column
         column = self._loaded.pop(key, None)
         if column is None:
             column = self.file(kind).load(place)
             if passing:
+                self._passed[kind] = place.head, column
                 return column
             self._weight += column.weight
         self._loaded[key] = column
@@ -84,6 +91,7 @@ class _Held:
 
     def forget(self) -> None:
         self._loaded.clear()
+        self._passed.clear()
         self._weight = 0
         for file in self._files.values():
             file.table = None
