@@ -92,7 +92,7 @@ class MessageFile:
         try:
             data = os.read(self._fd, min(HEADER_OCTETS, most))
             size = len(data)
-            while size and len(data) < most and b"\n\n" not in data and b"\n\r\n" not in data:
+            while size and len(data) < most and data.find(b"\n\n") < 0 and data.find(b"\n\r\n") < 0:
                 size *= 4              # few copies, however long it is
                 more = os.read(self._fd, min(size, most - len(data)))
                 if not more:

@@ -35,6 +35,7 @@ LIMITS = {errno.EMFILE: "the limit fs.inotify.max_user_instances is reached",
           errno.ENFILE: "the limit of open files is reached",
           errno.ENOSPC: "the limit fs.inotify.max_user_watches is reached"}
 INSIDE = IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO
+LF = 10                            # a number is found in bytes much sooner than bytes are
 CAME = IN_CREATE | IN_MOVED_TO
 
 
@@ -64,7 +65,7 @@ class Heard:
         return self.everything or self.new or bool(self.keywords) or bool(self.cur)
 
     def in_cur(self, mask: int, name: bytes) -> None:
-        if name.startswith(b".") or b"\n" in name:
+        if name.startswith(b".") or LF in name:
             return
         base = name.rpartition(b":")[0] or name
         if mask & CAME:

@@ -22,6 +22,7 @@ from __future__ import annotations
 import re
 from itertools import islice
 
+from courierpy.message.headers import LF
 from courierpy.message.lexical import QUOTED, comments, lettered, unquoted
 
 MOST = 20_000                      # addresses of a field
@@ -54,7 +55,7 @@ Address = tuple["bytes | None", "bytes | None", "bytes | None", "bytes | None"]
 def parse(value: bytes) -> list[Address]:
     """The addresses of an unfolded header value, or of several with LF between; groups as
     start and end markers."""
-    if b"\n" in value:
+    if LF in value:
         several: list[Address] = []
         for field in value.split(b"\n"):
             several += parse(field)
@@ -73,7 +74,7 @@ def usual(value: bytes) -> list[tuple[bytes, bytes, bytes]] | None:
         found = [match.groups(b"") for match in islice(_USUAL.finditer(value), MOST)]
     else:
         found = _USUAL.findall(value)
-    if not found or found[-1][7] or b"\n" in value:
+    if not found or found[-1][7] or LF in value:
         return None
     return [(quoted.strip() or words or comment.strip(), local or bare, host or domain)
             for quoted, words, local, host, bare, domain, comment, _ in found]

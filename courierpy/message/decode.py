@@ -13,6 +13,7 @@ from courierpy.message.transfer import base64, unencoded
 # a "?" in it ought to be encoded, and often is not; "=?" begins another one
 _WORD = re.compile(rb"=\?([^?\s]+)\?([BbQq])\?([^?]*(?:(?<!=)\?(?!=)[^?]*)*)\?=")
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+EQUALS = 61                        # a number is found in bytes much sooner than bytes are
 LABEL_OCTETS = 40                  # of a longer one, what it names is not kept
 _LEFT = (0, 63, 15, 3)             # bits of the last letter that make no octet, by letters beyond fours
 
@@ -23,7 +24,7 @@ def words(value: bytes) -> str:
     Of neighbours in one charset the octets are joined first: a letter may be cut in two,
     against RFC 2047 5, and base64 between two of its letters.
     """
-    if b"=?" not in value:
+    if EQUALS not in value or b"=?" not in value:
         return charset_text(value, "")
     if is_iso_2022(value):             # in which the same octets are letters
         value = charset_text(value, "").encode()

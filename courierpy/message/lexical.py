@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 
-OPENS, ESC, SO = b"(\x1b\x0e"    # numbers: most fields have none of these, and a number is looked up sooner
+# numbers: most fields have none of these, and a number is looked up sooner
+OPENS, CLOSES, PAIR, ESC, SO = b"()\\\x1b\x0e"
 QUOTED = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.S)
 _OPENS = re.compile(rb'\\.|["(]', re.S)
 _IN_COMMENT = re.compile(rb"\\.|[()]", re.S)
@@ -43,7 +44,7 @@ def _whole(run: re.Match[bytes]) -> bytes:
 def comments(value: bytes) -> dict[int, int]:
     """Where each comment outside of quoted strings begins, and where it ends (behind its
     parenthesis).  Comments inside a comment are part of it."""
-    if b"(" not in value or b")" not in value:
+    if OPENS not in value or CLOSES not in value:
         return {}
     open_for_ever: set[int] = set()
     while True:
@@ -98,9 +99,9 @@ def masked(value: bytes) -> bytes:
 def unquoted(text: bytes) -> bytes:
     """What is between the quotes of a quoted string, without the backslashes of its pairs."""
     inner = text[1:-1]
-    if b"\\" not in inner:
+    if PAIR not in inner:
         return inner
-    return _RUN_OR_ESCAPE.sub(_unescaped, inner) if b"\x1b" in inner else _ESCAPE.sub(rb"\1", inner)
+    return _RUN_OR_ESCAPE.sub(_unescaped, inner) if ESC in inner else _ESCAPE.sub(rb"\1", inner)
 
 
 def _unescaped(match: re.Match[bytes]) -> bytes:

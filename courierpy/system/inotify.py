@@ -83,7 +83,7 @@ class Instance:
             data = os.read(self.fd, octets + READ_SIZE)
         except BlockingIOError:
             return []
-        if len(data) == octets and _OVERFLOW not in data:
+        if len(data) == octets and data.find(_OVERFLOW) < 0:
             return None
         return _events(data) + self.events()
 

@@ -36,6 +36,7 @@ _MESSAGES = later(rb"[\d:*,]+\$?|\$")
 _NUMBER = later(rb"\d{1,20}")
 _BLANKS = later(rb"[ \t]+")
 _FLAG_LIST = later(rb"\(([^\x00-\x08\x0a-\x1f\x7f-\xff(){%*\"\]]*)\)")
+BACKSLASH = 92                 # a number is found in bytes much sooner than bytes are
 MAX_ASTRINGS = 100             # of a command that is a list of them
 MAX_TAG = 200                  # octets of a tag that comes back with a refusal of what cannot be read
 FLAGS = {b"\\SEEN": SEEN, b"\\ANSWERED": ANSWERED, b"\\FLAGGED": FLAGGED, b"\\DELETED": DELETED,
@@ -225,7 +226,7 @@ class Args:
                 match[1].decode()          # RFC 6855 3: 8-bit text in quotes is UTF-8
             except UnicodeDecodeError:
                 raise Bad("A quoted string holds octets that are not UTF-8.") from None
-        return _ESCAPE.sub(rb"\1", match[1]) if b"\\" in match[1] else match[1]
+        return _ESCAPE.sub(rb"\1", match[1]) if BACKSLASH in match[1] else match[1]
 
     def nstring(self) -> bytes | None:
         if self._text[self._at:self._at + 3].upper() == b"NIL":
@@ -367,7 +368,7 @@ class Args:
                 if bit is None:
                     raise Bad("Invalid flag.")
                 bits |= bit
-            elif b"\\" in word:
+            elif BACKSLASH in word:
                 raise Bad(ERROR)
             else:
                 keywords.setdefault(word.lower(), word)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 MAX_NUMBER = 0xFFFFFFFF        # RFC 9051 9, nz-number
 RUNS_AT_ONCE = 2048             # that are made into octets together
+COLON, COMMA = b":,"           # numbers: these are found in bytes much sooner than bytes are
 STAR = MAX_NUMBER + 1           # `*`: the largest number in use
 _SET = later(rb"(?:[1-9]\d{0,9}|\*)(?::(?:[1-9]\d{0,9}|\*))?"
                   rb"(?:,(?:[1-9]\d{0,9}|\*)(?::(?:[1-9]\d{0,9}|\*))?)*")
@@ -35,7 +36,7 @@ class NumSet:
         data = data.removesuffix(b",$")
         if not _SET.fullmatch(data):
             raise Bad("Invalid message set.")
-        if b":" not in data and b"," not in data:      # most often it is one
+        if COLON not in data and COMMA not in data:    # most often it is one
             low = _number(data)
             return cls(((low, low),), saved)
         ranges = []
