@@ -131,15 +131,16 @@ class Sizes(Update):
 class FlagsChanged(Update):
     """``states``: flags and keywords by UID, ascending, of messages of the view.  ``silent``: UIDs of
     those that the client knows already; the view has them, no line is told.  ``with_uid``: the
-    lines name the UID."""
+    lines name the UID.  ``after``: a snapshot of just the view with these states, where there is one."""
 
-    __slots__ = ("silent", "states", "with_uid")
+    __slots__ = ("after", "silent", "states", "with_uid")
 
     def __init__(self, states: Mapping[int, State], silent: Collection[int] = (),
-                 with_uid: bool = False) -> None:
+                 with_uid: bool = False, after: Snapshot | None = None) -> None:
         self.states = states
         self.silent = silent
         self.with_uid = with_uid
+        self.after = after
 
     def tell(self, selected: Selected, keywords_on: bool) -> bytes | Iterator[bytes]:
         view = selected.view
@@ -153,7 +154,7 @@ class FlagsChanged(Update):
 
     def apply(self, view: View) -> None:
         """The view has the states from now on."""
-        view.messages = view.messages.changed(self.states)
+        view.messages = self.after.messages if self.after is not None else view.messages.changed(self.states)
 
     def lines(self, view: View, states: Mapping[int, State]) -> bytes:
         """What is told of these of them."""

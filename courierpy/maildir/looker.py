@@ -146,7 +146,7 @@ class Looker:
         before = self.snapshot
         self.leaves_recent = readonly
         now = _now(self)
-        if before is not NEVER and self._quiet():
+        if before is not NEVER and self.is_quiet():
             self._known_at(now)
         else:
             self._look()
@@ -166,7 +166,7 @@ class Looker:
             return None
         self.leaves_recent = readonly
         now = _now(self)
-        if self._quiet(stays=False):
+        if self.is_quiet(stays=False):
             self._known_at(now)
         elif changes.needs_number() or not self.update(False):
             return None
@@ -242,9 +242,9 @@ class Looker:
                 return False
         return self.place.lock.take(lambda: self.update(False))
 
-    def _quiet(self, stays: bool = True) -> bool:
+    def is_quiet(self, stays: bool = True, ask: bool = True) -> bool:
         """Is everything as at the last look, and in the snapshot?  ``stays``: it counts as a look, by which a
-        session that stays in a large mailbox comes to its watch."""
+        session that stays in a large mailbox comes to its watch.  ``ask``: as for Changes.at_rest()."""
         held, changes, numbers = self.contents.held, self.changes, self.numbers
         if self.recent.fresh is not NO_UIDS or numbers.owed and numbers.is_due() or self.keywords.doubtful \
                 or held.database.uids is not self.snapshot.messages.uids:
@@ -258,7 +258,7 @@ class Looker:
                 self.watch_if_large()
             if quiet:
                 return True
-        return changes.at_rest(held.twins)
+        return changes.at_rest(held.twins, ask)
 
     # -- the look itself
 
@@ -377,6 +377,21 @@ class Looker:
         self.changes.done()
         self.changes.doubt()           # what has no number yet: the next look tries again
         self.stamps = None
+
+
+def is_known(looker: Looker, messages: Messages) -> bool:
+    """Is that all of what is held, without MODSEQs?"""
+    held = looker.contents.held
+    return held.database.uids is messages.uids and messages.modseqs is None \
+        and held.flags == messages.flags and looker.keywords.by_uid == messages.keywords
+
+
+def caught_up(looker: Looker) -> Snapshot | None:
+    """The snapshot behind a change of flags of ours, where the watch has heard of nothing else until that was
+    done, and nobody waits to hear when we looked.  None otherwise: look."""
+    quiet = looker.changes.watched and not looker.contents.departed and not looker.place.readers.waiting \
+        and looker.is_quiet(ask=False)
+    return looker.snapshot if quiet else None
 
 
 def _now(looker: Looker) -> int:

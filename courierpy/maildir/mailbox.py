@@ -25,7 +25,7 @@ from courierpy.maildir.errors import StoreError, Vanished
 from courierpy.maildir.finder import Finder
 from courierpy.maildir.index.statuscache import Status
 from courierpy.maildir.keywords import KnownKeywords
-from courierpy.maildir.looker import Looker
+from courierpy.maildir.looker import Looker, caught_up, is_known
 from courierpy.maildir.mailboxdirectory import MailboxDirectory
 from courierpy.maildir.numbers import Numbers
 from courierpy.maildir.recent import Recent
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from courierpy.maildir.uidvalidity import Uidvalidities
     from courierpy.maildir.watch import Watch
     from courierpy.model.flags import FlagChange
-    from courierpy.model.messages import Snapshot
+    from courierpy.model.messages import Messages, Snapshot
 
 PATIENCE = 2.0                     # seconds that a session that leaves waits to write what went
 
@@ -243,6 +243,15 @@ class Mailbox:
             return self._store(uids, change, refused)
         with self.modseqs:
             return self._store(uids, change, refused)
+
+    def store_known(self, known: Messages, uids: Sequence[int], change: FlagChange, refused: list[StoreError],
+                    ) -> tuple[States, Snapshot | None]:
+        """As store(); and the snapshot behind it, where that is ``known`` with what is given and the watch
+        says that nothing else happened until it was done."""
+        looker = self._looker
+        whole = len(uids) > 0 and is_known(looker, known)
+        done = self.store(uids, change, refused)
+        return done, caught_up(looker) if whole and len(done) == len(uids) else None
 
     def _store(self, uids: Sequence[int], change: FlagChange, refused: list[StoreError] | None) -> States:
         looker, flags = self._looker, self._flags

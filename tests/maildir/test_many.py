@@ -271,7 +271,8 @@ def test_what_others_do_between_is_heard(maildir: Path, count: int, monkeypatch:
     mailbox = opened(maildir, watch=True)
     real = os.rename
     deeds: list[Callable[[], object]] = []
-    moment = 0
+    moment = alone = 0
+    known = mailbox.scan().messages
 
     def rename(old: object, new: object) -> None:
         nonlocal moment
@@ -291,12 +292,34 @@ def test_what_others_do_between_is_heard(maildir: Path, count: int, monkeypatch:
         moment = rng.randrange(1, count + 2)
         first = rng.randrange(1, COUNT + 2 - count)
         monkeypatch.setattr(os, "rename", rename)
-        mailbox.store(range(first, first + count),
-                      FlagChange(rng.choice("+-"), rng.choice((FLAGGED, SEEN, DRAFT))))
+        change = FlagChange(rng.choice("+-"), rng.choice((FLAGGED, SEEN, DRAFT)))
+        done, after = mailbox.store_known(known, range(first, first + count), change, [])
         monkeypatch.setattr(os, "rename", real)
-        assert list(mailbox.scan().messages.flags) == on_disk(maildir), turn
+        if after is not None:          # a client that knew all knows all again
+            alone += 1
+            assert after.messages == known.changed(done), turn
+            assert list(after.messages.flags) == on_disk(maildir), turn
+        known = mailbox.scan().messages
+        assert list(known.flags) == on_disk(maildir), turn
         if rng.random() < 0.1:
             mailbox.told()
+    assert 0 < alone < 120
+
+
+def test_what_is_held_and_not_told_is_not_taken_for_known(maildir: Path) -> None:
+    """Another's flag that was found while a message was read, and one that came and went."""
+    mailbox = opened(maildir, watch=True)
+    known = mailbox.scan().messages
+    change = FlagChange("+", FLAGGED)
+    toggled(maildir, 2)
+    mailbox.finder.open(2).close()                 # its new name is held now
+    assert mailbox.store_known(known, [5], change, [])[1] is None
+    assert mailbox.scan().messages.flags[1] == ANSWERED
+    assert mailbox.store_known(known, [6], change, [])[1] is None          # of who was not told of that
+    known = mailbox.scan().messages
+    done, after = mailbox.store_known(known, [7], change, [])
+    assert after is mailbox.scan() and after.messages == known.changed(done)
+    assert mailbox.store_known(after.messages, [], change, []) == ({}, None)
 
 
 def test_what_others_do_while_messages_are_removed_is_heard(maildir: Path,

@@ -85,12 +85,12 @@ def store(session: Session, args: Args) -> Done:
             for condition in conditions:
                 seqs = condition.stay(session, change, seqs)
             uids = view.uids_of(seqs)
-            done = selected.folder.store(uids, change, refused)
+            done, after = selected.folder.store(uids, change, refused), None
     else:
-        done = selected.folder.store(uids, change, refused)
+        done, after = selected.folder.store_known(view.messages, uids, change, refused)
     # .SILENT still tells what somebody else changed meanwhile
     quiet = _as_expected(view, seqs, uids, asked, done) if silent else ()
-    changed = FlagsChanged(done, quiet, by_uid)
+    changed = FlagsChanged(done, quiet, by_uid, after)
     said: list[updates.Update] = [changed]
     # what others set meanwhile shows too
     sets = {words for _, words in done.values()}
@@ -101,6 +101,9 @@ def store(session: Session, args: Args) -> Done:
             known |= {word for word in keywords if word.lower() not in there}
         said = [NewKeywords(known), changed, KeywordsLeft()]
     updates.write(session, said)
+    if after is not None:
+        selected.snapshot = after
+        selected.folder.told()
     if refused:
         raise refused[0]
     # RFC 2180 4.2: who wants no answer hears of none that is missing, nor who gets one for some of
@@ -112,7 +115,8 @@ def store(session: Session, args: Args) -> Done:
         for code in codes:                     # one line has one code
             session.write(lines.told(lines.OK, "Not all were changed.", code))
         codes = [limited]
-    return Done("STORE completed.", codes[0] if codes else None)
+    return Done("STORE completed.", codes[0] if codes else None,
+                told=after is not None and not selected.listed)
 
 
 def _as_expected(view: View, seqs: Sequence[int], uids: Sequence[int], change: FlagChange,

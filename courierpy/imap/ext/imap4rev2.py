@@ -71,8 +71,8 @@ def _named(session: Session, args: Args, name: str) -> bytes:
 
 def _with_uid(session: Session, said: list[Update]) -> list[Update]:
     """RFC 9051 7.5.2: what is told unasked names the UID."""
-    return [FlagsChanged(update.states, update.silent, True) if type(update) is FlagsChanged else update
-            for update in said]
+    return [FlagsChanged(update.states, update.silent, True, update.after) if type(update) is FlagsChanged
+            else update for update in said]
 
 
 def _deleted(session: Session, name: str, count: Status) -> bytes:
