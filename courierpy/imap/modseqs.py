@@ -107,5 +107,8 @@ class Numbered(FlagsChanged):
         super().apply(view)
         view.messages = view.messages.numbered(self.modseqs)
 
+    def told(self) -> Mapping[int, State]:
+        return self.states
+
     def lines(self, view: View, states: Mapping[int, State]) -> bytes:
         return flag_lines(view, states, map(self.modseqs.__getitem__, states), self.silent)

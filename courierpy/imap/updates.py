@@ -145,11 +145,20 @@ class FlagsChanged(Update):
     def tell(self, selected: Selected, keywords_on: bool) -> bytes | Iterator[bytes]:
         view = selected.view
         self.apply(view)
-        return self.lines(view, self.states) if len(self.states) <= AT_ONCE else self._portions(view)
+        states = self.told()
+        return self.lines(view, states) if len(states) <= AT_ONCE else self._portions(view, states)
 
-    def _portions(self, view: View) -> Iterator[bytes]:
-        states = iter(self.states.items())
-        while some := dict(islice(states, AT_ONCE)):
+    def told(self) -> Mapping[int, State]:
+        """Those of the states that have a line."""
+        silent = self.silent
+        if not silent:
+            return self.states
+        return {} if len(silent) == len(self.states) else {
+            uid: state for uid, state in self.states.items() if uid not in silent}
+
+    def _portions(self, view: View, states: Mapping[int, State]) -> Iterator[bytes]:
+        left = iter(states.items())
+        while some := dict(islice(left, AT_ONCE)):
             yield self.lines(view, some)
 
     def apply(self, view: View) -> None:
@@ -158,8 +167,6 @@ class FlagsChanged(Update):
 
     def lines(self, view: View, states: Mapping[int, State]) -> bytes:
         """What is told of these of them."""
-        if self.silent:
-            states = {uid: state for uid, state in states.items() if uid not in self.silent}
         uids, flags = [*states], flag_texts(view, states)
         if self.with_uid and view.numbered:
             return view.lines(uids, b"UID %d FLAGS %s", uids, flags)

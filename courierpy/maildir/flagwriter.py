@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from array import array
-from itertools import compress, repeat
+from itertools import compress
 from operator import gt, ne
 
 from courierpy.maildir.changes import AT_ONCE
@@ -17,7 +17,7 @@ from courierpy.maildir.files import Directory, exists, failures
 from courierpy.maildir.formats.keyworddrafts import KeywordDrafts
 from courierpy.maildir.messagefile import TRIES
 from courierpy.maildir.names import SUFFIXES
-from courierpy.model.flags import DELETED, NO_KEYWORDS
+from courierpy.model.flags import DELETED, states
 from courierpy.system import log
 
 TYPE_CHECKING = False
@@ -108,8 +108,8 @@ class FlagWriter:
     def _states(self, rows: Sequence[int]) -> States:
         held = self._contents.held
         uids = list(map(held.database.uids.__getitem__, rows))
-        words = map(self._keywords.by_uid.get, uids, repeat(NO_KEYWORDS))
-        return dict(zip(uids, zip(map(held.flags.__getitem__, rows), words, strict=True), strict=True))
+        return dict(zip(uids, states(map(held.flags.__getitem__, rows), uids, self._keywords.by_uid),
+                        strict=True))
 
 
 _OTHERS = bytes(range(32, 256))    # behind FlagChange.bits_after(): a table for bytes.translate()
@@ -118,7 +118,7 @@ _OTHERS = bytes(range(32, 256))    # behind FlagChange.bits_after(): a table for
 class Renamed:
     """Files of messages that are held, renamed for other flags.  ``rows``: of those that have them now."""
 
-    __slots__ = ("_before", "_changes", "_contents", "_finder", "_place", "rows")
+    __slots__ = ("_before", "_changes", "_contents", "_finder", "_place", "_renamed", "rows")
 
     def __init__(self, place: MailboxDirectory, contents: Contents, finder: Finder, changes: Changes) -> None:
         self._place = place
@@ -126,7 +126,8 @@ class Renamed:
         self._finder = finder
         self._changes = changes
         self.rows = array("I")
-        self._before: dict[int, bytes] = {}    # row -> file name before, of those that have another one now
+        self._renamed = array("I")     # rows of those that have another name now, each once
+        self._before: list[bytes] = []         # their file names before
 
     def rename(self, rows: Sequence[int], change: FlagChange, refused: list[StoreError] | None) -> None:
         """``refused``: as for FlagWriter.store().  Raises a store error, behind which take_back() is due."""
@@ -187,7 +188,8 @@ class Renamed:
             after = after[:at] + after[at + 1:]
         gone += old
         came += now
-        self._before.update(zip(there, old, strict=True))
+        self._renamed.extend(there)
+        self._before += old
         held.set_bits(there, after)
         return there, left
 
@@ -208,7 +210,8 @@ class Renamed:
                 os.rename(cur + old, cur + now)
                 gone.append(old)
                 came.append(now)
-                self._before[row] = old
+                self._renamed.append(row)
+                self._before.append(old)
                 held.set_flags(row, bits, now)
             elif not os.access(cur + old, os.F_OK) and not exists(cur + old):
                 return None
@@ -237,7 +240,8 @@ class Renamed:
             except OSError as error:
                 refuse(unchangeable(cur + old, error), refused)
                 return False
-            self._before.setdefault(row, old)
+            self._renamed.append(row)
+            self._before.append(old)
             held.set_flags(row, bits, new)
             self._changes.did(new, True)
             return True
@@ -249,12 +253,12 @@ class Renamed:
         if quota is not None and self._before:
             held, cur = self._contents.held, self._place.inside
             quota.changed(*[quota.renamed(cur, before, held.file(row))
-                            for row, before in self._before.items()])
+                            for row, before in zip(self._renamed, self._before, strict=True)])
 
     def take_back(self) -> None:
         """A command that is refused has changed nothing, as far as that can be."""
         held, cur = self._contents.held, self._place.inside
-        for row, before in reversed(self._before.items()):
+        for row, before in zip(reversed(self._renamed), reversed(self._before), strict=True):
             try:
                 os.rename(cur + held.file(row), cur + before)
                 held.set_file(row, before)

@@ -1,17 +1,29 @@
 """Message flags: one int of bits.  Keywords are ASCII ``bytes`` as first spelled."""
 from __future__ import annotations
 
+from itertools import repeat
+
 # System flags as bits, in no particular order; the store maps them to letters,
 # the wire to names.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 SEEN, ANSWERED, FLAGGED, DELETED, DRAFT = 1, 2, 4, 8, 16
 
 IS_DELETED = bytes(bits & DELETED > 0 for bits in range(256))  # by flag bits
 NO_KEYWORDS: frozenset[bytes] = frozenset()
+_PLAIN = tuple([(bits, NO_KEYWORDS) for bits in range(32)])       # states without keywords
 _AFTER: dict[tuple[str, int, int], bytes] = {}     # of a change's mode, flags and left: its bits_after()
+
+
+def states(flags: Iterable[int], uids: Iterable[int],
+           keywords: Mapping[int, frozenset[bytes]]) -> Iterator[tuple[int, frozenset[bytes]]]:
+    """Flag bits and keywords of each of these messages, which have these flags.  ``keywords``: of those that
+    have some, by UID.  Where none has, nothing is made for any of them."""
+    if not keywords:
+        return map(_PLAIN.__getitem__, flags)
+    return zip(flags, map(keywords.get, uids, repeat(NO_KEYWORDS)), strict=True)
 
 
 class FlagChange:

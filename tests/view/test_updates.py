@@ -86,7 +86,7 @@ def test_what_is_told_of_many(numbered: bool) -> None:
     heads = [b"* 1 FETCH", b"* 3 FETCH", b"* 4 FETCH"] if numbered else [
         b"* 1 UIDFETCH", b"* 5 UIDFETCH", b"* 6 UIDFETCH"]
     flags = [rb"(FLAGS (work))", rb"(FLAGS (\Flagged \Recent))", rb"(FLAGS (\Seen \Recent work))"]
-    assert said.lines(view, states).splitlines() == [
+    assert said.lines(view, said.told()).splitlines() == [
         b"%s %s" % pair for pair in zip(heads, flags, strict=True)]
     assert Numbered(states, {9}, {1: 7, 5: 8, 6: 9, 9: 9}).lines(view, states).splitlines()[-1] == (
         b"* 5 FETCH (UID 9 MODSEQ (9))" if numbered else b"* 9 UIDFETCH (MODSEQ (9))")

@@ -8,7 +8,7 @@ from courierpy.imap.commands import NUMBERS, SELECTED, USES_SEQ, WRITES, Done, c
 from courierpy.imap.commands.numbers import chosen, highest
 from courierpy.imap.grammar import lines
 from courierpy.imap.updates import FlagsChanged, KeywordsLeft, NewKeywords
-from courierpy.model.flags import NO_KEYWORDS, FlagChange
+from courierpy.model.flags import NO_KEYWORDS, FlagChange, states
 from courierpy.model.replies import Bad, No
 
 TYPE_CHECKING = False
@@ -124,10 +124,12 @@ def _as_expected(view: View, seqs: Sequence[int], uids: Sequence[int], change: F
     """The UIDs of those that have now what the client has to believe that they have."""
     flags = view.flags
     bits = map(change.bits_after().__getitem__, [flags[seq - 1] for seq in seqs])
-    words = map(change.after().__getitem__, map(view.keywords.get, uids, repeat(NO_KEYWORDS)))
-    expected = dict(zip(uids, zip(bits, words, strict=True), strict=True))
-    return done.keys() if done == expected else {
-        uid for uid, state in done.items() if state == expected[uid]}
+    words = change.after()
+    expected = list(states(bits, uids, {uid: words[view.words(uid)] for uid in uids}
+                           if view.keywords or change.of_keywords else {}))
+    if [*done.values()] == expected:           # of each of them, as there are as many
+        return done.keys()
+    return {uid for uid, state in zip(uids, expected, strict=True) if done.get(uid) == state}
 
 
 command(b"STORE", when=SELECTED, flags=USES_SEQ | NUMBERS | WRITES)(store)
