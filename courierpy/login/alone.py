@@ -180,9 +180,9 @@ class Alone:
         who, protocol = self.stage.who(account.address), environ["PROTOCOL"]
         tail = ", starttls=1" if self.stage.tls else ""
         log.about(who)
+        proc.on_signal(_stopped)       # the login is over: what else a signal says is for those before it
         self.conn.flush()              # the answer to the login
         self.conn.deadline = None
-        proc.on_signal(_stopped)       # the login is over: what else a signal says is for those before it
         start.leave_listener(environ)
         keeper = decimal(environ.pop("COURIERPY_KEEPER", ""), PID_MOST)
         if keeper is not None:
