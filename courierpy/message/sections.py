@@ -55,7 +55,8 @@ def place_in(root: Part, section: Section) -> tuple[int, int] | None:
 
 
 def chosen_fields(data: Octets, start: int, stop: int, section: Section) -> bytes:
-    """BODY[HEADER.FIELDS (...)] of a header that is not large."""
+    """BODY[HEADER.FIELDS (...)] of a header that is not large.  It ends in an empty line always, as Courier's
+    does; RFC 9051 6.4.5.1 has none for a message that has neither one nor a body."""
     lines = headers.raw_fields(data[start:stop], 0, stop - start, _names(section), _negates(section))
     return wire_form(lines) + b"\r\n"
 
