@@ -104,6 +104,7 @@ class Readiness:
             rehearsal.load(self.environ, self.apart, self.protocol)
             preload.preload(self.apart, self.protocol, bool(self.environ.get("SMAP_CAPABILITY")),
                             from_environ(self.environ).flag(f"{self.protocol}_PROXY"))
+            rehearsal.gather(self.environ, self.apart, self.protocol)
         return True
 
     def _load_files(self) -> None:

@@ -7,23 +7,28 @@ sessions: what most of them use lies together in memory then, in fewer pages for
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
-from functools import partial
+from contextlib import suppress
 
+from courierpy import sessions, sidebyside
+from courierpy.hibernate import hearing, link
 from courierpy.listener import sockets
-from courierpy.system import inotify, log, proc, programs, temporary
+from courierpy.maildir import lately, stores
+from courierpy.model import fresh
+from courierpy.system import concluded, doorway, log, passing, presence, proc, programs, temporary
 from courierpy.system.conn import Conn
 from courierpy.system.desk import AUTHSOCKET, BY_DESCRIPTOR
-from courierpy.system.inotify import Instance
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from courierpy.auth import Account
 
-REHEARSALS = 12                # code is rewritten after eight calls
+REHEARSALS = 20                # code is rewritten after eight calls; half of them are of a first session
+CLIENT = {"TCPREMOTEIP": "::1", "TCPREMOTEPORT": "1", "TCPLOCALPORT": "143"}
 
 
 class Play:
@@ -55,10 +60,17 @@ class Failed(Exception):
 
 def load(settings: Mapping[str, str], apart: bool, protocol: str) -> None:
     """Hold one session for what it loads; whether it goes well those tell that follow.  As rehearse()."""
-    try:
+    with suppress(OSError, Failed):
         rehearse(settings, apart, protocol, times=1)
-    except (OSError, Failed):
-        return
+
+
+def gather(settings: Mapping[str, str], apart: bool, protocol: str) -> None:
+    """Lay the code that sessions call side by side.  As load()."""
+    def work() -> None:
+        with suppress(OSError, Failed):
+            rehearse(settings, apart, protocol, times=2)
+
+    sidebyside.move(sidebyside.called(work))
 
 
 def rehearse(settings: Mapping[str, str], apart: bool = False, protocol: str = "IMAP",
@@ -70,42 +82,47 @@ def rehearse(settings: Mapping[str, str], apart: bool = False, protocol: str = "
     play = PLAYS[protocol]
     folder = os.path.join(temporary.folder(), f"courierpy-rehearsal-{os.urandom(8).hex()}")
     hearer = proc.on_signal(lambda number, frame: None)
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP,
+                                                        signal.SIGUSR2))
     umask, look = os.umask(0o077), log.kept()
     here = os.open(".", os.O_RDONLY | os.O_CLOEXEC)
-    errors, null = os.dup(2), os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    before, null = [os.dup(fd) for fd in (0, 1, 2)], os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     os.dup2(null, 2, inheritable=True)
     log.start("rehearsal", {log.VARIABLE: "lines"})
-    daemon, door = 0, -1
+    beside, door, way = 0, -1, -1
     try:
-        daemon, door = _password_daemon(folder)
+        beside, door, way = _beside(folder)
         os.mkdir(folder, 0o700)
         for part in ("", "cur", "new", "tmp"):
             os.mkdir(os.path.join(folder, "Maildir", part))
+        os.makedirs(os.path.join(folder, "on", presence.TOLD))
         with open(os.path.join(folder, "Maildir", "cur", "1.M1P1.host:2,S"), "wb") as file:
             file.write(b"Subject: rehearsal\n\n")
-        inotify.lend(_Silence)
-        for _ in range(times):
+        settings = {**settings, link.VARIABLE: str(way), presence.VARIABLE: os.path.join(folder, "on")}
+        for number in range(times):
+            if number % 2 == 0:
+                _as_the_first()
             os.chdir(folder)
-            login = partial(_logged_in, play=play) if apart else partial(_login, play=play, door=door)
-            spoken = _session(settings, login, (b"" if apart else play.login) + play.script)
+            spoken = _behind_login(settings, play) if apart else _alone(settings, play, door)
             if not all(answer in spoken for answer in play.answers):
                 raise Failed(spoken.decode("ascii", "replace"))
+            fresh.forget()
     except (OSError, Failed):
         raise
     except Exception as error:          # a bug: the caller says what becomes of it
         raise Failed(f"{type(error).__name__}: {error}") from error
     finally:
+        fresh.forget()
+        _as_the_first()
         os.fchdir(here)
         _remove(folder)                # before the one goes that would do it if we were killed
-        if daemon:
-            os.kill(daemon, signal.SIGKILL)
-            os.waitpid(daemon, 0)
-        inotify.drop()                 # as a session that ends
-        inotify.lend(None)
-        os.dup2(errors, 2, inheritable=True)
+        if beside:
+            os.kill(beside, signal.SIGKILL)
+            os.waitpid(beside, 0)
+        for number, fd in enumerate(before):
+            os.dup2(fd, number, inheritable=True)
         log.restore(look)
-        for fd in (here, errors, null, door):
+        for fd in (here, *before, null, door, way):
             if fd >= 0:
                 os.close(fd)
         os.umask(umask)
@@ -114,49 +131,65 @@ def rehearse(settings: Mapping[str, str], apart: bool = False, protocol: str = "
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
-def _password_daemon(folder: str) -> tuple[int, int]:
-    """The pid of a process that lets everybody in, and a descriptor that leads to its socket.
+def _as_the_first() -> None:
+    """The next session is as the first one of its process."""
+    for module in (lately, stores, concluded):
+        module.forget()
+
+
+def _beside(folder: str) -> tuple[int, int, int]:
+    """The pid of a process beside this one; descriptors that lead to its socket, where everybody is let in,
+    and to what is the keeper of these sessions, which hears nothing.
 
     It also removes the folder, when this process ends before it has.  OSError.
     """
     listener, door = sockets.private()
+    inner, way = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
     def answer() -> int:
-        proc.keep_open((listener.fileno(),))
-        text = f"UID={os.getuid()}\nGID={os.getgid()}\nHOME=.\nADDRESS=rehearsal\n.\n".encode()
+        proc.keep_open((listener.fileno(), inner.fileno()))
+        poll = select.poll()
+        poll.register(listener, select.POLLIN)
+        poll.register(inner, select.POLLIN)
         while True:
-            client, _ = listener.accept()
-            with client:
-                client.recv(4096)
-                client.sendall(text)
+            for fd, _ in poll.poll():
+                if fd == inner.fileno():
+                    _keep(inner)
+                    continue
+                client, _ = listener.accept()
+                with client:
+                    client.recv(4096)
+                    client.sendall(_account())
 
-    with listener:
+    with listener, inner:
         try:
             # the other signals are held back here
-            return proc.fork(answer, signal.SIGUSR1, lambda number, frame: _clean(folder)), door
+            pid = proc.fork(answer, signal.SIGUSR1, lambda number, frame: _clean(folder))
         except OSError:
             os.close(door)
+            way.close()
             raise
+    return pid, door, way.detach()
 
 
-class _Silence(Instance):
-    """An instance in which nothing is ever heard: the listener loads no binding to make one."""
+def _account() -> bytes:
+    return f"UID={os.getuid()}\nGID={os.getgid()}\nHOME=.\nADDRESS=rehearsal\n.\n".encode()
 
-    def __init__(self) -> None:
-        end, other = os.pipe()
-        os.close(other)
-        super().__init__(end)
-        self._last = 0
 
-    def add(self, path: str, mask: int) -> int:
-        self._last += 1
-        return self._last
-
-    def remove(self, number: int) -> None:
-        pass
-
-    def events(self) -> list[tuple[int, int, bytes]]:
-        return []
+def _keep(inner: socket.socket) -> None:
+    """Answer as the keeper does what a session asks for (hibernate/hearing.py): an instance, in which
+    nothing is ever heard, or watches of it."""
+    data, fds, _, _ = socket.recv_fds(inner, 4096, 1 + hearing.MOST)
+    if not fds:
+        return
+    with socket.socket(fileno=fds.pop(0)) as channel:
+        if data[:1] == hearing.INSTANCE:
+            fds += os.pipe()           # the other end stays, by which nothing comes
+            socket.send_fds(channel, [hearing.HERE], [fds.pop(0)])
+            fds.clear()
+        elif data[:1] == hearing.WATCH:
+            channel.send(hearing.NUMBER + bytes(len(data) - 1))
+    passing.close(fds)
 
 
 def _clean(folder: str) -> None:
@@ -166,8 +199,9 @@ def _clean(folder: str) -> None:
         os._exit(0)
 
 
-def _login(environ: dict[str, str], conn: Conn, play: Play, door: int) -> programs.Next | int:
-    """What logs in, by the password daemon behind ``door``."""
+def _alone(settings: Mapping[str, str], play: Play, door: int) -> bytes:
+    """What a client hears whose login and session have one process.  The password is checked behind
+    ``door``."""
     import sys
 
     from courierpy.login import front
@@ -186,40 +220,57 @@ def _login(environ: dict[str, str], conn: Conn, play: Play, door: int) -> progra
         def _forget_keys(self) -> None:
             pass
 
-    environ[AUTHSOCKET] = f"{BY_DESCRIPTOR}{os.dup(door)}"
+    environ = {**_of_all(settings), **CLIENT, AUTHSOCKET: f"{BY_DESCRIPTOR}{os.dup(door)}"}
     __import__(play.spoken)
     spoken: front.Spoken = sys.modules[play.spoken]        # type: ignore[assignment]
-    stage = Stage(spoken.PROTOCOL, spoken.PORT, environ, conn)
-    return front.serve(Rehearsal(stage, conn, [], [play.program, "Maildir"]), spoken)
-
-
-def _logged_in(environ: dict[str, str], conn: Conn, play: Play) -> programs.Next:
-    """What goes on behind a login process."""
-    environ.update({"IMAPLOGINTAG": "b", "AUTHENTICATED": "rehearsal", "MAILDIR": "Maildir"})
-    return programs.Next([play.program, "Maildir"], environ, conn, b"")
-
-
-def _session(settings: Mapping[str, str], login: Callable[[dict[str, str], Conn], programs.Next | int],
-             said: bytes) -> bytes:
-    """What a session answers to what is ``said``."""
-    ours, theirs = socket.socketpair()
+    ours, theirs = _client(play.login + play.script)
     with ours, theirs:
-        ours.sendall(said)
-        ours.shutdown(socket.SHUT_WR)
         conn = Conn(theirs.fileno(), theirs.fileno())
-        environ = {**settings, "TCPREMOTEIP": "::1", "TCPREMOTEPORT": "1", "TCPLOCALPORT": "143",
-                   "IMAP_EMPTYTRASH": "", "IMAPDEBUGFILE": "", "IMAP_LANDLOCK": "",
-                   "IMAP_MAILBOX_SANITY_CHECK": "0",
-                   "IMAP_TLS_REQUIRED": "0", "POP3_TLS_REQUIRED": "0"}
-        following = login(environ, conn)
+        stage = Stage(spoken.PROTOCOL, spoken.PORT, environ, conn)
+        following = front.serve(Rehearsal(stage, conn, [], [play.program, "Maildir"]), spoken)
         if not isinstance(following, int):
             programs.TABLE[following.argv[0]].main()(following.argv, following.environ, conn)
         conn.end()
-        spoken = b""
-        ours.settimeout(5)
-        while piece := ours.recv(65536):
-            spoken += piece
-        return spoken
+        return _heard(ours)
+
+
+def _behind_login(settings: Mapping[str, str], play: Play) -> bytes:
+    """What a client hears from a process of sessions, which stays who it is."""
+    ours, theirs = _client(play.script)
+    orders, channel = passing.pair()
+    with ours, orders, channel:
+        with theirs:
+            order = doorway.Order(_account(), doorway.pack(CLIENT), doorway.pack({"IMAPLOGINTAG": "b"}))
+            passing.send(orders, order.parts(), (theirs.fileno(),))
+        process = sessions.Sessions(channel, [play.program, "Maildir"], concluded.Common(_of_all(settings)),
+                                    sessions.Manner(1, 0, b""), become=lambda account: None)
+        process.run(None)
+        process.close()
+        for fd in (0, 1):
+            os.dup2(2, fd)             # so that the client hears the end
+        return _heard(ours)
+
+
+def _of_all(settings: Mapping[str, str]) -> dict[str, str]:
+    """The environment of the sessions."""
+    return {**settings, "IMAP_EMPTYTRASH": "", "IMAPDEBUGFILE": "", "IMAP_LANDLOCK": "",
+            "IMAP_MAILBOX_SANITY_CHECK": "0", "IMAP_TLS_REQUIRED": "0", "POP3_TLS_REQUIRED": "0"}
+
+
+def _client(said: bytes) -> tuple[socket.socket, socket.socket]:
+    """The end of a client that has said this, and a session's."""
+    ours, theirs = socket.socketpair()
+    ours.sendall(said)
+    ours.shutdown(socket.SHUT_WR)
+    return ours, theirs
+
+
+def _heard(client: socket.socket) -> bytes:
+    spoken = b""
+    client.settimeout(5)
+    while piece := client.recv(65536):
+        spoken += piece
+    return spoken
 
 
 def _remove(folder: str) -> None:

@@ -18,7 +18,7 @@ from courierpy.listener.runfolder import RunFolder
 from courierpy.listener.statistics import Statistics
 from courierpy.pop3 import lines as pop3_lines
 from courierpy.returning import Returns
-from courierpy.system import desk, log, programs, wayback
+from courierpy.system import concluded, desk, log, programs, wayback
 from courierpy.system.environ import of_transport
 from courierpy.system.settings import from_environ
 
@@ -69,7 +69,7 @@ class Services:
         self.run_folder = RunFolder()
         # made here, as each page that a process of sessions writes to is copied
         self._manner = self._manner_of_sessions() if self.login_processes else None
-        self._environ_of_sessions: dict[str, str] = {}
+        self._common_of_sessions = concluded.Common({})
         self._kept_by_sessions: list[int] = []
 
     @property
@@ -208,7 +208,8 @@ class Services:
     def _tell_sessions(self) -> None:
         """What is the same for all of them is found out once: to look for it would write to the memory of
         each."""
-        self._environ_of_sessions = sessions.environ_of(self.environ)
+        self._common_of_sessions = concluded.Common(sessions.environ_of(self.environ))
+        self._common_of_sessions.prepare()
         self._kept_by_sessions = self.kept()
 
     def _manner_of_sessions(self) -> sessions.Manner:
@@ -224,7 +225,7 @@ class Services:
         """What such a process does, to its exit status; ``above``: the descriptors of others are below it."""
         assert self._manner is not None            # by now there is a pool
         return partial(sessions.serve, link, order, fd, max(self.above, above), self._kept_by_sessions,
-                       self.arguments, self._environ_of_sessions, self._manner)
+                       self.arguments, self._common_of_sessions, self._manner)
 
     # -- all of them
 

@@ -34,7 +34,7 @@ from courierpy.system.settings import from_environ
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from courierpy.system.doorway import Order
 
@@ -70,14 +70,17 @@ class Manner:
 class Sessions:
     """The process.  ``link``: its channel of orders."""
 
-    def __init__(self, link: socket.socket, program: list[str], environ: Mapping[str, str],
-                 manner: Manner, of_order: Iterable[int] = ()) -> None:
-        """``program``: the words of what serves a session.  ``environ``: environ_of() that of the listener.
-        ``of_order``: descriptors that go with the first order."""
+    def __init__(self, link: socket.socket, program: list[str], common: concluded.Common,
+                 manner: Manner, of_order: Iterable[int] = (),
+                 become: Callable[[Account], None] = start.become) -> None:
+        """``program``: the words of what serves a session.  ``common``: of environ_of() that of the listener.
+        ``of_order``: descriptors that go with the first order.  ``become``: as start.become, TemporaryFailure
+        too."""
         self.link = link
+        self._become = become
         self.program = program
-        self.environ = environ
-        self._common = concluded.Common(environ)
+        self.environ = common.variables
+        self._common = common
         self._accounts: dict[bytes, Account] = {}      # as the helper rendered them
         self.busy = manner.busy
         self.idle_seconds = manner.idle_seconds
@@ -89,7 +92,8 @@ class Sessions:
         self._whose: tuple[int, int, str] | None = None
         self._resumed: Woken | None = None     # where the session had slept
         self._as_root = os.geteuid() == 0
-        self._confines = from_environ(environ).landlock is not None    # each session, and of one account
+        # each session, and of one account
+        self._confines = from_environ(common.variables).landlock is not None
         # a signal that comes just before the wait ends it
         self._woken, self._waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._poll = select.poll()
@@ -132,6 +136,11 @@ class Sessions:
             self._let_go()
             order = self._next()
         return self._status
+
+    def close(self) -> None:
+        """Where the process does not end with it, as in a rehearsal."""
+        for fd in (self._woken, self._waker, self._null, self._statm):
+            os.close(fd)
 
     # -- between two sessions
 
@@ -237,7 +246,7 @@ class Sessions:
             return self._give_back(order)
         try:
             if self._whose is None:
-                start.become(account)
+                self._become(account)
                 self._whose = account.uid, account.gid, account.username
             if not order.asleep:       # else it knows where it was
                 start.move(account)
@@ -338,14 +347,16 @@ def _has_children() -> bool:
 
 
 def environ_of(environ: Mapping[str, str]) -> dict[str, str]:
-    """What a session has of the environment of the listener."""
-    return {name: value for name, value in environ.items() if name not in BEFORE_LOGIN}
+    """What a session has of the environment of the listener.  Its words lie side by side: each session
+    writes to their counts of references."""
+    return doorway.unpack(doorway.pack((name, value) for name, value in environ.items()
+                                       if name not in BEFORE_LOGIN))
 
 
 def serve(link: socket.socket, order: Order | None, fd: int, above: int, kept: Iterable[int],
-          program: list[str], environ: Mapping[str, str], manner: Manner) -> int:
+          program: list[str], common: concluded.Common, manner: Manner) -> int:
     """What the process does, forked by couriertcpd.  ``fd``: the client of the first order.  ``kept``:
-    descriptors that it needs beside the channel; all others are below ``above``.  ``environ``: as Sessions
+    descriptors that it needs beside the channel; all others are below ``above``.  ``common``: as Sessions
     has it."""
     try:
         kept = [link.fileno(), *kept]
@@ -353,7 +364,7 @@ def serve(link: socket.socket, order: Order | None, fd: int, above: int, kept: I
             children.serve_only(fd, [*kept, *order.asleep], above)
         else:
             proc.keep_open(kept, above)
-        return Sessions(link, program, environ, manner, () if order is None else order.asleep).run(order)
+        return Sessions(link, program, common, manner, () if order is None else order.asleep).run(order)
     except BaseException as error:     # the child must never return into the loop
         log.crit(f"a session: {type(error).__name__}: {error}")
         return proc.CRASHED

@@ -40,6 +40,11 @@ class _Kept:
 _kept: dict[str, _Kept] = {}       # by user, who was served last at the end
 
 
+def forget() -> None:
+    """No account has been here."""
+    _kept.clear()
+
+
 def opened(settings: Settings, host: str | None, user: str) -> tuple[Store, bool]:
     """As Store.of(), and is there anything of a Maildir?  Raises a store error."""
     own = concluded.of(settings, of_own)

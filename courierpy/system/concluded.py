@@ -36,6 +36,12 @@ def of(settings: Settings, find: Callable[[Settings], Found]) -> Found:
     return found
 
 
+def forget() -> None:
+    """What was found before is found anew, as in a process without a session."""
+    global _last
+    _last = Settings({})
+
+
 class Common:
     """``variables``: those that all sessions of a process have, whoever their client is."""
 
@@ -45,6 +51,16 @@ class Common:
         self.variables = variables
         self._others: dict[str, str] = {}
         self._alike: Settings | None = None
+
+    def prepare(self) -> None:
+        """Find ahead, for clients that bring nothing else, all that sessions have asked for until now."""
+        before = list(_last.concluded)
+        self._alike = _alike(self.variables)
+        for find in before:
+            try:
+                self._alike.concluded.setdefault(find, find(self._alike))
+            except ValueError:
+                continue               # a session says what is wrong
 
     def of(self, *client: Mapping[str, str]) -> Variables:
         """These, and those of a client, which count before them.  Only what is of CLIENTS_OWN may change

@@ -22,7 +22,7 @@ from courierpy import imapd, preload, rehearsal, sessions
 from courierpy.imap.session import Session
 from courierpy.maildir import lockqueue, trash
 from courierpy.model import messages
-from courierpy.system import inotify, memory, passing, proc, seldom
+from courierpy.system import concluded, inotify, memory, passing, proc, seldom
 from courierpy.system.doorway import DONE, SOON, Order
 from tests.conftest import account_ids
 
@@ -155,7 +155,8 @@ class Life:
 
         def child() -> int:
             imapd._Imapd._sleeps = sleeps
-            return sessions.serve(theirs, None, -1, 0, [self._result], ["imapd", "Maildir"], ENVIRON, manner)
+            return sessions.serve(theirs, None, -1, 0, [self._result], ["imapd", "Maildir"],
+                                  concluded.Common(ENVIRON), manner)
 
         self.pid = proc.fork(child)
         theirs.close()

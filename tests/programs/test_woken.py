@@ -18,6 +18,7 @@ from courierpy.imap.session import Session
 from courierpy.listener.connections import Connections
 from courierpy.maildir.store import Store
 from courierpy.system import passing, presence, proc
+from courierpy.system.concluded import Common
 from courierpy.system.conn import Conn
 from courierpy.system.doorway import Order
 from courierpy.system.settings import Settings
@@ -73,8 +74,8 @@ def status_of(state: bytes, client: socket.socket) -> int:
     os.write(file, state)
     with ours, theirs, keeper, channel:
         order = Order(account, asleep=(channel.fileno(), file))
-        pid = proc.fork(lambda: sessions.serve(theirs, order, client.fileno(), 1 + file, (2,), ["imapd"], {},
-                                               WAITS))
+        pid = proc.fork(lambda: sessions.serve(theirs, order, client.fileno(), 1 + file, (2,), ["imapd"],
+                                               Common({}), WAITS))
         os.close(file)
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
@@ -93,8 +94,8 @@ def test_an_order_that_is_cut_is_a_session_that_is_not_there() -> None:
     ours, theirs = passing.pair()
     with ours, theirs:
         passing.send(ours, [b"cut"], [2] * 20)
-        pid = proc.fork(lambda: sessions.serve(theirs, None, -1, 1 + theirs.fileno(), (2,), ["imapd"], {},
-                                               WAITS))
+        pid = proc.fork(lambda: sessions.serve(theirs, None, -1, 1 + theirs.fileno(), (2,), ["imapd"],
+                                               Common({}), WAITS))
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
 
 
