@@ -43,6 +43,7 @@ LINES_OCTETS = 192 << 10           # of lines that are made together out of the 
 NAMES = 250                        # of files that are had at once
 OFTEN = 16                         # messages that are read before it is said how far it is
 KEPT_OCTETS = 1000                 # of a list of items
+GONE = b"EXPUNGEISSUED"            # RFC 5530 3
 TEXT_OCTETS = 4 << 20              # of what repeats that are told at once: labels may be as long as a command
 
 
@@ -291,12 +292,16 @@ def fetch_messages(session: Session, args: Args) -> Done:
         plan = Plan(items)
         for modifier in sorted(modifiers, key=lambda modifier: not modifier.chooses):
             seqs = modifier.stay(fetching, seqs)
-    seqs, limited = highest(session, seqs)
+    seqs, code = highest(session, seqs)
     refused = _tell_items(session, plan, seqs, by_uid)
     if refused is not None:
         raise refused
-    return Done("FETCH completed." if limited is None else "FETCH completed in part.", limited,
-                told=told and time.monotonic() - began < SHORTLY)
+    text = "FETCH completed." if code is None else "FETCH completed in part."
+    # clients take a NO for a mailbox that cannot be read (neomutt); RFC 3501 6.4.8: UIDs that are not there
+    # are no error
+    if code is None and not by_uid and session.need_selected().attributes(session.limits).lost:
+        code, text = GONE, "Some of the messages no longer exist."
+    return Done(text, code, told=told and time.monotonic() - began < SHORTLY)
 
 
 def tell_of_new(session: Session, items: Sequence[FetchItem], uids: Iterable[int]) -> None:
@@ -322,8 +327,8 @@ def tell_of_new(session: Session, items: Sequence[FetchItem], uids: Iterable[int
 
 
 def _tell_items(session: Session, plan: Plan, seqs: list[int], by_uid: bool = False) -> No | None:
-    """The FETCH lines of these messages.  Gives what was refused of some of them; raises No or a
-    StoreError where some are gone or cannot be read: what is there is served, whatever is missing
+    """The FETCH lines of these messages.  Gives what was refused of some of them; raises No where all are
+    gone, and No or a StoreError where some cannot be read: what is there is served, whatever is missing
     (RFC 2180 4.1.2)."""
     attributes = session.need_selected().attributes(session.limits)
     attributes.begin()
@@ -333,8 +338,8 @@ def _tell_items(session: Session, plan: Plan, seqs: list[int], by_uid: bool = Fa
     elif seqs:
         refused = _fetch_columns(session, attributes, plan, plan.columns, seqs)
     attributes.refuse(denied=True)
-    if attributes.lost and not by_uid:         # RFC 3501 6.4.8: UIDs that are not there are no error
-        raise No("Some of the messages no longer exist.", b"EXPUNGEISSUED")
+    if attributes.lost and len(attributes.lost) == len(seqs) and not by_uid:
+        raise No("The messages no longer exist.", GONE)
     return refused
 
 
