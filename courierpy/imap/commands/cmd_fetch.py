@@ -327,9 +327,9 @@ def tell_of_new(session: Session, items: Sequence[FetchItem], uids: Iterable[int
 
 
 def _tell_items(session: Session, plan: Plan, seqs: list[int], by_uid: bool = False) -> No | None:
-    """The FETCH lines of these messages.  Gives what was refused of some of them; raises No where all are
-    gone, and No or a StoreError where some cannot be read: what is there is served, whatever is missing
-    (RFC 2180 4.1.2)."""
+    """The FETCH lines of these messages.  Gives what was refused of some of them; raises No or a StoreError
+    where the disk does not give some, or none of them can be had: what is there is served, whatever is
+    missing (RFC 2180 4.1.2)."""
     attributes = session.need_selected().attributes(session.limits)
     attributes.begin()
     refused: No | None = None
@@ -337,10 +337,27 @@ def _tell_items(session: Session, plan: Plan, seqs: list[int], by_uid: bool = Fa
         refused = _fetch_files(session, attributes, plan, seqs, by_uid)
     elif seqs:
         refused = _fetch_columns(session, attributes, plan, plan.columns, seqs)
-    attributes.refuse(denied=True)
-    if attributes.lost and len(attributes.lost) == len(seqs) and not by_uid:
+    others = len(seqs) > len(attributes.lost) + len(attributes.denied)
+    attributes.refuse(denied=not others)
+    if attributes.denied:
+        _tell_denied(session, attributes, plan)
+    if attributes.lost and not others and not by_uid:
         raise No("The messages no longer exist.", GONE)
     return refused
+
+
+def _tell_denied(session: Session, attributes: Attributes, plan: Plan) -> None:
+    """Of messages that may not be read, beside others that were told: what is known without a look into them.
+    A client that missed them might take them for removed; one that hears NO (neomutt) opens no mailbox."""
+    denied = sorted(attributes.denied)
+    rest = [item for item in plan.items if not ITEMS.need(item.name).reads]
+    if rest:
+        view, plan = session.need_selected().view, Plan(rest)
+        attributes.denied.clear()
+        if plan.columns is not None:
+            _fetch_columns(session, attributes, plan, plan.columns, [view.seq(uid) for uid in denied])
+        attributes.denied.update(denied)
+    session.write(lines.told(lines.NO, "Some of the messages may not be read.", b"NOPERM"))
 
 
 def _fetch_files(session: Session, attributes: Attributes, plan: Plan, seqs: list[int],
