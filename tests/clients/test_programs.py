@@ -12,6 +12,7 @@ import pytest
 
 from tests.clients.conftest import flags, offlineimap, run, subject
 from tests.conftest import Server, account_ids, need, plain_environ
+from tests.peers.account_servers import libraries, program
 
 pytestmark = pytest.mark.clients
 SUBJECTS = {"mail 1", "mail 2", "mail 3"}
@@ -266,10 +267,15 @@ namespace inbox {{
 }}
 """)
 
+    doveadm, root = program("dovecot", "usr/bin/doveadm")
+    environ = {**libraries(root), "USER": "demo"}
+
     def fetched(*query: str) -> dict[str, tuple[str, str]]:
         """UID -> flags and subject."""
-        lines = run([need("doveadm"), "-c", str(config), "-f", "tab", "fetch", "uid flags hdr.subject",
-                     "mailbox", "INBOX", *query], home, USER="demo").splitlines()
+        # doveadm by itself looks for doveconf where it would be installed
+        words = [f"{root}/usr/bin/doveconf", "-c", str(config), "-m", "doveadm", "-e", str(doveadm)]
+        lines = run([*words, "-f", "tab", "fetch", "uid flags hdr.subject", "mailbox", "INBOX", *query], home,
+                    **environ).splitlines()
         return {uid: (" ".join(sorted(set(letters.split()) - {"\\Recent"})), subject)
                 for uid, letters, subject in (line.split("\t") for line in lines[1:])}
 

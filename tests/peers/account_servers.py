@@ -31,7 +31,8 @@ def program(folder: str, *patterns: str) -> tuple[Path, Path]:
 
 def libraries(root: Path) -> dict[str, str]:
     """The environment of a program below ``root``."""
-    found = [str(path) for pattern in ("usr/lib/*-linux-*", "lib/*-linux-*") for path in root.glob(pattern)]
+    found = [str(path) for pattern in ("usr/lib/dovecot", "usr/lib/*-linux-*", "lib/*-linux-*")
+             for path in root.glob(pattern)]
     return plain_environ(**({} if root == Path("/") else {"LD_LIBRARY_PATH": ":".join(found)}))
 
 
