@@ -300,7 +300,7 @@ class Conn:
 
     def flush_and_shut(self) -> None:
         """Write what was gathered, and close our side behind it.  Raises Gone or TimedOut."""
-        if isinstance(self.stream, Plain) and self._out:
+        if self._out:
             self.stream.last()
         self.flush()
         self.shut()

@@ -168,6 +168,9 @@ class Deflate:
                 return False
         return True
 
+    def last(self) -> None:
+        """What is below is not told: it goes as at any other time."""
+
     def end(self) -> bool:
         return self._lower.end()
 

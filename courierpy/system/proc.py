@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import sys
 
@@ -179,10 +180,11 @@ def trim_memory() -> None:
             return                     # another C library
 
 
+@functools.cache
 def keep_freed(octets: int) -> None:
     """From now on this process keeps freed blocks of up to so many octets, and twice as many at
     the end of the heap, to use them again: the C library follows the largest block that was given back
-    (mallopt(3)).  A page of memory that is had anew costs more than to fill it."""
+    (mallopt(3)).  A page of memory that is had anew costs more than to fill it.  Once is enough."""
     bytes(octets)
 
 

@@ -10,7 +10,7 @@ import errno
 import os
 import select
 
-from courierpy.system.writers import Blocked, SocketWriter, writer_of
+from courierpy.system.writers import Blocked, writer_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,6 +56,9 @@ if TYPE_CHECKING:
         def kept(self) -> dict[str, bytes] | None:
             """What another process needs to go on with the descriptors: layer -> its state, the lowest
             first.  None where none can, at least not at this moment."""
+
+        def last(self) -> None:
+            """The end follows what is written from now on: both may go together."""
 
         def end(self) -> bool:
             """Close our side in order.  False where there is nothing to close.  OSError."""
@@ -112,8 +115,7 @@ class Plain:
         return {}
 
     def last(self) -> None:
-        """The end follows what is written from now on."""
-        if isinstance(self._writer, SocketWriter):
+        if self._writer is not None:
             self._writer.last()
 
     def end(self) -> bool:

@@ -234,6 +234,9 @@ class TlsStream:
     def kept(self) -> dict[str, bytes] | None:
         return None                    # the keys are the library's
 
+    def last(self) -> None:
+        """The end is a record of its own."""
+
     def end(self) -> bool:
         try:
             self._secure.unwrap()

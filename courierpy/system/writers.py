@@ -78,6 +78,9 @@ class OwnWriter:
         except BlockingIOError:
             raise Blocked(self._own) from None
 
+    def last(self) -> None:
+        """Here the end is no message."""
+
     def end(self) -> bool:
         return False
 
@@ -104,6 +107,9 @@ class GivenWriter:
             return os.write(self._fd, data)
         except BlockingIOError:        # who gave it to us does not want it to block
             raise blocked from None
+
+    def last(self) -> None:
+        """Here the end is no message."""
 
     def end(self) -> bool:
         return False

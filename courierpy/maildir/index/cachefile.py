@@ -31,7 +31,7 @@ OVERHEAD = 48                              # octets that a value takes in memory
 SLACK = 1000                               # values of dead messages that do not matter
 MANY = 16                                  # segments out of order that do not matter
 LOCK_TRIES, LOCK_PAUSE = 10, 0.002         # seconds
-PLACES = 2000                              # of segments that are known from session to session
+PLACES = 2000                              # of segments, and files, that are known from session to session
 
 # what is where in the files that this process read, by their headers and stamps, the last one at the end
 _walked: dict[tuple[bytes, Stamp], Table] = {}
@@ -95,10 +95,15 @@ class CacheFile:
         if self._bad:
             return self._walk(fd)
         key = self.head, segments.stamp(os.fstat(fd))
-        table = _walked.pop(key, None) or self._walk(fd)
+        table = _walked.pop(key, None)
+        if table is not None:
+            _walked[key] = table
+            return table
+        table = self._walk(fd)
         _walked[self.head, table.key] = table
-        while sum(len(each.places) for each in _walked.values()) > PLACES:
-            del _walked[next(iter(_walked))]
+        left = PLACES - sum([1 + len(each.places) for each in _walked.values()])
+        while left < 0:
+            left += 1 + len(_walked.pop(next(iter(_walked))).places)
         return table
 
     def load(self, place: Place) -> Column:
