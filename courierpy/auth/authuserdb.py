@@ -24,6 +24,10 @@ from courierpy.auth import (
 )
 from courierpy.system.regular import open_regular
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 DEFAULT = "/etc/courier/userdb"
 # what editors and packages leave beside a file
 _LEFT = re.compile(r"^[.#]|~$|\.(?:bak|lock|orig|tmp|rpmnew|rpmorig|rpmsave|dpkg-\w+|ucf-\w+)$")
@@ -31,10 +35,10 @@ _LEFT = re.compile(r"^[.#]|~$|\.(?:bak|lock|orig|tmp|rpmnew|rpmorig|rpmsave|dpkg
 
 def lookup(request: Request) -> Account:
     user = stored.user_of(request)
-    path = request.environ.get("USERDB")
-    if path and request.service == DELIVERY and not os.path.lexists(path):
+    path = request.environ.get("USERDB") or DEFAULT
+    if request.service == DELIVERY and _is_meant(path, request.environ) and not os.path.lexists(path):
         raise TemporaryFailure(f"{path}: it is not there")     # else good mail would go back
-    records = read(path or DEFAULT)
+    records = read(path)
     fields = records.get(user)
     if fields is None:
         stored.like_one(request, next((secret for other in records.values()
@@ -45,6 +49,12 @@ def lookup(request: Request) -> Account:
     states = fields.get(f"{request.service}-hmac-{kind}pw") or fields.get(f"hmac-{kind}pw", "")
     clear = stored.proved(request, [secret], fields.get("clearpw", ""), states)
     return _account(user, fields, secret, clear)
+
+
+def _is_meant(path: str, environ: Mapping[str, str]) -> bool:
+    """True if there are accounts in this userdb, as far as is known while it is not there.  Where the
+    settings name neither another file than the default one nor any module, all may be the system's."""
+    return path != DEFAULT or bool(environ.get("AUTHMODULES")) or path in _read
 
 
 # path -> (what stat said, the records): a helper reads a file that is as it was only once

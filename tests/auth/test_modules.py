@@ -15,6 +15,7 @@ import pytest
 
 from courierpy import auth
 from courierpy.auth import (
+    DELIVERY,
     Account,
     Rejected,
     Request,
@@ -23,6 +24,7 @@ from courierpy.auth import (
     authpam,
     authpwd,
     authshadow,
+    authuserdb,
     check,
     configured,
     helper,
@@ -84,6 +86,29 @@ def test_userdb_that_others_can_read(userdb: Path) -> None:
 def test_userdb_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(Rejected):
         ask(tmp_path / "absent", "joe", "secret")
+
+
+def test_a_delivery_asks_a_userdb_that_is_not_there(userdb: Path, tmp_path: Path,
+                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mail waits where accounts are, or were, in it; where the settings as they are shipped speak of none but
+    the system's, a delivery goes on to these."""
+    monkeypatch.setattr(authuserdb, "DEFAULT", str(userdb))
+
+    def deliver(**environ: str) -> Account:
+        return check(["authuserdb"], Request("pre", DELIVERY, environ, user="joe"))
+
+    kept = userdb.rename(tmp_path / "kept")
+    for environ in {"USERDB": str(userdb)}, {}:
+        with pytest.raises(Rejected):
+            deliver(**environ)
+    for environ in {"USERDB": str(tmp_path / "absent")}, {"USERDB": str(userdb), "AUTHMODULES": "authuserdb"}:
+        with pytest.raises(TemporaryFailure, match="it is not there"):
+            deliver(**environ)
+    kept.rename(userdb)
+    assert deliver(USERDB=str(userdb)).address == "joe"
+    userdb.unlink()
+    with pytest.raises(TemporaryFailure, match="it is not there"):
+        deliver(USERDB=str(userdb))
 
 
 def test_userdb_folder(userdb: Path, tmp_path: Path) -> None:
