@@ -207,7 +207,7 @@ def _work(end: socket.socket, account: Account, environ: Mapping[str, str]) -> i
         proc.become(account.uid, account.gid, account.username or None)
     except proc.ProcError as error:
         log.err(f"{account.address}: {error}")
-        refusal = LATER
+        refusal = CLOSED
     umask = Settings(environ).umask()
     os.umask(os.umask(0o077) | 0o022 if umask is None else umask)
     for data, fds in passing.orders(end):

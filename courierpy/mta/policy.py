@@ -38,14 +38,15 @@ def cut(data: bytes) -> tuple[Question | None, int]:
 
 def answer(question: Question, reply: Reply | None) -> bytes:
     """As socketmap.answer()."""
-    if reply is None or reply.done or reply.status == UNKNOWN:
+    if reply is None or reply.done or reply.status in ELSEWHERE:
         return _action(b"DUNNO")
     if reply.code >= 500 or reply.status in DECIDED:
         return _action(reply.words)
     return _action(b"DEFER_IF_PERMIT" + reply.words[3:])
 
 
-UNKNOWN = "5.1.1"              # no such user
+# no such user; a user, as root, without a mailbox that could be opened: an alias may lead elsewhere
+ELSEWHERE = ("5.1.1", "4.2.1")
 DECIDED = ("4.2.2",)           # the mailbox is full; whatever else is 4xx may be let in by others, or refused
 
 

@@ -461,7 +461,7 @@ def test_a_maildir_of_somebody_else(post: Post, client: Client) -> None:
     uid, gid = account_ids()
     post.account("root", f"uid=0|gid=0|home={post.folder}/ann")
     client.hello(b"<root>")
-    assert client.data(TEXT) == ["451 4.3.0"]
+    assert client.data(TEXT) == ["451 4.2.1"]
 
 
 def test_a_full_mailbox(post: Post, client: Client) -> None:
