@@ -5,8 +5,9 @@ import os
 
 from courierpy.maildir import directory
 from courierpy.maildir.errors import Denied, QuotaExceeded, trouble
-from courierpy.maildir.names import MAX_NAME, base
+from courierpy.maildir.names import MAX_NAME, base, unique_names
 from courierpy.system import log
+from courierpy.system.regular import is_there
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,6 +41,12 @@ class Arrivals:
             target = entry if b":" in entry or len(entry) > MAX_NAME - 3 else entry + b":2,"
             path = os.path.join(new, entry)
             try:
+                if is_there(cur + target):     # a rename would put it in the place of that
+                    if os.path.samestat(os.lstat(path), os.lstat(cur + target)):
+                        os.unlink(path)    # a program that moves by a link did not come to its end
+                        continue
+                    fresh, = unique_names(self._place.options.host, [os.lstat(path)])
+                    target = fresh + b":" + (target.partition(b":")[2] or b"2,")
                 os.rename(path, cur + target)
             except FileNotFoundError:
                 continue             # another session was first

@@ -54,7 +54,7 @@ def _when_free(path: str | bytes, flags: int, mode: int) -> int:
                 raise
 
 
-def is_there(path: str) -> bool:
+def is_there(path: str | bytes) -> bool:
     """Is there something of this name, a link too that leads nowhere or where the user may not look?  As
     lexists(), which takes more than twice as long where there is nothing."""
     return os.access(path, os.F_OK, follow_symlinks=False)

@@ -183,6 +183,24 @@ def test_one_among_good_ones(kind: str, place: str, owner: Account) -> None:
     assert os.path.lexists(path) == (kind in NOTHING or kind == "line feed")        # which nobody touches
 
 
+@pytest.mark.parametrize("selected", [False, True])
+def test_a_name_that_a_message_in_cur_has(selected: bool, owner: Account) -> None:
+    """Of another message in new/: both are there, the old one with its UID.  Another link to the same file,
+    as programs leave it that move by a link, is no second message."""
+    window = owner.window()
+    if selected:
+        window.do("SELECT INBOX")
+    one, two, *_ = sorted(os.listdir(owner.home / "Maildir/cur"))
+    owner.make(f"Maildir/new/{one.partition(':')[0]}", text(99))
+    os.link(owner.home / "Maildir/cur" / two, owner.home / "Maildir/new" / two)
+    window.do("NOOP" if selected else "SELECT INBOX")
+    good = found_good(window)
+    assert sorted(good.values()) == [*range(1, GOOD + 1), 99]
+    assert [good[uid] for uid in sorted(good)][-1] == 99
+    assert os.listdir(owner.home / "Maildir/new") == []
+    assert len(os.listdir(owner.home / "Maildir/cur")) == GOOD + 1
+
+
 @pytest.mark.parametrize("place", ["cur", "new"])
 def test_a_link_to_itself(place: str, owner: Account) -> None:
     """With another name it leads nowhere: whether it is a message may change, not what the others are."""
