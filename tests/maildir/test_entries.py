@@ -201,6 +201,22 @@ def test_a_name_that_a_message_in_cur_has(selected: bool, owner: Account) -> Non
     assert len(os.listdir(owner.home / "Maildir/cur")) == GOOD + 1
 
 
+def test_new_messages_are_told_of_without_a_complaint(owner: Account) -> None:
+    """By NOTIFY: nobody asked for the one that may not be read.  RFC 5465 5.2."""
+    window = owner.window()
+    window.do("SELECT INBOX")
+    window.do("NOTIFY SET (SELECTED (MessageNew (FLAGS BODY.PEEK[HEADER.FIELDS (SUBJECT)]) MessageExpunge))")
+    denied(owner, "cur")
+    owner.make("Maildir/new/1700000099.X2.host", text(99))
+    told: list[bytes] = []
+    for _ in range(100):                                 # a watch may tell of one before the other
+        told += ask(window, "NOOP")[0]
+        if any(b"Subject: s99" in line for line in told):
+            break
+    assert any(line.startswith(b"* 14 FETCH") and b"Subject: s99" in line for line in told)
+    assert not [line for line in told if line.startswith(b"* NO")]
+
+
 @pytest.mark.parametrize("place", ["cur", "new"])
 def test_a_link_to_itself(place: str, owner: Account) -> None:
     """With another name it leads nowhere: whether it is a message may change, not what the others are."""

@@ -294,12 +294,15 @@ def fetch_messages(session: Session, args: Args) -> Done:
             seqs = modifier.stay(fetching, seqs)
     seqs, code = highest(session, seqs)
     refused = _tell_items(session, plan, seqs, by_uid)
+    attributes = session.need_selected().attributes(session.limits)
+    if attributes.denied:
+        session.write(lines.told(lines.NO, "Some of the messages may not be read.", b"NOPERM"))
     if refused is not None:
         raise refused
     text = "FETCH completed." if code is None else "FETCH completed in part."
     # clients take a NO for a mailbox that cannot be read (neomutt); RFC 3501 6.4.8: UIDs that are not there
     # are no error
-    if code is None and not by_uid and session.need_selected().attributes(session.limits).lost:
+    if code is None and not by_uid and attributes.lost:
         code, text = GONE, "Some of the messages no longer exist."
     return Done(text, code, told=told and time.monotonic() - began < SHORTLY)
 
@@ -357,7 +360,6 @@ def _tell_denied(session: Session, attributes: Attributes, plan: Plan) -> None:
         if plan.columns is not None:
             _fetch_columns(session, attributes, plan, plan.columns, [view.seq(uid) for uid in denied])
         attributes.denied.update(denied)
-    session.write(lines.told(lines.NO, "Some of the messages may not be read.", b"NOPERM"))
 
 
 def _fetch_files(session: Session, attributes: Attributes, plan: Plan, seqs: list[int],
