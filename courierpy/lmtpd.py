@@ -14,10 +14,10 @@ from courierpy.auth.postal import Accounts
 from courierpy.lmtp import peer
 from courierpy.lmtp.logins import PROTOCOL
 from courierpy.lmtp.session import Session
-from courierpy.system import about, log, metrics, proc, title
+from courierpy.system import log, metrics, proc, title
 from courierpy.system.conn import Conn
-from courierpy.system.settings import Settings, SettingsError
-from courierpy.system.startup import WrongWords, given, with_files
+from courierpy.system.settings import Settings
+from courierpy.system.startup import given, status_of, with_files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,15 +58,12 @@ def run() -> None:
 
 def main(argv: list[str], environ: Mapping[str, str]) -> int:
     """Gives the exit status."""
-    status = about.told(argv, USAGE)
-    if status is not None:
-        return status
-    try:
-        options = Options(argv[1:])
-        values = with_files(options.files, environ)
-    except (WrongWords, SettingsError) as error:
-        os.write(2, f"lmtpd: {error}\n".encode())
-        return os.EX_CONFIG if isinstance(error, SettingsError) else os.EX_USAGE
+    return status_of("lmtpd", argv, USAGE, lambda words: _work(Options(words), environ))
+
+
+def _work(options: Options, environ: Mapping[str, str]) -> int:
+    """Raises SettingsError."""
+    values = with_files(options.files, environ)
     if not os.isatty(2) and not log.wanted(values) and not environ.get("TCPREMOTEIP"):
         values[log.VARIABLE] = "syslog"          # inetd leaves the client there
     log.start("lmtpd", values)

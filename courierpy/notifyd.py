@@ -11,9 +11,9 @@ import socket
 import stat
 import sys
 
-from courierpy.system import about, log
-from courierpy.system.settings import Settings, SettingsError
-from courierpy.system.startup import WrongWords, given, with_files
+from courierpy.system import log
+from courierpy.system.settings import Settings
+from courierpy.system.startup import WrongWords, given, status_of, with_files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,29 +52,19 @@ def run() -> None:
 
 def main(argv: list[str], environ: Mapping[str, str]) -> int:
     """Gives the exit status."""
-    status = about.told(argv, USAGE)
-    if status is not None:
-        return status
-    try:
-        options = Options(argv[1:])
-    except WrongWords as error:
-        os.write(2, f"notifyd: {error}\n".encode("utf-8", "backslashreplace"))
-        return os.EX_USAGE
+    return status_of("notifyd", argv, USAGE, lambda words: _work(Options(words), environ))
 
+
+def _work(options: Options, environ: Mapping[str, str]) -> int:
+    """Raises WrongWords and SettingsError."""
     def load() -> dict[str, str]:
         values = with_files(options.files, environ)
         return {**values, "NOTIFYD_METHODS": " ".join(options.methods)} if options.methods else values
 
-    try:
-        values = load()
-    except SettingsError as error:
-        os.write(2, f"notifyd: {error}\n".encode("utf-8", "backslashreplace"))
-        return os.EX_CONFIG
+    values = load()
     path = options.socket or Settings(values).text("NOTIFYD_SOCKET")
     if not path and not _on_0():
-        os.write(2, b"notifyd: no socket is named, by a word or by NOTIFYD_SOCKET, and none is on "
-                 b"descriptor 0\n")
-        return os.EX_USAGE
+        raise WrongWords("no socket is named, by a word or by NOTIFYD_SOCKET, and none is on descriptor 0")
     log.start("notifyd", values)
     from courierpy import notifyserve
     return notifyserve.serve(os.path.abspath(path) if path else "", load)

@@ -13,10 +13,10 @@ import sys
 from courierpy.mta import tongues
 from courierpy.mta.question import PART_SECONDS, SILENT_SECONDS, Broken
 from courierpy.mta.verdict import Verdicts
-from courierpy.system import about, log, proc, title
+from courierpy.system import log, proc, title
 from courierpy.system.conn import Conn, Gone, TimedOut
-from courierpy.system.settings import Settings, SettingsError
-from courierpy.system.startup import WrongWords, given, with_files
+from courierpy.system.settings import Settings
+from courierpy.system.startup import given, status_of, with_files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,15 +58,12 @@ def run() -> None:
 
 def main(argv: list[str], environ: Mapping[str, str]) -> int:
     """Gives the exit status."""
-    status = about.told(argv, USAGE)
-    if status is not None:
-        return status
-    try:
-        options = Options(argv[1:])
-        values = with_files(options.files, environ)
-    except (WrongWords, SettingsError) as error:
-        os.write(2, f"smmapd: {error}\n".encode())
-        return os.EX_CONFIG if isinstance(error, SettingsError) else os.EX_USAGE
+    return status_of("smmapd", argv, USAGE, lambda words: _work(Options(words), environ))
+
+
+def _work(options: Options, environ: Mapping[str, str]) -> int:
+    """Raises SettingsError."""
+    values = with_files(options.files, environ)
     if not os.isatty(2) and not log.wanted(values) and not options.socket:
         values[log.VARIABLE] = "syslog"          # inetd leaves the MTA there
     log.start("smmapd", values)

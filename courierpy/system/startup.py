@@ -4,13 +4,28 @@ from __future__ import annotations
 import os
 
 from courierpy.model.numbers import decimal
+from courierpy.system import about
+from courierpy.system.settings import SettingsError
 from courierpy.system.settingsfile import parse_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 DEFAULT_FILES = ("/etc/courier/imapd", "/etc/courier/imapd-ssl")       # Courier's places
+
+
+def status_of(program: str, argv: Sequence[str], usage: str, work: Callable[[list[str]], int]) -> int:
+    """The exit status of a program, that of ``work`` with the words of its command line.  WrongWords and
+    SettingsError, which that raises, are told on standard error; --help and --version are answered."""
+    asked = about.told(argv, usage)
+    if asked is not None:
+        return asked
+    try:
+        return work(list(argv[1:]))
+    except (WrongWords, SettingsError) as error:
+        os.write(2, f"{program}: {error}\n".encode("utf-8", "backslashreplace"))
+        return os.EX_CONFIG if isinstance(error, SettingsError) else os.EX_USAGE
 
 
 def with_files(files: Iterable[str], environ: Mapping[str, str]) -> dict[str, str]:

@@ -149,7 +149,7 @@ def test_what_cannot_be_read_ends_with_a_word(asker: Asker, text: bytes) -> None
 
 
 def test_the_command_line(capfd: pytest.CaptureFixture[str]) -> None:
-    for words in (["-x"], ["-C"], ["-Ux"], ["a", "b"], ["-pp"]):
+    for words in (["-x"], ["-C"], ["-Ux"], ["a", "b"], ["-pp"], ["-\udcff"]):
         assert smmapd.main(["smmapd", *words], {}) == os.EX_USAGE
         assert capfd.readouterr().err.startswith("smmapd: ")
     assert smmapd.main(["smmapd", "--help"], {}) == 0
