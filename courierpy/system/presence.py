@@ -268,7 +268,8 @@ class Presence:
         self._there = True
         self._write()
         self._said["began"] = str(time.monotonic_ns())
-        self._write()
+        if self._there:
+            self._write()
         try:
             if not self._there or self._before_us() < most:
                 return True

@@ -285,12 +285,17 @@ def test_one_that_has_not_read_the_clock_does_not_hold_others_up(
     assert second.enter_as_one_of(1)
 
 
-def test_what_cannot_be_written_ends_nothing(tmp_path: Path, clients: list[socket.socket]) -> None:
+def test_what_cannot_be_written_ends_nothing(tmp_path: Path, clients: list[socket.socket],
+                                             monkeypatch: pytest.MonkeyPatch) -> None:
+    logged: list[str] = []
+    monkeypatch.setattr(presence.log, "debug", logged.append)
     mine = made(tmp_path / "none", clients[0])
     mine.enter()
     mine.be("INBOX", idles=True)
     mine.leave()
+    assert len(logged) == 1
     assert mine.enter_as_one_of(1)
+    assert len(logged) == 2, "it is tried once"
     assert Presence.of({}, clients[0].fileno(), "IMAP", "ann", ("", "")) is None
     assert Presence.of({VARIABLE: str(tmp_path)}, 9999, "IMAP", "ann", ("", "")) is None
 
