@@ -13,7 +13,7 @@ from courierpy.message.transfer import base64, unencoded
 # a "?" in it ought to be encoded, and often is not; "=?" begins another one
 _WORD = re.compile(rb"=\?([^?\s]+)\?([BbQq])\?([^?]*(?:(?<!=)\?(?!=)[^?]*)*)\?=")
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-EQUALS = 61                        # a number is found in bytes much sooner than bytes are
+EQUALS = 61
 LABEL_OCTETS = 40                  # of a longer one, what it names is not kept
 _LEFT = (0, 63, 15, 3)             # bits of the last letter that make no octet, by letters beyond fours
 

@@ -27,7 +27,7 @@ _SIGNS = tuple(zip("\u301c\u2016\u2212\xa2\xa3\xac", "\uff5e\u2225\uff0d\uffe0\u
 _SIGN = re.compile(f"[{''.join(jis for jis, _ in _SIGNS)}]")
 LINE_OCTETS = 1 << 16              # a line of ISO 2022 that is longer may be cut
 FEW = 1000                         # unreadable letters that any text may have
-ESCAPE = 27                        # a number is found in bytes much sooner than bytes are
+ESCAPE = 27
 BEGINS = re.compile(rb"\x1b(?:\$[@-B]|\$[(][@-D]|\$[(][OPQ]|[(]I|\$[)][AC])")
 _SPLIT = re.compile(rb"\x1b(\$\([@-S]|\$[)*+]?[@-S]|[(.][@-Z])|(\x1bN.|[\x0e\x0f\n])", re.S)
 _HIGH = bytes(code | 0x80 if 0x21 <= code <= 0x7E else code for code in range(256))

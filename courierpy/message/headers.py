@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from courierpy.message.source import Octets
 
-NUL, LF, CR = 0, 10, 13            # a number is found in bytes much sooner than bytes are
+NUL, LF, CR = 0, 10, 13
 LARGE_OCTETS = 16 * 1024           # of a header, from where on patterns see it unfolded
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _BLANK = re.compile(rb"\n\r?\n")

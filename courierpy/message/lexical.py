@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-# numbers: most fields have none of these, and a number is looked up sooner
+# most fields have none of these
 OPENS, CLOSES, PAIR, ESC, SO = b"()\\\x1b\x0e"
 QUOTED = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.S)
 _OPENS = re.compile(rb'\\.|["(]', re.S)

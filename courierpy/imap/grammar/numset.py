@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 MAX_NUMBER = 0xFFFFFFFF        # RFC 9051 9, nz-number
 RUNS_AT_ONCE = 2048             # that are made into octets together
-COLON, COMMA = b":,"           # numbers: these are found in bytes much sooner than bytes are
+COLON, COMMA = b":,"
 STAR = MAX_NUMBER + 1           # `*`: the largest number in use
 _SET = later(rb"(?:[1-9]\d{0,9}|\*)(?::(?:[1-9]\d{0,9}|\*))?"
                   rb"(?:,(?:[1-9]\d{0,9}|\*)(?::(?:[1-9]\d{0,9}|\*))?)*")
