@@ -5,6 +5,7 @@ import ast
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,7 @@ def room(path: Path) -> str:
     return first.removesuffix(".py")
 
 
+@cache
 def imports(path: Path, types: bool = False) -> list[tuple[str, bool]]:
     """(module, at the top level) of every import outside TYPE_CHECKING; ``types``: of those inside."""
     found = []
