@@ -16,6 +16,8 @@ BIN = .venv/bin
 PREFIX ?= /usr/local
 SECONDS ?= 120
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' courierpy/__init__.py)
+# what pytest makes of the tests' sources takes longer than some of the tests: it is kept from run to run
+unexport PYTHONDONTWRITEBYTECODE
 PROGRAMS = $(shell sed -n '/^console_scripts/,/^[a-z0-9]* =$$/s/^    \([a-z0-9]*\) = .*/\1/p' setup.cfg)
 
 .PHONY: install develop serve announce check test test-pythons index bench bench-growth bench-idle bench-messages bench-parts fuzz dist packages docs recording clean
