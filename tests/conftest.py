@@ -174,10 +174,14 @@ def listens(port: int) -> bool:
     """Is ``port`` listened on?  Asked of the kernel: a connection would be counted by limits."""
     for path in ("/proc/net/tcp", "/proc/net/tcp6"):
         if os.path.exists(path):
-            for line in Path(path).read_text().splitlines()[1:]:
-                words = line.split()
-                if words[3] == "0A" and int(words[1].rpartition(":")[2], 16) == port:
-                    return True
+            with open(path) as rows:
+                next(rows)
+                for words in map(str.split, rows):
+                    # those that listen come first; thousands of connections of before may follow
+                    if words[3] != "0A":
+                        break
+                    if int(words[1].rpartition(":")[2], 16) == port:
+                        return True
     return False
 
 
