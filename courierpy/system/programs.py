@@ -110,13 +110,14 @@ def value_of(words: list[str], option: str, default: int) -> int:
 
 
 def find(word: str) -> Program | None:
-    """Our program that this word names: a bare name, or a path beside our interpreter.
+    """Our program that this word names: a bare name, or a path that leads beside our interpreter, as the
+    links do that an installation has in its ``bin``.
 
     A distribution's interpreter lies among other servers' programs of the same names: those are compiled."""
     program = TABLE.get(os.path.basename(word))
-    folder = os.path.dirname(word)
-    if program is None or folder and (
-            os.path.realpath(folder) != os.path.realpath(os.path.dirname(sys.executable)) or _compiled(word)):
+    beside = os.path.realpath(os.path.dirname(sys.executable))
+    if program is None or os.path.dirname(word) and (
+            os.path.dirname(os.path.realpath(word)) != beside or _compiled(word)):
         return None
     return program
 

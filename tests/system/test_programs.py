@@ -31,6 +31,10 @@ def test_a_path_elsewhere_and_a_name(beside: Path, tmp_path_factory: pytest.Temp
     other = tmp_path_factory.mktemp("other") / "imapd"
     other.write_bytes(b"#!/usr/bin/python3\n")
     assert programs.find(str(other)) is None
+    other.unlink()
+    other.symlink_to(beside / "imapd")         # as `make install` has it
+    (beside / "imapd").write_bytes(b"#!python")
+    assert programs.find(str(other)) is programs.find("imapd")
     found = programs.find("imapd")
     assert found is not None and found.name == "imapd"
     assert programs.find("exim") is None
