@@ -130,7 +130,7 @@ class Doorway:
             ours.close()
             theirs.close()
             raise
-        process = self.processes[pid] = Login(pid, ours, theirs)
+        process = self.processes[pid] = Login(self._loop, pid, ours, theirs)
         self.holds(max(ours.fileno(), theirs.fileno()))
         self._loop.hear(ours.fileno(), partial(self._says, process))
         self._introduce(process)
@@ -148,6 +148,7 @@ class Doorway:
         if not process.old and due("login process ended"):
             log.crit(f"login process {pid} ended; {lost} clients before their login are gone"
                      + f", and {sessions} sessions at other hosts" * bool(sessions))
+        process.telling.end()
         self._loop.forget((process.link.fileno(),))
         process.link.close()
         for number, guest in [item for item in self.guests.items() if item[1].process is process]:
@@ -276,21 +277,16 @@ class Doorway:
             return
         guest.told_to_go = True
         metrics.count(measures.REFUSED, "crowded")
-        self._tell(guest.process, doorway.LEAVE, number)
+        guest.process.tell(doorway.LEAVE, number)
         if due("waiting"):
             log.warn(f"{self.bound} connections have not logged in; the oldest goes")
-
-    def _tell(self, process: Login, letter: bytes, number: int) -> None:
-        try:
-            passing.send(process.link, [doorway.HEAD.pack(letter, number)])
-        except OSError as error:
-            if letter != doorway.CLOSE:            # one without a client may have ended by itself
-                log.err(f"login process {process.pid} hears nothing: {error.strerror}")
 
     # -- what they say
 
     def _says(self, process: Login, ended: bool = False) -> None:
         """Some of it, as it may say words without pause; all that there is of one that has ``ended``."""
+        if process.telling.unsaid and not ended:
+            process.telling.go_on()
         said = passing.waiting(process.link, f"login process {process.pid}")
         for data, fds in said if ended else islice(said, WORDS):
             if len(data) < doorway.HEAD.size:
@@ -301,7 +297,7 @@ class Doorway:
             if letter in (doorway.START, doorway.GIVE) and len(fds) == 1 and len(data) >= doorway.STARTS.size:
                 begun = self._wanted(process, number, data, fds[0])
                 if letter == doorway.START:
-                    self._tell(process, doorway.STARTED if begun else doorway.FAILED, number)
+                    process.tell(doorway.STARTED if begun else doorway.FAILED, number)
                 elif not begun:
                     self._gone(process, number)
                     self._turn_away(process, fds)
@@ -335,7 +331,7 @@ class Doorway:
             return
         variables = self._admit(data, guest.variables)
         if variables is None:
-            self._tell(process, doorway.DENIED, number)
+            process.tell(doorway.DENIED, number)
             return
         guest.variables = variables
         guest.connection.address = variables["TCPREMOTEIP"]
@@ -348,12 +344,9 @@ class Doorway:
             return                     # it is gone
         guest.welcome, guest.known = welcome, doorway.pack(guest.variables)        # more by now
         if not welcome:
-            self._tell(guest.process, doorway.DENIED, number)
+            guest.process.tell(doorway.DENIED, number)
             return
-        try:
-            passing.send(guest.process.link, [doorway.HEAD.pack(doorway.ADMITTED, number), guest.known])
-        except OSError as error:
-            log.err(f"login process {guest.process.pid} hears nothing: {error.strerror}")
+        guest.process.tell(doorway.ADMITTED, number, guest.known)
 
     def _gone(self, process: Login, number: int) -> None:
         guest = self._leaves(process, number)
@@ -397,7 +390,7 @@ class Doorway:
                 self._leaves(process, number)
         if why:
             process.wants(f"to lead on {why}")
-            self._tell(process, doorway.FAILED, number)
+            process.tell(doorway.FAILED, number)
 
     def _wanted(self, process: Login, number: int, data: bytes, fd: int) -> bool:
         """A session, for a ticket.  False: there is none."""
@@ -469,10 +462,10 @@ class Doorway:
     def go_on(self, left: Left) -> None:
         """With the processes of the image before: they keep the clients that they have, and take no more."""
         for pid, fd in left.logins.items():
-            process = self.processes[pid] = Login(pid, socket.socket(fileno=fd))
+            process = self.processes[pid] = Login(self._loop, pid, socket.socket(fileno=fd))
             process.old = True
-            self._tell(process, doorway.CLOSE, 0)
             self._loop.hear(fd, partial(self._says, process))
+            process.tell(doorway.CLOSE, 0, quietly=True)       # one without a client may have ended
         for fd in left.helpers:
             self.grants.go_on(fd)
         for number, pid, address, started, host, port, variables, *more in left.guests:

@@ -2,15 +2,18 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 from courierpy.system import doorway, log
+from courierpy.system.telling import Telling
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from courierpy.listener.connections import Connection
+    from courierpy.listener.loop import Loop
 
 ALARMS = 20                        # of one login process that are in the log
 
@@ -39,18 +42,26 @@ class Guest:
 class Login:
     """A login process.  ``guests``: how many clients it has before their login.  ``ready``: it takes
     clients.  ``old``: it will not, as it was started by an earlier image.  ``its``: our copy of its end of
-    the link, where it has one: what it has not read is there still when it has ended."""
+    the link, where it has one: what it has not read is there still when it has ended.  ``telling``: what it
+    has not been told yet, as there was no room."""
 
-    __slots__ = ("_alarms", "guests", "its", "link", "old", "pid", "ready", "since")
+    __slots__ = ("_alarms", "guests", "its", "link", "old", "pid", "ready", "since", "telling")
 
-    def __init__(self, pid: int, link: socket.socket, its: socket.socket | None = None) -> None:
+    def __init__(self, loop: Loop, pid: int, link: socket.socket, its: socket.socket | None = None) -> None:
+        """``loop``: hears the link."""
         self.pid = pid
         self.link = link
+        self.telling = Telling(link, f"login process {pid}", partial(loop.wait_for_room, link.fileno()))
         self.its = its
         self.guests = 0
         self.ready = self.old = False
         self.since = time.monotonic()
         self._alarms = 0
+
+    def tell(self, letter: bytes, number: int, data: bytes = b"", fds: Collection[int] = (),
+             quietly: bool = False) -> None:
+        """A word of a client, now or as soon as there is room.  ``quietly``: the process may have ended."""
+        self.telling.say([doorway.HEAD.pack(letter, number), data], fds, quietly)
 
     def wants(self, what: str) -> None:
         """It asks for what is not its: in the log, but for the many of one that does nothing else."""

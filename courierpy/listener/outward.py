@@ -10,7 +10,7 @@ import time
 
 from courierpy.listener.beside import Beside
 from courierpy.listener.connections import Connection
-from courierpy.system import doorway, log, passing
+from courierpy.system import doorway
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Outward:
         first, grant.which = not grant.which, which + 1
         grant.until = time.monotonic() + seconds + doorway.TICKET_SECONDS
         if first and (refusal := self.own.refusal(grant.account, guest.variables)):
-            _tell(process, doorway.TURNED_AWAY, number, refusal)
+            process.tell(doorway.TURNED_AWAY, number, refusal)
         else:
             self._ask(process, number, guest, hosts[which], which, seconds)
         return ""
@@ -97,9 +97,9 @@ class Outward:
             del self._asked[number]
             if data == b"" and len(fds) == 1:
                 guest.inode = os.fstat(fds[0]).st_ino
-                _tell(process, doorway.CONNECTED, number, head, fds[0])
+                process.tell(doorway.CONNECTED, number, head, fds)
             else:
-                _tell(process, doorway.UNREACHABLE, number, head + (data or b"nobody can connect to it now"))
+                process.tell(doorway.UNREACHABLE, number, head + (data or b"nobody can connect to it now"))
 
         self.beside.put(self.own.question(host, seconds, guest.variables), seconds + GRACE, made)
 
@@ -109,10 +109,10 @@ class Outward:
         """Is the guest a session from now on?"""
         presence, refusal = self.own.enter(grant.account, guest.variables, guest.inode)
         if refusal:
-            _tell(process, doorway.TURNED_AWAY, number, refusal)
+            process.tell(doorway.TURNED_AWAY, number, refusal)
             return False
         self.carried[number] = _Carried(process, guest.connection, guest.inode, presence)
-        _tell(process, doorway.STARTED, number)
+        process.tell(doorway.STARTED, number)
         return True
 
     def gone(self, process: Login, number: int) -> None:
@@ -139,7 +139,7 @@ class Outward:
         have."""
         for number, carried in self.carried.items():
             if carried.inode and words.get(carried.inode, (-1, ""))[0] == os.geteuid():
-                _tell(carried.process, doorway.LEAVE, number)
+                carried.process.tell(doorway.LEAVE, number)
         return ()
 
     # -- another image
@@ -166,10 +166,3 @@ class Outward:
         for number, name, which, end in wanted:
             guest = guests[number]
             self._ask(guest.process, number, guest, name, which, max(0.0, end - time.monotonic()))
-
-
-def _tell(process: Login, letter: bytes, number: int, data: bytes = b"", fd: int = -1) -> None:
-    try:
-        passing.send(process.link, [doorway.HEAD.pack(letter, number), data], (fd,) if fd >= 0 else ())
-    except OSError as error:
-        log.err(f"login process {process.pid} hears nothing: {error.strerror}")

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from ssl import SSLContext
     from typing import Any, Protocol
 
-    from courierpy.login.telling import Telling
     from courierpy.model.steps import Forward
+    from courierpy.system.telling import Telling
 
     class Entrant(Protocol):
         """As login/entrant.py has it."""

@@ -19,9 +19,9 @@ from courierpy.login.entrant import GONE, Entrant
 from courierpy.login.hosts import Hosts
 from courierpy.login.inquiries import Inquiries
 from courierpy.login.relayed import Relay
-from courierpy.login.telling import Telling
 from courierpy.system import concluded, confined, doorway, haproxy, log, metrics, passing, proc, title
 from courierpy.system.settings import from_environ
+from courierpy.system.telling import Telling
 from courierpy.system.wayback import AGAIN
 
 TYPE_CHECKING = False
@@ -72,7 +72,8 @@ class House:
         self._poll = select.epoll()
         self.heard: dict[int, Callable[[], None]] = {}
         self.hear(link, self._linked)
-        self.telling = Telling(link, self._poll)
+        self.telling = Telling(link, "couriertcpd", lambda waits: self._poll.modify(
+            link.fileno(), select.EPOLLIN | select.EPOLLOUT if waits else select.EPOLLIN))
 
     # -- before the first client
 

@@ -36,10 +36,15 @@ def test_what_wants_a_process_for_each_connection(words: list[str], program: str
 
 
 class Loop:
-    """As couriertcpd's: what would be called when a descriptor can be read."""
+    """As couriertcpd's: what would be called when a descriptor can be read, and which of them wait for
+    room."""
 
     def __init__(self) -> None:
         self.heard: dict[int, Callable[[], object]] = {}
+        self.waits: set[int] = set()
+
+    def wait_for_room(self, fd: int, wanted: bool) -> None:
+        (self.waits.add if wanted else self.waits.discard)(fd)
 
     def hear(self, fd: int, heard: Callable[[], object]) -> None:
         self.heard[fd] = heard
@@ -85,6 +90,34 @@ def test_a_process_that_says_words_without_pause_holds_nobody_up(capfd: pytest.C
         left = [passing.receive(its) for _ in range(3)]
         assert [found is not None and found[0][:1] for found in left] == [words_of.FAILED] * 2 + [b""]
     assert capfd.readouterr().err.count("wants to lead on") == ALARMS < WORDS
+
+
+def test_a_process_that_hears_nothing_for_a_while_hears_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is told to go goes, also if the link had no room for that."""
+    monkeypatch.setattr(passing, "_BUFFER", 20000)
+    loop, connections = Loop(), Connections(False, lambda fd: None)
+    way = Doorway(1, 1, connections, cast(Any, loop), *[cast(Any, None)] * 4, Forwarding("IMAP", {}))
+    link, its = passing.pair()
+    fd, count = link.detach(), 0
+    way.go_on(Left([[(os.getpid(), fd)], [], [], []]))
+    process = way.processes[os.getpid()]
+    process.old, process.ready = False, True
+    with its, process.link, socket.socket() as client:
+        while way.client(client.fileno(), Connection("192.0.2.1"), {"LONG": "x" * 2000}, behind=False):
+            count += 1
+        heard: list[bytes] = []
+
+        def hear() -> None:
+            for data, fds in passing.waiting(its, ""):
+                passing.close(fds)
+                heard.append(data[:1])
+
+        hear()
+        while loop.waits:
+            loop.heard[fd]()
+            hear()
+        assert heard.count(words_of.CLIENT) == count > 1
+        assert heard.count(words_of.LEAVE) == count - 1
 
 
 def test_what_is_given_away_without_a_ticket(capfd: pytest.CaptureFixture[str]) -> None:

@@ -1,15 +1,21 @@
-"""What a login process says while couriertcpd does not listen."""
+"""What couriertcpd and a login process say while the other does not listen."""
 from __future__ import annotations
 
 import os
 import select
+import socket
 from contextlib import suppress
 
 import pytest
 
-from courierpy.login.telling import Telling
 from courierpy.system import passing
+from courierpy.system.telling import Telling
 from tests.conftest import descriptors
+
+
+def made(end: socket.socket, poll: select.epoll) -> Telling:
+    return Telling(end, "somebody", lambda waits: poll.modify(
+        end.fileno(), select.EPOLLIN | select.EPOLLOUT if waits else select.EPOLLIN))
 
 
 def test_no_word_is_lost_and_each_is_said_in_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -17,7 +23,7 @@ def test_no_word_is_lost_and_each_is_said_in_its_turn(monkeypatch: pytest.Monkey
     ours, theirs = passing.pair()
     with ours, theirs, select.epoll() as poll:
         poll.register(ours.fileno(), select.EPOLLIN)
-        telling, count, before = Telling(ours, poll), 0, descriptors()
+        telling, count, before = made(ours, poll), 0, descriptors()
         while len(telling.unsaid) < 20:
             reading, writing = os.pipe()
             try:
@@ -42,7 +48,7 @@ def test_what_nobody_hears_any_more_is_given_up(monkeypatch: pytest.MonkeyPatch)
     ours, theirs = passing.pair()
     with ours, theirs, select.epoll() as poll:
         poll.register(ours.fileno(), select.EPOLLIN)
-        telling, before = Telling(ours, poll), descriptors()
+        telling, before = made(ours, poll), descriptors()
         while not telling.unsaid:
             assert telling.say([b"a word"], (poll.fileno(),))
         telling.end()

@@ -1,11 +1,10 @@
-"""What a login process says to couriertcpd, which may be busy with others' sessions: in its order, all of it.
+"""What couriertcpd and a login process say to each other, who may be busy: in its order, all of it.
 
 A word that is lost is a client that is counted for ever, or one with the right password and no session.
 """
 from __future__ import annotations
 
 import os
-import select
 from collections import deque
 
 from courierpy.system import log, passing
@@ -13,20 +12,25 @@ from courierpy.system import log, passing
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
 
 class Telling:
-    """``unsaid``: words that there was no room for, each with copies of its descriptors.  ``poll``: tells
-    when the link can be read, and as long as there are such words, also when there is room."""
+    """``unsaid``: words that there was no room for, each with copies of its descriptors.  ``who``: is at the
+    other end, for the log.  ``waits``: is called with True when there are such words, and go_on() is to be
+    called as soon as there is room, and with False when there are none any more."""
 
-    def __init__(self, link: socket.socket, poll: select.epoll) -> None:
+    __slots__ = ("_link", "_waits", "_who", "unsaid")
+
+    def __init__(self, link: socket.socket, who: str, waits: Callable[[bool], object]) -> None:
         self.unsaid: deque[tuple[list[bytes], list[int]]] = deque()
         self._link = link
-        self._poll = poll
+        self._who = who
+        self._waits = waits
 
-    def say(self, parts: list[bytes], fds: Collection[int] = ()) -> bool:
-        """Now, or as soon as there is room.  ``fds`` stay the caller's.  False: it cannot be said."""
+    def say(self, parts: list[bytes], fds: Collection[int] = (), quietly: bool = False) -> bool:
+        """Now, or as soon as there is room.  ``fds`` stay the caller's.  False: it cannot be said, of which
+        the log is told but for what is said ``quietly``."""
         try:
             if not self.unsaid:
                 passing.send(self._link, parts, fds)
@@ -34,7 +38,8 @@ class Telling:
         except BlockingIOError:
             pass
         except OSError as error:
-            log.err(f"a word cannot be said: {error.strerror}")
+            if not quietly:
+                log.err(f"{self._who} hears nothing: {error.strerror}")
             return False
         kept: list[int] = []
         try:
@@ -42,10 +47,10 @@ class Telling:
                 kept.append(os.dup(fd))
         except OSError as error:
             passing.close(kept)
-            log.err(f"a word cannot be said later: {error.strerror}")
+            log.err(f"{self._who} hears nothing later: {error.strerror}")
             return False
         if not self.unsaid:
-            self._poll.modify(self._link.fileno(), select.EPOLLIN | select.EPOLLOUT)
+            self._waits(True)
         self.unsaid.append((parts, kept))
         return True
 
@@ -58,10 +63,10 @@ class Telling:
             except BlockingIOError:
                 return
             except OSError as error:
-                log.err(f"a word cannot be said: {error.strerror}")
+                log.err(f"{self._who} hears nothing: {error.strerror}")
             passing.close(fds)
             self.unsaid.popleft()
-        self._poll.modify(self._link.fileno(), select.EPOLLIN)
+        self._waits(False)
 
     def end(self) -> None:
         """Nobody hears it any more."""
