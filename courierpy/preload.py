@@ -3,12 +3,13 @@
 After the login nothing may have to be loaded: the user need not be able to read
 our files.  And what a child writes to, it gets a copy of, page by page: that is
 most of what a connection costs.  So nothing is loaded here that sessions can do
-without, and a few sessions are rehearsed (rehearsal.py).
+without, and a few sessions are rehearsed (rehearsal.py).  Where memory is free among
+what is shared, it is taken (system/holes.py), so that sessions begin pages of their own.
 """
 from __future__ import annotations
 
 from courierpy.model import regex
-from courierpy.system import proc
+from courierpy.system import holes, proc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -102,4 +103,5 @@ def freeze(environ: Mapping[str, str], protocol: str) -> None:
         for tls in (False, True):
             capability.line(from_environ(environ), "session", tls)
     gc.collect()
+    holes.fill()
     gc.freeze()
