@@ -1,19 +1,26 @@
-"""The code that sessions run is moved to one place of the memory that they share until they write to it.
+"""What sessions call is moved to one place of the memory that they share until they write to it.
 
-To call a function counts references of its code, and so a forked process copies the page that the code lies
-in.  Modules lay theirs as they are loaded, what a session calls among what it does not; a copy of each code
-that was called, made one after the other, fills a fourth of the pages.  What a function does stays the same.
+To call a function counts references of it and of its code, and so a forked process copies the pages that
+these lie in.  Modules lay theirs as they are loaded, what a session calls among what it does not; copies of
+what was called, made one after the other, fill a fourth of the pages.  What a function does stays the same.
+Its code is moved in any case; the function itself, by which it can be told from others, only where as many
+references are found in modules and classes as there are.
 """
 from __future__ import annotations
 
 import gc
 import sys
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, ModuleType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from types import FrameType
+    from typing import Any
+
+    Place = tuple[type | ModuleType, str, Any]     # who has it, by which name, and what stands there
+
+COUNTED = sys.getrefcount(object()) + 2        # references of what two variables have, while it is asked
 
 
 def called(work: Callable[[], object]) -> list[CodeType]:
@@ -33,17 +40,17 @@ def called(work: Callable[[], object]) -> list[CodeType]:
 
 
 def move(codes: Iterable[CodeType]) -> None:
-    """Give all functions that have one of these codes a copy of it, the copies side by side.  The interpreter
-    rewrites code as it is called (PEP 659), and will do so anew."""
+    """Give all functions that have one of these codes a copy of it, the copies side by side, and move these
+    functions too.  The interpreter rewrites code as it is called (PEP 659), and will do so anew."""
     moving = {id(code): code for code in codes}
     fill = [code.replace() for code in moving.values()]        # takes the room that is left here and there
     copies: dict[int, CodeType] = {}
     for code in moving.values():
         _copy(code, copies, moving)
     fill.clear()
-    for function in gc.get_objects():
-        if isinstance(function, FunctionType) and id(function.__code__) in copies:
-            function.__code__ = copies[id(function.__code__)]
+    gc.collect()                       # what is over has methods of them
+    _move([each for each in gc.get_objects() if isinstance(each, FunctionType)
+           and id(each.__code__) in copies], copies)
 
 
 def _copy(code: CodeType, copies: dict[int, CodeType], moving: Mapping[int, CodeType]) -> CodeType:
@@ -53,3 +60,42 @@ def _copy(code: CodeType, copies: dict[int, CodeType], moving: Mapping[int, Code
             _copy(each, copies, moving) if isinstance(each, CodeType) and id(each) in moving else each
             for each in code.co_consts))
     return copies[id(code)]
+
+
+def _move(functions: list[FunctionType], codes: Mapping[int, CodeType]) -> None:
+    """``codes``: the new ones, by id() of the old."""
+    places = _places(set(map(id, functions)))
+    copies: list[tuple[FunctionType, list[Place]]] = []
+    for function in functions:
+        function.__code__ = codes[id(function.__code__)]
+        found = places.get(id(function), [])
+        if found and sys.getrefcount(function) == COUNTED + len(found):
+            copy = FunctionType(function.__code__, function.__globals__, function.__name__,
+                                function.__defaults__, function.__closure__)
+            copy.__kwdefaults__ = function.__kwdefaults__
+            copy.__dict__.update(function.__dict__)
+            copies.append((copy, found))
+    for copy, found in copies:         # behind all of them, which else would take each other's places
+        for holder, name, value in found:
+            setattr(holder, name, copy if value is None else _wrapped(copy, value))
+
+
+def _places(numbers: set[int]) -> dict[int, list[Place]]:
+    """Where functions of these id() are held, as such (None) or by what wraps them."""
+    places: dict[int, list[Place]] = {}
+    for holder in gc.get_objects():
+        if isinstance(holder, (type, ModuleType)):
+            for name, value in vars(holder).items():
+                if type(value) is property:
+                    number = id(value.fget)
+                elif type(value) in (classmethod, staticmethod):
+                    number = id(value.__func__)
+                else:
+                    number, value = id(value), None
+                if number in numbers:
+                    places.setdefault(number, []).append((holder, name, value))
+    return places
+
+
+def _wrapped(function: FunctionType, like: Any) -> object:
+    return property(function, like.fset, like.fdel) if type(like) is property else type(like)(function)

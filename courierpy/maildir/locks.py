@@ -393,6 +393,8 @@ class FolderLock:
 
 def _in_child() -> None:
     """After fork(): the locks are the parent's.  Signals are ours again."""
+    if not _held:
+        return                         # most often; and each page that is written to here is copied
     held = [*_held]
     _held.clear()
     behind.let_go()

@@ -34,7 +34,8 @@ def step(done: int, goal: int) -> None:
 def _silent() -> None:
     """A child that does a part of the work has nothing to tell."""
     global _hears
-    _hears = None
+    if _hears is not None:
+        _hears = None
 
 
 os.register_at_fork(after_in_child=_silent)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from courierpy import sidebyside
+from courierpy import rehearsal, sidebyside
 from tests.conftest import plain_environ
 
 STATE = """
@@ -53,6 +53,10 @@ class Counter:
     def last(self) -> str:
         return self.seen[-1]
 
+    @staticmethod
+    def both(one: str, *, other: str = "by default") -> str:
+        return f"{one}, {other}"
+
     @classmethod
     def of(cls, words: Iterator[str], then: str = "the end") -> Counter:
         counter = cls()
@@ -69,6 +73,13 @@ def _adder(number: int) -> Callable[[int], int]:
 
 def _is_not_called() -> str:
     return "not"
+
+
+def _held_elsewhere() -> str:
+    return "elsewhere"
+
+
+_held_elsewhere.told = "of it"         # type: ignore[attr-defined]
 
 
 def test_functions_do_the_same_when_their_code_was_moved() -> None:
@@ -90,3 +101,34 @@ def test_functions_do_the_same_when_their_code_was_moved() -> None:
     assert work() == expected == ["the end", "A", "B", "the end", 7, 11]
     assert {name for name in before if before[name] != after[name]} == {"of", "init", "kept", "adder", "made"}
     assert kept.__code__.co_filename == __file__ and kept.__code__.co_name == "add"
+
+
+def test_functions_are_moved_where_all_are_known_who_have_them() -> None:
+    def functions() -> dict[str, object]:
+        return {"property": vars(Counter)["last"].fget, "static": Counter.both, "method": Counter.__init__,
+                "class": vars(Counter)["of"].__func__, "module": _adder, "elsewhere": _held_elsewhere}
+
+    def work() -> tuple[str, str, str]:
+        return Counter.of(iter(["a"])).last, Counter.both("one"), _held_elsewhere() + str(_adder(1)(2))
+
+    table, expected = [_held_elsewhere], work()
+    before = {name: id(function) for name, function in functions().items()}
+    called = sidebyside.called(work)
+    fill = [_adder(number) for number in range(100)]       # so that nothing comes where another one was
+    sidebyside.move(called)
+    after = functions()
+    assert work() == expected == ("the end", "one, by default", "elsewhere3")
+    assert {name for name in before if before[name] == id(after[name])} == {"elsewhere"}
+    assert table == [_held_elsewhere] and _held_elsewhere.told == "of it"      # type: ignore[attr-defined]
+    assert all(add(0) == number for number, add in enumerate(fill))
+
+
+def test_what_cannot_be_moved_is_told_and_stays(monkeypatch: pytest.MonkeyPatch,
+                                                capfd: pytest.CaptureFixture[str]) -> None:
+    def move(codes: object) -> None:
+        raise KeyError("a place")
+
+    monkeypatch.setattr(sidebyside, "called", lambda work: [])
+    monkeypatch.setattr(sidebyside, "move", move)
+    rehearsal.gather({}, True, "IMAP")
+    assert "KeyError: 'a place'" in capfd.readouterr().err
