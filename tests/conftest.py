@@ -47,15 +47,15 @@ MAIL = (b"From: Ann <ann@example.org>\nTo: demo@example.net\nSubject: mail %d\n"
 
 # folders whose sessions are spoken to over pipes: they share nothing, and may run beside all others
 PIPES = ("faults", "maildir", "realtime")
-# these start listeners of their own, and use no file of the real Courier
+# these start listeners of their own, and use no file of the real Courier: a file's tests have these in common
 OWN = ("programs",)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With ``--dist loadgroup`` what listens on ports runs in two rows, each one after the other on one
-    worker: our own programs, and what shares files of the real Courier with all else.  What needs no port
-    fills up both workers."""
+    """With ``--dist loadgroup`` what shares files of the real Courier runs one after the other on one worker,
+    with all else that is not named above.  Beside it go the tests of our own programs, a file each, those
+    of many tests first; what needs no port fills up the workers at the end."""
     if config.getoption("dist") != "loadgroup":
         return None
     from xdist.scheduler import LoadScopeScheduling
@@ -63,7 +63,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     class Lanes(LoadScopeScheduling):                # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
             folder = nodeid.split("/")[1]
-            return nodeid if folder in PIPES else "programs" if folder in OWN else "others"
+            return nodeid if folder in PIPES else nodeid.partition("::")[0] if folder in OWN else "others"
 
     return Lanes(config, log)
 
