@@ -5,9 +5,8 @@ import os
 
 from courierpy.maildir import directory
 from courierpy.maildir.errors import Denied, QuotaExceeded, trouble
-from courierpy.maildir.names import MAX_NAME, base, unique_names
+from courierpy.maildir.names import base
 from courierpy.system import log
-from courierpy.system.regular import is_there
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,17 +36,9 @@ class Arrivals:
         moved = {}
         new, cur = os.fsencode(self._place.new), self._place.inside
         for entry in arrived:
-            # a name that has no room for flags stays as it is
-            target = entry if b":" in entry or len(entry) > MAX_NAME - 3 else entry + b":2,"
             path = os.path.join(new, entry)
             try:
-                if is_there(cur + target):     # a rename would put it in the place of that
-                    if os.path.samestat(os.lstat(path), os.lstat(cur + target)):
-                        os.unlink(path)    # a program that moves by a link did not come to its end
-                        continue
-                    fresh, = unique_names(self._place.options.host, [os.lstat(path)])
-                    target = fresh + b":" + (target.partition(b":")[2] or b"2,")
-                os.rename(path, cur + target)
+                target = directory.bring_in(path, cur, self._place.options.host)
             except FileNotFoundError:
                 continue             # another session was first
             except OSError as error:
@@ -58,6 +49,8 @@ class Arrivals:
                     raise why from None
                 log.err(f"{why}: it stays in new/ and is not shown")
                 self._stuck |= {entry}
+                continue
+            if not target:
                 continue
             self._changes.did(target, True)
             if directory.is_message(cur + target):         # a link may lead elsewhere from here

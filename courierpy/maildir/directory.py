@@ -7,8 +7,9 @@ import stat
 
 from courierpy.maildir.errors import FolderMissing, StoreError, trouble
 from courierpy.maildir.files import remove
-from courierpy.maildir.names import bits_of, info
+from courierpy.maildir.names import MAX_NAME, SUFFIXES, bits_of, fresh_name, info
 from courierpy.model.flags import SEEN
+from courierpy.system.regular import is_there
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -98,6 +99,23 @@ def by_base(names: Iterable[bytes]) -> dict[bytes, bytes]:
         names.sort()
         found = {name.rpartition(b":")[0] or name: name for name in names}
     return found
+
+
+def bring_in(path: bytes, cur: bytes, host: str) -> bytes:
+    """Move a file of new/ into ``cur``, which ends in a slash, as a message without flags if its name says
+    of none.  Its file name there, a fresh one where another message has its own; b"" where that is the same
+    file, which somebody moves by a link.  Raises OSError."""
+    file = os.path.basename(path)
+    if b":" not in file and len(file) <= MAX_NAME - len(SUFFIXES[0]):      # else there is no room for flags
+        file += SUFFIXES[0]
+    if is_there(cur + file):           # a rename would end that
+        found = os.lstat(path)
+        if os.path.samestat(found, os.lstat(cur + file)):
+            os.unlink(path)
+            return b""
+        file = fresh_name(host, file, found)
+    os.rename(path, cur + file)
+    return file
 
 
 def mtime(directory: str) -> int:

@@ -16,9 +16,10 @@ from courierpy.maildir.errors import StoreError, refuse, unchangeable
 from courierpy.maildir.files import Directory, exists, failures
 from courierpy.maildir.formats.keyworddrafts import KeywordDrafts
 from courierpy.maildir.messagefile import TRIES
-from courierpy.maildir.names import SUFFIXES
+from courierpy.maildir.names import SUFFIXES, base, fresh_name
 from courierpy.model.flags import DELETED, states
 from courierpy.system import log
+from courierpy.system.regular import is_there
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -172,6 +173,8 @@ class Renamed:
         if held.odd:
             strange = map(held.odd.__contains__, map(held.database.uids.__getitem__, rows))
             usual = list(map(gt, usual, strange))
+        if held.twins:
+            usual = list(map(gt, usual, map(held.twins.__contains__, held.database.names_of(rows))))
         there = list(compress(rows, usual))
         names, after = held.database.names_of(there), bytes(compress(new, usual))
         old = list(map(bytes.__add__, names, map(SUFFIXES.__getitem__, compress(bits, usual))))
@@ -207,7 +210,7 @@ class Renamed:
             old, now = name + SUFFIXES[had], name + SUFFIXES[bits]
         try:
             if old != now:
-                os.rename(cur + old, cur + now)
+                self._move(old, now)
                 gone.append(old)
                 came.append(now)
                 self._renamed.append(row)
@@ -222,6 +225,20 @@ class Renamed:
             return False
         return True
 
+    def _move(self, old: bytes, now: bytes) -> None:
+        """The message of this file name has another one.  Raises OSError.
+
+        Where another file has that, a message too with the same base name, it gets a fresh name: it was not
+        shown, and comes as a new one."""
+        cur, twins = self._place.inside, self._contents.held.twins
+        if twins and base(old) in twins and is_there(cur + now):
+            other = os.lstat(cur + now)
+            if os.path.samestat(os.lstat(cur + old), other):       # a rename would do nothing
+                os.unlink(cur + old)
+                return
+            os.rename(cur + now, cur + fresh_name(self._place.options.host, now, other))
+        os.rename(cur + old, cur + now)
+
     def _rename_again(self, row: int, change: FlagChange, refused: list[StoreError] | None) -> bool:
         """One whose file has another name, as somebody else changes it.  False if it is gone, or refused."""
         held, cur = self._contents.held, self._place.inside
@@ -234,7 +251,7 @@ class Renamed:
             if new == old:
                 return True
             try:
-                os.rename(cur + old, cur + new)
+                self._move(old, new)
             except FileNotFoundError:
                 continue
             except OSError as error:

@@ -129,9 +129,8 @@ class Mirror:
         except StoreError:
             return
         for name in waiting:
-            file = name if b":" in name or len(name) > MAX_NAME - len(NO_FLAGS) else name + NO_FLAGS
             try:
-                os.rename(os.path.join(os.fsencode(new), name), os.path.join(self._cur, file))
+                directory.bring_in(os.path.join(os.fsencode(new), name), self._cur + b"/", self._host)
             except FileNotFoundError:
                 continue               # somebody else was first
             except OSError as error:

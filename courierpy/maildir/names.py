@@ -200,6 +200,13 @@ def unique_names(host: str, files: Sequence[os.stat_result]) -> list[bytes]:
         for at, file in enumerate(files)]
 
 
+def fresh_name(host: str, file: bytes, found: os.stat_result) -> bytes:
+    """A file name as unique_names() gives it, with what ``file`` says of flags: for a message whose own name
+    another one has."""
+    fresh, = unique_names(host, [found])
+    return fresh + b":" + (file.partition(b":")[2] or b"2,")
+
+
 def host_name(given: str | None) -> str:
     """The host part of names: no slash, colon or comma can be in it."""
     name = given or os.uname().nodename or "localhost"

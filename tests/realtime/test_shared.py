@@ -67,6 +67,17 @@ def test_idle(site: Site, kind: str, by: str) -> None:
 
 
 @pytest.mark.parametrize("kind", NAMES)
+def test_mail_with_the_name_of_a_message(site: Site, kind: str) -> None:
+    """It comes beside that."""
+    client = site.window()
+    client.do(f"SELECT {NAMES[kind]}")
+    deliver(site.pub, "1700000001.M1P1.host", b"Subject: another\n\nanother\n")
+    client.do("NOOP")
+    assert [line for line in client.do("UID SEARCH ALL") if line == "* SEARCH 1 2 3"]
+    assert client.do("UID SEARCH SUBJECT another") == ["* SEARCH 3"]
+
+
+@pytest.mark.parametrize("kind", NAMES)
 def test_flags_of_another_window(site: Site, kind: str) -> None:
     """Flags, keywords and the numbers of changes are told to the same user's other session."""
     client, other = site.window(), site.window()
