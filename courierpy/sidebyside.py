@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     Place = tuple[type | ModuleType, str, Any]     # who has it, by which name, and what stands there
 
-COUNTED = sys.getrefcount(object()) + 2        # references of what two variables have, while it is asked
+# references of what a list has and a loop goes through, while it is asked: interpreters count some or not
+COUNTED, = [sys.getrefcount(each) for each in [object()]]
 
 
 def called(work: Callable[[], object]) -> list[CodeType]:
