@@ -32,6 +32,10 @@ CODES: dict[type[store.StoreError], tuple[bytes | None, str]] = {
 }
 
 
+# errors of who asks, at which nothing is wrong here
+ASKED = (store.FolderMissing, store.FolderExists, store.OtherAccount, store.NameInvalid, store.Vanished)
+
+
 def describe(error: store.StoreError) -> No:
     """The NO of a store error; its detail stays in the log."""
     for kind in type(error).__mro__:
@@ -43,8 +47,12 @@ def describe(error: store.StoreError) -> No:
 
 def refused(error: store.StoreError) -> No:
     """The same, and its detail is in the log."""
-    log.err(str(error))
-    return describe(error)
+    answer = describe(error)
+    if isinstance(error, ASKED) and answer.code is not None:
+        log.info(f"NO [{answer.code.decode()}], {error}")
+    else:
+        log.err(str(error))
+    return answer
 
 
 def elsewhere(session: Session, error: No, names: Sequence[str]) -> No:

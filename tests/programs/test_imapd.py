@@ -210,3 +210,13 @@ def test_a_limit_of_memory_that_is_none(maildir: Path) -> None:
     out, error = process.communicate(b"a SELECT INBOX\r\nb LOGOUT\r\n", timeout=20)
     assert b"Traceback" not in error
     assert b"a OK [READ-WRITE]" in out or b"* BYE [LIMIT] " in out
+
+
+def test_what_a_client_asks_in_vain_is_no_error_of_the_server(maildir: Path) -> None:
+    """The log says what it was answered, and why."""
+    process = start(maildir, subprocess.PIPE, subprocess.PIPE, IMAP_LOG="lines")
+    _, error = process.communicate(b"a SELECT INBOX.none\r\nb CREATE elsewhere\r\nc LOGOUT\r\n", timeout=20)
+    assert b"ERR" not in error
+    told = [line.partition(b"]: ")[2].partition(b", user=")[0] for line in error.splitlines()
+            if b"NO [" in line]
+    assert told == [b"NO [NONEXISTENT], ./.none", b"NO [CANNOT], in no namespace: 'elsewhere'"]
