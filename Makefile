@@ -36,6 +36,9 @@ PROGRAMS = $(shell sed -n '/^console_scripts/,/^[a-z0-9]* =$$/s/^    \([a-z0-9]*
 # courierpy below PREFIX, in a venv of its own: programs in bin/, settings in etc/courierpy/, what shells complete
 # by and man pages in share/; with python-pam, as a host's users are the system's
 install:
+	@$(PYTHON) -c 'import os, sys; from pathlib import Path; path = Path(sys.executable).resolve(); \
+	  os.geteuid() or all(each.stat().st_mode & 1 for each in (path, *path.parents)) or print( \
+	  f"only root will be able to run what is installed, as {path} is root\x27s: PYTHON= names another Python", file=sys.stderr)'
 	$(PYTHON) -m venv "$(DESTDIR)$(PREFIX)/lib/courierpy"
 	"$(DESTDIR)$(PREFIX)/lib/courierpy/bin/python" -m pip install -q --disable-pip-version-check '.[pam]'
 	mkdir -p "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/etc/courierpy"
