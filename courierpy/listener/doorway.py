@@ -284,9 +284,13 @@ class Doorway:
     # -- what they say
 
     def _says(self, process: Login, ended: bool = False) -> None:
-        """Some of it, as it may say words without pause; all that there is of one that has ``ended``."""
+        """Some of it, as it may say words without pause; all that there is of one that has ``ended``.
+
+        Nothing while it does not hear itself: what it is to be told would take more and more room."""
         if process.telling.unsaid and not ended:
             process.telling.go_on()
+            if process.telling.unsaid:
+                return
         said = passing.waiting(process.link, f"login process {process.pid}")
         for data, fds in said if ended else islice(said, WORDS):
             if len(data) < doorway.HEAD.size:

@@ -36,9 +36,9 @@ class Loop:
         self._poll.register(fd, select.POLLIN)
 
     def wait_for_room(self, fd: int, wanted: bool) -> None:
-        """Is the handler of ``fd`` to be called too when ``fd`` can be written?"""
+        """Is the handler of ``fd`` to be called when ``fd`` can be written, and not when it can be read?"""
         if fd in self._handlers:
-            self._poll.modify(fd, select.POLLIN | select.POLLOUT if wanted else select.POLLIN)
+            self._poll.modify(fd, select.POLLOUT if wanted else select.POLLIN)
 
     def hear_beside(self, fd: int, handler: Callable[[], object]) -> None:
         """The same, but a wait does not end for it."""

@@ -5,7 +5,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, cast
 
 import pytest
@@ -118,6 +118,33 @@ def test_a_process_that_hears_nothing_for_a_while_hears_all(monkeypatch: pytest.
             hear()
         assert heard.count(words_of.CLIENT) == count > 1
         assert heard.count(words_of.LEAVE) == count - 1
+
+
+def test_a_process_that_never_hears_is_not_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else answers to it would pile up in couriertcpd."""
+    monkeypatch.setattr(passing, "_BUFFER", 20000)
+    loop, connections = Loop(), Connections(False, lambda fd: None)
+    way = Doorway(1, 0, connections, cast(Any, loop), *[cast(Any, None)] * 4, Forwarding("IMAP", {}))
+    link, its = passing.pair()
+    fd = link.detach()
+    with its:
+        way.go_on(Left([[(os.getpid(), fd)], [], [], []]))
+        process = way.processes[os.getpid()]
+        said = 0
+        for _ in range(1000):
+            with suppress(BlockingIOError):
+                for _ in range(WORDS):
+                    passing.send(its, [words_of.HEAD.pack(words_of.CARRIES, 1)])
+                    said += 1
+            loop.heard[fd]()
+        assert 0 < len(process.telling.unsaid) <= WORDS < said
+        # and once it hears, all of it is answered
+        answered = 0
+        while fd in loop.waits or answered < said:
+            answered += sum(data[:1] == words_of.FAILED for data, _ in passing.waiting(its, ""))
+            loop.heard[fd]()
+        assert answered == said
+        process.link.close()
 
 
 def test_what_is_given_away_without_a_ticket(capfd: pytest.CaptureFixture[str]) -> None:
