@@ -29,7 +29,7 @@ MODULES = ("courierpy.hibernate.hearing", "courierpy.hibernate.sleeper", "courie
            "courierpy.maildir.trash", "courierpy.message",
            "courierpy.system.deflate", "courierpy.system.denials", "courierpy.system.landlock",
            "courierpy.system.mailer", "courierpy.system.notices", "courierpy.system.presence",
-           "datetime", "hashlib", "html", "resource", "traceback", "unicodedata",
+           "datetime", "filecmp", "hashlib", "html", "resource", "traceback", "unicodedata",
            "zlib", "encodings.ascii", "encodings.latin_1", "encodings.utf_8")
 # of what comes before the login, where that is done in the session's process
 LOGIN_MODULES = ("courierpy.auth.authdaemon", "courierpy.auth.mechanisms", "courierpy.auth.sasl",
@@ -42,8 +42,8 @@ POP3_MODULES = ("courierpy.maildir.formats.dovecot", "courierpy.maildir.index.va
                 "courierpy.maildir.mailbox", "courierpy.maildir.quota", "courierpy.maildir.removal",
                 "courierpy.maildir.sharing", "courierpy.maildir.stores", "courierpy.message",
                 "courierpy.pop3d", "courierpy.system.denials", "courierpy.system.landlock",
-                "courierpy.system.notices", "courierpy.system.presence", "hashlib", "resource", "traceback",
-                "unicodedata", "zlib", "encodings.ascii", "encodings.latin_1", "encodings.utf_8")
+                "courierpy.system.notices", "courierpy.system.presence", "filecmp", "hashlib", "resource",
+                "traceback", "unicodedata", "zlib", "encodings.ascii", "encodings.latin_1", "encodings.utf_8")
 POP3_LOGIN_MODULES = ("courierpy.auth.authdaemon", "courierpy.auth.mechanisms", "courierpy.auth.sasl",
                       "courierpy.login.alone", "courierpy.pop3login", "courierpy.system.tls")
 

@@ -101,19 +101,32 @@ def by_base(names: Iterable[bytes]) -> dict[bytes, bytes]:
     return found
 
 
+def are_same(path: bytes, other: bytes) -> bool:
+    """Is this one file, or are there the same octets in both?  False for what is no file, or cannot be read.
+    Raises OSError where one is not there."""
+    import filecmp  # hardly ever
+    one, two = os.lstat(path), os.lstat(other)
+    if os.path.samestat(one, two):
+        return True
+    try:
+        return stat.S_ISREG(one.st_mode) and stat.S_ISREG(two.st_mode) and one.st_size == two.st_size \
+            and filecmp.cmp(path, other, shallow=False)
+    except OSError:
+        return False
+
+
 def bring_in(path: bytes, cur: bytes, host: str) -> bytes:
     """Move a file of new/ into ``cur``, which ends in a slash, as a message without flags if its name says
     of none.  Its file name there, a fresh one where another message has its own; b"" where that is the same
-    file, which somebody moves by a link.  Raises OSError."""
+    one, which somebody moves by a link, or copied once more.  Raises OSError."""
     file = os.path.basename(path)
     if b":" not in file and len(file) <= MAX_NAME - len(SUFFIXES[0]):      # else there is no room for flags
         file += SUFFIXES[0]
     if is_there(cur + file):           # a rename would end that
-        found = os.lstat(path)
-        if os.path.samestat(found, os.lstat(cur + file)):
+        if are_same(path, cur + file):
             os.unlink(path)
             return b""
-        file = fresh_name(host, file, found)
+        file = fresh_name(host, file, os.lstat(path))
     os.rename(path, cur + file)
     return file
 

@@ -12,6 +12,7 @@ from itertools import compress
 from operator import gt, ne
 
 from courierpy.maildir.changes import AT_ONCE
+from courierpy.maildir.directory import are_same
 from courierpy.maildir.errors import StoreError, refuse, unchangeable
 from courierpy.maildir.files import Directory, exists, failures
 from courierpy.maildir.formats.keyworddrafts import KeywordDrafts
@@ -229,14 +230,15 @@ class Renamed:
         """The message of this file name has another one.  Raises OSError.
 
         Where another file has that, a message too with the same base name, it gets a fresh name: it was not
-        shown, and comes as a new one."""
+        shown, and comes as a new one.  A copy of this one goes."""
         cur, twins = self._place.inside, self._contents.held.twins
         if twins and base(old) in twins and is_there(cur + now):
             other = os.lstat(cur + now)
             if os.path.samestat(os.lstat(cur + old), other):       # a rename would do nothing
                 os.unlink(cur + old)
                 return
-            os.rename(cur + now, cur + fresh_name(self._place.options.host, now, other))
+            if not are_same(cur + old, cur + now):
+                os.rename(cur + now, cur + fresh_name(self._place.options.host, now, other))
         os.rename(cur + old, cur + now)
 
     def _rename_again(self, row: int, change: FlagChange, refused: list[StoreError] | None) -> bool:

@@ -186,13 +186,14 @@ def test_one_among_good_ones(kind: str, place: str, owner: Account) -> None:
 @pytest.mark.parametrize("selected", [False, True])
 def test_a_name_that_a_message_in_cur_has(selected: bool, owner: Account) -> None:
     """Of another message in new/: both are there, the old one with its UID.  Another link to the same file,
-    as programs leave it that move by a link, is no second message."""
+    as programs leave it that move by a link, is no second message, nor is a copy of it."""
     window = owner.window()
     if selected:
         window.do("SELECT INBOX")
-    one, two, *_ = sorted(os.listdir(owner.home / "Maildir/cur"))
+    one, two, three, *_ = sorted(os.listdir(owner.home / "Maildir/cur"))
     owner.make(f"Maildir/new/{one.partition(':')[0]}", text(99))
     os.link(owner.home / "Maildir/cur" / two, owner.home / "Maildir/new" / two)
+    owner.make(f"Maildir/new/{three.partition(':')[0]}", (owner.home / "Maildir/cur" / three).read_bytes())
     window.do("NOOP" if selected else "SELECT INBOX")
     good = found_good(window)
     assert sorted(good.values()) == [*range(1, GOOD + 1), 99]

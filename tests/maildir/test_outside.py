@@ -187,23 +187,26 @@ def test_duplicates_of_a_base_name(maildir: Path, look: Look) -> None:
     assert look.messages() == bodies
 
 
+@pytest.mark.parametrize("copied", [False, True])
 @pytest.mark.parametrize("numbers", ["1", "1:*"])
-def test_flags_that_make_the_name_of_a_duplicate(numbers: str, maildir: Path, look: Look) -> None:
-    """It is another message, which was not shown: it is from then on."""
+def test_flags_that_make_the_name_of_a_duplicate(numbers: str, copied: bool, maildir: Path,
+                                                 look: Look) -> None:
+    """Where that is another message, which was not shown, it is shown from then on."""
     cur = maildir / "cur"
     one = next(cur.glob("1700000001.*"))
     one = one.rename(one.with_name(one.name.partition(":")[0] + ":2,"))
     hidden = one.read_bytes().replace(b"\n", b"\r\n")
-    twin = b"Subject: twin\r\n\r\n"
+    twin = hidden if copied else b"Subject: twin\r\n\r\n"
     one.with_name(one.name + "S").write_bytes(twin.replace(b"\r\n", b"\n"))
     look.until(look.count)
     assert twin in look.messages().values()
     look.window.do(f"UID STORE {numbers} -FLAGS (\\Seen)")
     look.window.do("NOOP")
     bodies = look.messages()
-    assert len(bodies) == look.count + 1
-    assert bodies[max(bodies)] == hidden
+    assert len(bodies) == look.count + (not copied)
+    assert bodies[max(bodies)] == hidden or copied
     assert twin in bodies.values()
+    assert len(os.listdir(cur)) == len(bodies)
 
 
 def test_a_folder_is_removed_under_a_session(maildir: Path, look: Look) -> None:
