@@ -99,17 +99,18 @@ class _Pool:
         end = self.by_fd[fd]
         for _ in passing.waiting(end, ""):
             self.ready.append(end)
+
+    def tend(self) -> None:
+        """There are processes for those who wait, and who waits gets one."""
+        if self.forked and len(self.ready) < AHEAD / 2:
+            while len(self.ready) < max(AHEAD, len(self.waiting)):
+                self._fork()
+            for _ in proc.ended():
+                continue
         while self.waiting and self.ready:
             order, client = self.waiting.pop(0)
             self.give(order, client)
             os.close(client)
-
-    def tend(self) -> None:
-        if self.forked and len(self.ready) < AHEAD / 2:
-            while len(self.ready) < AHEAD:
-                self._fork()
-            for _ in proc.ended():
-                continue
 
 
 def _accept(listening: socket.socket, home: str, folder: str, forked: bool) -> int:

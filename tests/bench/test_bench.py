@@ -125,7 +125,7 @@ def test_the_limits_of_changes_leave_nothing(tmp_path: Path, at_once: bool) -> N
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.parametrize(("at_once", "forked"), [(8, False), (2, True)])
+@pytest.mark.parametrize(("at_once", "forked"), [(8, False), (2, True), (10, True)])
 def test_the_limits_of_sessions_serve_all_and_leave_nothing(at_once: int, forked: bool) -> None:
     def left() -> set[str]:
         return {name for name in os.listdir(tempfile.gettempdir()) + os.listdir(peers.MEMORY)
