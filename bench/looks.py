@@ -8,19 +8,14 @@ from __future__ import annotations
 
 import os
 import shutil
-import statistics
 import sys
 import tempfile
-import time
 
+from bench.costs import Costs
 from bench.limits import LOOKS
 from bench.renames import ROUNDS
 from courierpy.maildir.watch import INSIDE
 from courierpy.system import inotify
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 MAILBOXES = 200
 PARTS = ("", "/new", "/cur")           # where something happens if a count, or who may see it, changes
@@ -63,26 +58,19 @@ def watch(mailboxes: list[str]) -> inotify.Ear:
 
 
 def main(words: list[str]) -> int:
-    found: dict[str, list[float]] = {}
-
-    def timed(name: str, doing: Callable[..., object], *given: object) -> None:
-        start = time.process_time()
-        doing(*given)
-        found.setdefault(name, []).append(time.process_time() - start)
-
+    costs = Costs()
     inotify.binding()                  # loaded before anything is counted
     folder = tempfile.mkdtemp(prefix="courierpy-looks-", dir=words[0] if words else None)
     try:
         mailboxes = make(folder, int(words[1]) if len(words) > 1 else MAILBOXES)
         for _ in range(ROUNDS):
-            timed("look", look, mailboxes)
-            timed("set", watch, mailboxes)
-            timed("ask", hear, inotify.Ear(), mailboxes)
-            timed("end", inotify.drop)
+            costs.of("look", look, mailboxes)
+            costs.of("set", watch, mailboxes)
+            costs.of("ask", hear, inotify.Ear(), mailboxes)
+            costs.of("end", inotify.drop)
     finally:
         shutil.rmtree(folder)
-    for name, runs in found.items():
-        print(f"{name:5s} {1e6 * statistics.median(runs) / len(mailboxes):6.2f} us a mailbox")
+    costs.tell(len(mailboxes), "mailbox")
     return 0
 
 

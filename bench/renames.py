@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import statistics
 import sys
 import tempfile
-import time
 
+from bench.costs import Costs
 from courierpy.system.inotify import IN_MOVED_FROM, IN_MOVED_TO, Ear
 
 TYPE_CHECKING = False
@@ -76,19 +75,16 @@ WAYS: list[Callable[[Files], None]] = [alone, watched, read_again]
 
 def main(words: list[str]) -> int:
     folder = tempfile.mkdtemp(prefix="courierpy-renames-", dir=words[0] if words else None)
-    found: dict[str, list[float]] = {}
+    costs = Costs()
     try:
         files = Files(folder, int(words[1]) if len(words) > 1 else MESSAGES)
         Ear()                          # what makes the first is loaded
         for _ in range(ROUNDS):
             for way in WAYS:
-                start = time.process_time()
-                way(files)
-                found.setdefault(way.__name__, []).append(time.process_time() - start)
+                costs.of(way.__name__, way, files)
     finally:
         shutil.rmtree(folder)
-    for name, runs in found.items():
-        print(f"{name:10s} {1e6 * statistics.median(runs) / len(files.names[0]):6.2f} us a message")
+    costs.tell(len(files.names[0]), "message")
     return 0
 
 
