@@ -3,8 +3,8 @@
 To call a function counts references of it and of its code, and so a forked process copies the pages that
 these lie in.  Modules lay theirs as they are loaded, what a session calls among what it does not; copies of
 what was called, made one after the other, fill a fourth of the pages.  What a function does stays the same.
-Its code is moved in any case; the function itself, by which it can be told from others, only where as many
-references are found in modules and classes as there are.
+Its code is moved in any case; the function itself only where modules and classes have all references to it,
+so that nobody is left with the one before.
 """
 from __future__ import annotations
 

@@ -56,35 +56,46 @@ class Loop:
             self.heard.pop(fd, None)
 
 
+def a_doorway(loop: Loop, bound: int = 0, begin: Any = None, **more: Any) -> Doorway:
+    """``bound``: of clients before their login; ``begin``: as of Doorway."""
+    unused = cast(Any, None)
+    return Doorway(1, bound, Connections(False, lambda fd: None), cast(Any, loop), unused, begin, unused,
+                   unused, Forwarding("IMAP", {}), **more)
+
+
+@contextmanager
+def one_old(way: Doorway) -> Iterator[tuple[Login, socket.socket]]:
+    """The one login process of ``way``, which an image before has started, and its end of the link."""
+    link, its = passing.pair()
+    with its:
+        way.go_on(Left([[(os.getpid(), link.detach())], [], [], []]))
+        process = way.processes[os.getpid()]
+        with process.link:
+            yield process, its
+
+
 def test_a_process_of_an_image_before_that_is_ready_late_gets_no_client() -> None:
     """It was told to end, and would with a client that it has not seen."""
-    loop, connections = Loop(), Connections(False, lambda fd: None)
-    way = Doorway(1, 0, connections, cast(Any, loop), *[cast(Any, None)] * 4, Forwarding("IMAP", {}))
-    link, its = passing.pair()
-    fd = link.detach()
+    loop = Loop()
+    way = a_doorway(loop)
     ours, theirs = socket.socketpair()
-    with its, ours, theirs:
-        way.go_on(Left([[(os.getpid(), fd)], [], [], []]))
+    with one_old(way) as (process, its), ours, theirs:
         passing.send(its, [words_of.HEAD.pack(words_of.READY, 0)])
-        loop.heard[fd]()
+        loop.heard[process.link.fileno()]()
         assert not way.ready()
         assert not way.client(theirs.fileno(), Connection("192.0.2.1"), {}, behind=False)
         found = passing.receive(its)
         assert found is not None and found[0][:1] == words_of.CLOSE and passing.receive(its) is None
-        way.processes[os.getpid()].link.close()
 
 
 def test_a_process_that_says_words_without_pause_holds_nobody_up(capfd: pytest.CaptureFixture[str]) -> None:
     """Some are heard at a time; of one that has ended, all.  It does not fill the log."""
-    loop, connections = Loop(), Connections(False, lambda fd: None)
-    way = Doorway(1, 0, connections, cast(Any, loop), *[cast(Any, None)] * 4, Forwarding("IMAP", {}))
-    link, its = passing.pair()
-    fd = link.detach()
-    with its:
-        way.go_on(Left([[(os.getpid(), fd)], [], [], []]))
+    loop = Loop()
+    way = a_doorway(loop)
+    with one_old(way) as (process, its):
         for _ in range(WORDS + 2):
             passing.send(its, [words_of.HEAD.pack(words_of.CARRIES, 1)])
-        loop.heard[fd]()
+        loop.heard[process.link.fileno()]()
         assert sum(data[:1] == words_of.FAILED for data, _ in passing.waiting(its, "")) == WORDS
         assert way.ended(os.getpid())
         left = [passing.receive(its) for _ in range(3)]
@@ -95,14 +106,10 @@ def test_a_process_that_says_words_without_pause_holds_nobody_up(capfd: pytest.C
 def test_a_process_that_hears_nothing_for_a_while_hears_all(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who is told to go goes, also if the link had no room for that."""
     monkeypatch.setattr(passing, "_BUFFER", 20000)
-    loop, connections = Loop(), Connections(False, lambda fd: None)
-    way = Doorway(1, 1, connections, cast(Any, loop), *[cast(Any, None)] * 4, Forwarding("IMAP", {}))
-    link, its = passing.pair()
-    fd, count = link.detach(), 0
-    way.go_on(Left([[(os.getpid(), fd)], [], [], []]))
-    process = way.processes[os.getpid()]
-    process.old, process.ready = False, True
-    with its, process.link, socket.socket() as client:
+    loop, count = Loop(), 0
+    way = a_doorway(loop, bound=1)
+    with one_old(way) as (process, its), socket.socket() as client:
+        process.old, process.ready = False, True
         while way.client(client.fileno(), Connection("192.0.2.1"), {"LONG": "x" * 2000}, behind=False):
             count += 1
         heard: list[bytes] = []
@@ -114,7 +121,7 @@ def test_a_process_that_hears_nothing_for_a_while_hears_all(monkeypatch: pytest.
 
         hear()
         while loop.waits:
-            loop.heard[fd]()
+            loop.heard[process.link.fileno()]()
             hear()
         assert heard.count(words_of.CLIENT) == count > 1
         assert heard.count(words_of.LEAVE) == count - 1
@@ -123,14 +130,9 @@ def test_a_process_that_hears_nothing_for_a_while_hears_all(monkeypatch: pytest.
 def test_a_process_that_never_hears_is_not_heard(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else answers to it would pile up in couriertcpd."""
     monkeypatch.setattr(passing, "_BUFFER", 20000)
-    loop, connections = Loop(), Connections(False, lambda fd: None)
-    way = Doorway(1, 0, connections, cast(Any, loop), *[cast(Any, None)] * 4, Forwarding("IMAP", {}))
-    link, its = passing.pair()
-    fd = link.detach()
-    with its:
-        way.go_on(Left([[(os.getpid(), fd)], [], [], []]))
-        process = way.processes[os.getpid()]
-        said = 0
+    loop, said = Loop(), 0
+    with one_old(a_doorway(loop)) as (process, its):
+        fd = process.link.fileno()
         for _ in range(1000):
             with suppress(BlockingIOError):
                 for _ in range(WORDS):
@@ -144,29 +146,22 @@ def test_a_process_that_never_hears_is_not_heard(monkeypatch: pytest.MonkeyPatch
             answered += sum(data[:1] == words_of.FAILED for data, _ in passing.waiting(its, ""))
             loop.heard[fd]()
         assert answered == said
-        process.link.close()
 
 
 def test_what_is_given_away_without_a_ticket(capfd: pytest.CaptureFixture[str]) -> None:
     """A client hears that there is no session; what a process in other hands gives away need be none."""
-    loop, connections = Loop(), Connections(False, lambda fd: None)
-    way = Doorway(1, 0, connections, cast(Any, loop), *[cast(Any, None)] * 4, Forwarding("IMAP", {}),
-                  busy=b"* BYE busy\r\n")
-    link, its = passing.pair()
-    fd = link.detach()
-    way.go_on(Left([[(os.getpid(), fd)], [], [], []]))
+    loop = Loop()
     ours, theirs = socket.socketpair()
     pipe = os.pipe()
-    with its, ours:
+    with one_old(a_doorway(loop, busy=b"* BYE busy\r\n")) as (process, its), ours:
         before = descriptors()
         for given in (pipe[0], theirs.fileno()):
             passing.send(its, [words_of.STARTS.pack(words_of.GIVE, 1, b"x" * words_of.TICKET_OCTETS, 0)],
                          (given,))
-            loop.heard[fd]()
+            loop.heard[process.link.fileno()]()
         assert descriptors() == before
         theirs.close()
         assert ours.makefile("rb").read() == b"* BYE busy\r\n"
-        way.processes[os.getpid()].link.close()
     for end in pipe:
         os.close(end)
     assert capfd.readouterr().err.count("what is no connection turned away") == 1
@@ -175,13 +170,9 @@ def test_what_is_given_away_without_a_ticket(capfd: pytest.CaptureFixture[str]) 
 @contextmanager
 def one_ready(way: Doorway) -> Iterator[tuple[Login, socket.socket, socket.socket]]:
     """The one login process of ``way``, the end by which a helper gives clients, and a client's socket."""
-    link, its = passing.pair()
-    fd = link.detach()
     helper, its_helper = passing.pair()
     ours, theirs = socket.socketpair()
-    with helper, its, its_helper, ours, theirs:
-        way.go_on(Left([[(os.getpid(), fd)], [], [], []]))
-        process = way.processes[os.getpid()]
+    with helper, one_old(way) as (process, _), its_helper, ours, theirs:
         process.old, process.ready = False, True
         way.meet(helper)
         found = passing.receive(its_helper)
@@ -192,14 +183,13 @@ def one_ready(way: Doorway) -> Iterator[tuple[Login, socket.socket, socket.socke
 
 def test_a_client_that_a_helper_gives(capfd: pytest.CaptureFixture[str]) -> None:
     """Its session begins, once, for the login process that has it; of others nothing is kept."""
-    loop, connections, begun = Loop(), Connections(False, lambda fd: None), []
+    loop, begun = Loop(), []
 
     def begin(connection: Connection, order: words_of.Order, fd: int) -> None:
         begun.append((connection.address, order.account, order.known, order.said, order.rest,
                       os.fstat(fd).st_ino))
 
-    unused = cast(Any, None)
-    way = Doorway(1, 0, connections, cast(Any, loop), unused, begin, unused, unused, Forwarding("IMAP", {}))
+    way = a_doorway(loop, begin=begin)
     with one_ready(way) as (process, gives, theirs):
         before = descriptors()
         numbers = []
@@ -225,17 +215,13 @@ def test_a_client_that_a_helper_gives(capfd: pytest.CaptureFixture[str]) -> None
         for heard in list(loop.heard.values()):
             heard()
         assert not way.grants.others
-        process.link.close()
     assert capfd.readouterr().err.count("wants a session for a client that it does not have") == 1
 
 
 def test_a_client_that_was_given_before_its_login_process_ended() -> None:
     """One that was told to end does so with its last client, whose session may not have begun yet."""
     loop, begun = Loop(), []
-    unused = cast(Any, None)
-    way = Doorway(1, 0, Connections(False, lambda fd: None), cast(Any, loop), unused,
-                  lambda connection, order, fd: begun.append(order.account), unused, unused,
-                  Forwarding("IMAP", {}))
+    way = a_doorway(loop, begin=lambda connection, order, fd: begun.append(order.account))
     with one_ready(way) as (_, gives, theirs):
         assert way.client(theirs.fileno(), Connection("192.0.2.1"), {}, behind=False)
         number, = way.guests
@@ -250,19 +236,15 @@ def test_a_client_that_was_given_before_its_login_process_ended() -> None:
 @pytest.mark.parametrize("bound", [0, 5, 100, 1000])
 def test_another_client_costs_the_same_however_many_wait(bound: int) -> None:
     """Whether there is room for all, or the oldest goes for each that comes, as who was told has gone."""
-    loop, connections = Loop(), Connections(False, lambda fd: None)
-    way = Doorway(1, bound, connections, cast(Any, loop), *[cast(Any, None)] * 4, Forwarding("IMAP", {}))
-    link, its = passing.pair()
-    fd = link.detach()
+    loop = Loop()
+    way = a_doorway(loop, bound)
     ours, theirs = socket.socketpair()
     calls, told = [0], []
 
     def count(frame: object, event: str, argument: object) -> None:
         calls[0] += event == "call"
 
-    with its, ours, theirs:
-        way.go_on(Left([[(os.getpid(), fd)], [], [], []]))
-        process = way.processes[os.getpid()]
+    with one_old(way) as (process, its), ours, theirs:
         process.old, process.ready = False, True
         assert passing.receive(its) is not None        # that it is to end
         found = []
@@ -278,7 +260,6 @@ def test_another_client_costs_the_same_however_many_wait(bound: int) -> None:
                 if letter == words_of.LEAVE:
                     told.append(number)
                     passing.send(its, [words_of.HEAD.pack(words_of.ENDED, number)])
-                    loop.heard[fd]()
-        process.link.close()
+                    loop.heard[process.link.fileno()]()
     assert len(told) == (max(0, 300 - bound) if bound else 0) and told == sorted(told)
     assert min(found) == found[1] and max(found[1:]) <= found[1] + 20       # of it a word, which is told
