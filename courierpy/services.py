@@ -208,7 +208,8 @@ class Services:
     def _tell_sessions(self) -> None:
         """What is the same for all of them is found out once: to look for it would write to the memory of
         each."""
-        self._common_of_sessions = concluded.Common(sessions.environ_of(self.environ))
+        self._common_of_sessions = concluded.Common(
+            sessions.environ_of({"PROTOCOL": self.protocol, **self.environ}))      # as who logs in says
         self._common_of_sessions.prepare()
         self._kept_by_sessions = self.kept()
 

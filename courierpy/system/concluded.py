@@ -6,6 +6,8 @@ is found of them alone, so that nothing of a client can be in it.  It is shared:
 """
 from __future__ import annotations
 
+from contextlib import suppress
+
 from courierpy.system.settings import Settings, Variables
 
 TYPE_CHECKING = False
@@ -22,6 +24,7 @@ CLIENTS_OWN = frozenset((
 
 
 _last = Settings({})               # those of the last session that asked, without CLIENTS_OWN
+_asked: dict[Callable[[Settings], object], None] = {}      # all finds, in their order
 
 
 def of(settings: Settings, find: Callable[[Settings], Found]) -> Found:
@@ -32,6 +35,7 @@ def of(settings: Settings, find: Callable[[Settings], Found]) -> Found:
     known = alike.concluded
     if find not in known:
         known[find] = find(alike)
+        _asked[find] = None
     found: Found = known[find]
     return found
 
@@ -53,14 +57,12 @@ class Common:
         self._alike: Settings | None = None
 
     def prepare(self) -> None:
-        """Find ahead, for clients that bring nothing else, all that sessions have asked for until now."""
-        before = list(_last.concluded)
+        """Find ahead, for clients that bring nothing else, all that sessions have asked for until now: in a
+        process where all has been forgotten since too."""
         self._alike = _alike(self.variables)
-        for find in before:
-            try:
-                self._alike.concluded.setdefault(find, find(self._alike))
-            except ValueError:
-                continue               # a session says what is wrong
+        for find in _asked:
+            with suppress(ValueError): # a session says what is wrong
+                self._alike.concluded[find] = find(self._alike)
 
     def of(self, *client: Mapping[str, str]) -> Variables:
         """These, and those of a client, which count before them.  Only what is of CLIENTS_OWN may change
@@ -68,8 +70,8 @@ class Common:
         environ = Variables(self.variables)
         for variables in client:
             environ.update(variables)
-        others = {name: value for variables in client for name, value in variables.items()
-                  if name not in CLIENTS_OWN}
+        others = {name: environ[name] for variables in client for name in variables
+                  if name not in CLIENTS_OWN and environ[name] != self.variables.get(name)}
         if self._alike is None or others != self._others:
             self._others, self._alike = others, _alike(environ)
         environ.alike = self._alike

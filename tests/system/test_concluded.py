@@ -86,6 +86,29 @@ def test_what_all_sessions_of_a_process_have_is_compared_for_no_client() -> None
     assert from_environ(other).alike is not None and from_environ({**other}).alike is None
 
 
+def test_what_sessions_ask_for_is_found_before_the_first_of_them() -> None:
+    """Though the one that was tried before it has been forgotten, and though the client brings variables that
+    say what all have."""
+    found = []
+
+    def find(settings: Settings) -> str:
+        found.append(settings.text("IMAP_TRASHFOLDERNAME"))
+        return found[-1]
+
+    concluded.of(Settings({"IMAP_TRASHFOLDERNAME": "Tried"}), find)
+    concluded.forget()
+    common = concluded.Common({"IMAP_TRASHFOLDERNAME": "Bin", "PROTOCOL": "IMAP"})
+    common.prepare()
+    assert found == ["Tried", "Bin"]
+    for said in ({}, {"PROTOCOL": "IMAP"}):
+        assert concluded.of(from_environ(common.of({"TCPREMOTEIP": "::1"}, said)), find) == "Bin"
+    assert found == ["Tried", "Bin"]
+    changed = common.of({"IMAP_TRASHFOLDERNAME": "Other"}, {"IMAP_TRASHFOLDERNAME": "Bin"})
+    assert concluded.of(from_environ(changed), find) == "Bin"
+    changed = common.of({"IMAP_TRASHFOLDERNAME": "Other"}, {})
+    assert concluded.of(from_environ(changed), find) == "Other"
+
+
 def test_what_an_account_brings_is_its_own(tmp_path: Path) -> None:
     account = Account("ann", 1, 1, str(tmp_path), name="Ann", maildir="mail", quota="1S", options="a=b")
     environ: dict[str, str] = {}
