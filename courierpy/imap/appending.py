@@ -273,7 +273,7 @@ def _finished(session: Session, folder: Mailbox, mail: Mail) -> Assembly:
         raise
     draft = assembly.draft
     draft.flags, draft.date = mail.bits, mail.date
-    draft.keywords = mail.keywords if session.keywords_on else frozenset()
+    draft.keywords = mail.keywords if session.rules.keywords_on else frozenset()
     return assembly
 
 
@@ -310,7 +310,8 @@ def append(session: Session, folder: Mailbox, mails: Sequence[Mail], old: int = 
                     piece.literal.sink = None      # ours from here on
             if not assembly.octets:
                 raise No(EMPTY)
-            if session.refuses_8bit and not session.manners.eight_bits and not drafts[-1].header_is_ascii():
+            if session.rules.refuses_8bit and not session.manners.eight_bits \
+                    and not drafts[-1].header_is_ascii():
                 raise No("Headers with 8-bit characters need ENABLE UTF8=ACCEPT.", b"CANNOT")
         instead = _counted(session, old, folder)
         uidvalidity, uids = brought(session, folder, (partial(opened, session, draft) for draft in drafts),

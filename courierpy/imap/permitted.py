@@ -38,7 +38,7 @@ def check(session: Session, row: Row) -> None:
     """Raises Bad where ``row`` is no command of the session's state, No where the session, the selected
     mailbox or the rights on it forbid it, Bye where that may not be read any more."""
     flags = row.flags
-    if session.only_reads and flags & (CHANGES | WRITES):
+    if session.rules.only_reads and flags & (CHANGES | WRITES):
         raise No("This session only reads.", b"NOPERM")
     selected = session.selected
     if selected is None:
@@ -68,7 +68,7 @@ def renew(session: Session, selected: Selected) -> None:
     if "r" not in found:
         raise Bye("You may not read this mailbox any more.", b"NOPERM")
     selected.limit(found)
-    session.write(updates.keyword_lines(selected, session.keywords_on))
+    session.write(updates.keyword_lines(selected, session.rules.keywords_on))
     tell = ext.find("on_rights", b"")
     if tell is not None:
         session.write(tell(selected))

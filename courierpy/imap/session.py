@@ -43,14 +43,24 @@ MAX_LITERAL = 64 * 1024        # of commands that do not store messages
 LITERAL_MINUS = 4096           # RFC 7888 5
 
 
-def _rules(settings: Settings) -> tuple[bool, bool, bool, bool, int, int, int]:
-    """Are there keywords, is only read, is APPEND of 8 bits refused, is LITERAL- told; message_limit,
-    save_limit and literal_octets of Session."""
-    told = capability.line(settings, "session", settings.flag("IMAP_TLS"))
-    messages = settings.number("IMAP_MESSAGELIMIT")
-    return (settings.number("IMAP_KEYWORDS") != 0, settings.flag("IMAP_READONLY"),
-            settings.text("IMAP_APPEND_8BIT") == "0", b"LITERAL-" in told.split(), messages,
-            max(messages, settings.number("IMAP_SAVELIMIT")), settings.number("IMAP_LITERAL_BYTES"))
+class Rules:
+    """What the settings say of all sessions.  ``keywords_on``: are there keywords?  ``only_reads``: nothing
+    may be changed.  ``refuses_8bit``: APPEND takes no 8 bits.  ``literal_minus``: is LITERAL- told?
+    ``message_limit``, ``save_limit``: messages that one command works on, or saves, 0 for any.
+    ``literal_octets``: of all literals of a command that are no messages."""
+
+    __slots__ = ("keywords_on", "literal_minus", "literal_octets", "message_limit", "only_reads",
+                 "refuses_8bit", "save_limit")
+
+    def __init__(self, settings: Settings) -> None:
+        self.keywords_on = settings.number("IMAP_KEYWORDS") != 0
+        self.only_reads = settings.flag("IMAP_READONLY")
+        self.refuses_8bit = settings.text("IMAP_APPEND_8BIT") == "0"
+        told = capability.line(settings, "session", settings.flag("IMAP_TLS"))
+        self.literal_minus = b"LITERAL-" in told.split()
+        self.message_limit = settings.number("IMAP_MESSAGELIMIT")
+        self.save_limit = max(self.message_limit, settings.number("IMAP_SAVELIMIT"))
+        self.literal_octets = settings.number("IMAP_LITERAL_BYTES")
 
 
 class Session(Dialogue):
@@ -58,8 +68,7 @@ class Session(Dialogue):
     a third of which only give a value.
 
     ``enabled``: by ENABLE, or by what else does it.  ``manners``: how the client is spoken to, by that.
-    ``only_reads``: it may change nothing.  ``message_limit``, ``save_limit``: messages that one command
-    works on, or saves, 0 for any.  ``literal_octets``: of all literals of a command that are no messages.
+    ``rules``: what is the same for all sessions.
     ``headers``/``body``: octets of message headers and bodies sent, for the log.  ``untold``: tokens of
     CAPABILITY that are not told any more.
     ``kept``: what extensions keep by a key of their own, also while the session has no process.
@@ -78,8 +87,7 @@ class Session(Dialogue):
         self._mind(self.enabled.manners)
         self.headers = 0
         self.body = 0
-        (self.keywords_on, self.only_reads, self.refuses_8bit, self._literal_minus,
-         self.message_limit, self.save_limit, self.literal_octets) = concluded.of(settings, _rules)
+        self.rules = concluded.of(settings, Rules)
         self.untold: set[bytes] = set()
         self.kept: dict[bytes, bytes] = {}
         self.between: Between | None = None
@@ -242,7 +250,7 @@ class Session(Dialogue):
         name = words[1].upper() if len(words) > 1 else b""
         row = commands.find(name if name != b"UID" else b" ".join([name, *words[2:3]]).upper())
         sink = None
-        if not ahead.sync and ahead.size > LITERAL_MINUS and self._literal_minus:
+        if not ahead.sync and ahead.size > LITERAL_MINUS and self.rules.literal_minus:
             raise Bad("Non-synchronizing literals may have 4096 octets here.", b"TOOBIG")
         if row is not None and row.spool is not None:
             self._spelled = []         # those of the command before
@@ -256,8 +264,8 @@ class Session(Dialogue):
         elif ahead.size > MAX_LITERAL:
             raise Bad("Literal too long.", b"TOOBIG")
         if sink is None and ahead.size + sum([literal.size for literal in ahead.frame.literals
-                                              if literal.sink is None]) > self.literal_octets:
-            raise No(f"The literals of a command may have {self.literal_octets} octets here.", b"LIMIT")
+                                              if literal.sink is None]) > self.rules.literal_octets:
+            raise No(f"The literals of a command may have {self.rules.literal_octets} octets here.", b"LIMIT")
         return sink
 
     def perform(self, args: Args) -> str | Done:

@@ -306,7 +306,7 @@ def write(session: Session, said: list[Update]) -> None:
             _tell_followers(session, update.uids)
         before = view.messages, view.recent, selected.keywords
         try:
-            told = update.tell(selected, session.keywords_on)
+            told = update.tell(selected, session.rules.keywords_on)
             if not isinstance(told, bytes):
                 for some in told:
                     session.write(some)

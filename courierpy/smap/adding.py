@@ -166,7 +166,7 @@ def _done(client: Client, folder: Mailbox) -> str:
     draft = upload.draft
     assert draft is not None
     draft.flags, draft.date = upload.bits, upload.date
-    draft.keywords = upload.keywords if account.keywords_on else draft.keywords
+    draft.keywords = upload.keywords if account.rules.keywords_on else draft.keywords
     draft.finish(account.folders.options.sync)
     if upload.recipients:
         with appending.opened(account, draft) as file:

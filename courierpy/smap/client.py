@@ -31,7 +31,7 @@ class Client:
         account.enabled.on_updates.append(self._spelled)
 
     def _spelled(self, account: Session, updates: list[Update]) -> list[Update]:
-        found = told.spelled(updates, account.keywords_on)
+        found = told.spelled(updates, account.rules.keywords_on)
         self.said = self.said or bool(found)
         return found
 

@@ -55,7 +55,7 @@ def fetch(client: Client, words: Sequence[bytes]) -> str:
             _see(client, view, uid)
     names = {item.upper() for item in items}
     wanted = [name for name in ATTRIBUTES if name in names]
-    if b"KEYWORDS" in wanted and not client.account.keywords_on:
+    if b"KEYWORDS" in wanted and not client.account.rules.keywords_on:
         wanted.remove(b"KEYWORDS")
     for uid in uids if wanted else ():
         try:

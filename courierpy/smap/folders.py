@@ -150,12 +150,12 @@ def _open(client: Client, words: Sequence[bytes], snapshot: bytes | None) -> str
     except NameInvalid:
         raise No("Invalid folder: Invalid argument") from None
     standing = permitted.standing(account, b"SELECT", name)
-    selected = opened(account, name, account.only_reads, standing)
+    selected = opened(account, name, account.rules.only_reads, standing)
     client.open(selected)
     if snapshot is None:
         account.write(told.exists(selected.view))
         return "Folder opened"
-    client.snapshots = Snapshots(selected, not account.only_reads)
+    client.snapshots = Snapshots(selected, not account.rules.only_reads)
     known = client.snapshots.restored(snapshot) if snapshot else None
     if known is None:
         account.write(told.exists(selected.view))

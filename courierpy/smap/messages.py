@@ -130,7 +130,7 @@ def store(client: Client, words: Sequence[bytes]) -> str:
             continue
         if bare == b"FLAGS":
             change(client, uids, FlagChange(mode, grammar.bits(value), leaves_keywords=True), refused)
-        elif bare == b"KEYWORDS" and client.account.keywords_on:
+        elif bare == b"KEYWORDS" and client.account.rules.keywords_on:
             asked = FlagChange(mode, 0, grammar.keywords_of(value), ALL_FLAGS)
             change(client, uids, asked, refused, keywords=True)
         elif bare == b"INTERNALDATE":

@@ -80,7 +80,7 @@ def session() -> Any:
                               passed_over=lambda: [], shared_names=lambda virtual: [])
     made: Any = SimpleNamespace(
         conn=sink, need_selected=lambda: selected, limits=None, folders=folders, separator=".", utf8=False,
-        settings=Settings({}), enabled=frozenset(), manners=Manners(), message_limit=0,
+        settings=Settings({}), enabled=frozenset(), manners=Manners(), rules=SimpleNamespace(message_limit=0),
         by_alias=False)
     made.write = lambda *lines: Session.write(made, *lines)
     made.write_long = lambda line: Session.write_long(made, line)

@@ -30,7 +30,7 @@ def search_messages(session: Session, args: Args) -> Done:
     try:
         key = search.parse(session, args)
         check(session, args.tag, options, key)
-        seqs, lowest = search.run_within(session, key, session.message_limit)
+        seqs, lowest = search.run_within(session, key, session.rules.message_limit)
     except (No, StoreError):
         refused(session, options)
         raise
@@ -40,7 +40,7 @@ def search_messages(session: Session, args: Args) -> Done:
         tell_numbers(b"SEARCH", found)
     else:
         tell_returns(found)
-    code = ext.tagged_code(b"LIMITED", session.message_limit, lowest) if lowest else None
+    code = ext.tagged_code(b"LIMITED", session.rules.message_limit, lowest) if lowest else None
     return Done("SEARCH done.", code, uses_seq=searchkeys.uses_numbers(key))
 
 

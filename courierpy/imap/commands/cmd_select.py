@@ -37,11 +37,11 @@ def select(session: Session, args: Args) -> Done:
         leave(session)
         session.write(lines.told(lines.OK, "The mailbox before is closed.", b"CLOSED"))
     standing = permitted.standing(session, args.command, name)
-    selected = session.selected = opened(session, name, args.command == b"EXAMINE" or session.only_reads,
-                                         standing)
+    readonly = args.command == b"EXAMINE" or session.rules.only_reads
+    selected = session.selected = opened(session, name, readonly, standing)
 
     snapshot, view = selected.snapshot, selected.view
-    session.write(updates.keyword_lines(selected, session.keywords_on),
+    session.write(updates.keyword_lines(selected, session.rules.keywords_on),
                   selected.sizes(),
                   _first_unseen(view) if session.manners.recent and view.numbered else b"",
                   lines.told(lines.OK, "Ok", b"UIDVALIDITY %d" % snapshot.uidvalidity),

@@ -62,7 +62,7 @@ def store(session: Session, args: Args) -> Done:
     seqs, limited = highest(session, chosen(session, numbers, by_uid))
 
     selected = session.need_selected()
-    if not session.keywords_on:
+    if not session.rules.keywords_on:
         keywords = frozenset()
     view = selected.view
     uids = view.uids_of(seqs)

@@ -36,7 +36,7 @@ def chosen(session: Session, numbers: NumSet, by_uid: bool) -> list[int]:
 def highest(session: Session, seqs: list[int]) -> tuple[list[int], bytes | None]:
     """Those of ``seqs`` that one command may work on, and the code of its tagged OK where these are not
     all: the ones with the highest UIDs.  IMAP_MESSAGELIMIT."""
-    most = session.message_limit
+    most = session.rules.message_limit
     if not most or len(seqs) <= most:
         return seqs, None
     kept = seqs[-most:]
@@ -45,7 +45,7 @@ def highest(session: Session, seqs: list[int]) -> tuple[list[int], bytes | None]
 
 def may_save(session: Session, count: int) -> None:
     """Raises No where one command may not save so many messages.  IMAP_SAVELIMIT, IMAP_MESSAGELIMIT."""
-    most = session.save_limit
+    most = session.rules.save_limit
     if most and count > most:
         raise No(f"One command saves no more than {most} messages here.", ext.tagged_code(b"UNSAVED", most))
 
