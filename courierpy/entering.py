@@ -13,6 +13,7 @@ import time
 from functools import partial
 
 from courierpy.maildir.errors import StoreError
+from courierpy.maildir.stores import opened
 from courierpy.model import fresh
 from courierpy.model.accountoptions import says_yes
 from courierpy.model.numbers import decimal
@@ -304,7 +305,6 @@ class Entering:
 
     def open_store(self) -> None:
         """Raises Bye where there is no Maildir."""
-        from courierpy.maildir.stores import opened
         host = self.environ.get("HOSTNAME")
         try:
             self.folders, whole = opened(self.settings, host, self.user)

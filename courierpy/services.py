@@ -13,7 +13,7 @@ from courierpy.hibernate.link import VARIABLE, Sleepers, keeper_possible
 from courierpy.imap.grammar import lines as imap_lines
 from courierpy.listener import children
 from courierpy.listener.options import UsageError
-from courierpy.listener.pool import NOBODY, Pool
+from courierpy.listener.pool import Pool
 from courierpy.listener.runfolder import RunFolder
 from courierpy.listener.statistics import Statistics
 from courierpy.pop3 import lines as pop3_lines
@@ -216,9 +216,8 @@ class Services:
     def _manner_of_sessions(self) -> sessions.Manner:
         """How processes of sessions live.  UsageError."""
         words = [word for word in self.arguments if not is_module(word)]
-        reused = from_environ(self.environ).reuse != NOBODY
         try:
-            return sessions.Manner.of(words[1:], reused, self.busy)
+            return sessions.Manner.of(words[1:], from_environ(self.environ), self.busy)
         except ValueError as error:
             raise UsageError(f"{words[0]}: {error}") from None
 

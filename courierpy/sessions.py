@@ -25,18 +25,19 @@ from courierpy.auth.protocol import parse_reply
 from courierpy.hibernate import protocol
 from courierpy.hibernate.woken import Woken
 from courierpy.listener import children
+from courierpy.listener.pool import NOBODY
 from courierpy.login import start
 from courierpy.maildir import lately, sparefile
 from courierpy.model import fresh
 from courierpy.system import channelbinding, concluded, desk, doorway, log, passing, proc, programs, title
 from courierpy.system.conn import Conn
-from courierpy.system.settings import from_environ
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from courierpy.system.doorway import Order
+    from courierpy.system.settings import Settings
 
 USES, IDLE_SECONDS = 250, 60   # by default
 SPREAD = 8                     # a part of its uses that a process may serve less, so that not all end at once
@@ -50,21 +51,23 @@ ACCOUNTS = lately.ACCOUNTS + 1 # that need not be read again
 
 class Manner:
     """How such a process lives.  ``uses``: sessions that it serves; ``idle_seconds``: for which it waits for
-    the next, 0 for any time.  ``busy``: what a client hears that cannot be served."""
+    the next, 0 for any time.  ``busy``: what a client hears that cannot be served.  ``confines``: each
+    session, and of one account."""
 
-    __slots__ = ("busy", "idle_seconds", "uses")
+    __slots__ = ("busy", "confines", "idle_seconds", "uses")
 
-    def __init__(self, uses: int, idle_seconds: int, busy: bytes) -> None:
+    def __init__(self, uses: int, idle_seconds: int, busy: bytes, confines: bool = False) -> None:
         self.uses = uses
         self.idle_seconds = idle_seconds
         self.busy = busy
+        self.confines = confines
 
     @classmethod
-    def of(cls, arguments: list[str], reused: bool, busy: bytes) -> Manner:
+    def of(cls, arguments: list[str], settings: Settings, busy: bytes) -> Manner:
         """``arguments``: of the program.  Raises ValueError for options that are wrong."""
         uses = programs.value_of(arguments, programs.USES, USES)
         idle = programs.value_of(arguments, programs.IDLE, IDLE_SECONDS)
-        return cls(uses if reused else 1, idle, busy)
+        return cls(1 if settings.reuse == NOBODY else uses, idle, busy, settings.landlock is not None)
 
 
 class Sessions:
@@ -92,8 +95,7 @@ class Sessions:
         self._whose: tuple[int, int, str] | None = None
         self._resumed: Woken | None = None     # where the session had slept
         self._as_root = os.geteuid() == 0
-        # each session, and of one account
-        self._confines = from_environ(common.variables).landlock is not None
+        self._confines = manner.confines
         # a signal that comes just before the wait ends it
         self._woken, self._waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._poll = select.poll()
@@ -147,7 +149,8 @@ class Sessions:
     def _next(self) -> Order | None:
         """Wait for an order; its client is on descriptors 0 and 1 then.  None: there will be none."""
         proc.on_signal(self._stop)
-        title.be(f"{os.path.basename(self.program[0])}, waiting")
+        if title.show is not None:
+            title.be(f"{os.path.basename(self.program[0])}, waiting")
         poll = self._poll
         signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
         end = time.monotonic() + self.idle_seconds if self.idle_seconds and self._whose is not None else None

@@ -51,7 +51,8 @@ def turn_to(account: str) -> None:
     if _last is not None:
         _aside[_whose] = _last
     _last, _whose = _aside.pop(account, None), account
-    while len(_aside) > ACCOUNTS or sum(len(each.held.flags) for each in _aside.values()) > MESSAGES:
+    while _aside and (len(_aside) > ACCOUNTS
+                      or sum(len(each.held.flags) for each in _aside.values()) > MESSAGES):
         del _aside[next(iter(_aside))]
 
 

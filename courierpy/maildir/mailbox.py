@@ -23,6 +23,7 @@ from courierpy.maildir.changes import Changes
 from courierpy.maildir.contents import NOTHING, Contents
 from courierpy.maildir.errors import StoreError, Vanished
 from courierpy.maildir.finder import Finder
+from courierpy.maildir.index.asof import as_of
 from courierpy.maildir.index.statuscache import Status
 from courierpy.maildir.keywords import KnownKeywords
 from courierpy.maildir.looker import Looker, caught_up, is_known
@@ -179,7 +180,6 @@ class Mailbox:
     def as_of(self) -> int | None:
         """HIGHESTMODSEQ of what was looked at last, where scan() gives no MODSEQs; None where they cannot be
         kept, 0 where what was found has to be numbered first.  Raises a store error."""
-        from courierpy.maildir.index.asof import as_of  # not needed where a face does without MODSEQs
         if not self.place.options.locks or self.read_only:
             return None
         stamps = self._looker.stamps or self.place.stamps(sure=False)  # those of the look, if they are sure

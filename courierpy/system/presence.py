@@ -93,7 +93,7 @@ class Seen:
 def started(pid: int) -> int:
     """The tick at which a process was started; 0 where there is none, or it has ended."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
+        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
             words = file.read().rpartition(b")")[2].split()
     except OSError:
         return 0

@@ -31,8 +31,9 @@ def start(settings: Settings) -> None:
 def be(who: str) -> None:
     """What this process is from now on."""
     global _who
-    _who = who
-    say("")
+    if show is not None:
+        _who = who
+        say("")
 
 
 def say(doing: str) -> None:
