@@ -173,10 +173,10 @@ class Listener:
             return 1
         children.drop_privileges(self.options.text)
         services.start_keeper(self.loop, left, self.stopping)
-        services.open_pool(self.loop, self._serve_sessions, self._others_say)
         if services.in_process:
             from courierpy import preload
             preload.freeze(self.environ, services.protocol)
+        services.open_pool(self.loop, self._serve_sessions, self._others_say)
         if left is not None and not self.stopping:
             log.info("settings read again")
         self.entrance.above = 1 + max(int(name) for name in os.listdir("/proc/self/fd"))
