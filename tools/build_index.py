@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import textwrap
+from collections.abc import Iterator
 
 from courierpy import imap
 from courierpy.imap import commands, ext
@@ -104,21 +105,28 @@ def _literal(name: bytes) -> str:
     return 'b"' + name.decode("ascii").replace("\\", "\\\\") + '"'
 
 
-def main(argv: list[str]) -> int:
-    stale = 0
-    texts = {os.path.join(IMAP, "commands", "index.py"): command_index(),
-             os.path.join(IMAP, "ext", "index.py"): ext_index()}
+def texts() -> Iterator[tuple[str, str]]:
+    """Path and text of each generated file.  Each is made when those before it are written: the page of the
+    settings is made of etc/imapd too."""
+    yield os.path.join(IMAP, "commands", "index.py"), command_index()
+    yield os.path.join(IMAP, "ext", "index.py"), ext_index()
     if os.path.exists(SETTINGS):
         # not in every copy of the code; and the table of settings brings all extensions along
         from bench import bars
         from tools import settings_page
-        texts[SETTINGS] = settings_text(SETTINGS)
-        texts[PAGE] = settings_page.page()
+        yield SETTINGS, settings_text(SETTINGS)
+        yield PAGE, settings_page.page()
         with open(MENU, encoding="utf-8") as file:
-            texts[MENU] = site.menu(file.read())
+            menu = file.read()
+        yield MENU, site.menu(menu)
         with open(FIGURES, encoding="utf-8") as file:
-            texts[BARS] = bars.draw(bars.rows(file.read()))
-    for path, text in texts.items():
+            figures = file.read()
+        yield BARS, bars.draw(bars.rows(figures))
+
+
+def main(argv: list[str]) -> int:
+    stale = 0
+    for path, text in texts():
         old = ""
         if os.path.exists(path):
             with open(path, encoding="utf-8") as file:

@@ -10,7 +10,8 @@ A file is a header (``key: value`` words, then a blank line) and lines::
 
 Untagged lines that the file does not name are passed over unless the header
 says ``strict: yes``, or ``strict: 1`` for one client.  ``needs``: capabilities that it takes for
-granted.  ``mail`` names the messages that are there, ``new: yes`` puts them into new/.
+granted.  ``mail`` names a row of SETS, the messages that are there; ``new: yes`` puts them into new/.
+A word in capitals is a setting.
 """
 from __future__ import annotations
 
