@@ -18,9 +18,9 @@ from courierpy.listener.sockets import shown, turn_away
 from courierpy.login import start
 from courierpy.model import measures
 from courierpy.model.accountoptions import SEPARATE
-from courierpy.system import confined, doorway, log, metrics, notices, passing, proc, programs, title
+from courierpy.system import channels, confined, log, metrics, notices, passing, proc, programs, title
+from courierpy.system.channels import PROXY_SECONDS
 from courierpy.system.concluded import CLIENTS_OWN
-from courierpy.system.doorway import PROXY_SECONDS
 from courierpy.system.settings import Settings
 from courierpy.system.starttls import starttls_offered
 
@@ -239,7 +239,7 @@ def proxied(data: bytes, before: Mapping[str, str], options: Options, rules: Map
     ``before``: those of the proxy's own connection.
     """
     try:
-        variables = ends(*doorway.ends_of(data))
+        variables = ends(*channels.ends_of(data))
         if any(before[name] != value for name, value in variables.items()):
             variables["TCPREMOTEINFO"] = f"proxy via {before['TCPLOCALIP']}, port {before['TCPLOCALPORT']}"
         admission.admit(options, rules, counts, variables["TCPREMOTEIP"], variables)

@@ -8,7 +8,7 @@ from courierpy.auth.protocol import parse_reply
 from courierpy.listener.beside import NUMBER
 from courierpy.login import connecting, onward, start, welcome
 from courierpy.model.replies import Bye, No
-from courierpy.system import doorway, log
+from courierpy.system import channels, log
 from courierpy.system.presence import VARIABLE, Presence
 from courierpy.system.settings import Settings
 
@@ -83,4 +83,4 @@ def _parsed(account: bytes) -> Account:
 
 
 def _told(why: Bye | No) -> bytes:
-    return b"".join((doorway.TURNS.pack(isinstance(why, Bye)), why.code or b"", b"\0", why.text.encode()))
+    return b"".join((channels.TURNS.pack(isinstance(why, Bye)), why.code or b"", b"\0", why.text.encode()))

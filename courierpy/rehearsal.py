@@ -17,7 +17,7 @@ from courierpy.hibernate import hearing, link
 from courierpy.listener import sockets
 from courierpy.maildir import lately, stores
 from courierpy.model import fresh
-from courierpy.system import concluded, doorway, log, passing, presence, proc, programs, temporary
+from courierpy.system import channels, concluded, log, passing, presence, proc, programs, temporary
 from courierpy.system.conn import Conn
 from courierpy.system.desk import AUTHSOCKET, BY_DESCRIPTOR
 
@@ -243,7 +243,7 @@ def _behind_login(settings: Mapping[str, str], play: Play) -> bytes:
     orders, channel = passing.pair()
     with ours, orders, channel:
         with theirs:
-            order = doorway.Order(_account(), doorway.pack(CLIENT), doorway.pack({"IMAPLOGINTAG": "b"}))
+            order = channels.Order(_account(), channels.pack(CLIENT), channels.pack({"IMAPLOGINTAG": "b"}))
             passing.send(orders, order.parts(), (theirs.fileno(),))
         process = sessions.Sessions(channel, [play.program, "Maildir"], concluded.Common(_of_all(settings)),
                                     sessions.Manner(1, 0, b""), become=lambda account: None)

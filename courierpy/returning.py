@@ -11,7 +11,7 @@ import os
 import socket
 
 from courierpy.hibernate.link import is_of
-from courierpy.system import doorway, log, passing, seldom
+from courierpy.system import channels, log, passing, seldom
 from courierpy.system.wayback import AGAIN
 
 TYPE_CHECKING = False
@@ -100,14 +100,14 @@ class Returns:
         if connection is not None and connection.desk is not None:     # it may have logged in just now
             self.connections.at_desk(connection.desk.fileno())
         if connection is None or connection.desk is not None or len(fds) != 1 \
-                or not 0 <= len(data) - doorway.ADDRESS.size <= doorway.REST_OCTETS:
+                or not 0 <= len(data) - channels.ADDRESS.size <= channels.REST_OCTETS:
             return None
         try:
-            remote, local = doorway.ends_of(data[:doorway.ADDRESS.size])
+            remote, local = channels.ends_of(data[:channels.ADDRESS.size])
             if not connection.address or remote[0] != connection.address or not is_of(fds[0], connection):
                 return None
         except ValueError:
             return None
         peer = connection.peer
         self.connections.left(self.connections.takes_place_of(pid))
-        return Returned(fds[0], remote, local, peer, data[doorway.ADDRESS.size:])
+        return Returned(fds[0], remote, local, peer, data[channels.ADDRESS.size:])

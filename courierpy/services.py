@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from courierpy.listener.loop import Loop
     from courierpy.listener.options import Options
     from courierpy.listener.pool import Serve
-    from courierpy.system.doorway import Order
+    from courierpy.system.channels import Order
 
 
 class Services:

@@ -29,14 +29,14 @@ from courierpy.listener.pool import NOBODY
 from courierpy.login import start
 from courierpy.maildir import lately, sparefile
 from courierpy.model import fresh
-from courierpy.system import channelbinding, concluded, desk, doorway, log, passing, proc, programs, title
+from courierpy.system import channelbinding, channels, concluded, desk, log, passing, proc, programs, title
 from courierpy.system.conn import Conn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-    from courierpy.system.doorway import Order
+    from courierpy.system.channels import Order
     from courierpy.system.settings import Settings
 
 USES, IDLE_SECONDS = 250, 60   # by default
@@ -131,8 +131,8 @@ class Sessions:
                 return status if slept else 0      # what such a session left is the listener's to remove
             order = None
             try:
-                is_brief = time.monotonic() - began < doorway.BRIEF
-                passing.send(self.link, [doorway.SOON if is_brief else doorway.DONE])
+                is_brief = time.monotonic() - began < channels.BRIEF
+                passing.send(self.link, [channels.SOON if is_brief else channels.DONE])
             except OSError:            # there is another image of couriertcpd, or none
                 return 0
             self._let_go()
@@ -186,7 +186,7 @@ class Sessions:
                 self._status = 1
             self._refuse(asleep)
             return None
-        return doorway.Order.of(data, tuple(asleep))
+        return channels.Order.of(data, tuple(asleep))
 
     def _stop(self, number: int, frame: object) -> None:
         """A signal, while there is no session: nothing more is taken."""
@@ -242,7 +242,7 @@ class Sessions:
         """The status of the program that served it."""
         account = self._account(order.account)
         lately.turn_to(account.address)
-        environ = self._common.of(doorway.unpack(order.known), doorway.allowed(doorway.unpack(order.said)))
+        environ = self._common.of(channels.unpack(order.known), channels.allowed(channels.unpack(order.said)))
         name, *words = self.program
         maildir = start.maildir_of(account, words, environ)
         if not self._is_of(account):
@@ -294,7 +294,7 @@ class Sessions:
         """The session goes on in another process, and this one ends; the status that it ends with."""
         self._uses = 0
         try:
-            passing.send(self.link, [doorway.OTHERS, order.rest], (0, *order.asleep))
+            passing.send(self.link, [channels.OTHERS, order.rest], (0, *order.asleep))
             is_taken = not any(data for data, _ in passing.orders(self.link))
         except (OSError, passing.Refused):
             is_taken = False
@@ -352,8 +352,8 @@ def _has_children() -> bool:
 def environ_of(environ: Mapping[str, str]) -> dict[str, str]:
     """What a session has of the environment of the listener.  Its words lie side by side: each session
     writes to their counts of references."""
-    return doorway.unpack(doorway.pack((name, value) for name, value in environ.items()
-                                       if name not in BEFORE_LOGIN))
+    return channels.unpack(channels.pack((name, value) for name, value in environ.items()
+                                         if name not in BEFORE_LOGIN))
 
 
 def serve(link: socket.socket, order: Order | None, fd: int, above: int, kept: Iterable[int],

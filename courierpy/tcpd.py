@@ -27,8 +27,8 @@ from courierpy.model.numbers import PID_MOST, decimal
 from courierpy.readiness import Readiness
 from courierpy.services import Services
 from courierpy.system import about, desk, log, metrics, notify, presence, proc, title, wayback
+from courierpy.system.channels import Order
 from courierpy.system.conn import Conn
-from courierpy.system.doorway import Order
 from courierpy.system.proc import CRASHED, become, die_with, fork, leave_no_core, on_signal
 from courierpy.system.programs import interpreter
 from courierpy.system.seldom import due

@@ -1,6 +1,6 @@
 """The helper's side of the login processes: their questions, and the tickets that are its answers.
 
-See system/doorway.py.  A login process may be in the hands of somebody else, so it gets no account and
+See system/channels.py.  A login process may be in the hands of somebody else, so it gets no account and
 no password back, and sets no variable for the modules but the client's address.  What a mechanism
 computes with an account's clear password (SCRAM) is computed here.
 """
@@ -21,7 +21,7 @@ from courierpy.auth.protocol import (
     render_request,
 )
 from courierpy.auth.sasl import Context
-from courierpy.system import channelbinding, doorway, log, passing
+from courierpy.system import channelbinding, channels, log, passing
 from courierpy.system.seldom import due
 from courierpy.system.settings import Settings
 from courierpy.system.wipe import wipe
@@ -103,16 +103,16 @@ class Questions:
         if found is None:
             return
         data, fds = found
-        if data == doorway.WAY and len(fds) == 1 and self._way is None:
+        if data == channels.WAY and len(fds) == 1 and self._way is None:
             self._way = socket.socket(fileno=fds[0])
             return
-        if len(data) != doorway.LOGIN.size or len(fds) != 1:
+        if len(data) != channels.LOGIN.size or len(fds) != 1:
             passing.close(fds)
             if not data:
                 self.helper.close(self.grants)     # couriertcpd is gone, and kills us
             return
         self._last += 1
-        asker = _Asker(doorway.LOGIN.unpack(data)[0], socket.socket(fileno=fds[0]), self._last)
+        asker = _Asker(channels.LOGIN.unpack(data)[0], socket.socket(fileno=fds[0]), self._last)
         asker.end.setblocking(False)
         self._askers[asker.at] = asker
         self._hear(asker)
@@ -169,7 +169,7 @@ class Questions:
             at, number, whose = page.what()
             log.err(f"authentication error: {worker.module}: {why}" + f", {whose}" * bool(whose))
             if at in self._askers:
-                tickets.answer(self._askers[at], number, doorway.TEMPORARY)
+                tickets.answer(self._askers[at], number, channels.TEMPORARY)
             page.end()
         return is_at
 
@@ -195,7 +195,7 @@ class Questions:
             return
         data, fds = found
         passing.close(fds)
-        if len(data) < doorway.QUESTION.size:
+        if len(data) < channels.QUESTION.size:
             for exchange in list(asker.exchanges.values()):
                 self._end(asker, exchange)
             self.helper.close(asker.end)
@@ -205,27 +205,27 @@ class Questions:
 
     def _heard(self, asker: _Asker, data: bytes, known: int) -> None:
         """``known``: so many modules do not know whose it is."""
-        number, kind = doorway.QUESTION.unpack_from(data)
+        number, kind = channels.QUESTION.unpack_from(data)
         rest = b""
         try:
-            if kind == doorway.ASK_FOR:        # it gets a ticket, and gives the client itself
-                kind, rest = doorway.ASK, doorway.asked_for(data)[2]
+            if kind == channels.ASK_FOR:        # it gets a ticket, and gives the client itself
+                kind, rest = channels.ASK, channels.asked_for(data)[2]
             else:
-                rest = data[doorway.QUESTION.size:]
+                rest = data[channels.QUESTION.size:]
             self._do(asker, number, kind, rest, known)
         except (Rejected, ValueError, KeyError, struct.error):     # UnicodeDecodeError is a ValueError
-            tickets.answer(asker, number, doorway.REFUSED)
+            tickets.answer(asker, number, channels.REFUSED)
         finally:
             wipe(data, rest)
 
     def _do(self, asker: _Asker, number: int, kind: bytes, data: bytes, known: int) -> None:
-        if kind == doorway.ASK:
+        if kind == channels.ASK:
             self._ask(asker, number, data, known)
-        elif kind == doorway.BEGIN:
+        elif kind == channels.BEGIN:
             self._begin(asker, number, data)
         elif number in asker.exchanges:
             exchange = asker.exchanges[number]
-            if kind == doorway.GO_ON:
+            if kind == channels.GO_ON:
                 if exchange.challenged:        # else it would take this for what the modules say
                     self._go(asker, exchange, bytes(data))
             else:
@@ -239,7 +239,7 @@ class Questions:
 
         def done(reply: bytes | None) -> None:
             if reply is None or reply == FAIL:
-                tickets.answer(asker, number, doorway.TEMPORARY if reply is None else doorway.REFUSED)
+                tickets.answer(asker, number, channels.TEMPORARY if reply is None else channels.REFUSED)
             else:
                 self._grant(asker, number, reply, None)
 
@@ -251,24 +251,24 @@ class Questions:
     # -- an exchange
 
     def _begin(self, asker: _Asker, number: int, data: bytes) -> None:
-        head = doorway.BEGINS.size
-        size, names, initial = doorway.BEGINS.unpack_from(data)
-        said = doorway.unpack(data[head:head + size])
+        head = channels.BEGINS.size
+        size, names, initial = channels.BEGINS.unpack_from(data)
+        said = channels.unpack(data[head:head + size])
         told = data[head + size:head + size + names].split()
-        mechanism = mechanisms.find(said[doorway.MECHANISM].encode())
-        if mechanism is None or said[doorway.SERVICE] not in self.services:
+        mechanism = mechanisms.find(said[channels.MECHANISM].encode())
+        if mechanism is None or said[channels.SERVICE] not in self.services:
             raise Rejected
         self._see_to_time(asker)
         if len(asker.exchanges) >= EXCHANGES:
             if due("exchanges"):
                 log.warn(f"login process {asker.pid} has {EXCHANGES} exchanges, and may begin no other")
-            tickets.answer(asker, number, doorway.TEMPORARY)
+            tickets.answer(asker, number, channels.TEMPORARY)
             return
         # whose certificate it was, a login process is believed only where that is a way to log in
-        external = Settings(self.helper.environ).text("TLS_EXTERNAL") and said.get(doorway.EXTERNAL, "")
+        external = Settings(self.helper.environ).text("TLS_EXTERNAL") and said.get(channels.EXTERNAL, "")
         # each is a line of what the modules are asked
         known = {name: value for name, value in said.items() if name in NEEDED and value.isprintable()}
-        context = Context(said[doorway.SERVICE], {**self.helper.environ, **known}, external)
+        context = Context(said[channels.SERVICE], {**self.helper.environ, **known}, external)
         context.told = told
         first = bytes(data[head + size + names:]) if initial else None
         exchange = _Exchange(number, mechanism(context, first), context)
@@ -298,7 +298,7 @@ class Questions:
             return
         except Rejected:
             self._end(asker, exchange)
-            tickets.answer(asker, number, doorway.REFUSED, exchange.context.user)
+            tickets.answer(asker, number, channels.REFUSED, exchange.context.user)
             return
         except TemporaryFailure as error:
             self._end(asker, exchange)
@@ -306,7 +306,7 @@ class Questions:
                 told = exchange.context.environ.get
                 whose = log.who(told("TCPREMOTEIP", ""), told("TCPREMOTEPORT", ""), exchange.context.user)
                 log.err(f"authentication error: {error}, {whose}")
-            tickets.answer(asker, number, doorway.TEMPORARY, exchange.context.user)
+            tickets.answer(asker, number, channels.TEMPORARY, exchange.context.user)
             return
         user = exchange.context.user
         if isinstance(step, Request):
@@ -314,7 +314,7 @@ class Questions:
             self.helper.begin(Job(partial(self._found, asker, exchange), ASKS, _asking(request), request))
         else:
             exchange.challenged = True
-            tickets.answer(asker, number, doorway.CHALLENGE, user, step)
+            tickets.answer(asker, number, channels.CHALLENGE, user, step)
 
     def _found(self, asker: _Asker, exchange: _Exchange, reply: bytes | None) -> None:
         if asker.exchanges.get(exchange.number) is not exchange:
@@ -336,7 +336,7 @@ class Questions:
 
         def done(reply: bytes | None) -> None:
             if reply is None or reply == FAIL:
-                tickets.answer(asker, number, doorway.TEMPORARY if reply is None else doorway.REFUSED,
+                tickets.answer(asker, number, channels.TEMPORARY if reply is None else channels.REFUSED,
                              context.user)
             else:
                 self._grant(asker, number, reply, context.user)

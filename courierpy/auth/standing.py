@@ -26,7 +26,7 @@ from courierpy.auth import Account
 from courierpy.auth.helper import FAIL, TEMPORARY, answer_to, begin_work
 from courierpy.auth.helper import answer as ask_module
 from courierpy.auth.tickets import Asker, answer, asked, give, grant, of_client
-from courierpy.system import doorway, log, passing
+from courierpy.system import channels, log, passing
 from courierpy.system.wipe import wipe
 
 TYPE_CHECKING = False
@@ -44,7 +44,7 @@ MEETING = struct.Struct("!cII")        # letter, number of the asker, its pid
 STANDING = struct.Struct("!cI")        # letter, number of the asker
 PASSING = struct.Struct("!cIB")        # ..., how many modules do not know whose it is; the question
 EVENTS = select.EPOLLIN | select.EPOLLEXCLUSIVE
-ASKED = frozenset((doorway.ASK, doorway.ASK_FOR))
+ASKED = frozenset((channels.ASK, channels.ASK_FOR))
 PEEKING = int(socket.MSG_PEEK | socket.MSG_DONTWAIT)
 _WHAT = struct.Struct("=IQH")          # number of the asker, of the question, octets of what the log says
 _SINCE = struct.Struct("=d")
@@ -141,14 +141,14 @@ class Stand:
     def _asked(self, at: int, asker: Asker) -> None:
         """``at``: its number."""
         try:
-            head = asker.end.recv(doorway.QUESTION.size, PEEKING)
+            head = asker.end.recv(channels.QUESTION.size, PEEKING)
         except BlockingIOError:
             return                     # the helper was quicker
         except OSError:
             head = b""
         # the page says which question it is before that is taken: where this process dies then, none is lost
-        if len(head) == doorway.QUESTION.size:
-            self.page.begin(at, doorway.QUESTION.unpack(head)[0])
+        if len(head) == channels.QUESTION.size:
+            self.page.begin(at, channels.QUESTION.unpack(head)[0])
         try:
             found = passing.receive(asker.end)
         except passing.Refused:
@@ -159,26 +159,26 @@ class Stand:
         self.page.end()
 
     def _take(self, at: int, asker: Asker, data: bytes, fds: list[int]) -> None:
-        if len(data) < doorway.QUESTION.size:
+        if len(data) < channels.QUESTION.size:
             del self._heard[asker.end.fileno()]
             asker.end.close()
             return
-        number, kind = doorway.QUESTION.unpack_from(data)
+        number, kind = channels.QUESTION.unpack_from(data)
         client, variables, rest = 0, b"", b""
         try:
-            if kind == doorway.ASK_FOR:
-                client, variables, rest = doorway.asked_for(data)
+            if kind == channels.ASK_FOR:
+                client, variables, rest = channels.asked_for(data)
             else:
-                rest = data[doorway.QUESTION.size:]
+                rest = data[channels.QUESTION.size:]
             request = asked(rest, self._services) if kind in ASKED else None
         except (ValueError, struct.error):     # UnicodeDecodeError is one
-            answer(asker, number, doorway.REFUSED)
+            answer(asker, number, channels.REFUSED)
         else:
             if request is None or request.kind == "token":
                 self._pass_on(at, 0, data)
             else:
                 gives = partial(give, self._way, client=client, variables=variables, fd=fds[0]) \
-                    if kind == doorway.ASK_FOR and len(fds) == 1 and self._way is not None else None
+                    if kind == channels.ASK_FOR and len(fds) == 1 and self._way is not None else None
                 self._do(at, asker, number, of_client(request, request.environ, self._environ), data, gives)
             if request is not None:
                 wipe(request.password)
@@ -193,7 +193,7 @@ class Stand:
         if reply == FAIL and self._others:
             self._pass_on(at, 1, data)
         elif account is None or reply in (FAIL, TEMPORARY):
-            answer(asker, number, doorway.TEMPORARY if reply == TEMPORARY else doorway.REFUSED)
+            answer(asker, number, channels.TEMPORARY if reply == TEMPORARY else channels.REFUSED)
         elif gives is not None:
             gives(asker, number, reply, account)
         else:

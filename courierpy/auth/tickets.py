@@ -1,6 +1,6 @@
 """The answers that a login process gets: what the helper says, and its workers that stand at the doorway.
 
-See system/doorway.py for the octets.  Whoever answers has the channel of the login process, and one to
+See system/channels.py for the octets.  Whoever answers has the channel of the login process, and one to
 couriertcpd, which hears of each ticket before the login process does.
 """
 from __future__ import annotations
@@ -10,7 +10,7 @@ import select
 
 from courierpy.auth import Request
 from courierpy.auth.protocol import CLIENT, parse_request
-from courierpy.system import doorway, log, passing
+from courierpy.system import channels, log, passing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def answer(asker: Asker, number: int, kind: bytes, user: str | None = None, data
     """``number``: of the question.  ``user``: whom the client has named, where an exchange finds that."""
     name = (user or "").encode("utf-8", "surrogateescape").replace(b"\0", b"")
     try:
-        passing.send(asker.end, [doorway.QUESTION.pack(number, kind), name + b"\0" + data])
+        passing.send(asker.end, [channels.QUESTION.pack(number, kind), name + b"\0" + data])
     except OSError as error:
         log.err(f"a login process hears nothing: {error.strerror}")
 
@@ -66,22 +66,22 @@ def grant(grants: socket.socket, asker: Asker, number: int, reply: bytes, accoun
           user: str | None = None) -> None:
     """A ticket.  ``grants``: to couriertcpd.  ``reply``: the account as couriertcpd hears of it.  ``told``:
     what a login process is told of the options of an account."""
-    ticket = os.urandom(doorway.TICKET_OCTETS)
+    ticket = os.urandom(channels.TICKET_OCTETS)
     try:
-        passing.send(grants, [doorway.GRANT.pack(ticket, asker.pid), reply])
+        passing.send(grants, [channels.GRANT.pack(ticket, asker.pid), reply])
     except OSError as error:
         log.err(f"couriertcpd hears nothing: {error.strerror}")
-        answer(asker, number, doorway.TEMPORARY, user)
+        answer(asker, number, channels.TEMPORARY, user)
         return
     words = "\0".join((account.address.replace("\0", ""), told(account)))
-    answer(asker, number, doorway.GRANTED, user, ticket + words.encode("utf-8", "surrogateescape"))
+    answer(asker, number, channels.GRANTED, user, ticket + words.encode("utf-8", "surrogateescape"))
 
 
 def give(way: socket.socket, asker: Asker, number: int, reply: bytes, account: Account, client: int,
          variables: bytes, fd: int) -> None:
     """In place of a ticket the client itself.  ``way``: to couriertcpd.
     ``client``, ``variables``, ``fd``: as of the question.  Waits for room, as those who ask next do then."""
-    given = [doorway.GIVEN.pack(asker.pid, client, len(reply)), reply, variables]
+    given = [channels.GIVEN.pack(asker.pid, client, len(reply)), reply, variables]
     try:
         try:
             passing.send(way, given, (fd,))
@@ -92,6 +92,6 @@ def give(way: socket.socket, asker: Asker, number: int, reply: bytes, account: A
             passing.send(way, given, (fd,))
     except OSError as error:
         log.err(f"couriertcpd hears nothing: {error.strerror}")
-        answer(asker, number, doorway.TEMPORARY)
+        answer(asker, number, channels.TEMPORARY)
         return
-    answer(asker, number, doorway.BEGUN, data=account.address.encode("utf-8", "surrogateescape"))
+    answer(asker, number, channels.BEGUN, data=account.address.encode("utf-8", "surrogateescape"))

@@ -1,6 +1,6 @@
 """couriertcpd's side of the doorway: its login processes, the clients that are there, and their tickets.
 
-What is said is in system/doorway.py.  A login process may be in the hands of somebody else: what it
+What is said is in system/channels.py.  A login process may be in the hands of somebody else: what it
 says has a fixed head, which is all that is taken apart here, and a session is started for a ticket
 that the helper has given to this very process, within half a minute, and once.
 """
@@ -21,7 +21,7 @@ from courierpy.listener.left import Left
 from courierpy.listener.outward import Outward
 from courierpy.listener.sockets import turn_away
 from courierpy.model import measures
-from courierpy.system import doorway, log, metrics, passing, proc, wayback
+from courierpy.system import channels, log, metrics, passing, proc, wayback
 from courierpy.system.seldom import due
 
 TYPE_CHECKING = False
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     # adds to the variables what the DNS says of a client; then it is told whether it may come in
     Look = Callable[[dict[str, str], Callable[[bool], object]], object]
     # a session, and the descriptor of its client.  It has a process then.
-    Begin = Callable[[Connection, doorway.Order, int], None]   # OSError
+    Begin = Callable[[Connection, channels.Order, int], None]   # OSError
 
 RESTART_AFTER = 1.0            # seconds between two starts of processes that end
 READY_SECONDS = 60.0           # that one has to be ready
@@ -48,7 +48,7 @@ MORE_GUESTS = 4                # than another, that a process may have before it
 WORDS = 64                     # of a login process, before it is others' turn
 GUESTS, READY = attrgetter("guests"), attrgetter("ready")      # asked for often
 # words that bring a client
-CLIENTS = (doorway.CLIENT, doorway.GREETED, doorway.BEHIND, doorway.AGAIN)
+CLIENTS = (channels.CLIENT, channels.GREETED, channels.BEHIND, channels.AGAIN)
 
 
 class Doorway:
@@ -162,16 +162,16 @@ class Doorway:
         count = 0
         if process.its is not None:
             for data, fds in passing.waiting(process.its, f"login process {process.pid}"):
-                letter, number = doorway.HEAD.unpack_from(data)
+                letter, number = channels.HEAD.unpack_from(data)
                 guest = self.guests.get(number)
                 if letter in CLIENTS and guest is not None and len(fds) == 1:
                     self.holds(fds[0])
                     said, variables = None, guest.variables
-                    if letter == doorway.GREETED:      # as one that had a session, and has said nothing yet
+                    if letter == channels.GREETED:      # as one that had a session, and has said nothing yet
                         said, variables = b"", {**variables, wayback.AGAIN: "1"}
-                    elif letter == doorway.AGAIN:
-                        _, said = doorway.said_before(data)
-                    self._orphans.append((fds.pop(), guest.connection, variables, letter == doorway.BEHIND,
+                    elif letter == channels.AGAIN:
+                        _, said = channels.said_before(data)
+                    self._orphans.append((fds.pop(), guest.connection, variables, letter == channels.BEHIND,
                                           said))
                     count += 1
                 passing.close(fds)
@@ -205,7 +205,7 @@ class Doorway:
             its = self.grants.introduce(process.pid)
             if its is not None:
                 with its:
-                    passing.send(process.link, [doorway.HEAD.pack(doorway.HELPER, 0)], (its.fileno(),))
+                    passing.send(process.link, [channels.HEAD.pack(channels.HELPER, 0)], (its.fileno(),))
         except OSError as error:
             if not process.old:        # that one may have had no client, and has ended
                 log.err(f"login process {process.pid} cannot ask the password helper: {error.strerror}")
@@ -241,12 +241,12 @@ class Doorway:
         if connection.address and usual.guests <= process.guests + MORE_GUESTS:
             process = usual
         self._number += 1
-        letter = doorway.BEHIND if behind else doorway.AGAIN if said is not None else \
-            doorway.GREETED if greeted else doorway.CLIENT
-        packed = doorway.pack(variables)
-        words = [packed] if said is None else [doorway.SAID.pack(len(packed)), packed, said]
+        letter = channels.BEHIND if behind else channels.AGAIN if said is not None else \
+            channels.GREETED if greeted else channels.CLIENT
+        packed = channels.pack(variables)
+        words = [packed] if said is None else [channels.SAID.pack(len(packed)), packed, said]
         try:
-            passing.send(process.link, [doorway.HEAD.pack(letter, self._number), *words], (fd,))
+            passing.send(process.link, [channels.HEAD.pack(letter, self._number), *words], (fd,))
         except OSError as error:
             if due("client"):
                 log.crit(f"login process {process.pid} takes no client: {error.strerror}")
@@ -277,7 +277,7 @@ class Doorway:
             return
         guest.told_to_go = True
         metrics.count(measures.REFUSED, "crowded")
-        guest.process.tell(doorway.LEAVE, number)
+        guest.process.tell(channels.LEAVE, number)
         if due("waiting"):
             log.warn(f"{self.bound} connections have not logged in; the oldest goes")
 
@@ -293,27 +293,28 @@ class Doorway:
                 return
         said = passing.waiting(process.link, f"login process {process.pid}")
         for data, fds in said if ended else islice(said, WORDS):
-            if len(data) < doorway.HEAD.size:
+            if len(data) < channels.HEAD.size:
                 self._loop.forget((process.link.fileno(),))        # it ends, and is reaped soon
                 passing.close(fds)
                 return
-            letter, number = doorway.HEAD.unpack_from(data)
-            if letter in (doorway.START, doorway.GIVE) and len(fds) == 1 and len(data) >= doorway.STARTS.size:
+            letter, number = channels.HEAD.unpack_from(data)
+            if letter in (channels.START, channels.GIVE) and len(fds) == 1 \
+                    and len(data) >= channels.STARTS.size:
                 begun = self._wanted(process, number, data, fds[0])
-                if letter == doorway.START:
-                    process.tell(doorway.STARTED if begun else doorway.FAILED, number)
+                if letter == channels.START:
+                    process.tell(channels.STARTED if begun else channels.FAILED, number)
                 elif not begun:
                     self._gone(process, number)
                     self._turn_away(process, fds)
-            elif letter == doorway.READY:
+            elif letter == channels.READY:
                 process.ready = not process.old    # which ends as soon as it has no client
                 self._give_again()
-            elif letter == doorway.PROXIED and len(data) == doorway.ADDRESS.size:
+            elif letter == channels.PROXIED and len(data) == channels.ADDRESS.size:
                 self._proxied(process, number, data)
-            elif letter == doorway.CONNECT and len(data) == doorway.CONNECTS.size \
-                    or letter == doorway.CARRIES:
+            elif letter == channels.CONNECT and len(data) == channels.CONNECTS.size \
+                    or letter == channels.CARRIES:
                 self._leads_on(process, number, letter, data)
-            elif letter == doorway.ENDED:
+            elif letter == channels.ENDED:
                 self.outward.gone(process, number)
                 self._gone(process, number)
             passing.close(fds)
@@ -335,7 +336,7 @@ class Doorway:
             return
         variables = self._admit(data, guest.variables)
         if variables is None:
-            process.tell(doorway.DENIED, number)
+            process.tell(channels.DENIED, number)
             return
         guest.variables = variables
         guest.connection.address = variables["TCPREMOTEIP"]
@@ -346,11 +347,11 @@ class Doorway:
         """It is known what the DNS says of this client."""
         if self.guests.get(number) is not guest:
             return                     # it is gone
-        guest.welcome, guest.known = welcome, doorway.pack(guest.variables)        # more by now
+        guest.welcome, guest.known = welcome, channels.pack(guest.variables)        # more by now
         if not welcome:
-            guest.process.tell(doorway.DENIED, number)
+            guest.process.tell(channels.DENIED, number)
             return
-        guest.process.tell(doorway.ADMITTED, number, guest.known)
+        guest.process.tell(channels.ADMITTED, number, guest.known)
 
     def _gone(self, process: Login, number: int) -> None:
         guest = self._leaves(process, number)
@@ -381,11 +382,11 @@ class Doorway:
     def _leads_on(self, process: Login, number: int, letter: bytes, data: bytes) -> None:
         """A connection to the host of a client's mail, for a ticket; and a session there."""
         guest = self.guests.get(number)
-        ticket = doorway.CONNECTS.unpack(data)[2] if letter == doorway.CONNECT else \
+        ticket = channels.CONNECTS.unpack(data)[2] if letter == channels.CONNECT else \
             guest.ticket if guest is not None else b""
         guest, grant, why = self._granted_to(process, number, ticket)
         if guest is not None and grant is not None:
-            if letter == doorway.CONNECT:
+            if letter == channels.CONNECT:
                 why = self.outward.connect(process, number, guest, grant, data)
             elif not guest.inode:
                 why = "without a connection"
@@ -394,23 +395,23 @@ class Doorway:
                 self._leaves(process, number)
         if why:
             process.wants(f"to lead on {why}")
-            process.tell(doorway.FAILED, number)
+            process.tell(channels.FAILED, number)
 
     def _wanted(self, process: Login, number: int, data: bytes, fd: int) -> bool:
         """A session, for a ticket.  False: there is none."""
-        _, _, ticket, size = doorway.STARTS.unpack_from(data)
+        _, _, ticket, size = channels.STARTS.unpack_from(data)
         guest, grant, why = self._granted_to(process, number, ticket)
         self.grants.tickets.pop(ticket, None)
-        if not why and len(data) < doorway.STARTS.size + size:
+        if not why and len(data) < channels.STARTS.size + size:
             why = "in a message that is not whole"
         elif grant is not None and self.outward.own.hosts(grant.account):
             why = "whose mail is elsewhere"
         if why or grant is None or guest is None:
             process.wants(f"a session {why}")
             return False
-        variables = data[doorway.STARTS.size:doorway.STARTS.size + size]
-        rest = data[doorway.STARTS.size + size:]
-        order = doorway.Order(grant.account, guest.known, variables, rest)
+        variables = data[channels.STARTS.size:channels.STARTS.size + size]
+        rest = data[channels.STARTS.size + size:]
+        order = channels.Order(grant.account, guest.known, variables, rest)
         return self._session(process, number, guest, order, fd)
 
     def _given(self, pid: int, number: int, account: bytes, variables: bytes, fds: list[int]) -> None:
@@ -423,12 +424,12 @@ class Doorway:
             return
         if self.outward.own.hosts(account):
             process.wants("a session whose mail is elsewhere")
-        elif self._session(process, number, guest, doorway.Order(account, guest.known, variables), fds[0]):
+        elif self._session(process, number, guest, channels.Order(account, guest.known, variables), fds[0]):
             return
         self._gone(process, number)
         self._turn_away(process, fds)
 
-    def _session(self, process: Login, number: int, guest: Guest, order: doorway.Order, fd: int) -> bool:
+    def _session(self, process: Login, number: int, guest: Guest, order: channels.Order, fd: int) -> bool:
         """False: there is none."""
         connection = guest.connection
         try:
@@ -469,7 +470,7 @@ class Doorway:
             process = self.processes[pid] = Login(self._loop, pid, socket.socket(fileno=fd))
             process.old = True
             self._loop.hear(fd, partial(self._says, process))
-            process.tell(doorway.CLOSE, 0, quietly=True)       # one without a client may have ended
+            process.tell(channels.CLOSE, 0, quietly=True)       # one without a client may have ended
         for fd in left.helpers:
             self.grants.go_on(fd)
         for number, pid, address, started, host, port, variables, *more in left.guests:

@@ -1,8 +1,8 @@
 """What password helpers have let in: the ways by which they say so, and the tickets that nobody has used yet.
 
 A ticket waits for the login process that says it, a moment later, and is of no use before.  A client that
-came with the question is given by the helper itself (system/doorway.py), on a way of its own that couriertcpd
-waits at, as its session begins then.
+came with the question is given by the helper itself (system/channels.py), on a way of its own that
+couriertcpd waits at, as its session begins then.
 """
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import time
 from functools import partial
 
 from courierpy.listener.guests import Grant
-from courierpy.system import doorway, log, passing
+from courierpy.system import channels, log, passing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Grants:
         try:
             ours, theirs = passing.pair()
             with theirs:
-                passing.send(helper, [doorway.WAY], (theirs.fileno(),))
+                passing.send(helper, [channels.WAY], (theirs.fileno(),))
         except OSError as error:       # it gives tickets
             log.err(f"a password helper has no way to give a client: {error.strerror}")
             return above
@@ -76,7 +76,7 @@ class Grants:
         theirs, its = passing.pair()
         with theirs:
             try:
-                passing.send(self.helper, [doorway.LOGIN.pack(pid)], (theirs.fileno(),))
+                passing.send(self.helper, [channels.LOGIN.pack(pid)], (theirs.fileno(),))
             except OSError:
                 its.close()
                 raise
@@ -99,14 +99,14 @@ class Grants:
             self._take(way, data, fds)
 
     def _take(self, way: socket.socket, data: bytes, fds: list[int]) -> None:
-        if len(fds) == 1 and len(data) >= doorway.GIVEN.size:
-            pid, number, size = doorway.GIVEN.unpack_from(data)
-            at = doorway.GIVEN.size
+        if len(fds) == 1 and len(data) >= channels.GIVEN.size:
+            pid, number, size = channels.GIVEN.unpack_from(data)
+            at = channels.GIVEN.size
             self._given(pid, number, data[at:at + size], data[at + size:], fds)
-        elif len(data) >= doorway.GRANT.size:
-            ticket, pid = doorway.GRANT.unpack_from(data)
+        elif len(data) >= channels.GRANT.size:
+            ticket, pid = channels.GRANT.unpack_from(data)
             self._forget_old()
-            self.tickets[ticket] = Grant(data[doorway.GRANT.size:], pid)
+            self.tickets[ticket] = Grant(data[channels.GRANT.size:], pid)
         else:
             self._ended(way)
         passing.close(fds)

@@ -4,7 +4,7 @@ from __future__ import annotations
 import time
 from functools import partial
 
-from courierpy.system import doorway, log
+from courierpy.system import channels, log
 from courierpy.system.telling import Telling
 
 TYPE_CHECKING = False
@@ -33,7 +33,7 @@ class Guest:
         self.connection = connection
         self.process = process
         self.variables = variables
-        self.known = doorway.pack(variables) if known is None else known
+        self.known = channels.pack(variables) if known is None else known
         self.welcome = welcome
         self.told_to_go = False
         self.ticket, self.inode = b"", 0
@@ -61,7 +61,7 @@ class Login:
     def tell(self, letter: bytes, number: int, data: bytes = b"", fds: Collection[int] = (),
              quietly: bool = False) -> None:
         """A word of a client, now or as soon as there is room.  ``quietly``: the process may have ended."""
-        self.telling.say([doorway.HEAD.pack(letter, number), data], fds, quietly)
+        self.telling.say([channels.HEAD.pack(letter, number), data], fds, quietly)
 
     def wants(self, what: str) -> None:
         """It asks for what is not its: in the log, but for the many of one that does nothing else."""
@@ -80,4 +80,4 @@ class Grant:
         self.account = account
         self.pid = pid
         self.which = 0
-        self.until = time.monotonic() + doorway.TICKET_SECONDS
+        self.until = time.monotonic() + channels.TICKET_SECONDS

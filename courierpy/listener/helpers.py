@@ -41,7 +41,7 @@ class Helpers:
         finish what they are at.  ``look``, ``told``, ``services`` and ``met``: where there are login
         processes, what a helper sees accounts by, what it tells login processes of their options, the
         services that they may ask for, and what hears of a helper, with our end of its channel
-        (system/doorway.py); there is one at a time then.  OSError when there can be no socket."""
+        (system/channels.py); there is one at a time then.  OSError when there can be no socket."""
         self.modules = modules
         self._look = look
         self._told = told

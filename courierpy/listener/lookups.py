@@ -12,7 +12,7 @@ from functools import partial
 
 from courierpy.listener import admission
 from courierpy.listener.beside import NUMBER, Beside
-from courierpy.system import confined, doorway, log, passing, proc, title
+from courierpy.system import channels, confined, log, passing, proc, title
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,11 +52,11 @@ class Lookups(Beside):
     def ask(self, variables: Mapping[str, str], found: Found) -> None:
         """``found`` is called with the variables that are found, maybe at once."""
         def answered(data: bytes | None, fds: list[int]) -> None:
-            told = doorway.unpack(data or b"")
+            told = channels.unpack(data or b"")
             found({name: value for name, value in told.items()
-                   if name in self._allowed and len(value) <= doorway.MAX_VALUE and value.isprintable()})
+                   if name in self._allowed and len(value) <= channels.MAX_VALUE and value.isprintable()})
 
-        self.put(doorway.pack(variables), SECONDS, answered)
+        self.put(channels.pack(variables), SECONDS, answered)
 
 
 # -- in the process
@@ -85,12 +85,12 @@ def _answer(waiting: queue.SimpleQueue[bytes], channel: socket.socket, options: 
     while True:
         data = waiting.get()
         try:
-            found = look_up(options, doorway.unpack(data[NUMBER.size:]))
+            found = look_up(options, channels.unpack(data[NUMBER.size:]))
         except Exception as error:     # an odd answer costs one question
             log.err(f"a name cannot be looked up: {type(error).__name__}: {error}")
             found = {}
         try:
-            passing.send(channel, [data[:NUMBER.size], doorway.pack(found)])
+            passing.send(channel, [data[:NUMBER.size], channels.pack(found)])
         except OSError as error:
             log.err(f"an answer is not heard: {error.strerror}")
 

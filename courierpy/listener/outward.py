@@ -10,7 +10,7 @@ import time
 
 from courierpy.listener.beside import Beside
 from courierpy.listener.connections import Connection
-from courierpy.system import doorway
+from courierpy.system import channels
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,21 +75,21 @@ class Outward:
 
     def connect(self, process: Login, number: int, guest: Guest, grant: Grant, data: bytes) -> str:
         """Ask for the one that a login process wants.  Why that must not be; "" where it may."""
-        _, _, guest.ticket, which, seconds = doorway.CONNECTS.unpack(data)
+        _, _, guest.ticket, which, seconds = channels.CONNECTS.unpack(data)
         hosts = self.own.hosts(grant.account) if self.own.connects else []
         if not grant.which <= which < len(hosts) or not 0.0 <= seconds <= MOST_SECONDS:
             return "to a host that is not its client's"
         first, grant.which = not grant.which, which + 1
-        grant.until = time.monotonic() + seconds + doorway.TICKET_SECONDS
+        grant.until = time.monotonic() + seconds + channels.TICKET_SECONDS
         if first and (refusal := self.own.refusal(grant.account, guest.variables)):
-            process.tell(doorway.TURNED_AWAY, number, refusal)
+            process.tell(channels.TURNED_AWAY, number, refusal)
         else:
             self._ask(process, number, guest, hosts[which], which, seconds)
         return ""
 
     def _ask(self, process: Login, number: int, guest: Guest, host: str, which: int, seconds: float) -> None:
         asked = self._asked[number] = process, guest, host, which, time.monotonic() + seconds
-        head = doorway.WHICH.pack(guest.ticket, which)
+        head = channels.WHICH.pack(guest.ticket, which)
 
         def made(data: bytes | None, fds: list[int]) -> None:
             if self._asked.get(number) is not asked:
@@ -97,9 +97,9 @@ class Outward:
             del self._asked[number]
             if data == b"" and len(fds) == 1:
                 guest.inode = os.fstat(fds[0]).st_ino
-                process.tell(doorway.CONNECTED, number, head, fds)
+                process.tell(channels.CONNECTED, number, head, fds)
             else:
-                process.tell(doorway.UNREACHABLE, number, head + (data or b"nobody can connect to it now"))
+                process.tell(channels.UNREACHABLE, number, head + (data or b"nobody can connect to it now"))
 
         self.beside.put(self.own.question(host, seconds, guest.variables), seconds + GRACE, made)
 
@@ -109,10 +109,10 @@ class Outward:
         """Is the guest a session from now on?"""
         presence, refusal = self.own.enter(grant.account, guest.variables, guest.inode)
         if refusal:
-            process.tell(doorway.TURNED_AWAY, number, refusal)
+            process.tell(channels.TURNED_AWAY, number, refusal)
             return False
         self.carried[number] = _Carried(process, guest.connection, guest.inode, presence)
-        process.tell(doorway.STARTED, number)
+        process.tell(channels.STARTED, number)
         return True
 
     def gone(self, process: Login, number: int) -> None:
@@ -139,7 +139,7 @@ class Outward:
         have."""
         for number, carried in self.carried.items():
             if carried.inode and words.get(carried.inode, (-1, ""))[0] == os.geteuid():
-                carried.process.tell(doorway.LEAVE, number)
+                carried.process.tell(channels.LEAVE, number)
         return ()
 
     # -- another image

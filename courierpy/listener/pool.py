@@ -2,7 +2,7 @@
 
 A process becomes a user once, and for good.  When its session is over it may wait for another one: of the
 same account, or of any that has the same ids (IMAP_REUSE).  A few are forked ahead, and are nobody's
-yet.  Each has a channel of *orders* to here (system/doorway.py); when our end is closed it ends, and
+yet.  Each has a channel of *orders* to here (system/channels.py); when our end is closed it ends, and
 when its end is, nothing more can be given to it: so no order is lost between one that stops
 waiting and us.
 
@@ -18,7 +18,7 @@ from contextlib import suppress
 from functools import partial
 
 from courierpy.listener.queueing import FOR_A_FORK, PATIENCE, Queue, Waiter
-from courierpy.system import doorway, log, passing, proc
+from courierpy.system import channels, log, passing, proc
 from courierpy.system.seldom import due
 
 TYPE_CHECKING = False
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from courierpy.listener.connections import Connection, Connections
     from courierpy.listener.loop import Loop
-    from courierpy.system.doorway import Order
+    from courierpy.system.channels import Order
 
     # of a process: its end of the channel, the first order with its descriptor; what it does, to its status
     Serve = Callable[[socket.socket, Order | None, int], Callable[[], int]]
@@ -158,7 +158,7 @@ class Pool:
             self.waiting.pop(worker.pid, None)
             self.ahead.pop(worker.pid, None)
             worker.key = key
-            worker.given = doorway.Order(order.account, order.known, order.said)
+            worker.given = channels.Order(order.account, order.known, order.said)
             self.queue.begins(key, worker.pid)
             return worker
         return None
@@ -210,10 +210,10 @@ class Pool:
         if found is None:
             return
         data, fds = found
-        if data in (doorway.DONE, doorway.SOON) and worker.pid in self._connections.by_pid:
-            self._done(worker, data == doorway.SOON)
+        if data in (channels.DONE, channels.SOON) and worker.pid in self._connections.by_pid:
+            self._done(worker, data == channels.SOON)
         else:
-            if data[:1] == doorway.OTHERS and len(fds) in (1, 3):
+            if data[:1] == channels.OTHERS and len(fds) in (1, 3):
                 self._gives_back(worker, data[1:], *fds)
             self._forget(worker)       # the rest is told by its end
         if fds:
@@ -225,14 +225,14 @@ class Pool:
         given, connection = worker.given, self._connections.by_pid.get(worker.pid)
         if given is None or connection is None:
             return
-        order = doorway.Order(given.account, given.known, given.said, rest, asleep)
+        order = channels.Order(given.account, given.known, given.said, rest, asleep)
         try:
             other = self._fork(self._key(given.account), order, client)
         except OSError as error:
             if due("fork"):
                 log.crit(f"a session cannot be started: {error.strerror}")
             with suppress(OSError):    # it has ended
-                passing.send(worker.link, [doorway.FAILED])
+                passing.send(worker.link, [channels.FAILED])
             return
         del self._connections.by_pid[worker.pid]
         self._connections.takes_over(other.pid, connection)

@@ -21,7 +21,7 @@ from courierpy.system import proc
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from courierpy.listener.connections import Connection
-    from courierpy.system.doorway import Order
+    from courierpy.system.channels import Order
 
 PATIENCE = 0.005               # seconds that one waits while none ends, who could have a process
 FOR_A_FORK = 0.02              # and who could not

@@ -24,7 +24,7 @@ from courierpy.maildir.errors import DiskFull, QuotaExceeded, StoreError
 from courierpy.maildir.store import Store
 from courierpy.model.namespaces import INBOX
 from courierpy.model.numbers import decimal
-from courierpy.system import doorway, log, passing, proc, title
+from courierpy.system import channels, log, passing, proc, title
 from courierpy.system.seldom import due
 from courierpy.system.settings import Settings
 
@@ -88,13 +88,13 @@ class Job:
                  "octets": "" if self.octets is None else str(self.octets)}
         if any("\0" in word for word in words.values()):
             raise ValueError("a NUL in an account")
-        head = doorway.pack(words)
+        head = channels.pack(words)
         return [_JOB.pack(len(head)), head, self.fields]
 
     @classmethod
     def of(cls, data: bytes) -> Job:
         size = _JOB.unpack_from(data)[0]
-        words = doorway.unpack(data[_JOB.size:_JOB.size + size])
+        words = channels.unpack(data[_JOB.size:_JOB.size + size])
         return cls(words["home"], words["maildir"], data[_JOB.size + size:], detail=words["detail"],
                    folder=words["folder"], key=words["key"], quota=words["quota"], poster=words["poster"],
                    ignores_quota=words["ignores"] == "1", octets=decimal(words["octets"]))

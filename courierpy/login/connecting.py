@@ -15,7 +15,7 @@ import socket
 import time
 
 from courierpy.login import onward
-from courierpy.system import confined, doorway, log, passing, proc, title
+from courierpy.system import channels, confined, log, passing, proc, title
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ NO_ANSWER = "no answer in time"
 
 def question(host: str, port: int, seconds: float, local: tuple[str, str]) -> bytes:
     """The octets of one."""
-    return doorway.pack({HOST: host, PORT: str(port), SECONDS: f"{seconds:.3f}", LOCAL: local[0],
-                         LOCAL_PORT: local[1]})
+    return channels.pack({HOST: host, PORT: str(port), SECONDS: f"{seconds:.3f}", LOCAL: local[0],
+                          LOCAL_PORT: local[1]})
 
 
 class _Attempt:
@@ -101,7 +101,7 @@ class Connector:
             if not data:
                 return False
             try:
-                self._begin(_Attempt(data[:self.size], doorway.unpack(data[self.size:])))
+                self._begin(_Attempt(data[:self.size], channels.unpack(data[self.size:])))
             except (KeyError, ValueError) as error:
                 log.err(f"a question for a connection is none: {error}")
         return True

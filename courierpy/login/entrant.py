@@ -22,7 +22,7 @@ from courierpy.login import remote
 from courierpy.login.stage import Stage
 from courierpy.login.wire import MARK_OCTETS, PIECE_OCTETS, Wire
 from courierpy.model.steps import Forward, Look, Read, Secure, Wait
-from courierpy.system import doorway, haproxy, log
+from courierpy.system import channels, haproxy, log
 from courierpy.system.conn import Gone, TimedOut
 from courierpy.system.tls import TlsError
 
@@ -266,8 +266,8 @@ class Entrant:
         if not self._house.gives or stage.settings.alike is None or wire.tls is not None or wire.waiting \
                 or not isinstance(step, Request) or step.kind == "token" or not dialogue.may_go():
             return b""
-        variables = doorway.packed_in_clear(stage.environ)
-        return doorway.FOR.pack(self.number, len(variables)) + variables
+        variables = channels.packed_in_clear(stage.environ)
+        return channels.FOR.pack(self.number, len(variables)) + variables
 
     def answered(self, answer: object) -> None:
         """By the helper: an account, a challenge, or an exception; by the host of its mail, or in its

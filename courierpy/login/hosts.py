@@ -7,7 +7,7 @@ from functools import partial
 
 from courierpy.login.remote import Granted
 from courierpy.login.seeking import Seeking
-from courierpy.system import doorway, log, passing
+from courierpy.system import channels, log, passing
 from courierpy.system.settings import from_environ
 
 TYPE_CHECKING = False
@@ -84,12 +84,12 @@ class Hosts:
         """For a connection; is it asked?"""
         account = seeking.forward.account
         assert isinstance(account, Granted)
-        return self._house.telling.say([doorway.CONNECTS.pack(
-            doorway.CONNECT, seeking.entrant.number, account.ticket, seeking.which, seconds)])
+        return self._house.telling.say([channels.CONNECTS.pack(
+            channels.CONNECT, seeking.entrant.number, account.ticket, seeking.which, seconds)])
 
     def carries(self, seeking: Seeking) -> bool:
         """Whether the session may be; is it asked?"""
-        return self._house.telling.say([doorway.HEAD.pack(doorway.CARRIES, seeking.entrant.number)])
+        return self._house.telling.say([channels.HEAD.pack(channels.CARRIES, seeking.entrant.number)])
 
     def told(self, letter: bytes, number: int, data: bytes, fds: list[int]) -> None:
         """What it answers.  ``data``: without the head."""
@@ -98,19 +98,19 @@ class Hosts:
         if seeking is None:
             passing.close(fds)
             return
-        if letter == doorway.TURNED_AWAY:
-            ends, = doorway.TURNS.unpack_from(data)
-            code, _, text = data[doorway.TURNS.size:].partition(b"\0")
+        if letter == channels.TURNED_AWAY:
+            ends, = channels.TURNS.unpack_from(data)
+            code, _, text = data[channels.TURNS.size:].partition(b"\0")
             self._house.let(entrant, partial(seeking.turned_away, ends, code, text.decode()))
             return
-        ticket, which = doorway.WHICH.unpack_from(data)
+        ticket, which = channels.WHICH.unpack_from(data)
         account = seeking.forward.account
         if not isinstance(account, Granted) or ticket != account.ticket:
             passing.close(fds)         # of a login before this one, which has been given up
-        elif letter == doorway.CONNECTED:
+        elif letter == channels.CONNECTED:
             self._house.let(entrant, partial(seeking.connected, which, socket.socket(fileno=fds[0])))
         else:
-            why = data[doorway.WHICH.size:].decode("utf-8", "surrogateescape")
+            why = data[channels.WHICH.size:].decode("utf-8", "surrogateescape")
             self._house.let(entrant, partial(seeking.unreachable, which, why))
 
     # -- the connections

@@ -12,7 +12,7 @@ from functools import partial
 
 from courierpy.auth import Request, TemporaryFailure
 from courierpy.login import remote
-from courierpy.system import doorway, log, passing
+from courierpy.system import channels, log, passing
 from courierpy.system.wipe import wipe
 
 TYPE_CHECKING = False
@@ -62,7 +62,7 @@ class Inquiry:
         self.kind, self.data = asked.kind, asked.data
         self.helper = helper
         self.again = False
-        self.fds = (entrant.wire.socket.fileno(),) if asked.kind == doorway.ASK_FOR else ()
+        self.fds = (entrant.wire.socket.fileno(),) if asked.kind == channels.ASK_FOR else ()
 
 
 class Inquiries:
@@ -96,7 +96,7 @@ class Inquiries:
         for number in [number for number, other in self._exchanges.items() if other is helper]:
             del self._exchanges[number]
         for inquiry in [each for each in self.open.values() if each.helper is helper]:
-            if inquiry.again or inquiry.kind == doorway.GO_ON:
+            if inquiry.again or inquiry.kind == channels.GO_ON:
                 self._fail(inquiry, "the password helper ended")
             else:
                 inquiry.again, inquiry.helper = True, self._helper
@@ -113,16 +113,16 @@ class Inquiries:
         except Exception as error:     # Rejected: nothing that can be asked
             entrant.fails(error)
             return
-        if asked.kind == doorway.GO_ON:
+        if asked.kind == channels.GO_ON:
             number, helper = entrant.exchange, self._exchanges.get(entrant.exchange)
         else:
             self._give_up_exchange(entrant)        # the client has cancelled that
             self._last += 1
             number, helper = self._last, self._helper
-            entrant.exchange = number if asked.kind == doorway.BEGIN else 0
+            entrant.exchange = number if asked.kind == channels.BEGIN else 0
         entrant.question = number
         inquiry = self.open[number] = Inquiry(number, entrant, asked, helper)
-        if asked.kind == doorway.GO_ON and helper is None:
+        if asked.kind == channels.GO_ON and helper is None:
             self._fail(inquiry, "the password helper ended")
         else:
             self._send(inquiry)
@@ -134,7 +134,7 @@ class Inquiries:
             inquiry.entrant.fails(TemporaryFailure("there is no password helper"), PATIENCE_SECONDS)
             return
         try:
-            passing.send(helper, [doorway.QUESTION.pack(inquiry.number, inquiry.kind), inquiry.data],
+            passing.send(helper, [channels.QUESTION.pack(inquiry.number, inquiry.kind), inquiry.data],
                          inquiry.fds)
         except BlockingIOError:
             self._held[inquiry.number] = inquiry
@@ -144,7 +144,7 @@ class Inquiries:
         except OSError:                # it has ended; that is heard soon, and all that waits is seen to
             pass
         self._held.pop(inquiry.number, None)
-        if inquiry.kind == doorway.BEGIN:
+        if inquiry.kind == channels.BEGIN:
             self._exchanges[inquiry.number] = helper
         inquiry.entrant.waits()
 
@@ -174,7 +174,7 @@ class Inquiries:
         helper = self._exchanges.pop(entrant.exchange, None)
         if helper is not None:
             try:
-                passing.send(helper, [doorway.QUESTION.pack(entrant.exchange, doorway.GIVE_UP)])
+                passing.send(helper, [channels.QUESTION.pack(entrant.exchange, channels.GIVE_UP)])
             except OSError as error:
                 log.debug(f"an exchange is not given up: {error.strerror}")
         entrant.exchange = 0
@@ -194,14 +194,14 @@ class Inquiries:
         data, fds = found
         if fds:
             passing.close(fds)
-        if len(data) < doorway.QUESTION.size:
+        if len(data) < channels.QUESTION.size:
             self._gone(helper)
             return
-        number, kind = doorway.QUESTION.unpack_from(data)
+        number, kind = channels.QUESTION.unpack_from(data)
         inquiry = self.open.get(number)
         if inquiry is not None and inquiry.helper is helper:
             self._close(inquiry)
-            self._answered(inquiry.entrant, kind, data[doorway.QUESTION.size:])
+            self._answered(inquiry.entrant, kind, data[channels.QUESTION.size:])
         if self._held:
             self._send_held()
 
@@ -209,7 +209,7 @@ class Inquiries:
         answer = remote.answer(kind, data)
         decided: object = answer.error or answer.account
         if entrant.exchange:
-            if kind != doorway.CHALLENGE:
+            if kind != channels.CHALLENGE:
                 self._exchanges.pop(entrant.exchange, None)
                 entrant.exchange = 0
             decided = answer

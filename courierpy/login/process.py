@@ -1,7 +1,7 @@
 """A login process: many clients before their login, and behind TLS also after it, in one loop.
 
 It has no right of its own: its user is nobody else's, its root is an empty folder, and what it
-may ask for is in system/doorway.py.  The keys of the certificates are in the memory of these
+may ask for is in system/channels.py.  The keys of the certificates are in the memory of these
 processes, and of no other that lives on.
 """
 from __future__ import annotations
@@ -19,7 +19,7 @@ from courierpy.login.entrant import GONE, Entrant
 from courierpy.login.hosts import Hosts
 from courierpy.login.inquiries import Inquiries
 from courierpy.login.relayed import Relay
-from courierpy.system import concluded, confined, doorway, haproxy, log, metrics, passing, proc, title
+from courierpy.system import channels, concluded, confined, haproxy, log, metrics, passing, proc, title
 from courierpy.system.settings import from_environ
 from courierpy.system.telling import Telling
 from courierpy.system.wayback import AGAIN
@@ -89,7 +89,7 @@ class House:
 
     def serve(self) -> None:
         """Until couriertcpd is gone, or wanted the end and all are gone."""
-        passing.send(self.link, [doorway.HEAD.pack(doorway.READY, 0)])
+        passing.send(self.link, [channels.HEAD.pack(channels.READY, 0)])
         heard, poll, wait = self.heard, self._poll.poll, 0.0
         while not (self.leaving and self._done()):
             for fd, _ in poll(wait):
@@ -180,7 +180,7 @@ class House:
         self.entrants[number] = entrant
         self.heard[client.fileno()] = partial(self.let, entrant, entrant.ready)
         if behind:
-            seconds = float(environ.pop(doorway.PROXY_SECONDS))
+            seconds = float(environ.pop(channels.PROXY_SECONDS))
             self.let(entrant, partial(entrant.arrive, seconds))
         elif said is not None:         # its TLS, if any, is carried by who carried that of its session
             entrant.wire.put_back(said)
@@ -197,14 +197,14 @@ class House:
         local, local_port = environ["TCPLOCALIP"], int(environ["TCPLOCALPORT"])
         if ends is not None:
             (remote, remote_port), (local, local_port) = ends.remote, ends.local
-        if not self.telling.say([doorway.ADDRESS.pack(
-                doorway.PROXIED, entrant.number, remote.encode(), remote_port, local.encode(), local_port)]):
+        if not self.telling.say([channels.ADDRESS.pack(
+                channels.PROXIED, entrant.number, remote.encode(), remote_port, local.encode(), local_port)]):
             entrant.denied()
 
     def _admitted(self, number: int, data: bytes) -> None:
         entrant = self.entrants.get(number)
         if entrant is not None:
-            self.let(entrant, partial(entrant.admitted, doorway.unpack(data), self.by_tls))
+            self.let(entrant, partial(entrant.admitted, channels.unpack(data), self.by_tls))
 
     def let(self, entrant: Entrant, act: Callable[[], None]) -> None:
         """It moves.  A bug of ours costs this client, and no other."""
@@ -242,7 +242,7 @@ class House:
         """It is gone without a session."""
         self._leave(entrant)
         entrant.wire.close()
-        self.telling.say([doorway.HEAD.pack(doorway.ENDED, entrant.number)])
+        self.telling.say([channels.HEAD.pack(channels.ENDED, entrant.number)])
 
     def _leave(self, entrant: Entrant) -> None:
         del self.entrants[entrant.number]
@@ -282,7 +282,7 @@ class House:
             self._give_away(entrant)
             return
         ours = theirs = None
-        kept = rest[:doorway.REST_OCTETS]
+        kept = rest[:channels.REST_OCTETS]
         if wire.tls is not None:
             try:
                 ours, theirs = socket.socketpair()
@@ -293,12 +293,12 @@ class House:
                 return
             self._rests[number] = rest[len(kept):]
         environ = entrant.stage.environ
-        variables = (doorway.packed_in_clear(environ) if wire.tls is None
-                     else doorway.pack(doorway.allowed(environ)))
-        letter, fd = (doorway.GIVE, wire.socket.fileno()) if theirs is None else \
-            (doorway.START, theirs.fileno())
+        variables = (channels.packed_in_clear(environ) if wire.tls is None
+                     else channels.pack(channels.allowed(environ)))
+        letter, fd = (channels.GIVE, wire.socket.fileno()) if theirs is None else \
+            (channels.START, theirs.fileno())
         said = (theirs is not None or len(rest) == len(kept)) and self.telling.say(
-            [doorway.STARTS.pack(letter, number, granted.ticket, len(variables)), variables, kept],
+            [channels.STARTS.pack(letter, number, granted.ticket, len(variables)), variables, kept],
             (fd,))
         if ours is not None and theirs is not None:
             theirs.close()
@@ -370,7 +370,7 @@ class House:
             relay.close()
             if isinstance(relay, Carried):
                 log.info(relay.line())
-                self.telling.say([doorway.HEAD.pack(doorway.ENDED, relay.number)])
+                self.telling.say([channels.HEAD.pack(channels.ENDED, relay.number)])
         elif relay.due:
             self._arm(relay)
 
@@ -381,49 +381,49 @@ class House:
         if found is None:
             return
         data, fds = found
-        if len(data) < doorway.HEAD.size:
+        if len(data) < channels.HEAD.size:
             self.end()                 # couriertcpd is gone
             self.forget(self.link)
             self.telling.end()
             return
-        letter, number = doorway.HEAD.unpack_from(data)
+        letter, number = channels.HEAD.unpack_from(data)
         try:
-            if letter == doorway.AGAIN:
-                variables, said = doorway.said_before(data)
+            if letter == channels.AGAIN:
+                variables, said = channels.said_before(data)
                 self._client(number, variables, fds, False, said)
             else:
-                self._said(letter, number, data[doorway.HEAD.size:], fds)
+                self._said(letter, number, data[channels.HEAD.size:], fds)
         except passing.Refused as error:
             log.err(f"couriertcpd: {error}")
 
     def _said(self, letter: bytes, number: int, data: bytes, fds: list[int]) -> None:
-        if letter in (doorway.CLIENT, doorway.GREETED, doorway.BEHIND):
-            self._client(number, doorway.unpack(data), fds, letter == doorway.BEHIND,
-                         greeted=letter == doorway.GREETED)
+        if letter in (channels.CLIENT, channels.GREETED, channels.BEHIND):
+            self._client(number, channels.unpack(data), fds, letter == channels.BEHIND,
+                         greeted=letter == channels.GREETED)
             return
-        passing.need(fds, 1 if letter in (doorway.HELPER, doorway.CONNECTED) else 0)
-        if letter in (doorway.CONNECTED, doorway.UNREACHABLE, doorway.TURNED_AWAY):
+        passing.need(fds, 1 if letter in (channels.HELPER, channels.CONNECTED) else 0)
+        if letter in (channels.CONNECTED, channels.UNREACHABLE, channels.TURNED_AWAY):
             self.hosts.told(letter, number, data, fds)
-        elif letter == doorway.HELPER:
+        elif letter == channels.HELPER:
             self.inquiries.meet(socket.socket(fileno=fds[0]))
-        elif letter == doorway.STARTED:
+        elif letter == channels.STARTED:
             self._session(number)
-        elif letter == doorway.ADMITTED:
+        elif letter == channels.ADMITTED:
             self._admitted(number, data)
-        elif letter == doorway.DENIED:
+        elif letter == channels.DENIED:
             entrant = self.entrants.get(number)
             if entrant is not None:
                 entrant.denied()
                 self.settle(entrant)
-        elif letter == doorway.FAILED:
+        elif letter == channels.FAILED:
             self._no_session(number)
-        elif letter == doorway.LEAVE:
+        elif letter == channels.LEAVE:
             entrant = self.entrants.get(number)
             if entrant is not None:
                 entrant.told_to_leave(self.protocol.CROWDED_WORDS)
                 self.settle(entrant)
             self._cut(number)
-        elif letter == doorway.CLOSE:
+        elif letter == channels.CLOSE:
             self.leaving = self.leaving or float("inf")        # when the last has gone
 
     def end(self) -> None:

@@ -2,7 +2,7 @@
 
 The mechanisms of OWN make a request of what the client says, and the helper checks that.  The others
 compute with what only the modules know: those the helper does itself, and here is a generator that
-stands for it (``mechanism``), as those of auth/sasl.py are.  See system/doorway.py for the octets.
+stands for it (``mechanism``), as those of auth/sasl.py are.  See system/channels.py for the octets.
 """
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from functools import partial
 from courierpy.auth import Account, Rejected, Request, TemporaryFailure
 from courierpy.auth.mechanisms import BY_TOKEN
 from courierpy.auth.protocol import CLIENT, render_environ, render_request
-from courierpy.system import channelbinding, doorway
+from courierpy.system import channelbinding, channels
 from courierpy.system.wipe import wipe
 
 TYPE_CHECKING = False
@@ -39,7 +39,7 @@ class Granted(Account):
 
 
 class Question:
-    """A step: ``kind`` and ``data`` as system/doorway.py has them."""
+    """A step: ``kind`` and ``data`` as system/channels.py has them."""
 
     __slots__ = ("data", "kind")
 
@@ -68,21 +68,21 @@ def of_request(request: Request, going: bytes = b"") -> Question:
     rendered = render_request(request)
     data = b"".join((going, render_environ(request.environ), rendered))
     wipe(rendered)
-    return Question(doorway.ASK_FOR if going else doorway.ASK, data)
+    return Question(channels.ASK_FOR if going else channels.ASK, data)
 
 
 def answer(kind: bytes, data: bytes) -> Answer:
-    """Of the octets of system/doorway.py: whom it names, a NUL, and what follows."""
+    """Of the octets of system/channels.py: whom it names, a NUL, and what follows."""
     name, _, rest = data.partition(b"\0")
     user = name.decode("utf-8", "surrogateescape")
-    if kind == doorway.GRANTED:
-        address, _, options = rest[doorway.TICKET_OCTETS:].decode("utf-8", "surrogateescape").partition("\0")
-        return Answer(user, account=Granted(address, rest[:doorway.TICKET_OCTETS], options))
-    if kind == doorway.BEGUN:
+    if kind == channels.GRANTED:
+        address, _, options = rest[channels.TICKET_OCTETS:].decode("utf-8", "surrogateescape").partition("\0")
+        return Answer(user, account=Granted(address, rest[:channels.TICKET_OCTETS], options))
+    if kind == channels.BEGUN:
         return Answer(user, account=Granted(rest.decode("utf-8", "surrogateescape"), b""))
-    if kind == doorway.CHALLENGE:
+    if kind == channels.CHALLENGE:
         return Answer(user, rest)
-    return Answer(user, error=Rejected() if kind == doorway.REFUSED else
+    return Answer(user, error=Rejected() if kind == channels.REFUSED else
                   TemporaryFailure("the password helper cannot tell"))
 
 
@@ -92,7 +92,7 @@ def mechanism(name: bytes) -> Mechanism:
 
 
 def _exchange(name: bytes, context: Context, initial: bytes | None) -> Exchange:
-    question = Question(doorway.BEGIN, _begin(name, context, initial))
+    question = Question(channels.BEGIN, _begin(name, context, initial))
     while True:
         found: Answer = yield question
         if found.user:
@@ -101,15 +101,15 @@ def _exchange(name: bytes, context: Context, initial: bytes | None) -> Exchange:
             raise found.error
         if found.account is not None:
             return found.account
-        question = Question(doorway.GO_ON, (yield found.challenge))
+        question = Question(channels.GO_ON, (yield found.challenge))
 
 
 def _begin(name: bytes, context: Context, initial: bytes | None) -> bytes:
     environ: Mapping[str, str] = context.environ
     known = {key: environ[key] for key in NEEDED if environ.get(key)}
-    known.update({doorway.SERVICE: context.service, doorway.EXTERNAL: context.external,
-                  doorway.MECHANISM: name.decode()})
-    variables = doorway.pack(known)
+    known.update({channels.SERVICE: context.service, channels.EXTERNAL: context.external,
+                  channels.MECHANISM: name.decode()})
+    variables = channels.pack(known)
     told = b" ".join(context.told)
-    return b"".join((doorway.BEGINS.pack(len(variables), len(told), initial is not None), variables, told,
+    return b"".join((channels.BEGINS.pack(len(variables), len(told), initial is not None), variables, told,
                      initial or b""))

@@ -2,7 +2,7 @@
 
 As login/onward.py, which has the rules: one deadline over all of it, a share for each host, and another host
 only as long as no password has gone out.  couriertcpd makes the connections, and what it may say is in
-system/doorway.py.
+system/channels.py.
 
     ASKED       couriertcpd is to connect to the host at hand
     HANDSHAKES  TLS to the host

@@ -29,7 +29,7 @@ from binascii import crc32
 from courierpy.model.numbers import PID_MOST, decimal
 from courierpy.model.replies import KICKED
 from courierpy.system import log, proc, readonly
-from courierpy.system.doorway import pack, unpack
+from courierpy.system.channels import pack, unpack
 from courierpy.system.regular import open_regular, whole
 
 TYPE_CHECKING = False

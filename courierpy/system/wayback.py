@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 VARIABLE = "COURIERPY_RETURN"
 AGAIN = "COURIERPY_AGAIN"      # set for who logs in: the client was greeted
-LETTER = b"b"                  # of doorway.ADDRESS
+LETTER = b"b"                  # of channels.ADDRESS
 SECONDS = 10.0                 # that couriertcpd has to make room for a message
 
 
@@ -25,13 +25,13 @@ def give(environ: Mapping[str, str], client: int, said: bytes) -> None:
     """Give the client back, which is this process's no more then.  OSError where that cannot be."""
     import socket  # the listener has them, and a session that is alone has no way back
 
-    from courierpy.system import doorway, passing
+    from courierpy.system import channels, passing
     number = decimal(environ.get(VARIABLE, ""))
-    if number is None or len(said) > doorway.REST_OCTETS:
+    if number is None or len(said) > channels.REST_OCTETS:
         raise OSError("the client has said too much" if number is not None else "there is no way back")
     words = [environ[name].encode() if name.endswith("IP") else int(environ[name])
              for name in ("TCPREMOTEIP", "TCPREMOTEPORT", "TCPLOCALIP", "TCPLOCALPORT")]
-    parts = [doorway.ADDRESS.pack(LETTER, 0, *words), said]
+    parts = [channels.ADDRESS.pack(LETTER, 0, *words), said]
     end = time.monotonic() + SECONDS
     way = socket.socket(fileno=number)
     try:

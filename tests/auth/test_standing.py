@@ -18,7 +18,7 @@ import pytest
 
 from courierpy.auth import Account, Rejected, Request, TemporaryFailure, helper, questions, standing, tickets
 from courierpy.auth.protocol import render_request
-from courierpy.system import doorway, passing, proc
+from courierpy.system import channels, passing, proc
 from tests.programs.chain import DEADLINE, eventually
 
 PID = 4711                     # of the login process
@@ -69,16 +69,16 @@ class Doorway:
     def asks(self, user: str, password: str = "secret") -> int:
         self._number += 1
         asked = render_request(Request("login", "imap", {}, user=user, password=password))
-        passing.send(self.end, [doorway.QUESTION.pack(self._number, doorway.ASK), asked])
+        passing.send(self.end, [channels.QUESTION.pack(self._number, channels.ASK), asked])
         return self._number
 
     def asks_for(self, client: socket.socket, user: str, password: str = "secret") -> int:
         """``client``: comes with the question, its number is that of this."""
         self._number += 1
         asked = render_request(Request("login", "imap", {}, user=user, password=password))
-        variables = doorway.pack({"IMAPLOGINTAG": "a"})
-        passing.send(self.end, [doorway.QUESTION.pack(self._number, doorway.ASK_FOR),
-                                doorway.FOR.pack(100 + self._number, len(variables)), variables, asked],
+        variables = channels.pack({"IMAPLOGINTAG": "a"})
+        passing.send(self.end, [channels.QUESTION.pack(self._number, channels.ASK_FOR),
+                                channels.FOR.pack(100 + self._number, len(variables)), variables, asked],
                      (client.fileno(),))
         return self._number
 
@@ -89,23 +89,23 @@ class Doorway:
                 if not data:
                     assert number in self._heard, "the helper is gone"
                     break
-                its, kind = doorway.QUESTION.unpack_from(data)
+                its, kind = channels.QUESTION.unpack_from(data)
                 assert its not in self._heard
-                self._heard[its] = kind, data[doorway.QUESTION.size:]
+                self._heard[its] = kind, data[channels.QUESTION.size:]
             return number in self._heard
         eventually(heard)
         kind, rest = self._heard.pop(number)
-        if kind == doorway.BEGUN:
+        if kind == channels.BEGUN:
             return kind + rest
-        if kind != doorway.GRANTED:
+        if kind != channels.GRANTED:
             return kind
         for data, _ in passing.waiting(self.grants, "helper"):
             if not data:               # it has ended since
                 break
-            ticket, pid = doorway.GRANT.unpack_from(data)
+            ticket, pid = channels.GRANT.unpack_from(data)
             assert pid == PID
-            self._granted[ticket] = data[doorway.GRANT.size:]
-        return self._granted.pop(rest.partition(b"\0")[2][:doorway.TICKET_OCTETS])
+            self._granted[ticket] = data[channels.GRANT.size:]
+        return self._granted.pop(rest.partition(b"\0")[2][:channels.TICKET_OCTETS])
 
     def worker_of(self, number: int) -> int:
         """The process that has granted it, as the module above says it."""
@@ -159,8 +159,8 @@ def opened(home: Path, modules: tuple[str, ...] = ("authcustom",), **environ: st
             finally:
                 os._exit(1)
         its_grants.close()
-        passing.send(grants, [doorway.WAY], (its_way.fileno(),))
-        passing.send(grants, [doorway.LOGIN.pack(PID)], (its_end.fileno(),))
+        passing.send(grants, [channels.WAY], (its_way.fileno(),))
+        passing.send(grants, [channels.LOGIN.pack(PID)], (its_end.fileno(),))
         its_way.close()
         its_end.close()
         found = Doorway(home, grants, way, end, pid)
@@ -183,8 +183,8 @@ def test_who_stands_there_answers_by_itself(tmp_path: Path) -> None:
         os.kill(door.pid, signal.SIGSTOP)
         try:
             assert [door.worker_of(door.asks("bob")) for _ in range(5)] == [worker] * 5
-            assert door.hears(door.asks("bob", "wrong")) == doorway.REFUSED
-            assert door.hears(door.asks("cannot")) == doorway.TEMPORARY
+            assert door.hears(door.asks("bob", "wrong")) == channels.REFUSED
+            assert door.hears(door.asks("cannot")) == channels.TEMPORARY
         finally:
             os.kill(door.pid, signal.SIGCONT)
         assert (tmp_path / "log").read_text().count("the module cannot tell") == 1
@@ -196,15 +196,15 @@ def test_it_gives_a_client_that_came_with_the_question(tmp_path: Path) -> None:
         door.stands()
         client, theirs = socket.socketpair()
         with client, theirs:
-            assert door.hears(door.asks_for(theirs, "bob", "wrong")) == doorway.REFUSED
+            assert door.hears(door.asks_for(theirs, "bob", "wrong")) == channels.REFUSED
             assert passing.receive(door.way) is None
             number = door.asks_for(theirs, "bob")
-            assert door.hears(number) == doorway.BEGUN + b"\0bob@custom"
+            assert door.hears(number) == channels.BEGUN + b"\0bob@custom"
             found = passing.receive(door.way)
             assert found is not None and passing.receive(door.way) is None
             data, (fd,) = found
-            pid, its, size = doorway.GIVEN.unpack_from(data)
-            rest = data[doorway.GIVEN.size:]
+            pid, its, size = channels.GIVEN.unpack_from(data)
+            rest = data[channels.GIVEN.size:]
             assert (pid, its, rest[size:]) == (PID, 100 + number, b"IMAPLOGINTAG=a")
             assert b"ADDRESS=bob@custom\n" in rest[:size]
             os.write(fd, b"from its session")
@@ -264,10 +264,11 @@ def test_a_client_waits_where_couriertcpd_has_many(room: bool, monkeypatch: pyte
             thread.join()
         found.extend(taken())
         assert found[:count] == [b"another"] * count
-        assert found[count:] == [doorway.GIVEN.pack(PID, 1, 7) + b"account"] * room
+        assert found[count:] == [channels.GIVEN.pack(PID, 1, 7) + b"account"] * room
         answered = passing.receive(end)
         assert answered is not None
-        assert doorway.QUESTION.unpack_from(answered[0]) == (7, doorway.BEGUN if room else doorway.TEMPORARY)
+        assert channels.QUESTION.unpack_from(answered[0]) == (
+            7, channels.BEGUN if room else channels.TEMPORARY)
 
 
 def test_the_helper_itself_gives_a_ticket_for_it(tmp_path: Path) -> None:
@@ -294,7 +295,7 @@ def test_whom_it_does_not_know_gets_a_ticket_of_the_next_module(tmp_path: Path) 
         client, theirs = socket.socketpair()
         with client, theirs:
             assert b"ADDRESS=ann\n" in door.hears(door.asks_for(theirs, "ann"))
-            assert door.hears(door.asks_for(theirs, "nobody")) == doorway.REFUSED
+            assert door.hears(door.asks_for(theirs, "nobody")) == channels.REFUSED
 
 
 def test_one_that_takes_long_holds_up_nobody(tmp_path: Path) -> None:
@@ -313,7 +314,7 @@ def test_one_that_does_not_come_to_what_it_was_woken_for(tmp_path: Path) -> None
     with opened(tmp_path, AUTH_TIMEOUT="1") as door:
         worker = door.stands()
         os.kill(worker, signal.SIGSTOP)
-        assert door.hears(door.asks("bob")) == doorway.TEMPORARY
+        assert door.hears(door.asks("bob")) == channels.TEMPORARY
         assert door.stands() != worker
 
 
@@ -322,7 +323,7 @@ def test_one_that_hangs_is_ended_in_time_and_another_stands_there(tmp_path: Path
         worker = door.stands()
         slow = door.slow()
         waits = door.asks("bob")       # there is no other worker, and its time does not count yet
-        assert door.hears(slow) == doorway.TEMPORARY
+        assert door.hears(slow) == channels.TEMPORARY
         assert door.worker_of(waits) != worker
         assert door.stands() != worker
         said = (tmp_path / "log").read_text()
@@ -333,7 +334,7 @@ def test_one_that_hangs_is_ended_in_time_and_another_stands_there(tmp_path: Path
 def test_one_that_dies_fails_what_it_was_at(tmp_path: Path) -> None:
     with opened(tmp_path) as door:
         worker = door.stands()
-        assert door.hears(door.asks("dies")) == doorway.TEMPORARY
+        assert door.hears(door.asks("dies")) == channels.TEMPORARY
         assert door.stands() != worker
         assert (tmp_path / "log").read_text().count("authcustom: a worker ended, user=dies") == 1
 
@@ -344,7 +345,7 @@ def test_one_that_dies_with_a_question_in_its_hands(tmp_path: Path,
     monkeypatch.setattr(standing, "asked", lambda *words: os.kill(os.getpid(), signal.SIGKILL))
     with opened(tmp_path) as door:
         worker = door.worker_of(door.asks("bob"))              # a job of the helper's
-        eventually(lambda: door.hears(door.asks("bob"))[:1] == doorway.TEMPORARY)
+        eventually(lambda: door.hears(door.asks("bob"))[:1] == channels.TEMPORARY)
         assert door.worker_of(door.asks("bob")) != worker
 
 
@@ -354,27 +355,28 @@ def test_whom_it_does_not_know_the_next_module_may(tmp_path: Path) -> None:
     with opened(tmp_path, ("authcustom", "authuserdb"), USERDB=str(tmp_path / "userdb")) as door:
         worker = door.stands()
         assert b"ADDRESS=ann\n" in door.hears(door.asks("ann"))
-        assert door.hears(door.asks("ann", "wrong")) == doorway.REFUSED
-        assert door.hears(door.asks("nobody")) == doorway.REFUSED
+        assert door.hears(door.asks("ann", "wrong")) == channels.REFUSED
+        assert door.hears(door.asks("nobody")) == channels.REFUSED
         assert door.stands() == worker
 
 
 def test_it_passes_on_what_the_helper_does_itself(tmp_path: Path) -> None:
     with opened(tmp_path, OAUTH_KEYFILE=str(tmp_path / "absent")) as door:
         door.stands()
-        begin = doorway.pack({doorway.SERVICE: "imap", doorway.EXTERNAL: "", doorway.MECHANISM: "CRAM-MD5"})
-        passing.send(door.end, [doorway.QUESTION.pack(900, doorway.BEGIN),
-                                doorway.BEGINS.pack(len(begin), 0, False), begin])
-        assert door.hears(900) == doorway.CHALLENGE
-        passing.send(door.end, [doorway.QUESTION.pack(901, doorway.ASK),
+        begin = channels.pack({channels.SERVICE: "imap", channels.EXTERNAL: "",
+                               channels.MECHANISM: "CRAM-MD5"})
+        passing.send(door.end, [channels.QUESTION.pack(900, channels.BEGIN),
+                                channels.BEGINS.pack(len(begin), 0, False), begin])
+        assert door.hears(900) == channels.CHALLENGE
+        passing.send(door.end, [channels.QUESTION.pack(901, channels.ASK),
                                 render_request(Request("token", "imap", {}, user="bob", password="x"))])
-        assert door.hears(901) == doorway.TEMPORARY            # it has no keys
+        assert door.hears(901) == channels.TEMPORARY            # it has no keys
         for number, nonsense in enumerate((b"", b"AUTH x\n", b"AUTH 3\na\n", b"\xff\n"), 902):
-            passing.send(door.end, [doorway.QUESTION.pack(number, doorway.ASK), nonsense])
-            assert door.hears(number) == doorway.REFUSED
-        for kind in (doorway.BEGIN, doorway.ASK_FOR):          # shorter than its head
-            passing.send(door.end, [doorway.QUESTION.pack(950, kind), b"x"])
-            assert door.hears(950) == doorway.REFUSED
+            passing.send(door.end, [channels.QUESTION.pack(number, channels.ASK), nonsense])
+            assert door.hears(number) == channels.REFUSED
+        for kind in (channels.BEGIN, channels.ASK_FOR):          # shorter than its head
+            passing.send(door.end, [channels.QUESTION.pack(950, kind), b"x"])
+            assert door.hears(950) == channels.REFUSED
         door.stands()
 
 
@@ -406,11 +408,11 @@ def test_one_that_is_at_something_is_not_ended_as_idle(tmp_path: Path,
 def test_no_worker_for_want_of_descriptors(tmp_path: Path) -> None:
     """That is a question's affair, which its time ends, and not the end of the helper."""
     with opened(tmp_path, AUTH_TIMEOUT="1") as door:
-        assert door.hears(door.asks("dies")) == doorway.TEMPORARY
+        assert door.hears(door.asks("dies")) == channels.TEMPORARY
         soft, hard = resource.prlimit(door.pid, resource.RLIMIT_NOFILE)
         its = {int(name) for name in os.listdir(f"/proc/{door.pid}/fd")}
         resource.prlimit(door.pid, resource.RLIMIT_NOFILE, (min(set(range(1000)) - its), hard))
-        assert door.hears(door.asks("bob")) == doorway.TEMPORARY
+        assert door.hears(door.asks("bob")) == channels.TEMPORARY
         resource.prlimit(door.pid, resource.RLIMIT_NOFILE, (soft, hard))
         door.stands()
         said = (tmp_path / "log").read_text()
@@ -441,9 +443,10 @@ def test_a_question_waits_for_it_where_no_other_worker_can_be_had(tmp_path: Path
 
 def begins(door: Doorway, number: int, mechanism: str, initial: bytes | None = None, **said: str) -> bytes:
     """The kind of the answer to an exchange that begins; of a ticket the account."""
-    head = doorway.pack({doorway.SERVICE: "imap", doorway.EXTERNAL: "", doorway.MECHANISM: mechanism, **said})
-    passing.send(door.end, [doorway.QUESTION.pack(number, doorway.BEGIN),
-                            doorway.BEGINS.pack(len(head), 0, initial is not None), head, initial or b""])
+    head = channels.pack({channels.SERVICE: "imap", channels.EXTERNAL: "", channels.MECHANISM: mechanism,
+                          **said})
+    passing.send(door.end, [channels.QUESTION.pack(number, channels.BEGIN),
+                            channels.BEGINS.pack(len(head), 0, initial is not None), head, initial or b""])
     return door.hears(number)
 
 
@@ -460,7 +463,7 @@ def with_userdb(folder: Path) -> str:
                                   {"service": "imap\nlogin\nann\nsecret\n"}])
 def test_no_line_of_its_own_comes_between_those_of_a_question(tmp_path: Path, said: dict[str, str]) -> None:
     with opened(tmp_path, ("authuserdb",), USERDB=with_userdb(tmp_path)) as door:
-        assert begins(door, 900, "PLAIN", b"\0ann\0wrong", **said) == doorway.REFUSED
+        assert begins(door, 900, "PLAIN", b"\0ann\0wrong", **said) == channels.REFUSED
         assert b"ADDRESS=ann\n" in begins(door, 901, "PLAIN", b"\0ann\0secret")
 
 
@@ -469,9 +472,9 @@ def test_it_asks_for_no_service_but_those_that_there_are(tmp_path: Path) -> None
     with opened(tmp_path, ("authuserdb",), USERDB=with_userdb(tmp_path)) as door:
         for number, service in enumerate(("su", "", "lmtp"), 900):
             asked = render_request(Request("login", service, {}, user="ann", password="test"))
-            passing.send(door.end, [doorway.QUESTION.pack(number, doorway.ASK), asked])
-            assert door.hears(number) == doorway.REFUSED
-            assert begins(door, number, "PLAIN", b"\0ann\0test", service=service) == doorway.REFUSED
+            passing.send(door.end, [channels.QUESTION.pack(number, channels.ASK), asked])
+            assert door.hears(number) == channels.REFUSED
+            assert begins(door, number, "PLAIN", b"\0ann\0test", service=service) == channels.REFUSED
         assert b"ADDRESS=ann\n" in begins(door, 910, "PLAIN", b"\0ann\0secret", service="pop3")
 
 
@@ -481,8 +484,8 @@ def test_nor_does_it_of_the_worker_at_the_doorway(tmp_path: Path) -> None:
         os.kill(door.pid, signal.SIGSTOP)
         try:
             asked = render_request(Request("login", "su", {}, user="bob", password="secret"))
-            passing.send(door.end, [doorway.QUESTION.pack(900, doorway.ASK), asked])
-            assert door.hears(900) == doorway.REFUSED
+            passing.send(door.end, [channels.QUESTION.pack(900, channels.ASK), asked])
+            assert door.hears(900) == channels.REFUSED
         finally:
             os.kill(door.pid, signal.SIGCONT)
 
@@ -492,9 +495,9 @@ def test_exchanges_that_nobody_ends_keep_others_out_for_a_while(tmp_path: Path,
     monkeypatch.setattr(questions, "EXCHANGES", 2)
     with opened(tmp_path) as door:
         found = [begins(door, number, "LOGIN") for number in range(900, 903)]
-        assert found == [doorway.CHALLENGE, doorway.CHALLENGE, doorway.TEMPORARY]
-        passing.send(door.end, [doorway.QUESTION.pack(900, doorway.GIVE_UP)])
-        assert begins(door, 903, "LOGIN") == doorway.CHALLENGE
+        assert found == [channels.CHALLENGE, channels.CHALLENGE, channels.TEMPORARY]
+        passing.send(door.end, [channels.QUESTION.pack(900, channels.GIVE_UP)])
+        assert begins(door, 903, "LOGIN") == channels.CHALLENGE
         assert (tmp_path / "log").read_text().count("may begin no other") == 1
 
 
@@ -502,26 +505,26 @@ def test_their_time_makes_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(questions, "EXCHANGES", 2)
     monkeypatch.setattr(questions, "EXCHANGE_SECONDS", -1.0)
     with opened(tmp_path) as door:
-        assert {begins(door, number, "LOGIN") for number in range(900, 906)} == {doorway.CHALLENGE}
+        assert {begins(door, number, "LOGIN") for number in range(900, 906)} == {channels.CHALLENGE}
 
 
 def test_who_answers_a_challenge_that_there_was_not(tmp_path: Path) -> None:
     """While the module is asked.  Nor is half a question the end of the helper."""
     with opened(tmp_path) as door:
-        assert begins(door, 900, "PLAIN") == doorway.CHALLENGE
-        passing.send(door.end, [doorway.QUESTION.pack(900, doorway.GO_ON), b"\0slow\0secret"])
+        assert begins(door, 900, "PLAIN") == channels.CHALLENGE
+        passing.send(door.end, [channels.QUESTION.pack(900, channels.GO_ON), b"\0slow\0secret"])
         eventually(lambda: (tmp_path / "at-it").exists())
-        passing.send(door.end, [doorway.QUESTION.pack(900, doorway.GO_ON), b"\0bob\0secret"])
-        passing.send(door.end, [doorway.QUESTION.pack(901, doorway.BEGIN), b"half"])
-        assert door.hears(901) == doorway.REFUSED
+        passing.send(door.end, [channels.QUESTION.pack(900, channels.GO_ON), b"\0bob\0secret"])
+        passing.send(door.end, [channels.QUESTION.pack(901, channels.BEGIN), b"half"])
+        assert door.hears(901) == channels.REFUSED
         door.go()
         assert b"ADDRESS=slow@custom\n" in door.hears(900)
 
 
 def test_one_that_ends_while_the_module_is_asked(tmp_path: Path) -> None:
     with opened(tmp_path) as door:
-        assert begins(door, 900, "PLAIN") == doorway.CHALLENGE
-        passing.send(door.end, [doorway.QUESTION.pack(900, doorway.GO_ON), b"\0slow\0secret"])
+        assert begins(door, 900, "PLAIN") == channels.CHALLENGE
+        passing.send(door.end, [channels.QUESTION.pack(900, channels.GO_ON), b"\0slow\0secret"])
         eventually(lambda: (tmp_path / "at-it").exists())
         before = len(os.listdir(f"/proc/{door.pid}/fd"))
         door.end.close()
@@ -532,8 +535,8 @@ def test_one_that_ends_while_the_module_is_asked(tmp_path: Path) -> None:
 def test_an_exchange_that_nobody_can_decide_is_one_line_of_the_log_that_says_whose(tmp_path: Path) -> None:
     with opened(tmp_path, TLS_EXTERNAL="CN", EXTERNAL_MAP=str(tmp_path / "absent")) as door:
         client = {"TCPREMOTEIP": "192.0.2.1", "TCPREMOTEPORT": "7"}
-        assert begins(door, 900, "PLAIN", b"\0cannot\0secret", **client) == doorway.TEMPORARY
-        assert begins(door, 901, "EXTERNAL", b"", external="bob", **client) == doorway.TEMPORARY
+        assert begins(door, 900, "PLAIN", b"\0cannot\0secret", **client) == channels.TEMPORARY
+        assert begins(door, 901, "EXTERNAL", b"", external="bob", **client) == channels.TEMPORARY
         said = [line for line in (tmp_path / "log").read_text().splitlines() if "cation error" in line]
         assert ["cannot tell, user=cannot, ip=[192.0.2.1], port=[7]" in said[0],
                 "user=bob, ip=[192.0.2.1], port=[7]" in said[1], len(said)] == [True, True, 2]

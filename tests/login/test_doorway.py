@@ -16,8 +16,7 @@ from courierpy.listener.connections import Connection, Connections
 from courierpy.listener.doorway import WORDS, Doorway, Left
 from courierpy.listener.guests import ALARMS, Login
 from courierpy.listener.options import Options
-from courierpy.system import doorway as words_of
-from courierpy.system import passing
+from courierpy.system import channels, passing
 from tests.conftest import descriptors
 
 PROGRAM = ["imapd", "Maildir"]
@@ -80,12 +79,12 @@ def test_a_process_of_an_image_before_that_is_ready_late_gets_no_client() -> Non
     way = a_doorway(loop)
     ours, theirs = socket.socketpair()
     with one_old(way) as (process, its), ours, theirs:
-        passing.send(its, [words_of.HEAD.pack(words_of.READY, 0)])
+        passing.send(its, [channels.HEAD.pack(channels.READY, 0)])
         loop.heard[process.link.fileno()]()
         assert not way.ready()
         assert not way.client(theirs.fileno(), Connection("192.0.2.1"), {}, behind=False)
         found = passing.receive(its)
-        assert found is not None and found[0][:1] == words_of.CLOSE and passing.receive(its) is None
+        assert found is not None and found[0][:1] == channels.CLOSE and passing.receive(its) is None
 
 
 def test_a_process_that_says_words_without_pause_holds_nobody_up(capfd: pytest.CaptureFixture[str]) -> None:
@@ -94,12 +93,12 @@ def test_a_process_that_says_words_without_pause_holds_nobody_up(capfd: pytest.C
     way = a_doorway(loop)
     with one_old(way) as (process, its):
         for _ in range(WORDS + 2):
-            passing.send(its, [words_of.HEAD.pack(words_of.CARRIES, 1)])
+            passing.send(its, [channels.HEAD.pack(channels.CARRIES, 1)])
         loop.heard[process.link.fileno()]()
-        assert sum(data[:1] == words_of.FAILED for data, _ in passing.waiting(its, "")) == WORDS
+        assert sum(data[:1] == channels.FAILED for data, _ in passing.waiting(its, "")) == WORDS
         assert way.ended(os.getpid())
         left = [passing.receive(its) for _ in range(3)]
-        assert [found is not None and found[0][:1] for found in left] == [words_of.FAILED] * 2 + [b""]
+        assert [found is not None and found[0][:1] for found in left] == [channels.FAILED] * 2 + [b""]
     assert capfd.readouterr().err.count("wants to lead on") == ALARMS < WORDS
 
 
@@ -123,8 +122,8 @@ def test_a_process_that_hears_nothing_for_a_while_hears_all(monkeypatch: pytest.
         while loop.waits:
             loop.heard[process.link.fileno()]()
             hear()
-        assert heard.count(words_of.CLIENT) == count > 1
-        assert heard.count(words_of.LEAVE) == count - 1
+        assert heard.count(channels.CLIENT) == count > 1
+        assert heard.count(channels.LEAVE) == count - 1
 
 
 def test_a_process_that_never_hears_is_not_heard(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,14 +135,14 @@ def test_a_process_that_never_hears_is_not_heard(monkeypatch: pytest.MonkeyPatch
         for _ in range(1000):
             with suppress(BlockingIOError):
                 for _ in range(WORDS):
-                    passing.send(its, [words_of.HEAD.pack(words_of.CARRIES, 1)])
+                    passing.send(its, [channels.HEAD.pack(channels.CARRIES, 1)])
                     said += 1
             loop.heard[fd]()
         assert 0 < len(process.telling.unsaid) <= WORDS < said
         # and once it hears, all of it is answered
         answered = 0
         while fd in loop.waits or answered < said:
-            answered += sum(data[:1] == words_of.FAILED for data, _ in passing.waiting(its, ""))
+            answered += sum(data[:1] == channels.FAILED for data, _ in passing.waiting(its, ""))
             loop.heard[fd]()
         assert answered == said
 
@@ -156,7 +155,7 @@ def test_what_is_given_away_without_a_ticket(capfd: pytest.CaptureFixture[str]) 
     with one_old(a_doorway(loop, busy=b"* BYE busy\r\n")) as (process, its), ours:
         before = descriptors()
         for given in (pipe[0], theirs.fileno()):
-            passing.send(its, [words_of.STARTS.pack(words_of.GIVE, 1, b"x" * words_of.TICKET_OCTETS, 0)],
+            passing.send(its, [channels.STARTS.pack(channels.GIVE, 1, b"x" * channels.TICKET_OCTETS, 0)],
                          (given,))
             loop.heard[process.link.fileno()]()
         assert descriptors() == before
@@ -176,7 +175,7 @@ def one_ready(way: Doorway) -> Iterator[tuple[Login, socket.socket, socket.socke
         process.old, process.ready = False, True
         way.meet(helper)
         found = passing.receive(its_helper)
-        assert found is not None and found[0] == words_of.WAY
+        assert found is not None and found[0] == channels.WAY
         with socket.socket(fileno=found[1][0]) as gives:
             yield process, gives, theirs
 
@@ -185,7 +184,7 @@ def test_a_client_that_a_helper_gives(capfd: pytest.CaptureFixture[str]) -> None
     """Its session begins, once, for the login process that has it; of others nothing is kept."""
     loop, begun = Loop(), []
 
-    def begin(connection: Connection, order: words_of.Order, fd: int) -> None:
+    def begin(connection: Connection, order: channels.Order, fd: int) -> None:
         begun.append((connection.address, order.account, order.known, order.said, order.rest,
                       os.fstat(fd).st_ino))
 
@@ -198,7 +197,7 @@ def test_a_client_that_a_helper_gives(capfd: pytest.CaptureFixture[str]) -> None
             numbers.append(next(reversed(way.guests)))
 
         def says(pid: int, number: int) -> None:
-            passing.send(gives, [words_of.GIVEN.pack(pid, number, 7), b"account", b"C=d"], (theirs.fileno(),))
+            passing.send(gives, [channels.GIVEN.pack(pid, number, 7), b"account", b"C=d"], (theirs.fileno(),))
             for heard in list(loop.heard.values()):
                 heard()
 
@@ -225,7 +224,7 @@ def test_a_client_that_was_given_before_its_login_process_ended() -> None:
     with one_ready(way) as (_, gives, theirs):
         assert way.client(theirs.fileno(), Connection("192.0.2.1"), {}, behind=False)
         number, = way.guests
-        passing.send(gives, [words_of.GIVEN.pack(os.getpid(), number, 7), b"account"], (theirs.fileno(),))
+        passing.send(gives, [channels.GIVEN.pack(os.getpid(), number, 7), b"account"], (theirs.fileno(),))
         assert way.ended(os.getpid())
         assert begun == [b"account"]
         gives.close()
@@ -256,10 +255,10 @@ def test_another_client_costs_the_same_however_many_wait(bound: int) -> None:
             found.append(calls[0])
             for data, fds in passing.waiting(its, ""):
                 passing.close(fds)
-                letter, number = words_of.HEAD.unpack_from(data)
-                if letter == words_of.LEAVE:
+                letter, number = channels.HEAD.unpack_from(data)
+                if letter == channels.LEAVE:
                     told.append(number)
-                    passing.send(its, [words_of.HEAD.pack(words_of.ENDED, number)])
+                    passing.send(its, [channels.HEAD.pack(channels.ENDED, number)])
                     loop.heard[process.link.fileno()]()
     assert len(told) == (max(0, 300 - bound) if bound else 0) and told == sorted(told)
     assert min(found) == found[1] and max(found[1:]) <= found[1] + 20       # of it a word, which is told

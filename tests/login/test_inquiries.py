@@ -9,7 +9,7 @@ import pytest
 from courierpy.auth import Request, TemporaryFailure
 from courierpy.login import remote
 from courierpy.login.inquiries import Inquiries
-from courierpy.system import doorway, passing
+from courierpy.system import channels, passing
 
 
 class Entrant:
@@ -63,10 +63,10 @@ class Helper:
     def asked(self) -> tuple[int, bytes, bytes]:
         found = passing.receive(self.end)
         assert found is not None
-        return (*doorway.QUESTION.unpack_from(found[0]), bytes(found[0][doorway.QUESTION.size:]))
+        return (*channels.QUESTION.unpack_from(found[0]), bytes(found[0][channels.QUESTION.size:]))
 
     def says(self, number: int, kind: bytes, rest: bytes = b"") -> None:
-        passing.send(self.end, [doorway.QUESTION.pack(number, kind), b"demo\0" + rest])
+        passing.send(self.end, [channels.QUESTION.pack(number, kind), b"demo\0" + rest])
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_a_question_of_a_helper_that_ended_is_asked_once_more(house: House) -> N
     second = Helper(house)
     assert second.asked() == asked
     assert entrant.failure is None
-    second.says(asked[0], doorway.GRANTED, bytes(doorway.TICKET_OCTETS) + b"demo@example.org")
+    second.says(asked[0], channels.GRANTED, bytes(channels.TICKET_OCTETS) + b"demo@example.org")
     house.turn()
     assert isinstance(entrant.answer, remote.Granted)
     assert entrant.answer.address == "demo@example.org" and not house.inquiries.open
@@ -127,36 +127,36 @@ def test_what_is_asked_while_there_is_none_waits(house: House) -> None:
 
 def test_an_exchange_goes_on_with_its_helper_alone(house: House) -> None:
     first, entrant, fresh = Helper(house), Entrant(), Entrant()
-    begin = remote.Question(doorway.BEGIN, b"x" * 20)
+    begin = remote.Question(channels.BEGIN, b"x" * 20)
     house.inquiries.ask(entrant, begin)
-    first.says(first.asked()[0], doorway.CHALLENGE, b"what?")
+    first.says(first.asked()[0], channels.CHALLENGE, b"what?")
     house.turn()
     assert isinstance(entrant.answer, remote.Answer) and entrant.answer.challenge == b"what?"
     second = Helper(house)             # the first one finishes what it is at
-    house.inquiries.ask(entrant, remote.Question(doorway.GO_ON, b"that"))
-    assert first.asked() == (entrant.exchange, doorway.GO_ON, b"that")
-    house.inquiries.ask(fresh, remote.Question(doorway.BEGIN, b"y" * 20))
+    house.inquiries.ask(entrant, remote.Question(channels.GO_ON, b"that"))
+    assert first.asked() == (entrant.exchange, channels.GO_ON, b"that")
+    house.inquiries.ask(fresh, remote.Question(channels.BEGIN, b"y" * 20))
     first.end.close()
     house.turn()
     assert isinstance(entrant.failure, TemporaryFailure)
     number, kind, _ = second.asked()
-    assert (number, kind) == (fresh.exchange, doorway.BEGIN)
+    assert (number, kind) == (fresh.exchange, channels.BEGIN)
     second.end.close()
     house.turn()
     third = Helper(house)              # it had come to no challenge
-    assert third.asked() == (number, doorway.BEGIN, b"y" * 20)
+    assert third.asked() == (number, channels.BEGIN, b"y" * 20)
 
 
 def test_an_answer_of_one_that_was_not_asked_counts_nothing(house: House) -> None:
     first, entrant = Helper(house), Entrant()
     house.inquiries.ask(entrant, login())
     number, *_ = first.asked()
-    Helper(house).says(number, doorway.GRANTED, bytes(doorway.TICKET_OCTETS))
-    first.says(number + 1, doorway.GRANTED, bytes(doorway.TICKET_OCTETS))
+    Helper(house).says(number, channels.GRANTED, bytes(channels.TICKET_OCTETS))
+    first.says(number + 1, channels.GRANTED, bytes(channels.TICKET_OCTETS))
     house.turn()
     assert entrant.answer is None
     house.inquiries.give_up(entrant)
-    first.says(number, doorway.REFUSED)
+    first.says(number, channels.REFUSED)
     house.turn()
     assert entrant.answer is None
 
@@ -164,15 +164,15 @@ def test_an_answer_of_one_that_was_not_asked_counts_nothing(house: House) -> Non
 def test_an_exchange_that_was_cancelled_is_given_up_before_the_next_question(house: House) -> None:
     """Else the helper would keep it, and all that its client begins and cancels."""
     helper, entrant = Helper(house), Entrant()
-    for question in (remote.Question(doorway.BEGIN, b"x" * 20), login()):
-        house.inquiries.ask(entrant, remote.Question(doorway.BEGIN, b"x" * 20))
+    for question in (remote.Question(channels.BEGIN, b"x" * 20), login()):
+        house.inquiries.ask(entrant, remote.Question(channels.BEGIN, b"x" * 20))
         number, kind, _ = helper.asked()
-        assert kind == doorway.BEGIN
-        helper.says(number, doorway.CHALLENGE, b"what?")
+        assert kind == channels.BEGIN
+        helper.says(number, channels.CHALLENGE, b"what?")
         house.turn()
         house.inquiries.ask(entrant, question)
-        assert helper.asked() == (number, doorway.GIVE_UP, b"")
-        helper.says(helper.asked()[0], doorway.REFUSED)
+        assert helper.asked() == (number, channels.GIVE_UP, b"")
+        helper.says(helper.asked()[0], channels.REFUSED)
         house.turn()
     assert not house.inquiries.open
 
@@ -192,13 +192,13 @@ def test_what_there_is_no_room_for_waits_for_an_answer(house: House) -> None:
     for entrant in sent:
         number, *_ = helper.asked()
         assert number == entrant.question
-        helper.says(number, doorway.REFUSED)
+        helper.says(number, channels.REFUSED)
         house.turn()
     assert held.failure is None and after.failure is None
     for entrant in (held, after):
         number, *_ = helper.asked()
         assert number == entrant.question
-        helper.says(number, doorway.REFUSED)
+        helper.says(number, channels.REFUSED)
         house.turn()
     assert passing.receive(helper.end) is None and not house.inquiries.open
 
@@ -215,7 +215,7 @@ def test_it_waits_for_the_next_helper_where_that_one_ends(house: House) -> None:
     for entrant in entrants[:-1]:
         number, *_ = second.asked()
         assert number == entrant.question
-        second.says(number, doorway.REFUSED)
+        second.says(number, channels.REFUSED)
         house.turn()
     assert second.asked()[0] == entrants[-1].question
     assert passing.receive(second.end) is None

@@ -8,7 +8,7 @@ import pytest
 from courierpy.listener import beside, dnslists, lookups
 from courierpy.listener.loop import Loop
 from courierpy.listener.options import Options
-from courierpy.system import doorway, passing
+from courierpy.system import channels, passing
 
 ENDS = {"TCPREMOTEIP": "::ffff:192.0.2.5", "TCPLOCALIP": "::1", "BLOCK": "by a rule"}
 
@@ -58,10 +58,10 @@ def test_an_answer_sets_no_other_variables(asked: Asked) -> None:
     data, _ = passing.receive(asked.process) or (b"", [])
     said = {"BLOCK": "x", "BLOCK_TXT": "a\nb", "BLOCK_IP": "x" * 5000, "ALLOW_0": "", "PATH": "/tmp",
             "TCPREMOTEHOST": "a.example", "IMAPLOGINTAG": "a"}
-    passing.send(asked.process, [data[:beside.NUMBER.size], doorway.pack(said)])
+    passing.send(asked.process, [data[:beside.NUMBER.size], channels.pack(said)])
     asked._answers()
     assert heard == [{"BLOCK": "x", "ALLOW_0": "", "TCPREMOTEHOST": "a.example"}]
-    passing.send(asked.process, [data[:beside.NUMBER.size], doorway.pack(said)])
+    passing.send(asked.process, [data[:beside.NUMBER.size], channels.pack(said)])
     asked._answers()
     assert len(heard) == 1
 

@@ -17,7 +17,7 @@ import pytest
 from courierpy.listener.connections import Connection, Connections
 from courierpy.listener.pool import ACCOUNT, IDS, NOBODY, Pool
 from courierpy.system import passing, proc
-from courierpy.system.doorway import DONE, SOON, Order
+from courierpy.system.channels import DONE, SOON, Order
 from tests.conftest import descriptors
 from tests.programs.chain import DEADLINE
 

@@ -16,7 +16,7 @@ from courierpy.imap import prelogin
 from courierpy.login.entrant import LEAVES, LINGER_SECONDS
 from courierpy.login.process import House
 from courierpy.login.wire import PIECE_OCTETS
-from courierpy.system import doorway, passing
+from courierpy.system import channels, passing
 
 
 class Relay:
@@ -99,7 +99,7 @@ def test_who_comes_when_all_is_over_hears_that() -> None:
     house = House(link, prelogin, {}, False, -1)
     with link, couriertcpd, client, theirs:
         house.end()
-        passing.send(couriertcpd, [doorway.HEAD.pack(doorway.GREETED, 1), doorway.pack(
+        passing.send(couriertcpd, [channels.HEAD.pack(channels.GREETED, 1), channels.pack(
             {"TCPREMOTEIP": "192.0.2.1", "TCPREMOTEPORT": "7", "TCPLOCALIP": "192.0.2.2",
              "TCPLOCALPORT": "143"})], (theirs.fileno(),))
         house.heard[link.fileno()]()
@@ -115,7 +115,7 @@ def test_who_has_answered_the_greeting_already_is_heard_at_once() -> None:
     house = House(link, prelogin, {}, False, -1)
     with link, couriertcpd, client, theirs:
         client.send(b"a NOOP\r\n")
-        passing.send(couriertcpd, [doorway.HEAD.pack(doorway.GREETED, 1), doorway.pack(
+        passing.send(couriertcpd, [channels.HEAD.pack(channels.GREETED, 1), channels.pack(
             {"TCPREMOTEIP": "192.0.2.1", "TCPREMOTEPORT": "7", "TCPLOCALIP": "192.0.2.2",
              "TCPLOCALPORT": "143"})], (theirs.fileno(),))
         house.heard[link.fileno()]()
@@ -131,12 +131,13 @@ def test_who_was_told_to_leave_ahead_of_a_session_says_that_it_is_over() -> None
     with link, couriertcpd, client:
         house._client(1, {"TCPREMOTEIP": "192.0.2.1", "TCPREMOTEPORT": "7", "TCPLOCALIP": "192.0.2.2",
                           "TCPLOCALPORT": "143"}, [theirs.detach()], False)
-        for letter in (doorway.LEAVE, doorway.STARTED):
+        for letter in (channels.LEAVE, channels.STARTED):
             house._said(letter, 1, b"", [])
         client.close()
         if 1 in house.entrants:
             house.let(house.entrants[1], house.entrants[1].ready)
-        assert [data for data, _ in passing.waiting(couriertcpd, "")] == [doorway.HEAD.pack(doorway.ENDED, 1)]
+        assert [data for data, _ in passing.waiting(couriertcpd, "")] == [
+            channels.HEAD.pack(channels.ENDED, 1)]
 
 
 def test_who_says_much_is_heard_a_piece_at_a_time() -> None:

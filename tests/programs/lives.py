@@ -23,7 +23,7 @@ from courierpy.imap.session import Session
 from courierpy.maildir import lockqueue, trash
 from courierpy.model import messages
 from courierpy.system import concluded, inotify, memory, passing, proc, seldom
-from courierpy.system.doorway import DONE, SOON, Order
+from courierpy.system.channels import DONE, SOON, Order
 from tests.conftest import account_ids
 
 # what one client says, which is not to be the process's for the next

@@ -434,7 +434,7 @@ def test_a_login_process_in_other_hands(tmp_path: Path) -> None:
 INTRUDER = r"""
 import os, select, socket, struct
 from courierpy.login import process
-from courierpy.system import doorway, passing
+from courierpy.system import channels, passing
 
 def wait(end):
     poll = select.poll()
@@ -443,14 +443,14 @@ def wait(end):
     return passing.receive(end)
 
 def run(link, *rest):
-    passing.send(link, [doorway.HEAD.pack(doorway.READY, 0)])
+    passing.send(link, [channels.HEAD.pack(channels.READY, 0)])
     helper = client = None
     while helper is None or client is None:
         data, fds = wait(link)
-        letter, number = doorway.HEAD.unpack_from(data)
-        if letter == doorway.HELPER:
+        letter, number = channels.HEAD.unpack_from(data)
+        if letter == channels.HELPER:
             helper = socket.socket(fileno=fds[0])
-        elif letter == doorway.GREETED:
+        elif letter == channels.GREETED:
             client, mine = socket.socket(fileno=fds[0]), number
 
     def says(what, *found):
@@ -458,38 +458,39 @@ def run(link, *rest):
 
     def start(number, ticket):
         a, b = socket.socketpair()
-        passing.send(link, [doorway.STARTS.pack(doorway.START, number, ticket, 0), b"", b"a LOGOUT\r\n"],
+        passing.send(link, [channels.STARTS.pack(channels.START, number, ticket, 0), b"", b"a LOGOUT\r\n"],
                      (b.fileno(),))
         return wait(link)[0][:1]
 
     def ask(kind, data, number=[0]):
         number[0] += 1
-        passing.send(helper, [doorway.QUESTION.pack(number[0], kind), data])
+        passing.send(helper, [channels.QUESTION.pack(number[0], kind), data])
         found, _ = wait(helper)
-        _, said = doorway.QUESTION.unpack_from(found)
-        return said, found[doorway.QUESTION.size:]
+        _, said = channels.QUESTION.unpack_from(found)
+        return said, found[channels.QUESTION.size:]
 
     def login(user, password, kind="login"):
         body = f"imap\n{kind}\n{user}\n{password}\n".encode()
-        return ask(doorway.ASK, b"USERDB=/tmp/own\nAUTH %d\n" % len(body) + body)
+        return ask(channels.ASK, b"USERDB=/tmp/own\nAUTH %d\n" % len(body) + body)
 
     def given(number, password):
         body = f"imap\nlogin\ndemo\n{password}\n".encode()
-        said = doorway.GRANTED
-        while said == doorway.GRANTED:         # by the helper itself, as the worker is not there yet
+        said = channels.GRANTED
+        while said == channels.GRANTED:        # by the helper itself, as the worker is not there yet
             a, b = socket.socketpair()
-            passing.send(helper, [doorway.QUESTION.pack(4711, doorway.ASK_FOR), doorway.FOR.pack(number, 0),
+            asked = channels.QUESTION.pack(4711, channels.ASK_FOR)
+            passing.send(helper, [asked, channels.FOR.pack(number, 0),
                                   b"AUTH %d\n" % len(body) + body], (b.fileno(),))
             b.close()
-            _, said = doorway.QUESTION.unpack_from(wait(helper)[0])
-        return said, *([repr(a.recv(100))[1:].encode()] if said == doorway.BEGUN else [])
+            _, said = channels.QUESTION.unpack_from(wait(helper)[0])
+        return said, *([repr(a.recv(100))[1:].encode()] if said == channels.BEGUN else [])
 
     says("no ticket", start(mine, bytes(16)))
     says("a guessed ticket", start(mine, os.urandom(16)))
-    said, text = ask(doorway.ASK, b"PRE . imap demo\n")
+    said, text = ask(channels.ASK, b"PRE . imap demo\n")
     says("clear password", said)
-    variables = doorway.pack({"service": "imap", "external": "demo", "mechanism": "EXTERNAL"})
-    says("external", ask(doorway.BEGIN, doorway.BEGINS.pack(len(variables), 0, True) + variables)[0])
+    variables = channels.pack({"service": "imap", "external": "demo", "mechanism": "EXTERNAL"})
+    says("external", ask(channels.BEGIN, channels.BEGINS.pack(len(variables), 0, True) + variables)[0])
     says("kinds", login("demo", "demo", "passwd")[0], login("demo", "x", "pre")[0])
     says("wrong password", login("demo", "wrong")[0])
     said, text = login("demo", "demo")

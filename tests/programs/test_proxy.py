@@ -399,14 +399,14 @@ def test_a_login_process_in_other_hands(tmp_path: Path, host: Callable[..., Host
 
 STEPS = r"""
     def connect(ticket, which=0, seconds=5.0):
-        passing.send(link, [doorway.CONNECTS.pack(doorway.CONNECT, mine, ticket, which, seconds)])
+        passing.send(link, [channels.CONNECTS.pack(channels.CONNECT, mine, ticket, which, seconds)])
         data, fds = wait(link)
-        told = doorway.HEAD.size
+        told = channels.HEAD.size
         assert not fds or data[told:told + 16] == ticket
         return data[:1], fds
 
     def carries():
-        passing.send(link, [doorway.HEAD.pack(doorway.CARRIES, mine)])
+        passing.send(link, [channels.HEAD.pack(channels.CARRIES, mine)])
         return wait(link)[0][:1]
 
     def granted(user):

@@ -18,9 +18,9 @@ from courierpy.imap.session import Session
 from courierpy.listener.connections import Connections
 from courierpy.maildir.store import Store
 from courierpy.system import passing, presence, proc
+from courierpy.system.channels import Order
 from courierpy.system.concluded import Common
 from courierpy.system.conn import Conn
-from courierpy.system.doorway import Order
 from courierpy.system.settings import Settings
 from tests.conftest import account_ids
 from tests.programs.test_compress import Client
