@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 TIMEOUT = 300.0                    # seconds for one read: the slowest command of the slowest server
 PIECE = 1 << 20
+AGAIN = 3                          # sessions, or commands, for one figure
+now = time.perf_counter
 
 
 class Refused(Exception):
@@ -208,3 +210,10 @@ class _Session:
             if self.done < len(self.steps):
                 self.sock.sendall(self.steps[self.done])
         return False
+
+
+def timed(client: Client, command: bytes) -> tuple[float, bytes]:
+    """(Seconds, the reply)"""
+    start = now()
+    reply = client.do(command)
+    return now() - start, reply

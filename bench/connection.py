@@ -7,11 +7,11 @@ import time
 
 from bench import procs
 from bench.apart import sharing
-from bench.client import Squeezed
+from bench.client import Squeezed, now, timed
 from bench.corpus import give
 from bench.limits import seconds_to_watch
 from bench.peers import Courier, Courierpy
-from bench.rows import HIBERNATED, MESSAGE, now, timed
+from bench.rows import HIBERNATED, MESSAGE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

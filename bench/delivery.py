@@ -6,9 +6,9 @@ import socket
 import threading
 import time
 
-from bench.client import Refused
+from bench.client import Refused, now
 from bench.peers import Courier
-from bench.rows import MESSAGE, now
+from bench.rows import MESSAGE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

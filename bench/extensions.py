@@ -3,7 +3,8 @@ from __future__ import annotations
 
 import statistics
 
-from bench.rows import AGAIN, cold, fetched, timed, warm
+from bench.client import AGAIN, timed
+from bench.rows import cold, fetched, warm
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import statistics
 import time
 
+from bench.client import AGAIN, timed
 from bench.limits import bodies_a_second, flags_a_second, looks_a_second
 from bench.peers import Courierpy
-from bench.rows import AGAIN, fetched, timed
+from bench.rows import fetched
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -21,10 +21,10 @@ from contextlib import ExitStack
 
 from bench import procs, report
 from bench.__main__ import DOCUMENT
-from bench.client import Client
+from bench.client import Client, now
 from bench.lab import FULL, At, Lab
 from bench.peers import PASSWORD, free_port
-from bench.rows import HIBERNATED, now
+from bench.rows import HIBERNATED
 from bench.tls import ROUNDS, Secured, many_files, pushed
 
 NUMBERS = 10_000, 2_000, 1_000     # that are asked for where nothing else is

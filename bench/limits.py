@@ -13,8 +13,7 @@ from contextlib import contextmanager
 from zlib import crc32
 
 from bench import durable, renames
-from bench.client import Client
-from bench.rows import AGAIN, now, timed
+from bench.client import AGAIN, Client, now, timed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ import time
 
 from bench import procs
 from bench.apart import sharing
-from bench.rows import HIBERNATED, now, timed
+from bench.client import now, timed
+from bench.rows import HIBERNATED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

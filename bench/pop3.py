@@ -6,8 +6,8 @@ import statistics
 import subprocess
 
 from bench import procs
+from bench.client import AGAIN
 from bench.peers import Courier, Courierpy
-from bench.rows import AGAIN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ import time
 
 from bench import procs
 from bench.apart import sharing
-from bench.client import sessions
+from bench.client import now, sessions
 from bench.doors import sessions_a_second
 from bench.lab import TURNS
 from bench.peers import PASSWORD, Courierpy
-from bench.rows import now, one_session
+from bench.rows import one_session
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

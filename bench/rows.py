@@ -12,8 +12,8 @@ import subprocess
 import threading
 import time
 
-from bench import crowd, procs
-from bench.client import Client, sessions
+from bench import crowd, limits, procs
+from bench.client import AGAIN, Client, now, sessions, timed
 from bench.corpus import RARE_WORD
 from bench.lab import At
 from bench.peers import PASSWORD, Courier, Courierpy, Dovecot
@@ -22,10 +22,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     Figures = dict[str, float]
 
-now = time.perf_counter
 STARTS = 5                         # of a process
-AGAIN = 3                          # sessions for one warm figure when it takes less than BRIEF
-BRIEF = 0.3                        # seconds
+BRIEF = 0.3                        # seconds: a warm figure that takes no longer is had AGAIN times
 HEADERS = (b"BODY.PEEK[HEADER.FIELDS (From To Cc Bcc Subject Date Message-ID Priority X-Priority References "
            b"Newsgroups In-Reply-To Content-Type Reply-To)]")          # Thunderbird's list
 HIBERNATED = 13.0                  # seconds after which an idle session has had time to shrink
@@ -35,12 +33,6 @@ MESSAGE = (b"From: Ann <ann@example.org>\r\nTo: bench@example.net\r\nSubject: ap
 
 
 # -- what several rows do
-
-def timed(client: Client, command: bytes) -> tuple[float, bytes]:
-    start = now()
-    reply = client.do(command)
-    return now() - start, reply
-
 
 def cold(at: At, account: str, command: bytes) -> tuple[float, bytes]:
     """Seconds for the command in the first session that ever opened the folder, SELECT not counted."""
@@ -133,7 +125,7 @@ def _select_again(at: At, account: str) -> tuple[float, bytes]:
 def row_select(at: At) -> Figures:
     unchanged, told = _select_again(at, "big")
     before = exists(told)
-    limits = _limit_of_select(at, "3a", "big", told)
+    bound = _limit_of_select(at, "3a", "big", told)
     at.deliver("big", before)
     client = at.login("big")
     after, reply = timed(client, b"SELECT INBOX")
@@ -141,12 +133,11 @@ def row_select(at: At) -> Figures:
     if exists(reply) != before + 1:
         raise ValueError(f"row 3: {at.server.name} did not see the delivery")
     again, told = _select_again(at, "mail")
-    return {"3a": 1000 * unchanged, "3b": 1000 * after, "3c": 1000 * again, **limits,
+    return {"3a": 1000 * unchanged, "3b": 1000 * after, "3c": 1000 * again, **bound,
             **_limit_of_select(at, "3c", "mail", told)}
 
 
 def _limit_of_select(at: At, key: str, account: str, told: bytes) -> Figures:
-    from bench import limits  # as for _limit()
     if not isinstance(at.server, Courierpy):
         return {}
     untagged = told[:told.rindex(b"\r\n", 0, -2) + 2]
@@ -168,7 +159,6 @@ def row_select_cold(at: At) -> Figures:
         raise ValueError(f"row 4: {at.server.name} told {exists(reply)} messages")
     found = {"4": 1000 * seconds}
     if isinstance(at.server, Courierpy):
-        from bench import limits  # as for _limit()
         found["4:limit"] = 1000 * limits.seconds_to_number(at.maildir("big"))
     return found
 
@@ -200,7 +190,6 @@ def _cold_and_warm(at: At, key: str, command: bytes) -> Figures:
 
 def _limit(at: At, key: str, reply: bytes, count: int) -> Figures:
     """Messages a second, where the whole reply is in memory: once for all servers."""
-    from bench import limits  # which times as the rows do
     return {key + ":limit": count / limits.seconds_of(reply)} if isinstance(at.server, Courierpy) else {}
 
 
@@ -208,11 +197,11 @@ def row_headers(at: At) -> Figures:
     count = at.scale.messages
     fields, reply = warm(at, "mail", b"FETCH 1:* (%s)" % HEADERS)
     fetched(at, "8a", reply, count)
-    limits = _limit(at, "8a", reply, count)
+    bound = _limit(at, "8a", reply, count)
     sizes, reply = warm(at, "mail", b"FETCH 1:* (RFC822.SIZE INTERNALDATE)")
     fetched(at, "8b", reply, count)
     at.note("8b", sum(map(int, re.findall(rb"RFC822\.SIZE (\d+)", reply))))
-    return {"8a": count / fields, "8b": count / sizes, **limits, **_limit(at, "8b", reply, count)}
+    return {"8a": count / fields, "8b": count / sizes, **bound, **_limit(at, "8b", reply, count)}
 
 
 def row_bodies(at: At) -> Figures:
@@ -237,7 +226,6 @@ def row_noop(at: At) -> Figures:
 
 
 def row_folders(at: At) -> Figures:
-    from bench import limits  # as for _limit()
     at.settle("many")
     folders = [f"F{number:03d}" for number in range(at.scale.many)]
     commands = [b"STATUS %s (MESSAGES UIDNEXT UIDVALIDITY UNSEEN)" % at.folder(name) for name in folders]
@@ -317,7 +305,6 @@ def row_store(at: At) -> Figures:
     client.logout()
     figures = {"15a": statistics.median(found), "15b": single}
     if isinstance(at.server, Courierpy):
-        from bench import limits  # as for _limit()
         figures["15a:limit"] = limits.flags_a_second(at.server.folder, count, at_once=True)
         figures["15b:limit"] = limits.flags_a_second(at.server.folder, count, at_once=False)
     return figures
@@ -418,7 +405,6 @@ def row_append(at: At) -> Figures:
         client.logout()
     figures = {"17a": alone, "17b": together}
     if isinstance(at.server, Courierpy):
-        from bench import limits  # as for _limit()
         figures["17a:limit"] = limits.appends_a_second(at.server.folder, each)
     return figures
 

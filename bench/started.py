@@ -1,8 +1,8 @@
 """Row 41: how soon a server for tests is there, and its LMTP."""
 from __future__ import annotations
 
+from bench.client import now
 from bench.peers import Courierpy
-from bench.rows import now
 from courierpy.testing import Server
 
 TYPE_CHECKING = False

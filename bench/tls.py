@@ -15,9 +15,9 @@ import subprocess
 import time
 
 from bench import procs
-from bench.client import TIMEOUT, Client, Refused
+from bench.client import TIMEOUT, Client, Refused, now
 from bench.peers import PASSWORD, START, Courier, Courierpy, Missing, free_port
-from bench.rows import HIBERNATED, now
+from bench.rows import HIBERNATED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
