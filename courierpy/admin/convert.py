@@ -17,7 +17,7 @@ from courierpy.admin.owner import inside
 from courierpy.maildir import names
 from courierpy.maildir.errors import NameInvalid, StoreError, trouble
 from courierpy.maildir.files import remove, replace, sync_directory
-from courierpy.maildir.formats import dovecot, uiddb
+from courierpy.maildir.formats import dovecot, pop3list, pop3uidls, uiddb
 from courierpy.maildir.formats.dovecot import Dotlock, Uidlist
 from courierpy.maildir.layout import CHOICES, Nested
 from courierpy.maildir.locks import FolderLock
@@ -29,6 +29,7 @@ from courierpy.system.regular import whole
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Set as AbstractSet
     from contextlib import AbstractContextManager
 
 NEW = b"../new/"                   # before the name of a message that is not in cur/
@@ -46,6 +47,8 @@ def main(words: list[str]) -> int:
                         help="also where the other side has numbers of its own: they are replaced")
     parser.add_argument("--utf8", action="store_true",
                         help='Dovecot\'s mail_location says ":UTF-8": names of folders stay as they are')
+    parser.add_argument("--uidl", metavar="FORMAT", default=pop3uidls.DOVECOT, type=_uidl_format,
+                        help="Dovecot's pop3_uidl_format, where its settings have one")
     parser.add_argument("--dry-run", action="store_true", help="say what would be done")
     parser.add_argument("--layout", choices=CHOICES, default="auto",
                         help="where mailboxes lie, as IMAP_LAYOUT says it")
@@ -55,7 +58,8 @@ def main(words: list[str]) -> int:
     for maildir in options.maildirs:
         try:
             with inside(maildir, options.layout):
-                conversion = Conversion(options.replace, options.utf8, options.dry_run, options.layout)
+                conversion = Conversion(options.replace, options.utf8, options.dry_run, options.layout,
+                                        options.uidl)
                 if options.source:
                     conversion.from_dovecot()
                 else:
@@ -70,9 +74,10 @@ def main(words: list[str]) -> int:
 class Conversion:
     """Of the Maildir in the working directory.  ``failed``: something was left undone."""
 
-    def __init__(self, overrule: bool, utf8: bool, dry: bool, choice: str) -> None:
+    def __init__(self, overrule: bool, utf8: bool, dry: bool, choice: str, uidl: str) -> None:
         self.overrule = overrule
         self.dry = dry
+        self.uidl = uidl
         self.failed = False
         self.tree = Store(".", choice=choice)
         self.layout = self.tree.layout
@@ -142,7 +147,7 @@ class Conversion:
             if taken is None:
                 self._say(name, "Dovecot has not served it: left as it is")
                 return
-            uidlist = Uidlist(taken.uidvalidity, taken.uidnext, taken.names)
+            uidlist, words = taken
             if ours is not None and not self.overrule:
                 text = "has Courier's files already, and they are the truth: left as it is"
                 if uidlist.uidnext > ours.uidnext or ours.contradicts(uidlist):
@@ -150,18 +155,24 @@ class Conversion:
                 else:
                     self._say(name, text)
                 return
-            words = taken.keywords
+            uidls = pop3uidls.of(uidlist, self.uidl)
             if ours is not None:
-                only_ours = present.keys() - taken.names.keys()
+                only_ours = present.keys() - uidlist.names.keys()
                 words = {**words, **self._keywords(path, only_ours)}
                 uidlist = uidlist.with_more(ours)
             if not self.dry:
                 self.tree.options.keywords_of(path).replace(words)
                 # a value that any folder had is never given to another one
-                self.tree.uidvalidities.remember(max(taken.uidvalidity, dovecot.last_uidvalidity(".")))
+                self.tree.uidvalidities.remember(max(uidlist.uidvalidity, dovecot.last_uidvalidity(".")))
+                if name == INBOX:
+                    self._write(os.path.join(path, pop3uidls.NAME), pop3uidls.text(uidls), path)
                 self._write(there, uidlist.courier_text(), path)
                 sync_directory(path)
-            self._say(name, f"taken over: {_facts(uidlist, words)}")
+            text = f"taken over: {_facts(uidlist, words)}"
+            if os.path.lexists(os.path.join(path, dovecot.RIGHTS)):
+                self.failed = True
+                text += f"; not taken over: {dovecot.RIGHTS}"
+            self._say(name, text)
 
     def _keywords(self, path: str, bases: Iterable[bytes]) -> dict[bytes, frozenset[bytes]]:
         """Courier's keywords of those of these messages that have some; nothing is merged."""
@@ -217,6 +228,9 @@ class Conversion:
                              "--replace: Courier's count")
             return False
         uidlist = truth if before is None else truth.with_more(before)
+        if name == INBOX:
+            same = {} if before is None or before.uidvalidity != truth.uidvalidity else before.names
+            uidlist.tell(_uidls(path, same.items() & uidlist.names.items()))
 
         # 1. keywords get letters; mail that Courier has not numbered keeps those that it has
         old = dovecot.read_keywords(os.path.join(path, dovecot.KEYWORDS))
@@ -356,6 +370,21 @@ def _uses(words: Mapping[bytes, frozenset[bytes]]) -> dict[bytes, int]:
             word = spelling.setdefault(word.lower(), word)
             uses[word] = uses.get(word, 0) + 1
     return uses
+
+
+def _uidls(path: str, numbered: AbstractSet[tuple[bytes, int]]) -> dict[bytes, bytes]:
+    """Base name -> POP3 UIDL that clients were told here.  ``numbered``: base names and UIDs as Dovecot had
+    them, from which it makes the UIDLs again that were kept of it."""
+    listed = pop3list.parse(pop3list.read(path) or b"", 0).lines
+    told = {name: pop3list.uidl(line) for name, line in listed.items()}
+    kept = pop3uidls.read(path)
+    made = kept.keys() & {name for name, _ in numbered}
+    return {name: uidl for name, uidl in {**told, **kept}.items() if name not in made}
+
+
+def _uidl_format(text: str) -> str:
+    pop3uidls.maker(text)
+    return text
 
 
 def _facts(uidlist: Uidlist, words: Mapping[bytes, frozenset[bytes]]) -> str:

@@ -239,11 +239,12 @@ class Numbers:
                 there = directory.by_base(self._place.files())
                 taken = dovecot.takeover(path, there)
             if taken is not None:
-                uidvalidity, uidnext, rows = taken.uidvalidity, taken.uidnext, taken.names
+                uidlist, words = taken
+                uidvalidity, uidnext, rows = uidlist.uidvalidity, uidlist.uidnext, uidlist.names
                 if record:
                     self._uidvalidities.remember(uidvalidity)
                 if self._place.options.keywords and record:
-                    self._keywords.replace(taken.keywords, there)
+                    self._keywords.replace(words, there)
         elif found is not None:
             log.warn(f"{path}: {uiddb.NAME} is damaged; {len(rows)} numbers are left")
             metrics.count(measures.REPAIRS, "lost")

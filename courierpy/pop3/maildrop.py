@@ -1,8 +1,8 @@
 """The messages of a session: INBOX as it was at the login, by number.  RFC 1939 4 to 6.
 
-Numbers and UIDLs are those of courierpop3dsizelist, in Courier's order, whatever flags change.  Nobody is
-kept from the Maildir meanwhile: mail comes in and IMAP sessions expunge, which this session sees as messages
-that cannot be had any more.  Of that list:
+Numbers and UIDLs are those of courierpop3dsizelist, in Courier's order, whatever flags change; UIDLs that
+Dovecot gave before stay (pop3uidls).  Nobody is kept from the Maildir meanwhile: mail comes in and IMAP
+sessions expunge, which this session sees as messages that cannot be had any more.  Of that list:
 
 1. It is read before INBOX is looked at, so that a line whose message is not there is of one that is gone, and
    not of one that another session has numbered a moment ago.
@@ -20,7 +20,7 @@ from contextlib import ExitStack
 
 from courierpy.maildir.errors import DiskFull, QuotaExceeded, StoreError, Vanished
 from courierpy.maildir.files import Directory, replace
-from courierpy.maildir.formats import pop3list
+from courierpy.maildir.formats import pop3list, pop3uidls
 from courierpy.maildir.formats.pop3list import SizeList
 from courierpy.maildir.index import pop3sizes
 from courierpy.maildir.names import SUFFIXES, base
@@ -47,22 +47,25 @@ LARGE_OCTETS = 1 << 20         # of a file that is never held as a whole
 class Entry:
     """A message.  ``uid``: IMAP's; ``file``: its name in cur/ at the login.  ``octets``: that RETR sends,
     before dots are doubled; ``utf8``: has the header some above 127?  ``line``: of the list; None where it
-    has none yet.  ``seen``: has it the flag?  ``deleted``: it goes at QUIT."""
+    has none yet.  ``kept``: its UIDL of before, if there is one.  ``seen``: has it the flag?  ``deleted``: it
+    goes at QUIT."""
 
-    __slots__ = ("deleted", "file", "line", "octets", "seen", "uid", "utf8")
+    __slots__ = ("deleted", "file", "kept", "line", "octets", "seen", "uid", "utf8")
 
-    def __init__(self, uid: int, file: bytes, size: Size, line: Line | None, seen: bool) -> None:
+    def __init__(self, uid: int, file: bytes, size: Size, line: Line | None, kept: bytes | None,
+                 seen: bool) -> None:
         self.uid = uid
         self.file = file
         self.octets, self.utf8 = size[0], size[1] & 1
         self.line = line
+        self.kept = kept
         self.seen = seen
         self.deleted = False
 
     @property
     def uidl(self) -> bytes | None:
         """None where it has none that may be told."""
-        return None if self.line is None else pop3list.uidl(self.line)
+        return self.kept or (None if self.line is None else pop3list.uidl(self.line))
 
 
 class Maildrop:
@@ -79,9 +82,11 @@ class Maildrop:
             sizes = self._sizes(uids, files)
             names = list(map(base, files))
             lines: dict[bytes, Line] = {}
-            if listed is not None:
+            kept = {} if listed is None else self._kept(listed, names)
+            if listed is not None and kept is not None:
                 lines = self._numbered(listed, files, dict(zip(names, sizes, strict=True)))
-            self.entries = list(map(Entry, uids, files, sizes, map(lines.get, names), seen))
+            self.entries = list(map(Entry, uids, files, sizes, map(lines.get, names),
+                                    map((kept or {}).get, names), seen))
         except BaseException:
             self.box.close()
             raise
@@ -99,6 +104,21 @@ class Maildrop:
         if data and not found.lines and len(data) > 64:
             log.warn(f"{self.box.path}/{pop3list.NAME} is of an old version or damaged: all get new UIDLs")
         return found
+
+    def _kept(self, listed: SizeList, names: list[bytes]) -> dict[bytes, bytes] | None:
+        """The UIDLs that messages have from before; None where the disk does not say.  Where POP3 was not
+        served yet those of Dovecot are taken over, as numbers are at the first look."""
+        try:
+            kept = pop3uidls.read(self.box.path)
+            if not kept and not listed.lines:
+                kept = pop3uidls.of_dovecot(self.box.path, names)
+                if kept and not self.only_reads:
+                    with self.box.locked():
+                        self._replace(pop3uidls.NAME, pop3uidls.text(kept))
+        except StoreError as why:
+            log.err(f"{why}: no UIDL is told")
+            return None
+        return kept
 
     def _look(self) -> tuple[list[int], list[bytes], list[bool]]:
         """(UIDs, names in cur/, were they read?), in the order of the session."""
@@ -171,11 +191,14 @@ class Maildrop:
             return listed.lines
 
     def _write(self, listed: SizeList, files: list[bytes]) -> None:
-        """All or nothing, and on the disk when it is done."""
         mine = {base(file) for file in files}
         others = [name + b":2," for name in listed.lines if name not in mine]
-        data = listed.render(pop3list.by_number([*files, *others]) if others else files)
-        place, path = self.box.place, os.path.join(self.box.path, pop3list.NAME)
+        rows = pop3list.by_number([*files, *others]) if others else files
+        self._replace(pop3list.NAME, listed.render(rows))
+
+    def _replace(self, name: str, data: bytes) -> None:
+        """Under the lock: a file of INBOX, whole and on the disk."""
+        place, path = self.box.place, os.path.join(self.box.path, name)
         with Directory(self.box.path, place.options.sync) as entries:
             for again in (True, False):
                 try:

@@ -195,12 +195,12 @@ def test_takeover(tmp_path: Path) -> None:
     (tmp_path / "dovecot-uidlist").write_bytes(VERSION_3 + b"9 :103.d\n")
     taken = dovecot.takeover(str(tmp_path), present)
     assert taken is not None
-    assert (taken.uidvalidity, taken.uidnext, taken.keywords) == (1795570068, 10, {})
+    assert (taken[0].uidvalidity, taken[0].uidnext, taken[1]) == (1795570068, 10, {})
     (tmp_path / "dovecot-keywords").write_bytes(b"0 Foo\n1 Bar\n")
     taken = dovecot.takeover(str(tmp_path), present)
     assert taken is not None
-    assert taken.names == {b"100.a,S=17": 1, b"101.b": 2, b"102.c:odd": 7, b"103.d": 9}
-    assert taken.keywords == {b"101.b": {b"Foo"}, b"102.c:odd": {b"Bar"}}
+    assert taken[0].names == {b"100.a,S=17": 1, b"101.b": 2, b"102.c:odd": 7, b"103.d": 9}
+    assert taken[1] == {b"101.b": {b"Foo"}, b"102.c:odd": {b"Bar"}}
 
 
 def test_takeover_of_what_cannot_be_read(tmp_path: Path) -> None:
@@ -294,6 +294,8 @@ def test_from_dovecot(served: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert after[".ét/courierimapkeywords/:list"] == b"Foo\n\n200.a:0\n"
     assert after["courierimapsubscribed"] == "INBOX.ét\nINBOX.Sub\n".encode()
     assert after["courierpy-uidvalidity"] == b"%d\n" % 0x6b063fff
+    assert after["courierpy-pop3uidls"] == b"7 100.a\n000000036b063994 101.b\n000000056b063994 102.c\n"
+    assert ".ét/courierpy-pop3uidls" not in after
     # the store opens it so
     tree = Store(str(served), host="host")
     snapshot = tree.open("INBOX").scan()
@@ -327,6 +329,38 @@ def test_dovecot_served_it_again(served: Path, capsys: pytest.CaptureFixture[str
     assert sorted(after["courierimapkeywords/:list"].partition(b"\n\n")[0].split()) == [b"$Label1", b"Foo"]
     assert "courierimapkeywords/101.b" not in after
     assert after["courierimapsubscribed"] == "INBOX.ét\nINBOX.Sub\n#shared.x\n".encode()
+
+
+def test_rights_are_not_taken_over(served: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (served / ".&AOk-t" / "dovecot-acl").write_bytes(b"user=bob lrs\n")
+    assert convert.main(["--from", "dovecot", str(served)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in lines if "not taken over: dovecot-acl" in line] == ["INBOX.ét"]
+
+
+def test_other_uidls_of_dovecots(served: Path) -> None:
+    for form in ("%v", "%08Xv", "%m", "%u %v", "%ü"):
+        with pytest.raises(SystemExit):
+            convert.main(["--from", "dovecot", "--uidl", form, str(served)])
+    convert.main(["--from", "dovecot", "--uidl", "%v.%4u%%%f", str(served)])
+    assert contents(served)["courierpy-pop3uidls"] == (
+        b"7 100.a\n1795570068.   3%101.b 101.b\n1795570068.   5%102.c 102.c\n")
+
+
+def test_uidls_go_to_dovecot(served: Path) -> None:
+    """Those that were told here, but not those that Dovecot makes itself."""
+    convert.main(["--from", "dovecot", str(served)])
+    message(served, "104.e:2,")
+    (served / "courierimapuiddb").write_bytes(b"1 1795570068 8\n2 100.a\n3 101.b\n5 102.c\n7 104.e\n")
+    (served / "courierpop3dsizelist").write_bytes(
+        b"/3 9 77\n100.a:2,S 9 5:77:0\n101.b:2, 9 6:77:0\n102.c:2, 9 7:77:0\n104.e:2, 9 8:77:0\n")
+    assert convert.main(["--to", "dovecot", str(served)]) == 0
+    assert contents(served)["dovecot-uidlist"] == (
+        b"3 V1795570068 N8 Gabc\n2 P7 :100.a\n3 :101.b\n5 :102.c\n7 PUID8-77 :104.e\n")
+    (served / "courierpy-pop3uidls").unlink()              # as it is after a time with Courier
+    assert convert.main(["--to", "dovecot", str(served)]) == 0
+    assert contents(served)["dovecot-uidlist"] == (
+        b"3 V1795570068 N8 Gabc\n2 P7 :100.a\n3 PUID6-77 :101.b\n5 PUID7-77 :102.c\n7 PUID8-77 :104.e\n")
 
 
 def test_to_dovecot(served: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -378,7 +412,8 @@ def test_numbers_that_contradict(served: Path, capsys: pytest.CaptureFixture[str
     assert "contradict" in capsys.readouterr().out
     assert convert.main(["--to", "dovecot", "--replace", str(served)]) == 0
     after = contents(served)
-    assert after["dovecot-uidlist"] == b"3 V1795570068 N8 Gabc\n2 P7 :100.a\n3 :101.b\n6 :102.c\n"
+    assert after["dovecot-uidlist"] == (
+        b"3 V1795570068 N8 Gabc\n2 P7 :100.a\n3 :101.b\n6 P000000056b063994 :102.c\n")
     # its index would tell another message's header for a number
     assert "dovecot.index.log" not in after
     assert "removed dovecot.index.log" in capsys.readouterr().out

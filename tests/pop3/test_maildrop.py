@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from courierpy.maildir import errors
-from courierpy.maildir.formats import pop3list
+from courierpy.maildir.formats import pop3list, pop3uidls
 from courierpy.maildir.store import Store
 from courierpy.model.flags import DELETED, FLAGGED, FlagChange
 from courierpy.pop3 import maildrop, session
@@ -50,6 +50,32 @@ def test_uidls_stay_whatever_flags_change(maildir: Path) -> None:
     assert (maildir / pop3list.NAME).read_bytes() == text          # as Courier, which leaves it then
     deliver(maildir, "1.first.host")
     assert uidls()[1:] == before
+
+
+def test_dovecots_uidls_stay(maildir: Path) -> None:
+    names = sorted(path.name.partition(":")[0] for path in maildir.glob("[cn][ue][rw]/*"))
+    (maildir / "dovecot-uidlist").write_text(f"3 V1795570068 N9\n4 :{names[0]}\n8 W9 Pown :{names[2]}\n")
+    first = uidls()
+    assert (first[0], first[2]) == (b"000000046b063994", b"own")
+    assert first[1] is not None and first[1].startswith(b"UID")
+    (maildir / "dovecot-uidlist").unlink()
+    assert uidls() == first
+
+
+def test_dovecots_uidls_are_not_taken_when_others_were_told(maildir: Path) -> None:
+    told = uidls()
+    name = next((maildir / "cur").iterdir()).name.partition(":")[0]
+    (maildir / "dovecot-uidlist").write_text(f"3 V1795570068 N9\n4 :{name}\n")
+    assert uidls() == told
+    assert not (maildir / pop3uidls.NAME).exists()
+
+
+def test_no_uidl_is_told_where_the_kept_ones_cannot_be_read(maildir: Path) -> None:
+    (maildir / pop3uidls.NAME).mkdir()
+    assert uidls() == [None, None, None]
+    assert not (maildir / pop3list.NAME).exists()
+    (maildir / pop3uidls.NAME).rmdir()
+    assert None not in uidls()
 
 
 def test_no_uidl_comes_twice_after_all_was_deleted(maildir: Path) -> None:

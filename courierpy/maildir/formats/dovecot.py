@@ -46,6 +46,7 @@ UIDLIST = "dovecot-uidlist"
 KEYWORDS = "dovecot-keywords"
 SUBSCRIPTIONS = "subscriptions"
 UIDVALIDITY = "dovecot-uidvalidity"
+RIGHTS = "dovecot-acl"             # not read
 INDEX = "dovecot.index"            # the beginning of the names of its index files
 LETTERS = b"abcdefghijklmnopqrstuvwxyz"
 MAX_UID = 0xFFFFFFFF               # RFC 9051 2.3.1.1
@@ -96,6 +97,17 @@ class Uidlist:
         return Uidlist(self.uidvalidity, max(self.uidnext, other.uidnext), {**self.names, **more}, fields,
                        self.header or other.header)
 
+    def field(self, name: bytes, letter: bytes) -> bytes:
+        """What the line of a message says behind this letter; empty where it says nothing."""
+        words = self.fields.get(name, b"").split()
+        return next((word[1:] for word in words if word[:1] == letter), b"")
+
+    def tell(self, uidls: Mapping[bytes, bytes]) -> None:
+        """Writes down these POP3 UIDLs, by base name, of messages that have none written down."""
+        for name in self.names.keys() & uidls.keys():
+            if not self.field(name, b"P"):
+                self.fields[name] = (self.fields.get(name, b"") + b" P" + uidls[name]).lstrip()
+
     def match(self, present: Iterable[bytes]) -> None:
         """Dovecot's base name ends before the first colon of a file name, ours before the
         last: let these messages have ours."""
@@ -121,22 +133,10 @@ class Uidlist:
         return b"1 %d %d\n" % (self.uidvalidity, self.uidnext) + b"".join(b"%d %s\n" % row for row in rows)
 
 
-class Takeover:
-    """What a folder takes over: UIDVALIDITY, UIDNEXT, base name -> UID of all that Dovecot
-    numbered, base name -> keywords of the messages that are there and have some."""
-
-    __slots__ = ("keywords", "names", "uidnext", "uidvalidity")
-
-    def __init__(self, uidvalidity: int, uidnext: int, names: dict[bytes, int],
-                 keywords: dict[bytes, frozenset[bytes]]) -> None:
-        self.uidvalidity = uidvalidity
-        self.uidnext = uidnext
-        self.names = names
-        self.keywords = keywords
-
-
-def takeover(folder_path: str, present: Mapping[bytes, bytes]) -> Takeover | None:
-    """What Dovecot knew of this folder; None when it never served it.
+def takeover(folder_path: str, present: Mapping[bytes, bytes]) -> tuple[
+        Uidlist, dict[bytes, frozenset[bytes]]] | None:
+    """What Dovecot knew of this folder: the numbers of all that it numbered, and base name -> keywords of the
+    messages that are there and have some; None when it never served it.
 
     ``present``: base name -> file name, of all messages that are there.  For the
     session that holds the folder's lock and found no ``courierimapuiddb``.  Raises a
@@ -155,7 +155,7 @@ def takeover(folder_path: str, present: Mapping[bytes, bytes]) -> Takeover | Non
         words = words_of(filename, table)
         if words:
             keywords[name] = words
-    return Takeover(uidlist.uidvalidity, uidlist.uidnext, uidlist.names, keywords)
+    return uidlist, keywords
 
 
 # -- numbers
