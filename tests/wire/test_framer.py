@@ -12,6 +12,7 @@ STREAMS = {
     b"a NOOP\nb NOOP\r\n": [([b"a NOOP"], []), ([b"b NOOP"], [])],
     b"a LOGIN {4}\r\ndemo {3+}\r\na\nb\r\n": [([b"a LOGIN ", b" ", b""], [b"demo", b"a\nb"])],
     b"a X {0+}\r\n\r\nb Y\r\n": [([b"a X ", b""], [b""]), ([b"b Y"], [])],
+    b"a X {000000000002+}\r\nab\r\nb Y\r\n": [([b"a X ", b""], [b"ab"]), ([b"b Y"], [])],
     b"a APPEND x ~{2+}\r\n\0\n\r\n": [([b"a APPEND x ", b""], [b"\0\n"])],
 }
 
@@ -88,6 +89,15 @@ def test_refused_literals() -> None:
     assert isinstance(framer.next(), LiteralAhead)
     framer.refuse()
     assert drain(framer) == [([b"d NOOP"], [])]
+
+
+def test_what_is_announced_beyond_all_limits_is_no_command() -> None:
+    """RFC 9051 9: number64.  A client that has announced so much sends it, whatever it is told."""
+    framer = Framer()
+    framer.feed(b"a APPEND x {%d+}\r\nb EXPUNGE\r\n" % (2 ** 63 - 1))
+    assert isinstance(framer.next(), LiteralAhead)
+    framer.refuse()
+    assert drain(framer) == []
 
 
 def test_long_lines_are_skipped_and_memory_stays_bounded() -> None:

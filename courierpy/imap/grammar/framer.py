@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 LINE_LIMIT = 64 * 1024         # octets of the lines of a command, without its literals
 MAX_LITERALS = 1000            # of a command
-_LITERAL = later(rb"(~?)\{(\d{1,10})(\+?|-?)\}$")
+_LITERAL = later(rb"(~?)\{(\d{1,19})(\+?|-?)\}$")
 
 
 class Literal:
