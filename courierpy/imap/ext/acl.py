@@ -40,7 +40,7 @@ def getacl(session: Session, args: Args) -> str:
     for entry, rights in store.lists().of(path).entries.items():
         word = told(entry)
         if word is not None:
-            entries += [out.quoted(word.encode()), out.quoted(out.rights(rights))]
+            entries += [out.string(word.encode(), session.utf8), out.quoted(out.rights(rights))]
     session.write(lines.data(b"ACL", session.mailbox(name), *entries))
     return "GETACL completed."
 
@@ -83,7 +83,7 @@ def listrights(session: Session, args: Args) -> str:
     never = KEPT if entry.startswith("-") else frozenset()         # nobody is locked out
     granted = out.rights(always)
     session.write(lines.data(
-        b"LISTRIGHTS", session.mailbox(name), out.quoted(word), out.quoted(granted),
+        b"LISTRIGHTS", session.mailbox(name), out.string(word, session.utf8), out.quoted(granted),
         *[out.quoted(bytes((letter,))) for letter in out.rights(ALL_RIGHTS)
           if letter not in granted and chr(letter) not in never]))
     return "LISTRIGHTS completed."

@@ -158,7 +158,7 @@ def _told_why(session: Session, store: Store, name: str, entry: str, whole: bool
         return
     always = letters(always_has(store, entry)).encode()
     rest = [bytes((letter,)) for letter in letters(ALL_RIGHTS).encode() if letter not in always]
-    session.write(lines.data(b"RIGHTS-INFO", session.mailbox(name), out.quoted(entry.encode()), always,
+    session.write(lines.data(b"RIGHTS-INFO", session.mailbox(name), out.string(entry.encode()), always,
                              *rest))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 import re
 
 from courierpy.imap.grammar.args import ERROR, Args
-from courierpy.imap.grammar.out import quoted
+from courierpy.imap.grammar.out import string
 from courierpy.model.replies import Bad
 from courierpy.model.section import Section
 
@@ -119,7 +119,7 @@ def section(args: Args, name: bytes) -> FetchItem:
 def _label(found: Section) -> bytes:
     words = b".".join([b"%d" % number for number in found.part] + ([found.kind] if found.kind else []))
     if found.fields:
-        words += b" (" + b" ".join(map(quoted, found.fields)) + b")"
+        words += b" (" + b" ".join(map(string, found.fields)) + b")"
     return b"BODY[" + words + b"]"
 
 
