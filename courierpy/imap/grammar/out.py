@@ -37,10 +37,10 @@ def astring(data: bytes) -> bytes:
 
 
 def mailbox(name: str, utf8: bool = False) -> bytes:
-    """A mailbox name, always quoted; modified UTF-7, or UTF-8 for clients that enabled it."""
+    """A mailbox name, never an atom; modified UTF-7, or UTF-8 for clients that enabled it."""
     if utf8:
         try:
-            return quoted(name.encode())
+            return string(name.encode(), utf8)         # others write CR into what is subscribed
         except UnicodeEncodeError:
             pass                    # a name that is no UTF-8: only modified UTF-7 can carry it
     return quoted(utf7.encode(name))
