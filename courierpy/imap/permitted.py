@@ -89,14 +89,14 @@ def named(session: Session, command: bytes, *names: str) -> None:
     row = commands.find(command)
     for name, wanted in zip(names, row.named if row is not None else (), strict=False):
         if wanted:
-            _need(session, command, wanted, name)
+            need(session, command, wanted, name)
 
 
 def of_each(session: Session, command: bytes) -> Callable[[str], None]:
     """As named(), where a command is about one mailbox after the other."""
     row = commands.find(command)
     assert row is not None
-    return partial(_need, session, command, row.named[0])
+    return partial(need, session, command, row.named[0])
 
 
 def standing(session: Session, command: bytes, name: str) -> tuple[frozenset[str], bool]:
@@ -108,11 +108,13 @@ def standing(session: Session, command: bytes, name: str) -> tuple[frozenset[str
         raise FolderMissing(str(error)) from None
     row = commands.find(command)
     assert row is not None
-    _judge(session, command, row.named[0], name, has)
+    if has is not OWNER_RIGHTS:
+        _judge(session, command, row.named[0], name, has)
     return has, listed
 
 
-def _need(session: Session, command: bytes, wanted: str, name: str) -> None:
+def need(session: Session, command: bytes, wanted: str, name: str) -> None:
+    """As named(), of one mailbox of which these rights are ``wanted``."""
     folders, where = session.folders, name
     try:
         if wanted[0] == ABOVE:
@@ -120,13 +122,12 @@ def _need(session: Session, command: bytes, wanted: str, name: str) -> None:
         has = folders.rights(where)
     except NameInvalid:
         return                         # who makes use of the name says it
-    _judge(session, command, wanted, where, has)
+    if has is not OWNER_RIGHTS:        # all that there are, mostly
+        _judge(session, command, wanted, where, has)
 
 
 def _judge(session: Session, command: bytes, wanted: str, where: str, has: frozenset[str]) -> None:
     """``where``: the name of the mailbox on which the user ``has`` these rights, and these are ``wanted``."""
-    if has is OWNER_RIGHTS:
-        return                         # mostly: all that there are
     folders = session.folders
     letters, _, some = wanted.lstrip(ABOVE).partition(ANY_OF)
     if has.issuperset(letters) and (not some or not has.isdisjoint(some)):

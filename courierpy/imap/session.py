@@ -104,7 +104,7 @@ class Session(Dialogue):
 
     def write(self, *lines: bytes) -> None:
         """Untagged output, whole lines with their CRLF."""
-        self.conn.write_all([*lines])
+        self.conn.write_all(lines)
 
     def write_long(self, line: Iterable[Content]) -> None:
         """An untagged line in pieces.  One that is no ``bytes`` is read while it is written:
@@ -177,7 +177,7 @@ class Session(Dialogue):
         if title.show is not None:
             self.show("")
         framer, event = self.framer, None
-        if framer.midway:
+        if framer.fed and framer.midway:
             self.conn.flush_held()
             event = framer.next()
         elif data := self.waiting.read(READ_TIMEOUT):  # mostly one whole command

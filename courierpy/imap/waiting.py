@@ -132,26 +132,28 @@ class Waiting:
     def read(self, timeout: float) -> bytes:
         """Input of the client; b"" at its end.  Raises TimedOut after ``timeout`` seconds without any, and
         Bye when told to stop."""
-        session = self._session
+        session, data = self._session, None
         session.conn.flush()
-        if self.presence is not None:
-            self.is_on()
         if self._pushes is not None:
             self._pushes.forget()
+        if session.between is None and not self.stopping:
+            data = session.conn.read_awake()       # there is no time for anything else
+        if data is None:
+            data = self._pause(session, timeout)
+        if self.refusal is not None:
+            self._look()
+        return data
+
+    def _pause(self, session: Session, timeout: float) -> bytes:
+        """read() where the client need not say anything soon."""
+        self.is_on()
         self._may_end = True
         try:
             if self.stopping:
                 raise Bye(self._why)
-            if session.between is not None or session.sleeper is not None \
-                    or timeout > REST and _is_busy(session):
-                data = self._read(session, timeout)
-            else:
-                data = session.conn.read(timeout)
+            return self._read(session, timeout)
         finally:
             self._may_end = False
-        if self.refusal is not None:
-            self._look()
-        return data
 
     def _look(self) -> None:
         if self.refusal is not None and (why := self.refusal()):

@@ -114,7 +114,7 @@ class Access:
         Raises a store error."""
         if not self.identities:
             return WITHOUT_LISTS
-        if path in self._unlisted and self._still_unlisted(path):
+        if self._still_unlisted(path):
             return OWNER_RIGHTS
         own = f"{directory}/{NAME}" if directory else self.file(path)
         if self._no_levels and self._all_above_unlisted(path) and not is_there(own):

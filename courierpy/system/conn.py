@@ -15,7 +15,7 @@ from courierpy.system.writers import Blocked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from courierpy.system.record import Record
     from courierpy.system.stream import Stream
@@ -68,7 +68,7 @@ class Conn:
         self.quick = 0
         self._out: list[bytes] = []
         self._size = 0
-        self._since = 0.0               # when the first of them was written
+        self._since = 0.0               # when they were held back first, 0 for not yet
         self._is_shut: bool | None = None      # as of shut(), once that was done
 
     # -- what it goes through
@@ -116,21 +116,43 @@ class Conn:
             if left <= 0:
                 raise TimedOut
             timeout = left if timeout is None else min(timeout, left)
+        if (said := self.read_awake()) is not None:
+            return said
         stream, start = self.stream, monotonic()
-        if timeout is not None and not (stream.layers and stream.buffered()) \
-                and not self._await(timeout, start):
-            raise TimedOut
+        if timeout is not None and not (stream.layers and stream.buffered()):
+            ready = self._readable(timeout)
+            self.quick = self.quick + 1 if monotonic() - start < AT_ONCE else 0
+            if not ready:
+                raise TimedOut
         while True:
             try:
-                data = stream.read(READ_SIZE)
+                return self._taken()
             except Blocked as blocked:
                 if not blocked.wait(None if timeout is None else start + timeout - monotonic()):
                     raise TimedOut from None
-                continue
-            self.rcvd += len(data)
-            if self.record is not None:
-                self.record.read(data)
-            return data
+
+    def read_awake(self) -> bytes | None:
+        """What a client says that mostly answers at once: it is waited for awake, as to sleep and to be woken
+        takes longer than it does.  None where it is no such client, or no longer.  Raises Garbled."""
+        if self.quick < TIMES or self.pending:
+            return None
+        poll, start = self._poller(), monotonic()
+        while not poll(0) and not self.stream.buffered():
+            if monotonic() - start >= AWAKE:
+                self.quick = 0
+                return None
+        try:
+            return self._taken()
+        except Blocked:
+            return None                # of a TLS record there is a part
+
+    def _taken(self) -> bytes:
+        """What there is.  Raises Blocked and Garbled."""
+        data = self.stream.read(READ_SIZE)
+        self.rcvd += len(data)
+        if self.record is not None:
+            self.record.read(data)
+        return data
 
     def ready(self) -> bool:
         """Can read() give something without waiting?"""
@@ -155,21 +177,6 @@ class Conn:
         events = poll.poll(None if timeout is None else max(0, int(timeout * 1000 + 0.999)))
         return {fd for fd, _ in events}
 
-    def _await(self, timeout: float, start: float) -> bool:
-        """As _readable(), from ``start`` on.  A client that mostly answers at once is waited for awake: to
-        sleep and to be woken takes longer than it does."""
-        known = self._poll
-        poll = known[1] if known is not None and known[0] == self.stream.infd else self._poller()
-        if self.quick >= TIMES:
-            while monotonic() - start < AWAKE:
-                if poll(0):
-                    return True
-            self.quick = 0
-            return bool(poll(int(timeout * 1000 + 0.999)))
-        found = bool(poll(int(timeout * 1000 + 0.999)))
-        self.quick = self.quick + 1 if monotonic() - start < AT_ONCE else 0
-        return found
-
     def _readable(self, timeout: float) -> bool:
         return bool(self._poller()(int(timeout * 1000 + 0.999)))
 
@@ -186,17 +193,13 @@ class Conn:
 
     def write(self, data: bytes) -> None:
         """Gather ``data``; written at flush() or when much has come together."""
-        if not self._out:
-            self._since = monotonic()
         self._out.append(data)
         self._size += len(data)
         if self._size >= FLUSH_AT:
             self.flush()
 
-    def write_all(self, pieces: list[bytes]) -> None:
+    def write_all(self, pieces: Sequence[bytes]) -> None:
         """As write() of each of them."""
-        if not self._out:
-            self._since = monotonic()
         self._out += pieces
         self._size += sum(map(len, pieces))
         if self._size >= FLUSH_AT:
@@ -205,8 +208,11 @@ class Conn:
     def flush_held(self) -> None:
         """Write what was gathered a while ago.  A client that says hundreds of commands at once hears of the
         first before the last is done: it may wait for no answer longer than some seconds."""
-        if self._out and monotonic() - self._since > HELD:
-            self.flush()
+        if self._out:
+            now = monotonic()
+            self._since = self._since or now
+            if now - self._since > HELD:
+                self.flush()
 
     def mark(self) -> Mark:
         """Where the next write() begins, for take_back()."""

@@ -13,20 +13,24 @@ if TYPE_CHECKING:
 
 SECONDS = 5.0                  # between two words
 _hears: Callable[[int, int], None] | None = None
-_due = 0.0
+_due = 0.0                     # 0: no step was done yet
 
 
 def hear(hears: Callable[[int, int], None] | None) -> None:
-    """From now on ``hears`` is called, after SECONDS and each time so many later, with what is done and
-    what all of it is.  None: nobody is."""
+    """``hears`` is called SECONDS after the first step, and each time so many later, with what is done
+    and what all of it is.  None: nobody is."""
     global _hears, _due
-    _hears, _due = hears, monotonic() + SECONDS
+    _hears, _due = hears, 0.0
 
 
 def step(done: int, goal: int) -> None:
     """So much of it is done."""
     global _due
-    if _hears is not None and monotonic() >= _due:
+    if _hears is None:
+        return
+    now = monotonic()
+    _due = _due or now + SECONDS
+    if now >= _due:
         _hears(done, goal)
         _due = monotonic() + SECONDS
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     Value = Callable[[Session, str, Status], bytes]
 
 COMPLETED = "STATUS Completed."
+RIGHT = "r"                    # that the user needs on the mailbox
 # the attributes of Status, in the order in which they are told; the items of extensions follow
 COUNTS = (b"MESSAGES", b"RECENT", b"UIDNEXT", b"UIDVALIDITY", b"UNSEEN")
 
@@ -48,7 +49,7 @@ class Items:
         return told
 
 
-@command(b"STATUS", when=ANY, named=("r",))
+@command(b"STATUS", when=ANY, named=(RIGHT,))
 def status(session: Session, args: Args) -> str:
     name, wanted = args.mailbox_and_words()
     items, written = _items(wanted), session.mailbox(name)
@@ -74,12 +75,12 @@ class Asked(Args):
         self.box, self.items, self.written, self.count, self.told = box, items, written, count, told
 
     def again(self, session: Session) -> str:
-        permitted.named(session, self.command, self.box)
+        permitted.need(session, self.command, RIGHT, self.box)
         count = session.folders.status(self.box)
         if count != self.count:
             self.told = line(session, self.box, self.items, self.written, count)
             self.count = count
-        session.write(self.told)
+        session.conn.write(self.told)
         return COMPLETED
 
 
