@@ -64,7 +64,7 @@ serve: .venv/package
 	@$(BIN)/python -m courierpy demo demo --serve --port $(PORT)
 
 check: develop
-	@echo "style, types and the quick tests: about four minutes"
+	@echo "style, types and the quick tests: four to ten minutes on two processors"
 	$(BIN)/ruff check courierpy tests bench tools fuzz
 	$(BIN)/mypy
 	$(BIN)/python -m tools.build_index --check
@@ -76,10 +76,10 @@ test: announce check
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -rs -m 'server or clients or peers'
 
 announce:
-	@echo "all tests: about seventeen minutes, the quick ones first; the reason of each that is skipped comes last"
+	@echo "all tests: seventeen to forty minutes on two processors, the quick ones first; the reason of each that is skipped comes last"
 
 test-pythons: develop
-	@echo "the quick tests on each Python of this machine: about three minutes each"
+	@echo "the quick tests on each Python of this machine: three to eight minutes each"
 	$(BIN)/python -m tools.pythons
 
 index: develop
