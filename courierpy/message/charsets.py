@@ -13,7 +13,7 @@ import re
 from functools import lru_cache
 from sys import byteorder
 
-from courierpy.message import eastasian
+from courierpy.message import eastasian, eightbit
 from courierpy.message.eastasian import ESCAPE, ISO_2022
 
 TYPE_CHECKING = False
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     Decoder: TypeAlias = ("codecs.IncrementalDecoder | eastasian.EastAsianDecoder | eastasian.Iso2022Decoder"
-                          " | _MarkedDecoder | _Utf7Decoder")
+                          " | eightbit.Decoder | _MarkedDecoder | _Utf7Decoder")
 
 ASCII, UTF_8 = "ascii", "utf-8"    # these two and ISO 2022 need no table of the library
 SHIFTED_OCTETS = 1 << 16           # of UTF-7; behind so many a character may be cut
@@ -37,6 +37,9 @@ CODECS = frozenset((
     "koi8_r", "koi8_t", "koi8_u", "kz1048", "mac_arabic", "mac_croatian", "mac_cyrillic", "mac_farsi",
     "mac_greek", "mac_iceland", "mac_latin2", "mac_roman", "mac_romanian", "mac_turkish", "ptcp154",
     "shift_jis_2004", "utf_16", "utf_16_be", "utf_16_le", "utf_32", "utf_32_be", "utf_32_le", "utf_7"))
+# of these, those in which each octet is a letter, whatever stands beside it
+_EIGHT_BIT = CODECS - eastasian.CODECS - eastasian.SECOND - {
+    "cp949", "hz", "johab", "utf_16", "utf_16_be", "utf_16_le", "utf_32", "utf_32_be", "utf_32_le", "utf_7"}
 # in these, octets below 128 are not, or not always, the letters of ASCII
 _NOT_ASCII = frozenset((
     "cp037", "cp1026", "cp1140", "cp273", "cp424", "cp500", "cp864", "cp875", "hz", "shift_jis_2004",
@@ -140,11 +143,15 @@ def charset_text(octets: bytes, label: str) -> str:
             return octets.decode()
         except UnicodeDecodeError:
             codec = "cp1252"
+    if codec in _EIGHT_BIT:
+        return eightbit.read(octets, codec)
     return eastasian.read(octets, codec) if codec in eastasian.CODECS else octets.decode(codec, "replace")
 
 
 def decoder(codec: str) -> Decoder:
     """What reads a text piece by piece; ``codec`` as ``find`` gives it."""
+    if codec in _EIGHT_BIT:
+        return eightbit.Decoder(codec)
     if codec == ISO_2022:
         return eastasian.Iso2022Decoder()
     if codec in eastasian.CODECS:
@@ -267,5 +274,6 @@ def known() -> list[bytes]:
 def load() -> None:
     """All that a label can lead to, for a process that may not be able to read the library later."""
     _table()
-    for codec in sorted(CODECS | eastasian.SECOND):
+    eightbit.load(sorted(_EIGHT_BIT))
+    for codec in sorted((CODECS | eastasian.SECOND) - _EIGHT_BIT):
         codecs.lookup(codec)

@@ -11,6 +11,8 @@ import codecs
 import re
 from functools import lru_cache
 
+from courierpy.message import eightbit
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -207,7 +209,7 @@ class Iso2022Decoder:
             elif other in (b"\x0e", b"\x0f"):
                 self._shifted = other == b"\x0e"
             elif other:
-                found.append(bytes((other[2] | 0x80,)).decode(self._half, "replace"))
+                found.append(eightbit.read(bytes((other[2] | 0x80,)), self._half))
         return "".join(found)
 
     def _choose(self, escape: bytes) -> None:

@@ -3,15 +3,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from webencodings.labels import LABELS
 
-from courierpy.message import charsets, decode, eastasian
+from courierpy.message import charsets, decode, eastasian, eightbit
 from courierpy.message.charsets import charset_text
 from courierpy.message.message import Message
+from courierpy.system import proc
 from tests.conftest import plain_environ
 from tests.message.searched import in_body
 
@@ -254,6 +256,13 @@ def test_a_text_in_pieces(codec: str, parts: list[bytes], cuts: list[int]) -> No
     assert text + decoder.decode(whole[at:], True) == charset_text(whole, codec)
 
 
+@pytest.mark.parametrize("codec", sorted(charsets._EIGHT_BIT))
+def test_a_letter_an_octet_as_the_library_has_it(codec: str) -> None:
+    data = eightbit.OCTETS + eightbit.OCTETS[::-1]
+    assert charset_text(data, codec) == data.decode(codec, "replace")
+    assert {len(bytes((octet,)).decode(codec, "replace")) for octet in eightbit.OCTETS} == {1}
+
+
 def test_what_is_no_text_costs_no_more_than_text() -> None:
     """A letter that nobody has is asked for a thousand times, not a million times."""
     for codec in eastasian.CODECS:
@@ -328,6 +337,26 @@ def test_the_charset_that_a_page_names_itself() -> None:
 
 # -- where the library cannot be read any more
 
+@pytest.mark.parametrize("beside", [True, False])
+def test_tables_are_of_another_process_where_there_can_be_one(monkeypatch: pytest.MonkeyPatch,
+                                                              beside: bool) -> None:
+    here = []
+
+    def elsewhere(work: Callable[[], bytes]) -> Callable[[], bytes | None]:
+        known = dict(eightbit._letters)
+        found = work() if beside else None
+        here.append(len(eightbit._letters) - len(known))
+        eightbit._letters.clear()
+        return lambda: found
+
+    monkeypatch.setattr(eightbit, "_letters", {})
+    monkeypatch.setattr(proc, "elsewhere", elsewhere)
+    eightbit.load(["koi8_r", "cp1140"])
+    assert here == [2 if beside else 0]
+    assert eightbit._letters == {codec: eightbit.OCTETS.decode(codec, "replace")
+                                 for codec in ("koi8_r", "cp1140")}
+
+
 def test_all_codecs_are_loaded_before_the_login() -> None:
     """A process of the listener may not be able to read the library once it is the user's."""
     program = ("import builtins, sys\nfrom courierpy import preload\npreload.preload()\n"
@@ -337,6 +366,7 @@ def test_all_codecs_are_loaded_before_the_login() -> None:
                "    return import_(name, *more)\n"
                "builtins.__import__, sys.meta_path = refuse, []\n"
                "from courierpy.message import charsets\n"
+               "assert not [name for name in charsets._EIGHT_BIT if f'encodings.{name}' in sys.modules]\n"
                "for label in [label.decode() for label in charsets.known()] + [*charsets.CODECS]:\n"
                "    assert charsets.find(label) is not None, label\n"
                "    for octets in (b'text', bytes(range(256)), b'\\xfe\\xfe\\x1b$B!!'):\n"
