@@ -99,10 +99,10 @@ class Steps:
     """What the settings say of the way in.  ``base``: CONFIGDIRECTORY; ``notices``: files by which the
     administrator speaks; ``most``: sessions of a user, 0 for any; ``limit_kib``: of memory, 0 for none;
     ``umask``: None where it stays; ``landlock``: as of Settings; ``record``: IMAPDEBUGFILE; ``by_tls``:
-    the client's octets are carried through TLS."""
+    the client's octets are carried through TLS; ``titled``: ps shows who it serves."""
 
     __slots__ = ("base", "by_tls", "checks_owner", "landlock", "limit_kib", "most", "notices", "only_reads",
-                 "record", "runs_script", "umask")
+                 "record", "runs_script", "titled", "umask")
 
     def __init__(self, settings: Settings) -> None:
         self.base = settings.text("CONFIGDIRECTORY")
@@ -115,6 +115,7 @@ class Steps:
         self.only_reads = settings.flag("IMAP_READONLY")
         self.record = settings.text("IMAPDEBUGFILE")
         self.runs_script = settings.flag("IMAP_LOGINEXEC")
+        self.titled = settings.flag("IMAP_PROCTITLE")
         self.umask = settings.umask()
 
 
@@ -171,8 +172,10 @@ class Entering:
         self._whose()
         self.who = log.who(self.peer, self.port, self.user)
         log.about(self.who)
-        title.start(self.settings)
-        title.be(f"{self.program} {self.user} [{self.peer}]")
+        if self.steps.titled:
+            title.start(self.settings)
+        if title.show is not None:
+            title.be(f"{self.program} {self.user} [{self.peer}]")
 
     def _whose(self) -> None:
         if self.behind_login:

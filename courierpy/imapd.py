@@ -232,7 +232,7 @@ class _Imapd(Entering):
     def _sleeps(self, session: Session, woken: Woken | None = None) -> None:
         """Where the listener gave us a way to its keeper, the process may end while the client is silent."""
         door = decimal(self.environ.get("COURIERPY_KEEPER", ""))
-        after = self.settings.number("IMAP_HIBERNATE")
+        after, quiet = concluded.of(self.settings, _patience)
         if door is not None:
             way = door
             inotify.lend(lambda: _lent(way))
@@ -241,7 +241,6 @@ class _Imapd(Entering):
                 inotify.inherit(_lent(way, instance))
         if woken is not None or door is not None and after > 0 and self.conn.plain:
             from courierpy.hibernate.sleeper import Sleeper
-            quiet = self.settings.number("IMAP_HIBERNATE_QUIET")
             session.sleeper = Sleeper(session, -1 if door is None else door, after, quiet, self.started,
                                       self.who, woken)
 
@@ -384,6 +383,11 @@ class _Imapd(Entering):
                 log.err(f"no memory to save what was learned of {self.session.selected.folder.path}")
         if self.trash_is_left and self.session is not None:
             self._empty_trash()        # whoever went without a LOGOUT left it
+
+
+def _patience(settings: Settings) -> tuple[int, int]:
+    """Seconds of IDLE, and of silence, after which the process of a session may end."""
+    return settings.number("IMAP_HIBERNATE"), settings.number("IMAP_HIBERNATE_QUIET")
 
 
 def _emptied(settings: Settings) -> list[str]:

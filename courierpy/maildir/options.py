@@ -29,14 +29,14 @@ def fsync(word: str) -> str:
 
 def of_all(settings: Settings, host: str | None) -> dict[str, Any]:
     """What the settings say of any Maildir that is opened: arguments of Store."""
-    return {**concluded.of(settings, _of_any), "host": host, "bounds": Bounds.of(settings),
-            "fsync": fsync(settings.text("IMAP_FSYNC").lower())}
+    return {**concluded.of(settings, _of_any), "host": host, "bounds": Bounds.of(settings)}
 
 
 def _of_any(settings: Settings) -> dict[str, Any]:
     locks = settings.text("IMAP_USELOCKS")
     return {"locks": not locks or locks.startswith("1"), "keywords": settings.number("IMAP_KEYWORDS") != 0,
             "trash": settings.text("IMAP_TRASHFOLDERNAME") or "Trash",
+            "fsync": fsync(settings.text("IMAP_FSYNC").lower()),
             "index_at": settings.text("IMAP_INDEXDIR"), "read_only": settings.flag("IMAP_READONLY"),
             "keeps_expunged": settings.flag("IMAP_EXPUNGE_KEEP")}
 

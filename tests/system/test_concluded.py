@@ -15,7 +15,8 @@ from courierpy.maildir import bounds, options
 from courierpy.system import concluded
 from courierpy.system.settings import Settings, from_environ
 
-FINDS = (entering.Steps, imapd._emptied, session.Rules, bounds._numbers, options._of_any, options.of_own)
+FINDS = (entering.Steps, imapd._emptied, imapd._patience, session.Rules, bounds._numbers, options._of_any,
+         options.of_own)
 
 
 class Asked(Mapping[str, str]):
