@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 COMMANDS = [b"LOGIN ann secret", b"SELECT INBOX"]
 WARM = 30                              # sessions before those that count
 LOGINS, AHEAD = 2, 2                   # processes before the login, and forked ahead
-PAGE, PAGES = os.sysconf("SC_PAGE_SIZE"), 830      # that a session writes to where its process was forked
+PAGE, PAGES = os.sysconf("SC_PAGE_SIZE"), 770      # that a session writes to where its process was forked
 NUMBER = 4                             # octets of the number of a client
 WORDS, LINE = b"* OK " + bytes(300), b"d imapd: a line of the log, which says who it is and from where\n"
 
