@@ -165,3 +165,21 @@ def test_there_are_many_and_then_no_more(maildir: Path) -> None:
     client.do('CANCELUPDATE "t3"')
     assert not any(b" NO " in line for line in client.do("SEARCH RETURN (UPDATE COUNT) ALL"))
     client.logout()
+
+
+def test_no_place_is_found_beside_a_message_that_has_just_gone(maildir: Path) -> None:
+    """Its file went, and nobody has looked since: it stands in the result, and says no more where."""
+    for at, subject in enumerate(("bb", "cc", "dd", "ee", "ff", "ba")):
+        file = maildir / "cur" / f"18000000{at:02}.M1P1.host:2,{'' if subject == 'ba' else 'F'}"
+        file.write_bytes(f"Subject: {subject}\n\n".encode())
+    client = Session(maildir)
+    client.ordered.add(b"a")
+    search = "UID SORT RETURN ({}) (SUBJECT) UTF-8 FLAGGED"
+    client.do("SELECT INBOX")
+    client.begin("a", search)
+    next((maildir / "cur").glob("1800000002.*")).unlink()
+    client.do("UID STORE 9 +FLAGS.SILENT (\\Flagged)")
+    client.do("NOOP")
+    assert client.results[b"a"] == [9, 4, 5, 7, 8]
+    client.check("a", search)
+    client.logout()

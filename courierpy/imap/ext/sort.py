@@ -97,14 +97,19 @@ class Order:
     def place(self, session: Session, key: Key, known: Sequence[int], uid: int) -> int:
         """Behind how many of the messages ``known``, UIDs in this order, does this one stand?"""
         sorting = Sorting(session, key)
+        lost = sorting.attributes.lost
         own = self._values(sorting, uid)
         low, high = 0, len(known)
         while low < high:
-            middle = (low + high) // 2
-            if self._before(own, uid, self._values(sorting, known[middle]), known[middle]):
+            middle = at = (low + high) // 2
+            others = self._values(sorting, known[at])
+            while known[at] in lost and at + 1 < high:     # nothing can be said of what has just gone
+                at += 1
+                others = self._values(sorting, known[at])
+            if known[at] in lost or self._before(own, uid, others, known[at]):
                 high = middle
             else:
-                low = middle + 1
+                low = at + 1
         return low
 
     def packed(self) -> tuple[bytes, bytes]:
