@@ -307,11 +307,7 @@ def _content(subject: Subject, item: FetchItem) -> list[Content]:
     if data is None:
         return [b"{0}\r\n"]            # no such part
     if partial is not None:
-        start, length = partial
-        if not isinstance(data, bytes):
-            data = data.cut(start, length)
-        else:
-            data = data[start:] if length is None else data[start:start + length]
+        data = span_of(data, *partial)
     size = len(data)
     if isinstance(data, bytes):
         subject.room -= size
@@ -321,6 +317,13 @@ def _content(subject: Subject, item: FetchItem) -> list[Content]:
     else:
         subject.session.body += size
     return [b"{%d}\r\n" % size, data]
+
+
+def span_of(data: Content, start: int, count: int | None) -> Content:
+    """``count`` of the octets from ``start`` on, or all of these."""
+    if not isinstance(data, bytes):
+        return data.cut(start, count)
+    return data[start:] if count is None else data[start:start + count]
 
 
 def texts(chunk: Chunk, known: list[bytes | None] | Texts) -> list[bytes] | Texts:

@@ -10,6 +10,7 @@ import re
 
 from courierpy.imap.appending import Assembly, Mail, Piece
 from courierpy.imap.ext import Extension
+from courierpy.imap.fetch import span_of
 from courierpy.imap.grammar import out
 from courierpy.imap.grammar.args import ERROR
 from courierpy.imap.reading import Reading
@@ -105,11 +106,7 @@ class _Source:
                 if data is None:
                     raise self._bad()
                 if url.partial is not None:
-                    start, count = url.partial
-                    if isinstance(data, bytes):
-                        data = data[start:] if count is None else data[start:start + count]
-                    else:
-                        data = data.cut(start, count)
+                    data = span_of(data, *url.partial)
                 assembly.expect(len(data))
                 for octets in (data,) if isinstance(data, bytes) else data:
                     assembly.write(octets)
