@@ -19,7 +19,7 @@ from courierpy.system import inotify
 from tests.account import account_ids
 from tests.conftest import descriptors, until
 from tests.programs.chain import Chain, chain, eventually
-from tests.programs.test_hibernation import is_keeper
+from tests.programs.hibernating import is_keeper
 from tests.realtime.windows import deliver
 
 pytestmark = pytest.mark.server

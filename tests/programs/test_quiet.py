@@ -16,15 +16,15 @@ import pytest
 from courierpy.system import presence
 from tests.conftest import until
 from tests.programs.chain import Chain, chain, children, eventually
-from tests.programs.test_compress import Client
-from tests.programs.test_hibernation import (
+from tests.programs.hibernating import (
     DEADLINE,
-    _has_client,
+    has_client,
     hibernating,
     holds_a_sleeper,
     is_keeper,
     wait_until,
 )
+from tests.programs.test_compress import Client
 from tests.realtime import strict
 from tests.realtime.test_random import on_disk
 from tests.realtime.windows import Window, deliver, over_pipe, over_tcp
@@ -56,7 +56,7 @@ class Quiet:
 
     def awake(self) -> list[int]:
         """Processes that have a client."""
-        return [pid for pid in children(self.server.process.pid) if _has_client(pid)]
+        return [pid for pid in children(self.server.process.pid) if has_client(pid)]
 
     def wait_asleep(self, awake: int = 0) -> None:
         eventually(lambda: len(self.awake()) <= awake)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import fill
-from tests.programs.test_hibernation import Running, hibernating
+from tests.programs.hibernating import Running, hibernating
 from tests.realtime.windows import deliver
 
 pytestmark = pytest.mark.server

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from tests.programs.hibernating import DEADLINE, Running, hibernating
 from tests.programs.test_compress import Client
-from tests.programs.test_hibernation import DEADLINE, Running, hibernating
 from tests.programs.test_renewal import wait_log
 from tests.realtime.windows import Window, deliver, over_pipe, over_tcp
 

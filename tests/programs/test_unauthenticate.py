@@ -16,8 +16,8 @@ import pytest
 from courierpy.admin import demo, mkcert
 from tests.conftest import account_ids, until
 from tests.programs.chain import Chain, chain, eventually
+from tests.programs.hibernating import holds_a_sleeper
 from tests.programs.test_doorway import login_processes
-from tests.programs.test_hibernation import holds_a_sleeper
 from tests.programs.test_renewal import settings_of
 
 pytestmark = pytest.mark.server

@@ -23,8 +23,9 @@ from courierpy.system.concluded import Common
 from courierpy.system.conn import Conn
 from courierpy.system.settings import Settings
 from tests.conftest import account_ids
+from tests.hibernate.bench import record
+from tests.programs.hibernating import hibernating, wait_until
 from tests.programs.test_compress import Client
-from tests.programs.test_hibernation import hibernating, record, wait_until
 
 WAITS = sessions.Manner(2, 60, lines.BUSY)
 
