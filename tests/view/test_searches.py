@@ -59,7 +59,7 @@ class Client(imaplib.IMAP4_stream):
 
 @contextmanager
 def client(maildir: Path) -> Iterator[Client]:
-    fill(maildir, 7)
+    fill(maildir, 20)                  # UIDs of a few of them are had otherwise than of most
     environ = " ".join(f"{name}={shlex.quote(value)}" for name, value in
                        plain_environ(AUTHENTICATED="demo", TZ="UTC", IMAP_CAPABILITY="all").items())
     made = Client(f"env -i {environ} {shlex.quote(sys.executable)} -m courierpy.imapd {maildir}")
