@@ -120,7 +120,9 @@ class Steps:
 
 
 class Entering:
-    """``program``: its name, for the log; ``protocol``: that it speaks.  ``behind_login``: did a login start
+    """A program behind the login on its way into the Maildir: a method for each step.
+
+    ``program``: its name, for the log; ``protocol``: that it speaks.  ``behind_login``: did a login start
     it?  ``steps``: what the settings say of the way in.  ``user``, ``peer``, ``port``: who the client is;
     ``who``: the same for the log.  ``folders``: the store, once it is open.  ``noticed``: may the
     administrator have something to say?  ``presence``: the file

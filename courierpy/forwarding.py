@@ -24,7 +24,9 @@ def leads_on(protocol: str, settings: Settings) -> bool:
 
 
 class Forwarding:
-    """``environ``: of the listener.  An account is as the helper rendered it, variables are of its client.
+    """Where the mail of accounts is, and whether a session of theirs at another host may be.
+
+    ``environ``: of the listener.  An account is as the helper rendered it, variables are of its client.
     ``work``: of the process that connects."""
 
     def __init__(self, protocol: str, environ: Mapping[str, str]) -> None:

@@ -59,7 +59,9 @@ class Wanted:
 
 
 class Listener:
-    """``load``: gives the settings anew; raises SettingsError."""
+    """The listener for MTAs, from its start to SIGTERM.
+
+    ``load``: gives the settings anew; raises SettingsError."""
 
     def __init__(self, wanted: Wanted, load: Callable[[], dict[str, str]]) -> None:
         """Raises SettingsError, UsageError."""

@@ -101,7 +101,9 @@ def make_folder(path: str, uid: int, gid: int) -> None:
 
 
 class Server:
-    """``load``: gives the settings anew; raises SettingsError.  ``path``: of the socket, "" for that on
+    """notifyd, from its start to SIGTERM.
+
+    ``load``: gives the settings anew; raises SettingsError.  ``path``: of the socket, "" for that on
     descriptor 0."""
 
     def __init__(self, path: str, load: Callable[[], dict[str, str]]) -> None:

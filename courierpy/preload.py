@@ -80,7 +80,7 @@ def preload(apart: bool = False, protocol: str = "IMAP", smap: bool = False, pro
 
 
 def _fill_tables() -> None:
-    """Of IMAP."""
+    """Load what stands in the tables of IMAP, all commands and extensions."""
     from courierpy.imap import commands, ext
     from courierpy.imap.commands.index import COMMANDS
     from courierpy.message import charsets

@@ -28,7 +28,9 @@ LOAD_AGAIN = 0.5               # seconds
 
 
 class Readiness:
-    """``in_process``: sessions go on in forks of this process.  ``apart``: what comes before the login is
+    """What couriertcpd tries before connections come.
+
+    ``in_process``: sessions go on in forks of this process.  ``apart``: what comes before the login is
     done by login processes.  ``protocol``: of the program that logs in.  ``rules``: by address, once
     loaded."""
 

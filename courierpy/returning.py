@@ -26,7 +26,9 @@ AT_ONCE = 64                   # messages
 
 
 class Returned:
-    """``fd``: of the client, to be closed by who has this.  ``remote``, ``local``: the ends of its
+    """A client that a session gave back.
+
+    ``fd``: of the client, to be closed by who has this.  ``remote``, ``local``: the ends of its
     connection.  ``peer``: the other end of its socket.  ``said``: what it has said since."""
 
     __slots__ = ("fd", "local", "peer", "remote", "said")
@@ -50,7 +52,9 @@ class Returned:
 
 
 class Returns:
-    """``way``: the sessions' end, which stays open here.  ``is_shut``: one of them has shut it for all."""
+    """The listener's end of the way back.
+
+    ``way``: the sessions' end, which stays open here.  ``is_shut``: one of them has shut it for all."""
 
     def __init__(self, connections: Connections, left: tuple[int, int] | None = None) -> None:
         """``left``: both ends, ours first, of an earlier image.  OSError."""

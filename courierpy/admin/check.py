@@ -235,7 +235,7 @@ def _file(entry: os.DirEntry[str], name: bytes, owner: int) -> Iterator[Fault]:
 
 
 def _leftovers(folder: Mailbox) -> Iterator[Fault]:
-    """In tmp/."""
+    """What was left in tmp/."""
     place = folder.place
     limit = time.time() - TMP_AGE
     for entry in listed(place.tmp):

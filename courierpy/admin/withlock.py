@@ -92,7 +92,7 @@ class _Holders:
         return one()
 
     def hold(self, store: Store, place: Place) -> int:
-        """In the child."""
+        """Hold the locks, in the child, until the parent is done."""
         with Moment(store, partial(maildirs.chosen, store, self._options.mailboxes),
                     self._options.seconds) as moment:
             os.write(self._tells, b"+")

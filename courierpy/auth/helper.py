@@ -110,7 +110,9 @@ class Job:
 
 
 class Worker:
-    """``job``: None while it has nothing to do, since ``since``.  ``page``: what it is at by itself, of one
+    """A process that asks one module, one request at a time.
+
+    ``job``: None while it has nothing to do, since ``since``.  ``page``: what it is at by itself, of one
     that stands at the doorway; None of others."""
 
     __slots__ = ("end", "job", "module", "page", "pid", "since")

@@ -23,7 +23,9 @@ KNOWN = 1000                   # accounts
 
 
 class Accounts:
-    """``modules``: to be asked, in order; the listener's helper is asked instead where there is one."""
+    """The accounts as a program of mail asks for them, without a password.
+
+    ``modules``: to be asked, in order; the listener's helper is asked instead where there is one."""
 
     def __init__(self, settings: Settings, modules: Sequence[str] = ()) -> None:
         self._environ: Mapping[str, str] = settings.values
@@ -63,7 +65,7 @@ class Accounts:
         return authdaemon.lookup(request) if self._asker is None else self._asker.check(request)
 
     def close(self) -> None:
-        """Nobody asks any more."""
+        """Let go of the way to who answers."""
         if self._asker is not None:
             self._asker.close()
 

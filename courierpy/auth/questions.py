@@ -63,7 +63,9 @@ class _Exchange:
 
 
 class _Asker(tickets.Asker):
-    """``at``: its number, not another's before it."""
+    """A login process, as the helper has it.
+
+    ``at``: its number, not another's before it."""
 
     __slots__ = ("at", "exchanges")
 
@@ -74,7 +76,9 @@ class _Asker(tickets.Asker):
 
 
 class Questions:
-    """``grants``: couriertcpd, which makes login processes and hears of tickets.  ``told``: what a login
+    """What login processes ask the helper, and the tickets that it gives for it.
+
+    ``grants``: couriertcpd, which makes login processes and hears of tickets.  ``told``: what a login
     process is told of the options of an account; ``services``: that it may ask for.  ``standing``: the worker
     that stands at the doorway, if one does."""
 
@@ -94,7 +98,7 @@ class Questions:
         helper.hear(grants, self._made)
 
     def _made(self) -> None:
-        """A login process was."""
+        """Hear of a login process that couriertcpd has made."""
         try:
             found = passing.receive(self.grants)
         except passing.Refused as error:
@@ -133,7 +137,7 @@ class Questions:
                               helper.look, self.told, self.services)
 
     def stands(self, worker: Worker) -> None:
-        """It does from now on."""
+        """``worker`` stands at the doorway from now on."""
         self.standing = worker
         for asker in self._askers.values():
             self._introduce(worker, asker)
@@ -351,5 +355,5 @@ class Questions:
 
 
 def _asking(request: Request) -> bytes:
-    """What a worker reads."""
+    """The octets of a request, as a worker reads them."""
     return b"".join((render_environ(request.environ), render_request(request)))

@@ -139,7 +139,7 @@ class Stand:
         return True
 
     def _asked(self, at: int, asker: Asker) -> None:
-        """``at``: its number."""
+        """Answer what a login process asks, if it can be answered here.  ``at``: the number of ``asker``."""
         try:
             head = asker.end.recv(channels.QUESTION.size, PEEKING)
         except BlockingIOError:

@@ -59,7 +59,9 @@ def find(path: str) -> Backup | None:
 
 
 class Backups:
-    """``path``: of their directory; ``host``: for names of files."""
+    """The backups of one account.
+
+    ``path``: of their directory; ``host``: for names of files."""
 
     __slots__ = ("host", "path")
 

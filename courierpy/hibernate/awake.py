@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 
 class Awake:
-    """``listeners``: by the descriptor of their channel, which ``poll`` hears."""
+    """Those who hear by the keeper and have a process.
+
+    ``listeners``: by the descriptor of their channel, which ``poll`` hears."""
 
     def __init__(self, poll: select.epoll) -> None:
         self.listeners: dict[int, Listener] = {}

@@ -53,7 +53,9 @@ class Wake:
 
 
 class Sleepers:
-    """``eager``: the keeper is started before it is asked for.  ``asleep``: by number.  ``door``:
+    """couriertcpd's end of the way to the keeper: who is asleep, and who is to be woken.
+
+    ``eager``: the keeper is started before it is asked for.  ``asleep``: by number.  ``door``:
     what sessions offer theirs by.  Both its ends stay here, and outlive a keeper; so do the
     connections."""
 

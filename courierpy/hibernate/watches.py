@@ -25,7 +25,9 @@ ALL = -1
 
 
 class Hearing:
-    """``watchers``: watch -> number of who watches -> what the directory is in his folder."""
+    """The keeper's watches, each for all who want to hear of its directory.
+
+    ``watchers``: watch -> number of who watches -> what the directory is in his folder."""
 
     def __init__(self, inotify: Inotify) -> None:
         self.inotify = inotify

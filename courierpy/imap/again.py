@@ -20,7 +20,9 @@ _last: tuple[object, Kept] | None = None       # of which account and how they w
 
 
 class Kept:
-    """``commands``: by what stands behind the tag."""
+    """Commands as they were read, by their octets.
+
+    ``commands``: by what stands behind the tag."""
 
     __slots__ = ("commands",)
 

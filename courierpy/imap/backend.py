@@ -83,7 +83,7 @@ class Onward:
         self._hops = HOPS
 
     def told(self, pairs: Sequence[tuple[bytes, bytes | None]]) -> None:
-        """By ID."""
+        """The client has said these fields by ID."""
         self._fields, self._hops = passed_on(pairs)
 
     def speak(self, user: str, password: str, server: Client) -> Backend:

@@ -51,7 +51,9 @@ MAX_ERRORS = 10                # bad commands in a row
 
 
 class Dialogue:
-    """``who``: the client, for the log.  ``errors``: bad commands in a row.  ``ended``: the command
+    """The dialogue with one client; what its commands do the subclasses say.
+
+    ``who``: the client, for the log.  ``errors``: bad commands in a row.  ``ended``: the command
     that is being done is the last one.  ``answered``: OK, NO or BAD, of the last tagged line."""
 
     def __init__(self, client: Client, framer: Framer, who: str) -> None:

@@ -22,7 +22,9 @@ WORDS = (b"INBOXES", b"PERSONAL", b"SUBSCRIBED", *NAMING)
 
 
 class MailboxSet:
-    """``word``: in upper case.  ``names``: of the mailboxes behind it; what is no name is left out."""
+    """Mailboxes as a command names many of them.
+
+    ``word``: in upper case.  ``names``: of the mailboxes behind it; what is no name is left out."""
 
     __slots__ = ("names", "word")
 

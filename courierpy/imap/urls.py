@@ -19,7 +19,9 @@ _PERCENT = re.compile(rb"%([0-9A-Fa-f]{2})")
 
 
 class MessageUrl:
-    """``mailbox``: "" for the selected one.  ``uidvalidity``: None where it is not named.  ``partial``:
+    """A URL of a message, or of a part of one.
+
+    ``mailbox``: "" for the selected one.  ``uidvalidity``: None where it is not named.  ``partial``:
     (first octet, how many or None for all behind it), None for all."""
 
     __slots__ = ("mailbox", "partial", "section", "uid", "uidvalidity")

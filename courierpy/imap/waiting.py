@@ -86,7 +86,9 @@ REST = 1.0                     # seconds without a command after which memory is
 
 
 class Waiting:
-    """``stopping``: a signal said that the session is to end, at the next moment between two commands.
+    """One session's wait for its client.
+
+    ``stopping``: a signal said that the session is to end, at the next moment between two commands.
     ``refusal`` says why it is to end, "" as long as it is not; None where nobody says so.  ``presence``: who
     looks for sessions finds there what this one is at, None where it has no file."""
 

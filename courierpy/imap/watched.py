@@ -72,7 +72,9 @@ class _Directory:
 
 
 class Watched:
-    """``unmade``: mailboxes that were not whole when they were to be watched.  ``denied``: those that may
+    """The mailboxes, beside the selected one, of which one session hears.
+
+    ``unmade``: mailboxes that were not whole when they were to be watched.  ``denied``: those that may
     not be read, of which nothing is heard.  Raises OSError where the kernel refuses to watch so much."""
 
     def __init__(self, folders: Store, wanted: Wanted, reaches: Reaches, ear: Ear | None = None) -> None:

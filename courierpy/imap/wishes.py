@@ -20,7 +20,9 @@ NONE: frozenset[bytes] = frozenset()
 
 
 class Group:
-    """``kind``: which mailboxes, by the word of RFC 5465 6; ``names``: behind SUBTREE and MAILBOXES.
+    """A group of events of NOTIFY SET, and the mailboxes that it is for.
+
+    ``kind``: which mailboxes, by the word of RFC 5465 6; ``names``: behind SUBTREE and MAILBOXES.
     ``events``: in upper case.  ``items``: what of new messages is fetched."""
 
     __slots__ = ("events", "items", "kind", "names")
@@ -53,7 +55,9 @@ class Group:
 
 
 class Wish:
-    """``selected``: the group of the selected mailbox, None for nothing; ``others``: of the others."""
+    """What a client has asked for by NOTIFY.
+
+    ``selected``: the group of the selected mailbox, None for nothing; ``others``: of the others."""
 
     __slots__ = ("others", "selected")
 

@@ -28,7 +28,9 @@ MOST = 1024                    # that wait for an answer
 
 
 class Beside:
-    """``open``: who waits for an answer, by number, with the moment from which on it waits no more.
+    """A process that waits for others in the place of couriertcpd.
+
+    ``open``: who waits for an answer, by number, with the moment from which on it waits no more.
     ``above``: our descriptor is below this.  ``pid``: 0 while there is no process."""
 
     def __init__(self, does: str, work: Callable[[socket.socket], int], loop: Loop) -> None:

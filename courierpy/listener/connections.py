@@ -25,7 +25,9 @@ LEAVING = 5.0                  # seconds that one has to go, once told
 
 
 class Connection:
-    """``account``: whose session it is, as the helper rendered it; b"" where that is not known.
+    """One connection that couriertcpd has accepted.
+
+    ``account``: whose session it is, as the helper rendered it; b"" where that is not known.
     ``address``: what it counts for; "" while that is not known, and once another holds its
     place.  ``peer``: the other end of its socket, ("", 0) where that is not known.  ``identity``: device
     and inode of the socket that its session has, (0, 0) where that is not known.  ``started``:
@@ -65,7 +67,7 @@ class Asleep:
             os.close(fd)
 
     def line(self) -> str:
-        """As of() reads it."""
+        """A line of it for the next image, as of() reads it."""
         groups = ",".join(map(str, self.groups))
         return (f"{self.client} {self.file} {self.uid} {self.gid} [{groups}] {self.peer[1]} {self.peer[0]} "
                 f"{self.address} {self.account.hex()}")
@@ -78,7 +80,9 @@ class Asleep:
 
 
 class Connections:
-    """``by_pid``: those with a process.  ``waiting``: those of them that have not logged in, the
+    """The connections that are on, and how many each address has.
+
+    ``by_pid``: those with a process.  ``waiting``: those of them that have not logged in, the
     oldest first.  ``bound``: how many may wait, 0 for any number.  ``closing`` is called before
     the descriptor of a desk is closed."""
 

@@ -97,7 +97,7 @@ class Doorway:
         return [self.outward.beside, *([self.lookups] if self.lookups is not None else [])]
 
     def holds(self, fd: int) -> None:
-        """This one is from here."""
+        """This descriptor is one of those that ``above`` is above."""
         self._above = max(self._above, fd + 1)
 
     # -- the processes
@@ -430,7 +430,7 @@ class Doorway:
         self._turn_away(process, fds)
 
     def _session(self, process: Login, number: int, guest: Guest, order: channels.Order, fd: int) -> bool:
-        """False: there is none."""
+        """Begin the session of a guest.  False where it could not be begun."""
         connection = guest.connection
         try:
             found = os.fstat(fd)       # as hibernate/protocol.py knows it by

@@ -31,7 +31,9 @@ LIMITS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EAGAIN)
 
 
 class Entrance:
-    """``desks``: each connection gets one, and if ``proxied`` says there who its client is.
+    """Where couriertcpd accepts connections.
+
+    ``desks``: each connection gets one, and if ``proxied`` says there who its client is.
     ``busy``: what a client hears that cannot be served.  ``above``: all descriptors of the
     listener are below it."""
 

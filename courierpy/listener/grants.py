@@ -28,7 +28,9 @@ HELPER = "the password helper"         # for the log
 
 
 class Grants:
-    """``tickets``: by their octets, the oldest first.  ``helper``: who is asked now, None while there is
+    """What password helpers have let in and nobody has used yet.
+
+    ``tickets``: by their octets, the oldest first.  ``helper``: who is asked now, None while there is
     nobody.  ``others``: more of our ends that helpers say at whom they let in, those of before as well, which
     finish what they are at."""
 

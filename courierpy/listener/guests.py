@@ -71,7 +71,9 @@ class Login:
 
 
 class Grant:
-    """``account``: as the helper rendered it; ``pid``: of the login process that may use it, until then.
+    """The account of a ticket.
+
+    ``account``: as the helper rendered it; ``pid``: of the login process that may use it, until then.
     ``which``: of its hosts may be the next one."""
 
     __slots__ = ("account", "pid", "until", "which")

@@ -19,7 +19,9 @@ VARIABLE = "COURIERPY_HANDOVER"
 
 
 class Handover:
-    """``connections``: by pid. ``auth``: descriptor and path of the password helpers' socket, -1 without
+    """All that one image of couriertcpd leaves to the next.
+
+    ``connections``: by pid. ``auth``: descriptor and path of the password helpers' socket, -1 without
     helpers. ``lock``: descriptor of the pid file's lock or -1. ``logger``: pid of -stderrlogger or 0.
     ``statistics``: pid, 0 without, and METRICS. ``keeper``: its version, pid and three descriptors, None
     without. ``returns``: two descriptors, of the way back; None without. ``asleep``: by number.

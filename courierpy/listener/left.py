@@ -8,7 +8,9 @@ if TYPE_CHECKING:
 
 
 class Left:
-    """``logins``: descriptor of the link by pid.  ``helpers``: descriptors of the grants.  ``guests``,
+    """What it leaves of its doorway.
+
+    ``logins``: descriptor of the link by pid.  ``helpers``: descriptors of the grants.  ``guests``,
     ``grants``, ``orphans``, ``sessions`` and ``asked`` (listener/outward.py): as JSON has them, orphans with
     their descriptors first."""
 

@@ -58,7 +58,9 @@ class _Carried:
 
 
 class Outward:
-    """``carried``: sessions by number.  ``beside``: who connects."""
+    """Sessions at other hosts, whose octets login processes carry.
+
+    ``carried``: sessions by number.  ``beside``: who connects."""
 
     def __init__(self, own: Forwarding, connections: Connections, loop: Loop) -> None:
         self.own = own

@@ -52,7 +52,9 @@ class Worker:
 
 
 class Pool:
-    """``waiting``: processes without a session, who waits longest first; ``ahead``: those that are
+    """The processes of sessions, and the sessions that wait for one.
+
+    ``waiting``: processes without a session, who waits longest first; ``ahead``: those that are
     nobody's.  Both are also in ``workers``, by pid.  ``queue``: sessions that wait for a process."""
 
     def __init__(self, reuse: str, most: int, ahead: int, connections: Connections, loop: Loop,

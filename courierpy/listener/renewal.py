@@ -25,7 +25,9 @@ STAYS = "the settings in force stay"
 
 
 class Renewal:
-    """``image``: the words that start the program anew.  ``pid``: of the trial, 0 without one."""
+    """The way to another image: it is tried before it takes over.
+
+    ``image``: the words that start the program anew.  ``pid``: of the trial, 0 without one."""
 
     def __init__(self, image: list[str]) -> None:
         self.image = image

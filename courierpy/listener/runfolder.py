@@ -41,7 +41,9 @@ SPARING = 10                   # times as long as a sweep took there is none
 
 
 class RunFolder:
-    """``path``: of the folder, "" where there is none."""
+    """The folder in which sessions say that they are on.
+
+    ``path``: of the folder, "" where there is none."""
 
     def __init__(self) -> None:
         self.path = ""

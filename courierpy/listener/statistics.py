@@ -97,7 +97,7 @@ class Statistics:
                 log.crit(f"the statistics process cannot be started: fork: {error.strerror}")
 
     def ended(self, pid: int) -> bool:
-        """Was this process it?"""
+        """Was this the process of the counts, which has ended?"""
         if pid == self._old:
             self._old = 0
             return True
@@ -190,7 +190,7 @@ class Keeper:
         self._hear(woken, lambda: os.read(woken, 512))         # by now told() has been called
 
     def told(self, number: int, frame: object) -> None:
-        """A signal: end."""
+        """A signal came, by which serve() ends."""
         self._ends = True
 
     def _hear(self, fd: int, handler: Callable[[], object]) -> None:
@@ -207,7 +207,7 @@ class Keeper:
         self._hear(end.fileno(), partial(self._accept, end))
 
     def serve(self) -> None:
-        """Until told() was."""
+        """Take counts and tell them, until a signal comes."""
         while not self._ends:
             for fd, _ in self._poll.poll(TURN * 1000):
                 handler = self._handlers.get(fd)

@@ -103,7 +103,9 @@ class Job:
 # -- in the process that speaks with the client
 
 class Carrier:
-    """``pid`` and our ``end`` of a process that is a user."""
+    """A process that is a user, and delivers to the Maildir of that one.
+
+    ``pid`` and our ``end`` of a process that is a user."""
 
     __slots__ = ("end", "pid")
 

@@ -27,7 +27,9 @@ class Over(Exception):
 
 
 class Client:
-    """``conn``: to it.  ``timeout``: seconds that it may be silent.  ``most``: octets of its lines."""
+    """The client of an LMTP session, as it is read and written to.
+
+    ``conn``: to it.  ``timeout``: seconds that it may be silent.  ``most``: octets of its lines."""
 
     def __init__(self, conn: Conn, timeout: float) -> None:
         self.conn = conn
@@ -90,6 +92,6 @@ class Client:
         self._data = data + self._data
 
     def trusted(self) -> None:
-        """It may deliver."""
+        """The client may deliver: longer lines are taken, and no deadline counts."""
         self.most = grammar.MAX_LINE
         self.conn.deadline = None

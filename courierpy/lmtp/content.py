@@ -40,7 +40,7 @@ class Dots:
         self._before = len(_BEGIN)     # octets that come first and are no text
 
     def feed(self, data: bytes) -> bytes:
-        """What is text of it."""
+        """The octets of ``data`` that are text of the message: dots that were doubled are single."""
         seen = self._held + data
         start = 0
         texts = []
@@ -132,7 +132,7 @@ class Header:
         return self._field not in _OURS
 
     def _settle(self) -> None:
-        """A field is whole."""
+        """A field of the header is whole: take from it what is looked for."""
         if self._field == b"message-id" and not self.message_id:
             value = b" ".join(self._value.partition(b":")[2].split())
             self.message_id = value if len(value) <= MAX_ID else b""
@@ -196,7 +196,7 @@ class Content:
         self._first = line[-1:]
 
     def finish(self) -> None:
-        """It is whole."""
+        """The message is whole."""
         self.line_end = self.line_end or b"\r\n"
         if not self.too_large and self.failure is None:
             self._put(self.header.finish())
@@ -227,7 +227,7 @@ class Content:
         self._in_memory = False
 
     def _drop(self) -> None:
-        """The room is given back."""
+        """Give back the room that the message has on the disk."""
         try:
             os.ftruncate(self.fd, 0)
         except OSError:

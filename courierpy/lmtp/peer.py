@@ -23,7 +23,9 @@ UNIX = "unix"                              # in LMTP_XCLIENT: programs at a unix
 
 
 class Peer:
-    """``address``: in the network, "" for a program of this host.  ``who``: for the log.  ``speaks_for``: may
+    """Who brings mail, and what he may.
+
+    ``address``: in the network, "" for a program of this host.  ``who``: for the log.  ``speaks_for``: may
     it say for whom it speaks (XCLIENT)?  ``name`` and ``helo``: of that one, "" where they are not known."""
 
     __slots__ = ("address", "helo", "name", "speaks_for", "trusted", "who")

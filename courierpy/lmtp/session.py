@@ -43,7 +43,9 @@ STRANGER_SECONDS = 60.0            # until who may not deliver has logged in
 
 
 class Session:
-    """``client``: as LHLO names it, "" before.  ``most``: octets of a message, 0 for any number.  ``utf8``:
+    """A session of LMTP.
+
+    ``client``: as LHLO names it, "" before.  ``most``: octets of a message, 0 for any number.  ``utf8``:
     of the message that is under way."""
 
     def __init__(self, conn: Conn, settings: Settings, peer: Peer, accounts: Accounts, maildir: str) -> None:
@@ -149,7 +151,7 @@ class Session:
         self._conn.write(f"250 {every[-1]}\r\n".encode())
 
     def offers(self) -> list[str]:
-        """What LHLO is answered."""
+        """The lines of the answer to LHLO."""
         found = [self._host, "PIPELINING", f"SIZE {self.most}", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES",
                  "CHUNKING", "IGNOREQUOTA"]
         words = " ".join(name.decode() for name in self._logins.mechanisms(self._trusted))

@@ -29,7 +29,9 @@ NO_SPOOL = Reply(452, "4.3.1", "There is no room for the message now, try again 
 
 
 class Recipient:
-    """``original``: the address that the sender wrote to, "" for the same.  ``folder``: a mailbox that the
+    """Who a message is for.
+
+    ``original``: the address that the sender wrote to, "" for the same.  ``folder``: a mailbox that the
     message must go to.  ``poster``: who brings it, as a list of rights may have it."""
 
     __slots__ = ("account", "address", "detail", "folder", "ignores_quota", "original", "poster")
@@ -70,7 +72,9 @@ def question(to: Recipient, maildir: str, octets: int) -> Job:
 
 
 class Transaction:
-    """``sender``: the null address for a bounce.  ``octets``: that the client announced, 0 for any number.
+    """One message, from MAIL to the answers behind its text.
+
+    ``sender``: the null address for a bounce.  ``octets``: that the client announced, 0 for any number.
     ``content``: what came of the message, None before."""
 
     def __init__(self, sender: Address, trace: Trace, settings: Settings, maildir: str,

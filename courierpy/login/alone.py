@@ -34,7 +34,9 @@ ENDED = 1                      # exit status of a process that has carried a ses
 
 
 class Alone:
-    """``program``: the next one with its arguments.  ``modules``: who checks passwords; none: as the
+    """A login of one client, in a process of its own.
+
+    ``program``: the next one with its arguments.  ``modules``: who checks passwords; none: as the
     environment says."""
 
     def __init__(self, stage: Stage, conn: Conn, modules: list[str], program: list[str]) -> None:

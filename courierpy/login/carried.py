@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 
 class Carried:
-    """``number``: as couriertcpd knows the connection.  ``wire``: to the client; ``host``: to the host.
+    """A session at another host, whose octets a login process carries.
+
+    ``number``: as couriertcpd knows the connection.  ``wire``: to the client; ``host``: to the host.
     ``due``: on the monotonic clock, 0.0 for never.  ``events``, ``inner_events``: what the two are polled
     for.  ``over``: both can be closed.  ``who``, ``tail``: for the log."""
 

@@ -29,13 +29,15 @@ NO_ANSWER = "no answer in time"
 
 
 def question(host: str, port: int, seconds: float, local: tuple[str, str]) -> bytes:
-    """The octets of one."""
+    """The octets that ask for a connection."""
     return channels.pack({HOST: host, PORT: str(port), SECONDS: f"{seconds:.3f}", LOCAL: local[0],
                           LOCAL_PORT: local[1]})
 
 
 class _Attempt:
-    """``number``: of the question, as octets.  ``address``: that is tried; ``left``: those that were not.
+    """A connection that is being made.
+
+    ``number``: of the question, as octets.  ``address``: that is tried; ``left``: those that were not.
     ``end``: until when there is time, on the monotonic clock; ``due``: and for what it is at.  ``why``: the
     last address was not to be had."""
 
@@ -54,7 +56,9 @@ class _Attempt:
 
 
 class Connector:
-    """``channel``: to who asks.  ``open``: attempts by descriptor; ``named``: those that wait for a name.
+    """The process that connects to hosts for login processes.
+
+    ``channel``: to who asks.  ``open``: attempts by descriptor; ``named``: those that wait for a name.
     ``size``: octets of the number of a question."""
 
     def __init__(self, channel: socket.socket, size: int) -> None:
@@ -131,7 +135,7 @@ class Connector:
             threading.Thread(target=self._ask, args=(name,), daemon=True).start()
 
     def _ask(self, name: str) -> None:
-        """In a thread of its own."""
+        """Look a name up, in a thread of its own."""
         try:
             addresses = onward.found(name, 0, 0)
         except (OSError, UnicodeError):
@@ -211,7 +215,7 @@ class Connector:
 
 
 def serve(channel: socket.socket, size: int) -> int:
-    """The process."""
+    """What the process does that connects; its exit status."""
     proc.keep_open((channel.fileno(),))
     title.be("couriertcpd: connections")
     from importlib import import_module

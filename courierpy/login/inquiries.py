@@ -66,7 +66,9 @@ class Inquiry:
 
 
 class Inquiries:
-    """``open``: by number."""
+    """What one login process has asked the helper, and not heard yet.
+
+    ``open``: by number."""
 
     def __init__(self, house: House) -> None:
         self.open: dict[int, Inquiry] = {}
@@ -158,7 +160,7 @@ class Inquiries:
             self._house.settle(inquiry.entrant)
 
     def _fail(self, inquiry: Inquiry, why: str) -> None:
-        """For now."""
+        """An inquiry that the helper cannot answer now."""
         self._close(inquiry)
         inquiry.entrant.fails(TemporaryFailure(why))
 

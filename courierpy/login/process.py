@@ -342,7 +342,7 @@ class House:
         self._relays(relay)
 
     def _relays(self, relay: Relay | Carried) -> None:
-        """From now on."""
+        """Carry the octets of this one from now on."""
         answer = relay.answer if isinstance(relay, Relay) else relay.move
         self.heard[relay.wire.socket.fileno()] = lambda: self._carry(relay)
         self.heard[relay.inner.fileno()] = lambda: self._carry(relay, answer)

@@ -22,7 +22,9 @@ LINGER_SECONDS = 1.0           # that a client has to hang up
 
 
 class Relay:
-    """``number``: as couriertcpd knows the connection.  ``inner``: our end of the socketpair.  ``due``: on
+    """A session behind TLS, whose octets a login process carries.
+
+    ``number``: as couriertcpd knows the connection.  ``inner``: our end of the socketpair.  ``due``: on
     the monotonic clock, 0.0 for never.  ``events``, ``inner_events``: what the two are polled for.
     ``over``: both can be closed."""
 

@@ -59,7 +59,9 @@ PATIENCE_SECONDS = 5.0         # that couriertcpd has for what it says at once
 
 
 class Seeking:
-    """``which``: host of ``forward``, the one at hand.  ``wire``: to it, None while there is none.
+    """A client's login at the hosts of its account, one after the other.
+
+    ``which``: host of ``forward``, the one at hand.  ``wire``: to it, None while there is none.
     ``events``: what that is polled for."""
 
     def __init__(self, house: House, entrant: Entrant, forward: Forward, settings: Settings,
@@ -87,7 +89,7 @@ class Seeking:
         return self.forward.hosts[self.which]
 
     def begin(self) -> None:
-        """With the next host."""
+        """Begin with the next host."""
         self.which += 1
         now = time.monotonic()
         self._share = now + max(0.0, self._end - now) / (len(self.forward.hosts) - self.which)
@@ -132,7 +134,7 @@ class Seeking:
             self._over(Bye(text, code) if ends else No(text, code))
 
     def welcome(self) -> None:
-        """The session may be."""
+        """couriertcpd has said that the session may be."""
         if self._state == ACCEPTED:
             self._state = DONE
             self.entrant.answered(self.accepted)

@@ -40,7 +40,9 @@ FAILURE_DELAY = gate.FIRST     # seconds until a refusal is answered, where IMAP
 
 
 class Stage:
-    """``environ``: what the next program will get, and what the login was told; ``settings``: of that.
+    """One client before its login.
+
+    ``environ``: what the next program will get, and what the login was told; ``settings``: of that.
     ``client``: where the dialogue writes to.  ``peer``: the client, for the log.  ``tls``: is the connection
     encrypted?
     ``accepted``: another host's answer to the login, where the session is there."""

@@ -23,7 +23,9 @@ MARK_OCTETS = 128 * 1024       # of output; with more, no more is made
 
 
 class Wire:
-    """``tls``: None while the connection is plain.  ``ended``: the client says no more.  ``broken``: and
+    """A client's connection, which waits for nothing.
+
+    ``tls``: None while the connection is plain.  ``ended``: the client says no more.  ``broken``: and
     hears nothing either.  ``last``: no more is written; the socket is closed for that when all is out.
     ``by``: when the other end must have taken TAKES octets more of what waits, or all, on the monotonic
     clock; 0.0 where nothing waits.  ``piece``: octets that are read at once."""

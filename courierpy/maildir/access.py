@@ -53,7 +53,9 @@ def identities(user: str, options: str) -> frozenset[str]:
 
 
 class Access:
-    """``identities``: what the user is here, as lists have it; without any, lists mean nothing, and the user
+    """What one user may do with the mailboxes of a Maildir.
+
+    ``identities``: what the user is here, as lists have it; without any, lists mean nothing, and the user
     has what Courier gives then.  ``directory``: function that gives the
     directory of a path; ``levels``: the directory of lists of levels that are no mailboxes, "" for none.
     ``owns``: it is the user's own Maildir."""

@@ -19,7 +19,9 @@ def _numbers(settings: Settings) -> tuple[int, int, int]:
 
 
 class Bounds:
-    """``messages`` and ``keywords`` of a mailbox, different ones; ``own``: keywords of one message.
+    """How much a mailbox may hold.
+
+    ``messages`` and ``keywords`` of a mailbox, different ones; ``own``: keywords of one message.
     0: any number."""
 
     __slots__ = ("_used", "keywords", "messages", "own")

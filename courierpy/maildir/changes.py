@@ -19,7 +19,9 @@ AT_ONCE = 512                      # files that are changed before what we heard
 
 
 class Changes:
-    """``heard``: what happened and no look has seen yet; of use while ``watched``.  ``path``, ``keywords``:
+    """What happened in an open mailbox since the last look.
+
+    ``heard``: what happened and no look has seen yet; of use while ``watched``.  ``path``, ``keywords``:
     the directories that are watched, see Watch."""
 
     __slots__ = ("_own", "_own_heard", "_watch", "_where", "heard")

@@ -23,7 +23,9 @@ NONE: frozenset[bytes] = frozenset()
 
 
 class Held:
-    """``database``: the rows.  ``flags``: a byte of flag bits each.  ``odd``: UID -> file
+    """The messages in cur/, a row for each.
+
+    ``database``: the rows.  ``flags``: a byte of flag bits each.  ``odd``: UID -> file
     name, where it is not base name and flags.  ``twins``: base names with several files,
     as a program leaves them that links and then unlinks to change a flag."""
 

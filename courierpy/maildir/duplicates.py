@@ -22,7 +22,9 @@ MOST_OCTETS = 128 * 1024
 
 
 class Duplicates:
-    """``seconds``: how long a message is remembered; 0: none is."""
+    """The messages that came to one account lately.
+
+    ``seconds``: how long a message is remembered; 0: none is."""
 
     __slots__ = ("_index", "_seconds")
 

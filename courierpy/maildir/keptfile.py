@@ -19,7 +19,9 @@ SOON = 2.0                         # seconds between two locks in a row
 
 
 class KeptFile:
-    """``host``: as it stands in names of files.  A process that is forked of ours begins without one."""
+    """One session's file, which its locks are links to.
+
+    ``host``: as it stands in names of files.  A process that is forked of ours begins without one."""
 
     __slots__ = ("_host", "_path", "_pid", "_since", "_tmp")
 

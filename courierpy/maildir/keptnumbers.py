@@ -35,7 +35,9 @@ UNIQUE = "imapuid_0"               # in names of files in tmp/
 
 
 class KeptNumbers:
-    """``host``: as it stands in names of files.  ``written``: what is known of the uiddb is what we wrote.  A
+    """The uiddb of one mailbox, as one session knows it.
+
+    ``host``: as it stands in names of files.  ``written``: what is known of the uiddb is what we wrote.  A
     process that is forked of ours begins without anything."""
 
     __slots__ = ("_fd", "_host", "_left", "_mine", "_named", "_path", "_pid", "written")

@@ -26,7 +26,9 @@ STRANGERS_MOST = 10_000            # base names, before all is read again
 
 
 class KnownKeywords:
-    """``by_uid``: keywords of the messages that have some.  ``unread``: why they may be others.
+    """The keywords of the messages of an open mailbox.
+
+    ``by_uid``: keywords of the messages that have some.  ``unread``: why they may be others.
     ``kept``: are there keywords at all?  ``others``: function that says whether others have the mailbox open
     too."""
 

@@ -23,7 +23,9 @@ ACCOUNTS, MESSAGES = 64, 4096      # of other accounts, and in all their mailbox
 
 
 class Lately:
-    """``place``: which mailbox it is; ``keywords``: by UID.  ``unsaved``: the index knows less.  ``cleaned``:
+    """A mailbox as it was when a session left it.
+
+    ``place``: which mailbox it is; ``keywords``: by UID.  ``unsaved``: the index knows less.  ``cleaned``:
     when its tmp/ was, as of MailboxDirectory."""
 
     __slots__ = ("cleaned", "held", "keywords", "place", "stamps", "unsaved")

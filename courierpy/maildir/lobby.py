@@ -29,7 +29,9 @@ _WAITING = later(rb"(?s)\d{1,18}\.M\d{1,18}P(\d{1,18})V[0-9A-F]{16}I[0-9A-F]{16}
 
 
 class Lobby:
-    """``inside``: what stands before a file name in it."""
+    """The messages that wait in the tmp/ of one mailbox.
+
+    ``inside``: what stands before a file name in it."""
 
     __slots__ = ("_host", "inside")
 

@@ -61,7 +61,9 @@ PATIENCE = 2.0                     # seconds that a session that leaves waits to
 
 
 class Mailbox:
-    """``name``: as IMAP says it; ``path``: its directory.  ``modseqs``: of its changes; None: the
+    """A mailbox that is open.
+
+    ``name``: as IMAP says it; ``path``: its directory.  ``modseqs``: of its changes; None: the
     client did not ask for them.  ``settable``: bits of the flags that messages may bring along, and may
     keywords?
 
@@ -213,7 +215,7 @@ class Mailbox:
 
     @property
     def cache(self) -> Cache:
-        """By all sessions."""
+        """What all sessions have computed of its messages."""
         uidvalidity = self._looker.snapshot.uidvalidity
         if self._cache is None or self._cache.uidvalidity != uidvalidity:
             from courierpy.maildir.index.valuecache import Cache  # who asks for flags alone needs none

@@ -30,7 +30,9 @@ STILL = "courierpy.still"          # in tmp/: who has the lock copies what is th
 
 
 class MailboxDirectory:
-    """``path``: of the directory; ``cur``, ``new``, ``tmp``: in it.  ``inside``: what stands before a file's
+    """Where an open mailbox is on disk, and who else has it open.
+
+    ``path``: of the directory; ``cur``, ``new``, ``tmp``: in it.  ``inside``: what stands before a file's
     name in cur/.  ``uiddb``: the path of the numbers.  ``cleaned``: when tmp/ was, on the monotonic clock,
     0.0 where that is not known.  ``mirror``: what the messages are links to, None where they are none."""
 

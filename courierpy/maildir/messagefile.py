@@ -55,7 +55,7 @@ class MessageFile:
         self.close()
 
     def close(self) -> None:
-        """Once."""
+        """To be called once."""
         try:
             os.close(self._fd)
         except OSError:

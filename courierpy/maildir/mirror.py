@@ -36,7 +36,9 @@ NO_FLAGS = SUFFIXES[0]
 
 
 class Mirror:
-    """``path``: the user's directory.  ``source``: the other's.  ``host``: as it stands in names of files.
+    """A user's copy of a mailbox that another one shares.
+
+    ``path``: the user's directory.  ``source``: the other's.  ``host``: as it stands in names of files.
     ``quota``: of the other's Maildir, None where nobody limits it, or nobody but its owner may count.
     """
 

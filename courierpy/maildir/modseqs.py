@@ -31,7 +31,9 @@ A_MOMENT = 0.05                    # seconds that a FETCH waits for numbers befo
 
 
 class Modseqs:
-    """``kept``: they outlast the session; False where nothing can be written (RFC 7162 3.1.2.2), and then
+    """The MODSEQs of an open mailbox.
+
+    ``kept``: they outlast the session; False where nothing can be written (RFC 7162 3.1.2.2), and then
     there are none.  ``told``: the number up to which our client knows all.
 
     A context manager: what is changed inside gets one number at its end, under the lock.
@@ -56,7 +58,7 @@ class Modseqs:
 
     @property
     def history(self) -> History:
-        """As of the last look."""
+        """The history of the mailbox, as of the last look."""
         assert self._log.history is not None
         return self._log.history
 

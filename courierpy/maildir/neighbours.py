@@ -29,7 +29,9 @@ VIRTUAL, LINKED = SHARED_PREFIXES
 
 
 class Neighbours:
-    """``own``: the user's Maildir.  ``index``: of the accounts, None without one.  ``account``: function
+    """The Maildirs that others share with one user.
+
+    ``own``: the user's Maildir.  ``index``: of the accounts, None without one.  ``account``: function
     (path of a Maildir, its namespace) that opens one; ``sharable``: function (directory of the copies, path
     of the Maildir, its namespace)."""
 

@@ -49,7 +49,9 @@ def of_own(settings: Settings) -> dict[str, Any]:
 
 
 class StoreOptions:
-    """``host``: as it stands in names of files.  ``locks``: is a mailbox locked by a file, as
+    """What the settings say of all mailboxes of a Maildir.
+
+    ``host``: as it stands in names of files.  ``locks``: is a mailbox locked by a file, as
     Courier does?  ``fsync``: "never", "optimized" or "always".  ``sync``: what an OK promises is on the
     disk before it; ``sync_all``: flags and keywords too.  ``index_at``: a directory for what can be
     derived, outside the Maildir; "": in each mailbox.  ``read_only``: nothing is written.  ``quota``: of the

@@ -74,7 +74,7 @@ class Steps:
         self._undo.append(partial(_remove_directory, path))
 
     def wrote(self, path: str) -> None:
-        """A file that is ours."""
+        """This file was made, and goes if the steps are undone."""
         self._undo.append(partial(remove, path))
 
     def rename(self, here: str, there: str) -> None:

@@ -44,7 +44,7 @@ class Recent:
         return recent
 
     def numbered(self, uids: Sequence[int]) -> None:
-        """These are new."""
+        """Messages got these UIDs, and are recent."""
         self.fresh |= UidSet.of(uids)
 
     def leave(self) -> None:

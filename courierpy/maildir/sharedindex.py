@@ -24,7 +24,9 @@ _MUNGED = str.maketrans({".": "\\:", "/": "\\;", "\\": "\\\\"})
 
 
 class SharedIndex:
-    """``file``: of the index.  ``munged``: accounts whose names have dots and slashes are told apart by them
+    """The file that says which accounts share mailboxes.
+
+    ``file``: of the index.  ``munged``: accounts whose names have dots and slashes are told apart by them
     (IMAP_SHAREDMUNGENAMES), as ``\\:`` and ``\\;``; else both are blanks."""
 
     __slots__ = ("_file", "_known", "_refused", "_spell")

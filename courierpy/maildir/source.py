@@ -46,7 +46,7 @@ class Source:
 
     @property
     def file(self) -> bytes:
-        """Its name where it is."""
+        """The name of the file in its directory."""
         return self.path.rpartition(b"/")[2]
 
     def settle(self) -> None:

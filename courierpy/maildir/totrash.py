@@ -68,7 +68,7 @@ class Trash:
         return there
 
     def _make(self) -> None:
-        """It is there, and whole."""
+        """Make the trash, or what is missing of it."""
         name = self._store.trash_mailbox
         try:
             self._store.places.repair(self._path)

@@ -82,7 +82,9 @@ class Heard:
 
 
 class Watch:
-    """``path``: the folder; ``keywords``: the directory with its keywords, in it or in its cur/.
+    """What the kernel tells of one mailbox.
+
+    ``path``: the folder; ``keywords``: the directory with its keywords, in it or in its cur/.
     ``fd`` is readable when there is something to hear, unless ``waiting``.  ``beside``: something happened in
     the directories that also() named, and who looks there has not said so since."""
 

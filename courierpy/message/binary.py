@@ -125,7 +125,7 @@ class Decoded:
         return Cut(self, skip, left if count is None else min(count, left))
 
     def octets(self, skip: int, count: int) -> Iterator[bytes]:
-        """They must be there."""
+        """``count`` octets from ``skip`` on, which must be there."""
         if not count:
             return
         if not self._marks:
@@ -161,7 +161,7 @@ class Cut:
         self._count = count
 
     def cut(self, skip: int, count: int | None) -> Cut:
-        """Some of these."""
+        """``count`` of these octets from ``skip`` on, or all that are there."""
         left = max(0, self._count - skip)
         return Cut(self._whole, self._skip + skip, left if count is None else min(count, left))
 

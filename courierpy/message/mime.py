@@ -32,7 +32,9 @@ _BETWEEN = re.compile(rb"[\s_-]+")
 
 
 class Limits:
-    """``parts`` and ``depth`` of the tree, ``header``: octets of one header block
+    """How far into a message is looked.
+
+    ``parts`` and ``depth`` of the tree, ``header``: octets of one header block
     that are looked into."""
 
     __slots__ = ("depth", "header", "parts")
@@ -52,7 +54,9 @@ DEFAULT = Limits()
 
 
 class Part:
-    """``start``: its header; ``body``..``stop``: its content.  Offsets into the file's
+    """A part of a message.
+
+    ``start``: its header; ``body``..``stop``: its content.  Offsets into the file's
     bytes.  ``known``: the fields that are told, see ``headers.told``.  ``inner``: it is
     in another part; which, it does not say: a cycle would keep the message's bytes."""
 

@@ -18,7 +18,9 @@ WINDOW_OCTETS = 128 * 1024
 
 
 class MessageSource:
-    """``read``: gives exactly so many octets from an offset on, or raises; None while there is
+    """The octets of a message, read by offset.
+
+    ``read``: gives exactly so many octets from an offset on, or raises; None while there is
     no file."""
 
     __slots__ = ("_at", "_read", "_size", "_window")

@@ -59,7 +59,7 @@ class _Usual:
         return b"%s%d %d%s" % (head, size, lines, tail) if kind == TEXT else b"%s%d%s" % (head, size, tail)
 
     def _parts(self, body: bytes, boundary: bytes, tail: bytes, deeper: int) -> bytes | None:
-        """A multipart."""
+        """The structure of a multipart's parts; None where that is not straight."""
         _, *parts = body.split(b"\n--" + boundary, PARTS + 1)
         self.room -= len(parts)
         if len(parts) < 2 or self.room <= 0 or parts.pop()[:3] not in (b"--\n", b"--"):

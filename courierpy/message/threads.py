@@ -19,7 +19,9 @@ _ESCAPE = re.compile(rb"\\(.)")
 
 
 class Mail:
-    """``number``: sequence number or UID.  ``date``: sent date, seconds.  ``subject``: key
+    """A message, as far as threads go by it.
+
+    ``number``: sequence number or UID.  ``date``: sent date, seconds.  ``subject``: key
     of the base subject; ``reply``: was it one.  ``own``, ``refs``: message IDs."""
 
     __slots__ = ("date", "number", "own", "refs", "reply", "subject")

@@ -61,7 +61,7 @@ class UidSet:
 
     @classmethod
     def of(cls, uids: Sequence[int]) -> UidSet:
-        """Of UIDs that ascend."""
+        """The set of these UIDs, which ascend."""
         return cls(runs(uids)) if uids else NO_UIDS
 
     @property

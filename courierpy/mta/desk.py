@@ -42,7 +42,9 @@ RESTART_AFTER = 1.0            # seconds, where a process cannot be started
 
 
 class Client:
-    """``said``: what is not answered yet; ``since``: when it said something last, or its question became
+    """An MTA that asks.
+
+    ``said``: what is not answered yet; ``since``: when it said something last, or its question became
     whole; ``question``: that is under way."""
 
     __slots__ = ("end", "question", "said", "since", "tongue")
@@ -56,7 +58,9 @@ class Client:
 
 
 class Worker:
-    """``client``: whose question it is at; None while it waits for one.  ``retires``: it is its last one.
+    """A process that looks for recipients.
+
+    ``client``: whose question it is at; None while it waits for one.  ``retires``: it is its last one.
     ``slot``: of the users of this number it is asked first."""
 
     __slots__ = ("client", "end", "pid", "retires", "slot")
@@ -76,7 +80,9 @@ def _number(address: bytes) -> int:
 
 
 class Desk:
-    """``work``: what a process does whose end of a channel is given, by the settings in force; its exit
+    """Where MTAs ask, and the processes that look for them.
+
+    ``work``: what a process does whose end of a channel is given, by the settings in force; its exit
     status."""
 
     def __init__(self, loop: Loop, work: Callable[[socket.socket], int], settings: Settings) -> None:

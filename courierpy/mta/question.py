@@ -18,7 +18,9 @@ class Broken(Exception):
 
 
 class Question:
-    """``address``: as the MTA has it, quoted or not, b"" for a request that asks of nobody; ``octets``: of
+    """What an MTA asks.
+
+    ``address``: as the MTA has it, quoted or not, b"" for a request that asks of nobody; ``octets``: of
     the message, 0 for any number; ``only_exists``: room by the quota is not asked for."""
 
     __slots__ = ("address", "octets", "only_exists")

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 
 
 class Tongue:
-    """``name``: for counts; ``cut`` and ``answer``: as socketmap.py has them."""
+    """A protocol in which an MTA asks.
+
+    ``name``: for counts; ``cut`` and ``answer``: as socketmap.py has them."""
 
     __slots__ = ("answer", "cut", "name")
 

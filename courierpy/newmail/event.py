@@ -28,7 +28,9 @@ MAX_TOKEN_OCTETS = 4096
 
 
 class Event:
-    """``ident``: another one for each message and recipient.  ``at``: when it came, seconds since 1970.
+    """A message that came, as notifyd hears of it.
+
+    ``ident``: another one for each message and recipient.  ``at``: when it came, seconds since 1970.
     ``wanted``: is the mailbox one of NOTIFYD_MAILBOXES?  ``ours``: the message is a notification itself.
     ``about``: word of NOTIFYD_FIELDS -> text.  ``tokens``: of devices that want to hear."""
 

@@ -15,7 +15,9 @@ MOST_OCTETS = 4096
 
 
 class Secret:
-    """``text``: "" without a file.  ``old``: another file has its name now, which we may not read."""
+    """The secret of the webhook.
+
+    ``text``: "" without a file.  ``old``: another file has its name now, which we may not read."""
 
     __slots__ = ("_fd", "_path", "old", "text")
 

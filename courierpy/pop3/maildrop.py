@@ -69,7 +69,9 @@ class Entry:
 
 
 class Maildrop:
-    """``entries``: by number less one.  Every failure is a store error."""
+    """INBOX as a POP3 client has it.
+
+    ``entries``: by number less one.  Every failure is a store error."""
 
     def __init__(self, store: Store, only_reads: bool) -> None:
         """Reads all that it takes.  ``only_reads``: nothing is written."""
@@ -134,7 +136,7 @@ class Maildrop:
         return [uids[at] for at in places], order, [bool(flags[at] & SEEN) for at in places]
 
     def _sizes(self, uids: list[int], files: list[bytes]) -> list[Size]:
-        """In the same order."""
+        """The sizes of these messages, in the same order."""
         uidvalidity = self.box.contents.held.database.uidvalidity
         known = pop3sizes.read(self.box.index, uidvalidity)
         found, sure = [], {}

@@ -133,7 +133,7 @@ class Login:
         return line
 
     def _command(self) -> Steps[None]:
-        """One, and its reply."""
+        """Read one command, and answer it."""
         line = rest = b""
         try:
             line = yield from self._line()

@@ -35,7 +35,9 @@ SURROGATE_OF = "UTF8"          # the login's variable: 0, the client had the cho
 
 
 class Session:
-    """``utf8``: may the client get headers with octets above 127?  ``octets_of_top``, ``octets_of_retr``:
+    """A POP3 session behind the login.
+
+    ``utf8``: may the client get headers with octets above 127?  ``octets_of_top``, ``octets_of_retr``:
     that were sent of messages, for the log.  ``reads``: it waits for the client, and nothing is half done.
     ``stopped``: why it ends behind the command that is being done, "" for not."""
 

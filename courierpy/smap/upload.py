@@ -9,7 +9,9 @@ if TYPE_CHECKING:
 
 
 class Upload:
-    """``folder``: the mailbox where it goes, None where it is only sent.  ``bits``, ``keywords``, ``date``:
+    """A message that a client of SMAP is about to add, or to send.
+
+    ``folder``: the mailbox where it goes, None where it is only sent.  ``bits``, ``keywords``, ``date``:
     of the message there.  ``sender``, ``recipients``, ``notify``: of the mail.  ``draft``: its octets, once
     they come."""
 

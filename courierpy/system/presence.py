@@ -302,7 +302,7 @@ class Presence:
                 self._write()
 
     def leave(self) -> None:
-        """It is over."""
+        """The session is over: its file goes."""
         self.let_go()
         if self._there:
             self._there = False

@@ -28,7 +28,7 @@ def begin() -> None:
 
 
 def end() -> None:
-    """It is written again."""
+    """From now on files are written again."""
     global _on
     _on = False
 

@@ -166,7 +166,7 @@ class Link:
                 return
 
     def cut(self, reset: bool) -> None:
-        """Now."""
+        """Cut the connection now."""
         self._transcript.note(self.number, "cut")
         sock = self._client[1].get_extra_info("socket")
         if reset and sock is not None:

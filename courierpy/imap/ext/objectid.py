@@ -36,7 +36,7 @@ _OBJECTID = later(rb"[A-Za-z0-9_-]{1,255}")
 # -- what they are
 
 def digest(message: Message) -> bytes:
-    """Of all its octets."""
+    """A digest of all octets of the message."""
     from hashlib import blake2b
     data, found = message.data, blake2b(digest_size=OCTETS)
     if isinstance(data, bytes):

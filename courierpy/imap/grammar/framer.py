@@ -23,7 +23,9 @@ _LITERAL = later(rb"(~?)\{(\d{1,19})(\+?|-?)\}$")
 
 
 class Literal:
-    """``data`` in memory, or written to ``sink``.  ``binary``: a literal8."""
+    """A literal of a command.
+
+    ``data`` in memory, or written to ``sink``.  ``binary``: a literal8."""
 
     __slots__ = ("binary", "data", "sink", "size")
 

@@ -19,7 +19,9 @@ _SET = later(rb"(?:[1-9]\d{0,9}|\*)(?::(?:[1-9]\d{0,9}|\*))?"
 
 
 class NumSet:
-    """``ranges``: (first, last) as written; STAR for `*`.  ``saved``: and those of the saved result, `$`."""
+    """A set of messages as a command names it.
+
+    ``ranges``: (first, last) as written; STAR for `*`.  ``saved``: and those of the saved result, `$`."""
 
     __slots__ = ("ranges", "saved")
 

@@ -41,7 +41,9 @@ class _Walked:
 
 
 class Key(_Walked):
-    """``name`` and ``value``: AND a list of keys, OR a pair, NOT a key, texts a
+    """A key of SEARCH, and what stands behind it.
+
+    ``name`` and ``value``: AND a list of keys, OR a pair, NOT a key, texts a
     str, HEADER (name, str), dates an ordinal, KEYWORD bytes, sizes an int,
     SEQSET and UID a NumSet.  Never changed once made."""
 

@@ -117,7 +117,7 @@ class UidDb:
 
     @property
     def octets(self) -> int:
-        """Of the lines."""
+        """How many octets the lines have."""
         return len(self.body or b"") + len(self._tail)
 
     def __len__(self) -> int:

@@ -313,7 +313,7 @@ class Index:
             return
 
     def _mode(self) -> int:
-        """Of the directory."""
+        """With which the directory is made."""
         return 0o700 if self._elsewhere else open_as(self.folder)
 
     def _complain(self, why: str) -> None:

@@ -42,7 +42,9 @@ class Stale(Exception):
 
 
 class Column:
-    """``uids`` and ``ends``: array('I'), ascending, and array('Q'); ``blob``: the values one
+    """Values of one kind, each of a UID.
+
+    ``uids`` and ``ends``: array('I'), ascending, and array('Q'); ``blob``: the values one
     after another."""
 
     __slots__ = ("blob", "ends", "uids")
@@ -57,7 +59,7 @@ class Column:
 
     @property
     def weight(self) -> int:
-        """Octets."""
+        """Octets that it takes."""
         return ROW * len(self.uids) + len(self.blob)
 
     def place(self, uid: int) -> int:
@@ -133,7 +135,7 @@ class Texts:
         return iter(self.joined(0, self._count).split(END) if self._count else [])
 
     def first(self, count: int) -> Texts:
-        """So many of them."""
+        """The first ``count`` of them."""
         return Texts(self._column, self._first, count)
 
     def joined(self, start: int, stop: int) -> bytes:
@@ -141,13 +143,13 @@ class Texts:
         return self._column.blob[self._begin(start):self._begin(stop) - len(END)]
 
     def lengths(self) -> list[int]:
-        """The octets of each."""
+        """How many octets each of them has."""
         ends = self._column.ends[self._first:self._first + self._count]
         return [end - start - len(END) for start, end in zip([self._begin(0), *ends], ends, strict=False)]
 
     @property
     def octets(self) -> int:
-        """Of all of them."""
+        """How many octets all of them have."""
         return self._begin(self._count) - self._begin(0) - self._count * len(END)
 
     def _begin(self, at: int) -> int:
@@ -195,7 +197,7 @@ class Table:
 
     @property
     def number(self) -> int:
-        """Of the values."""
+        """How many values there are."""
         return sum([place.number for place in self.places])
 
     @property
@@ -215,7 +217,7 @@ NOTHING = Table((0, 0, 0, 0, 0), [], 0)
 
 
 def header(uidvalidity: int, rules: bytes, kind: str) -> bytes:
-    """Of a file."""
+    """What a file begins with."""
     head = _FILE.pack(MAGIC, ORDER, uidvalidity, rules, crc32(kind.encode()))
     return head + _CHECK.pack(crc32(head))
 

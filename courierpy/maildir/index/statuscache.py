@@ -76,7 +76,9 @@ def stamp(path: str, keywords: str, sure: bool = True) -> Stamps | None:
 
 
 class Counts:
-    """``index``: that of the Maildir.  ``unclaimed``: function (path of a folder) giving its
+    """The counts of all mailboxes of an account, as STATUS found them.
+
+    ``index``: that of the Maildir.  ``unclaimed``: function (path of a folder) giving its
     Index.unclaimed_stamp()."""
 
     __slots__ = ("_known", "_new", "_rows", "_unclaimed", "index")

@@ -25,7 +25,9 @@ _PIECE = 1 << 16                   # octets of the text that are told at once
 
 
 class Shape:
-    """``form``: the threads as THREAD tells them, ``%d`` for each message.  ``rows``: which message that is,
+    """The threads of a mailbox.
+
+    ``form``: the threads as THREAD tells them, ``%d`` for each message.  ``rows``: which message that is,
     as its place among the UIDs."""
 
     __slots__ = ("form", "rows")
