@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 RESTART_AFTER = 1.0            # seconds between two starts of processes that end
 READY_SECONDS = 60.0           # that one has to be ready
+PATIENCE = 2.0                 # seconds that an image waits for processes that do not read, before it goes
 GRACE = 2.0                    # seconds that a client has for its login, whatever comes meanwhile
 MORE_GUESTS = 4                # than another, that a process may have before it gets no more for an address
 WORDS = 64                     # of a login process, before it is others' turn
@@ -450,6 +451,9 @@ class Doorway:
         """What the next image of couriertcpd goes on with."""
         if self.lookups is not None:
             self.lookups.finish()      # who was looked up is a guest now
+        until = time.monotonic() + PATIENCE
+        for process in self.processes.values():
+            process.telling.finish(until)
         found = Left()
         found.sessions, found.asked = self.outward.left()
         found.logins = {process.pid: process.link.fileno() for process in self.processes.values()}

@@ -5,6 +5,8 @@ A word that is lost is a client that is counted for ever, or one with the right 
 from __future__ import annotations
 
 import os
+import select
+import time
 from collections import deque
 
 from courierpy.system import log, passing
@@ -67,6 +69,16 @@ class Telling:
             passing.close(fds)
             self.unsaid.popleft()
         self._waits(False)
+
+    def finish(self, until: float) -> None:
+        """Before another image has the link: waits until then (time.monotonic()) for room for all that is
+        unsaid.  What is left is in the log."""
+        room = select.poll()
+        room.register(self._link, select.POLLOUT)
+        while self.unsaid and (seconds := until - time.monotonic()) > 0 and room.poll(seconds * 1000):
+            self.go_on()
+        if self.unsaid:
+            log.err(f"{self._who} does not hear {len(self.unsaid)} words: it does not read")
 
     def end(self) -> None:
         """Nobody hears it any more."""

@@ -2,10 +2,12 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from threading import Thread
 from typing import Any, cast
 
 import pytest
@@ -124,6 +126,36 @@ def test_a_process_that_hears_nothing_for_a_while_hears_all(monkeypatch: pytest.
             hear()
         assert heard.count(channels.CLIENT) == count > 1
         assert heard.count(channels.LEAVE) == count - 1
+
+
+def test_no_word_is_lost_between_two_images(monkeypatch: pytest.MonkeyPatch,
+                                            capfd: pytest.CaptureFixture[str]) -> None:
+    """Nor does one that does not read keep the next image from its beginning."""
+    monkeypatch.setattr(passing, "_BUFFER", 1)
+    monkeypatch.setattr("courierpy.listener.doorway.PATIENCE", 30.0)
+    way = a_doorway(Loop())
+    heard: list[bytes] = []
+    with one_old(way) as (process, its):
+        count = 1                      # with the word that it is told first
+        while len(process.telling.unsaid) < 20:
+            process.tell(channels.LEAVE, count)
+            count += 1
+
+        def hear() -> None:
+            while len(heard) < count and select.select([its], [], [], 30)[0]:
+                heard.extend(data for data, _ in passing.waiting(its, ""))
+
+        reader = Thread(target=hear)
+        reader.start()
+        way.left()
+        assert not process.telling.unsaid
+        reader.join()
+        assert [data[:1] for data in heard] == [channels.CLOSE, *[channels.LEAVE] * (count - 1)]
+        monkeypatch.setattr("courierpy.listener.doorway.PATIENCE", 0.0)
+        while not process.telling.unsaid:
+            process.tell(channels.LEAVE, 1)
+        way.left()
+        assert "does not hear 1 words" in capfd.readouterr().err
 
 
 def test_a_process_that_never_hears_is_not_heard(monkeypatch: pytest.MonkeyPatch) -> None:
