@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from courierpy.imap import fetch, search
+from courierpy.imap.ext import sort
 from courierpy.imap.grammar import dates, fetchitems, out, searchkeys
 from courierpy.imap.grammar.args import Args, tag_of
 from courierpy.imap.grammar.numset import NumSet, compact
@@ -233,3 +234,10 @@ def test_the_flags_of_many_are_those_of_each(many: list[tuple[int, frozenset[byt
         out.flag_list(one, each, bool(new)) for one, each, new in many]
     assert out.flag_lists(bits, None, bytes(recent)) == [
         out.flag_list(one, (), bool(new)) for one, _, new in many]
+
+
+# -- sort criteria
+
+def test_a_criterion_that_comes_again_costs_no_sort() -> None:
+    line = b"(SUBJECT REVERSE SUBJECT REVERSE DATE" + b" SUBJECT DATE" * 1000 + b")"
+    assert sort._criteria(args(line)) == [(b"SUBJECT", False), (b"DATE", True)]

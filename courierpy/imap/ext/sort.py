@@ -55,8 +55,8 @@ CRITERIA: Records[Values] = Records("sort_keys", {
 
 
 def _criteria(args: Args) -> list[tuple[bytes, bool]]:
-    """(key, is it reversed) of each, in order."""
-    found = []
+    """(key, is it reversed) of each, in order; one that comes again tells no more apart."""
+    found: dict[bytes, bool] = {}
     args.open()
     args.maybe_sp()
     while True:
@@ -67,11 +67,11 @@ def _criteria(args: Args) -> list[tuple[bytes, bool]]:
             word = args.word()
         if CRITERIA.find(word) is None:
             raise Bad("Unknown sort criterion.")
-        found.append((word, backwards))
+        found.setdefault(word, backwards)
         if not args.maybe_sp() or args.at(b")"):
             break
     args.close()
-    return found
+    return [*found.items()]
 
 
 class Order:
