@@ -58,7 +58,7 @@ MEASURES: dict[str, Callable[[Message], object]] = {
     "BODY[1.1.HEADER]": _section(1, 1, kind=b"HEADER"),
     "BODY[HEADER.FIELDS]": _section(kind=b"HEADER.FIELDS", fields=CHOSEN),
     "BODY[HEADER.FIELDS.NOT]": _section(kind=b"HEADER.FIELDS.NOT", fields=CHOSEN),
-    "SEARCH HEADER": lambda message: message.header_contains(b"x-last", "a"),
+    "SEARCH HEADER": lambda message: message.folded_header(b"x-last"),
 }
 
 

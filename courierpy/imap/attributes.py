@@ -47,7 +47,7 @@ HELD_OCTETS = 16 << 20             # of values that are had at once
 TEXT_OCTETS = 2 << 20              # of a folded text that is kept
 PIECE = 500                        # messages whose values are put together at once
 RUN = 32                           # messages whose texts stand one behind the other, or they are put so
-SETS = 12                          # kinds of BODY[HEADER.FIELDS (...)] that are kept
+ASKED = 12                         # kinds that are kept of those that clients make up, see SECTION and FIELD
 NO_DATE = -(1 << 62)               # of a message without a Date
 NUL = b"\0"
 
@@ -129,6 +129,15 @@ def _kind(name: str) -> tuple[bool, Callable[[Message], bytes]]:
     return row
 
 
+def _called(beginning: str, names: Sequence[bytes]) -> str:
+    """The kind that begins so, of fields with these names."""
+    text = b".".join(names).decode("latin-1")
+    if len(text) > 150 or not text.isascii() or not b"".join(names).replace(b"-", b"").isalnum():
+        from hashlib import sha256
+        text = sha256(NUL.join(names)).hexdigest()
+    return beginning + text
+
+
 def _values(ways: Ways, told: Callable[[Callable[[Message], bytes]], bytes], date: float) -> dict[str, bytes]:
     """``told`` calls a function with the message."""
     return {name: _FLOAT(date) if way is None else told(way) for name, way in ways}
@@ -139,6 +148,7 @@ DATE = "date"                      # INTERNALDATE in seconds: of the file, not o
 # so many messages to be computed are worth other processes
 MANY = {HEADER: 1000, WHOLE: 300}
 SECTION = "fields."                # how the kinds of BODY[HEADER.FIELDS (...)] begin
+FIELD = "find-field."              # and those of the fields that SEARCH HEADER looks into
 
 
 def rules(limits: Limits) -> bytes:
@@ -198,6 +208,36 @@ def put_together(values: list[bytes | None], uids: array[int]) -> list[bytes | N
     return Texts.of(uids[:len(values)], values)  # type: ignore[arg-type]
 
 
+class Asked:
+    """The kinds of one selected folder that follow from header fields with names of a client's choice.
+    ``ways``: how, by kind."""
+
+    def __init__(self, folder: Mailbox) -> None:
+        self._folder = folder
+        self.ways: dict[str, Callable[[Message], bytes]] = {}
+
+    def fields(self, section: Section) -> str:
+        """The kind of BODY[HEADER.FIELDS (...)], a section of the whole message."""
+        kind = _called(f"{SECTION}{section.kind.decode()}.", sorted(name.upper() for name in section.fields))
+        self._ask(kind, _fields(section), SECTION)
+        return kind
+
+    def field(self, name: bytes) -> str:
+        """The kind of text that SEARCH HEADER looks into, for fields of this name."""
+        kind = _called(FIELD, [name.upper()])
+        self._ask(collation.kind(kind), _folded(name), FIELD)
+        return kind
+
+    def _ask(self, kind: str, way: Callable[[Message], bytes], beginning: str) -> None:
+        """A client wants a kind that begins so, as it follows from a header."""
+        if kind not in self.ways:
+            self.ways[kind] = way
+            cache = self._folder.cache
+            others = [other for other in cache.kinds() if other.startswith(beginning) and other != kind]
+            for other in others[:1 - ASKED]:
+                cache.drop(other)          # one that asks ever differently does not fill the disk
+
+
 class Attributes:
     """Of one selected folder.  UIDs of messages that were needed since begin() and could not be had:
     ``lost``: they are gone; ``denied``: they are there and may not be read, and count as messages
@@ -215,7 +255,7 @@ class Attributes:
         self.passing = False
         self._far = 0, 0                   # at which of how many messages pieces() is
         self._complained: set[int] = set()
-        self._sections: dict[str, Section] = {}
+        self.asked = Asked(folder)
         self._ways: tuple[Sequence[str], bool, Ways] = [], True, []
         folder.index.rules = rules(limits)
 
@@ -248,22 +288,6 @@ class Attributes:
                               OSError(errno.EIO, os.strerror(errno.EIO)))
         if denied and self.denied:
             raise MessageDenied(f"{self.folder.path}: {len(self.denied)} messages may not be read")
-
-    def fields(self, section: Section) -> str:
-        """The kind of BODY[HEADER.FIELDS (...)], a section of the whole message."""
-        names = NUL.join([section.kind, *sorted(name.upper() for name in section.fields)])
-        text = names.replace(NUL, b".").decode("latin-1")
-        if len(text) > 150 or not text.replace(".", "").replace("-", "").isalnum() or not text.isascii():
-            from hashlib import sha256
-            text = sha256(names).hexdigest()
-        kind = SECTION + text
-        if kind not in self._sections:
-            self._sections[kind] = section
-            cache = self.folder.cache
-            others = [other for other in cache.kinds() if other.startswith(SECTION) and other != kind]
-            for other in others[:1 - SETS]:
-                cache.drop(other)          # a client that asks ever differently does not fill the disk
-        return kind
 
     def values(self, kind: str, uids: Sequence[int]) -> list[bytes | None]:
         """In the order of ``uids``; None for a message that vanished."""
@@ -404,8 +428,9 @@ class Attributes:
     def _ways_of(self, names: Sequence[str]) -> tuple[bool, Ways]:
         """(Is the header enough, how each of these kinds follows from a message; None: it does not)"""
         if self._ways[0] != names:     # of the messages before they were the same
-            rows = [(HEADER, None) if name == DATE else (HEADER, _fields(self._sections[name]))
-                    if name in self._sections else _kind(name) for name in names]
+            asked = self.asked.ways
+            rows = [(HEADER, None) if name == DATE else (HEADER, asked[name]) if name in asked
+                    else _kind(name) for name in names]
             self._ways = names, all(header for header, _ in rows), [
                 (name, way) for name, (_, way) in zip(names, rows, strict=True)]
         return self._ways[1:]

@@ -366,7 +366,7 @@ ITEMS: Records[Item] = Records("fetch_items", {
     b"BODY": Item(_structure(extended=False), parse=fetchitems.body),
     # BODY[...] too: its sections are of this row
     fetchitems.SECTION: Item(_content, Column(
-        _header_fields, lambda session, item: session.need_selected().attributes(session.limits).fields(
+        _header_fields, lambda session, item: session.need_selected().attributes(session.limits).asked.fields(
             item.value[0]), counted=True, fits=_is_header_fields, ended=True), fetchitems.section),
     b"RFC822": Item(_content, parse=fetchitems.old(b"", sees=True)),
     b"RFC822.HEADER": Item(_content, parse=fetchitems.old(b"HEADER", sees=False)),

@@ -427,11 +427,8 @@ def _field(kind: str) -> SearchKey:
 
 def _header(program: Program, value: tuple[bytes, str], within: bytes) -> bytes:
     field, text = value
-    kind = FIELDS.get(field.upper())
-    if kind is not None:
-        return program.find((kind,), Needle(text), within)
-    return program.one_by_one(within, lambda subject: subject.told(
-        lambda message: message.header_contains(field, text), header=True))
+    kind = FIELDS.get(field.upper()) or program.attributes.asked.field(field)
+    return program.find((kind,), Needle(text), within)
 
 
 def _text(kinds: Sequence[str]) -> SearchKey:

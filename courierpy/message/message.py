@@ -23,7 +23,7 @@ from courierpy.message import (
     searchtext as folded,
 )
 from courierpy.message.charsets import charset_text
-from courierpy.message.collation import fold, key
+from courierpy.message.collation import key
 from courierpy.message.headers import wire_form
 from courierpy.message.sections import Fields
 from courierpy.message.wire import Extent, Wire
@@ -240,8 +240,3 @@ class Message:
     def folded_body(self) -> str:
         """What BODY searches."""
         return folded.body(self.root)
-
-    def header_contains(self, name: bytes, text: str) -> bool:
-        """Is ``text`` in some field of this name?  "" asks whether there is one."""
-        have = self.folded_header(name)
-        return have is not None and fold(text) in have

@@ -30,5 +30,11 @@ def in_body(message: Message, text: str) -> bool:
     return fold(text) in message.folded_body()
 
 
+def in_header(message: Message, name: bytes, text: str) -> bool:
+    """Some field of this name holds the text; "" asks whether there is one."""
+    found = message.folded_header(name)
+    return found is not None and fold(text) in found
+
+
 def in_text(message: Message, text: str) -> bool:
     return fold(text) in everything(message)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from courierpy.message import Message, address, parameters
 from courierpy.message.lexical import lettered, masked
-from tests.message.searched import in_body, in_text
+from tests.message.searched import in_body, in_header, in_text
 
 NAME = "山本 花子"
 SIGNS = "“引用”、（括弧）＠，ー〈角〉；"           # each of them has an octet that means something in a field
@@ -78,7 +78,7 @@ def test_what_is_told_and_found() -> None:
     assert message.envelope_bytes() == message.envelope_bytes(utf8=True)
     for name, text in ((b"from", NAME), (b"subject", "会議"), (b"subject", "été"), (b"subject", SIGNS[1:3]),
                        (b"to", "括弧")):
-        assert message.header_contains(name, text)
+        assert in_header(message, name, text)
         assert in_text(message, text)
     assert message.first_shown(b"from") == NAME
     assert message.base_subject()[1]
