@@ -147,9 +147,9 @@ class Life:
 
         def sleeps(daemon: Any, session: Session) -> None:
             begun.append(None)
+            whole(daemon, session)     # the last that asks what the settings say
             with os.fdopen(os.dup(self._result), "a") as file:
                 print(json.dumps(everything(daemon)), file=file)
-            whole(daemon, session)
             if len(begun) == 1:
                 hook()
 
