@@ -196,7 +196,8 @@ def test_a_session_at_another_host(plain: Proxied) -> None:
 def test_no_process_of_the_front_keeps_a_right(plain: Proxied, way: dict[str, str]) -> None:
     """The one that carries is nobody, and has neither the way to the listener nor a Maildir; it is a login
     process where there are any."""
-    before = set(plain.front.children())
+    with plain.front.greeted():        # all that serve any client are there by then
+        before = set(plain.front.children())
     client, said = plain.login()
     assert said.startswith(b"a OK")
     plain.front.wait_log("LOGIN, user=moved")
