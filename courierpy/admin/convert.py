@@ -47,7 +47,8 @@ def main(words: list[str]) -> int:
                         help="also where the other side has numbers of its own: they are replaced")
     parser.add_argument("--utf8", action="store_true",
                         help='Dovecot\'s mail_location says ":UTF-8": names of folders stay as they are')
-    parser.add_argument("--uidl", metavar="FORMAT", default=pop3uidls.DOVECOT, type=_uidl_format,
+    parser.add_argument("--uidl", metavar="FORMAT", default=pop3uidls.DOVECOT,
+                        type=pop3uidls.uidl_format,
                         help="Dovecot's pop3_uidl_format, where its settings have one")
     parser.add_argument("--dry-run", action="store_true", help="say what would be done")
     parser.add_argument("--layout", choices=CHOICES, default="auto",
@@ -74,7 +75,8 @@ def main(words: list[str]) -> int:
 class Conversion:
     """Of the Maildir in the working directory.  ``failed``: something was left undone."""
 
-    def __init__(self, overrule: bool, utf8: bool, dry: bool, choice: str, uidl: str) -> None:
+    def __init__(self, overrule: bool, utf8: bool, dry: bool, choice: str,
+                 uidl: pop3uidls.Format) -> None:
         self.overrule = overrule
         self.dry = dry
         self.uidl = uidl
@@ -380,11 +382,6 @@ def _uidls(path: str, numbered: AbstractSet[tuple[bytes, int]]) -> dict[bytes, b
     kept = pop3uidls.read(path)
     made = kept.keys() & {name for name, _ in numbered}
     return {name: uidl for name, uidl in {**told, **kept}.items() if name not in made}
-
-
-def _uidl_format(text: str) -> str:
-    pop3uidls.maker(text)
-    return text
 
 
 def _facts(uidlist: Uidlist, words: Mapping[bytes, frozenset[bytes]]) -> str:

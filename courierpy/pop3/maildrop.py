@@ -84,11 +84,11 @@ class Maildrop:
             sizes = self._sizes(uids, files)
             names = list(map(base, files))
             lines: dict[bytes, Line] = {}
-            kept = {} if listed is None else self._kept(listed, names)
-            if listed is not None and kept is not None:
-                lines = self._numbered(listed, files, dict(zip(names, sizes, strict=True)))
-            self.entries = list(map(Entry, uids, files, sizes, map(lines.get, names),
-                                    map((kept or {}).get, names), seen))
+            kept: dict[bytes, bytes] = {}
+            if listed is not None and (found := self._kept(listed, names)) is not None:
+                kept, lines = found, self._numbered(listed, files, dict(zip(names, sizes, strict=True)))
+            self.entries = list(map(Entry, uids, files, sizes, map(lines.get, names), map(kept.get, names),
+                                    seen))
         except BaseException:
             self.box.close()
             raise

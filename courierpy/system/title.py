@@ -31,9 +31,8 @@ def start(settings: Settings) -> None:
 def be(who: str) -> None:
     """What this process is from now on."""
     global _who
-    if show is not None:
-        _who = who
-        say("")
+    _who = who
+    say("")
 
 
 def say(doing: str) -> None:

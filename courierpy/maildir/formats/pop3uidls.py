@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from courierpy.maildir.formats.dovecot import Uidlist
 
+    Format = Callable[[int, int, bytes], bytes]        # of UID, UIDVALIDITY and base name
+
 NAME = "courierpy-pop3uidls"
 DOVECOT = "%08Xu%08Xv"             # its pop3_uidl_format where the settings say none
 _LINES = re.compile(rb"^([\x21-\x7e]{1,70}) ([^\n]+)$", re.M)      # RFC 1939 7
@@ -33,8 +35,8 @@ def text(uidls: Mapping[bytes, bytes]) -> bytes:
     return b"".join([b"%s %s\n" % (uidl, name) for name, uidl in uidls.items()])
 
 
-def maker(form: str) -> Callable[[int, int, bytes], bytes]:
-    """What makes a UIDL of UID, UIDVALIDITY and base name, as Dovecot's pop3_uidl_format says it: ``%u``,
+def uidl_format(form: str) -> Format:
+    """What makes a UIDL of a message, as Dovecot's pop3_uidl_format says it: ``%u``,
     ``%v``, ``%f``, numbers with a width and ``X`` for hexadecimal.  Raises ValueError for a format with
     others, and for one that does not tell messages apart."""
     kinds = {match[4] for match in _VARIABLE.finditer(form)}
@@ -55,9 +57,8 @@ def maker(form: str) -> Callable[[int, int, bytes], bytes]:
     return made
 
 
-def of(uidlist: Uidlist, form: str) -> dict[bytes, bytes]:
+def of(uidlist: Uidlist, made: Format) -> dict[bytes, bytes]:
     """Base name -> UIDL of all that Dovecot numbered: what it has written down (P), or made by its format."""
-    made = maker(form)
     return {name: uidlist.field(name, b"P") or made(uid, uidlist.uidvalidity, name)
             for name, uid in uidlist.names.items()}
 
@@ -70,4 +71,4 @@ def of_dovecot(folder: str, present: Iterable[bytes]) -> dict[bytes, bytes]:
     if uidlist is None:
         return {}
     uidlist.match(present)
-    return of(uidlist, DOVECOT)
+    return of(uidlist, uidl_format(DOVECOT))
